@@ -141,12 +141,12 @@ def versions() -> dict[str, str]:
 def _show_version(context: click.Context, _: click.Parameter, value: Any) -> None:
     if not value or context.resilient_parsing:
         return
-    found = versions()
+    names = versions()
     if context.meta.get(OPTIONS_KEY, {}).get("is_json"):
-        console.emit(found)
+        console.emit(names)
     else:
-        others = ", ".join(f"{name} {text}" for name, text in found.items() if name != PROGRAM)
-        console.echo(f"{PROGRAM} {found[PROGRAM]} ({others})")
+        other_text = ", ".join(f"{name} {text}" for name, text in names.items() if name != PROGRAM)
+        console.echo(f"{PROGRAM} {names[PROGRAM]} ({other_text})")
     context.exit()
 
 

@@ -47,7 +47,7 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
     """
     domains, settings = registry.selected, load_shared_settings()
     started = [domain for domain in domains if domain.has_source(settings)]
-    made = [
+    definitions_list = [
         maker.make(registry, settings)
         for maker in replace(registry, domains=domains).defined(DefinitionsMaker)
     ]
@@ -56,22 +56,30 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
     ]
     return dg.Definitions(
         assets=[
-            *(each for domain in domains for each in domain.definitions.assets),
+            *(item for domain in domains for item in domain.definitions.assets),
             *(configuration_asset(domain) for domain in domains),
-            *(asset for each in made for asset in each.assets),
+            *(asset for definitionse in definitions_list for asset in definitionse.assets),
         ],
-        asset_checks=[each for domain in domains for each in domain.definitions.asset_checks],
+        asset_checks=[check for domain in domains for check in domain.definitions.asset_checks],
         jobs=[
             *(job.definition for domain in domains for job in domain.definitions.jobs),
-            *(job for each in made for job in each.jobs),
+            *(job for definitionse in definitions_list for job in definitionse.jobs),
         ],
         schedules=[
-            *(each for domain in started for each in domain.definitions.schedules),
-            *(schedule for each in made for schedule in each.schedules),
+            *(
+                schedule_definition
+                for domain in started
+                for schedule_definition in domain.definitions.schedules
+            ),
+            *(schedule for definitionse in definitions_list for schedule in definitionse.schedules),
         ],
         sensors=[
             *(sensor for sensor in sensors_of_all if sensor),
-            *(each for domain in started for each in domain.definitions.sensors),
+            *(
+                sensor_definition
+                for domain in started
+                for sensor_definition in domain.definitions.sensors
+            ),
         ],
         resources={**resource_definitions(registry), **overrides},
         executor=in_process_if_valid(
@@ -89,15 +97,17 @@ def registry_of_this_host() -> Registry:
         ConfigurationError: CODE_DOMAINS names an unknown domain, or one that is off.
     """
     settings = load_shared_settings()
-    given = settings.code_domains
-    if not given:
+    code_domains = settings.code_domains
+    if not code_domains:
         return REGISTRY
-    require_known("CODE_DOMAINS", [name.removeprefix("-") for name in given], known_domains())
-    named = [name for name in given if not name.startswith("-")]
+    require_known(
+        "CODE_DOMAINS", [name.removeprefix("-") for name in code_domains], known_domains()
+    )
+    named = [name for name in code_domains if not name.startswith("-")]
     for name in named:
         require_on(settings, name)
     names = named or [domain.name for domain in REGISTRY.domains]
-    return REGISTRY.select(*(name for name in names if f"-{name}" not in given))
+    return REGISTRY.select(*(name for name in names if f"-{name}" not in code_domains))
 
 
 def refuse_job_that_is_off(arguments: Sequence[str]) -> None:

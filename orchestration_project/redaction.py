@@ -29,11 +29,11 @@ class Secrets:
 
     def hide(self, *secrets: str) -> None:
         """Search for ``secrets`` from now on, also as they stand in a URL, in JSON and in XML."""
-        found = {secret for secret in secrets if len(secret) >= SHORTEST_CHARACTERS}
+        names = {secret for secret in secrets if len(secret) >= SHORTEST_CHARACTERS}
         with self._lock:
-            if found <= self._secrets:
+            if names <= self._secrets:
                 return
-            self._secrets |= found
+            self._secrets |= names
             self._pattern = None
 
     def redacted(self, text: str) -> str:
@@ -53,7 +53,10 @@ class Secrets:
 
 def _however_written(secret: str) -> str:
     """Return a pattern of ``secret``, of which each writer escapes other characters."""
-    return "".join(each if each.isalnum() and each.isascii() else _escaped(each) for each in secret)
+    return "".join(
+        character if character.isalnum() and character.isascii() else _escaped(character)
+        for character in secret
+    )
 
 
 def _escaped(character: str) -> str:

@@ -47,8 +47,8 @@ PARTITIONS = dagster_partitions(
 
 _WEEKLY_LINEAGE = {
     name: [
-        dg.TableColumnDep(dg.AssetKey(asset_of(each.table.name).split("/")), each.key)
-        for each in sources
+        dg.TableColumnDep(dg.AssetKey(asset_of(source.table.name).split("/")), source.key)
+        for source in sources
     ]
     for name, sources in MADE_OF[off_exchange_share_weekly.name].items()
 }

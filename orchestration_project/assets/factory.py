@@ -131,7 +131,7 @@ class DatasetAssets:
         """Return the keys that are partitions: a day before the first one is not."""
         partitions = self.table.partitions_def
         with dg.partition_loading_context():  # of one present
-            return [each for each in keys if partitions and partitions.has_partition_key(each)]
+            return [key for key in keys if partitions and partitions.has_partition_key(key)]
 
     @property
     def replay(self) -> Replay:
@@ -200,7 +200,7 @@ def _completeness(dataset: Dataset, checks: CheckLimits) -> CompletenessLimits:
 
 def _source_spec(dataset: Dataset) -> dg.AssetSpec:
     """Return the dataset as its source has it: nothing makes it here."""
-    shown = [
+    table_columns = [
         dg.TableColumn(field.name, type=field.kind, description=str(field.column.comment))
         for field in dataset.contract.fields
     ]
@@ -208,7 +208,7 @@ def _source_spec(dataset: Dataset) -> dg.AssetSpec:
         dg.AssetKey([dataset.domain, f"{dataset.noun}_source"]),
         f"One record per row of {dataset.table.name}: the source itself, "
         f"{dataset.source_description} or what stands in for it.",
-        dg.TableSchema(columns=shown),
+        dg.TableSchema(columns=table_columns),
         SOURCE,
         owners=dataset.owners,
         licence=dataset.licence,
@@ -226,7 +226,7 @@ def _table_asset(
         name=dataset.op_name,
         specs=[
             _table_spec(dataset, source),
-            *(_derived_spec(dataset, each) for each in dataset.transforms),
+            *(_derived_spec(dataset, table) for table in dataset.transforms),
         ],
         check_specs=[
             check_spec(
@@ -300,11 +300,11 @@ class _DeclaredReport(DatasetReport):
         self, loaded: LoadedPartition[None, pl.DataFrame]
     ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return figures of a partition, its rejects, and figures of derived tables."""
-        own = {
+        values = {
             **_metadata(loaded, self.dataset, self.log.earlier),
             **rejects_of_load(self.warehouse, loaded),
         }
-        return {self.dataset.key: own, **_derived_metadata(loaded, self.dataset)}
+        return {self.dataset.key: values, **_derived_metadata(loaded, self.dataset)}
 
     def checks(self) -> Sequence[Checked]:
         """Return the results of audits, of the source's list of fields, and of freshness."""
@@ -407,10 +407,10 @@ def _audit_results(warehouse: Warehouse, dataset: Dataset) -> list[dg.AssetCheck
     return [
         check_result(
             dataset.key,
-            each,
-            _severity(dataset, each.audit),
+            audit_summary,
+            _severity(dataset, audit_summary.audit),
         )
-        for each in summarised(latest, [*dataset.contract.audits, *COMPLETE_AUDIT])
+        for audit_summary in summarised(latest, [*dataset.contract.audits, *COMPLETE_AUDIT])
     ]
 
 
@@ -428,7 +428,9 @@ def _fields_result(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
         description=summary_of(metadata),
         severity=dg.AssetCheckSeverity.WARN,
         metadata=metadata
-        | dict(table_if_any("differences", [asdict(each) for each in found.differences])),
+        | dict(
+            table_if_any("differences", [asdict(difference) for difference in found.differences])
+        ),
     )
 
 
@@ -463,13 +465,13 @@ def _metadata(
         "dagster/row_count": loaded.row_count,
     }
     if loaded.changes:
-        common["change"] = " ".join(each.sentence for each in loaded.changes)
+        common["change"] = " ".join(change.sentence for change in loaded.changes)
     landed, figures = loaded.landed, loaded.figures
     if landed is None or figures is None:
         return {**_unchanged(loaded, dataset.key, earlier), **common}
-    shown = {}
+    values = {}
     if loaded.preview is not None:
-        shown = {"first_rows": table_of(_for_people(loaded.preview, dataset))}
+        values = {"first_rows": table_of(_for_people(loaded.preview, dataset))}
     return {
         **common,
         "outcome": landed.change_cause,
@@ -488,7 +490,7 @@ def _metadata(
         KNOWN_FROM: landed.known_from,
         "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
         **_diff(dataset, landed),
-        **shown,
+        **values,
     }
 
 
@@ -503,9 +505,9 @@ def _for_people(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
     """Return ``rows`` of the table for people: decimal numbers, and none of personal columns."""
     rows = rows.drop(personal_columns(dataset.table), strict=False)
     scales = {
-        each.column.key: each.scale
-        for each in dataset.contract.fields
-        if each.scale and not isinstance(each.column.type, Quantity)
+        field.column.key: field.scale
+        for field in dataset.contract.fields
+        if field.scale and not isinstance(field.column.type, Quantity)
     }
     return rows.with_columns(decimal_texts(rows[name], scale) for name, scale in scales.items())
 

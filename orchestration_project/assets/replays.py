@@ -126,9 +126,9 @@ def _read_filter(replay: Replay, name: str, text: str) -> str | date:
     Raises:
         ConfigurationError: The table has no such filter, or the filter no such value.
     """
-    declared = {each.name: each for each in replay.filters}.get(name)
+    declared = {replay_filter.name: replay_filter for replay_filter in replay.filters}.get(name)
     if declared is None:
-        names = ", ".join(each.name for each in replay.filters) or "none"
+        names = ", ".join(replay_filter.name for replay_filter in replay.filters) or "none"
         raise ConfigurationError(f"invalid filter of {replay.table}: expected {names}", found=name)
     if declared.choices and text not in declared.choices:
         expected = ", ".join(declared.choices)
@@ -142,8 +142,10 @@ def _read_filter(replay: Replay, name: str, text: str) -> str | date:
 
 def _options(config: ReplaySelection) -> Mapping[str, Any]:
     """Return the options of the runs: those that choose no delivery."""
-    given = config.model_dump(mode="json", exclude_none=True)
-    return {name: given[name] for name in given if name not in ReplaySelection.model_fields}
+    model_dump = config.model_dump(mode="json", exclude_none=True)
+    return {
+        name: model_dump[name] for name in model_dump if name not in ReplaySelection.model_fields
+    }
 
 
 def _launch(

@@ -80,7 +80,7 @@ def system_spec(
     """
     domain = key.path[0]
     group = group_of(domain, kind)
-    shown = {} if columns is None else {"dagster/column_schema": columns}
+    shown_table_schemas = {} if columns is None else {"dagster/column_schema": columns}
     return dg.AssetSpec(
         key,
         deps=deps,
@@ -89,7 +89,7 @@ def system_spec(
         owners=owners,
         kinds=set() if kind == SOURCE else {kind},
         tags={"domain": domain},
-        metadata={**shown, **metadata},
+        metadata={**shown_table_schemas, **metadata},
     )
 
 
@@ -147,8 +147,8 @@ def freshness_check(
         options: Others of `dg.asset_check`.
     """
     severity = dg.AssetCheckSeverity.WARN
-    shown = describe_check(claim, severity=severity, settings=settings, limit=limit, remedy=remedy)
-    return dg.asset_check(asset=asset, name=name, **shown._asdict(), **options)
+    check = describe_check(claim, severity=severity, settings=settings, limit=limit, remedy=remedy)
+    return dg.asset_check(asset=asset, name=name, **check._asdict(), **options)
 
 
 def paused_freshness(

@@ -39,7 +39,7 @@ from orchestration_project.settings import domains_on, load_shared_settings
 if TYPE_CHECKING:
     from dagster import AssetsDefinition
 
-FILE_FIELDS = [each.name for each in MARKET_VOLUME_FIELDS if each.name != CODE_FIELD]
+FILE_FIELDS = [field.name for field in MARKET_VOLUME_FIELDS if field.name != CODE_FIELD]
 
 
 def _week_of(partition: Scope) -> Scope:

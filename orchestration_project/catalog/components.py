@@ -41,8 +41,8 @@ def _resources() -> Mapping[str, dg.ResourceDefinition]:
 def load_declared(names: Sequence[str]) -> dg.Definitions:
     """Return definitions as `orchestration_project.load_definitions`."""
     declared: dict[str, Declaration | DerivedDeclaration] = {
-        **{each.dataset.name: each for each in own_declarations()},
-        **{each.derived.name: each for each in own_derivations()},
+        **{declaration.dataset.name: declaration for declaration in own_declarations()},
+        **{derivation.derived.name: derivation for derivation in own_derivations()},
     }
     for name in names:
         if name not in declared:
@@ -66,12 +66,12 @@ def _definitions_of(declared: Declaration | DerivedDeclaration) -> dg.Definition
             sensors=[derived_sensor(derived)],
             resources=_resources(),
         )
-    made = dataset_assets(dataset_of(declared))
+    made_dataset_assets = dataset_assets(dataset_of(declared))
     return dg.Definitions(
-        assets=[made.source, made.table],
-        asset_checks=[made.freshness],
-        jobs=[made.job],
-        sensors=[dataset_sensor(made)],
+        assets=[made_dataset_assets.source, made_dataset_assets.table],
+        asset_checks=[made_dataset_assets.freshness],
+        jobs=[made_dataset_assets.job],
+        sensors=[dataset_sensor(made_dataset_assets)],
         resources=_resources(),
     )
 

@@ -106,18 +106,18 @@ def _demo_files(settings: Settings) -> Path:
         partial = folder.with_name(f"{DEMO_FOLDER}.{uuid4().hex}")
         module = f"{DEMO_PACKAGE}.documents"
         options = [f"--into={partial}", f"--count={DEMO_COUNT}", f"--seed={settings.demo_seed}"]
-        made = subprocess.run(  # noqa: S603 - our own program and settings
+        completed = subprocess.run(  # noqa: S603 - our own program and settings
             [sys.executable, "-m", module, *options],
             cwd=project_folder(),
             capture_output=True,
             text=True,
             check=False,
         )
-        if made.returncode:
+        if completed.returncode:
             raise ConfigurationError(
                 "the demo's documents cannot be generated",
                 expected=f"{DEMO_COUNT} files in {partial}",
-                found=made.stderr.strip().rpartition("\n")[2][:500],
+                found=completed.stderr.strip().rpartition("\n")[2][:500],
                 remedy="is STATE_DIR writable, and the extra documents installed?",
             )
         try:
@@ -139,8 +139,8 @@ def _probe(source: DocumentSource, _: Environment) -> str:
 
 
 def _loaded_inboxes(settings: Settings) -> Sequence[str]:
-    found = DocumentsSettings.of(settings)
-    return [found.documents_inbox] if found.documents_source else []
+    documents_settings = DocumentsSettings.of(settings)
+    return [documents_settings.documents_inbox] if documents_settings.documents_source else []
 
 
 REMEDIES = PERMANENT_REMEDIES | {
@@ -154,8 +154,8 @@ REMEDIES = PERMANENT_REMEDIES | {
 def _oldest_waiting(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
-    found = None if _unused(settings) else oldest_waiting(warehouse, clock.now())
-    return [found] if found else []
+    oldest_missing = None if _unused(settings) else oldest_waiting(warehouse, clock.now())
+    return [oldest_missing] if oldest_missing else []
 
 
 def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:

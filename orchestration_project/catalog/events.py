@@ -44,16 +44,16 @@ def _scope(key: str) -> Scope:
 
 def _subjects(settings: Settings) -> Sequence[SubjectKind]:
     kinds = webhook_subjects(declared_sources(settings))
-    return [FILE, *(replace(each, related=_related) for each in kinds)]
+    return [FILE, *(replace(kind, related=_related) for kind in kinds)]
 
 
 def _related(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     """Return the rows that go with a row of a delivery: those of routing have its values, too."""
-    found = rows_of_delivery(table, key)
-    if not found:
-        return found
-    own = {"source": key["source"], "delivery_id": key["delivery_id"]}
-    return [*found, *((each, own) for each in ROUTED_TABLES)]
+    rows = rows_of_delivery(table, key)
+    if not rows:
+        return rows
+    values = {"source": key["source"], "delivery_id": key["delivery_id"]}
+    return [*rows, *((routed_table, values) for routed_table in ROUTED_TABLES)]
 
 
 def _define() -> DomainDefinitions:

@@ -50,16 +50,16 @@ def domain_of(
 
     def define() -> DomainDefinitions:
         first_day = f"{name.upper()}_FIRST_DAY" if has_source_setting else ""
-        made = _define(name, datasets, draw(), first_day)
-        return replace(made, resources=resources, registrations=recoveries)
+        made_domain_definitions = _define(name, datasets, draw(), first_day)
+        return replace(made_domain_definitions, resources=resources, registrations=recoveries)
 
     return Domain(
         name=name,
         source_setting=f"{name}_source" if has_source_setting else None,
         define=define,
         tables=[
-            PartitionedTable(table=each.table, scope_of=partial(_scope_of, each))
-            for each in datasets
+            PartitionedTable(table=dataset.table, scope_of=partial(_scope_of, dataset))
+            for dataset in datasets
         ],
         state_paths=state_paths,
         registrations=[
@@ -83,17 +83,27 @@ def _define(
     from orchestration_project.sensors.definitions import daily_schedule
     from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
 
-    made = [dataset_assets(each) for each in datasets]
-    checks = [dataset.freshness for dataset in made]
+    dataset_assets_list = [dataset_assets(each) for each in datasets]
+    checks = [dataset.freshness for dataset in dataset_assets_list]
     drawing = "draws charts, and " if drawn else ""
     text = f"{drawing}checks whether the tables of {name} are as new as their calendars say."
     daily_job = define_daily_job(name, text.capitalize(), assets=drawn, checks=checks)
     return DomainDefinitions(
-        assets=[*(asset for each in made for asset in (each.source, each.table)), *drawn],
+        assets=[
+            *(
+                asset
+                for assetse in dataset_assets_list
+                for asset in (assetse.source, assetse.table)
+            ),
+            *drawn,
+        ],
         asset_checks=checks,
         jobs=[
-            *(dataset_job(each.dataset, each.job, first_day, each.published_on) for each in made),
-            define_replay_job(name, [each.replay for each in made]),
+            *(
+                dataset_job(assetse.dataset, assetse.job, first_day, assetse.published_on)
+                for assetse in dataset_assets_list
+            ),
+            define_replay_job(name, [assetse.replay for assetse in dataset_assets_list]),
             Job(definition=daily_job, parameters=()),
         ],
         schedules=[
@@ -102,13 +112,13 @@ def _define(
                 checks,
                 profile=name,
                 needs="loaded partitions",
-                zone=made[0].dataset.partitioning.calendar.zone,
+                zone=dataset_assets_list[0].dataset.partitioning.calendar.zone,
                 what=f"{text.capitalize().removesuffix('.')}, every day.",
             ),
-            *map(backfill_schedule, made),
+            *map(backfill_schedule, dataset_assets_list),
         ],
-        sensors=[dataset_sensor(each) for each in made],
-        replays=[each.replay for each in made],
+        sensors=[dataset_sensor(assetse) for assetse in dataset_assets_list],
+        replays=[assetse.replay for assetse in dataset_assets_list],
     )
 
 

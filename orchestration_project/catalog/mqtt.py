@@ -33,8 +33,8 @@ from orchestration_project.settings import Settings
 def _oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
     if MqttSettings.of(settings).mqtt_source is None:
         return []
-    found = oldest_waiting(warehouse, clock.now())
-    return [] if found is None else [found]
+    oldest_missing = oldest_waiting(warehouse, clock.now())
+    return [] if oldest_missing is None else [oldest_missing]
 
 
 def _define() -> DomainDefinitions:

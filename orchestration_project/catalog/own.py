@@ -92,8 +92,8 @@ def open_source(
             )
         else:
             start_of = _start_of(declared, given)
-            own = OwnHttpSource(declared, captures, given.clock, source, http, start_of)
-            yield query_source(own) if declared.has_total else own
+            own_http_source = OwnHttpSource(declared, captures, given.clock, source, http, start_of)
+            yield query_source(own_http_source) if declared.has_total else own_http_source
 
 
 def _start_of(declared: Declared, given: Environment) -> Callable[[Partition], StartState]:
@@ -182,7 +182,9 @@ def dataset_of(declaration: Declaration, domain: str = "") -> Dataset:
 
 
 def _min_size_ratio(declared: Declared) -> float | None:
-    return next((each.min_ratio for each in declared.checks if isinstance(each, UsualSize)), None)
+    return next(
+        (check.min_ratio for check in declared.checks if isinstance(check, UsualSize)), None
+    )
 
 
 def _resource(declared: Declared) -> str:
@@ -190,8 +192,8 @@ def _resource(declared: Declared) -> str:
 
 
 def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
-    tables = [each.table for each in own_declarations()]
-    kinds = subject_kinds([*tables, *(each.table for each in own_derivations())])
+    tables = [declaration.table for declaration in own_declarations()]
+    kinds = subject_kinds([*tables, *(derivation.table for derivation in own_derivations())])
     return [kind for name, kind in kinds.items() if name.startswith(f"{own_domain()}/")]
 
 
@@ -207,24 +209,28 @@ def import_own_domain() -> Domain:
         ConfigurationError: A declaration is wrong.
     """
     declared, derived = own_declarations(), own_derivations()
-    made = Domain(name=own_domain())
+    domain = Domain(name=own_domain())
     if declared:
-        made = domain_of(
+        domain = domain_of(
             own_domain(),
-            [dataset_of(each) for each in declared],
-            resources={_resource(each.dataset): _connection(each.dataset) for each in declared},
+            [dataset_of(declaration) for declaration in declared],
+            resources={
+                _resource(declaration.dataset): _connection(declaration.dataset)
+                for declaration in declared
+            },
             recoveries=[
-                document_recovery(_resource(each.dataset), each.dataset.name) for each in declared
+                document_recovery(_resource(declaration.dataset), declaration.dataset.name)
+                for declaration in declared
             ],
             has_source_setting=False,
         )
     registered = [
-        *made.registrations,
-        DatasetList(lambda: [_listed(each) for each in derived]),
+        *domain.registrations,
+        DatasetList(lambda: [_listed(derived_declaration) for derived_declaration in derived]),
         SubjectKinds(_subject_kinds),
         *([AsOfModule("orchestration_project.resources.own_derived")] if derived else []),
     ]
-    return replace(made, define=partial(_define, made, derived), registrations=registered)
+    return replace(domain, define=partial(_define, domain, derived), registrations=registered)
 
 
 def _define(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefinitions:
@@ -233,10 +239,13 @@ def _define(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefi
     from orchestration_project.sensors.own_derived import derived_sensor
 
     definitions = domain.definitions
-    made = [derived_assets(derivation) for derivation in derived]
+    derived_assets_list = [derived_assets(derivation) for derivation in derived]
     return replace(
         definitions,
-        assets=[*definitions.assets, *(each.table for each in made)],
-        jobs=[*definitions.jobs, *(Job(definition=each.job, parameters=()) for each in made)],
-        sensors=[*definitions.sensors, *map(derived_sensor, made)],
+        assets=[*definitions.assets, *(assetse.table for assetse in derived_assets_list)],
+        jobs=[
+            *definitions.jobs,
+            *(Job(definition=assetse.job, parameters=()) for assetse in derived_assets_list),
+        ],
+        sensors=[*definitions.sensors, *map(derived_sensor, derived_assets_list)],
     )

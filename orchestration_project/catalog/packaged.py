@@ -78,10 +78,12 @@ class PackagedSource:
     def dataset(self) -> Dataset:
         """The dataset as all engines have it."""
         texts, declared = self.texts, self.declared
-        made = dataset_of(Declaration(declared, "", self.table, self.fields, b""), texts.domain)
+        made_dataset = dataset_of(
+            Declaration(declared, "", self.table, self.fields, b""), texts.domain
+        )
         return replace(
-            made,
-            parse=self._with_remedy(made.parse),
+            made_dataset,
+            parse=self._with_remedy(made_dataset.parse),
             source_dataset=self.source_dataset,
             resource=texts.domain,
             source_label=f"{texts.publisher}'s {texts.subject}",
@@ -95,11 +97,11 @@ class PackagedSource:
     @property
     def documents(self) -> Documents:
         """Spread of its partitions over its documents."""
-        made = documents_of(self.declared)
+        made_documents = documents_of(self.declared)
         return replace(
-            made,
-            partitions_in=self._with_remedy(made.partitions_in),
-            version_in=self._with_remedy(made.version_in),
+            made_documents,
+            partitions_in=self._with_remedy(made_documents.partitions_in),
+            version_in=self._with_remedy(made_documents.version_in),
         )
 
     def _with_remedy(self, read: Callable[P, R]) -> Callable[P, R]:

@@ -45,19 +45,21 @@ def stored_definitions(_: Registry, settings: Settings) -> MadeDefinitions:
     from orchestration_project.assets.plugins import plugin_asset, plugin_job
     from orchestration_project.sensors.plugins import plugin_schedule
 
-    enabled = [each for each in _stored(settings) if each.state == "enabled"]
-    jobs = [plugin_job(each) for each in enabled]
-    schedules = [plugin_schedule(each, job) for each, job in zip(enabled, jobs, strict=True)]
+    enabled = [
+        stored_plugin for stored_plugin in _stored(settings) if stored_plugin.state == "enabled"
+    ]
+    jobs = [plugin_job(stored_plugin) for stored_plugin in enabled]
+    schedules = [plugin_schedule(item, job) for item, job in zip(enabled, jobs, strict=True)]
     return MadeDefinitions(
-        assets=[plugin_asset(each) for each in enabled],
+        assets=[plugin_asset(stored_plugin) for stored_plugin in enabled],
         jobs=jobs,
-        schedules=[each for each in schedules if each is not None],
+        schedules=[schedule for schedule in schedules if schedule is not None],
     )
 
 
 def _stored(settings: Settings) -> Sequence[StoredPlugin]:
     """Return the plugins in the database; none if it does not answer in time or has no tables."""
-    found: list[StoredPlugin] = []
+    stored: list[StoredPlugin] = []
     problems: list[str] = []
 
     def read() -> None:
@@ -68,7 +70,7 @@ def _stored(settings: Settings) -> Sequence[StoredPlugin]:
                 unprepared_warehouse(settings) as warehouse,
                 warehouse.reading(seconds=MAX_SECONDS) as connection,
             ):
-                found.extend(read_plugins(connection))
+                stored.extend(read_plugins(connection))
         except (OrchestrationError, SQLAlchemyError, OSError) as error:
             problems.append(_line_of(error))
 
@@ -82,7 +84,7 @@ def _stored(settings: Settings) -> Sequence[StoredPlugin]:
             extra={"event": "plugins_not_defined"},
         )
         return []
-    return found
+    return stored
 
 
 def _line_of(error: Exception) -> str:
@@ -104,7 +106,7 @@ def _unused(settings: Settings) -> str:
         return "no plugin is added"
     try:
         with unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
-            enabled = [each for each in read_plugins(connection) if each.state == "enabled"]
+            enabled = [plugin for plugin in read_plugins(connection) if plugin.state == "enabled"]
     except (OrchestrationError, SQLAlchemyError, OSError) as error:
         return f"the database cannot be read: {_line_of(error)}"
     return "" if enabled else "no plugin is enabled"

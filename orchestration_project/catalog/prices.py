@@ -42,8 +42,10 @@ def _oldest_unlanded(
 ) -> Sequence[OldestMissing]:
     first_month = first_price_month(settings, clock.today_in_new_york())
     symbols = wanted_symbols(settings, warehouse)
-    found = oldest_unlanded_session(warehouse, symbols, clock.now(), first_month=first_month)
-    return [found] if found else []
+    oldest_missing = oldest_unlanded_session(
+        warehouse, symbols, clock.now(), first_month=first_month
+    )
+    return [oldest_missing] if oldest_missing else []
 
 
 def _missing_months(
@@ -51,8 +53,8 @@ def _missing_months(
 ) -> Collection[str]:
     """Return the months that a symbol lacks."""
     months = [date.fromisoformat(key) for key in keys]
-    found = months_not_landed(warehouse, wanted_symbols(settings, warehouse), months, now)
-    return {month.isoformat() for month in found}
+    days = months_not_landed(warehouse, wanted_symbols(settings, warehouse), months, now)
+    return {month.isoformat() for month in days}
 
 
 def _months_of(_: str, scope: Scope) -> tuple[str, str] | None:

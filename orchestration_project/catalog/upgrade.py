@@ -50,9 +50,9 @@ def keep_domains_in_use(
         if {dataset.replace("/", "_"), f"fact_{dataset.partition('/')[2]}"} & {*names}
     }
     domains = set(filter(None, map(domain_of_name, names))) - domains_on(settings)
-    kept = sorted(domains | datasets)
-    change_stored(settings, kept, ())
-    return kept
+    entries = sorted(domains | datasets)
+    change_stored(settings, entries, ())
+    return entries
 
 
 def follow_new_names(
@@ -68,11 +68,14 @@ def follow_new_names(
     switched_on = rename_instigators(instance, FORMER_NAMES)
     with warehouse.reading() as connection:
         stored = SCHEDULE_STORE.read(connection)
-    changed = {each.schedule.name: _present_fields(each.schedule) for each in stored}
-    for each in stored:
-        name = each.schedule.name
+    changed = {
+        stored_schedule.schedule.name: _present_fields(stored_schedule.schedule)
+        for stored_schedule in stored
+    }
+    for stored_schedule in stored:
+        name = stored_schedule.schedule.name
         if fields := changed[name]:
-            version = each.version_number
+            version = stored_schedule.version_number
             edit = Edit(Action.CHANGE, name, "migrate", now, fields, expected_version=version)
             SCHEDULE_STORE.apply(warehouse, edit)
     return [*switched_on, *(name for name, fields in changed.items() if fields)]

@@ -79,8 +79,8 @@ def _open(given: Environment) -> "Iterator[WebAccess]":
 
 
 def _probe(_: "WebAccess", given: Environment) -> str:
-    found = site_files_of(WebSettings.of(given.settings))
-    return f"{len(found.sites)} site files are valid, {len(found.problems)} are not"
+    site_files = site_files_of(WebSettings.of(given.settings))
+    return f"{len(site_files.sites)} site files are valid, {len(site_files.problems)} are not"
 
 
 def _unused(settings: Settings) -> str:
@@ -97,8 +97,8 @@ def _missed(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[
 
 def _retention(settings: Settings) -> DomainRetention:
     files = site_files_of(WebSettings.of(settings))
-    found = {name: site.retention.captures_days for name, site in files.sites.items()}
-    days_of = {(SOURCE, name): days for name, days in found.items() if days is not None}
+    captures_days = {name: site.retention.captures_days for name, site in files.sites.items()}
+    days_of = {(SOURCE, name): days for name, days in captures_days.items() if days is not None}
     return DomainRetention(captured_days=days_of)
 
 
@@ -158,7 +158,7 @@ def _define() -> DomainDefinitions:
             Job(definition=replay_job),
             Job(definition=propose_job),
             Job(definition=accept_job),
-            *(Job(definition=each, parameters=(DAY,)) for each in web.crawl_jobs.values()),
+            *(Job(definition=job, parameters=(DAY,)) for job in web.crawl_jobs.values()),
         ],
         schedules=site_schedules,
         registrations=RECOVERIES,

@@ -73,8 +73,8 @@ def migrate(sql: bool, wait: float | None) -> int:
         return 0
     if OUTPUT.is_dry_run:
         with unprepared_warehouse(settings) as warehouse:
-            found = warehouse.version() or "none"
-            preview(f"{warehouse.shown_url}: version {found} -> {NEWEST_VERSION}")
+            version = warehouse.version() or "none"
+            preview(f"{warehouse.shown_url}: version {version} -> {NEWEST_VERSION}")
         return 0
     with unprepared_warehouse(settings) as warehouse:
         was_empty = warehouse.version() is None
@@ -95,12 +95,12 @@ def _wait_for_version(warehouse: "Warehouse", expected: str, seconds: float) -> 
         ConfigurationError: They are not in time, or of a newer version.
     """
     until = time.monotonic() + seconds
-    while (found := warehouse.version() or "none") != expected:
+    while (version := warehouse.version() or "none") != expected:
         if time.monotonic() >= until:
             raise ConfigurationError(
                 "the tables are not up to date",
                 expected=f"version {expected}",
-                found=f"version {found} after {seconds:.0f} s",
+                found=f"version {version} after {seconds:.0f} s",
                 remedy="run `orchestrate migrate`, or read why the process that runs it failed",
             )
         time.sleep(min(SECONDS_BETWEEN_LOOKS, max(0.0, until - time.monotonic())))
@@ -117,9 +117,9 @@ def _keep_what_is_on(settings: "Settings", warehouse: "Warehouse") -> None:
     with open_instance() as instance:
         if renamed := follow_new_names(instance, warehouse, Clock().now()):
             echo(f"switched on or stored, and renamed: {', '.join(renamed)}")
-        kept = keep_domains_in_use(settings, warehouse, instigators_switched_on(instance))
-    if kept:
-        echo(f"in use, and so left on: {', '.join(kept)}")
+        kept_names = keep_domains_in_use(settings, warehouse, instigators_switched_on(instance))
+    if kept_names:
+        echo(f"in use, and so left on: {', '.join(kept_names)}")
 
 
 SECONDS_BETWEEN_COUNTS = 1.0
@@ -249,22 +249,22 @@ def verify_evidence(file: str, sha256: str | None) -> int:
     """
     from orchestration_project.services.evidence.verifying import verify as verify_archive
 
-    found = verify_archive(Path(file))
-    wrong = [str(each) for each in found.problems]
-    if sha256 and sha256.lower() != found.manifest_sha256:
+    archive = verify_archive(Path(file))
+    wrong = [str(problem) for problem in archive.problems]
+    if sha256 and sha256.lower() != archive.manifest_sha256:
         wrong.append(f"{MANIFEST} is not the one with SHA-256 {sha256.lower()}")
-    about = ", ".join(f"{name} {value}" for name, value in found.manifest.about.items())
-    count = len(found.manifest.members)
+    about = ", ".join(f"{name} {value}" for name, value in archive.manifest.about.items())
+    count = len(archive.manifest.members)
     emit_or(
         {
-            "about": dict(found.manifest.about),
+            "about": dict(archive.manifest.about),
             "member_count": count,
-            "manifest_sha256": found.manifest_sha256,
+            "manifest_sha256": archive.manifest_sha256,
             "problems": wrong,
             "is_whole": not wrong,
         },
         f"evidence of {ascii(about)[1:-1]}",
-        f"{count} members; SHA-256 of {MANIFEST}: {found.manifest_sha256}",
+        f"{count} members; SHA-256 of {MANIFEST}: {archive.manifest_sha256}",
         "\n".join(wrong) or "whole: every member is there as it was, and no other",
     )
     return int(bool(wrong))
@@ -294,12 +294,12 @@ def export_evidence(
     output: str | None,
 ) -> int:
     """Write an archive about a run, a session, or a partition at a time."""
-    wanted = {"run_id": run_id, "session": session, "partition": partition, "at": at}
-    subjects = [name for name in ("run_id", "session", "partition") if wanted[name]]
+    expected_names = {"run_id": run_id, "session": session, "partition": partition, "at": at}
+    subjects = [name for name in ("run_id", "session", "partition") if expected_names[name]]
     if len(subjects) != 1 or bool(partition) != bool(at):
         raise click.UsageError("expected one of: --run, --session, --partition with --at")
     file = str(Path(output).resolve()) if output else None
-    config = {name: value for name, value in {**wanted, "file": file}.items() if value}
+    config = {name: value for name, value in {**expected_names, "file": file}.items() if value}
     if OUTPUT.is_dry_run:
         job = EXPORT_EVIDENCE.job
         preview(f"{job} would run with {config}", job=job, config=config)
@@ -323,12 +323,12 @@ def _export(config: dict[str, Any]) -> int:
         run_config = EXPORT_EVIDENCE.run_config(config)
         result = execute(instance, EXPORT_EVIDENCE.job, config=run_config)
         for metadata in materializations_of([result]).values():
-            found = {name: metadata[name] for name in ("file", "bytes", "members", "sha256")}
-            found["manifest_sha256"] = metadata["manifest_sha256"]
+            values = {name: metadata[name] for name in ("file", "bytes", "members", "sha256")}
+            values["manifest_sha256"] = metadata["manifest_sha256"]
             emit_or(
-                found,
-                f"{found['file']}: {found['members']} members, {found['bytes']} bytes",
-                f"SHA-256 of {MANIFEST}: {found['manifest_sha256']}",
+                values,
+                f"{values['file']}: {values['members']} members, {values['bytes']} bytes",
+                f"SHA-256 of {MANIFEST}: {values['manifest_sha256']}",
             )
     if result.success:
         return 0
@@ -362,11 +362,12 @@ def list_captures(where: tuple[str, ...], limit: int) -> int:
     from orchestration_project.settings import load_settings
 
     with open_warehouse(load_settings()) as warehouse:
-        found = read_captures(warehouse, where, limit)
-    shown = [
-        row | {"fetched_at": f"{row['fetched_at']:%Y-%m-%d %H:%M:%S}"} for row in found.to_dicts()
+        captures = read_captures(warehouse, where, limit)
+    entries = [
+        row | {"fetched_at": f"{row['fetched_at']:%Y-%m-%d %H:%M:%S}"}
+        for row in captures.to_dicts()
     ]
-    show_rows(found.to_dicts() if OUTPUT.is_json else shown, CAPTURE_HEADINGS)
+    show_rows(captures.to_dicts() if OUTPUT.is_json else entries, CAPTURE_HEADINGS)
     return 0
 
 
@@ -390,9 +391,9 @@ def get_capture(capture: str, output: str, force: bool) -> int:
         blob = find_blob(warehouse, capture)
     store = Captures(open_store(settings))
     store.verify(blob)
-    found = f"{blob.byte_count} bytes with SHA-256 {blob.sha256}"
+    text = f"{blob.byte_count} bytes with SHA-256 {blob.sha256}"
     if OUTPUT.is_dry_run:
-        note(f"dry run: {found} would be written to {output}")
+        note(f"dry run: {text} would be written to {output}")
         return 0
     with store.open(blob) as body:
         if output == "-":
@@ -400,7 +401,7 @@ def get_capture(capture: str, output: str, force: bool) -> int:
         else:
             with whole_file(Path(output), replace=force) as file:
                 shutil.copyfileobj(body, file)
-    note(f"{found} to {output}")
+    note(f"{text} to {output}")
     return 0
 
 

@@ -104,15 +104,22 @@ def watch_once(because: str) -> int:
     from orchestration_project.services.probes import open_alerts
 
     alerts = open_alerts(load_settings(), REGISTRY)
-    seen = see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
-    sent = [] if OUTPUT.is_dry_run else list(watch(alerts, seen))
+    seen_condition_results = (
+        see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
+    )
+    sent = [] if OUTPUT.is_dry_run else list(watch(alerts, seen_condition_results))
     if OUTPUT.is_json:
-        emit({"conditions": [_condition(each) for each in seen], "alerts": sent})
+        emit(
+            {
+                "conditions": [_condition(result) for result in seen_condition_results],
+                "alerts": sent,
+            }
+        )
     else:
-        for each in seen:
-            echo(f"{each.problem.kind}: {each.finding.outcome}: {each.finding.got}")
+        for result in seen_condition_results:
+            echo(f"{result.problem.kind}: {result.finding.outcome}: {result.finding.got}")
         echo("\n".join(sent) or "dry run: no alert was sent")
-    return int(any(each.is_bad for each in seen))
+    return int(any(result.is_bad for result in seen_condition_results))
 
 
 def _condition(each: "ConditionResult") -> dict[str, object]:
@@ -182,7 +189,7 @@ def close(beginnings: Sequence[str]) -> int:
     alerts = _opened()
     with alerts.inbox() as inbox:
         standing = inbox.standing()
-        for alert in [_the_one(standing, each) for each in beginnings]:
+        for alert in [_the_one(standing, beginning) for beginning in beginnings]:
             if OUTPUT.is_dry_run:
                 preview(f"would be closed: {alert.title}", alert_id=alert.alert_id)
                 continue
@@ -192,12 +199,12 @@ def close(beginnings: Sequence[str]) -> int:
 
 
 def _the_one(standing: Sequence[AlertState], beginning: str) -> AlertState:
-    found = [alert for alert in standing if alert.alert_id.startswith(beginning.lower())]
-    if len(found) == 1:
-        return found[0]
+    alerts = [alert for alert in standing if alert.alert_id.startswith(beginning.lower())]
+    if len(alerts) == 1:
+        return alerts[0]
     raise UnknownNameError(
-        f"{len(found)} open alerts match {beginning!r}"
-        if found
+        f"{len(alerts)} open alerts match {beginning!r}"
+        if alerts
         else f"no open alert matches {beginning!r}",
         expected="the beginning of one id",
         remedy="take the id from `alerts list`; nothing was closed",

@@ -53,9 +53,9 @@ def approvals() -> None:
 def list_approvals() -> int:
     """List requests with their state, parameters and SHA-256."""
     with _opened() as (_, found):
-        rows = [asdict(each) for each in found.listed()]
-    shown = [row | {"expires_at": f"{row['expires_at']:%Y-%m-%d %H:%M}"} for row in rows]
-    show_rows(rows if OUTPUT.is_json else shown, HEADINGS)
+        rows = [asdict(approval) for approval in found.listed()]
+    entries = [row | {"expires_at": f"{row['expires_at']:%Y-%m-%d %H:%M}"} for row in rows]
+    show_rows(rows if OUTPUT.is_json else entries, HEADINGS)
     return 0
 
 

@@ -48,8 +48,8 @@ def repair(
     if isinstance(found, int):
         return found
     figures = {name: found[name] for name in FIGURES}
-    repairs = [dict(each.data) for each in found["repairs"].records]
-    lines = [_line(each) for each in repairs]
+    repairs = [dict(record.data) for record in found["repairs"].records]
+    lines = [_line(entry) for entry in repairs]
     if (more := figures["damaged_count"] - len(repairs)) > 0:
         lines.append(f"{more} more")
     if OUTPUT.is_dry_run:
@@ -63,8 +63,9 @@ def repair(
 
 def _line(row: dict[str, Any]) -> str:
     ways = f" from {row['from']}" if row["from"] else ""
-    more = " ".join(filter(None, (row["reason"], row["loss"])))
-    return f"{row['artifact']}: {row['problem']}, {row['state']}{ways}{': ' if more else ''}{more}"
+    reasons = " ".join(filter(None, (row["reason"], row["loss"])))
+    suffix = f": {reasons}" if reasons else ""
+    return f"{row['artifact']}: {row['problem']}, {row['state']}{ways}{suffix}"
 
 
 def _run(options: dict[str, Any]) -> dict[str, Any] | int:

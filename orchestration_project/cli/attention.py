@@ -116,11 +116,13 @@ def _list(inbox: "Inbox", kind: str | None, domain: str | None, *, is_ignored: b
 
 
 def _find(inbox: "Inbox", beginning: str) -> "Entry":
-    found = [entry for entry in inbox.entries if entry.entry_id.startswith(beginning.lower())]
-    if len(found) == 1:
-        return found[0]
+    entries = [entry for entry in inbox.entries if entry.entry_id.startswith(beginning.lower())]
+    if len(entries) == 1:
+        return entries[0]
     raise UnknownNameError(
-        f"{len(found)} entries match {beginning!r}" if found else f"no entry matches {beginning!r}",
+        f"{len(entries)} entries match {beginning!r}"
+        if entries
+        else f"no entry matches {beginning!r}",
         expected="the beginning of one id",
         remedy="take the id from `attention`; a solved entry is not listed any more",
     )
@@ -132,8 +134,8 @@ def _show(entry: "Entry") -> int:
         return 0
     echo(f"{entry.kind}: {entry.title}")
     echo(f"since {entry.since:%Y-%m-%d %H:%M} UTC")
-    for each in entry.expectations:
-        echo(f"{each.name}: expected {each.expected}, found {each.found}")
+    for expectation in entry.expectations:
+        echo(f"{expectation.name}: expected {expectation.expected}, found {expectation.found}")
     echo(entry.advice)
     for command in _commands(entry):
         echo(command)
@@ -141,14 +143,14 @@ def _show(entry: "Entry") -> int:
 
 
 def _row(entry: "Entry") -> dict[str, object]:
-    found = entry.expectations[0].found if entry.expectations else ""
+    text = entry.expectations[0].found if entry.expectations else ""
     commands = _commands(entry)
     return {
         **_fields(entry),
         "shown_id": entry.entry_id[:SHOWN_ID_DIGITS],
         "since": f"{entry.since:%Y-%m-%d %H:%M}",
         "shown_title": cut(entry.title, MAX_TITLE),
-        "shown_found": cut(found, MAX_FOUND),
+        "shown_found": cut(text, MAX_FOUND),
         "command": commands[0] if commands else "",
     }
 
@@ -162,7 +164,7 @@ def _fields(entry: "Entry") -> dict[str, Any]:
         **{name: getattr(entry, name) for name in names},
         "since": entry.since.isoformat(),
         "latest_at": entry.latest_at.isoformat(),
-        "expectations": [each._asdict() for each in entry.expectations],
+        "expectations": [expectation._asdict() for expectation in entry.expectations],
         "is_ignored": entry.is_ignored,
         "commands": _commands(entry),
     }
@@ -170,31 +172,31 @@ def _fields(entry: "Entry") -> dict[str, Any]:
 
 def _commands(entry: "Entry") -> list[str]:
     """Return the commands that answer an entry."""
-    found: list[str] = []
+    commands: list[str] = []
     retry = entry.launches.get("retry")
     if retry is not None and retry.partition:
-        found.append(f"orchestrate load {retry.job} {quote(retry.partition)}")
+        commands.append(f"orchestrate load {retry.job} {quote(retry.partition)}")
     if entry.group_id and "replay" in entry.launches:
         replay = f"orchestrate replay --group {quote(entry.group_id)}"
         accepted = f"{replay} --accept {entry.sha256} --reason TEXT"
-        found += [replay, *([accepted] if entry.sha256 else [])]
+        commands += [replay, *([accepted] if entry.sha256 else [])]
     elif entry.kind in ("dead_letter", "proposal"):
-        found += [_execute(launch.job, launch.config) for launch in entry.launches.values()]
+        commands += [_execute(launch.job, launch.config) for launch in entry.launches.values()]
     if entry.items is not None:
         codes = [entry.items.reason_code] if entry.items.reason_code else []
         options = {"dry_run": False, "topics": [entry.items.topic], "reason_codes": codes}
-        found.append(_execute(RETRY_FAILURES.job, RETRY_FAILURES.run_config(options)))
+        commands.append(_execute(RETRY_FAILURES.job, RETRY_FAILURES.run_config(options)))
     if entry.is_rerun:
         options = {"dry_run": False, "run_id": entry.run_id}
-        found.append(_execute(RETRY_FAILURES.job, RETRY_FAILURES.run_config(options)))
+        commands.append(_execute(RETRY_FAILURES.job, RETRY_FAILURES.run_config(options)))
     if entry.alert_id:
-        found.append(f"orchestrate alerts close {entry.alert_id[:SHOWN_ID_DIGITS]}")
-    return found
+        commands.append(f"orchestrate alerts close {entry.alert_id[:SHOWN_ID_DIGITS]}")
+    return commands
 
 
 def _execute(job: str, config: Mapping[str, object]) -> str:
     """Return the command that executes a job with a config."""
     from orchestration_project.settings.project import DEFINITIONS
 
-    given = json.dumps(config, separators=(",", ":"))
-    return f"dagster job execute -m {DEFINITIONS} -j {job} --config-json {quote(given)}"
+    dumps = json.dumps(config, separators=(",", ":"))
+    return f"dagster job execute -m {DEFINITIONS} -j {job} --config-json {quote(dumps)}"

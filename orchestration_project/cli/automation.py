@@ -71,8 +71,8 @@ def _find_origin(name: str) -> Any:
     from orchestration_project.settings.project import DEFINITIONS
 
     domain, locations = domain_of_name(name), load_settings().code_server_addresses
-    found = (location for location in locations if domain in location.split("+"))
-    return repository_origin(next(found, DEFINITIONS))
+    names = (location for location in locations if domain in location.split("+"))
+    return repository_origin(next(names, DEFINITIONS))
 
 
 def _switch(profile: str, *, on: bool) -> int:
@@ -169,18 +169,18 @@ def simulate_year(
         past = read_past(warehouse, now)
         of_schedules = workloads_of_year(repository(), warehouse, year, past, run_seconds)
     workloads = with_backfill(of_schedules, backfill_runs, run_seconds)
-    seconds_of = {each.job: each.run_seconds for each in workloads}
+    seconds_of = {workload.job: workload.run_seconds for workload in workloads}
     year_seconds = (datetime(year + 1, 1, 1, tzinfo=UTC) - start).total_seconds()
     rows: list[Mapping[str, Any]] = [
         {
-            **each._asdict(),
-            "run_seconds": round(seconds_of[each.job], 1),
-            "seconds_from": "runs" if each.job in past else "--run-seconds",
-            "longest_at": start + timedelta(seconds=each.longest_at)
-            if each.longest_seconds
+            **waits._asdict(),
+            "run_seconds": round(seconds_of[waits.job], 1),
+            "seconds_from": "runs" if waits.job in past else "--run-seconds",
+            "longest_at": start + timedelta(seconds=waits.longest_at)
+            if waits.longest_seconds
             else None,
         }
-        for each in sorted(simulate(workloads, limits), key=lambda each: -each.longest_seconds)
+        for waits in sorted(simulate(workloads, limits), key=lambda each: -each.longest_seconds)
     ]
     busy = busy_share(workloads, limits, year_seconds)
     factor = waiting_begins(of_schedules, limits, allowed_seconds)

@@ -56,13 +56,13 @@ def _write_options(
     command: click.Command, context: click.Context, formatter: click.HelpFormatter
 ) -> None:
     """Write the options of a command, those that all commands take in a section of their own."""
-    given: dict[str, list[tuple[str, str]]] = {"Options": [], "Global options": []}
+    values: dict[str, list[tuple[str, str]]] = {"Options": [], "Global options": []}
     for parameter in command.get_params(context):
         record = parameter.get_help_record(context)
         if record is not None and isinstance(parameter, click.Option):
-            given["Global options" if parameter in GLOBAL else "Options"].append(record)
-    given["Global options"].append(given["Options"].pop())  # --help, which is the last
-    for heading, records in given.items():
+            values["Global options" if parameter in GLOBAL else "Options"].append(record)
+    values["Global options"].append(values["Options"].pop())  # --help, which is the last
+    for heading, records in values.items():
         if records:
             with formatter.section(heading):
                 formatter.write_dl(records)
@@ -89,8 +89,8 @@ class Command(click.Command):
         complete_names(self.params, apply_given_settings)
         if is_load:
             self.help = f"{cleandoc(self.help or '')}\n\n{EXIT_STATUS_TEXT}"
-        own = [option for option, has in ((JSON, has_json), (DRY_RUN, has_dry_run)) if has]
-        self._own = (*own, *COMMON)
+        options = [option for option, has in ((JSON, has_json), (DRY_RUN, has_dry_run)) if has]
+        self._own = (*options, *COMMON)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return its own parameters and the global ones that it takes."""
@@ -191,10 +191,14 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, each with its whole first sentence, which click would cut."""
-        found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
         with formatter.section("Commands"):
             formatter.write_dl(
-                [(name, each.get_short_help_str(WHOLE)) for name, each in found.items() if each]
+                [
+                    (name, command.get_short_help_str(WHOLE))
+                    for name, command in commands.items()
+                    if command
+                ]
             )
 
 
@@ -242,8 +246,8 @@ class LazyGroup(Group):
         """Return the command, or refuse an unknown name with those that are like it."""
         name = args[0]
         if name not in self.entries and not name.startswith("-"):
-            known = [*self.entries, "--help", "--version"]
-            raise click.exceptions.NoSuchCommand(name, possibilities=known, ctx=ctx)
+            known_names = [*self.entries, "--help", "--version"]
+            raise click.exceptions.NoSuchCommand(name, possibilities=known_names, ctx=ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -33,8 +33,8 @@ def show() -> int:
     where = {name.upper(): place for name, place in places().items()}
     show_rows(
         [
-            {"name": name, "value": each.value, "origin": where.get(name, each.origin)}
-            for name, each in entries.items()
+            {"name": name, "value": entry.value, "origin": where.get(name, entry.origin)}
+            for name, entry in entries.items()
         ],
         HEADINGS,
     )
@@ -66,11 +66,11 @@ def _values(settings: "Settings") -> Mapping[str, tuple[object, str]]:
     """Return each setting and check limit by name, as it is and as it is shown."""
     from orchestration_project.settings import shown_values
 
-    shown = shown_values(settings)
+    shown_names = shown_values(settings)
     limits = {name: (limit, str(limit)) for name, limit in settings.checks.flat().items()}
     return {
-        **{name.upper(): (getattr(settings, name), text) for name, text in shown.items()},
-        **{f"checks: {name}": each for name, each in limits.items()},
+        **{name.upper(): (getattr(settings, name), text) for name, text in shown_names.items()},
+        **{f"checks: {name}": pair for name, pair in limits.items()},
     }
 
 

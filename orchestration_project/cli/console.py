@@ -127,8 +127,8 @@ def aligned(lines: Sequence[Sequence[str]], *, numbers_from: int | None = None) 
     limit = len(widths) if numbers_from is None else numbers_from
     return "\n".join(
         "  ".join(
-            cell.ljust(width) if place < limit else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.ljust(width) if index < limit else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
     )
@@ -156,4 +156,4 @@ def _shown(value: object) -> str:
 
 def printable(text: str) -> str:
     """Return ``text`` in one line, without what a terminal would take for a command."""
-    return "".join(each if each.isprintable() else " " for each in text)
+    return "".join(character if character.isprintable() else " " for character in text)

@@ -60,9 +60,9 @@ def is_silent(host: str, port: int) -> bool:
     connection = http.client.HTTPConnection(host, port, timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/readyz")
-        found = json.loads(connection.getresponse().read())
+        document = json.loads(connection.getresponse().read())
     except (OSError, http.client.HTTPException, ValueError):
         return True
     finally:
         connection.close()
-    return found.get("daemon") != "passed"
+    return document.get("daemon") != "passed"

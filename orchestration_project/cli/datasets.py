@@ -16,20 +16,22 @@ HEADINGS = {
 
 def show_datasets() -> int:
     """Show all datasets, and store their partitions for completion; return the exit status."""
-    found = [(each, each.list_keys() if each.list_keys else None) for each in list_datasets()]
-    store_datasets({each.name: keys or () for each, keys in found})
+    found = [
+        (dataset, dataset.list_keys() if dataset.list_keys else None) for dataset in list_datasets()
+    ]
+    store_datasets({listed_dataset.name: keys or () for listed_dataset, keys in found})
     show_rows(
         [
             {
-                "name": each.name,
+                "name": listed_dataset.name,
                 "partition_count": None if keys is None else len(keys),
                 "first_key": keys[0] if keys else None,
                 "last_key": keys[-1] if keys else None,
-                "job": each.job,
-                "tables": each.tables,
-                "description": each.description.partition(". ")[0].rstrip("."),
+                "job": listed_dataset.job,
+                "tables": listed_dataset.tables,
+                "description": listed_dataset.description.partition(". ")[0].rstrip("."),
             }
-            for each, keys in found
+            for listed_dataset, keys in found
         ],
         HEADINGS,
     )
@@ -40,11 +42,11 @@ def list_datasets() -> list[ListedDataset]:
     """Return the datasets of the domains that are on, by name."""
     from orchestration_project.catalog import REGISTRY  # its import reads the settings
 
-    found = [
-        each
+    listed_datasets = [
+        listed_dataset
         for domain in REGISTRY.domains
         if domain.tables
         for datasets in domain.registered(DatasetList)
-        for each in datasets.read()
+        for listed_dataset in datasets.read()
     ]
-    return sorted(found, key=lambda each: each.name)
+    return sorted(listed_datasets, key=lambda each: each.name)

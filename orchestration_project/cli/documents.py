@@ -116,19 +116,19 @@ def shown(document: "Document", lines: int) -> "Iterator[str]":
     """
     from orchestration_project.domains.documents.reasons import REASONS
 
-    found = document.extracted
-    pages, words = len(found.pages), found.word_count
+    extracted = document.extracted
+    pages, words = len(extracted.pages), extracted.word_count
     yield (
-        f"{escaped(' > '.join(document.path))}: {found.state}, {found.media_type}, "
+        f"{escaped(' > '.join(document.path))}: {extracted.state}, {extracted.media_type}, "
         f"{_counted(pages, 'page')}, {_counted(words, 'word')}"
     )
-    for finding in found.findings:
+    for finding in extracted.findings:
         reason = REASONS[finding.code]
         detail = f" ({escaped(finding.detail)})" if finding.detail else ""
         yield f"  {finding.code}: {reason.meaning}{detail}; to do: {reason.remedy}"
-    if found.title:
-        yield f"  title: {escaped(found.title)}"
-    yield from (f"  | {escaped(line[:LINE_CHARACTERS])}" for line in _first(found.pages, lines))
+    if extracted.title:
+        yield f"  title: {escaped(extracted.title)}"
+    yield from (f"  | {escaped(line[:LINE_CHARACTERS])}" for line in _first(extracted.pages, lines))
 
 
 def _counted(count: int, noun: str) -> str:
@@ -148,7 +148,8 @@ def _first(pages: "tuple[Page, ...]", count: int) -> Iterator[str]:
 def escaped(text: str) -> str:
     """Return a text in one line; what is not printable is escaped, as it may command a terminal."""
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
     )
 
 
@@ -157,14 +158,14 @@ def as_json(document: "Document") -> Mapping[str, Any]:
     from orchestration_project.domains.documents.reasons import REASONS
     from orchestration_project.domains.documents.words import count_words
 
-    found = document.extracted
+    extracted = document.extracted
     return {
         "path": list(document.path),
         "document_id": document.document_id,
         "parent_id": document.parent_id,
-        "state": found.state,
-        "reason_code": found.reason_code,
-        "category": found.reason.category if found.reason else None,
+        "state": extracted.state,
+        "reason_code": extracted.reason_code,
+        "category": extracted.reason.category if extracted.reason else None,
         "findings": [
             {
                 "code": finding.code,
@@ -172,16 +173,16 @@ def as_json(document: "Document") -> Mapping[str, Any]:
                 "meaning": REASONS[finding.code].meaning,
                 "remedy": REASONS[finding.code].remedy,
             }
-            for finding in found.findings
+            for finding in extracted.findings
         ],
-        "media_type": found.media_type,
-        "declared_type": found.declared_type,
-        "byte_count": found.byte_count,
-        "page_count": len(found.pages),
-        "word_count": found.word_count,
-        "title": found.title,
-        "author": found.author,
-        "created_at": found.created_at.isoformat() if found.created_at else None,
+        "media_type": extracted.media_type,
+        "declared_type": extracted.declared_type,
+        "byte_count": extracted.byte_count,
+        "page_count": len(extracted.pages),
+        "word_count": extracted.word_count,
+        "title": extracted.title,
+        "author": extracted.author,
+        "created_at": extracted.created_at.isoformat() if extracted.created_at else None,
         "pages": [
             {
                 "number": page.number,
@@ -198,7 +199,7 @@ def as_json(document: "Document") -> Mapping[str, Any]:
                     for table in page.tables
                 ],
             }
-            for page in found.pages
+            for page in extracted.pages
         ],
     }
 

@@ -55,13 +55,13 @@ def load(partitions: Sequence[str]) -> int:
         UsageError: The domain has no source, or a day is not a partition.
     """
     settings = load_settings()
-    days = [_key(each) for each in partitions]
+    days = [_key(partition) for partition in partitions]
     connection = REGISTRY.connections["documents"]
     if reason := connection.unused(settings):
         raise click.UsageError(f"{reason}; set DOCUMENTS_SOURCE and DOCUMENTS_DIR")
     if console.OUTPUT.is_dry_run:
-        shown = ", ".join(days) or "every day with files that wait"
-        console.preview(f"{LOAD_JOB} would load {shown}", job=LOAD_JOB, partitions=days)
+        text = ", ".join(days) or "every day with files that wait"
+        console.preview(f"{LOAD_JOB} would load {text}", job=LOAD_JOB, partitions=days)
         return 0
     with (
         full_disk_explained(settings),
@@ -73,11 +73,11 @@ def load(partitions: Sequence[str]) -> int:
         arrivals = _arrivals(settings, warehouse, source)
         poll = _poll(arrivals)
         arrivals.end_leases(partial(is_at_work, instance))
-        chosen = days or [each.day for each in arrivals.due()]
+        chosen = days or [due_day.day for due_day in arrivals.due()]
         results, counts = _run(instance, chosen)
         present_count, left_count = arrivals.present_count(), arrivals.not_extracted_count()
         refused = arrivals.list_not_extracted(MAX_NAMED)
-    failed = failures([each for each in results if not each.success])
+    failed = failures([result for result in results if not result.success])
     outcome = load_outcome(
         has_failed=bool(failed) or not _is_all_extracted(counts, left_count),
         unpublished=["files"] if not counts and not present_count else [],
@@ -115,8 +115,8 @@ def _key(written: str) -> str:
 
 
 def _arrivals(settings: Settings, warehouse: Warehouse, source: DocumentSource) -> Arrivals:
-    found = DocumentsSettings.of(settings)
-    return open_arrivals(source, warehouse, open_clock(settings), found)
+    documents_settings = DocumentsSettings.of(settings)
+    return open_arrivals(source, warehouse, open_clock(settings), documents_settings)
 
 
 def _poll(arrivals: Arrivals) -> PollResult:
@@ -150,20 +150,20 @@ def _run(
 
 
 def _captured(results: Sequence[dg.JobExecutionResult]) -> list[Mapping[str, Any]]:
-    found = materializations_of(results)
-    return [metadata for (asset, _), metadata in found.items() if asset == CAPTURE]
+    materializations = materializations_of(results)
+    return [metadata for (asset, _), metadata in materializations.items() if asset == CAPTURE]
 
 
 def _verdicts(results: Sequence[dg.JobExecutionResult]) -> list[str]:
-    found = [
+    entries = [
         {name: value.value for name, value in observation.metadata.items()}
         for result in results
         for observation in result.asset_observations_for_node(VERDICT_OP)
     ]
     return [
-        f"verdict {each['document_verdict']}, score {each['document_score']} of 100"
-        for each in found
-        if "document_verdict" in each
+        f"verdict {entry['document_verdict']}, score {entry['document_score']} of 100"
+        for entry in entries
+        if "document_verdict" in entry
     ]
 
 

@@ -38,10 +38,10 @@ def timeline(name: str) -> int:
             "documents_files, e.g. reports/2026.pdf",
             remedy="list them: orchestrate export documents_files",
         )
-    urls = [f"{base}{run_page(each.run_id)}" if each.run_id else None for each in found.events]
+    urls = [f"{base}{run_page(event.run_id)}" if event.run_id else None for event in found.events]
     if OUTPUT.is_json:
         events = [
-            {**asdict(each), "run_url": url} for each, url in zip(found.events, urls, strict=True)
+            {**asdict(event), "run_url": url} for event, url in zip(found.events, urls, strict=True)
         ]
         emit({**asdict(found), "events": events})
     else:
@@ -55,11 +55,11 @@ def shown(found: "Timeline", urls: list[str | None]) -> Iterator[str]:
     yield f"document {found.document_id or '-'}: {found.state}"
     yield from (f"  {printable(path)}" for path in found.paths)
     indent = " " * (TIME_WIDTH + KIND_WIDTH + 4)
-    for each, url in zip(found.events, urls, strict=True):
-        time = f"{each.happened_at:%Y-%m-%d %H:%M:%S}" if each.happened_at else "-"
-        code = f" [{each.reason_code}]" if each.reason_code else ""
-        yield f"{time:<{TIME_WIDTH}}  {each.kind:<{KIND_WIDTH}}  {printable(each.text)}{code}"
-        if each.remedy:
-            yield f"{indent}to do: {printable(each.remedy)}"
+    for event, url in zip(found.events, urls, strict=True):
+        time = f"{event.happened_at:%Y-%m-%d %H:%M:%S}" if event.happened_at else "-"
+        code = f" [{event.reason_code}]" if event.reason_code else ""
+        yield f"{time:<{TIME_WIDTH}}  {event.kind:<{KIND_WIDTH}}  {printable(event.text)}{code}"
+        if event.remedy:
+            yield f"{indent}to do: {printable(event.remedy)}"
         if url:
             yield f"{indent}run: {url}"

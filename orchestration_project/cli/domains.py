@@ -120,13 +120,13 @@ def _change(names: "Sequence[str]", *, is_added: bool) -> int:
         raise ConfigurationError(
             f"{OPERATIONS} cannot be removed", expected="a domain that not every installation has"
         )
-    done = "added" if is_added else "removed"
+    name = "added" if is_added else "removed"
     listed = ", ".join(names)
     if OUTPUT.is_dry_run:
-        preview(f"would be {done}: {listed}", names=list(names))
+        preview(f"would be {name}: {listed}", names=list(names))
         return 0
     change_stored(settings, *((names, ()) if is_added else ((), names)))
-    emit_or({done: list(names)}, f"{done}: {listed}")
+    emit_or({name: list(names)}, f"{name}: {listed}")
     for setting in _overriding(settings, names):
         note(f"{setting} is set, and overrides that")
     return 0

@@ -72,12 +72,12 @@ def erase(
         requests = ErasureRequests(warehouse, open_clock(settings))
         if request is None:
             kind_of(read_kinds(REGISTRY, settings), str(kind))  # the open database has some
-            given = requests.add(
+            text = requests.add(
                 str(kind), _read(source), user_name=getpass.getuser(), reason=str(reason)
             )
         else:
-            given = requests.read(request).request_id
-        return _erase(instance, requests, given, only_database=only_database, is_confirmed=yes)
+            text = requests.read(request).request_id
+        return _erase(instance, requests, text, only_database=only_database, is_confirmed=yes)
 
 
 def _erase(
@@ -89,15 +89,15 @@ def _erase(
     is_confirmed: bool,
 ) -> int:
     config: dict[str, Any] = {"request_id": request_id, "only_database": only_database}
-    found = _run(instance, {**config, "dry_run": True})
-    if found is None:
+    values = _run(instance, {**config, "dry_run": True})
+    if values is None:
         requests.withdraw(request_id)
         return 1
     if OUTPUT.is_dry_run:
         requests.withdraw(request_id)
-        preview("\n".join([f"would be erased: {_sentence(found)}", *_places(found)]), **found)
+        preview("\n".join([f"would be erased: {_sentence(values)}", *_places(values)]), **values)
         return 0
-    progress("\n".join([f"found: {_sentence(found)}", *_places(found)]))
+    progress("\n".join([f"found: {_sentence(values)}", *_places(values)]))
     if not is_confirmed and not _agreed():
         requests.withdraw(request_id)
         echo("nothing was erased")
@@ -125,7 +125,7 @@ def _run(instance: "dg.DagsterInstance", config: dict[str, Any]) -> dict[str, An
     [metadata] = materializations_of([result]).values()
     figures = {name: metadata[name] for name in FIGURES if name in metadata}
     places = metadata["not_reached"].records if figures else ()
-    return {**figures, "not_reached": [str(each.data["place"]) for each in places]}
+    return {**figures, "not_reached": [str(place.data["place"]) for place in places]}
 
 
 def _places(found: dict[str, Any]) -> list[str]:

@@ -128,8 +128,8 @@ def _route(settings: Settings) -> dict[str, int]:
             version = rules_in_effect(connection).version
         edit_rules(warehouse, rules, based_on=version, by="demo", at=clock.now())
         contents = [
-            Content(source, f"demo-{number}", kind, json.dumps(each).encode(), {}, clock.now())
-            for number, (source, kind, each) in enumerate(DELIVERIES, start=1)
+            Content(source, f"demo-{number}", kind, json.dumps(value).encode(), {}, clock.now())
+            for number, (source, kind, value) in enumerate(DELIVERIES, start=1)
         ]
         with warehouse.writing() as connection:
             RoutingPlanner(targets, clock, "demo").plan(connection, contents)

@@ -293,11 +293,13 @@ class RunResults:
     balances: Sequence[tuple[str, Balance]] = ()
 
     def __str__(self) -> str:
-        shown = list(self.restatements[:RESTATEMENTS_SHOWN])
-        if len(self.restatements) > len(shown):
-            rest = len(self.restatements) - len(shown)
-            shown.append(f"and {rest} more; docs/how-to/measure-restatements.md has the SQL")
-        return _table(self.totals) + ("\n".join(["\n", *shown]) if shown else "")
+        shown_names = list(self.restatements[:RESTATEMENTS_SHOWN])
+        if len(self.restatements) > len(shown_names):
+            number = len(self.restatements) - len(shown_names)
+            shown_names.append(
+                f"and {number} more; docs/how-to/measure-restatements.md has the SQL"
+            )
+        return _table(self.totals) + ("\n".join(["\n", *shown_names]) if shown_names else "")
 
 
 def results_of(
@@ -385,15 +387,15 @@ def _table(totals: Mapping[str, Mapping[str, Any]]) -> str:
 
 def materializations_of(results: Sequence[dg.JobExecutionResult]) -> Materializations:
     """Return the metadata of all materializations of runs."""
-    found: dict[tuple[str, str | None], dict[str, Any]] = defaultdict(dict)
+    materializations: dict[tuple[str, str | None], dict[str, Any]] = defaultdict(dict)
     for event in (event for result in results for event in result.all_events):
         if event.is_step_materialization:  # two for a partition whose step was retried
             materialization = event.step_materialization_data.materialization
             name = "_".join(materialization.asset_key.path)
-            found[name, materialization.partition] |= {
+            materializations[name, materialization.partition] |= {
                 label: value.value for label, value in materialization.metadata.items()
             }
-    return found
+    return materializations
 
 
 def unloaded_partitions(result: dg.JobExecutionResult, name: str) -> dict[str, str]:

@@ -85,8 +85,8 @@ def describe(explanation: "NumberExplanation") -> Iterator[str]:
     verdict = "equal" if explanation.is_equal else "not equal"
     yield f"recomputed  {explanation.recomputed}, {verdict}"
     yield from _describe_change(explanation)
-    others = f", and {explanation.other_count} of other keys" * bool(explanation.other_count)
-    yield f"rows        {explanation.input_count} of {explanation.rows_of}{others}"
+    other_text = f", and {explanation.other_count} of other keys" * bool(explanation.other_count)
+    yield f"rows        {explanation.input_count} of {explanation.rows_of}{other_text}"
     for row in explanation.inputs:
         yield from _describe_row(row)
     if len(explanation.inputs) < explanation.input_count:
@@ -115,8 +115,8 @@ def _describe_row(row: "InputRow") -> Iterator[str]:
         yield f"    {row.problem}"
         return
     offset = "" if row.byte_offset is None else f", byte {row.byte_offset}"
-    place = row.problem or f"line {row.line_number}{offset}"
-    yield f"    capture {row.capture_id}, {place}, SHA-256 {row.sha256}"
+    problem = row.problem or f"line {row.line_number}{offset}"
+    yield f"    capture {row.capture_id}, {problem}, SHA-256 {row.sha256}"
     yield f"    fetched {row.fetched_at:%Y-%m-%d %H:%M:%S} UTC by run {row.fetched_by}: {row.url}"
     if row.line is not None:
         yield f"    {row.line}"

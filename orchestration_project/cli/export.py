@@ -75,7 +75,7 @@ class Query:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Query":
         """Return the query that options of a command ask for."""
-        return cls(**{each.name: options[each.name] for each in fields(cls)})
+        return cls(**{field.name: options[field.name] for field in fields(cls)})
 
     def require_public(self) -> None:
         """Refuse an internal table, unless those are asked for.
@@ -115,9 +115,9 @@ class Destination:
         Raises:
             ConfigurationError: The file cannot be written, or has no known format.
         """
-        own = {each.name: options[each.name] for each in fields(cls) if each.name in options}
-        own["form"] = _format(options["form"], options["output"])
-        made = cls(**own)
+        values = {field.name: options[field.name] for field in fields(cls) if field.name in options}
+        values["form"] = _format(options["form"], options["output"])
+        made = cls(**values)
         _require_writable(made)
         return made
 
@@ -207,11 +207,12 @@ def export_dataset(query: Query, folder: str, partition_by: str | None) -> int:
         preview(f"{table} would be written below {folder} by {', '.join(by)}")
         return 0
     with open_warehouse(load_settings()) as warehouse:
-        found = dataset.export(warehouse)
+        dataset_summary = dataset.export(warehouse)
     note(
-        f"{table}: {len(found.written)} partitions written, {found.unchanged} unchanged, "
-        f"{len(found.removed)} removed; {found.row_count} rows, "
-        f"{found.byte_count} bytes in {folder}"
+        f"{table}: {len(dataset_summary.written)} partitions written, "
+        f"{dataset_summary.unchanged} unchanged, "
+        f"{len(dataset_summary.removed)} removed; {dataset_summary.row_count} rows, "
+        f"{dataset_summary.byte_count} bytes in {folder}"
     )
     return 0
 
@@ -325,10 +326,10 @@ def _report_missing(
             ]
         if output is not None:
             with (
-                warehouse.batches(keys, columns) as found,
+                warehouse.batches(keys, columns) as batches,
                 whole_file(Path(output), replace=force) as file,
             ):
-                WRITERS["csv"](found, file)
+                WRITERS["csv"](batches, file)
     report_left_out(of_day.day, counts, pl.concat(first) if first else pl.DataFrame(), output)
 
 
@@ -346,9 +347,9 @@ def report_left_out(
     for reason, explanation in REASONS.items():
         if count := counts.get(reason, 0):
             rows = keys.filter(pl.col(REASON) == reason).drop(REASON).head(SHOWN_KEYS).rows()
-            shown = ", ".join("|".join(map(str, row)) for row in rows)
+            text = ", ".join("|".join(map(str, row)) for row in rows)
             note(
-                f"{reason}: {count} rows {explanation.format(day=day)}; they are left out: {shown}"
+                f"{reason}: {count} rows {explanation.format(day=day)}; they are left out: {text}"
                 f"{', ...' if count > len(rows) else ''}"
             )
     if counts:

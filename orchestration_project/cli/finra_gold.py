@@ -28,7 +28,9 @@ def _tables_as_of() -> "AsOf":
     from orchestration_project.settings.project import own_files
 
     modules = [*AS_OF_MODULES, *([OWN_MODULE] if own_files() else [])]
-    return {name: derive for each in modules for name, derive in import_module(each).AS_OF.items()}
+    return {
+        name: derive for module in modules for name, derive in import_module(module).AS_OF.items()
+    }
 
 
 @click.command(cls=Command)
@@ -95,12 +97,12 @@ def gold(
     day = published_by.date() if published_by else None
     destination = Destination.of({"form": form, "output": output, "force": force})
     with open_warehouse(load_settings()) as warehouse:
-        found = derive_as_of(warehouse, _tables_as_of(), table, partition, at=at, day=day)
-    status = write_rows(found.table.name, [found.rows], destination)
+        derived_as_of = derive_as_of(warehouse, _tables_as_of(), table, partition, at=at, day=day)
+    status = write_rows(derived_as_of.table.name, [derived_as_of.rows], destination)
     if status == 0 and day is not None:
-        keys = found.left_out.keys
+        keys = derived_as_of.left_out.keys
         if missing is not None:
             with whole_file(Path(missing), replace=force) as file:
                 write_csv([keys], file)
-        report_left_out(day, found.left_out.counts, keys, missing)
+        report_left_out(day, derived_as_of.left_out.counts, keys, missing)
     return status

@@ -64,14 +64,14 @@ def run(weeks: int | None) -> int:
         with ProgressLine(len(chosen)) as progress:
             results = run_over(instance, JOB, key_ranges(chosen), progress)
         results += derive(instance, warehouse)
-        found = _results(warehouse, results)
-        console.echo(str(found))
+        run_results = _results(warehouse, results)
+        console.echo(str(run_results))
         results += (pictures := draw(instance, warehouse))
         console.echo(_pictures(settings, pictures))
         failed = [result for result in results if not result.success]
         console.echo(_conclusion(settings, warehouse, progress, failed))
     if console.OUTPUT.is_json:
-        console.emit(document(found, progress.outcomes, results))
+        console.emit(document(run_results, progress.outcomes, results))
     return EXIT_STATUSES[outcome_of(results)]
 
 
@@ -115,19 +115,20 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     with open_http(settings) as http:
         today = open_clock(settings).today_in_new_york()
         published = published_lately(open_finra(settings, http), weeks, today=today)
-    known, unknown = of_known_tiers(published)
+    tier_weeks, unknown = of_known_tiers(published)
     if unknown:
         console.progress(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
     keys = week_keys()
-    there_are = latest_weeks([each for each in known if each.key in keys], weeks)
-    outside = [each for each in latest_weeks(known, weeks) if each.key not in keys]
+    there_are = latest_weeks([week for week in tier_weeks if week.key in keys], weeks)
+    outside = [week for week in latest_weeks(tier_weeks, weeks) if week.key not in keys]
     if outside:
         console.progress(f"left out  without a partition: {summary(outside)}")
     if not there_are:
         raise SourceError(
             "no week to load",
             expected="a published week that is a partition",
-            found=f"{len(known)} published weeks, {len(outside)} of the latest without a partition",
+            found=f"{len(tier_weeks)} published weeks, "
+            f"{len(outside)} of the latest without a partition",
             remedy="look at FINRA_SOURCE, at what lies in FINRA_FILES_DIR, at FINRA_FIRST_WEEK "
             "and DEMO_CLOCK_NOW",
         )
@@ -177,9 +178,14 @@ def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExe
     from orchestration_project.assets.finra import WEEKS_OF_ALL_TIERS, week_keys
 
     windows = filter(week_keys().__contains__, find_outdated(warehouse, WINDOWS)[1])
-    results = [execute(instance, "finra_gold", between=each) for each in tier_ranges(windows)]
+    results = [
+        execute(instance, "finra_gold", between=tier_range) for tier_range in tier_ranges(windows)
+    ]
     weeks = filter(WEEKS_OF_ALL_TIERS.has_partition_key, find_outdated(warehouse, TIER_WEEKS)[1])
-    results += [execute(instance, "finra_tier_week", between=each) for each in week_ranges(weeks)]
+    results += [
+        execute(instance, "finra_tier_week", between=week_range)
+        for week_range in week_ranges(weeks)
+    ]
     return results
 
 

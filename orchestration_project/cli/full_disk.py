@@ -33,8 +33,8 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
         cause = _cause(error)
         if cause is None:
             raise
-        for number, kept in streams.items():
-            os.dup2(kept, number)
+        for number, count in streams.items():
+            os.dup2(count, number)
         raise ConfigurationError(
             "Dagster could not write its own state",
             expected=f"free space and permission to write at {settings.state_path}, or the "
@@ -43,8 +43,8 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
             remedy=f"{_first(cause)}; what is landed stays; run it again",
         ) from error
     finally:
-        for kept in streams.values():
-            os.close(kept)
+        for count in streams.values():
+            os.close(count)
 
 
 def _cause(error: Exception) -> BaseException | None:

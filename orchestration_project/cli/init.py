@@ -179,19 +179,19 @@ def _files(name: str, today: date) -> dict[str, str]:
     from orchestration_project.settings import default_path
 
     days = [today - timedelta(days=number) for number in range(SAMPLE_DAYS, 0, -1)]
-    given = {"name": name, "first": days[0], "last": days[-1], "release": release()}
+    values = {"name": name, "first": days[0], "last": days[-1], "release": release()}
     source = "defs/temperatures"
     readings = [READING.format(high=f"{11 + n}.5", low=f"{3 + n}.0") for n in range(SAMPLE_DAYS)]
     return {
-        "pyproject.toml": PYPROJECT.format(**given),
-        ".env": ENVIRONMENT.format(**given),
+        "pyproject.toml": PYPROJECT.format(**values),
+        ".env": ENVIRONMENT.format(**values),
         ".gitignore": IGNORED,
         "dagster.yaml": default_path(Path("dagster.yaml")).read_text(),
         "workspace.yaml": WORKSPACE,
-        "Makefile": MAKEFILE.format(**given),
-        "README.md": README.format(**given),
-        f"{source}/source.py": SOURCE.format(**given),
+        "Makefile": MAKEFILE.format(**values),
+        "README.md": README.format(**values),
+        f"{source}/source.py": SOURCE.format(**values),
         **{f"{source}/in/{day}.csv": text for day, text in zip(days, readings, strict=True)},
         f"{source}/samples/{days[0]}.csv": readings[0],
-        "tests/test_samples.py": TEST.format(**given),
+        "tests/test_samples.py": TEST.format(**values),
     }

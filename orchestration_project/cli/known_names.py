@@ -30,7 +30,7 @@ def store_datasets(keys: Mapping[str, Sequence[str]]) -> None:
 
     with suppress(OSError):
         file = state_folder(load_settings()) / DATASETS_FILE
-        text = json.dumps({name: list(each) for name, each in keys.items()})
+        text = json.dumps({name: list(key) for name, key in keys.items()})
         if not file.exists() or file.read_text() != text:
             partial = file.with_suffix(".partial")
             partial.write_text(text)

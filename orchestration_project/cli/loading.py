@@ -103,11 +103,11 @@ def dataset_jobs() -> list[DatasetJob]:
     # Not at the top: this import reads the settings, and `main` reports invalid ones.
     from orchestration_project.catalog import REGISTRY
 
-    found = [
+    datasets = [
         dataset for domain in REGISTRY.domains if domain.tables for dataset in _of_domain(domain)
     ]
-    store_datasets({each.name: each.keys for each in found})
-    return sorted(found, key=lambda each: each.name)
+    store_datasets({dataset_job.name: dataset_job.keys for dataset_job in datasets})
+    return sorted(datasets, key=lambda each: each.name)
 
 
 def find_dataset(name: str) -> DatasetJob:
@@ -117,14 +117,14 @@ def find_dataset(name: str) -> DatasetJob:
         BadParameter: There is none.
     """
     found = dataset_jobs()
-    for each in found:
-        if name in (each.name, each.job):
-            return each
-    writing = [each for each in found if name in each.tables]
+    for dataset_job in found:
+        if name in (dataset_job.name, dataset_job.job):
+            return dataset_job
+    writing = [dataset_job for dataset_job in found if name in dataset_job.tables]
     if len(writing) == 1:
         return writing[0]
     require_defined(name)
-    likely = get_close_matches(name, [each.name for each in found], 1)
+    likely = get_close_matches(name, [dataset_job.name for dataset_job in found], 1)
     hint = f" Did you mean {likely[0]!r}?" if likely else ""
     raise click.BadParameter(
         f"unknown dataset {name!r}; `orchestrate datasets` lists all.{hint}",
@@ -134,7 +134,7 @@ def find_dataset(name: str) -> DatasetJob:
 
 def _of_domain(domain: Domain) -> Iterator[DatasetJob]:
     """Yield the datasets of a domain; of jobs that write the same tables, the first one loads."""
-    with_history = {each.table.name for each in domain.tables}
+    with_history = {table.table.name for table in domain.tables}
     names: set[str] = set()
     for job in domain.definitions.jobs:
         dataset = _dataset_of(job, with_history)
@@ -153,7 +153,7 @@ def _dataset_of(job: Job, with_history: Collection[str]) -> DatasetJob | None:
     partitions = definition.partitions_def
     if not tables or (partitions is None and job.parameters is None):
         return None
-    main = next((each for each in tables if each in with_history), None)
+    main = next((table for table in tables if table in with_history), None)
     asset = main if main in _asset_names(definition) else _asset_names(definition)[-1]
     parameters = job.parameters or ()
     name = main or job.name
@@ -172,12 +172,12 @@ def _dataset_of(job: Job, with_history: Collection[str]) -> DatasetJob | None:
 def _tables(job: dg.JobDefinition) -> list[str]:
     """Return the tables of the assets that a job materializes."""
     graph = job.asset_layer.asset_graph
-    found = [
+    entries = [
         graph.get(key).metadata.get("dagster/table_name")
         for key in graph.toposorted_asset_keys
         if key in job.asset_layer.executable_asset_keys
     ]
-    return [str(name) for name in found if name]
+    return [str(name) for name in entries if name]
 
 
 def _asset_names(job: dg.JobDefinition) -> list[str]:
@@ -201,7 +201,7 @@ def load(name: str, partitions: Sequence[str], options: Mapping[str, object]) ->
         example = f", e.g. '{dataset.keys[-1]}'" if dataset.keys else ""
         raise click.UsageError(f"{dataset.name} needs partitions{example}, or use `backfill`")
     config = _config_of(dataset, options) if options else None
-    return _load(dataset, [dataset.key_of(each) for each in partitions], config)
+    return _load(dataset, [dataset.key_of(partition) for partition in partitions], config)
 
 
 def backfill(name: str, first: str, last: str, *, clip: bool = False) -> int:
@@ -311,13 +311,13 @@ def _load(
                 if dataset.is_partitioned
                 else [execute(instance, dataset.job, config=config)]
             )
-        found = results_of(warehouse, results, dataset.summary)
+        run_results = results_of(warehouse, results, dataset.summary)
     failed = [result for result in results if not result.success]
     if console.OUTPUT.is_json:
-        shown = document(found, progress.outcomes, results)
-        console.emit({**_range_document(selection), **shown})
+        values = document(run_results, progress.outcomes, results)
+        console.emit({**_range_document(selection), **values})
     else:
-        lines = [str(found), *unpublished_lines(results), *failures(failed)]
+        lines = [str(run_results), *unpublished_lines(results), *failures(failed)]
         console.echo("\n".join(lines))
     return EXIT_STATUSES[outcome_of(results)]
 

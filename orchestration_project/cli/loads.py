@@ -85,8 +85,8 @@ def load(dataset: str, partitions: tuple[str, ...], **options: bool | str | None
         return import_module(module).load(partitions)
 
     names = {"full": "full", "accept": "accept_sha256", "reason": "accept_reason"}
-    given = {names[name]: value for name, value in options.items() if value}
-    return load_partitions(dataset, partitions, given)
+    values = {names[name]: value for name, value in options.items() if value}
+    return load_partitions(dataset, partitions, values)
 
 
 @click.command(cls=Command, has_json=True, has_dry_run=True, is_load=True)
@@ -160,12 +160,12 @@ def replay(
     `replay web_items SITE [DAY]` extracts items from the captured pages of a site's latest
     complete crawl, or of a day. With --dry-run it lists the differences to the loaded items.
     """
-    given: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: value.date() if isinstance(value, datetime) else value
         for name, value in filters.items()
         if value is not None
     }
-    if sum(map(bool, (partitions, group, is_all or given))) != 1:
+    if sum(map(bool, (partitions, group, is_all or values))) != 1:
         raise click.UsageError(
             "name partitions, or a --group, or a choice: --all, --tier, --from, --to"
         )
@@ -173,7 +173,7 @@ def replay(
         raise click.UsageError("a --group names its table; leave --table out")
     words = [table, *partitions] if table else list(partitions)
     if module := _command_module("replay", words[0] if words else ""):
-        if given or is_all or allow_older or accept or reason:
+        if values or is_all or allow_older or accept or reason:
             raise click.UsageError(f"{words[0]} takes a site, a day, --with and --dry-run")
         return import_module(module).replay(words[1:], file)
     if file is not None:
@@ -184,7 +184,7 @@ def replay(
     accepted = {"accept_sha256": accept, "accept_reason": reason}
     options = {name: value for name, value in accepted.items() if value}
     return replay_deliveries(
-        ReplayChoice(partitions, table, group, given, allow_older=allow_older, options=options)
+        ReplayChoice(partitions, table, group, values, allow_older=allow_older, options=options)
     )
 
 

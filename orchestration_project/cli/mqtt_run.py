@@ -76,7 +76,7 @@ def load(arguments: Sequence[str]) -> int:
             results = run_over(instance, MIRROR_JOB, [(hour, hour)], progress)
         counts = _counts(warehouse)
         left_count = waiting(warehouse).message_count
-    failed = failures([each for each in results if not each.success])
+    failed = failures([result for result in results if not result.success])
     is_complete = not failed and not left_count
     if console.OUTPUT.is_json:
         console.emit({"is_complete": is_complete, "counts": counts, "failures": failed})

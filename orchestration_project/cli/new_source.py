@@ -103,11 +103,11 @@ def new_source(
     path.write_text(text)
     echo(f"\nwrote {path}\n")
     for arguments in (["schema", "apply"], ["load", name, proposal.day.isoformat()]):
-        done = subprocess.run(  # noqa: S603 - this program, which reads the new file
+        completed_process = subprocess.run(  # noqa: S603 - this program, which reads the new file
             [sys.executable, "-m", "orchestration_project", *arguments], check=False
         )
-        if done.returncode:
-            return done.returncode
+        if completed_process.returncode:
+            return completed_process.returncode
     return 0
 
 
@@ -156,8 +156,8 @@ def _show(proposal: "Proposal") -> None:
     echo(f"{proposal.record_count} records in {proposal.format}\n")
     rows = [{**vars(field), "in_key": field.name in proposal.key} for field in proposal.fields]
     show_rows([_in_words(row) for row in rows], HEADINGS)
-    place = f"the field {proposal.day_field}" if proposal.day_field else proposal.address
-    echo(f"\npartitions: days since {proposal.day}, of {place}")
+    text = f"the field {proposal.day_field}" if proposal.day_field else proposal.address
+    echo(f"\npartitions: days since {proposal.day}, of {text}")
     echo("checks: at least 1 row, at least half of the usual rows")
 
 

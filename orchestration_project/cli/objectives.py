@@ -58,8 +58,8 @@ def evaluate() -> int:
 
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
-        found = evaluate_declared(settings, REGISTRY, warehouse, open_clock(settings))
-        return _show(warehouse, [row_of(each) for each in found])
+        declared = evaluate_declared(settings, REGISTRY, warehouse, open_clock(settings))
+        return _show(warehouse, [row_of(evaluation) for evaluation in declared])
 
 
 @objectives.command("check", has_json=True)

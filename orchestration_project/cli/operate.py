@@ -232,11 +232,11 @@ def create(role: str, owner: str, days: int) -> int:
     with _opened() as warehouse:
         from orchestration_project.services.access import Keys
 
-        made = Keys(warehouse, _clock()).create(
+        made_key = Keys(warehouse, _clock()).create(
             owner=owner, role=Role(role), lasts=timedelta(days=days)
         )
-        _record(warehouse, "create", made.key_id)
-    _show(made, days)
+        _record(warehouse, "create", made_key.key_id)
+    _show(made_key, days)
     return 0
 
 
@@ -271,11 +271,11 @@ def rotate(key_id: str, overlap_hours: float, days: int) -> int:
     with _opened() as warehouse:
         from orchestration_project.services.access import Keys
 
-        made = Keys(warehouse, _clock()).rotate(
+        made_key = Keys(warehouse, _clock()).rotate(
             key_id, lasts=timedelta(days=days), overlap=timedelta(hours=overlap_hours)
         )
-        _record(warehouse, "rotate", f"{key_id} by {made.key_id}")
-    _show(made, days)
+        _record(warehouse, "rotate", f"{key_id} by {made_key.key_id}")
+    _show(made_key, days)
     return 0
 
 

@@ -52,11 +52,11 @@ def backup(place: str, keep_days: int | None) -> int:
     installation, target = open_installation(settings), open_place(place, "--to")
     refuse_nested(target, installation.store, "--to")
     if OUTPUT.is_dry_run:
-        found = read_place(target)
+        place_contents = read_place(target)
         preview(
             f"{installation.project.shown_url}, {installation.dagster_storage.shown_url} and "
             f"{installation.store.url} would be backed up to {target.url}, which has "
-            f"{len(found.complete)} backups"
+            f"{len(place_contents.complete)} backups"
         )
         return 0
     with open_warehouse(settings) as warehouse:
@@ -165,13 +165,14 @@ def _checked(opened: "Restore", settings: "Settings") -> dict[str, int]:
 
     artifact_count = opened.check_artifacts()
     with upgraded_warehouse(settings) as warehouse:  # the backup may be of an older release
-        found = take_inventory(warehouse, open_store(settings), read_all=True)
-    missing = sorted({*found.found.missing} - {*opened.manifest.missing})
-    if missing or found.changed:
+        inventory = take_inventory(warehouse, open_store(settings), read_all=True)
+    missing = sorted({*inventory.found.missing} - {*opened.manifest.missing})
+    if missing or inventory.changed:
         raise ContractError(
             "the restored store lacks blobs that the database names, or has changed ones",
             expected="every blob under its SHA-256",
-            found=f"missing: {named(missing) or 'none'}; changed: {named(found.changed) or 'none'}",
+            found=f"missing: {named(missing) or 'none'}; "
+            f"changed: {named(inventory.changed) or 'none'}",
             remedy="restore another backup: --backup ID",
         )
     expected = opened.manifest.dagster_storage.row_counts.get("runs", 0)
@@ -186,7 +187,7 @@ def _checked(opened: "Restore", settings: "Settings") -> dict[str, int]:
             found=f"{run_count} runs",
             remedy="restore another backup: --backup ID",
         )
-    return {"artifacts": artifact_count, "blobs": found.read_count, "runs": run_count}
+    return {"artifacts": artifact_count, "blobs": inventory.read_count, "runs": run_count}
 
 
 def _record(opened: "Restore", settings: "Settings", *, is_verified: bool) -> None:
@@ -205,7 +206,7 @@ def _record(opened: "Restore", settings: "Settings", *, is_verified: bool) -> No
 
 def _rows(manifest: Manifest) -> int:
     databases = (manifest.project, manifest.dagster_storage)
-    return sum(sum(each.row_counts.values()) for each in databases)
+    return sum(sum(database.row_counts.values()) for database in databases)
 
 
 def _refuse_stack(settings: "Settings") -> None:

@@ -43,7 +43,7 @@ def check_derived() -> Sequence[Mapping[str, Any]]:
             "file": declaration.file,
             "partitions": declaration.derived.partition_by or "whole",
             "key": ", ".join(key_names(declaration.table)),
-            "hint": f"derived of {', '.join(each.name for each in declaration.inputs)}",
+            "hint": f"derived of {', '.join(table.name for table in declaration.inputs)}",
         }
         for declaration in declarations
     ]
@@ -57,13 +57,13 @@ def _require_planned(warehouse: Warehouse, declaration: DerivedDeclaration) -> N
         stored = set(inspect(connection).get_table_names())
         if not all(table.name in stored for table in declaration.inputs):
             return
-        found = plan_query(declaration, connection)
+        query = plan_query(declaration, connection)
     expected = expected_columns(declaration)
-    if sorted(found.names) != sorted(expected):
+    if sorted(query.names) != sorted(expected):
         raise ConfigurationError(
             f"invalid SQL of {declaration.derived.name!r}",
             expected=f"the columns {', '.join(expected)}",
-            found=", ".join(found.names),
+            found=", ".join(query.names),
             remedy="name the columns as the fields; a decimal is NAME_micros, whole millionths",
             file=declaration.file,
         )
@@ -79,7 +79,9 @@ def preview_derived(declaration: DerivedDeclaration, partition: str | None) -> N
     name, table = declaration.derived.name, declaration.table
     with unprepared_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
         stored = set(inspect(connection).get_table_names())
-        if missing := [each.name for each in declaration.inputs if each.name not in stored]:
+        if missing := [
+            input_table.name for input_table in declaration.inputs if input_table.name not in stored
+        ]:
             raise ConfigurationError(
                 f"{name} cannot be derived",
                 expected="the tables of its inputs",
@@ -92,7 +94,7 @@ def preview_derived(declaration: DerivedDeclaration, partition: str | None) -> N
         if table.name in stored:
             loaded = read_scope(connection, table, declaration.scope_of(key))
     difference = None if loaded is None else compare_frames(rows, loaded, key_names(table))
-    shown = rows.head(SHOWN).to_dicts()
+    entries = rows.head(SHOWN).to_dicts()
     if OUTPUT.is_json:
         compared = None if difference is None else vars(difference)
         emit(
@@ -100,14 +102,14 @@ def preview_derived(declaration: DerivedDeclaration, partition: str | None) -> N
                 "source": name,
                 "partition": key,
                 "row_count": len(rows),
-                "rows": shown,
+                "rows": entries,
                 "difference": compared,
             }
         )
         return
     echo(f"{name}, {key}: {len(rows)} rows\n")
-    if shown:
-        show_rows(shown, {column: column for column in shown[0]})
+    if entries:
+        show_rows(entries, {column: column for column in entries[0]})
         echo("")
     echo(f"a run would have: {difference}" if difference else "the table is not made yet")
 
@@ -116,8 +118,8 @@ def _newest(declaration: DerivedDeclaration, connection: Any) -> str:
     """Return the newest partition that is out of date, else the newest one."""
     derived = derived_table_of(declaration)
     landed = derived.inputs.landed(connection, None)
-    made = derived_versions(connection, declaration.table)
-    due = [key for key in landed if made.get(key) != derived.reach.version(key, landed)]
+    made_names = derived_versions(connection, declaration.table)
+    due = [key for key in landed if made_names.get(key) != derived.reach.version(key, landed)]
     if not landed and declaration.derived.partition_by:
         raise ConfigurationError(
             f"{declaration.derived.name} cannot be derived",

@@ -40,13 +40,13 @@ def check() -> int:
     require_project_folder()
     rows = [
         {
-            "source": each.dataset.name,
-            "file": each.file,
-            "partitions": each.dataset.partitions.since.isoformat(),
-            "key": ", ".join(each.dataset.key_columns),
-            "hint": _hint(each),
+            "source": declaration.dataset.name,
+            "file": declaration.file,
+            "partitions": declaration.dataset.partitions.since.isoformat(),
+            "key": ", ".join(declaration.dataset.key_columns),
+            "hint": _hint(declaration),
         }
-        for each in own_declarations()
+        for declaration in own_declarations()
     ]
     show_rows([*rows, *check_derived()], COLUMNS)
     return 0
@@ -101,7 +101,7 @@ def preview(source: str, partition: str | None) -> int:
             partitioning = partitioning_of(declaration.dataset)
             chosen = partitioning.partition_of(partition, today=date.max)
         parts = parts_of(opened.extract(chosen, []).captures)
-    bodies = [each.body for each in record_parts(declaration.dataset, parts, chosen)]
+    bodies = [part.body for part in record_parts(declaration.dataset, parts, chosen)]
     before = progress_before(declaration.dataset, parts)
     validated = _validated(declaration, bodies, chosen, before)
     _show(declaration, chosen, validated, _difference(declaration, chosen, validated))
@@ -177,32 +177,32 @@ def _keep_sample(chosen: "Sequence[Declaration]", capture_id: str) -> None:
     number = int(capture_id) if capture_id.isdigit() else -1
     with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
         columns = (captures.c.dataset, captures.c.partition_key, captures.c.sha256)
-        found = connection.execute(
+        row = connection.execute(
             select(*columns).where(captures.c.capture_id == number)
         ).one_or_none()
         by_name = {each.dataset.name: each for each in chosen}
-        if found is None or found.dataset not in by_name:
+        if row is None or row.dataset not in by_name:
             raise ConfigurationError(
                 f"the capture {capture_id} is not one of {', '.join(by_name)}",
                 expected="an id that `orchestrate artifacts list` shows",
-                found="none" if found is None else f"a capture of {found.dataset}",
+                found="none" if row is None else f"a capture of {row.dataset}",
                 remedy="choose another id, or another source",
             )
-        blob = read_blobs(connection, [found.sha256])[found.sha256]
+        blob = read_blobs(connection, [row.sha256])[row.sha256]
     body = Captures(open_store(settings)).read(blob)
-    declaration = by_name[found.dataset]
+    declaration = by_name[row.dataset]
     source = declaration.dataset.source
     if isinstance(source, DltSource) and source.captures_answers:
         raise ConfigurationError(
-            f"a capture of {found.dataset} cannot be a sample",
+            f"a capture of {row.dataset} cannot be a sample",
             expected="bytes of which each has records, as those of capture='rows'",
             found="an answer that a resource of dlt makes rows of, with the others of its delivery",
-            remedy=f"`orchestrate replay --table {found.dataset}` makes rows of them again",
+            remedy=f"`orchestrate replay --table {row.dataset}` makes rows of them again",
         )
     folder = _samples(declaration)
     folder.mkdir(exist_ok=True)
     suffix = declaration.dataset.source.reading.format or "bin"
-    (folder / f"{found.partition_key}.{suffix}").write_bytes(body)
+    (folder / f"{row.partition_key}.{suffix}").write_bytes(body)
 
 
 def _declaration(name: str) -> "Declaration":
@@ -257,9 +257,9 @@ def _show(
         validated.rejects.select("line_number", "reason_code", "reason").head(SHOWN).to_dicts()
     )
     failed = [
-        {"audit": each.name, "expected": each.expected, "found": each.found}
-        for each in validated.audits
-        if each.outcome == "failed"
+        {"audit": audit.name, "expected": audit.expected, "found": audit.found}
+        for audit in validated.audits
+        if audit.outcome == "failed"
     ]
     if OUTPUT.is_json:
         emit(
@@ -279,8 +279,8 @@ def _show(
     filtered = "".join(f", {count} {name}" for name, count in validated.filtered.items() if count)
     counts = f"{len(validated.rows)} rows, {len(validated.rejects)} rejects{filtered}"
     echo(f"{declaration.dataset.name}, {partition.label}: {counts}\n")
-    for found in filter(None, (rows, rejects, failed)):
-        show_rows(found, {name: name for name in found[0]})
+    for group in filter(None, (rows, rejects, failed)):
+        show_rows(group, {name: name for name in group[0]})
         echo("")
     if failed:
         echo("a load would quarantine it, and change nothing")

@@ -44,10 +44,10 @@ def pause(subject: str, reason: str | None, until: str | None, is_list: bool) ->
 
     end = None if until is None else read_end(until)
     with _opened() as pauses:
-        made = pauses.pause(
+        made_pause = pauses.pause(
             *(REGISTRY, subject, reason), by=getuser(), until=end, is_dry_run=OUTPUT.is_dry_run
         )
-    _show(made, made.text)
+    _show(made_pause, made_pause.text)
     return 0
 
 

@@ -70,13 +70,13 @@ def list_plugins() -> int:
     from orchestration_project.resources.plugins.state import read_plugins
 
     with _edits() as (_, warehouse), warehouse.reading() as connection:
-        found = [_row(each) for each in read_plugins(connection)]
+        rows = [_row(plugin) for plugin in read_plugins(connection)]
     if OUTPUT.is_json:
-        emit(found)
-    elif not found:
+        emit(rows)
+    elif not rows:
         echo("no plugin; add one with `orchestrate plugins add FILE`")
     else:
-        show_rows(found, HEADINGS)
+        show_rows(rows, HEADINGS)
     return 0
 
 
@@ -89,7 +89,7 @@ def show(plugin_id: str) -> int:
     with _edits() as (_, warehouse), warehouse.reading() as connection:
         stored = read_plugin(connection, plugin_id)
         audit = read_versions(connection, plugin_id)
-    changes = [each._asdict() for each in changes_of(stored)]
+    changes = [change._asdict() for change in changes_of(stored)]
     if OUTPUT.is_json:
         emit({**_row(stored), "permissions": changes, "changes": audit})
         return 0
@@ -111,9 +111,9 @@ def add(path: Path, sha256: str | None, unsigned: bool) -> int:
 
     _require_sha256(path, sha256)
     files, content = read_given(path)
-    found = hashlib.sha256(content).hexdigest()
-    if sha256 is not None and found != sha256.lower():
-        raise _other_sha256(sha256, found)
+    hexdigest = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and hexdigest != sha256.lower():
+        raise _other_sha256(sha256, hexdigest)
     with _edits() as (edits, _):
         if OUTPUT.is_dry_run:
             review = edits.review(files, allow_unsigned=unsigned)
@@ -142,7 +142,7 @@ def add(path: Path, sha256: str | None, unsigned: bool) -> int:
 @click.option("--reason", default="", metavar="TEXT", help="Reason, for a second person.")
 def grant(plugin_id: str, folders: tuple[str, ...], reason: str, **given: tuple[str, ...]) -> int:
     """Grant all that a plugin asks for, or only the named permissions if one is named."""
-    paths = dict(_pair(each) for each in folders)
+    paths = dict(_pair(folder) for folder in folders)
     if OUTPUT.is_dry_run:
         preview(f"would be granted: {plugin_id}", plugin=plugin_id, permissions=given)
         return 0
@@ -360,9 +360,9 @@ def _require_sha256(path: Path, expected: str | None) -> None:
     if expected is None or not path.is_file():
         return
     with _creating(path), path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected.lower():
-        raise _other_sha256(expected, found)
+        hexdigest = hashlib.file_digest(file, "sha256").hexdigest()
+    if hexdigest != expected.lower():
+        raise _other_sha256(expected, hexdigest)
 
 
 def _other_sha256(expected: str, found: str) -> ContractError:
@@ -401,7 +401,7 @@ def _show_state(stored: "StoredPlugin") -> int:
 
 def _show_review(review: "Review", state: str) -> None:
     manifest = review.manifest
-    changes = [each._asdict() for each in review.changes]
+    changes = [change._asdict() for change in review.changes]
     advice = [each._asdict() for each in review.advice]
     if OUTPUT.is_json:
         emit(

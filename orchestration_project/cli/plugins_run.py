@@ -66,15 +66,15 @@ def _receiver(messages: list[str]) -> Iterator[str]:
 
 def copy_example(name: str, folder: Path, hosts: Mapping[str, str]) -> Path:
     """Copy an example, with other hosts, each a host and port of this machine without TLS."""
-    own = folder / name
-    shutil.copytree(require_project_folder() / EXAMPLES / name, own)
-    manifest = own / "plugin.yaml"
+    example = folder / name
+    shutil.copytree(require_project_folder() / EXAMPLES / name, example)
+    manifest = example / "plugin.yaml"
     text = manifest.read_text(encoding="utf-8")
     for host, local in hosts.items():
         text = text.replace(f"hosts: [{{host: {host},", f'hosts: [{{host: "{local}", scheme: http,')
         text = text.replace(f"host: {host}}}", f'host: "{local}"}}')
     manifest.write_text(text, encoding="utf-8")
-    return own
+    return example
 
 
 def main() -> int:
@@ -120,7 +120,7 @@ def _run(settings: Settings, own: Path, slack: str, messages: list[str]) -> bool
         for failure in failures(results):
             console.echo(failure)
         _print(settings, warehouse, messages)
-        return all(each.success for each in results) and len(messages) == 1
+        return all(result.success for result in results) and len(messages) == 1
 
 
 def _admit(edits: PluginEdits, folder: Path, folders: Mapping[str, str]) -> None:
@@ -145,12 +145,13 @@ def _print(settings: Settings, warehouse: Warehouse, messages: Sequence[str]) ->
         rows.plugin, rows.table_name
     )
     with warehouse.reading() as connection:
-        found = connection.execute(called.order_by(calls["at"], calls.number)).all()
+        records = connection.execute(called.order_by(calls["at"], calls.number)).all()
         loaded = connection.execute(counted.order_by(rows.plugin, rows.table_name)).all()
         board = read_plugin(connection, "projects_board")
     names = ("plugin", "call", "target", "verdict", "bytes")
     console.show_rows(
-        [dict(zip(names, each, strict=True)) for each in found], {name: name for name in names}
+        [dict(zip(names, record, strict=True)) for record in records],
+        {name: name for name in names},
     )
     for plugin, table, count in loaded:
         console.echo(f"{plugin} loaded {count} rows of {table}")

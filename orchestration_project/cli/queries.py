@@ -97,10 +97,10 @@ def refuse_beside(context: click.Context, option: str, *, keep: Collection[str])
         click.UsageError: One was.
     """
     default = click.core.ParameterSource.DEFAULT
-    for each in context.command.params:
-        name = str(each.name)
+    for param in context.command.params:
+        name = str(param.name)
         if name not in keep and context.get_parameter_source(name) not in (None, default):
-            raise click.UsageError(f"{each.opts[0]} cannot be used with {option}")
+            raise click.UsageError(f"{param.opts[0]} cannot be used with {option}")
 
 
 def export_options(function: Function) -> Function:
@@ -319,8 +319,8 @@ def list_items(topic: str | None, state: ItemState | None, limit: int) -> int:
         items = _items(WorkItems(warehouse, Clock()), topic, state)
         chosen = islice(items, limit)
         if OUTPUT.is_json:
-            emit(found := [_fields(item) for item in chosen])
-            is_empty = not found
+            emit(fields := [_fields(item) for item in chosen])
+            is_empty = not fields
         else:
             is_empty = not sum(_show(item) for item in chosen)
         if next(items, None) is not None:
@@ -332,8 +332,8 @@ def list_items(topic: str | None, state: ItemState | None, limit: int) -> int:
 
 def _conditions(topic: str | None, state: str | None) -> str:
     """Return the options that select items, for a message."""
-    given = {"--topic": topic, "--state": state}
-    chosen = " ".join(f"{name} {value}" for name, value in given.items() if value)
+    given_names = {"--topic": topic, "--state": state}
+    chosen = " ".join(f"{name} {value}" for name, value in given_names.items() if value)
     return f" with {printable(chosen)}" if chosen else ""
 
 

@@ -85,16 +85,16 @@ def replay(choice: ReplayChoice) -> int:
                     outcomes=dict.fromkeys(plan.keys, _outcome(replay, result)),
                 ),
             )
-        found = replay.summary and results_of(warehouse, results, replay.summary)
+        summary = replay.summary and results_of(warehouse, results, replay.summary)
     counts = _counts(replay, results)
     failed = [result for result in results if not result.success]
     status = EXIT_STATUSES[outcome_of(results)]
     if console.OUTPUT.is_json:
-        shown = document(found, progress.outcomes, results)
-        console.emit({**shown, "counts": counts} if replay.counts else shown)
+        values = document(summary, progress.outcomes, results)
+        console.emit({**values, "counts": counts} if replay.counts else values)
         return status
-    if found:
-        console.echo(str(found))
+    if summary:
+        console.echo(str(summary))
     for name, count in counts.items():
         console.echo(f"{count:>8,}  {_shown(name)}")
     if progress.unchanged:
@@ -117,11 +117,14 @@ def _shown(name: str) -> str:
 
 def _counts(replay: Replay, results: Sequence[dg.JobExecutionResult]) -> Mapping[str, int]:
     """Return the counts of runs that are not 0, by name."""
-    found = {
-        name: sum(int(each.get(name, 0)) for each in materializations_of(results).values())
+    counts = {
+        name: sum(
+            int(materialization.get(name, 0))
+            for materialization in materializations_of(results).values()
+        )
         for name in replay.counts
     }
-    return {name: count for name, count in found.items() if count}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _replay_of(choice: ReplayChoice, replays: Mapping[str, Replay], settings: Settings) -> Replay:
@@ -164,18 +167,18 @@ def _require_filters(choice: ReplayChoice, replay: Replay, replays: Mapping[str,
             f"--group, --allow-older, --accept and --reason do not apply to {replay.table}: "
             f"name partitions, e.g. 2026-11-02, or --all"
         )
-    own = {each.name: each for each in replay.filters}
+    replay_filters = {replay_filter.name: replay_filter for replay_filter in replay.filters}
     for name, value in choice.filters.items():
-        if name not in own:
+        if name not in replay_filters:
             tables = [
                 table
-                for table, each in replays.items()
-                if name in {one.name for one in each.filters}
+                for table, item in replays.items()
+                if name in {one.name for one in item.filters}
             ]
             raise click.UsageError(
                 f"--{name} chooses partitions of {', '.join(tables)}; use --all or partitions"
             )
-        choices = own[name].choices
+        choices = replay_filters[name].choices
         if choices and value not in choices:
             raise click.BadParameter(
                 f"{value!r} is not one of {', '.join(choices)}.", param_hint=f"--{name}"

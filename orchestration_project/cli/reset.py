@@ -81,11 +81,11 @@ def _refuse_other_state(settings: Settings) -> None:
     Raises:
         ConfigurationError: A database or store outside of STATE_DIR has state.
     """
-    if others := list(_other_state(settings)):
+    if other_names := list(_other_state(settings)):
         raise ConfigurationError(
             f"{settings.state_path} is only a part of the state",
             expected="empty databases and stores where the settings name others",
-            found="; ".join(others),
+            found="; ".join(other_names),
             remedy="drop or empty these first, or unset the setting if they are of another "
             "installation",
         )
@@ -127,13 +127,13 @@ def _obstacles(path: Path) -> Iterator[str]:
     if path.is_dir() and not path.is_symlink():
         folders += [Path(folder) for folder, _, _ in os.walk(path)]
     for folder in folders:
-        shown = path if folder == path.parent else folder
+        shown_path = path if folder == path.parent else folder
         if folder.stat().st_dev != device:
-            yield f"{shown}: {os.strerror(errno.EBUSY)}"
+            yield f"{shown_path}: {os.strerror(errno.EBUSY)}"
             return
         if not os.access(folder, os.W_OK | os.X_OK):
             is_read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
-            yield f"{shown}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
+            yield f"{shown_path}: {os.strerror(errno.EROFS if is_read_only else errno.EACCES)}"
             return
 
 
@@ -144,9 +144,9 @@ def _no_ui_on(home: Path) -> Iterator[None]:
     Raises:
         ConfigurationError: One runs.
     """
-    with ExitStack() as held:
+    with ExitStack() as exit_stack:
         if (home / LOCK).exists():  # made by the first `ui`
-            refuse_other_ui(home, held.enter_context((home / LOCK).open()))
+            refuse_other_ui(home, exit_stack.enter_context((home / LOCK).open()))
         yield
 
 
@@ -161,9 +161,9 @@ def _undeleted(path: Path) -> str:
 
 def _removed(folder: Path) -> str:
     """Remove a folder that nothing is left in, if that can be; return what came of it."""
-    others = sorted(each.name for each in folder.iterdir())
-    if others:
-        return f"deleted {folder}; not ours, so still there: {', '.join(others)}"
+    other_names = sorted(path.name for path in folder.iterdir())
+    if other_names:
+        return f"deleted {folder}; not ours, so still there: {', '.join(other_names)}"
     try:
         folder.rmdir()
     except OSError:  # such as a link, or where a disk is mounted
@@ -184,15 +184,15 @@ def _ours(folder: Path) -> list[Path]:
 def _refuse_foreign(folder: Path) -> None:
     project = project_folder()
     if folder in project.parents or folder == project:
-        found = "the project itself, or a folder above it"
+        name = "the project itself, or a folder above it"
     elif not any((folder / mark).exists() for mark in STATE_DIR_MARKERS):
-        found = "a folder with nothing of this project's in it"
+        name = "a folder with nothing of this project's in it"
     else:
         return
     raise ConfigurationError(
         f"STATE_DIR {folder} is not deleted",
         expected="a folder that only this project fills",
-        found=found,
+        found=name,
         remedy="correct STATE_DIR",
     )
 

@@ -89,7 +89,7 @@ def run(weeks: int | None) -> int:
         console.progress(f"systems   {_systems(settings)}")
         console.progress(f"database  {warehouse.shown_url}")
         results = [*_first_rules(settings, instance, warehouse)]
-        if all(each.success for each in results):
+        if all(result.success for result in results):
             results.append(execute(instance, RECONCILE, config=not_dry(RECONCILE_OP)))
         if console.OUTPUT.is_json:
             console.emit(_document(results, warehouse))
@@ -101,15 +101,15 @@ def run(weeks: int | None) -> int:
 def _document(
     results: Sequence[dg.JobExecutionResult], warehouse: Warehouse
 ) -> Mapping[str, object]:
-    found = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
+    sync_summary = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
     return {
-        "is_success": all(each.success for each in results),
+        "is_success": all(result.success for result in results),
         "outcome": outcome_of(results),
         "counts": _counts(results[-1]),
-        "by_action": found.by_action,
-        "outcomes": found.outcomes,
-        "unresolved": found.unresolved,
-        "refused": found.refused.to_dicts(),
+        "by_action": sync_summary.by_action,
+        "outcomes": sync_summary.outcomes,
+        "unresolved": sync_summary.unresolved,
+        "refused": sync_summary.refused.to_dicts(),
         "failures": failures(results),
     }
 
@@ -145,13 +145,13 @@ def _first_rules(
 def _outcome(results: Sequence[dg.JobExecutionResult], warehouse: Warehouse) -> Iterator[str]:
     for name, value in _counts(results[-1]).items():
         yield f"{name:24}{value:>8}"
-    found = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
+    sync_summary = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
     yield ""
-    yield "tasks by what their rule says   " + _listed(found.by_action)
-    yield "intentions by their end         " + _listed(found.outcomes)
-    if found.unresolved:
-        yield "assignees whom Jira lacks       " + _listed(found.unresolved)
-    for row in found.refused.head(MAX_ROWS_LISTED).iter_rows(named=True):
+    yield "tasks by what their rule says   " + _listed(sync_summary.by_action)
+    yield "intentions by their end         " + _listed(sync_summary.outcomes)
+    if sync_summary.unresolved:
+        yield "assignees whom Jira lacks       " + _listed(sync_summary.unresolved)
+    for row in sync_summary.refused.head(MAX_ROWS_LISTED).iter_rows(named=True):
         yield f"REFUSED   {row['entity_type']} {row['entity_id']}: {row['reason']}"
     yield from failures(results)
     yield ""
@@ -160,16 +160,16 @@ def _outcome(results: Sequence[dg.JobExecutionResult], warehouse: Warehouse) -> 
 
 def _counts(result: dg.JobExecutionResult) -> Mapping[str, int | float]:
     """Return the figures of a run about the tasks that it read."""
-    found: dict[str, int | float] = {}
+    counts: dict[str, int | float] = {}
     for event in result.all_events:
         if event.is_step_materialization:
             metadata = event.step_materialization_data.materialization.metadata
-            found |= {
-                name: each.value
-                for name, each in metadata.items()
-                if isinstance(each.value, int | float)
+            counts |= {
+                name: value.value
+                for name, value in metadata.items()
+                if isinstance(value.value, int | float)
             }
-    return found
+    return counts
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -41,17 +41,19 @@ def diff(dropped: "Sequence[str]") -> int:
     with _opened() as warehouse:
         planned = warehouse.plan_own(dropped)
         changes = _outside(planned, warehouse.own_changes())
-        others = [text for text in warehouse.other_own_differences() if not _is_of(planned, text)]
-    others += [refusal for change in planned for refusal in change.refusals]
+        other_names = [
+            text for text in warehouse.other_own_differences() if not _is_of(planned, text)
+        ]
+    other_names += [refusal for change in planned for refusal in change.refusals]
     further = [says for change in planned for says in change.says]
-    found = [{"change": change.says, "is_applied": True} for change in changes]
-    found += [{"change": says, "is_applied": False, "needs": "--all"} for says in further]
-    found += [{"change": text, "is_applied": False} for text in others]
+    entries = [{"change": change.says, "is_applied": True} for change in changes]
+    entries += [{"change": says, "is_applied": False, "needs": "--all"} for says in further]
+    entries += [{"change": text, "is_applied": False} for text in other_names]
     lines = [f"will {change.says}" for change in changes]
     lines += [f"with --all: {says}" for says in further]
-    lines += [f"refused: {text}" for text in others]
-    emit_or(found, *(lines or [SAME]))
-    return 1 if others or further else 0
+    lines += [f"refused: {text}" for text in other_names]
+    emit_or(entries, *(lines or [SAME]))
+    return 1 if other_names or further else 0
 
 
 @schema.command("apply", has_json=True, has_dry_run=True)
@@ -142,16 +144,16 @@ def _rename(old: str, new: str, *, is_sql: bool, moves_folder: bool = False) -> 
         if is_sql:
             _print(warehouse.rename_sql(planned))
             return 0
-        said = [] if planned is None else [planned.says]
-        said += [] if folders is None else [f"move {_shown(folders[0])} to {_shown(folders[1])}"]
+        names = [] if planned is None else [planned.says]
+        names += [] if folders is None else [f"move {_shown(folders[0])} to {_shown(folders[1])}"]
         if OUTPUT.is_dry_run:
-            _report(said)
+            _report(names)
             return 0
         warehouse.rename_own(old, new, _recorder(warehouse, "rename table"))
-        said += _report_events(warehouse, old, new)
+        names += _report_events(warehouse, old, new)
     if folders is not None:
         folders[0].rename(folders[1])
-    _report(said)
+    _report(names)
     return 0
 
 
@@ -215,8 +217,8 @@ def _change(
         if OUTPUT.is_dry_run:
             refused = [f"be refused: {text}" for change in planned for text in change.refusals]
             additive = _outside(planned, warehouse.own_changes())
-            said = [says for change in planned for says in change.says]
-            _report([*said, *(change.says for change in additive), *refused])
+            names = [says for change in planned for says in change.says]
+            _report([*names, *(change.says for change in additive), *refused])
             return int(bool(refused))
         operation = "rename column" if renames else "schema apply --all"
         _report(warehouse.change_own(dropped, renames, _recorder(warehouse, operation)))
@@ -252,12 +254,12 @@ def _require_renamed(
         says = [says for change in planned if change.table.name == table for says in change.says]
         [(old, new)] = names.items()
         if says != [f"rename column {table}.{old} to {new}"]:
-            others = [text for change in planned for text in (*change.says, *change.refusals)]
+            other_names = [text for change in planned for text in (*change.says, *change.refusals)]
             raise ConfigurationError(
                 f"column {old} of {table} cannot be renamed to {new}",
                 expected=f"a table with the column {old} whose source declares {new} instead, "
                 "with no other change",
-                found="; ".join(others) or "no such change of the declaration",
+                found="; ".join(other_names) or "no such change of the declaration",
                 remedy=f'rename the field in its source.py, as Field("{new}", ..., source="{old}")',
             )
 
@@ -292,5 +294,5 @@ def _print(statements: "Iterable[str]") -> None:
 
 
 def _report(said: "Sequence[str]") -> None:
-    done = "would " if OUTPUT.is_dry_run else "did "
-    emit_or(list(said), *([f"{done}{text}" for text in said] or [SAME]))
+    name = "would " if OUTPUT.is_dry_run else "did "
+    emit_or(list(said), *([f"{name}{text}" for text in said] or [SAME]))

@@ -282,12 +282,12 @@ class SupervisedServices:
         if math.isinf(wait) and not service.launch.is_optional:
             raise _death_of(service, how)
         self._restart_at[name] = now + wait
-        then = (
+        text = (
             f"it stays off after {count} ends within {policy.window_seconds / 60:g} minutes"
             if math.isinf(wait)
             else f"it is restarted in {wait:g} s"
         )
-        report_end(f"{name} ended by itself {how}; {then}; see {service.log}")
+        report_end(f"{name} ended by itself {how}; {text}; see {service.log}")
         return service
 
     def _cut_logs(self) -> None:
@@ -323,12 +323,12 @@ class SupervisedServices:
 
         A child may take the place of another. A search for it is slow, a look at a known one fast.
         """
-        known = self._children.get(service.name)
-        if known is None or any(map(_is_alive, known)):
+        known_processes = self._children.get(service.name)
+        if known_processes is None or any(map(_is_alive, known_processes)):
             return False
         children = psutil.Process(service.process.pid).children()
         self._children[service.name] = [child for child in children if _is_alive(child)]
-        return bool(known) and not self._children[service.name]
+        return bool(known_processes) and not self._children[service.name]
 
     def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._is_asked_to_stop = True

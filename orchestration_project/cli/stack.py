@@ -75,19 +75,22 @@ def serve_stack(workers: int) -> int:
         TransientError: A service ended by itself.
     """
     binaries = require_tools()
-    given = load_settings()
-    _refuse_own(given)
-    home = state_folder(given, "dagster")
-    with full_disk_explained(given), ui.only_ui_on(home) as lock:
-        _refuse_taken(given.ports_of_stack)
-        folder, private = state_folder(given, "stack"), state_folder(given, "stack", "secrets")
+    given_settings = load_settings()
+    _refuse_own(given_settings)
+    home = state_folder(given_settings, "dagster")
+    with full_disk_explained(given_settings), ui.only_ui_on(home) as lock:
+        _refuse_taken(given_settings.ports_of_stack)
+        folder, private = (
+            state_folder(given_settings, "stack"),
+            state_folder(given_settings, "stack", "secrets"),
+        )
         secrets = {name: secret_of(private, name) for name in SECRETS}
         _write("Starting the services of the stack; this takes about a minute.")
-        own = _environment(given, folder, secrets, workers)
-        lines = [f"{name}={value}\n" for name, value in own.items()]
-        commands = write_private(given.stack_settings_file, "".join(lines))
+        environment = _environment(given_settings, folder, secrets, workers)
+        lines = [f"{name}={value}\n" for name, value in environment.items()]
+        commands = write_private(given_settings.stack_settings_file, "".join(lines))
         _write(f"Commands on this stack need: orchestrate --env-file {commands}")
-        os.environ.update(own)  # noqa: TID251 - the settings, and all programs, read it here
+        os.environ.update(environment)  # noqa: TID251 - the settings, and all programs, read it here
         settings = load_settings()
         services = SupervisedServices(
             folder=home,
@@ -117,12 +120,12 @@ def _write(line: str) -> None:
 
 
 def _refuse_own(settings: Settings) -> None:
-    given = [name.upper() for name in OWN if getattr(settings, name) is not None]
-    if given:
+    uppers = [name.upper() for name in OWN if getattr(settings, name) is not None]
+    if uppers:
         raise ConfigurationError(
             "the stack starts a database and a broker of its own",
             expected=f"{', '.join(name.upper() for name in OWN)} without a value",
-            found=f"{', '.join(given)} set",
+            found=f"{', '.join(uppers)} set",
             remedy="unset them for this command; or use `orchestrate ui` with your own services",
         )
 
@@ -136,12 +139,12 @@ def _refuse_taken(ports: Mapping[str, int]) -> None:
         except OSError as error:
             reasons[name] = error.strerror or str(error)
     if reasons:
-        others = ",".join(f"{name}={_other_port(ports[name])}" for name in reasons)
+        other_text = ",".join(f"{name}={_other_port(ports[name])}" for name in reasons)
         raise ConfigurationError(
             "ports of the stack cannot be used: "
             + ", ".join(f"port {ports[name]} of {name}" for name in reasons),
             found="; ".join(sorted(set(reasons.values()))),
-            remedy=f"stop what uses them, or choose others: STACK_PORTS={others}",
+            remedy=f"stop what uses them, or choose others: STACK_PORTS={other_text}",
         )
 
 
@@ -162,7 +165,7 @@ def _environment(
         "SESSION_SECRET": secrets["session_secret"],
     }
     port = "" if ports["https"] == 443 else f":{ports['https']}"
-    found = {
+    environment = {
         "RUN_LAUNCHER": "celery",
         "MAX_CONCURRENT_RUNS": str(workers),
         "PUBLIC_URL": f"https://localhost{port}",
@@ -173,10 +176,10 @@ def _environment(
         f"mqtts://localhost:{ports['mqtt']}", BRIDGE, secrets["mqtt"], certificate
     )
     texts |= {name: value for name, value in broker.items() if value == secrets["mqtt"]}
-    found |= {name: value for name, value in broker.items() if name not in texts}
+    environment |= {name: value for name, value in broker.items() if name not in texts}
     for name, text in texts.items():
-        found[f"{name}_FILE"] = str(write_private(folder / "secrets" / f"{name}.txt", text))
-    return found
+        environment[f"{name}_FILE"] = str(write_private(folder / "secrets" / f"{name}.txt", text))
+    return environment
 
 
 def _start_services(
@@ -234,14 +237,14 @@ def _start_programs(
     ui.start_programs(services, settings, home, LOOPBACK, ports["gateway"])
     services.wait_until("web-server", lambda: ui.answers(LOOPBACK, ports["gateway"]))
     sys.stdout.write(f"Certificate to trust: {authority(folder / 'caddy')}\n")
-    found = installed_services()
+    names = installed_services()
     sys.stdout.write(f"Prometheus: http://{LOOPBACK}:{ports['prometheus']}\n")
-    for name, each in OPTIONAL.items():
+    for name, value in OPTIONAL.items():
         sys.stdout.write(
-            f"{each.title}: http://{LOOPBACK}:{ports[name]}\n"
-            if name in found
-            else f"{each.title}: not started, {each.lack}: "
-            f"sudo apt-get install --no-install-recommends {each.program}\n"
+            f"{value.title}: http://{LOOPBACK}:{ports[name]}\n"
+            if name in names
+            else f"{value.title}: not started, {value.lack}: "
+            f"sudo apt-get install --no-install-recommends {value.program}\n"
         )
     sys.stdout.write("Grafana: not started, Debian has no package; its files: deploy/grafana\n")
     ui.announce(settings, settings.public_url, LOOPBACK)  # makes the first key
@@ -256,11 +259,11 @@ def _start_programs(
         "postgres_exporter": lambda: postgres_exporter(private / EXPORTER, ports),
         "mqtt_exporter": lambda: mqtt_exporter(folder / "mosquitto", private / EXPORTER, ports),
     }
-    for name in found:
+    for name in names:
         _start(services, programs[name](), is_optional=True)
     _start(
         services,
-        prometheus(folder / "prometheus", keys["metrics"], ports, found),
+        prometheus(folder / "prometheus", keys["metrics"], ports, names),
         is_optional=True,
     )
 

@@ -165,7 +165,7 @@ OPTIONAL: Mapping[str, OptionalService] = {
 
 def installed_services() -> list[str]:
     """Return the optional services whose programs are installed."""
-    return [name for name, each in OPTIONAL.items() if find_program(each.program)]
+    return [name for name, value in OPTIONAL.items() if find_program(value.program)]
 
 
 SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
@@ -203,9 +203,9 @@ def _postgresql_folder() -> Path | None:
         name = folder.parent.name
         return float(name) if re.fullmatch(r"\d+(\.\d+)?", name) else 0
 
-    found = [each for each in Path("/usr/lib/postgresql").glob("*/bin") if _has_server(each)]
-    if found:
-        return max(found, key=release)
+    paths = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if _has_server(path)]
+    if paths:
+        return max(paths, key=release)
     on_path = shutil.which("postgres")
     return Path(on_path).parent if on_path and _has_server(Path(on_path).parent) else None
 
@@ -244,8 +244,8 @@ def postgresql(binaries: Path, folder: Path, port: int, password: str) -> Progra
         "unix_socket_directories": "",
         "max_connections": 200,
     }
-    given = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
-    return Program("postgresql", [str(binaries / "postgres"), "-D", str(data), *given], {}, user)
+    texts = [text for name, value in options.items() for text in ("-c", f"{name}={value}")]
+    return Program("postgresql", [str(binaries / "postgres"), "-D", str(data), *texts], {}, user)
 
 
 def data_folder(folder: Path) -> Path:
@@ -274,16 +274,16 @@ def _make_data_folder(binaries: Path, data: Path, password: str, user: str | Non
         shutil.chown(partial, user)
         shutil.chown(password_file, user)
     initdb = [str(binaries / "initdb"), "-D", str(partial), "--username", DATABASE_USER]
-    rest = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C"]
-    done = subprocess.run(  # noqa: S603 - PostgreSQL's own
-        [*initdb, *rest], cwd="/", user=user, group=user, capture_output=True, text=True
+    names = ["--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C"]
+    completed_process = subprocess.run(  # noqa: S603 - PostgreSQL's own
+        [*initdb, *names], cwd="/", user=user, group=user, capture_output=True, text=True
     )
     password_file.unlink()
-    if done.returncode:
+    if completed_process.returncode:
         raise ConfigurationError(
             "PostgreSQL's data folder cannot be made",
             expected=f"initdb to make {data}",
-            found=done.stderr.strip()[-500:],
+            found=completed_process.stderr.strip()[-500:],
             remedy="correct what it names, and start again",
         )
     partial.rename(data)
@@ -314,9 +314,9 @@ def has_databases(port: int, password: str, folder: Path) -> bool:
     url = database_url(port, password, "postgres")
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
-            found = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
+            names = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
             for name in DATABASES:
-                if name not in found:
+                if name not in names:
                     connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8'".encode())
     except psycopg.Error as error:
         refusal = str(error).strip().splitlines()[-1:]
@@ -358,8 +358,8 @@ def prepare_exporter(port: int, password: str, own_password: str) -> None:
     with psycopg.connect(
         database_url(port, password, "postgres"), autocommit=True, connect_timeout=CONNECT_SECONDS
     ) as connection:
-        known = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [EXPORTER])
-        if not known.fetchone():
+        known_cursor = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [EXPORTER])
+        if not known_cursor.fetchone():
             connection.execute(
                 sql.SQL(
                     "CREATE ROLE {} LOGIN CONNECTION LIMIT 5 PASSWORD {} IN ROLE pg_monitor"
@@ -426,14 +426,16 @@ def prometheus(
     """
     folder.mkdir(exist_ok=True)
     text = _at_ports(default_path(DEPLOY / "prometheus" / "prometheus.yml").read_text(), ports)
-    found = yaml.safe_load(text.replace("/run/secrets/metrics_key", str(key_file)))
+    safe_load = yaml.safe_load(text.replace("/run/secrets/metrics_key", str(key_file)))
     jobs = {"orchestration", *(OPTIONAL[name].job for name in started)}
-    found["scrape_configs"] = [job for job in found["scrape_configs"] if job["job_name"] in jobs]
+    safe_load["scrape_configs"] = [
+        job for job in safe_load["scrape_configs"] if job["job_name"] in jobs
+    ]
     if "victoriametrics" not in started:
-        del found["remote_write"]
+        del safe_load["remote_write"]
     if "alertmanager" not in started:
-        del found["alerting"]
-    config = write_private(folder / "prometheus.yml", yaml.safe_dump(found, sort_keys=False))
+        del safe_load["alerting"]
+    config = write_private(folder / "prometheus.yml", yaml.safe_dump(safe_load, sort_keys=False))
     rules = default_path(DEPLOY / "prometheus" / "rules")
     shutil.copytree(rules, folder / "rules", dirs_exist_ok=True)
     options = [

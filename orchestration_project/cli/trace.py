@@ -33,8 +33,8 @@ def trace(trace_id: str) -> int:
     from orchestration_project.services.traces import read_trace
     from orchestration_project.settings import load_settings
 
-    wanted = trace_id.lower().replace("-", "")
-    if not is_trace_id(wanted):
+    text = trace_id.lower().replace("-", "")
+    if not is_trace_id(text):
         raise UnknownNameError(
             f"invalid TRACE_ID {trace_id[:80]!r}: expected 32 hex digits, "
             "e.g. 4bf92f3577b34da6a3ce929d0e0e4736",
@@ -42,11 +42,11 @@ def trace(trace_id: str) -> int:
         )
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
-        unrecorded = _read_unrecorded(settings, Ledger(warehouse, Clock()), wanted)
-        found = read_trace(warehouse, wanted, unrecorded)
+        unrecorded = _read_unrecorded(settings, Ledger(warehouse, Clock()), text)
+        found = read_trace(warehouse, text, unrecorded)
     if found is None:
         raise UnknownNameError(
-            f"trace not found: {wanted}",
+            f"trace not found: {text}",
             expected="a trace of an audited request, a webhook, an event, a run or an alert",
             remedy="take trace_id of a log line, or the header X-Trace-Id of an answer",
         )
@@ -83,19 +83,20 @@ def shown(found: "Trace") -> Iterator[str]:
         f"{totals.fetch_count} fetches, {totals.load_count} loads, {totals.rows_written} rows "
         f"written, {totals.rows_rejected} rejected"
     )
-    for each in found.requests:
-        who = each.user or "unknown"
-        why = f": {each.reason}" if each.reason else ""
-        yield f"{_time(each.happened_at)}  request {each.operation} by {who}, {each.outcome}{why}"
-    for each in found.webhooks:
-        name = f"{each.source} {each.delivery_id}"
-        yield f"{_time(each.received_at)}  webhook {name}, {each.state}"
-    for each in found.events:
-        yield f"{_time(each.received_at)}  event {each.kind} on {each.topic}"
+    for request in found.requests:
+        who = request.user or "unknown"
+        why = f": {request.reason}" if request.reason else ""
+        what = f"request {request.operation} by {who}, {request.outcome}{why}"
+        yield f"{_time(request.happened_at)}  {what}"
+    for webhook in found.webhooks:
+        name = f"{webhook.source} {webhook.delivery_id}"
+        yield f"{_time(webhook.received_at)}  webhook {name}, {webhook.state}"
+    for event in found.events:
+        yield f"{_time(event.received_at)}  event {event.kind} on {event.topic}"
     for run in found.runs:
         yield from _run(run)
-    for each in found.alerts:
-        yield f"{_time(each.raised_at)}  alert {each.severity}, {each.state}: {each.title}"
+    for alert in found.alerts:
+        yield f"{_time(alert.raised_at)}  alert {alert.severity}, {alert.state}: {alert.title}"
     if not found.is_whole:
         yield "(more rows than are listed)"
 
@@ -122,10 +123,10 @@ def _run(run: "TracedRun") -> Iterator[str]:
 
 def _partition(part: "TracedPartition") -> Iterator[str]:
     yield f"{INDENT}    {part.table} {part.partition}, {part.outcome}"
-    for each in part.fetches:
-        status = f", {each.http_status}" if each.http_status is not None else ""
-        rows = f", {each.row_count} rows" if each.row_count is not None else ""
-        yield f"{_time(each.fetched_at)}      fetch {each.url}{status}{rows}"
+    for fetch in part.fetches:
+        status = f", {fetch.http_status}" if fetch.http_status is not None else ""
+        rows = f", {fetch.row_count} rows" if fetch.row_count is not None else ""
+        yield f"{_time(fetch.fetched_at)}      fetch {fetch.url}{status}{rows}"
     if part.load:
         load = part.load
         yield (

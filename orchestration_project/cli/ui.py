@@ -318,16 +318,18 @@ def _is_applied() -> bool:
 
 def _succeeds(*command: str) -> bool:
     """Run a command of ours, and show what it says; return whether it succeeded."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-    sys.stdout.write(done.stderr if done.returncode else done.stdout)
+    completed_process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+    sys.stdout.write(
+        completed_process.stderr if completed_process.returncode else completed_process.stdout
+    )
     sys.stdout.flush()
-    return done.returncode == 0
+    return completed_process.returncode == 0
 
 
 def _code_port(workspace: Path) -> int:
     """Return the port of this machine's code server."""
     servers = [entry["grpc_server"] for entry in yaml.safe_load(workspace.read_text())["load_from"]]
-    return next(each["port"] for each in servers if each["location_name"] == DEFINITIONS)
+    return next(server["port"] for server in servers if server["location_name"] == DEFINITIONS)
 
 
 def report_end(services: SupervisedServices, settings: Settings, error: TransientError) -> None:
@@ -371,8 +373,10 @@ def first_key(settings: Settings, host: str) -> Key | None:
         keys = Keys(warehouse, Clock())
         key = keys.create_first(owner="admin", lasts=timedelta(days=FIRST_KEY_DAYS))
         if key is not None:
-            made = AccessLogEntry(uuid4().hex, "shell", "keys create", "done", target=key.key_id)
-            AccessLog(warehouse, Clock()).record(made)
+            access_log_entry = AccessLogEntry(
+                uuid4().hex, "shell", "keys create", "done", target=key.key_id
+            )
+            AccessLog(warehouse, Clock()).record(access_log_entry)
         return key
 
 

@@ -28,14 +28,16 @@ def verify(*, send_test: bool) -> int:
     with full_disk_explained(load_settings()), open_instance() as instance:
         result = execute(instance, CHECKS_JOB, config=config, assets=[READINESS])
         evaluations = result.get_asset_check_evaluations()
-    found = [_finding(each) for each in evaluations if each.check_name != DRIFT]
-    drifts = [each for each in evaluations if each.check_name == DRIFT]
+    findings = [
+        _finding(evaluation) for evaluation in evaluations if evaluation.check_name != DRIFT
+    ]
+    drifts = [evaluation for evaluation in evaluations if evaluation.check_name == DRIFT]
     problem = "" if result.success else _reason(result)
-    is_ready = result.success and all(each["outcome"] != "failed" for each in found)
+    is_ready = result.success and all(finding["outcome"] != "failed" for finding in findings)
     if OUTPUT.is_json:
-        emit(_document(found, drifts, problem, is_ready=is_ready))
+        emit(_document(findings, drifts, problem, is_ready=is_ready))
     else:
-        _show(found, drifts, problem)
+        _show(findings, drifts, problem)
     return int(not is_ready)
 
 
@@ -50,7 +52,7 @@ def _document(
         "is_ready": is_ready,
         "dependencies": found,
         "settings": [
-            {"outcome": _finding(each)["outcome"], "changes": _changes(each)} for each in drifts
+            {"outcome": _finding(drift)["outcome"], "changes": _changes(drift)} for drift in drifts
         ],
         "problem": problem,
     }
@@ -61,18 +63,18 @@ def _show(
 ) -> None:
     """Write the dependencies as a table, then those that failed with what to do, then changes."""
     rows = [
-        {**each, "state": STATES[each["outcome"]], "took": f"{each['seconds']:.2f} s"}
-        for each in found
+        {**entry, "state": STATES[entry["outcome"]], "took": f"{entry['seconds']:.2f} s"}
+        for entry in found
     ]
     show_rows(rows, HEADINGS)
-    for each in found:
-        if each["outcome"] == "failed":
-            echo(f"\n{each['dependency']} failed: {each['got']}")
-            echo(f"  tried: {each['tried']}")
-            echo(f"  what to do: {each['remedy'] or 'see the above'}")
-    for each in drifts:
-        echo(f"\nsettings since they were last verified: {_finding(each)['outcome']}")
-        for row in _changes(each):
+    for entry in found:
+        if entry["outcome"] == "failed":
+            echo(f"\n{entry['dependency']} failed: {entry['got']}")
+            echo(f"  tried: {entry['tried']}")
+            echo(f"  what to do: {entry['remedy'] or 'see the above'}")
+    for drift in drifts:
+        echo(f"\nsettings since they were last verified: {_finding(drift)['outcome']}")
+        for row in _changes(drift):
             echo(f"  {row['name']}: {row['before']!r} -> {row['now']!r} ({row['origin']})")
     if problem:
         echo(f"\nwhat was found could not be stored: {problem}")
@@ -80,15 +82,21 @@ def _show(
 
 def _finding(evaluation: dg.AssetCheckEvaluation) -> Finding:
     """Return the metadata of a check; where it is not applicable, ``got`` has the reason."""
-    found = {name: value.value for name, value in evaluation.metadata.items()}
-    is_applicable = not str(found["outcome"]).startswith(NOT_APPLICABLE)
-    return found if is_applicable or "got" not in found else {**found, "outcome": "not_applicable"}
+    values = {name: value.value for name, value in evaluation.metadata.items()}
+    is_applicable = not str(values["outcome"]).startswith(NOT_APPLICABLE)
+    return (
+        values if is_applicable or "got" not in values else {**values, "outcome": "not_applicable"}
+    )
 
 
 def _changes(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:
     """Return the settings that changed since they were last verified."""
     table = evaluation.metadata.get("differences")
-    return [each.data for each in table.records] if isinstance(table, dg.TableMetadataValue) else []
+    return (
+        [record.data for record in table.records]
+        if isinstance(table, dg.TableMetadataValue)
+        else []
+    )
 
 
 def _reason(result: dg.JobExecutionResult) -> str:

@@ -45,19 +45,19 @@ def check(file: Path) -> int:
         problems = str(error.found or error.what).split("; ")
         if OUTPUT.is_json:
             emit({"file": str(file), "is_valid": False, "problems": problems})
-        for each in problems:
-            echo(f"{file}: {printable(each)}")
+        for problem in problems:
+            echo(f"{file}: {printable(problem)}")
         return 1
     with open_warehouse(settings) as warehouse:
-        found = check_site(
+        site_check = check_site(
             site, warehouse, Captures(open_store(settings)), site_guard(WebSettings.of(settings))
         )
     if OUTPUT.is_json:
-        emit(as_json(file, found))
+        emit(as_json(file, site_check))
     else:
-        for line in shown(file, found):
+        for line in shown(file, site_check):
             echo(line)
-    return int(bool(found.problems))
+    return int(bool(site_check.problems))
 
 
 def as_json(file: Path, found: "SiteCheck") -> Mapping[str, Any]:
@@ -75,8 +75,8 @@ def as_json(file: Path, found: "SiteCheck") -> Mapping[str, Any]:
         "rejects": dict(figures.rejects),
         "fill_rates": {name: round(figures.fill_rate(name), 4) for name in found.site.item.fields},
         "start": [
-            {"url": each.url, "robots": each.verdict, "fetched_at": each.fetched_at}
-            for each in found.start
+            {"url": start_url.url, "robots": start_url.verdict, "fetched_at": start_url.fetched_at}
+            for start_url in found.start
         ],
     }
 
@@ -85,9 +85,13 @@ def shown(file: Path, found: "SiteCheck") -> Iterator[str]:
     """Yield the lines that people read about a check."""
     figures = found.figures
     yield f"{file}: {'valid' if not found.problems else f'{len(found.problems)} problems'}"
-    for each in found.start:
-        at = f" (robots.txt of {each.fetched_at:%Y-%m-%d %H:%M} UTC)" if each.fetched_at else ""
-        yield f"  start  {each.verdict:<11}  {printable(each.url)}{at}"
+    for start_url in found.start:
+        at = (
+            f" (robots.txt of {start_url.fetched_at:%Y-%m-%d %H:%M} UTC)"
+            if start_url.fetched_at
+            else ""
+        )
+        yield f"  start  {start_url.verdict:<11}  {printable(start_url.url)}{at}"
     if found.accepted:
         yield f"  accepted proposals select  {', '.join(found.accepted)}"
     if found.day is None:

@@ -95,7 +95,7 @@ def _show(name: str, preview: ReplayPreview, *, outcome: str, failed: Sequence[s
     if console.OUTPUT.is_json:
         console.emit(_document(name, preview, outcome, failed))
         return
-    rows: Sequence[Mapping[str, Any]] = [each._asdict() for each in diff.rows[:MAX_ROWS_SHOWN]]
+    rows: Sequence[Mapping[str, Any]] = [row._asdict() for row in diff.rows[:MAX_ROWS_SHOWN]]
     if rows:
         console.show_rows(rows, HEADINGS | VALUES)
     if len(diff.rows) > len(rows):
@@ -104,8 +104,8 @@ def _show(name: str, preview: ReplayPreview, *, outcome: str, failed: Sequence[s
         f"{outcome}: {diff.in_words} ({preview.page_count} pages of {preview.day}, "
         f"{preview.reject_count} rejects)"
     )
-    for each in failed:
-        console.echo(each)
+    for text in failed:
+        console.echo(text)
 
 
 def _document(
@@ -123,6 +123,6 @@ def _document(
         "changed": {key: list(names) for key, names in diff.changed.items()},
         "removed": list(diff.removed),
         "unchanged_count": diff.unchanged_count,
-        "differences": [each._asdict() for each in diff.rows],
+        "differences": [row._asdict() for row in diff.rows],
         "failures": list(failed),
     }

@@ -50,12 +50,14 @@ def load(arguments: Sequence[str]) -> int:
     if reason := REGISTRY.connections["web"].unused(settings):
         raise click.UsageError(f"{reason}; set WEB_SOURCE and WEB_CONTACT")
     sites = [_site(arguments[0])] if arguments else sorted(crawl_jobs)
-    days = [_day(each) for each in arguments[1:]] or [open_clock(settings).today("UTC").isoformat()]
+    days = [_day(argument) for argument in arguments[1:]] or [
+        open_clock(settings).today("UTC").isoformat()
+    ]
     if not sites:
-        found = "; ".join(f"{name}: {problem}" for name, problem in SITE_FILES.problems.items())
+        text = "; ".join(f"{name}: {problem}" for name, problem in SITE_FILES.problems.items())
         raise click.UsageError(
             "WEB_SITES_DIR lacks valid site files: expected one at least, e.g. shop.yaml"
-            + (f", found {found}" if found else "")
+            + (f", found {text}" if text else "")
         )
     names = ", ".join(f"{site} {day}" for site in sites for day in days)
     if console.OUTPUT.is_dry_run:
@@ -69,12 +71,18 @@ def load(arguments: Sequence[str]) -> int:
         console.progress(f"database  {warehouse.shown_url}\ncrawl     {names}\n")
         results = [result for site in sites for result in _run(instance, warehouse, site, days)]
         crawls = [_crawl(warehouse, site, day) for site in sites for day in days]
-    failed = failures([each for each in results if not each.success])
-    is_complete = not failed and all(each["outcome"] == COMPLETE for each in crawls)
+    failed = failures(
+        [
+            job_execution_result
+            for job_execution_result in results
+            if not job_execution_result.success
+        ]
+    )
+    is_complete = not failed and all(crawl["outcome"] == COMPLETE for crawl in crawls)
     outcome = load_outcome(has_failed=not is_complete, unpublished=())
     if console.OUTPUT.is_json:
-        shown = {"is_complete": is_complete, "outcome": outcome, "crawls": crawls}
-        console.emit({**shown, "failures": failed})
+        values = {"is_complete": is_complete, "outcome": outcome, "crawls": crawls}
+        console.emit({**values, "failures": failed})
     else:
         console.echo("\n".join([_table(crawls, _written(results)), *failed]))
     return EXIT_STATUSES[outcome]
@@ -97,9 +105,9 @@ def _site(name: str) -> str:
             remedy=f"correct it; orchestrate web check {name}.yaml",
         )
     likely = get_close_matches(name, SITE_FILES.sites, 1)
-    known = ", ".join(SITE_FILES.sites) or "none"
+    text = ", ".join(SITE_FILES.sites) or "none"
     hint = f" Did you mean {likely[0]!r}?" if likely else ""
-    raise click.UsageError(f"unknown site {name!r}: expected one of {known}.{hint}")
+    raise click.UsageError(f"unknown site {name!r}: expected one of {text}.{hint}")
 
 
 def _day(written: str) -> str:
@@ -134,16 +142,16 @@ def _run(
 
 def _crawl(warehouse: Warehouse, site: str, day: str) -> Mapping[str, Any]:
     """Return how a crawl ended, and its counts; not_started: its run failed before."""
-    wanted = select(web_crawls).where(
+    query = select(web_crawls).where(
         web_crawls.c.site == site, web_crawls.c.day == date.fromisoformat(day)
     )
     with warehouse.reading() as connection:
-        row = connection.execute(wanted).mappings().one_or_none()
-    found = {"site": site, "day": day, "outcome": "not_started", "reason": None}
+        row = connection.execute(query).mappings().one_or_none()
+    values = {"site": site, "day": day, "outcome": "not_started", "reason": None}
     if row is None:
-        return {**found, **dict.fromkeys(COLUMNS, 0)}
+        return {**values, **dict.fromkeys(COLUMNS, 0)}
     names = ("outcome", "reason", *COLUMNS)
-    return {**found, **{name: row[name] for name in names}}
+    return {**values, **{name: row[name] for name in names}}
 
 
 def _written(results: Sequence[dg.JobExecutionResult]) -> Mapping[tuple[str, str | None], str]:
@@ -160,14 +168,14 @@ def _table(
     headings = ["site", "day", "crawl", "requests", "pages", "items", "rejects", "loaded"]
     rows = [
         [
-            *(str(each[name]) for name in ("site", "day", "outcome", *COLUMNS)),
-            written.get((f"web_{each['site']}_items", each["day"]), "nothing"),
+            *(str(crawl[name]) for name in ("site", "day", "outcome", *COLUMNS)),
+            written.get((f"web_{crawl['site']}_items", crawl["day"]), "nothing"),
         ]
-        for each in crawls
+        for crawl in crawls
     ]
     reasons = [
-        f"{each['site']} {each['day']}: {console.printable(each['reason'])}"
-        for each in crawls
-        if each["reason"]
+        f"{crawl['site']} {crawl['day']}: {console.printable(crawl['reason'])}"
+        for crawl in crawls
+        if crawl["reason"]
     ]
     return "\n".join(["", console.aligned([headings, *rows]), *reasons])

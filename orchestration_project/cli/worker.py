@@ -124,7 +124,7 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
         raise missing_extra("celery", error) from error
     from orchestration_project.services.queues import DEFAULT_QUEUE, QUEUE_NAME
 
-    if invalid := [each for each in queues if not QUEUE_NAME.fullmatch(each)]:
+    if invalid := [queue for queue in queues if not QUEUE_NAME.fullmatch(queue)]:
         raise ConfigurationError(
             f"invalid --queues {invalid[0]!r}: expected names such as documents or {DEFAULT_QUEUE}"
         )
@@ -133,11 +133,11 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
     import_module(DEFINITIONS)  # before the forks, which have it then
     from orchestration_project.catalog import REGISTRY
 
-    known = (DEFAULT_QUEUE, *(domain.name for domain in REGISTRY.domains))
-    console.progress(f"Executing runs of the queues {', '.join(queues or known)}")
+    pair = (DEFAULT_QUEUE, *(domain.name for domain in REGISTRY.domains))
+    console.progress(f"Executing runs of the queues {', '.join(queues or pair)}")
     launcher = CeleryLauncher.of(settings, None)
     with reported_host(settings, worker_role(name)) as report:
-        return serve(launcher, queues or known, processes, name, report)
+        return serve(launcher, queues or pair, processes, name, report)
 
 
 def _log(settings: "Settings") -> None:

@@ -94,8 +94,8 @@ class Asking:
         *,
         key: str | None = None,
     ) -> Answer:
-        said = {name: value for name, value in body.items() if value is not None}
-        answer = self._transport.ask("POST", path, body=said, key=key)
+        values = {name: value for name, value in body.items() if value is not None}
+        answer = self._transport.ask("POST", path, body=values, key=key)
         return model.model_validate_json(answer.content)
 
 
@@ -157,7 +157,7 @@ def frame_of_models(model: type[BaseModel], records: Iterable[BaseModel]) -> "pd
     """
     import pandas as pd
 
-    rows = [dict(_values(each)) for each in records]
+    rows = [dict(_values(record)) for record in records]
     columns = {
         name: pd.Series([row.get(name) for row in rows], dtype=dtype)
         for name, dtype in _dtypes(model)
@@ -177,7 +177,7 @@ def _dtypes(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any
 
 def _without_none(annotation: Any) -> Any:
     """Return the type of a field that may have no value."""
-    kinds = [each for each in get_args(annotation) if each is not type(None)]
+    kinds = [argument for argument in get_args(annotation) if argument is not type(None)]
     return kinds[0] if type(None) in get_args(annotation) else annotation
 
 

@@ -201,10 +201,10 @@ class DataMethods(Asking):
         frames: list[pd.DataFrame] = []
         row_count, cursor = 0, None
         while True:
-            most = FILE_ROWS if limit is None else min(limit - row_count, FILE_ROWS)
-            found, cursor = self._parquet(table, query | {"limit": most, "cursor": cursor})
-            frames.append(found)
-            row_count += len(found)
+            number = FILE_ROWS if limit is None else min(limit - row_count, FILE_ROWS)
+            rows, cursor = self._parquet(table, query | {"limit": number, "cursor": cursor})
+            frames.append(rows)
+            row_count += len(rows)
             if cursor is None or row_count == limit:
                 return frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
             _log.info(
@@ -364,8 +364,8 @@ class DataMethods(Asking):
         times as ISO texts. More rows than ``limit`` (100,000 at most) are refused, and so is a
         query of more than 20 s.
         """
-        given = {"query": query, "limit": limit, "format": "parquet", "as_of": as_of}
-        return frame_of_parquet(self._transport.ask("GET", "/sql", query=given).content)
+        values = {"query": query, "limit": limit, "format": "parquet", "as_of": as_of}
+        return frame_of_parquet(self._transport.ask("GET", "/sql", query=values).content)
 
     def saas_rules(self) -> list[RuleInEffect]:
         """Return the sync rules in effect, in the order in which they apply."""
@@ -389,8 +389,8 @@ class DataMethods(Asking):
         text: str | None = None,
     ) -> Iterator[AuditEntry]:
         """Yield the entries of the sync's audit log that match all arguments, latest first."""
-        wanted = {"entity": entity, "issue": issue, "operation": operation, "text": text}
-        for page in self._pages("/saas/audit", AuditEntries, **wanted):
+        expected_names = {"entity": entity, "issue": issue, "operation": operation, "text": text}
+        for page in self._pages("/saas/audit", AuditEntries, **expected_names):
             yield from page.entries
 
     def artifacts(self, *, where: Sequence[str] = (), limit: int = 50) -> list[Capture]:
@@ -404,11 +404,11 @@ class DataMethods(Asking):
             ValueError: The bytes that came are not those that the gateway named.
         """
         answer = self._transport.ask("GET", f"/artifacts/{quoted(artifact)}")
-        found = hashlib.sha256(answer.content).hexdigest()
-        if answer.headers["etag"] != f'"{found}"':
-            raise ValueError(f"the bytes of {artifact} changed on their way: SHA-256 {found}")
+        hexdigest = hashlib.sha256(answer.content).hexdigest()
+        if answer.headers["etag"] != f'"{hexdigest}"':
+            raise ValueError(f"the bytes of {artifact} changed on their way: SHA-256 {hexdigest}")
         to.write_bytes(answer.content)
-        return found
+        return hexdigest
 
     def upload(
         self, inbox: str, file: Path, *, name: str | None = None, content_type: str = OCTETS
@@ -432,8 +432,8 @@ class DataMethods(Asking):
         while True:
             file.seek(sent)
             piece = file.read(PIECE_BYTES)
-            given = f"bytes {sent}-{sent + len(piece) - 1}/{total}"
-            headers = {"content-type": content_type, "content-range": given}
+            text = f"bytes {sent}-{sent + len(piece) - 1}/{total}"
+            headers = {"content-type": content_type, "content-range": text}
             try:
                 answer = self._transport.put(path, piece, headers)
             except httpx.TransportError:

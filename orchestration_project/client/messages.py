@@ -60,7 +60,7 @@ class MqttMethods(Asking):
         """
         query = {"topic": topic, "kind": kind, "trace": trace, "since": since, "until": until}
         pages = self._pages("/mqtt/events", MqttEvents, **query, limit=PAGE_ROWS)
-        events = (each for page in pages for each in page.events)
+        events = (event for page in pages for event in page.events)
         return frame_of_models(MqttEvent, islice(events, max_rows))
 
     def mqtt_dead_letters(
@@ -94,7 +94,7 @@ class MqttMethods(Asking):
             until=until,
             limit=PAGE_ROWS,
         )
-        letters = (each for page in pages for each in page.letters)
+        letters = (letter for page in pages for letter in page.letters)
         return frame_of_models(MqttDeadLetter, islice(letters, max_rows))
 
     def mqtt_bridges(self) -> MqttBridges:

@@ -41,7 +41,7 @@ class LogMethods(Asking):
         """
         query = {"service": service, "level": level, "run": run, "trace": trace}
         pages = self._pages("/logs", LogLines, **query, since=since, limit=PAGE_LINES)
-        lines = (each for page in pages for each in page.lines)
+        lines = (line for page in pages for line in page.lines)
         return frame_of_models(LogLine, islice(lines, max_rows))
 
     def log_stream(

@@ -71,14 +71,14 @@ class Progress:
 def line_of(event: Event, seconds: float) -> str:
     """Return an event in a line, ``seconds`` after the first; empty if it is not worth one."""
     if event.type == "LOG":
-        said = event.message.partition("\n")[0] if event.level in PRINTED_LEVELS else ""
+        text = event.message.partition("\n")[0] if event.level in PRINTED_LEVELS else ""
     elif event.type in PRINTED_EVENT_TYPES:
         where = event.asset or event.step or ""
         what = event.type.lower().replace("_", " ")
-        said = " ".join(each for each in (what, where, event.partition or "") if each)
+        text = " ".join(name for name in (what, where, event.partition or "") if name)
     else:
-        said = ""
-    return f"{seconds:8.1f} s  {said}"[:LONGEST_LINE] if said else ""
+        text = ""
+    return f"{seconds:8.1f} s  {text}"[:LONGEST_LINE] if text else ""
 
 
 class RunMethods(Asking):
@@ -181,10 +181,10 @@ class RunMethods(Asking):
         until: datetime | None = None,
     ) -> "pd.DataFrame":
         """Return the same runs as rows, with the fields of `Run` as columns."""
-        found = self.runs(
+        runs = self.runs(
             job=job, status=status, partition=partition, user=user, since=since, until=until
         )
-        return frame_of_models(Run, found)
+        return frame_of_models(Run, runs)
 
     def events(self, run_id: str, *, after: int = 0) -> Iterator[Event]:
         """Yield what happened in a run until now, without its log, after the event ``after``."""

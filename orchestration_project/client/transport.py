@@ -37,10 +37,10 @@ class ApiError(Exception):
     """The gateway did not do what it was asked for; ``problem`` says why."""
 
     def __init__(self, problem: Problem) -> None:
-        said = {"expected": problem.expected, "found": problem.found, "what to do": problem.remedy}
+        names = {"expected": problem.expected, "found": problem.found, "what to do": problem.remedy}
         lines = [f"{problem.status} {problem.title}: {problem.detail}"]
-        lines += [f"  {label}: {text}" for label, text in said.items() if text]
-        lines += [f"  {each.field}: {each.problem}" for each in problem.errors]
+        lines += [f"  {label}: {text}" for label, text in names.items() if text]
+        lines += [f"  {error.field}: {error.problem}" for error in problem.errors]
         super().__init__("\n".join(lines))
         self.problem = problem
 
@@ -161,8 +161,8 @@ class Transport:
             return backoff
         if answer.status_code not in RETRIED_STATUSES:
             return answer
-        said = answer.headers.get("retry-after", "")
-        return min(float(said), LONGEST_WAIT_SECONDS) if said.isdecimal() else backoff
+        retry_after = answer.headers.get("retry-after", "")
+        return min(float(retry_after), LONGEST_WAIT_SECONDS) if retry_after.isdecimal() else backoff
 
     def follow(
         self, path: str, query: Mapping[str, Any] | None = None, *, last: str | None = None
@@ -223,9 +223,9 @@ def to_json_value(value: Any) -> Any:
     if isinstance(value, date):  # or a datetime
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {name: to_json_value(each) for name, each in value.items()}
+        return {name: to_json_value(item) for name, item in value.items()}
     if isinstance(value, Collection) and not isinstance(value, str | bytes):
-        return [to_json_value(each) for each in value]
+        return [to_json_value(item) for item in value]
     return value
 
 

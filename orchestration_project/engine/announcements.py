@@ -47,8 +47,8 @@ OTHER_PLACES = 6
 
 def event_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata with `change` first, floats rounded by unit, and times as timestamps."""
-    shown = {name: _shown(name, value) for name, value in metadata.items()}
-    return {CHANGE: shown.pop(CHANGE), **shown} if CHANGE in shown else shown
+    values = {name: _shown(name, value) for name, value in metadata.items()}
+    return {CHANGE: values.pop(CHANGE), **values} if CHANGE in values else values
 
 
 def _shown(name: str, value: Any) -> Any:
@@ -81,11 +81,11 @@ def earlier_metadata(
     instance: dg.DagsterInstance, asset: dg.AssetKey, partition_key: str
 ) -> Mapping[str, dg.MetadataValue[Any]]:
     """Return it as `EarlierMetadata` does: one query, however many materializations there are."""
-    wanted = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition_key])
-    for record in instance.fetch_materializations(wanted, limit=1).records:
+    asset_records_filter = dg.AssetRecordsFilter(asset_key=asset, asset_partitions=[partition_key])
+    for record in instance.fetch_materializations(asset_records_filter, limit=1).records:
         if record.asset_materialization is not None:
-            found = record.asset_materialization.metadata
-            return {name: value for name, value in found.items() if name not in NOTICES}
+            metadata = record.asset_materialization.metadata
+            return {name: value for name, value in metadata.items() if name not in NOTICES}
     return {}
 
 
@@ -136,8 +136,8 @@ class ReportLog:
 
     def has_latest_event(self, partition_key: str, known_from: datetime) -> bool:
         """Return whether the latest event of a partition is of its load known from a time."""
-        found = earlier_metadata(self._instance, self._asset, partition_key)
-        return is_known_from(found, known_from)
+        metadata_values = earlier_metadata(self._instance, self._asset, partition_key)
+        return is_known_from(metadata_values, known_from)
 
     def _goes_on(self, run: dg.DagsterRun) -> bool:
         """Whether a run may yield events yet; the daemon detects a lost process only later."""
@@ -150,12 +150,16 @@ class ReportLog:
         records = self._instance.get_records_for_run(
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ).records
-        return frozenset(_landings(each for each in records if each.asset_key == self._asset))
+        return frozenset(_landings(record for record in records if record.asset_key == self._asset))
 
     def _reported_lately(self, partition_key: str) -> frozenset[datetime]:
         """Return the loads of a partition of which any run stored an event, by `KNOWN_FROM`."""
-        wanted = dg.AssetRecordsFilter(asset_key=self._asset, asset_partitions=[partition_key])
-        records = self._instance.fetch_materializations(wanted, limit=EVENTS_READ).records
+        asset_records_filter = dg.AssetRecordsFilter(
+            asset_key=self._asset, asset_partitions=[partition_key]
+        )
+        records = self._instance.fetch_materializations(
+            asset_records_filter, limit=EVENTS_READ
+        ).records
         return frozenset(known_from for _, known_from in _landings(records))
 
 
@@ -193,8 +197,8 @@ class Announcements(Generic[ChangeT]):
         """Return what a load changed, if anything."""
         if not landed.has_written_rows:
             return ()
-        said = self.dataset.describe(partition, delivery, landed)
-        return (Announcement(landed.change_cause, cast("ChangeT", landed.change), said),)
+        text = self.dataset.describe(partition, delivery, landed)
+        return (Announcement(landed.change_cause, cast("ChangeT", landed.change), text),)
 
     def recorder(
         self, target: WriteTarget[ChangeT], partition: Partition, delivery: Delivery
@@ -207,8 +211,8 @@ class Announcements(Generic[ChangeT]):
         def record(connection: Connection, ended: Sequence[Any]) -> None:
             for landed in ended:
                 if isinstance(landed, WriteResult):
-                    own = self.of_load(partition, delivery, landed)
-                    row = _row(target, landed, own[0].sentence if own else "")
+                    announcements = self.of_load(partition, delivery, landed)
+                    row = _row(target, landed, announcements[0].sentence if announcements else "")
                     figures = {"figures": self._figures_text(landed.change)}
                     connection.execute(insert(pending_announcements), row | figures)
 
@@ -249,8 +253,8 @@ class Announcements(Generic[ChangeT]):
             _pending.landed_at <= until,
         )
         with self.warehouse.reading() as connection:
-            found = connection.execute(of_partition.order_by(_pending.landed_at.desc()))
-            return found.mappings().all()
+            rows = connection.execute(of_partition.order_by(_pending.landed_at.desc()))
+            return rows.mappings().all()
 
     def _figures_text(self, change: ChangeT | None) -> str:
         if change is None:
@@ -281,7 +285,7 @@ def settle_announcements(
         log: Dagster's events of its asset.
         loaded: The partitions of the run by key, in the order of their events.
     """
-    announced = {key: until for key, each in loaded.items() if (until := each.announced_until)}
+    announced = {key: until for key, value in loaded.items() if (until := value.announced_until)}
     stored = list(announced)
     while stored and not log.has_latest_event(stored[-1], announced[stored[-1]]):
         stored.pop()

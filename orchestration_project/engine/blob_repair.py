@@ -53,8 +53,8 @@ def problem_of_file(
         TransientError: The store does not answer.
     """
     try:
-        found = store.found(name)
-        if found is None:
+        stored_object = store.found(name)
+        if stored_object is None:
             return "missing"
         with store.open(name) as file:
             digest, _ = hash_file(file)
@@ -64,7 +64,7 @@ def problem_of_file(
         return "unreadable"
     if digest == sha256:
         return None
-    return "truncated" if found.byte_count < byte_count else "changed"
+    return "truncated" if stored_object.byte_count < byte_count else "changed"
 
 
 def put_blob(store: ArtifactStore, blob: Blob, body: BinaryIO, day: date) -> Blob:
@@ -153,9 +153,9 @@ def delete_expired(store: ArtifactStore, today: date, days: int) -> int:
         The number of deleted objects.
     """
     old = [
-        each.name
-        for each in store.listed(DAMAGED.rstrip("/"))
-        if is_expired(each.name, today, days)
+        stored_object.name
+        for stored_object in store.listed(DAMAGED.rstrip("/"))
+        if is_expired(stored_object.name, today, days)
     ]
     for name in old:
         store.delete(name)

@@ -107,8 +107,8 @@ class VerifiedBlob(io.RawIOBase):
         self._left -= count
         if self._left < 0 or (count == 0 and self._left):
             raise self._changed("another size")
-        if count == 0 and (found := self._digest.hexdigest()) != self._sha256:
-            raise self._changed(f"bytes whose SHA-256 is {found}")
+        if count == 0 and (hexdigest := self._digest.hexdigest()) != self._sha256:
+            raise self._changed(f"bytes whose SHA-256 is {hexdigest}")
         return count
 
     def close(self) -> None:
@@ -180,12 +180,12 @@ class Capture:
 
     def stored_as(self, blob: Blob) -> "Capture":
         """Return it with where its bytes are."""
-        place = {
+        values = {
             "stored_byte_count": blob.stored_byte_count,
             "storage_uri": blob.storage_uri,
             "byte_offset": blob.byte_offset,
         }
-        return Capture(**{**vars(self), **place})  # `replace` takes twice the time
+        return Capture(**{**vars(self), **values})  # `replace` takes twice the time
 
     def without_body(self) -> "Capture":
         """Return it without its bytes, which the artifact store has."""
@@ -243,15 +243,17 @@ def bounded(captures: Iterable[Capture]) -> list[Capture]:
     """Return captures of which the first `HELD_BYTES` alone are in memory."""
     found: list[Capture] = []
     size = 0
-    for each in captures:
-        size += each.byte_count
-        found.append(each if size <= HELD_BYTES else each.without_body())
+    for capture in captures:
+        size += capture.byte_count
+        found.append(capture if size <= HELD_BYTES else capture.without_body())
     return found
 
 
 def parts_of(captures: Sequence[Capture]) -> list[Part]:
     """Return the captures' bytes as the numbered parts of a delivery."""
-    return [each.as_part(number, each.body) for number, each in enumerate(captures, start=1)]
+    return [
+        capture.as_part(number, capture.body) for number, capture in enumerate(captures, start=1)
+    ]
 
 
 AT_ONCE_BYTES, PIECE_BYTES = 32 * 2**20, 8 * 2**20
@@ -288,11 +290,13 @@ class Captures:
             known: Returns those blobs of some SHA-256 that a database has; they are not stored
                 again.
         """
-        bodies = {each.sha256: each.body for each in fetched}
-        found = known(list(bodies))
-        objects = {blob.storage_uri for blob in found.values()}
+        bodies = {capture.sha256: capture.body for capture in fetched}
+        blobs_by_name = known(list(bodies))
+        objects = {blob.storage_uri for blob in blobs_by_name.values()}
         present = {name for name in objects if self._is_refreshed(name)}
-        blobs = {sha256: blob for sha256, blob in found.items() if blob.storage_uri in present}
+        blobs = {
+            sha256: blob for sha256, blob in blobs_by_name.items() if blob.storage_uri in present
+        }
         new = {sha256: body for sha256, body in bodies.items() if sha256 not in blobs}
         small = {sha256: body for sha256, body in new.items() if len(body) < PACKED_BYTES}
         if len(small) > 1:
@@ -302,7 +306,7 @@ class Captures:
         for sha256, body in new.items():
             if sha256 not in blobs:
                 blobs[sha256] = self._keep_alone(sha256, body)
-        return [each.stored_as(blobs[each.sha256]) for each in fetched]
+        return [capture.stored_as(blobs[capture.sha256]) for capture in fetched]
 
     def _keep_alone(self, sha256: str, body: bytes) -> Blob:
         name = blob_name(sha256)
@@ -383,22 +387,22 @@ class Captures:
         Raises:
             BlobError: The store does not hold what was captured.
         """
-        is_usual = sum(each.byte_count for each in captures) <= AT_ONCE_BYTES
-        most = AT_ONCE_BYTES if is_usual else PIECE_BYTES
+        is_usual = sum(capture.byte_count for capture in captures) <= AT_ONCE_BYTES
+        name = AT_ONCE_BYTES if is_usual else PIECE_BYTES
         piece: list[Part] = []
         size = 0
-        for number, each in enumerate(captures, start=1):
-            if size and size + each.byte_count > most:
+        for number, capture in enumerate(captures, start=1):
+            if size and size + capture.byte_count > name:
                 yield piece
                 piece, size = [], 0
-            piece.append(each.as_part(number, self._body_of(each)))
-            size += each.byte_count
+            piece.append(capture.as_part(number, self._body_of(capture)))
+            size += capture.byte_count
         yield piece
 
     def _body_of(self, capture: Capture) -> bytes:
-        held = capture.body
-        if held or not capture.byte_count:
-            return held
+        body = capture.body
+        if body or not capture.byte_count:
+            return body
         return self.read(capture.blob)
 
     def read(self, blob: Blob) -> bytes:
@@ -443,8 +447,12 @@ class Captures:
 
     def _byte_count_if_new(self, name: str) -> int | None:
         """Return the size of a blob that was put lately; one that was not may be cleaned up."""
-        found = self._artifacts.found(name)
-        return found.byte_count if found and found.put_at >= Clock().now() - MIN_BLOB_AGE else None
+        stored_object = self._artifacts.found(name)
+        return (
+            stored_object.byte_count
+            if stored_object and stored_object.put_at >= Clock().now() - MIN_BLOB_AGE
+            else None
+        )
 
     def _verified(self, blob: Blob) -> tuple[bytes, bytes]:
         """Return a blob's bytes, as they were received and as they are stored."""
@@ -474,8 +482,8 @@ class Captures:
             body = zstandard.ZstdDecompressor().decompress(stored, allow_extra_data=False)
         except zstandard.ZstdError as error:
             raise self._changed(blob, f"no zstd: {error}") from error
-        if (found := hashlib.sha256(body).hexdigest()) != blob.sha256:
-            raise self._changed(blob, f"bytes whose SHA-256 is {found}")
+        if (hexdigest := hashlib.sha256(body).hexdigest()) != blob.sha256:
+            raise self._changed(blob, f"bytes whose SHA-256 is {hexdigest}")
         return body
 
     def _changed(self, blob: Blob, found: str) -> BlobError:

@@ -42,12 +42,12 @@ def read_source_sums(
     groups = _partition_of(source, conservation)
     sums = _read_sums(connection, source, groups, columns, scope, chosen.holds(latest))
     if not conservation.keys:
-        return {group: {name: own[name] for name in columns} for group, own in sums.items()}
+        return {group: {name: numbers[name] for name in columns} for group, numbers in sums.items()}
     names = [*conservation.partition, *conservation.keys]
     distinct_keys = select(*(source.c[name] for name in names)).where(*_conditions(source, scope))
     keys = distinct_keys.distinct().subquery()
-    own = [keys.c[name] for name in conservation.partition]
-    counting = select(*own, func.count()).select_from(keys).group_by(*own)
+    numbers = [keys.c[name] for name in conservation.partition]
+    counting = select(*numbers, func.count()).select_from(keys).group_by(*numbers)
     counted = connection.execute(counting)
     counts = {tuple(row[:-1]): row[-1] for row in counted}
     return {group: {**own_sums, "keys": counts[group]} for group, own_sums in sums.items()}
@@ -64,33 +64,33 @@ def read_balances(
     """
     if chosen.is_bounded and not conservation.partition:
         return  # all of the table is one partition, of no range
-    derived, place = conservation.derived, conservation.derived.name
+    derived, text = conservation.derived, conservation.derived.name
     sums = read_source_sums(connection, conservation, {}, chosen)
     columns = {measure.name: measure.derived for measure in conservation.measures}
     groups = _partition_of(derived, conservation)
-    made = _read_sums(connection, derived, groups, columns, {}, None, conservation.other_rows)
+    entries = _read_sums(connection, derived, groups, columns, {}, None, conservation.other_rows)
     stale = _read_stale(connection, conservation)
     erased = _read_erased(connection, conservation)
     positions = [conservation.partition.index(name) for name in conservation.together]
     is_whole = bool(conservation.partition) and not positions
-    present = {tuple(group[position] for position in positions) for group in made}
+    present = {tuple(group[position] for position in positions) for group in entries}
     nothing = dict.fromkeys(conservation.names, 0)
-    groups_without_source = [] if chosen.is_bounded else [key for key in made if key not in sums]
+    groups_without_source = [] if chosen.is_bounded else [key for key in entries if key not in sums]
     recorded = _read_recorded(connection, conservation)
     for group, came_in in [*sums.items(), *((key, nothing) for key in groups_without_source)]:
         subject = conservation.subject_of(dict(zip(conservation.partition, group, strict=True)))
         together = tuple(group[position] for position in positions)
         is_recorded = not conservation.has_exclusions or subject in recorded
         excluded = dict(recorded.get(subject, {}))
-        row_count = excluded.pop(place, 0)
-        has_row = group in made or row_count > 0  # without one, none is marked stale
+        row_count = excluded.pop(text, 0)
+        has_row = group in entries or row_count > 0  # without one, none is marked stale
         is_derived = has_row if conservation.has_exclusions else is_whole or together in present
         is_counted = is_derived and group not in stale and tuple(map(str, group)) not in erased
         for name in conservation.names:
-            others = excluded if name == "keys" else {}
-            went_to = {place: made.get(group, {}).get(name, 0), **others}
+            other_counts = excluded if name == "keys" else {}
+            went_to = {text: entries.get(group, {}).get(name, 0), **other_counts}
             balance = Balance(name, came_in[name] if is_counted else None, went_to)
-            yield SubjectBalance(place, subject, balance, is_recorded)
+            yield SubjectBalance(text, subject, balance, is_recorded)
 
 
 def list_equations(conservations: Sequence[Conservation]) -> list[Equation]:
@@ -161,8 +161,8 @@ def _sum_parts(table: Table, names: Sequence[str]) -> list[ColumnElement[Any]]:
 
 
 def _read_erased(connection: Connection, conservation: Conservation) -> set[tuple[str, ...]]:
-    own = (load_chain.c.table_name == conservation.source.name, load_chain.c.kind == ERASURE)
-    texts = connection.scalars(select(load_chain.c.partition).where(*own).distinct())
+    pair = (load_chain.c.table_name == conservation.source.name, load_chain.c.kind == ERASURE)
+    texts = connection.scalars(select(load_chain.c.partition).where(*pair).distinct())
     partitions = (json.loads(text) for text in texts if text)
     return {tuple(str(one.get(name)) for name in conservation.partition) for one in partitions}
 
@@ -173,9 +173,9 @@ def _read_recorded(
     """Return by partition the keys of its latest derivation: its rows, and others by reason."""
     if not conservation.has_exclusions:
         return {}
-    row, place = balances.c, conservation.derived.name
+    row, name = balances.c, conservation.derived.name
     statement = select(row.subject, row.went_to).where(
-        row.table_name == place, row.equation == "keys"
+        row.table_name == name, row.equation == "keys"
     )
     return {subject: json.loads(text) for subject, text in connection.execute(statement)}
 

@@ -378,7 +378,7 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
         """The assets of the tables that a load derives in its transaction."""
         import dagster as dg
 
-        return {each: dg.AssetKey(asset_of(each.name).split("/")) for each in self.transforms}
+        return {table: dg.AssetKey(asset_of(table.name).split("/")) for table in self.transforms}
 
     @property
     def asset_keys(self) -> "Sequence[dg.AssetKey]":
@@ -398,7 +398,7 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
     @property
     def known_fields(self) -> Mapping[str, str]:
         """The type of each field of the contract, by name."""
-        return {each.name: each.kind for each in self.contract.fields}
+        return {own_field.name: own_field.kind for own_field in self.contract.fields}
 
     def validate(
         self,

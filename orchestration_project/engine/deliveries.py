@@ -137,22 +137,26 @@ class SourceDeliveries:
         listed = source.fields()
         if listed is None:
             return FieldList()
-        seen = remember_fields(
+        seen_frame = remember_fields(
             self.warehouse, self.clock, listed, source=source.name, dataset=dataset.source_dataset
         )
-        known = dataset.known_fields
-        found = FieldList(drift(seen, known), len(listed))
-        gone = [each.field_name for each in found.differences if each.what == "missing"]
-        if gone:
+        known_names = dataset.known_fields
+        field_list = FieldList(drift(seen_frame, known_names), len(listed))
+        field_names = [
+            difference.field_name
+            for difference in field_list.differences
+            if difference.what == "missing"
+        ]
+        if field_names:
             raise ContractError(
-                f"{dataset.source_dataset} lacks {', '.join(gone)}: it is not the dataset that we "
-                "know",
-                expected=", ".join(known),
+                f"{dataset.source_dataset} lacks {', '.join(field_names)}: "
+                "it is not the dataset that we know",
+                expected=", ".join(known_names),
                 found=", ".join(sorted(listed))[:1000],
                 remedy="compare the source's list of fields with the declaration in "
                 f"{dataset.declared_in}; nothing was asked for and nothing landed",
             )
-        return found
+        return field_list
 
     def pending(self, partition: Partition) -> PendingDelivery:
         """Return the delivery that the source has of a partition now.
@@ -179,9 +183,11 @@ class SourceDeliveries:
         )
 
     def _extract(self, source: Source, partition: Partition, kept: list[Capture]) -> Delivery:
-        found = source.extract(partition, kept)
-        version = SourceVersion(found.version, self.dataset.source_dataset, found.record_total)
-        return _delivery(source, version, found.captures)
+        extraction = source.extract(partition, kept)
+        version = SourceVersion(
+            extraction.version, self.dataset.source_dataset, extraction.record_total
+        )
+        return _delivery(source, version, extraction.captures)
 
     def _is_loaded(self, key: str, state: ScopeState, source: str, version: SourceVersion) -> bool:
         """Whether a version is the loaded one, and that is enough."""
@@ -299,8 +305,8 @@ def _remembered(
     key, scope = f"{source}|{dataset}", {"source": source, "dataset": dataset}
     with warehouse.writing() as connection:
         token, _ = read_fence(connection, source_fields, key)
-        seen, now = read_scope(connection, source_fields, scope), clock.now()
-        rows = remembered(seen, listed, source=source, dataset=dataset, at=now)
+        seen_frame, now = read_scope(connection, source_fields, scope), clock.now()
+        rows = remembered(seen_frame, listed, source=source, dataset=dataset, at=now)
         version = f"{len(listed)} fields"
         write_derived(
             connection, [Derivation(source_fields, key, scope, token, version, rows)], now

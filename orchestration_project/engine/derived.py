@@ -192,7 +192,9 @@ class DerivedResult:
     @property
     def recomputed(self) -> Sequence[str]:
         """The partitions of which rows were written in any table."""
-        return list(dict.fromkeys(key for each in self.tables.values() for key in each.recomputed))
+        return list(
+            dict.fromkeys(key for table in self.tables.values() for key in table.recomputed)
+        )
 
     def __str__(self) -> str:
         return self.describe(self)
@@ -241,7 +243,7 @@ class DerivedLoad:
         started, inputs = time.monotonic(), self.tables[0].inputs
         with self.warehouse.reading() as connection:
             landed = inputs.landed(connection, key)
-            required = {one: None for each in self.tables for one in each.reach.required(key)}
+            required = {one: None for table in self.tables for one in table.reach.required(key)}
             if missing := [one for one in required if one not in landed]:
                 raise ConfigurationError(
                     f"{key} cannot be derived",
@@ -251,28 +253,28 @@ class DerivedLoad:
                 )
             due = self._due(connection, key, landed)
             read = inputs.read(connection, due) if due else None
-        made = [_make(each, read) for each in due]
-        versions = {each.table.name: each.reach.version(key, landed) for each in self.tables}
-        return DerivedBatch(key, versions, made, time.monotonic() - started)
+        made_pairs = [_make(pending_derivation, read) for pending_derivation in due]
+        versions = {table.table.name: table.reach.version(key, landed) for table in self.tables}
+        return DerivedBatch(key, versions, made_pairs, time.monotonic() - started)
 
     def _due(self, connection: Connection, key: str, landed: Landed) -> list[PendingDerivation]:
         """Return what a change reaches and is not made of the present inputs."""
-        found = []
+        due = []
         for derived in self.tables:
             reach = derived.reach
             reached = reach.reached(key, asked=self.asked, landed=landed)
             fences = read_fences(connection, derived.table, reached)
-            for each, (token, before) in fences.items():
-                version = reach.version(each, landed)
+            for name, (token, before) in fences.items():
+                version = reach.version(name, landed)
                 if derived.is_compared or before != version:
-                    inputs = [one for one in reach.inputs(each) if one in landed]
+                    inputs = [one for one in reach.inputs(name) if one in landed]
                     is_stale = derived.is_compared and has_stale(
-                        connection, derived.table, derived.scope(each)
+                        connection, derived.table, derived.scope(name)
                     )
-                    found.append(
-                        PendingDerivation(derived, each, token, before, version, inputs, is_stale)
+                    due.append(
+                        PendingDerivation(derived, name, token, before, version, inputs, is_stale)
                     )
-        return found
+        return due
 
     def derive(self, key: str) -> DerivedResult:
         """Make and write what is out of date; again, if another run derived it meanwhile.
@@ -295,13 +297,13 @@ class DerivedLoad:
             ContractError: A sum that rows keep is not that of their source; nothing is written.
         """
         started, key = time.monotonic(), taken.partition_key
-        new = [_derivation(due, made) for due, made in taken.made if due.is_new]
+        new = [_derivation(due, derived_part) for due, derived_part in taken.made if due.is_new]
         self.warehouse.derive(new, partial(self._checked, key, new))
         seconds = taken.seconds + time.monotonic() - started
-        made = {due.derived.table for due, _ in taken.made if due.key == key}
-        current = [each.table for each in self.tables if each.table not in made]
-        own = self.tables[0].scope(key)  # partitioned alike, so all have it
-        counts = self.warehouse.row_counts(current, own) if current else {}
+        derived_part = {due.derived.table for due, _ in taken.made if due.key == key}
+        current = [table.table for table in self.tables if table.table not in derived_part]
+        scope = self.tables[0].scope(key)  # partitioned alike, so all have it
+        counts = self.warehouse.row_counts(current, scope) if current else {}
         tables = {name: _rows_of(name, taken, counts) for name in taken.versions}
         return DerivedResult(key, tables, seconds, self.describe)
 
@@ -314,9 +316,9 @@ class DerivedLoad:
             ContractError: They are not.
         """
         written = self._with_staleness(key, made, connection)
-        kept = {derived.table: derived.conservation for derived in self.tables}
+        kept_conservations = {derived.table: derived.conservation for derived in self.tables}
         for derivation in written:
-            if (conservation := kept[derivation.table]) is not None:
+            if (conservation := kept_conservations[derivation.table]) is not None:
                 balances = self._refuse_loss(connection, conservation, derivation)
                 if conservation.has_exclusions:  # the derived rows alone do not have them
                     self._record(connection, conservation, derivation, balances, at)
@@ -358,25 +360,29 @@ class DerivedLoad:
         self, key: str, made: Sequence[Derivation], connection: Connection
     ) -> Sequence[Derivation]:
         """Return what was made, marked stale where a load changed its inputs meanwhile."""
-        if not any(IS_STALE in each.table.c for each in made):
+        if not any(IS_STALE in derivation.table.c for derivation in made):
             return made
         landed = self.tables[0].inputs.landed(connection, key)
-        reach_of = {each.table: each.reach for each in self.tables}
+        reach_of = {table.table: table.reach for table in self.tables}
         return [
-            replace(each, rows=each.rows.with_columns(pl.lit(value=True).alias(IS_STALE)))
-            if IS_STALE in each.table.c
-            and reach_of[each.table].version(each.partition_key, landed)
-            != each.version.partition(ROWS_SEPARATOR)[0]
-            else each
-            for each in made
+            replace(
+                derivation, rows=derivation.rows.with_columns(pl.lit(value=True).alias(IS_STALE))
+            )
+            if IS_STALE in derivation.table.c
+            and reach_of[derivation.table].version(derivation.partition_key, landed)
+            != derivation.version.partition(ROWS_SEPARATOR)[0]
+            else derivation
+            for derivation in made
         ]
 
 
 def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, DerivedPart]:
-    made = due.derived.make(due, read)
+    made_derived_part = due.derived.make(due, read)
     if due.derived.is_compared:
-        due = replace(due, version=f"{due.version}{ROWS_SEPARATOR}{content_sha256(made.rows)}")
-    return due, made
+        due = replace(
+            due, version=f"{due.version}{ROWS_SEPARATOR}{content_sha256(made_derived_part.rows)}"
+        )
+    return due, made_derived_part
 
 
 def _derivation(due: PendingDerivation, made: DerivedPart) -> Derivation:
@@ -389,13 +395,21 @@ def _derivation(due: PendingDerivation, made: DerivedPart) -> Derivation:
 
 def _rows_of(name: str, taken: DerivedBatch, counts: Mapping[str, int]) -> DerivedRows:
     key = taken.partition_key
-    own = {due.key: (due, made) for due, made in taken.made if due.derived.table.name == name}
-    versions = {each: due.version for each, (due, _) in own.items()}
+    pending_derivations = {
+        due.key: (due, derived_part)
+        for due, derived_part in taken.made
+        if due.derived.table.name == name
+    }
+    versions = {each: due.version for each, (due, _) in pending_derivations.items()}
     return DerivedRows(
         {key: taken.versions[name], **versions},
-        len(own[key][1].rows) if key in own else counts[name],
-        {each: len(made.rows) for each, (due, made) in own.items() if due.is_new},
-        {each: made.summary for each, (_, made) in own.items()},
+        len(pending_derivations[key][1].rows) if key in pending_derivations else counts[name],
+        {
+            each: len(derived_part.rows)
+            for each, (due, derived_part) in pending_derivations.items()
+            if due.is_new
+        },
+        {each: derived_part.summary for each, (_, derived_part) in pending_derivations.items()},
     )
 
 
@@ -417,6 +431,6 @@ def find_outdated(
     """Return what is loaded of the inputs, and the partitions of any table that are out of date."""
     with warehouse.reading() as connection:
         landed = tables[0].inputs.landed(connection, None)
-        derived = {each.table: derived_versions(connection, each.table) for each in tables}
-    due = (out_of_date(each.reach, landed, derived[each.table]) for each in tables)
+        derived = {table.table: derived_versions(connection, table.table) for table in tables}
+    due = (out_of_date(table.reach, landed, derived[table.table]) for table in tables)
     return landed, sorted(set().union(*due))

@@ -86,7 +86,7 @@ class DltReader:
         values, hidden = self.secrets(), Secrets()
         hidden.hide(*values.values())
         state = deepcopy(dict(start.state))
-        own: list[Capture] = []
+        captures: list[Capture] = []
 
         def record(question: Any, answer: Any) -> None:
             request = {"method": question.method, "partition": partition.label}
@@ -100,7 +100,7 @@ class DltReader:
                 http_status=answer.status,
                 fetched_at=self.clock.now(),
             )
-            own.append(capture)
+            captures.append(capture)
             kept.append(capture)
 
         exchanges = LiveExchanges(
@@ -108,15 +108,15 @@ class DltReader:
         )
         lines = _lines(source, partition, values, state, exchanges, lambda: 0)[0]
         if not source.captures_answers:
-            own.append(self._rows_capture(partition, lines))
-            kept.append(own[-1])
-        _require_captures(source, own)
+            captures.append(self._rows_capture(partition, lines))
+            kept.append(captures[-1])
+        _require_captures(source, captures)
         _require_declared_state(source, state)
         if source.is_incremental:
-            found = {"number": start.number, "before": start.state, "after": state}
-            own[-1] = kept[-1] = _with_state(own[-1], found, hidden)
-        self._require_same_rows(partition, own, lines)
-        return Extraction(own, self._version(partition, lines))
+            entries = {"number": start.number, "before": start.state, "after": state}
+            captures[-1] = kept[-1] = _with_state(captures[-1], entries, hidden)
+        self._require_same_rows(partition, captures, lines)
+        return Extraction(captures, self._version(partition, lines))
 
     def _rows_capture(self, partition: Partition, lines: Sequence[str]) -> Capture:
         return self.captures.keep(
@@ -150,9 +150,9 @@ class DltReader:
         Raises:
             UnavailableError: It has none.
         """
-        found = version_of(self.dataset, ["\n".join(lines).encode()], partition)
-        if found is not None:
-            return found
+        version = version_of(self.dataset, ["\n".join(lines).encode()], partition)
+        if version is not None:
+            return version
         raise UnavailableError(
             f"the source of {self.dataset.name} has nothing for {partition.label}",
             expected=f"records of {partition.label}",
@@ -220,7 +220,7 @@ def record_parts(dataset: Dataset, parts: Sequence[Part], partition: Partition) 
         raise missing_dlt() from error
     exchanges = RecordedExchanges(parts, Secrets())
     values = dict.fromkeys(source.secrets, MASK)
-    start = next((each.request[STATE] for each in parts if STATE in each.request), None)
+    start = next((part.request[STATE] for part in parts if STATE in part.request), None)
     state = deepcopy(dict(start["before"])) if isinstance(start, Mapping) else {}
     lines, numbers = _lines(
         source, partition, values, state, exchanges, lambda: exchanges.part_number
@@ -228,7 +228,7 @@ def record_parts(dataset: Dataset, parts: Sequence[Part], partition: Partition) 
     by_part: dict[int, list[str]] = {}
     for line, number in zip(lines, numbers, strict=True):
         by_part.setdefault(number, []).append(line)
-    return [Part(number, "\n".join(found).encode()) for number, found in sorted(by_part.items())]
+    return [Part(number, "\n".join(names).encode()) for number, names in sorted(by_part.items())]
 
 
 def parse_recorded(dataset: Dataset, parts: Sequence[Part], partition: Partition) -> Parsed:
@@ -240,7 +240,7 @@ def parse_recorded(dataset: Dataset, parts: Sequence[Part], partition: Partition
 def progress_before(dataset: Dataset, parts: Sequence[Part]) -> Progress | None:
     """Return the progress of an incremental HTTP source before a delivery; None: it has none."""
     source = dataset.source
-    found = next((each.request[STATE] for each in parts if STATE in each.request), None)
+    found = next((part.request[STATE] for part in parts if STATE in part.request), None)
     if not isinstance(source, HttpSource) or not isinstance(found, Mapping):
         return None
     return http_progress(source, found["before"])
@@ -273,9 +273,9 @@ def _lines(
             read_items(source.make, arguments, source.resource, state=state, sessions=sessions)
         ) as items:
             for name, item in items:
-                found = list(lines_of(item, name))
-                lines += found
-                numbers += [part_number()] * len(found)
+                names = list(lines_of(item, name))
+                lines += names
+                numbers += [part_number()] * len(names)
     except Exception as error:
         raise _in_our_words(error, source, len(lines)) from error
     return lines, numbers
@@ -298,7 +298,7 @@ def _in_our_words(error: Exception, source: DltSource, row_count: int) -> Orches
         None,
     )
     last = causes[-1] if status is None else next(c for c in causes if hasattr(c, "response"))
-    said: dict[str, Any] = {
+    values: dict[str, Any] = {
         "expected": "all rows of the partition",
         "found": f"{type(last).__name__} after {row_count} rows: {str(last)[:500]}",
         "remedy": "see the answers among the captures; correct the resource, or load the "
@@ -306,15 +306,15 @@ def _in_our_words(error: Exception, source: DltSource, row_count: int) -> Orches
     }
     what = f"the resource {source.resource or 'of dlt_source'} failed"
     if status in MISSING and not row_count:
-        return UnavailableError(what, **said)
+        return UnavailableError(what, **values)
     if any(type(cause).__name__ == "ConfigFieldMissingException" for cause in causes):
-        return ConfigurationError(what, **said)
+        return ConfigurationError(what, **values)
     passes = status in FAULTS or any(map(_may_pass, causes))
-    return TransientError(what, **said) if passes else SourceError(what, **said)
+    return TransientError(what, **values) if passes else SourceError(what, **values)
 
 
 def _may_pass(error: BaseException) -> bool:
-    names = {f"{each.__module__}.{each.__name__}" for each in type(error).__mro__}
+    names = {f"{model.__module__}.{model.__name__}" for model in type(error).__mro__}
     return isinstance(error, ConnectionError | TimeoutError) or not names.isdisjoint(
         FAULTY_CONNECTIONS
     )
@@ -322,9 +322,9 @@ def _may_pass(error: BaseException) -> bool:
 
 def _causes(error: BaseException) -> list[BaseException]:
     """Return an error and what caused it, the first cause last."""
-    found: list[BaseException] = []
+    causes: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and cause not in found:
-        found.append(cause)
+    while cause is not None and cause not in causes:
+        causes.append(cause)
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
-    return found
+    return causes

@@ -58,13 +58,13 @@ def newest_state(
 ) -> SavedState | None:
     """Return the newest state of a table's resource for which conditions hold; None: none."""
     columns = (dlt_states.c.state_number, dlt_states.c.partition_key, dlt_states.c.state)
-    found = connection.execute(
+    row = connection.execute(
         select(*columns)
         .where(dlt_states.c.table_name == table_name, *conditions)
         .order_by(columns[0].desc())
         .limit(1)
     ).first()
-    return None if found is None else SavedState(*found)
+    return None if row is None else SavedState(*row)
 
 
 def start_state(connection: Connection, table_name: str, partition_key: str) -> StartState:
@@ -102,12 +102,18 @@ def append_state(
     Raises:
         SupersededError: Another load started from the same state, and has its rows.
     """
-    found = next((each.request[STATE] for each in delivery.captures if STATE in each.request), None)
+    found = next(
+        (capture.request[STATE] for capture in delivery.captures if STATE in capture.request), None
+    )
     if not isinstance(found, Mapping):
         return
     table_name, number = target.table.name, int(found["number"]) + 1
-    own = newest_state(connection, table_name, dlt_states.c.state_number == number)
-    if delivery.replay_of and own is not None and own.partition_key == target.partition_key:
+    saved_state = newest_state(connection, table_name, dlt_states.c.state_number == number)
+    if (
+        delivery.replay_of
+        and saved_state is not None
+        and saved_state.partition_key == target.partition_key
+    ):
         return
     newest = newest_state(connection, table_name)
     row = {

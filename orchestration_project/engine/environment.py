@@ -77,9 +77,9 @@ def at_first_use(
 
 def open_all(*resources: object) -> None:
     """Open those of ``resources`` that wait for their first use, in this order."""
-    for each in resources:
-        if isinstance(each, Lazy):
-            each.open_it()
+    for resource in resources:
+        if isinstance(resource, Lazy):
+            resource.open_it()
 
 
 def open_clock(settings: Settings) -> Clock:

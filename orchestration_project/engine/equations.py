@@ -97,8 +97,8 @@ def record_balance(
     row = balance_row(
         balance, table_name=stage.table_name, subject=stage.subject, run_id=run_id, at=at
     )
-    own = (balances.c[name] == row[name] for name in ("table_name", "subject", "equation"))
-    connection.execute(delete(balances).where(*own))
+    conditions = (balances.c[name] == row[name] for name in ("table_name", "subject", "equation"))
+    connection.execute(delete(balances).where(*conditions))
     connection.execute(insert(balances), [row])
 
 
@@ -108,8 +108,8 @@ def read_balance(
     """Return the recorded equation of a subject; empty: there is none."""
     row = balances.c
     own = (row.table_name == table_name, row.subject == subject, row.equation == equation)
-    found = connection.execute(select(row.came_in, row.went_to).where(*own)).all()
-    return [Balance(equation, came_in, json.loads(went_to)) for came_in, went_to in found]
+    rows = connection.execute(select(row.came_in, row.went_to).where(*own)).all()
+    return [Balance(equation, came_in, json.loads(went_to)) for came_in, went_to in rows]
 
 
 def read_places(

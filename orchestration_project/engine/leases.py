@@ -35,8 +35,8 @@ def lock_row(connection: Connection, name: str) -> Row[Any]:
     """Have whoever asks for the same name wait until this transaction ends; return its lease."""
     empty = {"name": name, "holder": "", "token": 0, "expires_at": EPOCH}
     insert_absent(connection, leases, [empty])
-    wanted = select(leases).where(leases.c.name == name).with_for_update()
-    return connection.execute(wanted).one()
+    query = select(leases).where(leases.c.name == name).with_for_update()
+    return connection.execute(query).one()
 
 
 def take(
@@ -46,11 +46,11 @@ def take(
 
     One that ends later than twice as long from now is of before the clock was set back, and over.
     """
-    found = lock_row(connection, name)
-    is_held = now < found.expires_at <= until + (until - now)
-    if is_held and found.holder not in ("", holder):
+    row = lock_row(connection, name)
+    is_held = now < row.expires_at <= until + (until - now)
+    if is_held and row.holder not in ("", holder):
         return None
-    lease = Lease(name, holder, found.token + 1, until)
+    lease = Lease(name, holder, row.token + 1, until)
     connection.execute(
         update(leases)
         .where(leases.c.name == name)
@@ -65,10 +65,10 @@ def still_held(connection: Connection, lease: Lease) -> None:
     Raises:
         LostLeaseError: Somebody did.
     """
-    wanted = select(leases.c.token).where(leases.c.name == lease.name)
+    query = select(leases.c.token).where(leases.c.name == lease.name)
     if connection.get_execution_options().get("writes"):
-        wanted = wanted.with_for_update()
-    token = connection.execute(wanted).scalar_one()
+        query = query.with_for_update()
+    token = connection.execute(query).scalar_one()
     if token != lease.token:
         raise LostLeaseError(
             f"another process has taken over {lease.name}",
@@ -85,14 +85,14 @@ def renew(connection: Connection, lease: Lease, until: datetime) -> None:
         LostLeaseError: Another process has taken it over.
     """
     still_held(connection, lease)
-    own = leases.c.name == lease.name
-    connection.execute(update(leases).where(own).values(expires_at=until))
+    condition = leases.c.name == lease.name
+    connection.execute(update(leases).where(condition).values(expires_at=until))
 
 
 def end_lease_of(connection: Connection, name: str, holder: str) -> None:
     """Let others take the lease of a process that has ended at once."""
-    own = (leases.c.name == name, leases.c.holder == holder)
-    connection.execute(update(leases).where(*own).values(holder="", expires_at=EPOCH))
+    pair = (leases.c.name == name, leases.c.holder == holder)
+    connection.execute(update(leases).where(*pair).values(holder="", expires_at=EPOCH))
 
 
 def give_back(connection: Connection, lease: Lease) -> None:
@@ -112,9 +112,9 @@ def acquire_for_run(
         TransientError: Another run that has not ended does it, and its process is not known to be
             gone.
     """
-    place = {"table_name": "_".join(work.path), "scope_key": ""}
+    names = {"table_name": "_".join(work.path), "scope_key": ""}
     with warehouse.writing() as connection:
-        holder = _holder(connection, place)
+        holder = _holder(connection, names)
         if holder not in (None, run_id) and is_at_work(instance, str(holder)):
             raise TransientError(
                 f"another run does the work of {work.to_user_string()}",
@@ -125,7 +125,7 @@ def acquire_for_run(
             )
         connection.execute(
             update(fences)
-            .where(within(fences, place))
+            .where(within(fences, names))
             .values(source_version=run_id, token=fences.c.token + 1)
         )
 
@@ -134,8 +134,8 @@ def _holder(connection: Connection, place: dict[str, str]) -> str | None:
     """Return the run that claimed the work last, and lock it until this transaction ends."""
     empty = {"token": 0, "known_from": EPOCH, "source_version": None}
     insert_absent(connection, fences, [place | empty])
-    wanted = select(fences.c.source_version).where(within(fences, place)).with_for_update()
-    return connection.execute(wanted).scalar_one()
+    query = select(fences.c.source_version).where(within(fences, place)).with_for_update()
+    return connection.execute(query).scalar_one()
 
 
 def is_at_work(instance: "dg.DagsterInstance", run_id: str) -> bool:

@@ -60,7 +60,7 @@ def list_declared(dataset: Dataset) -> ListedDataset:
     return ListedDataset(
         dataset.job_name,
         load_description(dataset),
-        [each.name for each in (dataset.table, *dataset.transforms)],
+        [transform.name for transform in (dataset.table, *dataset.transforms)],
         partial(_keys_of, dataset),
         table=dataset.table.name,
     )

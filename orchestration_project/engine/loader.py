@@ -216,7 +216,10 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             self.dataset.table,
             made_of,
             delivery.captures,
-            lambda found: [validate(captures, each.record_total) for each, captures in found],
+            lambda found: [
+                validate(captures, recorded_delivery.record_total)
+                for recorded_delivery, captures in found
+            ],
         )
 
     def _changes_nothing(self, pending: PendingDelivery, batch: ValidatedBatch[ChangeT]) -> bool:

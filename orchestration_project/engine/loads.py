@@ -77,20 +77,20 @@ def take(
     Raises:
         OrchestrationError: As ``read`` and ``check`` do; nothing is landed.
     """
-    kept: list[Capture] = []
+    captures: list[Capture] = []
     started = time.monotonic()
     delivery = None
     with evidence_kept(
-        warehouse, target, kept, lambda: delivery or replace(intended, discarded=kept)
+        warehouse, target, captures, lambda: delivery or replace(intended, discarded=captures)
     ):
-        delivery = with_discarded(_settled(read, kept), kept)
-        done = time.monotonic()
+        delivery = with_discarded(_settled(read, captures), captures)
+        monotonic = time.monotonic()
         batch = prepare(target, delivery, check(delivery), as_file)
     return replace(
         batch,
         delivery=without_bodies(delivery),
-        read_seconds=done - started,
-        check_seconds=time.monotonic() - done,
+        read_seconds=monotonic - started,
+        check_seconds=time.monotonic() - monotonic,
     )
 
 
@@ -125,8 +125,8 @@ def without_bodies(delivery: Delivery) -> Delivery:
     """Return a delivery whose captures are without their bytes, which the artifact store has."""
     return replace(
         delivery,
-        captures=[each.without_body() for each in delivery.captures],
-        discarded=[each.without_body() for each in delivery.discarded],
+        captures=[capture.without_body() for capture in delivery.captures],
+        discarded=[capture.without_body() for capture in delivery.discarded],
     )
 
 
@@ -188,8 +188,8 @@ def known_partitions(
 def _dimensions(definition: dg.PartitionsDefinition) -> Dimensions:
     if isinstance(definition, dg.MultiPartitionsDefinition):
         return {
-            each.name: each.partitions_def.get_partition_keys()
-            for each in definition.partitions_defs
+            partitions_def.name: partitions_def.partitions_def.get_partition_keys()
+            for partitions_def in definition.partitions_defs
         }
     return {"": definition.get_partition_keys()}
 
@@ -412,8 +412,8 @@ def refuse_unused_options(given: Mapping[str, Any], model: type[LoadOptions]) ->
         ConfigurationError: It does.
     """
     kind, other = (REPLAY, LOAD) if given.get("replay") else (LOAD, REPLAY)
-    others = _options_only_of(other, model)
-    if unused := [name for name in others if given.get(name)]:
+    other_names = _options_only_of(other, model)
+    if unused := [name for name in other_names if given.get(name)]:
         raise ConfigurationError(
             f"invalid {', '.join(unused)}: expected no option of a {other} in a {kind}",
             found=f"replay: {str(kind == REPLAY).lower()}",
@@ -481,7 +481,7 @@ def balance_pieces(
 
 
 def _in_order(places: Sequence[str], counts: Counter[str]) -> Mapping[str, int]:
-    return {place: counts[place] for place in places if counts[place]}
+    return {name: counts[name] for name in places if counts[name]}
 
 
 def record_run_balances(
@@ -498,5 +498,5 @@ def record_run_balances(
 
 
 def _delete_earlier(connection: Connection, table_name: str, run_id: str) -> None:
-    own = (balances.c.table_name == table_name, balances.c.subject == run_id)
-    connection.execute(delete(balances).where(*own))
+    pair = (balances.c.table_name == table_name, balances.c.subject == run_id)
+    connection.execute(delete(balances).where(*pair))

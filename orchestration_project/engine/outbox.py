@@ -481,8 +481,8 @@ def _hold(connection: Connection, claimed: Claim) -> None:
         still_held(connection, claimed.lease)
         lock_row(connection, claimed.entry.topic)
         return
-    own = select(outbox.c.due_at).where(*_UNCHANGED).with_for_update()
-    if connection.execute(own, _key(claimed.entry)).first() is None:
+    query = select(outbox.c.due_at).where(*_UNCHANGED).with_for_update()
+    if connection.execute(query, _key(claimed.entry)).first() is None:
         raise LostLeaseError(
             f"another process has changed the entry {claimed.entry.entity}",
             expected="the entry as it was claimed",

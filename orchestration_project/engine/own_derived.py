@@ -48,7 +48,7 @@ class DerivedDeclaration(NamedTuple):
     @property
     def description(self) -> str:
         """Description of its job, a sentence."""
-        return f"Derives {self.derived.name} of {', '.join(each.name for each in self.inputs)}."
+        return f"Derives {self.derived.name} of {', '.join(table.name for table in self.inputs)}."
 
     @property
     def job_name(self) -> str:
@@ -60,8 +60,8 @@ class DerivedDeclaration(NamedTuple):
         """The column of each input that partitions it, by the input's name; "": read whole."""
         declared = self.derived
         return {
-            each.name: declared.input_columns.get(each.name, declared.partition_by)
-            for each in self.inputs
+            table.name: declared.input_columns.get(table.name, declared.partition_by)
+            for table in self.inputs
         }
 
     def value_of(self, key: str) -> Any:
@@ -104,33 +104,35 @@ def own_derivations() -> Sequence[DerivedDeclaration]:
         value.name: (value, file) for value, file in declared_values() if isinstance(value, Derived)
     }
     tables = {
-        name: declare_derived_table(each, own_domain()) for name, (each, _) in declared.items()
+        name: declare_derived_table(item, own_domain()) for name, (item, _) in declared.items()
     }
-    found: dict[str, DerivedDeclaration] = {}
+    derived_declarations: dict[str, DerivedDeclaration] = {}
     for name, (derived, file) in declared.items():
         try:
             inputs = _inputs_of(derived)
         except ConfigurationError as error:
             line = LINE.match(error.found)
-            place = place_of(derived, file, int(line[1]) if line else 1)
-            raise error.within(file=place, derived_table=name) from None
+            text = place_of(derived, file, int(line[1]) if line else 1)
+            raise error.within(file=text, derived_table=name) from None
         code = (project_folder() / file).read_bytes()
-        found[name] = DerivedDeclaration(
+        derived_declarations[name] = DerivedDeclaration(
             derived, file, tables[name], inputs, derived.rule_version(code)
         )
-    return [found[name] for name in _in_order(found)]
+    return [derived_declarations[name] for name in _in_order(derived_declarations)]
 
 
 def find_derived(name: str) -> DerivedDeclaration | None:
     """Return the derived table of a name; None: the project derives no such table."""
-    return next((each for each in own_derivations() if each.derived.name == name), None)
+    return next(
+        (derivation for derivation in own_derivations() if derivation.derived.name == name), None
+    )
 
 
 def place_of(derived: Derived, file: str, line: int = 1) -> str:
     """Return the file, and in it a line of the query."""
     lines = (project_folder() / file).read_text(encoding="utf-8").splitlines()
     first = next(iter(derived.sql.strip().splitlines()), "")
-    number = next((place for place, line in enumerate(lines, 1) if first and first in line), 0)
+    number = next((index for index, line in enumerate(lines, 1) if first and first in line), 0)
     return f"{file}:{number + line - 1}" if number else file
 
 
@@ -152,8 +154,8 @@ def _inputs_of(derived: Derived) -> Sequence[Table]:
         raise invalid("inputs", f"those that the SQL reads: {', '.join(names)}", derived.inputs)
     if not names:
         raise invalid("SQL", "a query that reads a table", "none")
-    if others := sorted(set(derived.input_columns) - set(names)):
-        raise invalid("input_columns", f"names of inputs: {', '.join(names)}", others[0])
+    if other_names := sorted(set(derived.input_columns) - set(names)):
+        raise invalid("input_columns", f"names of inputs: {', '.join(names)}", other_names[0])
     inputs = [_input_named(name) for name in names]
     for table in inputs:
         _require_column(derived, table)
@@ -180,8 +182,8 @@ def _input_named(name: str) -> Table:
         return possible[name]
     domain = asset_of(name).partition("/")[0]
     if name in METADATA.tables and domain not in domains_on(load_shared_settings()):
-        found = f"{name}, of the domain {domain}, which is off"
-        raise invalid("input", "a table of a domain that is on", found, f"add {domain} to DOMAINS")
+        text = f"{name}, of the domain {domain}, which is off"
+        raise invalid("input", "a table of a domain that is on", text, f"add {domain} to DOMAINS")
     if name in METADATA.tables:
         expected = "a table whose rows say since when they are known"
         raise invalid("input", expected, name, did_you_mean(name, possible))
@@ -200,7 +202,7 @@ def _require_column(derived: Derived, table: Table) -> None:
             f"partition_by of {derived.name!r}",
             f"a required column of {table.name}",
             name,
-            did_you_mean(name, [each.key for each in table.columns])
+            did_you_mean(name, [text.key for text in table.columns])
             or f"name it by input_columns={{{table.name!r}: …}}, or '' to read the table whole",
         )
 
@@ -212,7 +214,7 @@ def _in_order(found: Mapping[str, DerivedDeclaration]) -> Sequence[str]:
         ConfigurationError: A table is made of itself.
     """
     graph = {
-        name: [each.name for each in declaration.inputs if each.name in found]
+        name: [table.name for table in declaration.inputs if table.name in found]
         for name, declaration in found.items()
     }
     try:

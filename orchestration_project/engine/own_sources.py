@@ -77,7 +77,7 @@ def declared_values() -> Sequence[tuple[Dataset | Derived, str]]:
     Raises:
         ConfigurationError: A file cannot be imported, or two declare the same table.
     """
-    found: dict[str, tuple[Dataset | Derived, str]] = {}
+    values: dict[str, tuple[Dataset | Derived, str]] = {}
     for path in own_files():
         file = str(path.relative_to(project_folder()))
         declared = _values_of(path, file)
@@ -90,11 +90,11 @@ def declared_values() -> Sequence[tuple[Dataset | Derived, str]]:
                 file=file,
             )
         for dataset in declared:
-            _refuse_taken(dataset, file, found)
-            found[dataset.name] = (dataset, file)
-    for name, (_, file) in found.items():
-        _refuse_implied(name, file, found)
-    return [entry for _, entry in sorted(found.items())]
+            _refuse_taken(dataset, file, values)
+            values[dataset.name] = (dataset, file)
+    for name, (_, file) in values.items():
+        _refuse_implied(name, file, values)
+    return [entry for _, entry in sorted(values.items())]
 
 
 IMPLIED = {"_history": "the history", "_source": "Dagster's asset of the source"}
@@ -130,25 +130,27 @@ def _refuse_taken(
     dataset: Dataset | Derived, file: str, found: Mapping[str, tuple[Dataset | Derived, str]]
 ) -> None:
     """Refuse a table that another source has, or that is named like those of a domain."""
-    other, place = found.get(dataset.name, (dataset, file))
+    other, text = found.get(dataset.name, (dataset, file))
     if other is not dataset:
         raise ConfigurationError(
             f"invalid dataset {dataset.name!r}: expected a table of its own",
-            found=f"the table of {place}",
+            found=f"the table of {text}",
             remedy="give one of them another name",
             file=file,
         )
     domains = packaged_domains()
-    alike = next((each for each in domains if dataset.name.startswith(beginnings_of(each))), "")
-    taken = [
+    alike = next(
+        (domain for domain in domains if dataset.name.startswith(beginnings_of(domain))), ""
+    )
+    names = [
         *([f"a name of the domain {alike}"] if alike else []),
         *([f"the table {dataset.name}"] if dataset.name in METADATA.tables else []),
         *([f"the project {own_domain()}"] if own_domain() in domains else []),
     ]
-    if taken:
+    if names:
         raise ConfigurationError(
             f"invalid dataset {dataset.name!r}: expected names that the package does not have",
-            found=", ".join(taken),
+            found=", ".join(names),
             remedy="let the name of the dataset, or of the project, begin with another word",
             file=file,
         )
@@ -165,12 +167,12 @@ def judge_documents(
         declared, _, table, fields, code = own_declaration(source)
     contract = contract_of(declared, table, fields, code)
     chosen = partitioning_of(declared).partition_of(partition, today=date.max)
-    bodies = [_bytes_of(each) for each in documents]
+    bodies = [_bytes_of(document) for document in documents]
     validated = validate_documents(declared, contract, bodies, chosen)
     return Judged(
         rows=validated.rows.drop("part_number").to_dicts(),
         rejects=validated.rejects.select("reason_code", "reason").rows(),
-        failed=[each.name for each in validated.audits if each.outcome == "failed"],
+        failed=[audit.name for audit in validated.audits if audit.outcome == "failed"],
     )
 
 
@@ -186,12 +188,14 @@ def own_declaration(name: str) -> Declaration:
     Raises:
         ConfigurationError: The project declares none of this name.
     """
-    found = {each.dataset.name: each for each in own_declarations()}
-    if name not in found:
+    declarations = {declaration.dataset.name: declaration for declaration in own_declarations()}
+    if name not in declarations:
         raise UnknownNameError(
             f"the project declares no source {name!r}",
-            expected=f"one of {', '.join(found)}" if found else "a file defs/NAME/source.py",
+            expected=f"one of {', '.join(declarations)}"
+            if declarations
+            else "a file defs/NAME/source.py",
             found=name,
-            remedy=did_you_mean(name, found) or "`orchestrate new-source` writes one",
+            remedy=did_you_mean(name, declarations) or "`orchestrate new-source` writes one",
         )
-    return found[name]
+    return declarations[name]

@@ -58,12 +58,12 @@ def pack_frames(frames: Iterator[tuple[str, int, bytes]]) -> Iterator[Pack]:
     """Yield packs of frames: SHA-256 and size of the bytes, and the frame."""
     some: list[tuple[str, int, bytes]] = []
     size = 0
-    for each in frames:
-        if some and size + len(each[2]) > PACK_BYTES:
+    for frame in frames:
+        if some and size + len(frame[2]) > PACK_BYTES:
             yield _pack(some)
             some, size = [], 0
-        some.append(each)
-        size += len(each[2])
+        some.append(frame)
+        size += len(frame[2])
     if some:
         yield _pack(some)
 
@@ -75,7 +75,7 @@ def hash_of_pack(name: str) -> str:
 
 def stored_size(blobs: Sequence[Blob]) -> int:
     """Return the size of the object that holds these blobs, bytes."""
-    return max((each.byte_offset or 0) + each.stored_byte_count for each in blobs)
+    return max((blob.byte_offset or 0) + blob.stored_byte_count for blob in blobs)
 
 
 def _pack(frames: list[tuple[str, int, bytes]]) -> Pack:

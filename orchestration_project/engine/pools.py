@@ -72,7 +72,7 @@ PASSED_ON = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Pools of threads in libraries would take memory for each processor of the machine."""
 
-SIGNALS = {each.value: each.name for each in signal.Signals}
+SIGNALS = {signals.value: signals.name for signals in signal.Signals}
 
 ItemReason = Literal["timeout", "memory", "exit", "exception", "result", "item"]
 """Why an item failed: a limit, its worker ended, it raised, its result or itself is not sent."""
@@ -98,9 +98,9 @@ def item_error(raised: ExceptionText, output: str = "") -> ItemError:
         "result": "the result of the item cannot be sent",
         "item": "the item cannot be sent",
     }.get(raised.reason_code, "the item raised an exception")
-    found = [raised.summary, _last_characters(raised.trace), output]
+    names = [raised.summary, _last_characters(raised.trace), output]
     reason_code = cast(ItemReason, raised.reason_code)
-    return ItemError(what, reason_code=reason_code, found="\n".join(filter(None, found)))
+    return ItemError(what, reason_code=reason_code, found="\n".join(filter(None, names)))
 
 
 class WorkerProcess:

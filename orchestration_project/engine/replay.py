@@ -79,9 +79,9 @@ class ReplayPlan:
             BlobError: The store does not hold what was captured.
         """
         for layer in self.layers:
-            for each in captures_of(warehouse, artifacts, layer.recorded):
-                if layer.values is None or each.market in layer.values:
-                    yield each
+            for capture in captures_of(warehouse, artifacts, layer.recorded):
+                if layer.values is None or capture.market in layer.values:
+                    yield capture
 
 
 def replay_plan(
@@ -96,14 +96,17 @@ def replay_plan(
         ConfigurationError: As `kept_deliveries`.
     """
     state, recorded = warehouse.recorded(table, key)
-    if any(range_of(each.scope) or not each.replaces_scope for each in recorded):
+    if any(
+        range_of(recorded_delivery.scope) or not recorded_delivery.replaces_scope
+        for recorded_delivery in recorded
+    ):
         delivery, made_of = kept_deliveries(
             recorded, key, group_id=group_id, allow_older=allow_older
         )
         disposition = made_of[0].write_disposition
         if group_id is None:
             disposition, delivery = replay_of_all(delivery, made_of)
-        layers = [EffectivePart(each, None) for each in made_of]
+        layers = [EffectivePart(recorded_delivery, None) for recorded_delivery in made_of]
         return ReplayPlan(state, delivery, disposition, layers, are_separate=True)
     chosen = _chosen(key, recorded, group_id)
     landed = _landed_in_place_of(chosen, recorded)
@@ -178,12 +181,14 @@ def replay_of_all(
     Together they are complete for the partition, or from the first to the last day of their ranges:
     what merged rows lack by newer rules is removed. Appends stay one.
     """
-    ranges = [days for each in made_of if (days := range_of(each.scope))]
+    ranges = [days for recorded_delivery in made_of if (days := range_of(recorded_delivery.scope))]
     scope: Scope = {}
     if len(ranges) == len(made_of):
-        days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
+        days = Days(min(span.first for span in ranges), max(span.last for span in ranges))
         scope = dict.fromkeys(latest.scope, days)
-    are_appends = all(each.write_disposition == "append" for each in made_of)
+    are_appends = all(
+        recorded_delivery.write_disposition == "append" for recorded_delivery in made_of
+    )
     disposition: WriteDisposition = "append" if are_appends else "replace_scope"
     return disposition, replace(latest, scope=scope)
 
@@ -206,23 +211,25 @@ def validate_together(
         The rows of the partition after all of them, by key; the rejects of all; of each audit the
         first that failed, so that one delivery which is quarantined quarantines all.
     """
-    ends = list(accumulate(each.part_count for each in made_of))
+    ends = list(accumulate(recorded_delivery.part_count for recorded_delivery in made_of))
     starts = [0, *ends[:-1]]
-    own = [captures[start:end] for start, end in zip(starts, ends, strict=True)]
-    found = validate(list(zip(made_of, own, strict=True)))
+    entries = [captures[start:end] for start, end in zip(starts, ends, strict=True)]
+    validateds = validate(list(zip(made_of, entries, strict=True)))
     if len(made_of) == 1:
-        return found[0]
-    rows = concat_batches([pl.concat(each.pieces()) for each in found])
-    rejects = concat_batches([each.rejects for each in found])
+        return validateds[0]
+    rows = concat_batches([pl.concat(validated.pieces()) for validated in validateds])
+    rejects = concat_batches([validated.rejects for validated in validateds])
     folded = fold_rows(table, made_of, _numbered_after(starts, rows))
     return Validated(
         folded.sort(*key_names(table), PART_NUMBER),
         _numbered_after(starts, rejects).drop(BATCH_INDEX),
         [
             next((audit for audit in named if audit.outcome == "failed"), named[0])
-            for named in zip(*(each.audits for each in found), strict=True)
+            for named in zip(*(validated.audits for validated in validateds), strict=True)
         ],
-        balances=sum_balances(balance for each in found for balance in each.balances),
+        balances=sum_balances(
+            balance for validated in validateds for balance in validated.balances
+        ),
     )
 
 
@@ -241,12 +248,12 @@ def fold_rows(
     that replaced its scope does so where it lacks the key, too.
     """
     is_replaced = [
-        (pl.col(BATCH_INDEX) < place) & frame_within(each.scope)
-        for place, each in enumerate(made_of)
-        if place and each.replaces_scope
+        (pl.col(BATCH_INDEX) < index) & frame_within(recorded_delivery.scope)
+        for index, recorded_delivery in enumerate(made_of)
+        if index and recorded_delivery.replaces_scope
     ]
     left = rows.filter(~pl.any_horizontal(is_replaced)) if is_replaced else rows
-    if not all(each.replaces_scope for each in made_of[1:]):
+    if not all(recorded_delivery.replaces_scope for recorded_delivery in made_of[1:]):
         left = left.unique(key_names(table), keep="last", maintain_order=True)
     return left.drop(BATCH_INDEX)
 
@@ -269,15 +276,19 @@ def captures_of(
 def _chosen(
     key: str, recorded: Sequence[RecordedDelivery], group_id: str | None
 ) -> RecordedDelivery:
-    whole = [each for each in recorded if each.part_count]
-    found = [
-        each
-        for each in whole
-        if (not each.is_vain_replay if group_id is None else each.group_id == group_id)
+    whole = [recorded_delivery for recorded_delivery in recorded if recorded_delivery.part_count]
+    recorded_deliveries = [
+        recorded_delivery
+        for recorded_delivery in whole
+        if (
+            not recorded_delivery.is_vain_replay
+            if group_id is None
+            else recorded_delivery.group_id == group_id
+        )
     ]
-    if found:
-        return found[-1]
-    there_are = [each.group_id for each in whole]
+    if recorded_deliveries:
+        return recorded_deliveries[-1]
+    there_are = [recorded_delivery.group_id for recorded_delivery in whole]
     raise ConfigurationError(
         f"{key} has no delivery to replay",
         expected=group_id or "a delivery that was read whole",
@@ -304,16 +315,29 @@ def _landed_in_place_of(
     A replay of several deliveries is none of them: each stays in its own place.
     """
     days = range_of(chosen.scope)
-    if days is None or any(range_of(each.scope) is None for each in recorded if each.part_count):
+    if days is None or any(
+        range_of(recorded_delivery.scope) is None
+        for recorded_delivery in recorded
+        if recorded_delivery.part_count
+    ):
         landed = (
-            each
-            for each in reversed(recorded)
-            if is_of_one(each, recorded) and has_landed(each, recorded) and not each.is_vain_replay
+            recorded_delivery
+            for recorded_delivery in reversed(recorded)
+            if is_of_one(recorded_delivery, recorded)
+            and has_landed(recorded_delivery, recorded)
+            and not recorded_delivery.is_vain_replay
         )
-        return next((each for each in landed if share_rows(each.scope, chosen.scope)), None)
+        return next(
+            (
+                recorded_delivery
+                for recorded_delivery in landed
+                if share_rows(recorded_delivery.scope, chosen.scope)
+            ),
+            None,
+        )
     layers = layers_of(recorded, only_landed=True)
-    found = [each.recorded for each in layers if each.holds_within(days)]
-    return max(found, key=lambda each: each.fetched_number, default=None)
+    recordeds = [layer.recorded for layer in layers if layer.holds_within(days)]
+    return max(recordeds, key=lambda each: each.fetched_number, default=None)
 
 
 def _turns_back(

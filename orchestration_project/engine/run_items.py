@@ -129,14 +129,14 @@ class ItemSummary:
 
     def add(self, settlements: Sequence[ItemSettlement]) -> None:
         """Count how items ended."""
-        for each in settlements:
-            self.counts["dead" if each.is_dead else each.state] += 1
-            if each.error is not None and len(self.failures) < FAILURES_SHOWN:
-                error = each.error
+        for settlement in settlements:
+            self.counts["dead" if settlement.is_dead else settlement.state] += 1
+            if settlement.error is not None and len(self.failures) < FAILURES_SHOWN:
+                error = settlement.error
                 self.failures.append(
                     {
-                        "item": each.item.key,
-                        "state": "dead" if each.is_dead else each.state,
+                        "item": settlement.item.key,
+                        "state": "dead" if settlement.is_dead else settlement.state,
                         "category": error.category,
                         "reason": str(error),
                     }
@@ -150,7 +150,7 @@ class ItemSummary:
         import dagster as dg
 
         counts: dict[str, Any] = {f"{state}_item_count": self.counts[state] for state in COUNTED}
-        records = [dg.TableRecord(each) for each in self.failures]
+        records = [dg.TableRecord(failure) for failure in self.failures]
         return counts | ({"first_failures": dg.MetadataValue.table(records)} if records else {})
 
 
@@ -202,8 +202,8 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
                     raise
                 return self._write([(batch[0][0], error)])
         waits = False
-        for number, each in enumerate(batch, start=1):
-            waits |= self._load([each])
+        for number, pair in enumerate(batch, start=1):
+            waits |= self._load([pair])
             if waits and self.in_order:
                 self._release([item for item, _ in batch[number:]])
                 break
@@ -223,13 +223,13 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
         lost: frozenset[str] = frozenset()
         while True:
             try:
-                settled = self._write_all([each for each in batch if each[0].key not in lost])
+                settled = self._write_all([pair for pair in batch if pair[0].key not in lost])
             except _LostLeasesError as error:
                 lost |= error.keys
             else:
                 self.summary.counts.update(["lost"] * len(lost))
                 self.summary.add(settled)
-                return any(each.is_retried for each in settled)
+                return any(item_settlement.is_retried for item_settlement in settled)
 
     def _write_all(
         self, batch: Sequence[tuple[ItemT, ExtractionT | OrchestrationError]]
@@ -243,11 +243,18 @@ class _ItemRun(Generic[ItemT, ExtractionT]):
                 extracted.append((item, result))
         with self.database.writing() as connection:
             settled += self.loader.load(connection, extracted) if extracted else ()
-            for each in settled:
-                if self.in_order and len(batch) > 1 and each.is_retried and each.error:
-                    raise each.error
+            for item_settlement in settled:
+                if (
+                    self.in_order
+                    and len(batch) > 1
+                    and item_settlement.is_retried
+                    and item_settlement.error
+                ):
+                    raise item_settlement.error
             if lost := self.items.settle(connection, settled) if settled else ():
-                raise _LostLeasesError(frozenset(each.item.key for each in lost))
+                raise _LostLeasesError(
+                    frozenset(item_settlement.item.key for item_settlement in lost)
+                )
         return settled
 
 

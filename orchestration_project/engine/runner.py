@@ -221,28 +221,30 @@ def each_item(
         extra={"event": "partitions_requested"},
     )
     refused: dict[str, OrchestrationError] = {}
-    taken: list[ItemResult[Any]] = []
+    item_results: list[ItemResult[Any]] = []
     asked_pieces: list[str] = []
 
     def ended() -> list[ItemResult[Loaded]]:
         before = [
             ItemResult[Loaded](key, error=error, is_reported=True) for key, error in refused.items()
         ]
-        return [*before, *pieces.summed([key for key in keys if key not in refused], taken)]
+        return [*before, *pieces.summed([key for key in keys if key not in refused], item_results)]
 
     def balances(*, is_early: bool) -> list[Balance]:
         places = {outcome.partition_key: report.place_of(outcome) for outcome in ended()}
-        made = [balance_partitions(keys, places, is_early=is_early)]
+        made_balances = [balance_partitions(keys, places, is_early=is_early)]
         if pieces is not EACH_PARTITION:
-            made.append(balance_pieces(pieces.name, asked_pieces, taken, is_early=is_early))
-        return made
+            made_balances.append(
+                balance_pieces(pieces.name, asked_pieces, item_results, is_early=is_early)
+            )
+        return made_balances
 
     try:
         load = loading()
         load.ready()
         refused |= _refused_before(context)
         asked_pieces += load.pieces([key for key in keys if key not in refused])
-        _load_all(context, load, pieces, asked_pieces, taken)
+        _load_all(context, load, pieces, asked_pieces, item_results)
         results = report.checks()
     except OrchestrationError as error:
         _record(context, report, balances(is_early=True))
@@ -252,9 +254,9 @@ def each_item(
         _record(context, report, balances(is_early=True))
         yield from _explicit_events(context, ended(), report)
         raise
-    made = balances(is_early=False)
-    _record(context, report, made)
-    yield from _settled(context, keys, ended(), report, results, made)
+    made_balances = balances(is_early=False)
+    _record(context, report, made_balances)
+    yield from _settled(context, keys, ended(), report, results, made_balances)
 
 
 def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
@@ -268,7 +270,7 @@ def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> froz
         records = context.instance.get_records_for_run(
             run.run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ).records
-        landed.update(each.partition_key for each in records if each.asset_key == asset)
+        landed.update(record.partition_key for record in records if record.asset_key == asset)
         parent = context.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
         run = None if parent is None or parent.is_success else parent
     return frozenset(key for key in landed if key is not None)
@@ -289,13 +291,13 @@ def _load_all(
         ahead = pool.submit(_take_next, batches)
         while (taken := ahead.result()) is not None:
             ahead = pool.submit(_take_next, batches)
-            with span("batch") as made:
+            with span("batch") as abstract_context_manager:
                 ended = _landed(load, taken, ATTEMPTS_AGAINST_OTHERS)
-                _describe_batch(made, pieces.name, ended)
+                _describe_batch(abstract_context_manager, pieces.name, ended)
             del taken  # before the next one is waited for
-            for key, each in ended.items():
+            for key, value in ended.items():
                 where = {pieces.name: key, "run": context.run.run_id, **load.where}
-                outcomes.append(_outcome(key, each, where))
+                outcomes.append(_outcome(key, value, where))
                 passed = time.monotonic() - started
                 _log_progress(outcomes[-1], attempt, len(outcomes), len(keys), passed)
 
@@ -309,7 +311,7 @@ def _describe_batch(made: Span | None, name: str, ended: Mapping[str, object]) -
     if made is None:
         return
     made.set(**{f"{name}.first": min(ended, default=None), f"{name}.count": len(ended)})
-    errors = [each for each in ended.values() if isinstance(each, OrchestrationError)]
+    errors = [value for value in ended.values() if isinstance(value, OrchestrationError)]
     if errors:
         made.fail(errors[0])
 
@@ -353,7 +355,7 @@ def _landed(
 ) -> Mapping[str, Loaded | OrchestrationError]:
     """Land a batch; pieces that another run delivered first are extracted again."""
     ended = dict(load.land(taken))
-    overtaken = [key for key, each in ended.items() if isinstance(each, SupersededError)]
+    overtaken = [key for key, item in ended.items() if isinstance(item, SupersededError)]
     if overtaken and attempts > 1:
         for again in load.batches(overtaken):
             ended |= _landed(load, again, attempts - 1)
@@ -387,12 +389,19 @@ def _settled(
     check_results: Sequence[Checked],
     balances: Sequence[Balance],
 ) -> Iterator[AssetEvent]:
-    failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
+    failed = {
+        item_result.partition_key: item_result.error
+        for item_result in outcomes
+        if item_result.error is not None
+    }
     lost = [str(balance) for balance in balances if balance.difference]
     if lost:
         differing = {outcome.partition_key for outcome in outcomes} ^ set(keys)
         lost += [f"without an end: {', '.join(sorted(differing))}"] if differing else []
-    is_whole = all(each.loaded is not None and report.has_data(each.loaded) for each in outcomes)
+    is_whole = all(
+        item_result.loaded is not None and report.has_data(item_result.loaded)
+        for item_result in outcomes
+    )
     is_explicit = bool(failed or lost) or not is_whole
     if is_explicit:
         yield from _explicit_events(context, outcomes, report)
@@ -404,7 +413,7 @@ def _settled(
     if failed:
         raise _failure(context, failed, len(keys))
     if not is_explicit:
-        yield from (dg.MaterializeResult(asset_key=each) for each in _selected(context))
+        yield from (dg.MaterializeResult(asset_key=asset_key) for asset_key in _selected(context))
         _settle(context, outcomes, report)
 
 
@@ -442,7 +451,9 @@ def _settle(
 
     What fails here fails no load: the next run that reads a partition settles it.
     """
-    loaded = {each.partition_key: each.loaded for each in outcomes if each.loaded is not None}
+    loaded = {
+        outcome.partition_key: outcome.loaded for outcome in outcomes if outcome.loaded is not None
+    }
     try:
         report.settle(loaded)
     except OrchestrationError as error:
@@ -464,9 +475,9 @@ def _to_events(
     When a step succeeds, Dagster materializes each partition of the run; when it fails, none.
     So materializations are yielded if ``is_explicit``: some partitions failed or have no data.
     """
-    for each in outcomes:
-        key, loaded, error = each.partition_key, each.loaded, each.error
-        if error is not None and not each.is_reported:
+    for outcome in outcomes:
+        key, loaded, error = outcome.partition_key, outcome.loaded, outcome.error
+        if error is not None and not outcome.is_reported:
             yield from _quarantined(context, key, error, report.evidence(error))
         if loaded is None:
             continue
@@ -521,11 +532,11 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
     records = context.instance.get_records_for_run(
         context.run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
     ).records
-    own = set(_selected(context))  # other steps of the run speak of the same partitions
+    selected = set(_selected(context))  # other steps of the run speak of the same partitions
     refused: dict[str, OrchestrationError] = {}
     for record in records:
         observation = record.asset_observation
-        if observation is None or observation.asset_key not in own:
+        if observation is None or observation.asset_key not in selected:
             continue
         metadata = {name: value.value for name, value in observation.metadata.items()}
         quarantine = read_quarantine(metadata)

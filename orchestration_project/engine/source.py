@@ -139,7 +139,7 @@ class Folder:
             ConfigurationError: It cannot be read.
         """
         try:
-            return sorted(each.name for each in self.path.iterdir())
+            return sorted(path.name for path in self.path.iterdir())
         except OSError as error:
             raise self.unusable(error) from error
 
@@ -177,11 +177,11 @@ def _refuse_what_is_no_text(body: bytes, columns: Sequence[str]) -> None:
 
 def refuse_cut(name: str, capture: Capture) -> None:
     """Refuse a file that ends within a line, as one does that is still being copied."""
-    if rest := unfinished_line(capture.body):
+    if remaining_chunk := unfinished_line(capture.body):
         raise TransientError(
             f"the file {name} ends within a line",
             expected="a last line with as many fields as the header",
-            found=in_ascii(rest, 400),
+            found=in_ascii(remaining_chunk, 400),
             remedy="if it is still being copied, wait (better: copy it under another name and "
             "rename it then); otherwise download it again",
         )
@@ -330,9 +330,9 @@ class RecordPages:
         """Fetch the rows from ``offset`` to ``until``: one page, or more when they come short."""
         paging = self.paging
         while offset < until:
-            asked = {**query, paging.parameter: offset, paging.limit: until - offset}
-            response = self.send(url, asked, self.accept)
-            page = self._keep(response, asked)
+            values = {**query, paging.parameter: offset, paging.limit: until - offset}
+            response = self.send(url, values, self.accept)
+            page = self._keep(response, values)
             pages.append(page if total <= RECORDS_HELD else page.without_body())
             rows = self._page_rows(response, page.row_count, total)
             if rows == 0:
@@ -370,11 +370,11 @@ class RecordPages:
             named = self.paging.total
             raise moved(f"{named} {expected_total}", f"{named} {total}")
         named = self.paging.page_total
-        said = response.headers.get(named.lower(), "").strip() if named else ""
-        if said and said != str(rows):
+        text = response.headers.get(named.lower(), "").strip() if named else ""
+        if text and text != str(rows):
             raise TruncatedResponseError(
                 "a page was cut short",
-                expected=f"{named} {said}",
+                expected=f"{named} {text}",
                 found=f"{rows} rows in {len(response.body)} bytes",
                 remedy="it is retried once; if it persists, report it to the source",
                 url=response.url,
@@ -448,10 +448,10 @@ class QuerySource(Source):
         """
         if self.published is None:
             return PartitionList(self.scheduled(since))
-        found = self.partitioning.known_in(
+        pair = self.partitioning.known_in(
             self.published(), dataset=self.dataset, day_field=self.day_field
         )
-        return PartitionList(*found)
+        return PartitionList(*pair)
 
     def fields(self) -> Mapping[str, str] | None:
         """Return the type of each field, by name, as they are listed."""
@@ -473,14 +473,14 @@ class QuerySource(Source):
         version = self.version_of(pages, partition)
         if len(pages) > 1:
             again = self.pages.fetch(self.url, query, total=total, kept=[])
-            found = self.version_of(again, partition)
-            if found != version:
-                raise moved(version, found)
+            text = self.version_of(again, partition)
+            if text != version:
+                raise moved(version, text)
         return Extraction(pages, version, total)
 
     def _total(self, partition: Partition, query: Mapping[str, object]) -> int:
         """Ask how many records there are."""
-        paging, most = self.pages.paging, self.pages.max_records
+        paging, max_records = self.pages.paging, self.pages.max_records
         probe = {**query, paging.limit: 1, paging.parameter: 0}
         response = self.pages.send(self.url, probe, JSON)
         if has_no_record(response):
@@ -492,10 +492,10 @@ class QuerySource(Source):
                 url=response.url,
             )
         total = self.pages.total_of(response)
-        if total > most:
+        if total > max_records:
             raise SourceError(
                 f"{self.dataset} has more records for {partition.label} than one may page to",
-                expected=f"at most {most}",
+                expected=f"at most {max_records}",
                 found=f"{paging.total} {total}",
                 remedy="report it: a partition of this size needs another way of asking",
             )
@@ -506,9 +506,9 @@ def names_in(answer: Any, listing: Listing) -> frozenset[tuple[str, ...]] | None
     """Return the names of each partition in an answer in JSON; None: it is another answer."""
     try:
         entries = _list_in(answer, listing)
-        names = [each[listing.member] if listing.member else each for each in entries]
+        names = [entry[listing.member] if listing.member else entry for entry in entries]
         return frozenset(
-            (each,) if isinstance(each, str) else tuple(map(str, each)) for each in names
+            (name,) if isinstance(name, str) else tuple(map(str, name)) for name in names
         )
     except (KeyError, TypeError):
         return None
@@ -523,7 +523,7 @@ def fields_in(answer: Any, listed: FieldList) -> Mapping[str, str]:
         found = [(each[listed.name], each[listed.type]) for each in _list_in(answer, listed)]
     except (KeyError, TypeError):
         return {}
-    is_text = all(isinstance(text, str) and text for each in found for text in each)
+    is_text = all(isinstance(text, str) and text for pair in found for text in pair)
     types = {name: listed.types.get(kind, kind) for name, kind in found} if is_text else {}
     return types if len(types) == len(found) else {}
 

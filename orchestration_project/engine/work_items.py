@@ -55,7 +55,7 @@ from orchestration_project.tables.spine import work_items
 KEYS_PER_STATEMENT = 5_000
 """Keys that one statement names: databases bound its parameters."""
 
-COLUMNS = [work_items.c[each.name] for each in fields(WorkItem)]
+COLUMNS = [work_items.c[field.name] for field in fields(WorkItem)]
 
 
 class NamedClaim(NamedTuple):
@@ -109,7 +109,7 @@ class WorkItems:
         Returns:
             How many are new or have a new version.
         """
-        new = {each.key: each for each in items}
+        new = {item.key: item for item in items}
         now, count, keys = self._clock.now(), 0, sorted(new)
         with self._transaction(connection) as writing:
             for start in range(0, len(keys), KEYS_PER_STATEMENT):
@@ -185,7 +185,7 @@ class WorkItems:
             connection: A transaction that writes.
         """
         now = self._clock.now()
-        rows = {each.key: _new_row(topic, each, now) for each in items}
+        rows = {new_item.key: _new_row(topic, new_item, now) for new_item in items}
         is_alive = cache(is_under_way)
 
         def is_held(item: WorkItem) -> bool:
@@ -199,9 +199,9 @@ class WorkItems:
 
         with self._transaction(connection) as writing:
             _insert_missing(writing, topic, rows)
-            found = _locked(writing, _named(topic, list(rows)))
-            held_by = {item.item_key: str(item.lease_holder) for item in found if is_held(item)}
-            free = [item for item in found if item.item_key not in held_by]
+            locked = _locked(writing, _named(topic, list(rows)))
+            held_by = {item.item_key: str(item.lease_holder) for item in locked if is_held(item)}
+            free = [item for item in locked if item.item_key not in held_by]
             if self._make_ready(writing, topic, free, rows, now):
                 free = _locked(writing, _named(topic, [item.item_key for item in free]))
             change = ItemChange("leased", now, run_id, expires_at=until)
@@ -244,11 +244,14 @@ class WorkItems:
         for result in results:
             by_topic.setdefault(result.item.topic, []).append(result)
         for topic, of_topic in by_topic.items():
-            locked = _locked(connection, _named(topic, [each.item.key for each in of_topic]))
-            found = {item.item_key: item for item in locked}
+            locked = _locked(
+                connection,
+                _named(topic, [item_settlement.item.key for item_settlement in of_topic]),
+            )
+            work_items_by_name = {item.item_key: item for item in locked}
             changes: list[tuple[WorkItem, ItemChange]] = []
             for result in of_topic:
-                item = found.get(result.item.key)
+                item = work_items_by_name.get(result.item.key)
                 if item is None or not result.item.is_current(item):
                     stale.append(result)
                 else:
@@ -415,15 +418,17 @@ def _enqueue(
     connection: Connection, topic: str, items: Sequence[NewItem], now: datetime, *, are_new: bool
 ) -> int:
     """Insert what is new, replace what has another version; return how many that are."""
-    rows = {each.key: _new_row(topic, each, now) for each in items}
+    rows = {item.key: _new_row(topic, item, now) for item in items}
     inserted = _insert_missing(connection, topic, rows, are_new=are_new)
-    others = rows.keys() - inserted
-    if not others:
+    other_names = rows.keys() - inserted
+    if not other_names:
         return len(inserted)
     key, version = work_items.c.item_key, work_items.c.version
-    there = select(key, version).where(_named(topic, list(others))).order_by(key)
-    found = connection.execute(there.with_for_update()).all()
-    replaced = [rows[row.item_key] for row in found if row.version != rows[row.item_key]["version"]]
+    there = select(key, version).where(_named(topic, list(other_names))).order_by(key)
+    records = connection.execute(there.with_for_update()).all()
+    replaced = [
+        rows[row.item_key] for row in records if row.version != rows[row.item_key]["version"]
+    ]
     _replace(connection, topic, replaced)
     return len(inserted) + len(replaced)
 
@@ -440,7 +445,7 @@ def _insert_missing(
     if not are_new:
         there = select(work_items.c.item_key).where(_named(topic, list(rows)))
         missing -= set(connection.execute(there).scalars())
-    inserted = insert_absent(connection, work_items, [rows[each] for each in missing])
+    inserted = insert_absent(connection, work_items, [rows[name] for name in missing])
     return {key for _, key in inserted}
 
 
@@ -533,12 +538,12 @@ def _values(change: ItemChange) -> dict[str, Any]:
         values["due_at"] = columns.enqueued_at
     if change.attempts_allowed is not None:
         values["allowed_count"] = columns.attempt_count + change.attempts_allowed
-    given = {
+    entries = {
         "run_id": change.run_id,
         "due_at": change.due_at,
         "result_version": change.result_version,
     }
-    return values | {name: value for name, value in given.items() if value is not None}
+    return values | {name: value for name, value in entries.items() if value is not None}
 
 
 def _first(

@@ -71,8 +71,8 @@ class AllowedOrigins:
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
         self._app = app
-        allowed = [each.lower() for each in allowed]  # as browsers send them
-        self._allowed = frozenset(each.encode() for each in allowed)
+        allowed = [name.lower() for name in allowed]  # as browsers send them
+        self._allowed = frozenset(name.encode() for name in allowed)
         self._across = CORSMiddleware(
             self._by_key_alone,
             allow_origins=allowed,

@@ -52,7 +52,7 @@ def routes(warehouse: Warehouse, doors: AuthServices) -> list[Route]:
     async def show(problem: str = "") -> Response:
         user = _permitted_user()
         found = await run_in_threadpool(approvals.listed)
-        tables = [("", HEADINGS, [_cells(each, user) for each in found])]
+        tables = [("", HEADINGS, [_cells(approval, user) for approval in found])]
         alert = f'<p role="alert">{escape(problem)}</p>' if problem else ""
         status = 422 if problem else 200
         return tables_page(

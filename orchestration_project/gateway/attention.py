@@ -198,10 +198,12 @@ class _Pages:
         fields = await read_form(request)
         kind, domain = fields.get("kind", ""), fields.get("domain") or None
         try:
-            done = await retry_all(self._call(request), kind, domain)
+            attention_result = await retry_all(self._call(request), kind, domain)
         except ProblemError as error:
             return await self._list(request, EntriesWanted.model_validate({}), error)
-        return _done("retry", done.run_ids, kind=kind, **({"domain": domain} if domain else {}))
+        return _done(
+            "retry", attention_result.run_ids, kind=kind, **({"domain": domain} if domain else {})
+        )
 
     async def show_entry(self, request: Request) -> Response:
         """Answer with an entry: why, links, rows, and a form for each action."""
@@ -227,12 +229,12 @@ class _Pages:
         self._require_operator()
         fields, entry_id = await read_form(request), request.path_params["entry_id"]
         try:
-            done = await perform(self._call(request), entry_id, _action(fields))
+            attention_result = await perform(self._call(request), entry_id, _action(fields))
         except ProblemError as error:
             if error.problem.status == 404:
                 return self._problem(error)
             return await self._entry(request, error, fields)
-        return _done(done.action, done.run_ids)
+        return _done(attention_result.action, attention_result.run_ids)
 
     async def show_rows(self, request: Request) -> Response:
         """Answer with a page of the rejects, captures, items or letters of an entry."""
@@ -267,12 +269,12 @@ class _Pages:
         status: int = 200,
         inbox: Inbox | None = None,
     ) -> Response:
-        shown = self._installation
+        installation = self._installation
         if inbox is not None:
             count = inbox.open_count
-            shown = replace(shown, count_attention=lambda: count)
+            installation = replace(installation, count_attention=lambda: count)
         return framed_page(
-            title, explanation, content, shown, current_user(), status=status, style=STYLE
+            title, explanation, content, installation, current_user(), status=status, style=STYLE
         )
 
 
@@ -282,8 +284,8 @@ def _wanted(given: Mapping[str, str]) -> EntriesWanted:
     Raises:
         ProblemError: A field is invalid.
     """
-    shown = ("done", "runs")
-    fields = {name: value for name, value in given.items() if value and name not in shown}
+    pair = ("done", "runs")
+    fields = {name: value for name, value in given.items() if value and name not in pair}
     try:
         return EntriesWanted.model_validate(fields)
     except ValidationError as error:
@@ -309,15 +311,15 @@ def _action(fields: Mapping[str, str]) -> EntryAction:
 
 
 def _done(action: str, run_ids: Sequence[str], **query: str) -> Response:
-    more = {"done": action, **({"runs": ",".join(run_ids)} if run_ids else {})}
-    return RedirectResponse(f"{PATH}?{urlencode({**query, **more})}", 303)
+    names = {"done": action, **({"runs": ",".join(run_ids)} if run_ids else {})}
+    return RedirectResponse(f"{PATH}?{urlencode({**query, **names})}", 303)
 
 
 def _notice(request: Request) -> str:
     label = LABELS.get(request.query_params.get("done", ""))
     if label is None:
         return ""
-    runs = [each for each in request.query_params.get("runs", "").split(",") if each][:50]
+    runs = [part for part in request.query_params.get("runs", "").split(",") if part][:50]
     links = ", ".join(_link(run_page(run_id), run_id[:8]) for run_id in runs)
     launched = f": launched {links}" if links else ""
     return f'<p role="status">{label}: done{launched}</p>'
@@ -341,10 +343,10 @@ def _back() -> str:
 def _list(inbox: Inbox, wanted: EntriesWanted, role: Role) -> str:
     chosen = inbox.select(wanted.selection)
     first = (wanted.page - 1) * wanted.limit
-    shown = chosen[first : first + wanted.limit]
+    entries = chosen[first : first + wanted.limit]
     is_operator = role.covers(Role.OPERATOR)
     headings = (*HEADINGS, "Actions") if is_operator else HEADINGS
-    rows = [_row(entry, role) for entry in shown]
+    rows = [_row(entry, role) for entry in entries]
     table = render_table(headings, rows, name="entries") if rows else EMPTY
     buttons = _retry_buttons(inbox, wanted) if is_operator else ""
     return (
@@ -434,7 +436,7 @@ def _row(entry: Entry, role: Role) -> tuple[str, ...]:
         escape(TITLES[entry.kind].removesuffix("s") if entry.kind != "late" else TITLES["late"]),
         _link(_entry_path(entry), entry.title) + number + _mark(entry),
         f'<span class="since">{entry.since:%Y-%m-%d %H:%M}</span>',
-        "<br>".join(_expectation(entry, each) for each in entry.expectations),
+        "<br>".join(_expectation(entry, expectation) for expectation in entry.expectations),
         _help(entry),
         _links(_details(entry)),
     )
@@ -468,18 +470,18 @@ def _help(entry: Entry) -> str:
 
 def _details(entry: Entry) -> Mapping[str, str]:
     """Return the links of an entry: into the Dagster UI, and to its rows."""
-    found: dict[str, str] = {}
+    details: dict[str, str] = {}
     if entry.asset and entry.partition:
-        found["partition"] = partition_page(entry.asset.split("/"), entry.partition)
+        details["partition"] = partition_page(entry.asset.split("/"), entry.partition)
     elif entry.asset:
-        found["asset"] = f"{asset_page(entry.asset.split('/'))}?view=events"
+        details["asset"] = f"{asset_page(entry.asset.split('/'))}?view=events"
     if entry.run_id:
-        found["run"] = run_page(entry.run_id)
-        found["evidence"] = launchpad(*EXPORT, export_evidence={"run_id": entry.run_id})
+        details["run"] = run_page(entry.run_id)
+        details["evidence"] = launchpad(*EXPORT, export_evidence={"run_id": entry.run_id})
     for table in _tables_of(entry):
         text = "items" if table == work_items.name else table.rpartition("_dead_")[2]
-        found[text] = f"{_entry_path(entry)}/rows/{quote(table)}"
-    return found
+        details[text] = f"{_entry_path(entry)}/rows/{quote(table)}"
+    return details
 
 
 def _tables_of(entry: Entry) -> Mapping[str, Sequence[str]]:
@@ -525,7 +527,7 @@ def _entry(entry: Entry, role: Role, fields: Mapping[str, str]) -> str:
         ("Mark", _mark(entry).removeprefix("<br>")),
         ("Details", _links(_details(entry))),
     ]
-    shown = render_table(("Fact", "Value"), [fact for fact in facts if fact[1]])
+    text = render_table(("Fact", "Value"), [fact for fact in facts if fact[1]])
     previews = "".join(
         f"<h3>{escape(table.title)}</h3>"
         + (
@@ -541,7 +543,7 @@ def _entry(entry: Entry, role: Role, fields: Mapping[str, str]) -> str:
     preview = f"<h2>Preview</h2>{previews}" if previews else ""
     forms = "".join(_form(entry, action, fields) for action in entry.actions_of(role))
     actions = f'<h2>Actions</h2><div class="actions">{forms}</div>' if forms else ""
-    return _back() + f"<h2>Facts</h2>{shown}" + preview + actions + _back()
+    return _back() + f"<h2>Facts</h2>{text}" + preview + actions + _back()
 
 
 def _form(entry: Entry, action: str, fields: Mapping[str, str]) -> str:

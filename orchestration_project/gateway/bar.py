@@ -135,8 +135,8 @@ def installation_of(
 
 def with_bar(page: str, installation: Installation, user: Principal) -> str:
     """Return a page with the bar above its content; the page itself stays as it is."""
-    head, end, rest = page.partition("</head>")
-    before, body, after = rest.partition("<body>")
+    head, end, text = page.partition("</head>")
+    before, body, after = text.partition("<body>")
     if not (end and body):
         raise AssertionError("invalid page: expected a head and a body")
     bar = bar_of(installation, user)

@@ -109,8 +109,8 @@ class RequestCounter:
 
 def _exemplar(scope: Scope) -> dict[str, str] | None:
     parent = dict(scope.get("headers", ())).get(b"traceparent", b"")
-    found = EXEMPLAR.fullmatch(parent)
-    return {"trace_id": found[1].decode()} if found else None
+    match = EXEMPLAR.fullmatch(parent)
+    return {"trace_id": match[1].decode()} if match else None
 
 
 def _known(name: str, names: tuple[str, ...]) -> str:

@@ -44,19 +44,19 @@ class Executions:
             TookTooLong: It is not over in time. A field that waits for something goes on, in its
                 thread and its turn.
         """
-        own = self._of_users[user]
-        await own.acquire()
+        semaphore = self._of_users[user]
+        await semaphore.acquire()
         try:
             await self._all.acquire()
         except asyncio.CancelledError:
-            own.release()
+            semaphore.release()
             raise
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._threads, copy_context().run, work)
 
         def release(done: asyncio.Future[T]) -> None:
             self._all.release()
-            own.release()
+            semaphore.release()
             if not done.cancelled():
                 done.exception()  # nobody may be left who takes it
 

@@ -76,19 +76,33 @@ def read_document(text: str) -> Asked:
 def _read(text: str) -> Asked:
     document = _parsed(text)
     operations = [
-        each for each in document.definitions if isinstance(each, OperationDefinitionNode)
+        definition
+        for definition in document.definitions
+        if isinstance(definition, OperationDefinitionNode)
     ]
     fragments = _fragments(document)
     try:
         _require_small(operations, fragments)
     except RecursionError:
         raise Refusal(400, "The query is nested too deeply.") from None
-    mutating = [each for each in operations if each.operation.value == "mutation"]
-    fields = [field for each in mutating for field in _top_fields(each, fragments)]
+    mutating = [operation for operation in operations if operation.operation.value == "mutation"]
+    fields = [
+        field
+        for operation_definition_node in mutating
+        for field in _top_fields(operation_definition_node, fragments)
+    ]
     return Asked(
-        frozenset(each.operation.value for each in operations),
-        tuple(sorted({each.name.value for each in fields})),
-        tuple(sorted({each.name.value for each in fields if not _returns_type_name(each)})),
+        frozenset(operation.operation.value for operation in operations),
+        tuple(sorted({field_node.name.value for field_node in fields})),
+        tuple(
+            sorted(
+                {
+                    field_node.name.value
+                    for field_node in fields
+                    if not _returns_type_name(field_node)
+                }
+            )
+        ),
     )
 
 
@@ -106,9 +120,9 @@ def _parsed(text: str) -> DocumentNode:
 
 def _fragments(document: DocumentNode) -> Mapping[str, FragmentDefinitionNode]:
     return {
-        each.name.value: each
-        for each in document.definitions
-        if isinstance(each, FragmentDefinitionNode)
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
     }
 
 
@@ -117,8 +131,8 @@ def _require_small(
 ) -> None:
     sizes: dict[str, _Size | None] = {}
     total = _Size()
-    for each in operations:
-        size = _size(each.selection_set.selections, fragments, sizes)
+    for operation in operations:
+        size = _size(operation.selection_set.selections, fragments, sizes)
         total.depth = max(total.depth, size.depth)
         total.fields += size.fields
         total.aliases += size.aliases
@@ -137,17 +151,19 @@ def _size(
 ) -> _Size:
     """Return the size with all fragments put in their places, each of which is measured once."""
     total = _Size()
-    for each in selections:
-        if isinstance(each, FragmentSpreadNode):
-            inner = _size_of_fragment(each.name.value, fragments, known)
-            own = 0
+    for selection in selections:
+        if isinstance(selection, FragmentSpreadNode):
+            inner = _size_of_fragment(selection.name.value, fragments, known)
+            name = 0
         else:
-            inside = each.selection_set.selections if each.selection_set else ()  # pyright: ignore[reportAttributeAccessIssue] - a field or an inline fragment
+            inside = selection.selection_set.selections if selection.selection_set else ()  # pyright: ignore[reportAttributeAccessIssue] - a field or an inline fragment
             inner = _size(inside, fragments, known)
-            own = int(isinstance(each, FieldNode))
-        total.depth = max(total.depth, inner.depth + own)
-        total.fields += inner.fields + own
-        total.aliases += inner.aliases + int(isinstance(each, FieldNode) and each.alias is not None)
+            name = int(isinstance(selection, FieldNode))
+        total.depth = max(total.depth, inner.depth + name)
+        total.fields += inner.fields + name
+        total.aliases += inner.aliases + int(
+            isinstance(selection, FieldNode) and selection.alias is not None
+        )
     return total
 
 
@@ -171,28 +187,28 @@ def _top_fields(
     operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
 ) -> list[FieldNode]:
     """Return the fields of an operation's first level, also those within fragments, each once."""
-    found, waiting = list[FieldNode](), list(operation.selection_set.selections)
-    seen = set[str]()
+    top_fields, waiting = list[FieldNode](), list(operation.selection_set.selections)
+    seen_names = set[str]()
     while waiting:
         each = waiting.pop()
         if isinstance(each, FieldNode):
-            found.append(each)
+            top_fields.append(each)
         elif isinstance(each, FragmentSpreadNode):
-            if each.name.value not in seen:
-                seen.add(each.name.value)
+            if each.name.value not in seen_names:
+                seen_names.add(each.name.value)
                 waiting += fragments[each.name.value].selection_set.selections
         else:
             waiting += each.selection_set.selections  # pyright: ignore[reportAttributeAccessIssue] - an inline fragment
-    return found
+    return top_fields
 
 
 def _returns_type_name(field: FieldNode) -> bool:
     """Whether a field returns a scalar, or the name of its type is selected without an alias."""
     return field.selection_set is None or any(
-        isinstance(each, FieldNode)
-        and each.name.value == "__typename"
-        and not (each.alias or each.directives)
-        for each in field.selection_set.selections
+        isinstance(selection, FieldNode)
+        and selection.name.value == "__typename"
+        and not (selection.alias or selection.directives)
+        for selection in field.selection_set.selections
     )
 
 
@@ -200,24 +216,27 @@ def target_of(text: str, variables: Mapping[str, Any]) -> str:
     """Return what a document's mutations are about: the names and ids in their arguments, JSON."""
     document = _parsed(text)
     fragments = _fragments(document)
-    found: dict[str, list[Any]] = {}
-    for each in document.definitions:
-        if isinstance(each, OperationDefinitionNode) and each.operation.value == "mutation":
-            known = _defaults(each) | dict(variables)
-            for field in _top_fields(each, fragments):
+    values: dict[str, list[Any]] = {}
+    for definition in document.definitions:
+        if (
+            isinstance(definition, OperationDefinitionNode)
+            and definition.operation.value == "mutation"
+        ):
+            entries = _defaults(definition) | dict(variables)
+            for field in _top_fields(definition, fragments):
                 for argument in field.arguments:
-                    value = value_from_ast_untyped(argument.value, known)
-                    _collect(argument.name.value, value, found)
-    shown = {name: each[0] if len(each) == 1 else each for name, each in sorted(found.items())}
+                    value = value_from_ast_untyped(argument.value, entries)
+                    _collect(argument.name.value, value, values)
+    shown = {name: group[0] if len(group) == 1 else group for name, group in sorted(values.items())}
     return json.dumps(shown, ensure_ascii=False, default=str)
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
     """Return what variables are that the request does not give."""
     return {
-        each.variable.name.value: value_from_ast_untyped(each.default_value)
-        for each in operation.variable_definitions
-        if each.default_value
+        definition.variable.name.value: value_from_ast_untyped(definition.default_value)
+        for definition in operation.variable_definitions
+        if definition.default_value
     }
 
 
@@ -225,11 +244,11 @@ def _collect(name: str, value: Any, found: dict[str, list[Any]]) -> None:
     if name in UNSHOWN_ARGUMENTS:
         return
     if isinstance(value, Mapping):
-        for inner, each in value.items():
-            _collect(str(inner), each, found)
+        for inner, item in value.items():
+            _collect(str(inner), item, found)
     elif isinstance(value, list | tuple):
-        for each in value:
-            _collect(name, each, found)
+        for item in value:
+            _collect(name, item, found)
     elif value is not None and _is_shown(name):
         found.setdefault(name, []).append(value)
 
@@ -247,7 +266,7 @@ def outcome_of(status: int, body: bytes) -> tuple[str, str | None]:
         return ("failed", f"HTTP {status}")
     if not isinstance(answer, dict):
         return ("failed", f"HTTP {status}")
-    messages = [str(each.get("message")) for each in answer.get("errors") or []]
+    messages = [str(character.get("message")) for character in answer.get("errors") or []]
     wrong = [kind for kind in _kinds(answer.get("data")) if kind.endswith(FAILED_ENDINGS)]
     if "UnauthorizedError" in wrong:
         return ("refused", "UnauthorizedError")
@@ -259,8 +278,8 @@ def outcome_of(status: int, body: bytes) -> tuple[str, str | None]:
 def _kinds(data: Any) -> list[str]:
     """Return the names of all types in an answer."""
     if isinstance(data, list):
-        return [kind for each in data for kind in _kinds(each)]
+        return [kind for item in data for kind in _kinds(item)]
     if not isinstance(data, dict):
         return []
-    own = [data["__typename"]] if isinstance(data.get("__typename"), str) else []
-    return [*own, *(kind for each in data.values() for kind in _kinds(each))]
+    entries = [data["__typename"]] if isinstance(data.get("__typename"), str) else []
+    return [*entries, *(kind for item in data.values() for kind in _kinds(item))]

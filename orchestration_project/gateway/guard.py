@@ -116,8 +116,8 @@ class AuthServices:
     def token_of(self, scope: Scope) -> str | None:
         """Return the token in a request's cookie; None if there is none that we signed."""
         for line in headers_of(scope, "cookie"):
-            for each in line.split(";"):
-                name, _, value = each.strip().partition("=")
+            for part in line.split(";"):
+                name, _, value = part.strip().partition("=")
                 if name == self.cookie:
                     with suppress(BadSignature):
                         return self._signer.unsign(value.encode("latin-1")).decode()
@@ -215,21 +215,21 @@ class Guard:
         if scope["type"] == "http" and is_public(scope["path"]):
             return await self._public(scope, receive, send)
         try:
-            found = await self._who(scope)
+            who = await self._who(scope)
         except Refusal as refusal:
             if not _wants_a_page(scope):
                 raise
             answer = _to_login(scope) if refusal.status == 401 else problem_page(refusal)
             return await answer(scope, receive, send)
-        CURRENT.set(found.principal)
-        scope[REAUTHENTICATE] = partial(self._is_still, found.principal, scope)
-        self._doors.note(found)
+        CURRENT.set(who.principal)
+        scope[REAUTHENTICATE] = partial(self._is_still, who.principal, scope)
+        self._doors.note(who)
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes:
-            await self._require_own_page(scope, found.principal)
-        with self._crowd.one_more(f"{scope['type']} {found.principal.name}"):
+            await self._require_own_page(scope, who.principal)
+        with self._crowd.one_more(f"{scope['type']} {who.principal.name}"):
             if scope["type"] == "websocket":
-                return await self._while_known(found.principal, scope, receive, send)
+                return await self._while_known(who.principal, scope, receive, send)
             return await self._private(scope, receive, send)
 
     async def _require_own_page(self, scope: Scope, principal: Principal) -> None:
@@ -238,8 +238,8 @@ class Guard:
         try:
             require_same_origin(scope, self._doors.place, is_needed=is_cookie)
         except Refusal:
-            said = {"user": principal, "reason": "another site"}
-            await self._doors.record(scope, _operation(scope), "refused", **said)
+            values = {"user": principal, "reason": "another site"}
+            await self._doors.record(scope, _operation(scope), "refused", **values)
             raise
 
     async def _who(self, scope: Scope) -> KnownCaller:
@@ -254,10 +254,10 @@ class Guard:
         if key is not None:
             return await self._doors.by_key(scope, key, _operation(scope))
         token = self._doors.token_of(scope)
-        found = await self._doors.in_thread(self._doors.access.by_session, token) if token else None
-        if found is None:
+        who = await self._doors.in_thread(self._doors.access.by_session, token) if token else None
+        if who is None:
             raise unknown()
-        return found
+        return who
 
     async def _while_known(
         self, principal: Principal, scope: Scope, receive: Receive, send: Send
@@ -319,5 +319,5 @@ def _brings_key(scope: Scope) -> bool:
 
 def _to_login(scope: Scope) -> RedirectResponse:
     query = scope["query_string"].decode("latin-1")
-    wanted = quote(scope["path"]) + (f"?{query}" if query else "")
-    return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)
+    text = quote(scope["path"]) + (f"?{query}" if query else "")
+    return RedirectResponse(f"/login?next={quote(text, safe='')}", 303)

@@ -88,7 +88,7 @@ class Edge:
     def _headers(
         self, scope: Scope, given: Iterable[tuple[bytes, bytes]]
     ) -> Iterable[tuple[bytes, bytes]]:
-        yield from (each for each in given if each[0].lower() not in ADDED | REMOVED_HEADERS)
+        yield from (pair for pair in given if pair[0].lower() not in ADDED | REMOVED_HEADERS)
         yield from ALWAYS
         yield (b"x-request-id", scope[REQUEST_ID].encode())
         if trace := current_trace():
@@ -125,12 +125,14 @@ class Edge:
 
 def _begin_trace(scope: Scope) -> Span | None:
     """Continue the trace that a request names, or begin one: its work is a span of it."""
-    given, rejected = continue_or_begin(headers_of(scope, TRACEPARENT))
-    context = given.child()
+    trace_context, rejected = continue_or_begin(headers_of(scope, TRACEPARENT))
+    context = trace_context.child()
     set_task_trace(context)
     REJECTED_TRACEPARENT.set(rejected)
     is_continued = bool(headers_of(scope, TRACEPARENT)) and rejected is None
-    begun = begin_span("request", given if is_continued else None, "server", context=context)
+    begun = begin_span(
+        "request", trace_context if is_continued else None, "server", context=context
+    )
     if begun is not None:
         begun.set(
             **{

@@ -57,15 +57,18 @@ class Readiness:
     def _look(self) -> dict[str, str]:
         with ThreadPoolExecutor(len(self._probes)) as pool:
             examined = list(pool.map(_examined, self._probes))
-        for each in examined:
-            if each.error is not None:
+        for probe_result in examined:
+            if probe_result.error is not None:
                 LOG.warning(
                     "not ready, %s: %s",
-                    each.finding.dependency,
-                    each.error,
+                    probe_result.finding.dependency,
+                    probe_result.error,
                     extra={"event": "dependency_not_ready"},
                 )
-        return {each.finding.dependency: each.finding.outcome for each in examined}
+        return {
+            probe_result.finding.dependency: probe_result.finding.outcome
+            for probe_result in examined
+        }
 
 
 def _examined(probe: Probe) -> ProbeResult:
@@ -74,8 +77,8 @@ def _examined(probe: Probe) -> ProbeResult:
 
 def probes_of(settings: Settings, instance: dg.DagsterInstance) -> list[Probe]:
     """Return what a gateway looks at before it calls itself ready."""
-    known = {probe.dependency: probe for probe in open_probes(settings, lambda: instance)}
-    return [*(known[name] for name in GATEWAY_DEPENDENCIES), webhooks_probe(settings)]
+    known_probes = {probe.dependency: probe for probe in open_probes(settings, lambda: instance)}
+    return [*(known_probes[name] for name in GATEWAY_DEPENDENCIES), webhooks_probe(settings)]
 
 
 def routes(readiness: Readiness) -> list[Route]:
@@ -85,9 +88,9 @@ def routes(readiness: Readiness) -> list[Route]:
         return PlainTextResponse("ok")
 
     def readyz(_: Request) -> Response:
-        found = readiness.found()
-        is_ready = all(found[name] != "failed" for name in found.keys() - INFORMATIONAL_FINDINGS)
-        return JSONResponse({"is_ready": is_ready, **found}, 200 if is_ready else 503)
+        names = readiness.found()
+        is_ready = all(names[name] != "failed" for name in names.keys() - INFORMATIONAL_FINDINGS)
+        return JSONResponse({"is_ready": is_ready, **names}, 200 if is_ready else 503)
 
     return [
         Route("/healthz", healthz, methods=["GET"]),

@@ -93,16 +93,17 @@ class Hooks:
         self._budget = BodyBudget(MOST_BYTES_AT_ONCE, max_body_bytes)
         self._look: asyncio.Task[None] | None = None
         self._buckets = {
-            name: TokenBucket(each.declared.requests_per_second) for name, each in senders.items()
+            name: TokenBucket(sender.declared.requests_per_second)
+            for name, sender in senders.items()
         }
 
     @property
     def problems(self) -> list[str]:
         """Defects of unusable sources, a sentence each."""
         return [
-            f"nothing is taken from the webhook source {each.name}: {each.problem}"
-            for each in self._senders.values()
-            if each.problem
+            f"nothing is taken from the webhook source {sender.name}: {sender.problem}"
+            for sender in self._senders.values()
+            if sender.problem
         ]
 
     async def receive(self, request: Request) -> Response:
@@ -164,16 +165,20 @@ class Hooks:
 
     async def _body(self, sender: Sender, request: Request) -> bytes:
         """Return the body as it came, held to its limits of size and time."""
-        said = request.headers.get("content-length", "")
-        if said.isascii() and said.isdigit() and int(said) > self._max_body_bytes:
+        content_length = request.headers.get("content-length", "")
+        if (
+            content_length.isascii()
+            and content_length.isdigit()
+            and int(content_length) > self._max_body_bytes
+        ):
             raise self._too_large()
         body, address = bytearray(), network_of(address_of(request.scope))
         try:
-            with self._budget.body(sender.name, address) as held:
+            with self._budget.body(sender.name, address) as generator_context_manager:
                 async with asyncio.timeout(self._body_seconds):
                     async for piece in request.stream():
                         body += piece
-                        has_room = held.add(len(piece))
+                        has_room = generator_context_manager.add(len(piece))
                         if len(body) > self._max_body_bytes:
                             raise self._too_large()
                         if not has_room:
@@ -212,9 +217,9 @@ class Hooks:
             raise _paused("the inbox is full (WEBHOOK_INBOX_ROWS)")
         is_stored = True  # unknown while the sender is gone: the next count has it
         try:
-            done, place = self._commit.store(delivery)
+            future, number = self._commit.store(delivery)
             # All of a batch wait for one future, so one of them that is gone must not cancel it.
-            stored = (await asyncio.shield(asyncio.wrap_future(done)))[place]
+            stored = (await asyncio.shield(asyncio.wrap_future(future)))[number]
             is_stored = stored == "stored"
             return stored
         except OrchestrationError as error:

@@ -48,16 +48,21 @@ class LatencyRecorder:
 
     def _record(self) -> None:
         objectives = latency_objectives(self._settings)
-        seen = {each.max_seconds: self._counts.within(each.max_seconds) for each in objectives}
-        new = {bound: self._since_record(bound, events) for bound, events in seen.items()}
+        seen_events = {
+            objective.max_seconds: self._counts.within(objective.max_seconds)
+            for objective in objectives
+        }
+        new = {bound: self._since_record(bound, events) for bound, events in seen_events.items()}
         if any(events.total for events in new.values()):
             with unprepared_warehouse(self._settings) as warehouse:
                 if warehouse.version() != NEWEST_VERSION:  # before a migration, or after one
                     return
                 with warehouse.writing() as connection:
-                    for each in objectives:
-                        add_events(connection, each.name, Clock().now(), new[each.max_seconds])
-        self._recorded = seen
+                    for objective in objectives:
+                        add_events(
+                            connection, objective.name, Clock().now(), new[objective.max_seconds]
+                        )
+        self._recorded = seen_events
 
     def _since_record(self, bound: float, events: Events) -> Events:
         """Return what is new; of a bound that was declared meanwhile, nothing yet."""

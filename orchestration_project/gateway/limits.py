@@ -32,8 +32,8 @@ def require_plain(scope: Scope, place: Place) -> None:
     Raises:
         Refusal: Saying which.
     """
-    asked = len(scope["path"]) + len(scope["query_string"])
-    if asked + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEADER_BYTES:
+    number = len(scope["path"]) + len(scope["query_string"])
+    if number + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEADER_BYTES:
         raise Refusal(431, f"The headers are longer than {HEADER_BYTES // 1024} KiB.")
     if host_name(header_of(scope, "host")) not in place.hosts:
         raise Refusal(421, "This host is not served here; ALLOWED_HOSTS may name it.")

@@ -46,31 +46,31 @@ class Login:
 
     async def _page(self, request: Request) -> Response:
         """Show the form for a key; `next` is the path to go on to."""
-        wanted = safe_next(request.query_params.get("next", ""))
+        text = safe_next(request.query_params.get("next", ""))
         installation = self._doors.installation
-        return login_page(installation, wanted=wanted, has_provider=self._has_provider)
+        return login_page(installation, wanted=text, has_provider=self._has_provider)
 
     async def _log_in(self, request: Request) -> Response:
         """Begin a session by the form fields `key` and `next`; the cookie identifies it."""
         scope = request.scope
         require_same_origin(scope, self._doors.place, is_needed=False)
         form = await read_form(request)
-        wanted = safe_next(form.get("next", ""))
+        text = safe_next(form.get("next", ""))
         try:
-            found = await self._doors.by_key(scope, form.get("key", "").strip(), "login")
+            known_caller = await self._doors.by_key(scope, form.get("key", "").strip(), "login")
         except Refusal as refusal:
             problem = WRONG_KEY if refusal.status == 401 else refusal.text
             return login_page(
                 self._doors.installation,
-                wanted=wanted,
+                wanted=text,
                 has_provider=self._has_provider,
                 problem=problem,
                 status=refusal.status,
                 headers=refusal.headers,
             )
-        self._doors.note(found)
-        response = RedirectResponse(wanted, 303)
-        await begin_session(self._doors, scope, response, found.principal)
+        self._doors.note(known_caller)
+        response = RedirectResponse(text, 303)
+        await begin_session(self._doors, scope, response, known_caller.principal)
         return response
 
     async def _log_out(self, request: Request) -> Response:

@@ -87,9 +87,9 @@ class StoredMetrics(Collector):
         seconds: dict[tuple[str, ...], float] = {}
         for name, part in self._parts.items():
             started = self._monotonic()
-            found = self._families_of(name, part)
-            families += found or []
-            is_read[(name,)] = float(found is not None)
+            metrics = self._families_of(name, part)
+            families += metrics or []
+            is_read[(name,)] = float(metrics is not None)
             seconds[(name,)] = self._monotonic() - started
         return [
             *families,
@@ -148,7 +148,7 @@ def parts_of(
         "dagster": lambda: dagster_families(instance, clock.now()),
         "programs": lambda: program_families(warehouse, clock.now()),
         "queues": lambda: queue_families(instance, clock.now()),
-        "domains": lambda: [found for read in readers() for found in read(clock.now())],
+        "domains": lambda: [metric for read in readers() for metric in read(clock.now())],
         "sources": lambda: system_families(read_systems(settings)),
         "host": partial(host_families, settings.state_path),
         "logs": partial(log_families, settings.state_path / FOLDER),

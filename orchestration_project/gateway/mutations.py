@@ -150,14 +150,14 @@ class Mutations:
     ) -> None:
         if untyped:
             await self._note_refusal(scope, operations, target, f"no __typename of {untyped[0]}")
-            said = f"Ask for __typename in what {untyped[0]} returns: the audit goes by it."
-            raise Refusal(400, said)
+            text = f"Ask for __typename in what {untyped[0]} returns: the audit goes by it."
+            raise Refusal(400, text)
 
     async def _note_refusal(
         self, scope: Scope, operations: list[str], target: str, reason: str
     ) -> None:
-        said = {"user": current_user(), "target": target, "reason": reason}
-        await self._doors.record(scope, _named(operations), "refused", **said)
+        values = {"user": current_user(), "target": target, "reason": reason}
+        await self._doors.record(scope, _named(operations), "refused", **values)
 
     async def _audited(
         self, scope: Scope, receive: Receive, send: Send, operations: list[str], target: str
@@ -183,7 +183,7 @@ class Mutations:
 
 def _outcome(answer: Sequence[Message]) -> tuple[str, str | None]:
     status = answer[0]["status"]
-    return outcome_of(status, b"".join(each.get("body", b"") for each in answer))
+    return outcome_of(status, b"".join(entry.get("body", b"") for entry in answer))
 
 
 def _may(role: Role, operation: str) -> bool:
@@ -211,8 +211,8 @@ def _as_judged(scope: Scope) -> Scope:
 
     Of any other type, also one in other letters, it takes the query from the address.
     """
-    kept = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
-    headers = [*kept, (b"content-type", b"application/json")]
+    kept_pairs = [(name, value) for name, value in scope["headers"] if name != b"content-type"]
+    headers = [*kept_pairs, (b"content-type", b"application/json")]
     query = b"" if scope["path"] == GRAPHQL else scope["query_string"]
     return {**scope, "headers": headers, "query_string": query}
 
@@ -225,22 +225,22 @@ def _report(scope: Scope) -> tuple[list[str], str, Sequence[str]]:
 def _mutations(body: bytes) -> tuple[list[str], str, Sequence[str]]:
     """Return the mutations of a GraphQL request, what they are about, and which are untyped."""
     text, variables = _document(_object(body))
-    asked = read_document(text)
-    if "subscription" in asked.kinds:
+    document = read_document(text)
+    if "subscription" in document.kinds:
         raise Refusal(400, "A subscription must use a websocket.")
-    if "mutation" not in asked.kinds:
+    if "mutation" not in document.kinds:
         return [], "", ()
-    return list(asked.mutations), target_of(text, variables), asked.untyped
+    return list(document.mutations), target_of(text, variables), document.untyped
 
 
 def _object(body: bytes | str) -> Mapping[str, Any]:
     try:
-        found = json.loads(body)
+        document = json.loads(body)
     except (ValueError, RecursionError):
         raise Refusal(400, "The body is not JSON.") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise Refusal(400, "The body is not a JSON object.")
-    return found
+    return document
 
 
 def _document(data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
@@ -285,6 +285,6 @@ def _require_subscription(sent: str, begun: set[str]) -> None:
     payload = data.get("payload")
     if not isinstance(payload, dict):
         raise Refusal(400, "The message has no payload.")
-    asked: Asked = read_document(_document(payload)[0])
-    if asked.kinds != {"subscription"}:
+    document: Asked = read_document(_document(payload)[0])
+    if document.kinds != {"subscription"}:
         raise Refusal(400, "Only subscriptions may use a websocket.")

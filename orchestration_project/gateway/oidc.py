@@ -146,7 +146,7 @@ class Provider:
     async def _complete(self, request: Request) -> Response:
         if not request.session:  # not in the audit, or anybody could fill the disk with it
             return self._page(401, NOT_COMPLETE, "no login was begun")
-        wanted = safe_next(request.session.get("next", ""))
+        text = safe_next(request.session.get("next", ""))
         try:
             claims = await self._claims(request)
         except (*PROVIDER_ERRORS, ClaimRefusedError) as error:
@@ -162,7 +162,7 @@ class Provider:
         if role is None or problem:
             await self._record(request, problem or "no role", member.name)
             return self._page(403, NO_ROLE, problem or "no role", member.name)
-        response = RedirectResponse(wanted, 303)
+        response = RedirectResponse(text, 303)
         who = Principal(member.name, role, "session")
         await begin_session(self._doors, request.scope, response, who, member)
         return response
@@ -184,7 +184,7 @@ class Provider:
         """
         metadata = await self._client.load_server_metadata()
         listed = metadata.get("id_token_signing_alg_values_supported") or []
-        signed = [each for each in listed if each in ALGORITHMS]
+        signed = [item for item in listed if item in ALGORITHMS]
         metadata["id_token_signing_alg_values_supported"] = signed or ["RS256"]
         options = {
             "iss": {"essential": True, "value": metadata["issuer"]},

@@ -264,8 +264,8 @@ def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:
     found.sort(key=lambda each: (each[2]["tags"], each[1], each[0]))
     schemas = document["components"]["schemas"]
     rows = [
-        (f"<code>{method} {escape(path)}</code>", _link(each["operationId"], each["summary"]))
-        for method, path, each in found
+        (f"<code>{method} {escape(path)}</code>", _link(item["operationId"], item["summary"]))
+        for method, path, item in found
     ]
     body = API_PAGE.format(
         title=escape(document["info"]["title"]),
@@ -274,8 +274,8 @@ def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:
         path=document["servers"][0]["url"],
         origin=escape(origin),
         contents=render_table(("Operation", "Summary"), rows),
-        operations="\n".join(_api_operation(*each, schemas) for each in found),
-        models="\n".join(_model(name, each) for name, each in sorted(schemas.items())),
+        operations="\n".join(_api_operation(*row, schemas) for row in found),
+        models="\n".join(_model(name, item) for name, item in sorted(schemas.items())),
     )
     return HTMLResponse(body, headers=_headers(API_STYLE))
 
@@ -285,7 +285,7 @@ def _api_operation(
 ) -> str:
     parameters = operation["parameters"]
     body = _body_of(operation, schemas)
-    rows = [_parameter(each, each["in"]) for each in parameters]
+    rows = [_parameter(parameter, parameter["in"]) for parameter in parameters]
     rows += _fields(body, "body") if body else []
     headings = ("Name", "In", "Type", "Description")
     problems = [status for status in operation["responses"] if int(status) >= 400]
@@ -310,17 +310,17 @@ def _body_of(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mappin
 
 def _answer(operation: Mapping[str, Any]) -> str:
     [(status, done)] = [
-        (status, each) for status, each in operation["responses"].items() if int(status) < 400
+        (status, value) for status, value in operation["responses"].items() if int(status) < 400
     ]
     forms = [
-        _type(each["schema"]) if "$ref" in each["schema"] else f"<code>{escape(media)}</code>"
-        for media, each in done["content"].items()
+        _type(value["schema"]) if "$ref" in value["schema"] else f"<code>{escape(media)}</code>"
+        for media, value in done["content"].items()
     ]
     return f"Answers {status}" + (f" with {' or '.join(forms)}" if forms else "")
 
 
 def _model(name: str, schema: Mapping[str, Any]) -> str:
-    rows = [(each[0], *each[2:]) for each in _fields(schema, "")]
+    rows = [(field[0], *field[2:]) for field in _fields(schema, "")]
     return (
         f'<section id="{escape(name)}">\n<h3>{escape(name)}</h3>\n'
         f"<p>{escape(schema.get('description', ''))}</p>\n"
@@ -331,8 +331,10 @@ def _model(name: str, schema: Mapping[str, Any]) -> str:
 def _fields(schema: Mapping[str, Any], place: str) -> list[tuple[str, ...]]:
     required = schema.get("required", ())
     return [
-        _parameter({"name": name, "required": name in required, "schema": each, **each}, place)
-        for name, each in schema.get("properties", {}).items()
+        _parameter(
+            {"name": name, "required": name in required, "schema": character, **character}, place
+        )
+        for name, character in schema.get("properties", {}).items()
     ]
 
 
@@ -348,7 +350,7 @@ def _parameter(given: Mapping[str, Any], place: str) -> tuple[str, ...]:
         f"<code>{escape(given['name'])}</code>",
         place,
         _type(schema) + _bounds(schema),
-        "; ".join(each for each in notes if each),
+        "; ".join(note for note in notes if note),
     )
 
 
@@ -362,7 +364,7 @@ def _type(schema: Mapping[str, Any]) -> str:
         return " or ".join(map(_type, forms))
     if "const" in schema or "enum" in schema:
         values = schema.get("enum", [schema.get("const")])
-        return "one of " + ", ".join(f"<code>{escape(str(each))}</code>" for each in values)
+        return "one of " + ", ".join(f"<code>{escape(str(value))}</code>" for value in values)
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     return escape(schema.get("format") or schema.get("type", "any JSON"))
@@ -375,8 +377,8 @@ def _bounds(schema: Mapping[str, Any]) -> str:
         "exclusiveMaximum": "less than",
         "maxItems": "at most",
     }
-    found = [f"{word} {schema[name]}" for name, word in words.items() if name in schema]
-    return f" ({', '.join(found)})" if found else ""
+    names = [f"{word} {schema[name]}" for name, word in words.items() if name in schema]
+    return f" ({', '.join(names)})" if names else ""
 
 
 def _example(
@@ -384,11 +386,11 @@ def _example(
 ) -> str:
     """Return a command that asks with all that is required; capitals stand for values."""
     query = []
-    for each in parameters:
-        value = _value(each["name"], each["schema"])
-        path = path.replace(f"{{{each['name']}}}", str(value))
-        if each["in"] == "query" and each["required"]:
-            query.append(f"{each['name']}={value}")
+    for parameter in parameters:
+        value = _value(parameter["name"], parameter["schema"])
+        path = path.replace(f"{{{parameter['name']}}}", str(value))
+        if parameter["in"] == "query" and parameter["required"]:
+            query.append(f"{parameter['name']}={value}")
     url = f'"$api{path}{"?" if query else ""}{"&".join(query)}"'
     if method == "GET":
         return f'curl -H "$key" {url}'
@@ -415,9 +417,9 @@ def _value(name: str, schema: Mapping[str, Any]) -> Any:
 
 def render_table(headings: Iterable[str], rows: Iterable[Iterable[str]], *, name: str = "") -> str:
     """Return a table; the cells are HTML, and ``name`` is its class."""
-    head = "".join(f"<th>{each}</th>" for each in headings)
-    lines = ("".join(f"<td>{each}</td>" for each in row) for row in rows)
-    body = "".join(f"<tr>{each}</tr>\n" for each in lines)
+    head = "".join(f"<th>{heading}</th>" for heading in headings)
+    lines = ("".join(f"<td>{text}</td>" for text in row) for row in rows)
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
     named = f' class="{escape(name)}"' if name else ""
     return f"<table{named}>\n<tr>{head}</tr>\n{body}</table>\n"
 

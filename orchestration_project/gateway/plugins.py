@@ -119,18 +119,24 @@ def routes(
 
     async def shown(request: Request) -> Response:
         name = request.path_params["plugin"]
-        found = await run_in_threadpool(read_details, warehouse, name)
-        if found is None:
+        plugin_details = await run_in_threadpool(read_details, warehouse, name)
+        if plugin_details is None:
             raise HTTPException(404, "plugin not found")
-        explanation = " ".join(filter(None, (_state(found.plugin), found.plugin["reason"])))
+        explanation = " ".join(
+            filter(None, (_state(plugin_details.plugin), plugin_details.plugin["reason"]))
+        )
         return tables_page(
-            f"Plugin {name} {found.plugin['version']}",
+            f"Plugin {name} {plugin_details.plugin['version']}",
             explanation,
             [
-                ("Permissions", PERMISSION_HEADINGS, _permissions(found)),
-                ("Latest violations", VIOLATION_HEADINGS, list(map(_violation, found.violations))),
-                ("Latest calls", CALL_HEADINGS, list(map(_call, found.calls))),
-                ("Changes", CHANGE_HEADINGS, list(map(_change, found.changes))),
+                ("Permissions", PERMISSION_HEADINGS, _permissions(plugin_details)),
+                (
+                    "Latest violations",
+                    VIOLATION_HEADINGS,
+                    list(map(_violation, plugin_details.violations)),
+                ),
+                ("Latest calls", CALL_HEADINGS, list(map(_call, plugin_details.calls))),
+                ("Changes", CHANGE_HEADINGS, list(map(_change, plugin_details.changes))),
                 ("Rows and runs", ("Page",), _links(name)),
             ],
             installation,
@@ -145,8 +151,8 @@ def routes(
 
 def _rows(warehouse: Warehouse) -> list[tuple[str, ...]]:
     with warehouse.reading() as connection:
-        found = connection.execute(select(plugins).order_by(plugins.c.id).limit(MOST_ROWS))
-        return [_row(each) for each in found.mappings()]
+        rows = connection.execute(select(plugins).order_by(plugins.c.id).limit(MOST_ROWS))
+        return [_row(row) for row in rows.mappings()]
 
 
 def _row(found: RowMapping) -> tuple[str, ...]:
@@ -174,13 +180,15 @@ def _permissions(found: PluginDetails) -> list[tuple[str, ...]]:
         return [("", "", escape(found.permissions), "", "")]
     return [
         (
-            escape(each.permission),
-            escape(each.name),
-            escape(each.asked),
-            escape(each.granted),
-            f"<strong>{DIFFERENCES[each.change]}</strong>" if DIFFERENCES[each.change] else "",
+            escape(permission.permission),
+            escape(permission.name),
+            escape(permission.asked),
+            escape(permission.granted),
+            f"<strong>{DIFFERENCES[permission.change]}</strong>"
+            if DIFFERENCES[permission.change]
+            else "",
         )
-        for each in found.permissions
+        for permission in found.permissions
     ]
 
 

@@ -77,7 +77,7 @@ def is_storable(given: object) -> bool:
     if isinstance(given, str):
         return storable(given) == given
     if isinstance(given, Mapping):
-        return all(is_storable(each) for pair in given.items() for each in pair)
+        return all(is_storable(item) for pair in given.items() for item in pair)
     return not isinstance(given, list) or all(map(is_storable, given))
 
 
@@ -91,8 +91,8 @@ def current_user() -> Principal:
 
 def headers_of(scope: Scope, name: str) -> list[str]:
     """Return the values of a header, of which there may be several; the name in lower case."""
-    wanted = name.encode()
-    return [value.decode("latin-1") for key, value in scope["headers"] if key == wanted]
+    expected_chunk = name.encode()
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == expected_chunk]
 
 
 def header_of(scope: Scope, name: str) -> str:
@@ -119,10 +119,10 @@ def require_same_origin(scope: Scope, place: Place, *, is_needed: bool) -> None:
         Refusal: The request comes from a page of another site, or does not say from where.
     """
     scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
-    own = {origin_of(f"{scheme}://{header_of(scope, 'host')}")}
+    names = {origin_of(f"{scheme}://{header_of(scope, 'host')}")}
     if place.public_origin:
-        own.add(place.public_origin)
+        names.add(place.public_origin)
     fetch_site = header_of(scope, "sec-fetch-site")
     origins = headers_of(scope, "origin")
-    if not is_same_origin(origins, own, is_needed=is_needed, fetch_site=fetch_site):
+    if not is_same_origin(origins, names, is_needed=is_needed, fetch_site=fetch_site):
         raise Refusal(403, "Only a page of this site may send this request.")

@@ -70,7 +70,7 @@ def opened(
         timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
     )
     with compared_warehouse(settings) as warehouse:
-        domains = [each.lower() for each in settings.oidc_allowed_domains]
+        domains = [domain.lower() for domain in settings.oidc_allowed_domains]
         access = Access(warehouse, clock, limits, rules, domains)
         secret = session_secret(settings)
         log, place = AccessLog(warehouse, clock), place_of(settings, host)
@@ -88,14 +88,14 @@ def opened(
             *_plugin_routes(settings, warehouse, doors),
         ]
         with (
-            hooks.opened_hooks(settings, warehouse) as taken,
+            hooks.opened_hooks(settings, warehouse) as opened_hooks,
             opened_api(settings, warehouse, doors, dagster, instance, registry) as api,
         ):
             app = create_app(
                 doors,
                 dagster,
                 has_provider=bool(provider),
-                public=[*provider, *hooks.routes(taken), *health.routes(readiness)],
+                public=[*provider, *hooks.routes(opened_hooks), *health.routes(readiness)],
                 private=[*measured, *api, *listed],
                 is_open=settings.gateway_auth == "off",
                 origins=settings.api_allowed_origins,

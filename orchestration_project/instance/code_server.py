@@ -190,9 +190,9 @@ def _start(arguments: list[str]) -> int:
         if _status_of_tables() != 0:
             return 1
         # The same program again, in this process: what the comparison imported is gone.
-        own = sys.orig_argv[: -len(arguments)]
+        names = sys.orig_argv[: -len(arguments)]
         silence = () if MAX_SILENCE[0] in arguments else MAX_SILENCE
-        os.execv(sys.executable, [*own, COMPARED, *arguments, *silence])  # noqa: S606 - itself
+        os.execv(sys.executable, [*names, COMPARED, *arguments, *silence])  # noqa: S606 - itself
     wake_seldom()
     if "grpc" in arguments:
         start_fork_server()

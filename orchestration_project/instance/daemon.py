@@ -74,8 +74,8 @@ def holder_name() -> str:
 
 def is_gone(holder: str) -> bool:
     """Whether a holder is a process of this host that has ended; False: unknown, or it runs."""
-    host, _, rest = holder.partition(" ")
-    number, _, since = rest.partition(" ")
+    host, _, text = holder.partition(" ")
+    number, _, since = text.partition(" ")
     if host != own_machine() or not (number.isdecimal() and since.isdecimal()):
         return False
     try:

@@ -97,9 +97,9 @@ class Heartbeats:
 
     def last(self, run_id: str) -> Heartbeat | None:
         """Return the run's last heartbeat, None if it sent none."""
-        found = select(_kvs.value).where(_kvs.key == RUN_HEARTBEATS + run_id)
+        query = select(_kvs.value).where(_kvs.key == RUN_HEARTBEATS + run_id)
         with self._connect() as connection:
-            heartbeat = connection.scalar(found)
+            heartbeat = connection.scalar(query)
             if heartbeat is None:
                 return None
             machine, at = heartbeat.rsplit(" ", 1)

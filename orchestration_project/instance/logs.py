@@ -308,16 +308,18 @@ def keep_log_lines(settings: Settings, service: str) -> None:
     ).start()
     if not settings.log_keep_mib:
         return
-    kept = LogFileHandler(settings, service)
-    kept.addFilter(lambda record: not hasattr(record, "dagster_meta"))  # the run's log has it
-    _KEPT.append(kept)
+    kept_handler = LogFileHandler(settings, service)
+    kept_handler.addFilter(
+        lambda record: not hasattr(record, "dagster_meta")
+    )  # the run's log has it
+    _KEPT.append(kept_handler)
     root = logging.getLogger()
     if not root.handlers:
-        shown = in_log_format(logging.StreamHandler())
-        shown.setLevel(logging.WARNING)
-        shown.addFilter(_has_no_handler)
-        root.addHandler(shown)
-    root.addHandler(kept)
+        shown_handler = in_log_format(logging.StreamHandler())
+        shown_handler.setLevel(logging.WARNING)
+        shown_handler.addFilter(_has_no_handler)
+        root.addHandler(shown_handler)
+    root.addHandler(kept_handler)
     if settings.otlp_logs_url is not None:
         from orchestration_project.services.program_logs.shipping import start_shipper
 
@@ -342,25 +344,27 @@ def _keep_run_lines(logger: logging.Logger) -> None:
     if not settings.log_keep_mib:
         expire_logs(settings)
         return
-    kept = _run_handler(settings)
-    for each in logger.handlers:
-        each.setLevel(max(each.level, logger.level))
+    kept_handler = _run_handler(settings)
+    for handler in logger.handlers:
+        handler.setLevel(max(handler.level, logger.level))
     logger.setLevel(logging.DEBUG)
-    logger.addHandler(kept)
+    logger.addHandler(kept_handler)
 
 
 def _run_handler(settings: Settings) -> LogFileHandler:
     """Return the handler of all runs of this process: each of its own would keep files open."""
-    for each in _KEPT_OF_RUNS:
-        if each.settings == _of_log(settings):
-            return each
-        each.close()
+    for log_file_handler in _KEPT_OF_RUNS:
+        if log_file_handler.settings == _of_log(settings):
+            return log_file_handler
+        log_file_handler.close()
     expire_logs(settings)
     level = logging.getLevelNamesMapping()[settings.log_level]
-    kept = LogFileHandler(settings, RUN)
-    kept.addFilter(lambda record: record.levelno >= level or _event_of(record) in RUN_EVENTS)
-    _KEPT_OF_RUNS[:] = [kept]
-    return kept
+    kept_handler = LogFileHandler(settings, RUN)
+    kept_handler.addFilter(
+        lambda record: record.levelno >= level or _event_of(record) in RUN_EVENTS
+    )
+    _KEPT_OF_RUNS[:] = [kept_handler]
+    return kept_handler
 
 
 def _of_log(settings: Settings) -> tuple[object, ...]:
@@ -370,17 +374,17 @@ def _of_log(settings: Settings) -> tuple[object, ...]:
 
 
 def _event_of(record: logging.LogRecord) -> str | None:
-    known: dict[str, Any] | None = getattr(record, "dagster_meta", None)
-    event: dg.DagsterEvent | None = known["dagster_event"] if known else None
+    values: dict[str, Any] | None = getattr(record, "dagster_meta", None)
+    event: dg.DagsterEvent | None = values["dagster_event"] if values else None
     return event.event_type.value if event else None
 
 
 def _about(record: logging.LogRecord) -> dict[str, Any]:
     """Return the message, and what Dagster knows of a record that was written in a run."""
-    known: dict[str, Any] | None = getattr(record, "dagster_meta", None)
+    values: dict[str, Any] | None = getattr(record, "dagster_meta", None)
     name = getattr(record, "event", None)
     trace = current_trace()
-    if known is None:
+    if values is None:
         fields: Mapping[str, Any] = getattr(record, "fields", {})
         return {
             "message": record.getMessage(),
@@ -389,16 +393,16 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
             "request_id": REQUEST_IN_LOG.get(),
             **fields,
         }
-    event: dg.DagsterEvent | None = known["dagster_event"]
-    tags = known["job_tags"] or {}
+    event: dg.DagsterEvent | None = values["dagster_event"]
+    tags = values["job_tags"] or {}
     asset = event.asset_key if event else None
     return {
-        "message": record.getMessage() if event else known["orig_message"],
+        "message": record.getMessage() if event else values["orig_message"],
         "event": event.event_type.name if event else name,
-        "run_id": known["run_id"],
-        "job": known["job_name"],
+        "run_id": values["run_id"],
+        "job": values["job_name"],
         "domain": tags.get("domain") or (asset.path[0] if asset else None),
-        "step": known["step_key"],
+        "step": values["step_key"],
         "asset": asset.to_user_string() if asset else None,
         "partition": (event.partition if event else None) or tags.get("dagster/partition"),
         **_of_trace(trace or trace_of_tags(tags)),
@@ -490,13 +494,13 @@ def _shown(stream: TextIO, path: Path) -> Iterator[None]:
 
 def _show(path: Path, start: int, console: int, ended: Event) -> None:
     try:
-        with os.fdopen(console, "wb") as shown, path.open("rb") as file:
+        with os.fdopen(console, "wb") as fdopen, path.open("rb") as file:
             file.seek(start)
             is_last = False
             while not is_last:
                 is_last = ended.wait(SECONDS_BETWEEN_LOOKS)
                 while some := file.read(BYTES_AT_ONCE):
-                    shown.write(some)
-                shown.flush()
+                    fdopen.write(some)
+                fdopen.flush()
     except OSError:  # nobody looks at the console any more; the file has it all
         return

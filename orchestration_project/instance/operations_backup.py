@@ -107,7 +107,7 @@ def _project_tables(connection: Connection) -> Sequence[str]:
 def _dropped_tables() -> Sequence[str]:
     """Return the names of tables that only earlier versions, and their backups, have."""
     changes = changes_of(ScriptDirectory.from_config(alembic_config()))
-    dropped = {each.table.name for each in changes if isinstance(each, DropTable)}
+    dropped = {change.table.name for change in changes if isinstance(change, DropTable)}
     return sorted(dropped - set(METADATA.tables))
 
 
@@ -123,13 +123,13 @@ def _make_declared_tables(connection: Connection, schema: str | None) -> None:
 
 
 def _dagster_storage(settings: Settings) -> Database:
-    given = settings.dagster_database_url
-    if given is None:
+    dagster_database_url = settings.dagster_database_url
+    if dagster_database_url is None:
         folder = state_folder(settings, "dagster")
         return SqliteFiles("dagster/", folder, DAGSTER_FILES, DAGSTER_VERSION_TABLE)
     return PostgresqlTables(
         "dagster/",
-        parsed_url(postgres_url(given.get_secret_value())),
+        parsed_url(postgres_url(dagster_database_url.get_secret_value())),
         schema=None,
         tables=lambda _: DAGSTER_TABLES,
         version_table=DAGSTER_VERSION_TABLE,

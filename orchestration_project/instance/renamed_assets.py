@@ -42,10 +42,10 @@ def _missing(
 ) -> Iterator[dg.AssetMaterialization]:
     """Yield the materializations of the new asset, one for each partition that it lacks."""
     for partition in _missing_partitions(instance, old, new):
-        wanted = dg.AssetRecordsFilter(
+        asset_records_filter = dg.AssetRecordsFilter(
             asset_key=old, asset_partitions=None if partition is None else [partition]
         )
-        [record] = instance.fetch_materializations(wanted, limit=1).records
+        [record] = instance.fetch_materializations(asset_records_filter, limit=1).records
         event = record.asset_materialization
         if event is None:
             continue

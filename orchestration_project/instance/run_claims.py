@@ -88,10 +88,10 @@ class RunClaims:
         """Return the claims of runs that have not ended, by run ID."""
         with self._connect() as connection:
             now = float(connection.execute(select(_NOW[connection.dialect.name])).scalar_one())
-            found = connection.execute(
+            rows = connection.execute(
                 select(_kvs.key, _kvs.value).where(_kvs.key.startswith(PREFIX, autoescape=True))
             ).all()
-        return {key.removeprefix(PREFIX): _claim(value, now) for key, value in found}
+        return {key.removeprefix(PREFIX): _claim(value, now) for key, value in rows}
 
     def holder(self, run_id: str) -> str | None:
         """Return host and process ID of the process that claimed a run, None without one."""

@@ -99,8 +99,8 @@ def _links_of(plan_context: Any) -> dict[str, dg.MetadataValue[Any]]:
 def _domains_of(job: dg.JobDefinition) -> set[str]:
     """Return the domains of what a job makes, without those whose settings it only checks."""
     keys = job.asset_layer.executable_asset_keys
-    made = {key.path[0] for key in keys if key.path[-1] != CONFIGURATION}
-    return made if keys else {job.tags.get("domain", "")}
+    made_names = {key.path[0] for key in keys if key.path[-1] != CONFIGURATION}
+    return made_names if keys else {job.tags.get("domain", "")}
 
 
 def in_process_if_valid(registry: Registry) -> dg.ExecutorDefinition:

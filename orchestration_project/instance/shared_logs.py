@@ -92,10 +92,10 @@ class SharedLogs:
             max_bytes: Maximum number of bytes; None: all that are there.
         """
         try:
-            found = self._store.found(self._name(file))
-            if found is None:
+            stored_object = self._store.found(self._name(file))
+            if stored_object is None:
                 return None, offset
-            size = max(found.byte_count - offset, 0)
+            size = max(stored_object.byte_count - offset, 0)
             size = size if max_bytes is None else min(size, max_bytes)
             data = self._store.get_range(self._name(file), offset, size) if size else b""
         except (OrchestrationError, FileNotFoundError):
@@ -120,9 +120,9 @@ class SharedLogs:
 
     def delete(self, folder: Path) -> None:
         """Remove the stored files of a folder."""
-        for each in list(self._store.listed(self._name(folder))):
+        for stored_object in list(self._store.listed(self._name(folder))):
             with suppress(FileNotFoundError):
-                self._store.delete(each.name)
+                self._store.delete(stored_object.name)
 
     def _name(self, file: Path) -> str:
         return f"{FOLDER}/{file.resolve().relative_to(self._folder).as_posix()}"

@@ -169,25 +169,25 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
         """Store what is said of many partitions in one transaction for each of the two files."""
         of_assets = []
-        for each in events:
-            if each.dagster_event_type in ASSET_EVENTS:
-                of_assets.append(without_secrets_in(each))
+        for event_log_entry in events:
+            if event_log_entry.dagster_event_type in ASSET_EVENTS:
+                of_assets.append(without_secrets_in(event_log_entry))
             else:
-                self.store_event(each)
+                self.store_event(event_log_entry)
         if not of_assets:
             return
         self._make_file(of_assets[0].run_id)
         with self.run_connection(of_assets[0].run_id) as connection:
-            for each in of_assets:
-                connection.execute(self.prepare_insert_event(each))
+            for asset in of_assets:
+                connection.execute(self.prepare_insert_event(asset))
         latest: dict[AssetKey | None, tuple[EventLogEntry, int]] = {}
         with self.index_transaction() as connection:
-            for each in of_assets:
-                event_id = connection.execute(self.prepare_insert_event(each)).lastrowid
-                self._store_asset_event_tags(connection, [each], [event_id])
-                latest[each.get_dagster_event().asset_key] = each, event_id
-            for each, event_id in latest.values():
-                self._store_asset_event(connection, each, event_id)
+            for asset in of_assets:
+                event_id = connection.execute(self.prepare_insert_event(asset)).lastrowid
+                self._store_asset_event_tags(connection, [asset], [event_id])
+                latest[asset.get_dagster_event().asset_key] = asset, event_id
+            for event_log_entry, event_id in latest.values():
+                self._store_asset_event(connection, event_log_entry, event_id)
 
     def dispose(self) -> None:
         """Watch no more, and close what is open."""

@@ -134,8 +134,8 @@ class StoredRuns(SqlRunStorage):
         super().update_backfill(backfill)
 
     def _is_of_ranges(self, backfill: PartitionBackfill) -> bool:
-        own = RunsFilter(tags=DagsterRun.tags_for_backfill_id(backfill.backfill_id))
-        return any(RANGE_START in run.tags for run in self.get_runs(own, limit=1))
+        runs_filter = RunsFilter(tags=DagsterRun.tags_for_backfill_id(backfill.backfill_id))
+        return any(RANGE_START in run.tags for run in self.get_runs(runs_filter, limit=1))
 
     def add_daemon_heartbeat(self, daemon_heartbeat: Any) -> None:
         """Store a heartbeat, and the errors since the last one."""
@@ -151,10 +151,12 @@ def visible(run: DagsterRun) -> DagsterRun:
     fails, as it does with runs of an origin, so it gets no retries. Re-executed by Dagster it is
     one of Dagster's runs: neither tag is of it then.
     """
-    given = dict(run.tags)
-    if run.parent_run_id and run.remote_job_origin and given.get(LAUNCHED_BY) == BY_CLI:
-        given = {name: given[name] for name in given.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}}
-    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given, **_kind(run)}
+    given_names = dict(run.tags)
+    if run.parent_run_id and run.remote_job_origin and given_names.get(LAUNCHED_BY) == BY_CLI:
+        given_names = {
+            name: given_names[name] for name in given_names.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}
+        }
+    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given_names, **_kind(run)}
     if run.remote_job_origin is None and _is_of_location(run):
         run = run._replace(remote_job_origin=repository_origin().get_job_origin(run.job_name))
         tags.setdefault(MAX_RETRIES_TAG, "0")
@@ -175,8 +177,8 @@ def _launcher(run: DagsterRun) -> str:
 
 def _domain(run: DagsterRun) -> dict[str, str]:
     """Return the domain that all selected assets of a run have in common: their first key part."""
-    found = {key.path[0] for key in run.asset_selection or () if len(key.path) > 1}
-    return {"domain": found.pop()} if len(found) == 1 else {}
+    names = {key.path[0] for key in run.asset_selection or () if len(key.path) > 1}
+    return {"domain": names.pop()} if len(names) == 1 else {}
 
 
 def _kind(run: DagsterRun) -> dict[str, str]:
@@ -369,8 +371,8 @@ def is_end_from_outside(event: DagsterEvent | None) -> bool:
 
 def first_end(events: SqlEventLogStorage | DagsterInstance, run_id: str) -> DagsterEvent | None:
     """Return the event by which a run ended; None: it has none."""
-    found = events.get_records_for_run(run_id, of_type=RUN_ENDS, limit=1, ascending=True).records
-    return found[0].event_log_entry.dagster_event if found else None
+    records = events.get_records_for_run(run_id, of_type=RUN_ENDS, limit=1, ascending=True).records
+    return records[0].event_log_entry.dagster_event if records else None
 
 
 RETRY_STEP_FAILURE = "dagster/retry_on_asset_or_op_failure"

@@ -23,8 +23,8 @@ def main(name: str) -> int:
         sys.stdout.write("nothing changed since the newest version: no version is written\n")
     else:
         sys.stdout.write(f"written: {written.file}\n")
-        for each in written.dropped:
-            sys.stdout.write(f"warning: it drops {each}; a rename must be written manually\n")
+        for text in written.dropped:
+            sys.stdout.write(f"warning: it drops {text}; a rename must be written manually\n")
     return 0
 
 

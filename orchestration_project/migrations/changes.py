@@ -156,7 +156,7 @@ class DropIndex:
     def record(self, schema: Schema) -> None:
         """Remove it."""
         table = _table(schema, self.table)
-        left = [each for each in table.indexes if each.name != self.index.name]
+        left = [index for index in table.indexes if index.name != self.index.name]
         schema[self.table] = replace(table, indexes=left)
 
 
@@ -199,7 +199,7 @@ class DropColumn:
     def record(self, schema: Schema) -> None:
         """Remove it."""
         table = _table(schema, self.table)
-        left = [each for each in table.columns if each.name != self.column.name]
+        left = [column for column in table.columns if column.name != self.column.name]
         schema[self.table] = replace(table, columns=left)
 
 
@@ -224,8 +224,8 @@ class RenameColumn:
         """Rename it."""
         table = _table(schema, self.table)
         columns = [
-            replace(each, name=self.after) if each.name == self.before else each
-            for each in table.columns
+            replace(column, name=self.after) if column.name == self.before else column
+            for column in table.columns
         ]
         schema[self.table] = replace(table, columns=columns)
 
@@ -273,8 +273,8 @@ class ChangeComment:
             schema[self.table] = replace(found, columns=columns)
         else:
             columns = [
-                replace(each, comment=self.after) if each.name == self.column else each
-                for each in found.columns
+                replace(column, comment=self.after) if column.name == self.column else column
+                for column in found.columns
             ]
             schema[self.table] = replace(found, columns=columns)
 
@@ -340,13 +340,13 @@ def schema_after(changes: Iterable[SchemaChange]) -> Schema:
 def _apply(changes: Sequence[SchemaChange]) -> None:
     """Make changes in their order; what a database makes at once much faster, at once."""
     dialect = op.get_context().dialect.name
-    for kind, each in groupby(changes, type):
+    for kind, item in groupby(changes, type):
         if kind is ChangeComment and dialect == "postgresql":
-            _comment([change for change in each if isinstance(change, ChangeComment)])
+            _comment([change for change in item if isinstance(change, ChangeComment)])
         elif kind is RenameColumn and dialect == "sqlite":
-            _rename([change for change in each if isinstance(change, RenameColumn)])
+            _rename([change for change in item if isinstance(change, RenameColumn)])
         else:
-            for change in each:
+            for change in item:
                 change.apply()
 
 
@@ -360,8 +360,8 @@ def _rename(changes: Sequence[RenameColumn]) -> None:
 
     A table without rows is made again in the place of that, as all are in a new database.
     """
-    for name, each in groupby(changes, lambda change: change.table):
-        renames = list(each)
+    for name, item in groupby(changes, lambda change: change.table):
+        renames = list(item)
         names = {change.before: change.after for change in renames}
         is_chained = len(names) < len(renames) or not names.keys().isdisjoint(names.values())
         if is_chained or op.get_context().as_sql or _has_rows(name):
@@ -372,8 +372,8 @@ def _rename(changes: Sequence[RenameColumn]) -> None:
 
 
 def _has_rows(name: str) -> bool:
-    found = sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1)
-    return op.get_bind().execute(found).first() is not None
+    query = sa.select(sa.literal(1)).select_from(sa.table(name)).limit(1)
+    return op.get_bind().execute(query).first() is not None
 
 
 def _make_again(name: str, names: Mapping[str, str]) -> None:
@@ -408,16 +408,16 @@ def _create(table: Table, name: str) -> None:
 
 def _comment_on(kind: str, table: str, column: str | None, comment: str) -> str:
     """Return the statement of PostgreSQL that sets the comment of a table, view or column."""
-    place = f'{kind} "{table}"' if column is None else f'COLUMN "{table}"."{column}"'
+    text = f'{kind} "{table}"' if column is None else f'COLUMN "{table}"."{column}"'
     quoted = comment.replace("'", "''")
-    return f"COMMENT ON {place} IS '{quoted}'"
+    return f"COMMENT ON {text} IS '{quoted}'"
 
 
 def _table(schema: Schema, name: str) -> Table:
-    found = schema[name]
-    if not isinstance(found, Table):
+    table = schema[name]
+    if not isinstance(table, Table):
         raise TypeError(f"{name} is a view")
-    return found
+    return table
 
 
 def _rows(name: str, *columns: str) -> sa.TableClause:

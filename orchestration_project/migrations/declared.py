@@ -45,8 +45,8 @@ def declared_schema(metadata: sa.MetaData, views: Mapping[str, DeclaredView]) ->
     Raises:
         ConfigurationError: A declaration has what a version cannot hold.
     """
-    schema: Schema = {name: _table(each) for name, each in metadata.tables.items()}
-    return schema | {name: _view(each) for name, each in views.items()}
+    schema: Schema = {name: _table(table) for name, table in metadata.tables.items()}
+    return schema | {name: _view(view) for name, view in views.items()}
 
 
 def _table(declared: sa.Table) -> Table:
@@ -57,7 +57,9 @@ def _table(declared: sa.Table) -> Table:
     if not declared.primary_key.columns:
         raise _unwritable(declared.name, "no key")
     indexes = sorted(declared.indexes, key=lambda each: str(each.name))
-    return Table(declared.name, str(declared.comment), columns, [_index(each) for each in indexes])
+    return Table(
+        declared.name, str(declared.comment), columns, [_index(index) for index in indexes]
+    )
 
 
 def _column(declared: sa.Column[Any]) -> Column:
@@ -80,9 +82,9 @@ def _default(declared: sa.Column[Any]) -> str | None:
         return None
     if not isinstance(declared.server_default, sa.DefaultClause):
         raise _unwritable(str(declared), f"a {type(declared.server_default).__name__}")
-    given = declared.server_default.arg
+    arg = declared.server_default.arg
     return str(
-        (sa.literal(given) if isinstance(given, str) else given).compile(
+        (sa.literal(arg) if isinstance(arg, str) else arg).compile(
             dialect=POSTGRESQL, compile_kwargs={"literal_binds": True}
         )
     )
@@ -90,19 +92,21 @@ def _default(declared: sa.Column[Any]) -> str | None:
 
 def _ddl(kind: TypeEngine[Any]) -> list[str]:
     """Return a type on each database; on PostgreSQL 6 digits of a second are the default."""
-    both: list[Dialect] = [POSTGRESQL, SQLITE]
-    return [kind.compile(each).replace("TIMESTAMP(6)", "TIMESTAMP") for each in both]
+    dialects: list[Dialect] = [POSTGRESQL, SQLITE]
+    return [kind.compile(dialect).replace("TIMESTAMP(6)", "TIMESTAMP") for dialect in dialects]
 
 
 def _index(declared: sa.Index) -> Index:
-    columns = [each.name for each in declared.expressions if isinstance(each, sa.Column)]
+    columns = [
+        expression.name for expression in declared.expressions if isinstance(expression, sa.Column)
+    ]
     if len(columns) < len(declared.expressions) or declared.dialect_kwargs:
         raise _unwritable(str(declared.name), "an expression or an option of one database")
     return Index(str(declared.name), columns, unique=bool(declared.unique))
 
 
 def _view(declared: DeclaredView) -> View:
-    sql, sqlite_sql = (_compiled(declared.select, each) for each in (POSTGRESQL, SQLITE))
+    sql, sqlite_sql = (_compiled(declared.select, item) for item in (POSTGRESQL, SQLITE))
     return View(
         declared.table.name,
         str(declared.table.comment),
@@ -187,11 +191,11 @@ def compare_schema(
     """
     inspector = sa.inspect(connection)
     stored_names = inspector.get_table_names(schema=schema)
-    known = sorted(name for name in stored_names if name in tables)
-    differences = [f"table {name} is missing" for name in sorted(set(tables) - set(known))]
+    known_names = sorted(name for name in stored_names if name in tables)
+    differences = [f"table {name} is missing" for name in sorted(set(tables) - set(known_names))]
     additions = [f"table {name}" for name in sorted(set(stored_names) - set(tables))]
-    columns = inspector.get_multi_columns(schema, filter_names=known)
-    for name in known:
+    columns = inspector.get_multi_columns(schema, filter_names=known_names)
+    for name in known_names:
         stored = {column["name"]: column for column in columns[schema, name]}
         declared = {column.name for column in tables[name].columns}
         differences += [
@@ -201,9 +205,9 @@ def compare_schema(
         if connection.dialect.name in COMPARED_DATABASES:
             differences += _column_differences(tables[name], stored, connection.dialect)
     if connection.dialect.name in COMPARED_DATABASES:
-        keys = inspector.get_multi_pk_constraint(schema, filter_names=known)
-        indexes = inspector.get_multi_indexes(schema, filter_names=known)
-        for name in known:
+        keys = inspector.get_multi_pk_constraint(schema, filter_names=known_names)
+        indexes = inspector.get_multi_indexes(schema, filter_names=known_names)
+        for name in known_names:
             stored_key = keys[schema, name]["constrained_columns"]
             differences += _key_difference(tables[name], stored_key)
             stored_indexes = {

@@ -36,25 +36,25 @@ def source(value: Any, indent: str = "") -> str:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, Mapping):
-        lines = [f"{_text(name)}: {source(each, indent + STEP)}" for name, each in value.items()]
+        lines = [f"{_text(name)}: {source(item, indent + STEP)}" for name, item in value.items()]
         return _lines("{", lines, "}", indent)
-    if isinstance(value, Sequence) and all(isinstance(each, str) for each in value):
+    if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
         return f"[{', '.join(map(_text, value))}]"
     if isinstance(value, Sequence):
-        return _lines("[", [source(each, indent + STEP) for each in value], "]", indent)
+        return _lines("[", [source(item, indent + STEP) for item in value], "]", indent)
     if not is_dataclass(value):
         return repr(value)
-    given = [
-        (each.name if each.default is not MISSING else "", getattr(value, each.name))
-        for each in fields(value)
-        if each.default is MISSING or getattr(value, each.name) not in (each.default, [])
+    given_pairs = [
+        (field.name if field.default is not MISSING else "", getattr(value, field.name))
+        for field in fields(value)
+        if field.default is MISSING or getattr(value, field.name) not in (field.default, [])
     ]
-    parts = [f"{name}=" * bool(name) + source(each, indent) for name, each in given]
+    parts = [f"{name}=" * bool(name) + source(item, indent) for name, item in given_pairs]
     return f"{type(value).__name__}({', '.join(parts)})"
 
 
 def _lines(opening: str, items: Sequence[str], closing: str, indent: str) -> str:
-    inner = "".join(f"{indent}{STEP}{each},\n" for each in items)
+    inner = "".join(f"{indent}{STEP}{item},\n" for item in items)
     return f"{opening}\n{inner}{indent}{closing}"
 
 
@@ -139,7 +139,7 @@ def write_next_version(
 
 def _values(schema: Schema) -> set[str]:
     """Return every table, and every column of one, by name."""
-    tables = [each for each in schema.values() if isinstance(each, Table)]
+    tables = [item for item in schema.values() if isinstance(item, Table)]
     columns = {f"{table.name}.{column.name}" for table in tables for column in table.columns}
     return columns | {table.name for table in tables}
 
@@ -150,26 +150,32 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
     Raises:
         ConfigurationError: A change must be written by hand.
     """
-    kept = {
+    kept_tables = {
         name: (old, new)
         for name, old in before.items()
         if isinstance(old, Table) and isinstance(new := after.get(name), Table)
     }
-    of_tables = {name: list(_changes_of_table(*both)) for name, both in kept.items()}
-    moved = {
+    of_tables = {name: list(_changes_of_table(*pair)) for name, pair in kept_tables.items()}
+    names = {
         name
         for name, changes in of_tables.items()
         if any(isinstance(each, DropColumn | RebuildTable) for each in changes)
     }
-    gone = [each for each in before.values() if not _same_but_comments(each, after.get(each.name))]
-    views = {each.name for each in gone if isinstance(each, View)}
-    views = _with_their_views(moved | views, before)
+    entries = [
+        each for each in before.values() if not _same_but_comments(each, after.get(each.name))
+    ]
+    views = {each.name for each in entries if isinstance(each, View)}
+    views = _with_their_views(names | views, before)
     new = [
         name for name in after if name not in before or type(before[name]) is not type(after[name])
     ]
     return [
         *(DropView(each) for each in _views(reversed(before.values())) if each.name in views),
-        *(DropTable(each) for each in gone if isinstance(each, Table) and each.name not in kept),
+        *(
+            DropTable(each)
+            for each in entries
+            if isinstance(each, Table) and each.name not in kept_tables
+        ),
         *(CreateTable(each) for name in new if isinstance(each := after[name], Table)),
         *(change for changes in of_tables.values() for change in changes),
         *(CreateView(each) for each in _views(after.values()) if each.name in {*views, *new}),
@@ -185,7 +191,7 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
 def _same_but_comments(before: Table | View, after: Table | View | None) -> bool:
     """Return whether only comments differ; of tables, whether nothing does."""
     if isinstance(before, View) and isinstance(after, View):
-        silent = [replace(each, comment="", columns={}) for each in (before, after)]
+        silent = [replace(view, comment="", columns={}) for view in (before, after)]
         return silent[0] == silent[1] and list(before.columns) == list(after.columns)
     return before == after
 
@@ -204,66 +210,70 @@ def _views(found: Any) -> Iterator[View]:
 
 def _with_their_views(names: set[str], schema: Schema) -> set[str]:
     """Return the views among ``names``, and those that select from what is named."""
-    found, wider = set[str](), names
-    while found != wider:
-        found = wider
-        wider = found | {
-            each.name
-            for each in _views(schema.values())
-            if any(re.search(rf"\b{name}\b", each.sql) for name in found)
+    texts, wider = set[str](), names
+    while texts != wider:
+        texts = wider
+        wider = texts | {
+            view.name
+            for view in _views(schema.values())
+            if any(re.search(rf"\b{name}\b", view.sql) for name in texts)
         }
-    return {name for name in found if isinstance(schema[name], View)}
+    return {name for name in texts if isinstance(schema[name], View)}
 
 
 def _changes_of_table(before: Table, after: Table) -> Iterator[SchemaChange]:
-    old = {each.name: each for each in before.columns}
-    new = {each.name: each for each in after.columns}
+    old = {column.name: column for column in before.columns}
+    new = {column.name: column for column in after.columns}
     _refuse_unsafe(before, after)
-    rest = [each.name for each in after.columns if each.name in old]
+    names = [column.name for column in after.columns if column.name in old]
     appended = [*old, *(name for name in new if name not in old)] == list(new)
     cut = [*new, *(name for name in old if name not in new)] == list(old)
-    same = all(replace(old[name], comment="") == replace(new[name], comment="") for name in rest)
+    same = all(replace(old[name], comment="") == replace(new[name], comment="") for name in names)
     if not (same and (appended or cut)):
         yield RebuildTable(before, after)
         return
-    indexes = {each.name: each for each in after.indexes}
-    kept = [each for each in before.indexes if indexes.get(each.name) == each]
-    yield from (DropIndex(after.name, each) for each in before.indexes if each not in kept)
-    yield from (AddColumn(after.name, each) for each in after.columns if each.name not in old)
-    dropped = [each for each in before.columns if each.name not in new]
-    yield from (DropColumn(after.name, each) for each in reversed(dropped))
+    indexes = {index.name: index for index in after.indexes}
+    kept_indexes = [index for index in before.indexes if indexes.get(index.name) == index]
+    yield from (
+        DropIndex(after.name, index) for index in before.indexes if index not in kept_indexes
+    )
+    yield from (AddColumn(after.name, column) for column in after.columns if column.name not in old)
+    dropped = [column for column in before.columns if column.name not in new]
+    yield from (DropColumn(after.name, column) for column in reversed(dropped))
     if before.comment != after.comment:
         yield ChangeComment(after.name, None, before.comment, after.comment)
-    for name in rest:
+    for name in names:
         if old[name].comment != new[name].comment:
             yield ChangeComment(after.name, name, old[name].comment, new[name].comment)
-    yield from (CreateIndex(after.name, each) for each in after.indexes if each not in kept)
+    yield from (
+        CreateIndex(after.name, index) for index in after.indexes if index not in kept_indexes
+    )
 
 
 def _refuse_unsafe(before: Table, after: Table) -> None:
     """Refuse what depends on the rows that a table has."""
-    old = {each.name: each for each in before.columns}
-    found = [
-        f"{after.name}.{each.name} would change from {old[each.name].type} to {each.type}"
-        for each in after.columns
-        if each.name in old and old[each.name].type != each.type
+    old = {column.name: column for column in before.columns}
+    names = [
+        f"{after.name}.{column.name} would change from {old[column.name].type} to {column.type}"
+        for column in after.columns
+        if column.name in old and old[column.name].type != column.type
     ]
-    found += [
-        f"{after.name}.{each.name} would be required, and has no default for rows without it"
-        for each in after.columns
-        if not each.optional and each.default is None
-        if each.name not in old or old[each.name].optional
+    names += [
+        f"{after.name}.{column.name} would be required, and has no default for rows without it"
+        for column in after.columns
+        if not column.optional and column.default is None
+        if column.name not in old or old[column.name].optional
     ]
     if before.key != after.key:
-        found.append(
+        names.append(
             f"{after.name} would have the key ({', '.join(after.key)}) "
             f"instead of ({', '.join(before.key)})"
         )
-    if found:
+    if names:
         raise ConfigurationError(
             "this change depends on existing rows: write this step manually",
             expected="new columns that are optional or have a default; the same types and keys",
-            found="; ".join(found),
+            found="; ".join(names),
             remedy="write the version manually (docs/explanation/architecture.md), or change the "
             "declaration",
         )
@@ -272,8 +282,8 @@ def _refuse_unsafe(before: Table, after: Table) -> None:
 def _imports(changes: Sequence[SchemaChange]) -> str:
     """Return the lines that import what the changes are made of, and what makes them."""
     modules: dict[str, set[str]] = {}
-    for each in _classes(changes):
-        modules.setdefault(each.__module__, set()).add(each.__name__)
+    for model in _classes(changes):
+        modules.setdefault(model.__module__, set()).add(model.__name__)
     modules.setdefault(SchemaChange.__module__, set()).update(("downgrade_by", "upgrade_by"))
     return "".join(
         _import(module, sorted(modules[module], key=_import_order)) for module in sorted(modules)
@@ -294,8 +304,8 @@ def _import(module: str, names: Sequence[str]) -> str:
 def _classes(value: Any) -> Iterator[type]:
     if is_dataclass(value):
         yield type(value)
-        for each in fields(value):
-            yield from _classes(getattr(value, each.name))
+        for field in fields(value):
+            yield from _classes(getattr(value, field.name))
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        for each in value:
-            yield from _classes(each)
+        for item in value:
+            yield from _classes(item)

@@ -78,21 +78,21 @@ def error_budgets(budgets: Sequence[BudgetLine], *, is_synthetic: bool = False) 
 
 
 def _draw_left(axes: "Axes", budgets: Sequence[BudgetLine]) -> None:
-    for place, each in enumerate(reversed(budgets)):
-        share = min(max(each.left or 0.0, LEAST), MOST)
-        axes.barh(place, share, height=0.6, color=COLOURS[each.state])
-        text = "no data" if each.left is None else f"{each.left:.0%}"
-        state = "" if each.state in ("met", "no_data") else f", {each.state}"
+    for index, budget in enumerate(reversed(budgets)):
+        share = min(max(budget.left or 0.0, LEAST), MOST)
+        axes.barh(index, share, height=0.6, color=COLOURS[budget.state])
+        text = "no data" if budget.left is None else f"{budget.left:.0%}"
+        state = "" if budget.state in ("met", "no_data") else f", {budget.state}"
         side = 0.02 if share >= 0 else -0.02
         axes.text(
-            *(min(share, 0.7) + side if share >= 0 else max(share, -0.5) + side, place),
+            *(min(share, 0.7) + side if share >= 0 else max(share, -0.5) + side, index),
             f"{text}{state}",
             va="center",
             ha="left" if share >= 0 else "right",
-            color="white" if share > 0.7 and each.left is not None else INK,
+            color="white" if share > 0.7 and budget.left is not None else INK,
             fontsize=8,
         )
-    names = [fitted(each.name, LABEL_SPACE_POINTS) for each in reversed(budgets)]
+    names = [fitted(budget.name, LABEL_SPACE_POINTS) for budget in reversed(budgets)]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, max(len(budgets), 3) - 0.4)
     axes.axvline(0, color=INK, linewidth=1)
@@ -112,12 +112,12 @@ def _draw_days(axes: "Axes", budgets: Sequence[BudgetLine]) -> None:
 
     count = max(len(budgets), 3)
     cells = np.zeros((count, DAYS, 4))
-    for place, each in enumerate(reversed(budgets)):
-        for number, spent in enumerate(reversed(each.spent_by_day[-DAYS:])):
+    for index, budget in enumerate(reversed(budgets)):
+        for number, spent in enumerate(reversed(budget.spent_by_day[-DAYS:])):
             if spent is not None:
                 shade = 0.35 if spent == 0 else min(1.0, 0.3 + spent)
                 colour = to_rgb(BLUE if spent == 0 else VERMILLION)
-                cells[place, DAYS - 1 - number] = (*colour, shade)
+                cells[index, DAYS - 1 - number] = (*colour, shade)
     extent = (-DAYS - 0.5, -0.5, -0.5, count - 0.5)
     axes.imshow(cells, origin="lower", extent=extent, aspect="auto", interpolation="none")
     axes.set_yticks([])

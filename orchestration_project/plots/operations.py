@@ -82,18 +82,18 @@ def _draw_rows(axes: "Axes", days: pl.DataFrame) -> None:
 def _draw_shares(axes: "Axes", shares: Mapping[str, Sequence[float | None]]) -> None:
     names = sorted(shares, reverse=True)
     for window, offset in enumerate(WINDOWS.values()):
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             share = shares[name][window]
             if share is None:
-                axes.text(0.02, place + offset, "no runs", va="center", color=INK, fontsize=8)
+                axes.text(0.02, index + offset, "no runs", va="center", color=INK, fontsize=8)
             else:
-                axes.barh(place + offset, share, height=0.24, color=GOOD, alpha=0.75)
+                axes.barh(index + offset, share, height=0.24, color=GOOD, alpha=0.75)
     space = LABEL_SPACE_POINTS - WINDOW_POINTS
     axes.set_yticks(range(len(names)), [fitted(name, space) for name in names])
     windows = [
-        (place + offset, label) for place in range(len(names)) for label, offset in WINDOWS.items()
+        (index + offset, label) for index in range(len(names)) for label, offset in WINDOWS.items()
     ]
-    axes.set_yticks([place for place, _ in windows], [label for _, label in windows], minor=True)
+    axes.set_yticks([index for index, _ in windows], [label for _, label in windows], minor=True)
     axes.yaxis.remove_overlapping_locs = False
     axes.tick_params(axis="y", which="minor", length=0, labelcolor=INK, labelsize=8)
     axes.tick_params(axis="y", which="major", pad=WINDOW_POINTS)

@@ -55,8 +55,11 @@ def _known(value: float | None) -> float | None:
 
 
 def _points(values: Sequence[float | None]) -> list[tuple[int, int] | None]:
-    known = [value for value in values if value is not None]
-    low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+    known_numbers = [value for value in values if value is not None]
+    low, span = (
+        min(known_numbers, default=0.0),
+        max(known_numbers, default=0.0) - min(known_numbers, default=0.0),
+    )
     step = (WIDTH - 2 * MARGIN) / max(len(values) - 1, 1)
 
     def height_of(value: float) -> int:
@@ -64,8 +67,8 @@ def _points(values: Sequence[float | None]) -> list[tuple[int, int] | None]:
         return round(MARGIN + (1 - part) * (HEIGHT - 2 * MARGIN))
 
     return [
-        None if value is None else (round(MARGIN + place * step), height_of(value))
-        for place, value in enumerate(values)
+        None if value is None else (round(MARGIN + index * step), height_of(value))
+        for index, value in enumerate(values)
     ]
 
 

@@ -68,7 +68,7 @@ def _landed(connection: Connection, _key: str | None = None) -> Landed:
 
 
 def _read_week(connection: Connection, due: Sequence[PendingDerivation]) -> WeekInputs:
-    [week] = [date.fromisoformat(each.key) for each in due]
+    [week] = [date.fromisoformat(pending_derivation.key) for pending_derivation in due]
     days = tuple(volume.week_days(week))
     return WeekInputs(
         read_scope(connection, off_exchange_share_daily, {"trade_date": days}),
@@ -90,7 +90,7 @@ def _read_tiers(connection: Connection, week: date) -> pl.DataFrame:
         .where(column.week_start == week, column.tier.in_(volume.NMS_TIERS))
         .group_by(column.tier)
     )
-    rows = [tuple(each) for each in connection.execute(statement)]
+    rows = [tuple(row) for row in connection.execute(statement)]
     return pl.DataFrame(rows, TIER_SHARES, orient="row")
 
 
@@ -153,8 +153,10 @@ def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
                 "known_from": last_load or rows["known_from"].max(),
             }
             tiers.append({**sums, **dates})
-    found = volume.off_exchange_weekly(days, pl.DataFrame(tiers, TIER_SHARES), week_start=week)
-    return DerivedAsOf(off_exchange_share_weekly, found, left_out)
+    off_exchange_weekly = volume.off_exchange_weekly(
+        days, pl.DataFrame(tiers, TIER_SHARES), week_start=week
+    )
+    return DerivedAsOf(off_exchange_share_weekly, off_exchange_weekly, left_out)
 
 
 AS_OF: AsOf = {
@@ -192,7 +194,7 @@ def read_shares(warehouse: Warehouse) -> pl.DataFrame:
     with warehouse.reading() as connection:
         newest = connection.execute(select(func.max(column.trade_date))).scalar()
         since = newest - DAYS_SHOWN if newest else date.max
-        found = read_frame(
+        frame = read_frame(
             connection, statement.where(column.trade_date > since), off_exchange_share_daily
         )
-    return found.drop_nulls().sort("trade_date", "tape")
+    return frame.drop_nulls().sort("trade_date", "tape")

@@ -100,11 +100,11 @@ class OwnSource(Source):
             UnavailableError: The source does not have the partition.
             SourceError: A document cannot be read.
         """
-        found = self._documents(partition, captures)
-        version = version_of(self.dataset, [each.body for each in found], partition)
+        documents = self._documents(partition, captures)
+        version = version_of(self.dataset, [document.body for document in documents], partition)
         if version is None:
-            raise _not_there(self.dataset, partition, found[0].url if found else "")
-        return Extraction(found, version)
+            raise _not_there(self.dataset, partition, documents[0].url if documents else "")
+        return Extraction(documents, version)
 
     def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
         raise NotImplementedError
@@ -150,15 +150,17 @@ class OwnHttpSource(OwnSource):
             return super().extract(partition, captures)
         start = self.start_of(partition)
         before = http_progress(self.declared, start.state)
-        found = list(self._documents(partition, captures, before))
-        bodies = [each.body for each in found]
+        documents = list(self._documents(partition, captures, before))
+        bodies = [document.body for document in documents]
         version = version_of(self.dataset, bodies, partition, before)
         if version is None:
-            raise _not_there(self.dataset, partition, found[0].url if found else "")
+            raise _not_there(self.dataset, partition, documents[0].url if documents else "")
         after = progress_after(self.dataset, bodies, before)
         state = {"number": start.number, "before": start.state, "after": after._asdict()}
-        found[-1] = captures[-1] = replace(found[-1], request={**found[-1].request, STATE: state})
-        return Extraction(found, version)
+        documents[-1] = captures[-1] = replace(
+            documents[-1], request={**documents[-1].request, STATE: state}
+        )
+        return Extraction(documents, version)
 
     def _documents(
         self, partition: Partition, captures: list[Capture], before: Progress | None = None
@@ -205,14 +207,14 @@ class OwnHttpSource(OwnSource):
         step = 1 if paging.kind == "page" else paging.size
         last: Capture | None = None  # the last page, if it was not full
         before = ""
-        for place in range(paging.most):
-            number = str(paging.start + place * step)
+        for position in range(paging.most):
+            number = str(paging.start + position * step)
             try:
                 page = fetch(url, {**query, paging.parameter: number})
             except UnavailableError as error:
                 if last is not None:
                     return
-                if place == 0:
+                if position == 0:
                     raise
                 raise _missing_page(url) from error
             if last is not None:
@@ -275,14 +277,14 @@ class OwnHttpSource(OwnSource):
         url, query = asked
         match paging.kind:
             case "cursor":
-                found = self._next_text(page, paging)
-                return (url, {**query, paging.parameter: found}) if found else None
+                text = self._next_text(page, paging)
+                return (url, {**query, paging.parameter: text}) if text else None
             case "next_url":
-                found = self._next_text(page, paging)
-                return (self._same_host(url, found), {}) if found else None
+                text = self._next_text(page, paging)
+                return (self._same_host(url, text), {}) if text else None
             case "link_header":
-                found = next_link(page.response_headers.get("link", ""))
-                return (self._same_host(url, found), {}) if found else None
+                text = next_link(page.response_headers.get("link", ""))
+                return (self._same_host(url, text), {}) if text else None
             case "page" | "offset":
                 return None
 
@@ -344,10 +346,10 @@ class OwnHttpSource(OwnSource):
         """
         columns = partitioning_of(self.dataset).columns
         response = self.send(listing.url, None, JSON)
-        found = names_in(loaded_json(response.body), listing)
-        if found is None or any(len(each) != len(columns) for each in found):
+        names = names_in(loaded_json(response.body), listing)
+        if names is None or any(len(name) != len(columns) for name in names):
             raise _unusable(response, f"a list of partitions, each with {' and '.join(columns)}")
-        return found
+        return names
 
     def list_fields(self, listed: FieldList) -> Mapping[str, str]:
         """Return the type of each field, by name, in a list of the source.
@@ -356,10 +358,10 @@ class OwnHttpSource(OwnSource):
             SourceError: The answer is none.
         """
         response = self.send(listed.url, None, JSON)
-        found = fields_in(loaded_json(response.body), listed)
-        if not found:
+        fields = fields_in(loaded_json(response.body), listed)
+        if not fields:
             raise _unusable(response, f"a list of fields, with {listed.name} and {listed.type}")
-        return found
+        return fields
 
     def count_rows(self, response: Response) -> int | None:
         """Return the number of records of a page; None: it is none."""
@@ -375,10 +377,10 @@ class OwnHttpSource(OwnSource):
             UnavailableError: They have no record of it.
         """
         bodies = [part.body for piece in self.captures.pieces(pages) for part in piece]
-        found = version_of(self.dataset, bodies, partition)
-        if found is None:
+        version = version_of(self.dataset, bodies, partition)
+        if version is None:
             raise _not_there(self.dataset, partition, self.declared.url)
-        return found
+        return version
 
     def _request(
         self,
@@ -396,11 +398,13 @@ class OwnHttpSource(OwnSource):
         basic = None
         if declared.basic is not None:
             basic = (secret(declared.basic[0]), secret(declared.basic[1]))
-        asked = httpx.URL(url)
-        asked = (
-            asked.copy_merge_params({**query, **secret_query}) if query or secret_query else asked
+        requested_url = httpx.URL(url)
+        requested_url = (
+            requested_url.copy_merge_params({**query, **secret_query})
+            if query or secret_query
+            else requested_url
         )
-        return self._answer(str(asked), headers, basic, body)
+        return self._answer(str(requested_url), headers, basic, body)
 
     def _answer(
         self,
@@ -526,8 +530,8 @@ LINK = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
 
 def next_link(header: str) -> str:
     """Return the address that a header Link has for the next page; blank: there is none."""
-    found = LINK.search(header)
-    return found[1] if found else ""
+    match = LINK.search(header)
+    return match[1] if match else ""
 
 
 def _missing_page(url: str) -> SourceError:
@@ -575,7 +579,7 @@ class OwnFileSource(OwnSource):
     def partitions(self, since: date | None = None) -> PartitionList:
         """Return the published partitions whose file is there."""
         listed = super().partitions(since).known
-        return PartitionList([each for each in listed if self._path(each).is_file()])
+        return PartitionList([partition for partition in listed if self._path(partition).is_file()])
 
     def _path(self, partition: Partition) -> Path:
         return self.folder / filled(self.declared.path, partition.day, partition.value)

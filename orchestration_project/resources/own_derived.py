@@ -105,17 +105,17 @@ def _read_states(
             continue
         for value, state in _states_of(connection, table, column, values):
             states.setdefault(str(value), {})[table.name] = state
-    known = set(derived_versions(connection, declaration.table))
-    if not declaration.derived.partition_by and (set(shared.values()) != {NOTHING} or known):
+    known_names = set(derived_versions(connection, declaration.table))
+    if not declaration.derived.partition_by and (set(shared.values()) != {NOTHING} or known_names):
         states[WHOLE] = {}
-    for earlier in known if key is None else known & {key}:
+    for earlier in known_names if key is None else known_names & {key}:
         states.setdefault(earlier, {})
     return {
         each: "; ".join(
-            f"{table.name} {(shared | found).get(table.name, NOTHING)}"
+            f"{table.name} {(shared | names).get(table.name, NOTHING)}"
             for table in declaration.inputs
         )
-        for each, found in states.items()
+        for each, names in states.items()
     }
 
 
@@ -131,8 +131,8 @@ def _states_of(
     statement = select(column, func.count(), func.max(table.c[KNOWN_FROM])).group_by(column)
     for scope in values.get(table.name, {}).values():
         statement = statement.where(column == scope)
-    found = connection.execute(statement)
-    return [(value, _in_words(row_count, newest)) for value, row_count, newest in found]
+    rows = connection.execute(statement)
+    return [(value, _in_words(row_count, newest)) for value, row_count, newest in rows]
 
 
 def _in_words(count: int, newest: datetime | None) -> str:
@@ -206,13 +206,13 @@ def read_result(
 
 def _rows_of(relation: Relation, column: str, values: Sequence[Any]) -> Query:
     """Return the rows of a relation, those with a value of the column if there is one."""
-    found = [
-        select(*(part.rows.c[each.key].label(each.name) for each in relation.table.columns)).where(
+    wheres = [
+        select(*(part.rows.c[name.key].label(name.name) for name in relation.table.columns)).where(
             *part.conditions, *(part.rows.c[column] == value for value in values if column)
         )
         for part in relation.parts
     ]
-    return union_all(*found) if len(found) > 1 else found[0]
+    return union_all(*wheres) if len(wheres) > 1 else wheres[0]
 
 
 def _query(
@@ -222,13 +222,17 @@ def _query(
     ending: str = "",
 ) -> Result:
     """Execute the query of a declaration, in which each table of ``rows`` has these rows alone."""
-    tables = [f"{table.name} AS ({_as_text(connection, each)})" for table, each in rows.items()]
+    tables = [f"{table.name} AS ({_as_text(connection, value)})" for table, value in rows.items()]
     text = f"SELECT * FROM (\n{declaration.derived.sql.strip().rstrip(';')}\n) AS result{ending}"  # noqa: S608 - the declared query, which only reads
     if tables:
         text = f"WITH {', '.join(tables)}\n{text}"
     try:
-        found = connection.exec_driver_sql(text, execution_options={"no_parameters": True})
-        return Result(list(found.keys()), [tuple(row) for row in found], is_sql=True)
+        exec_driver_sql = connection.exec_driver_sql(
+            text, execution_options={"no_parameters": True}
+        )
+        return Result(
+            list(exec_driver_sql.keys()), [tuple(row) for row in exec_driver_sql], is_sql=True
+        )
     except exc.DBAPIError as error:
         if error.connection_invalidated:
             raise
@@ -272,8 +276,7 @@ def _call(
     function = declaration.derived.function
     assert function is not None  # noqa: S101 - a declaration has a query or a function
     by_name = {
-        table.name: read_frame(connection, _keyed(table, each), table)
-        for table, each in rows.items()
+        table.name: read_frame(connection, _keyed(table, row), table) for table, row in rows.items()
     }
     frames = [by_name[name] for name in declaration.derived.inputs]
     try:
@@ -292,8 +295,8 @@ def _call(
 
 def _keyed(table: Table, rows: Query) -> Any:
     """Return rows under the names by which all but the database know the columns."""
-    found = rows.subquery()
-    return select(*(found.c[each.name].label(each.key) for each in table.columns))
+    query = rows.subquery()
+    return select(*(query.c[column.name].label(column.key) for column in table.columns))
 
 
 def derive_as_of(declaration: DerivedDeclaration, state: StateAsOf, key: str) -> DerivedAsOf:
@@ -327,10 +330,12 @@ def _require_states(declaration: DerivedDeclaration, state: StateAsOf) -> None:
             raise invalid(f"input of {declaration.derived.name}", "tables with history", table.name)
     if not any(PUBLICATION in table.info for table in declaration.inputs):
         state.refuse_day(declaration.inputs[0])
-    derived = {each.table for each in own_derivations()}
-    if state.day and (made := [each.name for each in declaration.inputs if each in derived]):
+    derived = {derivation.table for derivation in own_derivations()}
+    if state.day and (
+        names := [input_table.name for input_table in declaration.inputs if input_table in derived]
+    ):
         expected = "tables that are loaded, for a day of publication"
-        raise invalid(f"input of {declaration.derived.name}", expected, made[0])
+        raise invalid(f"input of {declaration.derived.name}", expected, names[0])
 
 
 @dataclass(frozen=True)
@@ -403,8 +408,8 @@ def explain_value(
     def rederive(partition: str) -> pl.DataFrame:
         return conform(declaration, partition, read_result(declaration, connection, partition))
 
-    made = derived_table_of(declaration)
-    return explain_derived(connection, declaration, made, rederive, (key, column))
+    derived_table = derived_table_of(declaration)
+    return explain_derived(connection, declaration, derived_table, rederive, (key, column))
 
 
 def expected_columns(declaration: DerivedDeclaration) -> Sequence[str]:
@@ -419,4 +424,6 @@ def __getattr__(name: str) -> AsOf:
     """
     if name != "AS_OF":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return {each.table.name: partial(derive_as_of, each) for each in own_derivations()}
+    return {
+        derivation.table.name: partial(derive_as_of, derivation) for derivation in own_derivations()
+    }

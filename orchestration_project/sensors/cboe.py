@@ -38,8 +38,8 @@ def cboe_on_landing(
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks that are over and of which a day, or a tier of FINRA's, changed."""
     landed, due = find_outdated(warehouse, [WEEKLY])
-    wanted = [week for week in due if PARTITIONS.has_partition_key(week)]
-    if not wanted:
+    expected_names = [week for week in due if PARTITIONS.has_partition_key(week)]
+    if not expected_names:
         return dg.SkipReason(
             "Nothing to do: the shares off exchange of all past weeks are current."
         )
@@ -47,12 +47,12 @@ def cboe_on_landing(
         return wait
     runs = requests(
         (WEEKLY.reach,),
-        consecutive_ranges(wanted, PARTITIONS.get_partition_keys()),
+        consecutive_ranges(expected_names, PARTITIONS.get_partition_keys()),
         landed,
         database=warehouse.first_landed_at(market_volume_daily),
         day=clock.today(ZONE),
     )
     derivation = DueDerivations(
-        "cboe_on_landing", warehouse, market_volume_daily, wanted, clock.now()
+        "cboe_on_landing", warehouse, market_volume_daily, expected_names, clock.now()
     )
     return request_derivations(context, runs, derivation)

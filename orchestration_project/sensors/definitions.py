@@ -43,7 +43,7 @@ def sensor(
         options: Those of `dg.sensor`.
     """
     jobs = [options["job"]] if "job" in options else options.get("jobs", [])
-    names = ", ".join(each.name for each in jobs)
+    names = ", ".join(item.name for item in jobs)
     seconds = options["minimum_interval_seconds"]
     trigger = f"Looks {interval_text(seconds)} and " + (
         f"starts {names}" if names else "does the work in the tick itself"
@@ -69,9 +69,13 @@ def schedule(
     """
 
     def described(decide: Callable[..., Any]) -> dg.ScheduleDefinition:
-        kept = _described_schedule(what or _first_doc_line(decide), profile, needs, options)
+        described_schedule = _described_schedule(
+            what or _first_doc_line(decide), profile, needs, options
+        )
         jobs = [options["job"].name]
-        return dg.schedule(**options, **kept)(_unless_paused(_at_one_time(decide), jobs))
+        return dg.schedule(**options, **described_schedule)(
+            _unless_paused(_at_one_time(decide), jobs)
+        )
 
     return described
 
@@ -88,7 +92,7 @@ def cron_schedule(
 
     A run makes these assets of the job, or all.
     """
-    kept = _described_schedule(what, profile, needs, options)
+    described_schedule = _described_schedule(what, profile, needs, options)
     run_config = options.pop("run_config", {})
 
     def start_job(
@@ -97,7 +101,7 @@ def cron_schedule(
         """Start the job."""
         return dg.RunRequest(run_config=run_config, asset_selection=assets)
 
-    define = dg.schedule(**options, **kept)
+    define = dg.schedule(**options, **described_schedule)
     return define(_unless_paused(start_job, [options["job"].name]))
 
 
@@ -324,11 +328,11 @@ def split_requests(
 ) -> AskedRequests:
     """Return requests by whether Dagster has a run with their run key."""
     new: list[dg.RunRequest] = []
-    known: list[dg.RunRequest] = []
+    run_requests: list[dg.RunRequest] = []
     for request in requests:
         filters = dg.RunsFilter(tags={RUN_KEY: str(request.run_key)})
-        (known if instance.get_runs(filters, limit=1) else new).append(request)
-    return AskedRequests(new, known)
+        (run_requests if instance.get_runs(filters, limit=1) else new).append(request)
+    return AskedRequests(new, run_requests)
 
 
 def keys_of(requests: Iterable[dg.RunRequest]) -> list[str]:
@@ -382,13 +386,16 @@ def request_derivations(
     Raises:
         UnbalancedError: The runs lack a partition that is due, or have it twice.
     """
-    wanted = (_request(run, derivation.job_name) for run in runs)
-    split = split_requests(context.instance, wanted)
+    expected_run_requests = (_request(run, derivation.job_name) for run in runs)
+    split = split_requests(context.instance, expected_run_requests)
     derivation.record(split)
     if not split.new:
-        known = ", ".join(f"{run.first} to {run.last}" for run in runs)
-        return dg.SkipReason(f"Not derived, and asked for today: {known}; {ONCE_A_DAY}{left_out}")
-    asked = ", ".join(f"{each.tags[RANGE_START]} to {each.tags[RANGE_END]}" for each in split.new)
+        text = ", ".join(f"{run.first} to {run.last}" for run in runs)
+        return dg.SkipReason(f"Not derived, and asked for today: {text}; {ONCE_A_DAY}{left_out}")
+    asked = ", ".join(
+        f"{run_request.tags[RANGE_START]} to {run_request.tags[RANGE_END]}"
+        for run_request in split.new
+    )
     context.log.info(f"Requested {asked}.{left_out}", extra={"event": "derivation_runs_requested"})
     return dg.SensorResult(run_requests=list(split.new))
 

@@ -61,9 +61,9 @@ def documents_on_arrival(
         if day in partitions and day not in under_way
     ]
     split = split_requests(context.instance, requests)
-    asked = split.new[:MAX_RUNS_PER_TICK]
+    requested_run_requests = split.new[:MAX_RUNS_PER_TICK]
     places = {
-        REQUESTED: keys_of(asked),
+        REQUESTED: keys_of(requested_run_requests),
         "waiting": keys_of(split.new[MAX_RUNS_PER_TICK:]),
         "asked_today": keys_of(split.known),
         "under_way": [day for day in days if day in partitions and day in under_way],
@@ -71,9 +71,9 @@ def documents_on_arrival(
     }
     balance = balance_tick(days, places)
     record_tick(warehouse, documents_files.name, "documents_on_arrival", balance, clock.now())
-    if not asked:
+    if not requested_run_requests:
         return dg.SkipReason(f"No file is due: {_in_words(poll)}.")
-    return dg.SensorResult(run_requests=asked)
+    return dg.SensorResult(run_requests=requested_run_requests)
 
 
 documents_freshness_hourly = cron_schedule(

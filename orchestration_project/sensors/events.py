@@ -21,9 +21,17 @@ def routing_sensor(registry: Registry) -> dg.SensorDefinition | None:
 
     None if it has none of them.
     """
-    own = {job.name: job for domain in registry.selected for job in domain.definitions.jobs}
-    runnable = [own[name].definition for name in runnable_jobs(registry) if name in own]
-    applying = [own[apply_routing_job.name].definition] if apply_routing_job.name in own else []
+    jobs_by_name = {
+        job.name: job for domain in registry.selected for job in domain.definitions.jobs
+    }
+    runnable = [
+        jobs_by_name[name].definition for name in runnable_jobs(registry) if name in jobs_by_name
+    ]
+    applying = (
+        [jobs_by_name[apply_routing_job.name].definition]
+        if apply_routing_job.name in jobs_by_name
+        else []
+    )
     if not (runnable or applying):
         return None
 
@@ -41,15 +49,15 @@ def routing_sensor(registry: Registry) -> dg.SensorDefinition | None:
     ) -> dg.SensorResult | dg.SkipReason:
         """Request a run that takes due routed actions, and each run that a rule asks for."""
         actions = registry.actions.values()
-        if not due_actions(warehouse, clock, [each.name for each in actions], limit=1):
+        if not due_actions(warehouse, clock, [action.name for action in actions], limit=1):
             return dg.SkipReason("No routed action is due.")
         targets = RoutingTargets.of(settings, registry)
         repository = context.repository_def
         jobs = {
-            each.name: repository.get_job(each.name) for each in runnable if repository is not None
+            item.name: repository.get_job(item.name) for item in runnable if repository is not None
         }
         requests = [*RunRequester(warehouse, clock, targets, jobs).requests(context.instance)]
-        own_names = [each.name for each in actions if not each.run]
+        own_names = [action.name for action in actions if not action.run]
         if applying and due_actions(warehouse, clock, own_names, limit=1):
             busy = while_under_way(context.instance, apply_routing_job.name)
             requests += [] if busy else [dg.RunRequest(job_name=apply_routing_job.name)]

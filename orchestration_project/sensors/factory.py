@@ -67,24 +67,24 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
         by_key = {partitioning.key_of(each): each for each in listed}
         loaded = resources.warehouse.known_versions(dataset.table)
         missing, recent = partitioning.missing_and_recent(
-            [by_key[each] for each in made.existing(by_key)],
+            [by_key[text] for text in made.existing(by_key)],
             loaded=loaded,
             since=today - limits.horizon,
             most_recent=dataset.reread_count,
         )
         versions, silent = _versions(source, dataset, recent)
-        changed = {key: each for key, each in versions.items() if each not in loaded[key]}
+        changed = {key: version for key, version in versions.items() if version not in loaded[key]}
         newest_first = reversed(missing)  # what people wait for; old ones follow tick by tick
         due = changed | {partitioning.key_of(each): "first" for each in newest_first}
-        asked, under_way = _requests(context.instance, made, due, today)
-        requests, limit = asked.new, limits.max_runs_per_tick
+        asked_requests, under_way = _requests(context.instance, made, due, today)
+        requests, limit = asked_requests.new, limits.max_runs_per_tick
         horizon = today - limits.horizon
         recent_keys = [partitioning.key_of(partition) for partition in recent]
         places = {
             REQUESTED: keys_of(requests[:limit]),
             "waiting": keys_of(requests[limit:]),
             "under_way": under_way,
-            "asked_today": keys_of(asked.known),
+            "asked_today": keys_of(asked_requests.known),
             "unreadable": silent,
             "unchanged": [key for key in versions if key not in changed],
             **_not_due(made, by_key, loaded.keys(), horizon, recent_keys),
@@ -108,9 +108,9 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
                 f"{len(changed)} changed.{again}{aside}"
             )
         chosen = requests[:limit]
-        rest = len(requests) - len(chosen)
-        waiting = f" {rest} more wait for the next tick." if rest else ""
-        keys = ", ".join(str(each.partition_key) for each in chosen)
+        number = len(requests) - len(chosen)
+        waiting = f" {number} more wait for the next tick." if number else ""
+        keys = ", ".join(str(run_request.partition_key) for run_request in chosen)
         context.log.info(
             f"Requested {keys}.{waiting}{aside}", extra={"event": "partition_runs_requested"}
         )

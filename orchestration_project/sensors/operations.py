@@ -67,11 +67,11 @@ def operations_on_run_end(
     is sent again and again.
     """
     if context.cursor is None:
-        found = first_poll(context.instance)
+        watch_result = first_poll(context.instance)
     else:
         progress = Progress.model_validate_json(context.cursor)
-        found = look(context.instance, alerts, progress, context.repository_def)
-    progress, problems = found.progress, []
+        watch_result = look(context.instance, alerts, progress, context.repository_def)
+    progress, problems = watch_result.progress, []
     if context.repository_def is not None:
         progress, problems = record_ended_backfills(
             context.instance, context.repository_def, warehouse, progress, clock.now()
@@ -79,7 +79,7 @@ def operations_on_run_end(
     for problem in problems:
         context.log.error(problem, extra={"event": "backfill_unbalanced"})
     context.update_cursor(progress.model_dump_json())
-    return dg.SkipReason("\n".join([" ".join([found.said, *problems]), _deliver(alerts)]))
+    return dg.SkipReason("\n".join([" ".join([watch_result.said, *problems]), _deliver(alerts)]))
 
 
 def _deliver(alerts: Alerts) -> str:
@@ -87,7 +87,7 @@ def _deliver(alerts: Alerts) -> str:
     try:
         with alerts.inbox() as inbox:
             alerts.give_up(inbox)  # not who watches from outside: cron may know of no channel
-            taken, reasons = alerts.deliver(inbox)
+            number, reasons = alerts.deliver(inbox)
             waiting = inbox.waiting()
     except OrchestrationError as error:  # of a lost database the look before has notified
         return f"Alerts cannot be sent; the next tick tries again. {error}"
@@ -95,7 +95,7 @@ def _deliver(alerts: Alerts) -> str:
         return "Alerts notify no channel: ALERT_URLS is not set."
     left = ", ".join(f"{count} to {name}" for name, count in waiting.items()) or "none"
     why = "".join(f" {reason}." for reason in reasons.values())
-    return f"Sent {taken} alerts; still waiting: {left}.{why}"
+    return f"Sent {number} alerts; still waiting: {left}.{why}"
 
 
 class Followed(BaseModel):
@@ -131,9 +131,10 @@ def operations_on_state_change(
     After each start of the UI, the hourly checks are started once the ledger has all runs.
     """
     before, ledger = read_cursor(context.cursor), Ledger(warehouse, clock)
-    found = follow(context.instance, ledger, before.seen)
-    more = "" if found.is_all else " More wait for the next tick."
-    recorded = f"Recorded {found.written.added} new and {found.written.changed} changed runs.{more}"
+    ledger_update = follow(context.instance, ledger, before.seen)
+    remainder = "" if ledger_update.is_all else " More wait for the next tick."
+    written = ledger_update.written
+    recorded = f"Recorded {written.added} new and {written.changed} changed runs.{remainder}"
     states = snapshots(
         context.instance,
         alerts=alerts,
@@ -143,21 +144,25 @@ def operations_on_state_change(
         warehouse=warehouse,
     )
     digests, events = state_changes(before.shown, states)
-    shown = ", ".join(event.asset_key.to_user_string() for event in events) or "nothing changed"
+    text = ", ".join(event.asset_key.to_user_string() for event in events) or "nothing changed"
     loaded_at = CODE_LOADED_AT.isoformat()
     requests = []
-    if found.is_all and before.checked_since != loaded_at and _has_all_runs(context, ledger):
+    if (
+        ledger_update.is_all
+        and before.checked_since != loaded_at
+        and _has_all_runs(context, ledger)
+    ):
         requests = [
             dg.RunRequest(
                 run_key=loaded_at, run_config=HOURLY_CONFIG, asset_selection=HOURLY_ASSETS
             )
         ]
     after = Followed(
-        seen=found.seen,
+        seen=ledger_update.seen,
         shown=dict(digests),
         checked_since=loaded_at if requests else before.checked_since,
     )
-    said = f"{recorded} Shown: {shown}."
+    said = f"{recorded} Shown: {text}."
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else said,
@@ -192,9 +197,9 @@ def operations_on_objective_due(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SkipReason:
     """Evaluate the objectives of slo.yaml and write operations_slo."""
-    found = evaluate_declared(settings, registry, warehouse, clock)
-    states = ", ".join(f"{each.objective.name} {each.state}" for each in found)
-    return dg.SkipReason(f"Evaluated {len(found)} objectives: {states or 'none is declared'}.")
+    declared = evaluate_declared(settings, registry, warehouse, clock)
+    states = ", ".join(f"{evaluation.objective.name} {evaluation.state}" for evaluation in declared)
+    return dg.SkipReason(f"Evaluated {len(declared)} objectives: {states or 'none is declared'}.")
 
 
 @sensor(

@@ -23,7 +23,7 @@ SECONDS_BETWEEN_POLLS = 60
 def derived_sensor(made: DerivedAssets) -> dg.SensorDefinition:
     """Return the sensor that requests a run once a partition of the table is out of date."""
     table = made.declaration.derived.name
-    inputs = ", ".join(each.name for each in made.declaration.inputs)
+    inputs = ", ".join(input_table.name for input_table in made.declaration.inputs)
     name = f"{own_domain()}_on_{table}"
 
     @sensor(
@@ -37,14 +37,14 @@ def derived_sensor(made: DerivedAssets) -> dg.SensorDefinition:
     )
     def on_change(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         warehouse, now = context.resources.warehouse, context.resources.clock.now()
-        seen = f"{made.declaration.rule_version} {loads_state(warehouse)} {now:%Y-%m-%d}"
-        if context.cursor == seen:
+        text = f"{made.declaration.rule_version} {loads_state(warehouse)} {now:%Y-%m-%d}"
+        if context.cursor == text:
             return dg.SkipReason(
                 f"Nothing to do: no load since {table} was compared with its inputs."
             )
         due = outdated_versions(warehouse, made.declaration)
         if not due:
-            context.update_cursor(seen)
+            context.update_cursor(text)
             return dg.SkipReason(f"Nothing to do: {table} is current.")
         if wait := while_under_way(context.instance, made.job.name):
             return wait
@@ -53,7 +53,7 @@ def derived_sensor(made: DerivedAssets) -> dg.SensorDefinition:
         is_new = bool(not_yet_asked(context.instance, [request]))
         balance = balance_tick(due, {REQUESTED if is_new else "asked_today": due})
         record_tick(warehouse, table, name, balance, now)
-        context.update_cursor(seen)
+        context.update_cursor(text)
         if not is_new:
             return dg.SkipReason(f"Not derived, and asked for today; {ONCE_A_DAY}")
         context.log.info(

@@ -39,9 +39,9 @@ def saas_on_tick(
     due = turn(tick, clock.now())
     if due is not None:
         under_way = dg.RunsFilter(tags=BY_TICK, statuses=ACTIVE_STATUSES)
-        if found := context.instance.get_run_ids(under_way, limit=1):
+        if run_ids := context.instance.get_run_ids(under_way, limit=1):
             return dg.SkipReason(
-                f"A poll is due, but the previous one has not ended: run {found[0]}."
+                f"A poll is due, but the previous one has not ended: run {run_ids[0]}."
             )
         return dg.RunRequest(run_key=due, run_config=RECONCILE_CONFIG)
     if tick.is_paused:

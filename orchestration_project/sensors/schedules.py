@@ -34,12 +34,12 @@ SCHEDULED = "schedules"
 
 def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
     """Return the sensor that starts the scheduled jobs of a code location; None: it has no job."""
-    own = {
+    definitions = {
         job.name: job.definition for domain in registry.selected for job in domain.definitions.jobs
     }
-    if not own:
+    if not definitions:
         return None
-    elsewhere = registry.jobs.keys() - own.keys()
+    elsewhere = registry.jobs.keys() - definitions.keys()
     published_on = {
         name: job.published_on
         for name, job in registry.jobs.items()
@@ -48,7 +48,7 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
 
     @dg.sensor(
         name=SENSOR_NAME,
-        jobs=list(own.values()),
+        jobs=list(definitions.values()),
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
         description=automation_text(
             "Start what the schedules of operations_schedules make due, each time once.",
@@ -69,11 +69,11 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
         if context.repository_def is None:
             raise AssertionError("Dagster gives a tick its repository")
         jobs = ScheduledJobs(context.repository_def, published_on)
-        found = launch_due(warehouse, context.instance, jobs, elsewhere, clock.now())
+        due = launch_due(warehouse, context.instance, jobs, elsewhere, clock.now())
         problem = _alert(warehouse, alerts)
-        if found.requests:
-            return dg.SensorResult(run_requests=found.requests)
-        return dg.SkipReason(_why_none(found.skipped_count, found.disabled) + problem)
+        if due.requests:
+            return dg.SensorResult(run_requests=due.requests)
+        return dg.SkipReason(_why_none(due.skipped_count, due.disabled) + problem)
 
     return operations_start_scheduled
 

@@ -26,10 +26,10 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
     """
     if not registry.webhook_jobs:
         return None
-    own = {job.name: job.definition for job in registry.webhook_jobs}
+    definitions = {job.name: job.definition for job in registry.webhook_jobs}
 
     @sensor(
-        jobs=list(own.values()),
+        jobs=list(definitions.values()),
         minimum_interval_seconds=SECONDS_BETWEEN_LOOKS,
         profile="webhooks",
         needs="a source with a job in WEBHOOKS_FILE",
@@ -42,13 +42,17 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
     ) -> dg.SensorResult | dg.SkipReason:
         """Request runs for the deliveries that are due, and record how earlier runs ended."""
         declared = {
-            name: each
-            for name, each in declared_sources(settings).items()
-            if each.job and not off_domain(settings, each.job)  # its deliveries wait
+            name: source
+            for name, source in declared_sources(settings).items()
+            if source.job and not off_domain(settings, source.job)  # its deliveries wait
         }
-        known = [job.name for job in registry.jobs.values() if job.consumes_webhooks]
-        job_of_source = _jobs(declared, known)
-        sources = {name: each for name, each in declared.items() if job_of_source[name] in own}
+        known_names = [job.name for job in registry.jobs.values() if job.consumes_webhooks]
+        job_of_source = _jobs(declared, known_names)
+        sources = {
+            name: webhook_source
+            for name, webhook_source in declared.items()
+            if job_of_source[name] in definitions
+        }
         claimed = {name for name in sources if registry.jobs[job_of_source[name]].claims_webhooks}
         plan = InboxQueue(warehouse, clock).turn(context.instance, sources, claimed)
         if not plan.due:
@@ -86,7 +90,7 @@ def _jobs(sources: Mapping[str, WebhookSource], known: Collection[str]) -> dict[
     Raises:
         ConfigurationError: A job is none that works on deliveries.
     """
-    jobs = {name: str(each.job) for name, each in sources.items()}
+    jobs = {name: str(source.job) for name, source in sources.items()}
     if strange := {name: job for name, job in jobs.items() if job not in known}:
         raise ConfigurationError(
             "webhook sources name jobs that do not work on deliveries",

@@ -46,16 +46,16 @@ ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStat
 
 def active_backfill(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> str | None:
     """Return the id of a backfill that has these tags and is not over."""
-    found = find_backfills(instance, statuses=ACTIVE, tags=tags, limit=1)
-    return found[0].backfill_id if found else None
+    backfills = find_backfills(instance, statuses=ACTIVE, tags=tags, limit=1)
+    return backfills[0].backfill_id if backfills else None
 
 
 def first_backfill(
     instance: dg.DagsterInstance, tags: Mapping[str, str]
 ) -> PartitionBackfill | None:
     """Return the oldest backfill that has these tags."""
-    found = find_backfills(instance, tags=tags)
-    return found[-1] if found else None  # the newest stands first
+    backfills = find_backfills(instance, tags=tags)
+    return backfills[-1] if backfills else None  # the newest stands first
 
 
 def backfill_outcome(instance: dg.DagsterInstance, backfill_id: str) -> LoadOutcome:
@@ -114,17 +114,23 @@ def failed_backfills(
     failed = find_backfills(instance, statuses=[BulkActionStatus.FAILED], limit=MOST_FAILED)
     return [
         FailedBackfill(
-            backfill_id=each.backfill_id,
-            title=each.title or "",
-            job=each.job_name or "",
-            missing=_missing_of_job(instance, each, repository)
-            if each.job_name
-            else _missing_of_assets(each, repository),
-            together={names[0]: frozenset(names) for names in _steps(each, repository).values()},
-            error=error_text(each.error) if each.error else "Dagster gives no reason",
+            backfill_id=partition_backfill.backfill_id,
+            title=partition_backfill.title or "",
+            job=partition_backfill.job_name or "",
+            missing=_missing_of_job(instance, partition_backfill, repository)
+            if partition_backfill.job_name
+            else _missing_of_assets(partition_backfill, repository),
+            together={
+                names[0]: frozenset(names)
+                for names in _steps(partition_backfill, repository).values()
+            },
+            error=error_text(partition_backfill.error)
+            if partition_backfill.error
+            else "Dagster gives no reason",
         )
-        for each in failed
-        if (each.backfill_end_timestamp or each.backfill_timestamp) > since.timestamp()
+        for partition_backfill in failed
+        if (partition_backfill.backfill_end_timestamp or partition_backfill.backfill_timestamp)
+        > since.timestamp()
     ]
 
 
@@ -134,10 +140,10 @@ def _missing_of_job(
     """Return the partitions of a job that no run of the backfill made."""
     job = str(backfill.job_name)
     partitions = repository.get_job(job).partitions_def if repository.has_job(job) else None
-    made = dg.RunsFilter(
+    runs_filter = dg.RunsFilter(
         tags={BACKFILL: backfill.backfill_id}, statuses=[dg.DagsterRunStatus.SUCCESS]
     )
-    runs = instance.get_runs(made)
+    runs = instance.get_runs(runs_filter)
     keys = {key for run in runs if partitions for key in partition_keys(run.tags, partitions)}
     return frozenset(Unit(job, key) for key in backfill.partition_names or () if key not in keys)
 
@@ -235,9 +241,9 @@ def _steps(
     graph, chosen = repository.asset_graph, backfill.asset_selection or ()
     return {
         key: sorted(
-            each.to_user_string()
-            for each in (graph.get(key).execution_set_asset_keys if graph.has(key) else {key})
-            if each in chosen
+            asset_key.to_user_string()
+            for asset_key in (graph.get(key).execution_set_asset_keys if graph.has(key) else {key})
+            if asset_key in chosen
         )
         for key in chosen
     }

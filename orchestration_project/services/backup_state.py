@@ -74,12 +74,12 @@ def backup_probe(open_warehouse: OpenWarehouse, clock: Clock, max_age_hours: flo
             return Answer("no backup was made", is_applicable=False)
         allowed = USUAL_AGE if max_age_hours is None else timedelta(hours=max_age_hours)
         if state.latest_at is None or clock.now() - state.latest_at > allowed:
-            found = f"the latest of {state.latest_at:%Y-%m-%d %H:%M} UTC" if state.latest_at else ""
+            text = f"the latest of {state.latest_at:%Y-%m-%d %H:%M} UTC" if state.latest_at else ""
             raise ConfigurationError(
                 "the latest backup is too old",
                 expected=f"a backup within {allowed.total_seconds() / 3600:g} hours "
                 "(BACKUP_MAX_AGE_HOURS)",
-                found=found or "no backup",
+                found=text or "no backup",
                 remedy="run `orchestrate backup --to DIR`, and look why its timer did not",
             )
         return Answer(f"the latest backup is of {state.latest_at:%Y-%m-%d %H:%M} UTC")

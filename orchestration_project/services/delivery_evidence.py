@@ -30,8 +30,8 @@ def evidence_of(
 
     The error itself is reported in any case: a database that does not answer adds nothing to it.
     """
-    found = _read(warehouse, error.group_ids, _offenders, _rejects)
-    return dict.fromkeys(keys, found) if found else {}
+    values = _read(warehouse, error.group_ids, _offenders, _rejects)
+    return dict.fromkeys(keys, values) if values else {}
 
 
 def rejects_of(warehouse: Warehouse, *group_ids: str) -> Mapping[str, Any]:
@@ -54,8 +54,8 @@ def balance_of_run(warehouse: Warehouse, run_id: str) -> Mapping[str, str]:
     """Return the equations of a run in one line, as metadata."""
 
     def read(_: Connection, run_ids: Sequence[str]) -> Mapping[str, str]:
-        made = [str(balance) for _, balance in read_balances(warehouse, run_ids)]
-        return {"balance_of_the_run": "; ".join(made)} if made else {}
+        strs = [str(balance) for _, balance in read_balances(warehouse, run_ids)]
+        return {"balance_of_the_run": "; ".join(strs)} if strs else {}
 
     return _read(warehouse, [run_id], read)
 
@@ -64,13 +64,13 @@ def read_balances(warehouse: Warehouse, run_ids: Sequence[str]) -> list[tuple[st
     """Return the equations of runs, by table; those of one name are added up."""
     row = balances.c
     names = (row.table_name, row.equation, row.came_in, row.went_to)
-    wanted = select(*names).where(row.run_id.in_(run_ids)).order_by(row.table_name, row.equation)
+    query = select(*names).where(row.run_id.in_(run_ids)).order_by(row.table_name, row.equation)
     by_table: dict[str, list[Balance]] = {}
     with warehouse.reading() as connection:
-        for table_name, equation, came_in, went_to in connection.execute(wanted):
-            made = Balance(equation, came_in, json.loads(went_to))
-            by_table.setdefault(table_name, []).append(made)
-    return [(name, total) for name, made in by_table.items() for total in sum_balances(made)]
+        for table_name, equation, came_in, went_to in connection.execute(query):
+            balance = Balance(equation, came_in, json.loads(went_to))
+            by_table.setdefault(table_name, []).append(balance)
+    return [(name, total) for name, balance in by_table.items() for total in sum_balances(balance)]
 
 
 def _read(
@@ -98,7 +98,7 @@ def _read(
 
 def _offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
     """Return which rows failed which check, in one table."""
-    found = connection.execute(
+    records = connection.execute(
         select(audits.c.name, audits.c.partition_key, audits.c.offenders)
         .where(audits.c.group_id.in_(group_ids))
         .where(audits.c.outcome == "failed", audits.c.severity == "error")
@@ -106,7 +106,7 @@ def _offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping[str,
     ).all()
     rows = [
         {"check": name, "partition": key, "offender": json.dumps(offender)}
-        for name, key, offenders in found
+        for name, key, offenders in records
         for offender in json.loads(offenders)
     ]
     return {"offenders": quoted_table(rows[:OFFENDERS_SHOWN])} if rows else {}
@@ -137,10 +137,10 @@ def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, A
         .order_by(captures.c.group_id, captures.c.part_number, rejects.c.line_number)
         .limit(REJECTS_SHOWN)
     ).mappings()
-    shown = quoted_table(dict(each) for each in lines)
+    shown_table_metadata_value = quoted_table(dict(line) for line in lines)
     return {
         "rejects": sum(row[3] for row in counted),
-        "rejected_lines": shown,
+        "rejected_lines": shown_table_metadata_value,
         "all_rejects": _export_command(
             counted[0].table_name, counted[0].run_id, [str(row.capture_id) for row in counted]
         ),
@@ -163,11 +163,11 @@ def _is_of(connection: Connection, group_ids: Sequence[str]) -> ColumnElement[bo
         captures.c.group_id.in_(group_ids),
         *(
             and_(
-                rejects.c.table_name == each.table_name,
-                rejects.c.run_id == each.run_id,
-                captures.c.partition_key == each.partition_key,
+                rejects.c.table_name == row.table_name,
+                rejects.c.run_id == row.run_id,
+                captures.c.partition_key == row.partition_key,
             )
-            for each in read_from_others
+            for row in read_from_others
         ),
     )
 

@@ -67,17 +67,19 @@ class EditStore(Generic[DefinitionT, StoredT]):
     ) -> None:
         self.kind = kind
         self._stored = stored
-        self._state = [each.name for each in fields(stored) if each.name != "definition"]
+        self._state = [
+            own_field.name for own_field in fields(stored) if own_field.name != "definition"
+        ]
         self._current = current
         self._versions = versions
         self._json_fields = json_fields
 
     def read(self, connection: Connection, *names: str) -> list[StoredT]:
         """Return the definitions of these names, or all of them, by name."""
-        wanted = select(self._current).order_by(self._current.c.name)
+        query = select(self._current).order_by(self._current.c.name)
         if names:
-            wanted = wanted.where(self._current.c.name.in_(names))
-        return [self.stored(row) for row in connection.execute(wanted).mappings()]
+            query = query.where(self._current.c.name.in_(names))
+        return [self.stored(row) for row in connection.execute(query).mappings()]
 
     def plan(self, warehouse: Warehouse, edit: Edit) -> EditResult[StoredT]:
         """Return what an edit would make; nothing is written.

@@ -91,7 +91,7 @@ def latest_end(instance: dg.DagsterInstance, before: datetime) -> int:
 
 def ends_after(instance: dg.DagsterInstance, place: int, limit: int) -> list[RunEnd]:
     """Return the first ends of runs after ``place``, in order."""
-    found = [
+    run_ends = [
         RunEnd(record.storage_id, record.event_log_entry.run_id, outcome)
         for outcome, kind in ENDS.items()
         for record in instance.fetch_run_status_changes(
@@ -100,7 +100,7 @@ def ends_after(instance: dg.DagsterInstance, place: int, limit: int) -> list[Run
             ascending=True,
         ).records
     ]
-    return sorted(found)[:limit]
+    return sorted(run_ends)[:limit]
 
 
 def retry_of(instance: dg.DagsterInstance, run_id: str) -> Literal["none", "made", "announced"]:
@@ -150,14 +150,14 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
     planned = [(event.step_key, unit) for event in happened for unit in _planned(event)]
     speaks = _speakers(planned)
     landed, refused = _made_and_refused(happened, speaks)
-    wanted = frozenset(unit for step, unit in planned if unit.asset == speaks.get(step))
+    expected_units = frozenset(unit for step, unit in planned if unit.asset == speaks.get(step))
     return EndedRun(
         run_id=end.run_id,
         job=run.job_name,
         outcome=end.outcome,
         has_started=record.start_time is not None,
-        partitions=_partitions(run.tags, wanted),
-        wanted=wanted,
+        partitions=_partitions(run.tags, expected_units),
+        wanted=expected_units,
         landed=frozenset(landed),
         refused=refused,
         checks=_checks(happened),
@@ -173,12 +173,12 @@ def units_left_by(instance: dg.DagsterInstance, run_id: str) -> frozenset[Unit]:
     kinds = {Happened.ASSET_MATERIALIZATION_PLANNED, Happened.ASSET_MATERIALIZATION}
     entries = entries_of(instance, run_id, kinds)
     events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
-    made = {
+    units = {
         Unit(asset_of(event), event.partition or "")
         for event in events
         if event.event_type == Happened.ASSET_MATERIALIZATION
     }
-    return frozenset(unit for event in events for unit in _planned(event)) - made
+    return frozenset(unit for event in events for unit in _planned(event)) - units
 
 
 ENDS_OF_RUNS: Mapping[dg.DagsterRunStatus, str] = {
@@ -257,10 +257,10 @@ def _together(
     planned: Iterable[tuple[str | None, Unit]], speaks: Mapping[str | None, str]
 ) -> Mapping[str, frozenset[str]]:
     """Return all assets of a step by the one that stands for them."""
-    found: dict[str, set[str]] = {}
+    names: dict[str, set[str]] = {}
     for step, unit in planned:
-        found.setdefault(speaks[step], set()).add(unit.asset)
-    return {asset: frozenset(assets) for asset, assets in found.items()}
+        names.setdefault(speaks[step], set()).add(unit.asset)
+    return {asset: frozenset(assets) for asset, assets in names.items()}
 
 
 def _made_and_refused(
@@ -300,30 +300,32 @@ def _partitions(tags: Mapping[str, str], wanted: Iterable[Unit]) -> Sequence[str
     keys = sorted({unit.partition for unit in wanted if unit.partition})
     if keys:
         return keys
-    given = [tags[tag] for tag in PARTITION_TAGS if tag in tags]
-    return list(dict.fromkeys(given))
+    given_names = [tags[tag] for tag in PARTITION_TAGS if tag in tags]
+    return list(dict.fromkeys(given_names))
 
 
 def _checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
-    found = [
+    asset_check_evaluation_datas = [
         event.asset_check_evaluation_data
         for event in events
         if event.event_type == Happened.ASSET_CHECK_EVALUATION
     ]
     latest = {
-        (each.asset_key, each.check_name): each
-        for each in found
-        if each.passed or EVALUATED_BY_LOAD not in each.metadata
+        (data.asset_key, data.check_name): data
+        for data in asset_check_evaluation_datas
+        if data.passed or EVALUATED_BY_LOAD not in data.metadata
     }
     return [
         CheckResult(
-            asset=each.asset_key.to_user_string(),
-            name=each.check_name,
-            passed=each.passed,
-            severity="error" if each.severity == dg.AssetCheckSeverity.ERROR else "warning",
-            said=_said(each),
+            asset=asset_check_evaluation.asset_key.to_user_string(),
+            name=asset_check_evaluation.check_name,
+            passed=asset_check_evaluation.passed,
+            severity="error"
+            if asset_check_evaluation.severity == dg.AssetCheckSeverity.ERROR
+            else "warning",
+            said=_said(asset_check_evaluation),
         )
-        for each in latest.values()
+        for asset_check_evaluation in latest.values()
     ]
 
 
@@ -345,7 +347,7 @@ def _shown(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
 
 
 def _notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
-    found = []
+    notices = []
     for event in events:
         if event.event_type == Happened.ASSET_MATERIALIZATION:
             metadata = event.step_materialization_data.materialization.metadata
@@ -356,8 +358,8 @@ def _notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
         if "notice" in metadata:
             kind = str(metadata["notice_kind"].value) if "notice_kind" in metadata else "notice"
             unit = Unit(asset_of(event), event.partition or "")
-            found.append(Notice(kind, str(metadata["notice"].value), unit))
-    return found
+            notices.append(Notice(kind, str(metadata["notice"].value), unit))
+    return notices
 
 
 def error_of(events: Sequence[dg.DagsterEvent]) -> str:

@@ -114,8 +114,8 @@ class Number:
         """
         if self.rules.rows_of is None:
             return []
-        own = set(self.of_key)
-        return [names for names in shared_columns(self.formula) if not own.issubset(names)]
+        texts = set(self.of_key)
+        return [names for names in shared_columns(self.formula) if not texts.issubset(names)]
 
     @cached_property
     def of_key(self) -> Sequence[str]:
@@ -156,8 +156,11 @@ class Number:
             return self.conditions(self.source.table, names)
         day = self.typed(window.column)
         days = [day + timedelta(days=count) for count in (window.first, window.last)]
-        others = [name for name in names if name != window.column]
-        return [columns[window.column].between(*days), *self.conditions(self.source.table, others)]
+        other_names = [name for name in names if name != window.column]
+        return [
+            columns[window.column].between(*days),
+            *self.conditions(self.source.table, other_names),
+        ]
 
     def typed(self, name: str) -> Any:
         """Return a part of the key as its column has it.
@@ -225,16 +228,18 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
     table, source = number.rules.table, number.source.table
     published = _read_published(connection, number)
     inputs = _read_inputs(connection, number)
-    others = _read_others(connection, number) if number.wider else inputs
+    other_items = _read_others(connection, number) if number.wider else inputs
     all_count = _count_others(connection, number) if number.wider else len(inputs)
     places = list(_find_lines(connection, store, number, inputs[:MAX_INPUTS]))
     load = _last_load(connection, number, inputs)
-    given = {**number.key, "loaded_at": read_value("", load and load.landed_at)}
-    is_computed = number.rules.rows_of is not None or all(place.line for place in places)
+    values = {**number.key, "loaded_at": read_value("", load and load.landed_at)}
+    is_computed = number.rules.rows_of is not None or all(
+        input_place.line for input_place in places
+    )
     if number.rules.rows_of is None:
-        recomputed = _read_again(places, number.formula, given)
+        recomputed = _read_again(places, number.formula, values)
     else:
-        recomputed = evaluate(number.formula, RowSet(inputs, SourceRows(others), given))
+        recomputed = evaluate(number.formula, RowSet(inputs, SourceRows(other_items), values))
     return NumberExplanation(
         table=table.name,
         key="|".join(number.key.values()),
@@ -247,7 +252,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
         is_equal=is_computed and are_equal(published, recomputed),
         rows_of=source.name,
         input_count=len(inputs),
-        inputs=[place.shown(number) for place in places],
+        inputs=[input_place.shown(number) for input_place in places],
         other_count=all_count - len(inputs),
         last_change=None if load is None else describe_load(connection, load),
     )
@@ -286,14 +291,14 @@ def _read_inputs(connection: Connection, number: Number) -> Sequence[Row]:
 def _read_others(connection: Connection, number: Number) -> list[Row]:
     """Return the rows that the formula reads, with the columns alone that it reads."""
     table, shared = number.source.table, number.shared
-    known = {name: number.key[name] for name in shared if not number.is_windowed(name)}
-    names = formula_columns(number.formula, table.columns.keys()) - known.keys()
+    known_names = {name: number.key[name] for name in shared if not number.is_windowed(name)}
+    names = formula_columns(number.formula, table.columns.keys()) - known_names.keys()
     conditions, summed = number.input_conditions(shared), summed_columns(number.formula)
     if summed is None:
         rows = _read_rows(connection, table, names, conditions)
     else:
         rows = _read_sums(connection, table, names, summed, conditions)
-    return [known | row for row in rows]
+    return [known_names | row for row in rows]
 
 
 def _count_others(connection: Connection, number: Number) -> int:
@@ -376,8 +381,8 @@ def _read_column(column: ColumnElement[Any], stored: Sequence[Any]) -> Sequence[
 
 def _quantity(units: int) -> Fraction | int:
     """Return the quantity of millionths, as an integer where it is one: sums of these are fast."""
-    shares, rest = divmod(units, ONE)
-    return Fraction(units, ONE) if rest else shares
+    shares, number = divmod(units, ONE)
+    return Fraction(units, ONE) if number else shares
 
 
 NO_CAPTURE: Mapping[str, Any] = {
@@ -431,11 +436,11 @@ def _find_lines(
             yield InputPlace(row, None, None, f"derived of {number.source.rows_of}: explain it")
         return
     lines = number.source.lines
-    found = {row["capture_id"] for row in rows}
+    entries = {row["capture_id"] for row in rows}
     statement = (
         select(captures, *(blobs.c[name].label(f"blob_{name}") for name in Blob._fields))
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
-        .where(captures.c.capture_id.in_(found))
+        .where(captures.c.capture_id.in_(entries))
     )
     fetched = {row["capture_id"]: row for row in connection.execute(statement).mappings()}
     contents = {name: _content(store, capture) for name, capture in fetched.items()}
@@ -470,11 +475,11 @@ def _find_record(
         return InputPlace(row, capture, None, problem)
     texts = [row[name] for name in rules.group if isinstance(rules.columns[name], str)]
     keys = {name: rules.columns[name] for name in rules.group}
-    given = {"source": capture["source"], **_given(capture, row)}
+    values = {"source": capture["source"], **_given(capture, row)}
     records = list(read_records(content, form, texts))
-    others = SourceRows([record.fields for record in records])
+    other_source_rows = SourceRows([record.fields for record in records])
     for record in records:
-        fields = line_rows(record.fields, {**record.fields, **given}, others)
+        fields = line_rows(record.fields, {**record.fields, **values}, other_source_rows)
         has_key = record.fields and all(
             evaluate(formula, fields) == row[name] for name, formula in keys.items()
         )
@@ -498,11 +503,13 @@ def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) ->
     if number.source.rows_of is not None:
         return _load_of_derived(connection, inputs)
     table = number.source.table
-    own = [landings.c.table_name == table.name, _is_of_partition(number, inputs)]
+    conditions = [landings.c.table_name == table.name, _is_of_partition(number, inputs)]
     has_changes = or_(
         landings.c.rows_added > 0, landings.c.rows_changed > 0, landings.c.rows_removed > 0
     )
-    statement = select(landings).where(*own, has_changes).order_by(landings.c.landed_at.desc())
+    statement = (
+        select(landings).where(*conditions, has_changes).order_by(landings.c.landed_at.desc())
+    )
     loads = connection.execute(statement).mappings().all()
     moments = {row["known_from"] for row in inputs}
     history: Table | None = table.info.get(HISTORY)
@@ -521,8 +528,8 @@ def _is_of_partition(number: Number, inputs: Sequence[Row]) -> ColumnElement[boo
     of_capture = select(deliveries.c.partition_key).join(
         captures, captures.c.group_id == deliveries.c.group_id
     )
-    found = {row["capture_id"] for row in inputs}
-    return landings.c.partition_key.in_(of_capture.where(captures.c.capture_id.in_(found)))
+    entries = {row["capture_id"] for row in inputs}
+    return landings.c.partition_key.in_(of_capture.where(captures.c.capture_id.in_(entries)))
 
 
 def _load_of_derived(connection: Connection, inputs: Sequence[Row]) -> RowMapping | None:

@@ -50,11 +50,11 @@ XLSX_FIRST_DAY = date(1900, 3, 1)
 """Excel counts days from 1900 on, and a 29th of February that this year did not have."""
 
 MARKDOWN_ESCAPES = {
-    **{each: f"\\{each}" for each in "\\|`*_[]~$#"},
-    **{each: html.escape(each) for each in "&<>"},
+    **{character: f"\\{character}" for character in "\\|`*_[]~$#"},
+    **{character: html.escape(character) for character in "&<>"},
     **dict.fromkeys(("\r\n", "\n", "\r"), "<br>"),
 }
-HTML_ESCAPES = {each: html.escape(each) for each in '&<>"'} | {"\r": "&#13;"}
+HTML_ESCAPES = {character: html.escape(character) for character in '&<>"'} | {"\r": "&#13;"}
 HTML_HEAD = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -125,16 +125,16 @@ def open_batches(
     """
     can_escape = form in SPREADSHEET_FORMATS
     escaped = chosen.escaped_columns(names, escape=escape if can_escape else False)
-    with warehouse.batches(statement, chosen.table) as found:
-        yield (with_escaped_formulas(batch.select(names), escaped) for batch in found)
+    with warehouse.batches(statement, chosen.table) as batches:
+        yield (with_escaped_formulas(batch.select(names), escaped) for batch in batches)
 
 
 def write_csv(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     """Write ``batches`` as CSV, none of them kept."""
     row_count = byte_count = 0
-    for place, batch in enumerate(batches):
+    for index, batch in enumerate(batches):
         lines = batch.write_csv(
-            include_header=place == 0, line_terminator="\r\n", datetime_format=CSV_TIMESTAMP
+            include_header=index == 0, line_terminator="\r\n", datetime_format=CSV_TIMESTAMP
         ).encode()
         sink.write(lines)
         row_count += batch.height
@@ -205,8 +205,8 @@ def write_html(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     """Write ``batches`` as an HTML page with one table, none of them kept."""
 
     def head(schema: pl.Schema) -> str:
-        places = [place for place, kind in enumerate(schema.values(), 1) if kind.is_numeric()]
-        numbers = ", ".join(f"td:nth-child({place})" for place in places)
+        places = [index for index, kind in enumerate(schema.values(), 1) if kind.is_numeric()]
+        numbers = ", ".join(f"td:nth-child({index})" for index in places)
         names = "".join(f"<th>{html.escape(name)}</th>" for name in schema)
         return HTML_HEAD.format(numbers=numbers or ".number", names=names)
 
@@ -225,11 +225,11 @@ def _write_table(
     """Write rows as lines of text; ``cells`` is what begins a row, parts its cells and ends it."""
     begin, between, end = cells
     row_count = byte_count = 0
-    for place, batch in enumerate(batches):
+    for index, batch in enumerate(batches):
         texts = _with_utc_text(batch).cast(pl.String).fill_null("")
         escaped = pl.all().str.replace_many(dict(escapes), leftmost=True)
         rows = texts.select(pl.concat_str(escaped, separator=between)).to_series()
-        lines = [head(batch.schema)] if place == 0 else []
+        lines = [head(batch.schema)] if index == 0 else []
         lines += [f"{begin}{row}{end}" for row in rows]
         byte_count += sink.write("".join(lines).encode())
         row_count += batch.height

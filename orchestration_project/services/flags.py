@@ -87,21 +87,21 @@ class FlagReport:
     @property
     def problems(self) -> list[str]:
         """Each flag that is expired, unused or missing."""
-        return flag_problems([each.definition for each in self.stored], self.used, self.now)
+        return flag_problems([stored.definition for stored in self.stored], self.used, self.now)
 
     @property
     def shown(self) -> list[FlagShown]:
         """The flags, as the API and the metadata show them."""
         return [
             FlagShown(
-                **dict(each.definition),
-                version=each.version_number,
-                is_expired=each.definition.is_expired(self.now),
-                used_by=self.used.get(each.definition.name, []),
-                edited_by=each.edited_by,
-                edited_at=each.edited_at,
+                **dict(stored.definition),
+                version=stored.version_number,
+                is_expired=stored.definition.is_expired(self.now),
+                used_by=self.used.get(stored.definition.name, []),
+                edited_by=stored.edited_by,
+                edited_at=stored.edited_at,
             )
-            for each in self.stored
+            for stored in self.stored
         ]
 
 

@@ -223,9 +223,9 @@ def releases_at_work(programs: Sequence[HostRole], now: datetime) -> list[str]:
     """Return the releases of the programs that run, each with its tables' version."""
     return sorted(
         {
-            f"{each.release} (tables {each.tables_version})"
-            for each in programs
-            if each.stopped_at is None and not is_silent(each, now)
+            f"{program.release} (tables {program.tables_version})"
+            for program in programs
+            if program.stopped_at is None and not is_silent(program, now)
         }
     )
 
@@ -264,25 +264,27 @@ def host_probes(open_warehouse: OpenWarehouse, clock: Clock) -> Mapping[str, Pro
     except OrchestrationError:
         return {}
     by_host: dict[str, list[HostRole]] = {"": []}
-    for each in programs:
-        if each.role != RUN:
-            by_host.setdefault(each.host, []).append(each)
-    return {host: _host_probe(host, found, now) for host, found in by_host.items()}
+    for program in programs:
+        if program.role != RUN:
+            by_host.setdefault(program.host, []).append(program)
+    return {host: _host_probe(host, host_roles, now) for host, host_roles in by_host.items()}
 
 
 def _host_probe(host: str, programs: Sequence[HostRole], now: datetime) -> Probe:
     def run() -> Answer:
-        recent = [each for each in programs if now - each.last_seen_at <= FORGOTTEN_AFTER]
-        silent = [each for each in recent if is_silent(each, now)]
-        if any(each.stopped_at is None and each not in silent for each in recent):
-            silent = [each for each in silent if each.role != DAEMON]  # which has its own alert
+        recent = [program for program in programs if now - program.last_seen_at <= FORGOTTEN_AFTER]
+        silent = [host_role for host_role in recent if is_silent(host_role, now)]
+        if any(host_role.stopped_at is None and host_role not in silent for host_role in recent):
+            silent = [
+                host_role for host_role in silent if host_role.role != DAEMON
+            ]  # which has its own alert
         if silent:
             raise TransientError(
                 f"the host {host} is silent",
                 expected=f"a heartbeat of each program within {SILENT_AFTER.seconds} s",
                 found="; ".join(
-                    f"{each.role}: last heartbeat {each.last_seen_at:%Y-%m-%d %H:%M} UTC"
-                    for each in silent
+                    f"{host_role.role}: last heartbeat {host_role.last_seen_at:%Y-%m-%d %H:%M} UTC"
+                    for host_role in silent
                 ),
                 remedy="start the program again, or the host; a host that is removed is forgotten "
                 f"after {FORGOTTEN_AFTER.days} days",

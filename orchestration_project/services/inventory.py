@@ -58,7 +58,7 @@ def read_captures(warehouse: Warehouse, where: Sequence[str], limit: int) -> pl.
     wanted = (
         select(*columns)
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
-        .where(*(condition(captures, each) for each in where))
+        .where(*(condition(captures, text) for text in where))
         .order_by(captures.c.fetched_at.desc(), captures.c.capture_id.desc())
         .limit(limit)
     )
@@ -117,7 +117,11 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
         for blob in _present(connection):
             named[blob.storage_uri].append(blob)
     stored = list(artifacts.listed())
-    sizes = {each.name: each.byte_count for each in stored if _is_blob(each)}
+    sizes = {
+        stored_object.name: stored_object.byte_count
+        for stored_object in stored
+        if _is_blob(stored_object)
+    }
     expected = {name: stored_size(some) for name, some in named.items()}
     longer = {name for name in expected if name.startswith(PACKS)}  # by what was moved out of it
     sizes |= {name: expected[name] for name in longer if sizes.get(name, 0) > expected[name]}
@@ -136,7 +140,7 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
         ]
         changed += [name] if wrong else []
         damaged += wrong
-    kinds = by_kind((each.name, each.byte_count) for each in stored)
+    kinds = by_kind((stored_object.name, stored_object.byte_count) for stored_object in stored)
     read_count = sum(len(named[name]) for name in read)
     return Inventory(kinds, found, changed, read_count, damaged)
 

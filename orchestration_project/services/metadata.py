@@ -117,13 +117,13 @@ def in_words(metadata: Mapping[str, Any]) -> str:
 
 
 def _table_in_words(name: str, records: Sequence[dg.TableRecord]) -> list[str]:
-    shown = [each.data for each in records[:ROWS_LOGGED]]
-    more = len(records) - len(shown)
-    cells = [list(shown[0])] if shown else []
-    cells += [[_cell(value) for value in row.values()] for row in shown]
+    datas = [record.data for record in records[:ROWS_LOGGED]]
+    number = len(records) - len(datas)
+    cells = [list(datas[0])] if datas else []
+    cells += [[_cell(value) for value in row.values()] for row in datas]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
-    return [f"{name}: {len(records)} rows", *rows, *([f"  and {more} more"] if more else [])]
+    return [f"{name}: {len(records)} rows", *rows, *([f"  and {number} more"] if number else [])]
 
 
 def _cell(value: object) -> str:
@@ -143,11 +143,11 @@ def _plain(value: object) -> str | int | float | bool | None:
 
 def table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]:
     """Return rows as a table of the UI, nothing where there is none."""
-    shown = [
+    table_records = [
         dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})
         for row in rows
     ]
-    return {label: dg.MetadataValue.table(shown)} if shown else {}
+    return {label: dg.MetadataValue.table(table_records)} if table_records else {}
 
 
 def quoted_table(rows: Iterable[Mapping[str, object]]) -> dg.TableMetadataValue:
@@ -239,7 +239,7 @@ def _limits(names: Sequence[str]) -> str:
     if not names:
         return ""
     present = _present_values(load_shared_settings())
-    return ", ".join(f"`{each}` = {present[each]}" if each in present else each for each in names)
+    return ", ".join(f"`{name}` = {present[name]}" if name in present else name for name in names)
 
 
 def _present_values(settings: Settings) -> Mapping[str, object]:
@@ -268,7 +268,7 @@ def check_spec(
     those of `describe_check`. A check that quarantines is shown as blocking; it yields the results
     of `check_result`, which Dagster does not enforce.
     """
-    shown = describe_check(
+    check = describe_check(
         description,
         severity=severity,
         remedy=remedy,
@@ -280,8 +280,8 @@ def check_spec(
         name,
         asset=asset,
         additional_deps=after,
-        blocking=shown.metadata["effect"] == "quarantines",
-        **shown._asdict(),
+        blocking=check.metadata["effect"] == "quarantines",
+        **check._asdict(),
     )
 
 
@@ -375,13 +375,13 @@ def _latest_failure(
     """Return the partitions that failed, and of the latest one its run and offenders."""
     latest = failed[0]
     keys = sorted({str(failure["partition_key"]) for failure in failed})
-    more = f" and {len(keys) - KEYS_NAMED} more" * (len(keys) > KEYS_NAMED)
+    remaining_text = f" and {len(keys) - KEYS_NAMED} more" * (len(keys) > KEYS_NAMED)
     named = keys[:KEYS_NAMED]
     links = ", ".join(partition_link(asset, key) for key in named)
     offenders = json.loads(str(latest["offenders"]))
     return {
-        "failed": ", ".join(named) + more,
-        **({"pages": dg.MetadataValue.md(links + more)} if has_pages else {}),
+        "failed": ", ".join(named) + remaining_text,
+        **({"pages": dg.MetadataValue.md(links + remaining_text)} if has_pages else {}),
         "run": dg.MetadataValue.dagster_run(str(latest["run_id"])),
         "expected": str(latest["expected"]),
         "found": str(latest["found"]),

@@ -48,7 +48,9 @@ def explain_derived(
     row = read_row(connection, table, key)
     partition = str(row[derived.partition_by]) if derived.partition_by else WHOLE
     loads = [
-        load for each in declared.inputs for load in _loads(connection, declared, each, partition)
+        load
+        for input_table in declared.inputs
+        for load in _loads(connection, declared, input_table, partition)
     ]
     formula = _formula(connection, declared, made, partition, row["known_from"])
     of_row = {name: row[name] for name in key_names(table)}
@@ -63,7 +65,7 @@ def explain_derived(
         published=shown_value(row[column]),
         recomputed=None if recomputed is None else shown_value(recomputed[column]),
         is_equal=recomputed is not None and recomputed[column] == row[column],
-        rows_of=", ".join(each.name for each in declared.inputs),
+        rows_of=", ".join(input_table.name for input_table in declared.inputs),
         input_count=len(loads),
         inputs=loads[:MAX_INPUTS],
         other_count=0,
@@ -97,7 +99,7 @@ def _formula(
     derived = declared.derived
     version = derived_versions(connection, declared.table).get(partition)
     landed = made.inputs.landed(connection, partition)
-    said = {
+    values = {
         "declared_in": declared.file,
         "partition": partition,
         "partition_by": derived.partition_by,
@@ -106,8 +108,8 @@ def _formula(
         "written_at": written_at.astimezone(UTC).isoformat(),
     }
     if derived.function is not None:
-        return ["function", derived.function.__name__, said]
-    return ["sql", derived.sql.strip(), said]
+        return ["function", derived.function.__name__, values]
+    return ["sql", derived.sql.strip(), values]
 
 
 def _recomputed(
@@ -118,8 +120,8 @@ def _recomputed(
         rows = rederive(partition).to_dicts()
     except (ConfigurationError, ContractError) as error:
         return None, str(error)
-    found = next((row for row in rows if all(row[name] == key[name] for name in key)), None)
-    return found, None if found else f"it makes no row of this key now, of {len(rows)} rows"
+    values = next((row for row in rows if all(row[name] == key[name] for name in key)), None)
+    return values, None if values else f"it makes no row of this key now, of {len(rows)} rows"
 
 
 def _loads(
@@ -148,8 +150,8 @@ def _rows_of_loads(
     if known_from is None:
         return [_input(table.name, {"rows": row_count}, None)]
     at = (landings.c.table_name == table.name, landings.c.landed_at == known_from)
-    found = connection.execute(select(landings).where(*at)).mappings().all()
-    loads = [load for load in found if load["partition_key"] == partition] or found
+    records = connection.execute(select(landings).where(*at)).mappings().all()
+    loads = [load for load in records if load["partition_key"] == partition] or records
     if not loads:
         made_of = derived_versions(connection, table)
         version = made_of.get(partition, made_of.get(WHOLE))

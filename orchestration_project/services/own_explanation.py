@@ -39,7 +39,10 @@ from orchestration_project.tables.spine import blobs, captures, landings
 
 def find_own(table: str) -> Declaration | None:
     """Return the declaration of a table that the project declares; None: it declares none."""
-    return next((each for each in own_declarations() if each.dataset.name == table), None)
+    return next(
+        (declaration for declaration in own_declarations() if declaration.dataset.name == table),
+        None,
+    )
 
 
 def explain_own(
@@ -51,7 +54,7 @@ def explain_own(
         ConfigurationError: The table has no such column or row.
     """
     table, dataset = declared.table, declared.dataset
-    fields = {each.name: each for each in dataset.stored_fields}
+    fields = {field.name: field for field in dataset.stored_fields}
     if column not in table.c or column != dataset.partitions.column:
         require_field(table, column, fields)
     row = read_row(connection, table, key)
@@ -123,8 +126,8 @@ def _formula(declared: Declaration, field: Field | None) -> list[Any]:
     if field is None:
         return ["partition", read]
     kind = str(field.type) if field.kind == "decimal" else field.kind
-    said = {"type": kind, "checks": [check.says for check in field.checks]}
-    return ["field", field.source_name, {**read, **said, "is_optional": field.optional}]
+    values = {"type": kind, "checks": [check.says for check in field.checks]}
+    return ["field", field.source_name, {**read, **values, "is_optional": field.optional}]
 
 
 def require_field(table: Table, column: str, fields: Collection[str]) -> None:
@@ -155,24 +158,24 @@ def read_row(connection: Connection, table: Table, key: str) -> RowMapping:
     """
     names = key_names(table)
     parts = key.split("|", len(names) - 1)
-    found = None
+    row = None
     try:
         if len(parts) == len(names):
             typed = {
                 name: _typed(table, name, text) for name, text in zip(names, parts, strict=True)
             }
             conditions = [table.c[name] == value for name, value in typed.items()]
-            found = connection.execute(_columns(table).where(*conditions)).mappings().first()
+            row = connection.execute(_columns(table).where(*conditions)).mappings().first()
     except ValueError:  # of a part that is neither day nor number
         pass
-    if found is None:
+    if row is None:
         raise ConfigurationError(
             f"invalid key of {table.name}: expected that of a row",
             expected="|".join(names),
             found=key,
             remedy=f"`orchestrate export {table.name}` lists its rows",
         )
-    return found
+    return row
 
 
 def _columns(table: Table) -> Select[Any]:
@@ -194,17 +197,17 @@ def _read_record(
 ) -> tuple[RowMapping, _Record]:
     """Return the capture of a row, and its record there."""
     names = [blobs.c[name].label(f"blob_{name}") for name in Blob._fields]
-    own = select(captures, *names).join(blobs, blobs.c.sha256 == captures.c.sha256)
-    found = own.where(captures.c.capture_id == row["capture_id"])
-    capture = connection.execute(found).mappings().one()
+    query = select(captures, *names).join(blobs, blobs.c.sha256 == captures.c.sha256)
+    statement = query.where(captures.c.capture_id == row["capture_id"])
+    capture = connection.execute(statement).mappings().one()
     of_group = [capture]
     source = declared.dataset.source
     if isinstance(source, DltSource) and source.captures_answers:  # which ask one after the other
         group = captures.c.group_id == capture["group_id"]
-        ordered = own.where(group).order_by(captures.c.part_number)
+        ordered = query.where(group).order_by(captures.c.part_number)
         of_group = connection.execute(ordered).mappings().all()
     try:
-        parts = [_part(store, each) for each in of_group]
+        parts = [_part(store, item) for item in of_group]
         parsed = parse_recorded(declared.dataset, parts, _partition(declared, row))
     except (BlobError, SourceError) as error:
         return capture, _Record(str(error))
@@ -249,11 +252,11 @@ def _find_record(
         if field.column.key in keys and isinstance(row[field.column.key], str):
             name = pl.col(field.name).str.strip_chars()
             candidates = candidates.filter(name == row[field.column.key])
-    for each in candidates.iter_slices(1):
-        alone = Parsed(each, pl.DataFrame(schema=REJECT), parts=parsed.parts)
-        made = split_rows(contract, alone, parts, partition_texts=texts).rows.to_dicts()
-        if made and all(made[0][name] == row[name] for name in keys):
-            return _made_record(declared, made[0], each.to_dicts()[0], parsed)
+    for iter_slice in candidates.iter_slices(1):
+        alone = Parsed(iter_slice, pl.DataFrame(schema=REJECT), parts=parsed.parts)
+        entries = split_rows(contract, alone, parts, partition_texts=texts).rows.to_dicts()
+        if entries and all(entries[0][name] == row[name] for name in keys):
+            return _made_record(declared, entries[0], iter_slice.to_dicts()[0], parsed)
     return _Record("no record of the capture makes a row of this key by the present declaration")
 
 

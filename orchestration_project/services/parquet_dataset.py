@@ -155,7 +155,7 @@ class ParquetDataset:
                 remedy="name fewer columns with --partition-by, or more with --columns",
             )
         refuse_contradictions(wheres)
-        self._conditions = [condition(self._table, each) for each in wheres]
+        self._conditions = [condition(self._table, where) for where in wheres]
         self._declared = DatasetManifest(
             table=self._table.name,
             partition_by=self._by,
@@ -192,25 +192,33 @@ class ParquetDataset:
 
     def _export(self, warehouse: Warehouse) -> DatasetSummary:
         manifest = self._read_manifest()
-        before = {each.path: each for each in manifest.partitions if _is_file(each.path)}
+        before = {
+            partition.path: partition
+            for partition in manifest.partitions
+            if _is_file(partition.path)
+        }
         has_same_columns = manifest.columns == self._declared.columns  # not after some upgrades
         summary = DatasetSummary()
         after: list[Partition] = []
         for group in self._groups(warehouse):
             path = self._path(group.values)
-            known = before.get(path)
-            if known is not None and has_same_columns and self._is_current(known, group):
+            known_partition = before.get(path)
+            if (
+                known_partition is not None
+                and has_same_columns
+                and self._is_current(known_partition, group)
+            ):
                 summary.unchanged += 1
-                after.append(known)
+                after.append(known_partition)
             else:
                 after.append(self._write(warehouse, path, group))
                 summary.written.append(path)
         self._write_manifest(after)
-        summary.removed = sorted(before.keys() - {each.path for each in after})
+        summary.removed = sorted(before.keys() - {partition.path for partition in after})
         for path in summary.removed:
             self._remove(path)
-        summary.row_count = sum(each.row_count for each in after)
-        summary.byte_count = sum(each.byte_count for each in after)
+        summary.row_count = sum(partition.row_count for partition in after)
+        summary.byte_count = sum(partition.byte_count for partition in after)
         return summary
 
     @contextmanager
@@ -231,17 +239,17 @@ class ParquetDataset:
     def _read_manifest(self) -> DatasetManifest:
         file = self.manifest
         if not file.exists():
-            others = [each.name for each in self._folder.iterdir() if not _is_ours(each.name)]
-            if others:
+            other_names = [path.name for path in self._folder.iterdir() if not _is_ours(path.name)]
+            if other_names:
                 raise ConfigurationError(
                     f"{self._folder} holds files, and no dataset",
                     expected="an empty folder, or one that `export --dataset` wrote",
-                    found=", ".join(sorted(others)[:5]),
+                    found=", ".join(sorted(other_names)[:5]),
                     remedy="name another folder",
                 )
             return self._declared
         try:
-            found = DatasetManifest.model_validate_json(file.read_bytes())
+            model_validate_json = DatasetManifest.model_validate_json(file.read_bytes())
         except ValidationError as error:
             raise ConfigurationError(
                 f"{file} is not the manifest of a dataset",
@@ -250,7 +258,10 @@ class ParquetDataset:
                 remedy="delete the folder, or name another",
             ) from error
         for name in ("table", "partition_by", "where"):
-            was, wanted = (_shown(getattr(each, name)) for each in (found, self._declared))
+            was, wanted = (
+                _shown(getattr(dataset_manifest, name))
+                for dataset_manifest in (model_validate_json, self._declared)
+            )
             if was != wanted:
                 raise ConfigurationError(
                     f"the dataset in {self._folder} was written with another {name}",
@@ -258,7 +269,7 @@ class ParquetDataset:
                     found=wanted,
                     remedy="name another folder, or delete this one",
                 )
-        return found
+        return model_validate_json
 
     def _groups(self, warehouse: Warehouse) -> list[_Group]:
         columns = [self._table.columns[name] for name in self._by]
@@ -300,7 +311,7 @@ class ParquetDataset:
 
     def _write(self, warehouse: Warehouse, path: str, group: _Group) -> Partition:
         columns = [self._table.columns[name] for name in self._by]
-        own = and_(
+        expression = and_(
             *(
                 column.is_(None) if value is None else column == value
                 for column, value in zip(columns, group.values, strict=True)
@@ -310,15 +321,15 @@ class ParquetDataset:
         needed = dict.fromkeys([*self._names, *key_names(self._table)])
         statement = (
             select(*(self._table.columns[name] for name in needed))
-            .where(own)
+            .where(expression)
             .order_by(*(self._table.columns[name] for name in key_names(self._table)))
         )
         target = self._folder / path
         with (
             partial_file(self._folder, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX) as (file, at),
-            warehouse.batches(statement, self._table) as found,
+            warehouse.batches(statement, self._table) as batches,
         ):
-            written = write_parquet((each.select(self._names) for each in found), file)
+            written = write_parquet((batch.select(self._names) for batch in batches), file)
             file.flush()
             os.fchmod(file.fileno(), usual_mode())
             os.fsync(file.fileno())

@@ -163,8 +163,8 @@ def pause_of_domain(pauses: Iterable[Pause], domain: str) -> Pause | None:
 
 def pause_texts(pauses: Collection[Pause], domains: Iterable[str]) -> dict[str, str]:
     """Return the pause of each domain in words; empty: it is not paused."""
-    found = {domain: pause_of_domain(pauses, domain) for domain in domains}
-    return {domain: pause.text if pause else "" for domain, pause in found.items()}
+    pauses_by_name = {domain: pause_of_domain(pauses, domain) for domain in domains}
+    return {domain: pause.text if pause else "" for domain, pause in pauses_by_name.items()}
 
 
 def _find_pause_within(
@@ -202,14 +202,14 @@ def find_paused_runs(pauses: Collection[Pause], instance: "dg.DagsterInstance") 
 
     queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
     by_plan: dict[tuple[str | None, str | None], Pause | None] = {}
-    found: set[str] = set()
+    names: set[str] = set()
     for run in instance.get_runs(queued):
         plan = run.execution_plan_snapshot_id, run.tags.get("domain")
         if plan[0] is None or plan not in by_plan:
             by_plan[plan] = find_pause(pauses, subjects_of_run(instance, run))
         if by_plan[plan] is not None:
-            found.add(run.run_id)
-    return frozenset(found)
+            names.add(run.run_id)
+    return frozenset(names)
 
 
 def silence_paused_probes(pauses: Collection[Pause], probes: "Iterable[Probe]") -> "list[Probe]":

@@ -134,7 +134,7 @@ def _content(name: str) -> str:
 
 def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str, Any]]:
     """Return a row for each preset that there is; for one that cannot be used, why not."""
-    in_force = {each.job: presets.in_force(each.job) for each in targets}
+    in_force = {preset_target.job: presets.in_force(preset_target.job) for preset_target in targets}
     rows = []
     for name in names_of_domains_on():
         row = {"preset": name, "job": "", "description": "", "in_force": "", "problem": ""}
@@ -227,15 +227,15 @@ class RunPresets:
         if applied is not None:
             check_values(applied.preset, target)
             self.instance.add_run_tags(self.run_id, {RUN_TAG: str(applied)})
-        given = {name: getattr(own, name) for name in target.fields}
+        getattrs = {name: getattr(own, name) for name in target.fields}
         preset = applied.preset.values if applied else {}
-        return effective(given, preset, target.base(self.settings))
+        return effective(getattrs, preset, target.base(self.settings))
 
 
 def _latest(connection: Connection, job: str) -> AppliedPreset | None:
     table = operations_presets
-    wanted = select(table).where(table.c.job == job).order_by(table.c.applied_number.desc())
-    row = connection.execute(wanted.limit(1)).mappings().first()
+    query = select(table).where(table.c.job == job).order_by(table.c.applied_number.desc())
+    row = connection.execute(query.limit(1)).mappings().first()
     if row is None:
         return None
     preset = Preset(row["preset"], job, json.loads(row["content"]))
@@ -275,10 +275,10 @@ def of_domains_on(settings: Settings, entries: Mapping[str, ConfigValue]) -> dic
     jobs = {name: _job_of(name) for name in preset_names()}
 
     def is_on(name: str) -> bool:
-        subject, separator, rest = name.partition(": ")
+        subject, separator, text = name.partition(": ")
         if not separator:
             return settings.domain_of(name.lower()) in on
-        owner = rest.partition(".")[0] if subject == "checks" else jobs.get(subject, subject)
+        owner = text.partition(".")[0] if subject == "checks" else jobs.get(subject, subject)
         return domain_of_name(owner) in on
 
     return {name: value for name, value in entries.items() if is_on(name)}

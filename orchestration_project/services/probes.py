@@ -71,20 +71,20 @@ def daemon_probe(
         if not silent:
             return Answer(f"each part sent a heartbeat in the last {PATIENCE_SECONDS} s")
         whens = sorted(set(silent.values()))
-        said = "; ".join(
+        text = "; ".join(
             f"{when}: {', '.join(name for name in silent if silent[name] == when)}"
             for when in whens
         )
         if whens == [NO_HEARTBEAT] and silent.keys() >= set(instance.get_required_daemon_types()):
-            said = f"{NO_HEARTBEAT} of any part"
+            text = f"{NO_HEARTBEAT} of any part"
         waiting = waiting_for_it(instance)
         if not waiting and not (is_missed and set(whens) != {NO_HEARTBEAT}):
-            return Answer(f"not running, and nothing depends on it ({said})", is_applicable=False)
+            return Answer(f"not running, and nothing depends on it ({text})", is_applicable=False)
         raise TransientError(
             "Dagster's daemon does not run",
             expected=f"a heartbeat of each of its parts in the last {PATIENCE_SECONDS} s",
             found=(
-                f"{said}; waiting for it: {waiting or 'sensors and schedules that run by default'}"
+                f"{text}; waiting for it: {waiting or 'sensors and schedules that run by default'}"
             ),
             remedy="start it: make ui, or dagster-daemon run",
         )
@@ -139,11 +139,11 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
     def run() -> Answer:
         policy = open_alerts().policy
         channels = policy.channels
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         wrong = [error_line(policy.problem)] if policy.problem else []
         for channel in channels:
             try:
-                found[channel.name] = look_at(channel)
+                names[channel.name] = look_at(channel)
             except OrchestrationError as error:
                 wrong.append(f"{error.what}: {error.found}")
         if wrong:
@@ -153,8 +153,8 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
                 remedy="check these settings, their services, and the rules; `alerts test` sends "
                 "a message, `alerts check` reads the rules",
             )
-        said = ", ".join(f"{name} {what}" for name, what in found.items())
-        return Answer(said) if channels else NO_CHANNEL
+        text = ", ".join(f"{name} {what}" for name, what in names.items())
+        return Answer(text) if channels else NO_CHANNEL
 
     tried = "read rules and channels, connected where one names a port; sent nothing"
     return Probe("alerts", (), lambda: tried, run)
@@ -201,13 +201,13 @@ def open_probes(
     real_time = Clock()
     opened = None if warehouse is None else partial(nullcontext, warehouse)
     as_it_is = opened or partial(unprepared_warehouse, settings)
-    own = {} if settings.database_url is None else {"the database": _database_time(as_it_is)}
+    functions = {} if settings.database_url is None else {"the database": _database_time(as_it_is)}
     return [
         open_database_probe(settings, warehouse),
         open_disk_probe(settings),
         artifacts_probe(partial(open_store, settings)),
         clock_probe(
-            lambda: {**own, **clocks()}, real_time, most_seconds=settings.clock_skew_seconds
+            lambda: {**functions, **clocks()}, real_time, most_seconds=settings.clock_skew_seconds
         ),
         alerts_probe(partial(open_alerts, settings)),
         daemon_probe(instance, real_time),
@@ -229,8 +229,8 @@ def every_probe(
         for probe in shared
         if probe.dependency in STORAGE_DEPENDENCIES
     ]
-    others = [probe for probe in shared if probe.dependency not in STORAGE_DEPENDENCIES]
-    return [*of_data, *registry.probes(settings), *others]
+    other_probes = [probe for probe in shared if probe.dependency not in STORAGE_DEPENDENCIES]
+    return [*of_data, *registry.probes(settings), *other_probes]
 
 
 def _database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:

@@ -47,8 +47,8 @@ def queue_name(tags: Mapping[str, str]) -> str:
 
     A tag that cannot be the name of a queue counts as none.
     """
-    given = (tags.get(QUEUE_TAG, ""), tags.get("domain", ""))
-    return next((name for name in given if QUEUE_NAME.fullmatch(name)), DEFAULT_QUEUE)
+    pair = (tags.get(QUEUE_TAG, ""), tags.get("domain", ""))
+    return next((name for name in pair if QUEUE_NAME.fullmatch(name)), DEFAULT_QUEUE)
 
 
 def run_priority(tags: Mapping[str, str]) -> int:
@@ -67,19 +67,19 @@ def read_queues(
     oldest: dict[tuple[str, int], datetime] = {}
     beyond: list[int] = []
     for counted, statuses in ((waiting, [Status.QUEUED]), (running, RUNNING_STATUSES)):
-        wanted = dg.RunsFilter(statuses=statuses)
-        found = instance.get_run_records(wanted, limit=max_runs, ascending=True)
-        for record in found:
+        runs_filter = dg.RunsFilter(statuses=statuses)
+        run_records = instance.get_run_records(runs_filter, limit=max_runs, ascending=True)
+        for record in run_records:
             tags = record.dagster_run.tags
             key = (queue_name(tags), run_priority(tags))
             counted[key] += 1
             if counted is waiting:
                 oldest.setdefault(key, record.create_timestamp)
-        is_whole = len(found) < max_runs
-        beyond.append(0 if is_whole else instance.get_runs_count(wanted) - len(found))
+        is_whole = len(run_records) < max_runs
+        beyond.append(0 if is_whole else instance.get_runs_count(runs_filter) - len(run_records))
     keys = sorted({*waiting, *running}, key=lambda key: (key[0], -key[1]))
     states = [QueueState(*key, waiting[key], running[key], oldest.get(key)) for key in keys]
     if any(beyond):
-        waiting_count, running_count = (max(0, each) for each in beyond)
+        waiting_count, running_count = (max(0, number) for number in beyond)
         states.append(QueueState(OTHERS, None, waiting_count, running_count, None))
     return states

@@ -21,9 +21,11 @@ def mixed_since(programs: Sequence[HostRole], now: datetime) -> datetime | None:
     A release is at work since the earliest start of its running programs.
     """
     begun: dict[str, datetime] = {}
-    for each in programs:
-        if each.stopped_at is None and not is_silent(each, now):
-            begun[each.release] = min(each.started_at, begun.get(each.release, each.started_at))
+    for program in programs:
+        if program.stopped_at is None and not is_silent(program, now):
+            begun[program.release] = min(
+                program.started_at, begun.get(program.release, program.started_at)
+            )
     return max(begun.values()) if len(begun) > 1 else None
 
 

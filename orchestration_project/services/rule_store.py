@@ -80,8 +80,8 @@ class RuleStore(Generic[RuleT]):
     def _read_latest(self, connection: Connection) -> Mapping[str, int]:
         """Return the latest version of each rule that there ever was."""
         columns = self.table.c
-        wanted = select(columns.rule_id, func.max(columns.version_number))
-        rows = connection.execute(wanted.group_by(columns.rule_id))
+        query = select(columns.rule_id, func.max(columns.version_number))
+        rows = connection.execute(query.group_by(columns.rule_id))
         return {row[0]: row[1] for row in rows}
 
     def _end(self, connection: Connection, names: Sequence[str], *, by: str, at: datetime) -> None:

@@ -129,7 +129,7 @@ def _earlier_states(
     is_state = and_(
         of_event.run_id == RUNLESS_RUN_ID,
         of_event.dagster_event_type == dg.DagsterEventType.ASSET_MATERIALIZATION.value,
-        of_event.asset_key.in_([each.to_string() for each in states]),
+        of_event.asset_key.in_([state.to_string() for state in states]),
     )
     latest = select(func.max(of_event.id)).where(is_state).group_by(of_event.asset_key)
     naive = before.astimezone(UTC).replace(tzinfo=None)
@@ -137,8 +137,8 @@ def _earlier_states(
     counts = [0]
     for connecting in events.without_run() if states else ():
         with connecting as connection:
-            wanted = select(func.count()).select_from(events.table).where(is_earlier)
-            counts.append(connection.execute(wanted).scalar_one())
+            query = select(func.count()).select_from(events.table).where(is_earlier)
+            counts.append(connection.execute(query).scalar_one())
             if not dry_run:
                 connection.execute(delete(events.table).where(is_earlier))
     return max(counts)
@@ -149,8 +149,8 @@ def _evaluations(warehouse: Warehouse, run_ids: Sequence[str], *, dry_run: bool)
     causes = [RunEnd(0, run_id, outcome).cause for run_id in run_ids for outcome in ENDS]
     is_one = operations_evaluations.c.cause.in_(causes)
     with warehouse.reading() if dry_run else warehouse.writing() as connection:
-        wanted = select(func.count()).select_from(operations_evaluations).where(is_one)
-        count = connection.execute(wanted).scalar_one()
+        query = select(func.count()).select_from(operations_evaluations).where(is_one)
+        count = connection.execute(query).scalar_one()
         if not dry_run:
             connection.execute(delete(operations_evaluations).where(is_one))
     return count
@@ -161,17 +161,19 @@ def _old_runs(
 ) -> tuple[list[str], int]:
     """Return the runs whose logs may go, the oldest first, and how many the ledger keeps back."""
     filters = dg.RunsFilter(statuses=FINISHED_STATUSES, updated_before=before)
-    found: list[str] = []
+    names: list[str] = []
     unrecorded, cursor = 0, None
     while page := instance.get_run_records(
         filters, limit=RUNS_PER_PAGE, cursor=cursor, ascending=True
     ):
-        changed = {each.dagster_run.run_id: each.update_timestamp for each in page}
+        changed = {
+            run_record.dagster_run.run_id: run_record.update_timestamp for run_record in page
+        }
         chosen = prunable(changed, ledger.ended(list(changed)), before)
-        found += chosen
+        names += chosen
         unrecorded += len(changed) - len(chosen)
         cursor = page[-1].dagster_run.run_id
-    return found, unrecorded
+    return names, unrecorded
 
 
 def run_logs_of(instance: dg.DagsterInstance) -> list[RunLogs]:
@@ -236,8 +238,8 @@ class EventRows:
         size = func.coalesce(func.sum(func.pg_column_size(of_event.event)), 0)
         measured = select(func.count(of_event.run_id.distinct()), func.count(), size)
         with self._store.connect() as connection:
-            found = connection.execute(measured.where(*self._of(run_ids))).one()
-        return LogUsage(*(int(each) for each in found))
+            row = connection.execute(measured.where(*self._of(run_ids))).one()
+        return LogUsage(*(int(number) for number in row))
 
     def forget(self, run_ids: Sequence[str]) -> LogUsage:
         """Delete the lines in one transaction."""

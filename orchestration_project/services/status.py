@@ -122,8 +122,10 @@ def read_late_datasets(
     """Return the oldest due and missing partition of each dataset that has one."""
     from orchestration_project.engine.dataset import read_oldest_missing
 
-    found = [read_oldest_missing(dataset, settings, warehouse, clock) for dataset in datasets]
-    return [missing for missing in found if missing is not None]
+    oldest_missings = [
+        read_oldest_missing(dataset, settings, warehouse, clock) for dataset in datasets
+    ]
+    return [missing for missing in oldest_missings if missing is not None]
 
 
 @dataclass(frozen=True)
@@ -175,9 +177,9 @@ def read_quarantined(warehouse: Warehouse, limit: int = MOST) -> list[Quarantine
     """
     columns = deliveries.c
     latest = select_quarantined(list(columns))
-    wanted = latest.order_by(columns.recorded_at.desc(), columns.group_id).limit(limit)
+    query = latest.order_by(columns.recorded_at.desc(), columns.group_id).limit(limit)
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted).all()
+        rows = connection.execute(query).all()
         failed = _failed_audits(connection, rows)
         since = _first_failures(connection, rows)
     return [
@@ -208,10 +210,12 @@ def _failed_audits(
         audit.severity == "error",
         audit.group_id.in_([row.group_id for row in rows]),
     )
-    found = defaultdict[tuple[str, str], list[FailedAudit]](list)
+    failed_audits = defaultdict[tuple[str, str], list[FailedAudit]](list)
     for row in sorted(connection.execute(failed)):
-        found[row.group_id, row.table_name].append(FailedAudit(row.name, row.expected, row.found))
-    return found
+        failed_audits[row.group_id, row.table_name].append(
+            FailedAudit(row.name, row.expected, row.found)
+        )
+    return failed_audits
 
 
 def _first_failures(
@@ -221,7 +225,7 @@ def _first_failures(
     partitions = defaultdict[str, list[str]](list)
     for row in rows:
         partitions[row.table_name].append(row.partition_key)
-    found: dict[tuple[str, str], datetime] = {}
+    first_failures: dict[tuple[str, str], datetime] = {}
     column = deliveries.c
     columns = (column.partition_key, column.outcome, column.recorded_at)
     for table, keys in partitions.items():
@@ -230,7 +234,7 @@ def _first_failures(
         )
         for key, outcome, at in connection.execute(of_table.order_by(column.recorded_at)):
             if outcome == "landed":
-                found.pop((table, key), None)
+                first_failures.pop((table, key), None)
             else:
-                found.setdefault((table, key), at)
-    return found
+                first_failures.setdefault((table, key), at)
+    return first_failures

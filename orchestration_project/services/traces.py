@@ -65,9 +65,9 @@ def unrecorded_entries(
 
     of_trace = dg.RunsFilter(tags={TRACE_ID_TAG: trace_id})
     records = instance.get_run_records(of_trace, limit=MAX_LIVE_RUNS)
-    known = ledger.ended([each.dagster_run.run_id for each in records])
-    new = [each for each in records if each.dagster_run.run_id not in known]
-    return ledger.drawn_up([read_facts(instance, each) for each in new])
+    known_moments = ledger.ended([record.dagster_run.run_id for record in records])
+    new = [record for record in records if record.dagster_run.run_id not in known_moments]
+    return ledger.drawn_up([read_facts(instance, run_record) for run_record in new])
 
 
 def read_trace(
@@ -86,9 +86,9 @@ def read_trace(
         max_rows: Rows of each kind that are read at most.
     """
     with warehouse.reading() as connection:
-        found = _Reader(connection, max_rows).read(trace_id, unrecorded)
-    is_empty = not (found.requests or found.webhooks or found.events or found.runs or found.alerts)
-    return None if is_empty else found
+        trace = _Reader(connection, max_rows).read(trace_id, unrecorded)
+    is_empty = not (trace.requests or trace.webhooks or trace.events or trace.runs or trace.alerts)
+    return None if is_empty else trace
 
 
 class _Reader:
@@ -102,12 +102,15 @@ class _Reader:
     def read(self, trace_id: str, unrecorded: Sequence[LedgerEntry]) -> Trace:
         rows = self._of_trace(operations_runs, trace_id, "created_at", "run_id")
         recorded = {row["run_id"]: row for row in rows} | {
-            each.run["run_id"]: each.run for each in unrecorded
+            ledger_entry.run["run_id"]: ledger_entry.run for ledger_entry in unrecorded
         }
         runs = sorted(recorded.values(), key=lambda row: (row["created_at"], row["run_id"]))
         parts = self._partitions(list(recorded))
-        found = self._by_keys(operations_steps, operations_steps.c.run_id, list(recorded))
-        steps = {**_grouped(found), **{each.run["run_id"]: each.steps for each in unrecorded}}
+        entries = self._by_keys(operations_steps, operations_steps.c.run_id, list(recorded))
+        steps = {
+            **_grouped(entries),
+            **{ledger_entry.run["run_id"]: ledger_entry.steps for ledger_entry in unrecorded},
+        }
         requests = self._of_trace(access_audit, trace_id, "happened_at", "step_number")
         traced = [
             _run(row, steps.get(row["run_id"], ()), parts.get(row["run_id"], [])) for row in runs
@@ -143,29 +146,29 @@ class _Reader:
         }
         groups = list({row["group_id"]: None for row in delivered})
         fetches = _grouped(self._by_keys(captures, captures.c.group_id, groups), "group_id")
-        found = defaultdict[str, list[TracedPartition]](list)
+        partitions = defaultdict[str, list[TracedPartition]](list)
         for row in delivered:
             load = loads.pop((row["group_id"], row["table_name"]), None)
-            found[row["run_id"]].append(_partition(row, fetches[row["group_id"]], load))
+            partitions[row["run_id"]].append(_partition(row, fetches[row["group_id"]], load))
         for row in loads.values():
-            found[row["run_id"]].append(_partition({**row, "outcome": "derived"}, [], row))
-        for each in found.values():
-            each.sort(key=lambda part: (part.table, part.partition))
-        return found
+            partitions[row["run_id"]].append(_partition({**row, "outcome": "derived"}, [], row))
+        for partition in partitions.values():
+            partition.sort(key=lambda part: (part.table, part.partition))
+        return partitions
 
     def _of_trace(self, table: Table, trace_id: str, *order: str) -> list[Row]:
-        wanted = _read(table).where(table.c.trace_id == trace_id)
-        return self._limited(wanted.order_by(*(table.c[name] for name in order)), self._max_rows)
+        query = _read(table).where(table.c.trace_id == trace_id)
+        return self._limited(query.order_by(*(table.c[name] for name in order)), self._max_rows)
 
     def _by_keys(self, table: Table, column: Column[str], keys: Sequence[str]) -> list[Row]:
         """Return the rows of keys in the order of the table's key, up to the limit."""
-        found: list[Row] = []
+        rows: list[Row] = []
         for start in range(0, len(keys), KEYS_AT_ONCE):
             some = keys[start : start + KEYS_AT_ONCE]
-            room = self._max_rows - len(found)
-            found += self._limited(_read(table).where(column.in_(some)), room)
-        key = [each.name for each in table.primary_key.columns]
-        return sorted(found, key=lambda row: [row[name] for name in key])
+            room = self._max_rows - len(rows)
+            rows += self._limited(_read(table).where(column.in_(some)), room)
+        key = [text.name for text in table.primary_key.columns]
+        return sorted(rows, key=lambda row: [row[name] for name in key])
 
     def _limited(self, wanted: Select[Any], limit: int) -> list[Row]:
         rows = self._connection.execute(wanted.limit(limit + 1)).mappings().all()
@@ -183,10 +186,10 @@ def _fields(model: type[BaseModel], row: Row, **renamed: str) -> dict[str, Any]:
 
 
 def _grouped(rows: Iterable[Row], name: str = "run_id") -> Mapping[str, list[Row]]:
-    found = defaultdict[str, list[Row]](list)
+    entries = defaultdict[str, list[Row]](list)
     for row in rows:
-        found[row[name]].append(row)
-    return found
+        entries[row[name]].append(row)
+    return entries
 
 
 def _requests(rows: Sequence[Row]) -> list[TracedRequest]:
@@ -199,7 +202,7 @@ def _requests(rows: Sequence[Row]) -> list[TracedRequest]:
 
 def _run(row: Row, steps: Sequence[Row], partitions: list[TracedPartition]) -> TracedRun:
     started = row["started_at"]
-    own = {
+    values = {
         "partition": row["partition_key"],
         "trigger": row["trigger_kind"],
         "user": row["user_name"],
@@ -207,13 +210,13 @@ def _run(row: Row, steps: Sequence[Row], partitions: list[TracedPartition]) -> T
         "seconds": row["duration_seconds"],
         "error": row["error_message"],
         "steps": sorted(
-            (_step(each) for each in steps),
+            (_step(entry) for entry in steps),
             key=lambda step: (step.started_at is None, step.started_at, step.step),
         ),
         "partitions": partitions,
     }
-    same = {name: row[name] for name in TracedRun.model_fields if name not in own}
-    return TracedRun(**same, **own)
+    same = {name: row[name] for name in TracedRun.model_fields if name not in values}
+    return TracedRun(**same, **values)
 
 
 def _step(row: Row) -> TracedStep:
@@ -227,8 +230,8 @@ def _partition(row: Row, fetches: Sequence[Row], load: Row | None) -> TracedPart
         partition=row["partition_key"],
         outcome=row["outcome"],
         fetches=[
-            TracedFetch(**{**_fields(TracedFetch, each), "capture_id": str(each["capture_id"])})
-            for each in sorted(fetches, key=lambda each: each["part_number"])
+            TracedFetch(**{**_fields(TracedFetch, fetch), "capture_id": str(fetch["capture_id"])})
+            for fetch in sorted(fetches, key=lambda each: each["part_number"])
         ],
         load=TracedLoad(**_fields(TracedLoad, load)) if load else None,
     )
@@ -242,6 +245,6 @@ def _totals(runs: Sequence[TracedRun]) -> TraceTotals:
         partition_count=len(parts),
         fetch_count=sum(len(part.fetches) for part in parts),
         load_count=len(loads),
-        rows_written=sum(each.rows_added + each.rows_changed + each.rows_removed for each in loads),
-        rows_rejected=sum(each.rows_rejected for each in loads),
+        rows_written=sum(load.rows_added + load.rows_changed + load.rows_removed for load in loads),
+        rows_rejected=sum(load.rows_rejected for load in loads),
     )

@@ -149,20 +149,20 @@ class AccessSettings(BaseSettings, defer_build=True):
     @field_validator("http_filtering_proxies")
     @classmethod
     def _hosts_with_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            if not HOST_AND_PORT.fullmatch(each):
-                raise ValueError(f"expected host:port, e.g. proxy.example.org:3128; found {each}")
+        for name in value:
+            if not HOST_AND_PORT.fullmatch(name):
+                raise ValueError(f"expected host:port, e.g. proxy.example.org:3128; found {name}")
         return value
 
     @field_validator("trusted_proxies", "http_allowed_networks")
     @classmethod
     def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
+        for name in value:
             try:
-                ip_network(each)
+                ip_network(name)
             except ValueError as error:
                 expected = "expected IP addresses or networks, e.g. 10.0.0.1,192.168.0.0/16"
-                raise ValueError(f"{expected}; found {each}") from error
+                raise ValueError(f"{expected}; found {name}") from error
         return value
 
     @field_validator("four_eyes")
@@ -181,8 +181,8 @@ class AccessSettings(BaseSettings, defer_build=True):
     @field_validator("oidc_client_secret")
     @classmethod
     def _all_three_or_none(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        others = (info.data.get("oidc_discovery_url"), info.data.get("oidc_client_id"))
-        if len({each is None for each in (value, *others)}) > 1:
+        other_pair = (info.data.get("oidc_discovery_url"), info.data.get("oidc_client_id"))
+        if len({item is None for item in (value, *other_pair)}) > 1:
             raise ValueError(
                 "expected OIDC_DISCOVERY_URL, OIDC_CLIENT_ID and OIDC_CLIENT_SECRET, all or none"
             )

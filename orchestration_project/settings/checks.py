@@ -160,21 +160,21 @@ class CheckLimits(_Limits):
 
     def flat(self) -> Mapping[str, object]:
         """Return each limit by its path, such as `prices_daily.jump_ratio`."""
-        own = {
+        entries = {
             name: {"completeness": self.completeness_of(name).model_dump()}
             for name in type(self).model_fields
             if isinstance(limits := getattr(self, name), DatasetLimits) and limits.completeness
         }
         tree = self.model_dump(exclude_none=True)
-        return dict(_leaves(tree | {name: tree[name] | limits for name, limits in own.items()}))
+        return dict(_leaves(tree | {name: tree[name] | limits for name, limits in entries.items()}))
 
     def completeness_of(self, dataset: str) -> Completeness:
         """Return the limits of is_complete of a dataset, by the name of its table."""
         limits = getattr(self, dataset, None)
-        own = limits.completeness if isinstance(limits, DatasetLimits) else None
-        if own is None:
+        completeness = limits.completeness if isinstance(limits, DatasetLimits) else None
+        if completeness is None:
             return self.completeness
-        return self.completeness.model_copy(update=own.model_dump(exclude_unset=True))
+        return self.completeness.model_copy(update=completeness.model_dump(exclude_unset=True))
 
 
 def _leaves(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, object]]:
@@ -219,7 +219,7 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
     if concerned:
         raise _invalid(path, "; ".join(concerned))
     return CheckLimits.model_validate(
-        {name: each for name, each in content.items() if name not in invalid}
+        {name: item for name, item in content.items() if name not in invalid}
     )
 
 
@@ -230,8 +230,8 @@ def domains_with_limits() -> Set[str]:
 
 def _domains_of(section: str) -> Collection[str]:
     """Return the domains that a section belongs to: that of its name, else all."""
-    known = domains_with_limits()
-    return {_domain_of(section)} & known or known
+    known_names = domains_with_limits()
+    return {_domain_of(section)} & known_names or known_names
 
 
 def _domain_of(section: str) -> str:

@@ -82,12 +82,12 @@ def domain_choices(settings: Settings) -> Mapping[str, Choice]:
     Raises:
         ConfigurationError: DOMAINS or the stored file names an unknown domain.
     """
-    known = known_domains()
+    known_names = known_domains()
     if settings.domains:
-        require_known("DOMAINS", settings.domains, [ALL, *known])
-        return {name: _given(name, settings.domains) for name in known}
+        require_known("DOMAINS", settings.domains, [ALL, *known_names])
+        return {name: _given(name, settings.domains) for name in known_names}
     stored = read_stored(settings)
-    return {name: _chosen(name, settings, stored) for name in known}
+    return {name: _chosen(name, settings, stored) for name in known_names}
 
 
 def domains_on(settings: Settings) -> frozenset[str]:
@@ -142,12 +142,14 @@ def datasets_on(settings: Settings, domain: str) -> frozenset[str]:
     """
     setting = f"{domain}_datasets"
     given = getattr(settings, setting)
-    known = [name.partition("/")[2] for name, owner in known_datasets().items() if owner == domain]
+    known_names = [
+        name.partition("/")[2] for name, owner in known_datasets().items() if owner == domain
+    ]
     if not given:
         stored = read_stored(settings)
-        return frozenset(name for name in known if f"{domain}/{name}" in stored)
-    require_known(setting.upper(), given, [ALL, *known])
-    return frozenset(known if ALL in given else given)
+        return frozenset(name for name in known_names if f"{domain}/{name}" in stored)
+    require_known(setting.upper(), given, [ALL, *known_names])
+    return frozenset(known_names if ALL in given else given)
 
 
 def require_known(setting: str, given: Iterable[str], known: Sequence[str]) -> None:
@@ -200,8 +202,10 @@ def change_stored(settings: Settings, added: Sequence[str], removed: Sequence[st
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked(file.parent):
         changed = {*added, *removed}
-        kept = [entry for entry in read_stored(settings) if entry.removeprefix("-") not in changed]
-        _write(file, [*kept, *added, *(f"-{name}" for name in removed)])
+        kept_names = [
+            entry for entry in read_stored(settings) if entry.removeprefix("-") not in changed
+        ]
+        _write(file, [*kept_names, *added, *(f"-{name}" for name in removed)])
 
 
 def replace_stored(settings: Settings, entries: Sequence[str]) -> None:
@@ -214,8 +218,10 @@ def replace_stored(settings: Settings, entries: Sequence[str]) -> None:
     Raises:
         ConfigurationError: An entry is unknown to this release.
     """
-    known = [*known_domains(), *known_datasets()]
-    require_known("domains of the backup", [name.removeprefix("-") for name in entries], known)
+    known_names = [*known_domains(), *known_datasets()]
+    require_known(
+        "domains of the backup", [name.removeprefix("-") for name in entries], known_names
+    )
     file = stored_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
     with _locked(file.parent):

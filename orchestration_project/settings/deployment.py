@@ -143,18 +143,18 @@ class DeploymentSettings(BaseSettings, defer_build=True):
     @field_validator("stack_ports")
     @classmethod
     def _are_ports(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            name, _, port = each.partition("=")
+        for text in value:
+            name, _, port = text.partition("=")
             if name not in STACK_PORTS or not port.isdecimal() or not 0 < int(port) < 65536:
                 expected = f"expected SERVICE=PORT, SERVICE one of {', '.join(STACK_PORTS)}"
-                raise ValueError(f"{expected}; found {each}")
+                raise ValueError(f"{expected}; found {text}")
         return value
 
     @property
     def ports_of_stack(self) -> Mapping[str, int]:
         """Ports of the services of `stack`, by service."""
-        given = dict(each.split("=") for each in self.stack_ports)
-        return {name: int(given.get(name, port)) for name, port in STACK_PORTS.items()}
+        given_names = dict(stack_port.split("=") for stack_port in self.stack_ports)
+        return {name: int(given_names.get(name, port)) for name, port in STACK_PORTS.items()}
 
     @field_validator("broker_url")
     @classmethod
@@ -169,10 +169,10 @@ class DeploymentSettings(BaseSettings, defer_build=True):
     @field_validator("code_servers")
     @classmethod
     def _are_code_servers(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            if not CODE_SERVER.fullmatch(each):
-                raise ValueError(f"expected DOMAIN=HOST:PORT, e.g. finra=host1:4266; found {each}")
-        domains = [name for each in value for name in each.partition("=")[0].split("+")]
+        for text in value:
+            if not CODE_SERVER.fullmatch(text):
+                raise ValueError(f"expected DOMAIN=HOST:PORT, e.g. finra=host1:4266; found {text}")
+        domains = [name for text in value for name in text.partition("=")[0].split("+")]
         if len(set(domains)) < len(domains):
             raise ValueError("expected each domain at one code server")
         return value
@@ -180,7 +180,7 @@ class DeploymentSettings(BaseSettings, defer_build=True):
     @property
     def code_server_addresses(self) -> Mapping[str, tuple[str, int]]:
         """Host and port of each code server of another host, by its domains as given."""
-        entries = [each.partition("=") for each in self.code_servers]
+        entries = [server.partition("=") for server in self.code_servers]
         addresses = {domains: address.rpartition(":") for domains, _, address in entries}
         return {domains: (host, int(port)) for domains, (host, _, port) in addresses.items()}
 

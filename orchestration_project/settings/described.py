@@ -82,8 +82,8 @@ class DescribedSetting:
 def described_settings() -> Sequence[DescribedSetting]:
     """Return every setting, by group; the essential ones in the order of `ESSENTIAL`."""
     fields = settings_class().model_fields
-    found = [_described(name, fields[name]) for name in (*ESSENTIAL, *_others())]
-    return sorted(found, key=lambda each: list(GROUPS).index(each.group))
+    describeds = [_described(name, fields[name]) for name in (*ESSENTIAL, *_others())]
+    return sorted(describeds, key=lambda each: list(GROUPS).index(each.group))
 
 
 def _others() -> Sequence[str]:
@@ -125,7 +125,7 @@ def _default(value: object) -> str:
 def _without_none(annotation: object) -> object:
     """Return the type that an annotation allows, without None and without constraints."""
     if get_origin(annotation) in (Union, UnionType):
-        [annotation] = [each for each in get_args(annotation) if each is not type(None)]
+        [annotation] = [argument for argument in get_args(annotation) if argument is not type(None)]
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
@@ -161,9 +161,9 @@ def allowed(field: FieldInfo) -> str:
     if kind is bool:
         return "true, false"
     limits = [
-        f"{sign} {getattr(each, name)}"
+        f"{sign} {getattr(item, name)}"
         for kind, (sign, name) in BOUNDS.items()
-        for each in field.metadata
-        if isinstance(each, kind)
+        for item in field.metadata
+        if isinstance(item, kind)
     ]
     return ", ".join(limits)

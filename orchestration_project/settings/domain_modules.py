@@ -15,9 +15,9 @@ def import_domain_modules(name: str) -> tuple[ModuleType, ...]:
     return tuple(
         import_module(module)
         for domain in _list_modules(DOMAINS)
-        for found in _list_modules(domain)
-        if found == f"{domain}.{name}"
-        for module in (_list_modules(found) or [found])
+        for list_module in _list_modules(domain)
+        if list_module == f"{domain}.{name}"
+        for module in (_list_modules(list_module) or [list_module])
     )
 
 

@@ -141,12 +141,12 @@ def read_given(env_file: Path | None, environment: Mapping[str, str] | None = No
     process = ENVIRONMENT if environment is None else environment
     option = Path(process[ENV_FILE]) if ENV_FILE in process else None
     of_option = _values(option) if option else {}
-    found = {name: Given(text, file, name.upper()) for name, text in of_file.items() if text}
+    givens = {name: Given(text, file, name.upper()) for name, text in of_file.items() if text}
     for name, text in process.items():
         if text:
             source = option if of_option.get(name) == text else None
-            found[name] = Given(text, source, name.upper())
-    return {name.lower(): each for name, each in found.items()}
+            givens[name] = Given(text, source, name.upper())
+    return {name.lower(): given for name, given in givens.items()}
 
 
 def _values(file: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
@@ -166,8 +166,8 @@ def value_of(name: str, given: GivenValues) -> str | Unusable | None:
     if path is None:
         return plain.text if plain else None
     if plain is not None:
-        both = f"{plain.name} ({plain.place}) and {path.name} ({path.place})"
-        return Unusable(f"{both}: expected one of the two")
+        text = f"{plain.name} ({plain.place}) and {path.name} ({path.place})"
+        return Unusable(f"{text}: expected one of the two")
     return _content(path)
 
 
@@ -188,8 +188,8 @@ def _content(path: Given) -> str | Unusable:
         text = file.read_text(encoding="utf-8")
         exposed = exposed_mode(file)
     except (OSError, UnicodeDecodeError) as error:
-        found = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        return Unusable(f"{said}: cannot be read: {found}")
+        strerror = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        return Unusable(f"{said}: cannot be read: {strerror}")
     if exposed:
         return Unusable(f"{said}: expected {PRIVATE}, found mode {exposed}: chmod o= {file}")
     secret = text.rstrip("\r\n")
@@ -211,29 +211,31 @@ def exposed_mode(file: Path) -> str:
 
 def field_values(fields: Mapping[str, FieldInfo], given: GivenValues) -> dict[str, Any]:
     """Return the values that are given for ``fields``, not yet validated."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for name, field in fields.items():
         if name == CHANNELS:
-            found[name] = _channel_urls(given) or None
+            values[name] = _channel_urls(given) or None
         elif is_secret(field):
-            found[name] = value_of(name, given)
+            values[name] = value_of(name, given)
         elif variable := given.get(name):
-            found[name] = variable.text
-    return {name: value for name, value in found.items() if value is not None}
+            values[name] = variable.text
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _channel_urls(given: GivenValues) -> Mapping[str, str | Unusable]:
     """Return the variables ALERT_URL_<CHANNEL> by channel in lower case."""
     names = {name.removesuffix(FROM_FILE) for name in given if name.startswith(CHANNEL)}
-    found = {name.removeprefix(CHANNEL): value_of(name, given) for name in sorted(names)}
-    return {name: url for name, url in found.items() if name and url is not None}
+    values = {name.removeprefix(CHANNEL): value_of(name, given) for name in sorted(names)}
+    return {name: url for name, url in values.items() if name and url is not None}
 
 
 def secret_files(names: list[str], given: GivenValues) -> list[Path]:
     """Return the files of secrets that are read."""
-    channels = [each for each in given if each.startswith(CHANNEL) and each.endswith(FROM_FILE)]
-    files = [given.get(name + FROM_FILE) for name in names] + [given[each] for each in channels]
-    return [project_path(Path(each.text)) for each in files if each]
+    channels = [key for key in given if key.startswith(CHANNEL) and key.endswith(FROM_FILE)]
+    files = [given.get(name + FROM_FILE) for name in names] + [
+        given[channel] for channel in channels
+    ]
+    return [project_path(Path(file.text)) for file in files if file]
 
 
 def _lines(file: Path) -> Mapping[str, int]:
@@ -241,9 +243,9 @@ def _lines(file: Path) -> Mapping[str, int]:
     with file.open(encoding="utf-8") as stream:
         bindings = list(parse_stream(stream))
     return {
-        each.key.upper(): each.original.line + _blank_lines(each.original.string)
-        for each in bindings
-        if each.key
+        binding.key.upper(): binding.original.line + _blank_lines(binding.original.string)
+        for binding in bindings
+        if binding.key
     }
 
 

@@ -85,24 +85,30 @@ def settings_of_file(file: Path | None) -> Settings:
     Raises:
         ConfigurationError: The file cannot be read, or a setting in it is invalid.
     """
-    given = _given(file, {})
+    given_values = _given(file, {})
     fields = settings_class().model_fields
-    profile = {"data_profile": profile_of(_texts(given), sources_of(settings_class()))}
-    values = {**_defaults(fields), **profile, **field_values(fields, given)}
+    profile = {"data_profile": profile_of(_texts(given_values), sources_of(settings_class()))}
+    values = {**_defaults(fields), **profile, **field_values(fields, given_values)}
     try:
         return settings_class()(**values)
     except ValidationError as error:
-        raise invalid_settings([_problem(each, given) for each in error.errors()]) from None
+        raise invalid_settings(
+            [_problem(problem, given_values) for problem in error.errors()]
+        ) from None
 
 
 def origins() -> Mapping[str, str]:
     """Return where the value of each setting comes from now: default, file or environment."""
-    return {name: each.origin if each else "default" for name, each in _sources(_state()).items()}
+    return {
+        name: source.origin if source else "default" for name, source in _sources(_state()).items()
+    }
 
 
 def places() -> Mapping[str, str]:
     """Return the same for people: default, environment, or such as `.env line 12`."""
-    return {name: each.place if each else "default" for name, each in _sources(_state()).items()}
+    return {
+        name: source.place if source else "default" for name, source in _sources(_state()).items()
+    }
 
 
 def read_secrets(*names: str) -> Mapping[str, str]:
@@ -114,14 +120,14 @@ def read_secrets(*names: str) -> Mapping[str, str]:
         ConfigurationError: The file of one cannot be read.
     """
     restore_environment()
-    given = _given(_env_file())
-    values = {name: value_of(name.lower(), given) for name in names}
-    problems = [each.reason for each in values.values() if isinstance(each, Unusable)]
+    given_values = _given(_env_file())
+    values = {name: value_of(name.lower(), given_values) for name in names}
+    problems = [item.reason for item in values.values() if isinstance(item, Unusable)]
     if problems:
         raise invalid_settings(problems)
-    found = {name: value for name, value in values.items() if isinstance(value, str)}
-    hide(*found.values())
-    return found
+    secrets = {name: value for name, value in values.items() if isinstance(value, str)}
+    hide(*secrets.values())
+    return secrets
 
 
 def _env_file() -> Path | None:
@@ -155,10 +161,10 @@ def _secret_files(_: object) -> Sequence[Path]:
 
 def _stat(file: Path | None) -> object:
     try:
-        found = file.stat() if file else None
+        stat = file.stat() if file else None
     except OSError:
         return None
-    return found and (found.st_mtime_ns, found.st_size, found.st_ino)
+    return stat and (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
 def _secret_names() -> list[str]:
@@ -167,12 +173,12 @@ def _secret_names() -> list[str]:
 
 @lru_cache(maxsize=1)  # to read them takes as long as a small load
 def _read(_: object) -> Settings:
-    given = _given(_env_file())
-    wrong_names = [*_wrong_names(given), *_earlier_places(given)]
+    given_values = _given(_env_file())
+    wrong_names = [*_wrong_names(given_values), *_earlier_places(given_values)]
     try:
         settings = settings_class()()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
     except ValidationError as error:
-        settings = _without_invalid_domains(error, given, wrong_names)
+        settings = _without_invalid_domains(error, given_values, wrong_names)
     if wrong_names:
         raise invalid_settings(wrong_names)
     return settings
@@ -188,16 +194,18 @@ def _without_invalid_domains(
     """
     problems: dict[str, list[str]] = {}
     sources = sources_of(settings_class())
-    places = {name: place for place, name in enumerate(setting_names())}
-    found = sorted(
+    places = {name: index for index, name in enumerate(setting_names())}
+    errors = sorted(
         error.errors(), key=lambda each: places.get("".join(map(str, each["loc"][:1])), -1)
     )
-    for item in found:
+    for item in errors:
         name = str(item["loc"][0]) if item["loc"] else ""
         domain = "" if name in sources else settings_class().domain_of(name)
         problems.setdefault(domain, []).append(_problem(item, given))
     if "" in problems or wrong_names:
-        raise invalid_settings([*wrong_names, *(_problem(each, given) for each in found)]) from None
+        raise invalid_settings(
+            [*wrong_names, *(_problem(problem, given) for problem in errors)]
+        ) from None
     defaults = _defaults(
         name
         for name in settings_class().model_fields
@@ -209,7 +217,7 @@ def _without_invalid_domains(
 
 
 def _texts(given: GivenValues) -> Mapping[str, str]:
-    return {name: each.text for name, each in given.items()}
+    return {name: value.text for name, value in given.items()}
 
 
 def _defaults(names: Iterable[str]) -> dict[str, Any]:
@@ -222,11 +230,11 @@ def _wrong_names(given: GivenValues) -> list[str]:
 
     Their values would be left out in silence: earlier names, and typing errors.
     """
-    known = set(settings_class().model_fields)
+    known_names = set(settings_class().model_fields)
     files = {name + FROM_FILE for name in _secret_names()}
-    words = tuple({name.partition("_")[0] + "_" for name in known})
+    words = tuple({name.partition("_")[0] + "_" for name in known_names})
     problems = []
-    for name in sorted(given.keys() - known - files):
+    for name in sorted(given.keys() - known_names - files):
         variable = given[name]
         if present := RENAMED.get(variable.name):
             problems.append(f"{variable.name} ({variable.place}): renamed, use {present}")
@@ -235,7 +243,7 @@ def _wrong_names(given: GivenValues) -> list[str]:
         elif limit := MOVED_TO_CHECKS.get(variable.name):
             problems.append(f"{variable.name} ({variable.place}): use {limit} in checks.yaml")
         elif name.startswith(words) and not name.startswith(NAMED_BY_USERS):
-            meant = get_close_matches(name, known | files, n=1, cutoff=SIMILARITY)
+            meant = get_close_matches(name, known_names | files, n=1, cutoff=SIMILARITY)
             if meant:
                 problems.append(
                     f"{variable.name} ({variable.place}): unknown setting, "
@@ -263,12 +271,12 @@ def _earlier_places(given: GivenValues) -> Iterator[str]:
 def _sources(_: object) -> Mapping[str, Given | None]:
     """Return the variable that gives each setting its value; None: it has its default."""
     files = {name + FROM_FILE: name for name in _secret_names()}
-    found: dict[str, Given | None] = dict.fromkeys(settings_class().model_fields)
-    for name, each in _given(_env_file()).items():
-        own = CHANNELS if name.startswith(CHANNEL) else files.get(name, name)
-        if own in found and (found[own] is None or each.file is None):
-            found[own] = each
-    return found
+    sources: dict[str, Given | None] = dict.fromkeys(settings_class().model_fields)
+    for name, value in _given(_env_file()).items():
+        text = CHANNELS if name.startswith(CHANNEL) else files.get(name, name)
+        if text in sources and (sources[text] is None or value.file is None):
+            sources[text] = value
+    return sources
 
 
 def _problem(error: ErrorDetails, given: GivenValues) -> str:

@@ -241,8 +241,8 @@ class AlertSettings(BaseSettings, defer_build=True):
     @field_validator("alert_urls")
     @classmethod
     def _is_list(cls, value: SecretStr | None) -> SecretStr | None:
-        found = split_entries(value.get_secret_value() if value else "")
-        require_one_each(found, r"([A-Za-z]+=)?[A-Za-z0-9]+://")
+        entries = split_entries(value.get_secret_value() if value else "")
+        require_one_each(entries, r"([A-Za-z]+=)?[A-Za-z0-9]+://")
         return value
 
     @property
@@ -253,14 +253,14 @@ class AlertSettings(BaseSettings, defer_build=True):
     @property
     def every_alert_url(self) -> Sequence[str]:
         """The entries of ALERT_URLS, and SLACK_WEBHOOK as the last of them."""
-        found = split_entries(self.alert_urls.get_secret_value()) if self.alert_urls else ()
-        return (*found, self.slack_webhook.get_secret_value()) if self.slack_webhook else found
+        entries = split_entries(self.alert_urls.get_secret_value()) if self.alert_urls else ()
+        return (*entries, self.slack_webhook.get_secret_value()) if self.slack_webhook else entries
 
     @property
     def named_alert_urls(self) -> Mapping[str, str]:
         """The entries of ALERT_URL_<NAME>, by name in lower case."""
-        given = self.alert_url_name or {}
-        return {name: url.get_secret_value() for name, url in given.items()}
+        alert_url_name = self.alert_url_name or {}
+        return {name: url.get_secret_value() for name, url in alert_url_name.items()}
 
     @property
     def has_alert_channels(self) -> bool:
@@ -341,16 +341,22 @@ class TracingSettings(BaseSettings, defer_build=True):
     @field_validator("otel_exporter_otlp_headers")
     @classmethod
     def _are_headers(cls, value: SecretStr | None) -> SecretStr | None:
-        given = value.get_secret_value().split(",") if value is not None else []
-        if not all(HEADER.fullmatch(each) and VALUE.fullmatch(_header(each)[1]) for each in given):
+        given_names = value.get_secret_value().split(",") if value is not None else []
+        if not all(
+            HEADER.fullmatch(name) and VALUE.fullmatch(_header(name)[1]) for name in given_names
+        ):
             raise ValueError("expected NAME=VALUE,NAME=VALUE, e.g. x-api-key=secret")
         return value
 
     @property
     def otlp_headers(self) -> dict[str, str]:
         """OTEL_EXPORTER_OTLP_HEADERS by name; empty if unset."""
-        given = self.otel_exporter_otlp_headers
-        pairs = given.get_secret_value().split(",") if given else []
+        otel_exporter_otlp_headers = self.otel_exporter_otlp_headers
+        pairs = (
+            otel_exporter_otlp_headers.get_secret_value().split(",")
+            if otel_exporter_otlp_headers
+            else []
+        )
         return dict(map(_header, pairs))
 
     @property

@@ -71,12 +71,12 @@ def own_function(folder: Path, name: str) -> tuple[Any, bytes]:
 
 def _place(file: Path, error: BaseException) -> str:
     """Return the file and the line of it at which an error arose."""
-    shown = _in_project(file)
+    shown_path = _in_project(file)
     if isinstance(error, SyntaxError) and error.filename == str(file):
-        return f"{shown}:{error.lineno}"
+        return f"{shown_path}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(file)]
-    return f"{shown}:{lines[-1]}" if lines else str(shown)
+    return f"{shown_path}:{lines[-1]}" if lines else str(shown_path)
 
 
 def _in_project(file: Path) -> Path:

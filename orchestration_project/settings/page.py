@@ -52,7 +52,7 @@ def example() -> str:
 
 
 def _of_group(group: str) -> Sequence[DescribedSetting]:
-    return [each for each in described_settings() if each.group == group]
+    return [setting for setting in described_settings() if setting.group == group]
 
 
 def _commented(each: DescribedSetting) -> str:

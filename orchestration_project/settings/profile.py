@@ -23,8 +23,8 @@ NO_DEMO = "the demo sources are not installed: pip install orchestration_demo"
 @cache
 def demo_folder() -> Path | None:
     """Return the folder of the installed demo sources; None: they are not installed."""
-    found = find_spec(DEMO_PACKAGE)
-    return Path(found.origin).parent if found and found.origin else None
+    spec = find_spec(DEMO_PACKAGE)
+    return Path(spec.origin).parent if spec and spec.origin else None
 
 
 def sources_of(settings: type[BaseSettings]) -> Sequence[str]:
@@ -54,10 +54,10 @@ class ProfileSettings(BaseSettings, defer_build=True):
         if not isinstance(data, Mapping):
             return data
         sources = sources_of(cls)
-        given = {name: data[name] for name in sources if data.get(name)}
+        values = {name: data[name] for name in sources if data.get(name)}
         profile = profile_of(data, sources)
         unset = dict.fromkeys(sources, "demo") if profile == "demo" else {}
-        return {**data, **unset, **given, "data_profile": profile}
+        return {**data, **unset, **values, "data_profile": profile}
 
     @field_validator("data_profile")
     @classmethod

@@ -143,14 +143,14 @@ def own_files() -> Sequence[Path]:
     if folder is None:
         return ()
     meant = list(folder.glob(f"{OWN_FOLDERS[0]}/*/source.py"))
-    others = [
+    other_paths = [
         file
         for defs in OWN_FOLDERS
         for name in ("source.py", "defs.yaml")
         for file in folder.glob(f"{defs}/*/{name}")
         if file not in meant
     ]
-    ours = [file for file in others if PACKAGE in file.read_text(errors="replace")]
+    ours = [file for file in other_paths if PACKAGE in file.read_text(errors="replace")]
     return sorted([*meant, *ours])
 
 
@@ -163,7 +163,7 @@ def own_state() -> bytes:
     places = [f"{defs}/**/*" for defs in OWN_FOLDERS]
     if folder == PROJECT_ROOT:
         places.append(f"{PACKAGE}/**/*")
-    found = {file for place in places for file in folder.glob(place)} if folder else ()
+    found = {file for name in places for file in folder.glob(name)} if folder else ()
     files = sorted(file for file in found if file.suffix in (".py", ".yaml"))
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
     return repr(states).encode()

@@ -208,13 +208,15 @@ def settings_class() -> type[Settings]:
     Raises:
         ConfigurationError: The project folder, which has `.env`, is invalid.
     """
-    found = [
-        each
+    settings_classes = [
+        var
         for module in import_domain_modules("settings")
-        for each in vars(module).values()
-        if isinstance(each, type) and issubclass(each, Settings) and each.domain
+        for var in vars(module).values()
+        if isinstance(var, type) and issubclass(var, Settings) and var.domain
     ]
-    model = create_model("Settings", __base__=tuple(reversed(found)), __module__=__name__)
+    model = create_model(
+        "Settings", __base__=tuple(reversed(settings_classes)), __module__=__name__
+    )
     model.model_config["env_file"] = project_folder() / ".env"
     return model
 
@@ -222,8 +224,8 @@ def settings_class() -> type[Settings]:
 def setting_names() -> list[str]:
     """Return every setting: the data profile, those of each domain, and what all share."""
     fields = settings_class().model_fields
-    own = [name for name in fields if name not in Settings.model_fields]
-    return list(dict.fromkeys(("data_profile", *own, *fields)))
+    names = [name for name in fields if name not in Settings.model_fields]
+    return list(dict.fromkeys(("data_profile", *names, *fields)))
 
 
 def invalid_settings(problems: Sequence[str]) -> ConfigurationError:
@@ -255,22 +257,22 @@ def secrets_of(settings: Settings) -> list[str]:
     itself, the tokens within it.
     """
     values = {name: getattr(settings, name) for name in settings_class().model_fields}
-    found = [ENVIRONMENT[name] for name in SECRETS_OF_LIBRARIES if name in ENVIRONMENT]
+    names = [ENVIRONMENT[name] for name in SECRETS_OF_LIBRARIES if name in ENVIRONMENT]
     urls = [ENVIRONMENT[name] for name in PROXIES if name in ENVIRONMENT]
-    urls += [each for each in values.values() if isinstance(each, str) and "://" in each]
-    secrets = {name: each for name, each in values.items() if isinstance(each, SecretStr)}
+    urls += [value for value in values.values() if isinstance(value, str) and "://" in value]
+    secrets = {name: value for name, value in values.items() if isinstance(value, SecretStr)}
     secrets |= settings.alert_url_name or {}
-    found += settings.otlp_headers.values()
+    names += settings.otlp_headers.values()
     for name, secret in secrets.items():
         text = secret.get_secret_value()
         urls += split_entries(text) if name == "alert_urls" else [text]
         if "://" not in text:
-            found += [text, *text.splitlines()]
+            names += [text, *text.splitlines()]
         elif name not in ADDRESSES:
-            found += tokens_in(text)
-    sources = [each for name, each in values.items() if name.endswith(SOURCE) and each]
-    found += [text for url in sources for text in query_texts(url)]
-    return found + [secret for url in urls for secret in passwords_in(url)]
+            names += tokens_in(text)
+    sources = [value for name, value in values.items() if name.endswith(SOURCE) and value]
+    names += [text for url in sources for text in query_texts(url)]
+    return names + [secret for url in urls for secret in passwords_in(url)]
 
 
 def shown_values(settings: Settings) -> Mapping[str, str]:

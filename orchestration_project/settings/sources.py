@@ -77,14 +77,14 @@ def source_settings(texts: SourceTexts, *, url: str, first_day: date) -> type[Se
             Field(0.0, ge=0, le=1, description=shares, json_schema_extra=about(unit="ratio")),
         ),
     }
-    made = create_model(
+    model = create_model(
         f"{texts.domain.capitalize()}Settings",
         __base__=Settings,
         __doc__=texts.description,
         **{f"{texts.domain}_{name}": value for name, value in fields.items()},
     )
-    made.domain, made.indicators = texts.domain, frozenset({"freshness"})
-    return made
+    model.domain, model.indicators = texts.domain, frozenset({"freshness"})
+    return model
 
 
 class SourceValues(NamedTuple):

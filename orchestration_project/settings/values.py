@@ -76,11 +76,11 @@ def split_entries(text: str) -> tuple[str, ...]:
         [found] = csv.reader(lines, skipinitialspace=True, strict=True)
     except csv.Error as error:
         raise ValueError(f"expected comma-separated entries, found: {error}") from error
-    return tuple(each.strip() for each in found if each.strip())
+    return tuple(name.strip() for name in found if name.strip())
 
 
 def _without_spaces(found: tuple[str, ...]) -> tuple[str, ...]:
-    if any(len(each.split()) > 1 for each in found):
+    if any(len(name.split()) > 1 for name in found):
         raise ValueError(SPACES)
     return found
 
@@ -95,7 +95,7 @@ def require_one_each(entries: Iterable[str], start: str) -> None:
     Raises:
         ValueError: Two have no comma between them.
     """
-    if any(re.search(rf"\s({start})", each) for each in entries):
+    if any(re.search(rf"\s({start})", entry) for entry in entries):
         raise ValueError(SPACES)
 
 
@@ -177,16 +177,16 @@ def passwords_in(url: str) -> list[str]:
     user, _, _ = address.rpartition("@")
     pairs = [pair.partition("=") for pair in query.split("&")]
     password = user.partition(":")[2]
-    found = [password, *(value for name, _, value in pairs if _is_secret(name))]
+    names = [password, *(value for name, _, value in pairs if _is_secret(name))]
     if "@" in password:  # who takes the first for its end shows the rest as a host
-        found += password.split("@")
-    return [*found, *map(unquote, found)]
+        names += password.split("@")
+    return [*names, *map(unquote, names)]
 
 
 def tokens_in(urls: str) -> list[str]:
     """Return what may be a token in the path and query of ``urls``."""
     parts = re.split(r"[/?&=@,\s\"]", urls)
-    long = [each for each in parts if len(each) >= SHORTEST_TOKEN_CHARACTERS]
+    long = [part for part in parts if len(part) >= SHORTEST_TOKEN_CHARACTERS]
     return [*long, *map(unquote, long)]
 
 
@@ -217,8 +217,8 @@ def without_query(url: str) -> str:
 def query_texts(url: str) -> list[str]:
     """Return the query of ``url`` and its values, as they may be quoted."""
     query = url.partition("?")[2]
-    found = [query, *(pair.partition("=")[2] for pair in query.split("&"))]
-    return [*found, *map(unquote, found)]
+    names = [query, *(pair.partition("=")[2] for pair in query.split("&"))]
+    return [*names, *map(unquote, names)]
 
 
 def _is_secret(query_name: str) -> bool:

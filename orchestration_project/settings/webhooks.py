@@ -71,9 +71,9 @@ class WebhookSettings(BaseSettings, defer_build=True):
     @field_validator("api_allowed_origins")
     @classmethod
     def _origins(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for each in value:
-            parts = urlsplit(each)
-            if parts.scheme not in ("http", "https") or each != f"{parts.scheme}://{parts.netloc}":
+        for name in value:
+            parts = urlsplit(name)
+            if parts.scheme not in ("http", "https") or name != f"{parts.scheme}://{parts.netloc}":
                 raise ValueError("expected scheme and host, e.g. https://example.org")
         return value
 

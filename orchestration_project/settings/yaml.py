@@ -101,9 +101,9 @@ def syntax_problem(error: yaml.YAMLError) -> str:
 def value_problems(text: str, error: ValidationError) -> list[str]:
     """Return each invalid value of a text, as `line 3: a.b: expected an integer, found 'x'`."""
     return [
-        located(text, place, ".".join(map(str, place)) or "the file", reason_of(each))
-        for each in error.errors()
-        for place in [_place_of(each)]
+        located(text, group, ".".join(map(str, group)) or "the file", reason_of(problem))
+        for problem in error.errors()
+        for group in [_place_of(problem)]
     ]
 
 
@@ -137,17 +137,17 @@ def reason_of(error: ErrorDetails) -> str:
         expected = re.sub(theirs, ours, expected)
     if error["type"] == "value_error":
         return expected
-    found = "nothing" if error["input"] is None else repr(error["input"])
-    if len(found) > MAX_SHOWN_CHARACTERS:
-        found = found[:MAX_SHOWN_CHARACTERS] + "…"
-    return f"{expected}, found {found}"
+    text = "nothing" if error["input"] is None else repr(error["input"])
+    if len(text) > MAX_SHOWN_CHARACTERS:
+        text = text[:MAX_SHOWN_CHARACTERS] + "…"
+    return f"{expected}, found {text}"
 
 
 def _line_of(node: yaml.Node | None, place: Place) -> int | None:
     """Return the line of a place, or that of what would hold it."""
     line = node.start_mark.line + 1 if node else None
     for part in place:
-        found = next((each for each in _members(node) if each[0] == str(part)), None)
+        found = next((member for member in _members(node) if member[0] == str(part)), None)
         if found is None:
             break
         _, key, node = found
@@ -160,4 +160,4 @@ def _members(node: yaml.Node | None) -> Iterable[tuple[str, yaml.Node, yaml.Node
     if isinstance(node, yaml.MappingNode):
         yield from ((str(key.value), key, value) for key, value in node.value)
     elif isinstance(node, yaml.SequenceNode):
-        yield from ((str(number), each, each) for number, each in enumerate(node.value))
+        yield from ((str(number), item, item) for number, item in enumerate(node.value))

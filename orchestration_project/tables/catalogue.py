@@ -49,14 +49,14 @@ class Part:
 
         ``groups``: the first columns of the key, if the rows are to be looked up in their groups.
         """
-        found = select(*(_named(column_of(self.rows, name)) for name in names)).where(
+        query = select(*(_named(column_of(self.rows, name)) for name in names)).where(
             *self.conditions, *(condition(self.rows, where) for where in wheres)
         )
         if not groups:
-            return found
+            return query
         looked_up = groups_of(self.rows, list(groups))
         same = (self.rows.c[name] == looked_up.c[f"group_{name}"] for name in groups)
-        return found.select_from(looked_up.join(self.rows, and_(*same)))
+        return query.select_from(looked_up.join(self.rows, and_(*same)))
 
 
 def _named(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -85,7 +85,7 @@ class Relation:
         if not names:
             left_out = (is_secret, is_personal)
             columns = self.table.columns
-            return [each.key for each in columns if not any(test(each) for test in left_out)]
+            return [column.key for column in columns if not any(test(column) for test in left_out)]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ConfigurationError(
@@ -131,13 +131,13 @@ class Relation:
         sorting = public_names(self.table, (name.removeprefix("-") for name in order_by))
         needed = list(dict.fromkeys([*names, *key, *sorting]))
         groups = groups_to_look_into(self.table, wheres)
-        first, *others = (part.select(needed, wheres, groups) for part in self.parts)
-        rows = union_all(first, *others) if others else first
+        first, *remaining = (part.select(needed, wheres, groups) for part in self.parts)
+        rows = union_all(first, *remaining) if remaining else first
         if not order_by:
             return rows.order_by(*(rows.selected_columns[name] for name in key)).limit(limit)
-        found = rows.subquery()  # a union cannot be sorted by an expression
-        order = [ordering(found.c[name.removeprefix("-")], name) for name in order_by]
-        return select(found).order_by(*order, *(found.c[name] for name in key)).limit(limit)
+        query = rows.subquery()  # a union cannot be sorted by an expression
+        order = [ordering(query.c[name.removeprefix("-")], name) for name in order_by]
+        return select(query).order_by(*order, *(query.c[name] for name in key)).limit(limit)
 
 
 def groups_to_look_into(table: Table, wheres: Sequence[str]) -> list[str]:
@@ -163,7 +163,7 @@ def known_tables() -> Mapping[str, Table]:
 
 def internal_tables() -> Mapping[str, Table]:
     """Return the tables that are for this project's own work alone, by name."""
-    return {each.name: each for each in tables() if each.info.get(INTERNAL)}
+    return {table.name: table for table in tables() if table.info.get(INTERNAL)}
 
 
 def relation(name: str) -> Relation:
@@ -172,15 +172,15 @@ def relation(name: str) -> Relation:
     Raises:
         ConfigurationError: There is none.
     """
-    found = known_tables().get(name)
-    if found is None:
-        public = [each for each in known_tables() if each not in internal_tables()]
+    table = known_tables().get(name)
+    if table is None:
+        public = [key for key in known_tables() if key not in internal_tables()]
         raise UnknownNameError(
             f"table or view not found: {name!r}",
             expected="a name that `orchestrate tables` lists",
             remedy=did_you_mean(name, public),
         )
-    return Relation(found, [Part(found)])
+    return Relation(table, [Part(table)])
 
 
 def relation_as_of(name: str, at: datetime) -> Relation:
@@ -193,7 +193,7 @@ def relation_as_of(name: str, at: datetime) -> Relation:
     history = current.info.get(HISTORY)
     if history is None:
         with_history = sorted(
-            each.name for each in METADATA.tables.values() if each.info.get(HISTORY) is not None
+            table.name for table in METADATA.tables.values() if table.info.get(HISTORY) is not None
         )
         raise ConfigurationError(
             f"{name} keeps no history: what it held at a time is not known",

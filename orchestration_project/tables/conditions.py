@@ -127,10 +127,10 @@ def read_moment(written: str) -> datetime:
 
 
 def _groups(pattern: str, written: str) -> tuple[str, ...]:
-    found = re.fullmatch(pattern, written.strip(), re.ASCII)
-    if found is None:
+    match = re.fullmatch(pattern, written.strip(), re.ASCII)
+    if match is None:
         raise ValueError(written)
-    return found.groups()
+    return match.groups()
 
 
 def _matching(pattern: str, written: str) -> str:
@@ -169,14 +169,14 @@ def column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
     Raises:
         ConfigurationError: There is none.
     """
-    found = rows.c.get(name)
-    if found is None:
+    column = rows.c.get(name)
+    if column is None:
         raise UnknownNameError(
             f"{rows.description} has no column {name!r}",
             expected=f"one of {', '.join(rows.c.keys())}",
             remedy=did_you_mean(name, rows.c.keys()),
         )
-    return found
+    return column
 
 
 def public_column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
@@ -185,13 +185,13 @@ def public_column_of(rows: FromClause, name: str) -> ColumnElement[Any]:
     Raises:
         ConfigurationError: There is none, or it holds hashes of secrets.
     """
-    found = column_of(rows, name)
-    if is_secret(found):
+    column = column_of(rows, name)
+    if is_secret(column):
         raise ConfigurationError(
             f"invalid column {name!r}: it holds hashes of secrets, which are never written",
             expected="another column",
         )
-    return found
+    return column
 
 
 def public_names(rows: FromClause, names: Iterable[str]) -> list[str]:
@@ -326,8 +326,8 @@ def refuse_contradictions(wheres: Sequence[str]) -> None:
     """
     values: dict[str, str] = {}
     for written in wheres:
-        (name, compare, (value, *_)), *others = _read(written)
-        if others:
+        (name, compare, (value, *_)), *remaining = _read(written)
+        if remaining:
             continue
         if compare == "=" and values.setdefault(name, value) != value:
             raise ConfigurationError(
@@ -438,13 +438,13 @@ class _Reader:
         self.position += 1
 
     def _refuse(self, reason: str = "", *, position: int | None = None) -> NoReturn:
-        place = self.position if position is None else position
-        rest = self.written[place:]
-        shown = repr(rest[:MAX_SHOWN_CHARACTERS]) if rest else "the end"
+        index = self.position if position is None else position
+        remaining_text = self.written[index:]
+        text = repr(remaining_text[:MAX_SHOWN_CHARACTERS]) if remaining_text else "the end"
         raise ConfigurationError(
             f"invalid condition {self.written!r}" + (f": {reason}" if reason else ""),
             expected=EXPECTED,
-            found=f"{shown} at character {place + 1}",
+            found=f"{text} at character {index + 1}",
             remedy=self._remedy(),
         )
 

@@ -33,10 +33,10 @@ Values = Sequence[ColumnElement[Any]]
 
 def look_up_in_groups(count: int, *tables: Table) -> None:
     """Have rows looked up by the key's column after its first ``count``, also in histories."""
-    for each in tables:
-        each.info[KEY_GROUPS] = count
-        if HISTORY in each.info:
-            each.info[HISTORY].info[KEY_GROUPS] = count
+    for table in tables:
+        table.info[KEY_GROUPS] = count
+        if HISTORY in table.info:
+            table.info[HISTORY].info[KEY_GROUPS] = count
 
 
 def groups_of(rows: FromClause, names: Sequence[str]) -> CTE:
@@ -50,10 +50,10 @@ def groups_of(rows: FromClause, names: Sequence[str]) -> CTE:
         names: The columns, in key order.
     """
     first = _completed(rows, names, [])
-    found = select(*_labelled(names, first)).cte(f"groups_of_{rows.description}", recursive=True)
-    group = list(found.columns)
+    cte = select(*_labelled(names, first)).cte(f"groups_of_{rows.description}", recursive=True)
+    group = list(cte.columns)
     steps = select(*_labelled(names, _following(rows, names, group)))
-    return found.union_all(steps.where(group[0].is_not(None)))
+    return cte.union_all(steps.where(group[0].is_not(None)))
 
 
 def _labelled(names: Sequence[str], values: Values) -> Iterator[ColumnElement[Any]]:
@@ -85,14 +85,14 @@ def _by_groups(element: of_next_group, compiler: SQLCompiler, **options: Any) ->
 
 def _following(rows: FromClause, names: Sequence[str], group: Values) -> Values:
     """Return the group after one."""
-    own = rows.alias()
-    key = [own.c[name] for name in names]
+    alias = rows.alias()
+    key = [alias.c[name] for name in names]
     first = (
-        select(own).where(tuple_(*key) > tuple_(*group)).order_by(*key).limit(literal_column("1"))
+        select(alias).where(tuple_(*key) > tuple_(*group)).order_by(*key).limit(literal_column("1"))
     )
     return [
         of_next_group(
-            by_parts, first.with_only_columns(column).correlate_except(own).scalar_subquery()
+            by_parts, first.with_only_columns(column).correlate_except(alias).scalar_subquery()
         )
         for by_parts, column in zip(_following_by_parts(rows, names, group), key, strict=True)
     ]
@@ -101,21 +101,21 @@ def _following(rows: FromClause, names: Sequence[str], group: Values) -> Values:
 def _following_by_parts(rows: FromClause, names: Sequence[str], group: Values) -> Values:
     """Return the group after one: the last column that has a higher value takes the next one."""
     candidates: list[tuple[ColumnElement[bool], Values]] = []
-    for place in reversed(range(len(names))):
-        higher = _least(rows, names, group[:place], above=group[place])
-        candidates.append((higher.is_not(None), _completed(rows, names, [*group[:place], higher])))
+    for number in reversed(range(len(names))):
+        higher = _least(rows, names, group[:number], above=group[number])
+        candidates.append((higher.is_not(None), _completed(rows, names, [*group[:number], higher])))
     return [
-        case(*((is_there, values[place]) for is_there, values in candidates))
-        for place in range(len(names))
+        case(*((is_there, values[number]) for is_there, values in candidates))
+        for number in range(len(names))
     ]
 
 
 def _completed(rows: FromClause, names: Sequence[str], values: Values) -> Values:
     """Return the first group that begins with these values."""
-    found = list(values)
-    while len(found) < len(names):
-        found.append(_least(rows, names, found))
-    return found
+    completed = list(values)
+    while len(completed) < len(names):
+        completed.append(_least(rows, names, completed))
+    return completed
 
 
 def _least(
@@ -125,9 +125,9 @@ def _least(
     above: ColumnElement[Any] | None = None,
 ) -> ColumnElement[Any]:
     """Return the least value of the column after those that ``begin`` has values of."""
-    own = rows.alias()
-    wanted = own.c[names[len(begin)]]
-    same = [own.c[name] == value for name, value in zip(names, begin, strict=False)]
-    higher = [] if above is None else [wanted > above]
-    found = select(func.min(wanted)).where(*same, *higher)
-    return found.correlate_except(own).scalar_subquery()
+    alias = rows.alias()
+    expected_column = alias.c[names[len(begin)]]
+    same = [alias.c[name] == value for name, value in zip(names, begin, strict=False)]
+    higher = [] if above is None else [expected_column > above]
+    query = select(func.min(expected_column)).where(*same, *higher)
+    return query.correlate_except(alias).scalar_subquery()

@@ -246,7 +246,7 @@ _retries = operations_runs.alias("retries")
 
 
 def _state(status: Column[str], *statuses: str) -> ColumnElement[str]:
-    names = {each: STATES[each] for each in statuses}
+    names = {word: STATES[word] for word in statuses}
     return type_coerce(case(names, value=status, else_=status), BYTEWISE_TEXT)
 
 

@@ -335,7 +335,7 @@ def asset_of(table_name: str) -> str:
 def table_of(asset: str) -> str:
     """Return the table that an asset is, by its name."""
     usual = asset.replace("/", "_")
-    named = {each.info.get(ASSET): name for name, each in METADATA.tables.items()}
+    named = {value.info.get(ASSET): name for name, value in METADATA.tables.items()}
     return named.get(asset, usual)
 
 
@@ -428,7 +428,7 @@ def dataset_table(name: str, comment: str, *fields: Field, asset: str = "") -> T
     declared = table(
         name,
         comment,
-        *(each.column for each in fields),
+        *(field.column for field in fields),
         count("capture_id", "Capture that the row was read from"),
         moment("known_from", "UTC time from which the row is valid (system time)"),
     )

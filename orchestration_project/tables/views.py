@@ -86,18 +86,18 @@ def view(
         _COLUMNS,
         *(
             Column(
-                shown.name,
-                shown.value.type,
-                primary_key=shown.is_key,
-                nullable=shown.optional,
-                comment=shown.comment,
-                info=dict(shown.info),
+                column.name,
+                column.value.type,
+                primary_key=column.is_key,
+                nullable=column.optional,
+                comment=column.comment,
+                info=dict(column.info),
             )
-            for shown in columns
+            for column in columns
         ),
         comment=comment,
     )
-    chosen = select(*(shown.value.label(shown.name) for shown in columns)).where(*where)
+    chosen = select(*(column.value.label(column.name) for column in columns)).where(*where)
     if source is not None:
         chosen = chosen.select_from(source)
     declared = View(table, chosen.group_by(*group_by) if group_by else chosen)

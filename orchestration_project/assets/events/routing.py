@@ -194,10 +194,10 @@ def edit_routing_rules(
         "changed": ", ".join(changes.changed),
         "ended": ", ".join(changes.ended),
         "not_known": unexamined,
-        "rules_in_effect": _table(RULE_COLUMNS, [_rule_row(each) for each in rules[:100]]),
+        "rules_in_effect": _table(RULE_COLUMNS, [_rule_row(rule) for rule in rules[:100]]),
     }
-    shown = {"rules_version": version, **edited, **_shown(trial)}
-    return dg.MaterializeResult(asset_key=RULES, metadata=as_metadata(shown))
+    values = {"rules_version": version, **edited, **_shown(trial)}
+    return dg.MaterializeResult(asset_key=RULES, metadata=as_metadata(values))
 
 
 @dg.multi_asset(
@@ -227,8 +227,8 @@ def apply_routing(
     with warehouse.reading() as connection:
         outcomes = outcomes_by_rule(connection)
     rows = [
-        [*each[:3], str(each.action_count), each.changed_at.isoformat(timespec="seconds")]
-        for each in outcomes
+        [*outcome[:3], str(outcome.action_count), outcome.changed_at.isoformat(timespec="seconds")]
+        for outcome in outcomes
     ]
     by_rule = {"actions_by_rule": _table(RuleOutcome._fields, rows)}
     return dg.MaterializeResult(
@@ -267,9 +267,11 @@ def replay_routing_letters(
         run_id=context.run.run_id,
         dry_run=config.dry_run,
     )
-    rows = [[*each.key, each.reason_code, each.outcome, each.reason] for each in letters[:100]]
+    rows = [
+        [*letter.key, letter.reason_code, letter.outcome, letter.reason] for letter in letters[:100]
+    ]
     names = ("source", "delivery_id", "rule_id", "reason_code", "outcome", "reason")
-    outcomes = [each.outcome for each in letters]
+    outcomes = [letter.outcome for letter in letters]
     return dg.MaterializeResult(
         asset_key=LETTERS,
         metadata=as_metadata(
@@ -290,21 +292,21 @@ def _examined(
     with open_examiner(targets) as examiner:
         rules = config.text().read(targets.problems_of, examiner.problems_of)
     doubts = [f"{name}: {doubt}" for name, doubt in sorted(examiner.doubts.items())]
-    for each in doubts:
+    for text in doubts:
         context.log.warning(
-            f"The rule is not verified at its target. {each}",
+            f"The rule is not verified at its target. {text}",
             extra={"event": "routing_rule_not_verified"},
         )
     return rules, "; ".join(doubts)
 
 
 def _rule_row(rule: RoutingRule) -> Sequence[str]:
-    conditions = "; ".join(each.text for each in rule.conditions)
+    conditions = "; ".join(condition.text for condition in rule.conditions)
     return [rule.rule_id, rule.source, rule.kind or "", conditions, rule.action, rule.target]
 
 
 def _shown(trial: RoutingTrial) -> dict[str, Any]:
-    rows = [list(asdict(each).values()) for each in trial.differences]
+    rows = [list(asdict(difference).values()) for difference in trial.differences]
     return {
         "based_on": trial.version,
         "deliveries_count": trial.delivery_count,
@@ -322,8 +324,8 @@ def _counts(summary: ApplySummary) -> dict[str, Any]:
         for name in outcomes
     }
     rows = [
-        [*each.key, each.action, each.target, each.outcome, each.detail[:500]]
-        for each in summary.results
+        [*result.key, result.action, result.target, result.outcome, result.detail[:500]]
+        for result in summary.results
     ]
     names = ("source", "delivery_id", "rule_id", "action", "target", "outcome", "detail")
     return {**counts, "actions": _table(names, rows)}

@@ -69,11 +69,11 @@ def launch_backfill(
     if not values["clip"] and values["weeks"] != settings.finra_lookback_weeks:
         known_weeks = WEEKS_OF_ALL_TIERS.get_partition_keys()
         require_known("weeks", values["weeks"], known_weeks, "FINRA_FIRST_WEEK")
-    known, unknown = of_known_tiers(
+    tier_weeks, unknown = of_known_tiers(
         published_lately(finra, values["weeks"], today=clock.today_in_new_york())
     )
     keys = week_keys()
-    published = [each for each in known if each.key in keys]
+    published = [week for week in tier_weeks if week.key in keys]
     latest = latest_weeks(published, values["weeks"])
     due, refusals = outdated_weeks(
         finra, warehouse, latest, only_taken=values["only_taken"], full=values["full"]
@@ -114,7 +114,7 @@ def _launched(
         context.instance,
         context.repository_def,
         [spec.key for spec in SPECS],
-        [each.key for each in due],
+        [tier_week.key for tier_week in due],
         tags=launched_by_job(BACKFILL_JOB, context.run.tags) | ranges,
         title=f"FINRA OTC weekly: {len(due)} partitions",
         run_config={"ops": {LOAD_OP: {"config": {"full": True}}}} if values["full"] else None,

@@ -151,4 +151,4 @@ def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage
     )
 
 
-DATASET_ASSETS = [dataset_assets(each) for each in ENGINE_DATASETS]
+DATASET_ASSETS = [dataset_assets(dataset) for dataset in ENGINE_DATASETS]

@@ -131,13 +131,13 @@ ABSENT = frozenset(
     for key, is_there in (
         (SYMBOL_WEEK_VALUE, HAS_VALUES),
         (DAILY, HAS_VALUES),
-        (SHORT_INTEREST, "short_interest" in {each.noun for each in DATASETS_ON}),
+        (SHORT_INTEREST, "short_interest" in {dataset.noun for dataset in DATASETS_ON}),
     )
     if not is_there
 )
 """Assets that this installation lacks."""
 
-CHARTS = tuple(each for each in ALL_CHARTS if not ABSENT & {*each.deps})
+CHARTS = tuple(all_chart for all_chart in ALL_CHARTS if not ABSENT & {*all_chart.deps})
 """The charts whose inputs this installation has."""
 
 

@@ -70,12 +70,12 @@ def freshness_of(
 
 
 def _result(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
-    missing = [each for each in due if each.state is not State.LANDED]
+    missing = [due_week for due_week in due if due_week.state is not State.LANDED]
     numbers = {f"weeks_{state.name.lower()}": number for state, number in counts(due).items()}
     metadata: dict[str, dg.MetadataValue | int] = {"weeks_due": len(due), **numbers}
     if missing:
         metadata["missing_weeks"] = dg.MetadataValue.table(
-            [_record(each) for each in missing[-SHOWN_WEEKS:]]
+            [_record(due_week) for due_week in missing[-SHOWN_WEEKS:]]
         )
     severity = dg.AssetCheckSeverity.WARN
     return described_result(OTC_WEEKLY, FRESHNESS_CHECK, metadata, severity, passed=not missing)

@@ -81,7 +81,7 @@ def _gold_assets(
     ) -> Iterator[AssetEvent]:
         chosen = [each for each in gold if each.key in context.selected_asset_keys]
         tables = [each.derived for each in chosen]
-        where = {"tables": ", ".join(each.table.name for each in tables)}
+        where = {"tables": ", ".join(table.table.name for table in tables)}
         keys = frozenset(asked_keys(context))
         load = DerivedLoad(tables, warehouse, keys, where, run_id=context.run.run_id)
         label = data_label(is_synthetic=settings.is_demo)
@@ -102,15 +102,15 @@ class _GoldReport(DerivedReport):
 
     def metadata(self, loaded: DerivedResult) -> dict[dg.AssetKey, dict[str, Any]]:
         """Return the metadata of each asset; an unchanged table keeps that of its derivation."""
-        found = {}
+        values = {}
         for gold in self.gold:
             table = loaded.tables[gold.derived.table.name]
-            found[gold.key] = {**_table_metadata(table, loaded), **self.label}
+            values[gold.key] = {**_table_metadata(table, loaded), **self.label}
             if loaded.partition_key not in table.recomputed:
                 before = self.earlier(gold.key, loaded.partition_key)
-                if MADE_OF in before and before[MADE_OF].value == found[gold.key][MADE_OF]:
-                    found[gold.key] = {**before, **found[gold.key]}
-        return found
+                if MADE_OF in before and before[MADE_OF].value == values[gold.key][MADE_OF]:
+                    values[gold.key] = {**before, **values[gold.key]}
+        return values
 
     def side_effects(self, key: str, loaded: DerivedResult) -> Iterator[dg.AssetMaterialization]:
         """Yield materializations of dependent partitions that were derived outside of the run's."""

@@ -82,14 +82,14 @@ def metadata_of(
         "source_version": loaded.source_version,
         **data_label(is_synthetic=loaded.source == "demo"),
     }
-    own = _loaded_metadata(loaded)
+    loaded_metadata = _loaded_metadata(loaded)
     carried = _carried(loaded, earlier)
     counts = {
         key: {"dagster/row_count": loaded.row_counts[table]}
-        for key in own
+        for key in loaded_metadata
         if (table := "_".join(key.path)) in loaded.row_counts
     }
-    seen = _preview(loaded)
+    entries = _preview(loaded)
     rejected = dict.fromkeys((STAGED, OTC_WEEKLY), rejects(loaded))
     changes = {OTC_WEEKLY: change_metadata(loaded.changes, notice_limit=notice_limit)}
     return {
@@ -99,31 +99,34 @@ def metadata_of(
             **common,
             **counts.get(key, {}),
             **metadata,
-            **seen.get(key, {}),
+            **entries.get(key, {}),
             **rejected.get(key, {}),
         }
-        for key, metadata in own.items()
+        for key, metadata in loaded_metadata.items()
     }
 
 
 def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return samples of a loaded partition: its rows, captures, and the shares of recent weeks."""
-    seen = loaded.preview
-    if seen is None:
+    written_preview = loaded.preview
+    if written_preview is None:
         return {}
     largest = {
-        key: {"largest": table_of(rows), **_explanation(table, seen.partition_key, rows)}
+        key: {
+            "largest": table_of(rows),
+            **_explanation(table, written_preview.partition_key, rows),
+        }
         for key in ASSETS
-        if (table := "_".join(key.path)) in seen.largest
-        for rows in (seen.largest[table],)
+        if (table := "_".join(key.path)) in written_preview.largest
+        for rows in (written_preview.largest[table],)
     }
-    line = sparkline(seen.recent_shares, is_synthetic=loaded.source == "demo")
+    line = sparkline(written_preview.recent_shares, is_synthetic=loaded.source == "demo")
     origin = {
         "recent_shares": image("Shares of the tier by week", line),
-        "first_captures": table_of(seen.captures),
-        "downloads": dg.MetadataValue.md(_downloads(seen.captures)),
-        "captured_as": dg.MetadataValue.md(partition_link(CAPTURE, seen.partition_key)),
-        **_diff(loaded, parsed(seen.partition_key)),
+        "first_captures": table_of(written_preview.captures),
+        "downloads": dg.MetadataValue.md(_downloads(written_preview.captures)),
+        "captured_as": dg.MetadataValue.md(partition_link(CAPTURE, written_preview.partition_key)),
+        **_diff(loaded, parsed(written_preview.partition_key)),
     }
     return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
 
@@ -164,8 +167,11 @@ def _carried(
     of_week = earlier(OTC_WEEKLY, landed.partition_key)
     if not is_known_from(of_week, landed.landed_at):
         return {key: {"seconds": 0.0} for key in ASSETS}
-    others = {key: earlier(key, landed.partition_key) for key in ASSETS if key != OTC_WEEKLY}
-    return {key: {"seconds": 0.0, **each} for key, each in (others | {OTC_WEEKLY: of_week}).items()}
+    other_entries = {key: earlier(key, landed.partition_key) for key in ASSETS if key != OTC_WEEKLY}
+    return {
+        key: {"seconds": 0.0, **entry}
+        for key, entry in (other_entries | {OTC_WEEKLY: of_week}).items()
+    }
 
 
 def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
@@ -265,11 +271,11 @@ def change_metadata(
     if not changes:
         return NOTHING_RESTATED
     metadata: dict[str, Any] = {**NOTHING_RESTATED, "change": _sentences(changes)}
-    restated = [each.figures for each in changes if each.cause in RESTATEMENTS]
+    restated = [change.figures for change in changes if change.cause in RESTATEMENTS]
     if restated:
         metadata |= _figures(max(restated, key=lambda each: each.moved_share_ratio))
-    kinds = [notice_kind(each.cause, each.figures, limit=notice_limit) for each in changes]
-    noticed = [each for each, kind in zip(changes, kinds, strict=True) if kind]
+    kinds = [notice_kind(change.cause, change.figures, limit=notice_limit) for change in changes]
+    noticed = [change for change, kind in zip(changes, kinds, strict=True) if kind]
     if noticed:
         kind = "restatement" if "restatement" in kinds else "landed"
         metadata |= {"notice": _sentences(noticed), "notice_kind": kind}
@@ -277,7 +283,7 @@ def change_metadata(
 
 
 def _sentences(changes: Sequence[Announcement[WeekChange]]) -> str:
-    return " ".join(each.sentence for each in changes)
+    return " ".join(change.sentence for change in changes)
 
 
 def _figures(change: WeekChange) -> dict[str, Any]:

@@ -47,8 +47,8 @@ def _plan_weeks(
     )
     if not weeks:
         return None
-    known = week_keys()
-    _require_partitions([each.key for each in weeks if each.key not in known])
+    known_names = week_keys()
+    _require_partitions([week.key for week in weeks if week.key not in known_names])
     return ReplayRuns(ranges=key_ranges(weeks), description=summary(weeks), count=len(weeks))
 
 

@@ -34,7 +34,7 @@ from orchestration_project.services.metadata import (
 def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetCheckResult:
     """Name the tiers that are listed and not loaded, with their partitions."""
     published = finra.published()
-    unknown = [asdict(each) for each in unknown_tiers(published)]
+    unknown = [asdict(tier) for tier in unknown_tiers(published)]
     return dg.AssetCheckResult(
         passed=not unknown,
         severity=dg.AssetCheckSeverity.WARN,
@@ -63,16 +63,16 @@ def has_the_fields_that_we_know(
     if listed is None:
         outcome = not_applicable(NO_FIELDS)
         return dg.AssetCheckResult(passed=True, description=summary_of(outcome), metadata=outcome)
-    seen = remember_fields(warehouse, clock, listed, source=finra.name, dataset=CURRENT)
-    found = drift(seen, KNOWN_FIELDS)
-    is_missing = any(each.what == "missing" for each in found)
+    seen_frame = remember_fields(warehouse, clock, listed, source=finra.name, dataset=CURRENT)
+    drifts = drift(seen_frame, KNOWN_FIELDS)
+    is_missing = any(each.what == "missing" for each in drifts)
     return dg.AssetCheckResult(
-        passed=not found,
+        passed=not drifts,
         severity=dg.AssetCheckSeverity.ERROR if is_missing else dg.AssetCheckSeverity.WARN,
         metadata={
             "fields_known": len(KNOWN_FIELDS),
             "fields_listed": len(listed),
-            **table_if_any("differences", [asdict(each) for each in found]),
+            **table_if_any("differences", [asdict(each) for each in drifts]),
         },
     )
 

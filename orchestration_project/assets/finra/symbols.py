@@ -70,11 +70,11 @@ def symbols(
     """Derive the symbol master of all loaded weeks, if one changed since."""
     derived = derive_symbols(warehouse)
     for key, table in TABLES.items():
-        made = derived.tables[table.name]
+        made_derived_rows = derived.tables[table.name]
         metadata = {
-            "outcome": "derived" if made.recomputed else "unchanged",
-            "dagster/row_count": made.row_count,
-            "made_of": made.versions[ALL],
+            "outcome": "derived" if made_derived_rows.recomputed else "unchanged",
+            "dagster/row_count": made_derived_rows.row_count,
+            "made_of": made_derived_rows.versions[ALL],
             "seconds": derived.seconds,
             **data_label(is_synthetic=settings.is_demo),
         }
@@ -84,7 +84,7 @@ def symbols(
 
 
 def _check_result(name: str, found: pl.DataFrame) -> dg.AssetCheckResult:
-    shown = found.sort("week_start", "symbol", descending=[True, False]).head(SHOWN)
+    head = found.sort("week_start", "symbol", descending=[True, False]).head(SHOWN)
     return dg.AssetCheckResult(
         asset_key=SYMBOLS,
         check_name=name,
@@ -92,6 +92,6 @@ def _check_result(name: str, found: pl.DataFrame) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "symbol_count": found["symbol"].n_unique(),
-            **({"symbols": table_of(shown.drop("known_from"))} if len(shown) else {}),
+            **({"symbols": table_of(head.drop("known_from"))} if len(head) else {}),
         },
     )

@@ -90,7 +90,7 @@ def _figures(derived: DerivedResult) -> dict[str, Any]:
 def _check_result(covered: Mapping[str, float], least: float) -> dg.AssetCheckResult:
     short = {week: ratio for week, ratio in covered.items() if ratio < least}
     latest = list(short.items())[-WEEKS_SHOWN:]
-    shown = pl.DataFrame(
+    data_frame = pl.DataFrame(
         latest, {"week_start": pl.String, "coverage_ratio": pl.Float64}, orient="row"
     )
     outcome = {} if covered else not_applicable("no week is derived yet")
@@ -105,7 +105,7 @@ def _check_result(covered: Mapping[str, float], least: float) -> dg.AssetCheckRe
             "weeks": len(covered),
             "weeks_short": len(short),
             "least_coverage_ratio": least,
-            **({"short": table_of(shown)} if short else {}),
+            **({"short": table_of(data_frame)} if short else {}),
         },
     )
 
@@ -113,7 +113,7 @@ def _check_result(covered: Mapping[str, float], least: float) -> dg.AssetCheckRe
 def _agreement_result(sums: pl.DataFrame, max_factor: float) -> dg.AssetCheckResult:
     differing = differing_weeks(sums, max_factor=max_factor)
     outcome = {} if len(sums) else not_applicable("FINRA reports no value of symbols with prices")
-    shown = differing.tail(WEEKS_SHOWN)
+    tail = differing.tail(WEEKS_SHOWN)
     return dg.AssetCheckResult(
         asset_key=SYMBOL_WEEK_VALUE,
         check_name=AGREES,
@@ -125,6 +125,6 @@ def _agreement_result(sums: pl.DataFrame, max_factor: float) -> dg.AssetCheckRes
             "weeks": len(sums),
             "weeks_differing": len(differing),
             "max_notional_factor": max_factor,
-            **({"differing": table_of(shown)} if len(shown) else {}),
+            **({"differing": table_of(tail)} if len(tail) else {}),
         },
     )

@@ -93,7 +93,9 @@ SPECS = [
     asset_spec(
         STAGED,
         "One Parquet file per delivery of a partition: the rows that kept the contract.",
-        column_schema(each for each in finra_otc_weekly.columns if each.name not in BOOKKEEPING),
+        column_schema(
+            column for column in finra_otc_weekly.columns if column.name not in BOOKKEEPING
+        ),
         "parquet",
         CAPTURE,
     ),
@@ -144,12 +146,12 @@ def otc_weekly(
             force=config.allow_conflicts,
             completeness=completeness_of(checks, finra_otc_weekly),
         )
-        done, acceptance = landed_before(context, OTC_WEEKLY), config.acceptance
+        landed, acceptance = landed_before(context, OTC_WEEKLY), config.acceptance
         deliveries = (
             RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)
             if config.replay
             else SourceDeliveries(
-                dataset, finra, warehouse, clock, config.allow_conflicts, values["full"], done
+                dataset, finra, warehouse, clock, config.allow_conflicts, values["full"], landed
             )
         )
         return DatasetLoader(
@@ -203,8 +205,8 @@ def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:
     """Say of each audit how the latest delivery of every retained partition did in it."""
     latest = warehouse.latest_audits(finra_otc_weekly)
     return [
-        check_result(OTC_WEEKLY, each, SEVERITY[each.audit])
-        for each in summarised(latest, SEVERITY)
+        check_result(OTC_WEEKLY, audit_summary, SEVERITY[audit_summary.audit])
+        for audit_summary in summarised(latest, SEVERITY)
     ]
 
 

@@ -41,11 +41,11 @@ def _hours() -> dg.TimeWindowPartitionsDefinition:
     Dagster counts by the machine's clock: hours that the project's clock is ahead are added, and
     one more where its next hour begins before that of the machine.
     """
-    own, machine = Clock(SETTINGS.demo_clock_now).now(), Clock().now()
-    hours = own.replace(minute=0, second=0, microsecond=0) - machine.replace(
+    moment, machine = Clock(SETTINGS.demo_clock_now).now(), Clock().now()
+    hours = moment.replace(minute=0, second=0, microsecond=0) - machine.replace(
         minute=0, second=0, microsecond=0
     )
-    is_earlier = (own.minute, own.second) > (machine.minute, machine.second)
+    is_earlier = (moment.minute, moment.second) > (machine.minute, machine.second)
     return dg.TimeWindowPartitionsDefinition(
         start=FIRST_HOUR.strftime(HOUR_FORMAT),
         fmt=HOUR_FORMAT,

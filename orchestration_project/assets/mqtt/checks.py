@@ -100,9 +100,9 @@ def mirror_results(totals: MirrorCounts) -> Iterator[dg.AssetCheckResult]:
 )
 def check_kinds(settings: dg.ResourceParam[MqttSettings]) -> Iterator[dg.AssetCheckResult]:
     """Read the schema files, and report each that is invalid."""
-    found = read_kind_files(MqttSettings.of(settings).mqtt_kinds_path)
-    problems = "; ".join(f"{name}: {problem}" for name, problem in found.problems.items())
-    count = sum(len(each) for each in found.versions.values())
+    kind_files = read_kind_files(MqttSettings.of(settings).mqtt_kinds_path)
+    problems = "; ".join(f"{name}: {problem}" for name, problem in kind_files.problems.items())
+    count = sum(len(version) for version in kind_files.versions.values())
     passed = f"{count} valid schema files"
     yield _result(KINDS, KINDS_VALID, ERROR, problems, passed, "valid schema files")
 
@@ -190,17 +190,18 @@ def _of_bridges(
             yield described_result(BRIDGES, name, why, ERROR, passed=True)
         return
     silent = "; ".join(
-        f"{each['broker']}: {each['problem'] or 'no message since ' + _time(each)}"
-        for each in bridges
-        if is_silent(each, now, limit)
+        f"{bridge['broker']}: {bridge['problem'] or 'no message since ' + _time(bridge)}"
+        for bridge in bridges
+        if is_silent(bridge, now, limit)
     )
     expected = f"a message within {limit.total_seconds() / 60:g} minutes"
     yield _result(BRIDGES, NOT_SILENT, ERROR, silent, "every bridge receives", expected)
     lost = "; ".join(
-        f"{each['broker']}: messages since {each['session_lost_at']:%Y-%m-%d %H:%M:%S} UTC may "
+        f"{bridge['broker']}: messages since {bridge['session_lost_at']:%Y-%m-%d %H:%M:%S} UTC may "
         "be missing"
-        for each in bridges
-        if each["session_lost_at"] is not None and each["session_lost_at"] > now - timedelta(days=1)
+        for bridge in bridges
+        if bridge["session_lost_at"] is not None
+        and bridge["session_lost_at"] > now - timedelta(days=1)
     )
     yield _result(BRIDGES, NO_GAP, ERROR, lost, "every session was kept", "kept sessions")
 

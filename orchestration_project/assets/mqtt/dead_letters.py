@@ -90,13 +90,13 @@ def replay_dead_letters(
     counts, selected = ReplayCounts(), 0
     requested = [] if _has_filter(config) else requested_ids(warehouse)
     if requested or _has_filter(config):
-        wanted = _filter(config, requested)
-        selected = letter_count(warehouse, wanted)
+        expected_letter_filter = _filter(config, requested)
+        selected = letter_count(warehouse, expected_letter_filter)
         if not config.dry_run:
             mirror = open_mirror(
                 settings, warehouse, Captures(artifacts), clock, context.run.run_id
             )
-            counts = replay(mirror, wanted)
+            counts = replay(mirror, expected_letter_filter)
             close_requested(warehouse, requested, clock.now())
     return dg.MaterializeResult(
         asset_key=DEAD_LETTERS,
@@ -135,13 +135,13 @@ def _filter(config: ReplayLetters, requested: list[int]) -> LetterFilter:
 def _time(name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
-    found = parse_time(text)
-    if found is None:
+    time = parse_time(text)
+    if time is None:
         raise ConfigurationError(
             f"invalid {name}: expected a time with its zone, e.g. 2026-11-01T00:00:00Z",
             found=repr(text[:60]),
         )
-    return found
+    return time
 
 
 replay_job = dg.define_asset_job(

@@ -112,7 +112,7 @@ def mirror_mqtt(
 def _counts(summary: RangeSummary) -> Mapping[str, Any]:
     totals = summary.totals
     new = totals.by_topic_and_kind
-    shown = [
+    entries = [
         {"topic": topic, "kind": kind, "event_count": count}
         for (topic, kind), count in new.most_common(MAX_ROWS_SHOWN)
     ]
@@ -125,7 +125,7 @@ def _counts(summary: RangeSummary) -> Mapping[str, Any]:
         "skewed_count": totals.skewed_count,
         "unknown_kind_count": totals.unknown.total(),
         "range_count": summary.counts["done"],
-        **({"events_by_topic": quoted_table(shown)} if shown else {}),
+        **({"events_by_topic": quoted_table(entries)} if entries else {}),
     }
 
 
@@ -136,19 +136,19 @@ def _backlog(warehouse: Warehouse, clock: Clock) -> Mapping[str, Any]:
 
 
 def _of_hour(warehouse: Warehouse, hour: str) -> Mapping[str, Any]:
-    found = mirror_counts(warehouse, hour_start(hour))
-    if not found:
+    counts = mirror_counts(warehouse, hour_start(hour))
+    if not counts:
         return {}
-    return {"events_of_hour": quoted_table(list(found)[:MAX_ROWS_SHOWN])}
+    return {"events_of_hour": quoted_table(list(counts)[:MAX_ROWS_SHOWN])}
 
 
 def _forget_old(settings: MqttSettings, warehouse: Warehouse, clock: Clock) -> Mapping[str, Any]:
-    own, now = MqttSettings.of(settings), clock.now()
+    mqtt_settings, now = MqttSettings.of(settings), clock.now()
     with warehouse.writing() as connection:
         removed = forget_old(
             connection,
-            inbox_before=now - timedelta(days=own.mqtt_inbox_days),
-            keys_before=now - timedelta(days=own.mqtt_keys_days),
+            inbox_before=now - timedelta(days=mqtt_settings.mqtt_inbox_days),
+            keys_before=now - timedelta(days=mqtt_settings.mqtt_keys_days),
         )
     return {"removed_message_count": removed.inbox_count, "removed_key_count": removed.key_count}
 
@@ -180,10 +180,10 @@ def _report_others(
 
 def letters_metadata(warehouse: Warehouse) -> Mapping[str, Any]:
     """Return the metadata of the dead letters that are there, by reason."""
-    found = dead_letters_by_reason(warehouse)
-    rows = [{"reason_code": code, "letter_count": count} for code, count in found.items()]
+    dead_letters = dead_letters_by_reason(warehouse)
+    rows = [{"reason_code": code, "letter_count": count} for code, count in dead_letters.items()]
     return {
-        "open_letter_count": sum(found.values()),
+        "open_letter_count": sum(dead_letters.values()),
         **({"letters_by_reason": quoted_table(rows)} if rows else {}),
         "table_rows": link(rows_path(mqtt_dead_letters.name)),
     }

@@ -75,18 +75,18 @@ def draw_graph(
 
 
 def _result(edges: list[tuple[str, str]]) -> dg.AssetCheckResult:
-    found = cycles(edges)
+    entries = cycles(edges)
     metadata: Mapping[str, Any] = {"outcome": "no cycle"}
-    if found:
-        named = [", ".join(each[:MAX_MEMBERS_NAMED]) for each in found[:MAX_CYCLES_NAMED]]
+    if entries:
+        named = [", ".join(entry[:MAX_MEMBERS_NAMED]) for entry in entries[:MAX_CYCLES_NAMED]]
         metadata = {
-            "outcome": f"{len(found)} cycles",
+            "outcome": f"{len(entries)} cycles",
             "expected": "dependencies without a cycle",
             "found": "; ".join(named),
             "what_to_do": REMEDY,
         }
     severity = dg.AssetCheckSeverity.WARN
-    return described_result(GRAPH, NO_CYCLES, metadata, severity, passed=not found)
+    return described_result(GRAPH, NO_CYCLES, metadata, severity, passed=not entries)
 
 
 @dg.multi_asset(name="fold_mqtt", specs=entity_specs(), can_subset=True)

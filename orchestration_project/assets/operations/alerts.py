@@ -47,32 +47,32 @@ def alerts_asset(
         metadata={
             "channels": ", ".join(channel.name for channel in alerts.channels) or "none",
             "open": len(standing),
-            "waiting": sum(each.waiting for each in reaches),
+            "waiting": sum(reach.waiting for reach in reaches),
             "alerts": alerts_table(standing[:ALERTS_SHOWN]),
         },
     )
     yield _delivered(reaches)
     problem = alerts.policy.problem
-    said = error_line(problem) if problem else "an open alert has the details" if doubts else ""
+    text = error_line(problem) if problem else "an open alert has the details" if doubts else ""
     yield dg.AssetCheckResult(
         asset_key=ALERTS,
         check_name=RULES,
-        passed=not said,
-        description=said or f"{len(alerts.policy.rules)} rules",
+        passed=not text,
+        description=text or f"{len(alerts.policy.rules)} rules",
     )
 
 
 def _delivered(reaches: Sequence[ChannelReach]) -> dg.AssetCheckResult:
-    ill = [each for each in reaches if not each.is_well]
+    ill = [reach for reach in reaches if not reach.is_well]
     return dg.AssetCheckResult(
         asset_key=ALERTS,
         check_name=DELIVERED,
         passed=not ill,
         description="; ".join(map(str, ill)) or "every channel accepts its messages",
         metadata={
-            "tried_in_vain": sum(each.failed_count for each in ill),
-            "overdue": sum(each.overdue for each in ill),
-            "given_up": sum(each.given_up for each in ill),
+            "tried_in_vain": sum(channel_reach.failed_count for channel_reach in ill),
+            "overdue": sum(channel_reach.overdue for channel_reach in ill),
+            "given_up": sum(channel_reach.given_up for channel_reach in ill),
         },
     )
 
@@ -81,15 +81,15 @@ def alerts_table(standing: Sequence[AlertState]) -> dg.TableMetadataValue:
     """Return open alerts as a table: what each is about first, and the command that closes it."""
     rows = [
         {
-            "title": each.title,
-            "severity": each.severity,
-            "raised_at": each.raised_at,
-            "close_with": f"orchestrate alerts close {each.alert_id}",
-            "not_delivered_to": ", ".join(each.undelivered),
-            "repeated_count": each.repeated_count,
-            "alert_id": each.alert_id,
+            "title": alert_state.title,
+            "severity": alert_state.severity,
+            "raised_at": alert_state.raised_at,
+            "close_with": f"orchestrate alerts close {alert_state.alert_id}",
+            "not_delivered_to": ", ".join(alert_state.undelivered),
+            "repeated_count": alert_state.repeated_count,
+            "alert_id": alert_state.alert_id,
         }
-        for each in standing
+        for alert_state in standing
     ]
     schema = {
         "title": pl.String,

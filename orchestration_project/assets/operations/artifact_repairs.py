@@ -124,12 +124,12 @@ def repair_artifacts(
     if not config.dry_run:
         for work in (DAMAGED_ARTIFACTS, ERASURES, REMOVALS):  # they change the same objects
             acquire_for_run(warehouse, context.instance, work, run_id=context.run.run_id)
-    found = _choose(config, warehouse, store)
+    damaged_artifacts = _choose(config, warehouse, store)
     results: list[Repaired] = []
     with open_at_first_use(registry, settings) as open_resource:
         repairs = Repairs(
             artifacts=store,
-            copy=open_copy(config.copy_url, store, found) if config.copy_url else None,
+            copy=open_copy(config.copy_url, store, damaged_artifacts) if config.copy_url else None,
             recoveries=registry.whole.defined(Recovery),
             environment=RecoveryEnvironment(
                 settings=settings, warehouse=warehouse, clock=clock, open=open_resource
@@ -139,11 +139,14 @@ def repair_artifacts(
             ),
             run_id=context.run.run_id,
         )
-        for each in repairs.plan(found) if config.dry_run else repairs.repair(found):
-            results.append(each)
-            if each.outcome is not None:
+        for repaired in (
+            repairs.plan(damaged_artifacts) if config.dry_run else repairs.repair(damaged_artifacts)
+        ):
+            results.append(repaired)
+            if repaired.outcome is not None:
                 context.log.info(
-                    f"{each.artifact.name}: {each.outcome.state}: {each.outcome.reason}",
+                    f"{repaired.artifact.name}: {repaired.outcome.state}: "
+                    f"{repaired.outcome.reason}",
                     extra={"event": "artifact_repaired"},
                 )
     expired = 0
@@ -184,17 +187,24 @@ def _choose(
     limit = config.limit or (None if config.copy_url else DEFAULT_LIMIT)
     if config.sha256 or config.dataset is not None:
         return named_blobs(warehouse, config.sha256, config.dataset)[:limit]
-    found = open_damage(warehouse)
+    damage = open_damage(warehouse)
     if config.copy_url:
         damaged = take_inventory(warehouse, store, read_all=False).damaged
-        found += [DamagedArtifact.of_blob(*each) for each in damaged]
-        found += damaged_files(warehouse, store, read_all=False)
-    return list({(each.name, each.sha256): each for each in found}.values())[:limit]
+        damage += [DamagedArtifact.of_blob(*pair) for pair in damaged]
+        damage += damaged_files(warehouse, store, read_all=False)
+    return list(
+        {
+            (damaged_artifact.name, damaged_artifact.sha256): damaged_artifact
+            for damaged_artifact in damage
+        }.values()
+    )[:limit]
 
 
 def _figures(results: Sequence[Repaired]) -> dict[str, Any]:
-    states = [each.outcome.state if each.outcome else each.artifact.problem for each in results]
-    rows = [_row(each) for each in results[:MAX_SHOWN]]
+    states = [
+        result.outcome.state if result.outcome else result.artifact.problem for result in results
+    ]
+    rows = [_row(result) for result in results[:MAX_SHOWN]]
     return {
         "damaged_count": len(results),
         **{f"{state}_count": states.count(state) for state in ("repaired", "rederived", "lost")},

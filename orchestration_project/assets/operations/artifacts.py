@@ -83,10 +83,10 @@ def list_artifacts(
     warehouse: Warehouse,
 ) -> Iterator[AssetEvent]:
     """List captures, count what is stored, compare it with the tables, and record damage."""
-    found = read_captures(warehouse, config.where, config.limit)
+    captures = read_captures(warehouse, config.where, config.limit)
     inventory = take_inventory(warehouse, artifacts, read_all=config.read_all)
     files = damaged_files(warehouse, artifacts, read_all=config.read_all)
-    damaged = [*(DamagedArtifact.of_blob(*each) for each in inventory.damaged), *files]
+    damaged = [*(DamagedArtifact.of_blob(*pair) for pair in inventory.damaged), *files]
     run_id = context.run.run_id
     with warehouse.writing() as connection:
         record_damage(connection, damaged, at=clock.now(), run_id=run_id)
@@ -96,9 +96,9 @@ def list_artifacts(
         metadata=as_metadata(
             {
                 "captures": table_of(
-                    found.cast({"capture_id": pl.String})
+                    captures.cast({"capture_id": pl.String})
                 ),  # a browser would round it
-                "captures_listed": len(found),
+                "captures_listed": len(captures),
                 "kinds": table_of(inventory.kinds),
                 "artifacts": int(inventory.kinds["artifact_count"].sum()),
                 "bytes": int(inventory.kinds["byte_count"].sum()),
@@ -111,12 +111,12 @@ def list_artifacts(
 def _check(
     inventory: Inventory, files: Sequence[DamagedArtifact], recorded: Mapping[str, Any]
 ) -> dg.AssetCheckResult:
-    gone = [each.name for each in files if each.problem == "missing"]
-    other = [each.name for each in files if each.problem != "missing"]
-    missing, unnamed = [*inventory.found.missing, *gone], inventory.found.unnamed
+    texts = [file.name for file in files if file.problem == "missing"]
+    other = [file.name for file in files if file.problem != "missing"]
+    missing, unnamed = [*inventory.found.missing, *texts], inventory.found.unnamed
     changed = [*inventory.changed, *other]
     wrong = {"missing": missing, "changed": changed, "unnamed": unnamed}
-    shown = [
+    entries = [
         {"problem": problem, "artifact": name}
         for problem, names in wrong.items()
         for name in names[:NAMES_SHOWN]
@@ -128,7 +128,7 @@ def _check(
         metadata={
             **{f"{problem}_count": len(names) for problem, names in wrong.items()},
             "read_count": inventory.read_count,
-            "examples": table_of(pl.DataFrame(shown, PROBLEMS)),
+            "examples": table_of(pl.DataFrame(entries, PROBLEMS)),
             **recorded,
         },
     )

@@ -35,19 +35,23 @@ def automations(
     """
     return [
         Automation(
-            each.name,
-            "schedule" if isinstance(each, dg.ScheduleDefinition) else "sensor",
-            _profile(each),
-            is_switched_on(instance, each, find_origin and find_origin(each.name)),
+            definition.name,
+            "schedule" if isinstance(definition, dg.ScheduleDefinition) else "sensor",
+            _profile(definition),
+            is_switched_on(instance, definition, find_origin and find_origin(definition.name)),
         )
-        for each in _definitions(repository)
+        for definition in _definitions(repository)
     ]
 
 
 def for_admins(repository: dg.RepositoryDefinition) -> set[str]:
     """Return the schedules and sensors whose jobs only an admin may launch."""
     jobs = {job.name for job in repository.get_all_jobs() if _is_for_admins(repository, job)}
-    return {each.name for each in _definitions(repository) if jobs & set(_jobs_of(each))}
+    return {
+        definition.name
+        for definition in _definitions(repository)
+        if jobs & set(_jobs_of(definition))
+    }
 
 
 def _is_for_admins(repository: dg.RepositoryDefinition, job: dg.JobDefinition) -> bool:
@@ -88,11 +92,17 @@ def switch(
         ConfigurationError: The code location lacks the profile.
     """
     of_profile = chosen(automations(instance, repository, find_origin), profile)
-    changed = [each for each in of_profile if each.is_on != on and each.name not in left_out]
+    changed = [
+        automation
+        for automation in of_profile
+        if automation.is_on != on and automation.name not in left_out
+    ]
     if not is_dry_run:
-        known = {each.name: each for each in _definitions(repository)}
-        for each in changed:
-            switch_automation(instance, known[each.name], find_origin(each.name), on=on)
+        values = {definition.name: definition for definition in _definitions(repository)}
+        for automation in changed:
+            switch_automation(
+                instance, values[automation.name], find_origin(automation.name), on=on
+            )
     return changed
 
 
@@ -136,7 +146,7 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
         )
     origin = stored.remote_job_origin.repository_origin
     of_profile = chosen(automations(context.instance, context.repository_def), config.profile)
-    left_out = for_admins(context.repository_def) & {each.name for each in of_profile}
+    left_out = for_admins(context.repository_def) & {automation.name for automation in of_profile}
     changed = switch(
         context.instance,
         context.repository_def,
@@ -146,7 +156,7 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
         is_dry_run=config.dry_run,
         left_out=left_out,
     )
-    rows = [{name: getattr(each, name) for name in COLUMNS} for each in changed]
+    rows = [{name: getattr(automation, name) for name in COLUMNS} for automation in changed]
     context.add_output_metadata(
         {
             **reported,

@@ -79,7 +79,11 @@ def delete_artifacts(
                 "bytes": int(kinds["byte_count"].sum()),
                 "emptied_rows": table_of(
                     pl.DataFrame(
-                        [(kind, *each) for kind, each in emptied.items() if each.row_count],
+                        [
+                            (kind, *expired_rows)
+                            for kind, expired_rows in emptied.items()
+                            if expired_rows.row_count
+                        ],
                         {"kind": pl.String, "row_count": pl.Int64, "byte_count": pl.Int64},
                         orient="row",
                     )

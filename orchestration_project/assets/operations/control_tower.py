@@ -100,10 +100,10 @@ def control_tower(
             return pause_of_asset(pauses, subject.asset)
         return pause_of_domain(pauses, subject.domain)
 
-    found = standings(look, unlanded, now=now, machine_now=machine_now, pause_of=pause_of)
-    rows = table_rows(found, now)
+    subject_healths = standings(look, unlanded, now=now, machine_now=machine_now, pause_of=pause_of)
+    rows = table_rows(subject_healths, now)
     write_tower(warehouse, rows)
-    domains = [each for each in found if not each.subject.asset]
+    domains = [health for health in subject_healths if not health.subject.asset]
     yield dg.MaterializeResult(
         asset_key=CONTROL_TOWER,
         check_results=[check_releases(warehouse, machine_now)],
@@ -129,35 +129,36 @@ def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str,
     The link to retry leads to the failures of a domain, where a retry can help.
     """
     retried = {
-        each.name
-        for each in registry.domains
-        if each.definitions.replays or each.registered(ItemTopics)
+        domain.name
+        for domain in registry.domains
+        if domain.definitions.replays or domain.registered(ItemTopics)
     }
-    shown: dict[str, Any] = {}
-    for each in domains:
-        name, oldest, links = each.subject.domain, each.unlanded, list[str]()
+    verdicts: dict[str, Any] = {}
+    for domain in domains:
+        name, oldest, links = domain.subject.domain, domain.unlanded, list[str]()
         if oldest is not None and oldest.loading_job:
             page = job_page(oldest.loading_job, oldest.partition, oldest.partition)
             links.append(named_link(f"Load {oldest.partition}", page))
-        if each.quarantined_count:
-            links.append(named_link(f"Quarantined: {each.quarantined_count}", QUARANTINED_PAGE))
-        if name in retried and each.is_retry_useful:
+        if domain.quarantined_count:
+            links.append(named_link(f"Quarantined: {domain.quarantined_count}", QUARANTINED_PAGE))
+        if name in retried and domain.is_retry_useful:
             page = retry_launchpad(domain=name, dry_run=False)
             links.append(named_link("Retry failures", page))
-        text = "\n\n".join([verdict_of(each), *links])
-        shown[f"{name}_verdict"] = dg.MetadataValue.md(text)
-    return shown
+        text = "\n\n".join([verdict_of(domain), *links])
+        verdicts[f"{name}_verdict"] = dg.MetadataValue.md(text)
+    return verdicts
 
 
 def _pictures(
     look: Observation, domains: Sequence[SubjectHealth], *, is_synthetic: bool
 ) -> dict[str, Any]:
     shares = {
-        each.subject.domain: [figures.success_share for figures in each.figures] for each in domains
+        subject_health.subject.domain: [figures.success_share for figures in subject_health.figures]
+        for subject_health in domains
     }
     drawn = plots.control_tower(by_day(look.ended), shares, is_synthetic=is_synthetic)
-    landed = {each: by_day(look.ended, each)["rows_landed"].to_list() for each in shares}
-    lines = {name: sparkline(each, is_synthetic=is_synthetic) for name, each in landed.items()}
+    landed = {key: by_day(look.ended, key)["rows_landed"].to_list() for key in shares}
+    lines = {name: sparkline(group, is_synthetic=is_synthetic) for name, group in landed.items()}
     return {
         "picture": image("Runs by day, and the health of each domain", svg_uri(drawn)),
         **{
@@ -170,11 +171,11 @@ def _pictures(
 def _numbers(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
     """Return what Dagster plots over time, of each domain's last 24 hours."""
     numbers: dict[str, Any] = {
-        "queue_depth": sum(each.under_way.queue_depth for each in domains),
-        "runs_under_way": sum(each.under_way.running_count for each in domains),
+        "queue_depth": sum(domain.under_way.queue_depth for domain in domains),
+        "runs_under_way": sum(domain.under_way.running_count for domain in domains),
     }
-    for each in domains:
-        day, name = each.figures[0], each.subject.domain
+    for domain in domains:
+        day, name = domain.figures[0], domain.subject.domain
         numbers |= {
             f"{name}_runs_24h": day.run_count,
             f"{name}_failures_24h": day.failure_count,

@@ -81,19 +81,19 @@ def alerts_snapshot(alerts: Alerts) -> Snapshot:
     with alerts.inbox() as inbox:
         standing = inbox.standing()
     metadata = {"open": len(standing), "alerts": alerts_table(standing[:ALERTS_SHOWN])}
-    return _digest([asdict(each) for each in standing]), lambda: metadata, [ALERTS]
+    return _digest([asdict(alert_state) for alert_state in standing]), lambda: metadata, [ALERTS]
 
 
 def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
     """Return the presets, and how each is applied."""
     rows = [
         {
-            **each,
+            **entry,
             "apply_with": APPLY_PRESET.describe(
-                f"preset: {each['preset']}, why: ..., dry_run: false"
+                f"preset: {entry['preset']}, why: ..., dry_run: false"
             ),
         }
-        for each in listed(presets, registry.preset_targets)
+        for entry in listed(presets, registry.preset_targets)
     ]
     return _digest(rows), lambda: {"presets": table_of(pl.DataFrame(rows))}, [DEFINITIONS]
 
@@ -101,13 +101,13 @@ def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
 def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
     """Return the settings in effect of domains that are on, and what applied presets set."""
     now = effective_config(settings)
-    shown = of_domains_on(settings, {**now.entries, **in_force(presets)})
+    shown_config_values = of_domains_on(settings, {**now.entries, **in_force(presets)})
     metadata = {
         "config_hash": now.config_hash,
         "change_with": "edit .env or the environment and restart; `orchestrate config` shows it",
-        **entries_table(shown),
+        **entries_table(shown_config_values),
     }
-    digest = _digest([now.config_hash, [asdict(each) for each in shown.values()]])
+    digest = _digest([now.config_hash, [asdict(value) for value in shown_config_values.values()]])
     return digest, lambda: metadata, [READINESS]
 
 
@@ -120,20 +120,22 @@ def ledger_snapshot(
     """
     ended = dg.RunsFilter(statuses=FINISHED_STATUSES)
     latest = instance.get_run_records(ended, limit=1, order_by="update_timestamp", ascending=False)
-    changed = [[each.dagster_run.run_id, each.update_timestamp] for each in latest]
+    changed = [
+        [run_record.dagster_run.run_id, run_record.update_timestamp] for run_record in latest
+    ]
 
     def metadata() -> Mapping[str, Any]:
         columns = [operations_runs.c[name] for name in RUN_COLUMNS]
         newest = select(*columns).order_by(operations_runs.c.created_at.desc()).limit(RUNS_SHOWN)
         with warehouse.reading() as connection:
             rows = [dict(row) for row in connection.execute(newest).mappings()]
-        shown = [
+        entries = [
             {**{name: str(value or "") for name, value in row.items()}, "link": link(row["run_id"])}
             for row in rows
         ]
         schema = dict.fromkeys((*RUN_COLUMNS, "link"), pl.String)
         return {
-            "latest_runs": table_of(pl.DataFrame(shown, schema)),
+            "latest_runs": table_of(pl.DataFrame(entries, schema)),
             "repair_with": f"the job {CHECKS_JOB}",
             "retry_with": RETRY_FAILURES.describe("dry_run: false"),
         }
@@ -146,7 +148,10 @@ def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
     with warehouse.reading() as connection:
         stored = SCHEDULE_STORE.read(connection)
     now = clock.now()
-    versions = [[each.schedule.name, each.version_number] for each in stored]
+    versions = [
+        [stored_schedule.schedule.name, stored_schedule.version_number]
+        for stored_schedule in stored
+    ]
     digest = _digest([versions, now.date() if stored else None])
     return digest, lambda: shown_schedules(stored, now), [DEFINITIONS]
 
@@ -156,9 +161,9 @@ def flags_snapshot(
 ) -> Snapshot:
     """Return the flags, and what uses them."""
     report = report_flags(warehouse, registry, settings, clock.now())
-    shown = [flag.model_dump() for flag in report.shown]
-    used = report.used if shown else {}
-    return _digest([shown, used]), lambda: describe_flags(report), [DEFINITIONS]
+    model_dumps = [flag.model_dump() for flag in report.shown]
+    used = report.used if model_dumps else {}
+    return _digest([model_dumps, used]), lambda: describe_flags(report), [DEFINITIONS]
 
 
 def snapshots(

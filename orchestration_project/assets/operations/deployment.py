@@ -67,8 +67,8 @@ def check_releases(warehouse: Warehouse, now: datetime) -> dg.AssetCheckResult:
     metadata: dict[str, Any] = {"outcome": _releases(releases)}
     if is_late:
         expected = f"one release, {UPGRADE_MINUTES} minutes after an upgrade began"
-        found = ", ".join(releases)
-        metadata |= {"expected": expected, "found": found, "what_to_do": REMEDY}
+        text = ", ".join(releases)
+        metadata |= {"expected": expected, "found": text, "what_to_do": REMEDY}
     return described_result(
         CONTROL_TOWER, CHECK, metadata, dg.AssetCheckSeverity.WARN, passed=not is_late
     )
@@ -97,34 +97,34 @@ def deployment_metadata(
 def _hosts(programs: list[HostRole], runs: dict[str, int], now: datetime) -> pl.DataFrame:
     rows = [
         (
-            each.host,
-            each.role,
-            _state(each, now),
-            each.release,
-            runs.pop(each.host, None),  # beside the first program of the host
-            f"{each.last_seen_at:%Y-%m-%d %H:%M:%S}",
-            each.cores,
-            round(each.memory_bytes / GIB, 1),
-            round(each.disk_free_bytes / GIB, 1),
+            program.host,
+            program.role,
+            _state(program, now),
+            program.release,
+            runs.pop(program.host, None),  # beside the first program of the host
+            f"{program.last_seen_at:%Y-%m-%d %H:%M:%S}",
+            program.cores,
+            round(program.memory_bytes / GIB, 1),
+            round(program.disk_free_bytes / GIB, 1),
         )
-        for each in programs
+        for program in programs
     ]
-    others = [
+    other_rows = [
         (host, "run", "running", "", count, "", None, None, None) for host, count in runs.items()
     ]
-    return pl.DataFrame([*rows, *others], HOST_COLUMNS, orient="row")
+    return pl.DataFrame([*rows, *other_rows], HOST_COLUMNS, orient="row")
 
 
 def _queues(states: Sequence[QueueState], now: datetime) -> pl.DataFrame:
     rows = [
         (
-            each.queue,
-            each.priority,
-            each.waiting_count,
-            each.running_count,
-            None if each.oldest_at is None else int((now - each.oldest_at).total_seconds() // 60),
+            state.queue,
+            state.priority,
+            state.waiting_count,
+            state.running_count,
+            None if state.oldest_at is None else int((now - state.oldest_at).total_seconds() // 60),
         )
-        for each in states
+        for state in states
     ]
     return pl.DataFrame(rows, QUEUE_COLUMNS, orient="row")
 

@@ -78,20 +78,20 @@ def make_edit(
     planned = store.plan(warehouse, edit)
     judged = judge(planned)
     if config.dry_run:
-        shown = {**reported, **_shown_difference(store, planned), **judged}
-        yield dg.AssetObservation(DEFINITIONS, metadata=as_metadata(shown))
+        values = {**reported, **_shown_difference(store, planned), **judged}
+        yield dg.AssetObservation(DEFINITIONS, metadata=as_metadata(values))
         return
-    made = store.apply(warehouse, edit)
+    made_edit_result = store.apply(warehouse, edit)
     with warehouse.reading() as connection:
         stored = store.read(connection)
-    shown = {**reported, **_shown_difference(store, made), **judged, **show(stored)}
-    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(shown))
+    values = {**reported, **_shown_difference(store, made_edit_result), **judged, **show(stored)}
+    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(values))
 
 
 def _shown_difference(
     store: EditStore[Any, StoredT], result: EditResult[StoredT]
 ) -> Mapping[str, Any]:
-    before, after = (each and each.definition for each in (result.before, result.after))
+    before, after = (item and item.definition for item in (result.before, result.after))
     rows = store.kind.difference(before, after)
     return {
         "version": result.version_number,

@@ -68,12 +68,12 @@ def erase_subject(
         only_database=config.only_database,
         log_keep_days=settings.log_keep_days,
     )
-    found: Erased | None
+    erased: Erased | None
     if config.dry_run and request.identifiers is not None:
         subject = Subject(request.identifiers, companions=kind.companions)
-        found = preview(places, kind, subject, at=clock.now())
+        erased = preview(places, kind, subject, at=clock.now())
     elif config.dry_run:
-        found = None
+        erased = None
     else:
         if request.identifiers is not None:  # otherwise only freed pages are left to overwrite
             parameters = {
@@ -87,10 +87,10 @@ def erase_subject(
             )
             require_approval(warehouse, demand)
         acquire_for_run(warehouse, context.instance, ERASURES, run_id=context.run.run_id)
-        found = erase(places, request, kind, requests, clock=clock, run_id=context.run.run_id)
+        erased = erase(places, request, kind, requests, clock=clock, run_id=context.run.run_id)
     return dg.MaterializeResult(
         asset_key=ARTIFACTS,
-        metadata=as_metadata({**reported, "subject_kind": request.kind, **_figures(found)}),
+        metadata=as_metadata({**reported, "subject_kind": request.kind, **_figures(erased)}),
     )
 
 

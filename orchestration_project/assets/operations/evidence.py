@@ -97,7 +97,7 @@ def write_evidence(
     warehouse: Warehouse,
 ) -> AssetEvent:
     """Write the archive, and report its path and contents."""
-    wanted = EvidenceRequest(
+    evidence_request = EvidenceRequest(
         config.run_id,
         config.session,
         config.partition,
@@ -114,7 +114,7 @@ def write_evidence(
         registry.whole.rules,
         registry.whole.tables_as_of,
     )
-    exported = export_evidence(sources, wanted, settings, config.file, now=clock.now())
+    exported = export_evidence(sources, evidence_request, settings, config.file, now=clock.now())
     share_archive(exported, settings)
     return _shown(exported, settings)
 
@@ -128,8 +128,8 @@ def _address(path: Path, settings: Settings) -> dg.MetadataValue[Any]:
 def _shown(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResult[Any]:
     members = exported.manifest.members
     rows = [
-        {"member": each.name, **{name: getattr(each, name) for name in FIGURES}}
-        for each in members[:MEMBERS_SHOWN]
+        {"member": member.name, **{name: getattr(member, name) for name in FIGURES}}
+        for member in members[:MEMBERS_SHOWN]
     ]
     return dg.MaterializeResult(
         asset_key=EVIDENCE,
@@ -141,7 +141,7 @@ def _shown(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResul
                 "manifest_sha256": exported.manifest.sha256,
                 "about": dg.MetadataValue.json(dict(exported.manifest.about)),
                 "members": len(members),
-                "rows": sum(each.row_count or 0 for each in members),
+                "rows": sum(member.row_count or 0 for member in members),
                 "contents": table_of(pl.DataFrame(rows, infer_schema_length=None)),
             }
         ),

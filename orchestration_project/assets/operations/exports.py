@@ -126,8 +126,8 @@ def export_tables(
     work = Exports(warehouse, Surroundings(settings, artifacts), clock)
     is_under_way = cache(partial(is_at_work, context.instance))
     results: list[ExportResult] = []
-    for each in chosen:
-        result = work.run(each, run_id=context.run.run_id, is_under_way=is_under_way)
+    for declared_export in chosen:
+        result = work.run(declared_export, run_id=context.run.run_id, is_under_way=is_under_way)
         context.log.info(
             f"{result.name}: {result.outcome}: {result.detail}", extra={"event": "export_ended"}
         )
@@ -137,14 +137,14 @@ def export_tables(
 
 
 def _metadata(results: Sequence[ExportResult]) -> dict[str, Any]:
-    outcomes = [each.outcome for each in results]
-    rows = [_row(each) for each in results[:MAX_ROWS_LISTED]]
+    outcomes = [result.outcome for result in results]
+    rows = [_row(result) for result in results[:MAX_ROWS_LISTED]]
     return {
         "delivered_count": outcomes.count("delivered"),
         "unchanged_count": outcomes.count("unchanged"),
         "failed_count": outcomes.count("failed"),
         "under_way_count": outcomes.count("under_way"),
-        "rows": sum(each.export.row_count for each in results if each.export),
+        "rows": sum(result.export.row_count for result in results if result.export),
         "exports": table_of(pl.DataFrame(rows, RESULT_COLUMNS, orient="row")),
     }
 
@@ -168,8 +168,12 @@ def _row(result: ExportResult) -> tuple[Any, ...]:
 
 def _overdue_table(overdue: Sequence[OverdueExport]) -> dg.TableMetadataValue:
     rows = [
-        (each.name, each.waiting_since.isoformat(), cut(each.reason, REASON_CHARACTERS))
-        for each in overdue[:MAX_ROWS_LISTED]
+        (
+            overdue_export.name,
+            overdue_export.waiting_since.isoformat(),
+            cut(overdue_export.reason, REASON_CHARACTERS),
+        )
+        for overdue_export in overdue[:MAX_ROWS_LISTED]
     ]
     return table_of(pl.DataFrame(rows, OVERDUE_COLUMNS, orient="row"))
 
@@ -217,22 +221,22 @@ def export_gold_as_of(
     """Derive the partition, and write its file."""
     day = read_day(config.published_by) if config.published_by else None
     at = moment_of(config.as_of, "as_of") or clock.now()
-    wanted = GoldRequest(config.table, config.partition, at, day)
-    found = export_gold(wanted, warehouse, registry.whole.tables_as_of, artifacts)
-    missing, counts = found.left_out.keys, found.left_out.counts
+    gold_request = GoldRequest(config.table, config.partition, at, day)
+    gold = export_gold(gold_request, warehouse, registry.whole.tables_as_of, artifacts)
+    missing, counts = gold.left_out.keys, gold.left_out.counts
     keys = {"missing_keys": _sample(missing)} if len(missing) else {}
     return dg.MaterializeResult(
         asset_key=EXPORTS,
         metadata=as_metadata(
             {
-                "file": link(file_path(wanted.artifact)),
-                "dagster/row_count": len(found.rows),
+                "file": link(file_path(gold_request.artifact)),
+                "dagster/row_count": len(gold.rows),
                 MISSING: counts.get(MISSING, 0),
                 **keys,
                 "undated_rows": counts.get(UNDATED, 0),
                 NO_FIRST_DAY: counts.get(NO_FIRST_DAY, 0),
                 REMOVED: counts.get(REMOVED, 0),
-                "first_rows": _sample(found.rows),
+                "first_rows": _sample(gold.rows),
             }
         ),
     )

@@ -28,7 +28,7 @@ MAX_SHOWN = 100
 """Flags that the metadata lists, so that an event stays small; the count is of all."""
 
 ACTIONS = (Action.CREATE, Action.CHANGE, Action.DELETE)
-FlagAction = Enum("FlagAction", {each.value: each.value for each in ACTIONS})
+FlagAction = Enum("FlagAction", {text.value: text.value for text in ACTIONS})
 
 SHOWN_COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("name", "state"), pl.String),
@@ -92,8 +92,8 @@ def describe_flags(report: FlagReport) -> Mapping[str, Any]:
         }
         for stored, flag in zip(report.stored, report.shown, strict=True)
     ]
-    shown = pl.DataFrame(rows[:MAX_SHOWN], SHOWN_COLUMNS)
-    return {"flag_count": len(rows), "flags": table_of(shown)}
+    data_frame = pl.DataFrame(rows[:MAX_SHOWN], SHOWN_COLUMNS)
+    return {"flag_count": len(rows), "flags": table_of(data_frame)}
 
 
 @dg.multi_asset_check(

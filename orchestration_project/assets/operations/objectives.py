@@ -67,9 +67,9 @@ def _line(row: Row, days: Mapping[date, Events], today: date) -> BudgetLine:
 
 
 def _spent(days: Mapping[date, Events], today: date, allowed: float) -> Sequence[float | None]:
-    found: list[float | None] = []
+    spent: list[float | None] = []
     for ago in range(WINDOW_DAYS - 1, 0, -1):
         events = days.get(today - timedelta(days=ago), Events())
         bad = events.total - events.good
-        found.append(None if not events.total else bad / allowed if allowed else 0.0)
-    return found
+        spent.append(None if not events.total else bad / allowed if allowed else 0.0)
+    return spent

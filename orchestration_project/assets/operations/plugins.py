@@ -47,7 +47,7 @@ def plugins_metadata(settings: Settings, warehouse: Warehouse, now: datetime) ->
         .subquery()
     )
     columns = plugins.c
-    wanted = (
+    query = (
         select(columns.id, columns.version, columns.state, columns.share)
         .add_columns(func.coalesce(counted.c["count"], 0), columns.reason)
         .outerjoin(counted, counted.c.plugin == columns.id)
@@ -55,7 +55,7 @@ def plugins_metadata(settings: Settings, warehouse: Warehouse, now: datetime) ->
         .limit(SHOWN)
     )
     with warehouse.reading() as connection:
-        rows = [tuple(row) for row in connection.execute(wanted)]
+        rows = [tuple(row) for row in connection.execute(query)]
     if not rows:
         return {}
     return {

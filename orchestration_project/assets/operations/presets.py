@@ -60,19 +60,19 @@ def apply_preset(
     warehouse: Warehouse,
 ) -> Iterator[AssetEvent]:
     """Show the presets that there are, what the chosen one changes, and apply it if asked."""
-    kept, targets = Presets(warehouse, clock), registry.preset_targets
+    kept_presets, targets = Presets(warehouse, clock), registry.preset_targets
     if config.preset is None:
-        yield _seen({"presets": table_of(pl.DataFrame(listed(kept, targets)))})
+        yield _seen({"presets": table_of(pl.DataFrame(listed(kept_presets, targets)))})
         return
     preset, target = preset_of_file(str(config.preset.value), targets)
-    before = kept.in_force(preset.job)
+    before = kept_presets.in_force(preset.job)
     changes = _preset_changes(preset, before, target.base(settings))
     reported = report_dry_run(context.log, "nothing is applied", is_dry_run=config.dry_run)
     if config.dry_run:
         yield _seen({**reported, "outcome": "dry run: nothing was applied", **changes})
         return
     user, reason = _who_and_why(config, context.run.tags)
-    applied = kept.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
+    applied = kept_presets.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
     if applied is None:
         yield _seen({"outcome": "nothing to do: it is already applied", **changes})
         return
@@ -106,7 +106,7 @@ def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, st
         ConfigurationError: The run does not say it.
     """
     user, reason = editor_of(tags, config.who), (config.why or "").strip()
-    missing = [name for name, said in (("who", user), ("why", reason)) if not said]
+    missing = [name for name, text in (("who", user), ("why", reason)) if not text]
     if missing:
         raise ConfigurationError(
             f"nothing was applied: the run's config lacks {' and '.join(missing)}",

@@ -50,7 +50,7 @@ REASON_CHARACTERS, KEYS_CHARACTERS = 300, 4_000
 TOPIC_COLUMNS = {"topic": pl.String, "due_count": pl.Int64, "left_out_count": pl.Int64}
 
 ITEM_COLUMNS = {
-    each.name: pl.Int64 if each.type is int else pl.String for each in fields(FailedItem)
+    field.name: pl.Int64 if field.type is int else pl.String for field in fields(FailedItem)
 }
 
 COLUMNS = (
@@ -135,23 +135,23 @@ def retry_failures(
     """Launch backfills of failed partitions, put failed work items back, and list the others."""
     reported = report_dry_run(context.log, "nothing is retried", is_dry_run=config.dry_run)
     check_kinds(config.kinds)
-    items, wanted = ItemRetries(warehouse, clock, registry), _item_filter(config)
-    plan = items.plan(wanted) if config.include_items else ItemRetryPlan()
+    items, item_filter = ItemRetries(warehouse, clock, registry), _item_filter(config)
+    plan = items.plan(item_filter) if config.include_items else ItemRetryPlan()
     judged = [
-        (each, why_left_out(each, config.kinds))
-        for each in _failed_partitions(context, config, registry, wanted)
+        (partition, why_left_out(partition, config.kinds))
+        for partition in _failed_partitions(context, config, registry, item_filter)
     ]
-    due = [each for each, why in judged if not why]
-    left_out = [(each, why) for each, why in judged if why]
+    due = [failed_partition for failed_partition, why in judged if not why]
+    left_out = [(failed_partition, why) for failed_partition, why in judged if why]
     backfills = _launched(context, batches(due), dry_run=config.dry_run)
     is_item_retry = config.include_items and not config.dry_run
-    retried = items.retry(wanted) if is_item_retry else {}
+    retried = items.retry(item_filter) if is_item_retry else {}
     context.add_output_metadata(
         as_metadata(
             {
                 **reported,
                 "backfills": backfills,
-                "due": _table([(each, "") for each in due]),
+                "due": _table([(failed_partition, "") for failed_partition in due]),
                 "due_count": len(due),
                 "left_out": _table(left_out),
                 "left_out_count": len(left_out),
@@ -185,20 +185,21 @@ def _failed_partitions(
         domain=config.domain,
         since=wanted.since,
         left_by=config.run_id,
-        other_domains=[each.name for each in registry.domains if each.registered(ItemTopics)],
+        other_domains=[domain.name for domain in registry.domains if domain.registered(ItemTopics)],
     )
 
 
 def _item_metadata(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[str, object]:
     """Return what is shown of work items; ``retried`` has how many of each topic were put back."""
     items = [
-        {**asdict(each), "reason": cut(each.reason or "", REASON_CHARACTERS)} for each in plan.first
+        {**asdict(failed_item), "reason": cut(failed_item.reason or "", REASON_CHARACTERS)}
+        for failed_item in plan.first
     ]
     return {
         "item_topics": table_of(pl.DataFrame(list(map(asdict, plan.topics)), TOPIC_COLUMNS)),
         "items": table_of(pl.DataFrame(items, ITEM_COLUMNS)),
-        "items_due_count": sum(each.due_count for each in plan.topics),
-        "items_left_out_count": sum(each.left_out_count for each in plan.topics),
+        "items_due_count": sum(topic.due_count for topic in plan.topics),
+        "items_left_out_count": sum(topic.left_out_count for topic in plan.topics),
         "items_missing": cut(", ".join(plan.missing_keys), KEYS_CHARACTERS),
         "items_retried_count": sum(retried.values()),
     }
@@ -216,7 +217,7 @@ def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: 
             context.instance,
             context.repository_def,
             [dg.AssetKey.from_user_string(asset) for asset in batch.assets],
-            [each.partition for each in batch.partitions],
+            [partition.partition for partition in batch.partitions],
             tags=launched_by_job(HANDLE_RUNS[0], context.run.tags),
             title=f"Retry: {len(batch.partitions)} partitions of {batch.assets[0]}",
             run_config=batch.config or None,
@@ -228,15 +229,15 @@ def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: 
 def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadataValue:
     rows = [
         {
-            "asset": each.assets[0],
-            "partition": each.partition,
-            "kind": each.category,
-            "ended_at": f"{each.ended_at:%Y-%m-%d %H:%M:%S}",
-            "run_id": each.run_id,
-            "failure": cut(each.reason, REASON_CHARACTERS),
+            "asset": failed_partition.assets[0],
+            "partition": failed_partition.partition,
+            "kind": failed_partition.category,
+            "ended_at": f"{failed_partition.ended_at:%Y-%m-%d %H:%M:%S}",
+            "run_id": failed_partition.run_id,
+            "failure": cut(failed_partition.reason, REASON_CHARACTERS),
             "left_out_because": why,
         }
-        for each, why in partitions[:MAX_PARTITIONS_LISTED]
+        for failed_partition, why in partitions[:MAX_PARTITIONS_LISTED]
     ]
     return table_of(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String)))
 

@@ -49,8 +49,10 @@ def prune_run_logs(
     ledger = Ledger(warehouse, clock)
     if not config.dry_run:
         acquire_for_run(warehouse, context.instance, RUN_LOGS, run_id=context.run.run_id)
-    found = prune(context.instance, ledger, before, dry_run=config.dry_run, states=STATE_ASSETS)
-    rows = [{"store": name, **left._asdict()} for name, left in found.freed.items()]
+    prune_result = prune(
+        context.instance, ledger, before, dry_run=config.dry_run, states=STATE_ASSETS
+    )
+    rows = [{"store": name, **left._asdict()} for name, left in prune_result.freed.items()]
     return dg.MaterializeResult(
         asset_key=RUNS,
         metadata=as_metadata(
@@ -58,11 +60,11 @@ def prune_run_logs(
                 **reported,
                 "before": before,
                 "stores": table_of(pl.DataFrame(rows)),
-                "runs": max(left.run_count for left in found.freed.values()),
-                "bytes": sum(left.byte_count for left in found.freed.values()),
-                "runs_not_in_ledger": found.unrecorded_count,
-                "evaluations": found.evaluation_count,
-                "earlier_states": found.state_count,
+                "runs": max(left.run_count for left in prune_result.freed.values()),
+                "bytes": sum(left.byte_count for left in prune_result.freed.values()),
+                "runs_not_in_ledger": prune_result.unrecorded_count,
+                "evaluations": prune_result.evaluation_count,
+                "earlier_states": prune_result.state_count,
             }
         ),
     )

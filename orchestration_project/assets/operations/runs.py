@@ -44,7 +44,7 @@ def ledger(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Compare the ledger with all that Dagster knows, and repair what is missing or differs."""
-    found = reconcile(
+    ledger_repair = reconcile(
         context.instance,
         Ledger(warehouse, clock),
         moment_of(config.since),
@@ -52,10 +52,10 @@ def ledger(
     )
     metadata = as_metadata(
         {
-            "runs_missing": found.written.added,
-            "runs_differing": found.written.changed,
-            "runs_same": found.written.same,
-            "runs_gone": found.gone,
+            "runs_missing": ledger_repair.written.added,
+            "runs_differing": ledger_repair.written.changed,
+            "runs_same": ledger_repair.written.same,
+            "runs_gone": ledger_repair.gone,
         }
     )
     return dg.MaterializeResult(asset_key=RUNS, metadata=metadata)

@@ -72,11 +72,13 @@ def edit_schedule(
 
 def shown_schedules(stored: Sequence[StoredSchedule], now: datetime) -> Mapping[str, Any]:
     """Return the metadata of the schedules: counts, and a table with their next runs."""
-    rows = [_shown(each, now) for each in stored[:MAX_SHOWN]]
+    rows = [_shown(stored_schedule, now) for stored_schedule in stored[:MAX_SHOWN]]
     return {
         "schedule_count": len(stored),
-        "enabled_count": sum(each.schedule.is_enabled for each in stored),
-        "disabled_count": sum(each.disabled_reason is not None for each in stored),
+        "enabled_count": sum(stored_schedule.schedule.is_enabled for stored_schedule in stored),
+        "disabled_count": sum(
+            stored_schedule.disabled_reason is not None for stored_schedule in stored
+        ),
         "schedules": table_of(pl.DataFrame(rows, SHOWN_COLUMNS, orient="row")),
     }
 

@@ -51,23 +51,23 @@ def list_sessions(
     warehouse: Warehouse,
 ) -> AssetEvent:
     """List the sessions that were asked for."""
-    wanted = SessionFilter(
+    expected_session_filter = SessionFilter(
         moment_of(config.since),
         config.domain,
         config.status and str(config.status.value),
         config.limit,
     )
     # The machine's time, by which Dagster says when a run changed.
-    found = listed(read_sessions(warehouse, wanted), Clock().now())
+    frame = listed(read_sessions(warehouse, expected_session_filter), Clock().now())
     return dg.MaterializeResult(
         asset_key=RUNS,
         metadata=as_metadata(
             {
-                "sessions": table_of(found),
-                "sessions_listed": len(found),
-                "runs": int(found["run_count"].sum()),
-                "runs_failed": int(found["failure_count"].sum()),
-                "rows_landed": int(found["rows_landed"].sum()),
+                "sessions": table_of(frame),
+                "sessions_listed": len(frame),
+                "runs": int(frame["run_count"].sum()),
+                "runs_failed": int(frame["failure_count"].sum()),
+                "rows_landed": int(frame["rows_landed"].sum()),
             }
         ),
     )

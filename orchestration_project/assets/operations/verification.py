@@ -110,9 +110,9 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
             record_verified_config(
                 warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id
             )
-        shown = {**now.entries, **in_force(Presets(warehouse, clock))}
-        found = _table("findings", [_shown(each) for each in findings])
-        metadata = {**found, "config_hash": now.config_hash, **entries_table(shown)}
+        shown_config_values = {**now.entries, **in_force(Presets(warehouse, clock))}
+        table = _table("findings", [_shown(each) for each in findings])
+        metadata = {**table, "config_hash": now.config_hash, **entries_table(shown_config_values)}
         yield dg.MaterializeResult(asset_key=READINESS, metadata=metadata)
 
     return verification
@@ -125,26 +125,26 @@ def entries_table(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
 
 def _shown(finding: Finding) -> dict[str, Any]:
     names = ("outcome", "dependency", "tried", "got", "remedy", "seconds")
-    shown = {name: getattr(finding, name) for name in names}
-    return {**shown, "seconds": round(finding.seconds, 3)}
+    getattrs = {name: getattr(finding, name) for name in names}
+    return {**getattrs, "seconds": round(finding.seconds, 3)}
 
 
 def _check_result(finding: Finding) -> dg.AssetCheckResult:
-    shown = _shown(finding)
+    values = _shown(finding)
     if finding.outcome == "not_applicable":
-        shown |= not_applicable(finding.got)
+        values |= not_applicable(finding.got)
     return dg.AssetCheckResult(
         asset_key=READINESS,
         check_name=check_name(finding.dependency),
         passed=finding.outcome != "failed",
-        description=summary_of(shown),
-        metadata=shown,
+        description=summary_of(values),
+        metadata=values,
     )
 
 
 def _drift_result(found: Sequence[ConfigDifference], *, is_first: bool) -> dg.AssetCheckResult:
-    said = "nothing was verified before" if is_first else f"{len(found)} values differ"
-    outcome = not_applicable(said) if is_first else {"outcome": said}
+    text = "nothing was verified before" if is_first else f"{len(found)} values differ"
+    outcome = not_applicable(text) if is_first else {"outcome": text}
     return dg.AssetCheckResult(
         asset_key=READINESS,
         check_name=DRIFT,

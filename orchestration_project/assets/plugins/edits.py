@@ -26,7 +26,7 @@ from orchestration_project.settings import Settings
 LIST = dg.AssetKey(["plugins", "list"])
 EDIT_JOB = "plugins_edit"
 ACTIONS = ("grant", "enable", "disable", "refuse", "remove")
-PluginAction = Enum("PluginAction", {each: each for each in ACTIONS})
+PluginAction = Enum("PluginAction", {name: name for name in ACTIONS})
 COLUMNS: dict[str, Any] = dict.fromkeys(
     ("plugin", "version", "state", "share", "publisher", "reason"), pl.String()
 )
@@ -117,10 +117,10 @@ def edit_plugins(
     edited = edit(PluginEdits(settings, warehouse, artifacts), config, change)
     with warehouse.reading() as connection:
         listed = read_plugins(connection)
-    shown = {**reported, "plugin": edited.id, "state": edited.state, **_shown(listed)}
+    values = {**reported, "plugin": edited.id, "state": edited.state, **_shown(listed)}
     if config.action.value == "enable":
-        shown["what_to_do"] = edited.next_step
-    yield dg.MaterializeResult(asset_key=LIST, metadata=as_metadata(shown))
+        values["what_to_do"] = edited.next_step
+    yield dg.MaterializeResult(asset_key=LIST, metadata=as_metadata(values))
 
 
 def edit(edits: PluginEdits, config: EditPlugin, change: PluginChange) -> StoredPlugin:
@@ -156,8 +156,15 @@ def edit(edits: PluginEdits, config: EditPlugin, change: PluginChange) -> Stored
 
 def _shown(stored: list[StoredPlugin]) -> dict[str, Any]:
     rows = [
-        (each.id, each.version, each.state, f"{each.share:g}", each.publisher, each.reason or "")
-        for each in stored[:MAX_SHOWN]
+        (
+            stored_plugin.id,
+            stored_plugin.version,
+            stored_plugin.state,
+            f"{stored_plugin.share:g}",
+            stored_plugin.publisher,
+            stored_plugin.reason or "",
+        )
+        for stored_plugin in stored[:MAX_SHOWN]
     ]
     return {
         "plugin_count": len(stored),

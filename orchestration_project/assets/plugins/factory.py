@@ -75,11 +75,11 @@ def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
     ) -> Iterator[dg.AssetObservation | dg.AssetMaterialization | dg.MaterializeResult[Any]]:
         partitions = asked_keys(context) if days else [None]
         for partition in partitions:
-            found = _run_once(context, config, stored.id, partition)
-            if isinstance(found, dg.AssetObservation) or len(partitions) == 1:
-                yield found
+            once = _run_once(context, config, stored.id, partition)
+            if isinstance(once, dg.AssetObservation) or len(partitions) == 1:
+                yield once
             else:  # Dagster takes one result of a run, for all of its partitions
-                yield dg.AssetMaterialization(key, partition=partition, metadata=found.metadata)
+                yield dg.AssetMaterialization(key, partition=partition, metadata=once.metadata)
 
     return run
 
@@ -92,13 +92,13 @@ def _run_once(
     warehouse: Warehouse = context.resources.warehouse
     with warehouse.reading() as connection:
         current = read_plugin(connection, plugin_id)
-    shown = {
+    values = {
         "plugin_version": current.version,
         "is_signed": current.is_signed,
         "share": current.share,
     }
     if current.state == "enabled" and not current.runs_for(partition):
-        outcome = {**shown, "outcome": f"not run: outside of the share {current.share}"}
+        outcome = {**values, "outcome": f"not run: outside of the share {current.share}"}
         return dg.AssetObservation(key, partition=partition, metadata=as_metadata(outcome))
     from orchestration_project.resources.plugins.running import run_plugin
 
@@ -119,7 +119,7 @@ def _run_once(
         "page" if number == 1 else f"page_{number}": dg.MetadataValue.md(text)
         for number, text in enumerate(result.page_texts, start=1)
     }
-    metadata = as_metadata({**shown, **result.metadata, **pages})
+    metadata = as_metadata({**values, **result.metadata, **pages})
     return dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 

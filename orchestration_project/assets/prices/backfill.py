@@ -51,10 +51,10 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
         ConfigurationError: There is no month, or fewer than requested.
     """
     reported = report_dry_run(context.log, "no backfill is launched", is_dry_run=config.dry_run)
-    known = list(MONTHS.get_partition_keys())
-    keys = known[-(config.months or 0) :]
+    known_names = list(MONTHS.get_partition_keys())
+    keys = known_names[-(config.months or 0) :]
     if keys and not config.clip:
-        require_known("months", config.months, known, "PRICES_FIRST_MONTH")
+        require_known("months", config.months, known_names, "PRICES_FIRST_MONTH")
     if not keys:
         raise ConfigurationError(
             "no month can be loaded: PRICES_FIRST_MONTH is in the future",

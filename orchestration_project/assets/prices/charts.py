@@ -62,15 +62,15 @@ def charts(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
     """Draw what is landed, keep the files, and show them."""
-    asked = list(dict.fromkeys(config.symbols))
-    symbols = asked or wanted_symbols(settings, warehouse)
-    shown = read_shown(warehouse, symbols)
-    if asked:
-        _refuse_without_prices(asked, shown)
+    fromkeys = list(dict.fromkeys(config.symbols))
+    symbols = fromkeys or wanted_symbols(settings, warehouse)
+    shown_chart_rows = read_shown(warehouse, symbols)
+    if fromkeys:
+        _refuse_without_prices(fromkeys, shown_chart_rows)
     metadata = (
         NO_PRICES_METADATA
-        if shown is None
-        else _metadata(artifacts, shown, symbols, asked, settings)
+        if shown_chart_rows is None
+        else _metadata(artifacts, shown_chart_rows, symbols, fromkeys, settings)
     )
     return dg.MaterializeResult(asset_key=CHARTS, metadata=event_metadata(metadata))
 

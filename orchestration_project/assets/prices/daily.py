@@ -263,18 +263,18 @@ def _metadata(
 
 def _other_months(month: MonthSummary) -> Iterator[dg.AssetMaterialization]:
     """Yield materializations of the months outside of the run that its symbols changed."""
-    known = set(MONTHS.get_partition_keys()) if month.other_months else set()
-    for each in month.other_months:
+    partition_keys = set(MONTHS.get_partition_keys()) if month.other_months else set()
+    for other_month in month.other_months:
         metadata = {
-            "source": each.source,
-            "symbols_restated": each.symbol_count,
-            "rows_written": each.written_count,
-            "rows_replaced": each.replaced_count,
+            "source": other_month.source,
+            "symbols_restated": other_month.symbol_count,
+            "rows_written": other_month.written_count,
+            "rows_replaced": other_month.replaced_count,
         }
         for key in (DAILY, SYMBOL_MONTHS):
-            if each.month.isoformat() in known:
+            if other_month.month.isoformat() in partition_keys:
                 yield dg.AssetMaterialization(
-                    key, partition=each.month.isoformat(), metadata=metadata
+                    key, partition=other_month.month.isoformat(), metadata=metadata
                 )
 
 
@@ -300,9 +300,13 @@ def _check_results(warehouse: Warehouse, settings: PricesSettings) -> Sequence[d
         problems[SECOND_SOURCE] = failing_second_source(warehouse)
     return [
         check_result(
-            DAILY, each, SEVERITY[each.audit], of="symbols", problem=problems.get(each.audit)
+            DAILY,
+            audit_summary,
+            SEVERITY[audit_summary.audit],
+            of="symbols",
+            problem=problems.get(audit_summary.audit),
         )
-        for each in summarised(latest, SEVERITY)
+        for audit_summary in summarised(latest, SEVERITY)
     ]
 
 

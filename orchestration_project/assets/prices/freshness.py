@@ -54,8 +54,8 @@ def as_new_as_the_calendar(
             "what_to_do": late.next_step,
         }
     severity = dg.AssetCheckSeverity.WARN
-    shown = event_metadata(metadata)
-    return described_result(DAILY, FRESHNESS_CHECK, shown, severity, passed=late is None)
+    values = event_metadata(metadata)
+    return described_result(DAILY, FRESHNESS_CHECK, values, severity, passed=late is None)
 
 
 prices_freshness_job = freshness_job(

@@ -55,11 +55,15 @@ def spellings(
 ) -> dg.MaterializeResult[Any]:
     """Spell the symbols of FINRA's symbol master as each vendor does."""
     derived = derive_spellings(warehouse, read_spellings(settings))
-    made = [each.tables[prices_symbol_spellings.name] for each in derived.values()]
+    derived_rows_list = [
+        derived_result.tables[prices_symbol_spellings.name] for derived_result in derived.values()
+    ]
     metadata = {
-        "outcome": "derived" if any(each.recomputed for each in made) else "unchanged",
-        "dagster/row_count": sum(each.row_count for each in made),
-        "seconds": sum(each.seconds for each in derived.values()),
+        "outcome": "derived"
+        if any(rowse.recomputed for rowse in derived_rows_list)
+        else "unchanged",
+        "dagster/row_count": sum(rowse.row_count for rowse in derived_rows_list),
+        "seconds": sum(derived_result.seconds for derived_result in derived.values()),
     }
     return dg.MaterializeResult(asset_key=SPELLINGS, metadata=event_metadata(metadata))
 

@@ -89,22 +89,26 @@ def by_month(
     It is loaded if a symbol was, and quarantined if one failed: it can be both. A symbol that waits
     for the quota of the next day has not failed; a source that has none of the symbols has.
     """
-    loaded = [each.loaded for each in outcomes if each.loaded is not None]
+    loaded = [outcome.loaded for outcome in outcomes if outcome.loaded is not None]
     error = _error_of(outcomes, loaded)
     months = [date.fromisoformat(key) for key in keys if outcomes]
     summaries = [_summary(month, loaded) for month in months]
-    for place, each in enumerate(summaries):
-        if each is not None:
-            summaries[place] = replace(each, other_months=_other_months(months, loaded))
+    for index, summary in enumerate(summaries):
+        if summary is not None:
+            summaries[index] = replace(summary, other_months=_other_months(months, loaded))
             break
     return [
-        ItemResult(month.isoformat(), each, error)
-        for month, each in zip(months, summaries, strict=True)
+        ItemResult(month.isoformat(), summary, error)
+        for month, summary in zip(months, summaries, strict=True)
     ]
 
 
 def _other_months(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[ChangedMonth]:
-    changes = [(each, each.landed.change) for each in loaded if each.landed and each.landed.change]
+    changes = [
+        (loaded_prices, loaded_prices.landed.change)
+        for loaded_prices in loaded
+        if loaded_prices.landed and loaded_prices.landed.change
+    ]
     changed = {month for _, change in changes for month in (*change.written, *change.replaced)}
     return [_changed_month(month, changes) for month in sorted(changed.difference(months))]
 
@@ -112,10 +116,10 @@ def _other_months(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> lis
 def _changed_month(
     month: date, changes: Sequence[tuple[LoadedPrices, PriceChange]]
 ) -> ChangedMonth:
-    own = [each for each in changes if month in each[1].written or month in each[1].replaced]
+    own = [pair for pair in changes if month in pair[1].written or month in pair[1].replaced]
     return ChangedMonth(
         month,
-        _sources(each for each, _ in own),
+        _sources(loaded_prices for loaded_prices, _ in own),
         len(own),
         sum(change.written.get(month, 0) for _, change in own),
         sum(change.replaced.get(month, 0) for _, change in own),
@@ -123,23 +127,29 @@ def _changed_month(
 
 
 def _sources(loaded: Iterable[LoadedPrices]) -> str:
-    return ", ".join(sorted({each.source for each in loaded}))
+    return ", ".join(sorted({loaded_prices.source for loaded_prices in loaded}))
 
 
 def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None:
-    of_month = [each for each in loaded if month in each.row_counts]
+    of_month = [loaded_prices for loaded_prices in loaded if month in loaded_prices.row_counts]
     if not of_month:
         return None
-    is_open = [each.open[month] for each in of_month if month in each.open]
+    is_open = [
+        loaded_prices.open[month] for loaded_prices in of_month if month in loaded_prices.open
+    ]
     states = Counter(row.state for row in is_open)
     states["landed"] = len(of_month) - len(is_open)
-    landed = [each.landed for each in of_month if each.landed is not None]
-    changes = [each.change for each in landed if each.change is not None]
-    figures = [each.figures for each in of_month if each.figures is not None]
+    landed = [
+        loaded_prices.landed for loaded_prices in of_month if loaded_prices.landed is not None
+    ]
+    changes = [write_result.change for write_result in landed if write_result.change is not None]
+    figures = [
+        loaded_prices.figures for loaded_prices in of_month if loaded_prices.figures is not None
+    ]
     return MonthSummary(
         month=month,
         source=_sources(of_month),
-        row_count=sum(each.row_counts[month] for each in of_month),
+        row_count=sum(loaded_prices.row_counts[month] for loaded_prices in of_month),
         states={state: states[state] for state in STATES},
         unchanged_count=sum(
             symbol.landed is None and symbol.standing == LANDED and symbol.is_asked
@@ -148,14 +158,16 @@ def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None
         not_asked_count=sum(not symbol.is_asked for symbol in of_month),
         written_count=sum(change.written.get(month, 0) for change in changes),
         replaced_count=sum(change.replaced.get(month, 0) for change in changes),
-        reject_count=sum(each.rejects for each in figures),
+        reject_count=sum(figure.rejects for figure in figures),
         open=is_open,
-        capture_count=sum(each.captures for each in figures),
-        byte_count=sum(each.bytes for each in figures),
+        capture_count=sum(figure.captures for figure in figures),
+        byte_count=sum(figure.bytes for figure in figures),
         rejecting=[
-            each.landed.group_id
-            for each in of_month
-            if each.landed is not None and each.figures is not None and each.figures.rejects
+            loaded_prices.landed.group_id
+            for loaded_prices in of_month
+            if loaded_prices.landed is not None
+            and loaded_prices.figures is not None
+            and loaded_prices.figures.rejects
         ][:DELIVERIES_QUOTED],
     )
 
@@ -163,24 +175,34 @@ def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None
 def _error_of(
     outcomes: Sequence[ItemResult[LoadedPrices]], loaded: Sequence[LoadedPrices]
 ) -> OrchestrationError | None:
-    failed = {each.partition_key: each.error for each in outcomes if each.error is not None}
+    failed = {
+        outcome.partition_key: outcome.error for outcome in outcomes if outcome.error is not None
+    }
     if failed:
         named = list(failed)[:SYMBOLS_NAMED]
-        more = f" and {len(failed) - len(named)} more" if len(failed) > len(named) else ""
-        what = f"{len(failed)} of {len(outcomes)} symbols failed: {', '.join(named)}{more}"
-        found = "\n".join(str(failed[symbol]) for symbol in named)
-        group_ids = [each for error in failed.values() for each in error.group_ids]
-        transient = [each for each in failed.values() if isinstance(each, TransientError)]
+        remaining_text = f" and {len(failed) - len(named)} more" if len(failed) > len(named) else ""
+        what = (
+            f"{len(failed)} of {len(outcomes)} symbols failed: {', '.join(named)}{remaining_text}"
+        )
+        text = "\n".join(str(failed[symbol]) for symbol in named)
+        group_ids = [identifier for error in failed.values() for identifier in error.group_ids]
+        transient = [
+            orchestration_error
+            for orchestration_error in failed.values()
+            if isinstance(orchestration_error, TransientError)
+        ]
         if transient:
-            wait = max(each.retry_in_seconds for each in transient)
-            error: OrchestrationError = TransientError(what, found=found, retry_in_seconds=wait)
+            wait = max(transient_error.retry_in_seconds for transient_error in transient)
+            error: OrchestrationError = TransientError(what, found=text, retry_in_seconds=wait)
         else:
             kinds = (ContractError, SourceError, ConfigurationError)
             kind = next(kind for kind in kinds if any(isinstance(e, kind) for e in failed.values()))
-            error = kind(what, found=found)
+            error = kind(what, found=text)
         error.group_ids = group_ids[:DELIVERIES_QUOTED]
         return error
-    refused = [each for each in loaded if each.standing.state == "refused"]
+    refused = [
+        loaded_prices for loaded_prices in loaded if loaded_prices.standing.state == "refused"
+    ]
     if refused and len(refused) == len(loaded):
         return SourceError(
             f"the source has none of {len(loaded)} symbols",

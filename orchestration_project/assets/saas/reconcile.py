@@ -143,19 +143,19 @@ def reconcile(
     tags = context.run.tags
     if SOURCE_TAG in tags:
         content = InboxQueue(warehouse, clock).content(tags[SOURCE_TAG], tags[DELIVERY_TAG])
-        done = follow_delivery(reconciler, content, is_dry_run=config.dry_run)
-        if done.rejection:
-            run_id, kept = context.run.run_id, Captures(artifacts)
-            record_rejection(warehouse, kept, content, done.rejection, run_id=run_id)
+        delivery = follow_delivery(reconciler, content, is_dry_run=config.dry_run)
+        if delivery.rejection:
+            run_id, kept_captures = context.run.run_id, Captures(artifacts)
+            record_rejection(warehouse, kept_captures, content, delivery.rejection, run_id=run_id)
             context.instance.add_run_tags(run_id, {REJECTED_TAG: run_id})
     else:
-        done = poll_all(reconciler, warehouse, clock, is_dry_run=config.dry_run)
-    found = standing(warehouse, peopleforce.system, reconciler.pair)
-    context.log_event(dead_letters_event(found))
-    yield from _results(reported, done, found, is_synthetic=settings.is_demo)
-    yield from _checks(found, clock, limits)
-    if done.problem is not None:
-        raise failure_of(done.problem)
+        delivery = poll_all(reconciler, warehouse, clock, is_dry_run=config.dry_run)
+    sync_summary = standing(warehouse, peopleforce.system, reconciler.pair)
+    context.log_event(dead_letters_event(sync_summary))
+    yield from _results(reported, delivery, sync_summary, is_synthetic=settings.is_demo)
+    yield from _checks(sync_summary, clock, limits)
+    if delivery.problem is not None:
+        raise failure_of(delivery.problem)
 
 
 def dead_letters_event(found: SyncSummary) -> dg.AssetMaterialization:

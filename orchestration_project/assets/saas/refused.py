@@ -43,8 +43,8 @@ def replay(
 ) -> dg.MaterializeResult[Any]:
     """Plan rejected tasks again, by the rules in effect now, and apply the plan."""
     reconciler = Reconciler(warehouse, clock, peopleforce, jira, run_id=context.run.run_id)
-    chosen = [reconciler.entity(each) for each in config.entity_ids] or None
-    unknown = sorted({each.entity_id for each in set(chosen or ()) - reconciler.refused()})
+    chosen = [reconciler.entity(identifier) for identifier in config.entity_ids] or None
+    unknown = sorted({entity.entity_id for entity in set(chosen or ()) - reconciler.refused()})
     reported = report_dry_run(context.log, "nothing is retried", is_dry_run=config.dry_run)
     if config.dry_run:
         return _result(reported, standing(warehouse, peopleforce.system, reconciler.pair), unknown)
@@ -52,8 +52,8 @@ def replay(
     applied = reconciler.apply(planned.entities)
     if applied.problem is not None:
         raise failure_of(applied.problem)
-    found = standing(warehouse, peopleforce.system, reconciler.pair)
-    return _result({**reported, **planned.actions, **applied.outcomes}, found, unknown)
+    sync_summary = standing(warehouse, peopleforce.system, reconciler.pair)
+    return _result({**reported, **planned.actions, **applied.outcomes}, sync_summary, unknown)
 
 
 def _result(

@@ -137,7 +137,7 @@ def edit_rules(
 
 
 def _shown(run: DryRun) -> dict[str, Any]:
-    rows = [[getattr(each, name) for name in COLUMNS] for each in run.differences]
+    rows = [[getattr(difference, name) for name in COLUMNS] for difference in run.differences]
     schema = dict.fromkeys(COLUMNS, pl.String())
     counts = {f"tasks_of_{name or 'no_rule'}": number for name, number in run.by_rule.items()}
     return {

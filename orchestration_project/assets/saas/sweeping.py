@@ -108,18 +108,18 @@ def _result(
     unreadable: Mapping[str, str],
 ) -> dg.MaterializeResult[Any]:
     rows = [
-        [each.entity.entity_id, each.target_key, each.what] for each in drifts[:MAX_ROWS_LISTED]
+        [drift.entity.entity_id, drift.target_key, drift.what] for drift in drifts[:MAX_ROWS_LISTED]
     ]
     schema = dict.fromkeys(COLUMNS, pl.String())
     reasons = {"target_key": pl.String(), "reason": pl.String()}
-    shown = sorted(unreadable.items())[:MAX_ROWS_LISTED]
+    shown_pairs = sorted(unreadable.items())[:MAX_ROWS_LISTED]
     return dg.MaterializeResult(
         asset_key=DRIFT,
         metadata={
             **as_metadata({**reported, "differed": len(drifts), **applied.outcomes}),
             "rules_not_examined": len(examined.unknown),
             "unreadable": len(unreadable),
-            "unreadable_issues": table_of(pl.DataFrame(shown, reasons, orient="row")),
+            "unreadable_issues": table_of(pl.DataFrame(shown_pairs, reasons, orient="row")),
             "drift": table_of(pl.DataFrame(rows, schema, orient="row")),
         },
     )
@@ -129,7 +129,7 @@ def _mended(
     drifts: Sequence[SyncDrift], applied: ApplyResult, *, is_dry_run: bool
 ) -> dg.AssetCheckResult:
     left = applied.outcomes.get("waiting", 0) + applied.outcomes.get("dead", 0)
-    left += sum(is_dry_run or each.what == UNREADABLE for each in drifts)
+    left += sum(is_dry_run or drift.what == UNREADABLE for drift in drifts)
     return dg.AssetCheckResult(
         asset_key=DRIFT,
         check_name=DRIFT_FIXED_CHECK,
@@ -146,7 +146,9 @@ def _usable(examined: RuleFindings) -> dg.AssetCheckResult:
         check_name=USABLE_RULES_CHECK,
         passed=not refused,
         severity=dg.AssetCheckSeverity.ERROR,
-        description="; ".join(f"{name}: {', '.join(each)}" for name, each in refused.items())[:500],
+        description="; ".join(f"{name}: {', '.join(group)}" for name, group in refused.items())[
+            :500
+        ],
         metadata={"disabled": len(refused)},
     )
 

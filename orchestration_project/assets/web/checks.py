@@ -70,9 +70,9 @@ def item_check_results(
         items: The asset.
         audits: Audits of the delivery; empty: there was nothing to load.
     """
-    found = {each.name: each for each in audits}
+    audits_by_name = {audit.name: audit for audit in audits}
     for name in (*CLAIMS, MEMBERS):
-        yield _result(items, name, found.get(name))
+        yield _result(items, name, audits_by_name.get(name))
 
 
 def _result(items: dg.AssetKey, name: str, audit: Audit | None) -> dg.AssetCheckResult:

@@ -117,14 +117,14 @@ sites = asset_spec(
 def check_sites(settings: dg.ResourceParam[WebSettings]) -> Iterator[dg.AssetCheckResult]:
     """Report site files that are invalid, with the line, or whose addresses are refused."""
     web = WebSettings.of(settings)
-    found, guard = site_files_of(web), site_guard(web)
-    problems = [f"{name}: {problem}" for name, problem in found.problems.items()]
+    site_files, guard = site_files_of(web), site_guard(web)
+    problems = [f"{name}: {problem}" for name, problem in site_files.problems.items()]
     problems += [
         f"{name}.yaml: {problem}"
-        for name, site in found.sites.items()
+        for name, site in site_files.sites.items()
         for problem in address_problems(site, guard)
     ]
-    metadata: Mapping[str, Any] = {"outcome": f"{len(found.sites)} valid site files"}
+    metadata: Mapping[str, Any] = {"outcome": f"{len(site_files.sites)} valid site files"}
     if problems:
         metadata = {
             "outcome": f"{len(problems)} invalid site files",
@@ -145,8 +145,8 @@ check_job = dg.define_asset_job(
 
 
 def _lineage(source: dg.AssetKey, columns: Mapping[str, str]) -> Mapping[str, Any]:
-    found = {name: [dg.TableColumnDep(source, of)] for name, of in columns.items()}
-    return {"dagster/column_lineage": dg.TableColumnLineage(found)}
+    table_column_deps = {name: [dg.TableColumnDep(source, of)] for name, of in columns.items()}
+    return {"dagster/column_lineage": dg.TableColumnLineage(table_column_deps)}
 
 
 def site_assets(site: Site) -> dg.AssetsDefinition:
@@ -247,9 +247,11 @@ class _Crawl:
         """
         ended = partial(has_ended, self._context.instance)
         with ExitStack() as stack:
-            held = hold_site(self._warehouse, self._site.site, run_id=self._run_id, has_ended=ended)
+            generator_context_manager = hold_site(
+                self._warehouse, self._site.site, run_id=self._run_id, has_ended=ended
+            )
             try:
-                self._lease = stack.enter_context(held)
+                self._lease = stack.enter_context(generator_context_manager)
             except TransientError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
             yield
@@ -357,8 +359,8 @@ class _Crawl:
         return web_crawls.c.site == self._site.site, web_crawls.c.day == self._day
 
     def _row(self, connection: Connection) -> Mapping[str, Any]:
-        found = connection.execute(select(web_crawls).where(*self._own)).mappings().one()
-        return {str(name): value for name, value in found.items()}
+        row = connection.execute(select(web_crawls).where(*self._own)).mappings().one()
+        return {str(name): value for name, value in row.items()}
 
 
 def _outcome(state: CrawlState, left: int, left_out_count: int) -> tuple[str, str | None]:

@@ -97,8 +97,8 @@ show_configured(SelectorSearch, "site", sorted(SITE_FILES.sites))
             "ledger",
             *(
                 key
-                for made in CRAWLS.values()
-                for key in made.keys
+                for asset in CRAWLS.values()
+                for key in asset.keys
                 if key.path[-1].endswith("_items")
             ),
             owners=OWNERS,
@@ -230,14 +230,14 @@ def decide_proposal(
         require_approval(warehouse, demand)
     proposals.decide(declared, config.proposal_id, decision, by=who, reason=config.reason.strip())
     state = STATES[decision]
-    shown = {
+    shown_names = {
         "outcome": f"proposal {config.proposal_id} is {state}",
         "proposal_id": config.proposal_id,
         "proposal_state": state,
         "decided_by": who,
         "reason": config.reason.strip(),
     }
-    yield dg.AssetMaterialization(asset_key=PROPOSALS, metadata=shown)
+    yield dg.AssetMaterialization(asset_key=PROPOSALS, metadata=shown_names)
     if decision == Decision.accept:
         site = apply_accepted(warehouse, declared)
         proposed_day = date.fromisoformat(json.loads(row["evidence"])["day"])
@@ -253,8 +253,8 @@ def decide_proposal(
             mask_key=WebSettings.of(settings).mask_key,
             allow_drift=False,
         )
-        shown |= {"change": loaded["outcome"], "day": day.isoformat()}
-    context.add_output_metadata(shown)
+        shown_names |= {"change": loaded["outcome"], "day": day.isoformat()}
+    context.add_output_metadata(shown_names)
 
 
 @dg.job(

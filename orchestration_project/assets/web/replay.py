@@ -176,8 +176,8 @@ def load_replay(
         allow_drift=allow_drift,
     )
     items = dg.AssetKey([GROUP, f"{site.site}_items"])
-    for each in item_check_results(items, loaded.audits):
-        yield evaluation_of(each)
+    for result in item_check_results(items, loaded.audits):
+        yield evaluation_of(result)
     if isinstance(loaded.outcome, OrchestrationError):
         raise load_failure(warehouse, items, loaded.outcome)
     if not isinstance(loaded.outcome, WriteResult):
@@ -206,7 +206,7 @@ def load_replay(
 
 def differences_table(diff: ItemDiff) -> dg.TableMetadataValue:
     """Return the first differences as a table."""
-    return quoted_table(each._asdict() for each in diff.rows[:MAX_ROWS_LISTED])
+    return quoted_table(row._asdict() for row in diff.rows[:MAX_ROWS_LISTED])
 
 
 @dg.job(

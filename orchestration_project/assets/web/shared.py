@@ -46,8 +46,8 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
     No step makes them: a crawl of any site reports what it wrote to them.
     """
     lineage = {
-        name: [dg.TableColumnDep(source, of) for source in items]
-        for name, of in CHANGE_SOURCES.items()
+        name: [dg.TableColumnDep(source, text) for source in items]
+        for name, text in CHANGE_SOURCES.items()
     }
     return [
         asset_spec(
@@ -75,8 +75,8 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
 
 def report_crawl(context: dg.AssetExecutionContext, warehouse: Warehouse, site: str) -> None:
     """Report a crawl that ended to `web/crawls`."""
-    shown = {"latest_crawls": quoted_table(latest_crawls(warehouse))}
-    _report(context, CRAWLS, site, shown, web_crawls.name)
+    shown_table_metadata_values = {"latest_crawls": quoted_table(latest_crawls(warehouse))}
+    _report(context, CRAWLS, site, shown_table_metadata_values, web_crawls.name)
 
 
 def report_changes(
@@ -84,35 +84,36 @@ def report_changes(
 ) -> None:
     """Report the changes that a load of items made at a time to `web/changes`."""
     counts, first = changes_at(warehouse, site, at)
-    shown: Mapping[str, Any] = {
+    values: Mapping[str, Any] = {
         **{f"{kind}_count": counts.get(kind, 0) for kind in KINDS},
         **({"first_changes": quoted_table(first)} if first else {}),
     }
-    _report(context, CHANGES, site, shown, web_changes.name)
+    _report(context, CHANGES, site, values, web_changes.name)
 
 
 def load_failure(warehouse: Warehouse, items: dg.AssetKey, error: OrchestrationError) -> dg.Failure:
     """Return the failure of a load of items, with the items that it rejects."""
-    found = evidence_of(warehouse, error, items).get(items, {})
-    return dg.Failure(str(error), metadata=as_metadata(found), allow_retries=False)
+    values = evidence_of(warehouse, error, items).get(items, {})
+    return dg.Failure(str(error), metadata=as_metadata(values), allow_retries=False)
 
 
 def report_exports(
     context: dg.AssetExecutionContext, results: Sequence[ExportResult]
 ) -> Mapping[str, Any]:
     """Log the deliveries of a site's items; return them as metadata, empty if there is none."""
-    for each in results:
+    for result in results:
         context.log.info(
-            f"{each.name}: {each.outcome}: {each.detail}", extra={"event": "site_export_ended"}
+            f"{result.name}: {result.outcome}: {result.detail}",
+            extra={"event": "site_export_ended"},
         )
     rows = [
         {
-            "name": each.name,
-            "outcome": each.outcome,
-            "row_count": each.export.row_count if each.export else None,
-            "detail": each.detail,
+            "name": result.name,
+            "outcome": result.outcome,
+            "row_count": result.export.row_count if result.export else None,
+            "detail": result.detail,
         }
-        for each in results
+        for result in results
     ]
     return {"exports": quoted_table(rows)} if rows else {}
 

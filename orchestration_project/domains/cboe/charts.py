@@ -42,11 +42,11 @@ def off_exchange_share(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Pic
     import pandas as pd
     from matplotlib.figure import Figure
 
-    found = rows.to_pandas().pivot(
+    pivot = rows.to_pandas().pivot(
         index="trade_date", columns="tape", values="off_exchange_share_ratio"
     )
-    found.index = pd.to_datetime(found.index)
-    series = dict(found.items())
+    pivot.index = pd.to_datetime(pivot.index)
+    series = dict(pivot.items())
     with styled():
         figure = Figure(figsize=SIZE_INCHES)
         axes = figure.add_subplot(figure.add_gridspec(1, 1, **MARGINS)[0, 0])

@@ -28,24 +28,30 @@ CODE_FIELD = "Market Participant code"
 
 def _amounts() -> list[Field]:
     """Return the fields of shares, notional and trades: one for each tape, and the total."""
-    scopes = [(f"Tape {each.upper()}", f"tape_{each}") for each in TAPES] + [("Total", "total")]
-    shown = {"total": "of all tapes"} | {
-        f"tape_{each}": f"of tape {each.upper()}" for each in TAPES
+    scopes = [(f"Tape {tape.upper()}", f"tape_{tape}") for tape in TAPES] + [("Total", "total")]
+    shown_names = {"total": "of all tapes"} | {
+        f"tape_{tape}": f"of tape {tape.upper()}" for tape in TAPES
     }
     shares = [
-        Field(f"{name} Shares", quantity(f"{column}_share_quantity", f"Shares {shown[column]}"))
+        Field(
+            f"{name} Shares", quantity(f"{column}_share_quantity", f"Shares {shown_names[column]}")
+        )
         for name, column in scopes
     ]
     notional = [
         Field(
             f"{name} Notional",
-            scaled(f"{column}_notional_usd", f"Traded value {shown[column]}, US dollars x 10^6"),
+            scaled(
+                f"{column}_notional_usd", f"Traded value {shown_names[column]}, US dollars x 10^6"
+            ),
             scale=USD_SCALE,
         )
         for name, column in scopes
     ]
     trades = [
-        Field(f"{name} Trade Count", count(f"{column}_trade_count", f"Trades {shown[column]}"))
+        Field(
+            f"{name} Trade Count", count(f"{column}_trade_count", f"Trades {shown_names[column]}")
+        )
         for name, column in scopes
     ]
     return [*shares, *notional, *trades]
@@ -153,7 +159,7 @@ off_exchange_share_weekly = table(
 off_exchange_share_weekly.info[ASSET] = "cboe/off_exchange_share_weekly"
 
 _AMOUNTS = {"share": "share_quantity", "notional": "notional_usd", "trade": "trade_count"}
-_SCOPES = (*(f"tape_{each}" for each in TAPES), "total")
+_SCOPES = (*(f"tape_{tape}" for tape in TAPES), "total")
 _rows, _days, _finra = market_volume_daily.c, off_exchange_share_daily.c, finra_symbol_week.c
 _FINRA = ("ats_share_quantity", "non_ats_share_quantity")
 
@@ -161,20 +167,20 @@ Lineage = dict[str, tuple[Column[Any], ...]]
 
 
 def _daily_lineage() -> Lineage:
-    found: Lineage = {
+    daily_lineage: Lineage = {
         "trade_date": (_rows.trade_date,),
-        "tape": tuple(_rows[f"tape_{each}_share_quantity"] for each in TAPES),
+        "tape": tuple(_rows[f"tape_{tape}_share_quantity"] for tape in TAPES),
         "known_from": (_rows.known_from,),
     }
     for name, amount in _AMOUNTS.items():
         sources = (_rows.participant_code, *(_rows[f"{scope}_{amount}"] for scope in _SCOPES))
         names = (f"exchange_{amount}", f"off_exchange_{amount}", f"off_exchange_{name}_ratio")
-        found |= dict.fromkeys(names, sources)
-    return found
+        daily_lineage |= dict.fromkeys(names, sources)
+    return daily_lineage
 
 
 def _weekly_lineage() -> Lineage:
-    found: Lineage = {
+    weekly_lineage: Lineage = {
         "week_start": (_days.trade_date, _finra.week_start),
         "day_count": (_days.trade_date,),
         "session_count": (_days.trade_date,),
@@ -185,12 +191,14 @@ def _weekly_lineage() -> Lineage:
     }
     for name, amount in _AMOUNTS.items():
         sides = (_days[f"exchange_{amount}"], _days[f"off_exchange_{amount}"])
-        found |= {str(side.key): (side,) for side in sides} | {f"off_exchange_{name}_ratio": sides}
+        weekly_lineage |= {str(side.key): (side,) for side in sides} | {
+            f"off_exchange_{name}_ratio": sides
+        }
     shares = (_days.exchange_share_quantity, _days.off_exchange_share_quantity)
-    for each in _FINRA:
-        found[f"finra_{each}"] = (_finra[each],)
-        found[f"finra_{each.removesuffix('_quantity')}_ratio"] = (*shares, _finra[each])
-    return found
+    for word in _FINRA:
+        weekly_lineage[f"finra_{word}"] = (_finra[word],)
+        weekly_lineage[f"finra_{word.removesuffix('_quantity')}_ratio"] = (*shares, _finra[word])
+    return weekly_lineage
 
 
 MADE_OF: dict[str, Lineage] = {

@@ -60,7 +60,7 @@ WEEKS = Partitioning(
 
 def _excess(amount: str) -> pl.Expr:
     """Return the total of an amount less the sum of its tapes."""
-    return pl.col(f"total_{amount}") - pl.sum_horizontal(f"tape_{each}_{amount}" for each in TAPES)
+    return pl.col(f"total_{amount}") - pl.sum_horizontal(f"tape_{text}_{amount}" for text in TAPES)
 
 
 CLAIMS = (
@@ -103,14 +103,14 @@ def week_days(week_start: date) -> list[date]:
 
 def session_days(week_start: date) -> list[date]:
     """Return the days of a week on which the exchanges trade."""
-    return [each for each in week_days(week_start) if not is_closed(each)]
+    return [day for day in week_days(week_start) if not is_closed(day)]
 
 
 def off_exchange_daily(rows: pl.DataFrame) -> pl.DataFrame:
     """Return `off_exchange_share_daily` of a day, by its rows of `market_volume_daily`."""
     is_off = is_off_exchange(pl.col("participant_code"))
     sides = {"exchange": ~is_off, "off_exchange": is_off}
-    scopes = {each.upper(): f"tape_{each}" for each in TAPES} | {"all": "total"}
+    scopes = {text.upper(): f"tape_{text}" for text in TAPES} | {"all": "total"}
     by_tape = [
         rows.group_by("trade_date")
         .agg(
@@ -224,7 +224,7 @@ class Weekly:
 
     def inputs(self, key: str) -> list[str]:
         """Return the days of a week, and FINRA's tiers of it."""
-        days = [each.isoformat() for each in week_days(date.fromisoformat(key))]
+        days = [day.isoformat() for day in week_days(date.fromisoformat(key))]
         return [*days, *(f"{tier}|{key}" for tier in TIERS)]
 
     def reached(self, key: str, *, asked: Collection[str], landed: Mapping[str, Any]) -> list[str]:
@@ -233,11 +233,11 @@ class Weekly:
 
     def candidates(self, landed: Mapping[str, Any]) -> list[str]:
         """Return the weeks of which a day is loaded."""
-        return sorted(each.removeprefix("week ") for each in landed if each.startswith("week "))
+        return sorted(key.removeprefix("week ") for key in landed if key.startswith("week "))
 
     def version(self, key: str, landed: Mapping[str, Any]) -> str:
         """Return the present inputs of a week, in words."""
-        names = " ".join(f"{each}#{landed[each]}" for each in self.inputs(key) if each in landed)
+        names = " ".join(f"{text}#{landed[text]}" for text in self.inputs(key) if text in landed)
         return f"off exchange {GOLD_VERSION}: {names}"
 
 

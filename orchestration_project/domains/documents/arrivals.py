@@ -100,7 +100,7 @@ class FileRow:
     def version(self) -> str:
         """Names this state of the file; one that came back later has another."""
         times = (self.modified_at, self.unchanged_since)
-        return "|".join([str(self.byte_count), *(each.isoformat() for each in times)])
+        return "|".join([str(self.byte_count), *(time.isoformat() for time in times)])
 
 
 def after_poll(
@@ -125,20 +125,20 @@ def after_poll(
         started: When it began; None: as ``now``.
     """
     started = started or now
-    known = {row.path: row for row in rows}
-    is_later = {path for path, row in known.items() if row.unchanged_since > started}
+    known_file_rows = {row.path: row for row in rows}
+    is_later = {path for path, row in known_file_rows.items() if row.unchanged_since > started}
     for path, listed in found.items():
         if path in is_later:
             continue
-        row = _listed_row(known.get(path), path, listed, now)
+        row = _listed_row(known_file_rows.get(path), path, listed, now)
         is_whole = not stable or started - row.unchanged_since >= stable
         if row.state in ("seen", "changed") and is_whole:
             row = replace(row, state="stable")
-        if row != known.get(path):
+        if row != known_file_rows.get(path):
             yield row
-    for path in known.keys() - found.keys() - is_later:
-        if known[path].state != "gone":
-            yield replace(known[path], state="gone")
+    for path in known_file_rows.keys() - found.keys() - is_later:
+        if known_file_rows[path].state != "gone":
+            yield replace(known_file_rows[path], state="gone")
 
 
 def _listed_row(row: FileRow | None, path: str, listed: Listed, now: datetime) -> FileRow:

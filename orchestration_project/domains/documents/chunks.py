@@ -170,25 +170,25 @@ class _Text:
 
     def __init__(self, page: Page) -> None:
         self._text = page.text
-        self.words = [found.span() for found in WORD.finditer(page.text)]
+        self.words = [match.span() for match in WORD.finditer(page.text)]
         self._starts = [start for start, _ in self.words]
         self._sections = self._section_starts(page.headings)
-        self._pauses = [[found.end() for found in each.finditer(page.text)] for each in PAUSES]
+        self._pauses = [[match.end() for match in pause.finditer(page.text)] for pause in PAUSES]
 
     def _section_starts(self, headings: Sequence[Heading]) -> list[int]:
         """Return the first words of headings; of those that follow one another only the first."""
-        found, after_heading = list[int](), -1
+        section_starts, after_heading = list[int](), -1
         for heading in headings:
             first = bisect_left(self._starts, heading.offset)
             if first != after_heading:
-                found.append(first)
+                section_starts.append(first)
             after_heading = bisect_left(self._starts, heading.offset + len(heading.text))
-        return found
+        return section_starts
 
     def next_section(self, first: int) -> int:
         """Return the first word of the next section; a number beyond the last word without one."""
-        place = bisect_right(self._sections, first)
-        return self._sections[place] if place < len(self._sections) else len(self.words) + 1
+        position = bisect_right(self._sections, first)
+        return self._sections[position] if position < len(self._sections) else len(self.words) + 1
 
     def pause(self, first: int, limit: int, least: int) -> int:
         """Return the word before which a chunk ends: the last pause of its second half, else
@@ -204,9 +204,9 @@ class _Text:
         shortest = min(first + max(least, (limit - first + 1) // 2), limit)
         low, high = self.words[shortest - 1][1], self.words[limit][0]
         for pauses in self._pauses:
-            place = bisect_right(pauses, high) - 1
-            if place >= 0 and pauses[place] > low:
-                return bisect_left(self._starts, pauses[place], shortest, limit)
+            position = bisect_right(pauses, high) - 1
+            if position >= 0 and pauses[position] > low:
+                return bisect_left(self._starts, pauses[position], shortest, limit)
         return limit
 
     def start(self, first: int) -> int:
@@ -217,8 +217,8 @@ class _Text:
 
     def end(self, last: int) -> int:
         """Return where the text of a chunk ends that has no word from ``last`` on."""
-        place = self._cut(last) if last < len(self.words) else len(self._text)
-        return len(self._text[:place].rstrip())
+        position = self._cut(last) if last < len(self.words) else len(self._text)
+        return len(self._text[:position].rstrip())
 
     def _cut(self, number: int) -> int:
         """Return where the text before a word is cut from the word's: after a line or a space.
@@ -227,9 +227,9 @@ class _Text:
         """
         before, word = self.words[number - 1][1], self.words[number][0]
         between = self._text[before:word]
-        spaces = [place for place, each in enumerate(between) if each.isspace()]
+        spaces = [index for index, name in enumerate(between) if name.isspace()]
         lines = between.rfind("\n")
         if lines < 0 and not spaces:
             return word
-        place = before + (lines if lines >= 0 else spaces[-1]) + 1
-        return word - len(self._text[place:word].lstrip())
+        index = before + (lines if lines >= 0 else spaces[-1]) + 1
+        return word - len(self._text[index:word].lstrip())

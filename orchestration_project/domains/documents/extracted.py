@@ -363,8 +363,8 @@ class Draft:
         clean = self._storable(text.replace("\r\n", "\n").replace("\r", "\n"))
         cleaned = tuple(self._table(table) for table in tables)
         self._charge(len(clean))
-        found = tuple(_located(clean, headings))
-        self.pages.append(Page(len(self.pages) + 1, clean, cleaned, method, confidence, found))
+        located = tuple(_located(clean, headings))
+        self.pages.append(Page(len(self.pages) + 1, clean, cleaned, method, confidence, located))
 
     def add_delimited(self, text: str, delimiter: str, dialect: Dialect) -> None:
         """Add the next page, whose text is its table; line breaks are ``\\n``.
@@ -437,9 +437,9 @@ class Draft:
 
     def refuse(self, byte_count: int, reason_code: str, detail: str) -> Extracted:
         """Return the result of a document that cannot be extracted: neither pages nor children."""
-        known = self.notes.pop(reason_code, [])
-        found = [self._storable(detail)[:1000]] if detail else known
-        self.notes = {reason_code: found, **self.notes}
+        known_names = self.notes.pop(reason_code, [])
+        names = [self._storable(detail)[:1000]] if detail else known_names
+        self.notes = {reason_code: names, **self.notes}
         return self._result(byte_count, (), ())
 
     def _result(
@@ -472,34 +472,34 @@ def cut_pages(pieces: Iterable[str]) -> Iterator[str]:
     Args:
         pieces: The text; line breaks are ``\\n``.
     """
-    rest = ""
+    remainder = ""
     for piece in pieces:
-        rest += piece
-        while len(rest) > PAGE_CHARACTERS:
-            ends = (rest.rfind(pause, 1, PAGE_CHARACTERS) for pause in ("\n", " "))
-            end = next((place for place in ends if place > 0), 0)
-            yield rest[: end or PAGE_CHARACTERS]
-            rest = rest[end + 1 if end else PAGE_CHARACTERS :]
-    yield rest
+        remainder += piece
+        while len(remainder) > PAGE_CHARACTERS:
+            ends = (remainder.rfind(pause, 1, PAGE_CHARACTERS) for pause in ("\n", " "))
+            end = next((number for number in ends if number > 0), 0)
+            yield remainder[: end or PAGE_CHARACTERS]
+            remainder = remainder[end + 1 if end else PAGE_CHARACTERS :]
+    yield remainder
 
 
 def _located(text: str, headings: Sequence[tuple[int, str]]) -> Iterable[Heading]:
     """Yield headings with their offsets: each is the next line of the text that is equal."""
-    place = 0
+    name = 0
     for level, heading in headings:
         line = UNSTORABLE.sub("\ufffd", heading)
-        found = _line_at(text, line, place) if line else -1
-        if found >= 0:
-            yield Heading(found, level, line)
-            place = found + len(line)
+        number = _line_at(text, line, name) if line else -1
+        if number >= 0:
+            yield Heading(number, level, line)
+            name = number + len(line)
 
 
 def _line_at(text: str, line: str, start: int) -> int:
     """Return where a line begins at or after ``start``; -1 if it is not there."""
-    found = text.find(line, start)
-    while found >= 0:
-        end = found + len(line)
-        if text[found - 1 : found] in ("", "\n") and text[end : end + 1] in ("", "\n"):
-            return found
-        found = text.find(line, found + 1)
+    number = text.find(line, start)
+    while number >= 0:
+        end = number + len(line)
+        if text[number - 1 : number] in ("", "\n") and text[end : end + 1] in ("", "\n"):
+            return number
+        number = text.find(line, number + 1)
     return -1

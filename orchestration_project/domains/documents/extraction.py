@@ -162,7 +162,7 @@ class Delivered:
         """
         document_id = sha256(file.content).hexdigest()
         if isinstance(found, Extracted):
-            count, size = len(found.children), sum(len(each.content) for each in found.children)
+            count, size = len(found.children), sum(len(child.content) for child in found.children)
             if count > self._children:
                 found = DocumentError("too_many_children", "with those of other files within")
             elif size > self._bytes:
@@ -173,8 +173,8 @@ class Delivered:
         if isinstance(found, DocumentError):
             found = _refused(file.path[-1], len(file.content), found)
         self.waiting.extend(
-            Waiting((*file.path, each.name), each.content, document_id)
-            for each in reversed(found.children)
+            Waiting((*file.path, child.name), child.content, document_id)
+            for child in reversed(found.children)
         )
         return Document(file.path, document_id, file.parent_id, found)
 
@@ -206,9 +206,9 @@ def extract_all(
     delivered = Delivered(name, content, limits)
     while delivered.waiting:
         file, left = delivered.next_up()
-        found = (
+        document_error = (
             DocumentError("nested_too_deep", f"deeper than {limits.depth}")
             if delivered.is_too_deep(file)
             else extract(file.content, name=file.path[-1], limits=left, options=options)
         )
-        yield delivered.settle(file, found)
+        yield delivered.settle(file, document_error)

@@ -84,18 +84,18 @@ class Sketch:
         return _minima(_shingles([self._last])) if self._last else None
 
     def _hashes(self, words: Sequence[str]) -> list[int]:
-        known = self._known
-        if len(known) >= CACHED_WORDS:
-            known.clear()
-        for word in set(words).difference(known):
+        known_counts = self._known
+        if len(known_counts) >= CACHED_WORDS:
+            known_counts.clear()
+        for word in set(words).difference(known_counts):
             encoded = word.encode("utf-8", "surrogatepass")
-            known[word] = int.from_bytes(blake2b(encoded, digest_size=8).digest(), "little")
-        return [known[word] for word in words]
+            known_counts[word] = int.from_bytes(blake2b(encoded, digest_size=8).digest(), "little")
+        return [known_counts[word] for word in words]
 
     def _reduce(self, hashes: list[int]) -> list[int]:
         """Take over the shingles of words; return the words that the next shingle begins with."""
         count = len(hashes) - SHINGLE_WORDS + 1
-        shifted = [hashes[place : place + count] for place in range(SHINGLE_WORDS)]
+        shifted = [hashes[position : position + count] for position in range(SHINGLE_WORDS)]
         shingles = _shingles(np.array(shifted, np.uint64).T)
         self._minima = np.minimum(self._minima, _minima(shingles))
         self._has_shingle = True
@@ -105,19 +105,19 @@ class Sketch:
 def _shingles(rows: Sequence[Sequence[int]] | Hashes) -> Hashes:
     """Return a hash of each row of word hashes; the order of words matters."""
     words = np.asarray(rows, np.uint64)
-    found = np.zeros(len(words), np.uint64)
+    shingles = np.zeros(len(words), np.uint64)
     for column in words.T:
-        found = _mixed(found * _BASE + column)
-    return found
+        shingles = _mixed(shingles * _BASE + column)
+    return shingles
 
 
 def _minima(shingles: Hashes) -> Signature:
     """Return the least value that each of the hash functions has for a shingle."""
-    found = np.full(HASH_COUNT, 2**32 - 1, np.uint32)
+    full = np.full(HASH_COUNT, 2**32 - 1, np.uint32)
     for start in range(0, len(shingles), 1024):
         some = shingles[start : start + 1024, None] * _FACTORS + _SUMMANDS
-        found = np.minimum(found, (some >> np.uint64(32)).astype(np.uint32).min(axis=0))
-    return found
+        full = np.minimum(full, (some >> np.uint64(32)).astype(np.uint32).min(axis=0))
+    return full
 
 
 def estimated_similarity(signature: Signature, other: Signature) -> float:
@@ -180,10 +180,10 @@ class Groups:
 
 def grouped(groups: Iterable[tuple[str, str]]) -> Mapping[str, list[str]]:
     """Return the members of each group, in order."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for member, group in sorted(groups):
-        found.setdefault(group, []).append(member)
-    return found
+        names.setdefault(group, []).append(member)
+    return names
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def media_type_of(content: bytes, declared: str | None) -> str:
         return _zip_type(content, declared)
     if content.startswith(OLE):
         return _ole_type(content)
-    if found := _by_first_bytes(content):
-        return found
+    if text := _by_first_bytes(content):
+        return text
     if looks_binary(content[:SNIFFED]):
         return _named_by_magic(content)
     return _text_type(content, declared)
@@ -77,8 +77,8 @@ def _zip_type(content: bytes, declared: str | None) -> str:
             if "[Content_Types].xml" in names:
                 return _office_type(_first_bytes(archive, "[Content_Types].xml", 1_000_000))
             if "mimetype" in names:
-                found = _first_bytes(archive, "mimetype", 100).decode("ascii", "replace").strip()
-                return found if found in FORMATS else "application/zip"
+                text = _first_bytes(archive, "mimetype", 100).decode("ascii", "replace").strip()
+                return text if text in FORMATS else "application/zip"
     except (BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
         return declared if declared and _is_zipped(declared) else "application/zip"
     return "application/zip"

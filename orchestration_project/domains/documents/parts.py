@@ -95,7 +95,7 @@ def _words_of(found: Extracted) -> int:
 def _count_rows(content: bytes, found: Extracted) -> int:
     """Count lines that are not empty; line ends within quotes end none."""
     cells = [table.cells for page in found.pages for table in page.tables]
-    delimited = [each for each in cells if isinstance(each, DelimitedRows)]
+    delimited = [cell for cell in cells if isinstance(cell, DelimitedRows)]
     is_split = not delimited or delimited[0].dialect == "lines"
     _refuse("a field beyond the limit", is_uncountable=is_split)
     end = re.escape(delimited[0].delimiter).encode()
@@ -150,9 +150,9 @@ def _count_xml(content: bytes, found: Extracted) -> int:
     def begin(_: str, attributes: Mapping[str, str]) -> None:
         nonlocal line_count, is_own_line
         end_run()
-        own = [text for name, text in attributes.items() if name.partition(":")[0] != "xmlns"]
-        _refuse("line breaks", is_uncountable=any(set(text) & {"\n", "\r"} for text in own))
-        is_own_line = bool(own)
+        texts = [text for name, text in attributes.items() if name.partition(":")[0] != "xmlns"]
+        _refuse("line breaks", is_uncountable=any(set(text) & {"\n", "\r"} for text in texts))
+        is_own_line = bool(texts)
         line_count += is_own_line
 
     parser = ParserCreate()
@@ -192,9 +192,9 @@ def _part(archive: ZipFile, name: str) -> bytes:
 
 def _tags(content: bytes, name: bytes) -> list[dict[bytes, bytes]]:
     """Return the attributes of the tags of a name; a namespace in the name is left out."""
-    found = re.findall(rb"<(?:\w+:)?%b(\s[^>]*)>" % name, COMMENT.sub(b"", content))
+    findall = re.findall(rb"<(?:\w+:)?%b(\s[^>]*)>" % name, COMMENT.sub(b"", content))
     return [
-        {key.rpartition(b":")[2]: text for key, text in ATTRIBUTE.findall(each)} for each in found
+        {key.rpartition(b":")[2]: text for key, text in ATTRIBUTE.findall(item)} for item in findall
     ]
 
 
@@ -226,7 +226,7 @@ def _count_sheet_rows(content: bytes, _: Extracted) -> int:
             )
         named = [sheet[b"id"] for sheet in _tags(_part(archive, "xl/workbook.xml"), b"sheet")]
         sheets = [targets[name] for name in named if name in targets]
-        paths = [each.lstrip("/") if each.startswith("/") else f"xl/{each}" for each in sheets]
+        paths = [word.lstrip("/") if word.startswith("/") else f"xl/{word}" for word in sheets]
         return sum(
             _has_value(row, empty) for path in paths for row in ROW.findall(_part(archive, path))
         )

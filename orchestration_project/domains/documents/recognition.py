@@ -83,8 +83,8 @@ def _lines(words: Iterator[Sequence[str]]) -> Iterator[str]:
 
 def scale_for(width: float, height: float) -> float:
     """Return pixels per point at which a page of a size in points is rendered."""
-    most = sqrt(MAX_PIXELS / max(width * height, 1))
-    return min(DOTS_PER_INCH / POINTS_PER_INCH, most)
+    number = sqrt(MAX_PIXELS / max(width * height, 1))
+    return min(DOTS_PER_INCH / POINTS_PER_INCH, number)
 
 
 def pgm(pixels: bytes, width: int, height: int, stride: int) -> bytes:
@@ -92,6 +92,8 @@ def pgm(pixels: bytes, width: int, height: int, stride: int) -> bytes:
     rows = (
         pixels
         if stride == width
-        else b"".join(pixels[place * stride : place * stride + width] for place in range(height))
+        else b"".join(
+            pixels[position * stride : position * stride + width] for position in range(height)
+        )
     )
     return b"P5\n%d %d\n255\n%b" % (width, height, rows)

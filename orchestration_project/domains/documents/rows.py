@@ -60,15 +60,15 @@ def page_rows(documents: Mapping[str, Document]) -> list[Validated]:
         pl.DataFrame(rows, PAGE_SCHEMA, orient="row"),
         pl.DataFrame(schema=REJECT_SCHEMA),
     )
-    found: list[Validated] = []
+    validateds: list[Validated] = []
     place = 0
     for document in documents.values():
         count = len(document.extracted.pages)
         validated = Validated(frame.slice(place, count), no_rejects)
         parts = document.extracted.parts
-        found.append(validated.balanced([Balance("parts", *parts)]) if parts else validated)
+        validateds.append(validated.balanced([Balance("parts", *parts)]) if parts else validated)
         place += count
-    return found
+    return validateds
 
 
 def _cells(table: Table) -> list[list[Any]]:
@@ -92,19 +92,19 @@ def chunk_rows(documents: Mapping[str, Document], rule: ChunkRule) -> dict[str, 
     rows: list[tuple[Any, ...]] = []
     ends: list[int] = []
     for document_id, document in documents.items():
-        found = document.extracted
+        extracted = document.extracted
         rows += (
             (
                 document_id,
-                each.chunk_id,
-                each.page_number,
-                each.start,
-                each.end,
-                SECTION_SEPARATOR.join(" ".join(title.split()) for title in each.section_path),
-                each.word_count,
-                each.text,
+                chunk.chunk_id,
+                chunk.page_number,
+                chunk.start,
+                chunk.end,
+                SECTION_SEPARATOR.join(" ".join(title.split()) for title in chunk.section_path),
+                chunk.word_count,
+                chunk.text,
             )
-            for each in chunks(document_id, found.pages, rule, found.chunk_spans)
+            for chunk in chunks(document_id, extracted.pages, rule, extracted.chunk_spans)
         )
         ends.append(len(rows))
     frame = pl.DataFrame(rows, schema_of(documents_chunks), orient="row")
@@ -117,24 +117,24 @@ def chunk_rows(documents: Mapping[str, Document], rule: ChunkRule) -> dict[str, 
 
 def document_row(document: Document) -> Mapping[str, Any]:
     """Return what extraction found, as columns of `documents`."""
-    found = document.extracted
+    extracted = document.extracted
     return {
         "document_id": document.document_id,
-        "media_type": found.media_type,
-        "declared_type": found.declared_type,
-        "byte_count": found.byte_count,
-        "page_count": len(found.pages),
-        "word_count": found.word_count,
-        "language": found.language,
-        "title": found.title,
-        "author": found.author,
-        "created_at": found.created_at,
+        "media_type": extracted.media_type,
+        "declared_type": extracted.declared_type,
+        "byte_count": extracted.byte_count,
+        "page_count": len(extracted.pages),
+        "word_count": extracted.word_count,
+        "language": extracted.language,
+        "title": extracted.title,
+        "author": extracted.author,
+        "created_at": extracted.created_at,
         "parent_id": document.parent_id,
         "path_in_parent": document.path[-1] if document.parent_id else None,
-        "state": found.state,
-        "reason_code": found.reason_code,
-        "reason": reason_text(found),
-        "category": found.reason.category if found.reason else None,
+        "state": extracted.state,
+        "reason_code": extracted.reason_code,
+        "reason": reason_text(extracted),
+        "category": extracted.reason.category if extracted.reason else None,
     }
 
 
@@ -151,12 +151,12 @@ def first_of_each(documents: Iterable[Document]) -> dict[str, Document]:
 
     Those without bytes are left out.
     """
-    found: dict[str, Document] = {}
+    first: dict[str, Document] = {}
     for document in documents:
         key = document.document_id
         if key is None:
             continue
-        earlier = found.get(key)
+        earlier = first.get(key)
         if earlier is None or (earlier.parent_id and document.parent_id is None):
-            found[key] = document
-    return found
+            first[key] = document
+    return first

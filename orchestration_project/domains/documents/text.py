@@ -145,8 +145,8 @@ def decode(content: bytes, *, declared: str | None = None, is_cut: bool = False)
     """
     for bom, encoding in BOMS:
         if content.startswith(bom):
-            rest = content[len(bom) :]
-            return _by(rest, encoding, is_cut) or _escaped(rest, encoding, ())
+            remaining_chunk = content[len(bom) :]
+            return _by(remaining_chunk, encoding, is_cut) or _escaped(remaining_chunk, encoding, ())
     return _without_mark(content, declared or _declared(content), is_cut)
 
 
@@ -154,24 +154,24 @@ def _without_mark(content: bytes, named: str | None, is_cut: bool) -> Decoded:
     """Return the text of a file without a byte order mark, in the encoding ``named`` if it fits."""
     notes: tuple[tuple[str, str], ...] = ()
     if named:
-        found = _by(content, named, is_cut)
-        if found or (found := _damaged_utf8(content, named)):
-            return found
+        decoded = _by(content, named, is_cut)
+        if decoded or (decoded := _damaged_utf8(content, named)):
+            return decoded
         notes = (("encoding_mismatch", f"declared as {named}"),)
     for encoding in filter(None, (utf16_without_mark(content), "utf-8")):
-        if found := _by(content, encoding, is_cut):
-            return found._replace(notes=notes)
-    if found := _damaged_utf8(content):
-        return found._replace(notes=(*notes, *found.notes))
+        if decoded := _by(content, encoding, is_cut):
+            return decoded._replace(notes=notes)
+    if decoded := _damaged_utf8(content):
+        return decoded._replace(notes=(*notes, *decoded.notes))
     guessed = _detected(content)
-    if found := _by(content, guessed, is_cut):
-        return found._replace(notes=(*notes, ("encoding_guessed", guessed)))
+    if decoded := _by(content, guessed, is_cut):
+        return decoded._replace(notes=(*notes, ("encoding_guessed", guessed)))
     return _escaped(content, "utf-8", notes)
 
 
 def _declared(content: bytes) -> str | None:
-    found = DECLARED.search(content[:2048])
-    return (found[1] or found[2]).decode("ascii") if found else None
+    match = DECLARED.search(content[:2048])
+    return (match[1] or match[2]).decode("ascii") if match else None
 
 
 def _by(content: bytes, encoding: str, is_cut: bool) -> Decoded | None:
@@ -196,9 +196,9 @@ def _text(found: object) -> str:
 
 def _escaped(content: bytes, encoding: str, notes: tuple[tuple[str, str], ...]) -> Decoded:
     places = _invalid_places(content, encoding)
-    named = ", ".join(f"{place:,}" for place in places[:PLACES])
-    more = f" and {len(places) - PLACES:,} more" if len(places) > PLACES else ""
-    detail = f"not valid {encoding}: at byte {named}{more}"
+    named = ", ".join(f"{number:,}" for number in places[:PLACES])
+    remaining_text = f" and {len(places) - PLACES:,} more" if len(places) > PLACES else ""
+    detail = f"not valid {encoding}: at byte {named}{remaining_text}"
     pieces = Pieces(content, encoding, "backslashreplace")
     return Decoded(pieces, encoding, (*notes, ("undecodable_bytes", detail)))
 

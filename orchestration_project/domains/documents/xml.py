@@ -58,7 +58,7 @@ def check_xml(content: bytes) -> None:
     try:
         parser.Parse(content, True)
     except ExpatError as error:
-        is_end = error.code in (errors.codes[each] for each in ENDS)
+        is_end = error.code in (errors.codes[end] for end in ENDS)
         raise DocumentError("truncated" if is_end else "corrupt", str(error)) from error
     except (LookupError, ValueError) as error:  # an encoding that Python does not have
         raise DocumentError("corrupt", str(error)) from error

@@ -72,16 +72,16 @@ def _problem(body: bytes) -> tuple[str, str] | None:
     if len(body) > LARGEST_BYTES:
         return "size", f"the body has {len(body)} bytes, more than {LARGEST_BYTES}"
     try:
-        found = json.loads(body.decode(), parse_constant=_no_number)
+        document = json.loads(body.decode(), parse_constant=_no_number)
     except UnicodeDecodeError as error:
         return "encoding", f"the body is not UTF-8, from byte {error.start} on"
     except RecursionError:
         return "depth", f"the body is more than {MAX_NESTING} objects and lists deep"
     except ValueError as error:
         return "json", f"the body is not JSON: {error}"
-    if not isinstance(found, dict):
-        return "object", f"the body is a JSON {type(found).__name__}, not an object"
-    if _is_deeper(found, MAX_NESTING):
+    if not isinstance(document, dict):
+        return "object", f"the body is a JSON {type(document).__name__}, not an object"
+    if _is_deeper(document, MAX_NESTING):
         return "depth", f"the body is more than {MAX_NESTING} objects and lists deep"
     return None
 

@@ -176,7 +176,10 @@ class ActiveRule(RuleInEffect[RoutingRule]):
     @cached_property
     def checks(self) -> Sequence[Check]:
         """Its conditions, compiled."""
-        return [(each.field, each.operator, caseless(each.value or "")) for each in self.conditions]
+        return [
+            (condition.field, condition.operator, caseless(condition.value or ""))
+            for condition in self.conditions
+        ]
 
     @property
     def conditions(self) -> Sequence[RoutingCondition]:
@@ -231,21 +234,21 @@ class RuleSet(RulesInEffect[ActiveRule]):
     @cached_property
     def _index(self) -> Mapping[tuple[str, str | None], _Candidates]:
         index: dict[tuple[str, str | None], _Candidates] = {}
-        for each in self.rules:
-            index.setdefault((each.rule.source, each.rule.kind), _Candidates()).add(each)
+        for rule in self.rules:
+            index.setdefault((rule.rule.source, rule.rule.kind), _Candidates()).add(rule)
         return index
 
     def matching(self, delivery: RoutedDelivery) -> Sequence[ActiveRule]:
         """Return the rules that match a delivery, by name."""
         kinds = (None,) if delivery.kind is None else (None, delivery.kind)
-        found = [
-            each
+        active_rules = [
+            active_rule
             for kind in kinds
             if (candidates := self._index.get((delivery.source, kind)))
-            for each in candidates.of(delivery)
-            if each.matches(delivery)
+            for active_rule in candidates.of(delivery)
+            if active_rule.matches(delivery)
         ]
-        return sorted(found, key=lambda each: each.rule.rule_id)
+        return sorted(active_rules, key=lambda each: each.rule.rule_id)
 
 
 FORM = RulesForm(RoutingRule, "routing rules", "docs/how-to/route-webhooks.md")
@@ -261,23 +264,23 @@ def target_problems(
         return [((error.context.get("part", "target"),), error.line)]
     problems: list[Problem] = []
     for number, mapping in enumerate(rule.mappings):
-        place = ("mappings", number)
+        pair = ("mappings", number)
         kind = fields.type_of(mapping.target_field)
         if kind is None:
             known = ", ".join(fields.types) or "no fields"
             hint = did_you_mean(mapping.target_field, fields.types)
             text = f"expected one of {known}, found {mapping.target_field}"
-            problems.append(((*place, "target_field"), "; ".join(filter(None, (text, hint)))))
+            problems.append(((*pair, "target_field"), "; ".join(filter(None, (text, hint)))))
             continue
         if mapping.type not in (None, kind) and kind != "json":
-            problems.append(((*place, "type"), f"expected {kind}, found {mapping.type}"))
+            problems.append(((*pair, "type"), f"expected {kind}, found {mapping.type}"))
             continue
         if mapping.source_type == "static":
             try:
                 typed(mapping.value, mapping.type or kind)
             except ValueError as error:
-                problems.append(((*place, "value"), str(error)))
-    mapped = {each.target_field for each in rule.mappings}
+                problems.append(((*pair, "value"), str(error)))
+    mapped = {routing_mapping.target_field for routing_mapping in rule.mappings}
     if missing := sorted(fields.required - mapped):
         problems.append((("mappings",), f"expected a mapping of {', '.join(missing)}"))
     return problems
@@ -332,10 +335,10 @@ def hops_of(headers: Mapping[str, str], payload: Mapping[str, Any]) -> tuple[str
 
     A name that no rule can have counts as a hop, too: a loop that spoils the header ends as well.
     """
-    named = [each.strip() for each in headers.get(HOPS_HEADER, "").split(",")]
+    named = [part.strip() for part in headers.get(HOPS_HEADER, "").split(",")]
     labels = _labels(payload)
-    found = [*filter(None, named), *labels][: MAX_HOPS + 1]
-    return tuple(each if RULE_NAME.fullmatch(each) else "unknown" for each in found)
+    names = [*filter(None, named), *labels][: MAX_HOPS + 1]
+    return tuple(name if RULE_NAME.fullmatch(name) else "unknown" for name in names)
 
 
 def _labels(payload: Mapping[str, Any]) -> list[str]:
@@ -343,9 +346,9 @@ def _labels(payload: Mapping[str, Any]) -> list[str]:
     fields = issue.get("fields") if isinstance(issue, dict) else None
     labels = fields.get("labels") if isinstance(fields, dict) else None
     return [
-        each.removeprefix(HOP_LABEL)
-        for each in (labels if isinstance(labels, list) else ())
-        if isinstance(each, str) and each.startswith(HOP_LABEL)
+        label.removeprefix(HOP_LABEL)
+        for label in (labels if isinstance(labels, list) else ())
+        if isinstance(label, str) and label.startswith(HOP_LABEL)
     ]
 
 
@@ -360,7 +363,9 @@ def plan_delivery(
         fields_of: Returns the fields of a rule's target; raises ConfigurationError if a setting
             that the rule needs is gone.
     """
-    return [plan_action(each, delivery, fields_of) for each in rules.matching(delivery)]
+    return [
+        plan_action(active_rule, delivery, fields_of) for active_rule in rules.matching(delivery)
+    ]
 
 
 def plan_action(
@@ -381,28 +386,28 @@ def plan_action(
 
 
 def _fields(rule: RoutingRule, delivery: RoutedDelivery, target: TargetFields) -> dict[str, Any]:
-    found = {each.target_field: _value(each, delivery, target) for each in rule.mappings}
+    fields = {mapping.target_field: _value(mapping, delivery, target) for mapping in rule.mappings}
     for name in sorted(target.required):
-        if found.get(name) is None:
+        if fields.get(name) is None:
             raise _RefusalError("missing_value", f"{name}: expected a value, found null")
     try:
-        text = json.dumps(found, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(fields, ensure_ascii=False, allow_nan=False)
     except ValueError:
         raise _RefusalError("wrong_type", "expected finite numbers, found a larger one") from None
     size = len(text.encode(errors="backslashreplace"))
     if size > MAX_FIELD_BYTES:
         expected = f"expected at most {MAX_FIELD_BYTES} bytes of fields"
         raise _RefusalError("too_large", f"{expected}, found {size}")
-    return found
+    return fields
 
 
 def _value(mapping: RoutingMapping, delivery: RoutedDelivery, target: TargetFields) -> Any:
     kind = target.type_of(mapping.target_field)
     if kind is None:
         raise _RefusalError("configuration", f"the target takes no field {mapping.target_field}")
-    stated = mapping.type if kind == "json" and mapping.type else kind
+    name = mapping.type if kind == "json" and mapping.type else kind
     try:
-        return typed(_mapped(mapping, delivery), stated)
+        return typed(_mapped(mapping, delivery), name)
     except LookupError as error:
         reason = f"{mapping.target_field}: the delivery has no {error.args[0]}"
         raise _RefusalError("missing_path", reason) from None
@@ -460,8 +465,8 @@ def difference(
     after: Sequence[PlannedAction | RefusedAction],
 ) -> list[RoutingDifference]:
     """Return in what two plans of a delivery differ, by rule."""
-    old = {each.rule.rule.rule_id: _shown(each) for each in before}
-    new = {each.rule.rule.rule_id: _shown(each) for each in after}
+    old = {item.rule.rule.rule_id: _shown(item) for item in before}
+    new = {item.rule.rule.rule_id: _shown(item) for item in after}
     return [
         RoutingDifference(
             delivery.source, delivery.delivery_id, name, old.get(name, ""), new.get(name, "")

@@ -161,9 +161,9 @@ def known_since(*inputs: pl.DataFrame) -> pl.Expr:
 
     Of all rows, not of a symbol's alone: a load that removed the symbol from a week counts, too.
     """
-    latest = (each["known_from"].max() for each in inputs)
-    found = [each for each in latest if isinstance(each, datetime)]
-    return pl.lit(max(found, default=None), pl.Datetime("us", "UTC")).alias("known_from")
+    latest = (frame["known_from"].max() for frame in inputs)
+    moments = [item for item in latest if isinstance(item, datetime)]
+    return pl.lit(max(moments, default=None), pl.Datetime("us", "UTC")).alias("known_from")
 
 
 def _direction(part: pl.Expr, whole: pl.Expr) -> pl.Expr:

@@ -99,7 +99,7 @@ def newest_complete_week(traded: pl.DataFrame) -> tuple[date, list[str]]:
     tiers: dict[date, set[str]] = {}
     for week, tier in traded.select("week_start", "tier").iter_rows():
         tiers.setdefault(week, set()).add(tier)
-    complete = [week for week, found in tiers.items() if found.issuperset(TIERS)]
+    complete = [week for week, names in tiers.items() if names.issuperset(TIERS)]
     newest = max(complete or tiers)
     return newest, [tier for tier in TIERS if tier in tiers[newest]]
 
@@ -109,8 +109,8 @@ def over(weeks: Sequence[date], rows: pl.DataFrame, column: str) -> list[float |
 
     A week without a row is None: it is a gap, not zero.
     """
-    found = dict(zip(rows["week_start"], rows[column], strict=True))
-    return [found.get(week) for week in weeks]
+    values = dict(zip(rows["week_start"], rows[column], strict=True))
+    return [values.get(week) for week in weeks]
 
 
 def by_tier(activity: Activity, tier: str, column: str) -> list[float | None]:
@@ -163,8 +163,8 @@ def all_venues(venue_weeks: pl.DataFrame) -> tuple[pl.DataFrame, float | None]:
 
 def with_names(venues: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Return ``venues`` with the names of ``names`` (venue_id, participant_name), else their id."""
-    found = _one_name(names, "venue_id", "participant_name")
-    return venues.join(found, on="venue_id", how="left", maintain_order="left").with_columns(
+    one_name = _one_name(names, "venue_id", "participant_name")
+    return venues.join(one_name, on="venue_id", how="left", maintain_order="left").with_columns(
         name=pl.col("name").fill_null(pl.col("venue_id"))
     )
 

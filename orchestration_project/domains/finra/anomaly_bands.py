@@ -91,23 +91,23 @@ class EarlierWeeks:
     def comparable(self) -> Mapping[date, Sequence[VenueWeek]]:
         """Return the venues of each week that has each of the markets, in the weeks' order."""
         weeks: defaultdict[date, list[VenueWeek]] = defaultdict(list)
-        for each in self.venues:
-            weeks[each.week_start].append(each)
+        for venue in self.venues:
+            weeks[venue.week_start].append(venue)
         return {
             week: weeks[week]
             for week in sorted(weeks)
-            if len({each.market for each in weeks[week]}) == len(self.markets)
+            if len({venue_week.market for venue_week in weeks[week]}) == len(self.markets)
         }
 
     def figures(self) -> Mapping[date, Mapping[str, int]]:
         """Return every measure of each comparable week."""
         return {
             week: {
-                "rows": sum(each.symbol_count for each in venues),
-                "shares": int(sum(each.share_quantity for each in venues)),
-                "trades": sum(each.trade_count for each in venues),
+                "rows": sum(venue.symbol_count for venue in venues),
+                "shares": int(sum(venue.share_quantity for venue in venues)),
+                "trades": sum(venue.trade_count for venue in venues),
                 "symbols": self.symbols.get(week, 0),
-                "venues": len({each.venue_id for each in venues}),
+                "venues": len({venue.venue_id for venue in venues}),
             }
             for week, venues in self.comparable().items()
         }
@@ -141,8 +141,8 @@ def band(measure: str, history: Mapping[date, int], week_start: date, limits: Ba
         max_factor=limits.cap,
     )
     usual = centre * _level(measure, week_start)
-    least, most = round(usual / factor, SHOWN_PLACES), round(usual * factor, SHOWN_PLACES)
-    return Band(measure, ceil(least), round(usual), floor(most))
+    least, number = round(usual / factor, SHOWN_PLACES), round(usual * factor, SHOWN_PLACES)
+    return Band(measure, ceil(least), round(usual), floor(number))
 
 
 def _level(measure: str, week: date) -> float:
@@ -206,8 +206,8 @@ def _usual_size(
         expected = f"at least {limits.min_weeks} of the {limits.weeks} weeks before"
         return _warning(SIZE, "not_applicable", expected, f"{len(earlier)} weeks")
     bands = [
-        band(each, {week: of[each] for week, of in earlier.items()}, week_start, limits)
-        for each in MEASURES
+        band(name, {week: of[name] for week, of in earlier.items()}, week_start, limits)
+        for name in MEASURES
     ]
     unusual = [each for each in bands if not each.least <= found[each.measure] <= each.most]
     return _warning(
@@ -231,10 +231,10 @@ def _usual_size(
 def _large_venues(
     venues: Collection[str], earlier: Mapping[date, Sequence[VenueWeek]], limits: BandLimits
 ) -> Audit:
-    wanted, share = limits.large_venue_weeks, limits.large_venue_share
-    latest = list(earlier.values())[-wanted:]
-    if len(latest) < wanted:
-        expected = f"at least {wanted} of the {limits.weeks} weeks before"
+    large_venue_weeks, share = limits.large_venue_weeks, limits.large_venue_share
+    latest = list(earlier.values())[-large_venue_weeks:]
+    if len(latest) < large_venue_weeks:
+        expected = f"at least {large_venue_weeks} of the {limits.weeks} weeks before"
         return _warning(LARGE_VENUES, "not_applicable", expected, f"{len(latest)} weeks")
     large = _large(latest, share)
     missing = [
@@ -246,7 +246,7 @@ def _large_venues(
         LARGE_VENUES,
         "failed" if missing else "passed",
         f"rows of all {len(large)} venues that had at least {share:.2%} of the shares in each of "
-        f"the {wanted} weeks before",
+        f"the {large_venue_weeks} weeks before",
         f"{len(missing)} missing",
         missing,
     )
@@ -270,10 +270,10 @@ def _large(weeks: Sequence[Sequence[VenueWeek]], share: float) -> Sequence[tuple
 def _shares(venues: Sequence[VenueWeek]) -> Mapping[str, float]:
     """Return the share of each venue in a week's shares; nothing where none were traded."""
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for each in venues:
-        sums[each.venue_id] += each.share_quantity
+    for venue in venues:
+        sums[venue.venue_id] += venue.share_quantity
     whole = sum(sums.values())
-    return {venue_id: float(own / whole) for venue_id, own in sums.items()} if whole else {}
+    return {venue_id: float(number / whole) for venue_id, number in sums.items()} if whole else {}
 
 
 def _warning(

@@ -98,17 +98,17 @@ class KeyRangePlanner:
         self._held.append(week)
         if is_held and sum(map(_height, self._held)) <= self._rows_at_once:
             return
-        for each in self._held:
-            self._put(each)
+        for week_rows in self._held:
+            self._put(week_rows)
         self._held = []
 
     def _put(self, week: WeekRows) -> None:
         self._rows.add(week.rows)
         self._totals.add(week.totals)
         self._firm_sums.add(week.firm_sums)
-        more = week.rows.group_by("symbol").agg(row_count=pl.len().cast(pl.Int64))
-        both = pl.concat([self._counts, more])
-        self._counts = both.group_by("symbol").agg(pl.col("row_count").sum())
+        remaining_frame = week.rows.group_by("symbol").agg(row_count=pl.len().cast(pl.Int64))
+        frame = pl.concat([self._counts, remaining_frame])
+        self._counts = frame.group_by("symbol").agg(pl.col("row_count").sum())
 
     def ranges(self) -> Iterator[tuple[KeyRange, WeekRows]]:
         """Yield rows in key order and sums, range by range; the rest of each `WeekRows` is empty.
@@ -119,14 +119,14 @@ class KeyRangePlanner:
         if len(self._held) == 1:
             yield KeyRange(), self._held[0]
         elif self._held:
-            rows = pl.concat(each.rows for each in self._held)
-            totals = pl.concat(each.totals for each in self._held)
-            firm_sums = pl.concat(each.firm_sums for each in self._held)
+            rows = pl.concat(week_rows.rows for week_rows in self._held)
+            totals = pl.concat(week_rows.totals for week_rows in self._held)
+            firm_sums = pl.concat(week_rows.firm_sums for week_rows in self._held)
             yield KeyRange(), self._together(rows, totals, firm_sums)
         else:
             for span in spans_of(self._counts, max(self._rows_at_once // RANGES_AT_ONCE, 1)):
                 frames = (self._rows, self._totals, self._firm_sums)
-                yield span, self._together(*(each.within(span) for each in frames))
+                yield span, self._together(*(frame.within(span) for frame in frames))
 
     def _together(
         self, rows: pl.DataFrame, totals: pl.DataFrame, firm_sums: pl.DataFrame
@@ -280,12 +280,12 @@ def checked_week(
 def _added(found: Sequence[AuditFinding]) -> AuditFinding:
     """Put together what was found in several ranges, the first in key order."""
     offenders = sorted(
-        (offender for each in found for offender in each.offenders),
+        (offender for audit_finding in found for offender in audit_finding.offenders),
         key=lambda offender: [str(offender[name]) for name in KEY if name in offender],
     )
     return AuditFinding(
-        sum(each.count for each in found),
-        sum(each.of for each in found),
+        sum(audit_finding.count for audit_finding in found),
+        sum(audit_finding.of for audit_finding in found),
         offenders[:OFFENDERS_KEPT],
     )
 
@@ -298,16 +298,16 @@ def _own_rows(spread: KeyRangePlanner, week_start: date, tier: str) -> Audit:
     offenders = pl.concat(spread.foreign_rows, how="diagonal").head(OFFENDERS_KEPT).to_dicts()
     if not count:
         return Audit(name, "passed", expected, f"{count}", offenders)
-    first, own = offenders[0], {"weekStartDate": week_start, "tierIdentifier": tier}
-    found = {field: first[field] for field in own}
+    first, values = offenders[0], {"weekStartDate": week_start, "tierIdentifier": tier}
+    entries = {field: first[field] for field in values}
     if first.get("named_summary") is not None:
-        own["summaryTypeCode"] = first["summaryTypeCode"]
-        found["summaryTypeCode"] = first["named_summary"]
+        values["summaryTypeCode"] = first["summaryTypeCode"]
+        entries["summaryTypeCode"] = first["named_summary"]
     return Audit(
         name,
         "failed",
-        f"0 rows of others than {_named(own)}",
-        f"{count}, e.g. {_named(found)}",
+        f"0 rows of others than {_named(values)}",
+        f"{count}, e.g. {_named(entries)}",
         offenders,
     )
 
@@ -317,14 +317,14 @@ def _named(values: Mapping[str, object]) -> str:
 
 
 def _differing(week: WeekRows) -> AuditFinding:
-    both = week.firm_sums.join(
+    frame = week.firm_sums.join(
         week.totals, on=["market", "symbol"], how="full", suffix="_of_finra", coalesce=True
     )
-    differing = both.filter(
+    differing = frame.filter(
         pl.col("share_quantity").ne_missing(pl.col("share_quantity_of_finra"))
         | pl.col("trade_count").ne_missing(pl.col("trade_count_of_finra"))
     ).sort("market", "symbol")
-    return AuditFinding(len(differing), len(both), differing.head(OFFENDERS_KEPT).to_dicts())
+    return AuditFinding(len(differing), len(frame), differing.head(OFFENDERS_KEPT).to_dicts())
 
 
 def _reconciles(differing: AuditFinding, *, is_file: bool) -> Audit:
@@ -341,8 +341,8 @@ def _reconciles(differing: AuditFinding, *, is_file: bool) -> Audit:
 
 
 def _firm_rows(row_count: int, received_count: int) -> Audit:
-    found = f"{row_count} of {received_count} lines"
-    return Audit("has_firm_rows", verdict(row_count > 0), "at least 1", found)
+    text = f"{row_count} of {received_count} lines"
+    return Audit("has_firm_rows", verdict(row_count > 0), "at least 1", text)
 
 
 def plausibility_audits(
@@ -360,8 +360,8 @@ def plausibility_audits(
     offenders = defaultdict[str, list[dict[str, object]]](list)
     for piece in rows:
         of += len(piece)
-        found = piece.select(breaks.sum().alias(name) for name, breaks in rules.items())
-        for name, count in found.row(0, named=True).items():
+        query = piece.select(breaks.sum().alias(name) for name, breaks in rules.items())
+        for name, count in query.row(0, named=True).items():
             if count:
                 counts[name] += count
                 left = OFFENDERS_KEPT - len(offenders[name])

@@ -46,7 +46,7 @@ def _drawn(
         grid = figure.add_gridspec(
             1, count, **(MARGINS_OF_TWO_AXES if title else MARGINS), wspace=0.45
         )
-        panels = [figure.add_subplot(grid[0, place]) for place in range(count)]
+        panels = [figure.add_subplot(grid[0, position]) for position in range(count)]
         draw(panels)
         draw_legend(figure, panels[0])
         if title:
@@ -109,10 +109,10 @@ def movers(rows: pl.DataFrame, week_start: date, *, is_synthetic: bool = False) 
 
     def draw(panels: "Sequence[Axes]") -> None:
         [axes] = panels
-        colours = [BLUE if each >= 0 else VERMILLION for each in changes]
+        colours = [BLUE if change >= 0 else VERMILLION for change in changes]
         places = list(range(len(labels)))
-        bars = axes.barh(places, [float(each) for each in changes], color=colours, height=0.7)
-        axes.bar_label(bars, [f" {_signed(each)} " for each in changes], color=INK, fontsize=8)
+        bars = axes.barh(places, [float(change) for change in changes], color=colours, height=0.7)
+        axes.bar_label(bars, [f" {_signed(change)} " for change in changes], color=INK, fontsize=8)
         axes.set_yticks(places, labels)
         axes.invert_yaxis()
         axes.xaxis.set_major_formatter(_signed)
@@ -139,12 +139,12 @@ def short_interest(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture
         from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
         for axes, symbol in zip(panels, symbols, strict=True):
-            own = rows.filter(pl.col("symbol") == symbol).to_pandas().set_index("settlement_date")
+            index = rows.filter(pl.col("symbol") == symbol).to_pandas().set_index("settlement_date")
             price = axes.twinx()
             axes.plot(
-                own.index, own["short_quantity"], color=BLUE, marker="o", label="shares short"
+                index.index, index["short_quantity"], color=BLUE, marker="o", label="shares short"
             )
-            price.plot(own.index, own["close"], color=VERMILLION, linestyle="dashed")
+            price.plot(index.index, index["close"], color=VERMILLION, linestyle="dashed")
             axes.plot(
                 [], [], color=VERMILLION, linestyle="dashed", label="close, US dollars (right)"
             )

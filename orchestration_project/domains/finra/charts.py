@@ -40,11 +40,11 @@ def off_exchange_shares(values: pl.DataFrame) -> pl.DataFrame:
     Returns:
         week_start, tier and share (0-1; null: no shares), oldest first.
     """
-    known = values.filter(pl.col("market_volume_share") > 0)
-    own = pl.col("share_quantity")
-    whole = own.cast(pl.Float64) / pl.col("market_volume_share")
+    known_frame = values.filter(pl.col("market_volume_share") > 0)
+    col = pl.col("share_quantity")
+    whole = col.cast(pl.Float64) / pl.col("market_volume_share")
     return _ordered(
-        known.group_by("week_start", "tier").agg(share=ratio_of(own.sum(), whole.sum()))
+        known_frame.group_by("week_start", "tier").agg(share=ratio_of(col.sum(), whole.sum()))
     )
 
 
@@ -73,20 +73,20 @@ def short_interest_with_price(interest: pl.DataFrame, prices: pl.DataFrame) -> p
         symbol, settlement_date, short_quantity and close; null: no close in the week up to it.
     """
     newest = interest.filter(pl.col("settlement_date") == pl.col("settlement_date").max())
-    shown = (
+    head = (
         newest.filter(pl.col("symbol").is_in(prices["symbol"].unique().to_list()))
         .sort("short_quantity", "symbol", descending=[True, False])
         .head(SYMBOLS_SHOWN)
     )
-    of_shown = shown.select("symbol").join(interest, on="symbol").sort("settlement_date", "symbol")
+    of_shown = head.select("symbol").join(interest, on="symbol").sort("settlement_date", "symbol")
     closes = prices.sort("trade_date").with_columns(settlement_date=pl.col("trade_date"))
-    found = of_shown.join_asof(
+    asof = of_shown.join_asof(
         closes, on="settlement_date", by="symbol", tolerance="7d", check_sortedness=False
     )
-    order = {symbol: place for place, symbol in enumerate(shown["symbol"])}
-    place = pl.col("symbol").replace_strict(order, return_dtype=pl.Int64)
+    order = {symbol: index for index, symbol in enumerate(head["symbol"])}
+    index = pl.col("symbol").replace_strict(order, return_dtype=pl.Int64)
     columns = ("symbol", "settlement_date", "short_quantity", "close")
-    return found.sort(place, "settlement_date").select(columns)
+    return asof.sort(index, "settlement_date").select(columns)
 
 
 def restatement_sizes(
@@ -110,17 +110,17 @@ def restatement_sizes(
             begun.with_columns(change=pl.col("share_quantity")),
         ]
     )
-    moved = (
+    frame = (
         sides.group_by(*partition, *row)
         .agg(pl.col("change").sum())
         .group_by(partition)
         .agg(moved_shares=pl.col("change").abs().sum())
         .join(weeks, on=["week_start", "tier"], how="left")
     )
-    published = [publication_date(*key) for key in moved.select("week_start", "tier").iter_rows()]
+    published = [publication_date(*key) for key in frame.select("week_start", "tier").iter_rows()]
     days = (pl.col("at").dt.date() - pl.col("published")).dt.total_days()
     return (
-        moved.with_columns(published=pl.Series(published, dtype=pl.Date))
+        frame.with_columns(published=pl.Series(published, dtype=pl.Date))
         .with_columns(
             age_weeks=days.cast(pl.Float64) / DAYS_PER_WEEK,
             moved_ratio=ratio_of(pl.col("moved_shares"), pl.col("share_quantity")),

@@ -401,11 +401,11 @@ def in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
 
     By numbers that stand for the texts: they sort faster.
     """
-    place = pl.lit(0, pl.Int64)
+    lit = pl.lit(0, pl.Int64)
     for name in KEY:
         values = rows[name].unique().sort()
-        place = place * len(values) + pl.col(name).cast(pl.Enum(values)).to_physical()
-    return rows[rows.select(place.arg_sort()).to_series()]
+        lit = lit * len(values) + pl.col(name).cast(pl.Enum(values)).to_physical()
+    return rows[rows.select(lit.arg_sort()).to_series()]
 
 
 def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
@@ -425,8 +425,8 @@ def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
 def _market(market_of: Mapping[str, str]) -> pl.Expr:
     """Return the market of rows whose summary types are all in ``market_of``."""
     summary_type = pl.col("summaryTypeCode")
-    found = (pl.when(summary_type == code).then(pl.lit(name)) for code, name in market_of.items())
-    return pl.coalesce(found).alias("market")
+    thens = (pl.when(summary_type == code).then(pl.lit(name)) for code, name in market_of.items())
+    return pl.coalesce(thens).alias("market")
 
 
 def added_up(sums: pl.DataFrame) -> pl.DataFrame:
@@ -436,10 +436,12 @@ def added_up(sums: pl.DataFrame) -> pl.DataFrame:
 
 def _foreign_rows(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
     """Return the rows that name another week or tier, or another market than that of their file."""
-    own = (pl.col("weekStartDate") == week_start.isoformat()) & (pl.col("tierIdentifier") == tier)
+    expression = (pl.col("weekStartDate") == week_start.isoformat()) & (
+        pl.col("tierIdentifier") == tier
+    )
     columns = ["part_number", "line_number", "weekStartDate", "tierIdentifier"]
     if "named_summary" in rows.columns and rows["named_summary"].count():
         summary = pl.col("summaryTypeCode")
-        own &= pl.col("named_summary").fill_null(summary) == summary
+        expression &= pl.col("named_summary").fill_null(summary) == summary
         columns += ["summaryTypeCode", "named_summary"]
-    return rows.filter(~own).select(columns)
+    return rows.filter(~expression).select(columns)

@@ -68,40 +68,40 @@ def largest_of(pieces: Iterable[pl.DataFrame]) -> Largest | None:
 
     No two ``pieces`` have a symbol in common.
     """
-    found = pl.DataFrame(schema=FIGURES_SCHEMA)
+    data_frame = pl.DataFrame(schema=FIGURES_SCHEMA)
     for rows in pieces:
         sums = rows.group_by("symbol").agg(pl.col(*FIGURES).sum())
-        both = pl.concat([found, sums])
-        found = both.sort("share_quantity", "symbol", descending=[True, False]).head(1)
-    return Largest(**found.row(0, named=True)) if len(found) else None
+        frame = pl.concat([data_frame, sums])
+        data_frame = frame.sort("share_quantity", "symbol", descending=[True, False]).head(1)
+    return Largest(**data_frame.row(0, named=True)) if len(data_frame) else None
 
 
 def have_same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:
     """Whether two files have the same rows, in whatever order."""
     if len(one) != len(other):
         return False
-    mine, others = (each.select(FILE_COLUMNS).sort(FILE_COLUMNS) for each in (one, other))
+    mine, others = (frame.select(FILE_COLUMNS).sort(FILE_COLUMNS) for frame in (one, other))
     return mine.equals(others)
 
 
 def copies_audit(copies: Sequence[Copy], *, is_forced: bool) -> Audit:
     """Return the verdict on the files of a delivery; what is forced names its copies, and lands."""
-    found = "; ".join(map(str, copies)) or "0"
+    text = "; ".join(map(str, copies)) or "0"
     return Audit(
         NAME,
         "not_applicable" if copies and is_forced else verdict(not copies),
         "0 files with the bytes or rows of another week, tier or market, unless the run's config "
         "says allow_conflicts: true",
-        f"{found}; landed by allow_conflicts" if copies and is_forced else found,
+        f"{text}; landed by allow_conflicts" if copies and is_forced else text,
         [
             {
-                "file": each.file,
-                "scope": str(each.of),
-                "same": each.what,
-                "original_file": each.original_file,
-                "original_scope": str(each.original),
+                "file": copy.file,
+                "scope": str(copy.of),
+                "same": copy.what,
+                "original_file": copy.original_file,
+                "original_scope": str(copy.original),
             }
-            for each in copies
+            for copy in copies
         ],
     )
 

@@ -151,17 +151,22 @@ def finra_dataset(
 
     ``only_rows`` are values of fields that choose the rows of a partition.
     """
-    where, names = endpoints(group, name), {each.column.key: each.name for each in fields}
-    own = {names[partitions.column]: "{partition}"}
-    own |= {names[partitions.value_column]: "{value}"} if partitions.value_column else {}
+    where, names = (
+        endpoints(group, name),
+        {own_field.column.key: own_field.name for own_field in fields},
+    )
+    texts = {names[partitions.column]: "{partition}"}
+    texts |= {names[partitions.value_column]: "{value}"} if partitions.value_column else {}
     query = {
-        "fields": [each.name for each in fields],
+        "fields": [own_field.name for own_field in fields],
         "compareFilters": [
             {"fieldName": field, "fieldValue": text, "compareType": "EQUAL"}
-            for field, text in {**own, **(only_rows or {})}.items()
+            for field, text in {**texts, **(only_rows or {})}.items()
         ],
         "sortFields": [
-            each.name for each in fields if each.column.primary_key and each.name not in own
+            own_field.name
+            for own_field in fields
+            if own_field.column.primary_key and own_field.name not in texts
         ],
         "delimiter": DELIMITER,
         "quoteValues": False,

@@ -103,7 +103,7 @@ def traded_value(weeks: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
         figure = Figure(figsize=VALUE_INCHES)
         grid = figure.add_gridspec(2, 2, left=0.06, right=0.98, top=0.9, bottom=0.09, hspace=0.4)
         places = [grid[0, :], grid[1, 0], grid[1, 1]]
-        panels = [figure.add_subplot(place) for place in places]
+        panels = [figure.add_subplot(subplot_spec) for subplot_spec in places]
         for axes, (column, title) in zip(panels, VALUE_PANELS.items(), strict=True):
             _draw_tiers(axes, mondays, weeks, column)
             axes.set_title(title)
@@ -120,8 +120,8 @@ def by_week(
     """Return a series over ``weeks`` of each ``key`` in ``rows``; a week without a value is NaN."""
     import pandas as pd
 
-    found = rows.to_pandas().pivot(index="week_start", columns=key, values=value)
-    return dict(found.reindex(pd.to_datetime(list(weeks))).astype("float64").items())
+    pivot = rows.to_pandas().pivot(index="week_start", columns=key, values=value)
+    return dict(pivot.reindex(pd.to_datetime(list(weeks))).astype("float64").items())
 
 
 def _draw_tiers(axes: "Axes", mondays: Sequence[date], weeks: pl.DataFrame, column: str) -> None:
@@ -206,8 +206,8 @@ def _draw_venues(axes: "Axes", activity: Activity) -> None:
     axes.set_title("Largest venues, % of all shares")
     if activity.de_minimis_share:
         note = f"De Minimis Firms, together: {activity.de_minimis_share:.1%}"
-        place = {"ha": "right", "va": "top", "transform": axes.transAxes}
-        axes.text(1, 0, note, fontsize=8, **place)
+        values = {"ha": "right", "va": "top", "transform": axes.transAxes}
+        axes.text(1, 0, note, fontsize=8, **values)
 
 
 def _draw_bars(

@@ -102,14 +102,16 @@ def after_first_loaded(due: Sequence[DueWeek], landed: Collection[str]) -> list[
         first.setdefault(week.tier, week)
     if not first:
         return list(due)
-    published = min(publication_date(each.week_start, each.tier) for each in first.values())
+    published = min(
+        publication_date(tier_week.week_start, tier_week.tier) for tier_week in first.values()
+    )
     return [
-        each
-        for each in due
+        due_week
+        for due_week in due
         if (
-            each.partition >= first[each.partition.tier]
-            if each.partition.tier in first
-            else each.due >= published
+            due_week.partition >= first[due_week.partition.tier]
+            if due_week.partition.tier in first
+            else due_week.due >= published
         )
     ]
 
@@ -127,8 +129,10 @@ def due_at(day: date, grace: timedelta) -> datetime:
 
 def counts(due: Sequence[DueWeek]) -> Mapping[State, int]:
     """Return how many weeks are in each state; `NOT_ASKED` only where there are any."""
-    found = Counter(each.state for each in due)
-    return {state: found[state] for state in State if state is not State.NOT_ASKED or found[state]}
+    states = Counter(due_week.state for due_week in due)
+    return {
+        state: states[state] for state in State if state is not State.NOT_ASKED or states[state]
+    }
 
 
 def _calendar(today: date, weeks: int) -> Iterator[tuple[TierWeek, date]]:

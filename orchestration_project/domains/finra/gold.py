@@ -95,7 +95,7 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
     total, trades = pl.col("total_share_quantity"), pl.col("total_trade_count")
     whole, squares = _square(total), pl.col("all_squares")
     named_squares = squares - _square(total - pl.col("all_named_shares"))  # the lump is one row
-    more = pl.col("more_squares").fill_null(0)
+    remaining_expression = pl.col("more_squares").fill_null(0)
     return per_symbol.join(_firms_of_several_venues(by_venue), on="symbol", how="left").select(
         pl.exclude("^.*squares$", "all_named_shares", "largest", "fewer"),
         **{
@@ -108,8 +108,8 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
         hhi_lower=ratio_of_squares(named_squares, whole),
         hhi_upper=ratio_of_squares(squares, whole),
         firm_count=pl.col("venue_count") - pl.col("fewer").fill_null(0),
-        firm_hhi_lower=ratio_of_squares(named_squares + more, whole),
-        firm_hhi_upper=ratio_of_squares(squares + more, whole),
+        firm_hhi_lower=ratio_of_squares(named_squares + remaining_expression, whole),
+        firm_hhi_upper=ratio_of_squares(squares + remaining_expression, whole),
         ats_share_of_shares=ratio_of(pl.col("ats_share_quantity"), total),
         ats_share_of_trades=ratio_of(pl.col("ats_trade_count"), trades),
     )
@@ -375,7 +375,12 @@ def ratio_of_squares(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
 
     Their whole parts become floats first: of whole shares they are as exact as without fractions.
     """
-    return ratio_of(*((each // ONE).cast(pl.Float64) + each % ONE / ONE for each in (part, whole)))
+    return ratio_of(
+        *(
+            (expression // ONE).cast(pl.Float64) + expression % ONE / ONE
+            for expression in (part, whole)
+        )
+    )
 
 
 def ratio_of(part: pl.Expr, whole: pl.Expr) -> pl.Expr:

@@ -32,15 +32,15 @@ def symbol_movers(symbol_weeks: pl.DataFrame, *, week_start: date) -> DerivedKey
     that one, no row is a mover.
     """
     rows = symbol_weeks.rename({"total_share_quantity": "share_quantity"})
-    moved = _changes(rows, ["tier", "symbol"], week_start)
+    changes = _changes(rows, ["tier", "symbol"], week_start)
     is_kept = (
         (pl.col("movement") != "moved")
         | (pl.col("change_rank") <= LARGEST)
         | (pl.col("ratio_rank") <= LARGEST)
     )
-    kept = _dated(moved.filter(is_kept), symbol_weeks, week_start, finra_symbol_movers_week)
-    excluded = {"lower_rank": moved.filter(~is_kept).height}
-    return DerivedKeys(kept, {**_without_week_before(rows, week_start), **excluded})
+    kept_frame = _dated(changes.filter(is_kept), symbol_weeks, week_start, finra_symbol_movers_week)
+    excluded = {"lower_rank": changes.filter(~is_kept).height}
+    return DerivedKeys(kept_frame, {**_without_week_before(rows, week_start), **excluded})
 
 
 def venue_movers(venue_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:
@@ -49,9 +49,9 @@ def venue_movers(venue_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:
     ``venue_weeks`` are rows of `finra_venue_week` of the week and of the one before; without that
     one, no row is a mover.
     """
-    moved = _changes(venue_weeks, ["tier", "market", "venue_id"], week_start)
-    kept = _dated(moved, venue_weeks, week_start, finra_venue_movers_week)
-    return DerivedKeys(kept, _without_week_before(venue_weeks, week_start))
+    changes = _changes(venue_weeks, ["tier", "market", "venue_id"], week_start)
+    kept_frame = _dated(changes, venue_weeks, week_start, finra_venue_movers_week)
+    return DerivedKeys(kept_frame, _without_week_before(venue_weeks, week_start))
 
 
 def _without_week_before(rows: pl.DataFrame, week_start: date) -> dict[str, int]:
@@ -69,7 +69,7 @@ def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.Dat
     if any(each.is_empty() for each in of_weeks):
         of_weeks = [each.clear() for each in of_weeks]
     now, then = of_weeks
-    both = now.join(
+    frame = now.join(
         then.rename({"share_quantity": before.meta.output_name()}),
         on=key,
         how="full",
@@ -78,7 +78,7 @@ def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.Dat
     )
     change = pl.col("share_change")
     return (
-        both.with_columns(
+        frame.with_columns(
             movement=pl.when(before.is_null())
             .then(pl.lit("entered"))
             .when(shares.is_null())
@@ -172,9 +172,9 @@ def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> Derived
         "never_changed": compared.filter(has_weeks, ~is_changing).height,
         "usual": scored.filter(~is_far).height,
     }
-    found = scored.filter(is_far)
+    frame = scored.filter(is_far)
     return DerivedKeys(
-        _dated(found, symbol_weeks, week_start, finra_symbol_anomalies_week), excluded
+        _dated(frame, symbol_weeks, week_start, finra_symbol_anomalies_week), excluded
     )
 
 

@@ -41,15 +41,15 @@ class PerTier:
 
     def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
         """Return the week and the landed ones that follow, up to the next asked for of these."""
-        at, found = parsed(key), [key]
+        at, names = parsed(key), [key]
         for weeks in range(1, self.weeks_back + 1):
             following = _moved(at, weeks).key
             if following not in landed:
                 continue
             if following in asked:
                 break
-            found.append(following)
-        return found
+            names.append(following)
+        return names
 
     def candidates(self, landed: Landed) -> Sequence[str]:
         """Return what is landed."""
@@ -96,7 +96,7 @@ def _moved(partition: TierWeek, weeks: int) -> TierWeek:
 
 
 def _version(inputs: Iterable[str], landed: Landed) -> str:
-    names = " ".join(f"{each}#{landed[each]}" for each in inputs if each in landed)
+    names = " ".join(f"{name}#{landed[name]}" for name in inputs if name in landed)
     return f"gold {GOLD_VERSION}: {names}"
 
 

@@ -88,19 +88,19 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
     All three have columns of `finra_otc_weekly`; ``replaced`` has ``is_metadata`` besides: only
     metadata columns differ. A key that was changed is in replaced and in written.
     """
-    both = _side_by_side(replaced, written)
+    side = _side_by_side(replaced, written)
     added, removed = pl.col("is_metadata").is_null(), pl.col("share_quantity_after").is_null()
     gained = pl.col("gained")
-    moved = _largest(both.filter(gained != 0))
+    largest = _largest(side.filter(gained != 0))
     old, new, stayed = (set(rows["symbol"].unique()) for rows in (replaced, written, kept))
     coming, going = sorted(new - old - stayed), sorted(old - new - stayed)
     return WeekChange(
         rows_before=len(replaced) + len(kept),
         rows_after=len(written) + len(kept),
-        rows_added=len(both.filter(added)),
-        rows_changed=len(both.filter(~added & ~removed & ~pl.col("is_metadata"))),
-        rows_relabelled=len(both.filter(~added & ~removed & pl.col("is_metadata"))),
-        rows_removed=len(both.filter(removed)),
+        rows_added=len(side.filter(added)),
+        rows_changed=len(side.filter(~added & ~removed & ~pl.col("is_metadata"))),
+        rows_relabelled=len(side.filter(~added & ~removed & pl.col("is_metadata"))),
+        rows_removed=len(side.filter(removed)),
         symbols_before=len(old | stayed),
         symbols_added_count=len(coming),
         symbols_removed_count=len(going),
@@ -110,10 +110,10 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
         shares_after=_shares(written, kept),
         trades_before=_trades(replaced, kept),
         trades_after=_trades(written, kept),
-        moved_shares=both.select(gained.abs().sum()).item(),
+        moved_shares=side.select(gained.abs().sum()).item(),
         moves=tuple(
-            Move(each["symbol"], each["market"], each["venue_id"], each["before"], each["after"])
-            for each in moved.iter_rows(named=True)
+            Move(row["symbol"], row["market"], row["venue_id"], row["before"], row["after"])
+            for row in largest.iter_rows(named=True)
         ),
     )
 
@@ -144,8 +144,8 @@ def merged(changes: Sequence[WeekChange]) -> WeekChange:
 def _largest(moved: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that gained or lost most, the most first: all of a new week did."""
     size = pl.col("gained").abs()
-    most = moved.filter(size >= size.top_k(MAX_MOVES).min())
-    return most.sort(size, *KEY, descending=[True] + [False] * 3).head(MAX_MOVES)
+    frame = moved.filter(size >= size.top_k(MAX_MOVES).min())
+    return frame.sort(size, *KEY, descending=[True] + [False] * 3).head(MAX_MOVES)
 
 
 def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:
@@ -154,10 +154,10 @@ def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame
     old = replaced.select(*KEY, "share_quantity", "is_metadata")
     new = written.select(*KEY, pl.col("share_quantity").alias("share_quantity_after"))
     if old.is_empty():  # as of every new week: there is nothing to look for
-        both = pl.concat([old, new], how="diagonal")
+        frame = pl.concat([old, new], how="diagonal")
     else:
-        both = old.join(new, on=KEY, how="full", coalesce=True)
-    return both.with_columns(before=before, after=after.fill_null(0)).with_columns(
+        frame = old.join(new, on=KEY, how="full", coalesce=True)
+    return frame.with_columns(before=before, after=after.fill_null(0)).with_columns(
         gained=pl.col("after").cast(QUANTITY) - pl.col("before").cast(QUANTITY)
     )
 

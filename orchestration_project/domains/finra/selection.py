@@ -105,19 +105,19 @@ def _wrong_key(key: str, found: str) -> ConfigurationError:
 
 def latest_weeks(published: Iterable[TierWeek], weeks: int) -> list[TierWeek]:
     """Return the ``weeks`` newest published weeks of each known tier, oldest first."""
-    known = sorted(each for each in set(published) if each.tier in TIERS)
-    by_tier = [list(group) for _, group in groupby(known, key=lambda each: each.tier)]
-    return [each for group in by_tier for each in group[-weeks:]]
+    known_tier_weeks = sorted(week for week in set(published) if week.tier in TIERS)
+    by_tier = [list(group) for _, group in groupby(known_tier_weeks, key=lambda each: each.tier)]
+    return [week for group in by_tier for week in group[-weeks:]]
 
 
 def ranges(partitions: Iterable[TierWeek]) -> list[tuple[TierWeek, TierWeek]]:
     """Return the runs of consecutive weeks in ``partitions`` for each tier, as (first, last)."""
     found: list[tuple[TierWeek, TierWeek]] = []
-    for each in sorted(set(partitions)):
-        if found and found[-1][1] == TierWeek(each.tier, each.week_start - WEEK):
-            found[-1] = (found[-1][0], each)
+    for partition in sorted(set(partitions)):
+        if found and found[-1][1] == TierWeek(partition.tier, partition.week_start - WEEK):
+            found[-1] = (found[-1][0], partition)
         else:
-            found.append((each, each))
+            found.append((partition, partition))
     return found
 
 
@@ -136,16 +136,16 @@ def outdated(
     quarantined again.
     """
     return sorted(
-        each for each in wanted if each.key not in seen or now[each.key] not in seen[each.key]
+        week for week in wanted if week.key not in seen or now[week.key] not in seen[week.key]
     )
 
 
 def within_horizon(published: Iterable[TierWeek], *, today: date, weeks: int) -> list[TierWeek]:
     """Return the published weeks whose publication was due in the last ``weeks`` weeks."""
     return sorted(
-        each
-        for each in published
-        if each.week_start + PUBLICATION_DELAY[each.tier] + weeks * WEEK > today
+        week
+        for week in published
+        if week.week_start + PUBLICATION_DELAY[week.tier] + weeks * WEEK > today
     )
 
 
@@ -170,7 +170,7 @@ def sweep_start(watermark: str | None, taken: Iterable[TierWeek], *, today: date
         ConfigurationError: The watermark is not a date.
     """
     if not watermark:
-        return min(today, *(publication_date(each.week_start, each.tier) for each in taken))
+        return min(today, *(publication_date(week.week_start, week.tier) for week in taken))
     try:
         return min(date.fromisoformat(watermark), today)
     except ValueError:
@@ -196,11 +196,11 @@ def chosen(
 ) -> list[TierWeek]:
     """Return those partitions of ``keys`` that lie in a tier and between two weeks, if given."""
     return sorted(
-        each
-        for each in map(parsed, keys)
-        if tier in (None, each.tier)
-        and (first is None or each.week_start >= first)
-        and (last is None or each.week_start <= last)
+        week
+        for week in map(parsed, keys)
+        if tier in (None, week.tier)
+        and (first is None or week.week_start >= first)
+        and (last is None or week.week_start <= last)
     )
 
 
@@ -221,10 +221,10 @@ def of_known_tiers(published: Sequence[tuple[str, str]]) -> tuple[list[TierWeek]
     Raises:
         SourceError: A week of a known tier is not a date.
     """
-    known = [
+    known_tier_weeks = [
         TierWeek(tier, _published_week(week, tier)) for week, tier in published if tier in TIERS
     ]
-    return sorted(known), sorted({tier for _, tier in published} - set(TIERS))
+    return sorted(known_tier_weeks), sorted({tier for _, tier in published} - set(TIERS))
 
 
 @dataclass(frozen=True)
@@ -242,8 +242,8 @@ def unknown_tiers(published: Iterable[tuple[str, str]]) -> list[UnknownTier]:
     for week, tier in published:
         weeks.setdefault(tier, set()).add(week)
     return [
-        UnknownTier(tier, len(found), max(found))
-        for tier, found in sorted(weeks.items())
+        UnknownTier(tier, len(names), max(names))
+        for tier, names in sorted(weeks.items())
         if tier not in TIERS
     ]
 

@@ -50,7 +50,7 @@ def symbol_week_short(
         .group_by("symbol")
         .agg(pl.col(VOLUMES).sum(), short_day_count=pl.col("trade_date").n_unique().cast(pl.Int64))
     )
-    held = (
+    held_frame = (
         _with_symbols_of(traded, short_interest)
         .group_by("symbol")
         .agg(
@@ -60,7 +60,7 @@ def symbol_week_short(
     )
     loaded_days = short_sales["trade_date"].n_unique()
     joined = traded.join(sold, on="symbol", how="full", coalesce=True).join(
-        held, on="symbol", how="left"
+        held_frame, on="symbol", how="left"
     )
     shares = pl.col("otc_share_quantity")
     return in_table_order(

@@ -55,12 +55,12 @@ def symbol_master(weeks: pl.DataFrame) -> Mapping[Table, pl.DataFrame]:
     ).sort("symbol", "week_start", "total_share_quantity", "tier")
     main = numbered.unique(["symbol", "week_start"], keep="last", maintain_order=True)
     changes = pl.concat([_tier_moves(main), *_name_changes(main), _two_tiers(numbered)])
-    known = numbered.group_by("symbol").agg(
+    known_frame = numbered.group_by("symbol").agg(
         pl.col("known_from", "published_at").max(), is_stale=pl.lit(value=False)
     )
     return {
-        finra_symbols: _symbols(main, changes).pipe(_dated, known, finra_symbols),
-        finra_symbol_changes: changes.pipe(_dated, known, finra_symbol_changes),
+        finra_symbols: _symbols(main, changes).pipe(_dated, known_frame, finra_symbols),
+        finra_symbol_changes: changes.pipe(_dated, known_frame, finra_symbol_changes),
         finra_symbol_renames: _renames(main, numbered),
     }
 
@@ -119,8 +119,8 @@ def _with_previous(weeks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _tier_moves(main: pl.DataFrame) -> pl.DataFrame:
-    moved = _with_previous(main).filter(pl.col("tier") != pl.col("previous_tier"))
-    return moved.with_columns(
+    frame = _with_previous(main).filter(pl.col("tier") != pl.col("previous_tier"))
+    return frame.with_columns(
         kind=pl.lit("tier_move"), previous_value="previous_tier", value="tier"
     ).select(CHANGE)
 
@@ -212,9 +212,9 @@ def _renames(main: pl.DataFrame, weeks: pl.DataFrame) -> pl.DataFrame:
 
 def _is_similar() -> pl.Expr:
     """Whether the last week of a symbol and the first of another have similar trading."""
-    then, now = pl.col("total_share_quantity"), pl.col("total_share_quantity_new")
+    col, now = pl.col("total_share_quantity"), pl.col("total_share_quantity_new")
     return (
         (pl.col("top_venue_id") == pl.col("top_venue_id_new"))
-        & (pl.min_horizontal(then, now) >= MIN_SHARES)
-        & ratio_of(now, then).is_between(*SIMILAR_SHARES)
+        & (pl.min_horizontal(col, now) >= MIN_SHARES)
+        & ratio_of(now, col).is_between(*SIMILAR_SHARES)
     )

@@ -67,7 +67,7 @@ def symbol_week_value(
         for week, quantity in zip(weekly, valued["share_quantity"], strict=True)
     ]
     estimate = pl.Series(
-        [None if each is None else float(each) for each in estimates], dtype=pl.Float64
+        [None if fraction is None else float(fraction) for fraction in estimates], dtype=pl.Float64
     )
     rows = in_table_order(
         valued.with_columns(

@@ -37,9 +37,9 @@ def project_graph(graph: Graph, *, is_synthetic: bool = False) -> bytes:
         axes.set_ylim(-rows, 1)
         axes.set_title("Components and what they need first")
         places = {
-            each: (float(column), -float(row))
+            name: (float(column), -float(row))
             for column, layer in enumerate(layers)
-            for row, each in enumerate(layer)
+            for row, name in enumerate(layer)
         }
         _draw(axes, graph, places)
         if is_synthetic:
@@ -55,10 +55,10 @@ def _draw(axes: "Axes", graph: Graph, places: dict[str, tuple[float, float]]) ->
             xytext=places[second],
             arrowprops={"arrowstyle": "->", "color": INK, "alpha": 0.6, "shrinkA": 6, "shrinkB": 6},
         )
-    for each, (x, y) in places.items():
-        node = graph.nodes[each]
+    for name, (x, y) in places.items():
+        node = graph.nodes[name]
         axes.plot([x], [y], marker="o", markersize=7, color=COLOURS.get(node.status or "", INK))
         label = node.label if len(node.label) <= LABEL_LENGTH else f"{node.label[:LABEL_LENGTH]}…"
         progress = "" if node.progress is None else f" {node.progress} %"
-        shown = "".join(letter if letter.isprintable() else "?" for letter in label)
-        axes.text(x + 0.04, y + 0.18, f"{shown}{progress}", fontsize=8, color=INK)
+        text = "".join(letter if letter.isprintable() else "?" for letter in label)
+        axes.text(x + 0.04, y + 0.18, f"{text}{progress}", fontsize=8, color=INK)

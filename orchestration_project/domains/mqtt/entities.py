@@ -135,10 +135,10 @@ def _number(value: Any) -> float:
 def _time(value: Any) -> datetime | None:
     if value is None:
         return None
-    found = parse_time(value) if isinstance(value, str) else None
-    if found is None:
+    time = parse_time(value) if isinstance(value, str) else None
+    if time is None:
         raise ValueError("expected a time with its zone, e.g. 2026-11-01T00:00:00Z")
-    return found
+    return time
 
 
 def _object(value: Any) -> str | None:
@@ -150,8 +150,8 @@ def _object(value: Any) -> str | None:
 _POSITION = _integer(0, MAX_INTEGER)
 
 ENTITIES: Mapping[str, Entity] = {
-    each.type: each
-    for each in (
+    entity.type: entity
+    for entity in (
         Entity(
             "project",
             mqtt_projects,

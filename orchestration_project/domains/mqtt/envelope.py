@@ -99,9 +99,9 @@ def read_envelope(
         size = len(payload) if byte_count is None else byte_count
         if size > max_bytes:
             raise _RefusedError("too_large", f"expected up to {max_bytes} bytes, found {size}")
-        found = _parsed(payload)
-        kind = _kind(found)
-        return _envelope(found, kind)
+        parsed = _parsed(payload)
+        kind = _kind(parsed)
+        return _envelope(parsed, kind)
     except _RefusedError as error:
         return Refusal(error.reason_code, error.reason[:MAX_REASON_LENGTH], kind)
 
@@ -119,10 +119,10 @@ def parse_time(text: str) -> datetime | None:
     if not TIME.fullmatch(text):
         return None
     try:
-        found = datetime.fromisoformat(text).astimezone(UTC)
+        astimezone = datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return found if found.year >= FIRST_YEAR else None
+    return astimezone if astimezone.year >= FIRST_YEAR else None
 
 
 def _parsed(payload: bytes) -> dict[str, Any]:
@@ -131,18 +131,18 @@ def _parsed(payload: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise _RefusedError("not_utf8", f"expected UTF-8, up to byte {error.start}") from error
     try:
-        found = _DECODER.decode(text)
+        parsed = _DECODER.decode(text)
     except RecursionError as error:
         raise _RefusedError("too_deep", _TOO_DEEP) from error
     except ValueError as error:
         raise _RefusedError("not_json", f"expected JSON: {error}") from error
-    if not isinstance(found, dict):
-        name = _TYPE_NAMES.get(type(found), "null")
+    if not isinstance(parsed, dict):
+        name = _TYPE_NAMES.get(type(parsed), "null")
         raise _RefusedError("not_an_object", f"expected a JSON object, found {name}")
     # A message has at least as many brackets as levels: few messages are walked.
-    if text.count("{") + text.count("[") > MAX_NESTING and _is_too_deep(found):
+    if text.count("{") + text.count("[") > MAX_NESTING and _is_too_deep(parsed):
         raise _RefusedError("too_deep", _TOO_DEEP)
-    return found
+    return parsed
 
 
 def _envelope(found: dict[str, Any], kind: str | None) -> Envelope:
@@ -216,10 +216,10 @@ def _is_too_deep(found: Any) -> bool:
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a name is given twice in an object")
-    return made
+    return members
 
 
 def _integer(text: str) -> int:

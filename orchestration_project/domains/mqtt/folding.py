@@ -76,8 +76,8 @@ def entity_row(entity: Entity, entity_id: str, state: State) -> dict[str, Any] |
     """Return the row of an entity with all columns of its table; None: it is not there."""
     if state.row is None or state.place is None:
         return None
-    given = {**state.row, **_own_columns(entity, entity_id, state)}
-    return {column.name: given.get(column.name) for column in entity.table.columns}
+    values = {**state.row, **_own_columns(entity, entity_id, state)}
+    return {column.name: values.get(column.name) for column in entity.table.columns}
 
 
 def state_of(entity: Entity, row: Mapping[str, Any]) -> State:

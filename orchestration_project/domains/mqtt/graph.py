@@ -53,25 +53,25 @@ class Graph:
         """Return IDs in layers: what a component needs lies in an earlier one, but for cycles."""
         needed = _needed(self.edges)
         component_of = {
-            each: number
+            name: number
             for number, group in enumerate(strong_components(self.nodes, self.edges))
-            for each in group
+            for name in group
         }
         depths: dict[str, int] = {}
         # strong components come in an order in which what is needed stands first
         for group_id in sorted(set(component_of.values())):
-            group = [each for each in component_of if component_of[each] == group_id]
+            group = [name for name in component_of if component_of[name] == group_id]
             outside = [
                 depths[other]
-                for each in group
-                for other in needed.get(each, ())
+                for name in group
+                for other in needed.get(name, ())
                 if component_of[other] != group_id
             ]
             depth = max(outside, default=-1) + 1
             depths.update(dict.fromkeys(group, depth))
         layers: list[list[str]] = [[] for _ in range(max(depths.values(), default=-1) + 1)]
-        for each in sorted(self.nodes, key=lambda one: (self.nodes[one].project or "", one)):
-            layers[depths[each]].append(each)
+        for node in sorted(self.nodes, key=lambda one: (self.nodes[one].project or "", one)):
+            layers[depths[node]].append(node)
         return layers
 
 
@@ -83,26 +83,28 @@ def shown_graph(
     A component that dependencies name but no event made is a node without status.
     """
     pairs = sorted(set(edges))
-    known = {node.component_id: node for node in nodes}
-    for each in {one for pair in pairs for one in pair} - known.keys():
-        known[each] = Node(each, each)
-    degrees = dict.fromkeys(known, 0)
+    known_nodes = {node.component_id: node for node in nodes}
+    for name in {one for pair in pairs for one in pair} - known_nodes.keys():
+        known_nodes[name] = Node(name, name)
+    degrees = dict.fromkeys(known_nodes, 0)
     for pair in pairs:
-        for each in pair:
-            degrees[each] += 1
-    chosen = sorted(known, key=lambda one: (-degrees[one], known[one].project or "", one))[:limit]
-    kept = {each: known[each] for each in sorted(chosen)}
+        for name in pair:
+            degrees[name] += 1
+    chosen = sorted(
+        known_nodes, key=lambda one: (-degrees[one], known_nodes[one].project or "", one)
+    )[:limit]
+    kept_nodes = {name: known_nodes[name] for name in sorted(chosen)}
     return Graph(
-        kept,
-        [pair for pair in pairs if pair[0] in kept and pair[1] in kept],
-        len(known) - len(kept),
+        kept_nodes,
+        [pair for pair in pairs if pair[0] in kept_nodes and pair[1] in kept_nodes],
+        len(known_nodes) - len(kept_nodes),
     )
 
 
 def cycles(edges: Iterable[tuple[str, str]]) -> Sequence[Sequence[str]]:
     """Return the groups of components that need each other, each by ID; one may need itself."""
     pairs = list(edges)
-    nodes = sorted({each for pair in pairs for each in pair})
+    nodes = sorted({name for pair in pairs for name in pair})
     loops = {first for first, second in pairs if first == second}
     return sorted(
         sorted(group)
@@ -147,8 +149,8 @@ def strong_components(
         walk.enter(start)
         path = [(start, iter(needed.get(start, ())))]
         while path:
-            node, others = path[-1]
-            other = next(others, None)
+            node, names = path[-1]
+            other = next(names, None)
             if other is None:
                 path.pop()
                 walk.leave(node)
@@ -165,20 +167,20 @@ def strong_components(
 
 def mermaid(graph: Graph) -> str:
     """Return a graph as a flowchart of Mermaid, projects as subgraphs; texts are escaped."""
-    numbers = {each: f"c{number}" for number, each in enumerate(graph.nodes)}
+    numbers = {item: f"c{number}" for number, item in enumerate(graph.nodes)}
     lines = ["flowchart LR"]
     projects = sorted({node.project for node in graph.nodes.values() if node.project is not None})
     for number, project in enumerate(projects):
         lines.append(f'  subgraph p{number}["{_escaped(project)}"]')
         lines += [
-            f"    {_line(numbers[each], node)}"
-            for each, node in graph.nodes.items()
+            f"    {_line(numbers[key], node)}"
+            for key, node in graph.nodes.items()
             if node.project == project
         ]
         lines.append("  end")
     lines += [
-        f"  {_line(numbers[each], node)}"
-        for each, node in graph.nodes.items()
+        f"  {_line(numbers[key], node)}"
+        for key, node in graph.nodes.items()
         if node.project is None
     ]
     lines += [f"  {numbers[second]} --> {numbers[first]}" for first, second in graph.edges]
@@ -198,13 +200,14 @@ def _line(number: str, node: Node) -> str:
 def _escaped(text: str) -> str:
     """Return a text as Mermaid shows it: letters, digits, spaces, and others by their code."""
     return "".join(
-        each if each.isalnum() or each == " " else f"#{ord(each)};" for each in text[:60]
+        character if character.isalnum() or character == " " else f"#{ord(character)};"
+        for character in text[:60]
     )
 
 
 def _needed(edges: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
     """Return what each component needs first."""
-    found: dict[str, list[str]] = {}
+    needed: dict[str, list[str]] = {}
     for first, second in sorted(set(edges)):
-        found.setdefault(first, []).append(second)
-    return found
+        needed.setdefault(first, []).append(second)
+    return needed

@@ -107,31 +107,31 @@ def new_events(judged: Iterable[Event | DeadLetter], seen: Mapping[str, str]) ->
         judged: Messages in the order of arrival.
         seen: SHA-256 of the envelope by key, of the keys that were seen before.
     """
-    found = NewEvents()
-    known = dict(seen)
-    for each in judged:
-        if isinstance(each, DeadLetter):
-            found.dead_letters.append(each)
+    events = NewEvents()
+    known_names = dict(seen)
+    for item in judged:
+        if isinstance(item, DeadLetter):
+            events.dead_letters.append(item)
             continue
-        key, sha256 = each.envelope.idempotency_key, each.envelope.sha256
-        if key not in known:
-            known[key] = sha256
-            found.events.append(each)
-        elif known[key] == sha256:
-            found.duplicates[key] = found.duplicates.get(key, 0) + 1
+        key, sha256 = item.envelope.idempotency_key, item.envelope.sha256
+        if key not in known_names:
+            known_names[key] = sha256
+            events.events.append(item)
+        elif known_names[key] == sha256:
+            events.duplicates[key] = events.duplicates.get(key, 0) + 1
         else:
             reason = "the idempotency_key was used for another content"
-            refusal = Refusal("key_reused", reason, each.envelope.kind)
-            found.dead_letters.append(DeadLetter(each.message, refusal))
-    return found
+            refusal = Refusal("key_reused", reason, item.envelope.kind)
+            events.dead_letters.append(DeadLetter(item.message, refusal))
+    return events
 
 
 def by_hour(messages: Sequence[Event | DeadLetter]) -> Mapping[str, list[Event | DeadLetter]]:
     """Return messages by the partition of their arrival, such as ``2026-11-01-10:00``."""
-    found: dict[str, list[Event | DeadLetter]] = {}
-    for each in sorted(messages, key=lambda one: one.message.arrival_id):
-        found.setdefault(hour_of(each.message.received_at), []).append(each)
-    return found
+    values: dict[str, list[Event | DeadLetter]] = {}
+    for message in sorted(messages, key=lambda one: one.message.arrival_id):
+        values.setdefault(hour_of(message.message.received_at), []).append(message)
+    return values
 
 
 def hour_of(moment: datetime) -> str:

@@ -24,7 +24,7 @@ def fields_of_kind(kind: Kind) -> TargetFields:
     properties: Mapping[str, Any] = kind.document.get("properties", {})
     required: Sequence[str] = kind.document.get("required", ())
     return TargetFields(
-        {name: _type(each) for name, each in properties.items()},
+        {name: _type(value) for name, value in properties.items()},
         frozenset(name for name in required if not _may_be_null(properties.get(name))),
         None if properties else "json",
     )
@@ -42,7 +42,7 @@ def static_problems(kind: Kind, values: Mapping[str, Any]) -> Sequence[tuple[str
 
 
 def _type(schema: Any) -> FieldType:
-    names = [each for each in _types(schema) if each != "null"]
+    names = [name for name in _types(schema) if name != "null"]
     if len(names) != 1:
         return "json"
     is_time = names == ["string"] and schema.get("format") == "date-time"
@@ -59,6 +59,6 @@ def _types(schema: Any) -> Sequence[str]:
     if not isinstance(schema, dict):
         return ()
     choices = schema.get("enum", ())
-    default = ["string"] if choices and all(isinstance(each, str) for each in choices) else []
+    default = ["string"] if choices and all(isinstance(choice, str) for choice in choices) else []
     found = schema.get("type", default)
     return [found] if isinstance(found, str) else list(found)

@@ -79,11 +79,11 @@ class Kinds:
         """
         candidates = self.named(kind)
         refusal: Refusal | None = None
-        for each in candidates:
-            found = _matched(each, kind, payload)
-            if isinstance(found, KindMatch):
-                return found
-            refusal = refusal or found
+        for candidate in candidates:
+            matched = _matched(candidate, kind, payload)
+            if isinstance(matched, KindMatch):
+                return matched
+            refusal = refusal or matched
         return refusal or KindMatch(kind)
 
     def named(self, kind: str) -> tuple[Kind, ...]:
@@ -103,16 +103,16 @@ def read_kinds(files: Mapping[str, bytes]) -> Kinds:
     Args:
         files: Bytes by file name, such as ``project.updated.v1.json``.
     """
-    found: dict[str, list[Kind]] = {}
+    kinds: dict[str, list[Kind]] = {}
     problems: dict[str, str] = {}
     for name, content in sorted(files.items()):
         try:
             kind = _kind(name, content)
-            found.setdefault(kind.name, []).append(kind)
+            kinds.setdefault(kind.name, []).append(kind)
         except (ValueError, RecursionError) as error:
             problems[name] = (str(error).partition("\n")[0] or "not readable")[:MAX_REASON_LENGTH]
     ordered = {
-        name: tuple(sorted(each, key=lambda kind: -kind.version)) for name, each in found.items()
+        name: tuple(sorted(group, key=lambda kind: -kind.version)) for name, group in kinds.items()
     }
     return Kinds(ordered, problems)
 
@@ -152,8 +152,8 @@ def _matched(kind: Kind, written: str, payload: dict[str, Any]) -> KindMatch | R
     try:
         if not kind.schema.is_valid(payload):
             error = next(iter(kind.schema.iter_errors(payload)))
-            place = ".".join(str(part) for part in error.instance_path)[:60] or "payload"
-            raise ValueError(f"{place}: {error.message}")
+            text = ".".join(str(part) for part in error.instance_path)[:60] or "payload"
+            raise ValueError(f"{text}: {error.message}")
         if kind.entity is None:
             return KindMatch(kind.name, kind.version)
         entity_id, columns = kind.entity.read(payload)

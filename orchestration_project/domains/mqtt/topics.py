@@ -40,11 +40,11 @@ class TopicFilter:
 
         Topics that begin with it are more than the selected ones: `matches` decides.
         """
-        for place, level in enumerate(self.levels):
+        for index, level in enumerate(self.levels):
             if level == ALL_LEVELS:  # it selects the level above, too, which has no separator
-                return SEPARATOR.join(self.levels[:place])
+                return SEPARATOR.join(self.levels[:index])
             if level == ONE_LEVEL:
-                return "".join(f"{each}{SEPARATOR}" for each in self.levels[:place])
+                return "".join(f"{name}{SEPARATOR}" for name in self.levels[:index])
         return self.text
 
     def matches(self, topic: str) -> bool:
@@ -56,14 +56,14 @@ class TopicFilter:
         levels = topic.split(SEPARATOR)
         if topic.startswith("$") and self.levels[0] in (ONE_LEVEL, ALL_LEVELS):
             return False
-        for place, wanted in enumerate(self.levels):
-            if wanted == ALL_LEVELS:
+        for index, text in enumerate(self.levels):
+            if text == ALL_LEVELS:
                 return True
-            if place == len(levels) or wanted not in (ONE_LEVEL, levels[place]):
+            if index == len(levels) or text not in (ONE_LEVEL, levels[index]):
                 # "a/#" selects "a", too: only its # is left when the topic ends
                 return False
-            if place + 1 == len(levels):
-                return self.levels[place + 1 :] in ((), (ALL_LEVELS,))
+            if index + 1 == len(levels):
+                return self.levels[index + 1 :] in ((), (ALL_LEVELS,))
         return False
 
 
@@ -79,12 +79,12 @@ def read_topic_filter(text: str) -> TopicFilter:
             f"invalid topic filter: {EXPECTED}, 1 to {MAX_TOPIC_BYTES} bytes without NUL"
         )
     levels = tuple(text.split(SEPARATOR))
-    for place, level in enumerate(levels):
+    for index, level in enumerate(levels):
         if len(level) > 1 and (ONE_LEVEL in level or ALL_LEVELS in level):
             raise ValueError(
                 f"invalid topic filter {text[:100]!r}: {EXPECTED}, a wildcard is a level"
             )
-        if level == ALL_LEVELS and place + 1 != len(levels):
+        if level == ALL_LEVELS and index + 1 != len(levels):
             raise ValueError(
                 f"invalid topic filter {text[:100]!r}: {EXPECTED}, # is the last level"
             )

@@ -67,13 +67,13 @@ class Advice(NamedTuple):
 
 def advise(files: Files) -> list[Advice]:
     """Return what a person should look at, by file and line."""
-    found: list[Advice] = []
+    advices: list[Advice] = []
     for path, content in files.items():
         if path.endswith(".py"):
-            found += sorted(set(_of_source(path, content)), key=lambda each: each.line)
+            advices += sorted(set(_of_source(path, content)), key=lambda each: each.line)
         elif b"\0" in content[:4096]:
-            found.append(Advice(path, 1, "binary data, which no review can read"))
-    return found[:MAX_ADVICE]
+            advices.append(Advice(path, 1, "binary data, which no review can read"))
+    return advices[:MAX_ADVICE]
 
 
 def _of_source(path: str, content: bytes) -> Iterator[Advice]:
@@ -93,9 +93,9 @@ def _of_source(path: str, content: bytes) -> Iterator[Advice]:
 
 def _of_node(node: ast.AST) -> str:
     if isinstance(node, ast.Import | ast.ImportFrom):
-        names = [each.name for each in node.names]
+        names = [alias.name for alias in node.names]
         modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else names
-        tops = [each.partition(".")[0] for each in modules]
+        tops = [module.partition(".")[0] for module in modules]
         return "; ".join(f"import {top}: {MODULES[top]}" for top in tops if top in MODULES)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return f"{node.func.id}(): {CALLS[node.func.id]}" if node.func.id in CALLS else ""

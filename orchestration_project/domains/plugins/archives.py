@@ -58,12 +58,12 @@ def read_archive(content: bytes) -> Files:
     Raises:
         ContractError: It is damaged, or breaks a rule of this module.
     """
-    found = _inflated(content, MAX_UNPACKED_BYTES)
-    tops = {path.partition("/")[0] for path in found}
-    if MANIFEST_FILE not in found and len(tops) == 1:
+    inflated = _inflated(content, MAX_UNPACKED_BYTES)
+    tops = {path.partition("/")[0] for path in inflated}
+    if MANIFEST_FILE not in inflated and len(tops) == 1:
         prefix = f"{tops.pop()}/"
-        found = {path.removeprefix(prefix): each for path, each in found.items()}
-    return check_files(found)
+        inflated = {path.removeprefix(prefix): chunk for path, chunk in inflated.items()}
+    return check_files(inflated)
 
 
 def check_files(files: Files) -> Files:
@@ -78,8 +78,8 @@ def check_files(files: Files) -> Files:
     if total > MAX_UNPACKED_BYTES:
         raise _refused(f"at most {MAX_UNPACKED_BYTES} bytes unpacked", f"{total} bytes")
     check_paths(files)
-    for path, each in files.items():
-        _refuse_code(path, each)
+    for path, file in files.items():
+        _refuse_code(path, file)
     if MANIFEST_FILE not in files:
         raise _refused(f"a file {MANIFEST_FILE}", f"{len(files)} other files")
     return dict(sorted(files.items()))
@@ -91,7 +91,7 @@ def check_paths(paths: Iterable[str]) -> None:
     Raises:
         ContractError: A path leads out of the folder, or two are one on some file system.
     """
-    seen: dict[str, str] = {}
+    names: dict[str, str] = {}
     for path in paths:
         parts = path.split("/")
         if (
@@ -99,17 +99,17 @@ def check_paths(paths: Iterable[str]) -> None:
             or len(path) > MAX_PATH_CHARACTERS
             or len(parts) > MAX_DEPTH
             or not path.isprintable()
-            or any(each in ("", ".", "..") or each != each.strip() for each in parts)
-            or any(each in path for each in '\\:*?"<>|')
+            or any(part in ("", ".", "..") or part != part.strip() for part in parts)
+            or any(character in path for character in '\\:*?"<>|')
         ):
             raise _refused("paths below the folder, such as rss/main.py", f"{path[:100]!r}")
         for number in range(1, len(parts) + 1):
-            place = "/".join(parts[:number])
-            key = unicodedata.normalize("NFC", place).casefold()
+            text = "/".join(parts[:number])
+            key = unicodedata.normalize("NFC", text).casefold()
             is_file = number == len(parts)
-            if (is_file and key in seen) or seen.get(key, place + "/") != place + "/":
+            if (is_file and key in names) or names.get(key, text + "/") != text + "/":
                 raise _refused("names that differ on every file system", f"{path[:100]!r} twice")
-            seen[key] = place if is_file else place + "/"
+            names[key] = text if is_file else text + "/"
 
 
 def manifest_in(files: Files) -> Manifest:
@@ -132,14 +132,14 @@ def manifest_in(files: Files) -> Manifest:
     manifest = read_manifest(text)
     if manifest.entry not in files:
         raise _refused(f"the entry {manifest.entry}", "no such file").within(plugin=manifest.id)
-    names = {f"{WHEELS_FOLDER}/{each.file}": each.sha256 for each in manifest.wheels}
+    names = {f"{WHEELS_FOLDER}/{wheel.file}": wheel.sha256 for wheel in manifest.wheels}
     extra = [path for path in files if path.startswith(f"{WHEELS_FOLDER}/") and path not in names]
     if extra:
         raise _refused("a line of wheels for each wheel", f"{extra[0][:100]!r} without one")
     for path, sha256 in names.items():
-        found = hashlib.sha256(files[path]).hexdigest() if path in files else "no such file"
-        if found != sha256:
-            raise _refused(f"{path} with the SHA-256 {sha256}", found)
+        hexdigest = hashlib.sha256(files[path]).hexdigest() if path in files else "no such file"
+        if hexdigest != sha256:
+            raise _refused(f"{path} with the SHA-256 {sha256}", hexdigest)
     return manifest
 
 
@@ -149,38 +149,38 @@ def with_wheels(files: Files, manifest: Manifest) -> Files:
     Raises:
         ContractError: A wheel is not pure Python, or has a file that is there already.
     """
-    found = dict(files)
+    chunks = dict(files)
     for wheel in manifest.wheels:
         if not wheel.file.endswith("-none-any.whl"):
             raise _refused("wheels of pure Python, such as a-1.0-py3-none-any.whl", wheel.file)
-        room = MAX_UNPACKED_BYTES - sum(map(len, found.values()))
+        room = MAX_UNPACKED_BYTES - sum(map(len, chunks.values()))
         members = _inflated(files[f"{WHEELS_FOLDER}/{wheel.file}"], room)
         metadata = [
-            each.decode("utf-8", "replace")
-            for path, each in members.items()
+            member.decode("utf-8", "replace")
+            for path, member in members.items()
             if path.endswith(".dist-info/WHEEL")
         ]
-        if [each for each in metadata if "Root-Is-Purelib: true" in each] != metadata[:1]:
+        if [name for name in metadata if "Root-Is-Purelib: true" in name] != metadata[:1]:
             raise _refused("a wheel with Root-Is-Purelib: true", wheel.file)
-        for path, each in members.items():
+        for path, member in members.items():
             if path.partition("/")[0].endswith(".data"):
                 raise _refused("a wheel without scripts and data", f"{path[:100]!r}")
-            place = f"{LIB_FOLDER}/{path}"
-            if place in found:
-                raise _refused("files that no other wheel has", f"{place[:100]!r} twice")
-            found[place] = each
-    return check_files(found)
+            text = f"{LIB_FOLDER}/{path}"
+            if text in chunks:
+                raise _refused("files that no other wheel has", f"{text[:100]!r} twice")
+            chunks[text] = member
+    return check_files(chunks)
 
 
 def canonical_archive(files: Files) -> bytes:
     """Return the archive that equal files always make: sorted, not compressed, without dates."""
     buffer = BytesIO()
     with ZipFile(buffer, "w", ZIP_STORED) as archive:
-        for path, each in sorted(files.items()):
+        for path, chunk in sorted(files.items()):
             member = ZipInfo(path, FIRST_DATE)
             member.create_system = 3
             member.external_attr = (stat.S_IFREG | 0o444) << 16
-            archive.writestr(member, each)
+            archive.writestr(member, chunk)
     return buffer.getvalue()
 
 
@@ -196,12 +196,12 @@ def _inflated(content: bytes, room: int) -> dict[str, bytes]:
         with ZipFile(BytesIO(content)) as archive:
             members = archive.infolist()
             _check_members(members)
-            found = dict[str, bytes]()
+            inflated = dict[str, bytes]()
             for member in members:
                 if not member.is_dir():
-                    found[member.filename] = _read(archive, member, room)
-                    room -= len(found[member.filename])
-            return found
+                    inflated[member.filename] = _read(archive, member, room)
+                    room -= len(inflated[member.filename])
+            return inflated
     except DAMAGES as error:
         raise _refused("a zip archive", str(error)[:200] or type(error).__name__) from error
 
@@ -219,20 +219,20 @@ def _check_members(members: Sequence[ZipInfo]) -> None:
             raise _refused("an archive without a password", f"{name} is encrypted")
         if member.orig_filename != member.filename:
             raise _refused("paths with slashes, without NUL", name)
-    check_paths(each.filename for each in members if not each.is_dir())
-    check_paths(each.filename.rstrip("/") for each in members if each.is_dir())
+    check_paths(zip_info.filename for zip_info in members if not zip_info.is_dir())
+    check_paths(zip_info.filename.rstrip("/") for zip_info in members if zip_info.is_dir())
 
 
 def _read(archive: ZipFile, member: ZipInfo, room: int) -> bytes:
     """Return a member; the sizes that the archive claims are not trusted."""
     found = bytearray()
-    most = max(member.compress_size, 1) * MAX_RATIO
+    number = max(member.compress_size, 1) * MAX_RATIO
     with archive.open(member) as file:
         while block := file.read(BLOCK):
             found += block
             if len(found) > room:
                 raise _refused(f"at most {MAX_UNPACKED_BYTES} bytes unpacked", "more")
-            if len(found) > RATIO_FROM_BYTES and len(found) > most:
+            if len(found) > RATIO_FROM_BYTES and len(found) > number:
                 raise _refused(
                     f"members that inflate at most {MAX_RATIO} times",
                     f"{member.filename[:100]!r} inflates more",

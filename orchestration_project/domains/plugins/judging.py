@@ -108,20 +108,23 @@ class Judge:
 
     def fetch_refusal(self, message: Fetch) -> Refusal | None:
         """Return why a request is refused; None: it is allowed, with the secrets that it names."""
-        found = authority_of(message.url)
-        if found is None:
+        pair = authority_of(message.url)
+        if pair is None:
             return Refusal("hosts", "expected an http or https URL without user and password")
-        scheme, authority = found
+        scheme, authority = pair
         host = next(
             (
-                each
-                for each in self.permissions.hosts
-                if each.scheme == scheme and _with_port(each) == authority
+                host_permission
+                for host_permission in self.permissions.hosts
+                if host_permission.scheme == scheme and _with_port(host_permission) == authority
             ),
             None,
         )
         if host is None:
-            granted = ", ".join(f"{each.scheme}://{each.host}" for each in self.permissions.hosts)
+            granted = ", ".join(
+                f"{host_permission.scheme}://{host_permission.host}"
+                for host_permission in self.permissions.hosts
+            )
             return Refusal(
                 "hosts", f"expected one of {granted or 'no hosts'}, found {scheme}://{authority}"
             )
@@ -138,7 +141,7 @@ class Judge:
     def _secret_refusal(self, message: Fetch, host: HostPermission) -> Refusal | None:
         if message.body is not None and PLACEHOLDER.search(message.body):
             return Refusal("secrets", "expected {{secret:NAME}} in a header or the URL, not a body")
-        granted = {each.name for each in self.permissions.secrets if each.host == host.host}
+        granted = {secret.name for secret in self.permissions.secrets if secret.host == host.host}
         for name in secret_names(message):
             if name not in granted:
                 return Refusal(
@@ -149,7 +152,7 @@ class Judge:
     def _read_refusal(self, message: Read) -> Refusal | None:
         query = self.permissions.read(message.query)
         if query is None:
-            return _listed("reads", message.query, [each.name for each in self.permissions.reads])
+            return _listed("reads", message.query, [read.name for read in self.permissions.reads])
         for name in message.parameters:
             if name not in query.filters:
                 return _listed(f"reads.{query.name}.filters", name, query.filters)
@@ -157,10 +160,15 @@ class Judge:
 
     def _act_refusal(self, message: Act) -> Refusal | None:
         action = next(
-            (each for each in self.permissions.actions if each.name == message.action), None
+            (
+                action_permission
+                for action_permission in self.permissions.actions
+                if action_permission.name == message.action
+            ),
+            None,
         )
         if action is None:
-            names = [each.name for each in self.permissions.actions]
+            names = [action_permission.name for action_permission in self.permissions.actions]
             return _listed("actions", message.action, names)
         request = request_of(message.fields)
         if request is None:
@@ -170,9 +178,9 @@ class Judge:
         refusal = self.fetch_refusal(request)
         if refusal is not None:
             return refusal
-        found = authority_of(request.url)
-        own = next(each for each in self.permissions.hosts if each.host == action.host)
-        if found is None or found[1] != _with_port(own):
+        authority = authority_of(request.url)
+        host_permission = next(host for host in self.permissions.hosts if host.host == action.host)
+        if authority is None or authority[1] != _with_port(host_permission):
             return Refusal("actions", f"expected the host {action.host} of {action.name}")
         return None
 
@@ -196,7 +204,7 @@ def request_of(fields: Mapping[str, Any]) -> Fetch | None:
         and isinstance(url, str)
         and isinstance(method, str)
         and isinstance(headers, dict)
-        and all(isinstance(each, str) for each in headers.values())
+        and all(isinstance(header, str) for header in headers.values())
         and (body is None or isinstance(body, str))
     )
     if not is_valid or not isinstance(url, str):
@@ -253,10 +261,10 @@ def target_of(message: Message) -> tuple[str, str]:
 
 def shown_url(url: str) -> str:
     """Return a URL without user, query and fragment."""
-    found = authority_of(url)
-    if found is None:
+    pair = authority_of(url)
+    if pair is None:
         return "(invalid URL)"
-    scheme, authority = found
+    scheme, authority = pair
     matched = URL.fullmatch(url)
     path = (matched["path"] if matched else "") or "/"
     return f"{scheme}://{authority}{path}".encode("ascii", "backslashreplace").decode()[
@@ -266,13 +274,13 @@ def shown_url(url: str) -> str:
 
 def authority_of(url: str) -> tuple[str, str] | None:
     """Return scheme and host:port of a URL; None: it is not one that every program reads so."""
-    found = URL.fullmatch(url)
-    if found is None or not url.isprintable():
+    match = URL.fullmatch(url)
+    if match is None or not url.isprintable():
         return None
-    scheme, port = found["scheme"].lower(), int(found["port"] or 0)
+    scheme, port = match["scheme"].lower(), int(match["port"] or 0)
     if port > MAX_PORT:
         return None
-    return scheme, f"{found['host'].lower()}:{port or DEFAULT_PORTS[scheme]}"
+    return scheme, f"{match['host'].lower()}:{port or DEFAULT_PORTS[scheme]}"
 
 
 def _with_port(host: HostPermission) -> str:
@@ -294,5 +302,5 @@ def _header_refusal(headers: Mapping[str, str]) -> Refusal | None:
 def _listed(permission: str, name: str, granted: Sequence[Any]) -> Refusal | None:
     if name in granted:
         return None
-    known = ", ".join(map(str, granted)) or "none"
-    return Refusal(permission, f"expected one of {known}, found {ascii(name)[1:-1]}")
+    text = ", ".join(map(str, granted)) or "none"
+    return Refusal(permission, f"expected one of {text}, found {ascii(name)[1:-1]}")

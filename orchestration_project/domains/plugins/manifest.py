@@ -77,12 +77,12 @@ class Declaration(BaseModel):
 
 
 def _unique(names: Sequence[Any]) -> Sequence[Any]:
-    seen: set[Any] = set()
-    for each in names:
-        key = getattr(each, "name", None) or getattr(each, "host", None) or each
-        if key in seen:
+    entries: set[Any] = set()
+    for name in names:
+        key = getattr(name, "name", None) or getattr(name, "host", None) or name
+        if key in entries:
             raise ValueError(f"expected each name once, found {key!r:.60} twice")
-        seen.add(key)
+        entries.add(key)
     return names
 
 
@@ -181,17 +181,21 @@ class Permissions(Declaration):
 
     @model_validator(mode="after")
     def _names_its_hosts(self) -> Self:
-        known = [each.host for each in self.hosts]
-        for each in (*self.secrets, *self.actions):
-            if each.host not in known:
+        known_names = [host.host for host in self.hosts]
+        for secret in (*self.secrets, *self.actions):
+            if secret.host not in known_names:
                 raise ValueError(
-                    f"invalid host {each.host!r} of {each.name}: expected one of permissions.hosts"
+                    f"invalid host {secret.host!r} of {secret.name}: "
+                    "expected one of permissions.hosts"
                 )
         return self
 
     def read(self, name: str) -> ReadPermission | None:
         """Return the named query, if there is one."""
-        return next((each for each in self.reads if each.name == name), None)
+        return next(
+            (read_permission for read_permission in self.reads if read_permission.name == name),
+            None,
+        )
 
 
 class Schedule(Declaration):
@@ -338,12 +342,12 @@ class Manifest(Declaration):
                 "invalid row_schemas: expected a schema for each of permissions.tables, and no "
                 f"other; {missing[0]!r:.60} is in one of them only"
             )
-        for place, schema in self._schemas():
-            validator_of(schema, place)
+        for text, schema in self._schemas():
+            validator_of(schema, text)
         return self
 
     def _schemas(self) -> list[tuple[str, Mapping[str, Any]]]:
-        rows = [(f"row_schemas.{name}", each) for name, each in self.row_schemas.items()]
+        rows = [(f"row_schemas.{name}", schema) for name, schema in self.row_schemas.items()]
         return [("config_schema", self.config_schema), *rows]
 
 
@@ -397,7 +401,9 @@ def stored_manifest(fields: Mapping[str, Any]) -> Manifest:
     try:
         return Manifest.model_validate_json(json.dumps(fields))
     except ValidationError as error:
-        raise _invalid([f"{each['loc']}: {each['msg']}" for each in error.errors()]) from error
+        raise _invalid(
+            [f"{problem['loc']}: {problem['msg']}" for problem in error.errors()]
+        ) from error
 
 
 def _require_specifier(requires: str) -> None:
@@ -422,6 +428,6 @@ def version_key(version: str) -> tuple[Any, ...]:
     """Return what orders semantic versions: a pre-release comes before its version."""
     numbers, _, pre = version.partition("-")
     parts = [
-        (0, int(each), "") if each.isdigit() else (1, 0, each) for each in pre.split(".") if each
+        (0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split(".") if part
     ]
     return (*map(int, numbers.split(".")), not pre, parts)

@@ -46,22 +46,24 @@ def compare(
     asked_budget: Budget,
 ) -> list[PermissionChange]:
     """Return each permission that is granted or asked for, with its change."""
-    found: list[PermissionChange] = []
+    permission_changes: list[PermissionChange] = []
     for permission in Permissions.model_fields:
         before = _details(getattr(granted, permission)) if granted else {}
         after = _details(getattr(asked, permission))
-        found += [
+        permission_changes += [
             _change(permission, name, before.get(name), after.get(name))
             for name in dict.fromkeys([*before, *after])
         ]
     before = granted_budget.model_dump() if granted_budget else {}
     after = asked_budget.model_dump()
-    return found + [_limit(name, before.get(name), limit) for name, limit in after.items()]
+    return permission_changes + [
+        _limit(name, before.get(name), limit) for name, limit in after.items()
+    ]
 
 
 def is_wider(changes: Sequence[PermissionChange]) -> bool:
     """Whether something is asked for that was not granted."""
-    return any(each.change in WIDENING for each in changes)
+    return any(change.change in WIDENING for change in changes)
 
 
 def selected(
@@ -83,21 +85,24 @@ def selected(
     for permission in Permissions.model_fields:
         entries = getattr(asked, permission)
         names = given.get(permission)
-        known = [_name(each) for each in entries]
+        known_names = [_name(entry) for entry in entries]
         for name in names or ():
-            if name not in known:
+            if name not in known_names:
                 raise ConfigurationError(
                     f"{plugin} does not ask for {name!r:.100} of {permission}",
-                    expected=", ".join(known) or "no name: it asks for none",
-                    remedy=did_you_mean(name, known) or "grant what plugin.yaml asks for",
+                    expected=", ".join(known_names) or "no name: it asks for none",
+                    remedy=did_you_mean(name, known_names) or "grant what plugin.yaml asks for",
                 )
-        fields[permission] = [each for each in entries if names is None or _name(each) in names]
-    hosts = [each.host for each in fields["hosts"]]
+        fields[permission] = [entry for entry in entries if names is None or _name(entry) in names]
+    hosts = [field.host for field in fields["hosts"]]
     for permission in ("secrets", "actions"):
         if given.get(permission) is None:
-            fields[permission] = [each for each in fields[permission] if each.host in hosts]
+            fields[permission] = [field for field in fields[permission] if field.host in hosts]
     lacking = [
-        each for name in ("secrets", "actions") for each in fields[name] if each.host not in hosts
+        field
+        for name in ("secrets", "actions")
+        for field in fields[name]
+        if field.host not in hosts
     ]
     if lacking:
         raise ConfigurationError(
@@ -122,20 +127,20 @@ def _name(entry: Any) -> str:
 
 
 def _details(entries: Sequence[Any]) -> dict[str, Any]:
-    return {_name(each): each for each in entries}
+    return {_name(entry): entry for entry in entries}
 
 
 def _change(permission: str, name: str, before: Any, after: Any) -> PermissionChange:
-    shown = (_shown(before), _shown(after))
+    pair = (_shown(before), _shown(after))
     if before is None:
-        return PermissionChange(permission, name, Change.ADDED, *shown)
+        return PermissionChange(permission, name, Change.ADDED, *pair)
     if after is None:
-        return PermissionChange(permission, name, Change.REMOVED, *shown)
+        return PermissionChange(permission, name, Change.REMOVED, *pair)
     if before == after or isinstance(before, str):
-        return PermissionChange(permission, name, Change.SAME, *shown)
+        return PermissionChange(permission, name, Change.SAME, *pair)
     is_within = _is_within(before.model_dump(), after.model_dump())
     change = Change.NARROWER if is_within else Change.WIDER
-    return PermissionChange(permission, name, change, *shown)
+    return PermissionChange(permission, name, change, *pair)
 
 
 def _is_within(granted: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:

@@ -134,20 +134,20 @@ def read_line(line: bytes) -> Message:
     if len(line) > MAX_LINE_BYTES:
         raise ProtocolError(f"expected a line of at most {MAX_LINE_BYTES:,} bytes")
     try:
-        found = json.loads(line.decode(), parse_constant=_refuse_constant)
+        document = json.loads(line.decode(), parse_constant=_refuse_constant)
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise ProtocolError(f"expected a JSON object, found {reason[:MAX_SHOWN]}") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise ProtocolError('expected a JSON object, e.g. {"type": "end"}')
-    _refuse_depth(found, MAX_DEPTH)
-    kind = found.pop("type", None)
+    _refuse_depth(document, MAX_DEPTH)
+    kind = document.pop("type", None)
     reader = READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
         raise ProtocolError(f"invalid type {_shown(kind)}: expected one of {', '.join(READERS)}")
-    fields = _Fields(str(kind), found)
+    fields = _Fields(str(kind), document)
     message = reader(fields)
     fields.refuse_others()
     return message
@@ -240,10 +240,10 @@ class _Fields:
         if not isinstance(value, list):
             raise self._invalid(name, "a JSON list", value)
         rows: list[Row] = []
-        for each in value:
-            if not isinstance(each, dict) or each.keys() != {"key", "payload"}:
-                raise self._invalid(name, "objects with key and payload alone", each)
-            key, payload = each["key"], each["payload"]
+        for item in value:
+            if not isinstance(item, dict) or item.keys() != {"key", "payload"}:
+                raise self._invalid(name, "objects with key and payload alone", item)
+            key, payload = item["key"], item["payload"]
             if not isinstance(key, str) or not _is_key(key):
                 expected = f"keys of 1 to {MAX_KEY_CHARACTERS} characters, without NUL"
                 raise self._invalid(name, expected, key)
@@ -268,7 +268,9 @@ class _Fields:
 
 def _fetch(fields: _Fields) -> Fetch:
     headers = fields.mapping("headers", is_optional=True)
-    if len(headers) > MAX_HEADERS or not all(isinstance(each, str) for each in headers.values()):
+    if len(headers) > MAX_HEADERS or not all(
+        isinstance(header, str) for header in headers.values()
+    ):
         raise ProtocolError(f"invalid headers of fetch: expected up to {MAX_HEADERS} texts by name")
     return Fetch(
         fields.number("id"),
@@ -281,7 +283,7 @@ def _fetch(fields: _Fields) -> Fetch:
 
 def _read(fields: _Fields) -> Read:
     parameters = fields.mapping("parameters", is_optional=True)
-    if any(isinstance(each, dict | list) for each in parameters.values()):
+    if any(isinstance(parameter, dict | list) for parameter in parameters.values()):
         raise ProtocolError("invalid parameters of read: expected texts, numbers or null by column")
     return Read(fields.number("id"), fields.text("query"), parameters)
 
@@ -310,11 +312,11 @@ def _refuse_depth(value: Any, left: int) -> None:
     """Refuse containers that nest deeper than ``left``."""
     if left <= 0:
         raise _too_deep()
-    for each in value.values() if type(value) is dict else value:
-        kind = type(each)
+    for item in value.values() if type(value) is dict else value:
+        kind = type(item)
         if kind is dict or kind is list:
-            _refuse_depth(each, left - 1)
-        elif kind is float and not math.isfinite(each):  # such as 1e999
+            _refuse_depth(item, left - 1)
+        elif kind is float and not math.isfinite(item):  # such as 1e999
             raise ProtocolError("expected finite numbers")
 
 

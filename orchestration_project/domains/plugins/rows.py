@@ -117,15 +117,15 @@ class RowSet:
             rows, ranges = unique(self._frame()), None
         else:
             rows, ranges = unique(_NO_ROWS), self._spilled(self._ranges, unique)
-        kept = sorted(self._rejects, key=lambda each: each["line_number"])[:MAX_REJECTS_KEPT]
+        entries = sorted(self._rejects, key=lambda each: each["line_number"])[:MAX_REJECTS_KEPT]
         audit = Audit(
             "plugin_rows_are_valid",
             verdict(not self._reject_count),
             "0 rejected rows",
             f"{self._reject_count:,} of {self.line_count:,}",
-            [{"line": each["line_number"], "reason": each["reason"]} for each in kept[:20]],
+            [{"line": entry["line_number"], "reason": entry["reason"]} for entry in entries[:20]],
         )
-        return Validated(rows, pl.DataFrame(kept, REJECT_SCHEMA), [audit], ranges)
+        return Validated(rows, pl.DataFrame(entries, REJECT_SCHEMA), [audit], ranges)
 
     def _frame(self) -> pl.DataFrame:
         return pl.DataFrame(self._held, _SPILLED, orient="row")
@@ -179,8 +179,8 @@ class RowSet:
         if self.validator.is_valid(row.payload):
             return None
         error = next(iter(self.validator.iter_errors(row.payload)))
-        place = ".".join(str(part) for part in error.instance_path)[:MAX_PLACE_CHARACTERS]
-        return "schema", f"{place or 'payload'}: {error.message}"[:MAX_REASON_CHARACTERS]
+        text = ".".join(str(part) for part in error.instance_path)[:MAX_PLACE_CHARACTERS]
+        return "schema", f"{text or 'payload'}: {error.message}"[:MAX_REASON_CHARACTERS]
 
     def _reject(self, text: str, number: int, offset: int, code: str, reason: str) -> None:
         self._reject_count += 1

@@ -18,7 +18,7 @@ def file_hashes(files: Mapping[str, bytes]) -> Mapping[str, str]:
 
 def signed_content(files: Mapping[str, bytes]) -> bytes:
     r"""Return what a signature signs: a line ``path\0sha256\n`` for each other file, sorted."""
-    hashes = file_hashes({path: each for path, each in files.items() if path != SIGNATURE_FILE})
+    hashes = file_hashes({path: file for path, file in files.items() if path != SIGNATURE_FILE})
     return b"".join(f"{path}\0{digest}\n".encode() for path, digest in hashes.items())
 
 
@@ -79,10 +79,10 @@ def verify(files: Mapping[str, bytes], public_key: str, publisher: str) -> None:
 
 def _decoded(text: str, byte_count: int) -> bytes | None:
     try:
-        found = base64.b64decode(text, validate=True)
+        b64decode = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         return None
-    return found if len(found) == byte_count else None
+    return b64decode if len(b64decode) == byte_count else None
 
 
 def _no_key(text: str) -> bytes:

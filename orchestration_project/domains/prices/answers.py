@@ -46,13 +46,13 @@ def refusal_of(body: bytes) -> VendorRefusal | None:
     if f'"{SERIES}"'.encode() in body:
         return None
     try:
-        said: Any = json.loads(body)
+        document: Any = json.loads(body)
     except (ValueError, RecursionError):
         return VendorRefusal("no_json", _text_of(body))
-    if not said:
+    if not document:
         return VendorRefusal("empty", _text_of(body))
     for member in _MEMBERS:
-        if isinstance(said, dict) and isinstance(text := said.get(member), str):
+        if isinstance(document, dict) and isinstance(text := document.get(member), str):
             return VendorRefusal(_kind(text), text)
     return VendorRefusal("other", _text_of(body))
 

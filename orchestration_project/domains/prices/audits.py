@@ -99,7 +99,7 @@ class PriceLimits:
 
 def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
     """Return each delivery with the verdicts of `AUDITS`, and of what its rejects warn of."""
-    of = len(prices.asked)
+    number = len(prices.asked)
     audits = zip(
         _own_symbol(prices),
         _unique_days(prices),
@@ -107,7 +107,7 @@ def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
         _sound_bars(prices),
         strict=True,
     )
-    rows, rejects = split_batches(prices.rows, of), split_batches(prices.rejects, of)
+    rows, rejects = split_batches(prices.rows, number), split_batches(prices.rejects, number)
     delivered = [
         Validated(good, broken, verdicts, filtered=filtered)
         for good, broken, verdicts, filtered in zip(
@@ -146,16 +146,16 @@ def warnings_about(
 
     ``newest_session`` is the latest session that was over.
     """
-    of = len(batch.through)
+    number = len(batch.through)
     together = pl.concat([batch.before.select(batch.rows.columns), batch.rows])
     together = together.sort(BATCH_INDEX, maintain_order=True)
     steps = _steps(together)
     return list(
         zip(
             _calendar(together, batch.through),
-            _jumps(steps, limits.jump_ratio, of),
-            _adjustment(steps, of),
-            _stale(together, newest_session, limits.stale_sessions, of),
+            _jumps(steps, limits.jump_ratio, number),
+            _adjustment(steps, number),
+            _stale(together, newest_session, limits.stale_sessions, number),
             _second(batch, limits.disagreement_ratio),
             strict=True,
         )
@@ -182,10 +182,10 @@ def _without_ground(name: str, expected: str, why: str) -> Audit:
 
 
 def _own_symbol(prices: PriceRows) -> list[Audit]:
-    found = _of("holds_only_its_symbol", "", prices.foreign_rows, of=prices.received_counts)
+    audits = _of("holds_only_its_symbol", "", prices.foreign_rows, of=prices.received_counts)
     return [
-        replace(audit, expected=f"0 days of other symbols than {each.spelled}")
-        for audit, each in zip(found, prices.asked, strict=True)
+        replace(audit, expected=f"0 days of other symbols than {item.spelled}")
+        for audit, item in zip(audits, prices.asked, strict=True)
     ]
 
 
@@ -200,7 +200,7 @@ def _unique_days(prices: PriceRows) -> list[Audit]:
 
 
 def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
-    shown = prices.rejects.select(
+    query = prices.rejects.select(
         "part_number", "line_number", "reason_code", "reason", BATCH_INDEX
     )
     return [
@@ -212,7 +212,7 @@ def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
             rejected.head(OFFENDERS_KEPT).to_dicts() if len(rejected) else (),
         )
         for rejected, received in zip(
-            split_batches(shown, len(prices.asked)), prices.received_counts, strict=True
+            split_batches(query, len(prices.asked)), prices.received_counts, strict=True
         )
     ]
 
@@ -220,8 +220,8 @@ def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
 def _sound_bars(prices: PriceRows) -> list[Audit]:
     unsound = prices.rejects.filter(pl.col("reason_code").is_in(IMPLAUSIBLE_REASONS))
     expected = "0 days whose prices contradict each other; such days are rejected"
-    shown = unsound.select("line_number", "reason", BATCH_INDEX)
-    return _of("has_sound_bars", expected, shown, of=prices.received_counts)
+    query = unsound.select("line_number", "reason", BATCH_INDEX)
+    return _of("has_sound_bars", expected, query, of=prices.received_counts)
 
 
 def _calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
@@ -240,18 +240,18 @@ def _calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
     )
     counts = dict(zip(first, map(len, own), strict=True))
     odd = pl.concat(
-        pl.DataFrame({"number": numbers.filter(~numbers.is_in(others.implode()))}).select(
+        pl.DataFrame({"number": numbers.filter(~numbers.is_in(series.implode()))}).select(
             (pl.col("number") % DAYS - DAYS // 2).cast(pl.Int32).cast(pl.Date).alias("trade_date"),
             pl.lit(what).alias("what"),
             (pl.col("number") // DAYS).alias(BATCH_INDEX),
         )
-        for numbers, others, what in ((due, present, "no price"), (present, due, "no session"))
+        for numbers, series, what in ((due, present, "no price"), (present, due, "no session"))
     )
-    shown = odd.select("trade_date", "what", BATCH_INDEX).sort("trade_date")
-    found = _of(name, expected, shown, of=[counts.get(at, 0) for at in range(len(through))])
+    shown_frame = odd.select("trade_date", "what", BATCH_INDEX).sort("trade_date")
+    audits = _of(name, expected, shown_frame, of=[counts.get(at, 0) for at in range(len(through))])
     return [
-        audit if place in first else _without_ground(name, expected, "no price yet")
-        for place, audit in enumerate(found)
+        audit if index in first else _without_ground(name, expected, "no price yet")
+        for index, audit in enumerate(audits)
     ]
 
 
@@ -278,9 +278,9 @@ def _jumps(steps: pl.DataFrame, most: float, of: int) -> list[Audit]:
     jumps = steps.filter(~_has_action(), move.abs() > most).select(
         "trade_date", "close_before", "close", BATCH_INDEX, move=move
     )
-    shown = jumps.select("trade_date", "close_before", "close", "move", BATCH_INDEX)
+    query = jumps.select("trade_date", "close_before", "close", "move", BATCH_INDEX)
     expected = f"no close that moves by more than {most:.0%} on a day without dividend or split"
-    return _of("has_no_unexplained_jump", expected, shown, of=counted(steps, of))
+    return _of("has_no_unexplained_jump", expected, query, of=counted(steps, of))
 
 
 def _adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
@@ -290,7 +290,7 @@ def _adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
     """
     name = "is_adjusted_as_its_actions_say"
     expected = f"adjusted returns as the actions say, within {ADJUSTMENT_TOLERANCE:.1%}"
-    both = steps.drop_nulls(["adjusted_close", "adjusted_before"])
+    nulls = steps.drop_nulls(["adjusted_close", "adjusted_before"])
     adjusted = pl.col("adjusted_close") / pl.col("adjusted_before")
     dividend = pl.col("dividend").fill_null(0)
     ratio = pl.col("split_ratio").fill_null(ONE) / ONE
@@ -299,11 +299,13 @@ def _adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
     )
     # a rounded adjusted price moves its return by half a place of it
     slack = ADJUSTMENT_TOLERANCE + 1.0 / pl.min_horizontal("adjusted_close", "adjusted_before")
-    off = pl.min_horizontal((adjusted / each - 1).abs() for each in (after_split, as_of_day))
-    odd = both.filter(off > slack).select(
+    off = pl.min_horizontal(
+        (adjusted / expression - 1).abs() for expression in (after_split, as_of_day)
+    )
+    odd = nulls.filter(off > slack).select(
         "trade_date", "close", "adjusted_close", off.alias("difference"), BATCH_INDEX
     )
-    counts = counted(both, of)
+    counts = counted(nulls, of)
     return [
         audit if count else _without_ground(name, expected, "no adjusted prices, or just one")
         for audit, count in zip(_of(name, expected, odd, of=counts), counts, strict=True)
@@ -316,12 +318,12 @@ def _stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list
     return [
         Audit(
             "is_not_stale",
-            verdict(place in newest and newest[place] >= oldest_allowed),
+            verdict(position in newest and newest[position] >= oldest_allowed),
             f"a price of one of the last {most + 1} sessions, from {oldest_allowed} on",
-            f"the newest is of {newest.get(place)}",
+            f"the newest is of {newest.get(position)}",
             severity="warning",
         )
-        for place in range(of)
+        for position in range(of)
     ]
 
 
@@ -329,10 +331,10 @@ def _second(batch: PriceComparison, most: float) -> list[Audit]:
     """Compare returns, not prices: one source may write them after later splits."""
     name = SECOND_SOURCE
     expected = f"returns that differ by at most {most:.2%} on days without dividend or split"
-    of = len(batch.through)
-    both = batch.rows.join(batch.second, on=[BATCH_INDEX, "trade_date"], suffix="_second")
+    number = len(batch.through)
+    frame = batch.rows.join(batch.second, on=[BATCH_INDEX, "trade_date"], suffix="_second")
     moves = (
-        both.sort(BATCH_INDEX, "trade_date")
+        frame.sort(BATCH_INDEX, "trade_date")
         .with_columns(
             first_return=pl.col("close") / pl.col("close").shift() - 1,
             second_return=pl.col("close_second") / pl.col("close_second").shift() - 1,
@@ -347,8 +349,8 @@ def _second(batch: PriceComparison, most: float) -> list[Audit]:
     return [
         audit if count else _without_ground(name, expected, why or "no two days that both have")
         for audit, count, why in zip(
-            _of(name, expected, odd, of=counted(calm, of)),
-            counted(moves, of),
+            _of(name, expected, odd, of=counted(calm, number)),
+            counted(moves, number),
             batch.without_second,
             strict=True,
         )

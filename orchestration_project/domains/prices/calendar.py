@@ -114,10 +114,10 @@ def last_session_of(month: date) -> date:
 @lru_cache(maxsize=100)
 def months(first: date, last: date) -> Sequence[date]:
     """Return the first days of the months from that of ``first`` to that of ``last``."""
-    found = [month_of(first)]
-    while month_after(found[-1]) <= last:
-        found.append(month_after(found[-1]))
-    return tuple(found)
+    days = [month_of(first)]
+    while month_after(days[-1]) <= last:
+        days.append(month_after(days[-1]))
+    return tuple(days)
 
 
 def month_named(written: str) -> str:

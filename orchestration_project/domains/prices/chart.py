@@ -54,14 +54,14 @@ def read_chart(body: bytes, filtered: Counter[str] | None = None) -> pl.DataFram
         everything = [*dates, *without_prices]
         if filtered is not None:
             counts = {name: len(events[name]) for name in events}
-            own = counts.pop("dividends", 0) + counts.pop("splits", 0)
-            filtered["events_of_days"] += own - len(without_prices)
+            number = counts.pop("dividends", 0) + counts.pop("splits", 0)
+            filtered["events_of_days"] += number - len(without_prices)
             filtered["other_events"] += sum(counts.values())
             filtered["earlier_bars"] += bar_count - len(dates)
         return answer_of(
             {
                 "trade_date": everything,
-                **{name: [*each, *[None] * len(without_prices)] for name, each in values.items()},
+                **{name: [*value, *[None] * len(without_prices)] for name, value in values.items()},
                 "dividend": [dividends.get(day, NO_DIVIDEND) for day in everything],
                 "split_ratio": [splits.get(day, NO_SPLIT) for day in everything],
             },
@@ -91,7 +91,9 @@ def _latest_once(
     """Leave out the first of two bars of the latest day, of which the last is what Yahoo shows."""
     if len(dates) < 2 or dates[-1] != dates[-2]:
         return dates, values
-    return [*dates[:-2], dates[-1]], {name: [*each[:-2], each[-1]] for name, each in values.items()}
+    return [*dates[:-2], dates[-1]], {
+        name: [*value[:-2], value[-1]] for name, value in values.items()
+    }
 
 
 def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
@@ -120,8 +122,8 @@ def _in_effect(
     priced = sorted(day for day, *prices in every if None not in prices)
 
     def day_of(event: str) -> str:
-        place = bisect_left(priced, event)
-        return priced[place] if place < len(priced) and min(dates) <= event else event
+        position = bisect_left(priced, event)
+        return priced[position] if position < len(priced) and min(dates) <= event else event
 
     return day_of
 
@@ -129,21 +131,21 @@ def _in_effect(
 def _dividends(events: Any, offset: int, in_effect: Callable[[str], str]) -> Mapping[str, str]:
     """Return the dollars of each day; of two on a day, a usual and a special dividend, both."""
     paid = list(events.get("dividends", {}).values())
-    found: dict[str, Decimal] = {}
-    for each, day in zip(paid, _dates([each["date"] for each in paid], offset), strict=True):
+    counts: dict[str, Decimal] = {}
+    for item, day in zip(paid, _dates([value["date"] for value in paid], offset), strict=True):
         at = in_effect(day)
-        found[at] = found.get(at, Decimal(0)) + Decimal(each["amount"])
-    return {day: str(amount) for day, amount in found.items()}
+        counts[at] = counts.get(at, Decimal(0)) + Decimal(item["amount"])
+    return {day: str(amount) for day, amount in counts.items()}
 
 
 def _splits(events: Any, offset: int, in_effect: Callable[[str], str]) -> Mapping[str, str]:
     """Return the new shares for each old one to six places, of each day with a split."""
     splits = list(events.get("splits", {}).values())
-    days = _dates([each["date"] for each in splits], offset)
+    days = _dates([split["date"] for split in splits], offset)
     if len(set(days)) != len(days):
         raise ValueError("two splits on one day")
-    found: dict[str, Decimal] = {}
-    for each, day in zip(splits, days, strict=True):
-        ratio = Decimal(each["numerator"]) / Decimal(each["denominator"])
-        found[in_effect(day)] = found.get(in_effect(day), Decimal(1)) * ratio
-    return {day: str(round(ratio, 6)) for day, ratio in found.items()}
+    counts: dict[str, Decimal] = {}
+    for split, day in zip(splits, days, strict=True):
+        ratio = Decimal(split["numerator"]) / Decimal(split["denominator"])
+        counts[in_effect(day)] = counts.get(in_effect(day), Decimal(1)) * ratio
+    return {day: str(round(ratio, 6)) for day, ratio in counts.items()}

@@ -70,7 +70,7 @@ def _draw_candles(axes: "Axes", days: "pd.DataFrame") -> None:
 
 def _label_days(axes: "Axes", days: Sequence[date]) -> None:
     places = range(0, len(days), max(1, len(days) // LABELS))
-    axes.set_xticks(list(places), [days[place].isoformat() for place in places])
+    axes.set_xticks(list(places), [days[position].isoformat() for position in places])
     axes.grid(visible=False, axis="x")
 
 
@@ -95,10 +95,10 @@ def coverage(
         figure = Figure(figsize=COVERAGE_INCHES)
         axes = figure.add_axes((LEFT, 0.08, 0.98 - LEFT, 0.84))
         for row, symbol in enumerate(symbols):
-            priced = [place for place, day in enumerate(days) if (symbol, day) in present]
+            priced = [index for index, day in enumerate(days) if (symbol, day) in present]
             missing = [
-                place
-                for place, day in enumerate(days)
+                index
+                for index, day in enumerate(days)
                 if (symbol, day) not in present
                 and (requested is None or (symbol, day.replace(day=1)) in requested)
             ]
@@ -119,9 +119,9 @@ def coverage(
 def _bars(axes: "Axes", row: int, places: Sequence[int], color: str, alpha: float) -> None:
     """Draw what lies side by side as one bar, which keeps the picture small."""
     spans: list[tuple[int, int]] = []
-    for place in places:
-        if spans and sum(spans[-1]) == place:
+    for number in places:
+        if spans and sum(spans[-1]) == number:
             spans[-1] = (spans[-1][0], spans[-1][1] + 1)
         else:
-            spans.append((place, 1))
+            spans.append((number, 1))
     axes.broken_barh(spans, (row - 0.4, 0.8), facecolors=color, alpha=alpha)

@@ -142,7 +142,7 @@ def read_counted(
     filtered = Counter[str]()
     days = pl.concat(read_answer(source, part, filtered) for part in parts)
     counts = [count_days(source, part.body) for part in parts]
-    counted = (sum(found for found, _ in counts), sum(read for _, read in counts))
+    counted = (sum(number for number, _ in counts), sum(read for _, read in counts))
     return days, AnswerCount(received_byte_count, counted, filtered)
 
 
@@ -150,29 +150,32 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     """Sort the days of each range, one at least, into rows and rejects."""
     shaped = pl.col("trade_date").str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     day = pl.when(shaped).then("trade_date").str.to_date("%Y-%m-%d", strict=False)
-    said = concat_batches([each.answer for each in asked]).with_columns(day=day)
+    frame = concat_batches([requested_range.answer for requested_range in asked]).with_columns(
+        day=day
+    )
     is_there = ~pl.all_horizontal(_is_blank(name) for name in PRICES) & (
-        pl.col("day") <= _of_place([each.said_on for each in asked])
+        pl.col("day") <= _of_place([requested_range.said_on for requested_range in asked])
     )
-    newest = dict(said.filter(is_there).group_by(BATCH_INDEX).agg(pl.col("day").max()).rows())
+    newest = dict(frame.filter(is_there).group_by(BATCH_INDEX).agg(pl.col("day").max()).rows())
     is_within = pl.col("day").is_between(
-        _of_place([each.first for each in asked]), _of_place([each.last for each in asked])
+        _of_place([requested_range.first for requested_range in asked]),
+        _of_place([requested_range.last for requested_range in asked]),
     )
-    filtered = _count_others(said, asked)
-    days = said.filter(is_within | pl.col("day").is_null()).with_columns(
-        spelled=_of_place([each.spelled for each in asked]),
+    filtered = _count_others(frame, asked)
+    days = frame.filter(is_within | pl.col("day").is_null()).with_columns(
+        spelled=_of_place([requested_range.spelled for requested_range in asked]),
     )
     exacts = exact(pl.concat([days[name] for name in DECIMALS]))  # at once: half of it is calls
     days = days.with_columns(
-        exacts.slice(place * len(days), len(days)).alias(f"{name}_exact")
-        for place, name in enumerate(DECIMALS)
+        exacts.slice(index * len(days), len(days)).alias(f"{name}_exact")
+        for index, name in enumerate(DECIMALS)
     )
     days = days.with_columns(volume_number=quantities(days["volume"]))
     adjusted = rounded(days["adjusted_close"], days["adjusted_close_exact"])
     days = with_later_splits(
         days.with_columns(adjusted_close_exact=adjusted),
-        said,
-        [each.is_until_now for each in asked],
+        frame,
+        [requested_range.is_until_now for requested_range in asked],
     )
     good, broken = apply_rules(days, RULES)
     rejects = with_records(broken).select(
@@ -189,16 +192,20 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
         received_counts=counted(days, len(asked)),
         filtered_counts=filtered,
         actions=_actions(days, asked),
-        newest=[newest.get(place) for place in range(len(asked))],
+        newest=[newest.get(index) for index in range(len(asked))],
     )
 
 
 def _count_others(said: pl.DataFrame, asked: Sequence[RequestedRange]) -> list[Mapping[str, int]]:
     """Count the days before and after each range; a session that is not over is after it."""
-    is_before = pl.col("day") < _of_place([each.first for each in asked])
-    is_after = pl.col("day") > _of_place([each.last for each in asked])
-    before, after = (counted(said.filter(each), len(asked)) for each in (is_before, is_after))
-    merged = [each.count.filtered if each.count else {} for each in asked]
+    is_before = pl.col("day") < _of_place([requested_range.first for requested_range in asked])
+    is_after = pl.col("day") > _of_place([requested_range.last for requested_range in asked])
+    before, after = (
+        counted(said.filter(expression), len(asked)) for expression in (is_before, is_after)
+    )
+    merged = [
+        requested_range.count.filtered if requested_range.count else {} for requested_range in asked
+    ]
     return [
         {"before_range": early, "after_range": late, **own}
         for early, late, own in zip(before, after, merged, strict=True)
@@ -259,9 +266,9 @@ def _from_single(number: "np.ndarray") -> pl.Series:
         found = (cut / 10**places).astype(np.float32) == single[left]
         parts[left[found]] = cut[found].astype(np.int64) * 10 ** (USD_SCALE - places)
         left = left[~found]
-    rest = np.flatnonzero(is_single & (parts == UNKNOWN))
-    shortest = pl.Series(single[rest]).cast(pl.String).cast(pl.Float64, strict=False)
-    parts[rest] = (shortest * ONE).round().cast(pl.Int64).to_numpy()
+    remaining_numbers = np.flatnonzero(is_single & (parts == UNKNOWN))
+    shortest = pl.Series(single[remaining_numbers]).cast(pl.String).cast(pl.Float64, strict=False)
+    parts[remaining_numbers] = (shortest * ONE).round().cast(pl.Int64).to_numpy()
     return pl.Series(parts).replace(UNKNOWN, None)
 
 
@@ -354,13 +361,13 @@ IMPLAUSIBLE_REASONS = ("not_positive", "high_is_not_highest", "low_is_not_lowest
 
 def _table_rows(good: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
     return good.select(
-        _of_place([each.symbol for each in asked]).alias("symbol"),
+        _of_place([requested_range.symbol for requested_range in asked]).alias("symbol"),
         pl.col("day").alias("trade_date"),
         *(pl.col(f"{name}_exact").alias(name) for name in (*PRICES, "adjusted_close")),
         pl.col("volume_number").alias("volume"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
         "later_splits",
-        _of_place([each.source for each in asked]).alias("source"),
+        _of_place([requested_range.source for requested_range in asked]).alias("source"),
         "part_number",
         BATCH_INDEX,
     ).sort(BATCH_INDEX, "trade_date", "part_number")
@@ -369,7 +376,7 @@ def _table_rows(good: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataF
 def _actions(days: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
     """Return the days on which a dividend or split took effect, good or rejected."""
     reported = days.select(
-        _of_place([each.symbol for each in asked]).alias("symbol"),
+        _of_place([requested_range.symbol for requested_range in asked]).alias("symbol"),
         pl.col("day").alias("trade_date"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
     )

@@ -91,9 +91,9 @@ def _exact(name: str) -> Formula:
 
 def _rounded(name: str) -> Formula:
     """Return the formula of `rounded`, half a part up."""
-    kept = ["scaled", ["extract", name, r"^([0-9]+\.[0-9]{6})[0-9]+$"], 6]
+    entries = ["scaled", ["extract", name, r"^([0-9]+\.[0-9]{6})[0-9]+$"], 6]
     is_up = ["matches", name, r"^[0-9]+\.[0-9]{6}[5-9]"]
-    return first_known(_exact(name), ["add", kept, ["if", is_up, 1, 0]])
+    return first_known(_exact(name), ["add", entries, ["if", is_up, 1, 0]])
 
 
 def _of_day(formula: Formula) -> Formula:

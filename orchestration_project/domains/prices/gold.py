@@ -71,21 +71,21 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
         .otherwise(pl.col("close") / pl.col("close").shift())
     )
     loads = pl.col("known_from").cast(pl.Int64)
-    known = loads.rolling_max(ROWS_BEFORE + 1, min_samples=1)
-    found = (
+    known_expression = loads.rolling_max(ROWS_BEFORE + 1, min_samples=1)
+    frame = (
         prices.with_columns(
             is_adjusted=is_adjusted,
             previous_date=pl.col("trade_date").shift(),
             missing_count=missing,
             is_after_gap=missing > 0,
-            known_from=known.cast(pl.Datetime("us", "UTC")),
+            known_from=known_expression.cast(pl.Datetime("us", "UTC")),
         )
         .with_columns(simple_return=growth - 1, log_return=growth.log())
         .slice(1)
     )
-    volatile = {name: _deviation(found, length) for name, length in WINDOWS.items()}
+    volatile = {name: _deviation(frame, length) for name, length in WINDOWS.items()}
     return in_table_order(
-        found.with_columns(**volatile).filter(pl.col("trade_date") >= since), prices_returns
+        frame.with_columns(**volatile).filter(pl.col("trade_date") >= since), prices_returns
     )
 
 
@@ -117,6 +117,6 @@ def _deviation(rows: pl.DataFrame, length: int) -> pl.Series:
     mean = reduce(add, (logs[each] for each in window)) / length
     squares = reduce(add, ((logs[each] - mean) ** 2 for each in window))
     has_gap = reduce(add, (missing[each] for each in window)) > 0
-    found = pl.DataFrame({"found": (squares / (length - 1)) ** 0.5, "has_gap": has_gap})
-    whole = found.select(pl.when(~pl.col("has_gap")).then("found")).to_series()
+    data_frame = pl.DataFrame({"found": (squares / (length - 1)) ** 0.5, "has_gap": has_gap})
+    whole = data_frame.select(pl.when(~pl.col("has_gap")).then("found")).to_series()
     return pl.concat([pl.Series([None] * (length - 1), dtype=pl.Float64), whole])

@@ -24,13 +24,13 @@ def read_overrides(content: str) -> Mapping[str, Overrides]:
         root = yaml.compose(content, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         raise _invalid(syntax_problem(error)) from error
-    found: dict[str, Overrides] = {vendor: {} for vendor in VENDORS}
+    overrides: dict[str, Overrides] = {vendor: {} for vendor in VENDORS}
     for vendor, node in _members(root, "the file"):
         if vendor not in VENDORS:
             raise _invalid(f"expected one of {', '.join(VENDORS)}, found {vendor!r}", node)
-        found[vendor] = {ours: _text(each, ours) for ours, each in _members(node, vendor)}
-        _refuse_alike(vendor, found[vendor], node)
-    return found
+        overrides[vendor] = {ours: _text(item, ours) for ours, item in _members(node, vendor)}
+        _refuse_alike(vendor, overrides[vendor], node)
+    return overrides
 
 
 def _members(node: yaml.Node | None, where: str) -> list[tuple[str, yaml.Node]]:
@@ -53,10 +53,10 @@ def _text(node: yaml.Node, where: str) -> str:
 
 
 def _refuse_alike(vendor: str, spellings: Overrides, node: yaml.Node) -> None:
-    theirs = [each for each in spellings.values() if each]
-    if twice := sorted({each for each in theirs if theirs.count(each) > 1}):
-        found = f"{', '.join(twice)} for two symbols"
-        raise _invalid(f"{vendor}: expected a spelling for each symbol, found {found}", node)
+    theirs = [spelling for spelling in spellings.values() if spelling]
+    if twice := sorted({their for their in theirs if theirs.count(their) > 1}):
+        text = f"{', '.join(twice)} for two symbols"
+        raise _invalid(f"{vendor}: expected a spelling for each symbol, found {text}", node)
 
 
 def _invalid(found: str, node: yaml.Node | None = None) -> ConfigurationError:

@@ -32,7 +32,7 @@ def with_later_splits(
         where they are unknown.
     """
     unknown = {
-        *(place for place, is_known in enumerate(is_until_now) if not is_known),
+        *(index for index, is_known in enumerate(is_until_now) if not is_known),
         *_without_ratios(answers),
     }
     splits = _splits(answers)

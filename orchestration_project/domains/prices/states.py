@@ -108,24 +108,28 @@ def missing_sessions(
     that its source does not have, or that nobody can spell, is not expected in a month of which
     another symbol is landed.
     """
-    known: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol in symbols}
+    entries: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol in symbols}
     for row in rows:
-        if row.symbol in known:
-            known[row.symbol][row.month_start] = row
-    begun = {symbol: min(own) for symbol, own in known.items() if own}
+        if row.symbol in entries:
+            entries[row.symbol][row.month_start] = row
+    begun = {
+        symbol: min(symbol_months) for symbol, symbol_months in entries.items() if symbol_months
+    }
     found: list[MissingMonth] = []
     for month in months(first_month, newest):
-        own = {
-            symbol: known[symbol].get(month) for symbol, first in begun.items() if first <= month
+        symbol_months = {
+            symbol: entries[symbol].get(month) for symbol, first in begun.items() if first <= month
         }
         last = _last_due(month, newest)
         behind = {
-            symbol: row for symbol, row in own.items() if row is None or not _is_through(row, last)
+            symbol: row
+            for symbol, row in symbol_months.items()
+            if row is None or not _is_through(row, last)
         }
         expected = {
             symbol: row for symbol, row in behind.items() if row is None or not _is_unavailable(row)
         }
-        if not expected and len(behind) == len(own):
+        if not expected and len(behind) == len(symbol_months):
             expected = behind
         if expected:
             session = min(_first_missing(row, month) for row in expected.values())
@@ -201,17 +205,17 @@ def after(
         before = known.get(month)
         earlier = before.landed_through_date if before and before.source == source else None
         landed = _latest(earlier, through, month)
-        own = LANDED if landed and landed >= _last_asked(month, days) else standing
+        symbol_status = LANDED if landed and landed >= _last_asked(month, days) else standing
         row = SymbolMonth(
             symbol=symbol,
             month_start=month,
-            state=own.state,
-            reason=own.reason,
+            state=symbol_status.state,
+            reason=symbol_status.reason,
             landed_through_date=landed,
             row_count=counts.get(month, 0),
             source=source,
             changed_at=now,
-            resumes_at=own.resumes_at,
+            resumes_at=symbol_status.resumes_at,
             run_id=run_id,
         )
         is_same = before and (before.state, before.reason) == (row.state, row.reason)
@@ -221,7 +225,7 @@ def after(
 
 def _latest(before: date | None, through: date | None, month: date) -> date | None:
     now = None if through is None or through < month else min(through, last_of_month(month))
-    return max((each for each in (before, now) if each is not None), default=None)
+    return max((day for day in (before, now) if day is not None), default=None)
 
 
 def rows_by_month(days: pl.Series) -> dict[date, int]:

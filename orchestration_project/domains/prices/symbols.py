@@ -55,14 +55,16 @@ def map_symbols(symbols: Iterable[str], vendor: Vendor, overrides: Overrides) ->
 
     Symbols that would be spelled alike are all left out, as one of them would get another's prices.
     """
-    found = {symbol: _spelled(symbol, vendor, overrides) for symbol in symbols}
-    counted = Counter(theirs for theirs in found.values() if theirs)
-    spelling = {ours: theirs for ours, theirs in found.items() if theirs and counted[theirs] == 1}
+    spelleds = {symbol: _spelled(symbol, vendor, overrides) for symbol in symbols}
+    counted = Counter(theirs for theirs in spelleds.values() if theirs)
+    spelling = {
+        ours: theirs for ours, theirs in spelleds.items() if theirs and counted[theirs] == 1
+    }
     return VendorSpellings(
         spelling,
         {
             ours: _why_not(ours, theirs, overrides)
-            for ours, theirs in found.items()
+            for ours, theirs in spelleds.items()
             if ours not in spelling
         },
     )
@@ -79,8 +81,8 @@ def _spelled(symbol: str, vendor: Vendor, overrides: Overrides) -> str:
     if vendor == "files":
         return symbol
     for kind in KINDS:
-        if found := kind.ours.fullmatch(symbol):
-            return found.expand(getattr(kind, vendor))
+        if match := kind.ours.fullmatch(symbol):
+            return match.expand(getattr(kind, vendor))
     return ""
 
 

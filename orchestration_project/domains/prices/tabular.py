@@ -94,7 +94,7 @@ def read_parquet(body: bytes) -> pl.DataFrame:
         texts = columns.select(_text(name, kind) for name, kind in columns.schema.items())
     except CONVERSION_ERRORS as error:
         refuse(body, "columns of plain values", str(error))
-    values = {name: texts.to_series(place).to_list() for place, name in enumerate(places)}
+    values = {name: texts.to_series(index).to_list() for index, name in enumerate(places)}
     return _days(values, table.column_names, first_line=1)
 
 
@@ -159,7 +159,9 @@ def _days(
     values: Mapping[str, Sequence[str | None]], header: Sequence[str], *, first_line: int
 ) -> pl.DataFrame:
     if "stock_splits" in map(_plain, header):
-        splits = ["1" if NO_SPLIT.fullmatch(each or "") else each for each in values["split_ratio"]]
+        splits = [
+            "1" if NO_SPLIT.fullmatch(value or "") else value for value in values["split_ratio"]
+        ]
         values = {**values, "split_ratio": splits}
     symbols = values.get(SYMBOL)
     days = answer_of(

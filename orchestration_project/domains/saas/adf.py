@@ -32,8 +32,8 @@ def _pruned_table(table: Node) -> Iterator[Node]:
     for row in table["content"]:
         cells = [(cell, list(pruned(cell["content"]))) for cell in row["content"]]
         says_something |= any(content for _, content in cells)
-        kept = [{**cell, "content": content or [_nothing()]} for cell, content in cells]
-        rows += [{**row, "content": kept}] if kept else []
+        entries = [{**cell, "content": content or [_nothing()]} for cell, content in cells]
+        rows += [{**row, "content": entries}] if entries else []
     if says_something:
         yield {**table, "content": rows}
 
@@ -127,7 +127,7 @@ def outline(document: Any) -> list[tuple[Any, ...]]:
     Each text comes with its marks, and with the blocks that it lies in; texts that follow each
     other in the same way are one.
     """
-    found: list[tuple[Any, ...]] = []
+    entries: list[tuple[Any, ...]] = []
     waiting: list[tuple[Any, tuple[Any, ...]]] = [(document, ())]
     number = 0
     while waiting:
@@ -138,18 +138,18 @@ def outline(document: Any) -> list[tuple[Any, ...]]:
         if kind == "text":
             marks = node.get("marks") or []
             text = (within, tuple(sorted(map(_mark_text, marks))), str(node.get("text", "")))
-            if found and found[-1][:2] == text[:2]:
-                text = (*text[:2], found.pop()[2] + text[2])
-            found.append(text)
+            if entries and entries[-1][:2] == text[:2]:
+                text = (*text[:2], entries.pop()[2] + text[2])
+            entries.append(text)
             continue
         if kind in ("hardBreak", "rule"):
-            found.append((within, (), f"\n{kind}\n"))
+            entries.append((within, (), f"\n{kind}\n"))
         number += 1
         level = (node.get("attrs") or {}).get("level")
         place = within if kind == "doc" else (*within, (kind, level, number))
         content = node.get("content") or []
-        waiting.extend((each, place) for each in reversed(content))
-    return found
+        waiting.extend((item, place) for item in reversed(content))
+    return entries
 
 
 def _mark_text(mark: Any) -> str:
@@ -212,8 +212,8 @@ class _Reader(HTMLParser):
         elif tag == "br":
             self._break()
         elif tag == "img":
-            said = dict(attrs)
-            self._add(said.get("alt") or said.get("name") or "")
+            names = dict(attrs)
+            self._add(names.get("alt") or names.get("name") or "")
         elif tag in TABLE_PARTS:
             self._open_table_part(tag)
         else:
@@ -224,7 +224,7 @@ class _Reader(HTMLParser):
         if tag in UNSEEN:
             self._unseen = max(0, self._unseen - 1)
         elif tag in MARKS or tag == "a":
-            open_tags = [each.tag for each in self._inlines]
+            open_tags = [inline.tag for inline in self._inlines]
             if tag in open_tags:
                 del self._inlines[len(open_tags) - 1 - open_tags[::-1].index(tag)]
         elif tag == "pre":
@@ -384,10 +384,10 @@ class _Reader(HTMLParser):
         _append(texts, text, marks)
 
     def _marks(self) -> list[Node]:
-        found = {each.mark["type"]: each.mark for each in self._inlines if each.mark}
-        if "code" in found:  # ADF lets it go with links alone
-            found = {name: mark for name, mark in found.items() if name in ("code", "link")}
-        return [found[name] for name in sorted(found)]
+        marks = {inline.mark["type"]: inline.mark for inline in self._inlines if inline.mark}
+        if "code" in marks:  # ADF lets it go with links alone
+            marks = {name: mark for name, mark in marks.items() if name in ("code", "link")}
+        return [marks[name] for name in sorted(marks)]
 
 
 def _append(texts: list[Node], text: str, marks: list[Node]) -> None:

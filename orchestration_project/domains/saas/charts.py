@@ -22,14 +22,14 @@ def flow(
 
     With at most five of them it stays below the 1000 characters that Dagster shows in their place.
     """
-    shown = [*steps, *beside]
+    shown_pairs = [*steps, *beside]
     numbers = "".join(
-        f'<text x="{STEP * place + 40}" y="18">{number}</text>'
-        f'<text x="{STEP * place + 40}" y="34" font-size="10">{name}</text>'
-        for place, (name, number) in enumerate(shown)
+        f'<text x="{STEP * index + 40}" y="18">{number}</text>'
+        f'<text x="{STEP * index + 40}" y="34" font-size="10">{name}</text>'
+        for index, (name, number) in enumerate(shown_pairs)
     )
-    arrows = "".join(f"M{STEP * place - 12} 13h12l-4-4" for place in range(1, len(steps)))
-    width, height, label = STEP * len(shown), HEIGHT, ""
+    arrows = "".join(f"M{STEP * index - 12} 13h12l-4-4" for index in range(1, len(steps)))
+    width, height, label = STEP * len(shown_pairs), HEIGHT, ""
     if is_synthetic:
         height += LABEL_HEIGHT
         label = f'<text x="{width // 2}" y="{height - 2}" font-size="9">{SYNTHETIC}</text>'

@@ -66,17 +66,17 @@ def dry_run(tasks: Iterable[Task], before: RuleSet, after: RuleSet, *, most: int
 
 def _outcome(task: Task, rules: RuleSet) -> dict[str, Any]:
     decision = rules.decide(task)
-    found: dict[str, Any] = {
+    outcome: dict[str, Any] = {
         "action": decision.action,
         "rule": decision.rule.rule.rule_id if decision.rule else None,
     }
     if decision.rule is None or decision.action != "sync":
-        return found
+        return outcome
     try:
         intent = intent_of(task, decision.rule)
     except MissingPathError as error:
-        return found | {"refused": str(error)}
-    return found | {"project": intent.project, "type": intent.issue_type} | dict(intent.fields)
+        return outcome | {"refused": str(error)}
+    return outcome | {"project": intent.project, "type": intent.issue_type} | dict(intent.fields)
 
 
 def _shown(value: Any) -> str:

@@ -75,7 +75,7 @@ def intent_of(task: Task, active: ActiveRule) -> Intent:
         "description": task.description_html,
         "assignee": task.assignee_email,
     }
-    fields |= {each.target_field: each.value_for(task) for each in rule.mappings}
+    fields |= {mapping.target_field: mapping.value_for(task) for mapping in rule.mappings}
     if not as_text(fields["summary"]).strip():
         fields["summary"] = f"({task.entity_type} {task.entity_id} has no title)"
     return Intent(
@@ -113,19 +113,19 @@ def merged(ours: Mapping[str, Any], before: Mapping[str, Any], theirs: Mapping[s
         theirs: What the issue has.
     """
     writes: dict[str, Any] = {}
-    kept: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     overwritten: dict[str, Any] = {}
     for name, value in ours.items():
         found = theirs.get(name)
         if agrees(value, found):
             continue
         if name in before and agrees(before[name], value):
-            kept[name] = found
+            values[name] = found
             continue
         writes[name] = value
         if not agrees(before.get(name), found):
             overwritten[name] = found
-    return Merge(writes, kept, overwritten)
+    return Merge(writes, values, overwritten)
 
 
 def agrees(ours: Any, theirs: Any) -> bool:
@@ -156,11 +156,11 @@ def _is_same_time(ours: Any, theirs: Any) -> bool:
 def _same_items(ours: list[Any], theirs: list[Any]) -> bool:
     """Whether two lists have the same items, in whatever order."""
     left = list(theirs)
-    for each in ours:
-        place = next((at for at, other in enumerate(left) if agrees(each, other)), None)
-        if place is None:
+    for our in ours:
+        number = next((at for at, other in enumerate(left) if agrees(our, other)), None)
+        if number is None:
             return False
-        del left[place]
+        del left[number]
     return not left
 
 

@@ -50,19 +50,19 @@ def issue_of(record: Any) -> Issue:
     Raises:
         ContractError: The record is none.
     """
-    said = storable(record, "an issue of Jira")
-    key = needed(said, "key", "an issue of Jira")
+    values = storable(record, "an issue of Jira")
+    key = needed(values, "key", "an issue of Jira")
     what = f"Jira's issue {key}"
-    fields = part(said, "fields", what)
+    fields = part(values, "fields", what)
     status = part(fields, "status", what)
     assignee = part(fields, "assignee", what)
     updated_at = moment(fields, "updated", what)
     if updated_at is None:
         raise unreadable(what, "a time in 'updated'", "null")
-    source_id = _source_id(part(said, "properties", what), what)
+    source_id = _source_id(part(values, "properties", what), what)
     return Issue(
         key=key,
-        issue_id=identity(said, "id", what),
+        issue_id=identity(values, "id", what),
         project=needed(part(fields, "project", what), "key", what),
         issue_type=needed(part(fields, "issuetype", what), "name", what),
         summary=text(fields, "summary", what) or "",
@@ -110,16 +110,16 @@ def _without_our_label(fields: Mapping[str, Any], source_id: str | None) -> Mapp
     labels = fields.get("labels")
     if source_id is None or not isinstance(labels, list):
         return fields
-    return {**fields, "labels": [each for each in labels if each != label_of(source_id)]}
+    return {**fields, "labels": [label for label in labels if label != label_of(source_id)]}
 
 
 def _document(fields: Mapping[str, Any], what: str) -> Mapping[str, Any] | None:
     """Return the description as a document: Server, and webhooks of both, have it as text."""
-    found = fields.get("description")
-    if not isinstance(found, str):
+    description = fields.get("description")
+    if not isinstance(description, str):
         return part(fields, "description", what) or None
-    lines = [each for each in found.splitlines() if each.strip()]
-    paragraphs = [{"type": "paragraph", "content": [_text_node(each)]} for each in lines]
+    lines = [line for line in description.splitlines() if line.strip()]
+    paragraphs = [{"type": "paragraph", "content": [_text_node(line)]} for line in lines]
     return {"type": "doc", "version": 1, "content": paragraphs} if paragraphs else None
 
 
@@ -150,11 +150,11 @@ def transition_of(record: Any) -> Transition:
         ContractError: The record is none.
     """
     what = "a transition of Jira's"
-    said = storable(record, what)
-    status = part(said, "to", what)
+    values = storable(record, what)
+    status = part(values, "to", what)
     return Transition(
-        transition_id=identity(said, "id", what),
-        name=needed(said, "name", what),
+        transition_id=identity(values, "id", what),
+        name=needed(values, "name", what),
         to_category=_category(status, what),
         to_name=needed(status, "name", what),
     )
@@ -167,16 +167,16 @@ def field_of(record: Any) -> FieldSpec:
         ContractError: The record is none.
     """
     what = "a field of Jira's create screen"
-    said = storable(record, what)
-    field_id = needed(said, "fieldId" if "fieldId" in said else "key", what)
-    schema = part(said, "schema", what)
+    values = storable(record, what)
+    field_id = needed(values, "fieldId" if "fieldId" in values else "key", what)
+    schema = part(values, "schema", what)
     return FieldSpec(
         field_id=field_id,
-        name=needed(said, "name", what),
-        is_required=said.get("required") is True,
+        name=needed(values, "name", what),
+        is_required=values.get("required") is True,
         type=needed(schema, "type", what),
-        allowed_values=_allowed(said.get("allowedValues")),
-        has_default=said.get("hasDefaultValue") is True,
+        allowed_values=_allowed(values.get("allowedValues")),
+        has_default=values.get("hasDefaultValue") is True,
         items=text(schema, "items", what) or "string",
         is_document=text(schema, "system", what) == "environment"
         or (text(schema, "custom", what) or "").endswith(":textarea"),
@@ -186,10 +186,10 @@ def field_of(record: Any) -> FieldSpec:
 def _allowed(values: Any) -> Sequence[str]:
     """Return what a field takes: options have a value, projects and priorities a name."""
     options = (
-        [each for each in values if isinstance(each, dict)] if isinstance(values, list) else []
+        [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
     )
-    named = [each.get("value") or each.get("name") for each in options]
-    return tuple(each for each in named if isinstance(each, str))
+    named = [option.get("value") or option.get("name") for option in options]
+    return tuple(item for item in named if isinstance(item, str))
 
 
 def user_of(record: Any) -> User:
@@ -199,11 +199,11 @@ def user_of(record: Any) -> User:
         ContractError: The record is none.
     """
     what = "a user of Jira's"
-    said = storable(record, what)
-    account_id = _account_id(said, what)
+    values = storable(record, what)
+    account_id = _account_id(values, what)
     if not account_id:
         raise unreadable(what, "an 'accountId'", "null")
-    return User(account_id, text(said, "emailAddress", what), said.get("active") is True)
+    return User(account_id, text(values, "emailAddress", what), values.get("active") is True)
 
 
 def user_of_address(users: Sequence[User], email: str) -> User | None:
@@ -211,9 +211,9 @@ def user_of_address(users: Sequence[User], email: str) -> User | None:
 
     A search of Jira's finds whoever has a part of it in a name or an address.
     """
-    wanted = email.strip().casefold()
-    found = [each for each in users if each.is_active and (each.email or "").casefold() == wanted]
-    return found[0] if wanted and len(found) == 1 else None
+    casefold = email.strip().casefold()
+    found = [user for user in users if user.is_active and (user.email or "").casefold() == casefold]
+    return found[0] if casefold and len(found) == 1 else None
 
 
 def event_in(body: bytes) -> TaskEvent:
@@ -223,12 +223,12 @@ def event_in(body: bytes) -> TaskEvent:
         ContractError: It is none.
     """
     what = "a webhook of Jira's"
-    said = storable(json_of(body), what)
-    name = needed(said, "webhookEvent", what)
-    kind = _kind(name, said, what)
+    values = storable(json_of(body), what)
+    name = needed(values, "webhookEvent", what)
+    kind = _kind(name, values, what)
     if kind == "other":
         return TaskEvent(SYSTEM, "other", None)
-    return TaskEvent(SYSTEM, kind, needed(part(said, "issue", what), "key", what))
+    return TaskEvent(SYSTEM, kind, needed(part(values, "issue", what), "key", what))
 
 
 def _kind(name: str, said: Mapping[str, Any], what: str) -> Kind:

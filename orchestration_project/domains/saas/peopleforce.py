@@ -84,11 +84,11 @@ def pagination_of(page: Mapping[str, Any]) -> Pagination:
         ContractError: It does not.
     """
     what = "a page of PeopleForce's tasks"
-    said = part(part(page, "metadata", what), "pagination", what)
-    numbers = [said.get(name) for name in ("page", "pages", "count")]
-    if not all(isinstance(each, int) and not isinstance(each, bool) for each in numbers):
-        raise unreadable(what, "page, pages and count as numbers", said)
-    return Pagination(*(int(each or 0) for each in numbers))
+    values = part(part(page, "metadata", what), "pagination", what)
+    numbers = [values.get(name) for name in ("page", "pages", "count")]
+    if not all(isinstance(number, int) and not isinstance(number, bool) for number in numbers):
+        raise unreadable(what, "page, pages and count as numbers", values)
+    return Pagination(*(int(number or 0) for number in numbers))
 
 
 def event_in(body: bytes) -> TaskEvent:
@@ -98,13 +98,13 @@ def event_in(body: bytes) -> TaskEvent:
         ContractError: It is none.
     """
     what = "a webhook of PeopleForce's"
-    said = storable(json_of(body), what)
-    action = text(said, "action", what)
+    values = storable(json_of(body), what)
+    action = text(values, "action", what)
     if action is None:
-        raise unreadable(what, "an 'action'", said)
+        raise unreadable(what, "an 'action'", values)
     subject, _, verb = action.partition("_")
     if subject != TASK:
         return TaskEvent(SYSTEM, "other", None)
     kinds: list[Kind] = [KINDS[stem] for stem in KINDS if verb.startswith(stem)]
     kind = kinds[0] if kinds else "updated"
-    return TaskEvent(SYSTEM, kind, identity(part(said, "data", what), "id", what))
+    return TaskEvent(SYSTEM, kind, identity(part(values, "data", what), "id", what))

@@ -152,7 +152,7 @@ class SyncRule(EditedRule):
 
     def matches(self, task: Task) -> bool:
         """Whether all conditions hold for a task."""
-        return all(each.holds_for(task) for each in self.conditions)
+        return all(condition.holds_for(task) for condition in self.conditions)
 
 
 @dataclass(frozen=True)
@@ -191,18 +191,18 @@ class RuleSet(RulesInEffect[ActiveRule]):
     @cached_property
     def used(self) -> Sequence[str]:
         """The parts of a task on which decisions and issues depend, sorted."""
-        conditions = (one.field for each in self.rules for one in each.rule.conditions)
+        conditions = (one.field for rule in self.rules for one in rule.rule.conditions)
         mapped = (
-            path for each in self.rules for mapping in each.rule.mappings for path in mapping.paths
+            path for rule in self.rules for mapping in rule.rule.mappings for path in mapping.paths
         )
         return sorted({*ALWAYS_USED, *conditions, *mapped})
 
     def decide(self, task: Task) -> RoutingDecision:
         """Return what the first rule that matches says."""
-        for each in self.rules:
-            if each.rule.matches(task):
-                is_held = each.disabled_reason is not None and each.rule.action == "sync"
-                return RoutingDecision("hold" if is_held else each.rule.action, each)
+        for rule in self.rules:
+            if rule.rule.matches(task):
+                is_held = rule.disabled_reason is not None and rule.rule.action == "sync"
+                return RoutingDecision("hold" if is_held else rule.rule.action, rule)
         return RoutingDecision("drop", None)
 
 
@@ -226,7 +226,7 @@ def unreachable(rules: Sequence[SyncRule]) -> list[str]:
     in_order = sorted(rules, key=lambda rule: rule.order)
     for number, rule in enumerate(in_order):
         if not rule.conditions:
-            hidden = [each.rule_id for each in in_order[number + 1 :]]
+            hidden = [sync_rule.rule_id for sync_rule in in_order[number + 1 :]]
             return [f"{rule.rule_id} matches everything: {name} is never asked" for name in hidden]
     return []
 

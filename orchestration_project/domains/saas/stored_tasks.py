@@ -43,7 +43,7 @@ def recorded(task: Task) -> str:
 
 def read_task(record: str) -> Task:
     """Return the task that was recorded."""
-    found = json.loads(record)
-    created_at = found["created_at"]
-    found["created_at"] = datetime.fromisoformat(created_at) if created_at else None
-    return Task(**found)
+    document = json.loads(record)
+    created_at = document["created_at"]
+    document["created_at"] = datetime.fromisoformat(created_at) if created_at else None
+    return Task(**document)

@@ -18,8 +18,8 @@ class Tick:
     @property
     def is_asked_for(self) -> bool:
         """Whether somebody asked for a look since the latest began."""
-        asked, started = self.triggered_at, self.started_at
-        return asked is not None and (started is None or asked > started)
+        triggered_at, started = self.triggered_at, self.started_at
+        return triggered_at is not None and (started is None or triggered_at > started)
 
 
 def turn(tick: Tick, now: datetime) -> str | None:

@@ -40,17 +40,21 @@ def next_step(
         offered: Steps that the issue may take.
         to_cancelled: Whether the issue ends in a cancelled status.
     """
-    ending = [each for each in offered if each.to_category == "done" and _gives_up(each)]
+    ending = [
+        transition
+        for transition in offered
+        if transition.to_category == "done" and _gives_up(transition)
+    ]
     if to_done and to_cancelled and ending:
         return min(ending, key=_how_usual)
-    honest = [each for each in offered if not _gives_up(each)]
-    wanted: Sequence[StatusCategory] = ("done",) if to_done else ("new", "indeterminate")
+    honest = [transition for transition in offered if not _gives_up(transition)]
+    status_categories: Sequence[StatusCategory] = ("done",) if to_done else ("new", "indeterminate")
     if to_done and now == "new":
-        wanted = ("done", "indeterminate")
-    for category in wanted:
+        status_categories = ("done", "indeterminate")
+    for category in status_categories:
         if to_cancelled and category == "done":
             continue
-        fitting = [each for each in honest if each.to_category == category]
+        fitting = [transition for transition in honest if transition.to_category == category]
         if fitting:
             return min(fitting, key=_how_usual)
     return None

@@ -47,7 +47,7 @@ def values_of(
     Raises:
         UnfitValueError: A value cannot be one of its field, or there is no such field.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     unresolved = None
     for name, value in fields.items():
         spec = specs.get(name)
@@ -61,10 +61,10 @@ def values_of(
             if email and account_id is None:
                 unresolved = email
                 continue
-            found[name] = {"accountId": account_id} if account_id else None
+            values[name] = {"accountId": account_id} if account_id else None
         else:
-            found[name] = _value(name, spec, value)
-    return Values(found, unresolved)
+            values[name] = _value(name, spec, value)
+    return Values(values, unresolved)
 
 
 def _value(name: str, spec: FieldSpec | None, value: Any) -> Any:
@@ -76,7 +76,7 @@ def _value(name: str, spec: FieldSpec | None, value: Any) -> Any:
         return None
     if spec.type == "array":
         items = value if isinstance(value, list) else as_text(value).split(",")
-        return [_item(spec, as_text(each).strip()) for each in items if as_text(each).strip()]
+        return [_item(spec, as_text(item).strip()) for item in items if as_text(item).strip()]
     return _single(spec, as_text(value).strip())
 
 
@@ -102,19 +102,19 @@ def _single(spec: FieldSpec, text: str) -> Any:
 
 def _moment(text: str) -> str:
     """Return a time as Jira documents it, 2011-10-19T10:29:29.908+1100; other text as it is."""
-    found = time_in(text)
-    if found is None:
+    time = time_in(text)
+    if time is None:
         return text[:MOST_CHARACTERS]
-    return f"{found.replace(tzinfo=None).isoformat(timespec='milliseconds')}{found:%z}"
+    return f"{time.replace(tzinfo=None).isoformat(timespec='milliseconds')}{time:%z}"
 
 
 def time_in(text: str) -> datetime | None:
     """Return the time that a text says; None: it says none, or one without its zone."""
     try:
-        found = datetime.fromisoformat(text)
+        fromisoformat = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found if found.tzinfo else None
+    return fromisoformat if fromisoformat.tzinfo else None
 
 
 def _number(spec: FieldSpec, text: str) -> int | float:
@@ -158,22 +158,22 @@ def violations(fields: Mapping[str, str | None], specs: Sequence[FieldSpec]) -> 
         fields: Those that a rule fills: its static value, or None where tasks have the value.
         specs: Those that its issues can be created with.
     """
-    by_id = {each.field_id: each for each in specs}
-    found = [
-        f"{each.field_id} ({each.name}) is required, and nothing fills it"
-        for each in specs
-        if each.is_required
-        and not each.has_default
-        and each.field_id not in fields
-        and each.field_id not in IMPLICIT_FIELDS
+    by_id = {field_spec.field_id: field_spec for field_spec in specs}
+    names = [
+        f"{field_spec.field_id} ({field_spec.name}) is required, and nothing fills it"
+        for field_spec in specs
+        if field_spec.is_required
+        and not field_spec.has_default
+        and field_spec.field_id not in fields
+        and field_spec.field_id not in IMPLICIT_FIELDS
     ]
     for name, value in fields.items():
         spec = by_id.get(name)
         if spec is None and name not in (*OPTIONAL_FIELDS, "summary"):
-            found.append(f"{name} is not a field of these issues")
+            names.append(f"{name} is not a field of these issues")
         elif spec is not None and value is not None:
             try:
                 _value(name, spec, value)
             except UnfitValueError as error:
-                found.append(str(error))
-    return found
+                names.append(str(error))
+    return names

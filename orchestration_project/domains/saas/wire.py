@@ -67,9 +67,9 @@ def storable(record: Any, what: str) -> Mapping[str, Any]:
         return record
     level: list[Any] = [record]
     for _ in range(MAX_NESTING):
-        for each in level:
-            if isinstance(each, str) and not _is_storable(each):
-                raise unreadable(what, "text without NUL and half characters", each)
+        for item in level:
+            if isinstance(item, str) and not _is_storable(item):
+                raise unreadable(what, "text without NUL and half characters", item)
         level = [inner for outer in level for inner in _inside(outer)]
         if not level:
             return record

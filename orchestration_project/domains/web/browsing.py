@@ -46,11 +46,11 @@ def refusal_of(
         origins: Scheme and host of all pages of the site.
         allows_post: Whether POST is a method of the site's lists, as its file says.
     """
-    found = URL.fullmatch(url)
-    if found is None:
+    match = URL.fullmatch(url)
+    if match is None:
         return f"not a URL of a page: {url[:200]}"
-    if found[1].lower() not in origins:
-        return f"another host: {found[1][:200]}"
+    if match[1].lower() not in origins:
+        return f"another host: {match[1][:200]}"
     if method not in METHODS and not (allows_post and method == "POST"):
         return f"the method {method[:20]} may change the site: {url[:200]}"
     return ""

@@ -46,8 +46,8 @@ def item_changes(
 
 
 def _payloads(rows: pl.DataFrame) -> Mapping[tuple[str, str], str]:
-    wanted = rows.select("site", "item_key", "payload")
-    return {(site, key): payload for site, key, payload in wanted.iter_rows()}
+    expected_frame = rows.select("site", "item_key", "payload")
+    return {(site, key): payload for site, key, payload in expected_frame.iter_rows()}
 
 
 def _field_changes(

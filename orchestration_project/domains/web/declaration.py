@@ -68,7 +68,9 @@ def checked_xpath(value: str) -> str:
 
     bare = XPATH_TEXTS.sub("''", value)
     is_slow = any(
-        pattern.search(each) for each in _predicates(bare) for pattern in (FROM_ROOT, UP_AND_DOWN)
+        pattern.search(predicate)
+        for predicate in _predicates(bare)
+        for pattern in (FROM_ROOT, UP_AND_DOWN)
     )
     if XPATH_REFUSED.search(bare) or SIBLINGS.search(bare) or is_slow:
         raise ValueError(
@@ -87,7 +89,7 @@ def checked_xpath(value: str) -> str:
 
 def _predicates(path: str) -> list[str]:
     """Return the outermost predicates of a path."""
-    found, depth, start = list[str](), 0, 0
+    predicates, depth, start = list[str](), 0, 0
     for position, character in enumerate(path):
         if character == "[":
             start = position + 1 if depth == 0 else start
@@ -95,8 +97,8 @@ def _predicates(path: str) -> list[str]:
         elif character == "]":
             depth -= 1
             if depth == 0:
-                found.append(path[start:position])
-    return found
+                predicates.append(path[start:position])
+    return predicates
 
 
 def checked_path(value: str) -> str:

@@ -80,9 +80,9 @@ def compare_items(
         elif key not in after:
             rows.append(FieldDifference(key, "removed", "", shown(before[key]), ""))
         elif before[key] != after[key]:
-            found = list(_fields(key, json.loads(before[key]), json.loads(after[key])))
-            changed[key] = [each.field for each in found]
-            rows += found
+            fields = list(_fields(key, json.loads(before[key]), json.loads(after[key])))
+            changed[key] = [field.field for field in fields]
+            rows += fields
     unchanged_count = len(before.keys() & after.keys()) - len(changed)
     return ItemDiff(added, removed, changed, unchanged_count, rows)
 
@@ -91,7 +91,7 @@ def _fields(
     key: str, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[FieldDifference]:
     for name in sorted({*before, *after}):
-        old, new = (json_of(each[name]) if name in each else "" for each in (before, after))
+        old, new = (json_of(entry[name]) if name in entry else "" for entry in (before, after))
         if old != new:
             yield FieldDifference(key, "changed", name, shown(old), shown(new))
 

@@ -51,7 +51,7 @@ def band_of(counts: Sequence[int]) -> tuple[int, int]:
     The latest count, which is the first, is usual too: a change that was allowed stays allowed.
     """
     middle, latest = median(counts), counts[0]
-    deviation = median(abs(each - middle) for each in counts) * SIGMA_OF_MAD
+    deviation = median(abs(count - middle) for count in counts) * SIGMA_OF_MAD
     half = max(middle * BAND_SHARE, deviation * BAND_WIDTH, BAND_ITEMS)
     own_half = max(latest * BAND_SHARE, BAND_ITEMS)
     low, high = min(middle - half, latest - own_half), max(middle + half, latest + own_half)
@@ -86,8 +86,8 @@ def drift_audits(
 
 def _count_audit(count: int, earlier: Sequence[int], *, is_complete: bool) -> Audit:
     if not earlier or not is_complete:
-        found = "none was loaded" if is_complete else "this crawl is partial"
-        return Audit(COUNT, "not_applicable", "an earlier complete crawl", found)
+        name = "none was loaded" if is_complete else "this crawl is partial"
+        return Audit(COUNT, "not_applicable", "an earlier complete crawl", name)
     low, high = band_of(earlier)
     return Audit(
         COUNT,
@@ -103,20 +103,22 @@ def fallen_fields(
 ) -> Mapping[str, tuple[float, float]]:
     """Return the share of items with a value, before and after, of each field that fell."""
     shares = {name: (loaded.fill_rate(name), figures.fill_rate(name)) for name in fields}
-    return {name: both for name, both in shares.items() if both[0] - both[1] > MAX_FALL}
+    return {name: pair for name, pair in shares.items() if pair[0] - pair[1] > MAX_FALL}
 
 
 def _fill_audit(figures: ItemFigures, loaded: ItemFigures, fields: Sequence[str]) -> Audit:
     if min(figures.read_count, loaded.read_count) < MIN_ITEMS:
-        found = f"{loaded.read_count} loaded and {figures.read_count} read items"
-        return Audit(FILL, "not_applicable", f"{MIN_ITEMS} items of either crawl", found)
+        text = f"{loaded.read_count} loaded and {figures.read_count} read items"
+        return Audit(FILL, "not_applicable", f"{MIN_ITEMS} items of either crawl", text)
     fallen = fallen_fields(figures, loaded, fields)
-    shown = [f"{name} {before:.0%} to {after:.0%}" for name, (before, after) in fallen.items()]
+    shown_names = [
+        f"{name} {before:.0%} to {after:.0%}" for name, (before, after) in fallen.items()
+    ]
     return Audit(
         FILL,
         outcome_of(not fallen),
         f"no field whose share of items fell by more than {MAX_FALL:.0%}",
-        ", ".join(shown) or "none fell",
+        ", ".join(shown_names) or "none fell",
         [
             {"field": name, "share_before": round(before, 4), "share_after": round(after, 4)}
             for name, (before, after) in fallen.items()
@@ -153,13 +155,13 @@ def members_of(page: Page) -> frozenset[str]:
 
     Positions count as one: ``$.offers[*].price``. JSON that is broken has none.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     for text in _json_texts(page):
         try:
-            _collect(json.loads(text), "$", MAX_DEPTH, found)
+            _collect(json.loads(text), "$", MAX_DEPTH, names)
         except (ValueError, RecursionError):
             continue
-    return frozenset(found)
+    return frozenset(names)
 
 
 def _json_texts(page: Page) -> Iterator[str]:
@@ -174,8 +176,8 @@ def _collect(value: Any, path: str, depth: int, found: set[str]) -> None:
     if not depth or len(found) >= MAX_MEMBERS:
         return
     if isinstance(value, list):
-        for each in value:
-            _collect(each, f"{path}[*]", depth - 1, found)
+        for item in value:
+            _collect(item, f"{path}[*]", depth - 1, found)
     elif isinstance(value, dict):
         for name, inner in value.items():
             found.add(f"{path}.{name[:100]}")

@@ -193,8 +193,8 @@ def links(page: Page, site: Site) -> Iterator[Link]:
         for href in _hrefs(page, "a[rel~=next], link[rel~=next]"):
             yield Link(href, None, is_next=True)
     for rule in site.follow:
-        for place, href in enumerate(_followed(page, rule)):
-            yield Link(href, rule.max_depth, is_left_out=place >= MAX_LINKS)
+        for index, href in enumerate(_followed(page, rule)):
+            yield Link(href, rule.max_depth, is_left_out=index >= MAX_LINKS)
 
 
 def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
@@ -203,20 +203,20 @@ def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
     paging = site.paging
     if paging is None or paging.cursor is None or paging.parameter is None:
         return
-    found = [each for each in _json_texts(_loaded(page.text), paging.cursor) if each.strip()]
-    if found and len(found[0]) <= MAX_CURSOR_LENGTH:
-        href = add_or_replace_parameter(page.url, paging.parameter, found[0])
+    names = [text for text in _json_texts(_loaded(page.text), paging.cursor) if text.strip()]
+    if names and len(names[0]) <= MAX_CURSOR_LENGTH:
+        href = add_or_replace_parameter(page.url, paging.parameter, names[0])
         yield Link(href, None, is_next=True)
 
 
 def _followed(page: Page, rule: FollowRule) -> Sequence[str]:
-    found = _hrefs(page, rule.css)
-    return [each for each in found if contains(each, rule.pattern)] if rule.pattern else found
+    hrefs = _hrefs(page, rule.css)
+    return [href for href in hrefs if contains(href, rule.pattern)] if rule.pattern else hrefs
 
 
 def _hrefs(page: Page, css: str) -> list[str]:
-    found = ((node.attributes.get("href") or "").strip() for node in page.root.css(css))
-    return [*filter(None, found)]
+    strips = ((node.attributes.get("href") or "").strip() for node in page.root.css(css))
+    return [*filter(None, strips)]
 
 
 def has_items(url: str, rule: ItemRule) -> bool:
@@ -229,7 +229,7 @@ def is_readable(page: Page, rule: ItemRule) -> bool:
     if rule.parser:
         return True
     if page.is_json:
-        paths = (each.json_path for each in rule.fields.values())
+        paths = (field.json_path for field in rule.fields.values())
         return bool(rule.each_json_path or rule.each_json_ld or any(paths))
     return rule.each_json_path is None and bool(MARKUP_TYPE.match(page.content_type))
 
@@ -305,7 +305,7 @@ def _json_ld_parts(page: Page, rule: ItemRule, name: str) -> Iterator[Any]:
 
 def _parser_parts(page: Page, rule: ItemRule, parser: str) -> Iterator[Any]:
     try:
-        yield from (_Json(each) for each in parsed_values(parser, page))
+        yield from (_Json(value) for value in parsed_values(parser, page))
     except ParserError as error:
         reason = error.kind if rule.has_personal_fields else str(error)
         yield RejectedItem("parser", f"{parser} fails: {reason}", _excerpt(page, rule))
@@ -325,7 +325,7 @@ def _json_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
     if rule.each_json_ld:
         yield from _objects(nested_objects(value), rule.each_json_ld)
     else:
-        yield from (_Json(each) for each in find(value, rule.each_json_path or "$"))
+        yield from (_Json(item) for item in find(value, rule.each_json_path or "$"))
 
 
 @dataclass(frozen=True)
@@ -345,7 +345,7 @@ class _Object:
 
 def _objects(objects: Sequence[Mapping[str, Any]], name: str) -> Iterator[_Object]:
     identities = by_identity(objects)
-    return (_Object(each, identities) for each in of_type(objects, name))
+    return (_Object(entry, identities) for entry in of_type(objects, name))
 
 
 def _item(part: Any, rule: ItemRule, mask_key: bytes) -> Item | RejectedItem | None:
@@ -354,7 +354,7 @@ def _item(part: Any, rule: ItemRule, mask_key: bytes) -> Item | RejectedItem | N
         return None
     text = _canonical(payload)
     if problems:
-        return RejectedItem(problems[0][0], "; ".join(each for _, each in problems), text)
+        return RejectedItem(problems[0][0], "; ".join(item for _, item in problems), text)
     if len(text.encode()) > MAX_ITEM_BYTES:
         found = f"expected up to {MAX_ITEM_BYTES} bytes, found {len(text)} characters"
         return RejectedItem("size", found, text[:1000])
@@ -388,7 +388,7 @@ def _lacking(field: ItemField, values: Sequence[Any]) -> tuple[str, str] | None:
     """Return what a required field lacks: kind and sentence."""
     if not values:
         return "missing", "expected a value, found none"
-    if field.match is not None and not all(each["key"] for each in values):
+    if field.match is not None and not all(value["key"] for value in values):
         return "match", f"expected a row of {field.match.table}"
     return None
 
@@ -398,11 +398,11 @@ def value_of(text: str, field: ItemField) -> str | int | None:
 
     A personal value, or one that is looked up in a table, is not what a page says.
     """
-    found = [text] if field.regex is None else matches(text, field.regex)[:1]
-    if field.personal or field.match or not found or not found[0].strip():
+    names = [text] if field.regex is None else matches(text, field.regex)[:1]
+    if field.personal or field.match or not names or not names[0].strip():
         return None
     try:
-        return comparable(_processed(found[0], field))
+        return comparable(_processed(names[0], field))
     except ValueProblemError:
         return None
 
@@ -438,15 +438,15 @@ def _texts(part: Any, field: ItemField) -> list[str]:
     """
     path = field.json_path
     if isinstance(part, _Json):
-        found = _json_texts(part.value, path) if path else []
+        json_texts = _json_texts(part.value, path) if path else []
     elif isinstance(part, _Object):
-        found = find_property(part.value, path, part.identities) if path else []
+        json_texts = find_property(part.value, path, part.identities) if path else []
     else:
-        found = _markup_texts(part, field)
+        json_texts = _markup_texts(part, field)
     if field.regex is not None:
-        found = [text for each in found for text in matches(each, field.regex)]
-    found = [each for each in found if each.strip()]
-    return found if field.many else found[:1]
+        json_texts = [text for json_text in json_texts for text in matches(json_text, field.regex)]
+    json_texts = [json_text for json_text in json_texts if json_text.strip()]
+    return json_texts if field.many else json_texts[:1]
 
 
 def _markup_texts(part: Markup, field: ItemField) -> list[str]:
@@ -460,15 +460,15 @@ def _markup_texts(part: Markup, field: ItemField) -> list[str]:
         return [part.html] if field.regex else []
     if field.xpath is not None:
         try:
-            found = part.xpath_texts(field.xpath)
+            xpath_texts = part.xpath_texts(field.xpath)
         except ValueError as error:
             raise ValueProblemError(f"the XPath fails: {str(error)[:200]}") from None
     else:
         nodes = part.node.css if field.many or path else part.first
-        found = [_node_text(node, field.attribute) for node in nodes(str(field.css))]
+        xpath_texts = [_node_text(node, field.attribute) for node in nodes(str(field.css))]
     if path:
-        return _scripted_texts(found, path)
-    return found if field.many else found[:1]
+        return _scripted_texts(xpath_texts, path)
+    return xpath_texts if field.many else xpath_texts[:1]
 
 
 def _scripted_texts(scripts: Sequence[str], path: str) -> list[str]:
@@ -477,7 +477,7 @@ def _scripted_texts(scripts: Sequence[str], path: str) -> list[str]:
     Raises:
         ValueProblemError: There are none, and a script is not JSON.
     """
-    found: list[str] = []
+    scripted_texts: list[str] = []
     problem = ""
     for script in scripts:
         try:
@@ -485,10 +485,10 @@ def _scripted_texts(scripts: Sequence[str], path: str) -> list[str]:
         except ValueError as error:
             problem = problem or str(error)
             continue
-        found += [text for value in values for text in _json_texts(value, path)]
-    if problem and not found:
+        scripted_texts += [text for value in values for text in _json_texts(value, path)]
+    if problem and not scripted_texts:
         raise ValueProblemError(problem)
-    return found
+    return scripted_texts
 
 
 def _node_text(node: Any, attribute: str | None) -> str:
@@ -506,9 +506,11 @@ def _loaded(text: str) -> Any:
 
 def _json_texts(value: Any, path: str) -> list[str]:
     """Return scalars at a path as texts; numbers with places are exact, as they were written."""
-    found = find(value, path)
+    entries = find(value, path)
     return [
-        _storable(str(each)) for each in found if isinstance(each, str | int) and each is not True
+        _storable(str(entry))
+        for entry in entries
+        if isinstance(entry, str | int) and entry is not True
     ]
 
 
@@ -525,8 +527,8 @@ def _broken(rule: ItemRule, payload: Mapping[str, Any]) -> str:
     error = next(_validator(_canonical(rule.json_schema)).iter_errors(payload), None)
     if error is None:
         return ""
-    place = ".".join(str(each) for each in error.instance_path) or "the item"
-    return f"{place}: {error.message[:500]}"
+    text = ".".join(str(each) for each in error.instance_path) or "the item"
+    return f"{text}: {error.message[:500]}"
 
 
 @lru_cache(maxsize=100)

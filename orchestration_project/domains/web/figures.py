@@ -42,9 +42,9 @@ class ItemFigures:
             self._fill(json.loads(found.payload))
             return
         self.rejects[found.reason_code] += 1
-        kept = self.examples.setdefault(found.reason_code, [])
-        if len(kept) < MAX_EXAMPLES and found.reason not in kept:
-            kept.append(found.reason)
+        kept_names = self.examples.setdefault(found.reason_code, [])
+        if len(kept_names) < MAX_EXAMPLES and found.reason not in kept_names:
+            kept_names.append(found.reason)
         self._fill(_fields_of(found.text))
 
     def _fill(self, payload: Mapping[str, Any] | None) -> None:
@@ -74,24 +74,24 @@ class ItemFigures:
 def figures_of(found: Iterable[Item | RejectedItem]) -> ItemFigures:
     """Return the counts of items and rejects."""
     figures = ItemFigures()
-    for each in found:
-        figures.add(each)
+    for item in found:
+        figures.add(item)
     return figures
 
 
 def figures_of_payloads(payloads: Sequence[str]) -> ItemFigures:
     """Return the counts of loaded items, each as JSON."""
     figures = ItemFigures(item_count=len(payloads))
-    for each in payloads:
+    for payload in payloads:
         figures.read_count += 1
-        figures.filled.update(json.loads(each).keys())
+        figures.filled.update(json.loads(payload).keys())
     return figures
 
 
 def _fields_of(text: str) -> Mapping[str, Any] | None:
     """Return the fields of a reject; None: the text is another, such as a broken page."""
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return document if isinstance(document, dict) else None

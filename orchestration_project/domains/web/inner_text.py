@@ -46,17 +46,17 @@ def inner_text_of_tree(element: Any) -> str:
 
 def _joined(pieces: Iterator[Piece]) -> str:
     """Return texts in one, a line break between those of two blocks that no white space parts."""
-    found: list[str] = []
+    names: list[str] = []
     is_parted = False
     for text in pieces:
         if text is None:
             is_parted = True
         elif text:
-            if is_parted and found and not (found[-1][-1].isspace() or text[0].isspace()):
-                found.append("\n")
-            found.append(text)
+            if is_parted and names and not (names[-1][-1].isspace() or text[0].isspace()):
+                names.append("\n")
+            names.append(text)
             is_parted = False
-    return "".join(found)
+    return "".join(names)
 
 
 def _pieces(root: Any) -> Iterator[Piece]:

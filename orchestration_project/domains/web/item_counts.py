@@ -63,4 +63,4 @@ class ItemCounts:
     def balance(self) -> Balance:
         """The equation of items."""
         places = ("items", "rejects", "without_fields")
-        return Balance("items", self.counted, {place: self.went_to[place] for place in places})
+        return Balance("items", self.counted, {name: self.went_to[name] for name in places})

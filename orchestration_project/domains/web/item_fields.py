@@ -35,18 +35,18 @@ def field_rows(items: pl.DataFrame, rule: ItemRule) -> pl.DataFrame:
     """
     rows: list[tuple[Any, ...]] = []
     for site, item_key, payload in items.select("site", "item_key", "payload").iter_rows():
-        found = json.loads(payload)
-        for name, position, value in _values(found):
-            rows.append((site, item_key, name, position, *_row(name, value, found, rule)))
-    made = pl.DataFrame(rows, schema_of(web_item_fields), orient="row")
-    return made.sort("site", "item_key", "field", "position")
+        document = json.loads(payload)
+        for name, position, value in _values(document):
+            rows.append((site, item_key, name, position, *_row(name, value, document, rule)))
+    data_frame = pl.DataFrame(rows, schema_of(web_item_fields), orient="row")
+    return data_frame.sort("site", "item_key", "field", "position")
 
 
 def _values(payload: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
     for name, value in payload.items():
-        for position, each in enumerate(value if isinstance(value, list) else [value], start=1):
-            if each is not None:
-                yield name, position, each
+        for position, item in enumerate(value if isinstance(value, list) else [value], start=1):
+            if item is not None:
+                yield name, position, item
 
 
 def _row(
@@ -87,8 +87,8 @@ def _amount(value: Any) -> int | None:
 
 
 def _currency(name: str, value: Any, payload: Mapping[str, Any]) -> str | None:
-    own = value.get("currency") if isinstance(value, dict) else None
-    for found in (own, payload.get(f"{name}_currency"), payload.get("currency")):
+    currency = value.get("currency") if isinstance(value, dict) else None
+    for found in (currency, payload.get(f"{name}_currency"), payload.get("currency")):
         if isinstance(found, str) and CURRENCY.fullmatch(found):
             return found
     return None
@@ -96,7 +96,11 @@ def _currency(name: str, value: Any, payload: Mapping[str, Any]) -> str | None:
 
 def _time(value: Any) -> datetime | None:
     try:
-        found = datetime.fromisoformat(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        fromisoformat = datetime.fromisoformat(value)
+        return (
+            fromisoformat.replace(tzinfo=UTC)
+            if fromisoformat.tzinfo is None
+            else fromisoformat.astimezone(UTC)
+        )
     except (TypeError, ValueError, OverflowError):
         return None

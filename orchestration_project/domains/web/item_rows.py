@@ -145,13 +145,13 @@ def item_rows(
         leave_out = partial(went_to.update, ["without_fields"])
         for number, found in enumerate(items(page, rule, mask_key, leave_out), start=1):
             figures.add(found)
-            place = part_number, number
+            pair = part_number, number
             went_to["items" if isinstance(found, Item) else "rejects"] += 1
             if isinstance(found, Item):
-                rows.add((site, found.key, read.url, found.payload, read.capture_id, *place))
+                rows.add((site, found.key, read.url, found.payload, read.capture_id, *pair))
             else:
                 unclear_urls.add(read.url)
-                rejects.append((*place, *_rejected(found), read.capture_id))
+                rejects.append((*pair, *_rejected(found), read.capture_id))
         figures.counts.add(count_items(page, rule), went_to)
     carried_count = 0
     if carried is not None:
@@ -208,9 +208,9 @@ class _Rows:
         self._held, self._character_count = [], 0
         self._ranges = self._ranges or SpilledRanges(self._spill, "item_key")
         self._ranges.add(frame)
-        more = frame.group_by("item_key").agg(row_count=pl.len().cast(pl.Int64))
-        both = pl.concat([self._counts, more])
-        self._counts = both.group_by("item_key").agg(pl.col("row_count").sum())
+        remaining_frame = frame.group_by("item_key").agg(row_count=pl.len().cast(pl.Int64))
+        rows = pl.concat([self._counts, remaining_frame])
+        self._counts = rows.group_by("item_key").agg(pl.col("row_count").sum())
 
     def unique(
         self, rule: ItemRule
@@ -241,12 +241,12 @@ def _unique(rows: pl.DataFrame, rule: ItemRule) -> tuple[pl.DataFrame, list[tupl
         changed = rows.filter(before.is_null() | (pl.col("payload") != before))
         last = changed.unique("item_key", keep="last", maintain_order=True)
         return last.drop("line_number"), []
-    both = rows.join(first.select("item_key", "url", "payload"), on="item_key", suffix="_first")
-    others = both.filter(pl.col("payload") != pl.col("payload_first"))
+    frame = rows.join(first.select("item_key", "url", "payload"), on="item_key", suffix="_first")
+    other_frame = frame.filter(pl.col("payload") != pl.col("payload_first"))
     wanted = ("item_key", "url_first", "payload", "part_number", "line_number", "capture_id")
     rejects = [
         (*place, *_rejected(_duplicate(key, url, payload)), capture_id)
-        for key, url, payload, *place, capture_id in others.select(wanted).iter_rows()
+        for key, url, payload, *place, capture_id in other_frame.select(wanted).iter_rows()
     ]
     return first.drop("line_number"), rejects
 

@@ -24,24 +24,24 @@ def parse_path(text: str) -> Sequence[Step]:
     path = text if text.startswith("$") else f"$.{text}"
     steps, end = list[Step](), 1
     while end < len(path):
-        found = STEP.match(path, end)
-        if found is None:
+        match = STEP.match(path, end)
+        if match is None:
             raise ValueError(
                 f"expected a path of members, positions and [*], e.g. $.products[*].name, "
                 f"found {text!r}"
             )
-        member, position, every, quoted = found.groups()
+        member, position, every, quoted = match.groups()
         steps.append(None if every else int(position) if position else member or quoted)
-        end = found.end()
+        end = match.end()
     return tuple(steps)
 
 
 def find(value: Any, path: str) -> list[Any]:
     """Return the values at a path, in their order; what lacks a step has none."""
-    found = [value]
+    entries = [value]
     for step in parse_path(path):
-        found = [inner for outer in found for inner in _inner(outer, step)][:MAX_FOUND]
-    return found
+        entries = [inner for outer in entries for inner in _inner(outer, step)][:MAX_FOUND]
+    return entries
 
 
 def _inner(value: Any, step: Step) -> Sequence[Any]:

@@ -115,25 +115,25 @@ def _values(text: str) -> list[Any]:
 
 def nested_objects(value: Any) -> list[Mapping[str, Any]]:
     """Return the objects in a value of JSON, itself included, in the order of the document."""
-    found: list[Mapping[str, Any]] = []
+    entries: list[Mapping[str, Any]] = []
     waiting: list[Any] = [value]
-    while waiting and len(found) < MAX_OBJECTS:
+    while waiting and len(entries) < MAX_OBJECTS:
         each = waiting.pop()
         if isinstance(each, dict):
-            found.append(each)
+            entries.append(each)
             waiting.extend(reversed(list(each.values())))
         elif isinstance(each, list):
             waiting.extend(reversed(each))
-    return found
+    return entries
 
 
 def of_type(objects: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
     """Return the objects of a type; `Product` is also `https://schema.org/Product`."""
-    return [each for each in objects if any(_is_named(one, name) for one in _types(each))]
+    return [entry for entry in objects if any(_is_named(one, name) for one in _types(entry))]
 
 
 def _types(value: Mapping[str, Any]) -> list[str]:
-    return [each for each in _as_list(value.get("@type")) if isinstance(each, str)]
+    return [item for item in _as_list(value.get("@type")) if isinstance(item, str)]
 
 
 def _is_named(found: str, wanted: str) -> bool:
@@ -142,11 +142,11 @@ def _is_named(found: str, wanted: str) -> bool:
 
 def by_identity(objects: Sequence[Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
     """Return the objects that have an `@id` and more, by it; of several the first."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for each in objects:
-        if isinstance(name := each.get("@id"), str) and len(each) > 1:
-            found.setdefault(name, each)
-    return found
+    entries: dict[str, Mapping[str, Any]] = {}
+    for entry in objects:
+        if isinstance(name := entry.get("@id"), str) and len(entry) > 1:
+            entries.setdefault(name, entry)
+    return entries
 
 
 def find_property(
@@ -162,17 +162,19 @@ def find_property(
         path: A path as of `json_paths`.
         identities: Objects of the page by `@id`.
     """
-    found: list[Any] = [value]
+    entries: list[Any] = [value]
     for step in parse_path(path):
         if isinstance(step, str):
-            resolved = (_resolved(each, identities) for outer in found for each in _as_list(outer))
-            found = [each[step] for each in resolved if isinstance(each, dict) and step in each]
+            resolved = (
+                _resolved(each, identities) for outer in entries for each in _as_list(outer)
+            )
+            entries = [each[step] for each in resolved if isinstance(each, dict) and step in each]
         elif step is None:
-            found = [each for outer in found for each in _as_list(outer)]
+            entries = [each for outer in entries for each in _as_list(outer)]
         else:
-            found = [each[step] for outer in found if step < len(each := _as_list(outer))]
-        found = found[:MAX_OBJECTS]
-    plain = [_plain(each) for outer in found for each in _as_list(outer)]
+            entries = [each[step] for outer in entries if step < len(each := _as_list(outer))]
+        entries = entries[:MAX_OBJECTS]
+    plain = [_plain(each) for outer in entries for each in _as_list(outer)]
     return [str(each) for each in plain if isinstance(each, str | int) and each is not True]
 
 
@@ -213,7 +215,7 @@ def microdata_objects(root: Any) -> list[Mapping[str, Any]]:
         if "itemscope" in attributes and "itemprop" not in attributes:
             scopes.append(node)
     reader = _Microdata(by_id)
-    return nested_objects([reader.read(each, frozenset()) for each in scopes[:MAX_OBJECTS]])
+    return nested_objects([reader.read(scope, frozenset()) for scope in scopes[:MAX_OBJECTS]])
 
 
 class _Microdata:
@@ -225,21 +227,21 @@ class _Microdata:
 
     def read(self, scope: Any, outer: frozenset[int]) -> dict[str, Any]:
         """Return the object of an element within ``outer`` ones, which it may not contain."""
-        attributes, seen = scope.attributes, outer | {scope.mem_id}
-        found: dict[str, Any] = {"@type": (attributes.get("itemtype") or "").split()}
+        attributes, entries = scope.attributes, outer | {scope.mem_id}
+        values: dict[str, Any] = {"@type": (attributes.get("itemtype") or "").split()}
         if identity := attributes.get("itemid"):
-            found["@id"] = identity.strip()
+            values["@id"] = identity.strip()
         names = dict.fromkeys((attributes.get("itemref") or "").split())
         referred = [self._by_id[name] for name in names if name in self._by_id]
         for start in [*scope.iter(), *referred]:
             for node in self._properties(start):
                 is_object = "itemscope" in node.attributes
-                if is_object and (node.mem_id in seen or len(seen) > MAX_NESTED):
+                if is_object and (node.mem_id in entries or len(entries) > MAX_NESTED):
                     continue
-                value = self.read(node, seen) if is_object else _value(node)
+                value = self.read(node, entries) if is_object else _value(node)
                 for name in (node.attributes.get("itemprop") or "").split():
-                    found.setdefault(name, []).append(value)
-        return found
+                    values.setdefault(name, []).append(value)
+        return values
 
     def _properties(self, start: Any) -> Iterator[Any]:
         """Yield the elements with `itemprop` from ``start`` on, none within another object."""

@@ -69,7 +69,7 @@ def read_form(root: Any, login: Login, *, user: str, password: str) -> LoginForm
     """
     for form in root.css(login.form):
         inputs = form.css("input[name], button[name]")[:MAX_INPUTS]
-        names = {each.attributes.get("name") for each in inputs}
+        names = {input_table.attributes.get("name") for input_table in inputs}
         if {login.user_field, login.password_field} <= names:
             break
     else:
@@ -79,25 +79,25 @@ def read_form(root: Any, login: Login, *, user: str, password: str) -> LoginForm
         )
     if (form.attributes.get("method") or "get").lower() != "post":
         raise ValueError("expected a form that is sent by POST: GET puts the password in a URL")
-    found = dict(_sent(inputs)) | login.fields
+    texts = dict(_sent(inputs)) | login.fields
     credentials = {login.user_field: user, login.password_field: password}
-    return LoginForm((form.attributes.get("action") or "").strip(), found | credentials)
+    return LoginForm((form.attributes.get("action") or "").strip(), texts | credentials)
 
 
 def _sent(inputs: list[Any]) -> list[tuple[str, str]]:
     """Return the inputs that a browser sends: with a value or ticked, and the first button."""
-    found: list[tuple[str, str]] = []
+    sent: list[tuple[str, str]] = []
     has_button = False
-    for each in inputs:
-        attributes = each.attributes
-        kind = (attributes.get("type") or ("submit" if each.tag == "button" else "text")).lower()
+    for item in inputs:
+        attributes = item.attributes
+        kind = (attributes.get("type") or ("submit" if item.tag == "button" else "text")).lower()
         name, value = attributes.get("name") or "", attributes.get("value")
         is_ticked = kind in ("checkbox", "radio") and "checked" in attributes
         is_button = kind == "submit" and not has_button
         has_button |= kind == "submit"
         if kind in SENT_TYPES or is_ticked or is_button:
-            found.append((name, "on" if is_ticked and value is None else value or ""))
-    return found
+            sent.append((name, "on" if is_ticked and value is None else value or ""))
+    return sent
 
 
 def is_signed_in(root: Any, login: Login) -> bool:

@@ -95,8 +95,8 @@ class Markup:
 
     def first(self, css: str) -> Sequence[Any]:
         """Return the first element that a selector finds, or none."""
-        found = self.node.css_first(css)
-        return [] if found is None else [found]
+        css_first = self.node.css_first(css)
+        return [] if css_first is None else [css_first]
 
     @property
     def html(self) -> str:
@@ -127,8 +127,8 @@ class Markup:
         Raises:
             ValueError: The path fails here.
         """
-        found = self._tree.xpath(path)
-        return [Markup(each.get()) for each in found if hasattr(each.root, "itertext")]
+        xpath = self._tree.xpath(path)
+        return [Markup(each.get()) for each in xpath if hasattr(each.root, "itertext")]
 
     @cached_property
     def json_ld(self) -> LinkedData:
@@ -147,13 +147,13 @@ class Markup:
             ValueError: There are none, and a script that may have them is not JSON.
         """
         objects = self.json_ld.objects if json_ld else self.microdata
-        wanted, identities = of_type(objects, json_ld or microdata or ""), by_identity(objects)
-        found = [text for each in wanted for text in find_property(each, path, identities)]
-        if json_ld and not found:
+        entries, identities = of_type(objects, json_ld or microdata or ""), by_identity(objects)
+        texts = [text for entry in entries for text in find_property(entry, path, identities)]
+        if json_ld and not texts:
             for script in self.json_ld.unreadable:
                 if script.may_have(json_ld):
                     raise ValueError(script.reason)
-        return found
+        return texts
 
 
 def _text_of(root: Any) -> str:

@@ -83,20 +83,20 @@ class ReferenceTable(Strict):
         A text that is a key, or a row's text, in any case, has the score 1. Of equal scores the
         first row counts.
         """
-        wanted = _compared(text)
-        if wanted not in self._found:
+        compared = _compared(text)
+        if compared not in self._found:
             if len(self._found) >= MAX_ROWS:
                 self._found.clear()
-            self._found[wanted] = self._best(wanted)
-        return self._found[wanted]
+            self._found[compared] = self._best(compared)
+        return self._found[compared]
 
     def _best(self, wanted: str) -> tuple[str | None, float]:
         from rapidfuzz import fuzz, process  # an extra
 
         if wanted in self._keys:
             return self._keys[wanted], 1.0
-        found = process.extractOne(wanted, self._texts, scorer=fuzz.token_sort_ratio)
-        return (None, 0.0) if found is None else (found[2], round(found[1] / 100, 4))
+        extractone = process.extractOne(wanted, self._texts, scorer=fuzz.token_sort_ratio)
+        return (None, 0.0) if extractone is None else (extractone[2], round(extractone[1] / 100, 4))
 
 
 class Match(Strict):

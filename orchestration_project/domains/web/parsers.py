@@ -109,10 +109,10 @@ def parsed_values(name: str, page: ParsedPage) -> Iterator[Any]:
         ParserError: It failed, or returned something else.
     """
     try:
-        for each in load_parser(name).items(page):
-            if not isinstance(each, Mapping):
-                raise TypeError(f"expected a mapping, found {type(each).__name__}")
-            yield as_json(each)
+        for item in load_parser(name).items(page):
+            if not isinstance(item, Mapping):
+                raise TypeError(f"expected a mapping, found {type(item).__name__}")
+            yield as_json(item)
     except Exception as error:
         raise ParserError(type(error).__name__, str(error)) from error
 
@@ -134,8 +134,8 @@ def as_json(value: Any, depth: int = 0) -> Any:
         case date():
             return value.isoformat()
         case Mapping():
-            return {str(key): as_json(each, depth + 1) for key, each in value.items()}
+            return {str(key): as_json(item, depth + 1) for key, item in value.items()}
         case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
-            return [as_json(each, depth + 1) for each in value]
+            return [as_json(item, depth + 1) for item in value]
         case _:
             raise TypeError(f"expected texts, integers or Decimal, found {type(value).__name__}")

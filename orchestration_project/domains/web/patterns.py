@@ -39,6 +39,6 @@ def contains(text: str, pattern: str | None) -> bool:
 
 def matches(text: str, pattern: str) -> list[str]:
     """Return the first group of each match, or the match of a pattern without groups."""
-    found: Iterable[Any] = compiled(pattern).finditer(text)
+    entries: Iterable[Any] = compiled(pattern).finditer(text)
     group = 1 if compiled(pattern).groups else 0
-    return [each[group] for each in found if each[group] is not None]
+    return [entry[group] for entry in entries if entry[group] is not None]

@@ -63,11 +63,11 @@ def price(text: str, notation: str) -> str:
         ValueProblemError: It is not a number in that notation, or has more than a currency beside
             it.
     """
-    found = PRICE.fullmatch(clean(text).replace("\u2019", "'"))
+    match = PRICE.fullmatch(clean(text).replace("\u2019", "'"))
     group, decimal, group_digits = NOTATIONS[notation]
-    if found is not None and _has_one_currency(found[1].strip(), found[4].strip()):
-        sign, digits = found[2], found[3].strip()
-        if digits.endswith((".", ",")) and found[0] != found[3]:
+    if match is not None and _has_one_currency(match[1].strip(), match[4].strip()):
+        sign, digits = match[2], match[3].strip()
+        if digits.endswith((".", ",")) and match[0] != match[3]:
             digits = digits[:-1]
         whole, _, places = digits.partition(decimal)
         mark = re.escape(group)
@@ -108,12 +108,12 @@ def date(text: str, form: str) -> str:
     """
     value = clean(text)
     try:
-        found = datetime.strptime(value, form)  # noqa: DTZ007 - the form says if there is a zone
+        strptime = datetime.strptime(value, form)  # noqa: DTZ007 - the form says if there is a zone
     except ValueError:
         raise ValueProblemError(
             f"expected a date in the form {form}, found {text[:60]!a}"
         ) from None
-    return found.isoformat() if "%H" in form or "%I" in form else found.date().isoformat()
+    return strptime.isoformat() if "%H" in form or "%I" in form else strptime.date().isoformat()
 
 
 def money(text: str, notation: str, currency: str | None) -> Mapping[str, str]:
@@ -145,11 +145,11 @@ def quantity(text: str, notation: str, unit: str) -> str:
     Raises:
         ValueProblemError: It is not a number, of another quantity, or not exact in that unit.
     """
-    found = QUANTITY.fullmatch(clean(text))
-    if found is None:
+    match = QUANTITY.fullmatch(clean(text))
+    if match is None:
         raise ValueProblemError(f"expected a quantity such as 1.5 {unit}, found {text[:60]!a}")
     try:
-        return converted(price(found[1], notation), found[2] or unit, unit)
+        return converted(price(match[1], notation), match[2] or unit, unit)
     except ValueProblemError:
         raise
     except ValueError as error:

@@ -86,14 +86,16 @@ def best_selectors(
         pages: Pages of the new layout, with the values of the earlier items.
         earlier_pages: Pages of the earlier layout, with the same.
     """
-    found: list[ScoredSelector] = []
+    scored_selectors: list[ScoredSelector] = []
     present = score(rule_with(rule, name, rule.fields[name]), name, pages)
     for selector in _candidates(rule, name, pages):
-        tried = rule_with(rule, name, field_with(rule.fields[name], selector.as_fields))
-        now = score(tried, name, pages)
+        item_rule = rule_with(rule, name, field_with(rule.fields[name], selector.as_fields))
+        now = score(item_rule, name, pages)
         if now.agreement >= MIN_AGREEMENT and now.agreed_count > present.agreed_count:
-            found.append(ScoredSelector(selector, now, score(tried, name, earlier_pages)))
-    return sorted(found, key=_order)
+            scored_selectors.append(
+                ScoredSelector(selector, now, score(item_rule, name, earlier_pages))
+            )
+    return sorted(scored_selectors, key=_order)
 
 
 def _order(each: ScoredSelector) -> tuple[Any, ...]:
@@ -111,27 +113,27 @@ def _order(each: ScoredSelector) -> tuple[Any, ...]:
 
 def _candidates(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> list[Selector]:
     counts: Counter[Selector] = Counter()
-    searched = [each for each in pages if _values(each, name)][:SEARCHED_PAGES]
-    for each in searched:
-        values = _values(each, name)
-        counts.update(selectors_of(each.page, rule, rule.fields[name], values))
+    searched = [page for page in pages if _values(page, name)][:SEARCHED_PAGES]
+    for known_page in searched:
+        values = _values(known_page, name)
+        counts.update(selectors_of(known_page.page, rule, rule.fields[name], values))
     return [selector for selector, _ in counts.most_common(MAX_CANDIDATES)]
 
 
 def _values(page: KnownPage, name: str) -> Collection[Any]:
     """Return the known values of a field on a page; of lists, their elements."""
-    found = [payload[name] for payload in page.known.values() if name in payload]
-    values = [each for value in found for each in (value if isinstance(value, list) else [value])]
+    entries = [payload[name] for payload in page.known.values() if name in payload]
+    values = [item for value in entries for item in (value if isinstance(value, list) else [value])]
     return frozenset(map(comparable, values))
 
 
 def score(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> Score:
     """Return how many known values of a field the rules find on pages."""
     agreed = differing = total = 0
-    for each in pages:
-        expected = {key: payload[name] for key, payload in each.known.items() if name in payload}
+    for page in pages:
+        expected = {key: payload[name] for key, payload in page.known.items() if name in payload}
         total += len(expected)
-        for key, payload in _items(each, rule):
+        for key, payload in _items(page, rule):
             if key in expected and name in payload:
                 agreed += payload[name] == expected[key]
                 differing += payload[name] != expected[key]
@@ -158,15 +160,15 @@ def _items(page: KnownPage, rule: ItemRule) -> Iterator[tuple[str, Mapping[str, 
 
 def rule_with(rule: ItemRule, name: str, field: ItemField) -> ItemRule:
     """Return rules of the key and one field alone, without a JSON Schema."""
-    fields = {**{each: rule.fields[each] for each in rule.key}, name: field}
+    fields = {**{text: rule.fields[text] for text in rule.key}, name: field}
     return rule.model_copy(update={"fields": fields, "json_schema": None})
 
 
 def keys_of(page: Page, rule: ItemRule) -> list[str]:
     """Return the keys of the items of a page, of rejected ones too where they have one."""
-    fields = {each: rule.fields[each] for each in rule.key}
-    found = items(page, rule.model_copy(update={"fields": fields, "json_schema": None}))
-    return [each.key for each in found if isinstance(each, Item)]
+    fields = {name: rule.fields[name] for name in rule.key}
+    entries = items(page, rule.model_copy(update={"fields": fields, "json_schema": None}))
+    return [entry.key for entry in entries if isinstance(entry, Item)]
 
 
 def field_with(field: ItemField, selecting: Mapping[str, str]) -> ItemField:
@@ -175,12 +177,12 @@ def field_with(field: ItemField, selecting: Mapping[str, str]) -> ItemField:
     Raises:
         ValidationError: The selector is invalid.
     """
-    kept = {
+    values = {
         name: value
         for name, value in field.model_dump(exclude_unset=True).items()
         if name not in SELECTING
     }
-    return ItemField.model_validate({**kept, **selecting})
+    return ItemField.model_validate({**values, **selecting})
 
 
 def site_with(site: Site, fields: Mapping[str, Mapping[str, str]]) -> Site:
@@ -189,8 +191,8 @@ def site_with(site: Site, fields: Mapping[str, Mapping[str, str]]) -> Site:
     Raises:
         ValueError: A selector is invalid.
     """
-    known = {name: each for name, each in fields.items() if name in site.item.fields}
-    changed = {name: field_with(site.item.fields[name], each) for name, each in known.items()}
+    entries = {name: field for name, field in fields.items() if name in site.item.fields}
+    changed = {name: field_with(site.item.fields[name], entry) for name, entry in entries.items()}
     update: dict[str, Any] = {"fields": {**site.item.fields, **changed}}
     if EACH in fields and site.item.each is not None:
         update["each"] = checked_css(fields[EACH]["each"])
@@ -202,5 +204,5 @@ def selecting_of(rule: ItemRule, name: str) -> dict[str, Any]:
     """Return what a site file says to select a field, or the elements of items."""
     if name == EACH:
         return {"each": rule.each}
-    found = rule.fields[name].model_dump(exclude_none=True)
-    return {name: value for name, value in found.items() if name in SELECTING}
+    model_dump = rule.fields[name].model_dump(exclude_none=True)
+    return {name: value for name, value in model_dump.items() if name in SELECTING}

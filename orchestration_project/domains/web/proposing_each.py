@@ -87,19 +87,21 @@ def selectors_with_each(
         pages: Pages of the new layout, with the items that were known of them.
         earlier_pages: Pages of the earlier layout, with the same.
     """
-    searched = [each for each in pages if len(each.known) >= MIN_ITEMS_OF_PAGE][:SEARCHED_PAGES]
+    searched = [page for page in pages if len(page.known) >= MIN_ITEMS_OF_PAGE][:SEARCHED_PAGES]
     counts: Counter[EachSelector] = Counter()
-    for each in searched:
-        counts.update({*_candidates(each, rule)})
-    tried = [_tried(rule, each, searched) for each, _ in counts.most_common(MAX_EACH)]
-    found = sorted(filter(None, tried), key=_order)
+    for known_page in searched:
+        counts.update({*_candidates(known_page, rule)})
+    trieds = [
+        _tried(rule, each_selector, searched) for each_selector, _ in counts.most_common(MAX_EACH)
+    ]
+    found = sorted(filter(None, trieds), key=_order)
     if not found:
         return {EACH: []}
     best = found[0]
     fields = [name for name in rule.fields if name not in rule.key]
     lost = [name for name in fields if _is_lost(best.rule, name, pages)]
     return {
-        EACH: [_on_all(each, pages, earlier_pages) for each in found],
+        EACH: [_on_all(tried, pages, earlier_pages) for tried in found],
         **best.keys,
         **{name: best_selectors(best.rule, name, pages, earlier_pages) for name in lost},
     }
@@ -132,9 +134,12 @@ def _tried(rule: ItemRule, selector: EachSelector, pages: Sequence[KnownPage]) -
     changed = rule.model_copy(update={"each": selector.css})
     keys: dict[str, list[ScoredSelector]] = {}
     for name in rule.key:
-        alone, known = changed.model_copy(update={"key": [name]}), _by_field(pages, name)
-        if _is_lost(alone, name, known):
-            keys[name] = best_selectors(alone, name, known, [])
+        alone, known_pages = (
+            changed.model_copy(update={"key": [name]}),
+            _by_field(pages, name),
+        )
+        if _is_lost(alone, name, known_pages):
+            keys[name] = best_selectors(alone, name, known_pages, [])
             if not keys[name]:
                 return None
             field = field_with(changed.fields[name], keys[name][0].selector.as_fields)
@@ -155,11 +160,11 @@ def _on_all(
 def _found(rule: ItemRule, pages: Sequence[KnownPage]) -> tuple[Score, int]:
     """Return how many known items the rules find, and how many elements are not among them."""
     agreed = total = surplus = 0
-    for each in pages:
-        keys = {*keys_of(each.page, rule)}
-        total += len(each.known)
-        agreed += len(keys & each.known.keys())
-        surplus += max(len(each.page.root.css(rule.each or "")) - len(keys & each.known.keys()), 0)
+    for page in pages:
+        keys = {*keys_of(page.page, rule)}
+        total += len(page.known)
+        agreed += len(keys & page.known.keys())
+        surplus += max(len(page.page.root.css(rule.each or "")) - len(keys & page.known.keys()), 0)
     return Score(agreed, 0, total), surplus
 
 
@@ -167,14 +172,14 @@ def _by_field(pages: Sequence[KnownPage], name: str) -> list[KnownPage]:
     """Return pages whose items are known by one field."""
     return [
         KnownPage(
-            each.page,
+            page.page,
             {
                 str(payload[name]): payload
-                for payload in reversed([*each.known.values()])
+                for payload in reversed([*page.known.values()])
                 if name in payload
             },
         )
-        for each in pages
+        for page in pages
     ]
 
 
@@ -204,14 +209,14 @@ def _owners(known: KnownPage, name: str) -> Mapping[Any, str]:
     for key, payload in known.known.items():
         if name in payload and not isinstance(payload[name], list):
             keys[comparable(payload[name])].append(key)
-    return {value: found[0] for value, found in keys.items() if len(found) == 1}
+    return {value: names[0] for value, names in keys.items() if len(names) == 1}
 
 
 def _places(page: Page, field: ItemField, owners: Mapping[Any, str]) -> Mapping[str, list[Any]]:
     """Return the elements with the value of each item."""
-    found: dict[str, list[Any]] = defaultdict(list)
+    places: dict[str, list[Any]] = defaultdict(list)
     if not owners:
-        return found
+        return places
     attributes = dict.fromkeys((None, field.attribute, *VALUE_ATTRIBUTES))
     left = MAX_READ_CHARACTERS
     for node in page.root.css("body *")[:MAX_ELEMENTS]:
@@ -225,9 +230,9 @@ def _places(page: Page, field: ItemField, owners: Mapping[Any, str]) -> Mapping[
             if not text or len(text) > MAX_TEXT:
                 continue
             owner = owners.get(value_of(text, field))
-            if owner is not None and len(found[owner]) < MAX_PLACES:
-                found[owner].append(node)
-    return found
+            if owner is not None and len(places[owner]) < MAX_PLACES:
+                places[owner].append(node)
+    return places
 
 
 def _containers(places: Mapping[str, Collection[Any]]) -> list[Any]:
@@ -235,14 +240,14 @@ def _containers(places: Mapping[str, Collection[Any]]) -> list[Any]:
     paths = [(key, _above(node)) for key, nodes in places.items() for node in nodes]
     owners: dict[int, set[str]] = defaultdict(set)
     for key, path in paths:
-        for each in path:
-            owners[each.mem_id].add(key)
-    found: dict[int, Any] = {}
+        for item in path:
+            owners[item.mem_id].add(key)
+    values: dict[int, Any] = {}
     for _, path in paths:
-        own = [each for each in path if len(owners[each.mem_id]) == 1]
-        if own and len(own) < len(path):
-            found.setdefault(own[-1].mem_id, own[-1])
-    return list(found.values())
+        entries = [item for item in path if len(owners[item.mem_id]) == 1]
+        if entries and len(entries) < len(path):
+            values.setdefault(entries[-1].mem_id, entries[-1])
+    return list(values.values())
 
 
 def _above(node: Any) -> list[Any]:
@@ -262,22 +267,22 @@ def _of_node(node: Any) -> Iterator[EachSelector]:
     parent = node.parent
     for kind, css in _named(parent) if parent is not None else ():
         yield EachSelector(kind, f"{css} > {node.tag}")
-    tags = [each.tag for each in _above(node)]
+    tags = [item.tag for item in _above(node)]
     if all(map(IDENTIFIER.fullmatch, tags)):
         yield EachSelector("position", " > ".join(reversed(tags)))
 
 
 def _named(node: Any) -> Iterator[tuple[str, str]]:
     """Yield kinds and selectors of an element by its own names."""
-    found = node.attributes
+    attributes = node.attributes
     for name in STABLE_ATTRIBUTES:
-        value = found.get(name) or ""
+        value = attributes.get(name) or ""
         if ATTRIBUTE_VALUE.fullmatch(value) and not GENERATED.search(value):
             yield "attribute", f'[{name}="{value}"]'
-    for name in (found.get("class") or "").split():
+    for name in (attributes.get("class") or "").split():
         if IDENTIFIER.fullmatch(name) and not GENERATED.search(name):
             yield "class", f".{name}"
             yield "class", f"{node.tag}.{name}"
-    value = found.get("itemtype") or ""
+    value = attributes.get("itemtype") or ""
     if ITEM_TYPE.fullmatch(value):
         yield "itemprop", f'[itemtype="{value}"]'

@@ -100,8 +100,11 @@ def read_robots(status: int | None, body: bytes) -> Robots:
         body = body[:MAX_ROBOTS_BYTES].rpartition(b"\n")[0]
     lines = list(_lines(body.decode("utf-8-sig", errors="replace").replace("\0", "")))
     # Protego allows a folder, too, where its index.html is allowed, as Google does.
-    others = [each for each in lines if not ALLOWED_INDEX.fullmatch(each)]
-    parsed = [Protego.parse("\n".join(each)) for each in (lines, others)[: 1 + (others != lines)]]
+    other_names = [line for line in lines if not ALLOWED_INDEX.fullmatch(line)]
+    parsed = [
+        Protego.parse("\n".join(group))
+        for group in (lines, other_names)[: 1 + (other_names != lines)]
+    ]
     return Robots(parsed[0], folder_rules=parsed[-1])
 
 

@@ -60,8 +60,8 @@ class Selector:
     @property
     def as_fields(self) -> dict[str, str]:
         """Keys and values of a field in a site file."""
-        found = {"css": self.css, "attribute": self.attribute, "json_path": self.json_path}
-        return {name: value for name, value in found.items() if value is not None}
+        names = {"css": self.css, "attribute": self.attribute, "json_path": self.json_path}
+        return {name: value for name, value in names.items() if value is not None}
 
 
 def selectors_of(
@@ -81,8 +81,8 @@ def selectors_of(
     if page.is_too_deep or page.root is None:
         return
     parts = [page.root] if rule.each is None else page.root.css(rule.each)
-    found = (each for part in parts for each in _elements(part, field, values))
-    yield from islice(_distinct(islice(found, MAX_REPEATED_MATCHES)), MAX_MATCHES)
+    selectors = (element for part in parts for element in _elements(part, field, values))
+    yield from islice(_distinct(islice(selectors, MAX_REPEATED_MATCHES)), MAX_MATCHES)
     yield from _distinct(_members_of_scripts(page, field, values))
 
 
@@ -112,20 +112,20 @@ def _elements(part: Any, field: ItemField, values: Collection[Any]) -> Iterator[
 def _of_node(node: Any, part: Any, attribute: str | None) -> Iterator[Selector]:
     path = _path(node, part)
     depth = len(path)
-    found = node.attributes
+    attributes = node.attributes
     for name in STABLE_ATTRIBUTES:
-        value = found.get(name) or ""
+        value = attributes.get(name) or ""
         if ATTRIBUTE_VALUE.fullmatch(value) and not GENERATED.search(value):
             yield Selector("attribute", f'[{name}="{value}"]', attribute, depth=depth)
-    for name in (found.get("class") or "").split():
+    for name in (attributes.get("class") or "").split():
         if IDENTIFIER.fullmatch(name) and not GENERATED.search(name):
             yield Selector("class", f".{name}", attribute, depth=depth)
             yield Selector("class", f"{node.tag}.{name}", attribute, depth=depth)
-    value = found.get("itemprop") or ""
+    value = attributes.get("itemprop") or ""
     if ATTRIBUTE_VALUE.fullmatch(value):
         yield Selector("itemprop", f'[itemprop="{value}"]', attribute, depth=depth)
-    if path and all(IDENTIFIER.fullmatch(each.tag) for each in path):
-        steps = [f"{each.tag}:nth-of-type({_number(each)})" for each in path[:MAX_STEPS]]
+    if path and all(IDENTIFIER.fullmatch(item.tag) for item in path):
+        steps = [f"{item.tag}:nth-of-type({_number(item)})" for item in path[:MAX_STEPS]]
         yield Selector("position", " > ".join(reversed(steps)), attribute, depth=depth)
 
 
@@ -177,16 +177,16 @@ def _json(text: str) -> Any:
 
 def _paths(value: Any, field: ItemField, values: Collection[Any]) -> Iterator[str]:
     """Yield the paths of scalars that are one of the values; of a list, any position counts."""
-    waiting, seen = [("$", value)], 0
-    while waiting and seen < MAX_JSON_VALUES:
+    waiting, seen_name = [("$", value)], 0
+    while waiting and seen_name < MAX_JSON_VALUES:
         path, found = waiting.pop()
-        seen += 1
+        seen_name += 1
         if isinstance(found, dict):
             named = ((name, inner) for name, inner in found.items() if MEMBER.fullmatch(name))
             waiting += [(f"{path}.{name}", inner) for name, inner in named]
         elif isinstance(found, list):
             step = "[*]" if field.many else None
-            waiting += [(f"{path}{step or f'[{n}]'}", each) for n, each in enumerate(found)]
+            waiting += [(f"{path}{step or f'[{n}]'}", item) for n, item in enumerate(found)]
         elif _is_scalar(found) and path != "$" and value_of(str(found), field) in values:
             yield path
 

@@ -112,8 +112,8 @@ class WebSettings(Settings):
     @field_validator("web_proxies")
     @classmethod
     def _proxies_with_ports(cls, value: SecretStr | None) -> SecretStr | None:
-        found = split_entries(value.get_secret_value()) if value is not None else ()
-        if len(found) > MAX_PROXIES or not all(map(PROXY_URL.fullmatch, found)):
+        entries = split_entries(value.get_secret_value()) if value is not None else ()
+        if len(entries) > MAX_PROXIES or not all(map(PROXY_URL.fullmatch, entries)):
             raise ValueError(
                 f"expected up to {MAX_PROXIES} http:// or https:// URLs with a port, e.g. "
                 "http://proxy.example.org:3128"

@@ -149,7 +149,7 @@ class ItemField(Strict):
     @model_validator(mode="after")
     def _selects(self) -> Self:
         sources = [self.css, self.xpath, self.json_ld, self.microdata]
-        if sum(each is not None for each in sources) > 1:
+        if sum(source is not None for source in sources) > 1:
             raise ValueError("expected one of css, xpath, json_ld and microdata")
         if (self.json_ld or self.microdata) and self.json_path is None:
             raise ValueError("expected json_path with json_ld and microdata")
@@ -224,15 +224,15 @@ class ItemRule(Strict):
     @property
     def has_personal_fields(self) -> bool:
         """Whether a field is of a person, so that no text of a page is stored beside its items."""
-        return any(each.personal for each in self.fields.values())
+        return any(field.personal for field in self.fields.values())
 
     @model_validator(mode="after")
     def _has_its_key(self) -> Self:
         for name in self.key:
-            found = self.fields.get(name)
-            if found is None or not found.required or found.many:
+            item_field = self.fields.get(name)
+            if item_field is None or not item_field.required or item_field.many:
                 raise ValueError(f"expected key {name!r} among the required fields of one value")
-            if found.personal or found.match or found.process == "money":
+            if item_field.personal or item_field.match or item_field.process == "money":
                 raise ValueError(f"expected key {name!r} without personal, match and money")
         for name, field in self.fields.items():
             if field.match is not None and field.match.table not in self.tables:
@@ -245,20 +245,20 @@ class ItemRule(Strict):
             *(self.each, self.each_xpath, self.each_json_path),
             *(self.each_json_ld, self.each_microdata, self.parser),
         )
-        if sum(each is not None for each in eaches) > 1:
+        if sum(name is not None for name in eaches) > 1:
             raise ValueError(
                 "expected one of each, each_xpath, each_json_path, each_json_ld, each_microdata "
                 "and parser"
             )
-        if any(each is not None for each in eaches[3:]) and not all(
-            each.json_path and not (each.css or each.xpath or each.json_ld or each.microdata)
-            for each in self.fields.values()
+        if any(name is not None for name in eaches[3:]) and not all(
+            field.json_path and not (field.css or field.xpath or field.json_ld or field.microdata)
+            for field in self.fields.values()
         ):
             raise ValueError(
                 "expected fields with json_path alone beside each_json_ld, each_microdata and "
                 "parser"
             )
-        if self.each_xpath and any(each.css for each in self.fields.values()):
+        if self.each_xpath and any(field.css for field in self.fields.values()):
             raise ValueError("expected fields with xpath beside each_xpath, not css")
         return self
 
@@ -418,7 +418,7 @@ class Site(Strict):
     @field_validator("hosts")
     @classmethod
     def _origins(cls, value: list[str]) -> list[str]:
-        return [cls._an_origin(each) for each in value]
+        return [cls._an_origin(name) for name in value]
 
     @model_validator(mode="after")
     def _begins(self) -> Self:
@@ -443,12 +443,12 @@ def read_site(content: str) -> Site:
     try:
         return Site.model_validate(read_yaml(content))
     except YAMLError as error:
-        found = [syntax_problem(error)]
+        names = [syntax_problem(error)]
     except ValidationError as error:
-        found = value_problems(content, error)
+        names = value_problems(content, error)
     raise ConfigurationError(
         "invalid site file",
         expected="site, base_url, start and item, as in config/sites/shop.yaml",
-        found="; ".join(found),
+        found="; ".join(names),
         remedy="correct the file; an editor checks it by config/schemas/site.schema.json",
     )

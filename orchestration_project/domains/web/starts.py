@@ -105,28 +105,28 @@ def read_url_list(
     kind = KINDS[start[1].decode()] if start else "sitemap"
     if not is_declared and (start is None or kind not in kinds):
         return None
-    found: dict[str, None] = {}
+    values: dict[str, None] = {}
     try:
         kind = _kind(content)
         if kind not in kinds:
             raise ValueError(f"expected {' or '.join(kinds)}, found {kind}")
         for url in _urls(content):
-            found[url] = None
-            if len(found) > MAX_LIST_URLS:
+            values[url] = None
+            if len(values) > MAX_LIST_URLS:
                 raise ValueError(f"expected up to {MAX_LIST_URLS} URLs")
     except (SyntaxError, ValueError) as error:
         reason = str(error)[:200]
         problem = reason if isinstance(error, ValueError) else f"expected XML: {reason}"
-        return UrlList(kind, tuple(found)[:MAX_LIST_URLS], problem)
-    return UrlList(kind, tuple(found))
+        return UrlList(kind, tuple(values)[:MAX_LIST_URLS], problem)
+    return UrlList(kind, tuple(values))
 
 
 def matching(urls: Sequence[str], starts: Sequence[UrlListStart]) -> list[str]:
     """Return the URLs that the pattern of a start allows."""
-    patterns = [each.pattern for each in starts]
+    patterns = [start.pattern for start in starts]
     if None in patterns or not urls:
         return list(urls)
-    return [url for url in urls if any(contains(url, each) for each in patterns)]
+    return [url for url in urls if any(contains(url, pattern) for pattern in patterns)]
 
 
 def _unzipped(body: bytes) -> bytes:

@@ -155,8 +155,8 @@ def converted(number: str, unit: str, target: str) -> str:
     if unit == target:
         return number
     kind, factor = UNITS.get(unit.lower(), ("", Fraction(1)))
-    wanted, divisor = UNITS[target.lower()]
-    if kind != wanted:
+    text, divisor = UNITS[target.lower()]
+    if kind != text:
         raise ValueError(f"expected a unit such as {target}, found {unit[:20]!a}")
     return exact_decimal(Fraction(number) * factor / divisor, target)
 
@@ -167,13 +167,13 @@ def exact_decimal(value: Fraction, unit: str) -> str:
     Raises:
         ValueError: It has no end, as 1 kg in lb.
     """
-    rest, places = value.denominator, 0
+    denominator, places = value.denominator, 0
     for prime in (2, 5):
         count = 0
-        while rest % prime == 0:
-            rest, count = rest // prime, count + 1
+        while denominator % prime == 0:
+            denominator, count = denominator // prime, count + 1
         places = max(places, count)
-    if rest != 1 or places > 20:
+    if denominator != 1 or places > 20:
         raise ValueError(f"expected an amount that is exact in {unit}")
     digits = abs(value.numerator) * 10**places // value.denominator
     text = str(digits).rjust(places + 1, "0")

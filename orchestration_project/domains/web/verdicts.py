@@ -90,14 +90,14 @@ def refusal_of(url: str, body: bytes, content_type: str) -> Refusal | None:
     """
     searched = body[:MAX_SEARCHED_BYTES].lower()
     has_navigation = searched.count(b"<a ") > MAX_LINKS  # then a title alone shows a login page
-    if not any(each in searched for each in ((PASSWORD,) if has_navigation else MARKERS)):
+    if not any(name in searched for name in ((PASSWORD,) if has_navigation else MARKERS)):
         return None
     page = Page(url, body, content_type)
     root = None if page.is_json else page.root
     if root is None or root.css_first(PRODUCT) is not None:
         return None
-    found = _Outline(root)
-    return _challenge(root, found) or _login(root, found, url)
+    outline = _Outline(root)
+    return _challenge(root, outline) or _login(root, outline, url)
 
 
 class _Outline:
@@ -123,7 +123,7 @@ class _Outline:
 
     def title_like(self, pattern: re.Pattern[str]) -> str:
         """Return the first title that begins with a pattern; empty: none does."""
-        return next((each[:80] for each in self.titles if pattern.match(each)), "")
+        return next((title[:80] for title in self.titles if pattern.match(title)), "")
 
     def is_small(self, max_words: int) -> bool:
         """Whether there is hardly any text, and no navigation."""
@@ -159,4 +159,4 @@ def _asks_to_log_in(root: Any) -> bool:
     found = root.css("h2, h3, legend, button, label")[:MAX_NODES]
     texts = [node.text() or "" for node in found]
     texts += [node.attributes.get("value") or "" for node in root.css("input[type=submit i]")]
-    return any(LOGIN_TITLE.match(each) for each in texts)
+    return any(LOGIN_TITLE.match(text) for text in texts)

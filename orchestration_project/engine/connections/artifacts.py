@@ -229,24 +229,24 @@ class FolderStore:
                 if name.parts[0] == PARTIAL:
                     continue
                 with suppress(FileNotFoundError):
-                    found = path.stat()
-                    if S_ISREG(found.st_mode):
-                        yield _stored(name.as_posix(), found)
+                    stat = path.stat()
+                    if S_ISREG(stat.st_mode):
+                        yield _stored(name.as_posix(), stat)
 
     def found(self, name: str) -> StoredObject | None:
         """Return what the file ``name`` is, None if there is none."""
         with self._explained("read", name):
             try:
-                found = (self.folder / name).stat()
+                stat = (self.folder / name).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            return _stored(name, found) if S_ISREG(found.st_mode) else None
+            return _stored(name, stat) if S_ISREG(stat.st_mode) else None
 
     def delete_older(self, name: str, before: datetime) -> bool:
         """Delete the file ``name`` if it is as old, under the lock that excludes writers."""
         with self._explained("delete", name), _locked(self.folder, fcntl.LOCK_EX):
-            found = self.found(name)
-            if found is None or found.put_at >= before:
+            stored_object = self.found(name)
+            if stored_object is None or stored_object.put_at >= before:
                 return False
             (self.folder / name).unlink()
             return True
@@ -381,8 +381,8 @@ class S3Store:
             with self.explained("read", name):
                 return bytes(obstore.get_range(self._store, name, start=start, length=size))
         except TransientError:
-            found = self.found(name)
-            if found is None or start + size <= found.byte_count:
+            stored_object = self.found(name)
+            if stored_object is None or start + size <= stored_object.byte_count:
                 raise
             return self.get(name)[start:]  # a range beyond the end is refused
 
@@ -407,8 +407,10 @@ class S3Store:
 
         with self.explained("list", self.url):
             for page in obstore.list(self._store, prefix=below or None):
-                for each in page:
-                    yield StoredObject(each["path"], each["size"], each["last_modified"])
+                for object_meta in page:
+                    yield StoredObject(
+                        object_meta["path"], object_meta["size"], object_meta["last_modified"]
+                    )
 
     def found(self, name: str) -> StoredObject | None:
         """Return what the object ``name`` is, None if there is none."""
@@ -425,8 +427,8 @@ class S3Store:
         """Delete the object ``name`` if it is as old; one that is put in that moment goes, too."""
         import obstore
 
-        found = self.found(name)
-        if found is None or found.put_at >= before:
+        stored_object = self.found(name)
+        if stored_object is None or stored_object.put_at >= before:
             return False
         with self.explained("delete", name):
             obstore.delete(self._store, name)

@@ -33,7 +33,7 @@ class Certificate:
     def is_for(self, host: str) -> bool:
         """Whether it is for a host."""
         wildcard = f"*.{host.partition('.')[2]}"
-        return any(each.lower() in (host.lower(), wildcard.lower()) for each in self.names)
+        return any(name.lower() in (host.lower(), wildcard.lower()) for name in self.names)
 
 
 def read_certificate(file: Path, setting: str) -> Certificate:
@@ -45,7 +45,7 @@ def read_certificate(file: Path, setting: str) -> Certificate:
     from cryptography import x509  # 50 ms, for the few who look
 
     try:
-        found = x509.load_pem_x509_certificates(file.read_bytes())[0]
+        certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
     except (OSError, ValueError, IndexError) as error:
         reason = error.strerror if isinstance(error, OSError) else "no certificate in it"
         raise ConfigurationError(
@@ -54,7 +54,7 @@ def read_certificate(file: Path, setting: str) -> Certificate:
             found=str(reason),
             remedy=f"correct {setting}, or the permissions of the file",
         ) from error
-    return _certificate(found, str(file))
+    return _certificate(certificate, str(file))
 
 
 def served_certificate(host: str, port: int) -> Certificate:
@@ -74,7 +74,7 @@ def served_certificate(host: str, port: int) -> Certificate:
             context.wrap_socket(plain, server_hostname=host) as connection,
         ):
             content = connection.getpeercert(binary_form=True) or b""
-        found = x509.load_der_x509_certificate(content)
+        der_x509_certificate = x509.load_der_x509_certificate(content)
     except (OSError, ValueError) as error:
         raise TransientError(
             f"no certificate from {host}:{port}",
@@ -82,7 +82,7 @@ def served_certificate(host: str, port: int) -> Certificate:
             found=str(error) or type(error).__name__,
             remedy="start the proxy, or correct PUBLIC_URL",
         ) from error
-    return _certificate(found, f"{host}:{port}")
+    return _certificate(der_x509_certificate, f"{host}:{port}")
 
 
 def _certificate(found: "x509.Certificate", place: str) -> Certificate:

@@ -96,14 +96,14 @@ class AnswerSession(requests.Session):
 
     def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
         """Return a request with authentication, and the address that it has without."""
-        given = (request.auth, self.auth)
+        pair = (request.auth, self.auth)
         request.auth = self.auth = None
         try:
             plain = super().prepare_request(request)
         finally:
-            request.auth, self.auth = given
+            request.auth, self.auth = pair
         prepared = plain
-        if self._exchanges.is_live and any(given):
+        if self._exchanges.is_live and any(pair):
             with _authenticating():
                 prepared = super().prepare_request(request)
         vars(prepared)["plain_url"] = plain.url
@@ -113,7 +113,7 @@ class AnswerSession(requests.Session):
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
         """Refuse a redirect to another host: headers with secrets would follow it."""
-        found, asked = (urlsplit(str(each.url)) for each in (prepared_request, response))
+        found, asked = (urlsplit(str(item.url)) for item in (prepared_request, response))
         if found[:2] != asked[:2]:
             raise SourceError(
                 "an answer redirects to another host",
@@ -127,19 +127,19 @@ class AnswerSession(requests.Session):
         plain_url = vars(request).get("plain_url") or request.url
         question = self._exchanges.question(request, str(plain_url))
         if getattr(THREAD, "authenticates", False):
-            found = self._exchanges.answer_unrecorded(request)
+            unrecorded = self._exchanges.answer_unrecorded(request)
         else:
-            found = self._exchanges.answer(request, question)
+            unrecorded = self._exchanges.answer(request, question)
         response = requests.Response()
-        response.status_code = found.status
-        response.headers = CaseInsensitiveDict(found.headers)
+        response.status_code = unrecorded.status
+        response.headers = CaseInsensitiveDict(unrecorded.headers)
         response.headers.pop("content-encoding", None)  # it is decoded
         response.encoding = requests.utils.get_encoding_from_headers(response.headers)
-        response.reason = _phrase(found.status)
+        response.reason = _phrase(unrecorded.status)
         response.url = question.url
         response.request = request
-        response.raw = BytesIO(found.body)
-        response._content = found.body
+        response.raw = BytesIO(unrecorded.body)
+        response._content = unrecorded.body
         return response
 
 
@@ -176,10 +176,10 @@ class _Adapter(BaseAdapter):
 
 
 def _question(request: requests.PreparedRequest, url: str, secrets: Secrets) -> Question:
-    shown = ENCODED_MASK.sub(MASK, secrets.redacted(without_secrets(url)))
+    text = ENCODED_MASK.sub(MASK, secrets.redacted(without_secrets(url)))
     body = secrets.redacted(_bytes_of(request).decode("latin-1"))
     digest = sha256(ENCODED_MASK.sub(MASK, body).encode()).hexdigest() if body else ""
-    return Question(str(request.method), shown, digest)
+    return Question(str(request.method), text, digest)
 
 
 def _bytes_of(request: requests.PreparedRequest) -> bytes:
@@ -243,8 +243,10 @@ class LiveExchanges:
             content=_bytes_of(request) or None,
             is_repeatable=request.method in READING_METHODS,
         )
-        kept = {name: text for name, text in response.headers.items() if name not in NOT_RECORDED}
-        return Answer(response.status, kept, response.body)
+        kept_names = {
+            name: text for name, text in response.headers.items() if name not in NOT_RECORDED
+        }
+        return Answer(response.status, kept_names, response.body)
 
     def _without_secrets(self, answer: Answer) -> Answer:
         """Mask secrets that an answer repeats, as in the address of the next page."""
@@ -294,7 +296,7 @@ class RecordedExchanges:
             if not found:
                 raise SourceError(
                     "the resource sends a request whose answer was not captured",
-                    expected=", ".join(sorted({each.url for each in self._answers}))[:500],
+                    expected=", ".join(sorted({name.url for name in self._answers}))[:500],
                     found=f"{question.method} {question.url}",
                     remedy="let the resource send the same requests for the same partition; if it "
                     "cannot, declare capture='rows'",

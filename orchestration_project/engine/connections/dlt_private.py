@@ -148,7 +148,7 @@ def _session_context() -> type[Any]:
     except (ImportError, KeyError, AttributeError, AssertionError) as error:
         raise ConfigurationError(
             "dlt cannot be used: its internals are not those that we know",
-            expected=f"dlt {' or '.join(each + 'x' for each in TESTED_VERSIONS)}",
+            expected=f"dlt {' or '.join(tested + 'x' for tested in TESTED_VERSIONS)}",
             found=f"dlt {version}: {type(error).__name__}: {error}",
             remedy=f"pip install 'dlt~={TESTED_VERSIONS[-1]}0'",
         ) from error

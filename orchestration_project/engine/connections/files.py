@@ -39,8 +39,8 @@ def usual_mode() -> int:
     """Return the mode of a file that a user names: what the umask lets that the user gave."""
     present = os.umask(PRIVATE_UMASK)
     os.umask(present)
-    given = _given[0] if _given and present == PRIVATE_UMASK else present
-    return 0o666 & ~given
+    number = _given[0] if _given and present == PRIVATE_UMASK else present
+    return 0o666 & ~number
 
 
 PRIVATE_FILE_MODE = 0o600
@@ -89,8 +89,8 @@ def partial_file(
     Raises:
         OSError: The folder or a file in it cannot be read or written.
     """
-    for each in folder.glob(f"{prefix}*{suffix}"):
-        _remove_if_abandoned(each)
+    for path in folder.glob(f"{prefix}*{suffix}"):
+        _remove_if_abandoned(path)
     descriptor, partial = _locked_file(folder, prefix, suffix)
     with os.fdopen(descriptor, "wb") as file:
         try:
@@ -143,11 +143,11 @@ def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
         path = (folder / name).resolve(strict=True)
         if not path.is_relative_to(folder.resolve()):
             raise _refused(name, f"a link out of {setting}", setting)
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
+        stat_result = path.stat()
+        if not stat.S_ISREG(stat_result.st_mode):
             raise _refused(name, "no regular file", setting)
-        if found.st_size > LARGEST_FILE_BYTES:
-            raise _refused(name, f"{found.st_size} bytes", setting)
+        if stat_result.st_size > LARGEST_FILE_BYTES:
+            raise _refused(name, f"{stat_result.st_size} bytes", setting)
         return path.read_bytes()
     except RuntimeError as error:  # how Python before 3.13 tells of a loop
         raise _refused(name, LOOP, setting) from error

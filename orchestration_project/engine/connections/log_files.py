@@ -211,11 +211,13 @@ class LogFile:
     def _delete_old(self) -> None:
         """Delete the segments above the size, or of a day that is not kept; the newest stays."""
         segments = segments_of(self.folder)
-        for each in segments[:-1]:
-            is_in_size = segments[-1].start - each.start <= self._keep_bytes - self._segment_bytes
+        for segment in segments[:-1]:
+            is_in_size = (
+                segments[-1].start - segment.start <= self._keep_bytes - self._segment_bytes
+            )
             with suppress(FileNotFoundError):
-                if not is_in_size or self._day_count(each.path.stat()) > self._keep_days:
-                    each.path.unlink()
+                if not is_in_size or self._day_count(segment.path.stat()) > self._keep_days:
+                    segment.path.unlink()
 
     def _is_of_earlier_day(self, status: os.stat_result) -> bool:
         return status.st_size > 0 and self._day_count(status) > 0
@@ -259,10 +261,10 @@ def _segment_of(path: Path) -> Segment | None:
 def segments_of(folder: Path) -> list[Segment]:
     """Return the segments of a service's folder by their start; none where it is missing."""
     try:
-        found = [_segment_of(each) for each in folder.iterdir()]
+        segments = [_segment_of(path) for path in folder.iterdir()]
     except OSError:
         return []
-    return sorted(each for each in found if each is not None)
+    return sorted(segment for segment in segments if segment is not None)
 
 
 def segment_paths(folder: Path) -> list[Path]:
@@ -275,7 +277,7 @@ def services_of(folder: Path) -> list[str]:
     """Return the names of the services that have a log below a folder."""
     try:
         return sorted(
-            each.name for each in folder.iterdir() if SERVICE.fullmatch(each.name) and each.is_dir()
+            path.name for path in folder.iterdir() if SERVICE.fullmatch(path.name) and path.is_dir()
         )
     except OSError:
         return []
@@ -319,9 +321,9 @@ def lost_at_writing(folder: Path) -> Mapping[str, int]:
 
 def end_of(folder: Path) -> int:
     """Return the position after the last line of a service's folder."""
-    for each in reversed(segments_of(folder)):
+    for segment in reversed(segments_of(folder)):
         with suppress(FileNotFoundError):
-            return each.start + each.path.stat().st_size
+            return segment.start + segment.path.stat().st_size
     return 0
 
 
@@ -359,21 +361,21 @@ def read_after(folder: Path, position: int, line_number: int | None = None) -> L
     segments = segments_of(folder)
     if segments and position > end_of(folder):  # the log was deleted, and began again
         position = segments[0].start
-    for place, each in enumerate(segments):
-        is_last = place == len(segments) - 1
-        if not is_last and segments[place + 1].start <= position:
+    for index, segment in enumerate(segments):
+        is_last = index == len(segments) - 1
+        if not is_last and segments[index + 1].start <= position:
             continue
-        if each.start > position:  # the lines between were deleted
-            lost = max(0, each.first_line - line_number) if line_number is not None else 0
-            position = each.start
+        if segment.start > position:  # the lines between were deleted
+            lost = max(0, segment.first_line - line_number) if line_number is not None else 0
+            position = segment.start
         try:
-            with each.path.open("rb") as file:
-                file.seek(position - each.start)
+            with segment.path.open("rb") as file:
+                file.seek(position - segment.start)
                 data = file.read(READ_BYTES)
         except FileNotFoundError:
             continue
         if not data and not is_last:
-            position = segments[place + 1].start
+            position = segments[index + 1].start
             continue
         whole = data.rfind(b"\n") + 1
         if not whole and (len(data) == READ_BYTES or not is_last):
@@ -394,26 +396,26 @@ def _lines(data: bytes, position: int) -> list[StoredLine]:
 
 def read_before(folder: Path, position: int) -> Iterator[StoredLine]:
     """Yield the lines of a service that end at a position or before it, the newest first."""
-    for each in reversed(segments_of(folder)):
-        if each.start >= position:
+    for segment in reversed(segments_of(folder)):
+        if segment.start >= position:
             continue
         try:
-            with each.path.open("rb") as file:
-                size = min(os.fstat(file.fileno()).st_size, position - each.start)
-                yield from _backwards(file.fileno(), each.start, size)
+            with segment.path.open("rb") as file:
+                size = min(os.fstat(file.fileno()).st_size, position - segment.start)
+                yield from _backwards(file.fileno(), segment.start, size)
         except FileNotFoundError:
             return
 
 
 def _backwards(file: int, start: int, size: int) -> Iterator[StoredLine]:
-    rest = b""
+    remainder = b""
     while size > 0:
         count = min(READ_BYTES, size)
         size -= count
-        data = os.pread(file, count, size) + rest
+        data = os.pread(file, count, size) + remainder
         head = data.find(b"\n") + 1 if size else 0
         if size and not head and len(data) <= 2 * READ_BYTES:
-            rest = data
+            remainder = data
             continue
         yield from reversed(_lines(data[head:], start + size + head))
-        rest = data[:head]
+        remainder = data[:head]

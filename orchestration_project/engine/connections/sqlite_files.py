@@ -37,10 +37,10 @@ def replace_values(file: Path, replace: Callable[[Value], Value]) -> int:
         try:
             driver.execute("PRAGMA secure_delete = ON")
             driver.create_function("is_replaced", 1, lambda value: _is_replaced(value, replace))
-            found = driver.execute(
+            rows = driver.execute(
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
             ).fetchall()
-            return sum(_replace_in(driver, name, replace) for (name,) in found)
+            return sum(_replace_in(driver, name, replace) for (name,) in rows)
         except sqlite3.OperationalError as error:
             raise _locked(file, error) from error
 

@@ -45,14 +45,14 @@ def is_plain_path(path: str) -> bool:
 
 def host_name(host: str) -> str:
     """Return the name in a Host header, in lower case and without the port; empty if it is none."""
-    found = HOST.fullmatch(host)
-    return (found[1] or found[2]).lower() if found else ""
+    match = HOST.fullmatch(host)
+    return (match[1] or match[2]).lower() if match else ""
 
 
 def origin_of(url: str) -> str:
     """Return scheme, host and port of ``url`` as a browser sends them in Origin; empty: none."""
-    found = URL.fullmatch(url)
-    return found[1].lower() if found else ""
+    match = URL.fullmatch(url)
+    return match[1].lower() if match else ""
 
 
 def is_same_origin(

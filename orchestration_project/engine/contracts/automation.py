@@ -63,12 +63,12 @@ def chosen(automations: Sequence[Automation], profile: str) -> Sequence[Automati
             expected=f"one of {', '.join(names)}",
             remedy=did_you_mean(profile, names) or "name one of them; set the domain's source",
         )
-    return [each for each in automations if profile in (ALL, each.profile)]
+    return [automation for automation in automations if profile in (ALL, automation.profile)]
 
 
 def profiles(automations: Sequence[Automation]) -> Mapping[str, Sequence[str]]:
     """Return the names of the schedules and sensors of each profile."""
-    found: dict[str, list[str]] = {}
-    for each in automations:
-        found.setdefault(each.profile, []).append(each.name)
-    return {**dict(sorted(found.items())), ALL: [each.name for each in automations]}
+    names: dict[str, list[str]] = {}
+    for automation in automations:
+        names.setdefault(automation.profile, []).append(automation.name)
+    return {**dict(sorted(names.items())), ALL: [automation.name for automation in automations]}

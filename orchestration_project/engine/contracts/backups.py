@@ -67,11 +67,11 @@ class DatabaseBackup:
     @property
     def row_counts(self) -> Mapping[str, int]:
         """Rows by table, summed over the files that have it."""
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for part in self.parts:
             for table, count in part.row_counts.items():
-                found[table] = found.get(table, 0) + count
-        return found
+                counts[table] = counts.get(table, 0) + count
+        return counts
 
     @property
     def byte_count(self) -> int:
@@ -173,10 +173,10 @@ def read_manifest(content: bytes, backup_id: str) -> Manifest:
         ConfigurationError: It has another format.
     """
     try:
-        found = json.loads(content)
-        form = found.pop("format")
+        document = json.loads(content)
+        form = document.pop("format")
         if form == FORMAT:
-            manifest = _manifest(found)
+            manifest = _manifest(document)
             if manifest.to_json() == content and manifest.backup_id == backup_id:
                 return manifest
             raise ValueError("not the canonical JSON of this backup")
@@ -360,9 +360,9 @@ def missing_or_changed(
 
 def named(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
-    rest = len(names) - MAX_NAMED
-    more = f" and {rest} more" if rest > 0 else ""
-    return ", ".join(ascii(name)[1:-1] for name in names[:MAX_NAMED]) + more
+    number = len(names) - MAX_NAMED
+    remaining_text = f" and {number} more" if number > 0 else ""
+    return ", ".join(ascii(name)[1:-1] for name in names[:MAX_NAMED]) + remaining_text
 
 
 def differing_counts(expected: Mapping[str, int], found: Mapping[str, int]) -> list[str]:

@@ -121,10 +121,8 @@ def sum_balances(balances: Iterable[Balance]) -> list[Balance]:
 
 
 def _sum_equation(name: str, balances: Sequence[Balance]) -> Balance:
-    places = dict.fromkeys(place for balance in balances for place in balance.went_to)
-    went_to = {
-        place: sum(balance.went_to.get(place, 0) for balance in balances) for place in places
-    }
+    places = dict.fromkeys(key for balance in balances for key in balance.went_to)
+    went_to = {key: sum(balance.went_to.get(key, 0) for balance in balances) for key in places}
     counted = [balance.came_in for balance in balances if balance.came_in is not None]
     is_counted = len(counted) == len(balances)
     return Balance(name, sum(counted) if is_counted else None, went_to)
@@ -270,9 +268,9 @@ class Conservation:
         excluded: Mapping[str, int] | None = None,
     ) -> list[Balance]:
         """Return the equations of derived rows; of keys, if these are counted in ``sums``."""
-        place = self.derived.name
+        text = self.derived.name
         balances = [
-            Balance(one.name, sums[one.name], {place: _sum_columns(derived, one.derived)})
+            Balance(one.name, sums[one.name], {text: _sum_columns(derived, one.derived)})
             for one in self.measures
         ]
         if "keys" not in sums:
@@ -280,7 +278,7 @@ class Conservation:
         if self.other_rows is not None:
             name, other = self.other_rows
             derived = derived.filter(pl.col(name).ne_missing(other))
-        return [*balances, Balance("keys", sums["keys"], {place: len(derived), **(excluded or {})})]
+        return [*balances, Balance("keys", sums["keys"], {text: len(derived), **(excluded or {})})]
 
     def refuse_loss(
         self,

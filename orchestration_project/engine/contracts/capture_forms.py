@@ -105,15 +105,15 @@ def _move_events(records: Sequence[ReadRecord], names: Sequence[str]) -> list[Re
         for record in records
         if all(record.fields.get(name, "null") != "null" for name in names)
     )
-    times, moved = sorted(complete), []
+    times, events = sorted(complete), []
     for record in records:
         time = int(record.fields["time"])
         if names[0] not in record.fields and time >= int(records[0].fields["time"]):
-            place = bisect_right(times, time - HALF_A_DAY)
-            next_time = times[place] if place < len(times) else time
+            position = bisect_right(times, time - HALF_A_DAY)
+            next_time = times[position] if position < len(times) else time
             record = record._replace(fields={**record.fields, "time": str(next_time)})
-        moved.append(record)
-    return moved
+        events.append(record)
+    return events
 
 
 def _read_lines(
@@ -163,8 +163,8 @@ def _unpivot(
 def _find_places(content: bytes, text: bytes) -> Iterator[tuple[int, int]]:
     """Yield the first byte and the end of each line that contains a text."""
     end = -1
-    while 0 <= (place := content.find(text, end + 1)) < len(content):
-        start, end = content.rfind(b"\n", 0, place) + 1, content.find(b"\n", place)
+    while 0 <= (position := content.find(text, end + 1)) < len(content):
+        start, end = content.rfind(b"\n", 0, position) + 1, content.find(b"\n", position)
         end = len(content) if end < 0 else end
         yield start, end
 
@@ -211,9 +211,9 @@ def _read_matches(content: bytes, containing: Sequence[str], pattern: str) -> It
         lists = [[value.strip() for value in text.split(",")] for text in fields.values()]
         for values in zip(*lists, strict=True):
             if all(text in values for text in containing):
-                shown = match[0] if len(lists[0]) == 1 else ", ".join(values).encode()
+                shown_chunk = match[0] if len(lists[0]) == 1 else ", ".join(values).encode()
                 yield ReadRecord(
-                    number, match.start(), shown, dict(zip(fields, values, strict=True))
+                    number, match.start(), shown_chunk, dict(zip(fields, values, strict=True))
                 )
 
 

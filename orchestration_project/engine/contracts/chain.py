@@ -241,8 +241,8 @@ class ChainProblem(NamedTuple):
     cause: str
 
     def __str__(self) -> str:
-        place = "no record" if self.number is None else f"record {self.number}"
-        return f"{self.table_name}, {place} ({self.name}): {self.cause}"
+        text = "no record" if self.number is None else f"record {self.number}"
+        return f"{self.table_name}, {text} ({self.name}): {self.cause}"
 
 
 def link_problems(
@@ -274,8 +274,8 @@ def link_problems(
         cause = "expected a signature of the newest record, found none: later records were deleted"
         yield ChainProblem(latest.table_name, latest.number, latest.name, cause)
     if head != (latest.number, latest.record_sha256):
-        found = "none" if head is None else f"record {head[0]}"
-        cause = f"expected as head of the chain this newest record, found {found}"
+        text = "none" if head is None else f"record {head[0]}"
+        cause = f"expected as head of the chain this newest record, found {text}"
         yield ChainProblem(latest.table_name, latest.number, latest.name, cause)
 
 
@@ -397,9 +397,9 @@ def head_problems(
         present: By table, the SHA-256 of the records with the numbers of these heads.
     """
     for name, head in sorted(exported.items()):
-        found = present.get(name, {}).get(head.number)
-        if found != head.record_sha256:
+        text = present.get(name, {}).get(head.number)
+        if text != head.record_sha256:
             cause = "expected the exported record, found " + (
-                "none: the newest records were deleted" if found is None else "another"
+                "none: the newest records were deleted" if text is None else "another"
             )
             yield ChainProblem(name, head.number, "exported head", cause)

@@ -144,9 +144,9 @@ class Contract:
     @property
     def audits(self) -> Mapping[str, str]:
         """Every audit, and what it asserts."""
-        found = AUDITS | {claim.name: claim.says for claim in self.claims}
+        names = AUDITS | {claim.name: claim.says for claim in self.claims}
         absent = {RECORD_TOTAL: not self.has_record_total, ROW_COUNT: self.row_limits is None}
-        return {name: text for name, text in found.items() if not absent.get(name)}
+        return {name: text for name, text in names.items() if not absent.get(name)}
 
     def is_warning(self, audit: str) -> bool:
         """Whether a delivery that fails this audit is loaded all the same."""
@@ -189,20 +189,20 @@ def validate(
         record_total: How many rows the source promised; None: it promised none.
         max_reject_ratio: Rejected share of lines (0-1) above which it is quarantined.
     """
-    found = split_rows(contract, parsed, parts, partition_texts=partition_texts)
-    totals = [record_total_audit(found.received_count, record_total)]
+    rows = split_rows(contract, parsed, parts, partition_texts=partition_texts)
+    totals = [record_total_audit(rows.received_count, record_total)]
     audits = [
         *(totals if contract.has_record_total else ()),
-        _own_rows(found.foreign_rows),
-        unique_keys_audit(found.rows, key_names(contract.table)),
-        few_rejects_audit(found.rejects, found.received_count, max_reject_ratio),
-        _has_rows(found),
-        *(() if contract.row_limits is None else [_row_count_audit(found, *contract.row_limits)]),
-        *(_claim_audit(claim, found.rows) for claim in contract.claims),
+        _own_rows(rows.foreign_rows),
+        unique_keys_audit(rows.rows, key_names(contract.table)),
+        few_rejects_audit(rows.rejects, rows.received_count, max_reject_ratio),
+        _has_rows(rows),
+        *(() if contract.row_limits is None else [_row_count_audit(rows, *contract.row_limits)]),
+        *(_claim_audit(claim, rows.rows) for claim in contract.claims),
     ]
     if personal := personal_columns(contract.table):
         audits = [_without_values(audit, {*personal, "record"}) for audit in audits]
-    return Validated(found.rows, found.rejects, audits, filtered=parsed.filtered)
+    return Validated(rows.rows, rows.rejects, audits, filtered=parsed.filtered)
 
 
 def _without_values(audit: Audit, names: Set[str]) -> Audit:
@@ -228,8 +228,8 @@ def split_rows(
     )
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
     named = zip(contract.partition_fields, partition_texts, strict=True)
-    own = [pl.col(name) == text for name, text in named]
-    foreign_rows = source.filter(~pl.all_horizontal(own))
+    expressions = [pl.col(name) == text for name, text in named]
+    foreign_rows = source.filter(~pl.all_horizontal(expressions))
     return ContractRows(
         rows=rows.sort(key_names(contract.table)),
         rejects=with_records(rejects, parsed.parts or parts),
@@ -314,14 +314,14 @@ def _check_rule(field: Field, check: FieldCheck) -> RowRule:
 
 def breaks_check(value: pl.Expr, check: FieldCheck) -> pl.Expr:
     """Return whether a value breaks a check; null where it is null."""
-    first, *rest = check.operands
+    first, *remaining = check.operands
     match check.operator:
         case "above":
             return value <= first
         case "below":
             return value.abs() >= first
         case "between":
-            return (value < first) | (value > rest[0])
+            return (value < first) | (value > remaining[0])
         case "one_of":
             return ~value.is_in(check.operands)
         case "matches":
@@ -417,11 +417,11 @@ def _cusip_rules(name: str) -> list[RowRule]:
 
 def record_total_audit(received_count: int, record_total: int | None) -> Audit:
     """Compare the lines that came with the number promised; None: none was."""
-    found = f"{received_count} rows"
+    text = f"{received_count} rows"
     if record_total is None:
-        return Audit(RECORD_TOTAL, "not_applicable", "a Record-Total; files have none", found)
+        return Audit(RECORD_TOTAL, "not_applicable", "a Record-Total; files have none", text)
     holds = received_count == record_total
-    return Audit(RECORD_TOTAL, verdict(holds), f"Record-Total {record_total}", found)
+    return Audit(RECORD_TOTAL, verdict(holds), f"Record-Total {record_total}", text)
 
 
 @dataclass(frozen=True)
@@ -457,12 +457,12 @@ def unique_keys_verdict(repeated: AuditFinding) -> Audit:
 
 def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: float) -> Audit:
     """Compare the share of lines that were rejected with its limit."""
-    found = len(rejects) / max(received_count, 1)
+    number = len(rejects) / max(received_count, 1)
     return Audit(
         "has_few_rejects",
-        verdict(found <= max_ratio),
+        verdict(number <= max_ratio),
         f"at most {max_ratio:.4%} of lines rejected",
-        f"{found:.4%} ({len(rejects)} of {received_count})",
+        f"{number:.4%} ({len(rejects)} of {received_count})",
         rejects.head(OFFENDERS_KEPT)
         .select("part_number", "line_number", "reason_code", "record")
         .to_dicts(),

@@ -109,14 +109,14 @@ def read_cron(text: str) -> Cron:
     minutes, hours, days, months, weekdays = (
         _values(part, field) for part, field in zip(parts, FIELDS, strict=True)
     )
-    found = Cron(written, minutes, hours, days, months, frozenset(day % 7 for day in weekdays))
-    if not found.is_possible:
+    cron = Cron(written, minutes, hours, days, months, frozenset(day % 7 for day in weekdays))
+    if not cron.is_possible:
         raise ValueError("expected days that a month has, e.g. 0 6 28 2 *: no date matches it")
-    return found
+    return cron
 
 
 def _values(text: str, field: _Field) -> frozenset[int]:
-    found: set[int] = set()
+    numbers: set[int] = set()
     for part in text.split(","):
         values = _values_of_part(part, field)
         if not values:
@@ -124,8 +124,8 @@ def _values(text: str, field: _Field) -> frozenset[int]:
                 f"expected a {field.name} from {field.first} to {field.last}, a range, list or "
                 f"step, e.g. */15, found {part[:20]!r}"
             )
-        found.update(values)
-    return frozenset(found)
+        numbers.update(values)
+    return frozenset(numbers)
 
 
 def _values_of_part(part: str, field: _Field) -> range:

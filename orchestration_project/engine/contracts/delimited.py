@@ -132,11 +132,11 @@ def _seems(line: bytes, columns: Sequence[str]) -> tuple[str, str] | None:
     if b"\0" in line:
         return UTF_16
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace")
-    found = {
+    lens = {
         mark: len(set(columns) & set(_names(text, mark))) for mark in (DELIMITER, *OTHER_DELIMITERS)
     }
-    best = max(found, key=lambda mark: found[mark])
-    if found[best] > max(found[DELIMITER], 1):
+    best = max(lens, key=lambda mark: lens[mark])
+    if lens[best] > max(lens[DELIMITER], 1):
         return (
             f"text separated by {OTHER_DELIMITERS[best]}, not by {DELIMITER}",
             f"save it with {DELIMITER} between the fields",
@@ -203,13 +203,13 @@ def parse_parts(
     plain, names = _plain_parts(parts, columns, of)
     read = _read_plain(plain, names, columns)
     is_read = {part.part_number for part, _ in plain} if read is not None else set()
-    others = [_parse(part, columns, of) for part in parts if part.part_number not in is_read]
+    other_parsed = [_parse(part, columns, of) for part in parts if part.part_number not in is_read]
     rows_schema = PLACE | {name: pl.String() for name in columns}
     first = read if read is not None else pl.DataFrame(schema=rows_schema)
-    rows = pl.concat([first, *(each.rows for each in others)])
+    rows = pl.concat([first, *(parsed.rows for parsed in other_parsed)])
     return Parsed(
-        rows.sort(*PLACE) if is_read and others else rows,
-        pl.concat([pl.DataFrame(schema=REJECT), *(each.rejects for each in others)]),
+        rows.sort(*PLACE) if is_read and other_parsed else rows,
+        pl.concat([pl.DataFrame(schema=REJECT), *(parsed.rejects for parsed in other_parsed)]),
     )
 
 
@@ -282,17 +282,19 @@ def _parse(part: Part, columns: Sequence[str], of: str) -> Parsed:
     split = _quoted_fields if header.is_quoted else _plain_fields
     numbered = _without_line_ends(_decoded(lines), part, header)
     good, bad = apply_rules(split(numbered, width), _line_rules(width))
-    taken = [
+    aliases = [
         pl.col("fields").struct.field(f"field_{header.names.index(name)}").alias(name)
         for name in columns
     ]
-    place = [pl.lit(part.part_number, pl.Int64).alias("part_number"), pl.col("line_number")]
-    return Parsed(good.select(*place, *taken), bad.select(*place, "reason_code", "reason"))
+    expressions = [pl.lit(part.part_number, pl.Int64).alias("part_number"), pl.col("line_number")]
+    return Parsed(
+        good.select(*expressions, *aliases), bad.select(*expressions, "reason_code", "reason")
+    )
 
 
 def _line_rules(width: int) -> list[RowRule]:
     """Return the defect of a line; ``found`` is its number of fields, null where it has none."""
-    line, found = pl.col("line"), pl.col("found")
+    line, col = pl.col("line"), pl.col("found")
     return [
         RowRule("not_utf8", line.is_null(), pl.lit("the line is not UTF-8")),
         RowRule(
@@ -307,13 +309,13 @@ def _line_rules(width: int) -> list[RowRule]:
         ),
         RowRule(
             "malformed_quotes",
-            found.is_null(),
+            col.is_null(),
             pl.lit("the line's quotes do not pair, or it holds a carriage return"),
         ),
         RowRule(
             "wrong_field_count",
-            found != width,
-            pl.format("the line has {} fields, the header has {}", found, pl.lit(width)),
+            col != width,
+            pl.format("the line has {} fields, the header has {}", col, pl.lit(width)),
         ),
     ]
 
@@ -358,14 +360,16 @@ def _plain_fields(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
 
 
 def _quoted_fields(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
-    names = [f"field_{place}" for place in range(width)]
+    names = [f"field_{position}" for position in range(width)]
     values = [None if line is None else unquoted(line) for line in numbered["line"]]
     fitting = [
-        dict(zip(names, each, strict=True)) if each is not None and len(each) == width else None
-        for each in values
+        dict(zip(names, value, strict=True)) if value is not None and len(value) == width else None
+        for value in values
     ]
     return numbered.with_columns(
-        found=pl.Series([None if each is None else len(each) for each in values], dtype=pl.UInt32),
+        found=pl.Series(
+            [None if value is None else len(value) for value in values], dtype=pl.UInt32
+        ),
         fields=pl.Series(fitting, dtype=pl.Struct(dict.fromkeys(names, pl.String()))),
     )
 

@@ -42,7 +42,7 @@ def requests(
     landed), and the day: a run that failed is asked for again when its inputs change or on the
     next day, not at every tick.
     """
-    found = []
+    entries = []
     for first, last in due:
         between = [
             rule.version(key, landed)
@@ -51,5 +51,5 @@ def requests(
             if first <= key <= last
         ]
         digest = hashlib.sha256("\n".join([str(database), *between]).encode()).hexdigest()[:16]
-        found.append(RecomputationRequest(first, last, f"{first}...{last}@{digest} ({day})"))
-    return found
+        entries.append(RecomputationRequest(first, last, f"{first}...{last}@{digest} ({day})"))
+    return entries

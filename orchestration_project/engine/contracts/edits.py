@@ -112,8 +112,8 @@ class EditedKind(Generic[DefinitionT]):
             return self.model.model_validate(dict(fields))
         except ValidationError as error:
             problems = [
-                f"{'.'.join(map(str, each['loc'])) or f'the {self.noun}'}: {reason_of(each)}"
-                for each in error.errors(include_url=False)
+                f"{'.'.join(map(str, problem['loc'])) or f'the {self.noun}'}: {reason_of(problem)}"
+                for problem in error.errors(include_url=False)
             ]
             raise ConfigurationError(
                 f"invalid {self.noun}",
@@ -187,7 +187,7 @@ class EditedKind(Generic[DefinitionT]):
         self, before: DefinitionT | None, after: DefinitionT | None
     ) -> list[dict[str, str]]:
         """Return a row per field that an edit changes: its name, and its values as JSON."""
-        old, new = (each.model_dump() if each else {} for each in (before, after))
+        old, new = (item.model_dump() if item else {} for item in (before, after))
         return [
             {
                 "field": name,

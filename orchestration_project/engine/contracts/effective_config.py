@@ -62,15 +62,15 @@ class EffectiveConfig:
     @classmethod
     def from_json(cls, text: str) -> "EffectiveConfig":
         """Return what `to_json` wrote."""
-        found: Mapping[str, Mapping[str, str]] = json.loads(text)
-        return cls({name: ConfigValue(**entry) for name, entry in found.items()})
+        document: Mapping[str, Mapping[str, str]] = json.loads(text)
+        return cls({name: ConfigValue(**entry) for name, entry in document.items()})
 
 
 def differences(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[ConfigDifference]:
     """Return what changed in value, by name."""
     nothing = ConfigValue("", "")
     names = sorted({*before.entries, *now.entries})
-    pairs = ((each, before.entries.get(each, nothing), now.entries.get(each)) for each in names)
+    pairs = ((text, before.entries.get(text, nothing), now.entries.get(text)) for text in names)
     return [
         ConfigDifference(
             name, old.value, new.value if new else "", new.origin if new else "removed"
@@ -82,11 +82,11 @@ def differences(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[Confi
 
 def leaves(tree: Mapping[str, Any], *above: str) -> Mapping[str, str]:
     """Return the values of a run's config by their path, such as `ops.load.config.full`."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name, value in tree.items():
         path = (*above, str(name))
         if isinstance(value, Mapping):
-            found |= leaves(value, *path)
+            names |= leaves(value, *path)
         else:
-            found[".".join(path)] = json.dumps(value, default=str)  # YAML knows days
-    return found
+            names[".".join(path)] = json.dumps(value, default=str)  # YAML knows days
+    return names

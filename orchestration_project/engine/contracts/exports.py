@@ -153,10 +153,12 @@ class Export(_Strict):
 
     def definition_sha256(self, target: Target | None) -> str:
         """Return the SHA-256 of all that decides content and place; of another, all is exported."""
-        others = {"schedule", "timezone", "alert_after_hours"}
-        others |= set() if self.partition_by else {"partition_by"}  # as before there was such a key
+        other_names = {"schedule", "timezone", "alert_after_hours"}
+        other_names |= (
+            set() if self.partition_by else {"partition_by"}
+        )  # as before there was such a key
         place = None if target is None else target.model_dump()
-        content = json.dumps([self.model_dump(exclude=others), place], sort_keys=True)
+        content = json.dumps([self.model_dump(exclude=other_names), place], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -224,8 +226,8 @@ def read_exports(content: str, is_cron: Callable[[str], bool]) -> Mapping[str, D
     if problems:
         raise _invalid("; ".join(problems))
     try:
-        found = ExportsFile.model_validate(parsed)
-        targets, exports = found.targets or {}, found.exports or {}
+        model_validate = ExportsFile.model_validate(parsed)
+        targets, exports = model_validate.targets or {}, model_validate.exports or {}
     except ValidationError as error:
         problems = value_problems(content, error)
         targets = _valid_values(parsed, "targets", TypeAdapter(DeclaredTarget))
@@ -303,8 +305,8 @@ def _name_problems(content: str, parsed: Any) -> list[str]:
                     "expected a name of at most 40 characters a-z, 0-9 and _, e.g. weekly_t1; "
                     "artifacts is the artifact store"
                 )
-                place = f"{section}: {_cut(repr(name))}"
-                problems.append(located(content, (section, name), place, reason))
+                text = f"{section}: {_cut(repr(name))}"
+                problems.append(located(content, (section, name), text, reason))
     return problems
 
 
@@ -324,8 +326,8 @@ def _problems(
 
 def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tuple[str, str]]:
     if export.target != ARTIFACTS and export.target not in targets:
-        known: Collection[str] = (ARTIFACTS, *targets)
-        expected = f"expected one of {', '.join(known)}"
+        names: Collection[str] = (ARTIFACTS, *targets)
+        expected = f"expected one of {', '.join(names)}"
         return [("target", f"{expected}, found {_cut(repr(export.target))}")]
     target = targets.get(export.target)
     is_folder = isinstance(target, FolderTarget)
@@ -347,17 +349,21 @@ def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tupl
 
 def _not_of_a_machine_format(export: Export) -> list[tuple[str, str]]:
     is_csv = export.file_format == "csv"
-    given = {
+    values = {
         "escape_formulas": export.escape_formulas,
         "byte_order_mark": export.byte_order_mark,
     }
-    return [(key, "expected with csv only") for key, value in given.items() if value and not is_csv]
+    return [
+        (key, "expected with csv only") for key, value in values.items() if value and not is_csv
+    ]
 
 
 def _not_of_a_database(export: Export) -> list[tuple[str, str]]:
-    given = {"target_table": export.target_table, "write": export.write}
+    given_names = {"target_table": export.target_table, "write": export.write}
     return [
-        (key, "expected with a database as target only") for key, value in given.items() if value
+        (key, "expected with a database as target only")
+        for key, value in given_names.items()
+        if value
     ]
 
 
@@ -399,7 +405,7 @@ def _table_problems(export: Export) -> list[tuple[str, str]]:
 def _sentence(error: ConfigurationError) -> str:
     parts = {"expected": error.expected, "found": error.found, "": error.remedy}
     texts = [f"{label} {text}".strip() for label, text in parts.items() if text]
-    return ", ".join([_cut(error.what, 200), *(_cut(each, 300) for each in texts)])
+    return ", ".join([_cut(error.what, 200), *(_cut(name, 300) for name in texts)])
 
 
 def _is_zone(name: str) -> bool:

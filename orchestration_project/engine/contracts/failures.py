@@ -62,8 +62,8 @@ def step_category(classes: Sequence[str], refusals: Iterable[str]) -> str:
         classes: Names of the exception and of what caused it, the outermost first.
         refusals: Categories of the partitions that it quarantined, if that is what it failed by.
     """
-    most = Counter(sorted(refusals)).most_common(1)
-    return most[0][0] if most else _named(classes) or "defect"
+    most_common = Counter(sorted(refusals)).most_common(1)
+    return most_common[0][0] if most_common else _named(classes) or "defect"
 
 
 def run_category(steps: Sequence[str], classes: Sequence[str]) -> str:
@@ -80,10 +80,10 @@ def _named(classes: Sequence[str]) -> str | None:
     if DATABASE_ERRORS.intersection(classes):
         return "database"
     ours = _of_ours()
-    known = [ours[name] for name in classes if name in ours]
+    known_names = [ours[name] for name in classes if name in ours]
     return (
-        known[0]
-        if known
+        known_names[0]
+        if known_names
         else next((DAGSTER_ERRORS[name] for name in classes if name in DAGSTER_ERRORS), None)
     )
 
@@ -98,9 +98,9 @@ def _of_ours() -> dict[str, Category]:
 
 
 def _kinds(kind: type[OrchestrationError]) -> Iterator[type[OrchestrationError]]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from _kinds(each)
+    for subclass in kind.__subclasses__():
+        yield subclass
+        yield from _kinds(subclass)
 
 
 QUARANTINED = "quarantined"

@@ -27,8 +27,8 @@ def replace_field(formula: Formula, name: str, reading: Formula) -> Formula:
 
 def first_known(*formulas: Formula) -> Formula:
     """Return the first value that is not null."""
-    first, *others = formulas
-    return ["if", ["equal", first, None], first_known(*others), first] if others else first
+    first, *remaining = formulas
+    return ["if", ["equal", first, None], first_known(*remaining), first] if remaining else first
 
 
 def choose_text(formula: Formula, texts: Mapping[str, str], other: Formula = None) -> Formula:

@@ -139,10 +139,10 @@ class FlagUse(NamedTuple):
 
 def uses_by_flag(uses: Sequence[FlagUse]) -> Mapping[str, list[str]]:
     """Return what uses each flag, sorted."""
-    found: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for use in sorted(set(uses)):
-        found.setdefault(use.flag, []).append(use.used_by)
-    return found
+        names.setdefault(use.flag, []).append(use.used_by)
+    return names
 
 
 def flag_problems(
@@ -171,15 +171,15 @@ def require_unused(name: str, used: Mapping[str, Sequence[str]]) -> None:
     Raises:
         EditConflictError: Something uses it.
     """
-    if found := used.get(name):
+    if names := used.get(name):
         raise EditConflictError(
             f"the flag {name} is in use",
             expected="a flag that nothing uses",
-            found=_listed(found),
+            found=_listed(names),
             remedy="remove the flag from what uses it, or set share: 0 to switch it off",
         )
 
 
 def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(names[:10]) + more
+    remaining_text = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(names[:10]) + remaining_text

@@ -106,8 +106,8 @@ class TableRules:
     @property
     def group(self) -> Sequence[str]:
         """The columns of its key, those of the partition first."""
-        others = [name for name in key_names(self.table) if name not in self.partition]
-        return [*self.partition, *others]
+        other_names = [name for name in key_names(self.table) if name not in self.partition]
+        return [*self.partition, *other_names]
 
     def read_key(self, text: str) -> dict[str, str]:
         """Return the texts of a row's key by column, of one such as T1|2026-10-05|AAAI.
@@ -192,9 +192,9 @@ def rules_document(tables: Iterable[TableRules], absences: Mapping[str, str]) ->
         "tables": declared,
         NOT_DECLARED: dict(absences),
         "sha256": {
-            place: formula_sha256(content)
+            text: formula_sha256(content)
             for name, rules in declared.items()
-            for place, content in _places(name, rules)
+            for text, content in _places(name, rules)
         },
     }
 
@@ -422,7 +422,7 @@ def _check_digit(rows: RowSet, formula: Formula) -> str | None:
     marks = (evaluate(formula, rows) or "")[:8]
     if len(marks) < 8 or set(marks) - set(CUSIP_ALPHABET):
         return None
-    weights = (CUSIP_ALPHABET.index(mark) * (1 + place % 2) for place, mark in enumerate(marks))
+    weights = (CUSIP_ALPHABET.index(mark) * (1 + index % 2) for index, mark in enumerate(marks))
     return str(-sum(sum(divmod(weight, 10)) for weight in weights) % 10)
 
 
@@ -542,8 +542,8 @@ def _over(rows: RowSet, names: Sequence[str], formula: Formula) -> Value:
     "key, and have no greater value in a column than the row",
 )
 def _up_to(rows: RowSet, names: Sequence[str], by: str, count: int, formula: Formula) -> Value:
-    own = rows.rows[0]
-    earlier = [row for row in rows.source.sharing(names, own) if row[by] <= own[by]]
+    values = rows.rows[0]
+    earlier = [row for row in rows.source.sharing(names, values) if row[by] <= values[by]]
     return evaluate(formula, rows.of(earlier[-count:]))
 
 
@@ -556,17 +556,17 @@ def _rank(rows: RowSet, formula: Formula, names: Sequence[str], *keys: Formula) 
     ranked = evaluate(formula, rows)
     if ranked is None:
         return None
-    others = rows.of(rows.source.sharing(names, rows.rows[0])).values(formula, keys)
-    return 1 + sum(value > ranked for value in _known(others))
+    other_items = rows.of(rows.source.sharing(names, rows.rows[0])).values(formula, keys)
+    return 1 + sum(value > ranked for value in _known(other_items))
 
 
 def shared_columns(formula: Formula) -> list[Sequence[str]]:
     """Return the columns that rows share which a formula looks at beyond its own."""
     if not isinstance(formula, list | tuple):
         return []
-    own = {"over": 1, "rank": 2, "up_to": 1}.get(formula[0])
+    number = {"over": 1, "rank": 2, "up_to": 1}.get(formula[0])
     inner = [columns for part in formula[1:] for columns in shared_columns(part)]
-    return [*([formula[own]] if own else []), *inner]
+    return [*([formula[number]] if number else []), *inner]
 
 
 def formula_columns(formula: Formula, names: Iterable[str]) -> set[str]:

@@ -30,7 +30,7 @@ def _check_moment(text: str | None) -> str | None:
 
 
 def _check_digests(hashes: list[str]) -> list[str]:
-    if wrong := [each for each in hashes if not DIGEST.fullmatch(each.strip())]:
+    if wrong := [name for name in hashes if not DIGEST.fullmatch(name.strip())]:
         expected = f"64 hexadecimal digits each, e.g. {'0f' * 32}, not {wrong[0][:80]!r}"
         raise PydanticCustomError("digest", "{expected}", {"expected": expected})
     return hashes
@@ -69,10 +69,10 @@ Digests = Annotated[list[str], AfterValidator(_check_digests)]
 
 def range_of(field: FieldInfo) -> str:
     """Return the range of a field in words, "" where any number will do."""
-    low = next((f"{each.ge:g}" for each in field.metadata if isinstance(each, Ge)), "")
-    high = next((f"{each.le:g}" for each in field.metadata if isinstance(each, Le)), "")
-    above = next((f"more than {each.gt:g}" for each in field.metadata if isinstance(each, Gt)), "")
-    below = next((f"less than {each.lt:g}" for each in field.metadata if isinstance(each, Lt)), "")
+    low = next((f"{item.ge:g}" for item in field.metadata if isinstance(item, Ge)), "")
+    high = next((f"{item.le:g}" for item in field.metadata if isinstance(item, Le)), "")
+    above = next((f"more than {item.gt:g}" for item in field.metadata if isinstance(item, Gt)), "")
+    below = next((f"less than {item.lt:g}" for item in field.metadata if isinstance(item, Lt)), "")
     if low and high:
         return f"{low} to {high}"
     parts = [f"{low} or more" if low else above, f"{high} or less" if high else below]
@@ -89,12 +89,12 @@ def with_limits(field: FieldInfo) -> str:
 
 
 def _choices(field: FieldInfo) -> list[str]:
-    kinds = [each for each in _types(field.annotation) if isinstance(each, type)]
-    return [str(each.value) for kind in kinds if issubclass(kind, Enum) for each in kind]
+    kinds = [item for item in _types(field.annotation) if isinstance(item, type)]
+    return [str(enum.value) for kind in kinds if issubclass(kind, Enum) for enum in kind]
 
 
 def _types(annotation: Any) -> list[Any]:
-    return [annotation, *(inner for each in get_args(annotation) for inner in _types(each))]
+    return [annotation, *(inner for argument in get_args(annotation) for inner in _types(argument))]
 
 
 def example_of(field: FieldInfo) -> Any:
@@ -140,7 +140,7 @@ def kinds_text(summary: str, op: str, kinds: Mapping[str, tuple[str, type[BaseMo
     parts = [f"{summary}\n\nThe config of `{op}` selects one kind."]
     for kind, (what, model) in kinds.items():
         fields = model.model_fields
-        options = "\n".join(f"  - `{name}`: {with_limits(each)}" for name, each in fields.items())
+        options = "\n".join(f"  - `{name}`: {with_limits(field)}" for name, field in fields.items())
         parts.append(f"- `{kind}`: {what}\n{options}\n\n```yaml\n{_config(op, fields, kind)}```")
     return "\n\n".join(parts)
 
@@ -148,13 +148,13 @@ def kinds_text(summary: str, op: str, kinds: Mapping[str, tuple[str, type[BaseMo
 def _config(op: str, fields: Mapping[str, FieldInfo], kind: str = "") -> str:
     """Return a run config as YAML: required options, or else the first; the others as comments."""
     required = [name for name, field in fields.items() if field.is_required()]
-    given = required or list(fields)[:1]
+    given_names = required or list(fields)[:1]
     lines = [f"ops:\n  {op}:\n    config:\n", *([f"      {kind}:\n"] if kind else [])]
     indent = " " * (8 if kind else 6)
     for name, field in fields.items():
         value = yaml.safe_dump(example_of(field), default_flow_style=True, width=1000)
-        shown = value.removesuffix("...\n").strip()
-        lines.append(f"{indent}{'' if name in given else '# '}{name}: {shown}\n")
+        text = value.removesuffix("...\n").strip()
+        lines.append(f"{indent}{'' if name in given_names else '# '}{name}: {text}\n")
     return "".join(lines)
 
 
@@ -195,8 +195,8 @@ def require_valid(run_config: Mapping[str, Any], models: Mapping[str, type[BaseM
     problems = [
         problem
         for op, model in models.items()
-        if (given := within(run_config, "ops", op, "config"))
-        for problem in _problems(op, model, given)
+        if (values := within(run_config, "ops", op, "config"))
+        for problem in _problems(op, model, values)
     ]
     if problems:
         raise ConfigurationError(
@@ -233,9 +233,9 @@ def _problems(op: str, model: type[BaseModel], given: Mapping[str, Any]) -> list
         model(**given)
     except ValidationError as error:
         return [
-            f"{'.'.join(map(str, each['loc']))} in the config of {op}: expected "
-            f"{_expected(model, each)}, found {each['input']!r}"
-            for each in error.errors()
-            if not isinstance(each["input"], Mapping)
+            f"{'.'.join(map(str, problem['loc']))} in the config of {op}: expected "
+            f"{_expected(model, problem)}, found {problem['input']!r}"
+            for problem in error.errors()
+            if not isinstance(problem["input"], Mapping)
         ]
     return []

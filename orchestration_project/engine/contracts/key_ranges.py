@@ -85,18 +85,18 @@ class SpilledRanges:
     def add(self, frame: pl.DataFrame) -> None:
         """Spill a frame."""
         self._nothing = [frame.clear()]
-        for each in frame.sort(self._column).iter_slices(ROWS_READ_BACK):
-            texts = each[self._column]
-            self._stretches.append((texts[0], texts[-1], self._spill.put(each)))
+        for iter_slice in frame.sort(self._column).iter_slices(ROWS_READ_BACK):
+            texts = iter_slice[self._column]
+            self._stretches.append((texts[0], texts[-1], self._spill.put(iter_slice)))
 
     def within(self, span: KeyRange) -> pl.DataFrame:
         """Return the rows whose texts lie in ``span``, in no order, of one frame at least."""
-        found = [
+        frames = [
             self._spill.get(number).filter(span.holds(pl.col(self._column)))
             for first, last, number in self._stretches
             if span.meets(first, last)
         ]
-        return pl.concat([*self._nothing, *found])
+        return pl.concat([*self._nothing, *frames])
 
 
 def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[KeyRange]:
@@ -109,12 +109,12 @@ def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[KeyRange]:
         most_rows: Rows of a span.
     """
     ends: list[str] = []
-    held, last = 0, ""
+    held_name, last = 0, ""
     for text, row_count in counts.sort(counts.columns[0]).iter_rows():
-        if held and held + row_count > most_rows:
+        if held_name and held_name + row_count > most_rows:
             ends.append(last)
-            held = 0
-        held += row_count
+            held_name = 0
+        held_name += row_count
         last = text
     return [
         KeyRange(after, until) for after, until in zip([None, *ends], [*ends, None], strict=True)

@@ -33,9 +33,11 @@ def encode_line(fields: Mapping[str, Any]) -> bytes:
     line = _encoded({name: _bounded(value) for name, value in fields.items() if value is not None})
     if len(line) <= MAX_LINE_BYTES:
         return line
-    kept = {name: fields[name] for name in ("time", "level", "service", "host") if name in fields}
+    values = {name: fields[name] for name in ("time", "level", "service", "host") if name in fields}
     text = str(fields.get("message", ""))[:MAX_TEXT_CHARACTERS]
-    return _encoded({**kept, "message": f"{_bounded(text)[:1000]}… (line cut: {len(line)} bytes)"})
+    return _encoded(
+        {**values, "message": f"{_bounded(text)[:1000]}… (line cut: {len(line)} bytes)"}
+    )
 
 
 def _encoded(fields: Mapping[str, Any]) -> bytes:
@@ -112,13 +114,13 @@ def read_positions(text: str) -> dict[str, int]:
     Raises:
         InvalidPositionError: It is not one.
     """
-    found: dict[str, int] = {}
+    positions: dict[str, int] = {}
     for entry in filter(None, text.split(",", 64)):
         name, _, number = entry.partition(":")
         is_number = number.isascii() and number.isdigit() and len(number) < 19
-        if not (SERVICE.fullmatch(name) and is_number) or name in found:
+        if not (SERVICE.fullmatch(name) and is_number) or name in positions:
             raise InvalidPositionError(
                 "invalid position: expected SERVICE:BYTES entries, e.g. daemon:120,gateway:4711"
             )
-        found[name] = int(number)
-    return found
+        positions[name] = int(number)
+    return positions

@@ -31,8 +31,8 @@ WITHOUT_VALUE: tuple[Operator, ...] = ("is_empty", "is_present")
 OPERATORS: Mapping[Operator, Callable[[Sequence[str], str], bool]] = {
     "is": lambda texts, wanted: wanted in texts,
     "is_not": lambda texts, wanted: wanted not in texts,
-    "contains": lambda texts, wanted: any(wanted in each for each in texts),
-    "starts_with": lambda texts, wanted: any(each.startswith(wanted) for each in texts),
+    "contains": lambda texts, wanted: any(wanted in word for word in texts),
+    "starts_with": lambda texts, wanted: any(word.startswith(wanted) for word in texts),
     "is_empty": lambda texts, _: not any(texts),
     "is_present": lambda texts, _: any(texts),
 }
@@ -60,7 +60,7 @@ def caseless(text: str) -> str:
 def caseless_texts(value: Any) -> Sequence[str]:
     """Return the caseless texts of a value, of a list those of its items; null is empty."""
     parts = value if isinstance(value, list) else [value]
-    return [caseless(as_text(each)) for each in parts]
+    return [caseless(as_text(part)) for part in parts]
 
 
 def as_text(value: Any) -> str:
@@ -80,15 +80,15 @@ def member_at(document: Any, names: Sequence[str]) -> Any:
     Raises:
         LookupError: There is none; one that is null is there.
     """
-    found = document
+    member = document
     for name in names:
-        if isinstance(found, dict) and name in found:
-            found = found[name]
-        elif isinstance(found, list) and name.isdecimal() and int(name) < len(found):
-            found = found[int(name)]
+        if isinstance(member, dict) and name in member:
+            member = member[name]
+        elif isinstance(member, list) and name.isdecimal() and int(name) < len(member):
+            member = member[int(name)]
         else:
             raise LookupError(name)
-    return found
+    return member
 
 
 @dataclass(frozen=True)
@@ -211,10 +211,10 @@ def _integer(value: Any) -> int:
 def _number(value: Any) -> int | float:
     if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or len(value) > 400)):
         raise TypeError
-    found = value if isinstance(value, int | float) else float(value)
-    if not math.isfinite(found):
+    number = value if isinstance(value, int | float) else float(value)
+    if not math.isfinite(number):
         raise ValueError
-    return found
+    return number
 
 
 def _boolean(value: Any) -> bool:

@@ -69,10 +69,10 @@ def asked_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[st
         of_dimension[of_dimension.index(start) : of_dimension.index(end) + 1]
         for of_dimension, start, end in zip(keys, first, last, strict=True)
     )
-    asked = ["|".join(parts) for parts in product(*ranges)]
-    if not asked:
+    requested_names = ["|".join(parts) for parts in product(*ranges)]
+    if not requested_names:
         raise _empty(ends)
-    return asked
+    return requested_names
 
 
 def consecutive_ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tuple[str, str]]:
@@ -80,11 +80,11 @@ def consecutive_ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tupl
 
     Keys of one range differ in their last dimension only.
     """
-    place = {key: number for number, key in enumerate(ordered)}
+    numbers = {key: number for number, key in enumerate(ordered)}
     found: list[tuple[str, str]] = []
-    for key in sorted(set(keys), key=place.__getitem__):
+    for key in sorted(set(keys), key=numbers.__getitem__):
         last = found[-1][1] if found else ""
-        is_next = bool(found) and place[key] == place[last] + 1
+        is_next = bool(found) and numbers[key] == numbers[last] + 1
         if is_next and key.rpartition("|")[0] == last.rpartition("|")[0]:
             found[-1] = (found[-1][0], key)
         else:

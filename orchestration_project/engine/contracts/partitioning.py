@@ -156,14 +156,14 @@ class Calendar:
 
     def late_days(self, loaded: date, *, now: datetime, grace: timedelta) -> list[date]:
         """Return the days after ``loaded`` that name partitions which are late, oldest first."""
-        found: list[date] = []
+        days: list[date] = []
         while not self.is_over(loaded):
             due = self.next_due(loaded)
             if not self.is_late(due, now=now, grace=grace):
                 break
             loaded = due - self.delay_days * A_DAY
-            found.append(loaded)
-        return found
+            days.append(loaded)
+        return days
 
     def first_from(self, day: date) -> date:
         """Return the first day from ``day`` on that may name a partition, at most the last one."""
@@ -182,11 +182,11 @@ class Calendar:
         """Return the days from ``first`` to ``last``, both included, that may name partitions."""
         if self.weekday is None or self.month_days:
             count = ((last - first).days + 1) if last >= first else 0
-            every = (first + place * A_DAY for place in range(count))
+            every = (first + position * A_DAY for position in range(count))
             return [day for day in every if self.names(day)]
         last = last if self.last_day is None else min(last, self.last_day)
         start = first + (self.weekday - first.weekday()) % 7 * A_DAY
-        return [start + place * WEEK for place in range((last - start).days // 7 + 1)]
+        return [start + position * WEEK for position in range((last - start).days // 7 + 1)]
 
 
 @dataclass(frozen=True, order=True)
@@ -260,7 +260,7 @@ class Partitioning:
     def day_of_rows(self, row_day: date) -> date | None:
         """Return the day that names the partition whose rows have ``row_day``; None: none has."""
         back = min(LONGEST_PERIOD_DAYS, row_day.toordinal() - 1)  # before the first day is nothing
-        days = (row_day - place * A_DAY for place in range(back + 1))
+        days = (row_day - position * A_DAY for position in range(back + 1))
         day = next((each for each in days if self.calendar.names(each)), None)
         return day if day is not None and self.row_day(day) == row_day else None
 
@@ -290,11 +290,11 @@ class Partitioning:
         named = dict(zip(sorted(self.columns), key.split("|"), strict=False))
         day = day_or_none(named.get(self.day_column, ""))
         value = named.get(self.value_column, "") if self.value_column else ""
-        found = Partition(day, value) if day else None
-        reason = self._why_wrong(key, found, today, first_day)
-        if found is None or reason:
+        partition = Partition(day, value) if day else None
+        reason = self._why_wrong(key, partition, today, first_day)
+        if partition is None or reason:
             raise self._wrong_key(key, reason, self._likely(key, today, first_day))
-        return found
+        return partition
 
     def _why_wrong(
         self, key: str, found: Partition | None, today: date, first_day: date | None
@@ -348,13 +348,21 @@ class Partitioning:
         Nothing is older than ``since``. Where a source does not say when its rows changed, only
         reading them shows it: ``most_recent`` partitions of each value are worth that.
         """
-        wanted = [each for each in known if each.day >= since]
-        missing = [each for each in wanted if self.key_of(each) not in loaded]
-        held = [each for each in wanted if self.key_of(each) in loaded]
+        expected_partitions = [partition for partition in known if partition.day >= since]
+        missing = [
+            partition for partition in expected_partitions if self.key_of(partition) not in loaded
+        ]
+        held_partitions = [
+            partition for partition in expected_partitions if self.key_of(partition) in loaded
+        ]
         recent = [
-            each
-            for value in sorted({each.value for each in held})
-            for each in [each for each in held if each.value == value][-most_recent:]
+            partition
+            for value in sorted({held_partition.value for held_partition in held_partitions})
+            for partition in [
+                held_partition
+                for held_partition in held_partitions
+                if held_partition.value == value
+            ][-most_recent:]
         ]
         return missing, sorted(recent)
 
@@ -371,10 +379,12 @@ class Partitioning:
         Raises:
             SourceError: A partition of a known value has no day that could name it.
         """
-        every = [tuple(each) for each in listed]
-        ours = [each for each in every if len(each) == 1 or each[1] in self.values]
-        known = [Partition(self._day_named(each, dataset, day_field), *each[1:]) for each in ours]
-        return sorted(known), sorted({each[1] for each in every if each not in ours})
+        every = [tuple(group) for group in listed]
+        ours = [group for group in every if len(group) == 1 or group[1] in self.values]
+        known_partitions = [
+            Partition(self._day_named(our, dataset, day_field), *our[1:]) for our in ours
+        ]
+        return sorted(known_partitions), sorted({group[1] for group in every if group not in ours})
 
     def _day_named(self, listed: tuple[str, ...], dataset: str, day_field: str) -> date:
         day = day_or_none(listed[0])

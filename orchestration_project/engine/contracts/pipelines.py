@@ -208,8 +208,8 @@ def propose_key(written: str, known: KnownPartitions) -> str:
     """
     parts = written.split("|")
     dates = {part: day for part in parts if (day := _written_day(part)) is not None}
-    others = set(parts) - dates.keys()
-    of_parts = [key for key in known.keys if others <= set(key.split("|"))]
+    other_names = set(parts) - dates.keys()
+    of_parts = [key for key in known.keys if other_names <= set(key.split("|"))]
     days = {key: day_of_key(key) for key in of_parts or known.keys}
     dated = {key: day for key, day in days.items() if day is not None}
     if not dates or not dated:

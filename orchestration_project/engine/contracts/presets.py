@@ -84,12 +84,12 @@ class Preset:
 
 def preset_targets(domains: Sequence[str]) -> list[PresetTarget]:
     """Return the targets of domains: those of the module `options` of a domain that has one."""
-    found = [find_spec(f"{DOMAINS}.{domain}") for domain in domains]
-    packages = [each for each in found if each and each.submodule_search_locations]
+    specs = [find_spec(f"{DOMAINS}.{domain}") for domain in domains]
+    packages = [spec for spec in specs if spec and spec.submodule_search_locations]
     modules = [
         f"{package.name}.options"
         for package in packages
-        if "options" in [each.name for each in iter_modules(package.submodule_search_locations)]
+        if "options" in [module.name for module in iter_modules(package.submodule_search_locations)]
     ]
     return [target for name in modules for target in import_module(name).PRESET_TARGETS]
 
@@ -106,11 +106,12 @@ def read_preset(
             cannot take.
     """
     job, description = _header(name, content)
-    target = next((each for each in targets if each.job == job), None)
+    target = next((preset_target for preset_target in targets if preset_target.job == job), None)
     if target is None:
+        jobs = "|".join(target.job for target in targets)
         raise ConfigurationError(
             f"the preset {name} is for the job {job or '(none)'}, which takes no preset",
-            expected=f"a line '# Job: <{'|'.join(each.job for each in targets)}>' above the config",
+            expected=f"a line '# Job: <{jobs}>' above the config",
             remedy="correct the file's header",
         )
     values = _values(name, _parsed(name, content), target)
@@ -128,9 +129,9 @@ def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
     job, description = _header(name, content)
     config = _parsed(name, content)
     ops = config.get("ops") if isinstance(config, dict) else None
-    said = list(ops.values()) if isinstance(ops, dict) else []
-    values = said[0].get("config") if said and isinstance(said[0], dict) else {}
-    if not isinstance(ops, dict) or len(said) > 1 or not isinstance(values, dict):
+    entries = list(ops.values()) if isinstance(ops, dict) else []
+    values = entries[0].get("config") if entries and isinstance(entries[0], dict) else {}
+    if not isinstance(ops, dict) or len(entries) > 1 or not isinstance(values, dict):
         raise ConfigurationError(
             f"the preset {name} is not the config of one op",
             expected="ops: {<op>: {config: …}}, or ops: {} for the settings",
@@ -155,7 +156,7 @@ def check_values(preset: Preset, target: PresetTarget) -> None:
     try:
         read = target.model(**preset.values)
     except ValidationError as error:
-        problems = [f"{each['loc'][0]}: {each['msg']}" for each in error.errors()]
+        problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
         raise _wrong_values(preset.name, problems) from error
     coerced = [field for field, value in preset.values.items() if getattr(read, field) != value]
     if coerced:
@@ -175,7 +176,9 @@ def effective(
 ) -> dict[str, Any]:
     """Return each value of ``base``, or the preset's, or the run's own, the last that is given."""
     return {
-        name: next((each[name] for each in (own, preset) if each.get(name) is not None), base[name])
+        name: next(
+            (entry[name] for entry in (own, preset) if entry.get(name) is not None), base[name]
+        )
         for name in base
     }
 
@@ -216,7 +219,7 @@ def _header(name: str, content: str) -> tuple[str, str]:
             break
         lines.append(line.removeprefix("#").strip())
     lines = [line for line in lines if not line.startswith(SCHEMA_LINE)]
-    jobs = [found[1] for line in lines if (found := JOB_LINE.fullmatch(line))]
+    jobs = [match[1] for line in lines if (match := JOB_LINE.fullmatch(line))]
     description = " ".join(line for line in lines if not JOB_LINE.fullmatch(line)).strip()
     if len(jobs) > 1 or not description:
         raise ConfigurationError(

@@ -57,8 +57,8 @@ class Attempt:
 
     def __str__(self) -> str:
         """Return a clause for people."""
-        found = f"{NAMES[self.way]} {RESULTS[self.result]}"
-        return f"{found} ({self.reason})" if self.reason else found
+        text = f"{NAMES[self.way]} {RESULTS[self.result]}"
+        return f"{text} ({self.reason})" if self.reason else text
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Outcome:
 
 def is_expired(name: str, today: date, days: int) -> bool:
     """Return whether an object was set aside by a repair ``days`` or more before today."""
-    found = SET_ASIDE.match(name)
+    match = SET_ASIDE.match(name)
     try:
-        day = date.fromisoformat(found[1]) if found else None
+        day = date.fromisoformat(match[1]) if match else None
     except ValueError:  # such as a month 13: not a name of ours
         day = None
     return day is not None and day <= today - timedelta(days=days)
@@ -99,7 +99,7 @@ def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
     last = attempts[-1] if attempts else None
     if last is not None and (last.result == "repaired" or last.result == "rederived"):
         return Outcome(last.result, last.way, reason)
-    is_open = any(each.result == "failed" for each in attempts)
+    is_open = any(attempt.result == "failed" for attempt in attempts)
     return Outcome("damaged" if is_open else "lost", None, reason)
 
 
@@ -131,14 +131,16 @@ def loss_text(captures: Sequence[LostCapture]) -> str:
     """Return what is lost with the bytes of these captures, in sentences."""
     if not captures:
         return "Bytes that no capture needs are lost."
-    said = [_of_capture(each) for each in captures[:MAX_CAPTURES_NAMED]]
-    more = len(captures) - MAX_CAPTURES_NAMED
-    return " ".join([*said, f"{more} other captures had the same bytes."] if more > 0 else said)
+    names = [_of_capture(capture) for capture in captures[:MAX_CAPTURES_NAMED]]
+    number = len(captures) - MAX_CAPTURES_NAMED
+    return " ".join(
+        [*names, f"{number} other captures had the same bytes."] if number > 0 else names
+    )
 
 
 def _of_capture(capture: LostCapture) -> str:
-    place = f"{capture.dataset} of {capture.source}"
-    what = f"The bytes of {place}, partition {capture.partition_key}, fetched at "
+    text = f"{capture.dataset} of {capture.source}"
+    what = f"The bytes of {text}, partition {capture.partition_key}, fetched at "
     rows = ", ".join(f"{count} rows in {name}" for name, count in sorted(capture.rows.items()))
     rows = f"the database still has {rows}" if rows else "no current row was read from them"
     later = (

@@ -159,16 +159,16 @@ def tags_of_kind(tags: Mapping[str, str], config: Mapping[str, object]) -> Mappi
     if ADMIN_KINDS not in tags or len(config) != 1:
         return tags
     listed = tags[ADMIN_KINDS].split(",")
-    own = {name: text for name, text in tags.items() if name != ADMIN_KINDS}
-    return own if set(listed).isdisjoint(config) else own | REQUIRES_ADMIN
+    texts = {name: text for name, text in tags.items() if name != ADMIN_KINDS}
+    return texts if set(listed).isdisjoint(config) else texts | REQUIRES_ADMIN
 
 
 def parts_of_kinds(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
     """Return the tags of the kinds of an op: of those for operators, and of those for admins."""
     if ADMIN_KINDS not in tags:
         return [tags]
-    own = {name: text for name, text in tags.items() if name != ADMIN_KINDS}
-    return [own, own | REQUIRES_ADMIN]
+    texts = {name: text for name, text in tags.items() if name != ADMIN_KINDS}
+    return [texts, texts | REQUIRES_ADMIN]
 
 
 def requires_admin(tags: Mapping[str, str]) -> bool:

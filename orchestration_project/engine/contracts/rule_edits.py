@@ -44,7 +44,7 @@ def compare_rules(
         after: All rules of the edit.
         latest: Latest version of each rule that there ever was.
     """
-    active = {known.rule.rule_id: known for known in before}
+    active = {rule_in_effect.rule.rule_id: rule_in_effect for rule_in_effect in before}
     new = [
         rule.rule_id
         for rule in after
@@ -95,11 +95,11 @@ class RulesForm(Generic[RuleT]):
     def refuse(self, problems: Sequence[str], *, count: int | None = None) -> ConfigurationError:
         """Return the error of rules that cannot be used; ``count``: of all their problems."""
         count = len(problems) if count is None else count
-        more = [f"and {count - len(problems)} more"] if count > len(problems) else []
+        names = [f"and {count - len(problems)} more"] if count > len(problems) else []
         return ConfigurationError(
             f"{count} problem(s) with the {self.noun}",
             expected=f"rules as in {self.page}",
-            found="; ".join([*problems, *more]),
+            found="; ".join([*problems, *names]),
             remedy="correct them; those in effect stay as they are",
         )
 
@@ -154,17 +154,17 @@ class RulesText(Generic[RuleT]):
             names.add(rule.rule_id)
             read.append(rule)
             own = next(filter(None, (examine(rule) for examine in examiners)), ())
-            problems += [((number, *place), reason) for place, reason in own]
+            problems += [((number, *entries), reason) for entries, reason in own]
         if problems:
-            shown = [self._describe(*problem) for problem in problems[:MAX_PROBLEMS]]
-            raise self.form.refuse(shown, count=len(problems))
+            shown_names = [self._describe(*problem) for problem in problems[:MAX_PROBLEMS]]
+            raise self.form.refuse(shown_names, count=len(problems))
         return read
 
     def _describe(self, place: Place, reason: str) -> str:
         """Return a problem with the rule, the part of it and the line."""
-        number, rest = int(place[0]), place[1:]
+        number, remaining_items = int(place[0]), place[1:]
         fields = self.given[number]
         name = fields.get("rule_id") if isinstance(fields, dict) else None
         shown = f"rule {number + 1}" + (f" ({str(name)[:63]})" if name else "")
-        text = ": ".join(filter(None, (shown, ".".join(map(str, rest)), reason)))
+        text = ": ".join(filter(None, (shown, ".".join(map(str, remaining_items)), reason)))
         return located(self.yaml, tuple(map(str, place)), text) if self.yaml else text

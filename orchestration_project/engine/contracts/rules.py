@@ -50,19 +50,19 @@ def apply_rules(rows: pl.DataFrame, rules: Sequence[RowRule]) -> tuple[pl.DataFr
     rules, so these are applied in full to the suspects alone.
     """
     suspicions = [rule.breaks if rule.only_if is None else rule.only_if for rule in rules]
-    found = rows.lazy().select(pl.any_horizontal(suspicions)).collect().to_series()
-    places = found.arg_true()
+    series = rows.lazy().select(pl.any_horizontal(suspicions)).collect().to_series()
+    places = series.arg_true()
     if places.is_empty():
         nothing = pl.lit(None, pl.String)
         return rows, rows.clear().with_columns(reason_code=nothing, reason=nothing)
     judged = rows[places].with_columns(
         rule=pl.coalesce(
-            pl.when(rule.breaks).then(pl.lit(place)) for place, rule in enumerate(rules)
+            pl.when(rule.breaks).then(pl.lit(index)) for index, rule in enumerate(rules)
         )
     )
     is_broken = judged["rule"].is_not_null()
     code, reason = (
-        pl.coalesce(pl.when(pl.col("rule") == place).then(text) for place, text in enumerate(texts))
+        pl.coalesce(pl.when(pl.col("rule") == index).then(text) for index, text in enumerate(texts))
         for texts in ([pl.lit(rule.code) for rule in rules], [rule.reason for rule in rules])
     )
     broken = judged.filter(is_broken).with_columns(reason_code=code, reason=reason).drop("rule")
@@ -258,8 +258,8 @@ def accepted(audit: Audit, sha256: str, acceptance: Acceptance | None) -> Audit:
     if not audit.blocks:
         return audit
     if acceptance is not None and acceptance.sha256 == sha256:
-        found = f"{audit.found}; accepted: {acceptance.reason}"
-        return replace(audit, outcome="passed", found=found)
+        text = f"{audit.found}; accepted: {acceptance.reason}"
+        return replace(audit, outcome="passed", found=text)
     return replace(audit, found=f"{audit.found}; SHA-256 {sha256}")
 
 
@@ -439,8 +439,8 @@ def _bytes_of(
         yield from _bytes_of_quantities(column, ends)
     else:
         numbers = column.to_physical()
-        known = numbers.fill_null(strategy="zero") if column.null_count() else numbers
-        array = known.to_numpy()
+        known_series = numbers.fill_null(strategy="zero") if column.null_count() else numbers
+        array = known_series.to_numpy()
         yield array.view(np.uint8).data, (ends * array.itemsize).tolist()
 
 
@@ -480,5 +480,5 @@ def _as_json(value: object) -> object:
 
 def in_ascii(line: bytes, limit: int = 4096) -> str:
     """Return ``line`` as printable ASCII, other bytes as escapes, cut after ``limit`` bytes."""
-    shown = line[:limit].decode("latin-1").encode("unicode_escape").decode("ascii")
-    return shown if len(line) <= limit else f"{shown}... ({len(line)} bytes)"
+    text = line[:limit].decode("latin-1").encode("unicode_escape").decode("ascii")
+    return text if len(line) <= limit else f"{text}... ({len(line)} bytes)"

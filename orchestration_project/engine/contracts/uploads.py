@@ -77,16 +77,16 @@ def read_inboxes(content: str) -> Mapping[str, FileInbox]:
         ConfigurationError: The file is invalid; names each value that is.
     """
     try:
-        found = InboxesFile.model_validate(read_yaml(content)).inboxes or {}
+        inboxes = InboxesFile.model_validate(read_yaml(content)).inboxes or {}
     except ValidationError as error:
         raise _invalid("; ".join(value_problems(content, error))) from None
     except YAMLError as error:
         raise _invalid(syntax_problem(error)) from error
-    for name in found:
+    for name in inboxes:
         if not NAME.fullmatch(name):
             reason = "expected a-z, 0-9 and _ in a name"
             raise _invalid(located(content, ("inboxes", name), repr(name), reason))
-    return found
+    return inboxes
 
 
 def _invalid(found: str) -> ConfigurationError:
@@ -102,7 +102,7 @@ def file_name_problem(name: str) -> str:
     """Return what is wrong with the name of a file, empty: nothing. It is data, never a path."""
     if not name.strip():
         return "expected characters other than spaces"
-    if any(unicodedata.category(each) in ("Cc", "Cs") for each in name):
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
         return "expected no control characters"
     if len(name.encode()) > MAX_FILE_NAME_BYTES:
         return f"expected at most {MAX_FILE_NAME_BYTES} bytes in UTF-8"
@@ -147,13 +147,13 @@ def read_piece(content_range: str) -> Piece:
     Raises:
         ValueError: It is invalid.
     """
-    found = CONTENT_RANGE.fullmatch(content_range.strip())
-    if found is None:
+    match = CONTENT_RANGE.fullmatch(content_range.strip())
+    if match is None:
         raise ValueError("expected bytes first-last/total, or bytes */total")
-    total = int(found[3])
-    if found[1] is None:
+    total = int(match[3])
+    if match[1] is None:
         return Piece(0, 0, total)
-    start, last = int(found[1]), int(found[2])
+    start, last = int(match[1]), int(match[2])
     if not start <= last < total:
         raise ValueError("expected first <= last < total")
     return Piece(start, last + 1 - start, total)

@@ -138,8 +138,8 @@ def moment_or_none(text: str) -> datetime | None:
     if FINER_THAN_MICROSECONDS.search(text):
         return None  # Python would cut it
     try:
-        found = datetime.fromisoformat(text)
-        return found.astimezone(UTC) if found.tzinfo else None
+        fromisoformat = datetime.fromisoformat(text)
+        return fromisoformat.astimezone(UTC) if fromisoformat.tzinfo else None
     except (ValueError, OverflowError):
         return None
 
@@ -240,9 +240,9 @@ def check_digit(name: str) -> pl.Expr:
     """Return the check digit that the first eight characters ask for; null where they are none."""
     added = (
         pl.col(name)
-        .str.slice(place, 1)
-        .replace_strict(_DIGIT_SUMS[place % 2], default=None, return_dtype=pl.Int64)
-        for place in range(8)
+        .str.slice(position, 1)
+        .replace_strict(_DIGIT_SUMS[position % 2], default=None, return_dtype=pl.Int64)
+        for position in range(8)
     )
     return (10 - sum(added, start=pl.lit(0, pl.Int64)) % 10) % 10
 
@@ -286,7 +286,8 @@ def signed_scaled(texts: pl.Series, scale: int) -> pl.Series:
 def decimal_texts(amounts: pl.Series, scale: int) -> pl.Series:
     """Return exact integers, 10^``scale`` times what they mean, as decimals such as 1.088530."""
     texts = [
-        None if each is None else f"{Decimal(each).scaleb(-scale, EXACT):f}" for each in amounts
+        None if amount is None else f"{Decimal(amount).scaleb(-scale, EXACT):f}"
+        for amount in amounts
     ]
     return pl.Series(amounts.name, texts, dtype=pl.String)
 
@@ -319,10 +320,10 @@ def split_batches(frame: pl.DataFrame, of: int) -> list[pl.DataFrame]:
     if of == 1:
         return [frame.drop(BATCH_INDEX)]
     nothing = frame.clear().drop(BATCH_INDEX)
-    found = {}
+    values = {}
     if not frame.is_empty():
-        found = frame.partition_by(BATCH_INDEX, as_dict=True, include_key=False)
-    return [found.get((place,), nothing) for place in range(of)]
+        values = frame.partition_by(BATCH_INDEX, as_dict=True, include_key=False)
+    return [values.get((position,), nothing) for position in range(of)]
 
 
 def counted(frame: pl.DataFrame, of: int) -> list[int]:

@@ -207,7 +207,7 @@ def reason_of(error: OrchestrationError) -> str:
     """Return an error as a reason: what failed, what to do, what was expected and found."""
     remedy = error.remedy or PERMANENT_REMEDIES.get(error.category, "")
     parts = {"what to do": remedy, "expected": error.expected, "found": error.found}
-    text = "; ".join([error.what, *(f"{name}: {each}" for name, each in parts.items() if each)])
+    text = "; ".join([error.what, *(f"{name}: {part}" for name, part in parts.items() if part)])
     return text[:MAX_REASON_LENGTH]
 
 

@@ -61,7 +61,7 @@ def previous_cron_time(cron: str, timezone: str, now: datetime) -> datetime:
     """
     until = now + timedelta(seconds=1)  # the end does not belong to what it yields
     times = reverse_cron_string_iterator(until.timestamp(), cron, timezone)
-    return next(each for each in times if each <= now)
+    return next(moment for moment in times if moment <= now)
 
 
 def running_instigators(instance: dg.DagsterInstance) -> Iterator[InstigatorState]:
@@ -124,13 +124,15 @@ def switch_automation(
     only a code server gives. At an upgrade: one that is switched here is found so by the UI.
     """
     status = InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED
-    known, now = _state_of(instance, definition, origin), time.time()
+    known_instigator_state, now = _state_of(instance, definition, origin), time.time()
     if isinstance(definition, dg.ScheduleDefinition):
         kind = InstigatorType.SCHEDULE
         data: Any = ScheduleInstigatorData(definition.cron_schedule, now if on else None)
     else:
         kind = InstigatorType.SENSOR
-        before = known.instigator_data if known is not None else None
+        before = (
+            known_instigator_state.instigator_data if known_instigator_state is not None else None
+        )
         if isinstance(before, SensorInstigatorData):
             data = before.with_sensor_start_timestamp(now)
         else:
@@ -139,11 +141,11 @@ def switch_automation(
                 last_sensor_start_timestamp=now,
                 sensor_type=definition.sensor_type,
             )
-    if known is None:
+    if known_instigator_state is None:
         at = origin.get_instigator_origin(definition.name)
         instance.add_instigator_state(InstigatorState(at, kind, status, data))
     else:
-        instance.update_instigator_state(known.with_status(status).with_data(data))
+        instance.update_instigator_state(known_instigator_state.with_status(status).with_data(data))
 
 
 def rename_instigators(instance: dg.DagsterInstance, names: Mapping[str, str]) -> list[str]:
@@ -159,22 +161,22 @@ def rename_instigators(instance: dg.DagsterInstance, names: Mapping[str, str]) -
         names: Present names by former ones.
     """
     states = instance.all_instigator_state()
-    known = {(state.instigator_type, state.name) for state in states}
+    known_pairs = {(state.instigator_type, state.name) for state in states}
     former: dict[tuple[InstigatorType, str], list[InstigatorState]] = {}
     for state in states:
         if state.name in names:
             former.setdefault((state.instigator_type, names[state.name]), []).append(state)
     renamed: list[str] = []
-    for (kind, name), given in former.items():
-        running = [state for state in given if state.status == InstigatorStatus.RUNNING]
-        is_off = len(given) == list(names.values()).count(name) and not running
-        if (kind, name) not in known and (running or is_off):
-            state = (running or given)[0]
+    for (kind, name), instigator_states in former.items():
+        running = [state for state in instigator_states if state.status == InstigatorStatus.RUNNING]
+        is_off = len(instigator_states) == list(names.values()).count(name) and not running
+        if (kind, name) not in known_pairs and (running or is_off):
+            state = (running or instigator_states)[0]
             origin = state.origin.repository_origin.get_instigator_origin(name)
             data = state.instigator_data
             instance.add_instigator_state(InstigatorState(origin, kind, state.status, data))
             renamed += [name] * bool(running)
-        for state in given:
+        for state in instigator_states:
             instance.delete_instigator_state(state.instigator_origin_id, state.selector_id)
     return renamed
 
@@ -186,10 +188,10 @@ def _state_of(
 ) -> InstigatorState | None:
     is_schedule = isinstance(definition, dg.ScheduleDefinition)
     kind = InstigatorType.SCHEDULE if is_schedule else InstigatorType.SENSOR
-    found = instance.all_instigator_state(instigator_type=kind)
+    instigator_state = instance.all_instigator_state(instigator_type=kind)
     location = origin and origin.code_location_origin.location_name
-    named = (each for each in found if each.instigator_name == definition.name)
-    return next((each for each in named if location in (None, each.origin.location_name)), None)
+    named = (state for state in instigator_state if state.instigator_name == definition.name)
+    return next((state for state in named if location in (None, state.origin.location_name)), None)
 
 
 def find_ticks(
@@ -206,5 +208,5 @@ def find_ticks(
     public way: none to read ticks. At an upgrade: order, time and statuses select as they did.
     """
     ids = (state.instigator_origin_id, state.selector_id)
-    wanted = list(statuses) if statuses else None  # it takes no tuple
-    return instance.get_ticks(*ids, limit=limit, after=after, statuses=wanted)
+    expected_tick_statuses = list(statuses) if statuses else None  # it takes no tuple
+    return instance.get_ticks(*ids, limit=limit, after=after, statuses=expected_tick_statuses)

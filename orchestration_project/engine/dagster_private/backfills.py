@@ -104,10 +104,10 @@ def unmade_partitions(
         yield from ((asset, "") for asset in backfill.asset_selection or ())
         return
     data = backfill.get_asset_backfill_data(repository.asset_graph)
-    made = set(data.materialized_subset.iterate_asset_partitions())
-    for each in data.target_subset.iterate_asset_partitions():
-        if each not in made:
-            yield each.asset_key, each.partition_key or ""
+    asset_partitions = set(data.materialized_subset.iterate_asset_partitions())
+    for partition in data.target_subset.iterate_asset_partitions():
+        if partition not in asset_partitions:
+            yield partition.asset_key, partition.partition_key or ""
 
 
 def target_partitions(
@@ -124,5 +124,5 @@ def target_partitions(
         return
     data = backfill.get_asset_backfill_data(repository.asset_graph)
     failed = set(data.failed_and_downstream_subset.iterate_asset_partitions())
-    for each in data.target_subset.iterate_asset_partitions():
-        yield each.asset_key, each.partition_key or "", each in failed
+    for partition in data.target_subset.iterate_asset_partitions():
+        yield partition.asset_key, partition.partition_key or "", partition in failed

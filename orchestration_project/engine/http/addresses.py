@@ -33,8 +33,8 @@ NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 NAT64 = ip_network("64:ff9b::/96")
 NEVER_GLOBAL = tuple(
-    ip_network(each)
-    for each in (
+    ip_network(name)
+    for name in (
         *("192.88.99.0/24", "2002::/16", "2001::/32"),  # 6to4 and Teredo: IPv4 within
         *("::/96", "64:ff9b:1::/48", "fec0::/10", "5f00::/16"),  # Python's table is an old one
         *("192.0.0.0/24", "100:0:0:1::/64", "3fff::/20"),
@@ -105,13 +105,13 @@ class AddressGuard:
         proxies: Collection[str] = (),
         resolve: Resolve | None = None,
     ) -> None:
-        networks = {each: _network(each) for each in allow}
-        self._networks = [each for each in networks.values() if each is not None]
-        self._hosts = {_plain(each) for each, network in networks.items() if network is None}
+        networks = {name: _network(name) for name in allow}
+        self._networks = [item for item in networks.values() if item is not None]
+        self._hosts = {_plain(name) for name, network in networks.items() if network is None}
         self._ports = ports
         self._ports_setting = ports_setting
         self._endpoints = frozenset(endpoints)
-        self._proxies = {each.lower() for each in proxies}
+        self._proxies = {proxy.lower() for proxy in proxies}
         self._resolve = resolve or resolve_host
 
     def check(self, url: str) -> Endpoint:
@@ -146,12 +146,12 @@ class AddressGuard:
             if not self._is_excepted(endpoint):
                 self._refuse_private(endpoint, [endpoint.address])
             return [str(endpoint.address)]
-        found = [ip_address(each) for each in self._resolve(endpoint.host, endpoint.port)]
-        if not found:
+        ip_addresses = [ip_address(name) for name in self._resolve(endpoint.host, endpoint.port)]
+        if not ip_addresses:
             raise OSError(f"{endpoint.host} has no address")
         if endpoint.host not in self._hosts:
-            self._refuse_private(endpoint, found)
-        return list(dict.fromkeys(str(each) for each in found))
+            self._refuse_private(endpoint, ip_addresses)
+        return list(dict.fromkeys(str(address) for address in ip_addresses))
 
     def check_proxy(self, endpoint: Endpoint, proxy: str) -> None:
         """Refuse a request by way of ``proxy``, host:port, unless it is one that checks addresses.
@@ -172,12 +172,12 @@ class AddressGuard:
         return f"{endpoint.host}:{endpoint.port}" in self._endpoints
 
     def _refuse_private(self, endpoint: Endpoint, addresses: Sequence[Address]) -> None:
-        refused = [each for each in addresses if not self._is_allowed(each)]
+        refused = [address for address in addresses if not self._is_allowed(address)]
         if refused:
             raise ConfigurationError(
                 f"the request to {endpoint.host} is refused: its address is not global",
                 expected="addresses of the internet, or of HTTP_ALLOWED_NETWORKS",
-                found=", ".join(str(each) for each in refused),
+                found=", ".join(str(item) for item in refused),
                 remedy="correct the URL; or add the network of a server that may be requested to "
                 "HTTP_ALLOWED_NETWORKS",
             )
@@ -227,8 +227,8 @@ def resolve_host(host: str, port: int) -> Sequence[str]:
     Raises:
         OSError: It has none, or no server answers.
     """
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
+    getaddrinfo = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(address[0]) for *_, address in getaddrinfo]
 
 
 def _without_translation(address: Address) -> Address:

@@ -283,10 +283,12 @@ class HttpClient:
             timeout_seconds=min(self._limits.timeout_seconds, self._limits.deadline_seconds),
         )
         attempts = self._retries.max_attempts if is_repeatable else 1
-        with span("http", "client", method=method, url=question.url, system=self._system) as made:
+        with span(
+            "http", "client", method=method, url=question.url, system=self._system
+        ) as abstract_context_manager:
             response = self._admitted(question, request, attempts, may_pass)
-            if made is not None:
-                made.set(status=response.status, byte_count=len(response.body))
+            if abstract_context_manager is not None:
+                abstract_context_manager.set(status=response.status, byte_count=len(response.body))
             return response
 
     def _admitted(

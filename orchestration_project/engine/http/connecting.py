@@ -201,9 +201,9 @@ class Transport(httpx.BaseTransport):
             self._authorities = _named_authorities() if use_environment else DEFAULT_AUTHORITIES
             addresses = getproxies() if use_environment else {}
             self._proxies = {
-                scheme: _by_proxy(addresses[of], _trusted(self._authorities))
+                scheme: _by_proxy(addresses[name], _trusted(self._authorities))
                 for scheme in ("http", "https")
-                if (of := scheme if scheme in addresses else "all") in addresses
+                if (name := scheme if scheme in addresses else "all") in addresses
             }
         self._chosen: dict[str, ProxyManager] = {}
         self._lock = Lock()
@@ -331,7 +331,11 @@ def _httpx_error(error: HTTPError) -> httpx.TransportError:
     """Return the error of httpx for one of urllib3."""
     if any(isinstance(argument, TimeoutError) for argument in error.args):  # as it sent the request
         return httpx.WriteTimeout(str(error))
-    kind = next(made for known, made in ERRORS.items() if isinstance(error, known))
+    kind = next(
+        transport_error_class
+        for http_error_class, transport_error_class in ERRORS.items()
+        if isinstance(error, http_error_class)
+    )
     return kind(str(error))
 
 

@@ -53,8 +53,8 @@ def decoded(body: bytes, headers: Mapping[str, str], *, max_bytes: int) -> bytes
         EncodingError: The body is damaged, or its encoding is not accepted.
         TooLargeError: It decodes to more than ``max_bytes``.
     """
-    names = [each.strip().lower() for each in headers.get("content-encoding", "").split(",")]
-    encodings = [each for each in names if each not in ("", "identity")]
+    names = [part.strip().lower() for part in headers.get("content-encoding", "").split(",")]
+    encodings = [text for text in names if text not in ("", "identity")]
     if len(encodings) > MAX_ENCODINGS:
         raise EncodingError(f"{len(encodings)} encodings")
     for name in reversed(encodings):
@@ -81,13 +81,13 @@ def _decoded(body: bytes, name: str, max_bytes: int) -> bytes:
 
 
 def _joined(pieces: Iterator[bytes], max_bytes: int) -> bytes:
-    found, size = list[bytes](), 0
+    chunks, size = list[bytes](), 0
     for piece in pieces:
         size += len(piece)
         if size > max_bytes:
             raise TooLargeError(f"more than {max_bytes} bytes")
-        found.append(piece)
-    return b"".join(found)
+        chunks.append(piece)
+    return b"".join(chunks)
 
 
 def _has_zlib_header(body: bytes) -> bool:
@@ -96,42 +96,42 @@ def _has_zlib_header(body: bytes) -> bool:
 
 
 def _inflate(body: bytes, window_bits: int) -> Iterator[bytes]:
-    rest = body
-    while rest:
+    remaining_chunk = body
+    while remaining_chunk:
         decoder = zlib.decompressobj(window_bits)
         while not decoder.eof:
-            piece = decoder.decompress(rest, PIECE_BYTES)
-            rest = decoder.unconsumed_tail
-            if not piece and not rest and not decoder.eof:
+            piece = decoder.decompress(remaining_chunk, PIECE_BYTES)
+            remaining_chunk = decoder.unconsumed_tail
+            if not piece and not remaining_chunk and not decoder.eof:
                 raise CutBodyError("a body that breaks off")
             yield piece
-        rest = _after(decoder, may_follow=window_bits > zlib.MAX_WBITS)
+        remaining_chunk = _after(decoder, may_follow=window_bits > zlib.MAX_WBITS)
 
 
 def _expand(body: bytes) -> Iterator[bytes]:
-    rest = body
-    while rest:
+    remaining_chunk = body
+    while remaining_chunk:
         decompressor = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES)
         decoder, start = decompressor.decompressobj(), 0
         while not decoder.eof:
-            if start >= len(rest):
+            if start >= len(remaining_chunk):
                 raise CutBodyError("a body that breaks off")
-            yield decoder.decompress(rest[start : start + ZSTD_INPUT_BYTES])
+            yield decoder.decompress(remaining_chunk[start : start + ZSTD_INPUT_BYTES])
             start += ZSTD_INPUT_BYTES
-        rest = _after(decoder, may_follow=True) + rest[start:]
+        remaining_chunk = _after(decoder, may_follow=True) + remaining_chunk[start:]
 
 
 def _unbrotli(body: bytes) -> Iterator[bytes]:
     """Yield pieces of a stream, whose window has 16 MiB at most (RFC 7932)."""
     import brotli  # an extra
 
-    decoder, rest = brotli.Decompressor(), body
+    decoder, remaining_chunk = brotli.Decompressor(), body
     try:
         while not decoder.is_finished():
-            piece = decoder.process(rest, output_buffer_limit=PIECE_BYTES)
+            piece = decoder.process(remaining_chunk, output_buffer_limit=PIECE_BYTES)
             if not piece and decoder.can_accept_more_data() and not decoder.is_finished():
                 raise CutBodyError("a body that breaks off")
-            rest = b""
+            remaining_chunk = b""
             yield piece
     except brotli.error as error:
         raise EncodingError(f"a damaged body: {error}") from error
@@ -139,9 +139,9 @@ def _unbrotli(body: bytes) -> Iterator[bytes]:
 
 def _after(decoder: _Decoder, *, may_follow: bool) -> bytes:
     """Return what follows a member; zeros after the last one are padding."""
-    rest = decoder.unused_data
-    if not rest.strip(b"\0"):
+    remaining_chunk = decoder.unused_data
+    if not remaining_chunk.strip(b"\0"):
         return b""
     if not may_follow:
         raise EncodingError("a body with other bytes at its end")
-    return rest
+    return remaining_chunk

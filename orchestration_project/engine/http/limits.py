@@ -101,7 +101,7 @@ class Tally:
     def _write(self) -> None:
         self._next_at = time.monotonic() + SECONDS_APART
         if self._requests:
-            counts = [Count(each, n, self._retries[each]) for each, n in self._requests.items()]
+            counts = [Count(name, n, self._retries[name]) for name, n in self._requests.items()]
             self._state.add_counts(self._key, counts)
         self._requests.clear()
         self._retries.clear()
@@ -171,9 +171,9 @@ class Breaker:
         Raises:
             BreakerOpenError: The breaker is open; says since when, why, and until when.
         """
-        found = self._state.breaker(self._key)
-        if found.retry_at is None:  # at the price of a read, without the lock
-            return Admission(is_news=found.failure_count > 0)
+        breaker = self._state.breaker(self._key)
+        if breaker.retry_at is None:  # at the price of a read, without the lock
+            return Admission(is_news=breaker.failure_count > 0)
         admission, refusing, now = self._state.change_breaker(self._key, self._let_one_try)
         if admission is None:
             raise self._refusal(refusing, now, url)
@@ -308,11 +308,11 @@ class Places:
 
     def _free_one(self) -> int | None:
         """Return a place; the one that was given back last is tried first."""
-        for place in reversed(self._unused):
+        for number in reversed(self._unused):
             with suppress(BlockingIOError):
-                fcntl.flock(self._file(place), fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self._unused.remove(place)
-                return place
+                fcntl.flock(self._file(number), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._unused.remove(number)
+                return number
         return None
 
     def _file(self, place: int) -> int:
@@ -326,9 +326,9 @@ class Places:
 
     def wait(self) -> int:
         """Return a place as soon as one is free."""
-        while (place := self.take()) is None:
+        while (number := self.take()) is None:
             time.sleep(SECONDS_BETWEEN_TRIES)
-        return place
+        return number
 
     def free(self, place: int) -> None:
         """Give a place back."""
@@ -358,7 +358,7 @@ class HostPlaces:
         A host with a long pause holds no place of all hosts while it waits. Where that place was
         waited for, so is the rate again: else a host could get two requests in its pause.
         """
-        own = self.host.wait() if self.host else None
+        number = self.host.wait() if self.host else None
         try:
             wait()
             shared = self.overall.take() if self.overall else None
@@ -371,8 +371,8 @@ class HostPlaces:
                 if self.overall and shared is not None:
                     self.overall.free(shared)
         finally:
-            if self.host and own is not None:
-                self.host.free(own)
+            if self.host and number is not None:
+                self.host.free(number)
 
 
 def places_of(state_dir: Path, *, host_count: int, count: int) -> Callable[[str], HostPlaces]:

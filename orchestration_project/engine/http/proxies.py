@@ -87,7 +87,7 @@ class ProxyPool:
         system: str,
         now: Callable[[], datetime],
     ) -> None:
-        self._keys = {each: HostKey(each.name, f"{system}{SYSTEM_SUFFIX}") for each in proxies}
+        self._keys = {proxy: HostKey(proxy.name, f"{system}{SYSTEM_SUFFIX}") for proxy in proxies}
         self._state = state
         self._system = system
         self._now = now
@@ -102,18 +102,18 @@ class ProxyPool:
         Raises:
             NoProxyLeftError: All rest; says which, why, and until when.
         """
-        found = {each: self._state.breaker(key) for each, key in self._keys.items()}
-        for each, state in found.items():
-            if state.retry_at is not None and each not in avoided and self._takes_probe(each):
-                return each, True
-        usable = [each for each, state in found.items() if state.retry_at is None]
-        usable = [each for each in usable if each not in avoided] or usable
+        breakers = {name: self._state.breaker(key) for name, key in self._keys.items()}
+        for name, state in breakers.items():
+            if state.retry_at is not None and name not in avoided and self._takes_probe(name):
+                return name, True
+        usable = [name for name, state in breakers.items() if state.retry_at is None]
+        usable = [proxy for proxy in usable if proxy not in avoided] or usable
         if usable:
-            return min(usable, key=lambda each: found[each].failure_count), False
-        for each in avoided:
-            if self._takes_probe(each):
-                return each, True
-        raise self._none_left(found, url)
+            return min(usable, key=lambda each: breakers[each].failure_count), False
+        for proxy in avoided:
+            if self._takes_probe(proxy):
+                return proxy, True
+        raise self._none_left(breakers, url)
 
     def succeeded(self, proxy: Proxy) -> None:
         """Count a failure less of a proxy that was connected; its rest is over."""
@@ -159,10 +159,10 @@ class ProxyPool:
 
     def _none_left(self, found: dict[Proxy, BreakerState], url: str) -> NoProxyLeftError:
         now = self._now()
-        waits = {each: _wait(state, now) for each, state in found.items()}
+        waits = {name: _wait(state, now) for name, state in found.items()}
         resting = "; ".join(
-            f"{each.name} rests for {waits[each]:.0f} s: {state.last_failure}"
-            for each, state in found.items()
+            f"{name.name} rests for {waits[name]:.0f} s: {state.last_failure}"
+            for name, state in found.items()
         )
         return NoProxyLeftError(
             f"{self._system} is not asked, because no proxy may be used",
@@ -231,9 +231,9 @@ class Route:
         if status in GATEWAY_STATUSES and self._question.url.startswith("http:"):
             self._suspect(f"status {status}")
             return ""
-        for each, failure in self._suspects.items():
-            if each != self._proxy:
-                self._pool.failed(each, failure)
+        for name, failure in self._suspects.items():
+            if name != self._proxy:
+                self._pool.failed(name, failure)
         self._suspects.clear()
         self._pool.succeeded(self._proxy)
         self._is_probe = False
@@ -246,7 +246,7 @@ class Route:
             error: Its error.
             reason: The error in words, without secrets.
         """
-        is_of_server = any(f"failed: {each}" in str(error) for each in GATEWAY_STATUSES)
+        is_of_server = any(f"failed: {status}" in str(error) for status in GATEWAY_STATUSES)
         if isinstance(error, httpx.ProxyError) and not is_of_server:
             return self._fail(reason)
         self._suspect(reason)

@@ -93,7 +93,9 @@ class Question:
     def tokens(self) -> tuple[str, ...]:
         """The secrets that are too long for a common word, without "Bearer"."""
         return tuple(
-            each for each in self.secrets if len(each) >= TOKEN_LENGTH and each.split() == [each]
+            secret
+            for secret in self.secrets
+            if len(secret) >= TOKEN_LENGTH and secret.split() == [secret]
         )
 
 
@@ -158,10 +160,10 @@ def to_send(
 
 
 def _without_credentials(question: Question, url: str) -> tuple[str, tuple[str, str] | None]:
-    found = HTTP_URL.fullmatch(url)
-    if found is None:
+    match = HTTP_URL.fullmatch(url)
+    if match is None:
         raise no_http_url(question)
-    scheme, authority, rest = found.groups()
+    scheme, authority, rest = match.groups()
     address = f"{scheme}{authority.rpartition('@')[2]}"
     try:
         parts = urlsplit(f"{scheme}{authority}")

@@ -316,8 +316,8 @@ _OPEN: WeakSet[SharedState] = WeakSet()
 
 
 def _reset_all() -> None:
-    for each in list(_OPEN):
-        each._reset()
+    for shared_state in list(_OPEN):
+        shared_state._reset()
 
 
 os.register_at_fork(after_in_child=_reset_all)
@@ -327,9 +327,11 @@ def _systems(read: Callable[[str], Iterable[tuple[Any, ...]]]) -> Mapping[str, S
     """Return the state of each system by a function that returns the rows of a query."""
     states = {system: SystemState(is_open=True) for (system,) in read(OPEN_SYSTEMS)}
     for system, outcome, requests, retries in read(COUNTS_BY_SYSTEM):
-        known = states.get(system, SystemState())
+        known_system_state = states.get(system, SystemState())
         states[system] = SystemState(
-            {**known.requests, outcome: int(requests)}, known.retries + int(retries), known.is_open
+            {**known_system_state.requests, outcome: int(requests)},
+            known_system_state.retries + int(retries),
+            known_system_state.is_open,
         )
     return dict(sorted(states.items()))
 
@@ -387,8 +389,10 @@ class SqliteState(SharedState):
             # What a power cut may undo is younger than the minute for which it matters.
             connection.execute("PRAGMA synchronous = OFF")
             for table in (http_hosts, http_counts, http_quotas):
-                made = CreateTable(table, if_not_exists=True).compile(dialect=sqlite.dialect())
-                connection.execute(str(made))
+                made_compiled = CreateTable(table, if_not_exists=True).compile(
+                    dialect=sqlite.dialect()
+                )
+                connection.execute(str(made_compiled))
             unusable.pop_all()
         self._connection = connection
         return connection
@@ -399,8 +403,8 @@ class SqliteState(SharedState):
             times, batch_count = connection.execute(
                 "SELECT window_ms, batch_count FROM http_hosts WHERE host = ? AND system = ?", key
             ).fetchone() or ("{}", 0)
-            known = Window(tuple(map(int, times[1:-1].split(","))) if times != "{}" else ())
-            window, wait_ms = known._replace(batch_count=batch_count).admit(
+            known_window = Window(tuple(map(int, times[1:-1].split(","))) if times != "{}" else ())
+            window, wait_ms = known_window._replace(batch_count=batch_count).admit(
                 rate, time.time_ns() // 1_000_000
             )
             connection.execute(_for_sqlite(NEW_HOST), key._asdict())

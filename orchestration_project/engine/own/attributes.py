@@ -169,8 +169,8 @@ class FieldAttributes(Attributes):
 
     def made(self) -> Field:
         """Return the field."""
-        found = DECIMAL.fullmatch(self.type)
-        kind = fields.decimal(int(found[1]), int(found[2])) if found else self.type
+        match = DECIMAL.fullmatch(self.type)
+        kind = fields.decimal(int(match[1]), int(match[2])) if match else self.type
         checks = self.check.made() if self.check else ()
         return Field(**{**self.given, "type": kind, "check": checks})
 
@@ -212,10 +212,10 @@ class PartitionsAttributes(Attributes):
             "week": partitions.Weekly,
             "month": partitions.Monthly,
         }
-        given = {name: value for name, value in self.given.items() if name != "every"}
+        values = {name: value for name, value in self.given.items() if name != "every"}
         if isinstance(self.calendar, CalendarAttributes):
-            given["calendar"] = self.calendar.made()
-        return _called("partitions", functions[self.every], given)
+            values["calendar"] = self.calendar.made()
+        return _called("partitions", functions[self.every], values)
 
 
 class PagingAttributes(Attributes):
@@ -235,8 +235,8 @@ class PagingAttributes(Attributes):
 
     def made(self) -> Paging:
         """Return the paging."""
-        given = {name: value for name, value in self.given.items() if name != "by"}
-        return _called("paging", getattr(sources, self.by), given)
+        values = {name: value for name, value in self.given.items() if name != "by"}
+        return _called("paging", getattr(sources, self.by), values)
 
 
 class ReadingAttributes(Attributes):
@@ -359,7 +359,7 @@ class HttpAttributes(ReadingAttributes):
             "basic": basic and tuple(basic),
             "oauth": self.oauth.made() if self.oauth else None,
             "paging": paging,
-            "documents": tuple(each.made() for each in self.documents),
+            "documents": tuple(document.made() for document in self.documents),
             "incremental": self.incremental.made() if self.incremental else None,
             "listing": self.listing.made() if self.listing else None,
             "field_list": self.field_list.made() if self.field_list else None,
@@ -414,7 +414,7 @@ class DatasetAttributes(Attributes):
         """Return the dataset."""
         parts = {
             "partitions": self.partitions.made(),
-            "fields": [each.made() for each in self.fields],
+            "fields": [field.made() for field in self.fields],
             "source": self.source.made(),
             "checks": self.checks.made() if self.checks else (),
         }
@@ -440,11 +440,11 @@ class DltAttributes(Attributes):
         """Return the source."""
         if bool(self.function) == (self.rest_api is not None):
             raise invalid("source", "one of function and rest_api", "both or none")
-        given = {k: value for k, value in self.given.items() if k not in ("function", "rest_api")}
+        values = {k: value for k, value in self.given.items() if k not in ("function", "rest_api")}
         if self.rest_api is not None:
-            return dlt_source(rest_api_maker(self.rest_api, self.secrets or {}), **given)
+            return dlt_source(rest_api_maker(self.rest_api, self.secrets or {}), **values)
         make, code = FUNCTIONS.get()(self.function)
-        return replace(dlt_source(make, **given), code=code)
+        return replace(dlt_source(make, **values), code=code)
 
 
 class DerivedAttributes(Attributes):
@@ -462,7 +462,7 @@ class DerivedAttributes(Attributes):
 
     def made(self) -> Derived:
         """Return the derived table."""
-        return derived(**{**self.given, "fields": [each.made() for each in self.fields]})
+        return derived(**{**self.given, "fields": [field.made() for field in self.fields]})
 
 
 SOURCES: Mapping[object, type[Attributes]] = {
@@ -486,9 +486,11 @@ def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset | D
         raise _wrong("YAML of one component", yaml_problem(error)) from None
     kind = document.get("type") if isinstance(document, dict) else None
     if not isinstance(document, dict) or kind not in SOURCES:
-        known = [str(name) for name in SOURCES]
+        known_names = [str(name) for name in SOURCES]
         found = located(text, ["type"], str(kind))
-        raise _wrong(f"type: {' or '.join(known)}", found, did_you_mean(str(kind), known))
+        raise _wrong(
+            f"type: {' or '.join(known_names)}", found, did_you_mean(str(kind), known_names)
+        )
     if template := next(_templates(document.get("attributes"), ["attributes"]), None):
         raise _wrong(
             "values as they are, as each program reads them, also without Dagster",
@@ -499,8 +501,10 @@ def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset | D
     try:
         return _model(SOURCES[kind]).model_validate(document, context=SOURCES).attributes.made()
     except ValidationError as error:
-        for place in (each["loc"] for each in error.errors() if SECRETS & set(each["loc"])):
-            found = located(text, place, ".".join(map(str, place)), "another value")
+        for group in (
+            problem["loc"] for problem in error.errors() if SECRETS & set(problem["loc"])
+        ):
+            found = located(text, group, ".".join(map(str, group)), "another value")
             raise _wrong("names of environment variables", found) from None
         raise _wrong(f"attributes of {kind}", "; ".join(value_problems(text, error))) from None
     finally:

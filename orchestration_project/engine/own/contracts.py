@@ -69,7 +69,7 @@ def declare_table(dataset: Dataset, domain: str) -> tuple[Table, Sequence[TableF
     known = _DECLARED.get(dataset.name)
     if known is not None and known[0] is dataset:
         return known[1:]
-    fields = [_table_field(each, dataset) for each in dataset.stored_fields]
+    fields = [_table_field(field, dataset) for field in dataset.stored_fields]
     if not dataset.has_day_field:
         column = day(dataset.partitions.column, "Day of the partition", key=True)
         fields.insert(0, TableField(DAY_FIELD, column))
@@ -77,8 +77,8 @@ def declare_table(dataset: Dataset, domain: str) -> tuple[Table, Sequence[TableF
     fields.sort(key=lambda each: _place_in_key(each, key))  # the key's columns come first, in order
     comment = dataset.description or f"One row per {', '.join(key)}."
     table = dataset_table(dataset.name, comment, *fields, asset=f"{domain}/{dataset.name}")
-    for each in (table, table.info[HISTORY]):
-        each.info[OWN] = True
+    for item in (table, table.info[HISTORY]):
+        item.info[OWN] = True
     _DECLARED[dataset.name] = (dataset, table, fields)
     return table, fields
 
@@ -107,11 +107,11 @@ def _captured(field: Field, dataset: Dataset) -> Mapping[str, Any]:
     reading = dataset.source.reading
     kinds = {HttpSource: "http", FileSource: "files", DltSource: "dlt"}
     source = kinds[type(dataset.source)]
-    found = {"source": source, "dataset": dataset.name}
+    names = {"source": source, "dataset": dataset.name}
     if reading.format == "csv":
-        return {**found, "delimiter": reading.delimiter, "field": field.source_name}
+        return {**names, "delimiter": reading.delimiter, "field": field.source_name}
     records = [name for name in reading.records.split(".") if name]
-    return {**found, "records": records, "path": field.source_name.split(".")}
+    return {**names, "records": records, "path": field.source_name.split(".")}
 
 
 def make_column(field: Field, *, is_key: bool) -> Column[Any]:
@@ -123,20 +123,22 @@ def make_column(field: Field, *, is_key: bool) -> Column[Any]:
 
 
 def _typed_column(field: Field, *, is_key: bool) -> Column[Any]:
-    said, is_optional = field.description, field.optional
+    description, is_optional = field.description, field.optional
     match field.kind:
         case "integer":
-            return count(field.name, said, key=is_key, optional=is_optional)
+            return count(field.name, description, key=is_key, optional=is_optional)
         case "date":
-            return day(field.name, said, key=is_key, optional=is_optional)
+            return day(field.name, description, key=is_key, optional=is_optional)
         case "timestamp":
-            return moment(field.name, said, key=is_key, optional=is_optional)
+            return moment(field.name, description, key=is_key, optional=is_optional)
         case "boolean":
-            return flag(field.name, said, optional=is_optional)
+            return flag(field.name, description, optional=is_optional)
         case "decimal":
-            return quantity(field.name, said, optional=is_optional)
+            return quantity(field.name, description, optional=is_optional)
         case _:
-            return text(field.name, said, key=is_key, optional=is_optional, from_senders=True)
+            return text(
+                field.name, description, key=is_key, optional=is_optional, from_senders=True
+            )
 
 
 def list_size_checks(field: Field) -> Sequence[FieldCheck]:
@@ -168,12 +170,12 @@ def contract_of(
     dataset: Dataset, table: Table, fields: Sequence[TableField], code: bytes
 ) -> Contract:
     """Return the contract of a delivery; ``code`` is the file that declares the dataset."""
-    counted = next((each for each in dataset.checks if isinstance(each, RowCount)), None)
+    counted = next((check for check in dataset.checks if isinstance(check, RowCount)), None)
     return Contract(
         table,
         fields,
         partition_fields=[day_field(dataset), *value_fields(dataset)],
-        claims=tuple(each for each in dataset.checks if isinstance(each, Claim)),
+        claims=tuple(check for check in dataset.checks if isinstance(check, Claim)),
         rule_version=dataset.rule_version or rule_version(dataset, code),
         has_record_total=dataset.has_total,
         row_limits=None if counted is None else (counted.min, counted.max),
@@ -185,27 +187,27 @@ def rule_version(dataset: Dataset, code: bytes) -> str:
 
     With a function of the project that is the whole file, as it may call others.
     """
-    said = [
-        (each.name, each.kind, str(each.type), each.source_name, each.optional, each.checks)
-        for each in dataset.stored_fields
+    rows = [
+        (field.name, field.kind, str(field.type), field.source_name, field.optional, field.checks)
+        for field in dataset.stored_fields
     ]
     reading = dataset.source.reading
     read = (reading.format, sorted(reading.options.items()))
     further = dataset.source.code if isinstance(dataset.source, DltSource) else b""
-    rules = repr((dataset.key_columns, said, read, code + further if reading.parse else b""))
+    rules = repr((dataset.key_columns, rows, read, code + further if reading.parse else b""))
     return sha256(rules.encode()).hexdigest()[:12]
 
 
 def day_field(dataset: Dataset) -> str:
     """Return the field of records that has the day of their partition."""
     column = dataset.partitions.column
-    return next((each.source_name for each in dataset.fields if each.name == column), DAY_FIELD)
+    return next((field.source_name for field in dataset.fields if field.name == column), DAY_FIELD)
 
 
 def value_fields(dataset: Dataset) -> Sequence[str]:
     """Return the field of records that has the other value of their partition, if there is one."""
     column = dataset.partitions.value_column
-    return [each.source_name for each in dataset.fields if each.name == column]
+    return [field.source_name for field in dataset.fields if field.name == column]
 
 
 def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
@@ -230,18 +232,18 @@ def _of_one_document(
         SourceError: One has no day, or a day of another document, as their names say.
     """
     fitting: set[tuple[str, str]] | None = None
-    known = ""
+    known_name = ""
     for record in records:
         text = day_text(record, name)
-        if not record.left_out and text != known:
+        if not record.left_out and text != known_name:
             found = day_or_none(text)
             if found is None:
                 raise unreadable("records that have a day, yyyy-mm-dd", ascii(text[:200]))
-            of_day = {(each.name, filled(each.name, found)) for each in documents}
+            of_day = {(document.name, filled(document.name, found)) for document in documents}
             fitting = of_day if fitting is None else fitting & of_day
             if not fitting:
-                raise unreadable("days of one document", f"{known} and {text}")
-            known = text
+                raise unreadable("days of one document", f"{known_name} and {text}")
+            known_name = text
         yield record
 
 
@@ -253,19 +255,19 @@ def day_text(record: Record, name: str) -> str:
 def _declared_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
     may_lack = dataset.missing_fields == "ignore"
     reads_all = may_lack or dataset.new_fields != "ignore"
-    json_names = [each.source_name for each in dataset.fields if each.kind == "json"]
+    json_names = [field.source_name for field in dataset.fields if field.kind == "json"]
     places = dataset.source.reading.names or {}
     reading = replace(
         dataset.source.reading,
         reads_all=reads_all,
         json_names=frozenset(places.get(name, name) for name in json_names),
     )
-    required = [each for each in dataset.fields if not (may_lack and each.optional)]
-    names = [each.source_name for each in required]
-    subject = next((each.name for each in dataset.fields if each.subject), "")
+    required = [field for field in dataset.fields if not (may_lack and field.optional)]
+    names = [own_field.source_name for own_field in required]
+    subject = next((field.name for field in dataset.fields if field.subject), "")
     if subject and is_compressed(body):
         raise unreadable(f"bytes out of which records of {subject} can be cut", "gzip or zip")
-    days = [each.source_name for each in dataset.fields if each.kind == "date"]
+    days = [field.source_name for field in dataset.fields if field.kind == "date"]
     for record in read_records(body, reading, names):
         with_others = record if dataset.new_fields == "ignore" else _with_others(dataset, record)
         checked = _with_json(with_others, json_names) if json_names else with_others
@@ -288,18 +290,18 @@ def _with_others(dataset: Dataset, record: Record) -> Record:
     Raises:
         SourceError: There are such fields, and the dataset refuses them.
     """
-    names = {each.source_name for each in dataset.fields}
-    others = {name: text for name, text in (record.texts or {}).items() if name not in names}
-    if others and not dataset.collects:
+    names = {field.source_name for field in dataset.fields}
+    other_names = {name: text for name, text in (record.texts or {}).items() if name not in names}
+    if other_names and not dataset.collects:
         raise SourceError(
             "the source has fields that the declaration does not name",
             expected=", ".join(sorted(names)),
-            found=", ".join(sorted(others)[:20]),
+            found=", ".join(sorted(other_names)[:20]),
             remedy='declare them, or choose new_fields="ignore" or "collect"',
         )
-    if record.texts is None or not others:
+    if record.texts is None or not other_names:
         return record
-    collected = json.dumps(others, sort_keys=True, ensure_ascii=False)
+    collected = json.dumps(other_names, sort_keys=True, ensure_ascii=False)
     return record._replace(texts={**record.texts, OTHER_FIELDS: collected})
 
 
@@ -308,13 +310,13 @@ def _with_days(record: Record, names: Sequence[str]) -> Record:
     texts = record.texts or {}
     if not any(texts.get(name, "").endswith(MIDNIGHTS) for name in names):
         return record
-    found = {
+    values = {
         name: texts[name][: -len(midnight)]
         for name in names
         for midnight in MIDNIGHTS
         if texts.get(name, "").endswith(midnight)
     }
-    return record._replace(texts={**texts, **found})
+    return record._replace(texts={**texts, **values})
 
 
 def records_of_partition(dataset: Dataset, partition: Partition) -> Callable[[Record], bool]:
@@ -323,19 +325,19 @@ def records_of_partition(dataset: Dataset, partition: Partition) -> Callable[[Re
     One whose day cannot be read belongs to each: it is rejected, not left out.
     """
     name = day_field(dataset) if dataset.has_day_field else ""
-    wanted = dataset.partitions.row_day(partition.day)
-    text, values = wanted.isoformat(), value_fields(dataset)
+    expected_day = dataset.partitions.row_day(partition.day)
+    text, values = expected_day.isoformat(), value_fields(dataset)
 
     def is_own(record: Record) -> bool:
         texts = record.texts
         if record.left_out or (
-            texts and any(texts.get(each) != partition.value for each in values)
+            texts and any(texts.get(value) != partition.value for value in values)
         ):
             return False
         if not name:
             return True
         found = day_text(record, name)
-        return found == text or day_or_none(found) in (None, wanted)
+        return found == text or day_or_none(found) in (None, expected_day)
 
     return is_own
 
@@ -365,20 +367,20 @@ def new_records(
     if field is None or before is None:
         yield from records
         return
-    known, start = set(before.keys), _comparable(field, before.value)
+    known_names, start = set(before.keys), _comparable(field, before.value)
     for record in records:
         if record.texts is None or record.left_out:
             yield record
             continue
-        found = _comparable(field, record.texts.get(field.source_name, ""))
-        if found < start:
+        comparable = _comparable(field, record.texts.get(field.source_name, ""))
+        if comparable < start:
             raise SourceError(
                 "the source sent a record that is older than what was asked for",
                 expected=f"{field.source_name} from {before.value} on",
                 found=record.texts[field.source_name],
                 remedy="see the answer among the captures; correct the parameter of incremental",
             )
-        is_known = found == start and _key_digest(dataset, record) in known
+        is_known = comparable == start and _key_digest(dataset, record) in known_names
         yield record._replace(left_out=LOADED_BEFORE) if is_known else record
 
 
@@ -392,10 +394,10 @@ def progress_after(dataset: Dataset, bodies: Sequence[bytes], before: Progress) 
             text = (record.texts or {}).get(field.source_name, "")
             if record.texts is None or record.left_out:
                 continue
-            found, known = _comparable(field, text), _comparable(field, greatest.value)
-            if found > known:
+            comparable, known = _comparable(field, text), _comparable(field, greatest.value)
+            if comparable > known:
                 greatest, keys = Progress(text), set()
-            if found >= known:
+            if comparable >= known:
                 keys.add(_key_digest(dataset, record))
     return Progress(greatest.value, sorted(keys))
 
@@ -408,20 +410,22 @@ def _comparable(field: Field, text: str) -> Any:
     """
     readers = {"integer": int, "date": date.fromisoformat, "timestamp": moment_or_none}
     try:
-        found = readers[field.kind](text)
+        comparable = readers[field.kind](text)
     except ValueError:
-        found = None
-    if found is None:
+        comparable = None
+    if comparable is None:
         raise unreadable(
             f"{field.source_name}: a value of the type {field.kind}", ascii(text[:200])
         )
-    return found
+    return comparable
 
 
 def _key_digest(dataset: Dataset, record: Record) -> str:
     """Return a short hash of a record's key, but for the day of the partition."""
     texts = record.texts or {}
-    key = [texts.get(each.source_name, "") for each in dataset.fields if each.name in dataset.key]
+    key = [
+        texts.get(field.source_name, "") for field in dataset.fields if field.name in dataset.key
+    ]
     return sha256(json.dumps(key).encode()).hexdigest()[:16]
 
 
@@ -439,16 +443,16 @@ def version_of(
         SourceError: A document cannot be read.
     """
     is_own = records_of_partition(dataset, partition)
-    own = [
+    names = [
         json.dumps(record.texts, sort_keys=True) + record.problem[0]
         for body in bodies
         for record in new_records(dataset, records_of(dataset, body), before)
         if is_own(record)
     ]
-    if not own:
+    if not names:
         return None
-    digest = sha256("\n".join(sorted(own)).encode()).hexdigest()[:16]
-    return f"{len(own)} records, {digest}"
+    digest = sha256("\n".join(sorted(names)).encode()).hexdigest()[:16]
+    return f"{len(names)} records, {digest}"
 
 
 def parse_delivery(
@@ -466,7 +470,7 @@ def parse_delivery(
     Raises:
         SourceError: A part cannot be read.
     """
-    names = [each.source_name for each in dataset.stored_fields]
+    names = [field.source_name for field in dataset.stored_fields]
     rows: list[tuple[Any, ...]] = []
     rejects: list[tuple[Any, ...]] = []
     reading = dataset.source.reading
@@ -486,26 +490,26 @@ def parse_delivery(
             elif is_of_day:
                 lines.append(_delimited(record, names))
             number = len(lines) if reading.quotes_records else record.line_number
-            place = (part.part_number, number)
+            pair = (part.part_number, number)
             if not is_of_day:
                 filtered[record.left_out or "other_days"] += 1
             elif record.texts is None:
-                rejects.append((*place, *record.problem))
+                rejects.append((*pair, *record.problem))
             else:
-                rows.append((*place, *(record.texts.get(name, "") for name in names)))
+                rows.append((*pair, *(record.texts.get(name, "") for name in names)))
         quoted.append(Part(part.part_number, _quoted(dataset, part.body, lines)))
     frame = pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row")
     frame = frame.with_columns(
-        pl.when(pl.col(each.source_name).is_in(reading.null_values))
+        pl.when(pl.col(field.source_name).is_in(reading.null_values))
         .then(pl.lit(""))
-        .otherwise(each.source_name)
-        .alias(each.source_name)
-        for each in dataset.fields
-        if each.optional and reading.null_values
+        .otherwise(field.source_name)
+        .alias(field.source_name)
+        for field in dataset.fields
+        if field.optional and reading.null_values
     )
     if not dataset.has_day_field:
-        wanted = dataset.partitions.row_day(partition.day)
-        frame = frame.with_columns(pl.lit(wanted.isoformat()).alias(DAY_FIELD))
+        expected_day = dataset.partitions.row_day(partition.day)
+        frame = frame.with_columns(pl.lit(expected_day.isoformat()).alias(DAY_FIELD))
     return Parsed(
         frame,
         pl.DataFrame(rejects, REJECT, orient="row"),
@@ -576,17 +580,17 @@ def compare_frames(rows: pl.DataFrame, loaded: pl.DataFrame, key: Sequence[str])
     """Return the difference of rows from the loaded ones."""
     names = [name for name in rows.columns if name not in key]
     now, before = rows, loaded.select(rows.columns).cast(rows.schema)
-    both = now.join(before, on=list(key), how="inner", suffix=" before")
-    same = both.filter(
+    frame = now.join(before, on=list(key), how="inner", suffix=" before")
+    same = frame.filter(
         pl.all_horizontal(
             pl.lit(value=True),
             *(pl.col(name).eq_missing(pl.col(f"{name} before")) for name in names),
         )
     )
     return RowDifference(
-        added=len(now) - len(both),
-        changed=len(both) - len(same),
-        removed=len(before) - len(both),
+        added=len(now) - len(frame),
+        changed=len(frame) - len(same),
+        removed=len(before) - len(frame),
         unchanged=len(same),
     )
 

@@ -134,7 +134,7 @@ class Dataset:
 
     def _require_fields(self, what: str) -> None:
         require_fields(what, self.fields, [self.partitions.column])
-        subjects = [each for each in self.fields if each.subject]
+        subjects = [own_field for own_field in self.fields if own_field.subject]
         reading = self.source.reading
         if subjects and not reading.is_plain:
             raise invalid(
@@ -143,9 +143,9 @@ class Dataset:
                 ", ".join([reading.format or "parse=", *reading.options]),
                 "leave subject out: the field is outside erasure then",
             )
-        for each in self.fields if reading.positions else ():
-            if each.source_name not in (reading.positions or {}):
-                raise invalid(f"positions of {what}", "those of each field", f"no {each.name}")
+        for own_field in self.fields if reading.positions else ():
+            if own_field.source_name not in (reading.positions or {}):
+                raise invalid(f"positions of {what}", "those of each field", f"no {own_field.name}")
 
     def _require_changes_of_fields(self, what: str) -> None:
         """Make sure that the decisions on new and missing fields fit the format."""
@@ -153,15 +153,15 @@ class Dataset:
             "new_fields": (self.new_fields, ("ignore", "refuse", "collect"), NAMING_FORMATS),
             "missing_fields": (self.missing_fields, ("refuse", "ignore"), HEADER_FORMATS),
         }
-        found = self.source.reading.format
+        text = self.source.reading.format
         for name, (value, values, formats) in decisions.items():
             if value not in values:
                 remedy = did_you_mean(str(value), values)
                 raise invalid(f"{name} of {what}", ", ".join(values), value, remedy)
-            if value != values[0] and found not in formats:
+            if value != values[0] and text not in formats:
                 expected = f"one of the formats {', '.join(filter(None, formats))}"
-                raise invalid(f"{name} of {what}", expected, found or "parse=")
-        if any(each.name == OTHER_FIELDS for each in self.fields if self.collects):
+                raise invalid(f"{name} of {what}", expected, text or "parse=")
+        if any(own_field.name == OTHER_FIELDS for own_field in self.fields if self.collects):
             raise invalid(f"fields of {what}", f"none called {OTHER_FIELDS}", OTHER_FIELDS)
 
     @property
@@ -172,15 +172,15 @@ class Dataset:
     @property
     def stored_fields(self) -> Sequence[Field]:
         """Its fields, and the one that collects others, if it does."""
-        others = Field(
+        other_own_field = Field(
             OTHER_FIELDS, "json", "fields of the source that are not declared", optional=True
         )
-        return [*self.fields, *([others] if self.collects else [])]
+        return [*self.fields, *([other_own_field] if self.collects else [])]
 
     def _require_key(self, what: str) -> None:
         if not self.key:
             raise invalid(f"key of {what}", "at least one field", "none")
-        by_name = {each.name: each for each in self.fields}
+        by_name = {own_field.name: own_field for own_field in self.fields}
         for name in self.key:
             field = by_name.get(name)
             if field is None and name != self.partitions.column:
@@ -193,7 +193,7 @@ class Dataset:
     def _require_partition(self, what: str) -> None:
         """Make sure that the records of a partition differ from those of others."""
         column, value_column = self.partitions.column, self.partitions.value_column
-        texts = [each.name for each in self.fields if each.kind == "text"]
+        texts = [own_field.name for own_field in self.fields if own_field.kind == "text"]
         if value_column and value_column not in texts:
             remedy = did_you_mean(value_column, texts)
             raise invalid(f"value_column of {what}", "a field that is a text", value_column, remedy)
@@ -204,7 +204,7 @@ class Dataset:
         if value_column and (self.is_incremental or documents):
             expected = "a source without documents and incremental"
             raise invalid(f"value_column of {what}", expected, value_column)
-        field = next((each for each in self.fields if each.name == column), None)
+        field = next((own_field for own_field in self.fields if own_field.name == column), None)
         if field is not None and field.kind != "date":
             raise invalid(f"field {column!r}", "a date, as it names partitions", field.kind)
         if self.is_incremental and field is not None:
@@ -239,8 +239,15 @@ class Dataset:
     @property
     def growing_field(self) -> Field | None:
         """The field that says which records of an HTTP source are new."""
-        given = self.source.incremental if isinstance(self.source, HttpSource) else None
-        return next((each for each in self.fields if given and each.name == given.field), None)
+        incremental = self.source.incremental if isinstance(self.source, HttpSource) else None
+        return next(
+            (
+                own_field
+                for own_field in self.fields
+                if incremental and own_field.name == incremental.field
+            ),
+            None,
+        )
 
     def _require_growing_field(self, what: str) -> None:
         field = self.growing_field
@@ -267,7 +274,7 @@ class Dataset:
     @property
     def has_day_field(self) -> bool:
         """Whether its records have the day of their partition."""
-        return any(each.name == self.partitions.column for each in self.fields)
+        return any(own_field.name == self.partitions.column for own_field in self.fields)
 
     @property
     def key_columns(self) -> Sequence[str]:

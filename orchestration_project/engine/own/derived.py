@@ -85,7 +85,9 @@ class Derived:
         if self.partition_by not in self.key:
             expected = f"a field of the key: {', '.join(self.key)}"
             raise invalid(f"partition_by of {what}", expected, self.partition_by)
-        kind = next(each.kind for each in self.fields if each.name == self.partition_by)
+        kind = next(
+            own_field.kind for own_field in self.fields if own_field.name == self.partition_by
+        )
         if kind not in PARTITION_TYPES:
             expected = f"a field of the types {', '.join(PARTITION_TYPES)}"
             raise invalid(f"partition_by of {what}", expected, f"{self.partition_by}: {kind}")
@@ -104,13 +106,13 @@ class Derived:
 
         ``code`` is the file that declares it: a function may call others of it.
         """
-        said = [
-            (each.name, each.kind, str(each.type), each.optional, each.checks)
-            for each in self.columns
+        rows = [
+            (column.name, column.kind, str(column.type), column.optional, column.checks)
+            for column in self.columns
         ]
         made_by = code if self.function is not None else self.sql.encode()
         named = (list(self.key), list(self.inputs), self.partition_by, dict(self.input_columns))
-        return sha256(repr((named, said, made_by)).encode()).hexdigest()[:12]
+        return sha256(repr((named, rows, made_by)).encode()).hexdigest()[:12]
 
 
 def derived(
@@ -160,18 +162,18 @@ def derived(
 
 def declare_derived_table(declared: Derived, domain: str) -> Table:
     """Return the table of a derived table with its history; it is declared once."""
-    known = _DECLARED.get(declared.name)
-    if known is not None and known[0] is declared:
-        return known[1]
+    pair = _DECLARED.get(declared.name)
+    if pair is not None and pair[0] is declared:
+        return pair[1]
     comment = declared.description or f"One row per {', '.join(declared.key)}."
-    made = table(
+    derived_table = table(
         declared.name,
         comment,
-        *(make_column(each, is_key=each.name in declared.key) for each in declared.columns),
+        *(make_column(column, is_key=column.name in declared.key) for column in declared.columns),
         moment("known_from", "UTC time from which the row is valid (system time)"),
     )
-    made.info[ASSET] = f"{domain}/{declared.name}"
-    for each in (made, history_of(made)):
+    derived_table.info[ASSET] = f"{domain}/{declared.name}"
+    for each in (derived_table, history_of(derived_table)):
         each.info[OWN] = True
-    _DECLARED[declared.name] = (declared, made)
-    return made
+    _DECLARED[declared.name] = (declared, derived_table)
+    return derived_table

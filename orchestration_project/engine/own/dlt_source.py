@@ -152,8 +152,8 @@ def lines_of(item: Any, resource: str) -> Iterator[str]:
     elif hasattr(item, "to_records") and hasattr(item, "to_dict"):  # a frame of pandas
         item = _rows_of_frame(item)
     if isinstance(item, list | tuple):
-        for each in item:
-            yield from lines_of(each, resource)
+        for value in item:
+            yield from lines_of(value, resource)
     elif isinstance(item, Mapping):
         yield _json_text(item, resource)
     elif item is not None:
@@ -181,7 +181,7 @@ def _json_text(value: Any, resource: str) -> str:
         )
         return f"{{{', '.join(members)}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_json_text(each, resource) for each in value)}]"
+        return f"[{', '.join(_json_text(item, resource) for item in value)}]"
     if isinstance(value, Decimal) and value.is_finite():
         return f"{value:f}"
     if isinstance(value, float) and isfinite(value):
@@ -225,10 +225,10 @@ def rest_api_maker(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Cal
     def make(day: date | None = None, **values: str) -> Any:
         from dlt.sources.rest_api import rest_api_source
 
-        made = filled_in(config, day)
+        filled = filled_in(config, day)
         for path, value in values.items():
-            _put(made, path, value)
-        return rest_api_source(made)
+            _put(filled, path, value)
+        return rest_api_source(filled)
 
     def make_without_day(**values: str) -> Any:
         return make(None, **values)
@@ -239,13 +239,13 @@ def rest_api_maker(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Cal
 def _refuse_secrets(value: Any, member: str = "") -> None:
     """Make sure that no authentication has the value of a secret: its variable is to be named."""
     if isinstance(value, Mapping):
-        if member == "auth" and (given := set(SECRET_MEMBERS) & set(value)):
+        if member == "auth" and (given_names := set(SECRET_MEMBERS) & set(value)):
             expected = "paths and environment variables in secrets, and no value in auth"
-            raise invalid("rest_api", expected, f"a value of {', '.join(sorted(given))}")
-        for name, each in value.items():
-            _refuse_secrets(each, name)
-    for each in value if isinstance(value, list) else ():
-        _refuse_secrets(each)
+            raise invalid("rest_api", expected, f"a value of {', '.join(sorted(given_names))}")
+        for name, item in value.items():
+            _refuse_secrets(item, name)
+    for item in value if isinstance(value, list) else ():
+        _refuse_secrets(item)
 
 
 def _put(config: dict[str, Any], path: str, value: str) -> None:

@@ -126,8 +126,10 @@ class Field:
         if self.name in OUR_COLUMNS:
             raise invalid(what, "a name that no column of ours has", self.name, "rename it")
         if not isinstance(self.type, ExactDecimal) and self.type not in TYPES:
-            known = "str, int, bool, date, datetime, 'json', decimal(12, 6) or a name such as text"
-            raise invalid(f"type of {what}", known, repr(self.type))
+            known_name = (
+                "str, int, bool, date, datetime, 'json', decimal(12, 6) or a name such as text"
+            )
+            raise invalid(f"type of {what}", known_name, repr(self.type))
         if not self.description:
             raise invalid(f"description of {what}", "what it is, in which unit", "nothing")
         if self.subject and (self.kind != "text" or not NAME.fullmatch(self.subject)):
@@ -164,8 +166,8 @@ class Field:
     @property
     def checks(self) -> Sequence[Any]:
         """Its checks, and whatever else was given as one."""
-        given = self.check
-        return tuple(given) if isinstance(given, list | tuple) else (given,)
+        check = self.check
+        return tuple(check) if isinstance(check, list | tuple) else (check,)
 
     @property
     def source_name(self) -> str:
@@ -185,14 +187,14 @@ def require_fields(what: str, fields: Sequence[Field], columns: Sequence[str] = 
         ConfigurationError: The list is empty, has another value, or two columns have one name.
     """
     if not isinstance(fields, list | tuple) or not fields:
-        found = "none" if isinstance(fields, list | tuple) else repr(fields)
-        raise invalid(f"fields of {what}", "at least one", found)
-    if wrong := next((each for each in fields if not isinstance(each, Field)), None):
+        text = "none" if isinstance(fields, list | tuple) else repr(fields)
+        raise invalid(f"fields of {what}", "at least one", text)
+    if wrong := next((field for field in fields if not isinstance(field, Field)), None):
         raise invalid(f"fields of {what}", 'such as Field("rate", int, "cents")', repr(wrong))
-    names = [each.name for each in fields]
+    names = [field.name for field in fields]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise invalid(f"fields of {what}", "each name once", f"{twice} twice")
-    for each in fields:
-        if each.kind == "decimal" and each.stored_name in {*names, *columns}:
-            expected = f"no column {each.stored_name}, which the decimal {each.name} has in SQL"
-            raise invalid(f"fields of {what}", expected, each.stored_name, "rename one of them")
+    for field in fields:
+        if field.kind == "decimal" and field.stored_name in {*names, *columns}:
+            expected = f"no column {field.stored_name}, which the decimal {field.name} has in SQL"
+            raise invalid(f"fields of {what}", expected, field.stored_name, "rename one of them")

@@ -19,13 +19,13 @@ def fields_of(fields: Sequence[TableField]) -> Sequence[Field]:
     """Return the declared fields of a table's fields, each under the name of its column."""
     return [
         Field(
-            each.column.key,
-            _type_of(each),
-            each.column.comment or each.name,
-            source=each.name,
-            optional=bool(each.column.nullable),
+            field.column.key,
+            _type_of(field),
+            field.column.comment or field.name,
+            source=field.name,
+            optional=bool(field.column.nullable),
         )
-        for each in fields
+        for field in fields
     ]
 
 
@@ -47,7 +47,7 @@ def table_rules(dataset: Dataset, contract: Contract, forms: Sequence[Form]) -> 
         forms: How captures are read.
     """
     column = dataset.partitions.column
-    rejects = [(code, _read(dataset, each)) for code, each in line_rules(contract).rejects]
+    rejects = [(code, _read(dataset, item)) for code, item in line_rules(contract).rejects]
     return TableRules(
         contract.table,
         None,
@@ -59,8 +59,8 @@ def table_rules(dataset: Dataset, contract: Contract, forms: Sequence[Form]) -> 
 
 def _filters(dataset: Dataset) -> Mapping[str, Formula]:
     """Return formulas of records that are left out, by the reason, but of blank ones."""
-    day, given = day_field(dataset), ["given", dataset.partitions.column]
-    other_days: Formula = ["not", ["equal", day, given]]
+    day, given_names = day_field(dataset), ["given", dataset.partitions.column]
+    other_days: Formula = ["not", ["equal", day, given_names]]
     reading = dataset.source.reading
     unpivot = reading.unpivot or (reading.zipped.unpivot if reading.zipped else ())
     if not unpivot or not reading.null_values:
@@ -71,14 +71,18 @@ def _filters(dataset: Dataset) -> Mapping[str, Formula]:
         ["over", [name], ["where", ["not", is_null], [operator, day]]]
         for operator in ("min", "max")
     )
-    is_between: Formula = ["and", ["greater", given, first], ["greater", last, given]]
+    is_between: Formula = ["and", ["greater", given_names, first], ["greater", last, given_names]]
     return {"other_days": other_days, "not_listed": ["and", is_null, ["not", is_between]]}
 
 
 def _is_null(name: str, null_values: Sequence[str]) -> Formula:
     """Return whether a field has a text that means no value."""
-    found: list[Formula] = [["equal", name, ["text", text]] for text in null_values]
-    return found[0] if len(found) == 1 else ["not", ["and", *(["not", each] for each in found)]]
+    formulas: list[Formula] = [["equal", name, ["text", text]] for text in null_values]
+    return (
+        formulas[0]
+        if len(formulas) == 1
+        else ["not", ["and", *(["not", formula] for formula in formulas)]]
+    )
 
 
 def _read(dataset: Dataset, formula: Formula) -> Formula:
@@ -87,7 +91,9 @@ def _read(dataset: Dataset, formula: Formula) -> Formula:
     Texts that mean no value are blank, and a field may be a part of another one.
     """
     null_values = dataset.source.reading.null_values
-    for name in [each.source_name for each in dataset.fields if each.optional and null_values]:
+    for name in [
+        own_field.source_name for own_field in dataset.fields if own_field.optional and null_values
+    ]:
         reading: Formula = ["if", _is_null(name, null_values), BLANK, name]
         formula = replace_field(formula, name, reading)
     for name, (field, pattern) in (dataset.source.reading.extract or {}).items():

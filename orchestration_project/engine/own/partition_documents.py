@@ -26,20 +26,20 @@ def names_of(dataset: Dataset, partition: Partition, today: date) -> Sequence[st
     """
     age = (today - partition.day).days
     documents = documents_of(dataset)
-    recent = [each for each in documents if age < each.days]
-    found = recent or [each for each in documents if not each.days]
-    return tuple(filled(each.name, partition.day) for each in found)
+    recent = [document for document in documents if age < document.days]
+    found = recent or [document for document in documents if not document.days]
+    return tuple(filled(document.name, partition.day) for document in found)
 
 
 def listings_of(dataset: Dataset, since: date | None, today: date) -> Sequence[str]:
     """Return the documents that list the partitions from a day on; of None, the latest ones."""
-    listing = [each for each in documents_of(dataset) if each.is_listing]
-    recent = [each for each in listing if each.days and _covers(each, since, today)]
-    found = recent[:1] or [each for each in listing if not each.days]
+    listing = [document for document in documents_of(dataset) if document.is_listing]
+    recent = [document for document in listing if document.days and _covers(document, since, today)]
+    documents = recent[:1] or [document for document in listing if not document.days]
     last = _last_partition(dataset, today)
     first = last if since is None else min(since, last)
     days = [first + number * A_DAY for number in range((last - first).days + 1)]
-    return list(dict.fromkeys(filled(each.name, day) for each in found for day in days))
+    return list(dict.fromkeys(filled(document.name, day) for document in documents for day in days))
 
 
 def _covers(document: Document, since: date | None, today: date) -> bool:

@@ -128,14 +128,16 @@ def Daily(  # noqa: N802 - a declaration reads like a value
         others: As of `PartitionOptions`.
     """
     if calendar == "":
-        made = PartitionCalendar(weekday=None, delay_days=1, is_every_day=True)
+        partition_calendar = PartitionCalendar(weekday=None, delay_days=1, is_every_day=True)
     else:
-        made = (Calendar(market=calendar) if isinstance(calendar, str) else calendar).made()
-    found = _partitions(since, made, published, column, reread_count, **others)
+        partition_calendar = (
+            Calendar(market=calendar) if isinstance(calendar, str) else calendar
+        ).made()
+    partitions = _partitions(since, partition_calendar, published, column, reread_count, **others)
     if published:
-        return found
+        return partitions
     _, zone = _published(f"00:00 {zone}")
-    return replace(found, calendar=replace(found.calendar, zone=zone))
+    return replace(partitions, calendar=replace(partitions.calendar, zone=zone))
 
 
 def Weekly(  # noqa: N802 - a declaration reads like a value
@@ -161,8 +163,10 @@ def Weekly(  # noqa: N802 - a declaration reads like a value
     """
     if weekday not in WEEKDAYS:
         raise invalid("weekday", ", ".join(WEEKDAYS), weekday, did_you_mean(weekday, WEEKDAYS))
-    made = PartitionCalendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
-    return _partitions(since, made, published, column, reread_count, delay_days, **others)
+    partition_calendar = PartitionCalendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
+    return _partitions(
+        since, partition_calendar, published, column, reread_count, delay_days, **others
+    )
 
 
 def Monthly(  # noqa: N802 - a declaration reads like a value
@@ -182,8 +186,10 @@ def Monthly(  # noqa: N802 - a declaration reads like a value
     days = (day,) if isinstance(day, int) else tuple(day)
     if not days or not set(days) <= set(range(1, 29)):
         raise invalid("day of a month", "1 to 28, which each month has", day)
-    made = PartitionCalendar(weekday=None, delay_days=delay_days, month_days=days)
-    return _partitions(since, made, published, column, reread_count, delay_days, **others)
+    partition_calendar = PartitionCalendar(weekday=None, delay_days=delay_days, month_days=days)
+    return _partitions(
+        since, partition_calendar, published, column, reread_count, delay_days, **others
+    )
 
 
 def _partitions(
@@ -204,8 +210,10 @@ def _partitions(
     if reread_count < 0:
         raise invalid("reread_count", "0 or more", reread_count)
     for name in others:
-        if name not in (known := list(PartitionOptions.__annotations__)):
-            raise invalid("partitions", ", ".join(known), name, did_you_mean(name, known))
+        if name not in (known_names := list(PartitionOptions.__annotations__)):
+            raise invalid(
+                "partitions", ", ".join(known_names), name, did_you_mean(name, known_names)
+            )
     require_texts("values of partitions", others.get("values", ()))
     if bool(others.get("value_column")) != bool(others.get("values")):
         raise invalid("values of partitions", "value_column and its values", "one of them")
@@ -235,10 +243,10 @@ def _published(text: str) -> tuple[time, str]:
         return time(), "UTC"
     moment, _, zone = text.partition(" ")
     try:
-        found = time.fromisoformat(moment), ZoneInfo(zone).key
+        published = time.fromisoformat(moment), ZoneInfo(zone).key
     except (ValueError, ZoneInfoNotFoundError, OSError):
         raise invalid("time of publication", "such as 16:15 Europe/Berlin", text) from None
-    return found
+    return published
 
 
 def _holidays_of(code: str) -> Callable[[date], bool]:
@@ -246,17 +254,19 @@ def _holidays_of(code: str) -> Callable[[date], bool]:
     import holidays  # not at the top: it has 330 modules, and most commands ask no calendar
     from holidays.registry import EntityLoader
 
-    known = [*EntityLoader.get_financial_codes()]  # `list_supported_financial` imports all markets
-    if code not in known:
+    known_names = [
+        *EntityLoader.get_financial_codes()
+    ]  # `list_supported_financial` imports all markets
+    if code not in known_names:
         raise invalid(
-            "calendar", "a market of the library holidays", code, did_you_mean(code, known)
+            "calendar", "a market of the library holidays", code, did_you_mean(code, known_names)
         )
     closed: dict[int, frozenset[date]] = {}
 
     def is_closed(day: date) -> bool:
         if day.year not in closed:
-            found = holidays.financial_holidays(code, years=day.year)
-            closed[day.year] = frozenset(found)
+            financial_holidays = holidays.financial_holidays(code, years=day.year)
+            closed[day.year] = frozenset(financial_holidays)
         return day in closed[day.year]
 
     return is_closed

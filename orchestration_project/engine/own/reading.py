@@ -68,8 +68,8 @@ def requests_per_second(rate: str, retries: int, secrets: Iterable[str]) -> int:
     Raises:
         ConfigurationError: One of them is wrong.
     """
-    found = RATE.fullmatch(rate)
-    if found is None:
+    match = RATE.fullmatch(rate)
+    if match is None:
         raise invalid("rate", "requests a second, such as 2/s", rate)
     if not 0 <= retries <= 20:
         raise invalid("retries", "0 to 20", retries)
@@ -81,7 +81,7 @@ def requests_per_second(rate: str, retries: int, secrets: Iterable[str]) -> int:
                 "another text",
                 "set the variable to the secret, and name it here",
             )
-    return int(found[1])
+    return int(match[1])
 
 
 def require_texts(what: str, values: object) -> None:
@@ -92,7 +92,7 @@ def require_texts(what: str, values: object) -> None:
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise invalid(what, f"a list of texts, such as [{values!r}]", repr(values))
-    if wrong := next((repr(each) for each in values if not isinstance(each, str)), ""):
+    if wrong := next((repr(value) for value in values if not isinstance(value, str)), ""):
         raise invalid(what, "texts", wrong)
 
 
@@ -253,10 +253,13 @@ class Reading:
     @property
     def options(self) -> Mapping[str, Any]:
         """Its arguments that are not the default ones, but for ``format`` and ``parse``."""
-        given = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        values = {
+            own_field.name: (getattr(self, own_field.name), own_field.default)
+            for own_field in fields(self)
+        }
         return {
             name: value
-            for name, (value, default) in given.items()
+            for name, (value, default) in values.items()
             if name in OPTIONS and value != default
         }
 
@@ -264,7 +267,7 @@ class Reading:
     def is_plain(self) -> bool:
         """Whether captured bytes are lines or JSON out of which a record can be cut."""
         is_cut = self.format in ("csv", "json", "ndjson")
-        others = {
+        other_names = {
             "encoding",
             "skip",
             "quote",
@@ -275,7 +278,7 @@ class Reading:
             "unpivot",
             "zipped",
         }
-        return is_cut and not others & set(self.options)
+        return is_cut and not other_names & set(self.options)
 
     @property
     def quotes_records(self) -> bool:
@@ -295,11 +298,11 @@ def reading_of(given: ReadingOptions, others: Iterable[str] = ()) -> Reading:
     Raises:
         ConfigurationError: An argument is unknown, or has a wrong value.
     """
-    known = list(ReadingOptions.__annotations__)
+    known_names = list(ReadingOptions.__annotations__)
     for name in given:
-        if name not in known:
-            remedy = did_you_mean(name, [*others, *known])
-            raise invalid("argument", ", ".join(known), name, remedy)
+        if name not in known_names:
+            remedy = did_you_mean(name, [*others, *known_names])
+            raise invalid("argument", ", ".join(known_names), name, remedy)
     zipped = given.get("zipped")
     if zipped is None:
         return Reading(**given)  # pyright: ignore[reportArgumentType] - of which none is "zipped"

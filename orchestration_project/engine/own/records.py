@@ -106,18 +106,20 @@ def _read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Recor
     whole = [*names, *(name for name, _ in extract.values())]
     read = [name for name in dict.fromkeys(whole) if name not in extract]
     places = {name: (reading.names or {}).get(name, name) for name in read}
-    found = FORMATS[reading.format].read(document_of(body, reading), reading, list(places.values()))
+    records = FORMATS[reading.format].read(
+        document_of(body, reading), reading, list(places.values())
+    )
     if reading.decimal_comma:
-        found = map(with_points, found)
+        records = map(with_points, records)
     if reading.names:
-        found = (_renamed(each, places) for each in found)
+        records = (_renamed(record, places) for record in records)
     if extract:
         patterns = {name: (field, re.compile(form)) for name, (field, form) in extract.items()}
-        found = (_extracted(each, patterns) for each in found)
+        records = (_extracted(record, patterns) for record in records)
     return (
-        (_without_blank(each, reading.skip_blank) for each in found)
+        (_without_blank(record, reading.skip_blank) for record in records)
         if reading.skip_blank
-        else found
+        else records
     )
 
 
@@ -175,7 +177,7 @@ def expect_document(records: Iterator[Record], expects: str) -> Iterator[Record]
 def _own_records(body: bytes, reading: Reading) -> Iterator[Record]:
     assert reading.parse is not None  # noqa: S101 - the caller has looked
     try:
-        found = list(reading.parse(body))
+        entries = list(reading.parse(body))
     except Exception as error:
         raise SourceError(
             "parse= failed",
@@ -183,7 +185,7 @@ def _own_records(body: bytes, reading: Reading) -> Iterator[Record]:
             found=f"{type(error).__name__}: {error}",
             remedy="see the document among the captures, and correct parse=",
         ) from error
-    for number, record in enumerate(found, 1):
+    for number, record in enumerate(entries, 1):
         if not isinstance(record, Mapping):
             raise unreadable("parse= that yields mappings", f"{type(record).__name__}")
         yield Record(number, {str(name): text_of(value) for name, value in record.items()})

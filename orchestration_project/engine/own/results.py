@@ -61,11 +61,11 @@ def conform_result(derived: Derived, result: Result, scope: Mapping[str, Any]) -
     expected = expected_names(derived, is_sql=result.is_sql)
     if sorted(result.names) != sorted(expected.values()):
         raise _refused(derived, ", ".join(expected.values()), ", ".join(result.names) or "nothing")
-    places = {name: place for place, name in enumerate(result.names)}
+    places = {name: index for index, name in enumerate(result.names)}
     columns = []
     for field in derived.columns:
-        place = places[expected[field.name]]
-        values = [row[place] for row in result.rows]
+        index = places[expected[field.name]]
+        values = [row[index] for row in result.rows]
         columns.append(_read_column(derived, field, values, is_sql=result.is_sql))
     frame = pl.DataFrame(columns)
     _require_checked(derived, frame)
@@ -82,22 +82,22 @@ def _read_column(
     derived: Derived, field: Field, values: Sequence[Any], *, is_sql: bool
 ) -> pl.Series:
     read = _read_millionths if is_sql and field.kind == "decimal" else READERS[field.kind]
-    found = []
+    entries = []
     for value in values:
         if value is None:
             if not field.optional:
                 raise _refused(derived, f"{field.name} without NULL", "NULL", of=field)
-            found.append(None)
+            entries.append(None)
             continue
         try:
-            found.append(read(value))
+            entries.append(read(value))
         except (TypeError, ValueError, ArithmeticError):
             expected = f"{field.name}: {EXPECTED[field.kind]}"
             if read is _read_millionths:
                 expected = f"{field.stored_name}: whole millionths of a decimal"
             kind = type(value).__name__
             raise _refused(derived, expected, f"{value!r:.60}, {kind}", of=field) from None
-    return pl.Series(field.name, found, POLARS[field.kind])
+    return pl.Series(field.name, entries, POLARS[field.kind])
 
 
 def _refuse() -> Any:
@@ -130,8 +130,12 @@ def _read_date(value: Any) -> date:
 def _read_moment(value: Any) -> datetime:
     """Return a moment; the text that SQLite has is in UTC."""
     if isinstance(value, str):
-        found = datetime.fromisoformat(value)
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        fromisoformat = datetime.fromisoformat(value)
+        return (
+            fromisoformat.replace(tzinfo=UTC)
+            if fromisoformat.tzinfo is None
+            else fromisoformat.astimezone(UTC)
+        )
     if not isinstance(value, datetime) or value.tzinfo is None:
         _refuse()
     return value.astimezone(UTC)
@@ -197,16 +201,16 @@ def _require_keyed(derived: Derived, frame: pl.DataFrame, scope: Mapping[str, An
             derived, f"each {', '.join(key)} once", f"several of {_rows_named(twice, derived)}"
         )
     for name, value in scope.items():
-        others = frame.filter(pl.col(name) != value)
-        if len(others):
-            raise _refused(derived, f"rows of {name} {value}", _rows_named(others, derived))
+        other_frame = frame.filter(pl.col(name) != value)
+        if len(other_frame):
+            raise _refused(derived, f"rows of {name} {value}", _rows_named(other_frame, derived))
 
 
 def _rows_named(rows: pl.DataFrame, derived: Derived) -> str:
     named = rows.sort(list(derived.key)).head(ROWS_NAMED).iter_rows(named=True)
     texts = ["/".join(str(row[name]) for name in derived.key) for row in named]
-    more = f" and {len(rows) - ROWS_NAMED} more" if len(rows) > ROWS_NAMED else ""
-    return ", ".join(texts) + more
+    remaining_text = f" and {len(rows) - ROWS_NAMED} more" if len(rows) > ROWS_NAMED else ""
+    return ", ".join(texts) + remaining_text
 
 
 def _refused(

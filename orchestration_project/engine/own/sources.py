@@ -236,16 +236,22 @@ def http_source(
     per_second = requests_per_second(rate, retries, names)
     if oauth and (bearer or basic):
         raise invalid("access", "oauth alone", f"oauth and {'bearer' if bearer else 'basic'}")
-    made = reading_of(reading, signature(http_source).parameters)
-    others = [incremental.parameter] if incremental else []
-    _require_plain(documents, paging, [*(headers or ()), *(query or ()), *names, *others])
-    _require_query(json_query, paging, listing or field_list, [*documents, *(query or ()), *others])
-    if paging is not None and paging.kind in ("cursor", "next_url") and made.format != "json":
-        found_format = made.format or "parse="
+    made_reading = reading_of(reading, signature(http_source).parameters)
+    other_names = [incremental.parameter] if incremental else []
+    _require_plain(documents, paging, [*(headers or ()), *(query or ()), *names, *other_names])
+    _require_query(
+        json_query, paging, listing or field_list, [*documents, *(query or ()), *other_names]
+    )
+    if (
+        paging is not None
+        and paging.kind in ("cursor", "next_url")
+        and made_reading.format != "json"
+    ):
+        found_format = made_reading.format or "parse="
         raise invalid("paging", "format json for a cursor or URL in the answer", found_format)
     return HttpSource(
         url=url,
-        reading=made,
+        reading=made_reading,
         headers=headers or {},
         query=query or {},
         secret_headers=secret_headers or {},
@@ -281,8 +287,8 @@ def _require_plain(
     for document in documents:
         _require_template(document.name, {})
     if documents and (paging is not None or names):
-        found = "paging" if paging is not None else ", ".join(names)
-        raise invalid("documents", "no paging, headers, query and secrets beside them", found)
+        text = "paging" if paging is not None else ", ".join(names)
+        raise invalid("documents", "no paging, headers, query and secrets beside them", text)
 
 
 def _require_query(
@@ -307,7 +313,7 @@ def _require_template(url: str, query: Mapping[str, str]) -> None:
     for text in (url, *query.values()):
         if wrong := re.search(r"[{}][^{}]*[{}]?", PLACE_OF_PARTITION.sub("", text)):
             raise invalid("template", "{partition} or {partition:%Y-%m-%d}", wrong[0])
-        for place in PLACE_OF_PARTITION.finditer(text):
-            if unknown := re.sub(DIRECTIVES, "", place["form"] or "").count("%"):
+        for match in PLACE_OF_PARTITION.finditer(text):
+            if unknown := re.sub(DIRECTIVES, "", match["form"] or "").count("%"):
                 expected = "directives of strftime for a day, such as %Y-%m-%d"
-                raise invalid("template", expected, f"{place[0]}: {unknown} unknown")
+                raise invalid("template", expected, f"{match[0]}: {unknown} unknown")

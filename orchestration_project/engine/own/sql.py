@@ -37,16 +37,16 @@ def read_inputs(sql: str, database: str) -> Sequence[str]:
     from sqlglot.optimizer.scope import traverse_scope
 
     tree = _parse(sql, database)
-    found = [
+    sources = [
         source
         for scope in traverse_scope(tree)
         for source in scope.sources.values()
         if isinstance(source, exp.Table) and isinstance(source.this, exp.Identifier)
     ]
-    for source in found:
+    for source in sources:
         if source.db:
             raise _wrong(source, "names of tables without a schema", f"{source.db}.{source.name}")
-    return sorted({_name_of(source.this) for source in found})
+    return sorted({_name_of(source.this) for source in sources})
 
 
 def _import_parser() -> None:
@@ -72,11 +72,11 @@ def _parse(sql: str, database: str) -> "exp.Query":
     except ParseError as error:
         raise _unreadable(error, database) from None
     except TokenError as error:
-        said = str(error.__context__ or error)
-        place = PLACE.search(said)
-        line = f"line {place[1]}: " if place else ""
-        raise invalid("SQL", f"a query of {database}", f"{line}{PLACE.sub('', said)}") from None
-    statements = [each for each in parsed if each is not None]
+        text = str(error.__context__ or error)
+        match = PLACE.search(text)
+        line = f"line {match[1]}: " if match else ""
+        raise invalid("SQL", f"a query of {database}", f"{line}{PLACE.sub('', text)}") from None
+    statements = [expression for expression in parsed if expression is not None]
     if len(statements) != 1:
         raise invalid("SQL", "one query", f"{len(statements)} statements")
     [tree] = statements
@@ -90,14 +90,14 @@ def _parse(sql: str, database: str) -> "exp.Query":
 
 def _unreadable(error: Exception, database: str) -> ConfigurationError:
     [first, *_] = getattr(error, "errors", None) or [{}]
-    said = str(first.get("description", error)).partition(" but got <Token")[0]
+    text = str(first.get("description", error)).partition(" but got <Token")[0]
     shown = str(first.get("highlight", ""))
     column = int(first.get("col", 0)) - max(len(shown), 1) + 1
     place = f"line {first.get('line')}, column {column}"
-    return invalid("SQL", f"a query of {database}", f"{place}, at {shown!r}: {said}")
+    return invalid("SQL", f"a query of {database}", f"{place}, at {shown!r}: {text}")
 
 
 def _wrong(node: "exp.Expr", expected: str, found: str) -> ConfigurationError:
-    places = [each.meta for each in node.walk() if "line" in each.meta]
+    places = [expression.meta for expression in node.walk() if "line" in expression.meta]
     at = f"line {places[0]['line']}: " if places else ""
     return invalid("SQL", expected, f"{at}{found}")

@@ -99,10 +99,10 @@ def yaml_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -
 
 def _attributes(field: ProposedField) -> dict[str, object]:
     """Return the attributes of a field in YAML."""
-    found: dict[str, object] = {"name": field.name, "type": TYPE_WORDS.get(field.kind, field.kind)}
-    found["description"] = _description(field)
-    found |= {"source": field.source} if field.source != field.name else {}
-    return {**found, "optional": True} if field.is_optional else found
+    values: dict[str, object] = {"name": field.name, "type": TYPE_WORDS.get(field.kind, field.kind)}
+    values["description"] = _description(field)
+    values |= {"source": field.source} if field.source != field.name else {}
+    return {**values, "optional": True} if field.is_optional else values
 
 
 def _requests(asking: Asking) -> list[str]:

@@ -24,8 +24,8 @@ def encode_spans(spans: Sequence[Span], resource: Mapping[str, str]) -> bytes:
     group.resource.attributes.extend(_attributes(resource))
     scope = group.scope_spans.add()
     scope.scope.name = SCOPE
-    for each in spans:
-        _fill(scope.spans.add(), each)
+    for span in spans:
+        _fill(scope.spans.add(), span)
     return request.SerializeToString()
 
 
@@ -59,7 +59,7 @@ def _attributes(values: Mapping[str, Value]) -> "list[KeyValue]":
             return AnyValue(double_value=given)
         return AnyValue(string_value=given.encode(errors="replace").decode())
 
-    return [KeyValue(key=name, value=value(each)) for name, each in values.items()]
+    return [KeyValue(key=name, value=value(item)) for name, item in values.items()]
 
 
 def rejected_count(answer: bytes) -> int:

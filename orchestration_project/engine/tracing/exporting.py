@@ -230,9 +230,9 @@ class SpanExport:
         """Queue a batch again, at the front, then wait; a flush allows one attempt at once."""
         with self._changed:
             room = self._max_queued - len(self._queue)
-            kept = batch[:room]
-            self._lost_count += len(batch) - len(kept)
-            self._queue.extendleft(reversed(kept))
+            kept_spans = batch[:room]
+            self._lost_count += len(batch) - len(kept_spans)
+            self._queue.extendleft(reversed(kept_spans))
             self._in_flight = 0
             self._has_failed_flush |= self._is_flushing
             self._changed.notify_all()

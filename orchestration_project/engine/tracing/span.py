@@ -62,4 +62,4 @@ class Span:
 def shown(text: str) -> str:
     """Return a text as an attribute may have it: redacted, printable, cut."""
     plain = redacted(text)[:MAX_TEXT_CHARACTERS]  # a cut before it could split a secret
-    return "".join(each if each.isprintable() else " " for each in plain)
+    return "".join(character if character.isprintable() else " " for character in plain)

@@ -132,8 +132,8 @@ def begin_span(
     """
     if _export() is None:
         return None
-    own = context or (parent.child() if parent else begin_trace())
-    return Span(name, own, parent.span_id if parent else None, kind)
+    trace_context = context or (parent.child() if parent else begin_trace())
+    return Span(name, trace_context, parent.span_id if parent else None, kind)
 
 
 def end_span(span: Span | None) -> None:

@@ -84,8 +84,8 @@ def new_span_id() -> str:
 
 def _random_hex(byte_count: int) -> str:
     """Return random digits, which are not all zero: those are invalid."""
-    found = secrets.token_hex(byte_count)
-    return found if found.strip("0") else _random_hex(byte_count)
+    token_hex = secrets.token_hex(byte_count)
+    return token_hex if token_hex.strip("0") else _random_hex(byte_count)
 
 
 def read_traceparent(text: str) -> TraceContext | None:
@@ -95,13 +95,13 @@ def read_traceparent(text: str) -> TraceContext | None:
     """
     if len(text) > MAX_HEADER_CHARACTERS:
         return None
-    found = FORM.fullmatch(text.strip(" \t"))
-    if found is None or found["version"] == "ff" or (found["version"] == "00" and found["more"]):
+    match = FORM.fullmatch(text.strip(" \t"))
+    if match is None or match["version"] == "ff" or (match["version"] == "00" and match["more"]):
         return None
-    if not (found["trace_id"].strip("0") and found["span_id"].strip("0")):
+    if not (match["trace_id"].strip("0") and match["span_id"].strip("0")):
         return None
-    is_sampled = bool(int(found["flags"], 16) & SAMPLED)
-    return TraceContext(found["trace_id"], found["span_id"], is_sampled)
+    is_sampled = bool(int(match["flags"], 16) & SAMPLED)
+    return TraceContext(match["trace_id"], match["span_id"], is_sampled)
 
 
 def continue_or_begin(texts: Sequence[str]) -> tuple[TraceContext, str | None]:
@@ -123,7 +123,7 @@ def continue_or_begin(texts: Sequence[str]) -> tuple[TraceContext, str | None]:
 def shown_rejected(text: str) -> str:
     """Return a rejected text as it may be stored: redacted, printable ASCII, bounded."""
     cut = redacted(text)[:MAX_REJECTED_CHARACTERS]  # a cut before it could split a secret
-    return "".join(each if " " <= each <= "~" else "?" for each in cut)
+    return "".join(character if " " <= character <= "~" else "?" for character in cut)
 
 
 def trace_of_tags(tags: Mapping[str, str]) -> TraceContext | None:
@@ -154,11 +154,11 @@ _LOCK = Lock()
 
 def current_trace() -> TraceContext | None:
     """Return the trace of this task, else of the run that this process executes; None: neither."""
-    found = _OF_TASK.get()
-    if found is None and _OF_RUNS:
+    trace_context = _OF_TASK.get()
+    if trace_context is None and _OF_RUNS:
         with _LOCK:
-            found = next(reversed(_OF_RUNS.values()), None)
-    return found
+            trace_context = next(reversed(_OF_RUNS.values()), None)
+    return trace_context
 
 
 def set_task_trace(context: TraceContext | None) -> None:
@@ -197,9 +197,9 @@ def trace_tags(given: Mapping[str, str]) -> dict[str, str]:
     Its own tag, hidden or `traceparent`, decides, so that a retry stays in its trace; else the
     current trace; else a new one begins. A malformed tag is noted, as `traceparent_rejected`.
     """
-    own = trace_of_tags(given)
-    if own is not None:
-        return own.as_tags()
+    trace_context = trace_of_tags(given)
+    if trace_context is not None:
+        return trace_context.as_tags()
     context, malformed = current_trace() or begin_trace(), read_tag(given, TRACEPARENT_TAG)
     noted = {REJECTED_TAG: shown_rejected(malformed)} if malformed else {}
     return context.as_tags() | noted

@@ -27,8 +27,8 @@ class LeftOut:
     keys: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def __add__(self, other: "LeftOut") -> "LeftOut":
-        known = [each.keys for each in (self, other) if each.keys.width]
-        return LeftOut(pl.concat(known) if known else self.keys)
+        known_frames = [item.keys for item in (self, other) if item.keys.width]
+        return LeftOut(pl.concat(known_frames) if known_frames else self.keys)
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -110,13 +110,13 @@ class StateAsOf:
         None if the partition has no rows, or rows of another state. With a timestamp, no row is
         left out as missing or undated.
         """
-        rows, known = table.c, func.max(table.c.known_from)
+        rows, known_latest = table.c, func.max(table.c.known_from)
         if self.day is None:
             present = StateAsOf(self.connection, None, None).last_load(table, scope)
             return present if self.at is None or (present and present <= self.at) else None
         last = rows[table.info[PUBLICATION][1]]
         is_published = and_(last.is_not(None), last <= self.day)
-        counted = select(func.count(), func.count(case((is_published, 1))), known)
+        counted = select(func.count(), func.count(case((is_published, 1))), known_latest)
         row_count, published, latest = self.connection.execute(
             counted.where(within(table, scope))
         ).one()
@@ -137,13 +137,13 @@ class StateAsOf:
             (history, history.c.known_from),
             (history, history.c.known_to),
         ]
-        found = []
-        for each, moment in moments:
-            statement = select(func.max(moment)).where(within(each, scope))
+        entries = []
+        for item, moment in moments:
+            statement = select(func.max(moment)).where(within(item, scope))
             if self.at is not None:
                 statement = statement.where(moment <= self.at)
-            found.append(self.connection.execute(statement).scalar_one())
-        return max((each for each in found if each is not None), default=None)
+            entries.append(self.connection.execute(statement).scalar_one())
+        return max((entry for entry in entries if entry is not None), default=None)
 
     def refuse_day(self, table: Table) -> None:
         """Refuse a day of publication where the table's source does not date its rows.

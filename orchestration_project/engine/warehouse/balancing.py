@@ -177,8 +177,8 @@ def record_failure(connection: Connection, error: UnbalancedError, at: datetime)
 
 def forget_failure(connection: Connection, table_name: str, subject: str) -> None:
     """Forget the equations of a stage that failed, once it succeeds."""
-    own = (balances.c.table_name == table_name, balances.c.subject == f"{subject}{FAILED}")
-    connection.execute(delete(balances).where(*own))
+    pair = (balances.c.table_name == table_name, balances.c.subject == f"{subject}{FAILED}")
+    connection.execute(delete(balances).where(*pair))
 
 
 def balance_row(

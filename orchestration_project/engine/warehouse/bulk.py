@@ -39,9 +39,12 @@ def copied_out(
 
     More rows are read by a thread, while those before are parsed and used.
     """
-    asked = statement.compile(connection, compile_kwargs={"render_postcompile": True})
+    compiler = statement.compile(connection, compile_kwargs={"render_postcompile": True})
     driver: Any = connection.connection.driver_connection
-    with driver.cursor() as cursor, cursor.copy(f"COPY ({asked}) TO STDOUT", asked.params):
+    with (
+        driver.cursor() as cursor,
+        cursor.copy(f"COPY ({compiler}) TO STDOUT", compiler.params),
+    ):
         lines, is_end = driver.wait(_lines(driver.pgconn, rows))
         if not is_end:
             with ThreadPoolExecutor(1) as pool:
@@ -135,7 +138,9 @@ def insert_into_sqlite(
         _insert_values(connection, table, frame, rows_at_once)
         return
     file: Path = connection.info[FILE]
-    same = [each.name for each in frame if each.eq_missing(each[0]).all()][: frame.width - 1]
+    same = [series.name for series in frame if series.eq_missing(series[0]).all()][
+        : frame.width - 1
+    ]
     try:
         with ThreadPoolExecutor(1) as pool:  # from a main thread ADBC takes Ctrl-C for itself
             # Nobody joins a thread whose start is interrupted, so it starts before there is a file.
@@ -282,11 +287,11 @@ def many_out_of_sqlite(
                 **{"adbc.sqlite.query.batch_rows": str(ROWS_PER_ARROW_BATCH)}
             )
             _awaited(pool.submit(cursor.execute, text, values))
-            found = iter(cursor.fetch_record_batch())
-            following = pool.submit(next, found, None)
+            record_batch = iter(cursor.fetch_record_batch())
+            following = pool.submit(next, record_batch, None)
             skipped = 1
             while (batch := _awaited(following)) is not None:
-                following = pool.submit(next, found, None)
+                following = pool.submit(next, record_batch, None)
                 stored = pl.DataFrame(pl.from_arrow(batch))[skipped:]
                 skipped = 0
                 yield stored.select(_read(stored[name], kind) for name, kind in schema.items())
@@ -309,13 +314,13 @@ def _as_adbc_takes_it(
     it of all rows, has SQLite keep the order of what it limits.
     """
     limited = statement.offset(0)
-    asked = limited.compile(connection, compile_kwargs={"render_postcompile": True})
-    values = [_as_parameter(asked.params[name]) for name in asked.positiontup or ()]
+    compiler = limited.compile(connection, compile_kwargs={"render_postcompile": True})
+    values = [_as_parameter(compiler.params[name]) for name in compiler.positiontup or ()]
     quote = connection.dialect.identifier_preparer.quote
     first = ", ".join(
         f"{FIRST_VALUES[_stored_type(kind)]} AS {quote(name)}" for name, kind in schema.items()
     )
-    return f"SELECT {first} UNION ALL SELECT * FROM ({asked})", values  # noqa: S608 - our own statement
+    return f"SELECT {first} UNION ALL SELECT * FROM ({compiler})", values  # noqa: S608 - our own statement
 
 
 def _as_parameter(value: object) -> object:

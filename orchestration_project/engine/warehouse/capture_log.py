@@ -93,17 +93,17 @@ class CaptureLog:
             raise ValueError("a capture is recorded before its bytes are stored")
         contents = [{**row, "stored_at": self.at} for row in rows]
         inserted = {key for (key,) in insert_absent(connection, blobs, contents)}
-        others = {row["sha256"]: row for row in rows if row["sha256"] not in inserted}
-        if not others:
+        other_entries = {row["sha256"]: row for row in rows if row["sha256"] not in inserted}
+        if not other_entries:
             return
-        found = select(blobs.c.sha256, blobs.c.storage_uri).where(blobs.c.sha256.in_(others))
-        moved = [
-            {"of": sha256, **others[sha256]}
-            for sha256, storage_uri in connection.execute(found)
-            if storage_uri != others[sha256]["storage_uri"]
+        query = select(blobs.c.sha256, blobs.c.storage_uri).where(blobs.c.sha256.in_(other_entries))
+        entries = [
+            {"of": sha256, **other_entries[sha256]}
+            for sha256, storage_uri in connection.execute(query)
+            if storage_uri != other_entries[sha256]["storage_uri"]
         ]
-        if moved:
-            connection.execute(move_blob(self.at), moved)
+        if entries:
+            connection.execute(move_blob(self.at), entries)
 
     def _delivery_row(self, group: CaptureGroup) -> dict[str, object]:
         return {**vars(group), "scope": scope_as_json(group.scope), "recorded_at": self.at}
@@ -115,11 +115,13 @@ class CaptureLog:
         rows = concat_batches([rejected for rejected, _ in batch])
         ids = ids_of_rows(rows, [group.group_id for group in groups])
         if "capture_id" in rows.columns:  # the same lines may have been rejected before
-            own = (
+            pair = (
                 rejects.c.table_name == groups[0].table_name,
                 rejects.c.capture_id == bindparam("of"),
             )
-            connection.execute(delete(rejects).where(*own), [{"of": each} for each in ids.unique()])
+            connection.execute(
+                delete(rejects).where(*pair), [{"of": each} for each in ids.unique()]
+            )
         recorded = rows.with_columns(
             capture_id=ids,
             table_name=pl.lit(groups[0].table_name),
@@ -132,8 +134,8 @@ class CaptureLog:
 def read_blobs(connection: Connection, wanted: Sequence[str]) -> dict[str, Blob]:
     """Return those blobs of some SHA-256 that the database has."""
     keys = pl.DataFrame({"sha256": wanted}, {"sha256": pl.String()})
-    found = read_keys(connection, blobs, keys).select(Blob._fields)
-    return {row[0]: Blob(*row) for row in found.iter_rows()}
+    query = read_keys(connection, blobs, keys).select(Blob._fields)
+    return {row[0]: Blob(*row) for row in query.iter_rows()}
 
 
 def move_blob(at: datetime) -> Update:

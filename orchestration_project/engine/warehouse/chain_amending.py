@@ -61,8 +61,8 @@ def amending(
         drafts = [checking.amendment(number, kind, reason) for number in numbers]
         for some in in_statements(numbers):
             is_amended = or_(load_chain.c.number.in_(some), load_chain.c.amends.in_(some))
-            own = (load_chain.c.table_name == table.name, is_amended)
-            connection.execute(update(load_chain).where(*own).values(salt=None))
+            pair = (load_chain.c.table_name == table.name, is_amended)
+            connection.execute(update(load_chain).where(*pair).values(salt=None))
         if drafts:
             ChainTail(connection, table, key, at).append(drafts)
 
@@ -121,8 +121,8 @@ def amend_renamed_table(
         rename()
         return
     is_load = load_chain.c.kind.in_(DELIVERED)
-    own = load_chain.c.table_name == before.name
-    keys = sorted(connection.scalars(select(load_chain.c.partition_key).where(own, is_load)))
+    condition = load_chain.c.table_name == before.name
+    keys = sorted(connection.scalars(select(load_chain.c.partition_key).where(condition, is_load)))
     trusted = frozenset({key.public_key})
     misfits = ChainChecking(connection, before, trusted, table).misfits(list(dict.fromkeys(keys)))
     rename()
@@ -138,10 +138,10 @@ def partitions_of_captures(
     connection: Connection, condition: ColumnElement[bool]
 ) -> dict[Table, list[str]]:
     """Return the partition keys of the deliveries that have some captures, by loaded table."""
-    place = (deliveries.c.table_name, deliveries.c.partition_key)
+    pair = (deliveries.c.table_name, deliveries.c.partition_key)
     has_capture = select(captures.c.group_id).where(condition)
-    found: dict[str, list[str]] = {}
-    statement = select(*place).where(deliveries.c.group_id.in_(has_capture)).distinct()
+    names: dict[str, list[str]] = {}
+    statement = select(*pair).where(deliveries.c.group_id.in_(has_capture)).distinct()
     for name, partition_key in connection.execute(statement):
-        found.setdefault(name, []).append(partition_key)
-    return {table: found[table.name] for table in tables() if table.name in found}
+        names.setdefault(name, []).append(partition_key)
+    return {table: names[table.name] for table in tables() if table.name in names}

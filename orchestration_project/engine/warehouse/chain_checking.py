@@ -280,8 +280,8 @@ class ChainChecking:
         latest = max(self._columns, default=0)
         named = sha256_of(payload_text(self._columns.get(latest, {}))) if latest else ""
         columns = (chain_heads.c.columns_number, chain_heads.c.columns_sha256)
-        own = chain_heads.c.table_name == self._table.name
-        if self._connection.execute(select(*columns).where(own)).first() != (latest, named):
+        condition = chain_heads.c.table_name == self._table.name
+        if self._connection.execute(select(*columns).where(condition)).first() != (latest, named):
             self._add_unnamed(
                 "head", f"expected the columns of record {latest} in chain_heads, found others"
             )
@@ -332,8 +332,10 @@ class ChainChecking:
         for delivered in effective:  # a replay replaces the rejects of earlier records
             rejecting.update(dict.fromkeys(map(int, delivered.fields["rejects"]), delivered))
         for number, some in by_columns.items():
-            own = {one: delivered for one, delivered in rejecting.items() if delivered in some}
-            self._check_evidence(some, own, self._columns[number])
+            delivereds = {
+                one: delivered for one, delivered in rejecting.items() if delivered in some
+            }
+            self._check_evidence(some, delivereds, self._columns[number])
         if effective:
             self._check_rows(partition_key, effective)
 
@@ -498,9 +500,9 @@ class ChainChecking:
                     rows.setdefault(at, []).append(row)
             for delivered in effective:
                 if tuple(self._columns[delivered.fields["columns_number"]][part_name]) == some:
-                    own = rows.get(delivered.record.recorded_at, [])
-                    own.sort(key=lambda row: [row[place] for place in key])
-                    part = (len(own), listed_sha256(own), "")
+                    entries = rows.get(delivered.record.recorded_at, [])
+                    entries.sort(key=lambda row: [row[number] for number in key])
+                    part = (len(entries), listed_sha256(entries), "")
                     self._compare_parts(delivered, part_name, [part])
 
     def _hashed(self, rows: pl.DataFrame, names: Sequence[str]) -> str:
@@ -601,8 +603,8 @@ class ChainChecking:
 
 def _read_renames(connection: Connection, name: str) -> Renames:
     """Return the records of kind rename in the chain of a table, by number."""
-    found = []
+    renames = []
     for record in read_chain(connection, name, load_chain.c.kind == RENAME):
         with suppress(ValueError, KeyError, TypeError):  # `link_problems` names the record
-            found.append((record.number, str(record.fields[RENAMED_FROM])))
-    return found
+            renames.append((record.number, str(record.fields[RENAMED_FROM])))
+    return renames

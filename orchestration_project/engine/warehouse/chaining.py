@@ -134,8 +134,8 @@ def _digests(
     lengths = dict(numbered.group_by(GROUP).len().iter_rows())
     hashes = grouped_sha256(numbered, key, count)
     return [
-        [(lengths[place], sha256, condition)] if place in lengths else []
-        for place, sha256 in enumerate(hashes)
+        [(lengths[index], sha256, condition)] if index in lengths else []
+        for index, sha256 in enumerate(hashes)
     ]
 
 
@@ -378,9 +378,9 @@ class ChainTail:
         if number == 0:
             drafts = [Draft(START, fields=self._unchained()), *drafts]
         if sha256 != columns_sha256:
-            place = 1 if number == 0 else 0
+            name = 1 if number == 0 else 0
             named = Draft(COLUMNS, fields={"columns": columns})
-            drafts = [*drafts[:place], named, *drafts[place:]]
+            drafts = [*drafts[:name], named, *drafts[name:]]
         rows: list[dict[str, object]] = []
         for draft in drafts:
             number += 1
@@ -399,8 +399,8 @@ class ChainTail:
             "columns_number": columns_number,
             "columns_sha256": sha256,
         }
-        own = chain_heads.c.table_name == self.table.name
-        self.connection.execute(update(chain_heads).where(own).values(head))
+        condition = chain_heads.c.table_name == self.table.name
+        self.connection.execute(update(chain_heads).where(condition).values(head))
 
     def _row(
         self, draft: Draft, number: int, previous: str, columns_number: int
@@ -442,8 +442,8 @@ class ChainTail:
         """Lock the head of the chain, and return it."""
         none = {"number": 0, "record_sha256": "", "columns_number": 0, "columns_sha256": ""}
         columns = [chain_heads.c[name] for name in none]
-        own = chain_heads.c.table_name == self.table.name
-        statement = select(*columns).where(own).with_for_update()
+        condition = chain_heads.c.table_name == self.table.name
+        statement = select(*columns).where(condition).with_for_update()
         head = self.connection.execute(statement).first()
         if head is None:
             insert_absent(self.connection, chain_heads, [{"table_name": self.table.name, **none}])
@@ -465,8 +465,8 @@ class ChainTail:
         if history is not None:
             is_before = history.c.known_to != self.at
             ended = counted(select(func.count()).select_from(history).where(is_before)).scalar_one()
-            moved = history.c.known_to == self.at
-            rows += counted(select(func.count()).select_from(history).where(moved)).scalar_one()
+            condition = history.c.known_to == self.at
+            rows += counted(select(func.count()).select_from(history).where(condition)).scalar_one()
         groups = select(deliveries.c.group_id).where(
             deliveries.c.table_name == self.table.name, deliveries.c.recorded_at != self.at
         )

@@ -75,16 +75,16 @@ class _Digest:
 
     def seen(self, batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         """Pass on the batches."""
-        rest: pl.DataFrame | None = None
+        frame: pl.DataFrame | None = None
         for batch in batches:
             self.row_count += len(batch)
-            rest = batch if rest is None else pl.concat([rest, batch])
-            while len(rest) >= HASHED_ROWS:
-                self._add(rest[:HASHED_ROWS])
-                rest = rest[HASHED_ROWS:]
+            frame = batch if frame is None else pl.concat([frame, batch])
+            while len(frame) >= HASHED_ROWS:
+                self._add(frame[:HASHED_ROWS])
+                frame = frame[HASHED_ROWS:]
             yield batch
-        if rest is not None:
-            self._add(rest)
+        if frame is not None:
+            self._add(frame)
 
     def _add(self, rows: pl.DataFrame) -> None:
         self._sha256.update(content_sha256(rows).encode())

@@ -144,10 +144,10 @@ class ValidatedBatch(Generic[SummaryT]):
 
         So equal rows that were written otherwise are not taken for the loaded ones.
         """
-        shown = shown_scope(self.scope)
+        text = shown_scope(self.scope)
         if self.target.replaces_scope:
-            return shown
-        return f"{shown},{WRITE_DISPOSITION}={self.target.write_disposition}"
+            return text
+        return f"{text},{WRITE_DISPOSITION}={self.target.write_disposition}"
 
     @property
     def staged_name(self) -> str:
@@ -162,9 +162,9 @@ class ValidatedBatch(Generic[SummaryT]):
         captures = self.delivery.all_captures
         return BatchFigures(
             captures=len(captures),
-            lines=sum(each.row_count or 0 for each in captures),
-            bytes=sum(each.byte_count for each in captures),
-            stored_bytes=sum(each.stored_byte_count for each in captures),
+            lines=sum(capture.row_count or 0 for capture in captures),
+            bytes=sum(capture.byte_count for capture in captures),
+            stored_bytes=sum(capture.stored_byte_count for capture in captures),
             rows=self.validated.row_count,
             rejects=len(self.validated.rejects),
             audit_outcomes=Counter(audit.outcome for audit in self.validated.audits),
@@ -331,22 +331,22 @@ def refuse_impossible(batches: Sequence[ValidatedBatch]) -> None:
         ConfigurationError: The write disposition is unknown, differs within the batch, or only
             adds rows where the delivery is of ranges.
     """
-    found = {each.target.write_disposition for each in batches}
-    known = get_args(WriteDisposition)
-    if len(found) != 1 or not found <= set(known):
+    write_dispositions = {batch.target.write_disposition for batch in batches}
+    args = get_args(WriteDisposition)
+    if len(write_dispositions) != 1 or not write_dispositions <= set(args):
         raise ConfigurationError(
             f"invalid write_disposition of {batches[0].target.table.name}: expected one of "
-            f"{', '.join(known)} for all deliveries of a batch, e.g. merge",
-            found=", ".join(sorted(found)),
+            f"{', '.join(args)} for all deliveries of a batch, e.g. merge",
+            found=", ".join(sorted(write_dispositions)),
             remedy="correct the write_disposition of the dataset",
         )
-    for each in batches:
-        in_ranges = each.validated.ranges is not None or range_of(each.delivery.scope) is not None
-        if in_ranges and each.target.write_disposition == "append":
+    for batch in batches:
+        in_ranges = batch.validated.ranges is not None or range_of(batch.delivery.scope) is not None
+        if in_ranges and batch.target.write_disposition == "append":
             raise ConfigurationError(
-                f"invalid delivery of {each.target.table.name}: expected rows without ranges where "
-                "write_disposition is append, e.g. the rows of one day",
-                found=f"ranges of {each.target.partition_key}",
+                f"invalid delivery of {batch.target.table.name}: expected rows without ranges "
+                "where write_disposition is append, e.g. the rows of one day",
+                found=f"ranges of {batch.target.partition_key}",
                 remedy="use merge, or deliver in partitions that fit into memory",
             )
 
@@ -406,8 +406,8 @@ def prepare_all(
     lengths = [validated.row_count for *_, validated in deliveries]
     hashes = contents_sha256(_concatenated(pieces, values), lengths)
     return [
-        ValidatedBatch(*each, sha256, _derived(*each))
-        for each, sha256 in zip(deliveries, hashes, strict=True)
+        ValidatedBatch(*delivery, sha256, _derived(*delivery))
+        for delivery, sha256 in zip(deliveries, hashes, strict=True)
     ]
 
 
@@ -440,14 +440,14 @@ class QuarantinedScope(NamedTuple):
 
 def quarantined_scopes(connection: Connection, table: Table) -> list[QuarantinedScope]:
     """Return all quarantined partitions of a table."""
-    wanted = select_quarantined([deliveries.c.partition_key, deliveries.c.scope])
-    rows = connection.execute(wanted.where(fences.c.table_name == table.name))
+    row_query = select_quarantined([deliveries.c.partition_key, deliveries.c.scope])
+    rows = connection.execute(row_query.where(fences.c.table_name == table.name))
     return [QuarantinedScope(row.partition_key, scope_from_json(row.scope)) for row in rows]
 
 
 def quarantined_keys(connection: Connection, table: Table) -> set[str]:
     """Return the keys of all quarantined partitions of a table."""
-    return {found.partition_key for found in quarantined_scopes(connection, table)}
+    return {scope.partition_key for scope in quarantined_scopes(connection, table)}
 
 
 def select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:

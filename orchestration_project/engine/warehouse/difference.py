@@ -72,9 +72,9 @@ def _reaches_on(connection: Connection, batch: ValidatedBatch, known_from: datet
     if not columns:
         return False
     oldest, newest = func.min(table.c.known_from), func.max(table.c.known_from)
-    both = select(literal(1)).where(within(table, batch.scope)).group_by(*columns)
-    both = both.having(oldest < known_from, newest == known_from).limit(1)
-    return connection.execute(both).first() is None
+    query = select(literal(1)).where(within(table, batch.scope)).group_by(*columns)
+    query = query.having(oldest < known_from, newest == known_from).limit(1)
+    return connection.execute(query).first() is None
 
 
 PARTITIONS_PER_STATEMENT = 1000
@@ -97,16 +97,20 @@ def derive_all(
         are_derived: Whether the derived tables of each are replaced.
         known_from: The time of the load.
     """
-    chosen = [each for each, is_derived in zip(batches, are_derived, strict=True) if is_derived]
-    together = [each for each in chosen if each.derived is not None]
+    chosen = [batch for batch, is_derived in zip(batches, are_derived, strict=True) if is_derived]
+    together = [
+        validated_batch for validated_batch in chosen if validated_batch.derived is not None
+    ]
     seconds = {
-        id(each): derive(connection, each, known_from) for each in chosen if each.derived is None
+        id(validated_batch): derive(connection, validated_batch, known_from)
+        for validated_batch in chosen
+        if validated_batch.derived is None
     }
     for start in range(0, len(together), PARTITIONS_PER_STATEMENT):
         some = together[start : start + PARTITIONS_PER_STATEMENT]
         shared = _replace_together(connection, some, known_from)
-        seconds |= {id(each): shared for each in some}
-    return [seconds.get(id(each), {}) for each in batches]
+        seconds |= {id(validated_batch): shared for validated_batch in some}
+    return [seconds.get(id(batch), {}) for batch in batches]
 
 
 def _replace_together(
@@ -116,9 +120,9 @@ def _replace_together(
     seconds: dict[str, float] = {}
     for table in batches[0].target.spec.transforms:
         started = time.monotonic()
-        for scope in joined([each.target.partition for each in batches]):
+        for scope in joined([batch.target.partition for batch in batches]):
             connection.execute(delete(table).where(within(table, scope)))
-        frames = [each.derived[table] for each in batches if each.derived is not None]
+        frames = [batch.derived[table] for batch in batches if batch.derived is not None]
         for frame in frames:
             conform(frame, table)
         insert_frame(connection, table, stamped(pl.concat(frames), known_from))
@@ -176,12 +180,12 @@ class _RangeTransform:
 
     def make(self, rows: pl.DataFrame) -> pl.DataFrame | None:
         """Return the finished rows of a range; None: they need those of all ranges."""
-        made = self._maker.of_rows(rows)
+        made_frame = self._maker.of_rows(rows)
         if self._maker.of_ranges is None:
-            return made
+            return made_frame
         if self._maker.conservation is not None:
             self._sums.update(self._maker.conservation.read_source(rows))
-        self._unfinished.append(made)
+        self._unfinished.append(made_frame)
         return None
 
     def finish(self) -> pl.DataFrame | None:
@@ -218,10 +222,10 @@ def derive_ranges(
         rows = delivered
         if scope or not target.replaces_scope:  # the rest of the partition counts too
             rows = read_scope(connection, target.table, {**target.partition, **condition})
-        for table, made in made_by.items():
-            insert(table, partial(made.make, rows))
-    for table, made in made_by.items():
-        insert(table, made.finish)
+        for table, range_transform in made_by.items():
+            insert(table, partial(range_transform.make, rows))
+    for table, range_transform in made_by.items():
+        insert(table, range_transform.finish)
     return seconds
 
 
@@ -261,9 +265,9 @@ def difference(
     key = key_names(target.table)
     judged = _judged(target, current.drop(BATCH_INDEX), incoming)
     stays = target.spec.metadata_columns if target.write_disposition == "append" else ()
-    kept = ~pl.col("is_new") & ~pl.col("differs")
+    kept_expression = ~pl.col("is_new") & ~pl.col("differs")
     rows = judged.with_columns(
-        pl.when(kept).then(pl.col(f"{name}_now")).otherwise(pl.col(name)).alias(name)
+        pl.when(kept_expression).then(pl.col(f"{name}_now")).otherwise(pl.col(name)).alias(name)
         for name in (*BOOKKEEPING, *stays)
     ).select(incoming.columns)
     differing = judged.filter("differs").select(*key, "is_metadata")
@@ -273,7 +277,7 @@ def difference(
     replaced = pl.concat([current.join(differing, on=key), removed])
     return Difference(
         rows,
-        rows.filter(judged.select(~kept).to_series()),
+        rows.filter(judged.select(~kept_expression).to_series()),
         replaced,
         [
             Counts(*numbers)
@@ -282,7 +286,7 @@ def difference(
                 counted(judged.filter("differs"), of),
                 counted(judged.filter("is_metadata"), of),
                 counted(removed, of),
-                counted(judged.filter(kept), of),
+                counted(judged.filter(kept_expression), of),
                 strict=True,
             )
         ],
@@ -293,7 +297,7 @@ def _judged(target: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame) 
     """Return ``incoming`` beside the current row of its key, with is_new, differs, is_metadata."""
     key = key_names(target.table)
     values = [name for name in incoming.columns if name not in (*key, *BOOKKEEPING, BATCH_INDEX)]
-    both = incoming.join(current, on=key, how="left", suffix="_now", maintain_order="left")
+    frame = incoming.join(current, on=key, how="left", suffix="_now", maintain_order="left")
     is_new = pl.col("known_from_now").is_null()
     differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_now")) for name in values}
     value_differs = pl.any_horizontal(
@@ -301,7 +305,7 @@ def _judged(target: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame) 
     )
     is_append = target.write_disposition == "append"
     any_differs = value_differs if is_append else pl.any_horizontal(differs.values())
-    return both.with_columns(
+    return frame.with_columns(
         is_new=is_new,
         differs=~is_new & any_differs,
         is_metadata=~is_new & any_differs & ~value_differs,
@@ -351,8 +355,15 @@ def write_derived(connection: Connection, derivations: Sequence[Derivation], now
         SupersededError: Another run derived one of them since its inputs were read.
     """
     # all lock in one order, so that no two deadlock
-    for table in sorted({each.table for each in derivations}, key=lambda each: each.name):
-        _derive(connection, table, [each for each in derivations if each.table is table], now)
+    for table in sorted(
+        {derivation.table for derivation in derivations}, key=lambda each: each.name
+    ):
+        _derive(
+            connection,
+            table,
+            [derivation for derivation in derivations if derivation.table is table],
+            now,
+        )
 
 
 def _derive(
@@ -383,11 +394,11 @@ def _derive_with_history(
     key = key_names(table)
     values = [name for name in rows.columns if name not in (*key, KNOWN_FROM)]
     current = read_scope(connection, table, derivation.partition)
-    both = current.join(rows, on=key, suffix="_new")
+    frame = current.join(rows, on=key, suffix="_new")
     is_same = [pl.col(name).eq_missing(pl.col(f"{name}_new")) for name in values]
-    kept = both.filter(pl.all_horizontal(pl.lit(value=True), *is_same)).select(key)
-    replaced = current.join(kept, on=key, how="anti")
-    if kept.is_empty():
+    kept_frame = frame.filter(pl.all_horizontal(pl.lit(value=True), *is_same)).select(key)
+    replaced = current.join(kept_frame, on=key, how="anti")
+    if kept_frame.is_empty():
         connection.execute(delete(table).where(within(table, derivation.partition)))
     else:
         delete_rows(connection, table, replaced.select(key))
@@ -397,4 +408,4 @@ def _derive_with_history(
         rule_version=pl.lit(derivation.rule_version),
     )
     insert_frame(connection, history, ended.select(history.columns.keys()))
-    insert_frame(connection, table, stamped(rows.join(kept, on=key, how="anti"), known_from))
+    insert_frame(connection, table, stamped(rows.join(kept_frame, on=key, how="anti"), known_from))

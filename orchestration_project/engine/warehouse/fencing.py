@@ -75,10 +75,10 @@ def read_states(
     """Return the token and the latest landing of each partition."""
     if not partition_keys:
         return {}
-    found = connection.execute(
+    rows = connection.execute(
         select(fences.c.scope_key, fences.c.token, *LANDED).where(_of(table, partition_keys))
     )
-    states = {key: ScopeState(token, *landed) for key, token, *landed in found}
+    states = {key: ScopeState(token, *landed) for key, token, *landed in rows}
     return {key: states.get(key, ScopeState(0)) for key in partition_keys}
 
 
@@ -118,28 +118,28 @@ def take_fences(
         .order_by(fences.c.scope_key)  # all lock in one order, so that no two deadlock
         .with_for_update()
     )
-    found = {row.scope_key: row for row in connection.execute(locked)}
+    rows = {row.scope_key: row for row in connection.execute(locked)}
     overtaken = {
-        target.partition_key: _superseded(target, found[target.partition_key].token)
+        target.partition_key: _superseded(target, rows[target.partition_key].token)
         for target, _ in wanted
-        if found[target.partition_key].token != target.token
+        if rows[target.partition_key].token != target.token
     }
-    if unheard := [key for key in overtaken if not found[key].token]:
+    if unheard := [key for key in overtaken if not rows[key].token]:
         connection.execute(delete(fences).where(_of(table, unheard)))
-    own = [each for each in wanted if each[0].partition_key not in overtaken]
-    earlier = [found[target.partition_key].known_from for target, _ in own]
-    known_from = max([now, *(each + A_MICROSECOND for each in earlier)])
+    own = [pair for pair in wanted if pair[0].partition_key not in overtaken]
+    earlier = [rows[target.partition_key].known_from for target, _ in own]
+    known_from = max([now, *(item + A_MICROSECOND for item in earlier)])
     values = {
         "token": bindparam("next_token"),
         "known_from": known_from,
         "source_version": bindparam("version"),
         "delivery_table": None,
     }
-    moved = [
+    entries = [
         {"key": target.partition_key, "next_token": target.token + 1, "version": version}
         for target, version in own
     ]
-    _update_fences(connection, table, values, moved)
+    _update_fences(connection, table, values, entries)
     return known_from, overtaken
 
 
@@ -154,8 +154,8 @@ def _update_fences(
     The caller holds the locks.
     """
     if rows:
-        own = (fences.c.table_name == table.name, fences.c.scope_key == bindparam("key"))
-        connection.execute(update(fences).where(*own).values(values), rows)
+        pair = (fences.c.table_name == table.name, fences.c.scope_key == bindparam("key"))
+        connection.execute(update(fences).where(*pair).values(values), rows)
 
 
 def _of(table: Table, keys: Sequence[str]) -> ColumnElement[bool]:
@@ -191,15 +191,18 @@ def record_evidence(
         for batch, day in zip(batches, dated, strict=True)
     ]
     CaptureLog(at).record_all(connection, fetched)
-    audited = [each for each in batches if each.validated.audits]
-    verdicts = [row for each in audited for row in _audit_rows(each, at)]
+    audited = [validated_batch for validated_batch in batches if validated_batch.validated.audits]
+    verdicts = [row for validated_batch in audited for row in _audit_rows(validated_batch, at)]
     insert_frame(connection, audits, frame_of(verdicts, audits))
     record_balances(connection, batches, at)
     _update_fences(
         connection,
         batches[0].target.table,
         {"audited_group_id": bindparam("group")},
-        [{"key": each.target.partition_key, "group": group_id(each.target)} for each in audited],
+        [
+            {"key": validated_batch.target.partition_key, "group": group_id(validated_batch.target)}
+            for validated_batch in audited
+        ],
     )
 
 
@@ -320,28 +323,28 @@ def record_landings(
     connection: Connection, batches: Sequence[ValidatedBatch], landed: Sequence[WriteResult]
 ) -> None:
     """Record that deliveries landed, and what that changed."""
-    told = [
+    entries = [
         {
             "group_id": done.group_id,
-            "table_name": each.target.table.name,
-            "scope": each.recorded_scope,
-            "partition_key": each.target.partition_key,
-            "source": each.delivery.source,
-            "source_version": each.delivery.source_version,
-            "content_sha256": each.content_sha256,
+            "table_name": batch.target.table.name,
+            "scope": batch.recorded_scope,
+            "partition_key": batch.target.partition_key,
+            "source": batch.delivery.source,
+            "source_version": batch.delivery.source_version,
+            "content_sha256": batch.content_sha256,
             "rows_added": done.rows_added,
             "rows_changed": done.rows_changed,
             "rows_removed": done.rows_removed,
             "rows_unchanged": done.rows_unchanged,
-            "rows_rejected": len(each.validated.rejects),
+            "rows_rejected": len(batch.validated.rejects),
             "change_cause": done.change_cause,
-            "rule_version": each.target.rule_version,
-            "run_id": each.target.run_id,
+            "rule_version": batch.target.rule_version,
+            "run_id": batch.target.run_id,
             "landed_at": done.known_from,
         }
-        for each, done in zip(batches, landed, strict=True)
+        for batch, done in zip(batches, landed, strict=True)
     ]
-    insert_frame(connection, landings, frame_of(told, landings))
+    insert_frame(connection, landings, frame_of(entries, landings))
     _record_state(connection, batches, landed)
 
 
@@ -368,17 +371,17 @@ def _record_state(
     }
     rows = [
         {
-            "key": each.target.partition_key,
+            "key": batch.target.partition_key,
             "at": done.known_from,
-            "source": each.delivery.source,
-            "version": each.delivery.source_version,
-            "content": each.content_sha256,
-            "rules": each.target.rule_version,
-            "rules_if_same_rows": None if done.has_changes else each.target.rule_version,
-            "scope": each.recorded_scope,
-            "run": each.target.run_id,
+            "source": batch.delivery.source,
+            "version": batch.delivery.source_version,
+            "content": batch.content_sha256,
+            "rules": batch.target.rule_version,
+            "rules_if_same_rows": None if done.has_changes else batch.target.rule_version,
+            "scope": batch.recorded_scope,
+            "run": batch.target.run_id,
         }
-        for each, done in zip(batches, landed, strict=True)
+        for batch, done in zip(batches, landed, strict=True)
     ]
     _update_fences(connection, batches[0].target.table, values, rows)
 
@@ -422,13 +425,15 @@ def known_versions(connection: Connection, table: Table) -> dict[str, set[str]]:
 
     A partition of which neither is known is left out.
     """
-    found = connection.execute(
+    rows = connection.execute(
         select(fences.c.scope_key, fences.c.source_version, fences.c.landed_source_version).where(
             fences.c.table_name == table.name
         )
     )
-    known = {key: {each for each in versions if each is not None} for key, *versions in found}
-    return {key: versions for key, versions in known.items() if versions}
+    values = {
+        key: {version for version in versions if version is not None} for key, *versions in rows
+    }
+    return {key: versions for key, versions in values.items() if versions}
 
 
 def latest_audits(connection: Connection, table: Table) -> pl.DataFrame:
@@ -467,8 +472,8 @@ def read_fences(
     at = {"table_name": table.name, "scope_key": tuple(partition_keys)}
     columns = (fences.c.scope_key, fences.c.token, fences.c.source_version)
     rows = connection.execute(select(*columns).where(within(fences, at)))
-    found = {row.scope_key: (row.token, row.source_version) for row in rows}
-    return {key: found.get(key, (0, None)) for key in partition_keys}
+    values = {row.scope_key: (row.token, row.source_version) for row in rows}
+    return {key: values.get(key, (0, None)) for key in partition_keys}
 
 
 def derived_versions(connection: Connection, table: Table) -> dict[str, str]:

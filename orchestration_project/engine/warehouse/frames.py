@@ -93,8 +93,13 @@ def share_rows(scope: Scope, other: Scope) -> bool:
     days, others_days = range_of(scope), range_of(other)
     if days and others_days and (days.last < others_days.first or others_days.last < days.first):
         return False
-    own, others = part_of(scope), part_of(other)
-    return own is None or others is None or own[0] != others[0] or bool(own[1] & others[1])
+    part, other_pair = part_of(scope), part_of(other)
+    return (
+        part is None
+        or other_pair is None
+        or part[0] != other_pair[0]
+        or bool(part[1] & other_pair[1])
+    )
 
 
 def shown_scope(scope: Scope) -> str:
@@ -138,7 +143,7 @@ def joined(scopes: Iterable[Scope]) -> list[Scope]:
 
 def _together(scopes: Sequence[Scope]) -> Scope:
     first = next(iter(scopes[0]))
-    return {**scopes[0], first: tuple(each[first] for each in scopes)}
+    return {**scopes[0], first: tuple(scope[first] for scope in scopes)}
 
 
 def _holds(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
@@ -210,8 +215,8 @@ def _out_of_others(
 ) -> Generator[pl.DataFrame]:
     """Yield what ``statement`` finds by the driver's own objects."""
     with connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH)) as result:
-        for found in result.partitions():
-            yield pl.DataFrame(found, schema, orient="row")
+        for partition in result.partitions():
+            yield pl.DataFrame(partition, schema, orient="row")
 
 
 def _count(connection: Connection, statement: Query) -> int:
@@ -256,8 +261,8 @@ def read_keys(
     elif connection.dialect.name == "sqlite":
         columns = _json_as_columns(keys)
     else:
-        found = (read_scope(connection, table, scope) for scope in _scopes_around(keys))
-        return pl.concat(found).join(keys, on=keys.columns, how="semi")
+        scopes = (read_scope(connection, table, scope) for scope in _scopes_around(keys))
+        return pl.concat(scopes).join(keys, on=keys.columns, how="semi")
     is_wanted = and_(*(column == wanted for column, wanted in zip(key, columns, strict=True)))
     return read_frame(connection, select(table).where(is_wanted), table)
 
@@ -275,15 +280,20 @@ def _arrays_as_columns(keys: pl.DataFrame, table: Table) -> Sequence[ColumnEleme
         literal(keys[name].to_list(), postgresql.ARRAY(Text() if isinstance(kind, Text) else kind))
         for name, kind in zip(keys.columns, types, strict=True)
     )
-    wanted = func.unnest(*arrays).table_valued(*keys.columns, name="wanted").render_derived()
-    return [wanted.c[name] for name in keys.columns]
+    expected_values = (
+        func.unnest(*arrays).table_valued(*keys.columns, name="wanted").render_derived()
+    )
+    return [expected_values.c[name] for name in keys.columns]
 
 
 def _json_as_columns(keys: pl.DataFrame) -> Sequence[ColumnElement[Any]]:
     """Return the keys as columns that SQLite reads out of one JSON text."""
     text = json.dumps(as_stored(keys).rows(), ensure_ascii=False)
-    wanted = func.json_each(text).table_valued("value", name="wanted")
-    return [func.json_extract(wanted.c.value, f"$[{place}]") for place in range(keys.width)]
+    expected_values = func.json_each(text).table_valued("value", name="wanted")
+    return [
+        func.json_extract(expected_values.c.value, f"$[{position}]")
+        for position in range(keys.width)
+    ]
 
 
 def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> None:
@@ -402,8 +412,8 @@ def _insert_json(table: Table, names: tuple[str, ...]) -> Executable:
     psycopg writes arrays of text slowly, by a regular expression for each element.
     """
     columns = [column(name, table.c[name].type) for name in names]
-    given = cast(bindparam("rows", type_=Text()), JSON)
-    rows = func.json_to_recordset(given).table_valued(*columns)
+    given_cast = cast(bindparam("rows", type_=Text()), JSON)
+    rows = func.json_to_recordset(given_cast).table_valued(*columns)
     return (
         postgresql.insert(table)
         .from_select(names, select(rows.render_derived(with_types=True)))

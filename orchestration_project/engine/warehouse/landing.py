@@ -172,7 +172,9 @@ def _prepare_scopes(
 ) -> list[ValidatedBatch[SummaryT]]:
     if not deliveries:
         return []
-    states = read_states(connection, spec.table, [each.key for each in deliveries])
+    states = read_states(
+        connection, spec.table, [scope_delivery.key for scope_delivery in deliveries]
+    )
     return prepare_all(
         [
             (spec.target(key, scope, states[key], run_id=run_id), delivery, validated)
@@ -199,22 +201,26 @@ def land_all(
         note(connection, [])
         return []
     refuse_impossible(batches)
-    fenced = [(each.target, each.delivery.source_version) for each in batches]
+    fenced = [(batch.target, batch.delivery.source_version) for batch in batches]
     known_from, superseded = take_fences(connection, fenced, now)
-    current = [each for each in batches if each.target.partition_key not in superseded]
+    current = [batch for batch in batches if batch.target.partition_key not in superseded]
     audited = _with_audits(connection, current, warn)
-    passed = [each for each in audited if not each.validated.is_held_back]
-    quarantined = [each for each in audited if each.validated.is_held_back]
+    passed = [
+        validated_batch for validated_batch in audited if not validated_batch.validated.is_held_back
+    ]
+    quarantined = [
+        validated_batch for validated_batch in audited if validated_batch.validated.is_held_back
+    ]
     outcomes: dict[str, WriteOutcome[SummaryT]] = {**superseded}
-    in_ranges = any(each.validated.ranges for each in passed)
-    for together in [[each] for each in passed] if in_ranges else [passed]:
-        for each, result in zip(together, land(connection, together, known_from), strict=True):
-            outcomes[each.target.partition_key] = result
+    in_ranges = any(validated_batch.validated.ranges for validated_batch in passed)
+    for together in [[validated_batch] for validated_batch in passed] if in_ranges else [passed]:
+        for item, result in zip(together, land(connection, together, known_from), strict=True):
+            outcomes[item.target.partition_key] = result
     record_evidence(connection, quarantined, known_from, "held_back")
     chain_deliveries(connection, quarantined, QUARANTINE, known_from)
-    for each in quarantined:
-        outcomes[each.target.partition_key] = held_back(each)
-    ended = [outcomes[each.target.partition_key] for each in batches]
+    for validated_batch in quarantined:
+        outcomes[validated_batch.target.partition_key] = held_back(validated_batch)
+    ended = [outcomes[batch.target.partition_key] for batch in batches]
     note(connection, ended)
     return ended
 
@@ -226,10 +232,10 @@ def _with_audits(
     appended = _audits_of_append(connection, batches)
     return [
         replace(
-            each,
-            validated=replace(each.validated, audits=[*each.validated.audits, *own, *more]),
+            batch,
+            validated=replace(batch.validated, audits=[*batch.validated.audits, *own, *more]),
         )
-        for each, own, more in zip(batches, appended, warn(connection, batches), strict=True)
+        for batch, own, more in zip(batches, appended, warn(connection, batches), strict=True)
     ]
 
 
@@ -240,7 +246,7 @@ def _audits_of_append(
     if not batches or batches[0].target.write_disposition != "append":
         return [()] * len(batches)
     target = batches[0].target
-    change = _compare(connection, batches, [each.target.token > 0 for each in batches])
+    change = _compare(connection, batches, [batch.target.token > 0 for batch in batches])
     differing = change.replaced.select(*key_names(target.table), BATCH_INDEX)
     return [
         [
@@ -277,37 +283,37 @@ def land(
         return []
     started = time.monotonic()
     batches = _with_states(connection, batches)
-    is_new = [not _is_same(each.target.state, each) for each in batches]
+    is_new = [not _is_same(batch.target.state, batch) for batch in batches]
     before = count_rows_before(connection, batches, is_new)
     if is_new[0] and batches[0].validated.ranges:
         written = [_write_ranges(connection, batches[0], known_from)]
     else:
         written = _write_batches(connection, batches, is_new, known_from)
-    counts = [done.counts for done in written]
+    counts = [partition_write.counts for partition_write in written]
     after = count_rows_after(connection, batches, is_new)
     batches = with_balances(batches, counts, before, after)
     seconds = (time.monotonic() - started) / len(batches)
     results = [
         WriteResult(
-            group_id=group_id(each.target),
-            change_cause=cause_of(connection, each, done.counts, known_from),
-            rows_added=done.counts.added,
-            rows_changed=done.counts.changed,
-            rows_removed=done.counts.removed,
-            rows_unchanged=done.counts.unchanged,
-            derived_seconds=done.derived_seconds,
+            group_id=group_id(batch.target),
+            change_cause=cause_of(connection, batch, partition_write.counts, known_from),
+            rows_added=partition_write.counts.added,
+            rows_changed=partition_write.counts.changed,
+            rows_removed=partition_write.counts.removed,
+            rows_unchanged=partition_write.counts.unchanged,
+            derived_seconds=partition_write.derived_seconds,
             seconds=seconds,
             known_from=known_from,
-            change=done.summary if done.counts.is_any else None,
-            warnings=[audit.name for audit in each.validated.audits if audit.warns],
-            balances=each.validated.balances,
+            change=partition_write.summary if partition_write.counts.is_any else None,
+            warnings=[audit.name for audit in batch.validated.audits if audit.warns],
+            balances=batch.validated.balances,
         )
-        for each, done in zip(batches, written, strict=True)
+        for batch, partition_write in zip(batches, written, strict=True)
     ]
     publications = date_deliveries(connection, batches, counts, known_from)
     record_evidence(connection, batches, known_from, "landed", publications)
     record_landings(connection, batches, results)
-    digests = [done.digests for done in written]
+    digests = [partition_write.digests for partition_write in written]
     chain_deliveries(connection, batches, LOAD, known_from, digests, publications)
     _mark_dependents(connection, batches, results)
     return results
@@ -319,9 +325,9 @@ def _mark_dependents(
     """Mark stale what is derived of the partitions whose rows, or whose rules, changed."""
     spec = batches[0].target.spec
     changed = [
-        each.target.partition
-        for each, result in zip(batches, results, strict=True)
-        if result.has_changes or each.target.state.rule_version != each.target.rule_version
+        batch.target.partition
+        for batch, result in zip(batches, results, strict=True)
+        if result.has_changes or batch.target.state.rule_version != batch.target.rule_version
     ]
     if changed and spec.dependents:
         mark_stale(connection, spec.dependents, changed)
@@ -334,13 +340,13 @@ def _with_states(
 
     As long as the fence has the token, nothing else is.
     """
-    unknown = [each.target.partition_key for each in batches if each.target.before is None]
-    found = read_states(connection, batches[0].target.table, unknown)
+    unknown = [batch.target.partition_key for batch in batches if batch.target.before is None]
+    states = read_states(connection, batches[0].target.table, unknown)
     return [
-        replace(each, target=replace(each.target, before=found[each.target.partition_key]))
-        if each.target.before is None
-        else each
-        for each in batches
+        replace(batch, target=replace(batch.target, before=states[batch.target.partition_key]))
+        if batch.target.before is None
+        else batch
+        for batch in batches
     ]
 
 
@@ -352,15 +358,15 @@ def _write_batches(
 ) -> list[_PartitionWrite[SummaryT]]:
     change, digests = _write(connection, batches, is_new, known_from)
     counts = [
-        own if new else Counts(unchanged=each.validated.row_count)
-        for each, new, own in zip(batches, is_new, change.counts, strict=True)
+        own if new else Counts(unchanged=batch.validated.row_count)
+        for batch, new, own in zip(batches, is_new, change.counts, strict=True)
     ]
     derived = derive_all(
         connection,
         batches,
         [
-            _is_derived(each, own) and not each.target.derives_by_row
-            for each, own in zip(batches, counts, strict=True)
+            _is_derived(batch, own) and not batch.target.derives_by_row
+            for batch, own in zip(batches, counts, strict=True)
         ],
         known_from,
     )
@@ -401,14 +407,14 @@ def _derive_rows(
     connection: Connection, batches: Sequence[ValidatedBatch], change: Difference
 ) -> list[dict[str, float]]:
     """Replace what derives from changed rows alone; return the seconds by table of each."""
-    if not any(each.target.derives_by_row for each in batches):
+    if not any(batch.target.derives_by_row for batch in batches):
         return [{} for _ in batches]
     frames = [split_batches(frame, len(batches)) for frame in (change.replaced, change.written)]
     return [
-        derive_rows(connection, each.target, replaced, written)
-        if each.target.derives_by_row and not (replaced.is_empty() and written.is_empty())
+        derive_rows(connection, batch.target, replaced, written)
+        if batch.target.derives_by_row and not (replaced.is_empty() and written.is_empty())
         else {}
-        for each, replaced, written in zip(batches, *frames, strict=True)
+        for batch, replaced, written in zip(batches, *frames, strict=True)
     ]
 
 
@@ -454,13 +460,13 @@ def completeness_audits(
     keys = _compare_keys(connection, compared)
     audits: list[Audit] = []
     for batch in batches:
-        found = keys.get(batch.target.partition_key)
-        if found is None:
+        pair = keys.get(batch.target.partition_key)
+        if pair is None:
             expected = "a delivery of the source that replaces its partition"
             audits.append(Audit(COMPLETE, "not_applicable", expected, "a replay, merge or append"))
             continue
-        around = () if found[0] else neighbours(batch)
-        audit = completeness_audit(batch.validated.row_count, found, around, limits)
+        around = () if pair[0] else neighbours(batch)
+        audit = completeness_audit(batch.validated.row_count, pair, around, limits)
         audits.append(accepted(audit, batch.content_sha256, acceptance))
     return audits
 
@@ -473,22 +479,24 @@ def _compare_keys(
     connection: Connection, batches: Sequence[ValidatedBatch]
 ) -> dict[str, LoadedKeys]:
     """Count the loaded rows in the scope of each delivery, and those whose keys it lacks."""
-    found: dict[str, LoadedKeys] = {batch.target.partition_key: (0, 0) for batch in batches}
+    keys: dict[str, LoadedKeys] = {batch.target.partition_key: (0, 0) for batch in batches}
     loaded = [batch for batch in batches if batch.target.token > 0]
     small = [batch for batch in loaded if not batch.validated.ranges]
     if small:
         rows = concat_batches([batch.validated.rows for batch in small])
-        lacking = _lacking_keys(connection, small[0].target, [each.scope for each in small], rows)
+        lacking = _lacking_keys(
+            connection, small[0].target, [validated_batch.scope for validated_batch in small], rows
+        )
         for batch in small:
-            own = lacking.filter(frame_within(batch.target.partition))
-            found[batch.target.partition_key] = _counted_keys(own)
+            frame = lacking.filter(frame_within(batch.target.partition))
+            keys[batch.target.partition_key] = _counted_keys(frame)
     for batch in loaded:
         for condition, rows in batch.validated.ranges or ():
             scope = {**condition, **batch.scope}
-            own = _counted_keys(_lacking_keys(connection, batch.target, [scope], rows))
-            loaded_count, missing_count = found[batch.target.partition_key]
-            found[batch.target.partition_key] = (loaded_count + own[0], missing_count + own[1])
-    return found
+            frame = _counted_keys(_lacking_keys(connection, batch.target, [scope], rows))
+            loaded_count, missing_count = keys[batch.target.partition_key]
+            keys[batch.target.partition_key] = (loaded_count + frame[0], missing_count + frame[1])
+    return keys
 
 
 def _lacking_keys(
@@ -530,9 +538,9 @@ def _is_same(before: ScopeState, batch: ValidatedBatch) -> bool:
 
 def _incoming(batches: Sequence[ValidatedBatch], known_from: datetime) -> pl.DataFrame:
     """Return the rows of all deliveries as the table has them, and `BATCH_INDEX`."""
-    rows = concat_batches([each.validated.rows for each in batches])
+    rows = concat_batches([batch.validated.rows for batch in batches])
     return rows.with_columns(
-        capture_id=ids_of_rows(rows, [group_id(each.target) for each in batches]),
+        capture_id=ids_of_rows(rows, [group_id(batch.target) for batch in batches]),
         known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
     ).select(*schema_of(batches[0].target.table), BATCH_INDEX)
 
@@ -550,7 +558,7 @@ def _current(
     """
     target = batches[0].target
     if target.replaces_scope:
-        scopes = [each.scope for each, read in zip(batches, is_read, strict=True) if read]
+        scopes = [batch.scope for batch, read in zip(batches, is_read, strict=True) if read]
         frames = [read_scope(connection, target.table, scope) for scope in joined(scopes)]
         rows = pl.concat([pl.DataFrame(schema=schema_of(target.table)), *frames])
     else:
@@ -558,16 +566,16 @@ def _current(
         rows = rows.filter(frame_within(target.partition)) if len(batches) == 1 else rows
     if len(batches) == 1:
         return rows.with_columns(pl.lit(0, pl.Int64).alias(BATCH_INDEX))
-    own = {name: rows.schema[name] for name in target.partition}
+    data_types = {name: rows.schema[name] for name in target.partition}
     places = pl.DataFrame(
         [
-            (*(each.target.partition[name] for name in own), place)
-            for place, each in enumerate(batches)
+            (*(batch.target.partition[name] for name in data_types), index)
+            for index, batch in enumerate(batches)
         ],
-        {**own, BATCH_INDEX: pl.Int64()},
+        {**data_types, BATCH_INDEX: pl.Int64()},
         orient="row",
     )
-    return rows.join(places, on=list(own), maintain_order="left")
+    return rows.join(places, on=list(data_types), maintain_order="left")
 
 
 def _write(
@@ -584,17 +592,17 @@ def _write(
     target = batches[0].target
     incoming = _incoming(batches, known_from)
     if not all(is_new):
-        places = [place for place, new in enumerate(is_new) if new]
+        places = [index for index, new in enumerate(is_new) if new]
         incoming = incoming.filter(pl.col(BATCH_INDEX).is_in(places))
     # a first delivery, as the fence says, finds nothing to read
-    is_read = [new and each.target.token > 0 for each, new in zip(batches, is_new, strict=True)]
+    is_read = [new and batch.target.token > 0 for batch, new in zip(batches, is_new, strict=True)]
     current = _current(connection, batches, incoming, is_read)
     change = difference(target, current, incoming, len(batches))
     if not target.replaces_scope or len(change.replaced) * BULK_REPLACE_RATIO <= len(current):
         delete_rows(connection, target.table, change.replaced)
         insert_frame(connection, target.table, change.written.drop(BATCH_INDEX))
     else:
-        for scope in joined(compress([each.scope for each in batches], is_new)):
+        for scope in joined(compress([batch.scope for batch in batches], is_new)):
             connection.execute(delete(target.table).where(within(target.table, scope)))
         insert_frame(connection, target.table, change.rows.drop(BATCH_INDEX))
     earlier = _keep_history(connection, batches, change, known_from)
@@ -615,9 +623,10 @@ def _summaries(
     if not any(is_asked):
         return [None] * len(batches)
     is_kept = pl.col("known_from") != pl.lit(known_from, pl.Datetime("us", "UTC"))
-    kept = change.rows.filter(is_kept)
+    kept_frame = change.rows.filter(is_kept)
     frames = [
-        split_batches(frame, len(batches)) for frame in (change.replaced, change.written, kept)
+        split_batches(frame, len(batches))
+        for frame in (change.replaced, change.written, kept_frame)
     ]
     summarise = batches[0].target.spec.summarise
     return [
@@ -636,7 +645,7 @@ def _keep_history(
     if change.replaced.is_empty():
         return None
     target = batches[0].target
-    causes = {place: cause_of_value(each) for place, each in enumerate(batches)}
+    causes = {index: cause_of_value(batch) for index, batch in enumerate(batches)}
     cause = pl.col(BATCH_INDEX).replace_strict(causes, return_dtype=pl.String)
     earlier = change.replaced.with_columns(
         known_to=pl.lit(known_to, pl.Datetime("us", "UTC")),

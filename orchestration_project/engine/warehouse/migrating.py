@@ -247,9 +247,11 @@ def declared_sha256() -> Mapping[str, str]:
     Tables that a project declares have a hash of their own: another project, or none, may use the
     same database. A process may declare them after it opened a database, so no answer is kept.
     """
-    own = {table.name: table for table in own_tables()}
+    tables = {table.name: table for table in own_tables()}
     hashes = {SCHEMA_LABEL: _packaged_sha256()}
-    return hashes | ({f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(own, {})} if own else {})
+    return hashes | (
+        {f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(tables, {})} if tables else {}
+    )
 
 
 @cache
@@ -266,8 +268,8 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
     additions = _refuse_other_packaged_tables(connection)
     _refuse_other_own_tables(connection)
     declare_recorded(connection)
-    known = {f"table {name}" for name in (VERSION_TABLE, *METADATA.tables)}
-    return [name for name in additions if name not in known]
+    known_names = {f"table {name}" for name in (VERSION_TABLE, *METADATA.tables)}
+    return [name for name in additions if name not in known_names]
 
 
 def _refuse_other_packaged_tables(connection: Connection) -> Sequence[str]:
@@ -290,11 +292,11 @@ def _refuse_other_own_tables(connection: Connection) -> None:
     Raises:
         ConfigurationError: They differ.
     """
-    own = {table.name: table for table in own_tables()}
-    if not own:
+    tables = {table.name: table for table in own_tables()}
+    if not tables:
         return
-    refuse_former_names(connection, own)
-    comparison = compare_schema(connection, _schema(connection), own, {})
+    refuse_former_names(connection, tables)
+    comparison = compare_schema(connection, _schema(connection), tables, {})
     differences = [*comparison.differences, *undeclared_columns(connection)]
     if differences:
         raise ConfigurationError(
@@ -327,14 +329,16 @@ def refuse_former_names(connection: Connection, names: Collection[str]) -> None:
 
 def undeclared_columns(connection: Connection) -> Sequence[str]:
     """Return the recorded columns that the project does not declare any more, in words."""
-    own = {each.name: {column.name for column in each.columns} for each in own_tables()}
+    names = {
+        own_table.name: {column.name for column in own_table.columns} for own_table in own_tables()
+    }
     statement = select(_recorded.table_name, _recorded.declaration)
-    rows = connection.execute(statement.where(_recorded.table_name.in_(own))).all()
+    rows = connection.execute(statement.where(_recorded.table_name.in_(names))).all()
     return [
         f"column {row.table_name}.{column['name']} is not declared any more"
         for row in rows
         for column in json.loads(row.declaration)["columns"]
-        if column["name"] not in own[row.table_name]
+        if column["name"] not in names[row.table_name]
     ]
 
 
@@ -360,8 +364,8 @@ def _unknown_tables(connection: Connection) -> str:
 
 def named(names: Sequence[str]) -> str:
     """Return the first names as a text, and how many there are more."""
-    more = len(names) - MAX_NAMED
-    return ", ".join(names[:MAX_NAMED]) + (f" and {more} more" if more > 0 else "")
+    number = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {number} more" if number > 0 else "")
 
 
 def _is_half_applied(error: BaseException | None) -> bool:
@@ -403,7 +407,7 @@ def own_tables() -> Sequence[Table]:
 
 def packaged_tables() -> Mapping[str, Table]:
     """Return the tables that the package declares, by name."""
-    return {name: each for name, each in METADATA.tables.items() if not each.info.get(OWN)}
+    return {name: value for name, value in METADATA.tables.items() if not value.info.get(OWN)}
 
 
 def _is_read(table: Table) -> bool:
@@ -412,24 +416,24 @@ def _is_read(table: Table) -> bool:
 
 def is_recorded(connection: Connection) -> bool:
     """Whether the tables that the project declares are recorded as they are declared."""
-    own = {each.name: describe(each) for each in own_tables()}
-    if not own:
+    names = {own_table.name: describe(own_table) for own_table in own_tables()}
+    if not names:
         return True
     statement = select(_recorded.table_name, _recorded.declaration)
-    rows = connection.execute(statement.where(_recorded.table_name.in_(own)))
-    return {row.table_name: row.declaration for row in rows} == own
+    rows = connection.execute(statement.where(_recorded.table_name.in_(names)))
+    return {row.table_name: row.declaration for row in rows} == names
 
 
 def record_own_tables(connection: Connection, clock: Clock) -> None:
     """Record the tables that the project declares; ``connection`` is in a write transaction."""
-    own = own_tables()
-    if not own:
+    tables = own_tables()
+    if not tables:
         return
-    names = [each.name for each in own]
+    names = [each.name for each in tables]
     connection.execute(delete(declared_tables).where(_recorded.table_name.in_(names)))
     rows = [
         {"table_name": each.name, "declaration": describe(each), "recorded_at": clock.now()}
-        for each in own
+        for each in tables
     ]
     connection.execute(insert(declared_tables), rows)
 
@@ -448,8 +452,8 @@ def declare_recorded(connection: Connection) -> None:
         if _is_read(each) and each.info[RECORDED] != rows.get(each.name):
             METADATA.remove(each)
     missing = {name: text for name, text in rows.items() if name not in METADATA.tables}
-    made = {name: declare_described(name, text) for name, text in missing.items()}
-    for name, declared in made.items():
+    describeds = {name: declare_described(name, text) for name, text in missing.items()}
+    for name, declared in describeds.items():
         history = METADATA.tables.get(json.loads(rows[name])["history"] or "")
         if history is not None:
             declared.info[HISTORY] = history

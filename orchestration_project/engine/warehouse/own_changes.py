@@ -249,7 +249,7 @@ def _next_copy(recorded: Mapping[str, str], table: Table) -> str:
 def _newest_copy(names: Iterable[str], table: Table) -> int:
     """Return the number of the newest copy of a table; 0: there is none. Old ones go first."""
     form = re.compile(re.escape(table.name) + r"_old(\d+)")
-    return max((int(found[1]) for name in names if (found := form.fullmatch(name))), default=0)
+    return max((int(match[1]) for name in names if (match := form.fullmatch(name))), default=0)
 
 
 def _copy_name(table: Table, number: int) -> str:
@@ -262,17 +262,17 @@ def _change(
     """Return the change of a table without its steps; the copies belong to no metadata of ours."""
     metadata = MetaData()
     domain = asset_of(table.name).partition("/")[0]
-    made: list[Table] = []
-    for each, name in ((history, f"{copy_name}_history"), (table, copy_name)):
-        described = json.loads(recorded[each.name])
+    tables: list[Table] = []
+    for item, name in ((history, f"{copy_name}_history"), (table, copy_name)):
+        described = json.loads(recorded[item.name])
         described |= {"indexes": {}, "copy_of": table.name}
-        described["comment"] = f"One row per row of {each.name} before its columns changed."
-        if each is table:
+        described["comment"] = f"One row per row of {item.name} before its columns changed."
+        if item is table:
             described |= {"asset": f"{domain}/{copy_name}", "history": f"{copy_name}_history"}
         declaration = json.dumps(described, sort_keys=True)
-        made.append(declare_described(name, declaration, metadata))
-    made[1].info[HISTORY] = made[0]
-    return TableChange([_Part(table, made[1]), _Part(history, made[0])])
+        tables.append(declare_described(name, declaration, metadata))
+    tables[1].info[HISTORY] = tables[0]
+    return TableChange([_Part(table, tables[1]), _Part(history, tables[0])])
 
 
 def _plan(
@@ -344,10 +344,10 @@ def _step(
     if types[0] == types[1]:
         return _Step(column, before)
     says = f"column {title}.{column.key} from {types[0]} to {types[1]}"
-    found = OF_NUMBERS.get(types) or CONVERSIONS.get(connection.dialect.name, {}).get(types)
-    if found is not None and not column.primary_key:
+    conversion = OF_NUMBERS.get(types) or CONVERSIONS.get(connection.dialect.name, {}).get(types)
+    if conversion is not None and not column.primary_key:
         change.says.append(f"convert {says}")
-        return _Step(column, before, found)
+        return _Step(column, before, conversion)
     if f"{title}.{column.key}" in dropped and column.nullable:
         change.says.append(f"drop the values of {says}; a replay reads them again")
         part.dropped.append(before)
@@ -397,8 +397,9 @@ def _lost_values(connection: Connection, change: TableChange, part: _Part) -> It
             yield f"require {title}: {count} rows of {part.declared.name} have no value"
         if step.conversion is not None and step.conversion.lost:
             lost = step.conversion.lost.format(name, name)
-            if found := _unconvertible(connection, rows, lost):
-                yield f"convert {title}: values of {part.declared.name} would be lost: {found}"
+            if unconvertible := _unconvertible(connection, rows, lost):
+                lost_values = f"values of {part.declared.name} would be lost: {unconvertible}"
+                yield f"convert {title}: {lost_values}"
 
 
 def _unconvertible(connection: Connection, rows: str, condition: str) -> str:
@@ -544,9 +545,9 @@ def apply_plan(
             remedy="nothing was changed; `orchestrate schema diff` shows all changes",
         )
     at = clock.now()
-    made = [change for change in changes if not change.is_made]
-    additive = _execute(connection, schema, made)
-    copies = [_copy_row(part.stored, at) for change in made for part in change.parts]
+    table_changes = [change for change in changes if not change.is_made]
+    additive = _execute(connection, schema, table_changes)
+    copies = [_copy_row(part.stored, at) for change in table_changes for part in change.parts]
     if copies:
         connection.execute(insert(declared_tables), copies)
     record_own_tables(connection, clock)
@@ -555,8 +556,8 @@ def apply_plan(
         reason = "; ".join(change.says)
         if change.is_of_values:
             amend_changed_columns(connection, change.table, change.copy, reason, at)
-    said = [f"{says}, copy in {change.copy.name}" for change in changes for says in change.says]
-    return [*said, *(change.says for change in additive)]
+    names = [f"{says}, copy in {change.copy.name}" for change in changes for says in change.says]
+    return [*names, *(change.says for change in additive)]
 
 
 def _execute(

@@ -84,10 +84,10 @@ def plan_rename(
             table of the new name has rows or loads.
     """
     recorded = _read_recorded(connection)
-    own = {table.name: table for table in own_tables()}
-    if new in own and old not in recorded and _is_renamed(connection, old, new):
+    tables = {table.name: table for table in own_tables()}
+    if new in tables and old not in recorded and _is_renamed(connection, old, new):
         return None
-    table = own.get(new)
+    table = tables.get(new)
     if old not in recorded:
         raise UnknownNameError(
             f"table {old} cannot be renamed to {new}",
@@ -95,12 +95,13 @@ def plan_rename(
             found=old,
             remedy=did_you_mean(old, recorded) or "`orchestrate tables` lists the tables",
         )
-    if table is None or old in own or HISTORY not in table.info:
+    if table is None or old in tables or HISTORY not in table.info:
         raise _refused(
             old,
             new,
             f"a source or derived table that declares {new}, and none that declares {old}",
-            f"declared: {', '.join(name for name in own if HISTORY in own[name].info) or 'none'}",
+            "declared: "
+            f"{', '.join(name for name in tables if HISTORY in tables[name].info) or 'none'}",
             f'rename it in its file first, as Dataset("{new}", …) or name: {new}',
         )
     before = _recorded_table(recorded, old)
@@ -238,8 +239,8 @@ def apply_rename(
         _rename_records(connection, before, table)
 
     amend_renamed_table(connection, table, before, give_records_the_name, at)
-    gone = [each.name for each in (before, before.info[HISTORY])]
-    connection.execute(delete(declared_tables).where(declared_tables.c.table_name.in_(gone)))
+    names = [item.name for item in (before, before.info[HISTORY])]
+    connection.execute(delete(declared_tables).where(declared_tables.c.table_name.in_(names)))
     _rename_copies(connection, before.name, table.name)
     asset = str(before.info.get(ASSET, before.name))
     row = {"old_name": old, "renamed_at": at, "table_name": new, "old_asset": asset}
@@ -256,16 +257,16 @@ def _rename_records(connection: Connection, before: Table, table: Table) -> None
     own_fences = (fences.c.table_name == old, fences.c.token > 0)
     connection.execute(update(fences).where(*own_fences).values(delivery_table=earlier))
     groups = select(deliveries.c.group_id).where(deliveries.c.table_name == old)
-    for each, is_own in (
+    for item, is_own in (
         (captures, captures.c.group_id.in_(groups)),
         (deliveries, deliveries.c.table_name == old),
     ):
-        is_named = each.c.dataset == old
-        connection.execute(update(each).where(is_own, is_named).values(dataset=new))
-    for each in packaged_tables().values():
-        if "table_name" in each.c and each is not declared_tables:
-            is_own = each.c.table_name == old
-            connection.execute(update(each).where(is_own).values(table_name=new))
+        is_named = item.c.dataset == old
+        connection.execute(update(item).where(is_own, is_named).values(dataset=new))
+    for packaged_table in packaged_tables().values():
+        if "table_name" in packaged_table.c and packaged_table is not declared_tables:
+            is_own = packaged_table.c.table_name == old
+            connection.execute(update(packaged_table).where(is_own).values(table_name=new))
     subject = operations_pauses.c.subject
     asset = before.info.get(ASSET)
     paused = update(operations_pauses).where(subject == asset)

@@ -59,8 +59,8 @@ def other_differences(connection: Connection, schema: str | None) -> Sequence[st
     """Return how existing tables differ from their declarations by more than missing columns."""
     ended = {change.difference for change in additive_changes(connection, schema)}
     tables = {table.name: table for table in own_tables()}
-    found = compare_schema(connection, schema, tables, {}).differences
-    return [text for text in found if text not in ended]
+    differences = compare_schema(connection, schema, tables, {}).differences
+    return [text for text in differences if text not in ended]
 
 
 def apply_changes(connection: Connection, changes: Sequence[Change]) -> None:

@@ -74,16 +74,20 @@ def part_layers_of(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
     """
     layers: list[EffectivePart] = []
     covered: frozenset[str] = frozenset()
-    whole = [each for each in recorded if each.part_count and not each.is_vain_replay]
-    for each in reversed(whole):
-        if layers and each.outcome != "landed":
+    whole = [
+        recorded_delivery
+        for recorded_delivery in recorded
+        if recorded_delivery.part_count and not recorded_delivery.is_vain_replay
+    ]
+    for recorded_delivery in reversed(whole):
+        if layers and recorded_delivery.outcome != "landed":
             continue
-        part = part_of(each.scope)
+        part = part_of(recorded_delivery.scope)
         if part is None:
-            return layers[::-1] or [EffectivePart(each, None)]
+            return layers[::-1] or [EffectivePart(recorded_delivery, None)]
         values = part[1] - covered
         if values:
-            layers.append(EffectivePart(each, values))
+            layers.append(EffectivePart(recorded_delivery, values))
             covered |= values
     return layers[::-1]
 
@@ -102,50 +106,54 @@ def effective_deliveries(
     replay of one delivery stands for it, in the place where it landed. A replay of several is not
     one of them, nor is a replay that landed nothing.
     """
-    own = _of_one(recorded)
+    recorded_deliveries = _of_one(recorded)
     landed = {
         name
-        for each in recorded
-        if each.outcome == "landed"
-        for name in (each.group_id, each.replay_of)
+        for recorded_delivery in recorded
+        if recorded_delivery.outcome == "landed"
+        for name in (recorded_delivery.group_id, recorded_delivery.replay_of)
     }
     effective: dict[str, RecordedDelivery] = {}
-    for each in reversed(own):
-        is_latest = each is own[-1] and not only_landed
-        is_loaded = bool(landed & {each.group_id, each.fetched_group})
-        if not (is_latest or is_loaded) or each.fetched_group in effective:
+    for delivery in reversed(recorded_deliveries):
+        is_latest = delivery is recorded_deliveries[-1] and not only_landed
+        is_loaded = bool(landed & {delivery.group_id, delivery.fetched_group})
+        if not (is_latest or is_loaded) or delivery.fetched_group in effective:
             continue
         replaced = [one.scope for one in effective.values() if one.replaces_scope]
-        if _is_covered(each.scope, replaced):
+        if _is_covered(delivery.scope, replaced):
             continue
-        effective[each.fetched_group] = each
+        effective[delivery.fetched_group] = delivery
     return list(effective.values())[::-1]
 
 
 def _of_one(recorded: Sequence[RecordedDelivery]) -> list[RecordedDelivery]:
     """Return what `is_of_one`, without replays that left all as it was."""
-    fetched = {each.group_id: (each.scope, each.part_count) for each in recorded}
+    fetched = {
+        recorded_delivery.group_id: (recorded_delivery.scope, recorded_delivery.part_count)
+        for recorded_delivery in recorded
+    }
     return [
-        each
-        for each in recorded
-        if each.part_count
-        and fetched.get(each.fetched_group) == (each.scope, each.part_count)
-        and not each.is_vain_replay
+        recorded_delivery
+        for recorded_delivery in recorded
+        if recorded_delivery.part_count
+        and fetched.get(recorded_delivery.fetched_group)
+        == (recorded_delivery.scope, recorded_delivery.part_count)
+        and not recorded_delivery.is_vain_replay
     ]
 
 
 def _is_covered(scope: Scope, later: Sequence[Scope]) -> bool:
     """Whether each row of a scope lies in a later one; parts and ranges of one column add up."""
-    if any(not each or each == scope for each in later):
+    if any(not entry or entry == scope for entry in later):
         return True
     if len(scope) != 1:
         return False
-    alike = [each for each in later if each.keys() == scope.keys()]
+    alike = [entry for entry in later if entry.keys() == scope.keys()]
     days, part = range_of(scope), part_of(scope)
     if days is not None:
         return not _beyond(days, (each for each in map(range_of, alike) if each is not None))
-    others = (each[1] for each in map(part_of, alike) if each is not None)
-    return part is not None and part[1] <= frozenset().union(*others)
+    other_items = (pair[1] for pair in map(part_of, alike) if pair is not None)
+    return part is not None and part[1] <= frozenset().union(*other_items)
 
 
 @dataclass(frozen=True)
@@ -214,14 +222,14 @@ def place_of(group: str) -> tuple[str, str]:
     Raises:
         ConfigurationError: The name has another shape.
     """
-    found = GROUP_ID.fullmatch(group)
-    if found is None:
+    match = GROUP_ID.fullmatch(group)
+    if match is None:
         raise UnknownNameError(
             f"{group} is not a delivery",
             expected="a group_id as in the table deliveries: finra_otc_weekly:T1|2025-11-10#2",
             remedy="copy it from that table; quote it for the shell",
         )
-    return found[1], found[2]
+    return match[1], match[2]
 
 
 def number_of(group: str) -> int:
@@ -233,12 +241,12 @@ def read_recorded(
     connection: Connection, table: Table, partition_key: str
 ) -> list[RecordedDelivery]:
     """Return the deliveries of a partition, oldest first."""
-    found = connection.execute(
+    rows = connection.execute(
         select(*(deliveries.c[name] for name in RecordedDelivery.__dataclass_fields__)).where(
             deliveries.c.table_name == table.name, deliveries.c.partition_key == partition_key
         )
     )
-    return _in_order(found)
+    return _in_order(rows)
 
 
 def _in_order(rows: Iterable[Row[Any]]) -> list[RecordedDelivery]:
@@ -254,7 +262,7 @@ def _recorded(row: Row[Any]) -> RecordedDelivery:
 def read_parts(connection: Connection, recorded: RecordedDelivery) -> list[RecordedPart]:
     """Return the captures that make up a delivery, in order."""
     columns = {**dict(captures.columns.items()), **dict(blobs.columns.items())}
-    found = connection.execute(
+    rows = connection.execute(
         select(*(columns[name] for name in RecordedPart.__dataclass_fields__))
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
         .where(
@@ -263,35 +271,35 @@ def read_parts(connection: Connection, recorded: RecordedDelivery) -> list[Recor
         )
         .order_by(captures.c.part_number)
     )
-    return [RecordedPart(**row._mapping) for row in found]
+    return [RecordedPart(**row._mapping) for row in rows]
 
 
 def replayable(connection: Connection, table: Table) -> list[str]:
     """Return the keys of the partitions that have a delivery which was read whole."""
-    found = connection.execute(
+    rows = connection.execute(
         select(deliveries.c.partition_key)
         .distinct()
         .where(deliveries.c.table_name == table.name, deliveries.c.part_count > 0)
         .order_by(deliveries.c.partition_key)
     )
-    return list(found.scalars())
+    return list(rows.scalars())
 
 
 def read_landing(
     connection: Connection, table: Table, partition_key: str, landed_at: datetime
 ) -> RecordedLanding:
     """Return the figures of the delivery that landed in a partition at a time."""
-    own = landings.c
+    columns = landings.c
     names = ("group_id", "partition_key", "change_cause", "content_sha256", "run_id", "landed_at")
     counted = ("rows_added", "rows_changed", "rows_removed", "rows_unchanged")
     landed = connection.execute(
         select(
-            *(own[name] for name in (*names, *counted)),
-            own.rows_rejected.label("rejects"),
+            *(columns[name] for name in (*names, *counted)),
+            columns.rows_rejected.label("rejects"),
         ).where(
-            own.table_name == table.name,
-            own.partition_key == partition_key,
-            own.landed_at == landed_at,
+            columns.table_name == table.name,
+            columns.partition_key == partition_key,
+            columns.landed_at == landed_at,
         )
     ).one()
     fetched = connection.execute(
@@ -314,7 +322,7 @@ def read_landing(
     figures: dict[str, Any] = {**landed._mapping, **sums}
     return RecordedLanding(
         **figures,
-        audits={each.name: each.outcome for each in verdicts},
+        audits={verdict.name: verdict.outcome for verdict in verdicts},
         warning_count=sum((v.severity, v.outcome) == ("warning", "failed") for v in verdicts),
     )
 
@@ -324,10 +332,10 @@ A_DAY = timedelta(days=1)
 
 def loaded_partitions(connection: Connection, table: Table) -> list[str]:
     """Return the keys of the partitions of a table that are loaded."""
-    wanted = select(fences.c.scope_key).where(
+    query = select(fences.c.scope_key).where(
         fences.c.table_name == table.name, fences.c.landed_at.is_not(None)
     )
-    return list(connection.scalars(wanted))
+    return list(connection.scalars(query))
 
 
 def loaded_row_counts(
@@ -335,7 +343,7 @@ def loaded_row_counts(
 ) -> Mapping[str, int]:
     """Return how many rows the latest load of each partition had."""
     columns = landings.c
-    wanted = (
+    query = (
         select(
             columns.partition_key,
             (columns.rows_added + columns.rows_changed + columns.rows_unchanged).label("row_count"),
@@ -348,7 +356,7 @@ def loaded_row_counts(
         )
         .where(columns.table_name == table.name, columns.partition_key.in_(keys))
     )
-    return {row.partition_key: row.row_count for row in connection.execute(wanted)}
+    return {row.partition_key: row.row_count for row in connection.execute(query)}
 
 
 @dataclass(frozen=True)
@@ -365,7 +373,7 @@ class EffectiveDelivery:
 
     def holds_within(self, days: Days) -> bool:
         """Whether it holds for any of ``days``."""
-        return any(each.first <= days.last and days.first <= each.last for each in self.days)
+        return any(day.first <= days.last and days.first <= day.last for day in self.days)
 
 
 def layers_of(
@@ -379,15 +387,15 @@ def layers_of(
     """
     effective = effective_deliveries(recorded, only_landed=only_landed)
     return [
-        EffectiveDelivery(each, delivered_days(each), days, has_landed(each, recorded))
-        for each, days in zip(effective, own_days(effective), strict=True)
+        EffectiveDelivery(item, delivered_days(item), days, has_landed(item, recorded))
+        for item, days in zip(effective, own_days(effective), strict=True)
     ]
 
 
 def own_days(deliveries: Sequence[RecordedDelivery]) -> list[Sequence[Days]]:
     """Return the days of each delivery of a range, oldest first, for which no later one holds."""
-    ranges = [delivered_days(each) for each in deliveries]
-    return [_beyond(days, ranges[place:]) for place, days in enumerate(ranges, start=1)]
+    ranges = [delivered_days(delivery) for delivery in deliveries]
+    return [_beyond(days, ranges[index:]) for index, days in enumerate(ranges, start=1)]
 
 
 def delivered_days(delivery: RecordedDelivery) -> Days:
@@ -418,9 +426,9 @@ def effective_groups(connection: Connection) -> set[str]:
         .execution_options(yield_per=ROWS_AT_ONCE)
     )
     return {
-        each.group_id
+        delivery.group_id
         for _, found in groupby(rows, lambda row: (row.table_name, row.partition_key))
-        for each in effective_deliveries(_in_order(found))
+        for delivery in effective_deliveries(_in_order(found))
     }
 
 

@@ -74,11 +74,11 @@ class Transform:
         Raises:
             ContractError: A sum that they keep differs.
         """
-        made = self.of_rows(rows)
-        made = made if self.of_ranges is None else self.of_ranges(made)
+        frame = self.of_rows(rows)
+        frame = frame if self.of_ranges is None else self.of_ranges(frame)
         if self.conservation is not None:
-            self.conservation.refuse_loss(self.conservation.read_all(rows), made)
-        return made
+            self.conservation.refuse_loss(self.conservation.read_all(rows), frame)
+        return frame
 
 
 Derive = Mapping[Table, Transform]
@@ -222,7 +222,11 @@ class WriteTarget(Generic[SummaryT]):
         """Whether derived rows of changed rows alone are replaced: others have the same rules."""
         transforms = self.spec.transforms.values()
         is_same_rules = self.state.rule_version == self.rule_version
-        return is_same_rules and bool(transforms) and all(each.is_by_row for each in transforms)
+        return (
+            is_same_rules
+            and bool(transforms)
+            and all(transform.is_by_row for transform in transforms)
+        )
 
     @property
     def replaces_scope(self) -> bool:
@@ -250,12 +254,12 @@ def has_stale(connection: Connection, table: Table, scope: Scope) -> bool:
     """Whether a derived row is marked stale; a table without the column has none."""
     if IS_STALE not in table.c:
         return False
-    found = select(table.c[IS_STALE]).where(within(table, scope), table.c[IS_STALE]).limit(1)
-    return connection.execute(found).first() is not None
+    query = select(table.c[IS_STALE]).where(within(table, scope), table.c[IS_STALE]).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def stale_values(connection: Connection, table: Table, name: str) -> list[Any]:
     """Return the values of a column whose rows are marked stale, in order."""
     column = table.c[name]
-    found = select(column).where(table.c[IS_STALE]).distinct().order_by(column)
-    return list(connection.execute(found).scalars())
+    query = select(column).where(table.c[IS_STALE]).distinct().order_by(column)
+    return list(connection.execute(query).scalars())

@@ -259,10 +259,10 @@ class Warehouse:
             is_known = (
                 is_current(connection) and is_compared(connection) and is_recorded(connection)
             )
-            found = self._label(connection) if is_known else None
+            text = self._label(connection) if is_known else None
             if is_known:
                 declare_recorded(connection)
-        if found is None:
+        if text is None:
             with self.writing() as connection:
                 was_empty = current_version(connection) is None
                 migrate(connection, self._schema)
@@ -273,10 +273,10 @@ class Warehouse:
                 record_own_tables(connection, self._clock)
                 declare_recorded(connection)
                 insert_absent(connection, database_labels, [{"name": "data", "value": holds}])
-                found = self._label(connection)
-        if found != holds:
+                text = self._label(connection)
+        if text != holds:
             raise ConfigurationError(
-                f"the database holds {found} data and would now get {holds} data",
+                f"the database holds {text} data and would now get {holds} data",
                 expected=f"a database for {holds} data",
                 found=self.shown_url,
                 remedy="set DATABASE_URL to another database, or DATA_PROFILE to what it holds",
@@ -326,12 +326,12 @@ class Warehouse:
 
         with self.writing() as connection:
             refuse_older(connection)
-            said = apply_plan(connection, self._schema, self._clock, dropped, renames or {})
-            if said and record is not None:
-                record(connection, said)
+            plan = apply_plan(connection, self._schema, self._clock, dropped, renames or {})
+            if plan and record is not None:
+                record(connection, plan)
         with self.reading() as connection:
             declare_recorded(connection)
-        return said
+        return plan
 
     def plan_rename(self, old: str, new: str) -> "TableRename | None":
         """Return the rename of a declared table, as `plan_rename` of `own_renames`."""
@@ -360,12 +360,12 @@ class Warehouse:
 
         with self.writing() as connection:
             refuse_older(connection)
-            said = apply_rename(connection, self._schema, self._clock, old, new)
-            if said is not None and record is not None:
-                record(connection, [said])
+            rename = apply_rename(connection, self._schema, self._clock, old, new)
+            if rename is not None and record is not None:
+                record(connection, [rename])
         with self.reading() as connection:
             declare_recorded(connection)
-        return said
+        return rename
 
     def compare_tables(self) -> Sequence[str]:
         """Compare the tables with the declared ones; return what is additional.
@@ -510,21 +510,27 @@ class Warehouse:
         """
         from orchestration_project.engine.warehouse.landing import land_all
 
-        with span("load") as made:
-            if made is not None and batches:
+        with span("load") as abstract_context_manager:
+            if abstract_context_manager is not None and batches:
                 target = batches[0].target
-                made.set(table=target.spec.table.name, partition=target.partition_key)
-                made.set(partition_count=len(batches))
+                abstract_context_manager.set(
+                    table=target.spec.table.name, partition=target.partition_key
+                )
+                abstract_context_manager.set(partition_count=len(batches))
             try:
                 with self.writing() as connection:
                     ended = land_all(connection, batches, self._clock.now(), warn, note)
             except UnbalancedError as error:
                 self._record_unbalanced(batches, error)
                 raise
-            if made is not None:
-                written = [each for each in ended if isinstance(each, WriteResult)]
-                made.set(rows_added=sum(each.rows_added for each in written))
-                made.set(rows_changed=sum(each.rows_changed for each in written))
+            if abstract_context_manager is not None:
+                written = [item for item in ended if isinstance(item, WriteResult)]
+                abstract_context_manager.set(
+                    rows_added=sum(write_result.rows_added for write_result in written)
+                )
+                abstract_context_manager.set(
+                    rows_changed=sum(write_result.rows_changed for write_result in written)
+                )
             return ended
 
     def are_there(self, batches: Sequence[ValidatedBatch]) -> list[bool]:

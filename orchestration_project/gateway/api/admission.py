@@ -22,14 +22,17 @@ async def admit(call: Call[Any, Any]) -> None:
     """
     services = call.services
     await services.in_thread(require_room, services)
-    most = services.settings.queue_max_launches_per_key
-    wait = services.launch_quota.take(call.caller.name, most, services.clock.now())
+    queue_max_launches_per_key = services.settings.queue_max_launches_per_key
+    wait = services.launch_quota.take(
+        call.caller.name, queue_max_launches_per_key, services.clock.now()
+    )
     if wait:
         raise ProblemError(
             429,
             "too many launches by this key in the last hour",
             headers={"retry-after": str(wait)},
-            expected=f"at most {most} launches an hour (QUEUE_MAX_LAUNCHES_PER_KEY)",
+            expected=f"at most {queue_max_launches_per_key} launches an hour "
+            "(QUEUE_MAX_LAUNCHES_PER_KEY)",
             remedy="wait, or launch one backfill in the place of many runs",
         )
 
@@ -40,15 +43,15 @@ def require_room(services: Services) -> None:
     Raises:
         ProblemError: 503 with Retry-After: one or the other.
     """
-    most = services.settings.queue_max_runs
+    queue_max_runs = services.settings.queue_max_runs
     queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
     waiting = services.instance.get_runs_count(queued)
-    if waiting >= most:
+    if waiting >= queue_max_runs:
         raise ProblemError(
             503,
             "too many runs are waiting",
             headers={"retry-after": str(QUEUE_RETRY_SECONDS)},
-            expected=f"fewer than {most} queued runs (QUEUE_MAX_RUNS)",
+            expected=f"fewer than {queue_max_runs} queued runs (QUEUE_MAX_RUNS)",
             found=f"{waiting} queued runs",
             remedy="wait until runs have started, cancel some, or raise QUEUE_MAX_RUNS",
         )

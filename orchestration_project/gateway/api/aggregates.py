@@ -49,11 +49,19 @@ async def read_groups(call: Call[Groups, Body]) -> Response:
     Raises:
         ProblemError: A column, measure or condition is none; or there are more groups.
     """
-    wanted = call.query
-    chosen = chosen_relation(call.caller, wanted.name, wanted.as_of, wanted.published_by)
-    by = [name.strip() for name in (wanted.group_by or "").split(",") if name.strip()]
+    groups_query = call.query
+    chosen = chosen_relation(
+        call.caller, groups_query.name, groups_query.as_of, groups_query.published_by
+    )
+    by = [name.strip() for name in (groups_query.group_by or "").split(",") if name.strip()]
     try:
-        statement = aggregate(chosen, by, wanted.measure, wanted.where, limit=wanted.limit + 1)
+        statement = aggregate(
+            chosen,
+            by,
+            groups_query.measure,
+            groups_query.where,
+            limit=groups_query.limit + 1,
+        )
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     services, names = call.services, list(statement.selected_columns.keys())
@@ -66,13 +74,13 @@ async def read_groups(call: Call[Groups, Body]) -> Response:
         {name: _number(value) for name, value in row.items()}
         for row in await services.in_thread(read)
     ]
-    if len(rows) > wanted.limit:
+    if len(rows) > groups_query.limit:
         raise ProblemError(
             413,
-            f"these are more than {wanted.limit} groups",
+            f"these are more than {groups_query.limit} groups",
             remedy=f"narrow them by `where`, or raise `limit`, at most {MOST_GROUPS}",
         )
-    return page_response(wanted.name, RowPage(names, rows, None))
+    return page_response(groups_query.name, RowPage(names, rows, None))
 
 
 def _number(value: object) -> object:

@@ -75,13 +75,13 @@ async def receive_alerts(call: Call[Parameters, Notification]) -> ReceivedAlerts
     """
     alerts = [
         ReceivedAlert(
-            fingerprint=each.fingerprint,
-            starts_at=each.starts_at,
-            is_firing=each.status == "firing",
-            labels=each.labels,
-            annotations=each.annotations,
+            fingerprint=alert.fingerprint,
+            starts_at=alert.starts_at,
+            is_firing=alert.status == "firing",
+            labels=alert.labels,
+            annotations=alert.annotations,
         )
-        for each in call.body.alerts
+        for alert in call.body.alerts
     ]
     counts = await call.services.in_thread(_store, call.services, alerts)
     changed = {name: counts[name] for name in ("raised", "recovered") if counts[name]}

@@ -45,19 +45,21 @@ class Sql(Parameters):
 
 async def read_sql(call: Call[Sql, Body]) -> Response:
     """Run a query that can only read: as the role of ANALYST_DATABASE_URL, or on SQLite."""
-    wanted = call.query
+    sql_query = call.query
     try:
-        query = partial(_query_of(call), wanted.query, as_of=wanted.as_of, limit=wanted.limit)
+        query = partial(
+            _query_of(call), sql_query.query, as_of=sql_query.as_of, limit=sql_query.limit
+        )
         rows = await call.services.in_thread(query)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     content = io.BytesIO()
-    WRITERS[wanted.format]([rows], content)
+    WRITERS[sql_query.format]([rows], content)
     headers = {
-        "content-disposition": f'attachment; filename="query.{wanted.format}"',
+        "content-disposition": f'attachment; filename="query.{sql_query.format}"',
         "cache-control": "no-store",
     }
-    return Response(content.getvalue(), 200, headers, MEDIA_TYPES[wanted.format])
+    return Response(content.getvalue(), 200, headers, MEDIA_TYPES[sql_query.format])
 
 
 def _query_of(call: Call[Sql, Body]) -> Callable[..., pl.DataFrame]:

@@ -47,7 +47,7 @@ from orchestration_project.services.dagster_instance import driver_error, outage
 
 def operations_of(registry: Registry) -> Sequence[Operation]:
     """Return all operations of the API: those of every installation, then those of the domains."""
-    own = [
+    module_types = [
         attention,
         alerts,
         runs,
@@ -73,7 +73,7 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
         audit,
     ]
     modules = [import_module(name) for domain in registry.domains for name in domain.api]
-    return [operation for module in [*own, *modules] for operation in module.OPERATIONS]
+    return [operation for module in [*module_types, *modules] for operation in module.OPERATIONS]
 
 
 def routes(services: Services) -> list[BaseRoute]:

@@ -44,26 +44,30 @@ class RefusedApproval(Body):
 
 async def list_approvals(call: Call[Parameters, Body]) -> ApprovalList:
     """List the requests of actions that need a second person, at most 200."""
-    found = await call.services.in_thread(_approvals(call).listed)
-    return ApprovalList(approvals=[_shown(each) for each in found])
+    approvals = await call.services.in_thread(_approvals(call).listed)
+    return ApprovalList(approvals=[_shown(approval) for approval in approvals])
 
 
 async def claim_approval(call: Call[ApprovalWanted, Body]) -> ApprovalShown:
     """Claim an action that was started without a login."""
-    wanted, caller = call.query.approval_id, call.caller
-    return await _decide(call, "request", lambda: _approvals(call).claim(wanted, caller))
+    approval_id, caller = call.query.approval_id, call.caller
+    return await _decide(call, "request", lambda: _approvals(call).claim(approval_id, caller))
 
 
 async def confirm_approval(call: Call[ApprovalWanted, ConfirmedApproval]) -> ApprovalShown:
     """Confirm a request as another person than who requested it; it takes effect when restarted."""
-    wanted, sha256, caller = call.query.approval_id, call.body.sha256, call.caller
-    return await _decide(call, "confirm", lambda: _approvals(call).confirm(wanted, sha256, caller))
+    approval_id, sha256, caller = call.query.approval_id, call.body.sha256, call.caller
+    return await _decide(
+        call, "confirm", lambda: _approvals(call).confirm(approval_id, sha256, caller)
+    )
 
 
 async def refuse_approval(call: Call[ApprovalWanted, RefusedApproval]) -> ApprovalShown:
     """Refuse a request; whoever requested it withdraws it so."""
-    wanted, reason, caller = call.query.approval_id, call.body.reason, call.caller
-    return await _decide(call, "refuse", lambda: _approvals(call).refuse(wanted, reason, caller))
+    approval_id, reason, caller = call.query.approval_id, call.body.reason, call.caller
+    return await _decide(
+        call, "refuse", lambda: _approvals(call).refuse(approval_id, reason, caller)
+    )
 
 
 async def _decide(

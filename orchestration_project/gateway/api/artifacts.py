@@ -150,7 +150,7 @@ class NewEvidence(Body):
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
-        if sum(each is not None for each in (self.run_id, self.session, self.partition)) != 1:
+        if sum(name is not None for name in (self.run_id, self.session, self.partition)) != 1:
             raise ValueError("name a run_id, a session or a partition")
         if (self.partition is None) != (self.at is None):
             raise ValueError("a partition goes with a time, `at`")
@@ -161,10 +161,13 @@ class NewEvidence(Body):
 
 async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:
     """List what was captured, the latest first."""
-    services, wanted = call.services, call.query
+    services, captures_wanted = call.services, call.query
     try:
-        found = await services.in_thread(
-            read_captures, services.warehouse, wanted.where, wanted.limit
+        frame = await services.in_thread(
+            read_captures,
+            services.warehouse,
+            captures_wanted.where,
+            captures_wanted.limit,
         )
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
@@ -178,7 +181,7 @@ async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:
                 bytes=row["byte_count"],
                 **{name: row[name] for name in same},
             )
-            for row in found.iter_rows(named=True)
+            for row in frame.iter_rows(named=True)
         ]
     )
 
@@ -251,9 +254,9 @@ def _refuse_personal(services: Services, blob: Blob) -> None:
         ProblemError: They are.
     """
     is_personal = captures.c.dataset.in_(personal_tables())
-    wanted = select(captures.c.dataset).where(captures.c.sha256 == blob.sha256, is_personal)
+    row_query = select(captures.c.dataset).where(captures.c.sha256 == blob.sha256, is_personal)
     with services.warehouse.reading() as connection:
-        found = connection.scalar(wanted.limit(1))
+        found = connection.scalar(row_query.limit(1))
     if found is not None:
         raise _personal(f"the bytes are of {found}")
 
@@ -266,22 +269,22 @@ async def download_file(call: Call[StoredFile, Body]) -> Response:
     """Send a picture or a staged file; captured bytes have a path of their own."""
     name, store = call.query.name, call.services.store
     named = STORED.fullmatch(name)
-    found = await call.services.in_thread(store.found, name) if named else None
-    if named is None or found is None:
+    stored_object = await call.services.in_thread(store.found, name) if named else None
+    if named is None or stored_object is None:
         raise not_found(f"file not found: {name!r}")
     file, suffix = named["file"], named["suffix"]
     is_admin = call.caller.role.covers(Role.ADMIN)
     if suffix == "parquet" and not is_admin and (tables := personal_tables()):
         raise _personal(f"staged rows may be of {tables[0]}")
-    shown = "attachment" if suffix == "parquet" else "inline"
+    shown_name = "attachment" if suffix == "parquet" else "inline"
     headers = {
         "cache-control": "private, max-age=86400, immutable",
-        "content-disposition": f'{shown}; filename="{file}"',
-        "content-length": str(found.byte_count),
+        "content-disposition": f'{shown_name}; filename="{file}"',
+        "content-length": str(stored_object.byte_count),
         "content-security-policy": PICTURE_POLICY,
     }
     file_body = await call.services.in_thread(store.open, name)
-    chunks = _chunks(file_body, 0, found.byte_count - 1)
+    chunks = _chunks(file_body, 0, stored_object.byte_count - 1)
     return StreamingResponse(chunks, 200, headers, FILE_TYPES[suffix])
 
 
@@ -295,26 +298,26 @@ async def clean_up_artifacts(call: Call[Parameters, Cleanup]) -> Launched:
 
 async def repair_artifacts(call: Call[Parameters, Repair]) -> Launched:
     """Repair damaged artifacts from their sources or rows; a run does it."""
-    said, warehouse = call.body, call.services.warehouse
-    config = REPAIR_ARTIFACTS.run_config(said.model_dump(exclude_none=True))
-    check = partial(check_named, warehouse, said.sha256, said.dataset)
+    body, warehouse = call.body, call.services.warehouse
+    config = REPAIR_ARTIFACTS.run_config(body.model_dump(exclude_none=True))
+    check = partial(check_named, warehouse, body.sha256, body.dataset)
     return await launch(call, Launch(REPAIR_ARTIFACTS.job, config=config, check=check))
 
 
 async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
     """Write an archive of evidence that others can verify offline; a run does it."""
-    said = call.body
-    wanted = EvidenceRequest(said.run_id, said.session, said.partition, said.at)
-    config: dict[str, Any] = said.model_dump(mode="json", exclude_none=True)
+    body = call.body
+    evidence_request = EvidenceRequest(body.run_id, body.session, body.partition, body.at)
+    config: dict[str, Any] = body.model_dump(mode="json", exclude_none=True)
     launched = await launch(
         call,
         Launch(
             EXPORT_EVIDENCE.job,
             config=EXPORT_EVIDENCE.run_config(config),
-            check=partial(_check_subject, call.services, wanted),
+            check=partial(_check_subject, call.services, evidence_request),
         ),
     )
-    return Export(file=f"{name_of(wanted)}{SUFFIX}", **launched.model_dump())
+    return Export(file=f"{name_of(evidence_request)}{SUFFIX}", **launched.model_dump())
 
 
 def _check_subject(services: Services, wanted: EvidenceRequest) -> None:
@@ -325,15 +328,15 @@ def _check_subject(services: Services, wanted: EvidenceRequest) -> None:
 
 async def list_evidence(call: Call[Parameters, Body]) -> Archives:
     """List the archives below STATE_DIR, and in an artifact store that all hosts share."""
-    found = await call.services.in_thread(archive_sizes, call.services.settings)
-    return Archives(archives=[Archive(file=name, bytes=size) for name, size in found.items()])
+    counts = await call.services.in_thread(archive_sizes, call.services.settings)
+    return Archives(archives=[Archive(file=name, bytes=size) for name, size in counts.items()])
 
 
 async def download_evidence(call: Call[FileName, Body]) -> Response:
     """Send an archive; `evidence verify` looks whether it is whole."""
     settings, name = call.services.settings, call.query.file
-    found = await call.services.in_thread(archive_sizes, settings)
-    if name not in found:  # no path is made of a name that is not one of them
+    counts = await call.services.in_thread(archive_sizes, settings)
+    if name not in counts:  # no path is made of a name that is not one of them
         raise not_found(f"archive not found: {name!r}")
     if not call.caller.role.covers(Role.ADMIN) and (tables := personal_tables()):
         raise _personal(f"an archive may have rows of {tables[0]}")
@@ -342,9 +345,9 @@ async def download_evidence(call: Call[FileName, Body]) -> Response:
         return FileResponse(archive, media_type="application/zip", filename=name)
     headers = {
         "content-disposition": f"attachment; filename*=utf-8''{quote(name)}",
-        "content-length": str(found[name]),
+        "content-length": str(counts[name]),
     }
-    return StreamingResponse(_chunks(archive, 0, found[name] - 1), 200, headers, "application/zip")
+    return StreamingResponse(_chunks(archive, 0, counts[name] - 1), 200, headers, "application/zip")
 
 
 OPERATIONS = (

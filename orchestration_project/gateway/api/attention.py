@@ -110,18 +110,19 @@ class RetriedKind(Body):
 
 async def list_attention(call: Call[EntriesWanted, Body]) -> AttentionEntries:
     """List entries that need a person, the most important and newest first."""
-    wanted = call.query
-    await require_domain(call, wanted.domain)
+    entries_wanted = call.query
+    await require_domain(call, entries_wanted.domain)
     inbox = await read_inbox(call)
-    chosen = inbox.select(wanted.selection)
-    first = (wanted.page - 1) * wanted.limit
+    chosen = inbox.select(entries_wanted.selection)
+    first = (entries_wanted.page - 1) * entries_wanted.limit
     return AttentionEntries(
         entries=[
-            entry_shown(entry, call.caller.role) for entry in chosen[first : first + wanted.limit]
+            entry_shown(entry, call.caller.role)
+            for entry in chosen[first : first + entries_wanted.limit]
         ],
         count=len(chosen),
-        by_kind=dict(inbox.counts("kind", wanted.selection)),
-        by_domain=dict(inbox.counts("domain", wanted.selection)),
+        by_kind=dict(inbox.counts("kind", entries_wanted.selection)),
+        by_domain=dict(inbox.counts("domain", entries_wanted.selection)),
         cut_kinds=[kind for kind in KINDS if kind in inbox.cut_kinds],
     )
 
@@ -189,7 +190,9 @@ def entry_shown(entry: Entry, role: Role) -> AttentionEntry:
             for name in AttentionEntry.model_fields
             if name not in ("expectations", "mark", "actions", "preview")
         },
-        expectations=[AttentionExpectation(**each._asdict()) for each in entry.expectations],
+        expectations=[
+            AttentionExpectation(**expectation._asdict()) for expectation in entry.expectations
+        ],
         mark=None
         if mark is None
         else AttentionMark(
@@ -341,15 +344,15 @@ async def _retry_together(
     """Launch a run that backfills partitions or retries items; runs without both, one by one."""
     if kind in ("failed_item", "refused_upload"):
         topics = sorted({entry.items.topic for entry in entries if entry.items})[:MAX_TOPICS]
-        wanted = RetryItems(topics=topics, include_permanent=kind == "refused_upload")  # pyright: ignore[reportCallIssue] - the others have defaults
-        return [await _retry_failed(_part_of(call, 1), wanted)]
+        retry_request = RetryItems(topics=topics, include_permanent=kind == "refused_upload")  # pyright: ignore[reportCallIssue] - the others have defaults
+        return [await _retry_failed(_part_of(call, 1), retry_request)]
     run_ids: list[str] = []
     if any(entry.partition for entry in entries):
         kinds = list(QUARANTINE_CATEGORIES) if kind == "quarantined" else None
         partitions = RetryItems(domain=domain, kinds=kinds, include_items=False)  # pyright: ignore[reportCallIssue] - the same
         run_ids.append(await _retry_failed(_part_of(call, 1), partitions))
-    others = [entry for entry in entries if not entry.partition and entry.is_rerun]
-    for number, entry in enumerate(others[:MAX_RERUNS], 2):
+    other_items = [entry for entry in entries if not entry.partition and entry.is_rerun]
+    for number, entry in enumerate(other_items[:MAX_RERUNS], 2):
         run_ids.append(await _retry(_part_of(call, number), entry))
     return run_ids
 

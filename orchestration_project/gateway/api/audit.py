@@ -73,12 +73,14 @@ async def record(
 async def list_access_entries(call: Call[EntriesWanted, Body]) -> AccessEntries:
     """List logins, refused requests and steps of changes."""
     query = call.query
-    wanted = AccessFilter(
+    expected_access_filter = AccessFilter(
         **query.model_dump(exclude={"limit", "cursor"}),
         before=_position(query.cursor),
         limit=query.limit + 1,
     )
-    rows = await call.services.in_thread(read_entries, call.services.warehouse, wanted)
+    rows = await call.services.in_thread(
+        read_entries, call.services.warehouse, expected_access_filter
+    )
     page = rows[: query.limit]
     return AccessEntries(
         entries=[AccessEntry.model_validate(dict(row)) for row in page],
@@ -93,8 +95,8 @@ def _cursor(row: RowMapping) -> str:
 def _position(cursor: str | None) -> tuple[datetime, str, int] | None:
     if cursor is None:
         return None
-    moment, _, rest = cursor.partition(" ")
-    step, _, request_id = rest.partition(" ")
+    moment, _, text = cursor.partition(" ")
+    step, _, request_id = text.partition(" ")
     try:
         at = datetime.fromisoformat(moment)
         if at.tzinfo is None:

@@ -78,9 +78,9 @@ async def list_sensors(call: Call[TicksWanted, Body]) -> Automations:
 
 
 async def _list(call: Call[TicksWanted, Body], kind: Kind) -> Automations:
-    found = await _found(call, kind, call.query.ticks)
-    shown = [_automation(each, each[f"{kind}State"]) for each in found.values()]
-    return Automations(automations=shown)
+    entries = await _found(call, kind, call.query.ticks)
+    automations = [_automation(entry, entry[f"{kind}State"]) for entry in entries.values()]
+    return Automations(automations=automations)
 
 
 async def _found(call: Call[Any, Any], kind: Kind, ticks: int) -> dict[str, Mapping[str, Any]]:
@@ -88,14 +88,14 @@ async def _found(call: Call[Any, Any], kind: Kind, ticks: int) -> dict[str, Mapp
     data = await call.dagster(LIST, ticks=ticks)
     nodes = result(data, "repositoriesOrError", "RepositoryConnection")["nodes"]
     return {
-        each["name"]: {**each, "repository": node["name"], "location": node["location"]["name"]}
+        item["name"]: {**item, "repository": node["name"], "location": node["location"]["name"]}
         for node in nodes
-        for each in sorted(node[f"{kind}s"], key=lambda each: each["name"])
+        for item in sorted(node[f"{kind}s"], key=lambda each: each["name"])
     }
 
 
 def _automation(found: Mapping[str, Any], state: Mapping[str, Any]) -> Automation:
-    targets = [each["pipelineName"] for each in found.get("targets") or []]
+    targets = [character["pipelineName"] for character in found.get("targets") or []]
     job = found.get("pipelineName")
     return Automation(
         name=found["name"],
@@ -130,18 +130,18 @@ async def switch_sensor(call: Call[AutomationName, Body]) -> Switched:
 
 async def _switch(call: Call[AutomationName, Body], kind: Kind) -> Switched:
     name, action = call.query.name, call.query.action
-    known = await _found(call, kind, 0)
-    if name not in known:
+    entries = await _found(call, kind, 0)
+    if name not in entries:
         raise ProblemError(
-            404, f"{kind} not found: {name!r}", expected=f"one of {', '.join(sorted(known))}"
+            404, f"{kind} not found: {name!r}", expected=f"one of {', '.join(sorted(entries))}"
         )
-    found = known[name]
+    values = entries[name]
     selector = {
         f"{kind}Name": name,
-        "repositoryName": found["repository"],
-        "repositoryLocationName": found["location"],
+        "repositoryName": values["repository"],
+        "repositoryLocationName": values["location"],
     }
-    of_state = found[f"{kind}State"]["id"]
+    of_state = values[f"{kind}State"]["id"]
     variables = {"selector": selector} if action == "start" else {"id": of_state}
     result(await call.dagster(SWITCHES[kind, action], **variables), "changed", *CHANGED)
     now = (await _found(call, kind, 0))[name]

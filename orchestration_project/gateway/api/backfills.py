@@ -125,11 +125,11 @@ async def _launched(
 async def _launched_before(call: Call[Any, Any], before: Before) -> Asked:
     if before.backfill_id is None:
         raise AssertionError("the same was asked for, so it is a backfill")
-    found = await _found(call, before.backfill_id)
-    keys: list[str] = found["partitionNames"] or []
-    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+    values = await _found(call, before.backfill_id)
+    keys: list[str] = values["partitionNames"] or []
+    tags = {tag["key"]: tag["value"] for tag in values["tags"]}
     return Asked(
-        backfill_id=found["id"],
+        backfill_id=values["id"],
         job=call.body.job,
         partitions=sorted(keys),
         requested_range=tags.get(REQUESTED_RANGE),
@@ -174,11 +174,11 @@ async def _select(call: Call[Any, Any], job: Job, request: NewBackfill) -> Range
 
 def _missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:
     """Return the partitions that an asset of the job lacks, or that are not fully loaded."""
-    made = [
-        set(services.instance.get_materialized_partitions(dg.AssetKey(list(each))))
-        for each in job.assets
+    entries = [
+        set(services.instance.get_materialized_partitions(dg.AssetKey(list(asset))))
+        for asset in job.assets
     ]
-    missing = set(keys) - set.intersection(*made)
+    missing = set(keys) - set.intersection(*entries)
     registered = services.registry().jobs.get(job.name)
     if registered is not None and registered.missing is not None:
         now = Clock(
@@ -190,22 +190,22 @@ def _missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:
 
 async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
     """Return how a backfill is."""
-    found = await _found(call, call.query.backfill_id)
-    keys: list[str] = found["partitionNames"] or []
+    values = await _found(call, call.query.backfill_id)
+    keys: list[str] = values["partitionNames"] or []
     outcome = None
-    if found["endTimestamp"] is not None:
+    if values["endTimestamp"] is not None:
         outcome = await call.services.in_thread(
-            backfill_outcome, call.services.instance, found["id"]
+            backfill_outcome, call.services.instance, values["id"]
         )
     return Backfill(
-        backfill_id=found["id"],
-        status=found["status"],
-        title=found["title"],
-        created_at=datetime.fromtimestamp(found["timestamp"], UTC),
-        ended_at=moment(found["endTimestamp"]),
-        partition_count=found["numPartitions"],
+        backfill_id=values["id"],
+        status=values["status"],
+        title=values["title"],
+        created_at=datetime.fromtimestamp(values["timestamp"], UTC),
+        ended_at=moment(values["endTimestamp"]),
+        partition_count=values["numPartitions"],
         partitions=sorted(keys)[:MOST_PARTITIONS],
-        error=found["error"]["message"] if found["error"] else None,
+        error=values["error"]["message"] if values["error"] else None,
         outcome=outcome,
     )
 

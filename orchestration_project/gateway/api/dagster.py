@@ -44,7 +44,7 @@ class Dagster:
         except Refusal as refusal:
             raise problem_of_refusal(refusal) from refusal
         answer = _parsed(content)
-        messages = [str(each.get("message")) for each in answer.get("errors") or []]
+        messages = [str(character.get("message")) for character in answer.get("errors") or []]
         if messages or answer.get("data") is None:  # an error in `data` makes the status 500
             raise ProblemError(500, "; ".join(messages) or "Dagster did not answer")
         return answer["data"]
@@ -60,14 +60,14 @@ def result(data: Mapping[str, Any], name: str, *expected: str) -> Mapping[str, A
     kind = found["__typename"]
     if kind in expected:
         return found
-    said = [str(each["message"]) for each in found.get("errors") or []]
-    detail = str(found.get("message") or "; ".join(said) or kind).strip()
+    strs = [str(character["message"]) for character in found.get("errors") or []]
+    detail = str(found.get("message") or "; ".join(strs) or kind).strip()
     if kind == "UnauthorizedError":
         raise ProblemError(403, "Dagster's permissions do not let you do this")
     if kind.endswith(NOT_FOUND):
         raise not_found(detail)
     if kind == "RunConfigValidationInvalid":
-        wrong = [WrongField(field="config", problem=each) for each in said]
+        wrong = [WrongField(field="config", problem=text) for text in strs]
         raise ProblemError(422, "the job cannot take this config", errors=wrong)
     is_conflict = kind in CONFLICTS or found.get("className") == PAUSED
     raise ProblemError(409 if is_conflict else 500, detail)
@@ -83,10 +83,10 @@ def _parsed(content: bytes) -> Mapping[str, Any]:
 
 def _scope(caller: Scope, body_bytes: int) -> Scope:
     """Return the scope of a request for `/graphql` that the caller's own page might send."""
-    kept = [(name, value) for name, value in caller["headers"] if name in KEPT_HEADERS]
-    host = next((value for name, value in kept if name == b"host"), b"")
+    kept_pairs = [(name, value) for name, value in caller["headers"] if name in KEPT_HEADERS]
+    host = next((value for name, value in kept_pairs if name == b"host"), b"")
     headers = [
-        *kept,
+        *kept_pairs,
         (b"origin", caller["scheme"].encode() + b"://" + host),
         (b"content-type", b"application/json"),
         (b"content-length", str(body_bytes).encode()),

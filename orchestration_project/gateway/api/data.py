@@ -163,7 +163,7 @@ def served() -> Mapping[str, Table]:
 
 async def list_tables(call: Call[Parameters, Body]) -> Tables:
     """List the tables and views that can be read, with their columns."""
-    return Tables(tables=[_described(each) for each in served().values()])
+    return Tables(tables=[_described(table) for table in served().values()])
 
 
 def _described(table: Table) -> Described:
@@ -174,22 +174,24 @@ def _described(table: Table) -> Described:
         has_history=table.info.get(HISTORY) is not None,
         columns=[
             Column(
-                name=each.key,
-                type=str(each.type),
-                is_nullable=bool(each.nullable),
-                is_key=each.primary_key,
-                description=str(each.comment),
+                name=column.key,
+                type=str(column.type),
+                is_nullable=bool(column.nullable),
+                is_key=column.primary_key,
+                description=str(column.comment),
             )
-            for each in table.columns
+            for column in table.columns
         ],
     )
 
 
 async def read_table(call: Call[Rows, Body]) -> Response:
     """Read rows of a table or view, as a page of JSON or as a file."""
-    wanted = call.query
-    chosen = chosen_relation(call.caller, wanted.name, wanted.as_of, wanted.published_by)
-    return await rows_response(call.services, chosen, wanted)
+    expected_rows = call.query
+    chosen = chosen_relation(
+        call.caller, expected_rows.name, expected_rows.as_of, expected_rows.published_by
+    )
+    return await rows_response(call.services, chosen, expected_rows)
 
 
 async def rows_response(services: Services, chosen: Relation, wanted: "Selection") -> Response:
@@ -198,9 +200,9 @@ async def rows_response(services: Services, chosen: Relation, wanted: "Selection
     Raises:
         ProblemError: A column, condition or cursor is invalid; or there are too many rows.
     """
-    given = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
+    strips = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     if wanted.format != "json":
-        return await _file(services, chosen, given, wanted)
+        return await _file(services, chosen, strips, wanted)
     limit = wanted.limit or USUAL_ROWS
     if limit > MAX_PAGE_ENTRIES:
         raise ProblemError(
@@ -209,25 +211,25 @@ async def rows_response(services: Services, chosen: Relation, wanted: "Selection
             remedy="take pages, or format=csv or parquet",
         )
     if wanted.order_by is not None:
-        found = await services.in_thread(_sorted_page, services, chosen, given, wanted)
+        row_page = await services.in_thread(_sorted_page, services, chosen, strips, wanted)
     else:
-        found = await services.in_thread(
-            read_page, services, chosen, given, wanted.where, wanted.cursor, limit
+        row_page = await services.in_thread(
+            read_page, services, chosen, strips, wanted.where, wanted.cursor, limit
         )
-    return page_response(chosen.table.name, found)
+    return page_response(chosen.table.name, row_page)
 
 
 async def list_items(call: Call[Items, Body]) -> Response:
     """List work items: what is worked on one by one, with state, attempts and reason."""
-    wanted = call.query
-    await call.services.in_thread(_require_topic, call.services, wanted.topic)
-    given = {"topic": wanted.topic, "state": wanted.state}
-    wheres = [write_condition(name, value) for name, value in given.items() if value]
+    query = call.query
+    await call.services.in_thread(_require_topic, call.services, query.topic)
+    given_names = {"topic": query.topic, "state": query.state}
+    wheres = [write_condition(name, value) for name, value in given_names.items() if value]
     items = relation(work_items.name)
-    found = await call.services.in_thread(
-        read_page, call.services, items, [], wheres, wanted.cursor, wanted.limit
+    row_page = await call.services.in_thread(
+        read_page, call.services, items, [], wheres, query.cursor, query.limit
     )
-    return page_response(work_items.name, found)
+    return page_response(work_items.name, row_page)
 
 
 def _require_topic(services: Services, topic: str | None) -> None:
@@ -236,8 +238,8 @@ def _require_topic(services: Services, topic: str | None) -> None:
     if topic is None or any(topic.startswith(topics.prefix) for topics in declared):
         return
     with services.warehouse.reading() as connection:
-        known = set(stored_topics(connection))
-    require_known("topic", topic, known)
+        known_names = set(stored_topics(connection))
+    require_known("topic", topic, known_names)
 
 
 def require_served(name: str) -> None:
@@ -420,9 +422,10 @@ async def _file(
         if wanted.limit is None:
             _require_few_rows(services, statement)
         last = _LastRow()
-        with services.warehouse.batches(statement, chosen.table, seconds=seconds) as found:
+        with services.warehouse.batches(statement, chosen.table, seconds=seconds) as batches:
             frames = (
-                with_escaped_formulas(each.select(columns), escaped) for each in last.noted(found)
+                with_escaped_formulas(frame.select(columns), escaped)
+                for frame in last.noted(batches)
             )
             if wanted.format == "parquet":
                 write_parquet(file.followed(frames), file.sink, footer=lambda: next_page(last))

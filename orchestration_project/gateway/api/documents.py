@@ -57,21 +57,21 @@ class Parts(DocumentName):
 
 async def show_document(call: Call[DocumentName, Body]) -> Document:
     """Read a document: its row, paths, children and similar documents."""
-    found = await call.services.in_thread(_found, call.services, call.query.document_id)
+    found_document = await call.services.in_thread(_found, call.services, call.query.document_id)
     return Document(
-        document=dict(found.row),
-        paths=list(found.paths),
-        children=[dict(each) for each in found.children],
-        similar=[dict(each) for each in found.similar],
+        document=dict(found_document.row),
+        paths=list(found_document.paths),
+        children=[dict(child) for child in found_document.children],
+        similar=[dict(entry) for entry in found_document.similar],
     )
 
 
 def _found(services: Services, document_id: str) -> FoundDocument:
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
-        found = read_document(connection, document_id)
-    if found is None:
+        document = read_document(connection, document_id)
+    if document is None:
         raise not_found(f"document not found: {document_id}")
-    return found
+    return document
 
 
 async def read_text(call: Call[DocumentName, Body]) -> Response:
@@ -121,8 +121,8 @@ async def _text(services: Services, table: str, where: str, wanted: Parts) -> Re
     def write(file: GrowingFile) -> None:
         mark = b""
         seconds = services.read_seconds
-        with services.warehouse.batches(statement, chosen.table, seconds=seconds) as found:
-            for frame in file.followed(found):
+        with services.warehouse.batches(statement, chosen.table, seconds=seconds) as batches:
+            for frame in file.followed(batches):
                 for text in frame["text"]:
                     file.sink.write(mark + text.encode())
                     mark = BREAK

@@ -17,19 +17,19 @@ async def document_timeline(call: Call[DocumentName, Body]) -> DocumentTimeline:
 
 
 def _timeline(services: Services, document_id: str) -> DocumentTimeline:
-    found = read_timeline(services.warehouse, document_id)
-    if found is None:
+    timeline = read_timeline(services.warehouse, document_id)
+    if timeline is None:
         raise not_found("document not found")
     base = base_of(services.settings.public_url)
     return DocumentTimeline(
-        document_id=found.document_id,
-        paths=list(found.paths),
-        state=found.state,
+        document_id=timeline.document_id,
+        paths=list(timeline.paths),
+        state=timeline.state,
         events=[
             DocumentEvent(
-                **asdict(each), run_url=f"{base}{run_page(each.run_id)}" if each.run_id else None
+                **asdict(event), run_url=f"{base}{run_page(event.run_id)}" if event.run_id else None
             )
-            for each in found.events
+            for event in timeline.events
         ],
     )
 

@@ -99,7 +99,7 @@ class EditedApi(Generic[StoredT]):
         name: Any = (Name, Field(description=f"Name of the {noun}"))
         version: Any = (int, Field(ge=1, description=VERSION))
         version_or_none: Any = (int | None, Field(None, ge=1, description=VERSION))
-        tried = f"Edit to try: without a version a new {noun}, with one a change."
+        text = f"Edit to try: without a version a new {noun}, with one a change."
         return (
             Operation(
                 *("POST", path, "admin", f"Create a {noun}", self._make_handler("create")),
@@ -111,7 +111,7 @@ class EditedApi(Generic[StoredT]):
                 *("POST", f"{named}/dry-run", "operator"),
                 *(f"Try an edit of a {noun}", self._make_handler("try")),
                 query=EditedName,
-                body=edit_body(kind, "Tried", tried, expected_version=version_or_none),
+                body=edit_body(kind, "Tried", text, expected_version=version_or_none),
                 answer=self.answer,
             ),
             Operation(
@@ -166,13 +166,13 @@ class EditedApi(Generic[StoredT]):
             raise problem_of(error, 422) from error
         if action is not None:
             await record(*asked, "done", step=2)
-        before, after = (each and each.definition for each in (result.before, result.after))
-        shown = await self.show(call, result.after) if result.after else None
+        before, after = (item and item.definition for item in (result.before, result.after))
+        shown_base_model = await self.show(call, result.after) if result.after else None
         return self.answer(
             dry_run=action is None,
             version=result.version_number,
             changes=[FieldChange(**row) for row in store.kind.difference(before, after)],
-            **{noun: shown},
+            **{noun: shown_base_model},
         )
 
 

@@ -64,14 +64,14 @@ class LettersWanted(Parameters):
 
 async def list_routing_rules(call: Call[Parameters, Body]) -> RoutingRules:
     """List the routing rules in effect, with the version that an edit names."""
-    found = await call.services.in_thread(_rules, call.services)
+    rule_set = await call.services.in_thread(_rules, call.services)
     return RoutingRules(
-        version=found.version,
+        version=rule_set.version,
         rules=[
             RoutingRuleInEffect(
-                rule_id=each.rule.rule_id, version=each.version_number, rule=each.rule.as_json()
+                rule_id=rule.rule.rule_id, version=rule.version_number, rule=rule.rule.as_json()
             )
-            for each in found.rules
+            for rule in rule_set.rules
         ],
     )
 
@@ -96,7 +96,7 @@ def _try(services: Services, body: TryRules) -> RoutingDryRun:
         planned=trial.planned,
         refused=trial.refused,
         difference_count=trial.difference_count,
-        differences=[RoutingChange(**asdict(each)) for each in trial.differences],
+        differences=[RoutingChange(**asdict(difference)) for difference in trial.differences],
     )
 
 

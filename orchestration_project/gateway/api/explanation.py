@@ -36,10 +36,10 @@ def _explain(services: Services, wanted: ExplainedNumber) -> NumberExplanation:
             from orchestration_project.services.own_derived_explanation import require_query
             from orchestration_project.services.own_explanation import explain_own, find_own
 
-            own, derived = find_own(wanted.name), find_derived(wanted.name)
+            declaration, derived = find_own(wanted.name), find_derived(wanted.name)
             with services.warehouse.reading(seconds=services.read_seconds) as connection:
-                if own:
-                    return explain_own(connection, store, own, wanted.key, wanted.column)
+                if declaration:
+                    return explain_own(connection, store, declaration, wanted.key, wanted.column)
                 if derived:
                     require_query(derived)
                     return explain_value(derived, connection, wanted.key, wanted.column)

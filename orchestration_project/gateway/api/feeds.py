@@ -199,13 +199,13 @@ class Feed(Generic[CursorT]):
         """
         caller = CURRENT.get()
         user = caller.name if caller else ""
-        most, most_of_user = self.limits.streams, self.limits.user_streams
-        if self._user_streams[user] >= most_of_user or self.stream_count >= most:
+        streams, most_of_user = self.limits.streams, self.limits.user_streams
+        if self._user_streams[user] >= most_of_user or self.stream_count >= streams:
             raise ProblemError(
                 503,
                 "too many streams at once",
                 headers={"retry-after": "30"},
-                expected=f"at most {most} streams, {most_of_user} of one user",
+                expected=f"at most {streams} streams, {most_of_user} of one user",
                 remedy="close a stream, or try again later",
             )
         self.stream_count += 1
@@ -252,11 +252,11 @@ class Feed(Generic[CursorT]):
         start = number - self._first
         if start < 0:
             return None
-        size, place = 0, start
-        while place < len(self._kept) and (place == start or size < self.limits.sent_bytes):
-            size += len(self._kept[place].event)
-            place += 1
-        return self._kept[start:place]
+        size, position = 0, start
+        while position < len(self._kept) and (position == start or size < self.limits.sent_bytes):
+            size += len(self._kept[position].event)
+            position += 1
+        return self._kept[start:position]
 
     def first_number_after(self, cursor: CursorT) -> int | None:
         """Return the number of the first kept entry; None: some after the cursor are not kept."""
@@ -397,10 +397,10 @@ class FeedResponse(StreamingResponse, Generic[CursorT]):
 
         Entries that are not kept are read from the source.
         """
-        kept = None if number is None else self._feed.entries(number)
-        if number is not None and kept is not None:
-            cursor, chosen = self._choose(cursor, kept)
-            number += len(kept)
+        entries = None if number is None else self._feed.entries(number)
+        if number is not None and entries is not None:
+            cursor, chosen = self._choose(cursor, entries)
+            number += len(entries)
             return cursor, number, chosen, number < self._feed.end
         number, end = self._feed.first_number_after(cursor), self._feed.end
         if number is not None:

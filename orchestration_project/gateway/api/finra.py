@@ -54,20 +54,30 @@ class Activity(Parameters):
 
 async def trade_activity(call: Call[Activity, Body]) -> Response:
     """Read the trading of a week and tier, a row for each symbol and venue or firm."""
-    wanted = call.query
+    activity_query = call.query
     try:
-        week = week_ending_on(wanted.week_ending.isoformat())
+        week = week_ending_on(activity_query.week_ending.isoformat())
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    wheres = [f"week_start={week}", f"tier={wanted.tier}"]
-    wheres += [write_condition("symbol", wanted.symbol)] if wanted.symbol is not None else []
-    chosen = relation(TRADE_ACTIVITY)
-    found = await call.services.in_thread(
-        read_page, call.services, chosen, (), wheres, wanted.cursor, wanted.limit
+    wheres = [f"week_start={week}", f"tier={activity_query.tier}"]
+    wheres += (
+        [write_condition("symbol", activity_query.symbol)]
+        if activity_query.symbol is not None
+        else []
     )
-    if not found.rows and wanted.symbol is None and wanted.cursor is None:
+    chosen = relation(TRADE_ACTIVITY)
+    row_page = await call.services.in_thread(
+        read_page,
+        call.services,
+        chosen,
+        (),
+        wheres,
+        activity_query.cursor,
+        activity_query.limit,
+    )
+    if not row_page.rows and activity_query.symbol is None and activity_query.cursor is None:
         raise not_found("nothing is landed of it")
-    return page_response(TRADE_ACTIVITY, found)
+    return page_response(TRADE_ACTIVITY, row_page)
 
 
 class GoldTable(Parameters):
@@ -115,7 +125,7 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
     """
     wanted = call.query
     try:
-        found, content = await call.services.in_thread(_derive, call)
+        derived_as_of, content = await call.services.in_thread(_derive, call)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     except TimeoutError as error:
@@ -127,7 +137,7 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
             remedy=f"POST /api/v1/finra/gold/{wanted.name}/exports derives it by a run; so does "
             f"the command `{_command(wanted)}`",
         ) from error
-    counts = found.left_out.counts
+    counts = derived_as_of.left_out.counts
     headers = {
         "content-disposition": f'attachment; filename="{wanted.name}.{wanted.format}"',
         "cache-control": "no-store",
@@ -138,7 +148,7 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
 
 def _derive(call: Call[Gold, Body]) -> tuple[DerivedAsOf, bytes]:
     wanted, services = call.query, call.services
-    found = derive_as_of(
+    derived_as_of = derive_as_of(
         services.warehouse,
         services.registry().tables_as_of,
         wanted.name,
@@ -148,34 +158,34 @@ def _derive(call: Call[Gold, Body]) -> tuple[DerivedAsOf, bytes]:
         seconds=services.read_seconds,
     )
     content = io.BytesIO()
-    WRITERS[wanted.format]([found.rows], content)
-    return found, content.getvalue()
+    WRITERS[wanted.format]([derived_as_of.rows], content)
+    return derived_as_of, content.getvalue()
 
 
 def _command(wanted: Gold) -> str:
     """Return the command that derives the same."""
-    said = ["orchestrate", "gold", wanted.name, wanted.partition]
-    said += ["--as-of", wanted.as_of.isoformat()] if wanted.as_of else []
-    said += ["--published-by", str(wanted.published_by)] if wanted.published_by else []
-    return shlex.join([*said, "--output", f"{wanted.name}.{wanted.format}"])
+    names = ["orchestrate", "gold", wanted.name, wanted.partition]
+    names += ["--as-of", wanted.as_of.isoformat()] if wanted.as_of else []
+    names += ["--published-by", str(wanted.published_by)] if wanted.published_by else []
+    return shlex.join([*names, "--output", f"{wanted.name}.{wanted.format}"])
 
 
 async def export_gold(call: Call[GoldTable, NewGoldExport]) -> GoldExport:
     """Derive a partition of a gold table as of a time, however long it takes; a run does it."""
-    name, said = call.query.name, call.body
+    name, body = call.query.name, call.body
     if name not in call.services.registry().tables_as_of:
         raise not_found(f"gold table not found: {name!r}")
-    wanted = GoldRequest(name, said.partition, said.as_of, said.published_by)
-    config = {"table": name, **said.model_dump(mode="json", exclude_none=True)}
+    gold_request = GoldRequest(name, body.partition, body.as_of, body.published_by)
+    config = {"table": name, **body.model_dump(mode="json", exclude_none=True)}
     launched = await launch(
         call,
         Launch(
             EXPORT_GOLD.job,
             config=EXPORT_GOLD.run_config(config),
-            check=partial(_check_gold, call.services, wanted),
+            check=partial(_check_gold, call.services, gold_request),
         ),
     )
-    return GoldExport(file=wanted.artifact, **launched.model_dump())
+    return GoldExport(file=gold_request.artifact, **launched.model_dump())
 
 
 def _check_gold(services: Services, wanted: GoldRequest) -> None:

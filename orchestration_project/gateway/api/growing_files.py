@@ -70,11 +70,11 @@ class GrowingFile:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Give all that is written, as it grows, until it is whole."""
-        place = 0
-        while await self.begun(place) != place:
-            length = min(CHUNK_BYTES, self._size - place)
-            chunk = await run_in_threadpool(os.pread, self.sink.fileno(), length, place)
-            place += len(chunk)
+        name = 0
+        while await self.begun(name) != name:
+            length = min(CHUNK_BYTES, self._size - name)
+            chunk = await run_in_threadpool(os.pread, self.sink.fileno(), length, name)
+            name += len(chunk)
             yield chunk
 
     def abandon(self) -> None:

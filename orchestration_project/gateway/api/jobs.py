@@ -81,8 +81,10 @@ class Job:
 
     def known(self, registry: Registry) -> KnownPartitions:
         """Return its partitions; without a calendar if no domain of the registry defines it."""
-        found = [registry.partitions[path] for path in self.assets if path in registry.partitions]
-        definition = found[0] if found else None
+        partitions_definitions = [
+            registry.partitions[path] for path in self.assets if path in registry.partitions
+        ]
+        definition = partitions_definitions[0] if partitions_definitions else None
         return known_partitions(self.name, definition, self.keys, registry.first_setting(self.name))
 
 
@@ -118,10 +120,10 @@ async def find_job(call: Call[Any, Any], name: str, partition: str | None = None
             remedy=describe_former_job(name) or did_you_mean(name, where) or None,
         )
     data = await call.dagster(ABOUT, job=where[name], key=partition or "")
-    found = result(data, "pipelineOrError", "Pipeline")
-    keys = tuple(found["partitionKeysOrError"].get("partitionKeys", ()))
+    values = result(data, "pipelineOrError", "Pipeline")
+    keys = tuple(values["partitionKeysOrError"].get("partitionKeys", ()))
     assets = [each["assetKey"]["path"] for each in data["assetNodes"] if each["isPartitioned"]]
-    job = Job(where[name], keys, tuple(map(tuple, assets)), _tags(found, partition))
+    job = Job(where[name], keys, tuple(map(tuple, assets)), _tags(values, partition))
     if partition is not None and partition not in job.keys:
         registry = await call.services.in_thread(call.services.registry)
         raise _unknown_partition(job.known(registry), partition)
@@ -168,7 +170,7 @@ async def launch(call: Call[Any, Any], wanted: Launch) -> Launched:
     Raises:
         ProblemError: It cannot be launched, or its key belongs to another request.
     """
-    said = [wanted.job, wanted.partition, wanted.config, wanted.tags]
+    entries = [wanted.job, wanted.partition, wanted.config, wanted.tags]
 
     async def make(marks: Mapping[str, str]) -> Launched:
         if not wanted.is_edit:
@@ -177,7 +179,7 @@ async def launch(call: Call[Any, Any], wanted: Launch) -> Launched:
             await call.services.in_thread(_refuse_second_edit, call.services.instance, wanted.job)
             return await _launch(call, wanted, marks)
 
-    return await once(call, said, make, launched_before)
+    return await once(call, entries, make, launched_before)
 
 
 def _refuse_second_edit(instance: dg.DagsterInstance, job: str) -> None:
@@ -248,7 +250,7 @@ def find_run(instance: dg.DagsterInstance, run_id: str) -> dg.RunRecord:
     Raises:
         ProblemError: It knows none.
     """
-    found = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
-    if not found:
+    run_records = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
+    if not run_records:
         raise not_found("run not found", run_id=run_id)
-    return found[0]
+    return run_records[0]

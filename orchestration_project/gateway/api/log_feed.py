@@ -23,15 +23,15 @@ class LogSource(FeedSource[Positions]):
 
     def read(self, after: Positions) -> FeedPage[Positions]:
         """Return the lines after some positions."""
-        found = read_new_lines(self.folder, after)
+        lines = read_new_lines(self.folder, after)
         entries: list[Entry[Positions]] = []
         positions = after
-        for line in found.lines:
+        for line in lines.lines:
             positions = {**positions, line.service: line.end}
             model = LogLine.model_validate({**line.fields, "position": line.position})
             text = json.dumps(model.model_dump())
             entries.append(Entry(positions, line, text, self.write_event(text, positions)))
-        return FeedPage(entries, found.positions, found.is_more)
+        return FeedPage(entries, lines.positions, lines.is_more)
 
     def read_end(self) -> Positions:
         """Return the positions of now."""

@@ -46,7 +46,7 @@ def _events(services: Services, wanted: EventsWanted) -> Events:
     after, has_more = wanted.after, True
     while has_more and len(found) <= wanted.limit:
         events, has_more = _read(services.instance, wanted.run_id, after)
-        found += [each for each in events if each.type != "LOG"]
+        found += [event for event in events if event.type != "LOG"]
         after = events[-1].id if events else after
     page = found[: wanted.limit]
     return Events(
@@ -58,9 +58,9 @@ def _events(services: Services, wanted: EventsWanted) -> Events:
 
 def _read(instance: dg.DagsterInstance, run_id: str, after: int) -> tuple[list[Event], bool]:
     """Return the events after one, by its id, and whether there are more."""
-    found = instance.get_records_for_run(run_id, event_cursor(after), limit=READ_AT_ONCE)
-    events = [_event(each.storage_id, each.event_log_entry) for each in found.records]
-    return events, found.has_more
+    records = instance.get_records_for_run(run_id, event_cursor(after), limit=READ_AT_ONCE)
+    events = [_event(record.storage_id, record.event_log_entry) for record in records.records]
+    return events, records.has_more
 
 
 def _event(number: int, entry: dg.EventLogEntry) -> Event:
@@ -79,8 +79,8 @@ def _event(number: int, entry: dg.EventLogEntry) -> Event:
 
 
 def _level(number: int | str) -> str:
-    known = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
-    return number if isinstance(number, str) else known.get(number, str(number))
+    known_names = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
+    return number if isinstance(number, str) else known_names.get(number, str(number))
 
 
 async def run_logs(call: Call[LogsWanted, Body]) -> Response:

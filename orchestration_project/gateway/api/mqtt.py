@@ -131,32 +131,34 @@ async def list_mqtt_events(call: Call[EventsWanted, Body]) -> MqttEvents:
 
     A page may be short, or empty, while there are more: `next_cursor` goes on.
     """
-    wanted = call.query
+    events_wanted = call.query
     chosen = EventFilter(
-        topic=topic_filter(wanted.topic),
-        kind=wanted.kind,
-        trace_id=wanted.trace and wanted.trace.lower(),
-        since=wanted.since,
-        until=wanted.until,
-        before=read_cursor(wanted.cursor),
-        limit=wanted.limit,
+        topic=topic_filter(events_wanted.topic),
+        kind=events_wanted.kind,
+        trace_id=events_wanted.trace and events_wanted.trace.lower(),
+        since=events_wanted.since,
+        until=events_wanted.until,
+        before=read_cursor(events_wanted.cursor),
+        limit=events_wanted.limit,
     )
     seconds = call.services.read_seconds
-    found = await call.services.in_thread(
+    found_rows = await call.services.in_thread(
         find_events, call.services.warehouse, chosen, seconds=seconds
     )
-    if not found.rows:
-        await call.services.in_thread(require_kind, call.services, wanted.kind)
-    return MqttEvents(events=[_event(row) for row in found.rows], next_cursor=next_cursor(found))
+    if not found_rows.rows:
+        await call.services.in_thread(require_kind, call.services, events_wanted.kind)
+    return MqttEvents(
+        events=[_event(row) for row in found_rows.rows], next_cursor=next_cursor(found_rows)
+    )
 
 
 def require_kind(services: Services, kind: str | None) -> None:
     """Refuse a kind that no file declares, and no event or dead letter has."""
     if kind is None:
         return
-    wanted, seconds = EventFilter(kind=kind, limit=1), services.read_seconds
+    expected_event_filter, seconds = EventFilter(kind=kind, limit=1), services.read_seconds
     for find in (find_events, find_dead_letters):
-        if find(services.warehouse, wanted, seconds=seconds).rows:
+        if find(services.warehouse, expected_event_filter, seconds=seconds).rows:
             return
     folder = MqttSettings.of(services.settings).mqtt_kinds_path
     require_known("kind", kind, read_kind_files(folder).versions)
@@ -244,9 +246,9 @@ ENTITY_TABLES: Mapping[Literal["project", "component", "task"], Table] = {
 
 
 async def _list(call: Call[Any, Body], table: Table) -> Response:
-    given = call.query.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
-    wheres = [f"{name}={value}" for name, value in given.items()]
-    found = await call.services.in_thread(
+    model_dump = call.query.model_dump(exclude={"limit", "cursor"}, exclude_none=True)
+    wheres = [f"{name}={value}" for name, value in model_dump.items()]
+    row_page = await call.services.in_thread(
         read_page,
         call.services,
         relation(table.name),
@@ -255,7 +257,7 @@ async def _list(call: Call[Any, Body], table: Table) -> Response:
         call.query.cursor,
         call.query.limit,
     )
-    return page_response(table.name, found)
+    return page_response(table.name, row_page)
 
 
 async def _read(

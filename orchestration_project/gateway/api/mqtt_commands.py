@@ -196,7 +196,7 @@ async def _answer(
     )
     await _record(call, command, "asked", step=1)
     try:
-        found = await call.services.in_thread(_execute, call, command)
+        command_result = await call.services.in_thread(_execute, call, command)
     except RefusedCommandError as error:
         await _record(call, command, "failed", step=2, reason=error.why)
         if error.why == "invalid":
@@ -205,13 +205,13 @@ async def _answer(
     except OrchestrationError as error:
         await _record(call, command, "failed", step=2, reason=error.category)
         raise
-    await _record(call, command, "done", step=2, entity_id=found.entity_id)
+    await _record(call, command, "done", step=2, entity_id=command_result.entity_id)
     return MqttEntity(
         entity_type=entity_type,
-        entity_id=found.entity_id,
-        row=None if found.row is None else dict(found.row),
-        idempotency_key=found.idempotency_key,
-        is_repeated=found.is_repeated,
+        entity_id=command_result.entity_id,
+        row=None if command_result.row is None else dict(command_result.row),
+        idempotency_key=command_result.idempotency_key,
+        is_repeated=command_result.is_repeated,
     )
 
 
@@ -248,7 +248,7 @@ async def _record(
 
 def _operations() -> tuple[Operation, ...]:
     """Return the three commands of each type of entity."""
-    found: list[Operation] = []
+    operations: list[Operation] = []
     for entity, name, new, fields, create, update, delete in (
         (
             *("project", ProjectName, NewProject, ProjectFields),
@@ -266,7 +266,7 @@ def _operations() -> tuple[Operation, ...]:
         path = f"/mqtt/{entity}s"
         one = f"{path}/{{{entity}_id}}"
         shared: dict[str, Any] = {"answer": MqttEntity, "headers": KEY_HEADER}
-        found += [
+        operations += [
             Operation(
                 *("POST", path, "operator", f"Create a {entity}", create),
                 body=new,
@@ -283,7 +283,7 @@ def _operations() -> tuple[Operation, ...]:
                 *("DELETE", one, "operator", f"Delete a {entity}", delete), query=name, **shared
             ),
         ]
-    return tuple(found)
+    return tuple(operations)
 
 
 OPERATIONS = _operations()

@@ -58,25 +58,25 @@ class ReplayLetters(Body):
 
 async def list_mqtt_dead_letters(call: Call[DeadLettersWanted, Body]) -> MqttDeadLetters:
     """List messages that are not valid events, with the reason."""
-    wanted = call.query
+    dead_letters_wanted = call.query
     chosen = EventFilter(
-        topic=topic_filter(wanted.topic),
-        kind=wanted.kind,
-        reason_code=wanted.reason,
-        is_dead=None if wanted.state is None else wanted.state == "dead",
-        since=wanted.since,
-        until=wanted.until,
-        before=read_cursor(wanted.cursor),
-        limit=wanted.limit,
+        topic=topic_filter(dead_letters_wanted.topic),
+        kind=dead_letters_wanted.kind,
+        reason_code=dead_letters_wanted.reason,
+        is_dead=None if dead_letters_wanted.state is None else dead_letters_wanted.state == "dead",
+        since=dead_letters_wanted.since,
+        until=dead_letters_wanted.until,
+        before=read_cursor(dead_letters_wanted.cursor),
+        limit=dead_letters_wanted.limit,
     )
     seconds = call.services.read_seconds
-    found = await call.services.in_thread(
+    found_rows = await call.services.in_thread(
         find_dead_letters, call.services.warehouse, chosen, seconds=seconds
     )
-    if not found.rows:
-        await call.services.in_thread(require_kind, call.services, wanted.kind)
-    letters = [MqttDeadLetter.model_validate(row) for row in found.rows]
-    return MqttDeadLetters(letters=letters, next_cursor=next_cursor(found))
+    if not found_rows.rows:
+        await call.services.in_thread(require_kind, call.services, dead_letters_wanted.kind)
+    letters = [MqttDeadLetter.model_validate(row) for row in found_rows.rows]
+    return MqttDeadLetters(letters=letters, next_cursor=next_cursor(found_rows))
 
 
 async def replay_mqtt_dead_letters(call: Call[Parameters, ReplayLetters]) -> Launched:
@@ -84,12 +84,15 @@ async def replay_mqtt_dead_letters(call: Call[Parameters, ReplayLetters]) -> Lau
 
     Those that are events now are mirrored.
     """
-    wanted = call.body
-    config: dict[str, Any] = {"arrival_ids": wanted.arrival_ids, "dry_run": wanted.dry_run}
-    if wanted.reason is not None:
-        config["reason_code"] = wanted.reason
+    replay_request = call.body
+    config: dict[str, Any] = {
+        "arrival_ids": replay_request.arrival_ids,
+        "dry_run": replay_request.dry_run,
+    }
+    if replay_request.reason is not None:
+        config["reason_code"] = replay_request.reason
     for name in ("since", "until"):
-        at: datetime | None = getattr(wanted, name)
+        at: datetime | None = getattr(replay_request, name)
         if at is not None:
             config[name] = at.isoformat()
     return await launch(
@@ -97,7 +100,7 @@ async def replay_mqtt_dead_letters(call: Call[Parameters, ReplayLetters]) -> Lau
         Launch(
             REPLAY_JOB,
             config={"ops": {REPLAY_OP: {"config": config}}},
-            check=partial(check_arrivals, call.services.warehouse, wanted.arrival_ids),
+            check=partial(check_arrivals, call.services.warehouse, replay_request.arrival_ids),
         ),
     )
 

@@ -35,7 +35,7 @@ async def follow_mqtt_events(call: Call[StreamWanted, Body]) -> Response:
     received_at, is_retained and `state: received`: the mirror may not have it yet. Last-Event-ID
     goes on where a connection broke off, as far back as messages are kept. Duplicates are sent.
     """
-    wanted = topic_filter(call.query.topic) or ALL_TOPICS
+    expected_topic_filter = topic_filter(call.query.topic) or ALL_TOPICS
     after = ArrivalSource.read_cursor(call.request.headers.get("last-event-id"))
     max_bytes = MqttSettings.of(call.services.settings).mqtt_max_message_bytes
     source = ArrivalSource(call.services.warehouse, max_bytes, call.services.read_seconds)
@@ -43,7 +43,7 @@ async def follow_mqtt_events(call: Call[StreamWanted, Body]) -> Response:
         call.services.feed_of(FEED, source),
         call.request.scope,
         after=after,
-        selects=wanted.matches,
+        selects=expected_topic_filter.matches,
     )
 
 

@@ -153,8 +153,10 @@ def _before(instance: dg.DagsterInstance, key: str) -> Before | None:
     backfill = first_backfill(instance, {KEY_TAG: key})
     if backfill is not None:  # its runs have its tags
         return Before(read_tag(backfill.tags, BODY_TAG), backfill_id=backfill.backfill_id)
-    found = instance.get_run_records(dg.RunsFilter(tags={KEY_TAG: key}), limit=1, ascending=True)
-    if not found:
+    run_records = instance.get_run_records(
+        dg.RunsFilter(tags={KEY_TAG: key}), limit=1, ascending=True
+    )
+    if not run_records:
         return None
-    run = found[0].dagster_run
+    run = run_records[0].dagster_run
     return Before(read_tag(run.tags, BODY_TAG), run=run)

@@ -48,13 +48,13 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
 
 
 def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
-    wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
-    for each in operations:
-        if each.body is not None:
-            wanted[each.body, "validation"] = None
-        if each.answer is not None:
-            wanted[each.answer, "serialization"] = None
-    return models_json_schema(list(wanted), ref_template=REF)[1].get("$defs", {})
+    values: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
+    for operation in operations:
+        if operation.body is not None:
+            values[operation.body, "validation"] = None
+        if operation.answer is not None:
+            values[operation.answer, "serialization"] = None
+    return models_json_schema(list(values), ref_template=REF)[1].get("$defs", {})
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         content = {"application/octet-stream": {"schema": schema}}
         document["requestBody"] = {"required": True, "content": content}
     if operation.body is not None:
-        is_optional = not any(each.is_required() for each in operation.body.model_fields.values())
+        is_optional = not any(field.is_required() for field in operation.body.model_fields.values())
         document["requestBody"] = {
             "required": not is_optional,
             "content": {JSON: {"schema": _reference(operation.body)}},
@@ -88,21 +88,23 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "path" if name in in_path else "query",
             "required": name in required,
-            "description": each.get("description", ""),
-            "schema": _without_null(each),
+            "description": character.get("description", ""),
+            "schema": _without_null(character),
         }
-        for name, each in schema.get("properties", {}).items()
+        for name, character in schema.get("properties", {}).items()
     ]
 
 
 def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of a parameter, which is left out rather than null."""
-    kept = {name: each for name, each in schema.items() if name not in ("title", "description")}
-    forms = [each for each in kept.pop("anyOf", ()) if each.get("type") != "null"]
-    if kept.get("default", ...) is None:
-        del kept["default"]
+    values = {name: value for name, value in schema.items() if name not in ("title", "description")}
+    forms = [each for each in values.pop("anyOf", ()) if each.get("type") != "null"]
+    if values.get("default", ...) is None:
+        del values["default"]
     return (
-        {**kept, **forms[0]} if len(forms) == 1 else {**kept, **({"anyOf": forms} if forms else {})}
+        {**values, **forms[0]}
+        if len(forms) == 1
+        else {**values, **({"anyOf": forms} if forms else {})}
     )
 
 
@@ -120,7 +122,7 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _responses(operation: Operation) -> dict[str, Any]:
-    content: dict[str, Any] = {kind: {"schema": each} for kind, each in operation.media.items()}
+    content: dict[str, Any] = {kind: {"schema": value} for kind, value in operation.media.items()}
     if operation.answer is not None:
         content = {JSON: {"schema": _reference(operation.answer)}} | content
     problem = {
@@ -130,8 +132,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
     statuses = [*USUAL_PROBLEMS, *operation.problems]
     statuses += MUTATION_STATUSES if operation.method in ("POST", "DELETE") else ()
     statuses += WITH_A_BODY if operation.body is not None else ()
-    done = {str(operation.status): {"description": operation.summary, "content": content}}
-    return done | {str(each): problem for each in sorted(set(statuses))}
+    entries = {str(operation.status): {"description": operation.summary, "content": content}}
+    return entries | {str(status): problem for status in sorted(set(statuses))}
 
 
 def _reference(model: type[BaseModel]) -> dict[str, str]:

@@ -135,11 +135,11 @@ async def _answer(operation: Operation, services: Services, request: Request) ->
     call = Call(services, caller, query, body, request)
     async with asyncio.timeout(None if operation.takes_file else TIME_LIMIT_SECONDS):
         # What was begun goes on: it may hold a lock, or launch, when it is not waited for any more.
-        found = await asyncio.shield(asyncio.ensure_future(operation.handler(call)))
-    if isinstance(found, Response):
-        return found
+        shield = await asyncio.shield(asyncio.ensure_future(operation.handler(call)))
+    if isinstance(shield, Response):
+        return shield
     headers = {"cache-control": "no-store"}
-    return JSONResponse(found.model_dump(mode="json"), operation.status, headers)
+    return JSONResponse(shield.model_dump(mode="json"), operation.status, headers)
 
 
 async def _require_role(
@@ -155,30 +155,30 @@ async def _require_role(
 
 
 def _parameters(model: type[Parameters], request: Request) -> Parameters:
-    given: dict[str, Any] = dict(request.path_params)
+    entries: dict[str, Any] = dict(request.path_params)
     twice = []
     for name in dict.fromkeys(request.query_params.keys()):
         values = request.query_params.getlist(name)
         if _takes_several(model, name):
-            given[name] = values
+            entries[name] = values
         elif len(values) == 1 and name not in request.path_params:
-            given[name] = values[0]
+            entries[name] = values[0]
         else:
             twice.append({"loc": [name], "msg": "given more than once"})
     if twice:
         raise wrong_fields(twice)
     try:
-        return model(**given)
+        return model(**entries)
     except ValidationError as error:
         raise wrong_fields(error.errors(include_url=False, include_input=False)) from None
 
 
 def _takes_several(model: type[Parameters], name: str) -> bool:
-    known = model.model_fields.get(name)
+    known_field_info = model.model_fields.get(name)
     return (
-        known is not None
-        and isinstance(known.annotation, GenericAlias)
-        and (get_origin(known.annotation) is list)
+        known_field_info is not None
+        and isinstance(known_field_info.annotation, GenericAlias)
+        and (get_origin(known_field_info.annotation) is list)
     )
 
 

@@ -45,12 +45,12 @@ class SessionsWanted(Parameters):
 
 async def readiness(call: Call[Parameters, Body]) -> Readiness:
     """Return the latest finding about each dependency; the job operations_checks probes again."""
-    found = await call.services.in_thread(Register(call.services.warehouse).latest)
+    findings_by_name = await call.services.in_thread(Register(call.services.warehouse).latest)
     findings = [
-        Finding(**{name: getattr(each, name) for name in Finding.model_fields})
-        for each in sorted(found.values(), key=lambda each: each.dependency)
+        Finding(**{name: getattr(finding, name) for name in Finding.model_fields})
+        for finding in sorted(findings_by_name.values(), key=lambda each: each.dependency)
     ]
-    is_ready = bool(findings) and all(each.outcome != "failed" for each in findings)
+    is_ready = bool(findings) and all(finding.outcome != "failed" for finding in findings)
     return Readiness(is_ready=is_ready, findings=findings)
 
 
@@ -61,22 +61,29 @@ async def config_in_effect(call: Call[Parameters, Body]) -> Config:
 
 def _config(services: Services) -> Config:
     presets = in_force(Presets(services.warehouse, services.clock))
-    found = of_domains_on(services.settings, {**settings_in_effect(services.settings), **presets})
+    config_values = of_domains_on(
+        services.settings, {**settings_in_effect(services.settings), **presets}
+    )
     return Config(
         config_hash=effective_config(services.settings).config_hash,
         entries=[
             ConfigEntry(name=name, value=entry.value, origin=entry.origin)
-            for name, entry in found.items()
+            for name, entry in config_values.items()
         ],
     )
 
 
 async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
     """List sessions, the latest first."""
-    wanted = call.query
+    sessions_wanted = call.query
     registry = await call.services.in_thread(call.services.registry)
-    require_known("domain", wanted.domain, [domain.name for domain in registry.domains])
-    chosen = SessionFilter(wanted.since, wanted.domain, wanted.state, wanted.limit)
+    require_known("domain", sessions_wanted.domain, [domain.name for domain in registry.domains])
+    chosen = SessionFilter(
+        sessions_wanted.since,
+        sessions_wanted.domain,
+        sessions_wanted.state,
+        sessions_wanted.limit,
+    )
     frame = await call.services.in_thread(read_sessions, call.services.warehouse, chosen)
     return Sessions(sessions=frame.to_dicts())
 
@@ -84,8 +91,8 @@ async def list_sessions(call: Call[SessionsWanted, Body]) -> Sessions:
 async def control_tower(call: Call[Parameters, Body]) -> ControlTower:
     """Return the health of domains and assets; the job operations_checks refreshes it."""
     table = operations_control_tower
-    wanted = select(table).order_by(*table.primary_key.columns).limit(MAX_PAGE_ENTRIES)
-    frame = await call.services.in_thread(call.services.warehouse.frame, wanted, table)
+    row_query = select(table).order_by(*table.primary_key.columns).limit(MAX_PAGE_ENTRIES)
+    frame = await call.services.in_thread(call.services.warehouse.frame, row_query, table)
     return ControlTower(rows=frame.to_dicts())
 
 

@@ -76,7 +76,11 @@ async def list_pipelines(call: Call[Parameters, Body]) -> Pipelines:
     registry = await call.services.in_thread(call.services.registry)
     return Pipelines(
         pipelines=[
-            Declared(name=name, job=name, parameters=[each.name for each in pipeline.parameters])
+            Declared(
+                name=name,
+                job=name,
+                parameters=[parameter.name for parameter in pipeline.parameters],
+            )
             for name, pipeline in registry.pipelines.items()
         ]
     )
@@ -107,20 +111,22 @@ def _partition(pipeline: Pipeline, given: Given) -> str | None:
 async def execution_status(call: Call[ExecutionId, Body]) -> ExecutionStatus:
     """Return how an execution is, with its steps and figures."""
     entry = await call.services.in_thread(entry_of_run, call.services, call.query.execution_id)
-    steps = [step_of(each) for each in entry.steps]
+    steps = [step_of(step) for step in entry.steps]
     return ExecutionStatus(**_execution(entry.run), outcome=entry.outcome, steps=steps)
 
 
 async def history(call: Call[HistoryWanted, Body]) -> Executions:
     """List executions, the latest first; what the ledger has not yet, is read from Dagster."""
     rows = await call.services.in_thread(_history, call.services, call.query)
-    return Executions(runs=[Executed(**_execution(each)) for each in rows])
+    return Executions(runs=[Executed(**_execution(row)) for row in rows])
 
 
 def _history(services: Services, wanted: HistoryWanted) -> list[Mapping[str, Any]]:
     """Return what runs are by Dagster, in the fields of the ledger."""
-    of_dagster = {each.value for each in dg.DagsterRunStatus} & set(STATES)
-    statuses = [each for each in of_dagster if wanted.status in (None, STATES[each].lower())]
+    of_dagster = {dagster_run_status.value for dagster_run_status in dg.DagsterRunStatus} & set(
+        STATES
+    )
+    statuses = [name for name in of_dagster if wanted.status in (None, STATES[name].lower())]
     page = Wanted.model_validate({"status": sorted(statuses), "limit": wanted.limit})
     records, _ = page_of_runs(services, page)
     ledger = Ledger(services.warehouse, services.clock)

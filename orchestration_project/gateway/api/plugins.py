@@ -122,7 +122,7 @@ async def show_plugin(call: Call[PluginWanted, Body]) -> PluginDetails:
 
 async def add_plugin(call: Call[Archive, Body]) -> PluginAdded:
     """Verify and unpack a zip archive, the body of the request, and return what it asks for."""
-    wanted, content = call.query, bytearray()
+    archive_request, content = call.query, bytearray()
     too_large = ProblemError(
         413, "the archive is too large", expected=f"at most {MAX_ARCHIVE_BYTES} bytes"
     )
@@ -135,25 +135,30 @@ async def add_plugin(call: Call[Archive, Body]) -> PluginAdded:
             raise too_large
 
     def add(edits: PluginEdits, change: PluginChange) -> PluginAdded:
-        found = hashlib.sha256(content).hexdigest()
-        if wanted.sha256 and wanted.sha256.lower() != found:
+        hexdigest = hashlib.sha256(content).hexdigest()
+        if archive_request.sha256 and archive_request.sha256.lower() != hexdigest:
             raise ContractError(
-                "the archive is not the expected one", expected=wanted.sha256, found=found
+                "the archive is not the expected one",
+                expected=archive_request.sha256,
+                found=hexdigest,
             )
         files, stored = read_archive(bytes(content)), None
-        if wanted.dry_run:
-            review = edits.review(files, allow_unsigned=wanted.allow_unsigned)
+        if archive_request.dry_run:
+            review = edits.review(files, allow_unsigned=archive_request.allow_unsigned)
         else:
-            stored, review = edits.add(files, change, allow_unsigned=wanted.allow_unsigned)
+            stored, review = edits.add(files, change, allow_unsigned=archive_request.allow_unsigned)
         return PluginAdded(
-            dry_run=wanted.dry_run,
+            dry_run=archive_request.dry_run,
             id=review.manifest.id,
             version=review.manifest.version,
             sha256=review.sha256,
             is_signed=review.is_signed,
             needs_grant=review.needs_grant,
-            permissions=[PermissionShown(**each._asdict()) for each in review.changes],
-            advice=[AdviceShown(**each._asdict()) for each in review.advice],
+            permissions=[
+                PermissionShown(**permission_change._asdict())
+                for permission_change in review.changes
+            ],
+            advice=[AdviceShown(**advice._asdict()) for advice in review.advice],
             plugin=stored and _shown(stored),
         )
 
@@ -287,7 +292,7 @@ def _problem(error: OrchestrationError) -> ProblemError:
 def _list(services: Services) -> PluginList:
     with services.warehouse.reading() as connection:
         return PluginList(
-            plugins=[_shown(each) for each in read_plugins(connection)],
+            plugins=[_shown(plugin) for plugin in read_plugins(connection)],
             publishers=[
                 PublisherShown.model_validate(dict(row)) for row in read_publishers(connection)
             ],
@@ -301,8 +306,8 @@ def _details(services: Services, plugin_id: str) -> PluginDetails:
     return PluginDetails(
         plugin=_shown(stored),
         manifest=stored.manifest.as_json,
-        permissions=[PermissionShown(**each._asdict()) for each in changes_of(stored)],
-        changes=[PluginChangeShown.model_validate(each) for each in versions],
+        permissions=[PermissionShown(**change._asdict()) for change in changes_of(stored)],
+        changes=[PluginChangeShown.model_validate(version) for version in versions],
     )
 
 

@@ -63,10 +63,10 @@ class EndpointWanted(Parameters):
 
     @model_validator(mode="after")
     def _of_few_short_parameters(self) -> "EndpointWanted":
-        given = self.parameters
-        if len(given) > MAX_PARAMETERS:
+        parameters = self.parameters
+        if len(parameters) > MAX_PARAMETERS:
             raise ValueError(f"expected at most {MAX_PARAMETERS} parameters")
-        for name, value in given.items():
+        for name, value in parameters.items():
             if not PARAMETER.fullmatch(name):
                 raise ValueError("invalid parameter: expected a name in lower case, e.g. status")
             if len(value) > MAX_VALUE_CHARACTERS:
@@ -81,8 +81,8 @@ class EndpointWanted(Parameters):
 
 async def call_plugin_endpoint(call: Call[EndpointWanted, Body]) -> Response:
     """Have an enabled plugin answer one of its granted endpoints; other parameters are its own."""
-    wanted = call.query
-    stored = await call.services.in_thread(_granted, call.services, wanted)
+    endpoint_wanted = call.query
+    stored = await call.services.in_thread(_granted, call.services, endpoint_wanted)
     user = call.caller.name
     if _calls.locked() or user in _callers:
         raise ProblemError(
@@ -95,7 +95,7 @@ async def call_plugin_endpoint(call: Call[EndpointWanted, Body]) -> Response:
     _callers.add(user)
     try:
         async with _calls:
-            return await call.services.in_thread(_answer, call.services, stored, wanted)
+            return await call.services.in_thread(_answer, call.services, stored, endpoint_wanted)
     except OrchestrationError as error:
         raise problem_of(error, 500) from error  # clients retry 502
     finally:
@@ -104,10 +104,10 @@ async def call_plugin_endpoint(call: Call[EndpointWanted, Body]) -> Response:
 
 def _granted(services: Services, wanted: EndpointWanted) -> StoredPlugin:
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
-        found = read_plugins(connection, wanted.plugin)
-    if not found or found[0].state != "enabled":
+        plugins = read_plugins(connection, wanted.plugin)
+    if not plugins or plugins[0].state != "enabled":
         raise not_found(f"enabled plugin not found: {wanted.plugin}")
-    [stored] = found
+    [stored] = plugins
     granted = {endpoint.name: endpoint for endpoint in stored.permissions.endpoints}
     if wanted.endpoint not in granted:
         raise ProblemError(

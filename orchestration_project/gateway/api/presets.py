@@ -46,10 +46,10 @@ class Apply(Body):
 
 async def list_presets(call: Call[Parameters, Body]) -> PresetList:
     """List the presets, and what is in force."""
-    found = await call.services.in_thread(
+    presets = await call.services.in_thread(
         lambda: [_preset(call.services, name) for name in names_of_domains_on()]
     )
-    return PresetList(presets=found)
+    return PresetList(presets=presets)
 
 
 def _preset(services: Services, name: str) -> Preset:
@@ -99,8 +99,8 @@ def _preview(services: Services, name: str) -> Preview:
         raise problem_of(error, 409) from error
     applied = Presets(services.warehouse, services.clock).in_force(written.job)
     before = applied.preset if applied else None
-    said = {**(before.values if before else {}), **written.values}
-    rows = difference(before, written, dict.fromkeys(sorted(said), SETTINGS_PRESET))
+    values = {**(before.values if before else {}), **written.values}
+    rows = difference(before, written, dict.fromkeys(sorted(values), SETTINGS_PRESET))
     changes = [
         Change(field=row["field"], now=row["now"], then=row["then"], is_changed=row["changes"])
         for row in rows

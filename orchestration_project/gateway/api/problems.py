@@ -61,7 +61,7 @@ class ProblemError(Exception):
         if trace := current_trace():
             content["trace_id"] = trace.trace_id
         if self.problem.errors:
-            content["errors"] = [each.model_dump() for each in self.problem.errors]
+            content["errors"] = [error.model_dump() for error in self.problem.errors]
         headers = {"cache-control": "no-store"} | self.headers
         return JSONResponse(content, self.problem.status, headers, MEDIA_TYPE)
 
@@ -115,8 +115,8 @@ def problem_of_refusal(refusal: Refusal) -> ProblemError:
 def wrong_fields(errors: Sequence[Mapping[str, Any]]) -> ProblemError:
     """Return the problem that pydantic's ``errors`` are; it does not quote what was sent."""
     wrong = [
-        WrongField(field=".".join(map(str, each["loc"])) or "body", problem=each["msg"])
-        for each in errors
+        WrongField(field=".".join(map(str, error["loc"])) or "body", problem=error["msg"])
+        for error in errors
     ]
-    names = ", ".join(dict.fromkeys(each.field for each in wrong))
+    names = ", ".join(dict.fromkeys(wrong_field.field for wrong_field in wrong))
     return ProblemError(422, f"invalid request: {names}", errors=wrong)

@@ -54,25 +54,29 @@ async def list_log_lines(call: Call[PageWanted, Body]) -> LogLines:
 
     Each program has those that LOG_KEEP_MIB and LOG_KEEP_DAYS keep.
     """
-    wanted, services = call.query, call.services
-    await services.in_thread(_require_service, services, wanted.service)
+    page_wanted, services = call.query, call.services
+    await services.in_thread(_require_service, services, page_wanted.service)
     try:
-        before = None if wanted.cursor is None else read_positions(wanted.cursor)
+        before = None if page_wanted.cursor is None else read_positions(page_wanted.cursor)
     except InvalidPositionError:
         raise ProblemError(
             422, "invalid cursor", expected="`next_cursor` of the previous page"
         ) from None
-    found = await services.in_thread(
+    log_results = await services.in_thread(
         search_lines,
         services.settings.state_path / FOLDER,
-        _filter(wanted, wanted.since.isoformat(timespec="microseconds") if wanted.since else ""),
-        limit=wanted.limit,
+        _filter(
+            page_wanted,
+            page_wanted.since.isoformat(timespec="microseconds") if page_wanted.since else "",
+        ),
+        limit=page_wanted.limit,
         before=before,
     )
     lines = [
-        LogLine.model_validate({**each.fields, "position": each.position}) for each in found.lines
+        LogLine.model_validate({**line.fields, "position": line.position})
+        for line in log_results.lines
     ]
-    cursor = None if found.before is None else write_positions(found.before)
+    cursor = None if log_results.before is None else write_positions(log_results.before)
     return LogLines(lines=lines, next_cursor=cursor)
 
 
@@ -92,12 +96,12 @@ async def follow_log_lines(call: Call[LinesWanted, Body]) -> Response:
             "invalid Last-Event-ID",
             expected="the ID of an event of this stream, e.g. daemon:120,gateway:4711",
         ) from None
-    wanted = _filter(call.query)
+    expected_log_filter = _filter(call.query)
     return services.follow(
         services.feed_of(FEED, LogSource(services.settings.state_path / FOLDER)),
         call.request.scope,
         after=positions,
-        selects=lambda line: wanted.matches(line.fields),
+        selects=lambda line: expected_log_filter.matches(line.fields),
     )
 
 

@@ -66,13 +66,13 @@ class Diff(TableName):
 
 async def read_diff(call: Call[Diff, Body]) -> Response:
     """Read the rows of a table that were added, changed or removed between two times."""
-    wanted = call.query
-    require_unmasked(call.caller, wanted.name)
+    diff_request = call.query
+    require_unmasked(call.caller, diff_request.name)
     try:
-        chosen = _changes(wanted)
+        chosen = _changes(diff_request)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
-    return await rows_response(call.services, chosen, wanted)
+    return await rows_response(call.services, chosen, diff_request)
 
 
 def _changes(wanted: Diff) -> Relation:
@@ -119,13 +119,13 @@ def _missing(services: Services, wanted: Missing) -> MissingRows:
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
-        found = {row.reason: int(row.row_count) for row in connection.execute(counts)}
+        ints = {row.reason: int(row.row_count) for row in connection.execute(counts)}
         rows = connection.execute(keys.limit(wanted.limit)).mappings()
         return MissingRows(
-            missing_earlier_state=found.get(MISSING, 0),
-            undated_count=found.get(UNDATED, 0),
-            undated_first_publication=found.get(NO_FIRST_DAY, 0),
-            undated_removal=found.get(REMOVED, 0),
+            missing_earlier_state=ints.get(MISSING, 0),
+            undated_count=ints.get(UNDATED, 0),
+            undated_first_publication=ints.get(NO_FIRST_DAY, 0),
+            undated_removal=ints.get(REMOVED, 0),
             keys=[{name: str(value) for name, value in each.items()} for each in rows],
         )
 

@@ -184,17 +184,22 @@ class RetryItems(Body):
 
 async def launch_run(call: Call[Parameters, NewRun]) -> Launched:
     """Launch a job, or one partition of it; the gate looks at what it depends on as it begins."""
-    wanted = call.body
+    new_run = call.body
     return await launch(
         call,
-        Launch(wanted.job, wanted.partition, _config(wanted), _allowed(wanted.tags)),
+        Launch(
+            new_run.job,
+            new_run.partition,
+            _config(new_run),
+            _allowed(new_run.tags),
+        ),
     )
 
 
 def _allowed(tags: Mapping[str, str]) -> Mapping[str, str]:
-    taken = sorted(RESERVED_TAGS.intersection(tags))
-    if taken:
-        raise ProblemError(422, f"these tags are not a caller's: {', '.join(taken)}")
+    intersection = sorted(RESERVED_TAGS.intersection(tags))
+    if intersection:
+        raise ProblemError(422, f"these tags are not a caller's: {', '.join(intersection)}")
     return tags
 
 
@@ -219,10 +224,10 @@ def _forced(config: dict[str, Any]) -> dict[str, Any]:
 
 async def list_runs(call: Call[Wanted, Body]) -> Runs:
     """List runs, the latest first."""
-    found, following = await call.services.in_thread(page_of_runs, call.services, call.query)
-    if not found and call.query.job is not None:
+    run_records, following = await call.services.in_thread(page_of_runs, call.services, call.query)
+    if not run_records and call.query.job is not None:
         await call.services.in_thread(_require_job, call.services, call.query.job)
-    return Runs(runs=[run_of(each) for each in found], next_cursor=following)
+    return Runs(runs=[run_of(record) for record in run_records], next_cursor=following)
 
 
 def _require_job(services: Services, job: str) -> None:
@@ -236,16 +241,18 @@ def page_of_runs(services: Services, wanted: Wanted) -> tuple[list[dg.RunRecord]
     tags = {"dagster/partition": wanted.partition, "user": wanted.user}
     filters = dg.RunsFilter(
         job_name=wanted.job,
-        statuses=[dg.DagsterRunStatus(each) for each in wanted.status],
+        statuses=[dg.DagsterRunStatus(text) for text in wanted.status],
         tags={name: value for name, value in tags.items() if value is not None},
         created_after=wanted.since,
         created_before=wanted.until,
     )
     if wanted.cursor is not None:
         find_run(services.instance, wanted.cursor)
-    found = services.instance.get_run_records(filters, limit=wanted.limit + 1, cursor=wanted.cursor)
-    page = list(found[: wanted.limit])
-    return page, page[-1].dagster_run.run_id if len(found) > wanted.limit else None
+    run_records = services.instance.get_run_records(
+        filters, limit=wanted.limit + 1, cursor=wanted.cursor
+    )
+    page = list(run_records[: wanted.limit])
+    return page, page[-1].dagster_run.run_id if len(run_records) > wanted.limit else None
 
 
 def moment(seconds: float | None) -> datetime | None:
@@ -344,9 +351,9 @@ async def retry_run(call: Call[RunId, Retry]) -> Launched:
         raise ProblemError(409, "the run has not ended", run_id=run_id)
     if call.body.what == "from_failure" and record.dagster_run.is_success:
         raise ProblemError(409, "the run did not fail", run_id=run_id)
-    said = ["retry", run_id, call.body.what]
+    names = ["retry", run_id, call.body.what]
     return await once(
-        call, said, lambda marks: _reexecuted(call, record.dagster_run, marks), launched_before
+        call, names, lambda marks: _reexecuted(call, record.dagster_run, marks), launched_before
     )
 
 
@@ -370,18 +377,21 @@ async def _reexecuted(
 
 async def retry_failed_items(call: Call[Parameters, RetryItems]) -> RetryLaunched:
     """Retry failed partitions and work items of all runs: the run that is launched lists them."""
-    wanted = call.body
-    config: dict[str, Any] = {"dry_run": wanted.dry_run, **_kinds(wanted.kinds)}
-    if wanted.domain is not None:
-        config["domain"] = wanted.domain
-    if wanted.since is not None:
-        config["since"] = wanted.since.isoformat()
+    retry_request = call.body
+    config: dict[str, Any] = {
+        "dry_run": retry_request.dry_run,
+        **_kinds(retry_request.kinds),
+    }
+    if retry_request.domain is not None:
+        config["domain"] = retry_request.domain
+    if retry_request.since is not None:
+        config["since"] = retry_request.since.isoformat()
     for name in ("topics", "item_keys", "reason_codes", "include_permanent"):
-        if value := getattr(wanted, name):
+        if value := getattr(retry_request, name):
             config[name] = value
-    if not wanted.include_items:
+    if not retry_request.include_items:
         config["include_items"] = False
-    items = await call.services.in_thread(_failed_items, call.services, wanted)
+    items = await call.services.in_thread(_failed_items, call.services, retry_request)
     launched = await _retried_items(call, config)
     return RetryLaunched(**launched.model_dump(), items=items)
 

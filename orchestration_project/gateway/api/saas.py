@@ -66,17 +66,17 @@ class EditedRules(TriedRules):
 
 async def list_rules(call: Call[Parameters, Body]) -> RulesInEffect:
     """List the rules in effect, in the order in which they are asked."""
-    found = await call.services.in_thread(_rules, call.services)
+    rule_set = await call.services.in_thread(_rules, call.services)
     return RulesInEffect(
-        version=found.version,
+        version=rule_set.version,
         rules=[
             RuleInEffect(
-                rule_id=each.rule.rule_id,
-                version=each.version_number,
-                disabled_reason=each.disabled_reason,
-                rule=each.rule.shown(),
+                rule_id=rule.rule.rule_id,
+                version=rule.version_number,
+                disabled_reason=rule.disabled_reason,
+                rule=rule.rule.shown(),
             )
-            for each in found.rules
+            for rule in rule_set.rules
         ],
     )
 
@@ -96,7 +96,7 @@ async def try_rules(call: Call[Parameters, TriedRules]) -> SyncDryRun:
         changed_count=run.changed_count,
         by_rule=run.by_rule,
         refused=dict(list(run.refused.items())[:MOST_DIFFERENCES]),
-        differences=[SyncChange(**asdict(each)) for each in run.differences],
+        differences=[SyncChange(**asdict(difference)) for difference in run.differences],
     )
 
 
@@ -124,18 +124,18 @@ def _read(body: TriedRules) -> list[SyncRule]:
 
 async def search_log(call: Call[AuditWanted, Body]) -> AuditEntries:
     """Search the audit log of reconciliation."""
-    wanted = call.query
-    require_known("operation", wanted.operation, AUDIT_OPERATIONS)
+    audit_wanted = call.query
+    require_known("operation", audit_wanted.operation, AUDIT_OPERATIONS)
     search = Search(
-        entity_id=wanted.entity,
-        issue_key=wanted.issue,
-        operation=wanted.operation,
-        text=wanted.text,
-        before=wanted.cursor,
-        limit=wanted.limit + 1,
+        entity_id=audit_wanted.entity,
+        issue_key=audit_wanted.issue,
+        operation=audit_wanted.operation,
+        text=audit_wanted.text,
+        before=audit_wanted.cursor,
+        limit=audit_wanted.limit + 1,
     )
     rows = await call.services.in_thread(search_audit, call.services.warehouse, search)
-    return _page(rows, wanted.limit)
+    return _page(rows, audit_wanted.limit)
 
 
 def _page(rows: Sequence[Row[Any]], limit: int) -> AuditEntries:

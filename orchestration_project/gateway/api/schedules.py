@@ -59,15 +59,15 @@ async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
     except ProblemError as error:
         if error.problem.status != 404:
             raise
-        found = error.problem
+        problem = error.problem
         raise ProblemError(
-            422, found.detail, expected=found.expected, remedy=found.remedy
+            422, problem.detail, expected=problem.expected, remedy=problem.remedy
         ) from error
     config = json.dumps(run_config_of(schedule))
     data = await call.dagster(ABOUT, job=job.selector, config=config)
-    found, problems = data["isPipelineConfigValid"], list[str]()
-    if found["__typename"] != "PipelineConfigValidationValid":
-        problems += [each["message"] for each in found.get("errors", [found])]
+    problem, problems = data["isPipelineConfigValid"], list[str]()
+    if problem["__typename"] != "PipelineConfigValidationValid":
+        problems += [character["message"] for character in problem.get("errors", [problem])]
     problems += partition_problems(schedule, _shape(data["assetNodes"]))
     if problems:
         raise ConfigurationError(
@@ -79,18 +79,18 @@ async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
 
 
 def _shape(nodes: list[Mapping[str, Any]]) -> JobShape:
-    partitioned = [each for each in nodes if each["isPartitioned"]]
+    partitioned = [node for node in nodes if node["isPartitioned"]]
     if not partitioned:
         return JobShape()
     dimensions = partitioned[0]["partitionKeysByDimension"]
-    periods = [each["name"] for each in dimensions if each["type"] == "TIME_WINDOW"]
+    periods = [dimension["name"] for dimension in dimensions if dimension["type"] == "TIME_WINDOW"]
     return JobShape(
         is_partitioned=True,
         is_by_time=len(periods) == 1,
         dimensions={
-            each["name"]: each["partitionKeys"]
-            for each in dimensions
-            if each["name"] not in periods
+            dimension["name"]: dimension["partitionKeys"]
+            for dimension in dimensions
+            if dimension["name"] not in periods
         },
     )
 

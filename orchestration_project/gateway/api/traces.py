@@ -28,10 +28,10 @@ async def one_trace(call: Call[TraceWanted, Body]) -> Trace:
 def _read(services: Services, trace_id: str) -> Trace:
     ledger = Ledger(services.warehouse, services.clock)
     unrecorded = unrecorded_entries(services.instance, ledger, trace_id)
-    found = read_trace(services.warehouse, trace_id, unrecorded)
-    if found is None:
+    trace = read_trace(services.warehouse, trace_id, unrecorded)
+    if trace is None:
         raise not_found("trace not found")
-    return found
+    return trace
 
 
 OPERATIONS = (

@@ -100,10 +100,10 @@ async def _record_refusal(
 ) -> None:
     """Record a refusal for people; its answer stays the same if that fails."""
     problem, refusals = refused.problem, UploadRefusals(services.warehouse, services.clock)
-    found = f", found {problem.found}" if problem.found else ""
+    text = f", found {problem.found}" if problem.found else ""
     try:
         await services.in_thread(
-            *(refusals.record, new, problem.status, f"{problem.detail}{found}"),
+            *(refusals.record, new, problem.status, f"{problem.detail}{text}"),
             *(problem.expected or "", length or None),
         )
     except (OrchestrationError, DBAPIError) as error:
@@ -144,14 +144,14 @@ def _require_media_type(new: NewFile, declared: FileInbox) -> None:
 
 
 def _piece(request: Request) -> Piece | None:
-    given = request.headers.get("content-range")
-    if given is None:
+    content_range = request.headers.get("content-range")
+    if content_range is None:
         return None
     try:
-        return read_piece(given)
+        return read_piece(content_range)
     except ValueError as error:
         raise ProblemError(
-            400, "invalid Content-Range", expected=str(error), found=given[:100]
+            400, "invalid Content-Range", expected=str(error), found=content_range[:100]
         ) from error
 
 
@@ -159,8 +159,8 @@ def _length(request: Request, piece: Piece | None) -> int:
     """Return the size of the file as far as it is known before its bytes are."""
     if piece is not None:
         return piece.total
-    given = request.headers.get("content-length", "")
-    return int(given) if given.isascii() and given.isdecimal() else 0
+    content_length = request.headers.get("content-length", "")
+    return int(content_length) if content_length.isascii() and content_length.isdecimal() else 0
 
 
 async def _admit(

@@ -118,15 +118,15 @@ class Launches:
 
     def _asset(self, key: dg.AssetKey) -> Part:
         """Return the tags of an asset of any code location."""
-        found = [_tags(repository, key) for repository in self._repositories()]
-        known = [tags for tags in found if tags is not None]
+        entries = [_tags(repository, key) for repository in self._repositories()]
+        known = [tags for tags in entries if tags is not None]
         return {name: value for tags in known for name, value in tags.items()} if known else None
 
     def _repository(self, location: str, name: str) -> Repository | None:
         if not self._context.has_code_location(location):
             return None
-        found = self._context.get_code_location(location)
-        return found.get_repository(name) if found.has_repository(name) else None
+        code_location = self._context.get_code_location(location)
+        return code_location.get_repository(name) if code_location.has_repository(name) else None
 
     def _repositories(self) -> Iterator[Repository]:
         for location in self._context.code_locations:
@@ -151,10 +151,10 @@ def _parts_of_plan(repository: Repository, run: dg.DagsterRun, plan: Plan) -> It
     is_whole = not running or len(running) < len(plan.step_keys_to_execute)  # mapped at run time
     nodes = {_node(steps[key]) for key in (steps if is_whole else running)}
     for node in nodes:
-        own = [step for step in plan.steps if _node(step) == node]
-        keys = set(_keys_of(own))
+        entries = [step for step in plan.steps if _node(step) == node]
+        keys = set(_keys_of(entries))
         config = within(run.run_config, "ops", node, "config")
-        yield from (tags_of_kind(step.tags or {}, config) for step in own)
+        yield from (tags_of_kind(step.tags or {}, config) for step in entries)
         yield from (_tags(repository, key) for key in keys)
         if makes_assets and not keys:
             yield None
@@ -187,9 +187,9 @@ def _parts_of_ops(repository: Repository, job: str) -> Sequence[Part]:
 def _keys_of_job(repository: Repository, name: str) -> set[dg.AssetKey]:
     """Return the assets that a job makes or checks, without those that it only reads."""
     ops = {op.name for op in _ops(repository, name)}
-    made = repository.get_asset_node_snaps(name)
+    asset_node_snaps = repository.get_asset_node_snaps(name)
     return {
-        *(snap.asset_key for snap in made if snap.node_definition_name in ops),
+        *(snap.asset_key for snap in asset_node_snaps if snap.node_definition_name in ops),
         *(snap.asset_key for snap in repository.get_asset_check_node_snaps(name)),
     }
 

@@ -58,12 +58,12 @@ def by_first_dimension(
     if statuses.primaryDimensionName == first.name:
         return statuses
     ranges: defaultdict[str, list[Any]] = defaultdict(list)
-    for each in statuses.ranges:
-        if not isinstance(each.secondaryDim, classes[OF_KEYS]):
+    for span in statuses.ranges:
+        if not isinstance(span.secondaryDim, classes[OF_KEYS]):
             return statuses
         for status, keys in KEYS_BY_STATUS.items():
-            for key in getattr(each.secondaryDim, keys):
-                _add(ranges[key], each, status, classes[RANGE])
+            for key in getattr(span.secondaryDim, keys):
+                _add(ranges[key], span, status, classes[RANGE])
     return classes[STATUSES](
         primaryDimensionName=first.name,
         ranges=[

@@ -64,18 +64,20 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
 
     def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
         """Return the errors as they are shown: with their extensions to admins only."""
-        shown = super().handle_graphql_errors([_shown(each) for each in errors])
+        graphql_errors = super().handle_graphql_errors([_shown(error) for error in errors])
         if not _role().covers(Role.ADMIN):
-            for each in shown:
-                each.pop("extensions", None)
-        return shown
+            for error in graphql_errors:
+                error.pop("extensions", None)
+        return graphql_errors
 
     def index_html_endpoint(self, request: Request) -> HTMLResponse:
         """Return Dagster's page with the bar of who asks above it."""
         answer = super().index_html_endpoint(request)
         page = with_bar(bytes(answer.body).decode(), self._installation, current_user())
-        kept = {name: value for name, value in answer.headers.items() if name != "content-length"}
-        return HTMLResponse(page, answer.status_code, kept)
+        kept_names = {
+            name: value for name, value in answer.headers.items() if name != "content-length"
+        }
+        return HTMLResponse(page, answer.status_code, kept_names)
 
     async def download_debug_file_endpoint(self, request: Request) -> StreamingResponse:
         """Give what is known of a run.
@@ -122,10 +124,12 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         captured: list[Exception] = []
         try:
             with ErrorCapture.watch(captured.append):
-                done = await self._executed(document, request_context, variables, operation_name)
+                executed = await self._executed(
+                    document, request_context, variables, operation_name
+                )
         except TookTooLong:
             return self._too_long()
-        return self._answer(done, captured)
+        return self._answer(executed, captured)
 
     def _read(self, query: str) -> DocumentNode:
         return self._known(query) if len(query) <= KEPT_CHARACTERS else self._valid(query)
@@ -166,7 +170,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
 
         Dagster's own executes that between all other requests, however much it is.
         """
-        asked = (variables, operation_name)
+        pair = (variables, operation_name)
         try:
             document = await run_in_threadpool(self._read, query)
         except GraphQLError as error:
@@ -181,7 +185,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
             )
         if isinstance(source, ExecutionResult):
             return None, self.handle_graphql_errors(source.errors or [])[0]
-        events = self._events(source, websocket, document, asked)
+        events = self._events(source, websocket, document, pair)
         return asyncio.create_task(_handle_async_results(events, operation_id, websocket)), None
 
     async def _events(
@@ -197,10 +201,12 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
 
         async for event in source:
             try:
-                found = await self._executions.run(_name(), partial(executed, event))
+                execution_result = await self._executions.run(_name(), partial(executed, event))
             except TookTooLong:
                 raise GraphQLError(TIMEOUT_MESSAGE.format(self._executions.seconds)) from None
-            yield ExecutionResult(found.data, [_shown(each) for each in found.errors or ()])
+            yield ExecutionResult(
+                execution_result.data, [_shown(error) for error in execution_result.errors or ()]
+            )
 
     def _answer(self, done: ExecutionResult, captured: list[Exception]) -> JSONResponse:
         content: dict[str, Any] = {"data": done.data}

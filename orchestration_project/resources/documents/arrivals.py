@@ -49,8 +49,10 @@ from orchestration_project.resources.documents.waiting import (
     topic_of,
 )
 
-COLUMNS = [documents_files.c[each.name] for each in fields(FileRow)]
-CHANGED = [each.name for each in COLUMNS if not each.primary_key and each.name != "first_seen_at"]
+COLUMNS = [documents_files.c[own_field.name] for own_field in fields(FileRow)]
+CHANGED = [
+    column.name for column in COLUMNS if not column.primary_key and column.name != "first_seen_at"
+]
 
 
 ROWS_PER_PAGE = 10_000
@@ -128,14 +130,17 @@ class Arrivals:
         missing: list[str] = []
         late: set[str] = set()
         while some := list(islice(found, KEYS_PER_STATEMENT)):
-            missing += (each.path for each in some if each.listed is None)
-            late.update(each.path for each in some if each.is_late)
-            self._record(poll, {each.path: each.listed for each in some if each.listed})
-        hidden = tuple(f"{each}/" for each in listing.unreadable)
+            missing += (difference.path for difference in some if difference.listed is None)
+            late.update(difference.path for difference in some if difference.is_late)
+            self._record(
+                poll,
+                {difference.path: difference.listed for difference in some if difference.listed},
+            )
+        hidden = tuple(f"{name}/" for name in listing.unreadable)
         late.update(listing.unreadable)
-        gone = [each for each in missing if each not in late and not each.startswith(hidden)]
-        for start in range(0, len(gone), KEYS_PER_STATEMENT):
-            self._record(poll, {}, gone[start : start + KEYS_PER_STATEMENT])
+        names = [name for name in missing if name not in late and not name.startswith(hidden)]
+        for start in range(0, len(names), KEYS_PER_STATEMENT):
+            self._record(poll, {}, names[start : start + KEYS_PER_STATEMENT])
         poll.enqueued_count += self._take_uploads()
         self._retry_for_new_setups()
         return PollResult(
@@ -218,31 +223,31 @@ class Arrivals:
 
     def present_count(self) -> int:
         """Return how many files are there, those of uploads included."""
-        wanted = (
+        query = (
             select(func.count())
             .select_from(documents_files)
             .where(documents_files.c.state != "gone")
         )
         with self._warehouse.reading() as connection:
-            return connection.execute(wanted).scalar_one()
+            return connection.execute(query).scalar_one()
 
     def not_extracted_count(self) -> int:
         """Return how many files that are there have no document with text."""
         columns = documents_files.c
         is_left = or_(documents.c.state.is_(None), documents.c.state != "loaded")
-        wanted = (
+        query = (
             select(func.count())
             .select_from(documents_files)
             .outerjoin(documents, documents.c.document_id == columns.document_id)
             .where(columns.state != "gone", is_left)
         )
         with self._warehouse.reading() as connection:
-            return connection.execute(wanted).scalar_one()
+            return connection.execute(query).scalar_one()
 
     def list_not_extracted(self, limit: int) -> list[tuple[str, str]]:
         """Return paths of files that are there without text, each with the reason, by path."""
         columns = documents_files.c
-        wanted = (
+        query = (
             select(columns.path, documents.c.reason)
             .outerjoin(documents, documents.c.document_id == columns.document_id)
             .where(columns.state != "gone", documents.c.state != "loaded")
@@ -250,7 +255,7 @@ class Arrivals:
             .limit(limit)
         )
         with self._warehouse.reading() as connection:
-            return [(path, reason or "") for path, reason in connection.execute(wanted)]
+            return [(path, reason or "") for path, reason in connection.execute(query)]
 
     def _enqueue(self, connection: Connection, rows: Sequence[FileRow]) -> None:
         by_day: dict[date, list[NewItem]] = {}
@@ -280,32 +285,35 @@ def _known_after(connection: Connection, path: str) -> list[KnownFile]:
     result.close()
     if connection.dialect.name == "sqlite":  # which keeps times as text
         read = datetime.fromisoformat
-        return [(path, byte_count, read(at), *rest) for path, byte_count, at, *rest in rows]
+        return [
+            (path, byte_count, read(at), *remaining) for path, byte_count, at, *remaining in rows
+        ]
     return list(rows)
 
 
 def _read(connection: Connection, paths: Sequence[str]) -> dict[str, FileRow]:
     """Return the rows of paths, locked: a load records documents in them."""
     wanted = select(*COLUMNS).where(documents_files.c.path.in_(paths)).with_for_update()
-    return {row.path: row for row in (FileRow(*each) for each in connection.execute(wanted))}
+    return {row.path: row for row in (FileRow(*record) for record in connection.execute(wanted))}
 
 
 def _write(connection: Connection, rows: Sequence[FileRow]) -> None:
     """Insert the rows that are new, and replace the others."""
     if not rows:
         return
-    names = [each.name for each in fields(FileRow)]
+    names = [own_field.name for own_field in fields(FileRow)]
     values = [dict(zip(names, astuple(row), strict=True)) for row in rows]
     inserted = {key for (key,) in insert_absent(connection, documents_files, values)}
-    others = [{**row, "of": row["path"]} for row in values if row["path"] not in inserted]
-    if others:
+    other_items = [{**row, "of": row["path"]} for row in values if row["path"] not in inserted]
+    if other_items:
         statement = (
             update(documents_files)
             .where(documents_files.c.path == bindparam("of"))
             .values({name: bindparam(f"new_{name}") for name in CHANGED})
         )
         bound = [
-            {"of": row["of"], **{f"new_{name}": row[name] for name in CHANGED}} for row in others
+            {"of": row["of"], **{f"new_{name}": row[name] for name in CHANGED}}
+            for row in other_items
         ]
         connection.execute(statement, bound)
 

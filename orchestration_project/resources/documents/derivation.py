@@ -91,9 +91,9 @@ class DocumentDerivation:
         counts = DerivedCounts()
         for some in self._batches(_is_outdated()):
             extracted = dict(some)
-            found = self._fingerprints(list(extracted))
+            fingerprints = self._fingerprints(list(extracted))
             with self._warehouse.writing() as connection:
-                _write(connection, extracted, found, counts)
+                _write(connection, extracted, fingerprints, counts)
         return counts
 
     def _batches(self, is_wanted: ColumnElement[bool]) -> Iterator[Sequence[tuple[str, datetime]]]:
@@ -105,7 +105,7 @@ class DocumentDerivation:
             documents_fingerprints,
             documents_fingerprints.c.document_id == documents.c.document_id,
         )
-        wanted = union(
+        row_query = union(
             *(
                 select(documents.c.document_id, documents.c.extracted_at)
                 .select_from(joined)
@@ -113,7 +113,7 @@ class DocumentDerivation:
                 for chosen in self._chosen
             )
         ).subquery()
-        ordered = select(wanted).order_by(wanted.c.document_id).limit(LISTED_DOCUMENTS)
+        ordered = select(row_query).order_by(row_query.c.document_id).limit(LISTED_DOCUMENTS)
         while True:
             with self._warehouse.reading() as connection:
                 rows = [(row[0], row[1]) for row in connection.execute(ordered)]
@@ -127,23 +127,25 @@ class DocumentDerivation:
         A page at a time is in memory.
         """
         with self._warehouse.reading() as connection:
-            found = _known(connection, ids, _is_loaded())
-        return found | self._of_pages([each for each in ids if each not in found])
+            fingerprints = _known(connection, ids, _is_loaded())
+        return fingerprints | self._of_pages(
+            [identifier for identifier in ids if identifier not in fingerprints]
+        )
 
     def _of_pages(self, ids: Sequence[str]) -> dict[str, Fingerprint]:
         columns = documents_pages.c
-        wanted = (
+        row_query = (
             select(columns.document_id, columns.text)
             .where(columns.document_id.in_(ids))
             .order_by(columns.document_id, columns.page_number)
             .execution_options(yield_per=1)
         )
-        found = dict.fromkeys(ids, Fingerprint())
+        fromkeys = dict.fromkeys(ids, Fingerprint())
         with self._warehouse.reading() as connection:
-            rows = connection.execute(wanted)
+            rows = connection.execute(row_query)
             for document_id, pages in groupby(rows, key=lambda row: row.document_id):
-                found[document_id] = fingerprint_of(page.text for page in pages)
-        return found
+                fromkeys[document_id] = fingerprint_of(page.text for page in pages)
+        return fromkeys
 
 
 def remove_derived(connection: Connection, ids: Sequence[str]) -> None:
@@ -202,8 +204,8 @@ def _write(
     """Write the fingerprints of documents, and pairs and groups that follow."""
     lock_row(connection, LOCK)
     before = _known(connection, list(found), documents_fingerprints.c.is_compared)
-    changed = {key: each for key, each in found.items() if before.get(key) != each}
-    earlier = {key: each for key, each in before.items() if key in changed}
+    changed = {key: value for key, value in found.items() if before.get(key) != value}
+    earlier = {key: fingerprint for key, fingerprint in before.items() if key in changed}
     counts.documents += len(found)
     counts.unchanged += len(found) - len(changed)
     counts.pairs_removed += remove_pairs(connection, _signatures(earlier))
@@ -215,7 +217,7 @@ def _write(
 
 def _signatures(prints: Mapping[str, Fingerprint]) -> dict[str, Signature]:
     return {
-        key: signature_of_text(each.signature) for key, each in prints.items() if each.signature
+        key: signature_of_text(value.signature) for key, value in prints.items() if value.signature
     }
 
 
@@ -242,14 +244,14 @@ def _write_fingerprints(
     as_loaded = select(table.c.document_id).where(
         table.c.document_id.in_(list(changed)), _is_loaded()
     )
-    done = set(connection.execute(as_loaded).scalars())
-    if done:
-        is_done = table.c.document_id.in_(sorted(done))
+    entries = set(connection.execute(as_loaded).scalars())
+    if entries:
+        is_done = table.c.document_id.in_(sorted(entries))
         connection.execute(update(table).where(is_done).values(is_compared=True))
     rows = [
-        _row(key, extracted[key], each, is_compared=True)
-        for key, each in changed.items()
-        if key not in done
+        _row(key, extracted[key], value, is_compared=True)
+        for key, value in changed.items()
+        if key not in entries
     ]
     inserted = {key for (key,) in insert_absent(connection, table, rows)}
     for row in rows:

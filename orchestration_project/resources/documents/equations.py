@@ -84,8 +84,8 @@ def _has_item(*states: str) -> ColumnElement[bool]:
 def _is_file(states: Sequence[str]) -> ColumnElement[bool]:
     folder = UPLOAD_PREFIX + uploads.c.inbox + "/" + uploads.c.upload_id
     path = documents_files.c.path
-    own = and_(path > folder + "/", path < folder + AFTER_SLASH)
-    return and_(own, documents_files.c.state.in_(states))
+    condition = and_(path > folder + "/", path < folder + AFTER_SLASH)
+    return and_(condition, documents_files.c.state.in_(states))
 
 
 EQUATIONS = [

@@ -73,12 +73,12 @@ OTHERS_NOT_REACHED = "text of other documents, and captured bytes, that mention 
 
 def _paths(identifiers: Sequence[str]) -> list[str]:
     """Return the identifiers that are paths, also as `documents_files` writes them."""
-    paths = [each for each in identifiers if not DOCUMENT_ID.fullmatch(each)]
+    paths = [identifier for identifier in identifiers if not DOCUMENT_ID.fullmatch(identifier)]
     return list(dict.fromkeys([*paths, *map(path_text, paths)]))
 
 
 def _ids(identifiers: Sequence[str]) -> list[str]:
-    return [each for each in identifiers if DOCUMENT_ID.fullmatch(each)]
+    return [identifier for identifier in identifiers if DOCUMENT_ID.fullmatch(identifier)]
 
 
 def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSubject:
@@ -107,10 +107,10 @@ def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSu
     places = [FILE_NOT_REACHED, OTHERS_NOT_REACHED, PREVIEWS_NOT_REACHED]
     if here:
         places[0] += f"; at the latest poll, {len(here)} files of it were there"
-    shown: list[str] = []
+    names: list[str] = []
     for some in _batches(_with_members(connection, list(ids))[0]):
-        shown += previews(connection, some)
-    return FoundSubject(list(dict.fromkeys([*ids, *paths, *shown])), places)
+        names += previews(connection, some)
+    return FoundSubject(list(dict.fromkeys([*ids, *paths, *names])), places)
 
 
 def rows_of_document(
@@ -125,25 +125,25 @@ def rows_of_document(
         ConfigurationError: Another document holds one of them: its bytes have it, too.
     """
     lock_row(connection, documents_files.name)  # no poll writes a row that it has read before
-    given, paths = _ids(identifiers), _paths(identifiers)
-    _require_alone(connection, given)
-    going, staying = _with_members(connection, given)
+    given_names, paths = _ids(identifiers), _paths(identifiers)
+    _require_alone(connection, given_names)
+    going, staying = _with_members(connection, given_names)
     for member, holders in staying.items():
         if not _move(connection, member, holders, going):
             going.append(member)
     _forget(connection, going)
     remove_derived(connection, going)
     yield from (
-        (column.table, {column.name: each}) for column in ROWS_OF_DOCUMENT for each in going
+        (column.table, {column.name: name}) for column in ROWS_OF_DOCUMENT for name in going
     )
     yield from ((documents_files, {"path": path}) for path in paths)
     yield from _work_items(connection, TOPIC_PREFIX, [*paths, *_paths_of(connection, going)])
     yield from _work_items(connection, REPLAY_PREFIX, going)
     for some in _batches(going):
-        own = select(captures.c.capture_id).where(
+        query = select(captures.c.capture_id).where(
             captures.c.partition_key.in_(some), _is_of_documents()
         )
-        yield from ((captures, {"capture_id": each}) for each in connection.scalars(own))
+        yield from ((captures, {"capture_id": scalar}) for scalar in connection.scalars(query))
         sent = select(uploads.c.inbox, uploads.c.upload_id).where(uploads.c.sha256.in_(some))
         for inbox, upload_id in connection.execute(sent).all():
             yield uploads, {"inbox": inbox, "upload_id": upload_id}
@@ -159,10 +159,10 @@ def _is_of_documents() -> Any:
 def _require_alone(connection: Connection, ids: Sequence[str]) -> None:
     columns = documents_members.c
     for some in _batches(ids):
-        wanted = select(columns.parent_id).where(
+        row_query = select(columns.parent_id).where(
             columns.document_id.in_(some), columns.parent_id.not_in(some)
         )
-        holders = sorted(set(connection.scalars(wanted.limit(KEYS_PER_STATEMENT))))
+        holders = sorted(set(connection.scalars(row_query.limit(KEYS_PER_STATEMENT))))
         if holders:
             raise ConfigurationError(
                 "the document lies in another one, whose bytes cannot be cut",
@@ -176,62 +176,64 @@ def _with_members(
     connection: Connection, ids: Sequence[str]
 ) -> tuple[list[str], dict[str, set[str]]]:
     """Return documents with all that lies in them alone, and others in them by what holds them."""
-    going, held = dict.fromkeys(ids), dict[str, set[str]]()
+    going, held_names = dict.fromkeys(ids), dict[str, set[str]]()
     waiting = list(ids)
     while waiting:
-        waiting = [each for each in _members(connection, waiting) if each not in going]
-        held |= _holders(connection, waiting)
-        waiting = [each for each in held if each not in going and held[each] <= going.keys()]
+        waiting = [member for member in _members(connection, waiting) if member not in going]
+        held_names |= _holders(connection, waiting)
+        waiting = [
+            name for name in held_names if name not in going and held_names[name] <= going.keys()
+        ]
         going |= dict.fromkeys(waiting)
-    staying = {each: held[each] - going.keys() for each in held if each not in going}
+    staying = {name: held_names[name] - going.keys() for name in held_names if name not in going}
     return list(going), staying
 
 
 def _members(connection: Connection, ids: Sequence[str]) -> list[str]:
     columns = documents_members.c
-    found: dict[str, None] = {}
+    values: dict[str, None] = {}
     for some in _batches(ids):
         within = select(columns.document_id).where(columns.parent_id.in_(some)).distinct()
-        found |= dict.fromkeys(connection.scalars(within.order_by(columns.document_id)))
-    return list(found)
+        values |= dict.fromkeys(connection.scalars(within.order_by(columns.document_id)))
+    return list(values)
 
 
 def _holders(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
     """Return what holds each member: other documents, or itself where its own bytes were read."""
     columns = documents_members.c
-    found: dict[str, set[str]] = {each: set() for each in ids}
+    holders: dict[str, set[str]] = {identifier: set() for identifier in ids}
     for some in _batches(ids):
         pairs = select(columns.document_id, columns.parent_id).where(columns.document_id.in_(some))
         for document_id, parent_id in connection.execute(pairs):
-            found[document_id].add(parent_id)
-        own = select(captures.c.sha256).where(
+            holders[document_id].add(parent_id)
+        query = select(captures.c.sha256).where(
             captures.c.sha256.in_(some), captures.c.partition_key == captures.c.sha256
         )
-        for document_id in connection.scalars(own):
-            found[document_id].add(document_id)
-    return found
+        for document_id in connection.scalars(query):
+            holders[document_id].add(document_id)
+    return holders
 
 
 def _move(
     connection: Connection, member: str, holders: Iterable[str], going: Sequence[str]
 ) -> bool:
     """Have a member that stays name another document that holds it; return whether there is one."""
-    columns, gone = captures.c, set(going)
+    columns, texts = captures.c, set(going)
     names = ("sha256", "url", "request", "source", "fetched_at", "run_id")
     wanted = (
         select(columns.partition_key, *(columns[name] for name in names))
         .where(columns.partition_key.in_(sorted(holders)), _is_of_documents())
         .order_by(columns.fetched_at.desc(), columns.capture_id)
     )
-    found = [each for each in connection.execute(wanted).all() if each.sha256 not in gone]
-    if not found:
+    rows = [record for record in connection.execute(wanted).all() if record.sha256 not in texts]
+    if not rows:
         return False
-    values = {name: getattr(found[0], name) for name in names}
+    values = {name: getattr(rows[0], name) for name in names}
     is_own = columns.partition_key == member
     for some in _batches(going):
-        taken = is_own & columns.sha256.in_(some)
-        connection.execute(update(captures).where(taken).values(values))
-    holder = found[0].partition_key
+        boolean_clause_list = is_own & columns.sha256.in_(some)
+        connection.execute(update(captures).where(boolean_clause_list).values(values))
+    holder = rows[0].partition_key
     name = select(documents_members.c.path_in_parent).where(
         documents_members.c.parent_id == holder, documents_members.c.document_id == member
     )
@@ -268,10 +270,10 @@ def _work_items(
 ) -> Iterator[tuple[Table, Key]]:
     columns = work_items.c
     for some in _batches(keys):
-        wanted = select(columns.topic, columns.item_key).where(
+        row_query = select(columns.topic, columns.item_key).where(
             columns.item_key.in_(some), columns.topic.startswith(prefix, autoescape=True)
         )
-        for row in connection.execute(wanted).all():
+        for row in connection.execute(row_query).all():
             yield work_items, dict(row._mapping)
 
 
@@ -286,7 +288,7 @@ DOCUMENT = SubjectKind(
     find=find_document,
     rows=rows_of_document,
     unmasked={
-        *(each for each in tables() if each.name.startswith(documents.name)),
+        *(table for table in tables() if table.name.startswith(documents.name)),
         *(captures.c.url, captures.c.request, work_items.c.item_key),
     },
     is_masked_in_captures=False,

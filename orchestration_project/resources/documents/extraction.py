@@ -309,12 +309,12 @@ def _error_of(result: OrchestrationError) -> DocumentError:
     """
     if not isinstance(result, ItemError):
         raise result
-    found = result.found.splitlines()[0] if result.found else ""
-    if "SIGXCPU" in found:
+    splitline = result.found.splitlines()[0] if result.found else ""
+    if "SIGXCPU" in splitline:
         return DocumentError("parser_timed_out", "CPU time")
     if ALLOCATION_FAILED in (result.found or ""):
-        return DocumentError("parser_out_of_memory", found)
-    return DocumentError(REASONS_OF_ENDS[result.reason_code], found)
+        return DocumentError("parser_out_of_memory", splitline)
+    return DocumentError(REASONS_OF_ENDS[result.reason_code], splitline)
 
 
 READABLE = ("loaded", "empty")
@@ -414,9 +414,9 @@ class DocumentExtractor:
         sources = self._sources(map(self.read, items), begun, until)
         for document in self.extraction.extract(sources):
             begun.add(document)
-        for place, item in enumerate(items):
-            is_begun = place < len(begun.readings)
-            yield item, begun.taken(begun.readings[place]) if is_begun else NOT_BEGUN
+        for index, item in enumerate(items):
+            is_begun = index < len(begun.readings)
+            yield item, begun.taken(begun.readings[index]) if is_begun else NOT_BEGUN
 
     def _sources(
         self, readings: Iterator[Reading], begun: "_Begun", until: float
@@ -424,27 +424,34 @@ class DocumentExtractor:
         """Store some readings after the other as workers become free; yield what is to extract."""
         while time.monotonic() <= until and (some := list(islice(readings, PIECE_FILES))):
             stored = self._stored(some)
-            ids = {each.capture.sha256 for each in stored if each.capture} - begun.found.keys()
+            ids = {
+                reading.capture.sha256 for reading in stored if reading.capture
+            } - begun.found.keys()
             with self.warehouse.reading() as connection:
                 begun.known.update(_states(connection, sorted(ids), self.version))
-            for each in stored:
-                begun.readings.append(each._replace(capture=_bare(each.capture)))
-                document_id = each.capture.sha256 if each.capture else None
+            for reading in stored:
+                begun.readings.append(reading._replace(capture=_bare(reading.capture)))
+                document_id = reading.capture.sha256 if reading.capture else None
                 if document_id and not begun.has(document_id):
                     begun.found[document_id] = []
-                    yield Source(f"{document_id}/{each.name}", partial(_bytes_of, each))
+                    yield Source(f"{document_id}/{reading.name}", partial(_bytes_of, reading))
 
     def _stored(self, readings: Sequence[Reading]) -> list[Reading]:
         """Store the captures that are not stored yet."""
-        new = [each.capture for each in readings if each.capture and not each.capture.storage_uri]
+        new = [
+            reading.capture
+            for reading in readings
+            if reading.capture and not reading.capture.storage_uri
+        ]
         stored = {
-            each.sha256: each for each in self.captures.keep_all(new, self.warehouse.known_blobs)
+            capture.sha256: capture
+            for capture in self.captures.keep_all(new, self.warehouse.known_blobs)
         }
         return [
-            each._replace(capture=each.capture.stored_as(stored[each.capture.sha256].blob))
-            if each.capture and not each.capture.storage_uri
-            else each
-            for each in readings
+            reading._replace(capture=reading.capture.stored_as(stored[reading.capture.sha256].blob))
+            if reading.capture and not reading.capture.storage_uri
+            else reading
+            for reading in readings
         ]
 
 
@@ -478,8 +485,8 @@ class _Begun:
         document_id = reading.capture.sha256
         if document_id in self.known:
             return Taken(reading, (), document_id, self.known[document_id])
-        own = [_identified(each, reading) for each in self.found[document_id]]
-        return Taken(reading, own, document_id, own[0].extracted.state)
+        identifieds = [_identified(document, reading) for document in self.found[document_id]]
+        return Taken(reading, identifieds, document_id, identifieds[0].extracted.state)
 
 
 def _bytes_of(reading: Reading) -> bytes:
@@ -502,9 +509,9 @@ def _identified(document: Document, reading: Reading) -> Document:
 
 def _states(connection: Connection, ids: Sequence[str], version: str) -> dict[str, str]:
     """Return the state of each document that is readable and was made by the present rules."""
-    wanted = select(documents.c.document_id, documents.c.state).where(
+    query = select(documents.c.document_id, documents.c.state).where(
         documents.c.document_id.in_(ids),
         documents.c.rule_version == version,
         documents.c.state.in_(READABLE),
     )
-    return {row.document_id: row.state for row in connection.execute(wanted)}
+    return {row.document_id: row.state for row in connection.execute(query)}

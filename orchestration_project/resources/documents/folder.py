@@ -54,25 +54,25 @@ class DocumentFolder:
                 yield path, byte_count, modified_at, version
                 continue
             try:
-                found = self._entries(raw, path, unreadable)
+                entries = self._entries(raw, path, unreadable)
             except OSError as error:
                 if not raw:
                     raise self._folder.unusable(error) from error
                 unreadable.append(path.removesuffix("/"))
                 continue
-            waiting += sorted(found, reverse=True)
+            waiting += sorted(entries, reverse=True)
 
     def _entries(
         self, raw: str, text: str, unreadable: list[str]
     ) -> list[tuple[str, str, bool, int, datetime, str]]:
         """Return what lies in a folder; the path of another folder ends with a slash."""
-        found: list[tuple[str, str, bool, int, datetime, str]] = []
+        rows: list[tuple[str, str, bool, int, datetime, str]] = []
         with os.scandir(self._folder.path / raw) as entries:
             for entry in entries:
                 name = entry.name
                 if entry.is_dir(follow_symlinks=False):
                     folder = f"{text}{path_text(name)}/", f"{raw}{name}/"
-                    found.append((*folder, True, 0, LAST_TIME, ""))
+                    rows.append((*folder, True, 0, LAST_TIME, ""))
                     continue
                 try:
                     status = _status(entry)
@@ -84,8 +84,8 @@ class DocumentFolder:
                     is_file = stat.S_ISREG(status.st_mode)
                     size, time = status.st_size if is_file else 0, _time(status.st_mtime_ns)
                     version = str(status.st_ctime_ns)  # no program can set it
-                    found.append((text + path_text(name), "", False, size, time, version))
-        return found
+                    rows.append((text + path_text(name), "", False, size, time, version))
+        return rows
 
     def url_of(self, path: str) -> str:
         """Return the path below the folder as a URL."""

@@ -70,10 +70,12 @@ class DocumentQueue:
                 connection=connection,
             )
             described = self._described(connection, items)
-            totals = accumulate(each.byte_count for each in described)
+            totals = accumulate(claimed_document.byte_count for claimed_document in described)
             count = max(sum(total <= MAX_BATCH_BYTES for total in totals), 1)
-            rest = [ItemSettlement(each, "ready") for each in described[count:]]
-            self._items.settle(connection, rest)
+            remaining_item_settlements = [
+                ItemSettlement(claimed_document, "ready") for claimed_document in described[count:]
+            ]
+            self._items.settle(connection, remaining_item_settlements)
         return described[:count]
 
     def settle(
@@ -86,15 +88,15 @@ class DocumentQueue:
         self, connection: Connection, items: Sequence[ClaimedItem]
     ) -> list[ClaimedDocument]:
         columns = self._key.table.c
-        wanted = select(self._key, columns.byte_count, columns.first_seen_at).where(
-            self._key.in_([each.key for each in items])
+        row_query = select(self._key, columns.byte_count, columns.first_seen_at).where(
+            self._key.in_([item.key for item in items])
         )
-        found = {row[0]: (row[1], row[2]) for row in connection.execute(wanted)}
+        values = {row[0]: (row[1], row[2]) for row in connection.execute(row_query)}
         described: list[ClaimedDocument] = []
-        for each in items:
-            byte_count, first_seen_at = found.get(each.key, (0, each.enqueued_at))
+        for item in items:
+            byte_count, first_seen_at = values.get(item.key, (0, item.enqueued_at))
             described.append(
-                ClaimedDocument(**vars(each), byte_count=byte_count, first_seen_at=first_seen_at)
+                ClaimedDocument(**vars(item), byte_count=byte_count, first_seen_at=first_seen_at)
             )
         return described
 
@@ -175,14 +177,16 @@ def record_files(connection: Connection, found: Mapping[str, str]) -> None:
     A document that lies at another path still is not superseded.
     """
     columns = documents_files.c
-    wanted = select(columns.path, columns.document_id).where(columns.path.in_(list(found)))
-    before = {row.path: row.document_id for row in connection.execute(wanted)}
+    row_query = select(columns.path, columns.document_id).where(columns.path.in_(list(found)))
+    before = {row.path: row.document_id for row in connection.execute(row_query)}
     if found:
-        own = columns.path == bindparam("of")
-        recorded = update(documents_files).where(own).values(document_id=bindparam("document"))
-        known = [{"of": path, "document": key} for path, key in sorted(found.items())]
-        connection.execute(recorded, known)
-        is_same = and_(own, columns.state == "stable")
+        condition = columns.path == bindparam("of")
+        recorded = (
+            update(documents_files).where(condition).values(document_id=bindparam("document"))
+        )
+        entries = [{"of": path, "document": key} for path, key in sorted(found.items())]
+        connection.execute(recorded, entries)
+        is_same = and_(condition, columns.state == "stable")
         loaded = update(documents_files).where(is_same).values(state="loaded")
         connection.execute(loaded, [{"of": path} for path in sorted(found)])
     replaced = {
@@ -192,10 +196,10 @@ def record_files(connection: Connection, found: Mapping[str, str]) -> None:
     }
     present = set(found.values())
     if replaced:
-        held = select(columns.document_id).where(
+        query = select(columns.document_id).where(
             columns.document_id.in_(list(replaced)), columns.state != "gone"
         )
-        present |= set(connection.execute(held).scalars())
+        present |= set(connection.execute(query).scalars())
     for earlier, document_id in replaced.items():
         if earlier not in present:
             _supersede(connection, [str(earlier)], document_id)
@@ -203,8 +207,8 @@ def record_files(connection: Connection, found: Mapping[str, str]) -> None:
 
 
 def _supersede(connection: Connection, ids: Sequence[str], by: str | None) -> None:
-    own = documents.c.document_id.in_(ids)
-    connection.execute(update(documents).where(own).values(superseded_by=by))
+    condition = documents.c.document_id.in_(ids)
+    connection.execute(update(documents).where(condition).values(superseded_by=by))
 
 
 @dataclass(frozen=True)
@@ -262,7 +266,7 @@ def _recorded(document_id: str) -> Any:
     names = ("stored_byte_count", "storage_uri", "byte_offset", "byte_count")
     return (
         select(
-            *(captures.c[each] for each in ("sha256", "url", "request", "fetched_at", "run_id")),
+            *(captures.c[text] for text in ("sha256", "url", "request", "fetched_at", "run_id")),
             captures.c.source,
             captures.c.group_id,
             *(blobs.c[name] for name in names),
@@ -284,12 +288,12 @@ def _recorded(document_id: str) -> Any:
 
 def enqueue_outdated(warehouse: Warehouse, clock: Clock, day: date, *, version: str) -> int:
     """Enqueue delivered documents of a partition that other rules made; return how many wait."""
-    wanted = select(documents.c.document_id).where(
+    row_query = select(documents.c.document_id).where(
         of_days(day, day), documents.c.parent_id.is_(None), documents.c.rule_version != version
     )
     with warehouse.reading() as connection:
-        ids = list(connection.execute(wanted).scalars())
-    items = [NewItem(each, version, input_sha256=each) for each in ids]
+        ids = list(connection.execute(row_query).scalars())
+    items = [NewItem(identifier, version, input_sha256=identifier) for identifier in ids]
     WorkItems(warehouse, clock).enqueue(f"{REPLAY_PREFIX}{day}", items)
     return len(ids)
 
@@ -299,11 +303,11 @@ def count_current(warehouse: Warehouse, day: date, *, version: str) -> int:
 
     A replay neither reads them nor verifies their bytes.
     """
-    wanted = select(func.count()).where(
+    row_query = select(func.count()).where(
         of_days(day, day), documents.c.parent_id.is_(None), documents.c.rule_version == version
     )
     with warehouse.reading() as connection:
-        return connection.execute(wanted).scalar_one()
+        return connection.execute(row_query).scalar_one()
 
 
 def record_nothing(_: Connection, found: Mapping[str, str]) -> None:
@@ -331,27 +335,27 @@ class DocumentSummary(ItemSummary):
 
     def add(self, settlements: Sequence[ItemSettlement]) -> None:
         """Count how items ended; those that were not begun are claimed again."""
-        for each in settlements:
-            if each.state == "ready":
+        for settlement in settlements:
+            if settlement.state == "ready":
                 continue
-            outcome = _outcome(each)
+            outcome = _outcome(settlement)
             self.counts[outcome] += 1
-            self.byte_count += getattr(each.item, "byte_count", 0)
-            if each.state == "failed" and len(self.failures) < FAILURES_SHOWN:
+            self.byte_count += getattr(settlement.item, "byte_count", 0)
+            if settlement.state == "failed" and len(self.failures) < FAILURES_SHOWN:
                 self.failures.append(
                     {
-                        "item": each.item.key,
-                        "state": "dead" if each.is_dead else each.state,
-                        "category": each.reason_code or "",
-                        "reason": each.reason or "",
-                        "timeline": f"orchestrate documents timeline {quote(each.item.key)}",
+                        "item": settlement.item.key,
+                        "state": "dead" if settlement.is_dead else settlement.state,
+                        "category": settlement.reason_code or "",
+                        "reason": settlement.reason or "",
+                        "timeline": f"orchestrate documents timeline {quote(settlement.item.key)}",
                     }
                 )
 
     def as_metadata(self) -> dict[str, Any]:
         """Return what Dagster shows of it."""
-        shown = super().as_metadata()
-        failures = {name: each for name, each in shown.items() if name == "first_failures"}
+        values = super().as_metadata()
+        failures = {name: value for name, value in values.items() if name == "first_failures"}
         counts = {f"{outcome}_document_count": self.counts[outcome] for outcome in OUTCOMES}
         if self.not_read_count is not None:
             counts[NOT_READ] = self.not_read_count

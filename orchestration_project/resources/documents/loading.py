@@ -91,23 +91,23 @@ class DocumentLoader:
     ) -> Sequence[ItemSettlement]:
         """Write the documents of items, with pages and chunks, and return how each item ended."""
         deliveries = {
-            document.document_id: each.reading
-            for _, each in reversed(batch)
-            for document in each.found
-            if each.reading and document.document_id
+            document.document_id: taken.reading
+            for _, taken in reversed(batch)
+            for document in taken.found
+            if taken.reading and document.document_id
         }
-        found = first_of_each(document for _, each in batch for document in each.found)
-        errors = self._write(connection, found, deliveries) if found else {}
-        _write_members(connection, [document for _, each in batch for document in each.found])
+        first = first_of_each(document for _, taken in batch for document in taken.found)
+        errors = self._write(connection, first, deliveries) if first else {}
+        _write_members(connection, [document for _, taken in batch for document in taken.found])
         self.note(
             connection,
             {
-                item.key: each.document_id
-                for item, each in batch
-                if each.document_id and each.document_id not in errors
+                item.key: taken.document_id
+                for item, taken in batch
+                if taken.document_id and taken.document_id not in errors
             },
         )
-        return [self._settlement(item, each, found, errors) for item, each in batch]
+        return [self._settlement(item, taken, first, errors) for item, taken in batch]
 
     def _write(
         self,
@@ -126,7 +126,7 @@ class DocumentLoader:
             elif outcome is not None:
                 errors[key] = outcome
         self.written[documents_chunks.name] += sum(chunks.values())
-        written = {key: each for key, each in found.items() if key not in errors}
+        written = {key: value for key, value in found.items() if key not in errors}
         self._write_states(connection, written, chunks, deliveries)
         return errors
 
@@ -136,14 +136,14 @@ class DocumentLoader:
         found: Mapping[str, Document],
         deliveries: Mapping[str, Reading],
     ) -> Sequence[LoadedScope[None]]:
-        made = chunk_rows(found, self.chunk_rule)
+        made_frames = chunk_rows(found, self.chunk_rule)
         none = pl.DataFrame(schema=schema_of(documents_chunks))
         spec = TableSpec(
             table=documents_pages,
             rule_version=self.version,
             transforms={
                 documents_chunks: Transform(
-                    lambda pages: none if pages.is_empty() else made[pages["document_id"][0]]
+                    lambda pages: none if pages.is_empty() else made_frames[pages["document_id"][0]]
                 )
             },
             summarise=no_summary,
@@ -163,7 +163,7 @@ class DocumentLoader:
     ) -> None:
         """Insert or replace the rows of `documents`; where a document was first seen stays."""
         now = self.clock.now()
-        own = {
+        entries = {
             "rule_version": self.version,
             "preset": self.preset,
             "extracted_at": now,
@@ -171,18 +171,18 @@ class DocumentLoader:
         }
         rows = {
             key: {
-                **document_row(each),
-                **own,
+                **document_row(value),
+                **entries,
                 "chunk_count": chunks[key],
                 "superseded_by": None,
                 "first_seen_at": deliveries[key].first_seen_at,
             }
-            for key, each in found.items()
+            for key, value in found.items()
         }
         prints = {
-            key: each.extracted.fingerprint
-            for key, each in found.items()
-            if each.extracted.fingerprint is not None
+            key: value.extracted.fingerprint
+            for key, value in found.items()
+            if value.extracted.fingerprint is not None
         }
         write_fingerprints(connection, now, prints)
         inserted = {key for (key,) in insert_absent(connection, documents, list(rows.values()))}
@@ -227,13 +227,13 @@ class DocumentLoader:
 def _write_members(connection: Connection, found: Sequence[Document]) -> None:
     """Record which document each attachment and member lies in; one may lie in several."""
     rows = {
-        (each.parent_id, each.document_id, each.path[-1]): {
-            "parent_id": each.parent_id,
-            "document_id": each.document_id,
-            "path_in_parent": each.path[-1],
+        (document.parent_id, document.document_id, document.path[-1]): {
+            "parent_id": document.parent_id,
+            "document_id": document.document_id,
+            "path_in_parent": document.path[-1],
         }
-        for each in found
-        if each.parent_id and each.document_id
+        for document in found
+        if document.parent_id and document.document_id
     }
     if rows:
         insert_absent(connection, documents_members, list(rows.values()))

@@ -38,8 +38,8 @@ def read_document(connection: Connection, document_id: str) -> FoundDocument | N
     """Return a document; None: there is none of this id."""
     columns = documents.c
     row = connection.execute(select(documents).where(columns.document_id == document_id))
-    found = row.mappings().one_or_none()
-    if found is None:
+    record = row.mappings().one_or_none()
+    if record is None:
         return None
     files = documents_files.c
     paths = select(files.path).where(files.document_id == document_id).order_by(files.path)
@@ -49,7 +49,7 @@ def read_document(connection: Connection, document_id: str) -> FoundDocument | N
         .order_by(columns.path_in_parent, columns.document_id)
     )
     return FoundDocument(
-        dict(found),
+        dict(record),
         list(connection.execute(paths.limit(LISTED)).scalars()),
         _rows(connection, children),
         _rows(connection, _similar(document_id)),

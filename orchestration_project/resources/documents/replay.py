@@ -20,9 +20,9 @@ def plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> Re
     Raises:
         ConfigurationError: A partition is not a day, or no document was first seen on it.
     """
-    asked = [_day(key) for key in request.partitions]
-    known = _days(warehouse)
-    if unknown := sorted(set(asked) - set(known)):
+    requested_days = [_day(key) for key in request.partitions]
+    known_days = _days(warehouse)
+    if unknown := sorted(set(requested_days) - set(known_days)):
         raise ConfigurationError(
             f"no document of {unknown[0]} is recorded",
             expected="days on which documents were first seen",
@@ -30,7 +30,9 @@ def plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> Re
             remedy="choose other days, or load them first",
         )
     first, last = (request.filters.get(name) for name in ("from", "to"))
-    days = sorted(set(asked)) or [day for day in known if (first or day) <= day <= (last or day)]
+    days = sorted(set(requested_days)) or [
+        day for day in known_days if (first or day) <= day <= (last or day)
+    ]
     if not days:
         return None
     return ReplayRuns(
@@ -51,10 +53,10 @@ def _day(key: str) -> date:
 
 def _days(warehouse: Warehouse) -> list[date]:
     """Return the days on which delivered documents were first seen, in order."""
-    seen = select(documents.c.first_seen_at).where(documents.c.parent_id.is_(None)).distinct()
+    seen_query = select(documents.c.first_seen_at).where(documents.c.parent_id.is_(None)).distinct()
     with warehouse.reading() as connection:
-        found: set[datetime] = set(connection.execute(seen).scalars())
-    return sorted({each.astimezone(UTC).date() for each in found})
+        moments: set[datetime] = set(connection.execute(seen_query).scalars())
+    return sorted({moment.astimezone(UTC).date() for moment in moments})
 
 
 def _ranges(days: Sequence[date]) -> list[tuple[str, str]]:

@@ -78,8 +78,8 @@ class SettledItems:
             return ""
         ordered = sorted(self.dead.items(), key=lambda each: (-each[1], each[0]))
         reasons = ", ".join(f"{count} {code}" for code, count in ordered[:REASONS_SHOWN])
-        others = sum(count for _, count in ordered[REASONS_SHOWN:])
-        reasons += f", {others} others" if others else ""
+        other_number = sum(count for _, count in ordered[REASONS_SHOWN:])
+        reasons += f", {other_number} others" if other_number else ""
         total = sum(self.dead.values())
         return f"{total} of {self.count} files failed and are not retried: {reasons}"
 
@@ -93,13 +93,13 @@ def settled_items(warehouse: Warehouse, first: date, last: date, run_id: str) ->
             for prefix in (TOPIC_PREFIX, REPLAY_PREFIX)
         )
     )
-    wanted = (
+    query = (
         select(columns.state, columns.reason_code, func.count())
         .where(columns.state.in_(SETTLED_STATES), is_of_days, columns.run_id == run_id)
         .group_by(columns.state, columns.reason_code)
     )
     with warehouse.reading() as connection:
-        rows = [(row[0], row[1], int(row[2])) for row in connection.execute(wanted)]
+        rows = [(row[0], row[1], int(row[2])) for row in connection.execute(query)]
     unread, dead = Counter[str](), Counter[str]()
     for state, code, count in rows:
         if state in FAILED_STATES and code in UNREAD_REASONS:
@@ -113,7 +113,7 @@ def run_documents(warehouse: Warehouse, run_id: str) -> RunDocuments:
     """Return what a run made of its documents."""
     columns = documents.c
     is_own = columns.run_id == run_id
-    wanted = (
+    query = (
         select(
             columns.media_type,
             columns.state,
@@ -124,15 +124,15 @@ def run_documents(warehouse: Warehouse, run_id: str) -> RunDocuments:
         .where(is_own)
         .group_by(columns.media_type, columns.state)
     )
-    shown = (
+    shown_query = (
         select(columns.document_id)
         .where(is_own, columns.chunk_count > 0)
         .order_by(columns.document_id)
         .limit(CHUNKS_SHOWN)
     )
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted).all()
-        ids = list(connection.execute(shown).scalars())
+        rows = connection.execute(query).all()
+        ids = list(connection.execute(shown_query).scalars())
         chunks = [_first_chunk(connection, document_id) for document_id in ids]
     by_type: dict[str, Counter[str]] = {}
     for row in rows:
@@ -141,7 +141,7 @@ def run_documents(warehouse: Warehouse, run_id: str) -> RunDocuments:
     ordered = sorted(by_type.items(), key=lambda item: (-_document_count(item[1]), item[0]))
     return RunDocuments(
         [
-            {"media_type": name, **{each: counts[each] for each in (*STATES, "pages")}}
+            {"media_type": name, **{state: counts[state] for state in (*STATES, "pages")}}
             for name, counts in ordered[:TYPES_SHOWN]
         ],
         sum(int(row.pages) for row in rows),
@@ -156,7 +156,7 @@ def _document_count(counts: Counter[str]) -> int:
 
 def _first_chunk(connection: Connection, document_id: str) -> Mapping[str, object]:
     columns, files = documents_chunks.c, documents_files.c
-    wanted = (
+    query = (
         select(
             columns.page_number,
             columns.word_count,
@@ -167,7 +167,7 @@ def _first_chunk(connection: Connection, document_id: str) -> Mapping[str, objec
         .limit(1)
     )
     path = select(func.min(files.path)).where(files.document_id == document_id)
-    [row] = connection.execute(wanted).all()
+    [row] = connection.execute(query).all()
     text = one_line(row.text)
     return {
         "file": connection.execute(path).scalar() or document_id[:12],
@@ -182,15 +182,15 @@ def previews(connection: Connection, ids: Sequence[str]) -> list[str]:
     has_chunks = select(documents.c.document_id).where(
         documents.c.document_id.in_(ids), documents.c.chunk_count > 0
     )
-    found = [_first_chunk(connection, each) for each in connection.scalars(has_chunks).all()]
-    return [str(each["text"]) for each in found if each["text"]]
+    first_chunks = [_first_chunk(connection, row) for row in connection.scalars(has_chunks).all()]
+    return [str(chunk["text"]) for chunk in first_chunks if chunk["text"]]
 
 
 def one_line(text: str) -> str:
     """Return a text in one line; what is not printable is escaped."""
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode()
-        for each in " ".join(text.split())
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in " ".join(text.split())
     )
 
 
@@ -219,7 +219,7 @@ def verdict_of(
         prints.extracted_at == columns.extracted_at,
         prints.is_compared,
     )
-    wanted = (
+    query = (
         select(
             columns.state,
             columns.reason_code,
@@ -231,7 +231,7 @@ def verdict_of(
         .where(of_days(first, last), columns.parent_id.is_(None), columns.run_id == run_id)
     )
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted).all()
+        rows = connection.execute(query).all()
     count = len(rows) + sum(unread.values())
     if not count:
         return None
@@ -256,13 +256,13 @@ def overdue_document_exports(
     except ConfigurationError:
         return None  # the check of the configuration reports it
     chosen = {
-        name: each
-        for name, each in declared.items()
-        if each.export.table == documents.name or each.export.table.startswith(PREFIXES)
+        name: value
+        for name, value in declared.items()
+        if value.export.table == documents.name or value.export.table.startswith(PREFIXES)
     }
     if not chosen:
         return None
-    return [each.name for each in overdue_exports(warehouse, clock, chosen)]
+    return [export.name for export in overdue_exports(warehouse, clock, chosen)]
 
 
 def as_shown(verdict: Verdict | None) -> Mapping[str, Any]:

@@ -70,7 +70,7 @@ class S3Credentials:
         """Return those of the environment; they are kept out of logs."""
         names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
         found = cls(*(environment.get(name, "") for name in names))
-        hide(*(each for each in (found.secret, found.session_token) if each))
+        hide(*(text for text in (found.secret, found.session_token) if text))
         return found
 
 
@@ -112,7 +112,7 @@ class S3Bucket:
         self._prefix = f"{prefix}/" if prefix else ""
         names = ("AWS_REGION", "AWS_DEFAULT_REGION")
         self._region = next(
-            (found for each in names if (found := environment.get(each))), "us-east-1"
+            (text for name in names if (text := environment.get(name))), "us-east-1"
         )
         self._endpoint = _endpoint(environment, self._region)
         self._bucket = parts.netloc
@@ -138,8 +138,8 @@ class S3Bucket:
         }
         token = ""
         while True:
-            given = {**query, "continuation-token": token} if token else query
-            answer = self._send("", given)
+            given_names = {**query, "continuation-token": token} if token else query
+            answer = self._send("", given_names)
             if answer.status != OK:
                 raise self._unusable(answer)
             page, following = self._read_page(answer.body)
@@ -218,24 +218,28 @@ class S3Bucket:
             if root.tag.rpartition("}")[2] != "ListBucketResult":
                 raise ValueError(f"<{root.tag[:100]}>")
             texts = [
-                {each.tag.rpartition("}")[2]: each.text or "" for each in entry}
+                {name.tag.rpartition("}")[2]: name.text or "" for name in entry}
                 for entry in root
                 if entry.tag.rpartition("}")[2] == "Contents"
             ]
-            own = {each.tag.rpartition("}")[2]: each.text or "" for each in root}
-            found = [
+            names = {name.tag.rpartition("}")[2]: name.text or "" for name in root}
+            listed_objects = [
                 ListedObject(
-                    unquote_plus(each["Key"]).removeprefix(self._prefix),
-                    int(each["Size"]),
-                    datetime.fromisoformat(each["LastModified"]),
-                    each.get("ETag") or None,
+                    unquote_plus(text["Key"]).removeprefix(self._prefix),
+                    int(text["Size"]),
+                    datetime.fromisoformat(text["LastModified"]),
+                    text.get("ETag") or None,
                 )
-                for each in texts
+                for text in texts
             ]
         except (ElementTree.ParseError, KeyError, ValueError) as error:
             raise self._malformed(f"{type(error).__name__}: {error}"[:200]) from error
-        files = [each for each in found if each.key and (each.byte_count or each.key[-1] != "/")]
-        is_truncated, token = own.get("IsTruncated"), own.get("NextContinuationToken", "")
+        files = [
+            listed_object
+            for listed_object in listed_objects
+            if listed_object.key and (listed_object.byte_count or listed_object.key[-1] != "/")
+        ]
+        is_truncated, token = names.get("IsTruncated"), names.get("NextContinuationToken", "")
         if is_truncated not in ("true", "false") or (is_truncated == "true" and not token):
             raise self._malformed(f"IsTruncated {is_truncated} with the token {token!r}"[:200])
         return files, token if is_truncated == "true" else ""
@@ -282,28 +286,28 @@ def signed_headers(
     if not credentials.key_id:
         return headers
     time, scope = f"{at:%Y%m%dT%H%M%SZ}", (f"{at:%Y%m%d}", region, "s3", "aws4_request")
-    found = {
+    texts = {
         **{name.lower(): value.strip() for name, value in headers.items()},
         "host": host,
         "x-amz-content-sha256": EMPTY_SHA256,
         "x-amz-date": time,
     }
     if credentials.session_token:
-        found["x-amz-security-token"] = credentials.session_token
-    names = ";".join(sorted(found))
-    lines = "".join(f"{name}:{found[name]}\n" for name in sorted(found))
+        texts["x-amz-security-token"] = credentials.session_token
+    names = ";".join(sorted(texts))
+    lines = "".join(f"{name}:{texts[name]}\n" for name in sorted(texts))
     request = f"GET\n{path}\n{query}\n{lines}\n{names}\n{EMPTY_SHA256}"
     digest = hashlib.sha256(request.encode()).hexdigest()
     text = f"AWS4-HMAC-SHA256\n{time}\n{'/'.join(scope)}\n{digest}"
     key = f"AWS4{credentials.secret}".encode()
     for part in (*scope, text):
         key = hmac.digest(key, part.encode(), "sha256")
-    found["authorization"] = (
+    texts["authorization"] = (
         f"AWS4-HMAC-SHA256 Credential={credentials.key_id}/{'/'.join(scope)}, "
         f"SignedHeaders={names}, Signature={key.hex()}"
     )
-    del found["host"]
-    return found
+    del texts["host"]
+    return texts
 
 
 def _endpoint(environment: Mapping[str, str], region: str) -> str:
@@ -313,18 +317,18 @@ def _endpoint(environment: Mapping[str, str], region: str) -> str:
         ConfigurationError: It is invalid, or has no TLS although AWS_ALLOW_HTTP is not set.
     """
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-    given = next((found for each in names if (found := environment.get(each))), "")
-    if not given:
+    text = next((found for name in names if (found := environment.get(name))), "")
+    if not text:
         return f"https://s3.{region}.amazonaws.com"
-    parts = urlsplit(given)
+    parts = urlsplit(text)
     schemes = ("https", "http") if environment.get("AWS_ALLOW_HTTP") == "true" else ("https",)
     if parts.scheme not in schemes or not parts.hostname or parts.username or parts.query:
         raise ConfigurationError(
             "invalid AWS_ENDPOINT_URL: expected https://host, e.g. https://s3.example.org",
-            found=without_secrets(given),
+            found=without_secrets(text),
             remedy="correct it, or set AWS_ALLOW_HTTP=true for one without TLS",
         )
-    return given.rstrip("/")
+    return text.rstrip("/")
 
 
 def _require(answer: Response, statuses: Sequence[int]) -> None:

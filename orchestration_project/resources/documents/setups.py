@@ -106,8 +106,8 @@ def are_in_use(connection: Connection, setups: Sequence[ReaderSetup]) -> bool:
 def _recorded(connection: Connection) -> Sequence[Row[Any, Any, Any, Any]]:
     """Return all setups by the time at which they were used first."""
     columns = documents_reader_setups.c
-    wanted = select(columns.kind, columns.fingerprint, columns.salt, columns.activated_at)
-    return connection.execute(wanted.order_by(columns.activated_at)).all()
+    query = select(columns.kind, columns.fingerprint, columns.salt, columns.activated_at)
+    return connection.execute(query.order_by(columns.activated_at)).all()
 
 
 def _activate(connection: Connection, setup: ReaderSetup, clock: Clock) -> bool:
@@ -157,8 +157,8 @@ def _retry(connection: Connection, setup: ReaderSetup, items: WorkItems, topic_p
 
 def _items(connection: Connection, condition: ColumnElement[bool]) -> set[tuple[str, str]]:
     """Return topic and key of items."""
-    wanted = select(work_items.c.topic, work_items.c.item_key).where(condition)
-    return {(row.topic, row.item_key) for row in connection.execute(wanted)}
+    query = select(work_items.c.topic, work_items.c.item_key).where(condition)
+    return {(row.topic, row.item_key) for row in connection.execute(query)}
 
 
 def _forget_outer_documents(connection: Connection, setup: ReaderSetup) -> list[str]:
@@ -169,23 +169,23 @@ def _forget_outer_documents(connection: Connection, setup: ReaderSetup) -> list[
     columns, files = documents.c, documents_files.c
     is_within = and_(columns.reason_code.in_(setup.reasons), columns.parent_id.is_not(None))
     is_partial = columns.reason_code.in_(setup.partial_reasons)
-    wanted = select(columns.document_id, columns.parent_id)
-    rows = connection.execute(wanted.where(or_(is_within, is_partial))).all()
+    query = select(columns.document_id, columns.parent_id)
+    rows = connection.execute(query.where(or_(is_within, is_partial))).all()
     outer = set[str]()
-    seen = set[str]()
+    seen_names = set[str]()
     while rows:
         outer |= {row.document_id for row in rows if row.parent_id is None}
-        parents = {row.parent_id for row in rows if row.parent_id} - seen
-        seen |= parents
+        parents = {row.parent_id for row in rows if row.parent_id} - seen_names
+        seen_names |= parents
         rows = [
             row
             for some in _portions(sorted(parents))
-            for row in connection.execute(wanted.where(columns.document_id.in_(some)))
+            for row in connection.execute(query.where(columns.document_id.in_(some)))
         ]
     paths = list[str]()
     for some in _portions(sorted(outer)):
-        own = columns.document_id.in_(some)
-        connection.execute(update(documents).where(own).values(rule_version=OUTDATED))
+        condition = columns.document_id.in_(some)
+        connection.execute(update(documents).where(condition).values(rule_version=OUTDATED))
         listed = select(files.path).where(files.document_id.in_(some), files.state != "gone")
         paths += connection.execute(listed).scalars()
     return paths
@@ -266,7 +266,7 @@ def ocr_rule(mode: OcrMode, languages: str, seconds: float) -> OcrRule | None:
     environment = {name: ENVIRONMENT[name] for name in PASSED_ON if name in ENVIRONMENT}
     environment |= {"LC_ALL": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
     installed = installed_languages(program, environment)
-    missing = tuple(each for each in languages.split("+") if each not in installed)
+    missing = tuple(part for part in languages.split("+") if part not in installed)
     return OcrRule(program, languages, seconds, missing, tuple(environment.items()))
 
 

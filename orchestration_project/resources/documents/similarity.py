@@ -56,7 +56,7 @@ def add_pairs(connection: Connection, new: Mapping[str, Signature]) -> tuple[int
     """
     pairs, cut_count = _pairs(connection, new)
     groups = _join(connection, pairs)
-    rows = [{**each._asdict(), "group_id": groups.of(each.document_id)} for each in pairs]
+    rows = [{**pair._asdict(), "group_id": groups.of(pair.document_id)} for pair in pairs]
     insert_absent(connection, documents_similarity, rows)
     return len(pairs), cut_count
 
@@ -65,8 +65,8 @@ def orphan_pair_count(connection: Connection) -> int:
     """Return how many pairs name a document that does not exist."""
     pairs, ids = documents_similarity.c, select(documents.c.document_id)
     is_orphan = or_(pairs.document_id.not_in(ids), pairs.similar_id.not_in(ids))
-    wanted = select(func.count()).select_from(documents_similarity).where(is_orphan)
-    return connection.execute(wanted).scalar_one()
+    query = select(func.count()).select_from(documents_similarity).where(is_orphan)
+    return connection.execute(query).scalar_one()
 
 
 def remove_pairs(connection: Connection, earlier: Mapping[str, Signature]) -> int:
@@ -87,8 +87,8 @@ def remove_pairs(connection: Connection, earlier: Mapping[str, Signature]) -> in
     pairs, prints = documents_similarity.c, documents_fingerprints.c
     affected, count = set[str](), 0
     for column in (pairs.document_id, pairs.similar_id):
-        wanted = select(pairs.group_id).where(column.in_(ids)).distinct()
-        affected |= set(connection.execute(wanted).scalars())
+        query = select(pairs.group_id).where(column.in_(ids)).distinct()
+        affected |= set(connection.execute(query).scalars())
         count += connection.execute(delete(documents_similarity).where(column.in_(ids))).rowcount
     connection.execute(
         update(documents_fingerprints).where(prints.document_id.in_(ids)).values(group_id=None)
@@ -101,13 +101,13 @@ def remove_pairs(connection: Connection, earlier: Mapping[str, Signature]) -> in
 def _divide(connection: Connection, group: str) -> None:
     """Give the members of a group whose pairs went the groups that the others make."""
     pairs, prints = documents_similarity.c, documents_fingerprints.c
-    wanted = (
+    query = (
         select(pairs.document_id, pairs.similar_id)
         .where(pairs.group_id == group)
         .execution_options(yield_per=MEMBERS_PER_FETCH)
     )
     groups = Groups()
-    for row in connection.execute(wanted):
+    for row in connection.execute(query):
         groups.join(row.document_id, row.similar_id)
     connected = grouped(groups.items())
     is_of_group = prints.group_id == group
@@ -117,8 +117,10 @@ def _divide(connection: Connection, group: str) -> None:
         if name == group:
             continue
         for keys in pieces(some, KEYS_PER_STATEMENT):
-            own = prints.document_id.in_(keys)
-            connection.execute(update(documents_fingerprints).where(own).values(group_id=name))
+            condition = prints.document_id.in_(keys)
+            connection.execute(
+                update(documents_fingerprints).where(condition).values(group_id=name)
+            )
             is_pair = and_(pairs.document_id.in_(keys), pairs.group_id == group)
             connection.execute(update(documents_similarity).where(is_pair).values(group_id=name))
 
@@ -179,39 +181,39 @@ def _members(connection: Connection, numbers: Sequence[int]) -> dict[int, list[s
 def _signatures(connection: Connection, ids: Sequence[str]) -> Iterator[tuple[str, Signature]]:
     columns = documents_fingerprints.c
     for some in pieces(ids, KEYS_PER_STATEMENT):
-        wanted = select(columns.document_id, columns.signature).where(
+        query = select(columns.document_id, columns.signature).where(
             columns.document_id.in_(some), columns.signature.is_not(None)
         )
-        for row in connection.execute(wanted):
+        for row in connection.execute(query):
             yield row.document_id, signature_of_text(row.signature)
 
 
 def _join(connection: Connection, pairs: Sequence[_Pair]) -> Groups:
     """Unite the groups of new pairs; return them."""
     groups, prints = Groups(), documents_fingerprints.c
-    for each in pairs:
-        groups.join(each.document_id, each.similar_id)
+    for pair in pairs:
+        groups.join(pair.document_id, pair.similar_id)
     before = _groups_of(connection, [key for key, _ in groups.items()])
     for key, group in before.items():
         groups.join(key, group or key)
     for group in sorted({group for group in before.values() if group is not None}):
         if (name := groups.of(group)) != group:
             for table in (documents_fingerprints, documents_similarity):
-                own = table.c.group_id == group
-                connection.execute(update(table).where(own).values(group_id=name))
+                condition = table.c.group_id == group
+                connection.execute(update(table).where(condition).values(group_id=name))
     new = [key for key, group in before.items() if group is None]
     for name, members in grouped((key, groups.of(key)) for key in new).items():
-        own = prints.document_id.in_(members)
-        connection.execute(update(documents_fingerprints).where(own).values(group_id=name))
+        condition = prints.document_id.in_(members)
+        connection.execute(update(documents_fingerprints).where(condition).values(group_id=name))
     return groups
 
 
 def _groups_of(connection: Connection, ids: Sequence[str]) -> dict[str, str | None]:
-    prints, found = documents_fingerprints.c, dict[str, str | None]()
+    prints, groups = documents_fingerprints.c, dict[str, str | None]()
     for some in pieces(ids, KEYS_PER_STATEMENT):
-        wanted = select(prints.document_id, prints.group_id).where(prints.document_id.in_(some))
-        found.update((row.document_id, row.group_id) for row in connection.execute(wanted))
-    return found
+        query = select(prints.document_id, prints.group_id).where(prints.document_id.in_(some))
+        groups.update((row.document_id, row.group_id) for row in connection.execute(query))
+    return groups
 
 
 def pieces(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

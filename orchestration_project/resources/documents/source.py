@@ -36,7 +36,9 @@ def path_text(raw: str) -> str:
     """Return a path as text that every database stores, from which `raw_path` returns it."""
     if raw.isascii() and raw.isprintable() and "%" not in raw:
         return raw
-    return ESCAPED.sub(lambda found: "".join(f"%{each:02X}" for each in os.fsencode(found[0])), raw)
+    return ESCAPED.sub(
+        lambda found: "".join(f"%{number:02X}" for number in os.fsencode(found[0])), raw
+    )
 
 
 def raw_path(text: str) -> str:
@@ -153,16 +155,16 @@ def take_uploads(connection: Connection, inbox: str, now: datetime) -> list[File
     The caller enqueues each file in the same transaction, as the work item of its day.
     """
     topic, item, upload = f"{TOPIC_PREFIX}{inbox}", work_items.c, uploads.c
-    wanted = (
+    query = (
         select(upload.upload_id, upload.file_name, upload.byte_count, upload.received_at)
         .join(work_items, item.item_key == upload.upload_id)
         .where(upload.inbox == inbox, item.topic == topic, item.state == "ready")
         .order_by(upload.upload_id)
         .limit(KEYS_PER_STATEMENT)
     )
-    waiting = connection.execute(wanted).all()
-    taken = [row.upload_id for row in waiting]
-    connection.execute(delete(work_items).where(item.topic == topic, item.item_key.in_(taken)))
+    waiting = connection.execute(query).all()
+    upload_ids = [row.upload_id for row in waiting]
+    connection.execute(delete(work_items).where(item.topic == topic, item.item_key.in_(upload_ids)))
     return [
         FileRow(
             upload_path(inbox, row.upload_id, row.file_name),
@@ -187,9 +189,9 @@ def read_upload(
     """
     inbox, upload_id, _ = path.removeprefix(UPLOAD_PREFIX).split("/", 2)
     columns = uploads.c
-    wanted = select(columns.sha256).where(columns.inbox == inbox, columns.upload_id == upload_id)
+    query = select(columns.sha256).where(columns.inbox == inbox, columns.upload_id == upload_id)
     with warehouse.reading() as connection:
-        sha256 = connection.execute(wanted).scalar_one_or_none()
+        sha256 = connection.execute(query).scalar_one_or_none()
         blob = read_blobs(connection, [sha256]).get(sha256) if sha256 else None
     if sha256 is None or blob is None:
         raise DocumentError("vanished", "the upload was erased")
@@ -208,5 +210,5 @@ def read_upload(
     ).stored_as(blob)
     if not large:
         return capture, None
-    found = f"{blob.byte_count:,} bytes, limit {max_bytes:,}"
-    return capture, DocumentError("too_large", found)
+    text = f"{blob.byte_count:,} bytes, limit {max_bytes:,}"
+    return capture, DocumentError("too_large", text)

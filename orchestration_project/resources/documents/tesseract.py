@@ -59,7 +59,7 @@ class Tesseract:
             RecognitionError: A language is missing, the time is over, or the image is unreadable.
         """
         if self._rule.missing:
-            packages = ", ".join(f"tesseract-ocr-{each}" for each in self._rule.missing)
+            packages = ", ".join(f"tesseract-ocr-{name}" for name in self._rule.missing)
             raise RecognitionError("ocr_language_missing", f"install {packages.replace('_', '-')}")
         left = self._until - time.monotonic()
         if left <= 0:
@@ -109,5 +109,5 @@ def _timed_out(seconds: float) -> RecognitionError:
 
 def _last_line(output: bytes, status: int) -> str:
     lines = output.decode("utf-8", "replace").split("\n")
-    found = next((line for line in reversed(lines) if line.strip()), f"status {status}")
-    return found[:MAX_DETAIL]
+    text = next((line for line in reversed(lines) if line.strip()), f"status {status}")
+    return text[:MAX_DETAIL]

@@ -43,32 +43,36 @@ def read_timeline(warehouse: Warehouse, name: str) -> Timeline | None:
     """
     with warehouse.reading() as connection:
         files = _files(connection, name)
-        read = (each.document_id for each in files if each.document_id)
+        read = (file.document_id for file in files if file.document_id)
         document_id = name if DOCUMENT_ID.fullmatch(name) else next(read, None)
         document = _document(connection, document_id)
         if document is None and not files:
             return _erased(connection, name)
-        own = list(_events(connection, document_id, document, files))
-    paths = list(dict.fromkeys(each.path for each in files))
+        events = list(_events(connection, document_id, document, files))
+    paths = list(dict.fromkeys(file.path for file in files))
     state = document.state if document is not None else files[0].state
-    return Timeline(document.document_id if document else None, paths, state, in_order(own))
+    return Timeline(document.document_id if document else None, paths, state, in_order(events))
 
 
 def _files(connection: Connection, name: str) -> Sequence[Row[Any]]:
     columns = documents_files.c
     if DOCUMENT_ID.fullmatch(name):
-        wanted = columns.document_id == name
+        wanted_condition = columns.document_id == name
     else:
         path = columns.path.in_([name, path_text(name)])
         of_path = select(columns.document_id).where(path)
-        wanted = or_(path, columns.document_id.in_(of_path))
-    ordered = select(documents_files).where(wanted).order_by(columns.first_seen_at, columns.path)
+        wanted_condition = or_(path, columns.document_id.in_(of_path))
+    ordered = (
+        select(documents_files)
+        .where(wanted_condition)
+        .order_by(columns.first_seen_at, columns.path)
+    )
     return connection.execute(ordered.limit(MAX_EVENTS)).all()
 
 
 def _document(connection: Connection, document_id: str | None) -> Row[Any] | None:
-    own = documents.c.document_id == document_id
-    return connection.execute(select(documents).where(own)).first() if document_id else None
+    condition = documents.c.document_id == document_id
+    return connection.execute(select(documents).where(condition)).first() if document_id else None
 
 
 def _events(
@@ -77,9 +81,9 @@ def _events(
     document: Row[Any] | None,
     files: Sequence[Row[Any]],
 ) -> Iterator[TimelineEvent]:
-    for each in files:
-        yield from _of_file(each)
-    keys = [each.path for each in files]
+    for file in files:
+        yield from _of_file(file)
+    keys = [file.path for file in files]
     yield from _attempts(connection, TOPIC_PREFIX, keys)
     if document is None or document_id is None:
         return
@@ -110,10 +114,10 @@ def _of_file(file: Row[Any]) -> Iterator[TimelineEvent]:
 
 def _attempts(connection: Connection, prefix: str, keys: Sequence[str]) -> Iterator[TimelineEvent]:
     columns = work_items.c
-    wanted = select(work_items).where(
+    query = select(work_items).where(
         columns.topic.startswith(prefix, autoescape=True), columns.item_key.in_(keys)
     )
-    for row in connection.execute(wanted.order_by(columns.changed_at).limit(MAX_EVENTS)):
+    for row in connection.execute(query.order_by(columns.changed_at).limit(MAX_EVENTS)):
         yield attempt_event(
             state=row.state,
             attempt_count=row.attempt_count,
@@ -134,7 +138,7 @@ def _of_document(document_id: str) -> Any:
 def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
     """Yield the fetches of the bytes; a replay has a capture of its own, of the same fetch."""
     columns = captures.c
-    wanted = (
+    query = (
         select(
             *(columns.fetched_at, columns.run_id, columns.request, columns.sha256),
             columns.erased_at,
@@ -143,7 +147,7 @@ def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEven
         .where(_of_document(document_id), deliveries.c.replay_of.is_(None))
         .order_by(columns.fetched_at)
     )
-    for row in connection.execute(wanted.limit(MAX_EVENTS)):
+    for row in connection.execute(query.limit(MAX_EVENTS)):
         within = "" if row.sha256 == document_id else f" within document {row.sha256}"
         text = f"bytes of {json.loads(row.request).get('file', '?')} were stored{within}"
         yield TimelineEvent(row.fetched_at, "captured", text, row.run_id)
@@ -154,7 +158,7 @@ def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEven
 
 def _extracted(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
     columns, loads = deliveries.c, landings.c
-    wanted = (
+    query = (
         select(
             *(columns.recorded_at, columns.run_id, columns.outcome, columns.replay_of),
             *(columns.rule_version, loads.rows_added, loads.rows_changed, loads.rows_removed),
@@ -166,7 +170,7 @@ def _extracted(connection: Connection, document_id: str) -> Iterator[TimelineEve
         .where(_of_document(document_id))
         .order_by(columns.recorded_at)
     )
-    for row in connection.execute(wanted.limit(MAX_EVENTS)):
+    for row in connection.execute(query.limit(MAX_EVENTS)):
         by = "extracted again" if row.replay_of else "extracted"
         pages = (
             f"pages {row.rows_added or 0} added, {row.rows_changed or 0} changed, "
@@ -179,12 +183,12 @@ def _extracted(connection: Connection, document_id: str) -> Iterator[TimelineEve
 def _members(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
     """Yield where the document lies in others: one event for each."""
     columns, holder = documents_members.c, documents.c
-    wanted = (
+    query = (
         select(columns.parent_id, columns.path_in_parent, holder.extracted_at, holder.run_id)
         .join(documents, holder.document_id == columns.parent_id)
         .where(columns.document_id == document_id)
     )
-    for row in connection.execute(wanted.limit(MAX_EVENTS)):
+    for row in connection.execute(query.limit(MAX_EVENTS)):
         text = f"found as {row.path_in_parent} in document {row.parent_id}"
         yield TimelineEvent(row.extracted_at, "captured", text, row.run_id)
 
@@ -207,7 +211,7 @@ def _outcome(document: Row[Any]) -> TimelineEvent:
 def _exported(connection: Connection, document: Row[Any]) -> Iterator[TimelineEvent]:
     """Yield the exports of tables of documents that were written since; conditions are ignored."""
     columns = operations_exports.c
-    wanted = (
+    query = (
         select(operations_exports)
         .where(
             columns.table_name.startswith(documents.name, autoescape=True),
@@ -215,7 +219,7 @@ def _exported(connection: Connection, document: Row[Any]) -> Iterator[TimelineEv
         )
         .order_by(columns.rendered_at)
     )
-    for row in connection.execute(wanted.limit(MAX_EVENTS)):
+    for row in connection.execute(query.limit(MAX_EVENTS)):
         text = f"export {row.name} of {row.table_name} was written: {row.row_count:,} rows"
         yield TimelineEvent(row.delivered_at or row.rendered_at, "exported", text, row.run_id)
 
@@ -223,12 +227,12 @@ def _exported(connection: Connection, document: Row[Any]) -> Iterator[TimelineEv
 def _erased(connection: Connection, name: str) -> Timeline | None:
     """Return when a name was erased, found by its salted hash; None: it was not."""
     columns = operations_erasures.c
-    wanted = select(columns.salt, columns.identifier_hash, columns.erased_at, columns.run_id)
-    of_kind = wanted.where(columns.kind == "documents/document")
+    query = select(columns.salt, columns.identifier_hash, columns.erased_at, columns.run_id)
+    of_kind = query.where(columns.kind == "documents/document")
     latest = of_kind.order_by(columns.erased_at.desc()).limit(MAX_ERASURES)
-    found = [
+    timeline_events = [
         TimelineEvent(row.erased_at, "erased", "all rows and bytes were erased", row.run_id)
         for row in connection.execute(latest)
         if identifier_hash(name, row.salt) == row.identifier_hash
     ]
-    return Timeline(None, [], "erased", in_order(found)) if found else None
+    return Timeline(None, [], "erased", in_order(timeline_events)) if timeline_events else None

@@ -55,8 +55,8 @@ def end_all_leases(warehouse: Warehouse, clock: Clock, is_at_work: Callable[[str
     )
     with warehouse.reading() as connection:
         topics = connection.execute(select(columns.topic).where(is_leased).distinct())
-        found = list(topics.scalars())
-    for topic in found:
+        entries = list(topics.scalars())
+    for topic in entries:
         file_items(warehouse, clock).end_leases(topic, is_at_work)
 
 
@@ -72,9 +72,9 @@ def due_days(warehouse: Warehouse, now: datetime) -> list[DueDay]:
         )
     )
     with warehouse.reading() as connection:
-        found = connection.execute(each_state).all()
+        rows = connection.execute(each_state).all()
     days: dict[str, DueDay] = {}
-    for topic, count, since in found:
+    for topic, count, since in rows:
         day = topic.removeprefix(TOPIC_PREFIX)
         before = days.get(day, DueDay(day, 0, since))
         days[day] = DueDay(day, before.item_count + count, max(before.since, since))
@@ -117,13 +117,13 @@ def oldest_waiting(warehouse: Warehouse, now: datetime) -> OldestMissing | None:
     found: list[tuple[str, int, datetime]] = []
     with warehouse.reading() as connection:
         for condition, since in _due_before(now - LATE_AFTER):
-            wanted = select(columns.topic, func.count(), func.min(since)).where(condition)
-            rows = connection.execute(wanted.group_by(columns.topic)).all()
+            query = select(columns.topic, func.count(), func.min(since)).where(condition)
+            rows = connection.execute(query.group_by(columns.topic)).all()
             found += [(topic, count, since) for topic, count, since in rows]
     if not found:
         return None
     topic, _, since = min(found, key=lambda each: each[2])
-    count, day = sum(each[1] for each in found), topic.removeprefix(TOPIC_PREFIX)
+    count, day = sum(row[1] for row in found), topic.removeprefix(TOPIC_PREFIX)
     what = f"{count:,} files wait" if count > 1 else "1 file waits"
     return OldestMissing(
         "documents/capture",

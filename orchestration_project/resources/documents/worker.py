@@ -104,15 +104,15 @@ def extract_file(file: File) -> Extracted:
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (until, hard))
     identifier()  # before the file's text needs the memory
-    found = extract(
+    extracted = extract(
         file.content, name=file.name, limits=file.limits, options=file.settings.options()
     )
     rule = file.settings.chunk_rule
     return replace(
-        found,
-        fingerprint=fingerprint_of(page.text for page in found.pages),
-        chunk_spans=tuple(chunk_spans(found.pages, rule)) if rule else None,
-        parts=count_parts(file.content, found),
+        extracted,
+        fingerprint=fingerprint_of(page.text for page in extracted.pages),
+        chunk_spans=tuple(chunk_spans(extracted.pages, rule)) if rule else None,
+        parts=count_parts(file.content, extracted),
     )
 
 

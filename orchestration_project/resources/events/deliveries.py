@@ -108,7 +108,7 @@ class DeliveryLoader:
             _settlement(item, scope.batch.validated, scope.outcome)
             for (item, _), scope in zip(batch, scopes, strict=True)
         ]
-        loaded = [each.item.content for each in settlements if _is_loaded(each)]
+        loaded = [settlement.item.content for settlement in settlements if _is_loaded(settlement)]
         self.plan(connection, loaded)
         for source in {content.source for content in loaded}:
             remove_loaded_bodies(
@@ -164,8 +164,8 @@ class DeliverySummary(ItemSummary):
 
     def add(self, settlements: Sequence[ItemSettlement[ClaimedDelivery]]) -> None:
         """Count how deliveries ended."""
-        for each in settlements:
-            content, outcome = each.item.content, _outcome_of(each)
+        for settlement in settlements:
+            content, outcome = settlement.item.content, _outcome_of(settlement)
             self.counts[outcome] += 1
             self.byte_count += len(content.body)
             if len(self.shown) < MAX_DELIVERIES_SHOWN:
@@ -176,7 +176,9 @@ class DeliverySummary(ItemSummary):
                         "received_at": content.received_at,
                         "bytes": len(content.body),
                         "outcome": outcome,
-                        "reason": each.error.what if each.error else each.reason or "",
+                        "reason": settlement.error.what
+                        if settlement.error
+                        else settlement.reason or "",
                     }
                 )
 
@@ -187,10 +189,10 @@ class DeliverySummary(ItemSummary):
 
     def as_metadata(self) -> dict[str, Any]:
         """Return what Dagster shows of it."""
-        found = [each for each in OUTCOMES if self.counts[each]]
+        names = [name for name in OUTCOMES if self.counts[name]]
         reasons = dict.fromkeys(str(row["reason"]) for row in self.shown if row["reason"])
         return {
-            "outcome": "mixed" if len(found) > 1 else "".join(found) or "nothing was due",
+            "outcome": "mixed" if len(names) > 1 else "".join(names) or "nothing was due",
             "reason": "; ".join(reasons)[:MAX_REASON_LENGTH],
             "source": self.source,
             "deliveries_count": self.counts.total(),

@@ -28,8 +28,11 @@ def _places() -> dict[str, ColumnElement[bool]]:
     row = DELIVERIES.c
     is_done = row.state == "done"
     key = row.source + "|" + row.delivery_id
-    own = (events_webhooks.c.source == row.source, events_webhooks.c.delivery_id == row.delivery_id)
-    is_loaded = exists().where(*own)
+    pair = (
+        events_webhooks.c.source == row.source,
+        events_webhooks.c.delivery_id == row.delivery_id,
+    )
+    is_loaded = exists().where(*pair)
     is_recorded = exists().where(
         deliveries.c.table_name == events_webhooks.name, deliveries.c.partition_key == key
     )

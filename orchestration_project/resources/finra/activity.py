@@ -145,8 +145,8 @@ def _symbols(connection: Connection, week_start: date) -> tuple[pl.DataFrame, in
         finra_concentration_week,
     )
     count = select(func.count(week.symbol.distinct())).where(of_week)
-    found = largest.join(concentration, on=["symbol", "tier"], how="left")
-    return found, connection.execute(count).scalar_one()
+    frame = largest.join(concentration, on=["symbol", "tier"], how="left")
+    return frame, connection.execute(count).scalar_one()
 
 
 def _names(

@@ -64,20 +64,24 @@ class FinraApi(FinraSource):
         sort, which FINRA refuses here, further pages could miss a week.
         """
         retained = self._listed_weeks(CURRENT)
-        held = [each for each in known if (each.week_start.isoformat(), each.tier) in retained]
-        found: list[TierWeek] = []
-        for tier in sorted({each.tier for each in held}):
-            weeks = [each for each in held if each.tier == tier]
+        held_tier_weeks = [
+            tier_week
+            for tier_week in known
+            if (tier_week.week_start.isoformat(), tier_week.tier) in retained
+        ]
+        tier_weeks: list[TierWeek] = []
+        for tier in sorted({week.tier for week in held_tier_weeks}):
+            weeks = [week for week in held_tier_weeks if week.tier == tier]
             settled_before = first_week_published_since(since, tier)
             updated = self._updated(tier, settled_before, since, until)
-            found += [
-                each
-                for each in weeks
-                if each.week_start >= settled_before
+            tier_weeks += [
+                week
+                for week in weeks
+                if week.week_start >= settled_before
                 or updated is None
-                or each.week_start.isoformat() in updated
+                or week.week_start.isoformat() in updated
             ]
-        return sorted(found)
+        return sorted(tier_weeks)
 
     def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
         """Return the weeks before ``before`` with updated rows, None if there are too many."""
@@ -130,8 +134,8 @@ class FinraApi(FinraSource):
         total = version.record_total or 0
         pieces: list[tuple[Mapping[str, Sequence[Filter]], int]] = [({}, total)]
         if total > self.api.pages.max_records:
-            found = self._pieces(partition, version)
-            pieces = [(each.filters, each.record_total) for each in found]
+            query_parts = self._pieces(partition, version)
+            pieces = [(part.filters, part.record_total) for part in query_parts]
         query = _query(week_start, tier, fields=API_FIELDS, limit=PAGING.size)
         query |= {"delimiter": DELIMITER, "quoteValues": False}
         if version.dataset == CURRENT:
@@ -140,8 +144,8 @@ class FinraApi(FinraSource):
         pages: list[Capture] = []
         url = PLACES[version.dataset].data_url
         for filters, count in pieces:
-            asked = {**query, **filters}
-            pages += self.api.pages.fetch(url, asked, total=count, kept=captures)
+            values = {**query, **filters}
+            pages += self.api.pages.fetch(url, values, total=count, kept=captures)
         after = self.version(partition)
         if after != version:
             raise moved(version.text, after.text)
@@ -150,10 +154,10 @@ class FinraApi(FinraSource):
     def _pieces(self, partition: Partition, version: SourceVersion) -> list[QueryPart]:
         """Split a partition into what can be paged, by a sort that only the current one takes."""
         week_start, tier = partition.day, partition.value
-        total, said = version.record_total or 0, f"{tier}, week {week_start}"
+        total, text = version.record_total or 0, f"{tier}, week {week_start}"
         if version.dataset != CURRENT:
             raise SourceError(
-                f"{said}, has more records than FINRA lets one page to",
+                f"{text}, has more records than FINRA lets one page to",
                 expected=f"at most {self.api.pages.max_records}",
                 found=f"Record-Total {total}",
                 remedy="report it: a week of this size needs another way of asking",
@@ -161,8 +165,8 @@ class FinraApi(FinraSource):
         query = _query(week_start, tier, fields=[SYMBOL], limit=1) | {"sortFields": [SYMBOL]}
 
         def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> RangeProbe:
-            asked = {**query, **filters, "offset": offset}
-            response = self.api.send(PLACES[CURRENT].data_url, asked)
+            values = {**query, **filters, "offset": offset}
+            response = self.api.send(PLACES[CURRENT].data_url, values)
             rows = self.api.rows_of(response)
             if not rows:
                 return RangeProbe(0, None)
@@ -174,7 +178,7 @@ class FinraApi(FinraSource):
                 total,
                 probe,
                 largest_offset=self.api.pages.paging.max_offset,
-                said=said,
+                said=text,
             )
         except SourceError:
             after = self.version(partition)
@@ -183,12 +187,12 @@ class FinraApi(FinraSource):
             raise
 
     def _dataset_of(self, week_start: date, tier: str) -> str:
-        wanted = (week_start.isoformat(), tier)
-        if wanted in self._listed_weeks(CURRENT):
+        pair = (week_start.isoformat(), tier)
+        if pair in self._listed_weeks(CURRENT):
             return CURRENT
-        weeks = sorted(week for week, of in self._listed_weeks(CURRENT) if of == tier)
-        is_older = not weeks or wanted[0] < weeks[0]
-        if is_older and wanted in self._historic_weeks():
+        weeks = sorted(week for week, text in self._listed_weeks(CURRENT) if text == tier)
+        is_older = not weeks or pair[0] < weeks[0]
+        if is_older and pair in self._historic_weeks():
             return HISTORIC
         newest = weeks[-1] if weeks else "none"
         raise UnavailableError(

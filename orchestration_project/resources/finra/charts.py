@@ -55,16 +55,16 @@ def read_off_exchange_shares(warehouse: Warehouse) -> pl.DataFrame:
     """Return `charts.off_exchange_shares` of the weeks shown."""
     names = ("week_start", "tier", "symbol", "share_quantity", "market_volume_share")
     with warehouse.reading() as connection:
-        found = _read(connection, finra_symbol_week_value, names)
-    return charts.off_exchange_shares(found)
+        frame = _read(connection, finra_symbol_week_value, names)
+    return charts.off_exchange_shares(frame)
 
 
 def read_concentration(warehouse: Warehouse) -> pl.DataFrame:
     """Return the bounds of the HHI of firms by week and tier, of the weeks shown."""
     names = ("week_start", "tier", "firm_hhi_lower", "firm_hhi_upper")
     with warehouse.reading() as connection:
-        found = _read(connection, finra_tier_week, names)
-    return found.drop_nulls().sort("week_start", "tier")
+        frame = _read(connection, finra_tier_week, names)
+    return frame.drop_nulls().sort("week_start", "tier")
 
 
 def _read(connection: Connection, table: Table, names: Sequence[str]) -> pl.DataFrame:
@@ -81,8 +81,8 @@ def read_movers(warehouse: Warehouse) -> tuple[date | None, pl.DataFrame]:
             *(mover.tier, mover.symbol, mover.movement, mover.share_change)
         ]
         of_week = select(*columns).where(mover.week_start == newest)
-        found = read_frame(connection, of_week, finra_symbol_movers_week)
-    return newest, charts.largest_movers(found)
+        frame = read_frame(connection, of_week, finra_symbol_movers_week)
+    return newest, charts.largest_movers(frame)
 
 
 def read_short_interest(warehouse: Warehouse) -> pl.DataFrame:
@@ -130,7 +130,7 @@ def _restated_at(connection: Connection) -> list[tuple[str, date, Any]]:
     found = [(key.split("|"), at) for key, at in connection.execute(statement)]
     restated = [(tier, date.fromisoformat(week), at) for (tier, week), at in found]
     newest = max((week for _, week, _ in restated), default=date.min + timedelta(weeks=200))
-    return [each for each in restated if each[1] >= first_week_shown(newest)]
+    return [row for row in restated if row[1] >= first_week_shown(newest)]
 
 
 ROW = ("week_start", "tier", "market", "symbol", "venue_id", "share_quantity")
@@ -141,7 +141,7 @@ def _sides(
     connection: Connection, sources: Sequence[tuple[Table, str]], times: Sequence[Any]
 ) -> pl.DataFrame:
     """Return the rows of ``sources`` whose time is that of a restatement of their week."""
-    found: list[pl.DataFrame] = []
+    frames: list[pl.DataFrame] = []
     for table, moment in sources:
         columns: list[ColumnElement[Any]] = [table.c[name] for name in (*ROW, moment)]
         empty = select(*columns).where(table.c.tier == "", table.c.tier != "")
@@ -153,5 +153,8 @@ def _sides(
                 for tier, week, at in some
             )
             statements.append(select(*columns).where(or_(*is_one)))
-        found += [read_frame(connection, each, table).rename({moment: "at"}) for each in statements]
-    return pl.concat(found)
+        frames += [
+            read_frame(connection, statement, table).rename({moment: "at"})
+            for statement in statements
+        ]
+    return pl.concat(frames)

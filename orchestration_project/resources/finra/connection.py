@@ -35,7 +35,7 @@ from orchestration_project.settings import Settings, switched_off, without_query
 def query_source(api: QueryApi, dataset: FinraDataset) -> QuerySource:
     """Return a dataset of FINRA's Query API, or of one that speaks it, as a source."""
     source, columns = dataset.declared.source, dataset.partitioning.columns
-    day_field = next(each.name for each in dataset.fields if each.column.key == columns[0])
+    day_field = next(field.name for field in dataset.fields if field.column.key == columns[0])
     assert isinstance(source, HttpSource)  # noqa: S101 - as `finra_dataset` declares it
     listing, field_list = source.listing, source.field_list
     assert source.json_query  # noqa: S101 - as `finra_dataset` declares it

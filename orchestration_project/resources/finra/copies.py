@@ -63,17 +63,17 @@ def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBat
     """
     files = [
         _File(
-            MarketWeek(partition, str(each.market)),
-            each.url,
-            each.sha256,
+            MarketWeek(partition, str(capture.market)),
+            capture.url,
+            capture.sha256,
             batch.validated,
         )
-        for each in batch.delivery.captures
+        for capture in batch.delivery.captures
     ]
     largest = [largest_of(rows for _, rows in each.pieces()) for each in files]
     _lock(connection, largest)
     replaced = {each.scope for each in files}
-    found: list[Copy] = []
+    copies: list[Copy] = []
     for number, (file, figures) in enumerate(zip(files, largest, strict=True)):
         landed = _landed_bytes(connection, file.sha256)
         if file.scope in landed:
@@ -84,8 +84,8 @@ def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBat
             or _copy_of_rows(connection, file, figures, replaced)
         )
         if copy is not None and not _holds(connection, file.scope, file):
-            found.append(copy)
-    return found
+            copies.append(copy)
+    return copies
 
 
 def _lock(connection: Connection, largest: Sequence[Largest | None]) -> None:
@@ -96,13 +96,13 @@ def _lock(connection: Connection, largest: Sequence[Largest | None]) -> None:
     if connection.dialect.name != "postgresql":
         return
     digests = {hashlib.sha256(repr(each).encode()).digest() for each in largest}
-    for key in sorted(int.from_bytes(each[:8], signed=True) for each in digests):
+    for key in sorted(int.from_bytes(digest[:8], signed=True) for digest in digests):
         connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def _landed_bytes(connection: Connection, sha256: str) -> Mapping[MarketWeek, str]:
     """Return each week and market that ever landed these bytes, with the file's URL."""
-    found = connection.execute(
+    rows = connection.execute(
         select(captures.c.partition_key, captures.c.request, captures.c.url)
         .join(deliveries, deliveries.c.group_id == captures.c.group_id)
         .where(
@@ -114,7 +114,7 @@ def _landed_bytes(connection: Connection, sha256: str) -> Mapping[MarketWeek, st
     )
     return {
         MarketWeek(parsed(row.partition_key), market): row.url
-        for row in found
+        for row in rows
         if (market := json.loads(row.request).get("market"))
     }
 
@@ -122,8 +122,12 @@ def _landed_bytes(connection: Connection, sha256: str) -> Mapping[MarketWeek, st
 def _copy_of_bytes(
     file: _File, landed: Mapping[MarketWeek, str], replaced: Collection[MarketWeek]
 ) -> Copy | None:
-    others = sorted(scope for scope in landed if scope not in replaced)
-    return Copy(file.scope, file.url, "bytes", others[0], landed[others[0]]) if others else None
+    other_market_weeks = sorted(scope for scope in landed if scope not in replaced)
+    return (
+        Copy(file.scope, file.url, "bytes", other_market_weeks[0], landed[other_market_weeks[0]])
+        if other_market_weeks
+        else None
+    )
 
 
 def _copy_of_twin(file: _File, others: Sequence[_File]) -> Copy | None:
@@ -154,14 +158,14 @@ def _candidates(connection: Connection, largest: Largest | None) -> list[MarketW
     """
     if largest is None:
         return []
-    known = connection.execute(
+    values = connection.execute(
         select(fences.c.scope_key).where(fences.c.table_name == finra_otc_weekly.name)
     ).scalars()
-    weeks = tuple({parsed(key).week_start for key in known})
-    own = {"week_start": weeks, "tier": TIERS, "symbol": largest.symbol}
+    weeks = tuple({parsed(key).week_start for key in values})
+    entries = {"week_start": weeks, "tier": TIERS, "symbol": largest.symbol}
     figures = chain.from_iterable(FIGURES_OF_MARKET.values())
     traded = select(_symbol.tier, _symbol.week_start, *figures).where(
-        within(finra_symbol_week, own)
+        within(finra_symbol_week, entries)
     )
     wanted = [largest.share_quantity, largest.trade_count]
     return sorted(

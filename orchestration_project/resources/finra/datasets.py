@@ -59,8 +59,8 @@ def _limits(declared: FinraDataset, settings: Settings, today: date) -> LoadLimi
 
 
 _CHOSEN = datasets_on(load_shared_settings(), "finra")
-DATASETS_ON = [each for each in DATASETS if each.noun in _CHOSEN]
+DATASETS_ON = [dataset for dataset in DATASETS if dataset.noun in _CHOSEN]
 """FINRA's other datasets that this installation has."""
 
-ENGINE_DATASETS = [engine_dataset(each) for each in DATASETS_ON]
+ENGINE_DATASETS = [engine_dataset(dataset) for dataset in DATASETS_ON]
 """The same, as the engine loads them."""

@@ -56,7 +56,9 @@ def _weeks_of_settlement(partition: Scope) -> Scope:
     fridays = [monday_of(settled) + FRIDAY + number * WEEK for number in range(6)]
     return {
         "week_start": tuple(
-            each - FRIDAY for each in fridays if settled <= each <= settled + LATEST_SETTLEMENT
+            friday - FRIDAY
+            for friday in fridays
+            if settled <= friday <= settled + LATEST_SETTLEMENT
         )
     }
 

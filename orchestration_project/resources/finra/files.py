@@ -47,8 +47,8 @@ class FinraFiles(FinraSource):
         self, known: Collection[TierWeek], *, since: date, until: date
     ) -> Sequence[TierWeek]:
         """Return all that have a file: a file's dates say nothing sure, and its hash is cheap."""
-        held = {TierWeek(file.tier, file.week_start) for file in self._files()}
-        return sorted(held.intersection(known))
+        tier_weeks = {TierWeek(file.tier, file.week_start) for file in self._files()}
+        return sorted(tier_weeks.intersection(known))
 
     def list_fields(self) -> None:
         """Return nothing: each file has a header of its own, which is judged when it is read."""
@@ -80,12 +80,12 @@ class FinraFiles(FinraSource):
             refuse_empty(file.name, parts[-1], FILE_FIELDS)
             refuse_cut(file.name, parts[-1])
         read = _version((str(part.market), part.sha256) for part in parts)
-        for found in (read, self.version(partition)):
-            if found != version:
+        for source_version in (read, self.version(partition)):
+            if source_version != version:
                 raise MovedError(
                     "the files changed while they were read",
                     expected=version.text,
-                    found=found.text,
+                    found=source_version.text,
                     remedy="nothing: they are read again; if it goes on, see what writes them",
                 )
         return parts
@@ -130,8 +130,8 @@ def _identified(
 ) -> Mapping[tuple[date, str], Sequence[WeeklyFile]]:
     """Return the files of each partition: one scan of the folder serves all partitions."""
     files: dict[tuple[date, str], list[WeeklyFile]] = {}
-    for each in identify(names, manifest):
-        files.setdefault((each.week_start, each.tier), []).append(each)
+    for weekly_file in identify(names, manifest):
+        files.setdefault((weekly_file.week_start, weekly_file.tier), []).append(weekly_file)
     return files
 
 

@@ -81,11 +81,27 @@ def _of_week(key: str) -> Scope:
 
 def _read_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> GoldWeeks:
     """Return the weeks of all that is due once, as windows overlap."""
-    names = dict.fromkeys(name for each in due for name in COLUMNS.get(each.derived.table, ()))
-    of_symbols = _scope_of([each for each in due if each.derived.table in COLUMNS])
+    names = dict.fromkeys(
+        name
+        for pending_derivation in due
+        for name in COLUMNS.get(pending_derivation.derived.table, ())
+    )
+    of_symbols = _scope_of(
+        [
+            pending_derivation
+            for pending_derivation in due
+            if pending_derivation.derived.table in COLUMNS
+        ]
+    )
     columns: list[ColumnElement[Any]] = [finra_symbol_week.c[name] for name in names or SYMBOL_KEY]
     statement = select(*columns).where(within(finra_symbol_week, of_symbols))
-    of_venues = _scope_of([each for each in due if each.derived.table in OF_VENUES])
+    of_venues = _scope_of(
+        [
+            pending_derivation
+            for pending_derivation in due
+            if pending_derivation.derived.table in OF_VENUES
+        ]
+    )
     return GoldWeeks(
         read_frame(connection, statement, finra_symbol_week),
         read_scope(connection, finra_venue_week, of_venues),
@@ -93,10 +109,13 @@ def _read_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> Gol
 
 
 def _scope_of(due: Sequence[PendingDerivation]) -> Scope:
-    at = [parsed(key) for key in {one for each in due for one in each.inputs}]
+    at = [
+        parsed(key)
+        for key in {one for pending_derivation in due for one in pending_derivation.inputs}
+    ]
     return {
-        "week_start": tuple(sorted({each.week_start for each in at})),
-        "tier": tuple(sorted({each.tier for each in at})),
+        "week_start": tuple(sorted({tier_week.week_start for tier_week in at})),
+        "tier": tuple(sorted({tier_week.tier for tier_week in at})),
     }
 
 
@@ -158,8 +177,8 @@ def _with_largest_symbols(
 
 def _largest(due: PendingDerivation, rows: pl.DataFrame, shares: str) -> pl.DataFrame:
     table, of_partition = due.derived.table, due.derived.scope(due.key)
-    shown = [column.key for column in table.columns if column.key not in of_partition]
-    return largest_rows(rows, table, shares).select(shown)
+    keys = [column.key for column in table.columns if column.key not in of_partition]
+    return largest_rows(rows, table, shares).select(keys)
 
 
 GOLD_WEEKS = Inputs(landed=landed_weeks, read=_read_weeks, job=LOADED_BY)

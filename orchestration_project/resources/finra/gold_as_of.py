@@ -135,8 +135,8 @@ def _derived_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> De
     weeks, left_out = _weeks(state, needed, inputs)
     _require(table, key, required, weeks)
     gold = GoldWeeks(
-        pl.concat(each.symbols for each in weeks.values()),
-        pl.concat(each.venues for each in weeks.values()),
+        pl.concat(week.symbols for week in weeks.values()),
+        pl.concat(week.venues for week in weeks.values()),
     )
     read: Any = gold
     if derived is SYMBOL_WEEK_VALUE:
@@ -160,7 +160,7 @@ def _symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedA
     if not weeks:
         raise nothing_then(derived.table.name, key, ["any week"])
     traded = pl.concat(
-        each.symbols.join(each.names, on=SYMBOL_KEY, how="left") for each in weeks.values()
+        week.symbols.join(week.names, on=SYMBOL_KEY, how="left") for week in weeks.values()
     )
     return DerivedAsOf(derived.table, symbol_master(traded)[derived.table], left_out)
 
@@ -169,8 +169,8 @@ AS_OF: AsOf = {
     **{
         table.name: partial(_loaded_table, table) for table in (finra_symbol_week, finra_venue_week)
     },
-    **{each.table.name: partial(_derived_table, each) for each in (*WINDOWS, *OF_A_WEEK)},
-    **{each.table.name: partial(_symbols, each) for each in TABLES},
+    **{window.table.name: partial(_derived_table, window) for window in (*WINDOWS, *OF_A_WEEK)},
+    **{derived_table.table.name: partial(_symbols, derived_table) for derived_table in TABLES},
 }
 """Gold tables that follow from weekly rows, each with what derives a partition as of a time."""
 
@@ -181,11 +181,11 @@ def _weeks(
     """Return the weeks of tiers that are there, and the weekly rows that are left out."""
     weeks: dict[str, WeekAsOf] = {}
     left_out = LeftOut()
-    for each in wanted:
-        week, missing = _week(state, needed, parsed(each))
+    for name in wanted:
+        week, missing = _week(state, needed, parsed(name))
         left_out += missing
         if week is not None:
-            weeks[each] = week
+            weeks[name] = week
     return weeks, left_out
 
 
@@ -195,7 +195,7 @@ def _require(table: Table, key: str, required: Sequence[str], weeks: Collection[
     Raises:
         ConfigurationError: There is one.
     """
-    if absent := [each for each in required if each not in weeks]:
+    if absent := [name for name in required if name not in weeks]:
         raise nothing_then(table.name, key, absent)
 
 
@@ -203,8 +203,8 @@ def _week(state: StateAsOf, needed: Needed, week: TierWeek) -> tuple[WeekAsOf | 
     """Return a week of a tier at the time, None without rows, and the rows that are left out."""
     state.require_time()
     scope: Scope = {"week_start": week.week_start, "tier": week.tier}
-    if found := _stored(state, needed, scope):
-        return found, NOTHING_LEFT_OUT
+    if stored := _stored(state, needed, scope):
+        return stored, NOTHING_LEFT_OUT
     wheres = [f"week_start={week.week_start}", f"tier={week.tier}"]
     left_out = state.left_out(finra_otc_weekly, wheres)
     rows = state.read(finra_otc_weekly, wheres, ROWS)

@@ -13,7 +13,7 @@ from orchestration_project.settings import domains_on, load_shared_settings
 HAS_VALUES = "prices" in domains_on(load_shared_settings())
 """Whether there are prices, of which values of weeks are derived."""
 
-HAS_SHORT = {"reg_sho_daily", "short_interest"} <= {each.noun for each in DATASETS_ON}
+HAS_SHORT = {"reg_sho_daily", "short_interest"} <= {dataset.noun for dataset in DATASETS_ON}
 """Whether there are the datasets of which short sales of weeks are derived."""
 
 

@@ -74,27 +74,27 @@ def read_preview(connection: Connection, batch: ValidatedBatch) -> WrittenPrevie
 
 def _largest_landed(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Return the largest rows."""
-    found = pl.concat(
+    frame = pl.concat(
         _copied(rows.select(SHOWN_OF_A_ROW).top_k(ROWS_SHOWN, by="share_quantity"))
         for rows in pieces
     )
-    return found.sort("share_quantity", descending=True).head(ROWS_SHOWN)
+    return frame.sort("share_quantity", descending=True).head(ROWS_SHOWN)
 
 
 def _largest_derived(
     connection: Connection, table: Table, shares: str, scope: Scope
 ) -> pl.DataFrame:
     """Return the rows of a partition in a derived table that have most ``shares``."""
-    found = select(table).where(within(table, scope))
-    found = found.order_by(table.c[shares].desc(), *table.primary_key.columns)
-    return read_frame(connection, found.limit(ROWS_SHOWN), table)
+    query = select(table).where(within(table, scope))
+    query = query.order_by(table.c[shares].desc(), *table.primary_key.columns)
+    return read_frame(connection, query.limit(ROWS_SHOWN), table)
 
 
 def largest_rows(rows: pl.DataFrame, table: Table, shares: str) -> pl.DataFrame:
     """Return the rows of a derived ``table`` with most ``shares`` (a column), the largest first."""
     key = key_names(table)
-    most = rows.sort(shares, *key, descending=[True] + [False] * len(key)).head(ROWS_SHOWN)
-    return _copied(most)
+    head = rows.sort(shares, *key, descending=[True] + [False] * len(key)).head(ROWS_SHOWN)
+    return _copied(head)
 
 
 def _copied(frame: pl.DataFrame) -> pl.DataFrame:
@@ -118,12 +118,12 @@ def _captures(captures: Sequence[Capture]) -> pl.DataFrame:
         [
             (
                 part,
-                each.row_count,
-                each.byte_count,
-                each.sha256,
-                each.url,
+                capture.row_count,
+                capture.byte_count,
+                capture.sha256,
+                capture.url,
             )
-            for part, each in enumerate(captures[:CAPTURES_SHOWN], start=1)
+            for part, capture in enumerate(captures[:CAPTURES_SHOWN], start=1)
         ],
         {
             "part": pl.Int64,

@@ -116,11 +116,11 @@ class QueryApi:
         if response.status == 401 and is_anonymous:
             return None
         self._judge(response, is_anonymous=is_anonymous)
-        found = fields_in(_json_or_none(response), listed)
-        if not found:
+        fields = fields_in(_json_or_none(response), listed)
+        if not fields:
             expected = '{"fields": [{"name": …, "type": …}, …]}, each name once'
             raise self.unusable(response, expected)
-        return found
+        return fields
 
     def list_values(self, listing: Listing, width: int = 2) -> frozenset[tuple[str, ...]]:
         """Return what is listed of a dataset whose partitions are named by ``width`` fields.
@@ -130,11 +130,11 @@ class QueryApi:
         with self._listing_lock:
             if listing.url not in self._listed:
                 response = self.send(listing.url)
-                found = names_in(_json_or_none(response), listing)
-                if found is None or any(len(each) != width for each in found):
+                names = names_in(_json_or_none(response), listing)
+                if names is None or any(len(name) != width for name in names):
                     expected = '{"availablePartitions": [{"partitions": …}]}'
                     raise self.unusable(response, expected)
-                self._listed[listing.url] = found
+                self._listed[listing.url] = names
             return self._listed[listing.url]
 
     def rows_of(self, response: Response) -> list[dict[str, Any]]:
@@ -285,14 +285,14 @@ def json_of(response: Response) -> Any:
             that no database takes: with NUL, or half a character.
     """
     try:
-        found = json.loads(response.body, parse_constant=_no_constant)
-        text = json.dumps(found, ensure_ascii=False)
+        document = json.loads(response.body, parse_constant=_no_constant)
+        text = json.dumps(document, ensure_ascii=False)
     except RecursionError as error:
         raise ValueError("nested without end") from error
     text.encode()
     if r"\u0000" in text.replace(r"\\", ""):
         raise ValueError("NUL in a text")
-    return found
+    return document
 
 
 def _json_or_none(response: Response) -> Any:
@@ -337,17 +337,17 @@ def shown(response: Response) -> str:
     target = redacted(response.headers.get("location", ""))
     text = redacted(response.body.decode(errors="surrogateescape"))  # before it is cut
     body = text.encode(errors="surrogateescape")
-    said = [f"HTTP {response.status}"]
+    names = [f"HTTP {response.status}"]
     if target:
-        said.append(f"a redirect to {without_secrets(target)[:200]}, which is not followed")
+        names.append(f"a redirect to {without_secrets(target)[:200]}, which is not followed")
     if compression := _compression(response):
-        said.append(f"compressed ({compression}) although that was not asked for")
-    return f"{', '.join(said)}: {in_ascii(body, 200)}"
+        names.append(f"compressed ({compression}) although that was not asked for")
+    return f"{', '.join(names)}: {in_ascii(body, 200)}"
 
 
 def _compression(response: Response) -> str:
     """Return how the body is compressed, blank where it is not."""
     if response.body.startswith(GZIP):
         return "gzip"
-    said = response.headers.get("content-encoding", "").strip().lower()
-    return "" if said == "identity" else said[:60]
+    text = response.headers.get("content-encoding", "").strip().lower()
+    return "" if text == "identity" else text[:60]

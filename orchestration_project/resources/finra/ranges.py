@@ -53,14 +53,16 @@ def pieces_of(
         SourceError: One symbol has more records than can be paged to, or the pieces together have
             not as many as they should.
     """
-    found: list[QueryPart] = []
+    pieces: list[QueryPart] = []
     start: str | None = None
-    while _counted(found) + largest_offset < total:
-        rest = [*partition, *_from(start)]
-        end = probe({"compareFilters": rest}, largest_offset).symbol
+    while _counted(pieces) + largest_offset < total:
+        remaining_items = [*partition, *_from(start)]
+        end = probe({"compareFilters": remaining_items}, largest_offset).symbol
         if end is None:  # the rest has fewer records than are missing: their sum will tell
             break
-        piece = _piece(probe, {"compareFilters": [*rest, compared(SYMBOL, "LESSER", end)]})
+        piece = _piece(
+            probe, {"compareFilters": [*remaining_items, compared(SYMBOL, "LESSER", end)]}
+        )
         if piece.record_total == 0:
             raise SourceError(
                 f"{said}, has more records of one symbol than FINRA lets one page to",
@@ -68,21 +70,21 @@ def pieces_of(
                 found=f"the symbol {end!a:.60} still, {largest_offset} records after its first",
                 remedy=REMEDY,
             )
-        found.append(piece)
+        pieces.append(piece)
         start = end
-    found.append(_piece(probe, {"compareFilters": [*partition, *_from(start)]}))
-    if _counted(found) < total:
+    pieces.append(_piece(probe, {"compareFilters": [*partition, *_from(start)]}))
+    if _counted(pieces) < total:
         of_no_symbol = {"fieldName": "summaryTypeCode", "values": list(OTHER_SUMS)}
         sums = {"compareFilters": partition, "domainFilters": [of_no_symbol]}
-        found.append(_piece(probe, sums))
-    _refuse_unless_whole(found, total, largest_offset, said)
-    return found
+        pieces.append(_piece(probe, sums))
+    _refuse_unless_whole(pieces, total, largest_offset, said)
+    return pieces
 
 
 def _refuse_unless_whole(
     found: list[QueryPart], total: int, largest_offset: int, said: str
 ) -> None:
-    largest = max(each.record_total for each in found)
+    largest = max(query_part.record_total for query_part in found)
     if largest > largest_offset + PAGING.size:  # where FINRA sorts otherwise than it compares
         raise SourceError(
             f"{said}, has a range of symbols with more records than FINRA lets one page to",
@@ -94,7 +96,7 @@ def _refuse_unless_whole(
         raise SourceError(
             f"{said}, does not come whole by ranges of symbols",
             expected=f"Record-Total {total}",
-            found=f"{' + '.join(str(each.record_total) for each in found)} = {_counted(found)}",
+            found=f"{' + '.join(str(part.record_total) for part in found)} = {_counted(found)}",
             remedy=f"{REMEDY}; records without a symbol may answer to no range",
         )
 
@@ -104,7 +106,7 @@ def _piece(probe: Probe, filters: Mapping[str, Sequence[Filter]]) -> QueryPart:
 
 
 def _counted(pieces: Sequence[QueryPart]) -> int:
-    return sum(each.record_total for each in pieces)
+    return sum(piece.record_total for piece in pieces)
 
 
 def _from(start: str | None) -> list[Filter]:

@@ -17,7 +17,7 @@ QUERY = re.compile(r"/data/group/[A-Za-z0-9_-]+/name/[A-Za-z0-9_-]+", re.ASCII)
 FILE = "file:"
 """Start of the URLs of files in a folder."""
 
-LICENSED = {each.name: each for each in DATASETS if each.is_licensed}
+LICENSED = {dataset.name: dataset for dataset in DATASETS if dataset.is_licensed}
 
 
 def _is_page(capture: RecordedCapture, settings: Settings) -> bool:
@@ -29,8 +29,8 @@ def _is_page(capture: RecordedCapture, settings: Settings) -> bool:
 
 
 def _path_of(capture: RecordedCapture) -> str | None:
-    found = QUERY.search(urlsplit(capture.url).path)
-    return found[0] if found and capture.url.endswith(found[0]) else None
+    match = QUERY.search(urlsplit(capture.url).path)
+    return match[0] if match and capture.url.endswith(match[0]) else None
 
 
 def _page(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:

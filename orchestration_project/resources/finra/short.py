@@ -58,7 +58,7 @@ def _read_week(
     connection: Connection, due: Sequence[PendingDerivation]
 ) -> tuple[pl.DataFrame, ...]:
     """Return trading, short sales and short interest, as `symbol_week_short` takes them."""
-    [week] = [date.fromisoformat(each.key) for each in due]
+    [week] = [date.fromisoformat(pending_derivation.key) for pending_derivation in due]
     columns = ("symbol", "total_share_quantity", "ats_share_quantity", "published_at", "known_from")
     traded = select(*(_week[name] for name in columns)).where(_week.week_start == week)
     sales = select(*(_sales[name] for name in SALES)).where(
@@ -91,7 +91,7 @@ def short_inputs_as_of(state: StateAsOf, week: date) -> tuple[pl.DataFrame, pl.D
 
 def _make_week(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> DerivedPart:
     rows = symbol_week_short(*read, week_start=date.fromisoformat(due.key))
-    counts = [len(rows.drop_nulls(each)) for each in ("total_quantity", "settlement_date")]
+    counts = [len(rows.drop_nulls(name)) for name in ("total_quantity", "settlement_date")]
     return DerivedPart(rows, ShortFigures(len(rows), *counts))
 
 

@@ -65,9 +65,9 @@ class FinraSource(Source, Protocol):
 
     def partitions(self, since: date | None = None) -> PartitionList:
         """Return the partitions that are published, oldest first, and tiers that are not known."""
-        known, unknown = of_known_tiers(self.published())
+        tier_weeks, unknown = of_known_tiers(self.published())
         return PartitionList(
-            sorted(Partition(each.week_start, each.tier) for each in known), unknown
+            sorted(Partition(week.week_start, week.tier) for week in tier_weeks), unknown
         )
 
     def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
@@ -130,12 +130,14 @@ def outdated_weeks(
     Raises:
         TransientError: The source does not answer now.
     """
-    seen = warehouse.known_versions(finra_otc_weekly)
-    taken = [each for each in wanted if each.key in seen]
-    chosen = taken if only_taken else wanted
+    seen_names = warehouse.known_versions(finra_otc_weekly)
+    tier_weeks = [tier_week for tier_week in wanted if tier_week.key in seen_names]
+    chosen = tier_weeks if only_taken else wanted
     if full:
         return sorted(chosen), {}
-    now, refusals = versions_of(finra, taken)
+    now, refusals = versions_of(finra, tier_weeks)
     return outdated(
-        [each for each in chosen if each.key not in refusals], seen=seen, now=now
+        [tier_week for tier_week in chosen if tier_week.key not in refusals],
+        seen=seen_names,
+        now=now,
     ), refusals

@@ -51,8 +51,10 @@ class _AllWeeks(Reach):
 
     def version(self, key: str, landed: Mapping[str, int]) -> str:
         """Return a hash of all weeks and their changes."""
-        of = pl.DataFrame(sorted(landed.items()), ["partition", "token"], orient="row")
-        return f"symbols {SYMBOLS_VERSION}: {len(of)} weeks {content_sha256(of)[:16]}"
+        data_frame = pl.DataFrame(sorted(landed.items()), ["partition", "token"], orient="row")
+        return (
+            f"symbols {SYMBOLS_VERSION}: {len(data_frame)} weeks {content_sha256(data_frame)[:16]}"
+        )
 
 
 def _read(connection: Connection, due: Sequence[PendingDerivation]) -> Mapping[Table, pl.DataFrame]:
@@ -100,7 +102,7 @@ def newest_week_changes(warehouse: Warehouse, kind: str, *, weeks: int) -> pl.Da
     with warehouse.reading() as connection:
         last = connection.execute(select(newest)).scalar_one()
         statement = select(finra_symbol_changes).where(change.kind == kind)
-        found = read_frame(connection, statement, finra_symbol_changes)
+        frame = read_frame(connection, statement, finra_symbol_changes)
     if last is None:
-        return found
-    return found.filter((pl.lit(last) - pl.col("week_start")).dt.total_days() < weeks * 7)
+        return frame
+    return frame.filter((pl.lit(last) - pl.col("week_start")).dt.total_days() < weeks * 7)

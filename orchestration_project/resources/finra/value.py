@@ -55,7 +55,7 @@ def _read_week(
     connection: Connection, due: Sequence[PendingDerivation]
 ) -> tuple[pl.DataFrame, ...]:
     """Return the symbols and prices of a week, as `symbol_week_value` takes them."""
-    [week] = [date.fromisoformat(each.key) for each in due]
+    [week] = [date.fromisoformat(pending_derivation.key) for pending_derivation in due]
     return tuple(read(connection, week) for read in (_symbol_weeks, _prices))
 
 
@@ -146,11 +146,12 @@ def notional_by_week(warehouse: Warehouse) -> pl.DataFrame:
     """
     valued = finra_symbol_week_value.c
     dollars = [
-        cast(each, Double()) / ONE for each in (valued.estimated_notional_usd, _week.notional_usd)
+        cast(column, Double()) / ONE
+        for column in (valued.estimated_notional_usd, _week.notional_usd)
     ]
     same = and_(*(valued[name] == _week[name] for name in ("week_start", "tier", "symbol")))
     statement = (
-        select(valued.week_start, valued.tier, *(func.sum(each) for each in dollars))
+        select(valued.week_start, valued.tier, *(func.sum(dollar) for dollar in dollars))
         .select_from(finra_symbol_week_value.join(finra_symbol_week, same))
         .where(valued.estimated_notional_usd.is_not(None), _week.notional_usd.is_not(None))
         .group_by(valued.week_start, valued.tier)
@@ -163,8 +164,8 @@ def notional_by_week(warehouse: Warehouse) -> pl.DataFrame:
         "notional_dollars": pl.Float64,
     }
     with warehouse.reading() as connection:
-        found = [tuple(row) for row in connection.execute(statement)]
-    return pl.DataFrame(found, schema, orient="row")
+        tuples = [tuple(row) for row in connection.execute(statement)]
+    return pl.DataFrame(tuples, schema, orient="row")
 
 
 def read_valued_weeks(warehouse: Warehouse) -> pl.DataFrame | None:
@@ -216,7 +217,7 @@ def _sums(
     first: date,
 ) -> list[tuple[Any, ...]]:
     """Return the key and the sums of ``quantities`` for each week from ``first`` on, and tier."""
-    exact = [cast(func.sum(each), each.type) for each in quantities]
+    exact = [cast(func.sum(quantity), quantity.type) for quantity in quantities]
     statement = select(*key, *exact).where(key[0] >= first).group_by(*key)
     return [tuple(row) for row in connection.execute(statement)]
 

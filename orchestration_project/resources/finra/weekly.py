@@ -148,19 +148,19 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
         return [
             [
                 *warnings_about(
-                    _size(each),
-                    read_earlier(connection, week, each.delivery.scope, weeks=limits.weeks),
+                    _size(batch),
+                    read_earlier(connection, week, batch.delivery.scope, weeks=limits.weeks),
                     week_start=week.week_start,
                     limits=limits,
                 ),
                 *plausibility_audits(
-                    each.validated.pieces(),
+                    batch.validated.pieces(),
                     max_row_shares=limits.max_row_shares,
-                    fetched_on=_fetched_on(each),
+                    fetched_on=_fetched_on(batch),
                 ),
-                _copies(connection, week, each, is_forced=self.force),
+                _copies(connection, week, batch, is_forced=self.force),
             ]
-            for each in batches
+            for batch in batches
         ]
 
     def neighbour_rows(
@@ -201,7 +201,7 @@ def _copies(
     connection: Connection, partition: TierWeek, batch: ValidatedBatch, *, is_forced: bool
 ) -> Audit:
     """Return the verdict on a delivery's files; rows of another source name their week."""
-    if any(each.market is None for each in batch.delivery.captures):
+    if any(capture.market is None for capture in batch.delivery.captures):
         return not_a_file()
     return copies_audit(find_copies(connection, partition, batch), is_forced=is_forced)
 

@@ -32,8 +32,8 @@ def allocate_arrivals(connection: Connection, count: int) -> int:
     their order: a reader that sees an arrival sees all before it.
     """
     last = lock_row(connection, COUNTER).token
-    own = leases.c.name == COUNTER
-    connection.execute(update(leases).where(own).values(token=last + count))
+    condition = leases.c.name == COUNTER
+    connection.execute(update(leases).where(condition).values(token=last + count))
     return last + 1
 
 
@@ -67,7 +67,7 @@ def _rows(
 ) -> Iterable[dict[str, object]]:
     for number, message in zip(numbers, messages, strict=True):
         body = message.payload
-        kept = body if len(body) <= max_bytes else body[:HEAD_BYTES]
+        kept_chunk = body if len(body) <= max_bytes else body[:HEAD_BYTES]
         yield {
             "arrival_id": number,
             "broker": broker,
@@ -75,7 +75,7 @@ def _rows(
             "qos": message.qos,
             "is_retained": message.is_retained,
             "is_duplicate": message.is_duplicate,
-            "payload": base64.b64encode(kept).decode("ascii"),
+            "payload": base64.b64encode(kept_chunk).decode("ascii"),
             "byte_count": len(body),
             "sha256": hashlib.sha256(body).hexdigest(),
             "received_at": message.received_at,

@@ -94,17 +94,19 @@ class Backlog:
         with self._changed:
             end = self._now() + timeout_seconds
             while (due := self._seconds_until_due()) != 0:
-                rest = end - self._now()
-                if rest <= 0:
+                number = end - self._now()
+                if number <= 0:
                     return ()
-                if not self._changed.wait(rest if due is None else min(due, rest)):
+                if not self._changed.wait(number if due is None else min(due, number)):
                     continue
                 if due is None and not self._messages:
                     return ()  # woken
-            taken = [self._messages.popleft() for _ in range(min(self._batch, len(self._messages)))]
+            poplefts = [
+                self._messages.popleft() for _ in range(min(self._batch, len(self._messages)))
+            ]
             self._first_at = self._now() - BATCH_SECONDS  # those that are left are due at once
             self._changed.notify_all()
-            return taken
+            return poplefts
 
     def _seconds_until_due(self) -> float | None:
         if not self._messages:

@@ -175,8 +175,8 @@ class Bridge:
         while not stop.is_set():
             self._when_database_is_there(lambda: self._renew(lease), stop, default=None)
             backlog = Backlog(max(BATCH_MESSAGES, self.broker.receive_maximum), self.monotonic)
-            gone = set(state.topics) - set(self.broker.topics)
-            connection = BrokerConnection(self.broker, self.clock, backlog.add, sorted(gone))
+            names = set(state.topics) - set(self.broker.topics)
+            connection = BrokerConnection(self.broker, self.clock, backlog.add, sorted(names))
             try:
                 with connection:
                     connected_at = self.monotonic()
@@ -321,9 +321,9 @@ class Bridge:
         end = self.monotonic() + backoff_seconds(
             attempt, self.first_delay_seconds, LONGEST_DELAY_SECONDS, self.draw()
         )
-        while not stop.is_set() and (rest := end - self.monotonic()) > 0:
+        while not stop.is_set() and (number := end - self.monotonic()) > 0:
             self._keep_up(lease, state, stop)
-            stop.wait(min(rest, POLL_SECONDS))
+            stop.wait(min(number, POLL_SECONDS))
 
     def _when_database_is_there(
         self, action: Callable[[], Result], stop: Event, *, default: Result

@@ -74,7 +74,7 @@ class BridgeState:
 
     def write(self, connection: Connection, at: datetime) -> Callable[[], None]:
         """Write the row; call what is returned once the transaction is committed."""
-        own = mqtt_bridges.c.broker == self.broker
+        condition = mqtt_bridges.c.broker == self.broker
         count = self.stored_count
         values: dict[str, Any] = {
             "holder": self.holder,
@@ -92,7 +92,7 @@ class BridgeState:
         new = {"last_message_at": None, "session_lost_at": None, "message_count": 0}
         insert_absent(connection, mqtt_bridges, [{"broker": self.broker, **new, **values}])
         counted = {"message_count": mqtt_bridges.c.message_count + count}
-        connection.execute(update(mqtt_bridges).where(own).values(**values, **counted))
+        connection.execute(update(mqtt_bridges).where(condition).values(**values, **counted))
 
         def committed() -> None:
             self.stored_count -= count
@@ -115,11 +115,11 @@ class EarlierSession(NamedTuple):
 
 def read_earlier_session(connection: Connection, broker: str) -> EarlierSession:
     """Return what an earlier bridge left of its session with a broker."""
-    found = connection.execute(select(mqtt_bridges).where(mqtt_bridges.c.broker == broker)).first()
-    if found is None:
+    row = connection.execute(select(mqtt_bridges).where(mqtt_bridges.c.broker == broker)).first()
+    if row is None:
         return EarlierSession(None, ())
-    topics = found.topics.split(",") if found.topics else ()
-    if found.connected_since is not None:  # it was killed while it was connected
-        until = max(found.changed_at, found.last_message_at or found.changed_at)
+    topics = row.topics.split(",") if row.topics else ()
+    if row.connected_since is not None:  # it was killed while it was connected
+        until = max(row.changed_at, row.last_message_at or row.changed_at)
         return EarlierSession(until, topics)
-    return EarlierSession(found.last_message_at, topics)
+    return EarlierSession(row.last_message_at, topics)

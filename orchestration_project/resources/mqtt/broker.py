@@ -127,12 +127,12 @@ class Broker:
         """
         if self.certificate_file is None or not self.has_tls:
             return
-        found = read_certificate(self.certificate_file, "MQTT_CLIENT_CERTIFICATE_FILE")
-        if found.ends_at <= Clock().now():
+        certificate = read_certificate(self.certificate_file, "MQTT_CLIENT_CERTIFICATE_FILE")
+        if certificate.ends_at <= Clock().now():
             raise BrokerError(
                 "the certificate for the broker has expired",
                 expected="one that is valid now",
-                found=f"{found.place}, valid until {found.ends_at:%Y-%m-%d %H:%M} UTC",
+                found=f"{certificate.place}, valid until {certificate.ends_at:%Y-%m-%d %H:%M} UTC",
                 remedy="renew it (MQTT_CLIENT_CERTIFICATE_FILE)",
             )
 
@@ -199,15 +199,15 @@ def connection_failure(broker: Broker, error: OSError | ValueError) -> BrokerErr
             "certificate, set MQTT_CLIENT_CERTIFICATE_FILE to a valid one",
         )
     if isinstance(error, socket.gaierror):
-        found = f"the host name {broker.host} is not known"
+        text = f"the host name {broker.host} is not known"
     elif isinstance(error, TimeoutError):
-        found = "no answer in time"
+        text = "no answer in time"
     else:
-        found = _reason(error)
+        text = _reason(error)
     return BrokerError(
         "the broker cannot be reached",
         expected=f"a broker at {broker.name}",
-        found=found,
+        found=text,
         remedy="start the broker, or correct MQTT_URL",
     )
 

@@ -145,17 +145,17 @@ def _prepared(mirror: Mirror, command: Command, entity_id: str, key: str, ts: da
         "payload": {name: entity_id, **command.fields, "updated_by": command.user_name},
     }
     topic = event_topic(command.entity.topics, entity_id)
-    own = prepare_event(mirror, envelope, broker=API, topic=topic)
-    if isinstance(own, Refusal):
-        raise RefusedCommandError("invalid", own.reason)
-    match = own.event.match
+    event = prepare_event(mirror, envelope, broker=API, topic=topic)
+    if isinstance(event, Refusal):
+        raise RefusedCommandError("invalid", event.reason)
+    match = event.event.match
     if (match.entity_type, match.operation) != (command.entity_type, command.operation):
         raise ConfigurationError(
             f"the kind {command.kind} does not change a {command.entity_type}",
             expected=f"{command.kind}.v1.json with x-entity and x-operation in MQTT_KINDS_DIR",
             remedy="restore the file",
         )
-    return own
+    return event
 
 
 def _write(
@@ -207,13 +207,18 @@ def _is_repeated(
     """
     envelope = prepared.event.envelope
     columns = mqtt_mirror.c
-    wanted = select(columns.kind, columns.entity_id, columns.payload).where(
+    query = select(columns.kind, columns.entity_id, columns.payload).where(
         columns.idempotency_key == envelope.idempotency_key
     )
-    earlier = connection.execute(wanted).one_or_none()
+    earlier = connection.execute(query).one_or_none()
     if earlier is None:
-        seen = mqtt_seen_keys.c.idempotency_key
-        if connection.execute(select(seen).where(seen == envelope.idempotency_key)).first() is None:
+        seen_column = mqtt_seen_keys.c.idempotency_key
+        if (
+            connection.execute(
+                select(seen_column).where(seen_column == envelope.idempotency_key)
+            ).first()
+            is None
+        ):
             return False
     if earlier != (command.kind, entity_id, envelope.payload_json):
         raise RefusedCommandError("conflict", "this Idempotency-Key belongs to another request")
@@ -222,14 +227,14 @@ def _is_repeated(
 
 def _latest_ts(connection: Connection, command: Command, entity_id: str) -> datetime | None:
     columns = mqtt_mirror.c
-    wanted = select(func.max(columns.ts)).where(
+    query = select(func.max(columns.ts)).where(
         columns.entity_type == command.entity_type, columns.entity_id == entity_id
     )
-    return connection.execute(wanted).scalar()
+    return connection.execute(query).scalar()
 
 
 def _row(connection: Connection, entity: Entity, entity_id: str) -> Mapping[str, Any] | None:
     [key] = entity.table.primary_key.columns
-    found = connection.execute(select(entity.table).where(key == entity_id))
-    row = found.mappings().one_or_none()
+    rows = connection.execute(select(entity.table).where(key == entity_id))
+    row = rows.mappings().one_or_none()
     return None if row is None else dict(row)

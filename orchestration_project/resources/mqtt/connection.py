@@ -311,8 +311,8 @@ class BrokerConnection:
             if reason.is_failure
         ]
         if refused:
-            topics, found = ", ".join(topic for topic, _ in refused), str(refused[0][1])
-            self._fail(subscription_refusal(self._broker, topics, found))
+            topics, text = ", ".join(topic for topic, _ in refused), str(refused[0][1])
+            self._fail(subscription_refusal(self._broker, topics, text))
             client.disconnect()
         self._answered.set()
 

@@ -39,23 +39,23 @@ def record_dead_letters(
     """
     if not letters:
         return
-    ids = [each.message.arrival_id for each in letters]
+    ids = [letter.message.arrival_id for letter in letters]
     connection.execute(delete(mqtt_dead_letters).where(mqtt_dead_letters.c.arrival_id.in_(ids)))
     rows = [
         {
-            "arrival_id": each.message.arrival_id,
-            "topic": each.message.topic,
-            "kind": each.refusal.kind,
-            "reason_code": each.refusal.reason_code,
-            "reason": each.refusal.reason.replace("\0", ""),
-            "payload": base64.b64encode(each.message.payload[:HEAD_BYTES]).decode(),
-            "sha256": each.message.sha256,
-            "received_at": each.message.received_at,
+            "arrival_id": letter.message.arrival_id,
+            "topic": letter.message.topic,
+            "kind": letter.refusal.kind,
+            "reason_code": letter.refusal.reason_code,
+            "reason": letter.refusal.reason.replace("\0", ""),
+            "payload": base64.b64encode(letter.message.payload[:HEAD_BYTES]).decode(),
+            "sha256": letter.message.sha256,
+            "received_at": letter.message.received_at,
             "failed_at": now,
             "ended_at": None,
             "run_id": run_id,
         }
-        for each in letters
+        for letter in letters
     ]
     insert_frame(connection, mqtt_dead_letters, frame_of(rows, mqtt_dead_letters))
     _record_items(connection, letters, now, run_id)
@@ -66,17 +66,17 @@ def _record_items(
 ) -> None:
     """Have each letter be a dead item, with one more attempt if it was an item before."""
     columns = work_items.c
-    by_key = {item_key(each.message.arrival_id): each for each in letters}
+    by_key = {item_key(letter.message.arrival_id): letter for letter in letters}
     there = select(columns.item_key).where(columns.topic == TOPIC, columns.item_key.in_(by_key))
-    known = set(connection.execute(there).scalars())
+    entries = set(connection.execute(there).scalars())
     refused = [
         {
             "key": key,
-            "code": each.refusal.reason_code,
-            "why": each.refusal.reason.replace("\0", ""),
+            "code": dead_letter.refusal.reason_code,
+            "why": dead_letter.refusal.reason.replace("\0", ""),
         }
-        for key, each in sorted(by_key.items())
-        if key in known
+        for key, dead_letter in sorted(by_key.items())
+        if key in entries
     ]
     if refused:
         connection.execute(
@@ -99,24 +99,24 @@ def _record_items(
         {
             "topic": TOPIC,
             "item_key": key,
-            "version": each.message.sha256,
+            "version": dead_letter.message.sha256,
             "state": "dead",
             "attempt_count": 1,
             "allowed_count": ALLOWED_ATTEMPTS,
-            "enqueued_at": each.message.received_at,
-            "due_at": each.message.received_at,
+            "enqueued_at": dead_letter.message.received_at,
+            "due_at": dead_letter.message.received_at,
             "lease_holder": None,
             "lease_token": 0,
             "expires_at": None,
-            "input_sha256": each.message.sha256,
+            "input_sha256": dead_letter.message.sha256,
             "result_version": None,
-            "reason_code": each.refusal.reason_code,
-            "reason": each.refusal.reason.replace("\0", ""),
+            "reason_code": dead_letter.refusal.reason_code,
+            "reason": dead_letter.refusal.reason.replace("\0", ""),
             "run_id": run_id,
             "changed_at": now,
         }
-        for key, each in sorted(by_key.items())
-        if key not in known
+        for key, dead_letter in sorted(by_key.items())
+        if key not in entries
     ]
     if new:
         connection.execute(insert(work_items), new)
@@ -137,7 +137,7 @@ def end_dead_letters(
         update(work_items)
         .where(
             work_items.c.topic == TOPIC,
-            work_items.c.item_key.in_([item_key(each) for each in arrival_ids]),
+            work_items.c.item_key.in_([item_key(identifier) for identifier in arrival_ids]),
         )
         .values(
             state="done",

@@ -48,14 +48,14 @@ def read_messages(connection: Connection, chosen: BalanceFilter) -> Iterator[Sub
 def _read_ranges(connection: Connection, chosen: BalanceFilter) -> Iterator[Row]:
     """Yield planned ranges in the order of arrivals, with the equation that each recorded."""
     item, recorded = work_items.c, balances.c
-    own = and_(
+    condition = and_(
         recorded.table_name == mqtt_mirror.name,
         recorded.subject == item.item_key,
         recorded.equation == MESSAGES,
     )
     statement = (
         select(item.item_key, recorded.came_in, recorded.went_to)
-        .select_from(work_items.outerjoin(balances, own))
+        .select_from(work_items.outerjoin(balances, condition))
         .where(item.topic == TOPIC, chosen.holds(item.enqueued_at))
         .order_by(item.item_key)
         .execution_options(yield_per=RANGES_AT_ONCE)
@@ -89,8 +89,8 @@ def _count_places(connection: Connection, first: int, last: int) -> Mapping[str,
     }
     counts = {}
     for name, condition in places.items():
-        own = (stored.arrival_id.between(first, last), condition)
-        counts[name] = connection.execute(select(func.count()).where(*own)).scalar_one()
+        pair = (stored.arrival_id.between(first, last), condition)
+        counts[name] = connection.execute(select(func.count()).where(*pair)).scalar_one()
     return counts
 
 

@@ -94,8 +94,8 @@ def fold_again(connection: Connection, entity_type: str) -> int:
     entity = ENTITIES[entity_type]
     connection.execute(delete(entity.table))
     count = 0
-    found = _rows_as_of(connection, entity, None)
-    while some := list(islice(found, ROWS_PER_BATCH)):
+    rows = _rows_as_of(connection, entity, None)
+    while some := list(islice(rows, ROWS_PER_BATCH)):
         _insert(connection, entity, some)
         count += len(some)
     return count
@@ -120,9 +120,9 @@ def _rows_as_of(
     ]
     wanted = union_all(*parts) if len(parts) > 1 else parts[0]
     ordered = wanted.order_by(wanted.selected_columns.entity_id)
-    found = connection.execute(ordered.execution_options(yield_per=ROWS_PER_BATCH))
-    for entity_id, rows in groupby(found, key=lambda row: row.entity_id):
-        row = entity_row(entity, entity_id, fold(_change(entity, each) for each in rows))
+    records = connection.execute(ordered.execution_options(yield_per=ROWS_PER_BATCH))
+    for entity_id, rows in groupby(records, key=lambda row: row.entity_id):
+        row = entity_row(entity, entity_id, fold(_change(entity, item) for item in rows))
         if row is not None:
             yield row
 
@@ -143,13 +143,13 @@ def _states(
         else:
             late[entity_id] = first
     deletions = _deletions(connection, entity, late)
-    whole = [each for each in late if each not in deletions and each not in stored]
+    whole = [name for name in late if name not in deletions and name not in stored]
     histories = _histories(connection, entity, whole)
     for entity_id in whole:
         states[entity_id] = fold(histories[entity_id], UNKNOWN)
     for entity_id in late.keys() - set(whole):
-        start, place = _start(entity_id, late, deletions, stored)
-        tail = _history_from(connection, entity, entity_id, place)
+        start, pair = _start(entity_id, late, deletions, stored)
+        tail = _history_from(connection, entity, entity_id, pair)
         if start is not DELETED:
             new = {change.arrival_id for change in changes[entity_id]}
             counted = sum(change.arrival_id not in new for change in tail)
@@ -188,7 +188,7 @@ def _stored_rows(
 def _keys(entity: Entity, entity_ids: Sequence[str]) -> pl.DataFrame:
     """Return the keys of the table's rows of entities."""
     key = key_names(entity.table)
-    parts = [[each] if len(key) == 1 else each.split("|") for each in entity_ids]
+    parts = [[identifier] if len(key) == 1 else identifier.split("|") for identifier in entity_ids]
     return pl.DataFrame(parts, dict.fromkeys(key, pl.String()), orient="row")
 
 
@@ -197,18 +197,18 @@ def _deletions(
 ) -> Mapping[str, _Place]:
     """Return the place of the latest deletion of each entity before a place, if there is one."""
     columns = mqtt_mirror.c
-    found: dict[str, _Place] = {}
+    deletions: dict[str, _Place] = {}
     for some in _slices(list(before)):
-        wanted = select(columns.entity_id, columns.ts, columns.arrival_id).where(
+        row_query = select(columns.entity_id, columns.ts, columns.arrival_id).where(
             columns.entity_type == entity.type,
             columns.entity_id.in_(some),
             columns.operation.in_(sorted(DELETING)),
         )
-        for entity_id, ts, arrival_id in connection.execute(wanted):
-            place = (ts, arrival_id)
-            if place < before[entity_id]:
-                found[entity_id] = max(found.get(entity_id, place), place)
-    return found
+        for entity_id, ts, arrival_id in connection.execute(row_query):
+            pair = (ts, arrival_id)
+            if pair < before[entity_id]:
+                deletions[entity_id] = max(deletions.get(entity_id, pair), pair)
+    return deletions
 
 
 def _histories(
@@ -216,14 +216,14 @@ def _histories(
 ) -> Mapping[str, list[Change]]:
     """Return all events of each entity."""
     columns = mqtt_mirror.c
-    found: dict[str, list[Change]] = {entity_id: [] for entity_id in entity_ids}
+    histories: dict[str, list[Change]] = {entity_id: [] for entity_id in entity_ids}
     for some in _slices(entity_ids):
-        wanted = select(*(columns[name] for name in _OF_CHANGE)).where(
+        query = select(*(columns[name] for name in _OF_CHANGE)).where(
             columns.entity_type == entity.type, columns.entity_id.in_(some)
         )
-        for row in connection.execute(wanted):
-            found[row.entity_id].append(_change(entity, row))
-    return found
+        for row in connection.execute(query):
+            histories[row.entity_id].append(_change(entity, row))
+    return histories
 
 
 def _history_from(
@@ -232,14 +232,14 @@ def _history_from(
     """Return the events of an entity from a place on."""
     columns = mqtt_mirror.c
     ts, arrival_id = place
-    wanted = select(*(columns[name] for name in _OF_CHANGE)).where(
+    query = select(*(columns[name] for name in _OF_CHANGE)).where(
         columns.entity_type == entity.type,
         columns.entity_id == entity_id,
         columns.operation.in_(OPERATIONS),  # so that the index finds the range of times
         columns.ts >= ts,
         or_(columns.ts > ts, and_(columns.ts == ts, columns.arrival_id >= arrival_id)),
     )
-    return [_change(entity, row) for row in connection.execute(wanted)]
+    return [_change(entity, row) for row in connection.execute(query)]
 
 
 def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -70,14 +70,14 @@ def oldest_waiting(warehouse: Warehouse, now: datetime) -> OldestMissing | None:
 def dead_letters_by_reason(warehouse: Warehouse) -> Mapping[str, int]:
     """Return the number of messages that are dead letters now, by reason code."""
     letters = mqtt_dead_letters.c
-    wanted = (
+    query = (
         select(letters.reason_code, func.count())
         .where(letters.ended_at.is_(None))
         .group_by(letters.reason_code)
         .order_by(letters.reason_code)
     )
     with warehouse.reading() as connection:
-        return dict(connection.execute(wanted).all())
+        return dict(connection.execute(query).all())
 
 
 def letter_rate(warehouse: Warehouse, now: datetime) -> LetterRate:
@@ -122,13 +122,13 @@ def mirror_counts(warehouse: Warehouse, hour: datetime) -> Sequence[Mapping[str,
         first, last = connection.execute(bounds).one()
         if first is None:
             return []
-        wanted = (
+        query = (
             select(columns.kind, func.count().label("event_count"))
             .where(columns.arrival_id.between(first, last))
             .group_by(columns.kind)
             .order_by(func.count().desc(), columns.kind)
         )
-        return [dict(row) for row in connection.execute(wanted).mappings()]
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def forget_old(connection: Connection, *, inbox_before: datetime, keys_before: datetime) -> Removed:
@@ -169,7 +169,7 @@ def forget_old(connection: Connection, *, inbox_before: datetime, keys_before: d
 def read_nodes(warehouse: Warehouse) -> list[Node]:
     """Return all components, each with the name of its project."""
     columns = mqtt_components.c
-    wanted = select(
+    query = select(
         columns.component_id,
         func.coalesce(columns.name, columns.component_id),
         func.coalesce(mqtt_projects.c.name, columns.project_id),
@@ -179,13 +179,13 @@ def read_nodes(warehouse: Warehouse) -> list[Node]:
         mqtt_components, mqtt_projects, mqtt_projects.c.project_id == columns.project_id
     )
     with warehouse.reading() as connection:
-        return [Node(*row) for row in connection.execute(wanted.order_by(columns.component_id))]
+        return [Node(*row) for row in connection.execute(query.order_by(columns.component_id))]
 
 
 def read_edges(warehouse: Warehouse) -> list[tuple[str, str]]:
     """Return pairs of a component and one that it needs first."""
     columns = mqtt_component_dependencies.c
-    wanted = select(columns.component_id, columns.depends_on_id)
+    query = select(columns.component_id, columns.depends_on_id)
     with warehouse.reading() as connection:
-        found = connection.execute(wanted.order_by(columns.component_id, columns.depends_on_id))
-        return [(row.component_id, row.depends_on_id) for row in found]
+        rows = connection.execute(query.order_by(columns.component_id, columns.depends_on_id))
+        return [(row.component_id, row.depends_on_id) for row in rows]

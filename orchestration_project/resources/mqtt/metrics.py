@@ -96,25 +96,25 @@ class MqttMetrics:
             self._counted = last
         columns = mqtt_mirror.c
         kind = case((columns.schema_version.is_(None), OTHER), else_=columns.kind)
-        found = connection.execute(
+        rows = connection.execute(
             select(kind, func.count())
             .where(columns.arrival_id > self._counted, columns.arrival_id <= last)
             .group_by(kind)
         ).all()
-        for name, count in found:
+        for name, count in rows:
             self._events[(name,)] = self._events.get((name,), 0.0) + count
         self._counted = max(last, self._counted)
 
     def _measure(self, connection: Connection) -> None:
         """Read the measurements that were folded since the call before."""
         columns = mqtt_metrics.c
-        found = connection.execute(
+        rows = connection.execute(
             select(mqtt_metrics)
             .where(columns.arrival_id > self._measured_to)
             .order_by(columns.arrival_id.desc())
             .limit(MAX_ROWS)
         ).all()
-        for row in found:
+        for row in rows:
             labels = (row.subject_id, row.name, row.unit or "")
             latest = (row.measured_at, row.value)
             self._measured[labels] = max(self._measured.get(labels, latest), latest)
@@ -134,7 +134,7 @@ def _waiting(
 
 def _dead_letters(connection: Connection) -> Metric:
     columns = mqtt_dead_letters.c
-    wanted = (
+    query = (
         select(columns.reason_code, func.count())
         .where(columns.ended_at.is_(None))
         .group_by(columns.reason_code)
@@ -143,7 +143,7 @@ def _dead_letters(connection: Connection) -> Metric:
         "mqtt_dead_letters",
         "Messages that are dead letters, by reason code.",
         ("reason",),
-        {(reason,): count for reason, count in connection.execute(wanted)},
+        {(reason,): count for reason, count in connection.execute(query)},
         together=lambda one, other: one + other,
     )
 
@@ -172,16 +172,16 @@ def _bridges(connection: Connection, now: datetime) -> Iterable[Metric]:
         "mqtt_broker_clients",
         "Clients that the broker has, by its own count.",
         ("broker",),
-        {(name,): found["clients"] for name, found in figures.items() if "clients" in found},
+        {(name,): counts["clients"] for name, counts in figures.items() if "clients" in counts},
     )
     yield gauge(
         "mqtt_broker_stored_messages",
         "Messages that the broker keeps, by its own count.",
         ("broker",),
         {
-            (name,): found["stored_messages"]
-            for name, found in figures.items()
-            if "stored_messages" in found
+            (name,): counts["stored_messages"]
+            for name, counts in figures.items()
+            if "stored_messages" in counts
         },
     )
     yield counter(
@@ -189,10 +189,10 @@ def _bridges(connection: Connection, now: datetime) -> Iterable[Metric]:
         "Messages since the broker started, by its own count: received, sent or dropped.",
         ("broker", "outcome"),
         {
-            (name, outcome): found[f"{outcome}_messages"]
-            for name, found in figures.items()
+            (name, outcome): counts[f"{outcome}_messages"]
+            for name, counts in figures.items()
             for outcome in ("received", "sent", "dropped")
-            if f"{outcome}_messages" in found
+            if f"{outcome}_messages" in counts
         },
     )
 

@@ -180,15 +180,16 @@ class Mirror:
             SupersededError: Another transaction wrote the same partition meanwhile.
         """
         lock_fold(connection)
-        found = new_events(kept.judged, self._seen(connection, kept.judged))
+        events = new_events(kept.judged, self._seen(connection, kept.judged))
         now = self.clock.now()
-        self._load(connection, found, kept.captures)
-        record_dead_letters(connection, found.dead_letters, now=now, run_id=self.run_id)
-        _record_keys(connection, kept.judged, found, now)
+        self._load(connection, events, kept.captures)
+        record_dead_letters(connection, events.dead_letters, now=now, run_id=self.run_id)
+        _record_keys(connection, kept.judged, events, now)
         folded = fold_events(
-            connection, [each for each in map(_entity_event, found.events) if each]
+            connection,
+            [entity_event for entity_event in map(_entity_event, events.events) if entity_event],
         )
-        return self._counts(found, folded, kept.cleared_count)
+        return self._counts(events, folded, kept.cleared_count)
 
     def _seen(
         self, connection: Connection, judged: Sequence[Event | DeadLetter]
@@ -204,25 +205,25 @@ class Mirror:
             {"idempotency_key": pl.String()},
         )
         rows = read_keys(connection, mqtt_seen_keys, keys)
-        seen: dict[str, str] = dict(rows.select("idempotency_key", "sha256").iter_rows())
+        iter_rows: dict[str, str] = dict(rows.select("idempotency_key", "sha256").iter_rows())
         equal = {
             event.envelope.idempotency_key
             for event in events
-            if seen.get(event.envelope.idempotency_key) == event.envelope.sha256
+            if iter_rows.get(event.envelope.idempotency_key) == event.envelope.sha256
         }
-        others = keys.filter(~pl.col("idempotency_key").is_in(list(equal)))
+        other_frame = keys.filter(~pl.col("idempotency_key").is_in(list(equal)))
         mirrored = {
             row["idempotency_key"]: (row["kind"], row["ts"], row["payload"])
-            for row in read_keys(connection, mqtt_mirror, others).iter_rows(named=True)
+            for row in read_keys(connection, mqtt_mirror, other_frame).iter_rows(named=True)
         }
         for key in mirrored:
-            seen.setdefault(key, "")
+            iter_rows.setdefault(key, "")
         for event in events:
             envelope = event.envelope
             content = (event.match.kind, envelope.ts, envelope.payload_json)
             if mirrored.get(envelope.idempotency_key) == content:
-                seen[envelope.idempotency_key] = envelope.sha256
-        return seen
+                iter_rows[envelope.idempotency_key] = envelope.sha256
+        return iter_rows
 
     def _load(
         self, connection: Connection, found: NewEvents, captures: Mapping[int, Capture]
@@ -242,7 +243,7 @@ class Mirror:
             source=self.source,
             dataset=DATASET,
             source_version=f"arrivals {first} to {last}",
-            captures=[captures[each.message.arrival_id] for each in judged],
+            captures=[captures[item.message.arrival_id] for item in judged],
         )
         return ScopeDelivery(hour, {"arrival_hour": hour}, delivery, self._validated(judged))
 
@@ -250,15 +251,15 @@ class Mirror:
         rows: list[tuple[Any, ...]] = []
         rejects: list[tuple[Any, ...]] = []
         skewed: list[dict[str, object]] = []
-        for number, each in enumerate(judged, start=1):
-            if isinstance(each, DeadLetter):
-                reason = (each.refusal.reason_code, each.refusal.reason)
-                rejects.append((number, 1, *reason, 0, in_ascii(each.message.payload, 1_024)))
+        for number, item in enumerate(judged, start=1):
+            if isinstance(item, DeadLetter):
+                reason = (item.refusal.reason_code, item.refusal.reason)
+                rejects.append((number, 1, *reason, 0, in_ascii(item.message.payload, 1_024)))
                 continue
-            rows.append((*_row(each).values(), number))
-            if abs(each.skew_seconds) > self.max_skew_seconds:
-                key = each.envelope.idempotency_key
-                skewed.append({"idempotency_key": key, "skew_seconds": each.skew_seconds})
+            rows.append((*_row(item).values(), number))
+            if abs(item.skew_seconds) > self.max_skew_seconds:
+                key = item.envelope.idempotency_key
+                skewed.append({"idempotency_key": key, "skew_seconds": item.skew_seconds})
         audit = Audit(
             CLOCK_SKEW,
             verdict(not skewed),
@@ -280,14 +281,14 @@ class Mirror:
             duplicate_count=found.duplicate_count,
             cleared_count=cleared_count,
             folded=Counter(folded),
-            refused_ids=frozenset(each.message.arrival_id for each in found.dead_letters),
+            refused_ids=frozenset(letter.message.arrival_id for letter in found.dead_letters),
         )
-        for each in found.events:
-            counts.by_topic_and_kind[_level(each.message.topic), each.match.kind] += 1
-            counts.skewed_count += abs(each.skew_seconds) > self.max_skew_seconds
-            if each.match.schema_version is None:
-                counts.unknown[each.match.kind] += 1
-        counts.by_reason.update(each.refusal.reason_code for each in found.dead_letters)
+        for event in found.events:
+            counts.by_topic_and_kind[_level(event.message.topic), event.match.kind] += 1
+            counts.skewed_count += abs(event.skew_seconds) > self.max_skew_seconds
+            if event.match.schema_version is None:
+                counts.unknown[event.match.kind] += 1
+        counts.by_reason.update(letter.refusal.reason_code for letter in found.dead_letters)
         hours = by_hour([*found.events, *found.dead_letters])
         counts.by_hour.update({hour: len(those) for hour, those in hours.items()})
         return counts
@@ -338,30 +339,32 @@ def _record_keys(
 ) -> None:
     """Record new keys, and count duplicates; a key that was forgotten is recorded again."""
     first = {
-        each.envelope.idempotency_key: each for each in reversed(judged) if isinstance(each, Event)
+        item.envelope.idempotency_key: item for item in reversed(judged) if isinstance(item, Event)
     }
-    new = {each.envelope.idempotency_key: each for each in found.events}
-    again = {key: each for key, each in first.items() if key in found.duplicates and key not in new}
+    new = {event.envelope.idempotency_key: event for event in found.events}
+    again = {
+        key: event for key, event in first.items() if key in found.duplicates and key not in new
+    }
     there = set[str]()
     if again:
-        wanted = pl.DataFrame({"idempotency_key": list(again)})
-        there = set(read_keys(connection, mqtt_seen_keys, wanted)["idempotency_key"])
+        expected_frame = pl.DataFrame({"idempotency_key": list(again)})
+        there = set(read_keys(connection, mqtt_seen_keys, expected_frame)["idempotency_key"])
     rows = [
         {
             "idempotency_key": key,
-            "sha256": each.envelope.sha256,
+            "sha256": event.envelope.sha256,
             "duplicate_count": found.duplicates.get(key, 0),
-            "seen_at": now if key in again else each.message.received_at,
+            "seen_at": now if key in again else event.message.received_at,
         }
-        for key, each in {**new, **{k: v for k, v in again.items() if k not in there}}.items()
+        for key, event in {**new, **{k: v for k, v in again.items() if k not in there}}.items()
     ]
     insert_frame(connection, mqtt_seen_keys, frame_of(rows, mqtt_seen_keys))
     if there:
-        more = mqtt_seen_keys.c.duplicate_count + bindparam("more")
+        remaining_condition = mqtt_seen_keys.c.duplicate_count + bindparam("more")
         connection.execute(
             update(mqtt_seen_keys)
             .where(mqtt_seen_keys.c.idempotency_key == bindparam("key"))
-            .values(duplicate_count=more),
+            .values(duplicate_count=remaining_condition),
             [{"key": key, "more": found.duplicates[key]} for key in sorted(there)],
         )
 

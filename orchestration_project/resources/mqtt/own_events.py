@@ -85,8 +85,8 @@ def is_key_used(connection: Connection, idempotency_key: str) -> bool:
     """Whether an event of this key was mirrored, or seen."""
     columns = mqtt_mirror.c.idempotency_key, mqtt_seen_keys.c.idempotency_key
     return any(
-        connection.execute(select(each).where(each == idempotency_key)).first() is not None
-        for each in columns
+        connection.execute(select(column).where(column == idempotency_key)).first() is not None
+        for column in columns
     )
 
 

@@ -127,9 +127,9 @@ def _read(entry: Entry) -> tuple[str, bytes, TraceContext | None]:
         message["payload"] = json.loads(entry.payload)
         return entry.topic, json.dumps(message, ensure_ascii=False).encode(errors="replace"), None
     try:
-        found = json.loads(entry.payload)
-        trace = read_traceparent(str(found.get(TRACEPARENT, "")))
-        return str(found["topic"]), str(found["message"]).encode(), trace
+        document = json.loads(entry.payload)
+        trace = read_traceparent(str(document.get(TRACEPARENT, "")))
+        return str(document["topic"]), str(document["message"]).encode(), trace
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             "invalid payload: expected a JSON object with topic and message"
@@ -138,12 +138,12 @@ def _read(entry: Entry) -> tuple[str, bytes, TraceContext | None]:
 
 def _answers(connection: BrokerConnection, timeout_seconds: float) -> list[Published]:
     """Return all answers that are there, and wait for the first of them so long."""
-    found: list[Published] = []
+    answers: list[Published] = []
     try:
-        found.append(
+        answers.append(
             connection.published.get(timeout=timeout_seconds or None, block=bool(timeout_seconds))
         )
         while True:
-            found.append(connection.published.get_nowait())
+            answers.append(connection.published.get_nowait())
     except queue.Empty:
-        return found
+        return answers

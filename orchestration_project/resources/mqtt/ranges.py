@@ -87,9 +87,11 @@ def plan_ranges(
     """
     now = clock.now()
     with warehouse.writing() as connection:
-        done = _locked_cursor(connection, now)
+        locked_cursor = _locked_cursor(connection, now)
         last = connection.execute(select(func.max(mqtt_inbox.c.arrival_id))).scalar() or 0
-        bounds = [*islice(_ranges(connection, done, last, max_range, max_bytes), MAX_RANGES)]
+        bounds = [
+            *islice(_ranges(connection, locked_cursor, last, max_range, max_bytes), MAX_RANGES)
+        ]
         if not bounds:
             return 0
         items = [
@@ -98,9 +100,9 @@ def plan_ranges(
                 version=RULE_VERSION,
                 allowed_count=ALLOWED_ATTEMPTS,
                 # in the order of arrival, also within one microsecond of the clock
-                enqueued_at=now + timedelta(microseconds=place),
+                enqueued_at=now + timedelta(microseconds=index),
             )
-            for place, (start, end) in enumerate(bounds)
+            for index, (start, end) in enumerate(bounds)
         ]
         range_items(warehouse, clock).enqueue(TOPIC, items, are_new=True, connection=connection)
         connection.execute(
@@ -149,7 +151,7 @@ def first_unread(connection: Connection) -> int:
 def read_messages(connection: Connection, first: int, last: int) -> list[Message]:
     """Return the messages of a range of arrivals, in their order."""
     columns = mqtt_inbox.c
-    wanted = (
+    query = (
         select(
             columns.arrival_id,
             columns.broker,
@@ -165,14 +167,14 @@ def read_messages(connection: Connection, first: int, last: int) -> list[Message
     )
     return [
         Message(*row[:3], base64.b64decode(row.payload), *row[4:])
-        for row in connection.execute(wanted)
+        for row in connection.execute(query)
     ]
 
 
 def count_messages(connection: Connection, first: int, last: int) -> int:
     """Return the number of stored messages of a range of arrivals."""
-    wanted = select(func.count()).where(mqtt_inbox.c.arrival_id.between(first, last))
-    return connection.execute(wanted).scalar_one()
+    query = select(func.count()).where(mqtt_inbox.c.arrival_id.between(first, last))
+    return connection.execute(query).scalar_one()
 
 
 @dataclass(frozen=True)
@@ -210,8 +212,8 @@ class RangeLoader:
             ContractError: A range has other messages than those that were written.
         """
         settlements: list[ItemSettlement] = []
-        for item, kept in batch:
-            self.written[item.key] = self.mirror.write(connection, kept)
+        for item, kept_messages in batch:
+            self.written[item.key] = self.mirror.write(connection, kept_messages)
             self._record_balance(connection, item.key)
             settlements.append(ItemSettlement(item, "done", result_version=RULE_VERSION))
         return settlements
@@ -238,9 +240,9 @@ class RangeSummary(ItemSummary):
     def add(self, settlements: Sequence[ItemSettlement]) -> None:
         """Count how ranges ended."""
         super().add(settlements)
-        for each in settlements:
-            counts = self.written.pop(each.item.key, None)
-            if counts is not None and each.state == "done":
+        for settlement in settlements:
+            counts = self.written.pop(settlement.item.key, None)
+            if counts is not None and settlement.state == "done":
                 self.totals.add(counts)
 
 
@@ -274,8 +276,8 @@ def _locked_cursor(connection: Connection, now: datetime) -> int:
     """Return the last arrival that is in a range; others wait until the transaction ends."""
     empty = {"consumer": CONSUMER, "arrival_id": 0, "changed_at": now}
     insert_absent(connection, mqtt_cursors, [empty])
-    wanted = select(mqtt_cursors.c.arrival_id).where(mqtt_cursors.c.consumer == CONSUMER)
-    return connection.execute(wanted.with_for_update()).scalar_one()
+    query = select(mqtt_cursors.c.arrival_id).where(mqtt_cursors.c.consumer == CONSUMER)
+    return connection.execute(query.with_for_update()).scalar_one()
 
 
 FIRST_HOUR = datetime(2026, 1, 1, tzinfo=UTC)

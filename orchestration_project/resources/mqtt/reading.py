@@ -99,10 +99,10 @@ def find_dead_letters(warehouse: Warehouse, wanted: EventFilter, *, seconds: flo
 
 def waiting_outbox(connection: Connection) -> Waiting:
     """Return the events of commands and plugins that are not published yet."""
-    wanted = select(func.count(), func.min(outbox.c.planned_at)).where(
+    query = select(func.count(), func.min(outbox.c.planned_at)).where(
         outbox.c.topic.in_(published_topics(connection)), outbox.c.state == "waiting"
     )
-    return Waiting(*connection.execute(wanted).one())
+    return Waiting(*connection.execute(query).one())
 
 
 def published_topics(connection: Connection) -> list[str]:
@@ -154,12 +154,12 @@ def _found(
     with warehouse.reading(seconds=seconds) as connection:
         arrivals, next_before = _arrivals(connection, table, conditions, wanted)
         rows: dict[int, Row] = {}
-        for place in range(0, len(arrivals), READ_AT_ONCE):
-            some = arrivals[place : place + READ_AT_ONCE]
+        for position in range(0, len(arrivals), READ_AT_ONCE):
+            some = arrivals[position : position + READ_AT_ONCE]
             statement = select(table).where(table.c.arrival_id.in_(some))
-            found = connection.execute(statement).mappings()
-            rows |= {row["arrival_id"]: dict(row) for row in found}
-    return FoundRows([rows[each] for each in arrivals], next_before)
+            records = connection.execute(statement).mappings()
+            rows |= {row["arrival_id"]: dict(row) for row in records}
+    return FoundRows([rows[arrival] for arrival in arrivals], next_before)
 
 
 def _arrivals(
@@ -169,20 +169,20 @@ def _arrivals(
     wanted: EventFilter,
 ) -> tuple[list[int], int | None]:
     """Return the arrivals of a page, and the one before which the next begins."""
-    found: list[int] = []
+    numbers: list[int] = []
     last, size = wanted.before, 0
     for number, (arrival_id, topic, length) in enumerate(
         _candidates(connection, table, conditions, wanted)
     ):
         if wanted.topic is None or wanted.topic.matches(topic):
             size += length
-            if len(found) == wanted.limit or (found and size > MAX_PAGE_CHARACTERS):
-                return found, last
-            found.append(arrival_id)
+            if len(numbers) == wanted.limit or (numbers and size > MAX_PAGE_CHARACTERS):
+                return numbers, last
+            numbers.append(arrival_id)
         last = arrival_id
         if number + 1 == MAX_ROWS_READ:
-            return found, last
-    return found, None
+            return numbers, last
+    return numbers, None
 
 
 def _candidates(
@@ -202,8 +202,10 @@ def _candidates(
         .limit(limit)
     )
     while True:
-        asked = statement if before is None else statement.where(columns.arrival_id < before)
-        rows = connection.execute(asked).all()
+        requested_query = (
+            statement if before is None else statement.where(columns.arrival_id < before)
+        )
+        rows = connection.execute(requested_query).all()
         for row in rows:
             yield row[0], row[1], row[2]
         if len(rows) < limit:

@@ -85,8 +85,8 @@ def check_arrivals(warehouse: Warehouse, arrival_ids: Sequence[int]) -> None:
     """
     number = mqtt_dead_letters.c.arrival_id
     with warehouse.reading() as connection:
-        known = set(connection.scalars(select(number).where(number.in_(arrival_ids))))
-    if unknown := sorted(set(arrival_ids) - known):
+        entries = set(connection.scalars(select(number).where(number.in_(arrival_ids))))
+    if unknown := sorted(set(arrival_ids) - entries):
         raise ConfigurationError(
             f"invalid arrival {unknown[0]}: expected an arrival that became a dead letter",
             remedy="list them with `orchestrate export mqtt_dead_letters`",
@@ -109,7 +109,7 @@ def requested_ids(warehouse: Warehouse) -> list[int]:
 def close_requested(warehouse: Warehouse, arrival_ids: Sequence[int], now: datetime) -> None:
     """Settle items that a retry made ready although their dead letters had ended."""
     columns = work_items.c
-    keys = [item_key(each) for each in arrival_ids]
+    keys = [item_key(identifier) for identifier in arrival_ids]
     is_left = columns.topic == TOPIC, columns.item_key.in_(keys), columns.state == "ready"
     with warehouse.writing() as connection:
         connection.execute(update(work_items).where(*is_left).values(state="done", changed_at=now))
@@ -132,11 +132,13 @@ def replay(mirror: Mirror, wanted: LetterFilter) -> ReplayCounts:
 
 def _replay_some(mirror: Mirror, letters: Sequence[RowMapping], counts: ReplayCounts) -> None:
     with mirror.warehouse.reading() as connection:
-        messages = [_message(connection, mirror, each) for each in letters]
-    kept = mirror.keep(messages)
+        messages = [_message(connection, mirror, letter) for letter in letters]
+    kept_kept_messages = mirror.keep(messages)
     with mirror.warehouse.writing() as connection:
-        written = mirror.write(connection, kept)
-        ended = [id_ for each in letters if (id_ := each["arrival_id"]) not in written.refused_ids]
+        written = mirror.write(connection, kept_kept_messages)
+        ended = [
+            id_ for letter in letters if (id_ := letter["arrival_id"]) not in written.refused_ids
+        ]
         end_dead_letters(connection, ended, now=mirror.clock.now(), run_id=mirror.run_id)
     counts.written.add(written)
     counts.duplicate_count += written.duplicate_count
@@ -163,8 +165,8 @@ def _message(connection: Connection, mirror: Mirror, letter: RowMapping) -> Mess
     Its bytes are in the inbox, or in the store; of a message above the limit the head alone is.
     """
     arrival_id = letter["arrival_id"]
-    if found := read_messages(connection, arrival_id, arrival_id):
-        return found[0]
+    if messages := read_messages(connection, arrival_id, arrival_id):
+        return messages[0]
     payload = base64.b64decode(letter["payload"])
     blob = read_blobs(connection, [letter["sha256"]]).get(letter["sha256"])
     if blob is not None:

@@ -68,9 +68,11 @@ def _kind(kinds: Kinds, name: str) -> Kind:
     Raises:
         ConfigurationError: MQTT_KINDS_DIR does not have it, or its file is broken.
     """
-    if found := kinds.named(name):
-        return found[0]
-    broken = [f"{file}: {each}" for file, each in kinds.problems.items() if file.startswith(name)]
+    if named := kinds.named(name):
+        return named[0]
+    broken = [
+        f"{file}: {problem}" for file, problem in kinds.problems.items() if file.startswith(name)
+    ]
     raise ConfigurationError(
         f"invalid kind {name!r}: expected a kind of MQTT_KINDS_DIR",
         expected=f"one of {', '.join(sorted(kinds.versions)) or '(none is declared)'}",
@@ -116,18 +118,18 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
         "payload": dict(request.fields),
         "hops": list(request.hops),
     }
-    own = prepare_event(mirror, envelope, broker=BROKER, topic=declared.topic)
-    if isinstance(own, Refusal):
+    event = prepare_event(mirror, envelope, broker=BROKER, topic=declared.topic)
+    if isinstance(event, Refusal):
         raise ContractError(
             f"an event cannot be of the kind {declared.kind}",
             expected="a payload that the schema of the kind accepts",
-            found=own.reason,
+            found=event.reason,
             remedy=f"correct the mappings of {request.rule_id}, then replay the dead letter",
         )
     with given.warehouse.writing() as connection:
         lock_fold(connection)
         if not is_key_used(connection, key):
-            write_event(connection, mirror, own, entity=f"{BROKER}|{key}")
+            write_event(connection, mirror, event, entity=f"{BROKER}|{key}")
     return trace_id
 
 

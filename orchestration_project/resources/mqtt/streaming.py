@@ -65,16 +65,16 @@ def read_arrivals(warehouse: Warehouse, after: int, *, max_bytes: int, seconds: 
         .limit(READ_AT_ONCE)
     )
     with warehouse.reading(seconds=seconds) as connection:
-        found = connection.execute(sizes).all()
+        records = connection.execute(sizes).all()
         last, characters, count = after, 0, 0
-        for arrival_id, length in found:
+        for arrival_id, length in records:
             characters += length
             if count and characters > MAX_READ_CHARACTERS:
                 break
             last, count = arrival_id, count + 1
         if not count:
             return Arrivals((), after, is_more=False)
-        wanted = (
+        query = (
             select(
                 columns.arrival_id,
                 columns.topic,
@@ -87,14 +87,14 @@ def read_arrivals(warehouse: Warehouse, after: int, *, max_bytes: int, seconds: 
             .where(columns.arrival_id > after, columns.arrival_id <= last)
             .order_by(columns.arrival_id)
         )
-        rows = connection.execute(wanted).all()
+        rows = connection.execute(query).all()
     events = []
     for row in rows:
         body = base64.b64decode(row.payload)
         envelope = read_envelope(body, max_bytes=max_bytes, byte_count=row.byte_count)
         if isinstance(envelope, Envelope):
             events.append(Arrival(*row[:5], envelope))
-    return Arrivals(events, last, is_more=count < len(found) or count == READ_AT_ONCE)
+    return Arrivals(events, last, is_more=count < len(records) or count == READ_AT_ONCE)
 
 
 def last_arrival(warehouse: Warehouse) -> int:

@@ -79,7 +79,7 @@ def refuse_nested(place: ArtifactStore, store: ArtifactStore, option: str) -> No
     Raises:
         ConfigurationError: One lies in the other.
     """
-    mine, its = (f"{each.url.rstrip('/')}/" for each in (place, store))
+    mine, its = (f"{artifact_store.url.rstrip('/')}/" for artifact_store in (place, store))
     if mine.startswith(its) or its.startswith(mine):
         raise ConfigurationError(
             f"invalid {option}: expected a place outside the artifact store, e.g. /backups",
@@ -112,11 +112,11 @@ def read_place(place: ArtifactStore) -> PlaceContents:
             objects[name.rpartition("/")[2]] = size
         elif name.startswith(BACKUPS):
             files[name] = size
-    found = {name.split("/")[1] for name in files}
-    backups = sorted(filter(is_backup_id, found), reverse=True)
-    complete = [each for each in backups if f"{BACKUPS}{each}/{MANIFEST}" in files]
+    names = {name.split("/")[1] for name in files}
+    backups = sorted(filter(is_backup_id, names), reverse=True)
+    complete = [backup for backup in backups if f"{BACKUPS}{backup}/{MANIFEST}" in files]
     return PlaceContents(
-        complete, [each for each in backups if each not in complete], files, objects
+        complete, [backup for backup in backups if backup not in complete], files, objects
     )
 
 
@@ -299,7 +299,7 @@ def at_once(
         items: Any number of them.
         *stores: Between which it copies; they decide how many threads there are.
     """
-    is_local = all(isinstance(each, FolderStore) for each in stores)
+    is_local = all(isinstance(store, FolderStore) for store in stores)
     threads = THREADS if is_local else BUCKET_THREADS
     remaining = iter(items)
     with ThreadPoolExecutor(threads) as pool:
@@ -309,15 +309,15 @@ def at_once(
                 waiting.add(pool.submit(_each, function, batch))
                 if len(waiting) >= QUEUED * threads:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for each in done:
-                        yield from each.result()
+                    for future in done:
+                        yield from future.result()
             while waiting:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for each in done:
-                    yield from each.result()
+                for future in done:
+                    yield from future.result()
         finally:
-            for each in waiting:
-                each.cancel()
+            for future in waiting:
+                future.cancel()
 
 
 def _each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -45,7 +45,7 @@ def remove_old_backups(place: ArtifactStore, before: datetime) -> RemovedBackups
     """
     oldest = new_backup_id(before, "0" * 8)
     contents = read_place(place)
-    old = [each for each in contents.complete[1:] if each < oldest]
+    old = [text for text in contents.complete[1:] if text < oldest]
     for backup_id in old:
         folder = f"{BACKUPS}{backup_id}/"
         files = [name for name in contents.files if name.startswith(folder)]
@@ -64,7 +64,7 @@ def _unnamed(place: ArtifactStore, contents: PlaceContents, removed: set[str]) -
     if contents.unfinished:
         return {}
     try:
-        named = set(_named(place, [each for each in contents.complete if each not in removed]))
+        named = set(_named(place, [name for name in contents.complete if name not in removed]))
     except (OrchestrationError, FileNotFoundError):
         return {}
     return {sha256: size for sha256, size in contents.objects.items() if sha256 not in named}
@@ -73,4 +73,4 @@ def _unnamed(place: ArtifactStore, contents: PlaceContents, removed: set[str]) -
 def _named(place: ArtifactStore, backup_ids: list[str]) -> Iterator[str]:
     for backup_id in backup_ids:
         with closing(place.open(f"{BACKUPS}{backup_id}/{OBJECT_LIST}")) as lines:
-            yield from (each.sha256 for each in read_artifact_lines(lines))
+            yield from (line.sha256 for line in read_artifact_lines(lines))

@@ -96,15 +96,15 @@ class BackupResult(NamedTuple):
 
 def installation_id(warehouse: Warehouse, *, make: bool) -> str | None:
     """Return the ID of the installation; if it has none, ``make`` one or return None."""
-    wanted = select(database_labels.c.value).where(database_labels.c.name == INSTALLATION)
+    query = select(database_labels.c.value).where(database_labels.c.name == INSTALLATION)
     if make:
         with warehouse.writing() as connection:
             insert_absent(
                 connection, database_labels, [{"name": INSTALLATION, "value": uuid4().hex}]
             )
-            return connection.execute(wanted).scalar_one()
+            return connection.execute(query).scalar_one()
     with warehouse.reading() as connection:
-        return connection.execute(wanted).scalar()
+        return connection.execute(query).scalar()
 
 
 def back_up(
@@ -119,9 +119,9 @@ def back_up(
             such as when its disk is full. What this backup wrote of its own is removed.
         TransientError: A database or a bucket is away for now.
     """
-    own = installation_id(warehouse, make=True) or ""
+    text = installation_id(warehouse, make=True) or ""
     contents = read_place(place)
-    previous = _previous(place, contents, own)
+    previous = _previous(place, contents, text)
     started_at = clock.now()
     backup_id = new_backup_id(started_at, uuid4().hex)
     written = _Written(place, f"{BACKUPS}{backup_id}/")
@@ -139,7 +139,7 @@ def back_up(
         flush(place, {*written.names, *map(backed_up_name, artifacts.copied)})
         manifest = Manifest(
             backup_id=backup_id,
-            installation_id=own,
+            installation_id=text,
             data=installation.data,
             release=installation.release,
             dagster=installation.dagster,
@@ -212,14 +212,14 @@ class _Artifacts:
                     file.write(artifact_line(artifact))
 
     def _copy(self, stored: StoredObject) -> StoredArtifact | None:
-        known = self._previous.artifacts.get(stored.name)
+        known_stored_artifact = self._previous.artifacts.get(stored.name)
         if (
-            known is not None
-            and known.byte_count == stored.byte_count
+            known_stored_artifact is not None
+            and known_stored_artifact.byte_count == stored.byte_count
             and stored.put_at < self._previous.started_at - CLOCK_SKEW
-            and self._present.get(known.sha256) == known.byte_count
+            and self._present.get(known_stored_artifact.sha256) == known_stored_artifact.byte_count
         ):
-            return known
+            return known_stored_artifact
         try:
             sha256, size = back_up_artifact(self._store, stored.name, self._place)
         except FileNotFoundError:  # a clean-up has removed it since it was listed
@@ -249,7 +249,7 @@ def _previous(place: ArtifactStore, contents: PlaceContents, own: str) -> _Previ
             started_at = datetime.fromisoformat(manifest.started_at)
             if manifest.installation_id == own:
                 with closing(place.open(f"{folder}{OBJECT_LIST}")) as lines:
-                    artifacts = {each.name: each for each in read_artifact_lines(lines)}
+                    artifacts = {line.name: line for line in read_artifact_lines(lines)}
                 return _Previous(artifacts, started_at)
         except (OrchestrationError, FileNotFoundError, ValueError):
             continue
@@ -299,9 +299,9 @@ def note_verification(place: ArtifactStore, manifest: Manifest, at: datetime) ->
     Returns:
         False: the place cannot be written.
     """
-    found = {"manifest_sha256": manifest.sha256, "verified_at": at.isoformat()}
+    names = {"manifest_sha256": manifest.sha256, "verified_at": at.isoformat()}
     try:
-        place.put(f"{BACKUPS}{manifest.backup_id}/{VERIFIED}", json.dumps(found).encode())
+        place.put(f"{BACKUPS}{manifest.backup_id}/{VERIFIED}", json.dumps(names).encode())
     except OrchestrationError:
         return False
     return True
@@ -316,9 +316,9 @@ def _record_verifications(
         if name not in contents.files:
             continue
         try:
-            found = json.loads(place.get(name))
-            at = datetime.fromisoformat(found["verified_at"])
-            sha256 = str(found["manifest_sha256"])
+            document = json.loads(place.get(name))
+            at = datetime.fromisoformat(document["verified_at"])
+            sha256 = str(document["manifest_sha256"])
         except (*INVALID, OrchestrationError, FileNotFoundError):
             continue
         if at.tzinfo is None:
@@ -337,11 +337,11 @@ def _record_verifications(
 def _remove_leftovers(place: ArtifactStore, contents: PlaceContents, now: datetime) -> None:
     """Remove what backups that were killed long ago have left."""
     oldest = new_backup_id(now - LEFTOVER_AGE, "0" * 8)
-    for name in _files_of(contents, (each for each in contents.unfinished if each < oldest)):
+    for name in _files_of(contents, (text for text in contents.unfinished if text < oldest)):
         with suppress(OrchestrationError, FileNotFoundError):
             place.delete(name)
 
 
 def _files_of(contents: PlaceContents, backups: Iterable[str]) -> Iterator[str]:
-    folders = tuple(f"{BACKUPS}{each}/" for each in backups)
+    folders = tuple(f"{BACKUPS}{backup}/" for backup in backups)
     return (name for name in contents.files if folders and name.startswith(folders))

@@ -108,12 +108,12 @@ class PostgresqlTables:
     def is_restored(self, backup: DatabaseBackup) -> bool:
         """Compare the rows of the tables that exist."""
         with self._connected(writes=False) as connection:
-            found = _table_counts(connection, self._tables(connection))
-            version = _version(connection, self._version_table) if found else ""
-        if not with_data(found):
+            table_counts = _table_counts(connection, self._tables(connection))
+            version = _version(connection, self._version_table) if table_counts else ""
+        if not with_data(table_counts):
             return False
-        if version != backup.version or with_data(found) != with_data(backup.row_counts):
-            raise not_empty(self.shown_url, sorted(with_data(found)))
+        if version != backup.version or with_data(table_counts) != with_data(backup.row_counts):
+            raise not_empty(self.shown_url, sorted(with_data(table_counts)))
         return True
 
     def restore(self, backup: DatabaseBackup, read: PartReader) -> None:
@@ -122,12 +122,12 @@ class PostgresqlTables:
             return  # the database had no tables yet
         with self._connected(writes=True) as connection:
             self._make(connection, backup.version)
-            found = _version(connection, self._version_table)
-            if found != backup.version:
+            version = _version(connection, self._version_table)
+            if version != backup.version:
                 raise ConfigurationError(
                     "the database has tables of another version than the backup",
                     expected=f"version {backup.version}, or a database without tables",
-                    found=f"version {found or 'unknown'} at {self.shown_url}",
+                    found=f"version {version or 'unknown'} at {self.shown_url}",
                     remedy="restore into a new database",
                 )
             for name in reversed(list(_table_counts(connection, self._tables(connection)))):
@@ -167,7 +167,7 @@ class PostgresqlTables:
 
 def _columns(connection: Connection, table: str) -> tuple[Sequence[str], Mapping[str, int]]:
     """Return the stored columns of a table, in order, and the last value of each numbered one."""
-    found = connection.execute(
+    rows = connection.execute(
         text(
             "SELECT attname, pg_get_serial_sequence(:name, attname) FROM pg_attribute "
             "WHERE attrelid = to_regclass(:name) "
@@ -177,10 +177,10 @@ def _columns(connection: Connection, table: str) -> tuple[Sequence[str], Mapping
     ).all()
     last_values = {
         column: connection.execute(text(f"SELECT last_value FROM {sequence}")).scalar_one()  # noqa: S608 - quoted by PostgreSQL
-        for column, sequence in found
+        for column, sequence in rows
         if sequence
     }
-    return [column for column, _ in found], last_values
+    return [column for column, _ in rows], last_values
 
 
 def _version(connection: Connection, table: str) -> str:

@@ -105,11 +105,13 @@ class Restore:
         missing, changed = missing_or_changed(parts, self.contents.files)
         if missing or changed:
             raise self._incomplete("part", missing, changed)
-        contents = {each.sha256: each.byte_count for each in self.artifacts()}
+        contents = {artifact.sha256: artifact.byte_count for artifact in self.artifacts()}
         missing, changed = missing_or_changed(contents, self.contents.objects)
         if missing or changed:
             affected = {*missing, *changed}
-            names = sorted(each.name for each in self.artifacts() if each.sha256 in affected)
+            names = sorted(
+                artifact.name for artifact in self.artifacts() if artifact.sha256 in affected
+            )
             raise self._incomplete("artifact", names if missing else [], [] if missing else names)
 
     def _incomplete(self, kind: str, missing: list[str], changed: list[str]) -> ContractError:
@@ -125,9 +127,12 @@ class Restore:
 
     def _refuse_other_artifacts(self) -> None:
         """Refuse a store with artifacts of the same names that differ in size."""
-        expected = {each.name: each.byte_count for each in self.artifacts()}
-        found = {each.name: each.byte_count for each in self.installation.store.listed()}
-        _, changed = missing_or_changed(expected, found)
+        expected = {artifact.name: artifact.byte_count for artifact in self.artifacts()}
+        byte_counts = {
+            stored_object.name: stored_object.byte_count
+            for stored_object in self.installation.store.listed()
+        }
+        _, changed = missing_or_changed(expected, byte_counts)
         if changed:
             raise ConfigurationError(
                 "the artifact store to restore into has other artifacts of the same names",
@@ -144,11 +149,11 @@ class Restore:
             ConfigurationError: The store or a database cannot be written, such as on a full disk.
         """
         store = self.installation.store
-        present = {each.name for each in store.listed()}
-        absent = (each for each in self.artifacts() if each.name not in present)
+        present = {stored_object.name for stored_object in store.listed()}
+        absent = (artifact for artifact in self.artifacts() if artifact.name not in present)
         copied = list(at_once(self._copy, absent, self.place, store))
-        flush(store, [each.name for each in copied])
-        byte_count = sum(each.byte_count for each in copied)
+        flush(store, [stored_artifact.name for stored_artifact in copied])
+        byte_count = sum(stored_artifact.byte_count for stored_artifact in copied)
         progress(f"{len(copied)} artifacts copied, {byte_count} bytes")
         filled: list[str] = []
         for database, backup in self._databases():
@@ -206,10 +211,10 @@ class Restore:
     def _check(self, artifact: StoredArtifact) -> None:
         store = self.installation.store
         try:
-            found = sha256_of(store, artifact.name)
+            sha256 = sha256_of(store, artifact.name)
         except FileNotFoundError:
-            found = "of nothing: it is missing"
-        refuse_changed(artifact, found, store.url)
+            sha256 = "of nothing: it is missing"
+        refuse_changed(artifact, sha256, store.url)
 
     def _read(self, part: Part) -> Iterator[bytes]:
         """Yield a part; refuse at its end what is not what was stored."""

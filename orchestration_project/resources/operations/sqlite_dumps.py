@@ -73,17 +73,17 @@ class SqliteFiles:
     def is_restored(self, backup: DatabaseBackup) -> bool:
         """Compare the rows of each file that exists."""
         expected = {part.name.removeprefix(self._prefix): part for part in backup.parts}
-        found = {name: _counts_of(file) for name, file in self._files()}
-        others = {
+        entries = {name: _counts_of(file) for name, file in self._files()}
+        other_names = {
             table
-            for name, counts in found.items()
+            for name, counts in entries.items()
             if name not in expected or with_data(expected[name].row_counts) != with_data(counts)
             for table in with_data(counts)
         }
-        if others:
-            raise not_empty(self.shown_url, sorted(others))
+        if other_names:
+            raise not_empty(self.shown_url, sorted(other_names))
         return all(
-            name in found and with_data(found[name]) == with_data(part.row_counts)
+            name in entries and with_data(entries[name]) == with_data(part.row_counts)
             for name, part in expected.items()
         )
 
@@ -147,13 +147,13 @@ def _copy_file(file: Path, copy: Path, version_table: str) -> tuple[Mapping[str,
     ):
         target.execute("PRAGMA synchronous = OFF")
         source.backup(target)
-        found = _counts(target)
+        counts = _counts(target)
         version = (
             target.execute(f"SELECT max(version_num) FROM {version_table}").fetchone()[0]  # noqa: S608 - a name of ours
-            if version_table in found
+            if version_table in counts
             else ""
         )
-    return found, version or ""
+    return counts, version or ""
 
 
 @contextmanager

@@ -92,8 +92,8 @@ class ActionApplier:
         key = hashlib.sha256(
             f"{entry.topic}|{entry.entity}|{entry.version_number}".encode()
         ).hexdigest()
-        own = {name: text for name, text in request.headers.items() if not _is_key(name)}
-        headers = {**own, IDEMPOTENCY_HEADER: key}
+        texts = {name: text for name, text in request.headers.items() if not _is_key(name)}
+        headers = {**texts, IDEMPOTENCY_HEADER: key}
         return self.fetcher.fetch(replace(request, headers=headers)).status
 
 

@@ -93,10 +93,10 @@ def change_state(
 ) -> bool:
     """Give a plugin another state, if it has one of ``only``; return whether it had."""
     lock(connection)
-    wanted = select(plugins).where(plugins.c.id == plugin_id)
-    row = connection.execute(wanted).mappings().first()
+    query = select(plugins).where(plugins.c.id == plugin_id)
+    row = connection.execute(query).mappings().first()
     if row is None or row["state"] not in only:
         return False
-    shown = None if reason is None else storable(redacted(reason))[:1_000]
-    write_plugin(connection, change, action, {**row, "state": state, "reason": shown, **others})
+    text = None if reason is None else storable(redacted(reason))[:1_000]
+    write_plugin(connection, change, action, {**row, "state": state, "reason": text, **others})
     return True

@@ -31,7 +31,7 @@ MAX_LOG_BYTES = 64 * 1024
 SHOWN_CHARACTERS = 2_000
 POLL_SECONDS = 0.4
 EXIT_SECONDS = 5.0
-SIGNALS = {each.value: each.name for each in signal.Signals}
+SIGNALS = {signals.value: signals.name for signals in signal.Signals}
 MAX_QUEUED_BYTES = 4 * 2**20
 """Read ahead of the host; a process that writes more while it does not read waits."""
 
@@ -107,11 +107,11 @@ class PluginProcess:
             ) from error
         self._deadline = time.monotonic() + seconds
         self._stdin, self._stdout, self._stderr = (
-            cast(IO[bytes], each)
-            for each in (self._process.stdin, self._process.stdout, self._process.stderr)
+            cast(IO[bytes], file)
+            for file in (self._process.stdin, self._process.stdout, self._process.stderr)
         )
-        for each in (self._stdin, self._stdout, self._stderr):
-            os.set_blocking(each.fileno(), False)
+        for file in (self._stdin, self._stdout, self._stderr):
+            os.set_blocking(file.fileno(), False)
         self._watchdog = Thread(target=self._watch, name="plugin_watchdog", daemon=True)
         self._watchdog.start()
 
@@ -215,9 +215,9 @@ class PluginProcess:
             self._process.wait()
         self._watchdog.join()
         self._resources.close()
-        for each in (self._stdin, self._stdout, self._stderr):
+        for file in (self._stdin, self._stdout, self._stderr):
             with suppress(OSError):
-                each.close()
+                file.close()
 
     def _watch(self) -> None:
         while not self._done.wait(min(POLL_SECONDS, self.seconds_left)):
@@ -264,12 +264,12 @@ class PluginProcess:
 
     def _read_output(self) -> None:
         with suppress(BlockingIOError):
-            found = os.read(self._stdout.fileno(), READ_BYTES)
-            if not found:
+            chunk = os.read(self._stdout.fileno(), READ_BYTES)
+            if not chunk:
                 self._has_output = False
                 return
             self._has_read = True
-            *lines, rest = found.split(b"\n")
+            *lines, rest = chunk.split(b"\n")
             if lines:
                 lines[0] = bytes(self._rest) + lines[0]
                 self._lines.extend(lines)
@@ -281,10 +281,10 @@ class PluginProcess:
 
     def _read_log(self) -> None:
         with suppress(BlockingIOError):
-            found = os.read(self._stderr.fileno(), READ_BYTES)
-            if not found:
+            chunk = os.read(self._stderr.fileno(), READ_BYTES)
+            if not chunk:
                 self._stderr.close()
-            self._log += found[: MAX_LOG_BYTES - len(self._log)]
+            self._log += chunk[: MAX_LOG_BYTES - len(self._log)]
 
     def _join(self, seconds: float) -> None:
         with suppress(subprocess.TimeoutExpired):

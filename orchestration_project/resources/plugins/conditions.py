@@ -24,13 +24,13 @@ def plugin_conditions(connection: Connection) -> Sequence[AlertCondition]:
     """Return a condition for each disabled plugin, and for each one with an open alert."""
     rows = {row.id: row for row in connection.execute(_disabled())}
     names = sorted(rows.keys() | open_subjects(connection, ALERT_KIND))
-    found: list[AlertCondition] = []
+    alert_conditions: list[AlertCondition] = []
     for name in names:
         violations = _latest_violations(connection, name) if name in rows else ""
         judge = partial(_judge, rows.get(name), violations)
         probe = Probe(ALERT_KIND, (), lambda: "read the state of plugins", judge)
-        found.append(AlertCondition(ALERT_KIND, probe, subject=name))
-    return found
+        alert_conditions.append(AlertCondition(ALERT_KIND, probe, subject=name))
+    return alert_conditions
 
 
 def disabled_plugins(warehouse: Warehouse) -> Sequence[OldestMissing]:

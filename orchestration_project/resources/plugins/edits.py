@@ -130,8 +130,8 @@ class PluginEdits:
             permissions = selected(stored.manifest.permissions, given, plugin=plugin_id)
             paths = self._folders(permissions.folders, folders)
             number = _next_grant(connection, plugin_id)
-            own = plugins_grants.c.plugin == plugin_id
-            connection.execute(update(plugins_grants).where(own).values(is_current=False))
+            condition = plugins_grants.c.plugin == plugin_id
+            connection.execute(update(plugins_grants).where(condition).values(is_current=False))
             row = {
                 "plugin": plugin_id,
                 "number": number,
@@ -235,10 +235,10 @@ class PluginEdits:
         with self._warehouse.writing() as connection:
             lock(connection)
             stored = read_plugin(connection, plugin_id)
-            own = plugins_grants.c.plugin == plugin_id
-            connection.execute(update(plugins_grants).where(own).values(is_current=False))
-            wanted = select(plugins).where(plugins.c.id == plugin_id)
-            row = connection.execute(wanted).mappings().one()
+            condition = plugins_grants.c.plugin == plugin_id
+            connection.execute(update(plugins_grants).where(condition).values(is_current=False))
+            row_query = select(plugins).where(plugins.c.id == plugin_id)
+            row = connection.execute(row_query).mappings().one()
             number = next_number(connection, plugin_id)
             connection.execute(delete(plugins).where(plugins.c.id == plugin_id))
             add_version(connection, change, "remove", {**row, "version_number": number})
@@ -271,14 +271,14 @@ class PluginEdits:
                     remedy="list them with `orchestrate plugins publishers`",
                 )
             _write_publisher(connection, publisher, row["public_key"], "revoked", change)
-            own = select(plugins.c.id).where(plugins.c.publisher == publisher)
-            ids = list(connection.execute(own.order_by(plugins.c.id)).scalars())
+            query = select(plugins.c.id).where(plugins.c.publisher == publisher)
+            ids = list(connection.execute(query.order_by(plugins.c.id)).scalars())
             reason = f"the key of the publisher {publisher} was revoked"
             return [
-                each
-                for each in ids
+                identifier
+                for identifier in ids
                 if change_state(
-                    *(connection, each, change, "disable", "disabled", reason),
+                    *(connection, identifier, change, "disable", "disabled", reason),
                     only=("added", "granted", "enabled"),
                 )
             ]
@@ -390,8 +390,8 @@ def _next_grant(connection: Connection, plugin_id: str) -> int:
 def _write_publisher(
     connection: Connection, publisher: str, public_key: str, state: str, change: PluginChange
 ) -> None:
-    own = plugins_publishers.c.publisher == publisher
-    connection.execute(delete(plugins_publishers).where(own))
+    condition = plugins_publishers.c.publisher == publisher
+    connection.execute(delete(plugins_publishers).where(condition))
     row = {
         "publisher": storable(publisher),
         "public_key": public_key,

@@ -42,14 +42,14 @@ def secret_value(name: str) -> str:
         ConfigurationError: It is not set.
     """
     setting = f"{SECRET_PREFIX}{name}"
-    found = read_secrets(setting).get(setting)
-    if not found:
+    text = read_secrets(setting).get(setting)
+    if not text:
         raise ConfigurationError(
             f"{setting} is not set",
             expected=f"{setting} or {setting}_FILE",
             remedy="set it, or disable the plugin",
         )
-    return found
+    return text
 
 
 @dataclass(frozen=True)

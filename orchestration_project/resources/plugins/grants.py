@@ -12,16 +12,16 @@ from orchestration_project.services.access.review import AccessGrant
 
 def read_publishers(connection: Connection) -> Sequence[RowMapping]:
     """Return the publishers, by name."""
-    wanted = select(plugins_publishers).order_by(plugins_publishers.c.publisher)
-    return connection.execute(wanted).mappings().all()
+    query = select(plugins_publishers).order_by(plugins_publishers.c.publisher)
+    return connection.execute(query).mappings().all()
 
 
 def read_grants(warehouse: Warehouse) -> Sequence[AccessGrant]:
     """Return the access of each plugin with a grant, and of each trusted publisher."""
     with warehouse.reading() as connection:
-        found, publishers = read_plugins(connection), read_publishers(connection)
+        plugins, publishers = read_plugins(connection), read_publishers(connection)
     grants: list[AccessGrant] = []
-    for plugin in found:
+    for plugin in plugins:
         if plugin.grant is not None:
             permissions = plugin.permissions.model_dump(exclude_defaults=True)
             grants.append(

@@ -163,16 +163,16 @@ def child_command(level: Level, spec: ChildSpec) -> Command:
         )
     if level == "process":
         arguments = _python(spec, SDK, spec.folder, level)
-        return Command(arguments, {name: str(each) for name, each in spec.folders.items()})
+        return Command(arguments, {name: str(folder) for name, folder in spec.folders.items()})
     folders = {name: f"/folders/{name}" for name in spec.folders}
     binds = [(str(SDK), "/sdk"), (str(spec.folder), "/plugin")]
-    binds += [(str(each), folders[name]) for name, each in spec.folders.items()]
+    binds += [(str(folder), folders[name]) for name, folder in spec.folders.items()]
     arguments = [
         _bubblewrap(),
         *_NAMESPACES,
-        *(each for source in _interpreter() for each in ("--ro-bind", source, source)),
-        *(each for path in _masked() for each in ("--tmpfs", path, "--remount-ro", path)),
-        *(each for source, target in binds for each in ("--ro-bind", source, target)),
+        *(text for source in _interpreter() for text in ("--ro-bind", source, source)),
+        *(text for path in _masked() for text in ("--tmpfs", path, "--remount-ro", path)),
+        *(text for source, target in binds for text in ("--ro-bind", source, target)),
         *("--dev-bind-try", "/dev/null", "/dev/null"),
         *("--dev-bind-try", "/dev/urandom", "/dev/urandom"),
         *("--size", str(min(spec.memory_bytes, MAX_FILE_BYTES)), "--tmpfs", "/tmp"),  # noqa: S108 - of the namespace
@@ -278,15 +278,15 @@ def _probe(level: Level, cgroups: Path | None) -> None:
 
 
 def _bubblewrap() -> str:
-    found = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
-    if found is None:
+    which = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
+    if which is None:
         raise ConfigurationError(
             "plugins cannot be started: bubblewrap is not installed",
             expected="the program bwrap in /usr/bin",
             remedy="install the package bubblewrap, or set PLUGINS_ISOLATION=process, which "
             "enforces neither files nor hosts",
         )
-    return found
+    return which
 
 
 @cache
@@ -313,24 +313,24 @@ def _interpreter() -> tuple[str, ...]:
     platform = {"platbase": sys.base_exec_prefix}
     libraries = [sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")]
     multiarch = sysconfig.get_config_var("MULTIARCH")
-    found = [
+    names = [
         _executable(),
         sysconfig.get_path("stdlib"),
         sysconfig.get_path("platstdlib", vars=platform),
     ]
     if all(libraries):
-        found.append("/".join(libraries))
+        names.append("/".join(libraries))
     system = [f"{root}/{multiarch}" for root in ("/lib", "/usr/lib") if multiarch]
-    found += [each for each in system if Path(each).is_dir()] or ["/lib", "/usr/lib"]
-    found += ["/lib64", "/usr/lib64"]
-    return tuple(dict.fromkeys(each for each in found if Path(each).exists()))
+    names += [name for name in system if Path(name).is_dir()] or ["/lib", "/usr/lib"]
+    names += ["/lib64", "/usr/lib64"]
+    return tuple(dict.fromkeys(name for name in names if Path(name).exists()))
 
 
 @cache
 def _masked() -> tuple[str, ...]:
     """Return folders of installed packages within those of the interpreter."""
     names = ("site-packages", "dist-packages")
-    folders = [Path(each) / name for each in _interpreter() for name in names]
+    folders = [Path(text) / name for text in _interpreter() for name in names]
     with suppress(OSError):
-        return tuple(str(each) for each in folders if each.is_dir())
+        return tuple(str(folder) for folder in folders if folder.is_dir())
     return ()

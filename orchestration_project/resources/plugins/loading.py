@@ -85,7 +85,7 @@ class Emissions:
             validator = validator_of(schema)
             rows = self.row_sets[message.table] = RowSet(message.table, validator, self._spill)
             self._lines[message.table] = self._spill().new_file()
-        lines = b"".join([rows.add(each) for each in message.rows])
+        lines = b"".join([rows.add(row) for row in message.rows])
         with self._spill().explained():
             self._lines[message.table].write(lines)
 
@@ -101,7 +101,7 @@ class Emissions:
     @property
     def row_count(self) -> int:
         """Rows that were emitted."""
-        return sum(each.line_count for each in self.row_sets.values())
+        return sum(row_set.line_count for row_set in self.row_sets.values())
 
     def load(
         self, warehouse: Warehouse, captures: Captures, clock: Clock, *, run_id: str
@@ -117,7 +117,7 @@ class Emissions:
         batches = [
             self._batch(rows, captures, clock, run_id=run_id) for rows in self.row_sets.values()
         ]
-        held_back = [each for each in batches if each.validated.is_held_back]
+        held_back = [batch for batch in batches if batch.validated.is_held_back]
         if held_back:
             return require_written(warehouse.land_all(held_back))
 

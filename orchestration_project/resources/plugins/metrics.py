@@ -84,9 +84,9 @@ def _counts(
 ) -> dict[tuple[str, ...], float]:
     """Count the rows of some plugins since a time, which an index finds."""
     columns = table.c
-    wanted = (
+    query = (
         select(columns.plugin, label, func.count())
         .where(columns.plugin.in_(names), columns["at"] >= since, *conditions)
         .group_by(columns.plugin, label)
     )
-    return {(plugin, value): count for plugin, value, count in connection.execute(wanted)}
+    return {(plugin, value): count for plugin, value, count in connection.execute(query)}

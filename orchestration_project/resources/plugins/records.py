@@ -79,15 +79,15 @@ class CallRecorder:
 
     def violate(self, permission: str, reason: str) -> None:
         """Record a violation in a transaction of its own."""
-        shown = redacted(reason)[:MAX_REASON_CHARACTERS]
-        self.violations.append((permission, shown))
+        text = redacted(reason)[:MAX_REASON_CHARACTERS]
+        self.violations.append((permission, text))
         with self.warehouse.writing() as connection:
             row = {
                 "run_id": self.run_id,
                 "number": _next_number(connection, plugins_violations, self.run_id),
                 "plugin": self.plugin,
                 "permission": permission[:MAX_TARGET_CHARACTERS],
-                "what": shown,
+                "what": text,
                 "at": self.clock.now(),
             }
             connection.execute(insert(plugins_violations), [row])
@@ -99,7 +99,7 @@ class CallRecorder:
             return
         with self.warehouse.writing() as connection:
             first = _next_number(connection, plugins_calls, self.run_id)
-            numbered = [{**row, "number": first + place} for place, row in enumerate(rows)]
+            numbered = [{**row, "number": first + index} for index, row in enumerate(rows)]
             connection.execute(insert(plugins_calls), numbered)
         self._waiting.clear()
         self._groups.clear()

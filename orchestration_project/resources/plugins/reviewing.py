@@ -115,11 +115,11 @@ def _is_signed(
         verify(files, publisher["public_key"], manifest.publisher)
         return True
     if not allow_unsigned:
-        found = "no plugin.sig" if SIGNATURE_FILE not in files else "a publisher without a key"
+        name = "no plugin.sig" if SIGNATURE_FILE not in files else "a publisher without a key"
         raise ContractError(
             f"the plugin {manifest.id} is not signed by a trusted publisher",
             expected=f"a signature of {manifest.publisher}, whose key is trusted",
-            found=found,
+            found=name,
             remedy="run `orchestrate plugins trust` with the publisher's key, or add it with "
             "--unsigned once you have read its code",
         )
@@ -189,8 +189,8 @@ def _require_newer(before: StoredPlugin, manifest: Manifest, sha256: str) -> Non
 
 def read_publisher(connection: Connection, publisher: str) -> Mapping[str, Any]:
     """Return the row of a publisher; empty: it is unknown."""
-    wanted = select(plugins_publishers).where(plugins_publishers.c.publisher == publisher)
-    row = connection.execute(wanted).mappings().first()
+    row_query = select(plugins_publishers).where(plugins_publishers.c.publisher == publisher)
+    row = connection.execute(row_query).mappings().first()
     return {} if row is None else {str(name): value for name, value in row.items()}
 
 

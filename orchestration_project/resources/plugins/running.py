@@ -86,7 +86,7 @@ class PluginResult:
     @property
     def page_texts(self) -> list[str]:
         """Pages as Markdown that a user interface may show."""
-        return [page_markdown(each) for each in self.pages]
+        return [page_markdown(page) for page in self.pages]
 
     @property
     def metadata(self) -> dict[str, str | int]:
@@ -94,9 +94,9 @@ class PluginResult:
         written = self.written.values()
         counts: dict[str, str | int] = {
             "rows": self.spending.row_count,
-            "rows_added": sum(each.rows_added for each in written),
-            "rows_changed": sum(each.rows_changed for each in written),
-            "rows_removed": sum(each.rows_removed for each in written),
+            "rows_added": sum(write_result.rows_added for write_result in written),
+            "rows_changed": sum(write_result.rows_changed for write_result in written),
+            "rows_removed": sum(write_result.rows_removed for write_result in written),
             "requests": self.spending.request_count,
             "bytes": self.spending.byte_count,
             "outbox_events": self.events,
@@ -138,13 +138,13 @@ def run_plugin(
         OrchestrationError: Database or artifact store cannot be used.
     """
     grant = _require_enabled(stored)
-    given = _valid_config(stored, config or {})
+    valid_config = _valid_config(stored, config or {})
     emissions = Emissions(stored.manifest, partition or "", settings.scratch_path)
     emissions.read_states(warehouse, stored.permissions.tables)
     with _session(
         stored, grant.budget, settings, warehouse, clock, run_id=run_id, log=log, call="run"
     ) as session:
-        outcome = session.serve(emissions, partition=partition, config=given, endpoint=None)
+        outcome = session.serve(emissions, partition=partition, config=valid_config, endpoint=None)
         session.refuse_violations()
         _require_state(warehouse, stored)
         with_rows = emissions.load(warehouse, captures, clock, run_id=run_id)
@@ -184,10 +184,15 @@ def call_endpoint(
         OrchestrationError: The database cannot be used.
     """
     grant = _require_enabled(stored)
-    if endpoint not in [each.name for each in stored.permissions.endpoints]:
+    if endpoint not in [
+        endpoint_permission.name for endpoint_permission in stored.permissions.endpoints
+    ]:
         raise ConfigurationError(
             f"the plugin {stored.id} has no endpoint {endpoint[:60]!r}",
-            expected=", ".join(each.name for each in stored.permissions.endpoints) or "none",
+            expected=", ".join(
+                endpoint_permission.name for endpoint_permission in stored.permissions.endpoints
+            )
+            or "none",
             remedy="grant it: orchestrate plugins grant ID --endpoint NAME",
         )
     seconds = min(grant.budget.seconds, ENDPOINT_SECONDS)
@@ -298,14 +303,14 @@ class _Session:
             ContractError: It was.
         """
         if self.recorder.violations:
-            shown = [
+            shown_names = [
                 f"{permission}: {escaped(what)}"
                 for permission, what in self.recorder.violations[:5]
             ]
             raise ContractError(
                 f"the plugin {self.stored.id} was refused what it asked for; nothing is loaded",
                 expected="calls within its granted permissions",
-                found="; ".join(shown),
+                found="; ".join(shown_names),
                 remedy="grant the permission in a new version, or disable the plugin",
             )
 
@@ -359,8 +364,8 @@ def _session(
             recorder.write()
             if recorder.violations and call == "run":
                 _disable_if_due(stored, warehouse, clock, run_id=run_id)
-            kept = timedelta(days=PluginsSettings.of(settings).plugins_calls_days)
-            forget_old_calls(warehouse, stored.id, clock.now() - kept)
+            kept_duration = timedelta(days=PluginsSettings.of(settings).plugins_calls_days)
+            forget_old_calls(warehouse, stored.id, clock.now() - kept_duration)
 
 
 def _disable_if_due(
@@ -395,17 +400,17 @@ def _require_state(warehouse: Warehouse, stored: StoredPlugin) -> None:
 
 def _valid_config(stored: StoredPlugin, config: Mapping[str, Any]) -> Mapping[str, Any]:
     validator = validator_of(stored.manifest.config_schema, "config_schema")
-    given = dict(config)
-    if not validator.is_valid(given):
-        error = next(iter(validator.iter_errors(given)))
-        place = ".".join(str(part) for part in error.instance_path)[:60] or "config"
+    valid_config = dict(config)
+    if not validator.is_valid(valid_config):
+        error = next(iter(validator.iter_errors(valid_config)))
+        text = ".".join(str(part) for part in error.instance_path)[:60] or "config"
         raise ConfigurationError(
             f"invalid run config of the plugin {stored.id}",
             expected="config as config_schema of plugin.yaml says",
-            found=f"{place}: {error.message}"[:500],
+            found=f"{text}: {error.message}"[:500],
             remedy="correct the run config",
         )
-    return given
+    return valid_config
 
 
 def _folders(stored: StoredPlugin) -> dict[str, Path]:
@@ -415,7 +420,7 @@ def _folders(stored: StoredPlugin) -> dict[str, Path]:
         ConfigurationError: One is not a folder, or was not named in the grant.
     """
     granted = {} if stored.grant is None else stored.grant.folders
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for name in stored.permissions.folders:
         path = Path(granted.get(name, ""))
         if not granted.get(name) or not path.is_absolute() or not path.is_dir():
@@ -426,5 +431,5 @@ def _folders(stored: StoredPlugin) -> dict[str, Path]:
                 remedy="create it, or grant another one: orchestrate plugins grant ID --folder "
                 f"{name}=/path",
             )
-        found[name] = path.resolve()
-    return found
+        folders[name] = path.resolve()
+    return folders

@@ -29,13 +29,13 @@ def encodings_of(secret: str) -> frozenset[bytes]:
         *(quote(secret, safe=""), quote(secret), quote_plus(secret), secret[::-1]),
         "".join(f"%{byte:02x}" for byte in plain),
     ]
-    found = {plain, plain[::-1], *(text.encode() for text in texts), plain.hex().encode()}
-    found |= {secret.encode("utf-16-le"), secret.encode("utf-16-be")}
+    chunks = {plain, plain[::-1], *(text.encode() for text in texts), plain.hex().encode()}
+    chunks |= {secret.encode("utf-16-le"), secret.encode("utf-16-be")}
     fragments = {_base64_within(plain, offset) for offset in range(3)}
-    in_base64 = {each for each in fragments if len(each) >= MIN_FRAGMENT_BYTES}
+    in_base64 = {fragment for fragment in fragments if len(fragment) >= MIN_FRAGMENT_BYTES}
     for encoded in in_base64 | {b64encode(plain)}:
-        found |= {encoded, encoded.translate(bytes.maketrans(b"+/", b"-_"))}
-    return frozenset(encoding.lower() for encoding in found)
+        chunks |= {encoded, encoded.translate(bytes.maketrans(b"+/", b"-_"))}
+    return frozenset(encoding.lower() for encoding in chunks)
 
 
 def _base64_within(content: bytes, offset: int) -> bytes:
@@ -47,7 +47,9 @@ def _base64_within(content: bytes, offset: int) -> bytes:
 def hide_secrets(content: bytes, secrets: Iterable[str]) -> bytes:
     """Replace each encoding of secrets by ``***``, in upper and lower case."""
     lowered = content.lower()
-    encodings = {each for secret in secrets for each in encodings_of(secret) if each in lowered}
+    encodings = {
+        encoding for secret in secrets for encoding in encodings_of(secret) if encoding in lowered
+    }
     if not encodings:
         return content
     longest_first = sorted(encodings, key=len, reverse=True)
@@ -67,4 +69,4 @@ def hide_in_headers(headers: Mapping[str, str], secrets: Iterable[str]) -> dict[
 def is_partial(status: int, headers: Mapping[str, str]) -> bool:
     """Return whether an answer is a part of a body, which could end within a secret."""
     types = [value for name, value in headers.items() if name.lower() == "content-type"]
-    return status == PARTIAL_STATUS or any(PARTIAL_TYPE in each.lower() for each in types)
+    return status == PARTIAL_STATUS or any(PARTIAL_TYPE in text.lower() for text in types)

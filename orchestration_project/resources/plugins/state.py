@@ -99,11 +99,13 @@ class StoredPlugin:
         """Permissions that it asks for and was granted."""
         if self.grant is None:
             return Permissions()
-        asked, granted = self.manifest.permissions, self.grant.permissions
+        requested_permissions, granted = self.manifest.permissions, self.grant.permissions
         return Permissions(
             **{
                 name: [
-                    each for each in getattr(asked, name) if _is_in(each, getattr(granted, name))
+                    each
+                    for each in getattr(requested_permissions, name)
+                    if _is_in(each, getattr(granted, name))
                 ]
                 for name in Permissions.model_fields
             }
@@ -118,7 +120,7 @@ class StoredPlugin:
 
 
 def _is_in(asked: Any, granted: Sequence[Any]) -> bool:
-    return any(_name(asked) == _name(each) for each in granted)
+    return any(_name(asked) == _name(item) for item in granted)
 
 
 def _name(entry: Any) -> str:
@@ -130,16 +132,16 @@ def read_plugins(connection: Connection, *ids: str) -> list[StoredPlugin]:
 
     One whose manifest this version of the project cannot read is left out, and logged.
     """
-    wanted = select(plugins).order_by(plugins.c.id)
+    query = select(plugins).order_by(plugins.c.id)
     grants = select(plugins_grants).where(plugins_grants.c.is_current)
     if ids:
-        wanted = wanted.where(plugins.c.id.in_(ids))
+        query = query.where(plugins.c.id.in_(ids))
         grants = grants.where(plugins_grants.c.plugin.in_(ids))
     by_plugin = {row["plugin"]: row for row in connection.execute(grants).mappings()}
-    found: list[StoredPlugin] = []
-    for row in connection.execute(wanted).mappings():
+    stored_plugins: list[StoredPlugin] = []
+    for row in connection.execute(query).mappings():
         try:
-            found.append(_stored(row, by_plugin.get(row["id"])))
+            stored_plugins.append(_stored(row, by_plugin.get(row["id"])))
         except ConfigurationError as error:
             _log.warning(
                 "The plugin %s cannot be read: %s",
@@ -147,7 +149,7 @@ def read_plugins(connection: Connection, *ids: str) -> list[StoredPlugin]:
                 error,
                 extra={"event": "plugin_not_readable"},
             )
-    return found
+    return stored_plugins
 
 
 def read_plugin(connection: Connection, plugin_id: str) -> StoredPlugin:
@@ -158,11 +160,11 @@ def read_plugin(connection: Connection, plugin_id: str) -> StoredPlugin:
     """
     row = connection.execute(select(plugins).where(plugins.c.id == plugin_id)).mappings().first()
     if row is None:
-        known = list(connection.execute(select(plugins.c.id).order_by(plugins.c.id)).scalars())
+        entries = list(connection.execute(select(plugins.c.id).order_by(plugins.c.id)).scalars())
         raise UnknownPluginError(
             f"plugin not found: {plugin_id[:60]!r}",
-            expected=", ".join(known) or "a plugin: none is added",
-            remedy=did_you_mean(plugin_id, known) or "list them with `orchestrate plugins list`",
+            expected=", ".join(entries) or "a plugin: none is added",
+            remedy=did_you_mean(plugin_id, entries) or "list them with `orchestrate plugins list`",
         )
     grant = select(plugins_grants).where(
         plugins_grants.c.plugin == plugin_id, plugins_grants.c.is_current
@@ -227,7 +229,7 @@ def _grant(row: RowMapping) -> Grant | None:
         _log.warning(
             "The grant of the plugin %s cannot be read, grant it again: %s",
             row["plugin"],
-            "; ".join(f"{each['loc']}: {each['msg']}" for each in error.errors())[:500],
+            "; ".join(f"{problem['loc']}: {problem['msg']}" for problem in error.errors())[:500],
             extra={"event": "plugin_grant_not_readable"},
         )
         return None
@@ -257,16 +259,16 @@ def read_versions(
 ) -> list[dict[str, Any]]:
     """Return the latest changes of a plugin, the newest first."""
     columns = plugins_versions.c
-    wanted = select(plugins_versions).where(columns.id == plugin_id)
-    rows = connection.execute(wanted.order_by(columns.version_number.desc()).limit(limit))
-    found: list[dict[str, Any]] = []
+    query = select(plugins_versions).where(columns.id == plugin_id)
+    rows = connection.execute(query.order_by(columns.version_number.desc()).limit(limit))
+    versions: list[dict[str, Any]] = []
     for row in rows.mappings():
         definition = json.loads(row["definition"])
-        found.append(
+        versions.append(
             {
                 **{name: row[name] for name in ("version_number", "action", "edited_by", "run_id")},
                 **{name: definition[name] for name in ("version", "state", "sha256")},
                 "at": row["edited_at"].isoformat(timespec="seconds"),
             }
         )
-    return found
+    return versions

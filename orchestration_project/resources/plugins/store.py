@@ -110,12 +110,12 @@ def folder_of(settings: Settings, artifacts: ArtifactStore, stored: Any) -> Path
         ConfigurationError: The folder is gone, or a file is missing, added or changed.
     """
     folder = settings.state_path / FOLDER / stored.sha256
-    found = _problem(folder, stored.sha256, artifacts)
-    if found is not None:
+    problem = _problem(folder, stored.sha256, artifacts)
+    if problem is not None:
         raise ConfigurationError(
             f"the plugin {stored.id} is not run: its folder is not the one that was added",
             expected=f"the files of version {stored.version} in {folder}",
-            found=found,
+            found=problem,
             remedy="run `orchestrate plugins add` with the same archive again",
         )
     return folder
@@ -152,33 +152,33 @@ def _files_below(folder: Path, ignored: frozenset[str] = frozenset()) -> Files:
         FileNotFoundError: The folder does not exist.
         ContractError: One is not a file, or there are too many.
     """
-    found, room = dict[str, bytes](), MAX_UNPACKED_BYTES
+    files_below, room = dict[str, bytes](), MAX_UNPACKED_BYTES
     for path, size in _walk(folder, ignored):
         room -= size
-        if room < 0 or len(found) >= MAX_FILE_COUNT:
+        if room < 0 or len(files_below) >= MAX_FILE_COUNT:
             raise ContractError(
                 "the plugin's folder is refused",
                 expected=f"at most {MAX_FILE_COUNT} files and {MAX_UNPACKED_BYTES} bytes",
             )
-        found[path.relative_to(folder).as_posix()] = path.read_bytes()
-    return found
+        files_below[path.relative_to(folder).as_posix()] = path.read_bytes()
+    return files_below
 
 
 def _walk(folder: Path, ignored: frozenset[str]) -> Iterator[tuple[Path, int]]:
     with os.scandir(folder) as entries:
-        for each in sorted(entries, key=lambda entry: entry.name):
-            if each.name in ignored:
+        for dir_entry in sorted(entries, key=lambda entry: entry.name):
+            if dir_entry.name in ignored:
                 continue
-            state = each.stat(follow_symlinks=False)
+            state = dir_entry.stat(follow_symlinks=False)
             if S_ISDIR(state.st_mode):
-                yield from _walk(Path(each.path), ignored)
+                yield from _walk(Path(dir_entry.path), ignored)
             elif S_ISREG(state.st_mode):
-                yield Path(each.path), state.st_size
+                yield Path(dir_entry.path), state.st_size
             else:
                 raise ContractError(
                     "the plugin's folder is refused",
                     expected="files and folders only",
-                    found=f"{each.name!r:.100} is a link or device",
+                    found=f"{dir_entry.name!r:.100} is a link or device",
                 )
 
 

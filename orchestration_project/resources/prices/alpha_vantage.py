@@ -127,9 +127,9 @@ class AlphaVantage:
 
     def fetch_again(self, request: Mapping[str, Any]) -> bytes | None:
         """Fetch the recorded symbol again; it counts against the quota."""
-        own = {name: str(request.get(name, "")) for name in ("function", "symbol", "outputsize")}
-        query = urlencode({**own, "apikey": self._api_key})
-        return self._answered(f"{self._api_url}/query?{query}", own["symbol"]).body
+        strs = {name: str(request.get(name, "")) for name in ("function", "symbol", "outputsize")}
+        query = urlencode({**strs, "apikey": self._api_key})
+        return self._answered(f"{self._api_url}/query?{query}", strs["symbol"]).body
 
     def _answered(self, url: str, symbol: str) -> Response:
         """Return the answer for a symbol; one that was throttled is not asked for again.
@@ -148,8 +148,8 @@ class AlphaVantage:
         return asked.first_date >= self._clock.today_in_new_york() - COMPACT
 
     def _refuse(self, asked: PriceRange, response: Response, refused: VendorRefusal) -> NoReturn:
-        said = redacted(refused.said)[:QUOTED_CHARACTERS]  # in this order, or a part of a key stays
-        found = f"HTTP {response.status}: {said}"
+        text = redacted(refused.said)[:QUOTED_CHARACTERS]  # in this order, or a part of a key stays
+        found = f"HTTP {response.status}: {text}"
         if refused.kind == "quota":
             self._quota.close_for_today()
             raise self._quota.ended(found)

@@ -44,19 +44,19 @@ class ChartRows:
 def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> ChartRows | None:
     """Return the latest sessions of these symbols; None: no prices yet."""
     with warehouse.reading() as connection:
-        own = {"symbol": tuple(symbols)}
-        newest = select(func.max(prices_daily.c.trade_date)).where(within(prices_daily, own))
+        names = {"symbol": tuple(symbols)}
+        newest = select(func.max(prices_daily.c.trade_date)).where(within(prices_daily, names))
         last = connection.execute(newest).scalar()
         if last is None:
             return None
         first = sessions_from(last, 1 - SESSIONS)
-        scope = own | {"trade_date": Days(first, last)}
+        scope = names | {"trade_date": Days(first, last)}
         statement = select(prices_daily).where(within(prices_daily, scope))
         rows = read_frame(connection, statement, prices_daily)
         month = prices_symbol_months.c
-        asked = select(month.symbol, month.month_start).where(within(prices_symbol_months, own))
+        query = select(month.symbol, month.month_start).where(within(prices_symbol_months, names))
         requested = frozenset(
-            (symbol, start) for symbol, start in connection.execute(asked) if start <= last
+            (symbol, start) for symbol, start in connection.execute(query) if start <= last
         )
     dollars = rows.with_columns(pl.col(PRICES) / 10**USD_SCALE)
     return ChartRows(sessions(first, last), dollars, requested)

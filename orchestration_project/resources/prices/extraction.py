@@ -162,8 +162,8 @@ class PriceExtractor:
         """
         reading = SymbolFetch(self.source, symbol, self.mapped.spelling[symbol], self.days)
         target = self.landing.target(symbol, state)
-        asked = PendingFetch(reading, target, state)
-        return self._ended(asked, lambda: self._fetch(asked)) or asked
+        pending_fetch = PendingFetch(reading, target, state)
+        return self._ended(pending_fetch, lambda: self._fetch(pending_fetch)) or pending_fetch
 
     def _fetch(self, asked: PendingFetch) -> None:
         asked.reading.fetch(self._days_of(asked.symbol, asked.state.source))
@@ -199,27 +199,27 @@ class PriceExtractor:
             OrchestrationError: The database cannot be read.
         """
         started = time.monotonic()
-        ended = {each.symbol: each for each in batch if isinstance(each, FetchedSymbol)}
-        asked = [each for each in batch if isinstance(each, PendingFetch)]
-        validated = self._checked(asked, ended)
-        asked = [each for each in asked if each.symbol not in ended]
-        second = self._second_rows(asked)
+        ended = {item.symbol: item for item in batch if isinstance(item, FetchedSymbol)}
+        pending_fetches = [item for item in batch if isinstance(item, PendingFetch)]
+        validated = self._checked(pending_fetches, ended)
+        pending_fetches = [fetch for fetch in pending_fetches if fetch.symbol not in ended]
+        second = self._second_rows(pending_fetches)
         seconds = (time.monotonic() - started) / len(batch)
-        ready = self._prepared(asked, validated, seconds)
-        is_there = self._are_there(asked, ready)
-        for each, own, is_unchanged in zip(asked, ready, is_there, strict=True):
-            through, last = each.reading.days.last, each.reading.asked.last
-            if each.state.source == self.source.name:  # nobody waits for days beyond the run's
+        ready = self._prepared(pending_fetches, validated, seconds)
+        is_there = self._are_there(pending_fetches, ready)
+        for fetch, own, is_unchanged in zip(pending_fetches, ready, is_there, strict=True):
+            through, last = fetch.reading.days.last, fetch.reading.asked.last
+            if fetch.state.source == self.source.name:  # nobody waits for days beyond the run's
                 last = max(through, self.days.last)
-            ended[each.symbol] = FetchedSymbol(
-                each.symbol,
-                Days(each.reading.days.first, last),
+            ended[fetch.symbol] = FetchedSymbol(
+                fetch.symbol,
+                Days(fetch.reading.days.first, last),
                 LANDED if through >= last else _behind(through),
                 None if is_unchanged else own,
                 through,
-                second=second.get(each.symbol, NO_SECOND),
+                second=second.get(fetch.symbol, NO_SECOND),
             )
-        return [ended[each.symbol] for each in batch]
+        return [ended[item.symbol] for item in batch]
 
     def _checked(
         self, asked: Sequence[PendingFetch], ended: dict[str, FetchedSymbol]
@@ -230,20 +230,22 @@ class PriceExtractor:
         """
         if not asked:
             return {}
-        rows = check_prices([each.reading.range for each in asked])
-        names = [each.symbol for each in asked]
+        rows = check_prices([pending_fetch.reading.range for pending_fetch in asked])
+        names = [pending_fetch.symbol for pending_fetch in asked]
         validated = dict(zip(names, checked_prices(rows, self.limits), strict=True))
-        for each, newest in zip(asked, rows.newest, strict=True):
-            vouch = partial(each.reading.vouch, newest, self.limits.stale_sessions)
-            if end := self._ended(each, vouch):
-                ended[each.symbol] = end
-        asked = [each for each in asked if each.symbol not in ended]
+        for item, newest in zip(asked, rows.newest, strict=True):
+            vouch = partial(item.reading.vouch, newest, self.limits.stale_sessions)
+            if end := self._ended(item, vouch):
+                ended[item.symbol] = end
+        asked = [pending_fetch for pending_fetch in asked if pending_fetch.symbol not in ended]
         restated = self._restated(asked, rows)
-        for each in asked:
-            if each.symbol in restated:
-                again = partial(self._again, each.reading, restated[each.symbol], validated)
-                if end := self._ended(each, again):
-                    ended[each.symbol] = end
+        for pending_fetch in asked:
+            if pending_fetch.symbol in restated:
+                again = partial(
+                    self._again, pending_fetch.reading, restated[pending_fetch.symbol], validated
+                )
+                if end := self._ended(pending_fetch, again):
+                    ended[pending_fetch.symbol] = end
         return validated
 
     def _again(self, reading: SymbolFetch, first: date, validated: dict[str, Validated]) -> None:
@@ -258,7 +260,11 @@ class PriceExtractor:
 
         Only where that is before the days that were asked for.
         """
-        landed = {each.symbol: each.reading.days for each in asked if each.state.source is not None}
+        landed = {
+            pending_fetch.symbol: pending_fetch.reading.days
+            for pending_fetch in asked
+            if pending_fetch.state.source is not None
+        }
         if not landed:
             return {}
         reported = rows.actions.filter(pl.col("symbol").is_in(list(landed)))
@@ -271,13 +277,16 @@ class PriceExtractor:
         """Return what a second source has of each symbol, or why nothing, if there is one."""
         if self.second is None:
             return {}
-        found = {each.symbol: each.reading.fetch_from(self.second) for each in asked}
-        ranges = [each for each in found.values() if not isinstance(each, str)]
-        reasons = {symbol: each for symbol, each in found.items() if isinstance(each, str)}
+        values = {
+            pending_fetch.symbol: pending_fetch.reading.fetch_from(self.second)
+            for pending_fetch in asked
+        }
+        ranges = [value for value in values.values() if not isinstance(value, str)]
+        reasons = {symbol: value for symbol, value in values.items() if isinstance(value, str)}
         if not ranges:
             return reasons
         rows = split_batches(check_prices(ranges).rows, len(ranges))
-        return reasons | {each.symbol: own for each, own in zip(ranges, rows, strict=True)}
+        return reasons | {item.symbol: own for item, own in zip(ranges, rows, strict=True)}
 
     def _prepared(
         self, asked: Sequence[PendingFetch], validated: Mapping[str, Validated], seconds: float
@@ -287,13 +296,17 @@ class PriceExtractor:
             return []
         prepared = prepare_all(
             [
-                (each.target, self._without_bodies(each.reading), validated[each.symbol])
-                for each in asked
+                (
+                    pending_fetch.target,
+                    self._without_bodies(pending_fetch.reading),
+                    validated[pending_fetch.symbol],
+                )
+                for pending_fetch in asked
             ]
         )
         return [
-            replace(own, read_seconds=each.reading.seconds, check_seconds=seconds)
-            for each, own in zip(asked, prepared, strict=True)
+            replace(own, read_seconds=item.reading.seconds, check_seconds=seconds)
+            for item, own in zip(asked, prepared, strict=True)
         ]
 
     def _without_bodies(self, reading: SymbolFetch) -> Delivery:
@@ -305,15 +318,15 @@ class PriceExtractor:
     ) -> list[bool]:
         """Say which deliveries would change nothing, so that they need no landing."""
         compared = {
-            each.symbol: own
-            for each, own in zip(asked, ready, strict=True)
-            if each.state.source is not None and not own.validated.is_held_back
+            item.symbol: own
+            for item, own in zip(asked, ready, strict=True)
+            if item.state.source is not None and not own.validated.is_held_back
         }
         if not compared:
             return [False] * len(asked)
         found = self.landing.warehouse.are_there(list(compared.values()))
         is_there = dict(zip(compared, found, strict=True))
-        return [is_there.get(each.symbol, False) for each in asked]
+        return [is_there.get(pending_fetch.symbol, False) for pending_fetch in asked]
 
     def _days_of(self, symbol: str, source: str | None) -> Days:
         """Return the days to ask for: with those landed from another source, which are replaced.
@@ -346,7 +359,7 @@ class PriceExtractor:
         )
 
     def _delivery(self, captures: Sequence[Capture], days: Days) -> Delivery:
-        digests = "".join(each.sha256 for each in captures)
+        digests = "".join(capture.sha256 for capture in captures)
         return Delivery(
             source=self.source.name,
             dataset="daily",

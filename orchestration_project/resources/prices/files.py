@@ -87,18 +87,18 @@ class PriceFiles:
         if symbol is None:
             raise unmapped(asked.symbol, "files")
         names = self._names()
-        own = [name for name in names if name in {symbol + ending for ending in SUFFIXES}]
+        texts = [name for name in names if name in {symbol + ending for ending in SUFFIXES}]
         shared = [
             name for name in names if name in {COMBINED_FILE_STEM + ending for ending in SUFFIXES}
         ]
-        if len(own) > 1 or (not own and len(shared) > 1):
+        if len(texts) > 1 or (not texts and len(shared) > 1):
             raise ConfigurationError(
                 f"several files hold {asked.symbol}",
                 expected="one",
-                found=", ".join(own or shared),
+                found=", ".join(texts or shared),
                 remedy=f"leave one of them in {SETTING}",
             )
-        body = self._bytes(own[0]) if own else self._part(shared, symbol)
+        body = self._bytes(texts[0]) if texts else self._part(shared, symbol)
         if body is None:
             raise UnavailableError(
                 f"no file holds {asked.symbol}",
@@ -109,7 +109,7 @@ class PriceFiles:
             )
         capture = self._captures.keep(
             body,
-            url=f"file:{(own or shared)[0]}",
+            url=f"file:{(texts or shared)[0]}",
             request={"symbol": symbol},
             fetched_at=self._clock.now(),
         )
@@ -119,9 +119,9 @@ class PriceFiles:
     def fetch_again(self, request: Mapping[str, Any]) -> bytes | None:
         """Read the file of the recorded symbol, or its part of the file of all, again."""
         symbol, names = str(request["symbol"]), self._names()
-        own = [name for name in names if name in {symbol + ending for ending in SUFFIXES}]
-        if own:
-            return self._bytes(own[0])
+        texts = [name for name in names if name in {symbol + ending for ending in SUFFIXES}]
+        if texts:
+            return self._bytes(texts[0])
         shared = {COMBINED_FILE_STEM + ending for ending in SUFFIXES}
         return self._part([name for name in names if name in shared], symbol)
 
@@ -148,10 +148,10 @@ class PriceFiles:
         if not shared:
             return None
         try:
-            found = (self._folder / shared[0]).stat()
+            stat = (self._folder / shared[0]).stat()
         except OSError as error:
             raise unreadable(shared[0], error, setting=SETTING) from error
-        state = (found.st_mtime_ns, found.st_size)
+        state = (stat.st_mtime_ns, stat.st_size)
         if self._split is None or self._split.state != state:
             body = self._bytes(shared[0])
             parts = _parts_of_parquet if body.startswith(PARQUET) else _parts_of_csv
@@ -162,15 +162,15 @@ class PriceFiles:
 def _parts_of_csv(body: bytes) -> Mapping[str, bytes]:
     """Return the lines of each symbol below the header, as they stand there."""
     fields, lines = csv_lines(body), body.splitlines(keepends=True)
-    place = _place_of_symbol(body, fields[0] if fields else [])
+    position = _place_of_symbol(body, fields[0] if fields else [])
     if len(fields) != len(lines):
         raise _no_symbols("a line break within quotes")
-    found: dict[str, list[bytes]] = {}
+    chunks: dict[str, list[bytes]] = {}
     for number, line in enumerate(lines[1:], start=1):
-        if len(fields[number]) <= place:
+        if len(fields[number]) <= position:
             raise _no_symbols(f"no symbol in line {number + 1}")
-        found.setdefault(fields[number][place].strip(), [lines[0]]).append(line)
-    return {symbol: b"".join(each) for symbol, each in found.items()}
+        chunks.setdefault(fields[number][position].strip(), [lines[0]]).append(line)
+    return {symbol: b"".join(chunk) for symbol, chunk in chunks.items()}
 
 
 def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
@@ -179,24 +179,24 @@ def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
 
     table = parquet_table(body)
     name = table.column_names[_place_of_symbol(body, table.column_names)]
-    found: dict[str, bytes] = {}
+    chunks: dict[str, bytes] = {}
     try:
         for (symbol,), part in pl.DataFrame(table).group_by(name, maintain_order=True):
             if symbol is None:
                 raise _no_symbols("a day without a symbol")
             buffer = BytesIO()
             write_table(part.to_arrow(), buffer)
-            found[str(symbol)] = buffer.getvalue()
+            chunks[str(symbol)] = buffer.getvalue()
     except CONVERSION_ERRORS as error:
         refuse(body, "columns of plain values", str(error))
-    return found
+    return chunks
 
 
 def _place_of_symbol(body: bytes, header: Sequence[str]) -> int:
-    place = places_of(body, header).get(SYMBOL)
-    if place is None:
+    number = places_of(body, header).get(SYMBOL)
+    if number is None:
         raise _no_symbols("no such column")
-    return place
+    return number
 
 
 def _no_symbols(found: str) -> SourceError:

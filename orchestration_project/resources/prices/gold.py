@@ -67,31 +67,31 @@ class DerivedPrices:
 
 def _delivered(connection: Connection, symbol: str | None = None) -> dict[str, datetime]:
     """Return when each symbol, or this one, was last delivered."""
-    own = [fences.c.scope_key == symbol] if symbol is not None else []
+    conditions = [fences.c.scope_key == symbol] if symbol is not None else []
     statement = select(fences.c.scope_key, fences.c.known_from).where(
-        fences.c.table_name == prices_daily.name, *own
+        fences.c.table_name == prices_daily.name, *conditions
     )
     return {row.scope_key: row.known_from for row in connection.execute(statement)}
 
 
 def _read(connection: Connection, due: Sequence[PendingDerivation]) -> tuple[pl.DataFrame, date]:
     """Return a symbol's rows that its changes reach, and the first day that changed."""
-    [symbol] = {each.key for each in due}
-    versions = {each.before for each in due}
+    [symbol] = {pending_derivation.key for pending_derivation in due}
+    versions = {pending_derivation.before for pending_derivation in due}
     since = min(_changed_since(connection, symbol, before) for before in versions)
     return _rows(connection, symbol, since), since
 
 
 def _changed_since(connection: Connection, symbol: str, before: str | None) -> date:
     """Return the first day whose price is another than that which was derived from."""
-    seen = NEVER
+    seen_moment = NEVER
     if before is not None and before.startswith(DEFINITIONS_PREFIX):
-        seen = datetime.fromisoformat(before.removeprefix(DEFINITIONS_PREFIX))
+        seen_moment = datetime.fromisoformat(before.removeprefix(DEFINITIONS_PREFIX))
     written = select(func.min(_daily.trade_date)).where(
-        _daily.symbol == symbol, _daily.known_from > seen
+        _daily.symbol == symbol, _daily.known_from > seen_moment
     )
     replaced = select(func.min(_history.trade_date)).where(
-        _history.symbol == symbol, _history.known_to > seen
+        _history.symbol == symbol, _history.known_to > seen_moment
     )
     days = [connection.execute(each).scalar() for each in (written, replaced)]
     return min((day for day in days if day is not None), default=date.max)
@@ -189,7 +189,10 @@ def derive_outdated(warehouse: Warehouse) -> DerivedPrices:
     Raises:
         SupersededError: Another run derived one of them meanwhile.
     """
-    started, rows = time.monotonic(), Counter({each.table.name: 0 for each in TABLES})
+    started, rows = (
+        time.monotonic(),
+        Counter({derived_table.table.name: 0 for derived_table in TABLES}),
+    )
     load, symbols = DerivedLoad(TABLES, warehouse), outdated_symbols(warehouse)
     for symbol in symbols:
         for name, table in load.derive(symbol).tables.items():

@@ -36,12 +36,12 @@ def refuse_another(response: Response, symbol: str) -> None:
     Raises:
         SourceError: It does: a cache or proxy mixes answers up, or the vendor forwards old symbols.
     """
-    found = SYMBOL.search(response.body, 0, SYMBOL_WITHIN_BYTES)
-    if found and found[1] != symbol.encode():
+    match = SYMBOL.search(response.body, 0, SYMBOL_WITHIN_BYTES)
+    if match and match[1] != symbol.encode():
         raise SourceError(
             f"{symbol} was asked for, and another symbol's prices came",
             expected=symbol,
-            found=found[1].decode("utf-8", "backslashreplace"),
+            found=match[1].decode("utf-8", "backslashreplace"),
             remedy="see whether the symbol was changed; the file that PRICES_SYMBOLS_FILE names "
             "can spell it otherwise",
             url=response.url,

@@ -48,7 +48,7 @@ def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFram
         newest |= _days(connection, symbols, before)
     nothing = pl.DataFrame(schema=schema_of(prices_daily))
     scopes = joined({"symbol": symbol, "trade_date": day} for symbol, day in newest.items())
-    return pl.concat([nothing, *(read_scope(connection, prices_daily, each) for each in scopes)])
+    return pl.concat([nothing, *(read_scope(connection, prices_daily, scope) for scope in scopes)])
 
 
 def landed_actions(connection: Connection, days: Mapping[str, Days]) -> pl.DataFrame:
@@ -57,19 +57,19 @@ def landed_actions(connection: Connection, days: Mapping[str, Days]) -> pl.DataF
     The columns are symbol, trade_date, dividend and split_ratio.
     """
     columns = [_daily[name] for name in ("symbol", "trade_date", "dividend", "split_ratio")]
-    wanted = select(*columns).where(or_(_daily.dividend > 0, _daily.split_ratio != ONE))
+    query = select(*columns).where(or_(_daily.dividend > 0, _daily.split_ratio != ONE))
     scopes = joined({"symbol": symbol, "trade_date": own} for symbol, own in days.items())
     return pl.concat(
-        read_frame(connection, wanted.where(within(prices_daily, scope)), prices_daily)
+        read_frame(connection, query.where(within(prices_daily, scope)), prices_daily)
         for scope in scopes
     )
 
 
 def _days(connection: Connection, symbols: Sequence[str], day: Select[Any]) -> Mapping[str, date]:
     of_symbol = day.where(_daily.symbol == fences.c.scope_key).scalar_subquery()
-    found = connection.execute(
+    rows = connection.execute(
         select(fences.c.scope_key, of_symbol.label("day")).where(
             fences.c.table_name == prices_daily.name, fences.c.scope_key.in_(symbols)
         )
     )
-    return {row.scope_key: row.day for row in found if row.day is not None}
+    return {row.scope_key: row.day for row in rows if row.day is not None}

@@ -154,7 +154,7 @@ class PriceLanding:
             _mark_values(connection, batches, ended)
 
         ended = self.warehouse.land_all(batches, warn, note_and_mark)
-        return {each.target.partition_key: end for each, end in zip(batches, ended, strict=True)}
+        return {batch.target.partition_key: end for batch, end in zip(batches, ended, strict=True)}
 
     def _warnings(
         self,
@@ -164,17 +164,17 @@ class PriceLanding:
     ) -> Sequence[Sequence[Audit]]:
         """Look at each delivery beside the landed day before it, and a second source."""
         looked_at = [
-            (each, days)
-            for each in batches
-            if (days := range_of(each.delivery.scope)) and not each.validated.rows.is_empty()
+            (batch, days)
+            for batch in batches
+            if (days := range_of(batch.delivery.scope)) and not batch.validated.rows.is_empty()
         ]
         if not looked_at:
             return [()] * len(batches)
-        symbols = [each.target.partition_key for each, _ in looked_at]
+        symbols = [validated_batch.target.partition_key for validated_batch, _ in looked_at]
         before = rows_before(
             connection, {key: days.first for key, (_, days) in zip(symbols, looked_at, strict=True)}
         )
-        rows = concat_batches([each.validated.rows for each, _ in looked_at])
+        rows = concat_batches([validated_batch.validated.rows for validated_batch, _ in looked_at])
         nothing = looked_at[0][0].validated.rows.clear()
         beside = [second.get(symbol, NO_SECOND) for symbol in symbols]
         landed = [name for name in rows.columns if name in _daily]
@@ -187,15 +187,15 @@ class PriceLanding:
             PriceComparison(
                 rows.select(*landed, BATCH_INDEX).filter(is_first),
                 before.join(places, on="symbol"),
-                concat_batches([nothing if isinstance(each, str) else each for each in beside]),
-                [each if isinstance(each, str) else None for each in beside],
+                concat_batches([nothing if isinstance(item, str) else item for item in beside]),
+                [item if isinstance(item, str) else None for item in beside],
                 [days.last for _, days in looked_at],
             ),
             newest_session=last_complete_session(self.clock.now()),
             limits=self.limits,
         )
-        found = dict(zip(symbols, audits, strict=True))
-        return [found.get(each.target.partition_key, ()) for each in batches]
+        audits_by_name = dict(zip(symbols, audits, strict=True))
+        return [audits_by_name.get(batch.target.partition_key, ()) for batch in batches]
 
 
 def _change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> PriceChange:
@@ -227,12 +227,12 @@ def _restated_weeks(connection: Connection, symbol: str, known_to: datetime) -> 
     is_same_day = and_(_daily.symbol == before.symbol, _daily.trade_date == before.trade_date)
     names = ("close", "volume", "later_splits")
     differs = or_(*(before[name].is_distinct_from(_daily[name]) for name in names))
-    found = (
+    query = (
         select(before.trade_date)
         .select_from(prices_daily.info[HISTORY].outerjoin(prices_daily, is_same_day))
         .where(before.symbol == symbol, before.known_to == known_to, differs)
     )
-    days = connection.execute(found).scalars()
+    days = connection.execute(query).scalars()
     return {day - timedelta(days=day.weekday()) for day in days}
 
 

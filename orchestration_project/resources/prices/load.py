@@ -120,14 +120,14 @@ class PriceLoad:
             ConfigurationError: There is none, or a key names no month.
         """
         self.asked[:] = sorted(map(month_named, partitions))
-        found = self.symbols()
-        if not found:
+        symbols = self.symbols()
+        if not symbols:
             raise ConfigurationError(
                 "no symbol's prices are wanted",
                 expected="symbols in PRICES_SYMBOLS, or loaded weeks of FINRA that contain some",
                 remedy="load weeks by the job finra_otc_weekly, or set PRICES_SYMBOLS",
             )
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(symbols))
 
     def batches(self, keys: Sequence[str]) -> Iterator[Sequence[FetchedSymbol]]:
         """Fetch and check what is missing of symbols, and yield what is best landed together.
@@ -137,7 +137,7 @@ class PriceLoad:
         """
         at_once = max(1, min(SYMBOLS_AT_ONCE, SYMBOL_MONTHS_AT_ONCE // len(self.asked)))
         mapped = self.source.mapped(keys)
-        some = [keys[place : place + at_once] for place in range(0, len(keys), at_once)]
+        some = [keys[position : position + at_once] for position in range(0, len(keys), at_once)]
         with ThreadPoolExecutor(1, thread_name_prefix="claim") as pool:
             for begun in _ahead(pool, lambda each: self._claimed(mapped, each), some):
                 yield from self._batches(*begun)
@@ -150,7 +150,7 @@ class PriceLoad:
         with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
             for one in _ahead(pool, lambda each: self._taken(taking, *each), [*begun.items()]):
                 batch.append(one)
-                byte_count = sum(each.byte_count for each in batch)
+                byte_count = sum(item.byte_count for item in batch)
                 if byte_count >= BYTES_AT_ONCE or time.monotonic() - started >= SECONDS_AT_ONCE:
                     yield self._checked(taking, batch)
                     batch, started = [], time.monotonic()
@@ -200,10 +200,10 @@ class PriceLoad:
         """Claim the symbols to be asked for; return what is landed of them, or how others stand."""
         try:
             begun, unsettled = self._seen(taking, symbols)
-            is_ended = {symbol: isinstance(each, FetchedSymbol) for symbol, each in begun.items()}
-            wanted = [each for each in symbols if not is_ended[each] or each in unsettled]
-            held_by = self._items.claim(wanted, taking.version)
-            if self._items.are_repeated(wanted):  # perhaps loaded before they were claimed
+            is_ended = {symbol: isinstance(value, FetchedSymbol) for symbol, value in begun.items()}
+            expected_names = [name for name in symbols if not is_ended[name] or name in unsettled]
+            held_by = self._items.claim(expected_names, taking.version)
+            if self._items.are_repeated(expected_names):  # perhaps loaded before they were claimed
                 begun, _ = self._seen(taking, symbols)
         except OrchestrationError as error:
             return {
@@ -222,11 +222,11 @@ class PriceLoad:
     ) -> tuple[Mapping[str, FetchedSymbol | ScopeState], Collection[str]]:
         """Return what is landed of symbols, or how one ends without a request; and open work."""
         with self.warehouse.reading() as connection:
-            known = read_known(connection, [(symbol, taking.days) for symbol in symbols])
+            entries = read_known(connection, [(symbol, taking.days) for symbol in symbols])
             states = read_states(connection, prices_daily, symbols)
             unsettled = self._items.unsettled(connection, symbols)
         begun = {
-            symbol: taking.without_asking(symbol, known[symbol]) or states[symbol]
+            symbol: taking.without_asking(symbol, entries[symbol]) or states[symbol]
             for symbol in symbols
         }
         return begun, unsettled
@@ -242,7 +242,7 @@ class PriceLoad:
     def _checked(
         self, taking: PriceExtractor, batch: Sequence[FetchedSymbol | PendingFetch]
     ) -> Sequence[FetchedSymbol]:
-        symbols = [each.symbol for each in batch]
+        symbols = [item.symbol for item in batch]
         try:
             with naming(symbols=", ".join(symbols), run=self.run_id, **self.where):
                 return taking.checked(batch)
@@ -260,12 +260,15 @@ class PriceLoad:
         Of each symbol comes how it ended: loaded, or the error that held it back. What fails of
         the transaction itself is the error of all of them.
         """
-        symbols = [each.symbol for each in taken]
+        symbols = [fetched_symbol.symbol for fetched_symbol in taken]
         try:
             with naming(symbols=", ".join(symbols), run=self.run_id, **self.where):
                 return self._landed(taken)
         except OrchestrationError as error:
-            ended = {each.symbol: each.error or copy(error) for each in taken}
+            ended = {
+                fetched_symbol.symbol: fetched_symbol.error or copy(error)
+                for fetched_symbol in taken
+            }
             with suppress(OrchestrationError):  # then the leases end with the run
                 self._items.settle_alone(ended)
             return ended
@@ -276,29 +279,61 @@ class PriceLoad:
         self, taken: Sequence[FetchedSymbol]
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
         rows: dict[str, Iterable[SymbolMonth]] = {}
-        ready = {each.symbol: each.batch for each in taken if each.batch is not None}
-        second = {each.symbol: each.second for each in taken}
+        ready = {
+            fetched_symbol.symbol: fetched_symbol.batch
+            for fetched_symbol in taken
+            if fetched_symbol.batch is not None
+        }
+        second = {fetched_symbol.symbol: fetched_symbol.second for fetched_symbol in taken}
 
         def note(connection: Connection, ended: Sequence[WriteOutcome[PriceChange]]) -> None:
             ends = dict(zip(ready, ended, strict=True))
-            looks = [look for each in taken if (look := self._look(each, ends.get(each.symbol)))]
+            looks = [
+                look
+                for fetched_symbol in taken
+                if (look := self._look(fetched_symbol, ends.get(fetched_symbol.symbol)))
+            ]
             rows.update(
                 record_observations(connection, looks, now=self.clock.now(), run_id=self.run_id)
             )
             self._items.settle(
-                connection, {each.symbol: _end_of(each, ends.get(each.symbol)) for each in taken}
+                connection,
+                {
+                    fetched_symbol.symbol: _end_of(fetched_symbol, ends.get(fetched_symbol.symbol))
+                    for fetched_symbol in taken
+                },
             )
 
         ended: Mapping[str, WriteOutcome[PriceChange]] = {}
-        if any(each.is_recorded or each.symbol in self.claimed for each in taken):
+        if any(
+            fetched_symbol.is_recorded or fetched_symbol.symbol in self.claimed
+            for fetched_symbol in taken
+        ):
             ended = self._landing.land(list(ready.values()), second, note)
-        unasked = [each for each in taken if not each.is_recorded and each.error is None]
+        unasked = [
+            fetched_symbol
+            for fetched_symbol in taken
+            if not fetched_symbol.is_recorded and fetched_symbol.error is None
+        ]
         if unasked:
             with self.warehouse.reading() as connection:
-                known = read_known(connection, [(each.symbol, each.days) for each in unasked])
-            rows |= {each.symbol: self._rows_unasked(each, known[each.symbol]) for each in unasked}
+                entries = read_known(
+                    connection,
+                    [(fetched_symbol.symbol, fetched_symbol.days) for fetched_symbol in unasked],
+                )
+            rows |= {
+                fetched_symbol.symbol: self._rows_unasked(
+                    fetched_symbol, entries[fetched_symbol.symbol]
+                )
+                for fetched_symbol in unasked
+            }
         source = self.source.name
-        return {each.symbol: _result(each, source, ended.get(each.symbol), rows) for each in taken}
+        return {
+            fetched_symbol.symbol: _result(
+                fetched_symbol, source, ended.get(fetched_symbol.symbol), rows
+            )
+            for fetched_symbol in taken
+        }
 
     def _rows_unasked(self, taken: FetchedSymbol, known: Known) -> Iterable[SymbolMonth]:
         """Return the rows of a symbol's months; one that another run loads waits where it lacks."""
@@ -333,12 +368,12 @@ def _ahead(
 ) -> Iterator[Done]:
     """Yield what is fetched of each item; the next is fetched while one is worked on."""
     ahead: deque[Future[Done]] = deque()
-    for each in items:
-        ahead.append(pool.submit(fetch, each))
+    for item in items:
+        ahead.append(pool.submit(fetch, item))
         if len(ahead) > 1:
             yield ahead.popleft().result()
-    for each in ahead:
-        yield each.result()
+    for future in ahead:
+        yield future.result()
 
 
 def _end_of(

@@ -49,11 +49,11 @@ class Quota:
     @property
     def left(self) -> int | None:
         """Requests that may still leave today; None: as many as one likes."""
-        found = self._state.quota(self._system, self._today())
-        if found.is_over:
+        quota = self._state.quota(self._system, self._today())
+        if quota.is_over:
             return 0
         limit = self._requests_per_day
-        return None if limit is None else max(limit - found.request_count, 0)
+        return None if limit is None else max(limit - quota.request_count, 0)
 
     def resumes_at(self) -> datetime:
         """Return when the vendor's next day begins, in UTC."""

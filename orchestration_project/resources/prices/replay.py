@@ -98,17 +98,19 @@ class PriceReplay:
         """
         if self.group_id is not None:
             return [place_of(self.group_id)[1]]
-        asked = symbols_of(self.warehouse, list(map(month_named, partitions)))
-        kept = set(self.warehouse.replayable(prices_daily))
-        found = list(dict.fromkeys(self.symbols)) or [symbol for symbol in asked if symbol in kept]
-        if not found:
+        symbols = symbols_of(self.warehouse, list(map(month_named, partitions)))
+        kept_names = set(self.warehouse.replayable(prices_daily))
+        fromkeys = list(dict.fromkeys(self.symbols)) or [
+            symbol for symbol in symbols if symbol in kept_names
+        ]
+        if not fromkeys:
             raise ConfigurationError(
                 "there is nothing to replay",
                 expected="a symbol with a delivery in the months of the run",
                 found="none",
                 remedy="choose other months, or load them first",
             )
-        return found
+        return fromkeys
 
     def take(self, key: str) -> ReplayedPrices:
         """Read a symbol's captures from the artifact store and check them.
@@ -128,8 +130,8 @@ class PriceReplay:
             allow_older=self.allow_older,
         )
         made_of, delivery = plan.made_of, plan.delivery
-        ranges = [delivered_days(each) for each in made_of]
-        days = Days(min(each.first for each in ranges), max(each.last for each in ranges))
+        ranges = [delivered_days(recorded_delivery) for recorded_delivery in made_of]
+        days = Days(min(span.first for span in ranges), max(span.last for span in ranges))
 
         def read(_: list[Capture]) -> Delivery:
             captures = list(plan.captures(self.warehouse, self.artifacts))
@@ -160,8 +162,8 @@ class PriceReplay:
             if isinstance(landed, OrchestrationError):
                 raise landed
         with self.warehouse.reading() as connection:
-            known = read_known(connection, [(taken.symbol, taken.days)])
-        rows = known[taken.symbol].values()
+            entries = read_known(connection, [(taken.symbol, taken.days)])
+        rows = entries[taken.symbol].values()
         return loaded(taken.symbol, taken.source, LANDED, rows, figures, landed)
 
     @property
@@ -189,12 +191,14 @@ class PriceReplay:
     def _validated(
         self, symbol: str, found: Sequence[tuple[RecordedDelivery, Sequence[Capture]]]
     ) -> Sequence[Validated]:
-        asked = []
-        for each, captures in found:
+        entries = []
+        for recorded_delivery, captures in found:
             spelled = str(captures[0].request["symbol"])
             received = sum(capture.byte_count for capture in captures)
-            answer, count = read_counted(each.source, parts_of(captures), received)
-            days = delivered_days(each)
-            ranged = RequestedRange(answer, symbol, spelled, each.source, days.first, days.last)
-            asked.append(replace(ranged, is_until_now=is_until_now(captures), count=count))
-        return checked_prices(check_prices(asked), self.limits)
+            answer, count = read_counted(recorded_delivery.source, parts_of(captures), received)
+            days = delivered_days(recorded_delivery)
+            ranged = RequestedRange(
+                answer, symbol, spelled, recorded_delivery.source, days.first, days.last
+            )
+            entries.append(replace(ranged, is_until_now=is_until_now(captures), count=count))
+        return checked_prices(check_prices(entries), self.limits)

@@ -28,9 +28,9 @@ class PriceRange:
 def is_until_now(captures: Sequence[Capture]) -> bool:
     """Return whether answers were asked for all days until they came, and so for all splits."""
     return all(
-        "to" not in each.request
-        or str(each.request["to"]) >= each.fetched_at.astimezone(NEW_YORK).date().isoformat()
-        for each in captures
+        "to" not in capture.request
+        or str(capture.request["to"]) >= capture.fetched_at.astimezone(NEW_YORK).date().isoformat()
+        for capture in captures
     )
 
 

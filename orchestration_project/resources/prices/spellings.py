@@ -49,14 +49,14 @@ def _versions(connection: Connection, _: str | None = None) -> dict[str, str]:
 
 def spelled(symbols: Sequence[str], vendor: Vendor, overrides: Overrides) -> pl.DataFrame:
     """Return the rows of `prices_symbol_spellings` of a vendor."""
-    found = map_symbols(symbols, vendor, overrides)
+    vendor_spellings = map_symbols(symbols, vendor, overrides)
     rows = [
         {
             "vendor": vendor,
             "symbol": symbol,
-            "vendor_symbol": found.spelling.get(symbol),
+            "vendor_symbol": vendor_spellings.spelling.get(symbol),
             "is_override": symbol in overrides,
-            "reason": found.unmapped.get(symbol),
+            "reason": vendor_spellings.unmapped.get(symbol),
         }
         for symbol in symbols
     ]

@@ -52,12 +52,12 @@ class SymbolObservation(NamedTuple):
 
 def read_known(connection: Connection, ranges: Sequence[tuple[str, Days]]) -> Mapping[str, Known]:
     """Return the rows of each symbol for the months of its days."""
-    found: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol, _ in ranges}
+    entries: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol, _ in ranges}
     for scope in joined(_months(symbol, days) for symbol, days in ranges):
-        wanted = select(prices_symbol_months).where(within(prices_symbol_months, scope))
-        for row in connection.execute(wanted):
-            found[row.symbol][row.month_start] = SymbolMonth(*row)
-    return found
+        query = select(prices_symbol_months).where(within(prices_symbol_months, scope))
+        for row in connection.execute(query):
+            entries[row.symbol][row.month_start] = SymbolMonth(*row)
+    return entries
 
 
 def record_observations(
@@ -71,12 +71,12 @@ def record_observations(
         return {}
     lock_row(connection, prices_symbol_months.name)
     ranges = [(look.symbol, look.days) for look in looks]
-    known, counts = read_known(connection, ranges), _counts(connection, ranges)
+    entries, counts = read_known(connection, ranges), _counts(connection, ranges)
     rows = {
-        look.symbol: _rows_of(look, known[look.symbol], counts[look.symbol], now, run_id)
+        look.symbol: _rows_of(look, entries[look.symbol], counts[look.symbol], now, run_id)
         for look in looks
     }
-    for scope in joined(_months(*each) for each in ranges if known[each[0]]):
+    for scope in joined(_months(*pair) for pair in ranges if entries[pair[0]]):
         connection.execute(delete(prices_symbol_months).where(within(prices_symbol_months, scope)))
     written = [row for of_symbol in rows.values() for row in of_symbol]
     insert_frame(connection, prices_symbol_months, pl.DataFrame(written, SCHEMA, orient="row"))
@@ -107,8 +107,8 @@ def _rows_of(
 def symbols_of(warehouse: Warehouse, asked: Sequence[date]) -> Sequence[str]:
     """Return the symbols that were ever asked for in any of these months."""
     with warehouse.reading() as connection:
-        wanted = select(_row.symbol).distinct().where(_row.month_start.in_(asked))
-        return sorted(connection.execute(wanted).scalars())
+        query = select(_row.symbol).distinct().where(_row.month_start.in_(asked))
+        return sorted(connection.execute(query).scalars())
 
 
 def _months(symbol: str, days: Days) -> Scope:
@@ -120,7 +120,7 @@ def _counts(
 ) -> Mapping[str, Mapping[date, int]]:
     """Return how many rows of each symbol there are in the months of its days."""
     year, month = (extract(part, prices_daily.c.trade_date) for part in ("year", "month"))
-    found: dict[str, dict[date, int]] = {symbol: {} for symbol, _ in ranges}
+    counts: dict[str, dict[date, int]] = {symbol: {} for symbol, _ in ranges}
     for scope in joined(
         {"symbol": symbol, "trade_date": Days(month_of(days.first), last_of_month(days.last))}
         for symbol, days in ranges
@@ -131,8 +131,8 @@ def _counts(
             .group_by(prices_daily.c.symbol, year, month)
         )
         for symbol, y, m, count in connection.execute(counted):
-            found[symbol][date(int(y), int(m), 1)] = count
-    return found
+            counts[symbol][date(int(y), int(m), 1)] = count
+    return counts
 
 
 def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:

@@ -59,16 +59,16 @@ class SymbolFetch:
         """The answer, and the days of it that count."""
         if self._answer is None:
             raise AssertionError("nothing was fetched yet")
-        answered_at = max(each.fetched_at for each in self.captures)
-        asked = self._ranged(self._answer, self._source, self._spelled, self.asked)
+        answered_at = max(capture.fetched_at for capture in self.captures)
+        ranged = self._ranged(self._answer, self._source, self._spelled, self.asked)
         said_on = answered_at.astimezone(NEW_YORK).date()
         is_now = is_until_now(self.captures)
-        return replace(asked, said_on=said_on, is_until_now=is_now, count=self._count)
+        return replace(ranged, said_on=said_on, is_until_now=is_now, count=self._count)
 
     @property
     def byte_count(self) -> int:
         """How many bytes came."""
-        return sum(each.byte_count for each in self.kept)
+        return sum(capture.byte_count for capture in self.kept)
 
     def fetch(self, days: Days) -> None:
         """Fetch ``days``.
@@ -77,8 +77,8 @@ class SymbolFetch:
             OrchestrationError: As the source does; or the answer is none.
         """
         started = time.monotonic()
-        asked = PriceRange(self.symbol, days.first, days.last)
-        self.captures = self._source.fetch(asked, self.kept)
+        price_range = PriceRange(self.symbol, days.first, days.last)
+        self.captures = self._source.fetch(price_range, self.kept)
         received = sum(capture.byte_count for capture in self.captures)
         parts = parts_of(self.captures)
         self._answer, self._count = read_counted(self._source.name, parts, received)
@@ -115,14 +115,14 @@ class SymbolFetch:
         spelled = second.vendor_symbol(self.symbol)
         if spelled is None:
             return f"{UNMAPPED_PREFIX}{second.name} spells {self.symbol}"
-        seen: list[Capture] = []
+        captures: list[Capture] = []
         try:
-            asked = PriceRange(self.symbol, self.days.first, self.days.last)
-            answer = read_prices(second.name, parts_of(second.fetch(asked, seen)))
+            price_range = PriceRange(self.symbol, self.days.first, self.days.last)
+            answer = read_prices(second.name, parts_of(second.fetch(price_range, captures)))
         except OrchestrationError as error:
             return storable(f"{NO_DATA_PREFIX}{second.name}: {why(error)}")
         finally:
-            self.kept += [replace(each, source=second.name) for each in seen]
+            self.kept += [replace(capture, source=second.name) for capture in captures]
         return self._ranged(answer, second, spelled, self.days)
 
     def _ranged(

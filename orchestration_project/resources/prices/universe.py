@@ -116,9 +116,9 @@ def oldest_unlanded_session(
         return None
     with warehouse.reading() as connection:
         quarantined = {
-            (each.partition_key, month)
-            for each in quarantined_scopes(connection, prices_daily)
-            if (days := range_of(each.scope))
+            (scope.partition_key, month)
+            for scope in quarantined_scopes(connection, prices_daily)
+            if (days := range_of(scope.scope))
             for month in months(days.first, days.last)
         }
     oldest = found[0]

@@ -55,12 +55,12 @@ class RetriedWork(NamedTuple):
 def retried_work(warehouse: Warehouse) -> Sequence[RetriedWork]:
     """Return the work that waits for a run; a run that makes an item claims it at once."""
     columns = work_items.c
-    wanted = select(columns.item_key, columns.changed_at).where(
+    query = select(columns.item_key, columns.changed_at).where(
         columns.topic == SYMBOLS_TOPIC, columns.state == "ready"
     )
     with warehouse.reading() as connection:
-        found = connection.execute(wanted.order_by(columns.item_key)).all()
-    return [RetriedWork(SymbolWork.of(row.item_key), row.changed_at) for row in found]
+        rows = connection.execute(query.order_by(columns.item_key)).all()
+    return [RetriedWork(SymbolWork.of(row.item_key), row.changed_at) for row in rows]
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class SymbolItems:
     def unsettled(self, connection: Connection, symbols: Sequence[str]) -> set[str]:
         """Return the symbols of which earlier work on the same months is not done."""
         keys = [self._key(symbol) for symbol in symbols]
-        found = self._items.unsettled(connection, SYMBOLS_TOPIC, keys)
-        return {SymbolWork.of(key).symbol for key in found}
+        names = self._items.unsettled(connection, SYMBOLS_TOPIC, keys)
+        return {SymbolWork.of(key).symbol for key in names}
 
     def claim(self, symbols: Sequence[str], version: str) -> Mapping[str, str]:
         """Lease symbols to the run; return those that another run has, each with its id.
@@ -99,7 +99,7 @@ class SymbolItems:
         """
         if not symbols:
             return {}
-        found = self._items.claim_named(
+        named = self._items.claim_named(
             SYMBOLS_TOPIC,
             [NewItem(self._key(symbol), version) for symbol in symbols],
             run_id=self.run_id,
@@ -107,9 +107,9 @@ class SymbolItems:
             is_under_way=self.is_under_way,
         )
         self.claimed.update(
-            {SymbolWork.of(key).symbol: each for key, each in found.claimed.items()}
+            {SymbolWork.of(key).symbol: value for key, value in named.claimed.items()}
         )
-        return {SymbolWork.of(key).symbol: run_id for key, run_id in found.held_by.items()}
+        return {SymbolWork.of(key).symbol: run_id for key, run_id in named.held_by.items()}
 
     def are_repeated(self, symbols: Sequence[str]) -> bool:
         """Whether earlier work on one of the claimed symbols, in the same version, has ended."""

@@ -95,7 +95,9 @@ class SyncPair:
             ContractError: The intent cannot be one of the target's.
         """
         form = self.target.create_fields(intent.project, intent.issue_type)
-        values = values_of(intent.fields, {each.field_id: each for each in form}, self._account)
+        values = values_of(
+            intent.fields, {field_spec.field_id: field_spec for field_spec in form}, self._account
+        )
         agreement.unresolved_email = values.unresolved_email
         issue = self._linked(agreement)
         if issue is None and intent.is_completed:
@@ -132,8 +134,8 @@ class SyncPair:
 
     def _found(self, source_id: str) -> Issue | None:
         """Return the issue that a search finds, as it is now: searches lag behind."""
-        found = self.target.find(source_id)
-        return self.target.get(found.key) if found else None
+        issue = self.target.find(source_id)
+        return self.target.get(issue.key) if issue else None
 
     def _unheard_of(self, agreement: SyncState) -> Issue | None:
         """Return what an earlier create made whose answer never came, though no search finds it.
@@ -156,24 +158,24 @@ class SyncPair:
         return issue
 
     def _create(self, agreement: SyncState, intent: Intent, fields: Mapping[str, Any]) -> Issue:
-        given = {name: value for name, value in fields.items() if value is not None}
+        values = {name: value for name, value in fields.items() if value is not None}
         agreement.begun = PendingCreate(self.target.mark(intent.project), self.now())
         self.ahead(agreement)
         self.before_write()
         source_id = agreement.entity.source_id
         try:
-            issue = self.target.create(intent.project, intent.issue_type, given, source_id)
+            issue = self.target.create(intent.project, intent.issue_type, values, source_id)
         except RefusedError:
             agreement.begun = None  # so nothing was made
             raise
         agreement.target_key = issue.key
         agreement.fields = fields
-        agreement.note("created", rule=intent.rule, fields=given)
+        agreement.note("created", rule=intent.rule, fields=values)
         return issue
 
     def _update(self, agreement: SyncState, issue: Issue, fields: Mapping[str, Any]) -> None:
-        found = fields_of(issue)
-        merge = merged(fields, agreement.fields, found)
+        values = fields_of(issue)
+        merge = merged(fields, agreement.fields, values)
         if not merge.writes:
             return
         if merge.overwritten:
@@ -181,7 +183,7 @@ class SyncPair:
             self.ahead(agreement)
         self.before_write()
         self.target.update(issue.key, merge.writes)
-        before = {name: found.get(name) for name in merge.writes}
+        before = {name: values.get(name) for name in merge.writes}
         agreement.note("updated", fields=merge.writes, before=before)
 
     def _complete(self, agreement: SyncState, intent: Intent, issue: Issue) -> None:

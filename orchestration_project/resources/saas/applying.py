@@ -243,7 +243,7 @@ def _facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[str, Any]
         "applied": _applied(agreement),
         "unresolved_email": agreement.unresolved_email,
     }
-    if any(each.operation == "completed" for each in agreement.entries):
+    if any(entry.operation == "completed" for entry in agreement.entries):
         facts |= {
             "is_completed": True,
             "state_hash": "",  # so the next look also sees a task that was opened again meanwhile
@@ -255,8 +255,8 @@ def _facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[str, Any]
 
 
 def _state(connection: Connection, entity: Entity) -> Row[Any]:
-    wanted = select(saas_source_states).where(within(saas_source_states, entity.key))
-    return connection.execute(wanted).one()
+    query = select(saas_source_states).where(within(saas_source_states, entity.key))
+    return connection.execute(query).one()
 
 
 def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, Any]) -> None:

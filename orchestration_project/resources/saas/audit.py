@@ -74,15 +74,15 @@ def record(
     """Add entries, in their order."""
     rows = [
         {
-            **each.entity.key,
+            **entry.entity.key,
             "entry_id": f"{at:%Y%m%dT%H%M%S.%f}-{number:06}-{secrets.token_hex(6)}",
             "happened_at": at,
-            "target_key": each.target_key,
-            "operation": each.operation,
-            "detail": redacted(canonical(each.detail))[: _most(each)],
+            "target_key": entry.target_key,
+            "operation": entry.operation,
+            "detail": redacted(canonical(entry.detail))[: _most(entry)],
             "run_id": run_id,
         }
-        for number, each in enumerate(entries)
+        for number, entry in enumerate(entries)
     ]
     if rows:
         connection.execute(insert(saas_audit_log), rows)
@@ -114,18 +114,18 @@ class Search:
 
 def search_audit(warehouse: Warehouse, search: Search) -> Sequence[Row[Any]]:
     """Return the entries that fit."""
-    wanted = select(saas_audit_log).order_by(LOG.entry_id.desc()).limit(search.limit)
+    query = select(saas_audit_log).order_by(LOG.entry_id.desc()).limit(search.limit)
     exact = {
         LOG.entity_id: search.entity_id,
         LOG.target_key: search.issue_key,
         LOG.operation: search.operation,
     }
     for column, value in exact.items():
-        wanted = wanted if value is None else wanted.where(column == value)
+        query = query if value is None else query.where(column == value)
     if search.text is not None:
         written = json.dumps(search.text)[1:-1]  # as JSON has it, letters beyond ASCII escaped
-        wanted = wanted.where(LOG.detail.icontains(written, autoescape=True))
+        query = query.where(LOG.detail.icontains(written, autoescape=True))
     if search.before is not None:
-        wanted = wanted.where(LOG.entry_id < search.before)
+        query = query.where(LOG.entry_id < search.before)
     with warehouse.reading() as connection:
-        return connection.execute(wanted).all()
+        return connection.execute(query).all()

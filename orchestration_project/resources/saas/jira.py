@@ -90,9 +90,9 @@ class Jira:
         """
         if project not in self._newest:
             jql = f'project = "{project}" ORDER BY key DESC'
-            asked = {"jql": jql, "fields": ["summary"], "maxResults": 1}
-            found = self._object(self._ask("POST", "/search/jql", asked), 200)
-            keys = [needed(each, "key", "an issue of Jira") for each in _list(found, "issues")]
+            values = {"jql": jql, "fields": ["summary"], "maxResults": 1}
+            entries = self._object(self._ask("POST", "/search/jql", values), 200)
+            keys = [needed(item, "key", "an issue of Jira") for item in _list(entries, "issues")]
             self._newest[project] = max(map(_number, keys), default=0)
         return f"{project}-{self._newest[project]}"
 
@@ -105,7 +105,7 @@ class Jira:
         project, number = mark.rpartition("-")[0], _number(mark)
         while True:
             numbers = range(number + 1, number + 1 + MOST_KEYS)
-            records = self._of_keys([f"{project}-{each}" for each in numbers])
+            records = self._of_keys([f"{project}-{count}" for count in numbers])
             for record in records:
                 if source_id_of(record) == source_id:
                     return issue_of(record)
@@ -115,10 +115,10 @@ class Jira:
 
     def _of_keys(self, keys: Sequence[str]) -> list[Any]:
         """Return those of these issues that are there, as they came."""
-        asked = {"issueIdsOrKeys": keys, "fields": READ_FIELDS, "properties": [PROPERTY]}
-        found = self._object(self._ask("POST", "/issue/bulkfetch", asked), 200)
-        records = _list(found, "issues")
-        if found.get("issueErrors"):  # some may be there all the same: each is asked for alone
+        values = {"issueIdsOrKeys": keys, "fields": READ_FIELDS, "properties": [PROPERTY]}
+        entries = self._object(self._ask("POST", "/issue/bulkfetch", values), 200)
+        records = _list(entries, "issues")
+        if entries.get("issueErrors"):  # some may be there all the same: each is asked for alone
             there = {key_of(each) for each in records}
             records += [each for key in keys if key not in there and (each := self._record(key))]
         return records
@@ -143,11 +143,11 @@ class Jira:
             "properties": [{"key": PROPERTY, "value": {"id": source_id}}],
         }
         try:
-            made = self._object(self._ask("POST", "/issue", body, is_repeatable=False), 201)
+            values = self._object(self._ask("POST", "/issue", body, is_repeatable=False), 201)
         except RefusedError:
             self._screens.pop((project, issue_type), None)  # it may have changed
             raise
-        issue = self._made(made.get("key"))
+        issue = self._made(values.get("key"))
         self._newest[project] = max(self._newest.get(project, 0), _number(issue.key))
         return issue
 
@@ -170,17 +170,17 @@ class Jira:
 
     def update(self, key: str, fields: Mapping[str, Any]) -> None:
         """Set just these fields; the label by which the issue is found stays."""
-        given = dict(fields)
-        if "labels" in given:
+        values = dict(fields)
+        if "labels" in values:
             issue = self.get(key)
-            own = [label_of(issue.source_id)] if issue and issue.source_id else []
-            given["labels"] = [*(given["labels"] or ()), *own]
-        self._done(self._ask("PUT", _issue(key), {"fields": given}))
+            names = [label_of(issue.source_id)] if issue and issue.source_id else []
+            values["labels"] = [*(values["labels"] or ()), *names]
+        self._done(self._ask("PUT", _issue(key), {"fields": values}))
 
     def transitions(self, key: str) -> Sequence[Transition]:
         """Return the steps that an issue may take now."""
-        found = self._object(self._ask("GET", f"{_issue(key)}/transitions"), 200)
-        return [transition_of(each) for each in _list(found, "transitions")]
+        values = self._object(self._ask("GET", f"{_issue(key)}/transitions"), 200)
+        return [transition_of(item) for item in _list(values, "transitions")]
 
     def transition(self, key: str, transition_id: str) -> None:
         """Have an issue take a step; asked once: a second one may start elsewhere."""
@@ -194,10 +194,10 @@ class Jira:
         Raises:
             RefusedError: The project or type does not exist, or is hidden from us.
         """
-        known = self._screens.get((project, issue_type))
-        if known is None:
+        known_field_specs = self._screens.get((project, issue_type))
+        if known_field_specs is None:
             path = f"/issue/createmeta/{quote(project, safe='')}/issuetypes"
-            types = {each.get("name"): each.get("id") for each in self._all(path, "issueTypes")}
+            types = {entry.get("name"): entry.get("id") for entry in self._all(path, "issueTypes")}
             if issue_type not in types:
                 raise RefusedError(
                     f"Jira's project {project} has no issue type {issue_type!r} for us",
@@ -206,9 +206,9 @@ class Jira:
                     remedy="correct the rule, or the project's scheme of issue types",
                 )
             screen = f"{path}/{quote(str(types[issue_type]), safe='')}"
-            known = [field_of(each) for each in self._all(screen, "fields")]
-            self._screens[project, issue_type] = known
-        return known
+            known_field_specs = [field_of(entry) for entry in self._all(screen, "fields")]
+            self._screens[project, issue_type] = known_field_specs
+        return known_field_specs
 
     def user_by_email(self, email: str) -> User | None:
         """Return the one active user of exactly that address; None: there is none, or several."""
@@ -220,7 +220,7 @@ class Jira:
             found = json_in(response)
             if not isinstance(found, list):
                 raise refusal("Jira", response, credentials=CREDENTIALS)
-            self._users[email] = user_of_address([user_of(each) for each in found], email)
+            self._users[email] = user_of_address([user_of(item) for item in found], email)
         return self._users[email]
 
     def search(self, jql: str) -> Iterator[Sequence[Issue]]:
@@ -245,23 +245,23 @@ class Jira:
 
     def _pages(self, jql: str) -> Iterator[Sequence[Any]]:
         """Yield what a query finds as it came, page by page, each issue once."""
-        seen: set[str] = set()
+        names: set[str] = set()
         tokens: set[str] = set()
-        asked: dict[str, object] = {"jql": jql, "fields": READ_FIELDS, "maxResults": PAGE_ISSUES}
-        asked["properties"] = [PROPERTY]
+        values: dict[str, object] = {"jql": jql, "fields": READ_FIELDS, "maxResults": PAGE_ISSUES}
+        values["properties"] = [PROPERTY]
         token: str | None = ""
         while token is not None:
-            page = {**asked, "nextPageToken": token} if token else asked
-            found = self._object(self._ask("POST", "/search/jql", page), 200)
-            records = {key_of(each): each for each in _list(found, "issues")}
-            yield [each for key, each in records.items() if key not in seen]
-            seen |= records.keys()
-            token = found.get("nextPageToken")  # isLast is said to be wrong at times
+            page = {**values, "nextPageToken": token} if token else values
+            entries = self._object(self._ask("POST", "/search/jql", page), 200)
+            records = {key_of(item): item for item in _list(entries, "issues")}
+            yield [record for key, record in records.items() if key not in names]
+            names |= records.keys()
+            token = entries.get("nextPageToken")  # isLast is said to be wrong at times
             if token in tokens:
                 raise MovedError(
                     "the pages of a search of Jira's go round in a circle",
                     expected="a nextPageToken that was not given before",
-                    found=f"the same one after {len(seen)} issues",
+                    found=f"the same one after {len(names)} issues",
                     remedy="nothing: it is searched again",
                 )
             tokens.add(token or "")
@@ -280,8 +280,8 @@ class Jira:
         permissions = storable(self._object(response, 200).get("permissions"), "an answer of Jira")
         return frozenset(
             name
-            for name, each in permissions.items()
-            if isinstance(each, dict) and each.get("havePermission") is True
+            for name, permission in permissions.items()
+            if isinstance(permission, dict) and permission.get("havePermission") is True
         )
 
     def _all(self, path: str, name: str) -> list[Mapping[str, Any]]:
@@ -289,10 +289,10 @@ class Jira:
         listed: list[Mapping[str, Any]] = []
         while True:
             query = urlencode({"startAt": len(listed), "maxResults": 50})
-            found = self._object(self._ask("GET", f"{path}?{query}"), 200)
-            page = _list(found, name if name in found else "values")
-            listed += [storable(each, "an entry of Jira's") for each in page]
-            total = found.get("total")
+            values = self._object(self._ask("GET", f"{path}?{query}"), 200)
+            page = _list(values, name if name in values else "values")
+            listed += [storable(item, "an entry of Jira's") for item in page]
+            total = values.get("total")
             if not page or (isinstance(total, int) and len(listed) >= total):
                 return listed
 

@@ -55,10 +55,10 @@ class PageMemory:
     def recalled(self, name: str) -> dict[str, CachedPage]:
         """Return what is known of pages."""
         try:
-            kept = json.loads(self._file.read_bytes())
-            if kept["name"] != name:
+            document = json.loads(self._file.read_bytes())
+            if document["name"] != name:
                 return {}
-            return {sha256: CachedPage(**fields) for sha256, fields in kept["pages"].items()}
+            return {sha256: CachedPage(**fields) for sha256, fields in document["pages"].items()}
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -76,7 +76,7 @@ class PageMemory:
         Raises:
             ConfigurationError: The file cannot be written.
         """
-        content = {"name": name, "pages": {sha256: asdict(each) for sha256, each in pages.items()}}
+        content = {"name": name, "pages": {sha256: asdict(page) for sha256, page in pages.items()}}
         folder = self._file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -107,10 +107,10 @@ def record_new_pages(
     at: datetime,
 ) -> None:
     """Record the pages whose bytes were never recorded, and what is unreadable on them."""
-    first = {each.sha256: each for each in kept}
+    first = {capture.sha256: capture for capture in kept}
     with warehouse.reading() as connection:
-        known = _known(connection, list(first))
-    new = [each for sha256, each in first.items() if sha256 not in known]
+        known_names = _known(connection, list(first))
+    new = [capture for sha256, capture in first.items() if sha256 not in known_names]
     if not new:
         return
     polled_at = round(at.timestamp() * 1_000_000)  # polls load nothing as a whole, nor count
@@ -130,23 +130,32 @@ def record_new_pages(
 
 
 def _known(connection: Connection, hashes: Sequence[str]) -> set[str]:
-    found: set[str] = set()
+    names: set[str] = set()
     for start in range(0, len(hashes), IN_ONE_STATEMENT):
         batch = hashes[start : start + IN_ONE_STATEMENT]
-        wanted = select(blobs.c.sha256).where(blobs.c.sha256.in_(batch))
-        found |= set(connection.execute(wanted).scalars())
-    return found
+        query = select(blobs.c.sha256).where(blobs.c.sha256.in_(batch))
+        names |= set(connection.execute(query).scalars())
+    return names
 
 
 def _rejects(new: Sequence[Capture], unreadable: Sequence[UnreadableRecord]) -> pl.DataFrame:
-    parts = {each.sha256: number for number, each in enumerate(new, start=1)}
+    parts = {capture.sha256: number for number, capture in enumerate(new, start=1)}
     rows = {
-        (parts[each.sha256], each.line_number): each for each in unreadable if each.sha256 in parts
+        (parts[unreadable_record.sha256], unreadable_record.line_number): unreadable_record
+        for unreadable_record in unreadable
+        if unreadable_record.sha256 in parts
     }
     return pl.DataFrame(
         [
-            (part, line, "unreadable", each.reason, 0, in_ascii(each.record.encode()))
-            for (part, line), each in sorted(rows.items())
+            (
+                part,
+                line,
+                "unreadable",
+                unreadable_record.reason,
+                0,
+                in_ascii(unreadable_record.record.encode()),
+            )
+            for (part, line), unreadable_record in sorted(rows.items())
         ],
         REJECT_SCHEMA,
         orient="row",

@@ -87,9 +87,9 @@ class PeopleForce:
             MovedError: Fewer came than there are: pages skip some, or one came twice.
         """
         name = f"{digesting.name} of {self._clock.now():%Y-%m-%d}"  # once a day all are read
-        known = self._memory.recalled(name)
-        found: dict[str, CachedPage] = {}
-        seen: set[str] = set()
+        known_cached_pages = self._memory.recalled(name)
+        cached_pages: dict[str, CachedPage] = {}
+        names: set[str] = set()
         unreadable: dict[str, UnreadableRecord] = {}
         self.unreadable = []
         counts: list[int] = []
@@ -98,29 +98,32 @@ class PeopleForce:
             while page <= pages and len(counts) <= 2 * pages:
                 answer = ahead.take(page, pages)
                 kept.append(answer.capture.without_body())
-                listed = self._listed(page, answer, known, digesting)
-                unreadable |= {each.record: each for each in listed.unreadable}
+                listed = self._listed(page, answer, known_cached_pages, digesting)
+                unreadable |= {
+                    unreadable_record.record: unreadable_record
+                    for unreadable_record in listed.unreadable
+                }
                 self.unreadable = list(unreadable.values())
                 if not listed.unreadable:
-                    found[answer.capture.sha256] = listed.cached
+                    cached_pages[answer.capture.sha256] = listed.cached
                 digests = listed.cached.digests
                 yield SourcePage(
-                    {key: digests[key] for key in digests if key not in seen}, listed.read
+                    {key: digests[key] for key in digests if key not in names}, listed.read
                 )
-                seen.update(digests)
+                names.update(digests)
                 is_back = page > 1 and listed.cached.count < counts[-1]
                 page, pages = page + (-1 if is_back else 1), listed.cached.pages
                 counts.append(listed.cached.count)
-        if page <= pages or len(seen) + len(unreadable) < min(counts[0], counts[-1]):
+        if page <= pages or len(names) + len(unreadable) < min(counts[0], counts[-1]):
             raise MovedError(
                 "the pages of PeopleForce's tasks do not hold all of them",
                 expected=f"{counts[-1]} tasks, as the last page says",
-                found=f"{len(seen)} different ones in {len(counts)} pages",
+                found=f"{len(names)} different ones in {len(counts)} pages",
                 remedy="nothing: they are read again; if it goes on, tasks are deleted faster than "
                 "they are read",
             )
-        if found.keys() != known.keys():
-            self._memory.keep(name, found)
+        if cached_pages.keys() != known_cached_pages.keys():
+            self._memory.keep(name, cached_pages)
 
     def count(self) -> int:
         """Return how many tasks there are: one request, nothing is kept of it."""
@@ -150,9 +153,9 @@ class PeopleForce:
 
     def _answer(self, page: int) -> _Answer:
         """Return a page as it came, its bytes kept."""
-        asked = {"page": str(page)}
+        requested_names = {"page": str(page)}
         response = self._ask("GET", f"/tasks?page={page}")
-        return _Answer(response, self._keep(response, asked))
+        return _Answer(response, self._keep(response, requested_names))
 
     def _listed(
         self, page: int, answer: _Answer, known: Mapping[str, CachedPage], digesting: DigestScheme
@@ -163,23 +166,25 @@ class PeopleForce:
         if cached is not None and cached.page == page:
             return _TaskPage(cached, lambda: _tasks_in(self._object(response)["data"], sha256)[0])
         found = self._object(response)
-        records, said = _records_in(found, response.url), pagination_of(found)
-        if said.page != page:
+        records, pagination = _records_in(found, response.url), pagination_of(found)
+        if pagination.page != page:
             raise MovedError(
                 "PeopleForce answered with another page than the one that was asked for",
                 expected=f"page {page}",
-                found=f"page {said.page}",
+                found=f"page {pagination.page}",
                 remedy="nothing: all are read again",
                 url=response.url,
             )
         tasks, unreadable = _tasks_in(records, sha256)
-        digests = {each.entity_id: digesting.digest(each) for each in tasks}
+        digests = {task.entity_id: digesting.digest(task) for task in tasks}
         return _TaskPage(
-            CachedPage(page, said.pages, said.count, digests), lambda: tasks, unreadable
+            CachedPage(page, pagination.pages, pagination.count, digests), lambda: tasks, unreadable
         )
 
     def _keep(self, response: Response, asked: dict[str, str]) -> Capture:
-        headers = {name: each for name, each in response.headers.items() if name in KEPT_HEADERS}
+        headers = {
+            name: header for name, header in response.headers.items() if name in KEPT_HEADERS
+        }
         return self._captures.keep(
             response.body,
             url=response.url,
@@ -220,11 +225,13 @@ def _tasks_in(records: Sequence[Any], sha256: str) -> tuple[list[Task], list[Unr
     """Return the tasks on a page, and what is none; one bad record holds no other one back."""
     tasks: list[Task] = []
     unreadable: list[UnreadableRecord] = []
-    for number, each in enumerate(records, start=1):
+    for number, record in enumerate(records, start=1):
         try:
-            tasks.append(task_of(each))
+            tasks.append(task_of(record))
         except ContractError as error:
             reason = f"{error.what}: {error.found}"
-            entity_id = str(each["id"]) if isinstance(each, dict) and "id" in each else None
-            unreadable.append(UnreadableRecord(sha256, number, json.dumps(each), reason, entity_id))
+            entity_id = str(record["id"]) if isinstance(record, dict) and "id" in record else None
+            unreadable.append(
+                UnreadableRecord(sha256, number, json.dumps(record), reason, entity_id)
+            )
     return tasks, unreadable

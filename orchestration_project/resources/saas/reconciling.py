@@ -147,34 +147,36 @@ class Reconciler:
 
     def look(self) -> PollResult:
         """Plan for every task that is new, changed or gone; unchanged ones cost no statement."""
-        rules, looked = self.rules(), PollResult()
+        rules, poll_result = self.rules(), PollResult()
         with self._warehouse.reading() as connection:
-            known = known_states(connection, self._source.system)
-        missing = set(known)
+            known_names = known_states(connection, self._source.system)
+        missing = set(known_names)
         began_at = self._clock.now()  # what another run sees from now on is newer
         changed: list[FetchedTask] = []
         digesting = DigestScheme(rules.version, partial(state_hash, rules=rules))
         try:
-            for page in self._source.pages(digesting, kept=looked.kept):
-                looked.seen_count += len(page.digests)
+            for page in self._source.pages(digesting, kept=poll_result.kept):
+                poll_result.seen_count += len(page.digests)
                 missing.difference_update(page.digests)
-                changed += _changed(page, known, began_at)
+                changed += _changed(page, known_names, began_at)
                 if len(changed) >= PLANNED_AT_ONCE:
-                    looked.add(self._plan(rules, changed))
+                    poll_result.add(self._plan(rules, changed))
                     changed = []
-            missing -= {each.entity_id for each in self._source.unreadable}  # they are listed
-            changed += self._ask_for(sorted(missing), rules, looked)
-            listed = [each.reason for each in self._source.unreadable]
-            looked.unreadable = listed or looked.unreadable
-            looked.problem = _too_many_unreadable(looked)
+            missing -= {
+                unreadable_record.entity_id for unreadable_record in self._source.unreadable
+            }  # they are listed
+            changed += self._ask_for(sorted(missing), rules, poll_result)
+            listed = [unreadable_record.reason for unreadable_record in self._source.unreadable]
+            poll_result.unreadable = listed or poll_result.unreadable
+            poll_result.problem = _too_many_unreadable(poll_result)
         except OrchestrationError as error:
-            looked.problem = error
-        looked.add(self._plan(rules, changed))
-        self._record_pages(looked)
-        if looked.problem is None and len(missing) <= ASKED_FOR_AT_ONCE:
+            poll_result.problem = error
+        poll_result.add(self._plan(rules, changed))
+        self._record_pages(poll_result)
+        if poll_result.problem is None and len(missing) <= ASKED_FOR_AT_ONCE:
             with self._warehouse.writing() as connection:
                 refresh(connection, self._source.system, began_at)
-        return looked
+        return poll_result
 
     def _record_pages(self, looked: PollResult) -> None:
         record_new_pages(
@@ -189,22 +191,26 @@ class Reconciler:
 
     def look_at(self, entity_ids: Iterable[str]) -> PollResult:
         """Do the same for some tasks, each asked for by its id."""
-        rules, looked, chosen = self.rules(), PollResult(), sorted(set(entity_ids))
+        rules, poll_result, chosen = self.rules(), PollResult(), sorted(set(entity_ids))
         with self._warehouse.reading() as connection:
-            known = known_states(connection, self._source.system, chosen)
+            known_names = known_states(connection, self._source.system, chosen)
         changed: list[FetchedTask] = []
         try:
-            changed += self._ask_for(chosen, rules, looked)
+            changed += self._ask_for(chosen, rules, poll_result)
         except OrchestrationError as error:
-            looked.problem = error
-        looked.seen_count = len(changed)
-        looked.add(
+            poll_result.problem = error
+        poll_result.seen_count = len(changed)
+        poll_result.add(
             self._plan(
                 rules,
-                [each for each in changed if known.get(each.task.entity_id) != each.state_hash],
+                [
+                    fetched_task
+                    for fetched_task in changed
+                    if known_names.get(fetched_task.task.entity_id) != fetched_task.state_hash
+                ],
             )
         )
-        return looked
+        return poll_result
 
     def compare(self, target_keys: Iterable[str]) -> PlanCounts:
         """Plan a comparison of the tasks whose issues these are: something happened to them."""
@@ -225,18 +231,20 @@ class Reconciler:
             )
         is_of_source = event.system == self._source.system
         column = STATES.entity_id if is_of_source else STATES.target_key
-        wanted = select(saas_source_states).where(
+        query = select(saas_source_states).where(
             STATES.system == self._source.system, column == event.entity_id
         )
         with self._warehouse.reading() as connection:
-            row = connection.execute(wanted).first()
+            row = connection.execute(query).first()
         if row is not None and event.kind == "completed" and row.is_completed:
             reason = f"already in this state: task {row.entity_id} is completed"
             return WebhookEffect("echo", reason=reason)
         if is_of_source:
-            looked = self.look_at([event.entity_id])
+            poll_result = self.look_at([event.entity_id])
             entities = [self.entity(event.entity_id)]
-            return WebhookEffect("looked at", entities, looked.problem, looked.reason_for_nothing)
+            return WebhookEffect(
+                "looked at", entities, poll_result.problem, poll_result.reason_for_nothing
+            )
         if row is None:
             return WebhookEffect(
                 "nothing to do", reason=f"unknown issue: no task has {event.entity_id}"
@@ -254,8 +262,8 @@ class Reconciler:
 
     def retry_refused(self, entities: Sequence[Entity] | None = None) -> PlanCounts:
         """Plan again for tasks whose intentions were refused: all of them, or just these."""
-        found = self.refused()
-        chosen = found if entities is None else found & set(entities)
+        refused = self.refused()
+        chosen = refused if entities is None else refused & set(entities)
         return self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "replay")
 
     def sweep(self) -> list[SyncDrift]:
@@ -274,7 +282,9 @@ class Reconciler:
                 )
             ).all()
             unfinished = self._unfinished(connection)
-        usable = [each.rule for each in rules.rules if not each.disabled_reason]
+        usable = [
+            active_rule.rule for active_rule in rules.rules if not active_rule.disabled_reason
+        ]
         named = {project for rule in usable if (project := rule.target_project)}
         issues = self._issues_in(named, {row.target_key for row in rows})
         drifts = [
@@ -283,10 +293,10 @@ class Reconciler:
             if (key := row.target_key)
             and (what := _drift(row, issues.get(key), is_unreadable=key in self.unreadable_issues))
         ]
-        worth = {each.entity for each in drifts}
+        worth = {drift.entity for drift in drifts}
         worth |= {entity_of(row) for row in rows if row.unresolved_email}
-        worth -= {each.entity for each in drifts if each.what == UNREADABLE}
-        chosen = [each for each in worth if each.outbox_entity not in unfinished]
+        worth -= {drift.entity for drift in drifts if drift.what == UNREADABLE}
+        chosen = [entity for entity in worth if entity.outbox_entity not in unfinished]
         self._plan_again(sorted(chosen, key=lambda each: each.entity_id), "target")
         return drifts
 
@@ -295,32 +305,32 @@ class Reconciler:
 
         No usable rule may name such a project any more, and then it may be gone.
         """
-        found: dict[str, Issue] = {}
+        issues: dict[str, Issue] = {}
         self.unreadable_issues = {}
         for project in sorted({key.rpartition("-")[0] for key in linked}):
             try:
                 for page in self._target.search(f'project = "{project}"'):
-                    found |= {each.key: each for each in page if each.key in linked}
+                    issues |= {issue.key: issue for issue in page if issue.key in linked}
                 self.unreadable_issues |= self._target.unreadable
             except RefusedError:
                 if project in named:
                     raise
-        return found
+        return issues
 
     def _unfinished(self, connection: Connection) -> set[str]:
         """Return of whom something waits already, or was refused until a person mends it."""
         waiting = select(outbox.c.entity).where(
             outbox.c.topic == self.pair, outbox.c.state == "waiting"
         )
-        found = {each.outbox_entity for each in self._refused(connection)}
-        return found | set(connection.execute(waiting).scalars())
+        outbox_entities = {entity.outbox_entity for entity in self._refused(connection)}
+        return outbox_entities | set(connection.execute(waiting).scalars())
 
     def _refused(self, connection: Connection) -> set[Entity]:
         letters = saas_dead_letters.c
-        wanted = select(saas_dead_letters).where(
+        query = select(saas_dead_letters).where(
             letters.system == self._source.system, letters.ended_at.is_(None)
         )
-        return {entity_of(row) for row in connection.execute(wanted)}
+        return {entity_of(row) for row in connection.execute(query)}
 
     def apply(self, entities: Sequence[Entity] | None = None) -> ApplyResult:
         """Do what is due, of all tasks or of these."""
@@ -352,8 +362,8 @@ class Reconciler:
 
         A page that skips a task, or a listing that comes back empty, does not prove it gone.
         """
-        found: list[FetchedTask] = []
-        gone: list[Entity] = []
+        fetched_tasks: list[FetchedTask] = []
+        entities: list[Entity] = []
         for entity_id in entity_ids[:ASKED_FOR_AT_ONCE]:
             fetched_at = self._clock.now()
             try:
@@ -362,21 +372,21 @@ class Reconciler:
                 looked.unreadable.append(str(error))
                 continue
             if task is None:
-                gone.append(self.entity(entity_id))
+                entities.append(self.entity(entity_id))
             else:
-                found.append(seen(task, rules, fetched_at))
-        if gone:
+                fetched_tasks.append(seen(task, rules, fetched_at))
+        if entities:
             with self._warehouse.writing() as connection:
-                looked.gone_count += mark_gone(connection, self._desk, gone, self._clock.now())
-        return found
+                looked.gone_count += mark_gone(connection, self._desk, entities, self._clock.now())
+        return fetched_tasks
 
 
 def _too_many_unreadable(looked: PollResult) -> OrchestrationError | None:
-    count, of = len(looked.unreadable), looked.seen_count + len(looked.unreadable)
-    if count <= of * MANY_UNREADABLE_SHARE:
+    count, number = len(looked.unreadable), looked.seen_count + len(looked.unreadable)
+    if count <= number * MANY_UNREADABLE_SHARE:
         return None
     return ContractError(
-        f"{count} of {of} tasks that are listed cannot be read",
+        f"{count} of {number} tasks that are listed cannot be read",
         expected=f"at most {MANY_UNREADABLE_SHARE:.0%}",
         found=looked.unreadable[0],
         remedy="the others were followed; `rejects` has the records: compare them with the "

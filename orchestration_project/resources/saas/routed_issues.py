@@ -75,7 +75,8 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
 def _values(target: TargetSystem, declared: IssueTarget, request: ActionRequest) -> Any:
     """Return the fields as Jira takes them; labels name the rules, for the hops of its webhooks."""
     specs = {
-        each.field_id: each for each in target.create_fields(declared.project, declared.issue_type)
+        field.field_id: field
+        for field in target.create_fields(declared.project, declared.issue_type)
     }
 
     def account(email: str) -> str | None:
@@ -91,7 +92,7 @@ def _values(target: TargetSystem, declared: IssueTarget, request: ActionRequest)
             found=str(error),
             remedy=f"correct the mappings of {request.rule_id}, then replay the dead letter",
         ) from None
-    labels = [f"{HOP_LABEL}{each}" for each in request.hops]
+    labels = [f"{HOP_LABEL}{hop}" for hop in request.hops]
     return {**fields, "labels": [*(fields.get("labels") or ()), *labels]}
 
 

@@ -40,18 +40,18 @@ RULES, MAPPINGS = saas_routing_rules.c, saas_field_mappings.c
 
 def rules_in_effect(connection: Connection) -> RuleSet:
     """Return the rules in effect."""
-    wanted = select(saas_routing_rules).where(RULES.is_active)
+    query = select(saas_routing_rules).where(RULES.is_active)
     is_of_it = and_(
         RULES.rule_id == MAPPINGS.rule_id, RULES.version_number == MAPPINGS.version_number
     )
     of_active = select(saas_field_mappings).join(saas_routing_rules, is_of_it)
     mappings: dict[tuple[str, int], list[dict[str, str]]] = {}
-    for each in connection.execute(of_active.where(RULES.is_active)):
-        mapping = {name: getattr(each, name) for name in ("target_field", "source_type", "value")}
-        mappings.setdefault((each.rule_id, each.version_number), []).append(mapping)
+    for item in connection.execute(of_active.where(RULES.is_active)):
+        mapping = {name: getattr(item, name) for name in ("target_field", "source_type", "value")}
+        mappings.setdefault((item.rule_id, item.version_number), []).append(mapping)
     return RuleSet.of(
         _active(row, mappings.get((row.rule_id, row.version_number), []))
-        for row in connection.execute(wanted)
+        for row in connection.execute(query)
     )
 
 
@@ -114,18 +114,18 @@ def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[SyncRule])
     return RuleTrial(
         version,
         run,
-        [f"{name}: {each}" for name, found in examined.proven.items() for each in found],
+        [f"{name}: {text}" for name, names in examined.proven.items() for text in names],
         [f"{name}: {reason}" for name, reason in examined.unknown.items()],
     )
 
 
 def replayed(warehouse: Warehouse, rules: Sequence[SyncRule]) -> tuple[str, DryRun]:
     """Return the version of the rules in effect, and what others would do with recorded tasks."""
-    wanted = select(saas_source_states.c.record).where(saas_source_states.c.gone_at.is_(None))
+    query = select(saas_source_states.c.record).where(saas_source_states.c.gone_at.is_(None))
     after = RuleSet.of(ActiveRule(rule, 0) for rule in rules)
     with warehouse.reading() as connection:
         before = rules_in_effect(connection)
-        records = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(wanted)
+        records = connection.execution_options(yield_per=ROWS_AT_ONCE).execute(query)
         run = dry_run(map(read_task, records.scalars()), before, after, most=MOST_DIFFERENCES)
     return before.version, run
 
@@ -165,8 +165,8 @@ def revalidate(
     A rule of which nothing is known stays as it is.
     """
     with warehouse.reading() as connection:
-        active = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
-    examined = examine(target, [each.rule for each in active.values()])
+        active = {rule.rule.rule_id: rule for rule in rules_in_effect(connection).rules}
+    examined = examine(target, [active_rule.rule for active_rule in active.values()])
     with warehouse.writing() as connection:
         for name, problems in examined.proven.items():
             reason = "; ".join(problems) or None

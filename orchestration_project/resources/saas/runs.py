@@ -48,16 +48,16 @@ def poll_all(
     A dry run only plans: no tick, and nothing is applied.
     """
     if is_dry_run:
-        looked = reconciler.look()
-        return SyncResult(_looked_counts(looked), looked.problem)
+        poll_result = reconciler.look()
+        return SyncResult(_looked_counts(poll_result), poll_result.problem)
     ticks, began_at = Ticks(warehouse, reconciler.pair), clock.now()
     ticks.begin(began_at)
-    looked = reconciler.look()
+    poll_result = reconciler.look()
     applied = reconciler.apply()
-    problem = looked.problem or applied.problem
+    problem = poll_result.problem or applied.problem
     if problem is None:
         ticks.end(began_at)
-    return SyncResult({**_looked_counts(looked), **_prefixed(applied)}, problem)
+    return SyncResult({**_looked_counts(poll_result), **_prefixed(applied)}, problem)
 
 
 def _looked_counts(looked: PollResult) -> dict[str, int | str]:

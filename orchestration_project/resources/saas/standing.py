@@ -77,8 +77,8 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> SyncSummary:
         is_open = (LETTERS.system == system) & LETTERS.ended_at.is_(None)
         kinds = _kinds(connection, system)
         return SyncSummary(
-            _added((each.treatment, each.number) for each in kinds if each.is_there),
-            sum(each.number for each in kinds if each.is_linked),
+            _added((kind.treatment, kind.number) for kind in kinds if kind.is_there),
+            sum(kind.number for kind in kinds if kind.is_linked),
             _outcomes(connection, topic),
             oldest.planned_at if oldest else None,
             (oldest.reason or "") if oldest else "",
@@ -93,9 +93,9 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> SyncSummary:
                 select(func.count()).select_from(saas_dead_letters).where(is_open)
             ).scalar_one(),
             _added(
-                (each.unresolved_email, each.number)
-                for each in kinds
-                if each.is_there and each.unresolved_email
+                (kind.unresolved_email, kind.number)
+                for kind in kinds
+                if kind.is_there and kind.unresolved_email
             ),
             _latest(
                 connection,
@@ -126,21 +126,21 @@ def _kinds(connection: Connection, system: str) -> list[_Kind]:
         STATES.unresolved_email,
         STATES.gone_at.is_(None),
     )
-    wanted = select(*kind, func.count()).where(STATES.system == system).group_by(*kind)
-    return [_Kind(*row) for row in connection.execute(wanted)]
+    query = select(*kind, func.count()).where(STATES.system == system).group_by(*kind)
+    return [_Kind(*row) for row in connection.execute(query)]
 
 
 def _added(counted: Iterable[tuple[str, int]]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for name, number in counted:
-        found[name] = found.get(name, 0) + number
-    return dict(sorted(found.items()))
+        counts[name] = counts.get(name, 0) + number
+    return dict(sorted(counts.items()))
 
 
 def _outcomes(connection: Connection, topic: str) -> dict[str, int]:
     state = outbox.c.state
-    wanted = select(state, func.count()).where(outbox.c.topic == topic).group_by(state)
-    return _added((each, number) for each, number in connection.execute(wanted))
+    query = select(state, func.count()).where(outbox.c.topic == topic).group_by(state)
+    return _added((item, number) for item, number in connection.execute(query))
 
 
 def _latest(connection: Connection, wanted: Any, table: Any) -> pl.DataFrame:

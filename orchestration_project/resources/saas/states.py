@@ -84,7 +84,7 @@ class PlanCounts:
         """Why nothing is due; empty: something is."""
         if self.entities:
             return ""
-        whys = [NOTHING_FOLLOWS[each] for each in self.actions if each in NOTHING_FOLLOWS]
+        whys = [NOTHING_FOLLOWS[name] for name in self.actions if name in NOTHING_FOLLOWS]
         return ", ".join(whys) or "already in this state: the task is as it was"
 
     def count(self, what: str, entity: Entity) -> None:
@@ -103,14 +103,14 @@ def known_states(
     connection: Connection, system: str, entity_ids: Sequence[str] | None = None
 ) -> dict[str, str]:
     """Return the digest of each task that a system had when it was last seen, or of just these."""
-    wanted = select(STATES.entity_id, STATES.state_hash).where(
+    query = select(STATES.entity_id, STATES.state_hash).where(
         STATES.system == system, STATES.gone_at.is_(None)
     )
     if entity_ids is not None:
-        wanted = wanted.where(STATES.entity_id.in_(entity_ids))
+        query = query.where(STATES.entity_id.in_(entity_ids))
     # Of 100,000 rows the driver's own tuples take half the time of rows with names.
-    found = connection.execute(wanted).cursor
-    return dict(found.fetchall())  # pyright: ignore[reportOptionalMemberAccess] - it is open
+    cursor = connection.execute(query).cursor
+    return dict(cursor.fetchall())  # pyright: ignore[reportOptionalMemberAccess] - it is open
 
 
 def judged(task: Task, rules: RuleSet) -> RuleDecision:
@@ -142,16 +142,19 @@ def plan(
     A task that was recorded since it was fetched is left as it is.
     """
     lock_row(connection, desk.topic)
-    latest = {each.entity: each for each in tasks}  # pages may repeat one
+    latest = {task.entity: task for task in tasks}  # pages may repeat one
     before = _rows(connection, list(latest))
     planned, writer = PlanCounts(), _Writer(connection, desk, now)
-    for each in latest.values():
-        row = before.get(each.entity)
-        if row is not None and each.fetched_at < row.last_seen_at <= now + CLOCK_SKEW_TOLERANCE:
-            planned.count("overtaken", each.entity)
+    for fetched_task in latest.values():
+        row = before.get(fetched_task.entity)
+        if (
+            row is not None
+            and fetched_task.fetched_at < row.last_seen_at <= now + CLOCK_SKEW_TOLERANCE
+        ):
+            planned.count("overtaken", fetched_task.entity)
             continue
-        what = writer.plan(each, row, judged(each.task, rules), rules.version)
-        planned.count(what, each.entity)
+        what = writer.plan(fetched_task, row, judged(fetched_task.task, rules), rules.version)
+        planned.count(what, fetched_task.entity)
     writer.write()
     return planned
 
@@ -373,7 +376,7 @@ def _among(entities: Sequence[Entity]) -> Any:
     return and_(
         STATES.system == entities[0].system,
         STATES.entity_type == entities[0].entity_type,
-        STATES.entity_id.in_([each.entity_id for each in entities]),
+        STATES.entity_id.in_([entity.entity_id for entity in entities]),
     )
 
 

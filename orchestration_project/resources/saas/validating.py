@@ -28,23 +28,23 @@ class RuleFindings:
 
 def examine(target: TargetSystem, rules: Sequence[SyncRule]) -> RuleFindings:
     """Ask the target whether it takes what rules would make."""
-    found = RuleFindings()
+    rule_findings = RuleFindings()
     for rule in rules:
         if rule.action != "sync" or rule.target_project is None or rule.issue_type is None:
             continue
         try:
-            found.proven[rule.rule_id] = _problems(target, rule.target_project, rule)
+            rule_findings.proven[rule.rule_id] = _problems(target, rule.target_project, rule)
         except RefusedError as error:
             if error.http_status in PROVING:
-                wanted = f"issues of type {rule.issue_type} in project {rule.target_project}"
-                found.proven[rule.rule_id] = [
-                    f"it gives us no {wanted}: {error.found or error.what}"
+                text = f"issues of type {rule.issue_type} in project {rule.target_project}"
+                rule_findings.proven[rule.rule_id] = [
+                    f"it gives us no {text}: {error.found or error.what}"
                 ]
             else:
-                found.unknown[rule.rule_id] = error.line
+                rule_findings.unknown[rule.rule_id] = error.line
         except OrchestrationError as error:
-            found.unknown[rule.rule_id] = error.line
-    return found
+            rule_findings.unknown[rule.rule_id] = error.line
+    return rule_findings
 
 
 def _problems(target: TargetSystem, project: str, rule: SyncRule) -> list[str]:
@@ -61,7 +61,7 @@ def _filled(rule: SyncRule) -> Mapping[str, str | None]:
     """
     filled = dict.fromkeys(("summary", "description", "assignee", "labels"))
     static = {
-        each.target_field: each.value if each.source_type == "static" else None
-        for each in rule.mappings
+        mapping.target_field: mapping.value if mapping.source_type == "static" else None
+        for mapping in rule.mappings
     }
     return filled | static

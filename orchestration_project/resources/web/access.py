@@ -263,7 +263,7 @@ class WebAccess:
         switch: SiteSwitch,
     ) -> HttpClient:
         urls = self._settings.proxy_urls if site.proxy == "allowed" else ()
-        proxies = [Proxy.of(each) for each in urls]
+        proxies = [Proxy.of(url) for url in urls]
         places = places_of(
             self._settings.state_path,
             host_count=site.politeness.concurrency,
@@ -417,8 +417,8 @@ class SiteAccess:
         target = resolved(url, _location(response) or "")
         if target is None or response.status in (307, 308):
             return Answer(url, response, "redirected", "it redirects the form", 1)
-        found = self.get(target, {})
-        return replace(found, request_count=found.request_count + 1)
+        answer = self.get(target, {})
+        return replace(answer, request_count=answer.request_count + 1)
 
     def _disallowed(self, url: str) -> str:
         """Return why a URL may not be requested; empty: it may."""
@@ -490,13 +490,13 @@ class _RobotsCache:
 
     def _stored(self, origin: str) -> Robots | None:
         now = self._clock.now()
-        wanted = select(web_robots).where(web_robots.c.origin == origin)
+        query = select(web_robots).where(web_robots.c.origin == origin)
         with self._warehouse.reading() as connection:
-            row = connection.execute(wanted).one_or_none()
+            row = connection.execute(query).one_or_none()
         if row is None or not now - ROBOTS_AGE < row.fetched_at <= now:
             return None
-        found = read_robots(row.status, row.body.encode())
-        return found if found.is_reachable else None
+        robots = read_robots(row.status, row.body.encode())
+        return robots if robots.is_reachable else None
 
     def _fetched(self, origin: str) -> Robots:
         try:
@@ -516,14 +516,14 @@ class _RobotsCache:
         with self._warehouse.writing() as connection:
             connection.execute(delete(web_robots).where(web_robots.c.origin == origin))
             connection.execute(insert(web_robots), row)
-        found = read_robots(status, body)
-        if not found.is_reachable:
+        robots = read_robots(status, body)
+        if not robots.is_reachable:
             answer = SourceError(
                 f"it answered with status {status}",
                 expected="robots.txt, or a status from 400 to 499",
             )
             self.failures.setdefault(origin, answer)
-        return found
+        return robots
 
     def _requested(self, url: str) -> tuple[int | None, bytes]:
         current = url

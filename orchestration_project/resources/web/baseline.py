@@ -47,8 +47,8 @@ def read_baseline(
     sampled: set[str] = set()
     loaded_day = day_of_items(warehouse, site.site)
     if loaded_day is not None and loaded_day < day:
-        held = HeldPages(warehouse, captures)
-        for page in held.parsed(held.of_day(site, loaded_day, urls[:SAMPLED_PAGES])):
+        held_pages = HeldPages(warehouse, captures)
+        for page in held_pages.parsed(held_pages.of_day(site, loaded_day, urls[:SAMPLED_PAGES])):
             sampled.add(page.url)
             members |= members_of(page)
     counts = _earlier_counts(warehouse, site.site, day)
@@ -65,7 +65,7 @@ def day_of_items(warehouse: Warehouse, site: str) -> date | None:
 def _earlier_counts(warehouse: Warehouse, site: str, day: date) -> Sequence[int]:
     """Return the item counts of earlier complete crawls, by the latest load of each."""
     columns = landings.c
-    wanted = (
+    query = (
         select(
             columns.source_version,
             columns.rows_added + columns.rows_changed + columns.rows_unchanged,
@@ -78,9 +78,9 @@ def _earlier_counts(warehouse: Warehouse, site: str, day: date) -> Sequence[int]
         .order_by(columns.landed_at.desc())
         .limit(MAX_LANDINGS)
     )
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     with warehouse.reading() as connection:
-        for version, count in connection.execute(wanted):
-            found.setdefault(version.partition(" ")[0], int(count))
-    days = sorted((each for each in found if each < day.isoformat()), reverse=True)
-    return [found[each] for each in days[:MAX_CRAWLS]]
+        for version, count in connection.execute(query):
+            counts.setdefault(version.partition(" ")[0], int(count))
+    days = sorted((name for name in counts if name < day.isoformat()), reverse=True)
+    return [counts[name] for name in days[:MAX_CRAWLS]]

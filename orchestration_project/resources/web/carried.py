@@ -85,8 +85,8 @@ class CarryOver:
         with self.warehouse.reading() as connection:
             counted = select(func.count()).select_from(unread.subquery())
             self.count = connection.execute(counted).scalar_one()
-            shown = unread.order_by(web_items.c.item_key).limit(SHOWN_ROWS)
-            self.first = [*self._rows(connection, shown)]
+            shown_query = unread.order_by(web_items.c.item_key).limit(SHOWN_ROWS)
+            self.first = [*self._rows(connection, shown_query)]
 
     def as_metadata(self) -> Sequence[Mapping[str, Any]]:
         """Return the first items, each with its reason and the day of its last success."""
@@ -109,8 +109,8 @@ class CarryOver:
         columns = web_frontier.c
         was_read = columns.last_success_on.is_not(None)
         unread = or_(columns.verdict == "refused", and_(columns.verdict.in_(ELSEWHERE), was_read))
-        wanted = select(columns.url).where(self._of_crawl, unread).limit(1)
-        return connection.execute(wanted).first() is None
+        row_query = select(columns.url).where(self._of_crawl, unread).limit(1)
+        return connection.execute(row_query).first() is None
 
     def _loaded(self) -> Select[*tuple[Any, ...]]:
         """Return the query of the site's items, with what became of their pages."""

@@ -53,11 +53,11 @@ def items_spec(rule: ItemRule, *, has_items: bool, is_complete: bool) -> TableSp
 
 def record_changes(connection: Connection, ended: Sequence[Any]) -> None:
     """Write the changes of loads to `web_changes`, in the transaction that writes their items."""
-    for each in ended:
-        if isinstance(each, WriteResult) and each.change is not None:
-            rows = each.change.with_columns(
-                at=pl.lit(each.known_from, pl.Datetime("us", "UTC")),
-                change_cause=pl.lit("ours" if each.change_cause == "ours" else "source"),
+    for item in ended:
+        if isinstance(item, WriteResult) and item.change is not None:
+            rows = item.change.with_columns(
+                at=pl.lit(item.known_from, pl.Datetime("us", "UTC")),
+                change_cause=pl.lit("ours" if item.change_cause == "ours" else "source"),
             )
             insert_frame(connection, web_changes, rows.select(list(schema_of(web_changes))))
 
@@ -73,11 +73,11 @@ def changes_at(
         at: Time of the load, as `web_changes` has it.
     """
     columns = web_changes.c
-    own = (columns.site == site, columns.at == at)
-    counted = select(columns.kind, func.count().label("rows")).where(*own).group_by(columns.kind)
+    pair = (columns.site == site, columns.at == at)
+    counted = select(columns.kind, func.count().label("rows")).where(*pair).group_by(columns.kind)
     first = (
         select(*(columns[name] for name in CHANGE_COLUMNS))
-        .where(*own)
+        .where(*pair)
         .order_by(columns.item_key, columns.field)
         .limit(SHOWN_ROWS)
     )

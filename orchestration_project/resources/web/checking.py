@@ -75,10 +75,12 @@ def check_site(
         BlobError: The store lacks the bytes of a page.
     """
     site = apply_accepted(warehouse, declared)
-    held = HeldPages(warehouse, captures)
-    day = held.latest_day(site.site)
-    pages = held.of_day(site, day) if day else []
-    figures = figures_of(each for page in held.parsed(pages) for each in items(page, site.item))
+    held_pages = HeldPages(warehouse, captures)
+    day = held_pages.latest_day(site.site)
+    pages = held_pages.of_day(site, day) if day else []
+    figures = figures_of(
+        item for page in held_pages.parsed(pages) for item in items(page, site.item)
+    )
     start = _start(site, warehouse)
     problems = [
         *_flag_problems(site, warehouse),
@@ -87,7 +89,7 @@ def check_site(
         *(_item_problems(site, figures) if day else []),
     ]
     fields = declared.item.fields
-    accepted = [name for name, each in site.item.fields.items() if each != fields[name]]
+    accepted = [name for name, field in site.item.fields.items() if field != fields[name]]
     if site.item.each != declared.item.each:
         accepted.insert(0, EACH)
     return SiteCheck(site, day, len(pages), figures, start, accepted, problems)
@@ -98,8 +100,8 @@ def _flag_problems(site: Site, warehouse: Warehouse) -> list[str]:
         names = [stored.definition.name for stored in FLAG_STORE.read(connection)]
     if site.flag is None or site.flag in names:
         return []
-    known = ", ".join(names) or "none exists; create it: POST /api/v1/operations/flags"
-    return [f"flag: expected one of the flags ({known}), found {site.flag}"]
+    text = ", ".join(names) or "none exists; create it: POST /api/v1/operations/flags"
+    return [f"flag: expected one of the flags ({text}), found {site.flag}"]
 
 
 def address_problems(site: Site, guard: AddressGuard) -> list[str]:
@@ -116,9 +118,9 @@ def address_problems(site: Site, guard: AddressGuard) -> list[str]:
 def _start(site: Site, warehouse: Warehouse) -> Sequence[StartUrl]:
     urls = start_urls(site)
     origins = {parse_origin(url) for url in urls}
-    wanted = select(web_robots).where(web_robots.c.origin.in_(origins))
+    query = select(web_robots).where(web_robots.c.origin.in_(origins))
     with warehouse.reading() as connection:
-        stored = {row.origin: row for row in connection.execute(wanted)}
+        stored = {row.origin: row for row in connection.execute(query)}
     rules = {origin: read_robots(row.status, row.body.encode()) for origin, row in stored.items()}
     return [
         StartUrl(url, rules[origin].verdict(url, PRODUCT), stored[origin].fetched_at)
@@ -132,9 +134,10 @@ def _start_problems(start: Sequence[StartUrl]) -> list[str]:
     if not start:
         return ["start: expected a URL of base_url or hosts, found none"]
     return [
-        f"start: robots.txt of {parse_origin(each.url)} says {each.verdict} for {each.url}"
-        for each in start
-        if each.verdict not in ("allowed", UNKNOWN)
+        f"start: robots.txt of {parse_origin(start_url.url)} says {start_url.verdict} "
+        f"for {start_url.url}"
+        for start_url in start
+        if start_url.verdict not in ("allowed", UNKNOWN)
     ]
 
 

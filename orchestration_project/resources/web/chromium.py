@@ -204,8 +204,8 @@ def _profile_folder(program: BrowserProgram) -> Iterator[Path]:
 
     It is not in STATE_DIR, which is closed to other users.
     """
-    for each in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
-        _remove_abandoned(each)
+    for path in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        _remove_abandoned(path)
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -46,13 +46,13 @@ class CookieJar:
         parts = urlsplit(url)
         with self._lock:
             found = [
-                (name, each)
-                for (name, _), each in self._hosts.get(_host(url), {}).items()
-                if _is_below(parts.path or "/", each.path)
-                and (parts.scheme == "https" or not each.is_secure)
+                (name, host)
+                for (name, _), host in self._hosts.get(_host(url), {}).items()
+                if _is_below(parts.path or "/", host.path)
+                and (parts.scheme == "https" or not host.is_secure)
             ]
         found.sort(key=lambda pair: -len(pair[1].path))
-        text = "; ".join(f"{name}={each.value}" for name, each in found)
+        text = "; ".join(f"{name}={cookie.value}" for name, cookie in found)
         return {"Cookie": text} if text else {}
 
     def store(self, url: str, headers: Mapping[str, str]) -> None:
@@ -66,30 +66,30 @@ class CookieJar:
         if not text:
             return
         with self._lock:
-            for each in NEXT_COOKIE.split(text):
-                self._store(url, each)
+            for part in NEXT_COOKIE.split(text):
+                self._store(url, part)
 
     def _store(self, url: str, text: str) -> None:
-        pair, *rest = text.split(";")
-        name, _, value = (each.strip() for each in pair.partition("="))
+        pair, *remaining = text.split(";")
+        name, _, value = (word.strip() for word in pair.partition("="))
         attributes = {
             key.strip().lower(): item.strip()
-            for key, _, item in (each.partition("=") for each in rest)
+            for key, _, item in (word.partition("=") for word in remaining)
         }
         is_valid = value.isascii() and value.isprintable() and len(value) <= MAX_VALUE_LENGTH
         if not NAME.fullmatch(name) or not is_valid:
             return
         path = attributes.get("path", "")
         path = path if path.startswith("/") else _default_path(url)
-        own = self._hosts.setdefault(_host(url), {})
+        setdefault = self._hosts.setdefault(_host(url), {})
         if self._is_expired(attributes):
-            own.pop((name, path), None)
+            setdefault.pop((name, path), None)
             return
         cookie = _Cookie(value, path, "secure" in attributes)
-        is_full = (name, path) not in own and len(own) >= MAX_COOKIES_PER_HOST
-        if own.get((name, path)) != cookie and not is_full and self._changes_left > 0:
+        is_full = (name, path) not in setdefault and len(setdefault) >= MAX_COOKIES_PER_HOST
+        if setdefault.get((name, path)) != cookie and not is_full and self._changes_left > 0:
             self._changes_left -= 1
-            own[name, path] = cookie
+            setdefault[name, path] = cookie
 
     def _is_expired(self, attributes: Mapping[str, str]) -> bool:
         age = attributes.get("max-age", "")

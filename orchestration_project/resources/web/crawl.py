@@ -166,8 +166,8 @@ class CrawlQueue:
         """Lease URLs that are due, no more than the budget allows."""
         if self.state.is_over():
             return []
-        most = min(limit, self.state.requests_left)
-        return self.items.claim(topic, limit=most, run_id=run_id, until=until)
+        number = min(limit, self.state.requests_left)
+        return self.items.claim(topic, limit=number, run_id=run_id, until=until)
 
     def settle(
         self, connection: Connection, results: Sequence[ItemSettlement]
@@ -217,22 +217,22 @@ def visit_slice(
 
 def start_urls(site: Site) -> Sequence[str]:
     """Return the URLs where a crawl begins, in one spelling; those of paging by parameter too."""
-    found = [url for each in site.start if (url := resolved(f"{site.base_url}/", each))]
+    urls = [url for name in site.start if (url := resolved(f"{site.base_url}/", name))]
     paging = site.paging
     if paging is not None and paging.parameter is not None and paging.cursor is None:
         numbers = range(paging.first, paging.last + 1)
         paged = [
             resolved(url, f"{url}{'&' if '?' in url else '?'}{paging.parameter}={number}")
-            for url in found
+            for url in urls
             for number in numbers
         ]
-        found = [url for url in paged if url]
-    found += [*declared_lists(site), *search_urls(site)]
-    return [url for url in dict.fromkeys(found) if parse_origin(url) in site.origins]
+        urls = [url for url in paged if url]
+    urls += [*declared_lists(site), *search_urls(site)]
+    return [url for url in dict.fromkeys(urls) if parse_origin(url) in site.origins]
 
 
 def left_count(connection: Connection, topic: str) -> int:
     """Return how many URLs of a crawl were not visited, those that failed for good included."""
     columns = work_items.c
-    wanted = select(func.count()).where(columns.topic == topic, columns.state.in_(OPEN_STATES))
-    return connection.execute(wanted).scalar_one()
+    query = select(func.count()).where(columns.topic == topic, columns.state.in_(OPEN_STATES))
+    return connection.execute(query).scalar_one()

@@ -44,10 +44,10 @@ def latest_crawls(warehouse: Warehouse) -> Sequence[Mapping[str, Any]]:
         .limit(SHOWN_ROWS)
     )
     with warehouse.reading() as connection:
-        found = connection.execute(wanted).mappings().all()
+        rows = connection.execute(wanted).mappings().all()
     return [
         {**row, "seconds": round(row["seconds"], 1), "cost": row["cost"] / 10**USD_SCALE}
-        for row in found
+        for row in rows
     ]
 
 
@@ -62,19 +62,19 @@ def missed_days(
     missed, too, while the items of the site are quarantined.
     """
     columns = web_crawls.c
-    wanted = select(columns.site, columns.day, columns.outcome, columns.reason, columns.started_at)
+    query = select(columns.site, columns.day, columns.outcome, columns.reason, columns.started_at)
     crawls: dict[str, dict[date, Any]] = {}
     with warehouse.reading() as connection:
-        for row in connection.execute(wanted.where(columns.day > (now - LOOKED_BACK).date())):
+        for row in connection.execute(query.where(columns.day > (now - LOOKED_BACK).date())):
             crawls.setdefault(row.site, {})[row.day] = row
         flags = flags_in_effect(connection, now)
         quarantined = quarantined_keys(connection, web_items)
-    found = [
+    misseds = [
         _missed(site, crawls[site.site], flags, now, is_quarantined=site.site in quarantined)
         for site in sites
         if site.site in crawls
     ]
-    return [each for each in found if each is not None]
+    return [missed for missed in misseds if missed is not None]
 
 
 def why_off(site: Site, day: str, flags: FlagSet) -> str:

@@ -45,22 +45,22 @@ def read_held(
     replaced, the redacted ones are read. ``urls``: pages of these final URLs alone.
     """
     columns = web_frontier.c
-    own = [
+    entries = [
         columns.site == site.site,
         columns.day == day,
         columns.verdict.in_(["page", "unchanged"]),
         *([] if urls is None else [columns.final_url.in_(urls)]),
     ]
     ends = select(func.min(columns.url).label("first"), func.max(columns.url).label("last"))
-    of_page = ends.where(*own).group_by(columns.final_url).subquery()
-    wanted = (
+    of_page = ends.where(*entries).group_by(columns.final_url).subquery()
+    query = (
         select(columns.url, columns.final_url, columns.content_type, columns.sha256)
         .join(of_page, columns.url == of_page.c.last)
-        .where(*own)
+        .where(*entries)
         .order_by(of_page.c.first)
         .execution_options(yield_per=PAGES_AT_ONCE)
     )
-    for some in connection.execute(wanted).partitions():
+    for some in connection.execute(query).partitions():
         rows = [row for row in some if has_items(row.final_url, site.item)]
         blobs = page_blobs(connection, site.site, [row.sha256 for row in rows])
         for row in rows:
@@ -88,31 +88,31 @@ class HeldPages:
         """
         columns = web_crawls.c
         rank = case((columns.outcome == "complete", 0), else_=1) if prefers_complete else None
-        wanted = (
+        query = (
             select(columns.day)
             .where(columns.site == site, columns.page_count > 0)
             .order_by(*([] if rank is None else [rank]), columns.day.desc())
             .limit(1)
         )
         if not prefers_complete:
-            wanted = wanted.where(columns.outcome.not_in(REFUSED))
+            query = query.where(columns.outcome.not_in(REFUSED))
         with self._warehouse.reading() as connection:
-            return connection.execute(wanted).scalar_one_or_none()
+            return connection.execute(query).scalar_one_or_none()
 
     def has_pages(self, site: str, day: date) -> bool:
         """Whether a crawl of a day captured pages."""
         columns = web_crawls.c
-        wanted = select(columns.page_count).where(columns.site == site, columns.day == day)
+        query = select(columns.page_count).where(columns.site == site, columns.day == day)
         with self._warehouse.reading() as connection:
-            return bool(connection.execute(wanted).scalar_one_or_none())
+            return bool(connection.execute(query).scalar_one_or_none())
 
     def is_complete(self, site: str, day: date) -> bool:
         """Whether the crawl of a day is complete."""
-        wanted = select(web_crawls.c.outcome).where(
+        query = select(web_crawls.c.outcome).where(
             web_crawls.c.site == site, web_crawls.c.day == day
         )
         with self._warehouse.reading() as connection:
-            return connection.execute(wanted).scalar_one_or_none() == "complete"
+            return connection.execute(query).scalar_one_or_none() == "complete"
 
     def of_day(
         self, site: Site, day: date, urls: Sequence[str] | None = None
@@ -127,8 +127,8 @@ class HeldPages:
         Raises:
             BlobError: The store lacks the bytes of a page.
         """
-        for each in pages:
-            yield each.url, self._captures.read(each.blob), each.content_type
+        for page in pages:
+            yield page.url, self._captures.read(page.blob), page.content_type
 
     def parsed(self, pages: Sequence[HeldPage]) -> Iterator[Page]:
         """Yield pages, parsed one at a time.
@@ -136,5 +136,5 @@ class HeldPages:
         Raises:
             BlobError: The store lacks the bytes of a page.
         """
-        for each in self.read(pages):
-            yield Page(*each)
+        for row in self.read(pages):
+            yield Page(*row)

@@ -42,14 +42,14 @@ def item_exports(site: Site, targets: Mapping[str, Target] | None) -> Mapping[st
         targets: Targets of EXPORTS_FILE; None: it is invalid, and only exports to the artifact
             store are returned.
     """
-    found = {f"web/{site.site}/{name}": (name, each) for name, each in site.exports.items()}
-    known = targets or {}
+    names = {f"web/{site.site}/{name}": (name, export) for name, export in site.exports.items()}
+    values = targets or {}
     return {
         full_name: DeclaredExport(
-            full_name, _export(site.site, name, each, known), known.get(each.target)
+            full_name, _export(site.site, name, value, values), values.get(value.target)
         )
-        for full_name, (name, each) in found.items()
-        if targets is not None or each.target == "artifacts"
+        for full_name, (name, value) in names.items()
+        if targets is not None or value.target == "artifacts"
     }
 
 
@@ -62,8 +62,8 @@ def problems_of_exports(site: Site, text: str, targets: Mapping[str, Target]) ->
         targets: Targets of EXPORTS_FILE by name.
     """
     places = {"table": "rows", "where": "columns"}
-    for name, each in site.exports.items():
-        for key, reason in export_problems(_export(site.site, name, each, targets), targets):
+    for name, export in site.exports.items():
+        for key, reason in export_problems(_export(site.site, name, export, targets), targets):
             place = places.get(key, key)
             where = ("exports", name, place)
             yield located(text, where, ".".join(where), reason)
@@ -85,8 +85,8 @@ def deliver_items(
     work = Exports(warehouse, given, clock)
     declared = item_exports(site, export_targets(given.settings))
     results = [
-        _delivered(work, each, run_id=run_id, is_under_way=is_under_way)
-        for each in declared.values()
+        _delivered(work, declared_export, run_id=run_id, is_under_way=is_under_way)
+        for declared_export in declared.values()
     ]
     left_out = [name for name in site.exports if f"web/{site.site}/{name}" not in declared]
     reason = "EXPORTS_FILE is invalid; the next complete crawl delivers it"
@@ -99,16 +99,20 @@ def deliver_items(
 def _delivered(
     work: Exports, declared: DeclaredExport, *, run_id: str, is_under_way: Callable[[str], bool]
 ) -> ExportResult:
-    found: ExportResult | None = None
+    export_result: ExportResult | None = None
     for _ in range(MAX_DELIVERIES):
         try:
             result = work.run(declared, run_id=run_id, is_under_way=is_under_way)
         except OrchestrationError as error:
             return ExportResult(declared.name, "failed", str(error))
         if result.outcome != "delivered":
-            return found if found is not None and result.outcome == "unchanged" else result
-        found = result
-    return found or ExportResult(declared.name, "unchanged")
+            return (
+                export_result
+                if export_result is not None and result.outcome == "unchanged"
+                else result
+            )
+        export_result = result
+    return export_result or ExportResult(declared.name, "unchanged")
 
 
 def _export(site: str, name: str, declared: ItemExport, targets: Mapping[str, Target]) -> Export:

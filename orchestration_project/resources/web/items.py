@@ -93,19 +93,19 @@ def load_items(
     )
     validated = replace(validated, rejects=rejects)
     if allow_drift:
-        audits = [replace(each, severity="warning") for each in validated.audits]
+        audits = [replace(audit, severity="warning") for audit in validated.audits]
         validated = replace(validated, audits=audits)
     rates = figures.fill_rates(site.item.fields)
     counts = figures.item_count, len(validated.rejects)
     with warehouse.writing() as connection:
-        own = web_crawls.c.site == site.site, web_crawls.c.day == day
+        pair = web_crawls.c.site == site.site, web_crawls.c.day == day
         values = {
             "item_count": counts[0],
             "reject_count": counts[1],
             "fill_rates": json.dumps(rates) if rates else None,
             "carried_count": carried.count,
         }
-        connection.execute(update(web_crawls).where(*own).values(values))
+        connection.execute(update(web_crawls).where(*pair).values(values))
         for balance in _balances(listing, figures.counts):
             subject = SubjectBalance(web_items.name, f"{site.site}|{day}", balance)
             record_balance(connection, subject, run_id=run_id, at=clock.now())
@@ -161,26 +161,26 @@ class _Listing:
 
 
 def _listing(connection: Connection, site: Site, day: date) -> _Listing:
-    found = _Listing()
+    listing = _Listing()
     for page, _ in _captured(connection, site, day):
         if page is None:
-            found.lacking_count += 1
+            listing.lacking_count += 1
             continue
-        found.page_count += 1
-        if len(found.first_urls) < SAMPLED_PAGES:
-            found.first_urls.append(page.url)
-        found.digest.update(f"{page.requested_url} {page.blob.sha256}\n".encode())
-    return found
+        listing.page_count += 1
+        if len(listing.first_urls) < SAMPLED_PAGES:
+            listing.first_urls.append(page.url)
+        listing.digest.update(f"{page.requested_url} {page.blob.sha256}\n".encode())
+    return listing
 
 
 def _captured(
     connection: Connection, site: Site, day: date
 ) -> Iterator[tuple[HeldPage | None, int]]:
     """Yield pages with their captures; None: bytes or capture of one were deleted."""
-    found = read_held(connection, site, day)
-    while some := [*islice(found, PAGES_AT_ONCE)]:
+    held_pages = read_held(connection, site, day)
+    while some := [*islice(held_pages, PAGES_AT_ONCE)]:
         pages = [*filter(None, some)]
-        stored = [StoredPage(each.url, each.blob.sha256) for each in pages]
+        stored = [StoredPage(held_page.url, held_page.blob.sha256) for held_page in pages]
         ids = dict(zip(pages, capture_ids(connection, site.site, stored), strict=True))
         for page in some:
             id_ = ids[page] if page else None

@@ -40,11 +40,11 @@ class KnownPage(NamedTuple):
 def known_pages(connection: Connection, site: str, urls: Sequence[str]) -> Mapping[str, KnownPage]:
     """Return what is known of pages that were fetched before, by their URL."""
     columns, rows = web_pages.c, list[Any]()
-    wanted = select(
+    query = select(
         columns.url, columns.etag, columns.last_modified, columns.content_type, columns.sha256
     ).where(columns.site == site, columns.verdict.in_(["page", "unchanged"]))
     for some in _batches(urls):
-        rows += connection.execute(wanted.where(columns.url.in_(some)))
+        rows += connection.execute(query.where(columns.url.in_(some)))
     blobs = page_blobs(connection, site, [row.sha256 for row in rows])
     return {
         row.url: KnownPage(row.etag, row.last_modified, row.content_type, blobs.get(row.sha256))
@@ -62,34 +62,34 @@ def page_blobs(connection: Connection, site: str, wanted: Sequence[str]) -> Mapp
         site: Name of the site.
         wanted: SHA-256 as `web_pages` has them, hex.
     """
-    found: dict[str, Blob] = {}
+    blobs: dict[str, Blob] = {}
     for some in _batches(sorted(set(wanted))):
-        found |= read_blobs(connection, some)
-    missing = sorted(set(wanted) - found.keys())
+        blobs |= read_blobs(connection, some)
+    missing = sorted(set(wanted) - blobs.keys())
     replaced = _replaced(connection, site, missing) if missing else {}
     redacted: dict[str, Blob] = {}
     for some in _batches(sorted(set(replaced.values()))):
         redacted |= read_blobs(connection, some)
-    return found | {old: redacted[new] for old, new in replaced.items() if new in redacted}
+    return blobs | {old: redacted[new] for old, new in replaced.items() if new in redacted}
 
 
 def _replaced(connection: Connection, site: str, missing: Sequence[str]) -> Mapping[str, str]:
     """Return the present SHA-256 of pages whose bytes an erasure replaced."""
-    found: dict[str, str] = {}
+    replaced: dict[str, str] = {}
     for some in _batches(missing):
         of_pages = union_all(
             *(
-                select(each.c.sha256, each.c.capture_id).where(
-                    each.c.site == site, each.c.verdict == "page", each.c.sha256.in_(some)
+                select(item.c.sha256, item.c.capture_id).where(
+                    item.c.site == site, item.c.verdict == "page", item.c.sha256.in_(some)
                 )
-                for each in (web_pages, web_pages.info[HISTORY])
+                for item in (web_pages, web_pages.info[HISTORY])
             )
         ).subquery()
         rows = select(of_pages.c.sha256, captures.c.sha256).join(
             captures, captures.c.capture_id == of_pages.c.capture_id
         )
-        found |= {old: new for old, new in connection.execute(rows) if old != new}
-    return found
+        replaced |= {old: new for old, new in connection.execute(rows) if old != new}
+    return replaced
 
 
 def capture_ids(
@@ -102,17 +102,17 @@ def capture_ids(
     columns = captures.c
     by_page: dict[StoredPage, int] = {}
     by_bytes: dict[str, int] = {}
-    for some in _batches(sorted({each.sha256 for each in pages})):
+    for some in _batches(sorted({page.sha256 for page in pages})):
         own = (columns.source == SOURCE, columns.dataset == site, columns.sha256.in_(some))
-        wanted = (
+        query = (
             select(columns.capture_id, columns.url, columns.sha256)
             .where(*own)
             .order_by(columns.fetched_at, columns.capture_id)
         )
-        for capture_id, url, sha256 in connection.execute(wanted):
+        for capture_id, url, sha256 in connection.execute(query):
             by_page.setdefault(StoredPage(url, sha256), capture_id)
             by_bytes.setdefault(sha256, capture_id)
-    return [by_page.get(each, by_bytes.get(each.sha256)) for each in pages]
+    return [by_page.get(page, by_bytes.get(page.sha256)) for page in pages]
 
 
 def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -97,7 +97,7 @@ def apply_accepted(warehouse: Warehouse, site: Site) -> Site:
     They apply as long as the item rules of the file are those for which they were made.
     """
     columns = web_proposals.c
-    wanted = (
+    query = (
         select(columns.fields)
         .where(
             columns.site == site.site,
@@ -107,14 +107,14 @@ def apply_accepted(warehouse: Warehouse, site: Site) -> Site:
         .order_by(columns.decided_at, columns.proposal_id)
     )
     with warehouse.reading() as connection:
-        accepted = list(connection.execute(wanted).scalars())
+        accepted = list(connection.execute(query).scalars())
     for text in accepted:
         site = site_with(site, _new_selectors(json.loads(text)))
     return site
 
 
 def _new_selectors(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, str]]:
-    return {name: each["new"] for name, each in fields.items()}
+    return {name: field["new"] for name, field in fields.items()}
 
 
 class Proposals:
@@ -152,30 +152,32 @@ class Proposals:
         if day is None or day_before is None:
             return Search(day_before, day, {})
         loaded = self._loaded(site.site)
-        before = figures_of_payloads([each.payload for each in loaded])
+        before = figures_of_payloads([item.payload for item in loaded])
         pages = self._held.of_day(site, day)
-        found = (each for page in self._held.parsed(pages) for each in items(page, site.item))
-        now = figures_of(found)
+        entries = (item for page in self._held.parsed(pages) for item in items(page, site.item))
+        now = figures_of(entries)
         fallen = fallen_fields(now, before, list(site.item.fields))
         if not fallen:
             return Search(day_before, day, fallen)
-        known = _known_pages(self._held.parsed(pages), site, loaded)
-        keys = {key for each in known for key in each.known}
-        urls = sorted({each.url for each in loaded if each.item_key in keys})
-        held = self._held.of_day(site, day_before, urls[:MAX_TRIED_PAGES])
-        earlier = _known_pages(self._held.parsed(held), site, loaded)
+        known_known_pages = _known_pages(self._held.parsed(pages), site, loaded)
+        keys = {key for known_page in known_known_pages for key in known_page.known}
+        urls = sorted({item.url for item in loaded if item.item_key in keys})
+        held_held_pages = self._held.of_day(site, day_before, urls[:MAX_TRIED_PAGES])
+        earlier = _known_pages(self._held.parsed(held_held_pages), site, loaded)
         if site.item.each is not None and not now.read_count:  # no element is found any more
-            ranked = selectors_with_each(site.item, known, earlier)
+            ranked = selectors_with_each(site.item, known_known_pages, earlier)
         else:
-            ranked = {name: best_selectors(site.item, name, known, earlier) for name in fallen}
-        unsolved = [name for name, found in ranked.items() if not found]
-        solved = {name: found for name, found in ranked.items() if found}
+            ranked = {
+                name: best_selectors(site.item, name, known_known_pages, earlier) for name in fallen
+            }
+        unsolved = [name for name, entries in ranked.items() if not entries]
+        solved = {name: entries for name, entries in ranked.items() if entries}
         if not solved:
             return Search(day_before, day, fallen, unsolved)
-        chosen = {name: found[0].selector.as_fields for name, found in solved.items()}
+        chosen = {name: entries[0].selector.as_fields for name, entries in solved.items()}
         after = _Extracted.of(site_with(site, chosen), self._held.parsed(pages))
         diff = compare_items(
-            {each.item_key: each.payload for each in loaded},
+            {item.item_key: item.payload for item in loaded},
             after.payloads,
             replaces_all=self._held.is_complete(site.site, day),
         )
@@ -192,7 +194,7 @@ class Proposals:
             "items_after": after.figures.item_count,
             "rejects_after": after.figures.reject_count,
             "fill_rates": _fill_rates(ranked, before, now, after.figures),
-            "candidates": {name: _shown(found) for name, found in solved.items()},
+            "candidates": {name: _shown(entries) for name, entries in solved.items()},
             "unsolved": unsolved,
             **_shown_diff(diff),
         }
@@ -205,9 +207,9 @@ class Proposals:
         Raises:
             ConfigurationError: It does not exist.
         """
-        wanted = select(web_proposals).where(web_proposals.c.proposal_id == proposal_id)
+        query = select(web_proposals).where(web_proposals.c.proposal_id == proposal_id)
         with self._warehouse.reading() as connection:
-            row = connection.execute(wanted).mappings().one_or_none()
+            row = connection.execute(query).mappings().one_or_none()
         if row is None:
             raise ConfigurationError(
                 f"unknown proposal {proposal_id!r}",
@@ -234,7 +236,7 @@ class Proposals:
                 found=item_rules_version(declared.item),
                 remedy="the site file has changed: run web_propose_selectors again",
             )
-        own = web_proposals.c.proposal_id == proposal_id, web_proposals.c.state == "open"
+        pair = web_proposals.c.proposal_id == proposal_id, web_proposals.c.state == "open"
         values = {
             "state": STATES[decision],
             "decided_by": by,
@@ -242,7 +244,7 @@ class Proposals:
             "decided_at": self._clock.now(),
         }
         with self._warehouse.writing() as connection:
-            changed = connection.execute(update(web_proposals).where(*own).values(values))
+            changed = connection.execute(update(web_proposals).where(*pair).values(values))
         if not changed.rowcount and self.find(proposal_id)["state"] != STATES[decision]:
             raise ConfigurationError(
                 f"the proposal {proposal_id} cannot be decided",
@@ -253,9 +255,9 @@ class Proposals:
 
     def _loaded(self, site: str) -> Sequence[Any]:
         columns = web_items.c
-        wanted = select(columns.item_key, columns.url, columns.payload).where(columns.site == site)
+        query = select(columns.item_key, columns.url, columns.payload).where(columns.site == site)
         with self._warehouse.reading() as connection:
-            return connection.execute(wanted.order_by(columns.item_key)).all()
+            return connection.execute(query.order_by(columns.item_key)).all()
 
     def _store(
         self, declared: Site, fields: Mapping[str, Any], evidence: Mapping[str, Any]
@@ -264,7 +266,7 @@ class Proposals:
         digest = hashlib.sha256(json.dumps([base, fields], sort_keys=True).encode()).hexdigest()
         proposal_id = f"{declared.site}-{digest[:12]}"
         columns = web_proposals.c
-        own = columns.proposal_id == proposal_id
+        condition = columns.proposal_id == proposal_id
         row = {
             "proposal_id": proposal_id,
             "site": declared.site,
@@ -276,14 +278,14 @@ class Proposals:
             "run_id": self._run_id,
             **dict.fromkeys(("decided_by", "decision_reason", "decided_at")),
         }
-        others = columns.site == declared.site, columns.state == "open", ~own
+        other_parts = columns.site == declared.site, columns.state == "open", ~condition
         with self._warehouse.writing() as connection:
-            connection.execute(update(web_proposals).where(*others).values(state="superseded"))
+            connection.execute(update(web_proposals).where(*other_parts).values(state="superseded"))
             if insert_absent(connection, web_proposals, [row]):
                 return Proposal(proposal_id, "open", fields, evidence, is_new=True)
-            is_superseded = own, columns.state == "superseded"
+            is_superseded = condition, columns.state == "superseded"
             connection.execute(update(web_proposals).where(*is_superseded).values(row))
-            state = connection.execute(select(columns.state).where(own)).scalar_one()
+            state = connection.execute(select(columns.state).where(condition)).scalar_one()
         return Proposal(proposal_id, state, fields, evidence)
 
 
@@ -297,7 +299,7 @@ class _Extracted:
     @classmethod
     def of(cls, site: Site, pages: Iterable[Page]) -> "_Extracted":
         figures, payloads = ItemFigures(), dict[str, str]()
-        for found in (each for page in pages for each in items(page, site.item)):
+        for found in (item for page in pages for item in items(page, site.item)):
             figures.add(found)
             if isinstance(found, Item):
                 payloads.setdefault(found.key, found.payload)
@@ -306,18 +308,18 @@ class _Extracted:
 
 def _known_pages(pages: Iterable[Page], site: Site, loaded: Sequence[Any]) -> list[KnownPage]:
     """Return the first pages of which loaded items are known, by URL or else by key."""
-    by_key = {each.item_key: each.payload for each in loaded}
+    by_key = {item.item_key: item.payload for item in loaded}
     by_url: dict[str, list[str]] = defaultdict(list)
-    for each in loaded:
-        by_url[each.url].append(each.item_key)
-    found: list[KnownPage] = []
+    for item in loaded:
+        by_url[item.url].append(item.item_key)
+    known_pages: list[KnownPage] = []
     for page in pages:
         keys = by_url.get(page.url) or keys_of(page, site.item)
-        if known := {key: json.loads(by_key[key]) for key in keys if key in by_key}:
-            found.append(KnownPage(page, known))
-        if len(found) == MAX_TRIED_PAGES:
+        if loads := {key: json.loads(by_key[key]) for key in keys if key in by_key}:
+            known_pages.append(KnownPage(page, loads))
+        if len(known_pages) == MAX_TRIED_PAGES:
             break
-    return found
+    return known_pages
 
 
 def _fill_rates(
@@ -336,8 +338,8 @@ def _fill_rates(
         for name in ranked
         if name != EACH
     }
-    if found := ranked.get(EACH):
-        agreement = round(found[0].now.agreement, 4)
+    if scored_selectors := ranked.get(EACH):
+        agreement = round(scored_selectors[0].now.agreement, 4)
         rates[EACH] = {"before": 1.0, "without_proposal": 0.0, "after": agreement}
     return rates
 
@@ -346,22 +348,22 @@ def _shown(found: Sequence[ScoredSelector]) -> list[Mapping[str, Any]]:
     """Return the best candidates of a field as JSON."""
     return [
         {
-            "selector": each.selector.as_fields,
-            "kind": each.selector.kind,
-            "agreed_count": each.now.agreed_count,
-            "differing_count": each.now.differing_count,
-            "total_count": each.now.total_count,
-            "agreed_earlier_count": each.earlier.agreed_count,
-            "total_earlier_count": each.earlier.total_count,
+            "selector": scored_selector.selector.as_fields,
+            "kind": scored_selector.selector.kind,
+            "agreed_count": scored_selector.now.agreed_count,
+            "differing_count": scored_selector.now.differing_count,
+            "total_count": scored_selector.now.total_count,
+            "agreed_earlier_count": scored_selector.earlier.agreed_count,
+            "total_earlier_count": scored_selector.earlier.total_count,
         }
-        for each in found[:MAX_CANDIDATES_KEPT]
+        for scored_selector in found[:MAX_CANDIDATES_KEPT]
     ]
 
 
 def _shown_diff(diff: ItemDiff) -> Mapping[str, Any]:
     return {
         "difference": diff.in_words,
-        "differences": [each._asdict() for each in diff.rows[:MAX_DIFFERENCES_KEPT]],
+        "differences": [row._asdict() for row in diff.rows[:MAX_DIFFERENCES_KEPT]],
     }
 
 
@@ -376,9 +378,9 @@ def read_open_proposals(
         accept: Job and op that accept one.
     """
     columns = web_proposals.c
-    wanted = select(web_proposals).where(columns.state == "open").order_by(columns.made_at.desc())
+    query = select(web_proposals).where(columns.state == "open").order_by(columns.made_at.desc())
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted.limit(limit)).mappings().all()
+        rows = connection.execute(query.limit(limit)).mappings().all()
     return [_open_proposal(row, accept) for row in rows]
 
 
@@ -386,15 +388,15 @@ def _open_proposal(row: RowMapping, accept: tuple[str, str]) -> OpenProposal:
     fields, evidence = json.loads(row["fields"]), json.loads(row["evidence"])
     rates = evidence.get("fill_rates", {})
     selectors = [
-        (name, json.dumps(each["old"]), json.dumps(each["new"])) for name, each in fields.items()
+        (name, json.dumps(field["old"]), json.dumps(field["new"])) for name, field in fields.items()
     ]
     filled = [
         (name, *(f"{rate.get(at, 0):.0%}" for at in ("before", "without_proposal", "after")))
         for name, rate in rates.items()
     ]
     differences = [
-        [str(each.get(name, "")) for name in FieldDifference._fields]
-        for each in evidence.get("differences", ())[:MAX_DIFFERENCES_PREVIEWED]
+        [str(character.get(name, "")) for name in FieldDifference._fields]
+        for character in evidence.get("differences", ())[:MAX_DIFFERENCES_PREVIEWED]
     ]
     before = f"{evidence.get('items_before')} items of {evidence.get('day_before')}"
     after = f"{evidence.get('items_without_proposal')} items of {evidence.get('day')}"

@@ -202,9 +202,9 @@ class BrowserAccess:
                     break
             body = page.content().encode("utf-8", "replace")
             picture = page.screenshot(type="png", timeout=GRACE_SECONDS * 1000)
-        most = self.pages.site.budget.page_megabytes * 1_000_000
-        if len(body) > most:
-            raise PageTooLargeError(f"expected a rendered page of up to {most} bytes")
+        number = self.pages.site.budget.page_megabytes * 1_000_000
+        if len(body) > number:
+            raise PageTooLargeError(f"expected a rendered page of up to {number} bytes")
         headers = {**shown_headers(response.headers), "content-type": RENDERED_TYPE}
         headers.pop("etag", None)  # it is the HTML's that was sent
         headers.pop("last-modified", None)
@@ -249,8 +249,8 @@ class BrowserAccess:
         if request.url in self._cache and not is_post:
             return self._cache[request.url]
         try:
-            made = self._post if is_post else self._get
-            answer = made(request)
+            post = self._post if is_post else self._get
+            answer = post(request)
         except OrchestrationError as error:
             requests.made_count += 1
             requests.refuse(error.line)
@@ -280,10 +280,10 @@ class BrowserAccess:
     def _post(self, request: Any) -> Answer:
         """Send a POST of a script, by robots.txt, guard and rate like every request."""
         sent = sent_headers(request.headers)
-        own = {name: value for name, value in sent.items() if name != "origin"}
+        values = {name: value for name, value in sent.items() if name != "origin"}
         page_url = request.headers.get("referer", request.url)
         body = request.post_data_buffer or b""
-        return self.pages.submit(request.url, body, page_url=page_url, headers=own)
+        return self.pages.submit(request.url, body, page_url=page_url, headers=values)
 
     def _remember(self, request: Any, response: Response) -> None:
         """Keep a script or style sheet: the next pages need it, and the site sends it once."""

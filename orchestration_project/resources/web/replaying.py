@@ -45,9 +45,9 @@ def day_of_replay(warehouse: Warehouse, captures: Captures, site: str, day: date
     Raises:
         ConfigurationError: There is none with captured pages.
     """
-    held = HeldPages(warehouse, captures)
-    found = held.latest_day(site) if day is None else day
-    if found is None or not held.has_pages(site, found):
+    held_pages = HeldPages(warehouse, captures)
+    latest_day = held_pages.latest_day(site) if day is None else day
+    if latest_day is None or not held_pages.has_pages(site, latest_day):
         at = f" of {day}" if day else ""
         raise ConfigurationError(
             f"no page of {site}{at} is captured",
@@ -55,7 +55,7 @@ def day_of_replay(warehouse: Warehouse, captures: Captures, site: str, day: date
             found="none",
             remedy=f"load one: orchestrate load web {site}",
         )
-    return found
+    return latest_day
 
 
 def preview_replay(
@@ -72,13 +72,13 @@ def preview_replay(
     Raises:
         BlobError: The store lacks the bytes of a page.
     """
-    held = HeldPages(warehouse, captures)
+    held_pages = HeldPages(warehouse, captures)
     with warehouse.reading() as connection:
         found = [*read_held(connection, site, day)]
     pages = [*filter(None, found)]
-    is_complete = held.is_complete(site.site, day) and len(pages) == len(found)
+    is_complete = held_pages.is_complete(site.site, day) and len(pages) == len(found)
     validated, figures = item_rows(
-        (ReadPage(*each) for each in held.read(pages)),
+        (ReadPage(*row) for row in held_pages.read(pages)),
         site.item,
         site=site.site,
         spill=DiskSpill(scratch),
@@ -97,6 +97,6 @@ def preview_replay(
 
 def loaded_items(warehouse: Warehouse, site: str) -> dict[str, str]:
     """Return the loaded items of a site: payloads as canonical JSON, by key."""
-    wanted = select(web_items.c.item_key, web_items.c.payload).where(web_items.c.site == site)
+    query = select(web_items.c.item_key, web_items.c.payload).where(web_items.c.site == site)
     with warehouse.reading() as connection:
-        return {row.item_key: row.payload for row in connection.execute(wanted)}
+        return {row.item_key: row.payload for row in connection.execute(query)}

@@ -70,22 +70,22 @@ def hold_site(
     Raises:
         TransientError: Another run crawls the site: it renews its lease.
     """
-    held = SiteLease(_taken(warehouse, lease_name(site), run_id, has_ended))
+    site_lease = SiteLease(_taken(warehouse, lease_name(site), run_id, has_ended))
     ended = threading.Event()
-    thread = threading.Thread(target=_renew, args=(warehouse, held, ended), daemon=True)
+    thread = threading.Thread(target=_renew, args=(warehouse, site_lease, ended), daemon=True)
     thread.start()
     try:
-        yield held
+        yield site_lease
     finally:
         ended.set()
         thread.join()
         with suppress(LostLeaseError), warehouse.writing() as connection:
-            give_back(connection, held.lease)
+            give_back(connection, site_lease.lease)
 
 
 def _taken(warehouse: Warehouse, name: str, run_id: str, has_ended: Callable[[str], bool]) -> Lease:
     """Take a lease once it has expired, or its holder has ended."""
-    seen: datetime | None = None
+    moment: datetime | None = None
     while True:
         holder, expires_at = _holder(warehouse, name)
         is_over = bool(holder) and has_ended(holder)
@@ -97,22 +97,22 @@ def _taken(warehouse: Warehouse, name: str, run_id: str, has_ended: Callable[[st
             lease = take(connection, name, holder=run_id, now=now, until=until)
         if lease is not None:
             return lease
-        if seen is not None and expires_at is not None and expires_at > seen:
+        if moment is not None and expires_at is not None and expires_at > moment:
             raise TransientError(
                 f"another run crawls the site {name.rpartition('|')[2]}",
                 expected="one run at a time, of any day",
                 found=f"the run {holder} is at work",
                 remedy="start it again once that has ended",
             )
-        seen = expires_at
+        moment = expires_at
         time.sleep(POLL_SECONDS)
 
 
 def _holder(warehouse: Warehouse, name: str) -> tuple[str, datetime | None]:
-    wanted = select(leases.c.holder, leases.c.expires_at).where(leases.c.name == name)
+    query = select(leases.c.holder, leases.c.expires_at).where(leases.c.name == name)
     with warehouse.reading() as connection:
-        found = connection.execute(wanted).one_or_none()
-    return ("", None) if found is None else (found.holder, found.expires_at)
+        row = connection.execute(query).one_or_none()
+    return ("", None) if row is None else (row.holder, row.expires_at)
 
 
 def _renew(warehouse: Warehouse, held: SiteLease, ended: threading.Event) -> None:

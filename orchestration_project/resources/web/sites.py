@@ -45,14 +45,14 @@ def read_site_files(folder: Path, targets: Mapping[str, Target] | None = None) -
     files: Sequence[Path] = sorted(folder.glob("*.yaml"))
     for file in files[:MAX_SITES]:
         try:
-            found = read_site_file(file, targets)
+            site_file = read_site_file(file, targets)
         except ConfigurationError as error:
             problems[file.name] = error.found or error.what
             continue
-        if found.site != file.stem:
-            problems[file.name] = f"line 1: site: expected {file.stem!r}, found {found.site!r}"
+        if site_file.site != file.stem:
+            problems[file.name] = f"line 1: site: expected {file.stem!r}, found {site_file.site!r}"
         else:
-            sites[found.site] = found
+            sites[site_file.site] = site_file
     for file in files[MAX_SITES:]:
         problems[file.name] = f"expected up to {MAX_SITES} site files"
     return SiteFiles(sites, problems)
@@ -83,8 +83,8 @@ def read_site_file(file: Path, targets: Mapping[str, Target] | None = None) -> S
     if site.schedule is not None and not is_valid_cron(site.schedule):
         line = next(
             number
-            for number, each in enumerate(text.splitlines(), start=1)
-            if "schedule" in each.partition(":")[0]
+            for number, name in enumerate(text.splitlines(), start=1)
+            if "schedule" in name.partition(":")[0]
         )
         expected = "expected a cron expression, e.g. 0 6 * * *"
         raise ConfigurationError(

@@ -114,7 +114,7 @@ class SliceLoader:
         """Read what is known of the pages of a slice, before they are requested."""
         self.known.clear()
         self.sitemaps.clear()
-        urls = [each.key for each in items]
+        urls = [item.key for item in items]
         with self.warehouse.reading() as connection:
             self.known.update(known_pages(connection, self.site.site, urls))
             if self.site.sitemaps:
@@ -147,9 +147,9 @@ class SliceLoader:
             self.state.end("stopped", "another run has taken over the site")
         if not self.state.take_request():
             return Visit()
-        known = self.known.get(item.key)
+        known_page = self.known.get(item.key)
         try:
-            answer, earlier = self._answer(item.key, known)
+            answer, earlier = self._answer(item.key, known_page)
         except RobotsUnreachableError as error:
             if error.origin != self.site.base_url:
                 return Visit(error=error)
@@ -164,7 +164,7 @@ class SliceLoader:
             return Visit(error=error)
         except TransientError as error:
             return Visit(error=error)
-        return self._visit(item.key, answer, known, earlier)
+        return self._visit(item.key, answer, known_page, earlier)
 
     def load(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Visit]]
@@ -199,13 +199,13 @@ class SliceLoader:
             urls = filter(None, (resolved(base, target) for target in targets))
             next_urls += [(item.key, url) for url in urls]
         urls = [url for _, url in next_urls]
-        known = self._in_frontier(connection, urls)
+        known_names = self._in_frontier(connection, urls)
         if paging.cursor:  # no other page has it
-            known |= {url for url, count in Counter(urls).items() if count > 1}
+            known_names |= {url for url, count in Counter(urls).items() if count > 1}
         errors = {
             key: _repeated_page("cursor" if paging.cursor else "rel=next", url)
             for key, url in next_urls
-            if url in known and (paging.cursor or self._leads_to(connection, url, key))
+            if url in known_names and (paging.cursor or self._leads_to(connection, url, key))
         }
         return [
             (item, replace(visit, error=errors.get(item.key, visit.error))) for item, visit in batch
@@ -220,8 +220,8 @@ class SliceLoader:
             *self.own(web_frontier), pages.url == way.c.found_on
         )
         way = way.union(earlier)
-        found = select(way.c.url).where(way.c.url == first_url)
-        return connection.execute(found).first() is not None
+        query = select(way.c.url).where(way.c.url == first_url)
+        return connection.execute(query).first() is not None
 
     def begin(self, connection: Connection) -> None:
         """Record that the crawl runs, and enqueue its start URLs."""
@@ -313,8 +313,8 @@ class SliceLoader:
         answer = replace(answer, reason=reason or answer.reason)
         if verdict in REFUSED:
             stop = "login" if verdict == "login" and self.site.login else "blocked"
-            place = "" if answer.final_url == url else f" at {answer.final_url}"
-            self.state.end(stop, f"{url} answered {reason or response.status}{place}")
+            text = "" if answer.final_url == url else f" at {answer.final_url}"
+            self.state.end(stop, f"{url} answered {reason or response.status}{text}")
         listed = self._listed(url, answer.final_url, verdict, body)
         if listed is not None:
             answer = replace(answer, reason="; ".join(filter(None, (listed.reason, reason))))
@@ -353,7 +353,7 @@ class SliceLoader:
             return None
 
     def _land(self, connection: Connection, visits: Sequence[tuple[str, Visit]]) -> None:
-        fetched = [(url, each) for url, each in visits if each.capture is not None]
+        fetched = [(url, item) for url, item in visits if item.capture is not None]
         if not fetched:
             return
         pages = [_page_of(url, visit) for url, visit in fetched]
@@ -365,8 +365,8 @@ class SliceLoader:
             dataset=key,
             source_version=f"{self.day} slice {number}",
             captures=[
-                *(each.capture for _, each in fetched if each.capture),
-                *(each.screenshot for _, each in fetched if each.screenshot),
+                *(item.capture for _, item in fetched if item.capture),
+                *(item.screenshot for _, item in fetched if item.screenshot),
             ],
         )
         validated = page_rows(pages, site=key, day=self.day, run_id=self.run_id)
@@ -447,9 +447,9 @@ class SliceLoader:
     def _enqueue(self, connection: Connection, found: Mapping[str, FoundUrl]) -> Mapping[str, int]:
         """Enqueue the URLs that the crawl had not come to; return numbers of URLs by place."""
         self._record_ways(connection, found)
-        known = self._in_frontier(connection, list(found))
-        new = {url: link for url, link in found.items() if url not in known}
-        places = {"known": len(known), "queued": 0}
+        known_names = self._in_frontier(connection, list(found))
+        new = {url: link for url, link in found.items() if url not in known_names}
+        places = {"known": len(known_names), "queued": 0}
         counted = select(web_crawls.c.url_count).where(*self.own(web_crawls))
         room = max(self.site.budget.urls - connection.execute(counted).scalar_one(), 0)
         if left_out := max(len(new) - room, 0):
@@ -464,9 +464,9 @@ class SliceLoader:
                 "last_success_on",
             )
         )
-        own = {"site": self.site.site, "day": self.day}
+        values = {"site": self.site.site, "day": self.day}
         rows = [
-            {**empty, **own, "url": url, **link._asdict()} for url, link in sorted(found.items())
+            {**empty, **values, "url": url, **link._asdict()} for url, link in sorted(found.items())
         ]
         inserted = {key[-1] for key in insert_absent(connection, web_frontier, rows)}
         self.items.enqueue(
@@ -500,8 +500,8 @@ class SliceLoader:
             while urls := sorted(self._in_frontier(connection, urls, is_earlier)):
                 for start in range(0, len(urls), KEYS_PER_STATEMENT):
                     some = columns.url.in_(urls[start : start + KEYS_PER_STATEMENT])
-                    own = update(web_frontier).where(*self.own(web_frontier), some)
-                    connection.execute(own.values(found_by=found_by))
+                    query = update(web_frontier).where(*self.own(web_frontier), some)
+                    connection.execute(query.values(found_by=found_by))
                 if found_by == "index":
                     break
                 urls = self._linked_on(connection, urls)
@@ -520,20 +520,20 @@ class SliceLoader:
         self, connection: Connection, urls: Sequence[str], *conditions: ColumnElement[bool]
     ) -> set[str]:
         """Return those of URLs that the crawl has come to, and for which conditions hold."""
-        found: set[str] = set()
+        names: set[str] = set()
         for start in range(0, len(urls), KEYS_PER_STATEMENT):
             some = web_frontier.c.url.in_(urls[start : start + KEYS_PER_STATEMENT])
-            wanted = select(web_frontier.c.url).where(*self.own(web_frontier), some, *conditions)
-            found |= set(connection.execute(wanted).scalars())
-        return found
+            row_query = select(web_frontier.c.url).where(*self.own(web_frontier), some, *conditions)
+            names |= set(connection.execute(row_query).scalars())
+        return names
 
     def _add(self, connection: Connection, **numbers: float) -> None:
         """Add to the counts of the crawl."""
         counts = web_crawls.c
         values = {name: counts[name] + number for name, number in numbers.items() if number}
         if values:
-            own = self.own(web_crawls)
-            connection.execute(update(web_crawls).where(*own).values(values))
+            pair = self.own(web_crawls)
+            connection.execute(update(web_crawls).where(*pair).values(values))
 
     def _record(self, connection: Connection, visits: Sequence[tuple[str, Visit]]) -> None:
         """Write the verdicts of URLs, and add to the counts of the crawl."""
@@ -561,8 +561,8 @@ class SliceLoader:
             .values({name: bindparam(f"new_{name}") for name in names}),
             rows,
         )
-        captured = [each.capture for _, each in visits if each.capture]
-        request_count = sum(each.answer.request_count for _, each in visits if each.answer)
+        captured = [item.capture for _, item in visits if item.capture]
+        request_count = sum(item.answer.request_count for _, item in visits if item.answer)
         micros = int(self.site.budget.cost_per_request.scaleb(USD_SCALE))
         self._add(
             connection,
@@ -570,30 +570,30 @@ class SliceLoader:
             seconds=self.state.lap(),
             cost=request_count * micros,
             request_count=request_count,
-            byte_count=sum(each.byte_count for each in captured),
-            page_count=sum(each.verdict in READ for _, each in visits),
+            byte_count=sum(capture.byte_count for capture in captured),
+            page_count=sum(item.verdict in READ for _, item in visits),
         )
 
     def _days_of_success(self, connection: Connection, urls: Sequence[str]) -> Mapping[str, date]:
         """Return the day on which each page was last read; one that never was is left out."""
-        found: dict[str, date] = {}
+        days: dict[str, date] = {}
         for start in range(0, len(urls), KEYS_PER_STATEMENT):
             some = urls[start : start + KEYS_PER_STATEMENT]
             latest = union_all(
                 *(
-                    select(each.c.url, func.max(each.c.day))
+                    select(item.c.url, func.max(item.c.day))
                     .where(
-                        each.c.site == self.site.site,
-                        each.c.url.in_(some),
-                        each.c.verdict.in_(READ),
+                        item.c.site == self.site.site,
+                        item.c.url.in_(some),
+                        item.c.verdict.in_(READ),
                     )
-                    .group_by(each.c.url)
-                    for each in (web_pages, web_pages.info[HISTORY])
+                    .group_by(item.c.url)
+                    for item in (web_pages, web_pages.info[HISTORY])
                 )
             )
             for url, day in connection.execute(latest):
-                found[url] = max(day, found.get(url, day))
-        return found
+                days[url] = max(day, days.get(url, day))
+        return days
 
 
 def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:

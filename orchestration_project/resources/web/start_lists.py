@@ -44,20 +44,20 @@ def _declared(site: Site, starts: Sequence[UrlListStart]) -> Sequence[str]:
 
 @lru_cache(maxsize=100)  # it is asked for each page
 def _resolved(base_url: str, hrefs: tuple[str, ...]) -> Sequence[str]:
-    found = [resolved(f"{base_url}/", each) for each in hrefs]
-    return [url for url in found if url]
+    resolveds = [resolved(f"{base_url}/", href) for href in hrefs]
+    return [url for url in resolveds if url]
 
 
 def search_urls(site: Site) -> Sequence[str]:
     """Return the URLs that the search forms of a site send, in one spelling."""
-    found: list[str | None] = []
+    names: list[str | None] = []
     for search in site.searches:
         base = resolved(f"{site.base_url}/", search.url)
         for term in search.terms:
             query = urlencode({search.parameter: term, **search.fields})
             joint = "&" if base and "?" in base else "?"
-            found.append(resolved(f"{site.base_url}/", f"{base}{joint}{query}") if base else None)
-    return [url for url in found if url]
+            names.append(resolved(f"{site.base_url}/", f"{base}{joint}{query}") if base else None)
+    return [url for url in names if url]
 
 
 def listed_urls(
@@ -91,16 +91,16 @@ def listed_urls(
 
 
 def _own(site: Site, found: UrlList, base: str) -> ListedUrls:
-    written = [(each, resolved(base, each)) for each in found.urls]
+    written = [(name, resolved(base, name)) for name in found.urls]
     foreign = [
-        each for each, url in written if url is None or parse_origin(url) not in site.origins
+        name for name, url in written if url is None or parse_origin(url) not in site.origins
     ]
-    own = [url for _, url in written if url and parse_origin(url) in site.origins]
+    names = [url for _, url in written if url and parse_origin(url) in site.origins]
     if found.kind != "index":
-        own = matching(own, site.feeds if found.kind == "feed" else site.sitemaps)
+        names = matching(names, site.feeds if found.kind == "feed" else site.sitemaps)
     reasons = [found.problem] if found.problem else []
     if foreign:
         reasons.append(f"{len(foreign)} URLs are not of the site, e.g. {foreign[0][:200]}")
-    most = site.budget.requests  # with the list itself, more than a crawl may request
-    urls = tuple(dict.fromkeys(own))[:most]
+    requests = site.budget.requests  # with the list itself, more than a crawl may request
+    urls = tuple(dict.fromkeys(names))[:requests]
     return ListedUrls(urls, "; ".join(reasons), bool(found.problem), found.kind)

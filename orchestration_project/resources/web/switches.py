@@ -77,24 +77,24 @@ def set_switch(warehouse: Warehouse, change: SwitchChange, sites: Collection[str
 
 def _require_site(connection: Connection, site: str, sites: Collection[str]) -> None:
     crawled = set(connection.execute(select(web_crawls.c.site).distinct()).scalars())
-    known = sorted({*sites, *crawled})
-    if site not in known:
+    entries = sorted({*sites, *crawled})
+    if site not in entries:
         raise ConfigurationError(
             f"invalid site {site[:60]!r}: expected the name of a site file, e.g. shop",
-            expected=f"one of {', '.join(known) or '(none)'}",
-            remedy=did_you_mean(site, known) or "correct the run's config",
+            expected=f"one of {', '.join(entries) or '(none)'}",
+            remedy=did_you_mean(site, entries) or "correct the run's config",
         )
 
 
 def _latest(connection: Connection, site: str) -> Row[tuple[object, ...]] | None:
     changes = web_switches.c
-    wanted = (
+    query = (
         select(web_switches)
         .where(changes.site == site)
         .order_by(changes.change_number.desc())
         .limit(1)
     )
-    return connection.execute(wanted).one_or_none()
+    return connection.execute(query).one_or_none()
 
 
 class SiteSwitch:
@@ -129,7 +129,7 @@ class SiteSwitch:
     def _look_up(self) -> str:
         """Return who switched the site off and why; empty: the switch is on."""
         with self._warehouse.reading() as connection:
-            found = _latest(connection, self._site)
-        if found is None or not found.is_off:
+            latest = _latest(connection, self._site)
+        if latest is None or not latest.is_off:
             return ""
-        return f"{found.changed_by}: {found.reason}"
+        return f"{latest.changed_by}: {latest.reason}"

@@ -17,9 +17,9 @@ from orchestration_project.sensors.finra.schedules import (
 )
 
 DATASET_SENSORS = [
-    dataset_sensor(each, profile="finra-datasets")
-    for each in DATASET_ASSETS
-    if each.dataset.partitioning.calendar.last_day is None
+    dataset_sensor(asset, profile="finra-datasets")
+    for asset in DATASET_ASSETS
+    if asset.dataset.partitioning.calendar.last_day is None
 ]
 """A sensor for each dataset that FINRA still publishes; only backfills load a discontinued one."""
 

@@ -68,25 +68,29 @@ def finra_on_publication(
     on the same day; it may be reset at any time.
     """
     today, horizon = clock.today_in_new_york(), settings.finra_lookback_weeks
-    known, unknown = of_known_tiers(finra.published(since=horizon_start(today, horizon)))
+    tier_weeks, unknown = of_known_tiers(finra.published(since=horizon_start(today, horizon)))
     left_out = (
         f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
     )
-    in_horizon = within_horizon(known, today=today, weeks=horizon)
+    in_horizon = within_horizon(tier_weeks, today=today, weeks=horizon)
     recent = _with_partition(in_horizon)
-    taken = warehouse.known_versions(tables.finra_otc_weekly)
-    missing = by_publication(each for each in recent if each.key not in taken)
+    known_versions = warehouse.known_versions(tables.finra_otc_weekly)
+    missing = by_publication(
+        tier_week for tier_week in recent if tier_week.key not in known_versions
+    )
     running = _loading(context.instance, missing)
-    waiting = [each for each in missing if each not in running]
+    waiting = [tier_week for tier_week in missing if tier_week not in running]
     not_due = {
-        "before_horizon": {each.key for each in known} - {each.key for each in in_horizon},
-        "no_partition": {each.key for each in in_horizon} - {each.key for each in recent},
-        "loaded": {each.key for each in recent if each.key in taken},
-        "under_way": [each.key for each in running],
+        "before_horizon": {week.key for week in tier_weeks}
+        - {tier_week.key for tier_week in in_horizon},
+        "no_partition": {tier_week.key for tier_week in in_horizon}
+        - {tier_week.key for tier_week in recent},
+        "loaded": {tier_week.key for tier_week in recent if tier_week.key in known_versions},
+        "under_way": [tier_week.key for tier_week in running],
     }
     if not waiting:
         under_way = f" or are being loaded ({summary(running)})" if running else ""
-        _record("finra_on_publication", warehouse, clock, known, not_due)
+        _record("finra_on_publication", warehouse, clock, tier_weeks, not_due)
         return dg.SkipReason(
             f"Nothing to do: all {len(recent)} partitions published in the last {horizon} weeks "
             f"were taken{under_way}.{left_out}"
@@ -95,18 +99,22 @@ def finra_on_publication(
     asked_today = f"Not landed, and asked for today: {summary(waiting)}; {ONCE_A_DAY}{left_out}"
     if context.cursor == look:
         return dg.SkipReason(asked_today)
-    most = settings.finra_max_runs_per_tick
-    asked, rest, refusals = _first_that_can_be_asked(context, finra, waiting, today, most)
+    finra_max_runs_per_tick = settings.finra_max_runs_per_tick
+    asked_requests, rest, refusals = _first_that_can_be_asked(
+        context, finra, waiting, today, finra_max_runs_per_tick
+    )
     places = {
-        REQUESTED: keys_of(asked.new),
-        "asked_today": keys_of(asked.known),
-        "waiting": [each.key for each in rest],
+        REQUESTED: keys_of(asked_requests.new),
+        "asked_today": keys_of(asked_requests.known),
+        "waiting": [tier_week.key for tier_week in rest],
         "refused": refusals,
         **not_due,
     }
-    _record("finra_on_publication", warehouse, clock, known, places)
-    if asked.new:
-        return _asked(context, asked.new, wait=len(rest), left_out=left_out + _refused(refusals))
+    _record("finra_on_publication", warehouse, clock, tier_weeks, places)
+    if asked_requests.new:
+        return _asked(
+            context, asked_requests.new, wait=len(rest), left_out=left_out + _refused(refusals)
+        )
     if refusals:  # which may be over in a minute, so the next tick looks again
         return dg.SkipReason(f"Nothing can be asked for.{_refused(refusals)}{left_out}")
     return dg.SensorResult(skip_reason=asked_today, cursor=look)
@@ -131,57 +139,69 @@ def finra_on_restatement(
     nothing is left to take.
     """
     today = clock.today_in_new_york()
-    seen = warehouse.known_versions(tables.finra_otc_weekly)
-    taken = _with_partition(map(parsed, seen))
-    if not taken:
+    seen_names = warehouse.known_versions(tables.finra_otc_weekly)
+    tier_weeks = _with_partition(map(parsed, seen_names))
+    if not tier_weeks:
         return dg.SkipReason("Nothing to do: no week was taken yet.")
     database = f"{warehouse.first_landed_at(tables.finra_otc_weekly)}"
-    day, _, of = (context.cursor or "").partition(DATABASE_SEPARATOR)
-    since = sweep_start(day if of in ("", database) else None, taken, today=today)
-    suspects = finra.maybe_changed(taken, since=since, until=today)
+    day, _, text = (context.cursor or "").partition(DATABASE_SEPARATOR)
+    since = sweep_start(day if text in ("", database) else None, tier_weeks, today=today)
+    suspects = finra.maybe_changed(tier_weeks, since=since, until=today)
     now, refusals = versions_of(finra, suspects)
     changed = by_publication(
-        outdated([each for each in suspects if each.key not in refusals], seen=seen, now=now)
+        outdated(
+            [suspect for suspect in suspects if suspect.key not in refusals],
+            seen=seen_names,
+            now=now,
+        )
     )
-    looked = f"{len(taken)} weeks that were taken, from {since} to {today}"
+    looked = f"{len(tier_weeks)} weeks that were taken, from {since} to {today}"
     if not changed and not refusals:
         reason = f"Nothing to do: FINRA changed none of the {looked}."
         return dg.SensorResult(skip_reason=reason, cursor=f"{today}{DATABASE_SEPARATOR}{database}")
     running = _loading(context.instance, changed)
-    free = _requests([each for each in changed if each not in running], now, today)
-    split, most = split_requests(context.instance, free), settings.finra_max_runs_per_tick
-    asked = split.new
+    free = _requests([tier_week for tier_week in changed if tier_week not in running], now, today)
+    split, finra_max_runs_per_tick = (
+        split_requests(context.instance, free),
+        settings.finra_max_runs_per_tick,
+    )
+    requested_run_requests = split.new
     places = {
-        REQUESTED: keys_of(asked[:most]),
-        "waiting": keys_of(asked[most:]),
+        REQUESTED: keys_of(requested_run_requests[:finra_max_runs_per_tick]),
+        "waiting": keys_of(requested_run_requests[finra_max_runs_per_tick:]),
         "asked_today": keys_of(split.known),
-        "under_way": [each.key for each in running],
+        "under_way": [tier_week.key for tier_week in running],
         "refused": refusals,
-        "unchanged": [key for key, version in now.items() if version in seen[key]],
+        "unchanged": [key for key, version in now.items() if version in seen_names[key]],
     }
     _record("finra_on_restatement", warehouse, clock, suspects, places)
-    if not asked:
+    if not requested_run_requests:
         known = f" Being loaded or asked for today: {summary(changed)}; {ONCE_A_DAY}"
-        rest = (known if changed else "") + _refused(refusals)
-        return dg.SkipReason(f"Nothing more to ask for of the {looked}.{rest}")
-    rest = len(asked[most:])
-    return _asked(context, asked[:most], wait=rest, left_out=_refused(refusals))
+        remaining_text = (known if changed else "") + _refused(refusals)
+        return dg.SkipReason(f"Nothing more to ask for of the {looked}.{remaining_text}")
+    remaining_text = len(requested_run_requests[finra_max_runs_per_tick:])
+    return _asked(
+        context,
+        requested_run_requests[:finra_max_runs_per_tick],
+        wait=remaining_text,
+        left_out=_refused(refusals),
+    )
 
 
 def _with_partition(partitions: Iterable[TierWeek]) -> list[TierWeek]:
     """Leave out what lies before FINRA_FIRST_WEEK."""
     keys = week_keys()
-    return [each for each in partitions if each.key in keys]
+    return [partition for partition in partitions if partition.key in keys]
 
 
 def _loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
     """Return those of the partitions that a run loads now, or will: of the job or a backfill."""
     keys = keys_under_way(instance, otc_weekly_job.name, OTC_WEEKLY, WEEKS)
-    return frozenset(each for each in partitions if each.key in keys)
+    return frozenset(partition for partition in partitions if partition.key in keys)
 
 
 def _look(waiting: Sequence[TierWeek], today: date) -> str:
-    keys = "\n".join(each.key for each in waiting)
+    keys = "\n".join(tier_week.key for tier_week in waiting)
     return f"{today} {hashlib.sha256(keys.encode()).hexdigest()[:16]}"
 
 
@@ -193,18 +213,18 @@ def _first_that_can_be_asked(
     most: int,
 ) -> tuple[AskedRequests, Sequence[TierWeek], Mapping[str, SourceError]]:
     """Return requests for the first ``most`` that have not failed, what is left, and refusals."""
-    asked: list[dg.RunRequest] = []
+    run_requests: list[dg.RunRequest] = []
     known: list[dg.RunRequest] = []
     refusals: dict[str, SourceError] = {}
-    while waiting and len(asked) < most:
-        room = most - len(asked)
+    while waiting and len(run_requests) < most:
+        room = most - len(run_requests)
         batch, waiting = waiting[:room], waiting[room:]
         versions, refused = versions_of(finra, batch)
         split = split_requests(context.instance, _requests(batch, versions, today))
-        asked += split.new
+        run_requests += split.new
         known += split.known
         refusals |= refused
-    return AskedRequests(asked, known), waiting, refusals
+    return AskedRequests(run_requests, known), waiting, refusals
 
 
 def _record(
@@ -222,9 +242,11 @@ def _requests(
     partitions: Sequence[TierWeek], versions: Mapping[str, str], today: date
 ) -> list[dg.RunRequest]:
     return [
-        dg.RunRequest(run_key=run_key(each, versions[each.key], today), partition_key=each.key)
-        for each in partitions
-        if each.key in versions
+        dg.RunRequest(
+            run_key=run_key(partition, versions[partition.key], today), partition_key=partition.key
+        )
+        for partition in partitions
+        if partition.key in versions
     ]
 
 
@@ -240,7 +262,7 @@ def _asked(
     left_out: str,
 ) -> dg.SensorResult:
     """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
-    partitions = summary(parsed(str(each.partition_key)) for each in requests)
+    partitions = summary(parsed(str(request.partition_key)) for request in requests)
     waiting = f" {wait} more wait for the next tick." if wait else ""
     context.log.info(
         f"Requested {partitions}.{waiting}{left_out}", extra={"event": "week_runs_requested"}

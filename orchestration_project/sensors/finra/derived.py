@@ -53,15 +53,17 @@ def finra_on_landing(
 
     A week across tiers waits for the last of its tiers.
     """
-    found = [
+    entries = [
         _derive_windows(context, clock, warehouse),
         _derive_across_tiers(context, clock, warehouse),
     ]
-    asked = [each for each in found if isinstance(each, dg.SensorResult)]
-    if asked:
-        wanted = [request for each in asked for request in each.run_requests or []]
-        return dg.SensorResult(run_requests=wanted)
-    reasons = [str(each.skip_message) for each in found if isinstance(each, dg.SkipReason)]
+    sensor_results = [entry for entry in entries if isinstance(entry, dg.SensorResult)]
+    if sensor_results:
+        expected_run_requests = [
+            request for result in sensor_results for request in result.run_requests or []
+        ]
+        return dg.SensorResult(run_requests=expected_run_requests)
+    reasons = [str(entry.skip_message) for entry in entries if isinstance(entry, dg.SkipReason)]
     return dg.SkipReason(" ".join(reasons))
 
 
@@ -70,9 +72,9 @@ def _derive_windows(
 ) -> dg.SensorResult | dg.SkipReason:
     landed, due = find_outdated(warehouse, WINDOWS)
     keys = week_keys()
-    wanted = [key for key in due if key in keys]
-    left_out = _without_partition(len(due) - len(wanted))
-    if not wanted:
+    expected_names = [key for key in due if key in keys]
+    left_out = _without_partition(len(due) - len(expected_names))
+    if not expected_names:
         return dg.SkipReason(
             f"Nothing to do: what {len(landed)} landed weeks derive is current.{left_out}"
         )
@@ -80,13 +82,13 @@ def _derive_windows(
         return wait
     runs = requests(
         (ROLLING, CONCENTRATION),
-        tier_ranges(wanted),
+        tier_ranges(expected_names),
         landed,
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
     derivation = DueDerivations(
-        *("finra_on_landing", warehouse, finra_otc_weekly, wanted, clock.now()),
+        *("finra_on_landing", warehouse, finra_otc_weekly, expected_names, clock.now()),
         job_name=gold_job.name,
     )
     return request_derivations(context, runs, derivation, left_out)
@@ -96,9 +98,9 @@ def _derive_across_tiers(
     context: dg.SensorEvaluationContext, clock: Clock, warehouse: Warehouse
 ) -> dg.SensorResult | dg.SkipReason:
     landed, due = find_outdated(warehouse, TIER_WEEKS)
-    wanted = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
-    left_out = _without_partition(len(due) - len(wanted))
-    if not wanted:
+    expected_names = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
+    left_out = _without_partition(len(due) - len(expected_names))
+    if not expected_names:
         complete = len(CROSS_TIER.candidates(landed))
         return dg.SkipReason(
             f"Nothing to do: all tiers of {complete} weeks are landed, and these are "
@@ -108,13 +110,19 @@ def _derive_across_tiers(
         return wait
     runs = requests(
         (CROSS_TIER,),
-        week_ranges(wanted),
+        week_ranges(expected_names),
         landed,
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
     derivation = DueDerivations(
-        *("finra_on_landing across tiers", warehouse, finra_otc_weekly, wanted, clock.now()),
+        *(
+            "finra_on_landing across tiers",
+            warehouse,
+            finra_otc_weekly,
+            expected_names,
+            clock.now(),
+        ),
         job_name=tier_week_job.name,
     )
     return request_derivations(context, runs, derivation, left_out)
@@ -153,11 +161,11 @@ def finra_on_gold(
     if wait := while_under_way(context.instance, daily_job.name):
         return wait
     key = f"{version} ({clock.today_in_new_york()})"
-    wanted = dg.RunRequest(run_key=key, asset_selection=[trade_activity.key])
-    if not not_yet_asked(context.instance, [wanted]):
+    expected_run_request = dg.RunRequest(run_key=key, asset_selection=[trade_activity.key])
+    if not not_yet_asked(context.instance, [expected_run_request]):
         return dg.SkipReason(f"The picture of {version} was asked for today; {ONCE_A_DAY}")
     context.log.info(f"Requested the chart of {version}.", extra={"event": "chart_run_requested"})
-    return wanted
+    return expected_run_request
 
 
 def drawn_version(instance: dg.DagsterInstance) -> str | None:

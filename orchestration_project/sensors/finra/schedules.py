@@ -67,38 +67,40 @@ def backfill_outdated_weeks(
     if running is not None:
         return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
     today, horizon = clock.today_in_new_york(), settings.finra_lookback_weeks
-    known, unknown = of_known_tiers(
+    tier_weeks, unknown = of_known_tiers(
         finra.published(since=horizon_start(today, max(horizon, WEEKS_LISTED)))
     )
     left_out = (
         f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
     )
-    recent = within_horizon(known, today=today, weeks=horizon)
+    recent = within_horizon(tier_weeks, today=today, weeks=horizon)
     keys = week_keys()
-    wanted = [each for each in recent if each.key in keys]
-    due, refusals = outdated_weeks(finra, warehouse, wanted)
+    expected_tier_weeks = [tier_week for tier_week in recent if tier_week.key in keys]
+    due, refusals = outdated_weeks(finra, warehouse, expected_tier_weeks)
     refused = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
-    seen = warehouse.known_versions(finra_otc_weekly)
-    requested = [each.key for each in due]
+    seen_names = warehouse.known_versions(finra_otc_weekly)
+    requested = [tier_week.key for tier_week in due]
     places = {
         REQUESTED: requested,
         "refused": refusals,
-        "before_horizon": {each.key for each in known} - {each.key for each in recent},
-        "no_partition": {each.key for each in recent if each.key not in keys},
-        "loaded": {each.key for each in wanted if each.key in seen} - {*refusals, *requested},
+        "before_horizon": {week.key for week in tier_weeks}
+        - {tier_week.key for tier_week in recent},
+        "no_partition": {tier_week.key for tier_week in recent if tier_week.key not in keys},
+        "loaded": {week.key for week in expected_tier_weeks if week.key in seen_names}
+        - {*refusals, *requested},
     }
-    balance = balance_tick([each.key for each in known], places)
+    balance = balance_tick([week.key for week in tier_weeks], places)
     record_tick(warehouse, finra_otc_weekly.name, MONDAYS, balance, clock.now())
     if not due:
         return dg.SkipReason(
-            f"Nothing to do: all {len(wanted)} partitions published in the last {horizon} weeks "
-            f"were taken, and none has changed since.{left_out}{refused}"
+            f"Nothing to do: all {len(expected_tier_weeks)} partitions published in the last "
+            f"{horizon} weeks were taken, and none has changed since.{left_out}{refused}"
         )
     backfill = request_backfill(
         context.instance,
         context.repository_def,
         [spec.key for spec in SPECS],
-        [each.key for each in due],
+        [tier_week.key for tier_week in due],
         tags={REQUESTED_BY: MONDAYS},
         title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
     )

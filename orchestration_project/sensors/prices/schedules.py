@@ -81,8 +81,8 @@ def prices_waiting_hourly(
     ]
     due = [(work, since) for work, since in [*waited, *retried] if _are_partitions(work)]
     if due:  # else nobody need rank all symbols by their volume, every hour
-        wanted = set(wanted_symbols(settings, warehouse))
-        due = [(work, since) for work, since in due if work.symbol in wanted]
+        expected_names = set(wanted_symbols(settings, warehouse))
+        due = [(work, since) for work, since in due if work.symbol in expected_names]
     if not due:
         return dg.SkipReason("Nothing to do: no symbol waits for a time that has come.")
     first = min(work.first_month for work, _ in due).isoformat()

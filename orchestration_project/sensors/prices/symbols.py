@@ -49,7 +49,7 @@ def prices_on_new_symbol(
     refused, or had no quota for, is asked for once that may help. What only waited in a run is
     asked for again the day after.
     """
-    wanted = wanted_symbols(settings, warehouse)
+    expected_names = wanted_symbols(settings, warehouse)
     oldest = oldest_month(warehouse)
     if oldest is None:
         return dg.SkipReason("Nothing to do: no price was ever asked for; launch prices_backfill.")
@@ -57,10 +57,12 @@ def prices_on_new_symbol(
     if not keys:  # the project's clock was set back
         return dg.SkipReason(f"Nothing to do: {oldest}, the oldest month of all, is yet to come.")
     first = date.fromisoformat(keys[0])
-    known = set(symbols_of(warehouse, [first]))
-    missing = [symbol for symbol in wanted if symbol not in known]
+    known_names = set(symbols_of(warehouse, [first]))
+    missing = [symbol for symbol in expected_names if symbol not in known_names]
     if not missing:
-        return dg.SkipReason(f"Nothing to do: all {len(wanted)} wanted symbols were asked for.")
+        return dg.SkipReason(
+            f"Nothing to do: all {len(expected_names)} wanted symbols were asked for."
+        )
     until = refused_until(warehouse, prices_source_name(settings), first, clock.now())
     new = [symbol for symbol in missing if symbol not in until]
     if not new:
@@ -78,9 +80,9 @@ def prices_on_new_symbol(
     places = {
         REQUESTED if not_yet_asked(context.instance, [request]) else "asked_today": new,
         "refused": [symbol for symbol in missing if symbol in until],
-        "loaded": [symbol for symbol in wanted if symbol in known],
+        "loaded": [symbol for symbol in expected_names if symbol in known_names],
     }
-    balance = balance_tick(wanted, places)
+    balance = balance_tick(expected_names, places)
     record_tick(warehouse, prices_daily.name, "prices_on_new_symbol", balance, clock.now())
     return request
 

@@ -124,8 +124,8 @@ class Access:
         counted_for = subjects(key_id or None, address)
         with self.warehouse.reading() as connection:
             until = _locked(connection, counted_for, now)
-            wanted = select(access_keys).where(KEYS.key_id == key_id)
-            row = connection.execute(wanted).mappings().first()
+            query = select(access_keys).where(KEYS.key_id == key_id)
+            row = connection.execute(query).mappings().first()
         if until:
             return DeniedCaller(key_id or None, until)
         if not matches(row["secret_hash"] if row else None, secret) or row is None:
@@ -198,8 +198,10 @@ class Access:
         now = self.clock.now()
         with self.warehouse.writing() as connection:
             if principal.session:
-                seen = update(access_sessions).where(SESSIONS.session_hash == principal.session)
-                connection.execute(seen.values(seen_at=now))
+                seen_update = update(access_sessions).where(
+                    SESSIONS.session_hash == principal.session
+                )
+                connection.execute(seen_update.values(seen_at=now))
             if principal.key_id:
                 used = update(access_keys).where(KEYS.key_id == principal.key_id)
                 connection.execute(used.values(last_used_at=now))
@@ -208,18 +210,20 @@ class Access:
 def _failures(
     connection: Connection, counted_for: Sequence[str], *, to_change: bool = False
 ) -> dict[str, Failures]:
-    known = [storable(each) for each in counted_for]
-    wanted = select(access_failures).where(FAILURES.subject.in_(known)).order_by(FAILURES.subject)
-    wanted = wanted.with_for_update() if to_change else wanted
+    known_names = [storable(name) for name in counted_for]
+    query = (
+        select(access_failures).where(FAILURES.subject.in_(known_names)).order_by(FAILURES.subject)
+    )
+    query = query.with_for_update() if to_change else query
     return {
         row.subject: Failures(row.failure_count, row.first_failed_at)
-        for row in connection.execute(wanted)
+        for row in connection.execute(query)
     }
 
 
 def _locked(connection: Connection, counted_for: Sequence[str], now: datetime) -> datetime | None:
-    found = _failures(connection, counted_for).items()
-    untils = [locked_until(subject, failures, now) for subject, failures in found]
+    dict_items = _failures(connection, counted_for).items()
+    untils = [locked_until(subject, failures, now) for subject, failures in dict_items]
     return max((until for until in untils if until), default=None)
 
 

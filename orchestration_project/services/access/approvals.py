@@ -142,15 +142,15 @@ class Approvals:
         same = select(access_approvals).where(
             _row.sha256 == demand.sha256, _row.action == demand.action, _row.expires_at > now
         )
-        found = [_approval(row) for row in connection.execute(same.order_by(_row.requested_at))]
-        for approval in found:
+        approvals = [_approval(row) for row in connection.execute(same.order_by(_row.requested_at))]
+        for approval in approvals:
             if approval.state == USED and demand.use and approval.used_by == demand.use:
                 return None
             if approval.state == CONFIRMED:
                 values = {"state": USED, "used_by": demand.use, "used_at": now}
                 if self._change(connection, approval, values, by=demand.person):
                     return None
-        waiting = next((each for each in found if each.state in (UNCLAIMED, REQUESTED)), None)
+        waiting = next((each for each in approvals if each.state in (UNCLAIMED, REQUESTED)), None)
         if waiting is None:
             waiting = self._request(connection, demand, now)
         elif waiting.state == UNCLAIMED and demand.person:
@@ -175,9 +175,9 @@ class Approvals:
             "expires_at": now + VALID_FOR,
         }
         connection.execute(insert(access_approvals).values(row))
-        made = self._read(connection, row["approval_id"])
-        self._audit(connection, made, made.state, by=demand.person)
-        return made
+        made_approval = self._read(connection, row["approval_id"])
+        self._audit(connection, made_approval, made_approval.state, by=demand.person)
+        return made_approval
 
     def claim(self, approval_id: str, by: Principal) -> Approval:
         """Claim an action that was started without a login.
@@ -245,8 +245,8 @@ class Approvals:
         now = self._clock.now()
         newest = select(access_approvals).order_by(_row.requested_at.desc(), _row.approval_id)
         with self._warehouse.reading() as connection:
-            found = connection.execute(newest.limit(MAX_LISTED)).all()
-        return [_approval(row, now) for row in found]
+            rows = connection.execute(newest.limit(MAX_LISTED)).all()
+        return [_approval(row, now) for row in rows]
 
     def _open(
         self, connection: Connection, approval_id: str, by: Principal, *states: str
@@ -267,8 +267,8 @@ class Approvals:
         return approval
 
     def _read(self, connection: Connection, approval_id: str) -> Approval:
-        wanted = select(access_approvals).where(_row.approval_id == approval_id)
-        row = connection.execute(wanted).first()
+        query = select(access_approvals).where(_row.approval_id == approval_id)
+        row = connection.execute(query).first()
         if row is None:
             raise ConfigurationError(
                 f"request of an approval not found: {approval_id!r}",

@@ -73,8 +73,8 @@ class AccessLog:
         if connection is not None:
             connection.execute(insert(access_audit).values(row))
             return
-        with self._warehouse.writing() as own:
-            own.execute(insert(access_audit).values(row))
+        with self._warehouse.writing() as writing:
+            writing.execute(insert(access_audit).values(row))
 
 
 @dataclass(frozen=True, kw_only=True)

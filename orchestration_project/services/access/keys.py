@@ -112,8 +112,8 @@ class Keys:
 
 
 def _found(connection: Connection, key_id: str) -> KeyFacts:
-    wanted = select(access_keys).where(access_keys.c.key_id == key_id)
-    row = connection.execute(wanted).mappings().first()
+    query = select(access_keys).where(access_keys.c.key_id == key_id)
+    row = connection.execute(query).mappings().first()
     if row is None:
         raise UnknownNameError(
             f"key not found: {key_id!r}",

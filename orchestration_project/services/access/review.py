@@ -158,9 +158,9 @@ def member_grants(
         .order_by(row.user_name, row.claims)
     )
     with warehouse.reading() as connection:
-        found = connection.execute(sessions).all()
+        rows = connection.execute(sessions).all()
     grants: list[AccessGrant] = []
-    for name, claims, created_at, seen_at, expires_at in found:
+    for name, claims, created_at, seen_at, expires_at in rows:
         role = role_of(Member(**json.loads(claims)), rules, domains)
         if role is not None:
             grants.append(

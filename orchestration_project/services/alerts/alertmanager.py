@@ -126,14 +126,14 @@ def store_alert(
 def alert_message(alert: ReceivedAlert, problem: Problem) -> Message:
     """Return the message of an alert: its summary, its description and its labels."""
     texts = alert.annotations
-    shown = [
+    shown_names = [
         f"{name}: {cut(value, LONGEST_LABEL)}"
         for name, value in sorted(alert.labels.items())[:MAX_LABELS_SHOWN]
     ]
     described = cut(texts.get("description", "") or "Prometheus has its rule.", LONGEST_REASON)
     if texts.get(RUNBOOK):
-        shown.append(f"runbook: {cut(texts[RUNBOOK], LONGEST_LABEL)}")
-    body = "\n".join([described, "", f"Prometheus rule: {alert.name}", *shown])
+        shown_names.append(f"runbook: {cut(texts[RUNBOOK], LONGEST_LABEL)}")
+    body = "\n".join([described, "", f"Prometheus rule: {alert.name}", *shown_names])
     return Message(
         kind=problem.kind,
         severity=alert.severity,

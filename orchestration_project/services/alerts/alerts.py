@@ -83,8 +83,8 @@ class Alerts:
         window = self.policy.window
         recent = {name: at for name, at in notified_at.items() if is_lately(at, now, window)}
         due = [channel for channel in self.channels if channel.name not in recent]
-        taken = [channel.name for channel in due if self._attempt(channel, message) is None]
-        return recent | dict.fromkeys(taken, now)
+        names = [channel.name for channel in due if self._attempt(channel, message) is None]
+        return recent | dict.fromkeys(names, now)
 
     def give_up(self, inbox: Inbox) -> None:
         """Give up what is for channels that are gone; one that cannot be used is none of these."""
@@ -96,7 +96,7 @@ class Alerts:
 
         A channel that did not is left alone until the next tick; for some there may be no time.
         """
-        taken, reasons = 0, dict[str, str]()
+        name, reasons = 0, dict[str, str]()
         until = time.monotonic() + SECONDS_PER_TICK
         for channel in self.channels:
             due = inbox.due(channel.name)
@@ -107,10 +107,10 @@ class Alerts:
                 if reason is not None:
                     reasons[channel.name] = reason
                     break
-                taken += len(claimed)
+                name += len(claimed)
                 if time.monotonic() > until:
                     break
-        return taken, reasons
+        return name, reasons
 
     def _deliver(
         self, inbox: Inbox, batch: Sequence[AlertDelivery], channel: Channel

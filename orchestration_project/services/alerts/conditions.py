@@ -72,20 +72,23 @@ def rules_condition(policy: Policy, names: Names | None) -> AlertCondition:
 def see(conditions: Sequence[AlertCondition], clock: Clock) -> list[ConditionResult]:
     """Look at each condition."""
     return [
-        ConditionResult(each.problem, examine(each.probe, clock, "").finding) for each in conditions
+        ConditionResult(condition.problem, examine(condition.probe, clock, "").finding)
+        for condition in conditions
     ]
 
 
 def apply_conditions(seen: Sequence[ConditionResult], inbox: Inbox, links: Links) -> list[Message]:
     """Store what was seen not to hold, and what holds again; return the messages."""
-    known = inbox.open_problems({each.problem.kind for each in seen})
+    known_problems = inbox.open_problems(
+        {condition_result.problem.kind for condition_result in seen}
+    )
     messages: list[Message] = []
-    for each in seen:
-        if each.is_bad:
-            message = condition_failure(each.problem, each.finding, links)
+    for condition_result in seen:
+        if condition_result.is_bad:
+            message = condition_failure(condition_result.problem, condition_result.finding, links)
             messages += inbox.observe(message.problems, is_always_open, words_of(message))
-        elif each.problem in known:
-            is_it, words = partial(eq, each.problem), words_of_recovery("meanwhile")
+        elif condition_result.problem in known_problems:
+            is_it, words = partial(eq, condition_result.problem), words_of_recovery("meanwhile")
             messages += inbox.observe(frozenset(), is_it, words)
     return messages
 
@@ -97,6 +100,10 @@ def suspected(
 
     A daemon that was just started has no heartbeat yet.
     """
-    bad = [each.problem.kind for each in seen if each.is_bad]
-    sure = [each for each in seen if not each.is_bad or each.problem.kind in before]
+    bad = [condition_result.problem.kind for condition_result in seen if condition_result.is_bad]
+    sure = [
+        condition_result
+        for condition_result in seen
+        if not condition_result.is_bad or condition_result.problem.kind in before
+    ]
     return sure, bad

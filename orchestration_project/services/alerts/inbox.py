@@ -133,7 +133,7 @@ def read_alert_states(warehouse: Warehouse, limit: int | None = None) -> list[Al
         deliveries.c.state.in_(["pending", "failed"]),
         deliveries.c.alert_id.in_(select(alerts.c.alert_id).where(is_open)),
     )
-    found = select(alerts).where(is_open).order_by(alerts.c.raised_at.desc()).limit(limit)
+    query = select(alerts).where(is_open).order_by(alerts.c.raised_at.desc()).limit(limit)
     title = alerts.c.title.cast(Text)
     titles = select(title).where(is_open)
     replaced = select(alerts.c.kind, alerts.c.title, alerts.c.ended_at, alerts.c.raised_at).where(
@@ -163,7 +163,7 @@ def read_alert_states(warehouse: Warehouse, limit: int | None = None) -> list[Al
                 job=row.job,
                 assets=json.loads(row.assets),
             )
-            for row in connection.execute(found)
+            for row in connection.execute(query)
         ]
 
 
@@ -223,15 +223,19 @@ class Inbox:
         now = self._clock.now()
         with self._deciding() as connection:
             decision = self._decide(connection, bad, is_well, facts_of, now)
-            about = sorted({each.subject for each in bad} - {""})
-            about = about or sorted(each.alert_id for each in decision.recovered)
+            about = sorted({problem.subject for problem in bad} - {""})
+            about = about or sorted(open_alert.alert_id for open_alert in decision.recovered)
             cause = " ".join([f"seen {now.isoformat()}", *about])
             return self._store_messages(connection, cause, decision, words, now)
 
     def close(self, alert_id: str) -> list[Message]:
         """Recover all problems of an open alert; return the messages."""
         with self._warehouse.reading() as connection:
-            closed = [each for each in open_alerts(connection) if each.alert_id == alert_id]
+            closed = [
+                open_alert
+                for open_alert in open_alerts(connection)
+                if open_alert.alert_id == alert_id
+            ]
         about = frozenset(problem for alert in closed for problem in alert.problems)
         return self.recover(f"closed {alert_id}", about.__contains__, "manually: it was closed")
 
@@ -260,7 +264,7 @@ class Inbox:
         facts: Callable[[Problem], Facts],
         now: datetime,
     ) -> AlertDecision:
-        known = [
+        known_open_alerts = [
             alert
             for alert in open_alerts(connection)
             if any(problem in bad or is_well(problem) for problem in alert.problems)
@@ -268,7 +272,7 @@ class Inbox:
         return decide(
             bad,
             is_well,
-            with_notifications(connection, known),
+            with_notifications(connection, known_open_alerts),
             now=now,
             window=self._policy.window,
             routes={problem: self._policy.routes(facts(problem)) for problem in bad},
@@ -303,16 +307,21 @@ class Inbox:
 
     def notices_of(self, run_id: str) -> set[tuple[str, str]]:
         """Return the kinds of alerts that a run's ends raised, by partition; "" if of none."""
-        wanted = select(alerts.c.kind, alerts.c.partitions).where(alerts.c.run_id == run_id)
+        row_query = select(alerts.c.kind, alerts.c.partitions).where(alerts.c.run_id == run_id)
         with self._warehouse.reading() as connection:
-            found = connection.execute(wanted).all()
-        return {(kind, key) for kind, keys in found for key in json.loads(keys) or [""]}
+            rows = connection.execute(row_query).all()
+        return {(kind, key) for kind, keys in rows for key in json.loads(keys) or [""]}
 
     def open_problems(self, kinds: Collection[str]) -> set[Problem]:
         """Return the problems of these kinds that open alerts have."""
         with self._warehouse.reading() as connection:
-            known = open_alerts(connection)
-        return {problem for alert in known for problem in alert.problems if problem.kind in kinds}
+            known_open_alerts = open_alerts(connection)
+        return {
+            problem
+            for alert in known_open_alerts
+            for problem in alert.problems
+            if problem.kind in kinds
+        }
 
     def standing(self) -> list[AlertState]:
         """Return the open alerts, the latest first."""
@@ -331,7 +340,7 @@ class Inbox:
             .join(deliveries, alerts.c.alert_id == deliveries.c.alert_id)
             .where(waits, not_(is_due), alerts.c.ended_at.is_not(None))
         )
-        wanted = (
+        row_query = (
             select(deliveries.c.channel, deliveries.c.rule, deliveries.c.attempt_count, alerts)
             .join(alerts, alerts.c.alert_id == deliveries.c.alert_id)
             .where(
@@ -352,43 +361,43 @@ class Inbox:
                     row.raised_at,
                     message_in(row),
                 )
-                for row in connection.execute(wanted)
+                for row in connection.execute(row_query)
             ]
 
     def waiting(self) -> dict[str, int]:
         """Return how many deliveries are pending, by channel."""
-        wanted = (
+        row_query = (
             select(deliveries.c.channel, func.count())
             .where(deliveries.c.state == "pending")
             .group_by(deliveries.c.channel)
             .order_by(deliveries.c.channel)
         )
         with self._warehouse.reading() as connection:
-            return {row[0]: row[1] for row in connection.execute(wanted)}
+            return {row[0]: row[1] for row in connection.execute(row_query)}
 
     def reaches(self) -> list[ChannelReach]:
         """Return how each channel stands that did not take all that is for it."""
         d, now = deliveries.c, self._clock.now()
-        wanted = select(
+        row_query = select(
             d.channel, d.state, d.attempt_count, d.last_error, d.next_attempt_at, d.failed_at
         ).where(
             (d.state == "pending") | ((d.state == "failed") & (d.failed_at > now - FAILURE_WINDOW)),
         )
         with self._warehouse.reading() as connection:
-            return reaches(cast("list[Pending]", connection.execute(wanted).all()), now)
+            return reaches(cast("list[Pending]", connection.execute(row_query).all()), now)
 
     def claim(self, chosen: Sequence[AlertDelivery]) -> list[AlertDelivery]:
         """Begin an attempt; return those of which no other process was quicker to begin one."""
         until = self._clock.now() + REQUEST_LEASE
         with self._warehouse.writing() as connection:
             return [
-                each
-                for each in chosen
+                alert_delivery
+                for alert_delivery in chosen
                 if change(
                     connection,
-                    each,
-                    each.attempts,
-                    attempt_count=each.attempts + 1,
+                    alert_delivery,
+                    alert_delivery.attempts,
+                    attempt_count=alert_delivery.attempts + 1,
                     next_attempt_at=until,
                 )
             ]
@@ -401,21 +410,21 @@ class Inbox:
             "digest_count": len(sent),
         }
         with self._warehouse.writing() as connection:
-            for each in sent:
-                change(connection, each, each.attempts + 1, **values)
+            for alert_delivery in sent:
+                change(connection, alert_delivery, alert_delivery.attempts + 1, **values)
 
     def refused(self, sent: Sequence[AlertDelivery], reason: str) -> None:
         """Record why an attempt was in vain, and when the next one is due."""
         now = self._clock.now()
         with self._warehouse.writing() as connection:
-            for each in sent:
+            for alert_delivery in sent:
                 change(
                     connection,
-                    each,
-                    each.attempts + 1,
+                    alert_delivery,
+                    alert_delivery.attempts + 1,
                     last_error=reason,
                     failed_at=now,
-                    next_attempt_at=now + wait_after(each.attempts + 1),
+                    next_attempt_at=now + wait_after(alert_delivery.attempts + 1),
                 )
 
     def give_up_others(self, names: Sequence[str]) -> None:

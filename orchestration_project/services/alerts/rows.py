@@ -62,7 +62,7 @@ def store(
         {**NEW_DELIVERY, "alert_id": alert_id, "channel": channel, "rule": rule}
         for channel, rule in hearers.items()
     ]
-    insert_absent(connection, deliveries, [{**each, "next_attempt_at": now} for each in waiting])
+    insert_absent(connection, deliveries, [{**entry, "next_attempt_at": now} for entry in waiting])
     return alert_id
 
 
@@ -85,14 +85,14 @@ def keep(connection: Connection, alert_id: str, decision: AlertDecision, now: da
 
 def is_evaluated(connection: Connection, cause: str) -> bool:
     """Whether a cause was looked at."""
-    wanted = select(evaluations.c.cause).where(evaluations.c.cause == cause)
-    return connection.execute(wanted).first() is not None
+    query = select(evaluations.c.cause).where(evaluations.c.cause == cause)
+    return connection.execute(query).first() is not None
 
 
 def open_alerts(connection: Connection) -> list[OpenAlert]:
     """Return the open alerts, the oldest first, without their notifications."""
     c = alerts.c
-    wanted = select(c.alert_id, c.severity, c.title, c.open_problems, c.raised_at)
+    query = select(c.alert_id, c.severity, c.title, c.open_problems, c.raised_at)
     return [
         OpenAlert(
             alert_id=row.alert_id,
@@ -101,7 +101,7 @@ def open_alerts(connection: Connection) -> list[OpenAlert]:
             problems=_problems(row.open_problems),
             raised_at=row.raised_at,
         )
-        for row in connection.execute(wanted.where(c.state == "open").order_by(c.raised_at))
+        for row in connection.execute(query.where(c.state == "open").order_by(c.raised_at))
     ]
 
 
@@ -117,16 +117,16 @@ def open_subjects(connection: Connection, kind: str) -> set[str]:
 
 def with_notifications(connection: Connection, known: Sequence[OpenAlert]) -> list[OpenAlert]:
     """Return these alerts with their notifications, sent or due."""
-    wanted = select(deliveries).where(
+    query = select(deliveries).where(
         deliveries.c.alert_id.in_([alert.alert_id for alert in known]),
         deliveries.c.state != "failed",
     )
     raised = {alert.alert_id: alert.raised_at for alert in known}
-    found: dict[str, dict[str, Notification]] = {alert_id: {} for alert_id in raised}
-    for row in connection.execute(wanted) if known else ():
+    entries: dict[str, dict[str, Notification]] = {alert_id: {} for alert_id in raised}
+    for row in connection.execute(query) if known else ():
         at = row.told_at or raised[row.alert_id]
-        found[row.alert_id][row.channel] = Notification(row.rule or EVERYTHING.name, at)
-    return [replace(alert, notifications=found[alert.alert_id]) for alert in known]
+        entries[row.alert_id][row.channel] = Notification(row.rule or EVERYTHING.name, at)
+    return [replace(alert, notifications=entries[alert.alert_id]) for alert in known]
 
 
 def count_repeated(connection: Connection, decision: AlertDecision, now: datetime) -> None:
@@ -192,7 +192,7 @@ def message_in(row: Any) -> Message:
 
 
 def _problems(text: str) -> frozenset[Problem]:
-    return frozenset(Problem(*each) for each in json.loads(text))
+    return frozenset(Problem(*load) for load in json.loads(text))
 
 
 def _json(value: object) -> str:

@@ -88,10 +88,10 @@ def send(channel: Channel, message: Message) -> None:
         timeout=SECONDS_IN_ALL,
     )
     if not result:
-        found = [match[1] for log in result.logs() if (match := HTTP_STATUS.search(log.message))]
+        entries = [match[1] for log in result.logs() if (match := HTTP_STATUS.search(log.message))]
         raise TransientError(
             f"{channel.name} did not accept an alert",
-            found=f"HTTP {found[-1]}" if found else "no connection, no answer, or a refusal",
+            found=f"HTTP {entries[-1]}" if entries else "no connection, no answer, or a refusal",
             remedy=f"check the service and {channel.setting}; it is retried",
         )
 
@@ -120,9 +120,9 @@ def look_at(channel: Channel) -> str:
         for service in _notifier(channel)
         if service.port
     ]
-    for place in places:
+    for pair in places:
         try:
-            socket.create_connection(place, timeout=SECONDS_TO_CONNECT).close()
+            socket.create_connection(pair, timeout=SECONDS_TO_CONNECT).close()
         except OSError as error:
             raise TransientError(
                 f"{channel.name} accepts no connection",
@@ -141,10 +141,10 @@ def _type(message: Message) -> str:
 def _notifier(channel: Channel) -> "Apprise":
     """Return what sends to ``channel``, with nothing kept on disk."""
     apprise = _library()
-    made = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory", async_mode=False))
-    if not made.add(channel.url):
+    notifier = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory", async_mode=False))
+    if not notifier.add(channel.url):
         raise unusable(channel.setting, "a URL that Apprise cannot use")
-    return made
+    return notifier
 
 
 class _StatusOnly(logging.Filter):
@@ -152,9 +152,9 @@ class _StatusOnly(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Cut the line down to the status; drop one that has none."""
-        found = HTTP_STATUS.search(record.getMessage())
-        record.msg, record.args = (found[0] if found else ""), ()
-        return found is not None and record.levelno >= logging.WARNING
+        match = HTTP_STATUS.search(record.getMessage())
+        record.msg, record.args = (match[0] if match else ""), ()
+        return match is not None and record.levelno >= logging.WARNING
 
 
 STATUS_ONLY = _StatusOnly()

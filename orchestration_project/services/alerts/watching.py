@@ -75,10 +75,10 @@ class WatchResult:
 
 def first_poll(instance: dg.DagsterInstance) -> WatchResult:
     """Begin with the runs that ended within `LOOKBACK`, so before the daemon first started, too."""
-    place = latest_end(instance, Clock().now() - LOOKBACK)
+    position = latest_end(instance, Clock().now() - LOOKBACK)
     hours = LOOKBACK // timedelta(hours=1)
-    said = f"The next tick evaluates the runs that ended in the last {hours} hours."
-    return WatchResult(said, Progress(seen=[place]))
+    text = f"The next tick evaluates the runs that ended in the last {hours} hours."
+    return WatchResult(text, Progress(seen=[position]))
 
 
 def look(
@@ -124,14 +124,14 @@ def watch(alerts: Alerts, seen: Sequence[ConditionResult]) -> list[str]:
         with alerts.inbox() as inbox:
             _report_recovery(alerts, inbox, {})
             messages = apply_conditions(seen, inbox, alerts.links)
-            taken, reasons = alerts.deliver(inbox)
+            number, reasons = alerts.deliver(inbox)
     except OrchestrationError as error:
         informed = alerts.notify_of_lost_database(error, alerts.last_resort_log.read())
         alerts.last_resort_log.keep(informed)
         who = ", ".join(informed) or "none"
         return [f"alerts cannot be stored. Notified channels: {who}. {error}"]
     titles = [f"{message.severity}: {message.title}" for message in messages]
-    return [*titles, f"sent {taken} alerts", *reasons.values()]
+    return [*titles, f"sent {number} alerts", *reasons.values()]
 
 
 def _stored(
@@ -144,10 +144,10 @@ def _stored(
     _report_recovery(alerts, inbox, progress.told)
     ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
-    looked = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
+    run_ends = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
     waiting, places, messages = dict(progress.waiting), list[int](), [*lasting]
     until = time.monotonic() + SECONDS_PER_TICK
-    for end in looked:
+    for end in run_ends:
         if time.monotonic() > until:
             break
         looks = waiting.pop(end.run_id, 0)
@@ -180,7 +180,7 @@ def _take(
     if run is None:
         return []
     run = _without_reported(run, inbox.notices_of(run.run_id) if run.notices else set())
-    bad = frozenset(each for each in problems(run) if not is_retried or each.is_check)
+    bad = frozenset(problem for problem in problems(run) if not is_retried or problem.is_check)
     words = partial(run_messages, run, links=alerts.links)
     facts = partial(facts_of, job=run.job, together=run.together)
     return inbox.take(end.cause, bad, wellness(run), words, facts)
@@ -188,17 +188,17 @@ def _take(
 
 def _without_reported(run: EndedRun, reported: Collection[tuple[str, str]]) -> EndedRun:
     """Leave out the notices of an earlier end: a run whose worker seemed lost may still succeed."""
-    new = [each for each in run.notices if (each.kind, each.unit.partition) not in reported]
+    new = [notice for notice in run.notices if (notice.kind, notice.unit.partition) not in reported]
     return replace(run, notices=new)
 
 
 def _summary(runs: int, messages: Sequence[Message], waiting: Iterable[str], alerts: Alerts) -> str:
-    said = [f"Evaluated {runs} ended runs."]
-    said += [f"{message.severity}: {message.title}." for message in messages]
-    said += [f"The run {run_id} is to be retried." for run_id in waiting]
+    names = [f"Evaluated {runs} ended runs."]
+    names += [f"{message.severity}: {message.title}." for message in messages]
+    names += [f"The run {run_id} is to be retried." for run_id in waiting]
     if messages and not alerts.channels:
-        said.append("No channel is notified: ALERT_URLS is not set.")
-    return " ".join(said)
+        names.append("No channel is notified: ALERT_URLS is not set.")
+    return " ".join(names)
 
 
 def take_backfills(
@@ -254,13 +254,13 @@ def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
 
     Of one that several code locations have had, that of the location which ticked last.
     """
-    found = [
+    ticks = [
         tick
         for state in running_instigators(instance)
         for tick in find_ticks(instance, state, limit=1, statuses=FINISHED_TICKS)
     ]
-    found.sort(key=lambda tick: tick.timestamp)
-    return {tick.instigator_name: tick for tick in found}
+    ticks.sort(key=lambda tick: tick.timestamp)
+    return {tick.instigator_name: tick for tick in ticks}
 
 
 def _cause(tick: InstigatorTick) -> str:

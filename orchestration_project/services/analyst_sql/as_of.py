@@ -30,10 +30,10 @@ def select_as_of(
         raise ConfigurationError(
             "a query as of a moment has a name with escapes", remedy="write it without"
         )
-    known, selects = known_tables(), dict[str, str]()
+    tables, selects = known_tables(), dict[str, str]()
     for word in NAME.finditer(query):
         name = word["name"].lower()
-        if name not in known or name in selects:
+        if name not in tables or name in selects:
             continue
         if word["qualifier"]:
             raise ConfigurationError(
@@ -43,7 +43,7 @@ def select_as_of(
                 remedy="name tables without a schema",
             )
         current, history = (part.rows for part in relation_as_of(name, as_of).parts)
-        columns = ", ".join(f'"{column.name}"' for column in known[name].columns)
+        columns = ", ".join(f'"{column.name}"' for column in tables[name].columns)
         began = f"WHERE known_from <= {literal}"
         selects[name] = (
             f"SELECT {columns} FROM {schema}{current} {began} "  # noqa: S608 - names of our tables

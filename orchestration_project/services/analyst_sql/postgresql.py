@@ -98,8 +98,8 @@ def run_query(
             _refuse_strong_role(connection)
             names, rows = _rows(connection, tables, query, limit, max_bytes)
         except psycopg.errors.QueryCanceled as error:
-            found = error.diag.message_primary or type(error).__name__
-            raise refuse_slow_query(timeout_seconds, found) from error
+            message_primary = error.diag.message_primary or type(error).__name__
+            raise refuse_slow_query(timeout_seconds, message_primary) from error
         except psycopg.Error as error:
             if LARGE_ROW in (error.diag.message_primary or ""):
                 size = f"rows of at most {MAX_ROW_BYTES:,} bytes each"
@@ -128,16 +128,16 @@ def _refuse_strong_role(connection: psycopg.Connection[Any]) -> None:
     [[is_superuser]] = connection.execute(IS_SUPERUSER).fetchall()
     writable = connection.execute(MAY_WRITE, [tables]).fetchall()
     readable = connection.execute(MAY_READ_SECRETS, [secrets]).fetchall()
-    found = [
+    names = [
         *(["it is a superuser"] if is_superuser else []),
         *(f"it may write {name}" for (name,) in writable[:3]),
         *(f"it may read {name}" for (name,) in readable[:3]),
     ]
-    if found:
+    if names:
         raise ConfigurationError(
             "the role of ANALYST_DATABASE_URL may do too much",
             expected="a role that may only read, without hashes of secrets and personal columns",
-            found="; ".join(found),
+            found="; ".join(names),
             remedy=ROLE_REMEDY,
         )
 

@@ -39,8 +39,8 @@ def frame_of_rows(names: Sequence[str], rows: Sequence[Sequence[Any]], limit: in
         raise ConfigurationError(
             "columns have the same name", found=", ".join(twice), remedy="name them with AS"
         )
-    for place, name in enumerate(names):
-        kinds = {type(row[place]) for row in rows} - {type(None)}
+    for index, name in enumerate(names):
+        kinds = {type(row[index]) for row in rows} - {type(None)}
         if len(kinds) > 1 and not kinds <= {int, float}:
             raise ConfigurationError(
                 f"column {name} has values of several types",

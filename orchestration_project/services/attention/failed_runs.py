@@ -138,8 +138,8 @@ def _read_failures(connection: Connection) -> list[_Failure]:
         .order_by(_runs.created_at.desc())
         .limit(MAX_STEPS_READ + 1)
     )
-    found = [*connection.execute(steps), *connection.execute(runs)]
-    rows = sorted(found, key=lambda row: row.created_at, reverse=True)
+    entries = [*connection.execute(steps), *connection.execute(runs)]
+    rows = sorted(entries, key=lambda row: row.created_at, reverse=True)
     return [
         _Failure(
             unit=_unit(row),
@@ -172,12 +172,12 @@ def _read_quarantining(
     connection: Connection, failures: Sequence[_Failure]
 ) -> Set[tuple[str, str]]:
     """Return asset and run of failures by partitions that the run quarantined."""
-    runs = [each.run_id for each in failures if each.category in QUARANTINE_CATEGORIES]
+    runs = [failure.run_id for failure in failures if failure.category in QUARANTINE_CATEGORIES]
     column = deliveries.c
-    wanted = select(column.table_name, column.run_id).where(
+    row_query = select(column.table_name, column.run_id).where(
         column.run_id.in_(runs), column.outcome != "landed"
     )
-    rows = connection.execute(wanted.distinct()) if runs else ()
+    rows = connection.execute(row_query.distinct()) if runs else ()
     return {(asset_of(table), run_id) for table, run_id in rows}
 
 
@@ -195,7 +195,7 @@ def _read_successes(
     jobs = {failure.job for failure in failures if not failure.asset}
     latest = func.max(_runs.created_at).label("created_at")
     begun = min(failure.created_at for failure in failures)
-    done = (
+    query = (
         select(_runs.job, _runs.partition_key, _steps.step_key, _steps.asset, latest)
         .join(operations_steps, _steps.run_id == _runs.run_id)
         .where(
@@ -211,14 +211,14 @@ def _read_successes(
         .where(_runs.status == "SUCCESS", _runs.created_at > begun, _runs.job.in_(jobs))
         .group_by(_runs.job, _runs.partition_key)
     )
-    found = defaultdict[str, list[Attempt]](list)
-    for row in connection.execute(done):
+    successes = defaultdict[str, list[Attempt]](list)
+    for row in connection.execute(query):
         key = row.partition_key or ""
-        found[_unit(row)].append(Attempt(_unit(row), key, row.created_at, row.created_at))
+        successes[_unit(row)].append(Attempt(_unit(row), key, row.created_at, row.created_at))
     for row in connection.execute(whole):
         unit, key = f"{row.job}:", row.partition_key or ""
-        found[unit].append(Attempt(unit, key, row.created_at, row.created_at))
-    return found
+        successes[unit].append(Attempt(unit, key, row.created_at, row.created_at))
+    return successes
 
 
 def _keys_of_range(
@@ -232,10 +232,10 @@ def _keys_of_range(
     definition = find_partitions().get(tuple(asset.split("/"))) if is_range else None
     if definition is None:
         return []
-    known = definition.get_partition_keys()
-    if first not in known or last not in known:
+    known_names = definition.get_partition_keys()
+    if first not in known_names or last not in known_names:
         return []
-    chosen = known[known.index(first) : known.index(last) + 1]
+    chosen = known_names[known_names.index(first) : known_names.index(last) + 1]
     prefix = first.rpartition("|")[0]
     keys = [key for key in chosen if key.rpartition("|")[0] == prefix]
     return keys if len(keys) <= MAX_RANGE_KEYS else []

@@ -81,7 +81,11 @@ class AttentionReader:
         failed_runs = read_failed_runs(self.warehouse, lambda: self.registry.partitions)
         found: Sequence[Sequence[Entry]] = [
             quarantined,
-            [_imbalance(each) for each in imbalances if each.imbalance.subject not in groups],
+            [
+                _imbalance(imbalance)
+                for imbalance in imbalances
+                if imbalance.imbalance.subject not in groups
+            ],
             failed_runs.entries,
             *self._letters(),
             self._items(),
@@ -141,9 +145,9 @@ class AttentionReader:
         sha256: str,
     ) -> Mapping[str, Launch]:
         """Return the runs that load the partitions again, and that replay the delivery."""
-        job, found = asset.replace("/", "_"), dict[str, Launch]()
+        job, launches = asset.replace("/", "_"), dict[str, Launch]()
         if partitions and job in self.registry.jobs:
-            found["retry"] = Launch(job, *partitions)
+            launches["retry"] = Launch(job, *partitions)
         replay = self.registry.replays.get(delivery.table_name)
         if replay is not None and delivery.capture_count:
             domain = delivery.table_name.partition("_")[0]
@@ -152,11 +156,13 @@ class AttentionReader:
                 "group_id": delivery.group_id,
                 "dry_run": False,
             }
-            found["replay"] = _op_launch(replay_job_name(domain), replay_op(domain), config)
+            launches["replay"] = _op_launch(replay_job_name(domain), replay_op(domain), config)
             if sha256 and replay.has_options:
                 accepted = {**config, "accept_sha256": sha256}
-                found["accept"] = _op_launch(replay_job_name(domain), replay_op(domain), accepted)
-        return found
+                launches["accept"] = _op_launch(
+                    replay_job_name(domain), replay_op(domain), accepted
+                )
+        return launches
 
     def _letters(self) -> list[list[Entry]]:
         return [
@@ -352,19 +358,19 @@ def _first_failures(rows: Any, letters: DeadLetters) -> Mapping[tuple[str, str],
     A unit has a number per attempt; one that succeeded left no letter.
     """
     series: dict[tuple[object, ...], tuple[tuple[str, str], int]] = {}
-    found: dict[tuple[str, str], Any] = {}
+    first_failures: dict[tuple[str, str], Any] = {}
     for row in rows.mappings():
         unit = tuple(row[name] for name in letters.unit)
         number, at = row[letters.number], row[letters.since]
         if row["ended_at"] is None:
-            place = (row[letters.source], row["reason_code"])
+            pair = (row[letters.source], row["reason_code"])
         elif unit in series and series[unit][1] == number + 1:
-            place = series[unit][0]
+            pair = series[unit][0]
         else:
             continue
-        series[unit] = place, number
-        found[place] = min(at, found.get(place, at))
-    return found
+        series[unit] = pair, number
+        first_failures[pair] = min(at, first_failures.get(pair, at))
+    return first_failures
 
 
 def _items_entry(row: Any, domain: str, topics: ItemTopics) -> Entry:

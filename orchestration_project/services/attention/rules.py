@@ -118,8 +118,10 @@ class Launch:
     def with_options(self, **options: object) -> "Launch":
         """Return the run with more options of its op."""
         ops: Any = self.config["ops"]
-        more = {op: {"config": {**given["config"], **options}} for op, given in ops.items()}
-        return replace(self, config={"ops": more})
+        remaining_entries = {
+            op: {"config": {**given["config"], **options}} for op, given in ops.items()
+        }
+        return replace(self, config={"ops": remaining_entries})
 
 
 @dataclass(frozen=True)
@@ -274,8 +276,12 @@ class Inbox:
 
     def counts(self, name: Literal["kind", "domain"], chosen: Selection) -> Mapping[str, int]:
         """Return how many entries each kind or domain has; its own filter is left out."""
-        others = replace(chosen, kind=None) if name == "kind" else replace(chosen, domain=None)
-        counted = Counter(getattr(entry, name) for entry in self.entries if others.selects(entry))
+        other_selection = (
+            replace(chosen, kind=None) if name == "kind" else replace(chosen, domain=None)
+        )
+        counted = Counter(
+            getattr(entry, name) for entry in self.entries if other_selection.selects(entry)
+        )
         order = KINDS if name == "kind" else sorted(counted)
         return {value: counted[value] for value in order if counted[value]}
 

@@ -59,7 +59,7 @@ def balance_backfill(
         ends.get(unit, "upstream_failed" if is_left_out else without_run)
         for unit, is_left_out in targets.items()
     )
-    places = {place: count for place, count in sorted(counts.items(), key=str) if place}
+    places = {text: count for text, count in sorted(counts.items(), key=str) if text}
     return Balance("backfill", len(targets), places)
 
 

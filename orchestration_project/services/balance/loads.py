@@ -86,7 +86,9 @@ def read_rejects(connection: Connection, chosen: BalanceFilter) -> Iterator[Subj
 def _rejects_of_captures() -> Select[Any]:
     """Return the statement on loads that have captures of their own."""
     row = landings.c
-    own = and_(deliveries.c.group_id == row.group_id, deliveries.c.table_name == row.table_name)
+    expression = and_(
+        deliveries.c.group_id == row.group_id, deliveries.c.table_name == row.table_name
+    )
     lines = (
         select(func.count())
         .select_from(captures.join(rejects, rejects.c.capture_id == captures.c.capture_id))
@@ -102,7 +104,7 @@ def _rejects_of_captures() -> Select[Any]:
     columns: list[ColumnElement[Any]] = [row.table_name, row.group_id, row.rows_rejected]
     return (
         select(*columns, is_other, stored)
-        .select_from(landings.outerjoin(deliveries, own))
+        .select_from(landings.outerjoin(deliveries, expression))
         .where(or_(deliveries.c.part_count.is_(None), deliveries.c.part_count > 0))
     )
 
@@ -134,8 +136,8 @@ def _rejects_of_others() -> Select[Any]:
     is_stored = and_(*(stored.c[column.name] == row[column.name] for column in columns))
     is_replaced = or_(is_later, _is_erased(row.table_name, row.group_id))
     count = func.coalesce(stored.c.line_count, 0)
-    shown: list[ColumnElement[Any]] = [row.table_name, row.group_id, row.rows_rejected]
-    return select(*shown, is_replaced, count).select_from(
+    conditions: list[ColumnElement[Any]] = [row.table_name, row.group_id, row.rows_rejected]
+    return select(*conditions, is_replaced, count).select_from(
         landings.join(deliveries, is_own).outerjoin(stored, is_stored)
     )
 
@@ -147,9 +149,9 @@ def read_rows(connection: Connection, chosen: BalanceFilter) -> Iterator[Subject
     yielded. Of a partition with erased rows, nothing is counted.
     """
     loads = groupby(_read_loads(connection, chosen), lambda load: load.partition)
-    for partition, own in loads:
+    for partition, text in loads:
         chained = _read_chained(connection, *partition)
-        yield from _partition_rows(connection, chosen, chained, own)
+        yield from _partition_rows(connection, chosen, chained, text)
 
 
 @dataclass(frozen=True)
@@ -175,12 +177,12 @@ class _Chained(NamedTuple):
 
 def _read_loads(connection: Connection, chosen: BalanceFilter) -> Iterator[_Load]:
     row, delivery = landings.c, deliveries.c
-    own = and_(delivery.group_id == row.group_id, delivery.table_name == row.table_name)
+    condition = and_(delivery.group_id == row.group_id, delivery.table_name == row.table_name)
     changed, unchanged, removed = row.rows_changed, row.rows_unchanged, row.rows_removed
     statement = (
         select(row.table_name, row.partition_key, row.group_id, row.landed_at, row.rows_added)
         .add_columns(changed, unchanged, removed, delivery.scope, delivery.write_disposition)
-        .select_from(landings.outerjoin(deliveries, own))
+        .select_from(landings.outerjoin(deliveries, condition))
         .where(_is_of(row.table_name, chosen))
         .order_by(row.table_name, row.partition_key, row.landed_at)
         .execution_options(yield_per=ROWS_AT_ONCE)
@@ -203,8 +205,8 @@ def _read_loads(connection: Connection, chosen: BalanceFilter) -> Iterator[_Load
 
 def _read_chained(connection: Connection, table_name: str, partition_key: str) -> _Chained:
     table = next((table for table in tables() if table.name == table_name), None)
-    own = (load_chain.c.table_name == table_name, load_chain.c.partition_key == partition_key)
-    statement = select(load_chain.c.kind, load_chain.c.partition).where(*own).distinct()
+    pair = (load_chain.c.table_name == table_name, load_chain.c.partition_key == partition_key)
+    statement = select(load_chain.c.kind, load_chain.c.partition).where(*pair).distinct()
     partitions = {row.kind: row.partition for row in connection.execute(statement)}
     text = partitions.get(LOAD)
     scope = None if table is None or text is None else partition_scope(table, text)

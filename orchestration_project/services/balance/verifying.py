@@ -81,8 +81,8 @@ class BalanceVerdict:
 
     def add(self, subject: SubjectBalance) -> None:
         """Count a subject, and keep it if it does not balance."""
-        place = (subject.table_name, subject.balance.equation)
-        self.counts.setdefault(place, EquationCounts()).add(subject)
+        pair = (subject.table_name, subject.balance.equation)
+        self.counts.setdefault(pair, EquationCounts()).add(subject)
         if subject.balance.difference and len(self.imbalances) < MAX_IMBALANCES:
             self.imbalances.append(Imbalance(subject.table_name, subject.subject, subject.balance))
 

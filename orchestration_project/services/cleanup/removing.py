@@ -87,8 +87,8 @@ def plan_cleanup(
     machine_now = Clock().now()  # by which files are dated
     files: dict[str, list[File]] = {}
     before: dict[str, datetime] = {}
-    moved: Mapping[str, list[Blob]] = {}
-    stored = [File(*each) for each in artifacts.listed()]
+    blobs_by_name: Mapping[str, list[Blob]] = {}
+    stored = [File(*stored_object) for stored_object in artifacts.listed()]
     for kind, days in retention.days.items():
         of_kind = [] if days is None else [days]
         of_kind += retention.of_datasets.values() if kind == CAPTURED else []
@@ -101,15 +101,15 @@ def plan_cleanup(
             today = now.date()
             files[kind] = sorted(file for file in own if is_expired(file.name, today, min(of_kind)))
         elif kind == CAPTURED:
-            moved = _old_objects(warehouse, retention, now)
+            blobs_by_name = _old_objects(warehouse, retention, now)
             files[kind] = sorted(
-                file for file in own if file.name in moved and file.put_at < before[kind]
+                file for file in own if file.name in blobs_by_name and file.put_at < before[kind]
             )
         else:
             files[kind] = removable_files(
                 own, before=before[kind], keep_newest=retention.keep_newest
             )
-    plan = Plan(files, before, moved)
+    plan = Plan(files, before, blobs_by_name)
     for rule in row_retention:
         with warehouse.reading() as connection:
             unneeded = rule.unneeded_blobs(connection, now)
@@ -136,20 +136,20 @@ def _with_unneeded(
         stored: The objects of the store.
         before: Objects that were stored at this time or later stay.
     """
-    moved = dict(plan.moved)
+    blobs_by_name = dict(plan.moved)
     planned = {file.name for files in plan.files.values() for file in files}
     files: list[File] = []
     for file in stored:
         some = objects.get(file.name, ())
         if file.put_at < before and any(blob.sha256 in unneeded for blob in some):
-            needed = moved.get(file.name, some) if file.name in planned else some
-            moved[file.name] = [blob for blob in needed if blob.sha256 not in unneeded]
+            needed = blobs_by_name.get(file.name, some) if file.name in planned else some
+            blobs_by_name[file.name] = [blob for blob in needed if blob.sha256 not in unneeded]
             files.append(file)
     names = {file.name for file in files}
-    others = {
-        each: [file for file in some if file.name not in names] for each, some in plan.files.items()
+    other_files = {
+        name: [file for file in some if file.name not in names] for name, some in plan.files.items()
     }
-    return Plan({**others, kind: sorted(files)}, {**plan.before, kind: before}, moved)
+    return Plan({**other_files, kind: sorted(files)}, {**plan.before, kind: before}, blobs_by_name)
 
 
 def clean_up(
@@ -166,13 +166,13 @@ def clean_up(
                 continue
             _record(warehouse, kind, some, now, run_id)
             before = plan.before[kind]
-            stayed, tried = list[File](), 0
+            stayed, name = list[File](), 0
             try:
-                for tried, file in enumerate(some, start=1):  # noqa: B007 - counted for the end
+                for name, file in enumerate(some, start=1):  # noqa: B007 - counted for the end
                     is_gone = artifacts.delete_older(file.name, before)
                     (deleted[kind] if is_gone else stayed).append(file)
             finally:  # one whose deletion failed may be gone
-                _unrecord(warehouse, [*stayed, *some[tried:]], now, run_id)
+                _unrecord(warehouse, [*stayed, *some[name:]], now, run_id)
     return deleted
 
 
@@ -280,15 +280,15 @@ def _old_objects(
         before=None if days is None else now - timedelta(days=days),
         keep_newest=retention.keep_newest,
         of_datasets={
-            place: now - timedelta(days=own) for place, own in retention.of_datasets.items()
+            text: now - timedelta(days=own) for text, own in retention.of_datasets.items()
         },
     )
-    found = {
-        name: [each for each in some if each.sha256 not in old] for name, some in objects.items()
+    blobs_by_name = {
+        name: [blob for blob in some if blob.sha256 not in old] for name, some in objects.items()
     }
     return {
         name: needed
-        for name, needed in found.items()
+        for name, needed in blobs_by_name.items()
         if _size(needed) <= MOVED_SHARE * _size(objects[name]) and len(needed) < len(objects[name])
     }
 
@@ -302,7 +302,7 @@ def _recorded_objects(connection: Connection) -> Mapping[str, list[Blob]]:
 
 
 def _size(some: Sequence[Blob]) -> int:
-    return sum(each.stored_byte_count for each in some)
+    return sum(blob.stored_byte_count for blob in some)
 
 
 def _published() -> list[Table]:

@@ -63,8 +63,14 @@ class RetentionReader:
 
 def read_retention(registry: Registry, settings: Settings) -> DomainRetention:
     """Return the data of all domains, those that are off included, that goes by age."""
-    stated = [reader.read(settings) for reader in registry.whole.registered(RetentionReader)]
+    domain_retentions = [
+        reader.read(settings) for reader in registry.whole.registered(RetentionReader)
+    ]
     return DomainRetention(
-        {place: days for own in stated for place, days in own.captured_days.items()},
-        [rule for own in stated for rule in own.rows],
+        {
+            text: days
+            for domain_retention in domain_retentions
+            for text, days in domain_retention.captured_days.items()
+        },
+        [rule for domain_retention in domain_retentions for rule in domain_retention.rows],
     )

@@ -49,14 +49,14 @@ def removable_blobs(
         of_datasets: Times of datasets, by source and dataset, which count for these alone.
     """
     if of_datasets:
-        own, others = _by_dataset(captures, of_datasets)
-        kept = set(
-            own.filter(pl.col("stays") | pl.col("capture_id").is_in(list(current)))["sha256"]
+        frame, rows = _by_dataset(captures, of_datasets)
+        sha256 = set(
+            frame.filter(pl.col("stays") | pl.col("capture_id").is_in(list(current)))["sha256"]
         )
-        going = set(own["sha256"]) - kept - set(others["sha256"])
-        rest = captures.filter(~pl.col("sha256").is_in(list(going)))
+        going = set(frame["sha256"]) - sha256 - set(rows["sha256"])
+        remaining_frame = captures.filter(~pl.col("sha256").is_in(list(going)))
         return going | removable_blobs(
-            rest.drop("source", "dataset"),
+            remaining_frame.drop("source", "dataset"),
             whole=whole,
             layers=layers,
             current=current,
@@ -91,7 +91,7 @@ def _by_dataset(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the captures of datasets with a time of their own, marked by ``stays``; and others."""
     times = pl.DataFrame(
-        [(*place, at) for place, at in of_datasets.items()],
+        [(*text, at) for text, at in of_datasets.items()],
         {
             "source": pl.String,
             "dataset": pl.String,

@@ -24,9 +24,9 @@ def erase_in_dagster(
     with connecting as connection:
         if connection.dialect.name != "postgresql":
             return {}
-        found = sa.MetaData()
-        found.reflect(connection)
-        for table in found.sorted_tables:
+        meta_data = sa.MetaData()
+        meta_data.reflect(connection)
+        for table in meta_data.sorted_tables:
             if table.name not in METADATA.tables:
                 counts[table.name] = _mask_table(connection, table, subject, is_dry_run=is_dry_run)
     return {name: count for name, count in counts.items() if count}
@@ -57,18 +57,22 @@ def _mask_table(
     if not texts:
         return 0
     lowered = [sa.func.lower(column) for column in texts]
-    wanted = sa.or_(
-        *(each.contains(text, autoescape=True) for each in lowered for text in subject.searched)
+    wanted_condition = sa.or_(
+        *(
+            function.contains(text, autoescape=True)
+            for function in lowered
+            for text in subject.searched
+        )
     )
     count = 0
-    for row in connection.execute(sa.select(table).where(wanted)).mappings().all():
+    for row in connection.execute(sa.select(table).where(wanted_condition)).mappings().all():
         new = {
             column.name: masked
             for column in texts
             if (value := row[column.name]) is not None and (masked := subject.mask(value)) != value
         }
         if new and not is_dry_run:
-            own = sa.and_(*(column.is_not_distinct_from(row[column.name]) for column in keys))
-            connection.execute(sa.update(table).where(own).values(new))
+            condition = sa.and_(*(column.is_not_distinct_from(row[column.name]) for column in keys))
+            connection.execute(sa.update(table).where(condition).values(new))
         count += bool(new)
     return count

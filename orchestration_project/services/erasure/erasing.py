@@ -137,18 +137,20 @@ class _DryRunError(Exception):
 def preview(places: Places, kind: SubjectKind, subject: Subject, *, at: datetime) -> Erased:
     """Return what an erasure would find; nothing is changed."""
     with places.warehouse.reading() as connection:
-        known = kind.find(connection, subject.identifiers)
-    subject = Subject([*subject.identifiers, *known.identifiers], companions=kind.companions)
-    found, store = Erased(), _store(places, kind, subject)
+        known_subject = kind.find(connection, subject.identifiers)
+    subject = Subject(
+        [*subject.identifiers, *known_subject.identifiers], companions=kind.companions
+    )
+    erased, store = Erased(), _store(places, kind, subject)
     try:
         with places.warehouse.writing() as connection:
-            found.rows = erase_rows(connection, kind, subject)
+            erased.rows = erase_rows(connection, kind, subject)
             raise _DryRunError(read_recorded(connection))
     except _DryRunError as error:
-        found.store = store.erase(error.recorded, at, is_dry_run=True)
-    _erase_logs(places, subject, found, is_dry_run=True)
-    found.not_reached = [*known.not_reached, *_not_reached(places, found)]
-    return found
+        erased.store = store.erase(error.recorded, at, is_dry_run=True)
+    _erase_logs(places, subject, erased, is_dry_run=True)
+    erased.not_reached = [*known_subject.not_reached, *_not_reached(places, erased)]
+    return erased
 
 
 def erase(
@@ -176,19 +178,19 @@ def erase(
         requests.end(request.request_id)
         return None
     with places.warehouse.reading() as connection:
-        known = kind.find(connection, request.identifiers)
-    request = requests.extend(request, known.identifiers)
+        known_subject = kind.find(connection, request.identifiers)
+    request = requests.extend(request, known_subject.identifiers)
     subject = Subject(request.identifiers or (), companions=kind.companions)
-    found = _erase_data(
+    data = _erase_data(
         places, kind, subject, clock, run_id, wait_seconds, reason=request.request_id
     )
-    _erase_logs(places, subject, found, is_dry_run=False)
-    found.not_reached = [*known.not_reached, *_not_reached(places, found)]
-    requests.record(request, _row(found, run_id))
-    changed = {*found.rows.deleted, *found.rows.masked} | _own_tables(kind)
-    _overwrite(places, subject, changed, list(found.dagster))
+    _erase_logs(places, subject, data, is_dry_run=False)
+    data.not_reached = [*known_subject.not_reached, *_not_reached(places, data)]
+    requests.record(request, _row(data, run_id))
+    changed = {*data.rows.deleted, *data.rows.masked} | _own_tables(kind)
+    _overwrite(places, subject, changed, list(data.dagster))
     requests.end(request.request_id)
-    return found
+    return data
 
 
 def _erase_data(
@@ -202,7 +204,7 @@ def _erase_data(
     reason: str,
 ) -> Erased:
     """Erase rows and bytes until a pass finds nothing: a run in progress may have added some."""
-    found, store = Erased(), _store(places, kind, subject)
+    erased, store = Erased(), _store(places, kind, subject)
     for number in range(MAX_PASSES):
         rows = _erase_rows(places.warehouse, kind, subject, reason, clock.now())
         _wait_for_runs(places.instance, run_id, wait_seconds)
@@ -211,10 +213,10 @@ def _erase_data(
         with places.warehouse.reading() as connection:
             recorded = read_recorded(connection)
         stored = store.erase(recorded, clock.now(), is_dry_run=False)
-        found.rows.add(rows)
-        found.store.add(stored)
+        erased.rows.add(rows)
+        erased.store.add(stored)
         if number and rows.is_empty and stored.is_empty:
-            return found
+            return erased
     raise TransientError(
         "the subject comes back while it is erased",
         expected=f"nothing left after {MAX_PASSES} passes",
@@ -254,9 +256,9 @@ def _wait_for_runs(instance: dg.DagsterInstance, run_id: str, seconds: int) -> N
         TransientError: One did not end in time.
     """
     filters = dg.RunsFilter(statuses=RUNNING_STATUSES)
-    waiting = {each.run_id for each in instance.get_runs(filters)} - {run_id}
+    waiting = {run.run_id for run in instance.get_runs(filters)} - {run_id}
     for passed in range(seconds + 1):
-        waiting = {each for each in waiting if is_at_work(instance, each)}
+        waiting = {name for name in waiting if is_at_work(instance, name)}
         if not waiting:
             return
         if passed % SECONDS_BETWEEN_LINES == 0:
@@ -290,7 +292,7 @@ def _overwrite(
     dagster_tables: Sequence[str] | None,
 ) -> None:
     """Overwrite freed pages of all databases; of PostgreSQL, in the tables that were changed."""
-    rewritten = [each for each in tables() if each.name in changed or each in ALWAYS_REWRITTEN]
+    rewritten = [table for table in tables() if table.name in changed or table in ALWAYS_REWRITTEN]
     places.warehouse.rewrite_tables(rewritten)
     rewrite_databases(places.state_folder, subject, left_out=places.unsearched)
     rewrite_in_dagster(places.instance, dagster_tables)
@@ -298,7 +300,7 @@ def _overwrite(
 
 def _own_tables(kind: SubjectKind) -> set[str]:
     """Return the tables in which the kind's rows may change beside those that are counted."""
-    return {each.name for each in kind.unmasked if isinstance(each, Table)}
+    return {item.name for item in kind.unmasked if isinstance(item, Table)}
 
 
 def _not_reached(places: Places, found: Erased) -> Sequence[str]:
@@ -315,7 +317,7 @@ def _not_reached(places: Places, found: Erased) -> Sequence[str]:
             f"{len(found.store.unnamed)} objects of the artifact store that this database does not "
             "name: start the job with only_database: true where no other database uses the store"
         )
-    sentences += [f"damaged or unreadable: {each}" for each in dict.fromkeys(found.store.damaged)]
+    sentences += [f"damaged or unreadable: {name}" for name in dict.fromkeys(found.store.damaged)]
     return sentences
 
 

@@ -94,9 +94,9 @@ def has_residue(file: Path, subject: Subject) -> bool:
 
     In a page, nothing stands between a value and the one before it.
     """
-    for each in (file, Path(f"{file}-wal")):
-        if each.exists():
-            with each.open("rb") as opened:
+    for path in (file, Path(f"{file}-wal")):
+        if path.exists():
+            with path.open("rb") as opened:
                 if any(subject.may_be_in(piece) for _, piece in _pieces(opened.read)):
                     return True
     return False
@@ -143,8 +143,8 @@ def _mask_file(file: Path, subject: Subject, *, is_dry_run: bool) -> bool:
 def _pieces(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield pieces of a file that overlap, each with its start."""
     start, piece = 0, b""
-    while more := read(PIECE_BYTES):
-        kept = piece[-OVERLAP_BYTES:]
-        start += len(piece) - len(kept)
-        piece = kept + more
+    while remaining_chunk := read(PIECE_BYTES):
+        kept_chunk = piece[-OVERLAP_BYTES:]
+        start += len(piece) - len(kept_chunk)
+        piece = kept_chunk + remaining_chunk
         yield start, piece

@@ -100,42 +100,48 @@ class ErasureRequests:
             ConfigurationError: There is none with this ID.
         """
         with self.warehouse.reading() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 select(operations_erasure_requests).where(_requests.request_id == request_id)
             ).first()
-        if found is None:
+        if row is None:
             raise ConfigurationError(
                 f"no erasure is requested as {request_id!r}",
                 expected=f"the ID of a request of the last {REQUEST_DAYS} days",
                 remedy="request it with `orchestrate erase`; operations_erasures lists what ended",
             )
-        values = dict(found._mapping)
+        values = dict(row._mapping)
         if values["identifiers"] is not None:
             values["identifiers"] = tuple(json.loads(values["identifiers"]))
         return ErasureRequest(**values)
 
     def extend(self, request: ErasureRequest, identifiers: Sequence[str]) -> "ErasureRequest":
         """Return a request with further identifiers, and store it: a repetition has them, too."""
-        given = tuple(dict.fromkeys([*(request.identifiers or ()), *identifiers]))
-        if given == request.identifiers:
+        fromkeys = tuple(dict.fromkeys([*(request.identifiers or ()), *identifiers]))
+        if fromkeys == request.identifiers:
             return request
-        own = (_requests.request_id == request.request_id) & _requests.identifiers.is_not(None)
-        values = {"identifiers": json.dumps(given)}
+        boolean_clause_list = (
+            _requests.request_id == request.request_id
+        ) & _requests.identifiers.is_not(None)
+        values = {"identifiers": json.dumps(fromkeys)}
         with self.warehouse.writing() as connection:
-            connection.execute(update(operations_erasure_requests).where(own).values(values))
-        return replace(request, identifiers=given)
+            connection.execute(
+                update(operations_erasure_requests).where(boolean_clause_list).values(values)
+            )
+        return replace(request, identifiers=fromkeys)
 
     def withdraw(self, request_id: str) -> None:
         """Delete a request for which nothing was erased."""
-        own = (_requests.request_id == request_id) & _requests.identifiers.is_not(None)
+        boolean_clause_list = (_requests.request_id == request_id) & _requests.identifiers.is_not(
+            None
+        )
         with self.warehouse.writing() as connection:
-            connection.execute(delete(operations_erasure_requests).where(own))
+            connection.execute(delete(operations_erasure_requests).where(boolean_clause_list))
 
     def record(self, request: ErasureRequest, row: dict[str, Any]) -> None:
         """Record an erasure, and forget the identifiers in the same transaction."""
         salt = secrets.token_bytes(16)
         identifier = (request.identifiers or ("",))[0]
-        own = {
+        values = {
             "erasure_id": request.request_id,
             "kind": request.kind,
             "salt": salt.hex(),
@@ -147,7 +153,7 @@ class ErasureRequests:
             "cleaned_at": None,
         }
         with self.warehouse.writing() as connection:
-            connection.execute(insert(operations_erasures), [{**own, **row}])
+            connection.execute(insert(operations_erasures), [{**values, **row}])
             connection.execute(
                 update(operations_erasure_requests)
                 .where(_requests.request_id == request.request_id)
@@ -197,12 +203,12 @@ def read_kinds(registry: Registry, settings: Settings) -> Mapping[str, SubjectKi
         for kind in kinds.read(settings)
     }
     recorded = recorded_kinds()
-    both = {
+    subject_kinds_by_name = {
         name: replace(kind, columns=[*kind.columns, *recorded[name].columns])
         for name, kind in declared.items()
         if name in recorded
     }
-    return {**recorded, **declared, **both}
+    return {**recorded, **declared, **subject_kinds_by_name}
 
 
 def kind_of(kinds: Mapping[str, SubjectKind], name: str) -> SubjectKind:
@@ -227,7 +233,7 @@ def identifier_hash(identifier: str, salt: str) -> str:
 
 def recorded_kinds() -> Mapping[str, SubjectKind]:
     """Return the kinds of tables that other projects have declared in the open database."""
-    return subject_kinds(each for each in METADATA.tables.values() if each.info.get(RECORDED))
+    return subject_kinds(table for table in METADATA.tables.values() if table.info.get(RECORDED))
 
 
 def subject_kinds(tables: Iterable[Table]) -> Mapping[str, SubjectKind]:

@@ -100,13 +100,13 @@ def erase_rows(connection: Connection, kind: SubjectKind, subject: Subject) -> R
     superseded. The caller commits, or rolls back for a dry run.
     """
     counts = RowCounts()
-    wanted = _with_related(kind, _matching(connection, kind, subject))
-    capture_ids = _capture_ids(connection, wanted)
+    entries = _with_related(kind, _matching(connection, kind, subject))
+    capture_ids = _capture_ids(connection, entries)
     _move_fences(connection, capture_ids)
-    for declared, keys in wanted.items():
+    for declared, keys in entries.items():
         for key in () if declared is captures else keys.values():
-            gone = connection.execute(delete(declared).where(_has(declared, key)))
-            counts.deleted[declared.name] += gone.rowcount
+            rows = connection.execute(delete(declared).where(_has(declared, key)))
+            counts.deleted[declared.name] += rows.rowcount
     counts.deleted += _delete_captures(connection, capture_ids)
     counts.deleted += _delete_rejects(connection, subject)
     counts.masked += _mask_tables(connection, kind, subject)
@@ -120,17 +120,17 @@ Keys = dict[Table, dict[tuple[object, ...], Key]]
 
 def _matching(connection: Connection, kind: SubjectKind, subject: Subject) -> Keys:
     """Return the rows that declared columns identify, with their earlier or later states."""
-    found: Keys = defaultdict(dict)
+    matching: Keys = defaultdict(dict)
     for declared in kind.columns:
-        own = declared.table
-        history: Table | None = own.info.get(HISTORY)
-        for searched in (own, history) if history is not None else (own,):
-            for key in _keys_in(connection, searched, declared, subject, key_names(own)):
-                for each in (own, history) if history is not None else (own,):
-                    found[each][tuple(key.values())] = key
+        table = declared.table
+        history: Table | None = table.info.get(HISTORY)
+        for searched in (table, history) if history is not None else (table,):
+            for key in _keys_in(connection, searched, declared, subject, key_names(table)):
+                for each in (table, history) if history is not None else (table,):
+                    matching[each][tuple(key.values())] = key
     for declared, key in kind.rows(connection, subject.identifiers):
-        found[declared][tuple(key.items())] = key
-    return found
+        matching[declared][tuple(key.items())] = key
+    return matching
 
 
 def _keys_in(
@@ -163,9 +163,9 @@ def _with_related(kind: SubjectKind, found: Keys) -> Keys:
     while waiting:
         declared, key = waiting.pop()
         for other, its_key in kind.related(declared, key):
-            place = tuple(its_key.values())
-            if place not in found.setdefault(other, {}):
-                found[other][place] = its_key
+            entries = tuple(its_key.values())
+            if entries not in found.setdefault(other, {}):
+                found[other][entries] = its_key
                 waiting.append((other, its_key))
     return found
 
@@ -187,12 +187,12 @@ def _move_fences(connection: Connection, capture_ids: Iterable[int]) -> None:
 
     What was derived from them is derived again.
     """
-    place = (deliveries.c.table_name, deliveries.c.partition_key)
+    pair = (deliveries.c.table_name, deliveries.c.partition_key)
     places = {
         tuple(row)
         for some in in_statements(capture_ids)
         for row in connection.execute(
-            select(*place)
+            select(*pair)
             .join(captures, captures.c.group_id == deliveries.c.group_id)
             .where(captures.c.capture_id.in_(some))
         )
@@ -245,41 +245,41 @@ def _alike(connection: Connection, capture_ids: Iterable[int]) -> dict[int, str]
 def _referenced(connection: Connection, capture_ids: Iterable[int]) -> set[int]:
     """Return the captures that rows of any loaded table, or its history, were read from."""
     loaded = [
-        each for each in tables() if "capture_id" in each.c and each not in {captures, rejects}
+        table for table in tables() if "capture_id" in table.c and table not in {captures, rejects}
     ]
     return {
         capture_id
-        for each in loaded
+        for table in loaded
         for some in in_statements(capture_ids)
         for capture_id in connection.scalars(
-            select(each.c.capture_id).where(each.c.capture_id.in_(some)).distinct()
+            select(table.c.capture_id).where(table.c.capture_id.in_(some)).distinct()
         )
     }
 
 
 def _of_group(connection: Connection, group: str) -> list[int]:
-    wanted = select(captures.c.capture_id).where(captures.c.group_id == group)
-    return list(connection.scalars(wanted))
+    row_query = select(captures.c.capture_id).where(captures.c.group_id == group)
+    return list(connection.scalars(row_query))
 
 
 def _delete_group(connection: Connection, group: str) -> Counter[str]:
     """Delete what is recorded of a delivery, and the fence of a partition that has no other."""
     counts: Counter[str] = Counter()
-    place = connection.execute(
+    rows = connection.execute(
         select(deliveries.c.table_name, deliveries.c.partition_key).where(
             deliveries.c.group_id == group
         )
     ).all()
-    own = _of_group(connection, group)
-    for each in OF_GROUPS:
-        named = each.c.subject if each is balances else each.c.get("group_id")
-        condition = each.c.capture_id.in_(own) if "capture_id" in each.c else named == group
-        counts[each.name] += connection.execute(delete(each).where(condition)).rowcount
-    for table_name, key in place:
-        others = select(deliveries.c.group_id).where(
+    numbers = _of_group(connection, group)
+    for table in OF_GROUPS:
+        named = table.c.subject if table is balances else table.c.get("group_id")
+        condition = table.c.capture_id.in_(numbers) if "capture_id" in table.c else named == group
+        counts[table.name] += connection.execute(delete(table).where(condition)).rowcount
+    for table_name, key in rows:
+        other_query = select(deliveries.c.group_id).where(
             deliveries.c.table_name == table_name, deliveries.c.partition_key == key
         )
-        if connection.execute(others.limit(1)).first() is None:
+        if connection.execute(other_query.limit(1)).first() is None:
             fence = (fences.c.table_name == table_name, fences.c.scope_key == key)
             counts[fences.name] += connection.execute(delete(fences).where(*fence)).rowcount
     return counts
@@ -292,8 +292,8 @@ def _delete_rejects(connection: Connection, subject: Subject) -> Counter[str]:
     condition = _may_hold([rejects.c.record, rejects.c.reason], subject)
     if condition is None:
         return counts
-    wanted = select(*key, rejects.c.record, rejects.c.reason).where(condition)
-    for found in connection.execute(wanted).all():
+    query = select(*key, rejects.c.record, rejects.c.reason).where(condition)
+    for found in connection.execute(query).all():
         if any(subject.mask(text) != text for text in (found.record, found.reason)):
             row = {name: found._mapping[name] for name in key_names(rejects)}
             counts[rejects.name] += connection.execute(
@@ -307,9 +307,9 @@ def _mask_tables(connection: Connection, kind: SubjectKind, subject: Subject) ->
     counts: Counter[str] = Counter()
     if not subject.masked:
         return counts
-    for each in tables():
-        if each not in UNMASKED and each not in kind.unmasked:
-            counts[each.name] += _mask_table(connection, each, kind, subject)
+    for table in tables():
+        if table not in UNMASKED and table not in kind.unmasked:
+            counts[table.name] += _mask_table(connection, table, kind, subject)
     return +counts
 
 
@@ -318,12 +318,12 @@ def _mask_table(
 ) -> int:
     names = key_names(declared)
     texts = [
-        each
-        for each in declared.columns
-        if isinstance(each.type, String) and each not in {*kind.unmasked, *UNMASKED_COLUMNS}
+        column
+        for column in declared.columns
+        if isinstance(column.type, String) and column not in {*kind.unmasked, *UNMASKED_COLUMNS}
     ]
-    plain = [each for each in texts if each not in BASE64_COLUMNS]
-    encoded = [each for each in texts if each in BASE64_COLUMNS]
+    plain = [text for text in texts if text not in BASE64_COLUMNS]
+    encoded = [text for text in texts if text in BASE64_COLUMNS]
     condition = _may_hold(plain, subject)
     if condition is None:
         return 0
@@ -332,11 +332,11 @@ def _mask_table(
         statement = statement.where(condition)
     changed: list[tuple[Key, Key]] = []
     for row in _streamed(connection, statement):
-        found = dict(row._mapping)
-        masked = {each.name: _mask_value(found[each.name], each, subject) for each in texts}
-        new = {name: value for name, value in masked.items() if value != found[name]}
+        values = dict(row._mapping)
+        masked = {text.name: _mask_value(values[text.name], text, subject) for text in texts}
+        new = {name: value for name, value in masked.items() if value != values[name]}
         if new:
-            changed.append(({name: found[name] for name in names}, new))
+            changed.append(({name: values[name] for name in names}, new))
     for key, new in changed:
         _update(connection, declared, key, new)
     return len(changed)

@@ -51,20 +51,20 @@ def checked_identifiers(given: Sequence[str]) -> tuple[str, ...]:
         ConfigurationError: There is none, there are too many, or one cannot be stored or is too
             long. The text does not quote it.
     """
-    found = tuple(dict.fromkeys(each.strip() for each in given))
-    if not found or len(found) > MAX_IDENTIFIERS:
-        raise _invalid(f"1 to {MAX_IDENTIFIERS} identifiers", f"{len(found)}")
-    for place, each in enumerate(found, start=1):
-        if problem := _problem(each, is_first=place == 1):
-            raise _invalid(problem[0], f"number {place} has {problem[1]}")
-    return found
+    fromkeys = tuple(dict.fromkeys(name.strip() for name in given))
+    if not fromkeys or len(fromkeys) > MAX_IDENTIFIERS:
+        raise _invalid(f"1 to {MAX_IDENTIFIERS} identifiers", f"{len(fromkeys)}")
+    for index, fromkey in enumerate(fromkeys, start=1):
+        if problem := _problem(fromkey, is_first=index == 1):
+            raise _invalid(problem[0], f"number {index} has {problem[1]}")
+    return fromkeys
 
 
 def _problem(identifier: str, *, is_first: bool) -> tuple[str, str] | None:
     """Return what is expected of an identifier, and what it has."""
-    if any("\ud800" <= each <= "\udfff" for each in identifier):
+    if any("\ud800" <= character <= "\udfff" for character in identifier):
         return "text that UTF-8 can encode", "a lone surrogate"
-    if any(ord(each) < 32 or ord(each) == 127 for each in identifier):
+    if any(ord(character) < 32 or ord(character) == 127 for character in identifier):
         return "text without control characters", "NUL or another control character"
     size = len(identifier.encode())
     if not identifier or size > MAX_IDENTIFIER_BYTES:
@@ -118,12 +118,16 @@ class Subject:
     @cached_property
     def masked(self) -> tuple[str, ...]:
         """Those that are masked wherever they stand."""
-        return tuple(each for each in self.identifiers if len(each) >= MIN_MASKED_CHARACTERS)
+        return tuple(
+            identifier
+            for identifier in self.identifiers
+            if len(identifier) >= MIN_MASKED_CHARACTERS
+        )
 
     @cached_property
     def searched(self) -> tuple[str, ...]:
         """Texts of which a text with an identifier contains one, in lower case; for SQL."""
-        forms = [ascii_lower(each) for text in self.masked for each in _written(text)]
+        forms = [ascii_lower(name) for text in self.masked for name in _written(text)]
         return tuple(dict.fromkeys([*forms, ESCAPE] if forms else ()))
 
     @cached_property
@@ -133,15 +137,15 @@ class Subject:
     @cached_property
     def _byte_patterns(self) -> Sequence[tuple[re.Pattern[bytes], bytes]]:
         """Patterns and units of masks of bytes that are not UTF-8."""
-        found: dict[bytes, bytes] = {}
+        chunks: dict[bytes, bytes] = {}
         for text in self.masked:
-            for each in _written(text):
-                found[each.encode()] = MASK.encode()
+            for name in _written(text):
+                chunks[name.encode()] = MASK.encode()
             for encoding in ("latin-1", *WIDE):
-                found[text.encode(encoding, "ignore")] = MASK.encode(encoding)
+                chunks[text.encode(encoding, "ignore")] = MASK.encode(encoding)
         return [
             (re.compile(BYTES_BEFORE + re.escape(text) + BYTES_AFTER, re.IGNORECASE), mask)
-            for text, mask in found.items()
+            for text, mask in chunks.items()
         ]
 
     def mask(self, text: str) -> str:
@@ -155,7 +159,7 @@ class Subject:
 
     def _may_be_in(self, text: str) -> bool:
         lowered = ascii_lower(text) if text.isascii() else text.lower()
-        return any(each in lowered for each in self.searched)
+        return any(name in lowered for name in self.searched)
 
     def mask_bytes(self, content: bytes) -> bytes:
         """Return bytes of the same size in which all identifiers are masked."""
@@ -177,14 +181,14 @@ class Subject:
 
     @cached_property
     def _byte_forms(self) -> Sequence[bytes]:
-        forms = [each for text in self.masked for each in _written(ascii_lower(text))]
-        wide = [text.encode(each) for text in map(ascii_lower, self.masked) for each in WIDE]
-        return [*(each.lower().encode() for each in forms), *wide]
+        forms = [name for text in self.masked for name in _written(ascii_lower(text))]
+        wide = [text.encode(name) for text in map(ascii_lower, self.masked) for name in WIDE]
+        return [*(form.lower().encode() for form in forms), *wide]
 
     def may_be_in(self, content: bytes) -> bool:
         """Whether bytes have an identifier, or it as a part of a longer text."""
         lowered = content.lower()
-        return any(each in lowered for each in self._byte_forms)
+        return any(form in lowered for form in self._byte_forms)
 
     def is_in(self, content: bytes) -> bool:
         """Whether bytes have an identifier."""
@@ -197,17 +201,19 @@ class Subject:
             return []
         return [
             value
-            for each in _objects(document)
+            for entry in _objects(document)
             for member, companions in self._companions.items()
-            if self.is_first(each.get(member))
-            for value in map(each.get, companions)
+            if self.is_first(entry.get(member))
+            for value in map(entry.get, companions)
             if isinstance(value, str) and value and not self.is_first(value)
         ]
 
 
 def ascii_lower(text: str) -> str:
     """Return a text with A-Z in lower case, as databases do."""
-    return "".join(each.lower() if "A" <= each <= "Z" else each for each in text)
+    return "".join(
+        character.lower() if "A" <= character <= "Z" else character for character in text
+    )
 
 
 def _written(text: str) -> Iterator[str]:
@@ -222,19 +228,19 @@ def _written(text: str) -> Iterator[str]:
 def _percent_encoded(text: str, safe: str = "") -> str:
     """Return a text as a URL has it."""
     return "".join(
-        chr(each)
-        if each < 128 and (chr(each).isalnum() or chr(each) in f"_.-~{safe}")
-        else f"%{each:02X}"
-        for each in text.encode()
+        chr(number)
+        if number < 128 and (chr(number).isalnum() or chr(number) in f"_.-~{safe}")
+        else f"%{number:02X}"
+        for number in text.encode()
     )
 
 
 def _patterns(texts: Sequence[str]) -> Sequence[re.Pattern[str]]:
     """Return patterns of all forms, the longest first."""
-    forms = sorted({each for text in texts for each in _written(text)}, key=len, reverse=True)
+    forms = sorted({name for text in texts for name in _written(text)}, key=len, reverse=True)
     return [
-        re.compile(BEFORE + "".join(map(_escaped_or_not, each)) + AFTER, re.IGNORECASE)
-        for each in forms
+        re.compile(BEFORE + "".join(map(_escaped_or_not, form)) + AFTER, re.IGNORECASE)
+        for form in forms
     ]
 
 
@@ -312,15 +318,15 @@ def _without_lines(text: str, declared: CapturedLines, subject: Subject) -> tupl
     """Cut out lines; a quoted value may go over several."""
     lines = list(io.StringIO(text, newline=""))  # which ends them as csv does
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=declared.delimiter)
-    place = next(reader, []).index(declared.field)
-    kept, start, count = lines[: reader.line_num], reader.line_num, 0
+    position = next(reader, []).index(declared.field)
+    kept_names, start, count = lines[: reader.line_num], reader.line_num, 0
     for values in reader:
-        if len(values) > place and subject.is_first(values[place]):
+        if len(values) > position and subject.is_first(values[position]):
             count += 1
         else:
-            kept += lines[start : reader.line_num]
+            kept_names += lines[start : reader.line_num]
         start = reader.line_num
-    return "".join(kept).encode(), count
+    return "".join(kept_names).encode(), count
 
 
 def _cut(text: str, begin: int, end: int) -> str:
@@ -332,18 +338,18 @@ def _cut(text: str, begin: int, end: int) -> str:
 
 
 def _skip(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
+    match = _SPACE.match(text, at)
+    return match.end() if match else at
 
 
 def _start_of(text: str, path: Sequence[str]) -> int | None:
     """Return where the array begins to which names of members lead; None: there is none."""
     at = _skip(text, 0)
     for name in path:
-        found = next((value for key, value in _members(text, at) if key == name), None)
-        if found is None:
+        number = next((value for key, value in _members(text, at) if key == name), None)
+        if number is None:
             return None
-        at = found
+        at = number
     return at if text[at : at + 1] == "[" else None
 
 

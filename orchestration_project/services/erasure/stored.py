@@ -135,13 +135,13 @@ class StoreErasure:
             if stored.name in recorded.named:
                 continue
             is_blob = stored.name.startswith(BLOBS)
-            found = self._has_subject(stored.name, counts)
-            if found and (not is_blob or self.only_database):
+            subject = self._has_subject(stored.name, counts)
+            if subject and (not is_blob or self.only_database):
                 counts.artifacts.append(stored.name)
                 if not is_dry_run:
                     self._record_export(stored, at)
                     self._delete_object(stored.name)
-            elif found:
+            elif subject:
                 counts.unnamed.append(stored.name)
         return counts
 
@@ -173,8 +173,10 @@ class StoreErasure:
 
     def _hidden_count(self, name: str, some: Sequence[Blob], counts: StoreCounts) -> int:
         """Return 1 if a pack has the subject in what was moved out of it, which no row names."""
-        found = self.artifacts.found(name) if name.startswith(PACKS) else None
-        if found is None or found.byte_count == sum(each.stored_byte_count for each in some):
+        stored_object = self.artifacts.found(name) if name.startswith(PACKS) else None
+        if stored_object is None or stored_object.byte_count == sum(
+            blob.stored_byte_count for blob in some
+        ):
             return 0
         return int(self._has_subject(name, counts))
 
@@ -198,19 +200,19 @@ class StoreErasure:
         Raises:
             BlobError: The bytes of one are not those that were captured.
         """
-        found: dict[Blob, tuple[bytes, int]] = {}
+        redacted_blobs: dict[Blob, tuple[bytes, int]] = {}
         for blob in some:
             if blob.sha256 in origins:
                 new = self._redacted(blob, origins[blob.sha256])
                 if new is not None:
-                    found[blob] = new
-        return found
+                    redacted_blobs[blob] = new
+        return redacted_blobs
 
     def _has_rows(self, content: bytes) -> bool:
         """Whether staged rows have the identifier in a declared column."""
         if not content.startswith(PARQUET):
             return False
-        names = {each.column.name for each in self.kind.columns if not each.path}
+        names = {column.column.name for column in self.kind.columns if not column.path}
         rows = pl.read_parquet(io.BytesIO(content))
         return any(
             self.subject.is_first(value)
@@ -244,9 +246,9 @@ class StoreErasure:
                 return (b"", 0) if _is_in(body.read, self.subject) else None
         content = new = store.read(blob)
         cut_count = 0
-        for each in self.kind.records:
-            if (each.source, each.dataset) in origins:
-                new, count = without_records(new, each, self.subject)
+        for record in self.kind.records:
+            if (record.source, record.dataset) in origins:
+                new, count = without_records(new, record, self.subject)
                 cut_count += count
         new = self.subject.mask_bytes(new)
         return None if new == content else (new, cut_count)
@@ -254,20 +256,20 @@ class StoreErasure:
     def _replace(self, blob: Blob, new: bytes, cut_count: int, at: datetime) -> None:
         """Have the captures of a blob name a redacted one, with fewer rows."""
         stored = Captures(self.artifacts).store(unstored(new, url="", request={}, fetched_at=at))
-        own = captures.c.sha256 == blob.sha256
-        groups = select(captures.c.group_id).where(own)
+        condition = captures.c.sha256 == blob.sha256
+        groups = select(captures.c.group_id).where(condition)
         row_count = captures.c.row_count - cut_count
         values = {"sha256": stored.sha256, "erased_at": at, "row_count": row_count}
         with self.warehouse.writing() as connection:
             insert_absent(connection, blobs, [{**stored.blob_row, "stored_at": at}])
-            reached = partitions_of_captures(connection, own)
+            reached = partitions_of_captures(connection, condition)
             with amending(connection, ERASURE, "redacted bytes", at, reached):
                 connection.execute(
                     update(deliveries)
                     .where(deliveries.c.group_id.in_(groups))
                     .values(record_total=deliveries.c.record_total - cut_count)
                 )
-                connection.execute(update(captures).where(own).values(values))
+                connection.execute(update(captures).where(condition).values(values))
 
     def _delete(
         self, name: str, gone: Sequence[Blob], needed: Sequence[Blob], at: datetime
@@ -351,11 +353,11 @@ def is_in_content(content: bytes, subject: Subject) -> bool:
 
 def _is_in(read: Callable[[int], bytes], subject: Subject) -> bool:
     """Whether bytes have an identifier; they are read in pieces that overlap."""
-    kept = b""
+    kept_name = b""
     while piece := read(PIECE_BYTES):
-        if subject.is_in(kept + piece):
+        if subject.is_in(kept_name + piece):
             return True
-        kept = piece[-OVERLAP_BYTES:]
+        kept_name = piece[-OVERLAP_BYTES:]
     return False
 
 

@@ -33,7 +33,7 @@ WITHOUT_FORMULA = {
 def explain_absence(table: str, column: str = "") -> str:
     """Return why a table, or a column of it, has no formula."""
     places = (f"{table}.{column}", column, table)
-    reasons = (WITHOUT_FORMULA[place] for place in places if place in WITHOUT_FORMULA)
+    reasons = (WITHOUT_FORMULA[name] for name in places if name in WITHOUT_FORMULA)
     return next(reasons, NOT_DECLARED)
 
 

@@ -133,8 +133,8 @@ def record_subject(instance: dg.DagsterInstance, ledger: Ledger, wanted: Evidenc
     filters = [dg.RunsFilter(run_ids=[wanted.run_id])] if wanted.run_id else []
     if wanted.session:
         filters += [dg.RunsFilter(tags={tag: wanted.session}) for tag in SESSION_TAGS]
-    for each in filters:
-        record_runs(instance, ledger, each)
+    for runs_filter in filters:
+        record_runs(instance, ledger, runs_filter)
 
 
 def share_archive(archive: ExportedArchive, settings: Settings) -> bool:
@@ -158,12 +158,17 @@ def archive_sizes(settings: Settings) -> dict[str, int]:
     """Return the archives of this host and of the shared artifact store: bytes by name."""
     store = open_shared_store(settings)
     shared = store.listed(FOLDER) if store else ()
-    found = {each.name.removeprefix(f"{FOLDER}/"): each.byte_count for each in shared}
+    byte_counts = {
+        stored_object.name.removeprefix(f"{FOLDER}/"): stored_object.byte_count
+        for stored_object in shared
+    }
     for path in (settings.state_path / FOLDER).glob(f"*{SUFFIX}"):
         if path.is_file():
-            found[path.name] = path.stat().st_size
+            byte_counts[path.name] = path.stat().st_size
     return {
-        name: found[name] for name in sorted(found) if name.endswith(SUFFIX) and "/" not in name
+        name: byte_counts[name]
+        for name in sorted(byte_counts)
+        if name.endswith(SUFFIX) and "/" not in name
     }
 
 
@@ -188,11 +193,11 @@ def chosen_file(settings: Settings, file: str) -> Path:
     Raises:
         ConfigurationError: It leads elsewhere than it seems to, or is no name of an archive.
     """
-    given = PurePath(file)
+    pure_path = PurePath(file)
     folder = state_folder(settings, FOLDER).resolve()
-    path = folder / given
-    is_plain = "\0" not in file and ".." not in given.parts and path.suffix == SUFFIX
-    if not is_plain or not (given.is_absolute() or path.resolve().is_relative_to(folder)):
+    path = folder / pure_path
+    is_plain = "\0" not in file and ".." not in pure_path.parts and path.suffix == SUFFIX
+    if not is_plain or not (pure_path.is_absolute() or path.resolve().is_relative_to(folder)):
         raise ConfigurationError(
             f"evidence is not written to {file!r}",
             expected=f"a path that ends in {SUFFIX}, without '..'; a relative one below {folder}",
@@ -229,8 +234,8 @@ def _declared_rules(sources: Sources, inputs: Mapping[str, DerivedInputs]) -> di
 
     What has no formula is named with the reason.
     """
-    others = {*sources.tables, *sources.derived} - sources.rules.keys()
-    rules = rules_document(sources.rules.values(), list_absences(sources.rules, others))
+    other_names = {*sources.tables, *sources.derived} - sources.rules.keys()
+    rules = rules_document(sources.rules.values(), list_absences(sources.rules, other_names))
     read = {name: [derived.table, derived.partitions] for name, derived in inputs.items()}
     return {**rules, "inputs": read}
 
@@ -242,13 +247,13 @@ def _derived_rows(
     inputs: Mapping[str, DerivedInputs],
 ) -> dict[str, pl.DataFrame]:
     """Return the rows of tables that can be recomputed of the loaded rows of the subject."""
-    own = deliveries.c.partition_key == subject.partition
-    loaded = select(deliveries.c.table_name).where(own, deliveries.c.outcome == "landed")
+    condition = deliveries.c.partition_key == subject.partition
+    loaded = select(deliveries.c.table_name).where(condition, deliveries.c.outcome == "landed")
     names = set(connection.execute(loaded.where(subject.deliveries)).scalars())
     state, rows = StateAsOf(connection, subject.at, None), {}
     for name, derived in inputs.items():
-        held = {subject.partition, *subject.inputs.get(derived.table, ())}
-        if derived.table in names and held.issuperset(derived.partitions):
+        entries = {subject.partition, *subject.inputs.get(derived.table, ())}
+        if derived.table in names and entries.issuperset(derived.partitions):
             try:
                 rows[name] = sources.derived[name](state, derived.key).rows
             except UnderivableError:  # a tier of the week is not loaded

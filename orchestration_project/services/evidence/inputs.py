@@ -34,17 +34,17 @@ def read_inputs(
     if subject.partition is None:
         return {}
     statement = select(deliveries.c.table_name, deliveries.c.partition_key).distinct()
-    known: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
     for table, key in connection.execute(statement.where(*subject.until(deliveries.c.recorded_at))):
-        known.setdefault(table, []).append(key)
+        names.setdefault(table, []).append(key)
     inputs = {}
     for name, derived in rules.items():
         captured = captured_rules(rules, name)
-        keys = sorted(known.get(captured.table.name, []))
+        keys = sorted(names.get(captured.table.name, []))
         if derived.rows_of and subject.partition in keys:
-            own = _parts(captured, subject.partition)
-            key = "|".join(own[part] for part in derived.partition)
-            read = [other for other in keys if _reads(derived, own, _parts(captured, other))]
+            texts = _parts(captured, subject.partition)
+            key = "|".join(texts[part] for part in derived.partition)
+            read = [other for other in keys if _reads(derived, texts, _parts(captured, other))]
             inputs[name] = DerivedInputs(key, captured.table.name, read)
     return inputs
 
@@ -60,22 +60,22 @@ def add_inputs(subject: EvidenceSubject, inputs: Mapping[str, DerivedInputs]) ->
             "invalid include_inputs: expected the evidence of a partition",
             remedy="name partition and at, or leave it out",
         )
-    others: dict[str, set[str]] = {}
+    texts: dict[str, set[str]] = {}
     for of_table in inputs.values():
-        others.setdefault(of_table.table, set()).update(of_table.partitions)
+        texts.setdefault(of_table.table, set()).update(of_table.partitions)
     columns = deliveries.c
     conditions = [
         and_(columns.table_name == table, columns.partition_key.in_(sorted(keys)))
-        for table, keys in others.items()
+        for table, keys in texts.items()
     ]
     condition = and_(or_(subject.deliveries, *conditions), *subject.until(columns.recorded_at))
-    names = sorted({key for keys in others.values() for key in keys} - {subject.partition})
+    names = sorted({key for keys in texts.values() for key in keys} - {subject.partition})
     return replace(
         subject,
         about={**subject.about, "inputs": ", ".join(names)},
         runs=runs_of(condition),
         deliveries=condition,
-        inputs={table: sorted(keys - {subject.partition}) for table, keys in others.items()},
+        inputs={table: sorted(keys - {subject.partition}) for table, keys in texts.items()},
     )
 
 

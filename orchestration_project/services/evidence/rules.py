@@ -51,7 +51,7 @@ class Manifest:
         content = {
             "format": FORMAT,
             "about": dict(self.about),
-            "members": [asdict(each) for each in self.members],
+            "members": [asdict(member) for member in self.members],
         }
         return f"{json.dumps(content, indent=1)}\n".encode()
 
@@ -62,7 +62,10 @@ class Manifest:
 
     def sums(self) -> bytes:
         """Return the text of the member `SHA256SUMS`."""
-        named = [*((each.sha256, each.name) for each in self.members), (self.sha256, MANIFEST)]
+        named = [
+            *((member.sha256, member.name) for member in self.members),
+            (self.sha256, MANIFEST),
+        ]
         return "".join(f"{sha256}  {name}\n" for sha256, name in named).encode()
 
 
@@ -73,11 +76,11 @@ def read_manifest(content: bytes) -> Manifest:
         ContractError: It is none, or of another format.
     """
     try:
-        found = json.loads(content)
-        form = found["format"]
+        document = json.loads(content)
+        form = document["format"]
         manifest = Manifest(
-            {str(name): str(value) for name, value in found["about"].items()},
-            [_member(each) for each in found["members"]],
+            {str(name): str(value) for name, value in document["about"].items()},
+            [_member(each) for each in document["members"]],
         )
         manifest.sums()  # a name that is no Unicode, or too deep a value, cannot be written again
     except NO_MANIFEST as error:

@@ -30,17 +30,19 @@ def check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Itera
     for entry in _entries(instance, run_ids, kind):
         if entry.dagster_event is None:
             continue
-        said = entry.dagster_event.asset_check_evaluation_data
+        asset_check_evaluation_data = entry.dagster_event.asset_check_evaluation_data
         record = {
             "run_id": entry.run_id,
             "happened_at": _moment(entry.timestamp),
-            "asset": said.asset_key.to_user_string(),
-            "check": said.check_name,
-            "partition_key": said.partition,
-            "passed": said.passed,
-            "severity": said.severity.value,
-            "description": said.description,
-            "metadata": {name: _plain(value) for name, value in said.metadata.items()},
+            "asset": asset_check_evaluation_data.asset_key.to_user_string(),
+            "check": asset_check_evaluation_data.check_name,
+            "partition_key": asset_check_evaluation_data.partition,
+            "passed": asset_check_evaluation_data.passed,
+            "severity": asset_check_evaluation_data.severity.value,
+            "description": asset_check_evaluation_data.description,
+            "metadata": {
+                name: _plain(value) for name, value in asset_check_evaluation_data.metadata.items()
+            },
         }
         yield json.dumps(record)
 

@@ -75,8 +75,8 @@ def subject_of(connection: Connection, wanted: EvidenceRequest, now: datetime) -
         ConfigurationError: It names nothing or several things, a time after ``now``, or what
             nobody recorded.
     """
-    given = [each for each in (wanted.run_id, wanted.session, wanted.partition) if each]
-    if len(given) != 1 or bool(wanted.partition) != (wanted.at is not None):
+    given_names = [text for text in (wanted.run_id, wanted.session, wanted.partition) if text]
+    if len(given_names) != 1 or bool(wanted.partition) != (wanted.at is not None):
         raise ConfigurationError(
             "it is not clear what the evidence shall be about",
             expected="run_id, or session, or partition and at",
@@ -126,8 +126,8 @@ def _unknown(what: str, listing: str) -> ConfigurationError:
 
 
 def _of_partition(connection: Connection, partition: str, at: datetime) -> EvidenceSubject:
-    own = deliveries.c.partition_key == partition
-    first = connection.execute(select(func.min(deliveries.c.recorded_at)).where(own)).scalar()
+    condition = deliveries.c.partition_key == partition
+    first = connection.execute(select(func.min(deliveries.c.recorded_at)).where(condition)).scalar()
     if first is None or first > at:
         raise UnknownNameError(
             f"nothing was delivered of the partition {partition} until {at.isoformat()}",
@@ -135,7 +135,7 @@ def _of_partition(connection: Connection, partition: str, at: datetime) -> Evide
             found=f"its first delivery is of {first.isoformat()}" if first else "no delivery",
             remedy="`orchestrate export deliveries --columns partition_key,recorded_at` lists them",
         )
-    until = own & (deliveries.c.recorded_at <= at)
+    until = condition & (deliveries.c.recorded_at <= at)
     return EvidenceSubject(
         name_of(EvidenceRequest(partition=partition, at=at)),
         {"partition": partition, "at": at.isoformat()},

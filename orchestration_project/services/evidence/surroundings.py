@@ -32,7 +32,7 @@ def settings_lines(
     Of the latter there are those that were verified; ``applied`` is what presets set now.
     """
     yield from _lines(now.config_hash, {**now.entries, **applied})
-    wanted = (
+    query = (
         select(verified.c.config_hash, verified.c.entries)
         .where(
             verified.c.config_hash.in_(
@@ -44,7 +44,7 @@ def settings_lines(
         )
         .order_by(verified.c.config_hash)
     )
-    for config_hash, entries in connection.execute(wanted).all():
+    for config_hash, entries in connection.execute(query).all():
         yield from _lines(config_hash, EffectiveConfig.from_json(entries).entries)
 
 
@@ -62,7 +62,7 @@ def versions(connection: Connection, subject: EvidenceSubject, config_hash: str)
         .distinct()
         .order_by(deliveries.c.table_name, deliveries.c.rule_version)
     ).all()
-    found = {
+    values = {
         "commit": commit(),
         "config_hash": config_hash,
         "packages": _packages(),
@@ -73,13 +73,17 @@ def versions(connection: Connection, subject: EvidenceSubject, config_hash: str)
         },
         "tables": current_version(connection),
     }
-    return f"{json.dumps(found, indent=1, sort_keys=True)}\n".encode()
+    return f"{json.dumps(values, indent=1, sort_keys=True)}\n".encode()
 
 
 @cache
 def _packages() -> Mapping[str, str]:
     """Return the version of each installed package, as this process found it first."""
-    return {each.name: each.version for each in distributions() if each.name}
+    return {
+        distribution.name: distribution.version
+        for distribution in distributions()
+        if distribution.name
+    }
 
 
 def commit() -> str | None:
@@ -87,7 +91,7 @@ def commit() -> str | None:
     git = shutil.which("git")
     if git is None or not (PROJECT_ROOT / ".git").exists():  # one above it would be another's
         return None
-    asked = subprocess.run(  # noqa: S603 - git, about our own folder
+    completed = subprocess.run(  # noqa: S603 - git, about our own folder
         [
             git,
             "-C",
@@ -102,4 +106,4 @@ def commit() -> str | None:
         text=True,
         check=False,
     )
-    return asked.stdout.strip() if asked.returncode == 0 else None
+    return completed.stdout.strip() if completed.returncode == 0 else None

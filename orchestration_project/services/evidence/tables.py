@@ -47,15 +47,15 @@ def rows_of(
 
 def _evidence(subject: EvidenceSubject) -> Iterator[EvidenceRows]:
     groups, runs = subject.groups, subject.runs
-    own = captures.c.group_id.in_(groups)
-    fetched = select(captures.c.capture_id).where(own)
-    contents = select(captures.c.sha256).where(own)
+    condition = captures.c.group_id.in_(groups)
+    fetched = select(captures.c.capture_id).where(condition)
+    contents = select(captures.c.sha256).where(condition)
     of_subject = _alerts(subject)
     alerts = select(operations_alerts.c.alert_id).where(*of_subject)
     yield _rows("runs", operations_runs, operations_runs.c.run_id.in_(runs))
     yield _rows("steps", operations_steps, operations_steps.c.run_id.in_(runs))
     yield _rows("deliveries", deliveries, subject.deliveries)
-    yield _rows("captures", captures, own)
+    yield _rows("captures", captures, condition)
     yield _rows("blobs", blobs, blobs.c.sha256.in_(contents))
     yield _rows("rejects", rejects, rejects.c.capture_id.in_(fetched))
     yield _rows("audits", audits, audits.c.group_id.in_(groups))
@@ -76,10 +76,10 @@ def _rows(name: str, table: Table, *conditions: ColumnElement[bool]) -> Evidence
 
 def _alerts(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     row = operations_alerts.c
-    own = row.run_id.in_(subject.runs)
+    condition = row.run_id.in_(subject.runs)
     if subject.partition is not None:
-        own = or_(own, mentions(row.partitions, subject.partition))
-    return [own, *subject.until(row.raised_at)]
+        condition = or_(condition, mentions(row.partitions, subject.partition))
+    return [condition, *subject.until(row.raised_at)]
 
 
 def _events(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
@@ -94,8 +94,8 @@ def _events(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     if subject.partition is None:
         return [or_(row.run_id.in_(subject.runs), removed)]
     key = subject.partition
-    own = or_(row.partition_key == key, mentions(row.partition_key, key), removed)
-    return [own, *subject.until(row.happened_at)]
+    condition = or_(row.partition_key == key, mentions(row.partition_key, key), removed)
+    return [condition, *subject.until(row.happened_at)]
 
 
 def _published(
@@ -105,7 +105,7 @@ def _published(
         return
     named = select(deliveries.c.table_name).where(subject.deliveries).distinct()
     for name in sorted(connection.execute(named).scalars()):
-        known = relation_as_of(name, subject.at)
+        known_relation = relation_as_of(name, subject.at)
         if name not in tables:
             raise ConfigurationError(
                 f"which rows of {name} a partition has is not known here",
@@ -116,10 +116,12 @@ def _published(
         keys = (subject.partition, *subject.inputs.get(name, ()))
         scopes = [tables[name].scope_of(key) for key in keys]
         parts = [
-            Part(part.rows, [*part.conditions, or_(*(within(part.rows, of) for of in scopes))])
-            for part in known.parts
+            Part(
+                part.rows, [*part.conditions, or_(*(within(part.rows, scope) for scope in scopes))]
+            )
+            for part in known_relation.parts
         ]
-        yield EvidenceRows(f"rows/{name}.jsonl", Relation(known.table, parts))
+        yield EvidenceRows(f"rows/{name}.jsonl", Relation(known_relation.table, parts))
 
 
 def lines_of(connection: Connection, relation: Relation) -> Iterator[str]:

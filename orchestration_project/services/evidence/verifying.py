@@ -72,13 +72,13 @@ def _verified(archive: ZipFile) -> ArchiveVerdict:
         )
     manifest = read_manifest(content)
     sums = _text(archive, SUMS) if SUMS in counts else b""
-    promised = {each.name: each.sha256 for each in manifest.members}
+    promised = {member.name: member.sha256 for member in manifest.members}
     promised |= {
         MANIFEST: sum_of(MANIFEST, sums or b"") or manifest.sha256,
         SUMS: hashlib.sha256(manifest.sums()).hexdigest(),
     }
-    sizes = {each.name: each.byte_count for each in manifest.members}
-    found = {
+    sizes = {member.name: member.byte_count for member in manifest.members}
+    member_contents = {
         name: MemberContent(trouble="it is there more than once")
         if count > 1
         else _read(archive, name, sizes.get(name, LARGEST_TEXT_BYTES))
@@ -87,7 +87,7 @@ def _verified(archive: ZipFile) -> ArchiveVerdict:
     }
     extra = {name: MemberContent() for name in counts if name not in promised}
     return ArchiveVerdict(
-        manifest, hashlib.sha256(content).hexdigest(), problems(promised, found | extra)
+        manifest, hashlib.sha256(content).hexdigest(), problems(promised, member_contents | extra)
     )
 
 

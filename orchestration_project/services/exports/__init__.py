@@ -60,7 +60,11 @@ class FileExports:
 def exports_of_domains(registry: "Registry", settings: Settings) -> Mapping[str, DeclaredExport]:
     """Return the exports that files of domains declare, beside those of EXPORTS_FILE."""
     registered = registry.registered(FileExports)
-    return {name: export for own in registered for name, export in own.read(settings).items()}
+    return {
+        name: export
+        for file_exports in registered
+        for name, export in file_exports.read(settings).items()
+    }
 
 
 def all_exports(registry: "Registry", settings: Settings) -> Mapping[str, DeclaredExport]:
@@ -125,9 +129,9 @@ def scheduled_since(
     from orchestration_project.engine.dagster_private.automation import previous_cron_time
 
     latest = {
-        name: previous_cron_time(each.export.schedule, each.export.timezone, now)
-        for name, each in declared.items()
-        if each.export.schedule is not None
+        name: previous_cron_time(value.export.schedule, value.export.timezone, now)
+        for name, value in declared.items()
+        if value.export.schedule is not None
     }
     return {name: at for name, at in latest.items() if at > since}
 
@@ -138,15 +142,15 @@ def target_secret(variable: str) -> str:
     Raises:
         ConfigurationError: It is not set, or its file cannot be read.
     """
-    found = read_secrets(variable).get(variable)
-    if found is None:
+    text = read_secrets(variable).get(variable)
+    if text is None:
         raise ConfigurationError(
             f"{variable} is not set",
             expected=f"{variable} or {variable}_FILE",
             remedy="set it, or give the export another target in EXPORTS_FILE",
         )
-    hide(*passwords_in(found), *tokens_in(found))
-    return found
+    hide(*passwords_in(text), *tokens_in(text))
+    return text
 
 
 GOLD_FOLDER = "staged/gold"
@@ -173,8 +177,8 @@ class GoldRequest:
     def artifact(self) -> str:
         """Name of its file in the artifact store; the same request always has the same rows."""
         at = self.at.astimezone(UTC).isoformat()
-        said = json.dumps([self.table, self.partition, at, str(self.day)])
-        return f"{GOLD_FOLDER}/{self.table}/{hashlib.sha256(said.encode()).hexdigest()}.parquet"
+        dumps = json.dumps([self.table, self.partition, at, str(self.day)])
+        return f"{GOLD_FOLDER}/{self.table}/{hashlib.sha256(dumps.encode()).hexdigest()}.parquet"
 
 
 def export_gold(
@@ -188,10 +192,10 @@ def export_gold(
     from orchestration_project.engine.warehouse.as_of import derive_as_of
     from orchestration_project.services.export import write_parquet
 
-    found = derive_as_of(
+    gold = derive_as_of(
         warehouse, tables, wanted.table, wanted.partition, at=wanted.at, day=wanted.day
     )
     content = io.BytesIO()
-    write_parquet([found.rows], content)
+    write_parquet([gold.rows], content)
     store.put(wanted.artifact, content.getvalue())
-    return found
+    return gold

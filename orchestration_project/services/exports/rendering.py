@@ -222,29 +222,31 @@ def _latest_load(connection: Connection, table: Table) -> datetime | None:
     """Return when a table, or each table of a view, was loaded last; None: some never was."""
     at = func.max(func.coalesce(fences.c.landed_at, fences.c.known_from))
     is_load = func.coalesce(fences.c.landed_at, fences.c.known_from) > EPOCH
-    found = dict(
+    rows = dict(
         connection.execute(
             select(fences.c.table_name, at)
             .where(fences.c.table_name.in_(names := _loaded_names(table)), is_load)
             .group_by(fences.c.table_name)
         ).all()
     )
-    return max(found.values()) if set(found) == set(names) else None
+    return max(rows.values()) if set(rows) == set(names) else None
 
 
 def _loaded_names(table: Table) -> list[str]:
     """Return the tables whose loads change the rows of a table or view."""
     if view := VIEWS.get(table.name):
-        below = [each for each in find_tables(view.select) if isinstance(each, Table)]
+        below = [
+            find_table for find_table in find_tables(view.select) if isinstance(find_table, Table)
+        ]
         return sorted({name for each in below for name in _loaded_names(each)})
     return [next((each.name for each in tables() if each.info.get(HISTORY) is table), table.name)]
 
 
 def _latest_landing(connection: Connection, table: Table, until: datetime) -> datetime | None:
-    wanted = select(func.max(landings.c.landed_at)).where(
+    query = select(func.max(landings.c.landed_at)).where(
         landings.c.table_name == table.name, landings.c.landed_at <= until
     )
-    return connection.execute(wanted).scalar_one()
+    return connection.execute(query).scalar_one()
 
 
 def _settled_until(connection: Connection, now: datetime, clock_skew: timedelta) -> datetime:
@@ -287,19 +289,19 @@ def _rendered(
         TransientError: The file cannot be written.
     """
     row = operations_exports.c
-    wanted = select(row.name, row.definition_sha256, row.from_load, row.to_load, row.row_count)
+    query = select(row.name, row.definition_sha256, row.from_load, row.to_load, row.row_count)
     with warehouse.reading() as connection:
-        found = connection.execute(wanted.where(row.artifact == name).limit(1)).one_or_none()
-    export = None if found is None else declared.get(found.name)
+        record = connection.execute(query.where(row.artifact == name).limit(1)).one_or_none()
+    export = None if record is None else declared.get(record.name)
     if (
-        found is None
+        record is None
         or export is None
-        or export.definition_sha256 != found.definition_sha256
+        or export.definition_sha256 != record.definition_sha256
         or isinstance(export.target, FolderTarget)  # a manifest is of files as they were then
     ):
         yield None
         return
-    loads = LoadRange(found.from_load, found.to_load)
+    loads = LoadRange(record.from_load, record.to_load)
     has_history = relation(export.export.table).table.info.get(HISTORY) is not None
     with render(warehouse, export, loads, folder) as (rendered, file):
         yield RenderedAgain(
@@ -307,5 +309,5 @@ def _rendered(
             rendered.artifact,
             rendered.sha256,
             rendered.byte_count,
-            has_same_rows=has_history and rendered.row_count == found.row_count,
+            has_same_rows=has_history and rendered.row_count == record.row_count,
         )

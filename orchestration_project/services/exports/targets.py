@@ -129,11 +129,11 @@ def _target_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
     chosen, names = selected_rows(export.declared, export.loads)
     columns = [
         Column(
-            each.key,
-            _exported_type(each.type, is_sqlite=is_sqlite),
-            nullable=each.nullable,
+            column.key,
+            _exported_type(column.type, is_sqlite=is_sqlite),
+            nullable=column.nullable,
         )
-        for each in (chosen.table.columns[name] for name in names)
+        for column in (chosen.table.columns[name] for name in names)
     ]
     name = export.declared.export.target_table or export.declared.name
     return Table(name, MetaData(), *columns, Column(EXPORT_ID, BYTEWISE_TEXT, nullable=False))
@@ -151,16 +151,16 @@ def _require_table(connection: Connection, table: Table, schema: str | None) -> 
     Raises:
         ConfigurationError: It is one of this project's, or has other columns.
     """
-    found = inspect(connection)
-    if table.name in known_tables() and found.has_table(database_labels.name, schema=schema):
+    inspector = inspect(connection)
+    if table.name in known_tables() and inspector.has_table(database_labels.name, schema=schema):
         raise ConfigurationError(
             f"invalid target_table {table.name}: a table of this project in a database of its own",
             expected="another name, or another database",
             remedy="correct EXPORTS_FILE",
         )
-    if not found.has_table(table.name, schema=schema):
+    if not inspector.has_table(table.name, schema=schema):
         return
-    columns = [each["name"] for each in found.get_columns(table.name, schema=schema)]
+    columns = [column["name"] for column in inspector.get_columns(table.name, schema=schema)]
     if columns != table.columns.keys():
         raise ConfigurationError(
             f"the table {table.name} of the target has other columns",

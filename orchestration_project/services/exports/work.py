@@ -172,10 +172,10 @@ class Exports:
         return _Claim(claimed.claimed.get(name), loads, claimed.held_by.get(name, ""))
 
     def _item(self, connection: Connection, name: str, *, locks: bool = False) -> WorkItem | None:
-        wanted = select(*COLUMNS).where(
+        query = select(*COLUMNS).where(
             work_items.c.topic == EXPORTS_TOPIC, work_items.c.item_key == name
         )
-        row = connection.execute(wanted.with_for_update() if locks else wanted).one_or_none()
+        row = connection.execute(query.with_for_update() if locks else query).one_or_none()
         return None if row is None else WorkItem(*row)
 
     def _planned(self, connection: Connection, declared: DeclaredExport) -> LoadRange | None:
@@ -220,8 +220,8 @@ class Exports:
                 exports.c.to_load == last.to_load,
             )
             if not self._items.settle(connection, [ItemSettlement(item, "skipped")]):
-                own = _own(declared, export.loads)  # of an attempt whose file is gone
-                connection.execute(delete(exports).where(own))
+                condition = _own(declared, export.loads)  # of an attempt whose file is gone
+                connection.execute(delete(exports).where(condition))
                 connection.execute(update(exports).where(same).values(to_load=export.loads.until))
         return True
 
@@ -240,7 +240,7 @@ class Exports:
 
     def _record_file(self, item: ClaimedItem, export: RenderedExport, run_id: str) -> bool:
         """Record what was rendered; return whether the run still has the item."""
-        declared, own = export.declared, _own(export.declared, export.loads)
+        declared, condition = export.declared, _own(export.declared, export.loads)
         row: dict[str, Any] = {
             "name": declared.name,
             "to_load": export.loads.until,
@@ -260,7 +260,7 @@ class Exports:
         with self._warehouse.writing() as connection:
             if not item.is_current(self._item(connection, item.key, locks=True)):
                 return False
-            connection.execute(delete(exports).where(own))
+            connection.execute(delete(exports).where(condition))
             connection.execute(insert(exports).values(row))
         return True
 
@@ -344,7 +344,7 @@ def _unfinished(item: WorkItem | None, definition: str) -> LoadRange | None:
 
 def _last_delivered(connection: Connection, declared: DeclaredExport) -> Row[Any, Any] | None:
     """Return the latest delivery of an export under its present declaration."""
-    wanted = (
+    row_query = (
         select(exports.c.to_load, exports.c.sha256)
         .where(
             exports.c.name == declared.name,
@@ -354,7 +354,7 @@ def _last_delivered(connection: Connection, declared: DeclaredExport) -> Row[Any
         .order_by(exports.c.to_load.desc())
         .limit(1)
     )
-    return connection.execute(wanted).one_or_none()
+    return connection.execute(row_query).one_or_none()
 
 
 def _own(declared: DeclaredExport, loads: LoadRange) -> ColumnElement[bool]:

@@ -27,18 +27,18 @@ def certificate_probe(settings: Settings, clock: Clock) -> Probe:
         host = parts.hostname or ""
         file = settings.public_certificate_path
         if file is not None:
-            found = read_certificate(file, "PUBLIC_CERTIFICATE_FILE")
+            certificate = read_certificate(file, "PUBLIC_CERTIFICATE_FILE")
         elif parts.scheme != "https":
             return Answer("PUBLIC_URL is served without TLS", is_applicable=False)
         else:
             try:
-                found = _served(host, parts.port or HTTPS_PORT, _hour(clock.now()))
+                certificate = _served(host, parts.port or HTTPS_PORT, _hour(clock.now()))
             except TransientError as error:
                 return Answer(f"{error.what}: {error.found}", is_applicable=False)
-        return _judged(found, host, clock.now())
+        return _judged(certificate, host, clock.now())
 
-    tried = "read until when the certificate of PUBLIC_URL is valid"
-    return Probe("certificate", (), lambda: tried, run)
+    name = "read until when the certificate of PUBLIC_URL is valid"
+    return Probe("certificate", (), lambda: name, run)
 
 
 def _judged(found: Certificate, host: str, now: datetime) -> Answer:

@@ -38,7 +38,7 @@ from orchestration_project.services.gate.rules import (
 )
 from orchestration_project.tables.operations_deployment import operations_readiness as readiness
 
-FINDING_COLUMNS = [each for each in readiness.columns if each.name in Finding.__dataclass_fields__]
+FINDING_COLUMNS = [word for word in readiness.columns if word.name in Finding.__dataclass_fields__]
 
 
 class Register:
@@ -54,9 +54,9 @@ class Register:
         Raises:
             OrchestrationError: The database cannot be used.
         """
-        wanted = select(*FINDING_COLUMNS).where(readiness.c.machine == self._machine)
+        query = select(*FINDING_COLUMNS).where(readiness.c.machine == self._machine)
         with self._warehouse.reading() as connection:
-            rows = connection.execute(wanted).mappings()
+            rows = connection.execute(query).mappings()
             return {row["dependency"]: Finding(**row) for row in rows}
 
     def keep(self, findings: Sequence[Finding], *, run_id: str) -> None:
@@ -65,15 +65,17 @@ class Register:
         Raises:
             OrchestrationError: The database cannot be used.
         """
-        rows = [{**asdict(each), "machine": self._machine, "run_id": run_id} for each in findings]
+        rows = [
+            {**asdict(finding), "machine": self._machine, "run_id": run_id} for finding in findings
+        ]
         key = readiness.primary_key.columns
-        own = [column == bindparam(f"of_{column.name}") for column in key]
-        changed = update(readiness).where(*own)
+        conditions = [column == bindparam(f"of_{column.name}") for column in key]
+        changed = update(readiness).where(*conditions)
         with self._warehouse.writing() as connection:
             insert_absent(connection, readiness, rows)
             connection.execute(
                 changed,
-                [{**row, **{f"of_{each.name}": row[each.name] for each in key}} for row in rows],
+                [{**row, **{f"of_{name.name}": row[name.name] for name in key}} for row in rows],
             )
 
     def keep_forced(self, dependencies: Collection[str], *, run_id: str, at: datetime) -> None:
@@ -200,11 +202,15 @@ class Gate:
                 findings="neither looked up nor stored: they are kept in this database",
             )
             raise
-        errors = {each.finding.dependency: each.error for each in examined if each.error}
+        errors = {
+            probe_result.finding.dependency: probe_result.error
+            for probe_result in examined
+            if probe_result.error
+        }
         if not errors:
             return
         if not self._run.is_forced:
-            raise refusal(errors, {each.dependency: each.tried() for each in needed})
+            raise refusal(errors, {probe.dependency: probe.tried() for probe in needed})
         self._run.note_forced(list(errors))
         self.register.keep_forced(errors, run_id=self._run.run_id, at=self._clock.now())
 
@@ -213,8 +219,8 @@ class Gate:
 
         Nothing is stored.
         """
-        probes = {each.dependency: each for each in (*self._probes, *instead)}.values()
-        return [each.finding for each in self._examined(list(probes))]
+        probes = {probe.dependency: probe for probe in (*self._probes, *instead)}.values()
+        return [probe_result.finding for probe_result in self._examined(list(probes))]
 
     def _needed(self, work: str) -> list[Probe]:
         is_queued, own = self._run.is_queued(), self._probe_of(work)
@@ -226,12 +232,12 @@ class Gate:
 
     def _look_again(self, needed: Sequence[Probe]) -> list[ProbeResult]:
         """Look at the dependencies whose findings do not count, and store what is found."""
-        known, now = self.register.latest(), self._clock.now()
+        known_findings, now = self.register.latest(), self._clock.now()
         unsure = [
             probe
             for probe in needed
             if not counts(
-                known.get(probe.dependency),
+                known_findings.get(probe.dependency),
                 now=now,
                 max_age=self._max_age,
                 config_hash=self.config_hash,
@@ -281,14 +287,14 @@ def database_probe(
             additions = warehouse.compare_tables() if compares_tables else ()
             after = warehouse.version()
             was = "" if before else ", made now, as it was empty"
-            others = f"; not of this project: {named(additions)}" if additions else ""
+            other_text = f"; not of this project: {named(additions)}" if additions else ""
             return Answer(
-                f"{warehouse.shown_url} takes writes; tables of version {after}{was}{others}"
+                f"{warehouse.shown_url} takes writes; tables of version {after}{was}{other_text}"
             )
 
     compared = "tables, columns, types, keys and indexes" if compares_tables else "version"
-    tried = f"connected, compared the {compared}, wrote a row and took it back"
-    return Probe("database", (ANY_WORK,), lambda: tried, run)
+    shown_text = f"connected, compared the {compared}, wrote a row and took it back"
+    return Probe("database", (ANY_WORK,), lambda: shown_text, run)
 
 
 def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
@@ -307,16 +313,16 @@ def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
         store.delete(name)
         return Answer(f"{store.url} keeps what it is given")
 
-    tried = f"wrote {TRIAL_BYTES} bytes, read them back, deleted them"
-    return Probe("artifacts", ("artifacts",), lambda: tried, run)
+    text = f"wrote {TRIAL_BYTES} bytes, read them back, deleted them"
+    return Probe("artifacts", ("artifacts",), lambda: text, run)
 
 
 def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe:
     """Return the probe of the disks below ``places``, folders that may not be there yet."""
 
     def run() -> Answer:
-        free = {str(place): _free_mib(place) for place in places()}
-        full = {place: mib for place, mib in free.items() if mib < headroom_mib}
+        free = {str(path): _free_mib(path) for path in places()}
+        full = {path: mib for path, mib in free.items() if mib < headroom_mib}
         if full:
             raise ConfigurationError(
                 "a disk is nearly full",
@@ -340,7 +346,7 @@ def _listed(free: Mapping[str, int]) -> str:
 
 
 def _free_mib(place: Path) -> int:
-    there_is = next(each for each in (place, *place.parents) if each.exists())
+    there_is = next(parent for parent in (place, *place.parents) if parent.exists())
     return shutil.disk_usage(there_is).free // MIB
 
 
@@ -356,17 +362,17 @@ def clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> Probe:
 
     def run() -> Answer:
         skews = {who: _skew_seconds(ask, clock) for who, ask in others().items()}
-        known = {who: skew for who, skew in skews.items() if skew is not None}
-        differences = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known.items())
-        if any(abs(skew) > most_seconds for skew in known.values()):
+        known_counts = {who: skew for who, skew in skews.items() if skew is not None}
+        differences = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known_counts.items())
+        if any(abs(skew) > most_seconds for skew in known_counts.values()):
             raise ConfigurationError(
                 "this machine's clock differs from others",
                 expected=f"at most {most_seconds:g} s (CLOCK_SKEW_SECONDS)",
                 found=differences,
                 remedy="set the clock by NTP, here or there",
             )
-        silent = ", ".join(who for who in skews if who not in known)
-        if not known:
+        silent = ", ".join(who for who in skews if who not in known_counts)
+        if not known_counts:
             return Answer(
                 f"no time was compared: {silent or 'no remote clock is set'}", is_applicable=False
             )
@@ -404,8 +410,8 @@ def time_of_server(open_http: Callable[[], HttpClient], url: str) -> Time:
     """
     try:
         with open_http() as http:
-            found = http.request("GET", url, headers={"Cache-Control": "no-cache"}).headers
-            return None if "age" in found else _read(found.get("date", ""))
+            headers = http.request("GET", url, headers={"Cache-Control": "no-cache"}).headers
+            return None if "age" in headers else _read(headers.get("date", ""))
     except OrchestrationError:  # the probe of the source reports it
         return None
 
@@ -465,10 +471,12 @@ def queue_probe(
                 break
             paused_count += len(page)
         else:
-            held = f"a pause holds {paused_count} runs that have waited for long"
-            return Answer(held if paused_count else "no run has waited for long")
-        moved = dg.RunsFilter(statuses=[*RUNNING_STATUSES, *FINISHED_STATUSES], updated_after=since)
-        if instance.get_run_records(moved, limit=1):
+            text = f"a pause holds {paused_count} runs that have waited for long"
+            return Answer(text if paused_count else "no run has waited for long")
+        runs_filter = dg.RunsFilter(
+            statuses=[*RUNNING_STATUSES, *FINISHED_STATUSES], updated_after=since
+        )
+        if instance.get_run_records(runs_filter, limit=1):
             return Answer("runs wait, and others start or end")
         raise TransientError(
             "the queue of runs is stuck",

@@ -63,8 +63,8 @@ def counts(finding: Finding | None, *, now: datetime, max_age: timedelta, config
 def error_line(error: OrchestrationError) -> str:
     """Return in one line what failed, what was expected and what came."""
     expected = f"expected {error.expected}" if error.expected else ""
-    found = f"found {error.found}" if error.found else ""
-    return "; ".join(" ".join(part.split()) for part in (error.what, expected, found) if part)
+    text = f"found {error.found}" if error.found else ""
+    return "; ".join(" ".join(part.split()) for part in (error.what, expected, text) if part)
 
 
 def refusal(
@@ -74,8 +74,8 @@ def refusal(
 
     It stays of its kind, so that what may pass is tried once more.
     """
-    first, *others = errors
-    also = {"also_not_ready": ", ".join(others)} if others else {}
+    first, *remaining = errors
+    also = {"also_not_ready": ", ".join(remaining)} if remaining else {}
     return errors[first].within(
         refused_by="the preflight check, before any request for data",
         dependency=first,
@@ -87,4 +87,4 @@ def refusal(
 
 def are_ready(findings: Sequence[Finding]) -> bool:
     """Whether no dependency failed."""
-    return all(each.outcome != "failed" for each in findings)
+    return all(finding.outcome != "failed" for finding in findings)

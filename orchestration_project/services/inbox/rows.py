@@ -109,7 +109,7 @@ class Inbox:
         Raises:
             OrchestrationError: The database does not take them; none of them is stored.
         """
-        rows = [self._row(each) for each in deliveries]
+        rows = [self._row(delivery) for delivery in deliveries]
         with self._warehouse.writing() as connection:
             inserted = insert_absent(connection, inbox, rows)
             stored: list[Stored] = ["stored"] * len(rows)
@@ -174,20 +174,20 @@ def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> There:
     for row in rows:
         ids.setdefault(row["source"], []).append(row["delivery_id"])
     columns = (inbox.c.source, inbox.c.delivery_id, inbox.c.sha256, inbox.c.received_at)
-    found = {}
+    values = {}
     for source, of_source in ids.items():
-        wanted = select(*columns).where(
-            inbox.c.source == source, inbox.c.delivery_id.in_(of_source)
-        )
-        found |= {(each.source, each.delivery_id): each for each in connection.execute(wanted)}
-    return found
+        query = select(*columns).where(inbox.c.source == source, inbox.c.delivery_id.in_(of_source))
+        values |= {
+            (record.source, record.delivery_id): record for record in connection.execute(query)
+        }
+    return values
 
 
 def _compare(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Stored]:
     """Return what came of deliveries that were there before in part; audit those that differ."""
     there = _there(connection, rows)
     stored: list[Stored] = [_stored(row, there[row["source"], row["delivery_id"]]) for row in rows]
-    changed = [row for row, each in zip(rows, stored, strict=True) if each == "changed"]
+    changed = [row for row, item in zip(rows, stored, strict=True) if item == "changed"]
     insert_absent(connection, audits, [_audit(row, there) for row in changed])
     return stored
 
@@ -257,7 +257,7 @@ def remove_loaded_bodies(connection: Connection, source: str, contents: Sequence
 
     Call it in the transaction that loads the deliveries.
     """
-    hashes = {each.delivery_id: hashlib.sha256(each.body).digest() for each in contents}
+    hashes = {content.delivery_id: hashlib.sha256(content.body).digest() for content in contents}
     row = events_webhooks.c
     loaded = select(row.delivery_id, row.payload).where(
         row.source == source, row.delivery_id.in_(list(hashes)), row.payload.is_not(None)

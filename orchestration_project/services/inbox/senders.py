@@ -85,7 +85,9 @@ def webhooks_probe(settings: Settings) -> "Probe":
 
     def run() -> "Answer":
         senders = read_senders(settings)
-        problems = [f"{each.name}: {each.problem}" for each in senders.values() if each.problem]
+        problems = [
+            f"{sender.name}: {sender.problem}" for sender in senders.values() if sender.problem
+        ]
         if problems:
             raise ConfigurationError(
                 "nothing is taken from some webhook sources",

@@ -195,7 +195,7 @@ class Uploads:
     def _delete_old(self, folder: Path) -> None:
         before = time.time() - PARTIAL_SECONDS
         for path in folder.glob("*.part"):
-            if (found := _status(path)) and found.st_mtime < before:
+            if (status := _status(path)) and status.st_mtime < before:
                 path.unlink(missing_ok=True)
 
     def reserve(self, incoming: IncomingFile, byte_count: int) -> None:
@@ -214,9 +214,9 @@ class Uploads:
                 if owner == inbox and name != incoming.name
             )
             unfinished = sum(
-                found.st_size
+                status.st_size
                 for path in self._folder().glob(f"{inbox}.*.part")
-                if path.name not in names and (found := _status(path))
+                if path.name not in names and (status := _status(path))
             )
             stored = self._stored_bytes(inbox)
             if stored + unfinished + reserved + byte_count > declared.quota_bytes:

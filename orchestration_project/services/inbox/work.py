@@ -62,7 +62,7 @@ RUNS_PER_TICK = 25
 MAX_BATCH_BYTES = 16 * 1024 * 1024
 """Bodies that a run holds at a time, unless one alone is larger."""
 
-ROW_COLUMNS = [select_states.selected_columns[each.name] for each in fields(Row)]
+ROW_COLUMNS = [select_states.selected_columns[field.name] for field in fields(Row)]
 """Columns of deliveries that decide the order, without bodies."""
 
 SELECT_ROWS = select_states.with_only_columns(
@@ -137,7 +137,7 @@ class InboxQueue:
             claimed_by_runs: Those of them whose runs claim all deliveries that are due; the others
                 have a run per delivery.
         """
-        single = {name: each for name, each in sources.items() if name not in claimed_by_runs}
+        single = {name: source for name, source in sources.items() if name not in claimed_by_runs}
         plan = self._plan_single(instance, single)
         for name in sorted(sources.keys() & claimed_by_runs):
             plan += self._plan_batch(instance, name, sources[name])
@@ -175,24 +175,24 @@ class InboxQueue:
         counts as an attempt at the delivery that it was requested for.
         """
         ended, states = self._end_leases(instance, name)
-        wanted = dg.RunsFilter(tags={SOURCE_TAG: name}, statuses=ACTIVE_STATUSES)
-        under_way_count = instance.get_runs_count(wanted)
-        found = self._first_due(name, source)
-        if found.due:
-            runs = _runs_of(instance, found.due)
+        runs_filter = dg.RunsFilter(tags={SOURCE_TAG: name}, statuses=ACTIVE_STATUSES)
+        under_way_count = instance.get_runs_count(runs_filter)
+        first_due = self._first_due(name, source)
+        if first_due.due:
+            runs = _runs_of(instance, first_due.due)
             change = failed_unclaimed(
-                found.due[0], runs.get(found.due[0].attempt), now=self._clock.now()
+                first_due.due[0], runs.get(first_due.due[0].attempt), now=self._clock.now()
             )
             if change:
-                self._settle([(found.due[0], change)])
+                self._settle([(first_due.due[0], change)])
                 ended, states = ended + 1, [*states, change.state]
-                found = self._first_due(name, source)
+                first_due = self._first_due(name, source)
         return DispatchPlan(
-            () if under_way_count else found.due,
+            () if under_way_count else first_due.due,
             ended,
             states.count("dead"),
             under_way_count,
-            found.waits,
+            first_due.waits,
         )
 
     def _end_leases(
@@ -203,8 +203,10 @@ class InboxQueue:
         if not holders:
             return 0, []
         records = instance.get_run_records(dg.RunsFilter(run_ids=list(holders)))
-        alive = {each.dagster_run.run_id for each in records if not each.dagster_run.is_finished}
-        ends = {each.dagster_run.run_id: _end_of(each) for each in records}
+        alive = {
+            record.dagster_run.run_id for record in records if not record.dagster_run.is_finished
+        }
+        ends = {record.dagster_run.run_id: _end_of(record) for record in records}
         ended = {holder: ends.get(holder) for holder in holders if holder not in alive}
         return len(ended), self._items.expire(topic_of(name), ended)
 
@@ -234,10 +236,14 @@ class InboxQueue:
                 connection=connection,
             )
             fitting = _fitting(items, _sizes(connection, source, items))
-            rest = [ItemSettlement(item, "ready") for item in items[len(fitting) :]]
-            self._items.settle(connection, rest)
-            found = read_contents(connection, source, [item.key for item in fitting])
-            contents = {key: content for key, content in found.items() if content is not None}
+            remaining_item_settlements = [
+                ItemSettlement(item, "ready") for item in items[len(fitting) :]
+            ]
+            self._items.settle(connection, remaining_item_settlements)
+            contents_by_name = read_contents(connection, source, [item.key for item in fitting])
+            contents = {
+                key: content for key, content in contents_by_name.items() if content is not None
+            }
             self._items.settle(
                 connection, [_without_body(item) for item in fitting if item.key not in contents]
             )
@@ -262,10 +268,10 @@ class InboxQueue:
             ConfigurationError: There is none of that id, or its body was removed.
         """
         with self._warehouse.reading() as connection:
-            found = read_contents(connection, source, [delivery_id])
-        if delivery_id not in found:
+            contents = read_contents(connection, source, [delivery_id])
+        if delivery_id not in contents:
             raise _missing(source, delivery_id)
-        content = found[delivery_id]
+        content = contents[delivery_id]
         if content is None:
             raise _removed(source, delivery_id)
         return content
@@ -314,28 +320,30 @@ class InboxQueue:
             in_order = sources[name].in_order
             rows += first(queue, in_order=in_order, most=RUNS_PER_TICK, now=now)
         waits = [waits_until(row, now) for queue in queues.values() for row in queue]
-        return _QueueState(rows, _runs_of(instance, rows), [each for each in waits if each], now)
+        return _QueueState(rows, _runs_of(instance, rows), [wait for wait in waits if wait], now)
 
     def _settle(self, changes: Sequence[tuple[Row, ItemChange]]) -> None:
         if not changes:
             return
         with self._warehouse.writing() as connection:
             for row, change in changes:
-                seen = row.state, row.attempt_count
+                pair = row.state, row.attempt_count
                 topic, key = topic_of(row.source), row.delivery_id
-                self._items.record_run(connection, topic, key, change, seen=seen)
+                self._items.record_run(connection, topic, key, change, seen=pair)
 
 
 def _replayable(
     connection: Connection, source: str, delivery_id: str | None, *, locks: bool = False
 ) -> Sequence[RowMapping]:
     if delivery_id is None:
-        wanted = and_(inbox.c.source == source, _has_item(source, "dead"))
+        condition = and_(inbox.c.source == source, _has_item(source, "dead"))
     else:
         state = select_states.selected_columns["state"]
-        wanted = and_(are_deliveries(source, [delivery_id]), state.in_(["done", "dead"]))
+        condition = and_(are_deliveries(source, [delivery_id]), state.in_(["done", "dead"]))
     has_body = HAS_BODY.label("has_body")
-    columns = select_states.with_only_columns(*ROW_COLUMNS, inbox.c.sha256, has_body).where(wanted)
+    columns = select_states.with_only_columns(*ROW_COLUMNS, inbox.c.sha256, has_body).where(
+        condition
+    )
     locking = columns.with_for_update(of=inbox) if locks else columns
     rows = connection.execute(locking).mappings().all()
     if delivery_id is not None and not rows:
@@ -346,7 +354,10 @@ def _replayable(
 
 
 def _rows(found: Sequence[RowMapping]) -> list[Row]:
-    return [Row(**{each.name: row[each.name] for each in ROW_COLUMNS}) for row in found]
+    return [
+        Row(**{row_column.name: row[row_column.name] for row_column in ROW_COLUMNS})
+        for row in found
+    ]
 
 
 def request_of(
@@ -375,9 +386,9 @@ def _without_body(item: ClaimedItem) -> ItemSettlement:
 
 
 def _sizes(connection: Connection, source: str, items: Sequence[ClaimedItem]) -> Mapping[str, int]:
-    wanted = select(inbox.c.delivery_id, inbox.c.byte_count)
-    found = connection.execute(wanted.where(are_deliveries(source, [item.key for item in items])))
-    return {row.delivery_id: row.byte_count for row in found}
+    query = select(inbox.c.delivery_id, inbox.c.byte_count)
+    rows = connection.execute(query.where(are_deliveries(source, [item.key for item in items])))
+    return {row.delivery_id: row.byte_count for row in rows}
 
 
 def _fitting(items: Sequence[ClaimedItem], sizes: Mapping[str, int]) -> Sequence[ClaimedItem]:
@@ -399,9 +410,9 @@ def _queue(connection: Connection, name: str) -> list[Row]:
     limits: Mapping[ItemState, int | None]
     limits = {"ready": RUNS_PER_TICK, "leased": RUNS_PER_TICK, "failed": None}
     return [
-        Row(*each)
+        Row(*row)
         for state, limit in limits.items()
-        for each in connection.execute(_oldest(name, state, limit))
+        for row in connection.execute(_oldest(name, state, limit))
     ]
 
 
@@ -441,14 +452,14 @@ def _runs_of(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, Att
         return {}
     attempts = [row.attempt for row in rows]
     records = instance.get_run_records(dg.RunsFilter(tags={ATTEMPT_TAG: attempts}))
-    found: dict[str, AttemptRun] = {}
+    runs: dict[str, AttemptRun] = {}
     for record in sorted(records, key=lambda each: each.create_timestamp):
         run = record.dagster_run
-        found[run.tags[ATTEMPT_TAG]] = AttemptRun(
+        runs[run.tags[ATTEMPT_TAG]] = AttemptRun(
             run.run_id,
             run.status.value,
             _end_of(record),
             run.tags.get(WILL_RETRY_TAG) == "true",
             read_tag(run.tags, REJECTED_TAG) == run.run_id,
         )
-    return found
+    return runs

@@ -63,21 +63,21 @@ def compare(
         of_dagster = _hour_sums(
             connection, runs_table(), "create_timestamp", "update_timestamp", _naive(since)
         )
-        found = [
+        rows = [
             row
             for status, first, last in ranges_that_differ(of_dagster, of_ledger)
             for row in _states(connection, status, first, last, _naive(since))
         ]
-    run_count = sum(each.run_count for each in of_dagster.values())
-    return LedgerDifference(run_count, _differing(ledger, dict(found)))
+    run_count = sum(hour_sum.run_count for hour_sum in of_dagster.values())
+    return LedgerDifference(run_count, _differing(ledger, dict(rows)))
 
 
 def _differing(ledger: Ledger, states: Mapping[str, tuple[str, datetime]]) -> list[str]:
     ids = list(states)
-    known: dict[str, tuple[str, datetime]] = {}
+    names: dict[str, tuple[str, datetime]] = {}
     for start in range(0, len(ids), RUNS_PER_QUERY):
-        known |= ledger.states(ids[start : start + RUNS_PER_QUERY])
-    return [run_id for run_id in ids if known.get(run_id) != states[run_id]]
+        names |= ledger.states(ids[start : start + RUNS_PER_QUERY])
+    return [run_id for run_id in ids if names.get(run_id) != states[run_id]]
 
 
 def _states(
@@ -87,10 +87,10 @@ def _states(
     runs = runs_table().c
     start, end = (datetime.fromisoformat(hour) for hour in (first, last))
     changed = runs.update_timestamp.between(start - A_SECOND, end + AN_HOUR)
-    wanted = select(runs.run_id, runs.update_timestamp).where(
+    query = select(runs.run_id, runs.update_timestamp).where(
         runs.status == status, changed, _is_later(runs.create_timestamp, since)
     )
-    return [(run_id, (status, at.replace(tzinfo=UTC))) for run_id, at in connection.execute(wanted)]
+    return [(run_id, (status, at.replace(tzinfo=UTC))) for run_id, at in connection.execute(query)]
 
 
 def _hour_sums(
@@ -103,14 +103,14 @@ def _hour_sums(
     if connection.dialect.name not in ("sqlite", "postgresql"):
         return {}
     hour, within = _spelled(connection.dialect.name, runs.c[changed])
-    wanted = (
+    query = (
         select(runs.c.status, hour, func.count(), func.sum(cast(within, BigInteger)))
         .where(_is_later(runs.c[created], since))
         .group_by(hour, runs.c.status)  # by status first, SQLite would read the runs of all times
     )
     return {
         (status, at): HourSum(count, int(total))
-        for status, at, count, total in connection.execute(wanted)
+        for status, at, count, total in connection.execute(query)
     }
 
 

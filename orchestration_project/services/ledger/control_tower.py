@@ -83,7 +83,9 @@ def read_observation(
         if paused_runs:
             waiting = _without_paused_waits(connection, waiting, paused_runs)
         return Observation(
-            ended=pl.concat(_ended(connection, each, machine_now) for each in (RUNS, STEPS)),
+            ended=pl.concat(
+                _ended(connection, counted_table, machine_now) for counted_table in (RUNS, STEPS)
+            ),
             under_way=waiting | _at_work(connection),
             landed_at=_landed_at(connection),
             quarantined=quarantined,
@@ -131,7 +133,7 @@ def _total(column: Column[int]) -> ColumnElement[int]:
 def _waiting(connection: Connection) -> dict[Subject, ActiveRuns]:
     runs = operations_runs.c
     is_pending = runs.status.in_(PENDING)
-    found = connection.execute(
+    rows = connection.execute(
         select(
             runs.domain,
             func.count(case((is_pending, 1))),
@@ -141,7 +143,7 @@ def _waiting(connection: Connection) -> dict[Subject, ActiveRuns]:
         .where(runs.ended_at.is_(None))
         .group_by(runs.domain)
     )
-    return {Subject(row[0]): ActiveRuns(row[1], row[2], row[3]) for row in found}
+    return {Subject(row[0]): ActiveRuns(row[1], row[2], row[3]) for row in rows}
 
 
 def _without_paused_waits(
@@ -164,18 +166,18 @@ def _without_paused_waits(
 
 def _at_work(connection: Connection) -> dict[Subject, ActiveRuns]:
     steps = operations_steps.c
-    found = connection.execute(
+    rows = connection.execute(
         select(steps.domain, steps.asset, func.count())
         .where(steps.ended_at.is_(None), steps.asset.is_not(None))
         .group_by(steps.domain, steps.asset)
     )
-    return {Subject(domain, asset): ActiveRuns(0, running) for domain, asset, running in found}
+    return {Subject(domain, asset): ActiveRuns(0, running) for domain, asset, running in rows}
 
 
 def _landed_at(connection: Connection) -> dict[str, datetime]:
-    found = connection.execute(
+    rows = connection.execute(
         select(fences.c.table_name, func.max(fences.c.landed_at))
         .where(fences.c.landed_at.is_not(None))
         .group_by(fences.c.table_name)
     )
-    return {asset_of(table): at for table, at in found}
+    return {asset_of(table): at for table, at in rows}

@@ -69,8 +69,8 @@ def follow(
     than ``seconds``, the next look goes on.
     """
     due: dict[str, dg.RunRecord] = {}
-    seen, is_all = since or NEVER, True
-    start = seen - CHANGE_OVERLAP if since else NEVER
+    seen_moment, is_all = since or NEVER, True
+    start = seen_moment - CHANGE_OVERLAP if since else NEVER
     until = time.monotonic() + seconds
     for page, is_last in _changed(instance, ledger, start, page_size):
         for record, is_known in page:
@@ -79,13 +79,13 @@ def follow(
                     is_all = False
                     break
                 due[record.dagster_run.run_id] = record
-            seen = max(seen, record.update_timestamp)
+            seen_moment = max(seen_moment, record.update_timestamp)
         is_all = is_all and (is_last or time.monotonic() < until)
         if not is_all:
             break
     written = _record(instance, ledger, list(due.values()))
     # What changed later than now did so before the clock was set back: the next look is not then.
-    return LedgerUpdate(written, is_all, min(seen, Clock().now()))
+    return LedgerUpdate(written, is_all, min(seen_moment, Clock().now()))
 
 
 def reconcile(
@@ -111,14 +111,14 @@ def reconcile(
         pages = _pages(instance, since)
     for page in pages:
         written += _record(instance, ledger, page)
-    gone = [
+    run_ids = [
         run_id
         for some in _parts(ledger.under_way(), RUNS_PER_PAGE)
         for run_id in _absent(instance, some)
     ]
-    for some in (*_parts(gone, RUNS_PER_PAGE), ()):  # none: the steps of those marked before
+    for some in (*_parts(run_ids, RUNS_PER_PAGE), ()):  # none: the steps of those marked before
         ledger.mark_gone(some)
-    return LedgerRepair(written, len(gone))
+    return LedgerRepair(written, len(run_ids))
 
 
 def record_runs(instance: dg.DagsterInstance, ledger: Ledger, filters: dg.RunsFilter) -> Written:
@@ -126,11 +126,11 @@ def record_runs(instance: dg.DagsterInstance, ledger: Ledger, filters: dg.RunsFi
     written, cursor = Written(), None
     while page := instance.get_run_records(filters, limit=RUNS_PER_PAGE, cursor=cursor):
         cursor = page[-1].dagster_run.run_id
-        known = ledger.known([record.dagster_run.run_id for record in page])
+        known_moments = ledger.known([record.dagster_run.run_id for record in page])
         changed = [
             record
             for record in page
-            if known.get(record.dagster_run.run_id) != record.update_timestamp
+            if known_moments.get(record.dagster_run.run_id) != record.update_timestamp
         ]
         written += _record(instance, ledger, changed)
     return written
@@ -163,10 +163,16 @@ def _changed(
         order_by="update_timestamp",
         ascending=True,
     ):
-        known = ledger.known([record.dagster_run.run_id for record in page])
+        known_moments = ledger.known([record.dagster_run.run_id for record in page])
         is_last = len(page) < page_size
-        stamped = [(each, each.update_timestamp) for each in page]
-        yield [(each, known.get(each.dagster_run.run_id) == at) for each, at in stamped], is_last
+        stamped = [(run_record, run_record.update_timestamp) for run_record in page]
+        yield (
+            [
+                (run_record, known_moments.get(run_record.dagster_run.run_id) == at)
+                for run_record, at in stamped
+            ],
+            is_last,
+        )
         if is_last:
             return
         just_before = page[-1].update_timestamp - timedelta(microseconds=1)

@@ -103,7 +103,11 @@ def _steps(events: Iterable[TimedEvent]) -> list[StepFacts]:
 
 def _step(key: str, found: Sequence[TimedEvent]) -> StepFacts:
     events = [event for _, event in found]
-    status = next(STATUSES[each.event_type] for each in events[::-1] if each.event_type in STATUSES)
+    status = next(
+        STATUSES[dagster_event.event_type]
+        for dagster_event in events[::-1]
+        if dagster_event.event_type in STATUSES
+    )
     begun = [at for at, event in found if event.event_type in STEP_START_EVENTS]
     ended = [at for at, event in found if event.event_type in ENDS]
     failures = [event for event in events if event.event_type == Happened.STEP_FAILURE]
@@ -123,20 +127,27 @@ def _step(key: str, found: Sequence[TimedEvent]) -> StepFacts:
 
 
 def _checks(events: Iterable[dg.DagsterEvent]) -> list[Check]:
-    found = [
+    asset_check_evaluation_datas = [
         event.asset_check_evaluation_data
         for event in events
         if event.event_type == Happened.ASSET_CHECK_EVALUATION
     ]
-    latest = {f"{each.asset_key.to_user_string()} {each.check_name}": each for each in found}
+    latest = {
+        f"{data.asset_key.to_user_string()} {data.check_name}": data
+        for data in asset_check_evaluation_datas
+    }
     return [
         Check(
             name,
-            None if is_not_applicable(each.metadata) else each.passed,
-            "error" if each.severity == dg.AssetCheckSeverity.ERROR else "warning",
-            _numbers(each.metadata),
+            None
+            if is_not_applicable(asset_check_evaluation.metadata)
+            else asset_check_evaluation.passed,
+            "error"
+            if asset_check_evaluation.severity == dg.AssetCheckSeverity.ERROR
+            else "warning",
+            _numbers(asset_check_evaluation.metadata),
         )
-        for name, each in sorted(latest.items())
+        for name, asset_check_evaluation in sorted(latest.items())
     ]
 
 
@@ -176,8 +187,8 @@ def _run_classes(event: dg.DagsterEvent) -> list[str]:
 
 def _classes(error: SerializableErrorInfo | None) -> list[str]:
     """Return the names of an exception and of what caused it, the outermost first."""
-    found: list[str] = []
+    classes: list[str] = []
     while error is not None:
-        found.append(str(error.cls_name).rpartition(".")[2])
+        classes.append(str(error.cls_name).rpartition(".")[2])
         error = error.cause or error.context
-    return found
+    return classes

@@ -75,10 +75,10 @@ class Ledger:
     def states(self, run_ids: Sequence[str]) -> dict[str, tuple[str, datetime]]:
         """Return status and last change of each of these runs that has a row."""
         row = operations_runs.c
-        wanted = select(row.run_id, row.status, row.changed_at).where(row.run_id.in_(run_ids))
+        row_query = select(row.run_id, row.status, row.changed_at).where(row.run_id.in_(run_ids))
         with self._warehouse.reading() as connection:
-            found = connection.execute(wanted)
-            return {run_id: (status, changed_at) for run_id, status, changed_at in found}
+            rows = connection.execute(row_query)
+            return {run_id: (status, changed_at) for run_id, status, changed_at in rows}
 
     def ended(self, run_ids: Sequence[str]) -> dict[str, datetime]:
         """Return the same of those whose row says how they ended."""
@@ -86,9 +86,9 @@ class Ledger:
         return self._changed_at(is_one & operations_runs.c.ended_at.is_not(None))
 
     def _changed_at(self, condition: ColumnElement[bool]) -> dict[str, datetime]:
-        wanted = select(operations_runs.c.run_id, operations_runs.c.changed_at).where(condition)
+        row_query = select(operations_runs.c.run_id, operations_runs.c.changed_at).where(condition)
         with self._warehouse.reading() as connection:
-            return {row.run_id: row.changed_at for row in connection.execute(wanted)}
+            return {row.run_id: row.changed_at for row in connection.execute(row_query)}
 
     def record(self, runs: Sequence[RunFacts]) -> Written:
         """Write the runs whose rows are missing or differ.
@@ -104,10 +104,14 @@ class Ledger:
             entries = [
                 entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs
             ]
-            new = [_storable(each) for each in entries]
-            due = [each for each in new if _is_due(before.get(each.run["run_id"]), each)]
+            new = [_storable(entry) for entry in entries]
+            due = [
+                ledger_entry
+                for ledger_entry in new
+                if _is_due(before.get(ledger_entry.run["run_id"]), ledger_entry)
+            ]
             _replace(connection, due, self._clock.now())
-        added = sum(each.run["run_id"] not in before for each in due)
+        added = sum(ledger_entry.run["run_id"] not in before for ledger_entry in due)
         return Written(added, len(due) - added, len(runs) - len(due))
 
     def drawn_up(self, runs: Sequence[RunFacts]) -> list[LedgerEntry]:
@@ -123,9 +127,9 @@ class Ledger:
 
     def under_way(self) -> list[str]:
         """Return the runs that have not ended, as far as the ledger knows."""
-        wanted = select(operations_runs.c.run_id).where(operations_runs.c.ended_at.is_(None))
+        row_query = select(operations_runs.c.run_id).where(operations_runs.c.ended_at.is_(None))
         with self._warehouse.reading() as connection:
-            return list(connection.execute(wanted).scalars())
+            return list(connection.execute(row_query).scalars())
 
     def mark_gone(self, run_ids: Sequence[str]) -> None:
         """Say of runs that Dagster has deleted before they ended that they are gone.
@@ -134,7 +138,7 @@ class Ledger:
         """
         now, machine_now = self._clock.now(), Clock().now()  # an end is told in Dagster's time
         runs, steps = operations_runs.c, operations_steps.c
-        gone = select(runs.run_id).where(runs.status == DELETED_STATUS)
+        query = select(runs.run_id).where(runs.status == DELETED_STATUS)
         with self._warehouse.writing() as connection:
             lock_row(connection, LEDGER)
             connection.execute(
@@ -149,7 +153,7 @@ class Ledger:
             )
             connection.execute(
                 update(operations_steps)
-                .where(steps.ended_at.is_(None), steps.run_id.in_(gone))
+                .where(steps.ended_at.is_(None), steps.run_id.in_(query))
                 .values(status="CANCELED", ended_at=machine_now)
             )
 
@@ -167,8 +171,8 @@ def _rows(
     connection: Connection, table: Table, condition: ColumnElement[bool]
 ) -> list[dict[str, Any]]:
     columns = [column for column in table.columns if column.name != "recorded_at"]
-    found = connection.execute(select(*columns).where(condition)).mappings()
-    return [dict(row) for row in found]
+    rows = connection.execute(select(*columns).where(condition)).mappings()
+    return [dict(row) for row in rows]
 
 
 def _is_due(before: LedgerEntry | None, now: LedgerEntry) -> bool:
@@ -215,16 +219,17 @@ def _volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[s
     """
     sums: dict[str, dict[str, dict[str, int]]] = {}
     for statement in (_fetched(), _landed(), _rejected()):
-        wanted = statement.where(deliveries.c.run_id.in_(run_ids)).group_by(
+        row_query = statement.where(deliveries.c.run_id.in_(run_ids)).group_by(
             deliveries.c.run_id, deliveries.c.table_name
         )
-        for run_id, table, figures in _named(connection, wanted):
+        for run_id, table, figures in _named(connection, row_query):
             sums.setdefault(run_id, {}).setdefault(table, {}).update(figures)
     return {
         run_id: {
-            table: Volume(**{"rows_in": _rows_made(each), **each}) for table, each in own.items()
+            table: Volume(**{"rows_in": _rows_made(entry), **entry})
+            for table, entry in entries.items()
         }
-        for run_id, own in sums.items()
+        for run_id, entries in sums.items()
     }
 
 

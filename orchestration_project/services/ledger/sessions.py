@@ -47,12 +47,12 @@ def _statement(wanted: SessionFilter) -> Select[Any]:
             operations_runs.c.created_at >= wanted.since
         )
         grouped = grouped.where(operations_runs.c.session.in_(begun))
-    found = grouped.subquery()
-    chosen = {found.c.domain: wanted.domain, found.c.state: wanted.state}
+    query = grouped.subquery()
+    chosen = {query.c.domain: wanted.domain, query.c.state: wanted.state}
     return (
-        select(found)
+        select(query)
         .where(*(column == value for column, value in chosen.items() if value is not None))
-        .order_by(found.c.created_at.desc(), found.c.session)
+        .order_by(query.c.created_at.desc(), query.c.session)
         .limit(wanted.limit)
     )
 

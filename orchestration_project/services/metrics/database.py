@@ -75,21 +75,21 @@ def work_item_families(warehouse: Warehouse) -> list[Metric]:
         OrchestrationError: The database cannot be read.
     """
     items = work_items.c
-    wanted = (
+    query = (
         select(items.topic, items.state, func.count())
         .where(items.state.in_(OPEN_STATES))
         .group_by(items.topic, items.state)
     )
     with warehouse.reading() as connection:
-        found = connection.execute(wanted).all()
-    topics = {topic for topic, *_ in found}
+        rows = connection.execute(query).all()
+    topics = {topic for topic, *_ in rows}
     counts = {(topic, state): 0.0 for topic in topics for state in OPEN_STATES}
     return [
         gauge(
             "work_items",
             "Work items that are not done, by topic and state.",
             ("topic", "state"),
-            counts | {(topic, state): count for topic, state, count in found},
+            counts | {(topic, state): count for topic, state, count in rows},
             together=lambda one, other: one + other,
         )
     ]

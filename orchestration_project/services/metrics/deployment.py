@@ -25,18 +25,18 @@ def program_families(warehouse: Warehouse, now: datetime) -> Iterable[Metric]:
     Raises:
         OrchestrationError: The database cannot be read.
     """
-    programs = [each for each in read_hosts(warehouse, now) if each.stopped_at is None]
+    programs = [host for host in read_hosts(warehouse, now) if host.stopped_at is None]
     yield gauge(
         "program_silence_seconds",
         "Time since the latest heartbeat of each program that did not stop.",
         ("host", "role"),
         {
-            (each.host, each.role): (now - each.last_seen_at).total_seconds()
-            for each in programs
-            if each.role != RUN
+            (program.host, program.role): (now - program.last_seen_at).total_seconds()
+            for program in programs
+            if program.role != RUN
         },
     )
-    running = Counter(each.release for each in programs if not is_silent(each, now))
+    running = Counter(program.release for program in programs if not is_silent(program, now))
     yield gauge(
         "programs",
         "Programs that send heartbeats, by release; two releases at once: an upgrade.",
@@ -57,12 +57,12 @@ def queue_families(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metr
     )
     counts: dict[tuple[str, ...], float] = {}
     oldest: dict[tuple[str, ...], float] = {}
-    for each in read_queues(instance):
-        priority = "" if each.priority is None else str(each.priority)
-        counts[each.queue, priority, "waiting"] = each.waiting_count
-        counts[each.queue, priority, "running"] = each.running_count
-        age = (now - each.oldest_at).total_seconds() if each.oldest_at else 0.0
-        oldest[(each.queue,)] = max(age, oldest.get((each.queue,), 0.0))
+    for queue in read_queues(instance):
+        priority = "" if queue.priority is None else str(queue.priority)
+        counts[queue.queue, priority, "waiting"] = queue.waiting_count
+        counts[queue.queue, priority, "running"] = queue.running_count
+        age = (now - queue.oldest_at).total_seconds() if queue.oldest_at else 0.0
+        oldest[(queue.queue,)] = max(age, oldest.get((queue.queue,), 0.0))
     yield gauge(
         "queue_depth",
         "Runs by queue, priority and state: waiting in Dagster's queue, or running.",

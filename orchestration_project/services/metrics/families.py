@@ -51,14 +51,14 @@ def _filled(
     values: Values,
     together: Callable[[float, float], float],
 ) -> Metric:
-    kept = [set(sorted(set(each))[:MOST_NAMES]) for each in zip(*values, strict=True)]
-    found: dict[tuple[str, ...], float] = {}
+    entries = [set(sorted(set(each))[:MOST_NAMES]) for each in zip(*values, strict=True)]
+    counts: dict[tuple[str, ...], float] = {}
     for labels, value in values.items():
         key = tuple(
-            name if name in names else "other" for name, names in zip(labels, kept, strict=True)
+            name if name in names else "other" for name, names in zip(labels, entries, strict=True)
         )
-        found[key] = together(found[key], value) if key in found else value
-    for labels, value in found.items():
+        counts[key] = together(counts[key], value) if key in counts else value
+    for labels, value in counts.items():
         family.add_metric(labels, value)
     return family
 

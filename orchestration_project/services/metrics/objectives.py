@@ -30,18 +30,18 @@ def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
     """
     rows = {(row.name, row.domain): row for row in read_slo(warehouse)}
     pauses = Pauses(warehouse, Clock(now)).list_in_effect()
-    own = ("objective", "domain")
+    pair = ("objective", "domain")
     return [
         gauge(
             "objective_target",
             "Share of good events that is promised, 0-1.",
-            own,
+            pair,
             {key: row.target for key, row in rows.items()},
         ),
         gauge(
             "objective_state",
             "State of an objective: 1 for the present one, 0 for the others.",
-            (*own, "state"),
+            (*pair, "state"),
             {
                 (*key, state): float(row.state == state)
                 for key, row in rows.items()
@@ -51,7 +51,7 @@ def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
         gauge(
             "objective_events",
             "Good and bad events of the window of the budget.",
-            (*own, "outcome"),
+            (*pair, "outcome"),
             {
                 (*key, outcome): count
                 for key, row in rows.items()
@@ -61,14 +61,14 @@ def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
         gauge(
             "objective_budget_left",
             "Share of the error budget that is left; negative: overspent.",
-            own,
+            pair,
             _known({key: row.budget_left for key, row in rows.items()}),
             together=min,
         ),
         gauge(
             "objective_burn",
             "Burn rate: times as fast as the target allows.",
-            (*own, "window"),
+            (*pair, "window"),
             _known(
                 {
                     (*key, window): getattr(row, f"burn_{window}")
@@ -81,11 +81,11 @@ def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
         gauge(
             "objective_window_events",
             "Events of a window of burn rates.",
-            (*own, "window"),
+            (*pair, "window"),
             {
-                (*key, each.long): getattr(row, f"events_{each.long}")
+                (*key, alert.long): getattr(row, f"events_{alert.long}")
                 for key, row in rows.items()
-                for each in BURN_ALERTS
+                for alert in BURN_ALERTS
             },
         ),
         gauge(
@@ -113,11 +113,11 @@ def domain_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
         OrchestrationError: The database cannot be read.
     """
     tower = operations_control_tower.c
-    wanted = select(tower.domain, tower.state, tower.last_landed_at, tower.success_share).where(
+    query = select(tower.domain, tower.state, tower.last_landed_at, tower.success_share).where(
         tower.window_hours == DAY, tower.asset == ""
     )
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted).all()
+        rows = connection.execute(query).all()
     landed = [row for row in rows if row.last_landed_at is not None]
     return [
         gauge(
@@ -232,11 +232,11 @@ class LoadSeconds:
 
     def _ended(self, since: datetime, until: datetime) -> Iterable[Row]:
         runs = operations_runs.c
-        wanted = select(
+        query = select(
             runs.domain, runs.duration_seconds, runs.ended_at, runs.trace_id, runs.run_id
         ).where(runs.ended_at > since, runs.ended_at <= until, runs.duration_seconds.is_not(None))
         with self.warehouse.reading() as connection:
-            return connection.execute(wanted).all()
+            return connection.execute(query).all()
 
     def _add(self, row: Row) -> None:
         is_new = row.domain not in self._counts

@@ -39,7 +39,7 @@ def stored_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
 def _runs(connection: Connection) -> Iterable[Metric]:
     runs = operations_runs.c
     kinds = {"in": runs.rows_in, "landed": runs.rows_landed, "rejected": runs.rows_rejected}
-    found = connection.execute(
+    records = connection.execute(
         select(
             runs.job,
             runs.status,
@@ -52,13 +52,13 @@ def _runs(connection: Connection) -> Iterable[Metric]:
         "Runs in the ledger by status; the counts of ended runs only grow.",
         ("job", "status"),
         {
-            **_none_ended(row.job for row in found),
-            **{(row.job, row.status): row.runs for row in found},
+            **_none_ended(row.job for row in records),
+            **{(row.job, row.status): row.runs for row in records},
         },
         together=lambda one, other: one + other,
     )
     rows: dict[tuple[str, ...], float] = {}
-    for row in found:
+    for row in records:
         for kind in kinds:
             rows[row.job, kind] = rows.get((row.job, kind), 0) + int(getattr(row, kind))
     yield counter(
@@ -76,29 +76,32 @@ def _none_ended(jobs: Iterable[str]) -> Values:
 
 def _durations(connection: Connection, now: datetime) -> Metric:
     runs = operations_runs.c
-    found = connection.execute(
+    rows = connection.execute(
         select(runs.job, runs.duration_seconds).where(
             runs.ended_at > now - WINDOW, runs.duration_seconds.is_not(None)
         )
     ).all()
     schema = {"job": pl.String, "seconds": pl.Float64}
-    by_job = pl.DataFrame(found, schema, orient="row").group_by("job")
-    wanted = [pl.col("seconds").quantile(each, "nearest").alias(f"{each:g}") for each in QUANTILES]
+    by_job = pl.DataFrame(rows, schema, orient="row").group_by("job")
+    expected_expressions = [
+        pl.col("seconds").quantile(quantile, "nearest").alias(f"{quantile:g}")
+        for quantile in QUANTILES
+    ]
     return gauge(
         "run_seconds",
         "Durations of the runs that ended in the last 24 hours.",
         ("job", "share"),
         {
-            (row["job"], f"{each:g}"): row[f"{each:g}"]
-            for row in by_job.agg(wanted).to_dicts()
-            for each in QUANTILES
+            (row["job"], f"{quantile:g}"): row[f"{quantile:g}"]
+            for row in by_job.agg(expected_expressions).to_dicts()
+            for quantile in QUANTILES
         },
     )
 
 
 def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
     item = work_items.c
-    found = connection.execute(
+    rows = connection.execute(
         select(
             item.topic,
             item.state,
@@ -108,11 +111,9 @@ def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
         .where(item.state.in_(OPEN_STATES), item.topic.startswith(DELIVERY_TOPICS))
         .group_by(item.topic, item.state)
     ).all()
-    sources = {row.topic: row.topic.removeprefix(DELIVERY_TOPICS) for row in found}
+    sources = {row.topic: row.topic.removeprefix(DELIVERY_TOPICS) for row in rows}
     none_dead = {(source, "dead"): 0 for source in sources.values()}
-    counts = {
-        (sources[row.topic], STATE_NAMES.get(row.state, row.state)): row.rows for row in found
-    }
+    counts = {(sources[row.topic], STATE_NAMES.get(row.state, row.state)): row.rows for row in rows}
     yield gauge(
         "inbox_deliveries",
         "Webhook deliveries by state: received, running, failed or dead.",
@@ -121,7 +122,7 @@ def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
         together=lambda one, other: one + other,
     )
     oldest: dict[tuple[str, ...], float] = {}
-    for row in found:
+    for row in rows:
         if row.state != "dead":
             age = (now - row.oldest).total_seconds()
             source = (sources[row.topic],)
@@ -136,7 +137,7 @@ def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
 
 def _alerts(connection: Connection) -> Metric:
     sent = operations_alert_deliveries.c
-    found = connection.execute(
+    rows = connection.execute(
         select(sent.channel, sent.state, func.count().label("alerts")).group_by(
             sent.channel, sent.state
         )
@@ -145,14 +146,14 @@ def _alerts(connection: Connection) -> Metric:
         "alert_deliveries",
         "Alert deliveries by channel and state: delivered, pending or failed.",
         ("channel", "state"),
-        {(row.channel, row.state): row.alerts for row in found},
+        {(row.channel, row.state): row.alerts for row in rows},
         together=lambda one, other: one + other,
     )
 
 
 def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
     tower = operations_control_tower.c
-    found = connection.execute(
+    rows = connection.execute(
         select(tower.asset, tower.last_landed_at, tower.hours_late, tower.looked_at).where(
             tower.window_hours == DAY, tower.asset != ""
         )
@@ -163,7 +164,7 @@ def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
         ("asset",),
         {
             (row.asset,): (now - row.last_landed_at).total_seconds()
-            for row in found
+            for row in rows
             if row.last_landed_at is not None
         },
     )
@@ -171,7 +172,7 @@ def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
         "asset_late_seconds",
         "Time by which the oldest due partition is overdue; 0: none is.",
         ("asset",),
-        {(row.asset,): _late(row, now) for row in found},
+        {(row.asset,): _late(row, now) for row in rows},
     )
 
 

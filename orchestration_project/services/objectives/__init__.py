@@ -60,7 +60,7 @@ def latency_objectives(settings: Settings) -> Sequence[GatewayLatency]:
     """
     path = settings.slo_path
     found = () if path is None else read_objectives(_text(path), str(path))
-    return [each for each in found if isinstance(each, GatewayLatency)]
+    return [function for function in found if isinstance(function, GatewayLatency)]
 
 
 def _text(path: Path) -> str:

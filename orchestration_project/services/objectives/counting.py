@@ -61,19 +61,21 @@ def take_samples(
         for domain in registry.domains
         if domain.has_source(settings) and pause_of_domain(pauses, domain.name) is None
     }
-    now, found = clock.now(), dict[str, bool]()
-    for each in objectives:
-        if isinstance(each, Freshness) and each.domain in domains:
-            allowed = timedelta(hours=each.max_late_hours)
-            own = [one for one in late if one.asset.split("/")[0] == each.domain]
-            found[each.name] = all(now - one.due_at <= allowed for one in own)
-        elif isinstance(each, MirrorLag) and each.domain in domains:
-            for lag in domains[each.domain].registered(MirrorLagReader):
-                found[each.name] = lag.read(warehouse, machine_now) <= each.max_seconds
+    now, flags_by_name = clock.now(), dict[str, bool]()
+    for objective in objectives:
+        if isinstance(objective, Freshness) and objective.domain in domains:
+            allowed = timedelta(hours=objective.max_late_hours)
+            ones = [one for one in late if one.asset.split("/")[0] == objective.domain]
+            flags_by_name[objective.name] = all(now - one.due_at <= allowed for one in ones)
+        elif isinstance(objective, MirrorLag) and objective.domain in domains:
+            for lag in domains[objective.domain].registered(MirrorLagReader):
+                flags_by_name[objective.name] = (
+                    lag.read(warehouse, machine_now) <= objective.max_seconds
+                )
     starts_at = slot_of(machine_now)
     rows = [
         {"name": name, "starts_at": starts_at, "good": int(is_good), "total": 1}
-        for name, is_good in found.items()
+        for name, is_good in flags_by_name.items()
     ]
     with warehouse.writing() as connection:
         insert_absent(connection, operations_slo_samples, rows)
@@ -123,25 +125,25 @@ def count_events(
 def _loads(connection: Connection, objective: Loads, since: datetime, until: datetime) -> Events:
     runs = operations_runs.c
     good = func.count(case((runs.status == "SUCCESS", 1)))
-    found = select(good, func.count()).where(
+    query = select(good, func.count()).where(
         runs.ended_at >= since,
         runs.ended_at < until,
         runs.domain == objective.domain,
         runs.status.in_(ENDED),
     )
-    return Events(*connection.execute(found).one())
+    return Events(*connection.execute(query).one())
 
 
 def _samples(
     connection: Connection, objective: Objective, since: datetime, until: datetime
 ) -> Events:
     samples = operations_slo_samples.c
-    found = select(func.sum(samples.good), func.sum(samples.total)).where(
+    query = select(func.sum(samples.good), func.sum(samples.total)).where(
         samples.name == objective.name,
         samples.starts_at >= since,
         samples.starts_at < until,
     )
-    good, total = connection.execute(found).one()
+    good, total = connection.execute(query).one()
     return Events(int(good or 0), int(total or 0))
 
 
@@ -156,13 +158,13 @@ def _deliveries(
     """Count deliveries by the time at which it was known whether they were done in time."""
     allowed = timedelta(seconds=objective.max_seconds)
     row = inbox_states.c
-    found = select(row.state, row.received_at, row.changed_at).where(
+    query = select(row.state, row.received_at, row.changed_at).where(
         row.source.in_(objective.sources or sources),
         row.received_at >= since - allowed,
         row.received_at < until,
     )
     good = total = 0
-    for state, received_at, changed_at in connection.execute(found):
+    for state, received_at, changed_at in connection.execute(query):
         is_ended = state in ("done", "dead") and changed_at - received_at <= allowed
         known_at = changed_at if is_ended else received_at + allowed
         if since <= known_at < until and known_at <= now:

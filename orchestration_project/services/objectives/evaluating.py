@@ -80,15 +80,17 @@ def evaluate(
     """
     with warehouse.writing() as connection:
         lock_row(connection, LOCK_NAME)
-        found = [_evaluation(connection, each, now, sources) for each in objectives]
+        evaluations = [_evaluation(connection, objective, now, sources) for objective in objectives]
         connection.execute(delete(operations_slo))
-        if found:
-            connection.execute(insert(operations_slo), [row_of(each) for each in found])
+        if evaluations:
+            connection.execute(
+                insert(operations_slo), [row_of(evaluation) for evaluation in evaluations]
+            )
         oldest = now.date() - DAYS_KEPT
         connection.execute(delete(operations_slo_days).where(operations_slo_days.c.day < oldest))
         samples = operations_slo_samples
         connection.execute(delete(samples).where(samples.c.starts_at < now - SAMPLES_KEPT))
-    return found
+    return evaluations
 
 
 def _evaluation(
@@ -97,8 +99,8 @@ def _evaluation(
     count = partial(count_events, connection, objective, now=now, sources=sources)
     today, end = now.date(), now + timedelta(microseconds=1)
     closed = _closed_days(connection, objective.name, today)
-    wanted = [today - A_DAY * ago for ago in range(1, WINDOW_DAYS)]
-    missing = [day for day in wanted if day not in closed]
+    expected_days = [today - A_DAY * ago for ago in range(1, WINDOW_DAYS)]
+    missing = [day for day in expected_days if day not in closed]
     new = {day: count(_start(day), _start(day) + A_DAY) for day in missing}
     insert_absent(
         connection,
@@ -121,12 +123,12 @@ def _closed_days(connection: Connection, name: str, today: date) -> Mapping[date
     Days from today on are of a clock that was set back.
     """
     days = operations_slo_days
-    own = days.c.name == name
-    connection.execute(delete(days).where(own, days.c.day >= today - A_DAY))
-    wanted = select(days.c.day, days.c.good, days.c.total).where(
-        own, days.c.day > today - A_DAY * WINDOW_DAYS
+    condition = days.c.name == name
+    connection.execute(delete(days).where(condition, days.c.day >= today - A_DAY))
+    query = select(days.c.day, days.c.good, days.c.total).where(
+        condition, days.c.day > today - A_DAY * WINDOW_DAYS
     )
-    return {row.day: Events(row.good, row.total) for row in connection.execute(wanted)}
+    return {row.day: Events(row.good, row.total) for row in connection.execute(query)}
 
 
 def _start(day: date) -> datetime:
@@ -136,16 +138,16 @@ def _start(day: date) -> datetime:
 def read_slo(warehouse: Warehouse) -> Sequence[Row]:
     """Return the rows of ``operations_slo``, by name."""
     with warehouse.reading() as connection:
-        wanted = select(operations_slo).order_by(operations_slo.c.name)
-        return connection.execute(wanted).all()
+        query = select(operations_slo).order_by(operations_slo.c.name)
+        return connection.execute(query).all()
 
 
 def read_days(warehouse: Warehouse, now: datetime) -> Mapping[str, Mapping[date, Events]]:
     """Return by objective the events of each day of the window, without today."""
-    days, found = operations_slo_days.c, dict[str, dict[date, Events]]()
+    days, entries = operations_slo_days.c, dict[str, dict[date, Events]]()
     since = now.date() - A_DAY * WINDOW_DAYS
-    wanted = select(operations_slo_days).where(days.day > since).order_by(days.name, days.day)
+    query = select(operations_slo_days).where(days.day > since).order_by(days.name, days.day)
     with warehouse.reading() as connection:
-        for row in connection.execute(wanted):
-            found.setdefault(row.name, {})[row.day] = Events(row.good, row.total)
-    return found
+        for row in connection.execute(query):
+            entries.setdefault(row.name, {})[row.day] = Events(row.good, row.total)
+    return entries

@@ -115,15 +115,15 @@ def search_lines(
         max_bytes: Number of bytes that are read at most.
     """
     search = _Search(folder, wanted, ends_of(folder) if before is None else before, max_bytes)
-    found: list[FoundLine] = []
+    found_lines: list[FoundLine] = []
     try:
         for line in search.select_lines():
-            found.append(line)
-            if len(found) == limit:
-                return LogResults(found, search.positions)
+            found_lines.append(line)
+            if len(found_lines) == limit:
+                return LogResults(found_lines, search.positions)
     except _BudgetSpentError:
-        return LogResults(found, search.positions)
-    return LogResults(found, None)
+        return LogResults(found_lines, search.positions)
+    return LogResults(found_lines, None)
 
 
 class NewLines(NamedTuple):

@@ -54,7 +54,7 @@ def encode_request(lines: Sequence[NumberedLine], observed: datetime) -> bytes:
         key = tuple(str(line.fields.get(name, "")) for name in RESOURCE_FIELDS)
         scope = str(line.fields.get("logger", ""))
         resources.setdefault(key, {}).setdefault(scope, []).append(_record(line, observed))
-    return b"".join(_bytes(1, _resource_logs(*each)) for each in resources.items())
+    return b"".join(_bytes(1, _resource_logs(*item)) for item in resources.items())
 
 
 def _resource_logs(values: tuple[str, ...], scopes: Mapping[str, Sequence[bytes]]) -> bytes:
@@ -63,14 +63,14 @@ def _resource_logs(values: tuple[str, ...], scopes: Mapping[str, Sequence[bytes]
         _bytes(1, _text(1, name)) + b"".join(_bytes(2, record) for record in records)
         for name, records in scopes.items()
     )
-    return _bytes(1, resource) + b"".join(_bytes(2, each) for each in scope_logs)
+    return _bytes(1, resource) + b"".join(_bytes(2, log) for log in scope_logs)
 
 
 def _record(line: NumberedLine, observed: datetime) -> bytes:
     fields = line.fields
     level = str(fields.get("level", ""))
-    others = ((ATTRIBUTES.get(name, name), value) for name, value in fields.items())
-    own = [(name, value) for name, value in others if name not in OF_RECORD]
+    other_pairs = ((ATTRIBUTES.get(name, name), value) for name, value in fields.items())
+    own = [(name, value) for name, value in other_pairs if name not in OF_RECORD]
     observed_at = _nanoseconds(observed.isoformat())
     ids = {9: (fields.get("trace_id"), 32), 10: (fields.get("span_id"), 16)}
     return b"".join(
@@ -99,8 +99,8 @@ def _nanoseconds(text: object) -> int:
 
 
 def _attributes(field: int, pairs: Iterable[tuple[str, Any]]) -> bytes:
-    encoded = (_text(1, key) + _bytes(2, _value(each)) for key, each in pairs if each is not None)
-    return b"".join(_bytes(field, each) for each in encoded)
+    encoded = (_text(1, key) + _bytes(2, _value(item)) for key, item in pairs if item is not None)
+    return b"".join(_bytes(field, chunk) for chunk in encoded)
 
 
 def _value(value: object) -> bytes:
@@ -177,7 +177,7 @@ def _rejected_in_protobuf(body: bytes, sent_count: int) -> int | None:
         for partial in UnknownFieldSet(Empty.FromString(body)):
             if partial.field_number == 1:
                 fields = UnknownFieldSet(Empty.FromString(partial.data))
-                counts += [int(each.data) for each in fields if each.field_number == 1]
+                counts += [int(field.data) for field in fields if field.field_number == 1]
     except (DecodeError, TypeError, ValueError):
         return None
     is_negative = counts[-1] >= 2**63

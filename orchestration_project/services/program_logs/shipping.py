@@ -156,7 +156,7 @@ class LogShipper:
 
     def _position(self, name: str) -> Position:
         found: Any = self._state["services"].get(name)
-        is_one = isinstance(found, list) and [type(each) for each in found] == [int, int]
+        is_one = isinstance(found, list) and [type(item) for item in found] == [int, int]
         return Position(*found) if is_one else Position(0, 0)
 
     def _ship_service(self, name: str) -> bool:
@@ -206,9 +206,9 @@ class LogShipper:
 
     def _split(self, name: str, line_count: int, status: int) -> int:
         """Halve a batch that is refused, or count its only line as lost; return lines done."""
-        found = f"status {status}, an error"
+        text = f"status {status}, an error"
         if status not in SPLIT_STATUSES:
-            self._fail(found)
+            self._fail(text)
             return 0
         if line_count > 1:
             self._max_lines = line_count // 2
@@ -216,7 +216,7 @@ class LogShipper:
         self._lose(name, 1)
         self._refused_count += 1
         if self._refused_count > MAX_REFUSED_LINES:
-            self._fail(f"{found}: it refuses each line")
+            self._fail(f"{text}: it refuses each line")
         return 1
 
     def _accept(self) -> None:

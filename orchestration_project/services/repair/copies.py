@@ -51,12 +51,14 @@ def open_copy(url: str, store: ArtifactStore, damaged: Sequence[DamagedArtifact]
             found=f"{copy.url}, {'the store itself' if copy.url == store.url else 'empty'}",
             remedy="mount its disk, or correct the URL",
         )
-    wanted = {name for each in damaged for name in each.names}
+    expected_names = {name for damaged_artifact in damaged for name in damaged_artifact.names}
     names: dict[str, list[str]] = {}
-    files = sorted((each.name for each in copy.listed(BACKUPS.rstrip("/"))), reverse=True)
+    files = sorted(
+        (stored_object.name for stored_object in copy.listed(BACKUPS.rstrip("/"))), reverse=True
+    )
     for file in [name for name in files if name.endswith(f"/{MANIFEST}")]:
         with closing(copy.open(f"{file.removesuffix(MANIFEST)}{OBJECT_LIST}")) as lines:
             for artifact in read_artifact_lines(lines):
-                if artifact.name in wanted:
+                if artifact.name in expected_names:
                     names.setdefault(artifact.name, []).append(backed_up_name(artifact.sha256))
-    return ArtifactCopy(copy, {name: list(dict.fromkeys(found)) for name, found in names.items()})
+    return ArtifactCopy(copy, {name: list(dict.fromkeys(texts)) for name, texts in names.items()})

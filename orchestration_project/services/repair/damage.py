@@ -84,17 +84,17 @@ def record_damage(
         "run_id": run_id,
     }
     names = ("name", "sha256", "problem")
-    keys = [{name: getattr(each, name) for name in names} for each in found]
+    keys = [{name: getattr(damaged_artifact, name) for name in names} for damaged_artifact in found]
     insert_absent(
         connection, damaged, [{**state, **key, "attempt_count": 0, "found_at": at} for key in keys]
     )
     bound = [{f"of_{name}": value for name, value in key.items()} for key in keys]
-    own = update(damaged).where(
+    query = update(damaged).where(
         damaged.c.name == bindparam("of_name"), damaged.c.sha256 == bindparam("of_sha256")
     )
-    connection.execute(own.values(problem=bindparam("of_problem"), found_at=at), bound)
-    closed = own.where(
-        *(damaged.c.state != each for each in OPEN)
+    connection.execute(query.values(problem=bindparam("of_problem"), found_at=at), bound)
+    closed = query.where(
+        *(damaged.c.state != text for text in OPEN)
     )  # NOT IN takes one row at a time
     connection.execute(closed.values(state), bound)
 
@@ -131,12 +131,17 @@ def open_damage(warehouse: Warehouse) -> list[DamagedArtifact]:
     A blob that was moved to another object since is returned with that one's name.
     """
     columns = (damaged.c.name, damaged.c.sha256, damaged.c.problem)
-    wanted = select(*columns).where(damaged.c.state.in_(OPEN)).order_by(*columns[:2])
+    row_query = select(*columns).where(damaged.c.state.in_(OPEN)).order_by(*columns[:2])
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted).all()
-        found = list(_named(connection, [(row.name, row.sha256) for row in rows]))
+        rows = connection.execute(row_query).all()
+        named = list(_named(connection, [(row.name, row.sha256) for row in rows]))
     problems = {(row.name, row.sha256): row.problem for row in rows}
-    return [each.as_found(problems.get((each.name, each.sha256), each.problem)) for each in found]
+    return [
+        damaged_artifact.as_found(
+            problems.get((damaged_artifact.name, damaged_artifact.sha256), damaged_artifact.problem)
+        )
+        for damaged_artifact in named
+    ]
 
 
 def _named(connection: Connection, keys: Sequence[tuple[str, str]]) -> Iterator[DamagedArtifact]:
@@ -157,10 +162,10 @@ def stored_files(
     Their problem is not known yet.
     """
     row = operations_exports.c
-    own = row.artifact.like(f"{EXPORTS}%") if names is None else row.artifact.in_(names)
+    like = row.artifact.like(f"{EXPORTS}%") if names is None else row.artifact.in_(names)
     is_there = row.artifact.not_in(select(operations_removals.c.name))
-    wanted = select(row.artifact, row.sha256, row.byte_count).where(own, is_there).distinct()
-    for name, sha256, byte_count in connection.execute(wanted.order_by(row.artifact)):
+    row_query = select(row.artifact, row.sha256, row.byte_count).where(like, is_there).distinct()
+    for name, sha256, byte_count in connection.execute(row_query.order_by(row.artifact)):
         yield DamagedArtifact(name, sha256, "missing", None, byte_count)
 
 
@@ -179,15 +184,15 @@ def damaged_files(
     """
     with warehouse.reading() as connection:
         files = list(stored_files(connection))
-    found: list[DamagedArtifact] = []
-    for each in files:
+    damaged_artifacts: list[DamagedArtifact] = []
+    for file in files:
         if not read_all:
-            stored = artifacts.found(each.name)
-            if stored is not None and stored.byte_count == each.byte_count:
+            stored = artifacts.found(file.name)
+            if stored is not None and stored.byte_count == file.byte_count:
                 continue
-        problem = problem_of_file(artifacts, each.name, each.sha256, each.byte_count)
-        found += [each.as_found(problem)] if problem else []
-    return found
+        problem = problem_of_file(artifacts, file.name, file.sha256, file.byte_count)
+        damaged_artifacts += [file.as_found(problem)] if problem else []
+    return damaged_artifacts
 
 
 def named_blobs(
@@ -198,12 +203,12 @@ def named_blobs(
     Raises:
         ConfigurationError: Nothing was captured with such a SHA-256, or of that dataset.
     """
-    found = check_named(warehouse, sha256, dataset)
+    named = check_named(warehouse, sha256, dataset)
     if dataset is not None:
         with warehouse.reading() as connection:
             rows = connection.execute(_of_dataset(dataset)).all()
-        found |= {row.sha256: Blob(*row) for row in rows}
-    return [DamagedArtifact.of_blob(found[each], "missing") for each in sorted(found)]
+        named |= {row.sha256: Blob(*row) for row in rows}
+    return [DamagedArtifact.of_blob(named[name], "missing") for name in sorted(named)]
 
 
 def check_named(
@@ -214,10 +219,10 @@ def check_named(
     Raises:
         ConfigurationError: Nothing was captured with such a SHA-256, or of that dataset.
     """
-    hashes = [each.strip().lower() for each in sha256]
+    hashes = [name.strip().lower() for name in sha256]
     with warehouse.reading() as connection:
-        found = dict(read_blobs(connection, hashes)) if hashes else {}
-        if missing := [each for each in hashes if each not in found]:
+        named = dict(read_blobs(connection, hashes)) if hashes else {}
+        if missing := [name for name in hashes if name not in named]:
             raise UnknownNameError(
                 f"invalid sha256 {missing[0][:80]!r}: expected the SHA-256 of captured bytes, 64 "
                 f"hexadecimal digits, e.g. {'0f' * 32}",
@@ -229,7 +234,7 @@ def check_named(
                 "e.g. weeklySummary",
                 remedy="find it with `artifacts list`",
             )
-    return found
+    return named
 
 
 def _of_dataset(dataset: str) -> Select[Any]:
@@ -256,22 +261,22 @@ def read_captures(warehouse: Warehouse, artifact: DamagedArtifact) -> list[Recor
 
 
 def _request(text: str) -> Mapping[str, Any]:
-    found = json.loads(text)
-    return found if isinstance(found, dict) else {}
+    document = json.loads(text)
+    return document if isinstance(document, dict) else {}
 
 
 def damage_counts(warehouse: Warehouse) -> Mapping[str, int]:
     """Return the number of recorded artifacts by state."""
-    wanted = select(damaged.c.state, func.count()).group_by(damaged.c.state)
+    row_query = select(damaged.c.state, func.count()).group_by(damaged.c.state)
     with warehouse.reading() as connection:
-        return dict(connection.execute(wanted).all())
+        return dict(connection.execute(row_query).all())
 
 
 def open_rows(warehouse: Warehouse, limit: int) -> list[Mapping[str, Any]]:
     """Return the rows of artifacts that are not repaired, the lost ones first, in text columns."""
     names = ("sha256", "problem", "state", "reason", "loss")
     wanted = (
-        select(damaged.c.name.label("artifact"), *(damaged.c[each] for each in names))
+        select(damaged.c.name.label("artifact"), *(damaged.c[name] for name in names))
         .where(damaged.c.state.in_(OPEN))
         .order_by(damaged.c.state.desc(), damaged.c.name, damaged.c.sha256)
         .limit(limit)
@@ -293,15 +298,17 @@ def close_repaired(
     Raises:
         TransientError: The store or the database does not answer.
     """
-    known = {(each.name, each.sha256) for each in damaged_now}
+    known_pairs = {
+        (damaged_artifact.name, damaged_artifact.sha256) for damaged_artifact in damaged_now
+    }
     whole: list[DamagedArtifact] = []
-    for each in open_damage(warehouse):
-        is_known = (each.name, each.sha256) in known
-        if not is_known and problem_now(artifacts, each) is None:
-            whole.append(each)
+    for damaged_artifact in open_damage(warehouse):
+        is_known = (damaged_artifact.name, damaged_artifact.sha256) in known_pairs
+        if not is_known and problem_now(artifacts, damaged_artifact) is None:
+            whole.append(damaged_artifact)
     with warehouse.writing() as connection:
-        for each in whole:
-            record_outcome(connection, each, FOUND_WHOLE, None, at=at, run_id=run_id)
+        for damaged_artifact in whole:
+            record_outcome(connection, damaged_artifact, FOUND_WHOLE, None, at=at, run_id=run_id)
 
 
 def problem_now(artifacts: ArtifactStore, artifact: DamagedArtifact) -> Problem | None:

@@ -27,40 +27,42 @@ def describe_loss(warehouse: Warehouse, artifact: DamagedArtifact) -> str:
 
 def _lost(connection: Connection, recorded: Sequence[RecordedCapture]) -> Iterator[LostCapture]:
     tables = {table.name: table for table in published_tables()}
-    for each in recorded:
+    for recorded_capture in recorded:
         named = connection.scalars(
-            select(deliveries.c.table_name).where(deliveries.c.group_id == each.group_id)
+            select(deliveries.c.table_name).where(
+                deliveries.c.group_id == recorded_capture.group_id
+            )
         )
         counts = {
-            name: _row_count(connection, tables[name], each.capture_id)
+            name: _row_count(connection, tables[name], recorded_capture.capture_id)
             for name in set(named) & tables.keys()
         }
         yield LostCapture(
-            source=each.source,
-            dataset=each.dataset,
-            partition_key=each.partition_key,
-            fetched_at=each.fetched_at,
+            source=recorded_capture.source,
+            dataset=recorded_capture.dataset,
+            partition_key=recorded_capture.partition_key,
+            fetched_at=recorded_capture.fetched_at,
             rows={name: count for name, count in counts.items() if count},
-            later_at=_later(connection, each),
+            later_at=_later(connection, recorded_capture),
         )
 
 
 def _row_count(connection: Connection, table: Table, capture_id: int) -> int:
-    own = select(func.count()).where(table.c.capture_id == capture_id)
-    return connection.execute(own).scalar_one()
+    query = select(func.count()).where(table.c.capture_id == capture_id)
+    return connection.execute(query).scalar_one()
 
 
 def _later(connection: Connection, capture: RecordedCapture) -> datetime | None:
-    own = captures.c
+    columns = captures.c
     is_damaged = select(damaged.c.sha256).where(damaged.c.state.in_(OPEN))
     return connection.execute(
-        select(func.min(own.fetched_at)).where(
-            own.source == capture.source,
-            own.dataset == capture.dataset,
-            own.partition_key == capture.partition_key,
-            own.fetched_at > capture.fetched_at,
-            own.sha256 != capture.sha256,
-            own.sha256.not_in(is_damaged),
+        select(func.min(columns.fetched_at)).where(
+            columns.source == capture.source,
+            columns.dataset == capture.dataset,
+            columns.partition_key == capture.partition_key,
+            columns.fetched_at > capture.fetched_at,
+            columns.sha256 != capture.sha256,
+            columns.sha256.not_in(is_damaged),
         )
     ).scalar_one()
 

@@ -104,9 +104,13 @@ class Repairs:
         Raises:
             TransientError: The store or the database does not answer.
         """
-        for each in found:
-            if problem := problem_now(self.artifacts, each):
-                yield Repaired(each.as_found(problem), None, _ways_of(self._attempts(each)))
+        for damaged_artifact in found:
+            if problem := problem_now(self.artifacts, damaged_artifact):
+                yield Repaired(
+                    damaged_artifact.as_found(problem),
+                    None,
+                    _ways_of(self._attempts(damaged_artifact)),
+                )
 
     def repair(self, found: Sequence[DamagedArtifact]) -> Iterator[Repaired]:
         """Repair each that is damaged, record how it ended, and yield it.
@@ -118,14 +122,18 @@ class Repairs:
                 stays recorded.
             ConfigurationError: The store cannot be written.
         """
-        for each in found:
-            problem = problem_now(self.artifacts, each)
+        for damaged_artifact in found:
+            problem = problem_now(self.artifacts, damaged_artifact)
             if problem is not None:
-                ended = self._repaired(each.as_found(problem))
-            elif self._copied.get(each.name, "missing") is None:  # with another blob of its pack
-                ended = Repaired(each, outcome_of([Attempt("copy", "repaired")]), ["copy"])
+                ended = self._repaired(damaged_artifact.as_found(problem))
+            elif (
+                self._copied.get(damaged_artifact.name, "missing") is None
+            ):  # with another blob of its pack
+                ended = Repaired(
+                    damaged_artifact, outcome_of([Attempt("copy", "repaired")]), ["copy"]
+                )
             else:
-                ended = Repaired(each, FOUND_WHOLE, [])
+                ended = Repaired(damaged_artifact, FOUND_WHOLE, [])
             if ended.outcome is not None:
                 self._record(ended.artifact, ended.outcome, ended.loss)
             if ended.ways or problem is not None:
@@ -138,16 +146,16 @@ class Repairs:
 
     def _attempts(self, artifact: DamagedArtifact) -> Sequence[tuple[Way, Callable[[], Attempt]]]:
         """Return the ways that apply, in their order, with the function that tries each."""
-        found: list[tuple[Way, Callable[[], Attempt]]] = []
+        attempts: list[tuple[Way, Callable[[], Attempt]]] = []
         if self.copy is not None:
-            found.append(("copy", partial(self._from_copy, self.copy, artifact)))
+            attempts.append(("copy", partial(self._from_copy, self.copy, artifact)))
         if artifact.blob is None:
-            return [*found, ("derived", partial(self._from_rendering, artifact))]
+            return [*attempts, ("derived", partial(self._from_rendering, artifact))]
         recoveries = self._recoveries_of(read_captures(self.environment.warehouse, artifact))
         for recovery, capture in sorted(recoveries, key=lambda each: WAYS.index(each[0].way)):
             attempt = partial(self._from_recovery, artifact.blob, recovery, capture)
-            found.append((recovery.way, attempt))
-        return found
+            attempts.append((recovery.way, attempt))
+        return attempts
 
     def _recoveries_of(
         self, recorded: Sequence[RecordedCapture]
@@ -181,9 +189,9 @@ class Repairs:
             problems.add(problem or "changed")
         if blob is not None:
             alone = blob._replace(storage_uri=blob_name(blob.sha256), byte_offset=None)
-            for each in dict.fromkeys((blob, alone)):
-                for name in copy.find_names(each.storage_uri):
-                    other = each._replace(storage_uri=name)
+            for key in dict.fromkeys((blob, alone)):
+                for name in copy.find_names(key.storage_uri):
+                    other = key._replace(storage_uri=name)
                     problem = problem_of(copy.store, other)
                     if problem is None:
                         with Captures(copy.store).open(other) as body:
@@ -220,24 +228,34 @@ class Repairs:
         return self._put_blob(blob, BytesIO(body), recovery.way)
 
     def _from_rendering(self, artifact: DamagedArtifact) -> Attempt:
-        with self.render(artifact.name) as found:
-            if found is None:
+        with self.render(artifact.name) as abstract_context_manager:
+            if abstract_context_manager is None:
                 return Attempt("derived", "absent", "its export is declared otherwise by now")
-            found.file.seek(0)
-            if found.sha256 == artifact.sha256:
-                self._put_file(artifact.name, found.sha256, found.file)
+            abstract_context_manager.file.seek(0)
+            if abstract_context_manager.sha256 == artifact.sha256:
+                self._put_file(
+                    artifact.name, abstract_context_manager.sha256, abstract_context_manager.file
+                )
                 return Attempt("derived", "repaired")
-            if not found.has_same_rows:
+            if not abstract_context_manager.has_same_rows:
                 return Attempt("derived", "other_bytes")
-            self._put_file(found.name, found.sha256, found.file)
+            self._put_file(
+                abstract_context_manager.name,
+                abstract_context_manager.sha256,
+                abstract_context_manager.file,
+            )
             with _storing(self.artifacts):
                 set_aside(self.artifacts, artifact.name, self._day)
         row = operations_exports.c
-        values = {"artifact": found.name, "sha256": found.sha256, "byte_count": found.byte_count}
-        own = (row.artifact == artifact.name, row.sha256 == artifact.sha256)
+        values = {
+            "artifact": abstract_context_manager.name,
+            "sha256": abstract_context_manager.sha256,
+            "byte_count": abstract_context_manager.byte_count,
+        }
+        pair = (row.artifact == artifact.name, row.sha256 == artifact.sha256)
         with self.environment.warehouse.writing() as connection:
-            connection.execute(update(operations_exports).where(*own).values(values))
-        return Attempt("derived", "rederived", f"as {found.name}")
+            connection.execute(update(operations_exports).where(*pair).values(values))
+        return Attempt("derived", "rederived", f"as {abstract_context_manager.name}")
 
     @property
     def _day(self) -> date:
@@ -251,12 +269,12 @@ class Repairs:
         """Store the verified bytes of a blob, and record where they are."""
         with _storing(self.artifacts):
             stored = put_blob(self.artifacts, blob, body, self._day)
-        own = (blobs.c.sha256 == blob.sha256, blobs.c.storage_uri == blob.storage_uri)
+        pair = (blobs.c.sha256 == blob.sha256, blobs.c.storage_uri == blob.storage_uri)
         names = ("stored_byte_count", "storage_uri", "byte_offset")
         values = {name: getattr(stored, name) for name in names}
         values["stored_at"] = self.environment.clock.now()
         with self.environment.warehouse.writing() as connection:
-            connection.execute(update(blobs).where(*own).values(values))
+            connection.execute(update(blobs).where(*pair).values(values))
         return Attempt(way, "repaired")
 
 

@@ -45,7 +45,9 @@ from orchestration_project.services.retries.rules import (
 from orchestration_project.services.status import ItemTopics
 from orchestration_project.tables.spine import work_items
 
-ITEM_COLUMNS = [work_items.c[each.name] for each in fields(FailedItem) if each.name in work_items.c]
+ITEM_COLUMNS = [
+    work_items.c[field.name] for field in fields(FailedItem) if field.name in work_items.c
+]
 
 ITEMS_LISTED = 100
 """Work items that a plan lists, so that an event stays below 100 KB; the counts are of all."""
@@ -92,11 +94,17 @@ def failed_partitions(
         for key in keys
         if domain in (None, key.path[0])
     }
-    found = [each for group in groups for each in _of_group(instance, repository, group, since)]
+    found = [
+        failed_partition
+        for group in groups
+        for failed_partition in _of_group(instance, repository, group, since)
+    ]
     if left_by is not None:
         left = units_left_by(instance, left_by)
         found = [
-            each for each in found if any((asset, each.partition) in left for asset in each.assets)
+            failed_partition
+            for failed_partition in found
+            if any((asset, failed_partition.partition) in left for asset in failed_partition.assets)
         ]
     return sorted(found, key=lambda each: (each.assets, each.partition))
 
@@ -126,10 +134,10 @@ def _attempts(instance: dg.DagsterInstance, group: Sequence[dg.AssetKey]) -> dic
     """Return the run of each partition's latest attempt, where that did not make all of it."""
     latest: dict[str, tuple[int, str]] = {}
     for key in group:
-        found = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(  # noqa: E501 - Dagster's name
+        names = instance.event_log_storage.get_latest_asset_partition_materialization_attempts_without_materializations(  # noqa: E501 - Dagster's name
             key
         )
-        for partition, (run_id, event) in found.items():
+        for partition, (run_id, event) in names.items():
             latest[partition] = max(latest.get(partition, (0, "")), (event, run_id))
     return {partition: run_id for partition, (_, run_id) in latest.items()}
 
@@ -162,7 +170,7 @@ class _FailedRun:
         self, group: Sequence[dg.AssetKey], partition: str, op: str, obstacle: str
     ) -> FailedPartition:
         assets = tuple(key.to_user_string() for key in group)
-        units = [(each, partition) for each in assets]
+        units = [(asset, partition) for asset in assets]
         quarantined = [self._held_back[unit] for unit in units if unit in self._held_back]
         category, reason = quarantined[0] if quarantined else _failure(self._facts, assets)
         config = self._facts.config.get("ops", {}).get(op)
@@ -182,15 +190,15 @@ def _observed(
     instance: dg.DagsterInstance, run_id: str
 ) -> tuple[Quarantined, frozenset[tuple[str, str]]]:
     """Return what a run quarantined, and what had no data, by asset and partition."""
-    found: dict[tuple[str, str], tuple[str, str]] = {}
+    names: dict[tuple[str, str], tuple[str, str]] = {}
     without_data: set[tuple[str, str]] = set()
     entries = entries_of(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION})
     for event in unit_events(entry.dagster_event for entry in entries if entry.dagster_event):
         if event.quarantine is not None:
-            found[event.unit] = (event.quarantine.category, event.quarantine.reason)
+            names[event.unit] = (event.quarantine.category, event.quarantine.reason)
         elif event.outcome in WITHOUT_DATA:
             without_data.add(event.unit)
-    return found, frozenset(without_data)
+    return names, frozenset(without_data)
 
 
 def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
@@ -198,11 +206,11 @@ def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
     if run.status == dg.DagsterRunStatus.CANCELED.value:
         return "canceled", "the run was canceled"
     failed = [step for step in run.steps if step.status == "FAILURE"]
-    own = [step for step in failed if set(step.assets) & set(assets)]
-    if own:
-        return step_category(own[0].error_classes, ()), own[0].error or ""
-    others = [step_category(step.error_classes, step.refusals) for step in failed]
-    return run_category(others, run.error_classes), run.error or ""
+    steps = [step for step in failed if set(step.assets) & set(assets)]
+    if steps:
+        return step_category(steps[0].error_classes, ()), steps[0].error or ""
+    other_names = [step_category(step.error_classes, step.refusals) for step in failed]
+    return run_category(other_names, run.error_classes), run.error or ""
 
 
 def _obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: datetime) -> str:
@@ -239,11 +247,11 @@ class ItemRetries:
             counts = {(topic, code or ""): n for topic, code, n in connection.execute(counted)}
             first = _first(connection, failed, wanted, topics)
             keys = select(work_items.c.item_key).where(failed).distinct()
-            found = set(connection.execute(keys).scalars()) if wanted.item_keys else set()
+            entries = set(connection.execute(keys).scalars()) if wanted.item_keys else set()
         return ItemRetryPlan(
-            topic_counts(counts, wanted, {name: each.remedies for name, each in topics.items()}),
+            topic_counts(counts, wanted, {name: value.remedies for name, value in topics.items()}),
             first,
-            sorted(set(wanted.item_keys) - found),
+            sorted(set(wanted.item_keys) - entries),
         )
 
     def retry(self, wanted: ItemFilter) -> Mapping[str, int]:
@@ -273,14 +281,14 @@ class ItemRetries:
             if wanted.domain in (None, domain.name)
             for topics in domain.registered(ItemTopics)
         ]
-        known = {
-            topic: each
+        known_topics = {
+            topic: item_topics
             for topic in stored_topics(connection)
-            for each in declared
-            if topic.startswith(each.prefix)
+            for item_topics in declared
+            if topic.startswith(item_topics.prefix)
         }
-        check_topics(wanted.topics, known)
-        chosen = {topic: known[topic] for topic in wanted.topics or known}
+        check_topics(wanted.topics, known_topics)
+        chosen = {topic: known_topics[topic] for topic in wanted.topics or known_topics}
         if wanted.reason_codes:
             code = work_items.c.reason_code
             of_failed = _failed(list(chosen), replace(wanted, reason_codes=(), item_keys=()))
@@ -294,15 +302,15 @@ class ItemRetries:
         """Yield the keys of a topic's items to retry, a batch at a time."""
         key = work_items.c.item_key
         due = and_(_failed([topic], wanted), _is_due(wanted, {topic: declared}))
-        found = select(key).where(due).order_by(key).limit(KEYS_PER_STATEMENT)
-        following = found
+        query = select(key).where(due).order_by(key).limit(KEYS_PER_STATEMENT)
+        following = query
         while True:
             with self._warehouse.reading() as connection:
                 keys = connection.execute(following).scalars().all()
             if not keys:
                 return
             yield keys
-            following = found.where(key > keys[-1])
+            following = query.where(key > keys[-1])
 
 
 def stored_topics(connection: Connection) -> Iterator[str]:
@@ -356,11 +364,11 @@ def _first(
 ) -> Sequence[FailedItem]:
     """Return the first failed items by topic and key, those before the others that are retried."""
     ordered = select(*ITEM_COLUMNS).where(failed).order_by(*ITEM_COLUMNS[:2])
-    found: list[FailedItem] = []
+    first: list[FailedItem] = []
     is_due = _is_due(wanted, topics)
     for condition in (is_due, not_(is_due)):
-        rows = connection.execute(ordered.where(condition).limit(ITEMS_LISTED - len(found)))
+        rows = connection.execute(ordered.where(condition).limit(ITEMS_LISTED - len(first)))
         for row in rows.mappings():
             why = wanted.why_left_out(row["reason_code"], topics[row["topic"]].remedies)
-            found.append(FailedItem(**row, left_out_because=why))
-    return found
+            first.append(FailedItem(**row, left_out_because=why))
+    return first

@@ -65,13 +65,13 @@ def why_left_out(failed: FailedPartition, kinds: Collection[str]) -> str:
 
 def batches(due: Sequence[FailedPartition]) -> list[Batch]:
     """Return what is launched together, in the order of assets and configs."""
-    found: dict[tuple[tuple[str, ...], str], list[FailedPartition]] = {}
-    for each in sorted(due, key=lambda each: each.partition):
-        config = json.dumps(each.config, sort_keys=True)
-        found.setdefault((each.assets, config), []).append(each)
+    failed_partitions: dict[tuple[tuple[str, ...], str], list[FailedPartition]] = {}
+    for failed_partition in sorted(due, key=lambda each: each.partition):
+        config = json.dumps(failed_partition.config, sort_keys=True)
+        failed_partitions.setdefault((failed_partition.assets, config), []).append(failed_partition)
     return [
         Batch(assets, partitions, json.loads(config))
-        for (assets, config), partitions in sorted(found.items())
+        for (assets, config), partitions in sorted(failed_partitions.items())
     ]
 
 
@@ -184,7 +184,7 @@ def topic_counts(
         for topic in topics
     }
     totals = {topic: sum(n for (of, _), n in found.items() if of == topic) for topic in topics}
-    return [TopicCount(each, totals[each] - left_out[each], left_out[each]) for each in topics]
+    return [TopicCount(name, totals[name] - left_out[name], left_out[name]) for name in topics]
 
 
 def check_domain(domain: str, known: Collection[str]) -> None:

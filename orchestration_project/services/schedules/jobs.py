@@ -91,8 +91,8 @@ class ScheduledJobs:
         key = schedule.job, json.dumps(config, sort_keys=True)
         if key not in self._problems:
             self._problems[key] = self._config_problem(schedule.job, config)
-        found = self._problems[key]
-        return problems if found is None else [*problems, found]
+        problem = self._problems[key]
+        return problems if problem is None else [*problems, problem]
 
     def shape(self, name: str) -> JobShape:
         """Return how the runs of a job are partitioned."""
@@ -128,7 +128,7 @@ class ScheduledJobs:
         except ConfigurationError as error:
             return cut(error.line, MAX_PROBLEM_CHARACTERS)
         except dg.DagsterInvalidConfigError as error:
-            reasons = "; ".join(each.message for each in error.errors)
+            reasons = "; ".join(evaluation_error.message for evaluation_error in error.errors)
             return cut(f"the job {name} refuses the run config: {reasons}", MAX_PROBLEM_CHARACTERS)
         return None
 
@@ -165,17 +165,17 @@ def _key(
 def _shape(definition: dg.PartitionsDefinition | None) -> JobShape:
     if definition is None:
         return JobShape()
-    periods, others = time_periods(definition), dict[str, Sequence[str]]()
+    periods, other_names = time_periods(definition), dict[str, Sequence[str]]()
     if isinstance(definition, dg.MultiPartitionsDefinition):
-        others = {
-            each.name: each.partitions_def.get_partition_keys()
-            for each in definition.partitions_defs
-            if each.partitions_def is not periods
+        other_names = {
+            partitions_def.name: partitions_def.partitions_def.get_partition_keys()
+            for partitions_def in definition.partitions_defs
+            if partitions_def.partitions_def is not periods
         }
-    return JobShape(is_partitioned=True, is_by_time=periods is not None, dimensions=others)
+    return JobShape(is_partitioned=True, is_by_time=periods is not None, dimensions=other_names)
 
 
 def _windows(periods: dg.TimeWindowPartitionsDefinition) -> Sequence[Window]:
     keys = periods.get_partition_keys()[-MAX_WINDOWS:]
     found = [(key, periods.time_window_for_partition_key(key)) for key in keys]
-    return [Window(key, each.start, each.end) for key, each in found]
+    return [Window(key, time_window.start, time_window.end) for key, time_window in found]

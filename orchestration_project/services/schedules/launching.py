@@ -104,8 +104,10 @@ def launch_due(
     due = _unpaused(warehouse, due, jobs)
     if not due and not opened:
         return TickResult()
-    seen = _runs_of(instance, opened)
-    again = [row for row in opened if _key(row) not in seen and _is_lost(row, now)][:MAX_LAUNCHES]
+    seen_names = _runs_of(instance, opened)
+    again = [row for row in opened if _key(row) not in seen_names and _is_lost(row, now)][
+        :MAX_LAUNCHES
+    ]
     plan = _Plan(MAX_LAUNCHES - len(again))
     for stored in due:
         if plan.room <= 0:
@@ -113,23 +115,27 @@ def launch_due(
         _plan(plan, stored, jobs, flags, now)
     with warehouse.writing() as connection:
         SCHEDULE_STORE.lock(connection)
-        _settle(connection, opened, seen, again, now)
-        made, disabled = _write(connection, plan, now)
-    requests = [_request(row) for row in [*again, *made] if row["state"] == "requested"]
-    return TickResult(requests, sum(row["state"] == "skipped" for row in made), disabled)
+        _settle(connection, opened, seen_names, again, now)
+        entries, disabled = _write(connection, plan, now)
+    requests = [_request(row) for row in [*again, *entries] if row["state"] == "requested"]
+    return TickResult(requests, sum(row["state"] == "skipped" for row in entries), disabled)
 
 
 def _due(
     connection: Connection, elsewhere: Collection[str], jobs: ScheduledJobs, now: datetime
 ) -> list[StoredSchedule]:
-    wanted = (
+    query = (
         select(schedules)
         .where(schedules.c.next_due_at <= now, schedules.c.is_enabled)
         .order_by(schedules.c.next_due_at, schedules.c.name)
         .limit(MAX_SCHEDULES)
     )
-    found = map(SCHEDULE_STORE.stored, connection.execute(wanted).mappings())
-    return [each for each in found if _is_ours(each.schedule.job, elsewhere, jobs)]
+    found = map(SCHEDULE_STORE.stored, connection.execute(query).mappings())
+    return [
+        stored_schedule
+        for stored_schedule in found
+        if _is_ours(stored_schedule.schedule.job, elsewhere, jobs)
+    ]
 
 
 def _unpaused(
@@ -147,23 +153,23 @@ def _is_ours(job: str, elsewhere: Collection[str], jobs: ScheduledJobs) -> bool:
 def _open_launches(
     connection: Connection, elsewhere: Collection[str], jobs: ScheduledJobs
 ) -> list[RowMapping]:
-    wanted = (
+    query = (
         select(launches)
         .where(launches.c.state == "requested")
         .order_by(launches.c.requested_at)
         .limit(MAX_SCHEDULES)
     )
-    found = connection.execute(wanted).mappings()
-    return [row for row in found if _is_ours(row["job"], elsewhere, jobs)]
+    rows = connection.execute(query).mappings()
+    return [row for row in rows if _is_ours(row["job"], elsewhere, jobs)]
 
 
 def _runs_of(instance: dg.DagsterInstance, opened: Sequence[RowMapping]) -> Mapping[str, str]:
     """Return the run of each open launch that has one, by run key."""
-    keys, found = [_key(row) for row in opened], dict[str, str]()
+    keys, runs = [_key(row) for row in opened], dict[str, str]()
     for start in range(0, len(keys), KEYS_AT_ONCE):
-        wanted = dg.RunsFilter(tags={RUN_KEY: keys[start : start + KEYS_AT_ONCE]})
-        found |= {run.tags[RUN_KEY]: run.run_id for run in instance.get_runs(wanted)}
-    return found
+        runs_filter = dg.RunsFilter(tags={RUN_KEY: keys[start : start + KEYS_AT_ONCE]})
+        runs |= {run.tags[RUN_KEY]: run.run_id for run in instance.get_runs(runs_filter)}
+    return runs
 
 
 def _is_lost(row: RowMapping, now: datetime) -> bool:
@@ -173,7 +179,7 @@ def _is_lost(row: RowMapping, now: datetime) -> bool:
 
 def _flags(connection: Connection, due: Sequence[StoredSchedule], now: datetime) -> FlagSet:
     """Return the flags in effect, if a due schedule has one."""
-    if any(each.schedule.flag is not None for each in due):
+    if any(stored_schedule.schedule.flag is not None for stored_schedule in due):
         return flags_in_effect(connection, now)
     return FlagSet({}, now)
 
@@ -197,12 +203,12 @@ def _plan(
         row = _row(stored, start, None, now)
         plan.rows.append(row | {"state": "skipped", "reason": reason})
     config = json.dumps(run_config_of(schedule), sort_keys=True)
-    for each in launched:
-        key = None if schedule.partitions == "none" else jobs.partition_key(schedule, each)
-        row = _row(stored, each, key, now) | {"run_config": config}
+    for moment in launched:
+        key = None if schedule.partitions == "none" else jobs.partition_key(schedule, moment)
+        row = _row(stored, moment, key, now) | {"run_config": config}
         if key is None and schedule.partitions != "none":
             row |= {"state": "skipped", "reason": f"{schedule.partitions}: {NO_PARTITION}"}
-        elif schedule.flag and (why := flags.why_off(schedule.flag, key or each.isoformat())):
+        elif schedule.flag and (why := flags.why_off(schedule.flag, key or moment.isoformat())):
             row |= {"state": "skipped", "reason": why}
         else:
             plan.room -= 1
@@ -237,9 +243,9 @@ def _settle(
     """Note the runs that were seen, and the launches that are asked for again."""
     is_it = (launches.c.name == bindparam("of_name"), launches.c.due_at == bindparam("of_due"))
     places = {_key(row): {"of_name": row["name"], "of_due": row["due_at"]} for row in opened}
-    if found := [places[key] | {"found_run": run} for key, run in seen.items() if key in places]:
+    if entries := [places[key] | {"found_run": run} for key, run in seen.items() if key in places]:
         values = {"state": "launched", "run_id": bindparam("found_run")}
-        connection.execute(update(launches).where(*is_it).values(values), found)
+        connection.execute(update(launches).where(*is_it).values(values), entries)
     if again:
         values = {"requested_at": bindparam("asked_at")}
         asked = [places[_key(row)] | {"asked_at": now} for row in again]
@@ -252,25 +258,25 @@ def _write(
     """Write what was planned for schedules that are as they were read; return it."""
     names = [*plan.following, *plan.disabled]
     current: dict[str, tuple[int, datetime | None]] = {}
-    wanted = select(schedules.c.name, schedules.c.version_number, schedules.c.next_due_at)
+    query = select(schedules.c.name, schedules.c.version_number, schedules.c.next_due_at)
     for start in range(0, len(names), KEYS_AT_ONCE):
         chosen = schedules.c.name.in_(names[start : start + KEYS_AT_ONCE])
-        for name, number, due in connection.execute(wanted.where(chosen)):
+        for name, number, due in connection.execute(query.where(chosen)):
             current[name] = number, due
 
     def is_as_read(stored: StoredSchedule) -> bool:
         return current.get(stored.schedule.name) == (stored.version_number, stored.next_due_at)
 
-    moved = {name: at for name, (each, at) in plan.following.items() if is_as_read(each)}
-    rows = [row for row in plan.rows if row["name"] in moved]
+    ats = {name: at for name, (value, at) in plan.following.items() if is_as_read(value)}
+    rows = [row for row in plan.rows if row["name"] in ats]
     if rows:
         insert_absent(connection, launches, rows)
-    if moved:
+    if ats:
         is_it = schedules.c.name == bindparam("of_name")
         statement = update(schedules).where(is_it).values(next_due_at=bindparam("following"))
-        times = [{"of_name": name, "following": at} for name, at in moved.items()]
+        times = [{"of_name": name, "following": at} for name, at in ats.items()]
         connection.execute(statement, times)
-    disabled = {name: why for name, (each, why) in plan.disabled.items() if is_as_read(each)}
+    disabled = {name: why for name, (value, why) in plan.disabled.items() if is_as_read(value)}
     if disabled:
         SCHEDULE_STORE.disable(connection, disabled, by=SENSOR_NAME, at=now)
     return rows, disabled
@@ -293,20 +299,20 @@ def _request(row: Mapping[str, Any] | RowMapping) -> dg.RunRequest:
 
 def raise_alerts(warehouse: Warehouse, alerts: Alerts) -> int:
     """Store an alert for each disabled schedule, and that others recovered; return how many."""
-    wanted = select(schedules.c.name, schedules.c.job, schedules.c.disabled_reason)
+    query = select(schedules.c.name, schedules.c.job, schedules.c.disabled_reason)
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted.where(schedules.c.disabled_reason.is_not(None))).all()
+        rows = connection.execute(query.where(schedules.c.disabled_reason.is_not(None))).all()
     disabled = {Problem(ALERT_KIND, name): (job, reason) for name, job, reason in rows}
     with alerts.inbox() as inbox:
-        known = inbox.open_problems({ALERT_KIND})
-        for problem in disabled.keys() - known:
+        known_problems = inbox.open_problems({ALERT_KIND})
+        for problem in disabled.keys() - known_problems:
             job, reason = disabled[problem]
             message = _message(problem, job, reason, alerts.links.automation())
             inbox.observe(message.problems, is_always_open, words_of(message))
-        for problem in known - disabled.keys():
+        for problem in known_problems - disabled.keys():
             recovered = words_of_recovery("by an edit of the schedule")
             inbox.observe(frozenset(), partial(eq, problem), recovered)
-    return len(disabled.keys() - known)
+    return len(disabled.keys() - known_problems)
 
 
 def _message(problem: Problem, job: str, reason: str, link: str) -> Message:

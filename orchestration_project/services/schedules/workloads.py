@@ -36,7 +36,7 @@ def read_past(warehouse: Warehouse, now: datetime) -> Mapping[str, Past]:
     """Return what the runs of each job took lately; jobs without known durations are not in it."""
     columns = operations_runs.c
     by_sensor = func.count().filter(columns.trigger_kind == "sensor")
-    wanted = (
+    query = (
         select(columns.job, func.avg(columns.duration_seconds), by_sensor)
         .where(
             columns.status == "SUCCESS",
@@ -46,7 +46,7 @@ def read_past(warehouse: Warehouse, now: datetime) -> Mapping[str, Past]:
         .group_by(columns.job)
     )
     with warehouse.reading() as connection:
-        return {job: Past(mean, count) for job, mean, count in connection.execute(wanted)}
+        return {job: Past(mean, count) for job, mean, count in connection.execute(query)}
 
 
 def workloads_of_year(
@@ -73,7 +73,9 @@ def workloads_of_year(
     seconds = (end - start).total_seconds()
     for job, found in past.items():
         count = round(found.sensor_count * seconds / LOOK_BACK.total_seconds())
-        due.setdefault(job, []).extend(seconds * (place + 0.5) / count for place in range(count))
+        due.setdefault(job, []).extend(
+            seconds * (position + 0.5) / count for position in range(count)
+        )
     return [
         Workload(job, sorted(times), past[job].mean_seconds if job in past else assumed_seconds)
         for job, times in sorted(due.items())
@@ -84,11 +86,18 @@ def _timetables(
     repository: dg.RepositoryDefinition, warehouse: Warehouse
 ) -> Sequence[tuple[str, Timetable]]:
     found: list[tuple[str, Timetable]] = []
-    for each in repository.schedule_defs:
-        crons = [each.cron_schedule] if isinstance(each.cron_schedule, str) else each.cron_schedule
-        zone = ZoneInfo(each.execution_timezone or "UTC")
-        found += [(each.job_name, Timetable(read_cron(cron), zone)) for cron in crons]
+    for schedule_def in repository.schedule_defs:
+        crons = (
+            [schedule_def.cron_schedule]
+            if isinstance(schedule_def.cron_schedule, str)
+            else schedule_def.cron_schedule
+        )
+        zone = ZoneInfo(schedule_def.execution_timezone or "UTC")
+        found += [(schedule_def.job_name, Timetable(read_cron(cron), zone)) for cron in crons]
     with warehouse.reading() as connection:
         stored = SCHEDULE_STORE.read(connection)
-    schedules = [each.schedule for each in stored]
-    return [*found, *((each.job, each.timetable) for each in schedules if each.is_enabled)]
+    schedules = [stored_schedule.schedule for stored_schedule in stored]
+    return [
+        *found,
+        *((schedule.job, schedule.timetable) for schedule in schedules if schedule.is_enabled),
+    ]

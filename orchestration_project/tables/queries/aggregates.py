@@ -153,11 +153,11 @@ class _Measure(NamedTuple):
 def measures_of(table: Table) -> list[str]:
     """Return the columns of a table that can be added up."""
     return [
-        each.key
-        for each in table.columns
-        if isinstance(each.type, BigInteger | Double | Dollars | Quantity)
-        and not each.primary_key
-        and each.key not in IDENTIFIERS
+        column.key
+        for column in table.columns
+        if isinstance(column.type, BigInteger | Double | Dollars | Quantity)
+        and not column.primary_key
+        and column.key not in IDENTIFIERS
     ]
 
 
@@ -182,17 +182,22 @@ def aggregate(
         ConfigurationError: A column, measure or condition is none.
     """
     refuse_contradictions(wheres)
-    wanted = [_read(chosen.table, each) for each in measures]
+    expected_measures = [_read(chosen.table, measure) for measure in measures]
     by = public_names(chosen.table, group_by)
-    labels = [*by, *(each.label for each in wanted)]
-    if twice := sorted({each for each in labels if labels.count(each) > 1}):
+    labels = [*by, *(measure.label for measure in expected_measures)]
+    if twice := sorted({label for label in labels if labels.count(label) > 1}):
         raise ConfigurationError("a column or measure is named twice", found=", ".join(twice))
-    needed = list(dict.fromkeys([*by, *(each.column for each in wanted if each.column)]))
+    needed = list(
+        dict.fromkeys([*by, *(measure.column for measure in expected_measures if measure.column)])
+    )
     rows = chosen.select(needed, wheres).order_by(None).subquery()
     columns = [rows.c[name] for name in by]
-    results: list[ColumnElement[Any]] = [*columns, *(each.of(rows) for each in wanted)]
-    found: Select[Any] = select(*results).select_from(rows).group_by(*columns)
-    return found.order_by(*(each.asc().nulls_last() for each in columns)).limit(limit)
+    results: list[ColumnElement[Any]] = [
+        *columns,
+        *(measure.of(rows) for measure in expected_measures),
+    ]
+    query: Select[Any] = select(*results).select_from(rows).group_by(*columns)
+    return query.order_by(*(column.asc().nulls_last() for column in columns)).limit(limit)
 
 
 def _read(table: Table, written: str) -> _Measure:
@@ -206,11 +211,13 @@ def _read(table: Table, written: str) -> _Measure:
     parts = WRITTEN.fullmatch(written)
     if parts is None or parts[1] not in FUNCTIONS:
         raise ConfigurationError(f"invalid measure {written!r}", expected=EXPECTED)
-    known = measures_of(table)
-    if parts[2] not in known:
+    known_names = measures_of(table)
+    if parts[2] not in known_names:
         raise ConfigurationError(
             f"{table.name} has no measure {parts[2]!r}",
-            expected=f"one of {', '.join(known)}" if known else "count: it has no measure",
-            remedy=did_you_mean(parts[2], known),
+            expected=f"one of {', '.join(known_names)}"
+            if known_names
+            else "count: it has no measure",
+            remedy=did_you_mean(parts[2], known_names),
         )
     return _Measure(parts[1], parts[2])

@@ -49,7 +49,7 @@ def changed_rows(
     refuse_contradictions(wheres)
     later = relation_as_of(name, until)
     current, history = later.table, later.table.info[HISTORY]
-    parts = [_changed(each, current, history, since, wheres) for each in later.parts]
+    parts = [_changed(part, current, history, since, wheres) for part in later.parts]
     if since is not None:
         parts.append(_removed(current, history, since, until, wheres))
     return Relation(_with_change(current), parts)
@@ -59,14 +59,14 @@ def _with_change(current: Table) -> Table:
     """Return the columns of a table and the change, as a table that is never created."""
     columns = [
         Column(
-            each.key,
-            each.type,
-            primary_key=each.primary_key,
-            nullable=each.nullable,
-            comment=each.comment,
-            info=dict(each.info),
+            column.key,
+            column.type,
+            primary_key=column.primary_key,
+            nullable=column.nullable,
+            comment=column.comment,
+            info=dict(column.info),
         )
-        for each in current.columns
+        for column in current.columns
     ]
     change = Column(
         CHANGE,
@@ -89,8 +89,8 @@ def _changed(
         kind = case(
             (exists().where(was_there, *_conditions(before, wheres)), _text(CHANGED)), else_=kind
         )
-    found = _columns(rows, current, kind).where(*part.conditions, *_conditions(rows, wheres))
-    return Part((found if since is None else found.where(rows.c.known_from > since)).subquery())
+    query = _columns(rows, current, kind).where(*part.conditions, *_conditions(rows, wheres))
+    return Part((query if since is None else query.where(rows.c.known_from > since)).subquery())
 
 
 def _removed(
@@ -105,21 +105,21 @@ def _removed(
             (after, _valid(after, until)),
         )
     ]
-    found = _columns(history, current, _text(REMOVED)).where(
+    query = _columns(history, current, _text(REMOVED)).where(
         _valid(history, since),
         history.c.known_to <= until,
         *_conditions(history, wheres),
         *(not_(each) for each in still_there),
     )
-    return Part(found.subquery())
+    return Part(query.subquery())
 
 
 def _columns(rows: FromClause, current: Table, kind: ColumnElement[str]) -> Select[tuple[object]]:
-    return select(*(rows.c[each.key] for each in current.columns), kind.label(CHANGE))
+    return select(*(rows.c[column.key] for column in current.columns), kind.label(CHANGE))
 
 
 def _conditions(rows: FromClause, wheres: Sequence[str]) -> list[ColumnElement[bool]]:
-    return [condition(rows, each) for each in wheres]
+    return [condition(rows, where) for where in wheres]
 
 
 def _valid(history: FromClause, at: datetime) -> ColumnElement[bool]:

@@ -57,10 +57,10 @@ def _rows_by_key(
     if isinstance(rows, Select):
         columns, chosen = dict(rows.selected_columns.items()), rows
     else:  # of several tables
-        found = rows.subquery()
-        columns, chosen = dict(found.c.items()), select(found)
+        query = rows.subquery()
+        columns, chosen = dict(query.c.items()), select(query)
     if in_iso:
-        chosen = chosen.with_only_columns(*(_in_iso(each) for each in columns.values()))
+        chosen = chosen.with_only_columns(*(_in_iso(column) for column in columns.values()))
     key = [columns[name] for name in key_names(relation.table)]
     return chosen.order_by(*key).limit(limit), key
 
@@ -99,7 +99,10 @@ def _part_by_part(element: is_after, compiler: SQLCompiler, **options: Any) -> s
     parts = list(element.clauses)
     key, other = parts[: len(parts) // 2], parts[len(parts) // 2 :]
     above = [
-        and_(*(key[place] == other[place] for place in range(number)), key[number] > other[number])
+        and_(
+            *(key[position] == other[position] for position in range(number)),
+            key[number] > other[number],
+        )
         for number in range(len(key))
     ]
     return compiler.process(and_(key[0] >= other[0], or_(*above)), **options)
@@ -149,8 +152,8 @@ def _values(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[ColumnEl
         if not isinstance(written, list) or len(written) != len(columns):
             raise ValueError(cursor)
         return [
-            literal(READERS[type(column.type)][0](each), column.type)
-            for column, each in zip(columns, written, strict=True)
+            literal(READERS[type(column.type)][0](item), column.type)
+            for column, item in zip(columns, written, strict=True)
         ]
     except (ValueError, TypeError, AttributeError, KeyError, binascii.Error):
         raise ConfigurationError(

@@ -59,7 +59,7 @@ def _masked(part: Part, names: Iterable[str], sources: Iterable[str]) -> FromCla
         for column in part.rows.columns
     ]
     if sources:
-        columns = [masked_record() if each.key == "record" else each for each in columns]
+        columns = [masked_record() if item.key == "record" else item for item in columns]
     return select(*columns).where(*part.conditions).subquery()
 
 

@@ -114,10 +114,10 @@ class Published:
         states = self.states(wheres)
         key = [states.c[name] for name in key_names(self.table)]
         reason = self._reason(states)
-        given = (condition(states, where) for where in wheres)
+        conditions = (condition(states, where) for where in wheres)
         is_named = reason.is_not(None) if only is None else reason == only
         chosen = select(*key, type_coerce(reason, BYTEWISE_TEXT).label(REASON))
-        return chosen.where(states.c[RANK] == 1, is_named, *given).order_by(*key)
+        return chosen.where(states.c[RANK] == 1, is_named, *conditions).order_by(*key)
 
     def states(self, wheres: Sequence[str]) -> Subquery:
         """Return beginnings and ends of rows whose keys meet ``wheres``; rank 1 is the day's state.
@@ -131,8 +131,8 @@ class Published:
         of_key, groups = conditions_on(key, wheres), groups_to_look_into(table, wheres)
 
         def chosen(rows: Table) -> Select[Any]:
-            known = [] if at is None else [rows.c.known_from <= at]
-            return Part(rows, known).select(names, of_key, groups)
+            known_conditions = [] if at is None else [rows.c.known_from <= at]
+            return Part(rows, known_conditions).select(names, of_key, groups)
 
         def begun(found: Select[Any], rows: Table) -> Select[Any]:
             return found.add_columns(
@@ -176,8 +176,8 @@ class Published:
             )
         )
         ended_on = history.c[ENDED_ON]
-        known = [] if self.at is None else [history.c.known_to <= self.at]
-        return [*known, or_(ended_on.is_(None), ended_on <= self.day), ~is_replaced]
+        known_conditions = [] if self.at is None else [history.c.known_to <= self.at]
+        return [*known_conditions, or_(ended_on.is_(None), ended_on <= self.day), ~is_replaced]
 
     def _order(self, states: Subquery) -> Sequence[ColumnElement[Any]]:
         """Return the order of the states of a row, that of the day first.

@@ -56,7 +56,7 @@ def row_diff(name: str, since: datetime, until: datetime) -> Relation:
     shape = _shape(table)
     old, new = _ended(table, since, until), _begun(table, since, until)
     parts = [_of_new(table, old, new), _of_removed(table, old, new)]
-    return Relation(shape, [Part(each.subquery()) for each in parts])
+    return Relation(shape, [Part(part.subquery()) for part in parts])
 
 
 def publication_diff(name: str, first: date, last: date) -> Relation:
@@ -111,7 +111,7 @@ def _refuse_reversed(first: date, last: date, example: str) -> None:
 def _shape(table: Table) -> Table:
     """Return the columns of the diff, as a table that is never created."""
     key = key_names(table)
-    others = [column for column in table.columns if column.key not in key]
+    other_columns = [column for column in table.columns if column.key not in key]
     return Table(
         f"{table.name}_diff",
         MetaData(),
@@ -123,7 +123,11 @@ def _shape(table: Table) -> Table:
             comment="added, changed or removed",
             info={VALUES: ("added", "changed", "removed")},
         ),
-        *(_copy(column, f"{prefix}{column.key}") for column in others for prefix in (OLD, NEW)),
+        *(
+            _copy(column, f"{prefix}{column.key}")
+            for column in other_columns
+            for prefix in (OLD, NEW)
+        ),
         comment=f"Rows of {table.name} that differ between two times.",
     )
 

@@ -44,18 +44,18 @@ def annotation_lines(document: "PdfDocument", page: "PdfPage", draft: Draft) -> 
     """
     from pypdfium2 import raw
 
-    seen = set[str]()
-    for place in range(raw.FPDFPage_GetAnnotCount(page.raw)):
-        annotation = raw.FPDFPage_GetAnnot(page.raw, place)
+    seen_names = set[str]()
+    for position in range(raw.FPDFPage_GetAnnotCount(page.raw)):
+        annotation = raw.FPDFPage_GetAnnot(page.raw, position)
         if not annotation:
-            draft.note("parts_unreadable", f"annotation {place + 1}")
+            draft.note("parts_unreadable", f"annotation {position + 1}")
             continue
         try:
             line = _line(_Annotation(document, annotation), draft)
         finally:
             raw.FPDFPage_CloseAnnot(annotation)
-        if line and line not in seen:  # a field may be shown several times
-            seen.add(line)
+        if line and line not in seen_names:  # a field may be shown several times
+            seen_names.add(line)
             yield line
 
 
@@ -81,13 +81,13 @@ def _add_file(annotation: "_Annotation", draft: Draft) -> None:
     from pypdfium2 import PdfiumError
 
     try:
-        found = annotation.attached_file()
+        attached_file = annotation.attached_file()
     except PdfiumError:
-        found = None
-    if found is None:
+        attached_file = None
+    if attached_file is None:
         draft.note("parts_unreadable", "attachment of an annotation")
-    elif found not in draft.children:
-        draft.add_child(*found)
+    elif attached_file not in draft.children:
+        draft.add_child(*attached_file)
 
 
 class _Annotation:
@@ -169,7 +169,7 @@ class _Annotation:
     def has_drawn_text(self) -> bool:
         """Return whether the appearance draws text; PDFium only reads the text of pages."""
         count = self._raw.FPDFAnnot_GetObjectCount(self._handle)
-        items = (self._raw.FPDFAnnot_GetObject(self._handle, place) for place in range(count))
+        items = (self._raw.FPDFAnnot_GetObject(self._handle, position) for position in range(count))
         return any(self._is_text(item, 0) for item in items)
 
     def _is_text(self, item: Any, depth: int) -> bool:
@@ -178,7 +178,7 @@ class _Annotation:
         if kind != FORM_OBJECT or depth >= MAX_NESTED_OBJECTS:
             return kind == TEXT_OBJECT
         count = self._raw.FPDFFormObj_CountObjects(item)
-        parts = (self._raw.FPDFFormObj_GetObject(item, place) for place in range(count))
+        parts = (self._raw.FPDFFormObj_GetObject(item, position) for position in range(count))
         return any(self._is_text(part, depth + 1) for part in parts)
 
     def attached_file(self) -> tuple[str, bytes] | None:

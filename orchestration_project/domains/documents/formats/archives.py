@@ -92,14 +92,14 @@ class Archive:
     def __init__(self, file: ZipFile, limits: Limits, passwords: Sequence[str] = ()) -> None:
         self._file = file
         self._limits = limits
-        self._passwords = [each.encode() for each in passwords]
+        self._passwords = [password.encode() for password in passwords]
         self._left = limits.inflated_bytes
-        self.members = [each for each in file.infolist() if not each.is_dir()]
+        self.members = [zip_info for zip_info in file.infolist() if not zip_info.is_dir()]
         self.folder_count = len(file.infolist()) - len(self.members)
         if len(self.members) > limits.children:
             raise DocumentError("too_many_children", f"{len(self.members):,} members")
         _refuse_overlap(self.members)
-        self._by_name = {each.filename: each for each in self.members}
+        self._by_name = {member.filename: member for member in self.members}
 
     @property
     def names(self) -> Mapping[str, ZipInfo]:
@@ -139,12 +139,12 @@ class Archive:
 
     def _inflated(self, member: ZipInfo, password: bytes | None = None) -> bytes:
         blocks, size = list[bytes](), 0
-        most = max(member.compress_size, 1) * self._limits.ratio
+        number = max(member.compress_size, 1) * self._limits.ratio
         with self._file.open(member, pwd=password) as source:
             while block := source.read(BLOCK):
                 size += len(block)
                 self._left -= len(block)
-                if size > self._limits.ratio_from_bytes and size > most:
+                if size > self._limits.ratio_from_bytes and size > number:
                     raise DocumentError("archive_ratio", f"more than {self._limits.ratio}")
                 if self._left < 0:
                     raise DocumentError(

@@ -62,7 +62,7 @@ def read(content: bytes, draft: Draft) -> None:
             for kind in ("header", "footer", "footnotes", "endnotes", "comments")
         }
         reader.frames = body_frames
-        body = [line for each in children_named(root, "body") for line in reader.lines(each)]
+        body = [line for item in children_named(root, "body") for line in reader.lines(item)]
         read_properties(archive, draft)
     lines = [*around.pop("header"), *body, *(line for kind in around.values() for line in kind)]
     headings = [(line.level, line.text) for line in lines if line.level]
@@ -71,33 +71,33 @@ def read(content: bytes, draft: Draft) -> None:
 
 def _heading_levels(archive: Archive, links: Mapping[str, Link], draft: Draft) -> dict[str, int]:
     """Return the levels of the styles that are headings, by the id of the style."""
-    found = dict[str, int]()
+    heading_levels = dict[str, int]()
 
     def use(content: bytes) -> None:
         for style in children_named(parse_xml(content), "style"):
             for name in children_named(style, "name"):
                 if level := HEADING_NAME.match(attribute(name, "val") or ""):
-                    found[attribute(style, "styleId") or ""] = int(level[1])
+                    heading_levels[attribute(style, "styleId") or ""] = int(level[1])
 
     for link in links.values():
         if link.kind == "styles":
             archive.optional(link.part, draft, use)
-    return found
+    return heading_levels
 
 
 def _parts(
     archive: Archive, links: Mapping[str, Link], kind: str, reader: "_Reader", draft: Draft
 ) -> Iterator[Line]:
     """Yield the lines of the parts of a kind, each different text once: headers repeat."""
-    seen = set[str]()
+    seen_names = set[str]()
     for part in sorted({link.part for link in links.values() if link.kind == kind}):
         reader.frames = Frames(archive, part, draft)
         reader.frames.tables = reader.tables
         roots = list[Element]()
         archive.optional(part, draft, lambda content, add=roots: add.append(parse_xml(content)))
         for line in (line for root in roots for line in reader.lines(root)):
-            if line.text not in seen:
-                seen.add(line.text)
+            if line.text not in seen_names:
+                seen_names.add(line.text)
                 yield line
 
 
@@ -152,14 +152,14 @@ class _Reader:
         return 0
 
     def _table(self, table: Element) -> Iterator[Line]:
-        place = len(self.tables)
+        position = len(self.tables)
         rows = list[tuple[str, ...]]()
         for row in _inside(table, "tr"):
             cells = self._cells(row)
             rows.append(tuple(cells))
             yield Line("\t".join(" ".join(cell.split()) for cell in cells).rstrip("\t"))
         if rows:  # tables within its cells come after it
-            self.tables.insert(place, Table(tuple(rows)))
+            self.tables.insert(position, Table(tuple(rows)))
 
     def _cells(self, row: Element) -> list[str]:
         """Return the texts of a row's cells, each in its column of the table's grid."""
@@ -185,10 +185,10 @@ def _span(element: Element, properties: str, name: str, default: int) -> int:
 def _inside(element: Element, name: str) -> Iterator[Element]:
     """Yield the elements of a name, also within content controls and insertions."""
     for child in element:
-        found = local_name(child)
-        if found == name:
+        text = local_name(child)
+        if text == name:
             yield child
-        elif found in ("sdt", "sdtContent", "ins", "customXml", "moveTo"):
+        elif text in ("sdt", "sdtContent", "ins", "customXml", "moveTo"):
             yield from _inside(child, name)
 
 
@@ -215,8 +215,8 @@ def _form_value(field: Element) -> str:
         checked = values.get("checked", values.get("default", "0"))
         return "\u2612" if checked in ("1", "true", "on") else "\u2610"
     for choices in children_named(field, "ddList"):
-        entries = [attribute(each, "val") or "" for each in children_named(choices, "listEntry")]
-        values = {local_name(each): attribute(each, "val") or "0" for each in choices}
+        entries = [attribute(item, "val") or "" for item in children_named(choices, "listEntry")]
+        values = {local_name(choice): attribute(choice, "val") or "0" for choice in choices}
         chosen = values.get("result", values.get("default", "0"))
         return entries[int(chosen)] if chosen.isdecimal() and int(chosen) < len(entries) else ""
     return ""

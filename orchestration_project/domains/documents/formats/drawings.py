@@ -55,7 +55,7 @@ class Frames:
         """Yield the lines of a frame; embedded documents become children of the draft."""
         name = local_name(frame)
         related = [str(value) for key, value in frame.attrib.items() if _is_relation(str(key))]
-        links = [self._links[each] for each in related if each in self._links]
+        links = [self._links[text] for text in related if text in self._links]
         if name == "relIds":
             links = [link for link in links if link.kind == "diagramData"]
         for link in links:
@@ -115,12 +115,13 @@ def paragraphs(element: Element) -> Iterator[str]:
 
 def _chart(root: Element) -> tuple[str, list[list[str]]]:
     """Return the titles of a chart, and its table: a row for each category, a column a series."""
-    titles = [title for each in root.iter("{*}title") if (title := _title(each))]
+    titles = [title for element in root.iter("{*}title") if (title := _title(element))]
     series = list(root.iter("{*}ser"))
     if series:
         return "; ".join(titles), _table(series)
     points = [  # of the charts of 2016, such as waterfalls
-        [(each.text or "").strip() for each in level.iter("{*}pt")] for level in root.iter("{*}lvl")
+        [(element.text or "").strip() for element in level.iter("{*}pt")]
+        for level in root.iter("{*}lvl")
     ]
     width = max(map(len, points), default=0)
     rows = [[level[row] if row < len(level) else "" for level in points] for row in range(width)]
@@ -134,40 +135,39 @@ def _title(element: Element) -> str:
 
 def _table(series: Sequence[Element]) -> list[list[str]]:
     names = [
-        "".join(v.text or "" for tx in children_named(each, "tx") for v in tx.iter("{*}v"))
-        for each in series
+        "".join(v.text or "" for tx in children_named(item, "tx") for v in tx.iter("{*}v"))
+        for item in series
     ]
     categories, columns = dict[int, str](), list[dict[int, str]]()
-    for each in series:
+    for item in series:
         for name in ("cat", "xVal"):
-            categories |= _points(each, name)
-        columns.append(_points(each, "val") | _points(each, "yVal"))
-    places = sorted({*categories, *(place for column in columns for place in column)})
+            categories |= _points(item, name)
+        columns.append(_points(item, "val") | _points(item, "yVal"))
+    places = sorted({*categories, *(key for column in columns for key in column)})
     rows = [
-        [categories.get(place, ""), *(column.get(place, "") for column in columns)]
-        for place in places
+        [categories.get(key, ""), *(column.get(key, "") for column in columns)] for key in places
     ]
     return [["", *names], *rows] if rows else []
 
 
 def _points(series: Element, name: str) -> dict[int, str]:
     """Return the stored values of a part of a series by their place; several levels are joined."""
-    found = dict[int, str]()
+    points = dict[int, str]()
     for part in children_named(series, name):
         for point in part.iter("{*}pt"):
-            place = point.get("idx", "")
-            if place.isdecimal() and len(found) < MAX_POINTS:
+            idx = point.get("idx", "")
+            if idx.isdecimal() and len(points) < MAX_POINTS:
                 text = " ".join("".join(v.text or "" for v in point.iter("{*}v")).split())
-                earlier = found.get(int(place))
-                found[int(place)] = f"{text} {earlier}" if earlier else text
-    return found
+                earlier = points.get(int(idx))
+                points[int(idx)] = f"{text} {earlier}" if earlier else text
+    return points
 
 
 def comment_lines(root: Element) -> Iterator[str]:
     """Yield the comments of a slide or sheet, after the cell that they belong to, if to one."""
     for comment in root.iter("{*}cm", "{*}comment", "{*}threadedComment"):
         texts = list(paragraphs(comment)) or [
-            "".join(each.itertext()) for each in comment.iter("{*}text")
+            "".join(element.itertext()) for element in comment.iter("{*}text")
         ]
         if text := " ".join(" ".join(texts).split()):
             yield f"[{' '.join(['comment', *filter(None, [attribute(comment, 'ref')])])}] {text}"

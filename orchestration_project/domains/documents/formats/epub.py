@@ -58,11 +58,11 @@ def _refuse_encrypted(archive: Archive) -> None:
 def _spine(package: Element) -> list[tuple[str, str]]:
     """Return name and type of the files of the spine, in its order; unknown ones have neither."""
     items = {
-        each.get("id", ""): (each.get("href", ""), each.get("media-type", ""))
-        for each in package.iter("{*}item")
+        element.get("id", ""): (element.get("href", ""), element.get("media-type", ""))
+        for element in package.iter("{*}item")
     }
-    references = (each.get("idref", "") for each in package.iter("{*}itemref"))
-    return [items.get(each, ("", "")) for each in references]
+    references = (element.get("idref", "") for element in package.iter("{*}itemref"))
+    return [items.get(reference, ("", "")) for reference in references]
 
 
 def _unescaped(href: str) -> str:

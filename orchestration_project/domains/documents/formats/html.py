@@ -170,9 +170,9 @@ class _Writer:
 
     def _add(self, text: str) -> None:
         if self._preformatted:
-            first, *more = text.split("\n")
+            first, *remaining = text.split("\n")
             self._line.append(first)
-            for line in more:
+            for line in remaining:
                 self._end_line()
                 self._line.append(line)
         else:
@@ -212,14 +212,14 @@ def _spans(cell: LexborNode) -> tuple[int, int]:
 
 
 def _number(text: str | None) -> int | None:
-    found = NUMBER.match(text or "")
-    return int(found[1]) if found else None
+    match = NUMBER.match(text or "")
+    return int(match[1]) if match else None
 
 
 def _tables(parser: LexborHTMLParser) -> Iterator[tuple[tuple[str, ...], ...]]:
     """Yield the rows of each table, without those of tables within it."""
-    for place, table in enumerate(parser.css("table")):
-        if place >= MAX_NESTED_TABLES:
+    for index, table in enumerate(parser.css("table")):
+        if index >= MAX_NESTED_TABLES:
             return
         rows = list[tuple[str, ...]]()
         for section in _sections(table):

@@ -36,17 +36,17 @@ def tiff_pages(content: bytes, most: int) -> int:
         DocumentError: ``truncated`` or ``corrupt``.
     """
     order = "<" if content.startswith(b"II") else ">"
-    seen = set[int]()
+    seen_numbers = set[int]()
     try:
         (place,) = struct.unpack_from(f"{order}I", content, 4)
-        while place and len(seen) <= most:
-            if place in seen:
+        while place and len(seen_numbers) <= most:
+            if place in seen_numbers:
                 raise DocumentError("corrupt", "its directories form a loop")
-            seen.add(place)
+            seen_numbers.add(place)
             (entries,) = struct.unpack_from(f"{order}H", content, place)
             (place,) = struct.unpack_from(f"{order}I", content, place + 2 + 12 * entries)
     except struct.error as error:
         raise DocumentError("truncated", "a directory of the TIFF file is missing") from error
-    if not seen:
+    if not seen_numbers:
         raise DocumentError("corrupt", "a TIFF file without an image")
-    return len(seen)
+    return len(seen_numbers)

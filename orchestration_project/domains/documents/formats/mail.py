@@ -44,15 +44,15 @@ def read(content: bytes, draft: Draft) -> None:
         body = _body_of_other_boundary(message)
         draft.note("parts_unreadable", "the boundary of the parts is not the declared one")
     is_whole = body is message and not any(part.defects for part in message.walk())
-    found = list(_texts(body, draft, 0))
+    names = list(_texts(body, draft, 0))
     if any(_is_cut(part) for part in message.walk()):
         draft.note("parts_unreadable", "a part has no end")
     if is_whole:
-        draft.went_to["texts"] += len(found)
+        draft.went_to["texts"] += len(names)
     else:
         draft.went_to.clear()
-    texts = [text for text in found if text.strip()]
-    lines = [f"{name}: {found}" for name in HEADERS if (found := header(message, name))]
+    texts = [text for text in names if text.strip()]
+    lines = [f"{name}: {names}" for name in HEADERS if (names := header(message, name))]
     draft.add_page("\n".join([*lines, "", *texts]))
 
 
@@ -65,8 +65,8 @@ def _body_of_other_boundary(message: Message) -> Message:
     body = _payload(message)
     if not BOUNDARY.sub(b"", body).strip():
         raise DocumentError("truncated", "no part of the body is there")
-    found = BOUNDARY.search(body)
-    kind = b'multipart/mixed; boundary="%b"' % found[1] if found else b"text/plain"
+    match = BOUNDARY.search(body)
+    kind = b'multipart/mixed; boundary="%b"' % match[1] if match else b"text/plain"
     return message_from_bytes(b"Content-Type: %b\r\n\r\n%b" % (kind, body), policy=default)
 
 
@@ -91,7 +91,7 @@ def mail_time(text: str | None) -> datetime | None:
 
 
 def _is_cut(part: Message) -> bool:
-    return any(type(each).__name__ == "CloseBoundaryNotFoundDefect" for each in part.defects)
+    return any(type(defect).__name__ == "CloseBoundaryNotFoundDefect" for defect in part.defects)
 
 
 def _texts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
@@ -110,16 +110,16 @@ def _texts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
 
 
 def _of_parts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
-    parts = [each for each in part.get_payload() if isinstance(each, Message)]
+    parts = [name for name in part.get_payload() if isinstance(name, Message)]
     if part.get_content_type() != "multipart/alternative":
-        for each in parts:
-            yield from _texts(each, draft, depth + 1)
+        for message in parts:
+            yield from _texts(message, draft, depth + 1)
         return
-    found = [(each, list(_texts(each, draft, depth + 1))) for each in parts]
-    with_text = [each for each in found if any(text.strip() for text in each[1])]
-    plain = [texts for each, texts in with_text if each.get_content_type() == "text/plain"]
+    found = [(message, list(_texts(message, draft, depth + 1))) for message in parts]
+    with_text = [pair for pair in found if any(text.strip() for text in pair[1])]
+    plain = [texts for message, texts in with_text if message.get_content_type() == "text/plain"]
     chosen = plain[0] if plain else next((texts for _, texts in with_text), [])
-    draft.went_to["other_alternatives"] += sum(len(each) for _, each in found) - len(chosen)
+    draft.went_to["other_alternatives"] += sum(len(group) for _, group in found) - len(chosen)
     yield from chosen
 
 
@@ -143,9 +143,9 @@ def _child_name(part: Message, draft: Draft) -> str:
 
 def _payload(part: Message) -> bytes:
     with suppress(Exception):  # several, for unknown transfer encodings
-        found = part.get_payload(decode=True)
-        if isinstance(found, bytes):
-            return found
+        payload = part.get_payload(decode=True)
+        if isinstance(payload, bytes):
+            return payload
     return str(part.get_payload()).encode("utf-8", "surrogateescape")
 
 
@@ -159,12 +159,12 @@ def _text(part: Message, draft: Draft) -> str:
 
 def _add_mail(part: Message, draft: Draft) -> None:
     """Add an attached mail as a child, as it was written as far as that is known."""
-    for each in part.get_payload():
-        if isinstance(each, Message):
-            subject = header(each, "Subject") if isinstance(each, EmailMessage) else None
+    for text in part.get_payload():
+        if isinstance(text, Message):
+            subject = header(text, "Subject") if isinstance(text, EmailMessage) else None
             name = _file_name(part) or f"{subject or f'attachment-{len(draft.children) + 1}'}.eml"
             try:
-                content = each.as_bytes(policy=AS_WRITTEN)
+                content = text.as_bytes(policy=AS_WRITTEN)
             except Exception:  # noqa: BLE001 - several, for malformed headers
                 draft.note("parts_unreadable", name)
                 draft.went_to["parts_unreadable"] += 1

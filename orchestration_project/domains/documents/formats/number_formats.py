@@ -58,14 +58,14 @@ def shown_formats(styles: bytes) -> Mapping[str, tuple[Show, bool]]:
     """
     root = parse_xml(styles)
     codes = dict(PERCENT_CODES)
-    for each in root.iter("{*}numFmt"):
-        codes[each.get("numFmtId", "")] = each.get("formatCode", "")
-    found = dict[str, tuple[Show, bool]]()
+    for element in root.iter("{*}numFmt"):
+        codes[element.get("numFmtId", "")] = element.get("formatCode", "")
+    functions = dict[str, tuple[Show, bool]]()
     for cell_styles in children_named(root, "cellXfs"):
-        for place, style in enumerate(children_named(cell_styles, "xf")):
+        for index, style in enumerate(children_named(cell_styles, "xf")):
             if show := _show_of(codes.get(style.get("numFmtId", ""), "")):
-                found[str(place)] = show
-    return found
+                functions[str(index)] = show
+    return functions
 
 
 def _show_of(code: str) -> tuple[Show, bool] | None:
@@ -98,8 +98,8 @@ def _padded(text: str, template: str) -> str | None:
     count = template.count(DIGIT)
     digits = f"{int(number)}".rjust(count, "0")
     more = len(digits) - count  # digits beyond the template stand in front of its first one
-    rest = iter([digits[: more + 1], *digits[more + 1 :]])
-    return "".join(next(rest) if mark == DIGIT else mark for mark in template)
+    names = iter([digits[: more + 1], *digits[more + 1 :]])
+    return "".join(next(names) if mark == DIGIT else mark for mark in template)
 
 
 def _percentage(text: str, digits: int) -> str | None:
@@ -129,8 +129,8 @@ def shown_cells(sheet: bytes, formats: Mapping[str, tuple[Show, bool]]) -> Itera
         return
     events = etree.iterparse(BytesIO(sheet), tag="{*}c", resolve_entities=False, no_network=True)
     for _, cell in events:
-        if found := _shown_cell(cell, formats):
-            yield found
+        if shown_cell := _shown_cell(cell, formats):
+            yield shown_cell
         cell.clear()
         while cell.getprevious() is not None:
             del cell.getparent()[0]

@@ -32,11 +32,11 @@ def links_of(archive: Archive, part: str) -> Mapping[str, Link]:
     if content is None:
         return {}
     return {
-        each.get("Id", ""): Link(
-            each.get("Type", "").rpartition("/")[2], relative(part, each.get("Target", ""))
+        item.get("Id", ""): Link(
+            item.get("Type", "").rpartition("/")[2], relative(part, item.get("Target", ""))
         )
-        for each in children_named(parse_xml(content), "Relationship")
-        if each.get("TargetMode") != "External"
+        for item in children_named(parse_xml(content), "Relationship")
+        if item.get("TargetMode") != "External"
     }
 
 

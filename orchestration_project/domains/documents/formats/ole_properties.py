@@ -97,23 +97,23 @@ def _values(stream: bytes) -> Mapping[int, tuple[int, int]]:
     """Return type and place of each value by the number of its property."""
     (section,) = struct.unpack_from("<I", stream, 44)
     (count,) = struct.unpack_from("<I", stream, section + 4)
-    found: dict[int, tuple[int, int]] = {}
+    values: dict[int, tuple[int, int]] = {}
     room = (len(stream) - section - 8) // 8
     for number in range(min(count, room, MAX_PROPERTIES)):
         name, offset = struct.unpack_from("<II", stream, section + 8 + 8 * number)
         if section + offset + 12 <= len(stream):
             (kind,) = struct.unpack_from("<I", stream, section + offset)
-            found.setdefault(name, (kind & 0xFFFF, section + offset + 4))
-    return found
+            values.setdefault(name, (kind & 0xFFFF, section + offset + 4))
+    return values
 
 
 def _text(stream: bytes, value: tuple[int, int] | None, encoding: str) -> str | None:
     if value is None or value[0] not in (BYTES, WIDE):
         return None
-    kind, place = value
-    (count,) = struct.unpack_from("<I", stream, place)
+    kind, number = value
+    (count,) = struct.unpack_from("<I", stream, number)
     size = count * 2 if kind == WIDE else count
-    raw = stream[place + 4 : place + 4 + size]
+    raw = stream[number + 4 : number + 4 + size]
     text = decode(raw, declared="utf-16-le" if kind == WIDE else encoding).text
     return text.split("\0")[0] or None
 

@@ -75,9 +75,9 @@ class _Storage:
     def _properties(self, header_bytes: int) -> Iterator[tuple[int, bytes]]:
         """Yield number and value of the properties of a fixed size."""
         data = self._stream("__properties_version1.0") or b""
-        for place in range(header_bytes, len(data) - 15, 16):
-            (tag,) = struct.unpack_from("<I", data, place)
-            yield tag, data[place + 8 : place + 16]
+        for position in range(header_bytes, len(data) - 15, 16):
+            (tag,) = struct.unpack_from("<I", data, position)
+            yield tag, data[position + 8 : position + 16]
 
     def _stream(self, name: str) -> bytes | None:
         path = [*self._path, name]
@@ -91,11 +91,11 @@ class _Storage:
 
     def text(self, number: int) -> str | None:
         """Return a property of text; None if it is missing."""
-        found = self._property(number, TEXT)
-        if found is not None:
-            return found.decode("utf-16-le", "replace").rstrip("\0")
-        found = self._property(number, TEXT_8_BIT)
-        return None if found is None else decode(found, declared=self._encoding()).text.rstrip("\0")
+        chunk = self._property(number, TEXT)
+        if chunk is not None:
+            return chunk.decode("utf-16-le", "replace").rstrip("\0")
+        chunk = self._property(number, TEXT_8_BIT)
+        return None if chunk is None else decode(chunk, declared=self._encoding()).text.rstrip("\0")
 
     def _encoding(self) -> str:
         for number in (CODE_PAGE, INTERNET_CODE_PAGE):
@@ -125,14 +125,14 @@ class _Storage:
     def headers(self) -> Iterator[str]:
         """Yield the lines that people read above a message."""
         sent_at = self.sent_at()
-        found = {
+        names = {
             "From": self.sender(),
             "To": self.text(SHOWN_TO),
             "Cc": self.text(SHOWN_CC),
             "Subject": self.text(SUBJECT),
             "Date": f"{sent_at:%Y-%m-%dT%H:%M:%SZ}" if sent_at else None,
         }
-        yield from (f"{name}: {' '.join(value.split())}" for name, value in found.items() if value)
+        yield from (f"{name}: {' '.join(value.split())}" for name, value in names.items() if value)
 
     def body(self, draft: Draft) -> str:
         """Return the body: its text, else that of its HTML."""
@@ -157,13 +157,13 @@ class _Storage:
             and len(entry) > length
             and entry[length].startswith("__attach_version1.0_")
         }
-        for place, folder in enumerate(sorted(folders), start=1):
+        for index, folder in enumerate(sorted(folders), start=1):
             attachment = _Storage(self._file, [*self._path, folder], OTHER_HEADER_BYTES)
-            yield attachment.as_file(place, depth)
+            yield attachment.as_file(index, depth)
 
     def as_file(self, place: int, depth: int) -> tuple[str, bytes]:
         """Return an attachment as a file: an attached message as a mail."""
-        names = (self.text(each) for each in (LONG_NAME, SHORT_NAME, SHOWN_NAME))
+        names = (self.text(text) for text in (LONG_NAME, SHORT_NAME, SHOWN_NAME))
         name = next(filter(None, names), f"attachment-{place}")
         data = self._property(DATA, BINARY)
         if data is not None:

@@ -127,11 +127,11 @@ def _read_page(document: "PdfDocument", page: "PdfPage", draft: Draft, ruled: Ru
 
 def _recognise_page(page: "PdfPage", marks: Sequence[str], draft: Draft) -> bool:
     """Add a page as its image is recognised; return whether it is."""
-    found = draft.recognise(lambda: _rendered(page))
-    text, confidence = found[0] if found else ("", None)
-    method = "ocr" if found else "none"
+    recogniseds = draft.recognise(lambda: _rendered(page))
+    text, confidence = recogniseds[0] if recogniseds else ("", None)
+    method = "ocr" if recogniseds else "none"
     draft.add_page(_joined(text, marks), method=method, confidence=confidence)
-    return bool(found)
+    return bool(recogniseds)
 
 
 def _joined(text: str, marks: Sequence[str]) -> str:
@@ -163,7 +163,7 @@ def _ordered_text(page: "PdfTextPage", number: int, draft: Draft) -> str:
     is_interleaved = not is_against_order and has_filled_columns(edges)
     if not is_interleaved and not is_against_order:
         return _clean(text)
-    boxes = [Box(*each) for each in edges]
+    boxes = [Box(*edge) for edge in edges]
     lines = [[page.get_text_bounded(*boxes[place]) for place in line] for line in ordered(boxes)]
     joined = ("\n".join(" ".join(p.strip() for p in pieces) for pieces in lines)).strip()
     joined = DIVIDED_LINE.sub("", joined)
@@ -184,7 +184,7 @@ def has_filled_columns(boxes: Sequence[Edges]) -> bool:
     )
     if beside < MIN_LINES:
         return False
-    pieces = [Box(*each) for each in boxes]
+    pieces = [Box(*box) for box in boxes]
     return any(
         _is_filled(pieces, column)
         for part in _parts(pieces, list(range(len(pieces))), 0)
@@ -204,7 +204,7 @@ def _parts(boxes: Sequence[Box], places: list[int], depth: int) -> Iterator[list
 
 def _is_filled(boxes: Sequence[Box], column: Sequence[int]) -> bool:
     width = max(boxes[p].right for p in column) - min(boxes[p].left for p in column)
-    widths = sorted(boxes[place].right - boxes[place].left for place in column)
+    widths = sorted(boxes[number].right - boxes[number].left for number in column)
     return widths[len(widths) // 4] >= MIN_FILLED * width
 
 
@@ -215,9 +215,9 @@ def _boxes(page: "PdfTextPage", count: int) -> Iterator[Edges]:
 
     left, top, right, bottom = c_double(), c_double(), c_double(), c_double()
     handle = page.raw
-    for place in range(count):
-        if not FPDFText_GetRect(handle, place, left, top, right, bottom):
-            raise PdfiumError(f"piece {place} of the text has no place")
+    for position in range(count):
+        if not FPDFText_GetRect(handle, position, left, top, right, bottom):
+            raise PdfiumError(f"piece {position} of the text has no place")
         yield left.value, bottom.value, right.value, top.value
 
 
@@ -263,7 +263,7 @@ def _cut(boxes: Sequence[Box], places: list[int], depth: int) -> list[list[int]]
 
 
 def _usual_height(boxes: Sequence[Box], places: Sequence[int]) -> float:
-    heights = sorted(boxes[place].top - boxes[place].bottom for place in places)
+    heights = sorted(boxes[number].top - boxes[number].bottom for number in places)
     return max(heights[len(heights) // 2], 1.0)
 
 
@@ -272,10 +272,10 @@ def _columns(boxes: Sequence[Box], places: list[int], height: float) -> list[lis
     columns = _groups(places, [(boxes[p].left, boxes[p].right) for p in places], height)
     left, right = min(boxes[p].left for p in places), max(boxes[p].right for p in places)
     is_prose = all(
-        len(each) >= MIN_LINES
-        and max(boxes[p].right for p in each) - min(boxes[p].left for p in each)
+        len(column) >= MIN_LINES
+        and max(boxes[p].right for p in column) - min(boxes[p].left for p in column)
         >= MIN_COLUMN_SHARE * (right - left)
-        for each in columns
+        for column in columns
     )
     return columns if len(columns) > 1 and is_prose else []
 
@@ -299,11 +299,11 @@ def _groups(
     """Return places in groups, between which nothing lies for at least ``gap`` points."""
     groups = list[list[int]]()
     end = 0.0
-    for (start, stop), place in sorted(zip(spans, places, strict=True)):
+    for (start, stop), number in sorted(zip(spans, places, strict=True)):
         if not groups or start - end >= gap:
             groups.append([])
             end = stop
-        groups[-1].append(place)
+        groups[-1].append(number)
         end = max(end, stop)
     return groups
 
@@ -313,34 +313,34 @@ def _lines(boxes: Sequence[Box], places: Sequence[int], height: float) -> list[l
     lines = list[list[int]]()
     middle = 0.0
     for place in sorted(places, key=lambda p: (-boxes[p].bottom - boxes[p].top, boxes[p].left)):
-        own = (boxes[place].bottom + boxes[place].top) / 2
-        if not lines or middle - own > height / 2:
+        number = (boxes[place].bottom + boxes[place].top) / 2
+        if not lines or middle - number > height / 2:
             lines.append([])
-            middle = own
+            middle = number
         lines[-1].append(place)
     return [sorted(line, key=lambda place: boxes[place].left) for line in lines]
 
 
 def _read_properties(document: "PdfDocument", draft: Draft) -> None:
-    found = document.get_metadata_dict(skip_empty=True)
-    draft.title, draft.author = found.get("Title"), found.get("Author")
-    draft.created_at = pdf_time(found.get("CreationDate", ""))
+    metadata_dict = document.get_metadata_dict(skip_empty=True)
+    draft.title, draft.author = metadata_dict.get("Title"), metadata_dict.get("Author")
+    draft.created_at = pdf_time(metadata_dict.get("CreationDate", ""))
 
 
 def pdf_time(text: str) -> datetime | None:
     """Return a date of PDF, such as ``D:20260102030405+01'00'``, in UTC; None for another text."""
-    found = DATE.match(text.strip())
-    if not found:
+    match = DATE.match(text.strip())
+    if not match:
         return None
-    year, *parts = (int(part) if part else None for part in found.groups()[:6])
+    year, *parts = (int(part) if part else None for part in match.groups()[:6])
     month, day, hour, minute, second = (
         default if part is None else part
         for part, default in zip(parts, (1, 1, 0, 0, 0), strict=True)
     )
-    offset = timedelta(hours=int(found[8] or 0), minutes=int(found[9] or 0))
+    offset = timedelta(hours=int(match[8] or 0), minutes=int(match[9] or 0))
     try:
         local = in_utc(datetime(year or 0, month, day, hour, minute, second))  # noqa: DTZ001 - zone below
-        return local + offset if found[7] == "-" else local - offset
+        return local + offset if match[7] == "-" else local - offset
     except (ValueError, OverflowError):
         return None
 
@@ -348,11 +348,11 @@ def pdf_time(text: str) -> datetime | None:
 def _read_attachments(document: "PdfDocument", draft: Draft) -> None:
     from pypdfium2 import PdfiumError
 
-    for place in range(document.count_attachments()):
+    for position in range(document.count_attachments()):
         try:
-            attachment = document.get_attachment(place)
+            attachment = document.get_attachment(position)
             name, content = attachment.get_name(), bytes(attachment.get_data())
         except PdfiumError:
-            draft.note("parts_unreadable", f"attachment {place + 1}")
+            draft.note("parts_unreadable", f"attachment {position + 1}")
             continue
         draft.add_child(name, content)

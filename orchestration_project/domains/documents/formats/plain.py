@@ -46,8 +46,8 @@ def read(content: bytes, draft: Draft) -> None:
 
 def _plain(line: str) -> str:
     """Return the text of a heading's line."""
-    found = ATX_HEADING.match(line)
-    return found[1] if found else line.strip()
+    match = ATX_HEADING.match(line)
+    return match[1] if match else line.strip()
 
 
 def markdown_headings(text: str) -> Iterator[tuple[int, str]]:

@@ -43,7 +43,7 @@ def read(content: bytes, draft: Draft) -> None:
         root = required(archive, main)
         if local_name(root) != "presentation":
             raise DocumentError("corrupt", "no presentation")
-        named = [_relation(each) for each in root.iter("{*}sldId")]
+        named = [_relation(element) for element in root.iter("{*}sldId")]
         slides = [links[relation].part for relation in named if relation in links]
         draft.check_pages(len(slides))
         for number, part in enumerate(slides, start=1):

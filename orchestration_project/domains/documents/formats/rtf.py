@@ -29,8 +29,8 @@ def read(content: bytes, draft: Draft) -> None:
     if plain.count(b"{") > plain.count(b"}"):
         raise DocumentError("truncated", "groups are open at the end")
     source = content.decode("latin-1")
-    found = CODE_PAGE.search(source)
-    encoding = f"cp{found[1]}" if found else "cp1252"
+    match = CODE_PAGE.search(source)
+    encoding = f"cp{match[1]}" if match else "cp1252"
     text = _to_text(source, encoding, draft)
     for name, value in PROPERTY.findall(source[:100_000]):
         setattr(draft, name, _to_text(f"{{\\rtf1 {value}}}", encoding, draft))
@@ -58,12 +58,12 @@ def _to_text(source: str, encoding: str, draft: Draft) -> str:
 
 
 def _created(source: str) -> datetime | None:
-    if not (found := CREATED.search(source)):
+    if not (match := CREATED.search(source)):
         return None
-    parts = {name: int(value) for name, value in NUMBERS.findall(found[1])}
+    parts = {name: int(value) for name, value in NUMBERS.findall(match[1])}
     try:
         day = (parts["yr"], parts["mo"], parts["dy"])
-        times = (parts.get(each, 0) for each in ("hr", "min", "sec"))
+        times = (parts.get(text, 0) for text in ("hr", "min", "sec"))
         return datetime(*day, *times, tzinfo=UTC)
     except (KeyError, ValueError, OverflowError):
         return None

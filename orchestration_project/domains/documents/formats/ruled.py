@@ -57,12 +57,12 @@ class RuledTables:
         edges = list(_edges(page))
         if len(edges) < MIN_EDGES:
             return []
-        found = _tables(edges) if len(edges) <= MAX_EDGES else None
-        self._cells_left -= sum(map(len, found or ()))
-        if found is None or self._cells_left < 0:
+        entries = _tables(edges) if len(edges) <= MAX_EDGES else None
+        self._cells_left -= sum(map(len, entries or ()))
+        if entries is None or self._cells_left < 0:
             self._draft.note("tables_left_out", f"page {len(self._draft.pages) + 1}")
             return []
-        tables = [tuple(_rows(cells, text_page)) for cells in found]
+        tables = [tuple(_rows(cells, text_page)) for cells in entries]
         return [Table(rows) for rows in tables if any(any(row) for row in rows)]
 
 
@@ -71,8 +71,8 @@ def _edges(page: "PdfPage") -> Iterator[Edge]:
     from pypdfium2 import raw
 
     handle, count = page.raw, 0
-    for place in range(min(raw.FPDFPage_CountObjects(handle), MAX_OBJECTS)):
-        drawn = raw.FPDFPage_GetObject(handle, place)
+    for position in range(min(raw.FPDFPage_CountObjects(handle), MAX_OBJECTS)):
+        drawn = raw.FPDFPage_GetObject(handle, position)
         if not drawn or raw.FPDFPageObj_GetType(drawn) != raw.FPDF_PAGEOBJ_PATH:
             continue
         for edge in _edges_of_path(raw, drawn):
@@ -122,7 +122,7 @@ def _tables(edges: Sequence[Edge]) -> list[Cells] | None:
         merge_edges,
     )
 
-    merged = merge_edges([_as_plumbed(each) for each in edges], *[TOLERANCE] * 4)
+    merged = merge_edges([_as_plumbed(edge) for edge in edges], *[TOLERANCE] * 4)
     flat = sum(each["orientation"] == "h" for each in merged)
     if flat * (len(merged) - flat) > MAX_MEETINGS:
         return None
@@ -162,5 +162,8 @@ def _rows(cells: Cells, text_page: "PdfTextPage") -> Iterator[tuple[Cell, ...]]:
 
 def _text(cell: tuple[float, float, float, float], text_page: "PdfTextPage") -> str | None:
     left, top, right, bottom = cell
-    found = text_page.get_text_bounded(left, -bottom, right, -top)
-    return "\n".join(" ".join(line.split()) for line in found.splitlines() if line.strip()) or None
+    text_bounded = text_page.get_text_bounded(left, -bottom, right, -top)
+    return (
+        "\n".join(" ".join(line.split()) for line in text_bounded.splitlines() if line.strip())
+        or None
+    )

@@ -84,11 +84,11 @@ def read(content: bytes, draft: Draft) -> None:
     parts = SheetParts({}, {}, {})
     if draft.media_type == XLS:
         _read_xls_properties(content, draft)
-        found = inspect_xls(content)
-        if found.has_drawings:
+        xls = inspect_xls(content)
+        if xls.has_drawings:
             draft.note("content_left_out", DRAWINGS)
-        if found.error_count:
-            draft.note("error_cells", f"{found.error_count} cells")
+        if xls.error_count:
+            draft.note("error_cells", f"{xls.error_count} cells")
     else:  # calamine unzips without a bound
         with opened(content, draft.limits) as archive:
             parts = _inspect(archive, draft)
@@ -127,13 +127,13 @@ def _read_sheets(workbook: CalamineWorkbook, draft: Draft, parts: SheetParts) ->
             continue
         if sheet.typ == SheetTypeEnum.MacroSheet:
             draft.note("macros_ignored", sheet.name)
-        found = workbook.get_sheet_by_name(sheet.name)
-        cells = found.total_height * found.total_width
+        calamine_sheet = workbook.get_sheet_by_name(sheet.name)
+        cells = calamine_sheet.total_height * calamine_sheet.total_width
         if cells > MAX_CELLS:
             raise DocumentError("too_much_text", f"{cells:,} cells")
         rows = [
             [None if value == "" else cast(Cell, value) for value in row]
-            for row in found.to_python(skip_empty_area=False)
+            for row in calamine_sheet.to_python(skip_empty_area=False)
         ]
         shown = parts.shown.get(sheet.name, ())
         _set_texts(rows, parts.missing.get(sheet.name, ()), shown)
@@ -166,10 +166,10 @@ def _add_sheet(
 def _lines(rows: list[list[Cell]], shown: Sequence[ShownCell]) -> Iterator[str]:
     """Yield the rows that are not empty as they are shown, with tabs between cells."""
     texts = {_place(cell.reference): cell.text for cell in shown if not cell.is_value}
-    for place, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if any(value is not None for value in row):
             cells = (
-                texts.get((place, column)) if texts and isinstance(value, float | int) else None
+                texts.get((index, column)) if texts and isinstance(value, float | int) else None
                 for column, value in enumerate(row)
             )
             pairs = zip(row, cells, strict=True)
@@ -231,18 +231,20 @@ def _note_left_out(part: str, content: bytes, draft: Draft) -> None:
 
 def _formats(archive: Archive, draft: Draft) -> Mapping[str, tuple[Show, bool]]:
     """Return the functions of a workbook's styles that change what is shown."""
-    found = dict[str, tuple[Show, bool]]()
+    formats = dict[str, tuple[Show, bool]]()
     for link in links_of(archive, main_part(archive)).values():
         if link.kind == "styles":
-            archive.optional(link.part, draft, lambda content: found.update(shown_formats(content)))
-    return found
+            archive.optional(
+                link.part, draft, lambda content: formats.update(shown_formats(content))
+            )
+    return formats
 
 
 def _note_errors(name: str, errors: Sequence[ShownCell], draft: Draft) -> None:
     if errors:
         places = ", ".join(f"{cell.reference} {cell.text}" for cell in errors[:MAX_NAMED])
-        more = f" and {len(errors) - MAX_NAMED} more" if len(errors) > MAX_NAMED else ""
-        draft.note("error_cells", f"{name}: {places}{more}")
+        remaining_text = f" and {len(errors) - MAX_NAMED} more" if len(errors) > MAX_NAMED else ""
+        draft.note("error_cells", f"{name}: {places}{remaining_text}")
 
 
 def _parts_beside(archive: Archive, part: str, draft: Draft) -> tuple[list[str], list[Table]]:
@@ -275,12 +277,12 @@ def _parts_beside(archive: Archive, part: str, draft: Draft) -> tuple[list[str],
 
 def _margin_lines(content: bytes) -> Iterator[str]:
     """Yield the headers and footers of a sheet, without the codes of its program."""
-    seen = set[str]()
-    for found in MARGIN.finditer(content):
-        text = " ".join(MARGIN_CODE.sub(" ", unescape(found[2].decode("utf-8", "replace"))).split())
-        line = f"[{found[1].decode().lower()}] {text}"
-        if text and line not in seen:
-            seen.add(line)
+    seen_names = set[str]()
+    for match in MARGIN.finditer(content):
+        text = " ".join(MARGIN_CODE.sub(" ", unescape(match[2].decode("utf-8", "replace"))).split())
+        line = f"[{match[1].decode().lower()}] {text}"
+        if text and line not in seen_names:
+            seen_names.add(line)
             yield line
 
 
@@ -320,13 +322,13 @@ def _without_value(content: bytes) -> Iterator[str]:
 
 def _place(reference: str) -> tuple[int, int] | None:
     """Return row and column of a reference such as ``B2``, from 0; None for another text."""
-    found = re.fullmatch(r"([A-Z]{1,3})([1-9]\d{0,6})", reference)
-    if not found:
+    match = re.fullmatch(r"([A-Z]{1,3})([1-9]\d{0,6})", reference)
+    if not match:
         return None
     column = 0
-    for letter in found[1]:
+    for letter in match[1]:
         column = column * 26 + ord(letter) - 64
-    return int(found[2]) - 1, column - 1
+    return int(match[2]) - 1, column - 1
 
 
 def _set_cell(
@@ -340,10 +342,10 @@ def _set_cell(
         text: Its text.
         is_replaced: The text replaces a value, too.
     """
-    place = _place(reference)
-    if place is None:
+    pair = _place(reference)
+    if pair is None:
         return
-    row, column = place
+    row, column = pair
     if row >= len(rows) + MOST_ADDED or column >= len(rows[0] if rows else ()) + MOST_ADDED:
         return
     rows.extend([] for _ in range(row + 1 - len(rows)))

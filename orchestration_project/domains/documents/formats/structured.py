@@ -117,11 +117,11 @@ def _values(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     if isinstance(value, list) and not value:
         yield f"{path}: {shown(value)}" if path else shown(value)
     elif isinstance(value, _Pairs):
-        for name, each in value:
-            yield from _values(each, f"{path}.{name}" if path else name, depth + 1)
+        for name, item in value:
+            yield from _values(item, f"{path}.{name}" if path else name, depth + 1)
     elif isinstance(value, list):
-        for place, each in enumerate(value):
-            yield from _values(each, f"{path}[{place}]", depth + 1)
+        for index, item in enumerate(value):
+            yield from _values(item, f"{path}[{index}]", depth + 1)
     else:
         yield f"{path}: {shown(value)}" if path else shown(value)
 
@@ -149,8 +149,8 @@ def _xml_lines(content: bytes) -> Iterator[str]:
             yield from filter(None, [" ".join(found.split())])
             continue
         named = [f"{str(key).rpartition('}')[2]}={value}" for key, value in found.attrib.items()]
-        own = " ".join((found.text or "").split())
-        if named or own:
-            yield f"{local_name(found)}: {' '.join([*named, own]).strip()}"
+        shown_text = " ".join((found.text or "").split())
+        if named or shown_text:
+            yield f"{local_name(found)}: {' '.join([*named, shown_text]).strip()}"
         for child in reversed(found):
             stack.extend([child.tail or "", child])

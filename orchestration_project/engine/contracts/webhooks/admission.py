@@ -57,11 +57,11 @@ class BodyBudget:
 
     def count(self, subjects: tuple[tuple[str, str], ...], byte_count: int) -> bool:
         """Add to what ``subjects`` hold; return whether each stays within its limit."""
-        for each in subjects:
-            self._held[each] += byte_count
-            if not self._held[each]:
-                del self._held[each]
-        return all(self._held[each] <= self._limits[each[0]] for each in subjects)
+        for subject in subjects:
+            self._held[subject] += byte_count
+            if not self._held[subject]:
+                del self._held[subject]
+        return all(self._held[subject] <= self._limits[subject[0]] for subject in subjects)
 
 
 class Body:

@@ -115,9 +115,9 @@ def verify(
     if not value:
         return "unsigned"
     signed = scheme.read(value, headers, scheme)
-    given = [each.encode("latin-1", "replace") for each in signed.signatures]
+    given_chunks = [signature.encode("latin-1", "replace") for signature in signed.signatures]
     expected = [_mac(scheme, key, signed.prefix, body) for key in keys]
-    matches = [hmac.compare_digest(one, other) for one in expected for other in given]
+    matches = [hmac.compare_digest(one, other) for one in expected for other in given_chunks]
     if not any(matches):
         return "invalid"
     return "valid" if signed.timestamp is None or _is_now(signed.timestamp, now) else "stale"
@@ -143,14 +143,14 @@ def standard_headers(key: bytes, message_id: str, body: bytes, *, now: datetime)
 
 def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return headers by name, without duplicated ones, which are ambiguous."""
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     twice: set[str] = set()
     for name, value in raw:
         key = name.decode("latin-1").lower()
-        if key in found:
+        if key in names:
             twice.add(key)
-        found[key] = value.decode("latin-1")
-    return {name: value for name, value in found.items() if name not in twice}
+        names[key] = value.decode("latin-1")
+    return {name: value for name, value in names.items() if name not in twice}
 
 
 def _mac(scheme: Scheme, key: bytes, prefix: str, body: bytes) -> bytes:
@@ -178,20 +178,20 @@ def _after_sha256(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
 
 def _standard(value: str, headers: Headers, scheme: Scheme) -> SignatureClaim:
     """Read ``v1,<base64> v1,<base64>``; what is signed is id, time and body."""
-    versions = (each.partition(",") for each in value.split(" "))
+    versions = (part.partition(",") for part in value.split(" "))
     timestamp = headers.get(scheme.signed_time, "")
     prefix = f"{headers.get(scheme.signed_id, '')}.{timestamp}."
     return SignatureClaim(
-        [each for version, _, each in versions if version == "v1"], prefix, timestamp
+        [name for version, _, name in versions if version == "v1"], prefix, timestamp
     )
 
 
 def _timestamped(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
     """Read ``t=<time>,v1=<hex>``; what is signed is time and body."""
-    pairs = [each.partition("=") for each in value.split(",")]
-    times = [each for name, _, each in pairs if name == "t"]
+    pairs = [part.partition("=") for part in value.split(",")]
+    times = [item for name, _, item in pairs if name == "t"]
     timestamp = times[0] if len(times) == 1 else ""
-    signatures = [each for name, _, each in pairs if name == "v1"]
+    signatures = [item for name, _, item in pairs if name == "v1"]
     return SignatureClaim(signatures, f"{timestamp}.", timestamp)
 
 

@@ -220,8 +220,8 @@ def delivery_id_of(declared: WebhookSource, headers: Headers, body: bytes) -> st
 
     None: the sender's cannot be used.
     """
-    given = declared.delivery_id
-    place = given.place if given else declared.signing.delivery_id
+    delivery_id = declared.delivery_id
+    place = delivery_id.place if delivery_id else declared.signing.delivery_id
     value = _value_at(place, headers, body)
     if value is None:
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
@@ -247,13 +247,13 @@ def _value_at(place: Place | None, headers: Headers, body: bytes) -> str | None:
     if place.header:
         return headers.get(place.header)
     try:
-        found: Any = json.loads(body)
+        document: Any = json.loads(body)
     except (ValueError, RecursionError):
         return None
     for name in place.path:
-        found = found.get(name) if isinstance(found, dict) else None
-    is_name = isinstance(found, str | int) and not isinstance(found, bool)
-    return str(found) if is_name else None
+        document = document.get(name) if isinstance(document, dict) else None
+    is_name = isinstance(document, str | int) and not isinstance(document, bool)
+    return str(document) if is_name else None
 
 
 EVENTS = (events_webhooks, events_webhooks.info[HISTORY])
@@ -286,6 +286,6 @@ def rows_of_delivery(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     if table not in {inbox, *EVENTS}:
         return []
     source, delivery_id = key["source"], key["delivery_id"]
-    own = {"source": source, "delivery_id": delivery_id}
+    values = {"source": source, "delivery_id": delivery_id}
     item = {"topic": f"{DELIVERY_TOPICS}{source}", "item_key": delivery_id}
-    return [(inbox, own), *((each, own) for each in EVENTS), (work_items, item)]
+    return [(inbox, values), *((event, values) for event in EVENTS), (work_items, item)]

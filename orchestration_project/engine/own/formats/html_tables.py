@@ -59,15 +59,15 @@ def _chosen(tree: Any, wanted: int | str) -> Any:
             headings[[table.mem_id for table in tables].index(owner)] = _text(node)
         else:
             last = _text(node)
-    found = [
+    entries = [
         table
         for number, (table, heading) in enumerate(zip(tables, headings, strict=True), 1)
         if wanted in (number, heading)
     ]
-    if len(found) != 1:
-        shown = [f"{number} {heading}".strip() for number, heading in enumerate(headings[:10], 1)]
-        raise unreadable(f"one table {wanted}", ", ".join(shown) or "no table")
-    return found[0]
+    if len(entries) != 1:
+        strips = [f"{number} {heading}".strip() for number, heading in enumerate(headings[:10], 1)]
+        raise unreadable(f"one table {wanted}", ", ".join(strips) or "no table")
+    return entries[0]
 
 
 def _table_of(node: Any) -> int:
@@ -154,7 +154,7 @@ def count(body: bytes, reading: Reading) -> RecordCount:
             around.pop()
         elif name == b"tr" and not tag["ends"]:
             rows[around[-1]] += 1
-    found = [
+    numbers = [
         number for number in range(1, len(rows)) if reading.table in (number, headings[number])
     ]
-    return max(sum(rows[number] for number in found) - reading.skip - 1, 0), len(body)
+    return max(sum(rows[number] for number in numbers) - reading.skip - 1, 0), len(body)

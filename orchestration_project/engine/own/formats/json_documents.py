@@ -55,8 +55,8 @@ def _records(elements: Sequence[Any], reading: Reading, names: Sequence[str]) ->
                 for value in [_at(element, name)]
             }
             if reading.reads_all:
-                others = element.keys() - first_names - texts.keys()
-                texts |= {name: text_of(element[name]) for name in others}
+                other_items = element.keys() - first_names - texts.keys()
+                texts |= {name: text_of(element[name]) for name in other_items}
             yield Record(number, texts)
         else:
             kind = KINDS.get(type(element), type(element).__name__)

@@ -85,10 +85,10 @@ def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> I
     """
     table = [row.cells for row in rows] or [("",)]
     header, *lines = table
-    fixed = [each for each in names if each not in reading.unpivot]
+    fixed = [word for word in names if word not in reading.unpivot]
     if [header[0]] != fixed:
-        shown = in_ascii(", ".join(header).encode(), 200)
-        raise unreadable(f"a header that begins with {', '.join(fixed)}", shown)
+        text = in_ascii(", ".join(header).encode(), 200)
+        raise unreadable(f"a header that begins with {', '.join(fixed)}", text)
     try:
         columns = list(zip(*table, strict=True))
     except ValueError as error:
@@ -109,8 +109,8 @@ def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> I
 def _span(cells: Sequence[str], null_values: Sequence[str]) -> range:
     """Return the lines of a column from the first value below its header to the last one."""
     blanks = {"", *null_values}
-    found = [number for number, cell in enumerate(cells) if number and cell not in blanks]
-    return range(found[0], found[-1] + 1) if found else range(0)
+    numbers = [number for number, cell in enumerate(cells) if number and cell not in blanks]
+    return range(numbers[0], numbers[-1] + 1) if numbers else range(0)
 
 
 def count_csv(body: bytes, reading: Reading) -> RecordCount:

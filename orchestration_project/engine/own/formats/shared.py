@@ -51,8 +51,8 @@ def records_below_header(rows: Iterable[Row], names: Sequence[str]) -> Iterator[
     header = list(next(lines, Row(1, ())).cells)
     if any(header.count(name) != 1 for name in names):
         missing = [name for name in names if header.count(name) != 1]
-        shown = in_ascii(", ".join(header).encode(), 200)
-        raise unreadable(f"a header with {', '.join(missing)} once", shown)
+        text = in_ascii(", ".join(header).encode(), 200)
+        raise unreadable(f"a header with {', '.join(missing)} once", text)
     for row in lines:
         if row.problem[0]:
             yield Record(row.number, None, row.problem)

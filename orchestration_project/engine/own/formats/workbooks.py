@@ -58,10 +58,10 @@ def _cells(body: bytes, sheet: str) -> Sequence[Sequence[Any]]:
         raise missing_library("python-calamine") from error
     try:
         with CalamineWorkbook.from_filelike(io.BytesIO(body)) as workbook:
-            found = workbook.get_sheet_by_name(sheet)
-            if found.total_height * found.total_width > MAX_CELLS:
+            calamine_sheet = workbook.get_sheet_by_name(sheet)
+            if calamine_sheet.total_height * calamine_sheet.total_width > MAX_CELLS:
                 raise unreadable(f"at most {MAX_CELLS} cells", f"more in the sheet {sheet}")
-            return found.to_python(skip_empty_area=False)
+            return calamine_sheet.to_python(skip_empty_area=False)
     except (CalamineError, ValueError, OSError) as error:
         raise unreadable("a whole workbook", str(error)[:200]) from error
 
@@ -84,12 +84,12 @@ def _sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
         for sheet in parsed(parts["xl/workbook.xml"]).iter()
         if local_name(sheet.tag) == "sheet"
     }
-    for each in SHARED & set(parts):  # of damaged XML calamine returns what it has got
-        parsed(parts[each])
+    for part in SHARED & set(parts):  # of damaged XML calamine returns what it has got
+        parsed(parts[part])
     name = reading.sheet or (next(iter(by_name)) if len(by_name) == 1 else "")
     if by_name.get(name) not in parts:
-        wanted = f"the sheet {name}" if name else "one sheet, or its name as sheet="
-        raise unreadable(wanted, ", ".join(by_name) or "none")
+        text = f"the sheet {name}" if name else "one sheet, or its name as sheet="
+        raise unreadable(text, ", ".join(by_name) or "none")
     return name, parts[by_name[name]]
 
 
@@ -99,21 +99,24 @@ def _relation(attributes: Mapping[str, str]) -> str:
 
 def _problems(part: bytes, is_field: Sequence[bool]) -> Mapping[int, tuple[str, str]]:
     """Return why rows cannot be records: a field has an error, or a formula without its value."""
-    found: dict[int, tuple[str, str]] = {}
+    problems: dict[int, tuple[str, str]] = {}
     number = 0
-    for row in (each for each in parsed(part).iter() if local_name(each.tag) == "row"):
+    for row in (element for element in parsed(part).iter() if local_name(element.tag) == "row"):
         number = int(row.get("r") or number + 1)
         column = -1
         for cell in row:
             column = _column(cell.get("r", ""), column + 1)
-            texts = {local_name(each.tag): each.text or "" for each in cell}
+            texts = {local_name(name.tag): name.text or "" for name in cell}
             if column >= len(is_field) or not is_field[column]:
                 continue
             if cell.get("t") == "e":
-                found[number] = ("error_cell", f"column {column + 1} has {texts.get('v', '')}")
+                problems[number] = ("error_cell", f"column {column + 1} has {texts.get('v', '')}")
             elif "f" in texts and not texts.get("v") and cell.get("t") != "str":
-                found[number] = ("no_value", f"column {column + 1} has a formula without its value")
-    return found
+                problems[number] = (
+                    "no_value",
+                    f"column {column + 1} has a formula without its value",
+                )
+    return problems
 
 
 def _column(reference: str, default: int) -> int:
@@ -139,7 +142,7 @@ def count(body: bytes, reading: Reading) -> RecordCount:
     """Count the rows below the header in which a cell has a value."""
     number = records = 0
     for row in ROW.finditer(_sheet(body, reading)[1]):
-        stated = NUMBER.search(row[1])
-        number = int(stated[1]) if stated else number + 1
+        match = NUMBER.search(row[1])
+        number = int(match[1]) if match else number + 1
         records += number > reading.skip + 1 and bool(VALUE.search(row[2] or b""))
     return records, len(body)

@@ -61,12 +61,12 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     """
     first, *path = reading.records.split("/")
     root = parsed(body)
-    found: list[Sequence[Element]] = [(root,)]
+    entries: list[Sequence[Element]] = [(root,)]
     if local_name(root.tag) != first:
         raise unreadable(f"records at {reading.records}", f"the root {local_name(root.tag)}")
     for name in path:
-        found = _step(found, name, reading.records)
-    return (_record(number, chain, names) for number, chain in enumerate(found, 1))
+        entries = _step(entries, name, reading.records)
+    return (_record(number, chain, names) for number, chain in enumerate(entries, 1))
 
 
 def _step(found: Sequence[Sequence[Element]], name: str, path: str) -> list[Sequence[Element]]:
@@ -78,8 +78,8 @@ def _step(found: Sequence[Sequence[Element]], name: str, path: str) -> list[Sequ
     children = [(*chain, child) for chain in found for child in chain[-1]]
     fitting = [chain for chain in children if local_name(chain[-1].tag) == name]
     if children and not fitting:
-        others = ", ".join(sorted({local_name(chain[-1].tag) for chain in children})[:10])
-        raise unreadable(f"records at {path}", f"no {name} in {others}")
+        other_text = ", ".join(sorted({local_name(chain[-1].tag) for chain in children})[:10])
+        raise unreadable(f"records at {path}", f"no {name} in {other_text}")
     return list[Sequence[Element]](fitting)
 
 
@@ -97,25 +97,25 @@ def _record(number: int, chain: Sequence[Element], names: Sequence[str]) -> Reco
 
 def _values(chain: Sequence[Element], path: str) -> Sequence[str | None]:
     """Return the texts at a path from the last element; None: it has elements, not a text."""
-    found = [chain]
+    entries = [chain]
     for name in path.split("/"):
         if name == "..":
-            found = [each[:-1] for each in found if len(each) > 1]
+            entries = [entry[:-1] for entry in entries if len(entry) > 1]
         elif name.startswith("@"):
             return [
                 value.strip()
-                for each in found
-                for attribute, value in each[-1].attrib.items()
+                for entry in entries
+                for attribute, value in entry[-1].attrib.items()
                 if local_name(attribute) == name[1:]
             ]
         else:
-            found = [
-                (*each, child)
-                for each in found
-                for child in each[-1]
+            entries = [
+                (*entry, child)
+                for entry in entries
+                for child in entry[-1]
                 if local_name(child.tag) == name
             ]
-    return [None if len(each[-1]) else (each[-1].text or "").strip() for each in found]
+    return [None if len(entry[-1]) else (entry[-1].text or "").strip() for entry in entries]
 
 
 # -- counts, apart from what makes records --------------------------------------------------------
@@ -142,5 +142,5 @@ def count(body: bytes, reading: Reading) -> RecordCount:
         if around and (tag["ends"] or tag["empty"]):
             around.pop()
         end = end if around else tag.end()
-    rest = text[end:]
-    return records, len(body) - (len(rest) if rest.strip() else 0)
+    remaining_chunk = text[end:]
+    return records, len(body) - (len(remaining_chunk) if remaining_chunk.strip() else 0)

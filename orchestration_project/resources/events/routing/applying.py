@@ -144,15 +144,15 @@ class ActionApplier:
         return OutboxLoop(self.warehouse, self.clock, self.run_id)
 
     def _begin(self, connection: Connection, entry: Entry) -> ClaimedAction | EndedAction:
-        found = begin_action(connection, entry, self.clock, self.run_id)
-        if isinstance(found, Ended):
-            return found
-        now, routed = self.clock.now(), found.routed
+        action = begin_action(connection, entry, self.clock, self.run_id)
+        if isinstance(action, Ended):
+            return action
+        now, routed = self.clock.now(), action.routed
         if self._failures[entry.topic, routed["target"]] >= MAX_FAILURES_IN_ROW:
             return Ended(entry, LEFT_ALONE)
         claimed = claim(connection, entry, now=now, run_id=self.run_id)
         if claimed is None:
-            return Ended(entry, "busy", found)
+            return Ended(entry, "busy", action)
         if self._action(entry).write is not None:  # an earlier release planned it
             return self._write(connection, ClaimedAction(claimed, routed=routed))
         return ClaimedAction(claimed, routed=routed)
@@ -228,8 +228,8 @@ def record_action(
     if claimed.answer is not None:
         update_routed(connection, key, result=shown(claimed.answer))
     if outcome.state == "dead" and claimed.error is not None:
-        own = select(events_routed.c.rule_id).where(within(events_routed, key._asdict()))
-        connection.execute(own.with_for_update())
+        query = select(events_routed.c.rule_id).where(within(events_routed, key._asdict()))
+        connection.execute(query.with_for_update())
         letter = letter_of(claimed.routed, claimed.error)
         add_letter(connection, key, letter, now=now, run_id=run_id)
 
@@ -266,8 +266,8 @@ def begin_action(
 
     Settle it if the delivery was erased or a later intention replaces it.
     """
-    own = within(events_routed, RoutedKey.of_entity(entry.entity)._asdict())
-    routed = connection.execute(select(events_routed).where(own).with_for_update()).first()
+    condition = within(events_routed, RoutedKey.of_entity(entry.entity)._asdict())
+    routed = connection.execute(select(events_routed).where(condition).with_for_update()).first()
     if routed is None or routed.intention_number != entry.version_number:
         settle(connection, [entry], REPLACED, now=clock.now(), run_id=run_id)
         return Ended(entry, REPLACED.state)

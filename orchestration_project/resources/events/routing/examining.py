@@ -38,7 +38,7 @@ class RuleExaminer:
         if action.name in self._unreachable:
             self.doubts[rule.rule_id] = self._unreachable[action.name]
             return ()
-        given = ActionExamination(
+        action_examination = ActionExamination(
             settings=self.targets.settings,
             target=rule.target,
             declared=declared,
@@ -46,25 +46,25 @@ class RuleExaminer:
             open=self.open_connection,
         )
         try:
-            found = action.examine(given)
+            action_findings = action.examine(action_examination)
         except OrchestrationError as error:
             self.doubts[rule.rule_id] = error.line
             if isinstance(error, TransientError):  # of the next rules it is not asked
                 self._unreachable[action.name] = error.line
             return ()
-        if found.doubt:
-            self.doubts[rule.rule_id] = found.doubt
+        if action_findings.doubt:
+            self.doubts[rule.rule_id] = action_findings.doubt
         places = {
-            each.target_field: ("mappings", number, "value")
-            for number, each in enumerate(rule.mappings)
+            mapping.target_field: ("mappings", number, "value")
+            for number, mapping in enumerate(rule.mappings)
         }
-        return [(places.get(name, ("target",)), text) for name, text in found.problems]
+        return [(places.get(name, ("target",)), text) for name, text in action_findings.problems]
 
 
 def _values(rule: RoutingRule) -> Mapping[str, Any]:
     return {
-        each.target_field: each.value if each.source_type == "static" else None
-        for each in rule.mappings
+        mapping.target_field: mapping.value if mapping.source_type == "static" else None
+        for mapping in rule.mappings
     }
 
 

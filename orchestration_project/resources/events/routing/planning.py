@@ -63,8 +63,8 @@ class RoutedKey(NamedTuple):
     @classmethod
     def of_entity(cls, entity: str) -> "RoutedKey":
         """Return the key of an entity of the outbox."""
-        source, _, rest = entity.partition("|")
-        delivery_id, _, rule_id = rest.rpartition("|")
+        source, _, text = entity.partition("|")
+        delivery_id, _, rule_id = text.rpartition("|")
         return cls(source, delivery_id, rule_id)
 
 
@@ -96,16 +96,16 @@ class RoutingPlanner:
         if not rules.rules:
             return 0
         planned = [
-            (RoutedKey(each.source, each.delivery_id, found.rule.rule.rule_id), found)
-            for each in contents
-            for found in plan_delivery(rules, delivery_of(each), self.targets.fields_of)
+            (RoutedKey(content.source, content.delivery_id, found.rule.rule.rule_id), found)
+            for content in contents
+            for found in plan_delivery(rules, delivery_of(content), self.targets.fields_of)
         ]
         now = self.clock.now()
         rows = [
             _row(key, action, self._intention_number(action), now, self.run_id)
             for key, action in planned
         ]
-        new = {RoutedKey(*each) for each in insert_absent(connection, events_routed, rows)}
+        new = {RoutedKey(*group) for group in insert_absent(connection, events_routed, rows)}
         later: list[tuple[RoutedKey, str, int]] = []
         for row, (key, action) in zip(rows, planned, strict=True):
             if key not in new:
@@ -220,9 +220,9 @@ def add_letter(
 ) -> None:
     """Add a dead letter of a delivery and rule, whose row the transaction has locked."""
     letters = events_routing_dead_letters
-    own = within(letters, key._asdict())
-    wanted = select(func.coalesce(func.max(letters.c.letter_number), 0)).where(own)
-    number = connection.execute(wanted).scalar_one()
+    condition = within(letters, key._asdict())
+    query = select(func.coalesce(func.max(letters.c.letter_number), 0)).where(condition)
+    number = connection.execute(query).scalar_one()
     row = {
         **key._asdict(),
         **letter._asdict(),
@@ -304,8 +304,8 @@ def write_row(
 
 def update_routed(connection: Connection, key: RoutedKey, **values: Any) -> None:
     """Update the row of a delivery and rule in `events_routed`."""
-    own = within(events_routed, key._asdict())
-    connection.execute(update(events_routed).where(own).values(**values))
+    condition = within(events_routed, key._asdict())
+    connection.execute(update(events_routed).where(condition).values(**values))
 
 
 def shown(reason: str) -> str:

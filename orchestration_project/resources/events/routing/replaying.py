@@ -79,18 +79,18 @@ def replay_letters(
         dry_run: Whether nothing is written; the outcome is what a replay would have.
     """
     statement = select(events_routing_dead_letters).where(LETTERS.ended_at.is_(None))
-    given = {
+    given_names = {
         "rule_id": wanted.rule_id,
         "source": wanted.source,
         "reason_code": wanted.reason_code,
     }
-    for name, value in given.items():
+    for name, value in given_names.items():
         if value is not None:
             statement = statement.where(LETTERS[name] == value)
     statement = statement.order_by(LETTERS.failed_at, LETTERS.delivery_id).limit(wanted.limit)
     with warehouse.reading() as connection:
         letters = connection.execute(statement).all()
-    found: list[ReplayedLetter] = []
+    replayed_letters: list[ReplayedLetter] = []
     for letter in letters:
         if dry_run:
             with warehouse.reading() as connection:
@@ -99,8 +99,8 @@ def replay_letters(
             with warehouse.writing() as connection:
                 outcome = _replay(connection, clock, targets, letter, run_id)
         key = RoutedKey(letter.source, letter.delivery_id, letter.rule_id)
-        found.append(ReplayedLetter(key, letter.reason_code, outcome, letter.reason))
-    return found
+        replayed_letters.append(ReplayedLetter(key, letter.reason_code, outcome, letter.reason))
+    return replayed_letters
 
 
 def _outcome(planned: PlannedAction | RefusedAction | str) -> str:
@@ -113,8 +113,8 @@ def _replay(
     connection: Connection, clock: Clock, targets: RoutingTargets, letter: Row[Any], run_id: str
 ) -> str:
     key = RoutedKey(letter.source, letter.delivery_id, letter.rule_id)
-    own = ROUTED_STATES.select.where(within(events_routed, key._asdict()))
-    routed = connection.execute(own.with_for_update(of=events_routed)).first()
+    query = ROUTED_STATES.select.where(within(events_routed, key._asdict()))
+    routed = connection.execute(query.with_for_update(of=events_routed)).first()
     if routed is None:
         return "no_delivery"
     planned = _planned(connection, targets, letter)
@@ -155,14 +155,16 @@ def _planned(
 ) -> PlannedAction | RefusedAction | str:
     """Return the action that the present rule plans; or what is missing: no_rule, no_delivery
     or body_removed."""
-    rules = {each.rule.rule_id: each for each in rules_in_effect(connection).rules}
+    rules = {
+        active_rule.rule.rule_id: active_rule for active_rule in rules_in_effect(connection).rules
+    }
     rule = rules.get(letter.rule_id)
     if rule is None:
         return "no_rule"
-    found = read_contents(connection, letter.source, [letter.delivery_id])
-    if letter.delivery_id not in found:
+    contents = read_contents(connection, letter.source, [letter.delivery_id])
+    if letter.delivery_id not in contents:
         return "no_delivery"
-    content = found[letter.delivery_id]
+    content = contents[letter.delivery_id]
     if content is None:
         return "body_removed"
     return plan_action(rule, delivery_of(content), targets.fields_of)

@@ -107,15 +107,15 @@ def _body(request: ActionRequest, declared: RequestTarget) -> bytes:
 
 
 def _secret(name: str) -> str:
-    found = read_secrets(name).get(name)
-    if not found:
+    secret = read_secrets(name).get(name)
+    if not secret:
         raise ConfigurationError(
             f"{name} is not set",
             expected=f"{name} or {name}_FILE",
             remedy="set it, or end the rules of the target",
         )
-    hide(found)
-    return found
+    hide(secret)
+    return secret
 
 
 HTTP_REQUEST = RoutingAction(

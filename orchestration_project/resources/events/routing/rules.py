@@ -59,10 +59,10 @@ def outcomes_by_rule(connection: Connection) -> Sequence[RuleOutcome]:
     """Return the outcomes of all routed actions by rule."""
     columns = events_routed_states.c
     group = columns.rule_id, columns.action, columns.outcome
-    wanted = (
+    query = (
         select(*group, func.count(), func.max(columns.changed_at)).group_by(*group).order_by(*group)
     )
-    return [RuleOutcome(*row) for row in connection.execute(wanted)]
+    return [RuleOutcome(*row) for row in connection.execute(query)]
 
 
 @dataclass
@@ -121,7 +121,7 @@ def try_rules(
     with warehouse.reading() as connection:
         before = rules_in_effect(connection)
         trial = RoutingTrial(before.version)
-        sources = {each.rule.source for each in (*before.rules, *after.rules)}
+        sources = {active_rule.rule.source for active_rule in (*before.rules, *after.rules)}
         for delivery in _latest(connection, sources, min(delivery_count, MAX_DELIVERIES)):
             _try(trial, delivery, before, after, targets)
     return trial
@@ -137,25 +137,25 @@ def _try(
     old = plan_delivery(before, delivery, targets.fields_of)
     new = plan_delivery(after, delivery, targets.fields_of)
     trial.delivery_count += 1
-    for each in new:
-        counts = trial.planned if isinstance(each, PlannedAction) else trial.refused
-        name = each.rule.rule.rule_id
+    for item in new:
+        counts = trial.planned if isinstance(item, PlannedAction) else trial.refused
+        name = item.rule.rule.rule_id
         counts[name] = counts.get(name, 0) + 1
-    found = difference(delivery, old, new)
-    trial.difference_count += len(found)
-    trial.differences += found[: MAX_DIFFERENCES - len(trial.differences)]
+    routing_differences = difference(delivery, old, new)
+    trial.difference_count += len(routing_differences)
+    trial.differences += routing_differences[: MAX_DIFFERENCES - len(trial.differences)]
 
 
 def _latest(
     connection: Connection, sources: Collection[str], limit: int
 ) -> Iterator[RoutedDelivery]:
-    wanted = (
+    query = (
         select(events_webhooks)
         .where(events_webhooks.c.source.in_(sources), events_webhooks.c.payload.is_not(None))
         .order_by(events_webhooks.c.received_at.desc(), events_webhooks.c.delivery_id)
         .limit(limit)
     )
-    for row in connection.execution_options(yield_per=500).execute(wanted):
+    for row in connection.execution_options(yield_per=500).execute(query):
         payload = json.loads(row.payload)
         yield RoutedDelivery(
             row.source,

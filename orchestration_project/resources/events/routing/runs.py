@@ -65,7 +65,7 @@ def runnable_jobs(registry: Registry) -> Mapping[str, Pipeline]:
 
 
 def _fields(declared: RunTarget, registry: Registry, _: Settings) -> TargetFields:
-    names = [each.name for each in _pipeline(declared, registry).parameters]
+    names = [parameter.name for parameter in _pipeline(declared, registry).parameters]
     return TargetFields(dict.fromkeys(names, "text"), frozenset(names))
 
 
@@ -126,7 +126,7 @@ class RunRequester:
     def requests(self, instance: dg.DagsterInstance) -> Sequence[dg.RunRequest]:
         """Return the runs to request now, of this code location's jobs."""
         registry = self._targets.registry
-        actions = [each.name for each in registry.actions.values() if each.run]
+        actions = [action.name for action in registry.actions.values() if action.run]
         due = due_actions(self._warehouse, self._clock, actions, limit=RUNS_PER_TICK)
         loop = OutboxLoop(self._warehouse, self._clock, run_id="")
         requests: list[dg.RunRequest] = []
@@ -169,9 +169,9 @@ class RunRequester:
 
     def _trace_tags(self, routed: Routed) -> dict[str, str]:
         """Return the tags of the delivery's trace; none where the inbox has it no more."""
-        own = (inbox.c.source == routed["source"], inbox.c.delivery_id == routed["delivery_id"])
+        pair = (inbox.c.source == routed["source"], inbox.c.delivery_id == routed["delivery_id"])
         with self._warehouse.reading() as connection:
-            row = connection.execute(select(inbox.c.trace_id, inbox.c.span_id).where(*own)).first()
+            row = connection.execute(select(inbox.c.trace_id, inbox.c.span_id).where(*pair)).first()
         is_traced = row is not None and row.trace_id and row.span_id
         return TraceContext(row.trace_id, row.span_id).as_tags() if row and is_traced else {}
 
@@ -184,8 +184,8 @@ class RunRequester:
         if definition is not None and definition.has_partition_key(request.partition_key):
             return
         keys = definition.get_partition_keys() if definition is not None else []
-        known = known_partitions(str(request.job_name), definition, keys)
-        nearest = propose_key(request.partition_key, known)
+        known_known_partitions = known_partitions(str(request.job_name), definition, keys)
+        nearest = propose_key(request.partition_key, known_known_partitions)
         raise ConfigurationError(
             f"invalid partition {request.partition_key!r} of {request.job_name}",
             expected="a partition of the job" + (f", e.g. {nearest}" if nearest else ""),

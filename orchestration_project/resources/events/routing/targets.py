@@ -82,11 +82,13 @@ class RoutingTargets:
             raise _unknown("action", action_name, self.registry.actions)
         written = self.declared.get(target)
         if written is None or written.get(ACTION) != action_name:
-            own = [name for name, each in self.declared.items() if each.get(ACTION) == action_name]
-            raise _unknown("target", target, own)
-        given = {name: value for name, value in written.items() if name != ACTION}
+            names = [
+                name for name, item in self.declared.items() if item.get(ACTION) == action_name
+            ]
+            raise _unknown("target", target, names)
+        values = {name: value for name, value in written.items() if name != ACTION}
         try:
-            return action, action.declaration.model_validate(given)
+            return action, action.declaration.model_validate(values)
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, e['loc']))}: {reason_of(e)}" for e in error.errors()]
             raise ConfigurationError(
@@ -97,7 +99,7 @@ class RoutingTargets:
             ) from None
 
     def _require_source(self, name: str) -> None:
-        routed = [each for each, found in self.sources.items() if found.job == LOADING_JOB]
+        routed = [key for key, found in self.sources.items() if found.job == LOADING_JOB]
         if name not in routed:
             raise _unknown("source", name, routed, f"a source with the job {LOADING_JOB}: ")
 

@@ -68,11 +68,11 @@ def _filter(program: bytes, *, is_required: bool) -> None:
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
     code = ctypes.create_string_buffer(program, len(program))
-    given = Program(len(program) // 8, ctypes.addressof(code))
+    given_program = Program(len(program) // 8, ctypes.addressof(code))
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
     # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
-    if libc.prctl(22, 2, ctypes.byref(given), 0, 0) and is_required:
+    if libc.prctl(22, 2, ctypes.byref(given_program), 0, 0) and is_required:
         raise OSError(ctypes.get_errno(), "system calls cannot be filtered")
 
 
@@ -90,8 +90,8 @@ def _main() -> None:
 
     gc.freeze()
     gc.enable()
-    own = sys.argv[0].rpartition("/")[0]
-    sys.path[:0] = [folder, folder + "/lib", own]
+    text = sys.argv[0].rpartition("/")[0]
+    sys.path[:0] = [folder, folder + "/lib", text]
     path = folder + "/" + entry
     sys.argv[:] = [path]
     with open(path, "rb") as file:  # noqa: PTH123 - pathlib takes long to import

@@ -211,9 +211,9 @@ def start() -> Run:
     os.dup2(2, 1)
 
     def write(text: str) -> None:
-        rest = memoryview(text.encode("utf-8", "replace") + b"\n")
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        remaining_view = memoryview(text.encode("utf-8", "replace") + b"\n")
+        while remaining_view:
+            remaining_view = remaining_view[os.write(descriptor, remaining_view) :]
 
-    given = json.loads(lines.readline())
-    return Run(given, lines, write)
+    document = json.loads(lines.readline())
+    return Run(document, lines, write)

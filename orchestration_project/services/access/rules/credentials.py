@@ -72,8 +72,8 @@ def new_key(random_id: bytes, random_secret: bytes) -> Key:
 
 def read_key(text: str) -> Key | None:
     """Return the parts of a key as it is written, None if it is none."""
-    found = WRITTEN.fullmatch(text)
-    return Key(found[1], found[2]) if found else None
+    match = WRITTEN.fullmatch(text)
+    return Key(match[1], match[2]) if match else None
 
 
 def hash_of(secret: str) -> str:

@@ -82,7 +82,7 @@ def member_of(claims: Mapping[str, Any]) -> Member:
     named = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
     is_verified = claims.get("email_verified") in (True, "true")
     email = str(claims.get("email", "")).lower() if is_verified else ""
-    return Member(str(claims["sub"]), email, [str(each) for each in named])
+    return Member(str(claims["sub"]), email, [str(name) for name in named])
 
 
 def role_of(
@@ -91,8 +91,8 @@ def role_of(
     """Return the highest role that a rule gives, None if there is none or the domain is refused."""
     if allowed_domains and _domain(member.email) not in allowed_domains:
         return None
-    found = [rule.role for rule in rules if rule.fits(member)]
-    return max(found, key=list(Role).index, default=None)
+    roles = [rule.role for rule in rules if rule.fits(member)]
+    return max(roles, key=list(Role).index, default=None)
 
 
 def _domain(email: str) -> str:
@@ -131,8 +131,8 @@ def hosted_domain_problem(
 def invalid_claim(claim: str, claims: Mapping[str, Any], expected: str) -> str:
     """Return the message about an invalid claim of an ID token."""
     value = claims.get(claim)
-    found = shown_claim(_time_text(value) if claim in TIME_CLAIMS else value)
-    return f"invalid claim {claim}: expected {expected}, found {found}"
+    text = shown_claim(_time_text(value) if claim in TIME_CLAIMS else value)
+    return f"invalid claim {claim}: expected {expected}, found {text}"
 
 
 def shown_claim(value: Any) -> str:

@@ -52,9 +52,9 @@ def channels(
     ]
     found: list[Channel] = []
     errors: list[ConfigurationError] = []
-    for entry, setting, place, name in (*placed, *called):
+    for entry, setting, text, name in (*placed, *called):
         try:
-            channel = _channel(entry, setting, place)
+            channel = _channel(entry, setting, text)
         except ConfigurationError as error:
             errors.append(error)
         else:
@@ -63,14 +63,14 @@ def channels(
 
 
 def _channel(entry: str, setting: str, place: str) -> Channel:
-    found = ENTRY.fullmatch(entry)
-    if found is None:
+    match = ENTRY.fullmatch(entry)
+    if match is None:
         spaces = "spaces within the entry" if len(entry.split()) > 1 else "another form"
         raise unusable(setting, spaces)
-    least = SEVERITY_BY_NAME.get((found["severity"] or "error").lower())
+    least = SEVERITY_BY_NAME.get((match["severity"] or "error").lower())
     if least is None:
         raise unusable(setting, "another word before its =")
-    return Channel(f"{found['scheme'].lower()}-{place}", least, found["url"], setting)
+    return Channel(f"{match['scheme'].lower()}-{place}", least, match["url"], setting)
 
 
 def unusable(setting: str, found: str) -> ConfigurationError:

@@ -178,7 +178,7 @@ def wellness(run: EndedRun) -> Callable[[Problem], bool]:
     """
     is_whole = run.outcome == "success"
     units = run.landed | run.wanted if is_whole else run.landed
-    made = {(unit.asset, key) for unit in units for key in (unit.partition, "")}
+    made_pairs = {(unit.asset, key) for unit in units for key in (unit.partition, "")}
     passed = {(check.asset, check.name) for check in run.checks if check.passed}
     done = {(run.job, key) for key in (*run.partitions, "")} if is_whole else set()
 
@@ -186,7 +186,7 @@ def wellness(run: EndedRun) -> Callable[[Problem], bool]:
         about = (problem.subject, problem.detail)
         if problem.is_check:
             return about in passed
-        return about in done if problem.kind == "job_failed" else about in made
+        return about in done if problem.kind == "job_failed" else about in made_pairs
 
     return is_well
 
@@ -257,12 +257,14 @@ def _is_due(holder: OpenAlert | None, channel: str, route: Route, now: datetime)
 
 def _kept(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[str, Notification]:
     """Return the first notification by channel, so that no reminder is late."""
-    kept: dict[str, Notification] = {}
+    notifications: dict[str, Notification] = {}
     for alert in holders:
         for name, notification in alert.notifications.items():
-            if name not in fresh and (name not in kept or notification.at < kept[name].at):
-                kept[name] = notification
-    return kept
+            if name not in fresh and (
+                name not in notifications or notification.at < notifications[name].at
+            ):
+                notifications[name] = notification
+    return notifications
 
 
 def severity_of(found: Iterable[Problem]) -> Severity:

@@ -37,19 +37,19 @@ def batches(
     More than ``digest_above(rule)`` of a rule go together, once no more of them come.
     """
     by_rule: dict[str, list[AlertDelivery]] = {}
-    for each in due:
-        by_rule.setdefault(each.rule, []).append(each)
-    found: list[Sequence[AlertDelivery]] = []
+    for alert_delivery in due:
+        by_rule.setdefault(alert_delivery.rule, []).append(alert_delivery)
+    entries: list[Sequence[AlertDelivery]] = []
     for rule, waiting in by_rule.items():
         if len(waiting) <= digest_above(rule):
-            found += [[each] for each in waiting]
+            entries += [[alert_delivery] for alert_delivery in waiting]
         elif _is_over(waiting, now):
-            found.append(waiting)
-    return sorted(found, key=lambda batch: (batch[0].raised_at, batch[0].alert_id))
+            entries.append(waiting)
+    return sorted(entries, key=lambda batch: (batch[0].raised_at, batch[0].alert_id))
 
 
 def _is_over(waiting: Sequence[AlertDelivery], now: datetime) -> bool:
-    raised = [each.raised_at for each in waiting]
+    raised = [alert_delivery.raised_at for alert_delivery in waiting]
     return (
         max(raised) <= now - FLOOD_QUIET_PERIOD
         or min(raised) <= now - LONGEST_FLOOD
@@ -61,12 +61,12 @@ def message_of(batch: Sequence[AlertDelivery]) -> Message:
     """Return the message for a batch: the alert's own, or a digest of several."""
     if len(batch) == 1:
         return batch[0].message
-    messages = [each.message for each in batch]
+    messages = [alert_delivery.message for alert_delivery in batch]
     kinds = Counter(message.kind for message in messages).most_common()
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds)
     first = sorted(messages, key=lambda each: -SEVERITIES.index(each.severity))[:LISTED]
-    shown = [f"{each.title}\n  {each.link or '(no page)'}" for each in first]
-    more = len(messages) - len(first)
+    shown_names = [f"{each.title}\n  {each.link or '(no page)'}" for each in first]
+    number = len(messages) - len(first)
     return Message(
         kind=RECOVERED if kinds == [(RECOVERED, len(messages))] else "digest",
         severity=worst(message.severity for message in messages),
@@ -75,8 +75,8 @@ def message_of(batch: Sequence[AlertDelivery]) -> Message:
             [
                 f"Grouped by the rule {batch[0].rule}: {counts}.",
                 "",
-                *shown,
-                *([f"and {more} more"] if more else []),
+                *shown_names,
+                *([f"and {number} more"] if number else []),
                 "",
                 "All: the table operations_alerts, `orchestrate alerts list`.",
             ]

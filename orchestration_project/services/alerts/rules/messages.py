@@ -88,12 +88,12 @@ class Message:
 def run_messages(run: EndedRun, decision: AlertDecision, links: Links) -> list[Message]:
     """Return the messages about a run: its failure, what recovered, and its notices by kind."""
     link = links.run(run.run_id)
-    found = [_failure(run, decision.raised, links, link)] if decision.raised else []
+    messages = [_failure(run, decision.raised, links, link)] if decision.raised else []
     if decision.recovered:
-        found.append(recovery(decision.recovered, f"by the run {link}", run.run_id, link))
+        messages.append(recovery(decision.recovered, f"by the run {link}", run.run_id, link))
     by_kind = groupby(sorted(run.notices, key=lambda each: each.kind), lambda each: each.kind)
-    found += [_noticed(run, kind, list(notices), link) for kind, notices in by_kind]
-    return [replace(each, trace_id=run.trace_id) for each in found]
+    messages += [_noticed(run, kind, list(notices), link) for kind, notices in by_kind]
+    return [replace(message, trace_id=run.trace_id) for message in messages]
 
 
 def recovery(
@@ -161,7 +161,7 @@ def tick_failure(name: str, error: str, links: Links) -> Message:
 
 def condition_failure(problem: Problem, finding: "Finding", links: Links) -> Message:
     """Return the message of a problem outside of the runs."""
-    what, _, more = finding.got.partition("; ")
+    what, _, text = finding.got.partition("; ")
     link = links.deployment()
     return Message(
         kind=problem.kind,
@@ -169,7 +169,7 @@ def condition_failure(problem: Problem, finding: "Finding", links: Links) -> Mes
         title=cut(f"{what[:1].upper()}{what[1:]}", 200),
         body=_body(
             [
-                cut(more, LONGEST_REASON),
+                cut(text, LONGEST_REASON),
                 f"What to do: {finding.remedy}",
                 "",
                 f"Dagster's daemons, code and concurrency: {link}",
@@ -226,7 +226,7 @@ def _failure(run: EndedRun, raised: frozenset[Problem], links: Links, link: str)
     partitions = sorted({unit.partition for unit in units if unit.partition})
     assets = sorted({each.subject for each in raised if each.kind != "job_failed"})
     kinds = {problem.kind for problem in raised}
-    kind = next((each for each in ("job_failed", "failed", "held_back") if each in kinds), "check")
+    kind = next((name for name in ("job_failed", "failed", "held_back") if name in kinds), "check")
     return Message(
         kind=kind,
         severity=severity_of(raised),
@@ -252,7 +252,7 @@ def _failure(run: EndedRun, raised: frozenset[Problem], links: Links, link: str)
 def _title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Sequence[str]) -> str:
     name = listed(assets) if run.job.startswith("__") else run.job  # __ASSET_JOB says nothing
     if kind == "check":
-        failed = [f"{each.asset} {each.name}" for each in run.checks if not each.passed]
+        failed = [f"{check.asset} {check.name}" for check in run.checks if not check.passed]
         return f"Check failed: {listed(failed)}"
     if kind == "held_back":
         return f"{name}: {len(partitions)} of {len(run.partitions)} partitions did not land: " + (
@@ -270,16 +270,16 @@ def _reasons(run: EndedRun, kind: str) -> list[str]:
     )
     if kind != "held_back":
         reasons = [cut(run.error, LONGEST_REASON)]
-    more = len(reasons) - LISTED
-    return [*reasons[:LISTED], *([f"and {more} more reasons: see the run"] if more > 0 else [])]
+    number = len(reasons) - LISTED
+    return [*reasons[:LISTED], *([f"and {number} more reasons: see the run"] if number > 0 else [])]
 
 
 def _failed_checks(run: EndedRun) -> list[str]:
     return [
-        f"Check {each.asset} {each.name} failed ({each.severity})"
-        + (f": {cut(each.said, 300)}" if each.said else "")
-        for each in run.checks
-        if not each.passed
+        f"Check {check.asset} {check.name} failed ({check.severity})"
+        + (f": {cut(check.said, 300)}" if check.said else "")
+        for check in run.checks
+        if not check.passed
     ]
 
 
@@ -287,18 +287,18 @@ def _pages(units: Iterable[Unit], raised: Iterable[Problem], links: Links) -> li
     """Return lines that lead to partitions and checks in the UI."""
     partitions = [f"{unit.partition or unit.asset}: {links.partition(*unit)}" for unit in units]
     checks = [
-        f"{each.detail}: {links.check(each.subject, each.detail)}"
-        for each in sorted(raised)
-        if each.is_check
+        f"{problem.detail}: {links.check(problem.subject, problem.detail)}"
+        for problem in sorted(raised)
+        if problem.is_check
     ]
     return [*partitions[:LISTED], *checks[:LISTED]]
 
 
 def _noticed(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> Message:
-    texts = list(dict.fromkeys(cut(each.text, LONGEST_REASON) for each in notices))
-    partitions = sorted({each.unit.partition for each in notices if each.unit.partition})
-    about = listed(partitions) or listed(sorted({each.unit.asset for each in notices}))
-    more = len(texts) - LISTED
+    texts = list(dict.fromkeys(cut(notice.text, LONGEST_REASON) for notice in notices))
+    partitions = sorted({notice.unit.partition for notice in notices if notice.unit.partition})
+    about = listed(partitions) or listed(sorted({notice.unit.asset for notice in notices}))
+    number = len(texts) - LISTED
     return Message(
         kind=kind,
         severity=NOTICE_SEVERITIES.get(kind, "info"),
@@ -306,14 +306,14 @@ def _noticed(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> 
         body=_body(
             [
                 *texts[:LISTED],
-                *([f"and {more} more: see the run"] if more > 0 else []),
+                *([f"and {number} more: see the run"] if number > 0 else []),
                 "",
                 f"Run: {link}",
             ]
         ),
         run_id=run.run_id,
         job=run.job,
-        assets=sorted({each.unit.asset for each in notices}),
+        assets=sorted({notice.unit.asset for notice in notices}),
         partitions=partitions,
         link=link,
     )

@@ -183,15 +183,15 @@ class Policy:
 
     def routes(self, facts: Facts) -> dict[str, Route]:
         """Return the channels that are notified; of rules with the same one the first counts."""
-        found: dict[str, Route] = {}
+        routes_by_name: dict[str, Route] = {}
         matching = [rule for rule in self.rules if matches(rule.match, facts)] or [EVERYTHING]
         for rule in matching:
             route = Route(rule.name, self._window_of(rule))
             for name in self._channels_of(rule, facts.severity):
-                found.setdefault(name, route)
+                routes_by_name.setdefault(name, route)
             if rule.stop:
                 break
-        return found
+        return routes_by_name
 
     def recovery_rules(self, recovered: Iterable[OpenAlert]) -> dict[str, str]:
         """Return by channel the rule that notified it of these alerts, if it reports recoveries."""
@@ -205,12 +205,14 @@ class Policy:
 
     def digest_above(self, rule: str) -> int:
         """Return how many alerts the rule of this name sends one by one."""
-        return next((each for each in self.rules if each.name == rule), EVERYTHING).digest_above
+        return next(
+            (routing_rule for routing_rule in self.rules if routing_rule.name == rule), EVERYTHING
+        ).digest_above
 
     def _channels_of(self, rule: RoutingRule, severity: Severity) -> Iterable[str]:
         if rule.channels is not None:
             return rule.channels
-        return [each.name for each in self.channels if admits(each.least, severity)]
+        return [channel.name for channel in self.channels if admits(channel.least, severity)]
 
     def _window_of(self, rule: RoutingRule) -> timedelta:
         return timedelta(hours=rule.window_hours) if rule.window_hours else self.window
@@ -219,7 +221,7 @@ class Policy:
 def matches(match: Match, facts: Facts) -> bool:
     """Whether all that ``match`` gives holds; what is about no check is not about ``*`` either."""
     return admits(match.severity, facts.severity) and all(
-        not patterns or any(fnmatchcase(value, each) for value in values for each in patterns)
+        not patterns or any(fnmatchcase(value, pattern) for value in values for pattern in patterns)
         for patterns, values in (
             (match.domain, facts.domains),
             (match.asset, facts.assets),
@@ -278,22 +280,22 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
     try:
         rules = RulesFile.model_validate(parsed).rules
     except ValidationError as error:
-        found = [
-            located(text, each["loc"], *_named(each["loc"], parsed), reason_of(each))
-            for each in error.errors()
+        locateds = [
+            located(text, problem["loc"], *_named(problem["loc"], parsed), reason_of(problem))
+            for problem in error.errors()
         ]
-        raise _invalid(file, "; ".join(found)) from None  # pydantic's own text is long
-    known = [channel.name for channel in channels]
+        raise _invalid(file, "; ".join(locateds)) from None  # pydantic's own text is long
+    known_names = [channel.name for channel in channels]
     unknown = [
         located(
             text,
             ("rules", number, "channels"),
             f"rule {rule.name}: channels: unknown channel {name}, expected one of "
-            f"{', '.join(known) or 'none'}",
+            f"{', '.join(known_names) or 'none'}",
         )
         for number, rule in enumerate(rules)
         for name in rule.channels or ()
-        if name not in known
+        if name not in known_names
     ]
     if unknown:
         raise _invalid(file, "; ".join(unknown))

@@ -170,7 +170,7 @@ def entry_of(
         "trigger_kind": kind,
         "trigger_name": name,
         "user_name": run.tags.get("user"),
-        **_failure(run, [each["error_category"] for each in steps if each["error_category"]]),
+        **_failure(run, [entry["error_category"] for entry in steps if entry["error_category"]]),
         "config_hash": read_tag(run.tags, CONFIG_TAG),
         "retry_of": run.parent_run_id,
         "changed_at": run.changed_at,
@@ -363,11 +363,11 @@ def _without_secrets(value: Any, words: Sequence[str]) -> Any:
         return {
             str(name): "***"
             if any(word in str(name).lower() for word in words)
-            else _without_secrets(each, words)
-            for name, each in value.items()
+            else _without_secrets(item, words)
+            for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_without_secrets(each, words) for each in value]
+        return [_without_secrets(item, words) for item in value]
     return PASSWORD_OF_A_URL.sub("***", value) if isinstance(value, str) else value
 
 

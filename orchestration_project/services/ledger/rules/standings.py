@@ -148,7 +148,7 @@ class SubjectHealth:
     @property
     def is_retry_useful(self) -> bool:
         """Whether a failure of the shortest window with failures may be mended by a retry."""
-        recent = next((each for each in self.figures if each.failure_count), None)
+        recent = next((figure for figure in self.figures if figure.failure_count), None)
         return recent is not None and bool(_transient(recent.failures))
 
 
@@ -175,17 +175,21 @@ def standings(
         pause_of: Returns the pause of a subject. A paused one is neither late nor waits too long.
     """
     late = sorted(unlanded, key=lambda each: each.due_at)
-    assets = {*look.landed_at, *look.quarantined, *(each.asset for each in late)}
+    assets = {
+        *look.landed_at,
+        *look.quarantined,
+        *(oldest_missing.asset for oldest_missing in late),
+    }
     of_assets = {Subject(asset.split("/")[0], asset) for asset in assets}
-    seen = {Subject(*each) for each in look.ended.select("domain", "asset").unique().rows()}
-    subjects = seen | of_assets | set(look.under_way)
+    seen_subjects = {Subject(*row) for row in look.ended.select("domain", "asset").unique().rows()}
+    subjects = seen_subjects | of_assets | set(look.under_way)
     subjects |= {Subject(subject.domain) for subject in subjects}
     figures = {hours: _figures(look.ended, hours) for hours in WINDOWS}
-    found: list[SubjectHealth] = []
+    subject_healths: list[SubjectHealth] = []
     for subject in sorted(subjects):
         of_it = [figures[hours].get(subject, Figures(hours)) for hours in WINDOWS]
         pause = pause_of(subject)
-        own = [
+        missings = [
             missing
             for missing in late
             if _is_of(missing.asset, subject)
@@ -198,14 +202,16 @@ def standings(
             asset: count for asset, count in look.quarantined.items() if _is_of(asset, subject)
         }
         state, reasons = state_of(
-            of_it, judged, own, now=now, machine_now=machine_now, quarantined=quarantined
+            of_it, judged, missings, now=now, machine_now=machine_now, quarantined=quarantined
         )
         reasons = reasons if pause is None else [pause.text, *reasons]
         landed_at = max(landed, default=None)
-        oldest = own[0] if own else None
+        oldest = missings[0] if missings else None
         total = sum(quarantined.values())
-        found.append(SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons, total))
-    return found
+        subject_healths.append(
+            SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons, total)
+        )
+    return subject_healths
 
 
 def state_of(
@@ -219,11 +225,15 @@ def state_of(
 ) -> tuple[State, list[str]]:
     """Return the worst state that a threshold gives, and every reason, the worst first."""
     reasons: list[tuple[State, str]] = []
-    recent = next((each for each in figures if each.success_share is not None), None)
+    recent = next((figure for figure in figures if figure.success_share is not None), None)
     if recent and (recent.success_share or 0.0) < FAILING_SUCCESS_SHARE:
         reasons.append(("failing", _failures(recent)))
-    reasons.extend(("stale", _lateness(each, now)) for each in unlanded)
-    in_lateness = {each.asset: each.quarantined_count for each in unlanded if not each.reason}
+    reasons.extend(("stale", _lateness(oldest_missing, now)) for oldest_missing in unlanded)
+    in_lateness = {
+        oldest_missing.asset: oldest_missing.quarantined_count
+        for oldest_missing in unlanded
+        if not oldest_missing.reason
+    }
     reasons.extend(
         ("attention", _quarantine(asset, count))
         for asset, count in sorted(quarantined.items())
@@ -250,8 +260,8 @@ def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list
 
 
 def _quarantine(asset: str, count: int) -> str:
-    found = f"{count} partition{'s' * (count > 1)} of {asset} quarantined"
-    return f"{found}; do this: {QUARANTINE_REMEDY}"
+    text = f"{count} partition{'s' * (count > 1)} of {asset} quarantined"
+    return f"{text}; do this: {QUARANTINE_REMEDY}"
 
 
 def _lateness(oldest: OldestMissing, now: datetime) -> str:
@@ -264,8 +274,8 @@ def _lateness(oldest: OldestMissing, now: datetime) -> str:
         for state, count in counts.items()
         if count
     ]
-    found = f"{', '.join(states)}, oldest {oldest.partition}"
-    return f"{oldest.asset} is {late} late, {found}; do this: {oldest.next_step}"
+    text = f"{', '.join(states)}, oldest {oldest.partition}"
+    return f"{oldest.asset} is {late} late, {text}; do this: {oldest.next_step}"
 
 
 def _duration(hours: float) -> str:
@@ -275,8 +285,8 @@ def _duration(hours: float) -> str:
 def verdict(found: Iterable[SubjectHealth]) -> str:
     """Return the domains by state, the worst first, e.g. "stale: finra; healthy: fx, saas"."""
     names: dict[State, list[str]] = {}
-    for each in found:
-        names.setdefault(each.state, []).append(each.subject.domain)
+    for subject_health in found:
+        names.setdefault(subject_health.state, []).append(subject_health.subject.domain)
     worst_first = sorted(names, key=STATES.index, reverse=True)
     found_by_state = (f"{state}: {', '.join(names[state])}" for state in worst_first)
     return "; ".join(found_by_state) or "no run has ended, and nothing is loaded"
@@ -305,8 +315,8 @@ def _failure_remedy(failures: Mapping[str, int]) -> str:
     """Return the remedy: a retry of transient failures; of each other kind, its reason."""
     transient = _transient(failures)
     retries = [f"{RETRY_REMEDY} for {', '.join(transient)}"] if transient else []
-    others = [kind for kind in sorted(failures) if kind not in transient]
-    return "; ".join(retries + [f"{kind}: {PERMANENT_REASONS[kind]}" for kind in others])
+    other_names = [kind for kind in sorted(failures) if kind not in transient]
+    return "; ".join(retries + [f"{kind}: {PERMANENT_REASONS[kind]}" for kind in other_names])
 
 
 def _transient(failures: Mapping[str, int]) -> list[str]:
@@ -315,7 +325,11 @@ def _transient(failures: Mapping[str, int]) -> list[str]:
 
 def table_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, Any]]:
     """Return the rows of ``operations_control_tower``, one by subject and window."""
-    return [_row(each, figures, now) for each in found for figures in each.figures]
+    return [
+        _row(subject_health, figures, now)
+        for subject_health in found
+        for figures in subject_health.figures
+    ]
 
 
 def _row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, Any]:
@@ -366,12 +380,12 @@ def by_day(ended: pl.DataFrame, domain: str | None = None) -> pl.DataFrame:
 
 def _figures(ended: pl.DataFrame, hours: int) -> dict[Subject, Figures]:
     within = ended.filter(pl.col("days_ago") < hours // DAY)
-    of = {"SUCCESS": "success_count", "FAILURE": "failure_count"}
+    names = {"SUCCESS": "success_count", "FAILURE": "failure_count"}
     grouped = within.group_by("domain", "asset").agg(
         pl.col(SUMS).sum(),
         *(
             pl.col("run_count").filter(pl.col("status") == status).sum().alias(name)
-            for status, name in of.items()
+            for status, name in names.items()
         ),
     )
     failed = within.filter(pl.col("status") == "FAILURE")
@@ -379,11 +393,11 @@ def _figures(ended: pl.DataFrame, hours: int) -> dict[Subject, Figures]:
     by_kind = failed.group_by("domain", "asset", "error_category").agg(pl.col("run_count").sum())
     for domain, asset, kind, count in by_kind.rows():
         kinds.setdefault(Subject(domain, asset), {})[kind] = count
-    found: dict[Subject, Figures] = {}
+    figures: dict[Subject, Figures] = {}
     for row in grouped.rows(named=True):
         subject = Subject(row.pop("domain"), row.pop("asset"))
-        found[subject] = Figures(hours, **row, failures=kinds.get(subject, {}))
-    return found
+        figures[subject] = Figures(hours, **row, failures=kinds.get(subject, {}))
+    return figures
 
 
 def _is_of(asset: str, subject: Subject) -> bool:

@@ -102,7 +102,7 @@ class GatewayLatency(_Objective):
     @model_validator(mode="after")
     def _is_a_bucket(self) -> "GatewayLatency":
         if self.max_seconds not in LATENCY_BUCKETS:
-            bounds = ", ".join(f"{each:g}" for each in LATENCY_BUCKETS)
+            bounds = ", ".join(f"{bucket:g}" for bucket in LATENCY_BUCKETS)
             raise ValueError(f"max_seconds: expected one of {bounds}, found {self.max_seconds:g}")
         return self
 
@@ -146,7 +146,7 @@ class ObjectivesFile(BaseModel):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "ObjectivesFile":
-        counted = Counter(each.name for each in self.objectives)
+        counted = Counter(objective.name for objective in self.objectives)
         if twice := sorted(name for name, count in counted.items() if count > 1):
             raise ValueError(f"two objectives are called {', '.join(twice)}")
         return self
@@ -270,7 +270,9 @@ class Evaluation:
     @property
     def burn(self) -> Mapping[str, float | None]:
         """Burn rate of each window, by its name; None: no event."""
-        return {name: burn_rate(each, self.objective.target) for name, each in self.recent.items()}
+        return {
+            name: burn_rate(value, self.objective.target) for name, value in self.recent.items()
+        }
 
     @property
     def budget_left(self) -> float | None:
@@ -282,11 +284,11 @@ class Evaluation:
         """The burn alerts that hold; a window with few events raises none."""
         burn, least = self.burn, self.objective.min_events
         return [
-            each
-            for each in BURN_ALERTS
-            if self.recent[each.long].total >= least
-            and (burn[each.long] or 0) >= each.rate
-            and (burn[each.short] or 0) >= each.rate
+            alert
+            for alert in BURN_ALERTS
+            if self.recent[alert.long].total >= least
+            and (burn[alert.long] or 0) >= alert.rate
+            and (burn[alert.short] or 0) >= alert.rate
         ]
 
     @property
@@ -313,6 +315,6 @@ def row_of(found: Evaluation) -> dict[str, Any]:
         "total": found.events.total,
         "budget_left": found.budget_left,
         **{f"burn_{name}": rate for name, rate in found.burn.items()},
-        **{f"events_{each.long}": found.recent[each.long].total for each in BURN_ALERTS},
+        **{f"events_{alert.long}": found.recent[alert.long].total for alert in BURN_ALERTS},
         "evaluated_at": found.evaluated_at,
     }

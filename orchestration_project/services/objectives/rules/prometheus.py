@@ -26,12 +26,15 @@ def prometheus_rules(objectives: Sequence[Objective]) -> str:
     Objectives of the gateway's latency have recorded rules of its histogram, too: those are of
     Prometheus' own samples, and also there while the database is down.
     """
-    recorded = [each for each in objectives if isinstance(each, GatewayLatency)]
+    recorded = [objective for objective in objectives if isinstance(objective, GatewayLatency)]
     groups = [
-        ("objectives_recorded", [rule for each in recorded for rule in _latency(each)]),
+        (
+            "objectives_recorded",
+            [rule for gateway_latency in recorded for rule in _latency(gateway_latency)],
+        ),
         (
             "objectives_burning",
-            [_alert(each, alert) for each in objectives for alert in BURN_ALERTS],
+            [_alert(objective, alert) for objective in objectives for alert in BURN_ALERTS],
         ),
         ("objectives_silent", [_silent()] if objectives else []),
     ]

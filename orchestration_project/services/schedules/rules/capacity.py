@@ -75,7 +75,7 @@ def simulate(workloads: Sequence[Workload], limits: QueueLimits) -> Sequence[Wai
     waits: list[list[tuple[float, float]]] = [[] for _ in workloads]
     for number, due, started in _starts(workloads, limits):
         waits[number].append((started - due, due))
-    return [_summary(each.job, found) for each, found in zip(workloads, waits, strict=True)]
+    return [_summary(workload.job, found) for workload, found in zip(workloads, waits, strict=True)]
 
 
 def with_backfill(
@@ -89,7 +89,7 @@ def with_backfill(
 
 def busy_share(workloads: Sequence[Workload], limits: QueueLimits, seconds: float) -> float:
     """Return the share of the time of all places that runs take: 1 is all of it."""
-    taken = sum(len(each.due) * each.run_seconds for each in workloads)
+    taken = sum(len(workload.due) * workload.run_seconds for workload in workloads)
     return taken / (limits.concurrent_runs * seconds)
 
 
@@ -123,19 +123,23 @@ def waiting_begins(
 def _waits_too_long(
     workloads: Sequence[Workload], limits: QueueLimits, allowed_seconds: float, factor: float
 ) -> bool:
-    longer = [replace(each, run_seconds=each.run_seconds * factor) for each in workloads]
-    return any(each.p95_seconds > allowed_seconds for each in simulate(longer, limits))
+    longer = [
+        replace(workload, run_seconds=workload.run_seconds * factor) for workload in workloads
+    ]
+    return any(waits.p95_seconds > allowed_seconds for waits in simulate(longer, limits))
 
 
 def _starts(
     workloads: Sequence[Workload], limits: QueueLimits
 ) -> Iterator[tuple[int, float, float]]:
     """Yield the workload, the due time and the start of each run, in the order of the starts."""
-    asked = merge(*([(due, number) for due in each.due] for number, each in enumerate(workloads)))
-    coming = next(asked, None)
+    requested_pairs = merge(
+        *([(due, number) for due in workload.due] for number, workload in enumerate(workloads))
+    )
+    coming = next(requested_pairs, None)
     queued: list[tuple[int, int, float, int]] = []
     ends: list[float] = []
-    place, now = 0, 0.0
+    name, now = 0, 0.0
     while coming is not None or queued:
         if not queued and coming is not None:
             now = max(now, coming[0])
@@ -146,8 +150,8 @@ def _starts(
             heappop(ends)
         while coming is not None and coming[0] <= now:
             due, number = coming
-            heappush(queued, (-workloads[number].priority, place, due, number))
-            place, coming = place + 1, next(asked, None)
+            heappush(queued, (-workloads[number].priority, name, due, number))
+            name, coming = name + 1, next(requested_pairs, None)
         while queued and len(ends) < limits.concurrent_runs:
             _, _, due, number = heappop(queued)
             heappush(ends, now + workloads[number].run_seconds)

@@ -171,12 +171,12 @@ def partition_problems(schedule: Schedule, shape: JobShape) -> list[str]:
         return [f"a run of {schedule.job} needs a partition: expected e.g. partitions: latest"]
     if not shape.is_by_time:
         return [f"the partitions of {schedule.job} are not periods of time: no rule chooses one"]
-    given, problems = schedule.partition_values, list[str]()
+    partition_values, problems = schedule.partition_values, list[str]()
     for name, values in shape.dimensions.items():
-        if given.get(name) not in values:
-            shown = ", ".join(values[:10])
-            problems.append(f"partition_values.{name}: expected one of {shown}")
-    if unknown := sorted(given.keys() - shape.dimensions.keys()):
+        if partition_values.get(name) not in values:
+            text = ", ".join(values[:10])
+            problems.append(f"partition_values.{name}: expected one of {text}")
+    if unknown := sorted(partition_values.keys() - shape.dimensions.keys()):
         expected = ", ".join(shape.dimensions) or "none"
         problems.append(f"unknown partition_values: {unknown[0]}, expected {expected}")
     return problems

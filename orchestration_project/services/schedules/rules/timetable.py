@@ -46,9 +46,9 @@ class Timetable:
         while True:
             since = max(last - span, first)
             times = self.after(since - datetime.resolution)
-            found = list(takewhile(lambda due: due <= last, times))
-            if len(found) >= count or since == first:
-                return found[-count:]
+            moments = list(takewhile(lambda due: due <= last, times))
+            if len(moments) >= count or since == first:
+                return moments[-count:]
             span *= 4
 
     def _named(self, moment: datetime) -> Iterator[datetime]:
@@ -76,9 +76,9 @@ def _moment(day: date, at: time, zone: ZoneInfo) -> datetime:
     """Return when a clock on the wall first shows a time, or next a later one, in UTC."""
     local = datetime.combine(day, at)
     while True:
-        found = local.replace(tzinfo=zone).astimezone(UTC)
-        if found.astimezone(zone).replace(tzinfo=None) == local:
-            return found
+        astimezone = local.replace(tzinfo=zone).astimezone(UTC)
+        if astimezone.astimezone(zone).replace(tzinfo=None) == local:
+            return astimezone
         local += MINUTE  # the clock skips it
 
 
@@ -154,8 +154,8 @@ def chosen_window(
     if rule == "days_before":
         local = due.astimezone(zone)
         moment = _moment(local.date() - timedelta(days=days), local.time(), zone)
-        found = [each for each in windows if each.start <= moment < each.end]
+        found = [window for window in windows if window.start <= moment < window.end]
         return found[-1] if found else None
-    complete = [each for each in windows if each.end <= due]
+    complete = [window for window in windows if window.end <= due]
     back = 2 if rule == "previous" else 1
     return complete[-back] if rule != "none" and len(complete) >= back else None
