@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.domains.mqtt.settings import DEMO_FOLDER, MqttSettings
 from orchestration_project.domains.mqtt.tables import mqtt_dead_letters, mqtt_mirror
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.problems import OldestMissing
@@ -21,7 +21,6 @@ from orchestration_project.resources.mqtt.dead_letters import TOPIC as LETTERS_T
 from orchestration_project.resources.mqtt.equations import EQUATIONS
 from orchestration_project.resources.mqtt.health import oldest_waiting
 from orchestration_project.resources.mqtt.metrics import MqttMetrics
-from orchestration_project.resources.mqtt.opening import DEMO_FOLDER
 from orchestration_project.resources.mqtt.ranges import TOPIC as RANGES_TOPIC
 from orchestration_project.resources.mqtt.ranges import list_datasets, mirror_lag, range_items
 from orchestration_project.services.metrics.families import MetricsReader

@@ -170,8 +170,7 @@ def export_query(
     On SQLite it may read all tables and views, and no column with hashes of secrets. Who wrote its
     texts is not known, so formulas are escaped in all, unless that is switched off.
     """
-    from orchestration_project.services.analyst_sql import postgresql, sqlite
-    from orchestration_project.services.analyst_sql.results import MAX_ROWS
+    from orchestration_project.services.analyst_sql import MAX_ROWS, postgresql, sqlite
 
     settings = load_settings()
     options = {"as_of": as_of, "limit": limit or MAX_ROWS}

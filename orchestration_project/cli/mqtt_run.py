@@ -21,7 +21,7 @@ from orchestration_project.cli.execution import (
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.mqtt.entities import ENTITIES
 from orchestration_project.domains.mqtt.judging import hour_of
-from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.domains.mqtt.settings import DEMO_FOLDER, MqttSettings
 from orchestration_project.domains.mqtt.tables import mqtt_inbox, mqtt_mirror, mqtt_seen_keys
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_clock, open_warehouse
@@ -29,7 +29,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.mqtt.folding import rows_as_of
 from orchestration_project.resources.mqtt.health import dead_letters_by_reason
-from orchestration_project.resources.mqtt.opening import DEMO_FOLDER, open_bridge
+from orchestration_project.resources.mqtt.opening import open_bridge
 from orchestration_project.resources.mqtt.ranges import waiting
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.conditions import MOMENT, read_moment

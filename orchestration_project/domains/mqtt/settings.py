@@ -10,6 +10,9 @@ from orchestration_project.settings.profile import require_profile
 from orchestration_project.settings.settings import Settings
 from orchestration_project.settings.values import Words, about, default_path
 
+DEMO_FOLDER = "demo_mqtt"
+"""Folder of the demo broker in STATE_DIR."""
+
 
 class MqttSettings(Settings):
     """The bridge to a broker, and the mirror of its events."""

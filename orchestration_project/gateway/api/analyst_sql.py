@@ -20,8 +20,7 @@ from orchestration_project.gateway.api.operation import (
     Parameters,
 )
 from orchestration_project.gateway.api.problems import problem_of
-from orchestration_project.services.analyst_sql import postgresql, sqlite
-from orchestration_project.services.analyst_sql.results import MAX_ROWS
+from orchestration_project.services.analyst_sql import MAX_ROWS, postgresql, sqlite
 from orchestration_project.services.export import WRITERS
 from orchestration_project.tables.schema import key_names, personal_columns
 
@@ -63,7 +62,7 @@ async def read_sql(call: Call[Sql, Body]) -> Response:
 
 
 def _query_of(call: Call[Sql, Body]) -> Callable[..., pl.DataFrame]:
-    """Return what runs a query of the caller."""
+    """Return the function that runs a query of the caller."""
     url, file = call.services.settings.analyst_database_url, call.services.warehouse.file
     if url is not None:
         return partial(postgresql.run_query, url.get_secret_value())

@@ -1,6 +1,6 @@
 """The bridge and its demo as the settings name them."""
 
-from orchestration_project.domains.mqtt.settings import MqttSettings
+from orchestration_project.domains.mqtt.settings import DEMO_FOLDER, MqttSettings
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.simulator import DemoProgram
@@ -13,7 +13,6 @@ from orchestration_project.resources.mqtt.publishing import OutboxPublisher
 from orchestration_project.settings import Settings, switched_off
 
 DEMO_MODULE = "orchestration_demo.mqtt"
-DEMO_FOLDER = "demo_mqtt"
 
 
 def mqtt_demo(settings: Settings) -> DemoProgram:

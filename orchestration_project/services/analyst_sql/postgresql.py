@@ -14,8 +14,7 @@ import psycopg
 from psycopg.sql import SQL, Composed, Literal
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.services.analyst_sql.as_of import select_as_of
-from orchestration_project.services.analyst_sql.results import (
+from orchestration_project.services.analyst_sql import (
     MAX_BYTES,
     MAX_ROW_BYTES,
     MAX_ROWS,
@@ -25,6 +24,7 @@ from orchestration_project.services.analyst_sql.results import (
     refuse_large_rows,
     refuse_query,
     refuse_slow_query,
+    select_as_of,
 )
 from orchestration_project.tables.conditions import is_secret
 from orchestration_project.tables.schema import METADATA, is_personal

@@ -15,8 +15,7 @@ from pathlib import Path
 import polars as pl
 
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.services.analyst_sql.as_of import select_as_of
-from orchestration_project.services.analyst_sql.results import (
+from orchestration_project.services.analyst_sql import (
     MAX_BYTES,
     MAX_ROW_BYTES,
     MAX_ROWS,
@@ -26,6 +25,7 @@ from orchestration_project.services.analyst_sql.results import (
     refuse_large_rows,
     refuse_query,
     refuse_slow_query,
+    select_as_of,
 )
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.conditions import is_secret
@@ -54,7 +54,7 @@ class Readable:
 
     @classmethod
     def of_role(cls, tables: Collection[str], *, is_admin: bool) -> "Readable":
-        """Return what a role may read of tables: all but admins without personal columns.
+        """Return the tables that a role may read: all but admins without personal columns.
 
         A record that was rejected may be about a person, whatever its table.
         """
@@ -146,7 +146,7 @@ def _explain(
 
 
 class _Guard:
-    """Judges what a query does, and keeps the first thing that it may not do.
+    """Judges the actions of a query, and keeps the first that it may not do.
 
     Args:
         readable: What it may read.
@@ -167,7 +167,7 @@ class _Guard:
         database: str | None,
         view: str | None,
     ) -> int:
-        """Answer what SQLite asks; ``view`` is the one within which it is done."""
+        """Return whether an action is allowed; ``view`` is the one within which it is done."""
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and second not in FUNCTIONS_REFUSED:
