@@ -149,7 +149,7 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.explain("t", "T1|2026-10-05|A", "vwap"),
         lambda: client.diff_frame("t", **times, **chosen, order_by=["a"]),
         lambda: client.save_diff("t", NOWHERE, **times, **chosen, escape_formulas=True),
-        lambda: client.sql("SELECT 1", limit=1),
+        lambda: client.sql("SELECT 1", limit=1, as_of=NOON),
         lambda: client.gold_frame("t", "p", as_of=NOON, published_by=NOON.date()),
         lambda: client.export_gold("t", "p", as_of=NOON, published_by=NOON.date()),
         lambda: client.missing("t", published_by=NOON.date(), as_of=NOON, where=["tier=T1"]),
