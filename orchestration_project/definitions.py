@@ -58,12 +58,12 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
         assets=[
             *(item for domain in domains for item in domain.definitions.assets),
             *(configuration_asset(domain) for domain in domains),
-            *(asset for definitionse in definitions_list for asset in definitionse.assets),
+            *(asset for of_domain in definitions_list for asset in of_domain.assets),
         ],
         asset_checks=[check for domain in domains for check in domain.definitions.asset_checks],
         jobs=[
             *(job.definition for domain in domains for job in domain.definitions.jobs),
-            *(job for definitionse in definitions_list for job in definitionse.jobs),
+            *(job for of_domain in definitions_list for job in of_domain.jobs),
         ],
         schedules=[
             *(
@@ -71,7 +71,7 @@ def build(registry: Registry = REGISTRY, **overrides: Any) -> dg.Definitions:
                 for domain in started
                 for schedule_definition in domain.definitions.schedules
             ),
-            *(schedule for definitionse in definitions_list for schedule in definitionse.schedules),
+            *(schedule for of_domain in definitions_list for schedule in of_domain.schedules),
         ],
         sensors=[
             *(sensor for sensor in sensors_of_all if sensor),

@@ -50,8 +50,8 @@ def domain_of(
 
     def define() -> DomainDefinitions:
         first_day = f"{name.upper()}_FIRST_DAY" if has_source_setting else ""
-        made_domain_definitions = _define(name, datasets, draw(), first_day)
-        return replace(made_domain_definitions, resources=resources, registrations=recoveries)
+        domain_definitions = _define(name, datasets, draw(), first_day)
+        return replace(domain_definitions, resources=resources, registrations=recoveries)
 
     return Domain(
         name=name,
@@ -90,20 +90,16 @@ def _define(
     daily_job = define_daily_job(name, text.capitalize(), assets=drawn, checks=checks)
     return DomainDefinitions(
         assets=[
-            *(
-                asset
-                for assetse in dataset_assets_list
-                for asset in (assetse.source, assetse.table)
-            ),
+            *(asset for parts in dataset_assets_list for asset in (parts.source, parts.table)),
             *drawn,
         ],
         asset_checks=checks,
         jobs=[
             *(
-                dataset_job(assetse.dataset, assetse.job, first_day, assetse.published_on)
-                for assetse in dataset_assets_list
+                dataset_job(parts.dataset, parts.job, first_day, parts.published_on)
+                for parts in dataset_assets_list
             ),
-            define_replay_job(name, [assetse.replay for assetse in dataset_assets_list]),
+            define_replay_job(name, [parts.replay for parts in dataset_assets_list]),
             Job(definition=daily_job, parameters=()),
         ],
         schedules=[
@@ -117,8 +113,8 @@ def _define(
             ),
             *map(backfill_schedule, dataset_assets_list),
         ],
-        sensors=[dataset_sensor(assetse) for assetse in dataset_assets_list],
-        replays=[assetse.replay for assetse in dataset_assets_list],
+        sensors=[dataset_sensor(parts) for parts in dataset_assets_list],
+        replays=[parts.replay for parts in dataset_assets_list],
     )
 
 

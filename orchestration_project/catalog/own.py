@@ -92,8 +92,8 @@ def open_source(
             )
         else:
             start_of = _start_of(declared, given)
-            own_http_source = OwnHttpSource(declared, captures, given.clock, source, http, start_of)
-            yield query_source(own_http_source) if declared.has_total else own_http_source
+            http_source = OwnHttpSource(declared, captures, given.clock, source, http, start_of)
+            yield query_source(http_source) if declared.has_total else http_source
 
 
 def _start_of(declared: Declared, given: Environment) -> Callable[[Partition], StartState]:
@@ -242,10 +242,10 @@ def _define(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefi
     derived_assets_list = [derived_assets(derivation) for derivation in derived]
     return replace(
         definitions,
-        assets=[*definitions.assets, *(assetse.table for assetse in derived_assets_list)],
+        assets=[*definitions.assets, *(parts.table for parts in derived_assets_list)],
         jobs=[
             *definitions.jobs,
-            *(Job(definition=assetse.job, parameters=()) for assetse in derived_assets_list),
+            *(Job(definition=parts.job, parameters=()) for parts in derived_assets_list),
         ],
         sensors=[*definitions.sensors, *map(derived_sensor, derived_assets_list)],
     )

@@ -120,12 +120,12 @@ def _write(line: str) -> None:
 
 
 def _refuse_own(settings: Settings) -> None:
-    uppers = [name.upper() for name in OWN if getattr(settings, name) is not None]
-    if uppers:
+    setting_names = [name.upper() for name in OWN if getattr(settings, name) is not None]
+    if setting_names:
         raise ConfigurationError(
             "the stack starts a database and a broker of its own",
             expected=f"{', '.join(name.upper() for name in OWN)} without a value",
-            found=f"{', '.join(uppers)} set",
+            found=f"{', '.join(setting_names)} set",
             remedy="unset them for this command; or use `orchestrate ui` with your own services",
         )
 

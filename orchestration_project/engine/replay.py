@@ -214,21 +214,21 @@ def validate_together(
     ends = list(accumulate(recorded_delivery.part_count for recorded_delivery in made_of))
     starts = [0, *ends[:-1]]
     entries = [captures[start:end] for start, end in zip(starts, ends, strict=True)]
-    validateds = validate(list(zip(made_of, entries, strict=True)))
+    validated_parts = validate(list(zip(made_of, entries, strict=True)))
     if len(made_of) == 1:
-        return validateds[0]
-    rows = concat_batches([pl.concat(validated.pieces()) for validated in validateds])
-    rejects = concat_batches([validated.rejects for validated in validateds])
+        return validated_parts[0]
+    rows = concat_batches([pl.concat(validated.pieces()) for validated in validated_parts])
+    rejects = concat_batches([validated.rejects for validated in validated_parts])
     folded = fold_rows(table, made_of, _numbered_after(starts, rows))
     return Validated(
         folded.sort(*key_names(table), PART_NUMBER),
         _numbered_after(starts, rejects).drop(BATCH_INDEX),
         [
             next((audit for audit in named if audit.outcome == "failed"), named[0])
-            for named in zip(*(validated.audits for validated in validateds), strict=True)
+            for named in zip(*(validated.audits for validated in validated_parts), strict=True)
         ],
         balances=sum_balances(
-            balance for validated in validateds for balance in validated.balances
+            balance for validated in validated_parts for balance in validated.balances
         ),
     )
 
@@ -336,8 +336,8 @@ def _landed_in_place_of(
             None,
         )
     layers = layers_of(recorded, only_landed=True)
-    recordeds = [layer.recorded for layer in layers if layer.holds_within(days)]
-    return max(recordeds, key=lambda each: each.fetched_number, default=None)
+    recorded_parts = [layer.recorded for layer in layers if layer.holds_within(days)]
+    return max(recorded_parts, key=lambda each: each.fetched_number, default=None)
 
 
 def _turns_back(

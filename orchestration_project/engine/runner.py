@@ -291,9 +291,9 @@ def _load_all(
         ahead = pool.submit(_take_next, batches)
         while (taken := ahead.result()) is not None:
             ahead = pool.submit(_take_next, batches)
-            with span("batch") as abstract_context_manager:
+            with span("batch") as opened_span:
                 ended = _landed(load, taken, ATTEMPTS_AGAINST_OTHERS)
-                _describe_batch(abstract_context_manager, pieces.name, ended)
+                _describe_batch(opened_span, pieces.name, ended)
             del taken  # before the next one is waited for
             for key, value in ended.items():
                 where = {pieces.name: key, "run": context.run.run_id, **load.where}

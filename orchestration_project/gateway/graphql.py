@@ -87,9 +87,7 @@ def _read(text: str) -> Asked:
         raise Refusal(400, "The query is nested too deeply.") from None
     mutating = [operation for operation in operations if operation.operation.value == "mutation"]
     fields = [
-        field
-        for operation_definition_node in mutating
-        for field in _top_fields(operation_definition_node, fragments)
+        field for definition_node in mutating for field in _top_fields(definition_node, fragments)
     ]
     return Asked(
         frozenset(operation.operation.value for operation in operations),
@@ -266,7 +264,7 @@ def outcome_of(status: int, body: bytes) -> tuple[str, str | None]:
         return ("failed", f"HTTP {status}")
     if not isinstance(answer, dict):
         return ("failed", f"HTTP {status}")
-    messages = [str(character.get("message")) for character in answer.get("errors") or []]
+    messages = [str(error.get("message")) for error in answer.get("errors") or []]
     wrong = [kind for kind in _kinds(answer.get("data")) if kind.endswith(FAILED_ENDINGS)]
     if "UnauthorizedError" in wrong:
         return ("refused", "UnauthorizedError")

@@ -174,11 +174,11 @@ class Hooks:
             raise self._too_large()
         body, address = bytearray(), network_of(address_of(request.scope))
         try:
-            with self._budget.body(sender.name, address) as generator_context_manager:
+            with self._budget.body(sender.name, address) as opened:
                 async with asyncio.timeout(self._body_seconds):
                     async for piece in request.stream():
                         body += piece
-                        has_room = generator_context_manager.add(len(piece))
+                        has_room = opened.add(len(piece))
                         if len(body) > self._max_body_bytes:
                             raise self._too_large()
                         if not has_room:

@@ -54,8 +54,8 @@ def balance_of_run(warehouse: Warehouse, run_id: str) -> Mapping[str, str]:
     """Return the equations of a run in one line, as metadata."""
 
     def read(_: Connection, run_ids: Sequence[str]) -> Mapping[str, str]:
-        strs = [str(balance) for _, balance in read_balances(warehouse, run_ids)]
-        return {"balance_of_the_run": "; ".join(strs)} if strs else {}
+        messages = [str(balance) for _, balance in read_balances(warehouse, run_ids)]
+        return {"balance_of_the_run": "; ".join(messages)} if messages else {}
 
     return _read(warehouse, [run_id], read)
 
@@ -137,10 +137,10 @@ def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, A
         .order_by(captures.c.group_id, captures.c.part_number, rejects.c.line_number)
         .limit(REJECTS_SHOWN)
     ).mappings()
-    shown_table_metadata_value = quoted_table(dict(line) for line in lines)
+    table_value = quoted_table(dict(line) for line in lines)
     return {
         "rejects": sum(row[3] for row in counted),
-        "rejected_lines": shown_table_metadata_value,
+        "rejected_lines": table_value,
         "all_rejects": _export_command(
             counted[0].table_name, counted[0].run_id, [str(row.capture_id) for row in counted]
         ),

@@ -305,14 +305,14 @@ def _partitions(tags: Mapping[str, str], wanted: Iterable[Unit]) -> Sequence[str
 
 
 def _checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
-    asset_check_evaluation_datas = [
+    evaluations = [
         event.asset_check_evaluation_data
         for event in events
         if event.event_type == Happened.ASSET_CHECK_EVALUATION
     ]
     latest = {
         (data.asset_key, data.check_name): data
-        for data in asset_check_evaluation_datas
+        for data in evaluations
         if data.passed or EVALUATED_BY_LOAD not in data.metadata
     }
     return [

@@ -117,10 +117,10 @@ def in_words(metadata: Mapping[str, Any]) -> str:
 
 
 def _table_in_words(name: str, records: Sequence[dg.TableRecord]) -> list[str]:
-    datas = [record.data for record in records[:ROWS_LOGGED]]
-    number = len(records) - len(datas)
-    cells = [list(datas[0])] if datas else []
-    cells += [[_cell(value) for value in row.values()] for row in datas]
+    data_items = [record.data for record in records[:ROWS_LOGGED]]
+    number = len(records) - len(data_items)
+    cells = [list(data_items[0])] if data_items else []
+    cells += [[_cell(value) for value in row.values()] for row in data_items]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
     return [f"{name}: {len(records)} rows", *rows, *([f"  and {number} more"] if number else [])]

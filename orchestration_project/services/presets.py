@@ -227,9 +227,9 @@ class RunPresets:
         if applied is not None:
             check_values(applied.preset, target)
             self.instance.add_run_tags(self.run_id, {RUN_TAG: str(applied)})
-        getattrs = {name: getattr(own, name) for name in target.fields}
+        attributes = {name: getattr(own, name) for name in target.fields}
         preset = applied.preset.values if applied else {}
-        return effective(getattrs, preset, target.base(self.settings))
+        return effective(attributes, preset, target.base(self.settings))
 
 
 def _latest(connection: Connection, job: str) -> AppliedPreset | None:

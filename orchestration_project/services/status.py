@@ -122,10 +122,10 @@ def read_late_datasets(
     """Return the oldest due and missing partition of each dataset that has one."""
     from orchestration_project.engine.dataset import read_oldest_missing
 
-    oldest_missings = [
+    oldest_items = [
         read_oldest_missing(dataset, settings, warehouse, clock) for dataset in datasets
     ]
-    return [missing for missing in oldest_missings if missing is not None]
+    return [missing for missing in oldest_items if missing is not None]
 
 
 @dataclass(frozen=True)

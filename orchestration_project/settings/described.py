@@ -82,8 +82,8 @@ class DescribedSetting:
 def described_settings() -> Sequence[DescribedSetting]:
     """Return every setting, by group; the essential ones in the order of `ESSENTIAL`."""
     fields = settings_class().model_fields
-    describeds = [_described(name, fields[name]) for name in (*ESSENTIAL, *_others())]
-    return sorted(describeds, key=lambda each: list(GROUPS).index(each.group))
+    descriptions = [_described(name, fields[name]) for name in (*ESSENTIAL, *_others())]
+    return sorted(descriptions, key=lambda each: list(GROUPS).index(each.group))
 
 
 def _others() -> Sequence[str]:

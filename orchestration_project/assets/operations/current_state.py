@@ -161,9 +161,9 @@ def flags_snapshot(
 ) -> Snapshot:
     """Return the flags, and what uses them."""
     report = report_flags(warehouse, registry, settings, clock.now())
-    model_dumps = [flag.model_dump() for flag in report.shown]
-    used = report.used if model_dumps else {}
-    return _digest([model_dumps, used]), lambda: describe_flags(report), [DEFINITIONS]
+    dumped = [flag.model_dump() for flag in report.shown]
+    used = report.used if dumped else {}
+    return _digest([dumped, used]), lambda: describe_flags(report), [DEFINITIONS]
 
 
 def snapshots(

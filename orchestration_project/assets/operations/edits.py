@@ -81,10 +81,10 @@ def make_edit(
         values = {**reported, **_shown_difference(store, planned), **judged}
         yield dg.AssetObservation(DEFINITIONS, metadata=as_metadata(values))
         return
-    made_edit_result = store.apply(warehouse, edit)
+    edit_result = store.apply(warehouse, edit)
     with warehouse.reading() as connection:
         stored = store.read(connection)
-    values = {**reported, **_shown_difference(store, made_edit_result), **judged, **show(stored)}
+    values = {**reported, **_shown_difference(store, edit_result), **judged, **show(stored)}
     yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(values))
 
 

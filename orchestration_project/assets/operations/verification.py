@@ -125,8 +125,8 @@ def entries_table(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
 
 def _shown(finding: Finding) -> dict[str, Any]:
     names = ("outcome", "dependency", "tried", "got", "remedy", "seconds")
-    getattrs = {name: getattr(finding, name) for name in names}
-    return {**getattrs, "seconds": round(finding.seconds, 3)}
+    attributes = {name: getattr(finding, name) for name in names}
+    return {**attributes, "seconds": round(finding.seconds, 3)}
 
 
 def _check_result(finding: Finding) -> dg.AssetCheckResult:

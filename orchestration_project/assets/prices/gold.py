@@ -60,9 +60,9 @@ def spellings(
     ]
     metadata = {
         "outcome": "derived"
-        if any(rowse.recomputed for rowse in derived_rows_list)
+        if any(rows_of_table.recomputed for rows_of_table in derived_rows_list)
         else "unchanged",
-        "dagster/row_count": sum(rowse.row_count for rowse in derived_rows_list),
+        "dagster/row_count": sum(rows_of_table.row_count for rows_of_table in derived_rows_list),
         "seconds": sum(derived_result.seconds for derived_result in derived.values()),
     }
     return dg.MaterializeResult(asset_key=SPELLINGS, metadata=event_metadata(metadata))

@@ -145,8 +145,8 @@ check_job = dg.define_asset_job(
 
 
 def _lineage(source: dg.AssetKey, columns: Mapping[str, str]) -> Mapping[str, Any]:
-    table_column_deps = {name: [dg.TableColumnDep(source, of)] for name, of in columns.items()}
-    return {"dagster/column_lineage": dg.TableColumnLineage(table_column_deps)}
+    column_deps = {name: [dg.TableColumnDep(source, of)] for name, of in columns.items()}
+    return {"dagster/column_lineage": dg.TableColumnLineage(column_deps)}
 
 
 def site_assets(site: Site) -> dg.AssetsDefinition:
@@ -247,11 +247,11 @@ class _Crawl:
         """
         ended = partial(has_ended, self._context.instance)
         with ExitStack() as stack:
-            generator_context_manager = hold_site(
+            opened = hold_site(
                 self._warehouse, self._site.site, run_id=self._run_id, has_ended=ended
             )
             try:
-                self._lease = stack.enter_context(generator_context_manager)
+                self._lease = stack.enter_context(opened)
             except TransientError as error:
                 raise dg.Failure(str(error), allow_retries=False) from error
             yield

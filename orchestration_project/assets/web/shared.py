@@ -75,8 +75,8 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
 
 def report_crawl(context: dg.AssetExecutionContext, warehouse: Warehouse, site: str) -> None:
     """Report a crawl that ended to `web/crawls`."""
-    shown_table_metadata_values = {"latest_crawls": quoted_table(latest_crawls(warehouse))}
-    _report(context, CRAWLS, site, shown_table_metadata_values, web_crawls.name)
+    table_values = {"latest_crawls": quoted_table(latest_crawls(warehouse))}
+    _report(context, CRAWLS, site, table_values, web_crawls.name)
 
 
 def report_changes(

@@ -60,15 +60,15 @@ def page_rows(documents: Mapping[str, Document]) -> list[Validated]:
         pl.DataFrame(rows, PAGE_SCHEMA, orient="row"),
         pl.DataFrame(schema=REJECT_SCHEMA),
     )
-    validateds: list[Validated] = []
+    parted: list[Validated] = []
     place = 0
     for document in documents.values():
         count = len(document.extracted.pages)
         validated = Validated(frame.slice(place, count), no_rejects)
         parts = document.extracted.parts
-        validateds.append(validated.balanced([Balance("parts", *parts)]) if parts else validated)
+        parted.append(validated.balanced([Balance("parts", *parts)]) if parts else validated)
         place += count
-    return validateds
+    return parted
 
 
 def _cells(table: Table) -> list[list[Any]]:

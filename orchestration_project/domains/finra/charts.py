@@ -80,13 +80,13 @@ def short_interest_with_price(interest: pl.DataFrame, prices: pl.DataFrame) -> p
     )
     of_shown = head.select("symbol").join(interest, on="symbol").sort("settlement_date", "symbol")
     closes = prices.sort("trade_date").with_columns(settlement_date=pl.col("trade_date"))
-    asof = of_shown.join_asof(
+    joined = of_shown.join_asof(
         closes, on="settlement_date", by="symbol", tolerance="7d", check_sortedness=False
     )
     order = {symbol: index for index, symbol in enumerate(head["symbol"])}
     index = pl.col("symbol").replace_strict(order, return_dtype=pl.Int64)
     columns = ("symbol", "settlement_date", "short_quantity", "close")
-    return asof.sort(index, "settlement_date").select(columns)
+    return joined.sort(index, "settlement_date").select(columns)
 
 
 def restatement_sizes(

@@ -425,8 +425,8 @@ def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
 def _market(market_of: Mapping[str, str]) -> pl.Expr:
     """Return the market of rows whose summary types are all in ``market_of``."""
     summary_type = pl.col("summaryTypeCode")
-    thens = (pl.when(summary_type == code).then(pl.lit(name)) for code, name in market_of.items())
-    return pl.coalesce(thens).alias("market")
+    markets = (pl.when(summary_type == code).then(pl.lit(name)) for code, name in market_of.items())
+    return pl.coalesce(markets).alias("market")
 
 
 def added_up(sums: pl.DataFrame) -> pl.DataFrame:

@@ -67,13 +67,13 @@ class Advice(NamedTuple):
 
 def advise(files: Files) -> list[Advice]:
     """Return what a person should look at, by file and line."""
-    advices: list[Advice] = []
+    advice: list[Advice] = []
     for path, content in files.items():
         if path.endswith(".py"):
-            advices += sorted(set(_of_source(path, content)), key=lambda each: each.line)
+            advice += sorted(set(_of_source(path, content)), key=lambda each: each.line)
         elif b"\0" in content[:4096]:
-            advices.append(Advice(path, 1, "binary data, which no review can read"))
-    return advices[:MAX_ADVICE]
+            advice.append(Advice(path, 1, "binary data, which no review can read"))
+    return advice[:MAX_ADVICE]
 
 
 def _of_source(path: str, content: bytes) -> Iterator[Advice]:

@@ -55,16 +55,16 @@ def map_symbols(symbols: Iterable[str], vendor: Vendor, overrides: Overrides) ->
 
     Symbols that would be spelled alike are all left out, as one of them would get another's prices.
     """
-    spelleds = {symbol: _spelled(symbol, vendor, overrides) for symbol in symbols}
-    counted = Counter(theirs for theirs in spelleds.values() if theirs)
+    spelled_names = {symbol: _spelled(symbol, vendor, overrides) for symbol in symbols}
+    counted = Counter(theirs for theirs in spelled_names.values() if theirs)
     spelling = {
-        ours: theirs for ours, theirs in spelleds.items() if theirs and counted[theirs] == 1
+        ours: theirs for ours, theirs in spelled_names.items() if theirs and counted[theirs] == 1
     }
     return VendorSpellings(
         spelling,
         {
             ours: _why_not(ours, theirs, overrides)
-            for ours, theirs in spelleds.items()
+            for ours, theirs in spelled_names.items()
             if ours not in spelling
         },
     )

@@ -215,8 +215,8 @@ def _followed(page: Page, rule: FollowRule) -> Sequence[str]:
 
 
 def _hrefs(page: Page, css: str) -> list[str]:
-    strips = ((node.attributes.get("href") or "").strip() for node in page.root.css(css))
-    return [*filter(None, strips)]
+    stripped = ((node.attributes.get("href") or "").strip() for node in page.root.css(css))
+    return [*filter(None, stripped)]
 
 
 def has_items(url: str, rule: ItemRule) -> bool:

@@ -95,8 +95,8 @@ class ReferenceTable(Strict):
 
         if wanted in self._keys:
             return self._keys[wanted], 1.0
-        extractone = process.extractOne(wanted, self._texts, scorer=fuzz.token_sort_ratio)
-        return (None, 0.0) if extractone is None else (extractone[2], round(extractone[1] / 100, 4))
+        closest = process.extractOne(wanted, self._texts, scorer=fuzz.token_sort_ratio)
+        return (None, 0.0) if closest is None else (closest[2], round(closest[1] / 100, 4))
 
 
 class Match(Strict):

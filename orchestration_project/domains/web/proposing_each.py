@@ -91,10 +91,10 @@ def selectors_with_each(
     counts: Counter[EachSelector] = Counter()
     for known_page in searched:
         counts.update({*_candidates(known_page, rule)})
-    trieds = [
+    trials = [
         _tried(rule, each_selector, searched) for each_selector, _ in counts.most_common(MAX_EACH)
     ]
-    found = sorted(filter(None, trieds), key=_order)
+    found = sorted(filter(None, trials), key=_order)
     if not found:
         return {EACH: []}
     best = found[0]

@@ -74,7 +74,7 @@ def served_certificate(host: str, port: int) -> Certificate:
             context.wrap_socket(plain, server_hostname=host) as connection,
         ):
             content = connection.getpeercert(binary_form=True) or b""
-        der_x509_certificate = x509.load_der_x509_certificate(content)
+        certificate_bytes = x509.load_der_x509_certificate(content)
     except (OSError, ValueError) as error:
         raise TransientError(
             f"no certificate from {host}:{port}",
@@ -82,7 +82,7 @@ def served_certificate(host: str, port: int) -> Certificate:
             found=str(error) or type(error).__name__,
             remedy="start the proxy, or correct PUBLIC_URL",
         ) from error
-    return _certificate(der_x509_certificate, f"{host}:{port}")
+    return _certificate(certificate_bytes, f"{host}:{port}")
 
 
 def _certificate(found: "x509.Certificate", place: str) -> Certificate:

@@ -132,11 +132,11 @@ def _seems(line: bytes, columns: Sequence[str]) -> tuple[str, str] | None:
     if b"\0" in line:
         return UTF_16
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace")
-    lens = {
+    lengths = {
         mark: len(set(columns) & set(_names(text, mark))) for mark in (DELIMITER, *OTHER_DELIMITERS)
     }
-    best = max(lens, key=lambda mark: lens[mark])
-    if lens[best] > max(lens[DELIMITER], 1):
+    best = max(lengths, key=lambda mark: lengths[mark])
+    if lengths[best] > max(lengths[DELIMITER], 1):
         return (
             f"text separated by {OTHER_DELIMITERS[best]}, not by {DELIMITER}",
             f"save it with {DELIMITER} between the fields",

@@ -285,10 +285,10 @@ class HttpClient:
         attempts = self._retries.max_attempts if is_repeatable else 1
         with span(
             "http", "client", method=method, url=question.url, system=self._system
-        ) as abstract_context_manager:
+        ) as opened_span:
             response = self._admitted(question, request, attempts, may_pass)
-            if abstract_context_manager is not None:
-                abstract_context_manager.set(status=response.status, byte_count=len(response.body))
+            if opened_span is not None:
+                opened_span.set(status=response.status, byte_count=len(response.body))
             return response
 
     def _admitted(

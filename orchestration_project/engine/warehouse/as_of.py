@@ -110,13 +110,13 @@ class StateAsOf:
         None if the partition has no rows, or rows of another state. With a timestamp, no row is
         left out as missing or undated.
         """
-        rows, known_latest = table.c, func.max(table.c.known_from)
+        rows, latest_load = table.c, func.max(table.c.known_from)
         if self.day is None:
             present = StateAsOf(self.connection, None, None).last_load(table, scope)
             return present if self.at is None or (present and present <= self.at) else None
         last = rows[table.info[PUBLICATION][1]]
         is_published = and_(last.is_not(None), last <= self.day)
-        counted = select(func.count(), func.count(case((is_published, 1))), known_latest)
+        counted = select(func.count(), func.count(case((is_published, 1))), latest_load)
         row_count, published, latest = self.connection.execute(
             counted.where(within(table, scope))
         ).one()

@@ -332,10 +332,10 @@ class ChainChecking:
         for delivered in effective:  # a replay replaces the rejects of earlier records
             rejecting.update(dict.fromkeys(map(int, delivered.fields["rejects"]), delivered))
         for number, some in by_columns.items():
-            delivereds = {
+            delivered_parts = {
                 one: delivered for one, delivered in rejecting.items() if delivered in some
             }
-            self._check_evidence(some, delivereds, self._columns[number])
+            self._check_evidence(some, delivered_parts, self._columns[number])
         if effective:
             self._check_rows(partition_key, effective)
 

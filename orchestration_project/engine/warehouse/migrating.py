@@ -452,8 +452,8 @@ def declare_recorded(connection: Connection) -> None:
         if _is_read(each) and each.info[RECORDED] != rows.get(each.name):
             METADATA.remove(each)
     missing = {name: text for name, text in rows.items() if name not in METADATA.tables}
-    describeds = {name: declare_described(name, text) for name, text in missing.items()}
-    for name, declared in describeds.items():
+    descriptions = {name: declare_described(name, text) for name, text in missing.items()}
+    for name, declared in descriptions.items():
         history = METADATA.tables.get(json.loads(rows[name])["history"] or "")
         if history is not None:
             declared.info[HISTORY] = history

@@ -510,25 +510,21 @@ class Warehouse:
         """
         from orchestration_project.engine.warehouse.landing import land_all
 
-        with span("load") as abstract_context_manager:
-            if abstract_context_manager is not None and batches:
+        with span("load") as opened_span:
+            if opened_span is not None and batches:
                 target = batches[0].target
-                abstract_context_manager.set(
-                    table=target.spec.table.name, partition=target.partition_key
-                )
-                abstract_context_manager.set(partition_count=len(batches))
+                opened_span.set(table=target.spec.table.name, partition=target.partition_key)
+                opened_span.set(partition_count=len(batches))
             try:
                 with self.writing() as connection:
                     ended = land_all(connection, batches, self._clock.now(), warn, note)
             except UnbalancedError as error:
                 self._record_unbalanced(batches, error)
                 raise
-            if abstract_context_manager is not None:
+            if opened_span is not None:
                 written = [item for item in ended if isinstance(item, WriteResult)]
-                abstract_context_manager.set(
-                    rows_added=sum(write_result.rows_added for write_result in written)
-                )
-                abstract_context_manager.set(
+                opened_span.set(rows_added=sum(write_result.rows_added for write_result in written))
+                opened_span.set(
                     rows_changed=sum(write_result.rows_changed for write_result in written)
                 )
             return ended

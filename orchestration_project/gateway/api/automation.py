@@ -95,7 +95,7 @@ async def _found(call: Call[Any, Any], kind: Kind, ticks: int) -> dict[str, Mapp
 
 
 def _automation(found: Mapping[str, Any], state: Mapping[str, Any]) -> Automation:
-    targets = [character["pipelineName"] for character in found.get("targets") or []]
+    targets = [target["pipelineName"] for target in found.get("targets") or []]
     job = found.get("pipelineName")
     return Automation(
         name=found["name"],

@@ -44,7 +44,7 @@ class Dagster:
         except Refusal as refusal:
             raise problem_of_refusal(refusal) from refusal
         answer = _parsed(content)
-        messages = [str(character.get("message")) for character in answer.get("errors") or []]
+        messages = [str(error.get("message")) for error in answer.get("errors") or []]
         if messages or answer.get("data") is None:  # an error in `data` makes the status 500
             raise ProblemError(500, "; ".join(messages) or "Dagster did not answer")
         return answer["data"]
@@ -60,14 +60,14 @@ def result(data: Mapping[str, Any], name: str, *expected: str) -> Mapping[str, A
     kind = found["__typename"]
     if kind in expected:
         return found
-    strs = [str(character["message"]) for character in found.get("errors") or []]
-    detail = str(found.get("message") or "; ".join(strs) or kind).strip()
+    texts = [str(error["message"]) for error in found.get("errors") or []]
+    detail = str(found.get("message") or "; ".join(texts) or kind).strip()
     if kind == "UnauthorizedError":
         raise ProblemError(403, "Dagster's permissions do not let you do this")
     if kind.endswith(NOT_FOUND):
         raise not_found(detail)
     if kind == "RunConfigValidationInvalid":
-        wrong = [WrongField(field="config", problem=text) for text in strs]
+        wrong = [WrongField(field="config", problem=text) for text in texts]
         raise ProblemError(422, "the job cannot take this config", errors=wrong)
     is_conflict = kind in CONFLICTS or found.get("className") == PAUSED
     raise ProblemError(409 if is_conflict else 500, detail)

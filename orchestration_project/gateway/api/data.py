@@ -200,9 +200,9 @@ async def rows_response(services: Services, chosen: Relation, wanted: "Selection
     Raises:
         ProblemError: A column, condition or cursor is invalid; or there are too many rows.
     """
-    strips = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
+    stripped = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     if wanted.format != "json":
-        return await _file(services, chosen, strips, wanted)
+        return await _file(services, chosen, stripped, wanted)
     limit = wanted.limit or USUAL_ROWS
     if limit > MAX_PAGE_ENTRIES:
         raise ProblemError(
@@ -211,10 +211,10 @@ async def rows_response(services: Services, chosen: Relation, wanted: "Selection
             remedy="take pages, or format=csv or parquet",
         )
     if wanted.order_by is not None:
-        row_page = await services.in_thread(_sorted_page, services, chosen, strips, wanted)
+        row_page = await services.in_thread(_sorted_page, services, chosen, stripped, wanted)
     else:
         row_page = await services.in_thread(
-            read_page, services, chosen, strips, wanted.where, wanted.cursor, limit
+            read_page, services, chosen, stripped, wanted.where, wanted.cursor, limit
         )
     return page_response(chosen.table.name, row_page)
 

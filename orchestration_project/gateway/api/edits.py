@@ -167,12 +167,12 @@ class EditedApi(Generic[StoredT]):
         if action is not None:
             await record(*asked, "done", step=2)
         before, after = (item and item.definition for item in (result.before, result.after))
-        shown_base_model = await self.show(call, result.after) if result.after else None
+        shown_model = await self.show(call, result.after) if result.after else None
         return self.answer(
             dry_run=action is None,
             version=result.version_number,
             changes=[FieldChange(**row) for row in store.kind.difference(before, after)],
-            **{noun: shown_base_model},
+            **{noun: shown_model},
         )
 
 

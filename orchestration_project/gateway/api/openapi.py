@@ -88,10 +88,10 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "name": name,
             "in": "path" if name in in_path else "query",
             "required": name in required,
-            "description": character.get("description", ""),
-            "schema": _without_null(character),
+            "description": field_schema.get("description", ""),
+            "schema": _without_null(field_schema),
         }
-        for name, character in schema.get("properties", {}).items()
+        for name, field_schema in schema.get("properties", {}).items()
     ]
 
 

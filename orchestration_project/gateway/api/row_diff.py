@@ -119,13 +119,13 @@ def _missing(services: Services, wanted: Missing) -> MissingRows:
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
-        ints = {row.reason: int(row.row_count) for row in connection.execute(counts)}
+        numbers = {row.reason: int(row.row_count) for row in connection.execute(counts)}
         rows = connection.execute(keys.limit(wanted.limit)).mappings()
         return MissingRows(
-            missing_earlier_state=ints.get(MISSING, 0),
-            undated_count=ints.get(UNDATED, 0),
-            undated_first_publication=ints.get(NO_FIRST_DAY, 0),
-            undated_removal=ints.get(REMOVED, 0),
+            missing_earlier_state=numbers.get(MISSING, 0),
+            undated_count=numbers.get(UNDATED, 0),
+            undated_first_publication=numbers.get(NO_FIRST_DAY, 0),
+            undated_removal=numbers.get(REMOVED, 0),
             keys=[{name: str(value) for name, value in each.items()} for each in rows],
         )
 

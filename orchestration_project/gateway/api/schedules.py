@@ -67,7 +67,7 @@ async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
     data = await call.dagster(ABOUT, job=job.selector, config=config)
     problem, problems = data["isPipelineConfigValid"], list[str]()
     if problem["__typename"] != "PipelineConfigValidationValid":
-        problems += [character["message"] for character in problem.get("errors", [problem])]
+        problems += [error["message"] for error in problem.get("errors", [problem])]
     problems += partition_problems(schedule, _shape(data["assetNodes"]))
     if problems:
         raise ConfigurationError(

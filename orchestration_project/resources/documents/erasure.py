@@ -231,8 +231,8 @@ def _move(
     values = {name: getattr(rows[0], name) for name in names}
     is_own = columns.partition_key == member
     for some in _batches(going):
-        boolean_clause_list = is_own & columns.sha256.in_(some)
-        connection.execute(update(captures).where(boolean_clause_list).values(values))
+        is_same = is_own & columns.sha256.in_(some)
+        connection.execute(update(captures).where(is_same).values(values))
     holder = rows[0].partition_key
     name = select(documents_members.c.path_in_parent).where(
         documents_members.c.parent_id == holder, documents_members.c.document_id == member

@@ -309,12 +309,12 @@ def _error_of(result: OrchestrationError) -> DocumentError:
     """
     if not isinstance(result, ItemError):
         raise result
-    splitline = result.found.splitlines()[0] if result.found else ""
-    if "SIGXCPU" in splitline:
+    first_line = result.found.splitlines()[0] if result.found else ""
+    if "SIGXCPU" in first_line:
         return DocumentError("parser_timed_out", "CPU time")
     if ALLOCATION_FAILED in (result.found or ""):
-        return DocumentError("parser_out_of_memory", splitline)
-    return DocumentError(REASONS_OF_ENDS[result.reason_code], splitline)
+        return DocumentError("parser_out_of_memory", first_line)
+    return DocumentError(REASONS_OF_ENDS[result.reason_code], first_line)
 
 
 READABLE = ("loaded", "empty")
@@ -485,8 +485,8 @@ class _Begun:
         document_id = reading.capture.sha256
         if document_id in self.known:
             return Taken(reading, (), document_id, self.known[document_id])
-        identifieds = [_identified(document, reading) for document in self.found[document_id]]
-        return Taken(reading, identifieds, document_id, identifieds[0].extracted.state)
+        identified = [_identified(document, reading) for document in self.found[document_id]]
+        return Taken(reading, identified, document_id, identified[0].extracted.state)
 
 
 def _bytes_of(reading: Reading) -> bytes:

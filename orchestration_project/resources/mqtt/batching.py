@@ -101,12 +101,12 @@ class Backlog:
                     continue
                 if due is None and not self._messages:
                     return ()  # woken
-            poplefts = [
+            popped = [
                 self._messages.popleft() for _ in range(min(self._batch, len(self._messages)))
             ]
             self._first_at = self._now() - BATCH_SECONDS  # those that are left are due at once
             self._changed.notify_all()
-            return poplefts
+            return popped
 
     def _seconds_until_due(self) -> float | None:
         if not self._messages:

@@ -133,9 +133,9 @@ def replay(mirror: Mirror, wanted: LetterFilter) -> ReplayCounts:
 def _replay_some(mirror: Mirror, letters: Sequence[RowMapping], counts: ReplayCounts) -> None:
     with mirror.warehouse.reading() as connection:
         messages = [_message(connection, mirror, letter) for letter in letters]
-    kept_kept_messages = mirror.keep(messages)
+    kept_messages = mirror.keep(messages)
     with mirror.warehouse.writing() as connection:
-        written = mirror.write(connection, kept_kept_messages)
+        written = mirror.write(connection, kept_messages)
         ended = [
             id_ for letter in letters if (id_ := letter["arrival_id"]) not in written.refused_ids
         ]

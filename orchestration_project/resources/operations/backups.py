@@ -212,14 +212,14 @@ class _Artifacts:
                     file.write(artifact_line(artifact))
 
     def _copy(self, stored: StoredObject) -> StoredArtifact | None:
-        known_stored_artifact = self._previous.artifacts.get(stored.name)
+        stored_artifact = self._previous.artifacts.get(stored.name)
         if (
-            known_stored_artifact is not None
-            and known_stored_artifact.byte_count == stored.byte_count
+            stored_artifact is not None
+            and stored_artifact.byte_count == stored.byte_count
             and stored.put_at < self._previous.started_at - CLOCK_SKEW
-            and self._present.get(known_stored_artifact.sha256) == known_stored_artifact.byte_count
+            and self._present.get(stored_artifact.sha256) == stored_artifact.byte_count
         ):
-            return known_stored_artifact
+            return stored_artifact
         try:
             sha256, size = back_up_artifact(self._store, stored.name, self._place)
         except FileNotFoundError:  # a clean-up has removed it since it was listed

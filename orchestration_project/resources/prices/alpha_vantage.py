@@ -127,9 +127,9 @@ class AlphaVantage:
 
     def fetch_again(self, request: Mapping[str, Any]) -> bytes | None:
         """Fetch the recorded symbol again; it counts against the quota."""
-        strs = {name: str(request.get(name, "")) for name in ("function", "symbol", "outputsize")}
-        query = urlencode({**strs, "apikey": self._api_key})
-        return self._answered(f"{self._api_url}/query?{query}", strs["symbol"]).body
+        values = {name: str(request.get(name, "")) for name in ("function", "symbol", "outputsize")}
+        query = urlencode({**values, "apikey": self._api_key})
+        return self._answered(f"{self._api_url}/query?{query}", values["symbol"]).body
 
     def _answered(self, url: str, symbol: str) -> Response:
         """Return the answer for a symbol; one that was throttled is not asked for again.

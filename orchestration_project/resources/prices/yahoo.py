@@ -84,8 +84,8 @@ class YahooChart:
         last = max(asked.last_date, self._clock.today_in_new_york())
         response = self._asked(symbol, PriceRange(asked.symbol, asked.first_date, last))
         request = {"symbol": symbol, "from": asked.first_date, "to": last}
-        strs = {name: str(value) for name, value in request.items()}
-        kept.append(keep(self._captures, response, strs, self._clock))
+        messages = {name: str(value) for name, value in request.items()}
+        kept.append(keep(self._captures, response, messages, self._clock))
         if response.status != 200 or CHART not in response.body[:200]:
             self._refuse(asked.symbol, response)
         refuse_another(response, symbol)

@@ -87,7 +87,7 @@ class PeopleForce:
             MovedError: Fewer came than there are: pages skip some, or one came twice.
         """
         name = f"{digesting.name} of {self._clock.now():%Y-%m-%d}"  # once a day all are read
-        known_cached_pages = self._memory.recalled(name)
+        pages_kept = self._memory.recalled(name)
         cached_pages: dict[str, CachedPage] = {}
         names: set[str] = set()
         unreadable: dict[str, UnreadableRecord] = {}
@@ -98,7 +98,7 @@ class PeopleForce:
             while page <= pages and len(counts) <= 2 * pages:
                 answer = ahead.take(page, pages)
                 kept.append(answer.capture.without_body())
-                listed = self._listed(page, answer, known_cached_pages, digesting)
+                listed = self._listed(page, answer, pages_kept, digesting)
                 unreadable |= {
                     unreadable_record.record: unreadable_record
                     for unreadable_record in listed.unreadable
@@ -122,7 +122,7 @@ class PeopleForce:
                 remedy="nothing: they are read again; if it goes on, tasks are deleted faster than "
                 "they are read",
             )
-        if cached_pages.keys() != known_cached_pages.keys():
+        if cached_pages.keys() != pages_kept.keys():
             self._memory.keep(name, cached_pages)
 
     def count(self) -> int:

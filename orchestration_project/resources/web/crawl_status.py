@@ -69,12 +69,12 @@ def missed_days(
             crawls.setdefault(row.site, {})[row.day] = row
         flags = flags_in_effect(connection, now)
         quarantined = quarantined_keys(connection, web_items)
-    misseds = [
+    missed_items = [
         _missed(site, crawls[site.site], flags, now, is_quarantined=site.site in quarantined)
         for site in sites
         if site.site in crawls
     ]
-    return [missed for missed in misseds if missed is not None]
+    return [missed for missed in missed_items if missed is not None]
 
 
 def why_off(site: Site, day: str, flags: FlagSet) -> str:

@@ -162,8 +162,8 @@ class Proposals:
         known_known_pages = _known_pages(self._held.parsed(pages), site, loaded)
         keys = {key for known_page in known_known_pages for key in known_page.known}
         urls = sorted({item.url for item in loaded if item.item_key in keys})
-        held_held_pages = self._held.of_day(site, day_before, urls[:MAX_TRIED_PAGES])
-        earlier = _known_pages(self._held.parsed(held_held_pages), site, loaded)
+        held_pages = self._held.of_day(site, day_before, urls[:MAX_TRIED_PAGES])
+        earlier = _known_pages(self._held.parsed(held_pages), site, loaded)
         if site.item.each is not None and not now.read_count:  # no element is found any more
             ranked = selectors_with_each(site.item, known_known_pages, earlier)
         else:
@@ -395,8 +395,8 @@ def _open_proposal(row: RowMapping, accept: tuple[str, str]) -> OpenProposal:
         for name, rate in rates.items()
     ]
     differences = [
-        [str(character.get(name, "")) for name in FieldDifference._fields]
-        for character in evidence.get("differences", ())[:MAX_DIFFERENCES_PREVIEWED]
+        [str(difference.get(name, "")) for name in FieldDifference._fields]
+        for difference in evidence.get("differences", ())[:MAX_DIFFERENCES_PREVIEWED]
     ]
     before = f"{evidence.get('items_before')} items of {evidence.get('day_before')}"
     after = f"{evidence.get('items_without_proposal')} items of {evidence.get('day')}"

@@ -44,8 +44,8 @@ def _declared(site: Site, starts: Sequence[UrlListStart]) -> Sequence[str]:
 
 @lru_cache(maxsize=100)  # it is asked for each page
 def _resolved(base_url: str, hrefs: tuple[str, ...]) -> Sequence[str]:
-    resolveds = [resolved(f"{base_url}/", href) for href in hrefs]
-    return [url for url in resolveds if url]
+    resolved_names = [resolved(f"{base_url}/", href) for href in hrefs]
+    return [url for url in resolved_names if url]
 
 
 def search_urls(site: Site) -> Sequence[str]:

@@ -222,8 +222,8 @@ def _failures(
 
 
 def _locked(connection: Connection, counted_for: Sequence[str], now: datetime) -> datetime | None:
-    dict_items = _failures(connection, counted_for).items()
-    untils = [locked_until(subject, failures, now) for subject, failures in dict_items]
+    pairs = _failures(connection, counted_for).items()
+    untils = [locked_until(subject, failures, now) for subject, failures in pairs]
     return max((until for until in untils if until), default=None)
 
 

@@ -119,23 +119,19 @@ class ErasureRequests:
         fromkeys = tuple(dict.fromkeys([*(request.identifiers or ()), *identifiers]))
         if fromkeys == request.identifiers:
             return request
-        boolean_clause_list = (
-            _requests.request_id == request.request_id
-        ) & _requests.identifiers.is_not(None)
+        condition = (_requests.request_id == request.request_id) & _requests.identifiers.is_not(
+            None
+        )
         values = {"identifiers": json.dumps(fromkeys)}
         with self.warehouse.writing() as connection:
-            connection.execute(
-                update(operations_erasure_requests).where(boolean_clause_list).values(values)
-            )
+            connection.execute(update(operations_erasure_requests).where(condition).values(values))
         return replace(request, identifiers=fromkeys)
 
     def withdraw(self, request_id: str) -> None:
         """Delete a request for which nothing was erased."""
-        boolean_clause_list = (_requests.request_id == request_id) & _requests.identifiers.is_not(
-            None
-        )
+        condition = (_requests.request_id == request_id) & _requests.identifiers.is_not(None)
         with self.warehouse.writing() as connection:
-            connection.execute(delete(operations_erasure_requests).where(boolean_clause_list))
+            connection.execute(delete(operations_erasure_requests).where(condition))
 
     def record(self, request: ErasureRequest, row: dict[str, Any]) -> None:
         """Record an erasure, and forget the identifiers in the same transaction."""

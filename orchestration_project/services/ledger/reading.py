@@ -127,15 +127,12 @@ def _step(key: str, found: Sequence[TimedEvent]) -> StepFacts:
 
 
 def _checks(events: Iterable[dg.DagsterEvent]) -> list[Check]:
-    asset_check_evaluation_datas = [
+    evaluations = [
         event.asset_check_evaluation_data
         for event in events
         if event.event_type == Happened.ASSET_CHECK_EVALUATION
     ]
-    latest = {
-        f"{data.asset_key.to_user_string()} {data.check_name}": data
-        for data in asset_check_evaluation_datas
-    }
+    latest = {f"{data.asset_key.to_user_string()} {data.check_name}": data for data in evaluations}
     return [
         Check(
             name,

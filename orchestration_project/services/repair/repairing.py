@@ -228,34 +228,32 @@ class Repairs:
         return self._put_blob(blob, BytesIO(body), recovery.way)
 
     def _from_rendering(self, artifact: DamagedArtifact) -> Attempt:
-        with self.render(artifact.name) as abstract_context_manager:
-            if abstract_context_manager is None:
+        with self.render(artifact.name) as opened_span:
+            if opened_span is None:
                 return Attempt("derived", "absent", "its export is declared otherwise by now")
-            abstract_context_manager.file.seek(0)
-            if abstract_context_manager.sha256 == artifact.sha256:
-                self._put_file(
-                    artifact.name, abstract_context_manager.sha256, abstract_context_manager.file
-                )
+            opened_span.file.seek(0)
+            if opened_span.sha256 == artifact.sha256:
+                self._put_file(artifact.name, opened_span.sha256, opened_span.file)
                 return Attempt("derived", "repaired")
-            if not abstract_context_manager.has_same_rows:
+            if not opened_span.has_same_rows:
                 return Attempt("derived", "other_bytes")
             self._put_file(
-                abstract_context_manager.name,
-                abstract_context_manager.sha256,
-                abstract_context_manager.file,
+                opened_span.name,
+                opened_span.sha256,
+                opened_span.file,
             )
             with _storing(self.artifacts):
                 set_aside(self.artifacts, artifact.name, self._day)
         row = operations_exports.c
         values = {
-            "artifact": abstract_context_manager.name,
-            "sha256": abstract_context_manager.sha256,
-            "byte_count": abstract_context_manager.byte_count,
+            "artifact": opened_span.name,
+            "sha256": opened_span.sha256,
+            "byte_count": opened_span.byte_count,
         }
         pair = (row.artifact == artifact.name, row.sha256 == artifact.sha256)
         with self.environment.warehouse.writing() as connection:
             connection.execute(update(operations_exports).where(*pair).values(values))
-        return Attempt("derived", "rederived", f"as {abstract_context_manager.name}")
+        return Attempt("derived", "rederived", f"as {opened_span.name}")
 
     @property
     def _day(self) -> date:

@@ -267,14 +267,14 @@ def _write(
     def is_as_read(stored: StoredSchedule) -> bool:
         return current.get(stored.schedule.name) == (stored.version_number, stored.next_due_at)
 
-    ats = {name: at for name, (value, at) in plan.following.items() if is_as_read(value)}
-    rows = [row for row in plan.rows if row["name"] in ats]
+    times = {name: at for name, (value, at) in plan.following.items() if is_as_read(value)}
+    rows = [row for row in plan.rows if row["name"] in times]
     if rows:
         insert_absent(connection, launches, rows)
-    if ats:
+    if times:
         is_it = schedules.c.name == bindparam("of_name")
         statement = update(schedules).where(is_it).values(next_due_at=bindparam("following"))
-        times = [{"of_name": name, "following": at} for name, at in ats.items()]
+        times = [{"of_name": name, "following": at} for name, at in times.items()]
         connection.execute(statement, times)
     disabled = {name: why for name, (value, why) in plan.disabled.items() if is_as_read(value)}
     if disabled:

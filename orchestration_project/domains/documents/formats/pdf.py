@@ -127,11 +127,11 @@ def _read_page(document: "PdfDocument", page: "PdfPage", draft: Draft, ruled: Ru
 
 def _recognise_page(page: "PdfPage", marks: Sequence[str], draft: Draft) -> bool:
     """Add a page as its image is recognised; return whether it is."""
-    recogniseds = draft.recognise(lambda: _rendered(page))
-    text, confidence = recogniseds[0] if recogniseds else ("", None)
-    method = "ocr" if recogniseds else "none"
+    recognitions = draft.recognise(lambda: _rendered(page))
+    text, confidence = recognitions[0] if recognitions else ("", None)
+    method = "ocr" if recognitions else "none"
     draft.add_page(_joined(text, marks), method=method, confidence=confidence)
-    return bool(recogniseds)
+    return bool(recognitions)
 
 
 def _joined(text: str, marks: Sequence[str]) -> str:

@@ -127,13 +127,13 @@ def _read_sheets(workbook: CalamineWorkbook, draft: Draft, parts: SheetParts) ->
             continue
         if sheet.typ == SheetTypeEnum.MacroSheet:
             draft.note("macros_ignored", sheet.name)
-        calamine_sheet = workbook.get_sheet_by_name(sheet.name)
-        cells = calamine_sheet.total_height * calamine_sheet.total_width
+        opened_sheet = workbook.get_sheet_by_name(sheet.name)
+        cells = opened_sheet.total_height * opened_sheet.total_width
         if cells > MAX_CELLS:
             raise DocumentError("too_much_text", f"{cells:,} cells")
         rows = [
             [None if value == "" else cast(Cell, value) for value in row]
-            for row in calamine_sheet.to_python(skip_empty_area=False)
+            for row in opened_sheet.to_python(skip_empty_area=False)
         ]
         shown = parts.shown.get(sheet.name, ())
         _set_texts(rows, parts.missing.get(sheet.name, ()), shown)

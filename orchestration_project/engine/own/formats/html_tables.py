@@ -65,8 +65,8 @@ def _chosen(tree: Any, wanted: int | str) -> Any:
         if wanted in (number, heading)
     ]
     if len(entries) != 1:
-        strips = [f"{number} {heading}".strip() for number, heading in enumerate(headings[:10], 1)]
-        raise unreadable(f"one table {wanted}", ", ".join(strips) or "no table")
+        titles = [f"{number} {heading}".strip() for number, heading in enumerate(headings[:10], 1)]
+        raise unreadable(f"one table {wanted}", ", ".join(titles) or "no table")
     return entries[0]
 
 

@@ -58,10 +58,10 @@ def _cells(body: bytes, sheet: str) -> Sequence[Sequence[Any]]:
         raise missing_library("python-calamine") from error
     try:
         with CalamineWorkbook.from_filelike(io.BytesIO(body)) as workbook:
-            calamine_sheet = workbook.get_sheet_by_name(sheet)
-            if calamine_sheet.total_height * calamine_sheet.total_width > MAX_CELLS:
+            opened_sheet = workbook.get_sheet_by_name(sheet)
+            if opened_sheet.total_height * opened_sheet.total_width > MAX_CELLS:
                 raise unreadable(f"at most {MAX_CELLS} cells", f"more in the sheet {sheet}")
-            return calamine_sheet.to_python(skip_empty_area=False)
+            return opened_sheet.to_python(skip_empty_area=False)
     except (CalamineError, ValueError, OSError) as error:
         raise unreadable("a whole workbook", str(error)[:200]) from error
 

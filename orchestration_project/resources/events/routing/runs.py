@@ -184,8 +184,8 @@ class RunRequester:
         if definition is not None and definition.has_partition_key(request.partition_key):
             return
         keys = definition.get_partition_keys() if definition is not None else []
-        known_known_partitions = known_partitions(str(request.job_name), definition, keys)
-        nearest = propose_key(request.partition_key, known_known_partitions)
+        already_known = known_partitions(str(request.job_name), definition, keys)
+        nearest = propose_key(request.partition_key, already_known)
         raise ConfigurationError(
             f"invalid partition {request.partition_key!r} of {request.job_name}",
             expected="a partition of the job" + (f", e.g. {nearest}" if nearest else ""),

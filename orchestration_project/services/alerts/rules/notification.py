@@ -280,11 +280,11 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
     try:
         rules = RulesFile.model_validate(parsed).rules
     except ValidationError as error:
-        locateds = [
+        located_problems = [
             located(text, problem["loc"], *_named(problem["loc"], parsed), reason_of(problem))
             for problem in error.errors()
         ]
-        raise _invalid(file, "; ".join(locateds)) from None  # pydantic's own text is long
+        raise _invalid(file, "; ".join(located_problems)) from None  # pydantic's own text is long
     known_names = [channel.name for channel in channels]
     unknown = [
         located(

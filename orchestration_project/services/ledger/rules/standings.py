@@ -189,7 +189,7 @@ def standings(
     for subject in sorted(subjects):
         of_it = [figures[hours].get(subject, Figures(hours)) for hours in WINDOWS]
         pause = pause_of(subject)
-        missings = [
+        missing_items = [
             missing
             for missing in late
             if _is_of(missing.asset, subject)
@@ -202,11 +202,11 @@ def standings(
             asset: count for asset, count in look.quarantined.items() if _is_of(asset, subject)
         }
         state, reasons = state_of(
-            of_it, judged, missings, now=now, machine_now=machine_now, quarantined=quarantined
+            of_it, judged, missing_items, now=now, machine_now=machine_now, quarantined=quarantined
         )
         reasons = reasons if pause is None else [pause.text, *reasons]
         landed_at = max(landed, default=None)
-        oldest = missings[0] if missings else None
+        oldest = missing_items[0] if missing_items else None
         total = sum(quarantined.values())
         subject_healths.append(
             SubjectHealth(subject, of_it, way, landed_at, oldest, state, reasons, total)
