@@ -1,8 +1,8 @@
 """The `export` command: any table or view, whole or by conditions, to a file or a pipe."""
 
-import io
 import json
 import re
+import subprocess
 import sys
 from decimal import Decimal
 
@@ -528,14 +528,15 @@ def test_a_standard_error_that_is_closed_does_not_make_it_fail(desk, tmp_path, m
 
 
 @pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_sql_writes_the_rows_of_a_query_now_or_as_of_a_time(desk, capfd, monkeypatch):
+def test_sql_writes_the_rows_of_a_query_now_or_as_of_a_time(desk, capfd):
     desk.land(row("AAA"))
     query = "SELECT symbol, '=1+1' AS formula FROM finra_otc_weekly"
     assert main(["sql", query]) == 0
     assert capfd.readouterr().out == "symbol,formula\r\nAAA,'=1+1\r\n"
-    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(query.encode())))
-    assert main(["sql", "-", "--format", "ndjson", "--no-escape-formulas"]) == 0
-    assert json.loads(capfd.readouterr().out) == {"symbol": "AAA", "formula": "=1+1"}
+    command = [sys.executable, "-m", "orchestration_project", "sql", "-"]
+    options = ["--format", "ndjson", "--no-escape-formulas"]
+    ended = subprocess.run([*command, *options], input=query, capture_output=True, text=True)  # noqa: S603 - our own program
+    assert json.loads(ended.stdout) == {"symbol": "AAA", "formula": "=1+1"}
     count = "SELECT count(*) AS n FROM finra_otc_weekly"
     assert main(["sql", count, "--as-of", "2020-01-01T00:00:00Z"]) == 0
     assert capfd.readouterr().out == "n\r\n0\r\n"
