@@ -90,6 +90,9 @@ def test_tables_of_a_query_have_the_rows_that_were_known_at_its_moment(queries, 
         ("SELECT * FROM finra_otc_weekly_history", "finra_otc_weekly_history keeps no history"),
         ("SELECT 1 AS one FROM {schema}.finra_otc_weekly", "name tables without a schema"),
         ('SELECT 1 AS one FROM {schema} . "finra_otc_weekly"', "name tables without a schema"),
+        ("SELECT 1 AS one FROM {schema}.[finra_otc_weekly]", "name tables without a schema"),
+        ("SELECT 1 AS one FROM {schema}./**/finra_otc_weekly", "a comment behind a dot"),
+        ("SELECT 1 AS one FROM {schema}.--\nfinra_otc_weekly", "a comment behind a dot"),
         ('SELECT 1 AS one FROM U&"finra\\005Fsymbols"', "a name with escapes"),
     ],
 )
@@ -148,6 +151,22 @@ def test_sqlite_refuses_what_is_no_read_of_data(file, query: str, message: str):
     with pytest.raises(ConfigurationError, match=message):
         sqlite.run_query(file, query, ALL, limit=4)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "WITH v_finra_otc_weekly AS (SELECT key_id FROM access_keys) "
+        "SELECT * FROM v_finra_otc_weekly",
+        "WITH finra_symbols AS (SELECT key_id FROM access_keys) SELECT * FROM finra_symbols",
+        "SELECT * FROM (SELECT key_id FROM access_keys) AS finra_symbols",
+        "SELECT symbol FROM finra_symbols WHERE EXISTS (SELECT 1 FROM access_keys)",
+    ],
+)
+def test_a_name_that_a_query_gives_opens_no_table(file, query: str):
+    readable = Readable({"finra_symbols", "v_finra_otc_weekly", "finra_otc_weekly"})
+    with pytest.raises(ConfigurationError, match="access_keys, which may not be read"):
+        sqlite.run_query(file, query, readable)
 
 
 def test_sqlite_ends_what_takes_long_and_refuses_what_is_large(file):

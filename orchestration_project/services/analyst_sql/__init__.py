@@ -24,8 +24,9 @@ MAX_BYTES = 64 * 2**20
 """Size of all rows of a query, as text."""
 
 
-NAME = re.compile(r"(?P<qualifier>\.\s*\"?)?\b(?P<name>[a-z_][a-z0-9_]*)\b", re.IGNORECASE)
-ESCAPED_NAME = re.compile(r"\bu&\"", re.IGNORECASE)
+NAME = re.compile(r"(?P<qualifier>\.\W*)?\b(?P<name>[a-z_][a-z0-9_]*)\b", re.IGNORECASE)
+HIDDEN_NAME = re.compile(r"\bu&\"|\.\s*(--|/\*)", re.IGNORECASE)
+"""How a name has escapes, or a comment between it and its schema."""
 
 
 def select_as_of(
@@ -43,9 +44,10 @@ def select_as_of(
         ConfigurationError: A table has no history, is named with a schema, or by escapes: its
             present rows would stand beside those of the moment.
     """
-    if ESCAPED_NAME.search(query):
+    if HIDDEN_NAME.search(query):
         raise ConfigurationError(
-            "a query as of a moment has a name with escapes", remedy="write it without"
+            "a query as of a moment has a name with escapes, or a comment behind a dot",
+            remedy="write it without",
         )
     tables, selects = known_tables(), dict[str, str]()
     for word in NAME.finditer(query):

@@ -167,7 +167,11 @@ class _Guard:
         database: str | None,
         view: str | None,
     ) -> int:
-        """Return whether an action is allowed; ``view`` is the one within which it is done."""
+        """Return whether an action is allowed.
+
+        ``view`` is the view within which it is done, or the name that a query has given a part of
+        itself: it opens no table.
+        """
         if action in (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_RECURSIVE):
             return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and second not in FUNCTIONS_REFUSED:
@@ -185,7 +189,7 @@ class _Guard:
             is_own = name.startswith(("sqlite_", "pragma_"))
             allowed = is_computed and not is_own
             return sqlite3.SQLITE_OK if allowed else self._refuse(f"no table or view {name}")
-        if not {name, view} & set(self._readable.tables):
+        if name not in self._readable.tables:
             return self._refuse(f"{name}, which may not be read")
         if any(is_secret(known) for known in table.columns if known.name == column):
             return self._refuse(f"{name}.{column}, which holds hashes of secrets")
