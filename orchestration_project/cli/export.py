@@ -170,21 +170,14 @@ def export_query(
     On SQLite it may read all tables and views, and no column with hashes of secrets. Who wrote its
     texts is not known, so formulas are escaped in all, unless that is switched off.
     """
-    from orchestration_project.services.analyst_sql import MAX_ROWS, postgresql, sqlite
+    from orchestration_project.services.analyst_sql import MAX_ROWS, sqlite
 
     settings = load_settings()
-    options = {"as_of": as_of, "limit": limit or MAX_ROWS}
-    if settings.analyst_database_url is not None:
-        url = settings.analyst_database_url.get_secret_value()
-        rows = postgresql.run_query(url, query, **options)
-    else:
-        with open_warehouse(settings) as warehouse:
-            file = warehouse.file
-        if file is None:
-            raise ConfigurationError(
-                "SQL is off", expected="ANALYST_DATABASE_URL", remedy=postgresql.ROLE_REMEDY
-            )
-        rows = sqlite.run_query(file, query, sqlite.Readable(known_tables()), **options)
+    with open_warehouse(settings) as warehouse:
+        file = warehouse.file
+    readable = sqlite.Readable(known_tables())
+    run_query = sqlite.choose_database(settings.analyst_database_url, file, readable)
+    rows = run_query(query, as_of=as_of, limit=limit or MAX_ROWS)
     if destination.form in SPREADSHEET_FORMATS and destination.escape_formulas is not False:
         rows = with_escaped_formulas(rows, rows.columns)
     return write_rows("query", [rows], destination)

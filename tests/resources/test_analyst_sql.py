@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier
 from sqlalchemy.engine import make_url
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.analyst_sql import postgresql, sqlite
 from orchestration_project.services.analyst_sql.sqlite import Readable
 from orchestration_project.tables.catalogue import known_tables
@@ -144,6 +144,7 @@ def test_sqlite_gives_rows_and_computed_values(file):
         ("SELECT symbol FROM finra_otc_weekly LIMIT 6 -- )", "at most 4 rows"),
         ("SELECT 1 AS n UNION SELECT 'x'", "column n has values of several types"),
         ("", "it has no columns"),
+        ("SELECT 'a' LIKE '" + "%a" * 150 + "'", "too complex"),
     ],
 )
 def test_sqlite_refuses_what_is_no_read_of_data(file, query: str, message: str):
@@ -179,6 +180,25 @@ def test_sqlite_ends_what_takes_long_and_refuses_what_is_large(file):
     assert len(sqlite.run_query(file, many.format(3), ALL, max_bytes=1_000)) == 3
     with pytest.raises(ConfigurationError, match="1,000 bytes together"):
         sqlite.run_query(file, many.format(4), ALL, max_bytes=1_000)
+
+
+def test_sqlite_reads_computed_tables_as_of_a_moment(file):
+    query = (
+        "WITH own AS (SELECT symbol FROM finra_otc_weekly) SELECT count(*) AS n, value "
+        "FROM own, json_each('[7]') GROUP BY value"
+    )
+    assert sqlite.run_query(file, query, ALL, as_of=NOON).rows() == [(5, 7)]
+    counted = "WITH own AS (SELECT * FROM finra_otc_weekly) SELECT count(*) AS n FROM own"
+    assert sqlite.run_query(file, counted, ALL, as_of=NOON).rows() == [(5,)]
+
+
+@pytest.mark.parametrize("content", [None, b"no database" * 100])
+def test_a_file_that_cannot_be_read_is_no_fault_of_the_query(tmp_path, content):
+    file = tmp_path / "damaged.sqlite"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(TransientError, match="the database cannot be read"):
+        sqlite.run_query(file, "SELECT symbol FROM finra_otc_weekly", ALL)
 
 
 def test_each_role_reads_on_sqlite_what_it_reads_by_the_api(file):

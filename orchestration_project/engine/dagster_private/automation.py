@@ -74,7 +74,7 @@ def running_instigators(instance: dg.DagsterInstance) -> Iterator[InstigatorStat
 
 
 def instigators_switched_on(instance: dg.DagsterInstance) -> list[str]:
-    """Return the names of sensors and schedules that somebody switched on.
+    """Return the names of sensors and schedules that a user started.
 
     Dagster 1.13: `InstigatorStatus`, whose RUNNING leaves out what is on from the start. No public
     way, as above. At an upgrade: what is on from the start is still left out.

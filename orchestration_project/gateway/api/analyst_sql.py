@@ -12,7 +12,7 @@ from starlette.responses import Response
 from orchestration_project.engine.contracts.moments import Moment
 from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.gateway.api.data import FILE, MEDIA_TYPES, served
+from orchestration_project.gateway.api.data import FILE, MEDIA_TYPES, has_personal_key, served
 from orchestration_project.gateway.api.operation import (
     Body,
     Call,
@@ -20,9 +20,8 @@ from orchestration_project.gateway.api.operation import (
     Parameters,
 )
 from orchestration_project.gateway.api.problems import problem_of
-from orchestration_project.services.analyst_sql import MAX_ROWS, postgresql, sqlite
+from orchestration_project.services.analyst_sql import MAX_ROWS, sqlite
 from orchestration_project.services.export import WRITERS
-from orchestration_project.tables.schema import key_names, personal_columns
 
 MAX_CHARACTERS = 5000
 
@@ -63,27 +62,17 @@ async def read_sql(call: Call[Sql, Body]) -> Response:
 
 def _query_of(call: Call[Sql, Body]) -> Callable[..., pl.DataFrame]:
     """Return the function that runs a query of the caller."""
-    url, file = call.services.settings.analyst_database_url, call.services.warehouse.file
-    if url is not None:
-        return partial(postgresql.run_query, url.get_secret_value())
-    if file is None:
-        raise ConfigurationError(
-            "SQL for analysts is off",
-            expected="ANALYST_DATABASE_URL",
-            remedy=postgresql.ROLE_REMEDY,
-        )
     is_admin = call.caller.role.covers(Role.ADMIN)
     readable = sqlite.Readable.of_role(readable_tables(is_admin), is_admin=is_admin)
-    return lambda query, **options: sqlite.run_query(file, query, readable, **options)
+    services = call.services
+    return sqlite.choose_database(
+        services.settings.analyst_database_url, services.warehouse.file, readable
+    )
 
 
 def readable_tables(is_admin: bool) -> Collection[str]:
     """Return the tables and views that a role reads by the API, whose keys are not personal."""
-    return {
-        name
-        for name, table in served().items()
-        if is_admin or not set(key_names(table)).intersection(personal_columns(table))
-    }
+    return {name for name, table in served().items() if is_admin or not has_personal_key(table)}
 
 
 OPERATIONS = (

@@ -270,6 +270,11 @@ def require_unmasked(caller: Principal, name: str) -> None:
         )
 
 
+def has_personal_key(table: Table) -> bool:
+    """Whether a column of a table's key is about a person: its rows cannot be masked."""
+    return not set(key_names(table)).isdisjoint(personal_columns(table))
+
+
 def chosen_relation(
     caller: Principal, name: str, as_of: datetime | None, published: date | None
 ) -> Relation:
@@ -282,8 +287,7 @@ def chosen_relation(
             admins may read.
     """
     require_served(name)
-    key = set(key_names(served()[name]))
-    if key.intersection(personal_columns(served()[name])):
+    if has_personal_key(served()[name]):
         require_unmasked(caller, name)
     try:
         if published:

@@ -6,13 +6,15 @@ query names before it runs. A personal column reads as NULL wherever it stands, 
 
 import sqlite3
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import polars as pl
+from pydantic import SecretStr
 
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.analyst_sql import (
@@ -22,6 +24,7 @@ from orchestration_project.services.analyst_sql import (
     TIMEOUT_SECONDS,
     frame_of_rows,
     plain_value,
+    postgresql,
     refuse_large_rows,
     refuse_query,
     refuse_slow_query,
@@ -32,8 +35,19 @@ from orchestration_project.tables.conditions import is_secret
 from orchestration_project.tables.schema import is_personal
 
 LOCK_SECONDS = 5
+ERRORS_OF_QUERIES = (
+    *(0, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE),
+    *(sqlite3.SQLITE_MISUSE, sqlite3.SQLITE_READONLY),
+)
+"""Codes of errors for which the query is to blame; 0: the driver has refused it.
+
+Others are those of the file and its disk.
+"""
 JUDGED_STEPS = 10_000
 """Steps of SQLite's machine between two looks at the clock: about a millisecond."""
+
+MAX_PATTERN_BYTES = 200
+"""Size of a pattern of LIKE and GLOB: the clock is not looked at within one comparison."""
 
 FUNCTIONS_REFUSED = ("load_extension", "fts3_tokenizer")
 TABLES_OF_TEXTS = ("json_each", "json_tree")
@@ -69,6 +83,30 @@ class Readable:
         return cls(tables, {*personal, ("rejects", "record")})
 
 
+def choose_database(
+    analyst_url: SecretStr | None, file: Path | None, readable: Readable
+) -> Callable[..., pl.DataFrame]:
+    """Return `run_query` of the database that runs queries: of PostgreSQL where a role is named.
+
+    Args:
+        analyst_url: ANALYST_DATABASE_URL.
+        file: The SQLite database of the project, if it is one.
+        readable: What a query may read on SQLite.
+
+    Raises:
+        ConfigurationError: The project's database is not SQLite, and no role is named for it.
+    """
+    if analyst_url is not None:
+        return partial(postgresql.run_query, analyst_url.get_secret_value())
+    if file is None:
+        raise ConfigurationError(
+            "SQL for analysts is off",
+            expected="ANALYST_DATABASE_URL",
+            remedy=postgresql.ROLE_REMEDY,
+        )
+    return partial(run_query, file, readable=readable)
+
+
 def run_query(
     file: Path,
     query: str,
@@ -93,25 +131,26 @@ def run_query(
     Raises:
         ConfigurationError: It does something else than to read, fails, or its rows are too many or
             too large.
-        TransientError: The database is busy.
+        TransientError: The database is busy, or cannot be read.
     """
     uri = f"{file.absolute().as_uri()}?mode=ro"
     moment = as_of and f"'{as_of.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
     views = select_as_of(query, as_of, str(moment), schema="main.") if as_of else {}
-    with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS)) as connection:
-        guard = _Guard(readable, set(views) if as_of else None)
-        for name in TABLES_OF_TEXTS:  # SQLite makes them at their first use
-            connection.execute(f"SELECT 1 FROM {name}('[]')")  # noqa: S608 - our own names
-        for name, select in views.items():
-            connection.execute(f"CREATE TEMP VIEW {name} AS {select}")
-        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
-        connection.set_authorizer(guard.judge)
-        end = time.monotonic() + timeout_seconds
-        connection.set_progress_handler(lambda: time.monotonic() > end, JUDGED_STEPS)
-        try:
+    guard = _Guard(readable, set(views) if as_of else None)
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS)) as connection:
+            for name in TABLES_OF_TEXTS:  # SQLite makes them at their first use
+                connection.execute(f"SELECT 1 FROM {name}('[]')")  # noqa: S608 - our own names
+            for name, select in views.items():
+                connection.execute(f"CREATE TEMP VIEW {name} AS {select}")
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_ROW_BYTES)
+            connection.setlimit(sqlite3.SQLITE_LIMIT_LIKE_PATTERN_LENGTH, MAX_PATTERN_BYTES)
+            connection.set_authorizer(guard.judge)
+            end = time.monotonic() + timeout_seconds
+            connection.set_progress_handler(lambda: time.monotonic() > end, JUDGED_STEPS)
             return _read_rows(connection, query, limit, max_bytes)
-        except sqlite3.Error as error:
-            raise _explain(error, guard, timeout_seconds) from error
+    except sqlite3.Error as error:
+        raise _explain(error, guard, timeout_seconds) from error
 
 
 def _read_rows(
@@ -120,7 +159,7 @@ def _read_rows(
     cursor = connection.execute(query)
     rows, left = list[tuple[object, ...]](), max_bytes
     for row in cursor:
-        left -= sum(len(value) if isinstance(value, str | bytes) else 8 for value in row)
+        left -= sum(map(_byte_count, row))
         if left < 0:
             raise refuse_large_rows(f"rows of at most {max_bytes:,} bytes together")
         rows.append(tuple(map(plain_value, row)))
@@ -129,6 +168,12 @@ def _read_rows(
     if cursor.description is None:
         raise refuse_query("it has no columns")
     return frame_of_rows([column[0] for column in cursor.description], rows, limit)
+
+
+def _byte_count(value: object) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    return len(value) if isinstance(value, bytes) else 8
 
 
 def _explain(
@@ -140,9 +185,11 @@ def _explain(
         return refuse_slow_query(timeout_seconds, str(error))
     if code == sqlite3.SQLITE_TOOBIG or isinstance(error, sqlite3.DataError):
         return refuse_large_rows(f"rows of at most {MAX_ROW_BYTES:,} bytes each")
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return TransientError("the database is busy", found=str(error), remedy="try again")
-    return refuse_query(guard.refused or str(error))
+    if code in ERRORS_OF_QUERIES:
+        return refuse_query(guard.refused or str(error))
+    return TransientError(
+        "the database cannot be read", found=str(error), remedy="try again, or look at its disk"
+    )
 
 
 class _Guard:
@@ -181,14 +228,14 @@ class _Guard:
         return self._refuse("it does something else than to read")
 
     def _judge_read(self, name: str, column: str, database: str | None, view: str | None) -> int:
-        if self._views is not None and database == "main" and view not in self._views:
-            return self._refuse(f"{name} as it is now, in a query as of a moment")
         table = self._known.get(name)
         if table is None:
             is_computed = name in TABLES_OF_TEXTS or not column
             is_own = name.startswith(("sqlite_", "pragma_"))
             allowed = is_computed and not is_own
             return sqlite3.SQLITE_OK if allowed else self._refuse(f"no table or view {name}")
+        if self._views is not None and database == "main" and view not in self._views:
+            return self._refuse(f"{name} as it is now, in a query as of a moment")
         if name not in self._readable.tables:
             return self._refuse(f"{name}, which may not be read")
         if any(is_secret(known) for known in table.columns if known.name == column):
