@@ -376,7 +376,7 @@ def _severity(dataset: Dataset, check: str) -> dg.AssetCheckSeverity:
 def _deliveries(
     dataset: Dataset, context: dg.AssetExecutionContext, config: LoadOptions
 ) -> Deliveries:
-    """Return what the run loads from: the source, or in a replay what was recorded of it."""
+    """Return the deliveries that the run loads: of the source, or in a replay the recorded ones."""
     warehouse: Warehouse = context.resources.warehouse
     if config.replay:
         artifacts: ArtifactStore = context.resources.artifacts

@@ -91,7 +91,7 @@ def judge_documents(
     settings: dg.ResourceParam[DocumentsSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.AssetCheckResult]:
-    """Judge what the run loaded; a verdict that the run's options name fails it."""
+    """Judge the documents that the run loaded; a verdict that the run's options name fails it."""
     run_id = context.run.run_id
     keys = _keys(context)
     if not keys:

@@ -45,7 +45,7 @@ def trade_activity(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
-    """Draw what is landed, keep the files, and show them."""
+    """Draw the loaded weeks of trade activity, store the image files, and show them."""
     activity, is_synthetic = read_activity(warehouse), settings.is_demo
     if activity is None:
         nothing = {"outcome": "nothing to draw: no week is loaded"}
@@ -68,7 +68,7 @@ def trade_activity(
 
 
 def _numbers(activity: Activity) -> dict[str, Any]:
-    """Return what Dagster plots over time, and of which week it is."""
+    """Return the weekly figures as Dagster metadata, with the week they belong to."""
     week = activity.week_start
     links = (partition_link(OTC_WEEKLY, f"{tier}|{week}") for tier in activity.tiers)
     share = activity.de_minimis_share

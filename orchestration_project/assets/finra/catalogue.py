@@ -134,7 +134,7 @@ def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) ->
 
 
 def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage:
-    """Return what each column is made of: what is not derived comes as it is from its one dep."""
+    """Return the lineage of each column; one that is not derived is a copy from its one dep."""
     derived = {
         name: [(dg.AssetKey(source.table.name.split("_", 1)), source.key) for source in sources]
         for name, sources in MADE_OF.get(table.name, {}).items()

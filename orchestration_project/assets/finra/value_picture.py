@@ -42,7 +42,7 @@ def value_picture(
     settings: dg.ResourceParam[FinraSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
-    """Draw what is derived, keep the files, and show them."""
+    """Draw the derived values of weeks, store the image files, and show them."""
     weeks = read_valued_weeks(warehouse)
     metadata = (
         NO_VALUE_METADATA

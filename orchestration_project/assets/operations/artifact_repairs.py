@@ -233,7 +233,7 @@ def _table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dg.Tabl
 
 
 def damage_metadata(warehouse: Warehouse) -> dict[str, Any]:
-    """Return what is recorded of damaged artifacts: counts, and those that are not repaired."""
+    """Return counts of damaged artifacts, and a table of those that are not repaired."""
     counts = damage_counts(warehouse)
     return {
         **{f"{state}_count": counts.get(state, 0) for state in ("repaired", "rederived", "lost")},

@@ -50,7 +50,7 @@ def moment_of(given: str | None, name: str = "since") -> datetime | None:
     """Return the time that a run's config gives as ``name``, None where it gives none.
 
     Raises:
-        ConfigurationError: It is no time.
+        ConfigurationError: It is not a time.
     """
     if given is None:
         return None

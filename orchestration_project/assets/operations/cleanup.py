@@ -95,7 +95,7 @@ def delete_artifacts(
 
 
 def retention_of(settings: Settings) -> Retention:
-    """Return what the settings say of each kind."""
+    """Return the retention of each kind of artifact by the settings."""
     days = {
         CAPTURED: settings.artifacts_captured_days,
         STAGED: settings.artifacts_staged_days,

@@ -169,7 +169,7 @@ def _pictures(
 
 
 def _numbers(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
-    """Return what Dagster plots over time, of each domain's last 24 hours."""
+    """Return figures of each domain's last 24 hours as metadata, which Dagster plots over time."""
     numbers: dict[str, Any] = {
         "queue_depth": sum(domain.under_way.queue_depth for domain in domains),
         "runs_under_way": sum(domain.under_way.running_count for domain in domains),

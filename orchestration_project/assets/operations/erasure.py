@@ -54,7 +54,7 @@ def erase_subject(
     settings: Settings,
     warehouse: Warehouse,
 ) -> AssetEvent:
-    """Count what there is of a subject, and erase it unless this is a dry run."""
+    """Count the data of a subject, and erase it unless this is a dry run."""
     requests = ErasureRequests(warehouse, clock)
     request = requests.read(config.request_id)
     kind = kind_of(read_kinds(registry, settings), request.kind)

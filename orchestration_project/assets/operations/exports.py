@@ -120,7 +120,7 @@ def export_tables(
     settings: Settings,
     warehouse: Warehouse,
 ) -> Iterator[AssetEvent]:
-    """Deliver what was loaded since, or what earlier attempts left; report what waits too long."""
+    """Export the rows loaded since, or those that earlier attempts left; report overdue exports."""
     of_domains = exports_of_domains(registry, settings)
     chosen = chosen_exports(settings, config.names, of_domains)
     work = Exports(warehouse, Surroundings(settings, artifacts), clock)

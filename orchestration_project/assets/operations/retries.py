@@ -190,7 +190,7 @@ def _failed_partitions(
 
 
 def _item_metadata(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[str, object]:
-    """Return what is shown of work items; ``retried`` has how many of each topic were put back."""
+    """Return work items as metadata; ``retried`` has the number that was put back of each topic."""
     items = [
         {**asdict(failed_item), "reason": cut(failed_item.reason or "", REASON_CHARACTERS)}
         for failed_item in plan.first

@@ -42,7 +42,7 @@ def prune_run_logs(
     settings: Settings,
     warehouse: Warehouse,
 ) -> AssetEvent:
-    """Measure what finished runs left in Dagster's logs, and free it unless this is a dry run."""
+    """Measure the logs that finished runs left in Dagster; free them unless this is a dry run."""
     reported = report_dry_run(context.log, "nothing is deleted", is_dry_run=config.dry_run)
     days = config.older_than_days or settings.dagster_run_log_days
     before = Clock().now() - timedelta(days=days)  # the machine's time, as Dagster's runs have

@@ -48,7 +48,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
     """Ask for a backfill of the latest months; symbols that are landed are not asked for again.
 
     Raises:
-        ConfigurationError: There is no month, or fewer than requested.
+        ConfigurationError: No month exists, or fewer than requested.
     """
     reported = report_dry_run(context.log, "no backfill is launched", is_dry_run=config.dry_run)
     known_names = list(MONTHS.get_partition_keys())

@@ -61,7 +61,7 @@ def charts(
     settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.MaterializeResult[Any]:
-    """Draw what is landed, keep the files, and show them."""
+    """Draw the loaded prices, store the image files, and show them."""
     fromkeys = list(dict.fromkeys(config.symbols))
     symbols = fromkeys or wanted_symbols(settings, warehouse)
     shown_chart_rows = read_shown(warehouse, symbols)

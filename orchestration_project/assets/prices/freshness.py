@@ -34,7 +34,7 @@ def as_new_as_the_calendar(
     settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.AssetCheckResult:
-    """Compare what is loaded with the sessions that are due; no source is asked."""
+    """Compare the loaded sessions with those that are due, without a request to a source."""
     if paused := paused_freshness(warehouse, DAILY):
         return paused
     now, today = clock.now(), clock.today_in_new_york()

@@ -172,7 +172,7 @@ def dead_letters_event(found: SyncSummary) -> dg.AssetMaterialization:
 
 
 def failure_of(problem: OrchestrationError) -> dg.Failure:
-    """Return what ends a run that did not come to its end; the next one goes on."""
+    """Return the failure that ends an incomplete run; the next run continues."""
     return dg.Failure(str(problem), allow_retries=False)
 
 
