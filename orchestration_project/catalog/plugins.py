@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 
 def stored_definitions(_: Registry, settings: Settings) -> MadeDefinitions:
-    """Return what the enabled plugins add; nothing if the database does not answer."""
+    """Return the definitions of enabled plugins; none if the database does not answer."""
     from orchestration_project.assets.plugins import plugin_asset, plugin_job
     from orchestration_project.sensors.plugins import plugin_schedule
 
@@ -113,7 +113,7 @@ def _unused(settings: Settings) -> str:
 
 
 def _probe(settings: Settings, _: Environment) -> str:
-    """Return what the isolation of plugins enforces here."""
+    """Return a description of the limits that the isolation of plugins enforces here."""
     status = isolation_status(settings)
     if not status.is_usable:
         raise ConfigurationError(
