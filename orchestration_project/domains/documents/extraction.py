@@ -29,7 +29,7 @@ DEFAULT, PLAIN = Limits(), Options()
 def extract(
     content: bytes, *, name: str, limits: Limits = DEFAULT, options: Options = PLAIN
 ) -> Extracted:
-    """Return what a file holds, or the reason why it cannot be extracted.
+    """Return the contents of a file, or the reason why it cannot be extracted.
 
     The same bytes, name, limits and options give the same result. The name only declares a type,
     and decides between formats of plain text; content decides all others.
@@ -193,7 +193,7 @@ def _refused(name: str, byte_count: int, error: DocumentError) -> Extracted:
 def extract_all(
     content: bytes, *, name: str, limits: Limits = DEFAULT, options: Options = PLAIN
 ) -> Iterator[Document]:
-    """Yield what a file holds, then what the files within it hold, at any depth.
+    """Yield the contents of a file, then those of the files within it, at any depth.
 
     All files within share the budgets ``children`` and ``inflated_bytes`` of the limits: what
     exceeds one is yielded with its reason code. A crash of a reader ends this process;

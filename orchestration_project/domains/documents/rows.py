@@ -116,7 +116,7 @@ def chunk_rows(documents: Mapping[str, Document], rule: ChunkRule) -> dict[str, 
 
 
 def document_row(document: Document) -> Mapping[str, Any]:
-    """Return what extraction found, as columns of `documents`."""
+    """Return the result of an extraction as columns of `documents`."""
     extracted = document.extracted
     return {
         "document_id": document.document_id,

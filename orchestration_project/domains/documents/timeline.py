@@ -73,7 +73,7 @@ def in_order(events: Iterable[TimelineEvent]) -> list[TimelineEvent]:
 
 
 def remedy_of(reason_code: str | None) -> str | None:
-    """Return what a person can do about a reason; None: nothing, or it is not one of documents."""
+    """Return the remedy of a reason; None: it has none, or is not one of documents."""
     reason = REASONS.get(reason_code or "")
     return None if reason is None or reason.remedy == "none" else reason.remedy
 

@@ -131,7 +131,7 @@ class KeyRangePlanner:
     def _together(
         self, rows: pl.DataFrame, totals: pl.DataFrame, firm_sums: pl.DataFrame
     ) -> WeekRows:
-        """Return what came in several pieces as one."""
+        """Return the rows and totals of several pieces as one piece."""
         return WeekRows(
             rows=in_key_order(rows),
             rejects=self.rejects[0].clear(),
@@ -382,7 +382,7 @@ def plausibility_audits(
 
 
 def _implausible(max_row_shares: int, fetched_on: date) -> Mapping[str, pl.Expr]:
-    """Return what breaks each claim; one row breaks at most one of the first four."""
+    """Return the condition that breaks each claim; one row breaks at most one of the first four."""
     shares, trades = pl.col("share_quantity"), pl.col("trade_count")
     updated = pl.col("last_update_date")
     breaks = (

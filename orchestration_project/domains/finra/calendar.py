@@ -99,7 +99,7 @@ def _short_days(year: int) -> dict[date, float]:
 
 
 def trading_level(week_start: date) -> float:
-    """Return what the week that starts on ``week_start`` should trade, an ordinary one being 1."""
+    """Return the trading level of the week from ``week_start``, an ordinary one being 1."""
     days = [week_start + timedelta(days=number) for number in range(DAYS)]
     sessions = sum(_short_days(day.year).get(day, 1.0) for day in days)
     return sessions / DAYS * (SLOW_LEVEL if any(map(_is_slow, days)) else 1.0)

@@ -144,7 +144,7 @@ def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRow
         ContractError: A part's header is not that of the weekly data.
     """
     week = _sorted_out(parts, week_start, tier)
-    return replace(week, rows=in_key_order(week.rows))  # by now the text is let go of
+    return replace(week, rows=in_key_order(week.rows))  # by now the text is released
 
 
 def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
@@ -208,7 +208,7 @@ def _with_missing_columns(
 
 
 def with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add what ``rows`` say as numbers and days; null where a text is none."""
+    """Add the numbers and days of ``rows`` as typed columns; null where a text is not one."""
     return rows.with_columns(
         share_quantity=quantities(rows[SHARES]),
         trade_count=whole_number(TRADES),
@@ -409,7 +409,7 @@ def in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
-    """Sum what can be read by symbol, in 128 bits, as those of quantities are anyway.
+    """Sum the readable rows by symbol, in 128 bits, as those of quantities are anyway.
 
     A row without a symbol belongs to the sum of none.
     """

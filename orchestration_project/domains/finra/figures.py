@@ -59,7 +59,7 @@ VALUE_PANELS = {
 def trade_activity(activity: Activity, *, is_synthetic: bool = False) -> Picture:
     """Draw the weeks' shares, trades and concentration, and the newest week's largest.
 
-    ``is_synthetic`` writes across the picture that its data is made up.
+    ``is_synthetic`` writes across the picture that its data is synthetic.
     """
     from matplotlib.figure import Figure
 
@@ -94,7 +94,7 @@ def traded_value(weeks: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
 
     ``weeks`` has a row for each week and tier: week_start, tier, share_quantity, trade_count and
     notional_dollars, null where nothing is derived; at least one. ``is_synthetic`` writes across
-    the picture that its data is made up.
+    the picture that its data is synthetic.
     """
     from matplotlib.figure import Figure
 

@@ -1,6 +1,6 @@
 """Week, tier and market of a downloaded weekly file.
 
-A file does not say (it has no week column, and `lastUpdateDate` is no week): its name says, or a
+A file does not say (it has no week column, and `lastUpdateDate` names none): its name says, or a
 line of `manifest.csv` with the columns file, tier, week_start, market.
 """
 
@@ -32,7 +32,7 @@ class WeeklyFile:
 
 
 def identify(names: Sequence[str], manifest: str | None) -> list[WeeklyFile]:
-    """Return what each weekly file among ``names`` holds, by week, tier and market.
+    """Return the week, tier and market of each weekly file among ``names``.
 
     ``manifest`` is the text of `manifest.csv`; what it lists need not follow the naming. Other
     files whose names do not end in .csv are none of ours.

@@ -1,7 +1,7 @@
 """Derivations of one week and tier: by symbol and by venue.
 
 The Herfindahl index is the sum of squared shares, 0-1: (sum of q^2) / (sum of q)^2.
-"De Minimis Firms" (CRD 0) lumps an unknown number of firms, so it is no venue: the index has a
+"De Minimis Firms" (CRD 0) lumps an unknown number of firms, so it is not a venue: the index has a
 lower bound (they are many and tiny: their squares vanish) and an upper one (they are one firm).
 A firm (by CRD number) may have several venues, such as an ATS and its OTC desk: it has an index of
 its own, in which they are one.
@@ -73,7 +73,7 @@ def symbol_week(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return what `symbols_of_tier` takes, of all rows of some symbols of a week and tier."""
+    """Return sums for `symbols_of_tier`, from all rows of some symbols of a week and tier."""
     shares, named_shares = pl.col("share_quantity"), pl.col("named_shares")
     is_largest = named_shares == named_shares.max()
     by_venue = _by_venue(rows).with_columns(
@@ -308,7 +308,7 @@ GREATEST = ("firm_crd_number", "participant_name")
 
 
 def venue_sums(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return what `venue_week` is made of, of rows that may be a part of a week and tier."""
+    """Return the sums that `venue_week` is made of; ``rows`` may be a part of a week and tier."""
     return rows.group_by(VENUE).agg(
         pl.col("week_start", "tier").first(),
         pl.col("share_quantity", "trade_count").sum(),

@@ -52,11 +52,11 @@ class PerTier:
         return names
 
     def candidates(self, landed: Landed) -> Sequence[str]:
-        """Return what is landed."""
+        """Return the keys of the loaded partitions."""
         return sorted(landed)
 
     def version(self, key: str, landed: Landed) -> str:
-        """Return what ``key`` would be derived of now, in words."""
+        """Return the version, in words, that a derivation of ``key`` would have now."""
         return _version(self.inputs(key), landed)
 
 
@@ -82,7 +82,7 @@ class AllTiers:
         return sorted(week for week in weeks if all(key in landed for key in self.required(week)))
 
     def version(self, key: str, landed: Landed) -> str:
-        """Return what ``key`` would be derived of now, in words."""
+        """Return the version, in words, that a derivation of ``key`` would have now."""
         return _version(self.inputs(key), landed)
 
 

@@ -173,10 +173,10 @@ def _trades(*frames: pl.DataFrame) -> int:
 def notice_kind(
     cause: str, change: WeekChange, *, limit: float
 ) -> Literal["restatement", "landed"] | None:
-    """Return what a landing is to be announced as, if it is.
+    """Return the kind of notice that announces a load, if any.
 
     A restatement is one where the moved shares are more than ``limit`` of the week's: what an
-    analyst added up before is then not what it was. Rows are no measure of that: FINRA may correct
+    analyst added up before is then not what it was. Rows do not measure that: FINRA may correct
     many by a share each.
     """
     if cause in ("first", "more"):

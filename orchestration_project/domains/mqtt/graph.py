@@ -206,7 +206,7 @@ def _escaped(text: str) -> str:
 
 
 def _needed(edges: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
-    """Return what each component needs first."""
+    """Return the components that each component needs first."""
     needed: dict[str, list[str]] = {}
     for first, second in sorted(set(edges)):
         needed.setdefault(first, []).append(second)

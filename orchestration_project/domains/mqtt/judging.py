@@ -101,7 +101,7 @@ def judge(message: Message, kinds: Kinds, max_bytes: int) -> Event | DeadLetter:
 
 
 def new_events(judged: Iterable[Event | DeadLetter], seen: Mapping[str, str]) -> NewEvents:
-    """Return what is new; a key that was seen is a duplicate, or was used for another content.
+    """Return the new events; a seen key is a duplicate, or was used for another content.
 
     Args:
         judged: Messages in the order of arrival.

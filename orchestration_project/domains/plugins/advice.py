@@ -66,7 +66,7 @@ class Advice(NamedTuple):
 
 
 def advise(files: Files) -> list[Advice]:
-    """Return what a person should look at, by file and line."""
+    """Return the places that a person should review, by file and line."""
     advice: list[Advice] = []
     for path, content in files.items():
         if path.endswith(".py"):

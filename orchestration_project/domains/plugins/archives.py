@@ -207,7 +207,7 @@ def _inflated(content: bytes, room: int) -> dict[str, bytes]:
 
 
 def _check_members(members: Sequence[ZipInfo]) -> None:
-    """Refuse what an archive's directory shows to be wrong, before a byte of it is inflated."""
+    """Refuse an archive whose directory is invalid, before a byte of it is inflated."""
     if len(members) > MAX_FILE_COUNT:
         raise _refused(f"at most {MAX_FILE_COUNT} files", f"{len(members)} files")
     for member in members:

@@ -425,7 +425,7 @@ def _invalid(problems: Sequence[str]) -> ConfigurationError:
 
 
 def version_key(version: str) -> tuple[Any, ...]:
-    """Return what orders semantic versions: a pre-release comes before its version."""
+    """Return the sort key of a semantic version: a pre-release comes before its version."""
     numbers, _, pre = version.partition("-")
     parts = [
         (0, int(part), "") if part.isdigit() else (1, 0, part) for part in pre.split(".") if part

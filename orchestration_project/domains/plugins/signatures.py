@@ -17,7 +17,7 @@ def file_hashes(files: Mapping[str, bytes]) -> Mapping[str, str]:
 
 
 def signed_content(files: Mapping[str, bytes]) -> bytes:
-    r"""Return what a signature signs: a line ``path\0sha256\n`` for each other file, sorted."""
+    r"""Return the signed content: a line ``path\0sha256\n`` for each other file, sorted."""
     hashes = file_hashes({path: file for path, file in files.items() if path != SIGNATURE_FILE})
     return b"".join(f"{path}\0{digest}\n".encode() for path, digest in hashes.items())
 

@@ -129,7 +129,7 @@ def read_answer(source: str, part: Part, filtered: Counter[str] | None = None) -
     Records of a chart without a row of their own are added to ``filtered``, by the filter's name.
 
     Raises:
-        SourceError: It is no such answer: a refusal, a web page, broken or contradictory.
+        SourceError: It is another answer: a refusal, a web page, broken or contradictory.
     """
     body = part.body
     is_adjusted: bool | None = None

@@ -80,7 +80,7 @@ def last_complete_session(now: datetime) -> date:
 def sessions_from(day: date, count: int) -> date:
     """Return the day ``count`` sessions after ``day``, before it where ``count`` is negative.
 
-    A day that is no session counts as the one before it.
+    A day without a session counts as the one before it.
     """
     span = timedelta(days=2 * abs(count) + 14)  # weekends and holidays leave over two days in three
     if count > 0:
@@ -124,7 +124,7 @@ def month_named(written: str) -> str:
     """Return the first day of the month that is written as 2025-01.
 
     Raises:
-        ConfigurationError: It is no month.
+        ConfigurationError: It is not a month.
     """
     try:
         return date.fromisoformat(f"{written}-01").isoformat()

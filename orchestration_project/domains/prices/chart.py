@@ -115,7 +115,7 @@ def _in_effect(
 ) -> Callable[[str], str]:
     """Return a function from an event to its effective day: the next one with prices.
 
-    Where nobody traded on its own day, only later prices are those after it. An event before the
+    Without a trade on its own day, only later prices are those after it. An event before the
     chart's first day, or after its last price, keeps its day.
     """
     every = zip(dates, *(values[name] for name in PRICES), strict=True)

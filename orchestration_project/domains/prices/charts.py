@@ -34,7 +34,7 @@ def candlesticks(symbol: str, days: pl.DataFrame, *, is_synthetic: bool = False)
     """Draw a symbol's prices and volume; return SVG.
 
     ``days`` has trade_date, open, high, low and close in dollars, and volume, by day.
-    ``is_synthetic`` writes across the picture that its data is made up.
+    ``is_synthetic`` writes across the picture that its data is synthetic.
     """
     from matplotlib.figure import Figure
 
@@ -86,7 +86,7 @@ def coverage(
 
     ``landed`` has symbol and trade_date of each that there is, ``requested`` the symbols and first
     days of months that were requested (None: all); other days stay blank. ``is_synthetic`` writes
-    across the picture that its data is made up.
+    across the picture that its data is synthetic.
     """
     from matplotlib.figure import Figure
 
@@ -117,7 +117,7 @@ def coverage(
 
 
 def _bars(axes: "Axes", row: int, places: Sequence[int], color: str, alpha: float) -> None:
-    """Draw what lies side by side as one bar, which keeps the picture small."""
+    """Draw adjacent places as one bar, which keeps the picture small."""
     spans: list[tuple[int, int]] = []
     for number in places:
         if spans and sum(spans[-1]) == number:

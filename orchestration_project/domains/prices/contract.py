@@ -123,10 +123,10 @@ class PriceRows:
 
 
 def read_prices(source: str, parts: Sequence[Part]) -> pl.DataFrame:
-    """Read what a source answered: one row for each day, by `ANSWER_SCHEMA`.
+    """Read a source's answer: one row for each day, by `ANSWER_SCHEMA`.
 
     Raises:
-        SourceError: It is no such answer.
+        SourceError: It is another answer.
     """
     return pl.concat(read_answer(source, part) for part in parts)
 
@@ -134,7 +134,7 @@ def read_prices(source: str, parts: Sequence[Part]) -> pl.DataFrame:
 def read_counted(
     source: str, parts: Sequence[Part], received_byte_count: int
 ) -> tuple[pl.DataFrame, AnswerCount]:
-    """Read what a source answered, and count it apart.
+    """Read a source's answer, and count its contents independently.
 
     Raises:
         SourceError: It is another answer.

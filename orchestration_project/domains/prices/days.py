@@ -53,7 +53,7 @@ def answer_of(
     series already holds texts without any.
 
     Raises:
-        TypeError, ValueError: A value is no text, or the lengths differ.
+        TypeError, ValueError: A value is not a text, or the lengths differ.
     """
     if not isinstance(symbol, str | None):
         raise TypeError(f"a symbol that is not text: {symbol!r}")

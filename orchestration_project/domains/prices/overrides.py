@@ -18,7 +18,7 @@ def read_overrides(content: str) -> Mapping[str, Overrides]:
     """Return the spellings by vendor. All is text: `NO`, `NULL` and `1E5` are symbols.
 
     Raises:
-        ConfigurationError: It is no such file; says what is wrong with it.
+        ConfigurationError: It is not such a file; the error names the fault.
     """
     try:
         root = yaml.compose(content, Loader=yaml.BaseLoader)

@@ -56,7 +56,7 @@ Known = Mapping[date, SymbolMonth]
 
 
 def days_of(asked: Sequence[date], newest_session: date) -> Days | None:
-    """Return what of the ``asked`` months is over, to its last session; None: nothing."""
+    """Return the completed days of the ``asked`` months, to the last session; None: none."""
     over = sessions(asked[0], min(last_of_month(asked[-1]), newest_session))
     return Days(asked[0], over[-1]) if over else None
 
@@ -105,7 +105,7 @@ def missing_sessions(
 
     The months are in order; one of which all symbols have all prices is left out. A symbol is
     expected from ``first_month`` on, but not before the first month that was asked for of it. One
-    that its source does not have, or that nobody can spell, is not expected in a month of which
+    that its source does not have, or that no vendor can spell, is not expected in a month of which
     another symbol is landed.
     """
     entries: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol in symbols}

@@ -72,7 +72,7 @@ def csv_lines(body: bytes) -> list[list[str]]:
     """Return the fields of each line, the header first.
 
     Raises:
-        SourceError: It is no text in UTF-8, or its quotes do not pair.
+        SourceError: It is not a text in UTF-8, or its quotes do not pair.
     """
     try:
         text = body.decode("utf-8").removeprefix(BYTE_ORDER_MARK)
@@ -108,7 +108,7 @@ def _text(name: str, kind: pl.DataType) -> pl.Expr:
 
 
 def parquet_table(body: bytes) -> "pa.Table":
-    """Return what a Parquet file holds in our columns.
+    """Return our columns of a Parquet file.
 
     Raises:
         SourceError: It is none, lacks a column, or one of ours has other than plain values.

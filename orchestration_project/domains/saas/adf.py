@@ -122,7 +122,7 @@ def _readable(html: str) -> str:
 
 
 def outline(document: Any) -> list[tuple[Any, ...]]:
-    """Return what a document says, without ids and defaults that a target adds to it.
+    """Return the texts of a document, without ids and defaults that a target adds to it.
 
     Each text comes with its marks, and with the blocks that it lies in; texts that follow each
     other in the same way are one.
@@ -200,7 +200,7 @@ class _Reader(HTMLParser):
         self._end_block()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Open what the tag says."""
+        """Open the element of a start tag."""
         if self._is_cut:
             return
         if tag in UNSEEN:
@@ -220,7 +220,7 @@ class _Reader(HTMLParser):
             self._open_block(tag)
 
     def handle_endtag(self, tag: str) -> None:
-        """Close what the tag says, if it is open."""
+        """Close the element of an end tag, if it is open."""
         if tag in UNSEEN:
             self._unseen = max(0, self._unseen - 1)
         elif tag in MARKS or tag == "a":
@@ -247,7 +247,7 @@ class _Reader(HTMLParser):
         return self.parse_bogus_comment(i)
 
     def close(self) -> None:
-        """Take what is left."""
+        """Parse the rest of the text, and end the last block."""
         super().close()
         self._end_block()
 
@@ -310,7 +310,7 @@ class _Reader(HTMLParser):
             self._inner_tables -= tag == "table" and self._inner_tables > 0
 
     def _leave_for(self, *tags: str) -> None:
-        """Close what is open within the innermost of ``tags``, one of which is open."""
+        """Close the open elements within the innermost of ``tags``, one of which is open."""
         self._end_block()
         while self._places[-1].tag not in tags:
             self._places.pop()

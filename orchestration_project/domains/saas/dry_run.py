@@ -43,7 +43,7 @@ class DryRun:
 
 
 def dry_run(tasks: Iterable[Task], before: RuleSet, after: RuleSet, *, most: int) -> DryRun:
-    """Return what ``after`` would do otherwise than ``before``."""
+    """Return the outcomes of tasks that differ between the rules ``before`` and ``after``."""
     run = DryRun(most)
     for task in tasks:
         run.task_count += 1

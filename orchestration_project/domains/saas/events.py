@@ -12,7 +12,7 @@ class TaskEvent:
     """A hint: deliveries come twice, late, in another order or never, so nothing rests on one.
 
     Attributes:
-        system: Who tells.
+        system: Sender of the event.
         kind: What of.
         entity_id: The task's id, or the issue's key; None: no record that we keep.
     """

@@ -1,8 +1,8 @@
 """Intended issue of a task, and its merge with manual changes.
 
-Fields are merged three ways: what we last wrote tells whether the source changed a value, people
-changed it in the target, or both. People's edits stay while the source says what it said before;
-once it says something new, that counts, and the audit log keeps what was overwritten.
+Fields are merged three ways: our last value shows whether the source changed a value, people
+changed it in the target, or both. People's edits stay while the source has its former value;
+once it has a new one, that counts, and the audit log keeps what was overwritten.
 """
 
 import json
@@ -62,7 +62,7 @@ class Intent:
 
 
 def intent_of(task: Task, active: ActiveRule) -> Intent:
-    """Return what a task's issue should be by a rule of action sync.
+    """Return the intended issue of a task by a rule of action sync.
 
     Raises:
         MissingPathError: A mapping needs a part that the task does not have.
@@ -105,7 +105,7 @@ class Merge:
 
 
 def merged(ours: Mapping[str, Any], before: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merge:
-    """Return what is to be written so that an issue has ``ours``.
+    """Return the writes that give an issue the values of ``ours``.
 
     Args:
         ours: What the source says now, in the target's types.

@@ -89,10 +89,10 @@ def key_of(record: Any) -> str:
 
 
 def source_id_of(record: Any) -> str | None:
-    """Return what an issue was made of, also of one that cannot be read otherwise.
+    """Return the source id of an issue, also of one that cannot be read otherwise.
 
     Raises:
-        ContractError: The record is no issue, or its property none of ours.
+        ContractError: The record is not an issue, or its property not ours.
     """
     what = f"Jira's issue {key_of(record)}"
     return _source_id(part(record, "properties", what), what)
@@ -184,7 +184,7 @@ def field_of(record: Any) -> FieldSpec:
 
 
 def _allowed(values: Any) -> Sequence[str]:
-    """Return what a field takes: options have a value, projects and priorities a name."""
+    """Return the values that a field takes: of options the value, of others the name."""
     options = (
         [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
     )

@@ -78,7 +78,7 @@ def _filled(found: str | None) -> str | None:
 
 
 def pagination_of(page: Mapping[str, Any]) -> Pagination:
-    """Return what a page says of the others.
+    """Return the pagination that a page gives.
 
     Raises:
         ContractError: It does not.

@@ -198,7 +198,7 @@ class RuleSet(RulesInEffect[ActiveRule]):
         return sorted({*ALWAYS_USED, *conditions, *mapped})
 
     def decide(self, task: Task) -> RoutingDecision:
-        """Return what the first rule that matches says."""
+        """Return the decision of the first rule that matches."""
         for rule in self.rules:
             if rule.rule.matches(task):
                 is_held = rule.disabled_reason is not None and rule.rule.action == "sync"

@@ -17,7 +17,7 @@ ENCODER = json.JSONEncoder(
 def state_hash(task: Task, rules: RuleSet) -> str:
     """Return the SHA-256 of the parts of a task that rules use, and of the rules' version.
 
-    What changes by itself, such as a view count, is no part of it unless a rule uses it.
+    What changes by itself, such as a view count, is not part of it unless a rule uses it.
     """
     content = [rules.version, *(_part(task, path) for path in rules.used)]
     return hashlib.sha256(canonical(content).encode()).hexdigest()

@@ -45,7 +45,7 @@ def values_of(
     A person whom it does not know is left out, so that the issue stays with whom it is with.
 
     Raises:
-        UnfitValueError: A value cannot be one of its field, or there is no such field.
+        UnfitValueError: A value cannot be one of its field, or the field does not exist.
     """
     values: dict[str, Any] = {}
     unresolved = None
@@ -152,7 +152,7 @@ def one_line(text: str) -> str:
 
 
 def violations(fields: Mapping[str, str | None], specs: Sequence[FieldSpec]) -> list[str]:
-    """Return what of a rule the target is sure to refuse.
+    """Return the violations of a rule that the target is sure to refuse.
 
     Args:
         fields: Those that a rule fills: its static value, or None where tasks have the value.

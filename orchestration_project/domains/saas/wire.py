@@ -22,10 +22,10 @@ ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def json_of(body: bytes) -> Any:
-    """Return what ``body`` says.
+    """Return the JSON value of ``body``.
 
     Raises:
-        ContractError: It is no JSON in UTF-8, or nested without end.
+        ContractError: It is not JSON in UTF-8, or nested without end.
     """
     try:
         return json.loads(body.decode(), parse_constant=_no_number)

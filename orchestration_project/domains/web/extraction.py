@@ -267,7 +267,7 @@ def items(
 
 
 def _parts(page: Page, rule: ItemRule) -> Iterator[Any]:
-    """Yield what each item is read from: an element, a value of JSON, or an object."""
+    """Yield the part of the page for each item: an element, a value of JSON, or an object."""
     if page.is_too_deep:
         reason = f"expected up to {MAX_DEPTH} elements in one another"
         yield RejectedItem("depth", reason, _excerpt(page, rule))
@@ -385,7 +385,7 @@ def _fields(
 
 
 def _lacking(field: ItemField, values: Sequence[Any]) -> tuple[str, str] | None:
-    """Return what a required field lacks: kind and sentence."""
+    """Return the lack of a required field, as kind and sentence; None: it lacks nothing."""
     if not values:
         return "missing", "expected a value, found none"
     if field.match is not None and not all(value["key"] for value in values):

@@ -103,7 +103,7 @@ ParserName = Annotated[
 
 
 def parsed_values(name: str, page: ParsedPage) -> Iterator[Any]:
-    """Yield what a parser returns for a page, as values of JSON.
+    """Yield the items that a parser returns for a page, as values of JSON.
 
     Raises:
         ParserError: It failed, or returned something else.

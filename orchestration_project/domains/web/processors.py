@@ -157,7 +157,7 @@ def quantity(text: str, notation: str, unit: str) -> str:
 
 
 def masked(text: str, key: bytes) -> str:
-    """Return what is stored in place of a personal text: nothing of it can be read back.
+    """Return the mask that is stored in place of a personal text, which it does not reveal.
 
     Equal texts have equal masks under one key, so that changes are seen.
 

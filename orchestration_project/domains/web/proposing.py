@@ -201,7 +201,7 @@ def site_with(site: Site, fields: Mapping[str, Mapping[str, str]]) -> Site:
 
 
 def selecting_of(rule: ItemRule, name: str) -> dict[str, Any]:
-    """Return what a site file says to select a field, or the elements of items."""
+    """Return the entries of a site file that select a field, or the elements of items."""
     if name == EACH:
         return {"each": rule.each}
     model_dump = rule.fields[name].model_dump(exclude_none=True)

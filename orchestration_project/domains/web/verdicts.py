@@ -79,7 +79,7 @@ class Refusal(NamedTuple):
 
 
 def refusal_of(url: str, body: bytes, content_type: str) -> Refusal | None:
-    """Return what a page with status 200 is if it is a block or login page; None: neither.
+    """Return the refusal that a block or login page with status 200 is; None: it is neither.
 
     JSON and pages with items never are.
 

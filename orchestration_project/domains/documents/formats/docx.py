@@ -209,7 +209,7 @@ def _collect(element: Element, pieces: list[str], boxes: list[Element]) -> None:
 
 
 def _form_value(field: Element) -> str:
-    """Return what a form field of the old kind shows beside text: a choice, or a checked box."""
+    """Return the value of a legacy form field that is not text: a choice, or a checked box."""
     for box in children_named(field, "checkBox"):
         values = {local_name(each): attribute(each, "val") or "1" for each in box}
         checked = values.get("checked", values.get("default", "0"))

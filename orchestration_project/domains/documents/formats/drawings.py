@@ -29,7 +29,7 @@ MAX_POINTS = 100_000
 
 
 class Frames:
-    """Reads what the elements `FRAMES` of a part show.
+    """Reads the contents of the elements `FRAMES` of a part.
 
     Args:
         archive: The package.

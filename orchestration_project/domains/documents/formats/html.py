@@ -64,7 +64,7 @@ def read(content: bytes, draft: Draft) -> None:
 
 
 def html_text(html: str) -> HtmlText:
-    """Return what a reader of an HTML document sees; markup that is wrong is read as browsers do.
+    """Return the visible text of an HTML document; malformed markup is parsed as browsers do.
 
     A line of the text is a block or a row of a table; tabs separate cells, and spaces are
     collapsed except in ``pre``.

@@ -73,7 +73,7 @@ class XlsContents(NamedTuple):
 
 
 def inspect_xls(content: bytes) -> XlsContents:
-    """Return what the records of a workbook in a compound file have beside values."""
+    """Return the drawings and errors that the records of a workbook in a compound file have."""
     from olefile import OleFileIO
 
     try:

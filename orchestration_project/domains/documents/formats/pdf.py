@@ -281,7 +281,7 @@ def _columns(boxes: Sequence[Box], places: list[int], height: float) -> list[lis
 
 
 def _rows(boxes: Sequence[Box], places: list[int], height: float) -> list[list[int]]:
-    """Return what lies above and below the widest empty row; nothing if there is none."""
+    """Return the boxes above and those below the widest empty row; empty if there is none."""
     rows = _groups(places, [(-boxes[p].top, -boxes[p].bottom) for p in places], height)
     if len(rows) < 2:
         return []

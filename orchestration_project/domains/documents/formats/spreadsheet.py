@@ -221,7 +221,7 @@ def _inspect_sheet(
 
 
 def _note_left_out(part: str, content: bytes, draft: Draft) -> None:
-    """Note what is not read of the parts of XLSB and ODS."""
+    """Note the drawings and error cells of XLSB and ODS parts, which are not read."""
     is_content = part == "content.xml"
     if BINARY_DRAWINGS.search(part) or (is_content and ODS_DRAWINGS.search(content)):
         draft.note("content_left_out", DRAWINGS)

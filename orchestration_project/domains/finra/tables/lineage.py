@@ -39,7 +39,7 @@ _WEEKLY_DATES = {
 
 
 def _dates_of(table: Table) -> dict[str, tuple[Column[Any], ...]]:
-    """Return what dates a row that is derived of a derived table."""
+    """Return the columns that date a row which is derived of the derived ``table``."""
     latest = {name: (table.c[name],) for name in _WEEKLY_DATES}
     return {**latest, "is_stale": (table.c.known_from,)}
 
