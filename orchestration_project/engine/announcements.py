@@ -194,7 +194,7 @@ class Announcements(Generic[ChangeT]):
     def of_load(
         self, partition: Partition, delivery: Delivery, landed: WriteResult[Any]
     ) -> Sequence[Announcement[ChangeT]]:
-        """Return what a load changed, if anything."""
+        """Return the announcement of the change that a load made, if it made any."""
         if not landed.has_written_rows:
             return ()
         text = self.dataset.describe(partition, delivery, landed)
@@ -203,7 +203,7 @@ class Announcements(Generic[ChangeT]):
     def recorder(
         self, target: WriteTarget[ChangeT], partition: Partition, delivery: Delivery
     ) -> AfterWrite:
-        """Return what inserts the row of a load, in the transaction of that load.
+        """Return a function that inserts the row of a load, in the transaction of that load.
 
         A load that changed nothing has a row too: its event announces the loads before it.
         """
@@ -221,7 +221,7 @@ class Announcements(Generic[ChangeT]):
     def take_over(
         self, partition_key: str, until: datetime, *, stays: bool
     ) -> tuple[datetime | None, Sequence[Announcement[ChangeT]]]:
-        """Return what loads ``until`` then changed and this run is to announce, the oldest first.
+        """Return the changes of loads ``until`` then that this run must announce, oldest first.
 
         If the partition ``stays`` as it is, a running run may announce its own load. An event
         announces the loads before its own too. Rows that need no announcement are deleted.

@@ -136,18 +136,18 @@ def _put_verified(
 
 
 def set_aside(store: ArtifactStore, name: str, day: date) -> None:
-    """Keep what is under ``name``, if there is something, under a name of that day."""
+    """Copy the object ``name``, if it exists, to a name of that day."""
     if store.found(name) is not None:
         store.copy(name, f"{DAMAGED}{day}/{name}")
 
 
 def delete_expired(store: ArtifactStore, today: date, days: int) -> int:
-    """Delete what was set aside ``days`` ago or earlier, and what killed repairs left.
+    """Delete objects set aside ``days`` ago or earlier, and leftovers of killed repairs.
 
     Args:
         store: The artifact store.
         today: Day of the project's clock, by which the names are dated.
-        days: Days for which it is kept.
+        days: Days for which they are kept.
 
     Returns:
         The number of deleted objects.

@@ -265,7 +265,7 @@ HELD_BYTES = 64 * 2**20
 
 
 class Captures:
-    """Stores what was fetched; the database rows follow in the transaction that uses it."""
+    """Stores fetched captures; the database rows follow in the transaction that uses them."""
 
     def __init__(self, artifacts: ArtifactStore) -> None:
         self._artifacts = artifacts

@@ -329,7 +329,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
 
     @abstractmethod
     def preview(self, batch: ValidatedBatch[ChangeT], warehouse: Warehouse) -> PreviewT:
-        """Return what people see of a partition in which ``batch`` has just been written."""
+        """Return the preview of a partition in which ``batch`` has just been written."""
 
 
 @dataclass(frozen=True, kw_only=True)

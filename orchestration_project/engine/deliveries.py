@@ -79,11 +79,11 @@ class Deliveries(Protocol):
 
     @property
     def full(self) -> bool:
-        """Whether what is loaded, or has no data by its calendar, is read all the same."""
+        """Whether partitions that are loaded, or have no data by calendar, are read anyway."""
         ...
 
     def open(self) -> FieldList:
-        """Open what is read from, and compare the fields that it lists with the declared ones.
+        """Open the place to read from, and compare the fields that it lists with the declared ones.
 
         Raises:
             OrchestrationError: It cannot be opened, or does not answer.

@@ -58,7 +58,7 @@ class Reach(Protocol):
         return [key]
 
     def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
-        """Return what to derive for ``key``, one of ``asked``: itself and what depends on it."""
+        """Return the keys to derive for ``key``, one of ``asked``: itself and its dependents."""
         return [key]
 
     def candidates(self, landed: Landed) -> Sequence[str]:
@@ -66,7 +66,7 @@ class Reach(Protocol):
         return sorted(landed)
 
     def version(self, key: str, landed: Landed) -> str:
-        """Return what ``key`` would be derived of now, in words."""
+        """Return the version, in words, that a derivation of ``key`` would have now."""
         ...
 
 
@@ -258,7 +258,7 @@ class DerivedLoad:
         return DerivedBatch(key, versions, made_pairs, time.monotonic() - started)
 
     def _due(self, connection: Connection, key: str, landed: Landed) -> list[PendingDerivation]:
-        """Return what a change reaches and is not made of the present inputs."""
+        """Return the derivations that a change reaches and that lack the present inputs."""
         due = []
         for derived in self.tables:
             reach = derived.reach
@@ -290,7 +290,7 @@ class DerivedLoad:
         return self.land(self.take(key))
 
     def land(self, taken: DerivedBatch) -> DerivedResult:
-        """Write what was made, in one transaction.
+        """Write the derived rows, in one transaction.
 
         Raises:
             SupersededError: Another run derived one of them meanwhile.
@@ -359,7 +359,7 @@ class DerivedLoad:
     def _with_staleness(
         self, key: str, made: Sequence[Derivation], connection: Connection
     ) -> Sequence[Derivation]:
-        """Return what was made, marked stale where a load changed its inputs meanwhile."""
+        """Return the derivations, marked stale where a load changed their inputs meanwhile."""
         if not any(IS_STALE in derivation.table.c for derivation in made):
             return made
         landed = self.tables[0].inputs.landed(connection, key)
@@ -428,7 +428,7 @@ def out_of_date(reach: Reach, landed: Landed, derived: Mapping[str, str]) -> lis
 def find_outdated(
     warehouse: Warehouse, tables: Sequence[DerivedTable[Any]]
 ) -> tuple[Landed, list[str]]:
-    """Return what is loaded of the inputs, and the partitions of any table that are out of date."""
+    """Return the loaded inputs, and the partitions of any table that are out of date."""
     with warehouse.reading() as connection:
         landed = tables[0].inputs.landed(connection, None)
         derived = {table.table: derived_versions(connection, table.table) for table in tables}

@@ -70,7 +70,7 @@ class Lazy:
 def at_first_use(
     opening: Callable[[], AbstractContextManager[Any]], **known: object
 ) -> Iterator[Any]:
-    """Give what stands for the resource of ``opening``; close it at the end, if it was opened."""
+    """Yield a lazy proxy of the resource of ``opening``; close it at the end, if it was opened."""
     with ExitStack() as stack:
         yield Lazy(lambda: stack.enter_context(opening()), **known)
 
@@ -206,7 +206,7 @@ def trusted_chain_keys(settings: Settings) -> frozenset[str]:
 
 
 def open_shared_state(settings: Settings) -> "SharedState":
-    """Return what requests to sources share: in PostgreSQL, or else in a file of STATE_DIR.
+    """Return the state that requests to sources share: in PostgreSQL, or else a file of STATE_DIR.
 
     The embedded demo answers one STATE_DIR, so its state stays there. A connection is made at the
     first use, and tables that are missing then are made as a load makes them.

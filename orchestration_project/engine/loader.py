@@ -110,7 +110,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         return Announcements(self.warehouse, self.dataset, self.is_reported)
 
     def ready(self) -> None:
-        """Open what is used, and compare the fields of the source with the declared ones.
+        """Open the stores and the source, and compare its fields with the declared ones.
 
         Raises:
             OrchestrationError: Something cannot be opened, or the source does not answer.

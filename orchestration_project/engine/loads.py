@@ -219,12 +219,12 @@ class Load(Protocol[Taken, Loaded]):
         ...
 
     def land(self, taken: Taken) -> Loaded:
-        """Write what was taken, whole or not at all."""
+        """Write ``taken``, whole or not at all."""
         ...
 
 
 class BatchLoad(Protocol[Taken, Loaded]):
-    """How what makes up partitions is loaded, several pieces together."""
+    """Loads the pieces of partitions, several together."""
 
     @property
     def where(self) -> Mapping[str, str]:
@@ -274,7 +274,7 @@ class SingleItemLoad(Generic[Taken, Loaded]):
         return self.load.where
 
     def ready(self) -> None:
-        """Open what the load uses."""
+        """Open the resources of the load."""
         self.load.ready()
 
     def batches(self, keys: Sequence[str]) -> Iterator[tuple[str, Taken | OrchestrationError]]:

@@ -168,7 +168,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def limit_memory(limit_bytes: int) -> None:
-    """Limit what this process may allocate; a crash leaves no core file, which may be as large.
+    """Limit the memory of this process; a crash leaves no core file, which may be as large.
 
     RLIMIT_DATA counts private writable memory, and no mapped files and reserved addresses as
     RLIMIT_AS does, of which a library may have much more than it uses.

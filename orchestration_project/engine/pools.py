@@ -309,7 +309,7 @@ class WorkerProcess:
                 raise TimeoutError
 
     def _read_output(self) -> None:
-        """Read what the pipe holds, without waiting for more."""
+        """Read the bytes in the pipe, without waiting for more."""
         try:
             written = os.read(self._stdout.fileno(), OUTPUT_BYTES * 2)
         except BlockingIOError:

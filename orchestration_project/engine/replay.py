@@ -73,7 +73,7 @@ class ReplayPlan:
         return [layer.recorded for layer in self.layers]
 
     def captures(self, warehouse: Warehouse, artifacts: ArtifactStore) -> Iterator[Capture]:
-        """Yield what makes the deliveries up, one after the other, its bytes verified.
+        """Yield the captures of the deliveries, one delivery after the other, their bytes verified.
 
         Raises:
             BlobError: The store does not hold what was captured.
@@ -137,7 +137,7 @@ def kept_deliveries(
     group_id: str | None = None,
     allow_older: bool = False,
 ) -> tuple[Delivery, list[RecordedDelivery]]:
-    """Return what of the ``recorded`` deliveries makes up a partition, oldest first.
+    """Return the ``recorded`` deliveries that make up a partition, oldest first.
 
     Before it comes the latest of them, without captures. With ``group_id`` it is that one alone.
 
@@ -261,7 +261,7 @@ def fold_rows(
 def captures_of(
     warehouse: Warehouse, artifacts: ArtifactStore, recorded: RecordedDelivery
 ) -> Iterator[Capture]:
-    """Yield what makes a recorded delivery up, its bytes verified.
+    """Yield the captures of a recorded delivery, their bytes verified.
 
     Raises:
         BlobError: The store does not hold what was captured.
@@ -343,10 +343,10 @@ def _landed_in_place_of(
 def _turns_back(
     chosen: RecordedDelivery, landed: RecordedDelivery | None, allow_older: bool
 ) -> bool:
-    """Whether what is landed was fetched later.
+    """Whether the loaded delivery was fetched later.
 
     Raises:
-        ConfigurationError: So it is, and nobody asked for that.
+        ConfigurationError: It was, and ``allow_older`` is not set.
     """
     if landed is None or chosen.fetched_number >= landed.fetched_number:
         return False

@@ -84,7 +84,7 @@ class ItemLoader(Protocol[ItemT, ExtractionT]):
     """Records made of items."""
 
     def ready(self) -> None:
-        """Open what is used; what cannot be opened is not the failure of a single item."""
+        """Open the resources; one that cannot be opened is not the failure of a single item."""
         ...
 
     def extract(
@@ -146,7 +146,7 @@ class ItemSummary:
         return ", ".join(f"{count} {state}" for state, count in self.counts.items())
 
     def as_metadata(self) -> dict[str, Any]:
-        """Return what Dagster shows of it."""
+        """Return the counts and the first failures as Dagster metadata."""
         import dagster as dg
 
         counts: dict[str, Any] = {f"{state}_item_count": self.counts[state] for state in COUNTED}

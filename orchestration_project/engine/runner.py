@@ -205,7 +205,7 @@ def each_item(
     report: Report[Loaded],
     pieces: ItemPlan[Loaded],
 ) -> Iterator[AssetEvent]:
-    """Load what makes up the run's partitions, and yield the events of these.
+    """Load the pieces of the run's partitions, and yield the events of these.
 
     What landed is materialized in any case. Our own errors hold a piece back; any other is a
     defect and ends the run. A step's second attempt leaves out what its first one was refused
@@ -447,7 +447,7 @@ def _settle(
     outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
 ) -> None:
-    """Settle what the events report: Dagster stores one before it asks for the next.
+    """Settle the reported partitions: Dagster stores one event before it asks for the next.
 
     What fails here fails no load: the next run that reads a partition settles it.
     """
@@ -526,7 +526,7 @@ def _quarantined(
 
 
 def _refused_before(context: dg.AssetExecutionContext) -> dict[str, OrchestrationError]:
-    """Return what an earlier attempt of this step was refused for good, by partition."""
+    """Return the permanent refusals of an earlier attempt of this step, by partition."""
     if context.retry_number == 0:
         return {}
     records = context.instance.get_records_for_run(
@@ -548,7 +548,7 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
 def _failure(
     context: dg.AssetExecutionContext, failed: Mapping[str, OrchestrationError], of: int
 ) -> Exception:
-    """Return what ends a step that held partitions back."""
+    """Return the failure that ends a step with quarantined partitions."""
     reasons = "\n".join(str(error) for error in failed.values())
     failure = dg.Failure(
         f"{len(failed)} of {of} {DID_NOT_LAND}: {', '.join(failed)}\n{reasons}",
@@ -561,7 +561,7 @@ def _failure(
 def _failure_of_all(
     context: dg.AssetExecutionContext, keys: Sequence[str], error: OrchestrationError
 ) -> Exception:
-    """Return what ends a step whose error concerns all partitions."""
+    """Return the failure that ends a step whose error concerns all partitions."""
     error.within(
         assets=", ".join(key.to_user_string() for key in _selected(context)),
         partitions=keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]} ({len(keys)})",
@@ -575,8 +575,8 @@ def _again_or(
 ) -> Exception:
     """Return another attempt, if that may help soon and was not made, or the failure.
 
-    What a source asks to be waited for is waited for here: between two attempts Dagster lets
-    nobody end a run.
+    What a source asks to be waited for is waited for here: between two attempts Dagster
+    lets no user end a run.
     """
     waits = [error.retry_in_seconds for error in errors if isinstance(error, TransientError)]
     wait = max(waits, default=0)

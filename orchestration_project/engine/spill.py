@@ -41,7 +41,7 @@ class DiskSpill:
         """Keep ``frame``; return the number that it is had back by.
 
         Raises:
-            ConfigurationError: There is no room for it.
+            ConfigurationError: The disk has no room for it.
         """
         buffer = BytesIO()
         # the older form copies a slice; the newer one would write all texts that it shares

@@ -319,7 +319,7 @@ class WorkItems:
         *,
         seen: tuple[ItemState, int],
     ) -> bool:
-        """Record what the run of one item made of it, for topics with a run per item.
+        """Record the result of an item's run, for topics with a run per item.
 
         Args:
             connection: A transaction that writes.
@@ -417,7 +417,7 @@ class WorkItems:
 def _enqueue(
     connection: Connection, topic: str, items: Sequence[NewItem], now: datetime, *, are_new: bool
 ) -> int:
-    """Insert what is new, replace what has another version; return how many that are."""
+    """Insert new items, replace those of another version; return the number of both."""
     rows = {item.key: _new_row(topic, item, now) for item in items}
     inserted = _insert_missing(connection, topic, rows, are_new=are_new)
     other_names = rows.keys() - inserted

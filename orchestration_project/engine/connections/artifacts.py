@@ -78,7 +78,7 @@ class ArtifactStore(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Remove what is under ``name``, whenever it was put."""
+        """Delete the object ``name``, whenever it was put."""
         ...
 
     def listed(self, below: str = "") -> Iterator[StoredObject]:
@@ -90,15 +90,15 @@ class ArtifactStore(Protocol):
         ...
 
     def found(self, name: str) -> StoredObject | None:
-        """Return what lies under ``name``, None if there is nothing."""
+        """Return the stored object ``name``, None if there is none."""
         ...
 
     def delete_older(self, name: str, before: datetime) -> bool:
-        """Delete what was last put under ``name`` before that time; return whether it was."""
+        """Delete the object ``name`` if it was last put before that time; return whether it was."""
         ...
 
     def copy(self, name: str, to: str) -> None:
-        """Store what is under ``name`` also under ``to``, replacing that; it need not be readable.
+        """Copy the object ``name`` to ``to``, replacing that; it need not be readable.
 
         FileNotFoundError if there is nothing under ``name``.
         """
@@ -134,8 +134,8 @@ def open_artifacts(url: str, *, setting: str = "ARTIFACTS_URL") -> ArtifactStore
 def as_parquet(frame: "pl.DataFrame") -> bytes:
     """Return ``frame`` as a Parquet file; one release of polars makes the same of equal rows."""
     buffer = io.BytesIO()
-    # Level 1 is 2 % larger than the default, in 3/4 of the time; nobody asks the file for a part
-    # of its rows, for which statistics are, and they are a third of the rest.
+    # Level 1 is 2 % larger than the default, in 3/4 of the time; no request reads a part of the
+    # file's rows, for which statistics are, and they are a third of the rest.
     frame.rechunk().write_parquet(buffer, compression_level=1, statistics=False)
     return buffer.getvalue()
 
@@ -234,7 +234,7 @@ class FolderStore:
                         yield _stored(name.as_posix(), stat)
 
     def found(self, name: str) -> StoredObject | None:
-        """Return what the file ``name`` is, None if there is none."""
+        """Return the file ``name`` as a stored object, None if there is none."""
         with self._explained("read", name):
             try:
                 stat = (self.folder / name).stat()
@@ -413,7 +413,7 @@ class S3Store:
                     )
 
     def found(self, name: str) -> StoredObject | None:
-        """Return what the object ``name`` is, None if there is none."""
+        """Return the stored object ``name`` of the bucket, None if there is none."""
         import obstore
 
         try:
@@ -491,7 +491,7 @@ class _ObjectReader(io.RawIOBase):
 
 
 def _first_line(error: Exception) -> str:
-    """Return what an error of obstore's says, without its own state, which follows."""
+    """Return the message of an obstore error, without the state that follows it."""
     return redacted(str(error).partition("\n")[0])[:300]
 
 

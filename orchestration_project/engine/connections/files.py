@@ -82,9 +82,9 @@ def partial_file(
 ) -> Iterator[tuple[BinaryIO, Path]]:
     """Give a new file in ``folder``, to be renamed; an error in the block removes it.
 
-    A lock on the file says that its writer lives: the system frees it with the process, however
-    that ends. So what killed writers left is told from what others are writing, and removed here.
-    ``prefix`` and ``suffix`` tell such files from what else is in the folder.
+    A lock on the file shows that its writer runs: the system frees it with the process, however
+    that ends. So files of killed writers differ from those that are written, and are removed here.
+    ``prefix`` and ``suffix`` separate such files from others in the folder.
 
     Raises:
         OSError: The folder or a file in it cannot be read or written.
@@ -118,7 +118,7 @@ def _remove_if_abandoned(partial: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         partial.unlink(missing_ok=True)
-    except BlockingIOError:  # its writer lives
+    except BlockingIOError:  # its writer runs
         pass
     finally:
         os.close(descriptor)
@@ -149,7 +149,7 @@ def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
         if stat_result.st_size > LARGEST_FILE_BYTES:
             raise _refused(name, f"{stat_result.st_size} bytes", setting)
         return path.read_bytes()
-    except RuntimeError as error:  # how Python before 3.13 tells of a loop
+    except RuntimeError as error:  # how Python before 3.13 reports a loop
         raise _refused(name, LOOP, setting) from error
     except OSError as error:
         raise unreadable(name, error, setting=setting) from error

@@ -40,7 +40,7 @@ class DemoProgram:
 
     Attributes:
         module: What is started with `python -m`; to end one, a package that it is in will do.
-        folder: Where it says what it serves.
+        folder: Where it records its address.
         options: What it is started with; one that is None is left out.
     """
 
@@ -51,7 +51,7 @@ class DemoProgram:
     def url(self) -> str:
         """Return the address of the server with these options, started if it does not run.
 
-        The server outlives this process and ends by itself when nobody asks it any more. One that
+        The server outlives this process and ends by itself when no request comes any more. One that
         was started with other options or by another release is replaced.
 
         Raises:
@@ -84,7 +84,7 @@ class DemoProgram:
         return is_of_release and running.get("options") == dict(self.options)
 
     def _running(self) -> dict[str, Any] | None:
-        """Return what the server says of itself, if it is alive and answers."""
+        """Return the server's own record of its address, if it is alive and answers."""
         try:
             server: dict[str, Any] = json.loads((self.folder / "server.json").read_text())
             command = psutil.Process(server["pid"]).cmdline()

@@ -52,7 +52,7 @@ def read_header(
 ) -> Header:
     r"""Read a part's first ``line``, which must name all of ``columns``, in whatever case.
 
-    A byte order mark, as spreadsheets write it, is no part of the first name, and a carriage
+    A byte order mark, as spreadsheets write it, is not part of the first name, and a carriage
     return at the end is none of the last: the lines of such a part end in ``\r\n``. ``of`` is what
     an error calls the data.
 
@@ -175,7 +175,7 @@ def row_count(body: bytes) -> int:
 def unfinished_line(body: bytes) -> bytes:
     """Return a last line that has neither its end nor all its fields; blank where there is none.
 
-    A missing newline alone is usual. Below a header that is no text, nothing can be said.
+    A missing newline alone is usual. Below a header that is not text, nothing can be said.
     """
     header, _, lines = body.partition(b"\n")
     last = lines.rpartition(b"\n")[2]

@@ -15,7 +15,7 @@ class Versioned(Protocol):
         ...
 
     def version(self, key: str, landed: Mapping[str, Any]) -> str:
-        """Return what ``key`` would be derived of now, in words."""
+        """Return the version, in words, that a derivation of ``key`` would have now."""
         ...
 
 

@@ -134,7 +134,7 @@ class EditedKind(Generic[DefinitionT]):
         fields: Mapping[str, Any],
         expected_version: int | None,
     ) -> DefinitionT | None:
-        """Return what an edit makes of a definition; None: it is deleted.
+        """Return the definition that an edit results in; None: it is deleted.
 
         Args:
             action: The edit.

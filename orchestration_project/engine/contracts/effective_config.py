@@ -1,7 +1,7 @@
 """The configuration that is in effect: each value with its origin, a hash, and what changed.
 
 Secrets take no part, not even as digests: a digest that everybody can read invites guessing, and a
-password that was changed as it should be is no drift. Whether one is set does take part.
+password that was changed as it should be is not a drift. Whether one is set does take part.
 """
 
 import hashlib
@@ -61,13 +61,13 @@ class EffectiveConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "EffectiveConfig":
-        """Return what `to_json` wrote."""
+        """Return the configuration that `to_json` wrote."""
         document: Mapping[str, Mapping[str, str]] = json.loads(text)
         return cls({name: ConfigValue(**entry) for name, entry in document.items()})
 
 
 def differences(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[ConfigDifference]:
-    """Return what changed in value, by name."""
+    """Return the changed values, by name."""
     nothing = ConfigValue("", "")
     names = sorted({*before.entries, *now.entries})
     pairs = ((text, before.entries.get(text, nothing), now.entries.get(text)) for text in names)

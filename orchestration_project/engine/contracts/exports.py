@@ -205,7 +205,7 @@ class LoadRange(NamedTuple):
 
     @classmethod
     def of_version(cls, version: str) -> tuple["LoadRange", str]:
-        """Return what `version` was made of."""
+        """Return the load range and the definition of a `version`."""
         until, since, definition = version.split("/")
         start = datetime.fromisoformat(since) if since else None
         return cls(start, datetime.fromisoformat(until)), definition

@@ -139,7 +139,7 @@ def quarantine_lines(error: OrchestrationError) -> Mapping[str, str | bool]:
 
 
 def read_quarantine(metadata: Mapping[str, object]) -> Quarantine | None:
-    """Return what an observation with this metadata says; None if it is of no quarantine."""
+    """Return the quarantine that an observation with this metadata reports; None if it has none."""
     if metadata.get("outcome") not in OUTCOMES:
         return None
     parts = {label: str(metadata.get(name, "")) for name, label in PARTS.items()}

@@ -32,7 +32,7 @@ def first_known(*formulas: Formula) -> Formula:
 
 
 def choose_text(formula: Formula, texts: Mapping[str, str], other: Formula = None) -> Formula:
-    """Return what a table of texts has for a value, else ``other``."""
+    """Return a formula for the text that a table has for a value, else ``other``."""
     for value, text in reversed(list(texts.items())):
         other = ["if", ["equal", formula, ["text", value]], ["text", text], other]
     return other

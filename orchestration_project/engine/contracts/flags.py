@@ -138,7 +138,7 @@ class FlagUse(NamedTuple):
 
 
 def uses_by_flag(uses: Sequence[FlagUse]) -> Mapping[str, list[str]]:
-    """Return what uses each flag, sorted."""
+    """Return the names of the users of each flag, sorted."""
     names: dict[str, list[str]] = {}
     for use in sorted(set(uses)):
         names.setdefault(use.flag, []).append(use.used_by)

@@ -205,7 +205,7 @@ def require_valid(run_config: Mapping[str, Any], models: Mapping[str, type[BaseM
 
 
 def within(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
-    """Return what stands at a path of a config; nothing where it has another shape."""
+    """Return the mapping at a path of a config; empty where it has another shape."""
     found: Any = config
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -217,7 +217,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _expected(model: type[BaseModel], problem: ErrorDetails) -> str:
-    """Return what a model expects of a field: its range, where a number is outside of it."""
+    """Return the expected value of a model's field: its range, where a number is outside of it."""
     field = model.model_fields.get(str(problem["loc"][0]))
     nested = [part for part in _types(field.annotation) if _is_model(part)] if field else []
     if nested and len(problem["loc"]) > 1:

@@ -100,7 +100,7 @@ class TemplatePart:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return what stands within braces.
+        """Return the part of a template that stands within braces.
 
         Raises:
             ValueError: It is neither a path nor a path with two texts.

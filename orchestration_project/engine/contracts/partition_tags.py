@@ -53,7 +53,7 @@ def span_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
 def asked_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[str]:
     """Return the partitions that a run was asked for: the product of the ranges of its dimensions.
 
-    Where an end of the range is no partition, just that: which is for the load to refuse.
+    Where an end of the range is not a partition, just that: the load refuses it.
 
     Raises:
         ConfigurationError: The tags disagree or name no partition.

@@ -253,7 +253,7 @@ class Partitioning:
         return [key for _, key in around[:count]]
 
     def texts_of(self, partition: Partition) -> list[str]:
-        """Return what rows of a partition have in `columns`, as texts."""
+        """Return the values that rows of a partition have in `columns`, as texts."""
         texts = (self.row_day(partition.day).isoformat(), partition.value)
         return list(texts[: len(self.columns)])
 
@@ -343,7 +343,7 @@ class Partitioning:
     def missing_and_recent(
         self, known: Sequence[Partition], *, loaded: Collection[str], since: date, most_recent: int
     ) -> tuple[list[Partition], list[Partition]]:
-        """Return what was never loaded, and the newest of what was, whose rows may have changed.
+        """Return partitions never loaded, and the newest loaded ones, whose rows may have changed.
 
         Nothing is older than ``since``. Where a source does not say when its rows changed, only
         reading them shows it: ``most_recent`` partitions of each value are worth that.

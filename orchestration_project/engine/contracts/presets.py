@@ -61,7 +61,7 @@ class PresetTarget:
     fields: Mapping[str, Default]
 
     def base(self, settings: object) -> dict[str, Any]:
-        """Return what holds where neither a run nor a preset says anything."""
+        """Return the values that hold where neither a run nor a preset sets one."""
         return {name: default.of(settings) for name, default in self.fields.items()}
 
     def default_texts(self, settings: object) -> dict[str, str]:
@@ -99,10 +99,10 @@ def read_preset(
 ) -> tuple[Preset, PresetTarget]:
     """Read a preset, YAML that is a run config below comment lines; return it and its target.
 
-    The comment lines say what it does, and in one of them, ``# Job: …``, for which job it is.
+    The comment lines describe it, and in one of them, ``# Job: …``, for which job it is.
 
     Raises:
-        ConfigurationError: It is no YAML, names no job that takes presets, or sets what such a job
+        ConfigurationError: It is not YAML, names no job that takes presets, or sets what such a job
             cannot take.
     """
     job, description = _header(name, content)
@@ -124,7 +124,7 @@ def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
     """Return a preset and its run config as the file says, whether or not its job can take it.
 
     Raises:
-        ConfigurationError: It is no YAML, has no description, or is no config of one op.
+        ConfigurationError: It is not YAML, has no description, or is not a config of one op.
     """
     job, description = _header(name, content)
     config = _parsed(name, content)

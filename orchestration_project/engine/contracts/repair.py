@@ -128,7 +128,7 @@ MAX_CAPTURES_NAMED = 3
 
 
 def loss_text(captures: Sequence[LostCapture]) -> str:
-    """Return what is lost with the bytes of these captures, in sentences."""
+    """Return sentences about the data that is lost with the bytes of these captures."""
     if not captures:
         return "Bytes that no capture needs are lost."
     names = [_of_capture(capture) for capture in captures[:MAX_CAPTURES_NAMED]]

@@ -20,8 +20,8 @@ FORGOTTEN_EVENTS = frozenset(
 """Dagster's events about the steps of a run; log lines have no type, and are deleted too.
 
 All others stay, those that Dagster may add some day as well: materializations, observations, what
-was planned and did not come, checks, and each change of a run's status. From these Dagster tells
-what state a partition is in, what a check said, and when a run began and ended.
+was planned and did not come, checks, and each change of a run's status. From these Dagster derives
+the state of a partition, the result of a check, and when a run began and ended.
 """
 
 
@@ -68,7 +68,7 @@ class Compared(NamedTuple):
 
 
 def kind_of(name: str) -> str:
-    """Return what kind of artifact has this name."""
+    """Return the kind of the artifact with this name."""
     return KINDS.get(name.partition("/")[0], OTHER)
 
 

@@ -26,7 +26,7 @@ class Principal:
 
     Attributes:
         name: The owner of a key, or an e-mail address.
-        way: By a session's cookie, by a key in a header, or nobody was asked (GATEWAY_AUTH=off).
+        way: By a session's cookie, by a key in a header, or without a login (GATEWAY_AUTH=off).
         key_id: The key that was used, now or to log in; None: logged in by OpenID Connect.
         session: The stored hash of the session, None where there is none.
     """

@@ -99,7 +99,7 @@ def _invalid(found: str) -> ConfigurationError:
 
 
 def file_name_problem(name: str) -> str:
-    """Return what is wrong with the name of a file, empty: nothing. It is data, never a path."""
+    """Return the fault of a file's name, empty: it has none. It is data, never a path."""
     if not name.strip():
         return "expected characters other than spaces"
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):

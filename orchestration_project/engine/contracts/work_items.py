@@ -212,7 +212,7 @@ def reason_of(error: OrchestrationError) -> str:
 
 
 def put_back(item: WorkItem, now: datetime) -> ItemChange | None:
-    """Return what makes an item claimable that is named by a run; None: it is already.
+    """Return the change that makes an item claimable that is named by a run; None: it is already.
 
     A lease ends by it, as an attempt. What had ended has as many attempts as a new item.
     """
@@ -230,7 +230,7 @@ def put_back(item: WorkItem, now: datetime) -> ItemChange | None:
 def settled(
     settlement: ItemSettlement, item: WorkItem, now: datetime, pauses: Sequence[timedelta]
 ) -> ItemChange:
-    """Return what a settlement makes of its item."""
+    """Return the change of an item by its settlement."""
     if settlement.state == "ready":
         return ItemChange("ready", now, settlement.item.run_id)
     change = ItemChange(
@@ -249,14 +249,14 @@ def settled(
 
 
 def abandoned(item: WorkItem, ended_at: datetime, pauses: Sequence[timedelta]) -> ItemChange:
-    """Return what the end of its run makes of a leased item: a failed attempt."""
+    """Return the change of a leased item at the end of its run: a failed attempt."""
     reason = f"the run {item.lease_holder} ended before it settled the item"
     change = ItemChange("failed", ended_at, reason_code="run_ended", reason=reason)
     return _failed(item, change, pause_after(item.attempt_count + 1, pauses))
 
 
 def expired(item: WorkItem, now: datetime) -> ItemChange:
-    """Return what an expired lease makes of its item: it has waited, and is due at once."""
+    """Return the change of an item whose lease expired: it has waited, and is due at once."""
     reason = f"the lease of the run {item.lease_holder} expired"
     change = ItemChange("failed", now, reason_code="lease_expired", reason=reason)
     return _failed(item, change, timedelta(0))

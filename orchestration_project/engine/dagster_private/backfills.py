@@ -93,7 +93,7 @@ def _is_readable(backfill: PartitionBackfill, repository: dg.RepositoryDefinitio
 def unmade_partitions(
     backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> Iterator[tuple[dg.AssetKey, str]]:
-    """Yield what a backfill of assets was to make and did not; "" for an asset of one piece.
+    """Yield the partitions that a backfill of assets has not made; "" for an asset of one piece.
 
     Of a backfill that can no longer be read, each asset is yielded with "".
 

@@ -50,9 +50,9 @@ _check: ContextVar[Callable[[], None]] = ContextVar("_check", default=lambda: No
 
 @contextmanager
 def deadline(seconds: float, check: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Let what this thread reads of connections of `POOLS` last ``seconds`` at most.
+    """Limit the reads of this thread from connections of `POOLS` to ``seconds`` in total.
 
-    What takes longer is a timeout. Only the look-up of a host's name is the operating system's,
+    A longer read is a timeout. Only the look-up of a host's name is the operating system's,
     with limits of its own. ``check`` is called when a connection is made, right before bytes of
     the request are sent; its error is raised as it is, and nothing is sent.
     """
@@ -191,7 +191,7 @@ class Transport(httpx.BaseTransport):
         guard: Checks each request, and names the addresses to which it may connect.
 
     Raises:
-        ConfigurationError: A proxy's address is unusable, or there are no such certificates.
+        ConfigurationError: A proxy's address is unusable, or the certificates do not exist.
     """
 
     def __init__(self, *, use_environment: bool, guard: AddressGuard | None = None) -> None:
@@ -383,5 +383,5 @@ def _named_authorities() -> Authorities:
 
 @cache
 def _trusted(authorities: Authorities) -> ssl.SSLContext:
-    """Return what they make trusted, read once and only for TLS: that takes 30 to 100 ms."""
+    """Return a context that trusts them, made once and only for TLS: that takes 30 to 100 ms."""
     return ssl.create_default_context(cafile=authorities.file, capath=authorities.folder)

@@ -138,7 +138,7 @@ def _unbrotli(body: bytes) -> Iterator[bytes]:
 
 
 def _after(decoder: _Decoder, *, may_follow: bool) -> bytes:
-    """Return what follows a member; zeros after the last one are padding."""
+    """Return the bytes that follow a member; zeros after the last one are padding."""
     remaining_chunk = decoder.unused_data
     if not remaining_chunk.strip(b"\0"):
         return b""

@@ -94,7 +94,7 @@ class Tally:
                 self._write()
 
     def flush(self) -> None:
-        """Write what is counted."""
+        """Write the counts."""
         with self._lock:
             self._write()
 

@@ -77,7 +77,7 @@ class Question:
         try:
             secrets = _secrets_of(url, headers, basic_auth)
             return cls(system, method, _hide(secrets, redacted(without_secrets(url))), secrets)
-        except ValueError:  # its text quotes the URL, whose secrets nobody can tell apart
+        except ValueError:  # its text quotes the URL, whose secrets are not known
             raise SourceError(
                 f"{system}: what should be a URL cannot be asked over HTTP",
                 expected="a URL such as https://host/path",
@@ -265,7 +265,7 @@ def seconds_to_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> 
     due = _http_date(value)
     if due is None:
         return None
-    # By the source's own clock where it tells: ours may differ.
+    # By the source's own clock where it sends its time: ours may differ.
     wait = due - (_http_date(headers.get("date", "")) or now())
     return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
 

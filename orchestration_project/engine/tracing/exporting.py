@@ -182,7 +182,7 @@ class SpanExport:
         self._report(left_count)
 
     def stop(self) -> None:
-        """Drop what is queued, and end the thread after its present request."""
+        """Drop the queued spans, and end the thread after its present request."""
         with self._changed:
             self._is_stopped = True
             self._queue.clear()

@@ -32,7 +32,7 @@ _PROGRAM: dict[str, str] = {"service": "run", "release": ""}
 
 
 def name_program(service: str, release: str) -> None:
-    """Name what the spans of this process say that they are of."""
+    """Set the program and the release that the spans of this process name."""
     _PROGRAM.update(service=service, release=release)
 
 
@@ -77,7 +77,7 @@ def forget_settings() -> None:
 
 
 def flush(seconds: float = FLUSH_SECONDS) -> None:
-    """Send what is not sent yet, for so long at most; what is left may be lost, and is counted."""
+    """Send the unsent spans, for so long at most; the rest may be lost, and is counted."""
     export = _STATE.get(os.getpid())
     if export is not None:
         export.flush(seconds)

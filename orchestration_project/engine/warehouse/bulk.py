@@ -35,7 +35,7 @@ ESCAPES = {
 def copied_out(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType], rows: int
 ) -> Generator[pl.DataFrame]:
-    """Yield what ``statement`` finds with the types of ``schema``, at most ``rows`` at a time.
+    """Yield the rows of ``statement`` with the types of ``schema``, at most ``rows`` at a time.
 
     More rows are read by a thread, while those before are parsed and used.
     """
@@ -143,7 +143,7 @@ def insert_into_sqlite(
     ]
     try:
         with ThreadPoolExecutor(1) as pool:  # from a main thread ADBC takes Ctrl-C for itself
-            # Nobody joins a thread whose start is interrupted, so it starts before there is a file.
+            # A thread whose start is interrupted is not joined, so it starts before the file does.
             pool.submit(len, "").result()
             pool.submit(_write, frame.drop(same), file, rows_at_once).result()
         _insert_file(connection, table, file, frame.columns, as_stored(frame[:1].select(same)))
@@ -250,7 +250,7 @@ def sorted_on_disk(connection: Connection) -> Iterator[None]:
 def out_of_sqlite(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
 ) -> Generator[pl.DataFrame]:
-    """Yield what ``statement`` finds with the types of ``schema``, batch by batch."""
+    """Yield the rows of ``statement`` with the types of ``schema``, batch by batch."""
     with connection.execute(statement) as result:
         cursor: Any = result.cursor
         while rows := cursor.fetchmany(ROWS_PER_BATCH):

@@ -56,7 +56,7 @@ FetchedGroup = tuple[Sequence[Capture], CaptureGroup, pl.DataFrame]
 
 
 class CaptureLog:
-    """Records what was fetched, at one time."""
+    """Records captures, fetched at one time."""
 
     def __init__(self, at: datetime) -> None:
         self.at = at

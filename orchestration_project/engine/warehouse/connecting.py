@@ -93,7 +93,7 @@ def parsed_url(given: str | URL) -> URL:
     A relative SQLite file lies below the project folder, wherever a process was started.
 
     Raises:
-        ConfigurationError: The text is no SQLAlchemy URL, or a SQLite database in memory.
+        ConfigurationError: The text is not a SQLAlchemy URL, or a SQLite database in memory.
     """
     try:
         url = make_url(given)
@@ -327,7 +327,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _begin_postgresql(connection: Connection, schema: str | None) -> None:
-    """Set what holds for this transaction alone: a pool of connections may sit between.
+    """Set the options of this transaction alone: a pool of connections may sit between.
 
     A writer sees what others committed while it waited for its lock; a reader sees one state.
     """
@@ -575,7 +575,7 @@ def remove_left_file(connection: Connection) -> None:
 
 
 def detach_files(driver: Any, record: Any) -> None:
-    """Detach what a connection had attached, as it goes back to its pool.
+    """Detach the files that a connection had attached, as it goes back to its pool.
 
     There is no ``driver`` any more where an interrupt broke a statement off.
     """

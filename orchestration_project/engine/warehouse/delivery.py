@@ -52,7 +52,7 @@ class Delivery:
     Attributes:
         source: Where from.
         dataset: The source's name of it.
-        source_version: What tells this state of the source from another.
+        source_version: Value that differs between states of the source.
         record_total: How many rows the source promised; None: it promised none.
         scope: Further conditions, where the delivery is complete for a part of the partition.
         captures: What makes it up, in order.

@@ -179,7 +179,7 @@ def record_evidence(
     outcome: Outcome,
     publications: Sequence[Publication] = (),
 ) -> None:
-    """Record what was fetched, refused and audited, whether or not it is landed.
+    """Record the captures, rejects and audits of batches, whether or not they are loaded.
 
     ``publications`` are those of loaded ``batches``, in their order.
     """
@@ -207,7 +207,7 @@ def record_evidence(
 
 
 def _group(batch: ValidatedBatch, outcome: Outcome, publication: Publication) -> CaptureGroup:
-    """Return what it takes to validate the captures again without the source."""
+    """Return the capture group, by which captures are validated again without the source."""
     target, delivery = batch.target, batch.delivery
     return CaptureGroup(
         group_id=group_id(target),

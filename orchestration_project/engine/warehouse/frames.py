@@ -180,7 +180,7 @@ def scope_from_json(text: str) -> Scope:
 def read_batches(
     connection: Connection, statement: Query, rows: FromClause, *, is_committed: bool = False
 ) -> Generator[pl.DataFrame]:
-    """Yield what ``statement`` finds, whose columns are columns of ``rows``; an empty frame first.
+    """Yield the rows of ``statement``, whose columns are columns of ``rows``; an empty frame first.
 
     The database is asked for one batch after the other, so that none of them need stay.
 
@@ -213,7 +213,7 @@ def read_batches(
 def _out_of_others(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
 ) -> Generator[pl.DataFrame]:
-    """Yield what ``statement`` finds by the driver's own objects."""
+    """Yield the rows of ``statement`` by the driver's own objects."""
     with connection.execute(statement.execution_options(yield_per=ROWS_PER_BATCH)) as result:
         for partition in result.partitions():
             yield pl.DataFrame(partition, schema, orient="row")

@@ -406,7 +406,7 @@ def _write_ranges(
 def _derive_rows(
     connection: Connection, batches: Sequence[ValidatedBatch], change: Difference
 ) -> list[dict[str, float]]:
-    """Replace what derives from changed rows alone; return the seconds by table of each."""
+    """Replace the rows that derive from changed rows alone; return the seconds by table of each."""
     if not any(batch.target.derives_by_row for batch in batches):
         return [{} for _ in batches]
     frames = [split_batches(frame, len(batches)) for frame in (change.replaced, change.written)]
@@ -585,7 +585,7 @@ def _write(
     known_from: datetime,
     condition: Scope | None = None,
 ) -> tuple[Difference, list[ChangeDigests]]:
-    """Write what differs, and the history of it; where nothing is new, that is known already.
+    """Write the changed rows and their history; where nothing is new, that is known already.
 
     ``condition`` is the range of keys that the rows are of, where they come in ranges.
     """

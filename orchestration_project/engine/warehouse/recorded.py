@@ -67,7 +67,7 @@ class EffectivePart:
 
 
 def part_layers_of(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
-    """Return what makes a partition up, oldest first, by all its deliveries in their order.
+    """Return the parts that make up a partition, oldest first, by all its deliveries in order.
 
     The latest delivery that was read whole counts, landed or not. One of the whole partition holds
     for what later ones of parts leave, and is not taken with them: its captures cannot be parted.
@@ -95,7 +95,7 @@ def part_layers_of(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
 def effective_deliveries(
     recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
 ) -> list[RecordedDelivery]:
-    """Return what makes up a partition, oldest first, of all its deliveries in their order.
+    """Return the deliveries that make up a partition, oldest first, of all its ones in order.
 
     Written in this order, each in its own way, their rows are those of the table. A merge or append
     ends none of the others. A delivery that replaced its scope ends the ones before it: all of them
@@ -127,7 +127,7 @@ def effective_deliveries(
 
 
 def _of_one(recorded: Sequence[RecordedDelivery]) -> list[RecordedDelivery]:
-    """Return what `is_of_one`, without replays that left all as it was."""
+    """Return the deliveries that `is_of_one` accepts, without replays that left all as it was."""
     fetched = {
         recorded_delivery.group_id: (recorded_delivery.scope, recorded_delivery.part_count)
         for recorded_delivery in recorded
@@ -379,7 +379,7 @@ class EffectiveDelivery:
 def layers_of(
     recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
 ) -> list[EffectiveDelivery]:
-    """Return what makes a partition up, oldest first, by all its deliveries in their order.
+    """Return a partition's effective deliveries, oldest first, by all its deliveries in order.
 
     The latest delivery that was read whole counts, landed or not, unless ``only_landed`` do. A
     replay of several deliveries changes nothing of which days each of them holds for, and is none
@@ -451,7 +451,7 @@ def is_of_one(each: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> b
 
 
 def _beyond(days: Days, covered: Iterable[Days]) -> list[Days]:
-    """Return what of ``days`` lies in none of the ``covered`` ranges."""
+    """Return the parts of ``days`` that lie in none of the ``covered`` ranges."""
     left = [days]
     for each in covered:
         left = [part for one in left for part in _around(one, each)]

@@ -65,7 +65,7 @@ SQL_STATE_REMEDIES = {
 def remedy(
     sqlite_code: int | None, sql_state: str | None, *, found: str = "", timeout_seconds: int
 ) -> str:
-    """Return what to do.
+    """Return the remedy of a database error.
 
     Args:
         sqlite_code: SQLite's code, if it is SQLite.

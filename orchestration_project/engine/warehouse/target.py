@@ -242,7 +242,7 @@ def stamped(rows: pl.DataFrame, known_from: datetime) -> pl.DataFrame:
 
 
 def mark_stale(connection: Connection, dependents: Dependents, partitions: Sequence[Scope]) -> None:
-    """Mark what is derived of changed partitions, in the transaction that changes them."""
+    """Mark rows derived of changed partitions, in the transaction that changes these."""
     for table, scope_of in dependents.items():
         is_marked = func.coalesce(table.c[IS_STALE], false())
         for partition in partitions:

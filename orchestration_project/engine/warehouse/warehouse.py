@@ -181,7 +181,7 @@ class Warehouse:
             except exc.DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-            return _first(self._look_ups, statement, values)  # the server was started anew since
+            return _first(self._look_ups, statement, values)  # the server was restarted since
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -422,7 +422,7 @@ class Warehouse:
     ) -> Iterator[Iterator[pl.DataFrame]]:
         """Give the rows of a query whose columns are columns of ``rows``, one state, in batches.
 
-        The first frame is empty, so that the columns are known also where there is no row.
+        The first frame is empty, so that the columns are known also without a row.
 
         Raises:
             TimeoutError: No batch came for ``seconds``; the database ended the query. SQLite is to
@@ -439,7 +439,7 @@ class Warehouse:
             yield batches if on is None else noted(batches, on)
 
     def state(self, table: Table, partition_key: str) -> ScopeState:
-        """Return what is landed of a partition."""
+        """Return the loaded state of a partition."""
         with self.reading() as connection:
             return read_states(connection, table, [partition_key])[partition_key]
 
@@ -451,8 +451,8 @@ class Warehouse:
     def known_versions(self, table: Table) -> dict[str, set[str]]:
         """Return the source versions of each partition that need no other look.
 
-        They are that of its latest audited delivery, landed or held back, and that of its latest
-        landing: a source may take back what was held back.
+        They are that of its latest audited delivery, loaded or quarantined, and that of its latest
+        load: a source may take back a quarantined delivery.
         """
         with self.reading() as connection:
             return known_versions(connection, table)
@@ -505,8 +505,8 @@ class Warehouse:
     ) -> list[WriteOutcome[SummaryT]]:
         """Land deliveries of several partitions of a table, in one transaction.
 
-        Each ends for itself: one that is held back, or came too late, harms no other. ``warn`` and
-        ``note`` are asked in that transaction; ``note`` also where there is no delivery.
+        Each ends for itself: one that is quarantined, or came too late, harms no other. ``warn``
+        and ``note`` are asked in that transaction; ``note`` also without a delivery.
         """
         from orchestration_project.engine.warehouse.landing import land_all
 
@@ -539,7 +539,7 @@ class Warehouse:
     def recorded(
         self, table: Table, partition_key: str
     ) -> tuple[ScopeState, list[RecordedDelivery]]:
-        """Return what is landed of a partition, and its deliveries, oldest first."""
+        """Return the loaded state of a partition, and its deliveries, oldest first."""
         with self.reading() as connection:
             state = read_states(connection, table, [partition_key])[partition_key]
             return state, read_recorded(connection, table, partition_key)
@@ -584,7 +584,7 @@ class Warehouse:
         rejects: pl.DataFrame | None = None,
         balances: Sequence[Balance] = (NOTHING_COUNTED,),
     ) -> None:
-        """Record what was fetched for a delivery that could not even be checked.
+        """Record the captures of a delivery that could not even be checked.
 
         ``rejects``: Of ``REJECT_SCHEMA``; why it could not. ``balances``: Its equations.
 

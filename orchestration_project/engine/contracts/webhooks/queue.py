@@ -67,10 +67,10 @@ class AttemptRun:
 
 
 def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
-    """Return what the run of its attempt makes of ``row``; None: nothing new."""
+    """Return the change of ``row`` by the run of its attempt; None: nothing new."""
     if run is None:
-        # A run that was seen and is gone: it was deleted, so the attempt is over. Nobody knows when
-        # it ended, so that the next one waits for nothing.
+        # A run that was seen and is gone: it was deleted, so the attempt is over. Its end is
+        # unknown, so that the next one waits for nothing.
         return _over(row, row.run_id, "ready", now) if row.state == "leased" else None
     ended_at = min(run.ended_at or now, now)  # another machine's clock may be ahead of ours
     if run.status == "SUCCESS" and run.has_rejected:
@@ -86,7 +86,7 @@ def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | 
 
 
 def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
-    """Return what becomes of a delivery whose run failed before it claimed any; None: nothing.
+    """Return the change of a delivery whose run failed before it claimed any; None: no change.
 
     A run that claims deliveries settles them itself; of one that ended, their leases are ended.
     """
@@ -116,7 +116,7 @@ def waits_until(row: Row, now: datetime) -> datetime | None:
     if row.state != "failed":
         return None
     until = row.changed_at + pause_after(row.attempt_count, RETRY_PAUSES)
-    # An attempt that ended later than now: the clock was set back, and nobody waits for it.
+    # An attempt that ended later than now: the clock was set back, and no retry waits for it.
     return until if row.changed_at <= now < until else None
 
 

@@ -1,7 +1,7 @@
 """How senders sign what they deliver, and whether a delivery is signed.
 
 The signature is always over the body as it came, HMAC with SHA-256 and nothing else: what a header
-says of another algorithm is no signature. The package standardwebhooks is what the tests sign and
+says of another algorithm does not count. The package standardwebhooks is what the tests sign and
 verify with. What this project delivers itself is signed here, too.
 """
 
@@ -61,7 +61,7 @@ class Scheme:
         encoded: How a MAC is written.
         key: Makes the key of a secret; raises ValueError where that is none.
         delivery_id: Where the sender's own id of a delivery is, if it has one.
-        kind: Where it says what happened, if it does.
+        kind: Where it names the kind of event, if it does.
         kept: Other headers that are worth keeping.
         signed_id: The header whose id is signed; empty: no id is signed.
         signed_time: The header whose time is signed; empty: none, or the signature's has it.

@@ -229,7 +229,7 @@ def delivery_id_of(declared: WebhookSource, headers: Headers, body: bytes) -> st
 
 
 def kind_of(declared: WebhookSource, headers: Headers, body: bytes) -> str | None:
-    """Return what the sender says has happened, such as ``issues``; None: nothing plain."""
+    """Return the event kind that the sender names, such as ``issues``; None: no plain one."""
     value = _value_at(declared.signing.kind, headers, body)
     return value if value and PLAIN.fullmatch(value) else None
 
