@@ -82,7 +82,7 @@ PR_SET_NAME = 15
 
 
 def start_fork_server() -> None:
-    """Import what runs need, and fork the process that they will be forked from.
+    """Import the modules that runs need, and fork the process that they will be forked from.
 
     `multiprocessing` (Python 3.11 to 3.13) would start it in a new interpreter, which it does again
     if this one ends.

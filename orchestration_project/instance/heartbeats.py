@@ -1,8 +1,8 @@
 """Heartbeats of runs, in Dagster's PostgreSQL, where every machine can read them.
 
 A process can only be looked up on its own machine. So the process that executes a run says in
-Dagster's table of keys and values, from the run's start to its end, that it lives. Times are the
-server's, so that no two clocks are compared; and an outage of the server is nobody's silence.
+Dagster's table of keys and values, from the run's start to its end, that it runs. Times are the
+server's, so that no two clocks are compared; and an outage of the server stops no heartbeat.
 """
 
 import logging

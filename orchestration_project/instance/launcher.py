@@ -42,7 +42,7 @@ class RunHealth:
     """Put before a launcher: it reports whether a run's process is alive, by its heartbeats.
 
     Attributes:
-        silence_seconds: After so long without a sign of life (eight beats), a run of another
+        silence_seconds: After so long without a heartbeat (eight intervals), a run of another
             machine counts as dead.
     """
 

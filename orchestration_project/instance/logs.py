@@ -1,7 +1,7 @@
 """Log output of runs and steps: text or JSON on the console, mirrored into a file.
 
 Dagster starts a `tail` for each of the two streams of each step, and a Python program for each of
-these that ends it if the run dies: four processes, and the time it takes to end them again.
+these that ends it if the run crashes: four processes, and the time it takes to end them again.
 """
 
 import logging
@@ -288,7 +288,7 @@ def expiry_wait_seconds(at: datetime) -> float:
 
 
 def keep_log_lines(settings: Settings, service: str) -> None:
-    """Append what this program logs to its log below STATE_DIR, from now on.
+    """Append the log lines of this program to its log below STATE_DIR, from now on.
 
     A thread deletes the expired lines of all programs of this STATE_DIR.
     Warnings that no other handler shows are written to standard error, as without it.
@@ -339,7 +339,7 @@ def _has_no_handler(record: logging.LogRecord) -> bool:
 
 
 def _keep_run_lines(logger: logging.Logger) -> None:
-    """Append what a run logs to the log of runs, at LOG_LEVEL, and RUN_EVENTS always."""
+    """Append the log lines of a run to the log of runs, at LOG_LEVEL, and RUN_EVENTS always."""
     settings = load_shared_settings()
     if not settings.log_keep_mib:
         expire_logs(settings)
@@ -444,9 +444,9 @@ BYTES_AT_ONCE = 2**16
 
 @contextmanager
 def mirrored(stream: TextIO, path: Path) -> Iterator[None]:
-    """Send what is written to ``stream`` to the end of a file, and to where it would have gone.
+    """Append the output of ``stream`` to a file, and send it to where it would have gone.
 
-    That holds for what child processes write, too. A stream that is no file is left alone.
+    That holds for what child processes write, too. A stream without a file is left alone.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
@@ -502,5 +502,5 @@ def _show(path: Path, start: int, console: int, ended: Event) -> None:
                 while some := file.read(BYTES_AT_ONCE):
                     fdopen.write(some)
                 fdopen.flush()
-    except OSError:  # nobody looks at the console any more; the file has it all
+    except OSError:  # the console is closed; the file has it all
         return

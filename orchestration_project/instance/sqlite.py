@@ -1,10 +1,10 @@
 """Dagster's storage in SQLite, opened so that an event costs a write and little else.
 
-Dagster makes an engine and opens a connection for each statement: every statement is compiled anew,
-and when the last connection of a file closes, SQLite copies its write-ahead log back and flushes
-it; each commit flushes too. Here an engine stays, with a connection; where Dagster makes its own,
-an idle one that stays open saves the copying. `synchronous = NORMAL` saves the flushes, and what is
-said of many partitions is one transaction.
+Dagster makes an engine and opens a connection for each statement: every statement is compiled
+again, and when the last connection of a file closes, SQLite copies its write-ahead log back and
+flushes it; each commit flushes too. Here an engine stays, with a connection; where Dagster makes
+its own, an idle one that stays open saves the copying. `synchronous = NORMAL` saves the flushes,
+and the events of many partitions are one transaction.
 What a power cut may undo are the last lines of Dagster's history, never the file, and never our
 tables, which keep `FULL`.
 """
@@ -148,7 +148,7 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
     def run_connection(self, run_id: str | None = None) -> Any:
         """Open the file of a run; the one for all runs where the run has none (any more).
 
-        That one still tells what a run made whose own log was pruned, its checks and its status.
+        That one still has the materializations, checks and status of a run with a pruned log.
         """
         if run_id is None or not Path(self.path_for_shard(run_id)).exists():
             return self.index_connection()
@@ -167,7 +167,7 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
                 pass
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Store what is said of many partitions in one transaction for each of the two files."""
+        """Store the events of many partitions in one transaction for each of the two files."""
         of_assets = []
         for event_log_entry in events:
             if event_log_entry.dagster_event_type in ASSET_EVENTS:
@@ -259,7 +259,7 @@ class SqliteRuns(StoredRuns, SqliteRunStorage):
             yield connection
 
     def dispose(self) -> None:
-        """Close what is open."""
+        """Close the open engines."""
         super().dispose()
         self._engines.close()
 
@@ -282,7 +282,7 @@ class SqliteStorage(DagsterSqliteStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Any) -> "SqliteStorage":
-        """Make what a dagster.yaml asks for; Dagster's own method would make Dagster's class."""
+        """Make the storage that a dagster.yaml declares; Dagster's own method makes another."""
         return cls.from_local(inst_data=inst_data, **config_value)
 
 

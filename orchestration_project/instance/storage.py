@@ -163,7 +163,7 @@ class StateComputeLogs(LocalComputeLogManager):
 
     @contextmanager
     def capture_logs(self, log_key: Sequence[str]) -> Iterator[CapturedLogContext]:
-        """Capture what a step writes, and show it on the console meanwhile."""
+        """Capture the output of a step, and show it on the console meanwhile."""
         out, err = (
             Path(self.get_captured_local_path(log_key, extension)) for extension in EXTENSIONS
         )
@@ -194,7 +194,7 @@ class StateComputeLogs(LocalComputeLogManager):
         offset: int | None = 0,
         max_bytes: int | None = None,
     ) -> tuple[bytes, int] | tuple[None, int]:
-        """Return what a step has written so far: its file here, or in the artifact store."""
+        """Return the output of a step so far: its file here, or in the artifact store."""
         extension = io_type.value.removeprefix("std")
         file = Path(self.get_captured_local_path(log_key, extension))
         if self.shared is None or file.exists():

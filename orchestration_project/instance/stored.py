@@ -288,7 +288,7 @@ def _present(of_run: dict[str, Span]) -> TraceContext:
 
 
 def _end_run(run_id: str, event: DagsterEvent | None) -> None:
-    """End what is left of a run, the run last; its end is stored already."""
+    """End the remaining spans of a run, the run last; its end is stored already."""
     end_run_trace(run_id)
     left = _SPANS.pop(run_id, None)
     if left is None:
@@ -419,7 +419,7 @@ def without_secrets_in(value: Value) -> Value:
 
 
 def _masked(found: Any) -> Any:
-    """Return what was read from JSON with its texts redacted; names of fields stay."""
+    """Return a value that was read from JSON with its texts redacted; names of fields stay."""
     if isinstance(found, str):
         return redacted(found)
     if isinstance(found, list):
