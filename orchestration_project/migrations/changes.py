@@ -425,7 +425,7 @@ def _rows(name: str, *columns: str) -> sa.TableClause:
 
 
 def _copied(before: Table, column: Column) -> sa.ColumnElement[object]:
-    """Return what a column is filled with: NULL becomes the default where it must not stay."""
+    """Return the value that fills a column: NULL becomes the default where it must not stay."""
     [was] = [each for each in before.columns if each.name == column.name]
     value: sa.ColumnElement[object] = sa.column(column.name)
     if was.optional and not column.optional and column.default is not None:

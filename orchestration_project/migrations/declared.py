@@ -77,7 +77,7 @@ def _column(declared: sa.Column[Any]) -> Column:
 
 
 def _default(declared: sa.Column[Any]) -> str | None:
-    """Return what the database fills the column with, as SQL."""
+    """Return the database's default of the column, as SQL."""
     if declared.server_default is None:
         return None
     if not isinstance(declared.server_default, sa.DefaultClause):

@@ -110,7 +110,7 @@ def write_next_version(
     """Write into ``folder`` the version that makes what is declared; None if nothing changed.
 
     Raises:
-        ConfigurationError: ``name`` is invalid, or a change must be written by hand.
+        ConfigurationError: ``name`` is invalid, or a change must be written manually.
     """
     if not NAME.fullmatch(name):
         raise ConfigurationError(
@@ -148,7 +148,7 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
     """Return the changes that make the schema ``after`` of the schema ``before``.
 
     Raises:
-        ConfigurationError: A change must be written by hand.
+        ConfigurationError: A change must be written manually.
     """
     kept_tables = {
         name: (old, new)
@@ -251,7 +251,7 @@ def _changes_of_table(before: Table, after: Table) -> Iterator[SchemaChange]:
 
 
 def _refuse_unsafe(before: Table, after: Table) -> None:
-    """Refuse what depends on the rows that a table has."""
+    """Refuse changes that depend on the rows of a table."""
     old = {column.name: column for column in before.columns}
     names = [
         f"{after.name}.{column.name} would change from {old[column.name].type} to {column.type}"
