@@ -55,7 +55,7 @@ class BudgetLine:
 
 
 def error_budgets(budgets: Sequence[BudgetLine], *, is_synthetic: bool = False) -> bytes:
-    """Draw what is left of each error budget, and what each day spent; return SVG.
+    """Draw the remaining share of each error budget, and the share spent each day; return SVG.
 
     Args:
         budgets: The budgets, from the top.

@@ -39,12 +39,12 @@ def control_tower(
     *,
     is_synthetic: bool = False,
 ) -> bytes:
-    """Draw what ended by day, and by domain the shares of success; return SVG.
+    """Draw the ended runs by day, and by domain the shares of success; return SVG.
 
     Args:
         days: ``days_ago``, ``success_count``, ``failure_count``, ``rows_landed``, the oldest first.
         shares: By domain its success share in the last 24 hours, 7 and 28 days.
-        is_synthetic: Whether to write across the picture that its data is made up.
+        is_synthetic: Whether to write across the picture that its data is synthetic.
     """
     from matplotlib.figure import Figure
 

@@ -25,7 +25,7 @@ def sparkline(values: Sequence[float | None], *, is_synthetic: bool = False) -> 
 
     It fits its own extremes: the axis does not start at zero. None and what is not finite is a
     gap; a point between two gaps is a dot. ``is_synthetic`` writes below the line that its data is
-    made up.
+    synthetic.
     """
     points = _points([_known(value) for value in values[-MAX_POINTS:]])
     height, label = HEIGHT, ""
