@@ -182,7 +182,7 @@ LISTED_WEEKS = ListedDataset(
 
 
 def weekly_load(warehouse: Warehouse) -> DerivedLoad:
-    """Return what derives weeks of `off_exchange_share_weekly`."""
+    """Return the load that derives weeks of `off_exchange_share_weekly`."""
     return DerivedLoad([WEEKLY], warehouse, where={"asset": "cboe/off_exchange_share_weekly"})
 
 

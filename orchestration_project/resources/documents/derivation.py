@@ -87,7 +87,7 @@ class DocumentDerivation:
         self._chosen = (of_days(first, last), documents.c.run_id == run_id)
 
     def run(self) -> DerivedCounts:
-        """Derive what other text or other rules made outdated; doing so again changes nothing."""
+        """Derive outdated documents, whose text or rules changed; a second run changes nothing."""
         counts = DerivedCounts()
         for some in self._batches(_is_outdated()):
             extracted = dict(some)
@@ -149,7 +149,7 @@ class DocumentDerivation:
 
 
 def remove_derived(connection: Connection, ids: Sequence[str]) -> None:
-    """Delete what was derived from documents, and what other documents have of it."""
+    """Delete rows derived from documents, and the ones of other documents about them."""
     lock_row(connection, LOCK)
     for some in pieces(sorted(ids), BATCH_DOCUMENTS):
         before = _known(connection, some, documents_fingerprints.c.is_compared)

@@ -199,7 +199,7 @@ def _members(connection: Connection, ids: Sequence[str]) -> list[str]:
 
 
 def _holders(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
-    """Return what holds each member: other documents, or itself where its own bytes were read."""
+    """Return the holders of each member: other documents, or itself if its own bytes were read."""
     columns = documents_members.c
     holders: dict[str, set[str]] = {identifier: set() for identifier in ids}
     for some in _batches(ids):

@@ -474,7 +474,7 @@ class _Begun:
         return document_id in self.known or document_id in self.found
 
     def add(self, document: Document) -> None:
-        """Add what was extracted; the first part of its path begins with the id of its file."""
+        """Add an extracted document; the first part of its path begins with the id of its file."""
         document_id, _, _ = document.path[0].partition("/")
         self.found[document_id].append(document)
 

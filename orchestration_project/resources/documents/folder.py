@@ -65,7 +65,7 @@ class DocumentFolder:
     def _entries(
         self, raw: str, text: str, unreadable: list[str]
     ) -> list[tuple[str, str, bool, int, datetime, str]]:
-        """Return what lies in a folder; the path of another folder ends with a slash."""
+        """Return the entries of a folder; the path of another folder ends with a slash."""
         rows: list[tuple[str, str, bool, int, datetime, str]] = []
         with os.scandir(self._folder.path / raw) as entries:
             for entry in entries:

@@ -353,7 +353,7 @@ class DocumentSummary(ItemSummary):
                 )
 
     def as_metadata(self) -> dict[str, Any]:
-        """Return what Dagster shows of it."""
+        """Return the counts and the first failures as Dagster metadata."""
         values = super().as_metadata()
         failures = {name: value for name, value in values.items() if name == "first_failures"}
         counts = {f"{outcome}_document_count": self.counts[outcome] for outcome in OUTCOMES}

@@ -79,7 +79,7 @@ class DocumentLoader:
     written: Counter[str] = field(default_factory=Counter)
 
     def ready(self) -> None:
-        """Enqueue what waits; the run has its database, its store and its workers."""
+        """Enqueue waiting documents; the run has its database, its store and its workers."""
         self.enqueue()
 
     def extract(self, items: Sequence[ClaimedDocument]) -> Iterable[tuple[ClaimedDocument, Taken]]:

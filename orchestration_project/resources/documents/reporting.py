@@ -110,7 +110,7 @@ def settled_items(warehouse: Warehouse, first: date, last: date, run_id: str) ->
 
 
 def run_documents(warehouse: Warehouse, run_id: str) -> RunDocuments:
-    """Return what a run made of its documents."""
+    """Return the results of a run's documents."""
     columns = documents.c
     is_own = columns.run_id == run_id
     query = (

@@ -207,7 +207,7 @@ PASSED_ON = ("PATH", "TESSDATA_PREFIX")
 def reader_settings(
     settings: DocumentsSettings, mode: OcrMode, chunk_rule: ChunkRule | None = None
 ) -> ReaderSettings:
-    """Return what readers may use.
+    """Return the settings of readers.
 
     Args:
         settings: Passwords, languages and time for recognition.

@@ -69,11 +69,11 @@ class DocumentSource(Protocol):
         ...
 
     def listing(self) -> Listing:
-        """Return what lies there now."""
+        """Return the current listing of the source."""
         ...
 
     def url_of(self, path: str) -> str:
-        """Return what a capture of the file shows as its origin."""
+        """Return the origin that a capture of the file shows."""
         ...
 
     def read(self, path: str, *, max_bytes: int) -> bytes:

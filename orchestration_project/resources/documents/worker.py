@@ -90,7 +90,7 @@ def _lower(kind: int, limit: int) -> None:
 
 
 def extract_file(file: File) -> Extracted:
-    """Return what a file holds with fingerprint, chunks and count of parts, or its reason code.
+    """Return the contents of a file with fingerprint, chunks and count of parts, or a reason code.
 
     A process that needs more CPU time is ended by SIGXCPU. In the process of a pool alone: its
     limits stay.

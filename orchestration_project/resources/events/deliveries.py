@@ -183,12 +183,12 @@ class DeliverySummary(ItemSummary):
                 )
 
     def _conditions(self) -> list[str]:
-        """Return what the rows of the deliveries have in common; of one alone, what names it."""
+        """Return the conditions that all rows of the deliveries meet; a single one is named."""
         ids = [write_condition("delivery_id", row["delivery_id"]) for row in self.shown]
         return [f"source={self.source}", *(ids if len(ids) == 1 else [])]
 
     def as_metadata(self) -> dict[str, Any]:
-        """Return what Dagster shows of it."""
+        """Return the outcomes, counts and deliveries as Dagster metadata."""
         names = [name for name in OUTCOMES if self.counts[name]]
         reasons = dict.fromkeys(str(row["reason"]) for row in self.shown if row["reason"])
         return {

@@ -49,7 +49,7 @@ def _made_of(connection: Connection) -> str | None:
 
 
 def read_activity(warehouse: Warehouse) -> Activity | None:
-    """Return what the picture shows, read in one transaction; None: nothing is landed."""
+    """Return the activity that the picture shows, read in one transaction; None: none is loaded."""
     with warehouse.reading() as connection:
         version = _made_of(connection)
         newest = connection.execute(select(func.max(finra_venue_week.c.week_start))).scalar()

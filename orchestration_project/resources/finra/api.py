@@ -43,8 +43,8 @@ class FinraApi(FinraSource):
     def published(self, *, since: date | None = None) -> Sequence[tuple[str, str]]:
         """Return (weekStartDate, tierIdentifier) of every partition of both datasets.
 
-        Where the current dataset reaches back to ``since``, one request tells. A historic list that
-        cannot be had or read leaves out what it alone has, and a warning in the log says so.
+        Where the current dataset reaches back to ``since``, one request is enough. A historic list
+        that cannot be had or read leaves out what it alone has, and a warning in the log says so.
         """
         listed, start = self._listed_weeks(CURRENT), since.isoformat() if since else ""
         if since is None or not any(week <= start for week, _ in listed):

@@ -92,7 +92,7 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
 
 
 def open_api(settings: Settings, http: HttpClient) -> QueryApi:
-    """Return what asks FINRA's Query API, or the demo of it."""
+    """Return the client of FINRA's Query API, or of its demo."""
     settings = FinraSettings.of(settings)
     if settings.finra_source is None:
         raise switched_off("FINRA", "FINRA_SOURCE", "api or files")
@@ -214,7 +214,7 @@ def shown_source(settings: Settings) -> str:
 
 
 def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:
-    """Return what asks FINRA's server for its time, None where no server of FINRA's is asked."""
+    """Return a function that asks FINRA's server for its time, None where it is not used."""
     settings = FinraSettings.of(settings)
     if settings.finra_source != "api":
         return None

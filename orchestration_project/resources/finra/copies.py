@@ -57,9 +57,9 @@ class _File:
 def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBatch) -> list[Copy]:
     """Return the files of a delivery that are equal to another landed one, or to one another.
 
-    A file is no copy if its own week and market once landed the same bytes, or holds the same rows:
-    one that was forced can be loaded and replayed again. ``connection`` is in the transaction that
-    lands the delivery.
+    A file is not a copy if its own week and market once loaded the same bytes, or holds the same
+    rows: one that was forced can be loaded and replayed again. ``connection`` is in the
+    transaction that loads the delivery.
     """
     files = [
         _File(

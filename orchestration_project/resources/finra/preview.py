@@ -50,7 +50,7 @@ class WrittenPreview:
 
 
 def read_preview(connection: Connection, batch: ValidatedBatch) -> WrittenPreview:
-    """Return what is shown of a partition in which ``batch`` has just landed."""
+    """Return the preview of a partition in which ``batch`` has just been loaded."""
     partition = parsed(batch.target.partition_key)
     scope = {"week_start": partition.week_start, "tier": partition.tier}
     shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}

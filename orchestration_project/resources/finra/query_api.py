@@ -123,7 +123,7 @@ class QueryApi:
         return fields
 
     def list_values(self, listing: Listing, width: int = 2) -> frozenset[tuple[str, ...]]:
-        """Return what is listed of a dataset whose partitions are named by ``width`` fields.
+        """Return the listing of a dataset whose partitions are named by ``width`` fields.
 
         It is asked for once, whichever thread needs it first.
         """
@@ -278,7 +278,7 @@ def count_page_rows(response: Response) -> int | None:
 
 
 def json_of(response: Response) -> Any:
-    """Return what the body says in JSON.
+    """Return the JSON value of the body.
 
     Raises:
         ValueError: It is none; neither are NaN, infinities, lists nested without end, and texts

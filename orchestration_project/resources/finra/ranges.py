@@ -23,7 +23,7 @@ class QueryPart:
 class RangeProbe:
     """How many records answer to filters, and the symbol of the one that was asked for.
 
-    The symbol is blank where a record has none, None where there is no such record.
+    The symbol is blank where a record has none, None where the record does not exist.
     """
 
     record_total: int
@@ -58,7 +58,7 @@ def pieces_of(
     while _counted(pieces) + largest_offset < total:
         remaining_items = [*partition, *_from(start)]
         end = probe({"compareFilters": remaining_items}, largest_offset).symbol
-        if end is None:  # the rest has fewer records than are missing: their sum will tell
+        if end is None:  # the rest has fewer records than are missing: their sum will show it
             break
         piece = _piece(
             probe, {"compareFilters": [*remaining_items, compared(SYMBOL, "LESSER", end)]}

@@ -112,7 +112,7 @@ SYMBOL_WEEK_SHORT = DerivedTable(
 
 
 def short_load(warehouse: Warehouse) -> DerivedLoad:
-    """Return what derives weeks of `finra_symbol_week_short`."""
+    """Return the load that derives weeks of `finra_symbol_week_short`."""
     where = {"asset": "finra/symbol_week_short"}
     return DerivedLoad(
         [SYMBOL_WEEK_SHORT], warehouse, where=where, describe=lambda done: str(figures_of(done))

@@ -40,7 +40,7 @@ class FinraSource(Source, Protocol):
         """Return those of the ``known`` partitions that may have changed between two days.
 
         The days count both. None that changed is left out, of those that the source still has and
-        whose change it dates; their versions tell which did.
+        whose change it dates; their versions show which did.
 
         Raises:
             TransientError: The source does not answer now.
@@ -51,7 +51,7 @@ class FinraSource(Source, Protocol):
         """Return the type of each field that it has now, by name; None where it lists none.
 
         Raises:
-            SourceError: It answered what is no list of fields.
+            SourceError: Its answer is not a list of fields.
         """
         ...
 
@@ -59,7 +59,7 @@ class FinraSource(Source, Protocol):
         """Return the state of a partition: one request, or the hashes of its files.
 
         Raises:
-            SourceError: There is no such partition, or it is empty.
+            SourceError: The partition does not exist, or is empty.
         """
         ...
 
@@ -84,7 +84,7 @@ class FinraSource(Source, Protocol):
 
 
 def published_lately(source: FinraSource, weeks: int, *, today: date) -> Sequence[tuple[str, str]]:
-    """Return what a source has published, with the latest ``weeks`` of each tier that it has.
+    """Return the weeks that a source published, with the latest ``weeks`` of each tier that it has.
 
     Older weeks are asked for only where these are not enough.
     """

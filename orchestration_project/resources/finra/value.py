@@ -84,7 +84,7 @@ SYMBOL_WEEK_VALUE = DerivedTable(
 
 
 def value_load(warehouse: Warehouse) -> DerivedLoad:
-    """Return what derives weeks of `finra_symbol_week_value`."""
+    """Return the load that derives weeks of `finra_symbol_week_value`."""
     where = {"asset": "finra/symbol_week_value"}
     return DerivedLoad(
         [SYMBOL_WEEK_VALUE], warehouse, where=where, describe=lambda done: str(figures_of(done))

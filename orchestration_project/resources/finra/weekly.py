@@ -174,7 +174,7 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
     def describe(
         self, partition: Partition, delivery: Delivery, landed: WriteResult[WeekChange]
     ) -> str:
-        """Return what the load of a delivery changed in a week."""
+        """Describe the changes that the load of a delivery made in a week."""
         if landed.change is None:
             return ""
         return sentence(

@@ -258,7 +258,7 @@ class Bridge:
             stop_publishing()
 
     def _drain(self, backlog: Backlog, lease: Lease, state: BridgeState, stop: Event) -> None:
-        """Store what came before the connection ended; the broker sends it again."""
+        """Store the messages from before the connection ended; the broker sends them again."""
         while (messages := backlog.take(0)) and self._store(messages, backlog, lease, state, stop):
             pass
 
@@ -328,7 +328,7 @@ class Bridge:
     def _when_database_is_there(
         self, action: Callable[[], Result], stop: Event, *, default: Result
     ) -> Result:
-        """Return what ``action`` returns, tried until the database does it.
+        """Return the result of ``action``, retried until the database executes it.
 
         Nothing else is done meanwhile: a connection that brings more than its window waits.
 

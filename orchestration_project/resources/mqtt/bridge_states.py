@@ -114,7 +114,7 @@ class EarlierSession(NamedTuple):
 
 
 def read_earlier_session(connection: Connection, broker: str) -> EarlierSession:
-    """Return what an earlier bridge left of its session with a broker."""
+    """Return the end and the topics of an earlier bridge's session with a broker."""
     row = connection.execute(select(mqtt_bridges).where(mqtt_bridges.c.broker == broker)).first()
     if row is None:
         return EarlierSession(None, ())

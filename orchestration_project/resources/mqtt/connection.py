@@ -214,7 +214,7 @@ class BrokerConnection:
         return number
 
     def close(self) -> None:
-        """Send what was acknowledged, and end the connection."""
+        """Send the pending acknowledgements, and end the connection."""
         if self._thread.is_alive():
             with suppress(ValueError, OSError):
                 self._client.disconnect()

@@ -170,7 +170,7 @@ class Mirror:
         )
 
     def write(self, connection: Connection, kept: KeptMessages) -> MirrorCounts:
-        """Write what is new: mirror, dead letters and seen keys, and the rows of entities.
+        """Write the new events: mirror, dead letters and seen keys, and the rows of entities.
 
         Args:
             connection: A transaction that writes.

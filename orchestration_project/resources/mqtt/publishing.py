@@ -40,7 +40,7 @@ FAILURE_SECONDS = 5.0
 
 @dataclass
 class OutboxPublisher:
-    """Publishes what waits in the outbox, over one connection after the other.
+    """Publishes the waiting entries of the outbox, over one connection after the other.
 
     Attributes:
         warehouse: Database with the outbox.

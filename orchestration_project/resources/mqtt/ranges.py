@@ -81,7 +81,7 @@ def plan_ranges(
     max_range: int = MAX_RANGE,
     max_bytes: int = MAX_RANGE_BYTES,
 ) -> int:
-    """Enqueue what arrived since the last call as ranges; return the number of ranges.
+    """Enqueue the arrivals since the last call as ranges; return the number of ranges.
 
     The cursor moves in the same transaction, so each arrival is in one range.
     """

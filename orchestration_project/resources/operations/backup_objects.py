@@ -290,7 +290,7 @@ def sha256_of(store: ArtifactStore, name: str) -> str:
 def at_once(
     function: Callable[[Item], Result], items: Iterable[Item], *stores: ArtifactStore
 ) -> Iterator[Result]:
-    """Yield what a function returns for each item, in no order, in a few threads.
+    """Yield the results of a function for each item, in no order, in a few threads.
 
     The first error ends it.
 

@@ -185,7 +185,7 @@ class _Written:
 
 
 class _Artifacts:
-    """Copies what the place lacks of the store, and lists all of it."""
+    """Copies the artifacts of the store that the place lacks, and lists all of them."""
 
     def __init__(
         self,
@@ -335,7 +335,7 @@ def _record_verifications(
 
 
 def _remove_leftovers(place: ArtifactStore, contents: PlaceContents, now: datetime) -> None:
-    """Remove what backups that were killed long ago have left."""
+    """Remove the files that backups left which were killed long ago."""
     oldest = new_backup_id(now - LEFTOVER_AGE, "0" * 8)
     for name in _files_of(contents, (text for text in contents.unfinished if text < oldest)):
         with suppress(OrchestrationError, FileNotFoundError):

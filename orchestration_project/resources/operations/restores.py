@@ -69,7 +69,7 @@ class Restore:
     installation: Installation
 
     def refuse(self, own_id: str | None) -> None:
-        """Refuse what cannot be restored; nothing is written.
+        """Refuse a backup that cannot be restored; nothing is written.
 
         Args:
             own_id: ID of the installation to restore into; None: it has none, or any is accepted.

@@ -91,7 +91,7 @@ class PluginEdits:
         expected_version: int | None = None,
         reason: str = "",
     ) -> StoredPlugin:
-        """Grant what a plugin asks for, or of it what is given by name.
+        """Grant the permissions that a plugin requests, or those of them that are given by name.
 
         Args:
             plugin_id: The plugin.

@@ -130,7 +130,7 @@ class Host:
         return True
 
     def _do(self, process: PluginProcess, message: Message, byte_count: int) -> None:
-        """Do what was allowed."""
+        """Execute an allowed message."""
         match message:
             case Fetch():
                 self._fetch(process, message)

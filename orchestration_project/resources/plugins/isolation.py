@@ -128,7 +128,7 @@ def open_cgroup(spec: ChildSpec) -> Iterator[Path | None]:
 
 
 def _remove_cgroup(folder: Path) -> None:
-    """Kill what is left in a cgroup, and remove it once the kernel lets it go."""
+    """Kill the processes left in a cgroup, and remove it once the kernel allows it."""
     deadline = time.monotonic() + CGROUP_SECONDS
     with suppress(OSError):
         (folder / "cgroup.kill").write_text("1")

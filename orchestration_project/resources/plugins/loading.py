@@ -53,7 +53,7 @@ def fence_key(plugin: str, table: str, partition_key: str) -> str:
 
 @dataclass
 class Emissions:
-    """Collects what one run emits, and loads it.
+    """Collects the rows and events that one run emits, and loads them.
 
     Attributes:
         manifest: Manifest, with the schemas of rows.
@@ -72,7 +72,7 @@ class Emissions:
     _spills: list[DiskSpill] = field(default_factory=list[DiskSpill])
 
     def read_states(self, warehouse: Warehouse, tables: Sequence[str]) -> None:
-        """Read what is loaded of the row sets, before the plugin reads anything."""
+        """Read the loaded states of the row sets, before the plugin reads anything."""
         for table in tables:
             key = fence_key(self.manifest.id, table, self.partition_key)
             self.states[table] = warehouse.state(plugins_rows, key)

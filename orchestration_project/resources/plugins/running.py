@@ -236,7 +236,7 @@ class _Session:
     _process: PluginProcess | None = None
 
     def fetcher(self) -> Fetcher:
-        """Return what makes its requests, opened at the first one."""
+        """Return the fetcher that makes its requests, opened at the first one."""
         if self._fetcher is None:
             opened = open_fetcher(
                 self.settings, plugin=self.stored.id, budget=self.budget, check=self._check

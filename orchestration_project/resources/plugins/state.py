@@ -246,7 +246,7 @@ def _grant(row: RowMapping) -> Grant | None:
 
 
 def changes_of(stored: StoredPlugin) -> list[PermissionChange]:
-    """Return what a plugin asks for, compared with its grant."""
+    """Return the permissions that a plugin requests, compared with its grant."""
     grant, manifest = stored.grant, stored.manifest
     return compare(
         *(grant and grant.permissions, manifest.permissions),

@@ -118,7 +118,7 @@ class AlphaVantage:
         query = urlencode({**request, "apikey": self._api_key})
         response = self._answered(f"{self._api_url}/query?{query}", symbol)
         refused = refusal_of(response.body)
-        if refused is None or not _holds_secrets(response):  # which nobody may find among captures
+        if refused is None or not _holds_secrets(response):  # which must not be among captures
             kept.append(keep(self._captures, response, request, self._clock))
         if refused or response.status != 200:
             self._refuse(asked, response, refused or VendorRefusal("other", ""))

@@ -169,7 +169,7 @@ class PriceExtractor:
         asked.reading.fetch(self._days_of(asked.symbol, asked.state.source))
 
     def _ended(self, asked: PendingFetch, act: Callable[[], None]) -> FetchedSymbol | None:
-        """Return what keeps a symbol from landing, if ``act`` finds out; evidence is recorded."""
+        """Return the result of a symbol if ``act`` finds that it cannot load; record evidence."""
         reading = asked.reading
 
         def found() -> Delivery:
@@ -193,7 +193,7 @@ class PriceExtractor:
         return FetchedSymbol(asked.symbol, self.days, standing, error=error)
 
     def checked(self, batch: Sequence[FetchedSymbol | PendingFetch]) -> list[FetchedSymbol]:
-        """Check what was fetched, and compare it with what is landed.
+        """Check the fetched symbols, and compare them with the loaded rows.
 
         Raises:
             OrchestrationError: The database cannot be read.
@@ -209,7 +209,7 @@ class PriceExtractor:
         is_there = self._are_there(pending_fetches, ready)
         for fetch, own, is_unchanged in zip(pending_fetches, ready, is_there, strict=True):
             through, last = fetch.reading.days.last, fetch.reading.asked.last
-            if fetch.state.source == self.source.name:  # nobody waits for days beyond the run's
+            if fetch.state.source == self.source.name:  # no work waits for days beyond the run's
                 last = max(through, self.days.last)
             ended[fetch.symbol] = FetchedSymbol(
                 fetch.symbol,
@@ -274,7 +274,7 @@ class PriceExtractor:
         return {symbol: day for symbol, day in first.items() if day < landed[symbol].first}
 
     def _second_rows(self, asked: Sequence[PendingFetch]) -> Mapping[str, pl.DataFrame | str]:
-        """Return what a second source has of each symbol, or why nothing, if there is one."""
+        """Return each symbol's rows of a second source, or why it has none, if there is one."""
         if self.second is None:
             return {}
         values = {
@@ -291,7 +291,7 @@ class PriceExtractor:
     def _prepared(
         self, asked: Sequence[PendingFetch], validated: Mapping[str, Validated], seconds: float
     ) -> list[ValidatedBatch[PriceChange]]:
-        """Return what was validated in so many ``seconds`` each, ready to land."""
+        """Return the batches, validated in so many ``seconds`` each, ready to load."""
         if not asked:
             return []
         prepared = prepare_all(
@@ -335,7 +335,7 @@ class PriceExtractor:
         what the source says of these days, and would make a seam. ``full`` reads just its months.
 
         Raises:
-            ConfigurationError: Nobody said that those of another source are to be replaced.
+            ConfigurationError: No option says that those of another source are replaced.
         """
         newest, is_same = last_complete_session(self.now), source == self.source.name
         if source is None or (is_same and (self.full or self.days.last >= newest)):

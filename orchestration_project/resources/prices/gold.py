@@ -114,7 +114,7 @@ class _SameSymbol(Reach):
     """A symbol is derived of its prices, known by the time of their latest delivery."""
 
     def version(self, key: str, landed: Mapping[str, datetime]) -> str:
-        """Return what a symbol would be derived of now."""
+        """Return the version that a derivation of a symbol would have now."""
         return f"{DEFINITIONS_PREFIX}{landed[key].isoformat()}"
 
 
@@ -184,7 +184,7 @@ def outdated_symbols(warehouse: Warehouse) -> dict[str, datetime]:
 
 
 def derive_outdated(warehouse: Warehouse) -> DerivedPrices:
-    """Bring what is derived of every symbol up to date, each in a transaction of its own.
+    """Derive each outdated symbol again, in a transaction of its own.
 
     Raises:
         SupersededError: Another run derived one of them meanwhile.

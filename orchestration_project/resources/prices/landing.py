@@ -137,7 +137,7 @@ class PriceLanding:
         """Land deliveries of symbols in one transaction, and return how each symbol ended.
 
         ``second`` is what another source has of the same days of a symbol, or why it has nothing;
-        without an entry nobody was asked.
+        without an entry it was not asked.
         """
 
         def warn(

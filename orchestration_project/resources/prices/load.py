@@ -220,7 +220,7 @@ class PriceLoad:
     def _seen(
         self, taking: PriceExtractor, symbols: Sequence[str]
     ) -> tuple[Mapping[str, FetchedSymbol | ScopeState], Collection[str]]:
-        """Return what is landed of symbols, or how one ends without a request; and open work."""
+        """Return the loaded states of symbols, or how one ends without a request; and open work."""
         with self.warehouse.reading() as connection:
             entries = read_known(connection, [(symbol, taking.days) for symbol in symbols])
             states = read_states(connection, prices_daily, symbols)
@@ -255,7 +255,7 @@ class PriceLoad:
     def land(
         self, taken: Sequence[FetchedSymbol]
     ) -> Mapping[str, LoadedPrices | OrchestrationError]:
-        """Land what was taken in one transaction, and note how each symbol stands.
+        """Load the taken symbols in one transaction, and record the state of each symbol.
 
         Of each symbol comes how it ended: loaded, or the error that held it back. What fails of
         the transaction itself is the error of all of them.
@@ -366,7 +366,7 @@ class PriceLoad:
 def _ahead(
     pool: ThreadPoolExecutor, fetch: Callable[[Asked], Done], items: Sequence[Asked]
 ) -> Iterator[Done]:
-    """Yield what is fetched of each item; the next is fetched while one is worked on."""
+    """Yield the fetched result of each item; the next is fetched while one is worked on."""
     ahead: deque[Future[Done]] = deque()
     for item in items:
         ahead.append(pool.submit(fetch, item))

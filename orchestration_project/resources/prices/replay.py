@@ -118,9 +118,9 @@ class PriceReplay:
         What would change nothing needs no landing: then nothing is written.
 
         Raises:
-            ConfigurationError: There is no such delivery, or it is older than what is landed.
+            ConfigurationError: The delivery does not exist, or is older than the loaded one.
             BlobError: The store does not hold what was captured.
-            SourceError: The bytes are no prices.
+            SourceError: The bytes are not prices.
         """
         plan = replay_plan(
             self.warehouse,

@@ -64,7 +64,7 @@ class PriceSource(Protocol):
         """Verify that the source responds, at no cost of quota; return the finding.
 
         Raises:
-            OrchestrationError: It cannot; says what to do.
+            OrchestrationError: It cannot; with the remedy.
         """
         ...
 

@@ -136,7 +136,7 @@ def _counts(
 
 
 def waiting(warehouse: Warehouse, now: datetime) -> Sequence[SymbolMonth]:
-    """Return what waits and may be asked for again at ``now``, oldest month first."""
+    """Return the waiting symbol months that may be requested at ``now``, oldest month first."""
     statement = (
         select(prices_symbol_months)
         .where(

@@ -25,7 +25,7 @@ UNMAPPED_PREFIX, NO_DATA_PREFIX = "nobody knows how ", "nothing of "
 
 
 def why(error: OrchestrationError) -> str:
-    """Return what went wrong, without what differs from one look to the next."""
+    """Return the cause of an error, without the parts that differ from one poll to the next."""
     return f"{error.what}: {error.found}" if error.found else error.what
 
 
@@ -110,7 +110,7 @@ class SymbolFetch:
     def fetch_from(self, second: PriceSource) -> RequestedRange | str:
         """Ask a second source, which a load does not depend on, for the same days, or say why not.
 
-        What it fails with harms no load, so it is told by the audit that compares both.
+        What it fails with harms no load, so the audit that compares both reports it.
         """
         spelled = second.vendor_symbol(self.symbol)
         if spelled is None:

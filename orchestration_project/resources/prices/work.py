@@ -40,7 +40,7 @@ class SymbolWork(NamedTuple):
 
     @classmethod
     def of(cls, key: str) -> "SymbolWork":
-        """Return what a key names."""
+        """Return the work that a key names."""
         symbol, first, last = key.rsplit("|", 2)
         return cls(symbol, date.fromisoformat(first), date.fromisoformat(last))
 
@@ -81,7 +81,7 @@ class SymbolItems:
     claimed: dict[str, ClaimedItem]
 
     def end_leases(self) -> None:
-        """End what runs that have ended left claimed: a failed attempt, which shows in lists."""
+        """End the leases of ended runs: a failed attempt, which shows in lists."""
         self._items.end_leases(
             SYMBOLS_TOPIC, lambda run_id: run_id == self.run_id or self.is_under_way(run_id)
         )

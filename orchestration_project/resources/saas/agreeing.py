@@ -67,7 +67,7 @@ class SyncState:
     entries: list[SyncLogEntry] = field(default_factory=list)
 
     def note(self, operation: str, **detail: Any) -> None:
-        """Note what was done."""
+        """Add a log entry for an operation that was done."""
         self.entries.append(SyncLogEntry(self.entity, operation, self.target_key, detail))
 
 
@@ -76,7 +76,7 @@ class SyncPair:
     """Both systems, and what is called before each write.
 
     Attributes:
-        ahead: Called before a write, too, after which nobody could find out what is known now: one
+        ahead: Called before a write, too, after which the known facts could not be found again: one
             that makes an issue, or overwrites what people wrote.
     """
 
@@ -138,7 +138,7 @@ class SyncPair:
         return self.target.get(issue.key) if issue else None
 
     def _unheard_of(self, agreement: SyncState) -> Issue | None:
-        """Return what an earlier create made whose answer never came, though no search finds it.
+        """Return the issue of an earlier create whose answer never came, though no search finds it.
 
         Raises:
             UnderWayError: It may be made yet.
@@ -204,7 +204,7 @@ class SyncPair:
         """Have an issue take the steps to the status that its task's state means.
 
         Raises:
-            NoStepError: There is no such way.
+            NoStepError: The way does not exist.
         """
         now, to_done = issue.status_category, intent.is_completed
         to_cancelled = to_done and intent.completed_task == "cancelled"

@@ -13,10 +13,10 @@ SHOWN_BYTES = 300
 
 
 def json_in(response: Response) -> Any:
-    """Return what a good answer says.
+    """Return the JSON value of a good answer.
 
     Raises:
-        TransientError: It is no JSON: a proxy's page, or one that was cut.
+        TransientError: It is not JSON: a proxy's page, or one that was cut.
     """
     try:
         return json_of(response.body)

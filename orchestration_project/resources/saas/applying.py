@@ -93,7 +93,7 @@ class ClaimedIntent(Claim):
 
 
 class Applier:
-    """Does what waits in the outbox of one pair of systems."""
+    """Applies the waiting entries in the outbox of one pair of systems."""
 
     def __init__(
         self,
@@ -178,7 +178,7 @@ class Applier:
         return DONE
 
     def _record_ahead(self, waiting: ClaimedIntent, agreement: SyncState) -> None:
-        """Record what is known before a write whose answer may never come.
+        """Record the known facts before a write whose answer may never come.
 
         Raises:
             LostLeaseError: The task is another run's by now.
@@ -220,20 +220,20 @@ def _agreement(entity: Entity, state: Row[Any]) -> SyncState:
 
 
 def _applied(agreement: SyncState) -> str | None:
-    """Return what both sides agree on as JSON; without an issue, which create is in doubt."""
+    """Return the agreed state of both sides as JSON; without an issue, which create is in doubt."""
     if agreement.target_key:
         return canonical({"fields": agreement.fields, "is_completed": agreement.is_completed})
     return canonical({"begun": vars(agreement.begun)}) if agreement.begun else None
 
 
 def _intent(waiting: ClaimedIntent) -> Intent:
-    """Return what is intended; we may have completed the task since that was planned."""
+    """Return the intended issue; we may have completed the task since that was planned."""
     intent = Intent.read(waiting.entry.payload)
     return intent.completed() if waiting.state.is_completed else intent
 
 
 def _facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[str, Any]:
-    """Return what a task's state says after a try, also after one that ended half way.
+    """Return the facts of a task's state after a try, also after one that ended half way.
 
     ``record`` is the task as it was last seen.
     """

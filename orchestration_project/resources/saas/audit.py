@@ -35,7 +35,7 @@ class Entity:
 
     @classmethod
     def of_outbox(cls, system: str, outbox_entity: str) -> Self:
-        """Return what the outbox calls so."""
+        """Return the entity that the outbox names."""
         return cls(system, *outbox_entity.split("|", 1))
 
     @property

@@ -129,7 +129,7 @@ class Jira:
         """Make an issue whose entity property says ``source_id``; asked once, never again.
 
         Raises:
-            TransientError: Nobody knows whether it was made. If it was, `find_after` finds it, and
+            TransientError: It is unknown whether it was made. If it was, `find_after` finds it, and
                 `find` once Jira has indexed it, some seconds or minutes later.
         """
         labels = [*(fields.get("labels") or ()), label_of(source_id)]
@@ -224,7 +224,7 @@ class Jira:
         return self._users[email]
 
     def search(self, jql: str) -> Iterator[Sequence[Issue]]:
-        """Yield what a query finds, page by page, each issue once.
+        """Yield the issues that a query finds, page by page, each issue once.
 
         Those that cannot be read are left out, and listed in `unreadable`.
 
@@ -244,7 +244,7 @@ class Jira:
             return None
 
     def _pages(self, jql: str) -> Iterator[Sequence[Any]]:
-        """Yield what a query finds as it came, page by page, each issue once."""
+        """Yield the records that a query finds as they came, page by page, each issue once."""
         names: set[str] = set()
         tokens: set[str] = set()
         values: dict[str, object] = {"jql": jql, "fields": READ_FIELDS, "maxResults": PAGE_ISSUES}
@@ -271,7 +271,7 @@ class Jira:
         return str(self._object(self._ask("GET", "/myself"), 200).get("displayName"))
 
     def permissions(self, project: str) -> frozenset[str]:
-        """Return what we may do in a project, of what we do there: none where it is not there."""
+        """Return our permissions in a project, of those we use: none where it does not exist."""
         query = urlencode({"projectKey": project, "permissions": ",".join(PERMISSIONS)})
         response = self._ask("GET", f"/mypermissions?{query}")
         if response.status == 404:
@@ -285,7 +285,7 @@ class Jira:
         )
 
     def _all(self, path: str, name: str) -> list[Mapping[str, Any]]:
-        """Return what all pages of a listing hold; a Server says `values` whatever it lists."""
+        """Return the entries of all pages of a listing; a Server names them `values` in any."""
         listed: list[Mapping[str, Any]] = []
         while True:
             query = urlencode({"startAt": len(listed), "maxResults": 50})

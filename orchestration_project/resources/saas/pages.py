@@ -53,7 +53,7 @@ class PageMemory:
         self._file = file
 
     def recalled(self, name: str) -> dict[str, CachedPage]:
-        """Return what is known of pages."""
+        """Return the cached pages, by SHA-256."""
         try:
             document = json.loads(self._file.read_bytes())
             if document["name"] != name:

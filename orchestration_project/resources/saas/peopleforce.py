@@ -160,7 +160,7 @@ class PeopleForce:
     def _listed(
         self, page: int, answer: _Answer, known: Mapping[str, CachedPage], digesting: DigestScheme
     ) -> _TaskPage:
-        """Return what a page says; one whose bytes are known is not read."""
+        """Return the task page of an answer; one whose bytes are known is not read."""
         sha256, response = answer.capture.sha256, answer.response
         cached = known.get(sha256) if response.status == 200 else None
         if cached is not None and cached.page == page:

@@ -87,7 +87,7 @@ class PollResult:
         return self.planned.reason_for_nothing
 
     def add(self, planned: PlanCounts) -> None:
-        """Add what was planned for a part of the tasks."""
+        """Add the plan's counts for a part of the tasks."""
         for what, number in planned.actions.items():
             self.planned.actions[what] = self.planned.actions.get(what, 0) + number
 
@@ -333,7 +333,7 @@ class Reconciler:
         return {entity_of(row) for row in connection.execute(query)}
 
     def apply(self, entities: Sequence[Entity] | None = None) -> ApplyResult:
-        """Do what is due, of all tasks or of these."""
+        """Apply pending outbox entries, all or those of ``entities``."""
         return self._applier.apply(entities)
 
     def entity(self, entity_id: str) -> Entity:

@@ -108,7 +108,7 @@ class RuleTrial:
 
 
 def tried(warehouse: Warehouse, target: TargetSystem, rules: Sequence[SyncRule]) -> RuleTrial:
-    """Return what rules would do; nothing is written."""
+    """Return the result of a trial of rules; nothing is written."""
     examined = examine(target, rules)
     version, run = replayed(warehouse, rules)
     return RuleTrial(

@@ -69,7 +69,7 @@ def _looked_counts(looked: PollResult) -> dict[str, int | str]:
 def follow_delivery(
     reconciler: Reconciler, content: Content, *, is_dry_run: bool = False
 ) -> SyncResult:
-    """Do what a webhook gives reason for; where nothing follows from it, the counts say why.
+    """Reconcile the tasks that a webhook concerns; if nothing follows from it, the counts say why.
 
     Raises:
         ConfigurationError: No system of the pair is called like the source of the delivery.

@@ -33,7 +33,7 @@ class SyncSummary:
         by_action: Tasks that are there, by what their rule says; "no rule" of those without one.
         outcomes: Intentions of the outbox by their state.
         oldest_waiting_at: When the oldest that waits was planned, and why it does.
-        refused: Dead letters that nobody has dealt with.
+        refused: Dead letters that are not resolved.
         unresolved: Assignees whom the target does not know, with how many tasks.
         has_rules: Whether a routing rule was ever in effect.
     """

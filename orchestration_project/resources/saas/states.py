@@ -114,7 +114,7 @@ def known_states(
 
 
 def judged(task: Task, rules: RuleSet) -> RuleDecision:
-    """Return what the rules say of a task."""
+    """Return the decision of the rules about a task."""
     decision = rules.decide(task)
     rule = decision.rule.reference if decision.rule else None
     if decision.action != "sync" or decision.rule is None:
@@ -215,7 +215,7 @@ def refresh(connection: Connection, system: str, looked_at: datetime) -> None:
 
 
 class _Writer:
-    """Collects what a plan writes, so that many tasks take a few statements."""
+    """Collects the writes of a plan, so that many tasks take a few statements."""
 
     def __init__(self, connection: Connection, desk: SyncContext, now: datetime) -> None:
         self._connection = connection
@@ -249,7 +249,7 @@ class _Writer:
         if is_same and cause is None:
             return "unchanged"
         is_over = each.task.is_completed and not state["version_number"]
-        if is_over:  # it was completed before we ever heard of it
+        if is_over:  # it was completed before our first poll of it
             return "completed_before"
         state["intended"] = payload
         self._intend(each.entity, state, cause or _cause(row, each))

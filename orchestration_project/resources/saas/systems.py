@@ -155,7 +155,7 @@ class TargetSystem(Protocol):
         """Return the fields that an issue of that kind can be created with; asked once a run.
 
         Raises:
-            RefusedError: There is no such project or type for us.
+            RefusedError: The project or type does not exist for us.
         """
         ...
 
@@ -167,12 +167,12 @@ class TargetSystem(Protocol):
         ...
 
     def search(self, jql: str) -> Iterator[Sequence[Issue]]:
-        """Yield what a query finds, page by page, without what only mappings fill.
+        """Yield the issues that a query finds, page by page, without fields of mappings alone.
 
         Issues that cannot be read are left out: the others go on without them.
         """
         ...
 
     def permissions(self, project: str) -> frozenset[str]:
-        """Return what we may do in a project, in the target's words."""
+        """Return our permissions in a project, in the target's words."""
         ...

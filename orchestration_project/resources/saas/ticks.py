@@ -46,7 +46,7 @@ class Ticks:
         self._set(triggered_at=at)
 
     def change(self, *, interval: timedelta | None, is_paused: bool | None) -> None:
-        """Change what is given."""
+        """Change the interval or the pause, if given."""
         values: dict[str, Any] = {}
         if interval is not None:
             values["interval_seconds"] = int(interval.total_seconds())

@@ -54,7 +54,7 @@ def item_exports(site: Site, targets: Mapping[str, Target] | None) -> Mapping[st
 
 
 def problems_of_exports(site: Site, text: str, targets: Mapping[str, Target]) -> Iterator[str]:
-    """Yield what is wrong with the exports of a site file, each with its line.
+    """Yield the problems of the exports of a site file, each with its line.
 
     Args:
         site: The site that the file declares.

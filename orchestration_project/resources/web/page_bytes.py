@@ -38,7 +38,7 @@ class KnownPage(NamedTuple):
 
 
 def known_pages(connection: Connection, site: str, urls: Sequence[str]) -> Mapping[str, KnownPage]:
-    """Return what is known of pages that were fetched before, by their URL."""
+    """Return the records of pages that were fetched before, by their URL."""
     columns, rows = web_pages.c, list[Any]()
     query = select(
         columns.url, columns.etag, columns.last_modified, columns.content_type, columns.sha256

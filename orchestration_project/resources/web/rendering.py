@@ -217,7 +217,7 @@ class BrowserAccess:
         )
 
     def _handler(self, response: Response, requests: _Requests) -> Callable[[Any], None]:
-        """Return what answers the requests of a page; the first one has its answer already."""
+        """Return a handler of the requests of a page; the first one has its answer already."""
         from playwright.sync_api import Error  # an extra
 
         sent = [response]

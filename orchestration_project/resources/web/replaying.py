@@ -67,7 +67,7 @@ def preview_replay(
     scratch: Path,
     mask_key: bytes,
 ) -> ReplayPreview:
-    """Return what a replay of the pages of a day would change; nothing is requested or written.
+    """Return the changes by a replay of the pages of a day; nothing is requested or written.
 
     Raises:
         BlobError: The store lacks the bytes of a page.

@@ -16,7 +16,7 @@ EARLIEST = date(1970, 1, 1)
 
 
 def forget_old_pages(connection: Connection, site: Site, now: datetime) -> int:
-    """Delete what the retention of a site does not keep; return the number of rows.
+    """Delete the pages that the retention of a site does not keep; return the number of rows.
 
     The chain of the pages records which earlier states are deleted.
 

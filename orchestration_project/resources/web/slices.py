@@ -111,7 +111,7 @@ class SliceLoader:
     sitemaps: set[str] = field(default_factory=set)
 
     def read_known(self, items: Sequence[ClaimedItem]) -> None:
-        """Read what is known of the pages of a slice, before they are requested."""
+        """Read the records of the pages of a slice, before they are requested."""
         self.known.clear()
         self.sitemaps.clear()
         urls = [item.key for item in items]

@@ -31,7 +31,7 @@ class RuleExaminer:
     _unreachable: dict[str, str] = field(default_factory=dict)
 
     def problems_of(self, rule: RoutingRule) -> Sequence[Problem]:
-        """Return what the target of a rule is sure to refuse, each with its place in the rule."""
+        """Return the problems for which the target is sure to refuse a rule, with their places."""
         action, declared = self.targets.find(rule.action, rule.target)
         if action.examine is None:
             return ()

@@ -86,7 +86,7 @@ class RoutingPlanner:
     _rules: CachedRules = field(default_factory=CachedRules)
 
     def plan(self, connection: Connection, contents: Sequence[Content]) -> int:
-        """Plan what was not planned before, and return how many actions and letters are new.
+        """Plan the unplanned actions, and return how many actions and letters are new.
 
         Args:
             connection: The transaction that loads the deliveries.

@@ -109,7 +109,7 @@ def try_rules(
     *,
     delivery_count: int,
 ) -> RoutingTrial:
-    """Return what rules would do otherwise with the latest deliveries; nothing is written.
+    """Return the actions for the latest deliveries that rules would change; nothing is written.
 
     Args:
         warehouse: The database.

@@ -106,7 +106,7 @@ class RoutingTargets:
 
 @contextmanager
 def opened_connections(registry: Registry, settings: Settings) -> Iterator[Callable[[str], Any]]:
-    """Give what opens a connection by the name of its resource, once, until the block ends."""
+    """Yield a function that opens each connection once, by its resource's name, for the block."""
     opened: dict[str, Any] = {}
     with ExitStack() as stack:
 
