@@ -130,7 +130,7 @@ def _first_environment() -> Mapping[str, str]:
 def read_given(env_file: Path | None, environment: Mapping[str, str] | None = None) -> GivenValues:
     """Return the variables of ``env_file`` and, before these, those of the environment.
 
-    Names are in lower case; an empty value is no value.
+    Names are in lower case; an empty value does not count.
 
     Raises:
         OSError: The file cannot be read.

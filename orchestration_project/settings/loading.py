@@ -148,7 +148,7 @@ def _given(file: Path | None, environment: Mapping[str, str] | None = None) -> G
 
 
 def _state() -> object:
-    """Return what differs when a setting may have been changed."""
+    """Return a value that differs when a setting may have been changed."""
     file = _env_file()
     read = (frozenset(ENVIRONMENT.items()), str(file), _stat(file))
     return (*read, *map(_stat, _secret_files(read)))
@@ -280,7 +280,7 @@ def _sources(_: object) -> Mapping[str, Given | None]:
 
 
 def _problem(error: ErrorDetails, given: GivenValues) -> str:
-    """Return what is wrong with a setting, such as `DEMO_SEED='x' (environment): expected …`."""
+    """Return the fault of a setting, such as `DEMO_SEED='x' (environment): expected …`."""
     if isinstance(error["input"], Unusable):
         return error["input"].reason
     if not error["loc"]:
@@ -308,7 +308,7 @@ def _reason(error: ErrorDetails) -> str:
 def read_declared(
     path: Path, read: Callable[[str], DeclaredT], *, noun: str, remedy: str
 ) -> DeclaredT:
-    """Return what a file declares.
+    """Return the declaration in a file.
 
     Args:
         path: The file.

@@ -54,7 +54,7 @@ class _Given(PydanticBaseSettingsSource):
         self._given = read_given(Path(str(env_file)) if env_file else None)
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Return what is given for a field, None if nothing is."""
+        """Return the given value of a field, None if there is none."""
         return field_values({field_name: field}, self._given).get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:

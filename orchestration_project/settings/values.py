@@ -184,7 +184,7 @@ def passwords_in(url: str) -> list[str]:
 
 
 def tokens_in(urls: str) -> list[str]:
-    """Return what may be a token in the path and query of ``urls``."""
+    """Return the parts of ``urls``, in path and query, that may be tokens."""
     parts = re.split(r"[/?&=@,\s\"]", urls)
     long = [part for part in parts if len(part) >= SHORTEST_TOKEN_CHARACTERS]
     return [*long, *map(unquote, long)]

@@ -74,7 +74,7 @@ class _WithoutAliases(_Strict):
 
 
 def read_yaml(text: str, *, has_aliases: bool = True) -> Any:
-    """Return what a text says.
+    """Return the value of a YAML document.
 
     Args:
         text: A YAML document.
@@ -127,7 +127,7 @@ def located(text: str, place: Place, *parts: str) -> str:
 
 
 def reason_of(error: ErrorDetails) -> str:
-    """Return what was expected and found, in our words."""
+    """Return the expected and the found value, in our words."""
     if error["type"] == "extra_forbidden":
         return "unknown name"
     if error["type"] == "missing":
