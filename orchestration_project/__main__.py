@@ -73,7 +73,7 @@ COMMANDS = {
     "attention": Entry(
         f"{CLI}.attention:attention", "List what needs a person, and how to answer it.", OPERATE
     ),
-    "trace": Entry(f"{CLI}.trace:trace", "Show what happened in a trace.", OPERATE),
+    "trace": Entry(f"{CLI}.trace:trace", "Show the events of a trace.", OPERATE),
     "alerts": Entry(
         f"{CLI}.operate:alerts", "List, close and test alerts; check their rules.", OPERATE
     ),
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: With 0 after ``--help`` or ``--version``, with 2 after a usage error.
     """
-    if sys.stderr is None:  # closed before this process started, so there is no reader
+    if sys.stderr is None:  # closed before this process started, so it has no reader
         sys.stderr = Path(os.devnull).open("w", errors="backslashreplace")  # noqa: SIM115 - to the end
     if instruction := os.environ.get(COMPLETE):  # noqa: TID251 - click's protocol, no setting
         from orchestration_project.cli.completion import EscapingBash

@@ -158,7 +158,7 @@ def _rule(rule: RoutingRule) -> str:
     conditions = [f"{name} {_words(value)}" for name, value in about.items()]
     whom = "each channel by its severity" if rule.channels is None else _words(rule.channels)
     after = "; then no other rule" if rule.stop else ""
-    return f"{rule.name}: {'; '.join(conditions) or 'all'} -> {whom or 'nobody'}{after}"
+    return f"{rule.name}: {'; '.join(conditions) or 'all'} -> {whom or 'no channel'}{after}"
 
 
 def _words(value: str | Sequence[str]) -> str:

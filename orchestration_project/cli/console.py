@@ -97,7 +97,7 @@ def emit_or(document: object, *lines: str) -> None:
 
 
 def preview(text: str, **document: object) -> None:
-    """Write what would be done without ``--dry-run``."""
+    """Write the changes that the command would make without ``--dry-run``."""
     emit_or({"is_dry_run": True, **document}, f"dry run: {text}")
 
 

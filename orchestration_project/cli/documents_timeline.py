@@ -19,7 +19,7 @@ TIME_WIDTH, KIND_WIDTH = 19, 10
 @click.command(cls=Command, has_json=True)
 @click.argument("name", metavar="PATH|ID")
 def timeline(name: str) -> int:
-    """Show what happened to a loaded document in order, with reasons and what to do.
+    """Show the events of a loaded document in order, with reasons and remedies.
 
     PATH is that of its file as the table documents_files has it, ID its document_id.
     """

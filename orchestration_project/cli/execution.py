@@ -305,7 +305,7 @@ class RunResults:
 def results_of(
     warehouse: Warehouse, results: Sequence[dg.JobExecutionResult], summary: RunSummary
 ) -> RunResults:
-    """Return what the runs did: figures of each asset, and each restated partition."""
+    """Return the results of runs: figures of each asset, and each restated partition."""
     materializations = materializations_of(results)
     totals = _totals(materializations, summary)
     totals[summary.audited]["audits"], totals[summary.rejecting]["rejects"] = _counts(
@@ -320,7 +320,7 @@ def document(
     partitions: Sequence[PartitionOutcome],
     results: Sequence[dg.JobExecutionResult],
 ) -> dict[str, Any]:
-    """Return what `--json` shows of runs."""
+    """Return the JSON document of runs that `--json` prints."""
     unpublished = unpublished_partitions(results)
     return {
         "is_success": all(result.success for result in results),

@@ -60,7 +60,7 @@ def explain(table: str, key: str, column: str) -> int:
 
 
 def _own_explainer(table: str, key: str, column: str) -> "Explainer | None":
-    """Return what explains a value of a table of the project; None: it declares no such table."""
+    """Return the explainer of a value of a project's table; None: it has none of this name."""
     from orchestration_project.settings.project import own_files
 
     if not own_files():

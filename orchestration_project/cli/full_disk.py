@@ -18,7 +18,7 @@ FULL_BELOW_BYTES, ENOUGH_BYTES = 2**20, 2**24
 
 @contextmanager
 def full_disk_explained(settings: Settings) -> Iterator[None]:
-    """Turn what Dagster's storage refuses into our error, and have it reach the terminal.
+    """Raise our error for writes that Dagster's storage refuses, and let it reach the terminal.
 
     While a step runs, Dagster writes what is printed to files of STATE_DIR; where the disk is full
     it cannot undo that.
@@ -48,7 +48,7 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
 
 
 def _cause(error: Exception) -> BaseException | None:
-    """Return what refuses to write; None: nothing does, it is another error."""
+    """Return the error of a refused write; None: it is another error."""
     if isinstance(error, OSError):
         return error if error.errno in NO_SPACE else None
     from orchestration_project.services.dagster_instance import (  # imports Dagster

@@ -83,7 +83,7 @@ def list_plugins() -> int:
 @plugins.command("show", has_json=True)
 @ID
 def show(plugin_id: str) -> int:
-    """Show what a plugin asks for, compared with its grant, and each change of it."""
+    """Show the permissions that a plugin requests, compared with its grant, and each change."""
     from orchestration_project.resources.plugins.state import changes_of, read_plugin, read_versions
 
     with _edits() as (_, warehouse), warehouse.reading() as connection:

@@ -104,7 +104,7 @@ def refuse_beside(context: click.Context, option: str, *, keep: Collection[str])
 
 
 def export_options(function: Function) -> Function:
-    """Add what `export` and its alias `as-of` take."""
+    """Add the options of `export` and its alias `as-of`."""
     return _with_options(function, OPTIONS)
 
 

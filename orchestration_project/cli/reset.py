@@ -198,7 +198,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def _names(folder: Path) -> str:
-    """Return what is deleted; what is outside of ``folder`` by its whole path."""
+    """Return the names of the paths to delete; a path outside of ``folder`` is shown whole."""
     return ", ".join(path.name if folder in path.parents else str(path) for path in _ours(folder))
 
 

@@ -228,7 +228,7 @@ def _change(
 def _recorder(
     warehouse: "Warehouse", operation: str
 ) -> "Callable[[Connection, Sequence[str]], None]":
-    """Return what adds changes of tables to the audit, in their transaction."""
+    """Return a function that adds changes of tables to the audit log, in their transaction."""
     from orchestration_project.engine.environment import open_clock
     from orchestration_project.services.access.review import record_in_shell
     from orchestration_project.settings import load_settings

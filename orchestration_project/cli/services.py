@@ -295,7 +295,7 @@ class SupervisedServices:
         for service in self._services:
             with suppress(OSError):  # somebody took it away
                 if service.log.stat().st_size > LOG_BYTES:
-                    with suppress(OSError):  # the disk is full: what it had is let go of
+                    with suppress(OSError):  # the disk is full: its former lines are lost
                         shutil.copyfile(service.log, _before(service.log))
                     os.truncate(service.log, 0)
 

@@ -189,7 +189,7 @@ def _start_services(
     ports: Mapping[str, int],
     secrets: Mapping[str, str],
 ) -> None:
-    """Start what the project's programs need, and wait until it answers."""
+    """Start the services that the project's programs need, and wait until they answer."""
     erlang = ui.free_port(), ui.free_port()
     accounts = {
         BRIDGE: secrets["mqtt"],

@@ -254,7 +254,7 @@ def data_folder(folder: Path) -> Path:
 
 
 def data_folders(folder: Path) -> list[Path]:
-    """Return what a stack that root started keeps outside of ``folder``, as far as it exists."""
+    """Return the existing folders outside of ``folder`` of a stack that root started."""
     data = _data_folder_of_root(folder)
     return sorted(data.parent.glob(f"{data.name}*"))
 

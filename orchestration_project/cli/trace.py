@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command, has_json=True)
 @click.argument("trace_id", metavar="TRACE_ID")
 def trace(trace_id: str) -> int:
-    """Show what happened in a trace: requests, runs, steps, partitions, fetches and loads.
+    """Show the events of a trace: requests, runs, steps, partitions, fetches and loads.
 
     TRACE_ID is the trace_id of a log line or problem answer, or the header X-Trace-Id; a UUID of
     MQTT is one too. It reads our own databases: no tracing system is needed.

@@ -155,7 +155,7 @@ def _crawl(warehouse: Warehouse, site: str, day: str) -> Mapping[str, Any]:
 
 
 def _written(results: Sequence[dg.JobExecutionResult]) -> Mapping[tuple[str, str | None], str]:
-    """Return what the loads of items wrote, by asset and day."""
+    """Return the outcomes of item loads, by asset and day."""
     return {
         key: str(metadata.get("outcome", ""))
         for key, metadata in materializations_of(results).items()

@@ -257,7 +257,7 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
     assert main(["alerts", "check"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         "ops: domain finra, operations; severity error -> json-1",
-        "quiet: check has_no_rejects -> nobody; then no other rule",
+        "quiet: check has_no_rejects -> no channel; then no other rule",
         "rest: all -> each channel by its severity",
         "rule quiet: match.check: the project has no check has_no_rejects",
     ]
