@@ -267,7 +267,7 @@ class DataMethods(Asking):
         return self._get(f"/documents/{quoted(document_id)}", Document)
 
     def document_timeline(self, document_id: str) -> DocumentTimeline:
-        """Return what happened to a document in order, and what a person can do."""
+        """Return the events of a document in order, and the remedies."""
         return self._get(f"/documents/{quoted(document_id)}/timeline", DocumentTimeline)
 
     def document_rows(
@@ -372,7 +372,7 @@ class DataMethods(Asking):
         return self._get("/saas/rules", RulesInEffect).rules
 
     def try_saas_rules(self, rules: Sequence[Any]) -> SyncDryRun:
-        """Return what sync rules would do otherwise with the recorded tasks."""
+        """Return the decisions about recorded tasks that sync rules would change."""
         return self._post("/saas/rules/dry-run", {"rules": rules}, SyncDryRun)
 
     def edit_saas_rules(self, rules: Sequence[Any], *, based_on: str) -> Launched:
@@ -394,7 +394,7 @@ class DataMethods(Asking):
             yield from page.entries
 
     def artifacts(self, *, where: Sequence[str] = (), limit: int = 50) -> list[Capture]:
-        """Return what was captured, the latest first."""
+        """Return the captures, the latest first."""
         return self._get("/artifacts", Artifacts, where=where, limit=limit).captures
 
     def download(self, artifact: str, to: Path) -> str:

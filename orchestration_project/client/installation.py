@@ -56,7 +56,7 @@ class InstallationMethods(Asking):
         return self._get("/presets", PresetList).presets
 
     def preview_preset(self, name: str) -> Preview:
-        """Return what a preset would change."""
+        """Return the changes that a preset would make."""
         return self._get(f"/presets/{quoted(name)}", Preview)
 
     def apply_preset(self, name: str, *, why: str) -> Launched:
@@ -72,7 +72,7 @@ class InstallationMethods(Asking):
         return self._post(f"/{kind}s/{quoted(name)}/{'start' if on else 'stop'}", {}, Switched)
 
     def readiness(self) -> Readiness:
-        """Return what was last found of all that work depends on."""
+        """Return the latest finding of each dependency."""
         return self._get("/readiness", Readiness)
 
     def config(self) -> Config:
@@ -84,14 +84,14 @@ class InstallationMethods(Asking):
         return self._transport.ask("GET", "/openapi.json").json()["info"]["version"]
 
     def plugin_endpoint(self, plugin: str, endpoint: str, **parameters: str) -> Any:
-        """Return what an endpoint of a plugin answers: a value of JSON, or a text."""
+        """Return the answer of a plugin's endpoint: a JSON value or a text."""
         path = f"/plugins/{quoted(plugin)}/endpoints/{quoted(endpoint)}"
         answer = self._transport.ask("GET", path, query=parameters)
         is_json = answer.headers["content-type"].startswith("application/json")
         return answer.json() if is_json else answer.text
 
     def trace(self, trace_id: str) -> Trace:
-        """Return what happened in a trace, by its 32 hex digits."""
+        """Return the events of a trace, by its 32 hex digits."""
         return self._get(f"/traces/{quoted(trace_id)}", Trace)
 
     def sessions(
@@ -102,7 +102,7 @@ class InstallationMethods(Asking):
         state: str | None = None,
         limit: int = 50,
     ) -> Sessions:
-        """Return what was started together, and what came of it."""
+        """Return sessions of runs that were started together, with their results."""
         query = {"since": since, "domain": domain, "state": state}
         return self._get("/sessions", Sessions, **query, limit=limit)
 
@@ -150,7 +150,7 @@ class InstallationMethods(Asking):
     def try_schedule(
         self, name: str, *, expected_version: int | None = None, **fields: Any
     ) -> ScheduleEdited:
-        """Return what an edit would change: of a new schedule, or with a version of a change."""
+        """Return the changes of an edit; without ``expected_version``, of a new schedule."""
         body = {"expected_version": expected_version, **fields}
         return self._post(f"/operations/schedules/{quoted(name)}/dry-run", body, ScheduleEdited)
 
@@ -240,7 +240,7 @@ class InstallationMethods(Asking):
     def try_flag(
         self, name: str, *, expected_version: int | None = None, **fields: Any
     ) -> FlagEdited:
-        """Return what an edit would change: of a new flag, or with a version of a change."""
+        """Return the changes of an edit; without ``expected_version``, of a new flag."""
         body = {"expected_version": expected_version, **fields}
         return self._post(f"/operations/flags/{quoted(name)}/dry-run", body, FlagEdited)
 
@@ -251,7 +251,7 @@ class InstallationMethods(Asking):
     def try_routing_rules(
         self, rules: Sequence[Any] | str, *, delivery_count: int = 500
     ) -> RoutingDryRun:
-        """Return what rules, as list or YAML, would do otherwise with the latest deliveries."""
+        """Return the actions for the latest deliveries that rules (list or YAML) would change."""
         body = {"rules": rules, "delivery_count": delivery_count}
         return self._post("/events/routing-rules/dry-run", body, RoutingDryRun)
 

@@ -187,7 +187,7 @@ class RunMethods(Asking):
         return frame_of_models(Run, runs)
 
     def events(self, run_id: str, *, after: int = 0) -> Iterator[Event]:
-        """Yield what happened in a run until now, without its log, after the event ``after``."""
+        """Yield the events of a run until now, without its log, after the event ``after``."""
         following: int | None = after
         while following is not None:
             page = self._get(f"/runs/{quoted(run_id)}/events", Events, after=following)
@@ -320,7 +320,7 @@ class RunMethods(Asking):
         return self._post(f"/backfills/{quoted(backfill_id)}/cancel", {}, Backfill)
 
     def pipelines(self) -> list[Declared]:
-        """Return what can be run by name, with the parameters that it takes."""
+        """Return the pipelines that can be run by name, with their parameters."""
         return self._get("/pipelines", Pipelines).pipelines
 
     def run_pipeline(self, name: str, **parameters: str) -> Execution:
