@@ -64,7 +64,7 @@ BROWSER_HEADERS = frozenset(
 
 
 class AllowedOrigins:
-    """Answers what browsers ask before they call across origins, and lets them read the answer.
+    """Answers the preflight requests of browsers across origins, and lets them read the answers.
 
     It stands before all that may refuse a request, or a page could not read why.
     """
@@ -116,7 +116,7 @@ def create_app(
     """Return the gateway around ``dagster``.
 
     Args:
-        doors: Who may come in, and the audit.
+        doors: Authentication, and the audit log.
         dagster: Dagster's web server; it is asked for whatever no route answers.
         has_provider: Whether ``public`` has the routes of OpenID Connect.
         public: Routes for everybody, at paths that `guard.PUBLIC_PATHS` or its prefixes name.

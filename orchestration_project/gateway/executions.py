@@ -38,7 +38,7 @@ class Executions:
         )
 
     async def run(self, user: str, work: Callable[[], T], *, is_mutation: bool = False) -> T:
-        """Return what ``work`` returns, which executes a document when it is the turn of ``user``.
+        """Return the result of ``work``, which executes a document when it is the turn of ``user``.
 
         Raises:
             TookTooLong: It is not over in time. A field that waits for something goes on, in its
@@ -58,7 +58,7 @@ class Executions:
             self._all.release()
             semaphore.release()
             if not done.cancelled():
-                done.exception()  # nobody may be left who takes it
+                done.exception()  # its caller may be gone
 
         future.add_done_callback(release)
         done, _ = await asyncio.wait({future}, timeout=None if is_mutation else self.seconds)

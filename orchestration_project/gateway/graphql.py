@@ -63,7 +63,7 @@ class _Size:
 
 
 def read_document(text: str) -> Asked:
-    """Return what a document asks for.
+    """Return the requests of a document.
 
     Raises:
         Refusal: It is not GraphQL, or larger or deeper than any page of the UI asks.
@@ -211,7 +211,7 @@ def _returns_type_name(field: FieldNode) -> bool:
 
 
 def target_of(text: str, variables: Mapping[str, Any]) -> str:
-    """Return what a document's mutations are about: the names and ids in their arguments, JSON."""
+    """Return the targets of a document's mutations: the names and ids in their arguments, JSON."""
     document = _parsed(text)
     fragments = _fragments(document)
     values: dict[str, list[Any]] = {}
@@ -230,7 +230,7 @@ def target_of(text: str, variables: Mapping[str, Any]) -> str:
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    """Return what variables are that the request does not give."""
+    """Return the default values of variables, for those that the request does not give."""
     return {
         definition.variable.name.value: value_from_ast_untyped(definition.default_value)
         for definition in operation.variable_definitions
@@ -257,7 +257,7 @@ def _is_shown(name: str) -> bool:
 
 
 def outcome_of(status: int, body: bytes) -> tuple[str, str | None]:
-    """Return what came of a mutation, by Dagster's answer: done, failed or refused; and why."""
+    """Return the outcome of a mutation, by Dagster's answer: done, failed or refused; and why."""
     try:
         answer = json.loads(body)
     except ValueError:

@@ -92,7 +92,7 @@ class AuthServices:
         self._noted_at: dict[str, datetime] = {}
 
     async def in_thread(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-        """Return what ``function`` returns, which waits for the database, without waiting here.
+        """Return the result of ``function``, which waits for the database, without waiting here.
 
         Raises:
             Refusal: The database does not answer.
@@ -110,7 +110,7 @@ class AuthServices:
             ) from error
 
     def signed(self, token: str) -> str:
-        """Return what the cookie of a session holds."""
+        """Return the content of a session's cookie."""
         return self._signer.sign(token).decode()
 
     def token_of(self, scope: Scope) -> str | None:
@@ -132,7 +132,7 @@ class AuthServices:
         """Return whose key it is.
 
         Raises:
-            Refusal: Nobody's, or nothing is looked at for now; always in the same words.
+            Refusal: The key is unknown, or no key is read for now; always in the same words.
         """
         found = await self.in_thread(self.access.by_key, text, address_of(scope))
         if isinstance(found, KnownCaller):
@@ -196,7 +196,7 @@ def unknown() -> Refusal:
 
 
 class Guard:
-    """Gives what is public to anybody, and the rest to who is known."""
+    """Serves public paths to everybody, and the others to authenticated callers."""
 
     def __init__(
         self, doors: AuthServices, *, public: ASGIApp, private: ASGIApp, is_open: bool = False
@@ -233,7 +233,7 @@ class Guard:
             return await self._private(scope, receive, send)
 
     async def _require_own_page(self, scope: Scope, principal: Principal) -> None:
-        """Refuse what a page of another site asks for in somebody's name, and write it down."""
+        """Refuse requests that a page of another site makes in a user's name, and record them."""
         is_cookie = principal.way == "session"
         try:
             require_same_origin(scope, self._doors.place, is_needed=is_cookie)
@@ -246,7 +246,7 @@ class Guard:
         """Return who asks: a key that is sent counts before a cookie.
 
         Raises:
-            Refusal: Nobody who is known.
+            Refusal: The caller is unknown.
         """
         if self._is_open:
             return KnownCaller(Principal("anybody", Role.ADMIN, "open"))
@@ -284,7 +284,7 @@ class Guard:
     async def _is_still(self, principal: Principal, scope: Scope) -> bool:
         try:
             return (await self._who(scope)).principal == principal
-        except Refusal:  # also where nobody can be looked up: who is known comes again
+        except Refusal:  # also without the database: an authenticated caller comes again
             return False
 
 

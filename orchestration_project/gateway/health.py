@@ -76,7 +76,7 @@ def _examined(probe: Probe) -> ProbeResult:
 
 
 def probes_of(settings: Settings, instance: dg.DagsterInstance) -> list[Probe]:
-    """Return what a gateway looks at before it calls itself ready."""
+    """Return the probes on which a gateway's readiness depends."""
     known_probes = {probe.dependency: probe for probe in open_probes(settings, lambda: instance)}
     return [*(known_probes[name] for name in GATEWAY_DEPENDENCIES), webhooks_probe(settings)]
 

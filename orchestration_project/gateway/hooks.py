@@ -1,6 +1,6 @@
 """`POST /hooks/{source}`: a webhook is verified, stored and committed before it is answered.
 
-What a sender is told says nothing of the signature that was expected, and neither does the log.
+Neither the answer to a sender nor the log contains the expected signature.
 """
 
 import asyncio
@@ -211,7 +211,7 @@ class Hooks:
             raise HTTPException(429, "this source delivers too often", headers=later)
 
     async def _store(self, delivery: NewDelivery) -> Stored:
-        """Return what came of a delivery, once that is committed."""
+        """Return the outcome of a delivery, once that is committed."""
         waits = delivery.allowed_attempts > 0
         if waits and not self._room.reserve_row():
             raise _paused("the inbox is full (WEBHOOK_INBOX_ROWS)")
@@ -268,7 +268,7 @@ def _unavailable(why: str) -> HTTPException:
 
 @contextmanager
 def opened_hooks(settings: Settings, warehouse: Warehouse) -> Iterator[Hooks]:
-    """Give what takes deliveries into ``warehouse``; at the end, all that came is written.
+    """Yield the hooks that take deliveries into ``warehouse``; at the end, all of them are written.
 
     Sources from which nothing can be taken are logged.
 

@@ -20,10 +20,10 @@ _logger = logging.getLogger(__name__)
 
 
 class LatencyRecorder:
-    """Adds what was counted since the record before to the samples of each objective.
+    """Adds the counts since the record before to the samples of each objective.
 
-    What cannot be recorded waits, in memory, for the next record. A process that is killed loses a
-    minute.
+    Counts that cannot be recorded wait, in memory, for the next record. A process that is killed
+    loses a minute.
 
     Args:
         settings: The database and the file of objectives.
@@ -36,7 +36,7 @@ class LatencyRecorder:
         self._recorded: dict[float, Events] | None = None
 
     def record(self) -> None:
-        """Record what is new; log why it cannot be."""
+        """Record the new counts; log why they cannot be."""
         try:
             self._record()
         except Exception as error:  # noqa: BLE001 - the gateway answers on, whatever it is
@@ -65,7 +65,7 @@ class LatencyRecorder:
         self._recorded = seen_events
 
     def _since_record(self, bound: float, events: Events) -> Events:
-        """Return what is new; of a bound that was declared meanwhile, nothing yet."""
+        """Return the new counts; of a bound that was declared meanwhile, none yet."""
         before = Events() if self._recorded is None else self._recorded.get(bound, events)
         return Events(events.good - before.good, events.total - before.total)
 

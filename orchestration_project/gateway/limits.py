@@ -96,7 +96,7 @@ def replayed(body: bytes, receive: Receive) -> Receive:
 
 
 class HourlyQuota:
-    """Counts what each caller did in the last hour, in this process."""
+    """Counts the actions of each caller in the last hour, in this process."""
 
     def __init__(self) -> None:
         self._times: defaultdict[str, deque[datetime]] = defaultdict(deque)
@@ -113,7 +113,7 @@ class HourlyQuota:
 
 
 class ConcurrencyLimiter:
-    """Counts what each asks for at once."""
+    """Counts the concurrent requests of each caller."""
 
     def __init__(self) -> None:
         self._inside: Counter[str] = Counter()

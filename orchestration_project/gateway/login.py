@@ -30,14 +30,14 @@ class Login:
         self._has_provider = has_provider
 
     def public_routes(self) -> list[Route]:
-        """Return what anybody may ask for."""
+        """Return the routes that need no login."""
         return [
             Route("/login", self._page, methods=["GET"]),
             Route("/login", self._log_in, methods=["POST"]),
         ]
 
     def private_routes(self) -> list[Route]:
-        """Return what somebody who is known may ask for."""
+        """Return the routes of authenticated users."""
         return [
             Route("/session", _session, methods=["GET"]),
             Route("/logout", _to_session, methods=["GET"]),

@@ -133,7 +133,7 @@ class Mutations:
         return next_message, send_on
 
     async def _read(self, read: Callable[..., T], text: bytes | str, *more: Any) -> T:
-        """Return what is read of a text; of a long one in a thread, as it takes a while."""
+        """Return the result of ``read`` for a text; a long one is read in a thread."""
         if len(text) <= SHORT_CHARACTERS:
             return read(text, *more)
         return await run_sync(read, text, *more, limiter=self._readers)
@@ -271,7 +271,7 @@ def _require_log(scope: Scope) -> None:
 
 
 def _require_subscription(sent: str, begun: set[str]) -> None:
-    """Refuse what is not a subscription, or one too many; ``begun`` are those that go on."""
+    """Refuse a message without a subscription, or one too many; ``begun`` are those that go on."""
     if len(sent) > BODY_BYTES:
         raise Refusal(413, "The message is too long.")
     data = _object(sent)

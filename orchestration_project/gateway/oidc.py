@@ -100,7 +100,7 @@ class Provider:
         secret: str,
         hosted_domain: str = "auto",
     ) -> None:
-        """Keep what is between the two steps in a cookie that is signed with ``secret``."""
+        """Keep the state between the two steps in a cookie that is signed with ``secret``."""
         self._hosted_domain = hosted_domain
         self._doors = doors
         self._secret = secret
@@ -115,7 +115,7 @@ class Provider:
         )
 
     def routes(self) -> list[BaseRoute]:
-        """Return what anybody may ask for."""
+        """Return the routes that need no login."""
         cookie = [self._cookie()]
         return [
             Route("/auth/oidc/login", self._begin, methods=["GET"], middleware=cookie),
@@ -177,9 +177,9 @@ class Provider:
         return hosted_domain_problem(claims, access.rules, access.domains)
 
     async def _claims(self, request: Request) -> Mapping[str, Any]:
-        """Return what the provider vouches for: signature, issuer, our client, state, nonce, time.
+        """Return the verified claims: signature, issuer, our client, state, nonce, time.
 
-        Authlib looks at all of them, at the client only if it is told to. It would believe a
+        Authlib checks all of them, the client only if ``aud`` is given. It would trust a
         token without a signature where the provider lists that among its algorithms.
         """
         metadata = await self._client.load_server_metadata()

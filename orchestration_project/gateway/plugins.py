@@ -71,7 +71,7 @@ class PluginDetails:
 
 
 def read_details(warehouse: Warehouse, plugin: str) -> PluginDetails | None:
-    """Return what is stored of a plugin; None: it was never added, or was removed."""
+    """Return the stored records of a plugin; None: it was never added, or was removed."""
 
     def latest(table: Any, order: Any, owner: Any) -> Select[Any]:
         return select(table).where(owner == plugin).order_by(order.desc()).limit(SHOWN_ROWS)
@@ -175,7 +175,7 @@ def _state(found: RowMapping) -> str:
 
 
 def _permissions(found: PluginDetails) -> list[tuple[str, ...]]:
-    """Return what the plugin asks for, beside what was granted."""
+    """Return the permissions that the plugin requests, beside the granted ones."""
     if isinstance(found.permissions, str):
         return [("", "", escape(found.permissions), "", "")]
     return [

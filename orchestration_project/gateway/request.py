@@ -99,7 +99,7 @@ def header_of(scope: Scope, name: str) -> str:
     """Return the value of a header, empty if there is none.
 
     Raises:
-        Refusal: There are several, and who is asked first would believe another than we do.
+        Refusal: There are several, and a proxy would trust another than we do.
     """
     values = headers_of(scope, name)
     if len(values) > 1:

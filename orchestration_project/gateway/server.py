@@ -185,10 +185,10 @@ def limit_free_memory() -> None:
 
 
 def spare_pauses() -> None:
-    """Take what was loaded until now out of the collections of garbage to come.
+    """Exclude the objects loaded until now from later garbage collections.
 
-    Dagster's modules and schema are a million objects that stay: to look through them takes a
-    tenth of a second, in which nobody is answered.
+    Dagster's modules and schema are a million objects that stay: to collect them takes a
+    tenth of a second, in which no request is answered.
     """
     gc.collect()
     gc.freeze()

@@ -160,7 +160,7 @@ class NewEvidence(Body):
 
 
 async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:
-    """List what was captured, the latest first."""
+    """List captures, the latest first."""
     services, captures_wanted = call.services, call.query
     try:
         frame = await services.in_thread(

@@ -84,7 +84,7 @@ async def _list(call: Call[TicksWanted, Body], kind: Kind) -> Automations:
 
 
 async def _found(call: Call[Any, Any], kind: Kind, ticks: int) -> dict[str, Mapping[str, Any]]:
-    """Return what GraphQL says of each schedule or sensor, with where it is, by name."""
+    """Return GraphQL's node of each schedule or sensor, with its location, by name."""
     data = await call.dagster(LIST, ticks=ticks)
     nodes = result(data, "repositoriesOrError", "RepositoryConnection")["nodes"]
     return {

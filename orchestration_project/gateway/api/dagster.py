@@ -54,7 +54,7 @@ def result(data: Mapping[str, Any], name: str, *expected: str) -> Mapping[str, A
     """Return the field ``name`` of an answer, one of Dagster's unions.
 
     Raises:
-        ProblemError: It is of none of the ``expected`` types, but says what went wrong.
+        ProblemError: It is of none of the ``expected`` types, but reports an error.
     """
     found = data[name]
     kind = found["__typename"]

@@ -151,7 +151,7 @@ class RowPage(NamedTuple):
 
 
 def served() -> Mapping[str, Table]:
-    """Return what can be read, by name; no table that has hashes of secrets."""
+    """Return the tables that can be read, by name; no table that has hashes of secrets."""
     return {
         name: table
         for name, table in known_tables().items()

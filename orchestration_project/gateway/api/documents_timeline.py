@@ -12,7 +12,7 @@ from orchestration_project.services.links import base_of, run_page
 
 
 async def document_timeline(call: Call[DocumentName, Body]) -> DocumentTimeline:
-    """Read what happened to a document in order, and what a person can do."""
+    """Read the events of a document in order, and the remedies."""
     return await call.services.in_thread(_timeline, call.services, call.query.document_id)
 
 

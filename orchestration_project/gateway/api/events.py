@@ -82,7 +82,7 @@ def _rules(services: Services) -> RuleSet:
 
 
 async def try_routing_rules(call: Call[Parameters, TryRules]) -> RoutingDryRun:
-    """Show what edited rules would have done otherwise with the latest deliveries."""
+    """Show the actions for the latest deliveries that edited rules would have changed."""
     return await call.services.in_thread(_try, call.services, call.body)
 
 

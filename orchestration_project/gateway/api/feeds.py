@@ -272,7 +272,7 @@ class Feed(Generic[CursorT]):
                 await self._news.wait()
 
     def _raise_defect(self) -> None:
-        """Raise what ended the reading, so that it ends the streams, too."""
+        """Raise the error that ended the reading, so that it ends the streams, too."""
         if self._reading is not None and self._reading.done():
             self._reading.result()
 

@@ -49,7 +49,7 @@ class GrowingFile:
         """Give ``frames`` to the writer, and what it has written of them to the readers.
 
         Raises:
-            AbandonedError: Nobody reads any more.
+            AbandonedError: Its reader is gone.
         """
         for frame in frames:
             self._note_size()

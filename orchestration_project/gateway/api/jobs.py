@@ -109,7 +109,7 @@ async def find_job(call: Call[Any, Any], name: str, partition: str | None = None
     """Return the job ``name``, with the tags of a run of its ``partition``.
 
     Raises:
-        ProblemError: There is no such job or partition.
+        ProblemError: The job or partition does not exist.
     """
     where = await _places(call)
     if name not in where:
@@ -245,10 +245,10 @@ def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def find_run(instance: dg.DagsterInstance, run_id: str) -> dg.RunRecord:
-    """Return what Dagster knows of a run.
+    """Return Dagster's record of a run.
 
     Raises:
-        ProblemError: It knows none.
+        ProblemError: Dagster has none.
     """
     run_records = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)
     if not run_records:

@@ -36,7 +36,7 @@ class LogsWanted(Parameters):
 
 
 async def run_events(call: Call[EventsWanted, Body]) -> Events:
-    """List what happened in a run: its life, its steps, assets and checks."""
+    """List the events of a run: its status changes, steps, assets and checks."""
     return await call.services.in_thread(_events, call.services, call.query)
 
 

@@ -75,11 +75,11 @@ async def once(
     make: Callable[[Mapping[str, str]], Awaitable[Made]],
     again: Callable[[Before], Awaitable[Made]],
 ) -> Made:
-    """Make what the request asks for, or return what the same request made before.
+    """Create the requested runs, or return those that the same request created before.
 
     Args:
         call: The request; without a key of its own it is always made.
-        said: All that makes it the same, as JSON has it.
+        said: All that makes a request the same, as JSON has it.
         make: Makes it, with these tags.
         again: Returns what was made before.
 
@@ -149,7 +149,7 @@ def _hash(said: Any) -> str:
 
 
 def _before(instance: dg.DagsterInstance, key: str) -> Before | None:
-    """Return what was made first under a key: what tries it again by itself has its tags, too."""
+    """Return the first run or backfill under a key: its automatic retries have its tags, too."""
     backfill = first_backfill(instance, {KEY_TAG: key})
     if backfill is not None:  # its runs have its tags
         return Before(read_tag(backfill.tags, BODY_TAG), backfill_id=backfill.backfill_id)

@@ -47,7 +47,7 @@ def services_of(
     instance: dg.DagsterInstance,
     registry: Callable[[], Registry],
 ) -> Services:
-    """Return what the API stands on."""
+    """Return the services that the API uses."""
 
     async def refused(scope: Scope, operation: str) -> None:
         user = current_user()

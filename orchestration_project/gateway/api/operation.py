@@ -111,7 +111,7 @@ class Operation:
 
 
 def endpoint(operation: Operation, services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """Return what answers requests for ``operation``."""
+    """Return the endpoint that answers requests for ``operation``."""
     return partial(_answered, operation, services)
 
 

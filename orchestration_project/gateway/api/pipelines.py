@@ -72,7 +72,7 @@ class HistoryWanted(Parameters):
 
 
 async def list_pipelines(call: Call[Parameters, Body]) -> Pipelines:
-    """List what can be run by name, with the parameters that it takes."""
+    """List the pipelines that can be run by name, with their parameters."""
     registry = await call.services.in_thread(call.services.registry)
     return Pipelines(
         pipelines=[
@@ -122,7 +122,7 @@ async def history(call: Call[HistoryWanted, Body]) -> Executions:
 
 
 def _history(services: Services, wanted: HistoryWanted) -> list[Mapping[str, Any]]:
-    """Return what runs are by Dagster, in the fields of the ledger."""
+    """Return Dagster's runs, in the fields of the ledger."""
     of_dagster = {dagster_run_status.value for dagster_run_status in dg.DagsterRunStatus} & set(
         STATES
     )

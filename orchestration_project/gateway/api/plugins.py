@@ -166,7 +166,7 @@ async def add_plugin(call: Call[Archive, Body]) -> PluginAdded:
 
 
 async def grant_plugin(call: Call[PluginWanted, NewGrant]) -> PluginShown:
-    """Grant what a plugin asks for, or the named permissions of it."""
+    """Grant the permissions that a plugin requests, or the named ones of them."""
     body = call.body
     return await _edit_one(
         call,

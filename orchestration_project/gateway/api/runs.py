@@ -289,10 +289,10 @@ async def run_status(call: Call[RunId, Body]) -> RunStatus:
 
 
 def entry_of_run(services: Services, run_id: str) -> LedgerEntry:
-    """Return what the ledger would say of a run now, or says of one that Dagster has no more.
+    """Return the ledger's entry of a run as of now, or the stored one of a run that Dagster lacks.
 
     Raises:
-        ProblemError: Neither knows it.
+        ProblemError: Neither has it.
     """
     ledger = Ledger(services.warehouse, services.clock)
     records = services.instance.get_run_records(dg.RunsFilter(run_ids=[run_id]), limit=1)

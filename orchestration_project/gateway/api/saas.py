@@ -87,7 +87,7 @@ def _rules(services: Services) -> RuleSet:
 
 
 async def try_rules(call: Call[Parameters, TriedRules]) -> SyncDryRun:
-    """Show what edited rules would do otherwise with the recorded tasks; nothing is written."""
+    """Show the decisions about recorded tasks that edited rules would change; writes nothing."""
     rules = _read(call.body)
     version, run = await call.services.in_thread(replayed, call.services.warehouse, rules)
     return SyncDryRun(

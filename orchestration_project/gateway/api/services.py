@@ -50,8 +50,8 @@ class Services:
         still_known: Whether who asked may still, which is asked every `recheck_seconds`.
         heartbeat_seconds: After which a stream on which nothing comes says that it is there.
         read_seconds: After which the database ends a read of a table; that is before the request
-            is not waited for any more, or reads that nobody waits for would hold all threads. Of a
-            file it is the time between two batches of rows.
+            is not waited for any more, or reads without a waiting caller would hold all threads.
+            Of a file it is the time between two batches of rows.
         upload_quota: Counts what each caller uploads, by inbox.
         upload_reservations: Bytes of uploads in progress, by inbox.
         launch_quota: Counts what each caller launches.

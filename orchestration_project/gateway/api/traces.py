@@ -21,7 +21,7 @@ class TraceWanted(Parameters):
 
 
 async def one_trace(call: Call[TraceWanted, Body]) -> Trace:
-    """Read what happened in a trace: requests, runs, steps, partitions, fetches and loads."""
+    """Read the events of a trace: requests, runs, steps, partitions, fetches and loads."""
     return await call.services.in_thread(_read, call.services, call.query.trace_id)
 
 

@@ -120,7 +120,7 @@ def _require_valid(check: Check, job: str, run_config: Mapping[str, Any]) -> Non
 
 
 def _invalid(job: str, message: str) -> Any:
-    """Return what Dagster answers of a config that its schema refuses, with this message."""
+    """Return Dagster's answer to a config that its schema refuses, with this message."""
     stack = GrapheneEvaluationStack(SimpleNamespace(entries=[]))
     problem: dict[str, Any] = {"message": message, "path": [], "stack": stack, "reason": REASON}
     errors = [GrapheneRuntimeMismatchConfigError(**problem)]
@@ -350,7 +350,7 @@ def name_users(process: RoleProcessContext) -> None:
 
 
 def _require(process: RoleProcessContext, resolve: Callable[[Launches], Sequence[Part]]) -> None:
-    """Refuse what is not for the role of who asks; what no request asks for is not looked at."""
+    """Refuse launches that the caller's role may not make; without a caller, nothing is read."""
     user = CURRENT.get()
     if user is None or user.role.covers(Role.ADMIN):
         return

@@ -80,7 +80,7 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         return HTMLResponse(page, answer.status_code, kept_names)
 
     async def download_debug_file_endpoint(self, request: Request) -> StreamingResponse:
-        """Give what is known of a run.
+        """Return the debug file of a run.
 
         Raises:
             HTTPException: The run does not exist.
