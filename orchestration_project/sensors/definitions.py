@@ -34,7 +34,7 @@ from orchestration_project.settings import load_shared_settings
 def sensor(
     *, profile: str, needs: str = "", what: str = "", **options: Any
 ) -> Callable[[Callable[..., Any]], dg.SensorDefinition]:
-    """Do what `dg.sensor` does, whose ``options`` these are, and describe the sensor.
+    """Declare a sensor with the ``options`` of `dg.sensor`, and describe it.
 
     Args:
         profile: The profile that switches it on.
@@ -63,7 +63,7 @@ def sensor(
 def schedule(
     *, profile: str, needs: str = "", what: str = "", **options: Any
 ) -> Callable[[Callable[..., Any]], dg.ScheduleDefinition]:
-    """Do what `dg.schedule` does, whose ``options`` these are, and describe the schedule.
+    """Declare a schedule with the ``options`` of `dg.schedule`, and describe it.
 
     The other arguments are those of `sensor`.
     """
@@ -227,7 +227,7 @@ def _first_doc_line(decide: Callable[..., Any]) -> str:
 
 
 def while_under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:
-    """Return what a tick says while a run of the job is under way; None: none is."""
+    """Return the skip reason of a tick while a run of the job is under way; None: none is."""
     running = instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE_STATUSES), limit=1)
     return dg.SkipReason(f"The run {running[0].run_id} of {job} is under way.") if running else None
 
@@ -381,7 +381,7 @@ def request_derivations(
     derivation: DueDerivations,
     left_out: str = "",
 ) -> dg.SensorResult | dg.SkipReason:
-    """Return what is asked for; a tick that asks for runs has no message, so its log says it.
+    """Return the requested runs; a tick that requests runs has no message, so its log says it.
 
     Raises:
         UnbalancedError: The runs lack a partition that is due, or have it twice.

@@ -65,7 +65,7 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
         clock: dg.ResourceParam[Clock],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.SensorResult | dg.SkipReason:
-        """Start what is due; disable schedules whose job or config is no longer valid."""
+        """Start due schedules; disable those whose job or config is no longer valid."""
         if context.repository_def is None:
             raise AssertionError("Dagster gives a tick its repository")
         jobs = ScheduledJobs(context.repository_def, published_on)

@@ -261,7 +261,7 @@ def _asked(
     wait: int,
     left_out: str,
 ) -> dg.SensorResult:
-    """Return what is asked for; a tick that asks for runs has no message, so its log says it."""
+    """Return the requested runs; a tick that requests runs has no message, so its log says it."""
     partitions = summary(parsed(str(request.partition_key)) for request in requests)
     waiting = f" {wait} more wait for the next tick." if wait else ""
     context.log.info(

@@ -169,7 +169,7 @@ def finra_on_gold(
 
 
 def drawn_version(instance: dg.DagsterInstance) -> str | None:
-    """Return what the latest picture was made of."""
+    """Return the version that the latest picture was made of."""
     latest = instance.get_latest_materialization_event(trade_activity.key)
     metadata = (
         latest.asset_materialization.metadata if latest and latest.asset_materialization else {}

@@ -70,7 +70,7 @@ def prices_waiting_hourly(
     settings: dg.ResourceParam[PricesSettings],
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Load what waited for a quota, once the vendor grants requests again, and what is retried.
+    """Load symbols that waited for a quota, once the vendor grants requests again, and retries.
 
     A symbol that is not wanted any more waits for ever: runs do not ask for it.
     """
@@ -80,7 +80,7 @@ def prices_waiting_hourly(
         for row in waiting(warehouse, clock.now())
     ]
     due = [(work, since) for work, since in [*waited, *retried] if _are_partitions(work)]
-    if due:  # else nobody need rank all symbols by their volume, every hour
+    if due:  # else no tick need rank all symbols by their volume, every hour
         expected_names = set(wanted_symbols(settings, warehouse))
         due = [(work, since) for work, since in due if work.symbol in expected_names]
     if not due:

@@ -45,7 +45,7 @@ def prices_on_new_symbol(
 ) -> dg.RunRequest | dg.SkipReason:
     """Load the months that others have, for wanted symbols that were never asked for all of them.
 
-    The evening's run may have met such a symbol first: the oldest month tells. One that it was
+    The evening's run may have met such a symbol first: the oldest month shows it. One that it was
     refused, or had no quota for, is asked for once that may help. What only waited in a run is
     asked for again the day after.
     """
