@@ -151,7 +151,7 @@ def _missing_of_job(
 def _missing_of_assets(
     backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> frozenset[Unit]:
-    """Return what was not made; assets and partitions that there are no more are among it."""
+    """Return the unmade units, also of assets and partitions that no longer exist."""
     steps = _steps(backfill, repository)
     return frozenset(
         Unit(steps[asset][0], partition)

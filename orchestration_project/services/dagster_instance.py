@@ -44,7 +44,7 @@ def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, s
 
 
 def waiting_for_it(instance: dg.DagsterInstance) -> str:
-    """Return what only the daemon can start, empty if there is nothing."""
+    """Return the runs and schedules that only the daemon can start, empty if there are none."""
     queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
     started = sorted(instigators_switched_on(instance))
     return ", ".join([f"{queued} queued runs"] * bool(queued) + started)
@@ -65,6 +65,6 @@ def outages() -> tuple[type[Exception], ...]:
 
 
 def driver_error(error: Exception) -> BaseException:
-    """Return what the database's driver said, without the frames that others put around it."""
+    """Return the error of the database's driver, without the frames that others put around it."""
     cause = error.__cause__ or error
     return getattr(cause, "orig", None) or cause

@@ -78,7 +78,7 @@ def _read(
     group_ids: Sequence[str],
     *readers: Callable[[Connection, Sequence[str]], Mapping[str, Any]],
 ) -> Mapping[str, Any]:
-    """Return what the readers find of deliveries; without a database, log that and return none."""
+    """Return the readers' values of deliveries; without a database, log that and return none."""
     if not group_ids:
         return {}
     try:

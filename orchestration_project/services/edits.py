@@ -82,7 +82,7 @@ class EditStore(Generic[DefinitionT, StoredT]):
         return [self.stored(row) for row in connection.execute(query).mappings()]
 
     def plan(self, warehouse: Warehouse, edit: Edit) -> EditResult[StoredT]:
-        """Return what an edit would make; nothing is written.
+        """Return the result that an edit would have; nothing is written.
 
         Raises:
             ConfigurationError: As `EditedKind.edited`, or the edit names what does not exist.

@@ -104,7 +104,7 @@ def ends_after(instance: dg.DagsterInstance, place: int, limit: int) -> list[Run
 
 
 def retry_of(instance: dg.DagsterInstance, run_id: str) -> Literal["none", "made", "announced"]:
-    """Return what Dagster does about a failed run: a retry is made, or announced and not made yet.
+    """Return the state of a failed run's retry: none, made, or announced and not made yet.
 
     Dagster decides right after it has stored the failure, so a run without that word is awaited.
     """
@@ -330,7 +330,7 @@ def _checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
 
 
 def _said(check: dg.AssetCheckEvaluation) -> str:
-    """Return what a check reports; a description that sums up its metadata is not repeated."""
+    """Return the report of a check; a description that sums up its metadata is not repeated."""
     is_summary = "outcome" in check.metadata
     return (None if is_summary else check.description) or _shown(check.metadata)
 
@@ -363,7 +363,7 @@ def _notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
 
 
 def error_of(events: Sequence[dg.DagsterEvent]) -> str:
-    """Return what the failed steps say; of a run that none failed in, what Dagster says of it."""
+    """Return the errors of the failed steps; of a run that none failed in, Dagster's reason."""
     steps = [event for event in events if event.event_type == Happened.STEP_FAILURE]
     if steps:
         return "\n".join(f"{event.step_key}: {what_failed(event)}" for event in steps)
@@ -386,7 +386,7 @@ def what_failed(event: dg.DagsterEvent) -> str:
 
 
 def error_text(error: SerializableErrorInfo) -> str:
-    """Return what an error says: the first of ours in it, else the one that is at the bottom."""
+    """Return the message of an error: the first of ours in it, else the one at the bottom."""
     while error.cause is not None and not is_ours(str(error.cls_name).rpartition(".")[2]):
         error = error.cause
     return error.message.strip()

@@ -21,7 +21,7 @@ JOBS = "/locations/orchestration_project.definitions/jobs"
 
 
 def base_of(public_url: str) -> str:
-    """Return what links begin with: PUBLIC_URL, or nothing if that is an address of this machine.
+    """Return the base of links: PUBLIC_URL, or empty if that is an address of this machine.
 
     A path alone leads to the host that shows it, so it works on any machine.
     """

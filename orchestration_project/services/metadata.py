@@ -31,7 +31,7 @@ ROWS_LOGGED, CELL_CHARACTERS = 20, 60
 
 
 def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
-    """Return what the catalogue shows of a table's columns."""
+    """Return the schema of a table's columns that the catalogue shows."""
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
@@ -189,7 +189,7 @@ def describe_check(
     limit: str = "",
     quarantines: str = "",
 ) -> Described:
-    """Return what the UI shows of a check: its claim, the effect of a failure, limits, remedy.
+    """Return the UI's text about a check: its claim, the effect of a failure, limits, remedy.
 
     Args:
         claim: What holds where it passes, a sentence.
@@ -324,7 +324,7 @@ def check_result(
     of: str = "partitions",
     problem: Mapping[str, Any] | None = None,
 ) -> dg.AssetCheckResult:
-    """Return what the latest delivery of each partition did in an audit.
+    """Return the result of an audit by the latest delivery of each partition.
 
     ``of`` is what the metadata calls the keys of deliveries, which are a run's partitions or, of
     prices, symbols. ``problem`` fails the check too, whatever the deliveries did.

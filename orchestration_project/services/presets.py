@@ -175,12 +175,12 @@ class Presets:
         self._clock = clock
 
     def in_force(self, job: str) -> AppliedPreset | None:
-        """Return what was applied last to ``job``, if anything was; its values as they were."""
+        """Return the preset applied last to ``job``, if any was; its values as they were."""
         with self._warehouse.reading() as connection:
             return _latest(connection, job)
 
     def all_in_force(self) -> list[AppliedPreset]:
-        """Return what was applied last to each job, by job; earlier applications are not read."""
+        """Return the preset applied last to each job, by job; earlier applications are not read."""
         applied: list[AppliedPreset] = []
         first = select(func.min(operations_presets.c.job))
         with self._warehouse.reading() as connection:
@@ -216,7 +216,7 @@ class RunPresets:
     presets: Presets
 
     def values(self, target: PresetTarget, own: BaseModel) -> dict[str, Any]:
-        """Return what the run goes by: its own config, else the applied preset, else the settings.
+        """Return the values of the run: its own config, else the applied preset, else the settings.
 
         The run gets a tag that names the preset.
 
@@ -318,7 +318,7 @@ def _unusable(file: Path | None) -> str:
 
 
 def _preset(file: Path) -> Mapping[str, ConfigValue]:
-    """Return what a file would set; of one that cannot be used, that it is there, by its bytes.
+    """Return the values that a file would set; of one that cannot be used, a hash of its bytes.
 
     Somebody may be writing it: no run may fail for that.
     """
@@ -336,7 +336,7 @@ def _preset(file: Path) -> Mapping[str, ConfigValue]:
 
 
 def in_force(presets: Presets) -> Mapping[str, ConfigValue]:
-    """Return what applied presets set for the runs of each job, which preset and who applied it.
+    """Return the values that applied presets set, by job, with the preset and who applied it.
 
     It takes no part in the hash of the configuration: which preset a run went by is on record for
     each run, and is only known once the database is open.

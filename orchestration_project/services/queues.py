@@ -62,7 +62,7 @@ def run_priority(tags: Mapping[str, str]) -> int:
 def read_queues(
     instance: dg.DagsterInstance, max_runs: int = MAX_READ_RUNS
 ) -> Sequence[QueueState]:
-    """Return what waits and runs, by queue and falling priority; of both ``max_runs`` are read."""
+    """Return waiting and running runs, by queue and falling priority; ``max_runs`` of each."""
     waiting, running = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
     oldest: dict[tuple[str, int], datetime] = {}
     beyond: list[int] = []

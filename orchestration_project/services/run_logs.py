@@ -2,7 +2,7 @@
 
 Runs themselves are never deleted: Dagster would forget with a run what it materialized.
 
-In SQLite, Dagster keeps the log of each run in a file of its own, and what is told of assets,
+In SQLite, Dagster keeps the log of each run in a file of its own, and the events of assets,
 checks and the status of runs in a common file, too; so the run's file goes. In PostgreSQL all is
 one table; there the lines go that SQLite has in the run's file alone.
 """
@@ -56,11 +56,11 @@ class RunLogs(Protocol):
     name: str
 
     def left_by(self, run_ids: Sequence[str]) -> LogUsage:
-        """Measure what these runs left."""
+        """Measure the logs of these runs."""
         ...
 
     def forget(self, run_ids: Sequence[str]) -> LogUsage:
-        """Delete what these runs left, and return what that was."""
+        """Delete the logs of these runs, and return their size."""
         ...
 
     def finish(self) -> None:
@@ -89,7 +89,7 @@ def prune(
     dry_run: bool,
     states: Sequence[dg.AssetKey] = (),
 ) -> PruneResult:
-    """Free what runs that ended before that time left behind, the oldest first.
+    """Free the logs of runs that ended before that time, the oldest first.
 
     Args:
         instance: Whose storage.
@@ -296,5 +296,5 @@ def _measured(files: Sequence[Path]) -> LogUsage:
 
 
 def _size(file: Path) -> int:
-    """Return what a file takes on disk, bytes."""
+    """Return the size of a file on disk, bytes."""
     return file.stat().st_blocks * 512

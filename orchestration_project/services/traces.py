@@ -77,7 +77,7 @@ def read_trace(
     *,
     max_rows: int = MAX_ROWS,
 ) -> Trace | None:
-    """Return what happened in a trace; None: nothing.
+    """Return the events of a trace; None: there are none.
 
     Args:
         warehouse: Tables.
@@ -181,7 +181,7 @@ def _read(table: Table) -> Select[Any]:
 
 
 def _fields(model: type[BaseModel], row: Row, **renamed: str) -> dict[str, Any]:
-    """Return what a model takes from a row; ``renamed`` has columns of other names."""
+    """Return the fields of a model from a row; ``renamed`` has columns of other names."""
     return {name: row[renamed.get(name, name)] for name in model.model_fields}
 
 

@@ -77,7 +77,7 @@ class Access:
     """Finds out who asks; each method is one or two transactions.
 
     Attributes:
-        rules: Which role OpenID Connect gives; read anew at each request.
+        rules: Which role OpenID Connect gives; read again at each request.
         domains: Those of e-mail addresses that may log in by it; none: any.
     """
 
@@ -116,8 +116,8 @@ class Access:
     def by_key(self, text: str, address: str) -> KnownCaller | DeniedCaller:
         """Return whose key ``text`` is.
 
-        An unknown id, a wrong secret and text that is no key all go the same way. A right secret
-        of a key that is over is refused as well, but is no guess, and is not counted as one.
+        An unknown id, a wrong secret and text that is not a key all go the same way. A right secret
+        of a key that is over is refused as well, but is not counted as a guess.
         """
         key, now = read_key(text), self.clock.now()
         key_id, secret = key or Key("", "")

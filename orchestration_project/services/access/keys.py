@@ -59,7 +59,7 @@ class Keys:
         """Make a key with owner and role of another, which ends after ``overlap``.
 
         Raises:
-            ConfigurationError: There is no such key, or it was revoked.
+            ConfigurationError: The key does not exist, or was revoked.
         """
         with self._warehouse.writing() as connection:
             old, now = _found(connection, key_id), self._clock.now()
@@ -77,7 +77,7 @@ class Keys:
         """Let a key, and the sessions that began with it, open nothing from now on.
 
         Raises:
-            ConfigurationError: There is no such key.
+            ConfigurationError: The key does not exist.
         """
         with self._warehouse.writing() as connection:
             key = _found(connection, key_id)

@@ -92,7 +92,7 @@ class Alerts:
             inbox.give_up_others([channel.name for channel in self.channels])
 
     def deliver(self, inbox: Inbox) -> tuple[int, dict[str, str]]:
-        """Send what is due; return how many alerts were taken, and why channels did not take one.
+        """Send due alerts; return how many were accepted, and why channels did not accept one.
 
         A channel that did not is left alone until the next tick; for some there may be no time.
         """

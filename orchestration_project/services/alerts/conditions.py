@@ -78,7 +78,7 @@ def see(conditions: Sequence[AlertCondition], clock: Clock) -> list[ConditionRes
 
 
 def apply_conditions(seen: Sequence[ConditionResult], inbox: Inbox, links: Links) -> list[Message]:
-    """Store what was seen not to hold, and what holds again; return the messages."""
+    """Store the conditions that fail, and those that hold again; return the messages."""
     known_problems = inbox.open_problems(
         {condition_result.problem.kind for condition_result in seen}
     )
@@ -96,7 +96,7 @@ def apply_conditions(seen: Sequence[ConditionResult], inbox: Inbox, links: Links
 def suspected(
     seen: Sequence[ConditionResult], before: Collection[str]
 ) -> tuple[list[ConditionResult], list[str]]:
-    """Return what is sure, and the kinds that may pass: what does not hold in one look only.
+    """Return the sure results, and the bad kinds: one that is bad in one poll only may pass.
 
     A daemon that was just started has no heartbeat yet.
     """

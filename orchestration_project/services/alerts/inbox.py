@@ -202,7 +202,7 @@ class Inbox:
         words: Wording,
         facts: Callable[[Problem], Facts] = facts_of,
     ) -> list[Message]:
-        """Store what ``cause`` raises, repeats and recovers, once; return the messages."""
+        """Store the alerts that ``cause`` raises, repeats and recovers, once; return messages."""
         now = self._clock.now()
         with self._deciding() as connection:
             if is_evaluated(connection, cause):
@@ -216,7 +216,7 @@ class Inbox:
     def observe(
         self, bad: frozenset[Problem], is_well: Callable[[Problem], bool], words: Wording
     ) -> list[Message]:
-        """Store what a look at what lasts, such as a full disk, raises and recovers.
+        """Store the alerts that a lasting condition, such as a full disk, raises and recovers.
 
         It may be observed at every tick: an alert that was sent does not count as a repetition.
         """
@@ -240,7 +240,7 @@ class Inbox:
         return self.recover(f"closed {alert_id}", about.__contains__, "manually: it was closed")
 
     def recover(self, cause: str, is_well: Callable[[Problem], bool], how: str) -> list[Message]:
-        """Store what ``cause`` made well, once; return the messages."""
+        """Store the alerts that ``cause`` recovers, once; return the messages."""
         return self.take(cause, frozenset(), is_well, words_of_recovery(how))
 
     @contextmanager

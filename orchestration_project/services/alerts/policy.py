@@ -61,7 +61,7 @@ def read_policy(
     """Return the rules of the file, or the built-in one without a file.
 
     Of one that cannot be used, the policy says why, and has the built-in rule as well: a mistake in
-    it silences nobody. Nor does one in a channel, of which ``broken`` tells.
+    it silences no channel. Nor does one in a channel, which ``broken`` has.
     """
     problem = next(iter(broken), None)
     if path is None:

@@ -106,7 +106,7 @@ def open_alerts(connection: Connection) -> list[OpenAlert]:
 
 
 def open_subjects(connection: Connection, kind: str) -> set[str]:
-    """Return what open alerts of a kind are about."""
+    """Return the subjects of open alerts of a kind."""
     return {
         problem.subject
         for alert in open_alerts(connection)
@@ -130,7 +130,7 @@ def with_notifications(connection: Connection, known: Sequence[OpenAlert]) -> li
 
 
 def count_repeated(connection: Connection, decision: AlertDecision, now: datetime) -> None:
-    """Count what came again within its window."""
+    """Count the alerts that were repeated within their window."""
     for alert in decision.repeated:
         connection.execute(
             update(alerts)
@@ -140,7 +140,7 @@ def count_repeated(connection: Connection, decision: AlertDecision, now: datetim
 
 
 def settle(connection: Connection, decision: AlertDecision, now: datetime) -> None:
-    """Write what a decision says of alerts that were open before it."""
+    """Write a decision about alerts that were open before it."""
     recovered = {alert.alert_id for alert in decision.recovered}
     for alert_id, left in decision.remaining.items():
         ended = {} if left else {"ended_at": now}

@@ -106,7 +106,7 @@ def refuse_unusable(channel: Channel) -> None:
 
 
 def look_at(channel: Channel) -> str:
-    """Return what can be said of ``channel`` without sending to it.
+    """Return the status of ``channel`` that is known without sending to it.
 
     Where the entry names a port (and of mail, whose port is known), that is connected to. Of
     others the host is the service's own, or the text in its place a secret: it is never looked up.
@@ -139,7 +139,7 @@ def _type(message: Message) -> str:
 
 
 def _notifier(channel: Channel) -> "Apprise":
-    """Return what sends to ``channel``, with nothing kept on disk."""
+    """Return the sender for ``channel``, with nothing kept on disk."""
     apprise = _library()
     notifier = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory", async_mode=False))
     if not notifier.add(channel.url):

@@ -87,7 +87,7 @@ def look(
     progress: Progress,
     repository: dg.RepositoryDefinition | None = None,
 ) -> WatchResult:
-    """Store what the runs that ended and what lasts raise; notify directly of a lost database.
+    """Store the alerts of ended runs and lasting conditions; notify directly of a lost database.
 
     Args:
         instance: Whose runs, backfills, sensors and queue are looked at.
@@ -207,7 +207,7 @@ def take_backfills(
     inbox: Inbox,
     links: Links,
 ) -> list[Message]:
-    """Store what failed backfills raise, each once; return the messages.
+    """Store the alerts that failed backfills raise, each once; return the messages.
 
     It is well again as what a failed run did not make is: partition by partition.
     """
@@ -228,7 +228,7 @@ KIND = "tick_failed"
 
 
 def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list[Message]:
-    """Store what failed ticks raise and later ones recover; return the messages."""
+    """Store the alerts that failed ticks raise and later ones recover; return the messages."""
     latest = _latest_ticks(instance)
     messages: list[Message] = []
     for name, tick in latest.items():

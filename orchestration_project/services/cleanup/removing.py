@@ -1,6 +1,6 @@
 """Old artifacts, found and deleted; what goes is recorded before it goes.
 
-A blob that a load or a replay takes up again is put anew if it lies there for long (`Captures`),
+A blob that a load or a replay takes up again is put again if it lies there for long (`Captures`),
 and what was put lately is never deleted here: so what is about to be used stays.
 """
 
@@ -75,10 +75,10 @@ def plan_cleanup(
     now: datetime,
     row_retention: Sequence[RowRetention] = (),
 ) -> Plan:
-    """Find what may go; nothing of what only another database might name.
+    """Find the artifacts that may go, and none that only another database might name.
 
     Args:
-        warehouse: Whose tables say what is still needed.
+        warehouse: Whose tables name the artifacts that are still needed.
         artifacts: The store.
         retention: What stays in any case.
         now: The project's time, by which captures are dated.
@@ -180,7 +180,7 @@ def refuse_shared_store(plan: Plan, *, only_database: bool) -> None:
     """Refuse to delete captured bytes of a store that other databases may use.
 
     Raises:
-        ConfigurationError: Nobody said that no other database uses it.
+        ConfigurationError: No setting says that no other database uses it.
     """
     blob_count = sum(
         kind_of(file.name) == CAPTURED for some in plan.files.values() for file in some

@@ -37,7 +37,7 @@ class RowRetention(Protocol):
         ...
 
     def remove(self, warehouse: Warehouse, now: datetime) -> ExpiredRows:
-        """Remove what is old from the tables, and return what was removed."""
+        """Remove the expired rows from the tables, and return their number and bytes."""
         ...
 
 

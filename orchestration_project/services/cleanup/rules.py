@@ -116,7 +116,7 @@ def _newest(marked: pl.DataFrame, number: int) -> pl.DataFrame:
 def removable_files(files: Iterable[File], *, before: datetime, keep_newest: int) -> list[File]:
     """Return the files that were put before that time, but the newest of each folder and ending.
 
-    What no table names (staged rows, pictures) is told apart by that alone.
+    Files that no table names (staged rows, pictures) differ by that alone.
     """
     series: dict[tuple[str, str], list[File]] = {}
     for file in files:

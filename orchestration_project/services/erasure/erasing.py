@@ -135,7 +135,7 @@ class _DryRunError(Exception):
 
 
 def preview(places: Places, kind: SubjectKind, subject: Subject, *, at: datetime) -> Erased:
-    """Return what an erasure would find; nothing is changed."""
+    """Return the data that an erasure would find; nothing is changed."""
     with places.warehouse.reading() as connection:
         known_subject = kind.find(connection, subject.identifiers)
     subject = Subject(

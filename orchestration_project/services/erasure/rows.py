@@ -263,7 +263,7 @@ def _of_group(connection: Connection, group: str) -> list[int]:
 
 
 def _delete_group(connection: Connection, group: str) -> Counter[str]:
-    """Delete what is recorded of a delivery, and the fence of a partition that has no other."""
+    """Delete the records of a delivery, and the fence of a partition that has no other."""
     counts: Counter[str] = Counter()
     rows = connection.execute(
         select(deliveries.c.table_name, deliveries.c.partition_key).where(

@@ -61,7 +61,7 @@ def checked_identifiers(given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _problem(identifier: str, *, is_first: bool) -> tuple[str, str] | None:
-    """Return what is expected of an identifier, and what it has."""
+    """Return the expected form and the found one of an invalid identifier; None: it is valid."""
     if any("\ud800" <= character <= "\udfff" for character in identifier):
         return "text that UTF-8 can encode", "a lone surrogate"
     if any(ord(character) < 32 or ord(character) == 127 for character in identifier):

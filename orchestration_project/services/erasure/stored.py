@@ -92,7 +92,7 @@ class RecordedBlobs(NamedTuple):
 
 
 def read_recorded(connection: Connection) -> RecordedBlobs:
-    """Return what the tables name of the store, as the connection sees it."""
+    """Return the blobs that the tables name, as the connection sees it."""
     named: defaultdict[str, list[Blob]] = defaultdict(list)
     origins: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for row in connection.execute(select(*(blobs.c[name] for name in Blob._fields))):
@@ -195,7 +195,7 @@ class StoreErasure:
     def _redacted_blobs(
         self, some: Sequence[Blob], origins: Mapping[str, set[tuple[str, str]]]
     ) -> dict[Blob, tuple[bytes, int]]:
-        """Return what is left of those blobs with captures that have the subject.
+        """Return the redacted bytes of those blobs with captures that have the subject.
 
         Raises:
             BlobError: The bytes of one are not those that were captured.
@@ -231,7 +231,7 @@ class StoreErasure:
             )
 
     def _redacted(self, blob: Blob, origins: set[tuple[str, str]]) -> tuple[bytes, int] | None:
-        """Return what is left of a blob, and the number of records that were cut out of it.
+        """Return the redacted bytes of a blob, and the number of records that were cut out of it.
 
         None: it does not have the subject.
 

@@ -69,7 +69,7 @@ class Archive:
 
     @contextmanager
     def member(self, name: str) -> Iterator[MemberWriter]:
-        """Give what takes the bytes of the member ``name``."""
+        """Yield a writer for the bytes of the member ``name``."""
         with self._zip.open(_entry(name), "w", force_zip64=True) as sink:
             measured = MemberWriter(sink)
             yield measured
@@ -86,7 +86,7 @@ class Archive:
             sink.write_lines(lines)
 
     def finish(self, about: dict[str, str]) -> Manifest:
-        """Write what the archive says of itself."""
+        """Write the archive's README, manifest and checksums."""
         self.add(README, readme(about))
         manifest = Manifest(about, list(self._members))
         for name, content in ((MANIFEST, manifest.to_json()), (SUMS, manifest.sums())):

@@ -191,7 +191,7 @@ def chosen_file(settings: Settings, file: str) -> Path:
     """Return where a run's config says; a relative path stays below STATE_DIR.
 
     Raises:
-        ConfigurationError: It leads elsewhere than it seems to, or is no name of an archive.
+        ConfigurationError: It leads elsewhere than it seems to, or is not the name of an archive.
     """
     pure_path = PurePath(file)
     folder = state_folder(settings, FOLDER).resolve()

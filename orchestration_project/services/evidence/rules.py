@@ -82,7 +82,7 @@ def read_manifest(content: bytes) -> Manifest:
             {str(name): str(value) for name, value in document["about"].items()},
             [_member(each) for each in document["members"]],
         )
-        manifest.sums()  # a name that is no Unicode, or too deep a value, cannot be written again
+        manifest.sums()  # a name that is not Unicode, or too deep a value, cannot be written again
     except NO_MANIFEST as error:
         raise ContractError(
             "the manifest cannot be read",

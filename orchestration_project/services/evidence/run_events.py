@@ -25,7 +25,7 @@ def run_events(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator
 
 
 def check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator[str]:
-    """Yield what each check said that the runs evaluated."""
+    """Yield the results of the checks that the runs evaluated."""
     kind = {dg.DagsterEventType.ASSET_CHECK_EVALUATION}
     for entry in _entries(instance, run_ids, kind):
         if entry.dagster_event is None:

@@ -69,11 +69,11 @@ class EvidenceSubject:
 
 
 def subject_of(connection: Connection, wanted: EvidenceRequest, now: datetime) -> EvidenceSubject:
-    """Return what ``wanted`` names.
+    """Return the subject that ``wanted`` names.
 
     Raises:
-        ConfigurationError: It names nothing or several things, a time after ``now``, or what
-            nobody recorded.
+        ConfigurationError: It names nothing or several things, a time after ``now``, or a
+            subject without records.
     """
     given_names = [text for text in (wanted.run_id, wanted.session, wanted.partition) if text]
     if len(given_names) != 1 or bool(wanted.partition) != (wanted.at is not None):
@@ -158,7 +158,7 @@ def runs_of(condition: ColumnElement[bool]) -> Select[Any]:
 
 
 def name_of(wanted: EvidenceRequest) -> str:
-    """Return what the archive of what is asked for is called."""
+    """Return the name of the requested archive."""
     kinds = {"run": wanted.run_id, "session": wanted.session, "partition": wanted.partition}
     [name] = [_name(kind, what) for kind, what in kinds.items() if what]
     return f"{name}-at-{wanted.at:%Y%m%dT%H%M%S.%fZ}" if wanted.at else name

@@ -41,7 +41,7 @@ class EvidenceRows(NamedTuple):
 def rows_of(
     connection: Connection, subject: EvidenceSubject, tables: Mapping[str, PartitionedTable]
 ) -> list[EvidenceRows]:
-    """Return what belongs to ``subject``; of a partition, also its published rows at the time."""
+    """Return the rows that belong to ``subject``; of a partition, also its published rows then."""
     return [*_evidence(subject), *_published(connection, subject, tables)]
 
 

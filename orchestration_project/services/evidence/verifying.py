@@ -45,7 +45,7 @@ def verify(path: Path) -> ArchiveVerdict:
     """Compare every member of the archive at ``path`` with what its manifest says.
 
     Raises:
-        ConfigurationError: There is no such file, or it is no zip.
+        ConfigurationError: The file does not exist, or is not a zip.
         ContractError: It has no manifest, or one that cannot be read: nothing else is looked at.
     """
     try:

@@ -184,7 +184,7 @@ class GoldRequest:
 def export_gold(
     wanted: GoldRequest, warehouse: Warehouse, tables: "AsOf", store: ArtifactStore
 ) -> "DerivedAsOf":
-    """Derive what is wanted, and store it as a Parquet file.
+    """Derive the requested rows, and store them as a Parquet file.
 
     Raises:
         ConfigurationError: The table or partition is none, or was not loaded by then.

@@ -266,7 +266,7 @@ def _settled_until(connection: Connection, now: datetime, clock_skew: timedelta)
 def renderer(
     warehouse: Warehouse, declared: Mapping[str, DeclaredExport], folder: Path
 ) -> Callable[[str], AbstractContextManager[RenderedAgain | None]]:
-    """Return what renders an exported file again, by its name in the artifact store.
+    """Return a function that renders an exported file again, by its name in the artifact store.
 
     Args:
         warehouse: The database with the rows.

@@ -143,7 +143,7 @@ class Exports:
     def _claim(
         self, declared: DeclaredExport, run_id: str, is_under_way: Callable[[str], bool]
     ) -> _Claim:
-        """Claim what an earlier attempt left undelivered, or else what is to be exported now."""
+        """Claim the loads that an earlier attempt left undelivered, or else those to export now."""
         definition, name = declared.definition_sha256, declared.name
         with self._warehouse.writing() as connection:
             lock_row(connection, f"{EXPORTS_TOPIC}|{name}")  # one run at a time plans it
@@ -239,7 +239,7 @@ class Exports:
                 path.unlink(missing_ok=True)
 
     def _record_file(self, item: ClaimedItem, export: RenderedExport, run_id: str) -> bool:
-        """Record what was rendered; return whether the run still has the item."""
+        """Record the rendered file; return whether the run still has the item."""
         declared, condition = export.declared, _own(export.declared, export.loads)
         row: dict[str, Any] = {
             "name": declared.name,

@@ -64,7 +64,7 @@ def _judged(found: Certificate, host: str, now: datetime) -> Answer:
 
 @lru_cache(maxsize=4)
 def _served(host: str, port: int, _hour: int) -> Certificate:
-    """Return what is served, asked once an hour; a server that is away is asked again."""
+    """Return the served certificate, requested once an hour; a failed request is repeated."""
     return served_certificate(host, port)
 
 

@@ -49,7 +49,7 @@ class Register:
         self._machine = socket.gethostname()
 
     def latest(self) -> Mapping[str, Finding]:
-        """Return what was last found, by dependency.
+        """Return the latest findings, by dependency.
 
         Raises:
             OrchestrationError: The database cannot be used.
@@ -60,7 +60,7 @@ class Register:
             return {row["dependency"]: Finding(**row) for row in rows}
 
     def keep(self, findings: Sequence[Finding], *, run_id: str) -> None:
-        """Store what was found, in the place of what was found before.
+        """Store the findings, in the place of those before.
 
         Raises:
             OrchestrationError: The database cannot be used.

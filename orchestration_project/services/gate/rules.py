@@ -49,8 +49,8 @@ def is_needed(needed_by: Iterable[str], work: str, *, is_queued: bool) -> bool:
 def counts(finding: Finding | None, *, now: datetime, max_age: timedelta, config_hash: str) -> bool:
     """Whether work may go by a finding without looking again.
 
-    One that failed never does, so that what was mended meanwhile refuses nobody. Nor does one that
-    was made under other settings, or, where a clock was set back, later than now.
+    One that failed never does, so that a dependency mended meanwhile refuses no work. Nor does one
+    that was made under other settings, or, where a clock was set back, later than now.
     """
     return (
         finding is not None
@@ -72,7 +72,7 @@ def refusal(
 ) -> OrchestrationError:
     """Return the error that refuses work: that of the first dependency, which names the others.
 
-    It stays of its kind, so that what may pass is tried once more.
+    It stays of its kind, so that transient errors are retried.
     """
     first, *remaining = errors
     also = {"also_not_ready": ", ".join(remaining)} if remaining else {}

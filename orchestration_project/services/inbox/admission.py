@@ -52,7 +52,7 @@ class Admission:
 
     @property
     def is_recent(self) -> bool:
-        """Whether what the last look found still counts."""
+        """Whether the last finding still counts."""
         return self._age < RECENT_SECONDS
 
     @property

@@ -102,9 +102,9 @@ class Inbox:
         self._latest = datetime.min.replace(tzinfo=clock.now().tzinfo)
 
     def take(self, deliveries: Sequence[NewDelivery]) -> list[Stored]:
-        """Store what is new of ``deliveries``, in their order and in one transaction.
+        """Store the new ones of ``deliveries``, in their order and in one transaction.
 
-        One that is there with another body stays as it is, and an audit tells of it.
+        One that is there with another body stays as it is, and an audit records it.
 
         Raises:
             OrchestrationError: The database does not take them; none of them is stored.
@@ -169,7 +169,7 @@ There = Mapping[tuple[str, str], Any]
 
 
 def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> There:
-    """Return what the inbox holds under the keys of ``rows``."""
+    """Return the deliveries that the inbox holds under the keys of ``rows``."""
     ids: dict[str, list[str]] = {}
     for row in rows:
         ids.setdefault(row["source"], []).append(row["delivery_id"])
@@ -184,7 +184,7 @@ def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> There:
 
 
 def _compare(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Stored]:
-    """Return what came of deliveries that were there before in part; audit those that differ."""
+    """Return the outcomes of deliveries that the inbox had in part; audit those that differ."""
     there = _there(connection, rows)
     stored: list[Stored] = [_stored(row, there[row["source"], row["delivery_id"]]) for row in rows]
     changed = [row for row, item in zip(rows, stored, strict=True) if item == "changed"]
@@ -283,7 +283,7 @@ def capture_of(content: Content) -> Capture:
 
 
 def delivery_of(content: Content, *captures: Capture) -> Delivery:
-    """Return what names a delivery of the inbox; ``captures`` has its bytes, once they are kept."""
+    """Return the delivery that names ``content``; ``captures`` has its bytes, once stored."""
     return Delivery(
         source="webhooks",
         dataset=content.source,
@@ -319,7 +319,7 @@ class GroupCommit:
         self._open: _Batch | None = None
 
     def close(self) -> None:
-        """Write what was handed in, and end the thread."""
+        """Write the submitted deliveries, and end the thread."""
         self._thread.shutdown()
 
     def store(self, delivery: NewDelivery) -> tuple[Future[list[Stored]], int]:

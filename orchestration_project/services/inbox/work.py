@@ -282,7 +282,7 @@ class InboxQueue:
         Returns them as they were. Of all dead ones, those without a body are left out.
 
         Raises:
-            ConfigurationError: There is no such delivery, a run works on it, or its body was
+            ConfigurationError: The delivery does not exist, a run works on it, or its body was
                 removed.
         """
         with self._warehouse.writing() as connection:
@@ -300,7 +300,7 @@ class InboxQueue:
         return _rows(rows)
 
     def replayable(self, source: str, delivery_id: str | None) -> list[Row]:
-        """Return what `put_back` would put back, and change nothing.
+        """Return the deliveries that `put_back` would put back, and change nothing.
 
         Raises:
             ConfigurationError: The delivery is missing, a run works on it, or its body was removed.

@@ -115,13 +115,13 @@ class Ledger:
         return Written(added, len(due) - added, len(runs) - len(due))
 
     def drawn_up(self, runs: Sequence[RunFacts]) -> list[LedgerEntry]:
-        """Return what would be written of these runs now; nothing is."""
+        """Return the entries that would be written of these runs now; none is."""
         with self._warehouse.reading() as connection:
             volumes = _volumes(connection, [run.run_id for run in runs])
         return [entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs]
 
     def written(self, run_ids: Sequence[str]) -> dict[str, LedgerEntry]:
-        """Return what is written of those of these runs that have a row, by run."""
+        """Return the stored entries of those of these runs that have a row, by run."""
         with self._warehouse.reading() as connection:
             return _entries(connection, run_ids)
 
@@ -136,7 +136,7 @@ class Ledger:
 
         Steps that had not ended are canceled, also those of runs of which this was said before.
         """
-        now, machine_now = self._clock.now(), Clock().now()  # an end is told in Dagster's time
+        now, machine_now = self._clock.now(), Clock().now()  # an end is in Dagster's time
         runs, steps = operations_runs.c, operations_steps.c
         query = select(runs.run_id).where(runs.status == DELETED_STATUS)
         with self._warehouse.writing() as connection:
@@ -213,7 +213,7 @@ def _storable(entry: LedgerEntry) -> LedgerEntry:
 
 
 def _volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, Volume]]:
-    """Return what the deliveries of each run fetched, landed and refused, by run and table.
+    """Return the volumes that the deliveries of each run fetched, loaded and refused, by table.
 
     Captures without lines of their own, such as documents, came in as the rows that they made.
     """

@@ -30,7 +30,7 @@ def read_sessions(warehouse: Warehouse, wanted: SessionFilter) -> pl.DataFrame:
     """Return rows of ``operations_sessions``, the latest first.
 
     Raises:
-        ConfigurationError: There is no such state.
+        ConfigurationError: The state does not exist.
     """
     states = sorted(set(STATES.values()))
     if wanted.state is not None and wanted.state not in states:
@@ -89,7 +89,7 @@ def listed(sessions: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Return rows of ``operations_sessions`` for a table.
 
     ``rows_per_second`` are rows landed by second in which a run was at work;
-    ``hours_without_change`` tells of a session that is not over whether it still moves.
+    ``hours_without_change`` shows whether a session that is not over still moves.
     """
     idle = (pl.lit(now) - pl.col("changed_at")).dt.total_seconds() / 3600
     busy = pl.when(pl.col("busy_seconds") > 0).then("busy_seconds")

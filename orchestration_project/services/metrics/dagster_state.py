@@ -21,7 +21,7 @@ FAILURES_WITHIN = timedelta(days=1)
 
 
 def dagster_families(instance: dg.DagsterInstance, now: datetime) -> list[Metric]:
-    """Return what Dagster's storage says at the machine's time ``now``."""
+    """Return the metrics of Dagster's storage at the machine's time ``now``."""
     return [
         gauge(
             "queue_runs",

@@ -64,7 +64,7 @@ def _filled(
 
 
 def host_families(state_path: Path) -> Iterable[Metric]:
-    """Return what this machine has and uses, and this process; each with the label host."""
+    """Yield the metrics of this machine and this process; each with the label host."""
     host = socket.gethostname()
     cpu, memory = psutil.cpu_times(), psutil.virtual_memory()
     disk, process = psutil.disk_usage(str(state_path)), psutil.Process()

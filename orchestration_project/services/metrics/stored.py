@@ -21,7 +21,7 @@ WINDOW = timedelta(hours=DAY)
 
 
 def stored_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
-    """Return what is stored; ``now`` is the machine's time.
+    """Return the metrics of stored rows; ``now`` is the machine's time.
 
     Raises:
         OrchestrationError: The database cannot be read.

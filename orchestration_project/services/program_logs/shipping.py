@@ -134,7 +134,7 @@ class LogShipper:
         self._client.close()
 
     def ship(self) -> bool:
-        """Send what is there, a batch of each service; return whether more may be there.
+        """Send the waiting lines, a batch of each service; return whether more may be there.
 
         After a failure nothing is marked as sent, and `wait_seconds` is above 0.
         """

@@ -74,7 +74,7 @@ class DamagedArtifact:
 def record_damage(
     connection: Connection, found: Sequence[DamagedArtifact], *, at: datetime, run_id: str
 ) -> None:
-    """Record what a verification found; an artifact that is known to be lost stays so."""
+    """Record the findings of a verification; an artifact that is known to be lost stays so."""
     if not found:
         return
     state: dict[str, object] = {

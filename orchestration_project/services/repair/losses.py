@@ -17,7 +17,7 @@ from orchestration_project.tables.spine import captures, deliveries, rejects
 
 
 def describe_loss(warehouse: Warehouse, artifact: DamagedArtifact) -> str:
-    """Return what is lost with an artifact, and so with the bytes of its captures, in sentences."""
+    """Return sentences about the data that is lost with an artifact and its captures' bytes."""
     if artifact.blob is None:
         return f"The exported file {artifact.name} is lost; its rows are in the database."
     recorded = read_captures(warehouse, artifact)

@@ -189,7 +189,7 @@ class _FailedRun:
 def _observed(
     instance: dg.DagsterInstance, run_id: str
 ) -> tuple[Quarantined, frozenset[tuple[str, str]]]:
-    """Return what a run quarantined, and what had no data, by asset and partition."""
+    """Return a run's quarantined partitions, and those without data, by asset and partition."""
     names: dict[tuple[str, str], tuple[str, str]] = {}
     without_data: set[tuple[str, str]] = set()
     entries = entries_of(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION})
@@ -202,7 +202,7 @@ def _observed(
 
 
 def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
-    """Return what kind of failure kept a run from a partition that it says nothing of, and why."""
+    """Return kind and reason of the failure that kept a run from a partition it does not report."""
     if run.status == dg.DagsterRunStatus.CANCELED.value:
         return "canceled", "the run was canceled"
     failed = [step for step in run.steps if step.status == "FAILURE"]
@@ -234,7 +234,7 @@ class ItemRetries:
         self._registry = registry
 
     def plan(self, wanted: ItemFilter) -> ItemRetryPlan:
-        """Return what a retry would do; this changes nothing.
+        """Return the plan of a retry; this changes nothing.
 
         Raises:
             ConfigurationError: A topic or a reason code is not known.

@@ -64,7 +64,7 @@ def why_left_out(failed: FailedPartition, kinds: Collection[str]) -> str:
 
 
 def batches(due: Sequence[FailedPartition]) -> list[Batch]:
-    """Return what is launched together, in the order of assets and configs."""
+    """Return the partitions that are launched together, in the order of assets and configs."""
     failed_partitions: dict[tuple[tuple[str, ...], str], list[FailedPartition]] = {}
     for failed_partition in sorted(due, key=lambda each: each.partition):
         config = json.dumps(failed_partition.config, sort_keys=True)
@@ -116,7 +116,7 @@ class ItemFilter:
     def why_left_out(
         self, reason_code: str | None, remedies: Mapping[str, str] = PERMANENT_REMEDIES
     ) -> str:
-        """Return what has to change before an item is retried; empty if it is retried."""
+        """Return the change that an item needs before it is retried; empty if it is retried."""
         return self.excluded_reasons(remedies).get(reason_code or "", "")
 
 

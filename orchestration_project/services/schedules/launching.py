@@ -88,7 +88,7 @@ def launch_due(
     elsewhere: Collection[str],
     now: datetime,
 ) -> TickResult:
-    """Store what is due as launches, and return the runs to ask for.
+    """Store due launches, and return the runs to request.
 
     Args:
         warehouse: Has the schedules.
@@ -255,7 +255,7 @@ def _settle(
 def _write(
     connection: Connection, plan: _Plan, now: datetime
 ) -> tuple[list[dict[str, Any]], Mapping[str, str]]:
-    """Write what was planned for schedules that are as they were read; return it."""
+    """Write the plans of schedules that are as they were read; return those."""
     names = [*plan.following, *plan.disabled]
     current: dict[str, tuple[int, datetime | None]] = {}
     query = select(schedules.c.name, schedules.c.version_number, schedules.c.next_due_at)

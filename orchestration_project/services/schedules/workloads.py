@@ -33,7 +33,7 @@ class Past(NamedTuple):
 
 
 def read_past(warehouse: Warehouse, now: datetime) -> Mapping[str, Past]:
-    """Return what the runs of each job took lately; jobs without known durations are not in it."""
+    """Return the recent workload of each job's runs; jobs without known durations are not in it."""
     columns = operations_runs.c
     by_sensor = func.count().filter(columns.trigger_kind == "sensor")
     query = (

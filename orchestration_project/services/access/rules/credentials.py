@@ -77,7 +77,7 @@ def read_key(text: str) -> Key | None:
 
 
 def hash_of(secret: str) -> str:
-    """Return what is stored in place of ``secret``: its SHA-256, in hex."""
+    """Return the hash that is stored in place of ``secret``: its SHA-256, in hex."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -77,7 +77,7 @@ def _rule(entry: str) -> AccessRule:
 
 
 def member_of(claims: Mapping[str, Any]) -> Member:
-    """Return what the claims of an ID token say, once its signature was verified."""
+    """Return the member that the claims of an ID token name, once its signature was verified."""
     groups = claims.get("groups", [])
     named = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
     is_verified = claims.get("email_verified") in (True, "true")

@@ -110,7 +110,7 @@ class ChannelReach:
     Attributes:
         waiting: Deliveries that are to be made.
         failed_count: Those of them that were tried.
-        overdue: Those of them that nobody tried though it was time.
+        overdue: Those of them that were due and not tried.
         given_up: Deliveries that lately became impossible: the channel was no longer set.
         why: What came of the latest attempt in vain, without secrets.
     """

@@ -1,8 +1,8 @@
 """Alert decisions at the end of a run: raised, repeated and recovered alerts, from plain facts.
 
-A *problem* is one thing that is not well: a partition of an asset, a check, a job. An *alert* tells
-of all problems of one run, and is open until each of them is well again or a later alert tells of
-it. `messages.py` has the words.
+A *problem* is one thing that is not well: a partition of an asset, a check, a job. An *alert*
+covers all problems of one run, and is open until each is well again or a later alert covers it.
+`messages.py` has the words.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -156,7 +156,7 @@ class AlertDecision:
 
 
 def problems(run: EndedRun) -> frozenset[Problem]:
-    """Return what is not well after ``run``."""
+    """Return the problems after ``run``."""
     failed_checks = {check.problem for check in run.checks if not check.passed}
     return frozenset(failed_checks | (_failures(run) if run.outcome == "failure" else set()))
 
@@ -200,7 +200,7 @@ def decide(
     window: timedelta,
     routes: Mapping[Problem, Mapping[str, Route]] | None = None,
 ) -> AlertDecision:
-    """Return what becomes of the alerts when ``bad`` is found not to be well.
+    """Return the decision about alerts when ``bad`` problems are found.
 
     A new alert covers all bad problems, as soon as one of ``routes`` was not notified of one
     within its window; older alerts leave these problems to it. A problem without a route notifies

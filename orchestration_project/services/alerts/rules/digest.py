@@ -32,7 +32,7 @@ class AlertDelivery:
 def batches(
     due: Sequence[AlertDelivery], digest_above: Callable[[str], int], *, now: datetime
 ) -> list[Sequence[AlertDelivery]]:
-    """Return what of ``due``, deliveries to one channel in order, is sent now, message by message.
+    """Return the deliveries of ``due``, those of one channel in order, to send now, by message.
 
     More than ``digest_above(rule)`` of a rule go together, once no more of them come.
     """

@@ -101,7 +101,7 @@ def recovery(
 ) -> Message:
     """Return the message that the problems of alerts have recovered.
 
-    Alerts without a notification are left out, unless there are no others.
+    Alerts without a notification are left out, unless all are such.
     """
     titles = [alert.title for alert in recovered if alert.notifications] or [
         alert.title for alert in recovered
@@ -203,7 +203,7 @@ def database_recovery() -> Message:
 
 
 def trial_message() -> Message:
-    """Return what `alerts test` sends."""
+    """Return the message that `alerts test` sends."""
     return Message(
         kind="test",
         severity="info",

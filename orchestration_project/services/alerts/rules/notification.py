@@ -102,8 +102,8 @@ class RoutingRule(_Strict):
 
     Attributes:
         name: What tables, ticks and errors call it.
-        channels: The names of those that are told of all of it; none: nobody; left out: each
-            channel, of what it takes by its own severity.
+        channels: The names of those that are notified of all of it; none: no channel; left out:
+            each channel, of the alerts that it takes by its own severity.
         window_hours: For how long the same is not sent again; left out: ALERT_REPEAT_AFTER_HOURS.
         recovered: Whether the same channels are notified of the recovery.
         digest_above: More alerts than so many at once are sent in one message.
@@ -235,7 +235,7 @@ def matches(match: Match, facts: Facts) -> bool:
 def facts_of(
     problem: Problem, *, job: str = "", together: Mapping[str, frozenset[str]] | None = None
 ) -> Facts:
-    """Return what rules can match of a problem that a run of ``job`` showed.
+    """Return the facts that rules can match of a problem that a run of ``job`` showed.
 
     Args:
         problem: What is not well.
@@ -256,7 +256,7 @@ def facts_of(
 
 
 def facts_of_message(message: Message) -> Facts:
-    """Return what rules can match of a message that is about no problem."""
+    """Return the facts that rules can match of a message that is about no problem."""
     assets = frozenset(message.assets)
     domains = _domains(assets) or frozenset([OPERATIONS])
     return Facts(message.kind, message.severity, domains, assets, job=message.job or "")
@@ -270,8 +270,8 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
     """Read the text of a file of rules.
 
     Raises:
-        ConfigurationError: It is no YAML, has unknown keys or values, or names a channel that there
-            is not; the text names file, rule and field of each problem.
+        ConfigurationError: It is not YAML, has unknown keys or values, or names an unknown
+            channel; the text names file, rule and field of each problem.
     """
     try:
         parsed = read_yaml(text)
@@ -323,7 +323,7 @@ def _named(place: tuple[int | str, ...], parsed: Any) -> list[str]:
 
 
 def unknown_names(rules: Iterable[RoutingRule], names: Names) -> list[str]:
-    """Return what the rules match and the project does not have: such a rule is never applied."""
+    """Return the names that rules match and the project lacks: such a rule is never applied."""
     return [
         f"rule {rule.name}: match.{field}: the project has no {field} {pattern}"
         for rule in rules

@@ -50,7 +50,7 @@ class StepFacts:
     """Facts of Dagster about a step.
 
     Attributes:
-        refusals: Categories of the partitions that it held back.
+        refusals: Categories of the partitions that it quarantined.
         error_classes: Names of what it raised and of what caused that.
     """
 
@@ -145,11 +145,11 @@ def ranges_that_differ(
 def entry_of(
     run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequence[str]
 ) -> LedgerEntry:
-    """Return what the ledger says of a run.
+    """Return the ledger's entry of a run.
 
     Args:
-        run: What Dagster tells.
-        volumes: What our tables tell, by the table that it was for.
+        run: Facts from Dagster.
+        volumes: Volumes from our tables, by the table that each was for.
         secret_words: What the names of secrets hold; such values are left out of ``params``.
     """
     steps = [_step_row(run, step, volumes) for step in run.steps]
@@ -226,7 +226,7 @@ TRIGGER_TAGS = {
 
 
 def trigger_of(tags: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return what kind of thing started a run, and which."""
+    """Return the kind and the name of the trigger that started a run."""
     for tag, kind in TRIGGER_TAGS.items():
         if tag in tags:
             return kind, tags[tag]
@@ -300,7 +300,7 @@ SESSION_TAGS = ("session", "dagster/backfill")
 
 
 def session_of(run: RunFacts) -> str:
-    """Return what a run was started in: tag `session`, backfill, tick, or its own first try."""
+    """Return the session of a run: tag `session`, backfill, tick, or its own first try."""
     tags = run.tags
     if named := [tags[tag] for tag in SESSION_TAGS if tags.get(tag)]:
         return named[0]

@@ -168,10 +168,10 @@ def standings(
     """Return how every subject stands, domains before their assets.
 
     Args:
-        look: What the database tells.
+        look: Observation of the database.
         unlanded: Late partitions of calendars, at most one of an asset.
-        now: The project's time, in which landings and promises are told.
-        machine_now: Dagster's time, in which runs are told.
+        now: The project's time, of loads and promises.
+        machine_now: Dagster's time, of runs.
         pause_of: Returns the pause of a subject. A paused one is neither late nor waits too long.
     """
     late = sorted(unlanded, key=lambda each: each.due_at)

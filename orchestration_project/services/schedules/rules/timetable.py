@@ -99,7 +99,7 @@ class DueTimes(NamedTuple):
 def due_times(
     timetable: Timetable, first: datetime, now: datetime, catch_up: CatchUp, most: int
 ) -> DueTimes:
-    """Return what a tick launches of the due times from ``first`` to ``now``.
+    """Return the due times from ``first`` to ``now`` that a tick launches.
 
     Args:
         timetable: Of the schedule.
