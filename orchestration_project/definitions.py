@@ -14,7 +14,7 @@ from typing import Any
 def _without_garbage_collection() -> Iterator[None]:
     """Pause the collector while modules are imported: little of it is garbage, and it takes 0.4 s.
 
-    What is there at the end is never looked through again, which saves 0.2-0.4 s within a load.
+    Later collections leave out the objects that exist at the end: it saves 0.2-0.4 s per load.
     """
     gc.disable()
     try:

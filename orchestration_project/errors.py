@@ -64,7 +64,7 @@ class OrchestrationError(Exception):
 
 
 def error_text(what: str, parts: Mapping[str, str]) -> str:
-    """Return what failed, and below it a line for each part that is not empty."""
+    """Return the failure ``what``, and below it a line for each part that is not empty."""
     return "\n".join([what, *(f"  {label}: {text}" for label, text in parts.items() if text)])
 
 

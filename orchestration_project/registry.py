@@ -592,7 +592,7 @@ class Registry:
         ]
 
     def clocks(self, settings: Settings) -> Mapping[str, Callable[[], datetime | None]]:
-        """Return what asks outside systems for their time, by the names of the systems."""
+        """Return functions that ask outside systems for their time, by the names of the systems."""
         remote_clocks = {
             connection.shown_name: connection.remote_clock(settings)
             for connection in self.connections.values()

@@ -187,7 +187,7 @@ def relation_as_of(name: str, at: datetime) -> Relation:
     """Return the table called ``name`` in the state that was known ``at`` a moment.
 
     Raises:
-        ConfigurationError: There is no such table, or it has no history.
+        ConfigurationError: The table does not exist, or has no history.
     """
     current = relation(name).table
     history = current.info.get(HISTORY)
