@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping
 
 CLIENT_ID = "demo"
-CLIENT_SECRET = "demo-secret"  # noqa: S105 - made up, and printed in the documents
+CLIENT_SECRET = "demo-secret"  # noqa: S105 - synthetic, and printed in the documents
 TOKEN_SECONDS = 1_800
 
 

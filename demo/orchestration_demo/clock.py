@@ -23,7 +23,7 @@ def iso_time(text: str) -> str:
     """Return ``text`` as it is, so that callers find in the announcement what they gave.
 
     Raises:
-        ValueError: It is no time.
+        ValueError: It is not a time.
     """
     time_in(text)
     return text

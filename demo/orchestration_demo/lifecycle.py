@@ -59,7 +59,7 @@ def _log_error(
 def only_one(folder: Path) -> Iterator[bool]:
     """Hold the folder's lock while the body runs, or yield False once another holder is up.
 
-    The lock dies with its process, so that a killed server leaves nothing to clean.
+    The lock ends with its process, so that a killed server leaves nothing to clean.
     """
     with (folder / "server.lock").open("w") as lock:
         deadline = time.monotonic() + _START_SECONDS

@@ -17,7 +17,7 @@ TREACHEROUS = {
     "NMS": (),
 }
 _ALL_TREACHEROUS = frozenset(ticker for tickers in TREACHEROUS.values() for ticker in tickers)
-# Their names are invented, as all names here: the figures are made up.
+# Their names are invented, as all names here: the figures are synthetic.
 _TREACHEROUS_NAMES = {
     "EP$C": "Emberleigh Passage Corporation Preferred Stock Series C",
     "NEE$U": "Netherquill Energy, Inc. Series U Junior Subordinated Debentures due June 1, 2085",
@@ -93,7 +93,7 @@ def universe(seed: int, tier: str, size: int) -> Universe:
     median_trade, spread = (4_000.0, 2.1) if tier == "OTCE" else (140.0, 0.5)
     named = len(TREACHEROUS[tier])
     rank = np.arange(size) - named
-    rank[:named] = size // 3  # treacherous symbols are no giants
+    rank[:named] = size // 3  # treacherous symbols stay small
     phase = rng.integers(_CHURN_CYCLE_WEEKS, size=size)
     phase[: named + size // 20] = -1
     return Universe(

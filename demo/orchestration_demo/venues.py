@@ -1,6 +1,6 @@
 """Venues of the demo's market: alternative trading systems, and firms.
 
-Their figures are made up, so their names are, too.
+Their figures are synthetic, so their names are, too.
 """
 
 from dataclasses import dataclass

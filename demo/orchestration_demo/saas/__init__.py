@@ -2,5 +2,5 @@
 
 `python -m orchestration_demo.saas --state-dir DIR` serves both on one port, `/peopleforce`
 and `/jira` before the paths that the real ones have, and what people do there below `/demo`. What
-they hold is made up, lives in memory, and starts from a seed.
+they hold is synthetic, stays in memory, and starts from a seed.
 """

@@ -57,7 +57,7 @@ class Deliveries:
         """Have ``system`` deliver to ``hook`` from now on.
 
         Raises:
-            KeyError: There is no such system.
+            KeyError: The system does not exist.
         """
         _ = SIGNATURES[system]
         self._hooks[system] = hook

@@ -1,7 +1,7 @@
 """Transport faults of the two systems: planned by request, or drawn by a seed.
 
 A fault is met before the effect of a request (`too_many`, `unavailable`, `html`) or after it
-(`lost`, `slow`, `cut`): then the work is done and the caller does not hear of it.
+(`lost`, `slow`, `cut`): then the work is done and the caller receives no answer.
 """
 
 import asyncio

@@ -55,7 +55,7 @@ DESCRIPTIONS = (
 
 def tasks(seed: int, count: int) -> dict[int, Json]:
     """Return the tasks by their ids; the last ones are as odd as they get."""
-    chance = random.Random(seed)  # noqa: S311 - made-up data, to be repeated
+    chance = random.Random(seed)  # noqa: S311 - synthetic data, to be repeated
     found = {1000 + number: _task(chance, 1000 + number) for number in range(count)}
     odd: list[Json] = [
         {"title": None, "description": None, "assigned_to": None, "associated_to": None},

@@ -35,7 +35,7 @@ class Field:
         name: As people see it.
         kind: Its type in Jira's schema.
         is_required: Whether an issue must have it.
-        has_default: Whether Jira fills it where nobody does.
+        has_default: Whether Jira fills it where no caller does.
         options: The values that it takes; empty: any.
     """
 
