@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     DIES = "the process is gone; a clean run lands it"
     REFUSED = "the run cannot commit over what another one landed"
     ONCE = "each item is loaded once, by the run whose lease has the current token"
-    RECOVERS = "what was under way is told as failed and is run again to its end"
+    RECOVERS = "running work is reported as failed, and is run again to its end"
     RESTARTED = "`ui` restarts the program; the run that it ended fails, and is retried to its end"
 
 
@@ -119,7 +119,7 @@ KILLED: tuple[Fault, ...] = (
     Fault("killed in a Dagster run", "after COMMIT", Outcome.DIES),
     Fault("killed in a Dagster run", "recording", Outcome.DIES),
     Fault("killed while the tables are made", "before the first load", Outcome.DIES),
-    Fault("dies at every point, one after the other", "each", Outcome.DIES, BOTH, DOMAINS),
+    Fault("killed at every point, one after the other", "each", Outcome.DIES, BOTH, DOMAINS),
     Fault("killed in a replay", "each point", Outcome.DIES),
     Fault("killed while packs are written", "any", Outcome.DIES, BOTH[:1], ITEMS),
     Fault("killed while documents load", "any", Outcome.DIES, BOTH, ("documents",)),

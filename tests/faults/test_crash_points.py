@@ -31,7 +31,7 @@ def points_of(part: int, campaign, expected: Undisturbed) -> dict[int, int]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize(
-    ("fault", "database", "pipeline"), strikes_on("dies at every point, one after the other")
+    ("fault", "database", "pipeline"), strikes_on("killed at every point, one after the other")
 )
 def test_a_load_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next_time(
     fault, database, pipeline, part, campaign, undisturbed_loads, tmp_path, kill_seen
