@@ -95,7 +95,7 @@ def part_layers_of(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
 def effective_deliveries(
     recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
 ) -> list[RecordedDelivery]:
-    """Return the deliveries that make up a partition, oldest first, of all its ones in order.
+    """Return the deliveries that make up a partition, oldest first, from all in their order.
 
     Written in this order, each in its own way, their rows are those of the table. A merge or append
     ends none of the others. A delivery that replaced its scope ends the ones before it: all of them

@@ -149,7 +149,7 @@ class DocumentDerivation:
 
 
 def remove_derived(connection: Connection, ids: Sequence[str]) -> None:
-    """Delete rows derived from documents, and the ones of other documents about them."""
+    """Delete the rows derived from documents, and their pairs with other documents."""
     lock_row(connection, LOCK)
     for some in pieces(sorted(ids), BATCH_DOCUMENTS):
         before = _known(connection, some, documents_fingerprints.c.is_compared)

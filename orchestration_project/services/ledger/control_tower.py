@@ -70,7 +70,7 @@ STEPS = _CountedTable(
 def read_observation(
     warehouse: Warehouse, machine_now: datetime, paused_runs: Collection[str] = ()
 ) -> Observation:
-    """Return the runs that ended in the 28 days before ``machine_now``, the others, and the loads.
+    """Return the runs ended in the 28 days before ``machine_now``, unended runs, and the loads.
 
     Args:
         warehouse: The database.
