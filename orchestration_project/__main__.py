@@ -50,6 +50,7 @@ COMMANDS = {
     "web": Entry(f"{CLI}.web:web", "Check site files on captured pages.", LOAD),
     "export": Entry(f"{CLI}.queries:export", "Write a table or view to a file or pipe.", QUERY),
     "diff": Entry(f"{CLI}.queries:diff", "Compare a table at two points in time.", QUERY),
+    "follow": Entry(f"{CLI}.follow:follow", "Write the changes of a table as they come.", QUERY),
     "sql": Entry(f"{CLI}.queries:sql", "Write the rows of a SELECT, now or as of a time.", QUERY),
     "gold": Entry(f"{CLI}.finra_gold:gold", "Derive a gold table as of a time.", QUERY),
     "explain": Entry(f"{CLI}.explain:explain", "Show how a number came about.", QUERY),
