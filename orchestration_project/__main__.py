@@ -36,6 +36,10 @@ COMMANDS = {
     "replay": Entry(
         f"{CLI}.loads:replay", "Load recorded deliveries again, without the source.", LOAD
     ),
+    "plan": Entry(
+        f"{CLI}.plan:plan", "Show what the present code would change in loaded rows.", LOAD
+    ),
+    "apply": Entry(f"{CLI}.plan:apply", "Replay what a plan says will change.", LOAD),
     "new-source": Entry(
         f"{CLI}.new_source:new_source", "Declare a source of your own from a sample.", LOAD
     ),
