@@ -241,9 +241,8 @@ def _differences(connection: Connection, batch: ValidatedBatch[Any]) -> Iterator
     if batch.validated.ranges is None:
         change = compare(connection, [batch], [True])
         yield _difference_of(target.table, change)
-        rows = change.rows.drop(BATCH_INDEX)
-        if target.replaces_scope and not batch.delivery.scope:
-            yield from _derived_differences(connection, batch, rows)
+        if target.spec.transforms:
+            yield from _derived_differences(connection, batch, change)
         return
     total = TableDifference(target.table.name)
     for _, part in split_ranges(batch):
@@ -252,13 +251,26 @@ def _differences(connection: Connection, batch: ValidatedBatch[Any]) -> Iterator
 
 
 def _derived_differences(
-    connection: Connection, batch: ValidatedBatch[Any], rows: pl.DataFrame
+    connection: Connection, batch: ValidatedBatch[Any], change: Difference
 ) -> Iterator[TableDifference]:
+    rows = None if batch.derived else _rows_after(connection, batch, change)
     for table, transform in batch.target.spec.transforms.items():
         derived = batch.derived[table] if batch.derived else transform.of_all(rows)
         names = [name for name in schema_of(table) if name != KNOWN_FROM]
         loaded = read_scope(connection, table, batch.target.partition).select(names)
         yield compare_rows(table, loaded, derived.select(names))
+
+
+def _rows_after(
+    connection: Connection, batch: ValidatedBatch[Any], change: Difference
+) -> pl.DataFrame:
+    """Return all rows of the partition as they would be; a delivery may be of a part of them."""
+    table, partition = batch.target.table, batch.target.partition
+    loaded = read_scope(connection, table, partition)
+    written = change.written.select(loaded.columns)
+    gone = pl.concat([change.replaced.select(loaded.columns), written])
+    kept = loaded.join(gone, on=key_names(table), how="anti", nulls_equal=True)
+    return pl.concat([kept, written]).sort(key_names(table))
 
 
 def _difference_of(table: Table, change: Difference) -> TableDifference:
