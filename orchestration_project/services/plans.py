@@ -302,7 +302,7 @@ def read_plan(file: Path) -> tuple[str, str, list[AppliedPartition]]:
         failures, plan_id, code = fields["failures"], str(fields["id"]), str(fields["code_sha256"])
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"invalid plan {file}: expected the JSON of `plan --json`", found=str(error)
+            f"invalid plan {file}: expected the JSON of `plan --output`", found=str(error)
         ) from error
     if failures:
         raise ConfigurationError(
