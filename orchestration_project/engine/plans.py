@@ -224,13 +224,12 @@ def _compare(
     if validated.is_held_back:
         return plan
     differences = list(_differences(connection, batch))
-    is_left = loader.changes_nothing(pending, batch)
-    is_derived_alone = not differences[0].is_any and any(each.is_any for each in differences[1:])
-    changed = any(each.is_any for each in differences)
+    changed = any(difference.is_any for difference in differences)
+    is_derived_alone = changed and not differences[0].is_any
     return replace(
         plan,
         differences=differences,
-        needs_version=is_left and is_derived_alone,
+        needs_version=is_derived_alone and loader.changes_nothing(pending, batch),
         dependents=[table.name for table in batch.target.spec.dependents] if changed else [],
     )
 
