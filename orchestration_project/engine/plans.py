@@ -6,7 +6,7 @@ loaded. So the plan and the replay cannot disagree, as long as code, captures an
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +24,8 @@ from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.engine.warehouse.landing import compare, split_ranges
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, KNOWN_FROM
 from orchestration_project.errors import ContractError, SourceError, TransientError
-from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.queries.personal import MASK
+from orchestration_project.tables.schema import key_names, personal_columns
 from orchestration_project.tables.spine import audits, captures, deliveries, rejects
 
 MAX_EXAMPLES = 3
@@ -305,8 +306,12 @@ def compare_rows(table: Table, before: pl.DataFrame, after: pl.DataFrame) -> Tab
     differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_after")) for name in names}
     changed = both.filter(pl.any_horizontal(differs.values())) if differs else both.clear()
     columns: dict[str, int] = {}
+    hidden = set(personal_columns(table))
     examples = {
-        kind: [Example(row) for row in frame.select(key).sort(key).head(MAX_EXAMPLES).to_dicts()]
+        kind: [
+            Example(_mask(row, hidden))
+            for row in frame.select(key).sort(key).head(MAX_EXAMPLES).to_dicts()
+        ]
         for kind, frame in ((ADDED, added), (REMOVED, removed))
         if len(frame)
     }
@@ -316,7 +321,11 @@ def compare_rows(table: Table, before: pl.DataFrame, after: pl.DataFrame) -> Tab
             columns[name] = len(rows)
             first = rows.sort(key).head(MAX_EXAMPLES).to_dicts()
             examples[name] = [
-                Example({part: row[part] for part in key}, row[name], row[f"{name}_after"])
+                Example(
+                    _mask({part: row[part] for part in key}, hidden),
+                    *_mask({name: row[name]}, hidden).values(),
+                    *_mask({name: row[f"{name}_after"]}, hidden).values(),
+                )
                 for row in first
             ]
     return TableDifference(
@@ -328,6 +337,11 @@ def compare_rows(table: Table, before: pl.DataFrame, after: pl.DataFrame) -> Tab
         columns,
         examples,
     )
+
+
+def _mask(values: Mapping[str, Any], hidden: Collection[str]) -> Mapping[str, Any]:
+    """Return values without those of persons: plans are read in reviews, and are not erased."""
+    return {name: MASK if name in hidden else value for name, value in values.items()}
 
 
 class _Recorded:
@@ -387,7 +401,11 @@ class _Recorded:
             "newly_rejected": newly.total(),
             "no_longer_rejected": no_longer.total(),
             "rejected_examples": [
-                {"line_number": line, "record": record, "reason": reasons[line, record]}
+                {
+                    "line_number": line,
+                    "record": MASK if personal_columns(self._table) else record,
+                    "reason": reasons[line, record],
+                }
                 for line, record in sorted(newly)[:MAX_EXAMPLES]
             ],
         }
