@@ -19,13 +19,21 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel image compose observe migrate migrated migration verify reset lock
+.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel image compose observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 run: $(VENV)/installed migrated ## load the latest published weeks and show what that did
 	@$(RUN) run $(if $(WEEKS),--weeks $(WEEKS))
+
+plan: $(VENV)/installed ## show what the working tree would change in data that REF=main loads from the demo
+	@folder=$$(mktemp -d) && trap 'git worktree remove --force "$$folder/code"; rm -rf "$$folder"' EXIT; \
+	git worktree add --quiet --detach "$$folder/code" $(or $(REF),main); \
+	export DATA_PROFILE=demo STATE_DIR="$$folder/state"; \
+	(cd "$$folder/code" && DAGSTER_HOME="$$folder/code" $(abspath $(VENV))/bin/python -m orchestration_project run) > "$$folder/log" 2>&1 \
+	  || { cat "$$folder/log"; exit 1; }; \
+	$(RUN) migrate > /dev/null; $(RUN) plan $(ARGS); status=$$?; [ $$status -eq 4 ] || exit $$status
 
 run-saas: $(VENV)/installed migrated ## bring tasks of PeopleForce and issues of Jira into agreement, in a demo
 	@$(RUN) domains add saas

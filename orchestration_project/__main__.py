@@ -36,6 +36,10 @@ COMMANDS = {
     "replay": Entry(
         f"{CLI}.loads:replay", "Load recorded deliveries again, without the source.", LOAD
     ),
+    "plan": Entry(
+        f"{CLI}.plan:plan", "Show what the present code would change in loaded rows.", LOAD
+    ),
+    "apply": Entry(f"{CLI}.plan:apply", "Replay what a plan says will change.", LOAD),
     "new-source": Entry(
         f"{CLI}.new_source:new_source", "Declare a source of your own from a sample.", LOAD
     ),
@@ -50,6 +54,7 @@ COMMANDS = {
     "web": Entry(f"{CLI}.web:web", "Check site files on captured pages.", LOAD),
     "export": Entry(f"{CLI}.queries:export", "Write a table or view to a file or pipe.", QUERY),
     "diff": Entry(f"{CLI}.queries:diff", "Compare a table at two points in time.", QUERY),
+    "follow": Entry(f"{CLI}.follow:follow", "Write the changes of a table as they come.", QUERY),
     "sql": Entry(f"{CLI}.queries:sql", "Write the rows of a SELECT, now or as of a time.", QUERY),
     "gold": Entry(f"{CLI}.finra_gold:gold", "Derive a gold table as of a time.", QUERY),
     "explain": Entry(f"{CLI}.explain:explain", "Show how a number came about.", QUERY),

@@ -40,7 +40,6 @@ from orchestration_project.engine.contracts.partition_tags import consecutive_ra
 from orchestration_project.engine.contracts.rules import (
     COMPARE,
     COMPLETE_AUDIT,
-    CompletenessLimits,
     summarised,
 )
 from orchestration_project.engine.contracts.values import decimal_texts
@@ -48,8 +47,8 @@ from orchestration_project.engine.dataset import (
     Dataset,
     LoadedPartition,
     LoadLimits,
-    completeness_of,
     dagster_partitions,
+    declared_completeness,
     read_oldest_missing,
 )
 from orchestration_project.engine.deliveries import (
@@ -94,7 +93,6 @@ from orchestration_project.services.metadata import (
     table_of,
 )
 from orchestration_project.settings import Settings, load_shared_settings, settings_class
-from orchestration_project.settings.checks import CheckLimits
 from orchestration_project.tables.schema import HISTORY, Quantity, personal_columns
 
 SETTINGS = load_shared_settings()
@@ -190,14 +188,6 @@ def _reject_settings(dataset: Dataset) -> Sequence[str]:
     return [name.upper()] if name in settings_class().model_fields else []
 
 
-def _completeness(dataset: Dataset, checks: CheckLimits) -> CompletenessLimits:
-    limits = completeness_of(checks, dataset.table)
-    ratio = dataset.min_size_ratio
-    if ratio is None:
-        return limits
-    return replace(limits, min_key_ratio=ratio, min_factor=1 / ratio, max_factor=1 / ratio)
-
-
 def _source_spec(dataset: Dataset) -> dg.AssetSpec:
     """Return the dataset as its source has it: nothing makes it here."""
     table_columns = [
@@ -261,7 +251,7 @@ def _table_asset(
         log = ReportLog(context.instance, dataset.key, context.run.run_id)
         now = context.resources.clock.now
         loader = DatasetLoader(
-            replace(dataset, completeness=_completeness(dataset, checks_file)),
+            replace(dataset, completeness=declared_completeness(dataset, checks_file)),
             _deliveries(dataset, context, config),
             warehouse,
             context.resources.artifacts,

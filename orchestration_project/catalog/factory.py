@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestration_project.engine.connections.simulator import demo_url
 from orchestration_project.engine.contracts.partitioning import Partitioning
 from orchestration_project.engine.contracts.pipelines import Parameter
-from orchestration_project.engine.dataset import Dataset
+from orchestration_project.engine.dataset import Dataset, DatasetLoads, read_declared_loads
 from orchestration_project.engine.document_source import Documents, DocumentSource
 from orchestration_project.engine.environment import network_of, open_client
 from orchestration_project.engine.listed_datasets import DatasetList, list_declared
@@ -64,6 +64,7 @@ def domain_of(
         state_paths=state_paths,
         registrations=[
             DatasetList(lambda: list(map(list_declared, datasets))),
+            DatasetLoads(partial(read_declared_loads, datasets)),
             Deadlines(partial(read_late_datasets, datasets)),
             *registrations,
         ],

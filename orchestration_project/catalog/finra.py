@@ -1,7 +1,7 @@
 """FINRA: OTC trading by week, further datasets, and what is derived of them."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,12 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.conservation import list_equations
 from orchestration_project.engine.contracts.pipelines import Parameter
 from orchestration_project.engine.contracts.problems import OldestMissing
+from orchestration_project.engine.dataset import (
+    DatasetLoad,
+    DatasetLoads,
+    completeness_of,
+    read_declared_loads,
+)
 from orchestration_project.engine.listed_datasets import DatasetList
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import Scope
@@ -63,6 +69,22 @@ def _oldest_unlanded(
     return [
         *([weekly] if weekly else []),
         *read_late_datasets(ENGINE_DATASETS, settings, warehouse, clock),
+    ]
+
+
+def _read_loads(settings: Settings, now: datetime) -> Sequence[DatasetLoad]:
+    """Return the weeks and the further datasets as runs load them."""
+    from orchestration_project.assets.finra.weekly import limits_of
+    from orchestration_project.resources.finra.weekly import WeeklyDataset
+
+    finra, checks = FinraSettings.of(settings), settings.checks_of("finra")
+    weekly = WeeklyDataset(
+        limits=limits_of(checks.finra_otc_weekly),
+        completeness=completeness_of(checks, finra_otc_weekly),
+    )
+    return [
+        DatasetLoad(weekly, None, finra.finra_max_reject_ratio),
+        *read_declared_loads(ENGINE_DATASETS, settings, now),
     ]
 
 
@@ -205,6 +227,7 @@ FINRA = Domain(
         AsOfModule("orchestration_project.resources.finra.gold_as_of"),
         FormulaModule("orchestration_project.domains.finra.formulas"),
         DatasetList(listed.list_datasets),
+        DatasetLoads(_read_loads),
         Deadlines(_oldest_unlanded),
         *list_equations(CONSERVATIONS),
     ],

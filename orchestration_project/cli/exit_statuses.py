@@ -20,6 +20,7 @@ class ExitStatus(IntEnum):
     FAILED = 1
     USAGE = 2
     NOT_PUBLISHED = 3
+    CHANGES = 4
     INTERRUPTED = 130
     UNREAD = 141
 
@@ -32,6 +33,7 @@ MEANINGS: Mapping[ExitStatus, str] = {
     "exist, such as that of a dataset, partition, table, column, source, site, domain, key, plugin "
     "or alert",
     ExitStatus.NOT_PUBLISHED: "of a load: something is not published yet, and nothing failed",
+    ExitStatus.CHANGES: "of a plan: something would change",
     ExitStatus.INTERRUPTED: "interrupted by Ctrl-C",
     ExitStatus.UNREAD: "the reader closed the pipe, as `head` does",
 }

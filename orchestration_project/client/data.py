@@ -36,6 +36,8 @@ from orchestration_project.engine.contracts.api.models import (
     RuleInEffect,
     RulesInEffect,
     SyncDryRun,
+    TableChange,
+    TableChanges,
     Tables,
     Uploaded,
 )
@@ -354,6 +356,35 @@ class DataMethods(Asking):
         query = {name: times[name] for name in ("where", "as_of", "published_by")}
         path = f"/tables/{quoted(table)}/missing"
         return self._get(path, MissingRows, **query, limit=limit)
+
+    def changes(
+        self, table: str, *, after: str | None = None, columns: Sequence[str] = ()
+    ) -> Iterator[TableChange]:
+        """Yield the changes of a table with history in order of commit, up to those of now.
+
+        A reader that keeps the `cursor` of the last change that it took, and gives it as ``after``,
+        gets each change once; None: from the first, ``latest``: none, but those from now.
+        """
+        path, is_more = f"/tables/{quoted(table)}/changes", True
+        named = ",".join(columns) or None
+        while is_more:
+            page = self._get(path, TableChanges, after=after, columns=named, limit=PAGE_ROWS)
+            yield from page.changes
+            after, is_more = page.next_cursor, page.is_more
+
+    def follow(self, table: str, *, after: str | None = None) -> Iterator[TableChange]:
+        """Yield the changes of a table as they are committed, without an end; None: from now.
+
+        A broken connection is resumed.
+
+        Raises:
+            ApiError: The gateway does not give them, such as after the key was revoked.
+            httpx.TransportError: For a minute it could not be reached, or sent nothing.
+        """
+        path = f"/tables/{quoted(table)}/changes/stream"
+        for sent in self._transport.follow(path, last=after):
+            if sent.data:
+                yield TableChange.model_validate_json(sent.data)
 
     def sql(
         self, query: str, *, limit: int | None = None, as_of: datetime | str | None = None

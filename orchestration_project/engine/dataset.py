@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -177,6 +177,43 @@ class LoadLimits:
     max_runs_per_tick: int
 
 
+class DatasetLoad(NamedTuple):
+    """A dataset as a run loads it now, by the present rules and settings.
+
+    Attributes:
+        dataset: The dataset.
+        first_day: A partition of an earlier day is refused; None: none is.
+        max_reject_ratio: Rejected share of lines (0-1) above which a partition is quarantined.
+    """
+
+    dataset: "LoadSpec[Any, Any]"
+    first_day: date | None
+    max_reject_ratio: float
+
+
+@dataclass(frozen=True)
+class DatasetLoads:
+    """Registers the datasets of a domain that are loaded by partition.
+
+    `read` returns them; the time is the project's present one.
+    """
+
+    read: Callable[[Settings, datetime], Sequence[DatasetLoad]]
+
+
+def read_declared_loads(
+    datasets: "Sequence[Dataset]", settings: Settings, now: datetime
+) -> Sequence[DatasetLoad]:
+    """Return declared datasets as runs load them."""
+    loads: list[DatasetLoad] = []
+    for dataset in datasets:
+        today = now.astimezone(ZoneInfo(dataset.partitioning.calendar.zone)).date()
+        limits, checks = dataset.limits(settings, today), settings.checks_of(dataset.domain)
+        judged = replace(dataset, completeness=declared_completeness(dataset, checks))
+        loads.append(DatasetLoad(judged, limits.first_day, limits.max_reject_ratio))
+    return loads
+
+
 def _same(resource: Any) -> Any:
     return resource
 
@@ -184,6 +221,15 @@ def _same(resource: Any) -> Any:
 def completeness_of(checks: CheckLimits, table: Table) -> CompletenessLimits:
     """Return when a delivery of a table is too small to be loaded, as `checks.yaml` says."""
     return CompletenessLimits(**checks.completeness_of(table.name).model_dump())
+
+
+def declared_completeness(dataset: "Dataset", checks: CheckLimits) -> CompletenessLimits:
+    """Return the same of a declared dataset, which may have a ratio of its own."""
+    limits = completeness_of(checks, dataset.table)
+    ratio = dataset.min_size_ratio
+    if ratio is None:
+        return limits
+    return replace(limits, min_key_ratio=ratio, min_factor=1 / ratio, max_factor=1 / ratio)
 
 
 ChangeT = TypeVar("ChangeT")

@@ -58,6 +58,7 @@ class PendingDelivery:
         loads_same_rows: Whether it is loaded also where its rows are the loaded ones.
         write_disposition: How it is written; None: as the dataset says.
         made_of: Recorded deliveries that are validated one by one and loaded as this one.
+        recorded: All recorded deliveries that it is read from.
     """
 
     state: ScopeState
@@ -67,6 +68,7 @@ class PendingDelivery:
     loads_same_rows: bool = False
     write_disposition: WriteDisposition | None = None
     made_of: Sequence[RecordedDelivery] = ()
+    recorded: Sequence[RecordedDelivery] = ()
 
 
 class Deliveries(Protocol):
@@ -283,6 +285,7 @@ class RecordedDeliveries:
             read,
             write_disposition=plan.write_disposition,
             made_of=plan.made_of if plan.are_separate else (),
+            recorded=plan.made_of,
         )
 
 

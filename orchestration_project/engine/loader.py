@@ -5,7 +5,7 @@ source, or the recorded ones, so that a replay takes the same way as a load.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import cache, partial
 from pathlib import Path
@@ -156,11 +156,29 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         if pending.is_loaded:
             return Unchanged(target, pending.intended)
         batch = self._read(partition, pending, target)
-        if self._changes_nothing(pending, batch):
+        if self.changes_nothing(pending, batch):
             return Unchanged(target, batch.delivery)
         if batch.staged:
             self.artifacts.put(batch.staged_name, batch.staged)
         return batch
+
+    def validate(self, key: str) -> tuple[PendingDelivery, ValidatedBatch[ChangeT]]:
+        """Extract a partition and validate it as `take` does, and store nothing, also no file.
+
+        Raises:
+            OrchestrationError: As the source, the contract and the key's rules do.
+        """
+        partition = self._partition(key)
+        pending = self.deliveries.pending(partition)
+        unstaged = replace(self, dataset=replace(self.dataset, is_staged=False))
+        return pending, unstaged._read(partition, pending, self._target(key, partition, pending))
+
+    def compare_with_loaded(
+        self, connection: Connection, batch: ValidatedBatch[ChangeT]
+    ) -> Sequence[Audit]:
+        """Return the audits that compare a delivery with what is loaded."""
+        partition = self._partition(batch.target.partition_key)
+        return self._warn(partition, connection, [batch])[0]
 
     def _partition(self, key: str) -> Partition:
         return self.dataset.partitioning.partition_of(
@@ -222,7 +240,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             ],
         )
 
-    def _changes_nothing(self, pending: PendingDelivery, batch: ValidatedBatch[ChangeT]) -> bool:
+    def changes_nothing(self, pending: PendingDelivery, batch: ValidatedBatch[ChangeT]) -> bool:
         """Whether a load would write nothing, whichever deliveries loaded what is there."""
         if batch.validated.is_held_back or pending.loads_same_rows:
             return False

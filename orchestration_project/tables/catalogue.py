@@ -183,15 +183,14 @@ def relation(name: str) -> Relation:
     return Relation(table, [Part(table)])
 
 
-def relation_as_of(name: str, at: datetime) -> Relation:
-    """Return the table called ``name`` in the state that was known ``at`` a moment.
+def table_with_history(name: str) -> Table:
+    """Return the table called ``name``, whose earlier rows are kept.
 
     Raises:
         ConfigurationError: The table does not exist, or has no history.
     """
-    current = relation(name).table
-    history = current.info.get(HISTORY)
-    if history is None:
+    table = relation(name).table
+    if table.info.get(HISTORY) is None:
         with_history = sorted(
             table.name for table in METADATA.tables.values() if table.info.get(HISTORY) is not None
         )
@@ -200,6 +199,17 @@ def relation_as_of(name: str, at: datetime) -> Relation:
             expected=f"one of {', '.join(with_history)}",
             remedy=did_you_mean(name, with_history),
         )
+    return table
+
+
+def relation_as_of(name: str, at: datetime) -> Relation:
+    """Return the table called ``name`` in the state that was known ``at`` a moment.
+
+    Raises:
+        ConfigurationError: There is no such table, or it has no history.
+    """
+    current = table_with_history(name)
+    history = current.info[HISTORY]
     earlier = Part(history, [history.c.known_from <= at, history.c.known_to > at])
     return Relation(current, [Part(current, [current.c.known_from <= at]), earlier])
 

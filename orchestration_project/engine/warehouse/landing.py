@@ -9,7 +9,7 @@ hardly more than one of them.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import compress
@@ -246,7 +246,7 @@ def _audits_of_append(
     if not batches or batches[0].target.write_disposition != "append":
         return [()] * len(batches)
     target = batches[0].target
-    change = _compare(connection, batches, [batch.target.token > 0 for batch in batches])
+    change = compare(connection, batches, [batch.target.token > 0 for batch in batches])
     differing = change.replaced.select(*key_names(target.table), BATCH_INDEX)
     return [
         [
@@ -380,17 +380,27 @@ def _write_batches(
     ]
 
 
+def split_ranges(
+    batch: ValidatedBatch[SummaryT],
+) -> Iterator[tuple[Scope, ValidatedBatch[SummaryT]]]:
+    """Yield the ranges of a delivery whose rows are in ranges, each as a delivery of its own."""
+    for condition, rows in batch.validated.ranges or ():
+        yield (
+            condition,
+            replace(
+                batch,
+                delivery=replace(batch.delivery, scope={**condition, **batch.delivery.scope}),
+                validated=replace(batch.validated, rows=rows, ranges=None),
+            ),
+        )
+
+
 def _write_ranges(
     connection: Connection, batch: ValidatedBatch[SummaryT], known_from: datetime
 ) -> _PartitionWrite[SummaryT]:
     """Write a delivery whose rows are in ranges, none of which is held together with another."""
     counts, summaries, digests = Counts(), [], []
-    for condition, rows in batch.validated.ranges or ():
-        part = replace(
-            batch,
-            delivery=replace(batch.delivery, scope={**condition, **batch.delivery.scope}),
-            validated=replace(batch.validated, rows=rows, ranges=None),
-        )
+    for condition, part in split_ranges(batch):
         change, [part_digests] = _write(connection, [part], [True], known_from, condition)
         digests.append(part_digests)
         _derive_rows(connection, [part], change)
@@ -436,7 +446,7 @@ def are_there(connection: Connection, batches: Sequence[ValidatedBatch]) -> list
     """Whether landing would write no row of each, whichever deliveries landed what is there."""
     if not batches:
         return []
-    change = _compare(connection, batches, [True] * len(batches))
+    change = compare(connection, batches, [True] * len(batches))
     return [not counts.is_any for counts in change.counts]
 
 
@@ -519,7 +529,7 @@ def _counted_keys(keys: pl.DataFrame) -> LoadedKeys:
     return len(keys), int(keys["is_lacking"].sum())
 
 
-def _compare(
+def compare(
     connection: Connection, batches: Sequence[ValidatedBatch], is_read: Sequence[bool]
 ) -> Difference:
     """Compare deliveries with what is loaded of those that are ``is_read``; nothing is written."""

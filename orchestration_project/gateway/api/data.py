@@ -1,8 +1,6 @@
 """Tables and views: described, and read a page or a file at a time; nothing can be written."""
 
 import asyncio
-import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, NamedTuple, Protocol
@@ -41,6 +39,7 @@ from orchestration_project.tables.catalogue import (
     relation_as_of,
 )
 from orchestration_project.tables.conditions import is_secret, write_condition
+from orchestration_project.tables.queries.json_rows import write_json
 from orchestration_project.tables.queries.paging import cursor_after, page
 from orchestration_project.tables.queries.personal import masked
 from orchestration_project.tables.queries.published import published_by
@@ -377,28 +376,7 @@ def page_response(table: str, found: RowPage) -> Response:
     if rows and rows[0].keys() != set(found.columns):  # the key was not asked for
         rows = [{name: row[name] for name in found.columns} for row in rows]
     whole = {"table": table, "rows": rows, "next_cursor": found.next_cursor}
-    try:
-        content = _as_json(whole)
-    except ValueError:  # a number that JSON does not have, such as NaN
-        whole["rows"] = [{name: _finite(value) for name, value in row.items()} for row in rows]
-        content = _as_json(whole)
-    return Response(content, 200, {"cache-control": "no-store"}, "application/json")
-
-
-def _as_json(value: object) -> str:
-    return json.dumps(
-        value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_exact
-    )
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _exact(value: object) -> str:
-    if isinstance(value, datetime):
-        return f"{value.isoformat(timespec='microseconds').removesuffix('+00:00')}Z"
-    return str(value)  # a day or a decimal
+    return Response(write_json(whole), 200, {"cache-control": "no-store"}, "application/json")
 
 
 class Selection(Protocol):

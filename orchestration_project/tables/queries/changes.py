@@ -1,6 +1,6 @@
-"""Rows of a table with history that changed between two times, each with its kind of change."""
+"""Rows of a table with history that changed, each with its kind of change."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import (
@@ -21,12 +21,15 @@ from sqlalchemy import (
 
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
 from orchestration_project.tables.conditions import condition, refuse_contradictions
-from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, VALUES
+from orchestration_project.tables.schema import BYTEWISE_TEXT, HISTORY, VALUES, UtcTimestamp
 
 CHANGE = "change"
 """The column that says how a row changed."""
 
 ADDED, CHANGED, REMOVED = "added", "changed", "removed"
+
+CHANGED_AT = "changed_at"
+"""The column with the time of the load that changed a row."""
 
 
 def changed_rows(
@@ -55,7 +58,60 @@ def changed_rows(
     return Relation(_with_change(current), parts)
 
 
-def _with_change(current: Table) -> Table:
+def rows_of_loads(
+    current: Table, scope: Callable[[FromClause], ColumnElement[bool]], times: Sequence[datetime]
+) -> Relation:
+    """Return the rows that some loads changed, with the columns ``change`` and ``changed_at``.
+
+    An added or changed row has the values that its load wrote, a removed one its last values.
+
+    Args:
+        current: A table with history.
+        scope: Returns the condition that rows of the table, or of its history, lie where the loads
+            wrote.
+        times: ``known_from`` of the loads.
+    """
+    history: Table = current.info[HISTORY]
+    changed_at = Column(CHANGED_AT, UtcTimestamp(), comment="UTC time of the load", info={})
+    with_change = _with_change(current, changed_at)
+    parts = [_written(rows, current, history, times, scope) for rows in (current, history)]
+    successors = (current.alias("present"), history.alias("later"))
+    ended = _columns(history, current, _text(REMOVED)).add_columns(
+        history.c.known_to.label(CHANGED_AT)
+    )
+    removed = ended.where(
+        scope(history),
+        history.c.known_to.in_(times),
+        *(
+            not_(exists().where(_same_key(rows, history, current), _begins(rows, history)))
+            for rows in successors
+        ),
+    )
+    return Relation(with_change, [*parts, Part(removed.subquery())])
+
+
+def _written(
+    rows: Table,
+    current: Table,
+    history: Table,
+    times: Sequence[datetime],
+    scope: Callable[[FromClause], ColumnElement[bool]],
+) -> Part:
+    """Return the rows of a table or its history that loads of these times wrote."""
+    before = history.alias("before")
+    was_there = exists().where(
+        _same_key(before, rows, current), before.c.known_to == rows.c.known_from
+    )
+    query = _columns(rows, current, case((was_there, _text(CHANGED)), else_=_text(ADDED)))
+    query = query.add_columns(rows.c.known_from.label(CHANGED_AT))
+    return Part(query.where(scope(rows), rows.c.known_from.in_(times)).subquery())
+
+
+def _begins(rows: FromClause, ended: Table) -> ColumnElement[bool]:
+    return rows.c.known_from == ended.c.known_to
+
+
+def _with_change(current: Table, *more: Column[datetime]) -> Table:
     """Return the columns of a table and the change, as a table that is never created."""
     columns = [
         Column(
@@ -74,7 +130,7 @@ def _with_change(current: Table) -> Table:
         comment="Change: added, changed or removed",
         info={VALUES: (ADDED, CHANGED, REMOVED)},
     )
-    return Table(current.name, MetaData(), *columns, change)
+    return Table(current.name, MetaData(), *columns, change, *more)
 
 
 def _changed(

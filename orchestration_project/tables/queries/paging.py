@@ -41,7 +41,13 @@ def page(
         chosen, key = _rows_by_key(relation, names, wheres, limit, in_iso=in_iso)
     else:
         chosen, key = _table_by_key(relation.table, tuple(names), limit, in_iso=in_iso)
-    return chosen if cursor is None else chosen.where(is_after(*key, *_values(key, cursor)))
+    if cursor is None:
+        return chosen
+    bound = (
+        literal(value, column.type)
+        for column, value in zip(key, read_key(key, cursor), strict=True)
+    )
+    return chosen.where(is_after(*key, *bound))
 
 
 def _rows_by_key(
@@ -80,7 +86,12 @@ def _in_iso(column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 def cursor_after(relation: Relation, row: Mapping[str, Any]) -> str:
     """Return the cursor of the rows that follow ``row``."""
-    written = json.dumps([_written(row[name]) for name in key_names(relation.table)])
+    return write_key([row[name] for name in key_names(relation.table)])
+
+
+def write_key(values: Sequence[object]) -> str:
+    """Return the values of a key as the text of a cursor."""
+    written = json.dumps([_written(value) for value in values])
     return base64.urlsafe_b64encode(written.encode()).decode().rstrip("=")
 
 
@@ -140,8 +151,8 @@ def _as_stored(element: iso_moment, compiler: SQLCompiler, **options: Any) -> st
     return f"replace({compiler.process(element.clauses, **options)}, ' ', 'T') || 'Z'"
 
 
-def _values(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[ColumnElement[Any]]:
-    """Return the key that a cursor names, bound by the types of ``columns``.
+def read_key(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[Any]:
+    """Return the values of the key that a cursor names, by the types of ``columns``.
 
     Raises:
         ConfigurationError: It names none of theirs.
@@ -152,7 +163,7 @@ def _values(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[ColumnEl
         if not isinstance(written, list) or len(written) != len(columns):
             raise ValueError(cursor)
         return [
-            literal(READERS[type(column.type)][0](item), column.type)
+            READERS[type(column.type)][0](item)
             for column, item in zip(columns, written, strict=True)
         ]
     except (ValueError, TypeError, AttributeError, KeyError, binascii.Error):

@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -20,77 +18,10 @@ from orchestration_project.gateway.api.feeds import Feed, FeedLimits, FeedPage
 from orchestration_project.gateway.api.mqtt_stream import ArrivalSource
 from tests.gateway.api.conftest import HOME, HOURS, SOMEBODY
 from tests.gateway.api.mqtt_rows import clear, message, receive
+from tests.gateway.api.streams import followed
 from tests.programs import wait_for
 
 PROJECTS, TASKS = "tracker/events/projects/1", "tracker/events/tasks/1"
-
-
-class Stream:
-    """A reader of a stream that takes each message by itself."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.parts: asyncio.Queue[bytes] = asyncio.Queue(1)
-        self.text = ""
-
-    async def events(self, count: int) -> list[dict[str, Any]]:
-        """Return the next events."""
-        found: list[dict[str, Any]] = []
-        while len(found) < count:
-            while "\n\n" not in self.text:
-                self.text += (await self.parts.get()).decode()
-            one, _, self.text = self.text.partition("\n\n")
-            fields = dict(line.split(": ", 1) for line in one.split("\n"))
-            if "data" in fields:
-                assert fields["event"] == "event"
-                event = json.loads(fields["data"])
-                assert fields["id"] == str(event["arrival_id"])
-                found.append(event)
-        return found
-
-
-@asynccontextmanager
-async def followed(
-    app: Any, query: str = "", *, key: object = "", last: str = ""
-) -> AsyncIterator[Stream]:
-    """Follow the stream until the block ends, as a client that then goes away."""
-    stream, gone, asked = Stream(), asyncio.Event(), [{"type": "http.request"}]
-
-    async def receive_() -> Any:
-        if asked:
-            return asked.pop()
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(sent: Any) -> None:
-        if sent["type"] == "http.response.start":
-            stream.status = sent["status"]
-        elif sent.get("body"):
-            await stream.parts.put(sent["body"])
-        if sent["type"] == "http.response.body" and not sent.get("more_body"):
-            await stream.parts.put(b"")
-
-    headers = [(b"host", b"127.0.0.1"), (b"x-api-key", str(key).encode())]
-    path = "/api/v1/mqtt/stream"
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "method": "GET",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "scheme": "http",
-        "headers": [*headers, *([(b"last-event-id", last.encode())] if last else [])],
-    }
-    task = asyncio.create_task(app(scope, receive_, send))
-    try:
-        async with asyncio.timeout(30):
-            await stream.parts.get()  # it is open, or refused
-            yield stream
-    finally:
-        gone.set()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture

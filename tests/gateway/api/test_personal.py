@@ -1,5 +1,6 @@
 """Personal columns of tables that a project declares: masked, refused, left out of exports."""
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -12,7 +13,7 @@ from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse.own_schema import additive_changes, apply_changes
 from orchestration_project.tables.catalogue import relation
 from orchestration_project.tables.schema import HISTORY, METADATA
-from orchestration_project.tables.spine import captures, rejects
+from orchestration_project.tables.spine import captures, load_chain, rejects
 
 ROWS = "/tables/sample_customers"
 ALL = "?columns=number,email,born_on,limit_eur"
@@ -103,6 +104,31 @@ def test_what_is_not_named_leaves_personal_columns_out(api, customers):
     assert "ada@" not in file
     named = api.ask("GET", f"{ROWS}?format=csv&columns=email", "viewer").text
     assert named.split()[:2] == ["email", "***"]
+
+
+def test_changes_are_masked_for_all_but_admins(api, customers):
+    start = {
+        "table_name": customers.name,
+        "number": 1,
+        "kind": "start",
+        "payload": json.dumps({"unchained": {"rows": 2}}),
+        "record_sha256": "a" * 64,
+        "recorded_at": datetime(2026, 1, 3, tzinfo=UTC),
+    }
+    with api.services.warehouse.writing() as connection:
+        connection.execute(insert(load_chain), [start])
+    try:
+        reset, *masked = api.get(f"{ROWS}/changes?columns=email", "operator")["changes"]
+        assert reset["change"] == "reset"
+        assert [change["row"]["email"] for change in masked] == ["***", None]
+        _, named, _ = api.get(f"{ROWS}/changes?columns=email", "admin")["changes"]
+        assert named["row"]["email"] == "ada@example.org"
+        _, usual, _ = api.get(f"{ROWS}/changes", "admin")["changes"]
+        assert "email" not in usual["row"]
+    finally:
+        with api.services.warehouse.writing() as connection:
+            is_of_table = load_chain.c.table_name == customers.name
+            connection.execute(delete(load_chain).where(is_of_table))
 
 
 def test_differences_and_explanations_need_an_admin(api, customers):

@@ -1,6 +1,6 @@
 """Models of the API's answers, which the client reads too."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
@@ -109,6 +109,43 @@ class Page(BaseModel):
     next_cursor: str | None = Field(
         description="Cursor of the next page; null: this is the last page"
     )
+
+
+class TableChange(BaseModel):
+    """Change of a row of a table, or of a partition. Values are as those of a page of rows."""
+
+    cursor: str = Field(description="Place after it, from which a reader goes on")
+    change: Literal["added", "changed", "removed", "reset", "present"] = Field(
+        description=(
+            "added, changed or removed by a load. reset: forget the rows of the partition, as they "
+            "changed otherwise, e.g. by an erasure; its rows follow as present. Changes after a "
+            "reset may be of rows that are present already, or gone"
+        )
+    )
+    row: dict[str, Any] | None = Field(
+        description="Values that the load wrote, or the last ones of a removed row; null: a reset"
+    )
+    partition: dict[str, Any] = Field(description="Partition as column values; {}: all")
+    cause: str | None = Field(
+        description="Cause of the load: first, more, source, metadata or ours; null: no load"
+    )
+    group_id: str | None = Field(description="Delivery that was loaded; null: none")
+    known_from: AwareDatetime | None = Field(description="Time from which the row was known")
+    known_to: AwareDatetime | None = Field(
+        description="Time from which a removed row was not; null: known after this load"
+    )
+    published_on: date | None = Field(
+        description="Publication day of the delivery; null: the source dates none"
+    )
+
+
+class TableChanges(BaseModel):
+    """Changes of a table, in order of commit."""
+
+    table: str = Field(description="The table")
+    changes: list[TableChange] = Field(description="In order of commit, each load by its key")
+    next_cursor: str = Field(description="Cursor of the next page, also where no change followed")
+    is_more: bool = Field(description="Whether the next page may have changes now")
 
 
 class Document(BaseModel):

@@ -1,0 +1,99 @@
+"""Applies a plan: the runs that replay its partitions, and what came of them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy import select
+
+from orchestration_project.cli import console
+from orchestration_project.cli.execution import ProgressLine, failures, outcome_of, run_over
+from orchestration_project.cli.exit_statuses import EXIT_STATUSES, ExitStatus
+from orchestration_project.engine.environment import open_warehouse
+from orchestration_project.engine.replay_plans import Replay, ReplayRequest
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.delivery import group_of
+from orchestration_project.instance.storage import open_instance
+from orchestration_project.services.plans import (
+    PLAN_TAG,
+    AppliedPartition,
+    read_plan,
+    refuse_moved,
+)
+from orchestration_project.settings import load_settings
+from orchestration_project.tables.schema import METADATA
+from orchestration_project.tables.spine import landings
+
+
+def apply_plan(file: Path) -> int:
+    """Replay the partitions of a plan, table by table; return the exit status.
+
+    Raises:
+        ConfigurationError: It is no plan, or of other code or another state.
+    """
+    from orchestration_project.catalog import REGISTRY
+
+    settings = load_settings()
+    plan_id, code_sha256, partitions = read_plan(file)
+    by_table: dict[str, list[AppliedPartition]] = {}
+    for partition in partitions:
+        by_table.setdefault(partition.table, []).append(partition)
+    with open_instance() as instance, open_warehouse(settings) as warehouse:
+        refuse_moved(warehouse, code_sha256, partitions)
+        plans = {
+            table: REGISTRY.replays[table].plan_runs(
+                ReplayRequest(partitions=[item.partition_key for item in of_table]),
+                settings,
+                warehouse,
+            )
+            for table, of_table in by_table.items()
+        }
+        if console.OUTPUT.is_dry_run:
+            for runs in plans.values():
+                console.preview(f"would be replayed: {runs.description}", runs=runs.ranges)
+            return ExitStatus.DONE
+        if not partitions:
+            console.echo("nothing to apply: the plan changes nothing that a replay loads")
+            return ExitStatus.DONE
+        results = []
+        for table, runs in plans.items():
+            replay: Replay = REGISTRY.replays[table]
+            with ProgressLine(runs.count) as line:
+                results += run_over(
+                    instance,
+                    replay.job,
+                    runs.ranges,
+                    line,
+                    replay.run_config(runs, {}),
+                    tags={PLAN_TAG: plan_id},
+                )
+        others = _find_others(warehouse, partitions)
+    for text in failures([result for result in results if not result.success]):
+        console.echo(f"\n{text}")
+    for text in others:
+        console.echo(text)
+    console.echo(f"plan {plan_id}: {len(partitions) - len(others)} partitions are as it said")
+    status = EXIT_STATUSES[outcome_of(results)]
+    return ExitStatus.FAILED if others else status
+
+
+def _find_others(warehouse: Warehouse, partitions: Sequence[AppliedPartition]) -> list[str]:
+    """Return a line for each partition that was not changed as the plan said."""
+    columns = ("rows_added", "rows_changed", "rows_removed")
+    lines: list[str] = []
+    with warehouse.reading() as connection:
+        for item in partitions:
+            group = group_of(METADATA.tables[item.table], item.partition_key, item.token + 1)
+            counts = select(*(landings.c[name] for name in columns)).where(
+                landings.c.group_id == group, landings.c.table_name == item.table
+            )
+            found = connection.execute(counts).first()
+            expected = (item.added, item.changed, item.removed)
+            if found is None or tuple(found) != expected:
+                lines.append(_describe(item, found))
+    return lines
+
+
+def _describe(item: AppliedPartition, found: Sequence[int] | None) -> str:
+    expected = f"+{item.added} ~{item.changed} -{item.removed}"
+    changed = "nothing loaded" if found is None else "+{} ~{} -{}".format(*found)
+    return f"{item.table} {item.partition_key}: expected {expected}, found {changed}"

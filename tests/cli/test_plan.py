@@ -1,0 +1,123 @@
+"""`plan` and `apply` as a person meets them: shown, written, reviewed, refused, done."""
+
+import json
+import shutil
+
+import polars as pl
+import pytest
+
+from orchestration_project.__main__ import main
+from orchestration_project.resources.finra import weekly
+from tests import databases, programs
+from tests.cli.test_replay import FILE, KEY, settings_of, text_of
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    """Load a week from a file."""
+    place = tmp_path_factory.mktemp("plan")
+    (place / "files").mkdir()
+    (place / "files" / FILE).write_text(text_of(100))
+    run = ("orchestration_project", "run", "--weeks", "1")
+    status, output, error = programs.run(place / "state", *run, **settings_of(place))
+    assert status == 0, output + error
+    return place
+
+
+@pytest.fixture
+def place(loaded, tmp_path, monkeypatch):
+    """A copy of that, which the environment names."""
+    copy = shutil.copytree(loaded, tmp_path / "place")
+    for name, value in {"STATE_DIR": str(copy / "state"), **settings_of(copy)}.items():
+        monkeypatch.setenv(name, value)
+    return copy
+
+
+@pytest.fixture
+def doubled(monkeypatch):
+    """Change the code: it doubles shares."""
+    check = weekly.checked_week
+
+    def check_and_double(*arguments, **options):
+        validated = check(*arguments, **options)
+        rows = validated.rows.with_columns(pl.col("share_quantity") * 2)
+        return type(validated)(**{**vars(validated), "rows": rows})
+
+    monkeypatch.setattr(weekly, "checked_week", check_and_double)
+
+
+def tables(place):
+    return databases.contents(databases.sqlite_url(place / "state", "real"))
+
+
+def test_nothing_changes_by_the_same_code(place, capfd):
+    before = tables(place)
+    assert main(["plan"]) == 0
+    output = capfd.readouterr().out
+    assert "finra_otc_weekly: 0 of 1 partitions change, 1 rows read" in output
+    assert tables(place) == before
+
+
+def test_a_change_is_shown_reviewed_and_applied(place, doubled, capfd, tmp_path):
+    before = tables(place)
+    plan, review = tmp_path / "plan.json", tmp_path / "plan.md"
+    assert main(["plan", "--output", str(plan), "--markdown", str(review)]) == 4
+    output = capfd.readouterr().out
+    assert f"  {KEY}: finra_otc_weekly ~1; finra_symbol_week ~1" in output
+    assert "finra_otc_weekly.share_quantity: 1 values" in output
+    assert f"{KEY[3:]}|T1|ATS|AAA|XATS: 100.000000 → 200.000000" in output
+    assert "| finra_otc_weekly | 0 | 1 | 0 |" in review.read_text()
+    assert tables(place) == before
+    [partition] = json.loads(plan.read_text())["partitions"]
+    assert (partition["partition_key"], partition["token"]) == (KEY, 1)
+
+    assert main(["apply", str(plan), "--dry-run"]) == 0
+    assert tables(place) == before
+    assert main(["apply", str(plan)]) == 0
+    assert "1 partitions are as it said" in capfd.readouterr().out
+    after = tables(place)
+    assert after["finra_symbol_week"] != before["finra_symbol_week"]
+    assert len(after["finra_otc_weekly_history"]) == 1
+    assert main(["plan", "finra_otc_weekly"]) == 0
+    assert main(["apply", str(plan)]) == 1
+    assert f"{KEY} of finra_otc_weekly was delivered since the plan" in capfd.readouterr().err
+
+
+def test_a_sample_says_what_it_bounds(place, doubled, capfd):
+    assert main(["plan", "--sample", "1", "--json"]) == 4
+    document = json.loads(capfd.readouterr().out)
+    assert document["samples"] == []  # one partition is all of them
+    assert document["partitions"][0]["differences"][0]["columns"] == {"share_quantity": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["finra_otc_weakly"], "did you mean finra_otc_weekly?"),
+        (["finra_symbols"], "table without a plan: 'finra_symbols'"),
+        (["--partition", "T1|2020-01-06"], "partition without a recorded delivery"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused(place, capfd, arguments: list[str], message: str):
+    assert main(["plan", *arguments]) == 2
+    assert message in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected the JSON of `plan --output`"),
+        ("[]", "expected the JSON of `plan --output`"),
+        ('{"format": "plan 0"}', "plan 0"),
+        ("code", "the code is not the one that the plan was made with"),
+        ("failed", "1 that could not be planned"),
+    ],
+)
+def test_what_is_no_plan_of_this_state_is_refused(place, capfd, tmp_path, text, message):
+    file = tmp_path / "plan.json"
+    document = {"format": "plan 1", "id": "1", "code_sha256": "0", "partitions": []}
+    failures = [{"table": "t", "partition_key": "p", "reason": "r"}]
+    other = {"code": {**document, "failures": []}, "failed": {**document, "failures": failures}}
+    file.write_text(json.dumps(other[text]) if text in other else text)
+    assert main(["apply", str(file)]) == 1
+    assert message in capfd.readouterr().err

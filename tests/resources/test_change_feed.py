@@ -1,0 +1,330 @@
+"""The change feed: each change once, in the order of commits, whatever comes between two reads."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from sqlalchemy import Connection, delete, select, update
+
+from orchestration_project.domains.finra.tables.weekly import (
+    finra_otc_weekly,
+    finra_otc_weekly_history,
+)
+from orchestration_project.engine.contracts.chain import ChainKey
+from orchestration_project.engine.warehouse import Warehouse
+from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.errors import ConfigurationError
+from orchestration_project.services import change_feed
+from orchestration_project.services.change_feed import (
+    BEGIN,
+    Change,
+    parse_position,
+    read_changes,
+    read_last_position,
+)
+from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.spine import load_chain
+from tests.prepared import Prepared
+from tests.resources.histories import HISTORIES, holds_for
+from tests.resources.weeks import MONDAY, Desk, StoppedClock, row
+
+KEY = ChainKey(bytes(range(32)))
+NAME = finra_otc_weekly.name
+NEXT_WEEK = MONDAY + timedelta(days=7)
+
+
+def place_of(kind: str, tmp_path: Path, prepared: Prepared) -> AbstractContextManager[Any]:
+    """Give URL and schema of an empty database."""
+    if kind == "postgresql":
+        return prepared.schema()
+    return nullcontext((prepared.sqlite(tmp_path / "chained.sqlite"), None))
+
+
+@contextmanager
+def open_chained(place: tuple[str, str | None], clock: StoppedClock) -> Iterator[Warehouse]:
+    """Give a warehouse whose loads are chained."""
+    url, schema = place
+    with Warehouse(url, clock=clock, schema=schema, chain_key=lambda: KEY) as opened:
+        opened.prepare(holds="real")
+        yield opened
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def chained(
+    request: pytest.FixtureRequest, tmp_path: Path, prepared: Prepared, clock: StoppedClock
+) -> Iterator[Warehouse]:
+    """A warehouse whose loads are chained, of each kind."""
+    with (
+        place_of(request.param, tmp_path, prepared) as place,
+        open_chained(place, clock) as warehouse,
+    ):
+        yield warehouse
+
+
+@pytest.fixture
+def postgresql(prepared: Prepared, clock: StoppedClock) -> Iterator[Warehouse]:
+    """A warehouse in which loads run at once."""
+    with prepared.schema() as place, open_chained(place, clock) as warehouse:
+        yield warehouse
+
+
+@pytest.fixture
+def loader(chained: Warehouse, tmp_path: Path) -> Desk:
+    """Loads the week of MONDAY."""
+    return Desk(chained, tmp_path / "artifacts")
+
+
+@pytest.fixture
+def next_week(chained: Warehouse, tmp_path: Path) -> Desk:
+    """Loads the week after."""
+    return Desk(chained, tmp_path / "artifacts", week_start=NEXT_WEEK)
+
+
+@dataclass
+class Mirror:
+    """A copy of the table, kept in step by the feed alone.
+
+    Attributes:
+        warehouse: Has the table.
+        limit: Changes of a page.
+        rows: The copy, by key.
+        changes: All changes that came.
+    """
+
+    warehouse: Warehouse
+    limit: int = 100
+    cursor: str | None = None
+    rows: dict[tuple[Any, ...], Any] = field(default_factory=dict[tuple[Any, ...], Any])
+    changes: list[Change] = field(default_factory=list[Change])
+
+    def follow(self) -> list[Change]:
+        """Read to the end of the feed; return the new changes."""
+        before = len(self.changes)
+        is_more = True
+        while is_more:
+            with self.warehouse.reading() as connection:
+                page = read_changes(
+                    connection, NAME, parse_position(NAME, self.cursor), limit=self.limit
+                )
+            assert len(page.changes) <= self.limit
+            for change in page.changes:
+                self._apply(change)
+            self.cursor, is_more = str(page.position), page.is_more
+        return self.changes[before:]
+
+    def _apply(self, change: Change) -> None:
+        self.changes.append(change)
+        if change.row is None:
+            self.rows = {
+                key: values
+                for key, values in self.rows.items()
+                if {name: str(values[name]) for name in change.partition} != change.partition
+            }
+            return
+        key = tuple(change.row[name] for name in key_names(finra_otc_weekly))
+        if change.change == "removed":
+            assert key in self.rows or any(each.change == "reset" for each in self.changes)
+            self.rows.pop(key, None)
+        else:
+            self.rows[key] = change.row
+
+
+def read_table(connection: Connection) -> dict[tuple[Any, ...], Any]:
+    """Return the present rows by key."""
+    columns = [column.label(column.key) for column in finra_otc_weekly.columns]
+    rows = connection.execute(select(*columns)).mappings()
+    return {tuple(each[name] for name in key_names(finra_otc_weekly)): dict(each) for each in rows}
+
+
+def summarize(changes: list[Change]) -> list[tuple[str, str, str | None]]:
+    """Return change, symbol and cause of each."""
+    return [(item.change, item.row["symbol"] if item.row else "", item.cause) for item in changes]
+
+
+def test_a_change_has_its_cause_delivery_and_times(chained, loader, clock):
+    first = loader.land(row("AAA"), row("BBB"))
+    clock.at += timedelta(days=1)
+    second = loader.land(row("BBB", share_quantity=7), row("CCC"), version="v2")
+    mirror = Mirror(chained)
+    changes = mirror.follow()
+    assert summarize(changes) == [
+        ("added", "AAA", "first"),
+        ("added", "BBB", "first"),
+        ("removed", "AAA", "source"),
+        ("changed", "BBB", "source"),
+        ("added", "CCC", "source"),
+    ]
+    removed = changes[2]
+    assert (removed.known_from, removed.known_to) == (first.known_from, second.known_from)
+    assert {item.group_id for item in changes[2:]} == {second.group_id}
+    assert (changes[3].known_from, changes[3].known_to) == (second.known_from, None)
+    assert changes[3].row is not None
+    assert changes[3].row["share_quantity"] == 7
+    assert removed.partition == {"tier": "T1", "week_start": str(MONDAY)}
+    assert isinstance(changes[3].published_on, date)
+
+
+def test_the_past_of_a_feed_does_not_change(chained, loader, clock):
+    loader.land(row("AAA"), row("BBB"))
+    early = Mirror(chained).follow()
+    clock.at += timedelta(days=1)
+    loader.land(row("AAA", share_quantity=7), version="v2")
+    assert Mirror(chained).follow()[: len(early)] == early
+
+
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_each_change_comes_once_whatever_the_page(chained, loader, next_week, clock, limit):
+    mirror = Mirror(chained, limit)
+    for number in range(4):
+        clock.at += timedelta(days=1)
+        loader.land(row("AAA", share_quantity=number), row(f"S{number}"), version=f"v{number}")
+        next_week.land(*(row(f"N{each}") for each in range(number + 1)), version=f"v{number}")
+        mirror.follow()
+        with chained.reading() as connection:
+            assert mirror.rows == read_table(connection)
+    again = Mirror(chained, 3)
+    again.follow()
+    assert again.changes == mirror.changes
+    assert len({str(item.position) for item in mirror.changes}) == len(mirror.changes) == 15
+
+
+@settings(max_examples=8)
+@given(history=HISTORIES)
+def test_a_mirror_equals_the_table_after_any_history(history, tmp_path_factory, prepared):
+    folder = tmp_path_factory.mktemp("history")
+    clock = StoppedClock()
+    url = prepared.sqlite(folder / "chained.sqlite")
+    with Warehouse(url, clock=clock, chain_key=lambda: KEY) as warehouse:
+        warehouse.prepare(holds="real")
+        holds_for(Desk(warehouse, folder / "artifacts"), clock, history)
+        mirror = Mirror(warehouse, 2)
+        mirror.follow()
+        with warehouse.reading() as connection:
+            assert mirror.rows == read_table(connection)
+
+
+def test_the_order_is_that_of_commits_and_not_of_starts(postgresql, tmp_path, clock):
+    """A load that began first commits last, with a reader between; its time is the earlier one."""
+    loader = Desk(postgresql, tmp_path / "artifacts")
+    next_week = replace(loader, week_start=NEXT_WEEK)
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def wait(_connection: Connection, batches: Any) -> Any:
+        has_begun.set()
+        assert may_end.wait(30)
+        return [()] * len(batches)
+
+    mirror = Mirror(postgresql)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(loader.land, row("AAA"), warn=wait)
+        assert has_begun.wait(30)
+        clock.at += timedelta(hours=1)
+        fast = next_week.land(row("BBB"))
+        between = mirror.follow()
+        may_end.set()
+        began_first = slow.result()
+    assert began_first.known_from < fast.known_from
+    assert summarize(between) == [("added", "BBB", "first")]
+    assert summarize(mirror.follow()) == [("added", "AAA", "first")]
+
+
+def test_an_erasure_resets_its_partition_once(chained, loader, next_week, clock):
+    loader.land(row("AAA"), row("BBB"))
+    clock.at += timedelta(days=1)
+    loader.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
+    next_week.land(row("CCC"))
+    mirror = Mirror(chained, 1)
+    mirror.follow()
+    clock.at += timedelta(days=1)
+    with chained.writing() as connection, amending(connection, "erasure", "request", clock.at):
+        for table in (finra_otc_weekly, finra_otc_weekly_history):
+            connection.execute(delete(table).where(table.c.symbol == "AAA"))
+    erased = mirror.follow()
+    assert summarize(erased) == [("reset", "", None), ("present", "BBB", None)]
+    with chained.reading() as connection:
+        assert mirror.rows == read_table(connection)
+
+
+def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):
+    url = prepared.sqlite(tmp_path / "unchained.sqlite")
+    with Warehouse(url, clock=clock) as unchained:
+        unchained.prepare(holds="real")
+        Desk(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
+    clock.at += timedelta(days=1)
+    with Warehouse(url, clock=clock, chain_key=lambda: KEY) as chained:
+        Desk(chained, tmp_path / "artifacts").land(row("BBB", share_quantity=7), version="v2")
+        mirror = Mirror(chained)
+        changes = mirror.follow()
+        assert [item.change for item in changes][:2] == ["reset", "present"]
+        with chained.reading() as connection:
+            assert list(mirror.rows) == list(read_table(connection))
+
+
+def test_a_load_without_changes_and_a_quarantine_are_no_changes(chained, loader, clock):
+    loader.land(row("AAA"))
+    mirror = Mirror(chained)
+    mirror.follow()
+    clock.at += timedelta(days=1)
+    loader.land(row("AAA"), version="v2")
+    before = mirror.cursor
+    assert mirror.follow() == []
+    assert mirror.cursor != before
+
+
+def test_pages_of_records_go_on_without_changes(chained, loader, clock, monkeypatch):
+    monkeypatch.setattr(change_feed, "RECORDS_AT_ONCE", 2)
+    for number in range(5):
+        clock.at += timedelta(days=1)
+        loader.land(row("AAA", share_quantity=number), version=f"v{number}")
+    assert len(Mirror(chained).follow()) == 5
+
+
+def test_the_last_position_is_after_all_changes(chained, loader):
+    with chained.reading() as connection:
+        assert read_last_position(connection, NAME) == BEGIN
+    loader.land(row("AAA"))
+    with chained.reading() as connection:
+        last = read_last_position(connection, NAME)
+        assert read_changes(connection, NAME, last).changes == []
+    assert Mirror(chained, cursor=str(last)).follow() == []
+
+
+def test_a_cursor_of_another_database_is_refused(chained, loader):
+    loader.land(row("AAA"))
+    mirror = Mirror(chained)
+    mirror.follow()
+    with chained.writing() as connection:
+        connection.execute(
+            update(load_chain).where(load_chain.c.kind == "load").values(record_sha256="0" * 64)
+        )
+    with pytest.raises(ConfigurationError, match="names a load that finra_otc_weekly does not"):
+        mirror.follow()
+    mirror.cursor = "99.abcdef"
+    with pytest.raises(ConfigurationError, match="restored or replaced"):
+        mirror.follow()
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "-1.ab", "1", "1.", "1.ab.!", "1.ab.W10x", "9" * 30])
+def test_a_cursor_that_is_none_is_refused(cursor):
+    with pytest.raises(ConfigurationError, match="cursor"):
+        parse_position(NAME, cursor)
+
+
+def test_positions_are_ordered_and_read_as_they_are_written(chained, loader):
+    loader.land(row("AAA"), row("BBB"))
+    changes = Mirror(chained).follow()
+    positions = [item.position for item in changes]
+    assert positions == sorted(positions)
+    assert [parse_position(NAME, str(position)) for position in positions] == positions
+
+
+def test_a_table_without_history_has_no_feed(chained):
+    with chained.reading() as connection, pytest.raises(ConfigurationError, match="no history"):
+        read_changes(connection, "finra_symbols", BEGIN)

@@ -1,0 +1,312 @@
+"""Plans of replays: planted changes are named with their counts, and come true when applied."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy import Table, select, text
+from sqlalchemy.engine import make_url
+
+from orchestration_project.domains.finra.contract import RULE_VERSION
+from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine.contracts.rules import Audit, Validated
+from orchestration_project.engine.deliveries import RecordedDeliveries
+from orchestration_project.engine.plans import compare_rows, plan_partition
+from orchestration_project.engine.warehouse import HeldBackError, Warehouse
+from orchestration_project.engine.warehouse.target import Transform
+from orchestration_project.errors import ContractError
+from orchestration_project.resources.finra.weekly import WeeklyDataset
+from orchestration_project.services.plans import upper_share
+from orchestration_project.tables.schema import key_names
+from tests.prepared import Prepared
+from tests.resources.test_finra_replay import KEY, Office, text_of
+from tests.resources.weeks import LIMITS, Desk, WeekLoader, week_replay
+
+SYMBOLS = {f"S{number:02}": 100 + number for number in range(40)}
+BOOKKEEPING = {"capture_id", "known_from"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlantedWeekly(WeeklyDataset):
+    """Weeks as changed code validates them."""
+
+    plant: Callable[[Validated], Validated]
+    version: str = "planted"
+
+    @property
+    def rule_version(self) -> str:
+        return self.version
+
+    def validate(self, *arguments: Any, **options: Any) -> Validated:
+        return self.plant(super().validate(*arguments, **options))
+
+
+@pytest.fixture
+def office(desk, clock, tmp_path) -> Office:
+    office = Office(desk, clock, tmp_path)
+    office.load(text_of(**SYMBOLS))
+    clock.at += timedelta(days=7)
+    return office
+
+
+def changed_code(office: Office, plant: Callable[[Validated], Validated], **fields: Any):
+    """Return a loader of the recorded deliveries with changed code."""
+    loader = week_replay(*office.place, run_id="replaying")
+    dataset = PlantedWeekly(limits=LIMITS, plant=plant, **fields)
+    assert isinstance(loader.deliveries, RecordedDeliveries)
+    return replace(loader, dataset=dataset, deliveries=replace(loader.deliveries, dataset=dataset))
+
+
+def rows_by_key(warehouse: Warehouse, table: Table) -> dict[tuple[Any, ...], dict[str, Any]]:
+    columns = [column.label(column.key) for column in table.columns]
+    with warehouse.reading() as connection:
+        rows = [dict(each) for each in connection.execute(select(*columns)).mappings()]
+    return {tuple(row[name] for name in key_names(table)): row for row in rows}
+
+
+def judge(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> dict[str, Any]:
+    """Compare two states of a table row by row."""
+    columns = Counter[str]()
+    for key in before.keys() & after.keys():
+        columns.update(
+            name
+            for name, value in after[key].items()
+            if name not in BOOKKEEPING and value != before[key][name]
+        )
+    changed = [
+        key
+        for key in before.keys() & after.keys()
+        if any(after[key][name] != before[key][name] for name in after[key].keys() - BOOKKEEPING)
+    ]
+    return {
+        "added": len(after.keys() - before.keys()),
+        "changed": len(changed),
+        "removed": len(before.keys() - after.keys()),
+        "columns": dict(columns),
+    }
+
+
+def with_rows(change: Callable[[pl.DataFrame], pl.DataFrame]) -> Callable[[Validated], Validated]:
+    return lambda validated: replace(validated, rows=change(validated.rows))
+
+
+def quantity(factor: int) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    return lambda rows: rows.with_columns(pl.col("share_quantity") * factor)
+
+
+def filtered(validated: Validated, condition: pl.Expr) -> Validated:
+    """Return a delivery without rows that a filter leaves out, which it counts."""
+    rows = validated.rows.filter(condition)
+    return replace(validated, rows=rows, filtered={"planted": len(validated.rows) - len(rows)})
+
+
+IS_FIRST = pl.col("symbol") == "S00"
+PLANTED: Mapping[str, Callable[[Validated], Validated]] = {
+    "a filter": lambda validated: filtered(validated, pl.col("share_quantity") < 130),
+    "a wider decimal": with_rows(quantity(10)),
+    "another encoding of the key": with_rows(
+        lambda rows: rows.with_columns(
+            pl.when(IS_FIRST).then(pl.lit("S00é")).otherwise("symbol").alias("symbol")
+        )
+    ),
+    "another zone of a date": with_rows(
+        lambda rows: rows.with_columns(pl.col("last_update_date") + timedelta(days=1))
+    ),
+    "another name": with_rows(
+        lambda rows: rows.with_columns(pl.col("issue_name").str.to_uppercase())
+    ),
+    "a count that is another column": with_rows(
+        lambda rows: rows.with_columns(trade_count=pl.col("trade_count") + 1)
+    ),
+    "nothing": lambda validated: validated,
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_change_is_planned_with_its_counts_and_comes_true(office, name):
+    loader = changed_code(office, PLANTED[name])
+    plan = plan_partition(loader, KEY)
+    tables = [finra_otc_weekly, *loader.dataset.transforms]
+    before = {table.name: rows_by_key(office.desk.warehouse, table) for table in tables}
+    loader.land(loader.take(KEY))
+    for table, planned in zip(tables, plan.differences, strict=True):
+        after = rows_by_key(office.desk.warehouse, table)
+        found = judge(before[table.name], after)
+        assert planned.table == table.name
+        assert {each: getattr(planned, each) for each in found} == found
+        for column in planned.columns:
+            for example in planned.examples[column]:
+                row_before = before[table.name][tuple(example.key.values())]
+                row_after = after[tuple(example.key.values())]
+                assert (example.before, example.after) == (row_before[column], row_after[column])
+    assert plan.is_any == (name != "nothing")
+    assert not plan_partition(loader, KEY).is_any
+
+
+def test_a_plan_writes_nothing(office, tmp_path):
+    before = office.contents()
+    files = {
+        file: file.read_bytes() for file in (tmp_path / "artifacts").rglob("*") if file.is_file()
+    }
+    plan = plan_partition(changed_code(office, PLANTED["a wider decimal"]), KEY)
+    assert plan.differences[0].changed == len(SYMBOLS)
+    assert office.contents() == before
+    found = {
+        file: file.read_bytes() for file in (tmp_path / "artifacts").rglob("*") if file.is_file()
+    }
+    assert found == files
+
+
+def test_a_stricter_check_would_quarantine(office):
+    def refuse(validated: Validated) -> Validated:
+        audit = Audit("is_positive", "failed", "0 rows", "3")
+        return replace(validated, audits=[*validated.audits, audit])
+
+    loader = changed_code(office, refuse)
+    plan = plan_partition(loader, KEY)
+    assert (plan.outcome_before, plan.outcome) == ("landed", "held_back")
+    assert [(turn.check, turn.before, turn.after) for turn in plan.turns] == [
+        ("is_positive", "", "failed")
+    ]
+    assert plan.differences == ()
+    with pytest.raises(HeldBackError):
+        loader.land(loader.take(KEY))
+    looser = plan_partition(changed_code(office, lambda validated: validated), KEY)
+    assert (looser.outcome_before, looser.outcome) == ("held_back", "landed")
+    assert [turn.after for turn in looser.turns] == [""]
+
+
+def test_a_parser_that_drops_a_line_would_quarantine_as_nothing_balances(office):
+    dropped = with_rows(lambda rows: rows.filter(~IS_FIRST))
+    plan = plan_partition(changed_code(office, dropped), KEY)
+    assert plan.outcome == "held_back"
+    assert [turn.check for turn in plan.turns] == ["balances"]
+
+
+def test_code_that_refuses_the_bytes_is_planned_as_a_refusal(office):
+    def refuse(_: Validated) -> Validated:
+        raise ContractError("a header is missing", expected="tier", found="nothing")
+
+    plan = plan_partition(changed_code(office, refuse), KEY)
+    assert (plan.outcome, plan.outcome_before) == ("refused", "landed")
+    assert "a header is missing" in plan.error
+    assert plan.is_any
+
+
+def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(office):
+    def reject_first(validated: Validated) -> Validated:
+        one = pl.DataFrame(
+            {
+                "part_number": [1],
+                "line_number": [2],
+                "byte_offset": [0],
+                "record": ["S00"],
+                "reason_code": ["too_small"],
+                "reason": "too small",
+            },
+            validated.rejects.schema,
+        )
+        return replace(
+            validated,
+            rows=validated.rows.filter(~IS_FIRST),
+            rejects=one.select(validated.rejects.columns),
+        )
+
+    loader = changed_code(office, reject_first, version="stricter")
+    stricter = plan_partition(loader, KEY)
+    assert (stricter.newly_rejected, stricter.no_longer_rejected) == (1, 0)
+    assert stricter.rejected_examples == [
+        {"line_number": 2, "record": "S00", "reason": "too small"}
+    ]
+    assert stricter.differences[0].removed == 1
+    loader.land(loader.take(KEY))
+    looser = plan_partition(changed_code(office, lambda validated: validated), KEY)
+    assert (looser.newly_rejected, looser.no_longer_rejected) == (0, 1)
+    assert looser.differences[0].added == 1
+
+
+def test_another_formula_is_planned_and_needs_another_version(office):
+    loader = changed_code(office, lambda validated: validated, version=RULE_VERSION)
+    [name, *_] = loader.dataset.transforms
+
+    def double(rows: pl.DataFrame) -> pl.DataFrame:
+        made = loader.dataset.transforms[name].of_all(rows)
+        return made.with_columns(total_trade_count=pl.col("total_trade_count") * 2)
+
+    def with_formula(loader: WeekLoader) -> WeekLoader:
+        transforms = {**loader.dataset.transforms, name: Transform(double)}
+        return replace(loader, dataset=replace(loader.dataset, transforms=transforms))
+
+    plan = plan_partition(with_formula(loader), KEY)
+    assert [each.table for each in plan.differences if each.is_any] == [name.name]
+    assert plan.differences[1].columns == {"total_trade_count": len(SYMBOLS)}
+    assert plan.needs_version
+    raised = with_formula(changed_code(office, lambda validated: validated))
+    plan = plan_partition(raised, KEY)
+    assert not plan.needs_version
+    raised.land(raised.take(KEY))
+    assert not plan_partition(raised, KEY).is_any
+
+
+def test_a_role_that_cannot_write_can_plan(prepared: Prepared, clock, tmp_path: Path):
+    role = "planner_of_tests"
+    with prepared.schema() as (url, schema), Warehouse(url, clock=clock, schema=schema) as owner:
+        owner.prepare(holds="real")
+        office = Office(Desk(owner, tmp_path / "artifacts"), clock, tmp_path)
+        office.load(text_of(**SYMBOLS))
+        with owner.writing() as connection:
+            for statement in (
+                f"DROP ROLE IF EXISTS {role}",
+                f"CREATE ROLE {role} LOGIN PASSWORD 'x'",
+                f"GRANT USAGE ON SCHEMA {schema} TO {role}",
+                f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {role}",
+            ):
+                connection.execute(text(statement))
+        reader = make_url(url).set(username=role, password="x")
+        try:
+            with Warehouse(
+                reader.render_as_string(hide_password=False), clock=clock, schema=schema
+            ) as reading:
+                reading.prepare(holds="real")
+                loader = replace(changed_code(office, PLANTED["a filter"]), warehouse=reading)
+                deliveries = replace(loader.deliveries, warehouse=reading)
+                plan = plan_partition(replace(loader, deliveries=deliveries), KEY)
+        finally:
+            with owner.writing() as connection:
+                connection.execute(text(f"DROP OWNED BY {role}"))
+                connection.execute(text(f"DROP ROLE {role}"))
+    assert plan.differences[0].removed == 10
+
+
+def test_rows_are_compared_by_key_with_nulls_as_values():
+    key = {name: ["x"] for name in key_names(finra_otc_weekly)}
+    before = pl.DataFrame({**key, "issue_name": [None], "trade_count": [1]})
+    after = pl.DataFrame({**key, "issue_name": ["a"], "trade_count": [1]})
+    difference = compare_rows(finra_otc_weekly, before, after)
+    assert difference.columns == {"issue_name": 1}
+    assert (difference.added, difference.changed, difference.removed) == (0, 1, 0)
+    assert not compare_rows(finra_otc_weekly, before, before).is_any
+
+
+@pytest.mark.parametrize(("count", "of", "most"), [(0, 50, 0.071), (5, 50, 0.214), (50, 50, 1.0)])
+def test_a_sample_bounds_the_share_of_all(count: int, of: int, most: float):
+    assert upper_share(count, of) == pytest.approx(most, abs=0.001)
+
+
+def test_parts_add_up():
+    one = plan_of(2)
+    both = one + one
+    assert (both.changed, both.columns) == (4, {"issue_name": 4})
+    assert len(both.examples["issue_name"]) == 3
+
+
+def plan_of(count: int):
+    names = key_names(finra_otc_weekly)
+    key = {name: [f"{name}{number}" for number in range(count)] for name in names}
+    before = pl.DataFrame({**key, "issue_name": ["a"] * count})
+    return compare_rows(finra_otc_weekly, before, before.with_columns(issue_name=pl.lit("b")))
