@@ -46,7 +46,7 @@ def plan(
     markdown: Path | None,
     output: Path | None,
 ) -> int:
-    """Show what a replay of all captures by the present code and checks would change.
+    """Show the changes that a replay of all captures by the present code and checks would make.
 
     Each partition of TABLE, or of all datasets, is read from its captures, validated, and compared
     with the loaded rows. Nothing is written to the database or the artifact store.
@@ -66,25 +66,25 @@ def plan(
     with open_warehouse(settings) as warehouse:
         planner = Planner(settings, REGISTRY, warehouse, open_store(settings), open_clock(settings))
         chosen = planner.choose(request)
-        found: list[PartitionPlan | tuple[str, str, str]] = []
+        planned: list[PartitionPlan | tuple[str, str, str]] = []
         started = time.monotonic()
         for item in planner.plan_each(chosen):
-            found.append(item)
-            _show_progress(item, len(found), len(chosen), time.monotonic() - started)
-        made = planner.finish(request, chosen, found)
+            planned.append(item)
+            _show_progress(item, len(planned), len(chosen), time.monotonic() - started)
+        plan_document = planner.finish(request, chosen, planned)
     if OUTPUT.is_json:
-        emit(made.to_fields())
+        emit(plan_document.to_fields())
     else:
-        echo(write_text(made))
+        echo(write_text(plan_document))
     if markdown is not None:
-        markdown.write_text(write_markdown(made))
+        markdown.write_text(write_markdown(plan_document))
         note(f"Markdown: {markdown}")
     if output is not None:
-        output.write_text(write_json(made.to_fields()))
+        output.write_text(write_json(plan_document.to_fields()))
         note(f"to apply it: orchestrate apply {output}")
-    if made.failures:
+    if plan_document.failures:
         return ExitStatus.FAILED
-    return ExitStatus.CHANGES if made.changing else ExitStatus.DONE
+    return ExitStatus.CHANGES if plan_document.changing else ExitStatus.DONE
 
 
 def _show_progress(

@@ -28,7 +28,7 @@ def apply_plan(file: Path) -> int:
     """Replay the partitions of a plan, table by table; return the exit status.
 
     Raises:
-        ConfigurationError: It is no plan, or of other code or another state.
+        ConfigurationError: The file is not a plan, or one of other code or another state.
     """
     from orchestration_project.catalog import REGISTRY
 
@@ -66,17 +66,17 @@ def apply_plan(file: Path) -> int:
                     replay.run_config(runs, {}),
                     tags={PLAN_TAG: plan_id},
                 )
-        others = _find_others(warehouse, partitions)
+        differing = _find_differing(warehouse, partitions)
     for text in failures([result for result in results if not result.success]):
         console.echo(f"\n{text}")
-    for text in others:
+    for text in differing:
         console.echo(text)
-    console.echo(f"plan {plan_id}: {len(partitions) - len(others)} partitions are as it said")
+    console.echo(f"plan {plan_id}: {len(partitions) - len(differing)} partitions are as it said")
     status = EXIT_STATUSES[outcome_of(results)]
-    return ExitStatus.FAILED if others else status
+    return ExitStatus.FAILED if differing else status
 
 
-def _find_others(warehouse: Warehouse, partitions: Sequence[AppliedPartition]) -> list[str]:
+def _find_differing(warehouse: Warehouse, partitions: Sequence[AppliedPartition]) -> list[str]:
     """Return a line for each partition that was not changed as the plan said."""
     columns = ("rows_added", "rows_changed", "rows_removed")
     lines: list[str] = []

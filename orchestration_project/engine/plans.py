@@ -57,7 +57,7 @@ class Example:
 
 @dataclass(frozen=True)
 class TableDifference:
-    """What would change in a table.
+    """Changes of a table by a replay.
 
     Attributes:
         table: Its name.
@@ -107,7 +107,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class PartitionPlan:
-    """What a replay of a partition would do.
+    """Effect of a replay of a partition.
 
     Attributes:
         table: Name of the dataset's table.
@@ -159,7 +159,7 @@ class PartitionPlan:
 
 
 def plan_partition(loader: DatasetLoader[Any, Any], key: str) -> PartitionPlan:
-    """Return what a replay of a partition would do; nothing is written to database or store.
+    """Return the effect of a replay of a partition; nothing is written to database or store.
 
     Args:
         loader: Loads the dataset from `RecordedDeliveries`.
@@ -171,9 +171,9 @@ def plan_partition(loader: DatasetLoader[Any, Any], key: str) -> PartitionPlan:
     """
     started = time.monotonic()
     for _ in range(COMPARE_ATTEMPTS):
-        found = _plan_once(loader, key)
-        if found is not None:
-            return replace(found, seconds=time.monotonic() - started)
+        plan = _plan_once(loader, key)
+        if plan is not None:
+            return replace(plan, seconds=time.monotonic() - started)
     raise TransientError(
         f"{key} of {loader.dataset.table.name} was loaded while it was planned",
         remedy="plan again once its loads have ended",
@@ -236,7 +236,7 @@ def _compare(
 
 
 def _differences(connection: Connection, batch: ValidatedBatch[Any]) -> Iterator[TableDifference]:
-    """Yield what would change in the table, then in those derived of the partition."""
+    """Yield the changes of the table, then of those derived of the partition."""
     target = batch.target
     if batch.validated.ranges is None:
         change = compare(connection, [batch], [True])
@@ -253,12 +253,15 @@ def _differences(connection: Connection, batch: ValidatedBatch[Any]) -> Iterator
 def _derived_differences(
     connection: Connection, batch: ValidatedBatch[Any], change: Difference
 ) -> Iterator[TableDifference]:
-    rows = None if batch.derived else _rows_after(connection, batch, change)
-    for table, transform in batch.target.spec.transforms.items():
-        derived = batch.derived[table] if batch.derived else transform.of_all(rows)
+    transforms = batch.target.spec.transforms
+    derived = batch.derived
+    if derived is None:
+        rows = _rows_after(connection, batch, change)
+        derived = {table: transform.of_all(rows) for table, transform in transforms.items()}
+    for table in transforms:
         names = [name for name in schema_of(table) if name != KNOWN_FROM]
         loaded = read_scope(connection, table, batch.target.partition).select(names)
-        yield compare_rows(table, loaded, derived.select(names))
+        yield compare_rows(table, loaded, derived[table].select(names))
 
 
 def _rows_after(
@@ -268,13 +271,13 @@ def _rows_after(
     table, partition = batch.target.table, batch.target.partition
     loaded = read_scope(connection, table, partition)
     written = change.written.select(loaded.columns)
-    gone = pl.concat([change.replaced.select(loaded.columns), written])
-    kept = loaded.join(gone, on=key_names(table), how="anti", nulls_equal=True)
-    return pl.concat([kept, written]).sort(key_names(table))
+    replaced_rows = pl.concat([change.replaced.select(loaded.columns), written])
+    unchanged_rows = loaded.join(replaced_rows, on=key_names(table), how="anti", nulls_equal=True)
+    return pl.concat([unchanged_rows, written]).sort(key_names(table))
 
 
 def _difference_of(table: Table, change: Difference) -> TableDifference:
-    """Return what a delivery would change, by its difference from what is loaded."""
+    """Return the changes by a delivery, from its difference to the loaded rows."""
     [counts] = change.counts
     difference = compare_rows(table, change.replaced, change.written)
     return replace(
@@ -300,11 +303,13 @@ def compare_rows(table: Table, before: pl.DataFrame, after: pl.DataFrame) -> Tab
     ]
     added = after.join(before, on=key, how="anti", nulls_equal=True)
     removed = before.join(after, on=key, how="anti", nulls_equal=True)
-    both = before.select(*key, *names).join(
+    common_rows = before.select(*key, *names).join(
         after.select(*key, *names), on=key, how="inner", suffix="_after", nulls_equal=True
     )
     differs = {name: pl.col(name).ne_missing(pl.col(f"{name}_after")) for name in names}
-    changed = both.filter(pl.any_horizontal(differs.values())) if differs else both.clear()
+    changed = (
+        common_rows.filter(pl.any_horizontal(differs.values())) if differs else common_rows.clear()
+    )
     columns: dict[str, int] = {}
     hidden = set(personal_columns(table))
     examples = {
@@ -333,7 +338,7 @@ def compare_rows(table: Table, before: pl.DataFrame, after: pl.DataFrame) -> Tab
         len(added),
         len(changed),
         len(removed),
-        len(both) - len(changed),
+        len(common_rows) - len(changed),
         columns,
         examples,
     )
@@ -345,7 +350,7 @@ def _mask(values: Mapping[str, Any], hidden: Collection[str]) -> Mapping[str, An
 
 
 class _Recorded:
-    """What is recorded of the deliveries that a partition is made of.
+    """Records of the deliveries that a partition is made of.
 
     Attributes:
         group_id: The latest delivery.
@@ -362,10 +367,10 @@ class _Recorded:
         self._connection = connection
         self._table = table
         columns = (deliveries.c.outcome, deliveries.c.replay_of, deliveries.c.scope)
-        known = (deliveries.c.group_id == latest, deliveries.c.table_name == table.name)
-        found = connection.execute(select(*columns).where(*known)).first()
-        self.group_id, self.outcome = latest, found.outcome if found else "landed"
-        is_all = found is None or found.replay_of is not None or found.scope == "{}"
+        is_latest = (deliveries.c.group_id == latest, deliveries.c.table_name == table.name)
+        delivery = connection.execute(select(*columns).where(*is_latest)).first()
+        self.group_id, self.outcome = latest, delivery.outcome if delivery else "landed"
+        is_all = delivery is None or delivery.replay_of is not None or delivery.scope == "{}"
         self._groups = [latest] if is_all else [each.group_id for each in made_of]
 
     def find_turns(self, verdicts: Mapping[str, str]) -> list[Turn]:

@@ -69,7 +69,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Plan:
-    """What replays would do.
+    """Effect of replays.
 
     Attributes:
         created_at: Time at which it was made.
@@ -93,8 +93,8 @@ class Plan:
     @property
     def plan_id(self) -> str:
         """ID: first digits of the hash of what it says, without times."""
-        said = [{**asdict(partition), "seconds": 0} for partition in self.partitions]
-        text = write_json({"code": self.code_sha256, "partitions": said})
+        statements = [{**asdict(partition), "seconds": 0} for partition in self.partitions]
+        text = write_json({"code": self.code_sha256, "partitions": statements})
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_fields(self) -> dict[str, Any]:
@@ -125,8 +125,8 @@ def hash_code() -> str:
     limits decide what is quarantined.
     """
     digest = hashlib.sha256()
-    own = {file.parent for file in own_files()}
-    for root in (PACKAGE_FOLDER, *sorted(own), project_folder() / CONFIG):
+    source_folders = {file.parent for file in own_files()}
+    for root in (PACKAGE_FOLDER, *sorted(source_folders), project_folder() / CONFIG):
         for file in _list_code(root):
             name = file.relative_to(root).as_posix()
             content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -207,11 +207,11 @@ class Planner:
         return chosen
 
     def _read_loads(self) -> Mapping[str, DatasetLoad]:
-        now = self.clock.now()
+        at = self.clock.now()
         return {
             load.dataset.table.name: load
             for registered in self.registry.registered(DatasetLoads)
-            for load in registered.read(self.settings, now)
+            for load in registered.read(self.settings, at)
         }
 
     def plan_each(
@@ -292,13 +292,13 @@ def read_plan(file: Path) -> tuple[str, str, list[AppliedPartition]]:
     """Return ID and code hash of a plan's document, and the partitions that it changes by loads.
 
     Raises:
-        ConfigurationError: It is no plan, or one of which some partitions could not be planned.
+        ConfigurationError: The file is not a plan, or some of its partitions could not be planned.
     """
     try:
         fields = json.loads(file.read_text())
         if fields["format"] != FORMAT:
             raise ValueError(fields["format"])
-        found = [_read_partition(entry) for entry in fields["partitions"] if _is_loaded(entry)]
+        partitions = [_read_partition(entry) for entry in fields["partitions"] if _is_loaded(entry)]
         failures, plan_id, code = fields["failures"], str(fields["id"]), str(fields["code_sha256"])
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
@@ -310,7 +310,7 @@ def read_plan(file: Path) -> tuple[str, str, list[AppliedPartition]]:
             found=f"{len(failures)} that could not be planned, as {failures[0]['partition_key']}",
             remedy="correct what its failures name, and plan again",
         )
-    return plan_id, code, found
+    return plan_id, code, partitions
 
 
 def _is_loaded(entry: Mapping[str, Any]) -> bool:
@@ -326,9 +326,9 @@ def _is_loaded(entry: Mapping[str, Any]) -> bool:
 
 
 def _read_partition(entry: Mapping[str, Any]) -> AppliedPartition:
-    own = entry["differences"][0]
+    table_difference = entry["differences"][0]
     names = ("added", "changed", "removed")
-    counts = [int(own[name]) for name in names]
+    counts = [int(table_difference[name]) for name in names]
     return AppliedPartition(entry["table"], entry["partition_key"], int(entry["token"]), *counts)
 
 

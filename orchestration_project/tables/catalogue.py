@@ -206,7 +206,7 @@ def relation_as_of(name: str, at: datetime) -> Relation:
     """Return the table called ``name`` in the state that was known ``at`` a moment.
 
     Raises:
-        ConfigurationError: There is no such table, or it has no history.
+        ConfigurationError: The table is unknown or has no history.
     """
     current = table_with_history(name)
     history = current.info[HISTORY]

@@ -55,7 +55,7 @@ class Changes(TableName):
 async def read_table_changes(call: Call[Changes, Body]) -> Response:
     """Read the changes of a table in order of commit: each once for a reader that keeps a cursor.
 
-    A table needs a history. A change says what a load did to a row, with cause and delivery;
+    A table needs a history. A change is of one row by one load, with cause and delivery;
     capture_id of the row leads to its bytes.
     """
     wanted = call.query
