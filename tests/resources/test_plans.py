@@ -274,6 +274,7 @@ def test_a_role_that_cannot_write_can_plan(prepared: Prepared, clock, tmp_path: 
             ) as reading:
                 reading.prepare(holds="real")
                 loader = replace(changed_code(office, PLANTED["a filter"]), warehouse=reading)
+                assert isinstance(loader.deliveries, RecordedDeliveries)
                 deliveries = replace(loader.deliveries, warehouse=reading)
                 plan = plan_partition(replace(loader, deliveries=deliveries), KEY)
         finally:
