@@ -20,7 +20,7 @@ def ended(instance, run_id, status) -> None:
     instance.add_run(dg.DagsterRun("load", run_id=run_id, status=status))
 
 
-def tells(instance, run_id, at=None, asset=ASSET, partition=PARTITION) -> None:
+def report_materialization(instance, run_id, at=None, asset=ASSET, partition=PARTITION) -> None:
     """Store what a run says of a partition, and of which landing if it says that."""
     metadata = {KNOWN_FROM: at.isoformat()} if at else {}
     made = dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
@@ -63,16 +63,16 @@ def test_a_run_whose_process_is_gone_goes_on_no_longer(instance, monkeypatch):
 def test_a_run_that_asks_of_itself_has_told_what_its_events_say(instance):
     ended(instance, "a", dg.DagsterRunStatus.STARTED)
     assert knows(instance, by="a") == "no"
-    tells(instance, "a", AT)
+    report_materialization(instance, "a", AT)
     assert knows(instance, by="a") == "yes"
 
 
 def test_a_failed_run_told_of_the_landing_that_its_event_names_and_of_no_other(instance):
     ended(instance, "a", dg.DagsterRunStatus.FAILURE)
-    tells(instance, "a")
-    tells(instance, "a", LATER)
-    tells(instance, "a", AT, partition="T2|2026-02-09")
-    tells(instance, "a", AT, asset=dg.AssetKey(["finra", "symbol_week"]))
+    report_materialization(instance, "a")
+    report_materialization(instance, "a", LATER)
+    report_materialization(instance, "a", AT, partition="T2|2026-02-09")
+    report_materialization(instance, "a", AT, asset=dg.AssetKey(["finra", "symbol_week"]))
     assert knows(instance) == "no"
     assert knows(instance, at=LATER) == "yes"
     assert knows(instance, partition="T2|2026-02-09") == "yes"
@@ -81,9 +81,9 @@ def test_a_failed_run_told_of_the_landing_that_its_event_names_and_of_no_other(i
 def test_what_another_run_told_in_its_place_is_known_whatever_was_said_since(instance):
     ended(instance, "a", dg.DagsterRunStatus.FAILURE)
     ended(instance, "b", dg.DagsterRunStatus.SUCCESS)
-    tells(instance, "b", AT)
+    report_materialization(instance, "b", AT)
     for _ in range(3):
-        tells(instance, "b")
+        report_materialization(instance, "b")
     assert knows(instance) == "yes"
 
 

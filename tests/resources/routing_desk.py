@@ -103,7 +103,7 @@ TOTALS: dict[str, Any] = {
 
 
 class Receiver:
-    """A receiver of requests that answers as it is told."""
+    """A receiver of requests that answers as it is set."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []

@@ -42,7 +42,7 @@ WORKFLOW = {
     "21": ("Start", "In Progress", ("To Do",)),
     "31": ("Done", "Done", ("In Progress",)),
 }
-"""Transitions by id: name, where to, from where. Nobody goes from To Do to Done at once."""
+"""Transitions by id: name, where to, from where. No issue goes from To Do to Done at once."""
 
 IDS = {name: number for number, (name, _, _) in WORKFLOW.items()}
 
@@ -98,7 +98,7 @@ class Faults:
     writes: int = 0
 
     def around(self, name: str, effect: Callable[[], Any]) -> Any:
-        """Have a call's effect, or not, or not be told of it."""
+        """Have a call's effect, or not, or lose its answer."""
         if name in WRITES:
             self.writes += 1
         else:

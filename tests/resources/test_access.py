@@ -118,8 +118,8 @@ def test_an_address_is_locked_before_the_database_is_asked_for_a_key(access):
 def test_a_session_of_a_provider_has_the_role_of_the_rules_now(warehouse, access):
     token = access.begin(ME, "10.0.0.1", member=Member("7", "me@example.org", ["a\u00e9\0"]))
     assert access.by_session(token).principal.role is Role.VIEWER
-    nobody = Access(warehouse, Clock(), access.limits, [])
-    assert nobody.by_session(token) is None
+    without_rules = Access(warehouse, Clock(), access.limits, [])
+    assert without_rules.by_session(token) is None
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """A database that we have no path of our own for: what is portable must do.
 
-tests/another.py says what it is.
+tests/another.py describes it.
 """
 
 from collections.abc import Iterator

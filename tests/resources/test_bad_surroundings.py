@@ -77,8 +77,8 @@ def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, name: str, tmp_p
     with files.opened(tmp_path) as (load, desk, folder):
         all_changed(folder)
         with watched(desk) as kept:
-            told = load_in_a_child(tmp_path, limit=limit)
-            assert promise(name).is_seen_in(told), told
+            message = load_in_a_child(tmp_path, limit=limit)
+            assert promise(name).is_seen_in(message), message
             assert kept() == promise(name).kept == NOTHING
             assert not list((tmp_path / "artifacts" / PARTIAL).iterdir())
         with watched(desk) as kept:  # and with space again
@@ -91,10 +91,12 @@ def test_a_load_needs_no_temporary_folder(tmp_path: Path):
     promised = promise("test_a_load_needs_no_temporary_folder")
     with files.opened(tmp_path) as (_, desk, folder), watched(desk) as kept:
         all_changed(folder)
-        told = load_in_a_child(tmp_path, temporary="/proc/nowhere")
-        assert (promised.is_seen_in(told), kept(), promised.kept) == (True, EVERY_ROW, EVERY_ROW), (
-            told
-        )
+        message = load_in_a_child(tmp_path, temporary="/proc/nowhere")
+        assert (promised.is_seen_in(message), kept(), promised.kept) == (
+            True,
+            EVERY_ROW,
+            EVERY_ROW,
+        ), message
 
 
 @pytest.mark.slow

@@ -47,14 +47,14 @@ SUMMARY = {"target_field": "summary", "source_type": "template", "value": "x"}
 
 @dataclass
 class Bureau:
-    """Both systems over HTTP with a good task, our database, and all that a user is told."""
+    """Both systems over HTTP with a good task, our database, and all messages that a user reads."""
 
     demo: SaasDemo
     warehouse: Warehouse
     clock: StoppedClock
     http: Any
     folder: Any
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.source = peopleforce(self.demo.url, self.http, self.folder)
@@ -62,7 +62,7 @@ class Bureau:
         self.demo.do("tasks", title="good")
         self.rules(RULE)
         self.run()
-        self.told.clear()
+        self.messages.clear()
 
     @property
     def reconciler(self) -> Reconciler:
@@ -78,10 +78,10 @@ class Bureau:
         edit(self.warehouse, rules, trial, by="x", at=self.clock.now(), run_id="run")
 
     def run(self) -> None:
-        """Look through both systems as the job does."""
+        """Poll both systems as the job does."""
         self.clock.at += timedelta(hours=1)
         done = poll_all(self.reconciler, self.warehouse, self.clock)
-        self.told += [json.dumps(done.counts), str(done.problem)]
+        self.messages += [json.dumps(done.counts), str(done.problem)]
 
     def seen(self) -> str:
         """Return all that can be read of it, the issue of the good task aside."""
@@ -90,7 +90,7 @@ class Bureau:
         with self.warehouse.reading() as connection:
             rows = [text for each in columns for text in connection.execute(select(each)).scalars()]
         issues = [json.dumps(each, ensure_ascii=False) for each in self.demo.issues()[1:]]
-        return "\n".join([*self.told, *rows, *found.unresolved, *issues])
+        return "\n".join([*self.messages, *rows, *found.unresolved, *issues])
 
     def kept(self) -> str:
         """Return what became of it; the good task keeps its issue, and no task has two."""
@@ -147,7 +147,7 @@ def edited(*rules: Any) -> Case:
     def case(bureau: Bureau) -> None:
         with pytest.raises(ConfigurationError) as refusal:
             bureau.rules(*rules)
-        bureau.told.append(str(refusal.value))
+        bureau.messages.append(str(refusal.value))
         bureau.run()
 
     return case
@@ -162,7 +162,7 @@ def webhook(body: bytes) -> Case:
         assert content.body == body
         done = follow_delivery(bureau.reconciler, content)
         assert done.rejection
-        bureau.told.append(json.dumps(done.counts))
+        bureau.messages.append(json.dumps(done.counts))
 
     return case
 

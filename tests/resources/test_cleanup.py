@@ -167,7 +167,7 @@ def test_what_was_not_tried_when_the_store_failed_is_not_recorded_as_gone(
     monkeypatch.setattr(store, "delete_older", fail)
     with pytest.raises(TransientError):
         deleted_by(desk, store, clock)  # of two captures
-    assert desk.rows(operations_removals, "name") == [(tried[0],)]  # of which nobody knows
+    assert desk.rows(operations_removals, "name") == [(tried[0],)]  # which no catalogue names
 
 
 @pytest.mark.slow_on_postgresql

@@ -115,7 +115,7 @@ def test_the_oldest_week_that_is_due_is_the_one_that_is_told(desk, clock):
         offered = (first_week, date.max)
         return oldest_unlanded(desk.warehouse, load_settings(), clock.now(), offered=offered)
 
-    assert oldest(MONDAY) is None  # nothing was ever landed: nobody waits
+    assert oldest(MONDAY) is None  # nothing was ever landed: nothing waits
     desk.land(row("AAA"))
     found = oldest(MONDAY)
     assert found is not None

@@ -166,7 +166,7 @@ def run_all(folder: Path) -> None:
     job("finra_symbol_week_value", WEEK)
     job("finra_symbol_week_short", WEEK)
     with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
+        environment.delenv("ALERT_URLS")  # nothing listens there, so nothing would be verified
         job("operations_checks")
     assert (
         main(["export", "v_finra_otc_weekly", "--where", "tier=T1", "--output", f"{folder}/a"]) == 0

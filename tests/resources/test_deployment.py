@@ -1,4 +1,4 @@
-"""Heartbeats of hosts, the one daemon, and the age of backups: what operators see and hear of."""
+"""Heartbeats of hosts, the one daemon, and the age of backups: what operators see of them."""
 
 import os
 import signal
@@ -127,7 +127,7 @@ def test_a_silent_daemon_is_no_silent_host_while_another_program_of_it_is_heard(
     assert "code_server: last heartbeat" in found
     assert "daemon" not in found
     clock.at = NOON + 10 * MINUTE
-    state, found = outcome(probe(), clock)  # nothing on it is heard
+    state, found = outcome(probe(), clock)  # nothing on it sends heartbeats
     assert "daemon: last heartbeat" in found
 
 

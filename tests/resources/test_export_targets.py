@@ -352,7 +352,7 @@ def test_a_parquet_file_comes_in_base64(installation, partner):
 @pytest.mark.slow
 def test_a_receiver_that_is_down_or_refuses_gets_the_same_later(installation, partner):
     installation.land(row("AAA"))
-    assert installation.export().outcome == "failed"  # nobody listens
+    assert installation.export().outcome == "failed"  # nothing listens
     partner.statuses = [500, 401, 302, 429]
     with receiving(partner):
         for status in [*partner.statuses]:

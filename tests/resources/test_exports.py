@@ -281,7 +281,7 @@ def test_a_delivery_of_which_another_run_has_taken_the_lease_is_recorded_by_that
     assert recorded["run_id"] == "run 2"
 
 
-@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)  # COPY is no event of SQLAlchemy
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)  # SQLAlchemy has no event of COPY
 @pytest.mark.parametrize("more", ["", ", incremental: true"])
 def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(installation, more: str):
     installation.declare(WHOLE.replace("format: csv", f"format: csv{more}"))

@@ -889,15 +889,15 @@ def test_a_source_that_sends_our_token_back_puts_it_into_no_error(ask, status):
     def echo(request, reply):
         if request.target.startswith(TOKEN_PATH):
             return reply
-        told = json.dumps({"you sent": request.headers["authorization"], "\x1b": "\x1b[2J"})
-        return Reply(status, {}, told.encode())
+        echoed = json.dumps({"you sent": request.headers["authorization"], "\x1b": "\x1b[2J"})
+        return Reply(status, {}, echoed.encode())
 
     finra.spoil = echo
     api, _ = ask(finra, credentials=ME)
     with pytest.raises((SourceError, ConfigurationError)) as refusal:
         api.published()
-    told = whole_text(refusal.value)
-    assert not re.search("t0ken-|" + SECRET, told)
+    message = whole_text(refusal.value)
+    assert not re.search("t0ken-|" + SECRET, message)
     assert "Bearer ***" in refusal.value.found
     assert refusal.value.found.isascii()
     assert refusal.value.found.isprintable()

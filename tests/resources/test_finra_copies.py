@@ -130,7 +130,7 @@ def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
     folder = Folder(warehouse, tmp_path)
     body = REFORMATTED[case]
     original = text(lines(399)) if case == "a_rejected_line_more" else BODY
-    if scope.get("tier"):  # a description that tells no tier
+    if scope.get("tier"):  # a description that names no tier
         original = body = BODY.replace(b"OTC|", b"OTC Equity|")
     folder.put("one.csv", original)
     folder.take_up()

@@ -381,15 +381,15 @@ def test_a_change_that_no_event_reports_is_announced_by_the_next_load_in_its_wor
         f"{DATASET.table.name}, {KEY}: 2 rows added, 0 changed, 0 removed, 0 unchanged."
     )
     late = bench.load(reported="no")
-    (told,) = late.changes
-    assert told.sentence == (
+    (change,) = late.changes
+    assert change.sentence == (
         f"{first.sentence} (Reported late: run run, which loaded it, had not reported it.)"
     )
-    assert (told.cause, told.figures, late.announced_until) == ("first", None, late.known_from)
+    assert (change.cause, change.figures, late.announced_until) == ("first", None, late.known_from)
     bench.finra.rows = [record(APPLE)]
     both = bench.load(reported="no")
     assert [each.cause for each in both.changes] == ["first", "source"]
-    assert both.changes[0] == told
+    assert both.changes[0] == change
     assert both.changes[1].sentence.endswith("0 rows added, 0 changed, 1 removed, 1 unchanged.")
     assert bench.count(pending_announcements) == 2
     seen = bench.load(reported="yes")

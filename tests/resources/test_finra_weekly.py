@@ -185,9 +185,9 @@ def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkey
 def test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes(load_of, desk, tmp_path):
     (tmp_path / "scratch").touch()
     promised = promise("test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes")
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as refusal:
         load_of(Finra(week(AAA=100, BBB=5)), rows_at_once=1)[0].take(KEY)
-    assert promised.is_seen_in(str(told.value))
+    assert promised.is_seen_in(str(refusal.value))
     assert promised.kept == BYTES
     assert (desk.count(captures), desk.count(landings)) == (1, 0)
 

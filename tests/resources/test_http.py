@@ -94,7 +94,7 @@ def client(client_of):
 
 
 def free_url() -> str:
-    """Return an address at which nobody listens."""
+    """Return an address at which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -408,10 +408,10 @@ def test_a_request_that_is_taken_slowly_is_not_sent_for_ever(client_of):
 def test_a_header_that_cannot_be_sent_is_refused_without_telling_it(serve, client, token, caplog):
     with pytest.raises(ConfigurationError) as caught:
         client.request("GET", serve(OK).url, headers={"Authorization": token})
-    told = texts_of_error_and_logs(caught.value, caplog)
-    assert "look for a line break or an accent" in told
-    assert token not in told
-    assert repr(token)[1:-1] not in told
+    message = texts_of_error_and_logs(caught.value, caplog)
+    assert "look for a line break or an accent" in message
+    assert token not in message
+    assert repr(token)[1:-1] not in message
 
 
 def test_requests_of_many_threads_share_connections(serve, client):
@@ -458,12 +458,14 @@ def test_no_secret_reaches_a_log_an_error_or_a_state_file(serve, client_of, tmp_
         )
     with pytest.raises(TransientError) as refused:
         client.request("GET", url, headers={"Authorization": f"Bearer {token}"})
-    told = texts_of_error_and_logs(failed.value, caplog) + texts_of_error_and_logs(
+    message = texts_of_error_and_logs(failed.value, caplog) + texts_of_error_and_logs(
         refused.value, caplog
     )
-    told += "".join(path.read_bytes().decode("latin-1") for path in (tmp_path / "http").iterdir())
-    assert "no entry for *** *** *** *** *** ***" in told
-    assert [secret for secret in [*secrets, "T0k3n%2F", "bWU6aHVu"] if secret in told] == []
+    message += "".join(
+        path.read_bytes().decode("latin-1") for path in (tmp_path / "http").iterdir()
+    )
+    assert "no entry for *** *** *** *** *** ***" in message
+    assert [secret for secret in [*secrets, "T0k3n%2F", "bWU6aHVu"] if secret in message] == []
 
 
 def test_a_token_that_the_source_repeats_is_not_told(serve, client, caplog):

@@ -1,4 +1,4 @@
-"""Many rows reach SQLite by way of a file, which nobody finds afterwards."""
+"""Many rows reach SQLite by way of a file, which is removed afterwards."""
 
 import gc
 import os

@@ -41,7 +41,7 @@ def test_an_issue_is_made_with_its_source_and_found_by_it(demo, target):
     assert there["fields"]["labels"] == ["people", "peopleforce-task-1000"]
     assert (issue.key, issue.status_category, issue.source_id) == ("HR-1", "new", SOURCE_ID)
     assert issue.description == document(text)
-    assert issue.fields["labels"] == ["people"]  # ours is nobody's concern
+    assert issue.fields["labels"] == ["people"]  # ours is not shown
     assert target.find(SOURCE_ID) == issue
     assert target.find("peopleforce/task/100") is None
 
@@ -149,11 +149,11 @@ def test_an_issue_is_found_behind_as_many_others_as_one_request_names(demo, targ
 
 def by_hand(number):
     about = {"project": {"key": "HR"}, "issuetype": {"name": "Task"}}
-    return {"fields": {**about, "summary": f"by hand {number}"}}
+    return {"fields": {**about, "summary": f"manual {number}"}}
 
 
 def test_issues_that_jira_could_not_give_together_are_asked_for_alone(demo, target, tmp_path):
-    """An error is no proof that there is none."""
+    """An error does not prove that there is none."""
     issue = made(target)
     (shown,) = demo.issues()
 
@@ -185,7 +185,7 @@ def test_an_issue_that_jira_made_and_does_not_show_is_made_no_second_time(tmp_pa
     with FaultyServer(answer) as server, http_client(tmp_path) as http:
         with pytest.raises(RefusedError, match="Jira made the issue HR-1, and does not have") as it:
             made(jira(server.url, http))
-        assert it.value.http_status == 403  # one that is never tried again by itself
+        assert it.value.http_status == 403  # one that is never retried by itself
 
 
 def test_a_create_that_does_not_say_what_it_made_can_be_looked_for(tmp_path):
@@ -302,8 +302,8 @@ def test_a_project_or_type_that_is_not_there_is_refused(target, project, kind):
         ("anna@example.org", "712020:anna"),  # though joanna@ is found too
         ("ANNA@example.org", "712020:anna"),
         ("twin@example.org", None),  # two people
-        ("gone@example.org", None),  # nobody may assign to them
-        ("nobody@example.org", None),
+        ("gone@example.org", None),  # no issue may be assigned to them
+        ("unknown@example.org", None),
         ("ann", None),
     ],
 )

@@ -227,7 +227,7 @@ def test_metrics_have_the_latest_measurement_of_each_name(office):
     assert samples(metrics, office)[lines] == 9
     measure(office, ("p1", "lines", 1, 8.0), ("p1", "bugs", 3, 1.0))
     found = samples(metrics, office)
-    assert found[lines] == 9, "a late event is no later measurement"
+    assert found[lines] == 9, "a late event is not a later measurement"
     assert {key: value for key, value in found.items() if key[0] == "mqtt_measured"} == {
         lines: 9,
         ("mqtt_measured", "p1", "bugs", ""): 1,

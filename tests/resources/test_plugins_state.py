@@ -195,7 +195,7 @@ def test_a_signature_is_verified_and_a_revoked_publisher_disables_its_plugins(de
         with pytest.raises(ContractError, match="was revoked"):
             change()
     with pytest.raises(ConfigurationError, match="publisher not found"):
-        desk.edits.revoke("nobody", ADA)
+        desk.edits.revoke("unknown", ADA)
 
 
 def test_the_unpacked_folder_is_compared_file_by_file(desk: Desk):

@@ -389,18 +389,18 @@ def test_the_key_shows_up_nowhere(
     def echo(request: Any) -> Reply:
         return Reply(body=json.dumps({"Error Message": f"{request.target} {KEY}"}).encode())
 
-    told: list[str] = []
+    texts: list[str] = []
     with FaultyServer(echo) as server:
         for _ in range(2):
             try:
                 open_source("alpha_vantage", url=server.url).fetch(MONTH, kept)
             except SourceError as error:
-                told += [str(error), repr(error.context), *traceback.format_exception(error)]
+                texts += [str(error), repr(error.context), *traceback.format_exception(error)]
         assert KEY in server.requests[0].target
     fetched_well = open_source("alpha_vantage").fetch(MONTH, kept)
-    told += [repr(fetched_well[0].capture_row), repr(open_source("alpha_vantage"))]
+    texts += [repr(fetched_well[0].capture_row), repr(open_source("alpha_vantage"))]
     logged = [each for each in caplog.records if not each.name.startswith("uvicorn")]  # theirs
-    told += [each.getMessage() for each in logged]
-    assert any("apikey=***" in each for each in told)
-    assert KEY not in "".join(told)
+    texts += [each.getMessage() for each in logged]
+    assert any("apikey=***" in each for each in texts)
+    assert KEY not in "".join(texts)
     assert len(kept) == 1  # what quotes the key is not kept

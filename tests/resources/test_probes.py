@@ -246,7 +246,7 @@ def test_without_channels_there_is_nothing_to_look_at(look: Look):
     assert look("alerts").outcome == "not_applicable"
 
 
-def heard(instance: dg.DagsterInstance, seconds_ago: float) -> None:
+def add_heartbeats(instance: dg.DagsterInstance, seconds_ago: float) -> None:
     for name in instance.get_required_daemon_types():
         at = Clock().now().timestamp() - seconds_ago
         instance.add_daemon_heartbeat(DaemonHeartbeat(at, name, "one", errors=[]))
@@ -258,9 +258,9 @@ def test_a_daemon_is_missed_once_something_waits_for_it(look: Look, instance):
     add_sensor(instance, "on_arrival")
     found = look("daemon")
     assert (found.outcome, found.got.endswith("waiting for it: on_arrival")) == ("failed", True)
-    heard(instance, seconds_ago=10)
+    add_heartbeats(instance, seconds_ago=10)
     assert look("daemon").outcome == "passed"
-    heard(instance, seconds_ago=200)
+    add_heartbeats(instance, seconds_ago=200)
     found = look("daemon")
     assert (found.outcome, "heartbeat 20" in found.got) == ("failed", True)
 

@@ -63,11 +63,11 @@ MADE_OF = {
         [delivered(1, 3, 20), delivered(2, 1, 4), delivered(3, 10, 11), delivered(4, 20, 25)],
         {1: [days(5, 9), days(12, 19)], 2: [days(1, 4)], 3: [days(10, 11)], 4: [days(20, 25)]},
     ),
-    "one that was held back, and a later one": (
+    "one that was quarantined, and a later one": (
         [delivered(1, 1, 9), delivered(2, 1, 20, HELD_BACK), delivered(3, 5, 6)],
         {1: [days(1, 4), days(7, 9)], 3: [days(5, 6)]},
     ),
-    "the latest, which was held back": (
+    "the latest, which was quarantined": (
         [delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)],
         {1: [days(1, 4)], 2: [days(5, 20)]},
     ),
@@ -92,11 +92,11 @@ MADE_OF = {
         [delivered(1, 1, 9), delivered(2, 5, 20), delivered(3, 1, 9, **WAS_FIRST)],
         {2: [days(10, 20)], 3: [days(1, 9)]},
     ),
-    "a replay that was held back, of one that another covers": (
+    "a replay that was quarantined, of one that another covers": (
         [delivered(1, 1, 9), delivered(2, 1, 20), delivered(3, 1, 9, HELD_BACK, **WAS_FIRST)],
         {2: [days(1, 20)]},
     ),
-    "a replay that was held back, and a later one": (
+    "a replay that was quarantined, and a later one": (
         [
             delivered(1, 1, 9),
             delivered(2, 1, 20),

@@ -1,4 +1,4 @@
-"""Old runs' logs go, on both of Dagster's storages; all that Dagster tells of assets stays."""
+"""Old runs' logs go, on both of Dagster's storages; all that Dagster shows of assets stays."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ PARTS = dg.StaticPartitionsDefinition(["good", "bad"])
     partitions_def=PARTS, check_specs=[dg.AssetCheckSpec("is_good", asset="part")], name="part"
 )
 def part(context: dg.AssetExecutionContext):
-    context.log.info("a line that nobody needs in a year")
+    context.log.info("a line that is not needed in a year")
     context.log_event(dg.AssetObservation("part", partition=context.partition_key))
     yield dg.AssetCheckResult(passed=context.partition_key == "good", check_name="is_good")
     if context.partition_key == "bad":
@@ -189,7 +189,7 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     young = run(instance, "good")
     watched = look(instance, alerts, watched).progress
     with alerts.inbox() as inbox:
-        inbox.recover("closed by a person", is_always_open, "by hand")
+        inbox.recover("closed by a person", is_always_open, "manually")
     reconcile(instance, ledger, None)
     ends = {f"run {old[0]} success", f"run {old[1]} failure"}
     kept = {f"run {young} success", "closed by a person"}

@@ -1,4 +1,4 @@
-"""One issue per task, also where an answer never came, a process died or another one took over."""
+"""One issue per task, also where an answer never came, a process ended or another one took over."""
 
 import threading
 from contextlib import suppress

@@ -230,11 +230,11 @@ def test_a_task_that_is_completed_before_it_has_an_issue_needs_none(office):
 def test_a_comparison_that_finds_nothing_writes_nothing(office):
     office.tasks.add("Order a laptop", assignee_email="anna@example.org")
     office.round()
-    writes, told = office.world.writes, office.operations()
+    writes, operations = office.world.writes, office.operations()
     reconciler = office.reconciler()
     reconciler.compare(["IT-1"])
     assert reconciler.apply().outcomes == {"done": 1}
-    assert (office.world.writes, office.operations()) == (writes, told)
+    assert (office.world.writes, office.operations()) == (writes, operations)
 
 
 def test_a_page_that_was_fetched_before_a_webhook_came_takes_nothing_back(office):
@@ -311,9 +311,9 @@ def test_a_webhook_about_an_issue_that_ended_nothing_costs_nothing(office, kind)
     office.tasks.add("Order a laptop")
     office.round()
     before = office.rows(outbox, "version_number"), office.faults.reads
-    heard = office.reconciler().handle_event(TaskEvent("jira", kind, "IT-1"))
-    assert (heard.outcome, heard.entities) == ("nothing to do", ())
-    assert heard.reason
+    result = office.reconciler().handle_event(TaskEvent("jira", kind, "IT-1"))
+    assert (result.outcome, result.entities) == ("nothing to do", ())
+    assert result.reason
     assert (office.rows(outbox, "version_number"), office.faults.reads) == before
 
 

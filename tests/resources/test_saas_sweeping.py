@@ -1,4 +1,4 @@
-"""A sweep finds what no webhook told of the issues that rules name, whatever else is amiss."""
+"""A sweep finds what no webhook reported of the issues that rules name, whatever else fails."""
 
 import pytest
 

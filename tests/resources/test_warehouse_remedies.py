@@ -6,7 +6,7 @@ from orchestration_project.engine.warehouse.remedies import ANY, remedy
 
 
 @pytest.mark.parametrize(
-    ("code", "state", "told"),
+    ("code", "state", "expected"),
     [
         (5, None, "(`fuser FILE`), and end it; it was waited for as long as `timeout` in "),
         (5, None, " says, 30 seconds without that"),
@@ -23,8 +23,8 @@ from orchestration_project.engine.warehouse.remedies import ANY, remedy
         (None, "57014", "statement_timeout"),
     ],
 )
-def test_a_code_that_says_what_is_wrong_is_told_with_what_helps_against_it(code, state, told):
-    assert told in remedy(code, state, timeout_seconds=30)
+def test_a_code_that_says_what_is_wrong_is_told_with_what_helps_against_it(code, state, expected):
+    assert expected in remedy(code, state, timeout_seconds=30)
 
 
 @pytest.mark.parametrize(("code", "state"), [(14, None), (None, "57P01"), (None, None)])

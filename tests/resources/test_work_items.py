@@ -348,8 +348,8 @@ def collect_selects(connection, statements: list) -> None:
 
 
 def explain(connection, statement: str, parameters) -> str:
-    told = connection.exec_driver_sql(STEPS[connection.dialect.name] + statement, parameters)
-    return "\n".join(str(row) for row in told)
+    steps = connection.exec_driver_sql(STEPS[connection.dialect.name] + statement, parameters)
+    return "\n".join(str(row) for row in steps)
 
 
 class Model:

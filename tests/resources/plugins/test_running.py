@@ -90,7 +90,7 @@ run.publish("plugins/rss/new", "1", {"title": "y"})"""
     plugins.add(body(code), permissions=permissions)
     plugins.run()
     plugins.add(body(code.rpartition("\n")[2]), permissions=permissions)
-    plugins.run()  # the latest event once more
+    plugins.run()  # the latest event again
     found = [(each.topic, each.entity, each.version_number) for each in plugins.rows(outbox)]
     assert found == [("plugins/rss/new", "1", 1), ("plugins/rss/new", "1", 2)]
     assert json.loads(plugins.rows(outbox)[1].payload) == {"title": "y"}
