@@ -1,4 +1,4 @@
-"""The pages of webhooks and metrics say what there is."""
+"""The pages of webhooks and metrics name every one that exists."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Whether the gateway lives, and is ready."""
+"""Whether the gateway runs, and is ready."""
 
 import dagster as dg
 import pytest

@@ -109,7 +109,7 @@ def test_what_is_not_signed_does_not_count_against_the_rate_of_its_source(client
 
 
 REFUSED = [
-    ("/hooks/nobody", {}, 404),
+    ("/hooks/unknown", {}, 404),
     ("/hooks/..%2Fgit", {}, 404),
     ("/hooks/git", {"x-hub-signature-256": ""}, 401),
     ("/hooks/git", {"x-hub-signature-256": "sha256=" + "0" * 64}, 403),
@@ -315,7 +315,7 @@ async def _asked(hooks: Hooks, pieces: list[dict], headers: dict[str, str]) -> l
         for piece in waiting:
             return piece
         await asyncio.Event().wait()
-        raise AssertionError("nobody sets it")
+        raise AssertionError("the event was set")
 
     async def send(message) -> None:
         sent.append(message)

@@ -1,4 +1,4 @@
-"""The metrics, read from what other processes stored, and told in Prometheus' words."""
+"""The metrics, read from what other processes stored, and in Prometheus' format."""
 
 import asyncio
 import shutil

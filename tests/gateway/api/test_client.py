@@ -328,11 +328,11 @@ def test_a_run_that_fails_raises_with_what_failed(client):
     with pytest.raises(RunFailedError, match="nothing was applied") as raised:
         client.run_and_wait("operations_definitions_edit", config=config)
     assert raised.value.status.status == "FAILURE"
-    told = client.pipeline_status(raised.value.status.run_id)
-    assert (told.status, told.completed_at is None) == ("failed", False)
-    assert told.error
-    assert (told.error.category, told.steps[0].status) == ("configuration", "FAILURE")
-    assert "nothing was applied" in told.error.message
+    failed_run = client.pipeline_status(raised.value.status.run_id)
+    assert (failed_run.status, failed_run.completed_at is None) == ("failed", False)
+    assert failed_run.error
+    assert (failed_run.error.category, failed_run.steps[0].status) == ("configuration", "FAILURE")
+    assert "nothing was applied" in failed_run.error.message
     again = client.retry(raised.value.status.run_id)
     status = client.wait(again.run_id, check=False)
     assert (status.status, status.retry_of) == ("FAILURE", raised.value.status.run_id)

@@ -473,9 +473,9 @@ def test_the_events_of_a_run_quote_no_stack(api, landed):
     instance = api.services.instance
     quoted = 'it broke\n\nStack Trace:\n  File "x.py", line 1, in f\n    g()\n'
     instance.report_engine_event(quoted, instance.get_run_by_id(landed))
-    told = str(api.get(f"/runs/{landed}/events?limit=1000"))
-    assert "it broke" in told
-    assert "x.py" not in told
+    events = str(api.get(f"/runs/{landed}/events?limit=1000"))
+    assert "it broke" in events
+    assert "x.py" not in events
 
 
 def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
@@ -575,7 +575,7 @@ def test_who_may_no_more_does_not_go_on_following_a_log(api):
 
 
 async def _streamed(app, run, *, then, key="") -> bytes:
-    """Return what is sent of a run's log until that ends; ``then`` is told of each message."""
+    """Return what is sent of a run's log until that ends; ``then`` is called with each message."""
     path = f"/api/v1/runs/{run.run_id}/logs"
     sent, asked = bytearray(), [{"type": "http.request"}]
 
