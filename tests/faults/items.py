@@ -71,7 +71,7 @@ def _hours_file(folder: Path) -> Path:
 
 
 class WatchedItems(WorkItems):
-    """Says when items are claimed; what is written before they are loaded is no stage of a load."""
+    """Says when items are claimed; a load has no stage before that."""
 
     def __init__(self, warehouse: Warehouse, clock: Clock, points: Points) -> None:
         super().__init__(warehouse, clock)

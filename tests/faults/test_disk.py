@@ -36,10 +36,10 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def assert_it_failed(ended: Ended, files: Files, url: str, *said: str) -> None:
-    """It is told once, with what to do; nothing was published."""
-    missing = [each for each in ("what to do: ", *said) if each not in ended.told]
-    assert missing == [], ended.told
-    assert files.are_named_in(ended.told), ended.told
+    """It is reported once, with what to do; nothing was published."""
+    missing = [each for each in ("what to do: ", *said) if each not in ended.message]
+    assert missing == [], ended.message
+    assert files.are_named_in(ended.message), ended.message
     assert ended.attempts == 1
     assert files.quantities(url) == files.before
 

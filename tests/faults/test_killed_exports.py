@@ -1,4 +1,4 @@
-"""A process that dies while it exports: the target has each change once, and lacks none."""
+"""A process is killed while it exports: the target has each change once, and lacks none."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ LONGEST_SECONDS, HOURS = 0.4, 1_000
 """Time until a process is killed, and hours of its clock that it cannot use up until then."""
 
 KILLS_SHARE = 4
-"""One kill in so many of the campaign's: each process imports the project anew."""
+"""One kill in so many of the campaign's: each process imports the project again."""
 
 CHANGES = text("SELECT export_id, change, symbol, share_quantity FROM changes")
 

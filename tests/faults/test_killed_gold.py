@@ -1,4 +1,4 @@
-"""Gold whose deriving dies: each partition is the old or the new one, and the next run ends it."""
+"""Gold whose run is killed: each partition is the old or the new one; the next run ends it."""
 
 import pytest
 
