@@ -236,7 +236,7 @@ def test_entities_are_derived_from_the_mirror_again(office, instance):
     mirror(instance)
     before = office.rows(mqtt_projects)
     with office.warehouse.writing() as connection:
-        connection.execute(update(mqtt_projects).values(name="changed by hand"))
+        connection.execute(update(mqtt_projects).values(name="changed manually"))
     run(instance, "mqtt_fold")
     assert office.rows(mqtt_projects) == before
 

@@ -1,4 +1,4 @@
-"""Failed partitions, found across runs, and tried again where that may help."""
+"""Failed partitions, found across runs, and retried where that may help."""
 
 import shutil
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Trouble(dg.Config):
 
 
 class Letters:
-    """A load with the trouble that its run was told of."""
+    """A load with the trouble that its run's tag names."""
 
     where: Mapping[str, str] = {"asset": "letters/thing"}
 
@@ -111,7 +111,7 @@ def found(instance, **wanted) -> list[tuple[str, str, str]]:
 
 
 def retried(instance, **config) -> Mapping[str, Any]:
-    """Run the job that tries again, and return what it tells."""
+    """Run the job that retries, and return its metadata."""
     config = RETRY_FAILURES.run_config({"dry_run": False, **config})
     result = executed(instance, "operations_runs", module=__name__, **config)
     assert result.success

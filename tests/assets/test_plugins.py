@@ -1,4 +1,4 @@
-"""Definitions of plugins: from the database alone, and nobody harmed where it is in the way."""
+"""Definitions of plugins: from the database alone, and other domains run where it is in the way."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Answers of a site that are no page: which remove items, which fail, and which pause the host."""
+"""Answers of a site other than pages: which remove items, which fail, and which pause the host."""
 
 import gzip
 import json
@@ -198,7 +198,7 @@ NO_PAGES: Mapping[str, tuple[Callable[[], Answer], str]] = {
         "a body that breaks off",
     ),
 }
-"""Answers that are no page, and how their reason begins or ends."""
+"""Answers other than pages, and how their reason begins or ends."""
 
 
 @POSTGRESQL_SLOW
