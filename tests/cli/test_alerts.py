@@ -123,8 +123,8 @@ def test_each_verb_takes_its_own_options_and_ids_are_for_closing(desk, arguments
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("died", ["before it was sent", "after it was sent"])
-def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monkeypatch, died):
+@pytest.mark.parametrize("sent", ["before it was sent", "after it was sent"])
+def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monkeypatch, sent):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
@@ -134,7 +134,7 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
             waiting = inbox.due("json-1")
             assert inbox.claim(waiting) == waiting
             assert inbox.claim(waiting) == []  # nor can another process
-            if died == "after it was sent":
+            if sent == "after it was sent":
                 alerts.send_to_all(waiting[0].message)
             assert alerts.deliver(inbox) == (0, {})
         monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:06"))
@@ -142,7 +142,7 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
         with alerts.inbox() as inbox:
             assert alerts.deliver(inbox) == (1, {})
             assert alerts.deliver(inbox) == (0, {})
-        assert len(hook.received) == (2 if died == "after it was sent" else 1)
+        assert len(hook.received) == (2 if sent == "after it was sent" else 1)
 
 
 def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(desk, monkeypatch):
@@ -166,7 +166,7 @@ def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkey
         assert len(hook.titles) == 1
 
 
-@pytest.mark.parametrize("tried", ["never", "in vain", "by a process that died"])
+@pytest.mark.parametrize("tried", ["never", "in vain", "by a killed process"])
 def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
     desk, monkeypatch, tried
 ):
@@ -179,7 +179,7 @@ def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
             hook.status = 500
             deliver()
             hook.status = 200
-        elif tried == "by a process that died":
+        elif tried == "by a killed process":
             with open_alerts(load_settings()).inbox() as inbox:
                 assert inbox.claim(inbox.due("json-1"))
         monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
@@ -231,8 +231,8 @@ def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
         assert hook.titles == ["30 alerts at once: 30 failed"]
     d, a = operations_alert_deliveries.c, operations_alerts.c
     with desk.warehouse.reading() as connection:
-        told = select(d.state, d.attempt_count, d.digest_count, d.rule)
-        rows = connection.execute(told).all()
+        query = select(d.state, d.attempt_count, d.digest_count, d.rule)
+        rows = connection.execute(query).all()
         assert len(connection.execute(select(a.alert_id)).all()) == 30
     assert [tuple(row) for row in rows] == [("delivered", 2, 30, "everything")] * 30
 
@@ -271,13 +271,13 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
 def test_a_check_tells_of_a_channel_that_nothing_can_be_sent_to(desk, monkeypatch, capsys):
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1,nosuch://hunter2")
     assert main(["alerts", "check"]) == 1
-    told = capsys.readouterr()
-    assert told.err.startswith("entry 2 of ALERT_URLS cannot be used")
-    assert "hunter2" not in told.err
-    assert "valid" not in told.out
+    output = capsys.readouterr()
+    assert output.err.startswith("entry 2 of ALERT_URLS cannot be used")
+    assert "hunter2" not in output.err
+    assert "valid" not in output.out
 
 
-@pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [nobody]}]", None])
+@pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [unknown]}]", None])
 def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch, tmp_path, text):
     rules = tmp_path / "rules.yaml"
     if text is not None:
@@ -375,8 +375,8 @@ def test_two_who_see_the_same_at_once_raise_one_alert(desk):
     is_second_deciding = threading.Event()
 
     def words(decision: AlertDecision) -> list[Message]:
-        told = Message("disk_low", "error", "the disk", "", problems=decision.raised)
-        return [told] if decision.raised else []
+        message = Message("disk_low", "error", "the disk", "", problems=decision.raised)
+        return [message] if decision.raised else []
 
     def second() -> None:
         def then(decision: AlertDecision) -> list[Message]:
@@ -420,7 +420,7 @@ def store(cause: str, problem: Problem) -> None:
 
 def test_where_it_cannot_be_kept_whom_a_lost_database_was_told_to_that_is_said(tmp_path, caplog):
     (tmp_path / "file").touch()
-    told = LastResortLog(tmp_path / "file" / "alerts_told.json")
-    told.keep({"json-1": datetime(2026, 1, 5, tzinfo=UTC)})
+    log = LastResortLog(tmp_path / "file" / "alerts_told.json")
+    log.keep({"json-1": datetime(2026, 1, 5, tzinfo=UTC)})
     assert "a notification may repeat" in caplog.text
-    assert told.read() == {}
+    assert log.read() == {}

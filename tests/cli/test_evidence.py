@@ -120,12 +120,12 @@ def test_who_writes_an_archive_of_his_own_is_found_out_by_the_hash_that_was_told
     archive, tmp_path, capsys
 ):
     assert main(["evidence", "verify", str(archive)]) == 0
-    told = capsys.readouterr().out.splitlines()[1].rpartition(" ")[2]
-    assert verify(archive, capsys, "--sha256", told.upper())[0] == 0
+    sha256 = capsys.readouterr().out.splitlines()[1].rpartition(" ")[2]
+    assert verify(archive, capsys, "--sha256", sha256.upper())[0] == 0
     forged = written(tmp_path / "forged.zip", MEMBERS | {"runs.jsonl": b"{}\n"})
     assert verify(forged, capsys)[0] == 0
-    status, said = verify(forged, capsys, "--sha256", told)
-    assert (status, said) == (1, [f"{MANIFEST} is not the one with SHA-256 {told}"])
+    status, said = verify(forged, capsys, "--sha256", sha256)
+    assert (status, said) == (1, [f"{MANIFEST} is not the one with SHA-256 {sha256}"])
 
 
 def test_bytes_that_decayed_on_the_way_are_a_changed_member(archive, capsys):

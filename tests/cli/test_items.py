@@ -45,9 +45,9 @@ def test_items_are_chosen_by_topic_and_state_and_what_is_left_out_is_said(items,
     ready = listed(capsys, "--topic", "documents/a", "--state", "ready")
     assert [line.split("  ")[1] for line in ready] == ["y", "z"]
     assert main(["items", "list", "--limit", "3"]) == 0
-    told = capsys.readouterr()
-    assert len(told.out.splitlines()) == 3
-    assert told.err == "there are more than 3: raise --limit\n"
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3
+    assert output.err == "there are more than 3: raise --limit\n"
     for wrong in (["--state", "unknown"], ["--limit", "-1"]):
         with pytest.raises(SystemExit):
             main(["items", "list", *wrong])

@@ -52,7 +52,7 @@ class Model:
     events: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
 
     def load(self, rows: Mapping[str, State], today: date, turned_to: int | None = None) -> None:
-        """Add a delivery; ``turned_to``: it is that earlier one, which was loaded once more."""
+        """Add a delivery; ``turned_to``: it is that earlier one, which was loaded again."""
         order = len(self.delivered)
         before = self.delivered[-1] if self.delivered else {}
         changed = {key for key in {*before, *rows} if before.get(key) != rows.get(key)}

@@ -87,11 +87,11 @@ def test_two_weeks_hold_three_bad_rows_that_their_totals_count(demo: Demo, tier,
     assert not blank["issueName"]
     assert (blank["totalWeeklyShareQuantity"], blank["totalWeeklyTradeCount"]) == (1, 1)
     (impossible,) = [each for each in rows if each["lastReportedDate"] == "2025-02-30"]
-    (nobody,) = [each for each in rows if not each["marketParticipantName"]]
-    assert (nobody["firmCRDNumber"], nobody["MPID"]) == (None, None)
-    assert nobody["summaryTypeCode"] == "OTC_W_SMBL_FIRM"
-    assert nobody["totalWeeklyShareQuantity"] > 0
-    assert impossible not in (blank, nobody)
+    (unnamed,) = [each for each in rows if not each["marketParticipantName"]]
+    assert (unnamed["firmCRDNumber"], unnamed["MPID"]) == (None, None)
+    assert unnamed["summaryTypeCode"] == "OTC_W_SMBL_FIRM"
+    assert unnamed["totalWeeklyShareQuantity"] > 0
+    assert impossible not in (blank, unnamed)
     assert differences(records) == {}
 
 

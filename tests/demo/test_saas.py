@@ -152,8 +152,8 @@ def test_deliveries_are_signed_over_their_bytes_and_may_come_twice_or_never(demo
         demo.do("tasks", title="👋🏽")
         create(demo, description=document("x"))
         demo.do("issues/HR-1", transition="31")
-        told = demo.do("deliveries", twice_share=1.0)
-        assert told == {"statuses": [202] * 6}
+        result = demo.do("deliveries", twice_share=1.0)
+        assert result == {"statuses": [202] * 6}
         bodies = {}
         for request in receiver.requests:
             mac = hmac.new(b"s3cret", request.body, hashlib.sha256).hexdigest()

@@ -34,7 +34,7 @@ OF_LIBRARIES = {
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY_FILE",
 }
-"""Variables that are no settings of ours: docs/how-to/use-s3.md names them."""
+"""Variables that are not our settings: docs/how-to/use-s3.md names them."""
 
 PRIVATE = {
     "postgres": {"data"},
