@@ -113,7 +113,7 @@ def test_outdated_are_the_weeks_never_seen_and_those_with_another_version():
     new, same, taken_back, restated = wanted = weeks("T1", 0, 1, 2, 3)
     seen = {
         same.key: {"a"},
-        taken_back.key: {"landed", "held back"},
+        taken_back.key: {"landed", "quarantined"},
         restated.key: {"a"},
         "T2|2025-01-06": {"gone"},
     }

@@ -35,7 +35,7 @@ def warned(found: pl.DataFrame, before: pl.DataFrame | None = None, second=None,
         concat_batches([found]),
         concat_batches([rows() if before is None else before]),
         concat_batches([found.clear() if second is None else second]),
-        ["nobody was asked" if second is None else None],
+        ["no source was asked" if second is None else None],
         [through],
     )
     [audits] = warnings_about(beside, newest_session=FRIDAY, limits=LIMITS)
@@ -133,4 +133,4 @@ def test_a_second_source_is_compared_by_returns_so_that_later_splits_do_not_matt
     other = rows(*(row(day, 10 + 2 * number) for number, day in enumerate(week())))
     assert warned(first, second=other)[name].outcome == "failed"
     assert warned(first, second=rows())[name].outcome == "not_applicable"
-    assert warned(first)[name].found == "nobody was asked"
+    assert warned(first)[name].found == "no source was asked"

@@ -60,7 +60,7 @@ SAID = {
         "The **demo** API key is for demo purposes only. Please claim your free API key",
         "key",
     ),
-    "what nobody has seen": ("Information", "Our cat sleeps on the keyboard.", "other"),
+    "an unknown text": ("Information", "Our cat sleeps on the keyboard.", "other"),
 }
 
 
