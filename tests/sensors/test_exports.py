@@ -157,7 +157,7 @@ def test_an_undelivered_export_is_retried_and_alerts_until_it_is_delivered(
 
 
 def test_the_sensor_starts_what_a_run_left(instance, exports_file, url, monkeypatch):
-    monkeypatch.setenv("EXPORT_URL_SHELF", "postgresql://127.0.0.1:1/nobody?connect_timeout=2")
+    monkeypatch.setenv("EXPORT_URL_SHELF", "postgresql://127.0.0.1:1/unknown?connect_timeout=2")
     now = Clock().now()
     assert run(instance, "shelved").success
     [(state, due_at)] = databases.rows(url, select(work_items.c.state, work_items.c.due_at))

@@ -293,8 +293,8 @@ def test_a_failure_before_the_first_look_is_told_once_and_one_of_days_ago_never(
     watch = Watch(instance, url)
     record_daemon_heartbeat(instance)
     shop(instance, "b", broken="yes")
-    told = [("shop_orders failed: a", "failure"), ("shop_orders failed: b", "failure")]
-    assert [sent_messages(watch, hook) for _ in range(2)] == [told, []]
+    expected = [("shop_orders failed: a", "failure"), ("shop_orders failed: b", "failure")]
+    assert [sent_messages(watch, hook) for _ in range(2)] == [expected, []]
     assert sent_messages(Watch(instance, url), hook) == []  # its cursor was lost: nothing twice
 
 
@@ -542,7 +542,7 @@ def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook,
     shop(instance, "a")
     watch.look()
     stored = watch.alerts("title", "state", "repeated_count")
-    watch.cursor = before  # the process died before Dagster kept its cursor
+    watch.cursor = before  # the process was killed before Dagster kept its cursor
     watch.look()
     assert watch.alerts("title", "state", "repeated_count") == stored
     assert sent_messages(watch, hook) == []
@@ -668,8 +668,10 @@ def test_a_sensor_that_fails_is_told_though_dagsters_storage_began_anew(
 ):
     title = "shop_on_order fails: it starts nothing until this is mended"
     expected = [(title, "failure"), (f"Recovered: {title}", "success")]
-    with dg.instance_for_test(temp_dir=str(shutil.copytree(new_files, tmp_path / "anew"))) as anew:
-        for number, each in enumerate([instance, anew]):
+    with dg.instance_for_test(
+        temp_dir=str(shutil.copytree(new_files, tmp_path / "other"))
+    ) as other:
+        for number, each in enumerate([instance, other]):
             record_daemon_heartbeat(each)
             looks = watch if each is instance else Watch(each, url)
             tick = each.create_tick(failed_tick(each)._replace(timestamp=float(number)))

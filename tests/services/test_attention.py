@@ -339,11 +339,11 @@ def test_entries_are_in_the_order_of_kinds_and_counted_and_filtered(situation):
 def test_an_ignored_entry_is_hidden_until_its_end_or_until_it_fails_anew(situation):
     situation.deliver("T2|2025-01-06", "held_back", 1)
     entry, marks = situation.entry("quarantined"), Marks(situation.warehouse)
-    marks.ignore(entry, " the source is told ", Clock().now() + HOUR, by="ada")
+    marks.ignore(entry, " the source is informed ", Clock().now() + HOUR, by="ada")
     assert situation.entries("quarantined") == []
     [ignored] = situation.read().select(Selection("quarantined", is_ignored=True))
     assert ignored.mark is not None
-    assert (ignored.mark.reason, ignored.mark.marked_by) == ("the source is told", "ada")
+    assert (ignored.mark.reason, ignored.mark.marked_by) == ("the source is informed", "ada")
     assert "restore" in ignored.actions
     assert ignored.entry_id == entry.entry_id
     situation.deliver("T2|2025-01-06", "held_back", 2)  # a replay in vain

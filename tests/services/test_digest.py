@@ -1,4 +1,4 @@
-"""A few alerts are told one by one, a flood of a rule's in one message."""
+"""A few alerts are sent one by one, a flood of a rule's in one message."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -75,9 +75,9 @@ def test_nothing_is_told_twice_or_mixed_and_all_in_the_end(ages: list[Any], most
     due = [waiting(n, rule=rule, age=timedelta(seconds=age)) for n, (age, rule) in enumerate(ages)]
     for at in (NOON, NOON + FLOOD_QUIET_PERIOD):
         found = batches(due, lambda _: most, now=at)
-        told = [each.alert_id for batch in found for each in batch]
-        assert len(told) == len(set(told))
+        alert_ids = [each.alert_id for batch in found for each in batch]
+        assert len(alert_ids) == len(set(alert_ids))
         for batch in found:
             assert len({each.rule for each in batch}) == 1
             assert len(batch) == 1 or len(batch) > most
-    assert sorted(told) == [each.alert_id for each in due]
+    assert sorted(alert_ids) == [each.alert_id for each in due]

@@ -54,8 +54,8 @@ def test_a_manifest_is_read_as_it_was_written_and_the_sums_are_those_of_sha256su
 
 
 def test_its_reader_and_the_docs_are_told_what_each_member_holds():
-    told = readme({"run": "1"}).decode()
+    text = readme({"run": "1"}).decode()
     documented = PROJECT_ROOT / "docs" / "reference" / "evidence.md"
     in_docs = set(re.findall(r"`([\w/]+(?:\.jsonl?|\.py|/))", documented.read_text()))
-    assert all(f"\n  {name} " in told for name in CONTENTS)
+    assert all(f"\n  {name} " in text for name in CONTENTS)
     assert {*CONTENTS} - {"rows/", "bytes/"} <= in_docs

@@ -105,13 +105,13 @@ def test_all_matching_rules_count_until_one_stops_and_of_one_channel_the_first()
     rules = policy(
         """
         rules:
-          - {name: ops hears of finra, match: {domain: finra}, channels: [ops], window_hours: 1}
+          - {name: ops receives finra, match: {domain: finra}, channels: [ops], window_hours: 1}
           - {name: silent, match: {check: has_few_rejects}, channels: [], stop: true}
           - {name: all, window_hours: 8}
         """
     )
     assert rules.routes(facts_of(FAILED)) == {
-        "ops": Route("ops hears of finra", HOUR),
+        "ops": Route("ops receives finra", HOUR),
         **dict.fromkeys(EVERY[:3], Route("all", 8 * HOUR)),
     }
     assert list(rules.routes(facts_of(WARNED))) == ["ops"]

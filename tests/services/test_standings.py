@@ -193,8 +193,8 @@ def test_quarantined_partitions_that_are_late_are_told_once():
     is_late = "finra/otc_weekly is 30 h late, 2 partitions missing, 1 partition quarantined, "
     is_late += "oldest T1|2026-02-02; do this: load it, or see why its runs failed"
     weekly = Subject("finra", "finra/otc_weekly")
-    told = stand(Observation(ended(), quarantined={"finra/otc_weekly": 1}), late)[weekly]
-    assert told.reasons == [is_late]
+    standing = stand(Observation(ended(), quarantined={"finra/otc_weekly": 1}), late)[weekly]
+    assert standing.reasons == [is_late]
     more = stand(Observation(ended(), quarantined={"finra/otc_weekly": 2}), late)[weekly]
     assert more.reasons == [is_late, f"2 partitions of finra/otc_weekly quarantined{QUARANTINE}"]
 

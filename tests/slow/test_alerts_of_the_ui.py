@@ -1,4 +1,4 @@
-"""Alerts when much goes wrong: a daemon that hangs or dies, a thousand failures at once."""
+"""Alerts when much goes wrong: a daemon that hangs or exits, a thousand failures at once."""
 
 import signal
 import time

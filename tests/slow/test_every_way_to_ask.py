@@ -285,9 +285,9 @@ def asked_by(scene: Scene, run: dg.DagsterRun) -> list[str]:
         for each in scene.instance.all_logs(run.run_id)
         if each.dagster_event is None
     ]
-    told, _, keys = first.partition(": ")
+    count_text, _, keys = first.partition(": ")
     found = keys.split(", ")
-    assert told == f"{len(found)} partitions requested"
+    assert count_text == f"{len(found)} partitions requested"
     return found
 
 
@@ -344,8 +344,8 @@ def test_dagsters_status_the_tables_the_ledger_and_the_control_tower_agree(scene
 def assert_ledger_agrees(scene: Scene) -> None:
     """Hold each run's row of the ledger to what landed by that run, and to its outcome."""
     runs = operations_runs.c
-    told = select(runs.run_id, runs.status, runs.rows_landed)
-    ledger = {row[0]: row[1:] for row in databases.rows(scene.url, told)}
+    query = select(runs.run_id, runs.status, runs.rows_landed)
+    ledger = {row[0]: row[1:] for row in databases.rows(scene.url, query)}
     counted = landings.c.rows_added + landings.c.rows_changed + landings.c.rows_unchanged
     by_run = select(landings.c.run_id, func.sum(counted)).group_by(landings.c.run_id)
     landed = {run_id: int(rows) for run_id, rows in databases.rows(scene.url, by_run)}

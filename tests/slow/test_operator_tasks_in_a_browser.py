@@ -23,7 +23,7 @@ from tests import programs
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium"),
+    pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed"),
 ]
 
 SETTINGS = {
@@ -51,7 +51,7 @@ RULES = """ops:
           mappings: [{target_field: duedate, source_type: path, value: title}]
         - {rule_id: rest, priority: 2, action: sync, target_project: HR, issue_type: Task}
 """
-"""The titles of tasks for hardware are no dates, so each becomes a dead letter."""
+"""The titles of tasks for hardware are not dates, so each becomes a dead letter."""
 
 NINE_DAYS_LATER = "2026-03-11T15:00:00+00:00"
 """By then the demo source has restated a week of T1."""

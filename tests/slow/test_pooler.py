@@ -14,7 +14,7 @@ from tests.postgres import new_database
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which(PROGRAM), reason="there is no pgbouncer"),
+    pytest.mark.skipif(not shutil.which(PROGRAM), reason="pgbouncer is not installed"),
 ]
 
 PROJECT = "orchestration_project"

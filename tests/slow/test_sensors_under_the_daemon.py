@@ -1,4 +1,4 @@
-"""The sensors of weekly data under a real daemon: it lands, is derived, told and restated."""
+"""The sensors of weekly data under a real daemon: it lands, is derived, reported and restated."""
 
 from collections import Counter
 from datetime import datetime

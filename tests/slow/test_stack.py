@@ -145,7 +145,7 @@ def test_a_weekly_load_by_a_worker_is_seen_over_tls(stack, record_property):
     assert rows > 0
 
 
-@pytest.mark.skipif(not HAS_BROWSER, reason="there is no chromium, or no certutil")
+@pytest.mark.skipif(not HAS_BROWSER, reason="chromium or certutil is not installed")
 def test_a_browser_that_trusts_the_authority_sees_the_load_by_a_worker_succeed(stack, tmp_path):
     from playwright.sync_api import sync_playwright
 
