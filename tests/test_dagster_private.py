@@ -144,9 +144,9 @@ def test_the_daemon_is_a_module_that_takes_a_workspace(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["daemon", "run", "--help"])
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module(DAEMON_MODULE, run_name="__main__", alter_sys=True)
-    told = capsys.readouterr().out
-    assert "-w, --workspace" in told
-    assert "--log-level" in told
+    output = capsys.readouterr().out
+    assert "-w, --workspace" in output
+    assert "--log-level" in output
 
 
 def test_a_repository_gives_its_definitions_and_jobs_to_execute(instance):
@@ -534,8 +534,8 @@ def test_events_of_a_run_are_in_a_file_of_its_own_and_materializations_elsewhere
     assert store.files("none") == []
     for file in files:
         file.unlink()
-    told = {each.run_id for each in instance.fetch_materializations(page.key, limit=9).records}
-    assert told == {first, second}
+    run_ids = {each.run_id for each in instance.fetch_materializations(page.key, limit=9).records}
+    assert run_ids == {first, second}
 
 
 def test_what_a_step_prints_is_in_a_folder_of_its_run(instance):

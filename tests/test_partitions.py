@@ -335,9 +335,9 @@ def test_a_run_without_a_partition_is_told_how_to_name_one(instance):
     script = Script()
     result = run(script, instance, last=None)
     assert not result.success
-    told = failure_of(result, "thing")
-    assert told.startswith("the run names no partition\n")
-    assert """--tags '{"dagster/partition": "d"}'""" in told
+    message = failure_of(result, "thing")
+    assert message.startswith("the run names no partition\n")
+    assert """--tags '{"dagster/partition": "d"}'""" in message
     assert script.asked == []
 
 
@@ -355,11 +355,11 @@ def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reaso
 def test_a_refused_partition_is_observed_with_the_kind_of_its_error(instance):
     run(Script({"b": raising(ConfigurationError("no folder"))}), instance)
     records = instance.fetch_observations(THING, limit=9).records
-    told = {
+    failures = {
         record.asset_observation.partition: record.asset_observation.metadata["category"].value
         for record in records
     }
-    assert told == {"b": "configuration"}
+    assert failures == {"b": "configuration"}
 
 
 def test_a_transient_error_is_tried_once_more_and_what_was_refused_for_good_is_not(instance):
