@@ -132,7 +132,7 @@ def op_metadata(result: dg.JobExecutionResult) -> dict[str, Any]:
 
 
 @contextmanager
-def untold() -> Iterator[None]:
+def lost_reports() -> Iterator[None]:
     """Let Dagster learn of no materialization, as of a process that is killed before."""
 
     @listens_for(Engine, "before_cursor_execute")

@@ -192,7 +192,7 @@ def test_the_time_before_now_at_which_a_cron_expression_was_due(cron, timezone, 
     assert not is_valid_cron_string("0 0 30 2 *")
 
 
-def test_a_code_server_that_is_not_there_is_told_in_a_line():
+def test_a_missing_code_server_is_reported_in_a_line():
     """Check DagsterGrpcClient.ping and DagsterUserCodeUnreachableError."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -202,7 +202,7 @@ def test_a_code_server_that_is_not_there_is_told_in_a_line():
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_on_is_told_from_what_somebody_switched_on(instance):
+def test_sensors_on_by_default_differ_from_those_switched_on(instance):
     """Check InstigatorStatus: sensors and schedules that run by default has one of its own."""
     for status in InstigatorStatus:
         add_sensor(instance, status.value.lower(), status)

@@ -331,7 +331,7 @@ def test_a_range_that_ends_before_it_starts_is_refused(instance):
     assert failure_of(result, "thing").startswith("the run's range holds no partition: c to b")
 
 
-def test_a_run_without_a_partition_is_told_how_to_name_one(instance):
+def test_a_run_without_a_partition_names_the_tag_to_set(instance):
     script = Script()
     result = run(script, instance, last=None)
     assert not result.success
@@ -362,7 +362,7 @@ def test_a_refused_partition_is_observed_with_the_kind_of_its_error(instance):
     assert failures == {"b": "configuration"}
 
 
-def test_a_transient_error_is_tried_once_more_and_what_was_refused_for_good_is_not(instance):
+def test_a_transient_error_is_retried_and_a_refusal_is_not(instance):
     script = Script(
         {
             "b": raising(TransientError("throttled"), times=1),

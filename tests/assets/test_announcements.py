@@ -9,7 +9,7 @@ from orchestration_project.domains.finra.tables.weekly import finra_venue_week
 from orchestration_project.tables.spine import pending_announcements
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import metadata_by_partition, untold
+from tests.runs import lost_reports, metadata_by_partition
 
 WEEKS = ("2023-01-30", "2023-02-06")
 LOADED = {"otc_weekly": ("T1|2026-01-26", "T1|2026-02-02"), "treasury_weekly": WEEKS}
@@ -47,7 +47,7 @@ def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, n
 @BOTH
 @EACH
 def test_what_a_killed_run_loaded_is_announced_by_the_next_and_then_deleted(url, instance, noun):
-    with untold():
+    with lost_reports():
         crashed = load(instance, noun, *LOADED[noun])
     assert (crashed.success, metadata_by_partition(crashed)) == (False, {})
     assert pending(url) == sorted(LOADED[noun])
@@ -74,7 +74,7 @@ def test_the_sentence_of_a_declared_dataset_counts_its_rows(url, instance):
 @EACH
 def test_a_run_that_announces_and_is_killed_leaves_it_to_the_next(url, instance, noun):
     for _ in range(2):
-        with untold():
+        with lost_reports():
             load(instance, noun, *LOADED[noun])
         assert pending(url) == sorted(LOADED[noun])
     metadata = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
@@ -85,7 +85,7 @@ def test_a_run_that_announces_and_is_killed_leaves_it_to_the_next(url, instance,
 @pytest.mark.slow
 @EACH
 def test_what_a_running_run_loaded_is_left_to_it(url, instance, noun):
-    with untold():
+    with lost_reports():
         crashed = load(instance, noun, *LOADED[noun])
     going_on = dg.DagsterEvent("PIPELINE_START", f"finra_{noun}")
     instance.report_dagster_event(going_on, crashed.run_id)

@@ -25,7 +25,7 @@ from orchestration_project.tables.queries.row_diff import row_diff
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, metadata_by_partition, observed_by, texts_of, untold
+from tests.runs import failure_of, lost_reports, metadata_by_partition, observed_by, texts_of
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
@@ -76,7 +76,7 @@ def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instan
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, instance):
+def test_the_metadata_of_a_partition_has_rows_rejects_and_bytes(url, instance):
     result = load(instance, key("T1", 2))
     metadata = {
         asset: partitions[key("T1", 2)]
@@ -250,9 +250,7 @@ def restated_by_two(instance, set_clock, partition):
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_a_restatement_is_told_in_words_and_numbers_that_the_database_confirms(
-    url, instance, set_clock
-):
+def test_a_restatement_is_reported_with_the_numbers_stored(url, instance, set_clock):
     partition = key("T1", 5)
     weekly, history = finra_otc_weekly.c, finra_otc_weekly_history.c
     first, metadata = restated_by_two(instance, set_clock, partition)
@@ -309,9 +307,7 @@ def notice_above(tmp_path, monkeypatch):
     return notice_above
 
 
-def test_a_restatement_below_the_limit_is_told_without_a_notice(
-    url, instance, set_clock, notice_above
-):
+def test_a_restatement_below_the_limit_makes_no_notice(url, instance, set_clock, notice_above):
     notice_above(0.5)
     _, metadata = restated_by_two(instance, set_clock, key("T1", 5))
     assert metadata["restated_rows"] > 0
@@ -319,7 +315,7 @@ def test_a_restatement_below_the_limit_is_told_without_a_notice(
     assert "notice_kind" not in metadata
 
 
-def test_a_change_of_metadata_alone_is_told_without_a_notice(
+def test_a_change_of_metadata_alone_is_reported_without_a_notice(
     url, instance, set_clock, notice_above
 ):
     notice_above(0)
@@ -344,9 +340,9 @@ def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_chang
 @pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("full", [False, True])
-def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url, instance, full):
+def test_loads_of_a_killed_run_are_reported_once_by_the_next(url, instance, full):
     first, last = key("T1", 2), key("T1", 1)
-    with untold():
+    with lost_reports():
         crashed = load(instance, first, last)
     assert (crashed.success, metadata_by_partition(crashed)) == (False, {})
     metadata = metadata_by_partition(load(instance, first, last, full=full))["otc_weekly"]
@@ -367,13 +363,13 @@ def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url
 
 @pytest.mark.slow
 @pytest.mark.parametrize("both_die", [False, True])
-def test_what_nobody_was_told_of_is_told_with_what_follows(url, instance, set_clock, both_die):
+def test_unreported_changes_are_reported_with_the_next_ones(url, instance, set_clock, both_die):
     partition = key("T1", 5)
-    with untold():
+    with lost_reports():
         load(instance, partition)
     set_clock(AFTER_BOTH)
     if both_die:
-        with untold():
+        with lost_reports():
             load(instance, partition)
     metadata = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     assert metadata["change"].startswith("New week landed: T1, week 2026-01-12: ")
@@ -383,9 +379,7 @@ def test_what_nobody_was_told_of_is_told_with_what_follows(url, instance, set_cl
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_what_the_first_attempt_landed_and_could_not_tell_the_second_tells(
-    url, instance, monkeypatch, full
-):
+def test_loads_of_a_first_attempt_are_reported_by_the_second(url, instance, monkeypatch, full):
     fails = [TransientError("the connection was lost after the commit"), None]
 
     def see(*_):
@@ -403,7 +397,7 @@ def test_what_the_first_attempt_landed_and_could_not_tell_the_second_tells(
     assert metadata["notice"].startswith(f"New week landed: OTCE, week {LATEST['OTCE']}: ")
 
 
-def test_what_a_failed_run_told_of_is_not_told_again(url, instance):
+def test_a_report_of_a_failed_run_is_not_repeated(url, instance):
     """Another partition was quarantined; this one was reported to Dagster all the same."""
     databases.forbid_two_weeks(url, finra_venue_week.name, "tier", "market", "venue_id")
     failed = load(instance, key("OTCE", 3), key("OTCE", 2))
@@ -413,9 +407,9 @@ def test_what_a_failed_run_told_of_is_not_told_again(url, instance):
     assert "notice" not in metadata
 
 
-def test_what_a_run_landed_that_goes_on_is_left_for_it_to_tell(url, instance):
+def test_loads_of_a_run_that_goes_on_are_left_for_it_to_report(url, instance):
     partition = key("OTCE", 1)
-    with untold():
+    with lost_reports():
         crashed = load(instance, partition)
     going_on = dg.DagsterEvent("PIPELINE_START", "finra_otc_weekly")
     instance.report_dagster_event(going_on, crashed.run_id)
@@ -428,9 +422,7 @@ def retries(result) -> int:
     return len([event for event in result.all_events if event.is_step_up_for_retry])
 
 
-def test_a_database_that_does_not_answer_is_asked_once_more_and_then_named(
-    instance, demo_settings, monkeypatch
-):
+def test_a_silent_database_is_retried_and_then_named(instance, demo_settings, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hidden@127.0.0.1:9/none")
     result = load(instance, key("T1", 3), key("T1", 1))
     assert not result.success

@@ -89,7 +89,7 @@ def test_a_demo_is_judged_from_the_weeks_on_that_it_loaded(instance, monkeypatch
     assert (found.passed, numbers(found)["weeks_due"]) == (True, 4)
 
 
-def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(instance, monkeypatch):
+def test_a_quarantined_week_differs_from_one_that_was_not_loaded(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     assert not load(instance, "T2|2025-12-01")
     found = evaluate(instance)

@@ -85,7 +85,7 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
 
 
 @pytest.mark.slow
-def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_carry_the_hash(
+def test_a_value_changed_since_the_verification_is_reported_once(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     file = databases.sqlite_url(folder.state_path, "real")
@@ -124,7 +124,7 @@ def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_
     assert "hunter2" not in str([*second.all_events, databases.contents(file)])
 
 
-def test_what_is_found_is_told_also_without_a_database(
+def test_findings_are_reported_also_without_a_database(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DATABASE_URL", f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none")
@@ -153,7 +153,7 @@ def test_on_request_a_verification_sends_a_message_to_each_channel(
 
 
 @pytest.mark.slow
-def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
+def test_sessions_show_their_last_event_in_dagsters_time(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2025-12-01T12:00:00Z")

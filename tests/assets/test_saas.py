@@ -221,7 +221,7 @@ def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_
     assert list(desk.world.issues.rows) == ["IT-1"]
 
 
-def test_a_sweep_tells_of_issues_that_cannot_be_read(desk):
+def test_a_sweep_reports_issues_that_cannot_be_read(desk):
     desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
     desk.world.tasks.add("Order a laptop")
     assert desk.run("saas_reconcile").success

@@ -26,7 +26,7 @@ TITLE = "Test: alerts of orchestration_project reach you here"
 
 
 @pytest.mark.slow
-def test_a_test_reaches_every_channel_and_tells_of_each(desk, monkeypatch, capsys):
+def test_a_test_reaches_every_channel_and_reports_each(desk, monkeypatch, capsys):
     with http_receiver() as hook, mail_receiver() as mailbox:
         monkeypatch.setenv("ALERT_URLS", f"warning={hook.url()},{mailbox.url}")
         assert main(["alerts", "test"]) == 0
@@ -89,7 +89,7 @@ def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
 
 
 @pytest.mark.slow_on_postgresql
-def test_an_alert_is_closed_by_hand_and_who_heard_of_it_hears_that(desk, monkeypatch, capsys):
+def test_an_alert_closed_manually_is_reported_to_its_channels(desk, monkeypatch, capsys):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         store("a", Problem("held_back", "finra/otc_weekly", "T9|2026-01-05"))
@@ -124,7 +124,7 @@ def test_each_verb_takes_its_own_options_and_ids_are_for_closing(desk, arguments
 
 
 @pytest.mark.parametrize("sent", ["before it was sent", "after it was sent"])
-def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monkeypatch, sent):
+def test_a_killed_processs_delivery_is_retried_after_the_lease(desk, monkeypatch, sent):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
@@ -188,9 +188,7 @@ def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
         assert len(hook.titles) == 1
 
 
-def test_that_all_is_well_again_is_told_after_what_a_channel_that_was_down_missed(
-    desk, monkeypatch
-):
+def test_a_recovery_is_sent_after_what_a_channel_missed(desk, monkeypatch):
     problem = Problem("failed", "finra/otc_weekly", "T1|2026-01-05")
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
@@ -268,7 +266,7 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
     assert "rule ops: channels: unknown channel json-9, expected one of json-1" in error
 
 
-def test_a_check_tells_of_a_channel_that_nothing_can_be_sent_to(desk, monkeypatch, capsys):
+def test_a_check_reports_an_unreachable_channel(desk, monkeypatch, capsys):
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1,nosuch://hunter2")
     assert main(["alerts", "check"]) == 1
     output = capsys.readouterr()
@@ -278,7 +276,7 @@ def test_a_check_tells_of_a_channel_that_nothing_can_be_sent_to(desk, monkeypatc
 
 
 @pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [unknown]}]", None])
-def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch, tmp_path, text):
+def test_with_unusable_rules_every_channel_is_notified(desk, monkeypatch, tmp_path, text):
     rules = tmp_path / "rules.yaml"
     if text is not None:
         rules.write_text(text)
@@ -294,9 +292,7 @@ def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch,
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
-    desk, monkeypatch, capsys
-):
+def test_an_outside_watch_reports_disk_daemon_and_recovery(desk, monkeypatch, capsys):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
@@ -316,9 +312,7 @@ def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
 
 
 @pytest.mark.slow
-def test_a_look_from_outside_tells_directly_and_once_where_alerts_cannot_be_stored(
-    desk, monkeypatch, capsys, tmp_path
-):
+def test_an_outside_watch_reports_once_if_storing_alerts_fails(desk, monkeypatch, capsys, tmp_path):
     (tmp_path / "file").touch()
     lost = {"DATABASE_SCHEMA": "", "DATABASE_URL": f"sqlite:///{tmp_path}/file/lost.sqlite"}
     with http_receiver() as hook:
@@ -418,7 +412,7 @@ def store(cause: str, problem: Problem) -> None:
         inbox.take(cause, bad, lambda _: False, words)
 
 
-def test_where_it_cannot_be_kept_whom_a_lost_database_was_told_to_that_is_said(tmp_path, caplog):
+def test_an_unwritable_log_of_notified_channels_is_reported(tmp_path, caplog):
     (tmp_path / "file").touch()
     log = LastResortLog(tmp_path / "file" / "alerts_told.json")
     log.keep({"json-1": datetime(2026, 1, 5, tzinfo=UTC)})

@@ -60,7 +60,7 @@ def test_a_capture_that_cannot_be_one_is_named_with_what_can(capture, capsys, wr
     )
 
 
-def test_a_standard_output_that_is_closed_is_told(capture, monkeypatch, capsys):
+def test_a_standard_output_that_is_closed_is_reported(capture, monkeypatch, capsys):
     with monkeypatch.context() as started_with:
         started_with.setattr(sys, "stdout", None)  # as Python has it after >&-
         assert main(["artifacts", "get", capture.sha256]) == 1

@@ -34,7 +34,7 @@ from tests.postgres import new_database
 from tests.sensors.test_operations import record_daemon_heartbeat
 
 
-def test_a_silent_daemon_is_told_after_a_while_and_again_while_it_is_silent():
+def test_a_silent_daemon_is_reported_after_a_while_and_again():
     now, looks, reports = [0.0], [0], list[float]()
     silent_from, silent_to = 1000.0, 3000.0
 
@@ -80,7 +80,7 @@ def gateway_of(instance: dg.DagsterInstance) -> Iterator[tuple[str, int]]:
         yield "127.0.0.1", port
 
 
-def test_a_daemon_is_silent_until_each_part_of_it_is_heard():
+def test_a_daemon_is_silent_until_each_part_sent_a_heartbeat():
     with dg.instance_for_test() as instance, gateway_of(instance) as gateway:
         assert is_silent(*gateway)
         record_daemon_heartbeat(instance)
@@ -115,12 +115,12 @@ def without_storage(postgres_server, tmp_path, monkeypatch):
         yield instance
 
 
-def test_nor_is_it_heard_while_the_server_of_its_storage_is_out(without_storage):
+def test_a_daemon_is_unseen_while_its_storage_is_unreachable(without_storage):
     with gateway_of(without_storage) as gateway:
         assert is_silent(*gateway)
 
 
-def test_a_storage_whose_server_is_out_is_told_without_a_traceback(without_storage):
+def test_an_unreachable_storage_is_reported_without_a_traceback(without_storage):
     with (
         pytest.raises(ConfigurationError, match="Dagster could not write") as refused,
         full_disk_explained(load_settings()),

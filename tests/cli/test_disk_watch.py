@@ -8,7 +8,7 @@ from orchestration_project.cli.full_disk import DiskWatch
 MIB = 2**20
 
 
-def test_a_full_disk_is_told_once_and_so_is_its_end():
+def test_a_full_disk_and_its_end_are_reported_once():
     messages: list[str] = []
     watch = DiskWatch(Path("/state/dagster"), messages.append)
     for free in (100 * MIB, 0, 4096, 2 * MIB, 0, 100 * MIB, 50 * MIB, 0):
@@ -21,7 +21,7 @@ def test_a_full_disk_is_told_once_and_so_is_its_end():
     assert "Make space" in messages[0]
 
 
-def test_what_cannot_be_told_because_it_goes_to_the_full_disk_ends_nothing_and_is_told_later():
+def test_reports_that_a_full_disk_refuses_are_sent_later():
     messages: list[str] = []
 
     def log(words: str) -> None:

@@ -95,7 +95,7 @@ REAL_NAMES = (
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_made_up_figures_are_of_no_firm_venue_or_issuer_that_there_is(tier: str):
+def test_synthetic_figures_name_no_real_firm_venue_or_issuer(tier: str):
     names = [
         *venues_of(tier).frame["marketParticipantName"],
         *universe(1, tier, 2_000).frame["issueName"],

@@ -136,7 +136,7 @@ def test_json_has_a_line_for_each_value_and_keeps_every_digit():
     ]
 
 
-def test_json_without_a_telling_name_is_recognised():
+def test_json_with_an_arbitrary_name_is_recognised():
     assert extract(b'{"a": 1}', name="data").media_type == "application/json"
     lines = extract(b'{"a": 1}\n{"a": 2}\n', name="data")
     assert (lines.media_type, lines.text) == ("application/jsonl", "[1].a: 1\n[2].a: 2")

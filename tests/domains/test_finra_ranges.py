@@ -122,7 +122,7 @@ def test_such_ranges_are_there_to_be_compared():
     assert [rows["symbol"].to_list() for _, rows in found.ranges] == [["A"], ["B"], ["C"]]
 
 
-def test_the_first_offenders_are_told_in_key_order_however_many_there_are():
+def test_the_first_offenders_are_in_key_order_however_many():
     symbols = [f"S{number:02}" for number in range(40)]
     twice = [
         line(quantities(symbol, "1"), kind) for symbol in symbols for kind in ({}, FIRM, FIRM, {})

@@ -102,7 +102,7 @@ def judged(week: pl.DataFrame, past: EarlierWeeks, week_start: date = PLAIN) -> 
     return {audit.name: audit for audit in found}
 
 
-def test_a_week_like_those_before_passes_and_tells_its_bands_in_plain_numbers():
+def test_a_week_like_those_before_passes_and_shows_its_bands():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 4)])
     size = size_of_rows([rows(PLAIN, MARKET)])
     found = warnings_about(size, past, week_start=PLAIN, limits=LIMITS)

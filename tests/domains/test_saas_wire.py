@@ -259,7 +259,7 @@ COMMENT = {"comment": {"id": "5", "body": "done"}}
         ),
     ],
 )
-def test_webhooks_of_jira_are_told_apart(event, status, more, kind, user):
+def test_webhooks_of_jira_are_distinguished(event, status, more, kind, user):
     assert webhook(event, FIELDS | {"status": status}, **more, **user) == TaskEvent(
         "jira", kind, "HR-1"
     )
@@ -288,7 +288,7 @@ def test_a_comment_says_little_of_its_issue():
         ("task_destroyed", "deleted"),
     ],
 )
-def test_webhooks_of_peopleforce_are_told_apart(action, kind):
+def test_webhooks_of_peopleforce_are_distinguished(action, kind):
     flat = {"action": action, "data": TASK}
     nested = {"action": action, "data": {"id": "7", "type": "task", "attributes": TASK}}
     for body in (flat, nested):

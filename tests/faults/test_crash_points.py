@@ -33,7 +33,7 @@ def points_of(part: int, campaign, expected: Undisturbed) -> dict[int, int]:
 @pytest.mark.parametrize(
     ("fault", "database", "pipeline"), strikes_on("killed at every point, one after the other")
 )
-def test_a_load_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next_time(
+def test_a_killed_load_publishes_all_or_nothing_and_resumes(
     fault, database, pipeline, part, campaign, undisturbed_loads, tmp_path, kill_seen
 ):
     expected = undisturbed_loads(pipeline, database)

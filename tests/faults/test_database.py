@@ -228,7 +228,7 @@ def refusals(name: str, *marks: pytest.MarkDecorator) -> list[Any]:
         *refusals("a lock_timeout", pytest.mark.slow),
     ],
 )
-def test_a_load_that_the_server_refuses_is_tried_once_more(
+def test_a_load_that_the_server_refuses_is_retried_once(
     name: str, stage: str, url: str, loads: Loads, both_versions
 ):
     (fault,) = [fault for fault, _ in strikes(name) if fault.stage == stage]

@@ -285,9 +285,7 @@ def assert_is_reported(found: Case, place: Place, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_what_breaks_is_verified_refused_and_told_and_all_is_well_once_it_is_mended(
-    what: str, place: Place, capsys
-):
+def test_a_broken_dependency_is_refused_reported_and_recovers(what: str, place: Place, capsys):
     found = CASES[what]
     assert place.load(0) == ""
     assert main(["verify"]) == 0

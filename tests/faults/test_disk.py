@@ -205,7 +205,7 @@ WHERE: Mapping[str, Callable[[Path], Path]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", WHERE)
-def test_a_full_disk_below_dagsters_own_state_is_told_and_the_next_run_ends_all_the_same(
+def test_a_full_disk_of_dagster_is_reported_and_loads_go_on(
     stage: str, tmp_path: Path, undisturbed_command
 ):
     assert any(fault.stage == stage for fault, _ in strikes("the disk is full"))

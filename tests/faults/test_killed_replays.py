@@ -33,7 +33,7 @@ def loaded_twice(database, folder, server: str, count: int) -> Place:
 
 
 @pytest.mark.parametrize(("fault", "database"), strikes("killed in a replay"), ids=case_name)
-def test_a_replay_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next_time(
+def test_a_killed_replay_publishes_all_or_nothing_and_resumes(
     fault, database, server, campaign, tmp_path, kill_seen
 ):
     first = campaign.random(fault.name, database).randint(1, campaign.every)

@@ -64,7 +64,7 @@ def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhil
 @pytest.mark.parametrize(
     ("fault", "database", "pipeline"), strikes_on("stopped with the lock", is_in_part=False)
 )
-def test_who_waits_for_a_load_that_was_stopped_with_the_lock_is_told_and_it_lands_when_it_goes_on(
+def test_a_load_that_waits_for_a_stopped_one_reports_and_lands(
     fault, database, pipeline, server, source, tmp_path
 ):
     place = Place.prepared(database, tmp_path / "place", server(database), pipeline)

@@ -31,7 +31,7 @@ def door() -> Iterator[tuple[ASGIApp, str]]:
         yield app, f"session={doors.signed('token')}"
 
 
-def test_who_has_a_session_or_a_key_is_told_to_come_again(door, caplog):
+def test_a_client_with_a_session_or_a_key_gets_a_retry_after(door, caplog):
     app, cookie = door
     for headers in ({"cookie": cookie}, {"x-api-key": KEY}):
         answer = asked(app, "GET", "/session", headers=headers)

@@ -31,7 +31,7 @@ def test_each_permission_of_dagsters_has_a_role_but_one_that_open_source_has_not
 
 
 @pytest.mark.slow
-def test_the_pages_are_told_what_the_role_may(door: Door):
+def test_the_pages_get_the_permissions_of_the_role(door: Door):
     query = """{permissions {permission value disabledReason} canBulkTerminate
       workspaceOrError {... on Workspace {locationEntries {permissions {permission value}}}}}"""
     granted = {}

@@ -27,7 +27,7 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("path", PRIVATE)
-def test_a_program_that_is_not_known_is_told_so_and_no_more(door: Door, path: str):
+def test_an_unknown_program_is_refused_without_details(door: Door, path: str):
     answer = door.ask("GET", path)
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert answer.json == {"errors": [{"message": NOT_KNOWN}]}

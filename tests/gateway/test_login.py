@@ -101,7 +101,7 @@ def test_what_was_wanted_is_shown_in_the_page_as_text(door: Door):
     assert "&quot;&gt;&lt;script&gt;" in page.text
 
 
-def test_a_wrong_an_unknown_and_a_revoked_key_are_told_the_same(door: Door):
+def test_a_wrong_unknown_or_revoked_key_gets_the_same_answer(door: Door):
     revoked = door.key()
     door.key_ring.revoke(revoked.key_id)
     key = door.key()

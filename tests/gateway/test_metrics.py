@@ -277,7 +277,7 @@ def test_programs_releases_runs_and_queues_have_their_host_queue_and_priority(
 
 
 @pytest.mark.parametrize("error", [TransientError, DagsterPostgresException])
-def test_a_part_that_cannot_be_read_is_told_as_such_and_hides_no_other(error, caplog):
+def test_an_unreadable_part_is_reported_and_hides_no_other(error, caplog):
     def broken():
         raise error("the database is gone")
 
@@ -291,7 +291,7 @@ def test_a_part_that_cannot_be_read_is_told_as_such_and_hides_no_other(error, ca
     assert "gone" not in answer.text
 
 
-def test_what_was_read_is_told_again_for_five_seconds():
+def test_a_reading_is_repeated_for_five_seconds():
     reads: list[int] = []
     now = [0.0]
 
@@ -305,7 +305,7 @@ def test_what_was_read_is_told_again_for_five_seconds():
         assert next(iter(stored.collect())).samples[0].value == count
 
 
-def test_labels_are_bounded_and_what_is_beyond_is_told_together():
+def test_labels_are_bounded_and_the_others_are_summed():
     many = {(f"{number:04}", "x"): 1.0 for number in range(MOST_NAMES + 50)}
     [*kept, other] = counter("c", "x", ("name", "kind"), many).samples
     assert len(kept) == MOST_NAMES

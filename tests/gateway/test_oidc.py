@@ -126,7 +126,7 @@ def test_what_is_asked_has_state_nonce_and_a_challenge_whose_answer_stays_here(d
 
 
 @pytest.mark.parametrize(("sub", "name"), [("3", "3"), ("4", "me@elsewhere.org"), ("new", "new")])
-def test_who_has_no_role_is_told_so_and_is_in_the_audit(door: Door, sub: str, name: str):
+def test_a_person_without_a_role_is_refused_and_in_the_audit(door: Door, sub: str, name: str):
     location, cookie = begin(door)
     answer = door.ask("GET", back_from(location, sub), cookie=cookie)
     assert (answer.status, "session=" in cookies_of(answer)) == (403, False)

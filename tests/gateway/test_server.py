@@ -57,7 +57,7 @@ def test_a_delivery_needs_no_key_but_its_signature(app: ASGIApp):
 
 
 @pytest.mark.slow
-def test_what_is_measured_needs_a_key_and_whether_it_lives_does_not(app: ASGIApp, key: str):
+def test_metrics_need_a_key_and_the_liveness_probe_does_not(app: ASGIApp, key: str):
     assert asked(app, "GET", "/healthz").text == "ok"
     assert "is_ready" in asked(app, "GET", "/readyz").json()
     assert asked(app, "GET", "/metrics").status_code == 401

@@ -72,7 +72,7 @@ def built_indexes(instance) -> set[str]:
     return {name for name in INDEXES if storage.has_secondary_index(name)}
 
 
-def test_who_watches_a_run_hears_of_each_event_while_it_goes_on(instance):
+def test_a_watcher_of_a_run_receives_each_event_while_it_goes_on(instance):
     run = instance.create_run_for_job(job_def=nothing)
     messages: list[str] = []
     instance.watch_event_logs(run.run_id, None, lambda entry, _: messages.append(entry.message))

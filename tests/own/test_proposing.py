@@ -66,7 +66,7 @@ def test_without_a_day_in_the_address_a_field_with_days_names_partitions():
     assert (found.day_field, found.key, found.day) == ("day", ["day", "id"], date(2026, 1, 6))
 
 
-def test_the_key_is_the_fewest_fields_that_tell_records_apart():
+def test_the_key_is_the_fewest_fields_that_identify_records():
     body = b"price,side,id,note\n1.5,buy,A,x\n1.5,sell,A,y\n2.5,buy,B,z\n"
     assert proposed(body).key == ["note"]
     repeated = b"price,side,id\n1.5,buy,A\n1.5,sell,A\n2.5,buy,B\n"

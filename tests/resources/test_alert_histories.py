@@ -125,7 +125,7 @@ def history(warehouse, clock, tmp_path: Path) -> Iterator[History]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
-def test_each_alert_is_told_once_and_its_recovery_after_it(warehouse, clock, tmp_path):
+def test_each_alert_is_sent_once_and_its_recovery_after_it(warehouse, clock, tmp_path):
     @settings(bounded, max_examples=25)
     @given(st.lists(STEPS, min_size=3, max_size=10))
     def each(steps):

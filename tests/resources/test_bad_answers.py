@@ -196,7 +196,7 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_answer_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
+def test_a_bad_answer_is_reported_and_kept_as_documented(case: str, tmp_path: Path):
     finra = Finra([record("S000"), record("S000", **TOTAL)])
     deadline_seconds = 0.7 if case == "slow_drip" else 20.0  # one that is waited for
     with opened(tmp_path, finra, deadline_seconds) as (load, desk):

@@ -168,7 +168,7 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_file_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
+def test_a_bad_file_is_reported_and_kept_as_documented(case: str, tmp_path: Path):
     with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
         CASES[case](folder)
         message = error_or_outcome(lambda: load.land(load.take(KEY)))

@@ -100,8 +100,8 @@ def test_a_load_needs_no_temporary_folder(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_a_database_file_that_is_gone_is_made_anew_and_loaded_again(tmp_path: Path):
-    promised = promise("test_a_database_file_that_is_gone_is_made_anew_and_loaded_again")
+def test_a_missing_database_file_is_made_and_loaded_again(tmp_path: Path):
+    promised = promise("test_a_missing_database_file_is_made_and_loaded_again")
     with files.opened(tmp_path):
         pass
     for each in tmp_path.glob("x.sqlite*"):

@@ -713,7 +713,7 @@ def test_however_a_url_writes_db2_it_is_spoken_to_in_the_dialect_made_whole(sche
     assert (url.drivername, url.get_dialect()) == ("db2", Db2Dialect)
 
 
-def test_a_refusal_of_db2_tells_its_state_in_words():
+def test_a_refusal_of_db2_has_its_state_in_words():
     lost = 'SQL30081N A communication error has been detected. "*". SQLSTATE=08001 SQLCODE=-30081'
     assert sql_state(OSError(lost)) == "08001"
     assert sql_state(OSError("no state")) is None

@@ -178,7 +178,7 @@ def test_a_server_that_was_killed_is_replaced(settings_for):
 
 
 @pytest.mark.slow
-def test_a_server_that_cannot_start_is_told_at_once_with_the_reason(settings_for, tmp_path):
+def test_a_server_that_cannot_start_is_reported_with_the_reason(settings_for, tmp_path):
     (tmp_path / "file").touch()
     settings = settings_for(state_dir=tmp_path / "file" / "state")
     with pytest.raises(ConfigurationError, match="the demo source does not start") as refusal:

@@ -113,7 +113,7 @@ def test_a_program_that_did_not_stop_and_sends_no_heartbeat_is_silent(warehouse,
     assert outcome(probes()["removed"], clock)[0] == "passed"
 
 
-def test_a_silent_daemon_is_no_silent_host_while_another_program_of_it_is_heard(warehouse, clock):
+def test_a_silent_daemon_does_not_make_its_host_silent(warehouse, clock):
     def probe():
         return host_probes(lambda: nullcontext(warehouse), clock)["one"]
 

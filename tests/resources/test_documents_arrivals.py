@@ -147,7 +147,7 @@ def test_a_renamed_file_is_another_path_and_one_that_comes_back_waits_again(poll
     assert polls.due()[0][1] == 2
 
 
-def test_a_file_that_vanishes_before_it_is_loaded_is_gone_and_is_seen_anew(polls):
+def test_a_file_removed_before_its_load_is_seen_again_later(polls):
     polls.poll(a=1)
     assert polls.poll(a=None) == {"a": "gone"}
     assert polls.poll(a=1) == {"a": "seen"}

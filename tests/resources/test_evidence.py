@@ -398,7 +398,7 @@ def test_what_is_unclear_or_was_never_recorded_is_refused_with_what_to_do(
 
 
 @ON_SQLITE
-def test_a_time_before_the_first_delivery_is_told_when_that_was(export, runs):
+def test_a_time_before_the_first_delivery_gets_the_time_of_that(export, runs):
     with pytest.raises(ConfigurationError, match=r"its first delivery is of 2026-01-05T12:00"):
         export(partition=PARTITION, at=NOON - timedelta(days=1))
 

@@ -225,7 +225,7 @@ def test_field_names_in_lower_case_are_read_and_values_stay_as_they_are(ask):
     ]
 
 
-def test_one_request_tells_what_is_published_where_the_current_dataset_reaches_back(ask):
+def test_one_request_suffices_if_one_dataset_reaches_back(ask):
     published = {
         "weeklySummary": [("2025-11-03", "T1"), ("2025-11-10", "T1")],
         "weeklySummaryHistoric": [("2021-01-04", "OTCE")],

@@ -464,7 +464,7 @@ def test_fields_that_are_closed_to_anonymous_callers_stop_no_load(bench):
     assert bench.count(source_fields) == 0
 
 
-def test_a_field_that_is_new_is_told_and_one_that_is_gone_is_refused_before_data_is_asked(bench):
+def test_a_new_field_is_reported_and_a_missing_one_refused_early(bench):
     bench.finra.fields = {**bench.finra.fields, "spread": "Number"}
     load = bench.loader()
     load.ready()

@@ -89,7 +89,7 @@ def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of)
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_was_told_of_and_all_before_it_is_not_told_again(desk, clock):
+def test_a_report_and_all_before_it_are_not_repeated(desk, clock):
     list(landed(desk, clock, DELIVERIES))
     assert announced_changes(desk, "yes", "no") == []
     assert [each.cause for each in announced_changes(desk, "no", "yes", "no", "no")] == ["ours"]
@@ -100,7 +100,7 @@ def test_what_was_told_of_and_all_before_it_is_not_told_again(desk, clock):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_run_that_goes_on_is_left_to_tell_only_of_what_stays_the_latest(desk, clock):
+def test_a_run_that_goes_on_reports_only_what_stays_the_latest(desk, clock):
     list(landed(desk, clock, DELIVERIES))
     assert announced_changes(desk, "not yet") == []
     assert [each.cause for each in announced_changes(desk, "not yet", stays=False)] == ["ours"]
@@ -110,7 +110,7 @@ def test_a_run_that_goes_on_is_left_to_tell_only_of_what_stays_the_latest(desk, 
     ]
 
 
-def test_what_landed_before_announcements_were_kept_is_not_told(desk, clock):
+def test_loads_before_announcements_were_kept_are_not_reported(desk, clock):
     list(landed(desk, clock, DELIVERIES[:2]))
     with desk.warehouse.writing() as connection:
         connection.execute(delete(pending_announcements))

@@ -67,7 +67,7 @@ def test_a_ratio_to_zero_is_null_in_every_column_of_gold(desk: Desk):
 
 
 @pytest.mark.slow_on_postgresql
-def test_revisions_that_are_loaded_out_of_order_are_told_apart_by_both_clocks(desk: Desk, clock):
+def test_revisions_loaded_out_of_order_differ_by_both_clocks(desk: Desk, clock):
     """A revision of the third day is loaded before one of the second."""
     days = [date(2025, 12, 1), date(2025, 12, 8), date(2025, 12, 15)]
     key, times = f"T1|{LAST}", []

@@ -197,7 +197,7 @@ def test_a_create_that_does_not_say_what_it_made_can_be_looked_for(tmp_path):
         made(jira(server.url, http))
 
 
-def test_what_jira_refuses_is_told_in_its_words_and_not_tried_again(demo, target):
+def test_a_refusal_of_jira_is_quoted_and_not_retried(demo, target):
     with pytest.raises(RefusedError) as refusal:
         made(target, summary="two\nlines", assignee={"accountId": "712020:gone"})
     assert refusal.value.http_status == 400
@@ -329,7 +329,7 @@ def test_pages_that_go_round_in_a_circle_end(tmp_path):
         assert len(server.requests) == 2
 
 
-def test_permissions_are_told_by_project(target):
+def test_permissions_are_listed_by_project(target):
     everything = {"BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES"}
     assert target.permissions("HR") == everything
     assert target.permissions("SECRET") == {"BROWSE_PROJECTS", "TRANSITION_ISSUES"}

@@ -62,7 +62,7 @@ def in_key_order(state: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("warehouse", "examples"), [("sqlite", 12), ("postgresql", 6)], indirect=["warehouse"]
 )
-def test_whatever_lands_in_ranges_leaves_and_tells_what_landing_at_once_does(desk, examples):
+def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(desk, examples):
     weeks = itertools.count()
 
     @settings(

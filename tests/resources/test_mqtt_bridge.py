@@ -241,7 +241,7 @@ def test_a_lost_session_is_recorded_with_the_start_of_the_gap(warehouse, broker)
 
 
 @ON_SQLITE
-def test_a_session_that_a_failed_login_began_anew_is_a_lost_one(warehouse, broker) -> None:
+def test_a_session_that_a_failed_login_began_again_is_a_lost_one(warehouse, broker) -> None:
     with running(bridge_of(warehouse, broker).run):
         broker.wait_for_subscriber()
         broker.publish(events("before"))
@@ -250,7 +250,7 @@ def test_a_session_that_a_failed_login_began_anew_is_a_lost_one(warehouse, broke
     broker.stop()
     with socket.create_server(("127.0.0.1", broker.port)) as listener:
 
-        def begin_anew_and_keep() -> None:
+        def begin_again_and_keep() -> None:
             for has_session in (False, True):
                 client, _ = listener.accept()
                 with client:
@@ -262,7 +262,7 @@ def test_a_session_that_a_failed_login_began_anew_is_a_lost_one(warehouse, broke
                         while client.recv(4_096):  # until the bridge leaves
                             pass
 
-        serving = Thread(target=begin_anew_and_keep)
+        serving = Thread(target=begin_again_and_keep)
         serving.start()
         with running(bridge_of(warehouse, broker).run):
             wait_for(lambda: is_connected(warehouse))

@@ -42,7 +42,7 @@ def events(desk) -> list[tuple]:
 
 
 @pytest.mark.slow_on_postgresql
-def test_each_event_is_told_once_with_what_it_was_about(desk):
+def test_each_event_is_listed_once_with_its_subject(desk):
     desk.land(row("A"), version="v1")
     desk.land(row("A", share_quantity=7), version="v2")
     with pytest.raises(Exception, match="is quarantined"):

@@ -126,9 +126,7 @@ def causes(warehouse) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_logs_of_old_runs_go_and_all_that_is_told_of_assets_checks_and_runs_stays(
-    instance, ledger, warehouse, tmp_path
-):
+def test_the_logs_of_old_runs_go_and_asset_events_stay(instance, ledger, warehouse, tmp_path):
     good, bad = run(instance, "good"), run(instance, "bad")
     reconcile(instance, ledger, None)
     before, recorded = asset_log_lines(instance, good, bad), ledger_rows(warehouse)

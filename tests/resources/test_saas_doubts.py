@@ -13,7 +13,7 @@ from tests.resources.saas_world import Killed
 
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
-def test_an_issue_whose_making_nobody_heard_of_is_found_again(office, fault):
+def test_an_issue_whose_creation_had_no_answer_is_found_again(office, fault):
     office.tasks.add("Order a laptop")
     office.faults.coming = [*BEFORE_A_CREATE, fault]
     with suppress(Killed):

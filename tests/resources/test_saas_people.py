@@ -12,7 +12,7 @@ from tests.resources.saas_world import USERS, Killed
 
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
-def test_what_people_wrote_is_kept_though_nobody_heard_that_it_was_overwritten(office, fault):
+def test_a_text_overwritten_without_an_answer_is_kept(office, fault):
     entity = office.tasks.add("Order a laptop")
     office.round()
     office.issues.edit("IT-1", summary="Order a laptop, 14 inch")

@@ -187,7 +187,7 @@ def test_a_listing_that_moves_or_comes_back_empty_takes_nothing_away(office):
     assert office.rows(saas_source_states, "gone_at", "last_seen_at") == seen
 
 
-def test_a_task_that_was_completed_before_anybody_heard_of_it_makes_no_issue(office):
+def test_a_task_completed_when_first_seen_makes_no_issue(office):
     office.tasks.add("Order a laptop", is_completed=True)
     looked, _ = office.round()
     assert looked.planned.actions == {"completed_before": 1}

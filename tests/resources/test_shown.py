@@ -6,7 +6,7 @@ import polars as pl
 from orchestration_project.services.metadata import image, in_words, table_of
 
 
-def test_numbers_texts_and_the_first_rows_of_tables_are_told_and_pictures_are_not():
+def test_numbers_texts_and_first_rows_are_shown_and_pictures_not():
     rows = pl.DataFrame({"store": ["events", "logs\nof steps"], "bytes": [1200, None]})
     found = {
         "dry_run": True,

@@ -259,13 +259,13 @@ def test_the_hourly_repair_asks_for_its_job_with_a_config_that_it_takes(demo_set
     assert dg.validate_run_config(defs.resolve_job_def(CHECKS_JOB), request.run_config)
 
 
-def test_a_config_that_gives_no_time_is_told_what_one_is():
+def test_a_config_without_a_time_is_refused_with_an_example():
     with pytest.raises(ConfigurationError, match="invalid since"):
         moment_of("yesterday")
     assert moment_of("2026-03-02T13:00:00+01:00") == datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def test_the_job_that_prunes_only_measures_until_told_otherwise(instance, url):
+def test_the_job_that_prunes_only_measures_by_default(instance, url):
     first = check(instance, "runs")
     check(instance, "runs")
     config = {"older_than_days": 1}

@@ -90,7 +90,7 @@ def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
         (timedelta(minutes=10), timedelta(seconds=61), False),
     ],
 )
-def test_what_fails_each_day_some_seconds_earlier_is_told_each_day(window, early, is_reported):
+def test_a_daily_failure_some_seconds_earlier_is_reported_daily(window, early, is_reported):
     known = open_alert(*FAILED, at=NOON - window + early)
     bad = frozenset(FAILED)
     found = decide(bad, lambda _: False, [known], now=NOON, window=window)

@@ -336,7 +336,7 @@ def test_entries_are_in_the_order_of_kinds_and_counted_and_filtered(situation):
     assert [entry.kind for entry in inbox.select(Selection("alert", "finra"))] == ["alert"]
 
 
-def test_an_ignored_entry_is_hidden_until_its_end_or_until_it_fails_anew(situation):
+def test_an_ignored_entry_is_hidden_until_it_ends_or_fails_again(situation):
     situation.deliver("T2|2025-01-06", "held_back", 1)
     entry, marks = situation.entry("quarantined"), Marks(situation.warehouse)
     marks.ignore(entry, " the source is informed ", Clock().now() + HOUR, by="ada")

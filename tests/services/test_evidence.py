@@ -53,7 +53,7 @@ def test_a_manifest_is_read_as_it_was_written_and_the_sums_are_those_of_sha256su
     assert sum_of("c", WHOLE.sums()) == ""
 
 
-def test_its_reader_and_the_docs_are_told_what_each_member_holds():
+def test_its_reader_and_the_docs_name_what_each_member_holds():
     text = readme({"run": "1"}).decode()
     documented = PROJECT_ROOT / "docs" / "reference" / "evidence.md"
     in_docs = set(re.findall(r"`([\w/]+(?:\.jsonl?|\.py|/))", documented.read_text()))

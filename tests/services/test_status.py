@@ -150,7 +150,7 @@ def test_a_quarantined_webhook_leads_to_its_asset_and_is_not_launched(warehouse)
     assert "retry" not in entry.launches
 
 
-def test_a_freshness_check_tells_quarantined_partitions_from_missing_ones(warehouse):
+def test_a_freshness_check_separates_quarantined_from_missing(warehouse):
     dataset = next(each for each in DATASET_ASSETS if each.dataset.noun == "treasury_monthly")
     delivered(warehouse, "2025-09-01", "landed", table=dataset.dataset.table.name)
     with warehouse.writing() as connection:

@@ -88,7 +88,7 @@ def test_a_path_or_method_that_there_is_not_is_a_problem(api):
     assert api.problem("GET", "/")["status"] == 404
 
 
-def test_who_is_not_known_is_told_so_as_a_problem(api):
+def test_an_unknown_client_is_refused_with_a_problem(api):
     problem = api.problem("GET", "/runs", role="")
     assert (problem["status"], problem["category"]) == (401, "access")
 

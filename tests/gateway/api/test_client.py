@@ -636,7 +636,7 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
 
 
 @pytest.mark.slow
-def test_evidence_is_exported_and_downloaded_by_the_name_that_was_told(client, landed, tmp_path):
+def test_evidence_is_exported_and_downloaded_by_its_printed_name(client, landed, tmp_path):
     asked = client.export_evidence(run_id=landed)
     assert client.wait(asked.run_id).status == "SUCCESS"
     assert asked.file in [each.file for each in client.archives()]

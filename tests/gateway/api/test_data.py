@@ -256,7 +256,7 @@ def test_a_text_that_no_database_can_hold_is_refused(api, path, given):
     assert "which no database can hold" in problem["errors"][0]["problem"]
 
 
-def test_a_csv_escapes_texts_that_senders_write_unless_told_otherwise(api, tmp_path):
+def test_a_csv_escapes_texts_of_senders_by_default(api, tmp_path):
     event = {"source": "git", "delivery_id": "=1", "received_at": NOON, "kind": "@x"}
     rest = {"payload": "{}", "capture_id": 1, "known_from": NOON}
     with api.services.warehouse.writing() as connection:
@@ -385,14 +385,14 @@ def test_pictures_and_staged_files_are_sent_and_nothing_else_of_the_store(api):
         assert api.problem("GET", file_path(wrong).removeprefix("/api/v1"))["status"] == 404
 
 
-def test_a_clean_up_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
+def test_a_clean_up_is_an_admin_s_run_and_dry_by_default(api):
     launched = api.post("/artifacts/cleanup", {}, "admin")
     run = api.services.instance.get_run_by_id(launched["run_id"])
     assert run.is_success
     assert run.run_config["ops"]["clean_up"]["config"]["delete_artifacts"]["dry_run"] is True
 
 
-def test_a_repair_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
+def test_a_repair_is_an_admin_s_run_and_dry_by_default(api):
     launched = api.post("/artifacts/repair", {}, "admin")
     run = api.services.instance.get_run_by_id(launched["run_id"])
     assert run.is_success

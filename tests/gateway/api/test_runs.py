@@ -516,7 +516,7 @@ def test_an_operator_may_not_try_an_admins_run_again(api):
     assert api.post(path, {"what": "all"}, "admin")["job"] == "operations_clean_up"
 
 
-def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
+def test_a_reader_of_a_waiting_run_gets_keepalives(api):
     job = defs.resolve_job_def("fx_daily")
     run = api.services.instance.create_run_for_job(job)
     patient = replace(

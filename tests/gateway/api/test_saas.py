@@ -43,7 +43,7 @@ def reconciled(api):
         note_proof(connection, others, "no such project", at=now, run_id="r3")
 
 
-def test_the_rules_in_effect_are_told_in_their_order(api, reconciled):
+def test_the_rules_in_effect_are_listed_in_their_order(api, reconciled):
     rules = api.get("/saas/rules")["rules"]
     shown = [(each["rule_id"], each["version"], each["disabled_reason"]) for each in rules]
     assert shown == [("first", 1, None), ("others", 1, "no such project")]

@@ -241,9 +241,7 @@ def test_a_run_ends_the_leases_of_runs_that_have_ended_whatever_their_months(des
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_lease_that_expires_while_its_run_lives_is_another_run_s_and_one_of_them_loads(
-    desk: Desk, clock: StoppedClock
-):
+def test_a_lease_that_expires_during_its_run_lets_one_run_load(desk: Desk, clock: StoppedClock):
     desk.under_way = {"run 1", "run 2"}
     for symbol in ("AAA", "BBB"):
         desk.write(symbol, *map(line, FEBRUARY))
