@@ -40,7 +40,7 @@ class Demos:
         own = finra_demo(settings)
         state = _read_state(own)
         if state and state["pid"] in [
-            _read_state(each).get("pid") for each in self._servers.values()
+            _read_state(server).get("pid") for server in self._servers.values()
         ]:
             (own.folder / "server.json").unlink(missing_ok=True)
         stop_demos(settings)

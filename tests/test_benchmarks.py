@@ -67,7 +67,7 @@ def test_every_other_measure_runs_too(tmp_path, name):
         ours == theirs > 0 for ours, theirs in (each["rows"] for each in lines if each["rows"])
     )
     probes = [each for each in lines if each["measure"].startswith("nothing changed: probes")]
-    assert [each["ratio"] for each in probes] == [1] * (name == "again")
+    assert [probe["ratio"] for probe in probes] == [1] * (name == "again")
 
 
 def test_a_ratio_is_of_medians_and_is_held_to_its_bound():

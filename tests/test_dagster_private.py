@@ -291,11 +291,11 @@ def test_ticks_heartbeats_and_queued_runs_can_be_stored(instance):
     add_tick(instance, sensor, origin)
     [state] = running_instigators(instance)
     ticks = find_ticks(instance, state, limit=5)
-    assert [each.status for each in ticks] == [TickStatus.SKIPPED, TickStatus.FAILURE]
+    assert [tick.status for tick in ticks] == [TickStatus.SKIPPED, TickStatus.FAILURE]
     at = datetime.fromisoformat("2026-03-02T15:00:00+00:00")
     add_heartbeats(instance, at)
     beats = instance.get_daemon_heartbeats()
-    assert {each.timestamp for each in beats.values()} == {at.timestamp()}
+    assert {beat.timestamp for beat in beats.values()} == {at.timestamp()}
     assert set(beats) == set(instance.get_required_daemon_types())
     run_id = add_queued_run(instance, "j", origin, at)
     [record] = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]))
@@ -308,7 +308,7 @@ def test_backfills_are_found_by_status_and_tags_the_newest_first(instance):
     first, second = (add_backfill(instance, "a", LETTERS[0]) for _ in range(2))
     other = add_backfill(instance, "b", LETTERS[0])
     instance.update_backfill(instance.get_backfill(other).with_status(BulkActionStatus.FAILED))
-    assert [each.backfill_id for each in find_backfills(instance, tags={"name": "a"})] == [
+    assert [backfill.backfill_id for backfill in find_backfills(instance, tags={"name": "a"})] == [
         *(second, first)
     ]
     [failed] = find_backfills(instance, statuses=[BulkActionStatus.FAILED])
@@ -333,7 +333,7 @@ def test_the_daemon_makes_the_partitions_of_a_backfill_that_was_added(new_files,
         assert sorted(unmade_partitions(find_backfills(instance)[0], repository)) == wanted
         for _ in range(2):  # one launches the run, one sees that it is over
             errors = list(execute_backfill_iteration(daemon, logging.getLogger("daemon")))
-            assert [each for each in errors if each is not None] == []
+            assert [error for error in errors if error is not None] == []
         [backfill] = find_backfills(instance)
         assert list(unmade_partitions(backfill, repository)) == []
         targets = sorted(target_partitions(backfill, repository))
@@ -553,14 +553,14 @@ def test_a_cursor_goes_on_after_an_event(instance):
     events = instance.get_records_for_run(run_id).records
     cursor = event_cursor(events[2].storage_id)
     following = instance.get_records_for_run(run_id, cursor).records
-    assert [each.storage_id for each in following] == [each.storage_id for each in events[3:]]
+    assert [each.storage_id for each in following] == [event.storage_id for event in events[3:]]
 
 
 def test_an_event_is_json_with_its_run_and_message(instance):
     """Check serialize_value."""
     run_id = dg.materialize([page], instance=instance).run_id
-    entries = [each.event_log_entry for each in instance.get_records_for_run(run_id).records]
-    stored = [json.loads(serialize_event(each)) for each in entries]
+    entries = [record.event_log_entry for record in instance.get_records_for_run(run_id).records]
+    stored = [json.loads(serialize_event(entry)) for entry in entries]
     assert {each["run_id"] for each in stored} == {run_id}
     assert "a line" in {each["user_message"] for each in stored}
 

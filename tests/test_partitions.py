@@ -292,7 +292,7 @@ def test_a_run_first_logs_its_partitions_and_last_what_became_of_them(instance):
     script = Script({"OTCE|2026-01-11": raising(SourceError("unusable"))})
     result = run_tagged(script, instance, first="T1|2026-01-11", last="OTCE|2026-01-11")
     entries = instance.all_logs(result.run_id)
-    first, *_, last = [each.user_message for each in entries if each.dagster_event is None]
+    first, *_, last = [entry.user_message for entry in entries if entry.dagster_event is None]
     assert first == "3 partitions requested: T1|2026-01-11, T2|2026-01-11, OTCE|2026-01-11"
     assert last == "partitions: 3 = 1 loaded + 1 unchanged + 1 refused"
 

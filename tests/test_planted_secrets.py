@@ -443,8 +443,8 @@ def assert_they_travelled(scene: Scene) -> None:
     assert sent >= wanted | {"aws token"}
     assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
     spans.flush(20)
-    assert {each.name for each in scene.collector.spans} >= {"run", "step", "http", "load"}
-    keys = "".join(each.get("x-api-key", "") for each in scene.collector.headers)
+    assert {span.name for span in scene.collector.spans} >= {"run", "step", "http", "load"}
+    keys = "".join(header.get("x-api-key", "") for header in scene.collector.headers)
     assert scene.planted.found_in(keys) == {"otel_exporter_otlp_headers"}
     assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)
     assert scene.planted.marks.keys() >= SECRET_SETTINGS

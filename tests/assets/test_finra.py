@@ -88,7 +88,7 @@ def test_the_metadata_of_a_partition_has_rows_rejects_and_bytes(url, instance):
     assert metadata["otc_weekly"]["audits_passed"] == 6
     assert metadata["otc_weekly_staged"]["rejects"] == 4
     for asset in ("otc_weekly_staged", "otc_weekly"):
-        lines = [each.data for each in metadata[asset]["rejected_lines"].records]
+        lines = [record.data for record in metadata[asset]["rejected_lines"].records]
         assert len(lines) == 4
         assert list(lines[0]) == ["part", "line", "reason_code", "reason", "record"]
     assert "orchestrate export rejects --where" in metadata["otc_weekly"]["all_rejects"]
@@ -201,7 +201,7 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
     assert metadata["outcome"] == "quarantined"
     assert metadata["reason"] == f"{key('T2', 9)} is quarantined by reconciles_with_symbol_totals"
     assert metadata["run"] == result.run_id
-    (offender,) = [each.data for each in metadata["offenders"].records]
+    (offender,) = [record.data for record in metadata["offenders"].records]
     assert offender["check"] == "reconciles_with_symbol_totals"
     assert '"share_quantity_of_finra"' in offender["offender"]
 

@@ -75,7 +75,7 @@ def test_it_shows_the_newest_week_of_all_tiers_in_numbers_tables_and_files(url, 
         .order_by(symbols.total_share_quantity.desc())
         .limit(10)
     )
-    top = [each.data for each in shown["top_symbols"].records]
+    top = [record.data for record in shown["top_symbols"].records]
     assert [(row["symbol"], row["share_quantity"]) for row in top] == databases.rows(url, largest)
     assert all(row["name"] for row in top)
     assert any(row["hhi_upper_change"] is not None for row in top)

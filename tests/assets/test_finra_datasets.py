@@ -37,7 +37,7 @@ from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
 
 SENSORS = {each.name.removeprefix("finra_on_"): each for each in DATASET_SENSORS}
-ASSETS = {each.dataset.noun: each for each in DATASET_ASSETS}
+ASSETS = {asset.dataset.noun: asset for asset in DATASET_ASSETS}
 TWO_WEEKS_LATER = "2026-03-16T15:00:00+00:00"
 NEWEST_BONDS = "T1|2026-02-20"
 
@@ -103,10 +103,10 @@ def rows(url: str, *columns: Any) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("made", DATASET_ASSETS, ids=lambda made: made.dataset.noun)
 def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
     job = defs.resolve_job_def(f"finra_{made.dataset.noun}")
-    assert {
-        each.to_user_string() for each in job.asset_layer.asset_graph.executable_asset_keys
-    } == {f"finra/{made.dataset.noun}"}
-    names = {each.name for each in job.asset_layer.asset_graph.asset_check_keys}
+    assert {key.to_user_string() for key in job.asset_layer.asset_graph.executable_asset_keys} == {
+        f"finra/{made.dataset.noun}"
+    }
+    names = {key.name for key in job.asset_layer.asset_graph.asset_check_keys}
     assert {"has_rows", "has_unique_keys", "has_the_fields_that_we_know"} < names
     assert {claim.name for claim in made.dataset.contract.claims} < names
     assert "is_as_new_as_the_calendar" not in names
@@ -223,9 +223,9 @@ def days_late(instance: dg.DagsterInstance) -> dict[str, Any]:
     checks = [spec.key for check in FRESHNESS_CHECKS for spec in check.check_specs]
     result = part_of_daily("finra", *checks).execute_in_process(instance=instance)
     return {
-        each.asset_key.path[-1]: each.metadata["days_late"].value
-        for each in result.get_asset_check_evaluations()
-        if "days_late" in each.metadata
+        evaluation.asset_key.path[-1]: evaluation.metadata["days_late"].value
+        for evaluation in result.get_asset_check_evaluations()
+        if "days_late" in evaluation.metadata
     }
 
 

@@ -115,7 +115,7 @@ def failed_checks_of_the_latest_run(instance) -> list[str]:
     [record] = instance.get_run_records(limit=1)
     ended = read_run(instance, RunEnd(1, record.dagster_run.run_id, "success"))
     assert ended is not None
-    return [each.name for each in ended.checks if not each.passed]
+    return [check.name for check in ended.checks if not check.passed]
 
 
 def status_of_the_check(instance) -> str:
@@ -161,9 +161,9 @@ def test_a_run_that_holds_a_week_back_evaluates_the_check_for_those_that_it_land
     assert not result.success
     assert status_of_the_check(instance) == "FAILED"
     [found] = [
-        each
-        for each in result.get_asset_check_evaluations()
-        if each.check_name == "is_as_new_as_the_calendar"
+        evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.check_name == "is_as_new_as_the_calendar"
     ]
     assert numbers(found) == {
         "weeks_due": 27,

@@ -69,5 +69,5 @@ def test_a_load_by_its_job_does_not_look_at_tiers_and_fields(url, instance):
         instance=instance, tags={"dagster/partition": "OTCE|2026-01-26"}
     )
     assert {TIERS, FIELDS}.isdisjoint(
-        each.check_name for each in result.get_asset_check_evaluations()
+        evaluation.check_name for evaluation in result.get_asset_check_evaluations()
     )

@@ -99,4 +99,4 @@ def test_a_look_reads_no_more_than_one_earlier_materialization_at_a_time(
 
     monkeypatch.setattr(instance, "fetch_materializations", counted)
     load(instance)
-    assert set(read) == {(each.key, 1) for each in SPECS}
+    assert set(read) == {(spec.key, 1) for spec in SPECS}

@@ -162,7 +162,7 @@ def test_sessions_show_their_last_event_in_dagsters_time(
     assert run(instance, CHECKS_JOB, asset_selection=[RUNS]).success
     result = run(instance, LIST_SESSIONS.job, run_config=LIST_SESSIONS.run_config({}))
     listed = metadata_by_partition(result)["runs"][None]["sessions"]
-    sessions = {each.data["session"]: each.data for each in listed.records}
+    sessions = {record.data["session"]: record.data for record in listed.records}
     assert 0 <= sessions["evening"]["hours_without_change"] < 1
 
 

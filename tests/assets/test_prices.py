@@ -123,10 +123,10 @@ def test_months_land_by_symbol_and_are_reported_by_month(url, instance, tmp_path
     drawn = metadata_by_partition(run(instance, "prices_charts"))["charts"][None]
     assert drawn["coverage_ratio"] == 21 / 120
     pictures = [drawn[name] for name in ("coverage", "chart_AAA")]
-    assert all(each.startswith("![") for each in pictures)
+    assert all(picture.startswith("![") for picture in pictures)
     assert sum(map(len, pictures)) < 60_000
     assert "AAA_file" in drawn
-    assert all("SYNTHETIC DATA" not in texts_of(each) for each in pictures)
+    assert all("SYNTHETIC DATA" not in texts_of(picture) for picture in pictures)
 
     (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
     held = run(instance, "prices_daily", FEBRUARY, full=True)

@@ -229,7 +229,7 @@ def test_a_sweep_reports_issues_that_cannot_be_read(desk):
     swept = desk.run("saas_sweep")
     metadata = metadata_by_partition(swept)["drift"][None]
     assert (metadata["differed"], metadata["unreadable"]) == (1, 2)
-    shown = [each.data for each in metadata["unreadable_issues"].records]
+    shown = [record.data for record in metadata["unreadable_issues"].records]
     assert shown == [{"target_key": key, "reason": "no text"} for key in ("IT-1", "IT-9")]
     assert (swept.success, checks(swept)["is_mended"]) == (True, False)
 

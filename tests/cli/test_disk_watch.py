@@ -13,7 +13,7 @@ def test_a_full_disk_and_its_end_are_reported_once():
     watch = DiskWatch(Path("/state/dagster"), messages.append)
     for free in (100 * MIB, 0, 4096, 2 * MIB, 0, 100 * MIB, 50 * MIB, 0):
         watch.saw(free)
-    assert [each.partition(":")[0].strip() for each in messages] == [
+    assert [message.partition(":")[0].strip() for message in messages] == [
         "The disk of /state/dagster is full",
         "The disk of /state/dagster has space again.",
         "The disk of /state/dagster is full",
@@ -33,7 +33,7 @@ def test_reports_that_a_full_disk_refuses_are_sent_later():
     watch = DiskWatch(Path("/state"), log)
     for free in (0, 0, 0, 0):
         watch.saw(free)
-    assert [each[:4] for each in messages] == ["refu", "refu", "The "]
+    assert [message[:4] for message in messages] == ["refu", "refu", "The "]
 
 
 def test_the_free_space_is_that_of_the_folders_disk(tmp_path):

@@ -20,7 +20,7 @@ def items(demo_settings):
         claims = items.claim("documents/a", limit=1, run_id="run", until=Clock().now())
         error = ContractError("page 3\x1b[2J is encrypted", remedy="send it again")
         with warehouse.writing() as connection:
-            items.settle(connection, [ItemSettlement.of_error(each, error) for each in claims])
+            items.settle(connection, [ItemSettlement.of_error(claim, error) for claim in claims])
 
 
 def listed(capsys, *options: str) -> list[str]:

@@ -87,7 +87,7 @@ class Model:
         """Return the shares of the rows of a day."""
         shares = {}
         for key, events in self.events.items():
-            latest = max((each for each in events if each.day <= day), default=None)
+            latest = max((event for event in events if event.day <= day), default=None)
             if latest and latest.state and latest.state.updated and latest.state.updated <= day:
                 shares[key] = latest.state.shares
         return shares

@@ -89,7 +89,7 @@ def test_filters_agree_with_a_regular_expression_for_any_topic():
         text = "/".join(levels)
         if not topic or not text:
             continue
-        expression = "/".join("[^/]*" if each == "+" else re.escape(each) for each in levels)
+        expression = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels)
         if levels[-1] == "#":
             expression = expression.removesuffix(re.escape("#")).removesuffix("/")
             expression += "(/.*)?" if len(levels) > 1 else ".*"

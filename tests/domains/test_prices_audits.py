@@ -79,7 +79,7 @@ def test_prices_that_contradict_each_other_warn():
 def test_a_session_without_price_warns_and_weekends_do_not():
     days = [MONDAY, *week(date(2026, 2, 4), 3), date(2026, 2, 9)]
     found = warned(rows(*map(row, days)), through=date(2026, 2, 10))["follows_the_calendar"]
-    assert [each["trade_date"] for each in found.offenders] == [
+    assert [offender["trade_date"] for offender in found.offenders] == [
         date(2026, 2, 3),
         date(2026, 2, 10),
     ]

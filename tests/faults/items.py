@@ -214,7 +214,7 @@ class ItemRun:
 
         with dg.DagsterInstance.ephemeral() as instance:
             dg.materialize([documents], instance=instance)
-        found = {each.item_key: each for each in self.items.list_items(topic=TOPIC, limit=1000)}
+        found = {item.item_key: item for item in self.items.list_items(topic=TOPIC, limit=1000)}
         return {key: ": ".join(filter(None, [found[key].state, found[key].reason])) for key in keys}
 
 

@@ -89,7 +89,7 @@ OF_A_LOAD = stages_of("weeks")
 
 
 def _domains_with(stage: str) -> tuple[Domain, ...]:
-    return tuple(each for each in DOMAINS if stage in stages_of(each))
+    return tuple(domain for domain in DOMAINS if stage in stages_of(domain))
 
 
 KILLED: tuple[Fault, ...] = (

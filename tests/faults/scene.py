@@ -222,7 +222,7 @@ def known(place: Place) -> Mapping[str, databases.Rows]:
     """Return what is published and what was, without when it was known and by which delivery."""
     return {
         table.name: databases.rows(
-            place.url, select(*(each for each in table.columns if each.name not in OF_LOADS))
+            place.url, select(*(column for column in table.columns if column.name not in OF_LOADS))
         )
         for table in place.pipeline.tables
     }

@@ -69,7 +69,7 @@ def test_a_target_has_each_change_once_whenever_its_exporter_is_killed(
                 each["to_load"] for each in recorded[:-1]
             ]
             rows = databases.rows(mart, CHANGES)
-            counts = Counter(each[0] for each in rows)
+            counts = Counter(row[0] for row in rows)
             assert counts == Counter(
                 {f"weekly/{each['to_load'].isoformat()}": each["row_count"] for each in recorded}
             )

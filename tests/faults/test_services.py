@@ -76,7 +76,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     """Rows of every table after an undisturbed load, and the weeks that it publishes."""
     state = tmp_path_factory.mktemp("undisturbed") / "state"
     for tier in TIERS:
-        keys = [each for each in PARTITIONS if each.startswith(f"{tier}|")]
+        keys = [partition for partition in PARTITIONS if partition.startswith(f"{tier}|")]
         tags = (
             f'{{"dagster/asset_partition_range_start": "{keys[0]}", '
             f'"dagster/asset_partition_range_end": "{keys[-1]}"}}'
@@ -299,5 +299,5 @@ def assert_nothing_is_left(
         monkeypatch.setenv(name, value)
     with open_instance() as instance:
         log = instance.event_log_storage
-        pools = [log.get_concurrency_info(each) for each in log.get_concurrency_keys()]
-    assert [each for each in pools if each.active_slot_count or each.pending_steps] == []
+        pools = [log.get_concurrency_info(key) for key in log.get_concurrency_keys()]
+    assert [pool for pool in pools if pool.active_slot_count or pool.pending_steps] == []

@@ -24,7 +24,7 @@ CHECKED_BY_NOBODY = {"logTelemetry", "setNuxSeen"}
 
 
 def test_each_permission_of_dagsters_has_a_role_but_one_that_open_source_has_not():
-    known = {str(each) for each in Permissions}
+    known = {str(permission) for permission in Permissions}
     assert known == {str(name) for name in EDITOR_PERMISSIONS}
     assert known - OPERATOR_PERMISSIONS - ADMIN_PERMISSIONS == {"edit_app_managed_components"}
     assert known >= OPERATOR_PERMISSIONS | ADMIN_PERMISSIONS
@@ -224,7 +224,7 @@ def test_a_query_that_was_read_before_is_answered_as_dagster_reads_it(
 def test_a_request_of_nobody_has_the_permissions_of_a_viewer(door: Door):
     CURRENT.set(None)
     answer = asyncio.run(asked_as(Role.VIEWER, door.dagster, "{permissions {value}}"))
-    assert not any(each["value"] for each in answer["data"]["permissions"])
+    assert not any(permission["value"] for permission in answer["data"]["permissions"])
 
 
 def test_the_run_storage_still_makes_runs_by_the_methods_that_we_name_users_in(door: Door):

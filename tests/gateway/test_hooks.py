@@ -207,7 +207,7 @@ def test_a_source_that_delivers_too_often_gets_a_retry_after():
     )
     client = Client(routes(hooks))
     answers = [post(client, b"{}", x_github_delivery=str(n)) for n in range(3)]
-    assert [each.status_code for each in answers] == [202, 202, 429]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert answers[-1].headers["retry-after"] == "1"
     now[0] = 0.5
     assert [post(client).status_code for _ in range(2)] == [202, 429]
@@ -381,7 +381,7 @@ async def beside_unfinished(settings, warehouse, senders: list[tuple[str, str]])
             announced = over(source, address, **signed(b""), **{"content-length": "1"})
             return await _status(app, announced, receive)
 
-        tasks = [asyncio.create_task(unfinished(*each)) for each in senders[:-1]]
+        tasks = [asyncio.create_task(unfinished(*sender)) for sender in senders[:-1]]
         await asyncio.to_thread(
             wait_for, lambda: len(waiting) + sum(task.done() for task in tasks) == len(tasks)
         )

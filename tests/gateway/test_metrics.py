@@ -252,7 +252,7 @@ def test_the_host_and_the_process_are_measured_and_every_part_says_that_it_was_r
     assert found["process_open_files", host] > 0
     assert found["host_disk_bytes", host, "free"] > 0
     parts = ("dagster", "database", "host", "programs", "queues", "sources")
-    assert [found["scrape_ok", each] for each in parts] == [1] * len(parts)
+    assert [found["scrape_ok", part] for part in parts] == [1] * len(parts)
 
 
 def test_programs_releases_runs_and_queues_have_their_host_queue_and_priority(
@@ -327,7 +327,7 @@ def test_requests_are_counted_by_a_route_that_no_sender_can_invent():
 
 def test_a_request_for_no_path_is_counted_as_any_other():
     def count() -> float:
-        samples = [each for metric in REQUESTS.collect() for each in metric.samples]
+        samples = [sample for metric in REQUESTS.collect() for sample in metric.samples]
         wanted = {"route": "other", "method": "OPTIONS", "status": "400"}
         return sum(each.value for each in samples if each.labels == wanted and "total" in each.name)
 

@@ -54,7 +54,7 @@ def launched(door: Door, answer: Any) -> dg.DagsterRun:
 def mutations(door: Door) -> list[str]:
     """Every mutation of Dagster's schema, also those of a Dagster to come."""
     answer = door.graphql(NAMES, key=door.keys[Role.ADMIN])
-    return [each["name"] for each in answer.json["data"]["__schema"]["mutationType"]["fields"]]
+    return [field["name"] for field in answer.json["data"]["__schema"]["mutationType"]["fields"]]
 
 
 @pytest.mark.slow

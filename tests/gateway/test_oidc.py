@@ -253,7 +253,7 @@ class Liar:
             return answer
         if self.header["alg"] == "none":
             parts = [json.dumps(each).encode() for each in (self.header, claims)]
-            unsigned = b".".join(urlsafe_b64encode(each).rstrip(b"=") for each in parts)
+            unsigned = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in parts)
             return answer | {"id_token": unsigned.decode() + "."}
         algorithms = [self.header["alg"]]
         return answer | {

@@ -110,9 +110,9 @@ def test_a_password_that_is_a_word_of_dagsters_own_records_spoils_none(instance)
     hide("event_specific_data", "DagsterEvent")
     result = dg.materialize([reports], instance=instance)
     [stored] = [
-        each.get_dagster_event()
-        for each in instance.all_logs(result.run_id)
-        if each.is_dagster_event and each.get_dagster_event().is_step_materialization
+        log.get_dagster_event()
+        for log in instance.all_logs(result.run_id)
+        if log.is_dagster_event and log.get_dagster_event().is_step_materialization
     ]
     materialized = stored.step_materialization_data.materialization
     assert materialized.metadata["url"].value == "https://host/?key=***"

@@ -140,7 +140,7 @@ def test_a_run_whose_file_is_gone_gets_a_new_one(instance):
     run = instance.get_run_by_id(run_id)
     instance.report_engine_event("written again", run)
     assert file.exists()
-    assert [each.message for each in instance.all_logs(run_id)] == ["written again"]
+    assert [log.message for log in instance.all_logs(run_id)] == ["written again"]
 
 
 def test_commits_to_dagsters_files_do_not_wait_for_the_disk_and_those_to_others_do(
@@ -190,7 +190,7 @@ def history_of(instance):
         events = instance.fetch_materializations(key, limit=10).records
         events_by_name[name] = (
             instance.get_materialized_partitions(key),
-            [(each.partition_key, each.asset_materialization.metadata) for each in events],
+            [(event.partition_key, event.asset_materialization.metadata) for event in events],
             record.asset_entry.last_run_id == run_id,
             record.asset_entry.last_materialization.get_dagster_event().partition,
             record.asset_entry.last_materialization_storage_id == events[0].storage_id,

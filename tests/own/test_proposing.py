@@ -119,7 +119,7 @@ def test_lines_of_json_and_other_delimiters_are_recognised():
 def test_binary_and_compressed_samples_are_proposed_as_well(body, form):
     found = proposed(body)
     assert found.format == form
-    assert [(each.name, each.kind, each.is_optional) for each in found.fields] == [
+    assert [(field.name, field.kind, field.is_optional) for field in found.fields] == [
         ("id", "str", False),
         ("paid", "bool", True),
         ("n", "decimal(7, 2)", False),
@@ -200,7 +200,7 @@ def test_the_yaml_declares_what_the_python_does(asking):
     made, other = dataset_in(text), names["quotes"]
     assert isinstance(made, Dataset)
     for fields in zip(made.fields, other.fields, strict=True):
-        one, two = ((each.kind, replace(each, type=str)) for each in fields)
+        one, two = ((field.kind, replace(field, type=str)) for field in fields)
         assert one == two
     assert replace(made, fields=other.fields) == other
     assert text.startswith("type: orchestration_project.HttpDataset\n")

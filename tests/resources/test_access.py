@@ -156,9 +156,9 @@ def test_sessions_end_one_by_one_and_all_at_once_and_old_ones_are_cleared_away(w
     member = Member("7")
     tokens = [access.begin(ME, "10.0.0.1", member=member) for _ in range(3)]
     access.end(tokens[0])
-    assert [access.by_session(each) is None for each in tokens] == [True, False, False]
+    assert [access.by_session(token) is None for token in tokens] == [True, False, False]
     access.end_everywhere(ME)
-    assert [access.by_session(each) for each in tokens] == [None] * 3
+    assert [access.by_session(token) for token in tokens] == [None] * 3
     Access(warehouse, LaterClock(3 * HOUR), access.limits).begin(ME, "10.0.0.1", member=member)
     with warehouse.reading() as connection:
         left = connection.execute(select(func.count()).select_from(access_sessions)).scalar_one()

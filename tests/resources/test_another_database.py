@@ -29,8 +29,8 @@ def opened(tmp_path, clock) -> Iterator[dict[str, Warehouse]]:
 
 def contents(warehouse: Warehouse) -> dict[str, list[str]]:
     return {
-        each.name: sorted(map(repr, warehouse.frame(select(each), each).rows()))
-        for each in tables()
+        table.name: sorted(map(repr, warehouse.frame(select(table), table).rows()))
+        for table in tables()
     }
 
 

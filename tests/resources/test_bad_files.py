@@ -133,7 +133,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     "header_alone": body(GOOD.split(b"\n")[0]),
     "two_files_for_one_week": two_for_one_week,
     "one_file_for_both_markets": one_for_both_markets,
-    "a_name_that_tells_no_week": lambda folder: (folder / "week46.csv").write_bytes(NEW),
+    "a_name_without_a_week": lambda folder: (folder / "week46.csv").write_bytes(NEW),
     "a_name_that_is_no_utf_8": lambda folder: (folder / "week\udcff.csv").write_bytes(NEW),
     "link_within_the_folder": linked_to("real.txt", within=True),
     "link_out_of_the_folder": linked_to("../secret"),

@@ -130,8 +130,8 @@ def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
 ):
     values = {"Date": NOON.date(), "Number": 1}
     longest = {
-        each.column.key: values.get(each.kind, secrets.token_hex(LONGEST_KEY_TEXT_BYTES // 2))
-        for each in dataset.fields
+        field.column.key: values.get(field.kind, secrets.token_hex(LONGEST_KEY_TEXT_BYTES // 2))
+        for field in dataset.fields
     }
     more = {"known_to": NOON, "change_cause": "source", "rule_version": "1"}
     landed = {**longest, "capture_id": 1, "known_from": NOON}

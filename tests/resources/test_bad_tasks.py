@@ -89,12 +89,12 @@ class Bureau:
         columns = [rejects.c.reason, saas_dead_letters.c.reason, saas_audit_log.c.detail]
         with self.warehouse.reading() as connection:
             rows = [text for each in columns for text in connection.execute(select(each)).scalars()]
-        issues = [json.dumps(each, ensure_ascii=False) for each in self.demo.issues()[1:]]
+        issues = [json.dumps(issue, ensure_ascii=False) for issue in self.demo.issues()[1:]]
         return "\n".join([*self.messages, *rows, *found.unresolved, *issues])
 
     def kept(self) -> str:
         """Return what became of it; the good task keeps its issue, and no task has two."""
-        issues = [each["properties"]["orchestration-source"]["id"] for each in self.demo.issues()]
+        issues = [issue["properties"]["orchestration-source"]["id"] for issue in self.demo.issues()]
         assert issues[0] == "peopleforce:task:1000"
         assert len(issues) == len(set(issues))
         with self.warehouse.reading() as connection:
@@ -107,7 +107,7 @@ class Bureau:
                     saas_source_states.c.gone_at,
                 )
             )
-            assert [each.rule.rule_id for each in rules_in_effect(connection).rules][-1] == "all"
+            assert [rule.rule.rule_id for rule in rules_in_effect(connection).rules][-1] == "all"
         assert gone == 0
         if delivered or bad or refused:
             return DELIVERY if delivered else REJECTED if bad else LETTER

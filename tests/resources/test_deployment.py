@@ -148,7 +148,7 @@ def test_a_silent_worker_is_a_silent_host_and_a_silent_run_of_a_pod_is_none(ware
         for family in program_families(warehouse, clock.at)
         if family.name == "orchestration_program_silence_seconds"
     ]
-    assert {each.labels["role"]: each.value for each in silence.samples} == {
+    assert {sample.labels["role"]: sample.value for sample in silence.samples} == {
         "worker": 0,
         "worker-2": 180,
     }
@@ -224,7 +224,7 @@ def test_queues_show_what_waits_and_runs_by_priority(kept_instance):
 def test_runs_beyond_those_that_are_read_are_counted(kept_instance):
     for run_id in "abcde":
         kept_instance.add_run(run_of(run_id, dg.DagsterRunStatus.QUEUED))
-    assert [each[:4] for each in read_queues(kept_instance, max_runs=2)] == [
+    assert [queue[:4] for queue in read_queues(kept_instance, max_runs=2)] == [
         ("dagster", 0, 2, 0),
         ("other", None, 3, 0),
     ]

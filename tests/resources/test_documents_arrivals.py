@@ -236,7 +236,7 @@ def test_new_files_of_a_day_are_one_run_and_polled_again_they_write_nothing(poll
     del statements[:]
     assert polls.arrivals.poll().counts == {"stable": 500}
     assert not [each for each in statements if each.startswith(("INSERT", "UPDATE", "DELETE"))]
-    assert len([each for each in statements if "documents_files" in each]) == 1
+    assert len([statement for statement in statements if "documents_files" in statement]) == 1
 
 
 def test_a_later_poll_is_not_undone_by_one_that_listed_before(polls, clock):

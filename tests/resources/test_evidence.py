@@ -129,8 +129,8 @@ def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(expor
     assert found.path.name == f"evidence-run-{first}.zip"
     members = contents(found.path)
     captures = lines(found.path, "captures")
-    assert [each["run_id"] for each in captures] == [first] * 3
-    assert len({each["sha256"] for each in captures}) == len(lines(found.path, "blobs")) == 2
+    assert [capture["run_id"] for capture in captures] == [first] * 3
+    assert len({capture["sha256"] for capture in captures}) == len(lines(found.path, "blobs")) == 2
     for each in captures:
         assert hashlib.sha256(members[f"bytes/{each['sha256']}"]).hexdigest() == each["sha256"]
         assert isinstance(each["capture_id"], str)
@@ -148,7 +148,7 @@ def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(expor
     assert events == ["captured", "captured", "captured", "checked", "landed"]
     messages = [each["message"] for each in lines(found.path, "run_events")]
     assert "asked with ***" in messages
-    assert any("Started execution" in each for each in messages)
+    assert any("Started execution" in message for message in messages)
     text = b"".join(content for name, content in members.items() if not name.startswith("bytes/"))
     assert SECRET.encode() not in text
     assert second.encode() not in text
@@ -459,7 +459,7 @@ def test_an_export_that_fails_leaves_the_earlier_archive_and_nothing_else(export
 
 
 def test_every_table_with_history_says_what_a_partition_of_it_is():
-    with_history = {each.name for each in tables() if HISTORY in each.info}
+    with_history = {table.name for table in tables() if HISTORY in table.info}
     assert set(REGISTRY.tables) == with_history
     assert REGISTRY.tables[finra_otc_weekly.name].scope_of(PARTITION)["tier"] == "T1"
 

@@ -65,7 +65,7 @@ def test_a_folder_has_a_dataset_of_which_changed_partitions_are_written(
     assert first.outcome == "delivered"
     assert first.detail == f"{tmp_path}/lake/weekly"
     manifest = json.loads(installation.read(first))
-    assert [each["row_count"] for each in manifest["partitions"]] == [1]
+    assert [partition["row_count"] for partition in manifest["partitions"]] == [1]
     assert installation.export().outcome == "unchanged"
     installation.land(row("AAA"), row("BBB"))
     assert installation.export().outcome == "delivered"

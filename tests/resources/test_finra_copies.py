@@ -174,7 +174,7 @@ def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
         folder.take_up(week=NEXT)
     folder.take_up(week=NEXT, force=True)
     rows = folder.desk.rows(audits, "name", "partition_key", "outcome", "found", "offenders")
-    first, held, forced = [each[1:] for each in rows if each[0] == "is_not_a_copy"]
+    first, held, forced = [row[1:] for row in rows if row[0] == "is_not_a_copy"]
     assert first == (f"OTCE|{MONDAY}", "passed", "0", "[]")
     assert (held[1], forced[1]) == ("failed", "not_applicable")
     assert forced[2] == f"{held[2]}; landed by allow_conflicts"

@@ -118,7 +118,7 @@ def test_two_markets_of_a_week_are_two_parts_in_one_scope(files, folder):
     assert version.text == (f"weekly download: {text_of('ATS', BODY)}, {text_of('NON_ATS', other)}")
     assert version.scope == {"market": ("ATS", "NON_ATS")}
     captures = files.extract_version(WEEK_OF_TIER, version, [])
-    assert [each.market for each in captures] == ["ATS", "NON_ATS"]
+    assert [capture.market for capture in captures] == ["ATS", "NON_ATS"]
     assert list(files.published()) == [("2025-11-10", "OTCE")]
 
 

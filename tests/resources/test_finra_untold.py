@@ -92,8 +92,8 @@ def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of)
 def test_a_report_and_all_before_it_are_not_repeated(desk, clock):
     list(landed(desk, clock, DELIVERIES))
     assert announced_changes(desk, "yes", "no") == []
-    assert [each.cause for each in announced_changes(desk, "no", "yes", "no", "no")] == ["ours"]
-    assert [each.cause for each in announced_changes(desk, "no", "no", "no", "yes")] == [
+    assert [change.cause for change in announced_changes(desk, "no", "yes", "no", "no")] == ["ours"]
+    assert [change.cause for change in announced_changes(desk, "no", "no", "no", "yes")] == [
         "source",
         "ours",
     ]
@@ -103,8 +103,8 @@ def test_a_report_and_all_before_it_are_not_repeated(desk, clock):
 def test_a_run_that_goes_on_reports_only_what_stays_the_latest(desk, clock):
     list(landed(desk, clock, DELIVERIES))
     assert announced_changes(desk, "not yet") == []
-    assert [each.cause for each in announced_changes(desk, "not yet", stays=False)] == ["ours"]
-    assert [each.cause for each in announced_changes(desk, "no", "no", "not yet")] == [
+    assert [change.cause for change in announced_changes(desk, "not yet", stays=False)] == ["ours"]
+    assert [change.cause for change in announced_changes(desk, "no", "no", "not yet")] == [
         "source",
         "ours",
     ]

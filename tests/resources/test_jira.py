@@ -246,7 +246,7 @@ def test_a_deleted_issue_is_none_and_cannot_be_changed(demo, target):
 def test_transitions_say_which_category_they_lead_to(target):
     issue = made(target)
     ways = target.transitions(issue.key)
-    assert [(each.name, each.to_name, each.to_category) for each in ways] == [
+    assert [(way.name, way.to_name, way.to_category) for way in ways] == [
         ("Cancel", "Cancelled", "done"),  # a trap: the first that leads to an end
         ("Start", "In Progress", "indeterminate"),
         ("Done", "Done", "done"),
@@ -267,7 +267,7 @@ def test_a_step_without_an_answer_is_not_taken_again(demo, target):
 
 
 def test_the_create_screen_comes_from_all_its_pages_and_is_asked_for_once(demo, target):
-    fields = {each.field_id: each for each in target.create_fields("OPS", "Request")}
+    fields = {field.field_id: field for field in target.create_fields("OPS", "Request")}
     assert len(fields) == 10
     department = fields["customfield_10050"]
     assert (department.is_required, department.type) == (True, "option")

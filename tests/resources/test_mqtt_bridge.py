@@ -97,7 +97,7 @@ def rows(warehouse: Warehouse) -> Sequence[Row[Any]]:
 
 def bodies(warehouse: Warehouse) -> list[str]:
     """Return the stored payloads in the order of their arrival."""
-    return [base64.b64decode(each.payload).decode() for each in rows(warehouse)]
+    return [base64.b64decode(row.payload).decode() for row in rows(warehouse)]
 
 
 def state(warehouse: Warehouse) -> Mapping[Any, Any]:
@@ -366,7 +366,7 @@ def test_what_plugins_publish_is_sent_below_their_topic(warehouse, broker) -> No
     with running(bridge.run):
         wait_for(lambda: len(bodies(warehouse)) == 2)
         wait_for(lambda: [row.state for row in outbox_rows(warehouse)].count("done") == 2)
-    assert [json.loads(each) for each in bodies(warehouse)] == [
+    assert [json.loads(body) for body in bodies(warehouse)] == [
         {"key": "item 1", "version_number": number, "payload": {"title": "ü"}} for number in (1, 2)
     ]
     assert {row.topic for row in rows(warehouse)} == {"plugins/rss/new"}

@@ -50,7 +50,7 @@ def test_each_event_is_listed_once_with_its_subject(desk):
     with desk.warehouse.writing() as connection:
         connection.execute(insert(operations_alerts), ALERT)
         connection.execute(insert(operations_removals), REMOVAL)
-    assert Counter(each[0] for each in events(desk)) == {
+    assert Counter(event[0] for event in events(desk)) == {
         "captured": 3,
         "checked": 3,
         "held_back": 1,
@@ -76,7 +76,7 @@ def test_a_replay_captures_nothing(desk):
     desk.land(row("A"), version="v1")
     first = f"finra_otc_weekly:{desk.partition_key}#1"
     desk.land(row("A"), version="v1", replay_of=first, rule_version="2")
-    assert Counter(each[0] for each in events(desk))["captured"] == 1
+    assert Counter(event[0] for event in events(desk))["captured"] == 1
 
 
 def test_every_event_is_described(desk):

@@ -403,6 +403,6 @@ def test_the_key_shows_up_nowhere(
     texts += [repr(fetched_well[0].capture_row), repr(open_source("alpha_vantage"))]
     logged = [each for each in caplog.records if not each.name.startswith("uvicorn")]  # theirs
     texts += [each.getMessage() for each in logged]
-    assert any("apikey=***" in each for each in texts)
+    assert any("apikey=***" in text for text in texts)
     assert KEY not in "".join(texts)
     assert len(kept) == 1  # what quotes the key is not kept

@@ -44,7 +44,7 @@ def delivered(number: int, first: int, last: int, outcome="landed", **changed) -
 def made_of(*recorded: RecordedDelivery) -> dict[int, list[Days]]:
     """Return the days of each delivery that counts, by its number."""
     layers = layers_of(recorded)
-    return {int(each.recorded.group_id.rpartition("#")[2]): [*each.days] for each in layers}
+    return {int(layer.recorded.group_id.rpartition("#")[2]): [*layer.days] for layer in layers}
 
 
 HELD_BACK, REFUSED = "held_back", "refused"
@@ -116,7 +116,7 @@ def test_what_is_landed_is_made_of_each_delivery_for_the_days_that_no_later_one_
 
 def test_of_the_deliveries_only_the_latest_may_be_one_that_is_not_landed():
     layers = layers_of([delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)])
-    assert [each.is_landed for each in layers] == [True, False]
+    assert [layer.is_landed for layer in layers] == [True, False]
 
 
 def part(number: int, *markets: str, outcome="landed", **changed) -> RecordedDelivery:

@@ -107,8 +107,8 @@ def asset_log_lines(instance, *run_ids):
 def kinds_of(instance, run_id: str) -> set[str]:
     records = instance.get_records_for_run(run_id).records
     return {
-        event.event_type_value if (event := each.event_log_entry.dagster_event) else "a line"
-        for each in records
+        event.event_type_value if (event := record.event_log_entry.dagster_event) else "a line"
+        for record in records
     }
 
 

@@ -42,7 +42,7 @@ def test_it_is_found_even_while_no_search_finds_it_yet(office, fault, index_lag_
     for _ in range(8):  # a lease runs out after five
         office.clock.at += timedelta(minutes=1)
         office.reconciler().apply()
-    assert [each.source_id for each in office.issues.rows.values()] == [
+    assert [row.source_id for row in office.issues.rows.values()] == [
         None,
         "peopleforce:task:1000",
         None,

@@ -367,7 +367,7 @@ def test_what_another_run_plans_while_a_task_is_worked_on_is_done_by_the_one_at_
     office.faults.coming, office.faults.on_call = ["meanwhile"], change
     assert reconciler.apply().outcomes == {"done": 2}
     assert found == [{"busy": 1}]
-    assert [each.summary for each in office.issues.rows.values()] == ["second"]
+    assert [row.summary for row in office.issues.rows.values()] == ["second"]
 
 
 def test_a_task_that_is_opened_again_before_the_next_look_opens_its_issue(office):

@@ -24,7 +24,7 @@ def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(office):
 
 
 def test_issues_that_take_no_label_prove_a_rule_wrong(office):
-    office.issues.fields = [each for each in FIELDS if each.field_id != "labels"]
+    office.issues.fields = [field for field in FIELDS if field.field_id != "labels"]
     found = examine(office.world.target, [SyncRule.model_validate(ALL)])
     assert found.proven == {"all": ["labels is not a field of these issues"]}
 

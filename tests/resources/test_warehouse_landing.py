@@ -578,7 +578,7 @@ def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(desk, landed_befor
     outcomes = at_once(
         *(lambda own=own: desk.land(contents[own.run_id], target=own) for own in targets)
     )
-    kinds = sorted(type(each).__name__ for each in outcomes)
+    kinds = sorted(type(outcome).__name__ for outcome in outcomes)
     assert kinds == ["SupersededError", "WriteResult"]
     winner = targets[0] if not isinstance(outcomes[0], SupersededError) else targets[1]
     loser = targets[0] if winner is targets[1] else targets[1]
@@ -601,7 +601,7 @@ def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(desk
         return each.land(row(), captures=fetches)
 
     outcomes = at_once(*(lambda n=n, each=each: land(n, each) for n, each in enumerate(weeks)))
-    assert [type(each).__name__ for each in outcomes] == ["WriteResult"] * 6
+    assert [type(outcome).__name__ for outcome in outcomes] == ["WriteResult"] * 6
     assert (desk.count(blobs), desk.count(captures), desk.count(landings)) == (3, 18, 6)
 
 

@@ -151,7 +151,7 @@ def test_a_server_without_tls_is_refused_where_the_url_asks_for_it(postgres_url,
 
 
 def contents(warehouse: Warehouse):
-    return {each.name: sorted(warehouse.frame(select(each), each).rows()) for each in tables()}
+    return {table.name: sorted(warehouse.frame(select(table), table).rows()) for table in tables()}
 
 
 @pytest.fixture

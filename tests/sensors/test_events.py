@@ -153,7 +153,7 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
         2,
         16,
     )
-    assert [each.data["delivery_id"] for each in metadata["deliveries"].records] == ["b", "a"]
+    assert [record.data["delivery_id"] for record in metadata["deliveries"].records] == ["b", "a"]
     assert metadata["table_rows"] == "/api/v1/tables/events_webhooks?where=source%3Dhub"
     states = rows(settings, inbox_states, "delivery_id", "state", "attempt_count", "run_id")
     assert sorted(states) == [("a", "done", 1, ran.run_id), ("b", "done", 1, ran.run_id)]
@@ -257,7 +257,7 @@ def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, 
     ran = execute(instance, again.tags)
     assert metadata_by_partition(ran)["webhooks"][None]["landed_count"] == 2
     assert rows(settings, inbox_states, "state", "attempt_count") == [("done", 2), ("done", 2)]
-    assert [each[1] for each in rows(settings, events_webhooks)] == ["1", "2"]
+    assert [row[1] for row in rows(settings, events_webhooks)] == ["1", "2"]
 
 
 @pytest.mark.slow
@@ -330,7 +330,7 @@ def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings,
     }
     assert shown == {"1": "landed", "3": "landed", "2": "rejected"}
     assert {state for (state,) in rows(settings, inbox_states, "state")} == {"done"}
-    [item] = [each for each in rows(settings, work_items, "item_key", "reason_code") if each[1]]
+    [item] = [row for row in rows(settings, work_items, "item_key", "reason_code") if row[1]]
     assert item == ("2", "object")
 
 
@@ -494,7 +494,7 @@ def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(sett
     for request in requests:
         fail(instance, request)
     _, others = tick(instance)
-    assert [attempt(each) for each in others] == ["pay|25#1", "pay|26#1"]
+    assert [attempt(other) for other in others] == ["pay|25#1", "pay|26#1"]
     for request in others:
         note(instance, request, dg.DagsterRunStatus.STARTED)
     said, none = tick(instance)
@@ -546,7 +546,7 @@ def test_a_source_without_order_is_worked_on_at_once_and_one_without_job_never(s
     deliver(settings, "1", "2", "3", source="pay")
     deliver(settings, "1", source="kept")
     _, requests = tick(instance)
-    assert [attempt(each) for each in requests] == ["pay|1#1", "pay|2#1", "pay|3#1"]
+    assert [attempt(request) for request in requests] == ["pay|1#1", "pay|2#1", "pay|3#1"]
 
 
 def test_deliveries_of_a_domain_that_is_off_wait_until_it_is_on(settings, instance, monkeypatch):

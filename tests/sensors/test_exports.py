@@ -101,8 +101,8 @@ def tick(instance, at: datetime, cursor: str | None) -> tuple[list[list[str]], s
         found = operations_on_due_export.evaluate_tick(context)
         requests = found.run_requests or []
         names = [
-            each.run_config["ops"]["export"]["config"]["export_tables"]["names"]
-            for each in requests
+            request.run_config["ops"]["export"]["config"]["export_tables"]["names"]
+            for request in requests
         ]
         return names, found.cursor
 

@@ -132,7 +132,7 @@ def changed_state(instance, cursor: str | None = None):
     with dg.build_sensor_context(instance, cursor, resources=resources) as context:
         found = operations_on_state_change.evaluate_tick(context)
     events = {
-        each.asset_key.to_user_string(): declared(each.metadata) for each in found.asset_events
+        event.asset_key.to_user_string(): declared(event.metadata) for event in found.asset_events
     }
     return found.cursor, events
 
@@ -839,7 +839,7 @@ def test_an_asset_checks_that_alerts_arrive_and_the_rules_hold(
         resources = {"alerts": RESOURCES["alerts"]}
         found = dg.materialize([alerts_asset], resources=resources, instance=instance)
         checks = found.get_asset_check_evaluations()
-        return [(each.check_name, each.passed, str(each.description)) for each in checks]
+        return [(check.check_name, check.passed, str(check.description)) for check in checks]
 
     assert looked() == [
         ("reach_their_channels", True, "every channel accepts its messages"),

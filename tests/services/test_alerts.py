@@ -182,7 +182,7 @@ def test_waits_between_attempts_double_up_to_an_hour():
 
 def test_a_channel_gets_its_least_severity_and_worse():
     levels: list[Any] = ["info", "warning", "error"]
-    assert [[admits(least, each) for each in levels] for least in levels] == [
+    assert [[admits(least, level) for level in levels] for least in levels] == [
         [True, True, True],
         [False, True, True],
         [False, False, True],

@@ -61,7 +61,7 @@ def test_a_partition_is_quarantined_since_the_first_delivery_after_the_last_load
     entry = situation.entry("quarantined")
     assert (entry.since, entry.latest_at) == (NOON + 3 * HOUR, NOON + 4 * HOUR)
     assert (entry.title, entry.domain) == ("finra/otc_weekly T2|2025-01-06", "finra")
-    assert [tuple(each) for each in entry.expectations] == [
+    assert [tuple(expectation) for expectation in entry.expectations] == [
         ("is_complete", "at least 8 rows", f"2 rows; SHA-256 {SHA256}")
     ]
     assert entry.capture_ids == [capture_id(group, 1)]
@@ -303,7 +303,7 @@ def test_an_open_proposal_has_its_preview_and_its_acceptance(situation):
 
 
 def test_late_data_is_an_entry_of_its_asset_and_loads_its_oldest_partition(situation):
-    treasury = next(each for each in DATASET_ASSETS if each.dataset.noun == "treasury_monthly")
+    treasury = next(asset for asset in DATASET_ASSETS if asset.dataset.noun == "treasury_monthly")
     table = treasury.dataset.table.name
     situation.deliver("2025-09-01", "landed", 1, table)
     with situation.warehouse.writing() as connection:

@@ -30,7 +30,7 @@ def waiting(
 
 
 def sizes(due: list[AlertDelivery]) -> list[int]:
-    return [len(each) for each in batches(due, lambda _: 10, now=NOON)]
+    return [len(batch) for batch in batches(due, lambda _: 10, now=NOON)]
 
 
 def test_a_thousand_at_once_are_one_message_for_each_rule_and_ten_are_ten():

@@ -31,7 +31,7 @@ hashes = st.sampled_from("12")
 )
 @settings(bounded, max_examples=100)
 def test_each_member_that_is_not_as_promised_is_a_problem_of_one_kind(promised, found):
-    kinds = {each.name: each.kind for each in problems(promised, found)}
+    kinds = {problem.name: problem.kind for problem in problems(promised, found)}
     for name in set(promised) | set(found):
         is_same = name in promised and found.get(name) == MemberContent(promised[name])
         assert kinds.get(name) == (

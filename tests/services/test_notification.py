@@ -271,7 +271,7 @@ def test_a_rule_that_stops_first_decides_alone(rules: list[RoutingRule], problem
 
 @given(rules=RULES)
 def test_rules_survive_being_written_and_read(rules: list[RoutingRule]):
-    text = yaml.safe_dump({"rules": [each.model_dump(mode="json") for each in rules]})
+    text = yaml.safe_dump({"rules": [rule.model_dump(mode="json") for rule in rules]})
     assert list(read_rules(text, "x", CHANNELS)) == rules
 
 
@@ -321,7 +321,7 @@ def test_no_channel_is_notified_again_before_or_after_its_window(
 
 
 def test_a_channels_floor_is_for_rules_that_name_no_channels():
-    assert [each.least for each in CHANNELS] == ["info", "warning", "error", "error"]
+    assert [channel.least for channel in CHANNELS] == ["info", "warning", "error", "error"]
     assert not admits("error", "warning")
     facts = Facts("check", "warning", frozenset(["finra"]))
     assert list(Policy([Channel("x", "error", "json://x", "")], DAY).routes(facts)) == []

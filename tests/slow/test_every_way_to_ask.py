@@ -281,9 +281,7 @@ def by_reexecution(scene: Scene) -> None:
 def asked_by(scene: Scene, run: dg.DagsterRun) -> list[str]:
     """Return the partitions that the first line of a run's log names."""
     [first, *_] = [
-        each.user_message
-        for each in scene.instance.all_logs(run.run_id)
-        if each.dagster_event is None
+        log.user_message for log in scene.instance.all_logs(run.run_id) if log.dagster_event is None
     ]
     count_text, _, keys = first.partition(": ")
     found = keys.split(", ")
@@ -295,7 +293,7 @@ def materialized_by(scene: Scene, run: dg.DagsterRun, asset: str) -> list[str]:
     """Return the partitions of an asset that a run materialized; dependents do not count."""
     made = dg.DagsterEventType.ASSET_MATERIALIZATION
     records = scene.instance.get_records_for_run(run.run_id, of_type=made).records
-    found = [each.asset_materialization for each in records if each.asset_materialization]
+    found = [record.asset_materialization for record in records if record.asset_materialization]
     return [
         str(each.partition)
         for each in found

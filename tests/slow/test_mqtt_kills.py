@@ -213,7 +213,7 @@ def test_no_message_is_lost_whatever_is_killed(database, tmp_path) -> None:
         broker.save()
         for number in range(KILLS):
             events = events_of(number, random)
-            expected |= {each.body.decode() for each in events} | {f"outbox-{number}"}
+            expected |= {event.body.decode() for event in events} | {f"outbox-{number}"}
             persistently(lambda number=number: plan(warehouse, number))
             kind = ("bridge", "broker", "database")[number % 3]
             kill(kind, broker, started, warehouse, server, events, random)

@@ -323,7 +323,7 @@ class Reading:
     def get_records_for_run(self, *args: Any, **options: Any) -> Any:
         """Read events."""
         found = self._instance.get_records_for_run(*args, **options)
-        self.read += [each.storage_id for each in found.records]
+        self.read += [record.storage_id for record in found.records]
         return found
 
 
@@ -365,7 +365,7 @@ def dead(api) -> Iterator[dict[str, OrchestrationError]]:
     """Two dead deliveries of the source `api`, by key with why they failed."""
     errors = {"busy": TransientError("the disk is full"), "wrong": ContractError("a rule")}
     warehouse, clock = api.services.warehouse, api.services.clock
-    received = [NewDelivery("api", each, "push", b"{}", {}, 1) for each in errors]
+    received = [NewDelivery("api", error, "push", b"{}", {}, 1) for error in errors]
     Inbox(warehouse, clock).take(received)
     items, until = delivery_items(warehouse, clock), clock.now() + HOURS
     claimed = items.claim(DEAD, limit=9, run_id="earlier", until=until)
@@ -552,11 +552,11 @@ def test_a_log_that_breaks_off_again_and_again_has_each_event_once(api):
             instance.report_run_canceled(run)
         text = app.ask("GET", f"/runs/{run.run_id}/logs", headers=headers).text
         events = [each.split("\n") for each in text.strip().split("\n\n")]
-        numbers += [int(each[0][4:]) for each in events if "event: log" in each]
+        numbers += [int(event[0][4:]) for event in events if "event: log" in event]
         is_ended = events[-1][0] == "event: end"
         headers = {"Last-Event-ID": str(numbers[-1])}
     records = instance.get_records_for_run(run.run_id).records
-    assert numbers == [each.storage_id for each in records]
+    assert numbers == [record.storage_id for record in records]
     assert services.feeds[f"runs/{run.run_id}"].stream_count == 0
 
 

@@ -49,9 +49,7 @@ def own_items(api) -> list[tuple[str, str]]:
     """Return topic and state of the work items of these tests."""
     own = (f"documents/{DAY}", f"uploads/{INBOX}", "uploads/other")
     return [
-        each
-        for each in rows(api, work_items.c.topic, work_items.c.state)
-        if each[0].startswith(own)
+        row for row in rows(api, work_items.c.topic, work_items.c.state) if row[0].startswith(own)
     ]
 
 
