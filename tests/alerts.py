@@ -22,7 +22,7 @@ def alerts_of(warehouse: Warehouse, folder: Path) -> Alerts:
         clock=Clock(),
         links=Links("http://127.0.0.1:3000"),
         conditions=lambda _: (),
-        last_resort_log=LastResortLog(folder / "told.json"),
+        last_resort_log=LastResortLog(folder / "notified.json"),
     )
 
 

@@ -46,9 +46,9 @@ class Promise:
         """The texts in backticks."""
         return re.findall(r"`([^`]+)`", self.seen)
 
-    def is_seen_in(self, told: str) -> bool:
-        """Whether every text in backticks is in what was told; … stands for anything."""
-        return all(_pattern(quoted).search(told) for quoted in self.quoted)
+    def is_seen_in(self, message: str) -> bool:
+        """Whether every text in backticks is in the message; … stands for anything."""
+        return all(_pattern(quoted).search(message) for quoted in self.quoted)
 
 
 def _pattern(quoted: str) -> re.Pattern[str]:
@@ -75,7 +75,7 @@ def promise(test: str) -> Promise:
 
 @contextmanager
 def watched(desk: Desk) -> Iterator[Callable[[], str]]:
-    """Give what tells, later, what has been kept since; what is published stays, or is landed."""
+    """Give a function that returns what was kept since; what is published stays, or is landed."""
     before = {table: desk.count(table) for table in (captures, audits, rejects, landings)}
     published = desk.quantities()
 
@@ -92,7 +92,7 @@ def watched(desk: Desk) -> Iterator[Callable[[], str]]:
 
 
 def error_or_outcome(load: Callable[[], object]) -> str:
-    """Return what a user is told of a load: its error, or how it went."""
+    """Return the message that a user reads of a load: its error, or how it went."""
     try:
         return str(load())
     except OrchestrationError as error:

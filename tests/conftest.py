@@ -141,9 +141,9 @@ def _left_out(items: list[pytest.Item], config: pytest.Config) -> list[pytest.It
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Have a worker of xdist tell its controller, which collects nothing itself."""
-    if told := getattr(session.config, "workeroutput", None):
-        told["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+    """Have a worker of xdist report to its controller, which collects nothing itself."""
+    if worker_output := getattr(session.config, "workeroutput", None):
+        worker_output["left_out"] = session.config.stash.get(LEFT_OUT, 0)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -208,7 +208,7 @@ def demo_settings(
 
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server that lives for the session."""
+    """The URL of a server that runs for the session."""
     binaries = binaries_asked_for()
     locks = tmp_path_factory.mktemp("postgres")
     started = server_of(binaries) if binaries else server_of_pip(locks)
@@ -247,7 +247,7 @@ def new_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def kept_instance(new_files: Path, tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """Dagster's instance in files: schedules know no other, nor is the other one told of ticks."""
+    """Dagster's instance in files: schedules know no other, and ticks are reported to it alone."""
     folder = shutil.copytree(new_files, tmp_path / "dagster")
     with instance_in(folder) as instance:
         yield instance

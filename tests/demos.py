@@ -28,18 +28,20 @@ class Demos:
     def lend(self, settings: Settings) -> None:
         """Have a server of these settings' clock serve their STATE_DIR as its own."""
         shared = self._shared(settings)
-        shared.url()  # starts it anew where a test has ended it
+        shared.url()  # starts it again where a test has ended it
         own = finra_demo(settings)
         own.folder.mkdir(parents=True, exist_ok=True)
-        told = _told(shared) | {"options": dict(own.options)}
-        (own.folder / "server.json").write_text(json.dumps(told))
+        state = _read_state(shared) | {"options": dict(own.options)}
+        (own.folder / "server.json").write_text(json.dumps(state))
         (own.folder / "state.json").write_text(self._memory)
 
     def take_back(self, settings: Settings) -> None:
         """End all servers of these settings, but for the shared one."""
         own = finra_demo(settings)
-        told = _told(own)
-        if told and told["pid"] in [_told(each).get("pid") for each in self._servers.values()]:
+        state = _read_state(own)
+        if state and state["pid"] in [
+            _read_state(server).get("pid") for server in self._servers.values()
+        ]:
             (own.folder / "server.json").unlink(missing_ok=True)
         stop_demos(settings)
 
@@ -73,7 +75,7 @@ class Demos:
             self._ending[name].start()
 
 
-def _told(server: DemoProgram) -> dict[str, Any]:
+def _read_state(server: DemoProgram) -> dict[str, Any]:
     """Return what a server says of itself, nothing where there is none."""
     file = server.folder / "server.json"
     return json.loads(file.read_text()) if file.exists() else {}

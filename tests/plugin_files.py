@@ -24,7 +24,7 @@ def usable_isolation() -> str:
 
 requires_namespaces = pytest.mark.skipif(
     usable_isolation() != "namespaces",
-    reason="there is no bubblewrap, or the system grants no namespaces",
+    reason="bubblewrap is not installed, or the system grants no namespaces",
 )
 
 PRIVATE_KEY = bytes(range(32))

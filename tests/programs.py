@@ -58,7 +58,7 @@ def start(state_dir: Path, *arguments: str, **environment: str) -> subprocess.Po
 
 
 def start_unheard(state_dir: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-    """Start the same for long: what it says is lost, as a pipe that nobody reads would stop it."""
+    """Start the same for long: what it says is lost, as a pipe without a reader would stop it."""
     return _started(state_dir, arguments, environment, subprocess.DEVNULL)
 
 
@@ -141,7 +141,7 @@ def kill_after(process_id: int, seconds: float) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that nothing listens on, and that the system gives to nobody who asks for any.
+    """Return a port that nothing listens on, and that the system gives to no program for port 0.
 
     A program that is started again gets its port back: Linux chooses from 32768 on.
     """

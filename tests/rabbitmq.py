@@ -17,7 +17,8 @@ from tests.programs import free_port, wait_for
 PASSWORD = "rabbit-for-tests"
 
 requires_rabbitmq = pytest.mark.skipif(
-    not RABBITMQ_SERVER.exists() or not shutil.which("epmd"), reason="there is no rabbitmq-server"
+    not RABBITMQ_SERVER.exists() or not shutil.which("epmd"),
+    reason="rabbitmq-server is not installed",
 )
 
 

@@ -47,16 +47,16 @@ def metadata_by_partition(
     result: dg.ExecuteInProcessResult,
 ) -> Mapping[str, Mapping[str | None, dict[str, Any]]]:
     """Return the metadata of each materialization, by asset and partition."""
-    told: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
+    by_asset: dict[str, dict[str | None, dict[str, Any]]] = defaultdict(dict)
     for evaluation in result.get_asset_check_evaluations():
         declared(evaluation.metadata)
     for event in result.get_asset_materialization_events():
         assert event.asset_key
         metadata = event.step_materialization_data.materialization.metadata
-        told[event.asset_key.path[-1]][event.partition] = {
+        by_asset[event.asset_key.path[-1]][event.partition] = {
             label: value.value for label, value in declared(metadata).items()
         }
-    return told
+    return by_asset
 
 
 def declared(metadata: Mapping[str, dg.MetadataValue[Any]]) -> Mapping[str, dg.MetadataValue[Any]]:
@@ -132,8 +132,8 @@ def op_metadata(result: dg.JobExecutionResult) -> dict[str, Any]:
 
 
 @contextmanager
-def untold() -> Iterator[None]:
-    """Let Dagster learn of no materialization, as of a process that dies before."""
+def lost_reports() -> Iterator[None]:
+    """Let Dagster learn of no materialization, as of a process that is killed before."""
 
     @listens_for(Engine, "before_cursor_execute")
     def execute(_, __, statement, parameters, *___):

@@ -37,8 +37,8 @@ PLANTED = {
         "resources.finra.api",
     ),
     "Services import down their layers": ("services/ledger/recording.py", "services.export"),
-    "Nobody imports the demo sources": ("resources/saas/answers.py", "orchestration_demo.saas"),
-    "The demo sources import nobody": (
+    "No module imports the demo sources": ("resources/saas/answers.py", "orchestration_demo.saas"),
+    "The demo sources import no module": (
         "../orchestration_demo/__main__.py",
         "domains.finra.calendar",
     ),

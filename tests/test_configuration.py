@@ -26,7 +26,7 @@ def instance(demo_settings):
 
 @pytest.fixture
 def invalid(instance):
-    """Sets FINRA_LOOKBACK_WEEKS to what is no number, until the test ends."""
+    """Sets FINRA_LOOKBACK_WEEKS to a text without digits, until the test ends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FINRA_LOOKBACK_WEEKS", "many")
         yield

@@ -144,9 +144,9 @@ def test_the_daemon_is_a_module_that_takes_a_workspace(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["daemon", "run", "--help"])
     with pytest.raises(SystemExit, match="0"):
         runpy.run_module(DAEMON_MODULE, run_name="__main__", alter_sys=True)
-    told = capsys.readouterr().out
-    assert "-w, --workspace" in told
-    assert "--log-level" in told
+    output = capsys.readouterr().out
+    assert "-w, --workspace" in output
+    assert "--log-level" in output
 
 
 def test_a_repository_gives_its_definitions_and_jobs_to_execute(instance):
@@ -192,7 +192,7 @@ def test_the_time_before_now_at_which_a_cron_expression_was_due(cron, timezone, 
     assert not is_valid_cron_string("0 0 30 2 *")
 
 
-def test_a_code_server_that_is_not_there_is_told_in_a_line():
+def test_a_missing_code_server_is_reported_in_a_line():
     """Check DagsterGrpcClient.ping and DagsterUserCodeUnreachableError."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -202,7 +202,7 @@ def test_a_code_server_that_is_not_there_is_told_in_a_line():
     assert "\n" not in str(refused.value)
 
 
-def test_what_is_on_is_told_from_what_somebody_switched_on(instance):
+def test_sensors_on_by_default_differ_from_those_switched_on(instance):
     """Check InstigatorStatus: sensors and schedules that run by default has one of its own."""
     for status in InstigatorStatus:
         add_sensor(instance, status.value.lower(), status)
@@ -291,11 +291,11 @@ def test_ticks_heartbeats_and_queued_runs_can_be_stored(instance):
     add_tick(instance, sensor, origin)
     [state] = running_instigators(instance)
     ticks = find_ticks(instance, state, limit=5)
-    assert [each.status for each in ticks] == [TickStatus.SKIPPED, TickStatus.FAILURE]
+    assert [tick.status for tick in ticks] == [TickStatus.SKIPPED, TickStatus.FAILURE]
     at = datetime.fromisoformat("2026-03-02T15:00:00+00:00")
     add_heartbeats(instance, at)
     beats = instance.get_daemon_heartbeats()
-    assert {each.timestamp for each in beats.values()} == {at.timestamp()}
+    assert {beat.timestamp for beat in beats.values()} == {at.timestamp()}
     assert set(beats) == set(instance.get_required_daemon_types())
     run_id = add_queued_run(instance, "j", origin, at)
     [record] = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]))
@@ -308,7 +308,7 @@ def test_backfills_are_found_by_status_and_tags_the_newest_first(instance):
     first, second = (add_backfill(instance, "a", LETTERS[0]) for _ in range(2))
     other = add_backfill(instance, "b", LETTERS[0])
     instance.update_backfill(instance.get_backfill(other).with_status(BulkActionStatus.FAILED))
-    assert [each.backfill_id for each in find_backfills(instance, tags={"name": "a"})] == [
+    assert [backfill.backfill_id for backfill in find_backfills(instance, tags={"name": "a"})] == [
         *(second, first)
     ]
     [failed] = find_backfills(instance, statuses=[BulkActionStatus.FAILED])
@@ -333,7 +333,7 @@ def test_the_daemon_makes_the_partitions_of_a_backfill_that_was_added(new_files,
         assert sorted(unmade_partitions(find_backfills(instance)[0], repository)) == wanted
         for _ in range(2):  # one launches the run, one sees that it is over
             errors = list(execute_backfill_iteration(daemon, logging.getLogger("daemon")))
-            assert [each for each in errors if each is not None] == []
+            assert [error for error in errors if error is not None] == []
         [backfill] = find_backfills(instance)
         assert list(unmade_partitions(backfill, repository)) == []
         targets = sorted(target_partitions(backfill, repository))
@@ -534,8 +534,8 @@ def test_events_of_a_run_are_in_a_file_of_its_own_and_materializations_elsewhere
     assert store.files("none") == []
     for file in files:
         file.unlink()
-    told = {each.run_id for each in instance.fetch_materializations(page.key, limit=9).records}
-    assert told == {first, second}
+    run_ids = {each.run_id for each in instance.fetch_materializations(page.key, limit=9).records}
+    assert run_ids == {first, second}
 
 
 def test_what_a_step_prints_is_in_a_folder_of_its_run(instance):
@@ -553,14 +553,14 @@ def test_a_cursor_goes_on_after_an_event(instance):
     events = instance.get_records_for_run(run_id).records
     cursor = event_cursor(events[2].storage_id)
     following = instance.get_records_for_run(run_id, cursor).records
-    assert [each.storage_id for each in following] == [each.storage_id for each in events[3:]]
+    assert [each.storage_id for each in following] == [event.storage_id for event in events[3:]]
 
 
 def test_an_event_is_json_with_its_run_and_message(instance):
     """Check serialize_value."""
     run_id = dg.materialize([page], instance=instance).run_id
-    entries = [each.event_log_entry for each in instance.get_records_for_run(run_id).records]
-    stored = [json.loads(serialize_event(each)) for each in entries]
+    entries = [record.event_log_entry for record in instance.get_records_for_run(run_id).records]
+    stored = [json.loads(serialize_event(entry)) for entry in entries]
     assert {each["run_id"] for each in stored} == {run_id}
     assert "a line" in {each["user_message"] for each in stored}
 

@@ -1,4 +1,4 @@
-"""The complete examples of `.env` are valid, and say what they are for."""
+"""The complete examples of `.env` are valid, and name their purpose."""
 
 import pytest
 

@@ -20,7 +20,7 @@ def ended(instance, run_id, status) -> None:
     instance.add_run(dg.DagsterRun("load", run_id=run_id, status=status))
 
 
-def tells(instance, run_id, at=None, asset=ASSET, partition=PARTITION) -> None:
+def report_materialization(instance, run_id, at=None, asset=ASSET, partition=PARTITION) -> None:
     """Store what a run says of a partition, and of which landing if it says that."""
     metadata = {KNOWN_FROM: at.isoformat()} if at else {}
     made = dg.AssetMaterialization(asset, partition=partition, metadata=metadata)
@@ -44,7 +44,7 @@ def knows(instance, run_id="a", partition=PARTITION, at=AT, by="asking"):
         (dg.DagsterRunStatus.CANCELING, "not yet"),
     ],
 )
-def test_a_run_that_told_of_nothing_is_known_by_its_end(instance, status, answer):
+def test_a_run_that_reported_nothing_is_known_by_its_end(instance, status, answer):
     ended(instance, "a", status)
     assert knows(instance) == answer
 
@@ -60,30 +60,30 @@ def test_a_run_whose_process_is_gone_goes_on_no_longer(instance, monkeypatch):
         assert knows(instance) == answer
 
 
-def test_a_run_that_asks_of_itself_has_told_what_its_events_say(instance):
+def test_a_run_that_asks_of_itself_reported_what_its_events_say(instance):
     ended(instance, "a", dg.DagsterRunStatus.STARTED)
     assert knows(instance, by="a") == "no"
-    tells(instance, "a", AT)
+    report_materialization(instance, "a", AT)
     assert knows(instance, by="a") == "yes"
 
 
-def test_a_failed_run_told_of_the_landing_that_its_event_names_and_of_no_other(instance):
+def test_a_failed_run_reported_only_the_load_of_its_event(instance):
     ended(instance, "a", dg.DagsterRunStatus.FAILURE)
-    tells(instance, "a")
-    tells(instance, "a", LATER)
-    tells(instance, "a", AT, partition="T2|2026-02-09")
-    tells(instance, "a", AT, asset=dg.AssetKey(["finra", "symbol_week"]))
+    report_materialization(instance, "a")
+    report_materialization(instance, "a", LATER)
+    report_materialization(instance, "a", AT, partition="T2|2026-02-09")
+    report_materialization(instance, "a", AT, asset=dg.AssetKey(["finra", "symbol_week"]))
     assert knows(instance) == "no"
     assert knows(instance, at=LATER) == "yes"
     assert knows(instance, partition="T2|2026-02-09") == "yes"
 
 
-def test_what_another_run_told_in_its_place_is_known_whatever_was_said_since(instance):
+def test_a_report_by_another_run_is_known_whatever_followed(instance):
     ended(instance, "a", dg.DagsterRunStatus.FAILURE)
     ended(instance, "b", dg.DagsterRunStatus.SUCCESS)
-    tells(instance, "b", AT)
+    report_materialization(instance, "b", AT)
     for _ in range(3):
-        tells(instance, "b")
+        report_materialization(instance, "b")
     assert knows(instance) == "yes"
 
 

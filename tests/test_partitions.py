@@ -292,7 +292,7 @@ def test_a_run_first_logs_its_partitions_and_last_what_became_of_them(instance):
     script = Script({"OTCE|2026-01-11": raising(SourceError("unusable"))})
     result = run_tagged(script, instance, first="T1|2026-01-11", last="OTCE|2026-01-11")
     entries = instance.all_logs(result.run_id)
-    first, *_, last = [each.user_message for each in entries if each.dagster_event is None]
+    first, *_, last = [entry.user_message for entry in entries if entry.dagster_event is None]
     assert first == "3 partitions requested: T1|2026-01-11, T2|2026-01-11, OTCE|2026-01-11"
     assert last == "partitions: 3 = 1 loaded + 1 unchanged + 1 refused"
 
@@ -331,13 +331,13 @@ def test_a_range_that_ends_before_it_starts_is_refused(instance):
     assert failure_of(result, "thing").startswith("the run's range holds no partition: c to b")
 
 
-def test_a_run_without_a_partition_is_told_how_to_name_one(instance):
+def test_a_run_without_a_partition_names_the_tag_to_set(instance):
     script = Script()
     result = run(script, instance, last=None)
     assert not result.success
-    told = failure_of(result, "thing")
-    assert told.startswith("the run names no partition\n")
-    assert """--tags '{"dagster/partition": "d"}'""" in told
+    message = failure_of(result, "thing")
+    assert message.startswith("the run names no partition\n")
+    assert """--tags '{"dagster/partition": "d"}'""" in message
     assert script.asked == []
 
 
@@ -355,14 +355,14 @@ def test_a_refused_partition_leaves_the_others_alone_and_is_named_with_its_reaso
 def test_a_refused_partition_is_observed_with_the_kind_of_its_error(instance):
     run(Script({"b": raising(ConfigurationError("no folder"))}), instance)
     records = instance.fetch_observations(THING, limit=9).records
-    told = {
+    failures = {
         record.asset_observation.partition: record.asset_observation.metadata["category"].value
         for record in records
     }
-    assert told == {"b": "configuration"}
+    assert failures == {"b": "configuration"}
 
 
-def test_a_transient_error_is_tried_once_more_and_what_was_refused_for_good_is_not(instance):
+def test_a_transient_error_is_retried_and_a_refusal_is_not(instance):
     script = Script(
         {
             "b": raising(TransientError("throttled"), times=1),

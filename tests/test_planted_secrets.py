@@ -98,12 +98,12 @@ class Echo:
 
 
 def echoed(status: int, request: Request) -> Reply:
-    told = {"target": request.target, **request.headers}
-    quoted = quote(json.dumps(told))
+    request_data = {"target": request.target, **request.headers}
+    quoted = quote(json.dumps(request_data))
     headers = {"Location": f"/{quoted}", "X-Echo": quoted, "WWW-Authenticate": quoted}
     # Often at its start, so that who quotes the first characters of it cuts within a secret.
     often = 20 * [request.headers.get("authorization", request.target)]
-    body = json.dumps({"message": often, "asked": told, "again": json.dumps(told)})
+    body = json.dumps({"message": often, "asked": request_data, "again": json.dumps(request_data)})
     return Reply(status, headers | {"Retry-After": "0"}, body.encode())
 
 
@@ -136,10 +136,10 @@ class Scene:
     def run(self, *arguments: str) -> int:
         """Run a program as in a shell with these settings, to its end."""
         status, output, error = programs.run(self.state, *arguments, **self.now_set)
-        self.hear("a program", output + error)
+        self.record("a program", output + error)
         return status
 
-    def hear(self, what: str, text: object) -> None:
+    def record(self, what: str, text: object) -> None:
         self.said.append((what, str(text)))
 
 
@@ -252,8 +252,8 @@ def load(instance: dg.DagsterInstance, *, forced: bool = False) -> bool:
 
 
 def alerted(scene: Scene, watch: Watch) -> None:
-    scene.hear("tick", watch.look())
-    scene.hear("tick", watch.deliver())
+    scene.record("tick", watch.look())
+    scene.record("tick", watch.deliver())
 
 
 def asking(scene: Scene) -> dg.AssetsDefinition:
@@ -404,7 +404,7 @@ def by_command(scene: Scene) -> None:
 
 def without_a_database(scene: Scene, instance: dg.DagsterInstance, watch: Watch) -> None:
     scene.set(DATABASE_URL=value_of(scene, "DATABASE_URL"))
-    scene.hear("tick", watch.look())
+    scene.record("tick", watch.look())
     assert main(["verify"]) == 1
     scene.set(DATABASE_URL=scene.database_url)
     scene.set(DAGSTER_DATABASE_URL=value_of(scene, "DAGSTER_DATABASE_URL"))
@@ -443,8 +443,8 @@ def assert_they_travelled(scene: Scene) -> None:
     assert sent >= wanted | {"aws token"}
     assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
     spans.flush(20)
-    assert {each.name for each in scene.collector.spans} >= {"run", "step", "http", "load"}
-    keys = "".join(each.get("x-api-key", "") for each in scene.collector.headers)
+    assert {span.name for span in scene.collector.spans} >= {"run", "step", "http", "load"}
+    keys = "".join(header.get("x-api-key", "") for header in scene.collector.headers)
     assert scene.planted.found_in(keys) == {"otel_exporter_otlp_headers"}
     assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)
     assert scene.planted.marks.keys() >= SECRET_SETTINGS

@@ -142,11 +142,11 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
         pytest.raises(OrchestrationError, match=r"127\.0\.0\.1:9/api") as refused,
     ):
         http.request("GET", f"{FinraSettings.of(settings).finra_api_url}/metadata")
-    told = [
+    texts = [
         str(refused.value),
         redacted("GET /api?code=pl4nted&x=s3cond%20one/metadata: s3cond one"),
     ]
-    for each in told:
+    for each in texts:
         assert "pl4nted" not in each
         assert "s3cond" not in each
 

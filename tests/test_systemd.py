@@ -38,7 +38,7 @@ def command_of(service: str) -> list[str]:
     return shlex.split(of_this_checkout(line))
 
 
-@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd-analyze")
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 def test_systemd_finds_no_fault_in_any_unit(tmp_path):
     assert len(UNITS) == 9
     for unit in UNITS:

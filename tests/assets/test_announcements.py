@@ -9,7 +9,7 @@ from orchestration_project.domains.finra.tables.weekly import finra_venue_week
 from orchestration_project.tables.spine import pending_announcements
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import metadata_by_partition, untold
+from tests.runs import lost_reports, metadata_by_partition
 
 WEEKS = ("2023-01-30", "2023-02-06")
 LOADED = {"otc_weekly": ("T1|2026-01-26", "T1|2026-02-02"), "treasury_weekly": WEEKS}
@@ -34,9 +34,9 @@ def pending(url: str) -> list[str]:
 @EACH
 def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, noun):
     first = load(instance, noun, *LOADED[noun])
-    told = metadata_by_partition(first)[noun]
+    metadata = metadata_by_partition(first)[noun]
     assert first.success
-    assert all("Told late" not in told[key]["change"] for key in LOADED[noun])
+    assert all("Reported late" not in metadata[key]["change"] for key in LOADED[noun])
     assert pending(url) == []
     again = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
     assert {each["outcome"] for each in again.values()} == {"unchanged"}
@@ -47,25 +47,25 @@ def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, n
 @BOTH
 @EACH
 def test_what_a_killed_run_loaded_is_announced_by_the_next_and_then_deleted(url, instance, noun):
-    with untold():
-        died = load(instance, noun, *LOADED[noun])
-    assert (died.success, metadata_by_partition(died)) == (False, {})
+    with lost_reports():
+        crashed = load(instance, noun, *LOADED[noun])
+    assert (crashed.success, metadata_by_partition(crashed)) == (False, {})
     assert pending(url) == sorted(LOADED[noun])
     first, last = LOADED[noun]
-    told = metadata_by_partition(load(instance, noun, last, last))[noun][last]
-    late = f" (Reported late: run {died.run_id[:8]}, which loaded it, had not reported it.)"
-    assert told["change"].endswith(late)
-    assert told["outcome"] == "reported late"
+    metadata = metadata_by_partition(load(instance, noun, last, last))[noun][last]
+    late = f" (Reported late: run {crashed.run_id[:8]}, which loaded it, had not reported it.)"
+    assert metadata["change"].endswith(late)
+    assert metadata["outcome"] == "reported late"
     assert pending(url) == [first]
     unchanged = metadata_by_partition(load(instance, noun, last, last))[noun][last]
-    assert (unchanged["outcome"], unchanged["change"]) == ("unchanged", told["change"])
+    assert (unchanged["outcome"], unchanged["change"]) == ("unchanged", metadata["change"])
 
 
 @pytest.mark.slow
 @BOTH
 def test_the_sentence_of_a_declared_dataset_counts_its_rows(url, instance):
-    told = metadata_by_partition(load(instance, "treasury_weekly", *WEEKS))["treasury_weekly"]
-    assert told[WEEKS[0]]["change"] == (
+    metadata = metadata_by_partition(load(instance, "treasury_weekly", *WEEKS))["treasury_weekly"]
+    assert metadata[WEEKS[0]]["change"] == (
         f"finra_treasury_weekly, {WEEKS[0]}: 14 rows added, 0 changed, 0 removed, 0 unchanged."
     )
 
@@ -74,23 +74,23 @@ def test_the_sentence_of_a_declared_dataset_counts_its_rows(url, instance):
 @EACH
 def test_a_run_that_announces_and_is_killed_leaves_it_to_the_next(url, instance, noun):
     for _ in range(2):
-        with untold():
+        with lost_reports():
             load(instance, noun, *LOADED[noun])
         assert pending(url) == sorted(LOADED[noun])
-    told = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
-    assert {each["outcome"] for each in told.values()} == {"reported late"}
+    metadata = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
+    assert {each["outcome"] for each in metadata.values()} == {"reported late"}
     assert pending(url) == []
 
 
 @pytest.mark.slow
 @EACH
 def test_what_a_running_run_loaded_is_left_to_it(url, instance, noun):
-    with untold():
-        died = load(instance, noun, *LOADED[noun])
+    with lost_reports():
+        crashed = load(instance, noun, *LOADED[noun])
     going_on = dg.DagsterEvent("PIPELINE_START", f"finra_{noun}")
-    instance.report_dagster_event(going_on, died.run_id)
-    told = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
-    for each in told.values():
+    instance.report_dagster_event(going_on, crashed.run_id)
+    metadata = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
+    for each in metadata.values():
         assert each["outcome"] == "unchanged"
         assert each.keys().isdisjoint({"change", "known_from"})
     assert pending(url) == sorted(LOADED[noun])

@@ -25,7 +25,7 @@ from orchestration_project.tables.queries.row_diff import row_diff
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests import databases
 from tests.assets.conftest import BOTH
-from tests.runs import failure_of, metadata_by_partition, observed_by, texts_of, untold
+from tests.runs import failure_of, lost_reports, metadata_by_partition, observed_by, texts_of
 
 OP = "finra_otc_weekly_load"
 LATEST = {"T1": date(2026, 2, 9), "T2": date(2026, 1, 26), "OTCE": date(2026, 1, 26)}
@@ -76,34 +76,34 @@ def test_a_range_lands_in_all_tables_and_every_asset_is_materialized(url, instan
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_the_metadata_of_a_partition_tells_its_rows_rejects_and_bytes(url, instance):
+def test_the_metadata_of_a_partition_has_rows_rejects_and_bytes(url, instance):
     result = load(instance, key("T1", 2))
-    told = {
+    metadata = {
         asset: partitions[key("T1", 2)]
         for asset, partitions in metadata_by_partition(result).items()
     }
     rows = count(url, finra_otc_weekly)
-    assert told["otc_weekly"]["dagster/row_count"] == rows
-    assert told["otc_weekly"]["rows_added"] == rows
-    assert told["otc_weekly"]["audits_passed"] == 6
-    assert told["otc_weekly_staged"]["rejects"] == 4
+    assert metadata["otc_weekly"]["dagster/row_count"] == rows
+    assert metadata["otc_weekly"]["rows_added"] == rows
+    assert metadata["otc_weekly"]["audits_passed"] == 6
+    assert metadata["otc_weekly_staged"]["rejects"] == 4
     for asset in ("otc_weekly_staged", "otc_weekly"):
-        lines = [each.data for each in told[asset]["rejected_lines"].records]
+        lines = [record.data for record in metadata[asset]["rejected_lines"].records]
         assert len(lines) == 4
         assert list(lines[0]) == ["part", "line", "reason_code", "reason", "record"]
-    assert "orchestrate export rejects --where" in told["otc_weekly"]["all_rejects"]
-    assert told["otc_weekly_capture"]["bytes"] > 100_000
-    assert told["symbol_week"]["dagster/row_count"] == count(url, finra_symbol_week)
-    assert told["venue_week"]["dagster/row_count"] == count(url, finra_venue_week)
-    assert {each["source"] for each in told.values()} == {"demo"}
+    assert "orchestrate export rejects --where" in metadata["otc_weekly"]["all_rejects"]
+    assert metadata["otc_weekly_capture"]["bytes"] > 100_000
+    assert metadata["symbol_week"]["dagster/row_count"] == count(url, finra_symbol_week)
+    assert metadata["venue_week"]["dagster/row_count"] == count(url, finra_venue_week)
+    assert {each["source"] for each in metadata.values()} == {"demo"}
 
 
 @pytest.mark.slow
 @BOTH
 def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_weeks(url, instance):
     first, last = key("T1", 3), key("T1", 2)
-    told = metadata_by_partition(load(instance, first, last))
-    shown = told["otc_weekly"][last]
+    metadata = metadata_by_partition(load(instance, first, last))
+    shown = metadata["otc_weekly"][last]
     weekly = finra_otc_weekly.c
     largest = (
         select(weekly.symbol, weekly.venue_id, weekly.share_quantity)
@@ -119,19 +119,21 @@ def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_wee
         ("symbol_week", "total_share_quantity"),
         ("venue_week", "share_quantity"),
     ):
-        quantities = [row.data[shares] for row in told[asset][last]["largest"].records]
+        quantities = [row.data[shares] for row in metadata[asset][last]["largest"].records]
         assert len(quantities) == 10
         assert quantities == sorted(quantities, reverse=True)
     fetched = shown["first_captures"].records
-    assert len(fetched) == shown["captures"] == told["otc_weekly_capture"][last]["captures"]
-    assert sum(row.data["bytes"] for row in fetched) == told["otc_weekly_capture"][last]["bytes"]
+    assert len(fetched) == shown["captures"] == metadata["otc_weekly_capture"][last]["captures"]
+    assert (
+        sum(row.data["bytes"] for row in fetched) == metadata["otc_weekly_capture"][last]["bytes"]
+    )
     path = f"/assets/finra/otc_weekly_capture?view=partitions&partition={last.replace('|', '%7C')}"
     assert shown["captured_as"] == f"[{last}]({path})"
     assert shown["recent_shares"].startswith("![Shares of the tier by week](data:image/svg+xml;")
     assert len(shown["recent_shares"]) < 1000
     assert texts_of(shown["recent_shares"]) == ["SYNTHETIC DATA"]
-    assert {each[last]["data"] for each in told.values() if last in each} == {"SYNTHETIC DATA"}
-    assert shown["recent_shares"] != told["otc_weekly"][first]["recent_shares"]
+    assert {each[last]["data"] for each in metadata.values() if last in each} == {"SYNTHETIC DATA"}
+    assert shown["recent_shares"] != metadata["otc_weekly"][first]["recent_shares"]
 
 
 @pytest.mark.slow_on_postgresql
@@ -199,7 +201,7 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
     assert metadata["outcome"] == "quarantined"
     assert metadata["reason"] == f"{key('T2', 9)} is quarantined by reconciles_with_symbol_totals"
     assert metadata["run"] == result.run_id
-    (offender,) = [each.data for each in metadata["offenders"].records]
+    (offender,) = [record.data for record in metadata["offenders"].records]
     assert offender["check"] == "reconciles_with_symbol_totals"
     assert '"share_quantity_of_finra"' in offender["offender"]
 
@@ -240,7 +242,7 @@ def test_a_restatement_replaces_rows_and_keeps_the_old_ones_as_history(url, inst
 
 
 def restated_by_two(instance, set_clock, partition):
-    """Load the partition, again on a day when FINRA has restated it, and return what both told."""
+    """Load the partition, again after FINRA has restated it, and return the metadata of both."""
     first = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     set_clock(AFTER_BOTH)
     return first, metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
@@ -248,30 +250,28 @@ def restated_by_two(instance, set_clock, partition):
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_a_restatement_is_told_in_words_and_numbers_that_the_database_confirms(
-    url, instance, set_clock
-):
+def test_a_restatement_is_reported_with_the_numbers_stored(url, instance, set_clock):
     partition = key("T1", 5)
     weekly, history = finra_otc_weekly.c, finra_otc_weekly_history.c
-    first, told = restated_by_two(instance, set_clock, partition)
+    first, metadata = restated_by_two(instance, set_clock, partition)
     [(shares, trades)] = databases.rows(
         url, select(func.sum(weekly.share_quantity), func.sum(weekly.trade_count))
     )
-    assert (told["shares_after"], told["trades_after"]) == (shares, trades)
-    assert told["shares_before"] != shares
-    assert told["restated_rows"] == sum(
-        told[name] for name in ("rows_added", "rows_changed", "rows_removed")
+    assert (metadata["shares_after"], metadata["trades_after"]) == (shares, trades)
+    assert metadata["shares_before"] != shares
+    assert metadata["restated_rows"] == sum(
+        metadata[name] for name in ("rows_added", "rows_changed", "rows_removed")
     )
-    assert (told["symbols_added"], told["symbols_removed"]) == (1, 1)
-    query = parse_qs(urlsplit(told["diff"]).query)
+    assert (metadata["symbols_added"], metadata["symbols_removed"]) == (1, 1)
+    query = parse_qs(urlsplit(metadata["diff"]).query)
     since, until = (datetime.fromisoformat(query[name][0]) for name in ("since", "until"))
     diff = row_diff("finra_otc_weekly", since, until)
     changes = [row[0] for row in databases.rows(url, diff.select(["change"], query["where"]))]
     counts = {name: changes.count(name) for name in ("added", "removed")}
-    assert counts == {name: told[f"rows_{name}"] for name in counts}
-    assert changes.count("changed") >= told["rows_changed"]
-    assert 0.001 < told["restated_share_ratio"] < 0.1
-    moves = [record.data for record in told["largest_moves"].records]
+    assert counts == {name: metadata[f"rows_{name}"] for name in counts}
+    assert changes.count("changed") >= metadata["rows_changed"]
+    assert 0.001 < metadata["restated_share_ratio"] < 0.1
+    moves = [record.data for record in metadata["largest_moves"].records]
     assert len(moves) == 10
     assert [abs(move["change"]) for move in moves] == sorted(
         (abs(move["change"]) for move in moves), reverse=True
@@ -280,18 +280,19 @@ def test_a_restatement_is_told_in_words_and_numbers_that_the_database_confirms(
         condition = history.symbol == move["symbol"], history.venue_id == move["venue_id"]
         before = databases.rows(url, select(history.share_quantity).where(*condition))
         assert before == [(move["shares_before"],)] * bool(move["shares_before"])
-    assert told["change"].startswith(
-        f"T1, week 2026-01-12, was restated: {told['rows_changed']} of {first['rows_added']:,} rows"
+    assert metadata["change"].startswith(
+        f"T1, week 2026-01-12, was restated: {metadata['rows_changed']} of "
+        f"{first['rows_added']:,} rows"
     )
-    assert (told["notice"], told["notice_kind"]) == (told["change"], "restatement")
+    assert (metadata["notice"], metadata["notice_kind"]) == (metadata["change"], "restatement")
 
 
 def test_a_week_that_lands_for_the_first_time_is_a_notice_and_no_restatement(url, instance):
     partition = key("T1", 2)
-    told = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
-    assert told["notice"].startswith("New week landed: T1, week 2026-02-02: ")
-    assert told["notice_kind"] == "landed"
-    assert told["restated_rows"] == 0
+    metadata = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
+    assert metadata["notice"].startswith("New week landed: T1, week 2026-02-02: ")
+    assert metadata["notice_kind"] == "landed"
+    assert metadata["restated_rows"] == 0
 
 
 @pytest.fixture
@@ -306,24 +307,22 @@ def notice_above(tmp_path, monkeypatch):
     return notice_above
 
 
-def test_a_restatement_below_the_limit_is_told_without_a_notice(
-    url, instance, set_clock, notice_above
-):
+def test_a_restatement_below_the_limit_makes_no_notice(url, instance, set_clock, notice_above):
     notice_above(0.5)
-    _, told = restated_by_two(instance, set_clock, key("T1", 5))
-    assert told["restated_rows"] > 0
-    assert "notice" not in told
-    assert "notice_kind" not in told
+    _, metadata = restated_by_two(instance, set_clock, key("T1", 5))
+    assert metadata["restated_rows"] > 0
+    assert "notice" not in metadata
+    assert "notice_kind" not in metadata
 
 
-def test_a_change_of_metadata_alone_is_told_without_a_notice(
+def test_a_change_of_metadata_alone_is_reported_without_a_notice(
     url, instance, set_clock, notice_above
 ):
     notice_above(0)
-    _, told = restated_by_two(instance, set_clock, key("OTCE", 6))
-    assert "only dates that FINRA keeps about rows changed" in told["change"]
-    assert told.keys().isdisjoint({"notice", "notice_kind"})
-    assert told["restated_rows"] == 0
+    _, metadata = restated_by_two(instance, set_clock, key("OTCE", 6))
+    assert "only dates that FINRA keeps about rows changed" in metadata["change"]
+    assert metadata.keys().isdisjoint({"notice", "notice_kind"})
+    assert metadata["restated_rows"] == 0
 
 
 @pytest.mark.slow
@@ -331,56 +330,56 @@ def test_what_did_not_change_is_no_notice_and_only_a_delivery_replaces_the_chang
     partition = key("OTCE", 1)
     landed = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
     for full in (False, True):
-        told = metadata_by_partition(load(instance, partition, full=full))["otc_weekly"][partition]
-        assert told.keys().isdisjoint({"notice", "notice_kind"})
-        assert told.get("change") == (None if full else landed["change"])
+        metadata = metadata_by_partition(load(instance, partition, full=full))["otc_weekly"][
+            partition
+        ]
+        assert metadata.keys().isdisjoint({"notice", "notice_kind"})
+        assert metadata.get("change") == (None if full else landed["change"])
 
 
 @pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("full", [False, True])
-def test_what_a_run_landed_that_died_before_it_told_is_told_once_by_the_next(url, instance, full):
+def test_loads_of_a_killed_run_are_reported_once_by_the_next(url, instance, full):
     first, last = key("T1", 2), key("T1", 1)
-    with untold():
-        died = load(instance, first, last)
-    assert (died.success, metadata_by_partition(died)) == (False, {})
-    told = metadata_by_partition(load(instance, first, last, full=full))["otc_weekly"]
+    with lost_reports():
+        crashed = load(instance, first, last)
+    assert (crashed.success, metadata_by_partition(crashed)) == (False, {})
+    metadata = metadata_by_partition(load(instance, first, last, full=full))["otc_weekly"]
     for partition in (first, last):
         tier, week = partition.split("|")
-        assert told[partition]["notice"].startswith(f"New week landed: {tier}, week {week}: ")
-        assert told[partition]["notice_kind"] == "landed"
-        assert told[partition]["outcome"] == ("none" if full else "reported late")
+        assert metadata[partition]["notice"].startswith(f"New week landed: {tier}, week {week}: ")
+        assert metadata[partition]["notice_kind"] == "landed"
+        assert metadata[partition]["outcome"] == ("none" if full else "reported late")
         assert (
-            f"run {died.run_id[:8]}, which loaded it, had not reported it"
-            in told[partition]["change"]
+            f"run {crashed.run_id[:8]}, which loaded it, had not reported it"
+            in metadata[partition]["change"]
         )
     for again in (False, full):
-        told = metadata_by_partition(load(instance, first, last, full=again))["otc_weekly"]
-        assert told[first].keys().isdisjoint({"notice", "notice_kind"})
-        assert told[first]["outcome"] == ("none" if again else "unchanged")
+        metadata = metadata_by_partition(load(instance, first, last, full=again))["otc_weekly"]
+        assert metadata[first].keys().isdisjoint({"notice", "notice_kind"})
+        assert metadata[first]["outcome"] == ("none" if again else "unchanged")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("both_die", [False, True])
-def test_what_nobody_was_told_of_is_told_with_what_follows(url, instance, set_clock, both_die):
+def test_unreported_changes_are_reported_with_the_next_ones(url, instance, set_clock, both_die):
     partition = key("T1", 5)
-    with untold():
+    with lost_reports():
         load(instance, partition)
     set_clock(AFTER_BOTH)
     if both_die:
-        with untold():
+        with lost_reports():
             load(instance, partition)
-    told = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
-    assert told["change"].startswith("New week landed: T1, week 2026-01-12: ")
-    assert "T1, week 2026-01-12, was restated: " in told["notice"]
-    assert told["notice_kind"] == "restatement"
-    assert told["restated_rows"] > 0
+    metadata = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
+    assert metadata["change"].startswith("New week landed: T1, week 2026-01-12: ")
+    assert "T1, week 2026-01-12, was restated: " in metadata["notice"]
+    assert metadata["notice_kind"] == "restatement"
+    assert metadata["restated_rows"] > 0
 
 
 @pytest.mark.parametrize("full", [False, True])
-def test_what_the_first_attempt_landed_and_could_not_tell_the_second_tells(
-    url, instance, monkeypatch, full
-):
+def test_loads_of_a_first_attempt_are_reported_by_the_second(url, instance, monkeypatch, full):
     fails = [TransientError("the connection was lost after the commit"), None]
 
     def see(*_):
@@ -394,38 +393,36 @@ def test_what_the_first_attempt_landed_and_could_not_tell_the_second_tells(
     result = load(instance, partition, full=full)
     assert (result.success, retries(result)) == (True, 1)
     assert count(url, landings) == (2 if full else 1)
-    told = metadata_by_partition(result)["otc_weekly"][partition]
-    assert told["notice"].startswith(f"New week landed: OTCE, week {LATEST['OTCE']}: ")
+    metadata = metadata_by_partition(result)["otc_weekly"][partition]
+    assert metadata["notice"].startswith(f"New week landed: OTCE, week {LATEST['OTCE']}: ")
 
 
-def test_what_a_failed_run_told_of_is_not_told_again(url, instance):
-    """Another partition was held back; Dagster was told of this one all the same."""
+def test_a_report_of_a_failed_run_is_not_repeated(url, instance):
+    """Another partition was quarantined; this one was reported to Dagster all the same."""
     databases.forbid_two_weeks(url, finra_venue_week.name, "tier", "market", "venue_id")
     failed = load(instance, key("OTCE", 3), key("OTCE", 2))
     assert not failed.success
     assert metadata_by_partition(failed)["otc_weekly"][key("OTCE", 3)]["notice_kind"] == "landed"
-    told = metadata_by_partition(load(instance, key("OTCE", 3)))["otc_weekly"][key("OTCE", 3)]
-    assert "notice" not in told
+    metadata = metadata_by_partition(load(instance, key("OTCE", 3)))["otc_weekly"][key("OTCE", 3)]
+    assert "notice" not in metadata
 
 
-def test_what_a_run_landed_that_goes_on_is_left_for_it_to_tell(url, instance):
+def test_loads_of_a_run_that_goes_on_are_left_for_it_to_report(url, instance):
     partition = key("OTCE", 1)
-    with untold():
-        died = load(instance, partition)
+    with lost_reports():
+        crashed = load(instance, partition)
     going_on = dg.DagsterEvent("PIPELINE_START", "finra_otc_weekly")
-    instance.report_dagster_event(going_on, died.run_id)
-    assert not instance.get_run_by_id(died.run_id).is_finished
-    told = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
-    assert told.keys().isdisjoint({"change", "notice", "known_from"})
+    instance.report_dagster_event(going_on, crashed.run_id)
+    assert not instance.get_run_by_id(crashed.run_id).is_finished
+    metadata = metadata_by_partition(load(instance, partition))["otc_weekly"][partition]
+    assert metadata.keys().isdisjoint({"change", "notice", "known_from"})
 
 
 def retries(result) -> int:
     return len([event for event in result.all_events if event.is_step_up_for_retry])
 
 
-def test_a_database_that_does_not_answer_is_asked_once_more_and_then_named(
-    instance, demo_settings, monkeypatch
-):
+def test_a_silent_database_is_retried_and_then_named(instance, demo_settings, monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hidden@127.0.0.1:9/none")
     result = load(instance, key("T1", 3), key("T1", 1))
     assert not result.success
@@ -581,9 +578,9 @@ def test_another_real_source_replaces_a_partition_only_by_force(
 def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url, instance):
     result = load(instance, key("OTCE", 16), key("OTCE", 12))
     assert result.success
-    told = metadata_by_partition(result)["otc_weekly"]
-    assert [told[key("OTCE", index)]["audits_warning"] for index in (13, 12)] == [0, 1]
-    assert told[key("OTCE", 12)]["audits_passed"] == 6
+    metadata = metadata_by_partition(result)["otc_weekly"]
+    assert [metadata[key("OTCE", index)]["audits_warning"] for index in (13, 12)] == [0, 1]
+    assert metadata[key("OTCE", 12)]["audits_passed"] == 6
     checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
     size = checks["is_of_usual_size"]
     assert (size.passed, size.severity) == (False, dg.AssetCheckSeverity.WARN)

@@ -40,14 +40,14 @@ def stored(link: str) -> bytes:
     return open_store(load_settings()).get(name_in(link))
 
 
-def told(instance) -> dict:
+def draw_metadata(instance) -> dict:
     result = draw(instance)
     assert result.success
     return metadata_by_partition(result)["trade_activity"][None]
 
 
 def test_without_a_landed_week_it_says_that_there_is_nothing_to_draw(url, instance):
-    assert told(instance) == {"outcome": "nothing to draw: no week is loaded"}
+    assert draw_metadata(instance) == {"outcome": "nothing to draw: no week is loaded"}
 
 
 @pytest.mark.slow
@@ -57,7 +57,7 @@ def test_it_shows_the_newest_week_of_all_tiers_in_numbers_tables_and_files(url, 
         load(instance, f"{tier}|2026-01-19", f"{tier}|{WEEK}")
     load(instance, "T1|2026-01-19", f"T1|{WEEK}", "finra_gold")
     load(instance, WEEK, WEEK, "finra_tier_week")
-    shown = told(instance)
+    shown = draw_metadata(instance)
 
     venues, symbols = finra_venue_week.c, finra_symbol_week.c
     of_week = venues.week_start == WEEK_START
@@ -75,7 +75,7 @@ def test_it_shows_the_newest_week_of_all_tiers_in_numbers_tables_and_files(url, 
         .order_by(symbols.total_share_quantity.desc())
         .limit(10)
     )
-    top = [each.data for each in shown["top_symbols"].records]
+    top = [record.data for record in shown["top_symbols"].records]
     assert [(row["symbol"], row["share_quantity"]) for row in top] == databases.rows(url, largest)
     assert all(row["name"] for row in top)
     assert any(row["hhi_upper_change"] is not None for row in top)
@@ -91,7 +91,7 @@ def test_it_shows_the_newest_week_of_all_tiers_in_numbers_tables_and_files(url, 
 @pytest.mark.slow
 def test_drawn_twice_it_is_the_same_file_and_the_events_are_small(url, instance):
     load(instance, f"OTCE|{WEEK}", f"OTCE|{WEEK}")
-    first, second = told(instance), told(instance)
+    first, second = draw_metadata(instance), draw_metadata(instance)
     assert first == second
     assert len(first["picture"]) < 80_000
     assert len(first["shares_OTCE"]) < 1000

@@ -54,7 +54,7 @@ def test_a_run_re_executed_from_failure_fetches_nothing_of_what_landed_even_if_f
         assert instance.get_materialized_partitions(spec.key) == {FIRST, LAST}
 
 
-def test_a_full_run_that_succeeded_reads_anew_when_it_is_re_executed(url, instance):
+def test_a_full_run_that_succeeded_reads_again_if_re_executed(url, instance):
     asked = {
         "tags": {"dagster/partition": FIRST},
         "ops": {"finra_otc_weekly_load": {"config": {"full": True}}},
@@ -67,7 +67,7 @@ def test_a_full_run_that_succeeded_reads_anew_when_it_is_re_executed(url, instan
 
 
 def backfilled(instance, tags=None, **config):
-    """Run the job that launches backfills, and return what it tells."""
+    """Run the job that launches backfills, and return its metadata."""
     ops = {"launch_finra_backfill": {"config": {"dry_run": False, **config}}}
     result = executed(instance, "finra_backfill", tags=tags, ops=ops)
     assert result.success
@@ -92,16 +92,16 @@ def test_more_weeks_than_are_known_are_refused_unless_that_is_meant(demo_setting
 def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched_it(
     demo_settings, instance
 ):
-    told = backfilled(instance, weeks=1, dry_run=True)
-    assert (told["backfill"], told["partition_count"]) == ("none: dry run", 3)
+    metadata = backfilled(instance, weeks=1, dry_run=True)
+    assert (metadata["backfill"], metadata["partition_count"]) == ("none: dry run", 3)
     assert backfilled(instance, weeks=13, only_taken=True)["backfill"] == (
         "none: none of the weeks is to be loaded"
     )
 
-    told = backfilled(instance, {"user": "ada"}, weeks=1, full=True)
+    metadata = backfilled(instance, {"user": "ada"}, weeks=1, full=True)
     [backfill] = instance.get_backfills()
-    assert told["backfill"] == backfill.backfill_id
-    assert told["partitions"] == (
+    assert metadata["backfill"] == backfill.backfill_id
+    assert metadata["partitions"] == (
         "OTCE 2026-01-26 (1 week), T1 2026-02-09 (1 week), T2 2026-01-26 (1 week)"
     )
     traces = ("trace_id", ".dagster/traceparent")
@@ -109,7 +109,7 @@ def test_the_job_backfills_the_latest_weeks_that_are_missing_as_whoever_launched
         "launched_by_job": "finra_backfill",
         "user": "ada",
         "requested_range": "the latest 1 weeks that are missing or changed",
-        "loaded_range": told["partitions"],
+        "loaded_range": metadata["partitions"],
     }
     assert backfill.run_config == {"ops": {"finra_otc_weekly_load": {"config": {"full": True}}}}
     targets = backfill.asset_backfill_data.target_subset.partitions_subsets_by_asset_key

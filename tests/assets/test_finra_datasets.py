@@ -37,7 +37,7 @@ from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
 
 SENSORS = {each.name.removeprefix("finra_on_"): each for each in DATASET_SENSORS}
-ASSETS = {each.dataset.noun: each for each in DATASET_ASSETS}
+ASSETS = {asset.dataset.noun: asset for asset in DATASET_ASSETS}
 TWO_WEEKS_LATER = "2026-03-16T15:00:00+00:00"
 NEWEST_BONDS = "T1|2026-02-20"
 
@@ -92,8 +92,8 @@ def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
     return asked, found.skip_message or ""
 
 
-def numbers_of(told: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in told.items() if isinstance(value, int | float)}
+def numbers_of(metadata: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in metadata.items() if isinstance(value, int | float)}
 
 
 def rows(url: str, *columns: Any) -> list[tuple[Any, ...]]:
@@ -103,10 +103,10 @@ def rows(url: str, *columns: Any) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("made", DATASET_ASSETS, ids=lambda made: made.dataset.noun)
 def test_each_declaration_has_an_asset_a_source_checks_a_job_and_a_sensor(made):
     job = defs.resolve_job_def(f"finra_{made.dataset.noun}")
-    assert {
-        each.to_user_string() for each in job.asset_layer.asset_graph.executable_asset_keys
-    } == {f"finra/{made.dataset.noun}"}
-    names = {each.name for each in job.asset_layer.asset_graph.asset_check_keys}
+    assert {key.to_user_string() for key in job.asset_layer.asset_graph.executable_asset_keys} == {
+        f"finra/{made.dataset.noun}"
+    }
+    names = {key.name for key in job.asset_layer.asset_graph.asset_check_keys}
     assert {"has_rows", "has_unique_keys", "has_the_fields_that_we_know"} < names
     assert {claim.name for claim in made.dataset.contract.claims} < names
     assert "is_as_new_as_the_calendar" not in names
@@ -121,15 +121,15 @@ def test_weeks_that_are_still_listed_land_once_and_are_discontinued(settings, in
     assert "treasury_weekly" not in SENSORS
     result = load(instance, "treasury_weekly", "2023-01-23", "2023-02-06")
     assert result.success
-    told = metadata_by_partition(result)["treasury_weekly"]
-    assert set(told) == {"2023-01-23", "2023-01-30", "2023-02-06"}
+    metadata = metadata_by_partition(result)["treasury_weekly"]
+    assert set(metadata) == {"2023-01-23", "2023-01-30", "2023-02-06"}
     freshness = checks_of(result)["is_as_new_as_the_calendar"]
     assert (freshness.passed, freshness.metadata["partitions_landed"].value) == (True, 3)
     assert "discontinued: the last partition is of 2023-02-06" in str(freshness.description)
     assert freshness.metadata["days_late"].value == 0
     table = TREASURY_WEEKLY.table
     assert rows(url, func.count(table.c.week_start)) == [(3 * 14,)]
-    newest = told["2023-02-06"]
+    newest = metadata["2023-02-06"]
     assert (newest["dagster/row_count"], newest["outcome"]) == (14, "first")
     checks = checks_of(result)
     assert [name for name, each in checks.items() if not each.passed] == []
@@ -223,9 +223,9 @@ def days_late(instance: dg.DagsterInstance) -> dict[str, Any]:
     checks = [spec.key for check in FRESHNESS_CHECKS for spec in check.check_specs]
     result = part_of_daily("finra", *checks).execute_in_process(instance=instance)
     return {
-        each.asset_key.path[-1]: each.metadata["days_late"].value
-        for each in result.get_asset_check_evaluations()
-        if "days_late" in each.metadata
+        evaluation.asset_key.path[-1]: evaluation.metadata["days_late"].value
+        for evaluation in result.get_asset_check_evaluations()
+        if "days_late" in evaluation.metadata
     }
 
 
@@ -240,26 +240,29 @@ def test_bonds_are_followed_over_pages_and_corrections_and_a_bad_cusip_is_reject
     first = metadata_by_partition(load(instance, "bond_trade_activity", NEWEST_BONDS))[
         "bond_trade_activity"
     ]
-    told = first[NEWEST_BONDS]
-    assert (told["dagster/row_count"], told["rejects"]) == (5199, 1)
-    assert told["captures"] > 1
+    metadata = first[NEWEST_BONDS]
+    assert (metadata["dagster/row_count"], metadata["rejects"]) == (5199, 1)
+    assert metadata["captures"] > 1
     assert rows(url, rejects.c.table_name, rejects.c.reason_code) == [
         ("fact_bond_trade_activity", "not_a_cusip")
     ]
     with dg.DagsterInstance.ephemeral() as another:
         again = load(another, "bond_trade_activity", NEWEST_BONDS)
     unchanged = metadata_by_partition(again)["bond_trade_activity"][NEWEST_BONDS]
-    assert unchanged.items() >= {**numbers_of(told), "outcome": "unchanged", "seconds": 0.0}.items()
+    assert (
+        unchanged.items()
+        >= {**numbers_of(metadata), "outcome": "unchanged", "seconds": 0.0}.items()
+    )
     assert tick(instance, "bond_trade_activity")[0] == ["OTCE|2026-02-20", "T2|2026-02-20"]
     monkeypatch.setenv("DEMO_CLOCK_NOW", TWO_WEEKS_LATER)
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "4")
     asked, _ = tick(instance, "bond_trade_activity")
     assert NEWEST_BONDS in asked
     result = load(instance, "bond_trade_activity", NEWEST_BONDS)
-    told = metadata_by_partition(result)["bond_trade_activity"][NEWEST_BONDS]
-    assert (told["outcome"], told["rows_removed"]) == ("source", 1)
+    metadata = metadata_by_partition(result)["bond_trade_activity"][NEWEST_BONDS]
+    assert (metadata["outcome"], metadata["rows_removed"]) == ("source", 1)
     history = BOND_TRADE_ACTIVITY.history
-    assert rows(url, func.count(history.c.cusip)) == [(told["rows_changed"] + 1,)]
+    assert rows(url, func.count(history.c.cusip)) == [(metadata["rows_changed"] + 1,)]
     fields = checks_of(result)["has_the_fields_that_we_know"]
     assert (fields.passed, fields.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert "totalOddLotTradeCount" in str(fields.metadata["differences"])
@@ -320,8 +323,12 @@ def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replay
     first = load(instance, "short_interest", "2026-02-01")
     assert first.success
     assert checks_of(first)["has_changes_that_add_up"].passed
-    told = metadata_by_partition(first)["short_interest"]["2026-02-01"]
-    assert (told["dagster/row_count"], told["outcome"], told["captures"]) == (5200, "first", 2)
+    metadata = metadata_by_partition(first)["short_interest"]["2026-02-01"]
+    assert (metadata["dagster/row_count"], metadata["outcome"], metadata["captures"]) == (
+        5200,
+        "first",
+        2,
+    )
     table = SHORT_INTEREST.table.c
     days = select(table.settlement_date).distinct()
     assert databases.rows(url, days) == [(date(2026, 2, 13),)]
@@ -334,8 +341,12 @@ def test_short_interest_loads_by_half_month_is_restated_by_a_revision_and_replay
     revised = metadata_by_partition(load(instance, "short_interest", "2026-02-01"))[
         "short_interest"
     ]
-    told = revised["2026-02-01"]
-    assert (told["outcome"], told["rows_changed"], told["rows_removed"]) == ("source", 130, 1)
+    metadata = revised["2026-02-01"]
+    assert (metadata["outcome"], metadata["rows_changed"], metadata["rows_removed"]) == (
+        "source",
+        130,
+        1,
+    )
     assert rows(url, func.count(table.symbol))[0] == (5199,)
     flags = databases.rows(url, select(func.count()).where(table.revision_flag == "R"))
     assert flags == [(130,)]
@@ -366,8 +377,8 @@ def test_short_sales_load_by_day_with_fractions_and_a_list_of_threshold_securiti
     url = databases.sqlite_url(settings.state_path)
     result = load(instance, "reg_sho_daily", "2026-02-26", "2026-03-02")
     assert result.success
-    told = metadata_by_partition(result)["reg_sho_daily"]
-    assert set(told) == {"2026-02-26", "2026-02-27"}
+    metadata = metadata_by_partition(result)["reg_sho_daily"]
+    assert set(metadata) == {"2026-02-26", "2026-02-27"}
     assert observed_by(result)["reg_sho_daily"]["2026-03-02"]["reason"] == (
         "not published until 2026-03-03"
     )
@@ -405,5 +416,5 @@ def test_months_load_by_tier_without_the_sums_and_blocks_by_size(
         assert tick(instance, noun)[0] == ["2026-01-01"]
         made = load(instance, noun, "2026-01-01")
         assert [name for name, each in checks_of(made).items() if not each.passed] == []
-        told = metadata_by_partition(made)[noun]["2026-01-01"]
-        assert told["dagster/row_count"] == 6 * venues
+        metadata = metadata_by_partition(made)[noun]["2026-01-01"]
+        assert metadata["dagster/row_count"] == 6 * venues

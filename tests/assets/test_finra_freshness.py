@@ -89,7 +89,7 @@ def test_a_demo_is_judged_from_the_weeks_on_that_it_loaded(instance, monkeypatch
     assert (found.passed, numbers(found)["weeks_due"]) == (True, 4)
 
 
-def test_a_week_that_an_audit_held_back_is_told_from_one_that_was_not_loaded(instance, monkeypatch):
+def test_a_quarantined_week_differs_from_one_that_was_not_loaded(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     assert not load(instance, "T2|2025-12-01")
     found = evaluate(instance)
@@ -115,7 +115,7 @@ def failed_checks_of_the_latest_run(instance) -> list[str]:
     [record] = instance.get_run_records(limit=1)
     ended = read_run(instance, RunEnd(1, record.dagster_run.run_id, "success"))
     assert ended is not None
-    return [each.name for each in ended.checks if not each.passed]
+    return [check.name for check in ended.checks if not check.passed]
 
 
 def status_of_the_check(instance) -> str:
@@ -161,9 +161,9 @@ def test_a_run_that_holds_a_week_back_evaluates_the_check_for_those_that_it_land
     assert not result.success
     assert status_of_the_check(instance) == "FAILED"
     [found] = [
-        each
-        for each in result.get_asset_check_evaluations()
-        if each.check_name == "is_as_new_as_the_calendar"
+        evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.check_name == "is_as_new_as_the_calendar"
     ]
     assert numbers(found) == {
         "weeks_due": 27,

@@ -101,13 +101,13 @@ def test_running_it_twice_changes_nothing_and_says_so(url, instance):
     load(instance, t1(RESTATED))
     first = metadata_by_partition(derive(instance, t1(RESTATED)))
     before = databases.contents(url)
-    told = metadata_by_partition(derive(instance, t1(RESTATED)))
+    metadata = metadata_by_partition(derive(instance, t1(RESTATED)))
     assert databases.contents(url) == before
     for asset in ("symbol_rolling_6w", "concentration_week"):
-        assert told[asset][t1(RESTATED)]["outcome"] == "unchanged"
-        assert told[asset][t1(RESTATED)]["recomputed_weeks"] == "none"
-        assert told[asset][t1(RESTATED)]["dagster/row_count"] > 0
-        assert told[asset][t1(RESTATED)]["largest"] == first[asset][t1(RESTATED)]["largest"]
+        assert metadata[asset][t1(RESTATED)]["outcome"] == "unchanged"
+        assert metadata[asset][t1(RESTATED)]["recomputed_weeks"] == "none"
+        assert metadata[asset][t1(RESTATED)]["dagster/row_count"] > 0
+        assert metadata[asset][t1(RESTATED)]["largest"] == first[asset][t1(RESTATED)]["largest"]
     row = balances.c
     of_runs = (row.equation == "partitions", row.table_name == finra_symbol_rolling_6w.name)
     ended = select(row.came_in, row.went_to).where(*of_runs).order_by(row.went_to)
@@ -116,11 +116,11 @@ def test_running_it_twice_changes_nothing_and_says_so(url, instance):
 
 def test_what_was_derived_shows_the_symbols_with_most_shares(url, instance):
     load(instance, t1(RESTATED))
-    told = metadata_by_partition(derive(instance, t1(RESTATED)))
+    metadata = metadata_by_partition(derive(instance, t1(RESTATED)))
     weeks = finra_symbol_week.c
     largest = select(weeks.symbol).order_by(weeks.total_share_quantity.desc()).limit(10)
     for asset in ("symbol_rolling_6w", "concentration_week"):
-        rows = told[asset][t1(RESTATED)]["largest"].records
+        rows = metadata[asset][t1(RESTATED)]["largest"].records
         assert [(row.data["symbol"],) for row in rows] == databases.rows(url, largest)
 
 
@@ -137,14 +137,18 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
     set_clock(AFTER_IT)
     load(instance, t1(first))
     result = derive(instance, t1(first))
-    told = metadata_by_partition(result)
+    metadata = metadata_by_partition(result)
     dependents = [t1(week) for week in weeks[1:]]
-    assert told["symbol_rolling_6w"][t1(first)]["recomputed_weeks"] == ", ".join(dependents)
-    assert told["concentration_week"][t1(first)]["recomputed_weeks"] == ", ".join(dependents[:2])
-    assert told["symbol_rolling_6w"][t1(last)]["outcome"] == f"derived: {t1(first)} changed"
-    counts = {key: each["recomputed_week_count"] for key, each in told["symbol_rolling_6w"].items()}
+    assert metadata["symbol_rolling_6w"][t1(first)]["recomputed_weeks"] == ", ".join(dependents)
+    assert metadata["concentration_week"][t1(first)]["recomputed_weeks"] == ", ".join(
+        dependents[:2]
+    )
+    assert metadata["symbol_rolling_6w"][t1(last)]["outcome"] == f"derived: {t1(first)} changed"
+    counts = {
+        key: each["recomputed_week_count"] for key, each in metadata["symbol_rolling_6w"].items()
+    }
     assert counts == {t1(first): 3, **dict.fromkeys(dependents[1:], 1)}
-    assert set(told["symbol_rolling_6w"]) == set(dependents)
+    assert set(metadata["symbol_rolling_6w"]) == set(dependents)
     now = {(table, week): of_week(url, table, week) for table in tables for week in weeks}
     rolling, concentration = tables
     changed = {place for place in old if old[place] != now[place]}

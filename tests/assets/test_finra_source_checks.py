@@ -35,9 +35,7 @@ def test_a_tier_that_is_not_loaded_is_named_with_its_newest_week(url, instance):
 
 
 @pytest.mark.slow
-def test_a_field_that_the_source_adds_is_told_once_it_is_listed_and_remembered(
-    url, instance, set_clock
-):
+def test_a_field_that_the_source_adds_is_reported_once(url, instance, set_clock):
     assert look(instance)[FIELDS].passed
     known = databases.rows(url, select(source_fields.c.field_name))
     assert len(known) == 17
@@ -71,5 +69,5 @@ def test_a_load_by_its_job_does_not_look_at_tiers_and_fields(url, instance):
         instance=instance, tags={"dagster/partition": "OTCE|2026-01-26"}
     )
     assert {TIERS, FIELDS}.isdisjoint(
-        each.check_name for each in result.get_asset_check_evaluations()
+        evaluation.check_name for evaluation in result.get_asset_check_evaluations()
     )

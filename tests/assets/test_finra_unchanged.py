@@ -28,7 +28,9 @@ def load(
     return result
 
 
-def told(result: dg.ExecuteInProcessResult, week: str = WEEK) -> dict[str, dict[str, Any]]:
+def metadata_of_week(
+    result: dg.ExecuteInProcessResult, week: str = WEEK
+) -> dict[str, dict[str, Any]]:
     return {asset: partitions[week] for asset, partitions in metadata_by_partition(result).items()}
 
 
@@ -40,12 +42,12 @@ def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:
 @BOTH
 def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, instance):
     first = load(instance)
-    landed = told(first)
+    landed = metadata_of_week(first)
     marks = {"outcome": "unchanged", "landed_by": first.run_id}
     assert landed["otc_weekly_staged"]["rejects"] == 4
     assert "notice" in landed["otc_weekly"]
     for is_replay in (False, True, False):
-        unchanged = told(load(instance, replay=is_replay))
+        unchanged = metadata_of_week(load(instance, replay=is_replay))
         assert unchanged.keys() == landed.keys()
         for asset, metadata in unchanged.items():
             assert metadata == without_notices(landed[asset]) | marks
@@ -56,8 +58,8 @@ def test_an_unchanged_week_shows_what_the_delivery_that_landed_showed(url, insta
 def test_without_an_earlier_materialization_the_figures_are_those_of_the_database(url, instance):
     first = load(instance)
     with dg.DagsterInstance.ephemeral() as another:
-        unchanged = told(load(another))
-    for asset, metadata in told(first).items():
+        unchanged = metadata_of_week(load(another))
+    for asset, metadata in metadata_of_week(first).items():
         numbers = {
             name: value
             for name, value in metadata.items()
@@ -72,9 +74,9 @@ def test_without_an_earlier_materialization_the_figures_are_those_of_the_databas
 def test_a_restatement_stays_shown_and_is_no_news_twice(url, instance, set_clock):
     load(instance, week=RESTATED)
     set_clock(AFTER_IT)
-    landed = told(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
+    landed = metadata_of_week(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
     assert landed["restated_rows"] > 0
-    unchanged = told(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
+    unchanged = metadata_of_week(load(instance, week=RESTATED), RESTATED)["otc_weekly"]
     assert unchanged == without_notices(landed) | {
         "outcome": "unchanged",
         "landed_by": unchanged["landed_by"],
@@ -97,4 +99,4 @@ def test_a_look_reads_no_more_than_one_earlier_materialization_at_a_time(
 
     monkeypatch.setattr(instance, "fetch_materializations", counted)
     load(instance)
-    assert set(read) == {(each.key, 1) for each in SPECS}
+    assert set(read) == {(spec.key, 1) for spec in SPECS}

@@ -157,9 +157,9 @@ def test_the_graph_is_drawn_and_cycles_are_named(office, instance):
     assert (found["component_count"], found["dependency_count"]) == (3, 3)
     assert "flowchart LR" in found["mermaid"]
     [check] = [
-        each
-        for each in result.get_asset_check_evaluations()
-        if each.check_name == "dependencies_have_no_cycle"
+        evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.check_name == "dependencies_have_no_cycle"
     ]
     assert not check.passed
     assert check.metadata["found"].value == "a, b"
@@ -188,7 +188,7 @@ def test_a_broken_kind_file_is_named_and_its_events_are_replayed_once_it_is_mend
     assert metadata(done, "dead_letters")["mirrored_count"] == 1
     assert office.rows(mqtt_projects)[0]["name"] == "Apollo"
     assert office.rows(mqtt_dead_letters)[0]["ended_at"] is not None
-    [item] = [each for each in office.rows(work_items) if each["topic"] == LETTERS]
+    [item] = [row for row in office.rows(work_items) if row["topic"] == LETTERS]
     assert item["state"] == "done"
 
 
@@ -236,7 +236,7 @@ def test_entities_are_derived_from_the_mirror_again(office, instance):
     mirror(instance)
     before = office.rows(mqtt_projects)
     with office.warehouse.writing() as connection:
-        connection.execute(update(mqtt_projects).values(name="changed by hand"))
+        connection.execute(update(mqtt_projects).values(name="changed manually"))
     run(instance, "mqtt_fold")
     assert office.rows(mqtt_projects) == before
 
@@ -273,8 +273,8 @@ def test_checks_of_the_flow_name_what_is_late_silent_or_lost(office, instance):
         "few_dead_letters": False,
     }
     found = {
-        each.check_name: str(each.metadata["found"].value)
-        for each in result.get_asset_check_evaluations()
-        if not each.passed
+        evaluation.check_name: str(evaluation.metadata["found"].value)
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
     }
     assert "messages since 2026-03-02 12:" in found["session_was_kept"]

@@ -67,10 +67,10 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
     result = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert result.success
     names = [each.dependency for each in every_probe(REGISTRY, folder, lambda: instance)]
-    told = checks(result)
-    assert list(told) == [*(f"finds_{name}_ready" for name in names), "has_not_drifted"]
-    assert all(each.passed for each in told.values())
-    finra = {name: value.value for name, value in told["finds_finra_ready"].metadata.items()}
+    results = checks(result)
+    assert list(results) == [*(f"finds_{name}_ready" for name in names), "has_not_drifted"]
+    assert all(each.passed for each in results.values())
+    finra = {name: value.value for name, value in results["finds_finra_ready"].metadata.items()}
     assert isinstance(finra.pop("seconds"), float)
     assert finra == {
         "dependency": "finra",
@@ -85,7 +85,7 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
 
 
 @pytest.mark.slow
-def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_carry_the_hash(
+def test_a_value_changed_since_the_verification_is_reported_once(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     file = databases.sqlite_url(folder.state_path, "real")
@@ -124,16 +124,16 @@ def test_a_value_that_changed_since_the_last_verification_is_told_once_and_runs_
     assert "hunter2" not in str([*second.all_events, databases.contents(file)])
 
 
-def test_what_is_found_is_told_also_without_a_database(
+def test_findings_are_reported_also_without_a_database(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DATABASE_URL", f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none")
     result = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert not result.success
-    told = checks(result)
-    assert not told["finds_database_ready"].passed
-    assert told["finds_finra_ready"].passed
-    assert "has_not_drifted" not in told
+    results = checks(result)
+    assert not results["finds_database_ready"].passed
+    assert results["finds_finra_ready"].passed
+    assert "has_not_drifted" not in results
     assert "hunter2" not in str(result.all_events)
 
 
@@ -144,16 +144,16 @@ def test_on_request_a_verification_sends_a_message_to_each_channel(
     config = {"ops": {VERIFY: {"config": {"send_test_message": True}}}}
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
-        told = checks(run(instance, CHECKS_JOB, asset_selection=[READINESS], run_config=config))
-        assert told["finds_alerts_ready"].metadata["got"].value == "taken by json-1"
+        results = checks(run(instance, CHECKS_JOB, asset_selection=[READINESS], run_config=config))
+        assert results["finds_alerts_ready"].metadata["got"].value == "taken by json-1"
         assert len(hook.titles) == 1
         hook.status = 500
-        told = checks(run(instance, CHECKS_JOB, asset_selection=[READINESS], run_config=config))
-        assert not told["finds_alerts_ready"].passed
+        results = checks(run(instance, CHECKS_JOB, asset_selection=[READINESS], run_config=config))
+        assert not results["finds_alerts_ready"].passed
 
 
 @pytest.mark.slow
-def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
+def test_sessions_show_their_last_event_in_dagsters_time(
     instance, folder, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2025-12-01T12:00:00Z")
@@ -162,7 +162,7 @@ def test_sessions_tell_since_when_nothing_happened_in_dagsters_time(
     assert run(instance, CHECKS_JOB, asset_selection=[RUNS]).success
     result = run(instance, LIST_SESSIONS.job, run_config=LIST_SESSIONS.run_config({}))
     listed = metadata_by_partition(result)["runs"][None]["sessions"]
-    sessions = {each.data["session"]: each.data for each in listed.records}
+    sessions = {record.data["session"]: record.data for record in listed.records}
     assert 0 <= sessions["evening"]["hours_without_change"] < 1
 
 

@@ -38,7 +38,7 @@ def instance(kept_instance):
 def edit(
     instance: Any, action: str, name: str = "share_of_fx", kind: str = "flag", **config: Any
 ) -> dg.JobExecutionResult:
-    """Run the job; it makes the edit unless told otherwise."""
+    """Run the job; it makes the edit unless the config says otherwise."""
     options = {"action": action, "name": name, "dry_run": False, "who": "ada", **config}
     ops = {"edit_definitions": {"config": {f"edit_{kind}": options}}}
     return executed(instance, "operations_definitions_edit", ops=ops)

@@ -1,4 +1,4 @@
-"""Failed partitions, found across runs, and tried again where that may help."""
+"""Failed partitions, found across runs, and retried where that may help."""
 
 import shutil
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ class Trouble(dg.Config):
 
 
 class Letters:
-    """A load with the trouble that its run was told of."""
+    """A load with the trouble that its run's tag names."""
 
     where: Mapping[str, str] = {"asset": "letters/thing"}
 
@@ -111,7 +111,7 @@ def found(instance, **wanted) -> list[tuple[str, str, str]]:
 
 
 def retried(instance, **config) -> Mapping[str, Any]:
-    """Run the job that tries again, and return what it tells."""
+    """Run the job that retries, and return its metadata."""
     config = RETRY_FAILURES.run_config({"dry_run": False, **config})
     result = executed(instance, "operations_runs", module=__name__, **config)
     assert result.success
@@ -191,13 +191,13 @@ def test_a_run_that_dagster_tries_again_is_left_alone_until_it_plainly_does_not(
         killed = instance.create_run_for_job(job, tags={FIRST: "c", LAST: "c"})
         instance.report_run_failed(killed)  # of a job in a shell Dagster announces it in vain
         reported = retried(instance, dry_run=True)
-        assert [each.data["left_out_because"] for each in reported["left_out"].records] == [
+        assert [record.data["left_out_because"] for record in reported["left_out"].records] == [
             "Dagster tries the run again by itself"
         ]
         waited = "orchestration_project.services.retries.retrying.LONGEST_UNTIL_A_RETRY"
         monkeypatch.setattr(waited, timedelta(0))
         reported = retried(instance, dry_run=True)
-        assert [each.data["partition"] for each in reported["due"].records] == ["c"]
+        assert [record.data["partition"] for record in reported["due"].records] == ["c"]
 
 
 def test_an_unknown_domain_is_refused_with_those_that_there_are(instance):
@@ -262,7 +262,7 @@ def fail_deliveries(settings, **errors: OrchestrationError) -> None:
     """Store a delivery for each error, with which its one attempt ends."""
     with open_warehouse(settings) as warehouse:
         clock = Clock()
-        received = [NewDelivery("hub", each, "push", b'{"a": 1}', {}, 1) for each in errors]
+        received = [NewDelivery("hub", error, "push", b'{"a": 1}', {}, 1) for error in errors]
         Inbox(warehouse, clock).take(received)
         items, until = delivery_items(warehouse, clock), clock.now() + timedelta(minutes=1)
         claimed = items.claim("webhooks/hub", limit=9, run_id="earlier", until=until)
@@ -295,7 +295,7 @@ def test_a_dead_delivery_is_retried_beside_partitions_and_loaded_by_the_next_run
     reported = retried(instance)
     assert reported["backfills"] == only_backfill(instance).backfill_id
     assert (reported["items_due_count"], reported["items_retried_count"]) == (1, 1)
-    [item] = [each.data for each in reported["items"].records]
+    [item] = [record.data for record in reported["items"].records]
     assert (item["topic"], item["item_key"], item["state"]) == ("webhooks/hub", "dead", "dead")
     assert (item["attempt_count"], item["run_id"]) == (1, "earlier")
     assert item["reason"].startswith("the disk is full")
@@ -310,7 +310,7 @@ def test_a_permanent_failure_is_listed_and_retried_only_on_request(instance, set
     run(instance, "d", broken="d")
     fail_deliveries(settings, busy=BUSY, wrong=BROKEN_RULE, other=BROKEN_RULE)
     reported = retried(instance, dry_run=True)
-    assert [each.data for each in reported["item_topics"].records] == [
+    assert [record.data for record in reported["item_topics"].records] == [
         {"topic": "webhooks/hub", "due_count": 1, "left_out_count": 2}
     ]
     shown = {

@@ -1,4 +1,4 @@
-"""Definitions of plugins: from the database alone, and nobody harmed where it is in the way."""
+"""Definitions of plugins: from the database alone, and other domains run where it is in the way."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,7 +47,7 @@ def stored(settings: Settings) -> StoredPlugin:
 
 def jobs() -> set[str]:
     repository = build(REGISTRY_OF_PLUGINS).get_repository_def()
-    return {each.name for each in repository.get_all_jobs() if each.name.startswith("plugins_")}
+    return {job.name for job in repository.get_all_jobs() if job.name.startswith("plugins_")}
 
 
 def test_each_enabled_plugin_has_an_asset_a_job_and_a_schedule(demo_settings: Settings):
@@ -132,7 +132,7 @@ def test_a_run_of_a_range_loads_each_partition(
     }
     ended = job.execute_in_process(instance=instance, tags=tags)
     assert ended.success
-    assert [each.partition for each in ended.get_asset_materialization_events()] == days
+    assert [event.partition for event in ended.get_asset_materialization_events()] == days
     with open_warehouse(demo_settings) as warehouse, warehouse.reading() as connection:
         wanted = select(plugins_rows.c.partition_key, plugins_rows.c.row_key)
         rows = connection.execute(wanted.order_by(plugins_rows.c.row_key)).all()

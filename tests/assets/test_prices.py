@@ -103,18 +103,18 @@ def test_more_months_than_are_known_are_refused_unless_that_is_meant(url, kept_i
 
 
 @pytest.mark.slow
-def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instance, tmp_path):
+def test_months_land_by_symbol_and_are_reported_by_month(url, instance, tmp_path):
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
     result = run(instance, "prices_daily", FEBRUARY, MARCH)
     assert result.success
     for spec in SPECS:
         assert instance.get_materialized_partitions(spec.key) == {FEBRUARY, MARCH}
-    told = metadata_by_partition(result)["daily"]
-    counts = {month: told[month]["dagster/row_count"] for month in (FEBRUARY, MARCH)}
+    metadata = metadata_by_partition(result)["daily"]
+    counts = {month: metadata[month]["dagster/row_count"] for month in (FEBRUARY, MARCH)}
     assert counts == {FEBRUARY: 19, MARCH: 2}
     for month in (FEBRUARY, MARCH):
-        assert (told[month]["symbols_landed"], told[month]["symbols_refused"]) == (1, 1)
-        [waits] = told[month]["open_symbols"].records
+        assert (metadata[month]["symbols_landed"], metadata[month]["symbols_refused"]) == (1, 1)
+        [waits] = metadata[month]["open_symbols"].records
         assert (waits.data["symbol"], waits.data["state"]) == ("BBB", "refused")
     outcomes = {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
     assert set(outcomes.values()) == {True}
@@ -123,10 +123,10 @@ def test_months_land_symbol_by_symbol_and_are_told_of_month_by_month(url, instan
     drawn = metadata_by_partition(run(instance, "prices_charts"))["charts"][None]
     assert drawn["coverage_ratio"] == 21 / 120
     pictures = [drawn[name] for name in ("coverage", "chart_AAA")]
-    assert all(each.startswith("![") for each in pictures)
+    assert all(picture.startswith("![") for picture in pictures)
     assert sum(map(len, pictures)) < 60_000
     assert "AAA_file" in drawn
-    assert all("SYNTHETIC DATA" not in texts_of(each) for each in pictures)
+    assert all("SYNTHETIC DATA" not in texts_of(picture) for picture in pictures)
 
     (tmp_path / "prices" / "BBB.csv").write_bytes(csv(line(DAYS[0]), line(DAYS[0])))
     held = run(instance, "prices_daily", FEBRUARY, full=True)
@@ -173,14 +173,14 @@ def test_a_symbol_is_left_to_another_run_until_that_has_ended_and_then_loaded(
         )
     result = run(instance, "prices_daily", FEBRUARY, MARCH)
     assert result.success
-    told = metadata_by_partition(result)["daily"]
+    metadata = metadata_by_partition(result)["daily"]
     for month in (FEBRUARY, MARCH):
-        assert (told[month]["symbols_landed"], told[month]["symbols_waiting"]) == (1, 1)
-        [waits] = told[month]["open_symbols"].records
+        assert (metadata[month]["symbols_landed"], metadata[month]["symbols_waiting"]) == (1, 1)
+        [waits] = metadata[month]["open_symbols"].records
         assert waits.data["reason"] == f"the run {other.run_id} loads it"
     instance.report_run_canceled(other)
-    told = metadata_by_partition(run(instance, "prices_daily", FEBRUARY, MARCH))["daily"]
-    assert [told[month]["symbols_landed"] for month in (FEBRUARY, MARCH)] == [2, 2]
+    metadata = metadata_by_partition(run(instance, "prices_daily", FEBRUARY, MARCH))["daily"]
+    assert [metadata[month]["symbols_landed"] for month in (FEBRUARY, MARCH)] == [2, 2]
     items = select(work_items.c.item_key, work_items.c.state, work_items.c.attempt_count)
     assert databases.rows(url, items.order_by(work_items.c.item_key)) == [
         ("AAA|2026-02-01|2026-03-01", "done", 2),
@@ -250,11 +250,11 @@ def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
     before = databases.contents(url)
     shutil.rmtree(tmp_path / "prices")
     monkeypatch.delenv("PRICES_SOURCE")
-    told = metadata_by_partition(run(instance, "prices_daily", FEBRUARY, MARCH, replay=True))[
+    metadata = metadata_by_partition(run(instance, "prices_daily", FEBRUARY, MARCH, replay=True))[
         "daily"
     ]
-    assert [told[month]["symbols_unchanged"] for month in (FEBRUARY, MARCH)] == [2, 2]
-    assert (told[MARCH]["source"], told[MARCH]["dagster/row_count"]) == ("files", 4)
+    assert [metadata[month]["symbols_unchanged"] for month in (FEBRUARY, MARCH)] == [2, 2]
+    assert (metadata[MARCH]["source"], metadata[MARCH]["dagster/row_count"]) == ("files", 4)
     refused = run(instance, "prices_daily", FEBRUARY, replay=True, full=True)
     assert "invalid full: expected no option of a load in a replay" in failure_of(refused, LOAD_OP)
     refused = run(instance, "prices_daily", FEBRUARY, symbols=["AAA"])
@@ -275,15 +275,15 @@ def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
         connection.execute(delete(prices_daily).where(prices_daily.c.trade_date == DAYS[0]))
         connection.execute(update(landings).values(rule_version="older"))
         connection.execute(update(fences).values(landed_rule_version="older"))
-    monkeypatch.delenv("PRICES_SOURCE")  # there is no live source
+    monkeypatch.delenv("PRICES_SOURCE")  # no other source is set
     result = run(instance, "prices_daily", MARCH, replay=True)
     assert result.success
-    told = metadata_by_partition(result)["daily"]
-    assert {month: each["source"] for month, each in told.items()} == {
+    metadata = metadata_by_partition(result)["daily"]
+    assert {month: each["source"] for month, each in metadata.items()} == {
         FEBRUARY: "files",
         MARCH: "files",
     }
-    assert (told[FEBRUARY]["symbols_restated"], told[FEBRUARY]["rows_written"]) == (1, 1)
+    assert (metadata[FEBRUARY]["symbols_restated"], metadata[FEBRUARY]["rows_written"]) == (1, 1)
 
 
 def test_a_replay_leaves_out_months_of_which_nothing_was_kept(url, instance, tmp_path):

@@ -73,9 +73,9 @@ class Desk:
         )
         assert (result.success, self.world.writes) == (True, writes)
         found = [each[None] for each in metadata_by_partition(result).values()]
-        [told] = [each for each in found if next(iter(each)) == "dry_run"]
-        assert told["dry_run"]
-        return {**told, **checks(result)}
+        [metadata] = [each for each in found if next(iter(each)) == "dry_run"]
+        assert metadata["dry_run"]
+        return {**metadata, **checks(result)}
 
     def ask(self, job: str, asked: dg.RunRequest) -> dg.ExecuteInProcessResult:
         """Run a job with the config that a sensor or schedule asks for."""
@@ -84,7 +84,7 @@ class Desk:
         )
 
     def deliver(self, source: str, body: object) -> dict[str, Any]:
-        """Have a webhook come, and a run of it; return what that tells."""
+        """Deliver a webhook, and run its job; return the metadata of that run."""
         taken = Inbox(self.warehouse, self.clock)
         delivery = json.dumps(body).encode()
         self.delivered_count += 1
@@ -130,9 +130,12 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
     assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
     looked = desk.run("saas_reconcile")
     assert looked.success
-    told = metadata_by_partition(looked)
-    assert (told["source_states"][None]["tasks"], told["outbox"][None]["dead_letters"]) == (3, 1)
-    assert "SYNTHETIC DATA" in texts_of(told["outbox"][None]["flow"])
+    metadata = metadata_by_partition(looked)
+    assert (metadata["source_states"][None]["tasks"], metadata["outbox"][None]["dead_letters"]) == (
+        3,
+        1,
+    )
+    assert "SYNTHETIC DATA" in texts_of(metadata["outbox"][None]["flow"])
     assert checks(looked) == {
         "are_matched_by_rules": True,
         "have_known_assignees": False,
@@ -182,7 +185,7 @@ def test_jobs_without_a_config_write_nothing_outside_and_sensor_and_schedule_do_
     refused = desk.dry("saas_replay_dead_letters")
     assert (refused["still_refused"], refused["without_a_dead_letter"]) == (1, "")
     done = desk.run("saas_replay_dead_letters")
-    assert metadata_by_partition(done)["dead_letters"][None]["dead"] == 1  # it was tried again
+    assert metadata_by_partition(done)["dead_letters"][None]["dead"] == 1  # it was retried
 
     desk.world.issues.rows.clear()
     swept = desk.dry("saas_sweep")
@@ -218,15 +221,15 @@ def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_
     assert list(desk.world.issues.rows) == ["IT-1"]
 
 
-def test_a_sweep_tells_of_issues_that_cannot_be_read(desk):
+def test_a_sweep_reports_issues_that_cannot_be_read(desk):
     desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
     desk.world.tasks.add("Order a laptop")
     assert desk.run("saas_reconcile").success
     desk.world.issues.unreadable = {"IT-1": "no text", "IT-9": "no text"}
     swept = desk.run("saas_sweep")
-    told = metadata_by_partition(swept)["drift"][None]
-    assert (told["differed"], told["unreadable"]) == (1, 2)
-    shown = [each.data for each in told["unreadable_issues"].records]
+    metadata = metadata_by_partition(swept)["drift"][None]
+    assert (metadata["differed"], metadata["unreadable"]) == (1, 2)
+    shown = [record.data for record in metadata["unreadable_issues"].records]
     assert shown == [{"target_key": key, "reason": "no text"} for key in ("IT-1", "IT-9")]
     assert (swept.success, checks(swept)["is_mended"]) == (True, False)
 
@@ -303,7 +306,7 @@ def test_a_run_that_did_not_end_well_fails_and_leaves_the_time_of_the_last_that_
 
 def test_a_run_s_own_limits_go_before_an_applied_preset_and_that_before_the_usual(desk):
     desk.world.tasks.add("Order a laptop")
-    desk.world.tasks.add("Nobody's")
+    desk.world.tasks.add("Unassigned")
     only = {**RULE, "conditions": [{"field": "title", "operator": "contains", "value": "laptop"}]}
     assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[only]).success
     assert checks(desk.run("saas_reconcile"))["are_matched_by_rules"]

@@ -1,4 +1,4 @@
-"""Answers of a site that are no page: which remove items, which fail, and which pause the host."""
+"""Answers of a site other than pages: which remove items, which fail, and which pause the host."""
 
 import gzip
 import json
@@ -198,7 +198,7 @@ NO_PAGES: Mapping[str, tuple[Callable[[], Answer], str]] = {
         "a body that breaks off",
     ),
 }
-"""Answers that are no page, and how their reason begins or ends."""
+"""Answers other than pages, and how their reason begins or ends."""
 
 
 @POSTGRESQL_SLOW
@@ -215,7 +215,7 @@ def test_answers_that_are_no_page_fail_and_their_items_stay(shop_of: ShopOf):
         verdict, found, last_success_on = verdicts[name]
         assert (verdict, last_success_on) == ("failed", date(2026, 2, 1)), name
         assert expected in (found or ""), (name, found)
-    requests = [each.target for each in shop.server.requests]
+    requests = [request.target for request in shop.server.requests]
     assert [requests.count(f"/p/{name}") for name in ("timeout", "unknown", "part")] == [3, 3, 1]
     assert shop.metadata["shop_items"]["carried_count"].value == len(NO_PAGES)
     shop.replies = {"gone": status(404)}
@@ -232,7 +232,7 @@ def test_a_host_that_is_unavailable_is_asked_again_and_then_paused(shop_of: Shop
     outcome, reason = shop.crawl(2)
     assert outcome == "stopped"
     assert "the host of http://shop.demo/ is paused: status 503" in str(reason)
-    assert [each.target for each in shop.server.requests] == ["/"] * 3
+    assert [request.target for request in shop.server.requests] == ["/"] * 3
     shop.replies = {}
     outcome, reason = shop.crawl(2)  # the host is still paused
     assert outcome == "stopped"
@@ -252,14 +252,14 @@ def test_an_item_that_is_not_understood_stays_and_so_does_one_of_another_content
     assert shop.crawl(2) == ("complete", None)
     assert shop.items == set(shop.names) - {"bare"}
     first_carried: Any = shop.metadata["shop_items"]["carried_items"]
-    assert [each.data["item_key"] for each in first_carried.records] == ["picture", "rejected"]
+    assert [record.data["item_key"] for record in first_carried.records] == ["picture", "rejected"]
     assert "was not understood" in first_carried.records[0].data["reason"]
 
 
 @pytest.mark.parametrize("cursors", [["a", "b", "b"], ["a", "b", "a"]])
 def test_a_cursor_that_repeats_is_a_fault_that_the_crawl_names(shop_of: ShopOf, cursors: list[str]):
     shop = shop_of([])
-    answers = [json.dumps({"next": each, "items": [{"sku": each}]}) for each in cursors]
+    answers = [json.dumps({"next": cursor, "items": [{"sku": cursor}]}) for cursor in cursors]
     shop.replies = {
         f"{target}": Reply(200, {"Content-Type": "application/json"}, answer.encode())
         for target, answer in zip(["/", "?after=a", "?after=b"], answers, strict=True)
@@ -268,7 +268,7 @@ def test_a_cursor_that_repeats_is_a_fault_that_the_crawl_names(shop_of: ShopOf, 
     item = {"each_json_path": "$.items[*]", "key": ["sku"], "fields": fields}
     paging = {"cursor": "$.next", "parameter": "after"}
     assert shop.crawl(1, item=item, paging=paging) == ("stopped", "1 URLs failed or are left")
-    assert [each.target for each in shop.server.requests][-2:] == ["/?after=a", "/?after=b"]
+    assert [request.target for request in shop.server.requests][-2:] == ["/?after=a", "/?after=b"]
     assert shop.items == {"a", "b"}
     [reason] = databases.rows(
         shop.url, select(web_frontier.c.reason).where(web_frontier.c.url.contains("after=b"))

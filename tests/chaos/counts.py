@@ -112,7 +112,7 @@ def _of_loads(
     symbols, venues = count * SYMBOLS_OF_A_PARTITION, count * VENUES_OF_A_PARTITION
     return [
         Line("partitions loaded", count, len(landings.keys() & set(partitions))),
-        Line("partitions loaded that nobody asked for", 0, len(landings.keys() - set(partitions))),
+        Line("partitions loaded without a request", 0, len(landings.keys() - set(partitions))),
         Line("landings", count, landings.total()),
         Line("partitions loaded twice", 0, sum(number > 1 for number in landings.values())),
         line("rows", rows, "SELECT count(*) FROM finra_otc_weekly"),

@@ -185,7 +185,7 @@ class Site:
 
     @property
     def ends_of_ui(self) -> list[str]:
-        """How `ui` ended, which nobody kills."""
+        """How `ui` ended, which no strike kills."""
         return self._ui.ends
 
     @property

@@ -26,7 +26,7 @@ TITLE = "Test: alerts of orchestration_project reach you here"
 
 
 @pytest.mark.slow
-def test_a_test_reaches_every_channel_and_tells_of_each(desk, monkeypatch, capsys):
+def test_a_test_reaches_every_channel_and_reports_each(desk, monkeypatch, capsys):
     with http_receiver() as hook, mail_receiver() as mailbox:
         monkeypatch.setenv("ALERT_URLS", f"warning={hook.url()},{mailbox.url}")
         assert main(["alerts", "test"]) == 0
@@ -89,7 +89,7 @@ def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
 
 
 @pytest.mark.slow_on_postgresql
-def test_an_alert_is_closed_by_hand_and_who_heard_of_it_hears_that(desk, monkeypatch, capsys):
+def test_an_alert_closed_manually_is_reported_to_its_channels(desk, monkeypatch, capsys):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         store("a", Problem("held_back", "finra/otc_weekly", "T9|2026-01-05"))
@@ -123,8 +123,8 @@ def test_each_verb_takes_its_own_options_and_ids_are_for_closing(desk, arguments
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("died", ["before it was sent", "after it was sent"])
-def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monkeypatch, died):
+@pytest.mark.parametrize("sent", ["before it was sent", "after it was sent"])
+def test_a_killed_processs_delivery_is_retried_after_the_lease(desk, monkeypatch, sent):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
@@ -134,7 +134,7 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
             waiting = inbox.due("json-1")
             assert inbox.claim(waiting) == waiting
             assert inbox.claim(waiting) == []  # nor can another process
-            if died == "after it was sent":
+            if sent == "after it was sent":
                 alerts.send_to_all(waiting[0].message)
             assert alerts.deliver(inbox) == (0, {})
         monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:06"))
@@ -142,7 +142,7 @@ def test_a_delivery_whose_process_died_is_made_again_after_the_lease(desk, monke
         with alerts.inbox() as inbox:
             assert alerts.deliver(inbox) == (1, {})
             assert alerts.deliver(inbox) == (0, {})
-        assert len(hook.received) == (2 if died == "after it was sent" else 1)
+        assert len(hook.received) == (2 if sent == "after it was sent" else 1)
 
 
 def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(desk, monkeypatch):
@@ -166,7 +166,7 @@ def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkey
         assert len(hook.titles) == 1
 
 
-@pytest.mark.parametrize("tried", ["never", "in vain", "by a process that died"])
+@pytest.mark.parametrize("tried", ["never", "in vain", "by a killed process"])
 def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
     desk, monkeypatch, tried
 ):
@@ -179,7 +179,7 @@ def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
             hook.status = 500
             deliver()
             hook.status = 200
-        elif tried == "by a process that died":
+        elif tried == "by a killed process":
             with open_alerts(load_settings()).inbox() as inbox:
                 assert inbox.claim(inbox.due("json-1"))
         monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
@@ -188,9 +188,7 @@ def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
         assert len(hook.titles) == 1
 
 
-def test_that_all_is_well_again_is_told_after_what_a_channel_that_was_down_missed(
-    desk, monkeypatch
-):
+def test_a_recovery_is_sent_after_what_a_channel_missed(desk, monkeypatch):
     problem = Problem("failed", "finra/otc_weekly", "T1|2026-01-05")
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
@@ -231,8 +229,8 @@ def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
         assert hook.titles == ["30 alerts at once: 30 failed"]
     d, a = operations_alert_deliveries.c, operations_alerts.c
     with desk.warehouse.reading() as connection:
-        told = select(d.state, d.attempt_count, d.digest_count, d.rule)
-        rows = connection.execute(told).all()
+        query = select(d.state, d.attempt_count, d.digest_count, d.rule)
+        rows = connection.execute(query).all()
         assert len(connection.execute(select(a.alert_id)).all()) == 30
     assert [tuple(row) for row in rows] == [("delivered", 2, 30, "everything")] * 30
 
@@ -268,17 +266,17 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
     assert "rule ops: channels: unknown channel json-9, expected one of json-1" in error
 
 
-def test_a_check_tells_of_a_channel_that_nothing_can_be_sent_to(desk, monkeypatch, capsys):
+def test_a_check_reports_an_unreachable_channel(desk, monkeypatch, capsys):
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1,nosuch://hunter2")
     assert main(["alerts", "check"]) == 1
-    told = capsys.readouterr()
-    assert told.err.startswith("entry 2 of ALERT_URLS cannot be used")
-    assert "hunter2" not in told.err
-    assert "valid" not in told.out
+    output = capsys.readouterr()
+    assert output.err.startswith("entry 2 of ALERT_URLS cannot be used")
+    assert "hunter2" not in output.err
+    assert "valid" not in output.out
 
 
-@pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [nobody]}]", None])
-def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch, tmp_path, text):
+@pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [unknown]}]", None])
+def test_with_unusable_rules_every_channel_is_notified(desk, monkeypatch, tmp_path, text):
     rules = tmp_path / "rules.yaml"
     if text is not None:
         rules.write_text(text)
@@ -294,9 +292,7 @@ def test_with_rules_that_cannot_be_used_every_channel_is_told(desk, monkeypatch,
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
-    desk, monkeypatch, capsys
-):
+def test_an_outside_watch_reports_disk_daemon_and_recovery(desk, monkeypatch, capsys):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
@@ -316,9 +312,7 @@ def test_a_look_from_outside_tells_of_disk_and_daemon_and_of_their_recovery(
 
 
 @pytest.mark.slow
-def test_a_look_from_outside_tells_directly_and_once_where_alerts_cannot_be_stored(
-    desk, monkeypatch, capsys, tmp_path
-):
+def test_an_outside_watch_reports_once_if_storing_alerts_fails(desk, monkeypatch, capsys, tmp_path):
     (tmp_path / "file").touch()
     lost = {"DATABASE_SCHEMA": "", "DATABASE_URL": f"sqlite:///{tmp_path}/file/lost.sqlite"}
     with http_receiver() as hook:
@@ -375,8 +369,8 @@ def test_two_who_see_the_same_at_once_raise_one_alert(desk):
     is_second_deciding = threading.Event()
 
     def words(decision: AlertDecision) -> list[Message]:
-        told = Message("disk_low", "error", "the disk", "", problems=decision.raised)
-        return [told] if decision.raised else []
+        message = Message("disk_low", "error", "the disk", "", problems=decision.raised)
+        return [message] if decision.raised else []
 
     def second() -> None:
         def then(decision: AlertDecision) -> list[Message]:
@@ -418,9 +412,9 @@ def store(cause: str, problem: Problem) -> None:
         inbox.take(cause, bad, lambda _: False, words)
 
 
-def test_where_it_cannot_be_kept_whom_a_lost_database_was_told_to_that_is_said(tmp_path, caplog):
+def test_an_unwritable_log_of_notified_channels_is_reported(tmp_path, caplog):
     (tmp_path / "file").touch()
-    told = LastResortLog(tmp_path / "file" / "alerts_told.json")
-    told.keep({"json-1": datetime(2026, 1, 5, tzinfo=UTC)})
+    log = LastResortLog(tmp_path / "file" / "alerts_told.json")
+    log.keep({"json-1": datetime(2026, 1, 5, tzinfo=UTC)})
     assert "a notification may repeat" in caplog.text
-    assert told.read() == {}
+    assert log.read() == {}

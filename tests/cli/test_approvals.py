@@ -54,7 +54,7 @@ def test_an_erasure_of_a_command_needs_a_requester_and_another_who_confirms(
     one, sha256 = waiting["approval_id"], ["--sha256", waiting["sha256"]]
     confirm = ["approvals", "confirm", one, *sha256, "--key-file"]
     again = ["erase", "--request", waiting["parameters"]["erasure_id"], "--yes"]
-    assert main([*confirm, ada]) == 1  # nobody requested it
+    assert main([*confirm, ada]) == 1  # it was not requested
     assert main(["approvals", "request", one, "--key-file", eve]) == 1  # an operator
     assert main(["approvals", "request", one, "--key-file", ada]) == 0
     assert main(again) == 1

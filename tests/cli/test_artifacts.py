@@ -48,8 +48,8 @@ def test_captures_are_listed_with_what_gets_their_bytes(capture, capsys):
     assert main(["artifacts", "list"]) == 0
     assert str(shown[0]["capture_id"]) in capsys.readouterr().out.splitlines()[1].split()
     assert main(["artifacts", "get", str(shown[0]["capture_id"]), "--dry-run"]) == 0
-    told = capsys.readouterr()
-    assert (told.out, "would be written to -" in told.err) == ("", True)
+    output = capsys.readouterr()
+    assert (output.out, "would be written to -" in output.err) == ("", True)
 
 
 @pytest.mark.parametrize("wrong", ["abc", "-1", "1.5", "²", ""])
@@ -60,7 +60,7 @@ def test_a_capture_that_cannot_be_one_is_named_with_what_can(capture, capsys, wr
     )
 
 
-def test_a_standard_output_that_is_closed_is_told(capture, monkeypatch, capsys):
+def test_a_standard_output_that_is_closed_is_reported(capture, monkeypatch, capsys):
     with monkeypatch.context() as started_with:
         started_with.setattr(sys, "stdout", None)  # as Python has it after >&-
         assert main(["artifacts", "get", capture.sha256]) == 1

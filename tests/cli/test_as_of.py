@@ -77,7 +77,7 @@ def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(desk, 
 
 
 @pytest.mark.slow
-def test_who_asks_for_a_time_before_anything_landed_is_told_so(desk, capfd):
+def test_a_time_before_the_first_load_is_reported_as_such(desk, capfd):
     landed = desk.land(row())
     before, since = NOON - timedelta(days=1), landed.known_from + timedelta(days=1)
     assert main(["as-of", "finra_otc_weekly", "--at", before.isoformat()]) == 0

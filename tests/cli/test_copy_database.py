@@ -68,11 +68,9 @@ def test_what_is_wrong_with_the_other_database_is_said_of_it(state_dir, monkeypa
     assert "where: option=--to" in said
 
 
-def test_another_database_that_does_not_answer_is_told_of_by_its_option(
-    state_dir, monkeypatch, capfd
-):
+def test_another_database_that_does_not_answer_names_its_option(state_dir, monkeypatch, capfd):
     monkeypatch.setenv("STATE_DIR", str(state_dir))
-    assert main([*COPY[1:], "postgresql://nobody:hunter2@127.0.0.1:1/none"]) == 1
+    assert main([*COPY[1:], "postgresql://ghost:hunter2@127.0.0.1:1/none"]) == 1
     said = capfd.readouterr().err
     assert "127.0.0.1:1/none" in said
     assert "where: option=--to" in said

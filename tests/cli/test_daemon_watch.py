@@ -1,4 +1,4 @@
-"""When `ui` has it told that Dagster's daemon is silent."""
+"""When `ui` reports that Dagster's daemon is silent."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,40 +34,40 @@ from tests.postgres import new_database
 from tests.sensors.test_operations import record_daemon_heartbeat
 
 
-def test_a_silent_daemon_is_told_after_a_while_and_again_while_it_is_silent():
-    now, looks, told = [0.0], [0], list[float]()
+def test_a_silent_daemon_is_reported_after_a_while_and_again():
+    now, looks, reports = [0.0], [0], list[float]()
     silent_from, silent_to = 1000.0, 3000.0
 
     def silent() -> bool:
         looks[0] += 1
         return silent_from <= now[0] < silent_to
 
-    watch = DaemonWatch(silent, lambda: told.append(now[0]), lambda: now[0])
+    watch = DaemonWatch(silent, lambda: reports.append(now[0]), lambda: now[0])
     for step in range(4000):
         now[0] = float(step)
         watch.look()
     first = min(time for time in range(1000, 1100) if not (time - PATIENCE_SECONDS) % 30)
     first += SECONDS_BETWEEN_LOOKS  # sure in the second look
-    assert told == [first + number * SECONDS_BETWEEN_REPORTS for number in range(4)]
+    assert reports == [first + number * SECONDS_BETWEEN_REPORTS for number in range(4)]
     assert looks[0] == 1 + (3999 - PATIENCE_SECONDS) // SECONDS_BETWEEN_LOOKS
 
 
 def test_a_machine_that_slept_has_not_lost_its_daemon():
-    now, told = [0.0], list[float]()
-    watch = DaemonWatch(lambda: 999 < now[0] < 1020, lambda: told.append(now[0]), lambda: now[0])
+    now, reports = [0.0], list[float]()
+    watch = DaemonWatch(lambda: 999 < now[0] < 1020, lambda: reports.append(now[0]), lambda: now[0])
     for step in range(2000):
         now[0] = float(step)
         watch.look()
-    assert told == []
+    assert reports == []
 
 
 def test_a_daemon_that_was_just_started_is_not_missed():
-    told: list[str] = []
+    reports: list[str] = []
     now = [0.0]
-    watch = DaemonWatch(lambda: now[0] < 60, lambda: told.append("silent"), lambda: now[0])
+    watch = DaemonWatch(lambda: now[0] < 60, lambda: reports.append("silent"), lambda: now[0])
     for now[0] in range(PATIENCE_SECONDS * 2):
         watch.look()
-    assert told == []
+    assert reports == []
 
 
 @contextmanager
@@ -80,7 +80,7 @@ def gateway_of(instance: dg.DagsterInstance) -> Iterator[tuple[str, int]]:
         yield "127.0.0.1", port
 
 
-def test_a_daemon_is_silent_until_each_part_of_it_is_heard():
+def test_a_daemon_is_silent_until_each_part_sent_a_heartbeat():
     with dg.instance_for_test() as instance, gateway_of(instance) as gateway:
         assert is_silent(*gateway)
         record_daemon_heartbeat(instance)
@@ -115,17 +115,17 @@ def without_storage(postgres_server, tmp_path, monkeypatch):
         yield instance
 
 
-def test_nor_is_it_heard_while_the_server_of_its_storage_is_out(without_storage):
+def test_a_daemon_is_unseen_while_its_storage_is_unreachable(without_storage):
     with gateway_of(without_storage) as gateway:
         assert is_silent(*gateway)
 
 
-def test_a_storage_whose_server_is_out_is_told_without_a_traceback(without_storage):
+def test_an_unreachable_storage_is_reported_without_a_traceback(without_storage):
     with (
-        pytest.raises(ConfigurationError, match="Dagster could not write") as told,
+        pytest.raises(ConfigurationError, match="Dagster could not write") as refused,
         full_disk_explained(load_settings()),
     ):
         without_storage.get_runs()
-    assert "lost_" in told.value.found
-    assert "does not exist" in told.value.found
-    assert told.value.remedy.startswith("see that the database runs and answers")
+    assert "lost_" in refused.value.found
+    assert "does not exist" in refused.value.found
+    assert refused.value.remedy.startswith("see that the database runs and answers")

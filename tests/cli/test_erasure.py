@@ -74,7 +74,7 @@ def test_an_erasure_is_previewed_asked_for_and_carried_out(planted, capsys, monk
 @pytest.mark.parametrize(
     ("arguments", "content", "said"),
     [
-        (("saas/nobody", "--reason", "r"), ANN, "no domain declares subjects of the kind"),
+        (("saas/ghost", "--reason", "r"), ANN, "no domain declares subjects of the kind"),
         (("saas/person", "--reason", "r"), "a\0b" * 9, "control character"),
         (("saas/person", "--reason", "r"), "x" * 10_000, "1 to 1000 bytes"),
         (("saas/person", "--reason", "r"), "x\n" * 40_000, "65536 bytes or less"),

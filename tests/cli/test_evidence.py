@@ -57,7 +57,7 @@ def verify(path: Path, capsys, *options: str) -> tuple[int, list[str]]:
     return status, capsys.readouterr().out.splitlines()[2:]
 
 
-def test_an_archive_as_it_was_made_is_whole_also_when_it_was_packed_anew(archive, capsys):
+def test_an_archive_as_made_is_whole_also_when_packed_again(archive, capsys):
     whole = (0, ["whole: every member is there as it was, and no other"])
     assert verify(archive, capsys) == whole
     assert verify(rewritten(archive, contents(archive)), capsys) == whole
@@ -86,7 +86,7 @@ def test_members_that_do_not_belong_are_named_without_what_a_terminal_would_obey
     )
 
 
-def test_all_that_is_wrong_is_told_at_once(archive, capsys):
+def test_all_that_is_wrong_is_reported_at_once(archive, capsys):
     members = contents(archive) | {"more": b"", "runs.jsonl": b"{}\n"}
     del members["bytes/ab"]
     _, said = verify(rewritten(archive, members), capsys)
@@ -97,9 +97,7 @@ def test_all_that_is_wrong_is_told_at_once(archive, capsys):
     ]
 
 
-def test_a_member_that_is_there_twice_is_told_as_programs_differ_in_which_they_read(
-    archive, capsys
-):
+def test_a_member_that_is_there_twice_is_reported(archive, capsys):
     with (
         pytest.warns(UserWarning, match="Duplicate name"),
         ZipFile(archive, "a") as opened,
@@ -116,16 +114,14 @@ def test_a_manifest_that_was_changed_is_named_with_the_sums_that_contradict_it(a
     assert [line.split()[:2] for line in said] == [["changed", SUMS], ["changed", MANIFEST]]
 
 
-def test_who_writes_an_archive_of_his_own_is_found_out_by_the_hash_that_was_told(
-    archive, tmp_path, capsys
-):
+def test_a_forged_archive_is_detected_by_the_printed_hash(archive, tmp_path, capsys):
     assert main(["evidence", "verify", str(archive)]) == 0
-    told = capsys.readouterr().out.splitlines()[1].rpartition(" ")[2]
-    assert verify(archive, capsys, "--sha256", told.upper())[0] == 0
+    sha256 = capsys.readouterr().out.splitlines()[1].rpartition(" ")[2]
+    assert verify(archive, capsys, "--sha256", sha256.upper())[0] == 0
     forged = written(tmp_path / "forged.zip", MEMBERS | {"runs.jsonl": b"{}\n"})
     assert verify(forged, capsys)[0] == 0
-    status, said = verify(forged, capsys, "--sha256", told)
-    assert (status, said) == (1, [f"{MANIFEST} is not the one with SHA-256 {told}"])
+    status, said = verify(forged, capsys, "--sha256", sha256)
+    assert (status, said) == (1, [f"{MANIFEST} is not the one with SHA-256 {sha256}"])
 
 
 def test_bytes_that_decayed_on_the_way_are_a_changed_member(archive, capsys):
@@ -153,13 +149,13 @@ def of_one_member(values: bytes) -> bytes:
         (b'{"format": 2, "about": {}, "members": []}', "another format"),
     ],
 )
-def test_a_manifest_that_cannot_be_read_is_told(archive, capsys, manifest, said):
+def test_a_manifest_that_cannot_be_read_is_reported(archive, capsys, manifest, said):
     rewritten(archive, contents(archive) | {MANIFEST: manifest})
     assert main(["evidence", "verify", str(archive)]) == 1
     assert said in capsys.readouterr().err
 
 
-def test_an_archive_without_a_manifest_is_told(archive, capsys):
+def test_an_archive_without_a_manifest_is_reported(archive, capsys):
     rewritten(archive, {"x": b""})
     assert main(["evidence", "verify", str(archive)]) == 1
     assert f"the archive has no {MANIFEST}" in capsys.readouterr().err
@@ -172,9 +168,7 @@ def test_an_archive_without_a_manifest_is_told(archive, capsys):
     put=st.binary(max_size=4) | st.sampled_from([b"\x0c\0", b"\x0e\0", b"\x5d\0", b"\0\x08"]),
 )
 @settings(bounded, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_whatever_happens_to_its_bytes_is_told_and_what_is_whole_has_its_members(
-    tmp_path, place, ends, put
-):
+def test_damage_to_bytes_is_reported_and_a_whole_zip_has_members(tmp_path, place, ends, put):
     file = written(tmp_path / "any.zip", {"a": b"1" * 50, "b": b"2"})
     before, content = contents(file), file.read_bytes()
     place %= len(content)
@@ -187,7 +181,7 @@ def test_whatever_happens_to_its_bytes_is_told_and_what_is_whole_has_its_members
 
 
 @pytest.mark.parametrize("packing", [1, 12, 14, 93])
-def test_a_member_that_is_said_to_be_packed_otherwise_is_told(archive, capsys, packing):
+def test_a_member_with_a_wrong_compression_is_reported(archive, capsys, packing):
     content = bytearray(archive.read_bytes())
     entry = content.index(b"PK\x01\x02")
     content[entry + 10] = packing
@@ -198,7 +192,7 @@ def test_a_member_that_is_said_to_be_packed_otherwise_is_told(archive, capsys, p
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no zip", "cut"])
-def test_what_is_no_whole_zip_is_told(archive, capsys, content):
+def test_an_incomplete_zip_is_reported(archive, capsys, content):
     whole = archive.read_bytes()
     archive.unlink()
     if content is not None:

@@ -12,8 +12,8 @@ from tests.resources.test_bad_files import GOOD, NAME
 
 @pytest.mark.slow
 @pytest.mark.parametrize("blocks", [0, 40])  # of 512 bytes, which no file may exceed
-def test_a_full_disk_below_dagsters_state_is_told_without_a_traceback(blocks, tmp_path):
-    promised = promise("test_a_full_disk_below_dagsters_state_is_told_without_a_traceback")
+def test_a_full_disk_of_dagster_is_reported_without_a_traceback(blocks, tmp_path):
+    promised = promise("test_a_full_disk_of_dagster_is_reported_without_a_traceback")
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / NAME).write_bytes(GOOD)
     command = f'ulimit -f {blocks}; exec "{sys.executable}" -m orchestration_project run'

@@ -20,7 +20,7 @@ def items(demo_settings):
         claims = items.claim("documents/a", limit=1, run_id="run", until=Clock().now())
         error = ContractError("page 3\x1b[2J is encrypted", remedy="send it again")
         with warehouse.writing() as connection:
-            items.settle(connection, [ItemSettlement.of_error(each, error) for each in claims])
+            items.settle(connection, [ItemSettlement.of_error(claim, error) for claim in claims])
 
 
 def listed(capsys, *options: str) -> list[str]:
@@ -45,9 +45,9 @@ def test_items_are_chosen_by_topic_and_state_and_what_is_left_out_is_said(items,
     ready = listed(capsys, "--topic", "documents/a", "--state", "ready")
     assert [line.split("  ")[1] for line in ready] == ["y", "z"]
     assert main(["items", "list", "--limit", "3"]) == 0
-    told = capsys.readouterr()
-    assert len(told.out.splitlines()) == 3
-    assert told.err == "there are more than 3: raise --limit\n"
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 3
+    assert output.err == "there are more than 3: raise --limit\n"
     for wrong in (["--state", "unknown"], ["--limit", "-1"]):
         with pytest.raises(SystemExit):
             main(["items", "list", *wrong])

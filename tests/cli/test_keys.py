@@ -104,7 +104,9 @@ def test_what_it_needs_is_said(say, arguments: list[str]):
         ),
     ],
 )
-def test_what_is_no_number_is_told_what_it_may_be(say, capsys, arguments: list[str], message: str):
+def test_an_invalid_number_is_refused_with_what_is_expected(
+    say, capsys, arguments: list[str], message: str
+):
     with pytest.raises(SystemExit):
         say(*arguments)
     assert message in capsys.readouterr().err

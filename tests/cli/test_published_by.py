@@ -52,7 +52,7 @@ class Model:
     events: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
 
     def load(self, rows: Mapping[str, State], today: date, turned_to: int | None = None) -> None:
-        """Add a delivery; ``turned_to``: it is that earlier one, which was loaded once more."""
+        """Add a delivery; ``turned_to``: it is that earlier one, which was loaded again."""
         order = len(self.delivered)
         before = self.delivered[-1] if self.delivered else {}
         changed = {key for key in {*before, *rows} if before.get(key) != rows.get(key)}
@@ -87,7 +87,7 @@ class Model:
         """Return the shares of the rows of a day."""
         shares = {}
         for key, events in self.events.items():
-            latest = max((each for each in events if each.day <= day), default=None)
+            latest = max((event for event in events if event.day <= day), default=None)
             if latest and latest.state and latest.state.updated and latest.state.updated <= day:
                 shares[key] = latest.state.shares
         return shares

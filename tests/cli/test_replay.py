@@ -103,7 +103,7 @@ def refused(replay, options, capfd) -> str:
     try:
         status, output, _ = replay(*options)
     except SystemExit as usage:
-        return f"{capfd.readouterr().err} {usage.code or pytest.fail('it is no refusal')}"
+        return f"{capfd.readouterr().err} {usage.code or pytest.fail('it is not refused')}"
     is_name = "is not a delivery" in output or "is a Tuesday" in output
     assert status == (2 if is_name else 1)
     return output

@@ -143,7 +143,7 @@ def test_two_runs_at_once_both_succeed_and_give_the_tables_of_one(state_dir, tmp
 
 
 @pytest.mark.slow
-def test_a_restated_week_is_told_below_the_table(state_dir):
+def test_a_restated_week_is_reported_below_the_table(state_dir):
     assert programs.run(state_dir, *RUN, "5")[0] == 0
     later = {"DEMO_CLOCK_NOW": "2026-03-12T15:00:00+00:00"}
     status, output, error = programs.run(state_dir, *RUN, "6", **later)
@@ -173,7 +173,7 @@ def test_ctrl_c_ends_all_of_it_and_says_how_far_it_came(state_dir):
     assert error == "interrupted\n"
 
 
-def test_ctrl_c_while_the_program_is_still_imported_is_told_alike(state_dir):
+def test_ctrl_c_during_the_import_is_reported_alike(state_dir):
     process = programs.start(state_dir, *RUN, "1")
     maps = psutil.Process(process.pid).memory_maps
     programs.wait_for(lambda: any("pydantic_core" in each.path for each in maps()))
@@ -184,7 +184,7 @@ def test_ctrl_c_while_the_program_is_still_imported_is_told_alike(state_dir):
 
 
 @pytest.mark.slow
-def test_a_refusal_by_the_gate_is_told_with_what_to_do(state_dir):
+def test_a_refusal_by_the_gate_is_reported_with_its_remedy(state_dir):
     status, output, _ = programs.run(state_dir, *RUN, "1", DISK_HEADROOM_MIB="99999999")
     assert status == 1
     assert re.search(r"^FAILED: run [0-9a-f-]+: a disk is nearly full\n  expected: ", output, re.M)

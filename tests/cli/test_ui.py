@@ -174,7 +174,7 @@ def test_a_wrong_option_is_a_usage_error(capfd):
 
 
 @pytest.mark.slow
-def test_a_log_that_has_grown_long_becomes_the_one_before_and_begins_anew(ui):
+def test_a_long_log_becomes_the_one_before_and_begins_again(ui):
     log = ui.state_dir / "logs" / "daemon.log"
     before = log.with_name("daemon.previous.log")
     with log.open("ab") as grown:

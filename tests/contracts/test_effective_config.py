@@ -31,10 +31,10 @@ def test_the_hash_leaves_out_what_changes_no_result_and_the_full_hash_does_not()
     assert moved.full_hash != BEFORE.full_hash
 
 
-def test_what_changed_is_told_by_name_with_the_origin_of_what_is_now():
+def test_a_change_is_reported_by_name_with_its_new_origin():
     now = EffectiveConfig(
         {
-            "A": ConfigValue("1", "environment"),  # the same value from elsewhere is no change
+            "A": ConfigValue("1", "environment"),  # the same value from elsewhere is not a change
             "C": ConfigValue("***", "file"),
             "D": ConfigValue("", "default"),
         }

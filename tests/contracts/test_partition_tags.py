@@ -104,10 +104,10 @@ def test_tags_of_one_dimension_ask_for_one_partition_or_a_range(tags, asked):
 def test_tags_that_name_different_partitions_are_refused_and_quoted(tags):
     with pytest.raises(ConfigurationError) as refused:
         asked_partitions(tags, TWO)
-    told = str(refused.value)
-    assert told.startswith("invalid partition tags: they name different partitions\n")
+    message = str(refused.value)
+    assert message.startswith("invalid partition tags: they name different partitions\n")
     quoted = {name: value for name, value in tags.items() if name != "dagster/partition_set"}
-    assert all(f"{name}={value}" in told for name, value in quoted.items())
+    assert all(f"{name}={value}" in message for name, value in quoted.items())
 
 
 @pytest.mark.parametrize("end", ["start", "end"])

@@ -42,7 +42,7 @@ def test_what_names_no_week_is_refused(given, said):
         partition_key(LOAD, given)
 
 
-def test_a_day_other_than_friday_is_told_the_friday_of_its_week():
+def test_a_day_other_than_friday_names_the_friday_of_its_week():
     with pytest.raises(ConfigurationError, match="its week ends on 2025-01-10"):
         WEEK_ENDING.to_key("2025-01-06")
 

@@ -52,7 +52,7 @@ class Demo:
     def records(
         self, filters: Sequence[Mapping[str, object]], dataset: str = "weeklySummary"
     ) -> list[dict[str, Any]]:
-        """Return every record behind ``filters``: paged by what came, tried again when refused."""
+        """Return every record behind ``filters``: paged by what came, retried when refused."""
         found: list[dict[str, Any]] = []
         while True:
             answer = self.data(

@@ -82,16 +82,16 @@ def test_the_first_page_of_the_third_otc_week_is_always_short(demo: Demo):
 @pytest.mark.parametrize(("tier", "number"), [("T1", 2), ("OTCE", 4)])
 def test_two_weeks_hold_three_bad_rows_that_their_totals_count(demo: Demo, tier, number):
     records = demo.records(place(demo, tier, number))
-    rows = [each for each in records if each["summaryTypeCode"].endswith("_W_SMBL_FIRM")]
-    (blank,) = [each for each in rows if not each["issueSymbolIdentifier"]]
+    rows = [record for record in records if record["summaryTypeCode"].endswith("_W_SMBL_FIRM")]
+    (blank,) = [row for row in rows if not row["issueSymbolIdentifier"]]
     assert not blank["issueName"]
     assert (blank["totalWeeklyShareQuantity"], blank["totalWeeklyTradeCount"]) == (1, 1)
-    (impossible,) = [each for each in rows if each["lastReportedDate"] == "2025-02-30"]
-    (nobody,) = [each for each in rows if not each["marketParticipantName"]]
-    assert (nobody["firmCRDNumber"], nobody["MPID"]) == (None, None)
-    assert nobody["summaryTypeCode"] == "OTC_W_SMBL_FIRM"
-    assert nobody["totalWeeklyShareQuantity"] > 0
-    assert impossible not in (blank, nobody)
+    (impossible,) = [row for row in rows if row["lastReportedDate"] == "2025-02-30"]
+    (unnamed,) = [row for row in rows if not row["marketParticipantName"]]
+    assert (unnamed["firmCRDNumber"], unnamed["MPID"]) == (None, None)
+    assert unnamed["summaryTypeCode"] == "OTC_W_SMBL_FIRM"
+    assert unnamed["totalWeeklyShareQuantity"] > 0
+    assert impossible not in (blank, unnamed)
     assert differences(records) == {}
 
 
@@ -104,9 +104,9 @@ def test_an_undocumented_tier_is_listed_with_a_dozen_rows(demo: Demo):
     tenth = demo.weeks("T1")[9]
     assert [each for each in demo.partitions() if each[1] == "NMS"] == [[tenth, "NMS"]]
     records = demo.records(partition(tenth, "NMS"))
-    rows = [each for each in records if each["summaryTypeCode"].endswith("_W_SMBL_FIRM")]
+    rows = [record for record in records if record["summaryTypeCode"].endswith("_W_SMBL_FIRM")]
     assert len(rows) == 12
-    assert {each["tierDescription"] for each in rows} == {"Not Applicable"}
+    assert {row["tierDescription"] for row in rows} == {"Not Applicable"}
     assert differences(records) == {}
 
 
@@ -118,7 +118,7 @@ def test_the_other_weeks_of_the_default_window_reconcile_and_hold_no_bad_row(dem
         asked = place(demo, tier, number)
         records = demo.records(asked)
         assert differences(records) == {}
-        assert all(each["lastReportedDate"] != "2025-02-30" for each in records)
+        assert all(record["lastReportedDate"] != "2025-02-30" for record in records)
         week = str(asked[0]["fieldValue"])
         blank = equal("issueSymbolIdentifier", "")
         assert demo.data(compareFilters=[*partition(week, tier), blank]).status_code == 204
@@ -127,7 +127,7 @@ def test_the_other_weeks_of_the_default_window_reconcile_and_hold_no_bad_row(dem
 def test_the_twelfth_otc_week_has_lost_most_rows_and_still_adds_up(demo: Demo):
     lost, usual = (demo.records(place(demo, "OTCE", number)) for number in (12, 13))
     firm_rows = [
-        sum(each["summaryTypeCode"].endswith("_W_SMBL_FIRM") for each in records)
+        sum(record["summaryTypeCode"].endswith("_W_SMBL_FIRM") for record in records)
         for records in (lost, usual)
     ]
     assert 0.35 < firm_rows[0] / firm_rows[1] < 0.45
@@ -138,8 +138,8 @@ def test_the_twelfth_otc_week_has_lost_most_rows_and_still_adds_up(demo: Demo):
 def test_two_weeks_after_the_anchor_the_metadata_lists_a_new_field(start_demo: StartDemo):
     path = "/metadata/group/otcMarket/name/weeklySummary"
     before = start_demo()
-    names = [each["name"] for each in before.client.get(path).json()["fields"]]
+    names = [field["name"] for field in before.client.get(path).json()["fields"]]
     before.stop()
     later = start_demo(clock_now="2026-03-30T15:00:00+00:00")
-    listed = [each["name"] for each in later.client.get(path).json()["fields"]]
+    listed = [field["name"] for field in later.client.get(path).json()["fields"]]
     assert listed == [*names, "totalOddLotTradeCount"]

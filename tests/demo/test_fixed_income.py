@@ -22,7 +22,7 @@ def partitions(demo: Demo, dataset: str, where: str = WHERE) -> list[list[str]]:
 
 
 def records(demo: Demo, dataset: str, where: str = WHERE, **values: str) -> list[dict[str, object]]:
-    """Return every record of a partition: paged by what came, tried again when refused."""
+    """Return every record of a partition: paged by what came, retried when refused."""
     query = {"compareFilters": [equal(*each) for each in values.items()], "limit": 5000}
     found: list[dict[str, object]] = []
     while True:

@@ -13,7 +13,7 @@ from tests.programs import wait_for
 
 
 @pytest.mark.slow
-def test_the_announcement_tells_address_process_and_options(start_demo: StartDemo):
+def test_the_announcement_names_address_process_and_options(start_demo: StartDemo):
     demo = start_demo(
         seed=5, latency_seconds=0.01, requests_per_second=50, clock_now="2026-03-16T15:00:00Z"
     )
@@ -117,7 +117,7 @@ def test_it_keeps_everything_in_its_folder_and_prints_nothing(start_demo: StartD
 
 
 @pytest.mark.slow
-def test_without_a_given_clock_it_tells_real_time(start_demo: StartDemo):
+def test_without_a_given_clock_it_returns_real_time(start_demo: StartDemo):
     demo = start_demo(clock_now=None)
     state = json.loads((demo.state_dir / "demo" / "state.json").read_text())
     age_seconds = time.time() - datetime.fromisoformat(state["anchor"]).timestamp()

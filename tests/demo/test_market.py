@@ -66,8 +66,8 @@ def test_treacherous_symbols_trade_every_week_each_in_one_tier(demo: Demo):
 
 def test_ats_rows_have_an_mpid_and_firms_outside_have_a_name_and_a_number(demo: Demo):
     records = demo.records(partition(CALM["T1"], "T1"))
-    ats = [each for each in records if each["summaryTypeCode"] == "ATS_W_SMBL_FIRM"]
-    otc = [each for each in records if each["summaryTypeCode"] == "OTC_W_SMBL_FIRM"]
+    ats = [record for record in records if record["summaryTypeCode"] == "ATS_W_SMBL_FIRM"]
+    otc = [record for record in records if record["summaryTypeCode"] == "OTC_W_SMBL_FIRM"]
     assert {len(each["MPID"]) for each in ats} == {4}
     assert {each["MPID"] for each in otc} == {None}
     assert all(each["marketParticipantName"] for each in otc)
@@ -95,7 +95,7 @@ REAL_NAMES = (
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_made_up_figures_are_of_no_firm_venue_or_issuer_that_there_is(tier: str):
+def test_synthetic_figures_name_no_real_firm_venue_or_issuer(tier: str):
     names = [
         *venues_of(tier).frame["marketParticipantName"],
         *universe(1, tier, 2_000).frame["issueName"],
@@ -117,7 +117,7 @@ def market() -> Market:
 @pytest.mark.parametrize("week", [date(2025, 11, 10), date(2025, 11, 24), date(2025, 12, 22)])
 def test_a_default_week_has_150_000_rows_like_the_real_market(market: Market, week: date):
     rows = {tier: market.firm_rows(tier, week) for tier in TIERS}
-    total = sum(each.height for each in rows.values())
+    total = sum(row.height for row in rows.values())
     assert total >= 150_000
     shares = {tier: round(each.height / total, 2) for tier, each in rows.items()}
     assert shares == pytest.approx({"T1": 0.47, "T2": 0.34, "OTCE": 0.19}, abs=0.02)

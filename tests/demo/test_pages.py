@@ -22,6 +22,6 @@ def test_json_ends_after_the_last_record_that_fits():
     assert MAX_PAGE_BYTES - 1_100 < len(page.body) <= MAX_PAGE_BYTES
 
 
-def test_a_blank_text_is_told_from_a_missing_one():
+def test_a_blank_text_differs_from_a_missing_one():
     page = text_page(pl.DataFrame({"text": ["", None]}), ",", is_quoted=True)
     assert page.body == b'"text"\n""\n\n'

@@ -274,7 +274,7 @@ def test_a_week_is_in_one_of_the_datasets_by_its_age(demo: Demo):
     assert {date.fromisoformat(week).weekday() for week, _ in recent + historic} == {0}
 
 
-def test_metadata_tells_the_fields_and_their_types(demo: Demo):
+def test_metadata_lists_the_fields_and_their_types(demo: Demo):
     answer = demo.client.get("/metadata/group/otcMarket/name/weeklySummary").json()
     types = {field["name"]: field["type"] for field in answer["fields"]}
     assert list(types) == FIELDS

@@ -44,7 +44,7 @@ def test_the_program_serves_both_systems_until_it_is_ended(tmp_path, monkeypatch
         state = httpx.get(f"{url}/demo/state").json()
     finally:
         program.stop()
-    assert [each["id"] for each in state["tasks"]] == [1000, 1001, 1002]
+    assert [task["id"] for task in state["tasks"]] == [1000, 1001, 1002]
     assert {path.name for path in Path(tmp_path, "demo_saas").iterdir()} == {
         "server.lock",
         "server.log",
@@ -79,7 +79,7 @@ def test_a_search_compares_projects_labels_categories_and_times(demo):
 
     def found(jql):
         answer = demo.ask("POST", "/search/jql", json={"jql": jql})
-        return [each["key"] for each in answer.json()["issues"]]
+        return [issue["key"] for issue in answer.json()["issues"]]
 
     assert found("project = HR ORDER BY created ASC") == ["HR-1", "HR-2"]
     assert found('project in ("IT", HR) AND statusCategory != Done') == ["IT-1", "HR-1"]
@@ -152,8 +152,8 @@ def test_deliveries_are_signed_over_their_bytes_and_may_come_twice_or_never(demo
         demo.do("tasks", title="👋🏽")
         create(demo, description=document("x"))
         demo.do("issues/HR-1", transition="31")
-        told = demo.do("deliveries", twice_share=1.0)
-        assert told == {"statuses": [202] * 6}
+        result = demo.do("deliveries", twice_share=1.0)
+        assert result == {"statuses": [202] * 6}
         bodies = {}
         for request in receiver.requests:
             mac = hmac.new(b"s3cret", request.body, hashlib.sha256).hexdigest()
@@ -166,6 +166,6 @@ def test_deliveries_are_signed_over_their_bytes_and_may_come_twice_or_never(demo
         assert set(bodies) == {"task_create", "jira:issue_created", "jira:issue_updated"}
         updated = bodies["jira:issue_updated"]
         assert updated["issue"]["fields"]["status"]["statusCategory"]["key"] == "done"
-        assert [each["toString"] for each in updated["changelog"]["items"]] == ["Done"]
+        assert [item["toString"] for item in updated["changelog"]["items"]] == ["Done"]
         create(demo)
         assert demo.do("deliveries", lost_share=1.0) == {"statuses": []}

@@ -91,7 +91,7 @@ class Podman:
 
 
 def options_of(name: str, service: Mapping[str, Any], secrets: Path) -> Iterator[str]:
-    """Yield the options of podman that say what compose.yaml says of a service."""
+    """Yield the options of podman for a service of compose.yaml."""
     yield from (
         "--network=host",
         f"--hostname={name}",  # a claim of a run names host and process

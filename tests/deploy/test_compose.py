@@ -34,7 +34,7 @@ OF_LIBRARIES = {
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY_FILE",
 }
-"""Variables that are no settings of ours: docs/how-to/use-s3.md names them."""
+"""Variables that are not our settings: docs/how-to/use-s3.md names them."""
 
 PRIVATE = {
     "postgres": {"data"},
@@ -170,7 +170,7 @@ def test_each_file_that_a_variable_names_is_a_secret_of_the_service():
 
 def test_each_secret_is_written_and_used(written: Path):
     declared = compose()["secrets"]
-    used = {secret for each in services().values() for secret, _ in secrets_of(each)}
+    used = {secret for service in services().values() for secret, _ in secrets_of(service)}
     assert declared.keys() == used
     for each in declared.values():
         assert (written / each["file"]).stat().st_size
@@ -186,7 +186,7 @@ def test_each_command_exists(name: str):
     elif program == "orchestrate":
         parsed(arguments)
     else:
-        assert program in {each.name for each in entry_points(group="console_scripts")}
+        assert program in {point.name for point in entry_points(group="console_scripts")}
 
 
 def parsed(arguments: list[str]) -> None:
@@ -219,7 +219,7 @@ def test_health_checks_of_programs_run_what_is_in_the_image():
     checks: Mapping[str, list[str]] = {
         name: services()[name]["healthcheck"]["test"] for name in set(PROGRAMS) - one_shots()
     }
-    scripts = {each.name for each in entry_points(group="console_scripts")}
+    scripts = {point.name for point in entry_points(group="console_scripts")}
     for name, [kind, program, *_] in checks.items():
         assert kind == "CMD"
         assert program in {"sh", "python", *scripts}, name

@@ -136,7 +136,7 @@ def test_json_has_a_line_for_each_value_and_keeps_every_digit():
     ]
 
 
-def test_json_without_a_telling_name_is_recognised():
+def test_json_with_an_arbitrary_name_is_recognised():
     assert extract(b'{"a": 1}', name="data").media_type == "application/json"
     lines = extract(b'{"a": 1}\n{"a": 2}\n', name="data")
     assert (lines.media_type, lines.text) == ("application/jsonl", "[1].a: 1\n[2].a: 2")
@@ -254,7 +254,7 @@ def test_a_text_that_is_declared_as_utf8_and_has_none_is_read_as_what_it_is():
 def test_the_euro_sign_of_latin_9_stays_one():
     found = extract("Betrag;Währung\n12,50;€\n".encode("iso8859-15"), name="a.csv")
     assert found.text == "Betrag;Währung\n12,50;€\n"
-    assert [(each.code, each.detail) for each in found.findings] == [
+    assert [(finding.code, finding.detail) for finding in found.findings] == [
         ("encoding_guessed", "iso8859-15")
     ]
     windows = extract("Preis: 5 € für „Bücher“, 3 ¤\n".encode("cp1252"), name="a.txt")
@@ -274,7 +274,7 @@ def test_a_text_with_nul_between_its_fields_is_a_text(count):
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
 def test_a_value_that_json_does_not_have_is_refused(value):
     found = extract(f'{{"a": {value}}}'.encode(), name="a.json")
-    assert [(each.code, each.detail) for each in found.findings] == [
+    assert [(finding.code, finding.detail) for finding in found.findings] == [
         ("corrupt", f"{value} is not a value of JSON")
     ]
     lines = extract(f'{{"a": 1}}\n{{"a": {value}}}\n'.encode(), name="a.jsonl")

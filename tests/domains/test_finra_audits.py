@@ -143,10 +143,10 @@ def test_firm_rows_must_add_up_for_each_market_and_symbol_in_shares_and_trades(l
 
 
 def test_a_rejected_row_whose_quantities_can_be_read_counts():
-    nobody = {"MPID": "", "marketParticipantName": ""}
+    unnamed = {"MPID": "", "marketParticipantName": ""}
     found = audited(
         line(quantities("A", "600")),
-        line(quantities("A", "400"), nobody),
+        line(quantities("A", "400"), unnamed),
         line(TOTAL, quantities("A", "1000", "2")),
         line(quantities("", "1"), issueName=""),
         line(TOTAL, quantities("", "1")),

@@ -339,7 +339,7 @@ def test_a_symbols_total_without_a_venue_is_fine_and_one_without_shares_is_not()
     assert week.rejects["line_number", "reason_code"].rows() == [(3, "not_a_number")]
 
 
-def test_rows_of_both_markets_are_told_apart():
+def test_rows_of_both_markets_are_distinguished():
     rows = checked(line(FIRM), line()).rows
     assert rows["market", "venue_id"].rows() == [("ATS", "UBSA"), ("NON_ATS", "CRD:7654")]
 

@@ -42,7 +42,7 @@ def test_the_fields_that_we_know_are_no_drift_also_in_other_words_and_another_or
     assert drift(looked((MONDAY, dict(reversed(words.items()))))) == []
 
 
-def test_new_missing_and_retyped_fields_are_told_with_since_when():
+def test_new_missing_and_retyped_fields_are_reported_with_a_date():
     changed = WITHOUT_MPID | {"firmCRDNumber": "String", "oddLots": "Number"}
     seen = looked((MONDAY, KNOWN_FIELDS), (TUESDAY, changed), (WEDNESDAY, changed))
     assert drift(seen) == [
@@ -74,7 +74,7 @@ def test_a_field_that_comes_back_begins_a_new_period():
     ]
 
 
-def test_looks_at_the_same_moment_are_told_apart():
+def test_polls_at_the_same_moment_are_distinguished():
     seen = looked((MONDAY, {"A": "String"}), (MONDAY, {"A": "Date"}))
     later = MONDAY + timedelta(microseconds=1)
     assert periods(seen, "A") == [

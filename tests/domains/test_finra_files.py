@@ -34,7 +34,7 @@ def refusal(names: list[str], manifest: str | None = None) -> list[str]:
         ("finra_otc_weekly_otc_20240102.csv", date(2023, 11, 27), "OTCE"),
     ],
 )
-def test_a_name_tells_the_week_whose_publication_date_it_holds(name: str, week: date, tier: str):
+def test_a_name_gives_the_week_whose_publication_date_it_holds(name: str, week: date, tier: str):
     assert identify([name], None) == [WeeklyFile(week, tier, "ATS", name)]
 
 

@@ -122,21 +122,21 @@ def test_such_ranges_are_there_to_be_compared():
     assert [rows["symbol"].to_list() for _, rows in found.ranges] == [["A"], ["B"], ["C"]]
 
 
-def test_the_first_offenders_are_told_in_key_order_however_many_there_are():
+def test_the_first_offenders_are_in_key_order_however_many():
     symbols = [f"S{number:02}" for number in range(40)]
     twice = [
         line(quantities(symbol, "1"), kind) for symbol in symbols for kind in ({}, FIRM, FIRM, {})
     ]
     total = len(twice)
-    told = []
+    offenders = []
     for at_once in (10**6, 7):
         found = judged([[page(*twice)], [page()]], at_once)
         assert isinstance(found, Validated)
         [audit] = [each for each in found.audits if each.name == "has_unique_keys"]
         assert audit.found == f"{total // 2}"
-        told.append(audit.offenders)
-    assert told[0] == told[1]
-    assert [each["symbol"] for each in told[0]] == symbols[:20]
+        offenders.append(audit.offenders)
+    assert offenders[0] == offenders[1]
+    assert [each["symbol"] for each in offenders[0]] == symbols[:20]
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_rows_symbols_shares_and_trades_are_those_before_and_after():
     assert RESTATED.moved_share_ratio == pytest.approx(117 / 1057)
 
 
-def test_a_restatement_is_told_in_one_sentence():
+def test_a_restatement_is_reported_in_one_sentence():
     assert sentence("source", RESTATED, WEEK) == (
         "T1, week 2026-01-19, was restated: 2 of 5 rows changed, 1 new, 1 gone; "
         "1 symbol gone (GONE), 1 symbol new (NEW); "
@@ -104,7 +104,7 @@ def test_a_part_of_the_week_is_named():
     assert text.startswith("T1, week 2026-01-19, market=ATS, was restated")
 
 
-def test_a_new_week_is_told_as_one():
+def test_a_new_week_is_reported_as_one():
     first = change(NOTHING, rows(("AAA", "XATS", 1200, 3), ("BBB", "XATS", 1, 1)), NOTHING)
     assert sentence("first", first, WEEK) == (
         "New week landed: T1, week 2026-01-19: 2 rows of 2 symbols, 1,201 shares in 4 trades."
@@ -112,7 +112,7 @@ def test_a_new_week_is_told_as_one():
     assert notice_kind("first", first, limit=2) == "landed"
 
 
-def test_more_of_a_week_is_told_as_such_and_is_no_restatement():
+def test_more_of_a_week_is_not_a_restatement():
     had, more = rows(("AAA", "XATS", 9, 1)), rows(("AAA", "YATS", 1, 1))
     other = change(NOTHING, more, had)
     assert sentence("more", other, WEEK, part="market=ATS+NON_ATS") == (
@@ -122,7 +122,7 @@ def test_more_of_a_week_is_told_as_such_and_is_no_restatement():
     assert notice_kind("more", other, limit=2) == "landed"
 
 
-def test_a_change_of_dates_alone_is_told_as_one_and_is_no_restatement():
+def test_a_change_of_dates_alone_is_not_a_restatement():
     dates = change(
         rows(("AAA", "XATS", 9, 1)), rows(("AAA", "XATS", 9, 1)), NOTHING, is_metadata=True
     )
@@ -188,7 +188,7 @@ STATES = st.dictionaries(
 
 @given(before=STATES, after=STATES)
 @bounded
-def test_what_is_told_adds_up_for_any_two_states(before, after):
+def test_a_reported_change_adds_up_for_any_two_states(before, after):
     def of(state, keys):
         return rows(*((*key, *state[key]) for key in sorted(keys)))
 

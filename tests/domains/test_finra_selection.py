@@ -113,7 +113,7 @@ def test_outdated_are_the_weeks_never_seen_and_those_with_another_version():
     new, same, taken_back, restated = wanted = weeks("T1", 0, 1, 2, 3)
     seen = {
         same.key: {"a"},
-        taken_back.key: {"landed", "held back"},
+        taken_back.key: {"landed", "quarantined"},
         restated.key: {"a"},
         "T2|2025-01-06": {"gone"},
     }
@@ -143,7 +143,7 @@ def test_a_summary_names_ranges_and_counts_weeks():
     assert summary([]) == ""
 
 
-def test_unknown_tiers_are_told_apart_and_named():
+def test_unknown_tiers_are_distinguished_and_named():
     published = [("2025-01-13", "T1"), ("2025-01-06", "NMS"), ("2025-01-06", "T1"), ("?", "NA")]
     assert of_known_tiers(published) == (weeks("T1", 0, 1), ["NA", "NMS"])
 

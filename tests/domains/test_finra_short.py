@@ -82,7 +82,7 @@ def test_what_a_symbol_lacks_is_null_and_a_ratio_to_zero_is_never_infinite():
         sales((MONDAY, "IDLE", 0, 0, 0), (MONDAY, "SOLD", 5, 0, 10)),
         interest(("IDLE", 7), ("SOLD", 3), ("HELD", 9)),
     )
-    assert set(found) == {"IDLE", "ONLY", "SOLD"}  # short interest alone is no row
+    assert set(found) == {"IDLE", "ONLY", "SOLD"}  # short interest alone makes no row
     names = ("otc_share_quantity", "short_quantity", "short_day_count", "short_interest_quantity")
     assert {symbol: tuple(row[name] for name in names) for symbol, row in found.items()} == {
         "IDLE": (0, 0, 1, 7),

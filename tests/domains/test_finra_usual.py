@@ -102,7 +102,7 @@ def judged(week: pl.DataFrame, past: EarlierWeeks, week_start: date = PLAIN) -> 
     return {audit.name: audit for audit in found}
 
 
-def test_a_week_like_those_before_passes_and_tells_its_bands_in_plain_numbers():
+def test_a_week_like_those_before_passes_and_shows_its_bands():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 4)])
     size = size_of_rows([rows(PLAIN, MARKET)])
     found = warnings_about(size, past, week_start=PLAIN, limits=LIMITS)
@@ -169,7 +169,7 @@ def test_a_large_venue_without_a_row_is_named_with_its_share_before():
     left = {place: shares for place, shares in MARKET.items() if place[2] == "CRD:7"}
     found = judged(rows(PLAIN, left), past)["has_all_large_venues"]
     assert (found.outcome, found.found) == ("failed", "2 missing")
-    assert found.offenders == [  # De Minimis Firms, which lump many, are no venue
+    assert found.offenders == [  # De Minimis Firms, which lump many, do not count
         {"venue_id": "XATS", "share_before": 0.3},
         {"venue_id": "YATS", "share_before": 0.05},
     ]

@@ -77,7 +77,7 @@ def test_an_invalid_filter_says_what_a_filter_is(text):
 
 
 def test_filters_agree_with_a_regular_expression_for_any_topic():
-    """Each wildcard translated by hand, over a small alphabet that makes matches likely."""
+    """Each wildcard translated one by one, over a small alphabet that makes matches likely."""
     chosen = random.Random(38)  # noqa: S311 - a seed
     parts, wild = ["", "a", "b", "$s"], ["+", "a", "b", "", "$s"]
     agreed = 0
@@ -89,7 +89,7 @@ def test_filters_agree_with_a_regular_expression_for_any_topic():
         text = "/".join(levels)
         if not topic or not text:
             continue
-        expression = "/".join("[^/]*" if each == "+" else re.escape(each) for each in levels)
+        expression = "/".join("[^/]*" if level == "+" else re.escape(level) for level in levels)
         if levels[-1] == "#":
             expression = expression.removesuffix(re.escape("#")).removesuffix("/")
             expression += "(/.*)?" if len(levels) > 1 else ".*"

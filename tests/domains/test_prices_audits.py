@@ -35,7 +35,7 @@ def warned(found: pl.DataFrame, before: pl.DataFrame | None = None, second=None,
         concat_batches([found]),
         concat_batches([rows() if before is None else before]),
         concat_batches([found.clear() if second is None else second]),
-        ["nobody was asked" if second is None else None],
+        ["no source was asked" if second is None else None],
         [through],
     )
     [audits] = warnings_about(beside, newest_session=FRIDAY, limits=LIMITS)
@@ -79,7 +79,7 @@ def test_prices_that_contradict_each_other_warn():
 def test_a_session_without_price_warns_and_weekends_do_not():
     days = [MONDAY, *week(date(2026, 2, 4), 3), date(2026, 2, 9)]
     found = warned(rows(*map(row, days)), through=date(2026, 2, 10))["follows_the_calendar"]
-    assert [each["trade_date"] for each in found.offenders] == [
+    assert [offender["trade_date"] for offender in found.offenders] == [
         date(2026, 2, 3),
         date(2026, 2, 10),
     ]
@@ -133,4 +133,4 @@ def test_a_second_source_is_compared_by_returns_so_that_later_splits_do_not_matt
     other = rows(*(row(day, 10 + 2 * number) for number, day in enumerate(week())))
     assert warned(first, second=other)[name].outcome == "failed"
     assert warned(first, second=rows())[name].outcome == "not_applicable"
-    assert warned(first)[name].found == "nobody was asked"
+    assert warned(first)[name].found == "no source was asked"

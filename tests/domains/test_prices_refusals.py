@@ -60,12 +60,12 @@ SAID = {
         "The **demo** API key is for demo purposes only. Please claim your free API key",
         "key",
     ),
-    "what nobody has seen": ("Information", "Our cat sleeps on the keyboard.", "other"),
+    "an unknown text": ("Information", "Our cat sleeps on the keyboard.", "other"),
 }
 
 
 @pytest.mark.parametrize("case", SAID)
-def test_the_wording_tells_what_a_refusal_means(case: str):
+def test_the_wording_gives_the_meaning_of_a_refusal(case: str):
     member, text, kind = SAID[case]
     found = refusal_of(json.dumps({member: text}).encode())
     assert found is not None

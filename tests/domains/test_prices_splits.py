@@ -62,7 +62,7 @@ def test_a_chart_is_adjusted_for_all_splits_after_a_day_loaded_or_not(
     assert later_splits("yahoo", body, last) == expected
 
 
-def test_a_chart_that_ends_before_it_came_does_not_tell_all_splits():
+def test_a_chart_that_ends_too_early_does_not_hold_all_splits():
     body = chart([FIRST, SECOND], {})
     assert later_splits("yahoo", body, is_until_now=False) == [None, None]
 
@@ -90,12 +90,12 @@ def test_a_file_states_prices_after_a_split_where_they_do_not_jump_with_it(
 
 
 @pytest.mark.parametrize("ratio", ["", "0.12345678901", "x"])
-def test_a_file_whose_splits_cannot_be_read_does_not_tell_them(ratio: str):
+def test_a_file_with_unreadable_splits_does_not_hold_them(ratio: str):
     days = [line(FIRST), line(SECOND), line(THIRD, split_ratio=ratio)]
     assert later_splits("files", part(*days).body) == [None, None]
 
 
-def test_a_file_without_ratios_does_not_tell_its_splits():
+def test_a_file_without_ratios_does_not_hold_its_splits():
     rows = "\n".join(f"{day},10,10,10,10,100" for day in (FIRST, SECOND))
     body = f"date,open,high,low,close,volume\n{rows}\n".encode()
     assert later_splits("files", body) == [None, None]

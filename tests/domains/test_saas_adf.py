@@ -122,7 +122,7 @@ def test_a_table_of_more_cells_than_the_target_takes_is_cut_and_says_so_once():
     (found,) = content("<table><tr><td>x</td>" + "<td></td>" * 100_000 + "</tr><tr><td>y</table>")
     cells = [each for row in found["content"] for each in row["content"]]
     assert len(cells) == MOST_CHARACTERS // 2
-    assert [told[-1] for told in outline(found)] == ["x", CUT]
+    assert [line[-1] for line in outline(found)] == ["x", CUT]
 
 
 @pytest.mark.parametrize(
@@ -203,20 +203,20 @@ def test_a_huge_description_is_cut_and_says_so():
 
 @pytest.mark.parametrize("html", ["{}", "<p>{}</p>\n", "<p> {} </p><p> <br></p><hr>"])
 def test_a_description_as_long_as_the_target_takes_is_whole(html):
-    said = "".join(told[2] for told in outline(adf_of(html.format("x" * MOST_CHARACTERS))))
+    said = "".join(line[2] for line in outline(adf_of(html.format("x" * MOST_CHARACTERS))))
     assert said.removesuffix("\nrule\n") == "x" * MOST_CHARACTERS
 
 
 @pytest.mark.parametrize("more", ["y", "<b>y</b>", "</p><p>y</p><ul><li>z", "<br> y"])
 def test_whatever_comes_after_that_is_cut_and_says_so_once(more):
-    said = [told[2] for told in outline(adf_of("<p>" + "x" * MOST_CHARACTERS + more))]
+    said = [line[2] for line in outline(adf_of("<p>" + "x" * MOST_CHARACTERS + more))]
     assert "".join(said).replace("\nhardBreak\n", "") == "x" * MOST_CHARACTERS + CUT
 
 
 def test_tags_within_each_other_without_end_cost_no_depth():
     for tag in ("div", "ul><li", "blockquote", "b", "pre", "ol", "table", "table><tr><td"):
         found = adf_of(f"<{tag}>" * 3_000 + "x")
-        assert [told[2] for told in outline(found)] == ["x"]
+        assert [line[2] for line in outline(found)] == ["x"]
         assert depth(found) < 30
 
 
@@ -300,7 +300,7 @@ def test_whatever_comes_is_a_document_of_adf(html: str):
     ],
 )
 def test_what_only_looks_like_markup_is_left_out_or_text(html, said):
-    texts = [told[-1] for told in outline(adf_of(html))]
+    texts = [line[-1] for line in outline(adf_of(html))]
     assert "".join(texts) == said
 
 

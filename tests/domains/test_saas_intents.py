@@ -26,7 +26,7 @@ def test_a_value_that_only_people_changed_stays():
     assert (merge.writes, merge.kept, merge.overwritten) == ({}, {"a": 7}, {})
 
 
-def test_where_both_changed_the_source_counts_and_what_stood_there_is_told():
+def test_where_both_changed_the_overwritten_value_is_returned():
     merge = merged({"a": 2}, {"a": 1}, {"a": 7})
     assert (merge.writes, merge.kept, merge.overwritten) == ({"a": 2}, {}, {"a": 7})
 

@@ -231,7 +231,7 @@ def test_a_task_comes_back_from_its_record_as_it_was():
     assert read_task(recorded(odd)) == odd
 
 
-def test_a_dry_run_tells_what_would_differ_and_counts_what_it_does_not_show():
+def test_a_dry_run_shows_differences_and_counts_the_hidden_ones():
     before = rules(rule())
     cups = rule(
         rule_id="cups",

@@ -47,7 +47,7 @@ def issue(**changes):
     return issue_of({**ISSUE, "fields": FIELDS | changes})
 
 
-def told(error):
+def text_of(error):
     return f"{error.what}: {error.found}"
 
 
@@ -114,7 +114,7 @@ def test_text_stays_letter_by_letter(text):
 def test_a_task_of_other_types_is_refused_and_quoted(changes, found):
     with pytest.raises(ContractError) as refusal:
         task_of(TASK | changes)
-    assert found in told(refusal.value)
+    assert found in text_of(refusal.value)
 
 
 @pytest.mark.parametrize("record", [None, [], "task", 5])
@@ -215,8 +215,8 @@ def test_only_one_active_user_of_the_whole_address_is_meant():
     hidden, gone = User("3", None, True), User("4", "gone@example.org", False)
     everybody = [anna, other, hidden, gone]
     assert user_of_address(everybody, "anna@example.org ") == anna
-    for nobody in ("gone@example.org", "", "example.org"):
-        assert user_of_address(everybody, nobody) is None
+    for address in ("gone@example.org", "", "example.org"):
+        assert user_of_address(everybody, address) is None
     assert user_of_address([anna, User("5", "anna@example.org", True)], "anna@example.org") is None
 
 
@@ -259,7 +259,7 @@ COMMENT = {"comment": {"id": "5", "body": "done"}}
         ),
     ],
 )
-def test_webhooks_of_jira_are_told_apart(event, status, more, kind, user):
+def test_webhooks_of_jira_are_distinguished(event, status, more, kind, user):
     assert webhook(event, FIELDS | {"status": status}, **more, **user) == TaskEvent(
         "jira", kind, "HR-1"
     )
@@ -288,7 +288,7 @@ def test_a_comment_says_little_of_its_issue():
         ("task_destroyed", "deleted"),
     ],
 )
-def test_webhooks_of_peopleforce_are_told_apart(action, kind):
+def test_webhooks_of_peopleforce_are_distinguished(action, kind):
     flat = {"action": action, "data": TASK}
     nested = {"action": action, "data": {"id": "7", "type": "task", "attributes": TASK}}
     for body in (flat, nested):

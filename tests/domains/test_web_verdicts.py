@@ -32,7 +32,7 @@ def refusal(body: str, url: str = "https://shop.example/product/7") -> str | Non
         "<noscript>Enable JavaScript and cookies to continue</noscript>",
     ],
 )
-def test_a_block_page_is_told(body: str):
+def test_a_block_page_is_reported(body: str):
     assert refusal(body) == "blocked"
 
 
@@ -46,7 +46,7 @@ def test_a_block_page_is_told(body: str):
         ("<title>Anmelden</title><input type='PASSWORD'>", "https://shop.example/"),
     ],
 )
-def test_a_login_page_is_told(body: str, url: str):
+def test_a_login_page_is_reported(body: str, url: str):
     assert refusal(body, url) == "login"
 
 

@@ -23,7 +23,7 @@ from orchestration_project.engine.contracts.webhooks.sources import (
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
 SECONDS = str(int(NOW.timestamp()))
-SECRET, OTHER = b"It's a Secret to Everybody", b"Nobody knows this one yet"
+SECRET, OTHER = b"It's a Secret to Everybody", b"Another one, not yet in use"
 BODY = b'{"a": "\xc3\xa9"}'
 
 
@@ -173,7 +173,7 @@ OF_ANOTHER_ALGORITHM = [
     f"sha1={mac(BODY, algorithm=hashlib.sha1)}",
     f"sha512={mac(BODY, algorithm=hashlib.sha512)}",
     f"sha256={mac(BODY, algorithm=hashlib.sha1)}",
-    f"sha256={hashlib.sha256(BODY).hexdigest()}",  # nobody's secret
+    f"sha256={hashlib.sha256(BODY).hexdigest()}",  # an unknown secret
     f"md5={mac(BODY)}",
     f"SHA256={mac(BODY)}",
     f"none={mac(BODY)}",

@@ -57,5 +57,5 @@ def test_quarantined_partitions_are_found_in_events_of_every_version(outcome: st
 
 def test_each_key_is_declared_once_and_names_of_data_are_found_by_pattern():
     assert sorted(set(NAMES)) == sorted(NAMES)
-    [pictured, figure, unknown] = map(key_named, ("EP$C_file", "fx_bytes_24h", "nobody"))
+    [pictured, figure, unknown] = map(key_named, ("EP$C_file", "fx_bytes_24h", "unknown"))
     assert (pictured and pictured.unit, figure and figure.unit, unknown) == ("path", "bytes", None)

@@ -18,7 +18,7 @@ ENDED = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE)
 
 
 def as_settings(job: Job, dagster_url: str) -> Job:
-    """Return the same load, told by the environment; ``dagster_url`` is empty for SQLite."""
+    """Return the same load, set by the environment; ``dagster_url`` is empty for SQLite."""
     environment = {
         "STATE_DIR": str(job.folder),
         "DATABASE_URL": job.database_url,
@@ -45,9 +45,9 @@ def run_job(job: Job, points: Points) -> Iterator[str]:
 
 
 def look_at_runs(_: Job, __: Points) -> Iterator[str]:
-    """Say how the unfinished runs are by their launcher, what is materialized, and what was told.
+    """Yield the health of unfinished runs, what is materialized, and what was announced.
 
-    A new week's landing is a notice: its partition is listed as often as it was told.
+    A new week's landing is a notice: its partition is listed as often as it was announced.
     """
     with open_instance() as instance:
         runs = [run for run in instance.get_runs() if run.status not in ENDED]
@@ -57,7 +57,7 @@ def look_at_runs(_: Job, __: Points) -> Iterator[str]:
             spec.key.to_user_string(): sorted(instance.get_materialized_partitions(spec.key))
             for spec in SPECS
         }
-        told = [
+        announced = [
             record.partition_key
             for run in instance.get_runs()
             for record in instance.get_records_for_run(
@@ -65,7 +65,11 @@ def look_at_runs(_: Job, __: Points) -> Iterator[str]:
             ).records
             if record.asset_materialization and "notice" in record.asset_materialization.metadata
         ]
-        found = {"unfinished": health, "materialized": materialized, "told": sorted(map(str, told))}
+        found = {
+            "unfinished": health,
+            "materialized": materialized,
+            "announced": sorted(map(str, announced)),
+        }
         yield json.dumps(found)
 
 

@@ -1,7 +1,7 @@
 """Documents as the faults need them: a source that has each in a state that tests choose.
 
 A state is a letter: A is what comes first, B and C are other texts, D is not complete, so that it
-is held back. Workers of a pool import this module, and so nothing of Dagster.
+is quarantined. Workers of a pool import this module, and so nothing of Dagster.
 """
 
 import json

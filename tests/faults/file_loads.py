@@ -49,7 +49,7 @@ class Files:
         before: Each of its values in the first version, and how many rows have it.
         after: The same of the second.
         environment: Settings; those of folders are the domain's own.
-        config: What the load's op is told.
+        config: The config of the load's op.
     """
 
     domain: Domain
@@ -72,10 +72,10 @@ class Files:
         """The op that loads."""
         return f"{self.table}_load"
 
-    def are_named_in(self, told: str) -> bool:
+    def are_named_in(self, message: str) -> bool:
         """Say whether an error names what did not land, or the first partition of its run."""
         keys = f"{re.escape(self.where)}|{re.escape(self.partition)}"
-        return re.search(rf"(partitions?|symbol)=({keys})", told) is not None
+        return re.search(rf"(partitions?|symbol)=({keys})", message) is not None
 
     def quantities(self, url: str) -> Quantities:
         """Return each published quantity and how many rows have it: a pair for a whole version."""
@@ -119,14 +119,14 @@ A_SYMBOL = Files(
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended, in how many attempts; ``told`` is what a user reads, "" if all is well."""
+    """How a run ended, in how many attempts; ``message`` is for the user, "" if all is well."""
 
-    told: str
+    message: str
     attempts: int
 
     @property
     def is_well(self) -> bool:
-        return not self.told
+        return not self.message
 
 
 @dataclass

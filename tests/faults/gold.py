@@ -28,7 +28,7 @@ KEYS = (f"weeks T1|{MONDAY}", f"tiers {MONDAY}")
 
 
 def derive_keys(job: Job, _: Points) -> Iterator[str]:
-    """Derive partitions with the dependents that their change reaches; say what was derived."""
+    """Derive partitions with the dependents that their change reaches; yield the outcomes."""
     with Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         for named in job.keys:
             recipes, key = named.split(" ")

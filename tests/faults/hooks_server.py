@@ -15,7 +15,7 @@ from orchestration_project.settings import load_settings
 
 
 def die_after_the_commit() -> None:
-    """Have this process killed as soon as a delivery is stored, before anybody is told."""
+    """Have this process killed as soon as a delivery is stored, before it is acknowledged."""
     take = Inbox.take
 
     def take_and_die(self: Inbox, deliveries: Sequence[NewDelivery]) -> list[Stored]:
@@ -26,9 +26,9 @@ def die_after_the_commit() -> None:
     Inbox.take = take_and_die
 
 
-def main(port: int, *, dies: bool) -> None:
-    """Serve on ``port``."""
-    if dies:
+def main(port: int, *, is_killed: bool) -> None:
+    """Serve on ``port``; ``is_killed``: until the first delivery is stored."""
+    if is_killed:
         die_after_the_commit()
     settings = load_settings()
     with open_warehouse(settings) as warehouse, opened_hooks(settings, warehouse) as hooks:
@@ -41,4 +41,4 @@ def serve(hooks: Hooks, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), dies="--dies" in sys.argv)
+    main(int(sys.argv[1]), is_killed="--killed" in sys.argv)

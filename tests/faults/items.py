@@ -71,7 +71,7 @@ def _hours_file(folder: Path) -> Path:
 
 
 class WatchedItems(WorkItems):
-    """Says when items are claimed; what is written before they are loaded is no stage of a load."""
+    """Says when items are claimed; a load has no stage before that."""
 
     def __init__(self, warehouse: Warehouse, clock: Clock, points: Points) -> None:
         super().__init__(warehouse, clock)
@@ -214,7 +214,7 @@ class ItemRun:
 
         with dg.DagsterInstance.ephemeral() as instance:
             dg.materialize([documents], instance=instance)
-        found = {each.item_key: each for each in self.items.list_items(topic=TOPIC, limit=1000)}
+        found = {item.item_key: item for item in self.items.list_items(topic=TOPIC, limit=1000)}
         return {key: ": ".join(filter(None, [found[key].state, found[key].reason])) for key in keys}
 
 

@@ -151,7 +151,7 @@ def prepare_database(job: Job, _: Points) -> Iterator[str]:
 
 @contextmanager
 def opened(job: Job, points: Points) -> Iterator[SingleItemLoad[Any, Any]]:
-    """Give a load of weeks that tells its points."""
+    """Give a load of weeks that reports its points."""
     with _client(job) as http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         api = FinraApi(
             QueryApi(
@@ -173,7 +173,7 @@ def opened(job: Job, points: Points) -> Iterator[SingleItemLoad[Any, Any]]:
 
 @contextmanager
 def opened_prices(job: Job, points: Points) -> Iterator[PriceLoad]:
-    """Give a load of symbols that tells its points; it asks also for what is landed."""
+    """Give a load of symbols that reports its points; it asks also for what is landed."""
     store = Captures(FolderStore(job.artifacts))
     with _client(job) as http, Warehouse(job.database_url, clock=Clock(NOW)) as warehouse:
         chart = YahooChart(
@@ -190,7 +190,7 @@ def opened_prices(job: Job, points: Points) -> Iterator[PriceLoad]:
 
 @contextmanager
 def opened_items(job: Job, points: Points) -> Iterator[ItemRun]:
-    """Give a run of items that tells its points; a large one is extracted in a worker process."""
+    """Give a run of items that reports its points; a large one is extracted in a worker."""
     clock = SharedClock(NOW, job.folder)
     is_large_there = any(is_large(number_of(key)) for key in job.keys)
     is_inline = job.items.is_inline or not is_large_there
@@ -374,7 +374,7 @@ class Process:
         self._process.join()
 
     def answer(self) -> list[str]:
-        """Wait for its end and return what came of it; empty: it died."""
+        """Wait for its end and return what came of it; empty: it was killed."""
         answer: list[str] = []
         if self._answers.poll(PATIENCE_SECONDS):
             with suppress(EOFError):

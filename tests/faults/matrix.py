@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     LANDS = "the same run lands it"
     FAILS_ALONE = "its item fails alone and says why; the others land; a retry lands it"
     FAILS = "the run fails and says why; nothing is published; a clean run lands it"
-    DIES = "the process is gone; a clean run lands it"
+    PROCESS_GONE = "the process is gone; a clean run lands it"
     REFUSED = "the run cannot commit over what another one landed"
     ONCE = "each item is loaded once, by the run whose lease has the current token"
     RECOVERS = "running work is reported as failed, and is run again to its end"
@@ -93,16 +93,25 @@ def _domains_with(stage: str) -> tuple[Domain, ...]:
 
 
 KILLED: tuple[Fault, ...] = (
-    *(Fault("killed", stage, Outcome.DIES, BOTH, _domains_with(stage)) for stage in STAGES[:-1]),
-    Fault("killed at any moment", "any", Outcome.DIES, BOTH, DOMAINS),
     *(
-        Fault("killed while several pieces land together", stage, Outcome.DIES, BOTH, DOMAINS[1:])
+        Fault("killed", stage, Outcome.PROCESS_GONE, BOTH, _domains_with(stage))
+        for stage in STAGES[:-1]
+    ),
+    Fault("killed at any moment", "any", Outcome.PROCESS_GONE, BOTH, DOMAINS),
+    *(
+        Fault(
+            "killed while several pieces land together",
+            stage,
+            Outcome.PROCESS_GONE,
+            BOTH,
+            DOMAINS[1:],
+        )
         for stage in ("rows", "before COMMIT", "after COMMIT")
     ),
     *(
         Fault(name, stage, outcome, BOTH, ITEMS)
         for name, stage, outcome in (
-            ("killed with its worker at work", "capture begun", Outcome.DIES),
+            ("killed with its worker at work", "capture begun", Outcome.PROCESS_GONE),
             ("a worker is killed", "once", Outcome.LANDS),
             ("a worker is killed", "each time", Outcome.FAILS_ALONE),
             ("a worker hangs", "beyond its time", Outcome.FAILS_ALONE),
@@ -115,16 +124,18 @@ KILLED: tuple[Fault, ...] = (
             ("a newer version is enqueued", "captured", Outcome.ONCE),
         )
     ),
-    Fault("killed in a Dagster run", "any", Outcome.DIES),
-    Fault("killed in a Dagster run", "after COMMIT", Outcome.DIES),
-    Fault("killed in a Dagster run", "recording", Outcome.DIES),
-    Fault("killed while the tables are made", "before the first load", Outcome.DIES),
-    Fault("killed at every point, one after the other", "each", Outcome.DIES, BOTH, DOMAINS),
-    Fault("killed in a replay", "each point", Outcome.DIES),
-    Fault("killed while packs are written", "any", Outcome.DIES, BOTH[:1], ITEMS),
-    Fault("killed while documents load", "any", Outcome.DIES, BOTH, ("documents",)),
-    Fault("killed while changes are exported", "any", Outcome.DIES),
-    Fault("killed while gold is derived", "each point", Outcome.DIES),
+    Fault("killed in a Dagster run", "any", Outcome.PROCESS_GONE),
+    Fault("killed in a Dagster run", "after COMMIT", Outcome.PROCESS_GONE),
+    Fault("killed in a Dagster run", "recording", Outcome.PROCESS_GONE),
+    Fault("killed while the tables are made", "before the first load", Outcome.PROCESS_GONE),
+    Fault(
+        "killed at every point, one after the other", "each", Outcome.PROCESS_GONE, BOTH, DOMAINS
+    ),
+    Fault("killed in a replay", "each point", Outcome.PROCESS_GONE),
+    Fault("killed while packs are written", "any", Outcome.PROCESS_GONE, BOTH[:1], ITEMS),
+    Fault("killed while documents load", "any", Outcome.PROCESS_GONE, BOTH, ("documents",)),
+    Fault("killed while changes are exported", "any", Outcome.PROCESS_GONE),
+    Fault("killed while gold is derived", "each point", Outcome.PROCESS_GONE),
     Fault("disk or database fails at every point", "each", Outcome.FAILS, BOTH, DATASETS),
     Fault("2 loads at once", "all", Outcome.REFUSED, BOTH, DATASETS),
     Fault("8 loads at once", "all", Outcome.REFUSED, BOTH, DATASETS),

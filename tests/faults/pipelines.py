@@ -2,7 +2,7 @@
 
 Pieces are FINRA's weeks, or symbols of prices. They have numbers from 0, and a source has each in a
 state that tests choose: A is what comes first, B restates nearly every row, C a few of them, and D
-breaks the contract, so that it is held back.
+breaks the contract, so that it is quarantined.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,8 +28,8 @@ from tests.faults import documents, price_publisher, publisher
 from tests.faults.matrix import DOMAINS, OF_A_LOAD, Domain, stages_of, strikes
 from tests.faulty_server import Reply, Request
 
-SITUATIONS = ("new", "restated", "touched", "held back")
-"""Pieces take turns: one is new, one is restated, of one a few rows change, one is held back."""
+SITUATIONS = ("new", "restated", "touched", "quarantined")
+"""Pieces take turns: one is new, one is restated, one has a few new values, one is quarantined."""
 
 NEXT: Mapping[str, str] = dict(zip(SITUATIONS, "ABCD", strict=True))
 """The state of a piece that the source has next."""
@@ -38,7 +38,7 @@ AT_NO_STAGE_OF: Mapping[str, Sequence[str]] = {
     "new": ("history",),
     "restated": (),
     "touched": (),
-    "held back": ("rows", "history", "derived", "landing row"),
+    "quarantined": ("rows", "history", "derived", "landing row"),
 }
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.engine import make_url
 from tests.faults.matrix import STAGES
 
 Act = Literal["die", "fail", "stop", "linger"]
-"""Die by SIGKILL, fail as disk or database do, stop by SIGSTOP, or tell of it and wait."""
+"""Die by SIGKILL, fail as disk or database do, stop by SIGSTOP, or report it and wait."""
 
 BOARD = struct.Struct("<II")
 """How many points were passed, and the number of the last stage that began."""
@@ -171,7 +171,7 @@ def watch_files(points: Points, folder: Path) -> None:
     """Pass a point for each file below ``folder`` that this process is about to touch."""
     below = f"{folder}/"
 
-    def heard(name: str, arguments: tuple[Any, ...]) -> None:
+    def pass_point(name: str, arguments: tuple[Any, ...]) -> None:
         if name not in FILE_EVENTS or not str(arguments[0]).startswith(below):
             return
         path = str(arguments[1] if name == "os.rename" else arguments[0]).removeprefix(below)
@@ -182,7 +182,7 @@ def watch_files(points: Points, folder: Path) -> None:
             stage = "checked"
         points.passed(f"{name} {path}", stage, failure=disk_failure)
 
-    sys.addaudithook(heard)
+    sys.addaudithook(pass_point)
 
 
 class Statements:
@@ -237,7 +237,7 @@ def watch_database(points: Points, url: str) -> None:
 
 
 def watch_dagster(points: Points) -> None:
-    """Pass a point before Dagster is told that a partition which landed is materialized."""
+    """Pass a point before the materialization of a loaded partition is reported to Dagster."""
 
     @event.listens_for(Engine, "before_cursor_execute")
     def execute(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:

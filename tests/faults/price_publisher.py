@@ -1,7 +1,7 @@
 """Yahoo's chart as the faults need it: two months of each symbol, in a state that tests choose.
 
 A state is a letter: A is what comes first, B restates nearly every day, C a few of them, and D
-has a day twice, so that it is held back.
+has a day twice, so that it is quarantined.
 """
 
 import json

@@ -57,7 +57,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """The URL of the same database through here, with a password that nobody may tell."""
+        """The URL of the same database through here, with a password that no message may quote."""
         port = self._listener.getsockname()[1]
         options = "sslmode=disable&gssencmode=disable"
         return f"postgresql://{self._user}:hush-hush@127.0.0.1:{port}{self._path}?{options}"

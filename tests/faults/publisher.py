@@ -1,7 +1,7 @@
 """FINRA as the faults need it: each week small, on several pages, and in a state that tests choose.
 
 A state is a letter: A is what comes first, B restates nearly every row, C a few of them, and D does
-not add up, so that it is held back.
+not add up, so that it is quarantined.
 """
 
 import threading

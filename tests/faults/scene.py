@@ -111,7 +111,9 @@ class Reader:
 
     def __init__(self, place: Place) -> None:
         options: dict[str, Any] = {}
-        if place.database == "sqlite":  # now and then nobody has the file open, as in real life
+        if (
+            place.database == "sqlite"
+        ):  # now and then no process has the file open, as in production
             options = {"poolclass": NullPool, "connect_args": {"timeout": 60}}
         self._engine = create_engine(parsed_url(place.url), **options)
         self._pipeline = place.pipeline
@@ -151,7 +153,7 @@ class Reader:
 
 
 def nothing_is_left(place: Place) -> None:
-    """Fail where a process that died left something of its work behind, or a worker."""
+    """Fail where a killed process left something of its work behind, or a worker."""
     assert wait_for(lambda: not processes_of(place.folder))
     partial = place.folder / "artifacts" / PARTIAL
     assert not partial.exists() or not list(partial.iterdir())
@@ -220,7 +222,7 @@ def known(place: Place) -> Mapping[str, databases.Rows]:
     """Return what is published and what was, without when it was known and by which delivery."""
     return {
         table.name: databases.rows(
-            place.url, select(*(each for each in table.columns if each.name not in OF_LOADS))
+            place.url, select(*(column for column in table.columns if column.name not in OF_LOADS))
         )
         for table in place.pipeline.tables
     }

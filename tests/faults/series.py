@@ -65,8 +65,8 @@ class Series:
         numbers = [number for number in self.waiting if not self._is_held_back(number)]
         self.waiting.clear()
         clean = replace(self.job(*numbers), items=INLINE_ITEMS)
-        told = loaded(clean) if numbers else []
-        for number, words in zip(numbers, told, strict=True):
+        outcomes = loaded(clean) if numbers else []
+        for number, words in zip(numbers, outcomes, strict=True):
             assert self.is_as_expected(number, words), (number, words, self.struck[-1:])
 
     def _count_leases(self) -> None:
@@ -85,11 +85,11 @@ class Series:
         """Whether a load said what it says undisturbed, or that there is nothing left to do."""
         if words == self.expected.pipeline.unchanged:
             return True
-        return _without_numbers(words) == _without_numbers(self.expected.told[number])
+        return _without_numbers(words) == _without_numbers(self.expected.outcomes[number])
 
     def _is_held_back(self, number: int) -> bool:
         """Whether the evidence of the piece is recorded: each further run would do so again."""
-        if situation_of(number) != "held back":
+        if situation_of(number) != "quarantined":
             return False
         return bool(
             rows(self.place.url, HELD.bindparams(key=self.expected.pipeline.key_of(number)))

@@ -80,9 +80,9 @@ def test_what_a_source_answers_in_vain_publishes_nothing_and_the_next_load_lands
         before = published(place)
         source.put(0, "B")
         spoilt.is_ill = True
-        (told,) = loaded(replace(place.job(ill.url, 0), http=SMALL))
+        (outcome,) = loaded(replace(place.job(ill.url, 0), http=SMALL))
         assert published(place) == before
-        assert not told.startswith((pipeline.restated, pipeline.unchanged)), told
+        assert not outcome.startswith((pipeline.restated, pipeline.unchanged)), outcome
         spoilt.is_ill = False
         (landed,) = loaded(place.job(ill.url, 0))
         assert "added" in landed

@@ -1,4 +1,4 @@
-"""Many processes load the same piece at the same moment: one lands it, the others are told."""
+"""Many processes load the same piece at the same moment: one lands it, the others report so."""
 
 import pytest
 from sqlalchemy import text
@@ -36,11 +36,11 @@ def test_loads_at_once_land_a_piece_and_its_restatement_once(
     with FaultyServer(publisher) as source:
         for landings, state in enumerate(("A", "B"), start=1):
             publisher.put(0, state)
-            told = sorted(at_once(place.job(source.url, 0, plan=plan), count))
+            outcomes = sorted(at_once(place.job(source.url, 0, plan=plan), count))
             (first,) = loaded(alone.job(source.url, 0))
-            assert told.count(first) == 1
-            told.remove(first)
-            assert all(is_unchanged_or_superseded(pipeline, each) for each in told), told
+            assert outcomes.count(first) == 1
+            outcomes.remove(first)
+            assert all(is_unchanged_or_superseded(pipeline, each) for each in outcomes), outcomes
             assert rows(place.url, CHANGED) == [(landings,)]
     same(contents(place.url), contents(alone.url))
     nothing_is_left(place)
@@ -59,7 +59,7 @@ def at_once(job: Job, count: int) -> list[str]:
     return [words for process in processes for words in process.answer()]
 
 
-def is_unchanged_or_superseded(pipeline: Pipeline, told: str) -> bool:
-    return told == pipeline.unchanged or told.startswith(
+def is_unchanged_or_superseded(pipeline: Pipeline, outcome: str) -> bool:
+    return outcome == pipeline.unchanged or outcome.startswith(
         "SupersededError: another run delivered the same partition first\n  expected: delivery "
     )

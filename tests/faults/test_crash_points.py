@@ -1,4 +1,4 @@
-"""A load dies, or its disk or database fails it, at each point that it passes."""
+"""A load is killed, or its disk or database fails it, at each point that it passes."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def points_of(part: int, campaign, expected: Undisturbed) -> dict[int, int]:
 @pytest.mark.parametrize(
     ("fault", "database", "pipeline"), strikes_on("killed at every point, one after the other")
 )
-def test_a_load_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next_time(
+def test_a_killed_load_publishes_all_or_nothing_and_resumes(
     fault, database, pipeline, part, campaign, undisturbed_loads, tmp_path, kill_seen
 ):
     expected = undisturbed_loads(pipeline, database)
@@ -42,10 +42,10 @@ def test_a_load_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next
 
     def die(struck: Series, number: int) -> None:
         process = struck.begin(number, Plan(points[number], "die"))
-        told = process.answer()
-        assert told == [] or process.seen.number <= points[number]
+        outcomes = process.answer()
+        assert outcomes == [] or process.seen.number <= points[number]
         struck.leave(number, process)
-        if not told:
+        if not outcomes:
             kill_seen(f"{pipeline.name}, {database}, each", process.seen.stage)
 
     with series(expected, tmp_path) as struck:
@@ -65,10 +65,14 @@ def test_a_load_that_is_failed_at_a_point_says_so_publishes_nothing_half_and_lan
 
     def fail(struck: Series, number: int) -> None:
         process = struck.begin(number, Plan(points[number], "fail"))
-        (told,) = process.answer()
-        is_told = any(cause in told for cause in CAUSES)
-        assert not is_told or ("expected:" in told and "what to do:" in told)
-        assert is_told or struck.is_as_expected(number, told), (number, points[number], told)
+        (outcome,) = process.answer()
+        is_reported = any(cause in outcome for cause in CAUSES)
+        assert not is_reported or ("expected:" in outcome and "what to do:" in outcome)
+        assert is_reported or struck.is_as_expected(number, outcome), (
+            number,
+            points[number],
+            outcome,
+        )
         struck.leave(number, process)
 
     with series(expected, tmp_path, has_more_evidence=True) as struck:

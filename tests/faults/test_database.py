@@ -61,12 +61,12 @@ def landed(loads: Loads, url: str) -> str:
 def assert_it_failed(ended: Ended, files: Files, url: str, *said: str, attempts: int) -> None:
     """The error names what failed, on which input, and no secret; readers see what was there."""
     assert ended.attempts == attempts
-    assert [each for each in (REFUSED, "what to do: ", *said) if each not in ended.told] == [], (
-        ended.told
+    assert [each for each in (REFUSED, "what to do: ", *said) if each not in ended.message] == [], (
+        ended.message
     )
-    assert files.are_named_in(ended.told), ended.told
-    assert SECRET not in ended.told
-    assert "Traceback" not in ended.told
+    assert files.are_named_in(ended.message), ended.message
+    assert SECRET not in ended.message
+    assert "Traceback" not in ended.message
     assert files.quantities(url) == files.before
 
 
@@ -228,7 +228,7 @@ def refusals(name: str, *marks: pytest.MarkDecorator) -> list[Any]:
         *refusals("a lock_timeout", pytest.mark.slow),
     ],
 )
-def test_a_load_that_the_server_refuses_is_tried_once_more(
+def test_a_load_that_the_server_refuses_is_retried_once(
     name: str, stage: str, url: str, loads: Loads, both_versions
 ):
     (fault,) = [fault for fault, _ in strikes(name) if fault.stage == stage]

@@ -31,7 +31,7 @@ LOAD = "finra_otc_weekly_load"
 FAILED = f"finra_otc_weekly failed: {key_of(1)}"
 LANDED = f"Landed: {key_of(1)}"
 DRIFTED = "Check failed: operations/readiness has_not_drifted"
-"""Told, too, where a test moves the clock, which is a setting."""
+"""Reported, too, where a test moves the clock, which is a setting."""
 
 LOST = "The database cannot be used: nothing lands, and alerts wait"
 
@@ -167,8 +167,8 @@ class Case:
 
 
 def case(dependency: str, breaks, mends, verified, refused=(), *, also: tuple[str, ...] = ()):
-    """Return a case that is told by a failed check and a failed run, and by their recoveries."""
-    told = (unready(dependency, *also), FAILED)
+    """Return a case that a failed check and a failed run report, and their recoveries."""
+    raised = (unready(dependency, *also), FAILED)
     return Case(
         dependency,
         breaks,
@@ -179,8 +179,8 @@ def case(dependency: str, breaks, mends, verified, refused=(), *, also: tuple[st
             "refused_by=the preflight check, before any request for data",
             f"={dependency}, ",
         ),
-        frozenset(told),
-        frozenset({*recovered(*told), LANDED}),
+        frozenset(raised),
+        frozenset({*recovered(*raised), LANDED}),
     )
 
 
@@ -253,7 +253,7 @@ CASES: Mapping[str, Case] = {
             }
         ),
     ),
-    "nobody takes alerts": Case(
+    "no receiver takes alerts": Case(
         "alerts",
         lambda place: place.stop_receiving(),
         lambda place: place.receive_later(),
@@ -268,10 +268,10 @@ CASES: Mapping[str, Case] = {
 }
 
 
-def assert_it_is_told(found: Case, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def assert_is_reported(found: Case, place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """The broken dependency is probed, its work refused, and an alert raised."""
     asked = place.source.page_count
-    for _ in range(2):  # nobody believes it the first time
+    for _ in range(2):  # the first time does not count
         assert main(["verify"]) == 1
     said = capsys.readouterr().out
     assert re.search(rf"^{found.dependency} +FAIL ", said, re.MULTILINE)
@@ -285,9 +285,7 @@ def assert_it_is_told(found: Case, place: Place, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_what_breaks_is_verified_refused_and_told_and_all_is_well_once_it_is_mended(
-    what: str, place: Place, capsys
-):
+def test_a_broken_dependency_is_refused_reported_and_recovers(what: str, place: Place, capsys):
     found = CASES[what]
     assert place.load(0) == ""
     assert main(["verify"]) == 0
@@ -295,7 +293,7 @@ def test_what_breaks_is_verified_refused_and_told_and_all_is_well_once_it_is_men
     capsys.readouterr()
     found.breaks(place)
     try:
-        assert_it_is_told(found, place, capsys)
+        assert_is_reported(found, place, capsys)
     finally:
         found.mends(place)
     assert main(["verify"]) == 0

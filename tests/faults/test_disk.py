@@ -36,10 +36,10 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 def assert_it_failed(ended: Ended, files: Files, url: str, *said: str) -> None:
-    """It is told once, with what to do; nothing was published."""
-    missing = [each for each in ("what to do: ", *said) if each not in ended.told]
-    assert missing == [], ended.told
-    assert files.are_named_in(ended.told), ended.told
+    """It is reported once, with what to do; nothing was published."""
+    missing = [each for each in ("what to do: ", *said) if each not in ended.message]
+    assert missing == [], ended.message
+    assert files.are_named_in(ended.message), ended.message
     assert ended.attempts == 1
     assert files.quantities(url) == files.before
 
@@ -205,7 +205,7 @@ WHERE: Mapping[str, Callable[[Path], Path]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", WHERE)
-def test_a_full_disk_below_dagsters_own_state_is_told_and_the_next_run_ends_all_the_same(
+def test_a_full_disk_of_dagster_is_reported_and_loads_go_on(
     stage: str, tmp_path: Path, undisturbed_command
 ):
     assert any(fault.stage == stage for fault, _ in strikes("the disk is full"))

@@ -1,4 +1,4 @@
-"""A process that dies while it exports: the target has each change once, and lacks none."""
+"""A process is killed while it exports: the target has each change once, and lacks none."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ LONGEST_SECONDS, HOURS = 0.4, 1_000
 """Time until a process is killed, and hours of its clock that it cannot use up until then."""
 
 KILLS_SHARE = 4
-"""One kill in so many of the campaign's: each process imports the project anew."""
+"""One kill in so many of the campaign's: each process imports the project again."""
 
 CHANGES = text("SELECT export_id, change, symbol, share_quantity FROM changes")
 
@@ -69,7 +69,7 @@ def test_a_target_has_each_change_once_whenever_its_exporter_is_killed(
                 each["to_load"] for each in recorded[:-1]
             ]
             rows = databases.rows(mart, CHANGES)
-            counts = Counter(each[0] for each in rows)
+            counts = Counter(row[0] for row in rows)
             assert counts == Counter(
                 {f"weekly/{each['to_load'].isoformat()}": each["row_count"] for each in recorded}
             )

@@ -1,4 +1,4 @@
-"""Gold whose deriving dies: each partition is the old or the new one, and the next run ends it."""
+"""Gold whose run is killed: each partition is the old or the new one; the next run ends it."""
 
 import pytest
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.faults
 @pytest.mark.parametrize(
     ("fault", "database"), strikes("killed while gold is derived"), ids=case_name
 )
-def test_gold_whose_deriving_dies_at_a_point_is_whole_and_is_derived_by_the_next_run(
+def test_gold_of_a_killed_run_is_whole_and_derived_by_the_next(
     fault, database, server, campaign, tmp_path, kill_seen
 ):
     before = restated(database, tmp_path / "before", server(database))

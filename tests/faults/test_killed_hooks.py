@@ -77,7 +77,7 @@ class Gateway:
 
 def test_a_delivery_whose_answer_was_lost_is_there_once_when_the_sender_repeats_it(tmp_path):
     gateway = Gateway(tmp_path)
-    gateway.start("--dies")
+    gateway.start("--killed")
     try:
         assert gateway.deliver("1") is None
         assert gateway.process.wait(60) == -9

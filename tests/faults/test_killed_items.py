@@ -131,10 +131,12 @@ def test_an_item_that_its_worker_does_not_survive_fails_alone(
     failed = set() if source.is_once else struck
     with scene(database, server, tmp_path, source) as (place, alone, url):
         job = replace(place.job(url, *numbers), items=ItemOptions(seconds=8))
-        told = dict(zip(keys, loaded(job), strict=True))
-        assert {key for key, words in told.items() if words != "done"} == failed
+        outcomes = dict(zip(keys, loaded(job), strict=True))
+        assert {key for key, words in outcomes.items() if words != "done"} == failed
         cause = CAUSES[fault.name]
-        assert all(told[key].startswith("dead: ") and cause in told[key] for key in failed), told
+        assert all(
+            outcomes[key].startswith("dead: ") and cause in outcomes[key] for key in failed
+        ), outcomes
         assert published(place).keys() == set(keys) - failed
         attempts = 1 if fault.name == "a worker hangs" else 2
         assert {source.asked[key] for key in struck} == {attempts}
@@ -144,8 +146,8 @@ def test_an_item_that_its_worker_does_not_survive_fails_alone(
         source.keys = ()
         assert set(retry_failed(place.url, NOW)) == failed
         for each in (place, alone):
-            told = loaded(replace(each.job(url, *numbers), items=INLINE_ITEMS))
-            assert set(told) == {"done"}
+            outcomes = loaded(replace(each.job(url, *numbers), items=INLINE_ITEMS))
+            assert set(outcomes) == {"done"}
         for key in failed:
             take_back(place.url, key, attempts=1, claims=1)
 

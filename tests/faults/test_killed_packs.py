@@ -1,4 +1,4 @@
-"""A process that dies while it writes packs or cleans them up loses no bytes that a row needs."""
+"""A process killed while it writes packs or cleans them up loses no bytes that a row needs."""
 
 import subprocess
 import sys

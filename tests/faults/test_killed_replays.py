@@ -1,4 +1,4 @@
-"""A replay that dies leaves nothing half done, wherever it was, and the next one lands the week."""
+"""A replay that is killed leaves nothing half done, and the next one loads the week."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def loaded_twice(database, folder, server: str, count: int) -> Place:
 
 
 @pytest.mark.parametrize(("fault", "database"), strikes("killed in a replay"), ids=case_name)
-def test_a_replay_that_dies_at_a_point_publishes_all_or_nothing_and_lands_the_next_time(
+def test_a_killed_replay_publishes_all_or_nothing_and_resumes(
     fault, database, server, campaign, tmp_path, kill_seen
 ):
     first = campaign.random(fault.name, database).randint(1, campaign.every)
@@ -55,11 +55,11 @@ def replayed_and_killed(database, server: str, folder, points, kill_seen) -> Non
         return Process(replay_keys, Job(where.url, where.folder, "", keys, plan))
 
     undisturbed = begun(alone, keys[0])
-    told = [*undisturbed.answer(), *begun(alone, *keys[1:]).answer()]
-    assert UNCHANGED not in told
+    outcomes = [*undisturbed.answer(), *begun(alone, *keys[1:]).answer()]
+    assert UNCHANGED not in outcomes
     assert undisturbed.seen.number <= MOST_POINTS
     with Reader(place) as reader:
-        for key, point, words in zip(keys, points, told, strict=True):
+        for key, point, words in zip(keys, points, outcomes, strict=True):
             process = begun(place, key, plan=Plan(point, "die"))
             if not process.answer():
                 kill_seen(f"weeks, {database}, replay", process.seen.stage)

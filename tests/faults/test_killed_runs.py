@@ -62,7 +62,7 @@ def test_a_run_that_is_killed_is_found_dead_and_the_next_one_lands_and_records_t
             assert runs_of(looking)["unfinished"] == ["FAILED"] * dead
             assert begun(source.url, key, None).answer() == ["success"]
         found = runs_of(looking)
-        assert (found["materialized"], found["told"]) == (materialized(keys), sorted(keys))
+        assert (found["materialized"], found["announced"]) == (materialized(keys), sorted(keys))
         assert dead > 0
     reader.saw_only({}, published(alone))
     same(contents(place.url), contents(alone.url))

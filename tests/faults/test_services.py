@@ -55,7 +55,7 @@ OF_FAILURE = ("failed", "job_failed", "held_back", "tick_failed")
 OF_RUNS = "operations_"
 OF_PROGRAMS = (OF_RUNS, "operations/", "dagster_daemon")
 """How the names of leases and fences begin that programs hold, and no load."""
-TOLD_DEAD = (
+DEAD_RUN_MESSAGES = (
     *("logs/code-server.log", "marked as failed from outside the execution context"),
     "An exception was thrown during execution",
 )
@@ -76,7 +76,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
     """Rows of every table after an undisturbed load, and the weeks that it publishes."""
     state = tmp_path_factory.mktemp("undisturbed") / "state"
     for tier in TIERS:
-        keys = [each for each in PARTITIONS if each.startswith(f"{tier}|")]
+        keys = [partition for partition in PARTITIONS if partition.startswith(f"{tier}|")]
         tags = (
             f'{{"dagster/asset_partition_range_start": "{keys[0]}", '
             f'"dagster/asset_partition_range_end": "{keys[-1]}"}}'
@@ -91,9 +91,9 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Expected:
 
 
 def tables(url: str) -> Mapping[str, databases.Rows]:
-    """Return every table's rows, but for what tells of runs, and for the audits that only warn.
+    """Return every table's rows, but for those of runs, and for the audits that only warn.
 
-    They compare a week with those that were landed before it, and a week that is tried once more
+    They compare a week with those that were landed before it, and a week that is retried
     comes after others.
     """
     found = {
@@ -188,14 +188,14 @@ def test_the_ledger_and_alerts_are_complete_although_the_daemon_was_killed_durin
 
 
 def assert_alerts_are_complete(url: str, received: Sequence[str]) -> None:
-    """Each alert was received once, none tells of what has landed since, and each week once."""
+    """Each alert was received once, none reports what has landed since, and each week once."""
     alert = operations_alerts.c
-    told = databases.rows(url, select(alert.kind, alert.state, alert.title, alert.partitions))
-    # An alert of a failed run may stay open for a check that it tells of as well.
+    alerts = databases.rows(url, select(alert.kind, alert.state, alert.title, alert.partitions))
+    # An alert of a failed run may stay open for a check that it reports as well.
     left = databases.rows(url, select(alert.open_problems).where(alert.state == "open"))
     assert [kind for (each,) in left for kind, *_ in json.loads(each) if kind in OF_FAILURE] == []
-    assert sorted(received) == sorted(title for _, _, title, _ in told)
-    landed = [key for kind, *_, keys in told if kind == "landed" for key in json.loads(keys)]
+    assert sorted(received) == sorted(title for _, _, title, _ in alerts)
+    landed = [key for kind, *_, keys in alerts if kind == "landed" for key in json.loads(keys)]
     assert sorted(landed) == sorted(PARTITIONS)
 
 
@@ -206,7 +206,7 @@ def ledger(url: str) -> dict[str, str]:
 
 
 def looked_at(url: str) -> set[str]:
-    """Return the runs of which it was decided whether their end is told."""
+    """Return the runs of which it was decided whether their end is reported."""
     causes = databases.rows(url, select(operations_evaluations.c.cause))
     return {word for (cause,) in causes for word in cause.split()}
 
@@ -254,7 +254,9 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
         failures = [said for status, said in stack.runs() if status == "FAILURE"]
         assert failures
         # by itself where its words found space yet, by the code server where they did again
-        assert [each for each in failures if not any(words in each for words in TOLD_DEAD)] == []
+        assert [
+            each for each in failures if not any(words in each for words in DEAD_RUN_MESSAGES)
+        ] == []
         last_words = (state / "logs" / "code-server.log").read_text()
         assert folder == state or "disk is full" in last_words
         assert stack.starts == 1
@@ -297,5 +299,5 @@ def assert_nothing_is_left(
         monkeypatch.setenv(name, value)
     with open_instance() as instance:
         log = instance.event_log_storage
-        pools = [log.get_concurrency_info(each) for each in log.get_concurrency_keys()]
-    assert [each for each in pools if each.active_slot_count or each.pending_steps] == []
+        pools = [log.get_concurrency_info(key) for key in log.get_concurrency_keys()]
+    assert [pool for pool in pools if pool.active_slot_count or pool.pending_steps] == []

@@ -45,8 +45,8 @@ def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhil
     (landed,) = loaded(newer)
     assert landed.startswith(pipeline.restated)
     stopped.go_on()
-    (told,) = stopped.answer()
-    assert told == (
+    (outcome,) = stopped.answer()
+    assert outcome == (
         "SupersededError: another run delivered the same partition first\n"
         "  expected: delivery 1\n"
         "  found: 1 deliveries\n"
@@ -64,16 +64,16 @@ def test_a_load_that_was_stopped_cannot_commit_over_what_another_landed_meanwhil
 @pytest.mark.parametrize(
     ("fault", "database", "pipeline"), strikes_on("stopped with the lock", is_in_part=False)
 )
-def test_who_waits_for_a_load_that_was_stopped_with_the_lock_is_told_and_it_lands_when_it_goes_on(
+def test_a_load_that_waits_for_a_stopped_one_reports_and_lands(
     fault, database, pipeline, server, source, tmp_path
 ):
     place = Place.prepared(database, tmp_path / "place", server(database), pipeline)
     stopped = Process(load_keys, place.job(source, 0, plan=Plan(fault.stage, "stop")))
     stopped.wait_until_stopped()
     hasty = replace(place, url=place.url + NOT_WAITING[database])
-    (told,) = loaded(hasty.job(source, 0))
-    assert told.startswith("TransientError: the database did not do what was asked\n")
-    assert LOCKED[database] in told
+    (outcome,) = loaded(hasty.job(source, 0))
+    assert outcome.startswith("TransientError: the database did not do what was asked\n")
+    assert LOCKED[database] in outcome
     stopped.go_on()
     (landed,) = stopped.answer()
     assert landed.startswith(pipeline.added)

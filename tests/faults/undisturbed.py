@@ -20,7 +20,7 @@ class Undisturbed:
         pipeline: Whose loads they are.
         count: The number of pieces.
         before: The database in which some of them are landed; not to be changed.
-        told: What came of each load.
+        outcomes: What came of each load.
         points: How many points a load of a piece passes, by situation and size.
     """
 
@@ -31,7 +31,7 @@ class Undisturbed:
     after_published: Mapping[str, Sums]
     after: Mapping[str, Rows]
     known: Mapping[str, Rows]
-    told: Sequence[str]
+    outcomes: Sequence[str]
     points: Mapping[tuple[str, bool], int]
 
     def source(self) -> Source:
@@ -48,15 +48,15 @@ def undisturbed(
     with FaultyServer(pipeline.source(count)) as source:
         loaded(before.job(source.url, *landed))
     after = before.copy(folder / "after")
-    told: list[str] = []
+    outcomes: list[str] = []
     points: dict[tuple[str, bool], int] = {}
     with FaultyServer(pipeline.source_next(count)) as source:
         first = sorted(numbers[0] for numbers in alike(count).values())
         for number in first:
             process = Process(load_keys, after.job(source.url, number))
-            told += process.answer()
+            outcomes += process.answer()
             points[situation_of(number), is_large(number)] = process.seen.number
         if rest := range(len(first), count):
-            told += loaded(after.job(source.url, *rest))
+            outcomes += loaded(after.job(source.url, *rest))
     found = (published(before), published(after), contents(after.url), known(after))
-    return Undisturbed(pipeline, count, before, *found, told, points)
+    return Undisturbed(pipeline, count, before, *found, outcomes, points)

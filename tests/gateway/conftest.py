@@ -32,7 +32,7 @@ sources:
 
 
 @pytest.fixture(autouse=True)
-def nobody() -> None:
+def reset_caller() -> None:
     """Forget who asked in an earlier test of this process."""
     CURRENT.set(None)
 

@@ -254,7 +254,7 @@ def send_apart(connection: socket.socket, pieces: Iterable[bytes], pause_seconds
 
 @contextmanager
 def running(app: Any, limits: ConnectionLimits | None = None) -> Iterator[int]:
-    """Serve ``app`` on a free port, and believe this machine as if it were a proxy."""
+    """Serve ``app`` on a free port, and trust this machine as if it were a proxy."""
     settings = load_settings().model_copy(update={"trusted_proxies": ("127.0.0.1",)})
     options = server_options(settings, limits)
     config = uvicorn.Config(app, port=0, log_level="critical", **options)

@@ -37,9 +37,9 @@ def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: 
     key = door.keys[Role.VIEWER]
     answer = door.ask("GET", "/session?x=1", key=key, address="203.0.113.5")
     [line] = wait_for(lambda: log.lines)
-    told = json.loads(line)
-    assert told == {
-        "time": told["time"],
+    entry = json.loads(line)
+    assert entry == {
+        "time": entry["time"],
         "level": "INFO",
         "logger": "orchestration_project.access",
         "event": "request_served",
@@ -50,9 +50,9 @@ def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: 
         "method": "GET",
         "path": "/session",
         "status": 200,
-        "seconds": told["seconds"],
+        "seconds": entry["seconds"],
         "trace_id": answer.headers["x-trace-id"],
-        "span_id": told["span_id"],
+        "span_id": entry["span_id"],
     }
 
 

@@ -31,16 +31,16 @@ def door() -> Iterator[tuple[ASGIApp, str]]:
         yield app, f"session={doors.signed('token')}"
 
 
-def test_who_has_a_session_or_a_key_is_told_to_come_again(door, caplog):
+def test_a_client_with_a_session_or_a_key_gets_a_retry_after(door, caplog):
     app, cookie = door
     for headers in ({"cookie": cookie}, {"x-api-key": KEY}):
         answer = asked(app, "GET", "/session", headers=headers)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert answer.json() == {"errors": [{"message": UNAVAILABLE_MESSAGE}]}
-    problems = [each for each in caplog.records if each.levelno == logging.ERROR]
+    problems = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "the database did not do what was asked" in problems[0].getMessage()
     assert "hunter2" not in caplog.text
-    assert not any(each.exc_info for each in caplog.records)
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_a_browser_is_shown_a_page_that_says_so(door):

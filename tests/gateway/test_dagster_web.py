@@ -24,24 +24,24 @@ CHECKED_BY_NOBODY = {"logTelemetry", "setNuxSeen"}
 
 
 def test_each_permission_of_dagsters_has_a_role_but_one_that_open_source_has_not():
-    known = {str(each) for each in Permissions}
+    known = {str(permission) for permission in Permissions}
     assert known == {str(name) for name in EDITOR_PERMISSIONS}
     assert known - OPERATOR_PERMISSIONS - ADMIN_PERMISSIONS == {"edit_app_managed_components"}
     assert known >= OPERATOR_PERMISSIONS | ADMIN_PERMISSIONS
 
 
 @pytest.mark.slow
-def test_the_pages_are_told_what_the_role_may(door: Door):
+def test_the_pages_get_the_permissions_of_the_role(door: Door):
     query = """{permissions {permission value disabledReason} canBulkTerminate
       workspaceOrError {... on Workspace {locationEntries {permissions {permission value}}}}}"""
     granted = {}
     for role in Role:
-        told = door.graphql(query, key=door.keys[role]).json["data"]
-        granted[role] = {each["permission"] for each in told["permissions"] if each["value"]}
-        [location] = told["workspaceOrError"]["locationEntries"]
+        data = door.graphql(query, key=door.keys[role]).json["data"]
+        granted[role] = {each["permission"] for each in data["permissions"] if each["value"]}
+        [location] = data["workspaceOrError"]["locationEntries"]
         scoped = {each["permission"] for each in location["permissions"] if each["value"]}
         assert scoped <= granted[role]
-        assert told["canBulkTerminate"] == (role is not Role.VIEWER)
+        assert data["canBulkTerminate"] == (role is not Role.VIEWER)
     assert granted == {
         Role.VIEWER: set(),
         Role.OPERATOR: OPERATOR_PERMISSIONS,
@@ -106,9 +106,9 @@ def test_dagster_itself_lets_a_viewer_change_nothing(door: Door):
     found = documents()
     before = door.instance.get_runs_count()
     for name in found.keys() - CHECKED_BY_NOBODY:
-        told = asyncio.run(asked_as(Role.VIEWER, door.dagster, found[name]))
-        data = (told.get("data") or {}).get(name) or {}
-        assert data.get("__typename", "Error").endswith(("Error", "RunsResult")), (name, told)
+        answer = asyncio.run(asked_as(Role.VIEWER, door.dagster, found[name]))
+        data = (answer.get("data") or {}).get(name) or {}
+        assert data.get("__typename", "Error").endswith(("Error", "RunsResult")), (name, answer)
     assert door.instance.get_runs_count() == before
 
 
@@ -223,8 +223,8 @@ def test_a_query_that_was_read_before_is_answered_as_dagster_reads_it(
 
 def test_a_request_of_nobody_has_the_permissions_of_a_viewer(door: Door):
     CURRENT.set(None)
-    told = asyncio.run(asked_as(Role.VIEWER, door.dagster, "{permissions {value}}"))
-    assert not any(each["value"] for each in told["data"]["permissions"])
+    answer = asyncio.run(asked_as(Role.VIEWER, door.dagster, "{permissions {value}}"))
+    assert not any(permission["value"] for permission in answer["data"]["permissions"])
 
 
 def test_the_run_storage_still_makes_runs_by_the_methods_that_we_name_users_in(door: Door):

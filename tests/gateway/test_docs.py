@@ -1,4 +1,4 @@
-"""The pages of webhooks and metrics say what there is."""
+"""The pages of webhooks and metrics name every one that exists."""
 
 import re
 
@@ -35,7 +35,7 @@ def test_every_scheme_field_and_status_is_documented():
     assert set(WebhookSource.model_fields) <= cells
     assert {"received", "running", "failed", "done", "dead"} <= cells
     statuses = set(re.findall(r"^\| (\d{3}) \|", WEBHOOKS, re.MULTILINE))
-    assert {str(each) for each in STATUSES.values()} <= statuses
+    assert {str(status) for status in STATUSES.values()} <= statuses
 
 
 def test_every_metric_and_each_of_its_labels_is_documented(settings, warehouse, instance):

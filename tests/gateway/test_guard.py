@@ -27,7 +27,7 @@ PRIVATE = [
 
 
 @pytest.mark.parametrize("path", PRIVATE)
-def test_a_program_that_is_not_known_is_told_so_and_no_more(door: Door, path: str):
+def test_an_unknown_program_is_refused_without_details(door: Door, path: str):
     answer = door.ask("GET", path)
     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer")
     assert answer.json == {"errors": [{"message": NOT_KNOWN}]}
@@ -192,8 +192,8 @@ def test_a_rotated_key_ends_after_its_overlap_and_the_new_one_has_its_owner_and_
     old = door.key(Role.OPERATOR, "the loader")
     hour = timedelta(hours=1)
     new = door.key_ring.rotate(old.key_id, lasts=10 * hour, overlap=hour)
-    told = door.ask("GET", "/session", key=new).json
-    assert (told["user"], told["role"]) == ("the loader", "operator")
+    session = door.ask("GET", "/session", key=new).json
+    assert (session["user"], session["role"]) == ("the loader", "operator")
     assert door.ask("GET", "/session", key=old).status == 200
     door.clock.ahead += hour
     assert door.ask("GET", "/session", key=old).status == 401

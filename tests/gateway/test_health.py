@@ -1,4 +1,4 @@
-"""Whether the gateway lives, and is ready."""
+"""Whether the gateway runs, and is ready."""
 
 import dagster as dg
 import pytest
@@ -13,7 +13,7 @@ def failing() -> Answer:
     raise TransientError("no answer from db.internal:5432")
 
 
-def test_a_process_that_lives_says_so_whatever_else_fails():
+def test_a_running_process_reports_so_whatever_else_fails():
     client = Client(routes(Readiness([Probe("database", (), lambda: "", failing)])))
     answer = client.get("/healthz")
     assert (answer.status_code, answer.text) == (200, "ok")
@@ -46,9 +46,7 @@ def test_it_looks_every_five_seconds_at_most():
         assert len(looks) == count
 
 
-def test_a_source_without_its_secret_is_told_and_leaves_the_gateway_ready(
-    settings, warehouse, monkeypatch
-):
+def test_a_source_without_its_secret_leaves_the_gateway_ready(settings, warehouse, monkeypatch):
     with dg.instance_for_test() as instance:
         client = Client(routes(Readiness(probes_of(settings, instance))))
         found = client.get("/readyz")

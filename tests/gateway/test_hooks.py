@@ -109,7 +109,7 @@ def test_what_is_not_signed_does_not_count_against_the_rate_of_its_source(client
 
 
 REFUSED = [
-    ("/hooks/nobody", {}, 404),
+    ("/hooks/unknown", {}, 404),
     ("/hooks/..%2Fgit", {}, 404),
     ("/hooks/git", {"x-hub-signature-256": ""}, 401),
     ("/hooks/git", {"x-hub-signature-256": "sha256=" + "0" * 64}, 403),
@@ -161,7 +161,7 @@ def test_a_body_above_the_limit_is_refused_whatever_its_length_is_said_to_be(cli
     assert len(rows(warehouse)) == 1
 
 
-def test_neither_log_nor_answer_tells_a_secret_or_a_signature(client, caplog):
+def test_neither_log_nor_answer_has_a_secret_or_a_signature(client, caplog):
     right = signed(BODY)["x-hub-signature-256"].removeprefix("sha256=")
     with caplog.at_level(logging.DEBUG):
         answers = [
@@ -175,7 +175,7 @@ def test_neither_log_nor_answer_tells_a_secret_or_a_signature(client, caplog):
         assert secret not in said
 
 
-def test_a_source_without_a_secret_is_told_of_at_the_start(settings, warehouse, caplog):
+def test_a_source_without_a_secret_is_reported_at_the_start(settings, warehouse, caplog):
     with opened_hooks(settings, warehouse) as hooks:
         problem = "nothing is taken from the webhook source bare: WEBHOOK_SECRET_BARE is not set"
         assert hooks.problems == [problem]
@@ -198,7 +198,7 @@ def hooks_over(
     return Hooks(senders, GroupCommit(take), room, clock=Clock(), max_body_bytes=100, **options)
 
 
-def test_a_source_that_delivers_too_often_is_told_when_to_come_again():
+def test_a_source_that_delivers_too_often_gets_a_retry_after():
     now = [0.0]
     hooks = hooks_over(
         lambda deliveries: ["stored"] * len(deliveries),
@@ -207,7 +207,7 @@ def test_a_source_that_delivers_too_often_is_told_when_to_come_again():
     )
     client = Client(routes(hooks))
     answers = [post(client, b"{}", x_github_delivery=str(n)) for n in range(3)]
-    assert [each.status_code for each in answers] == [202, 202, 429]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
     assert answers[-1].headers["retry-after"] == "1"
     now[0] = 0.5
     assert [post(client).status_code for _ in range(2)] == [202, 429]
@@ -223,7 +223,7 @@ def test_a_delivery_that_the_database_does_not_take_is_not_acknowledged(caplog):
     assert "a webhook of git was not stored: the database is gone" in caplog.text
 
 
-def test_while_the_inbox_is_full_senders_are_told_to_come_later(settings, warehouse):
+def test_while_the_inbox_is_full_senders_get_a_retry_after(settings, warehouse):
     store = Inbox(warehouse, Clock())
     hooks = hooks_over(store.take, inbox=store)
     with warehouse.writing() as connection:
@@ -315,7 +315,7 @@ async def _asked(hooks: Hooks, pieces: list[dict], headers: dict[str, str]) -> l
         for piece in waiting:
             return piece
         await asyncio.Event().wait()
-        raise AssertionError("nobody sets it")
+        raise AssertionError("the event was set")
 
     async def send(message) -> None:
         sent.append(message)
@@ -381,7 +381,7 @@ async def beside_unfinished(settings, warehouse, senders: list[tuple[str, str]])
             announced = over(source, address, **signed(b""), **{"content-length": "1"})
             return await _status(app, announced, receive)
 
-        tasks = [asyncio.create_task(unfinished(*each)) for each in senders[:-1]]
+        tasks = [asyncio.create_task(unfinished(*sender)) for sender in senders[:-1]]
         await asyncio.to_thread(
             wait_for, lambda: len(waiting) + sum(task.done() for task in tasks) == len(tasks)
         )
@@ -469,7 +469,7 @@ def test_a_length_that_is_too_large_is_refused_before_the_body_is_read():
     assert asyncio.run(_asked(hooks_over(len), [], headers))[0]["status"] == 413
 
 
-def test_deliveries_at_once_are_all_stored_and_each_is_told_its_own_outcome(settings, warehouse):
+def test_concurrent_deliveries_are_stored_each_with_its_outcome(settings, warehouse):
     async def many(hooks: Hooks) -> list[int]:
         async def one(n: int) -> int:
             body = b'{"n": %d}' % (n % 40)

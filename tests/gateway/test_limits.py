@@ -148,7 +148,7 @@ def test_a_connection_on_which_nothing_comes_is_ended(hasty_door: Door):
         assert connection.recv(100) == b""
 
 
-def test_who_comes_when_all_connections_are_taken_is_told_so_until_some_end():
+def test_clients_beyond_the_connection_limit_are_refused():
     with running(no_content, ConnectionLimits(connections=3)) as port, ExitStack() as taken:
 
         def connection() -> socket.socket:

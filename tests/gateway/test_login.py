@@ -40,8 +40,8 @@ def test_a_right_key_opens_a_session_whose_cookie_no_script_and_no_other_site_ge
     [cookie] = answer.cookies
     name_and_value, *attributes = cookie.split("; ")
     assert sorted(attributes) == ["HttpOnly", "Max-Age=86400", "Path=/", "SameSite=lax"]
-    told = door.ask("GET", "/session", cookie=name_and_value).json
-    assert told == {
+    session = door.ask("GET", "/session", cookie=name_and_value).json
+    assert session == {
         "user": "the operator",
         "role": "operator",
         "way": "session",
@@ -101,7 +101,7 @@ def test_what_was_wanted_is_shown_in_the_page_as_text(door: Door):
     assert "&quot;&gt;&lt;script&gt;" in page.text
 
 
-def test_a_wrong_an_unknown_and_a_revoked_key_are_told_the_same(door: Door):
+def test_a_wrong_unknown_or_revoked_key_gets_the_same_answer(door: Door):
     revoked = door.key()
     door.key_ring.revoke(revoked.key_id)
     key = door.key()
@@ -121,9 +121,9 @@ def test_a_cookie_that_was_planted_before_the_login_is_worth_nothing_after_it(do
     cookie = door.log_in(door.keys[Role.ADMIN], cookie=planted)
     assert cookie != planted
     assert (status(door, cookie), status(door, planted)) == (200, 401)
-    made_up = f"session={door.doors.signed('made-up')}"
-    other = door.log_in(door.keys[Role.ADMIN], cookie=made_up)
-    assert (status(door, other), status(door, made_up)) == (200, 401)
+    synthetic = f"session={door.doors.signed('synthetic')}"
+    other = door.log_in(door.keys[Role.ADMIN], cookie=synthetic)
+    assert (status(door, other), status(door, synthetic)) == (200, 401)
 
 
 def test_two_logins_at_once_in_one_browser_both_open_and_the_session_before_is_over(door: Door):

@@ -1,4 +1,4 @@
-"""The metrics, read from what other processes stored, and told in Prometheus' words."""
+"""The metrics, read from what other processes stored, and in Prometheus' format."""
 
 import asyncio
 import shutil
@@ -252,7 +252,7 @@ def test_the_host_and_the_process_are_measured_and_every_part_says_that_it_was_r
     assert found["process_open_files", host] > 0
     assert found["host_disk_bytes", host, "free"] > 0
     parts = ("dagster", "database", "host", "programs", "queues", "sources")
-    assert [found["scrape_ok", each] for each in parts] == [1] * len(parts)
+    assert [found["scrape_ok", part] for part in parts] == [1] * len(parts)
 
 
 def test_programs_releases_runs_and_queues_have_their_host_queue_and_priority(
@@ -277,7 +277,7 @@ def test_programs_releases_runs_and_queues_have_their_host_queue_and_priority(
 
 
 @pytest.mark.parametrize("error", [TransientError, DagsterPostgresException])
-def test_a_part_that_cannot_be_read_is_told_as_such_and_hides_no_other(error, caplog):
+def test_an_unreadable_part_is_reported_and_hides_no_other(error, caplog):
     def broken():
         raise error("the database is gone")
 
@@ -291,7 +291,7 @@ def test_a_part_that_cannot_be_read_is_told_as_such_and_hides_no_other(error, ca
     assert "gone" not in answer.text
 
 
-def test_what_was_read_is_told_again_for_five_seconds():
+def test_a_reading_is_repeated_for_five_seconds():
     reads: list[int] = []
     now = [0.0]
 
@@ -305,7 +305,7 @@ def test_what_was_read_is_told_again_for_five_seconds():
         assert next(iter(stored.collect())).samples[0].value == count
 
 
-def test_labels_are_bounded_and_what_is_beyond_is_told_together():
+def test_labels_are_bounded_and_the_others_are_summed():
     many = {(f"{number:04}", "x"): 1.0 for number in range(MOST_NAMES + 50)}
     [*kept, other] = counter("c", "x", ("name", "kind"), many).samples
     assert len(kept) == MOST_NAMES
@@ -327,7 +327,7 @@ def test_requests_are_counted_by_a_route_that_no_sender_can_invent():
 
 def test_a_request_for_no_path_is_counted_as_any_other():
     def count() -> float:
-        samples = [each for metric in REQUESTS.collect() for each in metric.samples]
+        samples = [sample for metric in REQUESTS.collect() for sample in metric.samples]
         wanted = {"route": "other", "method": "OPTIONS", "status": "400"}
         return sum(each.value for each in samples if each.labels == wanted and "total" in each.name)
 

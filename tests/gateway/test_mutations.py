@@ -54,7 +54,7 @@ def launched(door: Door, answer: Any) -> dg.DagsterRun:
 def mutations(door: Door) -> list[str]:
     """Every mutation of Dagster's schema, also those of a Dagster to come."""
     answer = door.graphql(NAMES, key=door.keys[Role.ADMIN])
-    return [each["name"] for each in answer.json["data"]["__schema"]["mutationType"]["fields"]]
+    return [field["name"] for field in answer.json["data"]["__schema"]["mutationType"]["fields"]]
 
 
 @pytest.mark.slow
@@ -437,7 +437,7 @@ def test_logs_are_read_below_their_folder_alone(door: Door, tmp_path: Path):
     assert (down.status, down.text) == (200, "of a step")
     for path in ("../secret/err", "%2e%2e/secret/err", "a%20run/..%2f..%2fsecret/err"):
         assert door.ask("GET", f"/logs/{path}", key=viewer).status == 400
-    outside.with_suffix(".complete").touch()  # it would be told at once
+    outside.with_suffix(".complete").touch()  # its end would be reported at once
     query = "subscription L($key: [String!]!) {capturedLogs(logKey: $key) {stderr}}"
     payload = {"query": query, "variables": {"key": ["..", "secret"]}}
     with door.websocket(X_API_Key=str(viewer)) as websocket:
@@ -550,9 +550,9 @@ def test_a_viewer_watches_a_run_by_websocket(door: Door):
     }
     with door.websocket(Cookie=door.log_in(door.keys[Role.VIEWER])) as websocket:
         websocket.send(json.dumps(start))
-        told = json.loads(websocket.recv(timeout=10))
-    assert told["type"] == "data"
-    messages = told["payload"]["data"]["pipelineRunLogs"]["messages"]
+        message = json.loads(websocket.recv(timeout=10))
+    assert message["type"] == "data"
+    messages = message["payload"]["data"]["pipelineRunLogs"]["messages"]
     assert "RunEnqueuedEvent" in [each["__typename"] for each in messages]
 
 

@@ -126,7 +126,7 @@ def test_what_is_asked_has_state_nonce_and_a_challenge_whose_answer_stays_here(d
 
 
 @pytest.mark.parametrize(("sub", "name"), [("3", "3"), ("4", "me@elsewhere.org"), ("new", "new")])
-def test_who_has_no_role_is_told_so_and_is_in_the_audit(door: Door, sub: str, name: str):
+def test_a_person_without_a_role_is_refused_and_in_the_audit(door: Door, sub: str, name: str):
     location, cookie = begin(door)
     answer = door.ask("GET", back_from(location, sub), cookie=cookie)
     assert (answer.status, "session=" in cookies_of(answer)) == (403, False)
@@ -138,8 +138,8 @@ def test_who_has_no_role_is_told_so_and_is_in_the_audit(door: Door, sub: str, na
 def test_an_address_is_compared_in_lower_case(door: Door):
     location, cookie = begin(door)
     session = cookies_of(door.ask("GET", back_from(location, "2"), cookie=cookie))
-    told = door.ask("GET", "/session", cookie=session).json
-    assert (told["user"], told["role"]) == ("you@example.org", "viewer")
+    session_data = door.ask("GET", "/session", cookie=session).json
+    assert (session_data["user"], session_data["role"]) == ("you@example.org", "viewer")
 
 
 def test_an_answer_that_nobody_here_asked_for_logs_nobody_in(door: Door):
@@ -173,12 +173,12 @@ def test_answers_that_nobody_asked_for_fill_no_audit_and_lock_nobody_out(door: D
 def test_answers_that_fail_are_in_the_audit_until_their_address_is_locked(door: Door):
     location, cookie = begin(door)
     state = parse_qs(urlsplit(location).query)["state"][0]
-    told = {"cookie": cookie, "address": "203.0.113.62"}
+    caller = {"cookie": cookie, "address": "203.0.113.62"}
     for _ in range(ADDRESS_LIMIT):
-        answer = door.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **told)
+        answer = door.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **caller)
         [row] = door.audit(answer.headers["x-request-id"])
         assert (answer.status, row["operation"], row["outcome"]) == (401, "login", "refused")
-    locked = door.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **told)
+    locked = door.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **caller)
     assert (locked.status, door.audit(locked.headers["x-request-id"])) == (429, [])
     assert int(locked.headers["retry-after"]) > 0
 
@@ -253,7 +253,7 @@ class Liar:
             return answer
         if self.header["alg"] == "none":
             parts = [json.dumps(each).encode() for each in (self.header, claims)]
-            unsigned = b".".join(urlsafe_b64encode(each).rstrip(b"=") for each in parts)
+            unsigned = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in parts)
             return answer | {"id_token": unsigned.decode() + "."}
         algorithms = [self.header["alg"]]
         return answer | {
@@ -296,7 +296,7 @@ def lying() -> Iterator[Liar]:
 
 
 @pytest.fixture(scope="module")
-def told_lies(tmp_path_factory) -> Iterator[tuple[Liar, Door]]:
+def lying_provider(tmp_path_factory) -> Iterator[tuple[Liar, Door]]:
     folder = tmp_path_factory.mktemp("lies")
     with lying() as liar, open_door(folder, public=provider_at(liar.url)) as door:
         yield liar, door
@@ -310,7 +310,7 @@ LIES = {
     "an old one": ({"claims": {"exp": 1_000_000}}, 401),
     "one of another login": ({"claims": {"nonce": "x"}}, 401),
     "one without a nonce": ({"claims": {"nonce": None}}, 401),
-    "one of nobody": ({"claims": {"sub": None}}, 401),
+    "one without a subject": ({"claims": {"sub": None}}, 401),
     "another key's": ({"key": OTHER_KEY}, 401),
     "an unsigned one": ({"header": {"alg": "none"}}, 401),
     "one signed with what is public": (
@@ -326,8 +326,8 @@ LIES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
-def test_only_a_whole_new_token_for_us_by_the_provider_counts(told_lies, lie: str):
-    liar, door = told_lies
+def test_only_a_whole_new_token_for_us_by_the_provider_counts(lying_provider, lie: str):
+    liar, door = lying_provider
     values, status = LIES[lie]
     location, cookie = begin(door)
     asked = {name: each[0] for name, each in parse_qs(urlsplit(location).query).items()}
@@ -364,8 +364,8 @@ REASONS = {
 
 
 @pytest.mark.parametrize("name", REASONS)
-def test_a_refused_login_names_the_claim_and_the_person(told_lies, caplog, name: str):
-    liar, door = told_lies
+def test_a_refused_login_names_the_claim_and_the_person(lying_provider, caplog, name: str):
+    liar, door = lying_provider
     claims, reason = REASONS[name]
     answer = callback(liar, door, claims={"email": "ada@example.org", **claims})
     [row] = door.audit(answer.headers["x-request-id"])
@@ -377,8 +377,8 @@ def test_a_refused_login_names_the_claim_and_the_person(told_lies, caplog, name:
     assert f"ada@example.org by OpenID Connect: {row['reason']}" in caplog.text
 
 
-def test_a_token_of_another_key_is_refused_with_the_reason(told_lies):
-    liar, door = told_lies
+def test_a_token_of_another_key_is_refused_with_the_reason(lying_provider):
+    liar, door = lying_provider
     answer = callback(liar, door, key=OTHER_KEY)
     [row] = door.audit(answer.headers["x-request-id"])
     expected = "invalid ID token: expected a signature by a key of the provider"

@@ -69,7 +69,7 @@ def test_without_a_proxy_no_other_origin_is_ours(monkeypatch):
     assert here == Place({"127.0.0.1", "localhost", "::1"}, public_origin="", is_secure=False)
 
 
-def test_nobody_is_believed_about_others_but_the_proxies_that_are_named(monkeypatch):
+def test_only_named_proxies_are_trusted_about_other_addresses(monkeypatch):
     alone = server_options(settings(monkeypatch))
     assert (alone["proxy_headers"], alone["forwarded_allow_ips"]) == (False, [])
     behind = server_options(settings(monkeypatch, **SAFE))

@@ -53,17 +53,17 @@ def test_a_delivery_needs_no_key_but_its_signature(app: ASGIApp):
     bad = signed(b"another", **DELIVERY)
     refused = asked(app, "POST", "/hooks/git", content=body, headers=bad)
     assert (refused.status_code, "signature" in refused.text) == (403, True)
-    assert asked(app, "POST", "/hooks/nobody", content=body).status_code == 404
+    assert asked(app, "POST", "/hooks/unknown", content=body).status_code == 404
 
 
 @pytest.mark.slow
-def test_what_is_measured_needs_a_key_and_whether_it_lives_does_not(app: ASGIApp, key: str):
+def test_metrics_need_a_key_and_the_liveness_probe_does_not(app: ASGIApp, key: str):
     assert asked(app, "GET", "/healthz").text == "ok"
     assert "is_ready" in asked(app, "GET", "/readyz").json()
     assert asked(app, "GET", "/metrics").status_code == 401
-    told = asked(app, "GET", "/metrics", headers={"X-API-Key": key})
-    assert told.status_code == 200
-    assert 'orchestration_gateway_requests_total{method="GET",route="metrics"' in told.text
+    answer = asked(app, "GET", "/metrics", headers={"X-API-Key": key})
+    assert answer.status_code == 200
+    assert 'orchestration_gateway_requests_total{method="GET",route="metrics"' in answer.text
 
 
 def test_the_api_and_dagster_are_for_who_is_known(app: ASGIApp, key: str):

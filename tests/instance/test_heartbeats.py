@@ -65,7 +65,7 @@ seen: dict[str, str] = {}
 
 
 @pytest.mark.slow
-def test_a_run_gives_signs_of_life_from_its_start_to_its_end(instance):
+def test_a_run_sends_heartbeats_from_its_start_to_its_end(instance):
     result = dg.materialize([quick], instance=instance)
     assert list(seen) == [result.run_id]
     machine, at = seen[result.run_id].split(" ")
@@ -91,7 +91,7 @@ def test_signs_go_on_after_an_outage_of_the_server(instance, caplog):
     assert "failed to record the heartbeat of run run: too many retries" in caplog.text
 
 
-def test_a_run_of_another_machine_lives_while_it_gives_signs(instance):
+def test_a_run_of_another_machine_runs_while_it_sends_heartbeats(instance):
     record = started_elsewhere(instance, seconds_ago=60)
     health = instance.run_launcher.check_run_worker_health(record.dagster_run)
     assert (health.status, health.msg) == (WorkerStatus.RUNNING, "alive on elsewhere")

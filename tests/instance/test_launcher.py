@@ -56,7 +56,9 @@ def test_a_clock_that_is_set_forward_makes_no_process_another_one(monkeypatch):
     since = process.create_time() + 1
     assert is_alive(process.pid, since=since)
     boot = psutil.boot_time()
-    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot + 3600)  # as the kernel tells it
+    monkeypatch.setattr(
+        psutil._pslinux, "boot_time", lambda: boot + 3600
+    )  # as the kernel reports it
     assert psutil.Process(process.pid).create_time() > started + 1800
     assert is_alive(process.pid, since=since)
     process.kill()

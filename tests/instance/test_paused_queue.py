@@ -169,7 +169,7 @@ def is_alive(state: Path) -> bool:
     return subprocess.run(probe, env={"STATE_DIR": str(state)}, check=False).returncode == 0  # noqa: S603 - ours
 
 
-def test_each_iteration_shows_the_probe_of_containers_that_the_daemon_lives(
+def test_each_iteration_sends_a_heartbeat_to_the_container_probe(
     instance, warehouse, demo_settings
 ):
     file = demo_settings.state_path / ALIVE

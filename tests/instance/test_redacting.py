@@ -21,7 +21,7 @@ def fails(context: dg.AssetExecutionContext):
 
 
 @dg.asset
-def tells(context: dg.AssetExecutionContext):
+def reports(context: dg.AssetExecutionContext):
     context.add_output_metadata({"url": f"https://host/?key={SECRET}"})
 
 
@@ -50,7 +50,7 @@ def instance(request, tmp_path, monkeypatch):
 def test_a_secret_in_an_error_a_log_line_or_metadata_is_masked_in_the_event_log(
     instance, tmp_path, capfd
 ):
-    result = dg.materialize([fails, tells], instance=instance, raise_on_error=False)
+    result = dg.materialize([fails, reports], instance=instance, raise_on_error=False)
     stored = instance.all_logs(result.run_id)
     texts = [f"{entry.user_message} {entry.dagster_event}" for entry in stored]
     assert not [text for text in texts if SECRET in text]
@@ -108,11 +108,11 @@ def test_what_a_failed_tick_says_shows_no_secret(instance, tmp_path):
 @pytest.mark.slow_on_postgresql
 def test_a_password_that_is_a_word_of_dagsters_own_records_spoils_none(instance):
     hide("event_specific_data", "DagsterEvent")
-    result = dg.materialize([tells], instance=instance)
+    result = dg.materialize([reports], instance=instance)
     [stored] = [
-        each.get_dagster_event()
-        for each in instance.all_logs(result.run_id)
-        if each.is_dagster_event and each.get_dagster_event().is_step_materialization
+        log.get_dagster_event()
+        for log in instance.all_logs(result.run_id)
+        if log.is_dagster_event and log.get_dagster_event().is_step_materialization
     ]
     materialized = stored.step_materialization_data.materialization
     assert materialized.metadata["url"].value == "https://host/?key=***"

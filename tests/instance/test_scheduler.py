@@ -1,4 +1,4 @@
-"""Schedules by the project's dagster.yaml: a tick that fails is tried again, and alerts."""
+"""Schedules by the project's dagster.yaml: a tick that fails is retried, and alerts."""
 
 import logging
 from collections.abc import Iterator
@@ -129,7 +129,7 @@ def test_a_schedule_whose_jobs_configuration_became_invalid_raises_an_alert_unti
             (began, int),
             (due, int),
             (due + hour, bool),
-            (due + hour + timedelta(minutes=1), bool),  # the same tick is tried again
+            (due + hour + timedelta(minutes=1), bool),  # the same tick is retried
             (due + 2 * hour, int),
         ):
             file = tmp_path / f"{value_type.__name__}.py"
@@ -137,7 +137,7 @@ def test_a_schedule_whose_jobs_configuration_became_invalid_raises_an_alert_unti
             with workspace(instance, file) as context:
                 tick(context, at, {})
             progress = look(instance, alerts, progress).progress
-            stood.append({each["title"]: each["state"] for each in stored_alerts(warehouse)})
+            stood.append({alert["title"]: alert["state"] for alert in stored_alerts(warehouse)})
             counts.append(instance.get_runs_count())
         raised, _ = stored_alerts(warehouse)
     title = "hourly fails: it starts nothing until this is mended"

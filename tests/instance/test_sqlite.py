@@ -72,13 +72,13 @@ def built_indexes(instance) -> set[str]:
     return {name for name in INDEXES if storage.has_secondary_index(name)}
 
 
-def test_who_watches_a_run_hears_of_each_event_while_it_goes_on(instance):
+def test_a_watcher_of_a_run_receives_each_event_while_it_goes_on(instance):
     run = instance.create_run_for_job(job_def=nothing)
-    heard: list[str] = []
-    instance.watch_event_logs(run.run_id, None, lambda entry, _: heard.append(entry.message))
+    messages: list[str] = []
+    instance.watch_event_logs(run.run_id, None, lambda entry, _: messages.append(entry.message))
     for number in range(3):
         instance.report_engine_event(f"event {number}", run)
-        wait_for(lambda number=number: heard[number:] == [f"event {number}"])
+        wait_for(lambda number=number: messages[number:] == [f"event {number}"])
 
 
 @dg.job
@@ -138,9 +138,9 @@ def test_a_run_whose_file_is_gone_gets_a_new_one(instance):
     for suffix in ("-shm", "-wal", ""):
         Path(f"{file}{suffix}").unlink()
     run = instance.get_run_by_id(run_id)
-    instance.report_engine_event("written anew", run)
+    instance.report_engine_event("written again", run)
     assert file.exists()
-    assert [each.message for each in instance.all_logs(run_id)] == ["written anew"]
+    assert [log.message for log in instance.all_logs(run_id)] == ["written again"]
 
 
 def test_commits_to_dagsters_files_do_not_wait_for_the_disk_and_those_to_others_do(
@@ -174,7 +174,7 @@ def load(context):
 
 
 def history_of(instance):
-    """Return all that Dagster tells of a run over three partitions, without times and ids."""
+    """Return all that Dagster stores of a run over three partitions, without times and ids."""
     every = {
         "dagster/asset_partition_range_start": "2026-01-01",
         "dagster/asset_partition_range_end": "2026-03-01",
@@ -183,23 +183,25 @@ def history_of(instance):
         asset_graph=dg.Definitions([load]).resolve_asset_graph()
     )
     run_id = job.execute_in_process(instance=instance, tags=every).run_id
-    told = {}
+    events_by_name = {}
     for name in ("one", "two"):
         key = dg.AssetKey(name)
         (record,) = instance.get_asset_records([key])
         events = instance.fetch_materializations(key, limit=10).records
-        told[name] = (
+        events_by_name[name] = (
             instance.get_materialized_partitions(key),
-            [(each.partition_key, each.asset_materialization.metadata) for each in events],
+            [(event.partition_key, event.asset_materialization.metadata) for event in events],
             record.asset_entry.last_run_id == run_id,
             record.asset_entry.last_materialization.get_dagster_event().partition,
             record.asset_entry.last_materialization_storage_id == events[0].storage_id,
         )
     check = dg.AssetCheckKey(dg.AssetKey("one"), "holds")
     looked = instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
-    told["holds"] = Counter((each.partition, each.status, each.run_id == run_id) for each in looked)
+    events_by_name["holds"] = Counter(
+        (each.partition, each.status, each.run_id == run_id) for each in looked
+    )
     records = instance.get_records_for_run(run_id).records
-    return told, Counter(each.event_log_entry.dagster_event_type for each in records)
+    return events_by_name, Counter(each.event_log_entry.dagster_event_type for each in records)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Similarity stays when topics of documents go; the version before derives it anew."""
+"""Similarity stays when topics of documents go; the version before derives it again."""
 
 import pytest
 from alembic import command

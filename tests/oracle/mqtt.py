@@ -164,7 +164,7 @@ def exported(name: str, value: Any) -> Any:
 
 
 def fold_entities(table: str, events: Sequence[Row]) -> list[Row]:
-    """Return the entities of a table: events by ts, then arrival; a removed one begins anew."""
+    """Return the entities of a table: events by ts, then arrival; a removed one begins again."""
     columns, key = columns_of(table), key_of(table)
     states: dict[str, Row | None] = {}  # None: it was removed, and its creation alone makes it
     counts: Counter[str] = Counter()

@@ -19,7 +19,7 @@ from orchestration_project.settings import PROJECT_ROOT
 
 
 class Recorded:
-    """Sessions that say what they were asked for."""
+    """Sessions that record the requests they received."""
 
     def __init__(self):
         self.asked = []

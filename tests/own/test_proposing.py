@@ -66,7 +66,7 @@ def test_without_a_day_in_the_address_a_field_with_days_names_partitions():
     assert (found.day_field, found.key, found.day) == ("day", ["day", "id"], date(2026, 1, 6))
 
 
-def test_the_key_is_the_fewest_fields_that_tell_records_apart():
+def test_the_key_is_the_fewest_fields_that_identify_records():
     body = b"price,side,id,note\n1.5,buy,A,x\n1.5,sell,A,y\n2.5,buy,B,z\n"
     assert proposed(body).key == ["note"]
     repeated = b"price,side,id\n1.5,buy,A\n1.5,sell,A\n2.5,buy,B\n"
@@ -119,7 +119,7 @@ def test_lines_of_json_and_other_delimiters_are_recognised():
 def test_binary_and_compressed_samples_are_proposed_as_well(body, form):
     found = proposed(body)
     assert found.format == form
-    assert [(each.name, each.kind, each.is_optional) for each in found.fields] == [
+    assert [(field.name, field.kind, field.is_optional) for field in found.fields] == [
         ("id", "str", False),
         ("paid", "bool", True),
         ("n", "decimal(7, 2)", False),
@@ -200,7 +200,7 @@ def test_the_yaml_declares_what_the_python_does(asking):
     made, other = dataset_in(text), names["quotes"]
     assert isinstance(made, Dataset)
     for fields in zip(made.fields, other.fields, strict=True):
-        one, two = ((each.kind, replace(each, type=str)) for each in fields)
+        one, two = ((field.kind, replace(field, type=str)) for field in fields)
         assert one == two
     assert replace(made, fields=other.fields) == other
     assert text.startswith("type: orchestration_project.HttpDataset\n")

@@ -80,7 +80,7 @@ def pixels(png: bytes) -> np.ndarray:
 
 
 @pytest.mark.slow
-def test_a_picture_of_made_up_data_says_so_and_one_of_real_data_does_not():
+def test_a_picture_marks_synthetic_data_and_not_real_data():
     marked, real = (trade_activity(activity(24), is_synthetic=each) for each in (True, False))
     assert [text for text in texts(marked.svg) if text not in texts(real.svg)] == [SYNTHETIC]
     drawn = pixels(marked.png) != pixels(real.png)

@@ -37,7 +37,7 @@ def test_lines_that_jump_or_break_at_each_point_fit_too(values):
 
 @bounded
 @given(st.lists(VALUES, max_size=60))
-def test_a_line_of_made_up_values_says_so_below_and_fits_too(values):
+def test_a_line_of_synthetic_values_is_marked_below_and_fits(values):
     marked = sparkline(values, is_synthetic=True)
     assert len(marked) < 900
     svg = ElementTree.fromstring(base64.b64decode(marked.removeprefix(PREFIX)))  # noqa: S314 - ours

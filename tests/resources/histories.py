@@ -178,7 +178,7 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
         )
         state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
         target = desk.target(state.token, rule_version=f"{event.rules}")
-        # what is derived and told is not asked here
+        # what is derived and reported is not compared here
         unasked: Any = {"transforms": {}, "summarise": lambda **_: None, "merge": None}
         target = replace(target, spec=replace(target.spec, **unasked))
         delivery = desk.delivery(

@@ -103,7 +103,7 @@ TOTALS: dict[str, Any] = {
 
 
 class Receiver:
-    """A receiver of requests that answers as it is told."""
+    """A receiver of requests that answers as it is set."""
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
@@ -179,8 +179,7 @@ class Router:
 
     def outcomes(self) -> dict[tuple[str, str], str]:
         return {
-            (each.delivery_id, each.rule_id): each.outcome
-            for each in self.rows(events_routed_states)
+            (row.delivery_id, row.rule_id): row.outcome for row in self.rows(events_routed_states)
         }
 
     def replay(self, **wanted: Any) -> list[str]:

@@ -105,7 +105,7 @@ class History:
         with self.warehouse.writing() as connection:
             put_in_effect(connection, rule(number), by="x", at=self.clock.at, run_id="x")
 
-    def live(self, index_lag_seconds: int, steps: Sequence[Any]) -> None:
+    def run_steps(self, index_lag_seconds: int, steps: Sequence[Any]) -> None:
         """Have all of it happen."""
         self.world.issues.slow_down(index_lag_seconds)
         for kind, what, first, second in steps:
@@ -150,14 +150,14 @@ class History:
             "delete issue": lambda: issues.remove(key),
             "edit rules": lambda: self.rules(second),
             "slow index": lambda: issues.slow_down(INDEX_LAGS_SECONDS[second]),
-            "make issue": lambda: issues.make(f"by hand {second}"),
+            "make issue": lambda: issues.make(f"manual {second}"),
         }[what]()
 
     def edit(self, key: str) -> None:
         """Have a person give an issue a unique summary."""
         if key in self.world.issues.rows:
             self.edits += 1
-            self.latest[key] = f"by hand {self.edits}"
+            self.latest[key] = f"manual {self.edits}"
             self.world.issues.edit(key, summary=self.latest[key])
 
     def reconciler(self) -> Reconciler:
@@ -259,8 +259,8 @@ class History:
         )
         with self.warehouse.reading() as connection:
             kept = {
-                (key, json.loads(told)["fields"].get("summary"))
-                for key, told in connection.execute(wanted)
+                (key, json.loads(detail)["fields"].get("summary"))
+                for key, detail in connection.execute(wanted)
             }
         for key, text in self.latest.items():
             issue = self.world.issues.rows.get(key)

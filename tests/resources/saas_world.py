@@ -42,7 +42,7 @@ WORKFLOW = {
     "21": ("Start", "In Progress", ("To Do",)),
     "31": ("Done", "Done", ("In Progress",)),
 }
-"""Transitions by id: name, where to, from where. Nobody goes from To Do to Done at once."""
+"""Transitions by id: name, where to, from where. No issue goes from To Do to Done at once."""
 
 IDS = {name: number for number, (name, _, _) in WORKFLOW.items()}
 
@@ -98,7 +98,7 @@ class Faults:
     writes: int = 0
 
     def around(self, name: str, effect: Callable[[], Any]) -> Any:
-        """Have a call's effect, or not, or not be told of it."""
+        """Have a call's effect, or not, or lose its answer."""
         if name in WRITES:
             self.writes += 1
         else:
@@ -138,7 +138,7 @@ class Faulty:
 
 def page_of(tasks: Sequence[Task], digesting: DigestScheme) -> SourcePage:
     """Return these tasks as a page."""
-    return SourcePage({each.entity_id: digesting.digest(each) for each in tasks}, lambda: tasks)
+    return SourcePage({task.entity_id: digesting.digest(task) for task in tasks}, lambda: tasks)
 
 
 @dataclass
@@ -316,7 +316,7 @@ class Issues:
         return self.fields
 
     def user_by_email(self, email: str) -> User | None:
-        found = [each for each in self.users if each.email == email and each.is_active]
+        found = [user for user in self.users if user.email == email and user.is_active]
         return found[0] if len(found) == 1 else None
 
     def search(self, jql: str) -> Iterator[Sequence[Issue]]:

@@ -118,8 +118,8 @@ def test_an_address_is_locked_before_the_database_is_asked_for_a_key(access):
 def test_a_session_of_a_provider_has_the_role_of_the_rules_now(warehouse, access):
     token = access.begin(ME, "10.0.0.1", member=Member("7", "me@example.org", ["a\u00e9\0"]))
     assert access.by_session(token).principal.role is Role.VIEWER
-    nobody = Access(warehouse, Clock(), access.limits, [])
-    assert nobody.by_session(token) is None
+    without_rules = Access(warehouse, Clock(), access.limits, [])
+    assert without_rules.by_session(token) is None
 
 
 @pytest.mark.slow
@@ -156,9 +156,9 @@ def test_sessions_end_one_by_one_and_all_at_once_and_old_ones_are_cleared_away(w
     member = Member("7")
     tokens = [access.begin(ME, "10.0.0.1", member=member) for _ in range(3)]
     access.end(tokens[0])
-    assert [access.by_session(each) is None for each in tokens] == [True, False, False]
+    assert [access.by_session(token) is None for token in tokens] == [True, False, False]
     access.end_everywhere(ME)
-    assert [access.by_session(each) for each in tokens] == [None] * 3
+    assert [access.by_session(token) for token in tokens] == [None] * 3
     Access(warehouse, LaterClock(3 * HOUR), access.limits).begin(ME, "10.0.0.1", member=member)
     with warehouse.reading() as connection:
         left = connection.execute(select(func.count()).select_from(access_sessions)).scalar_one()

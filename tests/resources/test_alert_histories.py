@@ -54,7 +54,7 @@ class History:
             clock=clock,
             links=self.links,
             conditions=lambda _: (),
-            last_resort_log=LastResortLog(tmp_path / "told.json"),
+            last_resort_log=LastResortLog(tmp_path / "notified.json"),
         )
         self.runs = 0
 
@@ -99,7 +99,7 @@ class History:
             self.step("wait", 30)
 
     def holds(self) -> None:
-        """No alert stays open or undelivered; each is told once, and its end after it."""
+        """No alert stays open or undelivered; each is sent once, and its end after it."""
         assert (self.inbox.standing(), self.inbox.waiting()) == ([], {})
         wanted = select(operations_alerts.c.title).where(operations_alerts.c.state == "recovered")
         with self.warehouse.reading() as connection:
@@ -125,14 +125,14 @@ def history(warehouse, clock, tmp_path: Path) -> Iterator[History]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
-def test_each_alert_is_told_once_and_its_recovery_after_it(warehouse, clock, tmp_path):
+def test_each_alert_is_sent_once_and_its_recovery_after_it(warehouse, clock, tmp_path):
     @settings(bounded, max_examples=25)
     @given(st.lists(STEPS, min_size=3, max_size=10))
     def each(steps):
-        with history(warehouse, clock, tmp_path) as lived:
+        with history(warehouse, clock, tmp_path) as tested:
             for step in steps:
-                lived.step(*step)
-            lived.settle()
-            lived.holds()
+                tested.step(*step)
+            tested.settle()
+            tested.holds()
 
     each()

@@ -20,7 +20,7 @@ from orchestration_project.engine.warehouse import HeldBackError, SupersededErro
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.spine import pending_announcements
 from tests.resources.weeks import FAILED, LIMITS, NOON, Desk, known, row
-from tests.test_known import ASSET, ended, tells
+from tests.test_known import ASSET, ended, report_materialization
 
 
 def land(desk, *rows, **how):
@@ -97,11 +97,11 @@ def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_
     log = ReportLog(instance, ASSET, "run")
     settle(log, done | unchanged)
     assert len(pending(desk)) == 3
-    tells(instance, "run", clock.at, partition=desk.partition_key)
+    report_materialization(instance, "run", clock.at, partition=desk.partition_key)
     settle(log, done | unchanged)
     left = {each["partition_key"] for each in pending(desk)}
     assert left == {other.partition_key, later.partition_key}
-    tells(instance, "run", clock.at, partition=other.partition_key)
+    report_materialization(instance, "run", clock.at, partition=other.partition_key)
     settle(log, done | unchanged)
     assert [each["partition_key"] for each in pending(desk)] == [later.partition_key]
 
@@ -112,7 +112,7 @@ def test_what_was_announced_late_is_deleted_and_what_landed_since_stays(desk, cl
     since = land(desk, row("AAA"), row("BBB"), version="v2")
     late = loaded(known_from=landed_at, changes=[Announcement("first", None, "")])
     ended(instance, "next", dg.DagsterRunStatus.STARTED)
-    tells(instance, "next", landed_at, partition=desk.partition_key)
+    report_materialization(instance, "next", landed_at, partition=desk.partition_key)
     log = ReportLog(instance, ASSET, "next")
     settle_announcements(desk.warehouse, finra_otc_weekly, log, {desk.partition_key: late})
     assert [each["group_id"] for each in pending(desk)] == [since.group_id]

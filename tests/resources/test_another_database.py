@@ -1,6 +1,6 @@
 """A database that we have no path of our own for: what is portable must do.
 
-tests/another.py says what it is.
+tests/another.py describes it.
 """
 
 from collections.abc import Iterator
@@ -29,8 +29,8 @@ def opened(tmp_path, clock) -> Iterator[dict[str, Warehouse]]:
 
 def contents(warehouse: Warehouse) -> dict[str, list[str]]:
     return {
-        each.name: sorted(map(repr, warehouse.frame(select(each), each).rows()))
-        for each in tables()
+        table.name: sorted(map(repr, warehouse.frame(select(table), table).rows()))
+        for table in tables()
     }
 
 

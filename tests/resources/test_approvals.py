@@ -20,10 +20,10 @@ from orchestration_project.tables.access import access_approvals, access_audit
 ADA, BOB = Principal("ada", Role.ADMIN, "key", "a"), Principal("bob", Role.ADMIN, "session")
 EVE = Principal("eve", Role.OPERATOR, "key", "e")
 VIEWER = Principal("vic", Role.VIEWER, "key", "v")
-NOBODY = Principal("nobody", Role.ADMIN, "open")
+ANONYMOUS = Principal("anonymous", Role.ADMIN, "open")
 GRANT = ApprovalDemand("grant", {"plugin": "rss", "permissions": ["b", "a"]}, "needed", "ada")
 ACCEPT = ApprovalDemand("accept", {"asset": "a/b", "sha256": "0" * 64}, "checked", "eve", "run-1")
-BY_NOBODY = replace(GRANT, person=None)
+BY_ANONYMOUS = replace(GRANT, person=None)
 
 
 @pytest.fixture
@@ -64,10 +64,10 @@ def test_an_action_takes_effect_once_after_another_person_confirmed_it(approvals
         (replace(GRANT, person=" ADA "), ADA, "ada"),
         (GRANT, EVE, "eve with the role operator"),
         (GRANT, VIEWER, "vic with the role viewer"),
-        (GRANT, NOBODY, "no login"),
+        (GRANT, ANONYMOUS, "no login"),
         (ACCEPT, EVE, "eve"),
         (ACCEPT, VIEWER, "vic with the role viewer"),
-        (BY_NOBODY, BOB, "unclaimed"),
+        (BY_ANONYMOUS, BOB, "unclaimed"),
     ],
 )
 def test_who_may_not_confirm_is_refused_and_the_action_still_waits(approvals, demand, by, found):
@@ -109,7 +109,7 @@ def test_an_expired_request_is_refused_and_requested_again(approvals, clock, is_
 
 
 def test_what_nobody_started_is_claimed_by_one_and_confirmed_by_another(approvals):
-    waiting = refused(approvals, BY_NOBODY)
+    waiting = refused(approvals, BY_ANONYMOUS)
     with pytest.raises(ConfigurationError):
         approvals.claim(waiting, EVE)
     approvals.claim(waiting, ADA)
@@ -118,11 +118,11 @@ def test_what_nobody_started_is_claimed_by_one_and_confirmed_by_another(approval
     with pytest.raises(ConfigurationError):
         approvals.confirm(waiting, GRANT.sha256, ADA)
     approvals.confirm(waiting, GRANT.sha256, BOB)
-    approvals.use(BY_NOBODY)
+    approvals.use(BY_ANONYMOUS)
 
 
 def test_a_person_who_starts_what_nobody_claimed_is_its_requester(approvals):
-    waiting = refused(approvals, BY_NOBODY)
+    waiting = refused(approvals, BY_ANONYMOUS)
     assert refused(approvals, GRANT) == waiting
     with pytest.raises(ConfigurationError):
         approvals.confirm(waiting, GRANT.sha256, ADA)

@@ -62,7 +62,7 @@ def test_what_is_deleted_is_gone_alone(store):
 
 def test_what_is_stored_is_listed_with_its_size(store):
     assert list(store.listed()) == []
-    before = Clock().now() - timedelta(seconds=2)  # S3 tells whole seconds
+    before = Clock().now() - timedelta(seconds=2)  # S3 stores whole seconds
     for name, content in {NAME: b"three", "staged/x/y.parquet": b""}.items():
         store.put(name, content)
     found = sorted(store.listed())

@@ -196,7 +196,7 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_answer_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
+def test_a_bad_answer_is_reported_and_kept_as_documented(case: str, tmp_path: Path):
     finra = Finra([record("S000"), record("S000", **TOTAL)])
     deadline_seconds = 0.7 if case == "slow_drip" else 20.0  # one that is waited for
     with opened(tmp_path, finra, deadline_seconds) as (load, desk):
@@ -204,8 +204,8 @@ def test_a_bad_answer_is_told_and_kept_as_the_document_says(case: str, tmp_path:
         finra.rows = week()
         CASES[case](finra)
         with watched(desk) as kept:
-            told = error_or_outcome(lambda: load_once(load()))
-        told += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
+            message = error_or_outcome(lambda: load_once(load()))
+        message += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
         promised = promise(case)
-        assert (promised.is_seen_in(told), kept()) == (True, promised.kept), told
+        assert (promised.is_seen_in(message), kept()) == (True, promised.kept), message
         assert (len(desk.quantities()) >= 300) is (kept() in (EVERY_ROW, REJECTS))

@@ -133,7 +133,7 @@ CASES: dict[str, Callable[[Path], object]] = {
     "header_alone": body(GOOD.split(b"\n")[0]),
     "two_files_for_one_week": two_for_one_week,
     "one_file_for_both_markets": one_for_both_markets,
-    "a_name_that_tells_no_week": lambda folder: (folder / "week46.csv").write_bytes(NEW),
+    "a_name_without_a_week": lambda folder: (folder / "week46.csv").write_bytes(NEW),
     "a_name_that_is_no_utf_8": lambda folder: (folder / "week\udcff.csv").write_bytes(NEW),
     "link_within_the_folder": linked_to("real.txt", within=True),
     "link_out_of_the_folder": linked_to("../secret"),
@@ -168,13 +168,13 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
-def test_a_bad_file_is_told_and_kept_as_the_document_says(case: str, tmp_path: Path):
+def test_a_bad_file_is_reported_and_kept_as_documented(case: str, tmp_path: Path):
     with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
         CASES[case](folder)
-        told = error_or_outcome(lambda: load.land(load.take(KEY)))
-        told += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
+        message = error_or_outcome(lambda: load.land(load.take(KEY)))
+        message += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
         promised = promise(case)
-        assert (promised.is_seen_in(told), kept()) == (True, promised.kept), told
+        assert (promised.is_seen_in(message), kept()) == (True, promised.kept), message
         if kept() in (EVERY_ROW, REJECTS):
             assert desk.quantities()["S000"] == 8
             assert len(desk.quantities()) + desk.count(rejects) == 300
@@ -214,7 +214,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(
         store = Growing(tmp_path / "artifacts", folder / NAME, times)
         growing = from_source(load, FinraFiles(folder, Captures(store), StoppedClock()))
         before = desk.count(captures)
-        told = error_or_outcome(lambda: growing.land(growing.take(KEY)))
+        message = error_or_outcome(lambda: growing.land(growing.take(KEY)))
         assert desk.count(captures) - before == read
         if read == 2:  # it settled
             assert (kept(), len(desk.quantities())) == (EVERY_ROW, 301)
@@ -222,7 +222,9 @@ def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(
         promised = promise(
             "test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most"
         )
-        assert (promised.is_seen_in(told), promised.kept, kept()) == (True, BYTES, BYTES), told
+        assert (promised.is_seen_in(message), promised.kept, kept()) == (True, BYTES, BYTES), (
+            message
+        )
 
 
 @contextmanager
@@ -249,5 +251,7 @@ def test_a_file_that_this_user_may_not_read_is_named():
         watched(desk) as kept,
     ):
         (folder / NAME).chmod(0)
-        told = error_or_outcome(lambda: load.take(KEY))
-        assert (promised.is_seen_in(told), kept(), promised.kept) == (True, NOTHING, NOTHING), told
+        message = error_or_outcome(lambda: load.take(KEY))
+        assert (promised.is_seen_in(message), kept(), promised.kept) == (True, NOTHING, NOTHING), (
+            message
+        )

@@ -77,8 +77,8 @@ def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, name: str, tmp_p
     with files.opened(tmp_path) as (load, desk, folder):
         all_changed(folder)
         with watched(desk) as kept:
-            told = load_in_a_child(tmp_path, limit=limit)
-            assert promise(name).is_seen_in(told), told
+            message = load_in_a_child(tmp_path, limit=limit)
+            assert promise(name).is_seen_in(message), message
             assert kept() == promise(name).kept == NOTHING
             assert not list((tmp_path / "artifacts" / PARTIAL).iterdir())
         with watched(desk) as kept:  # and with space again
@@ -91,15 +91,17 @@ def test_a_load_needs_no_temporary_folder(tmp_path: Path):
     promised = promise("test_a_load_needs_no_temporary_folder")
     with files.opened(tmp_path) as (_, desk, folder), watched(desk) as kept:
         all_changed(folder)
-        told = load_in_a_child(tmp_path, temporary="/proc/nowhere")
-        assert (promised.is_seen_in(told), kept(), promised.kept) == (True, EVERY_ROW, EVERY_ROW), (
-            told
-        )
+        message = load_in_a_child(tmp_path, temporary="/proc/nowhere")
+        assert (promised.is_seen_in(message), kept(), promised.kept) == (
+            True,
+            EVERY_ROW,
+            EVERY_ROW,
+        ), message
 
 
 @pytest.mark.slow
-def test_a_database_file_that_is_gone_is_made_anew_and_loaded_again(tmp_path: Path):
-    promised = promise("test_a_database_file_that_is_gone_is_made_anew_and_loaded_again")
+def test_a_missing_database_file_is_made_and_loaded_again(tmp_path: Path):
+    promised = promise("test_a_missing_database_file_is_made_and_loaded_again")
     with files.opened(tmp_path):
         pass
     for each in tmp_path.glob("x.sqlite*"):
@@ -128,8 +130,8 @@ def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
 ):
     values = {"Date": NOON.date(), "Number": 1}
     longest = {
-        each.column.key: values.get(each.kind, secrets.token_hex(LONGEST_KEY_TEXT_BYTES // 2))
-        for each in dataset.fields
+        field.column.key: values.get(field.kind, secrets.token_hex(LONGEST_KEY_TEXT_BYTES // 2))
+        for field in dataset.fields
     }
     more = {"known_to": NOON, "change_cause": "source", "rule_version": "1"}
     landed = {**longest, "capture_id": 1, "known_from": NOON}

@@ -47,14 +47,14 @@ SUMMARY = {"target_field": "summary", "source_type": "template", "value": "x"}
 
 @dataclass
 class Bureau:
-    """Both systems over HTTP with a good task, our database, and all that a user is told."""
+    """Both systems over HTTP with a good task, our database, and all messages that a user reads."""
 
     demo: SaasDemo
     warehouse: Warehouse
     clock: StoppedClock
     http: Any
     folder: Any
-    told: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.source = peopleforce(self.demo.url, self.http, self.folder)
@@ -62,7 +62,7 @@ class Bureau:
         self.demo.do("tasks", title="good")
         self.rules(RULE)
         self.run()
-        self.told.clear()
+        self.messages.clear()
 
     @property
     def reconciler(self) -> Reconciler:
@@ -78,10 +78,10 @@ class Bureau:
         edit(self.warehouse, rules, trial, by="x", at=self.clock.now(), run_id="run")
 
     def run(self) -> None:
-        """Look through both systems as the job does."""
+        """Poll both systems as the job does."""
         self.clock.at += timedelta(hours=1)
         done = poll_all(self.reconciler, self.warehouse, self.clock)
-        self.told += [json.dumps(done.counts), str(done.problem)]
+        self.messages += [json.dumps(done.counts), str(done.problem)]
 
     def seen(self) -> str:
         """Return all that can be read of it, the issue of the good task aside."""
@@ -89,12 +89,12 @@ class Bureau:
         columns = [rejects.c.reason, saas_dead_letters.c.reason, saas_audit_log.c.detail]
         with self.warehouse.reading() as connection:
             rows = [text for each in columns for text in connection.execute(select(each)).scalars()]
-        issues = [json.dumps(each, ensure_ascii=False) for each in self.demo.issues()[1:]]
-        return "\n".join([*self.told, *rows, *found.unresolved, *issues])
+        issues = [json.dumps(issue, ensure_ascii=False) for issue in self.demo.issues()[1:]]
+        return "\n".join([*self.messages, *rows, *found.unresolved, *issues])
 
     def kept(self) -> str:
         """Return what became of it; the good task keeps its issue, and no task has two."""
-        issues = [each["properties"]["orchestration-source"]["id"] for each in self.demo.issues()]
+        issues = [issue["properties"]["orchestration-source"]["id"] for issue in self.demo.issues()]
         assert issues[0] == "peopleforce:task:1000"
         assert len(issues) == len(set(issues))
         with self.warehouse.reading() as connection:
@@ -107,7 +107,7 @@ class Bureau:
                     saas_source_states.c.gone_at,
                 )
             )
-            assert [each.rule.rule_id for each in rules_in_effect(connection).rules][-1] == "all"
+            assert [rule.rule.rule_id for rule in rules_in_effect(connection).rules][-1] == "all"
         assert gone == 0
         if delivered or bad or refused:
             return DELIVERY if delivered else REJECTED if bad else LETTER
@@ -147,7 +147,7 @@ def edited(*rules: Any) -> Case:
     def case(bureau: Bureau) -> None:
         with pytest.raises(ConfigurationError) as refusal:
             bureau.rules(*rules)
-        bureau.told.append(str(refusal.value))
+        bureau.messages.append(str(refusal.value))
         bureau.run()
 
     return case
@@ -162,7 +162,7 @@ def webhook(body: bytes) -> Case:
         assert content.body == body
         done = follow_delivery(bureau.reconciler, content)
         assert done.rejection
-        bureau.told.append(json.dumps(done.counts))
+        bureau.messages.append(json.dumps(done.counts))
 
     return case
 

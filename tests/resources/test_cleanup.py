@@ -167,7 +167,7 @@ def test_what_was_not_tried_when_the_store_failed_is_not_recorded_as_gone(
     monkeypatch.setattr(store, "delete_older", fail)
     with pytest.raises(TransientError):
         deleted_by(desk, store, clock)  # of two captures
-    assert desk.rows(operations_removals, "name") == [(tried[0],)]  # of which nobody knows
+    assert desk.rows(operations_removals, "name") == [(tried[0],)]  # which no catalogue names
 
 
 @pytest.mark.slow_on_postgresql
@@ -194,9 +194,7 @@ def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
 
 
 @pytest.mark.slow
-def test_the_job_deletes_only_when_told_and_captured_bytes_only_of_a_store_that_is_not_shared(
-    desk, store, clock, history
-):
+def test_the_job_deletes_only_if_set_and_in_no_shared_store(desk, store, clock, history):
     before = sorted(store.listed())
     [made] = run_job(desk, store, clock).asset_materializations_for_node("clean_up")
     assert (made.metadata["dry_run"].value, made.metadata["artifacts"].value) == (True, 2)

@@ -8,7 +8,7 @@ from orchestration_project.engine.connections.clock import Clock
 from tests.resources.weeks import StoppedClock
 
 
-def test_a_clock_without_a_start_tells_real_time_in_utc():
+def test_a_clock_without_a_start_returns_real_time_in_utc():
     before = datetime.now(UTC)  # noqa: TID251 - what the clock is compared with
     now = Clock().now()
     assert before <= now <= datetime.now(UTC)  # noqa: TID251 - what the clock is compared with

@@ -110,12 +110,12 @@ def looked_at(warehouse, now) -> set[datetime]:
         return set(connection.execute(select(operations_control_tower.c.looked_at)).scalars())
 
 
-def test_the_oldest_week_that_is_due_is_the_one_that_is_told(desk, clock):
+def test_the_oldest_week_that_is_due_is_the_one_reported(desk, clock):
     def oldest(first_week: date):
         offered = (first_week, date.max)
         return oldest_unlanded(desk.warehouse, load_settings(), clock.now(), offered=offered)
 
-    assert oldest(MONDAY) is None  # nothing was ever landed: nobody waits
+    assert oldest(MONDAY) is None  # nothing was ever landed: nothing waits
     desk.land(row("AAA"))
     found = oldest(MONDAY)
     assert found is not None

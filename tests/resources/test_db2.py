@@ -166,7 +166,7 @@ def run_all(folder: Path) -> None:
     job("finra_symbol_week_value", WEEK)
     job("finra_symbol_week_short", WEEK)
     with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("ALERT_URLS")  # nobody listens there, so nothing would be verified
+        environment.delenv("ALERT_URLS")  # nothing listens there, so nothing would be verified
         job("operations_checks")
     assert (
         main(["export", "v_finra_otc_weekly", "--where", "tier=T1", "--output", f"{folder}/a"]) == 0
@@ -713,7 +713,7 @@ def test_however_a_url_writes_db2_it_is_spoken_to_in_the_dialect_made_whole(sche
     assert (url.drivername, url.get_dialect()) == ("db2", Db2Dialect)
 
 
-def test_a_refusal_of_db2_tells_its_state_in_words():
+def test_a_refusal_of_db2_has_its_state_in_words():
     lost = 'SQL30081N A communication error has been detected. "*". SQLSTATE=08001 SQLCODE=-30081'
     assert sql_state(OSError(lost)) == "08001"
     assert sql_state(OSError("no state")) is None

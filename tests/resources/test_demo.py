@@ -37,7 +37,7 @@ def settings_for(tmp_path, monkeypatch) -> Iterator[Any]:
     stop_demos(settings_for())
 
 
-def told(settings: Settings) -> dict[str, Any]:
+def read_server_state(settings: Settings) -> dict[str, Any]:
     return json.loads((settings.state_path / "demo" / "server.json").read_text())
 
 
@@ -52,9 +52,9 @@ def test_a_server_is_started_serves_and_is_found_again(settings_for):
     url = demo_url(settings)
     assert url.startswith("http://127.0.0.1:")
     assert partitions(url) > 100
-    first = told(settings)
+    first = read_server_state(settings)
     assert demo_url(settings) == url
-    assert told(settings) == first
+    assert read_server_state(settings) == first
     assert first["options"] == {
         "state_dir": str(settings.state_path),
         "seed": 20_250_106,
@@ -89,9 +89,9 @@ def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(
         subprocess.Popen([sys.executable, "-c", ASK], env=environment, stdout=subprocess.PIPE)  # noqa: S603 - our own program
         for _ in range(2)
     ]
-    told_by = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
-    urls = {output.decode().strip() for output in told_by}
-    assert urls == {told(settings)["url"]}
+    outputs = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
+    urls = {output.decode().strip() for output in outputs}
+    assert urls == {read_server_state(settings)["url"]}
     assert demo_url(settings) == urls.pop()
     assert partitions(demo_url(settings)) > 100
 
@@ -105,11 +105,11 @@ def test_a_server_of_another_release_is_replaced(settings_for):
         env=child_environment(PYTHONPATH=str(PROJECT_ROOT), DEMO_RELEASE="older"),
     )
     file = settings.state_path / "demo" / "server.json"
-    wait_for(lambda: file.exists() and told(settings)["release"] == "older", 60)
-    before = told(settings)
+    wait_for(lambda: file.exists() and read_server_state(settings)["release"] == "older", 60)
+    before = read_server_state(settings)
     url = demo_url(settings)
     assert older.wait(timeout=PATIENCE_SECONDS) == 0
-    after = told(settings)
+    after = read_server_state(settings)
     assert after["options"] == before["options"]
     assert (after["url"], after["pid"] != before["pid"]) == (url, True)
     assert demo_url(settings) == url
@@ -143,10 +143,10 @@ def test_a_server_that_an_earlier_release_started_is_stopped(settings_for, tmp_p
 def test_a_server_of_other_options_is_replaced_and_then_ended(settings_for):
     old = settings_for()
     demo_url(old)
-    first = told(old)
+    first = read_server_state(old)
     new = settings_for(demo_seed=7)
     url = demo_url(new)
-    second = told(new)
+    second = read_server_state(new)
     assert (second["options"]["seed"], second["url"]) == (7, url)
     assert not psutil.pid_exists(first["pid"])
     stop_demos(new)
@@ -169,16 +169,16 @@ def test_an_announcement_that_is_not_one_is_replaced(settings_for, text):
 def test_a_server_that_was_killed_is_replaced(settings_for):
     settings = settings_for()
     demo_url(settings)
-    first = told(settings)
+    first = read_server_state(settings)
     server = psutil.Process(first["pid"])
     server.kill()
     server.wait()
     assert partitions(demo_url(settings)) > 100
-    assert told(settings)["pid"] != first["pid"]
+    assert read_server_state(settings)["pid"] != first["pid"]
 
 
 @pytest.mark.slow
-def test_a_server_that_cannot_start_is_told_at_once_with_the_reason(settings_for, tmp_path):
+def test_a_server_that_cannot_start_is_reported_with_the_reason(settings_for, tmp_path):
     (tmp_path / "file").touch()
     settings = settings_for(state_dir=tmp_path / "file" / "state")
     with pytest.raises(ConfigurationError, match="the demo source does not start") as refusal:
@@ -203,7 +203,7 @@ def test_the_log_that_is_named_has_the_error_that_ended_a_server(settings_for):
 def test_a_server_that_is_paused_is_ended_all_the_same(settings_for):
     settings = settings_for()
     demo_url(settings)
-    server = psutil.Process(told(settings)["pid"])
+    server = psutil.Process(read_server_state(settings)["pid"])
     server.send_signal(signal.SIGSTOP)
     stop_demos(settings)
     assert not server.is_running()

@@ -1,4 +1,4 @@
-"""Heartbeats of hosts, the one daemon, and the age of backups: what operators see and hear of."""
+"""Heartbeats of hosts, the one daemon, and the age of backups: what operators see of them."""
 
 import os
 import signal
@@ -113,7 +113,7 @@ def test_a_program_that_did_not_stop_and_sends_no_heartbeat_is_silent(warehouse,
     assert outcome(probes()["removed"], clock)[0] == "passed"
 
 
-def test_a_silent_daemon_is_no_silent_host_while_another_program_of_it_is_heard(warehouse, clock):
+def test_a_silent_daemon_does_not_make_its_host_silent(warehouse, clock):
     def probe():
         return host_probes(lambda: nullcontext(warehouse), clock)["one"]
 
@@ -127,7 +127,7 @@ def test_a_silent_daemon_is_no_silent_host_while_another_program_of_it_is_heard(
     assert "code_server: last heartbeat" in found
     assert "daemon" not in found
     clock.at = NOON + 10 * MINUTE
-    state, found = outcome(probe(), clock)  # nothing on it is heard
+    state, found = outcome(probe(), clock)  # nothing on it sends heartbeats
     assert "daemon: last heartbeat" in found
 
 
@@ -148,7 +148,7 @@ def test_a_silent_worker_is_a_silent_host_and_a_silent_run_of_a_pod_is_none(ware
         for family in program_families(warehouse, clock.at)
         if family.name == "orchestration_program_silence_seconds"
     ]
-    assert {each.labels["role"]: each.value for each in silence.samples} == {
+    assert {sample.labels["role"]: sample.value for sample in silence.samples} == {
         "worker": 0,
         "worker-2": 180,
     }
@@ -224,7 +224,7 @@ def test_queues_show_what_waits_and_runs_by_priority(kept_instance):
 def test_runs_beyond_those_that_are_read_are_counted(kept_instance):
     for run_id in "abcde":
         kept_instance.add_run(run_of(run_id, dg.DagsterRunStatus.QUEUED))
-    assert [each[:4] for each in read_queues(kept_instance, max_runs=2)] == [
+    assert [queue[:4] for queue in read_queues(kept_instance, max_runs=2)] == [
         ("dagster", 0, 2, 0),
         ("other", None, 3, 0),
     ]

@@ -147,7 +147,7 @@ def test_a_renamed_file_is_another_path_and_one_that_comes_back_waits_again(poll
     assert polls.due()[0][1] == 2
 
 
-def test_a_file_that_vanishes_before_it_is_loaded_is_gone_and_is_seen_anew(polls):
+def test_a_file_removed_before_its_load_is_seen_again_later(polls):
     polls.poll(a=1)
     assert polls.poll(a=None) == {"a": "gone"}
     assert polls.poll(a=1) == {"a": "seen"}
@@ -236,7 +236,7 @@ def test_new_files_of_a_day_are_one_run_and_polled_again_they_write_nothing(poll
     del statements[:]
     assert polls.arrivals.poll().counts == {"stable": 500}
     assert not [each for each in statements if each.startswith(("INSERT", "UPDATE", "DELETE"))]
-    assert len([each for each in statements if "documents_files" in each]) == 1
+    assert len([statement for statement in statements if "documents_files" in statement]) == 1
 
 
 def test_a_later_poll_is_not_undone_by_one_that_listed_before(polls, clock):

@@ -242,6 +242,6 @@ def test_what_was_derived_of_a_removed_document_is_gone_and_others_stay(library,
     library.add({"a": changed(0, ""), "b": changed(1, "x"), "c": changed(2, "x"), "d": "else"})
     library.derive()
     with warehouse.writing() as connection:
-        remove_derived(connection, ["a", "nobody"])
+        remove_derived(connection, ["a", "unknown"])
     assert all("a" not in row for table in DERIVED for row in library.rows(table))
     assert library.groups() == {"b": "b", "c": "b"}

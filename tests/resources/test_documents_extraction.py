@@ -151,7 +151,7 @@ def test_programs_that_a_reader_started_are_killed_with_its_worker():
 
 
 def is_gone(pid: int) -> bool:
-    """Return whether a process has ended, by /proc; one that nobody waited for counts."""
+    """Return whether a process has ended, by /proc; one whose parent did not wait for it counts."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except FileNotFoundError:

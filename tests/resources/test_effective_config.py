@@ -89,7 +89,7 @@ def test_a_malformed_address_shows_no_secret(written: str, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     "written", [b"# to be written", b"- a\n- b", b"ops: [", b"\xff\xfe", b"since: 2026-02-30"]
 )
-def test_a_preset_that_cannot_be_used_is_told_and_stops_nothing(tmp_path, written: bytes):
+def test_an_unusable_preset_is_reported_and_stops_nothing(tmp_path, written: bytes):
     (tmp_path / "half.yaml").write_bytes(written)
     (tmp_path / "full.yaml").write_text("ops: {load: {config: {since: 2026-01-05}}}\n")
     found = effective_config(load_settings(), presets=tmp_path)

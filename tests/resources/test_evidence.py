@@ -129,8 +129,8 @@ def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(expor
     assert found.path.name == f"evidence-run-{first}.zip"
     members = contents(found.path)
     captures = lines(found.path, "captures")
-    assert [each["run_id"] for each in captures] == [first] * 3
-    assert len({each["sha256"] for each in captures}) == len(lines(found.path, "blobs")) == 2
+    assert [capture["run_id"] for capture in captures] == [first] * 3
+    assert len({capture["sha256"] for capture in captures}) == len(lines(found.path, "blobs")) == 2
     for each in captures:
         assert hashlib.sha256(members[f"bytes/{each['sha256']}"]).hexdigest() == each["sha256"]
         assert isinstance(each["capture_id"], str)
@@ -146,9 +146,9 @@ def test_an_archive_of_a_run_holds_what_is_known_of_that_run_and_no_secret(expor
     assert (check["asset"], check["passed"], check["metadata"]) == ("part", False, {"n": 7})
     events = [each["event"] for each in lines(found.path, "events")]
     assert events == ["captured", "captured", "captured", "checked", "landed"]
-    told = [each["message"] for each in lines(found.path, "run_events")]
-    assert "asked with ***" in told
-    assert any("Started execution" in each for each in told)
+    messages = [each["message"] for each in lines(found.path, "run_events")]
+    assert "asked with ***" in messages
+    assert any("Started execution" in message for message in messages)
     text = b"".join(content for name, content in members.items() if not name.startswith("bytes/"))
     assert SECRET.encode() not in text
     assert second.encode() not in text
@@ -279,12 +279,12 @@ def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_r
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
     monkeypatch.setenv("FINRA_ACCESS_TOKEN", SECRET)
     now = export_with(desk, clock, instance, run_id)
-    told = [tuple(each.values()) for each in lines(now, "settings")]
+    stored_settings = [tuple(each.values()) for each in lines(now, "settings")]
     new_hash = json.loads(contents(now)["versions.json"])["config_hash"]
-    assert (new_hash, "FINRA_MAX_REJECT_RATIO", "0.25", "environment") in told
-    assert (new_hash, "FINRA_ACCESS_TOKEN", "***", "environment") in told
-    assert (before.config_hash, "FINRA_MAX_REJECT_RATIO", "0.005", "default") in told
-    assert (new_hash, "load: ratio", "0.0", "preset strict#1, applied by ada") in told
+    assert (new_hash, "FINRA_MAX_REJECT_RATIO", "0.25", "environment") in stored_settings
+    assert (new_hash, "FINRA_ACCESS_TOKEN", "***", "environment") in stored_settings
+    assert (before.config_hash, "FINRA_MAX_REJECT_RATIO", "0.005", "default") in stored_settings
+    assert (new_hash, "load: ratio", "0.0", "preset strict#1, applied by ada") in stored_settings
     [applied] = lines(now, "presets")
     assert (applied["preset"], applied["reason"]) == ("strict", "audit")
 
@@ -312,25 +312,25 @@ def export_with(desk, clock, instance, run_id: str, **config) -> Path:
         **config,
     )
     [made] = result.asset_materializations_for_node("export")
-    told: dict[str, Any] = {name: value.value for name, value in made.metadata.items()}
-    path = archive_at(told["file"])
-    assert told["bytes"] == path.stat().st_size
-    assert told["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    rows = {record.data["member"]: record.data for record in told["contents"].records}
+    metadata: dict[str, Any] = {name: value.value for name, value in made.metadata.items()}
+    path = archive_at(metadata["file"])
+    assert metadata["bytes"] == path.stat().st_size
+    assert metadata["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    rows = {record.data["member"]: record.data for record in metadata["contents"].records}
     assert rows["runs.jsonl"]["row_count"] == 1
-    assert len(rows) == told["members"]
-    assert told["manifest_sha256"] == verify(path).manifest_sha256
+    assert len(rows) == metadata["members"]
+    assert metadata["manifest_sha256"] == verify(path).manifest_sha256
     return path
 
 
 @pytest.mark.slow
 @ON_SQLITE
 def test_the_program_says_its_versions_and_which_rules_made_the_rows(export, runs):
-    told = json.loads(contents(export(run_id=runs[0]).path)["versions.json"])
-    assert told["rules"] == {"finra_otc_weekly": ["1"]}
-    assert told["packages"]["dagster"].startswith("1.13.")
-    assert told["python"].startswith("3.")
-    assert told["tables"]
+    versions = json.loads(contents(export(run_id=runs[0]).path)["versions.json"])
+    assert versions["rules"] == {"finra_otc_weekly": ["1"]}
+    assert versions["packages"]["dagster"].startswith("1.13.")
+    assert versions["python"].startswith("3.")
+    assert versions["tables"]
 
 
 @pytest.mark.slow
@@ -398,7 +398,7 @@ def test_what_is_unclear_or_was_never_recorded_is_refused_with_what_to_do(
 
 
 @ON_SQLITE
-def test_a_time_before_the_first_delivery_is_told_when_that_was(export, runs):
+def test_a_time_before_the_first_delivery_gets_the_time_of_that(export, runs):
     with pytest.raises(ConfigurationError, match=r"its first delivery is of 2026-01-05T12:00"):
         export(partition=PARTITION, at=NOON - timedelta(days=1))
 
@@ -459,7 +459,7 @@ def test_an_export_that_fails_leaves_the_earlier_archive_and_nothing_else(export
 
 
 def test_every_table_with_history_says_what_a_partition_of_it_is():
-    with_history = {each.name for each in tables() if HISTORY in each.info}
+    with_history = {table.name for table in tables() if HISTORY in table.info}
     assert set(REGISTRY.tables) == with_history
     assert REGISTRY.tables[finra_otc_weekly.name].scope_of(PARTITION)["tier"] == "T1"
 

@@ -65,7 +65,7 @@ def test_a_folder_has_a_dataset_of_which_changed_partitions_are_written(
     assert first.outcome == "delivered"
     assert first.detail == f"{tmp_path}/lake/weekly"
     manifest = json.loads(installation.read(first))
-    assert [each["row_count"] for each in manifest["partitions"]] == [1]
+    assert [partition["row_count"] for partition in manifest["partitions"]] == [1]
     assert installation.export().outcome == "unchanged"
     installation.land(row("AAA"), row("BBB"))
     assert installation.export().outcome == "delivered"
@@ -352,7 +352,7 @@ def test_a_parquet_file_comes_in_base64(installation, partner):
 @pytest.mark.slow
 def test_a_receiver_that_is_down_or_refuses_gets_the_same_later(installation, partner):
     installation.land(row("AAA"))
-    assert installation.export().outcome == "failed"  # nobody listens
+    assert installation.export().outcome == "failed"  # nothing listens
     partner.statuses = [500, 401, 302, 429]
     with receiving(partner):
         for status in [*partner.statuses]:

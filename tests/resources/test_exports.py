@@ -182,7 +182,7 @@ def test_another_declaration_exports_all_rows_again(installation):
     installation.export()
     installation.land(row("AAA"), row("BBB"))
     installation.declare(CHANGES.replace(">=10", ">=20"))
-    assert [each[:2] for each in records(installation.read(installation.export()))] == [
+    assert [record[:2] for record in records(installation.read(installation.export()))] == [
         ("added", "AAA"),
         ("added", "BBB"),
     ]
@@ -276,12 +276,12 @@ def test_a_delivery_of_which_another_run_has_taken_the_lease_is_recorded_by_that
     installation.land(row("AAA"))
     installation.store = Slow(tmp_path / "other")
     results.append(installation.export())
-    assert [each.outcome for each in results] == ["delivered", "under_way"]
+    assert [result.outcome for result in results] == ["delivered", "under_way"]
     [recorded] = installation.recorded()
     assert recorded["run_id"] == "run 2"
 
 
-@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)  # COPY is no event of SQLAlchemy
+@pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)  # SQLAlchemy has no event of COPY
 @pytest.mark.parametrize("more", ["", ", incremental: true"])
 def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(installation, more: str):
     installation.declare(WHOLE.replace("format: csv", f"format: csv{more}"))
@@ -301,7 +301,7 @@ def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(instal
         first = installation.export()
     assert to_come == []
     second = installation.export()
-    found = [[each[-2:] for each in records(installation.read(x))] for x in (first, second)]
+    found = [[record[-2:] for record in records(installation.read(x))] for x in (first, second)]
     assert found[0] == [("AAA", "100.000000"), ("BBB", "100.000000")]
     removed = [("AAA", "100.000000"), ("BBB", "100.000000")] if more else []
     assert found[1] == [*removed, ("CCC", "100.000000")]

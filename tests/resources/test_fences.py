@@ -1,4 +1,4 @@
-"""However deliveries end, the fence of a partition says what the history says of it."""
+"""However deliveries end, the fence of a partition agrees with its history."""
 
 import itertools
 from datetime import timedelta

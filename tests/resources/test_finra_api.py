@@ -60,7 +60,7 @@ def fetched(api, kept=None):
 
 
 def rows_of(captures):
-    lines = [line for each in captures for line in each.body.decode().splitlines()[1:]]
+    lines = [line for capture in captures for line in capture.body.decode().splitlines()[1:]]
     return [line.split("|")[3] for line in lines]
 
 
@@ -69,7 +69,7 @@ def pages(requests):
 
 
 def probes(requests):
-    return [each for each in requests if each.method == "POST" and not is_page(each)]
+    return [request for request in requests if request.method == "POST" and not is_page(request)]
 
 
 def whole_text(error):
@@ -111,7 +111,7 @@ def test_the_questions_are_exactly_these(ask):
         ("POST", CURRENT_PATH, "text/plain", page),
         ("POST", CURRENT_PATH, "application/json", probe),
     ]
-    assert not any("authorization" in each.headers for each in requests)
+    assert not any("authorization" in request.headers for request in requests)
 
 
 def test_a_week_that_is_only_in_the_historic_dataset_is_asked_for_there_and_not_sorted(ask):
@@ -127,7 +127,7 @@ def test_a_week_that_is_only_in_the_historic_dataset_is_asked_for_there_and_not_
         "S000001",
         "S000002",
     ]
-    asked = [each for each in requests if each.method == "POST"]
+    asked = [request for request in requests if request.method == "POST"]
     assert {each.target for each in asked} == {f"{CURRENT_PATH}Historic"}
     assert not any("sortFields" in body_of(each) for each in asked)
 
@@ -186,11 +186,11 @@ def test_the_historic_list_is_asked_for_older_weeks_only(ask):
     with pytest.raises(SourceError, match="has not published") as refusal:
         api.version(Partition(MONDAY + timedelta(days=7), TIER))
     assert refusal.value.found == "no such week in weeklySummary"
-    assert not any("Historic" in each.target for each in requests)
+    assert not any("Historic" in request.target for request in requests)
     with pytest.raises(SourceError, match="has not published") as refusal:
         api.version(Partition(OLD, TIER))
     assert refusal.value.found == "no such week in weeklySummary and weeklySummaryHistoric"
-    assert [each.target for each in requests if "Historic" in each.target] == [
+    assert [request.target for request in requests if "Historic" in request.target] == [
         "/partitions/group/otcMarket/name/weeklySummaryHistoric"
     ]
 
@@ -225,7 +225,7 @@ def test_field_names_in_lower_case_are_read_and_values_stay_as_they_are(ask):
     ]
 
 
-def test_one_request_tells_what_is_published_where_the_current_dataset_reaches_back(ask):
+def test_one_request_suffices_if_one_dataset_reaches_back(ask):
     published = {
         "weeklySummary": [("2025-11-03", "T1"), ("2025-11-10", "T1")],
         "weeklySummaryHistoric": [("2021-01-04", "OTCE")],
@@ -315,7 +315,7 @@ def test_the_states_of_many_weeks_are_asked_for_at_once_and_the_list_of_weeks_on
     assert {key: error.what for key, error in refusals.items()} == {
         unpublished.key: f"FINRA has not published {TIER}, week {later}, or has it no more"
     }
-    assert [each.method for each in requests].count("GET") == 1  # the present dataset's list
+    assert [request.method for request in requests].count("GET") == 1  # the present dataset's list
 
 
 # Pages
@@ -326,8 +326,8 @@ def test_pages_go_by_record_total_and_by_the_rows_received(ask):
     api, requests = ask(Finra(records(12_003), page_bytes=one * 3000))
     captures = fetched(api)
     assert rows_of(captures) == [f"S{n:06}" for n in range(12_003)]
-    assert [each.row_count for each in captures] == [3000, 2000, 3000, 2000, 2003]
-    asked = sorted((body_of(each)["offset"], body_of(each)["limit"]) for each in pages(requests))
+    assert [capture.row_count for capture in captures] == [3000, 2000, 3000, 2000, 2003]
+    asked = sorted((body_of(page)["offset"], body_of(page)["limit"]) for page in pages(requests))
     assert asked == [(0, 5000), (3000, 2000), (5000, 5000), (8000, 2000), (10_000, 2003)]
 
 
@@ -807,7 +807,7 @@ ME = ("me", SECRET)
 
 
 def tokens_asked(requests):
-    return [each for each in requests if each.target.startswith(TOKEN_PATH)]
+    return [request for request in requests if request.target.startswith(TOKEN_PATH)]
 
 
 def test_a_token_is_had_once_and_sent_with_each_request(ask):
@@ -889,15 +889,15 @@ def test_a_source_that_sends_our_token_back_puts_it_into_no_error(ask, status):
     def echo(request, reply):
         if request.target.startswith(TOKEN_PATH):
             return reply
-        told = json.dumps({"you sent": request.headers["authorization"], "\x1b": "\x1b[2J"})
-        return Reply(status, {}, told.encode())
+        echoed = json.dumps({"you sent": request.headers["authorization"], "\x1b": "\x1b[2J"})
+        return Reply(status, {}, echoed.encode())
 
     finra.spoil = echo
     api, _ = ask(finra, credentials=ME)
     with pytest.raises((SourceError, ConfigurationError)) as refusal:
         api.published()
-    told = whole_text(refusal.value)
-    assert not re.search("t0ken-|" + SECRET, told)
+    message = whole_text(refusal.value)
+    assert not re.search("t0ken-|" + SECRET, message)
     assert "Bearer ***" in refusal.value.found
     assert refusal.value.found.isascii()
     assert refusal.value.found.isprintable()

@@ -130,7 +130,7 @@ def test_a_file_of_another_week_tier_or_market_is_quarantined_with_both_names(
     folder = Folder(warehouse, tmp_path)
     body = REFORMATTED[case]
     original = text(lines(399)) if case == "a_rejected_line_more" else BODY
-    if scope.get("tier"):  # a description that tells no tier
+    if scope.get("tier"):  # a description that names no tier
         original = body = BODY.replace(b"OTC|", b"OTC Equity|")
     folder.put("one.csv", original)
     folder.take_up()
@@ -174,7 +174,7 @@ def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
         folder.take_up(week=NEXT)
     folder.take_up(week=NEXT, force=True)
     rows = folder.desk.rows(audits, "name", "partition_key", "outcome", "found", "offenders")
-    first, held, forced = [each[1:] for each in rows if each[0] == "is_not_a_copy"]
+    first, held, forced = [row[1:] for row in rows if row[0] == "is_not_a_copy"]
     assert first == (f"OTCE|{MONDAY}", "passed", "0", "[]")
     assert (held[1], forced[1]) == ("failed", "not_applicable")
     assert forced[2] == f"{held[2]}; landed by allow_conflicts"

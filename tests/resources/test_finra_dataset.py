@@ -176,7 +176,7 @@ def bench(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     finra = Finra(
         [record(APPLE), record(CISCO, trades=8)],
         published={"testDataset": [(WEEK, "EAST"), ("2026-01-12", "EAST")]},
-        fields={each.name: each.kind for each in FIELDS},
+        fields={field.name: field.kind for field in FIELDS},
     )
     clock = StoppedClock()
     http = make_client(tmp_path, "finra_test", max_attempts=1)
@@ -248,7 +248,7 @@ def test_rows_that_a_declaration_chooses_are_asked_for_in_probe_and_pages(bench)
     bench.finra.rows = [record(APPLE, note="sums"), record(CISCO)]
     found = bench.source(declare(only_rows={"note": "sums"})).extract(EAST, [])
     assert found.record_total == 1
-    asked = [each for each in bench.server.requests if each.method == "POST"]
+    asked = [request for request in bench.server.requests if request.method == "POST"]
     chosen = b'{"fieldName":"note","fieldValue":"sums","compareType":"EQUAL"}'
     assert len(asked) > 1
     assert all(chosen in each.body.replace(b" ", b"") for each in asked)
@@ -381,15 +381,15 @@ def test_a_change_that_no_event_reports_is_announced_by_the_next_load_in_its_wor
         f"{DATASET.table.name}, {KEY}: 2 rows added, 0 changed, 0 removed, 0 unchanged."
     )
     late = bench.load(reported="no")
-    (told,) = late.changes
-    assert told.sentence == (
+    (change,) = late.changes
+    assert change.sentence == (
         f"{first.sentence} (Reported late: run run, which loaded it, had not reported it.)"
     )
-    assert (told.cause, told.figures, late.announced_until) == ("first", None, late.known_from)
+    assert (change.cause, change.figures, late.announced_until) == ("first", None, late.known_from)
     bench.finra.rows = [record(APPLE)]
     both = bench.load(reported="no")
     assert [each.cause for each in both.changes] == ["first", "source"]
-    assert both.changes[0] == told
+    assert both.changes[0] == change
     assert both.changes[1].sentence.endswith("0 rows added, 0 changed, 1 removed, 1 unchanged.")
     assert bench.count(pending_announcements) == 2
     seen = bench.load(reported="yes")
@@ -403,7 +403,7 @@ def test_a_running_run_is_left_to_announce_its_load_unless_that_is_replaced(benc
     assert (left.changes, left.known_from, left.announced_until) == ((), None, None)
     bench.finra.rows = [record(APPLE)]
     replaced = bench.load(reported="not yet")
-    assert [each.cause for each in replaced.changes] == ["first", "source"]
+    assert [change.cause for change in replaced.changes] == ["first", "source"]
 
 
 def everything(bench: Bench) -> dict[str, list[tuple[Any, ...]]]:
@@ -464,7 +464,7 @@ def test_fields_that_are_closed_to_anonymous_callers_stop_no_load(bench):
     assert bench.count(source_fields) == 0
 
 
-def test_a_field_that_is_new_is_told_and_one_that_is_gone_is_refused_before_data_is_asked(bench):
+def test_a_new_field_is_reported_and_a_missing_one_refused_early(bench):
     bench.finra.fields = {**bench.finra.fields, "spread": "Number"}
     load = bench.loader()
     load.ready()
@@ -476,7 +476,7 @@ def test_a_field_that_is_new_is_told_and_one_that_is_gone_is_refused_before_data
     with pytest.raises(ContractError, match="testDataset lacks volume") as refused:
         bench.loader().ready()
     assert "nothing was asked for and nothing landed" in str(refused.value)
-    assert [each.method for each in bench.server.requests[asked:]] == ["GET"]
+    assert [request.method for request in bench.server.requests[asked:]] == ["GET"]
 
 
 def test_a_load_that_is_broken_off_before_it_lands_leaves_no_row_and_the_next_one_lands(bench):
@@ -548,7 +548,7 @@ def test_a_partition_that_there_is_not_is_refused(bench, key, kind, said):
 def file_of(records: Sequence[dict[str, object]]) -> str:
     names = [field.name for field in FIELDS]
     texts = [["" if row[name] is None else str(row[name]) for name in names] for row in records]
-    lines = ["|".join(each) for each in texts]
+    lines = ["|".join(text) for text in texts]
     return "\n".join(["|".join(names), *lines]) + "\n"
 
 

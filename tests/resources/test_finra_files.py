@@ -49,7 +49,7 @@ def list_in_manifest(folder, *lines):
     (folder / "manifest.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())  # as Excel saves it
 
 
-def test_a_file_is_the_week_that_its_name_tells(files):
+def test_a_file_is_the_week_of_its_name(files):
     assert files.name == "files"
     assert list(files.published()) == [("2025-11-10", "OTCE")]
     assert files.version(WEEK_OF_TIER) == SourceVersion(
@@ -60,7 +60,7 @@ def test_a_file_is_the_week_that_its_name_tells(files):
     )
 
 
-def test_a_file_that_comes_or_is_told_to_be_another_is_seen_at_once(files, folder):
+def test_a_new_file_or_manifest_entry_is_seen_at_once(files, folder):
     (folder / "own.csv").write_bytes(BODY)
     list_in_manifest(folder, "own.csv,OTCE,2025-11-10,NON_ATS")
     both = f"weekly download: {text_of('ATS', BODY)}, {text_of('NON_ATS', BODY)}"
@@ -118,7 +118,7 @@ def test_two_markets_of_a_week_are_two_parts_in_one_scope(files, folder):
     assert version.text == (f"weekly download: {text_of('ATS', BODY)}, {text_of('NON_ATS', other)}")
     assert version.scope == {"market": ("ATS", "NON_ATS")}
     captures = files.extract_version(WEEK_OF_TIER, version, [])
-    assert [each.market for each in captures] == ["ATS", "NON_ATS"]
+    assert [capture.market for capture in captures] == ["ATS", "NON_ATS"]
     assert list(files.published()) == [("2025-11-10", "OTCE")]
 
 
@@ -166,7 +166,7 @@ def test_a_file_that_was_cut_off_is_kept_and_refused(files, folder):
     assert len(kept) == 1
 
 
-def test_a_file_that_changed_since_its_version_was_told_has_moved_and_is_kept(files, folder):
+def test_a_file_changed_since_its_version_has_moved_and_is_kept(files, folder):
     version = files.version(WEEK_OF_TIER)
     newer = BODY + b"\nOTC|ZZZ|Z|OTC LINK ECN|OTCN|1|1|2025-12-15"
     (folder / NAME).write_bytes(newer)
@@ -181,7 +181,7 @@ def test_a_file_that_changed_since_its_version_was_told_has_moved_and_is_kept(fi
     assert len(files.extract_version(WEEK_OF_TIER, files.version(WEEK_OF_TIER), [])) == 1
 
 
-def test_a_file_that_came_since_the_version_was_told_is_a_move(files, folder):
+def test_a_file_that_came_since_the_version_was_read_is_a_move(files, folder):
     version = files.version(WEEK_OF_TIER)
     (folder / "non_ats.csv").write_bytes(BODY)
     list_in_manifest(folder, "non_ats.csv,OTCE,2025-11-10,NON_ATS")

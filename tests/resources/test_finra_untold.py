@@ -39,10 +39,10 @@ def announcements(desk, is_reported=known):
     return Announcements(desk.warehouse, WeeklyDataset(limits=LIMITS), is_reported)
 
 
-def told_of(desk, *answers, stays=True):
-    """Return what is told if Dagster answers so of the landings, the latest first, and then yes.
+def announced_changes(desk, *answers, stays=True):
+    """Return the changes announced if Dagster answers so of the loads, the latest first, then yes.
 
-    What waits to be told is the same afterwards.
+    The pending announcements are the same afterwards.
     """
     before = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
 
@@ -81,7 +81,7 @@ def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of)
     said = [
         each for each in landed(desk, clock, DELIVERIES, ranges_of) if each.change_cause != "none"
     ]
-    found = told_of(desk, *["no"] * len(DELIVERIES))
+    found = announced_changes(desk, *["no"] * len(DELIVERIES))
     assert [each.figures for each in found] == [each.change for each in said]
     assert [each.cause for each in found] == [each.change_cause for each in said]
     late = " (Reported late: run run, which loaded it, had not reported it.)"
@@ -89,26 +89,32 @@ def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of)
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_was_told_of_and_all_before_it_is_not_told_again(desk, clock):
+def test_a_report_and_all_before_it_are_not_repeated(desk, clock):
     list(landed(desk, clock, DELIVERIES))
-    assert told_of(desk, "yes", "no") == []
-    assert [each.cause for each in told_of(desk, "no", "yes", "no", "no")] == ["ours"]
-    assert [each.cause for each in told_of(desk, "no", "no", "no", "yes")] == ["source", "ours"]
+    assert announced_changes(desk, "yes", "no") == []
+    assert [change.cause for change in announced_changes(desk, "no", "yes", "no", "no")] == ["ours"]
+    assert [change.cause for change in announced_changes(desk, "no", "no", "no", "yes")] == [
+        "source",
+        "ours",
+    ]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_run_that_goes_on_is_left_to_tell_only_of_what_stays_the_latest(desk, clock):
+def test_a_run_that_goes_on_reports_only_what_stays_the_latest(desk, clock):
     list(landed(desk, clock, DELIVERIES))
-    assert told_of(desk, "not yet") == []
-    assert [each.cause for each in told_of(desk, "not yet", stays=False)] == ["ours"]
-    assert [each.cause for each in told_of(desk, "no", "no", "not yet")] == ["source", "ours"]
+    assert announced_changes(desk, "not yet") == []
+    assert [change.cause for change in announced_changes(desk, "not yet", stays=False)] == ["ours"]
+    assert [change.cause for change in announced_changes(desk, "no", "no", "not yet")] == [
+        "source",
+        "ours",
+    ]
 
 
-def test_what_landed_before_announcements_were_kept_is_not_told(desk, clock):
+def test_loads_before_announcements_were_kept_are_not_reported(desk, clock):
     list(landed(desk, clock, DELIVERIES[:2]))
     with desk.warehouse.writing() as connection:
         connection.execute(delete(pending_announcements))
-    assert told_of(desk, "no", "no") == []
+    assert announced_changes(desk, "no", "no") == []
 
 
 def test_its_sentence_names_the_part_and_says_if_it_was_set_back(desk, clock):
@@ -122,7 +128,7 @@ def test_its_sentence_names_the_part_and_says_if_it_was_set_back(desk, clock):
         (both, replay, "ours"),
     ]
     list(landed(desk, clock, three))
-    _, restated, set_back = told_of(desk, "no", "no", "no")
+    _, restated, set_back = announced_changes(desk, "no", "no", "no")
     assert restated.sentence.startswith(
         f"T1, week {MONDAY}, market=ATS, was restated: 1 of 2 rows changed, 1 gone; "
     )

@@ -65,7 +65,7 @@ def test_splits_in_prices_are_undone_whether_or_not_their_days_are_loaded(desk):
 @pytest.mark.slow_on_postgresql
 def test_a_week_of_which_no_symbol_has_prices_is_covered_by_nothing(desk):
     land(desk)
-    assert coverage_by_week(desk.warehouse) == {}  # nobody asked for its value
+    assert coverage_by_week(desk.warehouse) == {}  # its value was not requested
     value(desk)
     assert coverage_by_week(desk.warehouse) == {MONDAY.isoformat(): 0.0}
 

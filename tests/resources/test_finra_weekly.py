@@ -156,7 +156,7 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     assert Path(first.staged_name).stem == hash_of(tmp_path, first.staged_name)
     assert list(first.preview.largest["finra_otc_weekly"]["share_quantity"]) == [*range(8, -1, -1)]
     assert list(first.preview.largest["finra_symbol_week"]["symbol"])[:2] == ["S8", "S7"]
-    assert [each.sentence for each in first.changes] == [
+    assert [change.sentence for change in first.changes] == [
         f"New week landed: {TIER}, week {WEEK}: 9 rows of 9 symbols, 36 shares in 9 trades."
     ]
     again = loaded(load_of(finra, full=True, **in_ranges)[0])
@@ -185,9 +185,9 @@ def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkey
 def test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes(load_of, desk, tmp_path):
     (tmp_path / "scratch").touch()
     promised = promise("test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes")
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as refusal:
         load_of(Finra(week(AAA=100, BBB=5)), rows_at_once=1)[0].take(KEY)
-    assert promised.is_seen_in(str(told.value))
+    assert promised.is_seen_in(str(refusal.value))
     assert promised.kept == BYTES
     assert (desk.count(captures), desk.count(landings)) == (1, 0)
 

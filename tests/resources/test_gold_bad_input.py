@@ -39,7 +39,7 @@ def traded_nothing(desk: Desk) -> None:
     sale = {"trade_date": LAST, "facility_code": "NQTRF", "market_code": "Q", "symbol": "NIL"}
     sold = dict.fromkeys(("short_quantity", "short_exempt_quantity", "total_quantity"), 0)
     dated: dict[str, Any] = {"capture_id": 1, "known_from": NOON}
-    priced = [price(each, 40, symbol="NIL", volume=0) for each in session_days(LAST)]
+    priced = [price(day, 40, symbol="NIL", volume=0) for day in session_days(LAST)]
     names = prices_daily.columns.keys()
     with desk.warehouse.writing() as connection:
         connection.execute(insert(finra_reg_sho_daily).values({**sale, **sold, **dated}))
@@ -61,13 +61,13 @@ def test_a_ratio_to_zero_is_null_in_every_column_of_gold(desk: Desk):
         ]
         rows = [each for each in read(desk.warehouse, name) if str(each["week_start"]) == str(LAST)]
         assert rows, name
-        found = {column for each in rows for column in ratios if each[column] is not None}
+        found = {column for row in rows for column in ratios if row[column] is not None}
         assert found <= MAY_BE_ZERO, name
-        assert {each[column] for each in rows for column in found} <= {0.0}, name
+        assert {row[column] for row in rows for column in found} <= {0.0}, name
 
 
 @pytest.mark.slow_on_postgresql
-def test_revisions_that_are_loaded_out_of_order_are_told_apart_by_both_clocks(desk: Desk, clock):
+def test_revisions_loaded_out_of_order_differ_by_both_clocks(desk: Desk, clock):
     """A revision of the third day is loaded before one of the second."""
     days = [date(2025, 12, 1), date(2025, 12, 8), date(2025, 12, 15)]
     key, times = f"T1|{LAST}", []
@@ -82,8 +82,8 @@ def test_revisions_that_are_loaded_out_of_order_are_told_apart_by_both_clocks(de
         found = derive_as_of(desk.warehouse, tables, "finra_symbol_week", key, **when)
         return found.rows["total_share_quantity"].to_list()
 
-    assert [shares_of(day=each) for each in days] == [[10], [20], [30]]
-    assert [shares_of(at=each) for each in times] == [[10], [30], [20]]
+    assert [shares_of(day=day) for day in days] == [[10], [20], [30]]
+    assert [shares_of(at=time) for time in times] == [[10], [30], [20]]
     assert shares_of(at=times[1], day=days[1]) == [10]
     assert shares_of() == [20]
 

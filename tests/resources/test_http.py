@@ -94,7 +94,7 @@ def client(client_of):
 
 
 def free_url() -> str:
-    """Return an address at which nobody listens."""
+    """Return an address at which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -260,7 +260,7 @@ def test_retry_after_is_obeyed(serve, client, headers, least_seconds):
         ("9" * 40, "after 2027-01-02 00:00:00 UTC"),
     ],
 )
-def test_a_long_retry_after_ends_the_request_and_is_told(serve, client, value, when):
+def test_a_long_retry_after_ends_the_request_and_is_reported(serve, client, value, when):
     server = serve(Reply(503, {"Retry-After": value}))
     with pytest.raises(TransientError) as caught:
         client.request("GET", server.url)
@@ -335,7 +335,7 @@ def test_a_path_and_a_query_are_sent_in_ascii_and_otherwise_as_they_are(
     assert server.requests[0].target == target
 
 
-def test_a_header_that_http_does_not_allow_is_refused_without_telling_it(serve, client, caplog):
+def test_a_header_that_http_forbids_is_refused_unquoted(serve, client, caplog):
     server, token = serve(OK), "-".join(["s3cr3t", "t0k3n"])
     with pytest.raises(ConfigurationError, match="cannot be sent as HTTP") as caught:
         client.request("GET", server.url, headers={"X Token": token})
@@ -405,13 +405,13 @@ def test_a_request_that_is_taken_slowly_is_not_sent_for_ever(client_of):
 
 
 @pytest.mark.parametrize("token", ["line\nbreak", "accént-token"])
-def test_a_header_that_cannot_be_sent_is_refused_without_telling_it(serve, client, token, caplog):
+def test_a_header_that_cannot_be_sent_is_refused_unquoted(serve, client, token, caplog):
     with pytest.raises(ConfigurationError) as caught:
         client.request("GET", serve(OK).url, headers={"Authorization": token})
-    told = texts_of_error_and_logs(caught.value, caplog)
-    assert "look for a line break or an accent" in told
-    assert token not in told
-    assert repr(token)[1:-1] not in told
+    message = texts_of_error_and_logs(caught.value, caplog)
+    assert "look for a line break or an accent" in message
+    assert token not in message
+    assert repr(token)[1:-1] not in message
 
 
 def test_requests_of_many_threads_share_connections(serve, client):
@@ -458,15 +458,17 @@ def test_no_secret_reaches_a_log_an_error_or_a_state_file(serve, client_of, tmp_
         )
     with pytest.raises(TransientError) as refused:
         client.request("GET", url, headers={"Authorization": f"Bearer {token}"})
-    told = texts_of_error_and_logs(failed.value, caplog) + texts_of_error_and_logs(
+    message = texts_of_error_and_logs(failed.value, caplog) + texts_of_error_and_logs(
         refused.value, caplog
     )
-    told += "".join(path.read_bytes().decode("latin-1") for path in (tmp_path / "http").iterdir())
-    assert "no entry for *** *** *** *** *** ***" in told
-    assert [secret for secret in [*secrets, "T0k3n%2F", "bWU6aHVu"] if secret in told] == []
+    message += "".join(
+        path.read_bytes().decode("latin-1") for path in (tmp_path / "http").iterdir()
+    )
+    assert "no entry for *** *** *** *** *** ***" in message
+    assert [secret for secret in [*secrets, "T0k3n%2F", "bWU6aHVu"] if secret in message] == []
 
 
-def test_a_token_that_the_source_repeats_is_not_told(serve, client, caplog):
+def test_a_token_that_the_source_repeats_is_not_shown(serve, client, caplog):
     token = "s3cr3t-t0k3n"
     server = serve(Reply(500, body=f"token {token} has expired".encode()))
     with pytest.raises(TransientError, match=r"'token \*\*\* has expired'") as caught:
@@ -672,7 +674,7 @@ def test_a_proxy_that_drips_before_the_tunnel_is_not_waited_for_for_ever(
     assert "ReadTimeout" in caught.value.found
 
 
-def test_a_proxy_that_opens_no_tunnel_is_asked_again_and_told(
+def test_a_proxy_that_opens_no_tunnel_is_retried_and_reported(
     serve, tls_server, client_of, authority, monkeypatch, caplog
 ):
     proxy = serve(Reply(407, {"Proxy-Authenticate": "Basic"}))

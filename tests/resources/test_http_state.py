@@ -433,7 +433,7 @@ def test_a_database_that_is_away_is_a_transient_error(tmp_path: Path):
             assert away.value.remedy
 
 
-def test_a_connection_that_ended_is_made_once_more(postgresql: Store):
+def test_a_connection_that_ended_is_made_again(postgresql: Store):
     with closing(postgresql()) as state, psycopg.connect(str(postgresql.url)) as admin:
         state.admit(KEY, Rate(2, 60))
         admin.execute(

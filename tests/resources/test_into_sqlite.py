@@ -1,4 +1,4 @@
-"""Many rows reach SQLite by way of a file, which nobody finds afterwards."""
+"""Many rows reach SQLite by way of a file, which is removed afterwards."""
 
 import gc
 import os
@@ -177,7 +177,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next_that_writes(file, war
     assert not left.exists()
 
 
-def test_a_disk_without_space_for_the_file_is_told_and_nothing_lands(file, clock):
+def test_a_full_disk_is_reported_and_nothing_lands(file, clock):
     with tiny_disk(file.parent, mebibytes=4) as disk:
         warehouse = Warehouse(f"sqlite:///{file}", clock=clock)
         warehouse.prepare(holds="real")

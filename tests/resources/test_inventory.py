@@ -43,14 +43,14 @@ def looked_at(desk, store, **config) -> tuple[dict, dg.AssetCheckEvaluation]:
 def test_captures_are_listed_by_conditions_and_all_artifacts_counted_by_kind(desk, store):
     first, _ = capture(desk, b"one", b"two")
     store.put("staged/x.parquet", b"12345")
-    told, check = looked_at(desk, store, where=["part_number=1"])
-    [record] = told["captures"].records
+    metadata, check = looked_at(desk, store, where=["part_number=1"])
+    [record] = metadata["captures"].records
     assert (record.data["sha256"], record.data["byte_count"]) == (first.sha256, 3)
     assert record.data["partition_key"] == desk.partition_key
-    kinds = {record.data["kind"]: record.data for record in told["kinds"].records}
+    kinds = {record.data["kind"]: record.data for record in metadata["kinds"].records}
     assert kinds["captured bytes"]["artifact_count"] == 2
     assert kinds["staged rows"]["byte_count"] == 5
-    assert (told["artifacts"], told["captures_listed"]) == (3, 1)
+    assert (metadata["artifacts"], metadata["captures_listed"]) == (3, 1)
     assert check.passed
 
 

@@ -41,7 +41,7 @@ def test_an_issue_is_made_with_its_source_and_found_by_it(demo, target):
     assert there["fields"]["labels"] == ["people", "peopleforce-task-1000"]
     assert (issue.key, issue.status_category, issue.source_id) == ("HR-1", "new", SOURCE_ID)
     assert issue.description == document(text)
-    assert issue.fields["labels"] == ["people"]  # ours is nobody's concern
+    assert issue.fields["labels"] == ["people"]  # ours is not shown
     assert target.find(SOURCE_ID) == issue
     assert target.find("peopleforce/task/100") is None
 
@@ -149,11 +149,11 @@ def test_an_issue_is_found_behind_as_many_others_as_one_request_names(demo, targ
 
 def by_hand(number):
     about = {"project": {"key": "HR"}, "issuetype": {"name": "Task"}}
-    return {"fields": {**about, "summary": f"by hand {number}"}}
+    return {"fields": {**about, "summary": f"manual {number}"}}
 
 
 def test_issues_that_jira_could_not_give_together_are_asked_for_alone(demo, target, tmp_path):
-    """An error is no proof that there is none."""
+    """An error does not prove that there is none."""
     issue = made(target)
     (shown,) = demo.issues()
 
@@ -185,7 +185,7 @@ def test_an_issue_that_jira_made_and_does_not_show_is_made_no_second_time(tmp_pa
     with FaultyServer(answer) as server, http_client(tmp_path) as http:
         with pytest.raises(RefusedError, match="Jira made the issue HR-1, and does not have") as it:
             made(jira(server.url, http))
-        assert it.value.http_status == 403  # one that is never tried again by itself
+        assert it.value.http_status == 403  # one that is never retried by itself
 
 
 def test_a_create_that_does_not_say_what_it_made_can_be_looked_for(tmp_path):
@@ -197,7 +197,7 @@ def test_a_create_that_does_not_say_what_it_made_can_be_looked_for(tmp_path):
         made(jira(server.url, http))
 
 
-def test_what_jira_refuses_is_told_in_its_words_and_not_tried_again(demo, target):
+def test_a_refusal_of_jira_is_quoted_and_not_retried(demo, target):
     with pytest.raises(RefusedError) as refusal:
         made(target, summary="two\nlines", assignee={"accountId": "712020:gone"})
     assert refusal.value.http_status == 400
@@ -246,7 +246,7 @@ def test_a_deleted_issue_is_none_and_cannot_be_changed(demo, target):
 def test_transitions_say_which_category_they_lead_to(target):
     issue = made(target)
     ways = target.transitions(issue.key)
-    assert [(each.name, each.to_name, each.to_category) for each in ways] == [
+    assert [(way.name, way.to_name, way.to_category) for way in ways] == [
         ("Cancel", "Cancelled", "done"),  # a trap: the first that leads to an end
         ("Start", "In Progress", "indeterminate"),
         ("Done", "Done", "done"),
@@ -267,7 +267,7 @@ def test_a_step_without_an_answer_is_not_taken_again(demo, target):
 
 
 def test_the_create_screen_comes_from_all_its_pages_and_is_asked_for_once(demo, target):
-    fields = {each.field_id: each for each in target.create_fields("OPS", "Request")}
+    fields = {field.field_id: field for field in target.create_fields("OPS", "Request")}
     assert len(fields) == 10
     department = fields["customfield_10050"]
     assert (department.is_required, department.type) == (True, "option")
@@ -302,8 +302,8 @@ def test_a_project_or_type_that_is_not_there_is_refused(target, project, kind):
         ("anna@example.org", "712020:anna"),  # though joanna@ is found too
         ("ANNA@example.org", "712020:anna"),
         ("twin@example.org", None),  # two people
-        ("gone@example.org", None),  # nobody may assign to them
-        ("nobody@example.org", None),
+        ("gone@example.org", None),  # no issue may be assigned to them
+        ("unknown@example.org", None),
         ("ann", None),
     ],
 )
@@ -329,7 +329,7 @@ def test_pages_that_go_round_in_a_circle_end(tmp_path):
         assert len(server.requests) == 2
 
 
-def test_permissions_are_told_by_project(target):
+def test_permissions_are_listed_by_project(target):
     everything = {"BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES"}
     assert target.permissions("HR") == everything
     assert target.permissions("SECRET") == {"BROWSE_PROJECTS", "TRANSITION_ISSUES"}

@@ -48,7 +48,7 @@ def content(desk: Desk, table: Table) -> list[dict[str, Any]]:
     return rows.sort(key_names(table)).drop(OF_A_WEEK, strict=False).to_dicts()
 
 
-def told(landed: WriteResult[Any]) -> dict[str, Any]:
+def facts_of(landed: WriteResult[Any]) -> dict[str, Any]:
     facts = {name: value for name, value in vars(landed).items() if name not in OF_ITS_OWN}
     return facts | {"derived": set(landed.derived_seconds)}
 
@@ -62,7 +62,7 @@ def in_key_order(state: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("warehouse", "examples"), [("sqlite", 12), ("postgresql", 6)], indirect=["warehouse"]
 )
-def test_whatever_lands_in_ranges_leaves_and_tells_what_landing_at_once_does(desk, examples):
+def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(desk, examples):
     weeks = itertools.count()
 
     @settings(
@@ -81,7 +81,7 @@ def test_whatever_lands_in_ranges_leaves_and_tells_what_landing_at_once_does(des
             rows, version = in_key_order(state), f"v{number}"
             one = at_once.land(*rows, version=version)
             other = in_ranges.land(*rows, version=version, ranges_of=most_rows)
-            assert told(other) == told(one)
+            assert facts_of(other) == facts_of(one)
             for table in TABLES:
                 assert content(in_ranges, table) == content(at_once, table)
 

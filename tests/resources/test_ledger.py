@@ -292,7 +292,7 @@ def test_an_earlier_state_of_a_run_does_not_replace_a_later_one(ledger, warehous
     assert only(warehouse, operations_runs, "run")["status"] == "SUCCESS"
 
 
-def test_an_end_that_a_slow_clock_told_replaces_what_came_before(ledger, warehouse):
+def test_an_end_by_a_slow_clock_replaces_what_came_before(ledger, warehouse):
     ledger.record([replace(facts("CANCELING", seconds=5), ended_at=None)])
     assert ledger.ended(["run"]) == {}
     assert ledger.record([facts("SUCCESS", seconds=4)]) == Written(0, 1, 0)

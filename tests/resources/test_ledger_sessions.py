@@ -46,7 +46,7 @@ def test_a_session_has_the_sums_of_its_runs(ledger, warehouse, desk):
             "job": "finra_otc_weekly",
             "run_count": 5,
             "success_count": 2,
-            "failure_count": 0,  # it was tried again
+            "failure_count": 0,  # it was retried
             "retry_count": 1,
             "progress_share": 0.6,
             "rows_landed": 2,

@@ -97,7 +97,7 @@ def rows(warehouse: Warehouse) -> Sequence[Row[Any]]:
 
 def bodies(warehouse: Warehouse) -> list[str]:
     """Return the stored payloads in the order of their arrival."""
-    return [base64.b64decode(each.payload).decode() for each in rows(warehouse)]
+    return [base64.b64decode(row.payload).decode() for row in rows(warehouse)]
 
 
 def state(warehouse: Warehouse) -> Mapping[Any, Any]:
@@ -241,7 +241,7 @@ def test_a_lost_session_is_recorded_with_the_start_of_the_gap(warehouse, broker)
 
 
 @ON_SQLITE
-def test_a_session_that_a_failed_login_began_anew_is_a_lost_one(warehouse, broker) -> None:
+def test_a_session_that_a_failed_login_began_again_is_a_lost_one(warehouse, broker) -> None:
     with running(bridge_of(warehouse, broker).run):
         broker.wait_for_subscriber()
         broker.publish(events("before"))
@@ -250,7 +250,7 @@ def test_a_session_that_a_failed_login_began_anew_is_a_lost_one(warehouse, broke
     broker.stop()
     with socket.create_server(("127.0.0.1", broker.port)) as listener:
 
-        def begin_anew_and_keep() -> None:
+        def begin_again_and_keep() -> None:
             for has_session in (False, True):
                 client, _ = listener.accept()
                 with client:
@@ -262,7 +262,7 @@ def test_a_session_that_a_failed_login_began_anew_is_a_lost_one(warehouse, broke
                         while client.recv(4_096):  # until the bridge leaves
                             pass
 
-        serving = Thread(target=begin_anew_and_keep)
+        serving = Thread(target=begin_again_and_keep)
         serving.start()
         with running(bridge_of(warehouse, broker).run):
             wait_for(lambda: is_connected(warehouse))
@@ -366,7 +366,7 @@ def test_what_plugins_publish_is_sent_below_their_topic(warehouse, broker) -> No
     with running(bridge.run):
         wait_for(lambda: len(bodies(warehouse)) == 2)
         wait_for(lambda: [row.state for row in outbox_rows(warehouse)].count("done") == 2)
-    assert [json.loads(each) for each in bodies(warehouse)] == [
+    assert [json.loads(body) for body in bodies(warehouse)] == [
         {"key": "item 1", "version_number": number, "payload": {"title": "ü"}} for number in (1, 2)
     ]
     assert {row.topic for row in rows(warehouse)} == {"plugins/rss/new"}

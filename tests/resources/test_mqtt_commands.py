@@ -69,7 +69,7 @@ def arrive(office: MqttOffice, *messages: tuple[str, bytes]) -> None:
 def published(office: MqttOffice) -> list[tuple[str, bytes]]:
     """Return topic and message of what waits in the outbox, in order."""
     payloads = [json.loads(row["payload"]) for row in office.rows(outbox)]
-    return [(each["topic"], each["message"].encode()) for each in payloads]
+    return [(payload["topic"], payload["message"].encode()) for payload in payloads]
 
 
 def test_an_event_is_published_in_the_trace_of_its_request(office):
@@ -122,7 +122,7 @@ def test_requests_at_once_are_each_done_once_and_in_some_order(office):
     wanted = [command("updated", name=str(n), request_key=f"k{n % 8}") for n in range(8)] * 2
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda each: execute(office.mirror(), each), wanted))
-    assert sum(each.is_repeated for each in results) == 8
+    assert sum(result.is_repeated for result in results) == 8
     [row] = office.rows(mqtt_projects)
     assert row["event_count"] == 9
     versions = [row["version_number"] for row in office.rows(outbox)]
@@ -174,12 +174,12 @@ def test_a_command_that_ends_at_any_statement_writes_all_or_nothing(office):
             has_ended = False
         finally:
             event.remove(engine, "before_cursor_execute", end)
-        assert {len(office.rows(each)) for each in tables} == {done if has_ended else done + 1}
+        assert {len(office.rows(table)) for table in tables} == {done if has_ended else done + 1}
         assert execute(office.mirror(), wanted).is_repeated is not has_ended
         if not has_ended:
             break
     assert done > 15
-    assert {len(office.rows(each)) for each in tables} == {done + 1}
+    assert {len(office.rows(table)) for table in tables} == {done + 1}
 
 
 def test_a_kind_without_its_file_is_an_error_that_names_it(office, tmp_path):
@@ -227,7 +227,7 @@ def test_metrics_have_the_latest_measurement_of_each_name(office):
     assert samples(metrics, office)[lines] == 9
     measure(office, ("p1", "lines", 1, 8.0), ("p1", "bugs", 3, 1.0))
     found = samples(metrics, office)
-    assert found[lines] == 9, "a late event is no later measurement"
+    assert found[lines] == 9, "a late event is not a later measurement"
     assert {key: value for key, value in found.items() if key[0] == "mqtt_measured"} == {
         lines: 9,
         ("mqtt_measured", "p1", "bugs", ""): 1,

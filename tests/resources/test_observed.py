@@ -18,7 +18,7 @@ NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 
-def test_the_database_tells_its_size_and_a_server_its_connections(warehouse):
+def test_the_database_reports_its_size_and_a_server_connections(warehouse):
     found = {
         (family.name.removeprefix("orchestration_"), *sample.labels.values()): sample.value
         for family in database_families(warehouse)

@@ -28,7 +28,7 @@ def facts(run_id, status, minutes, steps=(), **changes) -> RunFacts:
 
 @pytest.fixture
 def asked(desk, clock):
-    """Three runs of a batch: one landed, one failed and was tried again, and failed again."""
+    """Three runs of a batch: one landed, one failed, was retried, and failed again."""
     desk.land(row("AAA"), row("BBB"), target=desk.target(run_id="good"))
     bad = [Check("finra/otc_weekly has_unique_keys", False, "error")]
     failed = StepFacts("load", "FAILURE", ["finra/otc_weekly"], NOON, NOON, 1, bad, ["contract"])

@@ -35,14 +35,14 @@ REMOVAL = {
 }
 
 
-def told(desk) -> list[tuple]:
+def events(desk) -> list[tuple]:
     wanted = select(SHOWN.event, SHOWN.asset, SHOWN.partition_key, SHOWN.detail)
     with desk.warehouse.reading() as connection:
         return [tuple(each) for each in connection.execute(wanted.order_by(*SHOWN[:2]))]
 
 
 @pytest.mark.slow_on_postgresql
-def test_each_event_is_told_once_with_what_it_was_about(desk):
+def test_each_event_is_listed_once_with_its_subject(desk):
     desk.land(row("A"), version="v1")
     desk.land(row("A", share_quantity=7), version="v2")
     with pytest.raises(Exception, match="is quarantined"):
@@ -50,7 +50,7 @@ def test_each_event_is_told_once_with_what_it_was_about(desk):
     with desk.warehouse.writing() as connection:
         connection.execute(insert(operations_alerts), ALERT)
         connection.execute(insert(operations_removals), REMOVAL)
-    assert Counter(each[0] for each in told(desk)) == {
+    assert Counter(event[0] for event in events(desk)) == {
         "captured": 3,
         "checked": 3,
         "held_back": 1,
@@ -69,14 +69,14 @@ def test_each_event_is_told_once_with_what_it_was_about(desk):
         ("restated", *week, "source"),
         ("alerted", '["finra/otc_weekly"]', "[]", "a run failed"),
         ("cleaned_up", "", "", "captured bytes"),
-    } <= set(told(desk))
+    } <= set(events(desk))
 
 
 def test_a_replay_captures_nothing(desk):
     desk.land(row("A"), version="v1")
     first = f"finra_otc_weekly:{desk.partition_key}#1"
     desk.land(row("A"), version="v1", replay_of=first, rule_version="2")
-    assert Counter(each[0] for each in told(desk))["captured"] == 1
+    assert Counter(event[0] for event in events(desk))["captured"] == 1
 
 
 def test_every_event_is_described(desk):

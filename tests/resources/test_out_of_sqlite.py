@@ -213,7 +213,7 @@ def test_an_interrupt_while_rows_are_counted_or_read_stays_one(warehouse, frames
     assert read(warehouse, select(blobs), blobs).height == 6 * ROWS_PER_BATCH
 
 
-def test_a_damaged_file_is_told(warehouse, file):
+def test_a_damaged_file_is_reported(warehouse, file):
     write(warehouse, blob_rows(20_000))
     with warehouse.reading() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -74,10 +74,10 @@ def test_a_page_is_looked_up_by_its_whole_key_however_deep_it_lies(warehouse):
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
         sql = statement.compile(connection, compile_kwargs={"literal_binds": True})
         plan = connection.exec_driver_sql(f"EXPLAIN {'QUERY PLAN' if is_sqlite else ''} {sql}")
-        told = "\n".join(str(line) for line in plan)
+        plan_text = "\n".join(str(line) for line in plan)
     names = ", ".join(key_names(source_fields))
     looked_up = f"({names.replace(' ', '')})>(" if is_sqlite else f"Cond: (ROW({names}) > ROW("
-    assert looked_up in told
+    assert looked_up in plan_text
 
 
 @pytest.mark.slow

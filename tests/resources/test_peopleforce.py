@@ -127,7 +127,7 @@ def test_throttling_is_waited_for_and_too_much_of_it_says_when_to_come_again(dem
     assert throttled.value.retry_in_seconds == 300
 
 
-def test_a_wrong_key_is_told_without_the_key(demo, saas_http, tmp_path):
+def test_a_wrong_key_is_reported_without_the_key(demo, saas_http, tmp_path):
     stranger = peopleforce(demo.url, saas_http, tmp_path, api_key=LONG_KEY)
     with pytest.raises(ConfigurationError, match="PEOPLEFORCE_API_KEY") as refusal:
         stranger.task("1000")
@@ -207,7 +207,7 @@ def test_pages_are_read_again_once_digests_are_made_otherwise_or_the_file_is_dam
         assert counting.count == COUNT
 
 
-def test_what_is_no_task_is_told_each_time(demo, source):
+def test_a_record_other_than_a_task_is_reported_each_time(demo, source):
     demo.do("tasks", id=1000, title=["no", "text"])
     for _ in range(2):
         assert len(all_ids(source)) == COUNT - 1

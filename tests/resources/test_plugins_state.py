@@ -129,11 +129,11 @@ def test_a_new_version_keeps_the_grant_unless_it_asks_for_more(desk: Desk):
         permissions={"tables": ["items"], "hosts": [HOST, {"host": "evil.example"}]},
     )
     assert (wider.state, wider.grant is not None) == ("added", True)
-    assert [each.host for each in wider.permissions.hosts] == ["example.org"]
+    assert [host.host for host in wider.permissions.hosts] == ["example.org"]
     review = desk.edits.review(
         plugin_files(version="1.3.0", budget={"rows": 50_000}), allow_unsigned=True
     )
-    changes = {each.name: each.change for each in review.changes}
+    changes = {change.name: change.change for change in review.changes}
     assert (changes["rows"], changes["seconds"]) == (Change.WIDER, Change.SAME)
     assert desk.edits.grant("rss", ADA, given={}, folders={}).state == "granted"
 
@@ -195,7 +195,7 @@ def test_a_signature_is_verified_and_a_revoked_publisher_disables_its_plugins(de
         with pytest.raises(ContractError, match="was revoked"):
             change()
     with pytest.raises(ConfigurationError, match="publisher not found"):
-        desk.edits.revoke("nobody", ADA)
+        desk.edits.revoke("unknown", ADA)
 
 
 def test_the_unpacked_folder_is_compared_file_by_file(desk: Desk):
@@ -276,7 +276,7 @@ def test_a_grant_that_this_release_cannot_read_grants_nothing_until_it_is_grante
         connection.execute(update(plugins_grants).values(permissions='{"of_later": []}'))
     assert desk.stored().grant is None
     with desk.warehouse.reading() as connection:
-        assert [each.id for each in read_plugins(connection)] == ["rss"]
+        assert [plugin.id for plugin in read_plugins(connection)] == ["rss"]
     assert "grant of the plugin rss cannot be read" in caplog.text
     with pytest.raises(ConfigurationError, match="not granted"):
         desk.edits.enable("rss", ADA)
@@ -290,6 +290,6 @@ def test_a_plugin_that_this_release_cannot_read_is_left_out_of_the_list(desk: De
     with desk.warehouse.writing() as connection:
         connection.exec_driver_sql("UPDATE plugins SET manifest = '{}' WHERE id = 'other'")
     with desk.warehouse.reading() as connection:
-        assert [each.id for each in read_plugins(connection)] == ["rss"]
+        assert [plugin.id for plugin in read_plugins(connection)] == ["rss"]
         with pytest.raises(ConfigurationError, match=r"invalid plugin.yaml"):
             read_plugin(connection, "other")

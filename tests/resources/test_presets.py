@@ -63,7 +63,7 @@ def test_a_preset_that_cannot_be_read_is_refused_by_name_and_a_lock_of_an_editor
         preset_of_file("mine", [])
 
 
-def test_who_misspells_a_name_is_told_the_likely_one():
+def test_a_misspelt_name_is_answered_with_the_likely_one():
     assert "strict_quality" in preset_names()
     with pytest.raises(ConfigurationError, match="did you mean strict_quality"):
         preset_of_file("strict_qualty", [])

@@ -37,7 +37,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, **values: str) -> Settings:
         ("api", "", "prices has no source: PRICES_SOURCE is not set"),
     ],
 )
-def test_made_up_and_real_data_do_not_meet(
+def test_synthetic_and_real_data_do_not_meet(
     monkeypatch: pytest.MonkeyPatch, finra: str, prices: str, opened: str
 ):
     def name() -> str:

@@ -143,7 +143,9 @@ def test_a_free_key_has_no_adjusted_prices_and_no_long_history(open_source: Open
     assert "PRICES_SOURCE=yahoo" in error.value.remedy
 
 
-def test_both_vendors_tell_the_same_each_in_its_own_terms(open_source: Open, vendors: PriceVendors):
+def test_both_vendors_report_the_same_each_in_its_own_terms(
+    open_source: Open, vendors: PriceVendors
+):
     asked = PriceRange(vendors.symbol_with("split"), date(2026, 1, 5), TODAY)
     chart = numbers(fetched(open_source(), asked))
     series = numbers(fetched(open_source("alpha_vantage"), asked)).join(
@@ -209,7 +211,7 @@ def test_nulls_come_as_a_day_without_prices_and_are_no_day_of_alpha_vantage(
 
 
 @pytest.mark.parametrize("vendor", ["yahoo", "alpha_vantage"])
-def test_a_session_under_way_is_told_with_what_it_has_so_far(
+def test_a_session_under_way_is_reported_with_its_numbers_so_far(
     open_source: Open, vendors: PriceVendors, vendor: str
 ):
     over = fetched(open_source(vendor), MONTH).filter(trade_date="2026-03-02")
@@ -373,7 +375,7 @@ def test_a_service_that_fails_says_nothing_of_a_symbol_and_is_asked_again(
         (Reply(422, body=b'{"chart": {"error": {"description": "no data"}}}'), UnavailableError),
     ],
 )
-def test_what_yahoo_says_of_a_symbol_is_told_from_what_it_says_of_itself(
+def test_yahoos_answers_on_symbols_differ_from_those_on_itself(
     open_source: Open, reply: Reply, kind: type[Exception]
 ):
     with FaultyServer(lambda _: reply) as server:
@@ -389,18 +391,18 @@ def test_the_key_shows_up_nowhere(
     def echo(request: Any) -> Reply:
         return Reply(body=json.dumps({"Error Message": f"{request.target} {KEY}"}).encode())
 
-    told: list[str] = []
+    texts: list[str] = []
     with FaultyServer(echo) as server:
         for _ in range(2):
             try:
                 open_source("alpha_vantage", url=server.url).fetch(MONTH, kept)
             except SourceError as error:
-                told += [str(error), repr(error.context), *traceback.format_exception(error)]
+                texts += [str(error), repr(error.context), *traceback.format_exception(error)]
         assert KEY in server.requests[0].target
     fetched_well = open_source("alpha_vantage").fetch(MONTH, kept)
-    told += [repr(fetched_well[0].capture_row), repr(open_source("alpha_vantage"))]
+    texts += [repr(fetched_well[0].capture_row), repr(open_source("alpha_vantage"))]
     logged = [each for each in caplog.records if not each.name.startswith("uvicorn")]  # theirs
-    told += [each.getMessage() for each in logged]
-    assert any("apikey=***" in each for each in told)
-    assert KEY not in "".join(told)
+    texts += [each.getMessage() for each in logged]
+    assert any("apikey=***" in text for text in texts)
+    assert KEY not in "".join(texts)
     assert len(kept) == 1  # what quotes the key is not kept

@@ -84,7 +84,7 @@ def test_a_source_that_lists_its_partitions_is_ready_after_one_request(look: Loo
     assert found.tried == f"asked {server.url} for its list of partitions"
 
 
-def test_a_client_that_the_source_refuses_is_told_without_its_secret(look: Look):
+def test_a_refused_client_is_reported_without_its_secret(look: Look):
     with FaultyServer(lambda _: Reply(401)) as server:
         found = look("finra", **api(server))
     assert found.outcome == "failed"
@@ -92,7 +92,7 @@ def test_a_client_that_the_source_refuses_is_told_without_its_secret(look: Look)
     assert found.remedy == "check FINRA_CLIENT_ID and FINRA_CLIENT_SECRET"
 
 
-def test_a_folder_that_is_not_there_is_told(look: Look, tmp_path: Path):
+def test_a_missing_folder_is_reported(look: Look, tmp_path: Path):
     found = look("finra", FINRA_FILES_DIR=tmp_path / "nowhere")
     assert (found.outcome, "nowhere" in found.got, bool(found.remedy)) == ("failed", True, True)
 
@@ -108,7 +108,7 @@ def test_a_database_is_ready_when_it_takes_a_row_of_which_nothing_stays(look: Lo
         assert warehouse.frame(select(table), table).is_empty()
 
 
-def test_a_database_that_is_away_is_told_without_its_password(look: Look):
+def test_an_unreachable_database_is_named_without_its_password(look: Look):
     found = look("database", DATABASE_URL=f"postgresql://me:{SECRET}@127.0.0.1:{free_port()}/x")
     assert found.outcome == "failed"
     assert found.got.startswith("the database did not do what was asked; expected a reachable")
@@ -128,7 +128,7 @@ def test_tables_of_an_older_version_fail_the_probe_and_stay_as_they_are(look: Lo
         assert warehouse.version() == before
 
 
-def test_a_database_of_a_newer_version_is_told(look: Look):
+def test_a_database_of_a_newer_version_is_reported(look: Look):
     look("database")
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         version = "UPDATE orchestration_project_version SET version_num = '9999'"
@@ -145,7 +145,7 @@ def test_an_artifact_store_is_ready_when_it_gives_back_what_it_got_and_keeps_not
     assert [each for each in folder.rglob("*") if each.is_file()] == []
 
 
-def test_an_artifact_folder_that_cannot_be_written_is_told(look: Look, tmp_path: Path):
+def test_an_artifact_folder_that_cannot_be_written_is_reported(look: Look, tmp_path: Path):
     (tmp_path / "taken").touch()  # where the folder should be
     found = look("artifacts", ARTIFACTS_URL=tmp_path / "taken")
     assert (found.outcome, found.got.startswith("cannot write the artifact")) == ("failed", True)
@@ -167,7 +167,7 @@ def test_a_disk_is_measured_against_the_headroom_wherever_we_write(look: Look, t
     assert f"{tmp_path / 'state'}: " in full.got
 
 
-def test_a_state_dir_that_is_no_folder_is_told(look: Look, tmp_path: Path):
+def test_a_state_dir_other_than_a_folder_is_reported(look: Look, tmp_path: Path):
     (tmp_path / "file").touch()
     found = look("disk", STATE_DIR=tmp_path / "file")
     assert (found.outcome, found.got.startswith("STATE_DIR cannot be used")) == ("failed", True)
@@ -213,7 +213,7 @@ def test_a_clock_is_compared_with_that_of_the_source(look: Look, hours, outcome,
         Reply(200, {"Date": "Mon, 02 Mar 2020 15:00:00 +99999999999"}),
     ],
 )
-def test_a_source_that_tells_no_time_is_named_and_blames_no_clock(look: Look, reply: Reply):
+def test_a_source_without_a_time_is_named_and_blames_no_clock(look: Look, reply: Reply):
     with FaultyServer(lambda _: reply) as server:
         found = look("clock", **api(server))
         assert len(server.requests) == 1  # the source's own probe is the one that insists
@@ -246,7 +246,7 @@ def test_without_channels_there_is_nothing_to_look_at(look: Look):
     assert look("alerts").outcome == "not_applicable"
 
 
-def heard(instance: dg.DagsterInstance, seconds_ago: float) -> None:
+def add_heartbeats(instance: dg.DagsterInstance, seconds_ago: float) -> None:
     for name in instance.get_required_daemon_types():
         at = Clock().now().timestamp() - seconds_ago
         instance.add_daemon_heartbeat(DaemonHeartbeat(at, name, "one", errors=[]))
@@ -258,9 +258,9 @@ def test_a_daemon_is_missed_once_something_waits_for_it(look: Look, instance):
     add_sensor(instance, "on_arrival")
     found = look("daemon")
     assert (found.outcome, found.got.endswith("waiting for it: on_arrival")) == ("failed", True)
-    heard(instance, seconds_ago=10)
+    add_heartbeats(instance, seconds_ago=10)
     assert look("daemon").outcome == "passed"
-    heard(instance, seconds_ago=200)
+    add_heartbeats(instance, seconds_ago=200)
     found = look("daemon")
     assert (found.outcome, "heartbeat 20" in found.got) == ("failed", True)
 

@@ -44,7 +44,7 @@ def delivered(number: int, first: int, last: int, outcome="landed", **changed) -
 def made_of(*recorded: RecordedDelivery) -> dict[int, list[Days]]:
     """Return the days of each delivery that counts, by its number."""
     layers = layers_of(recorded)
-    return {int(each.recorded.group_id.rpartition("#")[2]): [*each.days] for each in layers}
+    return {int(layer.recorded.group_id.rpartition("#")[2]): [*layer.days] for layer in layers}
 
 
 HELD_BACK, REFUSED = "held_back", "refused"
@@ -63,11 +63,11 @@ MADE_OF = {
         [delivered(1, 3, 20), delivered(2, 1, 4), delivered(3, 10, 11), delivered(4, 20, 25)],
         {1: [days(5, 9), days(12, 19)], 2: [days(1, 4)], 3: [days(10, 11)], 4: [days(20, 25)]},
     ),
-    "one that was held back, and a later one": (
+    "one that was quarantined, and a later one": (
         [delivered(1, 1, 9), delivered(2, 1, 20, HELD_BACK), delivered(3, 5, 6)],
         {1: [days(1, 4), days(7, 9)], 3: [days(5, 6)]},
     ),
-    "the latest, which was held back": (
+    "the latest, which was quarantined": (
         [delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)],
         {1: [days(1, 4)], 2: [days(5, 20)]},
     ),
@@ -92,11 +92,11 @@ MADE_OF = {
         [delivered(1, 1, 9), delivered(2, 5, 20), delivered(3, 1, 9, **WAS_FIRST)],
         {2: [days(10, 20)], 3: [days(1, 9)]},
     ),
-    "a replay that was held back, of one that another covers": (
+    "a replay that was quarantined, of one that another covers": (
         [delivered(1, 1, 9), delivered(2, 1, 20), delivered(3, 1, 9, HELD_BACK, **WAS_FIRST)],
         {2: [days(1, 20)]},
     ),
-    "a replay that was held back, and a later one": (
+    "a replay that was quarantined, and a later one": (
         [
             delivered(1, 1, 9),
             delivered(2, 1, 20),
@@ -116,7 +116,7 @@ def test_what_is_landed_is_made_of_each_delivery_for_the_days_that_no_later_one_
 
 def test_of_the_deliveries_only_the_latest_may_be_one_that_is_not_landed():
     layers = layers_of([delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)])
-    assert [each.is_landed for each in layers] == [True, False]
+    assert [layer.is_landed for layer in layers] == [True, False]
 
 
 def part(number: int, *markets: str, outcome="landed", **changed) -> RecordedDelivery:

@@ -8,14 +8,14 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_h
 from tests.resources.weeks import NOON, row
 
 
-def test_a_first_landing_tells_all_of_the_week(desk):
+def test_a_first_load_reports_all_of_the_week(desk):
     change = desk.land(row("AAA"), row("BBB", share_quantity=7)).change
     assert (change.rows_before, change.rows_after, change.symbols_after) == (0, 2, 2)
     assert (change.shares_before, change.shares_after) == (0, 107)
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_restatement_tells_rows_symbols_and_moves(desk):
+def test_a_restatement_reports_rows_symbols_and_moves(desk):
     desk.land(row("AAA"), row("AAA", "YATS"), row("BBB"), row("CCC"), row("DDD"))
     landed = desk.land(
         row("AAA", share_quantity=150, trade_count=3),
@@ -50,7 +50,7 @@ def test_a_change_of_dates_alone_restates_no_row(desk):
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_did_not_change_tells_nothing(desk):
+def test_an_unchanged_load_reports_nothing(desk):
     desk.land(row("AAA"))
     assert desk.land(row("AAA"), version="v2").change is None
     assert desk.land(row("AAA"), rule_version="2").change is None

@@ -1,4 +1,4 @@
-"""Old runs' logs go, on both of Dagster's storages; all that Dagster tells of assets stays."""
+"""Old runs' logs go, on both of Dagster's storages; all that Dagster shows of assets stays."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ PARTS = dg.StaticPartitionsDefinition(["good", "bad"])
     partitions_def=PARTS, check_specs=[dg.AssetCheckSpec("is_good", asset="part")], name="part"
 )
 def part(context: dg.AssetExecutionContext):
-    context.log.info("a line that nobody needs in a year")
+    context.log.info("a line that is not needed in a year")
     context.log_event(dg.AssetObservation("part", partition=context.partition_key))
     yield dg.AssetCheckResult(passed=context.partition_key == "good", check_name="is_good")
     if context.partition_key == "bad":
@@ -107,8 +107,8 @@ def asset_log_lines(instance, *run_ids):
 def kinds_of(instance, run_id: str) -> set[str]:
     records = instance.get_records_for_run(run_id).records
     return {
-        event.event_type_value if (event := each.event_log_entry.dagster_event) else "a line"
-        for each in records
+        event.event_type_value if (event := record.event_log_entry.dagster_event) else "a line"
+        for record in records
     }
 
 
@@ -126,9 +126,7 @@ def causes(warehouse) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_logs_of_old_runs_go_and_all_that_is_told_of_assets_checks_and_runs_stays(
-    instance, ledger, warehouse, tmp_path
-):
+def test_the_logs_of_old_runs_go_and_asset_events_stay(instance, ledger, warehouse, tmp_path):
     good, bad = run(instance, "good"), run(instance, "bad")
     reconcile(instance, ledger, None)
     before, recorded = asset_log_lines(instance, good, bad), ledger_rows(warehouse)
@@ -189,7 +187,7 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     young = run(instance, "good")
     watched = look(instance, alerts, watched).progress
     with alerts.inbox() as inbox:
-        inbox.recover("closed by a person", is_always_open, "by hand")
+        inbox.recover("closed by a person", is_always_open, "manually")
     reconcile(instance, ledger, None)
     ends = {f"run {old[0]} success", f"run {old[1]} failure"}
     kept = {f"run {young} success", "closed by a person"}

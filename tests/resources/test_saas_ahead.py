@@ -34,7 +34,7 @@ def test_pages_before_the_one_that_fails_are_given_all_the_same(failing, in_flig
             ahead.take(failing, 3 * PAGES_PER_BATCH)
 
 
-def test_a_page_is_asked_for_anew_when_it_is_taken_once_more():
+def test_a_page_is_requested_again_when_it_is_taken_again():
     asked = []
     with PagePrefetcher(lambda page: asked.append(page) or len(asked), in_flight=1) as ahead:
         first = [ahead.take(page, 3) for page in (1, 2)]

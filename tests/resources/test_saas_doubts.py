@@ -1,4 +1,4 @@
-"""One issue per task, also where an answer never came, a process died or another one took over."""
+"""One issue per task, also where an answer never came, a process ended or another one took over."""
 
 import threading
 from contextlib import suppress
@@ -13,7 +13,7 @@ from tests.resources.saas_world import Killed
 
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
-def test_an_issue_whose_making_nobody_heard_of_is_found_again(office, fault):
+def test_an_issue_whose_creation_had_no_answer_is_found_again(office, fault):
     office.tasks.add("Order a laptop")
     office.faults.coming = [*BEFORE_A_CREATE, fault]
     with suppress(Killed):
@@ -42,7 +42,7 @@ def test_it_is_found_even_while_no_search_finds_it_yet(office, fault, index_lag_
     for _ in range(8):  # a lease runs out after five
         office.clock.at += timedelta(minutes=1)
         office.reconciler().apply()
-    assert [each.source_id for each in office.issues.rows.values()] == [
+    assert [row.source_id for row in office.issues.rows.values()] == [
         None,
         "peopleforce:task:1000",
         None,

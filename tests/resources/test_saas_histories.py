@@ -62,13 +62,13 @@ def hold(warehouse, clock, worlds: Worlds, examples: int, number: int) -> None:
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
     @given(HISTORIES)
-    def each(lived):
+    def each(events):
         try:
             with worlds() as world:
                 history = History(warehouse, clock, world)
-                history.live(*lived)
+                history.run_steps(*events)
                 history.settle()
         except AssertionError as error:
-            raise AssertionError(f"after {lived}") from error
+            raise AssertionError(f"after {events}") from error
 
     each()

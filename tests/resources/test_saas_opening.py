@@ -58,7 +58,7 @@ def test_the_demos_are_not_started_to_be_looked_at(settings_for, tmp_path):
     assert not (tmp_path / "demo_saas").exists()
 
 
-def test_made_up_and_real_data_never_meet(settings_for):
+def test_synthetic_and_real_data_never_meet(settings_for):
     with pytest.raises(
         ValidationError, match="expected a real source or no value, as DATA_PROFILE is real"
     ):

@@ -50,7 +50,7 @@ class Office:
             if what == "delete":
                 self.demo.delete(f"issues/{key}")
             elif what == "edit":
-                self.demo.do(f"issues/{key}", fields={"summary": f"by hand {self.runs}"})
+                self.demo.do(f"issues/{key}", fields={"summary": f"manual {self.runs}"})
             else:
                 self.demo.try_to(f"issues/{key}", transition="31")
         elif what == "complete":

@@ -62,8 +62,10 @@ def test_pages_are_recorded_when_their_bytes_come_first(warehouse, saas_demo, lo
     for blob in rows(warehouse, *(blobs.c[name] for name in Blob._fields)):
         body = store.read(Blob(*blob))
         assert json.loads(body)["metadata"]["pagination"]["count"] == 60
-    told = rows(warehouse, deliveries.c.run_id, deliveries.c.partition_key, deliveries.c.part_count)
-    assert told == [("first", "peopleforce", 2), ("third", "peopleforce", 1)]
+    stored = rows(
+        warehouse, deliveries.c.run_id, deliveries.c.partition_key, deliveries.c.part_count
+    )
+    assert stored == [("first", "peopleforce", 2), ("third", "peopleforce", 1)]
 
 
 def test_a_poll_is_recorded_as_a_delivery_without_a_fence(warehouse, clock, saas_demo, look):

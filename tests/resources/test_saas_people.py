@@ -12,7 +12,7 @@ from tests.resources.saas_world import USERS, Killed
 
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
-def test_what_people_wrote_is_kept_though_nobody_heard_that_it_was_overwritten(office, fault):
+def test_a_text_overwritten_without_an_answer_is_kept(office, fault):
     entity = office.tasks.add("Order a laptop")
     office.round()
     office.issues.edit("IT-1", summary="Order a laptop, 14 inch")
@@ -43,7 +43,7 @@ def test_whom_people_chose_stays_though_the_assignee_is_not_known_for_a_time(off
     entity = office.tasks.add("Order a laptop", assignee_email="anna@example.org")
     office.round()
     office.issues.edit("IT-1", assignee={"accountId": "712020:olena"})
-    office.issues.users = [each for each in USERS if each.email != "anna@example.org"]
+    office.issues.users = [user for user in USERS if user.email != "anna@example.org"]
     office.tasks.change(entity, title="Order a cup")
     office.round()
     office.issues.users = USERS

@@ -187,7 +187,7 @@ def test_a_listing_that_moves_or_comes_back_empty_takes_nothing_away(office):
     assert office.rows(saas_source_states, "gone_at", "last_seen_at") == seen
 
 
-def test_a_task_that_was_completed_before_anybody_heard_of_it_makes_no_issue(office):
+def test_a_task_completed_when_first_seen_makes_no_issue(office):
     office.tasks.add("Order a laptop", is_completed=True)
     looked, _ = office.round()
     assert looked.planned.actions == {"completed_before": 1}
@@ -230,11 +230,11 @@ def test_a_task_that_is_completed_before_it_has_an_issue_needs_none(office):
 def test_a_comparison_that_finds_nothing_writes_nothing(office):
     office.tasks.add("Order a laptop", assignee_email="anna@example.org")
     office.round()
-    writes, told = office.world.writes, office.operations()
+    writes, operations = office.world.writes, office.operations()
     reconciler = office.reconciler()
     reconciler.compare(["IT-1"])
     assert reconciler.apply().outcomes == {"done": 1}
-    assert (office.world.writes, office.operations()) == (writes, told)
+    assert (office.world.writes, office.operations()) == (writes, operations)
 
 
 def test_a_page_that_was_fetched_before_a_webhook_came_takes_nothing_back(office):
@@ -311,9 +311,9 @@ def test_a_webhook_about_an_issue_that_ended_nothing_costs_nothing(office, kind)
     office.tasks.add("Order a laptop")
     office.round()
     before = office.rows(outbox, "version_number"), office.faults.reads
-    heard = office.reconciler().handle_event(TaskEvent("jira", kind, "IT-1"))
-    assert (heard.outcome, heard.entities) == ("nothing to do", ())
-    assert heard.reason
+    result = office.reconciler().handle_event(TaskEvent("jira", kind, "IT-1"))
+    assert (result.outcome, result.entities) == ("nothing to do", ())
+    assert result.reason
     assert (office.rows(outbox, "version_number"), office.faults.reads) == before
 
 
@@ -367,7 +367,7 @@ def test_what_another_run_plans_while_a_task_is_worked_on_is_done_by_the_one_at_
     office.faults.coming, office.faults.on_call = ["meanwhile"], change
     assert reconciler.apply().outcomes == {"done": 2}
     assert found == [{"busy": 1}]
-    assert [each.summary for each in office.issues.rows.values()] == ["second"]
+    assert [row.summary for row in office.issues.rows.values()] == ["second"]
 
 
 def test_a_task_that_is_opened_again_before_the_next_look_opens_its_issue(office):

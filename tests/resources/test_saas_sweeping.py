@@ -1,4 +1,4 @@
-"""A sweep finds what no webhook told of the issues that rules name, whatever else is amiss."""
+"""A sweep finds what no webhook reported of the issues that rules name, whatever else fails."""
 
 import pytest
 
@@ -45,9 +45,7 @@ def test_the_issue_of_a_task_that_a_rule_drops_by_now_is_nothing_to_a_sweep(offi
     assert office.reconciler().sweep() == []
 
 
-def test_what_cannot_be_read_is_told_and_keeps_no_sweep_from_the_others(
-    office, saas_demo, tmp_path
-):
+def test_unreadable_issues_are_reported_and_stop_no_sweep(office, saas_demo, tmp_path):
     with world_over_http(saas_demo, tmp_path) as office.world:
         for title in ("Order a laptop", "Order a cup"):
             office.world.tasks.add(title)

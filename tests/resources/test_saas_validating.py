@@ -1,4 +1,4 @@
-"""Rules against what the target says: a proof disables one, and an edit lets it begin anew."""
+"""Rules against what the target says: a proof disables one, and an edit lets it begin again."""
 
 import threading
 
@@ -16,15 +16,15 @@ from tests.resources.saas_world import FIELDS
 
 def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(office):
     def refuse(*_):
-        raise RefusedError("nobody knows you", http_status=401)
+        raise RefusedError("unknown user", http_status=401)
 
     office.issues.create_fields = refuse
     found = examine(office.world.target, [SyncRule.model_validate(ALL)])
-    assert (found.proven, found.unknown) == ({}, {"all": "nobody knows you"})
+    assert (found.proven, found.unknown) == ({}, {"all": "unknown user"})
 
 
 def test_issues_that_take_no_label_prove_a_rule_wrong(office):
-    office.issues.fields = [each for each in FIELDS if each.field_id != "labels"]
+    office.issues.fields = [field for field in FIELDS if field.field_id != "labels"]
     found = examine(office.world.target, [SyncRule.model_validate(ALL)])
     assert found.proven == {"all": ["labels is not a field of these issues"]}
 

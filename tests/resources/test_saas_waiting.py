@@ -70,7 +70,7 @@ def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_sai
     assert reconciler.apply().outcomes == {"done": 3}
 
 
-def test_what_was_done_until_a_key_ended_is_told_and_the_rest_follows(office):
+def test_work_done_until_a_key_ended_is_reported_and_continued(office):
     entity = office.tasks.add("Order a laptop")
     office.round()
     office.tasks.change(entity, title="Order a cup", is_completed=True)

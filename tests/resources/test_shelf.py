@@ -75,22 +75,22 @@ def test_its_files_are_closed_before_they_are_collected_with_it(tmp_path: Path):
     gc.collect()
     del file, held_later
     gc.collect()
-    assert known() is None  # a file that nobody closed is a warning, and so fails
+    assert known() is None  # a file left open is a warning, and so fails
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
-def test_a_full_disk_is_told_with_the_folder_and_what_to_do(tmp_path: Path, monkeypatch):
+def test_a_full_disk_is_reported_with_the_folder_and_the_remedy(tmp_path: Path, monkeypatch):
     def full(dir):
         return Path("/dev/full").open("w+b", buffering=0)
 
     monkeypatch.setattr("orchestration_project.engine.spill.tempfile.TemporaryFile", full)
-    with pytest.raises(ConfigurationError, match="too large for memory") as told:
+    with pytest.raises(ConfigurationError, match="too large for memory") as refusal:
         DiskSpill(tmp_path).put(ROWS)
-    assert "No space left on device" in str(told.value)
-    assert str(tmp_path) in str(told.value)
+    assert "No space left on device" in str(refusal.value)
+    assert str(tmp_path) in str(refusal.value)
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="set STATE_DIR"):
         DiskSpill(tmp_path / "file" / "scratch").put(ROWS)

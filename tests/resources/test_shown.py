@@ -6,7 +6,7 @@ import polars as pl
 from orchestration_project.services.metadata import image, in_words, table_of
 
 
-def test_numbers_texts_and_the_first_rows_of_tables_are_told_and_pictures_are_not():
+def test_numbers_texts_and_first_rows_are_shown_and_pictures_not():
     rows = pl.DataFrame({"store": ["events", "logs\nof steps"], "bytes": [1200, None]})
     found = {
         "dry_run": True,
@@ -29,8 +29,8 @@ def test_numbers_texts_and_the_first_rows_of_tables_are_told_and_pictures_are_no
 
 
 def test_a_long_table_and_a_long_cell_are_cut():
-    told = in_words({"all": table_of(pl.DataFrame({"text": ["x" * 99] * 25}))}).splitlines()
-    assert told[:2] == ["all: 25 rows", "  text"]
-    assert told[2] == f"  {'x' * 59}…"
-    assert told[-1] == "  and 5 more"
-    assert len(told) == 23
+    lines = in_words({"all": table_of(pl.DataFrame({"text": ["x" * 99] * 25}))}).splitlines()
+    assert lines[:2] == ["all: 25 rows", "  text"]
+    assert lines[2] == f"  {'x' * 59}…"
+    assert lines[-1] == "  and 5 more"
+    assert len(lines) == 23

@@ -286,12 +286,12 @@ def test_an_upgrade_that_was_applied_in_part_is_refused_with_a_remedy(warehouse)
 def test_a_server_that_is_not_there_may_come_back(open_at):
     with pytest.raises(TransientError) as refusal:
         open_at(f"postgresql://me:{SECRET}@127.0.0.1:1/x").prepare(holds="real")
-    told = str(refusal.value)
-    assert told.startswith(
+    message = str(refusal.value)
+    assert message.startswith(
         "the database did not do what was asked\n  expected: a reachable, writable database at "
         "postgresql+psycopg://me:***@127.0.0.1:1/x\n  found: connection failed"
     )
-    assert "Connection refused" in told
+    assert "Connection refused" in message
     assert SECRET not in whole_text(refusal.value)
 
 
@@ -550,8 +550,8 @@ def test_processes_that_migrate_a_database_at_the_same_time_all_succeed(
         )
         for name in "abc"
     ]
-    told = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
-    assert told == ["", "", ""]
+    errors = [process.communicate(timeout=PATIENCE_SECONDS)[1] for process in processes]
+    assert errors == ["", "", ""]
     with open_at(url, schema=schema or None).reading() as connection:
         assert differences(connection) == []
 

@@ -216,7 +216,7 @@ def test_a_change_of_the_source_is_not_ours_although_the_rules_changed_too(desk)
     assert landed.change_cause == "source"
 
 
-def test_new_rules_that_change_no_row_derive_anew_and_keep_the_rows(desk):
+def test_new_rules_that_change_no_row_derive_again_and_keep_rows(desk):
     first = desk.land(row("AAA"))
     landed = desk.land(row("AAA"), rule_version="2")
     assert (landed.change_cause, counts(landed)) == ("none", (0, 0, 0, 1))
@@ -578,7 +578,7 @@ def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(desk, landed_befor
     outcomes = at_once(
         *(lambda own=own: desk.land(contents[own.run_id], target=own) for own in targets)
     )
-    kinds = sorted(type(each).__name__ for each in outcomes)
+    kinds = sorted(type(outcome).__name__ for outcome in outcomes)
     assert kinds == ["SupersededError", "WriteResult"]
     winner = targets[0] if not isinstance(outcomes[0], SupersededError) else targets[1]
     loser = targets[0] if winner is targets[1] else targets[1]
@@ -601,7 +601,7 @@ def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(desk
         return each.land(row(), captures=fetches)
 
     outcomes = at_once(*(lambda n=n, each=each: land(n, each) for n, each in enumerate(weeks)))
-    assert [type(each).__name__ for each in outcomes] == ["WriteResult"] * 6
+    assert [type(outcome).__name__ for outcome in outcomes] == ["WriteResult"] * 6
     assert (desk.count(blobs), desk.count(captures), desk.count(landings)) == (3, 18, 6)
 
 
@@ -803,7 +803,7 @@ def bounded(examples):
     ],
     indirect=["warehouse"],
 )
-def test_table_and_history_tell_for_each_moment_what_was_landed_then(desk, examples):
+def test_table_and_history_give_for_each_moment_its_rows(desk, examples):
     @bounded(examples)
     @given(HISTORIES)
     def each(history):
@@ -970,7 +970,7 @@ def test_a_delivery_with_a_key_twice_is_refused_by_the_database_and_leaves_nothi
     assert (desk.count(finra_otc_weekly), desk.count(fences)) == (0, 0)
 
 
-def test_the_hash_of_a_content_tells_null_from_every_text_and_knows_the_order():
+def test_the_hash_of_a_content_differs_by_null_text_and_order():
     contents = [
         [None, "a"], [r"\N", "a"], ["", "a"], ["a", None], ["a,", "b"], ["a", ",b"], ["a\n", "b"],
     ]  # fmt: skip

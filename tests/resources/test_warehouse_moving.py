@@ -93,9 +93,7 @@ def test_the_printed_sql_that_is_run_a_second_time_fails_and_changes_nothing(dat
 
 
 @pytest.mark.slow
-def test_a_role_that_may_make_no_tables_is_told_to_have_an_owner_run_the_sql(
-    postgres_url, clock, tmp_path
-):
+def test_a_role_without_create_rights_is_shown_the_sql_to_run(postgres_url, clock, tmp_path):
     schema, role = f"own_{uuid4().hex}", f"role_{uuid4().hex}"
     with (
         psycopg.connect(postgres_url, autocommit=True) as owner,
@@ -153,7 +151,7 @@ def test_a_server_without_tls_is_refused_where_the_url_asks_for_it(postgres_url,
 
 
 def contents(warehouse: Warehouse):
-    return {each.name: sorted(warehouse.frame(select(each), each).rows()) for each in tables()}
+    return {table.name: sorted(warehouse.frame(select(table), table).rows()) for table in tables()}
 
 
 @pytest.fixture

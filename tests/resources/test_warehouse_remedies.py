@@ -6,7 +6,7 @@ from orchestration_project.engine.warehouse.remedies import ANY, remedy
 
 
 @pytest.mark.parametrize(
-    ("code", "state", "told"),
+    ("code", "state", "expected"),
     [
         (5, None, "(`fuser FILE`), and end it; it was waited for as long as `timeout` in "),
         (5, None, " says, 30 seconds without that"),
@@ -23,16 +23,16 @@ from orchestration_project.engine.warehouse.remedies import ANY, remedy
         (None, "57014", "statement_timeout"),
     ],
 )
-def test_a_code_that_says_what_is_wrong_is_told_with_what_helps_against_it(code, state, told):
-    assert told in remedy(code, state, timeout_seconds=30)
+def test_a_specific_code_is_reported_with_its_remedy(code, state, expected):
+    assert expected in remedy(code, state, timeout_seconds=30)
 
 
 @pytest.mark.parametrize(("code", "state"), [(14, None), (None, "57P01"), (None, None)])
-def test_any_other_code_is_told_with_what_to_look_at_first(code, state):
+def test_any_other_code_is_reported_with_the_first_step(code, state):
     assert remedy(code, state, timeout_seconds=30) == ANY
 
 
-def test_an_option_that_a_pooler_refuses_is_told_with_where_else_to_set_it():
+def test_an_option_that_a_pooler_refuses_names_where_to_set_it():
     said = "FATAL:  unsupported startup parameter: options"  # without a SQLSTATE
     assert "take that option out of DATABASE_URL" in remedy(
         None, None, found=said, timeout_seconds=30

@@ -253,7 +253,7 @@ def test_in_order_an_item_that_is_put_back_comes_before_younger_ones(desk, clock
 def test_an_item_that_failed_before_is_claimed_alone_where_that_is_asked_for(desk, clock, in_order):
     desk.enqueue(*"abcd")
     [_, b, *others] = desk.claim()
-    desk.settle(*(ItemSettlement(each, "ready") for each in others))
+    desk.settle(*(ItemSettlement(other, "ready") for other in others))
     desk.fail(b)
     desk.items.expire(TOPIC, {"run": None})  # with the lease of a
     clock.at += MINUTE
@@ -289,7 +289,7 @@ def test_items_are_listed_page_by_page_by_topic_and_state(desk):
     assert listed == [("another", "z"), *((TOPIC, key) for key in "abcde")]
     ready = desk.items.list_items(topic=TOPIC, state="ready")
     assert [each.item_key for each in ready] == ["c", "d", "e"]
-    assert [each.topic for each in desk.items.list_items(state="ready")] == [
+    assert [item.topic for item in desk.items.list_items(state="ready")] == [
         "another",
         *[TOPIC] * 3,
     ]
@@ -329,7 +329,7 @@ def test_what_is_done_costs_no_claim_anything(desk, warehouse):
         statements = []
         collect_selects(connection, statements)
         desk.items.claim(TOPIC, limit=9, run_id="run", until=NOON + LEASE, connection=connection)
-        plans = [explain(connection, *each) for each in statements]
+        plans = [explain(connection, *statement) for statement in statements]
     assert len(plans) == 3
     for plan in plans:
         assert "work_items_by_due" in plan or "work_items_by_state" in plan, plan
@@ -348,8 +348,8 @@ def collect_selects(connection, statements: list) -> None:
 
 
 def explain(connection, statement: str, parameters) -> str:
-    told = connection.exec_driver_sql(STEPS[connection.dialect.name] + statement, parameters)
-    return "\n".join(str(row) for row in told)
+    steps = connection.exec_driver_sql(STEPS[connection.dialect.name] + statement, parameters)
+    return "\n".join(str(row) for row in steps)
 
 
 class Model:
@@ -550,5 +550,5 @@ def test_runs_that_name_the_same_items_at_the_same_moment_share_them_out(desk):
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(claim, runs))
     assert sum(map(len, found)) == 300
-    holders = {each.item_key: each.lease_holder for each in desk.items.list_items(limit=999)}
+    holders = {item.item_key: item.lease_holder for item in desk.items.list_items(limit=999)}
     assert holders == {key: run_id for each in found for key, run_id in each.items()}

@@ -105,7 +105,7 @@ def row(symbol: str = "AAA", venue: str = "XATS", **changes: Any) -> dict[str, A
 
 
 def known(_run_id: str, _partition_key: str, _known_from: datetime) -> Literal["yes"]:
-    """Say that whatever landed was told of."""
+    """Answer that every load was reported."""
     return "yes"
 
 

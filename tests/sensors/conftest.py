@@ -46,7 +46,7 @@ class Tick:
 
 
 class Sensor:
-    """A sensor that is ticked by hand and keeps its cursor, as under the daemon."""
+    """A sensor that a test ticks and that keeps its cursor, as under the daemon."""
 
     def __init__(self, sensor, instance: dg.DagsterInstance, cursor: str | None = None) -> None:
         self._sensor = sensor

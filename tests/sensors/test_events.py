@@ -146,15 +146,15 @@ def test_one_run_lands_all_due_deliveries_of_a_source_with_their_bytes(settings,
     assert (request.tags["webhook_source"], request.run_key) == ("hub", None)
     ran = execute(instance, request.tags)
     assert ran.success
-    told = metadata_by_partition(ran)["webhooks"][None]
-    assert (told["outcome"], told["rows"], told["landed_count"], told["bytes"]) == (
+    metadata = metadata_by_partition(ran)["webhooks"][None]
+    assert (metadata["outcome"], metadata["rows"], metadata["landed_count"], metadata["bytes"]) == (
         "landed",
         2,
         2,
         16,
     )
-    assert [each.data["delivery_id"] for each in told["deliveries"].records] == ["b", "a"]
-    assert told["table_rows"] == "/api/v1/tables/events_webhooks?where=source%3Dhub"
+    assert [record.data["delivery_id"] for record in metadata["deliveries"].records] == ["b", "a"]
+    assert metadata["table_rows"] == "/api/v1/tables/events_webhooks?where=source%3Dhub"
     states = rows(settings, inbox_states, "delivery_id", "state", "attempt_count", "run_id")
     assert sorted(states) == [("a", "done", 1, ran.run_id), ("b", "done", 1, ran.run_id)]
     landed = rows(settings, events_webhooks)
@@ -257,7 +257,7 @@ def test_what_a_killed_run_had_claimed_is_landed_once_by_the_next_one(settings, 
     ran = execute(instance, again.tags)
     assert metadata_by_partition(ran)["webhooks"][None]["landed_count"] == 2
     assert rows(settings, inbox_states, "state", "attempt_count") == [("done", 2), ("done", 2)]
-    assert [each[1] for each in rows(settings, events_webhooks)] == ["1", "2"]
+    assert [row[1] for row in rows(settings, events_webhooks)] == ["1", "2"]
 
 
 @pytest.mark.slow
@@ -321,14 +321,16 @@ def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings,
     deliver(settings, "1", "3", source="shop")
     deliver(settings, "2", source="shop", body=b"[]")
     ran = execute(instance, tick(instance)[1][0].tags)
-    told = metadata_by_partition(ran)["webhooks"][None]
-    counts = [told[f"{each}_count"] for each in ("deliveries", "landed", "rejected", "failed")]
-    assert (told["outcome"], counts) == ("mixed", [3, 2, 1, 0])
-    assert told["reason"] == "the body is a JSON list, not an object"
-    shown = {each.data["delivery_id"]: each.data["outcome"] for each in told["deliveries"].records}
+    metadata = metadata_by_partition(ran)["webhooks"][None]
+    counts = [metadata[f"{each}_count"] for each in ("deliveries", "landed", "rejected", "failed")]
+    assert (metadata["outcome"], counts) == ("mixed", [3, 2, 1, 0])
+    assert metadata["reason"] == "the body is a JSON list, not an object"
+    shown = {
+        each.data["delivery_id"]: each.data["outcome"] for each in metadata["deliveries"].records
+    }
     assert shown == {"1": "landed", "3": "landed", "2": "rejected"}
     assert {state for (state,) in rows(settings, inbox_states, "state")} == {"done"}
-    [item] = [each for each in rows(settings, work_items, "item_key", "reason_code") if each[1]]
+    [item] = [row for row in rows(settings, work_items, "item_key", "reason_code") if row[1]]
     assert item == ("2", "object")
 
 
@@ -372,8 +374,8 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
     deliver(settings, "1", source="hub", body=b"[]")
     _, [request] = tick(instance)
     ran = execute(instance, request.tags)
-    told = metadata_by_partition(ran)["webhooks"][None]
-    assert (told["outcome"], told["rows"]) == ("rejected", 0)
+    metadata = metadata_by_partition(ran)["webhooks"][None]
+    assert (metadata["outcome"], metadata["rows"]) == ("rejected", 0)
     assert rows(settings, events_webhooks) == []
     [reject] = rows(settings, rejects, "table_name", "reason_code", "record")
     assert reject == ("events_webhooks", "object", "[]")
@@ -397,11 +399,11 @@ def test_a_body_that_no_system_sends_is_rejected_once_with_its_reason_and_is_a_d
     _, [request] = tick(instance)
     ran = execute(instance, request.tags, "saas_reconcile")
     assert ran.success
-    told = metadata_by_partition(ran)["source_states"][None]
-    assert told["webhook"] == "rejected"
-    assert found in told["reason"]
+    metadata = metadata_by_partition(ran)["source_states"][None]
+    assert metadata["webhook"] == "rejected"
+    assert found in metadata["reason"]
     [reject] = rows(settings, rejects, "table_name", "record", "reason")
-    assert reject == ("saas_source_states", record, told["reason"])
+    assert reject == ("saas_source_states", record, metadata["reason"])
     [capture] = rows(settings, captures, "source", "dataset", "url")
     assert capture == ("webhooks", source, f"/hooks/{source}")
     _, [following] = tick(instance)
@@ -492,7 +494,7 @@ def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(sett
     for request in requests:
         fail(instance, request)
     _, others = tick(instance)
-    assert [attempt(each) for each in others] == ["pay|25#1", "pay|26#1"]
+    assert [attempt(other) for other in others] == ["pay|25#1", "pay|26#1"]
     for request in others:
         note(instance, request, dg.DagsterRunStatus.STARTED)
     said, none = tick(instance)
@@ -506,7 +508,7 @@ def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(sett
     ("config", "problem"),
     [
         ({"source": "kept"}, "no job loads the deliveries of kept"),
-        ({"source": "nobody"}, "no job loads the deliveries of nobody"),
+        ({"source": "unknown"}, "no job loads the deliveries of unknown"),
         ({"source": "git", "delivery_id": "1"}, "the inbox has no such delivery of git"),
     ],
 )
@@ -544,7 +546,7 @@ def test_a_source_without_order_is_worked_on_at_once_and_one_without_job_never(s
     deliver(settings, "1", "2", "3", source="pay")
     deliver(settings, "1", source="kept")
     _, requests = tick(instance)
-    assert [attempt(each) for each in requests] == ["pay|1#1", "pay|2#1", "pay|3#1"]
+    assert [attempt(request) for request in requests] == ["pay|1#1", "pay|2#1", "pay|3#1"]
 
 
 def test_deliveries_of_a_domain_that_is_off_wait_until_it_is_on(settings, instance, monkeypatch):

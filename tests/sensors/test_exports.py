@@ -101,8 +101,8 @@ def tick(instance, at: datetime, cursor: str | None) -> tuple[list[list[str]], s
         found = operations_on_due_export.evaluate_tick(context)
         requests = found.run_requests or []
         names = [
-            each.run_config["ops"]["export"]["config"]["export_tables"]["names"]
-            for each in requests
+            request.run_config["ops"]["export"]["config"]["export_tables"]["names"]
+            for request in requests
         ]
         return names, found.cursor
 
@@ -157,7 +157,7 @@ def test_an_undelivered_export_is_retried_and_alerts_until_it_is_delivered(
 
 
 def test_the_sensor_starts_what_a_run_left(instance, exports_file, url, monkeypatch):
-    monkeypatch.setenv("EXPORT_URL_SHELF", "postgresql://127.0.0.1:1/nobody?connect_timeout=2")
+    monkeypatch.setenv("EXPORT_URL_SHELF", "postgresql://127.0.0.1:1/unknown?connect_timeout=2")
     now = Clock().now()
     assert run(instance, "shelved").success
     [(state, due_at)] = databases.rows(url, select(work_items.c.state, work_items.c.due_at))

@@ -1,4 +1,4 @@
-"""The schedule that backfills, ticked by hand over the real demo source."""
+"""The schedule that backfills, ticked by the test over the real demo source."""
 
 import dagster as dg
 import pytest
@@ -111,7 +111,7 @@ def test_a_week_that_was_held_back_waits_until_the_source_changes_it(instance, m
 
 
 def choose(instance, preset: str, **more) -> dict:
-    """Preview a preset, or apply it; return what the run tells."""
+    """Preview a preset, or apply it; return the run's metadata."""
     result = defs.resolve_job_def("operations_definitions_edit").execute_in_process(
         instance=instance,
         run_config={
@@ -166,7 +166,7 @@ def test_a_preset_is_previewed_and_applied_and_scheduled_runs_go_by_it_until_it_
     assert undone["in_force_before"] == f"{strict}#1 by ada: audit season"
     said = tick(instance)
     assert "T2 2026-01-19 to 2026-01-26 (2 weeks)" in said
-    assert "T1" not in said  # what was held back waits for FINRA, or for a replay
+    assert "T1" not in said  # what is quarantined waits for FINRA, or for a replay
     backfill, _ = instance.get_backfills()  # the newest first
     weeks = {"T2|2026-01-19", "T2|2026-01-26"}
     assert run_of(instance, backfill, *sorted(weeks)) == (True, "standard#2", weeks)

@@ -1,4 +1,4 @@
-"""The sensors that ask for what FINRA published or changed, ticked by hand over the demo source."""
+"""The sensors that request what FINRA published or changed, ticked by the test over the demo."""
 
 import re
 import shutil
@@ -56,7 +56,7 @@ def url(demo_settings):
 
 def load(instance, *keys: str) -> None:
     for key in keys:
-        assert run(instance, dg.RunRequest(partition_key=key, run_key=f"by hand {key}"))
+        assert run(instance, dg.RunRequest(partition_key=key, run_key=f"manual {key}"))
 
 
 @pytest.mark.slow
@@ -325,7 +325,7 @@ def test_a_week_that_was_held_back_is_not_asked_for_until_it_changes(
     restatement, publication, instance, monkeypatch
 ):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
-    held_back = dg.RunRequest(partition_key="T2|2025-12-01", run_key="by hand")
+    held_back = dg.RunRequest(partition_key="T2|2025-12-01", run_key="manual")
     assert not run(instance, held_back)
     assert restatement.tick().said == (
         "Nothing to do: FINRA changed none of the 1 weeks that were taken, from 2026-01-05 to "

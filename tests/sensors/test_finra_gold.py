@@ -1,4 +1,4 @@
-"""The sensors that derive after landings, ticked by hand over the real demo source."""
+"""The sensors that derive after landings, ticked by the test over the real demo source."""
 
 import dagster as dg
 import pytest
@@ -26,8 +26,8 @@ def tick(sensor, instance) -> str | dg.SensorResult:
 def asked(result) -> list[tuple[str, str]]:
     tags = [request.tags for request in result.run_requests]
     return [
-        (each["dagster/asset_partition_range_start"], each["dagster/asset_partition_range_end"])
-        for each in tags
+        (tag["dagster/asset_partition_range_start"], tag["dagster/asset_partition_range_end"])
+        for tag in tags
     ]
 
 

@@ -1,4 +1,4 @@
-"""The sensor that draws the picture, ticked by hand over the real demo source."""
+"""The sensor that draws the picture, ticked by the test over the real demo source."""
 
 import dagster as dg
 import pytest

@@ -1,4 +1,4 @@
-"""The schedule that values weeks, ticked by hand, and what a run of it makes of them."""
+"""The schedule that values weeks, ticked by the test, and what a run of it makes of them."""
 
 from collections.abc import Iterator
 from datetime import date

@@ -132,7 +132,7 @@ def changed_state(instance, cursor: str | None = None):
     with dg.build_sensor_context(instance, cursor, resources=resources) as context:
         found = operations_on_state_change.evaluate_tick(context)
     events = {
-        each.asset_key.to_user_string(): declared(each.metadata) for each in found.asset_events
+        event.asset_key.to_user_string(): declared(event.metadata) for event in found.asset_events
     }
     return found.cursor, events
 
@@ -172,9 +172,7 @@ def load(instance, first: str, last: str | None = None, **config) -> dg.ExecuteI
 
 
 @pytest.mark.slow
-def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
-    watch, hook, instance
-):
+def test_a_quarantine_is_reported_once_with_reason_and_links(watch, hook, instance):
     result = load(instance, *GOOD)
     assert not result.success
     title = f"finra_otc_weekly: 1 of 3 partitions did not land: {HELD_BACK}"
@@ -210,7 +208,7 @@ def test_a_run_that_holds_a_partition_back_is_told_once_with_reason_and_links(
 
 
 @pytest.mark.slow
-def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, instance, set_clock):
+def test_the_same_failure_is_repeated_only_after_the_window(watch, hook, instance, set_clock):
     load(instance, HELD_BACK)
     watch.look()
     load(instance, HELD_BACK)
@@ -227,7 +225,7 @@ def test_the_same_failure_is_told_again_only_after_the_window(watch, hook, insta
 
 
 @pytest.mark.slow
-def test_a_week_that_lands_is_told_for_information_once(watch, hook, instance, monkeypatch):
+def test_a_week_that_lands_is_reported_for_information_once(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("FINRA_FRESHNESS_GRACE_HOURS", "10000")  # no other week is late
     assert load(instance, GOOD[0]).success
     assert watch.look() == f"Evaluated 1 ended runs. info: Landed: {GOOD[0]}."
@@ -283,9 +281,7 @@ def sent_messages(watch, hook) -> list[tuple[str, str]]:
 
 @pytest.mark.slow
 @BOTH
-def test_a_failure_before_the_first_look_is_told_once_and_one_of_days_ago_never(
-    hook, instance, url
-):
+def test_a_failure_before_the_first_poll_is_reported_if_recent(hook, instance, url):
     with freeze_time(time.time() - 25 * 3600):
         old = instance.create_run_for_job(JOB, tags={"dagster/partition": "c"})
         instance.report_run_failed(old, "Run worker process 41 is gone.")
@@ -293,14 +289,14 @@ def test_a_failure_before_the_first_look_is_told_once_and_one_of_days_ago_never(
     watch = Watch(instance, url)
     record_daemon_heartbeat(instance)
     shop(instance, "b", broken="yes")
-    told = [("shop_orders failed: a", "failure"), ("shop_orders failed: b", "failure")]
-    assert [sent_messages(watch, hook) for _ in range(2)] == [told, []]
+    expected = [("shop_orders failed: a", "failure"), ("shop_orders failed: b", "failure")]
+    assert [sent_messages(watch, hook) for _ in range(2)] == [expected, []]
     assert sent_messages(Watch(instance, url), hook) == []  # its cursor was lost: nothing twice
 
 
 @pytest.mark.slow
 @BOTH
-def test_a_failed_run_and_its_partition_are_told_and_then_its_recovery(watch, hook, instance):
+def test_a_failed_run_is_reported_and_then_its_recovery(watch, hook, instance):
     shop(instance, "a", broken="yes")
     shop(instance, "b", broken="yes")
     assert sent_messages(watch, hook) == [
@@ -323,7 +319,7 @@ def test_a_failed_run_and_its_partition_are_told_and_then_its_recovery(watch, ho
 
 
 @pytest.mark.slow
-def test_a_failed_check_of_a_run_that_succeeds_is_told_by_its_severity(watch, hook, instance):
+def test_a_failed_check_of_a_good_run_keeps_its_severity(watch, hook, instance):
     assert shop(instance, stale="yes").success
     title = "Check failed: shop/orders has_recent_orders"
     assert sent_messages(watch, hook) == [(title, "warning")]
@@ -334,7 +330,7 @@ def test_a_failed_check_of_a_run_that_succeeds_is_told_by_its_severity(watch, ho
     assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
 
 
-def test_notices_of_materializations_are_told(watch, hook, instance):
+def test_notices_of_materializations_are_reported(watch, hook, instance):
     shop(instance, "a", notice="3 of 10 orders changed", notice_kind="restatement")
     shop(instance, "b", notice="10 orders", notice_kind="landed")
     assert sent_messages(watch, hook) == [("Restatement: a", "warning"), ("Landed: b", "info")]
@@ -342,7 +338,7 @@ def test_notices_of_materializations_are_told(watch, hook, instance):
 
 
 @pytest.mark.slow
-def test_a_run_that_ended_and_was_taken_for_dead_is_told_by_its_first_end(watch, hook, instance):
+def test_a_run_that_ended_twice_is_reported_by_its_first_end(watch, hook, instance):
     ended = shop(instance, "a", notice="10 orders", notice_kind="landed").run_id
     instance.report_run_failed(instance.get_run_by_id(ended), "Run worker process 42 is gone.")
     assert sent_messages(watch, hook) == [("Landed: a", "info")]
@@ -370,7 +366,7 @@ def test_each_channel_gets_what_is_as_severe_as_it_wants(watch, hook, instance, 
 
 @pytest.mark.slow
 @BOTH
-def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
+def test_rules_choose_the_channels_of_an_alert_and_its_recovery(
     watch, hook, instance, monkeypatch, tmp_path
 ):
     rules = tmp_path / "alerts.yaml"
@@ -404,7 +400,7 @@ def test_rules_choose_the_channels_that_hear_of_it_and_of_its_recovery(
 
 
 @pytest.mark.slow
-def test_a_channel_is_told_again_after_its_rules_window_and_others_are_not(
+def test_a_channel_is_notified_again_after_its_rules_window(
     watch, hook, instance, monkeypatch, tmp_path
 ):
     rules = tmp_path / "alerts.yaml"
@@ -425,14 +421,14 @@ def test_a_channel_is_told_again_after_its_rules_window_and_others_are_not(
         assert hook.titles == [title, f"Recovered: {title}"]
 
 
-def test_a_run_that_never_started_is_told(watch, hook, instance):
+def test_a_run_that_never_started_is_reported(watch, hook, instance):
     run = instance.create_run_for_job(JOB, tags={"dagster/partition": "b"})
     instance.report_run_failed(run, "Run timed out due to taking longer than 180 seconds to start.")
     assert sent_messages(watch, hook) == [("shop_orders never started: b", "failure")]
     assert "longer than 180 seconds to start" in hook.received[0]["message"]
 
 
-def test_a_run_that_was_killed_is_told_and_one_that_somebody_ended_is_not(watch, hook, instance):
+def test_a_killed_run_is_reported_and_a_canceled_one_is_not(watch, hook, instance):
     killed = instance.create_run_for_job(JOB, tags={"dagster/partition": "a"})
     start = dg.DagsterEventType.RUN_START
     instance.report_dagster_event(
@@ -454,7 +450,7 @@ def retrying(new_files, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_retried_is_not_told_but_its_last_attempt_is(url, hook, retrying):
+def test_of_a_retried_run_the_last_attempt_alone_is_reported(url, hook, retrying):
     watch = Watch(retrying, url)
     first = shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
     assert "is to be retried" in watch.look()
@@ -466,7 +462,7 @@ def test_a_run_that_is_retried_is_not_told_but_its_last_attempt_is(url, hook, re
 
 
 @pytest.mark.slow
-def test_a_retry_that_is_announced_and_never_made_is_told_in_the_end(url, hook, retrying):
+def test_an_announced_retry_that_never_runs_is_reported(url, hook, retrying):
     watch = Watch(retrying, url)
     shop(retrying, "a", broken="yes", **{"dagster/max_retries": "1"})
     for _ in range(MAX_POLLS_FOR_RETRY):
@@ -521,7 +517,7 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
     ]
 
 
-def test_what_ends_while_nobody_looks_is_told_later_in_order(watch, hook, instance):
+def test_runs_that_end_between_polls_are_reported_later_in_order(watch, hook, instance):
     for partition in ("a", "b", "c"):
         shop(instance, partition, broken="yes")
     shop(instance, "a")
@@ -542,7 +538,7 @@ def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook,
     shop(instance, "a")
     watch.look()
     stored = watch.alerts("title", "state", "repeated_count")
-    watch.cursor = before  # the process died before Dagster kept its cursor
+    watch.cursor = before  # the process was killed before Dagster kept its cursor
     watch.look()
     assert watch.alerts("title", "state", "repeated_count") == stored
     assert sent_messages(watch, hook) == []
@@ -551,7 +547,7 @@ def test_a_look_that_is_repeated_after_a_crash_stores_nothing_twice(watch, hook,
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_a_lost_database_is_told_directly_once_and_the_runs_follow_when_it_is_back(
+def test_a_lost_database_is_reported_once_and_the_runs_follow(
     watch, hook, instance, monkeypatch, tmp_path, url
 ):
     (tmp_path / "no-folder").write_text("")
@@ -573,9 +569,7 @@ def test_a_lost_database_is_told_directly_once_and_the_runs_follow_when_it_is_ba
     assert sent_messages(watch, hook) == []
 
 
-def test_without_a_channel_alerts_are_stored_and_the_tick_says_that_nobody_is_told(
-    watch, instance, monkeypatch
-):
+def test_without_channels_alerts_are_stored_and_the_tick_says_so(watch, instance, monkeypatch):
     monkeypatch.delenv("ALERT_URLS")
     shop(instance, "a", broken="yes")
     assert watch.look().endswith("No channel is notified: ALERT_URLS is not set.")
@@ -627,7 +621,7 @@ def failed_tick(instance: dg.DagsterInstance) -> TickData:
     )
 
 
-def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
+def test_a_sensor_that_fails_is_reported_and_recovers(watch, hook, instance):
     tick = failed_tick(instance)
     record_daemon_heartbeat(instance)
     instance.create_tick(tick)
@@ -642,9 +636,7 @@ def test_a_sensor_that_fails_is_told_and_recovers(watch, hook, instance):
     assert sent_messages(watch, hook) == []
 
 
-def test_a_sensor_that_fails_is_told_though_it_went_well_before_in_another_code_location(
-    watch, hook, instance
-):
+def test_a_sensor_that_fails_in_one_code_location_is_reported(watch, hook, instance):
     record_daemon_heartbeat(instance)
     tick = failed_tick(instance)._replace(timestamp=2.0)
     instance.create_tick(tick)
@@ -663,13 +655,15 @@ def test_a_sensor_that_fails_is_told_though_it_went_well_before_in_another_code_
     assert [sent_messages(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
 
 
-def test_a_sensor_that_fails_is_told_though_dagsters_storage_began_anew(
+def test_a_failed_sensor_is_reported_after_a_loss_of_storage(
     watch, hook, instance, url, new_files, tmp_path
 ):
     title = "shop_on_order fails: it starts nothing until this is mended"
     expected = [(title, "failure"), (f"Recovered: {title}", "success")]
-    with dg.instance_for_test(temp_dir=str(shutil.copytree(new_files, tmp_path / "anew"))) as anew:
-        for number, each in enumerate([instance, anew]):
+    with dg.instance_for_test(
+        temp_dir=str(shutil.copytree(new_files, tmp_path / "other"))
+    ) as other:
+        for number, each in enumerate([instance, other]):
             record_daemon_heartbeat(each)
             looks = watch if each is instance else Watch(each, url)
             tick = each.create_tick(failed_tick(each)._replace(timestamp=float(number)))
@@ -690,9 +684,7 @@ def test_a_tick_that_goes_well_when_it_is_tried_again_recovers_its_own_alert(wat
 
 @pytest.mark.slow
 @BOTH
-def test_a_backfill_that_the_daemon_gives_up_is_told_once_until_all_of_it_landed(
-    watch, hook, instance
-):
+def test_an_abandoned_backfill_is_reported_once_until_loaded(watch, hook, instance):
     watch.repository = SHOP.get_repository_def()
     give_up(instance, ask_for_orders(instance, "a", "b"))
     title = "Dagster gave up a backfill of shop/orders: a, b did not land"
@@ -709,7 +701,7 @@ def test_a_backfill_that_the_daemon_gives_up_is_told_once_until_all_of_it_landed
     assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
 
 
-def test_of_a_backfill_that_is_given_up_what_it_made_is_not_told(watch, hook, instance):
+def test_of_an_abandoned_backfill_its_loads_are_not_reported(watch, hook, instance):
     watch.repository = SHOP.get_repository_def()
     backfill, graph = ask_for_orders(instance, "a", "b"), watch.repository.asset_graph
     data = backfill.get_asset_backfill_data(graph)
@@ -720,9 +712,7 @@ def test_of_a_backfill_that_is_given_up_what_it_made_is_not_told(watch, hook, in
     assert sent_messages(watch, hook) == [(title, "failure")]
 
 
-def test_a_backfill_that_somebody_canceled_or_that_failed_long_ago_is_not_told(
-    watch, hook, instance
-):
+def test_a_canceled_or_long_failed_backfill_is_not_reported(watch, hook, instance):
     watch.repository = SHOP.get_repository_def()
     backfill = ask_for_orders(instance, "a")
     instance.update_backfill(backfill.with_status(BulkActionStatus.CANCELED))
@@ -730,7 +720,7 @@ def test_a_backfill_that_somebody_canceled_or_that_failed_long_ago_is_not_told(
     assert sent_messages(watch, hook) == []
 
 
-def test_a_backfill_of_assets_and_partitions_that_are_no_more_is_told(watch, hook, instance):
+def test_a_backfill_of_removed_assets_or_partitions_is_reported(watch, hook, instance):
     @dg.asset(key_prefix="shop", partitions_def=dg.WeeklyPartitionsDefinition("2026-01-05"))
     def other() -> None:
         """Orders of a week."""
@@ -757,7 +747,7 @@ def ask_for_the_job(instance, *partitions: str) -> PartitionBackfill:
     return backfill
 
 
-def test_of_a_jobs_backfill_its_partitions_are_told_that_no_run_made(watch, hook, instance):
+def test_of_a_jobs_backfill_missing_partitions_are_reported(watch, hook, instance):
     watch.repository = SHOP.get_repository_def()
     backfill = ask_for_the_job(instance, "a", "b")
     shop(instance, "a", **{"dagster/backfill": "summer"})
@@ -768,9 +758,7 @@ def test_of_a_jobs_backfill_its_partitions_are_told_that_no_run_made(watch, hook
     assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
 
 
-def test_of_a_jobs_backfill_the_partitions_of_a_range_that_a_run_made_are_not_told(
-    watch, hook, instance
-):
+def test_of_a_jobs_backfill_made_ranges_are_not_reported(watch, hook, instance):
     watch.repository = SHOP.get_repository_def()
     backfill = ask_for_the_job(instance, "a", "b", "c")
     tag = "dagster/asset_partition_range_"
@@ -781,7 +769,7 @@ def test_of_a_jobs_backfill_the_partitions_of_a_range_that_a_run_made_are_not_to
     assert sent_messages(watch, hook) == [(title, "failure")]
 
 
-def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, instance):
+def test_a_daemon_with_a_silent_part_is_reported_and_recovers(watch, hook, instance):
     record_daemon_heartbeat(instance, seconds_ago=1000)
     assert sent_messages(watch, hook) == []  # it may just have been started
     assert sent_messages(watch, hook) == [("Dagster's daemon does not run", "failure")]
@@ -789,7 +777,7 @@ def test_a_daemon_of_which_a_part_is_silent_is_told_and_recovers(watch, hook, in
     assert sent_messages(watch, hook) == [("Recovered: Dagster's daemon does not run", "success")]
 
 
-def test_a_disk_that_is_low_is_told_and_recovers(watch, hook, instance, monkeypatch):
+def test_a_low_disk_is_reported_and_recovers(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
     assert [sent_messages(watch, hook) for _ in range(3)] == [
         [],
@@ -803,9 +791,7 @@ def test_a_disk_that_is_low_is_told_and_recovers(watch, hook, instance, monkeypa
 
 
 @pytest.mark.slow
-def test_rules_that_cannot_be_used_are_told_to_every_channel_and_alerts_go_on(
-    watch, hook, instance, monkeypatch, tmp_path
-):
+def test_unusable_rules_are_reported_and_alerts_go_on(watch, hook, instance, monkeypatch, tmp_path):
     rules = tmp_path / "alerts.yaml"
     monkeypatch.setenv("ALERT_RULES", str(rules))
     rules.write_text("rules: [{name: none, chanels: [], stop: true}]")
@@ -822,7 +808,7 @@ def test_rules_that_cannot_be_used_are_told_to_every_channel_and_alerts_go_on(
     assert sent_messages(watch, hook) == [(title, "success")]
 
 
-def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_hold(
+def test_unknown_names_in_rules_are_reported_and_the_rules_hold(
     watch, hook, instance, monkeypatch, tmp_path
 ):
     rules = tmp_path / "alerts.yaml"
@@ -835,7 +821,7 @@ def test_names_in_rules_that_the_project_does_not_have_are_told_and_the_rules_ho
 
 
 @pytest.mark.slow
-def test_a_channel_that_is_malformed_is_told_to_the_others(watch, hook, instance, monkeypatch):
+def test_a_malformed_channel_is_reported_to_the_others(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("ALERT_URL_OPS", "hunter2")
     shop(instance, "a", broken="yes")
     assert sent_messages(watch, hook) == [("shop_orders failed: a", "failure")]
@@ -846,14 +832,14 @@ def test_a_channel_that_is_malformed_is_told_to_the_others(watch, hook, instance
 
 
 @pytest.mark.slow
-def test_an_asset_tells_whether_alerts_reach_their_channels_and_the_rules_hold(
+def test_an_asset_checks_that_alerts_arrive_and_the_rules_hold(
     watch, hook, instance, monkeypatch, tmp_path
 ):
     def looked() -> list[tuple[str, bool, str]]:
         resources = {"alerts": RESOURCES["alerts"]}
         found = dg.materialize([alerts_asset], resources=resources, instance=instance)
         checks = found.get_asset_check_evaluations()
-        return [(each.check_name, each.passed, str(each.description)) for each in checks]
+        return [(check.check_name, check.passed, str(check.description)) for check in checks]
 
     assert looked() == [
         ("reach_their_channels", True, "every channel accepts its messages"),

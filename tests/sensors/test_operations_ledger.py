@@ -44,7 +44,7 @@ from tests.resources.weeks import FAILED, MONDAY, Desk, row
 from tests.runs import metadata_by_partition, texts_of
 
 FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"
-"""The week between them is held back."""
+"""The week between them is quarantined."""
 
 
 @pytest.fixture
@@ -132,7 +132,8 @@ def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance,
         ),
     )
     landed = sum(
-        told["dagster/row_count"] for told in metadata_by_partition(loaded)["otc_weekly"].values()
+        metadata["dagster/row_count"]
+        for metadata in metadata_by_partition(loaded)["otc_weekly"].values()
     )
     assert found[:5] == ("finra_otc_weekly_load", "finra/otc_weekly", "FAILURE", landed, False)
     assert found[5] > landed > 0
@@ -174,8 +175,8 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     first = check(instance, "runs", {"session": "evening", "user": "ada"})
     second = check(instance, "runs")
     names = ("runs_missing", "runs_differing", "runs_same", "runs_gone")
-    [told] = metadata_by_partition(second)["runs"].values()
-    assert [told[name] for name in names] == [1, 1, 0, 0]  # itself, and the first's end
+    [metadata] = metadata_by_partition(second)["runs"].values()
+    assert [metadata[name] for name in names] == [1, 1, 0, 0]  # itself, and the first's end
     assert databases.rows(
         url,
         select(operations_runs.c.run_id, operations_runs.c.status).order_by(
@@ -184,20 +185,25 @@ def test_the_jobs_repair_the_ledger_list_its_sessions_and_look_how_all_stands(in
     ) == [(first.run_id, "SUCCESS"), (second.run_id, "STARTED")]
 
     wanted = {"domain": "operations", "status": "COMPLETED"}
-    [told] = metadata_by_partition(work(instance, LIST_SESSIONS, **wanted))["runs"].values()
-    assert (told["sessions_listed"], told["runs"], told["runs_failed"]) == (1, 1, 0)
-    [record] = told["sessions"].records
+    [metadata] = metadata_by_partition(work(instance, LIST_SESSIONS, **wanted))["runs"].values()
+    assert (metadata["sessions_listed"], metadata["runs"], metadata["runs_failed"]) == (1, 1, 0)
+    [record] = metadata["sessions"].records
     assert record.data["session"] == "evening"
     assert (record.data["user_name"], record.data["progress_share"]) == ("ada", 1.0)
 
-    [told] = metadata_by_partition(check(instance, "control_tower"))["control_tower"].values()
-    assert list(told)[:2] == ["verdict", "operations_verdict"]
-    assert (told["verdict"], told["operations_verdict"]) == ("healthy: operations", "**healthy**")
-    assert told["operations_runs_24h"] == 1
-    assert told["picture"].startswith("![Runs by day, and the health of each domain](data:image")
-    assert len(told["operations_rows_by_day"]) < 1000  # shown in its place
+    [metadata] = metadata_by_partition(check(instance, "control_tower"))["control_tower"].values()
+    assert list(metadata)[:2] == ["verdict", "operations_verdict"]
+    assert (metadata["verdict"], metadata["operations_verdict"]) == (
+        "healthy: operations",
+        "**healthy**",
+    )
+    assert metadata["operations_runs_24h"] == 1
+    assert metadata["picture"].startswith(
+        "![Runs by day, and the health of each domain](data:image"
+    )
+    assert len(metadata["operations_rows_by_day"]) < 1000  # shown in its place
     for name in ("picture", "operations_rows_by_day"):
-        assert "SYNTHETIC DATA" in texts_of(told[name])
+        assert "SYNTHETIC DATA" in texts_of(metadata[name])
     kept = databases.rows(url, select(operations_control_tower.c.window_hours).distinct())
     assert sorted(kept) == [(24,), (168,), (672,)]
 
@@ -219,9 +225,9 @@ def test_the_control_tower_has_named_links_to_what_can_help(instance, url, tmp_p
         failed = replace(failed, error_classes=["ConfigurationError"])
         crashed = replace(failed, run_id="crashed", error_classes=["OperationalError"])
         Ledger(warehouse, Clock()).record([failed, crashed] if has_crashed else [failed])
-    [told] = metadata_by_partition(check(instance, "control_tower"))["control_tower"].values()
-    assert list(told)[:2] == ["verdict", "finra_verdict"]
-    verdict = told["finra_verdict"]
+    [metadata] = metadata_by_partition(check(instance, "control_tower"))["control_tower"].values()
+    assert list(metadata)[:2] == ["verdict", "finra_verdict"]
+    verdict = metadata["finra_verdict"]
     links = dict(LINKS.findall(verdict))
     load_name, *names = links
     assert names == ["Quarantined: 1", "Retry failures"][: 2 if has_crashed else 1]
@@ -247,26 +253,28 @@ def test_the_control_tower_has_named_links_to_what_can_help(instance, url, tmp_p
 def test_the_hourly_repair_asks_for_its_job_with_a_config_that_it_takes(demo_settings):
     with open_warehouse(demo_settings) as warehouse:
         context = dg.build_schedule_context(resources={"warehouse": warehouse})
-        told = operations_checks_hourly.evaluate_tick(context)
-    assert told.run_requests
-    [request] = told.run_requests
+        tick = operations_checks_hourly.evaluate_tick(context)
+    assert tick.run_requests
+    [request] = tick.run_requests
     assert dg.validate_run_config(defs.resolve_job_def(CHECKS_JOB), request.run_config)
 
 
-def test_a_config_that_gives_no_time_is_told_what_one_is():
+def test_a_config_without_a_time_is_refused_with_an_example():
     with pytest.raises(ConfigurationError, match="invalid since"):
         moment_of("yesterday")
     assert moment_of("2026-03-02T13:00:00+01:00") == datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
-def test_the_job_that_prunes_only_measures_until_told_otherwise(instance, url):
+def test_the_job_that_prunes_only_measures_by_default(instance, url):
     first = check(instance, "runs")
     check(instance, "runs")
     config = {"older_than_days": 1}
-    told = []
+    counts = []
     for wanted in ({}, config, config | {"dry_run": False}):
         pruned = work(instance, PRUNE_RUN_LOGS, **wanted)
         [found] = metadata_by_partition(pruned)["runs"].values()
-        told.append((found["dry_run"], found["runs"], found["bytes"], found["runs_not_in_ledger"]))
-    assert told == [(True, 0, 0, 0), (True, 0, 0, 0), (False, 0, 0, 0)]  # all are of today
+        counts.append(
+            (found["dry_run"], found["runs"], found["bytes"], found["runs_not_in_ledger"])
+        )
+    assert counts == [(True, 0, 0, 0), (True, 0, 0, 0), (False, 0, 0, 0)]  # all are of today
     assert instance.get_records_for_run(first.run_id).records

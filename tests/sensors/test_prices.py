@@ -1,4 +1,4 @@
-"""When prices are loaded and derived from, ticked by hand over what a folder of files gave."""
+"""When prices are loaded and derived from, ticked by the test over what a folder of files gave."""
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -135,11 +135,11 @@ def test_a_month_that_no_evening_asked_for_goes_with_the_next_and_an_unwanted_sy
 
 def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(desk: Desk, clock: StoppedClock):
     clock.at = datetime(2025, 12, 25, 23, 30, tzinfo=UTC)
-    told = said(ticked(prices_daily_after_close, desk))
-    assert told == "Nothing to do: the exchange does not trade on 2025-12-25."
+    reason = said(ticked(prices_daily_after_close, desk))
+    assert reason == "Nothing to do: the exchange does not trade on 2025-12-25."
     clock.at = datetime(2026, 2, 27, 20, 59, tzinfo=UTC)
-    told = said(ticked(prices_daily_after_close, desk))
-    assert told.startswith("Too early: the session of 2026-02-27 closes at")
+    reason = said(ticked(prices_daily_after_close, desk))
+    assert reason.startswith("Too early: the session of 2026-02-27 closes at")
 
 
 @pytest.mark.slow

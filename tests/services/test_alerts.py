@@ -82,7 +82,7 @@ def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
 
 
 @pytest.mark.parametrize(
-    ("window", "early", "is_told"),
+    ("window", "early", "is_reported"),
     [
         (DAY, timedelta(seconds=40), True),
         (DAY, timedelta(minutes=11), False),
@@ -90,11 +90,11 @@ def test_after_the_window_the_same_is_raised_again_in_place_of_the_old():
         (timedelta(minutes=10), timedelta(seconds=61), False),
     ],
 )
-def test_what_fails_each_day_some_seconds_earlier_is_told_each_day(window, early, is_told):
+def test_a_daily_failure_some_seconds_earlier_is_reported_daily(window, early, is_reported):
     known = open_alert(*FAILED, at=NOON - window + early)
     bad = frozenset(FAILED)
     found = decide(bad, lambda _: False, [known], now=NOON, window=window)
-    assert bool(found.raised) == is_told
+    assert bool(found.raised) == is_reported
 
 
 def test_one_new_partition_raises_all_of_the_run_and_takes_them_from_older_alerts():
@@ -182,7 +182,7 @@ def test_waits_between_attempts_double_up_to_an_hour():
 
 def test_a_channel_gets_its_least_severity_and_worse():
     levels: list[Any] = ["info", "warning", "error"]
-    assert [[admits(least, each) for each in levels] for least in levels] == [
+    assert [[admits(least, level) for level in levels] for least in levels] == [
         [True, True, True],
         [False, True, True],
         [False, False, True],

@@ -61,7 +61,7 @@ def test_a_partition_is_quarantined_since_the_first_delivery_after_the_last_load
     entry = situation.entry("quarantined")
     assert (entry.since, entry.latest_at) == (NOON + 3 * HOUR, NOON + 4 * HOUR)
     assert (entry.title, entry.domain) == ("finra/otc_weekly T2|2025-01-06", "finra")
-    assert [tuple(each) for each in entry.expectations] == [
+    assert [tuple(expectation) for expectation in entry.expectations] == [
         ("is_complete", "at least 8 rows", f"2 rows; SHA-256 {SHA256}")
     ]
     assert entry.capture_ids == [capture_id(group, 1)]
@@ -303,7 +303,7 @@ def test_an_open_proposal_has_its_preview_and_its_acceptance(situation):
 
 
 def test_late_data_is_an_entry_of_its_asset_and_loads_its_oldest_partition(situation):
-    treasury = next(each for each in DATASET_ASSETS if each.dataset.noun == "treasury_monthly")
+    treasury = next(asset for asset in DATASET_ASSETS if asset.dataset.noun == "treasury_monthly")
     table = treasury.dataset.table.name
     situation.deliver("2025-09-01", "landed", 1, table)
     with situation.warehouse.writing() as connection:
@@ -336,14 +336,14 @@ def test_entries_are_in_the_order_of_kinds_and_counted_and_filtered(situation):
     assert [entry.kind for entry in inbox.select(Selection("alert", "finra"))] == ["alert"]
 
 
-def test_an_ignored_entry_is_hidden_until_its_end_or_until_it_fails_anew(situation):
+def test_an_ignored_entry_is_hidden_until_it_ends_or_fails_again(situation):
     situation.deliver("T2|2025-01-06", "held_back", 1)
     entry, marks = situation.entry("quarantined"), Marks(situation.warehouse)
-    marks.ignore(entry, " the source is told ", Clock().now() + HOUR, by="ada")
+    marks.ignore(entry, " the source is informed ", Clock().now() + HOUR, by="ada")
     assert situation.entries("quarantined") == []
     [ignored] = situation.read().select(Selection("quarantined", is_ignored=True))
     assert ignored.mark is not None
-    assert (ignored.mark.reason, ignored.mark.marked_by) == ("the source is told", "ada")
+    assert (ignored.mark.reason, ignored.mark.marked_by) == ("the source is informed", "ada")
     assert "restore" in ignored.actions
     assert ignored.entry_id == entry.entry_id
     situation.deliver("T2|2025-01-06", "held_back", 2)  # a replay in vain

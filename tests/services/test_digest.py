@@ -1,4 +1,4 @@
-"""A few alerts are told one by one, a flood of a rule's in one message."""
+"""A few alerts are sent one by one, a flood of a rule's in one message."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,7 +30,7 @@ def waiting(
 
 
 def sizes(due: list[AlertDelivery]) -> list[int]:
-    return [len(each) for each in batches(due, lambda _: 10, now=NOON)]
+    return [len(batch) for batch in batches(due, lambda _: 10, now=NOON)]
 
 
 def test_a_thousand_at_once_are_one_message_for_each_rule_and_ten_are_ten():
@@ -41,7 +41,7 @@ def test_a_thousand_at_once_are_one_message_for_each_rule_and_ten_are_ten():
     assert sizes(due) == [74, 13, 13, 1]
 
 
-def test_a_flood_is_told_once_it_is_over_or_lasts_too_long():
+def test_a_flood_is_reported_once_it_ends_or_lasts_too_long():
     due = [waiting(n, age=timedelta(seconds=n)) for n in range(100)]
     assert sizes(due) == []
     assert sizes([each for each in due if each.raised_at <= NOON - FLOOD_QUIET_PERIOD]) == [55]
@@ -61,7 +61,7 @@ def test_a_digest_counts_by_kind_and_leads_to_the_first_of_the_worst():
     assert "and 45 more\n" in message.body
 
 
-def test_many_recoveries_are_told_as_such_and_one_alert_as_it_is():
+def test_many_recoveries_are_sent_together_and_one_alert_alone():
     many = [waiting(n, kind="recovered") for n in range(20)]
     assert message_of(many).kind == "recovered"
     assert message_of(many[:1]) is many[0].message
@@ -71,13 +71,13 @@ def test_many_recoveries_are_told_as_such_and_one_alert_as_it_is():
     ages=st.lists(st.tuples(st.integers(0, 600), st.sampled_from("abc")), max_size=80),
     most=st.integers(1, 20),
 )
-def test_nothing_is_told_twice_or_mixed_and_all_in_the_end(ages: list[Any], most: int):
+def test_nothing_is_sent_twice_or_mixed_and_all_in_the_end(ages: list[Any], most: int):
     due = [waiting(n, rule=rule, age=timedelta(seconds=age)) for n, (age, rule) in enumerate(ages)]
     for at in (NOON, NOON + FLOOD_QUIET_PERIOD):
         found = batches(due, lambda _: most, now=at)
-        told = [each.alert_id for batch in found for each in batch]
-        assert len(told) == len(set(told))
+        alert_ids = [each.alert_id for batch in found for each in batch]
+        assert len(alert_ids) == len(set(alert_ids))
         for batch in found:
             assert len({each.rule for each in batch}) == 1
             assert len(batch) == 1 or len(batch) > most
-    assert sorted(told) == [each.alert_id for each in due]
+    assert sorted(alert_ids) == [each.alert_id for each in due]

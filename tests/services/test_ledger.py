@@ -91,7 +91,7 @@ def test_a_run_is_of_the_domain_of_its_tag_its_assets_or_its_job(changes, domain
 @pytest.mark.parametrize(
     ("first", "last", "key"), [("T1|a", "T1|b", "T1|a...T1|b"), ("T1|a", "T1|a", "T1|a")]
 )
-def test_a_range_of_partitions_is_told_by_its_ends(first, last, key):
+def test_a_range_of_partitions_is_named_by_its_ends(first, last, key):
     range_tag = "dagster/asset_partition_range_"
     tags = {f"{range_tag}start": first, f"{range_tag}end": last}
     assert entry(tags=tags).run["partition_key"] == key

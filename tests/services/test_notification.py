@@ -105,20 +105,20 @@ def test_all_matching_rules_count_until_one_stops_and_of_one_channel_the_first()
     rules = policy(
         """
         rules:
-          - {name: ops hears of finra, match: {domain: finra}, channels: [ops], window_hours: 1}
+          - {name: ops receives finra, match: {domain: finra}, channels: [ops], window_hours: 1}
           - {name: silent, match: {check: has_few_rejects}, channels: [], stop: true}
           - {name: all, window_hours: 8}
         """
     )
     assert rules.routes(facts_of(FAILED)) == {
-        "ops": Route("ops hears of finra", HOUR),
+        "ops": Route("ops receives finra", HOUR),
         **dict.fromkeys(EVERY[:3], Route("all", 8 * HOUR)),
     }
     assert list(rules.routes(facts_of(WARNED))) == ["ops"]
     assert notified_channels(rules, DISK) == EVERY
 
 
-def test_a_rule_that_names_channels_tells_them_whatever_their_own_severity_is():
+def test_a_rule_notifies_its_channels_whatever_their_severity():
     rules = policy("rules: [{name: x, match: {severity: warning}, channels: [ops]}]")
     assert notified_channels(rules, WARNED) == ["ops"]
 
@@ -128,7 +128,7 @@ def test_what_no_rule_matches_goes_by_the_built_in_one():
     assert notified_channels(policy("rules: [{name: x, match: {domain: prices}}]"), FAILED) == EVERY
 
 
-def test_recoveries_go_to_whom_was_told_unless_the_rule_says_otherwise():
+def test_recoveries_go_to_notified_channels_by_default():
     rules = policy("rules: [{name: quiet, recovered: false}, {name: loud}]")
     who = {
         "ops": Notification("quiet", NOON),
@@ -205,7 +205,7 @@ def decision(*known: OpenAlert, routes: Any, bad: tuple[Problem, ...] = (FAILED,
     return decide(frozenset(bad), lambda _: False, known, now=NOON, window=DAY, routes=ways)
 
 
-def test_each_channel_is_told_again_after_the_window_of_its_own_rule():
+def test_each_channel_is_notified_again_after_its_own_window():
     who = {
         "ops": Notification("fast", NOON - HOUR),
         "json-1": Notification("slow", NOON - 5 * HOUR),
@@ -218,7 +218,7 @@ def test_each_channel_is_told_again_after_the_window_of_its_own_rule():
     assert decision(alert, routes={"json-1": Route("slow", DAY)}).repeated == [alert]
 
 
-def test_what_was_told_before_the_clock_was_set_back_is_told_again():
+def test_reports_before_the_clock_was_set_back_are_repeated():
     routes = {"ops": Route("fast", DAY)}
     for ahead, raised in ((HOUR, frozenset[Problem]()), (2 * HOUR, frozenset([FAILED]))):
         at = NOON + ahead  # an hour may be another machine's clock
@@ -229,7 +229,7 @@ def test_what_was_told_before_the_clock_was_set_back_is_told_again():
         assert decision(alert, routes={}).raised == raised
 
 
-def test_what_nobody_is_told_of_is_stored_once_in_the_usual_window():
+def test_an_alert_without_channels_is_stored_once_per_window():
     known = OpenAlert("a", "error", "t", frozenset([FAILED]), NOON - HOUR)
     assert decision(routes={}).raised == {FAILED}
     assert decision(known, routes={}).raised == frozenset()
@@ -271,7 +271,7 @@ def test_a_rule_that_stops_first_decides_alone(rules: list[RoutingRule], problem
 
 @given(rules=RULES)
 def test_rules_survive_being_written_and_read(rules: list[RoutingRule]):
-    text = yaml.safe_dump({"rules": [each.model_dump(mode="json") for each in rules]})
+    text = yaml.safe_dump({"rules": [rule.model_dump(mode="json") for rule in rules]})
     assert list(read_rules(text, "x", CHANNELS)) == rules
 
 
@@ -283,7 +283,7 @@ TIMES = st.integers(0, 200).map(lambda steps: timedelta(minutes=15) * steps)
     fast=st.sampled_from([HOUR, 3 * HOUR]),
     slow=st.sampled_from([HOUR, DAY]),
 )
-def test_no_channel_is_told_of_the_same_again_before_its_window_is_over_or_later_than_that(
+def test_no_channel_is_notified_again_before_or_after_its_window(
     steps: list[tuple[timedelta, set[Problem]]], fast: timedelta, slow: timedelta
 ):
     routes = {"a": Route("fast", fast), "b": Route("slow", slow)}
@@ -321,7 +321,7 @@ def test_no_channel_is_told_of_the_same_again_before_its_window_is_over_or_later
 
 
 def test_a_channels_floor_is_for_rules_that_name_no_channels():
-    assert [each.least for each in CHANNELS] == ["info", "warning", "error", "error"]
+    assert [channel.least for channel in CHANNELS] == ["info", "warning", "error", "error"]
     assert not admits("error", "warning")
     facts = Facts("check", "warning", frozenset(["finra"]))
     assert list(Policy([Channel("x", "error", "json://x", "")], DAY).routes(facts)) == []

@@ -184,7 +184,7 @@ def test_quarantined_partitions_are_counted_by_asset_and_domain():
     assert weekly.reasons == [of_weekly]
 
 
-def test_quarantined_partitions_that_are_late_are_told_once():
+def test_quarantined_partitions_that_are_late_are_reported_once():
     late = OldestMissing(
         *("finra/otc_weekly", "T1|2026-02-02", NOON - timedelta(hours=30)),
         missing_count=3,
@@ -193,20 +193,20 @@ def test_quarantined_partitions_that_are_late_are_told_once():
     is_late = "finra/otc_weekly is 30 h late, 2 partitions missing, 1 partition quarantined, "
     is_late += "oldest T1|2026-02-02; do this: load it, or see why its runs failed"
     weekly = Subject("finra", "finra/otc_weekly")
-    told = stand(Observation(ended(), quarantined={"finra/otc_weekly": 1}), late)[weekly]
-    assert told.reasons == [is_late]
+    standing = stand(Observation(ended(), quarantined={"finra/otc_weekly": 1}), late)[weekly]
+    assert standing.reasons == [is_late]
     more = stand(Observation(ended(), quarantined={"finra/otc_weekly": 2}), late)[weekly]
     assert more.reasons == [is_late, f"2 partitions of finra/otc_weekly quarantined{QUARANTINE}"]
 
 
-def test_failing_is_worse_than_stale_and_both_are_told():
+def test_failing_is_worse_than_stale_and_both_are_reported():
     day = Figures(24, 1, 0, 1, failures={"source": 1})
     worst, reasons = state(day, unlanded=LATE)
     assert worst == "failing"
     assert reasons == [f"1 of 1 failed in the last 24 h: 1 source; do this: {SOURCE}", IS_LATE]
 
 
-def test_lateness_of_more_than_two_days_is_told_in_days_with_its_amount_and_remedy():
+def test_lateness_of_over_two_days_is_in_days_with_its_remedy():
     late = OldestMissing(
         *("finra/otc_weekly", "T1|2025-06-02", NOON - timedelta(days=203)),
         missing_count=84,

@@ -41,7 +41,7 @@ def delivered(
     part_count: int = 0,
 ):
     group = f"{table}:{partition}#{number}"
-    row = dict.fromkeys(each.name for each in deliveries.columns if not each.nullable) | {
+    row = dict.fromkeys(column.name for column in deliveries.columns if not column.nullable) | {
         "group_id": group,
         "table_name": table,
         "partition_key": partition,
@@ -62,7 +62,7 @@ def delivered(
 
 
 def audited(warehouse, group, name, *, severity="error", outcome="failed", found="7"):
-    row = dict.fromkeys((each.name for each in audits.columns), "") | {
+    row = dict.fromkeys((column.name for column in audits.columns), "") | {
         "group_id": group,
         "table_name": "finra_otc_weekly",
         "name": name,
@@ -150,8 +150,8 @@ def test_a_quarantined_webhook_leads_to_its_asset_and_is_not_launched(warehouse)
     assert "retry" not in entry.launches
 
 
-def test_a_freshness_check_tells_quarantined_partitions_from_missing_ones(warehouse):
-    dataset = next(each for each in DATASET_ASSETS if each.dataset.noun == "treasury_monthly")
+def test_a_freshness_check_separates_quarantined_from_missing(warehouse):
+    dataset = next(asset for asset in DATASET_ASSETS if asset.dataset.noun == "treasury_monthly")
     delivered(warehouse, "2025-09-01", "landed", table=dataset.dataset.table.name)
     with warehouse.writing() as connection:
         connection.execute(update(fences).values(changed_token=1))

@@ -60,7 +60,7 @@ class Link:
         _ip(*self._route)
 
     def cut(self) -> None:
-        """Cut the network: packets are lost, and no connection is told."""
+        """Cut the network: packets are lost, and no connection is reset."""
         _ip("link", "set", self._device, "down")
 
     def heal(self) -> None:

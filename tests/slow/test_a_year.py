@@ -1,6 +1,6 @@
-"""A year of the demo's weeks, as it goes by: published, restated, derived, told of.
+"""A year of the demo's weeks, as it goes by: published, restated, derived, reported.
 
-The sensors are ticked by hand with a clock that is set two weeks on each time, so that a year takes
+The test ticks the sensors with a clock that is set two weeks on each time, so that a year takes
 minutes. What was in the table after each look is compared with what as-of answers at the end.
 """
 
@@ -112,11 +112,11 @@ def test_as_of_answers_for_every_week_of_a_year_what_was_loaded_then(year, demo_
     with open_warehouse(load_settings()) as warehouse:
         landed = warehouse.frame(select(landings), landings)
         complete = warehouse.frame(select(finra_tier_week), finra_tier_week)["week_start"]
-        told = warehouse.frame(select(operations_alerts), operations_alerts)
+        alerts = warehouse.frame(select(operations_alerts), operations_alerts)
     causes = Counter(landed["change_cause"])
     assert causes["first"] == landed["partition_key"].n_unique()
     assert causes["source"] >= 5
     assert causes["metadata"] >= 1
     assert len(set(complete)) >= 40
-    assert Counter(told["kind"])["landed"] == causes["first"]
-    assert len(hook.received) == len(told)
+    assert Counter(alerts["kind"])["landed"] == causes["first"]
+    assert len(hook.received) == len(alerts)

@@ -1,4 +1,4 @@
-"""Alerts when much goes wrong: a daemon that hangs or dies, a thousand failures at once."""
+"""Alerts when much goes wrong: a daemon that hangs or exits, a thousand failures at once."""
 
 import signal
 import time
@@ -48,7 +48,7 @@ def daemon_of(process) -> psutil.Process:
     return next(each for each in alive if "orchestration_project.instance.daemon" in each.cmdline())
 
 
-def test_a_daemon_that_hangs_or_dies_is_told_by_the_ui_and_recovers_with_the_next(tmp_path):
+def test_the_ui_reports_a_hung_or_ended_daemon_and_its_recovery(tmp_path):
     with http_receiver() as hook, ended_at_last(tmp_path / "state"):
         first = ui(tmp_path / "state", hook, PROGRAM_MAX_ENDS="1")
         time.sleep(60)  # its sensors have looked once

@@ -28,7 +28,7 @@ from tests.situations import HOUR, SHA256, WEEKLY, Situation
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium"),
+    pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed"),
 ]
 
 PARTITION, FAILED_PARTITION = "T2|2026-01-05", "T1|2026-01-05"

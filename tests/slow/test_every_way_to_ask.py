@@ -281,13 +281,11 @@ def by_reexecution(scene: Scene) -> None:
 def asked_by(scene: Scene, run: dg.DagsterRun) -> list[str]:
     """Return the partitions that the first line of a run's log names."""
     [first, *_] = [
-        each.user_message
-        for each in scene.instance.all_logs(run.run_id)
-        if each.dagster_event is None
+        log.user_message for log in scene.instance.all_logs(run.run_id) if log.dagster_event is None
     ]
-    told, _, keys = first.partition(": ")
+    count_text, _, keys = first.partition(": ")
     found = keys.split(", ")
-    assert told == f"{len(found)} partitions requested"
+    assert count_text == f"{len(found)} partitions requested"
     return found
 
 
@@ -295,7 +293,7 @@ def materialized_by(scene: Scene, run: dg.DagsterRun, asset: str) -> list[str]:
     """Return the partitions of an asset that a run materialized; dependents do not count."""
     made = dg.DagsterEventType.ASSET_MATERIALIZATION
     records = scene.instance.get_records_for_run(run.run_id, of_type=made).records
-    found = [each.asset_materialization for each in records if each.asset_materialization]
+    found = [record.asset_materialization for record in records if record.asset_materialization]
     return [
         str(each.partition)
         for each in found
@@ -344,8 +342,8 @@ def test_dagsters_status_the_tables_the_ledger_and_the_control_tower_agree(scene
 def assert_ledger_agrees(scene: Scene) -> None:
     """Hold each run's row of the ledger to what landed by that run, and to its outcome."""
     runs = operations_runs.c
-    told = select(runs.run_id, runs.status, runs.rows_landed)
-    ledger = {row[0]: row[1:] for row in databases.rows(scene.url, told)}
+    query = select(runs.run_id, runs.status, runs.rows_landed)
+    ledger = {row[0]: row[1:] for row in databases.rows(scene.url, query)}
     counted = landings.c.rows_added + landings.c.rows_changed + landings.c.rows_unchanged
     by_run = select(landings.c.run_id, func.sum(counted)).group_by(landings.c.run_id)
     landed = {run_id: int(rows) for run_id, rows in databases.rows(scene.url, by_run)}

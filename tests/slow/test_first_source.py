@@ -110,7 +110,7 @@ def partitions_in_chromium(address, key):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium")
+@pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed")
 def test_a_newcomer_walks_from_an_empty_folder_to_an_explained_restatement(tmp_path):
     walk = Walk(tmp_path, WHEEL["install"](WHEEL["build_wheel"](tmp_path), tmp_path / "wheel"))
     init, code, start, propose, show, look, load, restate, past, explain, verify, stop = BLOCKS

@@ -213,7 +213,7 @@ def test_no_message_is_lost_whatever_is_killed(database, tmp_path) -> None:
         broker.save()
         for number in range(KILLS):
             events = events_of(number, random)
-            expected |= {each.body.decode() for each in events} | {f"outbox-{number}"}
+            expected |= {event.body.decode() for event in events} | {f"outbox-{number}"}
             persistently(lambda number=number: plan(warehouse, number))
             kind = ("bridge", "broker", "database")[number % 3]
             kill(kind, broker, started, warehouse, server, events, random)
@@ -222,7 +222,7 @@ def test_no_message_is_lost_whatever_is_killed(database, tmp_path) -> None:
         wait_for(lambda: persistently(lambda: waiting(warehouse)) == 0, seconds=60)
         found = stored(warehouse)
     assert set(found) == expected
-    assert len(found) < 4 * len(expected)  # it is no loop of repetitions
+    assert len(found) < 4 * len(expected)  # the repetitions end
 
 
 def plan(warehouse: Warehouse, number: int) -> None:

@@ -23,7 +23,7 @@ from tests import programs
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium"),
+    pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed"),
 ]
 
 SETTINGS = {
@@ -51,7 +51,7 @@ RULES = """ops:
           mappings: [{target_field: duedate, source_type: path, value: title}]
         - {rule_id: rest, priority: 2, action: sync, target_project: HR, issue_type: Task}
 """
-"""The titles of tasks for hardware are no dates, so each becomes a dead letter."""
+"""The titles of tasks for hardware are not dates, so each becomes a dead letter."""
 
 NINE_DAYS_LATER = "2026-03-11T15:00:00+00:00"
 """By then the demo source has restated a week of T1."""
@@ -231,7 +231,7 @@ class Site:
         entries = [
             each for event in node["assetMaterializations"] for each in event["metadataEntries"]
         ]
-        return next((each["intValue"] for each in entries if each["label"] == "open"), 0)
+        return next((entry["intValue"] for entry in entries if entry["label"] == "open"), 0)
 
     def backfills(self):
         query = """{partitionBackfillsOrError {... on PartitionBackfills {
@@ -305,7 +305,7 @@ def launched(site, before, job=""):
 
 
 def tags_of(run):
-    return {each["key"]: each["value"] for each in run["tags"]}
+    return {tag["key"]: tag["value"] for tag in run["tags"]}
 
 
 def row_of(admin):
@@ -739,7 +739,7 @@ VIEWED = {
 
 def test_after_a_stop_and_a_start_the_session_goes_on(site, admin):
     """The last of these: it stops what the others look at."""
-    failed = {each["runId"] for each in site.runs("statuses: [FAILURE]")}
+    failed = {run["runId"] for run in site.runs("statuses: [FAILURE]")}
     site.stop()
     site.start()
     programs.wait_for(lambda: answers(site), seconds=STARTING)
@@ -748,7 +748,7 @@ def test_after_a_stop_and_a_start_the_session_goes_on(site, admin):
     admin.page.locator("a[href^='/runs/']").first.wait_for()
     admin.shot("after-a-start")
     assert admin.clicks == 2
-    assert failed <= {each["runId"] for each in site.runs("statuses: [FAILURE]")}
+    assert failed <= {run["runId"] for run in site.runs("statuses: [FAILURE]")}
 
 
 def answers(site):

@@ -14,7 +14,7 @@ from tests.postgres import new_database
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which(PROGRAM), reason="there is no pgbouncer"),
+    pytest.mark.skipif(not shutil.which(PROGRAM), reason="pgbouncer is not installed"),
 ]
 
 PROJECT = "orchestration_project"
@@ -95,9 +95,7 @@ def test_no_session_keeps_what_a_page_or_a_load_has_set(by_way, urls, tmp_path, 
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_an_option_that_it_refuses_is_told_with_the_setting_to_change(
-    setting, by_way, urls, tmp_path
-):
+def test_an_option_that_it_refuses_names_the_setting_to_change(setting, by_way, urls, tmp_path):
     through = {name: by_way(url) for name, url in urls.items()}
     through[setting] += OPTION
     status, output, error = programs.run(tmp_path / "state", PROJECT, "run", **through)

@@ -1,4 +1,4 @@
-"""The sensors of weekly data under a real daemon: it lands, is derived, told and restated."""
+"""The sensors of weekly data under a real daemon: it lands, is derived, reported and restated."""
 
 from collections import Counter
 from datetime import datetime
@@ -67,7 +67,7 @@ def is_derived(url: str) -> bool:
     return len(weeks) == 3
 
 
-def test_what_is_published_lands_and_is_told_and_a_restatement_keeps_what_was_known(tmp_path):
+def test_a_publication_lands_and_a_restatement_keeps_history(tmp_path):
     url = databases.sqlite_url(tmp_path / "state")
     rules = tmp_path / "alerts.yaml"
     rules.write_text("rules: [{name: one by one, digest_above: 99}]")

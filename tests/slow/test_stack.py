@@ -114,7 +114,7 @@ class Stack:
 
     def runs(self):
         found = self.graphql("{runsOrError {... on Runs {results {runId}}}}")["runsOrError"]
-        return {each["runId"] for each in found["results"]}
+        return {result["runId"] for result in found["results"]}
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_a_weekly_load_by_a_worker_is_seen_over_tls(stack, record_property):
     began = time.monotonic()
     run = stack.load()
     record_property("load_seconds", round(time.monotonic() - began, 1))
-    tags = {each["key"]: each["value"] for each in run["tags"]}
+    tags = {tag["key"]: tag["value"] for tag in run["tags"]}
     assert "dagster-celery/task_id" in tags
     logs = [stack.state_dir / "logs" / f"worker-{number}.log" for number in (1, 2)]
     assert any(run["runId"] in log.read_text() for log in logs)
@@ -145,7 +145,7 @@ def test_a_weekly_load_by_a_worker_is_seen_over_tls(stack, record_property):
     assert rows > 0
 
 
-@pytest.mark.skipif(not HAS_BROWSER, reason="there is no chromium, or no certutil")
+@pytest.mark.skipif(not HAS_BROWSER, reason="chromium or certutil is not installed")
 def test_a_browser_that_trusts_the_authority_sees_the_load_by_a_worker_succeed(stack, tmp_path):
     from playwright.sync_api import sync_playwright
 
@@ -263,7 +263,7 @@ def test_prometheus_knows_alertmanager_whose_alerts_are_entries(stack):
 
     def titles():
         _, text = stack.ask("GET", "/api/v1/attention?kind=alert", **{"X-API-Key": stack.key})
-        return [each["title"] for each in json.loads(text)["entries"]]
+        return [entry["title"] for entry in json.loads(text)["entries"]]
 
     send()
     wait_for(lambda: titles().count("a trial") == 1, 60)
@@ -308,9 +308,9 @@ def test_every_service_listens_on_the_loopback_address_alone(stack):
     absent = OPTIONAL.keys() - {*installed_services()}
     ports = {port for name, port in stack.ports.items() if name not in absent}
     opened = [
-        each.laddr
-        for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.laddr
+        connection.laddr
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr
     ]
     found = {each.port: each.ip for each in opened if each.port in ports}
     assert found == dict.fromkeys(ports, "127.0.0.1")

@@ -11,7 +11,7 @@ from tests import programs
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not shutil.which("chromium"), reason="there is no chromium"),
+    pytest.mark.skipif(not shutil.which("chromium"), reason="chromium is not installed"),
 ]
 
 JOB = "/locations/orchestration_project.definitions/jobs/operations_checks"

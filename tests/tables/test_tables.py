@@ -178,7 +178,7 @@ def test_every_column_has_a_type_in_memory(table: Table):
 
 
 @EACH_TABLE
-def test_names_tell_the_kind_of_a_column(table: Table):
+def test_names_give_the_kind_of_a_column(table: Table):
     kinds = {
         "_start": pl.Date(),
         "_date": pl.Date(),

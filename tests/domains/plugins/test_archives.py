@@ -82,7 +82,7 @@ def test_a_name_that_stands_twice_refuses_the_archive():
     assert "'main.py' twice" in refusal(with_member("main.py"))
 
 
-def test_names_that_only_unicode_tells_apart_collide():
+def test_names_that_differ_in_unicode_alone_collide():
     with pytest.raises(ContractError, match="refused"):
         check_paths(["é.txt", "e\u0301.txt"])
 

@@ -21,15 +21,15 @@ OPERATIONS = operations_of(REGISTRY)
 def test_the_document_has_every_operation_with_its_models(api):
     document = api.get("/openapi.json")
     named = {(method.upper(), path) for path, each in document["paths"].items() for method in each}
-    assert named == {(each.method, each.path) for each in OPERATIONS}
+    assert named == {(operation.method, operation.path) for operation in OPERATIONS}
     launch = document["paths"]["/runs"]["post"]
     assert launch["requestBody"]["content"]["application/json"]["schema"] == {
         "$ref": "#/components/schemas/NewRun"
     }
-    assert [each["name"] for each in launch["parameters"]] == ["Idempotency-Key"]
+    assert [parameter["name"] for parameter in launch["parameters"]] == ["Idempotency-Key"]
     assert set(launch["responses"]) >= {"202", "403", "422"}
     reading = document["paths"]["/tables/{name}"]["get"]
-    assert [(each["name"], each["in"]) for each in reading["parameters"]][:2] == [
+    assert [(parameter["name"], parameter["in"]) for parameter in reading["parameters"]][:2] == [
         ("name", "path"),
         ("columns", "query"),
     ]
@@ -88,7 +88,7 @@ def test_a_path_or_method_that_there_is_not_is_a_problem(api):
     assert api.problem("GET", "/")["status"] == 404
 
 
-def test_who_is_not_known_is_told_so_as_a_problem(api):
+def test_an_unknown_client_is_refused_with_a_problem(api):
     problem = api.problem("GET", "/runs", role="")
     assert (problem["status"], problem["category"]) == (401, "access")
 
@@ -124,11 +124,11 @@ def test_a_page_of_an_allowed_origin_may_read_why_the_door_refuses_it(api):
 
     key = api.ring.create(owner="x", role=Role.VIEWER, lasts=HOURS)
     wrong = {"X-API-Key": f"op_{key.key_id}_{'A' * 43}"}
-    for origin, told in ((ALLOWED, ALLOWED), (OTHER, None)):
-        assert refused(origin) == (401, told)
-        assert refused(origin, "/tables/a//b") == (400, told)
-        assert refused(origin, X_Long="x" * HEADER_BYTES) == (431, told)
-        assert refused(origin, Host="elsewhere.example") == (421, told)
+    for origin, allowed in ((ALLOWED, ALLOWED), (OTHER, None)):
+        assert refused(origin) == (401, allowed)
+        assert refused(origin, "/tables/a//b") == (400, allowed)
+        assert refused(origin, X_Long="x" * HEADER_BYTES) == (431, allowed)
+        assert refused(origin, Host="elsewhere.example") == (421, allowed)
     for _ in range(KEY_LIMIT):
         assert refused(ALLOWED, **wrong) == (401, ALLOWED)
     assert refused(ALLOWED, **wrong) == (429, ALLOWED)
@@ -145,7 +145,7 @@ def test_a_pipeline_is_a_job_and_takes_the_parts_of_its_partitions(each):
 
 @pytest.mark.slow
 def test_presets_are_listed_previewed_and_applied(api):
-    presets = {each["name"]: each for each in api.get("/presets")["presets"]}
+    presets = {preset["name"]: preset for preset in api.get("/presets")["presets"]}
     assert presets["full"]["values"] == {"full": True}
     assert presets["full"]["in_force"] is None
     run = api.post("/presets/full/apply", {"why": "a trial"})["run_id"]
@@ -196,9 +196,9 @@ def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api
         assert api.problem("POST", f"/{kind}/none/start")["status"] == 404
         assert api.problem("POST", f"/{kind}/{name}/wipe")["status"] == 422
     [schedule] = [
-        each
-        for each in api.get("/schedules")["automations"]
-        if each["name"] == "finra_otc_weekly_mondays"
+        automation
+        for automation in api.get("/schedules")["automations"]
+        if automation["name"] == "finra_otc_weekly_mondays"
     ]
     assert (schedule["jobs"], schedule["timezone"]) == (["finra_otc_weekly"], "America/New_York")
     skip_ticks(api.services.instance, "finra_on_landing", "an earlier look", "nothing is new")
@@ -212,13 +212,13 @@ def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api
 def test_how_the_installation_is_can_be_asked_for(api, landed):
     readiness = api.get("/readiness")
     assert readiness["is_ready"]
-    assert {each["dependency"] for each in readiness["findings"]} >= {"finra", "disk"}
+    assert {finding["dependency"] for finding in readiness["findings"]} >= {"finra", "disk"}
     config = api.get("/config")
     assert (
         config["config_hash"]
         == api.services.instance.get_run_by_id(landed).tags[".dagster/config_hash"]
     )
-    entries = {each["name"]: each for each in config["entries"]}
+    entries = {entry["name"]: entry for entry in config["entries"]}
     assert entries["STATE_DIR"]["origin"] == "environment"
     api.run("operations_checks")
     [session] = [each for each in api.get("/sessions")["sessions"] if each["session"] == landed]

@@ -293,14 +293,14 @@ def test_the_former_page_leads_to_the_quarantined_entries(api: Api):
 def test_an_operator_ignores_an_entry_on_the_page_and_shows_it_again(api: Api, quarantined):
     operator, path = browser(api, "operator"), f"/attention/{quarantined['entry_id']}"
     until = f"{Clock().now() + timedelta(days=1):%Y-%m-%dT%H:%MZ}"
-    fields = {"action": "ignore", "reason": "<the source is told>", "until": until}
+    fields = {"action": "ignore", "reason": "<the source is informed>", "until": until}
     done = operator.post(path, fields)
     assert (done.status_code, done.headers["location"]) == (303, "/attention?done=ignore")
     assert "Ignore until: done" in operator.get(done.headers["location"]).text
     assert quarantined["title"] not in operator.get("/attention?kind=quarantined").text
     ignored = operator.get("/attention?ignored=true").text
     assert "ignored by the operator until" in ignored
-    assert "&lt;the source is told&gt;" in ignored
+    assert "&lt;the source is informed&gt;" in ignored
     assert operator.post(path, {"action": "restore"}).status_code == 303
     assert quarantined["title"] in operator.get("/attention?kind=quarantined").text
 

@@ -328,11 +328,11 @@ def test_a_run_that_fails_raises_with_what_failed(client):
     with pytest.raises(RunFailedError, match="nothing was applied") as raised:
         client.run_and_wait("operations_definitions_edit", config=config)
     assert raised.value.status.status == "FAILURE"
-    told = client.pipeline_status(raised.value.status.run_id)
-    assert (told.status, told.completed_at is None) == ("failed", False)
-    assert told.error
-    assert (told.error.category, told.steps[0].status) == ("configuration", "FAILURE")
-    assert "nothing was applied" in told.error.message
+    failed_run = client.pipeline_status(raised.value.status.run_id)
+    assert (failed_run.status, failed_run.completed_at is None) == ("failed", False)
+    assert failed_run.error
+    assert (failed_run.error.category, failed_run.steps[0].status) == ("configuration", "FAILURE")
+    assert "nothing was applied" in failed_run.error.message
     again = client.retry(raised.value.status.run_id)
     status = client.wait(again.run_id, check=False)
     assert (status.status, status.retry_of) == ("FAILURE", raised.value.status.run_id)
@@ -383,7 +383,7 @@ def test_a_log_is_taken_up_where_it_was_however_it_broke_off():
 
     way = httpx.MockTransport(answer)
     with Client(HOME, "key", transport=way, sleep=slept.append) as client:
-        assert [each.id for each in client.logs("r")] == [7]
+        assert [log.id for log in client.logs("r")] == [7]
     assert asked == [None] * 4 + ["7"] * LOG_ATTEMPTS
     assert slept == [0.5, 1, 2, 0.5, 0.5, 1, 2, 4, 8, 16, 30]
 
@@ -509,7 +509,7 @@ def test_rows_are_sorted_and_added_up_by_the_gateway(client, landed):
     )
     groups = client.groups("finra_otc_weekly", ["sum(share_quantity)"], by=["tier"])
     sums = whole.groupby("tier")["share_quantity"].sum()
-    assert {each["tier"]: Decimal(each["share_quantity_sum"]) for each in groups} == dict(sums)
+    assert {group["tier"]: Decimal(group["share_quantity_sum"]) for group in groups} == dict(sums)
 
 
 DTYPES = {
@@ -533,7 +533,7 @@ def test_every_table_is_a_frame_of_the_types_that_the_api_describes_also_without
         assert {name: str(kind) for name, kind in frame.dtypes.items()} == {
             column.name: DTYPES[column.type] for column in each.columns
         }
-    kinds = {column.type for each in tables for column in each.columns}
+    kinds = {column.type for table in tables for column in table.columns}
     assert kinds == set(DTYPES)
     empty = client.frame("finra_otc_weekly", where=["symbol=nowhere"])
     assert len(empty) == 0
@@ -619,7 +619,7 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
     assert client.download(capture.capture_id, tmp_path / "page") == capture.sha256
     assert (tmp_path / "page").stat().st_size == capture.bytes
     assert client.preview_preset("standard").preset.name == "standard"
-    assert "full" in [each.name for each in client.presets()]
+    assert "full" in [preset.name for preset in client.presets()]
     assert client.switch("sensor", "finra_on_gold", on=False).is_on is False
     assert len(client.automations("schedule")) > 1
     assert client.readiness().is_ready
@@ -628,7 +628,7 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
     assert client.sessions().sessions is not None
     assert client.control_tower().rows is not None
     assert landed in [run.execution_id for run in client.history(status="completed", limit=1000)]
-    assert "finra_otc_weekly" in [each.name for each in client.pipelines()]
+    assert "finra_otc_weekly" in [pipeline.name for pipeline in client.pipelines()]
     kinds = [event.type for event in client.events(landed)]
     assert (kinds[-1], "LOG" in kinds) == ("RUN_SUCCESS", False)
     activity = client.trade_activity(date.fromisoformat(FRIDAY), "T1")
@@ -636,10 +636,10 @@ def test_the_rest_of_the_api_has_typed_results(client, landed, tmp_path):
 
 
 @pytest.mark.slow
-def test_evidence_is_exported_and_downloaded_by_the_name_that_was_told(client, landed, tmp_path):
+def test_evidence_is_exported_and_downloaded_by_its_printed_name(client, landed, tmp_path):
     asked = client.export_evidence(run_id=landed)
     assert client.wait(asked.run_id).status == "SUCCESS"
-    assert asked.file in [each.file for each in client.archives()]
+    assert asked.file in [archive.file for archive in client.archives()]
     file = tmp_path / asked.file
     client.download_archive(asked.file, file)
     found = verify(file)
@@ -755,7 +755,7 @@ def test_a_diff_has_added_changed_and_removed_rows_with_both_values(api, client,
     def state(symbol: str, shares: int, known_from: datetime) -> dict[str, Any]:
         own = {"capture_id": 1, "known_from": known_from}
         given = {**row(symbol, share_quantity=shares), **own}
-        return {each.key: given[each.key] for each in weekly.columns}
+        return {column.key: given[column.key] for column in weekly.columns}
 
     ended = {"known_to": later, "change_cause": "source", "rule_version": "1"}
     before = [state("AAA", 10, NOON), state("BBB", 20, NOON)]

@@ -58,7 +58,7 @@ def test_values_of_a_page_are_exact_and_a_number_that_json_lacks_is_null():
 
 
 def test_every_table_and_view_but_the_door_s_and_the_inbox_is_described(api):
-    tables = {each["name"]: each for each in api.get("/tables")["tables"]}
+    tables = {table["name"]: table for table in api.get("/tables")["tables"]}
     own = {
         *("documents_reader_setups", "inbox", "inbox_states", "operations_erasure_requests"),
         *("mqtt_inbox", "mqtt_seen_keys"),
@@ -68,7 +68,7 @@ def test_every_table_and_view_but_the_door_s_and_the_inbox_is_described(api):
     weekly = tables["finra_otc_weekly"]
     assert (weekly["kind"], weekly["has_history"]) == ("table", True)
     assert tables["v_finra_otc_weekly"]["kind"] == "view"
-    assert [each["name"] for each in weekly["columns"] if each["is_key"]] == [
+    assert [column["name"] for column in weekly["columns"] if column["is_key"]] == [
         *("week_start", "tier", "market", "symbol", "venue_id")
     ]
 
@@ -256,7 +256,7 @@ def test_a_text_that_no_database_can_hold_is_refused(api, path, given):
     assert "which no database can hold" in problem["errors"][0]["problem"]
 
 
-def test_a_csv_escapes_texts_that_senders_write_unless_told_otherwise(api, tmp_path):
+def test_a_csv_escapes_texts_of_senders_by_default(api, tmp_path):
     event = {"source": "git", "delivery_id": "=1", "received_at": NOON, "kind": "@x"}
     rest = {"payload": "{}", "capture_id": 1, "known_from": NOON}
     with api.services.warehouse.writing() as connection:
@@ -385,14 +385,14 @@ def test_pictures_and_staged_files_are_sent_and_nothing_else_of_the_store(api):
         assert api.problem("GET", file_path(wrong).removeprefix("/api/v1"))["status"] == 404
 
 
-def test_a_clean_up_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
+def test_a_clean_up_is_an_admin_s_run_and_dry_by_default(api):
     launched = api.post("/artifacts/cleanup", {}, "admin")
     run = api.services.instance.get_run_by_id(launched["run_id"])
     assert run.is_success
     assert run.run_config["ops"]["clean_up"]["config"]["delete_artifacts"]["dry_run"] is True
 
 
-def test_a_repair_is_an_admin_s_run_and_a_dry_one_unless_told_otherwise(api):
+def test_a_repair_is_an_admin_s_run_and_dry_by_default(api):
     launched = api.post("/artifacts/repair", {}, "admin")
     run = api.services.instance.get_run_by_id(launched["run_id"])
     assert run.is_success
@@ -410,7 +410,7 @@ def test_archives_of_evidence_are_listed_and_sent_and_nothing_beside_them(api):
     (folder.parent / "secret.zip").write_bytes(b"PK")
     archives = api.get("/evidence")["archives"]
     assert {"file": "run-1.zip", "bytes": 2} in archives
-    assert "secret.zip" not in [each["file"] for each in archives]
+    assert "secret.zip" not in [archive["file"] for archive in archives]
     assert api.ask("GET", "/evidence/run-1.zip").content == b"PK"
     assert api.problem("GET", "/evidence/secret.zip")["status"] == 404
     assert api.problem("GET", "/evidence/..%2Fsecret.zip")["status"] == 400

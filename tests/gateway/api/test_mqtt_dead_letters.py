@@ -35,7 +35,7 @@ class ApiOffice(MqttOffice):
 
 @pytest.fixture
 def letters(api, tmp_path):
-    """Three messages that were above a limit which is higher now, and one that is no event."""
+    """Three messages that were above a limit which is higher now, and one that is not an event."""
     warehouse = api.services.warehouse
     clear(warehouse)
     office = ApiOffice(warehouse, api.services.clock, tmp_path)

@@ -323,7 +323,7 @@ class Reading:
     def get_records_for_run(self, *args: Any, **options: Any) -> Any:
         """Read events."""
         found = self._instance.get_records_for_run(*args, **options)
-        self.read += [each.storage_id for each in found.records]
+        self.read += [record.storage_id for record in found.records]
         return found
 
 
@@ -365,7 +365,7 @@ def dead(api) -> Iterator[dict[str, OrchestrationError]]:
     """Two dead deliveries of the source `api`, by key with why they failed."""
     errors = {"busy": TransientError("the disk is full"), "wrong": ContractError("a rule")}
     warehouse, clock = api.services.warehouse, api.services.clock
-    received = [NewDelivery("api", each, "push", b"{}", {}, 1) for each in errors]
+    received = [NewDelivery("api", error, "push", b"{}", {}, 1) for error in errors]
     Inbox(warehouse, clock).take(received)
     items, until = delivery_items(warehouse, clock), clock.now() + HOURS
     claimed = items.claim(DEAD, limit=9, run_id="earlier", until=until)
@@ -473,9 +473,9 @@ def test_the_events_of_a_run_quote_no_stack(api, landed):
     instance = api.services.instance
     quoted = 'it broke\n\nStack Trace:\n  File "x.py", line 1, in f\n    g()\n'
     instance.report_engine_event(quoted, instance.get_run_by_id(landed))
-    told = str(api.get(f"/runs/{landed}/events?limit=1000"))
-    assert "it broke" in told
-    assert "x.py" not in told
+    events = str(api.get(f"/runs/{landed}/events?limit=1000"))
+    assert "it broke" in events
+    assert "x.py" not in events
 
 
 def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
@@ -516,7 +516,7 @@ def test_an_operator_may_not_try_an_admins_run_again(api):
     assert api.post(path, {"what": "all"}, "admin")["job"] == "operations_clean_up"
 
 
-def test_who_follows_a_run_that_waits_hears_that_the_gateway_is_there(api):
+def test_a_reader_of_a_waiting_run_gets_keepalives(api):
     job = defs.resolve_job_def("fx_daily")
     run = api.services.instance.create_run_for_job(job)
     patient = replace(
@@ -552,11 +552,11 @@ def test_a_log_that_breaks_off_again_and_again_has_each_event_once(api):
             instance.report_run_canceled(run)
         text = app.ask("GET", f"/runs/{run.run_id}/logs", headers=headers).text
         events = [each.split("\n") for each in text.strip().split("\n\n")]
-        numbers += [int(each[0][4:]) for each in events if "event: log" in each]
+        numbers += [int(event[0][4:]) for event in events if "event: log" in event]
         is_ended = events[-1][0] == "event: end"
         headers = {"Last-Event-ID": str(numbers[-1])}
     records = instance.get_records_for_run(run.run_id).records
-    assert numbers == [each.storage_id for each in records]
+    assert numbers == [record.storage_id for record in records]
     assert services.feeds[f"runs/{run.run_id}"].stream_count == 0
 
 
@@ -575,7 +575,7 @@ def test_who_may_no_more_does_not_go_on_following_a_log(api):
 
 
 async def _streamed(app, run, *, then, key="") -> bytes:
-    """Return what is sent of a run's log until that ends; ``then`` is told of each message."""
+    """Return what is sent of a run's log until that ends; ``then`` is called with each message."""
     path = f"/api/v1/runs/{run.run_id}/logs"
     sent, asked = bytearray(), [{"type": "http.request"}]
 

@@ -43,11 +43,11 @@ def reconciled(api):
         note_proof(connection, others, "no such project", at=now, run_id="r3")
 
 
-def test_the_rules_in_effect_are_told_in_their_order(api, reconciled):
-    told = api.get("/saas/rules")["rules"]
-    shown = [(each["rule_id"], each["version"], each["disabled_reason"]) for each in told]
+def test_the_rules_in_effect_are_listed_in_their_order(api, reconciled):
+    rules = api.get("/saas/rules")["rules"]
+    shown = [(rule["rule_id"], rule["version"], rule["disabled_reason"]) for rule in rules]
     assert shown == [("first", 1, None), ("others", 1, "no such project")]
-    assert SyncRule.model_validate(told[1]["rule"]) == SyncRule.model_validate(OTHERS)
+    assert SyncRule.model_validate(rules[1]["rule"]) == SyncRule.model_validate(OTHERS)
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_the_rules_in_effect_are_told_in_their_order(api, reconciled):
     ],
 )
 def test_the_audit_log_is_searched(api, reconciled, query, found):
-    told = api.get(f"/saas/audit?{query}")
+    page = api.get(f"/saas/audit?{query}")
     names = ("entity_id", "operation", "issue_key")
-    assert [tuple(each[name] for name in names) for each in told["entries"]] == found
+    assert [tuple(entry[name] for name in names) for entry in page["entries"]] == found
 
 
 def test_pages_of_the_audit_log_go_back_in_time(api, reconciled):

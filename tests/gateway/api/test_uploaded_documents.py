@@ -49,9 +49,7 @@ def own_items(api) -> list[tuple[str, str]]:
     """Return topic and state of the work items of these tests."""
     own = (f"documents/{DAY}", f"uploads/{INBOX}", "uploads/other")
     return [
-        each
-        for each in rows(api, work_items.c.topic, work_items.c.state)
-        if each[0].startswith(own)
+        row for row in rows(api, work_items.c.topic, work_items.c.state) if row[0].startswith(own)
     ]
 
 
@@ -61,7 +59,7 @@ def upload(api, content: bytes, name: str, inbox: str = INBOX) -> dict[str, str]
     return answer.json()
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl")
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_uploads_are_loaded_under_the_id_of_their_answer_and_an_erasure_reaches_them(
     api, inbox, tmp_path: Path
 ):

@@ -157,7 +157,7 @@ def test_what_may_not_come_is_refused_and_nothing_is_stored(api, inbox, given, s
 
 
 def test_an_inbox_that_is_not_declared_is_not_found(api, inbox):
-    assert put(api, "nobody").status_code == 404
+    assert put(api, "unknown").status_code == 404
 
 
 def test_only_declared_media_types_are_accepted(api, inbox):

@@ -47,14 +47,14 @@ def test_a_row_set_without_rows_is_emptied_and_another_one_stays(plugins: Plugin
     plugins.add(code, permissions=both, row_schemas=schemas, config_schema=config)
     plugins.run(config={"tables": ["items", "notes"], "rows": [["1", {}]]})
     plugins.run(config={"tables": ["items"], "rows": []})
-    assert [each.table_name for each in plugins.rows()] == ["notes"]
+    assert [row.table_name for row in plugins.rows()] == ["notes"]
 
 
 def test_partitions_have_rows_of_their_own(plugins: PluginDesk):
     plugins.add(body('run.emit("items", [("1", {"title": run.partition})])'))
     for day in ("2026-11-25", "2026-11-26"):
         plugins.run(partition=day)
-    found = [(each.partition_key, each.payload) for each in plugins.rows()]
+    found = [(row.partition_key, row.payload) for row in plugins.rows()]
     assert found == [(day, f'{{"title":"{day}"}}') for day in ("2026-11-25", "2026-11-26")]
 
 
@@ -90,8 +90,8 @@ run.publish("plugins/rss/new", "1", {"title": "y"})"""
     plugins.add(body(code), permissions=permissions)
     plugins.run()
     plugins.add(body(code.rpartition("\n")[2]), permissions=permissions)
-    plugins.run()  # the latest event once more
-    found = [(each.topic, each.entity, each.version_number) for each in plugins.rows(outbox)]
+    plugins.run()  # the latest event again
+    found = [(row.topic, row.entity, row.version_number) for row in plugins.rows(outbox)]
     assert found == [("plugins/rss/new", "1", 1), ("plugins/rss/new", "1", 2)]
     assert json.loads(plugins.rows(outbox)[1].payload) == {"title": "y"}
 

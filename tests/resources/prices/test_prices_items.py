@@ -65,7 +65,7 @@ def test_each_symbol_that_is_asked_for_is_an_item_settled_as_it_ended(desk: Desk
         "DOWN": ("failed", 1, None),
         "BROKEN": ("dead", 1, None),
         "TWICE": ("dead", 1, None),
-    }  # nobody asks for one that nobody can spell
+    }  # no request for one that cannot be spelled
     done, down = item(desk, "AAA|2026-02-01|2026-02-01"), item(desk, "DOWN|2026-02-01|2026-02-01")
     assert (done.version, done.result_version) == ("2026-02-27 files", RULE_VERSION)
     assert (done.run_id, done.reason_code, done.reason) == ("run 1", None, None)
@@ -217,7 +217,7 @@ def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
 @pytest.mark.slow_on_postgresql
 def test_work_that_a_killed_run_left_is_an_attempt_and_the_next_run_loads_it(desk: Desk):
     desk.write("AAA", *map(line, FEBRUARY))
-    taken(desk, "AAA")  # and no more is heard of run 1
+    taken(desk, "AAA")  # and run 1 reports no more
     assert desk.items() == {"AAA": ("leased", 0, "run 1")}
     desk.load("AAA")
     assert desk.states(MONTH) == {"AAA": "landed"}
@@ -241,9 +241,7 @@ def test_a_run_ends_the_leases_of_runs_that_have_ended_whatever_their_months(des
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_lease_that_expires_while_its_run_lives_is_another_run_s_and_one_of_them_loads(
-    desk: Desk, clock: StoppedClock
-):
+def test_a_lease_that_expires_during_its_run_lets_one_run_load(desk: Desk, clock: StoppedClock):
     desk.under_way = {"run 1", "run 2"}
     for symbol in ("AAA", "BBB"):
         desk.write(symbol, *map(line, FEBRUARY))

@@ -322,7 +322,7 @@ LOADS = st.lists(
 def test_whatever_was_loaded_a_replay_lands_what_is_landed_and_nothing_of_it_twice(
     light_desk: Desk, clock: StoppedClock, loads
 ):
-    """Some deliveries are held back, between others and at the end: what waits there lands."""
+    """Some deliveries are quarantined, between others and at the end: what waits there lands."""
     symbol = f"S{light_desk.runs}"
     for state, months, is_bad in loads:
         clock.at += timedelta(minutes=1)
