@@ -45,7 +45,7 @@ def resource_definitions(registry: Registry) -> Mapping[str, dg.ResourceDefiniti
         **{
             name: _connection_resource(domain, connection)
             for domain in registry.selected
-            for name, connection in domain.definitions.resources.items()
+            for name, connection in domain.connections.items()
         },
     }
 
