@@ -27,14 +27,17 @@ ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psyco
 WITH_DOMAINS = ("datasets", "verify --balance")
 """Commands that read what the domains declare, and no definitions; they import none of `ABSENT`."""
 
+WITH_SOURCES = ("verify",)
+"""Commands that request the sources of domains, and so import `CLIENTS`, but no definitions."""
+
+CLIENTS = ("httpx", "rich")
+"""Packages of `ABSENT` that a request over HTTP imports."""
+
 WITH_DEFINITIONS = {
     "attention": "whether and when the schedules of sites are due, as Dagster reads them",
     "dbt-sources": "the partitions and keys of the assets",
 }
-"""Commands that read definitions, and what they need of them; they open no instance of Dagster.
-
-`verify` is none of them: it runs a job, whose results Dagster stores as those of asset checks.
-"""
+"""Commands that read definitions, and what they need of them; they open no instance of Dagster."""
 
 ABSENT_WITH_DEFINITIONS = ("alembic", "dagster_postgres", "matplotlib", "psycopg2", "structlog")
 """Packages of Dagster's storage and daemon, and of charts, which these commands do not import."""
@@ -50,19 +53,20 @@ print(json.dumps(installed))
 """
 
 
-def read_modules_of(command: str, folder: Path, domains: str = "all") -> list[str]:
+def read_modules_of(command: str, folder: Path, domains: str = "all", **settings: str) -> list[str]:
     """Return the modules outside of the standard library that a command imports.
 
     Args:
         command: The arguments of `orchestrate`.
         folder: STATE_DIR; a first command in it makes the database.
         domains: DOMAINS.
+        settings: Further settings by name.
     """
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # noqa: TID251 - no setting
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *command.split()],
         cwd=PROJECT_ROOT,
-        env={**kept, "STATE_DIR": str(folder), "DOMAINS": domains},
+        env={**kept, "STATE_DIR": str(folder), "DOMAINS": domains, **settings},
         capture_output=True,
         text=True,
         check=True,

@@ -10,9 +10,11 @@ import pytest
 from benchmarks.structure.commands import (
     ABSENT,
     ABSENT_WITH_DEFINITIONS,
+    CLIENTS,
     COMMANDS,
     WITH_DEFINITIONS,
     WITH_DOMAINS,
+    WITH_SOURCES,
     read_modules_of,
 )
 from orchestration_project.settings import PROJECT_ROOT
@@ -55,6 +57,18 @@ def test_a_command_that_reads_domains_imports_no_heavy_package(command: str, ins
     assert len(modules) <= BOUNDS["modules_of_a_command_with_domains"]
     packages = {name.partition(".")[0] for name in modules}
     assert sorted(packages & {*ABSENT}) == []
+
+
+@pytest.mark.parametrize("command", WITH_SOURCES)
+def test_a_command_that_requests_sources_imports_their_clients_alone(
+    command: str, installation: Path
+):
+    files = {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": str(installation)}
+    read_modules_of("keys list", installation, **files)  # makes the tables of real data
+    modules = read_modules_of(command, installation, domains="finra", **files)
+    assert len(modules) <= BOUNDS["modules_of_a_command_with_domains"]
+    packages = {name.partition(".")[0] for name in modules}
+    assert sorted(packages & {*ABSENT}.difference(CLIENTS)) == []
 
 
 @pytest.mark.slow
