@@ -31,7 +31,7 @@ SHOWN_FIELDS = ("outcome", "dependency", "tried", "got", "remedy", "seconds")
 
 
 def describe_finding(finding: Finding) -> dict[str, Any]:
-    """Return what people see of a finding, by the name of the field."""
+    """Return the shown fields of a finding by name."""
     shown_fields = {name: getattr(finding, name) for name in SHOWN_FIELDS}
     return {**shown_fields, "seconds": round(finding.seconds, 3)}
 

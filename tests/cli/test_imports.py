@@ -16,6 +16,7 @@ from benchmarks.structure.commands import (
     WITH_DOMAINS,
     WITH_SOURCES,
     read_modules_of,
+    read_modules_with_sources,
 )
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -63,10 +64,8 @@ def test_a_command_that_reads_domains_imports_no_heavy_package(command: str, ins
 def test_a_command_that_requests_sources_imports_their_clients_alone(
     command: str, installation: Path
 ):
-    files = {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": str(installation)}
-    read_modules_of("keys list", installation, **files)  # makes the tables of real data
-    modules = read_modules_of(command, installation, domains="finra", **files)
-    assert len(modules) <= BOUNDS["modules_of_a_command_with_domains"]
+    modules = read_modules_with_sources(command, installation)
+    assert len(modules) <= BOUNDS["modules_of_a_command_with_sources"]
     packages = {name.partition(".")[0] for name in modules}
     assert sorted(packages & {*ABSENT}.difference(CLIENTS)) == []
 
