@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,7 @@ from orchestration_project.engine.contracts.delimited import parse_parts, with_r
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import apply_rules
+from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.connection import open_http
@@ -167,7 +169,7 @@ def gate() -> dict[str, float]:
 
         def seconds(config_hash: str) -> float:
             gate = Gate(
-                every_probe(REGISTRY, settings, lambda: instance, warehouse),
+                every_probe(REGISTRY, settings, partial(read_daemon_state, instance), warehouse),
                 Register(warehouse),
                 clock=Clock(),
                 max_age=timedelta(minutes=15),

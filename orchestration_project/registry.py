@@ -340,6 +340,16 @@ class SensorMaker:
     make: "Callable[[Registry], dg.SensorDefinition | None]"
 
 
+@dataclass(frozen=True)
+class ConnectionMaker:
+    """Registers connections of a domain, by the names under which assets ask for them.
+
+    ``make`` imports their clients. It is called at the first use of a connection.
+    """
+
+    make: Callable[[], Mapping[str, Connection[Any]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CommandModule:
     """Registers a module that only the command line imports.
@@ -377,7 +387,6 @@ class DomainDefinitions:
     """Definitions of a domain for Dagster, and what is imported together with them.
 
     Attributes:
-        resources: Its connections, by the names under which assets ask for them.
         replays: How its tables are replayed.
         registrations: Values for services that define, load and repair: `DefinitionsMaker`,
             `SensorMaker`, `RoutingAction`, `Recovery`. `Registry.defined` reads them.
@@ -388,7 +397,6 @@ class DomainDefinitions:
     jobs: Sequence[Job] = ()
     schedules: "Sequence[dg.ScheduleDefinition]" = ()
     sensors: "Sequence[dg.SensorDefinition]" = ()
-    resources: Mapping[str, Connection[Any]] = field(default_factory=dict)
     replays: Sequence[Replay] = ()
     registrations: Sequence[object] = ()
 
@@ -424,6 +432,15 @@ class Domain:
     def definitions(self) -> DomainDefinitions:
         """Its definitions for Dagster, imported at the first use."""
         return self.define()
+
+    @cached_property
+    def connections(self) -> Mapping[str, Connection[Any]]:
+        """Its connections, by the names under which assets ask for them."""
+        return {
+            name: connection
+            for maker in self.registered(ConnectionMaker)
+            for name, connection in maker.make().items()
+        }
 
     def require_valid(self, settings: Settings) -> None:
         """Make sure that its settings and configuration files are valid.
@@ -561,7 +578,7 @@ class Registry:
         return {
             name: connection
             for domain in self.domains
-            for name, connection in domain.definitions.resources.items()
+            for name, connection in domain.connections.items()
         }
 
     @cached_property

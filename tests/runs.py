@@ -2,7 +2,7 @@
 
 import base64
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from xml.etree import ElementTree
@@ -94,11 +94,14 @@ def executed(
     module: str = "orchestration_project.definitions",
     again: dg.ReexecutionOptions | None = None,
     tags: Mapping[str, str] | None = None,
+    assets: Sequence[dg.AssetKey] | None = None,
     **config: Any,
 ) -> dg.JobExecutionResult:
     """Run a job of a module's ``defs`` as Dagster's own processes do: it knows its repository."""
     target = ReconstructableRepository.for_module(module, "defs").get_reconstructable_job(job)
-    return dg.execute_job(target, instance, config, tags=tags, reexecution_options=again)
+    return dg.execute_job(
+        target, instance, config, tags=tags, reexecution_options=again, asset_selection=assets
+    )
 
 
 def part_of_daily(domain: str, *parts: dg.AssetKey | dg.AssetCheckKey) -> dg.JobDefinition:

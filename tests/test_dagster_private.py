@@ -15,6 +15,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
@@ -50,7 +51,6 @@ from orchestration_project.engine.dagster_private.automation import (
     FINISHED_TICKS,
     TickStatus,
     find_ticks,
-    instigators_switched_on,
     is_switched_on,
     is_valid_cron_string,
     previous_cron_time,
@@ -64,6 +64,13 @@ from orchestration_project.engine.dagster_private.backfills import (
     find_backfills,
     target_partitions,
     unmade_partitions,
+)
+from orchestration_project.engine.dagster_private.daemon_state import (
+    DAEMON_PARTS,
+    RUNS_FILE,
+    DaemonState,
+    read_daemon_state,
+    read_stored_daemon_state,
 )
 from orchestration_project.engine.dagster_private.definitions import (
     UnenforcedCheckResult,
@@ -95,6 +102,7 @@ from orchestration_project.instance.daemon import (
     WaitingRetries,
     keep_backfills_without_code,
 )
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from tests.dagster_storage import add_heartbeats, add_queued_run, add_tick
@@ -208,7 +216,42 @@ def test_sensors_on_by_default_differ_from_those_switched_on(instance):
         add_sensor(instance, status.value.lower(), status)
     running = {state.instigator_name for state in running_instigators(instance)}
     assert running == {"running", "declared_in_code", "automatically_running"}
-    assert instigators_switched_on(instance) == ["running"]
+    assert read_daemon_state(instance).switched_on == ["running"]
+
+
+def test_the_state_of_the_daemon_in_its_tables_is_what_the_instance_returns(instance, tmp_path):
+    """Check `daemon_heartbeats`, `runs` and `instigators`, and the files of SQLite."""
+    at = datetime.fromisoformat("2026-03-02T15:00:00+00:00")
+    add_heartbeats(instance, at)
+    target = LoadableTargetOrigin(module_name="nowhere")
+    add_queued_run(
+        instance, "j", RemoteRepositoryOrigin(InProcessCodeLocationOrigin(target), "all"), at
+    )
+    add_sensor(instance, "running", InstigatorStatus.RUNNING)
+    state = read_daemon_state(instance)
+    assert state == DaemonState(
+        instance.get_required_daemon_types(),
+        {part: beat.timestamp for part, beat in instance.get_daemon_heartbeats().items()},
+        instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])),
+        ["running"],
+    )
+    assert state.queued_count == 1
+    stored = read_stored_daemon_state(tmp_path / "dagster")
+    assert stored == replace(state, required_parts=DAEMON_PARTS)
+
+
+def test_storage_that_dagster_has_not_made_has_no_heartbeat_and_another_is_left_to_it(tmp_path):
+    assert read_stored_daemon_state(tmp_path) == DaemonState(DAEMON_PARTS, {}, 0, ())
+    file = tmp_path / RUNS_FILE
+    file.parent.mkdir()
+    file.touch()
+    assert read_stored_daemon_state(tmp_path) is None
+
+
+def test_the_parts_of_the_daemon_are_those_that_dagster_yaml_requires(tmp_path, monkeypatch):
+    monkeypatch.setenv("STATE_DIR", str(tmp_path))
+    with open_instance() as instance:
+        assert tuple(instance.get_required_daemon_types()) == DAEMON_PARTS
 
 
 def test_what_is_switched_is_looked_up_by_the_name_of_the_code_location(instance):
@@ -226,7 +269,7 @@ def test_what_is_switched_is_looked_up_by_the_name_of_the_code_location(instance
         for on in (True, False, True):
             switch_automation(instance, each, repository_origin(), on=on)
             assert is_switched_on(instance, each) is on
-    assert sorted(instigators_switched_on(instance)) == ["hourly", "looks"]
+    assert sorted(read_daemon_state(instance).switched_on) == ["hourly", "looks"]
     assert len(instance.all_instigator_state()) == 2
 
 

@@ -5,13 +5,13 @@ import logging
 import subprocess
 import sys
 
-import dagster as dg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.finra.settings import FinraSettings
+from orchestration_project.engine.dagster_private.daemon_state import DaemonState
 from orchestration_project.engine.http import RetryPolicy
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.redaction import Secrets, hide, keep_secrets_out_of_logs, redacted
@@ -116,7 +116,7 @@ def test_of_an_address_just_the_password_is_masked_not_where_it_leads(monkeypatc
     assert redacted(text) == f"{host} *** *** finra.example.org *** proxy.example.org ***"
 
 
-def no_instance() -> dg.DagsterInstance:
+def no_state() -> DaemonState:
     raise AssertionError("Dagster is not asked")
 
 
@@ -133,7 +133,7 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
     assert shown == ["http://127.0.0.1:9/api?***"] * 2
     [tried] = [
         each.tried()
-        for each in every_probe(REGISTRY, settings, no_instance)
+        for each in every_probe(REGISTRY, settings, no_state)
         if each.dependency == "finra"
     ]
     assert "http://127.0.0.1:9/api?***" in tried

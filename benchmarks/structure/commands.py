@@ -27,17 +27,26 @@ ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psyco
 WITH_DOMAINS = ("datasets", "verify --balance")
 """Commands that read what the domains declare, and no definitions; they import none of `ABSENT`."""
 
+WITH_SOURCES = ("verify",)
+"""Commands that request the sources of domains, and so import `CLIENTS`, but no definitions."""
+
+CLIENTS = ("httpx", "rich")
+"""Packages of `ABSENT` that a request over HTTP imports."""
+
 WITH_DEFINITIONS = {
     "attention": "whether and when the schedules of sites are due, as Dagster reads them",
     "dbt-sources": "the partitions and keys of the assets",
 }
-"""Commands that read definitions, and what they need of them; they open no instance of Dagster.
-
-`verify` is none of them: it runs a job, whose results Dagster stores as those of asset checks.
-"""
+"""Commands that read definitions, and what they need of them; they open no instance of Dagster."""
 
 ABSENT_WITH_DEFINITIONS = ("alembic", "dagster_postgres", "matplotlib", "psycopg2", "structlog")
 """Packages of Dagster's storage and daemon, and of charts, which these commands do not import."""
+
+TUESDAY = "2026-09-08T15:00:00Z"
+"""DEMO_CLOCK_NOW of the commands.
+
+On a Monday, `datasets` also needs the federal holidays, whose package has 310 modules of countries.
+"""
 
 PROGRAM = """
 import contextlib, io, json, sys
@@ -50,19 +59,26 @@ print(json.dumps(installed))
 """
 
 
-def read_modules_of(command: str, folder: Path, domains: str = "all") -> list[str]:
+def read_modules_of(command: str, folder: Path, domains: str = "all", **settings: str) -> list[str]:
     """Return the modules outside of the standard library that a command imports.
 
     Args:
         command: The arguments of `orchestrate`.
         folder: STATE_DIR; a first command in it makes the database.
         domains: DOMAINS.
+        settings: Further settings by name.
     """
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # noqa: TID251 - no setting
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *command.split()],
         cwd=PROJECT_ROOT,
-        env={**kept, "STATE_DIR": str(folder), "DOMAINS": domains},
+        env={
+            **kept,
+            "STATE_DIR": str(folder),
+            "DOMAINS": domains,
+            "DEMO_CLOCK_NOW": TUESDAY,
+            **settings,
+        },
         capture_output=True,
         text=True,
         check=True,
@@ -75,6 +91,24 @@ def count_modules() -> Mapping[str, int]:
     with TemporaryDirectory() as folder:
         read_modules_of("tables", Path(folder))
         read_modules_of("keys list", Path(folder))  # makes the tables, by Alembic
-        return {
-            each: len(read_modules_of(each, Path(folder))) for each in (*COMMANDS, *WITH_DOMAINS)
+        offline = {
+            command: len(read_modules_of(command, Path(folder)))
+            for command in (*COMMANDS, *WITH_DOMAINS)
         }
+        requesting = {
+            command: len(read_modules_with_sources(command, Path(folder)))
+            for command in WITH_SOURCES
+        }
+        return {**offline, **requesting}
+
+
+def read_modules_with_sources(command: str, folder: Path) -> list[str]:
+    """Return the modules that a command imports on a default installation with a folder as source.
+
+    Args:
+        command: The arguments of `orchestrate`.
+        folder: STATE_DIR, and the source of FINRA.
+    """
+    files = {"FINRA_SOURCE": "files", "FINRA_FILES_DIR": str(folder)}
+    read_modules_of("keys list", folder, "finra", **files)  # makes the tables of real data
+    return read_modules_of(command, folder, "finra", **files)

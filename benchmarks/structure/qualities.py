@@ -236,6 +236,7 @@ WAYS: Mapping[str, tuple[str, str]] = {
 COMMANDS: Mapping[str, Sequence[str]] = {
     "modules_of_a_command": commands.COMMANDS,
     "modules_of_a_command_with_domains": commands.WITH_DOMAINS,
+    "modules_of_a_command_with_sources": commands.WITH_SOURCES,
 }
 """Commands that need no definitions; a quality has the modules of the one with the most."""
 

@@ -27,6 +27,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
     CommandModule,
     Connection,
+    ConnectionMaker,
     Domain,
     DomainDefinitions,
     Environment,
@@ -164,6 +165,17 @@ def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
     return [DOCUMENT]
 
 
+CONNECTION = Connection(
+    description="Files of documents: a folder, a bucket, or none beside uploads.",
+    shown_name="the files of documents",
+    open=_open,
+    preflight="documents",
+    probe=_probe,
+    tried=lambda _: "listed the files of documents",
+    unused=_unused,
+)
+
+
 def _define() -> DomainDefinitions:
     from orchestration_project.assets import documents
     from orchestration_project.assets.replays import ReplaySelection, define_replay_job
@@ -189,17 +201,6 @@ def _define() -> DomainDefinitions:
         asset_checks=[documents.files_are_loaded_in_time, documents.judge_documents],
         schedules=[documents_freshness_hourly],
         sensors=[documents_on_arrival],
-        resources={
-            "documents": Connection(
-                description="Files of documents: a folder, a bucket, or none beside uploads.",
-                shown_name="the files of documents",
-                open=_open,
-                preflight="documents",
-                probe=_probe,
-                tried=lambda _: "listed the files of documents",
-                unused=_unused,
-            )
-        },
         replays=[documents.REPLAY],
         registrations=RECOVERIES,
     )
@@ -225,6 +226,7 @@ DOCUMENTS = Domain(
         CommandModule(
             command="load", name="documents", module="orchestration_project.cli.documents_run"
         ),
+        ConnectionMaker(lambda: {"documents": CONNECTION}),
         DatasetList(list_datasets),
         Deadlines(_oldest_waiting),
         *EQUATIONS,

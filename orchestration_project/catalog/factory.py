@@ -18,6 +18,7 @@ from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
     Connection,
+    ConnectionMaker,
     Domain,
     DomainDefinitions,
     Environment,
@@ -34,7 +35,7 @@ def domain_of(
     name: str,
     datasets: Sequence[Dataset],
     *,
-    resources: Mapping[str, Connection[Any]],
+    connections: Mapping[str, Connection[Any]],
     draw: Callable[[], "Sequence[dg.AssetsDefinition]"] = tuple,
     state_paths: Sequence[str] = (),
     registrations: Sequence[object] = (),
@@ -51,7 +52,7 @@ def domain_of(
     def define() -> DomainDefinitions:
         first_day = f"{name.upper()}_FIRST_DAY" if has_source_setting else ""
         domain_definitions = _define(name, datasets, draw(), first_day)
-        return replace(domain_definitions, resources=resources, registrations=recoveries)
+        return replace(domain_definitions, registrations=recoveries)
 
     return Domain(
         name=name,
@@ -63,6 +64,7 @@ def domain_of(
         ],
         state_paths=state_paths,
         registrations=[
+            ConnectionMaker(lambda: connections),
             DatasetList(lambda: list(map(list_declared, datasets))),
             DatasetLoads(partial(read_declared_loads, datasets)),
             Deadlines(partial(read_late_datasets, datasets)),

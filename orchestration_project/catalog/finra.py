@@ -1,9 +1,9 @@
 """FINRA: OTC trading by week, further datasets, and what is derived of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from orchestration_project.domains.finra.calendar import WEEK, publication_date
 from orchestration_project.domains.finra.conservation import CONSERVATIONS
@@ -28,6 +28,7 @@ from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.registry import (
     AsOfModule,
     Connection,
+    ConnectionMaker,
     Domain,
     DomainDefinitions,
     Environment,
@@ -113,12 +114,6 @@ def _define() -> DomainDefinitions:
     from orchestration_project.assets.replays import define_replay_job
     from orchestration_project.catalog.factory import dataset_job
     from orchestration_project.engine.options import not_dry
-    from orchestration_project.resources.finra.connection import (
-        open_datasets,
-        opened_finra,
-        remote_clock,
-        shown_source,
-    )
     from orchestration_project.resources.finra.recovery import RECOVERIES
     from orchestration_project.sensors import finra as sensors
 
@@ -184,30 +179,40 @@ def _define() -> DomainDefinitions:
             sensors.finra_on_gold,
             *sensors.DATASET_SENSORS,
         ],
-        resources={
-            "finra": Connection(
-                description="Source of FINRA's weekly data.",
-                open=lambda given: opened_finra(given.settings, breaker=given.breaker),
-                preflight="finra",
-                shown_name="FINRA",
-                remote_clock=remote_clock,
-                probe=_list_partitions,
-                unused=lambda settings: (
-                    ""
-                    if FinraSettings.of(settings).finra_source
-                    else "FINRA_SOURCE is not set: FINRA is not asked"
-                ),
-                tried=lambda settings: f"asked {shown_source(settings)} for its list of partitions",
-            ),
-            "finra_datasets": Connection(
-                description="Source of FINRA's other datasets.",
-                open=lambda given: open_datasets(given.settings, given.admit),
-                preflight=None,
-            ),
-        },
         replays=finra.REPLAYS,
         registrations=RECOVERIES,
     )
+
+
+def _connections() -> Mapping[str, Connection[Any]]:
+    from orchestration_project.resources.finra.connection import (
+        open_datasets,
+        opened_finra,
+        remote_clock,
+        shown_source,
+    )
+
+    return {
+        "finra": Connection(
+            description="Source of FINRA's weekly data.",
+            open=lambda given: opened_finra(given.settings, breaker=given.breaker),
+            preflight="finra",
+            shown_name="FINRA",
+            remote_clock=remote_clock,
+            probe=_list_partitions,
+            unused=lambda settings: (
+                ""
+                if FinraSettings.of(settings).finra_source
+                else "FINRA_SOURCE is not set: FINRA is not asked"
+            ),
+            tried=lambda settings: f"asked {shown_source(settings)} for its list of partitions",
+        ),
+        "finra_datasets": Connection(
+            description="Source of FINRA's other datasets.",
+            open=lambda given: open_datasets(given.settings, given.admit),
+            preflight=None,
+        ),
+    }
 
 
 FINRA = Domain(
@@ -225,6 +230,7 @@ FINRA = Domain(
     state_paths=["demo"],
     registrations=[
         AsOfModule("orchestration_project.resources.finra.gold_as_of"),
+        ConnectionMaker(_connections),
         FormulaModule("orchestration_project.domains.finra.formulas"),
         DatasetList(listed.list_datasets),
         DatasetLoads(_read_loads),

@@ -214,7 +214,7 @@ def import_own_domain() -> Domain:
         domain = domain_of(
             own_domain(),
             [dataset_of(declaration) for declaration in declared],
-            resources={
+            connections={
                 _resource(declaration.dataset): _connection(declaration.dataset)
                 for declaration in declared
             },

@@ -180,7 +180,7 @@ def packaged_domain(
         draw=draw,
         registrations=[FormulaModule(module)],
         recoveries=[document_recovery(domain, source.source_dataset)],
-        resources={
+        connections={
             domain: Connection(
                 description=f"Source of {source.texts.subject}.",
                 shown_name=source.texts.publisher,

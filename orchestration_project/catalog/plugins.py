@@ -15,6 +15,7 @@ from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import (
     Connection,
+    ConnectionMaker,
     DefinitionsMaker,
     Domain,
     DomainDefinitions,
@@ -149,7 +150,6 @@ def _define() -> DomainDefinitions:
     return DomainDefinitions(
         assets=[edit_plugins],
         jobs=[Job(definition=edit_job)],
-        resources={"plugins_isolation": ISOLATION},
         registrations=[DefinitionsMaker(stored_definitions)],
     )
 
@@ -164,6 +164,7 @@ PLUGINS = Domain(
         "orchestration_project.gateway.api.plugins_endpoints",
     ],
     registrations=[
+        ConnectionMaker(lambda: {"plugins_isolation": ISOLATION}),
         Deadlines(lambda _settings, warehouse, _clock: disabled_plugins(warehouse)),
         MetricsReader(lambda warehouse: PluginMetrics(warehouse).families),
         RowConditions(plugin_conditions),

@@ -1,7 +1,8 @@
 """Prices: daily prices by symbol and month, and what is derived of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, datetime
+from typing import Any
 
 from orchestration_project.domains.prices.calendar import month_named, month_of
 from orchestration_project.domains.prices.settings import PricesSettings
@@ -16,6 +17,7 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
     AsOfModule,
     Connection,
+    ConnectionMaker,
     Domain,
     DomainDefinitions,
     FormulaModule,
@@ -77,10 +79,6 @@ def _define() -> DomainDefinitions:
     from orchestration_project.assets import prices
     from orchestration_project.assets.replays import define_replay_job
     from orchestration_project.engine.options import not_dry
-    from orchestration_project.resources.prices.connection import (
-        in_second_place,
-        opened_prices,
-    )
     from orchestration_project.resources.prices.source import RECOVERIES
     from orchestration_project.sensors import prices as sensors
 
@@ -110,32 +108,37 @@ def _define() -> DomainDefinitions:
             sensors.prices_waiting_hourly,
         ],
         sensors=[sensors.prices_on_landing, sensors.prices_on_new_symbol],
-        resources={
-            "prices": Connection(
-                description="Source of daily prices.",
-                open=lambda given: opened_prices(
-                    given.settings, given.captures, given.clock, breaker=given.breaker
-                ),
-                preflight="prices",
-                probe=lambda source, _: f"{source.name}: {source.ready()}",
-                tried=lambda _: "asked the source of prices whether it answers",
-                unused=lambda settings: (
-                    ""
-                    if PricesSettings.of(settings).prices_source
-                    else "PRICES_SOURCE is not set: no prices are asked for"
-                ),
-            ),
-            "prices_second": Connection(
-                description="Another source of daily prices to compare with.",
-                open=lambda given: opened_prices(
-                    in_second_place(given.settings), given.captures, given.clock
-                ),
-                preflight="prices",
-            ),
-        },
         replays=[prices.DAILY_REPLAY],
         registrations=RECOVERIES,
     )
+
+
+def _connections() -> Mapping[str, Connection[Any]]:
+    from orchestration_project.resources.prices.connection import in_second_place, opened_prices
+
+    return {
+        "prices": Connection(
+            description="Source of daily prices.",
+            open=lambda given: opened_prices(
+                given.settings, given.captures, given.clock, breaker=given.breaker
+            ),
+            preflight="prices",
+            probe=lambda source, _: f"{source.name}: {source.ready()}",
+            tried=lambda _: "asked the source of prices whether it answers",
+            unused=lambda settings: (
+                ""
+                if PricesSettings.of(settings).prices_source
+                else "PRICES_SOURCE is not set: no prices are asked for"
+            ),
+        ),
+        "prices_second": Connection(
+            description="Another source of daily prices to compare with.",
+            open=lambda given: opened_prices(
+                in_second_place(given.settings), given.captures, given.clock
+            ),
+            preflight="prices",
+        ),
+    }
 
 
 PRICES = Domain(
@@ -151,6 +154,7 @@ PRICES = Domain(
     ],
     registrations=[
         AsOfModule("orchestration_project.resources.prices.gold"),
+        ConnectionMaker(_connections),
         FormulaModule("orchestration_project.domains.prices.formulas"),
         DatasetList(list_datasets),
         Deadlines(_oldest_unlanded),

@@ -16,6 +16,7 @@ import dagster as dg
 
 from orchestration_project.engine.connections.artifacts import ArtifactStore, open_store
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.engine.environment import at_first_use, open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Connection, Domain, Environment, Registry
@@ -45,7 +46,7 @@ def resource_definitions(registry: Registry) -> Mapping[str, dg.ResourceDefiniti
         **{
             name: _connection_resource(domain, connection)
             for domain in registry.selected
-            for name, connection in domain.definitions.resources.items()
+            for name, connection in domain.connections.items()
         },
     }
 
@@ -160,7 +161,10 @@ def _gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
     warehouse = context.resources.warehouse
     return Gate(
         open_probes(
-            settings, lambda: instance, warehouse, clocks=partial(registry.clocks, settings)
+            settings,
+            partial(read_daemon_state, instance),
+            warehouse,
+            clocks=partial(registry.clocks, settings),
         ),
         Register(warehouse),
         clock=Clock(),

@@ -1,9 +1,19 @@
 """SaaS: tasks of PeopleForce and issues of Jira, kept in agreement."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from orchestration_project.domains.saas.settings import SaasSettings
 from orchestration_project.domains.saas.subjects import SUBJECTS
 from orchestration_project.domains.saas.tables import saas_dead_letters
-from orchestration_project.registry import Connection, Domain, DomainDefinitions, Job, SensorMaker
+from orchestration_project.registry import (
+    Connection,
+    ConnectionMaker,
+    Domain,
+    DomainDefinitions,
+    Job,
+    SensorMaker,
+)
 from orchestration_project.services.erasure.requests import SubjectKinds
 from orchestration_project.services.status import DeadLetters
 from orchestration_project.settings import Settings, without_secrets
@@ -38,8 +48,6 @@ def _tried_jira(settings: Settings) -> str:
 
 def _define() -> DomainDefinitions:
     from orchestration_project.assets import saas
-    from orchestration_project.domains.saas import jira, peopleforce
-    from orchestration_project.resources.saas.connection import opened_jira, opened_peopleforce
     from orchestration_project.resources.saas.routed_issues import JIRA_ISSUE
     from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
     from orchestration_project.sensors.webhooks import webhook_sensor
@@ -64,29 +72,35 @@ def _define() -> DomainDefinitions:
         schedules=[saas_sweep_nightly],
         sensors=[saas_on_tick],
         registrations=[JIRA_ISSUE, SensorMaker(webhook_sensor)],
-        resources={
-            "peopleforce": Connection(
-                description="Source system of tasks.",
-                open=lambda given: opened_peopleforce(
-                    given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
-                ),
-                preflight="peopleforce",
-                probe=lambda source, _: f"it has {source.count()} tasks",
-                tried=_tried_peopleforce,
-                unused=_unused,
-                attributes={"system": peopleforce.SYSTEM},
-            ),
-            "jira": Connection(
-                description="Target system of issues.",
-                open=lambda given: opened_jira(given.settings, asks_anyway=given.asks_anyway),
-                preflight="jira",
-                probe=lambda target, _: f"it knows us as {target.myself()}",
-                tried=_tried_jira,
-                unused=_unused,
-                attributes={"system": jira.SYSTEM},
-            ),
-        },
     )
+
+
+def _connections() -> Mapping[str, Connection[Any]]:
+    from orchestration_project.domains.saas import jira, peopleforce
+    from orchestration_project.resources.saas.connection import opened_jira, opened_peopleforce
+
+    return {
+        "peopleforce": Connection(
+            description="Source system of tasks.",
+            open=lambda given: opened_peopleforce(
+                given.settings, given.captures, given.clock, asks_anyway=given.asks_anyway
+            ),
+            preflight="peopleforce",
+            probe=lambda source, _: f"it has {source.count()} tasks",
+            tried=_tried_peopleforce,
+            unused=_unused,
+            attributes={"system": peopleforce.SYSTEM},
+        ),
+        "jira": Connection(
+            description="Target system of issues.",
+            open=lambda given: opened_jira(given.settings, asks_anyway=given.asks_anyway),
+            preflight="jira",
+            probe=lambda target, _: f"it knows us as {target.myself()}",
+            tried=_tried_jira,
+            unused=_unused,
+            attributes={"system": jira.SYSTEM},
+        ),
+    }
 
 
 SAAS = Domain(
@@ -96,6 +110,7 @@ SAAS = Domain(
     api=["orchestration_project.gateway.api.saas"],
     state_paths=["demo_saas", "saas"],
     registrations=[
+        ConnectionMaker(_connections),
         DeadLetters(
             table=saas_dead_letters,
             source="system",

@@ -20,6 +20,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
     CommandModule,
     Connection,
+    ConnectionMaker,
     Domain,
     DomainDefinitions,
     Environment,
@@ -131,6 +132,17 @@ PERSON = SubjectKind(
 """Persons on pages, for erasures: they are masked in items, changes and captured pages."""
 
 
+CONNECTION = Connection(
+    description="Requests of sites: robots.txt, rates and guard.",
+    shown_name="the site files",
+    open=_open,
+    preflight="web",
+    probe=_probe,
+    tried=lambda _: "read the site files",
+    unused=_unused,
+)
+
+
 def _define() -> DomainDefinitions:
     from orchestration_project.assets import web
     from orchestration_project.assets.web.proposals import (
@@ -162,17 +174,6 @@ def _define() -> DomainDefinitions:
         ],
         schedules=site_schedules,
         registrations=RECOVERIES,
-        resources={
-            "web": Connection(
-                description="Requests of sites: robots.txt, rates and guard.",
-                shown_name="the site files",
-                open=_open,
-                preflight="web",
-                probe=_probe,
-                tried=lambda _: "read the site files",
-                unused=_unused,
-            )
-        },
     )
 
 
@@ -192,6 +193,7 @@ WEB = Domain(
         CommandModule(
             command="replay", name=web_items.name, module="orchestration_project.cli.web_replay"
         ),
+        ConnectionMaker(lambda: {"web": CONNECTION}),
         Deadlines(_missed),
         *EQUATIONS,
         FileExports(_exports),

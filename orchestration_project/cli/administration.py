@@ -111,13 +111,15 @@ def _keep_what_is_on(settings: "Settings", warehouse: "Warehouse") -> None:
     """Leave on what an installation had in use before names changed and domains were chosen."""
     from orchestration_project.catalog.upgrade import follow_new_names, keep_domains_in_use
     from orchestration_project.engine.connections.clock import Clock
-    from orchestration_project.engine.dagster_private.automation import instigators_switched_on
+    from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:
         if renamed := follow_new_names(instance, warehouse, Clock().now()):
             echo(f"switched on or stored, and renamed: {', '.join(renamed)}")
-        kept_names = keep_domains_in_use(settings, warehouse, instigators_switched_on(instance))
+        kept_names = keep_domains_in_use(
+            settings, warehouse, read_daemon_state(instance).switched_on
+        )
     if kept_names:
         echo(f"in use, and so left on: {', '.join(kept_names)}")
 

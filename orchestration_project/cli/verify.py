@@ -1,106 +1,116 @@
-"""Runs the job that verifies all dependencies, and shows what it found."""
+"""Verifies all dependencies in this process, without Dagster, and shows what was found."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from typing import Any
 
-import dagster as dg
-
+from orchestration_project.catalog import REGISTRY
 from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
-from orchestration_project.cli.execution import execute
 from orchestration_project.cli.full_disk import full_disk_explained
-from orchestration_project.engine.contracts.job_kinds import CHECKS_JOB
-from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.ledger.rules.entries import NOT_APPLICABLE
-from orchestration_project.settings import load_settings
-
-OP, DRIFT = "verify_operations", "has_not_drifted"
-READINESS = dg.AssetKey(["operations", "readiness"])
+from orchestration_project.engine.dagster_private.daemon_state import (
+    DaemonState,
+    read_daemon_state,
+    read_stored_daemon_state,
+)
+from orchestration_project.engine.environment import at_first_use, open_warehouse
+from orchestration_project.errors import OrchestrationError
+from orchestration_project.services.gate.rules import are_ready
+from orchestration_project.services.probes import open_alerts
+from orchestration_project.services.verification import (
+    Drift,
+    describe_finding,
+    record_verification,
+    verify_dependencies,
+)
+from orchestration_project.settings import Settings, load_settings
 
 STATES = {"passed": "OK", "failed": "FAIL", "not_applicable": "SKIP"}
 HEADINGS = {"dependency": "dependency", "state": "state", "took": "took", "got": "found"}
 
-Finding = Mapping[str, Any]
+NO_RUN = ""
+"""ID of the run in the records of a command."""
+
+ShownFinding = Mapping[str, Any]
 
 
 def verify(*, send_test: bool) -> int:
     """Verify and show what was found; return 0 if nothing that applies failed."""
-    config = {"ops": {OP: {"config": {"send_test_message": send_test}}}}
-    with full_disk_explained(load_settings()), open_instance() as instance:
-        result = execute(instance, CHECKS_JOB, config=config, assets=[READINESS])
-        evaluations = result.get_asset_check_evaluations()
-    findings = [
-        _finding(evaluation) for evaluation in evaluations if evaluation.check_name != DRIFT
-    ]
-    drifts = [evaluation for evaluation in evaluations if evaluation.check_name == DRIFT]
-    problem = "" if result.success else _reason(result)
-    is_ready = result.success and all(finding["outcome"] != "failed" for finding in findings)
+    settings = load_settings()
+    drift, problem = None, ""
+    with ExitStack() as stack:
+        stack.enter_context(full_disk_explained(settings))
+        warehouse = stack.enter_context(at_first_use(lambda: open_warehouse(settings)))
+        findings = verify_dependencies(
+            REGISTRY,
+            settings,
+            warehouse,
+            _daemon_state_reader(settings, stack),
+            open_alerts(settings, REGISTRY) if send_test else None,
+        )
+        try:
+            drift = record_verification(settings, warehouse, findings, run_id=NO_RUN)
+        except OrchestrationError as error:
+            problem = str(error).strip()
+    is_ready = drift is not None and are_ready(findings)
+    shown_findings = [describe_finding(finding) for finding in findings]
     if OUTPUT.is_json:
-        emit(_document(findings, drifts, problem, is_ready=is_ready))
+        emit(_document(shown_findings, drift, problem, is_ready=is_ready))
     else:
-        _show(findings, drifts, problem)
+        _show(shown_findings, drift, problem)
     return int(not is_ready)
 
 
+def _daemon_state_reader(settings: Settings, stack: ExitStack) -> Callable[[], DaemonState]:
+    """Return the reader of the daemon's state; it opens Dagster's instance for PostgreSQL alone."""
+
+    def read() -> DaemonState:
+        state = None
+        if settings.dagster_database_url is None:
+            state = read_stored_daemon_state(settings.state_path / "dagster")
+        if state is None:
+            from orchestration_project.instance.storage import open_instance
+
+            state = read_daemon_state(stack.enter_context(open_instance()))
+        return state
+
+    return read
+
+
 def _document(
-    found: Sequence[Finding],
-    drifts: Sequence[dg.AssetCheckEvaluation],
-    problem: str,
-    *,
-    is_ready: bool,
+    findings: Sequence[ShownFinding], drift: Drift | None, problem: str, *, is_ready: bool
 ) -> Mapping[str, Any]:
     return {
         "is_ready": is_ready,
-        "dependencies": found,
-        "settings": [
-            {"outcome": _finding(drift)["outcome"], "changes": _changes(drift)} for drift in drifts
-        ],
+        "dependencies": findings,
+        "settings": [{"outcome": drift.outcome, "changes": _changes(drift)}] if drift else [],
         "problem": problem,
     }
 
 
-def _show(
-    found: Sequence[Finding], drifts: Sequence[dg.AssetCheckEvaluation], problem: str
-) -> None:
+def _show(findings: Sequence[ShownFinding], drift: Drift | None, problem: str) -> None:
     """Write the dependencies as a table, then those that failed with what to do, then changes."""
     rows = [
-        {**entry, "state": STATES[entry["outcome"]], "took": f"{entry['seconds']:.2f} s"}
-        for entry in found
+        {**finding, "state": STATES[finding["outcome"]], "took": f"{finding['seconds']:.2f} s"}
+        for finding in findings
     ]
     show_rows(rows, HEADINGS)
-    for entry in found:
-        if entry["outcome"] == "failed":
-            echo(f"\n{entry['dependency']} failed: {entry['got']}")
-            echo(f"  tried: {entry['tried']}")
-            echo(f"  what to do: {entry['remedy'] or 'see the above'}")
-    for drift in drifts:
-        echo(f"\nsettings since they were last verified: {_finding(drift)['outcome']}")
-        for row in _changes(drift):
-            echo(f"  {row['name']}: {row['before']!r} -> {row['now']!r} ({row['origin']})")
+    for finding in findings:
+        if finding["outcome"] == "failed":
+            echo(f"\n{finding['dependency']} failed: {finding['got']}")
+            echo(f"  tried: {finding['tried']}")
+            echo(f"  what to do: {finding['remedy'] or 'see the above'}")
+    if drift:
+        echo(f"\nsettings since they were last verified: {drift.outcome}")
+        for change in _changes(drift):
+            echo(
+                f"  {change['name']}: {change['before']!r} -> {change['now']!r} "
+                f"({change['origin']})"
+            )
     if problem:
         echo(f"\nwhat was found could not be stored: {problem}")
 
 
-def _finding(evaluation: dg.AssetCheckEvaluation) -> Finding:
-    """Return the metadata of a check; where it is not applicable, ``got`` has the reason."""
-    values = {name: value.value for name, value in evaluation.metadata.items()}
-    is_applicable = not str(values["outcome"]).startswith(NOT_APPLICABLE)
-    return (
-        values if is_applicable or "got" not in values else {**values, "outcome": "not_applicable"}
-    )
-
-
-def _changes(evaluation: dg.AssetCheckEvaluation) -> list[Mapping[str, Any]]:
+def _changes(drift: Drift) -> list[Mapping[str, Any]]:
     """Return the settings that changed since they were last verified."""
-    table = evaluation.metadata.get("differences")
-    return (
-        [record.data for record in table.records]
-        if isinstance(table, dg.TableMetadataValue)
-        else []
-    )
-
-
-def _reason(result: dg.JobExecutionResult) -> str:
-    failures = [event.step_failure_data for event in result.get_step_failure_events()]
-    errors = [failure.error for failure in failures if failure.error]
-    texts = [(error.cause or error).message.strip() for error in errors]
-    return "; ".join(text.split(": ", 1)[-1] for text in texts)  # without the name of its class
+    return [asdict(change) for change in drift.changes or ()]

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Lock
 
 import dagster as dg
@@ -15,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.registry import Probe
 from orchestration_project.services.gate.gate import ProbeResult, examine
 from orchestration_project.services.inbox.senders import webhooks_probe
@@ -77,7 +79,8 @@ def _examined(probe: Probe) -> ProbeResult:
 
 def probes_of(settings: Settings, instance: dg.DagsterInstance) -> list[Probe]:
     """Return the probes on which a gateway's readiness depends."""
-    known_probes = {probe.dependency: probe for probe in open_probes(settings, lambda: instance)}
+    shared = open_probes(settings, partial(read_daemon_state, instance))
+    known_probes = {probe.dependency: probe for probe in shared}
     return [*(known_probes[name] for name in GATEWAY_DEPENDENCIES), webhooks_probe(settings)]
 
 

@@ -5,11 +5,10 @@ dagster-postgres tries to connect for some seconds, and then raises an error of 
 
 from collections.abc import Mapping
 
-import dagster as dg
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.dagster_private.automation import instigators_switched_on
+from orchestration_project.engine.dagster_private.daemon_state import DaemonState
 
 READ_ONLY = "25006"
 """PostgreSQL's code of a statement that a read-only transaction refuses."""
@@ -28,13 +27,12 @@ RUN_HEARTBEATS = "orchestration_project/alive/"
 NO_HEARTBEAT = "no heartbeat"
 
 
-def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, str]:
+def silent_daemons(state: DaemonState, clock: Clock) -> Mapping[str, str]:
     """Return by part of the daemon without a recent heartbeat the age of its last one."""
     now = clock.now().timestamp()
-    beats = instance.get_daemon_heartbeats()
     ages = {
-        name: now - beats[name].timestamp if name in beats else None
-        for name in instance.get_required_daemon_types()
+        part: now - state.heartbeats[part] if part in state.heartbeats else None
+        for part in state.required_parts
     }
     return {
         name: NO_HEARTBEAT if age is None else f"last heartbeat {age:.0f} s ago"
@@ -43,11 +41,10 @@ def silent_daemons(instance: dg.DagsterInstance, clock: Clock) -> Mapping[str, s
     }
 
 
-def waiting_for_it(instance: dg.DagsterInstance) -> str:
+def waiting_for_it(state: DaemonState) -> str:
     """Return the runs and schedules that only the daemon can start, empty if there are none."""
-    queued = instance.get_runs_count(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
-    started = sorted(instigators_switched_on(instance))
-    return ", ".join([f"{queued} queued runs"] * bool(queued) + started)
+    queued = [f"{state.queued_count} queued runs"] if state.queued_count else []
+    return ", ".join([*queued, *sorted(state.switched_on)])
 
 
 def storage_errors() -> tuple[type[Exception], ...]:

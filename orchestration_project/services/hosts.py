@@ -15,9 +15,8 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from os import cpu_count
 from threading import Event, RLock, Thread
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import dagster as dg
 import psutil
 from sqlalchemy import select, update
 
@@ -33,6 +32,9 @@ from orchestration_project.services.dagster_instance import RUN_HEARTBEATS
 from orchestration_project.services.host_samples import HostSampler
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_deployment import operations_hosts
+
+if TYPE_CHECKING:  # commands verify without Dagster
+    import dagster as dg
 
 SECONDS_BETWEEN_HEARTBEATS = 30
 
@@ -230,11 +232,13 @@ def releases_at_work(programs: Sequence[HostRole], now: datetime) -> list[str]:
     )
 
 
-def runs_by_host(instance: dg.DagsterInstance) -> Mapping[str, int]:
+def runs_by_host(instance: "dg.DagsterInstance") -> Mapping[str, int]:
     """Return the number of runs in progress by host, of the 1,000 latest.
 
     A run in PostgreSQL sends heartbeats with its host; one in SQLite is of this host.
     """
+    import dagster as dg
+
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])
     run_ids = [run.run_id for run in instance.get_runs(started, limit=MAX_COUNTED_RUNS)]
     keys = {f"{RUN_HEARTBEATS}{run_id}" for run_id in run_ids}

@@ -5,9 +5,8 @@ from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import psutil
 import yaml
 
@@ -18,7 +17,10 @@ from orchestration_project.engine.connections.artifacts import (
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.files import state_folder
 from orchestration_project.engine.connections.log_files import FOLDER
-from orchestration_project.engine.dagster_private.processes import ping_code_server
+from orchestration_project.engine.dagster_private.daemon_state import (
+    DaemonState,
+    read_daemon_state,
+)
 from orchestration_project.engine.environment import (
     open_warehouse,
     unprepared_warehouse,
@@ -56,9 +58,12 @@ from orchestration_project.services.program_logs.losses import losses_probe
 from orchestration_project.services.releases import releases_probe
 from orchestration_project.settings import Settings
 
+if TYPE_CHECKING:  # a command verifies without Dagster
+    import dagster as dg
+
 
 def daemon_probe(
-    open_instance: Callable[[], dg.DagsterInstance], clock: Clock, *, is_missed: bool = False
+    read_state: Callable[[], DaemonState], clock: Clock, *, is_missed: bool = False
 ) -> Probe:
     """Return the probe of Dagster's daemon, without which nothing queued or switched on starts.
 
@@ -66,8 +71,8 @@ def daemon_probe(
     """
 
     def run() -> Answer:
-        instance = open_instance()
-        silent = silent_daemons(instance, clock)
+        state = read_state()
+        silent = silent_daemons(state, clock)
         if not silent:
             return Answer(f"each part sent a heartbeat in the last {PATIENCE_SECONDS} s")
         whens = sorted(set(silent.values()))
@@ -75,9 +80,9 @@ def daemon_probe(
             f"{when}: {', '.join(name for name in silent if silent[name] == when)}"
             for when in whens
         )
-        if whens == [NO_HEARTBEAT] and silent.keys() >= set(instance.get_required_daemon_types()):
+        if whens == [NO_HEARTBEAT] and silent.keys() >= set(state.required_parts):
             text = f"{NO_HEARTBEAT} of any part"
-        waiting = waiting_for_it(instance)
+        waiting = waiting_for_it(state)
         if not waiting and not (is_missed and set(whens) != {NO_HEARTBEAT}):
             return Answer(f"not running, and nothing depends on it ({text})", is_applicable=False)
         raise TransientError(
@@ -99,6 +104,8 @@ def code_server_probe(home: Path) -> Probe:
     def run() -> Answer:
         if not _ui_runs(home):
             return Answer("no `ui` runs on this STATE_DIR", is_applicable=False)
+        from orchestration_project.engine.dagster_private.processes import ping_code_server
+
         address = _address(home)
         try:
             ping_code_server(address["host"], address["port"])
@@ -185,7 +192,7 @@ STORAGE_DEPENDENCIES = ("database", "disk", "artifacts")
 
 def open_probes(
     settings: Settings,
-    instance: Callable[[], dg.DagsterInstance],
+    read_state: Callable[[], DaemonState],
     warehouse: Warehouse | None = None,
     *,
     clocks: Clocks = dict,
@@ -194,7 +201,7 @@ def open_probes(
 
     Args:
         settings: The settings of this process.
-        instance: Returns Dagster's instance.
+        read_state: Returns the state of Dagster's daemon.
         warehouse: The database of a run, which has it open and need not connect again.
         clocks: Returns clocks of outside systems, by name, besides the database.
     """
@@ -210,7 +217,7 @@ def open_probes(
             lambda: {**functions, **clocks()}, real_time, most_seconds=settings.clock_skew_seconds
         ),
         alerts_probe(partial(open_alerts, settings)),
-        daemon_probe(instance, real_time),
+        daemon_probe(read_state, real_time),
         code_server_probe(settings.state_path / "dagster"),
     ]
 
@@ -218,11 +225,11 @@ def open_probes(
 def every_probe(
     registry: Registry,
     settings: Settings,
-    instance: Callable[[], dg.DagsterInstance],
+    read_state: Callable[[], DaemonState],
     warehouse: Warehouse | None = None,
 ) -> list[Probe]:
     """Return every probe: of what data needs, of connections, of what runs need. Opens nothing."""
-    shared = open_probes(settings, instance, warehouse, clocks=partial(registry.clocks, settings))
+    shared = open_probes(settings, read_state, warehouse, clocks=partial(registry.clocks, settings))
     compared = open_database_probe(settings, warehouse, compares_tables=True)
     of_data = [
         compared if probe.dependency == compared.dependency else probe
@@ -277,17 +284,20 @@ def open_alerts(settings: Settings, registry: Registry | None = None) -> Alerts:
 
 
 def _conditions(
-    settings: Settings, registry: Registry | None, instance: dg.DagsterInstance
+    settings: Settings, registry: Registry | None, instance: "dg.DagsterInstance"
 ) -> Sequence[AlertCondition]:
     """Return the conditions that alerts report although no run ends by them."""
     real_time, as_it_is = Clock(), partial(unprepared_warehouse, settings)
     domains = registry or Registry.of([])
 
-    def select_unpaused(runs: Iterable[dg.DagsterRun]) -> list[dg.DagsterRun]:
+    def select_unpaused(runs: "Iterable[dg.DagsterRun]") -> "list[dg.DagsterRun]":
         return select_unpaused_runs(read_pauses(as_it_is), instance, runs)
 
     return [
-        AlertCondition("daemon_silent", daemon_probe(lambda: instance, real_time, is_missed=True)),
+        AlertCondition(
+            "daemon_silent",
+            daemon_probe(partial(read_daemon_state, instance), real_time, is_missed=True),
+        ),
         AlertCondition("queue_stuck", queue_probe(lambda: instance, real_time, select_unpaused)),
         AlertCondition("disk_low", open_disk_probe(settings)),
         *(

@@ -1,6 +1,7 @@
 """The job that verifies, and the gate before real runs, over real dependencies."""
 
 import shutil
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,7 @@ from orchestration_project.assets.operations.catalogue import READINESS, RUNS
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.job_kinds import CHECKS_JOB, LIST_SESSIONS
+from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.probes import every_probe
 from orchestration_project.settings import Settings, load_settings
@@ -66,7 +68,8 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
 ):
     result = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert result.success
-    names = [each.dependency for each in every_probe(REGISTRY, folder, lambda: instance)]
+    probes = every_probe(REGISTRY, folder, partial(read_daemon_state, instance))
+    names = [each.dependency for each in probes]
     results = checks(result)
     assert list(results) == [*(f"finds_{name}_ready" for name in names), "has_not_drifted"]
     assert all(each.passed for each in results.values())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from uuid import uuid4
 
@@ -23,6 +24,7 @@ from orchestration_project.cli.daemon_watch import (
 )
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.health import Readiness, routes
 from orchestration_project.instance.storage import open_instance
@@ -73,9 +75,8 @@ def test_a_daemon_that_was_just_started_is_not_missed():
 @contextmanager
 def gateway_of(instance: dg.DagsterInstance) -> Iterator[tuple[str, int]]:
     """Serve the readiness of a gateway, which asks for the daemon's heartbeats each time."""
-    readiness = Readiness(
-        [daemon_probe(lambda: instance, Clock())], monotonic=count(0, 10).__next__
-    )
+    probe = daemon_probe(partial(read_daemon_state, instance), Clock())
+    readiness = Readiness([probe], monotonic=count(0, 10).__next__)
     with running(Starlette(routes=routes(readiness))) as port:
         yield "127.0.0.1", port
 

@@ -10,10 +10,13 @@ import pytest
 from benchmarks.structure.commands import (
     ABSENT,
     ABSENT_WITH_DEFINITIONS,
+    CLIENTS,
     COMMANDS,
     WITH_DEFINITIONS,
     WITH_DOMAINS,
+    WITH_SOURCES,
     read_modules_of,
+    read_modules_with_sources,
 )
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -55,6 +58,16 @@ def test_a_command_that_reads_domains_imports_no_heavy_package(command: str, ins
     assert len(modules) <= BOUNDS["modules_of_a_command_with_domains"]
     packages = {name.partition(".")[0] for name in modules}
     assert sorted(packages & {*ABSENT}) == []
+
+
+@pytest.mark.parametrize("command", WITH_SOURCES)
+def test_a_command_that_requests_sources_imports_their_clients_alone(
+    command: str, installation: Path
+):
+    modules = read_modules_with_sources(command, installation)
+    assert len(modules) <= BOUNDS["modules_of_a_command_with_sources"]
+    packages = {name.partition(".")[0] for name in modules}
+    assert sorted(packages & {*ABSENT}.difference(CLIENTS)) == []
 
 
 @pytest.mark.slow

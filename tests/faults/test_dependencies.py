@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.__main__ import main
+from orchestration_project.assets.operations.catalogue import READINESS
+from orchestration_project.engine.contracts.job_kinds import CHECKS_JOB
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.tables.operations_alerts import operations_alerts
@@ -30,7 +32,8 @@ pytestmark = pytest.mark.faults
 LOAD = "finra_otc_weekly_load"
 FAILED = f"finra_otc_weekly failed: {key_of(1)}"
 LANDED = f"Landed: {key_of(1)}"
-DRIFTED = "Check failed: operations/readiness has_not_drifted"
+DRIFT = "has_not_drifted"
+DRIFTED = f"Check failed: operations/readiness {DRIFT}"
 """Reported, too, where a test moves the clock, which is a setting."""
 
 LOST = "The database cannot be used: nothing lands, and alerts wait"
@@ -95,6 +98,12 @@ class Place:
         tags = {"dagster/partition": key_of(number)}
         result = executed(self.instance, "finra_otc_weekly", tags=tags)
         return "" if result.success else failure_of(result, LOAD)
+
+    def verify(self) -> bool:
+        """Verify as the schedule does, by the job; return whether nothing failed."""
+        result = executed(self.instance, CHECKS_JOB, assets=[READINESS])
+        checks = result.get_asset_check_evaluations()
+        return result.success and all(each.passed for each in checks if each.check_name != DRIFT)
 
     def alerted(self, *, is_lost: bool = False) -> set[str]:
         """Let both sensors tick; return the titles of what was received meanwhile."""
@@ -272,7 +281,8 @@ def assert_is_reported(found: Case, place: Place, capsys: pytest.CaptureFixture[
     """The broken dependency is probed, its work refused, and an alert raised."""
     asked = place.source.page_count
     for _ in range(2):  # the first time does not count
-        assert main(["verify"]) == 1
+        assert not place.verify()
+    assert main(["verify"]) == 1
     said = capsys.readouterr().out
     assert re.search(rf"^{found.dependency} +FAIL ", said, re.MULTILINE)
     assert [words for words in found.verified if words not in said] == []
@@ -289,6 +299,7 @@ def test_a_broken_dependency_is_refused_reported_and_recovers(what: str, place: 
     found = CASES[what]
     assert place.load(0) == ""
     assert main(["verify"]) == 0
+    assert place.verify()
     assert place.alerted() == {f"Landed: {key_of(0)}"}
     capsys.readouterr()
     found.breaks(place)
@@ -297,6 +308,7 @@ def test_a_broken_dependency_is_refused_reported_and_recovers(what: str, place: 
     finally:
         found.mends(place)
     assert main(["verify"]) == 0
+    assert place.verify()
     assert place.load(1) == ""
     received = place.alerted()
     assert received >= found.recoveries

@@ -12,7 +12,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
-from orchestration_project.services.gate import Gate, GatedRun, Register
+from orchestration_project.services.gate import Gate, GatedRun, Register, examine_all
 from orchestration_project.services.gate.rules import ANY_WORK, QUEUED_RUNS
 from orchestration_project.tables.operations_deployment import operations_readiness as readiness
 from tests.programs import free_port
@@ -162,16 +162,16 @@ def test_another_machine_looks_for_itself(scene: Scene):
 
 def test_a_verification_looks_at_all_of_it_and_stores_nothing_by_itself(scene: Scene):
     scene.source.error = ConfigurationError("not let in")
-    gate = scene.gate()
-    instead = Probe("disk", (), lambda: "looked harder", lambda: Answer("nothing to see", False))
-    found = gate.verify(instead=[instead])
+    harder = Probe("disk", (), lambda: "looked harder", lambda: Answer("nothing to see", False))
+    probes = [scene.source.probe(), harder, scene.daemon.probe()]
+    found = [result.finding for result in examine_all(probes, scene.clock, "abc")]
     assert [(each.dependency, each.outcome, each.tried, each.got) for each in found] == [
         ("source", "failed", "looked at source", "not let in"),
         ("disk", "not_applicable", "looked harder", "nothing to see"),
         ("daemon", "passed", "looked at daemon", "it is there"),
     ]
     assert scene.stored("dependency") == []
-    gate.register.keep(found, run_id="r1")
+    Register(scene.warehouse).keep(found, run_id="r1")
     assert scene.stored("dependency") == [("daemon",), ("disk",), ("source",)]
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import select
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.migrations import NEWEST_VERSION
@@ -53,7 +54,11 @@ def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     def find(dependency: str, **settings: object) -> Finding:
         for name, value in settings.items():
             monkeypatch.setenv(name, str(value))
-        probes = every_probe(REGISTRY, load_settings(), lambda: request.getfixturevalue("instance"))
+        probes = every_probe(
+            REGISTRY,
+            load_settings(),
+            lambda: read_daemon_state(request.getfixturevalue("instance")),
+        )
         (probe,) = (each for each in probes if each.dependency == dependency)
         found = examine(probe, Clock(), "abc").finding
         assert SECRET not in repr(found)

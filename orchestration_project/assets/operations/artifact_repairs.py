@@ -171,10 +171,10 @@ def open_at_first_use(registry: Registry, settings: Settings) -> Iterator[Callab
         def open_resource(name: str) -> Any:
             if name not in opened:
                 [domain] = [
-                    each for each in registry.whole.domains if name in each.definitions.resources
+                    domain for domain in registry.whole.domains if name in domain.connections
                 ]
                 domain.require_valid(settings)
-                resource = domain.definitions.resources[name].open(Environment(settings=settings))
+                resource = domain.connections[name].open(Environment(settings=settings))
                 opened[name] = stack.enter_context(resource)
             return opened[name]
 

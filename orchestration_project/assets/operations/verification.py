@@ -1,8 +1,8 @@
 """Whether everything that work depends on is ready, and which configuration is in effect."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -13,27 +13,22 @@ from orchestration_project.assets.operations.catalogue import (
     asset_spec,
 )
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.effective_config import (
-    ConfigDifference,
-    ConfigValue,
-    differences,
-)
+from orchestration_project.engine.contracts.effective_config import ConfigValue
+from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.gate import Gate
-from orchestration_project.services.gate.rules import Finding, are_ready
+from orchestration_project.services.gate.rules import Finding
 from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
-from orchestration_project.services.pauses import read_pauses, silence_paused_probes
-from orchestration_project.services.presets import (
-    Presets,
-    effective_config,
-    in_force,
-    last_verified,
-    record_verified_config,
+from orchestration_project.services.presets import Presets, in_force
+from orchestration_project.services.probes import every_probe
+from orchestration_project.services.verification import (
+    Drift,
+    describe_finding,
+    record_verification,
+    verify_dependencies,
 )
-from orchestration_project.services.probes import every_probe, open_database_probe, sending_probe
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.tables.operations_deployment import operations_readiness
 
@@ -60,8 +55,9 @@ def check_name(dependency: str) -> str:
 
 def verification_asset(registry: Registry) -> dg.AssetsDefinition:
     """Return the asset that verifies every dependency; their names make its checks."""
-    probes = every_probe(registry, load_shared_settings(), dg.DagsterInstance.get)
-    order = [probe.dependency for probe in probes]
+    probes = every_probe(
+        registry, load_shared_settings(), lambda: read_daemon_state(dg.DagsterInstance.get())
+    )
 
     @dg.multi_asset(
         name="verify_operations",
@@ -90,29 +86,26 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         config: Verification,
         alerts: dg.ResourceParam[Alerts],
         clock: dg.ResourceParam[Clock],
-        gate: dg.ResourceParam[Gate],
         settings: dg.ResourceParam[Settings],
         warehouse: dg.ResourceParam[Warehouse],
     ) -> Iterator[ReadinessEvent]:
         """Verify every dependency and report it, stored or not; then report what drifted."""
-        also = [open_database_probe(settings, warehouse, compares_tables=True)]
-        if config.send_test_message:
-            also.append(sending_probe(lambda: alerts))
-        pauses = read_pauses(lambda: nullcontext(warehouse))
-        sources = silence_paused_probes(pauses, registry.probes(settings))
-        findings = gate.verify(instead=[*sources, *also])
-        findings.sort(key=lambda finding: order.index(finding.dependency))
-        yield from (_check_result(each) for each in findings)
-        gate.register.keep(findings, run_id=context.run.run_id)
-        now, before = effective_config(settings), last_verified(warehouse)
-        yield _drift_result(differences(before, now) if before else [], is_first=before is None)
-        if are_ready(findings):
-            record_verified_config(
-                warehouse, now, at=findings[0].checked_at, run_id=context.run.run_id
-            )
-        shown_config_values = {**now.entries, **in_force(Presets(warehouse, clock))}
-        table = _table("findings", [_shown(each) for each in findings])
-        metadata = {**table, "config_hash": now.config_hash, **entries_table(shown_config_values)}
+        findings = verify_dependencies(
+            registry,
+            settings,
+            warehouse,
+            partial(read_daemon_state, context.instance),
+            alerts if config.send_test_message else None,
+        )
+        yield from map(_check_result, findings)
+        drift = record_verification(settings, warehouse, findings, run_id=context.run.run_id)
+        yield _drift_result(drift)
+        shown_config_values = {**drift.config.entries, **in_force(Presets(warehouse, clock))}
+        metadata = {
+            **_table("findings", map(describe_finding, findings)),
+            "config_hash": drift.config.config_hash,
+            **entries_table(shown_config_values),
+        }
         yield dg.MaterializeResult(asset_key=READINESS, metadata=metadata)
 
     return verification
@@ -123,14 +116,8 @@ def entries_table(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
     return _table("entries", [{"name": name, **asdict(entry)} for name, entry in shown.items()])
 
 
-def _shown(finding: Finding) -> dict[str, Any]:
-    names = ("outcome", "dependency", "tried", "got", "remedy", "seconds")
-    attributes = {name: getattr(finding, name) for name in names}
-    return {**attributes, "seconds": round(finding.seconds, 3)}
-
-
 def _check_result(finding: Finding) -> dg.AssetCheckResult:
-    values = _shown(finding)
+    values = describe_finding(finding)
     if finding.outcome == "not_applicable":
         values |= not_applicable(finding.got)
     return dg.AssetCheckResult(
@@ -142,18 +129,17 @@ def _check_result(finding: Finding) -> dg.AssetCheckResult:
     )
 
 
-def _drift_result(found: Sequence[ConfigDifference], *, is_first: bool) -> dg.AssetCheckResult:
-    text = "nothing was verified before" if is_first else f"{len(found)} values differ"
-    outcome = not_applicable(text) if is_first else {"outcome": text}
+def _drift_result(drift: Drift) -> dg.AssetCheckResult:
+    outcome = {"outcome": drift.outcome}
     return dg.AssetCheckResult(
         asset_key=READINESS,
         check_name=DRIFT,
-        passed=not found,
+        passed=not drift.changes,
         severity=dg.AssetCheckSeverity.WARN,
         description=summary_of(outcome),
         metadata={
             **outcome,
-            **_table("differences", map(asdict, found)),
+            **_table("differences", map(asdict, drift.changes or ())),
         },
     )
 

@@ -10,7 +10,6 @@ from datetime import date, timedelta
 from functools import cache
 from typing import Any
 
-import holidays
 import polars as pl
 
 from orchestration_project.domains.cboe.tables import (
@@ -38,6 +37,8 @@ OFF_EXCHANGE_CODES = ("D", "DB", "DC", "DN", "DQ")
 
 @cache
 def _closed_days(year: int) -> frozenset[date]:
+    import holidays  # not at the top: most commands read no calendar
+
     return frozenset(holidays.financial_holidays("NYSE", years=year))
 
 

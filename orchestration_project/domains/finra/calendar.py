@@ -59,7 +59,8 @@ def publication_date(week_start: date, tier: str) -> date:
 def latest_published_week(today: date, tier: str) -> date:
     """Return the Monday of the newest week that should be out by ``today`` (in New York)."""
     week = monday_of(today - PUBLICATION_DELAY[tier])
-    return week if publication_date(week, tier) <= today else week - WEEK
+    is_out = today > week + PUBLICATION_DELAY[tier] or publication_date(week, tier) <= today
+    return week if is_out else week - WEEK  # after a Monday, no calendar of holidays is needed
 
 
 def latest_week_of_all_tiers(today: date) -> date:

@@ -10,7 +10,6 @@ from datetime import date, datetime, time, timedelta
 from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
-import holidays
 import polars as pl
 
 from orchestration_project.errors import ConfigurationError
@@ -26,6 +25,8 @@ FIRST_YEAR, LAST_YEAR = 1970, 2100
 
 @cache
 def _sessions_of(year: int) -> Sequence[date]:
+    import holidays  # not at the top: most commands read no calendar
+
     closed = holidays.financial_holidays("NYSE", years=year)
     days = (date(year, 1, 1) + number * DAY for number in range(366))
     return [
@@ -35,6 +36,8 @@ def _sessions_of(year: int) -> Sequence[date]:
 
 @cache
 def _half_days(year: int) -> frozenset[date]:
+    import holidays
+
     return frozenset(holidays.financial_holidays("NYSE", years=year, categories=("half_day",)))
 
 

@@ -29,7 +29,6 @@ __all__ = [
     "RepositoryOrigin",
     "TickStatus",
     "find_ticks",
-    "instigators_switched_on",
     "is_switched_on",
     "is_valid_cron_string",
     "previous_cron_time",
@@ -71,19 +70,6 @@ def running_instigators(instance: dg.DagsterInstance) -> Iterator[InstigatorStat
     start, the storage what was switched. At an upgrade: both are among it.
     """
     return (state for state in instance.all_instigator_state() if state.is_running)
-
-
-def instigators_switched_on(instance: dg.DagsterInstance) -> list[str]:
-    """Return the names of sensors and schedules that a user started.
-
-    Dagster 1.13: `InstigatorStatus`, whose RUNNING leaves out what is on from the start. No public
-    way, as above. At an upgrade: what is on from the start is still left out.
-    """
-    return [
-        state.name
-        for state in instance.all_instigator_state()
-        if state.status == InstigatorStatus.RUNNING
-    ]
 
 
 AnyAutomation = dg.ScheduleDefinition | dg.SensorDefinition

@@ -13,16 +13,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import dagster as dg
-from dagster import DagsterRunStatus as Status
 from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.http import HttpClient
-from orchestration_project.engine.run_statuses import FINISHED_STATUSES, RUNNING_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.warehouse.migrating import named
@@ -37,6 +34,11 @@ from orchestration_project.services.gate.rules import (
     refusal,
 )
 from orchestration_project.tables.operations_deployment import operations_readiness as readiness
+
+if TYPE_CHECKING:  # a command verifies without Dagster
+    import dagster as dg
+
+    from orchestration_project.engine.http import HttpClient
 
 FINDING_COLUMNS = [word for word in readiness.columns if word.name in Finding.__dataclass_fields__]
 
@@ -133,6 +135,12 @@ def examine(probe: Probe, clock: Clock, config_hash: str) -> ProbeResult:
     )
 
 
+def examine_all(probes: Sequence[Probe], clock: Clock, config_hash: str) -> list[ProbeResult]:
+    """Look at dependencies side by side: those that do not answer are waited for together."""
+    with ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe") as pool:
+        return list(pool.map(lambda probe: examine(probe, clock, config_hash), probes))
+
+
 @dataclass(frozen=True)
 class GatedRun:
     """The run that comes to the gate.
@@ -214,14 +222,6 @@ class Gate:
         self._run.note_forced(list(errors))
         self.register.keep_forced(errors, run_id=self._run.run_id, at=self._clock.now())
 
-    def verify(self, *, instead: Sequence[Probe] = ()) -> list[Finding]:
-        """Look at every dependency now, or by what is given ``instead``.
-
-        Nothing is stored.
-        """
-        probes = {probe.dependency: probe for probe in (*self._probes, *instead)}.values()
-        return [probe_result.finding for probe_result in self._examined(list(probes))]
-
     def _needed(self, work: str) -> list[Probe]:
         is_queued, own = self._run.is_queued(), self._probe_of(work)
         return [
@@ -243,18 +243,11 @@ class Gate:
                 config_hash=self.config_hash,
             )
         ]
-        examined = self._examined(unsure)
+        examined = examine_all(unsure, self._clock, self.config_hash)
         if examined:
             findings = [result.finding for result in examined]
             self.register.keep(findings, run_id=self._run.run_id)
         return examined
-
-    def _examined(self, probes: Sequence[Probe]) -> list[ProbeResult]:
-        """Look at dependencies side by side: those that do not answer are waited for together."""
-        with ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe") as pool:
-            return list(
-                pool.map(lambda probe: examine(probe, self._clock, self.config_hash), probes)
-            )
 
 
 MIB = 1024 * 1024
@@ -403,7 +396,7 @@ def time_of_database(open_it: OpenWarehouse) -> Time:
         return None
 
 
-def time_of_server(open_http: Callable[[], HttpClient], url: str) -> Time:
+def time_of_server(open_http: "Callable[[], HttpClient]", url: str) -> Time:
     """Return the time that an HTTP server gives with its answer, None where it gives none.
 
     Nor does one of which a cache kept the answer: its Date is of the past.
@@ -432,8 +425,8 @@ RUNS_PER_PAGE = 200
 
 
 def _waiting_pages(
-    instance: dg.DagsterInstance, queued: dg.RunsFilter, since: datetime
-) -> Iterator[list[dg.RunRecord]]:
+    instance: "dg.DagsterInstance", queued: "dg.RunsFilter", since: datetime
+) -> "Iterator[list[dg.RunRecord]]":
     """Yield pages of the queued runs that were made until ``since``, the first ones first."""
     cursor: str | None = None
     while records := instance.get_run_records(
@@ -448,9 +441,9 @@ def _waiting_pages(
 
 
 def queue_probe(
-    open_instance: Callable[[], dg.DagsterInstance],
+    open_instance: "Callable[[], dg.DagsterInstance]",
     clock: Clock,
-    select_unpaused: Callable[[Iterable[dg.DagsterRun]], Sequence[dg.DagsterRun]] = list,
+    select_unpaused: "Callable[[Iterable[dg.DagsterRun]], Sequence[dg.DagsterRun]]" = list,
 ) -> Probe:
     """Return the probe of the queue. A long queue is none that is stuck: it moves.
 
@@ -461,8 +454,12 @@ def queue_probe(
     """
 
     def run() -> Answer:
+        import dagster as dg
+
+        from orchestration_project.engine.run_statuses import FINISHED_STATUSES, RUNNING_STATUSES
+
         instance, since = open_instance(), clock.now() - QUEUE_STUCK_AFTER
-        queued = dg.RunsFilter(statuses=[Status.QUEUED])
+        queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
         paused_count = 0
         for page in _waiting_pages(instance, queued, since):
             waiting = {record.dagster_run.run_id: record for record in page}
