@@ -178,7 +178,7 @@ MAX_START_OBJECTS = 1_000_000
 """Objects that a process allocates before its first garbage collection; a small command ends."""
 
 
-def _defer_garbage_collection() -> None:
+def _suspend_garbage_collection() -> None:
     """Collect no garbage before a process has allocated `MAX_START_OBJECTS`.
 
     Objects of imported modules stay until the end. To examine them again and again takes a fifth
@@ -213,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         add_completion_class(EscapingBash)
         return shell_complete(root, {}, PROGRAM, COMPLETE, instruction)
     if arguments is None:
-        _defer_garbage_collection()
+        _suspend_garbage_collection()
     make_files_private()
     console.OUTPUT.set()
     try:  # the imports of a command too: they take seconds, in which Ctrl-C may come

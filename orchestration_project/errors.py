@@ -30,16 +30,16 @@ class OrchestrationError(Exception):
     def __init__(
         self, what: str, *, expected: str = "", found: str = "", remedy: str = "", **context: object
     ) -> None:
-        self.what = _sayable(what)
+        self.what = _clean_text(what)
         super().__init__(self.what)
-        self.expected = _sayable(expected)
-        self.found = _sayable(found)
-        self.remedy = _sayable(remedy)
-        self.context = _as_texts(context)
+        self.expected = _clean_text(expected)
+        self.found = _clean_text(found)
+        self.remedy = _clean_text(remedy)
+        self.context = _render_texts(context)
 
     def within(self, **context: object) -> Self:
         """Add where it happened, keeping what is already known; return the error itself."""
-        self.context = _as_texts(context) | self.context
+        self.context = _render_texts(context) | self.context
         return self
 
     @property
@@ -91,11 +91,11 @@ def naming(**where: object) -> Iterator[None]:
         raise
 
 
-def _as_texts(context: Mapping[str, object]) -> dict[str, str]:
-    return {name: _sayable(str(value)) for name, value in context.items()}
+def _render_texts(context: Mapping[str, object]) -> dict[str, str]:
+    return {name: _clean_text(str(value)) for name, value in context.items()}
 
 
-def _sayable(text: str) -> str:
+def _clean_text(text: str) -> str:
     """Return ``text`` without secrets, and with escapes for what no database and log takes.
 
     Such is NUL, and half a character, as which Python reads the name of a file that is not UTF-8.

@@ -47,19 +47,19 @@ class Secrets:
         with self._lock:
             if self._pattern is None:
                 longest_first = sorted(self._secrets, key=len, reverse=True)
-                self._pattern = re.compile("|".join(map(_however_written, longest_first)))
+                self._pattern = re.compile("|".join(map(_match_secret, longest_first)))
             return self._pattern
 
 
-def _however_written(secret: str) -> str:
+def _match_secret(secret: str) -> str:
     """Return a pattern of ``secret``, of which each writer escapes other characters."""
     return "".join(
-        character if character.isalnum() and character.isascii() else _escaped(character)
+        character if character.isalnum() and character.isascii() else _match_character(character)
         for character in secret
     )
 
 
-def _escaped(character: str) -> str:
+def _match_character(character: str) -> str:
     """Return a pattern of ``character``: itself, after backslashes, or as URL, JSON or XML have it.
 
     What is written as one of these may be written again as the same or another: JSON within JSON

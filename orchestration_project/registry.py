@@ -46,7 +46,7 @@ AnyJob: TypeAlias = "dg.JobDefinition | UnresolvedAssetJobDefinition"
 """A job of ops or of assets; Dagster does not export the type of the latter."""
 
 
-def _no_preflight(_: str) -> None:
+def _admit_all(_: str) -> None:
     """Let everything be opened, as in a tick of a sensor, which only asks what there is."""
 
 
@@ -106,7 +106,7 @@ class Environment:
 
     settings: Settings
     asks_anyway: bool = False
-    admit: Callable[[str], None] = _no_preflight
+    admit: Callable[[str], None] = _admit_all
 
     @property
     def breaker(self) -> BreakerPolicy:
@@ -187,7 +187,7 @@ class Job:
         return self.definition.name
 
 
-def _own_key(key: str, _: Scope) -> tuple[str, str] | None:
+def _keep_key(key: str, _: Scope) -> tuple[str, str] | None:
     return key, key
 
 
@@ -203,7 +203,7 @@ class PartitionedTable:
 
     table: Table
     scope_of: Callable[[str], Scope]
-    partitions_of: Callable[[str, Scope], tuple[str, str] | None] = _own_key
+    partitions_of: Callable[[str, Scope], tuple[str, str] | None] = _keep_key
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -81,10 +81,10 @@ def off_exchange_weeks(
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose inputs are the same stays as it is."""
     load = weekly_load(warehouse)
-    yield from derive_partitions(context, clock, load, OFF_EXCHANGE_WEEKLY, _figures)
+    yield from derive_partitions(context, clock, load, OFF_EXCHANGE_WEEKLY, _count_rows)
 
 
-def _figures(derived: DerivedResult) -> dict[str, Any]:
+def _count_rows(derived: DerivedResult) -> dict[str, Any]:
     return {"dagster/row_count": derived.tables[off_exchange_share_weekly.name].row_count}
 
 

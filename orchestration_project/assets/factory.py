@@ -151,14 +151,14 @@ class DatasetAssets:
 
 def dataset_assets(dataset: Dataset) -> DatasetAssets:
     """Return the assets, the freshness check and the jobs of a declared dataset."""
-    source = _source_spec(dataset)
-    freshness = _freshness(dataset)
-    options = _options(dataset)
+    source = _build_source_spec(dataset)
+    freshness = _build_freshness(dataset)
+    options = _build_options(dataset)
     selection = dg.AssetSelection.assets(*dataset.asset_keys) - dg.AssetSelection.checks(freshness)
     return DatasetAssets(
         dataset,
         source,
-        _table_asset(dataset, source.key, options),
+        _build_table_asset(dataset, source.key, options),
         freshness,
         dg.define_asset_job(
             dataset.job_name,
@@ -173,7 +173,7 @@ def dataset_assets(dataset: Dataset) -> DatasetAssets:
     )
 
 
-def _options(dataset: Dataset) -> type[LoadOptions]:
+def _build_options(dataset: Dataset) -> type[LoadOptions]:
     """Return the options of a dataset's runs, whose descriptions name its own defaults."""
     today = Clock(SETTINGS.demo_clock_now).today(dataset.partitioning.calendar.zone)
     ratio = dataset.limits(SETTINGS, today).max_reject_ratio
@@ -188,7 +188,7 @@ def _reject_settings(dataset: Dataset) -> Sequence[str]:
     return [name.upper()] if name in settings_class().model_fields else []
 
 
-def _source_spec(dataset: Dataset) -> dg.AssetSpec:
+def _build_source_spec(dataset: Dataset) -> dg.AssetSpec:
     """Return the dataset as its source has it: nothing makes it here."""
     table_columns = [
         dg.TableColumn(field.name, type=field.kind, description=str(field.column.comment))
@@ -205,7 +205,7 @@ def _source_spec(dataset: Dataset) -> dg.AssetSpec:
     )
 
 
-def _table_asset(
+def _build_table_asset(
     dataset: Dataset, source: dg.AssetKey, options: type[LoadOptions]
 ) -> dg.AssetsDefinition:
     zone = dataset.partitioning.calendar.zone
@@ -215,20 +215,20 @@ def _table_asset(
     @dg.multi_asset(
         name=dataset.op_name,
         specs=[
-            _table_spec(dataset, source),
-            *(_derived_spec(dataset, table) for table in dataset.transforms),
+            _build_table_spec(dataset, source),
+            *(_build_derived_spec(dataset, table) for table in dataset.transforms),
         ],
         check_specs=[
             check_spec(
                 name,
                 asset=dataset.key,
                 description=text,
-                severity=_severity(dataset, name),
+                severity=_choose_severity(dataset, name),
                 remedy=FIELDS_REMEDY if name == FIELDS_CHECK else HELP.get(name, COMPARE).remedy,
                 settings=_reject_settings(dataset) if name == "has_few_rejects" else (),
                 quarantines="partition",
             )
-            for name, text in _checks(dataset).items()
+            for name, text in _list_checks(dataset).items()
         ],
         partitions_def=dagster_partitions(
             dataset.partitioning,
@@ -245,14 +245,14 @@ def _table_asset(
     ) -> Iterator[AssetEvent]:
         """Extract, validate and load each partition of the run."""
         warehouse: Warehouse = context.resources.warehouse
-        limits = _limits(dataset, context.resources)
+        limits = _read_limits(dataset, context.resources)
         checks_file = context.resources.settings.checks_of(dataset.domain)
         ratio = config.max_reject_ratio
         log = ReportLog(context.instance, dataset.key, context.run.run_id)
         now = context.resources.clock.now
         loader = DatasetLoader(
             replace(dataset, completeness=declared_completeness(dataset, checks_file)),
-            _deliveries(dataset, context, config),
+            _choose_deliveries(dataset, context, config),
             warehouse,
             context.resources.artifacts,
             today=context.resources.clock.today(zone),
@@ -291,24 +291,24 @@ class _DeclaredReport(DatasetReport):
     ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return figures of a partition, its rejects, and figures of derived tables."""
         values = {
-            **_metadata(loaded, self.dataset, self.log.earlier),
+            **_describe_load(loaded, self.dataset, self.log.earlier),
             **rejects_of_load(self.warehouse, loaded),
         }
-        return {self.dataset.key: values, **_derived_metadata(loaded, self.dataset)}
+        return {self.dataset.key: values, **_describe_derived(loaded, self.dataset)}
 
     def checks(self) -> Sequence[Checked]:
         """Return the results of audits, of the source's list of fields, and of freshness."""
         lists_fields = self.dataset.lists_fields
-        fields = [_fields_result(self.loader.fields, self.dataset)] if lists_fields else []
-        fresh = _freshness_result(self.dataset, self.resources)
-        return [*_audit_results(self.warehouse, self.dataset), *fields, evaluated(fresh)]
+        fields = [_check_fields(self.loader.fields, self.dataset)] if lists_fields else []
+        fresh = _check_freshness(self.dataset, self.resources)
+        return [*_read_audit_results(self.warehouse, self.dataset), *fields, evaluated(fresh)]
 
     def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the evidence of the delivery."""
         return evidence_of(self.warehouse, error, self.dataset.key)
 
 
-def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
+def _build_table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
     lineage = {
         field.column.key: [dg.TableColumnDep(source, field.name)]
         for field in dataset.contract.fields
@@ -328,7 +328,7 @@ def _table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
     ).replace_attributes(skippable=True)  # a partition may be a holiday, or not published yet
 
 
-def _derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
+def _build_derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
     lineage = {
         name: [dg.TableColumnDep(dataset.key, source.key) for source in sources]
         for name, sources in dataset.made_of.get(table.name, {}).items()
@@ -348,7 +348,7 @@ def _derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
     ).replace_attributes(skippable=True)
 
 
-def _checks(dataset: Dataset) -> Mapping[str, str]:
+def _list_checks(dataset: Dataset) -> Mapping[str, str]:
     """Return the checks that a load evaluates, by name, with what each asserts."""
     fields = "The source lists exactly the declared fields, with the declared types."
     listed = {FIELDS_CHECK: fields} if dataset.lists_fields else {}
@@ -358,12 +358,12 @@ def _checks(dataset: Dataset) -> Mapping[str, str]:
 FIELDS_REMEDY = "missing or another type: change the declaration; new: decide whether to load it"
 
 
-def _severity(dataset: Dataset, check: str) -> dg.AssetCheckSeverity:
+def _choose_severity(dataset: Dataset, check: str) -> dg.AssetCheckSeverity:
     is_warning = check == FIELDS_CHECK or dataset.contract.is_warning(check)
     return dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR
 
 
-def _deliveries(
+def _choose_deliveries(
     dataset: Dataset, context: dg.AssetExecutionContext, config: LoadOptions
 ) -> Deliveries:
     """Return the deliveries that the run loads: of the source, or in a replay the recorded ones."""
@@ -385,26 +385,26 @@ def _deliveries(
     )
 
 
-def _limits(dataset: Dataset, resources: Any) -> LoadLimits:
+def _read_limits(dataset: Dataset, resources: Any) -> LoadLimits:
     settings: Settings = resources.settings
     clock: Clock = resources.clock
     return dataset.limits(settings, clock.today(dataset.partitioning.calendar.zone))
 
 
-def _audit_results(warehouse: Warehouse, dataset: Dataset) -> list[dg.AssetCheckResult]:
+def _read_audit_results(warehouse: Warehouse, dataset: Dataset) -> list[dg.AssetCheckResult]:
     """Return of each audit how the latest delivery of every partition did in it."""
     latest = warehouse.latest_audits(dataset.table)
     return [
         check_result(
             dataset.key,
             audit_summary,
-            _severity(dataset, audit_summary.audit),
+            _choose_severity(dataset, audit_summary.audit),
         )
         for audit_summary in summarised(latest, [*dataset.contract.audits, *COMPLETE_AUDIT])
     ]
 
 
-def _fields_result(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
+def _check_fields(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
     """Name the fields that are new or retyped, and since when; a missing one ends the run."""
     metadata: dict[str, Any] = {"fields_known": len(dataset.contract.fields)}
     if found.listed_count is None:
@@ -424,7 +424,7 @@ def _fields_result(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
     )
 
 
-def _derived_metadata(
+def _describe_derived(
     loaded: LoadedPartition[None, pl.DataFrame], dataset: Dataset
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the metadata of the tables that a load of a partition derived."""
@@ -438,7 +438,7 @@ def _derived_metadata(
     }
 
 
-def _metadata(
+def _describe_load(
     loaded: LoadedPartition[None, pl.DataFrame], dataset: Dataset, earlier: EarlierMetadata
 ) -> Mapping[str, Any]:
     """Return the metadata of a loaded partition.
@@ -458,10 +458,10 @@ def _metadata(
         common["change"] = " ".join(change.sentence for change in loaded.changes)
     landed, figures = loaded.landed, loaded.figures
     if landed is None or figures is None:
-        return {**_unchanged(loaded, dataset.key, earlier), **common}
+        return {**_describe_unchanged(loaded, dataset.key, earlier), **common}
     values = {}
     if loaded.preview is not None:
-        values = {"first_rows": table_of(_for_people(loaded.preview, dataset))}
+        values = {"first_rows": table_of(_render_rows(loaded.preview, dataset))}
     return {
         **common,
         "outcome": landed.change_cause,
@@ -491,7 +491,7 @@ def _diff(dataset: Dataset, landed: WriteResult[None]) -> Mapping[str, Any]:
     return {"diff": link(diff_path(dataset.table.name, landed.known_from))}
 
 
-def _for_people(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
+def _render_rows(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
     """Return ``rows`` of the table for people: decimal numbers, and none of personal columns."""
     rows = rows.drop(personal_columns(dataset.table), strict=False)
     scales = {
@@ -502,7 +502,7 @@ def _for_people(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
     return rows.with_columns(decimal_texts(rows[name], scale) for name, scale in scales.items())
 
 
-def _unchanged(
+def _describe_unchanged(
     loaded: LoadedPartition[None, pl.DataFrame], key: dg.AssetKey, earlier: EarlierMetadata
 ) -> Mapping[str, Any]:
     landed, outcome = loaded.earlier, REPORTED_LATE if loaded.changes else UNCHANGED
@@ -530,7 +530,7 @@ def _unchanged(
     }
 
 
-def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
+def _build_freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
     grace = f"{dataset.domain}_freshness_grace_hours"
 
     @freshness_check(
@@ -541,12 +541,12 @@ def _freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
     )
     def as_new_as_the_calendar(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
         paused = paused_freshness(context.resources.warehouse, dataset.key)
-        return paused or _freshness_result(dataset, context.resources)
+        return paused or _check_freshness(dataset, context.resources)
 
     return as_new_as_the_calendar
 
 
-def _freshness_result(dataset: Dataset, resources: Any) -> dg.AssetCheckResult:
+def _check_freshness(dataset: Dataset, resources: Any) -> dg.AssetCheckResult:
     warehouse: Warehouse = resources.warehouse
     clock: Clock = resources.clock
     partitioning = dataset.partitioning

@@ -82,7 +82,9 @@ def define_replay_job(
         reported = report_dry_run(context.log, "nothing is replayed", is_dry_run=config.dry_run)
         reported |= {"replayed": plan.description, "run_count": len(plan.ranges)}
         if not config.dry_run:
-            reported |= _launch(context, replay, plan, replay.run_config(plan, _options(config)))
+            reported |= _launch(
+                context, replay, plan, replay.run_config(plan, _select_options(config))
+            )
         context.add_output_metadata(as_metadata(reported))
 
     @dg.job(
@@ -140,7 +142,7 @@ def _read_filter(replay: Replay, name: str, text: str) -> str | date:
         raise ConfigurationError(f"invalid {name}: expected {expected}", found=text) from None
 
 
-def _options(config: ReplaySelection) -> Mapping[str, Any]:
+def _select_options(config: ReplaySelection) -> Mapping[str, Any]:
     """Return the options of the runs: those that choose no delivery."""
     model_dump = config.model_dump(mode="json", exclude_none=True)
     return {

@@ -35,7 +35,7 @@ def import_all_domains() -> "tuple[Domain, ...]":
     return tuple(map(import_domain, known_domains()))
 
 
-def _registry() -> "Registry":
+def _build_registry() -> "Registry":
     """Return the registry of the domains that this installation has.
 
     Raises:
@@ -52,5 +52,5 @@ def __getattr__(name: str) -> Any:
     """Return the registry, made at its first use."""
     if name != "REGISTRY":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = _registry()
+    globals()[name] = _build_registry()
     return globals()[name]

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 FILE_FIELDS = [field.name for field in MARKET_VOLUME_FIELDS if field.name != CODE_FIELD]
 
 
-def _week_of(partition: Scope) -> Scope:
+def _find_week(partition: Scope) -> Scope:
     """Return the week that a day is part of."""
     return {"week_start": volume.monday_of(cast("date", partition["trade_date"]))}
 
@@ -80,7 +80,7 @@ SOURCE = PackagedSource(
             volume.off_exchange_daily, conservation=volume.CONSERVATION
         )
     },
-    dependents={off_exchange_share_weekly: _week_of},
+    dependents={off_exchange_share_weekly: _find_week},
     made_of=MADE_OF,
 )
 VOLUME, RULES = SOURCE.dataset, {**SOURCE.rules, **volume.OFF_EXCHANGE_RULES}
@@ -91,7 +91,7 @@ WEEK = Parameter(
 )
 
 
-def _charts() -> "Sequence[AssetsDefinition]":
+def _list_charts() -> "Sequence[AssetsDefinition]":
     from orchestration_project.assets import cboe as assets
 
     return [assets.off_exchange_chart]
@@ -109,10 +109,10 @@ def _list_weeks() -> Sequence[ListedDataset]:
     return [LISTED_WEEKS]
 
 
-_DAYS = packaged_domain(SOURCE, __name__, _charts)
+_DAYS = packaged_domain(SOURCE, __name__, _list_charts)
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import cboe as assets
     from orchestration_project.sensors import cboe as sensors
 
@@ -132,7 +132,7 @@ def _define() -> DomainDefinitions:
 
 CBOE = replace(
     _DAYS,
-    define=_define,
+    define=_build_definitions,
     registrations=[
         *_DAYS.registrations,
         AsOfModule("orchestration_project.resources.cboe"),

@@ -33,7 +33,7 @@ from orchestration_project.settings.project import own_domain
 
 
 @cache
-def _resources() -> Mapping[str, dg.ResourceDefinition]:
+def _build_resources() -> Mapping[str, dg.ResourceDefinition]:
     """Return the resources of all our components: Dagster merges those that are the same."""
     return resource_definitions(catalog.REGISTRY.select(own_domain()))
 
@@ -53,10 +53,10 @@ def load_declared(names: Sequence[str]) -> dg.Definitions:
                 remedy=did_you_mean(name, declared) or "declare it below the project folder",
             )
     chosen = [declared[name] for name in names or declared]
-    return dg.Definitions.merge(*map(_definitions_of, chosen))
+    return dg.Definitions.merge(*map(_build_definitions, chosen))
 
 
-def _definitions_of(declared: Declaration | DerivedDeclaration) -> dg.Definitions:
+def _build_definitions(declared: Declaration | DerivedDeclaration) -> dg.Definitions:
     """Return assets, check, job and sensor of a dataset or derived table."""
     if isinstance(declared, DerivedDeclaration):
         derived = derived_assets(declared)
@@ -64,7 +64,7 @@ def _definitions_of(declared: Declaration | DerivedDeclaration) -> dg.Definition
             assets=[derived.table],
             jobs=[derived.job],
             sensors=[derived_sensor(derived)],
-            resources=_resources(),
+            resources=_build_resources(),
         )
     made_dataset_assets = dataset_assets(dataset_of(declared))
     return dg.Definitions(
@@ -72,7 +72,7 @@ def _definitions_of(declared: Declaration | DerivedDeclaration) -> dg.Definition
         asset_checks=[made_dataset_assets.freshness],
         jobs=[made_dataset_assets.job],
         sensors=[dataset_sensor(made_dataset_assets)],
-        resources=_resources(),
+        resources=_build_resources(),
     )
 
 
@@ -84,7 +84,7 @@ def definitions_of(file: Path) -> dg.Definitions:
     """
     for declared in (*own_declarations(), *own_derivations()):
         if file.resolve() == project_folder() / declared.file:
-            return _definitions_of(declared)
+            return _build_definitions(declared)
     raise ConfigurationError(
         "the component is not in the project folder",
         expected=f"a file such as defs/rates/defs.yaml below {project_folder()}",

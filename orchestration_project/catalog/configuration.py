@@ -39,7 +39,7 @@ def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
                 group_name="operations",
                 owners=["team:operations"],
                 kinds={"settings"},
-                tags={"domain": domain.name, **_data_tag(domain)},
+                tags={"domain": domain.name, **_build_data_tag(domain)},
                 metadata={"dagster/column_schema": dg.TableSchema(columns)},
             )
         ],
@@ -54,7 +54,7 @@ def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
     )
     def configuration() -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         settings = load_shared_settings()
-        rows = _rows(domain.name, settings)
+        rows = _list_settings(domain.name, settings)
         yield dg.MaterializeResult(asset_key=key, metadata={"settings": table_of(rows)})
         try:
             domain.require_valid(settings)
@@ -68,14 +68,14 @@ def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
     return configuration
 
 
-def _data_tag(domain: Domain) -> dict[str, str]:
+def _build_data_tag(domain: Domain) -> dict[str, str]:
     """Return the tag of a domain with a source, as its other assets have it."""
     if domain.source_setting is None:
         return {}
     return {"data": "made_up" if load_shared_settings().is_demo else "real"}
 
 
-def _rows(domain: str, settings: Settings) -> pl.DataFrame:
+def _list_settings(domain: str, settings: Settings) -> pl.DataFrame:
     values, origin = shown_values(settings), origins()
     names = [name for name in values if settings.domain_of(name) == domain]
     rows = [(name.upper(), values[name], origin[name]) for name in names]

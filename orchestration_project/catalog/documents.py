@@ -74,7 +74,7 @@ def _open(given: Environment) -> Iterator[DocumentSource]:
     settings = DocumentsSettings.of(given.settings)
     match settings.documents_source:
         case "demo":
-            yield DocumentFolder(_demo_files(settings), "STATE_DIR")
+            yield DocumentFolder(_ensure_demo_files(settings), "STATE_DIR")
         case "folder":
             yield DocumentFolder(Path(str(settings.documents_dir)), "DOCUMENTS_DIR")
         case "s3":
@@ -93,7 +93,7 @@ def _open(given: Environment) -> Iterator[DocumentSource]:
             raise switched_off("Documents", "DOCUMENTS_SOURCE", "folder, s3 or inbox")
 
 
-def _demo_files(settings: Settings) -> Path:
+def _ensure_demo_files(settings: Settings) -> Path:
     """Return the folder of the demo's files, which are generated when they are missing.
 
     They appear at once: another process never sees a part of them.
@@ -128,18 +128,18 @@ def _demo_files(settings: Settings) -> Path:
     return folder / "files"
 
 
-def _unused(settings: Settings) -> str:
+def _explain_unused(settings: Settings) -> str:
     is_off = DocumentsSettings.of(settings).documents_source is None
     return "DOCUMENTS_SOURCE is not set: no documents are loaded" if is_off else ""
 
 
-def _probe(source: DocumentSource, _: Environment) -> str:
+def _check_source(source: DocumentSource, _: Environment) -> str:
     first = sum(1 for _ in islice(source.listing().files, PROBED_FILES))
     count = f"{first} files" if first < PROBED_FILES else f"{first} files or more"
     return f"{source.shown_name} can be read: {count}"
 
 
-def _loaded_inboxes(settings: Settings) -> Sequence[str]:
+def _list_loaded_inboxes(settings: Settings) -> Sequence[str]:
     documents_settings = DocumentsSettings.of(settings)
     return [documents_settings.documents_inbox] if documents_settings.documents_source else []
 
@@ -152,14 +152,14 @@ REMEDIES = PERMANENT_REMEDIES | {
 """By reason code of permanent failures: changes that a retry needs."""
 
 
-def _oldest_waiting(
+def _find_oldest_waiting(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
-    oldest_missing = None if _unused(settings) else oldest_waiting(warehouse, clock.now())
+    oldest_missing = None if _explain_unused(settings) else oldest_waiting(warehouse, clock.now())
     return [oldest_missing] if oldest_missing else []
 
 
-def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
+def _list_subject_kinds(_: Settings) -> Sequence[SubjectKind]:
     from orchestration_project.resources.documents.erasure import DOCUMENT
 
     return [DOCUMENT]
@@ -170,13 +170,13 @@ CONNECTION = Connection(
     shown_name="the files of documents",
     open=_open,
     preflight="documents",
-    probe=_probe,
+    probe=_check_source,
     tried=lambda _: "listed the files of documents",
-    unused=_unused,
+    unused=_explain_unused,
 )
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import documents
     from orchestration_project.assets.replays import ReplaySelection, define_replay_job
     from orchestration_project.sensors.documents import (
@@ -209,7 +209,7 @@ def _define() -> DomainDefinitions:
 DOCUMENTS = Domain(
     name="documents",
     source_setting="documents_source",
-    define=_define,
+    define=_build_definitions,
     tables=[
         PartitionedTable(
             table=documents_pages,
@@ -228,13 +228,13 @@ DOCUMENTS = Domain(
         ),
         ConnectionMaker(lambda: {"documents": CONNECTION}),
         DatasetList(list_datasets),
-        Deadlines(_oldest_waiting),
+        Deadlines(_find_oldest_waiting),
         *EQUATIONS,
         ItemTopics(
             prefix=TOPIC_PREFIX, open=WorkItems, remedies=REMEDIES, upload_prefix=UPLOAD_PREFIX
         ),
         ItemTopics(prefix=REPLAY_PREFIX, open=WorkItems, remedies=REMEDIES),
-        LoadedInboxes(_loaded_inboxes),
-        SubjectKinds(_subject_kinds),
+        LoadedInboxes(_list_loaded_inboxes),
+        SubjectKinds(_list_subject_kinds),
     ],
 )

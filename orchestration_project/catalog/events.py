@@ -37,17 +37,17 @@ from orchestration_project.tables.spine import DELIVERY_TOPICS
 from orchestration_project.tables.webhooks import events_webhooks
 
 
-def _scope(key: str) -> Scope:
+def _read_scope(key: str) -> Scope:
     source, _, delivery_id = key.partition("|")
     return {"source": source, "delivery_id": delivery_id}
 
 
-def _subjects(settings: Settings) -> Sequence[SubjectKind]:
+def _list_subjects(settings: Settings) -> Sequence[SubjectKind]:
     kinds = webhook_subjects(declared_sources(settings))
-    return [FILE, *(replace(kind, related=_related) for kind in kinds)]
+    return [FILE, *(replace(kind, related=_find_related) for kind in kinds)]
 
 
-def _related(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
+def _find_related(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     """Return the rows that go with a row of a delivery: those of routing have its values, too."""
     rows = rows_of_delivery(table, key)
     if not rows:
@@ -56,7 +56,7 @@ def _related(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     return [*rows, *((routed_table, values) for routed_table in ROUTED_TABLES)]
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets.events import routing
     from orchestration_project.assets.events.deliveries import inbox, webhooks, webhooks_job
     from orchestration_project.resources.events.routing.planning import ROW
@@ -92,10 +92,10 @@ def _define() -> DomainDefinitions:
 
 EVENTS = Domain(
     name="events",
-    define=_define,
+    define=_build_definitions,
     api=["orchestration_project.gateway.api.events"],
     tables=[
-        PartitionedTable(table=events_webhooks, scope_of=_scope, partitions_of=lambda *_: None)
+        PartitionedTable(table=events_webhooks, scope_of=_read_scope, partitions_of=lambda *_: None)
     ],
     registrations=[
         *EQUATIONS,
@@ -112,6 +112,6 @@ EVENTS = Domain(
         RetentionReader(
             lambda settings: DomainRetention(rows=[*body_retention(settings), RefusalRetention()])
         ),
-        SubjectKinds(_subjects),
+        SubjectKinds(_list_subjects),
     ],
 )

@@ -51,7 +51,7 @@ def domain_of(
 
     def define() -> DomainDefinitions:
         first_day = f"{name.upper()}_FIRST_DAY" if has_source_setting else ""
-        domain_definitions = _define(name, datasets, draw(), first_day)
+        domain_definitions = _build_definitions(name, datasets, draw(), first_day)
         return replace(domain_definitions, registrations=recoveries)
 
     return Domain(
@@ -59,7 +59,7 @@ def domain_of(
         source_setting=f"{name}_source" if has_source_setting else None,
         define=define,
         tables=[
-            PartitionedTable(table=dataset.table, scope_of=partial(_scope_of, dataset))
+            PartitionedTable(table=dataset.table, scope_of=partial(_read_scope, dataset))
             for dataset in datasets
         ],
         state_paths=state_paths,
@@ -73,7 +73,7 @@ def domain_of(
     )
 
 
-def _define(
+def _build_definitions(
     name: str, datasets: Sequence[Dataset], drawn: "Sequence[dg.AssetsDefinition]", first_day: str
 ) -> DomainDefinitions:
     """Return the definitions of declared datasets and charts of a domain.
@@ -134,7 +134,7 @@ def dataset_job(
     partitioning = dataset.partitioning
     name = "week_ending" if partitioning.day_column == "week_ending" else "partition"
     by_day = replace(partitioning, value_column="", values=())
-    day = Parameter(name=name, to_key=partial(_key_of, by_day))
+    day = Parameter(name=name, to_key=partial(_parse_key, by_day))
     value = [Parameter(name=partitioning.value_column)] if partitioning.value_column else []
     return Job(
         definition=definition,
@@ -144,7 +144,7 @@ def dataset_job(
     )
 
 
-def _key_of(partitioning: Partitioning, text: str) -> str:
+def _parse_key(partitioning: Partitioning, text: str) -> str:
     """Return a partition's key as Dagster has it.
 
     Raises:
@@ -153,7 +153,7 @@ def _key_of(partitioning: Partitioning, text: str) -> str:
     return partitioning.key_of(partitioning.partition_of(text, today=date.max))
 
 
-def _scope_of(dataset: Dataset, key: str) -> Scope:
+def _read_scope(dataset: Dataset, key: str) -> Scope:
     partition = dataset.partitioning.partition_of(key, today=date.max)
     return dataset.partitioning.scope_of(partition)
 

@@ -62,7 +62,7 @@ def _list_partitions(source: "FinraSource", environment: Environment) -> str:
     return f"it lists {len(listed)} partitions of the last {PROBED_WEEKS} weeks"
 
 
-def _oldest_unlanded(
+def _find_oldest_unlanded(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
     offered = offered_weeks(settings, clock.today_in_new_york())
@@ -89,27 +89,27 @@ def _read_loads(settings: Settings, now: datetime) -> Sequence[DatasetLoad]:
     ]
 
 
-def _week_published_on(key: str) -> date:
+def _find_publication_date(key: str) -> date:
     week = tier_week(key, today=date.max)
     return publication_date(week.week_start, week.tier)
 
 
-def _first_setting(declared: FinraDataset) -> str:
+def _find_setting(declared: FinraDataset) -> str:
     """Return the setting of a dataset's first partition; empty: its declaration has the day."""
     return "" if declared.first_day else FIRST_WEEK
 
 
-def _week_scope(key: str) -> Scope:
+def _read_week_scope(key: str) -> Scope:
     week = tier_week(key, today=date.max)
     return {"tier": week.tier, "week_start": week.week_start}
 
 
-def _dataset_scope(dataset: FinraDataset, key: str) -> Scope:
+def _read_dataset_scope(dataset: FinraDataset, key: str) -> Scope:
     partitioning = dataset.partitioning
     return partitioning.scope_of(partitioning.partition_of(key, today=date.max))
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import finra
     from orchestration_project.assets.replays import define_replay_job
     from orchestration_project.catalog.factory import dataset_job
@@ -141,7 +141,7 @@ def _define() -> DomainDefinitions:
                 definition=finra.otc_weekly_job,
                 parameters=(TIER, WEEK_ENDING),
                 first_setting=FIRST_WEEK,
-                published_on=_week_published_on,
+                published_on=_find_publication_date,
             ),
             define_replay_job("finra", finra.REPLAYS),
             Job(
@@ -162,7 +162,7 @@ def _define() -> DomainDefinitions:
                 real_config=not_dry(finra.BACKFILLING.op),
             ),
             *(
-                dataset_job(made.dataset, made.job, _first_setting(declared), made.published_on)
+                dataset_job(made.dataset, made.job, _find_setting(declared), made.published_on)
                 for made, declared in zip(finra.DATASET_ASSETS, DATASETS_ON, strict=True)
             ),
         ],
@@ -218,11 +218,11 @@ def _connections() -> Mapping[str, Connection[Any]]:
 FINRA = Domain(
     name="finra",
     source_setting="finra_source",
-    define=_define,
+    define=_build_definitions,
     tables=[
-        PartitionedTable(table=finra_otc_weekly, scope_of=_week_scope),
+        PartitionedTable(table=finra_otc_weekly, scope_of=_read_week_scope),
         *(
-            PartitionedTable(table=dataset.table, scope_of=partial(_dataset_scope, dataset))
+            PartitionedTable(table=dataset.table, scope_of=partial(_read_dataset_scope, dataset))
             for dataset in DATASETS
         ),
     ],
@@ -234,7 +234,7 @@ FINRA = Domain(
         FormulaModule("orchestration_project.domains.finra.formulas"),
         DatasetList(listed.list_datasets),
         DatasetLoads(_read_loads),
-        Deadlines(_oldest_unlanded),
+        Deadlines(_find_oldest_unlanded),
         *list_equations(CONSERVATIONS),
     ],
 )

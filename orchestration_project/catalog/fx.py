@@ -12,11 +12,11 @@ from orchestration_project.engine.contracts.contract import Claim
 from orchestration_project.engine.own.packaged import fields_of
 
 
-def _attribute(name: str, group: str) -> str:
+def _match_value(name: str, group: str) -> str:
     return rf"""\s+{name}\s*=\s*["']\s*(?P<{group}>[^"']*?)\s*["']"""
 
 
-DAY, CODE = _attribute("time", "date"), _attribute("currency", "currency")
+DAY, CODE = _match_value("time", "date"), _match_value("currency", "currency")
 SOURCE = PackagedSource(
     texts=TEXTS,
     declared=Dataset(
@@ -67,7 +67,7 @@ SOURCE = PackagedSource(
     probe="fetched the rates of the last 90 days",
     forms=[
         Form("^PK", [("lines", [",", ["date", "currency", "rate"]])], "eurofxref-hist.csv"),
-        Form("<Cube", [("matches", [f"<Cube{DAY}|<Cube{CODE}{_attribute('rate', 'rate')}"])]),
+        Form("<Cube", [("matches", [f"<Cube{DAY}|<Cube{CODE}{_match_value('rate', 'rate')}"])]),
         Form("", [("none", ["XML of the ECB or its zipped CSV", "another file"])]),
     ],
 )

@@ -29,14 +29,14 @@ from orchestration_project.services.status import DeadLetters, Deadlines, ItemTo
 from orchestration_project.settings import Settings
 
 
-def _oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
+def _find_oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
     if MqttSettings.of(settings).mqtt_source is None:
         return []
     oldest_missing = oldest_waiting(warehouse, clock.now())
     return [] if oldest_missing is None else [oldest_missing]
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import mqtt
     from orchestration_project.engine.options import not_dry
     from orchestration_project.resources.mqtt.arrivals import RECOVERIES
@@ -64,7 +64,7 @@ def _define() -> DomainDefinitions:
 MQTT = Domain(
     name="mqtt",
     source_setting="mqtt_source",
-    define=_define,
+    define=_build_definitions,
     tables=[
         PartitionedTable(table=mqtt_mirror, scope_of=lambda hour: {"arrival_hour": hour}),
     ],
@@ -78,7 +78,7 @@ MQTT = Domain(
     registrations=[
         CommandModule(command="load", name="mqtt", module="orchestration_project.cli.mqtt_run"),
         DatasetList(list_datasets),
-        Deadlines(_oldest),
+        Deadlines(_find_oldest),
         DeadLetters(
             table=mqtt_dead_letters,
             source="reason_code",

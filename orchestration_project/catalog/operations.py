@@ -16,7 +16,7 @@ from orchestration_project.services.cleanup.table_copies import CopyRetention
 from orchestration_project.services.status import ItemTopics
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import operations
     from orchestration_project.sensors import operations as sensors
     from orchestration_project.sensors.schedules import scheduled_sensor
@@ -73,7 +73,7 @@ def _define() -> DomainDefinitions:
 
 OPERATIONS = Domain(
     name="operations",
-    define=_define,
+    define=_build_definitions,
     state_paths=[EXPORTS_FOLDER],
     registrations=[
         ItemTopics(prefix=EXPORTS_TOPIC, open=WorkItems),

@@ -79,7 +79,7 @@ def open_source(
         limits=AnswerLimits(accepts_encodings=True),
     ) as http:
         if isinstance(source, DltSource):
-            yield _dlt_source(declared, source, http, captures, given)
+            yield _build_dlt_source(declared, source, http, captures, given)
         elif source.documents:
             yield DocumentSource(
                 http,
@@ -102,7 +102,7 @@ def _start_of(declared: Declared, given: Environment) -> Callable[[Partition], S
     return lambda partition: read_start_state(given.settings, declared.name, key_of(partition))
 
 
-def _dlt_source(
+def _build_dlt_source(
     declared: Declared,
     source: DltSource,
     http: "HttpClient",
@@ -135,7 +135,7 @@ def documents_of(declared: Declared) -> Documents:
     )
 
 
-def _connection(declared: Declared) -> Connection[Source]:
+def _build_connection(declared: Declared) -> Connection[Source]:
     return Connection(
         description=f"Source of {declared.name}, which this project declares.",
         shown_name=f"the source of {declared.name}",
@@ -144,7 +144,7 @@ def _connection(declared: Declared) -> Connection[Source]:
     )
 
 
-def _limits(declared: Declared, _: Settings, today: date) -> LoadLimits:
+def _build_limits(declared: Declared, _: Settings, today: date) -> LoadLimits:
     published = declared.partitions.published_at
     after_midnight = timedelta(hours=published.hour, minutes=published.minute)
     return LoadLimits(
@@ -170,34 +170,34 @@ def dataset_of(declaration: Declaration, domain: str = "") -> Dataset:
         contract=contract_of(declared, declaration.table, declaration.fields, declaration.code),
         parse=partial(parse_recorded, declared),
         after_load=append_state if declared.is_incremental else None,
-        resource=_resource(declared),
+        resource=_name_resource(declared),
         source_label=f"the source of {declared.name}",
         source_description=f"the source that {declaration.file} declares",
-        limits=partial(_limits, declared),
+        limits=partial(_build_limits, declared),
         licence=declared.licence,
         owners=declared.owners,
-        min_size_ratio=_min_size_ratio(declared),
+        min_size_ratio=_find_min_size_ratio(declared),
         reread_count=0 if declared.is_incremental else declared.partitions.reread_count,
     )
 
 
-def _min_size_ratio(declared: Declared) -> float | None:
+def _find_min_size_ratio(declared: Declared) -> float | None:
     return next(
         (check.min_ratio for check in declared.checks if isinstance(check, UsualSize)), None
     )
 
 
-def _resource(declared: Declared) -> str:
+def _name_resource(declared: Declared) -> str:
     return f"{own_domain()}_{declared.name}_source"
 
 
-def _subject_kinds(_: Settings) -> Sequence[SubjectKind]:
+def _list_subject_kinds(_: Settings) -> Sequence[SubjectKind]:
     tables = [declaration.table for declaration in own_declarations()]
     kinds = subject_kinds([*tables, *(derivation.table for derivation in own_derivations())])
     return [kind for name, kind in kinds.items() if name.startswith(f"{own_domain()}/")]
 
 
-def _listed(derived: DerivedDeclaration) -> ListedDataset:
+def _list_table(derived: DerivedDeclaration) -> ListedDataset:
     return ListedDataset(derived.job_name, derived.description, [derived.table.name])
 
 
@@ -215,25 +215,25 @@ def import_own_domain() -> Domain:
             own_domain(),
             [dataset_of(declaration) for declaration in declared],
             connections={
-                _resource(declaration.dataset): _connection(declaration.dataset)
+                _name_resource(declaration.dataset): _build_connection(declaration.dataset)
                 for declaration in declared
             },
             recoveries=[
-                document_recovery(_resource(declaration.dataset), declaration.dataset.name)
+                document_recovery(_name_resource(declaration.dataset), declaration.dataset.name)
                 for declaration in declared
             ],
             has_source_setting=False,
         )
     registered = [
         *domain.registrations,
-        DatasetList(lambda: [_listed(derived_declaration) for derived_declaration in derived]),
-        SubjectKinds(_subject_kinds),
+        DatasetList(lambda: [_list_table(derived_declaration) for derived_declaration in derived]),
+        SubjectKinds(_list_subject_kinds),
         *([AsOfModule("orchestration_project.resources.own_derived")] if derived else []),
     ]
-    return replace(domain, define=partial(_define, domain, derived), registrations=registered)
+    return replace(domain, define=partial(_add_derived, domain, derived), registrations=registered)
 
 
-def _define(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefinitions:
+def _add_derived(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefinitions:
     """Return the definitions of a domain, with those of the tables that the project derives."""
     from orchestration_project.assets.own_derived import derived_assets
     from orchestration_project.sensors.own_derived import derived_sensor

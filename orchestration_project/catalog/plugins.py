@@ -47,7 +47,7 @@ def stored_definitions(_: Registry, settings: Settings) -> MadeDefinitions:
     from orchestration_project.sensors.plugins import plugin_schedule
 
     enabled = [
-        stored_plugin for stored_plugin in _stored(settings) if stored_plugin.state == "enabled"
+        stored_plugin for stored_plugin in _read_added(settings) if stored_plugin.state == "enabled"
     ]
     jobs = [plugin_job(stored_plugin) for stored_plugin in enabled]
     schedules = [plugin_schedule(item, job) for item, job in zip(enabled, jobs, strict=True)]
@@ -58,7 +58,7 @@ def stored_definitions(_: Registry, settings: Settings) -> MadeDefinitions:
     )
 
 
-def _stored(settings: Settings) -> Sequence[StoredPlugin]:
+def _read_added(settings: Settings) -> Sequence[StoredPlugin]:
     """Return the plugins in the database; none if it does not answer in time or has no tables."""
     stored: list[StoredPlugin] = []
     problems: list[str] = []
@@ -73,7 +73,7 @@ def _stored(settings: Settings) -> Sequence[StoredPlugin]:
             ):
                 stored.extend(read_plugins(connection))
         except (OrchestrationError, SQLAlchemyError, OSError) as error:
-            problems.append(_line_of(error))
+            problems.append(_format_error(error))
 
     reader = Thread(target=read, name="plugins", daemon=True)
     reader.start()
@@ -88,7 +88,7 @@ def _stored(settings: Settings) -> Sequence[StoredPlugin]:
     return stored
 
 
-def _line_of(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     """Return an error in one line."""
     return error.line if isinstance(error, OrchestrationError) else str(error).partition("\n")[0]
 
@@ -101,7 +101,7 @@ def _is_missing(settings: Settings) -> bool:
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
 
 
-def _unused(settings: Settings) -> str:
+def _explain_unused(settings: Settings) -> str:
     """Return why the isolation is not probed: no plugin is enabled, or the database is away."""
     if _is_missing(settings):
         return "no plugin is added"
@@ -109,11 +109,11 @@ def _unused(settings: Settings) -> str:
         with unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
             enabled = [plugin for plugin in read_plugins(connection) if plugin.state == "enabled"]
     except (OrchestrationError, SQLAlchemyError, OSError) as error:
-        return f"the database cannot be read: {_line_of(error)}"
+        return f"the database cannot be read: {_format_error(error)}"
     return "" if enabled else "no plugin is enabled"
 
 
-def _probe(settings: Settings, _: Environment) -> str:
+def _check_isolation(settings: Settings, _: Environment) -> str:
     """Return a description of the limits that the isolation of plugins enforces here."""
     status = isolation_status(settings)
     if not status.is_usable:
@@ -132,19 +132,19 @@ ISOLATION = Connection(
     shown_name="isolation of plugins",
     open=lambda environment: nullcontext(environment.settings),
     preflight=None,
-    probe=_probe,
+    probe=_check_isolation,
     tried=lambda _: "started a process that does nothing, as plugins are",
-    unused=_unused,
+    unused=_explain_unused,
 )
 
 
-def _scope(key: str) -> Scope:
+def _read_scope(key: str) -> Scope:
     """Return the rows of a delivery's key: plugin, row set and, if it has some, partition."""
     plugin, table_name, partition = [*key.split("|"), "", ""][:3]
     return {"plugin": plugin, "table_name": table_name, "partition_key": partition}
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets.plugins import edit_job, edit_plugins
 
     return DomainDefinitions(
@@ -156,8 +156,10 @@ def _define() -> DomainDefinitions:
 
 PLUGINS = Domain(
     name="plugins",
-    define=_define,
-    tables=[PartitionedTable(table=plugins_rows, scope_of=_scope, partitions_of=lambda *_: None)],
+    define=_build_definitions,
+    tables=[
+        PartitionedTable(table=plugins_rows, scope_of=_read_scope, partitions_of=lambda *_: None)
+    ],
     state_paths=[FOLDER],
     api=[
         "orchestration_project.gateway.api.plugins",

@@ -39,7 +39,7 @@ MONTH = Parameter(name="month", to_key=month_named)
 FIRST_MONTH = "PRICES_FIRST_MONTH"
 
 
-def _oldest_unlanded(
+def _find_oldest_unlanded(
     settings: Settings, warehouse: Warehouse, clock: Clock
 ) -> Sequence[OldestMissing]:
     first_month = first_price_month(settings, clock.today_in_new_york())
@@ -50,7 +50,7 @@ def _oldest_unlanded(
     return [oldest_missing] if oldest_missing else []
 
 
-def _missing_months(
+def _find_missing_months(
     settings: Settings, warehouse: Warehouse, now: datetime, keys: Sequence[str]
 ) -> Collection[str]:
     """Return the months that a symbol lacks."""
@@ -59,7 +59,7 @@ def _missing_months(
     return {month.isoformat() for month in days}
 
 
-def _months_of(_: str, scope: Scope) -> tuple[str, str] | None:
+def _find_months(_: str, scope: Scope) -> tuple[str, str] | None:
     """Return the first and last partition of the days that a symbol's delivery covers."""
     days = range_of(scope)
     if days is None:
@@ -70,12 +70,12 @@ def _months_of(_: str, scope: Scope) -> tuple[str, str] | None:
     return first.isoformat(), month_of(days.last).isoformat()
 
 
-def _unused(settings: Settings) -> str:
+def _explain_unused(settings: Settings) -> str:
     settings = PricesSettings.of(settings)
     return "" if settings.prices_source else "PRICES_SOURCE is not set: no prices are asked for"
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import prices
     from orchestration_project.assets.replays import define_replay_job
     from orchestration_project.engine.options import not_dry
@@ -89,7 +89,7 @@ def _define() -> DomainDefinitions:
             Job(
                 definition=prices.daily_job,
                 parameters=(MONTH,),
-                missing=_missing_months,
+                missing=_find_missing_months,
                 first_setting=FIRST_MONTH,
             ),
             Job(
@@ -144,12 +144,12 @@ def _connections() -> Mapping[str, Connection[Any]]:
 PRICES = Domain(
     name="prices",
     source_setting="prices_source",
-    define=_define,
+    define=_build_definitions,
     tables=[
         PartitionedTable(
             table=prices_daily,
             scope_of=lambda symbol: {"symbol": symbol},
-            partitions_of=_months_of,
+            partitions_of=_find_months,
         )
     ],
     registrations=[
@@ -157,7 +157,7 @@ PRICES = Domain(
         ConnectionMaker(_connections),
         FormulaModule("orchestration_project.domains.prices.formulas"),
         DatasetList(list_datasets),
-        Deadlines(_oldest_unlanded),
+        Deadlines(_find_oldest_unlanded),
         ItemTopics(prefix=SYMBOLS_TOPIC, open=WorkItems),
     ],
 )

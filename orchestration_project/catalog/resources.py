@@ -34,24 +34,24 @@ FORCED_TAG = "forced_past"
 def resource_definitions(registry: Registry) -> Mapping[str, dg.ResourceDefinition]:
     """Return the resources of a code location, by the names under which assets ask for them."""
     return {
-        "alerts": _alerts_resource(registry),
+        "alerts": _make_alerts_resource(registry),
         "artifacts": artifacts_resource,
         "clock": clock_resource,
-        "gate": _gate_resource(registry),
+        "gate": _make_gate_resource(registry),
         "registry": dg.ResourceDefinition(
             lambda _: registry, description="The domains of the project."
         ),
         "settings": settings_resource,
         "warehouse": warehouse_resource,
         **{
-            name: _connection_resource(domain, connection)
+            name: _make_connection_resource(domain, connection)
             for domain in registry.selected
             for name, connection in domain.connections.items()
         },
     }
 
 
-def _connection_resource(domain: Domain, connection: Connection[Any]) -> dg.ResourceDefinition:
+def _make_connection_resource(domain: Domain, connection: Connection[Any]) -> dg.ResourceDefinition:
     """Return the resource of a connection: a run opens it once the preflight admits it.
 
     A tick of a sensor or schedule, which only asks what there is, opens it without preflight.
@@ -84,7 +84,7 @@ def settings_resource() -> Settings:
     return settings
 
 
-def _alerts_resource(registry: Registry) -> dg.ResourceDefinition:
+def _make_alerts_resource(registry: Registry) -> dg.ResourceDefinition:
     """Return the resource of alert channels and inbox."""
 
     @dg.resource(description="Alert channels, and the alert inbox.")
@@ -108,7 +108,7 @@ def warehouse_resource(context: dg.InitResourceContext) -> Iterator[Warehouse]:
         settings = load_shared_settings()
         if context.run is not None:
             tag = {CONFIG_TAG: effective_config(settings).config_hash}
-            _instance_of(context).add_run_tags(context.run.run_id, tag)
+            _ensure_instance(context).add_run_tags(context.run.run_id, tag)
         return open_warehouse(settings)
 
     with at_first_use(opening) as warehouse:
@@ -125,18 +125,18 @@ def artifacts_resource(context: dg.InitResourceContext) -> Iterator[ArtifactStor
     def opening() -> AbstractContextManager[ArtifactStore]:
         if context.run is not None:
             context.resources.gate.admit("artifacts")
-        return _opened_store()
+        return _yield_store()
 
     with at_first_use(opening) as store:
         yield store
 
 
 @contextmanager
-def _opened_store() -> Iterator[ArtifactStore]:
+def _yield_store() -> Iterator[ArtifactStore]:
     yield open_store(load_shared_settings())
 
 
-def _gate_resource(registry: Registry) -> dg.ResourceDefinition:
+def _make_gate_resource(registry: Registry) -> dg.ResourceDefinition:
     @dg.resource(
         description="Preflight check: admits a run's work while its dependencies are ready.",
         required_resource_keys={"warehouse"},
@@ -150,14 +150,14 @@ def _gate_resource(registry: Registry) -> dg.ResourceDefinition:
     )
     def gate_resource(context: dg.InitResourceContext) -> Iterator[Gate]:
         """The gate that whatever a run opens for its work goes through."""
-        with at_first_use(lambda: nullcontext(_gate(registry, context))) as gate:
+        with at_first_use(lambda: nullcontext(_build_gate(registry, context))) as gate:
             yield gate
 
     return gate_resource
 
 
-def _gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
-    settings, instance, run_id = load_shared_settings(), _instance_of(context), _run_id(context)
+def _build_gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
+    settings, instance, run_id = load_shared_settings(), _ensure_instance(context), _run_id(context)
     warehouse = context.resources.warehouse
     return Gate(
         open_probes(
@@ -180,7 +180,7 @@ def _gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
     )
 
 
-def _instance_of(context: dg.InitResourceContext) -> dg.DagsterInstance:
+def _ensure_instance(context: dg.InitResourceContext) -> dg.DagsterInstance:
     """Return Dagster's instance, which a run's resources are given."""
     if context.instance is None:
         raise AssertionError("Dagster gives a run's resources its instance")

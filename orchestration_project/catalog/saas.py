@@ -26,27 +26,27 @@ def _is_real(settings: Settings) -> bool:
     return settings.saas_source == "api"
 
 
-def _unused(settings: Settings) -> str:
+def _explain_unused(settings: Settings) -> str:
     if settings.is_demo:
         return "the embedded demo, which starts when it is used"
     return "" if _is_real(settings) else "SAAS_SOURCE is not set: no system is asked"
 
 
-def _tried_peopleforce(settings: Settings) -> str:
+def _describe_peopleforce_trial(settings: Settings) -> str:
     settings = SaasSettings.of(settings)
     if not _is_real(settings):
         return TRIED_IN_DEMO
     return f"asked {without_secrets(settings.peopleforce_url)} for its tasks"
 
 
-def _tried_jira(settings: Settings) -> str:
+def _describe_jira_trial(settings: Settings) -> str:
     settings = SaasSettings.of(settings)
     if not _is_real(settings):
         return TRIED_IN_DEMO
     return f"asked {without_secrets(settings.jira_url or '')} who we are"
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import saas
     from orchestration_project.resources.saas.routed_issues import JIRA_ISSUE
     from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
@@ -87,8 +87,8 @@ def _connections() -> Mapping[str, Connection[Any]]:
             ),
             preflight="peopleforce",
             probe=lambda source, _: f"it has {source.count()} tasks",
-            tried=_tried_peopleforce,
-            unused=_unused,
+            tried=_describe_peopleforce_trial,
+            unused=_explain_unused,
             attributes={"system": peopleforce.SYSTEM},
         ),
         "jira": Connection(
@@ -96,8 +96,8 @@ def _connections() -> Mapping[str, Connection[Any]]:
             open=lambda given: opened_jira(given.settings, asks_anyway=given.asks_anyway),
             preflight="jira",
             probe=lambda target, _: f"it knows us as {target.myself()}",
-            tried=_tried_jira,
-            unused=_unused,
+            tried=_describe_jira_trial,
+            unused=_explain_unused,
             attributes={"system": jira.SYSTEM},
         ),
     }
@@ -106,7 +106,7 @@ def _connections() -> Mapping[str, Connection[Any]]:
 SAAS = Domain(
     name="saas",
     source_setting="saas_source",
-    define=_define,
+    define=_build_definitions,
     api=["orchestration_project.gateway.api.saas"],
     state_paths=["demo_saas", "saas"],
     registrations=[

@@ -43,7 +43,7 @@ def keep_domains_in_use(
     if stored_file(settings).exists():
         return ()
     with warehouse.reading() as connection:
-        names = [*_tables_with_rows(connection), *_waiting_topics(connection), *switched_on]
+        names = [*_find_filled_tables(connection), *_list_waiting_topics(connection), *switched_on]
     datasets = {
         dataset
         for dataset in known_datasets()
@@ -69,7 +69,7 @@ def follow_new_names(
     with warehouse.reading() as connection:
         stored = SCHEDULE_STORE.read(connection)
     changed = {
-        stored_schedule.schedule.name: _present_fields(stored_schedule.schedule)
+        stored_schedule.schedule.name: _upgrade_fields(stored_schedule.schedule)
         for stored_schedule in stored
     }
     for stored_schedule in stored:
@@ -81,7 +81,7 @@ def follow_new_names(
     return [*switched_on, *(name for name, fields in changed.items() if fields)]
 
 
-def _tables_with_rows(connection: Connection) -> Sequence[str]:
+def _find_filled_tables(connection: Connection) -> Sequence[str]:
     """Return the names of tables of domains that have a row."""
     tables = [table for name, table in METADATA.tables.items() if domain_of_name(name)]
     looks = [select(literal(table.name)).where(_has_a_row(table)) for table in tables]
@@ -92,13 +92,13 @@ def _has_a_row(table: Table) -> Exists:
     return exists(select(literal(1)).select_from(table))
 
 
-def _waiting_topics(connection: Connection) -> Sequence[str]:
+def _list_waiting_topics(connection: Connection) -> Sequence[str]:
     """Return the topics of work that waits."""
     topics = (select(table.c.topic).distinct() for table in (work_items, outbox))
     return list(connection.scalars(union_all(*topics)))
 
 
-def _present_fields(schedule: Schedule) -> dict[str, object]:
+def _upgrade_fields(schedule: Schedule) -> dict[str, object]:
     """Return the fields of a schedule that name a former job, as they are now; {}: none does."""
     config = schedule.run_config or {}
     is_partitioned = schedule.partitions != "none"

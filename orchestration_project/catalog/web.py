@@ -79,31 +79,31 @@ def _open(given: Environment) -> "Iterator[WebAccess]":
     yield WebAccess(settings, lambda: shop_demo(settings).url())
 
 
-def _probe(_: "WebAccess", given: Environment) -> str:
+def _count_site_files(_: "WebAccess", given: Environment) -> str:
     site_files = site_files_of(WebSettings.of(given.settings))
     return f"{len(site_files.sites)} site files are valid, {len(site_files.problems)} are not"
 
 
-def _unused(settings: Settings) -> str:
+def _explain_unused(settings: Settings) -> str:
     is_off = WebSettings.of(settings).web_source is None
     return "WEB_SOURCE is not set: no site is crawled" if is_off else ""
 
 
-def _missed(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
-    if _unused(settings):
+def _find_missed(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequence[OldestMissing]:
+    if _explain_unused(settings):
         return []
     files = site_files_of(WebSettings.of(settings))
     return missed_days(warehouse, files.sites.values(), clock.now())
 
 
-def _retention(settings: Settings) -> DomainRetention:
+def _read_retention(settings: Settings) -> DomainRetention:
     files = site_files_of(WebSettings.of(settings))
     captures_days = {name: site.retention.captures_days for name, site in files.sites.items()}
     days_of = {(SOURCE, name): days for name, days in captures_days.items() if days is not None}
     return DomainRetention(captured_days=days_of)
 
 
-def _exports(settings: Settings) -> Mapping[str, DeclaredExport]:
+def _list_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
     try:
         chosen = WebSettings.of(settings)
     except ConfigurationError:
@@ -116,7 +116,7 @@ def _exports(settings: Settings) -> Mapping[str, DeclaredExport]:
     }
 
 
-def _flag_uses(settings: Settings) -> Sequence[FlagUse]:
+def _list_flag_uses(settings: Settings) -> Sequence[FlagUse]:
     try:
         files = site_files_of(WebSettings.of(settings))
     except ConfigurationError:
@@ -137,13 +137,13 @@ CONNECTION = Connection(
     shown_name="the site files",
     open=_open,
     preflight="web",
-    probe=_probe,
+    probe=_count_site_files,
     tried=lambda _: "read the site files",
-    unused=_unused,
+    unused=_explain_unused,
 )
 
 
-def _define() -> DomainDefinitions:
+def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import web
     from orchestration_project.assets.web.proposals import (
         accept_job,
@@ -180,7 +180,7 @@ def _define() -> DomainDefinitions:
 WEB = Domain(
     name="web",
     source_setting="web_source",
-    define=_define,
+    define=_build_definitions,
     tables=[
         PartitionedTable(
             table=table, scope_of=lambda key: {"site": key}, partitions_of=lambda *_: None
@@ -194,13 +194,13 @@ WEB = Domain(
             command="replay", name=web_items.name, module="orchestration_project.cli.web_replay"
         ),
         ConnectionMaker(lambda: {"web": CONNECTION}),
-        Deadlines(_missed),
+        Deadlines(_find_missed),
         *EQUATIONS,
-        FileExports(_exports),
-        FlagUses(_flag_uses),
+        FileExports(_list_exports),
+        FlagUses(_list_flag_uses),
         ItemTopics(prefix=TOPIC_PREFIX, open=WorkItems),
         ProposalReader(partial(read_open_proposals, accept=(ACCEPT_JOB, ACCEPT_OP))),
-        RetentionReader(_retention),
+        RetentionReader(_read_retention),
         SubjectKinds(lambda _: [PERSON]),
     ],
 )

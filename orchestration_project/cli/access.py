@@ -56,7 +56,7 @@ def review(is_csv: bool) -> int:
         raise click.UsageError("expected one of: --csv, --json")
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
-        rows = [_row(grant) for grant in _grants(settings, warehouse)]
+        rows = [_format_grant(grant) for grant in _iterate_grants(settings, warehouse)]
     if is_csv:
         _write_csv(rows)
     else:
@@ -64,7 +64,7 @@ def review(is_csv: bool) -> int:
     return 0
 
 
-def _grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["AccessGrant"]:
+def _iterate_grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["AccessGrant"]:
     from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.contracts.roles import PERMISSIONS_OF_ROLE, Role
     from orchestration_project.services.access import Keys
@@ -92,13 +92,13 @@ def _grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["AccessGra
         idle = timedelta(minutes=settings.session_idle_minutes)
         yield from rule_grants(rules)
         yield from member_grants(warehouse, rules, domains, idle, now)
-    yield from _senders(settings)
-    for module in _domain_modules():
+    yield from _iterate_senders(settings)
+    for module in _import_modules():
         yield from module.read_grants(warehouse)
-    yield from _databases(settings)
+    yield from _iterate_databases(settings)
 
 
-def _domain_modules() -> Iterator[Any]:
+def _import_modules() -> Iterator[Any]:
     """Yield the modules `grants` of domains; they read what a domain grants, on or off.
 
     They are found by name, as their registration would need all definitions.
@@ -112,7 +112,7 @@ def _domain_modules() -> Iterator[Any]:
             yield import_module(f"{resources.__name__}.{file.parent.name}.{file.stem}")
 
 
-def _senders(settings: "Settings") -> Iterator["AccessGrant"]:
+def _iterate_senders(settings: "Settings") -> Iterator["AccessGrant"]:
     from orchestration_project.engine.contracts.webhooks.sources import secret_names
     from orchestration_project.services.access.review import AccessGrant
     from orchestration_project.services.inbox.senders import read_senders
@@ -128,7 +128,7 @@ def _senders(settings: "Settings") -> Iterator["AccessGrant"]:
             )
 
 
-def _databases(settings: "Settings") -> Iterator["AccessGrant"]:
+def _iterate_databases(settings: "Settings") -> Iterator["AccessGrant"]:
     from sqlalchemy import make_url
 
     from orchestration_project.services.access.review import AccessGrant
@@ -145,7 +145,7 @@ def _databases(settings: "Settings") -> Iterator["AccessGrant"]:
             )
 
 
-def _row(grant: "AccessGrant") -> dict[str, Any]:
+def _format_grant(grant: "AccessGrant") -> dict[str, Any]:
     times = ("granted_at", "last_used_at", "expires_at")
     values = asdict(grant)
     return {

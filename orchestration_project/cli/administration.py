@@ -184,12 +184,12 @@ def copy_database(to: str, to_schema: str | None) -> int:
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
-    with open_warehouse(settings) as source, _target(to, to_schema, settings) as target:
+    with open_warehouse(settings) as source, _open_target(to, to_schema, settings) as target:
         if OUTPUT.is_dry_run:
             _preview(source, target)
             return 0
         counts = target.fill_from(source)
-        echo(_as_table(counts))
+        echo(_render_counts(counts))
         echo(
             f"\n{target.shown_url} holds what {source.shown_url} held: count and hash of each "
             "table are equal. Set DATABASE_URL to it, with its password"
@@ -201,15 +201,15 @@ def copy_database(to: str, to_schema: str | None) -> int:
 def _preview(source: "Warehouse", target: "Warehouse") -> None:
     from orchestration_project.tables.catalogue import tables
 
-    echo(_as_table(source.row_counts(tables(), {})))
+    echo(_render_counts(source.row_counts(tables(), {})))
     preview(f"these rows would be copied from {source.shown_url} to {target.shown_url}")
 
 
-def _as_table(counts: "dict[str, int]") -> str:
+def _render_counts(counts: "dict[str, int]") -> str:
     return aligned([[name, f"{count:,}", "rows"] for name, count in counts.items()], numbers_from=1)
 
 
-def _target(url: str, schema: str | None, settings: "Settings") -> "Warehouse":
+def _open_target(url: str, schema: str | None, settings: "Settings") -> "Warehouse":
     from orchestration_project.engine.environment import open_clock
     from orchestration_project.engine.warehouse import Warehouse
 
@@ -399,7 +399,7 @@ def get_capture(capture: str, output: str, force: bool) -> int:
         return 0
     with store.open(blob) as body:
         if output == "-":
-            _to_standard_output(body)
+            _write_to_stdout(body)
         else:
             with whole_file(Path(output), replace=force) as file:
                 shutil.copyfileobj(body, file)
@@ -407,17 +407,17 @@ def get_capture(capture: str, output: str, force: bool) -> int:
     return 0
 
 
-def _to_standard_output(body: BinaryIO) -> None:
+def _write_to_stdout(body: BinaryIO) -> None:
     if sys.stdout is None:  # closed before this process started
-        raise _unwritable("it is closed")
+        raise _build_output_error("it is closed")
     try:
         shutil.copyfileobj(body, sys.stdout.buffer)
         sys.stdout.buffer.flush()
     except OSError as error:
-        raise _unwritable(str(error.strerror)) from error
+        raise _build_output_error(str(error.strerror)) from error
 
 
-def _unwritable(found: str) -> ConfigurationError:
+def _build_output_error(found: str) -> ConfigurationError:
     return ConfigurationError(
         "standard output cannot be written", found=found, remedy="name a file: --output"
     )

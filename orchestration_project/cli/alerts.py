@@ -31,12 +31,12 @@ LONGEST_TITLE = 80
 SHOWN_OF_AN_ID = 8
 
 
-def _opened() -> Alerts:
+def _open_channels() -> Alerts:
     """Return the channels and the stored alerts; no command that takes it looks at conditions."""
     return build_alerts(load_settings(), lambda _: [])
 
 
-def _status(alerts: Alerts, status: int) -> int:
+def _decide_status(alerts: Alerts, status: int) -> int:
     """Return the exit status.
 
     Raises:
@@ -49,14 +49,14 @@ def _status(alerts: Alerts, status: int) -> int:
 
 def test_channels() -> int:
     """Send a test message to each channel; return 1 if one of them refused it."""
-    alerts = _opened()
+    alerts = _open_channels()
     if OUTPUT.is_dry_run:
         names = [channel.name for channel in alerts.channels]
         preview(f"a test message would go to {', '.join(names) or 'no channel'}", channels=names)
-        return _status(alerts, 0)
+        return _decide_status(alerts, 0)
     if not alerts.channels:
         emit_or([], "ALERT_URLS is not set: alerts go nowhere; see docs/how-to/set-up-alerts.md")
-        return _status(alerts, 1)
+        return _decide_status(alerts, 1)
     refusals = alerts.send_to_all(trial_message())
     emit_or(
         [{"channel": each.name, "problem": refusals[each.name]} for each in alerts.channels],
@@ -65,20 +65,20 @@ def test_channels() -> int:
             for each in alerts.channels
         ),
     )
-    return _status(alerts, int(any(refusals.values())))
+    return _decide_status(alerts, int(any(refusals.values())))
 
 
 def check_rules() -> int:
     """Check rules and channels; return 1 if a rule names what the project does not have."""
-    alerts = _opened()
+    alerts = _open_channels()
     policy = alerts.policy
     for rule in policy.rules:
-        echo(_rule(rule))
+        echo(_render_rule(rule))
     for channel in alerts.channels:
         refuse_unusable(channel)
     if policy.problem:
-        return _status(alerts, 1)
-    unknown = _unknown_names(policy.rules)
+        return _decide_status(alerts, 1)
+    unknown = _find_unknown_names(policy.rules)
     rules, channels = len(policy.rules), len(alerts.channels)
     emit_or(
         {"is_valid": not unknown, "rules": rules, "channels": channels, "unknown": unknown},
@@ -87,7 +87,7 @@ def check_rules() -> int:
     return int(bool(unknown))
 
 
-def _unknown_names(rules: Sequence[RoutingRule]) -> list[str]:
+def _find_unknown_names(rules: Sequence[RoutingRule]) -> list[str]:
     if not any(rule.match.has_names for rule in rules):
         return []
     from orchestration_project.cli.execution import repository  # imports all definitions
@@ -105,13 +105,13 @@ def watch_once(because: str) -> int:
 
     alerts = open_alerts(load_settings(), REGISTRY)
     seen_condition_results = (
-        see([failed_daemon(_end(because))], Clock()) if because else _seen(alerts)
+        see([failed_daemon(_explain_end(because))], Clock()) if because else _see_conditions(alerts)
     )
     sent = [] if OUTPUT.is_dry_run else list(watch(alerts, seen_condition_results))
     if OUTPUT.is_json:
         emit(
             {
-                "conditions": [_condition(result) for result in seen_condition_results],
+                "conditions": [_render_condition(result) for result in seen_condition_results],
                 "alerts": sent,
             }
         )
@@ -122,7 +122,7 @@ def watch_once(because: str) -> int:
     return int(any(result.is_bad for result in seen_condition_results))
 
 
-def _condition(each: "ConditionResult") -> dict[str, object]:
+def _render_condition(each: "ConditionResult") -> dict[str, object]:
     return {
         "kind": each.problem.kind,
         "outcome": each.finding.outcome,
@@ -131,7 +131,7 @@ def _condition(each: "ConditionResult") -> dict[str, object]:
     }
 
 
-def _end(because: str) -> TransientError:
+def _explain_end(because: str) -> TransientError:
     program = because.partition(" ")[0]
     return TransientError(
         "Dagster's daemon ended" if program == "daemon" else f"the program {program} ended",
@@ -140,7 +140,7 @@ def _end(because: str) -> TransientError:
     )
 
 
-def _seen(alerts: Alerts) -> "Sequence[ConditionResult]":
+def _see_conditions(alerts: Alerts) -> "Sequence[ConditionResult]":
     from orchestration_project.cli.full_disk import full_disk_explained
     from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.instance.storage import open_instance
@@ -153,43 +153,43 @@ def _seen(alerts: Alerts) -> "Sequence[ConditionResult]":
         return see([failed_daemon(error)], Clock())
 
 
-def _rule(rule: RoutingRule) -> str:
+def _render_rule(rule: RoutingRule) -> str:
     about = rule.match.model_dump(exclude_defaults=True)
-    conditions = [f"{name} {_words(value)}" for name, value in about.items()]
-    whom = "each channel by its severity" if rule.channels is None else _words(rule.channels)
+    conditions = [f"{name} {_join_words(value)}" for name, value in about.items()]
+    whom = "each channel by its severity" if rule.channels is None else _join_words(rule.channels)
     after = "; then no other rule" if rule.stop else ""
     return f"{rule.name}: {'; '.join(conditions) or 'all'} -> {whom or 'no channel'}{after}"
 
 
-def _words(value: str | Sequence[str]) -> str:
+def _join_words(value: str | Sequence[str]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
 def list_open() -> int:
     """List open alerts and what waits for delivery."""
-    alerts = _opened()
+    alerts = _open_channels()
     with alerts.inbox() as inbox:
         standing = inbox.standing()
         waiting = inbox.waiting()
     if OUTPUT.is_json:
-        emit({"alerts": [_row(alert) for alert in standing], "waiting": waiting})
-        return _status(alerts, 0)
+        emit({"alerts": [_render_alert(alert) for alert in standing], "waiting": waiting})
+        return _decide_status(alerts, 0)
     if standing:
-        show_rows([_row(alert) for alert in standing], HEADINGS)
+        show_rows([_render_alert(alert) for alert in standing], HEADINGS)
     else:
         echo("no alert is open")
     if waiting:
         pending = ", ".join(f"{count} to {name}" for name, count in waiting.items())
         echo(f"waiting to be delivered: {pending}")
-    return _status(alerts, 0)
+    return _decide_status(alerts, 0)
 
 
 def close(beginnings: Sequence[str]) -> int:
     """Close the alerts whose ids begin so, all of them or none."""
-    alerts = _opened()
+    alerts = _open_channels()
     with alerts.inbox() as inbox:
         standing = inbox.standing()
-        for alert in [_the_one(standing, beginning) for beginning in beginnings]:
+        for alert in [_find_alert(standing, beginning) for beginning in beginnings]:
             if OUTPUT.is_dry_run:
                 preview(f"would be closed: {alert.title}", alert_id=alert.alert_id)
                 continue
@@ -198,7 +198,7 @@ def close(beginnings: Sequence[str]) -> int:
     return 0
 
 
-def _the_one(standing: Sequence[AlertState], beginning: str) -> AlertState:
+def _find_alert(standing: Sequence[AlertState], beginning: str) -> AlertState:
     alerts = [alert for alert in standing if alert.alert_id.startswith(beginning.lower())]
     if len(alerts) == 1:
         return alerts[0]
@@ -211,7 +211,7 @@ def _the_one(standing: Sequence[AlertState], beginning: str) -> AlertState:
     )
 
 
-def _row(alert: AlertState) -> dict[str, object]:
+def _render_alert(alert: AlertState) -> dict[str, object]:
     return {
         "alert_id": alert.alert_id,
         "shown_id": alert.alert_id[:SHOWN_OF_AN_ID],

@@ -52,7 +52,7 @@ def approvals() -> None:
 @approvals.command("list", has_json=True)
 def list_approvals() -> int:
     """List requests with their state, parameters and SHA-256."""
-    with _opened() as (_, found):
+    with _open_approvals() as (_, found):
         rows = [asdict(approval) for approval in found.listed()]
     entries = [row | {"expires_at": f"{row['expires_at']:%Y-%m-%d %H:%M}"} for row in rows]
     show_rows(rows if OUTPUT.is_json else entries, HEADINGS)
@@ -103,15 +103,15 @@ def _decide(
     if OUTPUT.is_dry_run:
         preview(f"the request {approval_id} would be {state}")
         return 0
-    with _opened() as (warehouse, found):
-        decided = decide(found, _person(warehouse, _read_key(key_file)))
+    with _open_approvals() as (warehouse, found):
+        decided = decide(found, _identify_person(warehouse, _read_key(key_file)))
     document: dict[str, Any] = asdict(decided)
     emit_or(document, f"{decided.state}: {decided.action}, request {decided.approval_id}")
     return 0
 
 
 @contextmanager
-def _opened() -> "Iterator[tuple[Warehouse, Approvals]]":
+def _open_approvals() -> "Iterator[tuple[Warehouse, Approvals]]":
     from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.services.access.approvals import Approvals
@@ -134,7 +134,7 @@ def _read_key(key_file: str) -> str:
     return text.strip()
 
 
-def _person(warehouse: "Warehouse", key: str) -> "Principal":
+def _identify_person(warehouse: "Warehouse", key: str) -> "Principal":
     """Return the owner of an API key.
 
     Raises:

@@ -49,7 +49,7 @@ def repair(
         return found
     figures = {name: found[name] for name in FIGURES}
     repairs = [dict(record.data) for record in found["repairs"].records]
-    lines = [_line(entry) for entry in repairs]
+    lines = [_render_repair(entry) for entry in repairs]
     if (more := figures["damaged_count"] - len(repairs)) > 0:
         lines.append(f"{more} more")
     if OUTPUT.is_dry_run:
@@ -61,7 +61,7 @@ def repair(
     return int(repaired_count < figures["damaged_count"])
 
 
-def _line(row: dict[str, Any]) -> str:
+def _render_repair(row: dict[str, Any]) -> str:
     ways = f" from {row['from']}" if row["from"] else ""
     reasons = " ".join(filter(None, (row["reason"], row["loss"])))
     suffix = f": {reasons}" if reasons else ""

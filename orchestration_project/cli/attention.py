@@ -62,7 +62,7 @@ def attention(
         raise click.UsageError("give ENTRY and one of --ignore-until, --acknowledge, --show-again")
     if entry_id and (kind or domain or ignored):
         raise click.UsageError("ENTRY takes no --kind, --domain and --ignored")
-    with _opened() as (reader, marks):
+    with _open_attention() as (reader, marks):
         inbox = reader.read()
         if not entry_id:
             return _list(inbox, kind, domain, is_ignored=ignored)
@@ -85,7 +85,7 @@ def attention(
 
 
 @contextmanager
-def _opened() -> "Iterator[tuple[AttentionReader, Marks]]":
+def _open_attention() -> "Iterator[tuple[AttentionReader, Marks]]":
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.services.attention.marks import Marks
@@ -105,9 +105,9 @@ def _list(inbox: "Inbox", kind: str | None, domain: str | None, *, is_ignored: b
         raise click.UsageError(f"invalid kind {kind!r}: expected one of {', '.join(KINDS)}")
     entries = inbox.select(Selection(kind, domain, is_ignored))
     if OUTPUT.is_json:
-        emit([_fields(entry) for entry in entries])
+        emit([_read_fields(entry) for entry in entries])
     elif entries:
-        show_rows([_row(entry) for entry in entries], HEADINGS)
+        show_rows([_render_entry(entry) for entry in entries], HEADINGS)
     else:
         echo("nothing needs a person")
     if inbox.cut_kinds:
@@ -130,23 +130,23 @@ def _find(inbox: "Inbox", beginning: str) -> "Entry":
 
 def _show(entry: "Entry") -> int:
     if OUTPUT.is_json:
-        emit(_fields(entry))
+        emit(_read_fields(entry))
         return 0
     echo(f"{entry.kind}: {entry.title}")
     echo(f"since {entry.since:%Y-%m-%d %H:%M} UTC")
     for expectation in entry.expectations:
         echo(f"{expectation.name}: expected {expectation.expected}, found {expectation.found}")
     echo(entry.advice)
-    for command in _commands(entry):
+    for command in _list_commands(entry):
         echo(command)
     return 0
 
 
-def _row(entry: "Entry") -> dict[str, object]:
+def _render_entry(entry: "Entry") -> dict[str, object]:
     text = entry.expectations[0].found if entry.expectations else ""
-    commands = _commands(entry)
+    commands = _list_commands(entry)
     return {
-        **_fields(entry),
+        **_read_fields(entry),
         "shown_id": entry.entry_id[:SHOWN_ID_DIGITS],
         "since": f"{entry.since:%Y-%m-%d %H:%M}",
         "shown_title": cut(entry.title, MAX_TITLE),
@@ -155,7 +155,7 @@ def _row(entry: "Entry") -> dict[str, object]:
     }
 
 
-def _fields(entry: "Entry") -> dict[str, Any]:
+def _read_fields(entry: "Entry") -> dict[str, Any]:
     names = (
         *("entry_id", "kind", "domain", "title", "count", "category"),
         *("advice", "can_retry_help", "asset", "partition", "run_id", "group_id", "sha256"),
@@ -166,11 +166,11 @@ def _fields(entry: "Entry") -> dict[str, Any]:
         "latest_at": entry.latest_at.isoformat(),
         "expectations": [expectation._asdict() for expectation in entry.expectations],
         "is_ignored": entry.is_ignored,
-        "commands": _commands(entry),
+        "commands": _list_commands(entry),
     }
 
 
-def _commands(entry: "Entry") -> list[str]:
+def _list_commands(entry: "Entry") -> list[str]:
     """Return the commands that answer an entry."""
     commands: list[str] = []
     retry = entry.launches.get("retry")

@@ -24,26 +24,28 @@ def _remember(context: click.Context, parameter: click.Parameter, value: Any) ->
     return value
 
 
-def _option(*names: str, **attributes: Any) -> click.Option:
+def _build_option(*names: str, **attributes: Any) -> click.Option:
     return click.Option(names, expose_value=False, callback=_remember, **attributes)
 
 
-STATE_DIR = _option(
+STATE_DIR = _build_option(
     "--state-dir",
     metavar="PATH",
     type=click.Path(file_okay=False),
     help="Folder of all local state. [env: STATE_DIR]",
 )
-ENV_FILE = _option(
+ENV_FILE = _build_option(
     "--env-file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
     help="File of settings; it overrides .env, the environment overrides it.",
 )
-QUIET = _option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
-VERBOSE = _option("-v", "--verbose", is_flag=True, help="Dagster's log and tracebacks too.")
-JSON = _option("--json", "is_json", is_flag=True, is_eager=True, help="Write the result as JSON.")
-DRY_RUN = _option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+QUIET = _build_option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+VERBOSE = _build_option("-v", "--verbose", is_flag=True, help="Dagster's log and tracebacks too.")
+JSON = _build_option(
+    "--json", "is_json", is_flag=True, is_eager=True, help="Write the result as JSON."
+)
+DRY_RUN = _build_option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 
 WHOLE = 1000
 """More characters than a first sentence has."""
@@ -142,7 +144,7 @@ def apply_given_settings(context: click.Context) -> None:
         ConfigurationError: The file cannot be read.
     """
     given = context.meta.get(OPTIONS_KEY, {})
-    changes = dict(_of_file(given["env_file"])) if "env_file" in given else {}
+    changes = dict(_read_env_file(given["env_file"])) if "env_file" in given else {}
     if changes:
         from orchestration_project.settings.given import ENV_FILE
 
@@ -152,7 +154,7 @@ def apply_given_settings(context: click.Context) -> None:
     os.environ.update(changes)  # noqa: TID251 - the settings, and programs started, read it here
 
 
-def _of_file(file: str) -> Iterator[tuple[str, str]]:
+def _read_env_file(file: str) -> Iterator[tuple[str, str]]:
     """Yield the settings of a file that the environment does not have.
 
     Raises:

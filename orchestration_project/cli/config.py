@@ -50,8 +50,8 @@ def diff(file: str | None) -> int:
     """
     from orchestration_project.settings import load_settings, places, settings_of_file
 
-    here = _values(load_settings())
-    there = _values(settings_of_file(Path(file).resolve() if file else None))
+    here = _read_values(load_settings())
+    there = _read_values(settings_of_file(Path(file).resolve() if file else None))
     where = {name.upper(): place for name, place in places().items()}
     rows = [
         {"name": name, "value": shown, "other": there[name][1], "origin": where.get(name, "file")}
@@ -62,7 +62,7 @@ def diff(file: str | None) -> int:
     return 0
 
 
-def _values(settings: "Settings") -> Mapping[str, tuple[object, str]]:
+def _read_values(settings: "Settings") -> Mapping[str, tuple[object, str]]:
     """Return each setting and check limit by name, as it is and as it is shown."""
     from orchestration_project.settings import shown_values
 
@@ -89,7 +89,7 @@ def check() -> int:
     except ConfigurationError as error:
         problems.append(str(error))
     else:
-        for read in _readers(settings):
+        for read in _iterate_readers(settings):
             try:
                 read()
             except ConfigurationError as error:
@@ -99,7 +99,7 @@ def check() -> int:
     return int(bool(problems))
 
 
-def _readers(settings: "Settings") -> Iterator[Callable[[], object]]:
+def _iterate_readers(settings: "Settings") -> Iterator[Callable[[], object]]:
     """Yield the functions that read the files of all domains, and those that belong to none."""
     from orchestration_project.engine.contracts.presets import preset_targets
     from orchestration_project.services.exports import declared_exports

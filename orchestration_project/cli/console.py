@@ -77,10 +77,10 @@ def note(text: str) -> None:
 
 def emit(document: object) -> None:
     """Write the result as JSON; a time is text in ISO 8601 with its zone."""
-    print(json.dumps(document, indent=2, default=_as_text), flush=True)  # noqa: T201 - as `echo`
+    print(json.dumps(document, indent=2, default=_make_text), flush=True)  # noqa: T201 - as `echo`
 
 
-def _as_text(value: object) -> str:
+def _make_text(value: object) -> str:
     """Return a value that JSON lacks as text; a time of a database, without a zone, is UTC."""
     if isinstance(value, datetime):
         return (value if value.tzinfo else value.replace(tzinfo=UTC)).isoformat()
@@ -111,7 +111,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], headings: Mapping[str, str]) ->
     if OUTPUT.is_json:
         emit(list(rows))
         return
-    cells = [[_shown(row.get(name)) for name in headings] for row in rows]
+    cells = [[_render_cell(row.get(name)) for name in headings] for row in rows]
     if sys.stdout is not None and sys.stdout.isatty():
         _show_in_colour(list(headings.values()), cells)
     else:
@@ -148,7 +148,7 @@ def _show_in_colour(headings: Sequence[str], cells: Sequence[Sequence[str]]) -> 
     Console().print(table)
 
 
-def _shown(value: object) -> str:
+def _render_cell(value: object) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
     return printable("" if value is None else str(value))

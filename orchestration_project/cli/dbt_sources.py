@@ -49,7 +49,7 @@ def dbt_sources(schema: str | None) -> int:
             "tables": tables,
         }
         for domain in REGISTRY.domains
-        if (tables := list(_tables_of(domain)))
+        if (tables := list(_iterate_tables(domain)))
     ]
     text = yaml.safe_dump(
         {"version": 2, "sources": sources}, sort_keys=False, allow_unicode=True, width=100
@@ -58,7 +58,7 @@ def dbt_sources(schema: str | None) -> int:
     return 0
 
 
-def _tables_of(domain: "Domain") -> "Iterator[Mapping[str, Any]]":
+def _iterate_tables(domain: "Domain") -> "Iterator[Mapping[str, Any]]":
     """Yield the tables of a domain's assets that say since when their rows are known."""
     import dagster as dg
 
@@ -71,10 +71,10 @@ def _tables_of(domain: "Domain") -> "Iterator[Mapping[str, Any]]":
         for key in assets.keys:
             table = METADATA.tables.get(table_of(key.to_user_string()))
             if table is not None and KNOWN_FROM in table.c:
-                yield _described(table, key.path, assets.specs_by_key[key].partitions_def)
+                yield _describe_table(table, key.path, assets.specs_by_key[key].partitions_def)
 
 
-def _described(
+def _describe_table(
     table: "Table", asset: "Sequence[str]", partitions: "PartitionsDefinition[Any] | None"
 ) -> Mapping[str, Any]:
     from orchestration_project.engine.warehouse.target import KNOWN_FROM
@@ -94,12 +94,12 @@ def _described(
             {
                 "name": str(column.name),
                 "description": str(column.comment),
-                **_column_tests(is_unique=key == [column], is_required=not column.nullable),
+                **_build_column_tests(is_unique=key == [column], is_required=not column.nullable),
             }
             for column in table.columns
         ],
     }
-    if (gap := _longest_gap(partitions)) is not None:
+    if (gap := _find_longest_gap(partitions)) is not None:
         described["config"] |= {
             "loaded_at_field": KNOWN_FROM,
             "freshness": {
@@ -110,12 +110,12 @@ def _described(
     return described
 
 
-def _column_tests(*, is_unique: bool, is_required: bool) -> Mapping[str, Any]:
+def _build_column_tests(*, is_unique: bool, is_required: bool) -> Mapping[str, Any]:
     tests = [*(["unique"] if is_unique else []), *(["not_null"] if is_required else [])]
     return {"data_tests": tests} if tests else {}
 
 
-def _longest_gap(partitions: "PartitionsDefinition[Any] | None") -> timedelta | None:
+def _find_longest_gap(partitions: "PartitionsDefinition[Any] | None") -> timedelta | None:
     """Return the longest time between the newest partitions; None: they are not of days."""
     import dagster as dg
 

@@ -84,7 +84,7 @@ def show(files: tuple[str, ...], lines: int, timeout: float, memory_mib: int, wo
         timeout=timedelta(seconds=timeout),
         settings=reader_settings(settings, settings.documents_ocr),
     ) as extraction:
-        for document in extraction.extract(_sources(files)):
+        for document in extraction.extract(_iterate_sources(files)):
             states[document.extracted.state] += 1
             if OUTPUT.is_json:
                 rows.append(as_json(document))
@@ -99,7 +99,7 @@ def show(files: tuple[str, ...], lines: int, timeout: float, memory_mib: int, wo
     return int(states.total() != states["loaded"])
 
 
-def _sources(files: tuple[str, ...]) -> "Iterator[Source]":
+def _iterate_sources(files: tuple[str, ...]) -> "Iterator[Source]":
     from orchestration_project.domains.documents.extracted import Limits
     from orchestration_project.resources.documents.extraction import Source, read_file
 
@@ -120,7 +120,7 @@ def shown(document: "Document", lines: int) -> "Iterator[str]":
     pages, words = len(extracted.pages), extracted.word_count
     yield (
         f"{escaped(' > '.join(document.path))}: {extracted.state}, {extracted.media_type}, "
-        f"{_counted(pages, 'page')}, {_counted(words, 'word')}"
+        f"{_format_count(pages, 'page')}, {_format_count(words, 'word')}"
     )
     for finding in extracted.findings:
         reason = REASONS[finding.code]
@@ -128,14 +128,16 @@ def shown(document: "Document", lines: int) -> "Iterator[str]":
         yield f"  {finding.code}: {reason.meaning}{detail}; to do: {reason.remedy}"
     if extracted.title:
         yield f"  title: {escaped(extracted.title)}"
-    yield from (f"  | {escaped(line[:LINE_CHARACTERS])}" for line in _first(extracted.pages, lines))
+    yield from (
+        f"  | {escaped(line[:LINE_CHARACTERS])}" for line in _take_lines(extracted.pages, lines)
+    )
 
 
-def _counted(count: int, noun: str) -> str:
+def _format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _first(pages: "tuple[Page, ...]", count: int) -> Iterator[str]:
+def _take_lines(pages: "tuple[Page, ...]", count: int) -> Iterator[str]:
     """Yield the first lines of pages that are not empty."""
     left = count
     for page in pages:
@@ -194,7 +196,7 @@ def as_json(document: "Document") -> Mapping[str, Any]:
                 "tables": [
                     {
                         "name": table.name,
-                        "rows": [[_cell(cell) for cell in row] for row in table.rows],
+                        "rows": [[_encode_cell(cell) for cell in row] for row in table.rows],
                     }
                     for table in page.tables
                 ],
@@ -204,7 +206,7 @@ def as_json(document: "Document") -> Mapping[str, Any]:
     }
 
 
-def _cell(value: object) -> object:
+def _encode_cell(value: object) -> object:
     """Return a cell as JSON has it."""
     from orchestration_project.domains.documents.extracted import cell_text
 

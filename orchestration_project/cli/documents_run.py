@@ -55,7 +55,7 @@ def load(partitions: Sequence[str]) -> int:
         UsageError: The domain has no source, or a day is not a partition.
     """
     settings = load_settings()
-    days = [_key(partition) for partition in partitions]
+    days = [_parse_day(partition) for partition in partitions]
     connection = REGISTRY.connections["documents"]
     if reason := connection.unused(settings):
         raise click.UsageError(f"{reason}; set DOCUMENTS_SOURCE and DOCUMENTS_DIR")
@@ -70,7 +70,7 @@ def load(partitions: Sequence[str]) -> int:
         open_instance() as instance,
     ):
         console.progress(f"database  {warehouse.shown_url}")
-        arrivals = _arrivals(settings, warehouse, source)
+        arrivals = _build_arrivals(settings, warehouse, source)
         poll = _poll(arrivals)
         arrivals.end_leases(partial(is_at_work, instance))
         chosen = days or [due_day.day for due_day in arrivals.due()]
@@ -89,20 +89,20 @@ def load(partitions: Sequence[str]) -> int:
                 "outcome": outcome,
                 "days": chosen,
                 "counts": counts,
-                "verdicts": _verdicts(results),
+                "verdicts": _list_verdicts(results),
                 "unreadable_folders": list(poll.unreadable),
                 "refused": [{"path": path, "reason": reason} for path, reason in refused],
                 "failures": failed,
             }
         )
     else:
-        lines = _lines(counts, chosen, present_count, left_count)
-        refusals = list(_refusals(refused, left_count))
-        console.echo("\n".join([*lines, *refusals, *_verdicts(results), *failed]))
+        lines = _render_lines(counts, chosen, present_count, left_count)
+        refusals = list(_list_refusals(refused, left_count))
+        console.echo("\n".join([*lines, *refusals, *_list_verdicts(results), *failed]))
     return EXIT_STATUSES[outcome]
 
 
-def _key(written: str) -> str:
+def _parse_day(written: str) -> str:
     try:
         key = DAY.to_key(written)
     except ConfigurationError as error:
@@ -114,7 +114,7 @@ def _key(written: str) -> str:
     return key
 
 
-def _arrivals(settings: Settings, warehouse: Warehouse, source: DocumentSource) -> Arrivals:
+def _build_arrivals(settings: Settings, warehouse: Warehouse, source: DocumentSource) -> Arrivals:
     documents_settings = DocumentsSettings.of(settings)
     return open_arrivals(source, warehouse, open_clock(settings), documents_settings)
 
@@ -143,18 +143,18 @@ def _run(
             after_each=lambda span, result: progress.finish([span[0]], is_loaded=result.success),
         )
     counts: Counter[str] = Counter()
-    for metadata in _captured(results):
+    for metadata in _select_captures(results):
         for outcome in OUTCOMES:
             counts[outcome] += int(metadata.get(f"{outcome}_document_count", 0))
     return results, {outcome: count for outcome, count in counts.items() if count}
 
 
-def _captured(results: Sequence[dg.JobExecutionResult]) -> list[Mapping[str, Any]]:
+def _select_captures(results: Sequence[dg.JobExecutionResult]) -> list[Mapping[str, Any]]:
     materializations = materializations_of(results)
     return [metadata for (asset, _), metadata in materializations.items() if asset == CAPTURE]
 
 
-def _verdicts(results: Sequence[dg.JobExecutionResult]) -> list[str]:
+def _list_verdicts(results: Sequence[dg.JobExecutionResult]) -> list[str]:
     entries = [
         {name: value.value for name, value in observation.metadata.items()}
         for result in results
@@ -167,7 +167,7 @@ def _verdicts(results: Sequence[dg.JobExecutionResult]) -> list[str]:
     ]
 
 
-def _lines(
+def _render_lines(
     counts: Mapping[str, int], days: Sequence[str], present_count: int, left_count: int
 ) -> list[str]:
     if not days:
@@ -176,7 +176,7 @@ def _lines(
     return [f"{outcome:<12}{count:>8,}" for outcome, count in counts.items()]
 
 
-def _refusals(refused: Sequence[tuple[str, str]], left_count: int) -> Iterator[str]:
+def _list_refusals(refused: Sequence[tuple[str, str]], left_count: int) -> Iterator[str]:
     """Yield the refused files with their reasons, and the command that shows more of one."""
     for path, reason in refused:
         yield console.printable(f"no text     {path}: {cut(reason, MAX_REASON)}")

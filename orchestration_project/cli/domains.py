@@ -68,9 +68,9 @@ def require_defined(name: str) -> None:
     if off := off_domain(settings, name):
         require_on(settings, off)
     dataset = name.replace("_", "/", 1)
-    if dataset in known_datasets() and dataset not in _datasets_on(settings):
+    if dataset in known_datasets() and dataset not in _list_datasets_on(settings):
         raise ConfigurationError(
-            f"the dataset {dataset} is off", found="it was not chosen", remedy=_remedy(dataset)
+            f"the dataset {dataset} is off", found="it was not chosen", remedy=_name_remedy(dataset)
         )
 
 
@@ -88,7 +88,7 @@ def _list() -> int:
         }
         for name, choice in domain_choices(settings).items()
     ]
-    on = _datasets_on(settings)
+    on = _list_datasets_on(settings)
     rows += [
         {
             "name": name,
@@ -127,24 +127,24 @@ def _change(names: "Sequence[str]", *, is_added: bool) -> int:
         return 0
     change_stored(settings, *((names, ()) if is_added else ((), names)))
     emit_or({name: list(names)}, f"{name}: {listed}")
-    for setting in _overriding(settings, names):
+    for setting in _find_overriding(settings, names):
         note(f"{setting} is set, and overrides that")
     return 0
 
 
-def _overriding(settings: "Settings", names: "Iterable[str]") -> "Sequence[str]":
+def _find_overriding(settings: "Settings", names: "Iterable[str]") -> "Sequence[str]":
     """Return the settings that override the stored choice of some names."""
     owners = (name.partition("/") for name in names)
     deciding = {f"{domain}_datasets" if slash else "domains" for domain, slash, _ in owners}
     return sorted(setting.upper() for setting in deciding if getattr(settings, setting))
 
 
-def _remedy(dataset: str) -> str:
+def _name_remedy(dataset: str) -> str:
     setting = f"{dataset.partition('/')[0].upper()}_DATASETS"
     return f"orchestrate domains add {dataset}, or add it to {setting}"
 
 
-def _datasets_on(settings: "Settings") -> frozenset[str]:
+def _list_datasets_on(settings: "Settings") -> frozenset[str]:
     from orchestration_project.settings.chosen import datasets_on, known_datasets
 
     domains = {*known_datasets().values()}

@@ -95,10 +95,13 @@ def _erase(
         return 1
     if OUTPUT.is_dry_run:
         requests.withdraw(request_id)
-        preview("\n".join([f"would be erased: {_sentence(values)}", *_places(values)]), **values)
+        preview(
+            "\n".join([f"would be erased: {_list_figures(values)}", *_list_places(values)]),
+            **values,
+        )
         return 0
-    progress("\n".join([f"found: {_sentence(values)}", *_places(values)]))
-    if not is_confirmed and not _agreed():
+    progress("\n".join([f"found: {_list_figures(values)}", *_list_places(values)]))
+    if not is_confirmed and not _ask_consent():
         requests.withdraw(request_id)
         echo("nothing was erased")
         return 1
@@ -108,8 +111,8 @@ def _erase(
         return 1
     emit_or(
         {"erasure_id": request_id, **erased},
-        f"erased as {request_id}: {_sentence(erased)}",
-        *_places(erased),
+        f"erased as {request_id}: {_list_figures(erased)}",
+        *_list_places(erased),
     )
     return 0
 
@@ -128,11 +131,11 @@ def _run(instance: "dg.DagsterInstance", config: dict[str, Any]) -> dict[str, An
     return {**figures, "not_reached": [str(place.data["place"]) for place in places]}
 
 
-def _places(found: dict[str, Any]) -> list[str]:
+def _list_places(found: dict[str, Any]) -> list[str]:
     return ["not reached:", *(f"  {place}" for place in found["not_reached"])]
 
 
-def _sentence(found: dict[str, Any]) -> str:
+def _list_figures(found: dict[str, Any]) -> str:
     figures = [f"{found[name]} {name.replace('_', ' ')}" for name in FIGURES if found.get(name)]
     return ", ".join(figures) or "nothing"
 
@@ -168,7 +171,7 @@ def _read(source: str) -> list[str]:
     return [line for line in text.split("\n") if line.strip()]
 
 
-def _agreed() -> bool:
+def _ask_consent() -> bool:
     try:
         answer = input("Erase all of it? [y/N] ")
     except EOFError:  # standard input is closed, or was read for the identifiers

@@ -86,7 +86,7 @@ DELIVERIES: list[tuple[str, str, dict[str, Any]]] = [
 
 
 @contextmanager
-def _receiver() -> Iterator[str]:
+def _serve_receiver() -> Iterator[str]:
     """Give the URL of a receiver that accepts all requests."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -113,13 +113,13 @@ def main() -> int:
             expected="the settings of the demo",
             remedy="start it by `make run-routing`",
         )
-    with _receiver() as url:
+    with _serve_receiver() as url:
         settings.webhooks_path.write_text(WEBHOOKS.format(url=url), encoding="utf-8")
-        outcomes = _route(settings)
+        outcomes = _apply_rules(settings)
     return int(outcomes != {"done": 5, "dead": 1})
 
 
-def _route(settings: Settings) -> dict[str, int]:
+def _apply_rules(settings: Settings) -> dict[str, int]:
     clock = Clock()
     targets = RoutingTargets.of(settings, REGISTRY)
     rules = FORM.text_of(RULES).read(targets.problems_of)
@@ -155,14 +155,14 @@ def _publish(settings: Settings, warehouse: Warehouse, clock: Clock) -> int:
     thread = Thread(target=bridge.run, args=(stop,), name="mqtt-bridge", daemon=True)
     thread.start()
     deadline = time.monotonic() + MAX_PUBLISHING_SECONDS
-    while (left := _unpublished(warehouse)) and time.monotonic() < deadline:
+    while (left := _count_unpublished(warehouse)) and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
     stop.set()
     thread.join()
     return left
 
 
-def _unpublished(warehouse: Warehouse) -> int:
+def _count_unpublished(warehouse: Warehouse) -> int:
     with warehouse.reading() as connection:
         return waiting_outbox(connection).row_count
 

@@ -102,7 +102,7 @@ def execute(
         | {**(tags or {})},
         asset_selection=assets,
     )
-    if any(error.cls_name == INTERRUPTED for error in _errors(result)):
+    if any(error.cls_name == INTERRUPTED for error in _yield_errors(result)):
         raise KeyboardInterrupt
     return result
 
@@ -121,25 +121,25 @@ def failures(results: Sequence[dg.JobExecutionResult]) -> list[str]:
     return [
         f"FAILED: run {result.run_id}: {reason}"
         for result in results
-        for reason in _reasons(result)
+        for reason in _list_reasons(result)
     ]
 
 
-def _reasons(result: dg.JobExecutionResult) -> list[str]:
+def _list_reasons(result: dg.JobExecutionResult) -> list[str]:
     of_steps = [
-        _without_partitions(_description(event))
+        _trim_partitions(_describe_failure(event))
         for event in result.all_events
         if event.is_step_failure
     ]
-    return of_steps or [error.message.strip() for error in [*_errors(result)][-1:]]
+    return of_steps or [error.message.strip() for error in [*_yield_errors(result)][-1:]]
 
 
-def _without_partitions(text: str) -> str:
+def _trim_partitions(text: str) -> str:
     first = text.partition("\n")[0]
     return f"{first} (why: see above)" if DID_NOT_LAND in first else text
 
 
-def _description(event: dg.DagsterEvent) -> str:
+def _describe_failure(event: dg.DagsterEvent) -> str:
     data = event.step_failure_data
     description = data.user_failure_data.description if data.user_failure_data else None
     if description or data.error is None:
@@ -150,7 +150,7 @@ def _description(event: dg.DagsterEvent) -> str:
     return error.message.strip()
 
 
-def _errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:
+def _yield_errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:
     for event in result.all_events:
         error = event.step_failure_data.error if event.is_step_failure else None
         if event.event_type == dg.DagsterEventType.RUN_FAILURE:
@@ -162,7 +162,7 @@ def _errors(result: dg.JobExecutionResult) -> Iterator[SerializableErrorInfo]:
 
 def status_of_failure(result: dg.JobExecutionResult) -> ExitStatus:
     """Return the exit status of a command whose run failed."""
-    is_unknown = any(error.cls_name == UnknownNameError.__name__ for error in _errors(result))
+    is_unknown = any(error.cls_name == UnknownNameError.__name__ for error in _yield_errors(result))
     return ExitStatus.USAGE if is_unknown else ExitStatus.FAILED
 
 
@@ -299,7 +299,7 @@ class RunResults:
             shown_names.append(
                 f"and {number} more; docs/how-to/measure-restatements.md has the SQL"
             )
-        return _table(self.totals) + ("\n".join(["\n", *shown_names]) if shown_names else "")
+        return _render_table(self.totals) + ("\n".join(["\n", *shown_names]) if shown_names else "")
 
 
 def results_of(
@@ -307,12 +307,12 @@ def results_of(
 ) -> RunResults:
     """Return the results of runs: figures of each asset, and each restated partition."""
     materializations = materializations_of(results)
-    totals = _totals(materializations, summary)
-    totals[summary.audited]["audits"], totals[summary.rejecting]["rejects"] = _counts(
+    totals = _sum_runs(materializations, summary)
+    totals[summary.audited]["audits"], totals[summary.rejecting]["rejects"] = _count_audits(
         warehouse, [result.run_id for result in results]
     )
     balances = read_balances(warehouse, [result.run_id for result in results])
-    return RunResults(totals, _restatements(materializations), balances)
+    return RunResults(totals, _list_restatements(materializations), balances)
 
 
 def document(
@@ -367,7 +367,7 @@ def unpublished_partitions(results: Sequence[dg.JobExecutionResult]) -> Set[str]
     return unpublished_in(events)
 
 
-def _counts(warehouse: Warehouse, run_ids: Sequence[str]) -> tuple[str, int]:
+def _count_audits(warehouse: Warehouse, run_ids: Sequence[str]) -> tuple[str, int]:
     """Return passed/failed blocking audits and rejects of runs; quarantined partitions count."""
     audited = warehouse.frame(select(audits).where(audits.c.run_id.in_(run_ids)), audits)
     blocking = audited.filter(severity="error")
@@ -376,11 +376,11 @@ def _counts(warehouse: Warehouse, run_ids: Sequence[str]) -> tuple[str, int]:
     return f"{passed}/{failed}", refused[rejects.name]
 
 
-def _table(totals: Mapping[str, Mapping[str, Any]]) -> str:
+def _render_table(totals: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the totals as text, a line for each asset."""
     lines = [["", *COLUMNS.values()]]
     lines += [
-        [name, *(_shown(total.get(key)) for key in COLUMNS)] for name, total in totals.items()
+        [name, *(_render_cell(total.get(key)) for key in COLUMNS)] for name, total in totals.items()
     ]
     return "\n" + aligned(lines, numbers_from=1)
 
@@ -409,7 +409,7 @@ def unloaded_partitions(result: dg.JobExecutionResult, name: str) -> dict[str, s
     }
 
 
-def _totals(materializations: Materializations, summary: RunSummary) -> dict[str, dict[str, Any]]:
+def _sum_runs(materializations: Materializations, summary: RunSummary) -> dict[str, dict[str, Any]]:
     """Add up what the runs did, by asset and column; figures carried forward do not count."""
     totals: dict[str, dict[str, Any]] = {name: {} for name in summary.assets}
     for (name, _), metadata in materializations.items():
@@ -421,7 +421,7 @@ def _totals(materializations: Materializations, summary: RunSummary) -> dict[str
     return totals
 
 
-def _restatements(materializations: Materializations) -> list[str]:
+def _list_restatements(materializations: Materializations) -> list[str]:
     """Return a line for each partition whose loaded values were replaced by others."""
     return [
         metadata["change"]
@@ -430,7 +430,7 @@ def _restatements(materializations: Materializations) -> list[str]:
     ]
 
 
-def _shown(value: object) -> str:
+def _render_cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.1f}"
     if isinstance(value, int):

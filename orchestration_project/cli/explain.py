@@ -45,7 +45,7 @@ def explain(table: str, key: str, column: str) -> int:
 
     key = key.strip()  # CSV lines end with CR LF
     settings = load_settings()
-    explain_it = _own_explainer(table, key, column)
+    explain_it = _find_explainer(table, key, column)
     if explain_it is None:
         number = choose_number(read_rules(), table, key, column)
         explain_it = partial(explain_number, number=number)
@@ -59,7 +59,7 @@ def explain(table: str, key: str, column: str) -> int:
     return int(not explanation.is_equal)
 
 
-def _own_explainer(table: str, key: str, column: str) -> "Explainer | None":
+def _find_explainer(table: str, key: str, column: str) -> "Explainer | None":
     """Return the explainer of a value of a project's table; None: it has none of this name."""
     from orchestration_project.settings.project import own_files
 

@@ -157,7 +157,7 @@ def export_table(
     status = export_relation(chosen, query, destination)
     if status == 0 and of_day and not OUTPUT.is_dry_run:
         _report_missing(of_day, query.where, missing, force=destination.force)
-    if status == 0 and moment and (first := _first_after(chosen.table, moment)):
+    if status == 0 and moment and (first := _find_first_after(chosen.table, moment)):
         note(f"{table}: nothing had landed by then; the first did at {first}")
     return status
 
@@ -193,8 +193,8 @@ def export_dataset(query: Query, folder: str, partition_by: str | None) -> int:
     """
     chosen, table = relation(query.table), query.table
     query.require_public()
-    by = _names(partition_by) or usual_partition(chosen)
-    dataset = ParquetDataset(Path(folder), chosen, by, _names(query.columns), query.where)
+    by = _parse_names(partition_by) or usual_partition(chosen)
+    dataset = ParquetDataset(Path(folder), chosen, by, _parse_names(query.columns), query.where)
     if OUTPUT.is_dry_run:
         preview(f"{table} would be written below {folder} by {', '.join(by)}")
         return 0
@@ -209,7 +209,7 @@ def export_dataset(query: Query, folder: str, partition_by: str | None) -> int:
     return 0
 
 
-def _names(written: str | None) -> list[str]:
+def _parse_names(written: str | None) -> list[str]:
     return [name.strip() for name in (written or "").split(",") if name.strip()]
 
 
@@ -251,8 +251,8 @@ def _require_writable(destination: Destination) -> None:
 def export_relation(chosen: Relation, query: Query, destination: Destination) -> int:
     """Write the rows of a table in a state of it, or their changes; return the exit status."""
     query.require_public()
-    columns = chosen.columns(_names(query.columns))
-    order = _names(query.order_by)
+    columns = chosen.columns(_parse_names(query.columns))
+    order = _parse_names(query.order_by)
     statement = chosen.select(columns, query.where, order_by=order, limit=query.limit)
     if OUTPUT.is_dry_run:
         name = "standard output" if destination.output == STANDARD_OUTPUT else destination.output
@@ -275,14 +275,14 @@ def export_relation(chosen: Relation, query: Query, destination: Destination) ->
 def write_rows(name: str, batches: Batches, destination: Destination) -> int:
     """Write rows of a table, log how many, and return the exit status."""
     if destination.output == STANDARD_OUTPUT:
-        return _to_standard_output(name, batches, destination.write)
+        return _write_to_stdout(name, batches, destination.write)
     with whole_file(Path(destination.output), replace=destination.force) as file:
         written = destination.write(batches, file)
     _report(name, written, destination.output)
     return 0
 
 
-def _to_standard_output(name: str, batches: Batches, write: Writer) -> int:
+def _write_to_stdout(name: str, batches: Batches, write: Writer) -> int:
     if sys.stdout is None:  # closed before this process started
         return READER_WENT_AWAY
     try:
@@ -356,7 +356,7 @@ def report_left_out(
         note(f"all keys: {output}" if output else "--missing FILE writes all keys")
 
 
-def _first_after(table: Table, at: datetime) -> str:
+def _find_first_after(table: Table, at: datetime) -> str:
     """Return when a partition landed first, if that was after ``at``: nothing was known before."""
     with open_warehouse(load_settings()) as warehouse:
         first = warehouse.first_landed_at(table)

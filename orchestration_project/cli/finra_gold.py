@@ -24,7 +24,7 @@ OWN_MODULE = "orchestration_project.resources.own_derived"
 """The same of the tables that a project derives, where there is a project."""
 
 
-def _tables_as_of() -> "AsOf":
+def _import_as_of() -> "AsOf":
     from orchestration_project.settings.project import own_files
 
     modules = [*AS_OF_MODULES, *([OWN_MODULE] if own_files() else [])]
@@ -97,7 +97,7 @@ def gold(
     day = published_by.date() if published_by else None
     destination = Destination.of({"form": form, "output": output, "force": force})
     with open_warehouse(load_settings()) as warehouse:
-        derived_as_of = derive_as_of(warehouse, _tables_as_of(), table, partition, at=at, day=day)
+        derived_as_of = derive_as_of(warehouse, _import_as_of(), table, partition, at=at, day=day)
     status = write_rows(derived_as_of.table.name, [derived_as_of.rows], destination)
     if status == 0 and day is not None:
         keys = derived_as_of.left_out.keys

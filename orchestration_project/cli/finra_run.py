@@ -57,26 +57,26 @@ def run(weeks: int | None) -> int:
         open_instance() as instance,
         open_warehouse(settings) as warehouse,
     ):
-        console.progress(f"source    {_source(settings)}")
+        console.progress(f"source    {_name_source(settings)}")
         console.progress(f"database  {warehouse.shown_url}")
-        chosen = _latest(settings, count)
+        chosen = _find_latest(settings, count)
         console.progress(f"weeks     the {count} latest of each tier: {len(chosen)} partitions\n")
         with ProgressLine(len(chosen)) as progress:
             results = run_over(instance, JOB, key_ranges(chosen), progress)
         results += derive(instance, warehouse)
-        run_results = _results(warehouse, results)
+        run_results = _collect_results(warehouse, results)
         console.echo(str(run_results))
         results += (pictures := draw(instance, warehouse))
-        console.echo(_pictures(settings, pictures))
+        console.echo(_list_pictures(settings, pictures))
         failed = [result for result in results if not result.success]
-        console.echo(_conclusion(settings, warehouse, progress, failed))
+        console.echo(_render_conclusion(settings, warehouse, progress, failed))
     if console.OUTPUT.is_json:
         console.emit(document(run_results, progress.outcomes, results))
     return EXIT_STATUSES[outcome_of(results)]
 
 
 def _preview(settings: Settings, count: int) -> None:
-    weeks = _latest(settings, count)
+    weeks = _find_latest(settings, count)
     console.preview(
         f"{len(weeks)} partitions of {JOB} would be loaded: {summary(weeks)}",
         job=JOB,
@@ -86,7 +86,7 @@ def _preview(settings: Settings, count: int) -> None:
 
 
 def _refuse_too_many(weeks: int) -> None:
-    # Not at the top, as in `_latest`.
+    # Not at the top, as in `_find_latest`.
     from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS
 
     there_are = WEEKS_OF_ALL_TIERS.get_num_partitions()
@@ -99,7 +99,7 @@ def _refuse_too_many(weeks: int) -> None:
         )
 
 
-def _source(settings: Settings) -> str:
+def _name_source(settings: Settings) -> str:
     settings = FinraSettings.of(settings)
     return {
         "demo": "demo (synthetic data from the embedded source)",
@@ -108,7 +108,7 @@ def _source(settings: Settings) -> str:
     }.get(str(settings.finra_source), "none: FINRA_SOURCE is not set")
 
 
-def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
+def _find_latest(settings: Settings, weeks: int) -> list[TierWeek]:
     # Not at the top: this import reads the settings, and `main` reports invalid ones.
     from orchestration_project.assets.finra import week_keys
 
@@ -135,14 +135,14 @@ def _latest(settings: Settings, weeks: int) -> list[TierWeek]:
     return there_are
 
 
-def _results(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> RunResults:
-    # Not at the top, as in `_latest`.
+def _collect_results(warehouse: Warehouse, results: Sequence[dg.JobExecutionResult]) -> RunResults:
+    # Not at the top, as in `_find_latest`.
     from orchestration_project.assets.finra import WEEKLY_RUN_SUMMARY
 
     return results_of(warehouse, results, WEEKLY_RUN_SUMMARY)
 
 
-def _pictures(settings: Settings, results: Sequence[dg.JobExecutionResult]) -> str:
+def _list_pictures(settings: Settings, results: Sequence[dg.JobExecutionResult]) -> str:
     """Return the address of each picture that was drawn, which opens also where no UI runs."""
     drawn = materializations_of([result for result in results if result.success])
     files = [metadata["svg_file"] for metadata in drawn.values() if "svg_file" in metadata]
@@ -150,7 +150,7 @@ def _pictures(settings: Settings, results: Sequence[dg.JobExecutionResult]) -> s
     return "".join(f"\npicture   {open_store(settings).url}/{name}" for name in names)
 
 
-def _conclusion(
+def _render_conclusion(
     settings: Settings,
     warehouse: Warehouse,
     progress: ProgressLine,

@@ -30,7 +30,7 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause = _cause(error)
+        cause = _find_cause(error)
         if cause is None:
             raise
         for number, count in streams.items():
@@ -40,14 +40,14 @@ def full_disk_explained(settings: Settings) -> Iterator[None]:
             expected=f"free space and permission to write at {settings.state_path}, or the "
             "database of DAGSTER_DATABASE_URL",
             found=str(cause).strip(),
-            remedy=f"{_first(cause)}; what is landed stays; run it again",
+            remedy=f"{_choose_remedy(cause)}; what is landed stays; run it again",
         ) from error
     finally:
         for count in streams.values():
             os.close(count)
 
 
-def _cause(error: Exception) -> BaseException | None:
+def _find_cause(error: Exception) -> BaseException | None:
     """Return the error of a refused write; None: it is another error."""
     if isinstance(error, OSError):
         return error if error.errno in NO_SPACE else None
@@ -63,7 +63,7 @@ def _cause(error: Exception) -> BaseException | None:
     return cause if isinstance(error, outages()) or _is_read_only(cause) else None
 
 
-def _first(cause: BaseException) -> str:
+def _choose_remedy(cause: BaseException) -> str:
     """Put the remedy first: SQLite reports a full disk by two codes, PostgreSQL by one."""
     from orchestration_project.services.dagster_instance import READ_ONLY_REMEDY
 

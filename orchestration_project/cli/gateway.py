@@ -41,27 +41,27 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
     with (
         reported_host(settings, "gateway"),
         recorded_latency(settings),
-        _instance() as instance,
+        _open_instance() as instance,
         open_warehouse(settings) as warehouse,
         dagster_web(
             instance,
             workspace,
             check_config,
             Pauses(warehouse).require_unpaused,
-            installation_of(settings, warehouse, _counter(settings, warehouse).count),
+            installation_of(settings, warehouse, _build_counter(settings, warehouse).count),
             log_level=settings.log_level,
             log_format=log_format,
         ) as dagster,
-        opened(settings, dagster, host, instance, _registry) as app,
+        opened(settings, dagster, host, instance, _import_registry) as app,
     ):
         serve(app, settings, host, port)
     return 0
 
 
-def _counter(settings: Settings, warehouse: Warehouse) -> AttentionCounter:
+def _build_counter(settings: Settings, warehouse: Warehouse) -> AttentionCounter:
     """Return the counter of what needs a person, for the bar above Dagster's pages."""
     return AttentionCounter(
-        lambda: AttentionReader(_registry(), settings, warehouse, open_clock(settings))
+        lambda: AttentionReader(_import_registry(), settings, warehouse, open_clock(settings))
     )
 
 
@@ -73,22 +73,22 @@ def check_config(job: str, run_config: Mapping[str, Any]) -> None:
     """
     require_kind(job, run_config)
     if run_config:  # most launches have none, and the definitions take a second to import
-        require_valid(run_config, _models())
-        refuse_unused(run_config, _models())
+        require_valid(run_config, _collect_models())
+        refuse_unused(run_config, _collect_models())
 
 
 @cache
-def _models() -> Mapping[str, type[dg.Config]]:
+def _collect_models() -> Mapping[str, type[dg.Config]]:
     return models_of(repository().get_all_jobs())
 
 
-def _registry() -> Registry:
+def _import_registry() -> Registry:
     from orchestration_project.catalog import REGISTRY  # imports the definitions: see above
 
     return REGISTRY
 
 
-def _instance() -> dg.DagsterInstance:
+def _open_instance() -> dg.DagsterInstance:
     """Return the instance that DAGSTER_HOME names.
 
     Raises:

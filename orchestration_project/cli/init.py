@@ -141,7 +141,7 @@ def init(folder: Path) -> int:
     if not name or not name[0].isalpha():
         raise click.UsageError(f"{folder.name!r} gives no name: expected letters, digits and _")
     _refuse_taken(folder, name)
-    files = _files(name, Clock().today("UTC"))
+    files = _render_files(name, Clock().today("UTC"))
     if OUTPUT.is_dry_run:
         preview(f"would write {len(files)} files into {folder}", files=sorted(files))
         return 0
@@ -173,7 +173,7 @@ def _refuse_taken(folder: Path, name: str) -> None:
         )
 
 
-def _files(name: str, today: date) -> dict[str, str]:
+def _render_files(name: str, today: date) -> dict[str, str]:
     """Return the text of each file, by its path in the project."""
     from orchestration_project import release
     from orchestration_project.settings import default_path

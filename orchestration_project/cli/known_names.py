@@ -37,17 +37,17 @@ def store_datasets(keys: Mapping[str, Sequence[str]]) -> None:
             partial.replace(file)
 
 
-def _stored_datasets() -> Mapping[str, Sequence[str]]:
+def _read_datasets() -> Mapping[str, Sequence[str]]:
     from orchestration_project.settings import load_settings
 
     return json.loads((Path(load_settings().state_path) / DATASETS_FILE).read_text())
 
 
-def _datasets(_: click.Context) -> Known:
-    return dict.fromkeys(_stored_datasets(), "")
+def _list_datasets(_: click.Context) -> Known:
+    return dict.fromkeys(_read_datasets(), "")
 
 
-def _subject(context: click.Context) -> str:
+def _find_subject(context: click.Context) -> str:
     """Return the dataset, source or table that a command line names, or the default of `replay`.
 
     Words that click has not assigned yet, before an option that awaits its value, count too.
@@ -56,38 +56,38 @@ def _subject(context: click.Context) -> str:
     return str(next(filter(None, [*names, *context.args]), DEFAULT_TABLE))
 
 
-def _partitions(context: click.Context) -> Known:
-    keys = _stored_datasets().get(_subject(context), ())
+def _list_partitions(context: click.Context) -> Known:
+    keys = _read_datasets().get(_find_subject(context), ())
     return dict.fromkeys(reversed(keys), "")  # the latest are wanted most
 
 
-def _tables(_: click.Context) -> Known:
+def _list_tables(_: click.Context) -> Known:
     from orchestration_project.tables.catalogue import internal_tables, known_tables
 
     hidden = internal_tables()
     return {name: "" for name in known_tables() if name not in hidden}
 
 
-def _columns(context: click.Context) -> Known:
+def _list_columns(context: click.Context) -> Known:
     from orchestration_project.tables.catalogue import known_tables
 
-    table = known_tables()[_subject(context)]
+    table = known_tables()[_find_subject(context)]
     return dict.fromkeys(table.columns.keys(), "")
 
 
-def _domains(_: click.Context) -> Known:
+def _list_domains(_: click.Context) -> Known:
     from orchestration_project.settings.chosen import known_datasets, known_domains
 
     return dict.fromkeys([*known_domains(), *known_datasets()], "")
 
 
-def _sources(_: click.Context) -> Known:
+def _list_sources(_: click.Context) -> Known:
     from orchestration_project.settings.project import own_files
 
     return {file.parent.name: "" for file in own_files()}
 
 
-def _alerts(_: click.Context) -> Known:
+def _list_alerts(_: click.Context) -> Known:
     from orchestration_project.services.alerts import build_alerts
     from orchestration_project.settings import load_settings
 
@@ -96,22 +96,22 @@ def _alerts(_: click.Context) -> Known:
 
 
 READERS: Mapping[tuple[str, str | None], Callable[[click.Context], Known]] = {
-    ("dataset", None): _datasets,
-    ("partitions", "[PARTITION]..."): _partitions,
-    ("partition", None): _partitions,
-    ("first", "DATE"): _partitions,
-    ("last", "DATE"): _partitions,
-    ("table", None): _tables,
-    ("table", "TABLE"): _tables,
-    ("column", None): _columns,
-    ("columns", "A,B"): _columns,
-    ("partition_by", "A,B"): _columns,
-    ("order_by", "A,-B"): _columns,
-    ("where", "EXPR"): _columns,
-    ("source", None): _sources,
-    ("subject", "[SUBJECT]"): _domains,
-    ("names", "NAME..."): _domains,
-    ("ids", "ID..."): _alerts,
+    ("dataset", None): _list_datasets,
+    ("partitions", "[PARTITION]..."): _list_partitions,
+    ("partition", None): _list_partitions,
+    ("first", "DATE"): _list_partitions,
+    ("last", "DATE"): _list_partitions,
+    ("table", None): _list_tables,
+    ("table", "TABLE"): _list_tables,
+    ("column", None): _list_columns,
+    ("columns", "A,B"): _list_columns,
+    ("partition_by", "A,B"): _list_columns,
+    ("order_by", "A,-B"): _list_columns,
+    ("where", "EXPR"): _list_columns,
+    ("source", None): _list_sources,
+    ("subject", "[SUBJECT]"): _list_domains,
+    ("names", "NAME..."): _list_domains,
+    ("ids", "ID..."): _list_alerts,
 }
 """Reads the names of a parameter, by its name and how the help shows it."""
 

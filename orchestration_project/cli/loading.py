@@ -104,7 +104,7 @@ def dataset_jobs() -> list[DatasetJob]:
     from orchestration_project.catalog import REGISTRY
 
     datasets = [
-        dataset for domain in REGISTRY.domains if domain.tables for dataset in _of_domain(domain)
+        dataset for domain in REGISTRY.domains if domain.tables for dataset in _list_jobs(domain)
     ]
     store_datasets({dataset_job.name: dataset_job.keys for dataset_job in datasets})
     return sorted(datasets, key=lambda each: each.name)
@@ -132,29 +132,29 @@ def find_dataset(name: str) -> DatasetJob:
     )
 
 
-def _of_domain(domain: Domain) -> Iterator[DatasetJob]:
+def _list_jobs(domain: Domain) -> Iterator[DatasetJob]:
     """Yield the datasets of a domain; of jobs that write the same tables, the first one loads."""
     with_history = {table.table.name for table in domain.tables}
     names: set[str] = set()
     for job in domain.definitions.jobs:
-        dataset = _dataset_of(job, with_history)
+        dataset = _build_dataset(job, with_history)
         if dataset is not None and dataset.name not in names:
             names.add(dataset.name)
             yield dataset
 
 
-def _dataset_of(job: Job, with_history: Collection[str]) -> DatasetJob | None:
+def _build_dataset(job: Job, with_history: Collection[str]) -> DatasetJob | None:
     """Return the dataset that a job loads, None where it writes no table or needs more than a key.
 
     A job without partitions that the API cannot run by name takes its work from tags or config.
     """
     definition = repository().get_job(job.name)
-    tables = _tables(definition)
+    tables = _list_tables(definition)
     partitions = definition.partitions_def
     if not tables or (partitions is None and job.parameters is None):
         return None
     main = next((table for table in tables if table in with_history), None)
-    asset = main if main in _asset_names(definition) else _asset_names(definition)[-1]
+    asset = main if main in _list_assets(definition) else _list_assets(definition)[-1]
     parameters = job.parameters or ()
     name = main or job.name
     keys = partitions.get_partition_keys() if partitions else ()
@@ -165,11 +165,11 @@ def _dataset_of(job: Job, with_history: Collection[str]) -> DatasetJob | None:
         known=known_partitions(name, partitions, keys, job.first_setting),
         is_partitioned=partitions is not None,
         parameter=parameters[0] if len(parameters) == 1 else None,
-        summary=RunSummary(assets=_asset_names(definition), audited=asset, rejecting=asset),
+        summary=RunSummary(assets=_list_assets(definition), audited=asset, rejecting=asset),
     )
 
 
-def _tables(job: dg.JobDefinition) -> list[str]:
+def _list_tables(job: dg.JobDefinition) -> list[str]:
     """Return the tables of the assets that a job materializes."""
     graph = job.asset_layer.asset_graph
     entries = [
@@ -180,7 +180,7 @@ def _tables(job: dg.JobDefinition) -> list[str]:
     return [str(name) for name in entries if name]
 
 
-def _asset_names(job: dg.JobDefinition) -> list[str]:
+def _list_assets(job: dg.JobDefinition) -> list[str]:
     graph = job.asset_layer.asset_graph
     keys = job.asset_layer.executable_asset_keys
     return ["_".join(key.path) for key in graph.toposorted_asset_keys if key in keys]
@@ -200,7 +200,7 @@ def load(name: str, partitions: Sequence[str], options: Mapping[str, object]) ->
     if dataset.is_partitioned and not partitions:
         example = f", e.g. '{dataset.keys[-1]}'" if dataset.keys else ""
         raise click.UsageError(f"{dataset.name} needs partitions{example}, or use `backfill`")
-    config = _config_of(dataset, options) if options else None
+    config = _build_config(dataset, options) if options else None
     return _load(dataset, [dataset.key_of(partition) for partition in partitions], config)
 
 
@@ -220,14 +220,14 @@ def backfill(name: str, first: str, last: str, *, clip: bool = False) -> int:
     dataset = find_dataset(name)
     if not dataset.is_partitioned:
         raise click.UsageError(f"{dataset.name} has no partitions: use `load {dataset.name}`")
-    (part, start), (end_part, end) = _end(first, "--from"), _end(last, "--to")
+    (part, start), (end_part, end) = _parse_end(first, "--from"), _parse_end(last, "--to")
     if part != end_part:
         raise click.UsageError(f"--from {first} and --to {last} name different partitions")
     selection = select_range(dataset.known, DateRange(start, end, part), clip=clip)
     return _load(dataset, selection.keys, selection=selection)
 
 
-def _end(written: str, option: str) -> tuple[str | None, date]:
+def _parse_end(written: str, option: str) -> tuple[str | None, date]:
     """Return the first part of a key, if one is given, and the day of an end of a backfill.
 
     Raises:
@@ -247,7 +247,7 @@ def _end(written: str, option: str) -> tuple[str | None, date]:
         ) from None
 
 
-def _config_of(dataset: DatasetJob, options: Mapping[str, object]) -> Mapping[str, object]:
+def _build_config(dataset: DatasetJob, options: Mapping[str, object]) -> Mapping[str, object]:
     """Return the config of a run: the options go to the op of the job that has them.
 
     Raises:
@@ -271,11 +271,11 @@ def _load(
     ranges = consecutive_ranges(keys, dataset.keys)
     if console.OUTPUT.is_dry_run:
         runs = [first if first == last else f"{first} to {last}" for first, last in ranges]
-        lines = [f"  {line}" for line in _range_lines(selection)] + [f"  {run}" for run in runs]
+        lines = [f"  {line}" for line in _render_range(selection)] + [f"  {run}" for run in runs]
         console.preview(
-            "\n".join([f"{_counted(len(ranges) or 1, 'run')} of {dataset.job}", *lines]),
+            "\n".join([f"{_format_count(len(ranges) or 1, 'run')} of {dataset.job}", *lines]),
             job=dataset.job,
-            **_range_document(selection),
+            **_describe_range(selection),
             runs=ranges,
             partition_count=len(set(keys)),
         )
@@ -289,9 +289,10 @@ def _load(
         open_warehouse(settings) as warehouse,
     ):
         console.progress(f"database  {warehouse.shown_url}")
-        for line in _range_lines(selection):
+        for line in _render_range(selection):
             console.progress(line)
-        counts = f"{_counted(len(set(keys)), 'partition')} in {_counted(len(ranges) or 1, 'run')}"
+        partitions = _format_count(len(set(keys)), "partition")
+        counts = f"{partitions} in {_format_count(len(ranges) or 1, 'run')}"
         console.progress(f"job       {dataset.job}: {counts}\n")
         with ProgressLine(len(set(keys)), keys) as progress:
             results = (
@@ -303,7 +304,7 @@ def _load(
                     config,
                     tags=selection.tags if selection else {},
                     after_each=lambda span, result: progress.finish(
-                        _keys_in(span, dataset.keys),
+                        _select_keys(span, dataset.keys),
                         is_loaded=result.success,
                         outcomes=unloaded_partitions(result, dataset.summary.audited),
                     ),
@@ -315,14 +316,14 @@ def _load(
     failed = [result for result in results if not result.success]
     if console.OUTPUT.is_json:
         values = document(run_results, progress.outcomes, results)
-        console.emit({**_range_document(selection), **values})
+        console.emit({**_describe_range(selection), **values})
     else:
         lines = [str(run_results), *unpublished_lines(results), *failures(failed)]
         console.echo("\n".join(lines))
     return EXIT_STATUSES[outcome_of(results)]
 
 
-def _range_lines(selection: RangeSelection | None) -> list[str]:
+def _render_range(selection: RangeSelection | None) -> list[str]:
     """Return the requested and the loaded dates of a backfill, and what differs between them."""
     if selection is None:
         return []
@@ -333,17 +334,17 @@ def _range_lines(selection: RangeSelection | None) -> list[str]:
     ]
 
 
-def _range_document(selection: RangeSelection | None) -> Mapping[str, Any]:
+def _describe_range(selection: RangeSelection | None) -> Mapping[str, Any]:
     if selection is None:
         return {}
     return {**selection.tags, "notes": list(selection.notes)}
 
 
-def _counted(count: int, noun: str) -> str:
+def _format_count(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _keys_in(span: Range, keys: Sequence[str]) -> Sequence[str]:
+def _select_keys(span: Range, keys: Sequence[str]) -> Sequence[str]:
     """Return the keys from the first to the last of a range, which are consecutive."""
     first, last = span
     return keys[keys.index(first) : keys.index(last) + 1]

@@ -79,7 +79,7 @@ def load(dataset: str, partitions: tuple[str, ...], **options: bool | str | None
     """
     from orchestration_project.cli.loading import load as load_partitions
 
-    if module := _command_module("load", dataset):
+    if module := _find_module("load", dataset):
         if any(options.values()):
             raise click.UsageError(f"{dataset} takes no --full, --accept or --reason")
         return import_module(module).load(partitions)
@@ -172,7 +172,7 @@ def replay(
     if group and table:
         raise click.UsageError("a --group names its table; leave --table out")
     words = [table, *partitions] if table else list(partitions)
-    if module := _command_module("replay", words[0] if words else ""):
+    if module := _find_module("replay", words[0] if words else ""):
         if values or is_all or allow_older or accept or reason:
             raise click.UsageError(f"{words[0]} takes a site, a day, --with and --dry-run")
         return import_module(module).replay(words[1:], file)
@@ -188,7 +188,7 @@ def replay(
     )
 
 
-def _command_module(command: str, name: str) -> str | None:
+def _find_module(command: str, name: str) -> str | None:
     """Return the module that a domain registered for a command and a name."""
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.registry import CommandModule

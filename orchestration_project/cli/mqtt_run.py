@@ -74,7 +74,7 @@ def load(arguments: Sequence[str]) -> int:
         hour = hour_of(clock.now())
         with ProgressLine(1, [hour]) as progress:
             results = run_over(instance, MIRROR_JOB, [(hour, hour)], progress)
-        counts = _counts(warehouse)
+        counts = _count_messages(warehouse)
         left_count = waiting(warehouse).message_count
     failed = failures([result for result in results if not result.success])
     is_complete = not failed and not left_count
@@ -112,19 +112,19 @@ def write_as_of(name: str, at: str) -> int:
 def _receive_demo(settings: Settings, warehouse: Warehouse, clock: Clock) -> None:
     """Receive messages until the demo has published all of them, and none follows."""
     folder = settings.state_path / DEMO_FOLDER
-    with _bridge(settings, warehouse, clock):
+    with _run_bridge(settings, warehouse, clock):
         deadline, still, before = time.monotonic() + MAX_SECONDS, 0, -1
         while still < STILL_POLLS and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
             count = _count(warehouse, mqtt_inbox)
-            is_over = _published(folder).get("is_done", False)
+            is_over = _read_progress(folder).get("is_done", False)
             still = still + 1 if is_over and count == before else 0
             before = count
     console.progress(f"received  {before:,} messages\n")
 
 
 @contextmanager
-def _bridge(settings: Settings, warehouse: Warehouse, clock: Clock) -> Iterator[None]:
+def _run_bridge(settings: Settings, warehouse: Warehouse, clock: Clock) -> Iterator[None]:
     stop = Event()
     bridge = open_bridge(settings, warehouse, clock)
     thread = Thread(target=bridge.run, args=(stop,), name="mqtt-bridge", daemon=True)
@@ -136,14 +136,14 @@ def _bridge(settings: Settings, warehouse: Warehouse, clock: Clock) -> Iterator[
         thread.join()
 
 
-def _published(folder: Path) -> Mapping[str, Any]:
+def _read_progress(folder: Path) -> Mapping[str, Any]:
     try:
         return json.loads((folder / PROGRESS_FILE).read_text())
     except (FileNotFoundError, ValueError):
         return {}
 
 
-def _counts(warehouse: Warehouse) -> Mapping[str, int]:
+def _count_messages(warehouse: Warehouse) -> Mapping[str, int]:
     duplicates = select(func.coalesce(func.sum(mqtt_seen_keys.c.duplicate_count), 0))
     with warehouse.reading() as connection:
         duplicate_count = int(connection.execute(duplicates).scalar_one())

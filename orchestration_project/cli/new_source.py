@@ -84,12 +84,12 @@ def new_source(
             remedy="choose another name, or edit the file",
         )
     asking = Asking(
-        secret_headers=dict(map(_pair, secret_headers)),
+        secret_headers=dict(map(_parse_pair, secret_headers)),
         bearer=bearer or "",
-        cursor=_pair(cursor) if cursor else None,
+        cursor=_parse_pair(cursor) if cursor else None,
         page_size=page_size or 0,
     )
-    body = _answer(url, asking) if url else _content(file)
+    body = _answer(url, asking) if url else _read_content(file)
     proposal = propose(body, url or str(file), today=Clock().today("UTC"))
     write = yaml_text if is_yaml else source_text
     text = write(name, proposal, asking, is_file=url is None)
@@ -111,14 +111,14 @@ def new_source(
     return 0
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_pair(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not (name and sign and value):
         raise click.UsageError(f"expected NAME=VALUE, found {text!r}")
     return name, value
 
 
-def _content(file: Path | None) -> bytes:
+def _read_content(file: Path | None) -> bytes:
     assert file is not None  # noqa: S101 - one of both is given
     return file.read_bytes()
 
@@ -155,13 +155,13 @@ def _answer(url: str, asking: "Asking") -> bytes:
 def _show(proposal: "Proposal") -> None:
     echo(f"{proposal.record_count} records in {proposal.format}\n")
     rows = [{**vars(field), "in_key": field.name in proposal.key} for field in proposal.fields]
-    show_rows([_in_words(row) for row in rows], HEADINGS)
+    show_rows([_render_row(row) for row in rows], HEADINGS)
     text = f"the field {proposal.day_field}" if proposal.day_field else proposal.address
     echo(f"\npartitions: days since {proposal.day}, of {text}")
     echo("checks: at least 1 row, at least half of the usual rows")
 
 
-def _in_words(row: dict[str, object]) -> dict[str, object]:
+def _render_row(row: dict[str, object]) -> dict[str, object]:
     """Return a row whose truths are a word or blank."""
     words = {name: ("yes" if row[name] else "") for name in ("in_key", "is_optional")}
     return {**row, **words, "example": str(row["example"])[:30]}

@@ -65,7 +65,7 @@ def evaluate() -> int:
 @objectives.command("check", has_json=True)
 def check() -> int:
     """Check slo.yaml."""
-    count = len(_declared())
+    count = len(_read_objectives())
     emit_or({"is_valid": True, "objectives": count}, f"valid: {count} objectives")
     return 0
 
@@ -82,7 +82,7 @@ def rules(output: Path | None) -> int:
     """Write the Prometheus rules of all objectives."""
     from orchestration_project.services.objectives.rules.prometheus import prometheus_rules
 
-    text = prometheus_rules(_declared())
+    text = prometheus_rules(_read_objectives())
     if output is None:
         echo(text.rstrip("\n"))
     elif OUTPUT.is_dry_run:
@@ -93,7 +93,7 @@ def rules(output: Path | None) -> int:
     return 0
 
 
-def _declared() -> Sequence[Any]:
+def _read_objectives() -> Sequence[Any]:
     from orchestration_project.services.objectives import declared_objectives
     from orchestration_project.settings import load_settings
 
@@ -110,11 +110,11 @@ def _show(warehouse: "Warehouse", rows: Sequence[dict[str, Any]]) -> int:
     elif not rows:
         echo("no objective was evaluated; the daemon evaluates those of slo.yaml every 5 minutes")
     else:
-        show_rows([_shown(row) for row in rows], HEADINGS)
+        show_rows([_render_objective(row) for row in rows], HEADINGS)
     return int(any(row["state"] in ("burning", "exhausted") and not row["pause"] for row in rows))
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _render_objective(row: dict[str, Any]) -> dict[str, Any]:
     rates = {"burn": row["burn_1h"], "burn_long": row["burn_6h"]}
     return {
         **row,

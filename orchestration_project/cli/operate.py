@@ -40,7 +40,7 @@ days_option = click.option(
 key_argument = click.argument("key_id", metavar="KEY_ID")
 
 
-def _address_options(function: Function) -> Function:
+def _add_address_options(function: Function) -> Function:
     """Add ``--host`` and ``--port``."""
     host = click.option(
         "--host", default="127.0.0.1", show_default=True, help="Address to serve on."
@@ -56,7 +56,7 @@ def _address_options(function: Function) -> Function:
 
 
 @click.command(cls=Command)
-@_address_options
+@_add_address_options
 @click.option(
     "--watch",
     is_flag=True,
@@ -82,7 +82,7 @@ def ui(host: str, port: int, watch: bool) -> int:
     metavar="FILE",
     help="A workspace.yaml.",
 )
-@_address_options
+@_add_address_options
 def gateway(workspace: Path, host: str, port: int) -> int:
     """Serve Dagster's UI behind its login, without daemon and code server.
 
@@ -229,10 +229,10 @@ def create(role: str, owner: str, days: int) -> int:
     if OUTPUT.is_dry_run:
         preview(f"a key of {owner} with the role {role} would be valid for {days} days")
         return 0
-    with _opened() as warehouse:
+    with _open_database() as warehouse:
         from orchestration_project.services.access import Keys
 
-        made_key = Keys(warehouse, _clock()).create(
+        made_key = Keys(warehouse, _make_clock()).create(
             owner=owner, role=Role(role), lasts=timedelta(days=days)
         )
         _record(warehouse, "create", made_key.key_id)
@@ -243,11 +243,11 @@ def create(role: str, owner: str, days: int) -> int:
 @keys.command("list", has_json=True)
 def list_keys() -> int:
     """List all keys, without their secrets."""
-    with _opened() as warehouse:
+    with _open_database() as warehouse:
         from orchestration_project.services.access import Keys
 
-        clock = _clock()
-        show_rows([_row(key, clock) for key in Keys(warehouse, clock).listed()], KEY_HEADINGS)
+        clock = _make_clock()
+        show_rows([_build_row(key, clock) for key in Keys(warehouse, clock).listed()], KEY_HEADINGS)
     return 0
 
 
@@ -268,10 +268,10 @@ def rotate(key_id: str, overlap_hours: float, days: int) -> int:
     if OUTPUT.is_dry_run:
         preview(f"the key {key_id} would be replaced; it stays valid for {overlap_hours} h")
         return 0
-    with _opened() as warehouse:
+    with _open_database() as warehouse:
         from orchestration_project.services.access import Keys
 
-        made_key = Keys(warehouse, _clock()).rotate(
+        made_key = Keys(warehouse, _make_clock()).rotate(
             key_id, lasts=timedelta(days=days), overlap=timedelta(hours=overlap_hours)
         )
         _record(warehouse, "rotate", f"{key_id} by {made_key.key_id}")
@@ -286,10 +286,10 @@ def revoke(key_id: str) -> int:
     if OUTPUT.is_dry_run:
         preview(f"the key {key_id} would be revoked")
         return 0
-    with _opened() as warehouse:
+    with _open_database() as warehouse:
         from orchestration_project.services.access import Keys
 
-        key = Keys(warehouse, _clock()).revoke(key_id)
+        key = Keys(warehouse, _make_clock()).revoke(key_id)
         _record(warehouse, "revoke", key.key_id)
     emit_or(
         {"key_id": key.key_id, "owner": key.owner, "state": "revoked"},
@@ -298,14 +298,14 @@ def revoke(key_id: str) -> int:
     return 0
 
 
-def _opened() -> "Warehouse":
+def _open_database() -> "Warehouse":
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.settings import load_settings
 
     return open_warehouse(load_settings())
 
 
-def _clock() -> "Clock":
+def _make_clock() -> "Clock":
     from orchestration_project.engine.connections.clock import Clock
 
     return Clock()
@@ -314,7 +314,7 @@ def _clock() -> "Clock":
 def _record(warehouse: "Warehouse", action: str, target: str) -> None:
     from orchestration_project.services.access.review import record_in_shell
 
-    record_in_shell(warehouse, _clock(), f"keys {action}", target)
+    record_in_shell(warehouse, _make_clock(), f"keys {action}", target)
 
 
 def _show(key: "Key", days: int) -> None:
@@ -324,7 +324,7 @@ def _show(key: "Key", days: int) -> None:
     )
 
 
-def _row(key: "KeyFacts", clock: "Clock") -> dict[str, Any]:
+def _build_row(key: "KeyFacts", clock: "Clock") -> dict[str, Any]:
     state = "valid" if key.expires_at > clock.now() else "expired"
     return {
         "key_id": key.key_id,

@@ -70,13 +70,13 @@ def backup(place: str, keep_days: int | None) -> int:
     manifest = result.manifest
     emit_or(
         {
-            **_summary(manifest),
+            **_describe_backup(manifest),
             "location": target.url,
             "copied_count": result.copied_count,
             "copied_bytes": result.copied_bytes,
         },
         f"backup {manifest.backup_id} in {target.url}",
-        f"{_rows(manifest)} rows, {manifest.database_bytes} bytes of databases",
+        f"{_count_rows(manifest)} rows, {manifest.database_bytes} bytes of databases",
         f"{manifest.object_count} artifacts, {manifest.object_bytes} bytes; "
         f"{result.copied_count} copied now",
         f"SHA-256 of its manifest: {manifest.sha256}",
@@ -117,25 +117,26 @@ def restore(place: str, backup_id: str | None, check: bool, other_installation: 
     installation = open_installation(settings)
     refuse_nested(source, installation.store, "--from")
     opened = open_restore(source, backup_id, installation)
-    opened.refuse(None if other_installation else _own_id(settings))
+    opened.refuse(None if other_installation else _read_own_id(settings))
     manifest = opened.manifest
     if OUTPUT.is_dry_run:
         preview(
-            f"backup {manifest.backup_id} would be restored: {_rows(manifest)} rows, "
+            f"backup {manifest.backup_id} would be restored: {_count_rows(manifest)} rows, "
             f"{manifest.object_count} artifacts",
-            **_summary(manifest),
+            **_describe_backup(manifest),
         )
         return 0
     result = opened.run(progress)
     opened.check_rows()
     if manifest.domains:
         replace_stored(settings, manifest.domains)
-    checked = _checked(opened, settings) if check else {}
+    checked = _check_contents(opened, settings) if check else {}
     _record(opened, settings, is_verified=check)
     emit_or(
-        {**_summary(manifest), "copied_count": result.copied_count, "checked": checked},
+        {**_describe_backup(manifest), "copied_count": result.copied_count, "checked": checked},
         f"restored backup {manifest.backup_id} of {manifest.started_at}",
-        f"{_rows(manifest)} rows and {manifest.object_count} artifacts are as its manifest says",
+        f"{_count_rows(manifest)} rows and {manifest.object_count} artifacts are as its manifest "
+        "says",
         *(f"checked: {count} {name}" for name, count in checked.items()),
     )
     if manifest.missing:
@@ -143,7 +144,7 @@ def restore(place: str, backup_id: str | None, check: bool, other_installation: 
     return 0
 
 
-def _own_id(settings: "Settings") -> str | None:
+def _read_own_id(settings: "Settings") -> str | None:
     """Return the ID of the installation to restore into; None: it has no tables, or no ID."""
     from orchestration_project.engine.environment import unprepared_warehouse
     from orchestration_project.resources.operations.backups import installation_id
@@ -152,7 +153,7 @@ def _own_id(settings: "Settings") -> str | None:
         return installation_id(warehouse, make=False) if warehouse.version() else None
 
 
-def _checked(opened: "Restore", settings: "Settings") -> dict[str, int]:
+def _check_contents(opened: "Restore", settings: "Settings") -> dict[str, int]:
     """Read back artifacts, blobs and runs; return how many of each.
 
     Raises:
@@ -204,7 +205,7 @@ def _record(opened: "Restore", settings: "Settings", *, is_verified: bool) -> No
         note(f"{opened.place.url} cannot be written: its installation will not see that")
 
 
-def _rows(manifest: Manifest) -> int:
+def _count_rows(manifest: Manifest) -> int:
     databases = (manifest.project, manifest.dagster_storage)
     return sum(sum(database.row_counts.values()) for database in databases)
 
@@ -221,13 +222,13 @@ def _refuse_stack(settings: "Settings") -> None:
         )
 
 
-def _summary(manifest: Manifest) -> dict[str, Any]:
+def _describe_backup(manifest: Manifest) -> dict[str, Any]:
     return {
         "backup_id": manifest.backup_id,
         "installation_id": manifest.installation_id,
         "release": manifest.release,
         "started_at": manifest.started_at,
-        "row_count": _rows(manifest),
+        "row_count": _count_rows(manifest),
         "database_bytes": manifest.database_bytes,
         "object_count": manifest.object_count,
         "object_bytes": manifest.object_bytes,

@@ -88,7 +88,7 @@ def preview_derived(declaration: DerivedDeclaration, partition: str | None) -> N
                 found=f"not made yet: {', '.join(missing)}",
                 remedy="make them by `orchestrate schema apply`, and load them",
             )
-        key = partition or _newest(declaration, connection)
+        key = partition or _find_newest(declaration, connection)
         rows = conform(declaration, key, read_result(declaration, connection, key))
         loaded = None
         if table.name in stored:
@@ -114,7 +114,7 @@ def preview_derived(declaration: DerivedDeclaration, partition: str | None) -> N
     echo(f"a run would have: {difference}" if difference else "the table is not made yet")
 
 
-def _newest(declaration: DerivedDeclaration, connection: Any) -> str:
+def _find_newest(declaration: DerivedDeclaration, connection: Any) -> str:
     """Return the newest partition that is out of date, else the newest one."""
     derived = derived_table_of(declaration)
     landed = derived.inputs.landed(connection, None)

@@ -44,7 +44,7 @@ def check() -> int:
             "file": declaration.file,
             "partitions": declaration.dataset.partitions.since.isoformat(),
             "key": ", ".join(declaration.dataset.key_columns),
-            "hint": _hint(declaration),
+            "hint": _build_hint(declaration),
         }
         for declaration in own_declarations()
     ]
@@ -52,7 +52,7 @@ def check() -> int:
     return 0
 
 
-def _hint(declaration: "Declaration") -> str:
+def _build_hint(declaration: "Declaration") -> str:
     looks = [
         field.name
         for field in declaration.dataset.fields
@@ -85,7 +85,7 @@ def preview(source: str, partition: str | None) -> int:
     if derived := find_derived(source):
         preview_derived(derived, partition)
         return 0
-    settings, declaration = load_settings(), _declaration(source)
+    settings, declaration = load_settings(), _find_declaration(source)
     environment = Environment(settings=settings, asks_anyway=True)
     with (
         tempfile.TemporaryDirectory(prefix="preview-") as folder,
@@ -103,8 +103,8 @@ def preview(source: str, partition: str | None) -> int:
         parts = parts_of(opened.extract(chosen, []).captures)
     bodies = [part.body for part in record_parts(declaration.dataset, parts, chosen)]
     before = progress_before(declaration.dataset, parts)
-    validated = _validated(declaration, bodies, chosen, before)
-    _show(declaration, chosen, validated, _difference(declaration, chosen, validated))
+    validated = _validate_bodies(declaration, bodies, chosen, before)
+    _show(declaration, chosen, validated, _compare_loaded(declaration, chosen, validated))
     return 1 if validated.is_held_back else 0
 
 
@@ -123,16 +123,16 @@ def test(source: str | None, from_capture: str | None) -> int:
     from orchestration_project.engine.own.contracts import partitioning_of
     from orchestration_project.engine.own_sources import own_declarations
 
-    chosen = [_declaration(source)] if source else list(own_declarations())
+    chosen = [_find_declaration(source)] if source else list(own_declarations())
     if from_capture:
         _keep_sample(chosen, from_capture)
     rows: list[dict[str, Any]] = []
     for declaration in chosen:
-        for sample in sorted(_samples(declaration).glob("*.*")):
+        for sample in sorted(_find_samples(declaration).glob("*.*")):
             partitioning = partitioning_of(declaration.dataset)
             partition = partitioning.partition_of(sample.stem, today=date.max)
-            validated = _validated(declaration, [sample.read_bytes()], partition)
-            rows.append(_verdict(declaration, sample, validated))
+            validated = _validate_bodies(declaration, [sample.read_bytes()], partition)
+            rows.append(_judge_rows(declaration, sample, validated))
     show_rows(rows, {name: name for name in ("source", "sample", "rows", "rejects", "failed")})
     if not rows:
         raise ConfigurationError(
@@ -144,7 +144,7 @@ def test(source: str | None, from_capture: str | None) -> int:
     return 1 if any(row["failed"] or row["rejects"] for row in rows) else 0
 
 
-def _verdict(declaration: "Declaration", sample: Path, validated: "Validated") -> dict[str, Any]:
+def _judge_rows(declaration: "Declaration", sample: Path, validated: "Validated") -> dict[str, Any]:
     failed = [audit.name for audit in validated.audits if audit.outcome == "failed"]
     return {
         "source": declaration.dataset.name,
@@ -155,7 +155,7 @@ def _verdict(declaration: "Declaration", sample: Path, validated: "Validated") -
     }
 
 
-def _samples(declaration: "Declaration") -> Path:
+def _find_samples(declaration: "Declaration") -> Path:
     from orchestration_project.settings import project_folder
 
     return (project_folder() / declaration.file).parent / "samples"
@@ -199,19 +199,19 @@ def _keep_sample(chosen: "Sequence[Declaration]", capture_id: str) -> None:
             found="an answer that a resource of dlt makes rows of, with the others of its delivery",
             remedy=f"`orchestrate replay --table {row.dataset}` makes rows of them again",
         )
-    folder = _samples(declaration)
+    folder = _find_samples(declaration)
     folder.mkdir(exist_ok=True)
     suffix = declaration.dataset.source.reading.format or "bin"
     (folder / f"{row.partition_key}.{suffix}").write_bytes(body)
 
 
-def _declaration(name: str) -> "Declaration":
+def _find_declaration(name: str) -> "Declaration":
     from orchestration_project.engine.own_sources import own_declaration
 
     return own_declaration(name)
 
 
-def _validated(
+def _validate_bodies(
     declaration: "Declaration",
     bodies: "Sequence[bytes]",
     partition: "Partition",
@@ -225,7 +225,7 @@ def _validated(
     return validate_documents(declaration.dataset, contract, bodies, partition, before)
 
 
-def _difference(
+def _compare_loaded(
     declaration: "Declaration", partition: "Partition", validated: "Validated"
 ) -> "RowDifference | None":
     """Return the difference from the loaded rows; None: the table is not made yet."""

@@ -43,7 +43,7 @@ def pause(subject: str, reason: str | None, until: str | None, is_list: bool) ->
     from orchestration_project.catalog import REGISTRY
 
     end = None if until is None else read_end(until)
-    with _opened() as pauses:
+    with _open_pauses() as pauses:
         made_pause = pauses.pause(
             *(REGISTRY, subject, reason), by=getuser(), until=end, is_dry_run=OUTPUT.is_dry_run
         )
@@ -55,14 +55,14 @@ def pause(subject: str, reason: str | None, until: str | None, is_list: bool) ->
 @subject_argument
 def resume(subject: str) -> int:
     """End the pause of SUBJECT: queued runs start, sensors request what is missing."""
-    with _opened() as pauses:
+    with _open_pauses() as pauses:
         ended = pauses.resume(subject, by=getuser(), is_dry_run=OUTPUT.is_dry_run)
     _show(ended, f"resumed: {ended.subject}")
     return 0
 
 
 @contextmanager
-def _opened() -> "Iterator[Pauses]":
+def _open_pauses() -> "Iterator[Pauses]":
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.services.pauses import Pauses
     from orchestration_project.settings import load_settings
@@ -72,20 +72,20 @@ def _opened() -> "Iterator[Pauses]":
 
 
 def _list() -> int:
-    with _opened() as pauses:
-        show_rows([_row(pause) for pause in pauses.list_in_effect()], HEADINGS)
+    with _open_pauses() as pauses:
+        show_rows([_render_pause(pause) for pause in pauses.list_in_effect()], HEADINGS)
     return 0
 
 
 def _show(pause: Pause, text: str) -> None:
-    row = _row(pause)
+    row = _render_pause(pause)
     if OUTPUT.is_dry_run:
         preview(f"would be: {text}", **row)
     else:
         emit_or(row, text)
 
 
-def _row(pause: Pause) -> dict[str, Any]:
+def _render_pause(pause: Pause) -> dict[str, Any]:
     return {
         "subject": pause.subject,
         "until": pause.until,

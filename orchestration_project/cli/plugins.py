@@ -69,8 +69,8 @@ def list_plugins() -> int:
     """List plugins with their state."""
     from orchestration_project.resources.plugins.state import read_plugins
 
-    with _edits() as (_, warehouse), warehouse.reading() as connection:
-        rows = [_row(plugin) for plugin in read_plugins(connection)]
+    with _open_edits() as (_, warehouse), warehouse.reading() as connection:
+        rows = [_render_plugin(plugin) for plugin in read_plugins(connection)]
     if OUTPUT.is_json:
         emit(rows)
     elif not rows:
@@ -86,14 +86,14 @@ def show(plugin_id: str) -> int:
     """Show the permissions that a plugin requests, compared with its grant, and each change."""
     from orchestration_project.resources.plugins.state import changes_of, read_plugin, read_versions
 
-    with _edits() as (_, warehouse), warehouse.reading() as connection:
+    with _open_edits() as (_, warehouse), warehouse.reading() as connection:
         stored = read_plugin(connection, plugin_id)
         audit = read_versions(connection, plugin_id)
     changes = [change._asdict() for change in changes_of(stored)]
     if OUTPUT.is_json:
-        emit({**_row(stored), "permissions": changes, "changes": audit})
+        emit({**_render_plugin(stored), "permissions": changes, "changes": audit})
         return 0
-    show_rows([_row(stored)], HEADINGS)
+    show_rows([_render_plugin(stored)], HEADINGS)
     show_rows(changes, CHANGE_HEADINGS)
     show_rows(audit, AUDIT_HEADINGS)
     return 0
@@ -113,8 +113,8 @@ def add(path: Path, sha256: str | None, unsigned: bool) -> int:
     files, content = read_given(path)
     hexdigest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and hexdigest != sha256.lower():
-        raise _other_sha256(sha256, hexdigest)
-    with _edits() as (edits, _):
+        raise _build_hash_error(sha256, hexdigest)
+    with _open_edits() as (edits, _):
         if OUTPUT.is_dry_run:
             review = edits.review(files, allow_unsigned=unsigned)
             _show_review(review, "would be added")
@@ -142,13 +142,13 @@ def add(path: Path, sha256: str | None, unsigned: bool) -> int:
 @click.option("--reason", default="", metavar="TEXT", help="Reason, for a second person.")
 def grant(plugin_id: str, folders: tuple[str, ...], reason: str, **given: tuple[str, ...]) -> int:
     """Grant all that a plugin asks for, or only the named permissions if one is named."""
-    paths = dict(_pair(folder) for folder in folders)
+    paths = dict(_parse_folder(folder) for folder in folders)
     if OUTPUT.is_dry_run:
         preview(f"would be granted: {plugin_id}", plugin=plugin_id, permissions=given)
         return 0
     names: dict[str, Any] = dict(given)
     is_chosen = any(names.values())
-    with _edits() as (edits, _):
+    with _open_edits() as (edits, _):
         stored = edits.grant(
             *(plugin_id, _change()),
             given={**names, "folders": list(paths)} if is_chosen else {},
@@ -169,7 +169,7 @@ def enable(plugin_id: str, share: float | None, keys: tuple[str, ...]) -> int:
     if OUTPUT.is_dry_run:
         preview(f"would be enabled: {plugin_id}", plugin=plugin_id, share=share)
         return 0
-    with _edits() as (edits, _):
+    with _open_edits() as (edits, _):
         stored = edits.enable(plugin_id, _change(), share=share, listed_keys=list(keys) or None)
     note(stored.next_step)
     return _show_state(stored)
@@ -186,7 +186,7 @@ def disable(plugin_id: str, reason: str) -> int:
     if OUTPUT.is_dry_run:
         preview(f"would be disabled: {plugin_id}", plugin=plugin_id)
         return 0
-    with _edits() as (edits, _):
+    with _open_edits() as (edits, _):
         change = _change()
         return _show_state(edits.disable(plugin_id, change, reason or f"by {change.by}"))
 
@@ -199,7 +199,7 @@ def refuse(plugin_id: str, reason: str) -> int:
     if OUTPUT.is_dry_run:
         preview(f"would be refused: {plugin_id}", plugin=plugin_id)
         return 0
-    with _edits() as (edits, _):
+    with _open_edits() as (edits, _):
         change = _change()
         return _show_state(edits.refuse(plugin_id, change, reason or f"by {change.by}"))
 
@@ -211,7 +211,7 @@ def remove(plugin_id: str) -> int:
     if OUTPUT.is_dry_run:
         preview(f"would be removed: {plugin_id}", plugin=plugin_id)
         return 0
-    with _edits() as (edits, _):
+    with _open_edits() as (edits, _):
         stored = edits.remove(plugin_id, _change())
     emit_or({"plugin": stored.id, "state": "removed"}, f"removed: {stored.id} {stored.version}")
     return 0
@@ -222,7 +222,7 @@ def publishers() -> int:
     """List publishers, and whether their signatures are trusted."""
     from orchestration_project.resources.plugins.grants import read_publishers
 
-    with _edits() as (_, warehouse), warehouse.reading() as connection:
+    with _open_edits() as (_, warehouse), warehouse.reading() as connection:
         rows = [
             {name: str(row[name]) for name in ("publisher", "state", "public_key", "changed_by")}
             for row in read_publishers(connection)
@@ -244,7 +244,7 @@ def trust(publisher: str, key: str) -> int:
     if OUTPUT.is_dry_run:
         preview(f"would be trusted: {publisher}", publisher=publisher)
         return 0
-    with _edits() as (edits, _):
+    with _open_edits() as (edits, _):
         edits.trust(publisher, key, _change())
     echo(f"trusted: {publisher}")
     return 0
@@ -257,7 +257,7 @@ def revoke(publisher: str) -> int:
     if OUTPUT.is_dry_run:
         preview(f"would be revoked: {publisher}", publisher=publisher)
         return 0
-    with _edits() as (edits, _):
+    with _open_edits() as (edits, _):
         disabled = edits.revoke(publisher, _change())
     echo(f"revoked: {publisher}; disabled plugins: {', '.join(disabled) or 'none'}")
     return 0
@@ -276,7 +276,7 @@ def keygen(file: Path) -> int:
         preview(f"would be written: {file}", file=str(file))
         return 0
     private_key = secrets.token_bytes(32)
-    with _creating(file):
+    with _guard_path(file):
         file.touch(mode=0o600, exist_ok=False)
         file.write_bytes(base64.b64encode(private_key) + b"\n")
     echo(public_key_of(private_key))
@@ -293,7 +293,7 @@ def sign(folder: Path, key: Path) -> int:
     from orchestration_project.resources.plugins.store import read_given
 
     files, _ = read_given(folder)
-    with _creating(key):
+    with _guard_path(key):
         content = signature_of(files, read_key(key.read_text("ascii", "replace")))
     if OUTPUT.is_dry_run:
         preview(f"would be written: {folder / SIGNATURE_FILE}", file=str(folder / SIGNATURE_FILE))
@@ -315,7 +315,7 @@ def new(name: str, output: Path | None) -> int:
     if OUTPUT.is_dry_run:
         preview(f"would be written: {folder}", files=sorted(files))
         return 0
-    with _creating(folder):
+    with _guard_path(folder):
         folder.mkdir(parents=True)
         for path, text in files.items():
             (folder / path).write_text(text, encoding="utf-8")
@@ -324,7 +324,7 @@ def new(name: str, output: Path | None) -> int:
 
 
 @contextmanager
-def _edits() -> "Iterator[tuple[PluginEdits, Any]]":
+def _open_edits() -> "Iterator[tuple[PluginEdits, Any]]":
     from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.resources.plugins.edits import PluginEdits
@@ -336,7 +336,7 @@ def _edits() -> "Iterator[tuple[PluginEdits, Any]]":
 
 
 @contextmanager
-def _creating(path: Path) -> Iterator[None]:
+def _guard_path(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -359,13 +359,13 @@ def _require_sha256(path: Path, expected: str | None) -> None:
 
     if expected is None or not path.is_file():
         return
-    with _creating(path), path.open("rb") as file:
+    with _guard_path(path), path.open("rb") as file:
         hexdigest = hashlib.file_digest(file, "sha256").hexdigest()
     if hexdigest != expected.lower():
-        raise _other_sha256(expected, hexdigest)
+        raise _build_hash_error(expected, hexdigest)
 
 
-def _other_sha256(expected: str, found: str) -> ContractError:
+def _build_hash_error(expected: str, found: str) -> ContractError:
     return ContractError(
         "the archive is not the expected one",
         expected=f"SHA-256 {expected[:100]}",
@@ -374,7 +374,7 @@ def _other_sha256(expected: str, found: str) -> ContractError:
     )
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _parse_folder(text: str) -> tuple[str, str]:
     name, mark, path = text.partition("=")
     if not mark or not name or not path:
         raise ConfigurationError(
@@ -383,7 +383,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, path
 
 
-def _row(stored: "StoredPlugin") -> dict[str, Any]:
+def _render_plugin(stored: "StoredPlugin") -> dict[str, Any]:
     return {
         **{name: getattr(stored, name) for name in ("id", "version", "kind", "state", "share")},
         "publisher": stored.publisher,
@@ -395,7 +395,7 @@ def _row(stored: "StoredPlugin") -> dict[str, Any]:
 
 
 def _show_state(stored: "StoredPlugin") -> int:
-    emit_or(_row(stored), f"{stored.state}: {stored.id} {stored.version}")
+    emit_or(_render_plugin(stored), f"{stored.state}: {stored.id} {stored.version}")
     return 0
 
 

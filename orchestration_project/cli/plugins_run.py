@@ -43,7 +43,7 @@ CSV = "sku,price\nlamp-1,19.90\nlamp-2,24.50\n"
 
 
 @contextmanager
-def _receiver(messages: list[str]) -> Iterator[str]:
+def _serve_receiver(messages: list[str]) -> Iterator[str]:
     """Give host and port of a receiver that accepts messages as Slack does."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -87,7 +87,7 @@ def main() -> int:
             remedy="start it by `make run-plugins`",
         )
     messages: list[str] = []
-    with _receiver(messages) as slack, TemporaryDirectory(prefix="plugins-") as folder:
+    with _serve_receiver(messages) as slack, TemporaryDirectory(prefix="plugins-") as folder:
         return int(not _run(settings, Path(folder), slack, messages))
 
 
@@ -113,7 +113,7 @@ def _run(settings: Settings, own: Path, slack: str, messages: list[str]) -> bool
                 instance,
                 f"plugins_{name}",
                 partition=day if name == "slack_digest" else None,
-                config=_config(name, urls),
+                config=_build_config(name, urls),
             )
             for name in IDS
         ]
@@ -132,7 +132,7 @@ def _admit(edits: PluginEdits, folder: Path, folders: Mapping[str, str]) -> None
     edits.enable(stored.id, change)
 
 
-def _config(name: str, urls: Mapping[str, str]) -> Mapping[str, Any]:
+def _build_config(name: str, urls: Mapping[str, str]) -> Mapping[str, Any]:
     config = {"url": urls[name]} if name in urls else {}
     return {"ops": {f"plugin_{name}": {"config": {"config": config}}}}
 

@@ -105,15 +105,15 @@ def refuse_beside(context: click.Context, option: str, *, keep: Collection[str])
 
 def export_options(function: Function) -> Function:
     """Add the options of `export` and its alias `as-of`."""
-    return _with_options(function, OPTIONS)
+    return _add_options(function, OPTIONS)
 
 
 def file_options(function: Function) -> Function:
     """Add where rows are written, and how."""
-    return _with_options(function, FILE_OPTIONS)
+    return _add_options(function, FILE_OPTIONS)
 
 
-def _with_options(function: Function, options: Sequence[Function]) -> Function:
+def _add_options(function: Function, options: Sequence[Function]) -> Function:
     for option in reversed(options):
         function = option(function)
     return function
@@ -316,28 +316,30 @@ def list_items(topic: str | None, state: ItemState | None, limit: int) -> int:
     from orchestration_project.settings import load_settings
 
     with open_warehouse(load_settings()) as warehouse:
-        items = _items(WorkItems(warehouse, Clock()), topic, state)
+        items = _iterate_items(WorkItems(warehouse, Clock()), topic, state)
         chosen = islice(items, limit)
         if OUTPUT.is_json:
-            emit(fields := [_fields(item) for item in chosen])
+            emit(fields := [_read_fields(item) for item in chosen])
             is_empty = not fields
         else:
             is_empty = not sum(_show(item) for item in chosen)
         if next(items, None) is not None:
             note(f"there are more than {limit}: raise --limit")
         elif is_empty:
-            note(f"no work items{_conditions(topic, state)}")
+            note(f"no work items{_format_conditions(topic, state)}")
     return 0
 
 
-def _conditions(topic: str | None, state: str | None) -> str:
+def _format_conditions(topic: str | None, state: str | None) -> str:
     """Return the options that select items, for a message."""
     given_names = {"--topic": topic, "--state": state}
     chosen = " ".join(f"{name} {value}" for name, value in given_names.items() if value)
     return f" with {printable(chosen)}" if chosen else ""
 
 
-def _items(items: "WorkItems", topic: str | None, state: ItemState | None) -> Iterator[WorkItem]:
+def _iterate_items(
+    items: "WorkItems", topic: str | None, state: ItemState | None
+) -> Iterator[WorkItem]:
     """Yield the items, read a page at a time."""
     after: tuple[str, str] | None = None
     while page := items.list_items(topic=topic, state=state, after=after, limit=PAGE):
@@ -345,7 +347,7 @@ def _items(items: "WorkItems", topic: str | None, state: ItemState | None) -> It
         after = page[-1].topic, page[-1].item_key
 
 
-def _fields(item: WorkItem) -> dict[str, Any]:
+def _read_fields(item: WorkItem) -> dict[str, Any]:
     names = (
         *("topic", "item_key", "state", "attempt_count", "allowed_count"),
         *("due_at", "lease_holder", "reason_code", "reason"),
@@ -355,11 +357,11 @@ def _fields(item: WorkItem) -> dict[str, Any]:
 
 def _show(item: WorkItem) -> int:
     """Write a line for an item; return 1, to be counted."""
-    echo(_line(item))
+    echo(_render_item(item))
     return 1
 
 
-def _line(item: WorkItem) -> str:
+def _render_item(item: WorkItem) -> str:
     """Return topic, key, state and attempts, and what is known of the latest failure."""
     parts = [item.topic, item.item_key, item.state]
     parts.append(f"{item.attempt_count} of {item.allowed_count} attempts")

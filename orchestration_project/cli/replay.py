@@ -71,7 +71,7 @@ def replay(choice: ReplayChoice) -> int:
             console.preview(f"would be replayed: {plan.description}", runs=plan.ranges)
             return 0
         console.progress(f"replay    {plan.description}\n")
-        run_config = replay.run_config(plan, _options(choice) if replay.has_options else {})
+        run_config = replay.run_config(plan, _build_options(choice) if replay.has_options else {})
         with ProgressLine(plan.count) as progress:
             results = run_over(
                 instance,
@@ -82,11 +82,11 @@ def replay(choice: ReplayChoice) -> int:
                 after_each=lambda span, result: progress.finish(
                     [key for key in plan.keys if span[0] <= key <= span[1]],
                     is_loaded=result.success,
-                    outcomes=dict.fromkeys(plan.keys, _outcome(replay, result)),
+                    outcomes=dict.fromkeys(plan.keys, _describe_outcome(replay, result)),
                 ),
             )
         summary = replay.summary and results_of(warehouse, results, replay.summary)
-    counts = _counts(replay, results)
+    counts = _sum_counts(replay, results)
     failed = [result for result in results if not result.success]
     status = EXIT_STATUSES[outcome_of(results)]
     if console.OUTPUT.is_json:
@@ -96,7 +96,7 @@ def replay(choice: ReplayChoice) -> int:
     if summary:
         console.echo(str(summary))
     for name, count in counts.items():
-        console.echo(f"{count:>8,}  {_shown(name)}")
+        console.echo(f"{count:>8,}  {_clean_name(name)}")
     if progress.unchanged:
         count = f"{progress.unchanged} of {progress.of} {replay.unit}"
         console.echo(f"\n{count}: unchanged, nothing was written")
@@ -105,17 +105,17 @@ def replay(choice: ReplayChoice) -> int:
     return status
 
 
-def _outcome(replay: Replay, result: dg.JobExecutionResult) -> str:
+def _describe_outcome(replay: Replay, result: dg.JobExecutionResult) -> str:
     """Return how a run ended that did not report its partitions, such as ``3 loaded document``."""
-    counts = _counts(replay, [result])
-    return ", ".join(f"{count:,} {_shown(name)}" for name, count in counts.items()) or "loaded"
+    counts = _sum_counts(replay, [result])
+    return ", ".join(f"{count:,} {_clean_name(name)}" for name, count in counts.items()) or "loaded"
 
 
-def _shown(name: str) -> str:
+def _clean_name(name: str) -> str:
     return name.removesuffix("_count").replace("_", " ")
 
 
-def _counts(replay: Replay, results: Sequence[dg.JobExecutionResult]) -> Mapping[str, int]:
+def _sum_counts(replay: Replay, results: Sequence[dg.JobExecutionResult]) -> Mapping[str, int]:
     """Return the counts of runs that are not 0, by name."""
     counts = {
         name: sum(
@@ -199,7 +199,7 @@ def _plan(
     )
 
 
-def _options(choice: ReplayChoice) -> Mapping[str, Any]:
+def _build_options(choice: ReplayChoice) -> Mapping[str, Any]:
     """Return the options of the runs that the command was given."""
     group = {"group_id": choice.group} if choice.group else {}
     return {"allow_older": choice.allow_older, **choice.options, **group}

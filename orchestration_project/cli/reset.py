@@ -49,21 +49,21 @@ def reset(*, is_confirmed: bool) -> int:
     _refuse_foreign(folder)
     _refuse_other_state(settings)
     if OUTPUT.is_dry_run:
-        preview(f"of {folder} would be deleted: {_names(folder)}")
+        preview(f"of {folder} would be deleted: {_list_names(folder)}")
         return 0
-    if not is_confirmed and not _agreed(folder):
+    if not is_confirmed and not _ask_consent(folder):
         echo("nothing was deleted")
         return 1
-    with _no_ui_on(folder / "dagster"):
-        paths = _ours(folder)
-        if obstacles := [text for path in paths for text in _obstacles(path)]:
+    with _lock_out_ui(folder / "dagster"):
+        paths = _find_state(folder)
+        if obstacles := [text for path in paths for text in _find_obstacles(path)]:
             raise ConfigurationError(
                 f"not all that is in {folder} can be deleted, so nothing was",
                 found="; ".join(obstacles),
                 remedy="correct the permissions, or unmount what is mounted there, and reset again",
             )
         stop_demos(settings)
-        left = [why for why in map(_undeleted, paths) if why]
+        left = [why for why in map(_delete_path, paths) if why]
     if left:
         raise ConfigurationError(
             f"not all that was in {folder} can be deleted",
@@ -71,7 +71,7 @@ def reset(*, is_confirmed: bool) -> int:
             remedy="correct what it names, and reset again",
         )
     servers = [str(path) for path in paths if folder not in path.parents]
-    echo(f"{' and '.join([_removed(folder), *servers])}; databases and stores elsewhere are empty")
+    echo(f"{' and '.join([_drop_dir(folder), *servers])}; databases and stores elsewhere are empty")
     return 0
 
 
@@ -81,7 +81,7 @@ def _refuse_other_state(settings: Settings) -> None:
     Raises:
         ConfigurationError: A database or store outside of STATE_DIR has state.
     """
-    if other_names := list(_other_state(settings)):
+    if other_names := list(_find_other_state(settings)):
         raise ConfigurationError(
             f"{settings.state_path} is only a part of the state",
             expected="empty databases and stores where the settings name others",
@@ -91,7 +91,7 @@ def _refuse_other_state(settings: Settings) -> None:
         )
 
 
-def _other_state(settings: Settings) -> Iterator[str]:
+def _find_other_state(settings: Settings) -> Iterator[str]:
     """Return the databases and stores outside of STATE_DIR that have state."""
     from sqlalchemy import inspect
 
@@ -120,7 +120,7 @@ def _other_state(settings: Settings) -> Iterator[str]:
             yield f"ARTIFACTS_URL: {store.url} has artifacts"
 
 
-def _obstacles(path: Path) -> Iterator[str]:
+def _find_obstacles(path: Path) -> Iterator[str]:
     """Return why a file or folder cannot be deleted; nothing is changed."""
     device = path.parent.stat().st_dev
     folders = [path.parent]
@@ -138,7 +138,7 @@ def _obstacles(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _no_ui_on(home: Path) -> Iterator[None]:
+def _lock_out_ui(home: Path) -> Iterator[None]:
     """Keep every `ui` out; nothing is written, as the disk may be full.
 
     Raises:
@@ -150,7 +150,7 @@ def _no_ui_on(home: Path) -> Iterator[None]:
         yield
 
 
-def _undeleted(path: Path) -> str:
+def _delete_path(path: Path) -> str:
     """Delete a file or folder; return why it is still there, empty if it is not."""
     try:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -159,7 +159,7 @@ def _undeleted(path: Path) -> str:
     return ""
 
 
-def _removed(folder: Path) -> str:
+def _drop_dir(folder: Path) -> str:
     """Remove a folder that nothing is left in, if that can be; return what came of it."""
     other_names = sorted(path.name for path in folder.iterdir())
     if other_names:
@@ -171,7 +171,7 @@ def _removed(folder: Path) -> str:
     return f"deleted {folder}"
 
 
-def _ours(folder: Path) -> list[Path]:
+def _find_state(folder: Path) -> list[Path]:
     # Not above: it reads the settings, and wrong ones are to end `main` with a message.
     from orchestration_project.catalog import import_all_domains
 
@@ -197,14 +197,16 @@ def _refuse_foreign(folder: Path) -> None:
     )
 
 
-def _names(folder: Path) -> str:
+def _list_names(folder: Path) -> str:
     """Return the names of the paths to delete; a path outside of ``folder`` is shown whole."""
-    return ", ".join(path.name if folder in path.parents else str(path) for path in _ours(folder))
+    return ", ".join(
+        path.name if folder in path.parents else str(path) for path in _find_state(folder)
+    )
 
 
-def _agreed(folder: Path) -> bool:
+def _ask_consent(folder: Path) -> bool:
     try:
-        answer = input(f"Delete all data in {folder}: {_names(folder)}? [y/N] ")
+        answer = input(f"Delete all data in {folder}: {_list_names(folder)}? [y/N] ")
     except EOFError:  # standard input is closed
         return False
     return answer.strip().lower() in ("y", "yes")

@@ -79,33 +79,33 @@ def run(weeks: int | None) -> int:
         raise click.UsageError("--weeks applies to `run finra` only")
     settings = load_settings()
     if console.OUTPUT.is_dry_run:
-        console.preview(f"{RECONCILE} would sync {_systems(settings)}", job=RECONCILE)
+        console.preview(f"{RECONCILE} would sync {_name_systems(settings)}", job=RECONCILE)
         return 0
     with (
         full_disk_explained(settings),
         open_instance() as instance,
         open_warehouse(settings) as warehouse,
     ):
-        console.progress(f"systems   {_systems(settings)}")
+        console.progress(f"systems   {_name_systems(settings)}")
         console.progress(f"database  {warehouse.shown_url}")
-        results = [*_first_rules(settings, instance, warehouse)]
+        results = [*_ensure_rules(settings, instance, warehouse)]
         if all(result.success for result in results):
             results.append(execute(instance, RECONCILE, config=not_dry(RECONCILE_OP)))
         if console.OUTPUT.is_json:
-            console.emit(_document(results, warehouse))
+            console.emit(_build_document(results, warehouse))
         else:
-            console.echo("\n".join(["", *_outcome(results, warehouse)]))
+            console.echo("\n".join(["", *_render_lines(results, warehouse)]))
     return EXIT_STATUSES[outcome_of(results)]
 
 
-def _document(
+def _build_document(
     results: Sequence[dg.JobExecutionResult], warehouse: Warehouse
 ) -> Mapping[str, object]:
     sync_summary = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
     return {
         "is_success": all(result.success for result in results),
         "outcome": outcome_of(results),
-        "counts": _counts(results[-1]),
+        "counts": _read_counts(results[-1]),
         "by_action": sync_summary.by_action,
         "outcomes": sync_summary.outcomes,
         "unresolved": sync_summary.unresolved,
@@ -114,14 +114,14 @@ def _document(
     }
 
 
-def _systems(settings: Settings) -> str:
+def _name_systems(settings: Settings) -> str:
     settings = SaasSettings.of(settings)
     if settings.is_demo:
         return "demo (synthetic tasks and issues of the embedded systems)"
     return f"{without_secrets(settings.peopleforce_url)}, {without_secrets(str(settings.jira_url))}"
 
 
-def _first_rules(
+def _ensure_rules(
     settings: Settings, instance: dg.DagsterInstance, warehouse: Warehouse
 ) -> Iterator[dg.JobExecutionResult]:
     """Put the demo's rules into effect where there are none; real ones are for people to make."""
@@ -142,15 +142,15 @@ def _first_rules(
     yield execute(instance, EDIT_RULES, config=config)
 
 
-def _outcome(results: Sequence[dg.JobExecutionResult], warehouse: Warehouse) -> Iterator[str]:
-    for name, value in _counts(results[-1]).items():
+def _render_lines(results: Sequence[dg.JobExecutionResult], warehouse: Warehouse) -> Iterator[str]:
+    for name, value in _read_counts(results[-1]).items():
         yield f"{name:24}{value:>8}"
     sync_summary = standing(warehouse, SYSTEM, PEOPLEFORCE_JIRA)
     yield ""
-    yield "tasks by what their rule says   " + _listed(sync_summary.by_action)
-    yield "intentions by their end         " + _listed(sync_summary.outcomes)
+    yield "tasks by what their rule says   " + _format_counts(sync_summary.by_action)
+    yield "intentions by their end         " + _format_counts(sync_summary.outcomes)
     if sync_summary.unresolved:
-        yield "assignees whom Jira lacks       " + _listed(sync_summary.unresolved)
+        yield "assignees whom Jira lacks       " + _format_counts(sync_summary.unresolved)
     for row in sync_summary.refused.head(MAX_ROWS_LISTED).iter_rows(named=True):
         yield f"REFUSED   {row['entity_type']} {row['entity_id']}: {row['reason']}"
     yield from failures(results)
@@ -158,7 +158,7 @@ def _outcome(results: Sequence[dg.JobExecutionResult], warehouse: Warehouse) -> 
     yield "Next: run it again, which writes nothing; `make ui` shows rules, states and audit log."
 
 
-def _counts(result: dg.JobExecutionResult) -> Mapping[str, int | float]:
+def _read_counts(result: dg.JobExecutionResult) -> Mapping[str, int | float]:
     """Return the figures of a run about the tasks that it read."""
     counts: dict[str, int | float] = {}
     for event in result.all_events:
@@ -172,5 +172,5 @@ def _counts(result: dg.JobExecutionResult) -> Mapping[str, int | float]:
     return counts
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _format_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name}: {number}" for name, number in counts.items()) or "none"

@@ -38,9 +38,9 @@ def diff(dropped: "Sequence[str]") -> int:
     Missing tables and columns that may be NULL are made. The exit status is 1 where anything else
     differs.
     """
-    with _opened() as warehouse:
+    with _open_database() as warehouse:
         planned = warehouse.plan_own(dropped)
-        changes = _outside(planned, warehouse.own_changes())
+        changes = _select_additive(planned, warehouse.own_changes())
         other_names = [
             text for text in warehouse.other_own_differences() if not _is_of(planned, text)
         ]
@@ -74,7 +74,7 @@ def apply(sql: bool, is_all: bool, dropped: "Sequence[str]") -> int:
     """
     if dropped and not is_all:
         raise ConfigurationError("--drop needs --all", remedy="add --all")
-    with _opened() as warehouse:
+    with _open_database() as warehouse:
         needs_all = is_all and warehouse.plan_own(dropped)
         changes = warehouse.own_changes()
     if needs_all:
@@ -138,18 +138,22 @@ def rename_column(table: str, old: str, new: str, sql: bool) -> int:
 
 def _rename(old: str, new: str, *, is_sql: bool, moves_folder: bool = False) -> int:
     """Rename a table in the database and in Dagster, and perhaps its folder."""
-    with _opened() as warehouse:
+    with _open_database() as warehouse:
         planned = warehouse.plan_rename(old, new)
-        folders = _folders(old, new) if moves_folder else None
+        folders = _find_folders(old, new) if moves_folder else None
         if is_sql:
             _print(warehouse.rename_sql(planned))
             return 0
         names = [] if planned is None else [planned.says]
-        names += [] if folders is None else [f"move {_shown(folders[0])} to {_shown(folders[1])}"]
+        names += (
+            []
+            if folders is None
+            else [f"move {_trim_path(folders[0])} to {_trim_path(folders[1])}"]
+        )
         if OUTPUT.is_dry_run:
             _report(names)
             return 0
-        warehouse.rename_own(old, new, _recorder(warehouse, "rename table"))
+        warehouse.rename_own(old, new, _build_recorder(warehouse, "rename table"))
         names += _report_events(warehouse, old, new)
     if folders is not None:
         folders[0].rename(folders[1])
@@ -171,7 +175,7 @@ def _report_events(warehouse: "Warehouse", old: str, new: str) -> "Sequence[str]
     return [f"report {count} loads of {old_asset} as {asset_of(new)} to Dagster"] if count else []
 
 
-def _folders(old: str, new: str) -> "tuple[Path, Path] | None":
+def _find_folders(old: str, new: str) -> "tuple[Path, Path] | None":
     """Return the folder of a source and the one that it moves to; None: it has moved.
 
     Raises:
@@ -189,12 +193,12 @@ def _folders(old: str, new: str) -> "tuple[Path, Path] | None":
     raise ConfigurationError(
         f"source {old} cannot be renamed to {new}",
         expected=f"its file in a folder {old}, and no folder {new} beside it",
-        found=file if folder.name != old else _shown(folder.with_name(new)),
+        found=file if folder.name != old else _trim_path(folder.with_name(new)),
         remedy="use `orchestrate rename table`, which moves no folder",
     )
 
 
-def _shown(folder: "Path") -> str:
+def _trim_path(folder: "Path") -> str:
     """Return a folder below the project folder."""
     from orchestration_project.settings import project_folder
 
@@ -205,27 +209,27 @@ def _change(
     dropped: "Sequence[str]", renames: "Mapping[str, Mapping[str, str]]", *, is_sql: bool
 ) -> int:
     """Make changes that are not additive, or print their statements."""
-    with _opened() as warehouse:
+    with _open_database() as warehouse:
         planned = warehouse.plan_own(dropped, renames)
         _require_renamed(planned, renames)
         if is_sql:
             changes = [change for change in planned if not change.refusals]
-            additive = _outside(planned, warehouse.own_changes())
+            additive = _select_additive(planned, warehouse.own_changes())
             _print(warehouse.own_sql(changes) if changes else [])
             _print(statement for change in additive for statement in change.sql)
             return 0
         if OUTPUT.is_dry_run:
             refused = [f"be refused: {text}" for change in planned for text in change.refusals]
-            additive = _outside(planned, warehouse.own_changes())
+            additive = _select_additive(planned, warehouse.own_changes())
             names = [says for change in planned for says in change.says]
             _report([*names, *(change.says for change in additive), *refused])
             return int(bool(refused))
         operation = "rename column" if renames else "schema apply --all"
-        _report(warehouse.change_own(dropped, renames, _recorder(warehouse, operation)))
+        _report(warehouse.change_own(dropped, renames, _build_recorder(warehouse, operation)))
     return 0
 
 
-def _recorder(
+def _build_recorder(
     warehouse: "Warehouse", operation: str
 ) -> "Callable[[Connection, Sequence[str]], None]":
     """Return a function that adds changes of tables to the audit log, in their transaction."""
@@ -264,7 +268,7 @@ def _require_renamed(
             )
 
 
-def _opened() -> "Warehouse":
+def _open_database() -> "Warehouse":
     """Return the database as it is, perhaps without tables.
 
     Raises:
@@ -277,7 +281,9 @@ def _opened() -> "Warehouse":
     return unprepared_warehouse(load_settings())
 
 
-def _outside(planned: "Sequence[TableChange]", changes: "Sequence[Change]") -> "Sequence[Change]":
+def _select_additive(
+    planned: "Sequence[TableChange]", changes: "Sequence[Change]"
+) -> "Sequence[Change]":
     """Return the additive changes of tables that have no other changes."""
     return [change for change in changes if not _is_of(planned, change.difference)]
 

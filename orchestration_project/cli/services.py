@@ -195,7 +195,7 @@ class SupervisedServices:
         user = launch.user
         log = self._logs / f"{launch.name}.log"
         if log.exists():
-            log.replace(_before(log))
+            log.replace(_name_previous(log))
         with log.open("ab") as output:  # to append: it may be cut meanwhile
             process = subprocess.Popen(  # noqa: S603 - our own commands
                 launch.command,
@@ -233,7 +233,7 @@ class SupervisedServices:
             self._refuse_to_wait()
             if time.monotonic() >= deadline:
                 [service] = [each for each in self._services if each.name == name]
-                raise _silence_of(service, seconds)
+                raise _explain_silence(service, seconds)
             time.sleep(POLL_SECONDS)
         note(f"{name} is ready after {time.monotonic() - began:.1f} s")
 
@@ -280,7 +280,7 @@ class SupervisedServices:
         count = len(self._ended_at[name])
         wait = math.inf if count >= policy.max_ends else policy.wait_seconds(count)
         if math.isinf(wait) and not service.launch.is_optional:
-            raise _death_of(service, how)
+            raise _explain_death(service, how)
         self._restart_at[name] = now + wait
         text = (
             f"it stays off after {count} ends within {policy.window_seconds / 60:g} minutes"
@@ -296,7 +296,7 @@ class SupervisedServices:
             with suppress(OSError):  # somebody took it away
                 if service.log.stat().st_size > LOG_BYTES:
                     with suppress(OSError):  # the disk is full: its former lines are lost
-                        shutil.copyfile(service.log, _before(service.log))
+                        shutil.copyfile(service.log, _name_previous(service.log))
                     os.truncate(service.log, 0)
 
     def _refuse_to_wait(self) -> None:
@@ -304,7 +304,7 @@ class SupervisedServices:
         for service in self._services:
             how = self._how_it_ended(service)
             if how is not None and not service.launch.is_optional:  # `watch` restarts that one
-                raise _death_of(service, how)
+                raise _explain_death(service, how)
 
     def _require_watcher(self) -> None:
         if self._is_asked_to_stop:
@@ -339,7 +339,7 @@ class SupervisedServices:
             service.process.poll()
 
 
-def _before(log: Path) -> Path:
+def _name_previous(log: Path) -> Path:
     return log.with_suffix(".previous.log")
 
 
@@ -350,25 +350,25 @@ def _is_alive(process: psutil.Process) -> bool:
         return False
 
 
-def _last_lines(service: Service) -> str:
+def _read_last_lines(service: Service) -> str:
     last_lines = service.log.read_text(errors="replace").splitlines()[-LAST_LINES:]
     return "\n    ".join(["its last lines are", *last_lines])
 
 
-def _silence_of(service: Service, seconds: float) -> TransientError:
+def _explain_silence(service: Service, seconds: float) -> TransientError:
     return TransientError(
         f"{service.name} does not answer; all is stopped",
         expected=f"an answer within {seconds:g} s",
-        found=_last_lines(service),
+        found=_read_last_lines(service),
         remedy="fix the errors in these lines, or relieve the machine, and start again",
         log=service.log,
     )
 
 
-def _death_of(service: Service, how: str) -> TransientError:
+def _explain_death(service: Service, how: str) -> TransientError:
     return TransientError(
         f"{service.name} ended by itself {how}; all is stopped",
-        found=_last_lines(service),
+        found=_read_last_lines(service),
         remedy="fix the errors in these lines, and start again",
         log=service.log,
     )

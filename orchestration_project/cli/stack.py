@@ -86,7 +86,7 @@ def serve_stack(workers: int) -> int:
         )
         secrets = {name: secret_of(private, name) for name in SECRETS}
         _write("Starting the services of the stack; this takes about a minute.")
-        environment = _environment(given_settings, folder, secrets, workers)
+        environment = _build_environment(given_settings, folder, secrets, workers)
         lines = [f"{name}={value}\n" for name, value in environment.items()]
         commands = write_private(given_settings.stack_settings_file, "".join(lines))
         _write(f"Commands on this stack need: orchestrate --env-file {commands}")
@@ -106,7 +106,7 @@ def serve_stack(workers: int) -> int:
                 ui.watch(services, settings, home, (LOOPBACK, settings.ports_of_stack["gateway"]))
             except StopRequest:
                 _write("Stopping; runs in progress end now, and are retried at the next start.")
-                services.end(_programs(settings, workers))
+                services.end(_list_programs(settings, workers))
             except TransientError as error:
                 ui.report_end(services, settings, error)
                 raise
@@ -139,7 +139,7 @@ def _refuse_taken(ports: Mapping[str, int]) -> None:
         except OSError as error:
             reasons[name] = error.strerror or str(error)
     if reasons:
-        other_text = ",".join(f"{name}={_other_port(ports[name])}" for name in reasons)
+        other_text = ",".join(f"{name}={_propose_port(ports[name])}" for name in reasons)
         raise ConfigurationError(
             "ports of the stack cannot be used: "
             + ", ".join(f"port {ports[name]} of {name}" for name in reasons),
@@ -148,11 +148,11 @@ def _refuse_taken(ports: Mapping[str, int]) -> None:
         )
 
 
-def _other_port(port: int) -> int:
+def _propose_port(port: int) -> int:
     return port + 1000 if port + 1000 <= MAX_PORT else port - 1000
 
 
-def _environment(
+def _build_environment(
     settings: Settings, folder: Path, secrets: Mapping[str, str], workers: int
 ) -> dict[str, str]:
     """Return the settings of all programs; secrets are in files."""
@@ -219,7 +219,7 @@ def _start(services: SupervisedServices, program: Program, *, is_optional: bool 
     )
 
 
-def _programs(settings: Settings, workers: int) -> list[str]:
+def _list_programs(settings: Settings, workers: int) -> list[str]:
     """Return the names of the project's own programs, which end before the services."""
     numbered = [f"worker-{number}" for number in range(1, workers + 1)]
     return ["web-server", "daemon", "code-server", *settings.programs, *numbered]
@@ -250,7 +250,7 @@ def _start_programs(
     ui.announce(settings, settings.public_url, LOOPBACK)  # makes the first key
     private = folder / "secrets"
     keys = {
-        name: _key_file(settings, private / f"{name}_key", owner, role)
+        name: _ensure_key_file(settings, private / f"{name}_key", owner, role)
         for name, owner, role in MACHINE_KEYS
     }
     programs = {
@@ -268,7 +268,7 @@ def _start_programs(
     )
 
 
-def _key_file(settings: Settings, file: Path, owner: str, role: Role) -> Path:
+def _ensure_key_file(settings: Settings, file: Path, owner: str, role: Role) -> Path:
     """Return the file of the key of a service; the first start makes it."""
     if not file.exists():
         with open_warehouse(settings) as warehouse:

@@ -178,7 +178,7 @@ def require_tools() -> Path:
         ConfigurationError: Programs are missing; names them and one line that installs them.
     """
     missing = {name: package for name, package in TOOLS.items() if not find_program(name)}
-    folder = _postgresql_folder()
+    folder = _find_postgresql()
     if folder is None:
         missing["postgres"] = "postgresql"
     if missing or folder is None:
@@ -198,7 +198,7 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(folders))
 
 
-def _postgresql_folder() -> Path | None:
+def _find_postgresql() -> Path | None:
     def release(folder: Path) -> float:
         name = folder.parent.name
         return float(name) if re.fullmatch(r"\d+(\.\d+)?", name) else 0
@@ -250,16 +250,16 @@ def postgresql(binaries: Path, folder: Path, port: int, password: str) -> Progra
 
 def data_folder(folder: Path) -> Path:
     """Return PostgreSQL's data folder."""
-    return _data_folder_of_root(folder) if os.geteuid() == 0 else folder / "data"
+    return _name_root_data_folder(folder) if os.geteuid() == 0 else folder / "data"
 
 
 def data_folders(folder: Path) -> list[Path]:
     """Return the existing folders outside of ``folder`` of a stack that root started."""
-    data = _data_folder_of_root(folder)
+    data = _name_root_data_folder(folder)
     return sorted(data.parent.glob(f"{data.name}*"))
 
 
-def _data_folder_of_root(folder: Path) -> Path:
+def _name_root_data_folder(folder: Path) -> Path:
     digest = sha256(str(folder).encode()).hexdigest()[:12]
     return Path("/var/lib/postgresql") / f"orchestration-{digest}"
 
@@ -323,7 +323,7 @@ def has_databases(port: int, password: str, folder: Path) -> bool:
         is_answer = "FATAL:" in str(error) or not isinstance(error, psycopg.OperationalError)
         if not is_answer or any(words in str(error) for words in PASSING_REFUSALS):
             return False
-        raise _refused_account("PostgreSQL", "postgresql", refusal, folder) from None
+        raise _explain_refusal("PostgreSQL", "postgresql", refusal, folder) from None
     return True
 
 
@@ -340,7 +340,7 @@ def has_account(port: int, password: str, folder: Path) -> bool:
         with Connection(broker_url(port, password), connect_timeout=CONNECT_SECONDS) as connection:
             connection.connect()
     except AccessRefused as error:
-        raise _refused_account("RabbitMQ", "rabbitmq", [str(error)], folder) from None
+        raise _explain_refusal("RabbitMQ", "rabbitmq", [str(error)], folder) from None
     except (AMQPError, OSError):
         return False
     return True
@@ -367,7 +367,7 @@ def prepare_exporter(port: int, password: str, own_password: str) -> None:
             )
 
 
-def _refused_account(
+def _explain_refusal(
     server: str, name: str, found: Sequence[str], folder: Path
 ) -> ConfigurationError:
     data = data_folder(folder / name) if name == "postgresql" else folder / name
@@ -425,7 +425,7 @@ def prometheus(
         started: Optional services that run; the others are left out of its configuration.
     """
     folder.mkdir(exist_ok=True)
-    text = _at_ports(default_path(DEPLOY / "prometheus" / "prometheus.yml").read_text(), ports)
+    text = _set_ports(default_path(DEPLOY / "prometheus" / "prometheus.yml").read_text(), ports)
     safe_load = yaml.safe_load(text.replace("/run/secrets/metrics_key", str(key_file)))
     jobs = {"orchestration", *(OPTIONAL[name].job for name in started)}
     safe_load["scrape_configs"] = [
@@ -447,7 +447,7 @@ def prometheus(
     return Program("prometheus", ["prometheus", *options], {})
 
 
-def _at_ports(text: str, ports: Mapping[str, int]) -> str:
+def _set_ports(text: str, ports: Mapping[str, int]) -> str:
     """Return a configuration of deploy/ with the addresses of the stack."""
     for address, service in ADDRESSES.items():
         text = text.replace(address, f"{LOOPBACK}:{ports[service]}")
@@ -467,7 +467,7 @@ def victoriametrics(folder: Path, ports: Mapping[str, int]) -> Program:
 def alertmanager(folder: Path, key_file: Path, ports: Mapping[str, int]) -> Program:
     """Return Alertmanager, which sends alerts of Prometheus to the gateway with a key."""
     folder.mkdir(exist_ok=True)
-    text = _at_ports(default_path(DEPLOY / "alertmanager" / "alertmanager.yml").read_text(), ports)
+    text = _set_ports(default_path(DEPLOY / "alertmanager" / "alertmanager.yml").read_text(), ports)
     config = write_private(
         folder / "alertmanager.yml", text.replace("/run/secrets/alerts_key", str(key_file))
     )
@@ -535,13 +535,13 @@ def mosquitto(folder: Path, passwords: Mapping[str, str], ports: Mapping[str, in
     text = text.replace("/etc/mosquitto/", f"{folder}/")
     text = text.replace("/var/lib/mosquitto/", f"{folder / 'data'}/")
     listeners = iter(MQTT_PORTS)
-    text = re.sub(r"(?m)^listener \d+$", lambda _: _listener(ports, listeners), text)
+    text = re.sub(r"(?m)^listener \d+$", lambda _: _render_listener(ports, listeners), text)
     user = "user root\n" if os.geteuid() == 0 else ""  # the default could not read these files
     config = write_private(folder / "mosquitto.conf", user + text)
     return Program("mosquitto", [str(find_program("mosquitto")), "-c", str(config)], {})
 
 
-def _listener(ports: Mapping[str, int], listeners: Iterator[str]) -> str:
+def _render_listener(ports: Mapping[str, int], listeners: Iterator[str]) -> str:
     # without its second line, a listener of WebSocket is on all addresses
     return f"listener {ports[next(listeners)]} {LOOPBACK}\nsocket_domain ipv4"
 

@@ -87,16 +87,16 @@ def shown(found: "Trace") -> Iterator[str]:
         who = request.user or "unknown"
         why = f": {request.reason}" if request.reason else ""
         what = f"request {request.operation} by {who}, {request.outcome}{why}"
-        yield f"{_time(request.happened_at)}  {what}"
+        yield f"{_show_time(request.happened_at)}  {what}"
     for webhook in found.webhooks:
         name = f"{webhook.source} {webhook.delivery_id}"
-        yield f"{_time(webhook.received_at)}  webhook {name}, {webhook.state}"
+        yield f"{_show_time(webhook.received_at)}  webhook {name}, {webhook.state}"
     for event in found.events:
-        yield f"{_time(event.received_at)}  event {event.kind} on {event.topic}"
+        yield f"{_show_time(event.received_at)}  event {event.kind} on {event.topic}"
     for run in found.runs:
         yield from _run(run)
     for alert in found.alerts:
-        yield f"{_time(alert.raised_at)}  alert {alert.severity}, {alert.state}: {alert.title}"
+        yield f"{_show_time(alert.raised_at)}  alert {alert.severity}, {alert.state}: {alert.title}"
     if not found.is_whole:
         yield "(more rows than are listed)"
 
@@ -106,31 +106,31 @@ def _run(run: "TracedRun") -> Iterator[str]:
     retry = f", retry of {run.retry_of}" if run.retry_of else ""
     queued = f", {run.queue_seconds:.1f} s in queue" if run.queue_seconds is not None else ""
     yield (
-        f"{_time(run.created_at)}  run {run.run_id} {run.job}{about}, {run.status}"
-        f"{queued}{_seconds(run.seconds)}{retry}"
+        f"{_show_time(run.created_at)}  run {run.run_id} {run.job}{about}, {run.status}"
+        f"{queued}{_show_seconds(run.seconds)}{retry}"
     )
     if run.error:
         yield f"{INDENT}  error: {run.error}"
     for step in run.steps:
         attempts = f", {step.attempt_count} attempts" if step.attempt_count > 1 else ""
         yield (
-            f"{_time(step.started_at)}    step {step.step}, {step.status}"
-            f"{_seconds(step.seconds)}{attempts}"
+            f"{_show_time(step.started_at)}    step {step.step}, {step.status}"
+            f"{_show_seconds(step.seconds)}{attempts}"
         )
     for part in run.partitions:
-        yield from _partition(part)
+        yield from _render_partition(part)
 
 
-def _partition(part: "TracedPartition") -> Iterator[str]:
+def _render_partition(part: "TracedPartition") -> Iterator[str]:
     yield f"{INDENT}    {part.table} {part.partition}, {part.outcome}"
     for fetch in part.fetches:
         status = f", {fetch.http_status}" if fetch.http_status is not None else ""
         rows = f", {fetch.row_count} rows" if fetch.row_count is not None else ""
-        yield f"{_time(fetch.fetched_at)}      fetch {fetch.url}{status}{rows}"
+        yield f"{_show_time(fetch.fetched_at)}      fetch {fetch.url}{status}{rows}"
     if part.load:
         load = part.load
         yield (
-            f"{_time(load.landed_at)}      load +{load.rows_added} ~{load.rows_changed} "
+            f"{_show_time(load.landed_at)}      load +{load.rows_added} ~{load.rows_changed} "
             f"-{load.rows_removed} ={load.rows_unchanged} rows, {load.rows_rejected} rejected"
         )
 
@@ -138,9 +138,9 @@ def _partition(part: "TracedPartition") -> Iterator[str]:
 INDENT = " " * 23
 
 
-def _time(at: "datetime | None") -> str:
+def _show_time(at: "datetime | None") -> str:
     return f"{at:%Y-%m-%d %H:%M:%S.%f}"[:23] if at else INDENT
 
 
-def _seconds(seconds: float | None) -> str:
+def _show_seconds(seconds: float | None) -> str:
     return "" if seconds is None else f", {seconds:.1f} s"

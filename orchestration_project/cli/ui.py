@@ -80,7 +80,7 @@ def serve_ui(host: str, port: int, *, has_sources: bool = False) -> int:
         compared_warehouse(settings).close()
         prepare_home(home)
         environment = environment_of_dagster(
-            settings, home, PUBLIC_URL=_public_url(settings, host, port)
+            settings, home, PUBLIC_URL=_choose_url(settings, host, port)
         )
         services = SupervisedServices(
             folder=home,
@@ -118,7 +118,7 @@ def environment_of_dagster(settings: Settings, home: Path, **changes: str) -> di
     return fonts | child_environment(DAGSTER_HOME=str(home), **changes)
 
 
-def _public_url(settings: Settings, host: str, port: int) -> str:
+def _choose_url(settings: Settings, host: str, port: int) -> str:
     """Return PUBLIC_URL; if it is not set, alerts link to the served address."""
     default = Settings.model_fields["public_url"].default
     return settings.public_url if settings.public_url != default else f"http://{origin(host, port)}"
@@ -191,7 +191,7 @@ def start_programs(
     services.wait_until("code-server", lambda: accepts(code_port))
     services.needs_its_child("code-server")  # which has loaded the code; it is not started again
 
-    workspace = ["-w", str(_workspace(home, settings, code_port))]
+    workspace = ["-w", str(_write_workspace(home, settings, code_port))]
     address = ["--host", host, "--port", str(port)]
     services.start("web-server", "orchestration_project", "gateway", *workspace, *address)
     services.start("daemon", DAEMON, "run", *workspace, *logs)
@@ -298,7 +298,7 @@ class ChoiceWatch:
 
         sys.stdout.write(f"{said}: the code is loaded again.\n")
         try:
-            reload_code_server("127.0.0.1", _code_port(self._workspace))
+            reload_code_server("127.0.0.1", _read_code_port(self._workspace))
         except ConnectionError as error:
             sys.stdout.write(f"The code server did not load it: {error}. Start `ui` again.\n")
         sys.stdout.flush()
@@ -308,7 +308,7 @@ class ChoiceWatch:
 def _is_applied() -> bool:
     """Make the tables of the declared sources; return whether declarations and code are right."""
     return all(
-        _succeeds(sys.executable, *arguments)
+        _run_command(sys.executable, *arguments)
         for arguments in (
             ("-m", "orchestration_project", "schema", "apply"),
             ("-c", f"import {DEFINITIONS}"),
@@ -316,7 +316,7 @@ def _is_applied() -> bool:
     )
 
 
-def _succeeds(*command: str) -> bool:
+def _run_command(*command: str) -> bool:
     """Run a command of ours, and show what it says; return whether it succeeded."""
     completed_process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - ours
     sys.stdout.write(
@@ -326,7 +326,7 @@ def _succeeds(*command: str) -> bool:
     return completed_process.returncode == 0
 
 
-def _code_port(workspace: Path) -> int:
+def _read_code_port(workspace: Path) -> int:
     """Return the port of this machine's code server."""
     servers = [entry["grpc_server"] for entry in yaml.safe_load(workspace.read_text())["load_from"]]
     return next(server["port"] for server in servers if server["location_name"] == DEFINITIONS)
@@ -340,7 +340,7 @@ def report_end(services: SupervisedServices, settings: Settings, error: Transien
         services.await_end(ALERTS_SERVICE[0], NOTIFICATION_SECONDS)
 
 
-def _workspace(home: Path, settings: Settings, code_port: int) -> Path:
+def _write_workspace(home: Path, settings: Settings, code_port: int) -> Path:
     """Write a workspace of the running code server, and of those that CODE_SERVERS names.
 
     The location of the first always has the same name, each other one that of its domains.

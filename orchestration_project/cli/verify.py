@@ -55,7 +55,7 @@ def verify(*, send_test: bool) -> int:
     is_ready = drift is not None and are_ready(findings)
     shown_findings = [describe_finding(finding) for finding in findings]
     if OUTPUT.is_json:
-        emit(_document(shown_findings, drift, problem, is_ready=is_ready))
+        emit(_build_document(shown_findings, drift, problem, is_ready=is_ready))
     else:
         _show(shown_findings, drift, problem)
     return int(not is_ready)
@@ -77,13 +77,13 @@ def _daemon_state_reader(settings: Settings, stack: ExitStack) -> Callable[[], D
     return read
 
 
-def _document(
+def _build_document(
     findings: Sequence[ShownFinding], drift: Drift | None, problem: str, *, is_ready: bool
 ) -> Mapping[str, Any]:
     return {
         "is_ready": is_ready,
         "dependencies": findings,
-        "settings": [{"outcome": drift.outcome, "changes": _changes(drift)}] if drift else [],
+        "settings": [{"outcome": drift.outcome, "changes": _list_changes(drift)}] if drift else [],
         "problem": problem,
     }
 
@@ -102,7 +102,7 @@ def _show(findings: Sequence[ShownFinding], drift: Drift | None, problem: str) -
             echo(f"  what to do: {finding['remedy'] or 'see the above'}")
     if drift:
         echo(f"\nsettings since they were last verified: {drift.outcome}")
-        for change in _changes(drift):
+        for change in _list_changes(drift):
             echo(
                 f"  {change['name']}: {change['before']!r} -> {change['now']!r} "
                 f"({change['origin']})"
@@ -111,6 +111,6 @@ def _show(findings: Sequence[ShownFinding], drift: Drift | None, problem: str) -
         echo(f"\nwhat was found could not be stored: {problem}")
 
 
-def _changes(drift: Drift) -> list[Mapping[str, Any]]:
+def _list_changes(drift: Drift) -> list[Mapping[str, Any]]:
     """Return the settings that changed since they were last verified."""
     return [asdict(change) for change in drift.changes or ()]

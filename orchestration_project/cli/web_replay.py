@@ -52,7 +52,7 @@ def replay(words: Sequence[str], file: Path | None) -> int:
     if not 1 <= len(words) <= 2:
         raise click.UsageError("expected a site, and a day if not the latest crawl is meant")
     name, *days = words
-    site = _site(name, file)
+    site = _read_site(name, file)
     settings = load_settings()
     with full_disk_explained(settings), open_warehouse(settings) as warehouse:
         console.progress(f"database  {warehouse.shown_url}")
@@ -81,7 +81,7 @@ def replay(words: Sequence[str], file: Path | None) -> int:
     return int(not result.success)
 
 
-def _site(name: str, file: Path | None) -> Site:
+def _read_site(name: str, file: Path | None) -> Site:
     if file is None:
         return declared_site(name)
     site = read_site_file(file)
@@ -93,7 +93,7 @@ def _site(name: str, file: Path | None) -> Site:
 def _show(name: str, preview: ReplayPreview, *, outcome: str, failed: Sequence[str]) -> None:
     diff = preview.diff
     if console.OUTPUT.is_json:
-        console.emit(_document(name, preview, outcome, failed))
+        console.emit(_build_document(name, preview, outcome, failed))
         return
     rows: Sequence[Mapping[str, Any]] = [row._asdict() for row in diff.rows[:MAX_ROWS_SHOWN]]
     if rows:
@@ -108,7 +108,7 @@ def _show(name: str, preview: ReplayPreview, *, outcome: str, failed: Sequence[s
         console.echo(text)
 
 
-def _document(
+def _build_document(
     name: str, preview: ReplayPreview, outcome: str, failed: Sequence[str]
 ) -> Mapping[str, Any]:
     diff = preview.diff

@@ -49,8 +49,8 @@ def load(arguments: Sequence[str]) -> int:
     settings = load_settings()
     if reason := REGISTRY.connections["web"].unused(settings):
         raise click.UsageError(f"{reason}; set WEB_SOURCE and WEB_CONTACT")
-    sites = [_site(arguments[0])] if arguments else sorted(crawl_jobs)
-    days = [_day(argument) for argument in arguments[1:]] or [
+    sites = [_require_site(arguments[0])] if arguments else sorted(crawl_jobs)
+    days = [_parse_day(argument) for argument in arguments[1:]] or [
         open_clock(settings).today("UTC").isoformat()
     ]
     if not sites:
@@ -70,7 +70,7 @@ def load(arguments: Sequence[str]) -> int:
     ):
         console.progress(f"database  {warehouse.shown_url}\ncrawl     {names}\n")
         results = [result for site in sites for result in _run(instance, warehouse, site, days)]
-        crawls = [_crawl(warehouse, site, day) for site in sites for day in days]
+        crawls = [_read_crawl(warehouse, site, day) for site in sites for day in days]
     failed = failures(
         [
             job_execution_result
@@ -84,11 +84,11 @@ def load(arguments: Sequence[str]) -> int:
         values = {"is_complete": is_complete, "outcome": outcome, "crawls": crawls}
         console.emit({**values, "failures": failed})
     else:
-        console.echo("\n".join([_table(crawls, _written(results)), *failed]))
+        console.echo("\n".join([_render_table(crawls, _read_written(results)), *failed]))
     return EXIT_STATUSES[outcome]
 
 
-def _site(name: str) -> str:
+def _require_site(name: str) -> str:
     """Return the name of a site.
 
     Raises:
@@ -110,7 +110,7 @@ def _site(name: str) -> str:
     raise click.UsageError(f"unknown site {name!r}: expected one of {text}.{hint}")
 
 
-def _day(written: str) -> str:
+def _parse_day(written: str) -> str:
     try:
         key = DAY.to_key(written)
     except ConfigurationError as error:
@@ -126,7 +126,7 @@ def _run(
 ) -> list[dg.JobExecutionResult]:
     def finish(span: tuple[str, str], result: dg.JobExecutionResult) -> None:
         day = span[0]
-        outcome = _crawl(warehouse, site, day)["outcome"]
+        outcome = _read_crawl(warehouse, site, day)["outcome"]
         outcomes = {} if outcome == COMPLETE else {day: outcome}
         progress.finish([day], is_loaded=result.success, outcomes=outcomes)
 
@@ -140,7 +140,7 @@ def _run(
         )
 
 
-def _crawl(warehouse: Warehouse, site: str, day: str) -> Mapping[str, Any]:
+def _read_crawl(warehouse: Warehouse, site: str, day: str) -> Mapping[str, Any]:
     """Return how a crawl ended, and its counts; not_started: its run failed before."""
     query = select(web_crawls).where(
         web_crawls.c.site == site, web_crawls.c.day == date.fromisoformat(day)
@@ -154,7 +154,7 @@ def _crawl(warehouse: Warehouse, site: str, day: str) -> Mapping[str, Any]:
     return {**values, **{name: row[name] for name in names}}
 
 
-def _written(results: Sequence[dg.JobExecutionResult]) -> Mapping[tuple[str, str | None], str]:
+def _read_written(results: Sequence[dg.JobExecutionResult]) -> Mapping[tuple[str, str | None], str]:
     """Return the outcomes of item loads, by asset and day."""
     return {
         key: str(metadata.get("outcome", ""))
@@ -162,7 +162,7 @@ def _written(results: Sequence[dg.JobExecutionResult]) -> Mapping[tuple[str, str
     }
 
 
-def _table(
+def _render_table(
     crawls: Sequence[Mapping[str, Any]], written: Mapping[tuple[str, str | None], str]
 ) -> str:
     headings = ["site", "day", "crawl", "requests", "pages", "items", "rejects", "loaded"]

@@ -124,7 +124,7 @@ def frame_of_parquet(content: bytes) -> "pd.DataFrame":
         for each in table.schema
     ]
     table = table.cast(pa.schema(days_as_times))
-    return table.to_pandas(types_mapper=_dtype_of_arrow, split_blocks=True, self_destruct=True)
+    return table.to_pandas(types_mapper=_map_arrow_type, split_blocks=True, self_destruct=True)
 
 
 def metadata_of_parquet(content: bytes, key: str) -> str | None:
@@ -135,7 +135,7 @@ def metadata_of_parquet(content: bytes, key: str) -> str | None:
     return None if found is None else found.decode()
 
 
-def _dtype_of_arrow(kind: "pa.DataType") -> Any:
+def _map_arrow_type(kind: "pa.DataType") -> Any:
     """Return the pandas type that keeps NULL and all digits; None: the usual one does."""
     import pandas as pd
     from pyarrow import types
@@ -157,34 +157,34 @@ def frame_of_models(model: type[BaseModel], records: Iterable[BaseModel]) -> "pd
     """
     import pandas as pd
 
-    rows = [dict(_values(record)) for record in records]
+    rows = [dict(_iterate_values(record)) for record in records]
     columns = {
         name: pd.Series([row.get(name) for row in rows], dtype=dtype)
-        for name, dtype in _dtypes(model)
+        for name, dtype in _iterate_dtypes(model)
     }
     return pd.DataFrame(columns)
 
 
-def _dtypes(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _iterate_dtypes(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, field in model.model_fields.items():
-        kind = _without_none(field.annotation)
+        kind = _remove_none(field.annotation)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _dtypes(kind, f"{prefix}{name}_")
+            yield from _iterate_dtypes(kind, f"{prefix}{name}_")
         else:
             origin = get_origin(kind)
             yield f"{prefix}{name}", DTYPES[str if origin is Literal else origin or kind]
 
 
-def _without_none(annotation: Any) -> Any:
+def _remove_none(annotation: Any) -> Any:
     """Return the type of a field that may have no value."""
     kinds = [argument for argument in get_args(annotation) if argument is not type(None)]
     return kinds[0] if type(None) in get_args(annotation) else annotation
 
 
-def _values(record: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _iterate_values(record: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in record:
         if isinstance(value, BaseModel):
-            yield from _values(value, f"{prefix}{name}_")
+            yield from _iterate_values(value, f"{prefix}{name}_")
         else:
             is_object = isinstance(value, dict)
             yield f"{prefix}{name}", json.dumps(value, ensure_ascii=False) if is_object else value

@@ -83,7 +83,10 @@ class DataMethods(Asking):
         ``as_of``: as they were known at a time; ``published_by``: as their source had published
         them by a day. Both may be ISO texts.
         """
-        path, query = f"/tables/{quoted(table)}", _of_rows(columns, where, as_of, published_by)
+        path, query = (
+            f"/tables/{quoted(table)}",
+            _build_row_query(columns, where, as_of, published_by),
+        )
         for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
             yield from page.rows
 
@@ -104,7 +107,7 @@ class DataMethods(Asking):
         of `rows`. Each row has the key, `change` (added, changed or removed), and old_X and new_X
         of each other column X. Times may be ISO texts.
         """
-        query = _of_rows(columns, where, None, published_by)
+        query = _build_row_query(columns, where, None, published_by)
         query |= {"since": since, "until": until, "published_from": published_from}
         path = f"/tables/{quoted(table)}/diff"
         for page in self._pages(path, Page, **query, limit=PAGE_ROWS):
@@ -131,9 +134,9 @@ class DataMethods(Asking):
         order_by: Sequence[str] = (),
     ) -> "pd.DataFrame":
         """Return the same rows as a frame, sorted by columns, descending after a ``-``."""
-        query = _of_rows(columns, where, None, published_by)
+        query = _build_row_query(columns, where, None, published_by)
         query |= {"since": since, "until": until, "published_from": published_from}
-        query |= {"format": "parquet", "order_by": _joined(order_by)}
+        query |= {"format": "parquet", "order_by": _join_names(order_by)}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}/diff", query=query)
         return frame_of_parquet(answer.content)
 
@@ -151,7 +154,7 @@ class DataMethods(Asking):
         escape_formulas: bool | None = None,
     ) -> None:
         """Write the same rows to a CSV file; ``escape_formulas`` as in `save_csv`."""
-        query = _of_rows(columns, where, None, published_by) | {"format": "csv"}
+        query = _build_row_query(columns, where, None, published_by) | {"format": "csv"}
         query |= {"since": since, "until": until, "published_from": published_from}
         if escape_formulas is not None:
             query |= {"escape_formulas": escape_formulas}
@@ -196,9 +199,9 @@ class DataMethods(Asking):
         """
         import pandas as pd
 
-        query = _of_rows(columns, where, as_of, published_by) | {"format": "parquet"}
+        query = _build_row_query(columns, where, as_of, published_by) | {"format": "parquet"}
         if order_by:
-            query |= {"order_by": _joined(order_by), "limit": limit}
+            query |= {"order_by": _join_names(order_by), "limit": limit}
             return self._parquet(table, query)[0]
         frames: list[pd.DataFrame] = []
         row_count, cursor = 0, None
@@ -238,9 +241,9 @@ class DataMethods(Asking):
         ``share_quantity_sum``; sum, avg, min and max there are. More groups than ``limit`` are
         refused.
         """
-        query = _of_rows((), where, as_of, published_by)
-        query |= {"group_by": _joined(by), "limit": limit}
-        query |= {"measure": _listed(measures)}
+        query = _build_row_query((), where, as_of, published_by)
+        query |= {"group_by": _join_names(by), "limit": limit}
+        query |= {"measure": _list_texts(measures)}
         return self._get(f"/tables/{quoted(table)}/groups", Page, **query).rows
 
     def save_csv(
@@ -258,7 +261,7 @@ class DataMethods(Asking):
 
         ``escape_formulas``: True: in all columns; False: in none; None: in those of senders.
         """
-        query = _of_rows(columns, where, as_of, published_by) | {"format": "csv"}
+        query = _build_row_query(columns, where, as_of, published_by) | {"format": "csv"}
         if escape_formulas is not None:
             query |= {"escape_formulas": escape_formulas}
         answer = self._transport.ask("GET", f"/tables/{quoted(table)}", query=query)
@@ -319,7 +322,7 @@ class DataMethods(Asking):
         ``partition``: such as T1|2025-11-10, or the Monday for tables of all tiers. Times may be
         ISO texts.
         """
-        times = _of_rows((), (), as_of, published_by)
+        times = _build_row_query((), (), as_of, published_by)
         query = {name: times[name] for name in ("as_of", "published_by")}
         query |= {"partition": partition, "format": "parquet"}
         answer = self._transport.ask("GET", f"/finra/gold/{quoted(table)}", query=query)
@@ -337,7 +340,7 @@ class DataMethods(Asking):
 
         Once its run has succeeded, `download_file` gets the Parquet file that it names.
         """
-        times = _of_rows((), (), as_of, published_by)
+        times = _build_row_query((), (), as_of, published_by)
         body = {name: times[name] for name in ("as_of", "published_by")}
         path = f"/finra/gold/{quoted(table)}/exports"
         return self._post(path, {"partition": partition, **body}, GoldExport, key=new_key())
@@ -352,7 +355,7 @@ class DataMethods(Asking):
         limit: int = PAGE_ROWS,
     ) -> MissingRows:
         """Return the rows that ``published_by`` leaves out: their numbers, and the first keys."""
-        times = _of_rows((), where, as_of, published_by)
+        times = _build_row_query((), where, as_of, published_by)
         query = {name: times[name] for name in ("where", "as_of", "published_by")}
         path = f"/tables/{quoted(table)}/missing"
         return self._get(path, MissingRows, **query, limit=limit)
@@ -532,7 +535,7 @@ class DataMethods(Asking):
         to.write_bytes(self._transport.ask("GET", f"/evidence/{quoted(file)}").content)
 
 
-def _of_rows(
+def _build_row_query(
     columns: Sequence[str],
     where: Sequence[str],
     as_of: datetime | str | None,
@@ -540,18 +543,18 @@ def _of_rows(
 ) -> dict[str, Any]:
     day = published_by.date() if isinstance(published_by, datetime) else published_by
     return {
-        "columns": _joined(columns),
-        "where": _listed(where),
+        "columns": _join_names(columns),
+        "where": _list_texts(where),
         "as_of": as_of,
         "published_by": str(day) if day else None,
     }
 
 
-def _listed(texts: Sequence[str]) -> list[str]:
+def _list_texts(texts: Sequence[str]) -> list[str]:
     """Return texts as a list; one text is one of them, not its letters."""
     return [texts] if isinstance(texts, str) else list(texts)
 
 
-def _joined(names: Sequence[str]) -> str | None:
+def _join_names(names: Sequence[str]) -> str | None:
     """Return names as the gateway takes them; one text has them already, comma-separated."""
     return (names if isinstance(names, str) else ",".join(names)) or None

@@ -124,7 +124,7 @@ class Transport:
         request = self._client.build_request(
             method,
             path,
-            params=_query(query or {}),
+            params=_build_query(query or {}),
             json=None if body is None else to_json_value(body),
             headers={"idempotency-key": key} if key else {},
         )
@@ -132,9 +132,9 @@ class Transport:
         for number in range(1, attempts):
             wait = self._wait(request, number)
             if isinstance(wait, httpx.Response):
-                return _answered(wait)
+                return _check_answer(wait)
             self._sleep(wait)
-        return _answered(self._client.send(request))
+        return _check_answer(self._client.send(request))
 
     def put(
         self, path: str, content: bytes | BinaryIO, headers: Mapping[str, str]
@@ -146,15 +146,15 @@ class Transport:
             httpx.TransportError: It could not be reached.
         """
         answer = self._client.put(path, content=content, headers=dict(headers))
-        return answer if answer.status_code == INCOMPLETE else _answered(answer)
+        return answer if answer.status_code == INCOMPLETE else _check_answer(answer)
 
     def pause(self, number: int) -> None:
         """Wait as long as after so many failures in a row."""
-        self._sleep(_backoff(number))
+        self._sleep(_compute_wait(number))
 
     def _wait(self, request: httpx.Request, number: int) -> httpx.Response | float:
         """Return the answer, or how long to wait for another attempt."""
-        backoff = _backoff(number)
+        backoff = _compute_wait(number)
         try:
             answer = self._client.send(request)
         except httpx.TransportError:
@@ -181,7 +181,7 @@ class Transport:
         failures = 0
         while True:
             try:
-                for event in self._events(path, _query(query or {}), last):
+                for event in self._events(path, _build_query(query or {}), last):
                     last, failures = event.id, 0
                     yield event
                 raise httpx.RemoteProtocolError("the stream broke off")
@@ -205,7 +205,7 @@ class Transport:
             if not answer.is_success:
                 answer.read()
             event_type = data = ""
-            for line in _answered(answer).iter_lines():
+            for line in _check_answer(answer).iter_lines():
                 name, _, value = line.partition(": ")
                 if name == "id":
                     last = value
@@ -229,12 +229,12 @@ def to_json_value(value: Any) -> Any:
     return value
 
 
-def _query(given: Mapping[str, Any]) -> dict[str, Any]:
+def _build_query(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the query parameters of a request; None omits a parameter."""
     return {name: to_json_value(value) for name, value in given.items() if value is not None}
 
 
-def _backoff(number: int) -> float:
+def _compute_wait(number: int) -> float:
     return min(FIRST_WAIT_SECONDS * 2 ** (number - 1), LONGEST_WAIT_SECONDS)
 
 
@@ -246,7 +246,7 @@ def _require_secret(url: str) -> None:
         raise ValueError("the gateway's address begins with https://, or is of this machine")
 
 
-def _answered(answer: httpx.Response) -> httpx.Response:
+def _check_answer(answer: httpx.Response) -> httpx.Response:
     if answer.is_success:
         return answer
     try:

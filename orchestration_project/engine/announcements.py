@@ -47,11 +47,11 @@ OTHER_PLACES = 6
 
 def event_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata with `change` first, floats rounded by unit, and times as timestamps."""
-    values = {name: _shown(name, value) for name, value in metadata.items()}
+    values = {name: _format_value(name, value) for name, value in metadata.items()}
     return {CHANGE: values.pop(CHANGE), **values} if CHANGE in values else values
 
 
-def _shown(name: str, value: Any) -> Any:
+def _format_value(name: str, value: Any) -> Any:
     if isinstance(value, float):
         places = (places for unit, places in PLACES.items() if unit in name)
         return round(value, next(places, OTHER_PLACES))
@@ -150,7 +150,9 @@ class ReportLog:
         records = self._instance.get_records_for_run(
             run_id, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION
         ).records
-        return frozenset(_landings(record for record in records if record.asset_key == self._asset))
+        return frozenset(
+            _read_landings(record for record in records if record.asset_key == self._asset)
+        )
 
     def _reported_lately(self, partition_key: str) -> frozenset[datetime]:
         """Return the loads of a partition of which any run stored an event, by `KNOWN_FROM`."""
@@ -160,10 +162,10 @@ class ReportLog:
         records = self._instance.fetch_materializations(
             asset_records_filter, limit=EVENTS_READ
         ).records
-        return frozenset(known_from for _, known_from in _landings(records))
+        return frozenset(known_from for _, known_from in _read_landings(records))
 
 
-def _landings(records: Iterable[dg.EventLogRecord]) -> Iterator[tuple[str | None, datetime]]:
+def _read_landings(records: Iterable[dg.EventLogRecord]) -> Iterator[tuple[str | None, datetime]]:
     for record in records:
         materialization = record.asset_materialization
         if materialization is not None and KNOWN_FROM in materialization.metadata:
@@ -212,7 +214,9 @@ class Announcements(Generic[ChangeT]):
             for landed in ended:
                 if isinstance(landed, WriteResult):
                     announcements = self.of_load(partition, delivery, landed)
-                    row = _row(target, landed, announcements[0].sentence if announcements else "")
+                    row = _build_row(
+                        target, landed, announcements[0].sentence if announcements else ""
+                    )
                     figures = {"figures": self._figures_text(landed.change)}
                     connection.execute(insert(pending_announcements), row | figures)
 
@@ -259,10 +263,10 @@ class Announcements(Generic[ChangeT]):
     def _figures_text(self, change: ChangeT | None) -> str:
         if change is None:
             return "null"
-        return _json_of(self.dataset.figures_type).dump_json(change).decode()
+        return _build_adapter(self.dataset.figures_type).dump_json(change).decode()
 
     def _late(self, row: RowMapping) -> Announcement[ChangeT]:
-        figures = _json_of(self.dataset.figures_type).validate_json(row["figures"])
+        figures = _build_adapter(self.dataset.figures_type).validate_json(row["figures"])
         run = row["run_id"][:SHOWN_OF_A_RUN]
         late = f"(Reported late: run {run}, which loaded it, had not reported it.)"
         return Announcement(row["change_cause"], figures, f"{row['sentence']} {late}")
@@ -304,7 +308,9 @@ def _delete(warehouse: Warehouse, table: Table, until: Mapping[str, datetime]) -
         connection.execute(statement, [{"key": key, "at": until[key]} for key in sorted(until)])
 
 
-def _row(target: WriteTarget[Any], landed: WriteResult[Any], sentence: str) -> dict[str, object]:
+def _build_row(
+    target: WriteTarget[Any], landed: WriteResult[Any], sentence: str
+) -> dict[str, object]:
     return {
         "table_name": target.table.name,
         "partition_key": target.partition_key,
@@ -317,5 +323,5 @@ def _row(target: WriteTarget[Any], landed: WriteResult[Any], sentence: str) -> d
 
 
 @cache
-def _json_of(figures_type: Any) -> TypeAdapter[Any]:
+def _build_adapter(figures_type: Any) -> TypeAdapter[Any]:
     return TypeAdapter(figures_type)

@@ -39,12 +39,14 @@ def read_source_sums(
     source = conservation.source
     columns = {measure.name: measure.source for measure in conservation.measures}
     latest = func.max(source.c[KNOWN_FROM])
-    groups = _partition_of(source, conservation)
+    groups = _select_partition(source, conservation)
     sums = _read_sums(connection, source, groups, columns, scope, chosen.holds(latest))
     if not conservation.keys:
         return {group: {name: numbers[name] for name in columns} for group, numbers in sums.items()}
     names = [*conservation.partition, *conservation.keys]
-    distinct_keys = select(*(source.c[name] for name in names)).where(*_conditions(source, scope))
+    distinct_keys = select(*(source.c[name] for name in names)).where(
+        *_build_conditions(source, scope)
+    )
     keys = distinct_keys.distinct().subquery()
     numbers = [keys.c[name] for name in conservation.partition]
     counting = select(*numbers, func.count()).select_from(keys).group_by(*numbers)
@@ -67,7 +69,7 @@ def read_balances(
     derived, text = conservation.derived, conservation.derived.name
     sums = read_source_sums(connection, conservation, {}, chosen)
     columns = {measure.name: measure.derived for measure in conservation.measures}
-    groups = _partition_of(derived, conservation)
+    groups = _select_partition(derived, conservation)
     entries = _read_sums(connection, derived, groups, columns, {}, None, conservation.other_rows)
     stale = _read_stale(connection, conservation)
     erased = _read_erased(connection, conservation)
@@ -109,7 +111,7 @@ def list_equations(conservations: Sequence[Conservation]) -> list[Equation]:
     ]
 
 
-def _partition_of(table: Table, conservation: Conservation) -> list[ColumnElement[Any]]:
+def _select_partition(table: Table, conservation: Conservation) -> list[ColumnElement[Any]]:
     return [table.c[name] for name in conservation.partition]
 
 
@@ -132,7 +134,7 @@ def _read_sums(
         name, other = other_rows
         keys = func.sum(case((table.c[name].is_distinct_from(other), 1), else_=0))
     statement = select(*groups, *parts, keys).select_from(table).group_by(*groups)
-    statement = statement.where(*_conditions(table, scope))
+    statement = statement.where(*_build_conditions(table, scope))
     if having is not None and groups:  # without groups, no range is chosen
         statement = statement.having(having)
     sums = {}
@@ -146,7 +148,7 @@ def _read_sums(
     return sums
 
 
-def _conditions(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
+def _build_conditions(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
     return [within(table, scope)] if scope else []
 
 
@@ -184,7 +186,7 @@ def _read_stale(connection: Connection, conservation: Conservation) -> set[tuple
     derived = conservation.derived
     if IS_STALE not in derived.c:
         return set()
-    groups = _partition_of(derived, conservation)
+    groups = _select_partition(derived, conservation)
     is_stale = func.coalesce(derived.c[IS_STALE], false())
     statement = select(literal(1), *groups).where(is_stale).distinct()
     return {tuple(row[1:]) for row in connection.execute(statement)}

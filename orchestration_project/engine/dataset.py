@@ -214,7 +214,7 @@ def read_declared_loads(
     return loads
 
 
-def _same(resource: Any) -> Any:
+def _return_same(resource: Any) -> Any:
     return resource
 
 
@@ -266,7 +266,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
     domain: str
     table: Table
     partitioning: Partitioning
-    source_of: Callable[[Any], Source] = _same
+    source_of: Callable[[Any], Source] = _return_same
     source_dataset: str
     count_records: CountRecords | None
     source_setting: str = ""
@@ -487,7 +487,7 @@ def dagster_partitions(
     behind = calendar.days_between(now + A_DAY, machine_now)
     days = dg.TimeWindowPartitionsDefinition(
         start=calendar.first_from(start).isoformat(),
-        end=None if calendar.last_day is None else _after(calendar.last_day, calendar),
+        end=None if calendar.last_day is None else _find_end(calendar.last_day, calendar),
         fmt="%Y-%m-%d",
         timezone=calendar.zone,
         cron_schedule=calendar.cron,
@@ -503,7 +503,7 @@ def dagster_partitions(
     )
 
 
-def _after(last_day: date, calendar: Calendar) -> str:
+def _find_end(last_day: date, calendar: Calendar) -> str:
     """Return the end of the partition that ``last_day`` names, which is the last one."""
     return replace(calendar, last_day=None).first_from(last_day + A_DAY).isoformat()
 

@@ -174,11 +174,11 @@ class SourceDeliveries:
         if version is None:
             unknown = SourceVersion("", self.dataset.source_dataset)
             read = partial(self._extract, source, partition)
-            return PendingDelivery(state, _delivery(source, unknown, ()), read)
+            return PendingDelivery(state, _build_delivery(source, unknown, ()), read)
         versions = chain([version], iter(partial(source.version, partition), None))
         return PendingDelivery(
             state,
-            _delivery(source, version, ()),
+            _build_delivery(source, version, ()),
             partial(_extract_version, source, partition, versions),
             is_loaded=self._is_loaded(key, state, source.name, version),
             loads_same_rows=True,
@@ -189,7 +189,7 @@ class SourceDeliveries:
         version = SourceVersion(
             extraction.version, self.dataset.source_dataset, extraction.record_total
         )
-        return _delivery(source, version, extraction.captures)
+        return _build_delivery(source, version, extraction.captures)
 
     def _is_loaded(self, key: str, state: ScopeState, source: str, version: SourceVersion) -> bool:
         """Whether a version is the loaded one, and that is enough."""
@@ -216,10 +216,12 @@ def _extract_version(
 ) -> Delivery:
     """Read the next of ``versions``: the first is the one that was asked for already."""
     version = next(versions)
-    return _delivery(source, version, source.extract_version(partition, version, kept))
+    return _build_delivery(source, version, source.extract_version(partition, version, kept))
 
 
-def _delivery(source: Source, version: SourceVersion, captures: Sequence[Capture]) -> Delivery:
+def _build_delivery(
+    source: Source, version: SourceVersion, captures: Sequence[Capture]
+) -> Delivery:
     return Delivery(
         source=source.name,
         dataset=version.dataset,
@@ -299,10 +301,10 @@ def remember_fields(
     """
     while True:
         with suppress(SupersededError):
-            return _remembered(warehouse, clock, listed, source, dataset)
+            return _update_fields(warehouse, clock, listed, source, dataset)
 
 
-def _remembered(
+def _update_fields(
     warehouse: Warehouse, clock: Clock, listed: Mapping[str, str], source: str, dataset: str
 ) -> pl.DataFrame:
     key, scope = f"{source}|{dataset}", {"source": source, "dataset": dataset}

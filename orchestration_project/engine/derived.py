@@ -297,14 +297,16 @@ class DerivedLoad:
             ContractError: A sum that rows keep is not that of their source; nothing is written.
         """
         started, key = time.monotonic(), taken.partition_key
-        new = [_derivation(due, derived_part) for due, derived_part in taken.made if due.is_new]
+        new = [
+            _build_derivation(due, derived_part) for due, derived_part in taken.made if due.is_new
+        ]
         self.warehouse.derive(new, partial(self._checked, key, new))
         seconds = taken.seconds + time.monotonic() - started
         derived_part = {due.derived.table for due, _ in taken.made if due.key == key}
         current = [table.table for table in self.tables if table.table not in derived_part]
         scope = self.tables[0].scope(key)  # partitioned alike, so all have it
         counts = self.warehouse.row_counts(current, scope) if current else {}
-        tables = {name: _rows_of(name, taken, counts) for name in taken.versions}
+        tables = {name: _summarize_rows(name, taken, counts) for name in taken.versions}
         return DerivedResult(key, tables, seconds, self.describe)
 
     def _checked(
@@ -385,7 +387,7 @@ def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, Derived
     return due, made_derived_part
 
 
-def _derivation(due: PendingDerivation, made: DerivedPart) -> Derivation:
+def _build_derivation(due: PendingDerivation, made: DerivedPart) -> Derivation:
     partition = {**due.derived.scope(due.key), **made.part}
     table, excluded = due.derived.table, made.excluded
     return Derivation(
@@ -393,7 +395,7 @@ def _derivation(due: PendingDerivation, made: DerivedPart) -> Derivation:
     )
 
 
-def _rows_of(name: str, taken: DerivedBatch, counts: Mapping[str, int]) -> DerivedRows:
+def _summarize_rows(name: str, taken: DerivedBatch, counts: Mapping[str, int]) -> DerivedRows:
     key = taken.partition_key
     pending_derivations = {
         due.key: (due, derived_part)

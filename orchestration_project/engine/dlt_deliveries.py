@@ -106,7 +106,7 @@ class DltReader:
         exchanges = LiveExchanges(
             self.http, record if source.captures_answers else _record_nothing, hidden
         )
-        lines = _lines(source, partition, values, state, exchanges, lambda: 0)[0]
+        lines = _extract_lines(source, partition, values, state, exchanges, lambda: 0)[0]
         if not source.captures_answers:
             captures.append(self._rows_capture(partition, lines))
             kept.append(captures[-1])
@@ -114,7 +114,7 @@ class DltReader:
         _require_declared_state(source, state)
         if source.is_incremental:
             entries = {"number": start.number, "before": start.state, "after": state}
-            captures[-1] = kept[-1] = _with_state(captures[-1], entries, hidden)
+            captures[-1] = kept[-1] = _add_state(captures[-1], entries, hidden)
         self._require_same_rows(partition, captures, lines)
         return Extraction(captures, self._version(partition, lines))
 
@@ -165,12 +165,12 @@ def _record_nothing(question: Any, answer: Any) -> None:
     """Rows are captured in place of answers."""
 
 
-def _with_state(capture: Capture, found: Mapping[str, Any], hidden: Secrets) -> Capture:
-    text = hidden.redacted(json.dumps(found, default=_not_json))
+def _add_state(capture: Capture, found: Mapping[str, Any], hidden: Secrets) -> Capture:
+    text = hidden.redacted(json.dumps(found, default=_encode_value))
     return replace(capture, request={**capture.request, STATE: json.loads(text)})
 
 
-def _not_json(value: Any) -> str:
+def _encode_value(value: Any) -> str:
     """Return a value of a state as dlt stores it in JSON."""
     from dlt.common.json import custom_encode
 
@@ -222,7 +222,7 @@ def record_parts(dataset: Dataset, parts: Sequence[Part], partition: Partition) 
     values = dict.fromkeys(source.secrets, MASK)
     start = next((part.request[STATE] for part in parts if STATE in part.request), None)
     state = deepcopy(dict(start["before"])) if isinstance(start, Mapping) else {}
-    lines, numbers = _lines(
+    lines, numbers = _extract_lines(
         source, partition, values, state, exchanges, lambda: exchanges.part_number
     )
     by_part: dict[int, list[str]] = {}
@@ -252,7 +252,7 @@ def http_progress(source: HttpSource, state: Mapping[str, Any]) -> Progress:
     return Progress(**state) if state else Progress(initial)
 
 
-def _lines(
+def _extract_lines(
     source: DltSource,
     partition: Partition,
     secrets: Mapping[str, str],
@@ -277,13 +277,13 @@ def _lines(
                 lines += names
                 numbers += [part_number()] * len(names)
     except Exception as error:
-        raise _in_our_words(error, source, len(lines)) from error
+        raise _convert_error(error, source, len(lines)) from error
     return lines, numbers
 
 
-def _in_our_words(error: Exception, source: DltSource, row_count: int) -> OrchestrationError:
+def _convert_error(error: Exception, source: DltSource, row_count: int) -> OrchestrationError:
     """Return the error of a resource that failed, of the category that its cause has."""
-    causes = _causes(error)
+    causes = _list_causes(error)
     for cause in causes:
         if isinstance(cause, OrchestrationError):
             return cause
@@ -320,7 +320,7 @@ def _may_pass(error: BaseException) -> bool:
     )
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def _list_causes(error: BaseException) -> list[BaseException]:
     """Return an error and what caused it, the first cause last."""
     causes: list[BaseException] = []
     cause: BaseException | None = error

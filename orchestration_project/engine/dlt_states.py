@@ -125,14 +125,14 @@ def append_state(
         "saved_at": at,
     }
     if (newest.number if newest else 0) != number - 1:
-        raise _superseded(target.partition_key, newest.partition_key if newest else "")
+        raise _build_error(target.partition_key, newest.partition_key if newest else "")
     try:
         connection.execute(insert(dlt_states), row)
     except IntegrityError as error:
-        raise _superseded(target.partition_key, "another partition") from error
+        raise _build_error(target.partition_key, "another partition") from error
 
 
-def _superseded(partition_key: str, other: str) -> SupersededError:
+def _build_error(partition_key: str, other: str) -> SupersededError:
     return SupersededError(
         f"{partition_key} started from a state that another load has continued",
         expected="the newest state of the resource",

@@ -84,11 +84,11 @@ def open_all(*resources: object) -> None:
 
 def open_clock(settings: Settings) -> Clock:
     """Return the clock of these settings, the same in all of a process: a given time advances."""
-    return _clock_from(settings.demo_clock_now)
+    return _build_clock(settings.demo_clock_now)
 
 
 @cache
-def _clock_from(start: datetime | None) -> Clock:
+def _build_clock(start: datetime | None) -> Clock:
     return Clock(start)
 
 
@@ -107,7 +107,7 @@ def open_warehouse(settings: Settings) -> Warehouse:
         ConfigurationError: It cannot be reached, its tables are of another version, or it holds
             other data.
     """
-    return _with_tables(settings, Warehouse.prepare)
+    return _prepare_warehouse(settings, Warehouse.prepare)
 
 
 def widened_warehouse(settings: Settings) -> Warehouse:
@@ -116,7 +116,7 @@ def widened_warehouse(settings: Settings) -> Warehouse:
     Raises:
         ConfigurationError: As for `open_warehouse`, or a difference is not additive.
     """
-    return _with_tables(settings, partial(Warehouse.prepare, changes_own=True))
+    return _prepare_warehouse(settings, partial(Warehouse.prepare, changes_own=True))
 
 
 def compared_warehouse(settings: Settings) -> Warehouse:
@@ -149,10 +149,10 @@ def upgraded_warehouse(settings: Settings) -> Warehouse:
         ConfigurationError: It cannot be reached, its tables are of a newer version, or it holds
             other data.
     """
-    return _with_tables(settings, Warehouse.upgrade)
+    return _prepare_warehouse(settings, Warehouse.upgrade)
 
 
-def _with_tables(settings: Settings, make_tables: Callable[..., None]) -> Warehouse:
+def _prepare_warehouse(settings: Settings, make_tables: Callable[..., None]) -> Warehouse:
     warehouse = unprepared_warehouse(settings)
     try:
         make_tables(warehouse, holds="demo" if settings.is_demo else "real")
@@ -214,7 +214,7 @@ def open_shared_state(settings: Settings) -> "SharedState":
     Raises:
         ConfigurationError: The file cannot be used, or DATABASE_URL is none.
     """
-    url = _url_of_shared_state(settings)
+    url = _find_shared_state_url(settings)
     if url is None:
         from orchestration_project.engine.http.shared_state import SqliteState
 
@@ -266,7 +266,7 @@ def read_systems(settings: Settings) -> Mapping[str, "SystemState"]:
         ConfigurationError: It cannot be read.
         TransientError: The database is away for now.
     """
-    url = _url_of_shared_state(settings)
+    url = _find_shared_state_url(settings)
     if url is None:
         from orchestration_project.engine.http import shared_state
 
@@ -315,7 +315,7 @@ def address_guard(
     )
 
 
-def _url_of_shared_state(settings: Settings) -> URL | None:
+def _find_shared_state_url(settings: Settings) -> URL | None:
     if settings.database_url is None or settings.is_demo:
         return None
     url = parsed_url(settings.database_url.get_secret_value())

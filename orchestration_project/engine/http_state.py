@@ -130,12 +130,12 @@ class PostgresqlState(SharedState):
     def _read(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         with self._explained():
             try:
-                return self._execute(_named(statement), values).rows
+                return self._execute(_name_parameters(statement), values).rows
             except UndefinedTable:
                 return []
 
     def _write(self, statement: str, values: Mapping[str, object]) -> int:
-        return self._change(_named(statement), values).row_count
+        return self._change(_name_parameters(statement), values).row_count
 
     def _change(self, statement: str, values: Mapping[str, object]) -> Outcome:
         """Execute a statement that writes; tables that are missing are made first."""
@@ -204,6 +204,6 @@ def _execute(
 
 
 @cache
-def _named(statement: str) -> str:
+def _name_parameters(statement: str) -> str:
     """Return a statement of both databases with its parameters as psycopg names them."""
     return re.sub(r":(\w+)", r"%(\1)s", statement)

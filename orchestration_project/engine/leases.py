@@ -114,7 +114,7 @@ def acquire_for_run(
     """
     names = {"table_name": "_".join(work.path), "scope_key": ""}
     with warehouse.writing() as connection:
-        holder = _holder(connection, names)
+        holder = _lock_holder(connection, names)
         if holder not in (None, run_id) and is_at_work(instance, str(holder)):
             raise TransientError(
                 f"another run does the work of {work.to_user_string()}",
@@ -130,7 +130,7 @@ def acquire_for_run(
         )
 
 
-def _holder(connection: Connection, place: dict[str, str]) -> str | None:
+def _lock_holder(connection: Connection, place: dict[str, str]) -> str | None:
     """Return the run that claimed the work last, and lock it until this transaction ends."""
     empty = {"token": 0, "known_from": EPOCH, "source_version": None}
     insert_absent(connection, fences, [place | empty])

@@ -61,12 +61,12 @@ def list_declared(dataset: Dataset) -> ListedDataset:
         dataset.job_name,
         load_description(dataset),
         [transform.name for transform in (dataset.table, *dataset.transforms)],
-        partial(_keys_of, dataset),
+        partial(_find_keys, dataset),
         table=dataset.table.name,
     )
 
 
-def _keys_of(dataset: Dataset) -> Sequence[str]:
+def _find_keys(dataset: Dataset) -> Sequence[str]:
     settings = load_shared_settings()
     zone = dataset.partitioning.calendar.zone
     today = open_clock(settings).today(zone)
@@ -79,14 +79,14 @@ def list_partition_keys(partitioning: Partitioning, first_day: date, *, today: d
 
     ``today`` is the project's day in the calendar's time zone.
     """
-    days = [day.isoformat() for day in _days_of(partitioning.calendar, first_day, today)]
+    days = [day.isoformat() for day in _list_days(partitioning.calendar, first_day, today)]
     if not partitioning.value_column:
         return days
     named = {partitioning.day_column: days, partitioning.value_column: partitioning.values}
     return list(map("|".join, product(*(named[name] for name in sorted(named)))))
 
 
-def _days_of(calendar: Calendar, first_day: date, today: date) -> Sequence[date]:
+def _list_days(calendar: Calendar, first_day: date, today: date) -> Sequence[date]:
     """Return the days that name partitions: those that began, or of periods those that ended."""
     first, endless = calendar.first_from(first_day), replace(calendar, last_day=None)
     if calendar.last_day is not None:  # Dagster ends these by the clock of the machine

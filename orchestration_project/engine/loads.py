@@ -83,7 +83,7 @@ def take(
     with evidence_kept(
         warehouse, target, captures, lambda: delivery or replace(intended, discarded=captures)
     ):
-        delivery = with_discarded(_settled(read, captures), captures)
+        delivery = with_discarded(_read_settled(read, captures), captures)
         monotonic = time.monotonic()
         batch = prepare(target, delivery, check(delivery), as_file)
     return replace(
@@ -130,7 +130,7 @@ def without_bodies(delivery: Delivery) -> Delivery:
     )
 
 
-def _settled(read: Read, kept: list[Capture]) -> Delivery:
+def _read_settled(read: Read, kept: list[Capture]) -> Delivery:
     for _ in range(READS_OF_A_MOVING_SOURCE - 1):
         try:
             return read(kept)
@@ -149,7 +149,7 @@ def partition_keys(
     """
     if definition is None:
         raise AssertionError("partitions are asked for only of what has partitions")
-    return asked_partitions(tags, _dimensions(definition))
+    return asked_partitions(tags, _read_dimensions(definition))
 
 
 def time_periods(
@@ -185,7 +185,7 @@ def known_partitions(
     )
 
 
-def _dimensions(definition: dg.PartitionsDefinition) -> Dimensions:
+def _read_dimensions(definition: dg.PartitionsDefinition) -> Dimensions:
     if isinstance(definition, dg.MultiPartitionsDefinition):
         return {
             partitions_def.name: partitions_def.partitions_def.get_partition_keys()
@@ -396,7 +396,7 @@ class LoadOptions(ReplayOptions):
     )
 
 
-def _options_only_of(kind: str, model: type[LoadOptions]) -> list[str]:
+def _select_options_of(kind: str, model: type[LoadOptions]) -> list[str]:
     """Return the options that mean nothing to the other kind of run."""
     return [
         name
@@ -412,7 +412,7 @@ def refuse_unused_options(given: Mapping[str, Any], model: type[LoadOptions]) ->
         ConfigurationError: It does.
     """
     kind, other = (REPLAY, LOAD) if given.get("replay") else (LOAD, REPLAY)
-    other_names = _options_only_of(other, model)
+    other_names = _select_options_of(other, model)
     if unused := [name for name in other_names if given.get(name)]:
         raise ConfigurationError(
             f"invalid {', '.join(unused)}: expected no option of a {other} in a {kind}",
@@ -464,7 +464,7 @@ def balance_partitions(keys: Sequence[str], ended: Mapping[str, str], *, is_earl
     counts = Counter(ended.values())
     if is_early:
         counts["failed"] += len(set(keys) - ended.keys())
-    return Balance("partitions", len(keys), _in_order(PLACES, counts))
+    return Balance("partitions", len(keys), _order_counts(PLACES, counts))
 
 
 def balance_pieces(
@@ -477,10 +477,10 @@ def balance_pieces(
     if is_early:
         counts["failed"] += len(set(keys) - {outcome.partition_key for outcome in outcomes})
     places = ("ended", "quarantined", "refused", "failed")
-    return Balance(f"{name}s", len(keys), _in_order(places, counts))
+    return Balance(f"{name}s", len(keys), _order_counts(places, counts))
 
 
-def _in_order(places: Sequence[str], counts: Counter[str]) -> Mapping[str, int]:
+def _order_counts(places: Sequence[str], counts: Counter[str]) -> Mapping[str, int]:
     return {name: counts[name] for name in places if counts[name]}
 
 

@@ -178,7 +178,7 @@ def claim(connection: Connection, entry: Entry, *, now: datetime, run_id: str) -
     until = now + REQUEST_LEASE
     claimed = connection.execute(
         update(outbox).where(*_UNCHANGED).values(due_at=until, changed_at=now, run_id=run_id),
-        _key(entry),
+        _build_key(entry),
     )
     return entry._replace(due_at=until) if claimed.rowcount else None
 
@@ -203,7 +203,7 @@ def settle(
         changes["attempt_count"] = outbox.c.attempt_count + 1
         changes["due_at"] = now + outcome.wait
     unchanged = update(outbox).where(*_UNCHANGED).values(**changes)
-    return connection.execute(unchanged, [_key(entry) for entry in entries]).rowcount
+    return connection.execute(unchanged, [_build_key(entry) for entry in entries]).rowcount
 
 
 def fail(
@@ -482,7 +482,7 @@ def _hold(connection: Connection, claimed: Claim) -> None:
         lock_row(connection, claimed.entry.topic)
         return
     query = select(outbox.c.due_at).where(*_UNCHANGED).with_for_update()
-    if connection.execute(query, _key(claimed.entry)).first() is None:
+    if connection.execute(query, _build_key(claimed.entry)).first() is None:
         raise LostLeaseError(
             f"another process has changed the entry {claimed.entry.entity}",
             expected="the entry as it was claimed",
@@ -519,7 +519,7 @@ def _select_due(
     )
 
 
-def _key(entry: Entry) -> dict[str, Any]:
+def _build_key(entry: Entry) -> dict[str, Any]:
     """Return an entry's key and due time as parameters of `_UNCHANGED`."""
     names = ("topic", "entity", "version_number", "due_at")
     return {f"entry_{name}": getattr(entry, name) for name in names}

@@ -109,7 +109,7 @@ def own_derivations() -> Sequence[DerivedDeclaration]:
     derived_declarations: dict[str, DerivedDeclaration] = {}
     for name, (derived, file) in declared.items():
         try:
-            inputs = _inputs_of(derived)
+            inputs = _resolve_inputs(derived)
         except ConfigurationError as error:
             line = LINE.match(error.found)
             text = place_of(derived, file, int(line[1]) if line else 1)
@@ -118,7 +118,7 @@ def own_derivations() -> Sequence[DerivedDeclaration]:
         derived_declarations[name] = DerivedDeclaration(
             derived, file, tables[name], inputs, derived.rule_version(code)
         )
-    return [derived_declarations[name] for name in _in_order(derived_declarations)]
+    return [derived_declarations[name] for name in _sort_names(derived_declarations)]
 
 
 def find_derived(name: str) -> DerivedDeclaration | None:
@@ -141,7 +141,7 @@ def database_name() -> str:
     return parsed_url(database_url(load_shared_settings())).get_backend_name()
 
 
-def _inputs_of(derived: Derived) -> Sequence[Table]:
+def _resolve_inputs(derived: Derived) -> Sequence[Table]:
     """Return the inputs of a derived table.
 
     Raises:
@@ -156,7 +156,7 @@ def _inputs_of(derived: Derived) -> Sequence[Table]:
         raise invalid("SQL", "a query that reads a table", "none")
     if other_names := sorted(set(derived.input_columns) - set(names)):
         raise invalid("input_columns", f"names of inputs: {', '.join(names)}", other_names[0])
-    inputs = [_input_named(name) for name in names]
+    inputs = [_find_input(name) for name in names]
     for table in inputs:
         _require_column(derived, table)
     return inputs
@@ -176,7 +176,7 @@ def possible_inputs() -> Mapping[str, Table]:
     }
 
 
-def _input_named(name: str) -> Table:
+def _find_input(name: str) -> Table:
     possible = possible_inputs()
     if name in possible:
         return possible[name]
@@ -207,7 +207,7 @@ def _require_column(derived: Derived, table: Table) -> None:
         )
 
 
-def _in_order(found: Mapping[str, DerivedDeclaration]) -> Sequence[str]:
+def _sort_names(found: Mapping[str, DerivedDeclaration]) -> Sequence[str]:
     """Return the names of derived tables, each after its inputs.
 
     Raises:

@@ -80,7 +80,7 @@ def declared_values() -> Sequence[tuple[Dataset | Derived, str]]:
     values: dict[str, tuple[Dataset | Derived, str]] = {}
     for path in own_files():
         file = str(path.relative_to(project_folder()))
-        declared = _values_of(path, file)
+        declared = _load_declared(path, file)
         if not declared:
             raise ConfigurationError(
                 "invalid source file: it declares nothing",
@@ -114,7 +114,7 @@ def _refuse_implied(name: str, file: str, found: Mapping[str, tuple[object, str]
             )
 
 
-def _values_of(path: Path, file: str) -> Sequence[Dataset | Derived]:
+def _load_declared(path: Path, file: str) -> Sequence[Dataset | Derived]:
     """Return the datasets and derived tables that a file declares, as Python or as a component."""
     if path.suffix == ".yaml":
         try:
@@ -167,7 +167,7 @@ def judge_documents(
         declared, _, table, fields, code = own_declaration(source)
     contract = contract_of(declared, table, fields, code)
     chosen = partitioning_of(declared).partition_of(partition, today=date.max)
-    bodies = [_bytes_of(document) for document in documents]
+    bodies = [_read_bytes(document) for document in documents]
     validated = validate_documents(declared, contract, bodies, chosen)
     return Judged(
         rows=validated.rows.drop("part_number").to_dicts(),
@@ -176,7 +176,7 @@ def judge_documents(
     )
 
 
-def _bytes_of(document: bytes | str | Path) -> bytes:
+def _read_bytes(document: bytes | str | Path) -> bytes:
     if isinstance(document, Path):
         return document.read_bytes()
     return document.encode() if isinstance(document, str) else document

@@ -104,7 +104,7 @@ class Worker:
         try:
             result = self._function(pickle.loads(self._read(size)))  # noqa: S301 - of the pool
         except OrchestrationError as error:
-            return ERROR, _portable(error)
+            return ERROR, _serialize_error(error)
         except BaseException as error:  # noqa: BLE001 - also SystemExit fails this item alone
             return RAISED, pickle.dumps(describe(error))
         return self._pickled(result)
@@ -144,7 +144,7 @@ class Worker:
             size -= len(block)
 
 
-def _portable(error: OrchestrationError) -> bytes:
+def _serialize_error(error: OrchestrationError) -> bytes:
     """Return an error pickled; one whose class cannot be unpickled, as the class of its category.
 
     Such is a class whose constructor requires more than a text.

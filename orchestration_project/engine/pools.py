@@ -98,7 +98,7 @@ def item_error(raised: ExceptionText, output: str = "") -> ItemError:
         "result": "the result of the item cannot be sent",
         "item": "the item cannot be sent",
     }.get(raised.reason_code, "the item raised an exception")
-    names = [raised.summary, _last_characters(raised.trace), output]
+    names = [raised.summary, _cut_to_end(raised.trace), output]
     reason_code = cast(ItemReason, raised.reason_code)
     return ItemError(what, reason_code=reason_code, found="\n".join(filter(None, names)))
 
@@ -198,10 +198,10 @@ class WorkerProcess:
                 found=self._last_output(),
             ) from None
         except EOFError:
-            raise _not_loaded(f"{self._cause_of_end()}\n{self._last_output()}") from None
+            raise _build_load_error(f"{self._cause_of_end()}\n{self._last_output()}") from None
         if kind != READY:
             raised: ExceptionText = pickle.loads(payload)  # noqa: S301 - of our worker
-            raise _not_loaded(f"{raised.summary}\n{_last_characters(raised.trace)}")
+            raise _build_load_error(f"{raised.summary}\n{_cut_to_end(raised.trace)}")
         self._is_loaded = True
 
     def apply(self, item: bytes, seconds: float) -> Any:
@@ -324,7 +324,7 @@ class WorkerProcess:
         """Return the end of what the worker has written, redacted."""
         self._read_output()
         is_cut = len(self._output) >= OUTPUT_BYTES
-        text = _last_characters(self._output.decode(errors="replace"), is_cut=is_cut)
+        text = _cut_to_end(self._output.decode(errors="replace"), is_cut=is_cut)
         return f"last output: {text}" if text else ""
 
 
@@ -333,12 +333,12 @@ def _poll_milliseconds(seconds: float) -> float:
     return min(max(seconds, 0), 3600) * 1000
 
 
-def _last_characters(text: str, *, is_cut: bool = False) -> str:
+def _cut_to_end(text: str, *, is_cut: bool = False) -> str:
     """Return the end of a text, which is redacted before."""
     return redacted(text)[LONGEST_SECRET if is_cut else 0 :][-OUTPUT_CHARACTERS:].strip()
 
 
-def _not_loaded(found: str) -> ConfigurationError:
+def _build_load_error(found: str) -> ConfigurationError:
     return ConfigurationError(
         "a worker of the pool cannot load the function",
         expected="a function that can be imported, within the limit of memory",
@@ -393,10 +393,10 @@ class ProcessPool:
             memory_bytes: What a worker may allocate, Python and its modules included.
             max_result_bytes: What a pickled result may have.
         """
-        self._size = _at_least(1, workers=workers)
+        self._size = _check_minimum(1, workers=workers)
         self._workers = _Workers(
-            _at_least(MIN_MEMORY_BYTES, memory_bytes=memory_bytes),
-            _at_least(1, max_result_bytes=max_result_bytes),
+            _check_minimum(MIN_MEMORY_BYTES, memory_bytes=memory_bytes),
+            _check_minimum(1, max_result_bytes=max_result_bytes),
         )
         # The kernel ends a worker with the thread that started it: these stay until the end.
         self._threads = ThreadPoolExecutor(self._size, thread_name_prefix="process_pool")
@@ -432,7 +432,7 @@ class ProcessPool:
             ConfigurationError: The function cannot be pickled, or a worker cannot load it.
             TransientError: A worker cannot be started.
         """
-        job = _Job(self._workers, _pickled(function), _seconds(timeout))
+        job = _Job(self._workers, _serialize_function(function), _convert_timeout(timeout))
         source = iter(items)
         pending: dict[Future[Any], ItemT] = {}
         try:
@@ -545,7 +545,7 @@ class _Workers:
             self._idle.clear()
 
 
-def _pickled(function: Callable[[Any], Any]) -> bytes:
+def _serialize_function(function: Callable[[Any], Any]) -> bytes:
     try:
         return pickle.dumps(function)
     except Exception as error:
@@ -556,13 +556,13 @@ def _pickled(function: Callable[[Any], Any]) -> bytes:
         ) from error
 
 
-def _seconds(timeout: timedelta) -> float:
+def _convert_timeout(timeout: timedelta) -> float:
     if timeout <= timedelta(0):
         raise ConfigurationError(f"invalid timeout: expected more than 0 s, got {timeout}")
     return timeout.total_seconds()
 
 
-def _at_least(least: int, **named: int) -> int:
+def _check_minimum(least: int, **named: int) -> int:
     ((name, value),) = named.items()
     if value < least:
         raise ConfigurationError(f"invalid {name}: expected {least} or more, got {value}")

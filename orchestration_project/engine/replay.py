@@ -108,20 +108,20 @@ def replay_plan(
             disposition, delivery = replay_of_all(delivery, made_of)
         layers = [EffectivePart(recorded_delivery, None) for recorded_delivery in made_of]
         return ReplayPlan(state, delivery, disposition, layers, are_separate=True)
-    chosen = _chosen(key, recorded, group_id)
-    landed = _landed_in_place_of(chosen, recorded)
+    chosen = _choose_delivery(key, recorded, group_id)
+    landed = _find_landed(chosen, recorded)
     layers = part_layers_of(recorded) if group_id is None else [EffectivePart(chosen, None)]
-    delivery = _delivery(
+    delivery = _build_delivery(
         chosen,
-        turns_back=_turns_back(chosen, landed, allow_older),
+        turns_back=_is_turning_back(chosen, landed, allow_older),
         lands_again=landed is not None and landed.fetched_group == chosen.fetched_group,
     )
     return ReplayPlan(
-        state, _of_all_parts(delivery, layers), "replace_scope", layers, are_separate=False
+        state, _complete_delivery(delivery, layers), "replace_scope", layers, are_separate=False
     )
 
 
-def _of_all_parts(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delivery:
+def _complete_delivery(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delivery:
     """Return a recorded delivery as complete for all the parts that come with it."""
     part = part_of(layers[-1].recorded.scope)
     if len(layers) == 1 or part is None:
@@ -145,18 +145,18 @@ def kept_deliveries(
         ConfigurationError: There is none, or it is older than what is landed and may not be, or it
             is itself a replay of several deliveries.
     """
-    chosen = _chosen(key, recorded, group_id)
+    chosen = _choose_delivery(key, recorded, group_id)
     if group_id is None:
         effective = effective_deliveries(recorded)
         latest = effective[-1]
-        return _delivery(latest, lands_again=has_landed(latest, recorded)), effective
+        return _build_delivery(latest, lands_again=has_landed(latest, recorded)), effective
     _refuse_several(chosen, recorded)
-    turns_back = _turns_back(chosen, _landed_in_place_of(chosen, recorded), allow_older)
+    turns_back = _is_turning_back(chosen, _find_landed(chosen, recorded), allow_older)
     lands_again = has_landed(chosen, recorded)
-    return _delivery(chosen, turns_back=turns_back, lands_again=lands_again), [chosen]
+    return _build_delivery(chosen, turns_back=turns_back, lands_again=lands_again), [chosen]
 
 
-def _delivery(
+def _build_delivery(
     recorded: RecordedDelivery, *, turns_back: bool = False, lands_again: bool = False
 ) -> Delivery:
     """Return a recorded delivery as one of its own, without captures."""
@@ -219,10 +219,10 @@ def validate_together(
         return validated_parts[0]
     rows = concat_batches([pl.concat(validated.pieces()) for validated in validated_parts])
     rejects = concat_batches([validated.rejects for validated in validated_parts])
-    folded = fold_rows(table, made_of, _numbered_after(starts, rows))
+    folded = fold_rows(table, made_of, _advance_numbers(starts, rows))
     return Validated(
         folded.sort(*key_names(table), PART_NUMBER),
-        _numbered_after(starts, rejects).drop(BATCH_INDEX),
+        _advance_numbers(starts, rejects).drop(BATCH_INDEX),
         [
             next((audit for audit in named if audit.outcome == "failed"), named[0])
             for named in zip(*(validated.audits for validated in validated_parts), strict=True)
@@ -233,7 +233,7 @@ def validate_together(
     )
 
 
-def _numbered_after(starts: Sequence[int], rows: pl.DataFrame) -> pl.DataFrame:
+def _advance_numbers(starts: Sequence[int], rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows of several deliveries whose captures follow each other: where each starts."""
     start = pl.Series(starts, dtype=pl.Int64).gather(rows[BATCH_INDEX])
     return rows.with_columns(pl.col(PART_NUMBER) + start)
@@ -273,7 +273,7 @@ def captures_of(
         yield _capture(store, part)
 
 
-def _chosen(
+def _choose_delivery(
     key: str, recorded: Sequence[RecordedDelivery], group_id: str | None
 ) -> RecordedDelivery:
     whole = [recorded_delivery for recorded_delivery in recorded if recorded_delivery.part_count]
@@ -307,7 +307,7 @@ def _refuse_several(chosen: RecordedDelivery, recorded: Sequence[RecordedDeliver
         )
 
 
-def _landed_in_place_of(
+def _find_landed(
     chosen: RecordedDelivery, recorded: Sequence[RecordedDelivery]
 ) -> RecordedDelivery | None:
     """Return the latest delivery that is landed where ``chosen`` would be.
@@ -340,7 +340,7 @@ def _landed_in_place_of(
     return max(recorded_parts, key=lambda each: each.fetched_number, default=None)
 
 
-def _turns_back(
+def _is_turning_back(
     chosen: RecordedDelivery, landed: RecordedDelivery | None, allow_older: bool
 ) -> bool:
     """Whether the loaded delivery was fetched later.

@@ -242,21 +242,21 @@ def each_item(
     try:
         load = loading()
         load.ready()
-        refused |= _refused_before(context)
+        refused |= _find_refused(context)
         asked_pieces += load.pieces([key for key in keys if key not in refused])
         _load_all(context, load, pieces, asked_pieces, item_results)
         results = report.checks()
     except OrchestrationError as error:
         _record(context, report, balances(is_early=True))
-        yield from _explicit_events(context, ended(), report)
-        raise _failure_of_all(context, keys, error) from error
+        yield from _yield_explicit(context, ended(), report)
+        raise _build_failure_of_all(context, keys, error) from error
     except BaseException:
         _record(context, report, balances(is_early=True))
-        yield from _explicit_events(context, ended(), report)
+        yield from _yield_explicit(context, ended(), report)
         raise
     made_balances = balances(is_early=False)
     _record(context, report, made_balances)
-    yield from _settled(context, keys, ended(), report, results, made_balances)
+    yield from _finish_partitions(context, keys, ended(), report, results, made_balances)
 
 
 def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
@@ -292,12 +292,12 @@ def _load_all(
         while (taken := ahead.result()) is not None:
             ahead = pool.submit(_take_next, batches)
             with span("batch") as opened_span:
-                ended = _landed(load, taken, ATTEMPTS_AGAINST_OTHERS)
+                ended = _land_batch(load, taken, ATTEMPTS_AGAINST_OTHERS)
                 _describe_batch(opened_span, pieces.name, ended)
             del taken  # before the next one is waited for
             for key, value in ended.items():
                 where = {pieces.name: key, "run": context.run.run_id, **load.where}
-                outcomes.append(_outcome(key, value, where))
+                outcomes.append(_build_outcome(key, value, where))
                 passed = time.monotonic() - started
                 _log_progress(outcomes[-1], attempt, len(outcomes), len(keys), passed)
 
@@ -334,7 +334,7 @@ def asked_keys(context: dg.AssetExecutionContext) -> list[str]:
     return keys
 
 
-def _outcome(
+def _build_outcome(
     key: str, ended: Loaded | OrchestrationError, where: Mapping[str, str]
 ) -> ItemResult[Loaded]:
     if not isinstance(ended, OrchestrationError):
@@ -350,7 +350,7 @@ def _let_go(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def _landed(
+def _land_batch(
     load: BatchLoad[Taken, Loaded], taken: Taken, attempts: int
 ) -> Mapping[str, Loaded | OrchestrationError]:
     """Land a batch; pieces that another run delivered first are extracted again."""
@@ -358,7 +358,7 @@ def _landed(
     overtaken = [key for key, item in ended.items() if isinstance(item, SupersededError)]
     if overtaken and attempts > 1:
         for again in load.batches(overtaken):
-            ended |= _landed(load, again, attempts - 1)
+            ended |= _land_batch(load, again, attempts - 1)
     return ended
 
 
@@ -381,7 +381,7 @@ def _log_progress(
     )
 
 
-def _settled(
+def _finish_partitions(
     context: dg.AssetExecutionContext,
     keys: Sequence[str],
     outcomes: Sequence[ItemResult[Loaded]],
@@ -404,16 +404,18 @@ def _settled(
     )
     is_explicit = bool(failed or lost) or not is_whole
     if is_explicit:
-        yield from _explicit_events(context, outcomes, report)
+        yield from _yield_explicit(context, outcomes, report)
     else:
-        yield from _to_events(context, outcomes, report, is_explicit=False)
+        yield from _yield_events(context, outcomes, report, is_explicit=False)
     yield from check_results
     if lost:
         raise RuntimeError(f"what was asked of the run is not what ended: {'; '.join(lost)}")
     if failed:
-        raise _failure(context, failed, len(keys))
+        raise _build_failure(context, failed, len(keys))
     if not is_explicit:
-        yield from (dg.MaterializeResult(asset_key=asset_key) for asset_key in _selected(context))
+        yield from (
+            dg.MaterializeResult(asset_key=asset_key) for asset_key in _select_assets(context)
+        )
         _settle(context, outcomes, report)
 
 
@@ -432,13 +434,13 @@ def _record(
         )
 
 
-def _explicit_events(
+def _yield_explicit(
     context: dg.AssetExecutionContext,
     outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
 ) -> Iterator[AssetEvent]:
     """Yield the events of each partition, materializations included, and settle them."""
-    yield from _to_events(context, outcomes, report, is_explicit=True)
+    yield from _yield_events(context, outcomes, report, is_explicit=True)
     _settle(context, outcomes, report)
 
 
@@ -463,7 +465,7 @@ def _settle(
         )
 
 
-def _to_events(
+def _yield_events(
     context: dg.AssetExecutionContext,
     outcomes: Sequence[ItemResult[Loaded]],
     report: Report[Loaded],
@@ -478,14 +480,14 @@ def _to_events(
     for outcome in outcomes:
         key, loaded, error = outcome.partition_key, outcome.loaded, outcome.error
         if error is not None and not outcome.is_reported:
-            yield from _quarantined(context, key, error, report.evidence(error))
+            yield from _explain_quarantine(context, key, error, report.evidence(error))
         if loaded is None:
             continue
         for asset_key, found in report.metadata(loaded).items():
             metadata = event_metadata(found)
             if not report.has_data(loaded):
                 if error is None:
-                    yield _without_data(context, asset_key, key, metadata)
+                    yield _observe_no_data(context, asset_key, key, metadata)
             elif is_explicit:
                 yield dg.AssetMaterialization(asset_key, partition=key, metadata=metadata)
             else:
@@ -493,13 +495,13 @@ def _to_events(
         yield from report.side_effects(key, loaded)
 
 
-def _selected(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
+def _select_assets(context: dg.AssetExecutionContext) -> list[dg.AssetKey]:
     """Return the assets to report on, upstream first, as Dagster wants them."""
     chosen = context.selected_asset_keys
     return [spec.key for spec in context.assets_def.specs if spec.key in chosen]
 
 
-def _without_data(
+def _observe_no_data(
     context: dg.AssetExecutionContext,
     asset_key: dg.AssetKey,
     partition_key: str,
@@ -511,7 +513,7 @@ def _without_data(
     )
 
 
-def _quarantined(
+def _explain_quarantine(
     context: dg.AssetExecutionContext,
     partition_key: str,
     error: OrchestrationError,
@@ -520,19 +522,19 @@ def _quarantined(
     """Explain a quarantined partition on its page, of each asset."""
     run = {"run": dg.MetadataValue.dagster_run(context.run.run_id)}
     lines = quarantine_lines(error)
-    for asset_key in _selected(context):
+    for asset_key in _select_assets(context):
         metadata = {**lines, **run, **evidence.get(asset_key, {})}
         yield dg.AssetObservation(asset_key, partition=partition_key, metadata=metadata)
 
 
-def _refused_before(context: dg.AssetExecutionContext) -> dict[str, OrchestrationError]:
+def _find_refused(context: dg.AssetExecutionContext) -> dict[str, OrchestrationError]:
     """Return the permanent refusals of an earlier attempt of this step, by partition."""
     if context.retry_number == 0:
         return {}
     records = context.instance.get_records_for_run(
         context.run.run_id, of_type=dg.DagsterEventType.ASSET_OBSERVATION
     ).records
-    selected = set(_selected(context))  # other steps of the run speak of the same partitions
+    selected = set(_select_assets(context))  # other steps of the run speak of the same partitions
     refused: dict[str, OrchestrationError] = {}
     for record in records:
         observation = record.asset_observation
@@ -545,7 +547,7 @@ def _refused_before(context: dg.AssetExecutionContext) -> dict[str, Orchestratio
     return refused
 
 
-def _failure(
+def _build_failure(
     context: dg.AssetExecutionContext, failed: Mapping[str, OrchestrationError], of: int
 ) -> Exception:
     """Return the failure that ends a step with quarantined partitions."""
@@ -555,22 +557,22 @@ def _failure(
         metadata={QUARANTINED: list(failed)},
         allow_retries=False,
     )
-    return _again_or(failure, context, list(failed.values()))
+    return _retry_or_fail(failure, context, list(failed.values()))
 
 
-def _failure_of_all(
+def _build_failure_of_all(
     context: dg.AssetExecutionContext, keys: Sequence[str], error: OrchestrationError
 ) -> Exception:
     """Return the failure that ends a step whose error concerns all partitions."""
     error.within(
-        assets=", ".join(key.to_user_string() for key in _selected(context)),
+        assets=", ".join(key.to_user_string() for key in _select_assets(context)),
         partitions=keys[0] if len(keys) == 1 else f"{keys[0]} to {keys[-1]} ({len(keys)})",
         run=context.run.run_id,
     )
-    return _again_or(dg.Failure(str(error), allow_retries=False), context, [error])
+    return _retry_or_fail(dg.Failure(str(error), allow_retries=False), context, [error])
 
 
-def _again_or(
+def _retry_or_fail(
     failure: dg.Failure, context: dg.AssetExecutionContext, errors: Sequence[OrchestrationError]
 ) -> Exception:
     """Return another attempt, if that may help soon and was not made, or the failure.

@@ -147,12 +147,12 @@ class WorkItems:
         with self._transaction(connection) as writing:
             if in_order:
                 lock_row(writing, f"work_items|{topic}")
-            overdue = _overdue(writing, topic, now, until)
+            overdue = _select_overdue(writing, topic, now, until)
             self._write(writing, topic, ((item, expired(item, now)) for item in overdue))
             found = (
-                _in_order(writing, topic, limit, now)
+                _select_in_order(writing, topic, limit, now)
                 if in_order
-                else _due(writing, topic, limit, now)
+                else _select_due(writing, topic, limit, now)
             )
             if retries_alone:
                 found = [*takewhile(lambda item: not item.attempt_count, found)] or found[:1]
@@ -185,7 +185,7 @@ class WorkItems:
             connection: A transaction that writes.
         """
         now = self._clock.now()
-        rows = {new_item.key: _new_row(topic, new_item, now) for new_item in items}
+        rows = {new_item.key: _build_new_row(topic, new_item, now) for new_item in items}
         is_alive = cache(is_under_way)
 
         def is_held(item: WorkItem) -> bool:
@@ -199,11 +199,11 @@ class WorkItems:
 
         with self._transaction(connection) as writing:
             _insert_missing(writing, topic, rows)
-            locked = _locked(writing, _named(topic, list(rows)))
+            locked = _lock_items(writing, _match_keys(topic, list(rows)))
             held_by = {item.item_key: str(item.lease_holder) for item in locked if is_held(item)}
             free = [item for item in locked if item.item_key not in held_by]
             if self._make_ready(writing, topic, free, rows, now):
-                free = _locked(writing, _named(topic, [item.item_key for item in free]))
+                free = _lock_items(writing, _match_keys(topic, [item.item_key for item in free]))
             change = ItemChange("leased", now, run_id, expires_at=until)
             self._write(writing, topic, ((item, change) for item in free))
         return NamedClaim({item.item_key: item.claimed_by(run_id) for item in free}, held_by)
@@ -227,7 +227,7 @@ class WorkItems:
     def unsettled(self, connection: Connection, topic: str, keys: Sequence[str]) -> set[str]:
         """Return those of the keys that have an item which is neither done nor skipped."""
         is_open = work_items.c.state.in_(OPEN_STATES)
-        query = select(work_items.c.item_key).where(_named(topic, keys), is_open)
+        query = select(work_items.c.item_key).where(_match_keys(topic, keys), is_open)
         return set(connection.execute(query).scalars())
 
     def settle(
@@ -244,9 +244,9 @@ class WorkItems:
         for result in results:
             by_topic.setdefault(result.item.topic, []).append(result)
         for topic, of_topic in by_topic.items():
-            locked = _locked(
+            locked = _lock_items(
                 connection,
-                _named(topic, [item_settlement.item.key for item_settlement in of_topic]),
+                _match_keys(topic, [item_settlement.item.key for item_settlement in of_topic]),
             )
             work_items_by_name = {item.item_key: item for item in locked}
             changes: list[tuple[WorkItem, ItemChange]] = []
@@ -304,7 +304,7 @@ class WorkItems:
         with self._warehouse.writing() as connection:
             changes = [
                 (item, abandoned(item, min(ended_runs[holder] or now, now), self._pauses))
-                for item in _locked(connection, and_(_are(topic, "leased"), is_held))
+                for item in _lock_items(connection, and_(_are(topic, "leased"), is_held))
                 if (holder := item.lease_holder)
             ]
             self._write(connection, topic, changes)
@@ -331,7 +331,7 @@ class WorkItems:
         Returns:
             Whether the item still had them; otherwise nothing is recorded.
         """
-        items = _locked(connection, _named(topic, [key]))
+        items = _lock_items(connection, _match_keys(topic, [key]))
         as_seen = [item for item in items if (item.state, item.attempt_count) == seen]
         self._write(connection, topic, [(item, change) for item in as_seen])
         return bool(as_seen)
@@ -367,7 +367,7 @@ class WorkItems:
             condition = and_(condition, code.not_in(except_reasons))
         change = ItemChange("ready", self._clock.now(), attempts_allowed=attempts)
         with self._transaction(connection) as writing:
-            items = _locked(writing, condition)
+            items = _lock_items(writing, condition)
             self._write(writing, topic, ((item, change) for item in items))
         return items
 
@@ -410,7 +410,9 @@ class WorkItems:
         for change, keys in groups.items():
             for start in range(0, len(keys), KEYS_PER_STATEMENT):
                 some = keys[start : start + KEYS_PER_STATEMENT]
-                written = update(work_items).where(_named(topic, some)).values(_values(change))
+                written = (
+                    update(work_items).where(_match_keys(topic, some)).values(_build_values(change))
+                )
                 connection.execute(written)
 
 
@@ -418,13 +420,13 @@ def _enqueue(
     connection: Connection, topic: str, items: Sequence[NewItem], now: datetime, *, are_new: bool
 ) -> int:
     """Insert new items, replace those of another version; return the number of both."""
-    rows = {item.key: _new_row(topic, item, now) for item in items}
+    rows = {item.key: _build_new_row(topic, item, now) for item in items}
     inserted = _insert_missing(connection, topic, rows, are_new=are_new)
     other_names = rows.keys() - inserted
     if not other_names:
         return len(inserted)
     key, version = work_items.c.item_key, work_items.c.version
-    there = select(key, version).where(_named(topic, list(other_names))).order_by(key)
+    there = select(key, version).where(_match_keys(topic, list(other_names))).order_by(key)
     records = connection.execute(there.with_for_update()).all()
     replaced = [
         rows[row.item_key] for row in records if row.version != rows[row.item_key]["version"]
@@ -443,7 +445,7 @@ def _insert_missing(
     """Insert those of the rows, by key, that are not there; return their keys."""
     missing = rows.keys()
     if not are_new:
-        there = select(work_items.c.item_key).where(_named(topic, list(rows)))
+        there = select(work_items.c.item_key).where(_match_keys(topic, list(rows)))
         missing -= set(connection.execute(there).scalars())
     inserted = insert_absent(connection, work_items, [rows[name] for name in missing])
     return {key for _, key in inserted}
@@ -464,7 +466,7 @@ def _replace(connection: Connection, topic: str, rows: Sequence[Mapping[str, Any
     )
 
 
-def _new_row(topic: str, item: NewItem, now: datetime) -> dict[str, Any]:
+def _build_new_row(topic: str, item: NewItem, now: datetime) -> dict[str, Any]:
     enqueued_at = item.enqueued_at or now
     empty = dict.fromkeys(("lease_holder", "expires_at", "result_version", "reason_code", "reason"))
     return {
@@ -484,35 +486,37 @@ def _new_row(topic: str, item: NewItem, now: datetime) -> dict[str, Any]:
     }
 
 
-def _due(connection: Connection, topic: str, limit: int, now: datetime) -> list[WorkItem]:
+def _select_due(connection: Connection, topic: str, limit: int, now: datetime) -> list[WorkItem]:
     """Return the items that are due, those that have waited longest first.
 
     What changed later than now was changed before the clock was set back: it waits for nothing.
     """
     is_due = or_(work_items.c.due_at <= now, work_items.c.changed_at > now)
-    ready = _first(connection, _are(topic, "ready"), limit)
-    failed = _first(connection, and_(_are(topic, "failed"), is_due), limit)
+    ready = _lock_first(connection, _are(topic, "ready"), limit)
+    failed = _lock_first(connection, and_(_are(topic, "failed"), is_due), limit)
     return sorted([*ready, *failed], key=lambda item: (item.due_at, item.item_key))[:limit]
 
 
-def _in_order(connection: Connection, topic: str, limit: int, now: datetime) -> list[WorkItem]:
+def _select_in_order(
+    connection: Connection, topic: str, limit: int, now: datetime
+) -> list[WorkItem]:
     """Return the oldest items, up to one that waits; none while one is leased."""
     leased = select(literal(1)).where(_are(topic, "leased")).limit(1)
     if connection.execute(leased).first() is not None:
         return []
-    ready = _first(connection, _are(topic, "ready"), limit)
-    failed = _first(connection, _are(topic, "failed"), limit, work_items.c.enqueued_at)
+    ready = _lock_first(connection, _are(topic, "ready"), limit)
+    failed = _lock_first(connection, _are(topic, "failed"), limit, work_items.c.enqueued_at)
     oldest = sorted([*ready, *failed], key=lambda item: (item.enqueued_at, item.item_key))
     return [*takewhile(lambda item: not item.waits(now), oldest[:limit])]
 
 
-def _overdue(
+def _select_overdue(
     connection: Connection, topic: str, now: datetime, until: datetime
 ) -> Sequence[WorkItem]:
     """Return the items whose lease has expired, or is of before the clock was set back."""
     expires_at = work_items.c.expires_at
     is_over = or_(expires_at <= now, expires_at > until + (until - now))
-    return _first(connection, and_(_are(topic, "leased"), is_over), None)
+    return _lock_first(connection, and_(_are(topic, "leased"), is_over), None)
 
 
 def _is_overdue(item: WorkItem, now: datetime, until: datetime) -> bool:
@@ -520,7 +524,7 @@ def _is_overdue(item: WorkItem, now: datetime, until: datetime) -> bool:
     return item.expires_at is not None and not now < item.expires_at <= until + (until - now)
 
 
-def _values(change: ItemChange) -> dict[str, Any]:
+def _build_values(change: ItemChange) -> dict[str, Any]:
     """Return the columns that a change writes."""
     is_leased, columns = change.state == "leased", work_items.c
     values: dict[str, Any] = {
@@ -546,7 +550,7 @@ def _values(change: ItemChange) -> dict[str, Any]:
     return values | {name: value for name, value in entries.items() if value is not None}
 
 
-def _first(
+def _lock_first(
     connection: Connection,
     condition: ColumnElement[bool],
     limit: int | None,
@@ -558,7 +562,7 @@ def _first(
     return [WorkItem(*row) for row in connection.execute(locking)]
 
 
-def _locked(connection: Connection, condition: ColumnElement[bool]) -> list[WorkItem]:
+def _lock_items(connection: Connection, condition: ColumnElement[bool]) -> list[WorkItem]:
     """Lock and return items, in the order of their keys, so that no two transactions deadlock."""
     query = select(*COLUMNS).where(condition).order_by(work_items.c.topic, work_items.c.item_key)
     return [WorkItem(*row) for row in connection.execute(query.with_for_update())]
@@ -568,5 +572,5 @@ def _are(topic: str, *states: ItemState) -> ColumnElement[bool]:
     return and_(work_items.c.topic == topic, work_items.c.state.in_(states))
 
 
-def _named(topic: str, keys: Sequence[str]) -> ColumnElement[bool]:
+def _match_keys(topic: str, keys: Sequence[str]) -> ColumnElement[bool]:
     return and_(work_items.c.topic == topic, work_items.c.item_key.in_(keys))

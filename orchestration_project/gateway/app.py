@@ -131,7 +131,7 @@ def create_app(
         redirect_slashes=False,
         default=Mutations(doors, dagster),
     )
-    for_anybody.default = _not_found  # never Dagster, whatever is missing here
+    for_anybody.default = _answer_not_found  # never Dagster, whatever is missing here
     answered = ExceptionMiddleware(for_known)
 
     async def for_authenticated(scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,5 +148,5 @@ def create_app(
     return Edge(answering, doors.place, doors.access.clock)
 
 
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+async def _answer_not_found(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("Not Found", HTTPStatus.NOT_FOUND)(scope, receive, send)

@@ -50,9 +50,9 @@ def routes(warehouse: Warehouse, doors: AuthServices) -> list[Route]:
     approvals = Approvals(warehouse, Clock())
 
     async def show(problem: str = "") -> Response:
-        user = _permitted_user()
+        user = _require_operator()
         found = await run_in_threadpool(approvals.listed)
-        tables = [("", HEADINGS, [_cells(approval, user) for approval in found])]
+        tables = [("", HEADINGS, [_render_cells(approval, user) for approval in found])]
         alert = f'<p role="alert">{escape(problem)}</p>' if problem else ""
         status = 422 if problem else 200
         return tables_page(
@@ -63,7 +63,7 @@ def routes(warehouse: Warehouse, doors: AuthServices) -> list[Route]:
         return await show()
 
     async def decide(request: Request) -> Response:
-        user = _permitted_user()
+        user = _require_operator()
         fields = await read_form(request)
         names = ("approval_id", "decision")
         target = json.dumps({name: fields.get(name, "")[:40] for name in names})
@@ -86,7 +86,7 @@ def routes(warehouse: Warehouse, doors: AuthServices) -> list[Route]:
     return [Route(PATH, page, methods=["GET"]), Route(PATH, decide, methods=["POST"])]
 
 
-def _permitted_user() -> Principal:
+def _require_operator() -> Principal:
     user = current_user()
     if not user.role.covers(Role.OPERATOR):
         raise Refusal(403, "Approvals need the role operator.")
@@ -116,7 +116,7 @@ def _decide(approvals: Approvals, fields: Mapping[str, str], user: Principal) ->
             )
 
 
-def _cells(approval: Approval, user: Principal) -> tuple[str, ...]:
+def _render_cells(approval: Approval, user: Principal) -> tuple[str, ...]:
     parameters = "<br>".join(
         escape(f"{name}: {json.dumps(value)}") for name, value in approval.parameters.items()
     )
@@ -127,10 +127,10 @@ def _cells(approval: Approval, user: Principal) -> tuple[str, ...]:
         f"{approval.expires_at:%Y-%m-%d %H:%M}",
         f"{approval.state} by {approval.decided_by}" if approval.decided_by else approval.state,
     )
-    return (escape(approval.action), parameters, *map(escape, texts), _form(approval, user))
+    return (escape(approval.action), parameters, *map(escape, texts), _render_form(approval, user))
 
 
-def _form(approval: Approval, user: Principal) -> str:
+def _render_form(approval: Approval, user: Principal) -> str:
     if approval.state not in OPEN_STATES or not user.role.covers(ROLE_OF_ACTION[approval.action]):
         return ""
     decisions = {UNCLAIMED: "request", REQUESTED: "confirm"}

@@ -154,14 +154,14 @@ def routes(services: Services, installation: Installation) -> list[Route]:
     return [
         Route(PATH, pages.show_list, methods=["GET"]),
         Route(PATH, pages.retry_kind, methods=["POST"]),
-        Route(FORMER_PATH, _redirect, methods=["GET"]),
+        Route(FORMER_PATH, _answer_redirect, methods=["GET"]),
         Route(f"{PATH}/{{entry_id}}", pages.show_entry, methods=["GET"]),
         Route(f"{PATH}/{{entry_id}}", pages.act, methods=["POST"]),
         Route(f"{PATH}/{{entry_id}}/rows/{{table}}", pages.show_rows, methods=["GET"]),
     ]
 
 
-async def _redirect(_request: Request) -> Response:
+async def _answer_redirect(_request: Request) -> Response:
     return RedirectResponse(f"{PATH}?kind=quarantined", 308)
 
 
@@ -177,7 +177,7 @@ class _Pages:
     async def show_list(self, request: Request) -> Response:
         """Answer with the list, filtered by the query."""
         try:
-            return await self._list(request, _wanted(request.query_params))
+            return await self._list(request, _parse_filter(request.query_params))
         except ProblemError as error:
             return self._problem(error)
 
@@ -187,7 +187,9 @@ class _Pages:
         call = self._call(request)
         await require_domain(call, wanted.domain)
         inbox = await read_inbox(call)
-        content = _problem_text(problem) + _notice(request) + _list(inbox, wanted, call.caller.role)
+        content = (
+            _render_problem(problem) + _notice(request) + _list(inbox, wanted, call.caller.role)
+        )
         status = problem.problem.status if problem else 200
         content += '<p><a href="/approvals">Actions that wait for a second person</a></p>'
         return self._page(TITLE, EXPLANATION, content, status, inbox)
@@ -201,7 +203,7 @@ class _Pages:
             attention_result = await retry_all(self._call(request), kind, domain)
         except ProblemError as error:
             return await self._list(request, EntriesWanted.model_validate({}), error)
-        return _done(
+        return _answer_done(
             "retry", attention_result.run_ids, kind=kind, **({"domain": domain} if domain else {})
         )
 
@@ -220,7 +222,7 @@ class _Pages:
     ) -> Response:
         call = self._call(request)
         entry = await find_entry(call, request.path_params["entry_id"])
-        content = _problem_text(problem) + _entry(entry, call.caller.role, fields or {})
+        content = _render_problem(problem) + _render_entry(entry, call.caller.role, fields or {})
         status = problem.problem.status if problem else 200
         return self._page(entry.title, f"{TITLES[entry.kind]}: {entry.advice}.", content, status)
 
@@ -229,12 +231,12 @@ class _Pages:
         self._require_operator()
         fields, entry_id = await read_form(request), request.path_params["entry_id"]
         try:
-            attention_result = await perform(self._call(request), entry_id, _action(fields))
+            attention_result = await perform(self._call(request), entry_id, _parse_action(fields))
         except ProblemError as error:
             if error.problem.status == 404:
                 return self._problem(error)
             return await self._entry(request, error, fields)
-        return _done(attention_result.action, attention_result.run_ids)
+        return _answer_done(attention_result.action, attention_result.run_ids)
 
     async def show_rows(self, request: Request) -> Response:
         """Answer with a page of the rejects, captures, items or letters of an entry."""
@@ -242,7 +244,7 @@ class _Pages:
         try:
             entry = await find_entry(call, request.path_params["entry_id"])
             name = request.path_params["table"]
-            if name not in (tables := _tables_of(entry)):
+            if name not in (tables := _find_tables(entry)):
                 raise ProblemError(404, "the entry has no such rows")
             relation = chosen_relation(call.caller, name, None, None)
             cursor = request.query_params.get("cursor")
@@ -252,14 +254,16 @@ class _Pages:
         except ProblemError as error:
             return self._problem(error)
         title = f"{name.replace('_', ' ').capitalize()} of {entry.title}"
-        return self._page(title, f"{ROWS_PER_PAGE} rows a page, by key.", _rows(entry, name, page))
+        return self._page(
+            title, f"{ROWS_PER_PAGE} rows a page, by key.", _render_rows(entry, name, page)
+        )
 
     def _require_operator(self) -> None:
         if not current_user().role.covers(Role.OPERATOR):
             raise Refusal(403, "Actions need the role operator.")
 
     def _problem(self, error: ProblemError) -> Response:
-        return self._page(TITLE, "", _problem_text(error) + _back(), error.problem.status)
+        return self._page(TITLE, "", _render_problem(error) + _link_back(), error.problem.status)
 
     def _page(
         self,
@@ -278,7 +282,7 @@ class _Pages:
         )
 
 
-def _wanted(given: Mapping[str, str]) -> EntriesWanted:
+def _parse_filter(given: Mapping[str, str]) -> EntriesWanted:
     """Return the filter of a query; its notice is none.
 
     Raises:
@@ -292,7 +296,7 @@ def _wanted(given: Mapping[str, str]) -> EntriesWanted:
         raise wrong_fields(error.errors(include_url=False, include_input=False)) from None
 
 
-def _action(fields: Mapping[str, str]) -> EntryAction:
+def _parse_action(fields: Mapping[str, str]) -> EntryAction:
     """Return the action of a form.
 
     Raises:
@@ -310,7 +314,7 @@ def _action(fields: Mapping[str, str]) -> EntryAction:
         raise wrong_fields(error.errors(include_url=False, include_input=False)) from None
 
 
-def _done(action: str, run_ids: Sequence[str], **query: str) -> Response:
+def _answer_done(action: str, run_ids: Sequence[str], **query: str) -> Response:
     names = {"done": action, **({"runs": ",".join(run_ids)} if run_ids else {})}
     return RedirectResponse(f"{PATH}?{urlencode({**query, **names})}", 303)
 
@@ -325,7 +329,7 @@ def _notice(request: Request) -> str:
     return f'<p role="status">{label}: done{launched}</p>'
 
 
-def _problem_text(error: ProblemError | None) -> str:
+def _render_problem(error: ProblemError | None) -> str:
     if error is None:
         return ""
     problem = error.problem
@@ -336,7 +340,7 @@ def _problem_text(error: ProblemError | None) -> str:
     return f'<p role="alert">{escape("; ".join(parts))}</p>'
 
 
-def _back() -> str:
+def _link_back() -> str:
     return f"<p>{_link(PATH, 'Back to all entries')}</p>"
 
 
@@ -346,15 +350,19 @@ def _list(inbox: Inbox, wanted: EntriesWanted, role: Role) -> str:
     entries = chosen[first : first + wanted.limit]
     is_operator = role.covers(Role.OPERATOR)
     headings = (*HEADINGS, "Actions") if is_operator else HEADINGS
-    rows = [_row(entry, role) for entry in entries]
+    rows = [_render_row(entry, role) for entry in entries]
     table = render_table(headings, rows, name="entries") if rows else EMPTY
     buttons = _retry_buttons(inbox, wanted) if is_operator else ""
     return (
-        _filters(inbox, wanted) + buttons + _cut(inbox) + table + _pages(wanted, len(chosen), first)
+        _render_filters(inbox, wanted)
+        + buttons
+        + _cut(inbox)
+        + table
+        + _link_pages(wanted, len(chosen), first)
     )
 
 
-def _filters(inbox: Inbox, wanted: EntriesWanted) -> str:
+def _render_filters(inbox: Inbox, wanted: EntriesWanted) -> str:
     selection = wanted.selection
     counts = inbox.counts("kind", selection)
     kinds = [("All kinds", None, sum(counts.values()))]
@@ -366,13 +374,13 @@ def _filters(inbox: Inbox, wanted: EntriesWanted) -> str:
     ignored = len(inbox.select(hidden))
     states = [("Open", False, inbox.open_count), ("Ignored", True, ignored)]
     return (
-        _nav("Kinds", "kind", kinds, wanted)
-        + _nav("Domains", "domain", domains, wanted)
-        + _nav("States", "ignored", states, wanted)
+        _render_nav("Kinds", "kind", kinds, wanted)
+        + _render_nav("Domains", "domain", domains, wanted)
+        + _render_nav("States", "ignored", states, wanted)
     )
 
 
-def _nav(
+def _render_nav(
     label: str,
     name: str,
     links: Sequence[tuple[str, str | bool | None, int]],
@@ -418,7 +426,7 @@ def _cut(inbox: Inbox) -> str:
     return f"<p><strong>There are more entries than are shown: {names}.</strong></p>" * bool(names)
 
 
-def _pages(wanted: EntriesWanted, count: int, first: int) -> str:
+def _link_pages(wanted: EntriesWanted, count: int, first: int) -> str:
     links: list[str] = []
     if wanted.page > 1:
         before = wanted.model_copy(update={"page": wanted.page - 1})
@@ -429,20 +437,20 @@ def _pages(wanted: EntriesWanted, count: int, first: int) -> str:
     return f"<p>{' '.join(links)}</p>" if links else ""
 
 
-def _row(entry: Entry, role: Role) -> tuple[str, ...]:
+def _render_row(entry: Entry, role: Role) -> tuple[str, ...]:
     """Return the cells of an entry in the list."""
     number = f" ({entry.count})" if entry.count > 1 else ""
     cells = (
         escape(TITLES[entry.kind].removesuffix("s") if entry.kind != "late" else TITLES["late"]),
-        _link(_entry_path(entry), entry.title) + number + _mark(entry),
+        _link(_build_entry_path(entry), entry.title) + number + _mark(entry),
         f'<span class="since">{entry.since:%Y-%m-%d %H:%M}</span>',
-        "<br>".join(_expectation(entry, expectation) for expectation in entry.expectations),
-        _help(entry),
-        _links(_details(entry)),
+        "<br>".join(_render_expectation(entry, expectation) for expectation in entry.expectations),
+        _render_help(entry),
+        _render_links(_list_details(entry)),
     )
     if not role.covers(Role.OPERATOR):
         return cells
-    buttons = "".join(_button(entry, action) for action in entry.actions_of(role))
+    buttons = "".join(_render_button(entry, action) for action in entry.actions_of(role))
     return (*cells, f'<div class="buttons">{buttons}</div>')
 
 
@@ -454,7 +462,7 @@ def _mark(entry: Entry) -> str:
     return f"<br><em>{escape(f'{mark.state} by {mark.marked_by}{until}: {mark.reason}')}</em>"
 
 
-def _expectation(entry: Entry, each: Expectation) -> str:
+def _render_expectation(entry: Entry, each: Expectation) -> str:
     name = escape(cut(each.name, CELL_CHARACTERS))
     if entry.kind == "quarantined" and each.name not in (BALANCE_AUDIT, "delivery"):
         name = _link(check_page(entry.asset.split("/"), each.name), each.name)
@@ -463,12 +471,12 @@ def _expectation(entry: Entry, each: Expectation) -> str:
     return f"{name}: expected {escape(cut(each.expected, CELL_CHARACTERS))}, found {found}"
 
 
-def _help(entry: Entry) -> str:
+def _render_help(entry: Entry) -> str:
     answer = {True: "<strong>Yes:</strong> ", False: "<strong>No:</strong> ", None: ""}
     return answer[entry.can_retry_help] + escape(entry.advice)
 
 
-def _details(entry: Entry) -> Mapping[str, str]:
+def _list_details(entry: Entry) -> Mapping[str, str]:
     """Return the links of an entry: into the Dagster UI, and to its rows."""
     details: dict[str, str] = {}
     if entry.asset and entry.partition:
@@ -478,13 +486,13 @@ def _details(entry: Entry) -> Mapping[str, str]:
     if entry.run_id:
         details["run"] = run_page(entry.run_id)
         details["evidence"] = launchpad(*EXPORT, export_evidence={"run_id": entry.run_id})
-    for table in _tables_of(entry):
+    for table in _find_tables(entry):
         text = "items" if table == work_items.name else table.rpartition("_dead_")[2]
-        details[text] = f"{_entry_path(entry)}/rows/{quote(table)}"
+        details[text] = f"{_build_entry_path(entry)}/rows/{quote(table)}"
     return details
 
 
-def _tables_of(entry: Entry) -> Mapping[str, Sequence[str]]:
+def _find_tables(entry: Entry) -> Mapping[str, Sequence[str]]:
     """Return the conditions on the rows of an entry, by table."""
     if entry.group_id:
         ids = ",".join(map(str, entry.capture_ids))
@@ -501,31 +509,34 @@ def _tables_of(entry: Entry) -> Mapping[str, Sequence[str]]:
     return {}
 
 
-def _button(entry: Entry, action: str) -> str:
+def _render_button(entry: Entry, action: str) -> str:
     """Return the button of an action without fields, or the link to the form of another."""
     if action in IN_A_ROW or action in ("close", "restore"):
-        path = escape(_entry_path(entry))
+        path = escape(_build_entry_path(entry))
         return BUTTON.format(path=path, action=action, label=LABELS[action])
-    path = escape(f"{_entry_path(entry)}#{action}")
+    path = escape(f"{_build_entry_path(entry)}#{action}")
     return f'<a class="action" href="{path}">{LABELS[action]}</a>'
 
 
-def _entry_path(entry: Entry) -> str:
+def _build_entry_path(entry: Entry) -> str:
     return f"{PATH}/{entry.entry_id}"
 
 
-def _entry(entry: Entry, role: Role, fields: Mapping[str, str]) -> str:
+def _render_entry(entry: Entry, role: Role, fields: Mapping[str, str]) -> str:
     facts = [
         ("Since", f"{entry.since:%Y-%m-%d %H:%M:%S}"),
         ("Latest", f"{entry.latest_at:%Y-%m-%d %H:%M:%S}"),
         ("Domain", escape(entry.domain)),
         ("Count", str(entry.count)),
-        ("Expected and found", "<br>".join(_expectation(entry, e) for e in entry.expectations)),
+        (
+            "Expected and found",
+            "<br>".join(_render_expectation(entry, e) for e in entry.expectations),
+        ),
         ("Error category", escape(entry.category)),
-        ("Does a retry help?", _help(entry)),
+        ("Does a retry help?", _render_help(entry)),
         ("SHA-256", f"<code>{escape(entry.sha256)}</code>" if entry.sha256 else ""),
         ("Mark", _mark(entry).removeprefix("<br>")),
-        ("Details", _links(_details(entry))),
+        ("Details", _render_links(_list_details(entry))),
     ]
     text = render_table(("Fact", "Value"), [fact for fact in facts if fact[1]])
     previews = "".join(
@@ -541,12 +552,12 @@ def _entry(entry: Entry, role: Role, fields: Mapping[str, str]) -> str:
         for table in entry.preview
     )
     preview = f"<h2>Preview</h2>{previews}" if previews else ""
-    forms = "".join(_form(entry, action, fields) for action in entry.actions_of(role))
+    forms = "".join(_render_form(entry, action, fields) for action in entry.actions_of(role))
     actions = f'<h2>Actions</h2><div class="actions">{forms}</div>' if forms else ""
-    return _back() + f"<h2>Facts</h2>{text}" + preview + actions + _back()
+    return _link_back() + f"<h2>Facts</h2>{text}" + preview + actions + _link_back()
 
 
-def _form(entry: Entry, action: str, fields: Mapping[str, str]) -> str:
+def _render_form(entry: Entry, action: str, fields: Mapping[str, str]) -> str:
     given = fields if fields.get("action") == action else {}
     key = f"accept_{entry.kind}" if action == "accept" and entry.kind == "proposal" else action
     inner = f"<p>{escape(EXPLAINED[key])}</p>"
@@ -554,30 +565,30 @@ def _form(entry: Entry, action: str, fields: Mapping[str, str]) -> str:
         reason = escape(given.get("reason", ""))
         inner += REASON.format(value=reason, most=MAX_REASON_CHARACTERS)
     if action in WITH_END and key != "accept_proposal":
-        inner += UNTIL.format(value=escape(given.get("until") or _usual_end(action)))
+        inner += UNTIL.format(value=escape(given.get("until") or _propose_end(action)))
     return ACTION.format(
-        action=action, label=LABELS[action], path=escape(_entry_path(entry)), fields=inner
+        action=action, label=LABELS[action], path=escape(_build_entry_path(entry)), fields=inner
     )
 
 
-def _usual_end(action: str) -> str:
+def _propose_end(action: str) -> str:
     """Return the end that a form proposes."""
     lasts = ACCEPTED_FOR if action == "accept" else IGNORED_FOR
     return f"{Clock().now() + lasts:%Y-%m-%dT%H:%MZ}"
 
 
-def _rows(entry: Entry, name: str, page: RowPage) -> str:
-    table = _row_tables(page) if page.rows else "<p><strong>No rows.</strong></p>"
+def _render_rows(entry: Entry, name: str, page: RowPage) -> str:
+    table = _render_row_tables(page) if page.rows else "<p><strong>No rows.</strong></p>"
     following = ""
     if page.next_cursor is not None:
         query = urlencode({"cursor": page.next_cursor})
-        path = f"{_entry_path(entry)}/rows/{quote(name)}?{query}"
+        path = f"{_build_entry_path(entry)}/rows/{quote(name)}?{query}"
         following = f"<p>{_link(path, 'Next page')}</p>"
-    back = f"<p>{_link(_entry_path(entry), 'Back to the entry')}</p>"
-    return f'{back}<div class="wide">{table}</div>{following}{_back()}'
+    back = f"<p>{_link(_build_entry_path(entry), 'Back to the entry')}</p>"
+    return f'{back}<div class="wide">{table}</div>{following}{_link_back()}'
 
 
-def _row_tables(page: RowPage) -> str:
+def _render_row_tables(page: RowPage) -> str:
     """Return rows as a table, then the values that all of them share; without empty columns."""
     first, always = page.rows[0], ALWAYS_IN_ROWS if len(page.rows) > 1 else ()
     filled = [
@@ -588,14 +599,16 @@ def _row_tables(page: RowPage) -> str:
         for name in filled
         if name in always or any(row[name] != first[name] for row in page.rows)
     ]
-    facts = [(escape(name), _cell(name, first[name])) for name in filled if name not in columns]
-    rows = [[_cell(name, row[name]) for name in columns] for row in page.rows]
+    facts = [
+        (escape(name), _render_cell(name, first[name])) for name in filled if name not in columns
+    ]
+    rows = [[_render_cell(name, row[name]) for name in columns] for row in page.rows]
     table = render_table(map(escape, columns), rows) if columns else ""
     heading = "The same in all rows" if columns else "Value"
     return table + (render_table(("Column", heading), facts) if facts else "")
 
 
-def _cell(column: str, value: Any) -> str:
+def _render_cell(column: str, value: Any) -> str:
     if value is None:
         return ""
     if time := TIME.fullmatch(str(value)):
@@ -607,7 +620,7 @@ def _cell(column: str, value: Any) -> str:
     return escape(cut(str(value), CELL_CHARACTERS))
 
 
-def _links(paths: Mapping[str, str]) -> str:
+def _render_links(paths: Mapping[str, str]) -> str:
     return ", ".join(_link(path, text) for text, path in paths.items())
 
 

@@ -159,18 +159,18 @@ def bar_of(installation: Installation, user: Principal) -> str:
         user=escape(user.name),
         role=escape(user.role.value),
         log_out="" if user.way == "open" else LOG_OUT,
-        banner=_banner(installation.list_pauses()),
+        banner=_render_banner(installation.list_pauses()),
     )
 
 
-def _banner(pauses: Sequence[str]) -> str:
+def _render_banner(pauses: Sequence[str]) -> str:
     return BANNER.format(pauses="<br>".join(map(escape, pauses))) if pauses else ""
 
 
 def style_route() -> Route:
     """Return the route of the bar's style sheet, which Dagster's policy allows from this host."""
-    return Route(STYLE_PATH, _style, methods=["GET"])
+    return Route(STYLE_PATH, _serve_style, methods=["GET"])
 
 
-async def _style(_request: Request) -> Response:
+async def _serve_style(_request: Request) -> Response:
     return Response(STYLE, media_type="text/css", headers={"cache-control": "no-cache"})

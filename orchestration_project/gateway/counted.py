@@ -98,20 +98,20 @@ class RequestCounter:
         try:
             await self._app(scope, receive, sending)
         finally:
-            route = _known(scope["path"].removeprefix("/").partition("/")[0], ROUTES)
-            method = _known(scope["method"], METHODS)
+            route = _normalise_name(scope["path"].removeprefix("/").partition("/")[0], ROUTES)
+            method = _normalise_name(scope["method"], METHODS)
             REQUESTS.labels(route, method, str(status)).inc()
             seconds = time.monotonic() - started
-            SECONDS.labels(route).observe(seconds, _exemplar(scope))
+            SECONDS.labels(route).observe(seconds, _read_exemplar(scope))
             if not is_stream and not 400 <= status < 500:
                 LATENCIES.add(seconds, status)
 
 
-def _exemplar(scope: Scope) -> dict[str, str] | None:
+def _read_exemplar(scope: Scope) -> dict[str, str] | None:
     parent = dict(scope.get("headers", ())).get(b"traceparent", b"")
     match = EXEMPLAR.fullmatch(parent)
     return {"trace_id": match[1].decode()} if match else None
 
 
-def _known(name: str, names: tuple[str, ...]) -> str:
+def _normalise_name(name: str, names: tuple[str, ...]) -> str:
     return name if name in names else "other"

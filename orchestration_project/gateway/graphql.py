@@ -74,31 +74,29 @@ def read_document(text: str) -> Asked:
 
 
 def _read(text: str) -> Asked:
-    document = _parsed(text)
+    document = _parse_document(text)
     operations = [
         definition
         for definition in document.definitions
         if isinstance(definition, OperationDefinitionNode)
     ]
-    fragments = _fragments(document)
+    fragments = _collect_fragments(document)
     try:
         _require_small(operations, fragments)
     except RecursionError:
         raise Refusal(400, "The query is nested too deeply.") from None
     mutating = [operation for operation in operations if operation.operation.value == "mutation"]
     fields = [
-        field for definition_node in mutating for field in _top_fields(definition_node, fragments)
+        field
+        for definition_node in mutating
+        for field in _find_top_fields(definition_node, fragments)
     ]
     return Asked(
         frozenset(operation.operation.value for operation in operations),
         tuple(sorted({field_node.name.value for field_node in fields})),
         tuple(
             sorted(
-                {
-                    field_node.name.value
-                    for field_node in fields
-                    if not _returns_type_name(field_node)
-                }
+                {field_node.name.value for field_node in fields if not _has_type_name(field_node)}
             )
         ),
     )
@@ -107,7 +105,7 @@ def _read(text: str) -> Asked:
 _cached = lru_cache(maxsize=128)(_read)
 
 
-def _parsed(text: str) -> DocumentNode:
+def _parse_document(text: str) -> DocumentNode:
     try:
         return parse(text, no_location=True, max_tokens=MOST_TOKENS)
     except GraphQLError as error:
@@ -116,7 +114,7 @@ def _parsed(text: str) -> DocumentNode:
         raise Refusal(400, "The query is nested too deeply.") from None
 
 
-def _fragments(document: DocumentNode) -> Mapping[str, FragmentDefinitionNode]:
+def _collect_fragments(document: DocumentNode) -> Mapping[str, FragmentDefinitionNode]:
     return {
         definition.name.value: definition
         for definition in document.definitions
@@ -130,7 +128,7 @@ def _require_small(
     sizes: dict[str, _Size | None] = {}
     total = _Size()
     for operation in operations:
-        size = _size(operation.selection_set.selections, fragments, sizes)
+        size = _measure_size(operation.selection_set.selections, fragments, sizes)
         total.depth = max(total.depth, size.depth)
         total.fields += size.fields
         total.aliases += size.aliases
@@ -142,7 +140,7 @@ def _require_small(
         )
 
 
-def _size(
+def _measure_size(
     selections: Iterable[SelectionNode],
     fragments: Mapping[str, FragmentDefinitionNode],
     known: dict[str, _Size | None],
@@ -151,11 +149,11 @@ def _size(
     total = _Size()
     for selection in selections:
         if isinstance(selection, FragmentSpreadNode):
-            inner = _size_of_fragment(selection.name.value, fragments, known)
+            inner = _measure_fragment(selection.name.value, fragments, known)
             name = 0
         else:
             inside = selection.selection_set.selections if selection.selection_set else ()  # pyright: ignore[reportAttributeAccessIssue] - a field or an inline fragment
-            inner = _size(inside, fragments, known)
+            inner = _measure_size(inside, fragments, known)
             name = int(isinstance(selection, FieldNode))
         total.depth = max(total.depth, inner.depth + name)
         total.fields += inner.fields + name
@@ -165,7 +163,7 @@ def _size(
     return total
 
 
-def _size_of_fragment(
+def _measure_fragment(
     name: str,
     fragments: Mapping[str, FragmentDefinitionNode],
     known: dict[str, _Size | None],
@@ -174,14 +172,14 @@ def _size_of_fragment(
         raise Refusal(400, "The query uses an undefined fragment.")
     if name not in known:
         known[name] = None
-        known[name] = _size(fragments[name].selection_set.selections, fragments, known)
+        known[name] = _measure_size(fragments[name].selection_set.selections, fragments, known)
     size = known[name]
     if size is None:
         raise Refusal(400, "A fragment of the query contains itself.")
     return size
 
 
-def _top_fields(
+def _find_top_fields(
     operation: OperationDefinitionNode, fragments: Mapping[str, FragmentDefinitionNode]
 ) -> list[FieldNode]:
     """Return the fields of an operation's first level, also those within fragments, each once."""
@@ -200,7 +198,7 @@ def _top_fields(
     return top_fields
 
 
-def _returns_type_name(field: FieldNode) -> bool:
+def _has_type_name(field: FieldNode) -> bool:
     """Whether a field returns a scalar, or the name of its type is selected without an alias."""
     return field.selection_set is None or any(
         isinstance(selection, FieldNode)
@@ -212,16 +210,16 @@ def _returns_type_name(field: FieldNode) -> bool:
 
 def target_of(text: str, variables: Mapping[str, Any]) -> str:
     """Return the targets of a document's mutations: the names and ids in their arguments, JSON."""
-    document = _parsed(text)
-    fragments = _fragments(document)
+    document = _parse_document(text)
+    fragments = _collect_fragments(document)
     values: dict[str, list[Any]] = {}
     for definition in document.definitions:
         if (
             isinstance(definition, OperationDefinitionNode)
             and definition.operation.value == "mutation"
         ):
-            entries = _defaults(definition) | dict(variables)
-            for field in _top_fields(definition, fragments):
+            entries = _read_defaults(definition) | dict(variables)
+            for field in _find_top_fields(definition, fragments):
                 for argument in field.arguments:
                     value = value_from_ast_untyped(argument.value, entries)
                     _collect(argument.name.value, value, values)
@@ -229,7 +227,7 @@ def target_of(text: str, variables: Mapping[str, Any]) -> str:
     return json.dumps(shown, ensure_ascii=False, default=str)
 
 
-def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
+def _read_defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
     """Return the default values of variables, for those that the request does not give."""
     return {
         definition.variable.name.value: value_from_ast_untyped(definition.default_value)
@@ -265,7 +263,7 @@ def outcome_of(status: int, body: bytes) -> tuple[str, str | None]:
     if not isinstance(answer, dict):
         return ("failed", f"HTTP {status}")
     messages = [str(error.get("message")) for error in answer.get("errors") or []]
-    wrong = [kind for kind in _kinds(answer.get("data")) if kind.endswith(FAILED_ENDINGS)]
+    wrong = [kind for kind in _collect_kinds(answer.get("data")) if kind.endswith(FAILED_ENDINGS)]
     if "UnauthorizedError" in wrong:
         return ("refused", "UnauthorizedError")
     if status >= 400 or messages or wrong:
@@ -273,11 +271,11 @@ def outcome_of(status: int, body: bytes) -> tuple[str, str | None]:
     return ("done", None)
 
 
-def _kinds(data: Any) -> list[str]:
+def _collect_kinds(data: Any) -> list[str]:
     """Return the names of all types in an answer."""
     if isinstance(data, list):
-        return [kind for item in data for kind in _kinds(item)]
+        return [kind for item in data for kind in _collect_kinds(item)]
     if not isinstance(data, dict):
         return []
     entries = [data["__typename"]] if isinstance(data.get("__typename"), str) else []
-    return [*entries, *(kind for item in data.values() for kind in _kinds(item))]
+    return [*entries, *(kind for item in data.values() for kind in _collect_kinds(item))]

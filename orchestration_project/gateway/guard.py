@@ -217,9 +217,9 @@ class Guard:
         try:
             who = await self._who(scope)
         except Refusal as refusal:
-            if not _wants_a_page(scope):
+            if not _is_page_request(scope):
                 raise
-            answer = _to_login(scope) if refusal.status == 401 else problem_page(refusal)
+            answer = _send_to_login(scope) if refusal.status == 401 else problem_page(refusal)
             return await answer(scope, receive, send)
         CURRENT.set(who.principal)
         scope[REAUTHENTICATE] = partial(self._is_still, who.principal, scope)
@@ -239,7 +239,7 @@ class Guard:
             require_same_origin(scope, self._doors.place, is_needed=is_cookie)
         except Refusal:
             values = {"user": principal, "reason": "another site"}
-            await self._doors.record(scope, _operation(scope), "refused", **values)
+            await self._doors.record(scope, _name_operation(scope), "refused", **values)
             raise
 
     async def _who(self, scope: Scope) -> KnownCaller:
@@ -250,9 +250,9 @@ class Guard:
         """
         if self._is_open:
             return KnownCaller(Principal("anybody", Role.ADMIN, "open"))
-        key = _key_of(scope)
+        key = _read_key(scope)
         if key is not None:
-            return await self._doors.by_key(scope, key, _operation(scope))
+            return await self._doors.by_key(scope, key, _name_operation(scope))
         token = self._doors.token_of(scope)
         who = await self._doors.in_thread(self._doors.access.by_session, token) if token else None
         if who is None:
@@ -293,7 +293,7 @@ def is_public(path: str) -> bool:
     return path in PUBLIC_PATHS or path.startswith(PUBLIC_PREFIXES)
 
 
-def _key_of(scope: Scope) -> str | None:
+def _read_key(scope: Scope) -> str | None:
     """Return the key that a request brings, None if it brings none."""
     key, bearer = header_of(scope, "x-api-key"), header_of(scope, "authorization")
     if key and bearer:
@@ -304,20 +304,20 @@ def _key_of(scope: Scope) -> str | None:
     return key or None
 
 
-def _operation(scope: Scope) -> str:
+def _name_operation(scope: Scope) -> str:
     return f"{scope.get('method', 'WEBSOCKET')} {scope['path']}"
 
 
-def _wants_a_page(scope: Scope) -> bool:
+def _is_page_request(scope: Scope) -> bool:
     is_read = scope["type"] == "http" and scope["method"] in ("GET", "HEAD")
-    return is_read and "text/html" in header_of(scope, "accept") and not _brings_key(scope)
+    return is_read and "text/html" in header_of(scope, "accept") and not _has_key(scope)
 
 
-def _brings_key(scope: Scope) -> bool:
+def _has_key(scope: Scope) -> bool:
     return bool(headers_of(scope, "x-api-key") or headers_of(scope, "authorization"))
 
 
-def _to_login(scope: Scope) -> RedirectResponse:
+def _send_to_login(scope: Scope) -> RedirectResponse:
     query = scope["query_string"].decode("latin-1")
     text = quote(scope["path"]) + (f"?{query}" if query else "")
     return RedirectResponse(f"/login?next={quote(text, safe='')}", 303)

@@ -80,7 +80,7 @@ class Edge:
         try:
             await self._app(scope, receive, sent)
         finally:
-            _end_request(begun, status)
+            _finish_request(begun, status)
             if LOG.isEnabledFor(logging.INFO):
                 self._log(scope, status, time.perf_counter() - started)
         return None
@@ -144,7 +144,7 @@ def _begin_trace(scope: Scope) -> Span | None:
     return begun
 
 
-def _end_request(begun: Span | None, status: list[int]) -> None:
+def _finish_request(begun: Span | None, status: list[int]) -> None:
     if begun is None:
         return
     if status:

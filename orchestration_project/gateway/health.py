@@ -58,7 +58,7 @@ class Readiness:
 
     def _look(self) -> dict[str, str]:
         with ThreadPoolExecutor(len(self._probes)) as pool:
-            examined = list(pool.map(_examined, self._probes))
+            examined = list(pool.map(_examine_probe, self._probes))
         for probe_result in examined:
             if probe_result.error is not None:
                 LOG.warning(
@@ -73,7 +73,7 @@ class Readiness:
         }
 
 
-def _examined(probe: Probe) -> ProbeResult:
+def _examine_probe(probe: Probe) -> ProbeResult:
     return examine(probe, Clock(), "")
 
 

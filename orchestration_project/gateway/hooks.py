@@ -134,7 +134,7 @@ class Hooks:
         self._verify(sender, headers, body)
         mark_authenticated(request.scope)
         self._slow_down(sender)
-        outcome = await self._store(_delivery(sender, headers, body))
+        outcome = await self._store(_build_delivery(sender, headers, body))
         return JSONResponse({"outcome": outcome}, STATUSES[outcome])
 
     def _refuse_other_types(self, request: Request) -> None:
@@ -147,10 +147,10 @@ class Hooks:
 
     async def _refuse_when_full(self, sender: Sender) -> None:
         if not sender.keys:
-            raise _unavailable("the signature of this source cannot be verified at present")
+            raise _build_unavailable("the signature of this source cannot be verified at present")
         problem = await self._problem()
         if problem:
-            raise _paused(problem)
+            raise _report_pause(problem)
 
     async def _problem(self) -> str:
         """Return why nothing can be taken, by a look of some seconds ago at most.
@@ -182,7 +182,7 @@ class Hooks:
                         if len(body) > self._max_body_bytes:
                             raise self._too_large()
                         if not has_room:
-                            raise _no_room()
+                            raise _build_overload()
         except TimeoutError:
             raise HTTPException(408, "the body did not come in time") from None
         except ClientDisconnect:
@@ -214,7 +214,7 @@ class Hooks:
         """Return the outcome of a delivery, once that is committed."""
         waits = delivery.allowed_attempts > 0
         if waits and not self._room.reserve_row():
-            raise _paused("the inbox is full (WEBHOOK_INBOX_ROWS)")
+            raise _report_pause("the inbox is full (WEBHOOK_INBOX_ROWS)")
         is_stored = True  # unknown while the sender is gone: the next count has it
         try:
             future, number = self._commit.store(delivery)
@@ -230,13 +230,13 @@ class Hooks:
                 extra={"event": "webhook_not_stored"},
             )
             is_stored = False
-            raise _unavailable("the delivery could not be stored at present") from error
+            raise _build_unavailable("the delivery could not be stored at present") from error
         finally:
             if waits:
                 self._room.settle_row(is_stored=is_stored)
 
 
-def _delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
+def _build_delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
     declared = sender.declared
     delivery_id = delivery_id_of(declared, headers, body)
     if delivery_id is None:
@@ -252,17 +252,17 @@ def _delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
     )
 
 
-def _paused(problem: str) -> HTTPException:
+def _report_pause(problem: str) -> HTTPException:
     """Log why nothing is accepted; return the answer, which does not say that."""
     LOG.error("webhooks are not accepted: %s", problem, extra={"event": "webhooks_paused"})
-    return _no_room()
+    return _build_overload()
 
 
-def _no_room() -> HTTPException:
-    return _unavailable("too many unfinished bodies at present")
+def _build_overload() -> HTTPException:
+    return _build_unavailable("too many unfinished bodies at present")
 
 
-def _unavailable(why: str) -> HTTPException:
+def _build_unavailable(why: str) -> HTTPException:
     return HTTPException(503, why, headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 

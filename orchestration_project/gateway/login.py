@@ -39,8 +39,8 @@ class Login:
     def private_routes(self) -> list[Route]:
         """Return the routes of authenticated users."""
         return [
-            Route("/session", _session, methods=["GET"]),
-            Route("/logout", _to_session, methods=["GET"]),
+            Route("/session", _show_session, methods=["GET"]),
+            Route("/logout", _send_to_session, methods=["GET"]),
             Route("/logout", self._log_out, methods=["POST"]),
         ]
 
@@ -116,7 +116,7 @@ async def begin_session(
     )
 
 
-async def _session(request: Request) -> Response:
+async def _show_session(request: Request) -> Response:
     """Return user, role, way of the login and key ID as JSON, or as a page to browsers."""
     user = current_user()
     if "text/html" in header_of(request.scope, "accept"):
@@ -125,6 +125,6 @@ async def _session(request: Request) -> Response:
     return JSONResponse(session, headers={"cache-control": "no-store"})
 
 
-async def _to_session(_request: Request) -> Response:
+async def _send_to_session(_request: Request) -> Response:
     """Redirect to `/session`, whose page has the form."""
     return RedirectResponse("/session", 303)

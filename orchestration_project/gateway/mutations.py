@@ -82,9 +82,9 @@ class Mutations:
         if scope["method"] != "POST" or not (is_report or scope["path"] == GRAPHQL):
             raise Refusal(405, "This path does not accept this method.", {"allow": "GET, HEAD"})
         _require_json(scope)
-        scope = _as_judged(scope)
+        scope = _normalise_scope(scope)
         body = await read_body(scope, receive, seconds=self._doors.body_seconds)
-        judged = _report(scope) if is_report else await self._read(_mutations, body)
+        judged = _report(scope) if is_report else await self._read(_read_mutations, body)
         operations, target, untyped = judged
         if not operations:
             return await self._dagster(scope, replayed(body, receive), send)
@@ -125,7 +125,7 @@ class Mutations:
 
         async def send_on(message: Message) -> None:
             text = message.get("text") or ""
-            sent = _object(text) if 0 < len(text) <= MAX_COMPLETE_MESSAGE_CHARACTERS else {}
+            sent = _parse_object(text) if 0 < len(text) <= MAX_COMPLETE_MESSAGE_CHARACTERS else {}
             if sent.get("type") == "complete":
                 begun.discard(str(sent.get("id")))
             await send(message)
@@ -157,12 +157,12 @@ class Mutations:
         self, scope: Scope, operations: list[str], target: str, reason: str
     ) -> None:
         values = {"user": current_user(), "target": target, "reason": reason}
-        await self._doors.record(scope, _named(operations), "refused", **values)
+        await self._doors.record(scope, _join_names(operations), "refused", **values)
 
     async def _audited(
         self, scope: Scope, receive: Receive, send: Send, operations: list[str], target: str
     ) -> None:
-        user, name = current_user(), _named(operations)
+        user, name = current_user(), _join_names(operations)
         await self._doors.record(scope, name, "asked", user=user, target=target)
         answer = list[Message]()
 
@@ -172,7 +172,7 @@ class Mutations:
         outcome, reason = "failed", "no answer"
         try:
             await self._dagster(scope, receive, keep)
-            outcome, reason = _outcome(answer)
+            outcome, reason = _read_outcome(answer)
         finally:
             await self._doors.record(
                 scope, name, outcome, step=2, user=user, target=target, reason=reason
@@ -181,7 +181,7 @@ class Mutations:
             await send(message)
 
 
-def _outcome(answer: Sequence[Message]) -> tuple[str, str | None]:
+def _read_outcome(answer: Sequence[Message]) -> tuple[str, str | None]:
     status = answer[0]["status"]
     return outcome_of(status, b"".join(entry.get("body", b"") for entry in answer))
 
@@ -191,7 +191,7 @@ def _may(role: Role, operation: str) -> bool:
     return role.covers(Role.ADMIN) if " " in operation else may_ask(role, operation)
 
 
-def _named(operations: list[str]) -> str:
+def _join_names(operations: list[str]) -> str:
     return " ".join(operations)
 
 
@@ -206,7 +206,7 @@ def _require_json(scope: Scope) -> None:
         raise Refusal(415, "Only application/json is accepted here.")
 
 
-def _as_judged(scope: Scope) -> Scope:
+def _normalise_scope(scope: Scope) -> Scope:
     """Return the request so that Dagster reads the body that is judged here, and nothing else.
 
     Of any other type, also one in other letters, it takes the query from the address.
@@ -222,9 +222,9 @@ def _report(scope: Scope) -> tuple[list[str], str, Sequence[str]]:
     return [f"POST /{base}"], json.dumps({"asset": asset}), ()
 
 
-def _mutations(body: bytes) -> tuple[list[str], str, Sequence[str]]:
+def _read_mutations(body: bytes) -> tuple[list[str], str, Sequence[str]]:
     """Return the mutations of a GraphQL request, what they are about, and which are untyped."""
-    text, variables = _document(_object(body))
+    text, variables = _extract_query(_parse_object(body))
     document = read_document(text)
     if "subscription" in document.kinds:
         raise Refusal(400, "A subscription must use a websocket.")
@@ -233,7 +233,7 @@ def _mutations(body: bytes) -> tuple[list[str], str, Sequence[str]]:
     return list(document.mutations), target_of(text, variables), document.untyped
 
 
-def _object(body: bytes | str) -> Mapping[str, Any]:
+def _parse_object(body: bytes | str) -> Mapping[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -243,10 +243,10 @@ def _object(body: bytes | str) -> Mapping[str, Any]:
     return document
 
 
-def _document(data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+def _extract_query(data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
     text, variables = data.get("query"), data.get("variables") or {}
     if isinstance(variables, str):
-        variables = _object(variables)
+        variables = _parse_object(variables)
     if not isinstance(text, str) or not isinstance(variables, dict):
         raise Refusal(400, "The body has no GraphQL query, or invalid variables.")
     _require_texts([text, variables, data.get("operationName")])
@@ -274,7 +274,7 @@ def _require_subscription(sent: str, begun: set[str]) -> None:
     """Refuse a message without a subscription, or one too many; ``begun`` are those that go on."""
     if len(sent) > BODY_BYTES:
         raise Refusal(413, "The message is too long.")
-    data = _object(sent)
+    data = _parse_object(sent)
     if data.get("type") == "stop":
         begun.discard(str(data.get("id")))
     if data.get("type") != "start":
@@ -285,6 +285,6 @@ def _require_subscription(sent: str, begun: set[str]) -> None:
     payload = data.get("payload")
     if not isinstance(payload, dict):
         raise Refusal(400, "The message has no payload.")
-    document: Asked = read_document(_document(payload)[0])
+    document: Asked = read_document(_extract_query(payload)[0])
     if document.kinds != {"subscription"}:
         raise Refusal(400, "Only subscriptions may use a websocket.")

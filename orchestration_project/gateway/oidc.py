@@ -141,7 +141,7 @@ class Provider:
         try:
             return await self._client.authorize_redirect(request, f"{base}{CALLBACK}")
         except PROVIDER_ERRORS as error:
-            return self._page(502, NOT_COMPLETE, _reason(error))
+            return self._page(502, NOT_COMPLETE, _explain_error(error))
 
     async def _complete(self, request: Request) -> Response:
         if not request.session:  # not in the audit, or anybody could fill the disk with it
@@ -152,8 +152,8 @@ class Provider:
         except (*PROVIDER_ERRORS, ClaimRefusedError) as error:
             await self._doors.count_failure(request.scope)
             subject = error.subject if isinstance(error, ClaimRefusedError) else None
-            await self._record(request, _reason(error), subject)
-            return self._page(401, NOT_COMPLETE, _reason(error), subject)
+            await self._record(request, _explain_error(error), subject)
+            return self._page(401, NOT_COMPLETE, _explain_error(error), subject)
         finally:
             request.session.clear()
         member = member_of(claims)
@@ -212,7 +212,7 @@ class Provider:
         )
 
 
-def _reason(error: Exception) -> str:
+def _explain_error(error: Exception) -> str:
     """Return why a login failed; messages of errors that may quote a token are left out."""
     if isinstance(error, ClaimRefusedError):
         return str(error)

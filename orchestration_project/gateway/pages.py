@@ -161,37 +161,39 @@ def login_page(
     content = LOGIN.format(
         name=escape(installation.name),
         data=escape(installation.data),
-        alert=_alert(problem) if problem else "",
+        alert=_render_alert(problem) if problem else "",
         described="problem hint" if problem else "hint",
         invalid=' aria-invalid="true"' if problem else "",
         next=escape(wanted, quote=True),
         provider=PROVIDER.format(next=quote(wanted, safe="")) if has_provider else "",
     )
-    return _page("Log in", content, status, headers)
+    return _render_page("Log in", content, status, headers)
 
 
 def problem_page(refusal: Refusal) -> HTMLResponse:
     """Return the page that says why nothing can be shown."""
-    return _page("Not now", _alert(refusal.text), refusal.status, refusal.headers)
+    return _render_page("Not now", _render_alert(refusal.text), refusal.status, refusal.headers)
 
 
-def _alert(problem: str) -> str:
+def _render_alert(problem: str) -> str:
     return f'<p role="alert" id="problem">{escape(problem)}</p>\n'
 
 
 def session_page(user: Principal) -> HTMLResponse:
     """Return the page that says who is logged in, and lets them out."""
-    return _page("Your session", SESSION.format(name=escape(user.name), role=user.role.value))
+    return _render_page(
+        "Your session", SESSION.format(name=escape(user.name), role=user.role.value)
+    )
 
 
-def _page(
+def _render_page(
     title: str, content: str, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> HTMLResponse:
     body = PAGE.format(title=title, style=STYLE, content=content)
-    return HTMLResponse(body, status, headers={**_headers(STYLE), **(headers or {})})
+    return HTMLResponse(body, status, headers={**_build_headers(STYLE), **(headers or {})})
 
 
-def _headers(style: str, others: str = "") -> dict[str, str]:
+def _build_headers(style: str, others: str = "") -> dict[str, str]:
     digest = b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src {others}'sha256-{digest}'; form-action 'self'"
     return {"content-security-policy": policy, "cache-control": "no-store"}
@@ -245,7 +247,7 @@ def framed_page(
     page = TABLE_PAGE.format(
         title=escape(title), explanation=escape(explanation), style=style, content=content
     )
-    headers = _headers(style, "'self' ")  # the bar's style is a file of this host
+    headers = _build_headers(style, "'self' ")  # the bar's style is a file of this host
     return HTMLResponse(with_bar(page, installation, user), status, headers=headers)
 
 
@@ -274,19 +276,19 @@ def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:
         path=document["servers"][0]["url"],
         origin=escape(origin),
         contents=render_table(("Operation", "Summary"), rows),
-        operations="\n".join(_api_operation(*row, schemas) for row in found),
-        models="\n".join(_model(name, item) for name, item in sorted(schemas.items())),
+        operations="\n".join(_render_operation(*row, schemas) for row in found),
+        models="\n".join(_render_model(name, item) for name, item in sorted(schemas.items())),
     )
-    return HTMLResponse(body, headers=_headers(API_STYLE))
+    return HTMLResponse(body, headers=_build_headers(API_STYLE))
 
 
-def _api_operation(
+def _render_operation(
     method: str, path: str, operation: Mapping[str, Any], schemas: Mapping[str, Any]
 ) -> str:
     parameters = operation["parameters"]
-    body = _body_of(operation, schemas)
-    rows = [_parameter(parameter, parameter["in"]) for parameter in parameters]
-    rows += _fields(body, "body") if body else []
+    body = _find_body(operation, schemas)
+    rows = [_render_parameter(parameter, parameter["in"]) for parameter in parameters]
+    rows += _render_fields(body, "body") if body else []
     headings = ("Name", "In", "Type", "Description")
     problems = [status for status in operation["responses"] if int(status) >= 400]
     return (
@@ -294,13 +296,13 @@ def _api_operation(
         f"<h3><code>{method} {escape(path)}</code></h3>\n"
         f"<p>{escape(operation['description'])}</p>\n"
         f"{render_table(headings, rows) if rows else ''}"
-        f"<pre>{escape(_example(method, path, parameters, body))}</pre>\n"
+        f"<pre>{escape(_render_example(method, path, parameters, body))}</pre>\n"
         f"<p>{_answer(operation)}. Problems: {', '.join(problems)}, "
         f"each a {_link('Problem', 'Problem')}.</p>\n</section>"
     )
 
 
-def _body_of(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+def _find_body(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
     if "requestBody" not in operation:
         return {}
     [content] = operation["requestBody"]["content"].values()
@@ -313,14 +315,16 @@ def _answer(operation: Mapping[str, Any]) -> str:
         (status, value) for status, value in operation["responses"].items() if int(status) < 400
     ]
     forms = [
-        _type(value["schema"]) if "$ref" in value["schema"] else f"<code>{escape(media)}</code>"
+        _render_type(value["schema"])
+        if "$ref" in value["schema"]
+        else f"<code>{escape(media)}</code>"
         for media, value in done["content"].items()
     ]
     return f"Answers {status}" + (f" with {' or '.join(forms)}" if forms else "")
 
 
-def _model(name: str, schema: Mapping[str, Any]) -> str:
-    rows = [(field[0], *field[2:]) for field in _fields(schema, "")]
+def _render_model(name: str, schema: Mapping[str, Any]) -> str:
+    rows = [(field[0], *field[2:]) for field in _render_fields(schema, "")]
     return (
         f'<section id="{escape(name)}">\n<h3>{escape(name)}</h3>\n'
         f"<p>{escape(schema.get('description', ''))}</p>\n"
@@ -328,17 +332,17 @@ def _model(name: str, schema: Mapping[str, Any]) -> str:
     )
 
 
-def _fields(schema: Mapping[str, Any], place: str) -> list[tuple[str, ...]]:
+def _render_fields(schema: Mapping[str, Any], place: str) -> list[tuple[str, ...]]:
     required = schema.get("required", ())
     return [
-        _parameter(
+        _render_parameter(
             {"name": name, "required": name in required, "schema": character, **character}, place
         )
         for name, character in schema.get("properties", {}).items()
     ]
 
 
-def _parameter(given: Mapping[str, Any], place: str) -> tuple[str, ...]:
+def _render_parameter(given: Mapping[str, Any], place: str) -> tuple[str, ...]:
     schema = given["schema"]
     default = schema.get("default")
     notes = [escape(given.get("description", ""))]
@@ -349,28 +353,28 @@ def _parameter(given: Mapping[str, Any], place: str) -> tuple[str, ...]:
     return (
         f"<code>{escape(given['name'])}</code>",
         place,
-        _type(schema) + _bounds(schema),
+        _render_type(schema) + _render_bounds(schema),
         "; ".join(note for note in notes if note),
     )
 
 
-def _type(schema: Mapping[str, Any]) -> str:
+def _render_type(schema: Mapping[str, Any]) -> str:
     """Return a schema in words, with links to models; the null of an optional value left out."""
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(REF)
         return _link(name, name)
     if "anyOf" in schema:
         forms = [each for each in schema["anyOf"] if each.get("type") != "null"]
-        return " or ".join(map(_type, forms))
+        return " or ".join(map(_render_type, forms))
     if "const" in schema or "enum" in schema:
         values = schema.get("enum", [schema.get("const")])
         return "one of " + ", ".join(f"<code>{escape(str(value))}</code>" for value in values)
     if schema.get("type") == "array":
-        return f"list of {_type(schema.get('items', {}))}"
+        return f"list of {_render_type(schema.get('items', {}))}"
     return escape(schema.get("format") or schema.get("type", "any JSON"))
 
 
-def _bounds(schema: Mapping[str, Any]) -> str:
+def _render_bounds(schema: Mapping[str, Any]) -> str:
     words = {
         "minimum": "at least",
         "maximum": "at most",
@@ -381,13 +385,13 @@ def _bounds(schema: Mapping[str, Any]) -> str:
     return f" ({', '.join(names)})" if names else ""
 
 
-def _example(
+def _render_example(
     method: str, path: str, parameters: Iterable[Mapping[str, Any]], body: Mapping[str, Any]
 ) -> str:
     """Return a command that asks with all that is required; capitals stand for values."""
     query = []
     for parameter in parameters:
-        value = _value(parameter["name"], parameter["schema"])
+        value = _choose_value(parameter["name"], parameter["schema"])
         path = path.replace(f"{{{parameter['name']}}}", str(value))
         if parameter["in"] == "query" and parameter["required"]:
             query.append(f"{parameter['name']}={value}")
@@ -398,13 +402,15 @@ def _example(
         return f'curl -X DELETE -H "$key" {url}'
     if method == "PUT":
         return f'curl -X PUT -H "$key" {url} --data-binary @FILE'
-    required = {name: _value(name, body["properties"][name]) for name in body.get("required", ())}
+    required = {
+        name: _choose_value(name, body["properties"][name]) for name in body.get("required", ())
+    }
     content = body.get("examples", [required])[0]
     sent = f" \\\n  -H 'Content-Type: application/json' -d '{json.dumps(content)}'"
     return f'curl -X POST -H "$key" {url}{sent if body else ""}'
 
 
-def _value(name: str, schema: Mapping[str, Any]) -> Any:
+def _choose_value(name: str, schema: Mapping[str, Any]) -> Any:
     """Return a value that the schema allows; a text without example is its name in capitals."""
     if "enum" in schema or "examples" in schema:
         return [*schema.get("enum", ()), *schema.get("examples", ())][0]

@@ -59,7 +59,10 @@ def routes(
         user = current_user()
         is_operator = user.role.covers(Role.OPERATOR)
         in_effect = await run_in_threadpool(pauses.list_in_effect)
-        rows = [(*_cells(pause), *([_resume(pause)] if is_operator else [])) for pause in in_effect]
+        rows = [
+            (*_render_cells(pause), *([_resume(pause)] if is_operator else []))
+            for pause in in_effect
+        ]
         headings = (*HEADINGS, "Resume") if is_operator else HEADINGS
         form = ""
         if is_operator:
@@ -116,7 +119,7 @@ def _apply(
         pauses.pause(registry(), subject, fields.get("reason", ""), by=by, until=end)
 
 
-def _cells(pause: Pause) -> tuple[str, ...]:
+def _render_cells(pause: Pause) -> tuple[str, ...]:
     until = f"{pause.until:%Y-%m-%d %H:%M}" if pause.until else "it is resumed"
     since = f"{pause.paused_at:%Y-%m-%d %H:%M}"
     return tuple(map(escape, (pause.subject, until, pause.reason, pause.paused_by, since)))

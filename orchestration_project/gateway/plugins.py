@@ -87,14 +87,14 @@ def read_details(warehouse: Warehouse, plugin: str) -> PluginDetails | None:
             return None
         return PluginDetails(
             found[0],
-            _permissions_of(connection, plugin),
+            _read_permissions(connection, plugin),
             rows(latest(plugins_calls, calls["at"], calls.plugin)),
             rows(latest(plugins_violations, violations["at"], violations.plugin)),
             rows(latest(plugins_versions, versions.version_number, versions.id)),
         )
 
 
-def _permissions_of(connection: Connection, plugin: str) -> Sequence[PermissionChange] | str:
+def _read_permissions(connection: Connection, plugin: str) -> Sequence[PermissionChange] | str:
     try:
         return changes_of(read_plugin(connection, plugin))
     except ConfigurationError as error:  # of another version of the project
@@ -113,7 +113,7 @@ def routes(
     """
 
     async def listed(_request: Request) -> Response:
-        rows, level = await run_in_threadpool(lambda: (_rows(warehouse), isolation()))
+        rows, level = await run_in_threadpool(lambda: (_read_rows(warehouse), isolation()))
         explanation = f"{EXPLANATION}Isolation: {level}."
         return table_page(TITLE, explanation, HEADINGS, rows, installation, current_user())
 
@@ -123,21 +123,21 @@ def routes(
         if plugin_details is None:
             raise HTTPException(404, "plugin not found")
         explanation = " ".join(
-            filter(None, (_state(plugin_details.plugin), plugin_details.plugin["reason"]))
+            filter(None, (_render_state(plugin_details.plugin), plugin_details.plugin["reason"]))
         )
         return tables_page(
             f"Plugin {name} {plugin_details.plugin['version']}",
             explanation,
             [
-                ("Permissions", PERMISSION_HEADINGS, _permissions(plugin_details)),
+                ("Permissions", PERMISSION_HEADINGS, _render_permissions(plugin_details)),
                 (
                     "Latest violations",
                     VIOLATION_HEADINGS,
-                    list(map(_violation, plugin_details.violations)),
+                    list(map(_render_violation, plugin_details.violations)),
                 ),
                 ("Latest calls", CALL_HEADINGS, list(map(_call, plugin_details.calls))),
                 ("Changes", CHANGE_HEADINGS, list(map(_change, plugin_details.changes))),
-                ("Rows and runs", ("Page",), _links(name)),
+                ("Rows and runs", ("Page",), _list_links(name)),
             ],
             installation,
             current_user(),
@@ -149,13 +149,13 @@ def routes(
     ]
 
 
-def _rows(warehouse: Warehouse) -> list[tuple[str, ...]]:
+def _read_rows(warehouse: Warehouse) -> list[tuple[str, ...]]:
     with warehouse.reading() as connection:
         rows = connection.execute(select(plugins).order_by(plugins.c.id).limit(MOST_ROWS))
-        return [_row(row) for row in rows.mappings()]
+        return [_render_row(row) for row in rows.mappings()]
 
 
-def _row(found: RowMapping) -> tuple[str, ...]:
+def _render_row(found: RowMapping) -> tuple[str, ...]:
     signed = "signed" if found["is_signed"] else "not signed"
     return (
         _link(f"{PATH}/{found['id']}", found["id"]),
@@ -164,17 +164,17 @@ def _row(found: RowMapping) -> tuple[str, ...]:
         f"<strong>{escape(found['state'])}</strong>",
         f"{found['share']:.0%}" if found["state"] == "enabled" else "",
         f"{escape(found['publisher'])} ({signed})",
-        _time(found["changed_at"]),
+        _format_time(found["changed_at"]),
         escape(found["reason"] or ""),
     )
 
 
-def _state(found: RowMapping) -> str:
+def _render_state(found: RowMapping) -> str:
     signed = "signed by" if found["is_signed"] else "not signed; it names as publisher"
     return f"State: {found['state']}; {signed} {found['publisher']}; SHA-256 {found['sha256']}."
 
 
-def _permissions(found: PluginDetails) -> list[tuple[str, ...]]:
+def _render_permissions(found: PluginDetails) -> list[tuple[str, ...]]:
     """Return the permissions that the plugin requests, beside the granted ones."""
     if isinstance(found.permissions, str):
         return [("", "", escape(found.permissions), "", "")]
@@ -192,22 +192,22 @@ def _permissions(found: PluginDetails) -> list[tuple[str, ...]]:
     ]
 
 
-def _violation(row: RowMapping) -> tuple[str, ...]:
+def _render_violation(row: RowMapping) -> tuple[str, ...]:
     texts = (_run(row["run_id"]), escape(row["permission"]), escape(row["what"]))
-    return (_time(row["at"]), *texts)
+    return (_format_time(row["at"]), *texts)
 
 
 def _call(row: RowMapping) -> tuple[str, ...]:
     texts = (escape(row[name]) for name in ("kind", "target", "verdict"))
-    return (_time(row["at"]), _run(row["run_id"]), *texts, f"{row['bytes']:,}")
+    return (_format_time(row["at"]), _run(row["run_id"]), *texts, f"{row['bytes']:,}")
 
 
 def _change(row: RowMapping) -> tuple[str, ...]:
     number = str(row["version_number"])
-    return (_time(row["edited_at"]), number, escape(row["action"]), escape(row["edited_by"]))
+    return (_format_time(row["edited_at"]), number, escape(row["action"]), escape(row["edited_by"]))
 
 
-def _links(name: str) -> list[tuple[str, ...]]:
+def _list_links(name: str) -> list[tuple[str, ...]]:
     return [
         (_link(asset_page(["plugins", name]), "Asset, with the pages that its runs show"),),
         (_link(rows_path("plugins_rows", f"plugin={name}"), "Loaded rows"),),
@@ -219,7 +219,7 @@ def _run(run_id: str) -> str:
     return _link(run_page(run_id), run_id[:8])
 
 
-def _time(moment: Any) -> str:
+def _format_time(moment: Any) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 

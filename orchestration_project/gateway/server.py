@@ -79,13 +79,13 @@ def opened(
         )
         installation = installation_of(settings, warehouse, counter.count)
         doors = AuthServices(access, log, place, installation, secret=secret)
-        provider = _provider_routes(settings, doors, secret)
+        provider = _build_provider_routes(settings, doors, secret)
         readiness = health.Readiness(health.probes_of(settings, instance))
         measured = metrics.routes(metrics.parts_of(settings, warehouse, instance, registry))
         listed = [
             *pauses.routes(warehouse, doors, registry),
             *approvals.routes(warehouse, doors),
-            *_plugin_routes(settings, warehouse, doors),
+            *_build_plugin_routes(settings, warehouse, doors),
         ]
         with (
             hooks.opened_hooks(settings, warehouse) as opened_hooks,
@@ -103,7 +103,7 @@ def opened(
             yield RequestCounter(app)
 
 
-def _plugin_routes(
+def _build_plugin_routes(
     settings: Settings, warehouse: Warehouse, doors: AuthServices
 ) -> Sequence[BaseRoute]:
     """Return the routes of the page of plugins; none if the domain is off."""
@@ -116,7 +116,9 @@ def _plugin_routes(
     return plugins.routes(warehouse, doors.installation, isolation)
 
 
-def _provider_routes(settings: Settings, doors: AuthServices, secret: str) -> Sequence[BaseRoute]:
+def _build_provider_routes(
+    settings: Settings, doors: AuthServices, secret: str
+) -> Sequence[BaseRoute]:
     if not settings.oidc_discovery_url or not settings.oidc_client_secret:
         return []
     from orchestration_project.gateway.oidc import Provider

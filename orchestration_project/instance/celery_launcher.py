@@ -107,7 +107,7 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
         except LOST as error:
             raise DagsterUserCodeUnreachableError(
                 f"the broker of BROKER_URL did not take the run: expected RabbitMQ at "
-                f"{self.address}, found {_named(error)}; start it, free its disk, "
+                f"{self.address}, found {_describe_error(error)}; start it, free its disk, "
                 "remove the limit of its queue, or correct BROKER_URL; the run stays in the queue"
             ) from error
 
@@ -143,7 +143,7 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
         )
 
 
-def _named(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     """Return type and text of an error's cause: Kombu's own error may have no text."""
     cause = error.__cause__ or error
     return f"{type(cause).__name__}: {cause}".removesuffix(": ")

@@ -59,7 +59,7 @@ def serve(
     add_task(app)
     setup_logging.connect(_keep_logging, weak=False)
     worker_ready.connect(_replace_processes_soon, weak=False)
-    worker_ready.connect(_end_lost_runs_soon, weak=False)
+    worker_ready.connect(_watch_for_lost_runs, weak=False)
     worker = app.Worker(
         hostname=f"{name}@{socket.gethostname()}",
         concurrency=processes,
@@ -83,7 +83,7 @@ def _replace_processes_soon(sender: Any, **_: Any) -> None:
     sender.hub.call_repeatedly(SECONDS_BETWEEN_FORKS, sender.pool.maintain_pool)
 
 
-def _end_lost_runs_soon(sender: Any, **_: Any) -> None:
+def _watch_for_lost_runs(sender: Any, **_: Any) -> None:
     """Look up the processes of runs on this host, also of a worker that was killed before."""
     sender.hub.call_repeatedly(SECONDS_BETWEEN_LOST_RUNS, end_runs_of_this_host)
 

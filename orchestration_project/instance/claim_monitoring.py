@@ -48,9 +48,9 @@ def fail_lost_runs(
         The IDs of these runs. Each has the reason in its log, and no claim any more.
     """
     failed = []
-    for run_id, claim in _claims(instance).all().items():
+    for run_id, claim in _get_claims(instance).all().items():
         run = _run_to_start(instance, run_id)
-        reason = run and _loss(instance, run_id, claim, beat_seconds)
+        reason = run and _explain_loss(instance, run_id, claim, beat_seconds)
         if not reason or (run := _run_to_start(instance, run_id)) is None:
             continue
         _logger.error(
@@ -74,7 +74,7 @@ def fail_runs_of_this_host(instance: DagsterInstance) -> Sequence[str]:
     """
     lost = {
         run_id: f"process {claim.pid}, which had claimed the run, is gone"
-        for run_id, claim in _claims(instance).all().items()
+        for run_id, claim in _get_claims(instance).all().items()
         if claim.is_of_this_host() and not is_alive(claim.pid, since=claim.process_started_at)
     }
     storage = instance.event_log_storage
@@ -86,10 +86,10 @@ def fail_runs_of_this_host(instance: DagsterInstance) -> Sequence[str]:
             health = instance.run_launcher.check_run_worker_health(run)
             if health.status == WorkerStatus.FAILED:
                 lost[run_id] = health.msg or "its process is gone"
-    return [run_id for run_id, reason in lost.items() if _end_lost_run(instance, run_id, reason)]
+    return [run_id for run_id, reason in lost.items() if _finish_lost_run(instance, run_id, reason)]
 
 
-def _end_lost_run(instance: DagsterInstance, run_id: str, reason: str) -> bool:
+def _finish_lost_run(instance: DagsterInstance, run_id: str, reason: str) -> bool:
     """End a run unless it has ended meanwhile."""
     run = _run_in_progress(instance, run_id)
     if run is None:
@@ -102,7 +102,7 @@ def _end_lost_run(instance: DagsterInstance, run_id: str, reason: str) -> bool:
     return True
 
 
-def _claims(instance: DagsterInstance) -> RunClaims:
+def _get_claims(instance: DagsterInstance) -> RunClaims:
     return instance.run_storage.claims  # pyright: ignore[reportAttributeAccessIssue] - of StoredRuns
 
 
@@ -116,19 +116,21 @@ def _run_to_start(instance: DagsterInstance, run_id: str) -> DagsterRun | None:
     return run if run and run.status in NOT_STARTED else None
 
 
-def _loss(instance: DagsterInstance, run_id: str, claim: Claim, beat_seconds: float) -> str | None:
+def _explain_loss(
+    instance: DagsterInstance, run_id: str, claim: Claim, beat_seconds: float
+) -> str | None:
     """Return why the process of a claim counts as lost, None if it does not."""
     if claim.is_of_this_host():
         if is_alive(claim.pid, since=claim.process_started_at):
             return None
         return f"process {claim.pid}, which had claimed the run, is gone"
-    silence = _silent_seconds(instance, run_id, claim)
+    silence = _measure_silence(instance, run_id, claim)
     if silence < SILENT_BEATS * beat_seconds:
         return None
     return f"no heartbeat from {claim.host}, which had claimed the run, for {silence:.0f} seconds"
 
 
-def _silent_seconds(instance: DagsterInstance, run_id: str, claim: Claim) -> float:
+def _measure_silence(instance: DagsterInstance, run_id: str, claim: Claim) -> float:
     """Return the time since the claim or its last heartbeat; 0: no other host can be checked."""
     storage = instance.event_log_storage
     if not isinstance(storage, PostgresEvents):
@@ -162,19 +164,19 @@ def end_runs_of_this_host() -> None:
 
     A worker calls it between forks: a thread might hold a lock, which a fork would wait for.
     """
-    with _logged_storage_errors(), open_instance() as instance:
+    with _log_storage_errors(), open_instance() as instance:
         fail_runs_of_this_host(instance)
 
 
 def _monitor(end: Event, end_runs: Callable[[DagsterInstance], Sequence[str]]) -> None:
     with open_instance() as instance:
         while not end.wait(SECONDS_BETWEEN_LOOKS):
-            with _logged_storage_errors():
+            with _log_storage_errors():
                 end_runs(instance)
 
 
 @contextmanager
-def _logged_storage_errors() -> Iterator[None]:
+def _log_storage_errors() -> Iterator[None]:
     """Log an error of Dagster's storage; the next look may get through."""
     try:
         yield

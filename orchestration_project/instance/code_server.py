@@ -140,7 +140,7 @@ def _report_host() -> None:
     monitor_runs_of_this_host()
 
 
-def _entry_point(executable: str) -> Sequence[str]:
+def _build_entry_point(executable: str) -> Sequence[str]:
     """Return the command of the serving child, which a reload in the UI restarts."""
     return [executable, "-m", __spec__.name]
 
@@ -170,7 +170,7 @@ def require_tables(seconds: float = DATABASE_WAIT_SECONDS) -> None:
             time.sleep(SECONDS_BETWEEN_ATTEMPTS)
 
 
-def _status_of_tables() -> int:
+def _check_tables() -> int:
     """Return 0 if the tables are the declared ones; otherwise write why not, and return 1."""
     from orchestration_project.errors import OrchestrationError
 
@@ -187,7 +187,7 @@ def _start(arguments: list[str]) -> int:
     if arguments[:1] == [COMPARED]:
         del sys.argv[1]  # Dagster's command reads it
     elif "start" in arguments and "--help" not in arguments:
-        if _status_of_tables() != 0:
+        if _check_tables() != 0:
             return 1
         # The same program again, in this process: what the comparison imported is gone.
         names = sys.orig_argv[: -len(arguments)]
@@ -202,5 +202,5 @@ def _start(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     server.DagsterApiServer = ForkingServer
-    server.get_python_environment_entry_point = _entry_point  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
+    server.get_python_environment_entry_point = _build_entry_point  # pyright: ignore[reportPrivateImportUsage] - the name that it calls
     sys.exit(_start(sys.argv[1:]))

@@ -223,7 +223,7 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
 
     def run_iteration(self, workspace_process_context: Any) -> Generator[Any, None, None]:
         """Retry runs that wait, then those that have failed since the last iteration."""
-        records = _awaited_retries(workspace_process_context.instance)
+        records = _find_awaited_retries(workspace_process_context.instance)
         yield from self.retry_or_wait(workspace_process_context, records, self._logger)
         yield from super().run_iteration(workspace_process_context)
 
@@ -281,7 +281,7 @@ def _may_wait(record: RunRecord, longest: timedelta) -> bool:
     return Clock().now() - ended_at < longest
 
 
-def _awaited_retries(instance: DagsterInstance) -> Sequence[RunRecord]:
+def _find_awaited_retries(instance: DagsterInstance) -> Sequence[RunRecord]:
     """Return failed runs whose retry was announced and is not there yet."""
     since = Clock().now() - 2 * MAX_RETRY_WAIT
     failed = RunsFilter(statuses=[DagsterRunStatus.FAILURE], tags=TO_RETRY, updated_after=since)

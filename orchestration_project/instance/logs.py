@@ -204,7 +204,7 @@ class JsonLines(logging.Formatter):
             "host": socket.gethostname(),
             "release": RELEASE,
             "logger": record.name,
-            **_about(record),
+            **_describe_record(record),
             "exception": record.exc_text or None,
         }
         return encode_line(fields)
@@ -225,7 +225,7 @@ class LogFileHandler(logging.Handler):
     def __init__(self, settings: Settings, service: str) -> None:
         super().__init__()
         self.service = service
-        self.settings = _of_log(settings)
+        self.settings = _select_log_settings(settings)
         self._lines = JsonLines(service)
         folder = settings.state_path / FOLDER
         keep_bytes = settings.log_keep_mib * 2**20
@@ -354,32 +354,32 @@ def _keep_run_lines(logger: logging.Logger) -> None:
 def _run_handler(settings: Settings) -> LogFileHandler:
     """Return the handler of all runs of this process: each of its own would keep files open."""
     for log_file_handler in _KEPT_OF_RUNS:
-        if log_file_handler.settings == _of_log(settings):
+        if log_file_handler.settings == _select_log_settings(settings):
             return log_file_handler
         log_file_handler.close()
     expire_logs(settings)
     level = logging.getLevelNamesMapping()[settings.log_level]
     kept_handler = LogFileHandler(settings, RUN)
     kept_handler.addFilter(
-        lambda record: record.levelno >= level or _event_of(record) in RUN_EVENTS
+        lambda record: record.levelno >= level or _read_event(record) in RUN_EVENTS
     )
     _KEPT_OF_RUNS[:] = [kept_handler]
     return kept_handler
 
 
-def _of_log(settings: Settings) -> tuple[object, ...]:
+def _select_log_settings(settings: Settings) -> tuple[object, ...]:
     """Return the settings of a log file."""
     limits = settings.log_keep_mib, settings.log_keep_days
     return settings.state_path, *limits, settings.log_level
 
 
-def _event_of(record: logging.LogRecord) -> str | None:
+def _read_event(record: logging.LogRecord) -> str | None:
     values: dict[str, Any] | None = getattr(record, "dagster_meta", None)
     event: dg.DagsterEvent | None = values["dagster_event"] if values else None
     return event.event_type.value if event else None
 
 
-def _about(record: logging.LogRecord) -> dict[str, Any]:
+def _describe_record(record: logging.LogRecord) -> dict[str, Any]:
     """Return the message, and what Dagster knows of a record that was written in a run."""
     values: dict[str, Any] | None = getattr(record, "dagster_meta", None)
     name = getattr(record, "event", None)
@@ -389,7 +389,7 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
         return {
             "message": record.getMessage(),
             "event": name,
-            **_of_trace(trace),
+            **_render_trace(trace),
             "request_id": REQUEST_IN_LOG.get(),
             **fields,
         }
@@ -405,11 +405,11 @@ def _about(record: logging.LogRecord) -> dict[str, Any]:
         "step": values["step_key"],
         "asset": asset.to_user_string() if asset else None,
         "partition": (event.partition if event else None) or tags.get("dagster/partition"),
-        **_of_trace(trace or trace_of_tags(tags)),
+        **_render_trace(trace or trace_of_tags(tags)),
     }
 
 
-def _of_trace(trace: TraceContext | None) -> dict[str, str]:
+def _render_trace(trace: TraceContext | None) -> dict[str, str]:
     return {"trace_id": trace.trace_id, "span_id": trace.span_id} if trace else {}
 
 
@@ -451,14 +451,14 @@ def mirrored(stream: TextIO, path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.touch()
     if _is_file(stream):
-        with _shown(stream, path), _redirected(stream, path):
+        with _mirror_file(stream, path), _switch_to_file(stream, path):
             yield
     else:
         yield
 
 
 @contextmanager
-def _redirected(stream: TextIO, path: Path) -> Iterator[None]:
+def _switch_to_file(stream: TextIO, path: Path) -> Iterator[None]:
     """Redirect the descriptor of ``stream`` to the end of a file."""
     descriptor = stream.fileno()
     with path.open("ab") as file, os.fdopen(os.dup(descriptor), "wb") as original:
@@ -480,7 +480,7 @@ def _is_file(stream: TextIO) -> bool:
 
 
 @contextmanager
-def _shown(stream: TextIO, path: Path) -> Iterator[None]:
+def _mirror_file(stream: TextIO, path: Path) -> Iterator[None]:
     """Show meanwhile what comes to the end of the file, and the last of it afterwards."""
     ended, console, start = Event(), os.dup(stream.fileno()), path.stat().st_size
     thread = Thread(target=_show, args=(path, start, console, ended), name="mirror", daemon=True)

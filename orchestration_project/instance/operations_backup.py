@@ -59,8 +59,8 @@ def open_installation(settings: Settings) -> Installation:
             stored choice of domains cannot be read.
     """
     return Installation(
-        _project(settings),
-        _dagster_storage(settings),
+        _locate_project(settings),
+        _locate_dagster_storage(settings),
         open_store(settings),
         data="demo" if settings.is_demo else "real",
         release=release(),
@@ -70,7 +70,7 @@ def open_installation(settings: Settings) -> Installation:
     )
 
 
-def _project(settings: Settings) -> Database:
+def _locate_project(settings: Settings) -> Database:
     url = parsed_url(database_url(settings))
     if url.get_backend_name() == "sqlite":
         file = Path(os.path.abspath(str(url.database)))  # noqa: PTH100 - it may be a link
@@ -88,7 +88,7 @@ def _project(settings: Settings) -> Database:
         "project/",
         url,
         schema=schema,
-        tables=_project_tables,
+        tables=_list_project_tables,
         version_table=VERSION_TABLE,
         make=lambda connection, to: _make_project_tables(connection, schema, to),
         first=declared_tables.name,
@@ -96,15 +96,15 @@ def _project(settings: Settings) -> Database:
     )
 
 
-def _project_tables(connection: Connection) -> Sequence[str]:
+def _list_project_tables(connection: Connection) -> Sequence[str]:
     """Return the names of tables, with those that projects declared and that versions dropped."""
     if inspect(connection).has_table(declared_tables.name):
         declare_recorded(connection)
-    return [*(table.name for table in METADATA.sorted_tables), *_dropped_tables()]
+    return [*(table.name for table in METADATA.sorted_tables), *_list_dropped_tables()]
 
 
 @cache
-def _dropped_tables() -> Sequence[str]:
+def _list_dropped_tables() -> Sequence[str]:
     """Return the names of tables that only earlier versions, and their backups, have."""
     changes = changes_of(ScriptDirectory.from_config(alembic_config()))
     dropped = {change.table.name for change in changes if isinstance(change, DropTable)}
@@ -122,7 +122,7 @@ def _make_declared_tables(connection: Connection, schema: str | None) -> None:
     make_declared(connection, schema)
 
 
-def _dagster_storage(settings: Settings) -> Database:
+def _locate_dagster_storage(settings: Settings) -> Database:
     dagster_database_url = settings.dagster_database_url
     if dagster_database_url is None:
         folder = state_folder(settings, "dagster")

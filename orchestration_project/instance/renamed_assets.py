@@ -31,17 +31,17 @@ def report_renamed(instance: dg.DagsterInstance, old: str, new: str) -> int:
         new: The asset now.
     """
     count = 0
-    for event in _missing(instance, dg.AssetKey(old.split("/")), dg.AssetKey(new.split("/"))):
+    for event in _find_missing(instance, dg.AssetKey(old.split("/")), dg.AssetKey(new.split("/"))):
         instance.report_runless_asset_event(event)
         count += 1
     return count
 
 
-def _missing(
+def _find_missing(
     instance: dg.DagsterInstance, old: dg.AssetKey, new: dg.AssetKey
 ) -> Iterator[dg.AssetMaterialization]:
     """Yield the materializations of the new asset, one for each partition that it lacks."""
-    for partition in _missing_partitions(instance, old, new):
+    for partition in _find_missing_partitions(instance, old, new):
         asset_records_filter = dg.AssetRecordsFilter(
             asset_key=old, asset_partitions=None if partition is None else [partition]
         )
@@ -64,7 +64,7 @@ def _missing(
         )
 
 
-def _missing_partitions(
+def _find_missing_partitions(
     instance: dg.DagsterInstance, old: dg.AssetKey, new: dg.AssetKey
 ) -> Sequence[str | None]:
     """Return the partitions that the old asset has and the new one lacks; [None]: the asset."""

@@ -57,12 +57,12 @@ class CheckingExecutor(dg.Executor):
             PausedError: A pause holds a run that a command executes in its own process.
         """
         _refuse_paused(plan_context)
-        if links := _links_of(plan_context):
+        if links := _build_links(plan_context):
             data = EngineEventData(links)
             yield dg.DagsterEvent.engine_event(plan_context, "Log lines and trace of the run", data)
         job = plan_context.job.get_definition()
         require_valid(plan_context.run_config, models_of([job]))
-        settings, names = load_shared_settings(), _domains_of(job)
+        settings, names = load_shared_settings(), _find_domains(job)
         for domain in self._registry.selected:
             if domain.name in names:
                 domain.require_valid(settings)
@@ -86,7 +86,7 @@ def _refuse_paused(plan_context: Any) -> None:
         return  # the steps that need the database say why they cannot use it
 
 
-def _links_of(plan_context: Any) -> dict[str, dg.MetadataValue[Any]]:
+def _build_links(plan_context: Any) -> dict[str, dg.MetadataValue[Any]]:
     """Return links to the log lines and the trace of a run, of which either may be missing."""
     trace = trace_of_tags(plan_context.run_tags)
     lines = load_shared_settings().log_keep_mib > 0
@@ -96,7 +96,7 @@ def _links_of(plan_context: Any) -> dict[str, dg.MetadataValue[Any]]:
     }
 
 
-def _domains_of(job: dg.JobDefinition) -> set[str]:
+def _find_domains(job: dg.JobDefinition) -> set[str]:
     """Return the domains of what a job makes, without those whose settings it only checks."""
     keys = job.asset_layer.executable_asset_keys
     made_names = {key.path[0] for key in keys if key.path[-1] != CONFIGURATION}

@@ -142,7 +142,7 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
         file, index = Path(str(engine.url.database)), self.path_for_shard(INDEX_SHARD_NAME)
         if not file.exists() and Path(index).exists():
             _make_as(index, file)
-        elif _version(engine) is None:
+        elif _read_version(engine) is None:
             super()._initdb(engine, for_index_shard)
 
     def run_connection(self, run_id: str | None = None) -> Any:
@@ -216,7 +216,7 @@ class SqliteEvents(StoredEvents, SqliteEventLogStorage):
         return self._has_index_columns
 
 
-def _version(engine: Engine) -> str | None:
+def _read_version(engine: Engine) -> str | None:
     """Return the version of Dagster's tables in a file; None: there are none yet."""
     with engine.connect() as connection:
         if connection.exec_driver_sql(HAS_VERSION).first() is None:

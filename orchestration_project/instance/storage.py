@@ -56,15 +56,15 @@ def postgres_url(url: str) -> str:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise _unusable_url("no database URL") from None  # SQLAlchemy's text quotes the password
+        raise _build_url_error("no database URL") from None  # SQLAlchemy's text quotes the password
     if has_rest_of_password(parsed):
-        raise _unusable_url("a password with an @ that is not written as %40")
+        raise _build_url_error("a password with an @ that is not written as %40")
     if parsed.get_backend_name() not in ("postgresql", "postgres"):
-        raise _unusable_url(f"a {parsed.get_backend_name()} URL")
+        raise _build_url_error(f"a {parsed.get_backend_name()} URL")
     return parsed.set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
 
 
-def _unusable_url(found: str) -> ConfigurationError:
+def _build_url_error(found: str) -> ConfigurationError:
     return ConfigurationError(
         "DAGSTER_DATABASE_URL cannot be used",
         expected="postgresql://user:password@host:port/database",
@@ -94,14 +94,14 @@ class SettingsStorage(DagsterPostgresStorage):
         settings = load_shared_settings()
         url = settings.dagster_database_url
         folder = state_folder(settings, "dagster")
-        with _one_process_at_a_time(folder):
+        with _lock_storage(folder):
             if url is None:
                 return SqliteStorage.from_local(str(folder), inst_data)
             return _open_postgres(url.get_secret_value(), inst_data)
 
 
 @contextmanager
-def _one_process_at_a_time(folder: Path) -> Iterator[None]:
+def _lock_storage(folder: Path) -> Iterator[None]:
     """Hold a lock while the storage is opened: two processes that create it collide in Dagster."""
     with (folder / "storage.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the process, however that ends

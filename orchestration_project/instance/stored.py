@@ -91,7 +91,7 @@ class StoredRuns(SqlRunStorage):
 
         Dimensions of a partition of another run are left out of its tags.
         """
-        config, tags = _masked(dagster_run.run_config), _masked(dagster_run.tags)
+        config, tags = _redact_texts(dagster_run.run_config), _redact_texts(dagster_run.tags)
         run = traced(visible(dagster_run._replace(run_config=config, tags=tags)))
         launch = begin_span("launch", trace_of_tags(run.tags))
         if launch is None:
@@ -156,7 +156,7 @@ def visible(run: DagsterRun) -> DagsterRun:
         given_names = {
             name: given_names[name] for name in given_names.keys() - {LAUNCHED_BY, MAX_RETRIES_TAG}
         }
-    tags = {LAUNCHED_BY: _launcher(run), **_domain(run), **given_names, **_kind(run)}
+    tags = {LAUNCHED_BY: _find_launcher(run), **_find_domain(run), **given_names, **_find_kind(run)}
     if run.remote_job_origin is None and _is_of_location(run):
         run = run._replace(remote_job_origin=repository_origin().get_job_origin(run.job_name))
         tags.setdefault(MAX_RETRIES_TAG, "0")
@@ -169,19 +169,19 @@ def traced(run: DagsterRun) -> DagsterRun:
     return run._replace(tags={**run.tags, **trace_tags(run.tags)})
 
 
-def _launcher(run: DagsterRun) -> str:
+def _find_launcher(run: DagsterRun) -> str:
     if run.remote_job_origin is None:
         return BY_CLI
     return next((name for tag, name in LAUNCHERS.items() if tag in run.tags), "ui")
 
 
-def _domain(run: DagsterRun) -> dict[str, str]:
+def _find_domain(run: DagsterRun) -> dict[str, str]:
     """Return the domain that all selected assets of a run have in common: their first key part."""
     names = {key.path[0] for key in run.asset_selection or () if len(key.path) > 1}
     return {"domain": names.pop()} if len(names) == 1 else {}
 
 
-def _kind(run: DagsterRun) -> dict[str, str]:
+def _find_kind(run: DagsterRun) -> dict[str, str]:
     """Return the kind of work that the config of a run of operations selects."""
     of_job = (kind for kind in KINDS if kind.job == run.job_name)
     selected = (
@@ -228,9 +228,9 @@ def recorded_spans(
         _begin_step(event.run_id, event.step_key or "")
     yield
     if kind in STEP_ENDS and event.run_id in _SPANS:
-        _end_step(event.run_id, event.step_key or "", happened)
+        _finish_step(event.run_id, event.step_key or "", happened)
     elif kind in RUN_ENDS:
-        _end_run(event.run_id, happened)
+        _finish_run(event.run_id, happened)
 
 
 def _begin_run(run_id: str, record: RunRecord | None) -> None:
@@ -276,29 +276,29 @@ def _begin_step(run_id: str, step: str) -> None:
         begin_run_trace(run_id, span.context)
 
 
-def _end_step(run_id: str, step: str, event: DagsterEvent | None) -> None:
+def _finish_step(run_id: str, step: str, event: DagsterEvent | None) -> None:
     of_run = _SPANS[run_id]
-    _end(of_run.pop(step, None), event)
-    begin_run_trace(run_id, _present(of_run))
+    _finish_span(of_run.pop(step, None), event)
+    begin_run_trace(run_id, _find_context(of_run))
 
 
-def _present(of_run: dict[str, Span]) -> TraceContext:
+def _find_context(of_run: dict[str, Span]) -> TraceContext:
     """Return the context of the span that began last and has not ended."""
     return list(of_run.values())[-1].context
 
 
-def _end_run(run_id: str, event: DagsterEvent | None) -> None:
+def _finish_run(run_id: str, event: DagsterEvent | None) -> None:
     """End the remaining spans of a run, the run last; its end is stored already."""
     end_run_trace(run_id)
     left = _SPANS.pop(run_id, None)
     if left is None:
         return
     for span in reversed(list(left.values())):
-        _end(span, event)
+        _finish_span(span, event)
     spans.flush()
 
 
-def _end(span: Span | None, event: DagsterEvent | None) -> None:
+def _finish_span(span: Span | None, event: DagsterEvent | None) -> None:
     if span is None:
         return
     if event is not None and event.event_type in FAILURES:
@@ -415,18 +415,19 @@ def without_secrets_in(value: Value) -> Value:
     text = serialize_value(value)
     if redacted(text) == text:
         return value
-    return deserialize_value(json.dumps(_masked(json.loads(text))), type(value))
+    return deserialize_value(json.dumps(_redact_texts(json.loads(text))), type(value))
 
 
-def _masked(found: Any) -> Any:
+def _redact_texts(found: Any) -> Any:
     """Return a value that was read from JSON with its texts redacted; names of fields stay."""
     if isinstance(found, str):
         return redacted(found)
     if isinstance(found, list):
-        return [_masked(part) for part in found]
+        return [_redact_texts(part) for part in found]
     if isinstance(found, Mapping):
         return {
-            name: value if name in TYPE_KEYS else _masked(value) for name, value in found.items()
+            name: value if name in TYPE_KEYS else _redact_texts(value)
+            for name, value in found.items()
         }
     return found
 
@@ -434,8 +435,8 @@ def _masked(found: Any) -> Any:
 def _backfill_without_secrets(backfill: PartitionBackfill) -> PartitionBackfill:
     return backfill._replace(
         error=backfill.error and without_secrets_in(backfill.error),
-        tags=_masked(backfill.tags),
-        run_config=_masked(backfill.run_config),
+        tags=_redact_texts(backfill.tags),
+        run_config=_redact_texts(backfill.run_config),
         title=backfill.title and redacted(backfill.title).replace(MASK, MASK_OF_TITLES),
-        description=_masked(backfill.description),
+        description=_redact_texts(backfill.description),
     )

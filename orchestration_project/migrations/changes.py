@@ -85,7 +85,7 @@ class CreateView:
         if dialect == "postgresql":
             comments: dict[str | None, str] = {None: self.view.comment, **self.view.columns}
             for column, text in comments.items():
-                op.execute(escaped(_comment_on("VIEW", name, column, text)))
+                op.execute(escaped(_render_comment("VIEW", name, column, text)))
 
     def reversed(self) -> "DropView":
         """Return its removal."""
@@ -134,7 +134,7 @@ class CreateIndex:
 
     def record(self, schema: Schema) -> None:
         """Add it."""
-        table = _table(schema, self.table)
+        table = _find_table(schema, self.table)
         schema[self.table] = replace(table, indexes=[*table.indexes, self.index])
 
 
@@ -155,7 +155,7 @@ class DropIndex:
 
     def record(self, schema: Schema) -> None:
         """Remove it."""
-        table = _table(schema, self.table)
+        table = _find_table(schema, self.table)
         left = [index for index in table.indexes if index.name != self.index.name]
         schema[self.table] = replace(table, indexes=left)
 
@@ -177,7 +177,7 @@ class AddColumn:
 
     def record(self, schema: Schema) -> None:
         """Add it."""
-        table = _table(schema, self.table)
+        table = _find_table(schema, self.table)
         schema[self.table] = replace(table, columns=[*table.columns, self.column])
 
 
@@ -198,7 +198,7 @@ class DropColumn:
 
     def record(self, schema: Schema) -> None:
         """Remove it."""
-        table = _table(schema, self.table)
+        table = _find_table(schema, self.table)
         left = [column for column in table.columns if column.name != self.column.name]
         schema[self.table] = replace(table, columns=left)
 
@@ -222,7 +222,7 @@ class RenameColumn:
 
     def record(self, schema: Schema) -> None:
         """Rename it."""
-        table = _table(schema, self.table)
+        table = _find_table(schema, self.table)
         columns = [
             replace(column, name=self.after) if column.name == self.before else column
             for column in table.columns
@@ -257,7 +257,7 @@ class ChangeComment:
     def statement(self) -> str:
         """Return the statement of PostgreSQL that changes it."""
         kind = "VIEW" if self.is_view else "TABLE"
-        return _comment_on(kind, self.table, self.column, self.after)
+        return _render_comment(kind, self.table, self.column, self.after)
 
     def reversed(self) -> "ChangeComment":
         """Return the change back."""
@@ -294,13 +294,13 @@ class RebuildTable:
         name, new = self.after.name, f"{self.after.name}_new"
         _create(self.after, new)
         copied = {
-            column.name: _copied(self.before, column)
+            column.name: _fill_column(self.before, column)
             for column in self.after.columns
             if any(column.name == each.name for each in self.before.columns)
         }
         op.execute(
-            sa.insert(_rows(new, *copied)).from_select(
-                list(copied), sa.select(*copied.values()).select_from(_rows(name))
+            sa.insert(_build_table(new, *copied)).from_select(
+                list(copied), sa.select(*copied.values()).select_from(_build_table(name))
             )
         )
         op.drop_table(name)
@@ -342,7 +342,7 @@ def _apply(changes: Sequence[SchemaChange]) -> None:
     dialect = op.get_context().dialect.name
     for kind, item in groupby(changes, type):
         if kind is ChangeComment and dialect == "postgresql":
-            _comment([change for change in item if isinstance(change, ChangeComment)])
+            _change_comments([change for change in item if isinstance(change, ChangeComment)])
         elif kind is RenameColumn and dialect == "sqlite":
             _rename([change for change in item if isinstance(change, RenameColumn)])
         else:
@@ -350,7 +350,7 @@ def _apply(changes: Sequence[SchemaChange]) -> None:
                 change.apply()
 
 
-def _comment(changes: Sequence[ChangeComment]) -> None:
+def _change_comments(changes: Sequence[ChangeComment]) -> None:
     """Change comments by one statement."""
     op.execute(escaped(";\n".join(change.statement() for change in changes)))
 
@@ -384,14 +384,14 @@ def _make_again(name: str, names: Mapping[str, str]) -> None:
     statements = op.get_bind().execute(of_table.order_by(is_other)).scalars().all()
     op.drop_table(name)
     for statement in statements:
-        op.execute(escaped(WORD.sub(partial(_renamed, names), statement)))
+        op.execute(escaped(WORD.sub(partial(_rename_word, names), statement)))
 
 
 WORD = re.compile(r"""'(?:[^']|'')*'|"(?P<quoted>[^"]+)"|(?P<plain>\w+)""")
 """A literal or a name in SQL."""
 
 
-def _renamed(names: Mapping[str, str], found: re.Match[str]) -> str:
+def _rename_word(names: Mapping[str, str], found: re.Match[str]) -> str:
     name = found["quoted"] or found["plain"]
     return f'"{names[name]}"' if name in names else found[0]
 
@@ -406,25 +406,25 @@ def _create(table: Table, name: str) -> None:
     )
 
 
-def _comment_on(kind: str, table: str, column: str | None, comment: str) -> str:
+def _render_comment(kind: str, table: str, column: str | None, comment: str) -> str:
     """Return the statement of PostgreSQL that sets the comment of a table, view or column."""
     text = f'{kind} "{table}"' if column is None else f'COLUMN "{table}"."{column}"'
     quoted = comment.replace("'", "''")
     return f"COMMENT ON {text} IS '{quoted}'"
 
 
-def _table(schema: Schema, name: str) -> Table:
+def _find_table(schema: Schema, name: str) -> Table:
     table = schema[name]
     if not isinstance(table, Table):
         raise TypeError(f"{name} is a view")
     return table
 
 
-def _rows(name: str, *columns: str) -> sa.TableClause:
+def _build_table(name: str, *columns: str) -> sa.TableClause:
     return sa.table(name, *map(sa.column, columns))
 
 
-def _copied(before: Table, column: Column) -> sa.ColumnElement[object]:
+def _fill_column(before: Table, column: Column) -> sa.ColumnElement[object]:
     """Return the value that fills a column: NULL becomes the default where it must not stay."""
     [was] = [each for each in before.columns if each.name == column.name]
     value: sa.ColumnElement[object] = sa.column(column.name)

@@ -45,43 +45,45 @@ def declared_schema(metadata: sa.MetaData, views: Mapping[str, DeclaredView]) ->
     Raises:
         ConfigurationError: A declaration has what a version cannot hold.
     """
-    schema: Schema = {name: _table(table) for name, table in metadata.tables.items()}
-    return schema | {name: _view(view) for name, view in views.items()}
+    schema: Schema = {name: _convert_table(table) for name, table in metadata.tables.items()}
+    return schema | {name: _convert_view(view) for name, view in views.items()}
 
 
-def _table(declared: sa.Table) -> Table:
+def _convert_table(declared: sa.Table) -> Table:
     for constraint in declared.constraints:
         if not isinstance(constraint, sa.PrimaryKeyConstraint):
-            raise _unwritable(declared.name, f"a {type(constraint).__name__}")
-    columns = [_column(column) for column in declared.columns]
+            raise _build_refusal(declared.name, f"a {type(constraint).__name__}")
+    columns = [_convert_column(column) for column in declared.columns]
     if not declared.primary_key.columns:
-        raise _unwritable(declared.name, "no key")
+        raise _build_refusal(declared.name, "no key")
     indexes = sorted(declared.indexes, key=lambda each: str(each.name))
     return Table(
-        declared.name, str(declared.comment), columns, [_index(index) for index in indexes]
+        declared.name, str(declared.comment), columns, [_convert_index(index) for index in indexes]
     )
 
 
-def _column(declared: sa.Column[Any]) -> Column:
-    names = [name for name, kind in TYPES.items() if _ddl(kind) == _ddl(declared.type)]
+def _convert_column(declared: sa.Column[Any]) -> Column:
+    names = [
+        name for name, kind in TYPES.items() if _compile_type(kind) == _compile_type(declared.type)
+    ]
     if not names:
-        raise _unwritable(str(declared), f"the type {declared.type!r}")
+        raise _build_refusal(str(declared), f"the type {declared.type!r}")
     return Column(
         declared.name,
         names[0],
         str(declared.comment),
         key=declared.primary_key,
         optional=bool(declared.nullable),
-        default=_default(declared),
+        default=_render_default(declared),
     )
 
 
-def _default(declared: sa.Column[Any]) -> str | None:
+def _render_default(declared: sa.Column[Any]) -> str | None:
     """Return the database's default of the column, as SQL."""
     if declared.server_default is None:
         return None
     if not isinstance(declared.server_default, sa.DefaultClause):
-        raise _unwritable(str(declared), f"a {type(declared.server_default).__name__}")
+        raise _build_refusal(str(declared), f"a {type(declared.server_default).__name__}")
     arg = declared.server_default.arg
     return str(
         (sa.literal(arg) if isinstance(arg, str) else arg).compile(
@@ -90,23 +92,23 @@ def _default(declared: sa.Column[Any]) -> str | None:
     )
 
 
-def _ddl(kind: TypeEngine[Any]) -> list[str]:
+def _compile_type(kind: TypeEngine[Any]) -> list[str]:
     """Return a type on each database; on PostgreSQL 6 digits of a second are the default."""
     dialects: list[Dialect] = [POSTGRESQL, SQLITE]
     return [kind.compile(dialect).replace("TIMESTAMP(6)", "TIMESTAMP") for dialect in dialects]
 
 
-def _index(declared: sa.Index) -> Index:
+def _convert_index(declared: sa.Index) -> Index:
     columns = [
         expression.name for expression in declared.expressions if isinstance(expression, sa.Column)
     ]
     if len(columns) < len(declared.expressions) or declared.dialect_kwargs:
-        raise _unwritable(str(declared.name), "an expression or an option of one database")
+        raise _build_refusal(str(declared.name), "an expression or an option of one database")
     return Index(str(declared.name), columns, unique=bool(declared.unique))
 
 
-def _view(declared: DeclaredView) -> View:
-    sql, sqlite_sql = (_compiled(declared.select, item) for item in (POSTGRESQL, SQLITE))
+def _convert_view(declared: DeclaredView) -> View:
+    sql, sqlite_sql = (_compile_select(declared.select, item) for item in (POSTGRESQL, SQLITE))
     return View(
         declared.table.name,
         str(declared.table.comment),
@@ -116,7 +118,7 @@ def _view(declared: DeclaredView) -> View:
     )
 
 
-def _compiled(select: sa.SelectBase, dialect: Dialect) -> str:
+def _compile_select(select: sa.SelectBase, dialect: Dialect) -> str:
     """Return a select with a line for each clause, and each column of the outermost one."""
     sql = str(select.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     lines = _split(" ".join(sql.replace("%%", "%").split()))
@@ -134,7 +136,7 @@ def _split(sql: str) -> Iterator[str]:
     yield sql[start:]
 
 
-def _unwritable(place: str, found: str) -> ConfigurationError:
+def _build_refusal(place: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"a version cannot hold what {place} declares",
         expected=f"columns of the types {', '.join(TYPES)}, a key, and indexes of columns",
@@ -164,7 +166,7 @@ def schema_sha256(tables: Mapping[str, sa.Table], views: Mapping[str, DeclaredVi
         for column in table.columns
     ]
     indexes = [
-        (name, str(index.name), *_index_columns(index), bool(index.unique))
+        (name, str(index.name), *_list_index_columns(index), bool(index.unique))
         for name, table in tables.items()
         for index in table.indexes
     ]
@@ -203,19 +205,19 @@ def compare_schema(
         ]
         additions += [f"column {name}.{column}" for column in sorted(stored.keys() - declared)]
         if connection.dialect.name in COMPARED_DATABASES:
-            differences += _column_differences(tables[name], stored, connection.dialect)
+            differences += _compare_columns(tables[name], stored, connection.dialect)
     if connection.dialect.name in COMPARED_DATABASES:
         keys = inspector.get_multi_pk_constraint(schema, filter_names=known_names)
         indexes = inspector.get_multi_indexes(schema, filter_names=known_names)
         for name in known_names:
             stored_key = keys[schema, name]["constrained_columns"]
-            differences += _key_difference(tables[name], stored_key)
+            differences += _compare_key(tables[name], stored_key)
             stored_indexes = {
                 str(index["name"]): (index["column_names"], bool(index["unique"]))
                 for index in indexes[schema, name]
             }
             declared_indexes = {str(index.name) for index in tables[name].indexes}
-            differences += _index_differences(tables[name], stored_indexes)
+            differences += _compare_indexes(tables[name], stored_indexes)
             additions += [
                 f"index {index} of {name}"
                 for index in sorted(stored_indexes.keys() - declared_indexes)
@@ -223,13 +225,11 @@ def compare_schema(
     present = set(inspector.get_view_names(schema=schema))
     differences += [f"view {name} is missing" for name in sorted(views.keys() - present)]
     if not differences:
-        differences = list(_view_differences(inspector, schema, views))
+        differences = list(_compare_views(inspector, schema, views))
     return SchemaComparison(differences, additions)
 
 
-def _column_differences(
-    table: sa.Table, stored: Mapping[str, Any], dialect: Dialect
-) -> Iterator[str]:
+def _compare_columns(table: sa.Table, stored: Mapping[str, Any], dialect: Dialect) -> Iterator[str]:
     """Yield columns of another type or optionality, and others without which no row is inserted."""
     declared = {column.name: column for column in table.columns}
     for name, column in stored.items():
@@ -238,7 +238,7 @@ def _column_differences(
             if not column["nullable"] and column.get("default") is None:
                 yield f"{title} requires a value, and is not declared"
             continue
-        stored_type = _stored_type(column, dialect)
+        stored_type = _render_stored_type(column, dialect)
         declared_type = declared[name].type.compile(dialect)
         if stored_type != declared_type:
             yield f"{title} has type {stored_type}, not {declared_type}"
@@ -246,25 +246,25 @@ def _column_differences(
             yield f"{title} {'requires a value' if declared[name].nullable else 'accepts NULL'}"
 
 
-def _stored_type(column: Mapping[str, Any], dialect: Dialect) -> str:
+def _render_stored_type(column: Mapping[str, Any], dialect: Dialect) -> str:
     """Return a stored type as SQL; one that SQLAlchemy does not know is NULL."""
     if isinstance(column["type"], sa.types.NullType):
         return "unknown"
     return column["type"].compile(dialect).replace(MICROSECONDS, "")
 
 
-def _key_difference(table: sa.Table, stored: Sequence[str]) -> Iterator[str]:
+def _compare_key(table: sa.Table, stored: Sequence[str]) -> Iterator[str]:
     declared = [column.name for column in table.primary_key.columns]
     if list(stored) != declared:
         columns = f"({', '.join(stored)})" if stored else "missing"
         yield f"key of {table.name} is {columns}, not ({', '.join(declared)})"
 
 
-def _index_differences(
+def _compare_indexes(
     table: sa.Table, stored: Mapping[str, tuple[Sequence[str | None], bool]]
 ) -> Iterator[str]:
     for index in sorted(table.indexes, key=lambda index: str(index.name)):
-        declared = (_index_columns(index), bool(index.unique))
+        declared = (_list_index_columns(index), bool(index.unique))
         if str(index.name) not in stored:
             yield f"index {index.name} of {table.name} is missing"
         elif stored[str(index.name)] != declared:
@@ -275,11 +275,11 @@ def _index_differences(
             yield f"index {index.name} of {table.name} is {stored_text}, not {declared_text}"
 
 
-def _index_columns(index: sa.Index) -> list[str]:
+def _list_index_columns(index: sa.Index) -> list[str]:
     return [column.name for column in index.columns]
 
 
-def _view_differences(
+def _compare_views(
     inspector: sa.Inspector, schema: str | None, views: Mapping[str, DeclaredView]
 ) -> Iterator[str]:
     stored = inspector.get_multi_columns(

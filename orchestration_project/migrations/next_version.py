@@ -34,14 +34,16 @@ STEP = "    "
 def source(value: Any, indent: str = "") -> str:
     """Return ``value`` as an expression, which begins in a line of this indent."""
     if isinstance(value, str):
-        return _text(value)
+        return _quote_text(value)
     if isinstance(value, Mapping):
-        lines = [f"{_text(name)}: {source(item, indent + STEP)}" for name, item in value.items()]
-        return _lines("{", lines, "}", indent)
+        lines = [
+            f"{_quote_text(name)}: {source(item, indent + STEP)}" for name, item in value.items()
+        ]
+        return _render_lines("{", lines, "}", indent)
     if isinstance(value, Sequence) and all(isinstance(item, str) for item in value):
-        return f"[{', '.join(map(_text, value))}]"
+        return f"[{', '.join(map(_quote_text, value))}]"
     if isinstance(value, Sequence):
-        return _lines("[", [source(item, indent + STEP) for item in value], "]", indent)
+        return _render_lines("[", [source(item, indent + STEP) for item in value], "]", indent)
     if not is_dataclass(value):
         return repr(value)
     given_pairs = [
@@ -53,12 +55,12 @@ def source(value: Any, indent: str = "") -> str:
     return f"{type(value).__name__}({', '.join(parts)})"
 
 
-def _lines(opening: str, items: Sequence[str], closing: str, indent: str) -> str:
+def _render_lines(opening: str, items: Sequence[str], closing: str, indent: str) -> str:
     inner = "".join(f"{indent}{STEP}{item},\n" for item in items)
     return f"{opening}\n{inner}{indent}{closing}"
 
 
-def _text(value: str) -> str:
+def _quote_text(value: str) -> str:
     escapes = value.replace("\\", "\\\\")
     if "\n" in value:
         return '"""' + escapes.replace('"', '\\"') + '"""'
@@ -127,17 +129,17 @@ def write_next_version(
     file.write_text(
         VERSION.format(
             title=name.replace("_", " ").capitalize(),
-            imports=_imports(changes),
+            imports=_render_imports(changes),
             revision=revision,
             down_revision=newest,
             changes=source(changes),
         ),
         encoding="utf-8",
     )
-    return NextVersion(file, sorted(_values(before) - _values(after)))
+    return NextVersion(file, sorted(_list_names(before) - _list_names(after)))
 
 
-def _values(schema: Schema) -> set[str]:
+def _list_names(schema: Schema) -> set[str]:
     """Return every table, and every column of one, by name."""
     tables = [item for item in schema.values() if isinstance(item, Table)]
     columns = {f"{table.name}.{column.name}" for table in tables for column in table.columns}
@@ -155,22 +157,26 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
         for name, old in before.items()
         if isinstance(old, Table) and isinstance(new := after.get(name), Table)
     }
-    of_tables = {name: list(_changes_of_table(*pair)) for name, pair in kept_tables.items()}
+    of_tables = {name: list(_compare_table(*pair)) for name, pair in kept_tables.items()}
     names = {
         name
         for name, changes in of_tables.items()
         if any(isinstance(each, DropColumn | RebuildTable) for each in changes)
     }
     entries = [
-        each for each in before.values() if not _same_but_comments(each, after.get(each.name))
+        each for each in before.values() if not _is_same_but_comments(each, after.get(each.name))
     ]
     views = {each.name for each in entries if isinstance(each, View)}
-    views = _with_their_views(names | views, before)
+    views = _find_affected_views(names | views, before)
     new = [
         name for name in after if name not in before or type(before[name]) is not type(after[name])
     ]
     return [
-        *(DropView(each) for each in _views(reversed(before.values())) if each.name in views),
+        *(
+            DropView(each)
+            for each in _select_views(reversed(before.values()))
+            if each.name in views
+        ),
         *(
             DropTable(each)
             for each in entries
@@ -178,17 +184,21 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
         ),
         *(CreateTable(each) for name in new if isinstance(each := after[name], Table)),
         *(change for changes in of_tables.values() for change in changes),
-        *(CreateView(each) for each in _views(after.values()) if each.name in {*views, *new}),
+        *(
+            CreateView(each)
+            for each in _select_views(after.values())
+            if each.name in {*views, *new}
+        ),
         *(
             change
-            for each in _views(before.values())
+            for each in _select_views(before.values())
             if each.name not in views and isinstance(now := after[each.name], View)
-            for change in _changes_of_comments(each, now)
+            for change in _compare_comments(each, now)
         ),
     ]
 
 
-def _same_but_comments(before: Table | View, after: Table | View | None) -> bool:
+def _is_same_but_comments(before: Table | View, after: Table | View | None) -> bool:
     """Return whether only comments differ; of tables, whether nothing does."""
     if isinstance(before, View) and isinstance(after, View):
         silent = [replace(view, comment="", columns={}) for view in (before, after)]
@@ -196,7 +206,7 @@ def _same_but_comments(before: Table | View, after: Table | View | None) -> bool
     return before == after
 
 
-def _changes_of_comments(before: View, after: View) -> Iterator[ChangeComment]:
+def _compare_comments(before: View, after: View) -> Iterator[ChangeComment]:
     if before.comment != after.comment:
         yield ChangeComment(after.name, None, before.comment, after.comment, is_view=True)
     for name, comment in after.columns.items():
@@ -204,24 +214,24 @@ def _changes_of_comments(before: View, after: View) -> Iterator[ChangeComment]:
             yield ChangeComment(after.name, name, before.columns[name], comment, is_view=True)
 
 
-def _views(found: Any) -> Iterator[View]:
+def _select_views(found: Any) -> Iterator[View]:
     return (each for each in found if isinstance(each, View))
 
 
-def _with_their_views(names: set[str], schema: Schema) -> set[str]:
+def _find_affected_views(names: set[str], schema: Schema) -> set[str]:
     """Return the views among ``names``, and those that select from what is named."""
     texts, wider = set[str](), names
     while texts != wider:
         texts = wider
         wider = texts | {
             view.name
-            for view in _views(schema.values())
+            for view in _select_views(schema.values())
             if any(re.search(rf"\b{name}\b", view.sql) for name in texts)
         }
     return {name for name in texts if isinstance(schema[name], View)}
 
 
-def _changes_of_table(before: Table, after: Table) -> Iterator[SchemaChange]:
+def _compare_table(before: Table, after: Table) -> Iterator[SchemaChange]:
     old = {column.name: column for column in before.columns}
     new = {column.name: column for column in after.columns}
     _refuse_unsafe(before, after)
@@ -279,10 +289,10 @@ def _refuse_unsafe(before: Table, after: Table) -> None:
         )
 
 
-def _imports(changes: Sequence[SchemaChange]) -> str:
+def _render_imports(changes: Sequence[SchemaChange]) -> str:
     """Return the lines that import what the changes are made of, and what makes them."""
     modules: dict[str, set[str]] = {}
-    for model in _classes(changes):
+    for model in _collect_classes(changes):
         modules.setdefault(model.__module__, set()).add(model.__name__)
     modules.setdefault(SchemaChange.__module__, set()).update(("downgrade_by", "upgrade_by"))
     return "".join(
@@ -301,11 +311,11 @@ def _import(module: str, names: Sequence[str]) -> str:
     return f"from {module} import (\n" + "".join(f"    {name},\n" for name in names) + ")\n"
 
 
-def _classes(value: Any) -> Iterator[type]:
+def _collect_classes(value: Any) -> Iterator[type]:
     if is_dataclass(value):
         yield type(value)
         for field in fields(value):
-            yield from _classes(getattr(value, field.name))
+            yield from _collect_classes(getattr(value, field.name))
     elif isinstance(value, Sequence) and not isinstance(value, str):
         for item in value:
-            yield from _classes(item)
+            yield from _collect_classes(item)

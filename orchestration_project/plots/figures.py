@@ -133,10 +133,10 @@ def svg_of(figure: "Figure") -> bytes:
     """Return ``figure`` as SVG, without a date, shortened."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata=WITHOUT_DATE)
-    return re.sub(rb"<[^>]*>\s*", _shortened, buffer.getvalue())  # texts stay as they are
+    return re.sub(rb"<[^>]*>\s*", _trim_tag, buffer.getvalue())  # texts stay as they are
 
 
-def _shortened(tag: re.Match[bytes]) -> bytes:
+def _trim_tag(tag: re.Match[bytes]) -> bytes:
     short = tag.group()
     for needless, instead in REDUNDANT_SVG:
         short = re.sub(needless, instead, short)

@@ -68,7 +68,7 @@ def _draw_runs(axes: "Axes", days: pl.DataFrame) -> None:
     axes.bar(places, bad, bottom=good, color=BAD, label="failed")
     axes.set_title("Runs by day")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2)
-    _day_axis(axes)
+    _format_day_axis(axes)
 
 
 def _draw_rows(axes: "Axes", days: pl.DataFrame) -> None:
@@ -76,7 +76,7 @@ def _draw_rows(axes: "Axes", days: pl.DataFrame) -> None:
     axes.bar(places, days["rows_landed"].to_list(), color=INK)
     axes.set_title("Rows landed by day")
     axes.yaxis.set_major_formatter(short)
-    _day_axis(axes)
+    _format_day_axis(axes)
 
 
 def _draw_shares(axes: "Axes", shares: Mapping[str, Sequence[float | None]]) -> None:
@@ -103,7 +103,7 @@ def _draw_shares(axes: "Axes", shares: Mapping[str, Sequence[float | None]]) -> 
     axes.set_title("Success by domain")
 
 
-def _day_axis(axes: "Axes") -> None:
+def _format_day_axis(axes: "Axes") -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("days ago")
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0f}")

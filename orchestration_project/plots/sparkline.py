@@ -27,7 +27,7 @@ def sparkline(values: Sequence[float | None], *, is_synthetic: bool = False) -> 
     gap; a point between two gaps is a dot. ``is_synthetic`` writes below the line that its data is
     synthetic.
     """
-    points = _points([_known(value) for value in values[-MAX_POINTS:]])
+    points = _compute_points([_scale_value(value) for value in values[-MAX_POINTS:]])
     height, label = HEIGHT, ""
     if is_synthetic:
         height += LABEL_HEIGHT
@@ -38,7 +38,7 @@ def sparkline(values: Sequence[float | None], *, is_synthetic: bool = False) -> 
     # The round cap makes a dot of a line without length.
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}">'
-        f'<path d="{_path(points)}" fill="none" stroke="{GREY}" stroke-width="1.5" '
+        f'<path d="{_render_path(points)}" fill="none" stroke="{GREY}" stroke-width="1.5" '
         f'stroke-linecap="round"/>{label}</svg>'
     )
     return svg_uri(svg.encode())
@@ -49,12 +49,12 @@ def svg_uri(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def _known(value: float | None) -> float | None:
+def _scale_value(value: float | None) -> float | None:
     """Return the value halved, so that the span of any two fits a float; None for a gap."""
     return None if value is None or not math.isfinite(value) else value / 2
 
 
-def _points(values: Sequence[float | None]) -> list[tuple[int, int] | None]:
+def _compute_points(values: Sequence[float | None]) -> list[tuple[int, int] | None]:
     known_numbers = [value for value in values if value is not None]
     low, span = (
         min(known_numbers, default=0.0),
@@ -72,7 +72,7 @@ def _points(values: Sequence[float | None]) -> list[tuple[int, int] | None]:
     ]
 
 
-def _path(points: Sequence[tuple[int, int] | None]) -> str:
+def _render_path(points: Sequence[tuple[int, int] | None]) -> str:
     """Return SVG path commands; steps from point to point are shorter than places."""
     path = ""
     for before, point in pairwise([None, *points]):

@@ -61,7 +61,7 @@ class WeekInputs:
     tiers: pl.DataFrame
 
 
-def _landed(connection: Connection, _key: str | None = None) -> Landed:
+def _read_landed(connection: Connection, _key: str | None = None) -> Landed:
     return volume.landed_inputs(
         changes(connection, market_volume_daily), changes(connection, finra_otc_weekly)
     )
@@ -102,7 +102,7 @@ def _make_week(due: PendingDerivation, read: WeekInputs) -> DerivedPart:
 WEEKLY = DerivedTable(
     table=off_exchange_share_weekly,
     inputs=Inputs(
-        landed=_landed,
+        landed=_read_landed,
         read=_read_week,
         job="cboe_market_volume_daily",
         expected="a day of the week is landed",
@@ -113,26 +113,26 @@ WEEKLY = DerivedTable(
 )
 
 
-def _daily_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
+def _derive_daily(state: StateAsOf, key: str) -> DerivedAsOf:
     """Return a day of `off_exchange_share_daily` of the market volume that was loaded by a time."""
     day, name = read_day(key), off_exchange_share_daily.name
     state.refuse_day(market_volume_daily)
-    rows = _shares_of(state, day)
+    rows = _derive_shares(state, day)
     if rows.is_empty():
         raise nothing_then(name, key, [key])
     return DerivedAsOf(off_exchange_share_daily, rows)
 
 
-def _shares_of(state: StateAsOf, day: date) -> pl.DataFrame:
+def _derive_shares(state: StateAsOf, day: date) -> pl.DataFrame:
     rows = volume.off_exchange_daily(state.read(market_volume_daily, [f"trade_date={day}"]))
     last_load = state.last_load(market_volume_daily, {"trade_date": day})
     return stamped(rows, last_load) if last_load and len(rows) else rows
 
 
-def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
+def _derive_weekly(state: StateAsOf, key: str) -> DerivedAsOf:
     """Return a week of `off_exchange_share_weekly` of what was loaded by a time."""
     week = read_day(key, monday=True)
-    days = pl.concat(_shares_of(state, day) for day in volume.week_days(week))
+    days = pl.concat(_derive_shares(state, day) for day in volume.week_days(week))
     if days.is_empty():
         raise nothing_then(off_exchange_share_weekly.name, key, ["any day of the week"])
     tiers, left_out = [], LeftOut()
@@ -160,8 +160,8 @@ def _weekly_as_of(state: StateAsOf, key: str) -> DerivedAsOf:
 
 
 AS_OF: AsOf = {
-    off_exchange_share_daily.name: _daily_as_of,
-    off_exchange_share_weekly.name: _weekly_as_of,
+    off_exchange_share_daily.name: _derive_daily,
+    off_exchange_share_weekly.name: _derive_weekly,
 }
 """Derived tables, each with what derives a partition as of a time."""
 

@@ -103,14 +103,16 @@ class OwnSource(Source):
         documents = self._documents(partition, captures)
         version = version_of(self.dataset, [document.body for document in documents], partition)
         if version is None:
-            raise _not_there(self.dataset, partition, documents[0].url if documents else "")
+            raise _build_absence_error(
+                self.dataset, partition, documents[0].url if documents else ""
+            )
         return Extraction(documents, version)
 
     def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
         raise NotImplementedError
 
 
-def _not_there(dataset: Dataset, partition: Partition, place: str) -> UnavailableError:
+def _build_absence_error(dataset: Dataset, partition: Partition, place: str) -> UnavailableError:
     return UnavailableError(
         f"the source of {dataset.name} has nothing for {partition.label}",
         expected=f"records of {partition.label}",
@@ -154,7 +156,9 @@ class OwnHttpSource(OwnSource):
         bodies = [document.body for document in documents]
         version = version_of(self.dataset, bodies, partition, before)
         if version is None:
-            raise _not_there(self.dataset, partition, documents[0].url if documents else "")
+            raise _build_absence_error(
+                self.dataset, partition, documents[0].url if documents else ""
+            )
         after = progress_after(self.dataset, bodies, before)
         state = {"number": start.number, "before": start.state, "after": after._asdict()}
         documents[-1] = captures[-1] = replace(
@@ -216,18 +220,18 @@ class OwnHttpSource(OwnSource):
                     return
                 if position == 0:
                     raise
-                raise _missing_page(url) from error
+                raise _build_missing_page_error(url) from error
             if last is not None:
                 self._require_end(page, last)
                 return
             count = self._count(page)
             if count and page.sha256 == before:
-                raise _repeated_page(url)
+                raise _build_repetition_error(url)
             yield page
             if not count:
                 return
             last, before = page if count < paging.size else None, page.sha256
-        raise _too_many_pages(url, paging)
+        raise _build_page_count_error(url, paging)
 
     def _linked_pages(
         self, paging: Paging, url: str, query: Query, fetch: Callable[[str, Query], Capture]
@@ -237,16 +241,16 @@ class OwnHttpSource(OwnSource):
         asked: set[tuple[str, str]] = set()
         while following is not None:
             if len(asked) == paging.most:
-                raise _too_many_pages(url, paging)
+                raise _build_page_count_error(url, paging)
             key = (following[0], repr(sorted(following[1].items())))
             if key in asked:
-                raise _repeated_page(url)
+                raise _build_repetition_error(url)
             try:
                 page = fetch(*following)
             except UnavailableError as error:
                 if not asked:
                     raise
-                raise _missing_page(url) from error
+                raise _build_missing_page_error(url) from error
             asked.add(key)
             yield page
             following = self._following(paging, page, following)
@@ -299,7 +303,7 @@ class OwnHttpSource(OwnSource):
             SourceError: It is on another host.
         """
         joined = httpx.URL(url).join(following)
-        if (joined.scheme, joined.host, joined.port) != _origin(url):
+        if (joined.scheme, joined.host, joined.port) != _parse_origin(url):
             raise SourceError(
                 "the next page is on another host",
                 expected=f"a page of {httpx.URL(url).host}",
@@ -322,7 +326,7 @@ class OwnHttpSource(OwnSource):
     def _response(self, url: str, query: Query, partition: Partition) -> Response:
         response = self._request(url, query)
         if response.status in MISSING:
-            raise _not_there(self.dataset, partition, response.url)
+            raise _build_absence_error(self.dataset, partition, response.url)
         if response.status != HTTPStatus.OK:
             raise refusal(f"the source of {self.dataset.name}", response)
         return response
@@ -348,7 +352,9 @@ class OwnHttpSource(OwnSource):
         response = self.send(listing.url, None, JSON)
         names = names_in(loaded_json(response.body), listing)
         if names is None or any(len(name) != len(columns) for name in names):
-            raise _unusable(response, f"a list of partitions, each with {' and '.join(columns)}")
+            raise _build_answer_error(
+                response, f"a list of partitions, each with {' and '.join(columns)}"
+            )
         return names
 
     def list_fields(self, listed: FieldList) -> Mapping[str, str]:
@@ -360,7 +366,9 @@ class OwnHttpSource(OwnSource):
         response = self.send(listed.url, None, JSON)
         fields = fields_in(loaded_json(response.body), listed)
         if not fields:
-            raise _unusable(response, f"a list of fields, with {listed.name} and {listed.type}")
+            raise _build_answer_error(
+                response, f"a list of fields, with {listed.name} and {listed.type}"
+            )
         return fields
 
     def count_rows(self, response: Response) -> int | None:
@@ -379,7 +387,7 @@ class OwnHttpSource(OwnSource):
         bodies = [part.body for piece in self.captures.pieces(pages) for part in piece]
         version = version_of(self.dataset, bodies, partition)
         if version is None:
-            raise _not_there(self.dataset, partition, self.declared.url)
+            raise _build_absence_error(self.dataset, partition, self.declared.url)
         return version
 
     def _request(
@@ -455,7 +463,7 @@ def query_source(own: OwnHttpSource) -> QuerySource:
             accept=declared.headers.get("Accept", "*/*"),
             concurrent_requests=declared.concurrent_requests,
             count_rows=own.count_rows,
-            unusable=partial(_unusable, expected="a page of records, as declared"),
+            unusable=partial(_build_answer_error, expected="a page of records, as declared"),
         ),
         declared.url,
         declared.json_query,
@@ -466,7 +474,7 @@ def query_source(own: OwnHttpSource) -> QuerySource:
     )
 
 
-def _unusable(response: Response, expected: str) -> SourceError:
+def _build_answer_error(response: Response, expected: str) -> SourceError:
     return SourceError(
         "the answer cannot be used",
         expected=expected,
@@ -476,7 +484,7 @@ def _unusable(response: Response, expected: str) -> SourceError:
     )
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
+def _parse_origin(url: str) -> tuple[str, str, int | None]:
     parsed = httpx.URL(url)
     return parsed.scheme, parsed.host, parsed.port
 
@@ -534,7 +542,7 @@ def next_link(header: str) -> str:
     return match[1] if match else ""
 
 
-def _missing_page(url: str) -> SourceError:
+def _build_missing_page_error(url: str) -> SourceError:
     return SourceError(
         "a page of the answer is missing",
         expected="each page that the one before leads to",
@@ -544,7 +552,7 @@ def _missing_page(url: str) -> SourceError:
     )
 
 
-def _too_many_pages(url: str, paging: Paging) -> SourceError:
+def _build_page_count_error(url: str, paging: Paging) -> SourceError:
     return SourceError(
         "the answer has too many pages",
         expected=f"at most {paging.most}",
@@ -554,7 +562,7 @@ def _too_many_pages(url: str, paging: Paging) -> SourceError:
     )
 
 
-def _repeated_page(url: str) -> SourceError:
+def _build_repetition_error(url: str) -> SourceError:
     return SourceError(
         "a page of the answer was read before",
         expected="another page, or none",
@@ -587,7 +595,7 @@ class OwnFileSource(OwnSource):
     def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
         path = self._path(partition)
         if not path.is_file():
-            raise _not_there(self.dataset, partition, str(path))
+            raise _build_absence_error(self.dataset, partition, str(path))
         capture = self.captures.keep(
             file_bytes(path.parent, path.name, setting="path of file_source"),
             url=f"file:{path.name}",

@@ -101,9 +101,9 @@ def _read_states(
     for table in declaration.inputs:
         column = columns[table.name]
         if not column:
-            shared[table.name] = _state_of(connection, table)
+            shared[table.name] = _read_state(connection, table)
             continue
-        for value, state in _states_of(connection, table, column, values):
+        for value, state in _read_value_states(connection, table, column, values):
             states.setdefault(str(value), {})[table.name] = state
     known_names = set(derived_versions(connection, declaration.table))
     if not declaration.derived.partition_by and (set(shared.values()) != {NOTHING} or known_names):
@@ -119,12 +119,12 @@ def _read_states(
     }
 
 
-def _state_of(connection: Connection, table: Table) -> str:
+def _read_state(connection: Connection, table: Table) -> str:
     statement = select(func.count(), func.max(table.c[KNOWN_FROM]))
-    return _in_words(*connection.execute(statement).one())
+    return _describe_state(*connection.execute(statement).one())
 
 
-def _states_of(
+def _read_value_states(
     connection: Connection, table: Table, name: str, values: Mapping[str, Scope]
 ) -> Sequence[tuple[Any, str]]:
     column = table.c[name]
@@ -132,10 +132,10 @@ def _states_of(
     for scope in values.get(table.name, {}).values():
         statement = statement.where(column == scope)
     rows = connection.execute(statement)
-    return [(value, _in_words(row_count, newest)) for value, row_count, newest in rows]
+    return [(value, _describe_state(row_count, newest)) for value, row_count, newest in rows]
 
 
-def _in_words(count: int, newest: datetime | None) -> str:
+def _describe_state(count: int, newest: datetime | None) -> str:
     if not count:
         return NOTHING
     return f"{count} rows{f', newest {newest.isoformat()}' if newest else ''}"
@@ -145,7 +145,7 @@ Choose = Callable[[Table], Relation]
 """Returns the rows of an input: the present ones, or those of a time."""
 
 
-def _present(table: Table) -> Relation:
+def _choose_present(table: Table) -> Relation:
     return Relation(table, [Part(table)])
 
 
@@ -180,7 +180,7 @@ def read_result(
     declaration: DerivedDeclaration,
     connection: Connection,
     key: str,
-    choose: Choose = _present,
+    choose: Choose = _choose_present,
 ) -> Result:
     """Return the rows that the query or function makes of a partition.
 
@@ -195,16 +195,16 @@ def read_result(
     """
     values = declaration.scope_of(key).values()
     rows = {
-        table: _rows_of(choose(table), declaration.partition_columns[table.name], [*values])
+        table: _select_rows(choose(table), declaration.partition_columns[table.name], [*values])
         for table in declaration.inputs
     }
     if declaration.derived.sql:
-        is_restricted = bool(values) or choose is not _present
-        return _query(declaration, connection, rows if is_restricted else {})
+        is_restricted = bool(values) or choose is not _choose_present
+        return _execute_query(declaration, connection, rows if is_restricted else {})
     return _call(declaration, connection, rows)
 
 
-def _rows_of(relation: Relation, column: str, values: Sequence[Any]) -> Query:
+def _select_rows(relation: Relation, column: str, values: Sequence[Any]) -> Query:
     """Return the rows of a relation, those with a value of the column if there is one."""
     wheres = [
         select(*(part.rows.c[name.key].label(name.name) for name in relation.table.columns)).where(
@@ -215,14 +215,16 @@ def _rows_of(relation: Relation, column: str, values: Sequence[Any]) -> Query:
     return union_all(*wheres) if len(wheres) > 1 else wheres[0]
 
 
-def _query(
+def _execute_query(
     declaration: DerivedDeclaration,
     connection: Connection,
     rows: Mapping[Table, Query],
     ending: str = "",
 ) -> Result:
     """Execute the query of a declaration, in which each table of ``rows`` has these rows alone."""
-    tables = [f"{table.name} AS ({_as_text(connection, value)})" for table, value in rows.items()]
+    tables = [
+        f"{table.name} AS ({_render_query(connection, value)})" for table, value in rows.items()
+    ]
     text = f"SELECT * FROM (\n{declaration.derived.sql.strip().rstrip(';')}\n) AS result{ending}"  # noqa: S608 - the declared query, which only reads
     if tables:
         text = f"WITH {', '.join(tables)}\n{text}"
@@ -251,10 +253,10 @@ def plan_query(declaration: DerivedDeclaration, connection: Connection) -> Resul
     Raises:
         ConfigurationError: The database refuses it.
     """
-    return _query(declaration, connection, {}, " LIMIT 0")
+    return _execute_query(declaration, connection, {}, " LIMIT 0")
 
 
-def _as_text(connection: Connection, statement: Query) -> str:
+def _render_query(connection: Connection, statement: Query) -> str:
     """Return a query with its values, for a text in which no parameter is replaced."""
     make_dialect: Any = type(connection.dialect)
     dialect = make_dialect(paramstyle="named")  # in which a % stays one
@@ -276,7 +278,8 @@ def _call(
     function = declaration.derived.function
     assert function is not None  # noqa: S101 - a declaration has a query or a function
     by_name = {
-        table.name: read_frame(connection, _keyed(table, row), table) for table, row in rows.items()
+        table.name: read_frame(connection, _label_by_key(table, row), table)
+        for table, row in rows.items()
     }
     frames = [by_name[name] for name in declaration.derived.inputs]
     try:
@@ -293,7 +296,7 @@ def _call(
         ) from error
 
 
-def _keyed(table: Table, rows: Query) -> Any:
+def _label_by_key(table: Table, rows: Query) -> Any:
     """Return rows under the names by which all but the database know the columns."""
     query = rows.subquery()
     return select(*(query.c[column.name].label(column.key) for column in table.columns))
@@ -314,7 +317,7 @@ def derive_as_of(declaration: DerivedDeclaration, state: StateAsOf, key: str) ->
         if state.day and PUBLICATION in table.info:
             left_out += state.left_out(table, wheres)
         if column or not scope:
-            rows = _rows_of(state.relation_of(table), column, [*scope.values()]).subquery()
+            rows = _select_rows(state.relation_of(table), column, [*scope.values()]).subquery()
             counted = select(func.count()).select_from(rows)
             row_counts.append(state.connection.execute(counted).scalar_one())
     if not any(row_counts):

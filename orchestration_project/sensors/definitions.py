@@ -52,10 +52,10 @@ def sensor(
 
     def described(decide: Callable[..., Any]) -> dg.SensorDefinition:
         text = automation_text(
-            what or _first_doc_line(decide), trigger, needs=needs, profile=profile, is_on=is_on
+            what or _read_first_doc_line(decide), trigger, needs=needs, profile=profile, is_on=is_on
         )
         define = dg.sensor(**options, description=text, metadata={PROFILE: profile})
-        return define(_unless_paused(_at_one_time(decide), [job.name for job in jobs]))
+        return define(_skip_while_paused(_hold_time(decide), [job.name for job in jobs]))
 
     return described
 
@@ -69,12 +69,12 @@ def schedule(
     """
 
     def described(decide: Callable[..., Any]) -> dg.ScheduleDefinition:
-        described_schedule = _described_schedule(
-            what or _first_doc_line(decide), profile, needs, options
+        described_schedule = _describe_schedule(
+            what or _read_first_doc_line(decide), profile, needs, options
         )
         jobs = [options["job"].name]
         return dg.schedule(**options, **described_schedule)(
-            _unless_paused(_at_one_time(decide), jobs)
+            _skip_while_paused(_hold_time(decide), jobs)
         )
 
     return described
@@ -92,7 +92,7 @@ def cron_schedule(
 
     A run makes these assets of the job, or all.
     """
-    described_schedule = _described_schedule(what, profile, needs, options)
+    described_schedule = _describe_schedule(what, profile, needs, options)
     run_config = options.pop("run_config", {})
 
     def start_job(
@@ -102,7 +102,7 @@ def cron_schedule(
         return dg.RunRequest(run_config=run_config, asset_selection=assets)
 
     define = dg.schedule(**options, **described_schedule)
-    return define(_unless_paused(start_job, [options["job"].name]))
+    return define(_skip_while_paused(start_job, [options["job"].name]))
 
 
 DAILY_CRON = "0 13 * * *"
@@ -128,7 +128,7 @@ def daily_schedule(
         context: dg.ScheduleEvaluationContext, warehouse: dg.ResourceParam[Warehouse]
     ) -> dg.RunRequest:
         """Start the job, or its freshness checks alone."""
-        pauses = _pauses_of(context, {"warehouse": warehouse})
+        pauses = _read_pauses(context, {"warehouse": warehouse})
         if _pause_of_all(context, pauses, [job.name]) is None:
             return dg.RunRequest()
         return dg.RunRequest(asset_check_keys=keys, tags=RUNS_WHILE_PAUSED)
@@ -139,14 +139,14 @@ def daily_schedule(
         "cron_schedule": DAILY_CRON,
         "execution_timezone": zone,
     }
-    return dg.schedule(**options, **_described_schedule(what, profile, needs, options))(start_job)
+    return dg.schedule(**options, **_describe_schedule(what, profile, needs, options))(start_job)
 
 
 CONTEXTS = (dg.SensorEvaluationContext, dg.ScheduleEvaluationContext)
 """Contexts of ticks, which Dagster passes under the name that a function gives them."""
 
 
-def _unless_paused(decide: Callable[..., Any], jobs: Sequence[str]) -> Callable[..., Any]:
+def _skip_while_paused(decide: Callable[..., Any], jobs: Sequence[str]) -> Callable[..., Any]:
     """Return ``decide`` for ticks while a job of ``jobs`` may start; otherwise they are skipped.
 
     A tick without jobs starts no run, so no pause holds it.
@@ -157,7 +157,7 @@ def _unless_paused(decide: Callable[..., Any], jobs: Sequence[str]) -> Callable[
     @wraps(decide)
     def decide_unless_paused(*args: Any, **named: Any) -> Any:
         [context] = [part for part in (*args, *named.values()) if isinstance(part, CONTEXTS)]
-        pause = _pause_of_all(context, _pauses_of(context, named), jobs)
+        pause = _pause_of_all(context, _read_pauses(context, named), jobs)
         return decide(*args, **named) if pause is None else dg.SkipReason(pause.text)
 
     return decide_unless_paused
@@ -166,7 +166,7 @@ def _unless_paused(decide: Callable[..., Any], jobs: Sequence[str]) -> Callable[
 TickContext = dg.SensorEvaluationContext | dg.ScheduleEvaluationContext
 
 
-def _pauses_of(context: TickContext, named: Mapping[str, Any]) -> Sequence[Pause]:
+def _read_pauses(context: TickContext, named: Mapping[str, Any]) -> Sequence[Pause]:
     """Return the pauses in the database of a tick; none while that is away.
 
     The database is an argument of the tick, a resource, or if it has none, opened for this.
@@ -196,7 +196,7 @@ def _pause_of_all(
     return matching[0] if all(matching) else None
 
 
-def _at_one_time(decide: Callable[..., Any]) -> Callable[..., Any]:
+def _hold_time(decide: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``decide`` with one present for all partitions that it asks for.
 
     For each further present, Dagster walks through all days from then to the last partition, which
@@ -211,7 +211,7 @@ def _at_one_time(decide: Callable[..., Any]) -> Callable[..., Any]:
     return decided
 
 
-def _described_schedule(
+def _describe_schedule(
     what: str, profile: str, needs: str, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return description and metadata of a schedule with these options."""
@@ -222,7 +222,7 @@ def _described_schedule(
     return {"description": text, "metadata": {PROFILE: profile}}
 
 
-def _first_doc_line(decide: Callable[..., Any]) -> str:
+def _read_first_doc_line(decide: Callable[..., Any]) -> str:
     return str(decide.__doc__).partition("\n")[0]
 
 

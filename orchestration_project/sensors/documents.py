@@ -72,7 +72,7 @@ def documents_on_arrival(
     balance = balance_tick(days, places)
     record_tick(warehouse, documents_files.name, "documents_on_arrival", balance, clock.now())
     if not requested_run_requests:
-        return dg.SkipReason(f"No file is due: {_in_words(poll)}.")
+        return dg.SkipReason(f"No file is due: {_describe_poll(poll)}.")
     return dg.SensorResult(run_requests=requested_run_requests)
 
 
@@ -87,7 +87,7 @@ documents_freshness_hourly = cron_schedule(
 )
 
 
-def _in_words(poll: PollResult) -> str:
+def _describe_poll(poll: PollResult) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in sorted(poll.counts.items()))
     unreadable = f"; folders that cannot be read: {len(poll.unreadable)}" if poll.unreadable else ""
     return f"{counts or 'no files'}{unreadable}"

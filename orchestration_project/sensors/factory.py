@@ -72,11 +72,11 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
             since=today - limits.horizon,
             most_recent=dataset.reread_count,
         )
-        versions, silent = _versions(source, dataset, recent)
+        versions, silent = _read_versions(source, dataset, recent)
         changed = {key: version for key, version in versions.items() if version not in loaded[key]}
         newest_first = reversed(missing)  # what people wait for; old ones follow tick by tick
         due = changed | {partitioning.key_of(each): "first" for each in newest_first}
-        asked_requests, under_way = _requests(context.instance, made, due, today)
+        asked_requests, under_way = _build_requests(context.instance, made, due, today)
         requests, limit = asked_requests.new, limits.max_runs_per_tick
         horizon = today - limits.horizon
         recent_keys = [partitioning.key_of(partition) for partition in recent]
@@ -87,7 +87,7 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
             "asked_today": keys_of(asked_requests.known),
             "unreadable": silent,
             "unchanged": [key for key in versions if key not in changed],
-            **_not_due(made, by_key, loaded.keys(), horizon, recent_keys),
+            **_find_not_due(made, by_key, loaded.keys(), horizon, recent_keys),
         }
         balance = balance_tick(by_key, places)
         record_tick(
@@ -97,7 +97,7 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
             balance,
             resources.clock.now(),
         )
-        aside = _aside(unknown, silent)
+        aside = _describe_left_out(unknown, silent)
         if not requests:
             again = (
                 f" Being loaded or asked for today: {', '.join(due)}; {ONCE_A_DAY}" if due else ""
@@ -178,7 +178,7 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
     return weekly_backfill
 
 
-def _versions(
+def _read_versions(
     source: Source, dataset: Dataset, partitions: Iterable[Partition]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Return the present state of each partition by its key, and why others have none."""
@@ -193,7 +193,7 @@ def _versions(
     return versions, silent
 
 
-def _requests(
+def _build_requests(
     instance: dg.DagsterInstance, made: DatasetAssets, due: Mapping[str, str], today: date
 ) -> tuple[AskedRequests, list[str]]:
     """Return requests for what is due, and the partitions of it that a run loads now."""
@@ -207,7 +207,7 @@ def _requests(
     return split_requests(instance, requests), [key for key in due if key in running]
 
 
-def _not_due(
+def _find_not_due(
     made: DatasetAssets,
     listed: Mapping[str, Partition],
     loaded: Collection[str],
@@ -224,7 +224,7 @@ def _not_due(
     }
 
 
-def _aside(unknown: Sequence[str], silent: Mapping[str, str]) -> str:
+def _describe_left_out(unknown: Sequence[str], silent: Mapping[str, str]) -> str:
     left_out = f" Left out, as values that are not known: {', '.join(unknown)}." if unknown else ""
     if not silent:
         return left_out

@@ -70,15 +70,15 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
             raise AssertionError("Dagster gives a tick its repository")
         jobs = ScheduledJobs(context.repository_def, published_on)
         due = launch_due(warehouse, context.instance, jobs, elsewhere, clock.now())
-        problem = _alert(warehouse, alerts)
+        problem = _store_alerts(warehouse, alerts)
         if due.requests:
             return dg.SensorResult(run_requests=due.requests)
-        return dg.SkipReason(_why_none(due.skipped_count, due.disabled) + problem)
+        return dg.SkipReason(_explain_none(due.skipped_count, due.disabled) + problem)
 
     return operations_start_scheduled
 
 
-def _alert(warehouse: Warehouse, alerts: Alerts) -> str:
+def _store_alerts(warehouse: Warehouse, alerts: Alerts) -> str:
     """Store the alerts of disabled schedules; what is due starts also where that fails."""
     try:
         raise_alerts(warehouse, alerts)
@@ -87,6 +87,6 @@ def _alert(warehouse: Warehouse, alerts: Alerts) -> str:
     return ""
 
 
-def _why_none(skipped_count: int, disabled: Mapping[str, str]) -> str:
+def _explain_none(skipped_count: int, disabled: Mapping[str, str]) -> str:
     reasons = "".join(f" Disabled {name}: {reason}." for name, reason in disabled.items())
     return f"No schedule is due; {skipped_count} due times were skipped.{reasons}"[:2000]

@@ -47,7 +47,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
             if source.job and not off_domain(settings, source.job)  # its deliveries wait
         }
         known_names = [job.name for job in registry.jobs.values() if job.consumes_webhooks]
-        job_of_source = _jobs(declared, known_names)
+        job_of_source = _map_jobs(declared, known_names)
         sources = {
             name: webhook_source
             for name, webhook_source in declared.items()
@@ -56,7 +56,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
         claimed = {name for name in sources if registry.jobs[job_of_source[name]].claims_webhooks}
         plan = InboxQueue(warehouse, clock).turn(context.instance, sources, claimed)
         if not plan.due:
-            return dg.SkipReason(_why_none(plan))
+            return dg.SkipReason(_explain_none(plan))
         return dg.SensorResult(
             run_requests=[
                 request_of(
@@ -72,7 +72,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
     return events_on_webhook
 
 
-def _why_none(plan: DispatchPlan) -> str:
+def _explain_none(plan: DispatchPlan) -> str:
     """Return why no run is requested, and what became of earlier ones."""
     waiting = ""
     if plan.waits:
@@ -84,7 +84,7 @@ def _why_none(plan: DispatchPlan) -> str:
     )
 
 
-def _jobs(sources: Mapping[str, WebhookSource], known: Collection[str]) -> dict[str, str]:
+def _map_jobs(sources: Mapping[str, WebhookSource], known: Collection[str]) -> dict[str, str]:
     """Return the job of each source.
 
     Raises:

@@ -117,12 +117,12 @@ def failed_backfills(
             backfill_id=partition_backfill.backfill_id,
             title=partition_backfill.title or "",
             job=partition_backfill.job_name or "",
-            missing=_missing_of_job(instance, partition_backfill, repository)
+            missing=_find_missing_of_job(instance, partition_backfill, repository)
             if partition_backfill.job_name
-            else _missing_of_assets(partition_backfill, repository),
+            else _find_missing_of_assets(partition_backfill, repository),
             together={
                 names[0]: frozenset(names)
-                for names in _steps(partition_backfill, repository).values()
+                for names in _group_by_step(partition_backfill, repository).values()
             },
             error=error_text(partition_backfill.error)
             if partition_backfill.error
@@ -134,7 +134,7 @@ def failed_backfills(
     ]
 
 
-def _missing_of_job(
+def _find_missing_of_job(
     instance: dg.DagsterInstance, backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> frozenset[Unit]:
     """Return the partitions of a job that no run of the backfill made."""
@@ -148,11 +148,11 @@ def _missing_of_job(
     return frozenset(Unit(job, key) for key in backfill.partition_names or () if key not in keys)
 
 
-def _missing_of_assets(
+def _find_missing_of_assets(
     backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> frozenset[Unit]:
     """Return the unmade units, also of assets and partitions that no longer exist."""
-    steps = _steps(backfill, repository)
+    steps = _group_by_step(backfill, repository)
     return frozenset(
         Unit(steps[asset][0], partition)
         for asset, partition in unmade_partitions(backfill, repository)
@@ -194,13 +194,13 @@ def units_to_make(
         }
     keys = set(backfill.partition_names or ())
     units = {unit for unit in planned if unit.partition in keys}
-    assets = {unit.asset for unit in units} or _assets_of_job(backfill.job_name, repository)
+    assets = {unit.asset for unit in units} or _list_assets_of_job(backfill.job_name, repository)
     without_run = keys - {unit.partition for unit in units}
     units |= {Unit(asset, key) for asset in assets for key in without_run}
     return dict.fromkeys(units, False)
 
 
-def _assets_of_job(job: str, repository: dg.RepositoryDefinition) -> set[str]:
+def _list_assets_of_job(job: str, repository: dg.RepositoryDefinition) -> set[str]:
     if not repository.has_job(job):
         return set()
     assets = repository.get_job(job).asset_layer.executable_asset_keys
@@ -234,7 +234,7 @@ def backfill_ends(
     return ends
 
 
-def _steps(
+def _group_by_step(
     backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> dict[dg.AssetKey, list[str]]:
     """Return by asset of a backfill the names of those that are made in one step with it."""

@@ -86,7 +86,7 @@ def export_heads(warehouse: Warehouse, settings: Settings, target: str, at: date
         name = f"chain-heads-{at:%Y%m%dT%H%M%SZ}.json"
         open_artifacts(target, setting="--export-heads").put(name, text.encode())
         return f"{target.rstrip('/')}/{name}"
-    with _explained_file(target):
+    with _explain_file_errors(target):
         Path(target).write_text(text)
     return target
 
@@ -97,12 +97,12 @@ def read_exported(path: str) -> str:
     Raises:
         ConfigurationError: The file cannot be read.
     """
-    with _explained_file(path):
+    with _explain_file_errors(path):
         return Path(path).read_text()
 
 
 @contextmanager
-def _explained_file(path: str) -> Iterator[None]:
+def _explain_file_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (OSError, UnicodeDecodeError) as error:

@@ -30,13 +30,13 @@ def evidence_of(
 
     The error itself is reported in any case: a database that does not answer adds nothing to it.
     """
-    values = _read(warehouse, error.group_ids, _offenders, _rejects)
+    values = _read(warehouse, error.group_ids, _read_offenders, _read_rejects)
     return dict.fromkeys(keys, values) if values else {}
 
 
 def rejects_of(warehouse: Warehouse, *group_ids: str) -> Mapping[str, Any]:
     """Return the rejects of deliveries as a table, and the command that exports all of them."""
-    return _read(warehouse, group_ids, _rejects)
+    return _read(warehouse, group_ids, _read_rejects)
 
 
 def rejects_of_load(warehouse: Warehouse, loaded: LoadedPartition[Any, Any]) -> Mapping[str, Any]:
@@ -96,7 +96,7 @@ def _read(
         return {}
 
 
-def _offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
+def _read_offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
     """Return which rows failed which check, in one table."""
     records = connection.execute(
         select(audits.c.name, audits.c.partition_key, audits.c.offenders)
@@ -112,7 +112,7 @@ def _offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping[str,
     return {"offenders": quoted_table(rows[:OFFENDERS_SHOWN])} if rows else {}
 
 
-def _rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
+def _read_rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
     is_of_them = _is_of(connection, group_ids)
     joined = rejects.join(captures, rejects.c.capture_id == captures.c.capture_id)
     counted = connection.execute(

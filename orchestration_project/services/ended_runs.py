@@ -147,22 +147,22 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
     trace = trace_of_tags(run.tags)
     entries = entries_of(instance, end.run_id, READ)
     happened = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
-    planned = [(event.step_key, unit) for event in happened for unit in _planned(event)]
-    speaks = _speakers(planned)
-    landed, refused = _made_and_refused(happened, speaks)
+    planned = [(event.step_key, unit) for event in happened for unit in _list_planned(event)]
+    speaks = _choose_speakers(planned)
+    landed, refused = _collect_outcomes(happened, speaks)
     expected_units = frozenset(unit for step, unit in planned if unit.asset == speaks.get(step))
     return EndedRun(
         run_id=end.run_id,
         job=run.job_name,
         outcome=end.outcome,
         has_started=record.start_time is not None,
-        partitions=_partitions(run.tags, expected_units),
+        partitions=_list_partitions(run.tags, expected_units),
         wanted=expected_units,
         landed=frozenset(landed),
         refused=refused,
-        checks=_checks(happened),
-        notices=_notices(happened),
-        together=_together(planned, speaks),
+        checks=_read_checks(happened),
+        notices=_read_notices(happened),
+        together=_group_assets(planned, speaks),
         error=error_of(happened) if end.outcome == "failure" else "",
         trace_id=trace.trace_id if trace else None,
     )
@@ -178,7 +178,7 @@ def units_left_by(instance: dg.DagsterInstance, run_id: str) -> frozenset[Unit]:
         for event in events
         if event.event_type == Happened.ASSET_MATERIALIZATION
     }
-    return frozenset(unit for event in events for unit in _planned(event)) - units
+    return frozenset(unit for event in events for unit in _list_planned(event)) - units
 
 
 ENDS_OF_RUNS: Mapping[dg.DagsterRunStatus, str] = {
@@ -231,7 +231,7 @@ def unit_ends(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[Unit,
     entries = entries_of(instance, run.run_id, READ)
     events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     end_of_run = ENDS_OF_RUNS.get(run.status, UNKNOWN_END)
-    ends = {unit: end_of_run for event in events for unit in _planned(event)}
+    ends = {unit: end_of_run for event in events for unit in _list_planned(event)}
     for event in unit_events(events):
         if event.outcome in (MATERIALIZED, QUARANTINED):
             ends[event.unit] = event.outcome
@@ -240,7 +240,7 @@ def unit_ends(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[Unit,
     return ends
 
 
-def _planned(event: dg.DagsterEvent) -> list[Unit]:
+def _list_planned(event: dg.DagsterEvent) -> list[Unit]:
     if event.event_type != Happened.ASSET_MATERIALIZATION_PLANNED or event.asset_key is None:
         return []
     asset, subset = event.asset_key.to_user_string(), event.partitions_subset
@@ -248,12 +248,12 @@ def _planned(event: dg.DagsterEvent) -> list[Unit]:
     return [Unit(asset, key) for key in keys]
 
 
-def _speakers(planned: Iterable[tuple[str | None, Unit]]) -> Mapping[str | None, str]:
+def _choose_speakers(planned: Iterable[tuple[str | None, Unit]]) -> Mapping[str | None, str]:
     """Return for each step the first of its assets by name, which stands for all of them."""
     return {step: unit.asset for step, unit in sorted(planned, key=lambda each: each[1])[::-1]}
 
 
-def _together(
+def _group_assets(
     planned: Iterable[tuple[str | None, Unit]], speaks: Mapping[str | None, str]
 ) -> Mapping[str, frozenset[str]]:
     """Return all assets of a step by the one that stands for them."""
@@ -263,7 +263,7 @@ def _together(
     return {asset: frozenset(assets) for asset, assets in names.items()}
 
 
-def _made_and_refused(
+def _collect_outcomes(
     events: Iterable[dg.DagsterEvent], speaks: Mapping[str | None, str]
 ) -> tuple[set[Unit], dict[Unit, str]]:
     """Return loaded partitions, and quarantined ones with reason: the last attempt counts.
@@ -296,7 +296,7 @@ def asset_of(event: dg.DagsterEvent) -> str:
     return event.asset_key.to_user_string() if event.asset_key else ""
 
 
-def _partitions(tags: Mapping[str, str], wanted: Iterable[Unit]) -> Sequence[str]:
+def _list_partitions(tags: Mapping[str, str], wanted: Iterable[Unit]) -> Sequence[str]:
     keys = sorted({unit.partition for unit in wanted if unit.partition})
     if keys:
         return keys
@@ -304,7 +304,7 @@ def _partitions(tags: Mapping[str, str], wanted: Iterable[Unit]) -> Sequence[str
     return list(dict.fromkeys(given_names))
 
 
-def _checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
+def _read_checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
     evaluations = [
         event.asset_check_evaluation_data
         for event in events
@@ -323,19 +323,19 @@ def _checks(events: Iterable[dg.DagsterEvent]) -> list[CheckResult]:
             severity="error"
             if asset_check_evaluation.severity == dg.AssetCheckSeverity.ERROR
             else "warning",
-            said=_said(asset_check_evaluation),
+            said=_describe_check(asset_check_evaluation),
         )
         for asset_check_evaluation in latest.values()
     ]
 
 
-def _said(check: dg.AssetCheckEvaluation) -> str:
+def _describe_check(check: dg.AssetCheckEvaluation) -> str:
     """Return the report of a check; a description that sums up its metadata is not repeated."""
     is_summary = "outcome" in check.metadata
-    return (None if is_summary else check.description) or _shown(check.metadata)
+    return (None if is_summary else check.description) or _format_metadata(check.metadata)
 
 
-def _shown(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
+def _format_metadata(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
     plain = {
         name: time_of(value).isoformat()
         if isinstance(value, dg.TimestampMetadataValue)
@@ -346,7 +346,7 @@ def _shown(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
     return ", ".join(f"{name}: {text}" for name, text in plain.items() if len(text) <= SHOWN_LENGTH)
 
 
-def _notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
+def _read_notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
     notices = []
     for event in events:
         if event.event_type == Happened.ASSET_MATERIALIZATION:

@@ -231,7 +231,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
     other_items = _read_others(connection, number) if number.wider else inputs
     all_count = _count_others(connection, number) if number.wider else len(inputs)
     places = list(_find_lines(connection, store, number, inputs[:MAX_INPUTS]))
-    load = _last_load(connection, number, inputs)
+    load = _find_last_load(connection, number, inputs)
     values = {**number.key, "loaded_at": read_value("", load and load.landed_at)}
     is_computed = number.rules.rows_of is not None or all(
         input_place.line for input_place in places
@@ -321,7 +321,7 @@ def _read_sums(
     """Return sums of columns by the other columns, as formulas have them."""
     groups = [column for column in table.columns if column.key in names - summed.keys()]
     sums = [column for column in table.columns if column.key in summed]
-    of_groups = map(_as_stored, groups)
+    of_groups = map(_select_stored, groups)
     statement = select(func.count(), *of_groups, *chain.from_iterable(map(_sum_parts, sums)))
     rows = []
     for row_count, *stored in connection.execute(statement.where(*conditions).group_by(*groups)):
@@ -358,7 +358,7 @@ def _read_rows(
 ) -> list[dict[str, Value]]:
     """Return columns of rows as formulas have them, a column at a time: it may be a whole week."""
     columns = [column for column in table.columns if column.key in names]
-    statement = select(*map(_as_stored, columns)).where(*conditions)
+    statement = select(*map(_select_stored, columns)).where(*conditions)
     ordered = statement.order_by(*(table.c[name] for name in key_names(table)))
     keys = [column.key for column in columns]
     by_column = zip(*connection.execute(ordered), strict=True)
@@ -366,20 +366,20 @@ def _read_rows(
     return [dict(zip(keys, values, strict=True)) for values in zip(*read, strict=True)]
 
 
-def _as_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _select_stored(column: ColumnElement[Any]) -> ColumnElement[Any]:
     is_quantity = isinstance(column.type, Quantity)
     return (type_coerce(column, BigInteger()) if is_quantity else column).label(column.key)
 
 
 def _read_column(column: ColumnElement[Any], stored: Sequence[Any]) -> Sequence[Value]:
     if isinstance(column.type, Quantity):
-        return [None if units is None else _quantity(units) for units in stored]
+        return [None if units is None else _convert_units(units) for units in stored]
     if isinstance(column.type, BigInteger | Text | Double):
         return stored
     return [read_value("", value) for value in stored]
 
 
-def _quantity(units: int) -> Fraction | int:
+def _convert_units(units: int) -> Fraction | int:
     """Return the quantity of millionths, as an integer where it is one: sums of these are fast."""
     shares, number = divmod(units, ONE)
     return Fraction(units, ONE) if number else shares
@@ -443,7 +443,7 @@ def _find_lines(
         .where(captures.c.capture_id.in_(entries))
     )
     fetched = {row["capture_id"]: row for row in connection.execute(statement).mappings()}
-    contents = {name: _content(store, capture) for name, capture in fetched.items()}
+    contents = {name: _read_content(store, capture) for name, capture in fetched.items()}
     for row in rows:
         capture, content = fetched[row["capture_id"]], contents[row["capture_id"]]
         if isinstance(content, BlobError):
@@ -454,14 +454,14 @@ def _find_lines(
             yield _find_record(number.source, lines, content, capture, row)
 
 
-def _content(store: Captures, capture: RowMapping) -> bytes | BlobError:
+def _read_content(store: Captures, capture: RowMapping) -> bytes | BlobError:
     try:
         return store.read(Blob(*(capture[f"blob_{name}"] for name in Blob._fields)))
     except BlobError as error:
         return error
 
 
-def _given(capture: RowMapping, row: Row) -> dict[str, Value]:
+def _merge_request(capture: RowMapping, row: Row) -> dict[str, Value]:
     return {**json.loads(capture["request"]), **row}
 
 
@@ -475,7 +475,7 @@ def _find_record(
         return InputPlace(row, capture, None, problem)
     texts = [row[name] for name in rules.group if isinstance(rules.columns[name], str)]
     keys = {name: rules.columns[name] for name in rules.group}
-    values = {"source": capture["source"], **_given(capture, row)}
+    values = {"source": capture["source"], **_merge_request(capture, row)}
     records = list(read_records(content, form, texts))
     other_source_rows = SourceRows([record.fields for record in records])
     for record in records:
@@ -498,7 +498,9 @@ def _read_again(
     return evaluate(formula, replace(place.fields, given={**place.fields.given, **given}))
 
 
-def _last_load(connection: Connection, number: Number, inputs: Sequence[Row]) -> RowMapping | None:
+def _find_last_load(
+    connection: Connection, number: Number, inputs: Sequence[Row]
+) -> RowMapping | None:
     """Return the latest load that changed the input rows, or the others that the formula reads."""
     if number.source.rows_of is not None:
         return _load_of_derived(connection, inputs)
@@ -552,11 +554,11 @@ def describe_load(connection: Connection, load: RowMapping) -> LastChange:
         published_on=published_on,
         group_id=load.group_id,
         run_id=load.run_id,
-        signature=_signature(connection, load),
+        signature=_find_signature(connection, load),
     )
 
 
-def _signature(connection: Connection, load: RowMapping) -> LoadSignature | None:
+def _find_signature(connection: Connection, load: RowMapping) -> LoadSignature | None:
     """Return the record of a load in the chain; the last one of its transaction is signed."""
     chain = load_chain.c
     of_table = chain.table_name == load.table_name

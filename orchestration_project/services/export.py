@@ -158,7 +158,7 @@ def write_ndjson(batches: Batches, sink: IO[bytes]) -> ExportSummary:
     """
     row_count = byte_count = 0
     for batch in batches:
-        lines = _with_utc_text(batch).with_columns(pl.col(pl.Decimal).cast(pl.String))
+        lines = _format_timestamps(batch).with_columns(pl.col(pl.Decimal).cast(pl.String))
         byte_count += sink.write(lines.write_ndjson().encode())
         row_count += batch.height
     sink.flush()
@@ -226,7 +226,7 @@ def _write_table(
     begin, between, end = cells
     row_count = byte_count = 0
     for index, batch in enumerate(batches):
-        texts = _with_utc_text(batch).cast(pl.String).fill_null("")
+        texts = _format_timestamps(batch).cast(pl.String).fill_null("")
         escaped = pl.all().str.replace_many(dict(escapes), leftmost=True)
         rows = texts.select(pl.concat_str(escaped, separator=between)).to_series()
         lines = [head(batch.schema)] if index == 0 else []
@@ -238,7 +238,7 @@ def _write_table(
     return ExportSummary(row_count, byte_count)
 
 
-def _with_utc_text(batch: pl.DataFrame) -> pl.DataFrame:
+def _format_timestamps(batch: pl.DataFrame) -> pl.DataFrame:
     """Return ``batch`` with timestamps as the text that a CSV has."""
     return batch.with_columns(pl.col(pl.Datetime).dt.strftime(CSV_TIMESTAMP))
 
@@ -280,7 +280,7 @@ def _fill(
                 f"a sheet of Excel has at most {XLSX_ROWS - 1:,} rows below its header",
                 remedy="narrow the rows by --where, or use --format parquet or csv",
             )
-        for number, row in enumerate(_with_utc_text(batch).iter_rows(), row_count + 1):
+        for number, row in enumerate(_format_timestamps(batch).iter_rows(), row_count + 1):
             for column, value in enumerate(row):
                 if value is not None:
                     writers[column].write(number, column, value)

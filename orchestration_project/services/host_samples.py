@@ -50,7 +50,7 @@ class HostSampler:
             return False
         seconds = FIRST_SECONDS if before is None else None
         self._slot, cpu_share = slot, psutil.cpu_percent(seconds) / 100
-        row = {**self._key, "at": slot, "cpu_share": cpu_share, **_measured(state_path)}
+        row = {**self._key, "at": slot, "cpu_share": cpu_share, **_measure_host(state_path)}
         samples = operations_host_samples
         with warehouse.writing() as connection:
             insert_absent(connection, samples, [row])
@@ -58,7 +58,7 @@ class HostSampler:
         return True
 
 
-def _measured(state_path: Path) -> dict[str, Any]:
+def _measure_host(state_path: Path) -> dict[str, Any]:
     disk, process = psutil.disk_usage(str(state_path)), psutil.Process()
     open_files, (limit, _) = process.num_fds(), resource.getrlimit(resource.RLIMIT_NOFILE)
     return {

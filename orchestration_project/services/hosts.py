@@ -271,10 +271,10 @@ def host_probes(open_warehouse: OpenWarehouse, clock: Clock) -> Mapping[str, Pro
     for program in programs:
         if program.role != RUN:
             by_host.setdefault(program.host, []).append(program)
-    return {host: _host_probe(host, host_roles, now) for host, host_roles in by_host.items()}
+    return {host: _build_probe(host, host_roles, now) for host, host_roles in by_host.items()}
 
 
-def _host_probe(host: str, programs: Sequence[HostRole], now: datetime) -> Probe:
+def _build_probe(host: str, programs: Sequence[HostRole], now: datetime) -> Probe:
     def run() -> Answer:
         recent = [program for program in programs if now - program.last_seen_at <= FORGOTTEN_AFTER]
         silent = [host_role for host_role in recent if is_silent(host_role, now)]

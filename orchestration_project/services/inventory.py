@@ -75,7 +75,7 @@ def find_blob(warehouse: Warehouse, wanted: str) -> Blob:
         ConfigurationError: There is none, or it is neither.
     """
     with warehouse.reading() as connection:
-        found = _blobs(connection, *_named(wanted))
+        found = _read_blobs(connection, *_match_wanted(wanted))
     if not found:
         raise ConfigurationError(
             f"nothing was captured under {wanted}",
@@ -85,7 +85,7 @@ def find_blob(warehouse: Warehouse, wanted: str) -> Blob:
     return found[0]
 
 
-def _named(wanted: str) -> list[ColumnElement[bool]]:
+def _match_wanted(wanted: str) -> list[ColumnElement[bool]]:
     if len(wanted) == SHA256_LENGTH:
         return [blobs.c.sha256 == wanted.lower()]
     if not (wanted.isascii() and wanted.isdecimal()):
@@ -97,7 +97,7 @@ def _named(wanted: str) -> list[ColumnElement[bool]]:
     return [blobs.c.sha256.in_(select(captures.c.sha256).where(capture))]
 
 
-def _blobs(connection: Connection, *conditions: ColumnElement[bool]) -> list[Blob]:
+def _read_blobs(connection: Connection, *conditions: ColumnElement[bool]) -> list[Blob]:
     columns = (blobs.c[name] for name in Blob._fields)
     return [Blob(*row) for row in connection.execute(select(*columns).where(*conditions))]
 
@@ -114,7 +114,7 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
     """
     named: defaultdict[str, list[Blob]] = defaultdict(list)
     with warehouse.reading() as connection:
-        for blob in _present(connection):
+        for blob in _list_present(connection):
             named[blob.storage_uri].append(blob)
     stored = list(artifacts.listed())
     sizes = {
@@ -148,10 +148,10 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
 def named_objects(warehouse: Warehouse) -> set[str]:
     """Return the names of the objects that the table `blobs` names, cleaned up ones left out."""
     with warehouse.reading() as connection:
-        return {blob.storage_uri for blob in _present(connection)}
+        return {blob.storage_uri for blob in _list_present(connection)}
 
 
-def _present(connection: Connection) -> list[Blob]:
+def _list_present(connection: Connection) -> list[Blob]:
     """Return the blobs that were not cleaned up since they were last captured or replayed.
 
     Captures that are older than the table `deliveries` have no row there.
@@ -169,7 +169,7 @@ def _present(connection: Connection) -> list[Blob]:
         .join(operations_removals, operations_removals.c.name == blobs.c.storage_uri)
         .where(operations_removals.c.removed_at > taken_up.c.at)
     )
-    return _blobs(connection, blobs.c.sha256.not_in(removed))
+    return _read_blobs(connection, blobs.c.sha256.not_in(removed))
 
 
 def _is_blob(stored: StoredObject) -> bool:

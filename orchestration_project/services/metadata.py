@@ -86,7 +86,7 @@ def table_of(rows: pl.DataFrame) -> dg.TableMetadataValue:
         for name, kind in rows.schema.items()
     ]
     records = [
-        dg.TableRecord({name: _plain(value) for name, value in row.items()})
+        dg.TableRecord({name: _convert_value(value) for name, value in row.items()})
         for row in rows.iter_rows(named=True)
     ]
     return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
@@ -106,7 +106,7 @@ def in_words(metadata: Mapping[str, Any]) -> str:
     lines: list[str] = []
     for name, value in metadata.items():
         if isinstance(value, dg.TableMetadataValue):
-            lines += _table_in_words(name, value.records)
+            lines += _render_table(name, value.records)
         elif isinstance(value, str | int | float | dg.PathMetadataValue | dg.UrlMetadataValue):
             lines.append(f"{name}: {getattr(value, 'value', value)}")
         elif isinstance(value, dg.MarkdownMetadataValue) and not str(value.value).startswith("!["):
@@ -116,22 +116,22 @@ def in_words(metadata: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table_in_words(name: str, records: Sequence[dg.TableRecord]) -> list[str]:
+def _render_table(name: str, records: Sequence[dg.TableRecord]) -> list[str]:
     data_items = [record.data for record in records[:ROWS_LOGGED]]
     number = len(records) - len(data_items)
     cells = [list(data_items[0])] if data_items else []
-    cells += [[_cell(value) for value in row.values()] for row in data_items]
+    cells += [[_render_cell(value) for value in row.values()] for row in data_items]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     rows = ["  " + "  ".join(map(str.ljust, row, widths)).rstrip() for row in cells]
     return [f"{name}: {len(records)} rows", *rows, *([f"  and {number} more"] if number else [])]
 
 
-def _cell(value: object) -> str:
+def _render_cell(value: object) -> str:
     line = "" if value is None else " ".join(str(value).split())
     return line if len(line) <= CELL_CHARACTERS else f"{line[: CELL_CHARACTERS - 1]}…"
 
 
-def _plain(value: object) -> str | int | float | bool | None:
+def _convert_value(value: object) -> str | int | float | bool | None:
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(value, float):
@@ -155,7 +155,7 @@ def quoted_table(rows: Iterable[Mapping[str, object]]) -> dg.TableMetadataValue:
     records: list[dg.TableRecord] = []
     left = TABLE_BYTES
     for row in rows:
-        cells = {name: _quoted(value) for name, value in row.items()}
+        cells = {name: _redact_cell(value) for name, value in row.items()}
         left -= len(json.dumps(cells))
         if left < 0:
             break
@@ -163,7 +163,7 @@ def quoted_table(rows: Iterable[Mapping[str, object]]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(records, None if records else dg.TableSchema([]))
 
 
-def _quoted(value: object) -> str:
+def _redact_cell(value: object) -> str:
     text = "" if value is None else redacted(str(value))
     return text if len(text) <= CELL_BYTES else f"{text[: CELL_BYTES - 1]}…"
 
@@ -199,8 +199,8 @@ def describe_check(
         limit: The limit in words, where no setting has it.
         quarantines: What a failure keeps from being published, such as partition; blank: nothing.
     """
-    effect = _effect(severity, quarantines)
-    limits = limit or _limits(settings)
+    effect = _name_effect(severity, quarantines)
+    limits = limit or _format_limits(settings)
     lines = [
         claim,
         EFFECTS[effect].format(quarantines),
@@ -228,21 +228,21 @@ EFFECTS = {
 """Effect of a failed check, by kind."""
 
 
-def _effect(severity: dg.AssetCheckSeverity, quarantines: str) -> str:
+def _name_effect(severity: dg.AssetCheckSeverity, quarantines: str) -> str:
     if severity == dg.AssetCheckSeverity.WARN:
         return "warns"
     return "quarantines" if quarantines else "fails"
 
 
-def _limits(names: Sequence[str]) -> str:
+def _format_limits(names: Sequence[str]) -> str:
     """Return the settings with their present values, which a run's config may override."""
     if not names:
         return ""
-    present = _present_values(load_shared_settings())
+    present = _read_values(load_shared_settings())
     return ", ".join(f"`{name}` = {present[name]}" if name in present else name for name in names)
 
 
-def _present_values(settings: Settings) -> Mapping[str, object]:
+def _read_values(settings: Settings) -> Mapping[str, object]:
     values = {name.upper(): value for name, value in shown_values(settings).items()}
     try:
         return {**values, **settings.checks.flat()}
@@ -331,9 +331,9 @@ def check_result(
     """
     failed = sorted(summary.failed, key=lambda row: str(row["audited_at"]), reverse=True)
     metadata: dict[str, Any] = {
-        **_outcome(summary, of, has_problem=bool(problem)),
+        **_describe_outcome(summary, of, has_problem=bool(problem)),
         **(problem or {}),
-        **(_latest_failure(asset, failed, has_pages=of == "partitions") if failed else {}),
+        **(_describe_failures(asset, failed, has_pages=of == "partitions") if failed else {}),
         f"{of}_passed": summary.passed_count,
         f"{of}_not_applicable": summary.not_applicable_count,
         f"{of}_failed": len(failed),
@@ -354,7 +354,7 @@ def check_result(
     )
 
 
-def _outcome(summary: AuditSummary, of: str, *, has_problem: bool) -> Mapping[str, str]:
+def _describe_outcome(summary: AuditSummary, of: str, *, has_problem: bool) -> Mapping[str, str]:
     """Return how it ended, in the first line: what gave no ground to judge did not pass."""
     judged = summary.passed_count + len(summary.failed)
     without = "; ".join(summary.grounds[:KEYS_NAMED]) or "no delivery was checked yet"
@@ -369,7 +369,7 @@ def _outcome(summary: AuditSummary, of: str, *, has_problem: bool) -> Mapping[st
     return {"outcome": outcome}
 
 
-def _latest_failure(
+def _describe_failures(
     asset: dg.AssetKey, failed: Sequence[Mapping[str, object]], *, has_pages: bool
 ) -> Mapping[str, Any]:
     """Return the partitions that failed, and of the latest one its run and offenders."""

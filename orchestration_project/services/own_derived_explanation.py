@@ -50,11 +50,11 @@ def explain_derived(
     loads = [
         load
         for input_table in declared.inputs
-        for load in _loads(connection, declared, input_table, partition)
+        for load in _find_loads(connection, declared, input_table, partition)
     ]
-    formula = _formula(connection, declared, made, partition, row["known_from"])
+    formula = _describe_formula(connection, declared, made, partition, row["known_from"])
     of_row = {name: row[name] for name in key_names(table)}
-    recomputed, formula[2]["problem"] = _recomputed(rederive, partition, of_row)
+    recomputed, formula[2]["problem"] = _derive_row(rederive, partition, of_row)
     return NumberExplanation(
         table=table.name,
         key=key,
@@ -88,7 +88,7 @@ def require_query(declared: DerivedDeclaration) -> None:
         )
 
 
-def _formula(
+def _describe_formula(
     connection: Connection,
     declared: DerivedDeclaration,
     made: DerivedTable[Any],
@@ -112,7 +112,7 @@ def _formula(
     return ["sql", derived.sql.strip(), values]
 
 
-def _recomputed(
+def _derive_row(
     rederive: Rederive, partition: str, key: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any] | None, str | None]:
     """Return the row that the query or function makes now of a key, or why there is none."""
@@ -124,7 +124,7 @@ def _recomputed(
     return values, None if values else f"it makes no row of this key now, of {len(rows)} rows"
 
 
-def _loads(
+def _find_loads(
     connection: Connection, declared: DerivedDeclaration, table: Table, partition: str
 ) -> Sequence[InputRow]:
     """Return the loads that wrote the rows of an input which a partition is made of."""
@@ -135,11 +135,11 @@ def _loads(
     return [
         row
         for known_from, row_count in connection.execute(counted).all()
-        for row in _rows_of_loads(connection, table, partition, known_from, row_count)
+        for row in _find_loads_at(connection, table, partition, known_from, row_count)
     ]
 
 
-def _rows_of_loads(
+def _find_loads_at(
     connection: Connection,
     table: Table,
     partition: str,
@@ -148,14 +148,14 @@ def _rows_of_loads(
 ) -> Sequence[InputRow]:
     """Return the loads of a time; of a table that is derived, too, what it was made of."""
     if known_from is None:
-        return [_input(table.name, {"rows": row_count}, None)]
+        return [_build_input(table.name, {"rows": row_count}, None)]
     at = (landings.c.table_name == table.name, landings.c.landed_at == known_from)
     records = connection.execute(select(landings).where(*at)).mappings().all()
     loads = [load for load in records if load["partition_key"] == partition] or records
     if not loads:
         made_of = derived_versions(connection, table)
         version = made_of.get(partition, made_of.get(WHOLE))
-        return [_input(table.name, {"rows": row_count, "made_of": version}, known_from)]
+        return [_build_input(table.name, {"rows": row_count, "made_of": version}, known_from)]
     rows: list[InputRow] = []
     for load in loads:
         change = describe_load(connection, load)
@@ -167,11 +167,11 @@ def _rows_of_loads(
             "record": change.signature.number if change.signature else None,
             "record_sha256": change.signature.record_sha256 if change.signature else None,
         }
-        rows.append(_input(f"{table.name} {load['partition_key']}", values, known_from))
+        rows.append(_build_input(f"{table.name} {load['partition_key']}", values, known_from))
     return rows
 
 
-def _input(key: str, values: Mapping[str, Any], known_from: datetime | None) -> InputRow:
+def _build_input(key: str, values: Mapping[str, Any], known_from: datetime | None) -> InputRow:
     return InputRow(
         key=key,
         values=dict(values),

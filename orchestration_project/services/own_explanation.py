@@ -59,7 +59,7 @@ def explain_own(
         require_field(table, column, fields)
     row = read_row(connection, table, key)
     capture, record = _read_record(connection, store, declared, row)
-    formula = _formula(declared, fields.get(column))
+    formula = _describe_formula(declared, fields.get(column))
     recomputed = record.values.get(column) if record.values else None
     return NumberExplanation(
         table=table.name,
@@ -75,7 +75,7 @@ def explain_own(
         input_count=1,
         inputs=[record.shown(key, row, capture, fields.get(column))],
         other_count=0,
-        last_change=_last_change(connection, declared, row),
+        last_change=_find_last_change(connection, declared, row),
     )
 
 
@@ -119,7 +119,7 @@ class _Record:
         )
 
 
-def _formula(declared: Declaration, field: Field | None) -> list[Any]:
+def _describe_formula(declared: Declaration, field: Field | None) -> list[Any]:
     """Return the declaration of a field as data; None: the day of the partition."""
     reading = declared.dataset.source.reading
     read = {"declared_in": declared.file, "format": reading.format or "parse="}
@@ -162,10 +162,11 @@ def read_row(connection: Connection, table: Table, key: str) -> RowMapping:
     try:
         if len(parts) == len(names):
             typed = {
-                name: _typed(table, name, text) for name, text in zip(names, parts, strict=True)
+                name: _parse_part(table, name, text)
+                for name, text in zip(names, parts, strict=True)
             }
             conditions = [table.c[name] == value for name, value in typed.items()]
-            row = connection.execute(_columns(table).where(*conditions)).mappings().first()
+            row = connection.execute(_select_columns(table).where(*conditions)).mappings().first()
     except ValueError:  # of a part that is neither day nor number
         pass
     if row is None:
@@ -178,11 +179,11 @@ def read_row(connection: Connection, table: Table, key: str) -> RowMapping:
     return row
 
 
-def _columns(table: Table) -> Select[Any]:
+def _select_columns(table: Table) -> Select[Any]:
     return select(*(column.label(column.key) for column in table.columns))
 
 
-def _typed(table: Table, name: str, text: str) -> Any:
+def _parse_part(table: Table, name: str, text: str) -> Any:
     """Return a part of a key as its column has it."""
     kind = table.c[name].type
     if isinstance(kind, Date):
@@ -207,14 +208,14 @@ def _read_record(
         ordered = query.where(group).order_by(captures.c.part_number)
         of_group = connection.execute(ordered).mappings().all()
     try:
-        parts = [_part(store, item) for item in of_group]
-        parsed = parse_recorded(declared.dataset, parts, _partition(declared, row))
+        parts = [_read_part(store, item) for item in of_group]
+        parsed = parse_recorded(declared.dataset, parts, _read_partition(declared, row))
     except (BlobError, SourceError) as error:
         return capture, _Record(str(error))
     return capture, _find_record(declared, parsed, parts, row, capture["part_number"])
 
 
-def _part(store: Captures, capture: RowMapping) -> Part:
+def _read_part(store: Captures, capture: RowMapping) -> Part:
     """Return a capture as a part of its delivery.
 
     Raises:
@@ -230,7 +231,7 @@ def _part(store: Captures, capture: RowMapping) -> Part:
     )
 
 
-def _partition(declared: Declaration, row: RowMapping) -> Partition:
+def _read_partition(declared: Declaration, row: RowMapping) -> Partition:
     partitioning = partitioning_of(declared.dataset)
     day, *value = (row[name] for name in partitioning.columns)
     return Partition(partitioning.day_of_rows(day) or day, *value)
@@ -246,7 +247,7 @@ def _find_record(
     """Return the record that makes a row of the same key."""
     keys = key_names(declared.table)
     contract = contract_of(declared.dataset, declared.table, declared.fields, declared.code)
-    texts = partitioning_of(declared.dataset).texts_of(_partition(declared, row))
+    texts = partitioning_of(declared.dataset).texts_of(_read_partition(declared, row))
     candidates = parsed.rows.filter(pl.col("part_number") == part_number)
     for field in declared.fields:
         if field.column.key in keys and isinstance(row[field.column.key], str):
@@ -256,11 +257,11 @@ def _find_record(
         alone = Parsed(iter_slice, pl.DataFrame(schema=REJECT), parts=parsed.parts)
         entries = split_rows(contract, alone, parts, partition_texts=texts).rows.to_dicts()
         if entries and all(entries[0][name] == row[name] for name in keys):
-            return _made_record(declared, entries[0], iter_slice.to_dicts()[0], parsed)
+            return _build_record(declared, entries[0], iter_slice.to_dicts()[0], parsed)
     return _Record("no record of the capture makes a row of this key by the present declaration")
 
 
-def _made_record(
+def _build_record(
     declared: Declaration, values: Mapping[str, Any], texts: Mapping[str, Any], parsed: Parsed
 ) -> _Record:
     record = _Record()
@@ -274,11 +275,11 @@ def _made_record(
     return record
 
 
-def _last_change(
+def _find_last_change(
     connection: Connection, declared: Declaration, row: RowMapping
 ) -> LastChange | None:
     """Return the load that wrote a row; None: it is not recorded."""
-    key = partitioning_of(declared.dataset).key_of(_partition(declared, row))
+    key = partitioning_of(declared.dataset).key_of(_read_partition(declared, row))
     load = (
         connection.execute(
             select(landings).where(

@@ -259,7 +259,7 @@ class ParquetDataset:
             ) from error
         for name in ("table", "partition_by", "where"):
             was, wanted = (
-                _shown(getattr(dataset_manifest, name))
+                _format_field(getattr(dataset_manifest, name))
                 for dataset_manifest in (model_validate_json, self._declared)
             )
             if was != wanted:
@@ -294,7 +294,7 @@ class ParquetDataset:
 
     def _path(self, values: Sequence[Any]) -> str:
         folders = [
-            f"{name}={NULL_FOLDER if value is None else quote(_text(value), safe='')}"
+            f"{name}={NULL_FOLDER if value is None else quote(_format_value(value), safe='')}"
             for name, value in zip(self._by, values, strict=True)
         ]
         return "/".join([*folders, FILE])
@@ -338,13 +338,13 @@ class ParquetDataset:
         return Partition(
             path=path,
             values={
-                name: None if value is None else _text(value)
+                name: None if value is None else _format_value(value)
                 for name, value in zip(self._by, group.values, strict=True)
             },
             row_count=written.row_count,
             latest=None if group.latest is None else group.latest.isoformat(),
             byte_count=target.stat().st_size,
-            sha256=_sha256_of(target),
+            sha256=_hash_file(target),
         )
 
     def _write_manifest(self, partitions: Sequence[Partition]) -> None:
@@ -376,15 +376,15 @@ def _is_file(path: str) -> bool:
     return file == FILE and all("=" in folder for folder in folders)
 
 
-def _shown(value: str | Sequence[str]) -> str:
+def _format_field(value: str | Sequence[str]) -> str:
     return value if isinstance(value, str) else ", ".join(value) or "none"
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return value.isoformat() if isinstance(value, date) else str(value)
 
 
-def _sha256_of(file: Path) -> str:
+def _hash_file(file: Path) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as opened:
         while chunk := opened.read(READ_BYTES):

@@ -79,8 +79,8 @@ class Pauses:
         if not is_dry_run:
             with self._warehouse.writing() as connection:
                 lock_row(connection, table.name)
-                _end(connection, subject, pause.paused_by, pause.paused_at)
-                connection.execute(insert(table).values(_row(pause)))
+                _close_pause(connection, subject, pause.paused_by, pause.paused_at)
+                connection.execute(insert(table).values(_build_row(pause)))
         return pause
 
     def resume(self, subject: str, *, by: str, is_dry_run: bool = False) -> Pause:
@@ -100,7 +100,7 @@ class Pauses:
         if not is_dry_run:
             with self._warehouse.writing() as connection:
                 lock_row(connection, table.name)
-                _end(connection, subject, storable(by), self._clock.now())
+                _close_pause(connection, subject, storable(by), self._clock.now())
         return pauses[subject]
 
     def require_unpaused(self, instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:
@@ -148,7 +148,7 @@ def pause_of_job(pauses: Iterable[Pause], job: "dg.JobDefinition") -> Pause | No
     """Return the pause that holds the runs of a job; None: they start."""
     from orchestration_project.engine.dagster_private.definitions import parts_of_job
 
-    return find_pause(pauses, _subjects(*parts_of_job(job)))
+    return find_pause(pauses, _list_subjects(*parts_of_job(job)))
 
 
 def pause_of_asset(pauses: Iterable[Pause], asset: str) -> Pause | None:
@@ -219,10 +219,10 @@ def silence_paused_probes(pauses: Collection[Pause], probes: "Iterable[Probe]") 
         pauses: The pauses in effect.
         probes: Probes whose dependency is the name of a source.
     """
-    return [_silence_if_paused(pauses, probe) for probe in probes]
+    return [_skip_if_paused(pauses, probe) for probe in probes]
 
 
-def _silence_if_paused(pauses: Collection[Pause], probe: "Probe") -> "Probe":
+def _skip_if_paused(pauses: Collection[Pause], probe: "Probe") -> "Probe":
     from orchestration_project.registry import Answer
 
     domain = domain_of_name(probe.dependency) or probe.dependency
@@ -236,10 +236,10 @@ def subjects_of_run(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> fro
     """Return the subjects whose pause holds a run; none of a job that runs while paused."""
     from orchestration_project.engine.dagster_private.definitions import parts_of_run
 
-    return _subjects(*parts_of_run(instance, run))
+    return _list_subjects(*parts_of_run(instance, run))
 
 
-def _subjects(
+def _list_subjects(
     tags: Mapping[str, str], assets: Collection[str], resources: Collection[str]
 ) -> frozenset[str]:
     if RUNS_WHILE_PAUSED.items() <= tags.items():
@@ -248,12 +248,12 @@ def _subjects(
     return run_subjects(domains, assets, resources)
 
 
-def _end(connection: Connection, subject: str, by: str, at: datetime) -> None:
+def _close_pause(connection: Connection, subject: str, by: str, at: datetime) -> None:
     is_open = (table.c.subject == subject, table.c.resumed_at.is_(None))
     connection.execute(update(table).where(*is_open).values(resumed_at=at, resumed_by=by))
 
 
-def _row(pause: Pause) -> dict[str, Any]:
+def _build_row(pause: Pause) -> dict[str, Any]:
     return {
         "subject": pause.subject,
         "paused_at": pause.paused_at,

@@ -86,7 +86,7 @@ def preset_of_file(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, 
     Raises:
         ConfigurationError: There is none of that name, or it cannot be used.
     """
-    content = _content(name)
+    content = _read_content(name)
     return read_preset(name, content, targets)
 
 
@@ -96,7 +96,7 @@ def preset_as_written(name: str) -> tuple[Preset, dict[str, Any]]:
     Raises:
         ConfigurationError: There is none of that name, or it says nothing that could be taken.
     """
-    return as_written(name, _content(name))
+    return as_written(name, _read_content(name))
 
 
 def config_of_preset(name: str, job: str) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def config_of_preset(name: str, job: str) -> dict[str, Any]:
     return config
 
 
-def _content(name: str) -> str:
+def _read_content(name: str) -> str:
     names = preset_names()  # no path is made of a name that is not one of them
     if name not in names:
         raise UnknownNameError(
@@ -156,10 +156,10 @@ def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str
 def names_of_domains_on() -> Sequence[str]:
     """Return the names of the presets, but for those of jobs of domains that are off."""
     settings = load_shared_settings()
-    return [name for name in preset_names() if not off_domain(settings, _job_of(name))]
+    return [name for name in preset_names() if not off_domain(settings, _read_job(name))]
 
 
-def _job_of(name: str) -> str:
+def _read_job(name: str) -> str:
     """Return the job of a preset; empty if the preset cannot be read."""
     try:
         return preset_as_written(name)[0].job
@@ -177,7 +177,7 @@ class Presets:
     def in_force(self, job: str) -> AppliedPreset | None:
         """Return the preset applied last to ``job``, if any was; its values as they were."""
         with self._warehouse.reading() as connection:
-            return _latest(connection, job)
+            return _find_latest(connection, job)
 
     def all_in_force(self) -> list[AppliedPreset]:
         """Return the preset applied last to each job, by job; earlier applications are not read."""
@@ -185,7 +185,7 @@ class Presets:
         first = select(func.min(operations_presets.c.job))
         with self._warehouse.reading() as connection:
             job = connection.execute(first).scalar()
-            while job is not None and (latest := _latest(connection, job)):
+            while job is not None and (latest := _find_latest(connection, job)):
                 applied.append(latest)
                 job = connection.execute(first.where(operations_presets.c.job > job)).scalar()
         return applied
@@ -194,7 +194,7 @@ class Presets:
         """Put a preset in force for its job; None where the same is in force already."""
         with self._warehouse.writing() as connection:
             lock_row(connection, operations_presets.name)
-            before = _latest(connection, preset.job)
+            before = _find_latest(connection, preset.job)
             if before and (before.preset.name, before.preset.values) == (
                 preset.name,
                 preset.values,
@@ -202,7 +202,7 @@ class Presets:
                 return None
             number = before.number + 1 if before else 1
             applied = AppliedPreset(number, preset, user, reason, self._clock.now())
-            connection.execute(insert(operations_presets).values(_row(applied, run_id)))
+            connection.execute(insert(operations_presets).values(_build_row(applied, run_id)))
         return applied
 
 
@@ -232,7 +232,7 @@ class RunPresets:
         return effective(attributes, preset, target.base(self.settings))
 
 
-def _latest(connection: Connection, job: str) -> AppliedPreset | None:
+def _find_latest(connection: Connection, job: str) -> AppliedPreset | None:
     table = operations_presets
     query = select(table).where(table.c.job == job).order_by(table.c.applied_number.desc())
     row = connection.execute(query.limit(1)).mappings().first()
@@ -244,7 +244,7 @@ def _latest(connection: Connection, job: str) -> AppliedPreset | None:
     )
 
 
-def _row(applied: AppliedPreset, run_id: str) -> dict[str, Any]:
+def _build_row(applied: AppliedPreset, run_id: str) -> dict[str, Any]:
     return {
         "job": applied.preset.job,
         "applied_number": applied.number,
@@ -265,14 +265,14 @@ def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveCo
     """Return every setting, and what each preset would set for a run that names it."""
     entries = settings_in_effect(settings)
     for file in preset_files(presets):
-        entries |= _preset(file)
+        entries |= _read_preset_file(file)
     return EffectiveConfig(entries, settings.names_without_effect())
 
 
 def of_domains_on(settings: Settings, entries: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
     """Return the entries but for settings, limits and presets of domains that are off."""
     on = {"", *domains_on(settings)}
-    jobs = {name: _job_of(name) for name in preset_names()}
+    jobs = {name: _read_job(name) for name in preset_names()}
 
     def is_on(name: str) -> bool:
         subject, separator, text = name.partition(": ")
@@ -300,7 +300,7 @@ def _check_limits(settings: Settings) -> Mapping[str, ConfigValue]:
     try:
         limits = settings.checks.flat()
     except ConfigurationError:
-        return {"checks": ConfigValue(_unusable(path), "file")}
+        return {"checks": ConfigValue(_describe_unusable(path), "file")}
     defaults = CheckLimits().flat()
     return {
         f"checks: {name}": ConfigValue(
@@ -310,14 +310,14 @@ def _check_limits(settings: Settings) -> Mapping[str, ConfigValue]:
     }
 
 
-def _unusable(file: Path | None) -> str:
+def _describe_unusable(file: Path | None) -> str:
     content = b""
     with suppress(OSError):
         content = file.read_bytes() if file else b""
     return f"cannot be used, SHA-256 {hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def _preset(file: Path) -> Mapping[str, ConfigValue]:
+def _read_preset_file(file: Path) -> Mapping[str, ConfigValue]:
     """Return the values that a file would set; of one that cannot be used, a hash of its bytes.
 
     Somebody may be writing it: no run may fail for that.
@@ -327,7 +327,7 @@ def _preset(file: Path) -> Mapping[str, ConfigValue]:
     except (OSError, ValueError, yaml.YAMLError):  # ValueError: of no UTF-8, and of 2026-02-30
         read = None
     if not isinstance(read, dict):
-        return {file.stem: ConfigValue(_unusable(file), f"preset {file.stem}")}
+        return {file.stem: ConfigValue(_describe_unusable(file), f"preset {file.stem}")}
     values = leaves(read)
     return {
         f"{file.stem}: {path}": ConfigValue(value, f"preset {file.stem}")

@@ -102,11 +102,11 @@ def code_server_probe(home: Path) -> Probe:
     """Return the probe of the code server of the `ui` that runs on ``home``, if one does."""
 
     def run() -> Answer:
-        if not _ui_runs(home):
+        if not _is_ui_running(home):
             return Answer("no `ui` runs on this STATE_DIR", is_applicable=False)
         from orchestration_project.engine.dagster_private.processes import ping_code_server
 
-        address = _address(home)
+        address = _read_address(home)
         try:
             ping_code_server(address["host"], address["port"])
         except ConnectionError as error:
@@ -123,7 +123,7 @@ def code_server_probe(home: Path) -> Probe:
     )
 
 
-def _ui_runs(home: Path) -> bool:
+def _is_ui_running(home: Path) -> bool:
     """Whether the process that `ui` noted here runs, and is one."""
     try:
         command = psutil.Process(int((home / "ui.lock").read_text())).cmdline()
@@ -132,7 +132,7 @@ def _ui_runs(home: Path) -> bool:
     return "ui" in command and (home / "workspace.yaml").exists()
 
 
-def _address(home: Path) -> Mapping[str, Any]:
+def _read_address(home: Path) -> Mapping[str, Any]:
     servers: Sequence[Any] = yaml.safe_load((home / "workspace.yaml").read_text())["load_from"]
     return servers[0]["grpc_server"]
 
@@ -208,7 +208,9 @@ def open_probes(
     real_time = Clock()
     opened = None if warehouse is None else partial(nullcontext, warehouse)
     as_it_is = opened or partial(unprepared_warehouse, settings)
-    functions = {} if settings.database_url is None else {"the database": _database_time(as_it_is)}
+    functions = (
+        {} if settings.database_url is None else {"the database": _build_database_time(as_it_is)}
+    )
     return [
         open_database_probe(settings, warehouse),
         open_disk_probe(settings),
@@ -240,7 +242,7 @@ def every_probe(
     return [*of_data, *registry.probes(settings), *other_probes]
 
 
-def _database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:
+def _build_database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:
     return partial(time_of_database, as_it_is)
 
 
@@ -259,10 +261,10 @@ def open_database_probe(
 
 def open_disk_probe(settings: Settings) -> Probe:
     """Return how the disks that we write to are looked at."""
-    return disk_probe(partial(_written_places, settings), settings.disk_headroom_mib)
+    return disk_probe(partial(_list_places, settings), settings.disk_headroom_mib)
 
 
-def _written_places(settings: Settings) -> Sequence[Path]:
+def _list_places(settings: Settings) -> Sequence[Path]:
     """Return the folders of this machine that we write to."""
     places = [state_folder(settings)]
     url, store = parsed_url(database_url(settings)), open_store(settings)
@@ -280,10 +282,10 @@ def open_alerts(settings: Settings, registry: Registry | None = None) -> Alerts:
         settings: The settings of this process.
         registry: The domains whose conditions are reported, too; None: those of no domain.
     """
-    return build_alerts(settings, partial(_conditions, settings, registry))
+    return build_alerts(settings, partial(_build_conditions, settings, registry))
 
 
-def _conditions(
+def _build_conditions(
     settings: Settings, registry: Registry | None, instance: "dg.DagsterInstance"
 ) -> Sequence[AlertCondition]:
     """Return the conditions that alerts report although no run ends by them."""

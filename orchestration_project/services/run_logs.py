@@ -101,23 +101,23 @@ def prune(
     Raises:
         ConfigurationError: Dagster's storage is one that this does not know.
     """
-    events, stores = _events_of(instance), run_logs_of(instance)
+    events, stores = _open_events(instance), run_logs_of(instance)
     freed = {store.name: LogUsage() for store in stores}
-    old, unrecorded = _old_runs(instance, ledger, before)
+    old, unrecorded = _find_old_runs(instance, ledger, before)
     evaluation_count = 0
     for start in range(0, len(old), RUNS_AT_ONCE):
         some = old[start : start + RUNS_AT_ONCE]
         for store in stores:
             freed[store.name] += store.left_by(some) if dry_run else store.forget(some)
-        evaluation_count += _evaluations(ledger.warehouse, some, dry_run=dry_run)
+        evaluation_count += _prune_evaluations(ledger.warehouse, some, dry_run=dry_run)
     if not dry_run:
         for store in stores:
             store.finish()
-    state_count = _earlier_states(events, states, before, dry_run=dry_run)
+    state_count = _prune_states(events, states, before, dry_run=dry_run)
     return PruneResult(freed, unrecorded, evaluation_count, state_count)
 
 
-def _earlier_states(
+def _prune_states(
     events: EventLogFiles | EventLogTable,
     states: Sequence[dg.AssetKey],
     before: datetime,
@@ -144,7 +144,7 @@ def _earlier_states(
     return max(counts)
 
 
-def _evaluations(warehouse: Warehouse, run_ids: Sequence[str], *, dry_run: bool) -> int:
+def _prune_evaluations(warehouse: Warehouse, run_ids: Sequence[str], *, dry_run: bool) -> int:
     """Delete the evaluations of the ends of these runs unless it is a dry run; return how many."""
     causes = [RunEnd(0, run_id, outcome).cause for run_id in run_ids for outcome in ENDS]
     is_one = operations_evaluations.c.cause.in_(causes)
@@ -156,7 +156,7 @@ def _evaluations(warehouse: Warehouse, run_ids: Sequence[str], *, dry_run: bool)
     return count
 
 
-def _old_runs(
+def _find_old_runs(
     instance: dg.DagsterInstance, ledger: Ledger, before: datetime
 ) -> tuple[list[str], int]:
     """Return the runs whose logs may go, the oldest first, and how many the ledger keeps back."""
@@ -182,13 +182,13 @@ def run_logs_of(instance: dg.DagsterInstance) -> list[RunLogs]:
     Raises:
         ConfigurationError: Dagster's event log is of a kind that this does not know.
     """
-    events = _events_of(instance)
+    events = _open_events(instance)
     rows = RunFiles(events) if isinstance(events, EventLogFiles) else EventRows(events)
     has_compute_logs = compute_log_folder(instance, "any") is not None
     return [rows, ComputeLogs(instance)] if has_compute_logs else [rows]
 
 
-def _events_of(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable:
+def _open_events(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable:
     events = event_log_store(instance)
     if events is None:
         raise ConfigurationError(
@@ -210,7 +210,7 @@ class RunFiles:
 
     def left_by(self, run_ids: Sequence[str]) -> LogUsage:
         """Measure the files."""
-        return sum((_measured(self._store.files(run_id)) for run_id in run_ids), LogUsage())
+        return sum((_measure_files(self._store.files(run_id)) for run_id in run_ids), LogUsage())
 
     def forget(self, run_ids: Sequence[str]) -> LogUsage:
         """Delete the files; the log proper last, as it says that there is something to delete."""
@@ -273,7 +273,7 @@ class ComputeLogs:
 
     def left_by(self, run_ids: Sequence[str]) -> LogUsage:
         """Measure the files."""
-        return sum((_measured(self._files(run_id)) for run_id in run_ids), LogUsage())
+        return sum((_measure_files(self._files(run_id)) for run_id in run_ids), LogUsage())
 
     def forget(self, run_ids: Sequence[str]) -> LogUsage:
         """Delete each run's folder, and what the artifact store has of it."""
@@ -291,10 +291,10 @@ class ComputeLogs:
         return [path for path in folder.rglob("*") if path.is_file()] if folder else []
 
 
-def _measured(files: Sequence[Path]) -> LogUsage:
-    return LogUsage(min(len(files), 1), len(files), sum(_size(file) for file in files))
+def _measure_files(files: Sequence[Path]) -> LogUsage:
+    return LogUsage(min(len(files), 1), len(files), sum(_read_size(file) for file in files))
 
 
-def _size(file: Path) -> int:
+def _read_size(file: Path) -> int:
     """Return the size of a file on disk, bytes."""
     return file.stat().st_blocks * 512

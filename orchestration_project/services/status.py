@@ -180,8 +180,8 @@ def read_quarantined(warehouse: Warehouse, limit: int = MOST) -> list[Quarantine
     query = latest.order_by(columns.recorded_at.desc(), columns.group_id).limit(limit)
     with warehouse.reading() as connection:
         rows = connection.execute(query).all()
-        failed = _failed_audits(connection, rows)
-        since = _first_failures(connection, rows)
+        failed = _find_failed_audits(connection, rows)
+        since = _find_first_failures(connection, rows)
     return [
         QuarantinedDelivery(
             row.table_name,
@@ -199,7 +199,7 @@ def read_quarantined(warehouse: Warehouse, limit: int = MOST) -> list[Quarantine
     ]
 
 
-def _failed_audits(
+def _find_failed_audits(
     connection: Connection, rows: Sequence[Row[Any]]
 ) -> Mapping[tuple[str, str], list[FailedAudit]]:
     """Return the audits of severity error that deliveries failed, by delivery and table."""
@@ -218,7 +218,7 @@ def _failed_audits(
     return failed_audits
 
 
-def _first_failures(
+def _find_first_failures(
     connection: Connection, rows: Sequence[Row[Any]]
 ) -> Mapping[tuple[str, str], datetime]:
     """Return when the first delivery after the last loaded one was recorded, by partition."""

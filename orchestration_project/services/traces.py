@@ -108,7 +108,7 @@ class _Reader:
         parts = self._partitions(list(recorded))
         entries = self._by_keys(operations_steps, operations_steps.c.run_id, list(recorded))
         steps = {
-            **_grouped(entries),
+            **_group_rows(entries),
             **{ledger_entry.run["run_id"]: ledger_entry.steps for ledger_entry in unrecorded},
         }
         requests = self._of_trace(access_audit, trace_id, "happened_at", "step_number")
@@ -117,23 +117,23 @@ class _Reader:
         ]
         return Trace(
             trace_id=trace_id,
-            requests=_requests(requests),
+            requests=_build_requests(requests),
             webhooks=[
-                TracedWebhook(**_fields(TracedWebhook, row))
+                TracedWebhook(**_select_fields(TracedWebhook, row))
                 for row in self._of_trace(inbox_states, trace_id, "received_at")
             ],
             events=[
-                TracedEvent(**_fields(TracedEvent, row))
+                TracedEvent(**_select_fields(TracedEvent, row))
                 for row in self._of_trace(
                     known_tables()["mqtt_mirror"], str(UUID(trace_id)), "received_at"
                 )
             ],
             runs=traced,
             alerts=[
-                TracedAlert(**_fields(TracedAlert, row))
+                TracedAlert(**_select_fields(TracedAlert, row))
                 for row in self._of_trace(operations_alerts, trace_id, "raised_at")
             ],
-            totals=_totals(traced),
+            totals=_sum_totals(traced),
             is_whole=self._is_whole,
         )
 
@@ -145,13 +145,15 @@ class _Reader:
             for row in self._by_keys(landings, landings.c.run_id, run_ids)
         }
         groups = list({row["group_id"]: None for row in delivered})
-        fetches = _grouped(self._by_keys(captures, captures.c.group_id, groups), "group_id")
+        fetches = _group_rows(self._by_keys(captures, captures.c.group_id, groups), "group_id")
         partitions = defaultdict[str, list[TracedPartition]](list)
         for row in delivered:
             load = loads.pop((row["group_id"], row["table_name"]), None)
-            partitions[row["run_id"]].append(_partition(row, fetches[row["group_id"]], load))
+            partitions[row["run_id"]].append(_build_partition(row, fetches[row["group_id"]], load))
         for row in loads.values():
-            partitions[row["run_id"]].append(_partition({**row, "outcome": "derived"}, [], row))
+            partitions[row["run_id"]].append(
+                _build_partition({**row, "outcome": "derived"}, [], row)
+            )
         for partition in partitions.values():
             partition.sort(key=lambda part: (part.table, part.partition))
         return partitions
@@ -180,23 +182,24 @@ def _read(table: Table) -> Select[Any]:
     return select(*(column for column in table.c if column.name not in UNREAD))
 
 
-def _fields(model: type[BaseModel], row: Row, **renamed: str) -> dict[str, Any]:
+def _select_fields(model: type[BaseModel], row: Row, **renamed: str) -> dict[str, Any]:
     """Return the fields of a model from a row; ``renamed`` has columns of other names."""
     return {name: row[renamed.get(name, name)] for name in model.model_fields}
 
 
-def _grouped(rows: Iterable[Row], name: str = "run_id") -> Mapping[str, list[Row]]:
+def _group_rows(rows: Iterable[Row], name: str = "run_id") -> Mapping[str, list[Row]]:
     entries = defaultdict[str, list[Row]](list)
     for row in rows:
         entries[row[name]].append(row)
     return entries
 
 
-def _requests(rows: Sequence[Row]) -> list[TracedRequest]:
+def _build_requests(rows: Sequence[Row]) -> list[TracedRequest]:
     """Return one entry per request: the row of its answer, else the one of its receipt."""
     latest = {row["request_id"]: row for row in rows}
     return [
-        TracedRequest(**_fields(TracedRequest, row, user="user_name")) for row in latest.values()
+        TracedRequest(**_select_fields(TracedRequest, row, user="user_name"))
+        for row in latest.values()
     ]
 
 
@@ -210,7 +213,7 @@ def _run(row: Row, steps: Sequence[Row], partitions: list[TracedPartition]) -> T
         "seconds": row["duration_seconds"],
         "error": row["error_message"],
         "steps": sorted(
-            (_step(entry) for entry in steps),
+            (_build_step(entry) for entry in steps),
             key=lambda step: (step.started_at is None, step.started_at, step.step),
         ),
         "partitions": partitions,
@@ -219,25 +222,27 @@ def _run(row: Row, steps: Sequence[Row], partitions: list[TracedPartition]) -> T
     return TracedRun(**same, **values)
 
 
-def _step(row: Row) -> TracedStep:
+def _build_step(row: Row) -> TracedStep:
     renamed = {"step": "step_key", "seconds": "duration_seconds", "error": "error_message"}
-    return TracedStep(**_fields(TracedStep, row, **renamed))
+    return TracedStep(**_select_fields(TracedStep, row, **renamed))
 
 
-def _partition(row: Row, fetches: Sequence[Row], load: Row | None) -> TracedPartition:
+def _build_partition(row: Row, fetches: Sequence[Row], load: Row | None) -> TracedPartition:
     return TracedPartition(
         table=row["table_name"],
         partition=row["partition_key"],
         outcome=row["outcome"],
         fetches=[
-            TracedFetch(**{**_fields(TracedFetch, fetch), "capture_id": str(fetch["capture_id"])})
+            TracedFetch(
+                **{**_select_fields(TracedFetch, fetch), "capture_id": str(fetch["capture_id"])}
+            )
             for fetch in sorted(fetches, key=lambda each: each["part_number"])
         ],
-        load=TracedLoad(**_fields(TracedLoad, load)) if load else None,
+        load=TracedLoad(**_select_fields(TracedLoad, load)) if load else None,
     )
 
 
-def _totals(runs: Sequence[TracedRun]) -> TraceTotals:
+def _sum_totals(runs: Sequence[TracedRun]) -> TraceTotals:
     parts = [part for run in runs for part in run.partitions]
     loads = [part.load for part in parts if part.load]
     return TraceTotals(

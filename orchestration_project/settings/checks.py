@@ -166,7 +166,9 @@ class CheckLimits(_Limits):
             if isinstance(limits := getattr(self, name), DatasetLimits) and limits.completeness
         }
         tree = self.model_dump(exclude_none=True)
-        return dict(_leaves(tree | {name: tree[name] | limits for name, limits in entries.items()}))
+        return dict(
+            _iterate_leaves(tree | {name: tree[name] | limits for name, limits in entries.items()})
+        )
 
     def completeness_of(self, dataset: str) -> Completeness:
         """Return the limits of is_complete of a dataset, by the name of its table."""
@@ -177,10 +179,10 @@ class CheckLimits(_Limits):
         return self.completeness.model_copy(update=completeness.model_dump(exclude_unset=True))
 
 
-def _leaves(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, object]]:
+def _iterate_leaves(tree: Mapping[str, Any], *above: str) -> Iterator[tuple[str, object]]:
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _leaves(value, *above, name)
+            yield from _iterate_leaves(value, *above, name)
         else:
             yield ".".join((*above, name)), value
 
@@ -203,9 +205,9 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
         text = path.read_text(encoding="utf-8")
         content = {} if (read := read_yaml(text)) is None else read
     except (OSError, UnicodeDecodeError) as error:
-        raise _invalid(path, f"{type(error).__name__}: {error}") from error
+        raise _build_error(path, f"{type(error).__name__}: {error}") from error
     except YAMLError as error:
-        raise _invalid(path, syntax_problem(error)) from error
+        raise _build_error(path, syntax_problem(error)) from error
     try:
         return CheckLimits.model_validate(content)
     except ValidationError as error:
@@ -214,10 +216,10 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
     concerned = [
         problem
         for problem, section in zip(problems, invalid, strict=True)
-        if not domain or domain in _domains_of(str(section))
+        if not domain or domain in _find_domains(str(section))
     ]
     if concerned:
-        raise _invalid(path, "; ".join(concerned))
+        raise _build_error(path, "; ".join(concerned))
     return CheckLimits.model_validate(
         {name: item for name, item in content.items() if name not in invalid}
     )
@@ -225,21 +227,21 @@ def read_checks(path: Path | None, domain: str = "") -> CheckLimits:
 
 def domains_with_limits() -> Set[str]:
     """Return the domains of the package that have limits of checks."""
-    return {_domain_of(name) for name in CheckLimits.model_fields if name != "completeness"}
+    return {_find_domain(name) for name in CheckLimits.model_fields if name != "completeness"}
 
 
-def _domains_of(section: str) -> Collection[str]:
+def _find_domains(section: str) -> Collection[str]:
     """Return the domains that a section belongs to: that of its name, else all."""
     known_names = domains_with_limits()
-    return {_domain_of(section)} & known_names or known_names
+    return {_find_domain(section)} & known_names or known_names
 
 
-def _domain_of(section: str) -> str:
+def _find_domain(section: str) -> str:
     prefix = section.partition("_")[0]
     return {"fact": "finra", "market": "cboe"}.get(prefix, prefix)
 
 
-def _invalid(path: Path, found: str) -> ConfigurationError:
+def _build_error(path: Path, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"invalid limits in {path.name}",
         expected=f"YAML in UTF-8 at {path}, as config/schemas/checks.schema.json describes it",

@@ -85,9 +85,9 @@ def domain_choices(settings: Settings) -> Mapping[str, Choice]:
     known_names = known_domains()
     if settings.domains:
         require_known("DOMAINS", settings.domains, [ALL, *known_names])
-        return {name: _given(name, settings.domains) for name in known_names}
+        return {name: _choose_given(name, settings.domains) for name in known_names}
     stored = read_stored(settings)
-    return {name: _chosen(name, settings, stored) for name in known_names}
+    return {name: _choose_stored(name, settings, stored) for name in known_names}
 
 
 def domains_on(settings: Settings) -> frozenset[str]:
@@ -200,7 +200,7 @@ def change_stored(settings: Settings, added: Sequence[str], removed: Sequence[st
     """
     file = stored_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(file.parent):
+    with _lock_folder(file.parent):
         changed = {*added, *removed}
         kept_names = [
             entry for entry in read_stored(settings) if entry.removeprefix("-") not in changed
@@ -224,7 +224,7 @@ def replace_stored(settings: Settings, entries: Sequence[str]) -> None:
     )
     file = stored_file(settings)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(file.parent):
+    with _lock_folder(file.parent):
         _write(file, entries)
 
 
@@ -235,7 +235,7 @@ def _write(file: Path, entries: Iterable[str]) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     """Let no other process change the file meanwhile."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -245,7 +245,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _given(name: str, given: Sequence[str]) -> Choice:
+def _choose_given(name: str, given: Sequence[str]) -> Choice:
     if name == OPERATIONS:
         return Choice(True, "every installation has it")
     if name in given or ALL in given:
@@ -253,7 +253,7 @@ def _given(name: str, given: Sequence[str]) -> Choice:
     return Choice(False, "DOMAINS does not name it", f"add {name} to DOMAINS")
 
 
-def _chosen(name: str, settings: Settings, stored: Sequence[str]) -> Choice:
+def _choose_stored(name: str, settings: Settings, stored: Sequence[str]) -> Choice:
     """Return the choice of a domain where DOMAINS is not set."""
     if name == own_domain():
         return Choice(True, "the project declares it")

@@ -82,22 +82,22 @@ class DescribedSetting:
 def described_settings() -> Sequence[DescribedSetting]:
     """Return every setting, by group; the essential ones in the order of `ESSENTIAL`."""
     fields = settings_class().model_fields
-    descriptions = [_described(name, fields[name]) for name in (*ESSENTIAL, *_others())]
+    descriptions = [_describe_setting(name, fields[name]) for name in (*ESSENTIAL, *_list_others())]
     return sorted(descriptions, key=lambda each: list(GROUPS).index(each.group))
 
 
-def _others() -> Sequence[str]:
+def _list_others() -> Sequence[str]:
     return [name for name in setting_names() if name not in ESSENTIAL]
 
 
-def _described(name: str, field: FieldInfo) -> DescribedSetting:
+def _describe_setting(name: str, field: FieldInfo) -> DescribedSetting:
     notes = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
     return DescribedSetting(
         name=str(notes.get("name", name.upper())),
         group=_group(name, notes),
         domain=settings_class().domain_of(name),
-        type=_type(field),
-        default=str(notes.get("default", "")) or _default(field.default),
+        type=_name_type(field),
+        default=str(notes.get("default", "")) or _format_default(field.default),
         allowed=str(notes.get("allowed", "")) or allowed(field),
         unit=str(notes.get("unit", "")),
         required_when=str(notes.get("required_when", "")),
@@ -114,7 +114,7 @@ def _group(name: str, notes: Mapping[str, Any]) -> Group:
     return notes.get("group") or own.get("group", "tuning")
 
 
-def _default(value: object) -> str:
+def _format_default(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -122,15 +122,15 @@ def _default(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _without_none(annotation: object) -> object:
+def _drop_none(annotation: object) -> object:
     """Return the type that an annotation allows, without None and without constraints."""
     if get_origin(annotation) in (Union, UnionType):
         [annotation] = [argument for argument in get_args(annotation) if argument is not type(None)]
     return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def _type(field: FieldInfo) -> str:
-    kind = _without_none(field.annotation)
+def _name_type(field: FieldInfo) -> str:
+    kind = _drop_none(field.annotation)
     return TYPES.get(get_origin(kind) or kind, "text")
 
 
@@ -145,7 +145,7 @@ EXPECTED = {
 
 def expected_value(field: FieldInfo) -> str:
     """Return which values a setting takes, for an error: `an integer >= 1, <= 5214`."""
-    kind = _type(field)
+    kind = _name_type(field)
     if kind == "choice":
         return f"one of {allowed(field)}"
     if kind == "boolean":
@@ -155,7 +155,7 @@ def expected_value(field: FieldInfo) -> str:
 
 def allowed(field: FieldInfo) -> str:
     """Return the values that a field takes: its choices or its bounds; empty if any."""
-    kind = _without_none(field.annotation)
+    kind = _drop_none(field.annotation)
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
     if kind is bool:

@@ -67,7 +67,7 @@ class Given:
         """The origin as errors name it, such as `.env line 12`."""
         if self.file is None:
             return "environment"
-        line = _lines(self.file).get(self.name)
+        line = _find_lines(self.file).get(self.name)
         return f"{self.file.name} line {line}" if line else self.file.name
 
 
@@ -98,8 +98,8 @@ def restore_environment() -> None:
     names = {part.replace("_", "-") for part in parts}
     if names.isdisjoint(DAGSTER_COMMANDS) or not file.is_file():
         return
-    written, replaced = _values(file, interpolate=False), _values(file)
-    for name, first in _first_environment().items():
+    written, replaced = _read_values(file, interpolate=False), _read_values(file)
+    for name, first in _read_environment().items():
         text = os.environ.get(name)
         is_replaced = text == replaced.get(name) or "${" in (written.get(name) or "")
         if name in written and is_replaced and text != first:
@@ -107,7 +107,7 @@ def restore_environment() -> None:
 
 
 @cache
-def _first_environment() -> Mapping[str, str]:
+def _read_environment() -> Mapping[str, str]:
     """Return the variables that the caller set, as far as the system keeps them.
 
     They are those of the outermost of the Dagster commands that started this process: what these
@@ -140,7 +140,7 @@ def read_given(env_file: Path | None, environment: Mapping[str, str] | None = No
     of_file = dotenv_values(file, encoding="utf-8") if file else {}
     process = ENVIRONMENT if environment is None else environment
     option = Path(process[ENV_FILE]) if ENV_FILE in process else None
-    of_option = _values(option) if option else {}
+    of_option = _read_values(option) if option else {}
     givens = {name: Given(text, file, name.upper()) for name, text in of_file.items() if text}
     for name, text in process.items():
         if text:
@@ -149,7 +149,7 @@ def read_given(env_file: Path | None, environment: Mapping[str, str] | None = No
     return {name.lower(): given for name, given in givens.items()}
 
 
-def _values(file: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
+def _read_values(file: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
     """Return the values of a file like `.env`; of one that cannot be read, none."""
     try:
         return dotenv_values(file, encoding="utf-8", interpolate=interpolate)
@@ -168,7 +168,7 @@ def value_of(name: str, given: GivenValues) -> str | Unusable | None:
     if plain is not None:
         text = f"{plain.name} ({plain.place}) and {path.name} ({path.place})"
         return Unusable(f"{text}: expected one of the two")
-    return _content(path)
+    return _read_content(path)
 
 
 def named_secret(name: str) -> str | Unusable | None:
@@ -181,7 +181,7 @@ def named_secret(name: str) -> str | Unusable | None:
     return value_of(name.lower(), read_given(project_folder() / ".env"))
 
 
-def _content(path: Given) -> str | Unusable:
+def _read_content(path: Given) -> str | Unusable:
     said = f"{path.name}={path.text!r} ({path.place})"
     file = project_path(Path(path.text))
     try:
@@ -214,7 +214,7 @@ def field_values(fields: Mapping[str, FieldInfo], given: GivenValues) -> dict[st
     values: dict[str, Any] = {}
     for name, field in fields.items():
         if name == CHANNELS:
-            values[name] = _channel_urls(given) or None
+            values[name] = _find_channel_urls(given) or None
         elif is_secret(field):
             values[name] = value_of(name, given)
         elif variable := given.get(name):
@@ -222,7 +222,7 @@ def field_values(fields: Mapping[str, FieldInfo], given: GivenValues) -> dict[st
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _channel_urls(given: GivenValues) -> Mapping[str, str | Unusable]:
+def _find_channel_urls(given: GivenValues) -> Mapping[str, str | Unusable]:
     """Return the variables ALERT_URL_<CHANNEL> by channel in lower case."""
     names = {name.removesuffix(FROM_FILE) for name in given if name.startswith(CHANNEL)}
     values = {name.removeprefix(CHANNEL): value_of(name, given) for name in sorted(names)}
@@ -238,18 +238,18 @@ def secret_files(names: list[str], given: GivenValues) -> list[Path]:
     return [project_path(Path(file.text)) for file in files if file]
 
 
-def _lines(file: Path) -> Mapping[str, int]:
+def _find_lines(file: Path) -> Mapping[str, int]:
     """Return the line of each variable's last value in ``file``."""
     with file.open(encoding="utf-8") as stream:
         bindings = list(parse_stream(stream))
     return {
-        binding.key.upper(): binding.original.line + _blank_lines(binding.original.string)
+        binding.key.upper(): binding.original.line + _count_blank_lines(binding.original.string)
         for binding in bindings
         if binding.key
     }
 
 
-def _blank_lines(text: str) -> int:
+def _count_blank_lines(text: str) -> int:
     return text[: len(text) - len(text.lstrip())].count("\n")
 
 

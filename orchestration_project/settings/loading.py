@@ -71,7 +71,7 @@ def load_shared_settings() -> Settings:
         ConfigurationError: A setting that belongs to no single domain is missing or malformed.
     """
     restore_environment()
-    settings = _read(_state())
+    settings = _read(_read_state())
     hide(*secrets_of(settings))
     keep_secrets_out_of_logs()
     return settings
@@ -85,29 +85,31 @@ def settings_of_file(file: Path | None) -> Settings:
     Raises:
         ConfigurationError: The file cannot be read, or a setting in it is invalid.
     """
-    given_values = _given(file, {})
+    given_values = _load_given(file, {})
     fields = settings_class().model_fields
-    profile = {"data_profile": profile_of(_texts(given_values), sources_of(settings_class()))}
-    values = {**_defaults(fields), **profile, **field_values(fields, given_values)}
+    profile = {"data_profile": profile_of(_read_texts(given_values), sources_of(settings_class()))}
+    values = {**_read_defaults(fields), **profile, **field_values(fields, given_values)}
     try:
         return settings_class()(**values)
     except ValidationError as error:
         raise invalid_settings(
-            [_problem(problem, given_values) for problem in error.errors()]
+            [_describe_problem(problem, given_values) for problem in error.errors()]
         ) from None
 
 
 def origins() -> Mapping[str, str]:
     """Return where the value of each setting comes from now: default, file or environment."""
     return {
-        name: source.origin if source else "default" for name, source in _sources(_state()).items()
+        name: source.origin if source else "default"
+        for name, source in _find_sources(_read_state()).items()
     }
 
 
 def places() -> Mapping[str, str]:
     """Return the same for people: default, environment, or such as `.env line 12`."""
     return {
-        name: source.place if source else "default" for name, source in _sources(_state()).items()
+        name: source.place if source else "default"
+        for name, source in _find_sources(_read_state()).items()
     }
 
 
@@ -120,7 +122,7 @@ def read_secrets(*names: str) -> Mapping[str, str]:
         ConfigurationError: The file of one cannot be read.
     """
     restore_environment()
-    given_values = _given(_env_file())
+    given_values = _load_given(_find_env_file())
     values = {name: value_of(name.lower(), given_values) for name in names}
     problems = [item.reason for item in values.values() if isinstance(item, Unusable)]
     if problems:
@@ -130,12 +132,12 @@ def read_secrets(*names: str) -> Mapping[str, str]:
     return secrets
 
 
-def _env_file() -> Path | None:
+def _find_env_file() -> Path | None:
     file = settings_class().model_config.get("env_file")
     return Path(str(file)) if file else None
 
 
-def _given(file: Path | None, environment: Mapping[str, str] | None = None) -> GivenValues:
+def _load_given(file: Path | None, environment: Mapping[str, str] | None = None) -> GivenValues:
     try:
         return read_given(file, environment)
     except (OSError, UnicodeDecodeError) as error:
@@ -147,19 +149,19 @@ def _given(file: Path | None, environment: Mapping[str, str] | None = None) -> G
         ) from None  # the original quotes the file, secrets included
 
 
-def _state() -> object:
+def _read_state() -> object:
     """Return a value that differs when a setting may have been changed."""
-    file = _env_file()
-    read = (frozenset(ENVIRONMENT.items()), str(file), _stat(file))
-    return (*read, *map(_stat, _secret_files(read)))
+    file = _find_env_file()
+    read = (frozenset(ENVIRONMENT.items()), str(file), _read_stat(file))
+    return (*read, *map(_read_stat, _list_secret_files(read)))
 
 
 @lru_cache(maxsize=1)
-def _secret_files(_: object) -> Sequence[Path]:
-    return secret_files(_secret_names(), _given(_env_file()))
+def _list_secret_files(_: object) -> Sequence[Path]:
+    return secret_files(_list_secret_names(), _load_given(_find_env_file()))
 
 
-def _stat(file: Path | None) -> object:
+def _read_stat(file: Path | None) -> object:
     try:
         stat = file.stat() if file else None
     except OSError:
@@ -167,24 +169,24 @@ def _stat(file: Path | None) -> object:
     return stat and (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
 
-def _secret_names() -> list[str]:
+def _list_secret_names() -> list[str]:
     return [name for name, field in settings_class().model_fields.items() if is_secret(field)]
 
 
 @lru_cache(maxsize=1)  # to read them takes as long as a small load
 def _read(_: object) -> Settings:
-    given_values = _given(_env_file())
-    wrong_names = [*_wrong_names(given_values), *_earlier_places(given_values)]
+    given_values = _load_given(_find_env_file())
+    wrong_names = [*_find_wrong_names(given_values), *_find_earlier_places(given_values)]
     try:
         settings = settings_class()()  # pyright: ignore[reportCallIssue] - pydantic fills the fields
     except ValidationError as error:
-        settings = _without_invalid_domains(error, given_values, wrong_names)
+        settings = _reset_invalid_domains(error, given_values, wrong_names)
     if wrong_names:
         raise invalid_settings(wrong_names)
     return settings
 
 
-def _without_invalid_domains(
+def _reset_invalid_domains(
     error: ValidationError, given: GivenValues, wrong_names: Sequence[str]
 ) -> Settings:
     """Return the settings with the defaults of each domain that has an invalid one.
@@ -201,37 +203,39 @@ def _without_invalid_domains(
     for item in errors:
         name = str(item["loc"][0]) if item["loc"] else ""
         domain = "" if name in sources else settings_class().domain_of(name)
-        problems.setdefault(domain, []).append(_problem(item, given))
+        problems.setdefault(domain, []).append(_describe_problem(item, given))
     if "" in problems or wrong_names:
         raise invalid_settings(
-            [*wrong_names, *(_problem(problem, given) for problem in errors)]
+            [*wrong_names, *(_describe_problem(problem, given) for problem in errors)]
         ) from None
-    defaults = _defaults(
+    defaults = _read_defaults(
         name
         for name in settings_class().model_fields
         if settings_class().domain_of(name) in problems
     )
-    settings = settings_class()(**{"data_profile": profile_of(_texts(given), sources), **defaults})
+    settings = settings_class()(
+        **{"data_profile": profile_of(_read_texts(given), sources), **defaults}
+    )
     settings._problems = problems
     return settings
 
 
-def _texts(given: GivenValues) -> Mapping[str, str]:
+def _read_texts(given: GivenValues) -> Mapping[str, str]:
     return {name: value.text for name, value in given.items()}
 
 
-def _defaults(names: Iterable[str]) -> dict[str, Any]:
+def _read_defaults(names: Iterable[str]) -> dict[str, Any]:
     fields = settings_class().model_fields
     return {name: fields[name].get_default() for name in names}
 
 
-def _wrong_names(given: GivenValues) -> list[str]:
+def _find_wrong_names(given: GivenValues) -> list[str]:
     """Return the problems of variables whose names resemble settings.
 
     Their values would be left out in silence: earlier names, and typing errors.
     """
     known_names = set(settings_class().model_fields)
-    files = {name + FROM_FILE for name in _secret_names()}
+    files = {name + FROM_FILE for name in _list_secret_names()}
     words = tuple({name.partition("_")[0] + "_" for name in known_names})
     problems = []
     for name in sorted(given.keys() - known_names - files):
@@ -252,7 +256,7 @@ def _wrong_names(given: GivenValues) -> list[str]:
     return problems
 
 
-def _earlier_places(given: GivenValues) -> Iterator[str]:
+def _find_earlier_places(given: GivenValues) -> Iterator[str]:
     """Yield the files and folders that lie, or are looked for, where they were before `config/`."""
     folder = project_folder()
     defaults = {name: field.default for name, field in settings_class().model_fields.items()}
@@ -268,29 +272,29 @@ def _earlier_places(given: GivenValues) -> Iterator[str]:
 
 
 @lru_cache(maxsize=1)
-def _sources(_: object) -> Mapping[str, Given | None]:
+def _find_sources(_: object) -> Mapping[str, Given | None]:
     """Return the variable that gives each setting its value; None: it has its default."""
-    files = {name + FROM_FILE: name for name in _secret_names()}
+    files = {name + FROM_FILE: name for name in _list_secret_names()}
     sources: dict[str, Given | None] = dict.fromkeys(settings_class().model_fields)
-    for name, value in _given(_env_file()).items():
+    for name, value in _load_given(_find_env_file()).items():
         text = CHANNELS if name.startswith(CHANNEL) else files.get(name, name)
         if text in sources and (sources[text] is None or value.file is None):
             sources[text] = value
     return sources
 
 
-def _problem(error: ErrorDetails, given: GivenValues) -> str:
+def _describe_problem(error: ErrorDetails, given: GivenValues) -> str:
     """Return the fault of a setting, such as `DEMO_SEED='x' (environment): expected …`."""
     if isinstance(error["input"], Unusable):
         return error["input"].reason
     if not error["loc"]:
-        return _reason(error)
+        return _read_reason(error)
     from orchestration_project.settings.described import expected_value  # of invalid ones alone
 
     name = str(error["loc"][0])
     field = settings_class().model_fields[name]
     found = given.get(name) or given.get(name + FROM_FILE)
-    reason = _reason(error) or f"expected {expected_value(field)}"
+    reason = _read_reason(error) or f"expected {expected_value(field)}"
     if found is None:
         return f"{name.upper()} is not set: {reason}"
     text = "***" if is_secret(field) else shown_text(name, found.text)
@@ -299,7 +303,7 @@ def _problem(error: ErrorDetails, given: GivenValues) -> str:
     return f"{name.upper()}={text!r} ({found.place}): {reason}"
 
 
-def _reason(error: ErrorDetails) -> str:
+def _read_reason(error: ErrorDetails) -> str:
     """Return the text of our own validators; empty for pydantic's."""
     is_own = error["type"] == "value_error"
     return error["msg"].removeprefix("Value error, ") if is_own else ""

@@ -343,7 +343,8 @@ class TracingSettings(BaseSettings, defer_build=True):
     def _are_headers(cls, value: SecretStr | None) -> SecretStr | None:
         given_names = value.get_secret_value().split(",") if value is not None else []
         if not all(
-            HEADER.fullmatch(name) and VALUE.fullmatch(_header(name)[1]) for name in given_names
+            HEADER.fullmatch(name) and VALUE.fullmatch(_parse_header(name)[1])
+            for name in given_names
         ):
             raise ValueError("expected NAME=VALUE,NAME=VALUE, e.g. x-api-key=secret")
         return value
@@ -357,7 +358,7 @@ class TracingSettings(BaseSettings, defer_build=True):
             if otel_exporter_otlp_headers
             else []
         )
-        return dict(map(_header, pairs))
+        return dict(map(_parse_header, pairs))
 
     @property
     def otlp_logs_url(self) -> str | None:
@@ -366,7 +367,7 @@ class TracingSettings(BaseSettings, defer_build=True):
         return self.otel_exporter_otlp_logs_endpoint or (f"{base}/v1/logs" if base else None)
 
 
-def _header(text: str) -> tuple[str, str]:
+def _parse_header(text: str) -> tuple[str, str]:
     """Return name and value of NAME=VALUE, the value percent-decoded."""
     name, _, value = text.partition("=")
     return name, unquote(value)

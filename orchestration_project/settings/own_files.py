@@ -23,7 +23,7 @@ def import_own(file: Path) -> ModuleType:
     Raises:
         ConfigurationError: It fails, or a declaration in it is wrong.
     """
-    folders = _in_project(file).parent.parts
+    folders = _trim_to_project(file).parent.parts
     name = "_".join([MODULES, *folders, *([] if file.stem == SOURCE else [file.stem])])
     if name in sys.modules:
         return sys.modules[name]
@@ -36,7 +36,7 @@ def import_own(file: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except OrchestrationError as error:
         del sys.modules[name]
-        raise error.within(file=_place(file, error)) from None
+        raise error.within(file=_locate_error(file, error)) from None
     except Exception as error:
         del sys.modules[name]
         lacks_dlt = isinstance(error, ModuleNotFoundError) and error.name == "dlt"
@@ -45,7 +45,7 @@ def import_own(file: Path) -> ModuleType:
             expected="Python that declares datasets",
             found=f"{type(error).__name__}: {error}",
             remedy="pip install 'orchestration_project[dlt]'" if lacks_dlt else "correct the file",
-            file=_place(file, error),
+            file=_locate_error(file, error),
         ) from error
     return module
 
@@ -69,9 +69,9 @@ def own_function(folder: Path, name: str) -> tuple[Any, bytes]:
     return found, file.read_bytes()
 
 
-def _place(file: Path, error: BaseException) -> str:
+def _locate_error(file: Path, error: BaseException) -> str:
     """Return the file and the line of it at which an error arose."""
-    shown_path = _in_project(file)
+    shown_path = _trim_to_project(file)
     if isinstance(error, SyntaxError) and error.filename == str(file):
         return f"{shown_path}:{error.lineno}"
     frames = traceback.extract_tb(error.__traceback__)
@@ -79,7 +79,7 @@ def _place(file: Path, error: BaseException) -> str:
     return f"{shown_path}:{lines[-1]}" if lines else str(shown_path)
 
 
-def _in_project(file: Path) -> Path:
+def _trim_to_project(file: Path) -> Path:
     """Return a file's path below the project folder; of one elsewhere, its whole path."""
     folder = project_folder()
     return file.relative_to(folder) if file.is_relative_to(folder) else file

@@ -23,12 +23,12 @@ WIDTH = 98
 def sections() -> Sequence[str]:
     """Return the sections of docs/reference/settings.md, one for each group."""
     return [
-        f"## {group.capitalize()}\n\n{intro}\n{TABLE}{''.join(map(_line, _of_group(group)))}"
+        f"## {group.capitalize()}\n\n{intro}\n{TABLE}{''.join(map(_show_line, _list_group(group)))}"
         for group, intro in GROUPS.items()
     ]
 
 
-def _line(each: DescribedSetting) -> str:
+def _show_line(each: DescribedSetting) -> str:
     kind = f"{each.type}, {each.unit}" if each.unit else each.type
     default = each.default if each.is_computed or not each.default else f"`{each.default}`"
     secret = " Secret." if each.is_secret else ""
@@ -46,17 +46,17 @@ def _line(each: DescribedSetting) -> str:
 def example() -> str:
     """Return .env.example."""
     return EXAMPLE + "".join(
-        f"\n# === {group.capitalize()}: {intro} ===\n{''.join(map(_commented, _of_group(group)))}"
+        f"\n# === {group.capitalize()}: {intro} ===\n{''.join(map(_describe, _list_group(group)))}"
         for group, intro in GROUPS.items()
     )
 
 
-def _of_group(group: str) -> Sequence[DescribedSetting]:
+def _list_group(group: str) -> Sequence[DescribedSetting]:
     return [setting for setting in described_settings() if setting.group == group]
 
 
-def _commented(each: DescribedSetting) -> str:
-    texts = (each.description, " ".join(_notes(each)))
+def _describe(each: DescribedSetting) -> str:
+    texts = (each.description, " ".join(_list_notes(each)))
     lines = "\n".join(
         f"# {line}" for text in texts for line in wrap(text, WIDTH, break_on_hyphens=False)
     )
@@ -65,7 +65,7 @@ def _commented(each: DescribedSetting) -> str:
     return f"\n{lines}\n#{each.name}={'' if each.is_computed else each.default}\n"
 
 
-def _notes(each: DescribedSetting) -> Sequence[str]:
+def _list_notes(each: DescribedSetting) -> Sequence[str]:
     notes = {
         "Unit": each.unit,
         "Allowed": each.allowed,

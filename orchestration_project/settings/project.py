@@ -48,7 +48,7 @@ def project_folder() -> Path:
     Raises:
         ConfigurationError: ORCHESTRATE_PROJECT names no folder, or a pyproject.toml is unreadable.
     """
-    return _declared_folder() or _current_folder()
+    return _find_declared_folder() or _find_current_folder()
 
 
 def require_project_folder() -> Path:
@@ -57,27 +57,27 @@ def require_project_folder() -> Path:
     Raises:
         ConfigurationError: No project folder is declared, or its declaration is invalid.
     """
-    folder = _declared_folder()
+    folder = _find_declared_folder()
     if folder is None:
         raise ConfigurationError(
             "invalid project folder",
             expected=EXPECTED,
-            found=f"no such folder at or above {_current_folder()}",
+            found=f"no such folder at or above {_find_current_folder()}",
             remedy=f"change to the project folder, or set {PROJECT}",
         )
     return folder
 
 
-def _declared_folder() -> Path | None:
+def _find_declared_folder() -> Path | None:
     """Return the folder of ORCHESTRATE_PROJECT, else the nearest with [tool.orchestrate]."""
     named = os.environ.get(PROJECT)
     if named:
-        return _named_folder(named)
-    folder = _current_folder()
+        return _resolve_folder(named)
+    folder = _find_current_folder()
     return next((parent for parent in (folder, *folder.parents) if _is_project(parent)), None)
 
 
-def _named_folder(named: str) -> Path:
+def _resolve_folder(named: str) -> Path:
     try:
         folder = Path(named).expanduser().resolve()
     except (OSError, RuntimeError):  # RuntimeError: the home of an unknown user
@@ -92,7 +92,7 @@ def _named_folder(named: str) -> Path:
     return folder
 
 
-def _current_folder() -> Path:
+def _find_current_folder() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def own_files() -> Sequence[Path]:
     Raises:
         ConfigurationError: As `project_folder`.
     """
-    folder = _declared_folder()
+    folder = _find_declared_folder()
     if folder is None:
         return ()
     meant = list(folder.glob(f"{OWN_FOLDERS[0]}/*/source.py"))
@@ -159,7 +159,7 @@ def own_state() -> bytes:
 
     In a checkout, also of the files of the package: there somebody develops it.
     """
-    folder = _declared_folder()
+    folder = _find_declared_folder()
     places = [f"{defs}/**/*" for defs in OWN_FOLDERS]
     if folder == PROJECT_ROOT:
         places.append(f"{PACKAGE}/**/*")

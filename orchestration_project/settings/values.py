@@ -61,7 +61,7 @@ def is_secret(field: FieldInfo) -> bool:
     return "SecretStr" in str(field.annotation)
 
 
-def _entries(given: object) -> object:
+def _split_given(given: object) -> object:
     return split_entries(given) if isinstance(given, str) else given
 
 
@@ -79,7 +79,7 @@ def split_entries(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in found if name.strip())
 
 
-def _without_spaces(found: tuple[str, ...]) -> tuple[str, ...]:
+def _refuse_spaces(found: tuple[str, ...]) -> tuple[str, ...]:
     if any(len(name.split()) > 1 for name in found):
         raise ValueError(SPACES)
     return found
@@ -137,7 +137,7 @@ def default_files(folder: Path, pattern: str) -> Sequence[Path]:
     return [file for _, file in sorted(files.items())]
 
 
-def _zoned(moment: datetime) -> datetime:
+def _require_zone(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("expected a time zone, e.g. 2026-03-02T12:00:00+00:00")
     if not FIRST_YEAR <= moment.year <= LAST_YEAR:
@@ -145,22 +145,22 @@ def _zoned(moment: datetime) -> datetime:
     return moment
 
 
-def _monday(day: date) -> date:
+def _require_monday(day: date) -> date:
     if day.weekday() != 0:
         raise ValueError(f"expected a Monday, found a {day:%A}")
     return day
 
 
-Entries = Annotated[tuple[str, ...], BeforeValidator(_entries)]
+Entries = Annotated[tuple[str, ...], BeforeValidator(_split_given)]
 """A comma-separated list; spaces belong to its entries."""
 
-Words = Annotated[Entries, AfterValidator(_without_spaces)]
+Words = Annotated[Entries, AfterValidator(_refuse_spaces)]
 """A comma-separated list of entries without spaces."""
 
-Zoned = Annotated[datetime, AfterValidator(_zoned)]
+Zoned = Annotated[datetime, AfterValidator(_require_zone)]
 """A time that says its zone, of a year that can be reckoned with."""
 
-Monday = Annotated[date, AfterValidator(_monday)]
+Monday = Annotated[date, AfterValidator(_require_monday)]
 """A day on which FINRA's weeks start."""
 
 

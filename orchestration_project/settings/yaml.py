@@ -103,7 +103,7 @@ def value_problems(text: str, error: ValidationError) -> list[str]:
     return [
         located(text, group, ".".join(map(str, group)) or "the file", reason_of(problem))
         for problem in error.errors()
-        for group in [_place_of(problem)]
+        for group in [_find_place(problem)]
     ]
 
 
@@ -115,14 +115,14 @@ class MemberError(ValueError):
         self.member = member
 
 
-def _place_of(error: ErrorDetails) -> Place:
+def _find_place(error: ErrorDetails) -> Place:
     raised = error.get("ctx", {}).get("error")
     return (*error["loc"], raised.member) if isinstance(raised, MemberError) else error["loc"]
 
 
 def located(text: str, place: Place, *parts: str) -> str:
     """Return the parts of a problem, after the line of its place if the text has one."""
-    line = _line_of(yaml.compose(text, yaml.SafeLoader), place)
+    line = _find_line(yaml.compose(text, yaml.SafeLoader), place)
     return ": ".join([f"line {line}", *filter(None, parts)] if line else filter(None, parts))
 
 
@@ -143,11 +143,11 @@ def reason_of(error: ErrorDetails) -> str:
     return f"{expected}, found {text}"
 
 
-def _line_of(node: yaml.Node | None, place: Place) -> int | None:
+def _find_line(node: yaml.Node | None, place: Place) -> int | None:
     """Return the line of a place, or that of what would hold it."""
     line = node.start_mark.line + 1 if node else None
     for part in place:
-        found = next((member for member in _members(node) if member[0] == str(part)), None)
+        found = next((member for member in _iterate_members(node) if member[0] == str(part)), None)
         if found is None:
             break
         _, key, node = found
@@ -155,7 +155,7 @@ def _line_of(node: yaml.Node | None, place: Place) -> int | None:
     return line
 
 
-def _members(node: yaml.Node | None) -> Iterable[tuple[str, yaml.Node, yaml.Node]]:
+def _iterate_members(node: yaml.Node | None) -> Iterable[tuple[str, yaml.Node, yaml.Node]]:
     """Yield each member of a node: its key or position, what marks its line, its value."""
     if isinstance(node, yaml.MappingNode):
         yield from ((str(key.value), key, value) for key, value in node.value)

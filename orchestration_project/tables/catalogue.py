@@ -49,7 +49,7 @@ class Part:
 
         ``groups``: the first columns of the key, if the rows are to be looked up in their groups.
         """
-        query = select(*(_named(column_of(self.rows, name)) for name in names)).where(
+        query = select(*(_label_column(column_of(self.rows, name)) for name in names)).where(
             *self.conditions, *(condition(self.rows, where) for where in wheres)
         )
         if not groups:
@@ -59,7 +59,7 @@ class Part:
         return query.select_from(looked_up.join(self.rows, and_(*same)))
 
 
-def _named(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _label_column(column: ColumnElement[Any]) -> ColumnElement[Any]:
     """Return a column under the name by which it is known, where the database has another."""
     return column if column.key == column.name else column.label(column.key)
 
@@ -214,7 +214,7 @@ def relation_as_of(name: str, at: datetime) -> Relation:
     return Relation(current, [Part(current, [current.c.known_from <= at]), earlier])
 
 
-def _subject_of(module: ModuleType) -> str:
+def _get_subject(module: ModuleType) -> str:
     """Return the subject of a module: `finra_short` of domains.finra.tables.short."""
     folders = ("orchestration_project", "domains", "tables")
     return "_".join(part for part in module.__name__.split(".") if part not in folders)
@@ -224,7 +224,7 @@ _SHARED = (
     import_module(f"{orchestration_project.tables.__name__}.{module.name}")
     for module in pkgutil.iter_modules(orchestration_project.tables.__path__)
 )
-_MODULES = {_subject_of(module): module for module in (*import_domain_modules("tables"), *_SHARED)}
+_MODULES = {_get_subject(module): module for module in (*import_domain_modules("tables"), *_SHARED)}
 
 TABLE_MODULES: Mapping[str, ModuleType] = dict(sorted(_MODULES.items()))
 """Modules that declare tables, by subject: those of domains and those that all share."""

@@ -83,28 +83,30 @@ OPERATORS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
 }
 
 
-def _day(written: str) -> date:
-    return datetime.strptime(_matching(r"\d{4}-\d\d-\d\d", written), "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
+def _parse_day(written: str) -> date:
+    return datetime.strptime(_match_text(r"\d{4}-\d\d-\d\d", written), "%Y-%m-%d").date()  # noqa: DTZ007 - a day has no zone
 
 
-def _whole(written: str) -> int:
-    return _in_64_bits(int(_matching(r"[+-]?\d{1,19}", written)))
+def _parse_whole(written: str) -> int:
+    return _require_64_bits(int(_match_text(r"[+-]?\d{1,19}", written)))
 
 
-def _number(written: str) -> float:
-    number = float(_matching(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", written))
+def _parse_number(written: str) -> float:
+    number = float(_match_text(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", written))
     if not math.isfinite(number):
         raise ValueError(written)
     return number
 
 
-def _scaled(written: str) -> int:
+def _parse_scaled(written: str) -> int:
     """Return a decimal as the whole number that a table would hold."""
-    sign, whole, fraction = _groups(rf"([+-]?)(\d{{1,13}})(?:\.(\d{{1,{USD_SCALE}}}))?", written)
-    return _in_64_bits(int(sign + whole + (fraction or "").ljust(USD_SCALE, "0")))
+    sign, whole, fraction = _match_groups(
+        rf"([+-]?)(\d{{1,13}})(?:\.(\d{{1,{USD_SCALE}}}))?", written
+    )
+    return _require_64_bits(int(sign + whole + (fraction or "").ljust(USD_SCALE, "0")))
 
 
-def _text(written: str) -> str:
+def _parse_text(written: str) -> str:
     written.encode()  # the bytes of another charset could not be bound
     if "\0" in written:  # nor could this, in PostgreSQL
         raise ValueError(written)
@@ -126,39 +128,39 @@ def read_moment(written: str) -> datetime:
         raise ValueError(written) from error
 
 
-def _groups(pattern: str, written: str) -> tuple[str, ...]:
+def _match_groups(pattern: str, written: str) -> tuple[str, ...]:
     match = re.fullmatch(pattern, written.strip(), re.ASCII)
     if match is None:
         raise ValueError(written)
     return match.groups()
 
 
-def _matching(pattern: str, written: str) -> str:
-    _groups(pattern, written)
+def _match_text(pattern: str, written: str) -> str:
+    _match_groups(pattern, written)
     return written.strip()
 
 
-def _in_64_bits(number: int) -> int:
+def _require_64_bits(number: int) -> int:
     if not -(2**63) <= number < 2**63:
         raise ValueError(number)
     return number
 
 
-def _flag(text: str) -> bool:
+def _parse_flag(text: str) -> bool:
     return {"true": True, "false": False}[text]
 
 
 MOMENT = "an ISO time with its zone, such as 2026-01-05T12:00:00Z"
 
 READERS: dict[type[TypeEngine[Any]], tuple[Callable[[str], object], str]] = {
-    Date: (_day, "a date such as 2025-11-10"),
-    BigInteger: (_whole, "a whole number of 64 bits"),
-    Boolean: (_flag, "true or false"),
-    Double: (_number, "a number"),
+    Date: (_parse_day, "a date such as 2025-11-10"),
+    BigInteger: (_parse_whole, "a whole number of 64 bits"),
+    Boolean: (_parse_flag, "true or false"),
+    Double: (_parse_number, "a number"),
     UtcTimestamp: (read_moment, MOMENT),
-    Text: (_text, "text in UTF-8"),
-    Dollars: (_scaled, "a number with at most 6 decimals, such as 1250.5"),
-    Quantity: (_scaled, "a number with at most 6 decimals, such as 1250.5"),
+    Text: (_parse_text, "text in UTF-8"),
+    Dollars: (_parse_scaled, "a number with at most 6 decimals, such as 1250.5"),
+    Quantity: (_parse_scaled, "a number with at most 6 decimals, such as 1250.5"),
 }
 """By a column's type: what reads a value of it, and how such a value is written."""
 
@@ -218,11 +220,11 @@ class _Comparison(NamedTuple):
 
 def write_condition(name: str, *values: object) -> str:
     """Return the condition that a column has one of these values, quoted where needed."""
-    texts = [_quoted_if_needed(str(value)) for value in values]
+    texts = [_quote_if_needed(str(value)) for value in values]
     return f"{name}={texts[0]}" if len(texts) == 1 else f"{name} in ({','.join(texts)})"
 
 
-def _quoted_if_needed(value: str) -> str:
+def _quote_if_needed(value: str) -> str:
     is_plain = PLAIN.fullmatch(value) and value.lower() != "null"
     return value if is_plain else '"' + value.replace('"', '""') + '"'
 
@@ -234,10 +236,10 @@ def condition(rows: FromClause, written: str) -> ColumnElement[bool]:
         ConfigurationError: It is not a comparison, its column is unknown or holds hashes of
             secrets, or a value is not of the column's type or not one of its known values.
     """
-    return or_(*(_compared(rows, comparison, written) for comparison in _read(written)))
+    return or_(*(_compare_column(rows, comparison, written) for comparison in _read(written)))
 
 
-def _compared(rows: FromClause, comparison: _Comparison, written: str) -> ColumnElement[bool]:
+def _compare_column(rows: FromClause, comparison: _Comparison, written: str) -> ColumnElement[bool]:
     column = public_column_of(rows, comparison.name)
     read, expected = READERS[type(column.type)]
     texts = comparison.values
@@ -255,7 +257,7 @@ def _compared(rows: FromClause, comparison: _Comparison, written: str) -> Column
     if comparison.operator == "in":
         return term.in_(values)
     if comparison.operator == "between":
-        return _within(term, comparison, values)
+        return _compare_range(term, comparison, values)
     return OPERATORS[comparison.operator](term, values[0])
 
 
@@ -275,7 +277,7 @@ def _require_known(column: ColumnElement[Any], comparison: _Comparison, written:
         )
 
 
-def _within(
+def _compare_range(
     term: ColumnElement[Any], comparison: _Comparison, values: Sequence[Any]
 ) -> ColumnElement[bool]:
     low, high = values

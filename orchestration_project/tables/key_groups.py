@@ -49,14 +49,14 @@ def groups_of(rows: FromClause, names: Sequence[str]) -> CTE:
         rows: A table or view.
         names: The columns, in key order.
     """
-    first = _completed(rows, names, [])
-    cte = select(*_labelled(names, first)).cte(f"groups_of_{rows.description}", recursive=True)
+    first = _complete_group(rows, names, [])
+    cte = select(*_label_values(names, first)).cte(f"groups_of_{rows.description}", recursive=True)
     group = list(cte.columns)
-    steps = select(*_labelled(names, _following(rows, names, group)))
+    steps = select(*_label_values(names, _select_next(rows, names, group)))
     return cte.union_all(steps.where(group[0].is_not(None)))
 
 
-def _labelled(names: Sequence[str], values: Values) -> Iterator[ColumnElement[Any]]:
+def _label_values(names: Sequence[str], values: Values) -> Iterator[ColumnElement[Any]]:
     """Name values unlike the columns of the rows, so that no ORDER BY is ambiguous."""
     return (value.label(f"group_{name}") for name, value in zip(names, values, strict=True))
 
@@ -83,7 +83,7 @@ def _by_groups(element: of_next_group, compiler: SQLCompiler, **options: Any) ->
     return compiler.process(by_groups, **options)
 
 
-def _following(rows: FromClause, names: Sequence[str], group: Values) -> Values:
+def _select_next(rows: FromClause, names: Sequence[str], group: Values) -> Values:
     """Return the group after one."""
     alias = rows.alias()
     key = [alias.c[name] for name in names]
@@ -94,31 +94,33 @@ def _following(rows: FromClause, names: Sequence[str], group: Values) -> Values:
         of_next_group(
             by_parts, first.with_only_columns(column).correlate_except(alias).scalar_subquery()
         )
-        for by_parts, column in zip(_following_by_parts(rows, names, group), key, strict=True)
+        for by_parts, column in zip(_select_next_by_parts(rows, names, group), key, strict=True)
     ]
 
 
-def _following_by_parts(rows: FromClause, names: Sequence[str], group: Values) -> Values:
+def _select_next_by_parts(rows: FromClause, names: Sequence[str], group: Values) -> Values:
     """Return the group after one: the last column that has a higher value takes the next one."""
     candidates: list[tuple[ColumnElement[bool], Values]] = []
     for number in reversed(range(len(names))):
-        higher = _least(rows, names, group[:number], above=group[number])
-        candidates.append((higher.is_not(None), _completed(rows, names, [*group[:number], higher])))
+        higher = _select_least(rows, names, group[:number], above=group[number])
+        candidates.append(
+            (higher.is_not(None), _complete_group(rows, names, [*group[:number], higher]))
+        )
     return [
         case(*((is_there, values[number]) for is_there, values in candidates))
         for number in range(len(names))
     ]
 
 
-def _completed(rows: FromClause, names: Sequence[str], values: Values) -> Values:
+def _complete_group(rows: FromClause, names: Sequence[str], values: Values) -> Values:
     """Return the first group that begins with these values."""
     completed = list(values)
     while len(completed) < len(names):
-        completed.append(_least(rows, names, completed))
+        completed.append(_select_least(rows, names, completed))
     return completed
 
 
-def _least(
+def _select_least(
     rows: FromClause,
     names: Sequence[str],
     begin: Values,

@@ -105,33 +105,33 @@ operations_evaluations = table(
 _alerts, _sent = operations_alerts.c, operations_alert_deliveries.c
 
 
-def _word(value: str) -> ColumnElement[str]:
+def _build_word(value: str) -> ColumnElement[str]:
     return type_coerce(literal(value), BYTEWISE_TEXT)
 
 
-def _state_of_alert(
+def _select_alert_state(
     state: ColumnElement[str], happened_at: Column[Any], times: ColumnElement[int]
 ) -> Select[Any]:
     columns: list[ColumnElement[Any]] = [
         _alerts.alert_id.label("alert_id"),
         state.label("state"),
-        _word("").label("channel"),
+        _build_word("").label("channel"),
         happened_at.label("happened_at"),
         times.label("times_count"),
         _alerts.severity.label("severity"),
         _alerts.title.label("title"),
         _alerts.link.label("link"),
-        _word("").label("detail"),
+        _build_word("").label("detail"),
     ]
     return select(*columns)
 
 
-def _state_of_delivery(
+def _select_delivery_state(
     state: str, happened_at: Column[Any], times: ColumnElement[int], detail: ColumnElement[str]
 ) -> Select[Any]:
     columns: list[ColumnElement[Any]] = [
         _sent.alert_id.label("alert_id"),
-        _word(state).label("state"),
+        _build_word(state).label("state"),
         _sent.channel.label("channel"),
         happened_at.label("happened_at"),
         times.label("times_count"),
@@ -181,18 +181,20 @@ operations_alert_states = view_of_all(
             optional=True,
         ),
     ],
-    _state_of_alert(_word("raised"), _alerts.raised_at, _once),
-    _state_of_alert(_word("repeated"), _alerts.repeated_at, _alerts.repeated_count).where(
+    _select_alert_state(_build_word("raised"), _alerts.raised_at, _once),
+    _select_alert_state(_build_word("repeated"), _alerts.repeated_at, _alerts.repeated_count).where(
         _alerts.repeated_at.is_not(None)
     ),
-    _state_of_alert(_alerts.state, _alerts.ended_at, _once).where(_alerts.ended_at.is_not(None)),
-    _state_of_delivery("waiting", _sent.next_attempt_at, _sent.attempt_count, _sent.rule).where(
+    _select_alert_state(_alerts.state, _alerts.ended_at, _once).where(
+        _alerts.ended_at.is_not(None)
+    ),
+    _select_delivery_state("waiting", _sent.next_attempt_at, _sent.attempt_count, _sent.rule).where(
         _sent.state == "pending"
     ),
-    _state_of_delivery("delivered", _sent.delivered_at, _once, _sent.rule).where(
+    _select_delivery_state("delivered", _sent.delivered_at, _once, _sent.rule).where(
         _sent.state == "delivered"
     ),
-    _state_of_delivery(
+    _select_delivery_state(
         "delivery_failed", _sent.failed_at, _sent.attempt_count, _sent.last_error
     ).where(_sent.failed_at.is_not(None)),
 )

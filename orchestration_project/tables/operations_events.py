@@ -72,11 +72,11 @@ _captures, _deliveries, _landings = captures.c, deliveries.c, landings.c
 _alerts, _removals = operations_alerts.c, operations_removals.c
 
 
-def _text(value: str) -> ColumnElement[str]:
+def _build_text(value: str) -> ColumnElement[str]:
     return type_coerce(literal(value), BYTEWISE_TEXT)
 
 
-def _events(
+def _select_events(
     event: ColumnElement[str] | str,
     happened_at: ColumnElement[Any],
     run_id: ColumnElement[str],
@@ -86,7 +86,7 @@ def _events(
     detail: ColumnElement[str],
 ) -> Select[Any]:
     columns: list[ColumnElement[Any]] = [
-        (_text(event) if isinstance(event, str) else event).label("event"),
+        (_build_text(event) if isinstance(event, str) else event).label("event"),
         happened_at.label("happened_at"),
         run_id.label("run_id"),
         asset.label("asset"),
@@ -97,8 +97,8 @@ def _events(
     return select(*columns)
 
 
-def _of_delivery(event: ColumnElement[str] | str, detail: ColumnElement[str]) -> Select[Any]:
-    return _events(
+def _select_delivery(event: ColumnElement[str] | str, detail: ColumnElement[str]) -> Select[Any]:
+    return _select_events(
         event,
         _deliveries.recorded_at,
         _deliveries.run_id,
@@ -109,8 +109,8 @@ def _of_delivery(event: ColumnElement[str] | str, detail: ColumnElement[str]) ->
     )
 
 
-def _of_landing(event: str, detail: ColumnElement[str]) -> Select[Any]:
-    return _events(
+def _select_landing(event: str, detail: ColumnElement[str]) -> Select[Any]:
+    return _select_events(
         event,
         _landings.landed_at,
         _landings.run_id,
@@ -121,8 +121,8 @@ def _of_landing(event: str, detail: ColumnElement[str]) -> Select[Any]:
     )
 
 
-def _of_alert(event: str, happened_at: ColumnElement[Any]) -> Select[Any]:
-    return _events(
+def _select_alert(event: str, happened_at: ColumnElement[Any]) -> Select[Any]:
+    return _select_events(
         event,
         happened_at,
         _alerts.run_id,
@@ -134,7 +134,7 @@ def _of_alert(event: str, happened_at: ColumnElement[Any]) -> Select[Any]:
 
 
 _captured = (
-    _events(
+    _select_events(
         "captured",
         _captures.fetched_at,
         _captures.run_id,
@@ -147,12 +147,12 @@ _captured = (
     .where(_deliveries.replay_of.is_(None))  # a replay fetches nothing
 )
 
-_removed = _events(
+_removed = _select_events(
     "cleaned_up",
     _removals.removed_at,
     _removals.run_id,
-    _text(""),
-    _text(""),
+    _build_text(""),
+    _build_text(""),
     _removals.name,
     _removals.kind,
 )
@@ -188,15 +188,15 @@ operations_events = view_of_all(
         text("detail", "Address, outcome, cause, title or kind"),
     ],
     _captured,
-    _of_delivery("checked", _deliveries.outcome).where(_deliveries.outcome != "refused"),
-    _of_delivery(_deliveries.outcome, _deliveries.source_version).where(
+    _select_delivery("checked", _deliveries.outcome).where(_deliveries.outcome != "refused"),
+    _select_delivery(_deliveries.outcome, _deliveries.source_version).where(
         _deliveries.outcome.in_(["held_back", "refused"])
     ),
-    _of_landing("landed", _landings.change_cause),
-    _of_landing("restated", _landings.change_cause).where(
+    _select_landing("landed", _landings.change_cause),
+    _select_landing("restated", _landings.change_cause).where(
         _landings.change_cause.in_(["source", "metadata"])
     ),
-    _of_alert("alerted", _alerts.raised_at),
-    _of_alert("recovered", _alerts.ended_at).where(_alerts.state == "recovered"),
+    _select_alert("alerted", _alerts.raised_at),
+    _select_alert("recovered", _alerts.ended_at).where(_alerts.state == "recovered"),
     _removed,
 )

@@ -245,12 +245,12 @@ _runs, _steps = operations_runs.c, operations_steps.c
 _retries = operations_runs.alias("retries")
 
 
-def _state(status: Column[str], *statuses: str) -> ColumnElement[str]:
+def _name_state(status: Column[str], *statuses: str) -> ColumnElement[str]:
     names = {word: STATES[word] for word in statuses}
     return type_coerce(case(names, value=status, else_=status), BYTEWISE_TEXT)
 
 
-def _renamed(name: str, column: Column[Any]) -> ViewColumn:
+def _rename_column(name: str, column: Column[Any]) -> ViewColumn:
     return ViewColumn(name, column, str(column.comment), optional=bool(column.nullable))
 
 
@@ -267,25 +267,25 @@ workflow_runs = view(
     "workflow_runs",
     "One row per run of operations_runs, in the terms of other workflow systems.",
     as_it_is(_runs.run_id),
-    _renamed("session_id", _runs.session),
-    _renamed("workflow_name", _runs.job),
+    _rename_column("session_id", _runs.session),
+    _rename_column("workflow_name", _runs.job),
     as_it_is(_runs.domain),
     as_it_is(_runs.partition_key),
-    _renamed("parameters", _runs.params),
+    _rename_column("parameters", _runs.params),
     ViewColumn(
         "status",
-        _state(_runs.status, *RUN_STATUSES),
+        _name_state(_runs.status, *RUN_STATUSES),
         "Status: PENDING, RUNNING, COMPLETED, FAILED or CANCELLED",
     ),
     as_it_is(_runs.created_at),
     as_it_is(_runs.started_at),
-    _renamed("completed_at", _runs.ended_at),
+    _rename_column("completed_at", _runs.ended_at),
     as_it_is(_runs.duration_seconds),
     as_it_is(_runs.rows_in),
     as_it_is(_runs.rows_landed),
     as_it_is(_runs.rows_rejected),
-    _renamed("bytes_processed", _runs.byte_count),
-    _renamed("triggered_by", _runs.trigger_kind),
+    _rename_column("bytes_processed", _runs.byte_count),
+    _rename_column("triggered_by", _runs.trigger_kind),
     as_it_is(_runs.trigger_name),
     as_it_is(_runs.user_name),
     as_it_is(_runs.error_category),
@@ -299,22 +299,22 @@ workflow_step_runs = view(
     "One row per step of operations_steps, in the terms of other workflow systems.",
     as_it_is(_steps.run_id),
     ViewColumn("step_name", _steps.step_key, str(_steps.step_key.comment), is_key=True),
-    _renamed("workflow_name", _steps.job),
+    _rename_column("workflow_name", _steps.job),
     as_it_is(_steps.domain),
     as_it_is(_steps.asset),
     ViewColumn(
         "status",
-        _state(_steps.status, "IN_PROGRESS", "SUCCESS", "FAILURE", "SKIPPED", "CANCELED"),
+        _name_state(_steps.status, "IN_PROGRESS", "SUCCESS", "FAILURE", "SKIPPED", "CANCELED"),
         "Status: RUNNING, COMPLETED, FAILED or CANCELLED (also skipped)",
     ),
     as_it_is(_steps.started_at),
-    _renamed("completed_at", _steps.ended_at),
+    _rename_column("completed_at", _steps.ended_at),
     as_it_is(_steps.duration_seconds),
     as_it_is(_steps.attempt_count),
     as_it_is(_steps.rows_in),
     as_it_is(_steps.rows_landed),
     as_it_is(_steps.rows_rejected),
-    _renamed("bytes_processed", _steps.byte_count),
+    _rename_column("bytes_processed", _steps.byte_count),
     as_it_is(_steps.quality_passed),
     as_it_is(_steps.quality_metrics),
     as_it_is(_steps.error_category),
@@ -322,11 +322,11 @@ workflow_step_runs = view(
 )
 
 
-def _number(condition: ColumnElement[bool]) -> ColumnElement[int]:
+def _count_where(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return cast(func.count(case((condition, 1))), BigInteger)
 
 
-def _total(column: Column[int]) -> ColumnElement[int]:
+def _sum_column(column: Column[int]) -> ColumnElement[int]:
     return cast(func.sum(column), BigInteger)
 
 
@@ -378,17 +378,17 @@ operations_sessions = view(
     ViewColumn(
         "run_count", cast(func.count(), BigInteger), "Runs created so far, including retries"
     ),
-    ViewColumn("pending_count", _number(_is_pending), "Runs that wait to start"),
-    ViewColumn("running_count", _number(_is_running), "Runs in progress"),
-    ViewColumn("success_count", _number(_runs.status == "SUCCESS"), "Runs that succeeded"),
-    ViewColumn("failure_count", _number(_is_failure), "Runs that failed and were not retried"),
+    ViewColumn("pending_count", _count_where(_is_pending), "Runs that wait to start"),
+    ViewColumn("running_count", _count_where(_is_running), "Runs in progress"),
+    ViewColumn("success_count", _count_where(_runs.status == "SUCCESS"), "Runs that succeeded"),
+    ViewColumn("failure_count", _count_where(_is_failure), "Runs that failed and were not retried"),
     ViewColumn(
         "canceled_count",
-        _number(_runs.status.in_(("CANCELED", "DELETED"))),
+        _count_where(_runs.status.in_(("CANCELED", "DELETED"))),
         "Runs that were canceled, or deleted before they ended",
     ),
     ViewColumn(
-        "retry_count", _number(_runs.retry_of.is_not(None)), "Runs that retried another run"
+        "retry_count", _count_where(_runs.retry_of.is_not(None)), "Runs that retried another run"
     ),
     ViewColumn(
         "progress_share",
@@ -410,11 +410,13 @@ operations_sessions = view(
         cast(func.coalesce(func.sum(_runs.duration_seconds), 0), Double),
         "Total duration of its runs, seconds",
     ),
-    ViewColumn("rows_in", _total(_runs.rows_in), "Lines fetched"),
+    ViewColumn("rows_in", _sum_column(_runs.rows_in), "Lines fetched"),
     ViewColumn(
-        "rows_landed", _total(_runs.rows_landed), "Rows loaded: new, changed and unchanged ones"
+        "rows_landed",
+        _sum_column(_runs.rows_landed),
+        "Rows loaded: new, changed and unchanged ones",
     ),
-    ViewColumn("rows_rejected", _total(_runs.rows_rejected), "Lines rejected by the contract"),
-    ViewColumn("byte_count", _total(_runs.byte_count), "Size of the fetched content, bytes"),
+    ViewColumn("rows_rejected", _sum_column(_runs.rows_rejected), "Lines rejected by the contract"),
+    ViewColumn("byte_count", _sum_column(_runs.byte_count), "Size of the fetched content, bytes"),
     group_by=[_runs.session],
 )

@@ -303,13 +303,13 @@ def history_of(current: Table) -> Table:
             "Cause: source (other values), metadata (other dates only) or ours (new rules)",
         ),
         text("rule_version", "Version of the rules that produced the next row"),
-        *(_endings() if PUBLICATION in current.info else []),
+        *(_build_endings() if PUBLICATION in current.info else []),
     )
     current.info[HISTORY] = history
     return history
 
 
-def _endings() -> list[Column[Any]]:
+def _build_endings() -> list[Column[Any]]:
     """Return the columns that say when a source ended a row."""
     return [
         day(

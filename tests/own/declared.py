@@ -9,7 +9,7 @@ from orchestration_project.engine.own.contracts import (
     declare_table,
     validate_documents,
 )
-from orchestration_project.engine.own.partitions import _day
+from orchestration_project.engine.own.partitions import _parse_day
 
 NUMBERS = count()
 """Each declaration has a table of its own, as they are declared once in a process."""
@@ -30,7 +30,7 @@ def dataset(*fields, source=None, key=("name",), partitions=None, **more):
 def read(declared, *bodies, day="2026-01-05"):
     """Return the validated delivery of documents."""
     contract = contract_of(declared, *declare_table(declared, "sample"), b"")
-    return validate_documents(declared, contract, bodies, Partition(_day(day)))
+    return validate_documents(declared, contract, bodies, Partition(_parse_day(day)))
 
 
 def rows(declared, *bodies, day="2026-01-05"):

@@ -48,7 +48,7 @@ def test_the_version_is_one_that_these_tests_ran_with():
 def test_an_internal_that_moved_is_named_with_the_version(monkeypatch, owner, name):
     monkeypatch.delattr(owner, name)
     with pytest.raises(ConfigurationError, match="its internals are not those") as raised:
-        dlt_private._session_context.__wrapped__()
+        dlt_private._install_context.__wrapped__()
     assert name in raised.value.found
     assert f"dlt {__version__}" in raised.value.found
 

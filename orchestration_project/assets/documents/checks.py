@@ -93,9 +93,9 @@ def judge_documents(
 ) -> Iterator[dg.AssetCheckResult]:
     """Judge the documents that the run loaded; a verdict that the run's options name fails it."""
     run_id = context.run.run_id
-    keys = _keys(context)
+    keys = _list_keys(context)
     if not keys:
-        yield _result(None, SettledItems(0, {}, {}))
+        yield _build_result(None, SettledItems(0, {}, {}))
         return
     first, last = date.fromisoformat(keys[0]), date.fromisoformat(keys[-1])
     items = settled_items(warehouse, first, last, run_id)
@@ -106,7 +106,7 @@ def judge_documents(
         for key in keys:
             observation = dg.AssetObservation(CAPTURE, partition=key, metadata=metadata)
             context.op_execution_context.log_event(observation)
-    yield _result(verdict, items)
+    yield _build_result(verdict, items)
     fail_on = fail_on_of(context.instance, run_id)
     if verdict is not None and is_failure(verdict.level, fail_on):
         raise dg.Failure(
@@ -117,7 +117,7 @@ def judge_documents(
         )
 
 
-def _keys(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
+def _list_keys(context: dg.AssetCheckExecutionContext) -> Sequence[str]:
     """Return the run's partitions; a check that is executed alone has none."""
     is_partitioned = context.has_partition_key or context.has_partition_key_range
     return context.partition_keys if is_partitioned else ()
@@ -131,7 +131,7 @@ def _notice(verdict: Verdict | None, items: SettledItems) -> Mapping[str, Any]:
     return {"notice": f"{items.dead_in_words}; {remedy}", "notice_kind": ITEMS_FAILED}
 
 
-def _result(verdict: Verdict | None, items: SettledItems) -> dg.AssetCheckResult:
+def _build_result(verdict: Verdict | None, items: SettledItems) -> dg.AssetCheckResult:
     if verdict is None:
         metadata: Mapping[str, Any] = not_applicable("the run extracted no document")
     else:

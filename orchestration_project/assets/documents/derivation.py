@@ -66,11 +66,11 @@ def derive_documents(
             "removed_pair_count": derived.pairs_removed,
             "cut_count": derived.cut,
         },
-        check_results=[_checked(orphan_count)],
+        check_results=[_check_pairs(orphan_count)],
     )
 
 
-def _checked(orphan_count: int) -> dg.AssetCheckResult:
+def _check_pairs(orphan_count: int) -> dg.AssetCheckResult:
     metadata: Mapping[str, Any] = {"outcome": "both documents of each pair exist"}
     if orphan_count:
         metadata = {

@@ -93,7 +93,7 @@ def webhooks(
     Actions that routing rules ask for are planned as they land. If any of them waits in the
     outbox, those that are due are taken.
     """
-    source = _source_in(context.run.tags)
+    source = _read_source(context.run.tags)
     targets = RoutingTargets.of(settings, registry)
     declared = declared_sources(settings).get(source)
     planner = RoutingPlanner(targets, clock, context.run.run_id)
@@ -118,7 +118,7 @@ def webhooks(
             applier.apply_due(limit=MAX_ACTIONS_PER_RUN)
 
 
-def _source_in(tags: Mapping[str, str]) -> str:
+def _read_source(tags: Mapping[str, str]) -> str:
     """Return the source that a run's tags name.
 
     Raises:

@@ -154,10 +154,10 @@ def try_routing_rules(
 ) -> dg.MaterializeResult[Any]:
     """Plan the latest deliveries by edited rules and by those in effect; nothing is written."""
     targets = RoutingTargets.of(settings, registry)
-    rules, unexamined = _examined(context, config, targets)
+    rules, unexamined = _examine_rules(context, config, targets)
     trial = try_rules(warehouse, targets, rules, delivery_count=config.delivery_count)
     return dg.MaterializeResult(
-        asset_key=TRIAL, metadata=as_metadata({**_shown(trial), "not_known": unexamined})
+        asset_key=TRIAL, metadata=as_metadata({**_render_trial(trial), "not_known": unexamined})
     )
 
 
@@ -183,7 +183,7 @@ def edit_routing_rules(
 ) -> dg.MaterializeResult[Any]:
     """Put rules into effect, unless one is invalid or others were edited meanwhile."""
     targets = RoutingTargets.of(settings, registry)
-    rules, unexamined = _examined(context, config, targets)
+    rules, unexamined = _examine_rules(context, config, targets)
     trial = try_rules(warehouse, targets, rules, delivery_count=config.delivery_count)
     who = editor_of(context.run.tags, config.who) or "unknown"
     changes, version = edit_rules(
@@ -194,9 +194,9 @@ def edit_routing_rules(
         "changed": ", ".join(changes.changed),
         "ended": ", ".join(changes.ended),
         "not_known": unexamined,
-        "rules_in_effect": _table(RULE_COLUMNS, [_rule_row(rule) for rule in rules[:100]]),
+        "rules_in_effect": _build_table(RULE_COLUMNS, [_format_rule(rule) for rule in rules[:100]]),
     }
-    values = {"rules_version": version, **edited, **_shown(trial)}
+    values = {"rules_version": version, **edited, **_render_trial(trial)}
     return dg.MaterializeResult(asset_key=RULES, metadata=as_metadata(values))
 
 
@@ -230,9 +230,9 @@ def apply_routing(
         [*outcome[:3], str(outcome.action_count), outcome.changed_at.isoformat(timespec="seconds")]
         for outcome in outcomes
     ]
-    by_rule = {"actions_by_rule": _table(RuleOutcome._fields, rows)}
+    by_rule = {"actions_by_rule": _build_table(RuleOutcome._fields, rows)}
     return dg.MaterializeResult(
-        asset_key=ROUTED, metadata=as_metadata({**by_rule, **_counts(summary)})
+        asset_key=ROUTED, metadata=as_metadata({**by_rule, **_count_outcomes(summary)})
     )
 
 
@@ -279,13 +279,13 @@ def replay_routing_letters(
                 **reported,
                 "letters_count": len(letters),
                 "planned_count": outcomes.count("planned"),
-                "letters": _table(names, rows),
+                "letters": _build_table(names, rows),
             }
         ),
     )
 
 
-def _examined(
+def _examine_rules(
     context: dg.AssetExecutionContext, config: TryRouting, targets: RoutingTargets
 ) -> tuple[Sequence[RoutingRule], str]:
     """Return the rules of a run, and which of them their targets could not be asked about."""
@@ -300,12 +300,12 @@ def _examined(
     return rules, "; ".join(doubts)
 
 
-def _rule_row(rule: RoutingRule) -> Sequence[str]:
+def _format_rule(rule: RoutingRule) -> Sequence[str]:
     conditions = "; ".join(condition.text for condition in rule.conditions)
     return [rule.rule_id, rule.source, rule.kind or "", conditions, rule.action, rule.target]
 
 
-def _shown(trial: RoutingTrial) -> dict[str, Any]:
+def _render_trial(trial: RoutingTrial) -> dict[str, Any]:
     rows = [list(asdict(difference).values()) for difference in trial.differences]
     return {
         "based_on": trial.version,
@@ -313,11 +313,11 @@ def _shown(trial: RoutingTrial) -> dict[str, Any]:
         "planned_count": sum(trial.planned.values()),
         "refused_count": sum(trial.refused.values()),
         "differences_count": trial.difference_count,
-        "differences": _table(tuple(RoutingDifference.__dataclass_fields__), rows),
+        "differences": _build_table(tuple(RoutingDifference.__dataclass_fields__), rows),
     }
 
 
-def _counts(summary: ApplySummary) -> dict[str, Any]:
+def _count_outcomes(summary: ApplySummary) -> dict[str, Any]:
     outcomes = ("done", "waiting", "dead", "superseded", "overtaken")
     counts = {
         f"{name}_count": sum(n for (_, found), n in summary.counts.items() if found == name)
@@ -328,19 +328,19 @@ def _counts(summary: ApplySummary) -> dict[str, Any]:
         for result in summary.results
     ]
     names = ("source", "delivery_id", "rule_id", "action", "target", "outcome", "detail")
-    return {**counts, "actions": _table(names, rows)}
+    return {**counts, "actions": _build_table(names, rows)}
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+def _build_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     return table_of(pl.DataFrame(list(rows), dict.fromkeys(names, pl.String()), orient="row"))
 
 
-def _job(name: str, asset: dg.AssetsDefinition, text: str) -> Any:
+def _build_job(name: str, asset: dg.AssetsDefinition, text: str) -> Any:
     selection = dg.AssetSelection.assets(asset)
     return dg.define_asset_job(name, selection=selection, description=text, tags={"domain": GROUP})
 
 
-try_routing_job = _job(
+try_routing_job = _build_job(
     "events_try_routing",
     try_routing_rules,
     job_text(
@@ -350,7 +350,7 @@ try_routing_job = _job(
     ),
 )
 
-edit_routing_job = _job(
+edit_routing_job = _build_job(
     "events_edit_routing",
     edit_routing_rules,
     job_text(
@@ -360,11 +360,11 @@ edit_routing_job = _job(
     ),
 )
 
-apply_routing_job = _job(
+apply_routing_job = _build_job(
     "events_apply_routing", apply_routing, "Takes the routed actions that are due."
 )
 
-replay_routing_job = _job(
+replay_routing_job = _build_job(
     "events_replay_routing",
     replay_routing_letters,
     job_text(

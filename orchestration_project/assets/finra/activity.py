@@ -56,18 +56,18 @@ def trade_activity(
         metadata=event_metadata(
             {
                 "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
-                **_numbers(activity),
-                **_lines(activity, is_synthetic=is_synthetic),
+                **_summarize_week(activity),
+                **_draw_lines(activity, is_synthetic=is_synthetic),
                 "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
                 "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),
                 "made_of": activity.made_of,
-                **_tables(activity),
+                **_build_tables(activity),
             }
         ),
     )
 
 
-def _numbers(activity: Activity) -> dict[str, Any]:
+def _summarize_week(activity: Activity) -> dict[str, Any]:
     """Return the weekly figures as Dagster metadata, with the week they belong to."""
     week = activity.week_start
     links = (partition_link(OTC_WEEKLY, f"{tier}|{week}") for tier in activity.tiers)
@@ -84,7 +84,7 @@ def _numbers(activity: Activity) -> dict[str, Any]:
     }
 
 
-def _lines(activity: Activity, *, is_synthetic: bool) -> dict[str, Any]:
+def _draw_lines(activity: Activity, *, is_synthetic: bool) -> dict[str, Any]:
     """Return a small line for each tier of the week: its shares."""
     lines = {
         tier: sparkline(by_tier(activity, tier, "share_quantity"), is_synthetic=is_synthetic)
@@ -95,7 +95,7 @@ def _lines(activity: Activity, *, is_synthetic: bool) -> dict[str, Any]:
     }
 
 
-def _tables(activity: Activity) -> dict[str, Any]:
+def _build_tables(activity: Activity) -> dict[str, Any]:
     tables: dict[str, pl.DataFrame] = {
         "top_symbols": activity.symbols,
         "top_venues": activity.venues,

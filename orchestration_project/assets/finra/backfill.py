@@ -82,7 +82,7 @@ def launch_backfill(
         as_metadata(
             {
                 **reported,
-                "backfill": _launched(context, due, config.dry_run, values),
+                "backfill": _start_backfill(context, due, config.dry_run, values),
                 "requested_count": values["weeks"],
                 "partitions": summary(due) or "none",
                 "partition_count": len(due),
@@ -94,7 +94,7 @@ def launch_backfill(
     )
 
 
-def _launched(
+def _start_backfill(
     context: dg.OpExecutionContext,
     due: Sequence[TierWeek],
     dry_run: bool,

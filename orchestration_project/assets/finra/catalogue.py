@@ -127,13 +127,13 @@ def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) ->
     """Return the asset that is ``table``."""
     metadata = {
         "dagster/table_name": table.name,
-        "dagster/column_lineage": _lineage(table, deps),
+        "dagster/column_lineage": _build_lineage(table, deps),
     }
     columns = column_schema(table.columns)
     return asset_spec(key, str(table.comment), columns, kind, *deps, **metadata)
 
 
-def _lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage:
+def _build_lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnLineage:
     """Return the lineage of each column; one that is not derived is a copy from its one dep."""
     derived = {
         name: [(dg.AssetKey(source.table.name.split("_", 1)), source.key) for source in sources]

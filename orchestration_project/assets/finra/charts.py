@@ -59,7 +59,7 @@ class Chart:
         return asset_spec(self.key, description, None, "plot", *self.deps)
 
 
-def _drawn(
+def _draw_rows(
     read: Callable[[Warehouse], pl.DataFrame],
     draw: Callable[..., Picture],
     warehouse: Warehouse,
@@ -69,7 +69,7 @@ def _drawn(
     return rows, None if rows.is_empty() else draw(rows, is_synthetic=is_synthetic)
 
 
-def _movers(
+def _draw_movers(
     warehouse: Warehouse,
     is_synthetic: bool,
 ) -> tuple[pl.DataFrame, Picture | None]:
@@ -86,7 +86,7 @@ ALL_CHARTS = (
         "the share of ATSs in the shares by week and tier",
         (VENUE_WEEK,),
         partial(
-            _drawn, charts.read_ats_shares, partial(plots.share_by_tier, title=ATS_SHARE_TITLE)
+            _draw_rows, charts.read_ats_shares, partial(plots.share_by_tier, title=ATS_SHARE_TITLE)
         ),
     ),
     Chart(
@@ -94,7 +94,7 @@ ALL_CHARTS = (
         "the share of OTC in all shares traded by week and tier, of symbols with prices",
         (SYMBOL_WEEK_VALUE,),
         partial(
-            _drawn,
+            _draw_rows,
             charts.read_off_exchange_shares,
             partial(plots.share_by_tier, title=OFF_EXCHANGE_TITLE),
         ),
@@ -103,25 +103,25 @@ ALL_CHARTS = (
         "concentration_chart",
         "both bounds of the Herfindahl-Hirschman index (HHI) of firms by week and tier",
         (TIER_WEEK,),
-        partial(_drawn, charts.read_concentration, plots.concentration),
+        partial(_draw_rows, charts.read_concentration, plots.concentration),
     ),
     Chart(
         "movers_chart",
         "the symbols with the largest changes in shares in the newest week",
         (SYMBOL_MOVERS_WEEK,),
-        _movers,
+        _draw_movers,
     ),
     Chart(
         "short_interest_chart",
         "short interest against the price, of the symbols with most shares sold short",
         (SHORT_INTEREST, DAILY),
-        partial(_drawn, charts.read_short_interest, plots.short_interest),
+        partial(_draw_rows, charts.read_short_interest, plots.short_interest),
     ),
     Chart(
         "restatements_chart",
         "restatements by size, and by weeks since publication",
         (OTC_WEEKLY, VENUE_WEEK),
-        partial(_drawn, charts.read_restatements, plots.restatements),
+        partial(_draw_rows, charts.read_restatements, plots.restatements),
     ),
 )
 
@@ -152,11 +152,11 @@ def finra_charts(
     for chart in CHARTS:
         if chart.key in context.selected_asset_keys:
             rows, picture = chart.draw(warehouse, settings.is_demo)
-            metadata = _metadata(artifacts, chart, rows, picture)
+            metadata = _describe_chart(artifacts, chart, rows, picture)
             yield dg.MaterializeResult(asset_key=chart.key, metadata=event_metadata(metadata))
 
 
-def _metadata(
+def _describe_chart(
     artifacts: ArtifactStore, chart: Chart, rows: pl.DataFrame, picture: Picture | None
 ) -> dict[str, Any]:
     if picture is None:

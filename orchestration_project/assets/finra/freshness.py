@@ -66,10 +66,10 @@ def freshness_of(
     """
     offered = offered_weeks(settings, clock.today_in_new_york())
     due = read_due_weeks(warehouse, settings, clock.now(), offered=offered, listed=listed)
-    return _result(due)
+    return _check_weeks(due)
 
 
-def _result(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
+def _check_weeks(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
     missing = [due_week for due_week in due if due_week.state is not State.LANDED]
     numbers = {f"weeks_{state.name.lower()}": number for state, number in counts(due).items()}
     metadata: dict[str, dg.MetadataValue | int] = {"weeks_due": len(due), **numbers}

@@ -61,7 +61,7 @@ class _Gold:
         return table_spec(self.key, self.derived.table, "gold", *self.made_of)
 
 
-def _gold_assets(
+def _build_gold_assets(
     name: str, partitions: dg.PartitionsDefinition, *gold: _Gold
 ) -> dg.AssetsDefinition:
     """Return the assets that one step derives: partitions that are current stay as they are."""
@@ -105,7 +105,7 @@ class _GoldReport(DerivedReport):
         values = {}
         for gold in self.gold:
             table = loaded.tables[gold.derived.table.name]
-            values[gold.key] = {**_table_metadata(table, loaded), **self.label}
+            values[gold.key] = {**_describe_table(table, loaded), **self.label}
             if loaded.partition_key not in table.recomputed:
                 before = self.earlier(gold.key, loaded.partition_key)
                 if MADE_OF in before and before[MADE_OF].value == values[gold.key][MADE_OF]:
@@ -131,7 +131,7 @@ class _GoldReport(DerivedReport):
                     yield dg.AssetMaterialization(gold.key, partition=partition, metadata=metadata)
 
 
-def _table_metadata(table: DerivedRows, derived: DerivedResult) -> dict[str, Any]:
+def _describe_table(table: DerivedRows, derived: DerivedResult) -> dict[str, Any]:
     own = table.summaries.get(derived.partition_key)
     return {
         "outcome": "derived" if table.recomputed else "unchanged",
@@ -144,7 +144,7 @@ def _table_metadata(table: DerivedRows, derived: DerivedResult) -> dict[str, Any
     }
 
 
-across_weeks = _gold_assets(
+across_weeks = _build_gold_assets(
     "derive_finra_across_weeks",
     WEEKS,
     _Gold(SYMBOL_ROLLING_6W, ROLLING, [SYMBOL_WEEK]),
@@ -153,7 +153,7 @@ across_weeks = _gold_assets(
     _Gold(VENUE_MOVERS_WEEK, VENUE_MOVERS, [VENUE_WEEK]),
     _Gold(SYMBOL_ANOMALIES_WEEK, ANOMALIES, [SYMBOL_WEEK]),
 )
-tier_week = _gold_assets(
+tier_week = _build_gold_assets(
     "derive_finra_tier_week",
     WEEKS_OF_ALL_TIERS,
     _Gold(TIER_WEEK, CROSS_TIER, [SYMBOL_WEEK, VENUE_WEEK]),

@@ -82,8 +82,8 @@ def metadata_of(
         "source_version": loaded.source_version,
         **data_label(is_synthetic=loaded.source == "demo"),
     }
-    loaded_metadata = _loaded_metadata(loaded)
-    carried = _carried(loaded, earlier)
+    loaded_metadata = _describe_loaded(loaded)
+    carried = _carry_metadata(loaded, earlier)
     counts = {
         key: {"dagster/row_count": loaded.row_counts[table]}
         for key in loaded_metadata
@@ -114,7 +114,7 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     largest = {
         key: {
             "largest": table_of(rows),
-            **_explanation(table, written_preview.partition_key, rows),
+            **_link_explanation(table, written_preview.partition_key, rows),
         }
         for key in ASSETS
         if (table := "_".join(key.path)) in written_preview.largest
@@ -124,14 +124,14 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     origin = {
         "recent_shares": image("Shares of the tier by week", line),
         "first_captures": table_of(written_preview.captures),
-        "downloads": dg.MetadataValue.md(_downloads(written_preview.captures)),
+        "downloads": dg.MetadataValue.md(_link_downloads(written_preview.captures)),
         "captured_as": dg.MetadataValue.md(partition_link(CAPTURE, written_preview.partition_key)),
         **_diff(loaded, parsed(written_preview.partition_key)),
     }
     return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
 
 
-def _explanation(table: str, partition_key: str, largest: pl.DataFrame) -> Mapping[str, Any]:
+def _link_explanation(table: str, partition_key: str, largest: pl.DataFrame) -> Mapping[str, Any]:
     """Return the link to how the shares of the largest row came about."""
     key_columns, column = EXPLAINED[table]
     if largest.is_empty():
@@ -148,7 +148,7 @@ def _diff(loaded: LoadedWeek, week: TierWeek) -> Mapping[str, Any]:
     return {"diff": link(diff_path(finra_otc_weekly.name, loaded.landed.known_from, *wheres))}
 
 
-def _downloads(captures: pl.DataFrame) -> str:
+def _link_downloads(captures: pl.DataFrame) -> str:
     """Return the Markdown of links to the captured bytes, one per part."""
     links = (
         f"[part {part}]({capture_path(sha256)})"
@@ -157,7 +157,7 @@ def _downloads(captures: pl.DataFrame) -> str:
     return ", ".join(links)
 
 
-def _carried(
+def _carry_metadata(
     loaded: LoadedWeek, earlier: EarlierMetadata
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the metadata of the earlier materializations, if they are of the current rows."""
@@ -174,7 +174,7 @@ def _carried(
     }
 
 
-def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+def _describe_unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return the figures of the loaded delivery, marked if its load is reported only now."""
     outcome = {"outcome": REPORTED_LATE if loaded.changes else UNCHANGED}
     landed = loaded.earlier
@@ -220,10 +220,10 @@ def _unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     }
 
 
-def _loaded_metadata(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
+def _describe_loaded(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     figures, landed = loaded.figures, loaded.landed
     if figures is None or landed is None:
-        return _unchanged(loaded)
+        return _describe_unchanged(loaded)
     return {
         CAPTURE: {
             "group_id": landed.group_id,
@@ -270,23 +270,23 @@ def change_metadata(
     """
     if not changes:
         return NOTHING_RESTATED
-    metadata: dict[str, Any] = {**NOTHING_RESTATED, "change": _sentences(changes)}
+    metadata: dict[str, Any] = {**NOTHING_RESTATED, "change": _join_sentences(changes)}
     restated = [change.figures for change in changes if change.cause in RESTATEMENTS]
     if restated:
-        metadata |= _figures(max(restated, key=lambda each: each.moved_share_ratio))
+        metadata |= _describe_change(max(restated, key=lambda each: each.moved_share_ratio))
     kinds = [notice_kind(change.cause, change.figures, limit=notice_limit) for change in changes]
     noticed = [change for change, kind in zip(changes, kinds, strict=True) if kind]
     if noticed:
         kind = "restatement" if "restatement" in kinds else "landed"
-        metadata |= {"notice": _sentences(noticed), "notice_kind": kind}
+        metadata |= {"notice": _join_sentences(noticed), "notice_kind": kind}
     return metadata
 
 
-def _sentences(changes: Sequence[Announcement[WeekChange]]) -> str:
+def _join_sentences(changes: Sequence[Announcement[WeekChange]]) -> str:
     return " ".join(change.sentence for change in changes)
 
 
-def _figures(change: WeekChange) -> dict[str, Any]:
+def _describe_change(change: WeekChange) -> dict[str, Any]:
     figures: dict[str, Any] = {
         "restated_rows": change.restated_rows,
         "restated_share_ratio": change.moved_share_ratio,

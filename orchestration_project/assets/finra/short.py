@@ -46,10 +46,10 @@ def symbol_week_short(
 ) -> Iterator[AssetEvent]:
     """Derive each week of the run; a week whose rows are the same stays as it is."""
     load = short_load(warehouse)
-    yield from derive_partitions(context, clock, load, SYMBOL_WEEK_SHORT, _figures)
+    yield from derive_partitions(context, clock, load, SYMBOL_WEEK_SHORT, _count_symbols)
 
 
-def _figures(derived: DerivedResult) -> dict[str, Any]:
+def _count_symbols(derived: DerivedResult) -> dict[str, Any]:
     figures = figures_of(derived)
     return {
         "dagster/row_count": figures.row_count,

@@ -71,14 +71,14 @@ def symbol_week_value(
     def check_weeks() -> list[dg.AssetCheckResult]:
         return [
             _check_result(coverage_by_week(warehouse), limits.min_price_coverage),
-            _agreement_result(notional_by_week(warehouse), limits.max_notional_factor),
+            _check_agreement(notional_by_week(warehouse), limits.max_notional_factor),
         ]
 
     load = value_load(warehouse)
-    yield from derive_partitions(context, clock, load, SYMBOL_WEEK_VALUE, _figures, check_weeks)
+    yield from derive_partitions(context, clock, load, SYMBOL_WEEK_VALUE, _sum_value, check_weeks)
 
 
-def _figures(derived: DerivedResult) -> dict[str, Any]:
+def _sum_value(derived: DerivedResult) -> dict[str, Any]:
     figures = figures_of(derived)
     return {
         "dagster/row_count": figures.row_count,
@@ -110,7 +110,7 @@ def _check_result(covered: Mapping[str, float], least: float) -> dg.AssetCheckRe
     )
 
 
-def _agreement_result(sums: pl.DataFrame, max_factor: float) -> dg.AssetCheckResult:
+def _check_agreement(sums: pl.DataFrame, max_factor: float) -> dg.AssetCheckResult:
     differing = differing_weeks(sums, max_factor=max_factor)
     outcome = {} if len(sums) else not_applicable("FINRA reports no value of symbols with prices")
     tail = differing.tail(WEEKS_SHOWN)

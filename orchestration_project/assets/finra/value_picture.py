@@ -47,12 +47,12 @@ def value_picture(
     metadata = (
         NO_VALUE_METADATA
         if weeks is None
-        else _metadata(artifacts, weeks, is_synthetic=settings.is_demo)
+        else _describe_weeks(artifacts, weeks, is_synthetic=settings.is_demo)
     )
     return dg.MaterializeResult(asset_key=VALUE_PICTURE, metadata=event_metadata(metadata))
 
 
-def _metadata(
+def _describe_weeks(
     artifacts: ArtifactStore, weeks: pl.DataFrame, *, is_synthetic: bool
 ) -> dict[str, Any]:
     picture = traded_value(weeks, is_synthetic=is_synthetic)

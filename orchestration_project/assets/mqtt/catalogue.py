@@ -35,7 +35,7 @@ ENTITY_KEYS = {
 """Assets of entities, by type."""
 
 
-def _hours() -> dg.TimeWindowPartitionsDefinition:
+def _build_hours() -> dg.TimeWindowPartitionsDefinition:
     """Return the UTC hours from the first one to the present one, by the project's clock.
 
     Dagster counts by the machine's clock: hours that the project's clock is ahead are added, and
@@ -55,7 +55,7 @@ def _hours() -> dg.TimeWindowPartitionsDefinition:
     )
 
 
-HOURS = _hours()
+HOURS = _build_hours()
 
 MIRROR_SOURCES = {
     **dict.fromkeys(
@@ -117,7 +117,7 @@ def mirror_spec() -> dg.AssetSpec:
         "table",
         *(INBOX, KINDS),
         owners=OWNERS,
-        **_named(
+        **_describe_table(
             mqtt_mirror,
             {
                 name: [dg.TableColumnDep(INBOX, source) for source in sources]
@@ -136,7 +136,7 @@ def dead_letters_spec() -> dg.AssetSpec:
         "state",
         *(INBOX, KINDS),
         owners=OWNERS,
-        **_named(
+        **_describe_table(
             mqtt_dead_letters,
             {
                 name: [dg.TableColumnDep(INBOX, name)]
@@ -156,7 +156,7 @@ def entity_specs() -> list[dg.AssetSpec]:
             "gold",
             MIRROR,
             owners=OWNERS,
-            **_named(
+            **_describe_table(
                 entity.table,
                 {
                     column.name: [
@@ -188,7 +188,7 @@ def hour_start(key: str) -> datetime:
     return datetime.strptime(f"{key}+0000", f"{HOUR_FORMAT}%z")
 
 
-def _named(table: Table, lineage: dict[str, Any]) -> dict[str, Any]:
+def _describe_table(table: Table, lineage: dict[str, Any]) -> dict[str, Any]:
     return {
         "dagster/table_name": table.name,
         "dagster/column_lineage": dg.TableColumnLineage(lineage),

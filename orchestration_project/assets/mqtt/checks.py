@@ -78,10 +78,10 @@ def mirror_checks() -> list[dg.AssetCheckSpec]:
 def mirror_results(totals: MirrorCounts) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of these checks of a run."""
     unknown = ", ".join(f"{kind}: {count}" for kind, count in totals.unknown.most_common(20))
-    yield _result(MIRROR, KINDS_KNOWN, WARN, unknown, "every kind is known", "known kinds")
+    yield _build_result(MIRROR, KINDS_KNOWN, WARN, unknown, "every kind is known", "known kinds")
     skewed = f"{totals.skewed_count} events" if totals.skewed_count else ""
     expected = "times near the arrival"
-    yield _result(MIRROR, IN_STEP, WARN, skewed, "no event is far from its arrival", expected)
+    yield _build_result(MIRROR, IN_STEP, WARN, skewed, "no event is far from its arrival", expected)
 
 
 @dg.multi_asset_check(
@@ -104,7 +104,7 @@ def check_kinds(settings: dg.ResourceParam[MqttSettings]) -> Iterator[dg.AssetCh
     problems = "; ".join(f"{name}: {problem}" for name, problem in kind_files.problems.items())
     count = sum(len(version) for version in kind_files.versions.values())
     passed = f"{count} valid schema files"
-    yield _result(KINDS, KINDS_VALID, ERROR, problems, passed, "valid schema files")
+    yield _build_result(KINDS, KINDS_VALID, ERROR, problems, passed, "valid schema files")
 
 
 @dg.multi_asset_check(
@@ -161,26 +161,26 @@ def check_flow(
     """Look at bridges, outbox, inbox and dead letters; the broker is not asked."""
     now = clock.now()
     limit = timedelta(minutes=MqttSettings.of(settings).mqtt_silence_minutes)
-    yield from _of_bridges(warehouse, now, limit)
+    yield from _check_bridges(warehouse, now, limit)
     with warehouse.reading() as connection:
         count, oldest = waiting_outbox(connection)
     is_late = oldest is not None and oldest < now - OUTBOX_LATE_AFTER
     late = (
         f"{count} events wait, the oldest since {oldest:%Y-%m-%d %H:%M:%S} UTC" if is_late else ""
     )
-    yield _result(BRIDGES, PUBLISHED, ERROR, late, "no event waits for long", "a minute")
+    yield _build_result(BRIDGES, PUBLISHED, ERROR, late, "no event waits for long", "a minute")
     missing = oldest_waiting(warehouse, now)
     reason = missing.reason if missing else ""
     expected = f"a run within {LATE_AFTER.seconds // 60} minutes"
-    yield _result(INBOX, IN_TIME, WARN, reason, "no message waits for long", expected)
+    yield _build_result(INBOX, IN_TIME, WARN, reason, "no message waits for long", expected)
     rate = letter_rate(warehouse, now)
     is_high = rate.letter_count >= max(MIN_LETTERS, MAX_LETTER_RATIO * rate.message_count)
     by_reason = ", ".join(f"{code}: {number}" for code, number in rate.by_reason.items())
     many = f"{rate.letter_count} of {rate.message_count} messages ({by_reason})" if is_high else ""
-    yield _result(DEAD_LETTERS, FEW, WARN, many, f"{rate.letter_count} dead letters", "few")
+    yield _build_result(DEAD_LETTERS, FEW, WARN, many, f"{rate.letter_count} dead letters", "few")
 
 
-def _of_bridges(
+def _check_bridges(
     warehouse: Warehouse, now: datetime, limit: timedelta
 ) -> Iterator[dg.AssetCheckResult]:
     bridges = read_bridges(warehouse)
@@ -190,12 +190,12 @@ def _of_bridges(
             yield described_result(BRIDGES, name, why, ERROR, passed=True)
         return
     silent = "; ".join(
-        f"{bridge['broker']}: {bridge['problem'] or 'no message since ' + _time(bridge)}"
+        f"{bridge['broker']}: {bridge['problem'] or 'no message since ' + _format_time(bridge)}"
         for bridge in bridges
         if is_silent(bridge, now, limit)
     )
     expected = f"a message within {limit.total_seconds() / 60:g} minutes"
-    yield _result(BRIDGES, NOT_SILENT, ERROR, silent, "every bridge receives", expected)
+    yield _build_result(BRIDGES, NOT_SILENT, ERROR, silent, "every bridge receives", expected)
     lost = "; ".join(
         f"{bridge['broker']}: messages since {bridge['session_lost_at']:%Y-%m-%d %H:%M:%S} UTC may "
         "be missing"
@@ -203,15 +203,15 @@ def _of_bridges(
         if bridge["session_lost_at"] is not None
         and bridge["session_lost_at"] > now - timedelta(days=1)
     )
-    yield _result(BRIDGES, NO_GAP, ERROR, lost, "every session was kept", "kept sessions")
+    yield _build_result(BRIDGES, NO_GAP, ERROR, lost, "every session was kept", "kept sessions")
 
 
-def _time(bridge: Mapping[str, Any]) -> str:
+def _format_time(bridge: Mapping[str, Any]) -> str:
     last = bridge["last_message_at"] or bridge["connected_since"]
     return "its start" if last is None else f"{last:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _result(
+def _build_result(
     asset: dg.AssetKey,
     name: str,
     severity: dg.AssetCheckSeverity,

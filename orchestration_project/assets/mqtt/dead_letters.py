@@ -127,12 +127,12 @@ def _filter(config: ReplayLetters, requested: list[int]) -> LetterFilter:
     return LetterFilter(
         arrival_ids=[*config.arrival_ids, *requested],
         reason_code=None if config.reason_code is None else config.reason_code.value,
-        since=_time("since", config.since),
-        until=_time("until", config.until),
+        since=_read_time("since", config.since),
+        until=_read_time("until", config.until),
     )
 
 
-def _time(name: str, text: str | None) -> datetime | None:
+def _read_time(name: str, text: str | None) -> datetime | None:
     if text is None:
         return None
     time = parse_time(text)

@@ -98,10 +98,10 @@ def mirror_mqtt(
         asset_key=MIRROR,
         metadata=as_metadata(
             {
-                **_counts(summary),
-                **_backlog(warehouse, clock),
+                **_count_events(summary),
+                **_measure_backlog(warehouse, clock),
                 **removed,
-                **_of_hour(warehouse, keys[-1]),
+                **_describe_hour(warehouse, keys[-1]),
                 "table_rows": link(rows_path(mqtt_mirror.name)),
             }
         ),
@@ -109,7 +109,7 @@ def mirror_mqtt(
     yield from mirror_results(summary.totals)
 
 
-def _counts(summary: RangeSummary) -> Mapping[str, Any]:
+def _count_events(summary: RangeSummary) -> Mapping[str, Any]:
     totals = summary.totals
     new = totals.by_topic_and_kind
     entries = [
@@ -129,13 +129,13 @@ def _counts(summary: RangeSummary) -> Mapping[str, Any]:
     }
 
 
-def _backlog(warehouse: Warehouse, clock: Clock) -> Mapping[str, Any]:
+def _measure_backlog(warehouse: Warehouse, clock: Clock) -> Mapping[str, Any]:
     found = waiting(warehouse)
     age = 0.0 if found.oldest_at is None else (clock.now() - found.oldest_at).total_seconds()
     return {"waiting_count": found.message_count, "oldest_waiting_seconds": max(age, 0.0)}
 
 
-def _of_hour(warehouse: Warehouse, hour: str) -> Mapping[str, Any]:
+def _describe_hour(warehouse: Warehouse, hour: str) -> Mapping[str, Any]:
     counts = mirror_counts(warehouse, hour_start(hour))
     if not counts:
         return {}

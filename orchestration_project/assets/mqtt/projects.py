@@ -71,10 +71,10 @@ def draw_graph(
             "svg_file": store_file(artifacts, FOLDER, svg, suffix="svg"),
         }
     yield dg.MaterializeResult(asset_key=GRAPH, metadata=as_metadata(metadata))
-    yield _result(edges)
+    yield _check_cycles(edges)
 
 
-def _result(edges: list[tuple[str, str]]) -> dg.AssetCheckResult:
+def _check_cycles(edges: list[tuple[str, str]]) -> dg.AssetCheckResult:
     entries = cycles(edges)
     metadata: Mapping[str, Any] = {"outcome": "no cycle"}
     if entries:

@@ -51,7 +51,7 @@ def alerts_asset(
             "alerts": alerts_table(standing[:ALERTS_SHOWN]),
         },
     )
-    yield _delivered(reaches)
+    yield _check_delivery(reaches)
     problem = alerts.policy.problem
     text = error_line(problem) if problem else "an open alert has the details" if doubts else ""
     yield dg.AssetCheckResult(
@@ -62,7 +62,7 @@ def alerts_asset(
     )
 
 
-def _delivered(reaches: Sequence[ChannelReach]) -> dg.AssetCheckResult:
+def _check_delivery(reaches: Sequence[ChannelReach]) -> dg.AssetCheckResult:
     ill = [reach for reach in reaches if not reach.is_well]
     return dg.AssetCheckResult(
         asset_key=ALERTS,

@@ -154,7 +154,7 @@ def repair_artifacts(
         expired = delete_expired(store, clock.today("UTC"), settings.artifacts_damaged_days)
     yield dg.MaterializeResult(
         asset_key=ARTIFACTS,
-        metadata=as_metadata({**reported, **_figures(results), "expired_count": expired}),
+        metadata=as_metadata({**reported, **_count_repairs(results), "expired_count": expired}),
     )
     yield check_of(warehouse)
 
@@ -200,19 +200,19 @@ def _choose(
     )[:limit]
 
 
-def _figures(results: Sequence[Repaired]) -> dict[str, Any]:
+def _count_repairs(results: Sequence[Repaired]) -> dict[str, Any]:
     states = [
         result.outcome.state if result.outcome else result.artifact.problem for result in results
     ]
-    rows = [_row(result) for result in results[:MAX_SHOWN]]
+    rows = [_render_repair(result) for result in results[:MAX_SHOWN]]
     return {
         "damaged_count": len(results),
         **{f"{state}_count": states.count(state) for state in ("repaired", "rederived", "lost")},
-        "repairs": _table(REPAIR_COLUMNS, rows),
+        "repairs": _make_table(REPAIR_COLUMNS, rows),
     }
 
 
-def _row(repaired: Repaired) -> Mapping[str, str]:
+def _render_repair(repaired: Repaired) -> Mapping[str, str]:
     artifact, outcome = repaired.artifact, repaired.outcome
     ways = ", ".join(NAMES[way] for way in repaired.ways)
     return {
@@ -226,7 +226,7 @@ def _row(repaired: Repaired) -> Mapping[str, str]:
     }
 
 
-def _table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
+def _make_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """Return rows of texts, which are cut to a length, as a table."""
     texts = [[cut(row[name] or "", TEXT_CHARACTERS) for name in columns] for row in rows]
     return table_of(pl.DataFrame(texts, dict.fromkeys(columns, pl.String), orient="row"))
@@ -238,7 +238,7 @@ def damage_metadata(warehouse: Warehouse) -> dict[str, Any]:
     return {
         **{f"{state}_count": counts.get(state, 0) for state in ("repaired", "rederived", "lost")},
         "open_artifact_count": counts.get("lost", 0) + counts.get("damaged", 0),
-        "open_artifacts": _table(OPEN_COLUMNS, open_rows(warehouse, MAX_SHOWN)),
+        "open_artifacts": _make_table(OPEN_COLUMNS, open_rows(warehouse, MAX_SHOWN)),
     }
 
 

@@ -37,10 +37,10 @@ def automations(
         Automation(
             definition.name,
             "schedule" if isinstance(definition, dg.ScheduleDefinition) else "sensor",
-            _profile(definition),
+            _read_profile(definition),
             is_switched_on(instance, definition, find_origin and find_origin(definition.name)),
         )
-        for definition in _definitions(repository)
+        for definition in _list_definitions(repository)
     ]
 
 
@@ -49,8 +49,8 @@ def for_admins(repository: dg.RepositoryDefinition) -> set[str]:
     jobs = {job.name for job in repository.get_all_jobs() if _is_for_admins(repository, job)}
     return {
         definition.name
-        for definition in _definitions(repository)
-        if jobs & set(_jobs_of(definition))
+        for definition in _list_definitions(repository)
+        if jobs & set(_list_jobs(definition))
     }
 
 
@@ -61,7 +61,7 @@ def _is_for_admins(repository: dg.RepositoryDefinition, job: dg.JobDefinition) -
     return any(map(requires_admin, tags))
 
 
-def _jobs_of(each: AnyAutomation) -> Sequence[str]:
+def _list_jobs(each: AnyAutomation) -> Sequence[str]:
     if isinstance(each, dg.ScheduleDefinition):
         return [each.job_name]
     return [target.job_name for target in each.targets]
@@ -98,7 +98,7 @@ def switch(
         if automation.is_on != on and automation.name not in left_out
     ]
     if not is_dry_run:
-        values = {definition.name: definition for definition in _definitions(repository)}
+        values = {definition.name: definition for definition in _list_definitions(repository)}
         for automation in changed:
             switch_automation(
                 instance, values[automation.name], find_origin(automation.name), on=on
@@ -106,11 +106,11 @@ def switch(
     return changed
 
 
-def _definitions(repository: dg.RepositoryDefinition) -> Sequence[AnyAutomation]:
+def _list_definitions(repository: dg.RepositoryDefinition) -> Sequence[AnyAutomation]:
     return sorted([*repository.schedule_defs, *repository.sensor_defs], key=lambda each: each.name)
 
 
-def _profile(each: AnyAutomation) -> str:
+def _read_profile(each: AnyAutomation) -> str:
     return str(each.metadata[PROFILE].value) if PROFILE in each.metadata else ""
 
 

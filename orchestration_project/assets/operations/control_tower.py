@@ -110,10 +110,10 @@ def control_tower(
         metadata=as_metadata(
             {
                 "verdict": verdict(domains),
-                **_verdicts(domains, registry),
-                **_pictures(look, domains, is_synthetic=settings.is_demo),
-                **_numbers(domains),
-                **_tables(frame_of(rows, operations_control_tower)),
+                **_render_verdicts(domains, registry),
+                **_draw_pictures(look, domains, is_synthetic=settings.is_demo),
+                **_summarize_day(domains),
+                **_build_tables(frame_of(rows, operations_control_tower)),
                 **deployment_metadata(warehouse, context.instance, machine_now),
                 **objectives_metadata(warehouse, machine_now, is_synthetic=settings.is_demo),
                 **plugins_metadata(settings, warehouse, now),
@@ -122,7 +122,7 @@ def control_tower(
     )
 
 
-def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str, Any]:
+def _render_verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str, Any]:
     """Return the Markdown of each domain: state, reasons, and links to what an operator does.
 
     The link to load names the oldest missing partition, that to quarantined ones their number.
@@ -149,7 +149,7 @@ def _verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> dict[str,
     return verdicts
 
 
-def _pictures(
+def _draw_pictures(
     look: Observation, domains: Sequence[SubjectHealth], *, is_synthetic: bool
 ) -> dict[str, Any]:
     shares = {
@@ -168,7 +168,7 @@ def _pictures(
     }
 
 
-def _numbers(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
+def _summarize_day(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
     """Return figures of each domain's last 24 hours as metadata, which Dagster plots over time."""
     numbers: dict[str, Any] = {
         "queue_depth": sum(domain.under_way.queue_depth for domain in domains),
@@ -187,7 +187,7 @@ def _numbers(domains: Sequence[SubjectHealth]) -> dict[str, Any]:
     return numbers
 
 
-def _tables(rows: pl.DataFrame) -> dict[str, Any]:
+def _build_tables(rows: pl.DataFrame) -> dict[str, Any]:
     is_asset = pl.col("asset") != ""
     assets = rows.filter(is_asset, window_hours=WEEK).select(SUMMARY_COLUMNS)
     domains = rows.filter(~is_asset).drop("asset", "looked_at")

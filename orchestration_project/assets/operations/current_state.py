@@ -81,7 +81,7 @@ def alerts_snapshot(alerts: Alerts) -> Snapshot:
     with alerts.inbox() as inbox:
         standing = inbox.standing()
     metadata = {"open": len(standing), "alerts": alerts_table(standing[:ALERTS_SHOWN])}
-    return _digest([asdict(alert_state) for alert_state in standing]), lambda: metadata, [ALERTS]
+    return _hash_all([asdict(alert_state) for alert_state in standing]), lambda: metadata, [ALERTS]
 
 
 def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
@@ -95,7 +95,7 @@ def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
         }
         for entry in listed(presets, registry.preset_targets)
     ]
-    return _digest(rows), lambda: {"presets": table_of(pl.DataFrame(rows))}, [DEFINITIONS]
+    return _hash_all(rows), lambda: {"presets": table_of(pl.DataFrame(rows))}, [DEFINITIONS]
 
 
 def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
@@ -107,7 +107,7 @@ def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
         "change_with": "edit .env or the environment and restart; `orchestrate config` shows it",
         **entries_table(shown_config_values),
     }
-    digest = _digest([now.config_hash, [asdict(value) for value in shown_config_values.values()]])
+    digest = _hash_all([now.config_hash, [asdict(value) for value in shown_config_values.values()]])
     return digest, lambda: metadata, [READINESS]
 
 
@@ -140,7 +140,7 @@ def ledger_snapshot(
             "retry_with": RETRY_FAILURES.describe("dry_run: false"),
         }
 
-    return _digest(changed), metadata, [RUNS]
+    return _hash_all(changed), metadata, [RUNS]
 
 
 def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
@@ -152,7 +152,7 @@ def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
         [stored_schedule.schedule.name, stored_schedule.version_number]
         for stored_schedule in stored
     ]
-    digest = _digest([versions, now.date() if stored else None])
+    digest = _hash_all([versions, now.date() if stored else None])
     return digest, lambda: shown_schedules(stored, now), [DEFINITIONS]
 
 
@@ -163,7 +163,7 @@ def flags_snapshot(
     report = report_flags(warehouse, registry, settings, clock.now())
     dumped = [flag.model_dump() for flag in report.shown]
     used = report.used if dumped else {}
-    return _digest([dumped, used]), lambda: describe_flags(report), [DEFINITIONS]
+    return _hash_all([dumped, used]), lambda: describe_flags(report), [DEFINITIONS]
 
 
 def snapshots(
@@ -187,5 +187,5 @@ def snapshots(
     }
 
 
-def _digest(state: object) -> str:
+def _hash_all(state: object) -> str:
     return hashlib.sha256(json.dumps(state, default=str).encode()).hexdigest()[:16]

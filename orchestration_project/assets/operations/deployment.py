@@ -64,7 +64,7 @@ def check_releases(warehouse: Warehouse, now: datetime) -> dg.AssetCheckResult:
     programs = read_hosts(warehouse, now)
     releases = releases_at_work(programs, now)
     is_late = is_upgrade_late(programs, now)
-    metadata: dict[str, Any] = {"outcome": _releases(releases)}
+    metadata: dict[str, Any] = {"outcome": _describe_releases(releases)}
     if is_late:
         expected = f"one release, {UPGRADE_MINUTES} minutes after an upgrade began"
         text = ", ".join(releases)
@@ -87,19 +87,19 @@ def deployment_metadata(
     programs = read_hosts(warehouse, now)
     releases = releases_at_work(programs, now)
     return {
-        "hosts": table_of(_hosts(programs, dict(runs_by_host(instance)), now)),
-        "queues": table_of(_queues(read_queues(instance)[:QUEUES_SHOWN], now)),
-        "releases": _releases(releases),
-        "backup": _backup(read_backup_state(warehouse)),
+        "hosts": table_of(_list_hosts(programs, dict(runs_by_host(instance)), now)),
+        "queues": table_of(_list_queues(read_queues(instance)[:QUEUES_SHOWN], now)),
+        "releases": _describe_releases(releases),
+        "backup": _describe_backup(read_backup_state(warehouse)),
     }
 
 
-def _hosts(programs: list[HostRole], runs: dict[str, int], now: datetime) -> pl.DataFrame:
+def _list_hosts(programs: list[HostRole], runs: dict[str, int], now: datetime) -> pl.DataFrame:
     rows = [
         (
             program.host,
             program.role,
-            _state(program, now),
+            _judge_state(program, now),
             program.release,
             runs.pop(program.host, None),  # beside the first program of the host
             f"{program.last_seen_at:%Y-%m-%d %H:%M:%S}",
@@ -115,7 +115,7 @@ def _hosts(programs: list[HostRole], runs: dict[str, int], now: datetime) -> pl.
     return pl.DataFrame([*rows, *other_rows], HOST_COLUMNS, orient="row")
 
 
-def _queues(states: Sequence[QueueState], now: datetime) -> pl.DataFrame:
+def _list_queues(states: Sequence[QueueState], now: datetime) -> pl.DataFrame:
     rows = [
         (
             state.queue,
@@ -129,19 +129,19 @@ def _queues(states: Sequence[QueueState], now: datetime) -> pl.DataFrame:
     return pl.DataFrame(rows, QUEUE_COLUMNS, orient="row")
 
 
-def _state(program: HostRole, now: datetime) -> str:
+def _judge_state(program: HostRole, now: datetime) -> str:
     if program.stopped_at is not None:
         return "stopped"
     return "silent" if is_silent(program, now) else "running"
 
 
-def _releases(releases: list[str]) -> str:
+def _describe_releases(releases: list[str]) -> str:
     if len(releases) < 2:
         return "".join(releases) or "no program sends heartbeats"
     return f"{len(releases)} releases run at once, finish the upgrade: {', '.join(releases)}"
 
 
-def _backup(state: BackupState) -> str:
+def _describe_backup(state: BackupState) -> str:
     if state.latest_at is None:
         return "none was made"
     verified = f"{state.verified_at:%Y-%m-%d %H:%M} UTC" if state.verified_at else "never"

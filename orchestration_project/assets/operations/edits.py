@@ -78,17 +78,17 @@ def make_edit(
     planned = store.plan(warehouse, edit)
     judged = judge(planned)
     if config.dry_run:
-        values = {**reported, **_shown_difference(store, planned), **judged}
+        values = {**reported, **_render_difference(store, planned), **judged}
         yield dg.AssetObservation(DEFINITIONS, metadata=as_metadata(values))
         return
     edit_result = store.apply(warehouse, edit)
     with warehouse.reading() as connection:
         stored = store.read(connection)
-    values = {**reported, **_shown_difference(store, edit_result), **judged, **show(stored)}
+    values = {**reported, **_render_difference(store, edit_result), **judged, **show(stored)}
     yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(values))
 
 
-def _shown_difference(
+def _render_difference(
     store: EditStore[Any, StoredT], result: EditResult[StoredT]
 ) -> Mapping[str, Any]:
     before, after = (item and item.definition for item in (result.before, result.after))

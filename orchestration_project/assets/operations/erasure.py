@@ -90,7 +90,7 @@ def erase_subject(
         erased = erase(places, request, kind, requests, clock=clock, run_id=context.run.run_id)
     return dg.MaterializeResult(
         asset_key=ARTIFACTS,
-        metadata=as_metadata({**reported, "subject_kind": request.kind, **_figures(erased)}),
+        metadata=as_metadata({**reported, "subject_kind": request.kind, **_count_erased(erased)}),
     )
 
 
@@ -104,7 +104,7 @@ def simulator_paths(registry: Registry) -> list[str]:
     ]
 
 
-def _figures(found: Erased | None) -> dict[str, Any]:
+def _count_erased(found: Erased | None) -> dict[str, Any]:
     if found is None:
         return {"outcome": "erased before; only freed pages are left to overwrite"}
     names = sorted(found.rows.deleted.keys() | found.rows.masked.keys())

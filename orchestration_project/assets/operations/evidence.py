@@ -116,16 +116,16 @@ def write_evidence(
     )
     exported = export_evidence(sources, evidence_request, settings, config.file, now=clock.now())
     share_archive(exported, settings)
-    return _shown(exported, settings)
+    return _report_archive(exported, settings)
 
 
-def _address(path: Path, settings: Settings) -> dg.MetadataValue[Any]:
+def _link_archive(path: Path, settings: Settings) -> dg.MetadataValue[Any]:
     """Return a link to an archive that the gateway serves; of another file its path."""
     is_served = path.parent == settings.state_path / FOLDER
     return link(evidence_path(path.name)) if is_served else dg.MetadataValue.path(path)
 
 
-def _shown(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResult[Any]:
+def _report_archive(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResult[Any]:
     members = exported.manifest.members
     rows = [
         {"member": member.name, **{name: getattr(member, name) for name in FIGURES}}
@@ -135,7 +135,7 @@ def _shown(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResul
         asset_key=EVIDENCE,
         metadata=as_metadata(
             {
-                "file": _address(exported.path, settings),
+                "file": _link_archive(exported.path, settings),
                 "bytes": exported.byte_count,
                 "sha256": exported.sha256,
                 "manifest_sha256": exported.manifest.sha256,

@@ -107,7 +107,7 @@ def export_check(
         asset_key=EXPORTS,
         check_name=CHECK,
         passed=not overdue,
-        metadata={"overdue_exports": _overdue_table(overdue), "overdue_count": len(overdue)},
+        metadata={"overdue_exports": _list_overdue(overdue), "overdue_count": len(overdue)},
     )
 
 
@@ -132,13 +132,13 @@ def export_tables(
             f"{result.name}: {result.outcome}: {result.detail}", extra={"event": "export_ended"}
         )
         results.append(result)
-    yield dg.MaterializeResult(asset_key=EXPORTS, metadata=as_metadata(_metadata(results)))
+    yield dg.MaterializeResult(asset_key=EXPORTS, metadata=as_metadata(_count_outcomes(results)))
     yield export_check(clock, registry, settings, warehouse)
 
 
-def _metadata(results: Sequence[ExportResult]) -> dict[str, Any]:
+def _count_outcomes(results: Sequence[ExportResult]) -> dict[str, Any]:
     outcomes = [result.outcome for result in results]
-    rows = [_row(result) for result in results[:MAX_ROWS_LISTED]]
+    rows = [_build_row(result) for result in results[:MAX_ROWS_LISTED]]
     return {
         "delivered_count": outcomes.count("delivered"),
         "unchanged_count": outcomes.count("unchanged"),
@@ -149,7 +149,7 @@ def _metadata(results: Sequence[ExportResult]) -> dict[str, Any]:
     }
 
 
-def _row(result: ExportResult) -> tuple[Any, ...]:
+def _build_row(result: ExportResult) -> tuple[Any, ...]:
     export, detail = result.export, cut(result.detail, REASON_CHARACTERS)
     if export is None:
         return (result.name, result.outcome, *[None] * 5, detail)
@@ -166,7 +166,7 @@ def _row(result: ExportResult) -> tuple[Any, ...]:
     )
 
 
-def _overdue_table(overdue: Sequence[OverdueExport]) -> dg.TableMetadataValue:
+def _list_overdue(overdue: Sequence[OverdueExport]) -> dg.TableMetadataValue:
     rows = [
         (
             overdue_export.name,
@@ -224,7 +224,7 @@ def export_gold_as_of(
     gold_request = GoldRequest(config.table, config.partition, at, day)
     gold = export_gold(gold_request, warehouse, registry.whole.tables_as_of, artifacts)
     missing, counts = gold.left_out.keys, gold.left_out.counts
-    keys = {"missing_keys": _sample(missing)} if len(missing) else {}
+    keys = {"missing_keys": _take_sample(missing)} if len(missing) else {}
     return dg.MaterializeResult(
         asset_key=EXPORTS,
         metadata=as_metadata(
@@ -236,13 +236,13 @@ def export_gold_as_of(
                 "undated_rows": counts.get(UNDATED, 0),
                 NO_FIRST_DAY: counts.get(NO_FIRST_DAY, 0),
                 REMOVED: counts.get(REMOVED, 0),
-                "first_rows": _sample(gold.rows),
+                "first_rows": _take_sample(gold.rows),
             }
         ),
     )
 
 
-def _sample(rows: pl.DataFrame) -> dg.MetadataValue[Any]:
+def _take_sample(rows: pl.DataFrame) -> dg.MetadataValue[Any]:
     return table_of(rows.head(ROWS_SHOWN))
 
 

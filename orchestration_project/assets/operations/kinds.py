@@ -64,12 +64,12 @@ def kinds_job(name: str, op: str, summary: str, kinds: Sequence[Kind]) -> dg.Job
     def run_kind(context: dg.OpExecutionContext) -> Iterator[OpEvent | dg.Output[None]]:
         """Run the selected kind, and yield its events."""
         [(selected, options)] = context.op_config.items()
-        yield from _events(context, by_name[selected], options)
+        yield from _yield_events(context, by_name[selected], options)
         yield dg.Output(None)
 
     declare_model(run_kind, model_of_kinds(op, models))
     text = kinds_text(summary, op, {kind.name: (kind.summary, kind.options) for kind in kinds})
-    return _job(name, text + _launch_links(name, op, kinds), run_kind)
+    return _build_job(name, text + _launch_links(name, op, kinds), run_kind)
 
 
 def _launch_links(job: str, op: str, kinds: Sequence[Kind]) -> str:
@@ -94,14 +94,14 @@ def kind_job(name: str, kind: Kind) -> dg.JobDefinition:
     )
     def run_kind(context: dg.OpExecutionContext) -> Iterator[OpEvent | dg.Output[None]]:
         """Run the kind, and yield its events."""
-        yield from _events(context, kind, context.op_config)
+        yield from _yield_events(context, kind, context.op_config)
         yield dg.Output(None)
 
     declare_model(run_kind, kind.options)
-    return _job(name, job_text(kind.summary, kind.name, kind.options), run_kind)
+    return _build_job(name, job_text(kind.summary, kind.name, kind.options), run_kind)
 
 
-def _job(name: str, text: str, op: dg.OpDefinition) -> dg.JobDefinition:
+def _build_job(name: str, text: str, op: dg.OpDefinition) -> dg.JobDefinition:
     @dg.job(name=name, description=text, tags={"domain": "operations"})
     def job() -> None:
         op()
@@ -109,7 +109,7 @@ def _job(name: str, text: str, op: dg.OpDefinition) -> dg.JobDefinition:
     return job
 
 
-def _events(
+def _yield_events(
     context: dg.OpExecutionContext, kind: Kind, options: Mapping[str, Any]
 ) -> Iterator[OpEvent]:
     """Run a kind, and yield each of its events as an op does, once it is there."""
@@ -122,21 +122,21 @@ def _events(
         if isinstance(event, dg.AssetObservation):
             yield event
         elif isinstance(event, dg.AssetCheckResult):
-            yield _evaluation(event)
+            yield _convert_result(event)
         else:
-            yield dg.AssetMaterialization(_key_of(event), metadata=event.metadata)
-            yield from map(_evaluation, event.check_results or ())
+            yield dg.AssetMaterialization(_read_key(event), metadata=event.metadata)
+            yield from map(_convert_result, event.check_results or ())
 
 
-def _key_of(event: dg.AssetCheckResult | dg.MaterializeResult[Any]) -> dg.AssetKey:
+def _read_key(event: dg.AssetCheckResult | dg.MaterializeResult[Any]) -> dg.AssetKey:
     if event.asset_key is None:
         raise AssertionError("an event of a kind names its asset")
     return event.asset_key
 
 
-def _evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+def _convert_result(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     return dg.AssetCheckEvaluation(
-        asset_key=_key_of(result),
+        asset_key=_read_key(result),
         check_name=str(result.check_name),
         passed=result.passed,
         metadata=result.metadata,

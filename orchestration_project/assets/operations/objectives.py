@@ -42,11 +42,11 @@ def objectives_metadata(
         now: The machine's time.
         is_synthetic: Whether the data of the installation is synthetic.
     """
-    rows = sorted(read_slo(warehouse), key=_most_urgent)
+    rows = sorted(read_slo(warehouse), key=_order_by_urgency)
     if not rows:
         return {}
     days = read_days(warehouse, now)
-    lines = [_line(row, days.get(row.name, {}), now.date()) for row in rows[:SHOWN]]
+    lines = [_build_line(row, days.get(row.name, {}), now.date()) for row in rows[:SHOWN]]
     pauses = pause_texts(Pauses(warehouse).list_in_effect(), {row.domain for row in rows})
     table = [{**row._mapping, "pause": pauses[row.domain]} for row in rows[:SHOWN]]
     uri = svg_uri(error_budgets(lines, is_synthetic=is_synthetic))
@@ -56,17 +56,17 @@ def objectives_metadata(
     }
 
 
-def _most_urgent(row: Row) -> tuple[float, str]:
+def _order_by_urgency(row: Row) -> tuple[float, str]:
     """Return the order of a row: the least left first, those without data last."""
     return (float("inf") if row.budget_left is None else row.budget_left, row.name)
 
 
-def _line(row: Row, days: Mapping[date, Events], today: date) -> BudgetLine:
+def _build_line(row: Row, days: Mapping[date, Events], today: date) -> BudgetLine:
     allowed = (1 - row.target) * row.total
-    return BudgetLine(row.name, row.state, row.budget_left, _spent(days, today, allowed))
+    return BudgetLine(row.name, row.state, row.budget_left, _list_spent(days, today, allowed))
 
 
-def _spent(days: Mapping[date, Events], today: date, allowed: float) -> Sequence[float | None]:
+def _list_spent(days: Mapping[date, Events], today: date, allowed: float) -> Sequence[float | None]:
     spent: list[float | None] = []
     for ago in range(WINDOW_DAYS - 1, 0, -1):
         events = days.get(today - timedelta(days=ago), Events())

@@ -62,30 +62,30 @@ def apply_preset(
     """Show the presets that there are, what the chosen one changes, and apply it if asked."""
     kept_presets, targets = Presets(warehouse, clock), registry.preset_targets
     if config.preset is None:
-        yield _seen({"presets": table_of(pl.DataFrame(listed(kept_presets, targets)))})
+        yield _observe_run({"presets": table_of(pl.DataFrame(listed(kept_presets, targets)))})
         return
     preset, target = preset_of_file(str(config.preset.value), targets)
     before = kept_presets.in_force(preset.job)
-    changes = _preset_changes(preset, before, target.base(settings))
+    changes = _compare_preset(preset, before, target.base(settings))
     reported = report_dry_run(context.log, "nothing is applied", is_dry_run=config.dry_run)
     if config.dry_run:
-        yield _seen({**reported, "outcome": "dry run: nothing was applied", **changes})
+        yield _observe_run({**reported, "outcome": "dry run: nothing was applied", **changes})
         return
-    user, reason = _who_and_why(config, context.run.tags)
+    user, reason = _read_who_and_why(config, context.run.tags)
     applied = kept_presets.apply(preset, user=user, reason=reason, run_id=context.run.run_id)
     if applied is None:
-        yield _seen({"outcome": "nothing to do: it is already applied", **changes})
+        yield _observe_run({"outcome": "nothing to do: it is already applied", **changes})
         return
     changes["outcome"] = f"applied as {applied} by {user}: {reason}"
     yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(changes))
 
 
-def _seen(metadata: Mapping[str, Any]) -> dg.AssetObservation:
+def _observe_run(metadata: Mapping[str, Any]) -> dg.AssetObservation:
     """Return the observation of a run that changed nothing."""
     return dg.AssetObservation(DEFINITIONS, metadata=as_metadata(metadata))
 
 
-def _preset_changes(
+def _compare_preset(
     preset: Preset, before: AppliedPreset | None, base: Mapping[str, Any]
 ) -> dict[str, Any]:
     rows = difference(before.preset if before else None, preset, base)
@@ -99,7 +99,7 @@ def _preset_changes(
     }
 
 
-def _who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, str]:
+def _read_who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[str, str]:
     """Return who applies a preset, and why.
 
     Raises:

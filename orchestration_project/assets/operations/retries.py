@@ -135,15 +135,15 @@ def retry_failures(
     """Launch backfills of failed partitions, put failed work items back, and list the others."""
     reported = report_dry_run(context.log, "nothing is retried", is_dry_run=config.dry_run)
     check_kinds(config.kinds)
-    items, item_filter = ItemRetries(warehouse, clock, registry), _item_filter(config)
+    items, item_filter = ItemRetries(warehouse, clock, registry), _build_filter(config)
     plan = items.plan(item_filter) if config.include_items else ItemRetryPlan()
     judged = [
         (partition, why_left_out(partition, config.kinds))
-        for partition in _failed_partitions(context, config, registry, item_filter)
+        for partition in _find_failed_partitions(context, config, registry, item_filter)
     ]
     due = [failed_partition for failed_partition, why in judged if not why]
     left_out = [(failed_partition, why) for failed_partition, why in judged if why]
-    backfills = _launched(context, batches(due), dry_run=config.dry_run)
+    backfills = _start_backfills(context, batches(due), dry_run=config.dry_run)
     is_item_retry = config.include_items and not config.dry_run
     retried = items.retry(item_filter) if is_item_retry else {}
     context.add_output_metadata(
@@ -151,17 +151,17 @@ def retry_failures(
             {
                 **reported,
                 "backfills": backfills,
-                "due": _table([(failed_partition, "") for failed_partition in due]),
+                "due": _list_partitions([(failed_partition, "") for failed_partition in due]),
                 "due_count": len(due),
-                "left_out": _table(left_out),
+                "left_out": _list_partitions(left_out),
                 "left_out_count": len(left_out),
-                **_item_metadata(plan, retried),
+                **_describe_items(plan, retried),
             }
         )
     )
 
 
-def _item_filter(config: RetryFailures) -> ItemFilter:
+def _build_filter(config: RetryFailures) -> ItemFilter:
     return ItemFilter(
         domain=config.domain,
         topics=config.topics,
@@ -173,7 +173,7 @@ def _item_filter(config: RetryFailures) -> ItemFilter:
     )
 
 
-def _failed_partitions(
+def _find_failed_partitions(
     context: dg.OpExecutionContext, config: RetryFailures, registry: Registry, wanted: ItemFilter
 ) -> Sequence[FailedPartition]:
     """Return the failed partitions that the config selects; none if it selects work items."""
@@ -189,7 +189,7 @@ def _failed_partitions(
     )
 
 
-def _item_metadata(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[str, object]:
+def _describe_items(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[str, object]:
     """Return work items as metadata; ``retried`` has the number that was put back of each topic."""
     items = [
         {**asdict(failed_item), "reason": cut(failed_item.reason or "", REASON_CHARACTERS)}
@@ -205,7 +205,7 @@ def _item_metadata(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[s
     }
 
 
-def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: bool) -> str:
+def _start_backfills(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: bool) -> str:
     """Launch a backfill for each batch; return their ids, or the reason why none is launched."""
     running = active_backfill(context.instance, {LAUNCHED_BY_JOB: HANDLE_RUNS[0]})
     if running is not None:
@@ -226,7 +226,7 @@ def _launched(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: 
     )
 
 
-def _table(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadataValue:
+def _list_partitions(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.TableMetadataValue:
     rows = [
         {
             "asset": failed_partition.assets[0],

@@ -60,7 +60,7 @@ def edit_schedule(
     def judge(planned: EditResult[StoredSchedule]) -> Mapping[str, Any]:
         if planned.after is not None and planned.after.schedule.is_enabled:
             ScheduledJobs(context.repository_def).require_valid(planned.after.schedule)
-        next_runs = _next_runs(planned.after, now) if planned.after else ""
+        next_runs = _format_next_runs(planned.after, now) if planned.after else ""
         return {"next_runs_after_edit": next_runs}
 
     yield from make_edit(
@@ -72,7 +72,7 @@ def edit_schedule(
 
 def shown_schedules(stored: Sequence[StoredSchedule], now: datetime) -> Mapping[str, Any]:
     """Return the metadata of the schedules: counts, and a table with their next runs."""
-    rows = [_shown(stored_schedule, now) for stored_schedule in stored[:MAX_SHOWN]]
+    rows = [_render_schedule(stored_schedule, now) for stored_schedule in stored[:MAX_SHOWN]]
     return {
         "schedule_count": len(stored),
         "enabled_count": sum(stored_schedule.schedule.is_enabled for stored_schedule in stored),
@@ -83,7 +83,7 @@ def shown_schedules(stored: Sequence[StoredSchedule], now: datetime) -> Mapping[
     }
 
 
-def _shown(stored: StoredSchedule, now: datetime) -> tuple[Any, ...]:
+def _render_schedule(stored: StoredSchedule, now: datetime) -> tuple[Any, ...]:
     schedule = stored.schedule
     state = "enabled" if schedule.is_enabled else "paused"
     return (
@@ -95,12 +95,12 @@ def _shown(stored: StoredSchedule, now: datetime) -> tuple[Any, ...]:
         schedule.flag or "",
         schedule.owner,
         stored.version_number,
-        _next_runs(stored, now),
+        _format_next_runs(stored, now),
         stored.edited_by,
     )
 
 
-def _next_runs(stored: StoredSchedule, now: datetime) -> str:
+def _format_next_runs(stored: StoredSchedule, now: datetime) -> str:
     """Return the next runs in the schedule's own time zone; empty: it is not enabled."""
     zone, runs = read_zone(stored.schedule.timezone), stored.next_runs(now, NEXT_SHOWN)
     return ", ".join(f"{run.astimezone(zone):%Y-%m-%d %H:%M %z}" for run in runs)

@@ -99,10 +99,10 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         )
         yield from map(_check_result, findings)
         drift = record_verification(settings, warehouse, findings, run_id=context.run.run_id)
-        yield _drift_result(drift)
+        yield _check_drift(drift)
         shown_config_values = {**drift.config.entries, **in_force(Presets(warehouse, clock))}
         metadata = {
-            **_table("findings", map(describe_finding, findings)),
+            **_list_rows("findings", map(describe_finding, findings)),
             "config_hash": drift.config.config_hash,
             **entries_table(shown_config_values),
         }
@@ -113,7 +113,7 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
 
 def entries_table(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
     """Return settings and values of applied presets as a table of the UI."""
-    return _table("entries", [{"name": name, **asdict(entry)} for name, entry in shown.items()])
+    return _list_rows("entries", [{"name": name, **asdict(entry)} for name, entry in shown.items()])
 
 
 def _check_result(finding: Finding) -> dg.AssetCheckResult:
@@ -129,7 +129,7 @@ def _check_result(finding: Finding) -> dg.AssetCheckResult:
     )
 
 
-def _drift_result(drift: Drift) -> dg.AssetCheckResult:
+def _check_drift(drift: Drift) -> dg.AssetCheckResult:
     outcome = {"outcome": drift.outcome}
     return dg.AssetCheckResult(
         asset_key=READINESS,
@@ -139,12 +139,12 @@ def _drift_result(drift: Drift) -> dg.AssetCheckResult:
         description=summary_of(outcome),
         metadata={
             **outcome,
-            **_table("differences", map(asdict, drift.changes or ())),
+            **_list_rows("differences", map(asdict, drift.changes or ())),
         },
     )
 
 
-def _table(label: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def _list_rows(label: str, rows: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """Return rows as a table of the UI, nothing where there is none."""
     records = [dg.TableRecord(row) for row in rows]
     return {label: dg.MetadataValue.table(records)} if records else {}

@@ -34,7 +34,7 @@ class ReplayWebhooks(JobOptions):
     )
 
 
-def _declared_names() -> list[str]:
+def _list_sources() -> list[str]:
     """Return the declared sources; of a file that is not valid none, which its check reports."""
     try:
         return sorted(declared_sources(load_shared_settings()))
@@ -42,7 +42,7 @@ def _declared_names() -> list[str]:
         return []
 
 
-show_configured(ReplayWebhooks, "source", _declared_names())
+show_configured(ReplayWebhooks, "source", _list_sources())
 
 
 def replay_webhook(

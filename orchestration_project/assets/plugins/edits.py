@@ -109,7 +109,7 @@ def edit_plugins(
     with warehouse.reading() as connection:
         edited = read_plugin(connection, config.plugin)
     if config.dry_run:
-        yield dg.AssetObservation(LIST, metadata=as_metadata({**reported, **_shown([edited])}))
+        yield dg.AssetObservation(LIST, metadata=as_metadata({**reported, **_list_rows([edited])}))
         return
     by = editor_of(context.run.tags, config.who) or "unknown"
     run = context.run
@@ -117,7 +117,7 @@ def edit_plugins(
     edited = edit(PluginEdits(settings, warehouse, artifacts), config, change)
     with warehouse.reading() as connection:
         listed = read_plugins(connection)
-    values = {**reported, "plugin": edited.id, "state": edited.state, **_shown(listed)}
+    values = {**reported, "plugin": edited.id, "state": edited.state, **_list_rows(listed)}
     if config.action.value == "enable":
         values["what_to_do"] = edited.next_step
     yield dg.MaterializeResult(asset_key=LIST, metadata=as_metadata(values))
@@ -154,7 +154,7 @@ def edit(edits: PluginEdits, config: EditPlugin, change: PluginChange) -> Stored
             return edits.remove(config.plugin, change)
 
 
-def _shown(stored: list[StoredPlugin]) -> dict[str, Any]:
+def _list_rows(stored: list[StoredPlugin]) -> dict[str, Any]:
     rows = [
         (
             stored_plugin.id,

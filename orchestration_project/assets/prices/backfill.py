@@ -65,7 +65,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
         as_metadata(
             {
                 **reported,
-                "backfill": _launched(context, keys, config),
+                "backfill": _start_backfill(context, keys, config),
                 "requested_count": config.months or len(keys),
                 "first_month": keys[0],
                 "last_month": keys[-1],
@@ -75,7 +75,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
     )
 
 
-def _launched(context: dg.OpExecutionContext, keys: list[str], config: PricesBackfill) -> str:
+def _start_backfill(context: dg.OpExecutionContext, keys: list[str], config: PricesBackfill) -> str:
     """Launch a backfill of the months, and return its id, or why there is none."""
     running = active_backfill(context.instance, {LAUNCHED_BY_JOB: PRICES_BACKFILL_JOB})
     if running is not None:

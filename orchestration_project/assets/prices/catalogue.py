@@ -24,13 +24,13 @@ def price_months(start: date, *, now: date, machine_now: date) -> dg.MonthlyPart
     Dagster ends monthly partitions by ``machine_now``; the offset makes that the project's ``now``.
     All three are days in New York.
     """
-    ahead = _number(now) - _number(machine_now)
+    ahead = _count_months(now) - _count_months(machine_now)
     return dg.MonthlyPartitionsDefinition(
         start_date=start.isoformat(), timezone=NEW_YORK.key, end_offset=ahead + 1
     )
 
 
-def _number(day: date) -> int:
+def _count_months(day: date) -> int:
     return 12 * day.year + day.month - 1
 
 
@@ -76,7 +76,7 @@ def table_spec(
 ) -> dg.AssetSpec:
     """Return the asset that is ``table``, its columns made of those of tables or ``made_of``."""
     lineage = made_of or {
-        name: [(_asset_of(source), str(source.key)) for source in sources]
+        name: [(_find_asset(source), str(source.key)) for source in sources]
         for name, sources in MADE_OF[table.name].items()
     }
     return asset_spec(
@@ -97,5 +97,5 @@ def table_spec(
     )
 
 
-def _asset_of(column: Column[Any]) -> dg.AssetKey:
+def _find_asset(column: Column[Any]) -> dg.AssetKey:
     return dg.AssetKey(column.table.name.split("_", 1))

@@ -70,7 +70,7 @@ def charts(
     metadata = (
         NO_PRICES_METADATA
         if shown_chart_rows is None
-        else _metadata(artifacts, shown_chart_rows, symbols, fromkeys, settings)
+        else _describe_charts(artifacts, shown_chart_rows, symbols, fromkeys, settings)
     )
     return dg.MaterializeResult(asset_key=CHARTS, metadata=event_metadata(metadata))
 
@@ -85,7 +85,7 @@ def _refuse_without_prices(symbols: Sequence[str], shown: ChartRows | None) -> N
         )
 
 
-def _metadata(
+def _describe_charts(
     artifacts: ArtifactStore,
     shown: ChartRows,
     symbols: Sequence[str],

@@ -193,7 +193,7 @@ class _MonthReport(Report[MonthSummary]):
 
     def metadata(self, loaded: MonthSummary) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the figures of a month by asset."""
-        return _metadata(self.warehouse, loaded, self.quota_left(), lambda: self._balance)
+        return _describe_month(self.warehouse, loaded, self.quota_left(), lambda: self._balance)
 
     def checks(self) -> Sequence[Checked]:
         """Return the results of the checks."""
@@ -201,7 +201,7 @@ class _MonthReport(Report[MonthSummary]):
 
     def side_effects(self, key: str, loaded: MonthSummary) -> Iterable[dg.AssetMaterialization]:
         """Return materializations of other months."""
-        return _other_months(loaded)
+        return _report_other_months(loaded)
 
     def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the evidence of the delivery."""
@@ -224,7 +224,7 @@ class _MonthReport(Report[MonthSummary]):
         record_run_balances(self.warehouse, prices_daily.name, run_id, balances, self.clock.now())
 
 
-def _metadata(
+def _describe_month(
     warehouse: Warehouse,
     month: MonthSummary,
     quota_left: int | None,
@@ -261,7 +261,7 @@ def _metadata(
     }
 
 
-def _other_months(month: MonthSummary) -> Iterator[dg.AssetMaterialization]:
+def _report_other_months(month: MonthSummary) -> Iterator[dg.AssetMaterialization]:
     """Yield materializations of the months outside of the run that its symbols changed."""
     partition_keys = set(MONTHS.get_partition_keys()) if month.other_months else set()
     for other_month in month.other_months:

@@ -44,14 +44,14 @@ def _plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> R
     if not symbols:
         return None
     return ReplayRuns(
-        ranges=[_months_with_prices(warehouse)],
+        ranges=[_find_price_months(warehouse)],
         description=f"{len(symbols)} symbols of {prices_daily.name}",
         count=len(symbols),
         config={"symbols": list(symbols)},
     )
 
 
-def _months_with_prices(warehouse: Warehouse) -> tuple[str, str]:
+def _find_price_months(warehouse: Warehouse) -> tuple[str, str]:
     """Return the first and last partition from the oldest month that was requested on."""
     first = oldest_month(warehouse)
     months = [key for key in MONTHS.get_partition_keys() if first and key >= first.isoformat()]

@@ -90,12 +90,12 @@ def by_month(
     for the quota of the next day has not failed; a source that has none of the symbols has.
     """
     loaded = [outcome.loaded for outcome in outcomes if outcome.loaded is not None]
-    error = _error_of(outcomes, loaded)
+    error = _build_error(outcomes, loaded)
     months = [date.fromisoformat(key) for key in keys if outcomes]
-    summaries = [_summary(month, loaded) for month in months]
+    summaries = [_summarize_month(month, loaded) for month in months]
     for index, summary in enumerate(summaries):
         if summary is not None:
-            summaries[index] = replace(summary, other_months=_other_months(months, loaded))
+            summaries[index] = replace(summary, other_months=_sum_other_months(months, loaded))
             break
     return [
         ItemResult(month.isoformat(), summary, error)
@@ -103,34 +103,32 @@ def by_month(
     ]
 
 
-def _other_months(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[ChangedMonth]:
+def _sum_other_months(months: Sequence[date], loaded: Sequence[LoadedPrices]) -> list[ChangedMonth]:
     changes = [
         (loaded_prices, loaded_prices.landed.change)
         for loaded_prices in loaded
         if loaded_prices.landed and loaded_prices.landed.change
     ]
     changed = {month for _, change in changes for month in (*change.written, *change.replaced)}
-    return [_changed_month(month, changes) for month in sorted(changed.difference(months))]
+    return [_sum_changes(month, changes) for month in sorted(changed.difference(months))]
 
 
-def _changed_month(
-    month: date, changes: Sequence[tuple[LoadedPrices, PriceChange]]
-) -> ChangedMonth:
+def _sum_changes(month: date, changes: Sequence[tuple[LoadedPrices, PriceChange]]) -> ChangedMonth:
     own = [pair for pair in changes if month in pair[1].written or month in pair[1].replaced]
     return ChangedMonth(
         month,
-        _sources(loaded_prices for loaded_prices, _ in own),
+        _join_sources(loaded_prices for loaded_prices, _ in own),
         len(own),
         sum(change.written.get(month, 0) for _, change in own),
         sum(change.replaced.get(month, 0) for _, change in own),
     )
 
 
-def _sources(loaded: Iterable[LoadedPrices]) -> str:
+def _join_sources(loaded: Iterable[LoadedPrices]) -> str:
     return ", ".join(sorted({loaded_prices.source for loaded_prices in loaded}))
 
 
-def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None:
+def _summarize_month(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None:
     of_month = [loaded_prices for loaded_prices in loaded if month in loaded_prices.row_counts]
     if not of_month:
         return None
@@ -148,7 +146,7 @@ def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None
     ]
     return MonthSummary(
         month=month,
-        source=_sources(of_month),
+        source=_join_sources(of_month),
         row_count=sum(loaded_prices.row_counts[month] for loaded_prices in of_month),
         states={state: states[state] for state in STATES},
         unchanged_count=sum(
@@ -172,7 +170,7 @@ def _summary(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummary | None
     )
 
 
-def _error_of(
+def _build_error(
     outcomes: Sequence[ItemResult[LoadedPrices]], loaded: Sequence[LoadedPrices]
 ) -> OrchestrationError | None:
     failed = {

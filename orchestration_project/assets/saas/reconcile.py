@@ -152,8 +152,8 @@ def reconcile(
         delivery = poll_all(reconciler, warehouse, clock, is_dry_run=config.dry_run)
     sync_summary = standing(warehouse, peopleforce.system, reconciler.pair)
     context.log_event(dead_letters_event(sync_summary))
-    yield from _results(reported, delivery, sync_summary, is_synthetic=settings.is_demo)
-    yield from _checks(sync_summary, clock, limits)
+    yield from _yield_results(reported, delivery, sync_summary, is_synthetic=settings.is_demo)
+    yield from _evaluate_checks(sync_summary, clock, limits)
     if delivery.problem is not None:
         raise failure_of(delivery.problem)
 
@@ -176,7 +176,7 @@ def failure_of(problem: OrchestrationError) -> dg.Failure:
     return dg.Failure(str(problem), allow_retries=False)
 
 
-def _results(
+def _yield_results(
     reported: Mapping[str, object], done: SyncResult, found: SyncSummary, *, is_synthetic: bool
 ) -> Iterator[dg.MaterializeResult[Any]]:
     yield dg.MaterializeResult(
@@ -185,14 +185,14 @@ def _results(
             **as_metadata({**reported, **done.counts}),
             "tasks": found.task_count,
             "issues": found.linked_count,
-            "by_rule_says": _table(found.by_action, "tasks"),
+            "by_rule_says": _build_table(found.by_action, "tasks"),
         },
     )
     yield dg.MaterializeResult(
         asset_key=OUTBOX,
         metadata={
-            "flow": image("tasks on their way to issues", _flow(found, is_synthetic)),
-            "intentions": _table(found.outcomes, "intentions"),
+            "flow": image("tasks on their way to issues", _draw_flow(found, is_synthetic)),
+            "intentions": _build_table(found.outcomes, "intentions"),
             "dead_letters": found.refused_count,
             "refused": table_of(found.refused.drop("payload")),
         },
@@ -200,7 +200,7 @@ def _results(
     yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": table_of(found.audit)})
 
 
-def _flow(found: SyncSummary, is_synthetic: bool) -> str:
+def _draw_flow(found: SyncSummary, is_synthetic: bool) -> str:
     steps = [
         ("tasks", found.task_count),
         ("by a rule", found.by_action.get("sync", 0)),
@@ -210,12 +210,12 @@ def _flow(found: SyncSummary, is_synthetic: bool) -> str:
     return flow(steps, beside, is_synthetic=is_synthetic)
 
 
-def _table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:
+def _build_table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:
     rows = {"state": list(counts), name: list(counts.values())}
     return table_of(pl.DataFrame(rows, {"state": pl.String(), name: pl.Int64()}))
 
 
-def _checks(
+def _evaluate_checks(
     found: SyncSummary, clock: Clock, limits: Mapping[str, Any]
 ) -> Iterator[dg.AssetCheckResult]:
     outcome = {} if found.has_rules else not_applicable("no routing rule was ever in effect")

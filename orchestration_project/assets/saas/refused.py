@@ -47,16 +47,18 @@ def replay(
     unknown = sorted({entity.entity_id for entity in set(chosen or ()) - reconciler.refused()})
     reported = report_dry_run(context.log, "nothing is retried", is_dry_run=config.dry_run)
     if config.dry_run:
-        return _result(reported, standing(warehouse, peopleforce.system, reconciler.pair), unknown)
+        return _build_result(
+            reported, standing(warehouse, peopleforce.system, reconciler.pair), unknown
+        )
     planned = reconciler.retry_refused(chosen)
     applied = reconciler.apply(planned.entities)
     if applied.problem is not None:
         raise failure_of(applied.problem)
     sync_summary = standing(warehouse, peopleforce.system, reconciler.pair)
-    return _result({**reported, **planned.actions, **applied.outcomes}, sync_summary, unknown)
+    return _build_result({**reported, **planned.actions, **applied.outcomes}, sync_summary, unknown)
 
 
-def _result(
+def _build_result(
     first: Mapping[str, object], found: SyncSummary, unknown: Sequence[str]
 ) -> dg.MaterializeResult[Any]:
     return dg.MaterializeResult(

@@ -89,7 +89,7 @@ def try_rules(
         asset_key=TRIAL,
         metadata=as_metadata(
             {
-                **_shown(trial.run),
+                **_render_run(trial.run),
                 "based_on": trial.version,
                 "refused_by_target": "; ".join(trial.problems),
                 "not_known": "; ".join(trial.doubts),
@@ -126,7 +126,7 @@ def edit_rules(
         asset_key=RULES,
         metadata=as_metadata(
             {
-                **_shown(trial.run),
+                **_render_run(trial.run),
                 "added": ", ".join(edited.added),
                 "changed": ", ".join(edited.changed),
                 "ended": ", ".join(edited.ended),
@@ -136,7 +136,7 @@ def edit_rules(
     )
 
 
-def _shown(run: DryRun) -> dict[str, Any]:
+def _render_run(run: DryRun) -> dict[str, Any]:
     rows = [[getattr(difference, name) for name in COLUMNS] for difference in run.differences]
     schema = dict.fromkeys(COLUMNS, pl.String())
     counts = {f"tasks_of_{name or 'no_rule'}": number for name, number in run.by_rule.items()}

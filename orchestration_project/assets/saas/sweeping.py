@@ -92,15 +92,15 @@ def sweep(
     examined = revalidate(warehouse, jira, at=clock.now(), run_id=context.run.run_id)
     drifts = reconciler.sweep()
     applied = ApplyResult() if config.dry_run else reconciler.apply()
-    yield _result(reported, drifts, applied, examined, reconciler.unreadable_issues)
-    yield _mended(drifts, applied, is_dry_run=config.dry_run)
-    yield _usable(examined)
-    yield _fresh(Ticks(warehouse, reconciler.pair).tick(), clock.now())
+    yield _build_result(reported, drifts, applied, examined, reconciler.unreadable_issues)
+    yield _check_drift(drifts, applied, is_dry_run=config.dry_run)
+    yield _check_rules(examined)
+    yield _check_poll(Ticks(warehouse, reconciler.pair).tick(), clock.now())
     if applied.problem is not None:
         raise failure_of(applied.problem)
 
 
-def _result(
+def _build_result(
     reported: Mapping[str, object],
     drifts: Sequence[SyncDrift],
     applied: ApplyResult,
@@ -125,7 +125,7 @@ def _result(
     )
 
 
-def _mended(
+def _check_drift(
     drifts: Sequence[SyncDrift], applied: ApplyResult, *, is_dry_run: bool
 ) -> dg.AssetCheckResult:
     left = applied.outcomes.get("waiting", 0) + applied.outcomes.get("dead", 0)
@@ -139,7 +139,7 @@ def _mended(
     )
 
 
-def _usable(examined: RuleFindings) -> dg.AssetCheckResult:
+def _check_rules(examined: RuleFindings) -> dg.AssetCheckResult:
     refused = {name: problems for name, problems in examined.proven.items() if problems}
     return dg.AssetCheckResult(
         asset_key=DRIFT,
@@ -153,7 +153,7 @@ def _usable(examined: RuleFindings) -> dg.AssetCheckResult:
     )
 
 
-def _fresh(tick: Tick, now: datetime) -> dg.AssetCheckResult:
+def _check_poll(tick: Tick, now: datetime) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         asset_key=DRIFT,
         check_name=FRESH_POLL_CHECK,

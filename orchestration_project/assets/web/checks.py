@@ -72,18 +72,18 @@ def item_check_results(
     """
     audits_by_name = {audit.name: audit for audit in audits}
     for name in (*CLAIMS, MEMBERS):
-        yield _result(items, name, audits_by_name.get(name))
+        yield _build_result(items, name, audits_by_name.get(name))
 
 
-def _result(items: dg.AssetKey, name: str, audit: Audit | None) -> dg.AssetCheckResult:
+def _build_result(items: dg.AssetKey, name: str, audit: Audit | None) -> dg.AssetCheckResult:
     is_failed = audit is not None and audit.outcome == "failed"
     is_warning = name == MEMBERS or (audit is not None and audit.severity == "warning")
-    metadata = _metadata(name, audit)
+    metadata = _describe_audit(name, audit)
     severity = dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR
     return described_result(items, name, metadata, severity, passed=not is_failed)
 
 
-def _metadata(name: str, audit: Audit | None) -> Mapping[str, Any]:
+def _describe_audit(name: str, audit: Audit | None) -> Mapping[str, Any]:
     if audit is None:
         return not_applicable("no item was read")
     pair = {"expected": audit.expected, "found": audit.found}

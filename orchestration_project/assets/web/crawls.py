@@ -144,7 +144,7 @@ check_job = dg.define_asset_job(
 )
 
 
-def _lineage(source: dg.AssetKey, columns: Mapping[str, str]) -> Mapping[str, Any]:
+def _build_lineage(source: dg.AssetKey, columns: Mapping[str, str]) -> Mapping[str, Any]:
     column_deps = {name: [dg.TableColumnDep(source, of)] for name, of in columns.items()}
     return {"dagster/column_lineage": dg.TableColumnLineage(column_deps)}
 
@@ -164,7 +164,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
                 "table",
                 SITES,
                 owners=[site.owner],
-                **_lineage(SITES, PAGE_SOURCES),
+                **_build_lineage(SITES, PAGE_SOURCES),
             ),
             asset_spec(
                 items,
@@ -173,7 +173,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
                 "silver",
                 pages,
                 owners=[site.owner],
-                **_lineage(pages, ITEM_SOURCES),
+                **_build_lineage(pages, ITEM_SOURCES),
             ),
         ],
         check_specs=[block_spec(pages, site.owner), *item_checks(items)],
@@ -209,7 +209,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
                 rows |= run.deliver(Surroundings(WebSettings.of(settings), artifacts))
             if loaded.reject_count and isinstance(loaded.outcome, WriteResult):
                 rows |= rejects_of(warehouse, loaded.outcome.group_id)
-            yield dg.MaterializeResult(asset_key=items, metadata={**_shown(loaded), **rows})
+            yield dg.MaterializeResult(asset_key=items, metadata={**_describe_load(loaded), **rows})
             if isinstance(loaded.outcome, WriteResult):
                 report_changes(context, warehouse, site.site, loaded.outcome.known_from)
 
@@ -333,7 +333,7 @@ class _Crawl:
         with self._warehouse.writing() as connection:
             self._lease.require(connection)
             left = left_count(connection, topic)
-            outcome, reason = _outcome(state, left, self._row(connection)["left_out_count"])
+            outcome, reason = _judge_crawl(state, left, self._row(connection)["left_out_count"])
             values = {
                 "outcome": outcome,
                 "reason": reason,
@@ -363,7 +363,7 @@ class _Crawl:
         return {str(name): value for name, value in row.items()}
 
 
-def _outcome(state: CrawlState, left: int, left_out_count: int) -> tuple[str, str | None]:
+def _judge_crawl(state: CrawlState, left: int, left_out_count: int) -> tuple[str, str | None]:
     """Return how a crawl ended, and why where it is not complete."""
     if state.stop:
         return state.stop, state.reason
@@ -374,7 +374,7 @@ def _outcome(state: CrawlState, left: int, left_out_count: int) -> tuple[str, st
     return ("stopped", f"{left} URLs failed or are left") if left else ("complete", None)
 
 
-def _shown(loaded: LoadedItems) -> Mapping[str, Any]:
+def _describe_load(loaded: LoadedItems) -> Mapping[str, Any]:
     written = loaded.outcome
     carried: Mapping[str, Any] = {}
     if loaded.carried and loaded.carried.count:

@@ -117,18 +117,18 @@ def propose_selectors(
     proposals = Proposals(warehouse, Captures(artifacts), clock, run_id=context.run.run_id)
     search = proposals.propose(declared_site(config.site))
     return dg.MaterializeResult(
-        asset_key=PROPOSALS, metadata=as_metadata(_shown_search(config.site, search))
+        asset_key=PROPOSALS, metadata=as_metadata(_describe_search(config.site, search))
     )
 
 
-def _shown_search(site: str, search: Search) -> Mapping[str, Any]:
+def _describe_search(site: str, search: Search) -> Mapping[str, Any]:
     rows = {"table_rows": link(rows_path(web_proposals.name, f"site={site}"))}
     if search.proposal is None:
-        return {"outcome": _why_none(site, search), **rows}
-    return {**_shown(search.proposal), **rows}
+        return {"outcome": _explain_none(site, search), **rows}
+    return {**_describe_proposal(search.proposal), **rows}
 
 
-def _why_none(site: str, search: Search) -> str:
+def _explain_none(site: str, search: Search) -> str:
     """Return why nothing is proposed."""
     if search.day is None or search.day_before is None:
         return f"no proposal: {site} has no captured page or no loaded item to compare with"
@@ -140,7 +140,7 @@ def _why_none(site: str, search: Search) -> str:
     )
 
 
-def _shown(proposal: Proposal) -> Mapping[str, Any]:
+def _describe_proposal(proposal: Proposal) -> Mapping[str, Any]:
     """Return the metadata of a proposal: what it changes, and how it was tried."""
     evidence = proposal.evidence
     what_to_do = {
@@ -154,7 +154,7 @@ def _shown(proposal: Proposal) -> Mapping[str, Any]:
         "proposal_state": proposal.state,
         "what_to_do": what_to_do.get(proposal.state, "nothing: it is applied"),
         "day": evidence["day"],
-        "selectors": quoted_table(_selector_rows(proposal)),
+        "selectors": quoted_table(_list_selectors(proposal)),
         "items_before": evidence["items_before"],
         "items_without_proposal": evidence["items_without_proposal"],
         "items_after": evidence["items_after"],
@@ -164,7 +164,7 @@ def _shown(proposal: Proposal) -> Mapping[str, Any]:
     }
 
 
-def _selector_rows(proposal: Proposal) -> Sequence[Mapping[str, object]]:
+def _list_selectors(proposal: Proposal) -> Sequence[Mapping[str, object]]:
     evidence = proposal.evidence
     rows: list[Mapping[str, object]] = []
     for name, both in proposal.fields.items():

@@ -137,7 +137,7 @@ def block_spec(pages: dg.AssetKey, owner: str) -> dg.AssetCheckSpec:
         description="The site answers without a block or login page.",
         severity=dg.AssetCheckSeverity.ERROR,
         limit="0 pages",
-        remedy=_remedy(owner),
+        remedy=_name_remedy(owner),
     )
 
 
@@ -156,11 +156,11 @@ def block_result(pages: dg.AssetKey, owner: str, outcome: Mapping[str, Any]) -> 
             "outcome": "the site refuses the crawl",
             "expected": "no block or login page",
             "found": outcome["reason"],
-            "what_to_do": _remedy(owner),
+            "what_to_do": _name_remedy(owner),
         }
     severity = dg.AssetCheckSeverity.ERROR
     return described_result(pages, BLOCK_CHECK, metadata, severity, passed=not is_blocked)
 
 
-def _remedy(owner: str) -> str:
+def _name_remedy(owner: str) -> str:
     return f"{owner}: ask the owner of the site, or correct the site file"

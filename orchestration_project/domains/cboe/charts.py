@@ -30,7 +30,7 @@ LINES = {
 }
 
 
-def _percent(ratio: float, _place: object = None) -> str:
+def _format_percent(ratio: float, _place: object = None) -> str:
     return f"{ratio:.0%}"
 
 
@@ -54,7 +54,7 @@ def off_exchange_share(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Pic
             if tape in series:
                 draw_line(axes, series[tape], colour, style, label)
         axes.set_ylim(bottom=0)
-        axes.yaxis.set_major_formatter(_percent)
+        axes.yaxis.set_major_formatter(_format_percent)
         date_axis(axes, sorted(set(rows["trade_date"].to_list())))
         axes.set_title(TITLE)
         draw_legend(figure, axes)

@@ -26,7 +26,7 @@ CODE_FIELD = "Market Participant code"
 """Not a field of the file: the letters in parentheses at the end of the participant's name."""
 
 
-def _amounts() -> list[Field]:
+def _declare_amounts() -> list[Field]:
     """Return the fields of shares, notional and trades: one for each tape, and the total."""
     scopes = [(f"Tape {tape.upper()}", f"tape_{tape}") for tape in TAPES] + [("Total", "total")]
     shown_names = {"total": "of all tapes"} | {
@@ -72,7 +72,7 @@ MARKET_VOLUME_FIELDS = (
         "Market Participant",
         text("participant_name", "Name as Cboe writes it on that day, e.g. NYSE (N)"),
     ),
-    *_amounts(),
+    *_declare_amounts(),
 )
 
 market_volume_daily = dataset_table(
@@ -83,7 +83,7 @@ market_volume_daily = dataset_table(
 )
 
 
-def _shares() -> list[Column[Any]]:
+def _declare_shares() -> list[Column[Any]]:
     """Return the columns of trading on and off exchange, and of the part off exchange."""
     return [
         quantity("exchange_share_quantity", "Shares traded on exchanges"),
@@ -115,7 +115,7 @@ off_exchange_share_daily = table(
     "One row per day and tape: trading on and off exchange, and the share off exchange.",
     day("trade_date", "Day of trading", key=True),
     text("tape", "Tape of the listing: A, B, C, or all", values=("A", "B", "C", "all"), key=True),
-    *_shares(),
+    *_declare_shares(),
     moment("known_from", "UTC time of the latest load of the inputs", optional=True),
 )
 off_exchange_share_daily.info[ASSET] = "cboe/off_exchange_share_daily"
@@ -127,7 +127,7 @@ off_exchange_share_weekly = table(
     text("tape", "Tape of the listing: A, B, C, or all", values=("A", "B", "C", "all"), key=True),
     count("day_count", "Loaded days of the week"),
     count("session_count", "Days of the week on which exchanges trade"),
-    *_shares(),
+    *_declare_shares(),
     quantity(
         "finra_ats_share_quantity",
         "FINRA's shares on ATSs, T1 and T2; NULL: a tape, or a tier is not loaded",
@@ -166,7 +166,7 @@ _FINRA = ("ats_share_quantity", "non_ats_share_quantity")
 Lineage = dict[str, tuple[Column[Any], ...]]
 
 
-def _daily_lineage() -> Lineage:
+def _build_daily_lineage() -> Lineage:
     daily_lineage: Lineage = {
         "trade_date": (_rows.trade_date,),
         "tape": tuple(_rows[f"tape_{tape}_share_quantity"] for tape in TAPES),
@@ -179,7 +179,7 @@ def _daily_lineage() -> Lineage:
     return daily_lineage
 
 
-def _weekly_lineage() -> Lineage:
+def _build_weekly_lineage() -> Lineage:
     weekly_lineage: Lineage = {
         "week_start": (_days.trade_date, _finra.week_start),
         "day_count": (_days.trade_date,),
@@ -202,7 +202,7 @@ def _weekly_lineage() -> Lineage:
 
 
 MADE_OF: dict[str, Lineage] = {
-    "off_exchange_share_daily": _daily_lineage(),
-    "off_exchange_share_weekly": _weekly_lineage(),
+    "off_exchange_share_daily": _build_daily_lineage(),
+    "off_exchange_share_weekly": _build_weekly_lineage(),
 }
 """Columns that each column of a derived table is made of."""

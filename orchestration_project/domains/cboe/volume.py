@@ -36,7 +36,7 @@ OFF_EXCHANGE_CODES = ("D", "DB", "DC", "DN", "DQ")
 
 
 @cache
-def _closed_days(year: int) -> frozenset[date]:
+def _find_closed_days(year: int) -> frozenset[date]:
     import holidays  # not at the top: most commands read no calendar
 
     return frozenset(holidays.financial_holidays("NYSE", years=year))
@@ -44,7 +44,7 @@ def _closed_days(year: int) -> frozenset[date]:
 
 def is_closed(day: date) -> bool:
     """Whether the exchanges keep a holiday on ``day``; on other federal holidays they trade."""
-    return day in _closed_days(day.year)
+    return day in _find_closed_days(day.year)
 
 
 def is_off_exchange(code: pl.Expr) -> pl.Expr:
@@ -59,7 +59,7 @@ WEEKS = Partitioning(
 )
 
 
-def _excess(amount: str) -> pl.Expr:
+def _compute_excess(amount: str) -> pl.Expr:
     """Return the total of an amount less the sum of its tapes."""
     return pl.col(f"total_{amount}") - pl.sum_horizontal(f"tape_{text}_{amount}" for text in TAPES)
 
@@ -68,12 +68,12 @@ CLAIMS = (
     Claim(
         "has_totals_of_shares_and_trades",
         "Total shares and total trades are the sums of the tapes.",
-        (_excess("share_quantity") != 0) | (_excess("trade_count") != 0),
+        (_compute_excess("share_quantity") != 0) | (_compute_excess("trade_count") != 0),
     ),
     Claim(
         "has_totals_of_notional",
         "Total notional is the sum of the tapes, within half a cent for each.",
-        _excess("notional_usd").abs() > WORST_NOTIONAL_ROUNDING,
+        _compute_excess("notional_usd").abs() > WORST_NOTIONAL_ROUNDING,
         only_warns=True,
     ),
     Claim(
@@ -124,7 +124,8 @@ def off_exchange_daily(rows: pl.DataFrame) -> pl.DataFrame:
     ]
     unloaded = pl.lit(None, pl.Datetime("us", "UTC"))  # the load writes its own time
     return in_table_order(
-        pl.concat(by_tape).with_columns(*_ratios(), known_from=unloaded), off_exchange_share_daily
+        pl.concat(by_tape).with_columns(*_build_ratios(), known_from=unloaded),
+        off_exchange_share_daily,
     )
 
 
@@ -165,7 +166,7 @@ def off_exchange_weekly(
         days.group_by("tape")
         .agg(day_count=pl.len().cast(pl.Int64), **{name: pl.col(name).sum() for name in SUMS})
         .with_columns(
-            *_ratios(),
+            *_build_ratios(),
             *(
                 pl.when(has_finra).then(pl.lit(tiers[name].sum(), QUANTITY)).alias(f"finra_{name}")
                 for name in finra
@@ -177,33 +178,33 @@ def off_exchange_weekly(
             is_stale=False,
         )
         .with_columns(
-            _ratio(pl.when(is_whole).then(f"finra_{name}"), _all_of("share_quantity")).alias(
-                f"finra_{name.removesuffix('_quantity')}_ratio"
-            )
+            _compute_ratio(
+                pl.when(is_whole).then(f"finra_{name}"), _sum_sides("share_quantity")
+            ).alias(f"finra_{name.removesuffix('_quantity')}_ratio")
             for name in finra
         ),
         off_exchange_share_weekly,
     )
 
 
-def _ratios() -> list[pl.Expr]:
+def _build_ratios() -> list[pl.Expr]:
     return [
-        _ratio(
+        _compute_ratio(
             pl.col(f"off_exchange_{amount}"),
-            _all_of(amount),
+            _sum_sides(amount),
         ).alias(f"off_exchange_{name}_ratio")
         for amount, name in AMOUNTS.items()
     ]
 
 
-def _all_of(amount: str) -> pl.Expr:
+def _sum_sides(amount: str) -> pl.Expr:
     """Return an amount on and off exchange, as a float: of notional it may exceed 64 bits."""
     return pl.sum_horizontal(
         pl.col(f"{side}_{amount}").cast(pl.Float64) for side in ("exchange", "off_exchange")
     )
 
 
-def _ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+def _compute_ratio(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     """Return a part of a whole as a float, NULL where the whole is 0."""
     return pl.when(whole > 0).then(part.cast(pl.Float64) / whole.cast(pl.Float64))
 
@@ -251,7 +252,7 @@ def landed_inputs(days: Mapping[str, int], tiers: Mapping[str, int]) -> dict[str
 IS_OFF = ["matches", "participant_code", "^D"]
 
 
-def _by_tape(amount: str) -> Formula:
+def _select_by_tape(amount: str) -> Formula:
     """Return an amount of a row by the tape that is given."""
     formula: Formula = f"total_{amount}"
     for tape in reversed(TAPES):
@@ -260,9 +261,9 @@ def _by_tape(amount: str) -> Formula:
     return formula
 
 
-def _amount_formulas(amount: str, name: str) -> dict[str, Formula]:
+def _build_formulas(amount: str, name: str) -> dict[str, Formula]:
     """Return the formulas of an amount on and off exchange, and of its part off exchange."""
-    total = ["sum", _by_tape(amount)]
+    total = ["sum", _select_by_tape(amount)]
     exchange, off_exchange = ["where", ["not", IS_OFF], total], ["where", IS_OFF, total]
     whole = ["add", ["ratio", exchange, 1], ["ratio", off_exchange, 1]]  # of doubles
     return {
@@ -278,7 +279,7 @@ OFF_EXCHANGE_FORMULAS: Mapping[str, Formula] = {
     **{
         column: formula
         for amount, name in AMOUNTS.items()
-        for column, formula in _amount_formulas(amount, name).items()
+        for column, formula in _build_formulas(amount, name).items()
     },
     "known_from": ["given", "loaded_at"],
 }

@@ -63,10 +63,10 @@ def differences(listed: Iterable[ListedFile], known: Iterable[KnownFile]) -> Ite
         if row is not None and row[0] == path:
             is_same = row[1] == file[1] and row[2] == file[2] and row[4] == file[3]
             if not is_same or row[3] not in SETTLED:
-                yield Difference(path, _listed(file))
+                yield Difference(path, _build_listed(file))
             row = next(rows, None)
         else:
-            yield Difference(path, _listed(file), is_late=path <= last)
+            yield Difference(path, _build_listed(file), is_late=path <= last)
         if path > last:
             last = path
     while row is not None:
@@ -74,7 +74,7 @@ def differences(listed: Iterable[ListedFile], known: Iterable[KnownFile]) -> Ite
         row = next(rows, None)
 
 
-def _listed(file: ListedFile) -> Listed:
+def _build_listed(file: ListedFile) -> Listed:
     return Listed(file[1], file[2].replace(tzinfo=UTC), file[3])
 
 
@@ -130,7 +130,7 @@ def after_poll(
     for path, listed in found.items():
         if path in is_later:
             continue
-        row = _listed_row(known_file_rows.get(path), path, listed, now)
+        row = _update_row(known_file_rows.get(path), path, listed, now)
         is_whole = not stable or started - row.unchanged_since >= stable
         if row.state in ("seen", "changed") and is_whole:
             row = replace(row, state="stable")
@@ -141,7 +141,7 @@ def after_poll(
             yield replace(known_file_rows[path], state="gone")
 
 
-def _listed_row(row: FileRow | None, path: str, listed: Listed, now: datetime) -> FileRow:
+def _update_row(row: FileRow | None, path: str, listed: Listed, now: datetime) -> FileRow:
     """Return the row of a listed file, with the size and the time that it has now."""
     if row is None:
         size, modified_at, file_version = listed

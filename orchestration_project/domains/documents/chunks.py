@@ -113,7 +113,7 @@ def chunk_spans(pages: Sequence[Page], rule: ChunkRule) -> Iterator[ChunkSpan]:
     """
     sections = _Sections()
     for page in pages:
-        for start, end, count in _spans(page, rule):
+        for start, end, count in _split_page(page, rule):
             yield ChunkSpan(page.number, start, end, count, sections.at(page, start))
         sections.finish(page)
 
@@ -147,7 +147,7 @@ class _Sections:
             self._passed_count += 1
 
 
-def _spans(page: Page, rule: ChunkRule) -> Iterator[tuple[int, int, int]]:
+def _split_page(page: Page, rule: ChunkRule) -> Iterator[tuple[int, int, int]]:
     """Yield start, end and number of words of each chunk of a page."""
     text = _Text(page)
     first = 0

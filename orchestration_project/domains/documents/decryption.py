@@ -23,10 +23,10 @@ def decrypted(content: bytes, passwords: Sequence[str]) -> bytes | None:
         return None
     for password in passwords:
         with suppress(Exception):  # of any class for damaged files, and another for each wrong one
-            file = _office_file(content)
+            file = _open_office_file(content)
             if not file.is_encrypted():
                 return None
-            file.load_key(password=password, **_verified(file))
+            file.load_key(password=password, **_select_options(file))
             target = BytesIO()
             file.decrypt(target)
             return target.getvalue()
@@ -36,11 +36,11 @@ def decrypted(content: bytes, passwords: Sequence[str]) -> bytes | None:
 def is_encrypted(content: bytes) -> bool:
     """Return whether a compound file is an encrypted one of Office; a damaged file is not."""
     with suppress(Exception):  # of any class for damaged files
-        return bool(_office_file(content).is_encrypted())
+        return bool(_open_office_file(content).is_encrypted())
     return False
 
 
-def _office_file(content: bytes) -> Any:
+def _open_office_file(content: bytes) -> Any:
     import msoffcrypto
     from msoffcrypto.format import doc97, ppt97, xls97
 
@@ -50,6 +50,6 @@ def _office_file(content: bytes) -> Any:
     return msoffcrypto.OfficeFile(BytesIO(content))
 
 
-def _verified(file: Any) -> dict[str, bool]:
+def _select_options(file: Any) -> dict[str, bool]:
     """Return the option that has a wrong password refused; formats before 2007 always do."""
     return {"verify_password": True} if file.format == "ooxml" else {}

@@ -269,11 +269,11 @@ def cell_text(value: Cell) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < LONGEST_WHOLE:
         return str(int(value))
     if isinstance(value, timedelta):
-        return _duration_text(value)
+        return _format_duration(value)
     return value.isoformat() if isinstance(value, date | time) else str(value)
 
 
-def _duration_text(value: timedelta) -> str:
+def _format_duration(value: timedelta) -> str:
     """Return a duration as a sheet shows it, such as ``30:15:00``."""
     sign = "-" if value < timedelta() else ""
     minutes, seconds = divmod(abs(value), timedelta(minutes=1))
@@ -363,7 +363,7 @@ class Draft:
         clean = self._storable(text.replace("\r\n", "\n").replace("\r", "\n"))
         cleaned = tuple(self._table(table) for table in tables)
         self._charge(len(clean))
-        located = tuple(_located(clean, headings))
+        located = tuple(_locate_headings(clean, headings))
         self.pages.append(Page(len(self.pages) + 1, clean, cleaned, method, confidence, located))
 
     def add_delimited(self, text: str, delimiter: str, dialect: Dialect) -> None:
@@ -483,18 +483,18 @@ def cut_pages(pieces: Iterable[str]) -> Iterator[str]:
     yield remainder
 
 
-def _located(text: str, headings: Sequence[tuple[int, str]]) -> Iterable[Heading]:
+def _locate_headings(text: str, headings: Sequence[tuple[int, str]]) -> Iterable[Heading]:
     """Yield headings with their offsets: each is the next line of the text that is equal."""
     name = 0
     for level, heading in headings:
         line = UNSTORABLE.sub("\ufffd", heading)
-        number = _line_at(text, line, name) if line else -1
+        number = _find_line(text, line, name) if line else -1
         if number >= 0:
             yield Heading(number, level, line)
             name = number + len(line)
 
 
-def _line_at(text: str, line: str, start: int) -> int:
+def _find_line(text: str, line: str, start: int) -> int:
     """Return where a line begins at or after ``start``; -1 if it is not there."""
     number = text.find(line, start)
     while number >= 0:

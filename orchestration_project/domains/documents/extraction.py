@@ -171,7 +171,7 @@ class Delivered:
                 self._children -= count
                 self._bytes -= size
         if isinstance(found, DocumentError):
-            found = _refused(file.path[-1], len(file.content), found)
+            found = _refuse_document(file.path[-1], len(file.content), found)
         self.waiting.extend(
             Waiting((*file.path, child.name), child.content, document_id)
             for child in reversed(found.children)
@@ -181,10 +181,10 @@ class Delivered:
 
 def unread(name: str, error: DocumentError) -> Document:
     """Return the document of a file whose bytes could not be read."""
-    return Document((name,), None, None, _refused(name, 0, error))
+    return Document((name,), None, None, _refuse_document(name, 0, error))
 
 
-def _refused(name: str, byte_count: int, error: DocumentError) -> Extracted:
+def _refuse_document(name: str, byte_count: int, error: DocumentError) -> Extracted:
     declared = declared_type(name)
     draft = Draft(name, declared or UNKNOWN, declared, DEFAULT)
     return draft.refuse(byte_count, error.reason_code, error.detail)

@@ -41,21 +41,21 @@ _MASK = 2**64 - 1
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _sequence(count: int) -> Hashes:
+def _generate_numbers(count: int) -> Hashes:
     """Return the first numbers of the generator SplitMix64, seed 0."""
     states = [(number + 1) * int(_BASE) & _MASK for number in range(count)]
-    return _mixed(np.array(states, np.uint64))
+    return _hash_numbers(np.array(states, np.uint64))
 
 
-def _mixed(numbers: Hashes) -> Hashes:
+def _hash_numbers(numbers: Hashes) -> Hashes:
     """Return the numbers with each bit dependent on all bits (finalizer of SplitMix64)."""
     found = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     found = (found ^ (found >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return found ^ (found >> np.uint64(31))
 
 
-_FACTORS = _sequence(2 * HASH_COUNT)[:HASH_COUNT] | np.uint64(1)
-_SUMMANDS = _sequence(2 * HASH_COUNT)[HASH_COUNT:]
+_FACTORS = _generate_numbers(2 * HASH_COUNT)[:HASH_COUNT] | np.uint64(1)
+_SUMMANDS = _generate_numbers(2 * HASH_COUNT)[HASH_COUNT:]
 
 
 class Sketch:
@@ -81,7 +81,7 @@ class Sketch:
         """
         if self._has_shingle:
             return self._minima
-        return _minima(_shingles([self._last])) if self._last else None
+        return _find_minima(_hash_shingles([self._last])) if self._last else None
 
     def _hashes(self, words: Sequence[str]) -> list[int]:
         known_counts = self._known
@@ -96,22 +96,22 @@ class Sketch:
         """Take over the shingles of words; return the words that the next shingle begins with."""
         count = len(hashes) - SHINGLE_WORDS + 1
         shifted = [hashes[position : position + count] for position in range(SHINGLE_WORDS)]
-        shingles = _shingles(np.array(shifted, np.uint64).T)
-        self._minima = np.minimum(self._minima, _minima(shingles))
+        shingles = _hash_shingles(np.array(shifted, np.uint64).T)
+        self._minima = np.minimum(self._minima, _find_minima(shingles))
         self._has_shingle = True
         return hashes[count:]
 
 
-def _shingles(rows: Sequence[Sequence[int]] | Hashes) -> Hashes:
+def _hash_shingles(rows: Sequence[Sequence[int]] | Hashes) -> Hashes:
     """Return a hash of each row of word hashes; the order of words matters."""
     words = np.asarray(rows, np.uint64)
     shingles = np.zeros(len(words), np.uint64)
     for column in words.T:
-        shingles = _mixed(shingles * _BASE + column)
+        shingles = _hash_numbers(shingles * _BASE + column)
     return shingles
 
 
-def _minima(shingles: Hashes) -> Signature:
+def _find_minima(shingles: Hashes) -> Signature:
     """Return the least value that each of the hash functions has for a shingle."""
     full = np.full(HASH_COUNT, 2**32 - 1, np.uint32)
     for start in range(0, len(shingles), 1024):

@@ -34,14 +34,14 @@ def language_of(pages: Iterable[HasText]) -> str | None:
     Args:
         pages: In order.
     """
-    text = _beginning(pages)
+    text = _take_beginning(pages)
     if sum(map(str.isalpha, text)) < MIN_LETTERS:
         return None
     language, confidence = identifier().classify(text)
     return language if confidence >= MIN_CONFIDENCE else None
 
 
-def _beginning(pages: Iterable[HasText]) -> str:
+def _take_beginning(pages: Iterable[HasText]) -> str:
     parts, left = list[str](), CHARACTERS
     for page in pages:
         parts.append(page.text[:left])

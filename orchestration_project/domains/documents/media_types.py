@@ -53,31 +53,35 @@ def media_type_of(content: bytes, declared: str | None) -> str:
         DocumentError: The file is a container that is encrypted or cannot be looked into.
     """
     if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _zip_type(content, declared)
+        return _detect_zip_type(content, declared)
     if content.startswith(OLE):
-        return _ole_type(content)
-    if text := _by_first_bytes(content):
+        return _detect_ole_type(content)
+    if text := _match_first_bytes(content):
         return text
     if looks_binary(content[:SNIFFED]):
-        return _named_by_magic(content)
-    return _text_type(content, declared)
+        return _detect_by_magic(content)
+    return _detect_text_type(content, declared)
 
 
-def _by_first_bytes(content: bytes) -> str | None:
+def _match_first_bytes(content: bytes) -> str | None:
     for media_type, document_format in FORMATS.items():
         if document_format.first_bytes and document_format.first_bytes.match(content):
             return media_type
     return None
 
 
-def _zip_type(content: bytes, declared: str | None) -> str:
+def _detect_zip_type(content: bytes, declared: str | None) -> str:
     try:
         with ZipFile(BytesIO(content)) as archive:
             names = archive.namelist()
             if "[Content_Types].xml" in names:
-                return _office_type(_first_bytes(archive, "[Content_Types].xml", 1_000_000))
+                return _detect_office_type(
+                    _read_first_bytes(archive, "[Content_Types].xml", 1_000_000)
+                )
             if "mimetype" in names:
-                text = _first_bytes(archive, "mimetype", 100).decode("ascii", "replace").strip()
+                text = (
+                    _read_first_bytes(archive, "mimetype", 100).decode("ascii", "replace").strip()
+                )
                 return text if text in FORMATS else "application/zip"
     except (BadZipFile, ValueError, OSError, EOFError, NotImplementedError, RuntimeError):
         return declared if declared and _is_zipped(declared) else "application/zip"
@@ -88,13 +92,13 @@ def _is_zipped(media_type: str) -> bool:
     return "openxml" in media_type or "zip" in media_type or "opendocument" in media_type
 
 
-def _first_bytes(archive: ZipFile, name: str, size: int) -> bytes:
+def _read_first_bytes(archive: ZipFile, name: str, size: int) -> bytes:
     with suppress(Exception), archive.open(name) as member:  # any, of a damaged member
         return member.read(size)
     return b""
 
 
-def _office_type(content_types: bytes) -> str:
+def _detect_office_type(content_types: bytes) -> str:
     text = content_types.decode("utf-8", "replace").lower()
     for media_type, document_format in FORMATS.items():
         if document_format.main_part and document_format.main_part in text:
@@ -102,7 +106,7 @@ def _office_type(content_types: bytes) -> str:
     return "application/zip"
 
 
-def _ole_type(content: bytes) -> str:
+def _detect_ole_type(content: bytes) -> str:
     from olefile import OleFileIO
 
     try:
@@ -119,7 +123,7 @@ def _ole_type(content: bytes) -> str:
     )
 
 
-def _named_by_magic(content: bytes) -> str:
+def _detect_by_magic(content: bytes) -> str:
     import puremagic
 
     with suppress(Exception):  # it raises several for unknown and damaged files
@@ -127,7 +131,7 @@ def _named_by_magic(content: bytes) -> str:
     return UNKNOWN
 
 
-def _text_type(content: bytes, declared: str | None) -> str:
+def _detect_text_type(content: bytes, declared: str | None) -> str:
     start = decode(content[:SNIFFED], is_cut=len(content) > SNIFFED).text.lstrip("\ufeff \t\r\n")
     low = start[:1000].lower()
     for media_type, document_format in FORMATS.items():
@@ -137,15 +141,15 @@ def _text_type(content: bytes, declared: str | None) -> str:
         return "text/html"
     if low.startswith("<?xml") or XML_ROOT.match(low):
         return "application/xhtml+xml" if "<html" in low else "application/xml"
-    if MAIL_HEADERS.search(_header_block(content)):
+    if MAIL_HEADERS.search(_read_header_block(content)):
         return "message/rfc822"
     named = FORMATS.get(declared or "")
     if named and (named.is_read_as_named or named.is_plain_text):
         return named.media_type
-    return _json_type(start, len(content) > SNIFFED) or "text/plain"
+    return _detect_json_type(start, len(content) > SNIFFED) or "text/plain"
 
 
-def _header_block(content: bytes) -> bytes:
+def _read_header_block(content: bytes) -> bytes:
     """Return the first lines if all are header fields or their continuations, else nothing.
 
     Two fields at least: prose may have one line with a colon.
@@ -162,7 +166,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _json_type(start: str, is_cut: bool) -> str | None:
+def _detect_json_type(start: str, is_cut: bool) -> str | None:
     """Return the type of a text that begins as JSON does; None for another text."""
     if not start.startswith(("{", "[")):
         return None

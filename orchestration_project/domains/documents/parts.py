@@ -78,17 +78,17 @@ def _start_of_text(content: bytes) -> int:
 
 
 def _count_words(content: bytes, found: Extracted) -> int:
-    is_cut = any(_breaks(page, "\n", " ") for page in found.pages[:-1])
+    is_cut = any(_can_break(page, "\n", " ") for page in found.pages[:-1])
     _refuse("a word longer than a page", is_uncountable=is_cut)
     return sum(1 for _ in WORD.finditer(content, _start_of_text(content)))
 
 
-def _breaks(page: Page, *pauses: str) -> bool:
+def _can_break(page: Page, *pauses: str) -> bool:
     """Return whether a page may end within what the pauses end."""
     return all(page.text.find(pause, 1) < 0 for pause in pauses)
 
 
-def _words_of(found: Extracted) -> int:
+def _count_found_words(found: Extracted) -> int:
     return sum(1 for page in found.pages for _ in ASCII_WORD.finditer(page.text))
 
 
@@ -105,7 +105,7 @@ def _count_rows(content: bytes, found: Extracted) -> int:
     return sum(1 for match in lines if match[0][:1] not in (b"", b"\r", b"\n"))
 
 
-def _rows_of_text(found: Extracted) -> int:
+def _count_found_text_rows(found: Extracted) -> int:
     cells = (table.cells for page in found.pages for table in page.tables)
     return sum(
         1 for delimited in cells if isinstance(delimited, DelimitedRows) for _ in delimited.read()
@@ -123,13 +123,13 @@ def _count_json(content: bytes, found: Extracted) -> int:
     line_count = 0
     for token in JSON_TOKEN.finditer(content, _start_of_text(content)):
         is_name = token[2] is not None
-        breaks = _line_breaks(token[1]) if token[1] and b"\\" in token[1] else 0
+        breaks = _count_line_breaks(token[1]) if token[1] and b"\\" in token[1] else 0
         _refuse("a name with a line break", is_uncountable=is_name and breaks > 0)
         line_count += 0 if is_name else 1 + breaks
     return line_count
 
 
-def _line_breaks(token: bytes) -> int:
+def _count_line_breaks(token: bytes) -> int:
     text = json.loads(token)
     _refuse("a carriage return", is_uncountable="\r" in text)
     return text.count("\n")
@@ -164,11 +164,11 @@ def _count_xml(content: bytes, found: Extracted) -> int:
 
 
 def _refuse_broken_lines(found: Extracted) -> None:
-    is_cut = any(_breaks(page, "\n") for page in found.pages[:-1])
+    is_cut = any(_can_break(page, "\n") for page in found.pages[:-1])
     _refuse("a line longer than a page", is_uncountable=is_cut)
 
 
-def _lines_of(found: Extracted) -> int:
+def _count_found_lines(found: Extracted) -> int:
     return sum(page.text.count("\n") + 1 for page in found.pages if page.text)
 
 
@@ -182,7 +182,7 @@ def _count_members(content: bytes, _: Extracted) -> int:
     return content.count(b"PK\x01\x02", max(end - size, 0), end)
 
 
-def _part(archive: ZipFile, name: str) -> bytes:
+def _read_part(archive: ZipFile, name: str) -> bytes:
     is_large = archive.getinfo(name).file_size > MAX_COPIED_BYTES
     _refuse("a large part", is_uncountable=is_large)
     content = archive.read(name)
@@ -190,7 +190,7 @@ def _part(archive: ZipFile, name: str) -> bytes:
     return content
 
 
-def _tags(content: bytes, name: bytes) -> list[dict[bytes, bytes]]:
+def _find_tags(content: bytes, name: bytes) -> list[dict[bytes, bytes]]:
     """Return the attributes of the tags of a name; a namespace in the name is left out."""
     findall = re.findall(rb"<(?:\w+:)?%b(\s[^>]*)>" % name, COMMENT.sub(b"", content))
     return [
@@ -200,19 +200,19 @@ def _tags(content: bytes, name: bytes) -> list[dict[bytes, bytes]]:
 
 def _count_slides(content: bytes, _: Extracted) -> int:
     with ZipFile(BytesIO(content)) as archive:
-        return len(_tags(_part(archive, "ppt/presentation.xml"), b"sldId"))
+        return len(_find_tags(_read_part(archive, "ppt/presentation.xml"), b"sldId"))
 
 
 def _count_chapters(content: bytes, _: Extracted) -> int:
     with ZipFile(BytesIO(content)) as archive:
-        package = _tags(_part(archive, "META-INF/container.xml"), b"rootfile")[0]
-        return len(_tags(_part(archive, package[b"full-path"].decode()), b"itemref"))
+        package = _find_tags(_read_part(archive, "META-INF/container.xml"), b"rootfile")[0]
+        return len(_find_tags(_read_part(archive, package[b"full-path"].decode()), b"itemref"))
 
 
 def _count_sheet_rows(content: bytes, _: Extracted) -> int:
     """Count the rows of sheets that have a value, or a formula without one."""
     with ZipFile(BytesIO(content)) as archive:
-        links = _tags(_part(archive, "xl/_rels/workbook.xml.rels"), b"Relationship")
+        links = _find_tags(_read_part(archive, "xl/_rels/workbook.xml.rels"), b"Relationship")
         targets = {
             link[b"Id"]: link[b"Target"].decode()
             for link in links
@@ -220,15 +220,19 @@ def _count_sheet_rows(content: bytes, _: Extracted) -> int:
         }
         empty = frozenset[bytes]()
         if "xl/sharedStrings.xml" in archive.namelist():
-            texts = SHARED_TEXT.findall(_part(archive, "xl/sharedStrings.xml"))
+            texts = SHARED_TEXT.findall(_read_part(archive, "xl/sharedStrings.xml"))
             empty = frozenset(
                 b"%d" % at for at, text in enumerate(texts) if not STORED.search(text)
             )
-        named = [sheet[b"id"] for sheet in _tags(_part(archive, "xl/workbook.xml"), b"sheet")]
+        named = [
+            sheet[b"id"] for sheet in _find_tags(_read_part(archive, "xl/workbook.xml"), b"sheet")
+        ]
         sheets = [targets[name] for name in named if name in targets]
         paths = [word.lstrip("/") if word.startswith("/") else f"xl/{word}" for word in sheets]
         return sum(
-            _has_value(row, empty) for path in paths for row in ROW.findall(_part(archive, path))
+            _has_value(row, empty)
+            for path in paths
+            for row in ROW.findall(_read_part(archive, path))
         )
 
 
@@ -248,7 +252,7 @@ def _is_filled(attributes: bytes, cell: bytes, empty: frozenset[bytes]) -> bool:
     return STORED.search(cell) is not None
 
 
-def _rows_of_sheets(found: Extracted) -> int:
+def _count_found_sheet_rows(found: Extracted) -> int:
     """Count rows with a cell in the tables that are named as their page: others are beside it."""
     sheets = (
         table.rows
@@ -289,20 +293,20 @@ def _count_entity(entity: bytes) -> int:
     raise ValueError("parts without an end")
 
 
-def _children_of(found: Extracted) -> int:
+def _count_found_children(found: Extracted) -> int:
     return len(found.children)
 
 
-def _pages_of(found: Extracted) -> int:
+def _count_found_pages(found: Extracted) -> int:
     return len(found.pages)
 
 
-WORDS = PartCounter("words", _count_words, _words_of)
-TEXT_ROWS = PartCounter("rows", _count_rows, _rows_of_text)
-JSON_LINES = PartCounter("lines", _count_json, _lines_of)
-XML_LINES = PartCounter("lines", _count_xml, _lines_of)
-SHEET_ROWS = PartCounter("rows", _count_sheet_rows, _rows_of_sheets)
-SLIDES = PartCounter("slides", _count_slides, _pages_of)
-CHAPTERS = PartCounter("chapters", _count_chapters, _pages_of)
-MEMBERS = PartCounter("children", _count_members, _children_of)
-MAIL_PARTS = PartCounter("children", _count_mail, _children_of)
+WORDS = PartCounter("words", _count_words, _count_found_words)
+TEXT_ROWS = PartCounter("rows", _count_rows, _count_found_text_rows)
+JSON_LINES = PartCounter("lines", _count_json, _count_found_lines)
+XML_LINES = PartCounter("lines", _count_xml, _count_found_lines)
+SHEET_ROWS = PartCounter("rows", _count_sheet_rows, _count_found_sheet_rows)
+SLIDES = PartCounter("slides", _count_slides, _count_found_pages)
+CHAPTERS = PartCounter("chapters", _count_chapters, _count_found_pages)
+MEMBERS = PartCounter("children", _count_members, _count_found_children)
+MAIL_PARTS = PartCounter("children", _count_mail, _count_found_children)

@@ -25,15 +25,15 @@ class Reason(NamedTuple):
     remedy: str
 
 
-def _note(meaning: str, remedy: str) -> Reason:
+def _build_note(meaning: str, remedy: str) -> Reason:
     return Reason("loaded", "permanent", meaning, remedy)
 
 
-def _refused(meaning: str, remedy: str) -> Reason:
+def _build_refusal(meaning: str, remedy: str) -> Reason:
     return Reason("refused", "permanent", meaning, remedy)
 
 
-def _retried(meaning: str, remedy: str) -> Reason:
+def _build_retry(meaning: str, remedy: str) -> Reason:
     return Reason("refused", "recoverable", meaning, remedy)
 
 
@@ -78,95 +78,117 @@ REASONS: dict[str, Reason] = {
         "deliver the files without the archive, or encrypt it by ZipCrypto",
     ),
     # The file itself
-    "truncated": _refused("the file ends too early", "deliver the whole file again"),
-    "corrupt": _refused("the format's own rules are broken", "save the file again and deliver it"),
-    "unsupported_type": _refused("no reader for this format", "convert it to a listed format"),
-    "unsupported_feature": _refused(
+    "truncated": _build_refusal("the file ends too early", "deliver the whole file again"),
+    "corrupt": _build_refusal(
+        "the format's own rules are broken", "save the file again and deliver it"
+    ),
+    "unsupported_type": _build_refusal(
+        "no reader for this format", "convert it to a listed format"
+    ),
+    "unsupported_feature": _build_refusal(
         "a part uses a method that no reader has", "save the file without it"
     ),
-    "xml_entities": _refused(
+    "xml_entities": _build_refusal(
         "XML declares entities, as attacks do", "save the file without a DTD with entities"
     ),
-    "unsafe_path": _refused(
+    "unsafe_path": _build_refusal(
         "an archive has a member whose path leads out of it", "create the archive again"
     ),
-    "archive_ratio": _refused(
+    "archive_ratio": _build_refusal(
         "a member inflates to far more than its size", "deliver the members as files"
     ),
-    "archive_overlap": _refused(
+    "archive_overlap": _build_refusal(
         "members of the archive share bytes, as bombs do", "create the archive again"
     ),
-    "archive_too_large": _refused(
+    "archive_too_large": _build_refusal(
         "the members inflate to more than the limit", "deliver the members as files"
     ),
-    "too_many_children": _refused(
+    "too_many_children": _build_refusal(
         "more attachments or members than the limit", "deliver the members as files"
     ),
-    "nested_too_deep": _refused(
+    "nested_too_deep": _build_refusal(
         "files in files, or elements in elements, beyond the limit", "deliver the inner files"
     ),
-    "too_large": _refused("the file has more bytes than the limit", "split the file"),
-    "too_many_pages": _refused("the document has more pages than the limit", "split the document"),
-    "too_much_text": _refused("the text is longer than the limit", "split the document"),
+    "too_large": _build_refusal("the file has more bytes than the limit", "split the file"),
+    "too_many_pages": _build_refusal(
+        "the document has more pages than the limit", "split the document"
+    ),
+    "too_much_text": _build_refusal("the text is longer than the limit", "split the document"),
     # The process that reads it
-    "parser_failed": _refused("the reader raised an error", "report it with the file"),
-    "parser_crashed": _refused("the reader ended its process", "save the file again"),
-    "parser_timed_out": _refused(
+    "parser_failed": _build_refusal("the reader raised an error", "report it with the file"),
+    "parser_crashed": _build_refusal("the reader ended its process", "save the file again"),
+    "parser_timed_out": _build_refusal(
         "the reader exceeded its time", "split the document, or raise the limit"
     ),
-    "parser_out_of_memory": _refused(
+    "parser_out_of_memory": _build_refusal(
         "the reader exceeded its memory", "split the document, or raise the limit"
     ),
-    "result_too_large": _refused("the result exceeds the limit of a worker", "split the document"),
+    "result_too_large": _build_refusal(
+        "the result exceeds the limit of a worker", "split the document"
+    ),
     # Reading the file
-    "not_a_file": _refused("a folder, device, pipe or socket", "name a regular file"),
-    "unreadable": _retried("the system refused to read the file", "correct its permissions"),
-    "vanished": _retried("the file was gone when it was read", "deliver the file again"),
-    "changed_while_read": _retried("the file changed while it was read", "wait until it is whole"),
+    "not_a_file": _build_refusal("a folder, device, pipe or socket", "name a regular file"),
+    "unreadable": _build_retry("the system refused to read the file", "correct its permissions"),
+    "vanished": _build_retry("the file was gone when it was read", "deliver the file again"),
+    "changed_while_read": _build_retry(
+        "the file changed while it was read", "wait until it is whole"
+    ),
     # Notes beside text
-    "wrong_extension": _note("the name's extension names another format", "rename the file"),
-    "encoding_guessed": _note("no encoding was declared; it was detected", "check the text"),
-    "encoding_mismatch": _note("the declared encoding does not fit the bytes", "check the text"),
-    "undecodable_bytes": _note(
+    "wrong_extension": _build_note("the name's extension names another format", "rename the file"),
+    "encoding_guessed": _build_note("no encoding was declared; it was detected", "check the text"),
+    "encoding_mismatch": _build_note(
+        "the declared encoding does not fit the bytes", "check the text"
+    ),
+    "undecodable_bytes": _build_note(
         "bytes without a character are shown as \\xNN", "save the text as UTF-8"
     ),
-    "text_replaced": _note("NUL or a lone surrogate was replaced by U+FFFD", "check the text"),
-    "irregular_rows": _note("rows differ in length, or quotes do not match", "check the table"),
-    "lines_unreadable": _note("lines of a JSONL file are not JSON; kept as text", "check them"),
-    "macros_ignored": _note("the file has macros, which are never run", "none"),
-    "formula_without_value": _note(
+    "text_replaced": _build_note(
+        "NUL or a lone surrogate was replaced by U+FFFD", "check the text"
+    ),
+    "irregular_rows": _build_note(
+        "rows differ in length, or quotes do not match", "check the table"
+    ),
+    "lines_unreadable": _build_note(
+        "lines of a JSONL file are not JSON; kept as text", "check them"
+    ),
+    "macros_ignored": _build_note("the file has macros, which are never run", "none"),
+    "formula_without_value": _build_note(
         "formulas have no stored value", "open and save the file in a spreadsheet program"
     ),
-    "error_cells": _note("cells have an error, such as #N/A", "correct them in their program"),
+    "error_cells": _build_note(
+        "cells have an error, such as #N/A", "correct them in their program"
+    ),
     "pages_need_ocr": Reason(
         "loaded",
         "needs_configuration",
         "some pages are images without text",
         "install Tesseract, and set DOCUMENTS_OCR to auto",
     ),
-    "pages_unreadable": _note("some pages cannot be read", "save the file again"),
-    "reading_order_guessed": _note(
+    "pages_unreadable": _build_note("some pages cannot be read", "save the file again"),
+    "reading_order_guessed": _build_note(
         "columns are drawn line by line; they are read one after the other", "check the text"
     ),
-    "tables_left_out": _note(
+    "tables_left_out": _build_note(
         "pages have more lines than are read as tables", "none; their text has the cells"
     ),
-    "content_left_out": _note(
+    "content_left_out": _build_note(
         "content that readers show is not text here, such as a sound or an embedded object",
         "look at it in its program, or save it as text",
     ),
-    "parts_unreadable": _note("optional parts cannot be read", "save the file again"),
+    "parts_unreadable": _build_note("optional parts cannot be read", "save the file again"),
     "member_encrypted": Reason(
         "loaded",
         "needs_configuration",
         "members of the archive need a password",
         "add it to DOCUMENTS_PASSWORDS, or deliver them without",
     ),
-    "member_encrypted_by_aes": _note(
+    "member_encrypted_by_aes": _build_note(
         "members of the archive are encrypted by AES, which no reader opens with any password",
         "deliver them without the archive, or encrypt it by ZipCrypto",
     ),
-    "member_is_link": _note("links in the archive are not followed", "deliver what they name"),
+    "member_is_link": _build_note(
+        "links in the archive are not followed", "deliver what they name"
+    ),
 }
 """Reason code to its row; the order is that of the documentation."""
 

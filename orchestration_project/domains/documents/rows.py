@@ -47,8 +47,10 @@ def page_rows(documents: Mapping[str, Document]) -> list[Validated]:
             document_id,
             page.number,
             page.text,
-            _as_json([{"name": table.name, "rows": _cells(table)} for table in page.tables]),
-            _as_json([heading._asdict() for heading in page.headings]),
+            _encode_json(
+                [{"name": table.name, "rows": _convert_cells(table)} for table in page.tables]
+            ),
+            _encode_json([heading._asdict() for heading in page.headings]),
             page.method,
             page.confidence,
             1,
@@ -71,11 +73,11 @@ def page_rows(documents: Mapping[str, Document]) -> list[Validated]:
     return parted
 
 
-def _cells(table: Table) -> list[list[Any]]:
-    return [[_cell(cell) for cell in row] for row in table.rows]
+def _convert_cells(table: Table) -> list[list[Any]]:
+    return [[_convert_cell(cell) for cell in row] for row in table.rows]
 
 
-def _cell(value: Cell) -> Any:
+def _convert_cell(value: Cell) -> Any:
     """Return a cell as JSON has it; dates, times and numbers that JSON lacks are texts."""
     is_finite = isinstance(value, float) and abs(value) < float("inf")
     if value is None or isinstance(value, str | int) or is_finite:
@@ -83,7 +85,7 @@ def _cell(value: Cell) -> Any:
     return cell_text(value)
 
 
-def _as_json(value: object) -> str:
+def _encode_json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 

@@ -22,7 +22,7 @@ from orchestration_project.tables.schema import (
 from orchestration_project.tables.views import ViewColumn, as_it_is, view
 
 
-def _asset(declared: Table, name: str) -> Table:
+def _name_asset(declared: Table, name: str) -> Table:
     declared.info[ASSET] = name
     return declared
 
@@ -58,7 +58,7 @@ documents_files = table(
 )
 Index("documents_files_by_document", documents_files.c.document_id)
 
-documents = _asset(
+documents = _name_asset(
     table(
         "documents",
         "One row per distinct document: what extraction made of its latest attempt.",
@@ -161,7 +161,7 @@ documents_reader_setups.info[INTERNAL] = True
 _chunk = documents_chunks.c
 
 
-def _in_key(column: Column[Any]) -> ViewColumn:
+def _mark_key(column: Column[Any]) -> ViewColumn:
     return replace(as_it_is(column), is_key=True)
 
 
@@ -169,8 +169,8 @@ v_documents_chunks = view(
     "v_documents_chunks",
     "One row per row of documents_chunks, in the order of the text.",
     as_it_is(_chunk.document_id),
-    _in_key(_chunk.page_number),
-    _in_key(_chunk.start_offset),
+    _mark_key(_chunk.page_number),
+    _mark_key(_chunk.start_offset),
     as_it_is(_chunk.end_offset),
     replace(as_it_is(_chunk.chunk_id), is_key=False),
     as_it_is(_chunk.section_path),

@@ -74,7 +74,7 @@ class Pieces(NamedTuple):
         for start in range(0, len(self.content), BLOCK_BYTES):
             end = start + BLOCK_BYTES
             is_final = end >= len(self.content) and not self.is_cut
-            yield _text(decoder.decode(self.content[start:end], is_final))
+            yield _require_text(decoder.decode(self.content[start:end], is_final))
 
 
 class Decoded(NamedTuple):
@@ -146,35 +146,37 @@ def decode(content: bytes, *, declared: str | None = None, is_cut: bool = False)
     for bom, encoding in BOMS:
         if content.startswith(bom):
             remaining_chunk = content[len(bom) :]
-            return _by(remaining_chunk, encoding, is_cut) or _escaped(remaining_chunk, encoding, ())
-    return _without_mark(content, declared or _declared(content), is_cut)
+            return _decode_as(remaining_chunk, encoding, is_cut) or _escape_invalid(
+                remaining_chunk, encoding, ()
+            )
+    return _decode_unmarked(content, declared or _find_declared(content), is_cut)
 
 
-def _without_mark(content: bytes, named: str | None, is_cut: bool) -> Decoded:
+def _decode_unmarked(content: bytes, named: str | None, is_cut: bool) -> Decoded:
     """Return the text of a file without a byte order mark, in the encoding ``named`` if it fits."""
     notes: tuple[tuple[str, str], ...] = ()
     if named:
-        decoded = _by(content, named, is_cut)
-        if decoded or (decoded := _damaged_utf8(content, named)):
+        decoded = _decode_as(content, named, is_cut)
+        if decoded or (decoded := _decode_damaged(content, named)):
             return decoded
         notes = (("encoding_mismatch", f"declared as {named}"),)
     for encoding in filter(None, (utf16_without_mark(content), "utf-8")):
-        if decoded := _by(content, encoding, is_cut):
+        if decoded := _decode_as(content, encoding, is_cut):
             return decoded._replace(notes=notes)
-    if decoded := _damaged_utf8(content):
+    if decoded := _decode_damaged(content):
         return decoded._replace(notes=(*notes, *decoded.notes))
-    guessed = _detected(content)
-    if decoded := _by(content, guessed, is_cut):
+    guessed = _detect_encoding(content)
+    if decoded := _decode_as(content, guessed, is_cut):
         return decoded._replace(notes=(*notes, ("encoding_guessed", guessed)))
-    return _escaped(content, "utf-8", notes)
+    return _escape_invalid(content, "utf-8", notes)
 
 
-def _declared(content: bytes) -> str | None:
+def _find_declared(content: bytes) -> str | None:
     match = DECLARED.search(content[:2048])
     return (match[1] or match[2]).decode("ascii") if match else None
 
 
-def _by(content: bytes, encoding: str, is_cut: bool) -> Decoded | None:
+def _decode_as(content: bytes, encoding: str, is_cut: bool) -> Decoded | None:
     """Return the text in an encoding; None if it has none, or no text encoding is called so."""
     with suppress(LookupError, UnicodeError, ValueError):
         pieces = Pieces(content, encoding, is_cut=is_cut)
@@ -183,7 +185,7 @@ def _by(content: bytes, encoding: str, is_cut: bool) -> Decoded | None:
     return None
 
 
-def _text(found: object) -> str:
+def _require_text(found: object) -> str:
     """Return a decoded text; some codecs of Python make bytes.
 
     Raises:
@@ -194,8 +196,8 @@ def _text(found: object) -> str:
     raise ValueError
 
 
-def _escaped(content: bytes, encoding: str, notes: tuple[tuple[str, str], ...]) -> Decoded:
-    places = _invalid_places(content, encoding)
+def _escape_invalid(content: bytes, encoding: str, notes: tuple[tuple[str, str], ...]) -> Decoded:
+    places = _find_invalid_bytes(content, encoding)
     named = ", ".join(f"{number:,}" for number in places[:PLACES])
     remaining_text = f" and {len(places) - PLACES:,} more" if len(places) > PLACES else ""
     detail = f"not valid {encoding}: at byte {named}{remaining_text}"
@@ -203,7 +205,7 @@ def _escaped(content: bytes, encoding: str, notes: tuple[tuple[str, str], ...]) 
     return Decoded(pieces, encoding, (*notes, ("undecodable_bytes", detail)))
 
 
-def _invalid_places(content: bytes, encoding: str) -> list[int]:
+def _find_invalid_bytes(content: bytes, encoding: str) -> list[int]:
     """Return where the bytes begin, from 0, that have no character in an encoding."""
     places = list[int]()
 
@@ -217,7 +219,7 @@ def _invalid_places(content: bytes, encoding: str) -> list[int]:
     return places
 
 
-def _damaged_utf8(content: bytes, declared: str | None = None) -> Decoded | None:
+def _decode_damaged(content: bytes, declared: str | None = None) -> Decoded | None:
     """Return a text in UTF-8 with its invalid bytes escaped; None if it is hardly UTF-8.
 
     Args:
@@ -228,12 +230,12 @@ def _damaged_utf8(content: bytes, declared: str | None = None) -> Decoded | None
     good = len(UTF8.findall(content))
     if declared is None and not good:
         return None
-    bad = len(_invalid_places(content, "utf-8"))
+    bad = len(_find_invalid_bytes(content, "utf-8"))
     if declared is None:
         is_utf8 = bad == 1 or bad * MIN_GOOD_SHARE <= good
     else:
         is_utf8 = _is_called_utf8(declared) and (bad == 1 or bad < good)
-    return _escaped(content, "utf-8", ()) if is_utf8 else None
+    return _escape_invalid(content, "utf-8", ()) if is_utf8 else None
 
 
 def _is_called_utf8(encoding: str) -> bool:
@@ -242,7 +244,7 @@ def _is_called_utf8(encoding: str) -> bool:
     return False
 
 
-def _detected(content: bytes) -> str:
+def _detect_encoding(content: bytes) -> str:
     """Return the most likely encoding of bytes that are not UTF-8.
 
     0xA4 is the euro in ISO 8859-15, and in Windows-1252 a sign of currency that is hardly used.

@@ -61,10 +61,10 @@ def judge(
             if shares[stage] < 1
         ]
     reasons += [f"the export {name} is overdue" for name in overdue_exports]
-    return Verdict(_level(score, is_critical=bool(critical)), score, tuple(reasons))
+    return Verdict(_choose_level(score, is_critical=bool(critical)), score, tuple(reasons))
 
 
-def _level(score: float, *, is_critical: bool) -> Level:
+def _choose_level(score: float, *, is_critical: bool) -> Level:
     if is_critical or score < WATCH_FROM:
         return "bad"
     return "good" if score >= GOOD_FROM else "watch"

@@ -43,7 +43,7 @@ def parse_xml(content: bytes) -> Element:
     try:
         return etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
-        raise DocumentError(_code(error), (error.msg or "not XML")[:200]) from error
+        raise DocumentError(_classify_error(error), (error.msg or "not XML")[:200]) from error
 
 
 def check_xml(content: bytes) -> None:
@@ -64,7 +64,7 @@ def check_xml(content: bytes) -> None:
         raise DocumentError("corrupt", str(error)) from error
 
 
-def _code(error: etree.XMLSyntaxError) -> str:
+def _classify_error(error: etree.XMLSyntaxError) -> str:
     message = (error.msg or "").lower()
     if "depth" in message:
         return "nested_too_deep"

@@ -43,7 +43,7 @@ def checked_events(events: Sequence[WebhookEvent]) -> list[Validated]:
 
     All share a frame: one for each would take as long as loading it.
     """
-    problems = [_problem(event.body) for event in events]
+    problems = [_find_problem(event.body) for event in events]
     rows = pl.DataFrame(
         [
             (*event[:-1], event.body.decode(), 1)
@@ -67,12 +67,12 @@ def _reject(body: bytes, code: str, reason: str) -> pl.DataFrame:
     return pl.DataFrame([reject], REJECT_SCHEMA, orient="row")
 
 
-def _problem(body: bytes) -> tuple[str, str] | None:
+def _find_problem(body: bytes) -> tuple[str, str] | None:
     """Return the rule that a body breaks, as a word and as a sentence."""
     if len(body) > LARGEST_BYTES:
         return "size", f"the body has {len(body)} bytes, more than {LARGEST_BYTES}"
     try:
-        document = json.loads(body.decode(), parse_constant=_no_number)
+        document = json.loads(body.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         return "encoding", f"the body is not UTF-8, from byte {error.start} on"
     except RecursionError:
@@ -86,7 +86,7 @@ def _problem(body: bytes) -> tuple[str, str] | None:
     return None
 
 
-def _no_number(name: str) -> float:
+def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
 
 

@@ -336,12 +336,12 @@ def hops_of(headers: Mapping[str, str], payload: Mapping[str, Any]) -> tuple[str
     A name that no rule can have counts as a hop, too: a loop that spoils the header ends as well.
     """
     named = [part.strip() for part in headers.get(HOPS_HEADER, "").split(",")]
-    labels = _labels(payload)
+    labels = _read_labels(payload)
     names = [*filter(None, named), *labels][: MAX_HOPS + 1]
     return tuple(name if RULE_NAME.fullmatch(name) else "unknown" for name in names)
 
 
-def _labels(payload: Mapping[str, Any]) -> list[str]:
+def _read_labels(payload: Mapping[str, Any]) -> list[str]:
     issue = payload.get("issue")
     fields = issue.get("fields") if isinstance(issue, dict) else None
     labels = fields.get("labels") if isinstance(fields, dict) else None
@@ -377,7 +377,7 @@ def plan_action(
             way = " > ".join((*delivery.hops[:MAX_HOPS], rule.rule.rule_id))
             reason = f"the delivery went through {len(delivery.hops)} rules before: {way}"
             raise _RefusalError("loop", reason)
-        fields = _fields(rule.rule, delivery, fields_of(rule.rule))
+        fields = _build_fields(rule.rule, delivery, fields_of(rule.rule))
     except _RefusalError as refusal:
         return RefusedAction(rule, refusal.code, str(refusal))
     except ConfigurationError as error:
@@ -385,8 +385,12 @@ def plan_action(
     return PlannedAction(rule, fields, (*delivery.hops, rule.rule.rule_id))
 
 
-def _fields(rule: RoutingRule, delivery: RoutedDelivery, target: TargetFields) -> dict[str, Any]:
-    fields = {mapping.target_field: _value(mapping, delivery, target) for mapping in rule.mappings}
+def _build_fields(
+    rule: RoutingRule, delivery: RoutedDelivery, target: TargetFields
+) -> dict[str, Any]:
+    fields = {
+        mapping.target_field: _convert_value(mapping, delivery, target) for mapping in rule.mappings
+    }
     for name in sorted(target.required):
         if fields.get(name) is None:
             raise _RefusalError("missing_value", f"{name}: expected a value, found null")
@@ -401,13 +405,13 @@ def _fields(rule: RoutingRule, delivery: RoutedDelivery, target: TargetFields) -
     return fields
 
 
-def _value(mapping: RoutingMapping, delivery: RoutedDelivery, target: TargetFields) -> Any:
+def _convert_value(mapping: RoutingMapping, delivery: RoutedDelivery, target: TargetFields) -> Any:
     kind = target.type_of(mapping.target_field)
     if kind is None:
         raise _RefusalError("configuration", f"the target takes no field {mapping.target_field}")
     name = mapping.type if kind == "json" and mapping.type else kind
     try:
-        return typed(_mapped(mapping, delivery), name)
+        return typed(_map_value(mapping, delivery), name)
     except LookupError as error:
         reason = f"{mapping.target_field}: the delivery has no {error.args[0]}"
         raise _RefusalError("missing_path", reason) from None
@@ -415,25 +419,25 @@ def _value(mapping: RoutingMapping, delivery: RoutedDelivery, target: TargetFiel
         raise _RefusalError("wrong_type", f"{mapping.target_field}: {error}") from None
 
 
-def _mapped(mapping: RoutingMapping, delivery: RoutedDelivery) -> Any:
+def _map_value(mapping: RoutingMapping, delivery: RoutedDelivery) -> Any:
     if mapping.source_type == "static":
         return mapping.value
     if mapping.source_type == "path":
-        return _json_value(_at(delivery, str(mapping.value)))
+        return _encode_value(_find_at(delivery, str(mapping.value)))
     return "".join(
-        literal + (part.text_of(_at(delivery, part.path)) if part else "")
+        literal + (part.text_of(_find_at(delivery, part.path)) if part else "")
         for literal, part in mapping.parts
     )
 
 
-def _at(delivery: RoutedDelivery, path: str) -> Any:
+def _find_at(delivery: RoutedDelivery, path: str) -> Any:
     try:
         return delivery.value_at(path)
     except LookupError:
         raise LookupError(path) from None
 
 
-def _json_value(found: Any) -> Any:
+def _encode_value(found: Any) -> Any:
     return found.isoformat() if hasattr(found, "isoformat") else found
 
 
@@ -465,8 +469,8 @@ def difference(
     after: Sequence[PlannedAction | RefusedAction],
 ) -> list[RoutingDifference]:
     """Return in what two plans of a delivery differ, by rule."""
-    old = {item.rule.rule.rule_id: _shown(item) for item in before}
-    new = {item.rule.rule.rule_id: _shown(item) for item in after}
+    old = {item.rule.rule.rule_id: _render_action(item) for item in before}
+    new = {item.rule.rule.rule_id: _render_action(item) for item in after}
     return [
         RoutingDifference(
             delivery.source, delivery.delivery_id, name, old.get(name, ""), new.get(name, "")
@@ -476,7 +480,7 @@ def difference(
     ]
 
 
-def _shown(planned: PlannedAction | RefusedAction) -> str:
+def _render_action(planned: PlannedAction | RefusedAction) -> str:
     if isinstance(planned, RefusedAction):
         return f"dead letter ({planned.reason_code}): {planned.reason}"
     rule = planned.rule.rule

@@ -82,7 +82,7 @@ def symbol_rolling_6w(
             week_start=pl.lit(week_start),
             is_complete=pl.lit(is_complete),
             trend_ratio=ratio_of(recent, earlier) if is_complete else None,
-            trend_direction=_direction(recent, earlier) if is_complete else None,
+            trend_direction=_classify_trend(recent, earlier) if is_complete else None,
             is_stale=False,
         ),
         finra_symbol_rolling_6w,
@@ -166,7 +166,7 @@ def known_since(*inputs: pl.DataFrame) -> pl.Expr:
     return pl.lit(max(moments, default=None), pl.Datetime("us", "UTC")).alias("known_from")
 
 
-def _direction(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
+def _classify_trend(part: pl.Expr, whole: pl.Expr) -> pl.Expr:
     return (
         pl.when(whole == 0)
         .then(None)
@@ -204,7 +204,7 @@ def concentration_week(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.Da
     )
 
 
-def _of_week(week: Formula, name: str) -> Formula:
+def _select_week(week: Formula, name: str) -> Formula:
     return ["where", week, ["max", name]]
 
 
@@ -213,14 +213,18 @@ CONCENTRATION_FORMULAS: Mapping[str, Formula] = {
     "tier": "tier",
     "symbol": "symbol",
     **{
-        name: _of_week(OWN_WEEK, name)
+        name: _select_week(OWN_WEEK, name)
         for name in (
             *("hhi_lower", "hhi_upper"),
             *("top_venue_share", "top_3_venue_share", "top_5_venue_share"),
         )
     },
     **{
-        f"{name}_change": ["subtract", _of_week(OWN_WEEK, name), _of_week(WEEK_BEFORE, name)]
+        f"{name}_change": [
+            "subtract",
+            _select_week(OWN_WEEK, name),
+            _select_week(WEEK_BEFORE, name),
+        ]
         for name in ("hhi_lower", "hhi_upper")
     },
     **OF_TIER,

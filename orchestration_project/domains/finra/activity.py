@@ -64,7 +64,7 @@ class Activity:
 
     def total(self, quantity: str) -> int:
         """Return the sum of ``quantity`` over the tiers and markets of the week."""
-        return _total(self.traded.filter(week_start=self.week_start), quantity)
+        return _sum_column(self.traded.filter(week_start=self.week_start), quantity)
 
 
 def version_of(
@@ -143,9 +143,9 @@ def largest_symbols(symbols: pl.DataFrame, names: pl.DataFrame, whole: int) -> p
     """
     totals = {"total_share_quantity": "share_quantity", "total_trade_count": "trade_count"}
     named = symbols.rename(totals).join(
-        _one_name(names, "symbol", "issue_name"), on="symbol", how="left"
+        _choose_name(names, "symbol", "issue_name"), on="symbol", how="left"
     )
-    return _ranked(named, "symbol", "tier", whole=whole)
+    return _sort_by_share(named, "symbol", "tier", whole=whole)
 
 
 def all_venues(venue_weeks: pl.DataFrame) -> tuple[pl.DataFrame, float | None]:
@@ -154,32 +154,32 @@ def all_venues(venue_weeks: pl.DataFrame) -> tuple[pl.DataFrame, float | None]:
     A venue in several tiers or markets is one. De Minimis Firms are many, so they are none, but
     their shares are part of the whole.
     """
-    whole = _total(venue_weeks, "share_quantity")
+    whole = _sum_column(venue_weeks, "share_quantity")
     venues = venue_weeks.group_by("venue_id").agg(pl.col("share_quantity", "trade_count").sum())
-    ranked = _ranked(venues, "venue_id", whole=whole)
+    ranked = _sort_by_share(venues, "venue_id", whole=whole)
     lump = sum(ranked.filter(venue_id=DE_MINIMIS)["share"].to_list()) if whole else None
     return ranked.filter(pl.col("venue_id") != DE_MINIMIS), lump
 
 
 def with_names(venues: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
     """Return ``venues`` with the names of ``names`` (venue_id, participant_name), else their id."""
-    one_name = _one_name(names, "venue_id", "participant_name")
+    one_name = _choose_name(names, "venue_id", "participant_name")
     return venues.join(one_name, on="venue_id", how="left", maintain_order="left").with_columns(
         name=pl.col("name").fill_null(pl.col("venue_id"))
     )
 
 
-def _one_name(names: pl.DataFrame, key: str, column: str) -> pl.DataFrame:
+def _choose_name(names: pl.DataFrame, key: str, column: str) -> pl.DataFrame:
     """Return one name for each ``key``, the same whatever the order: the least."""
     return names.group_by(key).agg(name=pl.col(column).min())
 
 
-def _ranked(rows: pl.DataFrame, *key: str, whole: int) -> pl.DataFrame:
+def _sort_by_share(rows: pl.DataFrame, *key: str, whole: int) -> pl.DataFrame:
     return rows.with_columns(share=ratio_of(pl.col("share_quantity"), pl.lit(whole))).sort(
         "share_quantity", *key, descending=[True, *(False for _ in key)]
     )
 
 
-def _total(rows: pl.DataFrame, column: str) -> int:
+def _sum_column(rows: pl.DataFrame, column: str) -> int:
     """Return the exact sum, which may not fit 64 bits."""
     return sum(rows[column].to_list())

@@ -135,17 +135,17 @@ def band(measure: str, history: Mapping[date, int], week_start: date, limits: Ba
     standard deviations by the median absolute deviation, at least the floor, at most the cap.
     """
     centre, factor = usual_range(
-        [max(value, 1) / _level(measure, week) for week, value in history.items()],
+        [max(value, 1) / _find_level(measure, week) for week, value in history.items()],
         sigma=limits.width,
         min_factor=limits.floor,
         max_factor=limits.cap,
     )
-    usual = centre * _level(measure, week_start)
+    usual = centre * _find_level(measure, week_start)
     least, number = round(usual / factor, SHOWN_PLACES), round(usual * factor, SHOWN_PLACES)
     return Band(measure, ceil(least), round(usual), floor(number))
 
 
-def _level(measure: str, week: date) -> float:
+def _find_level(measure: str, week: date) -> float:
     return trading_level(week) if measure in BY_SESSIONS else 1.0
 
 
@@ -191,12 +191,12 @@ def warnings_about(
 ) -> Sequence[Audit]:
     """Return the verdict of every audit in `WARNINGS` on a delivery, in that order."""
     return [
-        _usual_size(size.figures, earlier.figures(), week_start, limits),
-        _large_venues(size.venues, earlier.comparable(), limits),
+        _check_size(size.figures, earlier.figures(), week_start, limits),
+        _check_large_venues(size.venues, earlier.comparable(), limits),
     ]
 
 
-def _usual_size(
+def _check_size(
     found: Mapping[str, int],
     earlier: Mapping[date, Mapping[str, int]],
     week_start: date,
@@ -204,13 +204,13 @@ def _usual_size(
 ) -> Audit:
     if len(earlier) < limits.min_weeks:
         expected = f"at least {limits.min_weeks} of the {limits.weeks} weeks before"
-        return _warning(SIZE, "not_applicable", expected, f"{len(earlier)} weeks")
+        return _build_warning(SIZE, "not_applicable", expected, f"{len(earlier)} weeks")
     bands = [
         band(name, {week: of[name] for week, of in earlier.items()}, week_start, limits)
         for name in MEASURES
     ]
     unusual = [each for each in bands if not each.least <= found[each.measure] <= each.most]
-    return _warning(
+    return _build_warning(
         SIZE,
         "failed" if unusual else "passed",
         ", ".join(each.text for each in bands),
@@ -228,21 +228,21 @@ def _usual_size(
     )
 
 
-def _large_venues(
+def _check_large_venues(
     venues: Collection[str], earlier: Mapping[date, Sequence[VenueWeek]], limits: BandLimits
 ) -> Audit:
     large_venue_weeks, share = limits.large_venue_weeks, limits.large_venue_share
     latest = list(earlier.values())[-large_venue_weeks:]
     if len(latest) < large_venue_weeks:
         expected = f"at least {large_venue_weeks} of the {limits.weeks} weeks before"
-        return _warning(LARGE_VENUES, "not_applicable", expected, f"{len(latest)} weeks")
-    large = _large(latest, share)
+        return _build_warning(LARGE_VENUES, "not_applicable", expected, f"{len(latest)} weeks")
+    large = _find_large(latest, share)
     missing = [
         {"venue_id": venue_id, "share_before": share_before}
         for venue_id, share_before in large
         if venue_id not in venues
     ]
-    return _warning(
+    return _build_warning(
         LARGE_VENUES,
         "failed" if missing else "passed",
         f"rows of all {len(large)} venues that had at least {share:.2%} of the shares in each of "
@@ -252,12 +252,12 @@ def _large_venues(
     )
 
 
-def _large(weeks: Sequence[Sequence[VenueWeek]], share: float) -> Sequence[tuple[str, float]]:
+def _find_large(weeks: Sequence[Sequence[VenueWeek]], share: float) -> Sequence[tuple[str, float]]:
     """Return the venues that have ``share`` in each of ``weeks``, largest first.
 
     With each comes the mean of its shares, 0-1.
     """
-    of_weeks = [_shares(venues) for venues in weeks]
+    of_weeks = [_compute_shares(venues) for venues in weeks]
     large = [
         (venue_id, round(fmean(of_week[venue_id] for of_week in of_weeks), SHOWN_PLACES))
         for venue_id in of_weeks[0]
@@ -267,7 +267,7 @@ def _large(weeks: Sequence[Sequence[VenueWeek]], share: float) -> Sequence[tuple
     return sorted(large, key=lambda each: (-each[1], each[0]))
 
 
-def _shares(venues: Sequence[VenueWeek]) -> Mapping[str, float]:
+def _compute_shares(venues: Sequence[VenueWeek]) -> Mapping[str, float]:
     """Return the share of each venue in a week's shares; nothing where none were traded."""
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
     for venue in venues:
@@ -276,7 +276,7 @@ def _shares(venues: Sequence[VenueWeek]) -> Mapping[str, float]:
     return {venue_id: float(number / whole) for venue_id, number in sums.items()} if whole else {}
 
 
-def _warning(
+def _build_warning(
     name: str,
     outcome: Outcome,
     expected: str,

@@ -96,7 +96,7 @@ class KeyRangePlanner:
         self.filtered.update(week.filtered)
         self.is_named &= week.is_named
         self._held.append(week)
-        if is_held and sum(map(_height, self._held)) <= self._rows_at_once:
+        if is_held and sum(map(_count_rows, self._held)) <= self._rows_at_once:
             return
         for week_rows in self._held:
             self._put(week_rows)
@@ -143,7 +143,7 @@ class KeyRangePlanner:
         )
 
 
-def _height(week: WeekRows) -> int:
+def _count_rows(week: WeekRows) -> int:
     return len(week.rows) + len(week.totals) + len(week.firm_sums)
 
 
@@ -253,7 +253,7 @@ def checked_week(
     for span, week in spread.ranges():
         sums.update(quantities_of(week.rows))
         repeated.append(repeated_keys(week.rows, KEY))
-        differing.append(_differing(week))
+        differing.append(_find_differing(week))
         row_count += len(week.rows)
         if spread.is_shelved:
             # both, so that the key's index finds them
@@ -264,11 +264,11 @@ def checked_week(
     rejects = pl.concat(spread.rejects)
     audits = [
         record_total_audit(spread.received_count, record_total),
-        _own_rows(spread, week_start, tier),
-        unique_keys_verdict(_added(repeated)),
-        _reconciles(_added(differing), is_file=is_file),
+        _check_own_rows(spread, week_start, tier),
+        unique_keys_verdict(_merge_findings(repeated)),
+        _check_totals(_merge_findings(differing), is_file=is_file),
         few_rejects_audit(rejects, spread.received_count, max_reject_ratio),
-        _firm_rows(row_count, spread.received_count),
+        _check_firm_rows(row_count, spread.received_count),
     ]
     filtered = dict(sorted(spread.filtered.items()))
     if len(places) > 1:
@@ -277,7 +277,7 @@ def checked_week(
     return Validated(rows, rejects, audits, filtered=filtered)
 
 
-def _added(found: Sequence[AuditFinding]) -> AuditFinding:
+def _merge_findings(found: Sequence[AuditFinding]) -> AuditFinding:
     """Put together what was found in several ranges, the first in key order."""
     offenders = sorted(
         (offender for audit_finding in found for offender in audit_finding.offenders),
@@ -290,7 +290,7 @@ def _added(found: Sequence[AuditFinding]) -> AuditFinding:
     )
 
 
-def _own_rows(spread: KeyRangePlanner, week_start: date, tier: str) -> Audit:
+def _check_own_rows(spread: KeyRangePlanner, week_start: date, tier: str) -> Audit:
     name, expected = "holds_only_its_week_and_tier", "0 rows of other weeks or tiers"
     count = spread.foreign_row_count
     if not spread.is_named and not count:
@@ -306,17 +306,17 @@ def _own_rows(spread: KeyRangePlanner, week_start: date, tier: str) -> Audit:
     return Audit(
         name,
         "failed",
-        f"0 rows of others than {_named(values)}",
-        f"{count}, e.g. {_named(entries)}",
+        f"0 rows of others than {_format_values(values)}",
+        f"{count}, e.g. {_format_values(entries)}",
         offenders,
     )
 
 
-def _named(values: Mapping[str, object]) -> str:
+def _format_values(values: Mapping[str, object]) -> str:
     return ", ".join(f"{name} {value or 'blank'}" for name, value in values.items())
 
 
-def _differing(week: WeekRows) -> AuditFinding:
+def _find_differing(week: WeekRows) -> AuditFinding:
     frame = week.firm_sums.join(
         week.totals, on=["market", "symbol"], how="full", suffix="_of_finra", coalesce=True
     )
@@ -327,7 +327,7 @@ def _differing(week: WeekRows) -> AuditFinding:
     return AuditFinding(len(differing), len(frame), differing.head(OFFENDERS_KEPT).to_dicts())
 
 
-def _reconciles(differing: AuditFinding, *, is_file: bool) -> Audit:
+def _check_totals(differing: AuditFinding, *, is_file: bool) -> Audit:
     name, expected = "reconciles_with_symbol_totals", "0 symbols whose firm rows differ"
     if is_file:
         return Audit(name, "not_applicable", f"{expected}; files have no totals", "no totals")
@@ -340,7 +340,7 @@ def _reconciles(differing: AuditFinding, *, is_file: bool) -> Audit:
     )
 
 
-def _firm_rows(row_count: int, received_count: int) -> Audit:
+def _check_firm_rows(row_count: int, received_count: int) -> Audit:
     text = f"{row_count} of {received_count} lines"
     return Audit("has_firm_rows", verdict(row_count > 0), "at least 1", text)
 
@@ -355,7 +355,7 @@ def plausibility_audits(
         max_row_shares: More shares in one row are not plausible.
         fetched_on: The day in New York on which the delivery was downloaded.
     """
-    rules = _implausible(max_row_shares, fetched_on)
+    rules = _match_implausible(max_row_shares, fetched_on)
     of, counts = 0, Counter[str]()
     offenders = defaultdict[str, list[dict[str, object]]](list)
     for piece in rows:
@@ -372,7 +372,7 @@ def plausibility_audits(
         Audit(
             name,
             verdict(not counts[name]),
-            _expected(name, max_row_shares),
+            _describe_claim(name, max_row_shares),
             f"{counts[name]} of {of}",
             offenders[name],
             severity="warning",
@@ -381,7 +381,7 @@ def plausibility_audits(
     ]
 
 
-def _implausible(max_row_shares: int, fetched_on: date) -> Mapping[str, pl.Expr]:
+def _match_implausible(max_row_shares: int, fetched_on: date) -> Mapping[str, pl.Expr]:
     """Return the condition that breaks each claim; one row breaks at most one of the first four."""
     shares, trades = pl.col("share_quantity"), pl.col("trade_count")
     updated = pl.col("last_update_date")
@@ -396,7 +396,7 @@ def _implausible(max_row_shares: int, fetched_on: date) -> Mapping[str, pl.Expr]
     return dict(zip(PLAUSIBILITY, breaks, strict=True))
 
 
-def _expected(name: str, max_row_shares: int) -> str:
+def _describe_claim(name: str, max_row_shares: int) -> str:
     if name == "has_no_implausible_share_quantity":
         return f"0 rows with more than {max_row_shares} shares"
     return f"0 rows that break it: {PLAUSIBILITY[name]}"

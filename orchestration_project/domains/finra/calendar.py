@@ -19,7 +19,7 @@ FIRST_WEEK_OF_ALL = date(2014, 5, 12)
 
 
 @cache
-def _closed_days(year: int) -> frozenset[date]:
+def _find_closed_days(year: int) -> frozenset[date]:
     import holidays  # not at the top: it has 330 modules, and most commands read no calendar
 
     federal = holidays.country_holidays("US", years=year)
@@ -29,7 +29,7 @@ def _closed_days(year: int) -> frozenset[date]:
 
 def is_closed(day: date) -> bool:
     """Whether the market or the federal government keeps a holiday on ``day``."""
-    return day in _closed_days(day.year)
+    return day in _find_closed_days(day.year)
 
 
 def settlement_date(first_day: date) -> date:
@@ -53,7 +53,7 @@ def monday_of(day: date) -> date:
 def publication_date(week_start: date, tier: str) -> date:
     """Return the day on which FINRA first publishes the week that starts on ``week_start``."""
     monday = week_start + PUBLICATION_DELAY[tier]
-    return monday + timedelta(days=1) if monday in _closed_days(monday.year) else monday
+    return monday + timedelta(days=1) if monday in _find_closed_days(monday.year) else monday
 
 
 def latest_published_week(today: date, tier: str) -> date:
@@ -90,7 +90,7 @@ ordinary one's. FINRA's trades fell by 38 % in a Thanksgiving week, which has 3.
 
 
 @cache
-def _short_days(year: int) -> dict[date, float]:
+def _find_short_days(year: int) -> dict[date, float]:
     """Return the partial sessions of ``year``, each as a share of a whole session."""
     import holidays
 
@@ -102,7 +102,7 @@ def _short_days(year: int) -> dict[date, float]:
 def trading_level(week_start: date) -> float:
     """Return the trading level of the week from ``week_start``, an ordinary one being 1."""
     days = [week_start + timedelta(days=number) for number in range(DAYS)]
-    sessions = sum(_short_days(day.year).get(day, 1.0) for day in days)
+    sessions = sum(_find_short_days(day.year).get(day, 1.0) for day in days)
     return sessions / DAYS * (SLOW_LEVEL if any(map(_is_slow, days)) else 1.0)
 
 
@@ -114,4 +114,4 @@ def _is_slow(day: date) -> bool:
 def session_days(week_start: date) -> list[date]:
     """Return the days of the week that starts on ``week_start`` on which the exchange trades."""
     days = (week_start + timedelta(days=number) for number in range(DAYS))
-    return [day for day in days if _short_days(day.year).get(day, 1.0) > 0]
+    return [day for day in days if _find_short_days(day.year).get(day, 1.0) > 0]

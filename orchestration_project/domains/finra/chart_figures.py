@@ -35,7 +35,7 @@ MARGINS_OF_TWO_AXES = MARGINS | {"left": 0.06, "right": 0.95}
 """The same where panels have numbers on both sides."""
 
 
-def _drawn(
+def _draw_figure(
     draw: "Callable[[Sequence[Axes]], None]", count: int, *, is_synthetic: bool, title: str = ""
 ) -> Picture:
     """Return a figure of ``count`` panels, side by side; with a ``title``, each has two axes."""
@@ -56,7 +56,7 @@ def _drawn(
         return Picture(svg_of(figure), png_of(figure))
 
 
-def _percent(ratio: float, _place: object = None) -> str:
+def _format_percent(ratio: float, _place: object = None) -> str:
     return f"{100 * ratio:.3g}%"
 
 
@@ -70,10 +70,10 @@ def share_by_tier(shares: pl.DataFrame, title: str, *, is_synthetic: bool = Fals
         for tier in TIERS:
             if tier in series:
                 draw_line(axes, series[tier], COLOURS[tier], "solid", tier)
-        _as_share(axes, mondays)
+        _format_as_share(axes, mondays)
         axes.set_title(title)
 
-    return _drawn(draw, 1, is_synthetic=is_synthetic)
+    return _draw_figure(draw, 1, is_synthetic=is_synthetic)
 
 
 def concentration(bounds: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
@@ -92,11 +92,11 @@ def concentration(bounds: pl.DataFrame, *, is_synthetic: bool = False) -> Pictur
                 draw_line(axes, upper[tier], COLOURS[tier], "dashed", f"{tier} upper")
                 inside = {"facecolor": (COLOURS[tier], 0.2), "edgecolor": "none"}
                 axes.fill_between(lower[tier].index, lower[tier], upper[tier], **inside)
-        _from_zero(axes)
+        _begin_at_zero(axes)
         date_axis(axes, mondays)
         axes.set_title("HHI of firms by week, 0-1: lower and upper bound")
 
-    return _drawn(draw, 1, is_synthetic=is_synthetic)
+    return _draw_figure(draw, 1, is_synthetic=is_synthetic)
 
 
 def movers(rows: pl.DataFrame, week_start: date, *, is_synthetic: bool = False) -> Picture:
@@ -112,18 +112,20 @@ def movers(rows: pl.DataFrame, week_start: date, *, is_synthetic: bool = False) 
         colours = [BLUE if change >= 0 else VERMILLION for change in changes]
         places = list(range(len(labels)))
         bars = axes.barh(places, [float(change) for change in changes], color=colours, height=0.7)
-        axes.bar_label(bars, [f" {_signed(change)} " for change in changes], color=INK, fontsize=8)
+        axes.bar_label(
+            bars, [f" {_format_signed(change)} " for change in changes], color=INK, fontsize=8
+        )
         axes.set_yticks(places, labels)
         axes.invert_yaxis()
-        axes.xaxis.set_major_formatter(_signed)
+        axes.xaxis.set_major_formatter(_format_signed)
         axes.margins(x=0.15)
         axes.set_title(f"Largest changes in shares, week of {week_start} against the week before")
         axes.set_position((0.2, 0.1, 0.78, 0.78))
 
-    return _drawn(draw, 1, is_synthetic=is_synthetic)
+    return _draw_figure(draw, 1, is_synthetic=is_synthetic)
 
 
-def _signed(number: float, _place: object = None) -> str:
+def _format_signed(number: float, _place: object = None) -> str:
     sign = "-" if number < 0 else "+" if number > 0 else ""
     return sign + short(float(f"{abs(number):.3g}"))
 
@@ -148,7 +150,7 @@ def short_interest(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture
             axes.plot(
                 [], [], color=VERMILLION, linestyle="dashed", label="close, US dollars (right)"
             )
-            _from_zero(axes)
+            _begin_at_zero(axes)
             axes.yaxis.set_major_formatter(short)
             price.grid(visible=False)
             locator = AutoDateLocator(minticks=2, maxticks=5)
@@ -157,7 +159,7 @@ def short_interest(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture
             axes.set_title(symbol)
 
     title = "Shares sold short, and the close, by settlement date"
-    return _drawn(draw, len(symbols), is_synthetic=is_synthetic, title=title)
+    return _draw_figure(draw, len(symbols), is_synthetic=is_synthetic, title=title)
 
 
 def restatements(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
@@ -170,20 +172,20 @@ def restatements(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
             if len(own):
                 style = {"color": COLOURS[tier], "linestyle": "none", "marker": "o", "alpha": 0.6}
                 axes.plot(own["age_weeks"], own["moved_ratio"], label=tier, **style)
-        _from_zero(axes)
-        axes.yaxis.set_major_formatter(_percent)
+        _begin_at_zero(axes)
+        axes.yaxis.set_major_formatter(_format_percent)
         axes.set_xlabel("weeks from publication to the restatement")
         axes.set_title("Restatements: shares moved, % of the week's shares, by age")
 
-    return _drawn(draw, 1, is_synthetic=is_synthetic)
+    return _draw_figure(draw, 1, is_synthetic=is_synthetic)
 
 
-def _from_zero(axes: "Axes") -> None:
+def _begin_at_zero(axes: "Axes") -> None:
     """Begin the axis at 0, and leave room above the highest marker."""
     axes.set_ylim(0, axes.get_ylim()[1] * 1.03)
 
 
-def _as_share(axes: "Axes", mondays: Sequence[date]) -> None:
-    _from_zero(axes)
-    axes.yaxis.set_major_formatter(_percent)
+def _format_as_share(axes: "Axes", mondays: Sequence[date]) -> None:
+    _begin_at_zero(axes)
+    axes.yaxis.set_major_formatter(_format_percent)
     date_axis(axes, mondays)

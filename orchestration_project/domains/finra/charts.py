@@ -24,7 +24,7 @@ def ats_shares(sums: pl.DataFrame) -> pl.DataFrame:
         week_start, tier and share (0-1; null: no shares), oldest first.
     """
     shares = pl.col("share_quantity")
-    return _ordered(
+    return _sort_rows(
         sums.group_by("week_start", "tier").agg(
             share=ratio_of(shares.filter(pl.col("market") == "ATS").sum(), shares.sum())
         )
@@ -43,7 +43,7 @@ def off_exchange_shares(values: pl.DataFrame) -> pl.DataFrame:
     known_frame = values.filter(pl.col("market_volume_share") > 0)
     col = pl.col("share_quantity")
     whole = col.cast(pl.Float64) / pl.col("market_volume_share")
-    return _ordered(
+    return _sort_rows(
         known_frame.group_by("week_start", "tier").agg(share=ratio_of(col.sum(), whole.sum()))
     )
 
@@ -130,5 +130,5 @@ def restatement_sizes(
     )
 
 
-def _ordered(rows: pl.DataFrame) -> pl.DataFrame:
+def _sort_rows(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.sort("week_start", "tier")

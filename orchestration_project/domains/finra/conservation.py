@@ -26,7 +26,7 @@ from orchestration_project.engine.contracts.balance import Conservation, Measure
 TIER_WEEK = ("week_start", "tier")
 
 
-def _measures(prefix: str = "") -> list[Measure]:
+def _build_measures(prefix: str = "") -> list[Measure]:
     return [
         Measure("shares", ["share_quantity"], [f"{prefix}share_quantity"]),
         Measure("trades", ["trade_count"], [f"{prefix}trade_count"]),
@@ -37,14 +37,14 @@ SYMBOLS = Conservation(
     source=finra_otc_weekly,
     derived=finra_symbol_week,
     partition=TIER_WEEK,
-    measures=_measures("total_"),
+    measures=_build_measures("total_"),
     keys=["symbol"],
 )
 VENUES = Conservation(
     source=finra_otc_weekly,
     derived=finra_venue_week,
     partition=TIER_WEEK,
-    measures=_measures(),
+    measures=_build_measures(),
     keys=["market", "venue_id"],
 )
 TIERS = Conservation(
@@ -52,19 +52,19 @@ TIERS = Conservation(
     derived=finra_tier_week,
     partition=TIER_WEEK,
     together=["week_start"],
-    measures=_measures(),
+    measures=_build_measures(),
 )
 ALL_TIERS = Conservation(
     source=finra_otc_weekly,
     derived=finra_venue_week_all_tiers,
     partition=["week_start"],
     together=["week_start"],
-    measures=_measures(),
+    measures=_build_measures(),
     keys=["market", "venue_id"],
 )
 
 
-def _windows(derived: Table) -> Conservation:
+def _build_conservation(derived: Table) -> Conservation:
     return Conservation(
         source=finra_symbol_week,
         derived=derived,
@@ -74,14 +74,14 @@ def _windows(derived: Table) -> Conservation:
     )
 
 
-ROLLING = _windows(finra_symbol_rolling_6w)
-CONCENTRATION = _windows(finra_concentration_week)
+ROLLING = _build_conservation(finra_symbol_rolling_6w)
+CONCENTRATION = _build_conservation(finra_concentration_week)
 
 LEFT = ("movement", "left")
 """Rows of movers that the week before has, and the week has not."""
 
 SYMBOL_MOVERS = replace(
-    _windows(finra_symbol_movers_week), other_rows=LEFT, has_exclusions=True, together=()
+    _build_conservation(finra_symbol_movers_week), other_rows=LEFT, has_exclusions=True, together=()
 )
 VENUE_MOVERS = replace(
     SYMBOL_MOVERS,
@@ -89,7 +89,9 @@ VENUE_MOVERS = replace(
     derived=finra_venue_movers_week,
     keys=["market", "venue_id"],
 )
-ANOMALIES = replace(_windows(finra_symbol_anomalies_week), has_exclusions=True, together=())
+ANOMALIES = replace(
+    _build_conservation(finra_symbol_anomalies_week), has_exclusions=True, together=()
+)
 VALUES = Conservation(
     source=finra_symbol_week,
     derived=finra_symbol_week_value,

@@ -143,27 +143,27 @@ def check_week(parts: Sequence[Part], *, week_start: date, tier: str) -> WeekRow
     Raises:
         ContractError: A part's header is not that of the weekly data.
     """
-    week = _sorted_out(parts, week_start, tier)
+    week = _read_week(parts, week_start, tier)
     return replace(week, rows=in_key_order(week.rows))  # by now the text is released
 
 
-def _sorted_out(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
+def _read_week(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
     from_files = any(part.market for part in parts)
     parsed = _parse_files(parts) if from_files else parse_parts(parts, API_FIELDS)
     names = (*FILE_FIELDS, *SELF_DESCRIBING) if from_files else API_FIELDS
     source, is_named = trimmed(parsed.rows, names), True
     if from_files:
         is_named = not source["weekStartDate"].has_nulls()
-        source = _with_missing_columns(source, parts, week_start, tier)
+        source = _add_missing_columns(source, parts, week_start, tier)
     source = with_quantities(source)
     good, broken = apply_rules(source, RULES)
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
     return WeekRows(
-        rows=_table_rows(good, week_start, tier),
+        rows=_build_rows(good, week_start, tier),
         rejects=with_records(rejects, parts),
-        totals=_sums(source, SYMBOL_TOTALS),
-        firm_sums=_sums(source, FIRM_ROWS),
-        foreign_rows=_foreign_rows(source, week_start, tier),
+        totals=_sum_by_symbol(source, SYMBOL_TOTALS),
+        firm_sums=_sum_by_symbol(source, FIRM_ROWS),
+        foreign_rows=_find_foreign_rows(source, week_start, tier),
         received_count=len(source) + len(parsed.rejects),
         filtered=_count_sums(good),
         is_named=is_named,
@@ -183,7 +183,7 @@ def _parse_files(parts: Sequence[Part]) -> Parsed:
     )
 
 
-def _with_missing_columns(
+def _add_missing_columns(
     rows: pl.DataFrame, parts: Sequence[Part], week_start: date, tier: str
 ) -> pl.DataFrame:
     """Add the columns that files lack; all rows of a file are those of firms in its market."""
@@ -218,13 +218,13 @@ def with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _summary_is(codes: Iterable[str]) -> pl.Expr:
+def _has_summary(codes: Iterable[str]) -> pl.Expr:
     return pl.col("summaryTypeCode").is_in(list(codes))
 
 
-def _of_used_rows(rule: RowRule) -> RowRule:
+def _limit_to_used(rule: RowRule) -> RowRule:
     """Apply a rule to the rows that we use; FINRA's other sums are only counted."""
-    return replace(rule, breaks=_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS]) & rule.breaks)
+    return replace(rule, breaks=_has_summary([*FIRM_ROWS, *SYMBOL_TOTALS]) & rule.breaks)
 
 
 NO_VENUE = is_blank("MPID") & is_blank("firmCRDNumber") & is_blank("marketParticipantName")
@@ -232,10 +232,10 @@ NO_VENUE = is_blank("MPID") & is_blank("firmCRDNumber") & is_blank("marketPartic
 RULES = [
     RowRule(
         "unknown_summary_type",
-        ~_summary_is([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]),
+        ~_has_summary([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]),
         pl.format("summaryTypeCode is unknown: {}", shown("summaryTypeCode")),
     ),
-    _of_used_rows(
+    _limit_to_used(
         RowRule(
             "blank_symbol",
             is_blank(SYMBOL),
@@ -245,12 +245,12 @@ RULES = [
     ),
     RowRule(
         "missing_venue",
-        _summary_is(FIRM_ROWS) & NO_VENUE,
+        _has_summary(FIRM_ROWS) & NO_VENUE,
         pl.lit("MPID, firmCRDNumber and marketParticipantName are all blank"),
         only_if=pl.col("firm_crd_number").is_null(),
     ),
     *map(
-        _of_used_rows,
+        _limit_to_used,
         [
             *(too_long(name) for name in TEXTS),
             unreadable("not_a_crd_number", "firmCRDNumber", "firm_crd_number", "no number"),
@@ -345,10 +345,10 @@ WEEKLY_FORMULAS: Mapping[str, Formula] = {
     "capture_id": ["given", "capture_id"],
     "known_from": ["given", "loaded_at"],
 }
-"""Formulas of `finra_otc_weekly`, of the fields of a line; `_table_rows` computes the same."""
+"""Formulas of `finra_otc_weekly`, of the fields of a line; `_build_rows` computes the same."""
 
 
-def _venue_id(mpid: pl.Expr) -> pl.Expr:
+def _identify_venue(mpid: pl.Expr) -> pl.Expr:
     crd, name = pl.col("firm_crd_number"), pl.col("marketParticipantName")
     return pl.coalesce(
         mpid,
@@ -365,15 +365,15 @@ USED_COLUMNS = (
 """Columns of a table row: a filter copies every column, and the input has twice as many."""
 
 
-def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
-    firm_rows = good.select(USED_COLUMNS).filter(_summary_is(FIRM_ROWS))
+def _build_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
+    firm_rows = good.select(USED_COLUMNS).filter(_has_summary(FIRM_ROWS))
     text = texts_or_null(firm_rows, OPTIONAL_TEXTS)
     return firm_rows.select(
         pl.lit(week_start).alias("week_start"),
         pl.lit(tier).alias("tier"),
-        _market(FIRM_ROWS),
+        _find_market(FIRM_ROWS),
         pl.col(SYMBOL).alias("symbol"),
-        _venue_id(text["MPID"]).alias("venue_id"),
+        _identify_venue(text["MPID"]).alias("venue_id"),
         pl.lit(week_start + timedelta(days=4)).alias("week_end"),
         text["MPID"].alias("mpid"),
         "firm_crd_number",
@@ -392,7 +392,7 @@ def _table_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame
 
 def _count_sums(good: pl.DataFrame) -> Mapping[str, int]:
     """Count the rows that are neither of firms nor rejected, by their summary type."""
-    sums = good.select("summaryTypeCode").filter(_summary_is([*SYMBOL_TOTALS, *OTHER_SUMS]))
+    sums = good.select("summaryTypeCode").filter(_has_summary([*SYMBOL_TOTALS, *OTHER_SUMS]))
     return dict(sums.group_by("summaryTypeCode").len().sort("summaryTypeCode").rows())
 
 
@@ -408,21 +408,21 @@ def in_key_order(rows: pl.DataFrame) -> pl.DataFrame:
     return rows[rows.select(lit.arg_sort()).to_series()]
 
 
-def _sums(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
+def _sum_by_symbol(rows: pl.DataFrame, market_of: Mapping[str, str]) -> pl.DataFrame:
     """Sum the readable rows by symbol, in 128 bits, as those of quantities are anyway.
 
     A row without a symbol belongs to the sum of none.
     """
-    chosen = rows.lazy().filter(_summary_is(market_of))
+    chosen = rows.lazy().filter(_has_summary(market_of))
     sums = chosen.group_by("summaryTypeCode", pl.col(SYMBOL).alias("symbol")).agg(
         pl.col("share_quantity").sum(),
         pl.col("trade_count").cast(pl.Int128).sum(),
     )
     named = sums.filter(~is_blank("symbol"))
-    return named.select(_market(market_of), pl.exclude("summaryTypeCode")).collect()
+    return named.select(_find_market(market_of), pl.exclude("summaryTypeCode")).collect()
 
 
-def _market(market_of: Mapping[str, str]) -> pl.Expr:
+def _find_market(market_of: Mapping[str, str]) -> pl.Expr:
     """Return the market of rows whose summary types are all in ``market_of``."""
     summary_type = pl.col("summaryTypeCode")
     markets = (pl.when(summary_type == code).then(pl.lit(name)) for code, name in market_of.items())
@@ -434,7 +434,7 @@ def added_up(sums: pl.DataFrame) -> pl.DataFrame:
     return sums.group_by("market", "symbol").agg(pl.col("share_quantity", "trade_count").sum())
 
 
-def _foreign_rows(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
+def _find_foreign_rows(rows: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
     """Return the rows that name another week or tier, or another market than that of their file."""
     expression = (pl.col("weekStartDate") == week_start.isoformat()) & (
         pl.col("tierIdentifier") == tier

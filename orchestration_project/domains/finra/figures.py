@@ -107,7 +107,7 @@ def traded_value(weeks: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
         for axes, (column, title) in zip(panels, VALUE_PANELS.items(), strict=True):
             _draw_tiers(axes, mondays, weeks, column)
             axes.set_title(title)
-        _as_magnitudes(panels[0])
+        _use_log_scale(panels[0])
         draw_legend(figure, panels[0])
         if is_synthetic:
             mark_synthetic(figure)
@@ -135,7 +135,7 @@ def _draw_tiers(axes: "Axes", mondays: Sequence[date], weeks: pl.DataFrame, colu
     date_axis(axes, mondays)
 
 
-def _as_magnitudes(axes: "Axes") -> None:
+def _use_log_scale(axes: "Axes") -> None:
     """Let a tier of cents be seen beside one that is worth a thousand times as much."""
     from matplotlib.ticker import NullFormatter
 

@@ -41,7 +41,7 @@ def identify(names: Sequence[str], manifest: str | None) -> list[WeeklyFile]:
         ConfigurationError: A file is neither listed nor named by the rule, is listed but absent,
             or shares its week, tier and market with another.
     """
-    listed = _listed(manifest) if manifest is not None else {}
+    listed = _read_manifest(manifest) if manifest is not None else {}
     absent = sorted(set(listed) - set(names))
     if absent:
         raise ConfigurationError(
@@ -49,7 +49,7 @@ def identify(names: Sequence[str], manifest: str | None) -> list[WeeklyFile]:
             remedy="add the files or take their lines out",
         )
     ours = [name for name in names if name in listed or name.lower().endswith(".csv")]
-    files = sorted(listed.get(name) or _named(name) for name in ours)
+    files = sorted(listed.get(name) or _parse_name(name) for name in ours)
     for one, other in itertools.pairwise(files):
         if (one.week_start, one.tier, one.market) == (other.week_start, other.tier, other.market):
             raise ConfigurationError(
@@ -60,7 +60,7 @@ def identify(names: Sequence[str], manifest: str | None) -> list[WeeklyFile]:
     return files
 
 
-def _named(name: str) -> WeeklyFile:
+def _parse_name(name: str) -> WeeklyFile:
     match = FILE_NAME.fullmatch(name)
     if match is None:
         raise ConfigurationError(
@@ -85,49 +85,49 @@ def _named(name: str) -> WeeklyFile:
     return WeeklyFile(week, tier, "ATS", name)
 
 
-def _listed(manifest: str) -> dict[str, WeeklyFile]:
+def _read_manifest(manifest: str) -> dict[str, WeeklyFile]:
     lines = csv.DictReader(
         manifest.removeprefix("\ufeff").splitlines(),  # as Excel marks UTF-8
         strict=True,
     )
     try:
-        return _listed_in(lines)
+        return _read_lines(lines)
     except csv.Error as error:
         # what was read last ends on the line before
-        raise _wrong_line(f"line {lines.line_num + 1}", str(error)) from None
+        raise _build_line_error(f"line {lines.line_num + 1}", str(error)) from None
 
 
-def _listed_in(lines: "csv.DictReader[str]") -> dict[str, WeeklyFile]:
+def _read_lines(lines: "csv.DictReader[str]") -> dict[str, WeeklyFile]:
     if lines.fieldnames != MANIFEST_COLUMNS:
-        raise _wrong_line("the header", ",".join(lines.fieldnames or []))
+        raise _build_line_error("the header", ",".join(lines.fieldnames or []))
     listed: dict[str, WeeklyFile] = {}
     for line in lines:
         where = f"line {lines.line_num}"
-        file = _listed_file(where, [line[name] or "" for name in MANIFEST_COLUMNS])
+        file = _parse_line(where, [line[name] or "" for name in MANIFEST_COLUMNS])
         if None in line:
-            raise _wrong_line(where, f"more than {len(MANIFEST_COLUMNS)} fields")
+            raise _build_line_error(where, f"more than {len(MANIFEST_COLUMNS)} fields")
         if file.name in listed:
-            raise _wrong_line(where, f"{file.name} is listed twice")
+            raise _build_line_error(where, f"{file.name} is listed twice")
         listed[file.name] = file
     return listed
 
 
-def _listed_file(where: str, fields: Sequence[str]) -> WeeklyFile:
+def _parse_line(where: str, fields: Sequence[str]) -> WeeklyFile:
     name, tier, week, market = fields
     try:
         week_start = date.fromisoformat(week)
     except ValueError:
-        raise _wrong_line(where, f"week_start {week}") from None
+        raise _build_line_error(where, f"week_start {week}") from None
     if week_start.isoformat() != week:
-        raise _wrong_line(where, f"week_start {week}")
+        raise _build_line_error(where, f"week_start {week}")
     if week_start.weekday() != 0:
-        raise _wrong_line(where, f"week_start {week} is a {week_start:%A}")
+        raise _build_line_error(where, f"week_start {week} is a {week_start:%A}")
     if not name or tier not in TIERS or market not in MARKETS:
-        raise _wrong_line(where, f"file {name}, tier {tier}, market {market}")
+        raise _build_line_error(where, f"file {name}, tier {tier}, market {market}")
     return WeeklyFile(week_start, tier, market, name)
 
 
-def _wrong_line(where: str, found: str) -> ConfigurationError:
+def _build_line_error(where: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"{MANIFEST} cannot be read: {where}",
         expected=f"{','.join(MANIFEST_COLUMNS)}; tier {'|'.join(TIERS)}, week_start a Monday as "

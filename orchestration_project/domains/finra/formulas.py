@@ -50,7 +50,7 @@ SYMBOL_WINDOWS = (
 """Tables that are derived of several weeks of symbols."""
 
 
-def _dataset_rules(dataset: FinraDataset) -> TableRules:
+def _build_rules(dataset: FinraDataset) -> TableRules:
     partitioning, contract = dataset.partitioning, dataset.contract
     day = partitioning.day_column if partitioning.row_day is same_day else ""
     names = [name for name in (partitioning.value_column, day) if name]
@@ -76,7 +76,7 @@ RULES: Mapping[str, TableRules] = {
             rows_of_columns={"symbol_count": SYMBOLS},
         ),
         TableRules(finra_venue_week_all_tiers, VENUES, WEEK[1:], ALL_TIERS_FORMULAS),
-        *(_dataset_rules(dataset) for dataset in DATASETS),
+        *(_build_rules(dataset) for dataset in DATASETS),
     )
 }
 """By table; a table comes after the one whose rows it reads."""

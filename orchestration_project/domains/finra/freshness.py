@@ -83,9 +83,9 @@ def due_weeks(
             partition,
             due,
             (today - due).days,
-            _state(partition, landed=landed, quarantined=quarantined, listed=listed),
+            _decide_state(partition, landed=landed, quarantined=quarantined, listed=listed),
         )
-        for partition, due in _calendar(today, weeks)
+        for partition, due in _iterate_due_weeks(today, weeks)
         if is_due(due, now=now, grace=grace)
     ]
     return sorted(found, key=lambda each: (each.due, each.partition))
@@ -135,7 +135,7 @@ def counts(due: Sequence[DueWeek]) -> Mapping[State, int]:
     }
 
 
-def _calendar(today: date, weeks: int) -> Iterator[tuple[TierWeek, date]]:
+def _iterate_due_weeks(today: date, weeks: int) -> Iterator[tuple[TierWeek, date]]:
     for tier in TIERS:
         newest = latest_published_week(today, tier)
         for number in range(weeks):
@@ -143,7 +143,7 @@ def _calendar(today: date, weeks: int) -> Iterator[tuple[TierWeek, date]]:
             yield TierWeek(tier, week), publication_date(week, tier)
 
 
-def _state(
+def _decide_state(
     partition: TierWeek,
     *,
     landed: Collection[str],

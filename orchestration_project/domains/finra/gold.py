@@ -76,9 +76,9 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
     """Return sums for `symbols_of_tier`, from all rows of some symbols of a week and tier."""
     shares, named_shares = pl.col("share_quantity"), pl.col("named_shares")
     is_largest = named_shares == named_shares.max()
-    by_venue = _by_venue(rows).with_columns(
+    by_venue = _sum_by_venue(rows).with_columns(
         named_shares=pl.when(pl.col("venue_id") != DE_MINIMIS).then(shares),
-        square=_square(shares),
+        square=_compute_square(shares),
     )
     per_symbol = by_venue.group_by("symbol").agg(
         pl.col("week_start", "tier").first(),
@@ -93,10 +93,12 @@ def symbol_sums(rows: pl.DataFrame) -> pl.DataFrame:
         all_squares=pl.col("square").sum(),
     )
     total, trades = pl.col("total_share_quantity"), pl.col("total_trade_count")
-    whole, squares = _square(total), pl.col("all_squares")
-    named_squares = squares - _square(total - pl.col("all_named_shares"))  # the lump is one row
+    whole, squares = _compute_square(total), pl.col("all_squares")
+    named_squares = squares - _compute_square(
+        total - pl.col("all_named_shares")
+    )  # the lump is one row
     remaining_expression = pl.col("more_squares").fill_null(0)
-    return per_symbol.join(_firms_of_several_venues(by_venue), on="symbol", how="left").select(
+    return per_symbol.join(_merge_firm_venues(by_venue), on="symbol", how="left").select(
         pl.exclude("^.*squares$", "all_named_shares", "largest", "fewer"),
         **{
             f"non_ats_{name}": pl.col(f"total_{name}") - pl.col(f"ats_{name}")
@@ -135,11 +137,11 @@ _LARGEST: Formula = ["over", [*_TIER, "symbol"], ["max", NAMED_SHARES, "venue_id
 _FIRM: Formula = firm_formula(_VENUE_CRD)
 
 
-def _of_ats(formula: Formula) -> Formula:
+def _limit_to_ats(formula: Formula) -> Formula:
     return ["where", OF_ATS, formula]
 
 
-def _of_named(formula: Formula) -> Formula:
+def _limit_to_named(formula: Formula) -> Formula:
     return ["where", IS_NAMED, formula]
 
 
@@ -151,7 +153,7 @@ def hhi_formula(key: Formula, condition: Formula = None) -> Formula:
 
 
 def _share_of_largest(places: int) -> Formula:
-    return ["ratio", _of_named(["sum_largest", places, SHARES, "venue_id"]), SHARES]
+    return ["ratio", _limit_to_named(["sum_largest", places, SHARES, "venue_id"]), SHARES]
 
 
 def notional_formulas(whole: Formula) -> dict[str, Formula]:
@@ -172,23 +174,25 @@ SYMBOL_WEEK_FORMULAS: Mapping[str, Formula] = {
     "week_start": "week_start",
     "tier": "tier",
     "symbol": "symbol",
-    "ats_share_quantity": _of_ats(SHARES),
-    "non_ats_share_quantity": ["subtract", SHARES, _of_ats(SHARES)],
+    "ats_share_quantity": _limit_to_ats(SHARES),
+    "non_ats_share_quantity": ["subtract", SHARES, _limit_to_ats(SHARES)],
     "total_share_quantity": SHARES,
-    "ats_trade_count": _of_ats(TRADES),
-    "non_ats_trade_count": ["subtract", TRADES, _of_ats(TRADES)],
+    "ats_trade_count": _limit_to_ats(TRADES),
+    "non_ats_trade_count": ["subtract", TRADES, _limit_to_ats(TRADES)],
     "total_trade_count": TRADES,
-    "venue_count": _of_named(["count", SHARES, "venue_id"]),
+    "venue_count": _limit_to_named(["count", SHARES, "venue_id"]),
     "average_trade_size": ["ratio", SHARES, TRADES],
-    "top_venue_id": _of_named(["min", ["if", ["equal", SHARES, _LARGEST], "venue_id"], "venue_id"]),
+    "top_venue_id": _limit_to_named(
+        ["min", ["if", ["equal", SHARES, _LARGEST], "venue_id"], "venue_id"]
+    ),
     "top_venue_share": _share_of_largest(1),
     "hhi_lower": hhi_formula("venue_id", IS_NAMED),
     "hhi_upper": hhi_formula("venue_id"),
     **{name: _share_of_largest(places) for name, places in TOP.items()},
     **notional_formulas(_TIER),
-    "ats_share_of_shares": ["ratio", _of_ats(SHARES), SHARES],
-    "ats_share_of_trades": ["ratio", _of_ats(TRADES), TRADES],
-    "firm_count": _of_named(["count", SHARES, _FIRM]),
+    "ats_share_of_shares": ["ratio", _limit_to_ats(SHARES), SHARES],
+    "ats_share_of_trades": ["ratio", _limit_to_ats(TRADES), TRADES],
+    "firm_count": _limit_to_named(["count", SHARES, _FIRM]),
     "firm_hhi_lower": hhi_formula(_FIRM, IS_NAMED),
     "firm_hhi_upper": hhi_formula(_FIRM),
     **TIMES,
@@ -244,11 +248,11 @@ def millionths(quantity: pl.Expr) -> pl.Expr:
     return quantity.cast(QUANTITY).to_physical()
 
 
-def _square(quantity: pl.Expr) -> pl.Expr:
+def _compute_square(quantity: pl.Expr) -> pl.Expr:
     return millionths(quantity) * millionths(quantity)
 
 
-def _firms_of_several_venues(by_venue: pl.DataFrame) -> pl.DataFrame:
+def _merge_firm_venues(by_venue: pl.DataFrame) -> pl.DataFrame:
     """Return by symbol what taking venues of one firm together changes.
 
     Columns: symbol, fewer (venues that are not firms of their own), more_squares (sum of the
@@ -268,7 +272,7 @@ def _firms_of_several_venues(by_venue: pl.DataFrame) -> pl.DataFrame:
         .group_by("symbol", "firm_crd_number")
         .agg(
             fewer=pl.len().cast(pl.Int64) - 1,
-            more_squares=_square(shares.sum()) - pl.col("square").sum(),
+            more_squares=_compute_square(shares.sum()) - pl.col("square").sum(),
         )
         .group_by("symbol")
         .agg(pl.col("fewer", "more_squares").sum())
@@ -280,7 +284,7 @@ def _sum_of_largest(places: int) -> pl.Expr:
     return pl.when(pl.col("venue_count") > 0).then(pl.col("largest").list.head(places).list.sum())
 
 
-def _by_venue(rows: pl.DataFrame) -> pl.DataFrame:
+def _sum_by_venue(rows: pl.DataFrame) -> pl.DataFrame:
     """Sum a symbol's rows by venue: one that trades in both markets is one venue, and is rare."""
     is_ats = pl.col("market") == "ATS"
     by_market = rows.select(

@@ -32,15 +32,17 @@ def symbol_movers(symbol_weeks: pl.DataFrame, *, week_start: date) -> DerivedKey
     that one, no row is a mover.
     """
     rows = symbol_weeks.rename({"total_share_quantity": "share_quantity"})
-    changes = _changes(rows, ["tier", "symbol"], week_start)
+    changes = _compare_weeks(rows, ["tier", "symbol"], week_start)
     is_kept = (
         (pl.col("movement") != "moved")
         | (pl.col("change_rank") <= LARGEST)
         | (pl.col("ratio_rank") <= LARGEST)
     )
-    kept_frame = _dated(changes.filter(is_kept), symbol_weeks, week_start, finra_symbol_movers_week)
+    kept_frame = _add_dates(
+        changes.filter(is_kept), symbol_weeks, week_start, finra_symbol_movers_week
+    )
     excluded = {"lower_rank": changes.filter(~is_kept).height}
-    return DerivedKeys(kept_frame, {**_without_week_before(rows, week_start), **excluded})
+    return DerivedKeys(kept_frame, {**_count_no_week_before(rows, week_start), **excluded})
 
 
 def venue_movers(venue_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:
@@ -49,18 +51,18 @@ def venue_movers(venue_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:
     ``venue_weeks`` are rows of `finra_venue_week` of the week and of the one before; without that
     one, no row is a mover.
     """
-    changes = _changes(venue_weeks, ["tier", "market", "venue_id"], week_start)
-    kept_frame = _dated(changes, venue_weeks, week_start, finra_venue_movers_week)
-    return DerivedKeys(kept_frame, _without_week_before(venue_weeks, week_start))
+    changes = _compare_weeks(venue_weeks, ["tier", "market", "venue_id"], week_start)
+    kept_frame = _add_dates(changes, venue_weeks, week_start, finra_venue_movers_week)
+    return DerivedKeys(kept_frame, _count_no_week_before(venue_weeks, week_start))
 
 
-def _without_week_before(rows: pl.DataFrame, week_start: date) -> dict[str, int]:
+def _count_no_week_before(rows: pl.DataFrame, week_start: date) -> dict[str, int]:
     of_week = rows.filter(pl.col("week_start") == week_start).height
     has_before = (rows["week_start"] == week_start - WEEK).any()
     return {"no_week_before": 0 if has_before else of_week}
 
 
-def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.DataFrame:
+def _compare_weeks(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.DataFrame:
     shares, before = pl.col("share_quantity"), pl.col("previous_share_quantity")
     of_weeks = [
         rows.filter(pl.col("week_start") == week).select(*key, "share_quantity", "published_at")
@@ -96,7 +98,7 @@ def _changes(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> pl.Dat
     )
 
 
-def _absolute(formula: Formula) -> Formula:
+def _drop_sign(formula: Formula) -> Formula:
     """Return a value without its sign."""
     return ["if", ["greater", formula, 0], formula, ["subtract", 0, formula]]
 
@@ -124,15 +126,15 @@ def mover_formulas(shares: str, *key: str) -> dict[str, Formula]:
         "previous_share_quantity": before,
         "share_change": change,
         "change_ratio": change_ratio,
-        "change_rank": ["rank", _absolute(change), ["tier"], *key],
-        "ratio_rank": ["rank", _absolute(change_ratio), ["tier"], *key],
+        "change_rank": ["rank", _drop_sign(change), ["tier"], *key],
+        "ratio_rank": ["rank", _drop_sign(change_ratio), ["tier"], *key],
         **OF_TIER,
     }
 
 
 SYMBOL_MOVER_FORMULAS: Mapping[str, Formula] = mover_formulas("total_share_quantity", "symbol")
 VENUE_MOVER_FORMULAS: Mapping[str, Formula] = mover_formulas("share_quantity", "market", "venue_id")
-"""Formulas of the tables of movers; `_changes` computes the same."""
+"""Formulas of the tables of movers; `_compare_weeks` computes the same."""
 
 
 def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> DerivedKeys:
@@ -148,7 +150,7 @@ def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> Derived
         .group_by("tier", "symbol")
         .agg(
             trailing_mean=ratio_of(shares.sum(), pl.len()),
-            trailing_deviation=_deviation(shares),
+            trailing_deviation=_compute_deviation(shares),
             trailing_week_count=pl.len().cast(pl.Int64),
             published_before=pl.col("published_at").max(),
         )
@@ -174,11 +176,11 @@ def symbol_anomalies(symbol_weeks: pl.DataFrame, *, week_start: date) -> Derived
     }
     frame = scored.filter(is_far)
     return DerivedKeys(
-        _dated(frame, symbol_weeks, week_start, finra_symbol_anomalies_week), excluded
+        _add_dates(frame, symbol_weeks, week_start, finra_symbol_anomalies_week), excluded
     )
 
 
-def _deviation(shares: pl.Expr) -> pl.Expr:
+def _compute_deviation(shares: pl.Expr) -> pl.Expr:
     """Return the sample standard deviation of quantities, exact until one division; NULL of one.
 
     Of five weeks that `refuse_overflow` accepts, the difference of squares fits in 128 bits.
@@ -195,13 +197,13 @@ _SPREAD: Formula = ["subtract", ["multiply", _WEEKS, _SQUARES], ["multiply", _SH
 _VARIANCE: Formula = ["ratio", _SPREAD, ["multiply", _WEEKS, ["subtract", _WEEKS, 1]]]
 
 
-def _of_trailing(formula: Formula) -> Formula:
+def _limit_to_trailing(formula: Formula) -> Formula:
     return ["where", ["not", OWN_WEEK], formula]
 
 
 _DISTANCE: Formula = [
     *("subtract", ["ratio", ["where", OWN_WEEK, _SHARES], 1]),
-    _of_trailing(["ratio", _SHARES, _WEEKS]),
+    _limit_to_trailing(["ratio", _SHARES, _WEEKS]),
 ]
 
 ANOMALY_FORMULAS: Mapping[str, Formula] = {
@@ -209,10 +211,10 @@ ANOMALY_FORMULAS: Mapping[str, Formula] = {
     "tier": "tier",
     "symbol": "symbol",
     "share_quantity": ["where", OWN_WEEK, _SHARES],
-    "trailing_mean": _of_trailing(["ratio", _SHARES, _WEEKS]),
-    "trailing_deviation": _of_trailing(["root", _VARIANCE]),
-    "trailing_week_count": _of_trailing(_WEEKS),
-    "z_score": ["ratio", _DISTANCE, _of_trailing(["root", _VARIANCE])],
+    "trailing_mean": _limit_to_trailing(["ratio", _SHARES, _WEEKS]),
+    "trailing_deviation": _limit_to_trailing(["root", _VARIANCE]),
+    "trailing_week_count": _limit_to_trailing(_WEEKS),
+    "z_score": ["ratio", _DISTANCE, _limit_to_trailing(["root", _VARIANCE])],
     "window_weeks": WINDOW_WEEKS,
     "min_week_count": MIN_WEEKS,
     "z_limit": Z_LIMIT,
@@ -221,7 +223,7 @@ ANOMALY_FORMULAS: Mapping[str, Formula] = {
 """Formulas of `finra_symbol_anomalies_week`; `symbol_anomalies` computes the same."""
 
 
-def _dated(
+def _add_dates(
     rows: pl.DataFrame, inputs: pl.DataFrame, week_start: date, table: Table
 ) -> pl.DataFrame:
     dated = rows.with_columns(

@@ -37,13 +37,13 @@ class PerTier:
     def inputs(self, key: str) -> Sequence[str]:
         """Return the weeks of the window, by date, oldest first."""
         at = parsed(key)
-        return [_moved(at, -weeks).key for weeks in range(self.weeks_back, -1, -1)]
+        return [_move_week(at, -weeks).key for weeks in range(self.weeks_back, -1, -1)]
 
     def reached(self, key: str, *, asked: Collection[str], landed: Landed) -> Sequence[str]:
         """Return the week and the landed ones that follow, up to the next asked for of these."""
         at, names = parsed(key), [key]
         for weeks in range(1, self.weeks_back + 1):
-            following = _moved(at, weeks).key
+            following = _move_week(at, weeks).key
             if following not in landed:
                 continue
             if following in asked:
@@ -57,7 +57,7 @@ class PerTier:
 
     def version(self, key: str, landed: Landed) -> str:
         """Return the version, in words, that a derivation of ``key`` would have now."""
-        return _version(self.inputs(key), landed)
+        return _format_version(self.inputs(key), landed)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class AllTiers:
 
     def version(self, key: str, landed: Landed) -> str:
         """Return the version, in words, that a derivation of ``key`` would have now."""
-        return _version(self.inputs(key), landed)
+        return _format_version(self.inputs(key), landed)
 
 
 ROLLING = PerTier(weeks_back=WINDOW_WEEKS - 1)
@@ -91,11 +91,11 @@ CONCENTRATION = PerTier(weeks_back=1)
 CROSS_TIER = AllTiers()
 
 
-def _moved(partition: TierWeek, weeks: int) -> TierWeek:
+def _move_week(partition: TierWeek, weeks: int) -> TierWeek:
     return TierWeek(partition.tier, partition.week_start + weeks * WEEK)
 
 
-def _version(inputs: Iterable[str], landed: Landed) -> str:
+def _format_version(inputs: Iterable[str], landed: Landed) -> str:
     names = " ".join(f"{name}#{landed[name]}" for name in inputs if name in landed)
     return f"gold {GOLD_VERSION}: {names}"
 

@@ -88,10 +88,10 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
     All three have columns of `finra_otc_weekly`; ``replaced`` has ``is_metadata`` besides: only
     metadata columns differ. A key that was changed is in replaced and in written.
     """
-    side = _side_by_side(replaced, written)
+    side = _join_before_after(replaced, written)
     added, removed = pl.col("is_metadata").is_null(), pl.col("share_quantity_after").is_null()
     gained = pl.col("gained")
-    largest = _largest(side.filter(gained != 0))
+    largest = _select_largest(side.filter(gained != 0))
     old, new, stayed = (set(rows["symbol"].unique()) for rows in (replaced, written, kept))
     coming, going = sorted(new - old - stayed), sorted(old - new - stayed)
     return WeekChange(
@@ -106,10 +106,10 @@ def week_change(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataF
         symbols_removed_count=len(going),
         symbols_added=tuple(coming[:MAX_NAMES]),
         symbols_removed=tuple(going[:MAX_NAMES]),
-        shares_before=_shares(replaced, kept),
-        shares_after=_shares(written, kept),
-        trades_before=_trades(replaced, kept),
-        trades_after=_trades(written, kept),
+        shares_before=_sum_shares(replaced, kept),
+        shares_after=_sum_shares(written, kept),
+        trades_before=_sum_trades(replaced, kept),
+        trades_after=_sum_trades(written, kept),
         moved_shares=side.select(gained.abs().sum()).item(),
         moves=tuple(
             Move(row["symbol"], row["market"], row["venue_id"], row["before"], row["after"])
@@ -141,14 +141,14 @@ def merged(changes: Sequence[WeekChange]) -> WeekChange:
     )
 
 
-def _largest(moved: pl.DataFrame) -> pl.DataFrame:
+def _select_largest(moved: pl.DataFrame) -> pl.DataFrame:
     """Return the rows that gained or lost most, the most first: all of a new week did."""
     size = pl.col("gained").abs()
     frame = moved.filter(size >= size.top_k(MAX_MOVES).min())
     return frame.sort(size, *KEY, descending=[True] + [False] * 3).head(MAX_MOVES)
 
 
-def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:
+def _join_before_after(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame:
     """Return a row per key that was replaced or written, with its shares before and after."""
     before, after = pl.col("share_quantity").fill_null(0), pl.col("share_quantity_after")
     old = replaced.select(*KEY, "share_quantity", "is_metadata")
@@ -162,11 +162,11 @@ def _side_by_side(replaced: pl.DataFrame, written: pl.DataFrame) -> pl.DataFrame
     )
 
 
-def _shares(*frames: pl.DataFrame) -> Decimal:
+def _sum_shares(*frames: pl.DataFrame) -> Decimal:
     return sum((Decimal(frame["share_quantity"].sum()) for frame in frames), Decimal())
 
 
-def _trades(*frames: pl.DataFrame) -> int:
+def _sum_trades(*frames: pl.DataFrame) -> int:
     return sum(int(frame["trade_count"].cast(pl.Int128).sum()) for frame in frames)
 
 
@@ -206,7 +206,7 @@ def sentence(
             f"symbols, {in_figures(change.shares_after)} shares in {change.trades_after:,} trades."
         )
     if cause == "more":
-        return f"More of a week landed: {week}: " + "; ".join(_parts(change)) + "."
+        return f"More of a week landed: {week}: " + "; ".join(_describe_parts(change)) + "."
     if cause not in RESTATEMENTS:
         return (
             f"{week}: only dates that FINRA keeps about rows changed, in {change.rows_relabelled:,}"
@@ -214,31 +214,31 @@ def sentence(
         )
     ours = "set back to an earlier delivery" if turns_back else "corrected by newer rules of ours"
     what = "restated" if cause == "source" else ours
-    return f"{week}, was {what}: " + "; ".join(_parts(change)) + "."
+    return f"{week}, was {what}: " + "; ".join(_describe_parts(change)) + "."
 
 
-def _parts(change: WeekChange) -> list[str]:
+def _describe_parts(change: WeekChange) -> list[str]:
     rows = [f"{change.rows_changed:,} of {change.rows_before:,} rows changed"]
     rows += [f"{change.rows_added:,} new"] * bool(change.rows_added)
     rows += [f"{change.rows_removed:,} gone"] * bool(change.rows_removed)
     symbols = [
-        f"{count:,} symbol{'s' * (count != 1)} {what} ({_named(names, count)})"
+        f"{count:,} symbol{'s' * (count != 1)} {what} ({_list_names(names, count)})"
         for count, names, what in (
             (change.symbols_removed_count, change.symbols_removed, "gone"),
             (change.symbols_added_count, change.symbols_added, "new"),
         )
         if count
     ]
-    shares = _from_to("shares", change.shares_before, change.shares_after)
-    trades = _from_to("trades", change.trades_before, change.trades_after)
+    shares = _format_change("shares", change.shares_before, change.shares_after)
+    trades = _format_change("trades", change.trades_before, change.trades_after)
     return [", ".join(rows), *([", ".join(symbols)] * bool(symbols)), f"{shares}, {trades}"]
 
 
-def _named(names: Sequence[str], count: int) -> str:
+def _list_names(names: Sequence[str], count: int) -> str:
     return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
 
 
-def _from_to(what: str, before: Decimal | int, after: Decimal | int) -> str:
+def _format_change(what: str, before: Decimal | int, after: Decimal | int) -> str:
     if before == after:
         return f"{what} {in_figures(after)} as before"
     ratio = f" ({(after - before) / before:+.2%})" if before else ""

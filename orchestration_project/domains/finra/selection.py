@@ -41,15 +41,15 @@ def tier_week(key: str, *, today: date) -> TierWeek:
     try:
         week_start = date.fromisoformat(week)
     except ValueError:
-        raise _wrong_key(key, "no week") from None
+        raise _build_key_error(key, "no week") from None
     if week_start.isoformat() != week:
-        raise _wrong_key(key, f"another spelling of {week_start}")
+        raise _build_key_error(key, f"another spelling of {week_start}")
     if tier not in TIERS:
-        raise _wrong_key(key, f"tier {tier}")
+        raise _build_key_error(key, f"tier {tier}")
     if week_start.weekday() != 0:
-        raise _wrong_key(key, f"{week_start} is a {week_start:%A}")
+        raise _build_key_error(key, f"{week_start} is a {week_start:%A}")
     if week_start + WEEK > today:
-        raise _wrong_key(key, f"a week that has not ended by {today}")
+        raise _build_key_error(key, f"a week that has not ended by {today}")
     return TierWeek(tier, week_start)
 
 
@@ -94,7 +94,7 @@ PARTITIONING = WeekPartitioning(
 )
 
 
-def _wrong_key(key: str, found: str) -> ConfigurationError:
+def _build_key_error(key: str, found: str) -> ConfigurationError:
     return UnknownNameError(
         f"invalid partition {key}",
         expected=f"<{'|'.join(TIERS)}>|<a past Monday, yyyy-mm-dd>, as in T1|2025-11-10",
@@ -222,7 +222,7 @@ def of_known_tiers(published: Sequence[tuple[str, str]]) -> tuple[list[TierWeek]
         SourceError: A week of a known tier is not a date.
     """
     known_tier_weeks = [
-        TierWeek(tier, _published_week(week, tier)) for week, tier in published if tier in TIERS
+        TierWeek(tier, _parse_week(week, tier)) for week, tier in published if tier in TIERS
     ]
     return sorted(known_tier_weeks), sorted({tier for _, tier in published} - set(TIERS))
 
@@ -248,7 +248,7 @@ def unknown_tiers(published: Iterable[tuple[str, str]]) -> list[UnknownTier]:
     ]
 
 
-def _published_week(week: str, tier: str) -> date:
+def _parse_week(week: str, tier: str) -> date:
     try:
         return date.fromisoformat(week)
     except ValueError:
@@ -273,19 +273,19 @@ def week_ending_on(written: str) -> str:
             "invalid week_ending", expected="a Friday such as 2025-01-10"
         ) from None
     if day.weekday() != FRIDAY:
-        friday = _moved(day, FRIDAY - day.weekday())
+        friday = _move_day(day, FRIDAY - day.weekday())
         raise ConfigurationError(
             f"week_ending {day} is a {day:%A}",
             expected="the Friday on which a week's trading ends",
             remedy=f"its week ends on {friday}" if friday else "",
         )
-    start = _moved(day, -FRIDAY)
+    start = _move_day(day, -FRIDAY)
     if start is None:
         raise ConfigurationError(f"no week ends on {day}", expected="a Friday such as 2025-01-10")
     return start.isoformat()
 
 
-def _moved(day: date, days: int) -> date | None:
+def _move_day(day: date, days: int) -> date | None:
     try:
         return day + timedelta(days=days)
     except OverflowError:

@@ -46,12 +46,12 @@ def symbol_week_short(
         published_at=pl.col("published_at").max(),
     )
     sold = (
-        _with_symbols_of(traded, short_sales)
+        _match_symbols(traded, short_sales)
         .group_by("symbol")
         .agg(pl.col(VOLUMES).sum(), short_day_count=pl.col("trade_date").n_unique().cast(pl.Int64))
     )
     held_frame = (
-        _with_symbols_of(traded, short_interest)
+        _match_symbols(traded, short_interest)
         .group_by("symbol")
         .agg(
             settlement_date=pl.col("settlement_date").max(),
@@ -77,7 +77,7 @@ def symbol_week_short(
     )
 
 
-def _with_symbols_of(traded: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+def _match_symbols(traded: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     """Return ``rows`` with the symbols of ``traded``; other symbols stay as they are."""
     by_sip = (
         traded.select(week_symbol="symbol", symbol=sip_symbol(pl.col("symbol")))

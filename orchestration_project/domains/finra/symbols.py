@@ -51,31 +51,31 @@ def symbol_master(weeks: pl.DataFrame) -> Mapping[Table, pl.DataFrame]:
     """
     numbered = weeks.with_columns(
         number=pl.col("week_start").rank("dense").cast(pl.Int64),
-        plain_name=_plain(pl.col("issue_name")),
+        plain_name=_normalise_name(pl.col("issue_name")),
     ).sort("symbol", "week_start", "total_share_quantity", "tier")
     main = numbered.unique(["symbol", "week_start"], keep="last", maintain_order=True)
-    changes = pl.concat([_tier_moves(main), *_name_changes(main), _two_tiers(numbered)])
+    changes = pl.concat([_find_tier_moves(main), *_name_changes(main), _find_two_tiers(numbered)])
     known_frame = numbered.group_by("symbol").agg(
         pl.col("known_from", "published_at").max(), is_stale=pl.lit(value=False)
     )
     return {
-        finra_symbols: _symbols(main, changes).pipe(_dated, known_frame, finra_symbols),
-        finra_symbol_changes: changes.pipe(_dated, known_frame, finra_symbol_changes),
-        finra_symbol_renames: _renames(main, numbered),
+        finra_symbols: _build_symbols(main, changes).pipe(_add_dates, known_frame, finra_symbols),
+        finra_symbol_changes: changes.pipe(_add_dates, known_frame, finra_symbol_changes),
+        finra_symbol_renames: _find_renames(main, numbered),
     }
 
 
-def _plain(name: pl.Expr) -> pl.Expr:
+def _normalise_name(name: pl.Expr) -> pl.Expr:
     """Return a name's letters and digits in lower case, with single spaces; null: it has none."""
     words = name.str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars()
     return pl.when(words != "").then(words)
 
 
-def _dated(rows: pl.DataFrame, known: pl.DataFrame, table: Table) -> pl.DataFrame:
+def _add_dates(rows: pl.DataFrame, known: pl.DataFrame, table: Table) -> pl.DataFrame:
     return in_table_order(rows.join(known, on="symbol", how="left"), table)
 
 
-def _symbols(main: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
+def _build_symbols(main: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
     kind = pl.col("kind")
     counted = changes.group_by("symbol").agg(
         tier_move_count=(kind == "tier_move").sum().cast(pl.Int64),
@@ -102,7 +102,7 @@ def _symbols(main: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
 CHANGE = ("symbol", "week_start", "kind", "previous_week", "previous_value", "value", "gap_weeks")
 
 
-def _with_previous(weeks: pl.DataFrame) -> pl.DataFrame:
+def _add_previous(weeks: pl.DataFrame) -> pl.DataFrame:
     """Return the weeks of symbols that have one before, with columns of that one."""
     before = [
         pl.col(name).shift().over("symbol").alias(f"previous_{name}")
@@ -118,8 +118,8 @@ def _with_previous(weeks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _tier_moves(main: pl.DataFrame) -> pl.DataFrame:
-    frame = _with_previous(main).filter(pl.col("tier") != pl.col("previous_tier"))
+def _find_tier_moves(main: pl.DataFrame) -> pl.DataFrame:
+    frame = _add_previous(main).filter(pl.col("tier") != pl.col("previous_tier"))
     return frame.with_columns(
         kind=pl.lit("tier_move"), previous_value="previous_tier", value="tier"
     ).select(CHANGE)
@@ -129,7 +129,7 @@ def _name_changes(main: pl.DataFrame) -> list[pl.DataFrame]:
     """Return the changes of names, and those of them that may be another company's."""
     named = main.filter(pl.col("plain_name").is_not_null())
     renamed = (
-        _with_previous(named)
+        _add_previous(named)
         .filter(pl.col("plain_name") != pl.col("previous_plain_name"))
         .with_columns(previous_value="previous_issue_name", value="issue_name")
     )
@@ -148,7 +148,7 @@ def _name_changes(main: pl.DataFrame) -> list[pl.DataFrame]:
     ]
 
 
-def _two_tiers(weeks: pl.DataFrame) -> pl.DataFrame:
+def _find_two_tiers(weeks: pl.DataFrame) -> pl.DataFrame:
     """Return the weeks of symbols with rows in several tiers: the two with most shares."""
     return (
         weeks.group_by("symbol", "week_start")
@@ -165,7 +165,7 @@ def _two_tiers(weeks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _renames(main: pl.DataFrame, weeks: pl.DataFrame) -> pl.DataFrame:
+def _find_renames(main: pl.DataFrame, weeks: pl.DataFrame) -> pl.DataFrame:
     """Return symbols that ended with those that began soon after, where evidence speaks for it.
 
     One that traded in the last loaded week of its tier did not end, as one of the first week did

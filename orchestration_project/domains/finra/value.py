@@ -49,7 +49,7 @@ def symbol_week_value(
     is_session = pl.col("trade_date").is_in(list(session_days))
     by_symbol = prices.filter(is_session).sort("trade_date").partition_by("symbol", as_dict=True)
     priced = {
-        str(symbol): _week_price(rows)
+        str(symbol): _compute_week_price(rows)
         for (symbol,), rows in by_symbol.items()
         if rows.height == len(session_days)
     }
@@ -73,13 +73,13 @@ def symbol_week_value(
         valued.with_columns(
             known_since(symbol_weeks, prices),
             week_start=pl.lit(week_start),
-            price=pl.Series([_rounded(week.price) for week in weekly], dtype=pl.Int64),
+            price=pl.Series([_fit_integer(week.price) for week in weekly], dtype=pl.Int64),
             undone_splits=pl.Series([week.later_splits for week in weekly], dtype=pl.String),
             session_count=pl.lit(len(session_days), pl.Int64),
             estimate=estimate,
             market_shares=pl.Series([week.market_shares for week in weekly], dtype=pl.Float64),
             estimated_notional_usd=pl.Series(
-                [_rounded(exact) for exact in estimates], dtype=pl.Int64
+                [_fit_integer(exact) for exact in estimates], dtype=pl.Int64
             ),
         ).with_columns(
             price_reason=pl.when(pl.col("price").is_null()).then(pl.lit(UNKNOWN_SPLITS)),
@@ -104,7 +104,7 @@ class WeekPrice:
     market_shares: float | None
 
 
-def _week_price(rows: pl.DataFrame) -> WeekPrice:
+def _compute_week_price(rows: pl.DataFrame) -> WeekPrice:
     """Return the mean close of a symbol's sessions, weighted by volume if there was any."""
     splits = rows["later_splits"].to_list()
     if None in splits:
@@ -121,7 +121,7 @@ def _week_price(rows: pl.DataFrame) -> WeekPrice:
     return WeekPrice(price, splits[0], float(total))
 
 
-def _rounded(value: Fraction | None) -> int | None:
+def _fit_integer(value: Fraction | None) -> int | None:
     """Return the nearest integer of 64 bits, None where there is none."""
     nearest = None if value is None else round(value)
     return None if nearest is None or nearest > MAX_INTEGER else nearest

@@ -63,11 +63,11 @@ class Entity:
         for name, convert in self.keys.items():
             if payload.get(name) is None and name != "subject_id":
                 raise ValueError(f"{name}: expected a value, found none")
-            columns[name] = _converted(name, convert, payload.get(name))
-        entity_id = "|".join(_key_text(columns[name]) for name in self.keys)
+            columns[name] = _convert_value(name, convert, payload.get(name))
+        entity_id = "|".join(_format_key(columns[name]) for name in self.keys)
         for name, convert in self.fields.items():
             if name in payload:
-                columns[name] = _converted(name, convert, payload[name])
+                columns[name] = _convert_value(name, convert, payload[name])
         return entity_id, columns
 
 
@@ -76,36 +76,36 @@ def stored_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)[1:-1] if "\0" in text else text
 
 
-def _converted(name: str, convert: Convert, value: Any) -> Any:
+def _convert_value(name: str, convert: Convert, value: Any) -> Any:
     try:
         return convert(value)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _key_text(value: Any) -> str:
+def _format_key(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return str(value)
 
 
-def _id(value: Any) -> str:
+def _read_id(value: Any) -> str:
     if not isinstance(value, str) or not ID.fullmatch(value):
         raise ValueError("expected 1 to 200 characters without | and control characters")
     return value
 
 
-def _subject(value: Any) -> str:
-    return "" if value is None or value == "" else _id(value)
+def _read_subject(value: Any) -> str:
+    return "" if value is None or value == "" else _read_id(value)
 
 
-def _text(value: Any) -> str | None:
+def _read_text(value: Any) -> str | None:
     if value is not None and not isinstance(value, str):
         raise ValueError("expected a text")
     return None if value is None else stored_text(value)
 
 
-def _one_of(*values: str) -> Convert:
+def _read_one_of(*values: str) -> Convert:
     def convert(value: Any) -> str | None:
         if value is not None and value not in values:
             raise ValueError(f"expected {', '.join(values)}")
@@ -114,7 +114,7 @@ def _one_of(*values: str) -> Convert:
     return convert
 
 
-def _integer(first: int, last: int) -> Convert:
+def _read_integer(first: int, last: int) -> Convert:
     def convert(value: Any) -> int | None:
         if value is None:
             return None
@@ -126,13 +126,13 @@ def _integer(first: int, last: int) -> Convert:
     return convert
 
 
-def _number(value: Any) -> float:
+def _read_number(value: Any) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError("expected a number")
     return float(value)
 
 
-def _time(value: Any) -> datetime | None:
+def _read_time(value: Any) -> datetime | None:
     if value is None:
         return None
     time = parse_time(value) if isinstance(value, str) else None
@@ -141,13 +141,13 @@ def _time(value: Any) -> datetime | None:
     return time
 
 
-def _object(value: Any) -> str | None:
+def _read_object(value: Any) -> str | None:
     if value is not None and not isinstance(value, dict):
         raise ValueError("expected a JSON object")
     return None if value is None else canonical_json(value)
 
 
-_POSITION = _integer(0, MAX_INTEGER)
+_POSITION = _read_integer(0, MAX_INTEGER)
 
 ENTITIES: Mapping[str, Entity] = {
     entity.type: entity
@@ -156,59 +156,59 @@ ENTITIES: Mapping[str, Entity] = {
             "project",
             mqtt_projects,
             "projects",
-            {"project_id": _id},
+            {"project_id": _read_id},
             {
-                "name": _text,
-                "description": _text,
-                "status": _text,
-                "owner_id": _text,
-                "metadata": _object,
-                "updated_by": _text,
+                "name": _read_text,
+                "description": _read_text,
+                "status": _read_text,
+                "owner_id": _read_text,
+                "metadata": _read_object,
+                "updated_by": _read_text,
             },
         ),
         Entity(
             "component",
             mqtt_components,
             "components",
-            {"component_id": _id},
+            {"component_id": _read_id},
             {
-                "project_id": _text,
-                "name": _text,
-                "status": _one_of(*COMPONENT_STATUSES),
-                "progress": _integer(0, 100),
+                "project_id": _read_text,
+                "name": _read_text,
+                "status": _read_one_of(*COMPONENT_STATUSES),
+                "progress": _read_integer(0, 100),
                 "position": _POSITION,
-                "updated_by": _text,
+                "updated_by": _read_text,
             },
         ),
         Entity(
             "component_dependency",
             mqtt_component_dependencies,
             "component_dependencies",
-            {"component_id": _id, "depends_on_id": _id},
-            {"updated_by": _text},
+            {"component_id": _read_id, "depends_on_id": _read_id},
+            {"updated_by": _read_text},
         ),
         Entity(
             "task",
             mqtt_tasks,
             "tasks",
-            {"task_id": _id},
+            {"task_id": _read_id},
             {
-                "project_id": _text,
-                "component_id": _text,
-                "title": _text,
-                "status": _one_of(*TASK_STATUSES),
-                "assignee_id": _text,
-                "due_at": _time,
-                "completed_at": _time,
-                "updated_by": _text,
+                "project_id": _read_text,
+                "component_id": _read_text,
+                "title": _read_text,
+                "status": _read_one_of(*TASK_STATUSES),
+                "assignee_id": _read_text,
+                "due_at": _read_time,
+                "completed_at": _read_time,
+                "updated_by": _read_text,
             },
         ),
         Entity(
             "metric",
             mqtt_metrics,
             "metrics",
-            {"subject_id": _subject, "name": _id, "measured_at": _time},
-            {"value": _number, "unit": _text},
+            {"subject_id": _read_subject, "name": _read_id, "measured_at": _read_time},
+            {"value": _read_number, "unit": _read_text},
         ),
     )
 }

@@ -99,9 +99,9 @@ def read_envelope(
         size = len(payload) if byte_count is None else byte_count
         if size > max_bytes:
             raise _RefusedError("too_large", f"expected up to {max_bytes} bytes, found {size}")
-        parsed = _parsed(payload)
-        kind = _kind(parsed)
-        return _envelope(parsed, kind)
+        parsed = _parse_object(payload)
+        kind = _read_kind(parsed)
+        return _read_envelope(parsed, kind)
     except _RefusedError as error:
         return Refusal(error.reason_code, error.reason[:MAX_REASON_LENGTH], kind)
 
@@ -125,7 +125,7 @@ def parse_time(text: str) -> datetime | None:
     return astimezone if astimezone.year >= FIRST_YEAR else None
 
 
-def _parsed(payload: bytes) -> dict[str, Any]:
+def _parse_object(payload: bytes) -> dict[str, Any]:
     try:
         text = payload.decode()
     except UnicodeDecodeError as error:
@@ -145,14 +145,14 @@ def _parsed(payload: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _envelope(found: dict[str, Any], kind: str | None) -> Envelope:
+def _read_envelope(found: dict[str, Any], kind: str | None) -> Envelope:
     for name in MEMBERS:
         if name not in found:
             raise _RefusedError("missing_field", f"{name}: expected a value, found none")
     if kind is None:
         raise _RefusedError("wrong_type", "kind: expected a name, e.g. project.updated")
-    trace_id = _text(found, "trace_id", UUID, "a UUID")
-    key = _text(found, "idempotency_key", KEY, "1 to 200 characters, no control characters")
+    trace_id = _read_text(found, "trace_id", UUID, "a UUID")
+    key = _read_text(found, "idempotency_key", KEY, "1 to 200 characters, no control characters")
     ts, payload = found["ts"], found["payload"]
     time = parse_time(ts) if isinstance(ts, str) else None
     if time is None:
@@ -163,7 +163,7 @@ def _envelope(found: dict[str, Any], kind: str | None) -> Envelope:
         raise _RefusedError("wrong_type", "payload: expected a JSON object")
     try:
         payload_json = canonical_json(payload)
-        whole = _whole_json(found, payload_json).encode()
+        whole = _render_envelope(found, payload_json).encode()
     except UnicodeEncodeError as error:
         raise _RefusedError(
             "not_utf8", "expected UTF-8, found an escape of half a surrogate pair"
@@ -179,7 +179,7 @@ def _envelope(found: dict[str, Any], kind: str | None) -> Envelope:
     )
 
 
-def _whole_json(found: dict[str, Any], payload_json: str) -> str:
+def _render_envelope(found: dict[str, Any], payload_json: str) -> str:
     """Return the canonical JSON of an envelope without its trace; its payload is written."""
     members = (
         f"{canonical_json(name)}:{payload_json if name == 'payload' else canonical_json(value)}"
@@ -189,14 +189,14 @@ def _whole_json(found: dict[str, Any], payload_json: str) -> str:
     return f"{{{','.join(members)}}}"
 
 
-def _text(found: dict[str, Any], name: str, pattern: re.Pattern[str], expected: str) -> str:
+def _read_text(found: dict[str, Any], name: str, pattern: re.Pattern[str], expected: str) -> str:
     value = found[name]
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise _RefusedError("wrong_type", f"{name}: expected {expected}")
     return value
 
 
-def _kind(found: dict[str, Any]) -> str | None:
+def _read_kind(found: dict[str, Any]) -> str | None:
     kind = found.get("kind")
     if not isinstance(kind, str) or len(kind) > MAX_KIND_LENGTH or not KIND.fullmatch(kind):
         return None
@@ -215,14 +215,14 @@ def _is_too_deep(found: Any) -> bool:
     return bool(level)
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _read_members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
         raise ValueError("a name is given twice in an object")
     return members
 
 
-def _integer(text: str) -> int:
+def _parse_integer(text: str) -> int:
     if (
         len(text) > len(str(MAX_INTEGER)) + 1
         or not -MAX_INTEGER <= (number := int(text)) <= MAX_INTEGER
@@ -231,7 +231,7 @@ def _integer(text: str) -> int:
     return number
 
 
-def _float(text: str) -> float:
+def _parse_float(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise _RefusedError(
@@ -240,13 +240,16 @@ def _float(text: str) -> float:
     return number
 
 
-def _constant(name: str) -> float:
+def _refuse_constant(name: str) -> float:
     raise _RefusedError("not_finite", f"expected finite numbers, found {name}")
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_members, parse_int=_integer, parse_float=_float, parse_constant=_constant
+    object_pairs_hook=_read_members,
+    parse_int=_parse_integer,
+    parse_float=_parse_float,
+    parse_constant=_refuse_constant,
 )
 _TOO_DEEP = f"expected up to {MAX_NESTING} levels of objects and lists"
 _TYPE_NAMES = {

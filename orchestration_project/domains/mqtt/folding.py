@@ -76,7 +76,7 @@ def entity_row(entity: Entity, entity_id: str, state: State) -> dict[str, Any] |
     """Return the row of an entity with all columns of its table; None: it is not there."""
     if state.row is None or state.place is None:
         return None
-    values = {**state.row, **_own_columns(entity, entity_id, state)}
+    values = {**state.row, **_build_own_columns(entity, entity_id, state)}
     return {column.name: values.get(column.name) for column in entity.table.columns}
 
 
@@ -86,7 +86,7 @@ def state_of(entity: Entity, row: Mapping[str, Any]) -> State:
     return State(columns, False, row["event_count"], (row["updated_at"], row["arrival_id"]))
 
 
-def _own_columns(entity: Entity, entity_id: str, state: State) -> dict[str, Any]:
+def _build_own_columns(entity: Entity, entity_id: str, state: State) -> dict[str, Any]:
     updated_at, arrival_id = state.place or (None, None)
     return {
         **({"metric_id": entity_id} if entity.type == "metric" else {}),

@@ -51,7 +51,7 @@ class Graph:
     @property
     def layers(self) -> Sequence[Sequence[str]]:
         """Return IDs in layers: what a component needs lies in an earlier one, but for cycles."""
-        needed = _needed(self.edges)
+        needed = _group_needs(self.edges)
         component_of = {
             name: number
             for number, group in enumerate(strong_components(self.nodes, self.edges))
@@ -142,7 +142,7 @@ def strong_components(
     nodes: Iterable[str], edges: Iterable[tuple[str, str]]
 ) -> Sequence[Sequence[str]]:
     """Return groups of nodes that reach each other; a group follows those that it leads to."""
-    needed, walk = _needed(edges), _Walk()
+    needed, walk = _group_needs(edges), _Walk()
     for start in sorted(nodes):
         if start in walk.order:
             continue
@@ -171,15 +171,15 @@ def mermaid(graph: Graph) -> str:
     lines = ["flowchart LR"]
     projects = sorted({node.project for node in graph.nodes.values() if node.project is not None})
     for number, project in enumerate(projects):
-        lines.append(f'  subgraph p{number}["{_escaped(project)}"]')
+        lines.append(f'  subgraph p{number}["{_escape_label(project)}"]')
         lines += [
-            f"    {_line(numbers[key], node)}"
+            f"    {_render_node(numbers[key], node)}"
             for key, node in graph.nodes.items()
             if node.project == project
         ]
         lines.append("  end")
     lines += [
-        f"  {_line(numbers[key], node)}"
+        f"  {_render_node(numbers[key], node)}"
         for key, node in graph.nodes.items()
         if node.project is None
     ]
@@ -191,13 +191,13 @@ def mermaid(graph: Graph) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _line(number: str, node: Node) -> str:
+def _render_node(number: str, node: Node) -> str:
     progress = "" if node.progress is None else f" {node.progress}%"
     style = f":::{node.status}" if node.status in STATUS_CLASSES else ""
-    return f'{number}["{_escaped(node.label)}{progress}"]{style}'
+    return f'{number}["{_escape_label(node.label)}{progress}"]{style}'
 
 
-def _escaped(text: str) -> str:
+def _escape_label(text: str) -> str:
     """Return a text as Mermaid shows it: letters, digits, spaces, and others by their code."""
     return "".join(
         character if character.isalnum() or character == " " else f"#{ord(character)};"
@@ -205,7 +205,7 @@ def _escaped(text: str) -> str:
     )
 
 
-def _needed(edges: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
+def _group_needs(edges: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
     """Return the components that each component needs first."""
     needed: dict[str, list[str]] = {}
     for first, second in sorted(set(edges)):

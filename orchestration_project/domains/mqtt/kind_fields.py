@@ -24,7 +24,7 @@ def fields_of_kind(kind: Kind) -> TargetFields:
     properties: Mapping[str, Any] = kind.document.get("properties", {})
     required: Sequence[str] = kind.document.get("required", ())
     return TargetFields(
-        {name: _type(value) for name, value in properties.items()},
+        {name: _choose_type(value) for name, value in properties.items()},
         frozenset(name for name in required if not _may_be_null(properties.get(name))),
         None if properties else "json",
     )
@@ -41,8 +41,8 @@ def static_problems(kind: Kind, values: Mapping[str, Any]) -> Sequence[tuple[str
     return [(str(error.instance_path[0]), error.message) for error in errors if error.instance_path]
 
 
-def _type(schema: Any) -> FieldType:
-    names = [name for name in _types(schema) if name != "null"]
+def _choose_type(schema: Any) -> FieldType:
+    names = [name for name in _read_types(schema) if name != "null"]
     if len(names) != 1:
         return "json"
     is_time = names == ["string"] and schema.get("format") == "date-time"
@@ -50,11 +50,11 @@ def _type(schema: Any) -> FieldType:
 
 
 def _may_be_null(schema: Any) -> bool:
-    names = _types(schema)
+    names = _read_types(schema)
     return not names or "null" in names
 
 
-def _types(schema: Any) -> Sequence[str]:
+def _read_types(schema: Any) -> Sequence[str]:
     """Return the types that a schema names; none: it names no type."""
     if not isinstance(schema, dict):
         return ()

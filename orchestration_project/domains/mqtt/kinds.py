@@ -80,7 +80,7 @@ class Kinds:
         candidates = self.named(kind)
         refusal: Refusal | None = None
         for candidate in candidates:
-            matched = _matched(candidate, kind, payload)
+            matched = _match_kind(candidate, kind, payload)
             if isinstance(matched, KindMatch):
                 return matched
             refusal = refusal or matched
@@ -107,7 +107,7 @@ def read_kinds(files: Mapping[str, bytes]) -> Kinds:
     problems: dict[str, str] = {}
     for name, content in sorted(files.items()):
         try:
-            kind = _kind(name, content)
+            kind = _read_kind(name, content)
             kinds.setdefault(kind.name, []).append(kind)
         except (ValueError, RecursionError) as error:
             problems[name] = (str(error).partition("\n")[0] or "not readable")[:MAX_REASON_LENGTH]
@@ -117,7 +117,7 @@ def read_kinds(files: Mapping[str, bytes]) -> Kinds:
     return Kinds(ordered, problems)
 
 
-def _kind(file_name: str, content: bytes) -> Kind:
+def _read_kind(file_name: str, content: bytes) -> Kind:
     parts = FILE_NAME.fullmatch(file_name)
     if parts is None:
         raise ValueError(
@@ -148,7 +148,7 @@ def _kind(file_name: str, content: bytes) -> Kind:
     return Kind(parts[1], version, validator, entity, operation, schema)
 
 
-def _matched(kind: Kind, written: str, payload: dict[str, Any]) -> KindMatch | Refusal:
+def _match_kind(kind: Kind, written: str, payload: dict[str, Any]) -> KindMatch | Refusal:
     try:
         if not kind.schema.is_valid(payload):
             error = next(iter(kind.schema.iter_errors(payload)))

@@ -70,13 +70,13 @@ def advise(files: Files) -> list[Advice]:
     advice: list[Advice] = []
     for path, content in files.items():
         if path.endswith(".py"):
-            advice += sorted(set(_of_source(path, content)), key=lambda each: each.line)
+            advice += sorted(set(_inspect_source(path, content)), key=lambda each: each.line)
         elif b"\0" in content[:4096]:
             advice.append(Advice(path, 1, "binary data, which no review can read"))
     return advice[:MAX_ADVICE]
 
 
-def _of_source(path: str, content: bytes) -> Iterator[Advice]:
+def _inspect_source(path: str, content: bytes) -> Iterator[Advice]:
     if len(content) > MAX_SOURCE_BYTES:
         yield Advice(path, 1, f"more than {MAX_SOURCE_BYTES} bytes of source, which were not read")
         return
@@ -86,12 +86,12 @@ def _of_source(path: str, content: bytes) -> Iterator[Advice]:
         yield Advice(path, getattr(error, "lineno", None) or 1, "not valid Python of this version")
         return
     for node in ast.walk(tree):
-        what = _of_node(node)
+        what = _inspect_node(node)
         if what:
             yield Advice(path, getattr(node, "lineno", 1), what)
 
 
-def _of_node(node: ast.AST) -> str:
+def _inspect_node(node: ast.AST) -> str:
     if isinstance(node, ast.Import | ast.ImportFrom):
         names = [alias.name for alias in node.names]
         modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else names

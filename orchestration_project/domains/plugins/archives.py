@@ -58,7 +58,7 @@ def read_archive(content: bytes) -> Files:
     Raises:
         ContractError: It is damaged, or breaks a rule of this module.
     """
-    inflated = _inflated(content, MAX_UNPACKED_BYTES)
+    inflated = _inflate_archive(content, MAX_UNPACKED_BYTES)
     tops = {path.partition("/")[0] for path in inflated}
     if MANIFEST_FILE not in inflated and len(tops) == 1:
         prefix = f"{tops.pop()}/"
@@ -73,15 +73,15 @@ def check_files(files: Files) -> Files:
         ContractError: There are too many, a name is unsafe, or one holds native code.
     """
     if len(files) > MAX_FILE_COUNT:
-        raise _refused(f"at most {MAX_FILE_COUNT} files", f"{len(files)} files")
+        raise _build_refusal(f"at most {MAX_FILE_COUNT} files", f"{len(files)} files")
     total = sum(map(len, files.values()))
     if total > MAX_UNPACKED_BYTES:
-        raise _refused(f"at most {MAX_UNPACKED_BYTES} bytes unpacked", f"{total} bytes")
+        raise _build_refusal(f"at most {MAX_UNPACKED_BYTES} bytes unpacked", f"{total} bytes")
     check_paths(files)
     for path, file in files.items():
         _refuse_code(path, file)
     if MANIFEST_FILE not in files:
-        raise _refused(f"a file {MANIFEST_FILE}", f"{len(files)} other files")
+        raise _build_refusal(f"a file {MANIFEST_FILE}", f"{len(files)} other files")
     return dict(sorted(files.items()))
 
 
@@ -102,13 +102,15 @@ def check_paths(paths: Iterable[str]) -> None:
             or any(part in ("", ".", "..") or part != part.strip() for part in parts)
             or any(character in path for character in '\\:*?"<>|')
         ):
-            raise _refused("paths below the folder, such as rss/main.py", f"{path[:100]!r}")
+            raise _build_refusal("paths below the folder, such as rss/main.py", f"{path[:100]!r}")
         for number in range(1, len(parts) + 1):
             text = "/".join(parts[:number])
             key = unicodedata.normalize("NFC", text).casefold()
             is_file = number == len(parts)
             if (is_file and key in names) or names.get(key, text + "/") != text + "/":
-                raise _refused("names that differ on every file system", f"{path[:100]!r} twice")
+                raise _build_refusal(
+                    "names that differ on every file system", f"{path[:100]!r} twice"
+                )
             names[key] = text if is_file else text + "/"
 
 
@@ -125,21 +127,23 @@ def manifest_in(files: Files) -> Manifest:
             raise ValueError
         text = content.decode()
     except ValueError as error:
-        raise _refused(
+        raise _build_refusal(
             f"{MANIFEST_FILE} in UTF-8, of at most {MAX_MANIFEST_BYTES} bytes",
             f"{len(content)} bytes",
         ) from error
     manifest = read_manifest(text)
     if manifest.entry not in files:
-        raise _refused(f"the entry {manifest.entry}", "no such file").within(plugin=manifest.id)
+        raise _build_refusal(f"the entry {manifest.entry}", "no such file").within(
+            plugin=manifest.id
+        )
     names = {f"{WHEELS_FOLDER}/{wheel.file}": wheel.sha256 for wheel in manifest.wheels}
     extra = [path for path in files if path.startswith(f"{WHEELS_FOLDER}/") and path not in names]
     if extra:
-        raise _refused("a line of wheels for each wheel", f"{extra[0][:100]!r} without one")
+        raise _build_refusal("a line of wheels for each wheel", f"{extra[0][:100]!r} without one")
     for path, sha256 in names.items():
         hexdigest = hashlib.sha256(files[path]).hexdigest() if path in files else "no such file"
         if hexdigest != sha256:
-            raise _refused(f"{path} with the SHA-256 {sha256}", hexdigest)
+            raise _build_refusal(f"{path} with the SHA-256 {sha256}", hexdigest)
     return manifest
 
 
@@ -152,22 +156,24 @@ def with_wheels(files: Files, manifest: Manifest) -> Files:
     chunks = dict(files)
     for wheel in manifest.wheels:
         if not wheel.file.endswith("-none-any.whl"):
-            raise _refused("wheels of pure Python, such as a-1.0-py3-none-any.whl", wheel.file)
+            raise _build_refusal(
+                "wheels of pure Python, such as a-1.0-py3-none-any.whl", wheel.file
+            )
         room = MAX_UNPACKED_BYTES - sum(map(len, chunks.values()))
-        members = _inflated(files[f"{WHEELS_FOLDER}/{wheel.file}"], room)
+        members = _inflate_archive(files[f"{WHEELS_FOLDER}/{wheel.file}"], room)
         metadata = [
             member.decode("utf-8", "replace")
             for path, member in members.items()
             if path.endswith(".dist-info/WHEEL")
         ]
         if [name for name in metadata if "Root-Is-Purelib: true" in name] != metadata[:1]:
-            raise _refused("a wheel with Root-Is-Purelib: true", wheel.file)
+            raise _build_refusal("a wheel with Root-Is-Purelib: true", wheel.file)
         for path, member in members.items():
             if path.partition("/")[0].endswith(".data"):
-                raise _refused("a wheel without scripts and data", f"{path[:100]!r}")
+                raise _build_refusal("a wheel without scripts and data", f"{path[:100]!r}")
             text = f"{LIB_FOLDER}/{path}"
             if text in chunks:
-                raise _refused("files that no other wheel has", f"{text[:100]!r} twice")
+                raise _build_refusal("files that no other wheel has", f"{text[:100]!r} twice")
             chunks[text] = member
     return check_files(chunks)
 
@@ -189,9 +195,11 @@ def canonical_sha256(files: Files) -> str:
     return hashlib.sha256(canonical_archive(files)).hexdigest()
 
 
-def _inflated(content: bytes, room: int) -> dict[str, bytes]:
+def _inflate_archive(content: bytes, room: int) -> dict[str, bytes]:
     if len(content) > MAX_ARCHIVE_BYTES:
-        raise _refused(f"an archive of at most {MAX_ARCHIVE_BYTES} bytes", f"{len(content)} bytes")
+        raise _build_refusal(
+            f"an archive of at most {MAX_ARCHIVE_BYTES} bytes", f"{len(content)} bytes"
+        )
     try:
         with ZipFile(BytesIO(content)) as archive:
             members = archive.infolist()
@@ -203,22 +211,22 @@ def _inflated(content: bytes, room: int) -> dict[str, bytes]:
                     room -= len(inflated[member.filename])
             return inflated
     except DAMAGES as error:
-        raise _refused("a zip archive", str(error)[:200] or type(error).__name__) from error
+        raise _build_refusal("a zip archive", str(error)[:200] or type(error).__name__) from error
 
 
 def _check_members(members: Sequence[ZipInfo]) -> None:
     """Refuse an archive whose directory is invalid, before a byte of it is inflated."""
     if len(members) > MAX_FILE_COUNT:
-        raise _refused(f"at most {MAX_FILE_COUNT} files", f"{len(members)} files")
+        raise _build_refusal(f"at most {MAX_FILE_COUNT} files", f"{len(members)} files")
     for member in members:
         name = f"{member.filename[:100]!r}"
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _refused("files and folders only", f"{name} is a link or device")
+            raise _build_refusal("files and folders only", f"{name} is a link or device")
         if member.flag_bits & IS_ENCRYPTED:
-            raise _refused("an archive without a password", f"{name} is encrypted")
+            raise _build_refusal("an archive without a password", f"{name} is encrypted")
         if member.orig_filename != member.filename:
-            raise _refused("paths with slashes, without NUL", name)
+            raise _build_refusal("paths with slashes, without NUL", name)
     check_paths(zip_info.filename for zip_info in members if not zip_info.is_dir())
     check_paths(zip_info.filename.rstrip("/") for zip_info in members if zip_info.is_dir())
 
@@ -231,9 +239,9 @@ def _read(archive: ZipFile, member: ZipInfo, room: int) -> bytes:
         while block := file.read(BLOCK):
             found += block
             if len(found) > room:
-                raise _refused(f"at most {MAX_UNPACKED_BYTES} bytes unpacked", "more")
+                raise _build_refusal(f"at most {MAX_UNPACKED_BYTES} bytes unpacked", "more")
             if len(found) > RATIO_FROM_BYTES and len(found) > number:
-                raise _refused(
+                raise _build_refusal(
                     f"members that inflate at most {MAX_RATIO} times",
                     f"{member.filename[:100]!r} inflates more",
                 )
@@ -245,12 +253,12 @@ def _refuse_code(path: str, content: bytes) -> None:
     if content.startswith(b"MZ") and b"\0" in content[:1024]:
         kind = "a program of Windows"
     if NATIVE_NAMES.search(path) or kind:
-        raise _refused("Python and data, no native code", f"{path[:100]!r} {kind}".strip())
+        raise _build_refusal("Python and data, no native code", f"{path[:100]!r} {kind}".strip())
     if HIDDEN_CODE.search(path):
-        raise _refused("Python as source, without .pth and .pyc", f"{path[:100]!r}")
+        raise _build_refusal("Python as source, without .pth and .pyc", f"{path[:100]!r}")
 
 
-def _refused(expected: str, found: str) -> ContractError:
+def _build_refusal(expected: str, found: str) -> ContractError:
     return ContractError(
         "the plugin's archive is refused",
         expected=expected,

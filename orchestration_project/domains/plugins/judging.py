@@ -96,9 +96,9 @@ class Judge:
         """Return why what is written or shown is refused."""
         match message:
             case Emit():
-                return _listed("tables", message.table, self.permissions.tables)
+                return _check_granted("tables", message.table, self.permissions.tables)
             case Publish():
-                return _listed("topics", message.topic, self.permissions.topics)
+                return _check_granted("topics", message.topic, self.permissions.topics)
             case Page():
                 return self._page_refusal(message)
             case Answer():
@@ -116,7 +116,7 @@ class Judge:
             (
                 host_permission
                 for host_permission in self.permissions.hosts
-                if host_permission.scheme == scheme and _with_port(host_permission) == authority
+                if host_permission.scheme == scheme and _add_port(host_permission) == authority
             ),
             None,
         )
@@ -134,7 +134,7 @@ class Judge:
                 f"expected {', '.join(host.methods)} of {host.host}, "
                 f"found {ascii(message.method)[1:-1]}",
             )
-        if refusal := _header_refusal(message.headers):
+        if refusal := _check_headers(message.headers):
             return refusal
         return self._secret_refusal(message, host)
 
@@ -152,10 +152,12 @@ class Judge:
     def _read_refusal(self, message: Read) -> Refusal | None:
         query = self.permissions.read(message.query)
         if query is None:
-            return _listed("reads", message.query, [read.name for read in self.permissions.reads])
+            return _check_granted(
+                "reads", message.query, [read.name for read in self.permissions.reads]
+            )
         for name in message.parameters:
             if name not in query.filters:
-                return _listed(f"reads.{query.name}.filters", name, query.filters)
+                return _check_granted(f"reads.{query.name}.filters", name, query.filters)
         return None
 
     def _act_refusal(self, message: Act) -> Refusal | None:
@@ -169,7 +171,7 @@ class Judge:
         )
         if action is None:
             names = [action_permission.name for action_permission in self.permissions.actions]
-            return _listed("actions", message.action, names)
+            return _check_granted("actions", message.action, names)
         request = request_of(message.fields)
         if request is None:
             return Refusal(
@@ -180,19 +182,19 @@ class Judge:
             return refusal
         authority = authority_of(request.url)
         host_permission = next(host for host in self.permissions.hosts if host.host == action.host)
-        if authority is None or authority[1] != _with_port(host_permission):
+        if authority is None or authority[1] != _add_port(host_permission):
             return Refusal("actions", f"expected the host {action.host} of {action.name}")
         return None
 
     def _page_refusal(self, message: Page) -> Refusal | None:
         if len(message.content) > MAX_PAGE_CHARACTERS:
             return Refusal("pages", f"expected at most {MAX_PAGE_CHARACTERS:,} characters")
-        return _listed("pages", message.format, self.permissions.pages)
+        return _check_granted("pages", message.format, self.permissions.pages)
 
     def _answer_refusal(self, message: Answer) -> Refusal | None:
         if self.call != "endpoint":
             return Refusal("endpoints", "expected an answer to a request of an endpoint alone")
-        return _listed("endpoints.content_type", message.content_type, ANSWER_TYPES)
+        return _check_granted("endpoints.content_type", message.content_type, ANSWER_TYPES)
 
 
 def request_of(fields: Mapping[str, Any]) -> Fetch | None:
@@ -283,12 +285,12 @@ def authority_of(url: str) -> tuple[str, str] | None:
     return scheme, f"{match['host'].lower()}:{port or DEFAULT_PORTS[scheme]}"
 
 
-def _with_port(host: HostPermission) -> str:
+def _add_port(host: HostPermission) -> str:
     name, has_port, port = host.host.partition(":")
     return f"{name}:{port if has_port else DEFAULT_PORTS[host.scheme]}"
 
 
-def _header_refusal(headers: Mapping[str, str]) -> Refusal | None:
+def _check_headers(headers: Mapping[str, str]) -> Refusal | None:
     for name, value in headers.items():
         if not HEADER_NAME.fullmatch(name) or not value.isascii() or not value.isprintable():
             return Refusal("hosts", "expected headers of printable ASCII")
@@ -299,7 +301,7 @@ def _header_refusal(headers: Mapping[str, str]) -> Refusal | None:
     return None
 
 
-def _listed(permission: str, name: str, granted: Sequence[Any]) -> Refusal | None:
+def _check_granted(permission: str, name: str, granted: Sequence[Any]) -> Refusal | None:
     if name in granted:
         return None
     text = ", ".join(map(str, granted)) or "none"

@@ -76,7 +76,7 @@ class Declaration(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-def _unique(names: Sequence[Any]) -> Sequence[Any]:
+def _check_unique(names: Sequence[Any]) -> Sequence[Any]:
     entries: set[Any] = set()
     for name in names:
         key = getattr(name, "name", None) or getattr(name, "host", None) or name
@@ -96,7 +96,7 @@ class HostPermission(Declaration):
     """
 
     host: HostName
-    methods: Annotated[list[Method], Field(min_length=1), AfterValidator(_unique)] = ["GET"]
+    methods: Annotated[list[Method], Field(min_length=1), AfterValidator(_check_unique)] = ["GET"]
     scheme: Literal["https", "http"] = "https"
 
 
@@ -125,8 +125,10 @@ class ReadPermission(Declaration):
 
     name: Name
     table: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
-    columns: Annotated[list[str], Field(min_length=1, max_length=100), AfterValidator(_unique)]
-    filters: Annotated[list[str], Field(max_length=20), AfterValidator(_unique)] = []
+    columns: Annotated[
+        list[str], Field(min_length=1, max_length=100), AfterValidator(_check_unique)
+    ]
+    filters: Annotated[list[str], Field(max_length=20), AfterValidator(_check_unique)] = []
     max_rows: int = Field(default=1_000, ge=1, le=100_000)
 
 
@@ -140,7 +142,9 @@ class EndpointPermission(Declaration):
     """
 
     name: Name
-    parameters: Annotated[list[Name], Field(max_length=MAX_LISTED), AfterValidator(_unique)] = []
+    parameters: Annotated[
+        list[Name], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)
+    ] = []
     description: ShortText = ""
 
 
@@ -160,23 +164,25 @@ class Permissions(Declaration):
     """Permissions of a plugin; all else is refused."""
 
     hosts: Annotated[
-        list[HostPermission], Field(max_length=MAX_LISTED), AfterValidator(_unique)
+        list[HostPermission], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)
     ] = []
     secrets: Annotated[
-        list[SecretPermission], Field(max_length=MAX_LISTED), AfterValidator(_unique)
+        list[SecretPermission], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)
     ] = []
     reads: Annotated[
-        list[ReadPermission], Field(max_length=MAX_LISTED), AfterValidator(_unique)
+        list[ReadPermission], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)
     ] = []
-    tables: Annotated[list[Name], Field(max_length=MAX_LISTED), AfterValidator(_unique)] = []
-    topics: Annotated[list[TopicName], Field(max_length=MAX_LISTED), AfterValidator(_unique)] = []
+    tables: Annotated[list[Name], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)] = []
+    topics: Annotated[
+        list[TopicName], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)
+    ] = []
     endpoints: Annotated[
-        list[EndpointPermission], Field(max_length=MAX_LISTED), AfterValidator(_unique)
+        list[EndpointPermission], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)
     ] = []
-    pages: Annotated[list[PageFormat], AfterValidator(_unique)] = []
-    folders: Annotated[list[Name], Field(max_length=MAX_LISTED), AfterValidator(_unique)] = []
+    pages: Annotated[list[PageFormat], AfterValidator(_check_unique)] = []
+    folders: Annotated[list[Name], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)] = []
     actions: Annotated[
-        list[ActionPermission], Field(max_length=MAX_LISTED), AfterValidator(_unique)
+        list[ActionPermission], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)
     ] = []
 
     @model_validator(mode="after")
@@ -295,7 +301,7 @@ class Manifest(Declaration):
     partitions: Partitions | None = None
     permissions: Permissions = Permissions()
     budget: Budget = Budget()
-    wheels: Annotated[list[Wheel], Field(max_length=MAX_LISTED), AfterValidator(_unique)] = []
+    wheels: Annotated[list[Wheel], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)] = []
     config_schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
     row_schemas: dict[str, dict[str, Any]] = {}
 
@@ -384,12 +390,12 @@ def read_manifest(text: str) -> Manifest:
     """
     try:
         if len(text) > MAX_MANIFEST_BYTES:
-            raise _invalid([f"expected at most {MAX_MANIFEST_BYTES} characters"])
+            raise _build_error([f"expected at most {MAX_MANIFEST_BYTES} characters"])
         return Manifest.model_validate(read_yaml(text, has_aliases=False))
     except yaml.YAMLError as error:
-        raise _invalid([syntax_problem(error)]) from error
+        raise _build_error([syntax_problem(error)]) from error
     except ValidationError as error:
-        raise _invalid(value_problems(text, error)) from error
+        raise _build_error(value_problems(text, error)) from error
 
 
 def stored_manifest(fields: Mapping[str, Any]) -> Manifest:
@@ -401,7 +407,7 @@ def stored_manifest(fields: Mapping[str, Any]) -> Manifest:
     try:
         return Manifest.model_validate_json(json.dumps(fields))
     except ValidationError as error:
-        raise _invalid(
+        raise _build_error(
             [f"{problem['loc']}: {problem['msg']}" for problem in error.errors()]
         ) from error
 
@@ -415,7 +421,7 @@ def _require_specifier(requires: str) -> None:
         ) from error
 
 
-def _invalid(problems: Sequence[str]) -> ConfigurationError:
+def _build_error(problems: Sequence[str]) -> ConfigurationError:
     return ConfigurationError(
         f"invalid {MANIFEST_FILE}",
         expected="the fields of docs/how-to/write-a-plugin.md",

@@ -48,8 +48,8 @@ def compare(
     """Return each permission that is granted or asked for, with its change."""
     permission_changes: list[PermissionChange] = []
     for permission in Permissions.model_fields:
-        before = _details(getattr(granted, permission)) if granted else {}
-        after = _details(getattr(asked, permission))
+        before = _map_by_name(getattr(granted, permission)) if granted else {}
+        after = _map_by_name(getattr(asked, permission))
         permission_changes += [
             _change(permission, name, before.get(name), after.get(name))
             for name in dict.fromkeys([*before, *after])
@@ -126,12 +126,12 @@ def _name(entry: Any) -> str:
     return getattr(entry, "name", None) or getattr(entry, "host", None) or entry
 
 
-def _details(entries: Sequence[Any]) -> dict[str, Any]:
+def _map_by_name(entries: Sequence[Any]) -> dict[str, Any]:
     return {_name(entry): entry for entry in entries}
 
 
 def _change(permission: str, name: str, before: Any, after: Any) -> PermissionChange:
-    pair = (_shown(before), _shown(after))
+    pair = (_render_entry(before), _render_entry(after))
     if before is None:
         return PermissionChange(permission, name, Change.ADDED, *pair)
     if after is None:
@@ -160,7 +160,7 @@ def _is_within(granted: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
     return True
 
 
-def _shown(entry: Any) -> str:
+def _render_entry(entry: Any) -> str:
     if entry is None:
         return ""
     if isinstance(entry, str):

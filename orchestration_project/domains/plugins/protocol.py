@@ -136,7 +136,7 @@ def read_line(line: bytes) -> Message:
     try:
         document = json.loads(line.decode(), parse_constant=_refuse_constant)
     except RecursionError:
-        raise _too_deep() from None
+        raise _build_depth_error() from None
     except ValueError as error:
         reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
         raise ProtocolError(f"expected a JSON object, found {reason[:MAX_SHOWN]}") from None
@@ -146,7 +146,9 @@ def read_line(line: bytes) -> Message:
     kind = document.pop("type", None)
     reader = READERS.get(kind) if isinstance(kind, str) else None
     if reader is None:
-        raise ProtocolError(f"invalid type {_shown(kind)}: expected one of {', '.join(READERS)}")
+        raise ProtocolError(
+            f"invalid type {_render_value(kind)}: expected one of {', '.join(READERS)}"
+        )
     fields = _Fields(str(kind), document)
     message = reader(fields)
     fields.refuse_others()
@@ -204,13 +206,13 @@ class _Fields:
         value = self._take(name, default)
         if not isinstance(value, str) or not 0 < len(value) <= limit:
             raise self._invalid(name, f"a text of 1 to {limit:,} characters", value)
-        return _storable(value)
+        return _make_storable(value)
 
     def content(self, name: str) -> str:
         value = self._take(name, None)
         if not isinstance(value, str):
             raise self._invalid(name, "a text", value)
-        return _storable(value)
+        return _make_storable(value)
 
     def optional_text(self, name: str) -> str | None:
         value = self._values.pop(name, None)
@@ -255,14 +257,16 @@ class _Fields:
     def refuse_others(self) -> None:
         if self._values:
             other = next(iter(self._values))
-            raise ProtocolError(f"invalid field {_shown(other)} of {self._kind}: expected no other")
+            raise ProtocolError(
+                f"invalid field {_render_value(other)} of {self._kind}: expected no other"
+            )
 
     def _take(self, name: str, default: Any) -> Any:
         return self._values.pop(name, default)
 
     def _invalid(self, name: str, expected: str, found: Any) -> ProtocolError:
         return ProtocolError(
-            f"invalid {name} of {self._kind}: expected {expected}, found {_shown(found)}"
+            f"invalid {name} of {self._kind}: expected {expected}, found {_render_value(found)}"
         )
 
 
@@ -311,7 +315,7 @@ READERS: Mapping[str, Callable[[_Fields], Message]] = {
 def _refuse_depth(value: Any, left: int) -> None:
     """Refuse containers that nest deeper than ``left``."""
     if left <= 0:
-        raise _too_deep()
+        raise _build_depth_error()
     for item in value.values() if type(value) is dict else value:
         kind = type(item)
         if kind is dict or kind is list:
@@ -320,7 +324,7 @@ def _refuse_depth(value: Any, left: int) -> None:
             raise ProtocolError("expected finite numbers")
 
 
-def _too_deep() -> ProtocolError:
+def _build_depth_error() -> ProtocolError:
     return ProtocolError(f"expected at most {MAX_DEPTH} levels of nesting")
 
 
@@ -331,14 +335,14 @@ def _refuse_constant(name: str) -> Any:
 def _is_key(text: str) -> bool:
     if not 0 < len(text) <= MAX_KEY_CHARACTERS or "\0" in text:
         return False
-    return text.isascii() or text == _storable(text)
+    return text.isascii() or text == _make_storable(text)
 
 
-def _storable(text: str) -> str:
+def _make_storable(text: str) -> str:
     """Return a text as databases take it: neither NUL nor half a character."""
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
 
 
-def _shown(value: Any) -> str:
+def _render_value(value: Any) -> str:
     text = repr(value)
     return ascii(text[:MAX_SHOWN])[1:-1]

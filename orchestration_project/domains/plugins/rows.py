@@ -82,8 +82,8 @@ class RowSet:
         One that is invalid is a reject.
         """
         payload = _encode(row.payload)
-        text = _line(row.key, payload)
-        line = _as_bytes(text)
+        text = _format_line(row.key, payload)
+        line = _encode_text(text)
         self.line_count += 1
         offset = self._byte_count
         self._byte_count += len(line)
@@ -164,7 +164,7 @@ class RowSet:
             )
             for key, payload, number, offset, line in again.sort("line_number").iter_rows():
                 reason = f"key: expected each once, found it in line {line}, too"
-                self._reject(_line(key, payload), number, offset, "duplicate_key", reason)
+                self._reject(_format_line(key, payload), number, offset, "duplicate_key", reason)
         return first
 
     def _problem(self, row: Row, payload: str) -> tuple[str, str] | None:
@@ -190,16 +190,16 @@ class RowSet:
                     "part_number": 1,
                     "line_number": number,
                     "reason_code": code,
-                    "reason": in_ascii(_as_bytes(reason)),
+                    "reason": in_ascii(_encode_text(reason)),
                     "byte_offset": offset,
-                    "record": in_ascii(_as_bytes(text.removesuffix("\n"))),
+                    "record": in_ascii(_encode_text(text.removesuffix("\n"))),
                 }
             )
 
 
-def _line(key: str, payload: str) -> str:
+def _format_line(key: str, payload: str) -> str:
     return f'{{"key":{_quote(key)},"payload":{payload}}}\n'
 
 
-def _as_bytes(text: str) -> bytes:
+def _encode_text(text: str) -> bytes:
     return text.encode("utf-8", "replace")

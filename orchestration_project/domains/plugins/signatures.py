@@ -44,7 +44,7 @@ def read_key(text: str) -> bytes:
     Raises:
         ConfigurationError: It is none.
     """
-    return _decoded(text.strip(), KEY_BYTES) or _no_key(text)
+    return _decode_base64(text.strip(), KEY_BYTES) or _refuse_key(text)
 
 
 def verify(files: Mapping[str, bytes], public_key: str, publisher: str) -> None:
@@ -62,7 +62,7 @@ def verify(files: Mapping[str, bytes], public_key: str, publisher: str) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     written = files[SIGNATURE_FILE].decode("ascii", "replace").strip()
-    signature = _decoded(written, SIGNATURE_BYTES)
+    signature = _decode_base64(written, SIGNATURE_BYTES)
     try:
         if signature is None:
             raise InvalidSignature
@@ -77,7 +77,7 @@ def verify(files: Mapping[str, bytes], public_key: str, publisher: str) -> None:
         ) from error
 
 
-def _decoded(text: str, byte_count: int) -> bytes | None:
+def _decode_base64(text: str, byte_count: int) -> bytes | None:
     try:
         b64decode = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -85,7 +85,7 @@ def _decoded(text: str, byte_count: int) -> bytes | None:
     return b64decode if len(b64decode) == byte_count else None
 
 
-def _no_key(text: str) -> bytes:
+def _refuse_key(text: str) -> bytes:
     raise ConfigurationError(
         "invalid key: expected an Ed25519 key, Base64 of 32 bytes",
         found=f"{len(text)} characters",

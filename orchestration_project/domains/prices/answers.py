@@ -48,23 +48,23 @@ def refusal_of(body: bytes) -> VendorRefusal | None:
     try:
         document: Any = json.loads(body)
     except (ValueError, RecursionError):
-        return VendorRefusal("no_json", _text_of(body))
+        return VendorRefusal("no_json", _decode_body(body))
     if not document:
-        return VendorRefusal("empty", _text_of(body))
+        return VendorRefusal("empty", _decode_body(body))
     for member in _MEMBERS:
         if isinstance(document, dict) and isinstance(text := document.get(member), str):
-            return VendorRefusal(_kind(text), text)
-    return VendorRefusal("other", _text_of(body))
+            return VendorRefusal(_classify_text(text), text)
+    return VendorRefusal("other", _decode_body(body))
 
 
-def _kind(text: str) -> Kind:
+def _classify_text(text: str) -> Kind:
     for mark, kind in _MARKS:
         if mark.search(text):
             return kind
     return "other"
 
 
-def _text_of(body: bytes) -> str:
+def _decode_body(body: bytes) -> str:
     return body.decode("utf-8", "backslashreplace")
 
 
@@ -96,7 +96,7 @@ def read_series(body: bytes) -> pl.DataFrame:
     content = json_of(body)
     try:
         symbol, series = content["Meta Data"]["2. Symbol"], content[SERIES]
-        days = answer_of({"trade_date": list(series), **_values(series)}, symbol=symbol)
+        days = answer_of({"trade_date": list(series), **_read_values(series)}, symbol=symbol)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         refuse(body, EXPECTED, f"{type(error).__name__} at {error}")
     if body.count(b'"1. open"') != len(days):  # of two members of one name JSON keeps the last
@@ -104,7 +104,7 @@ def read_series(body: bytes) -> pl.DataFrame:
     return days
 
 
-def _values(series: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
+def _read_values(series: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
     """Return the values of all days, by our names."""
     newest = next(iter(series.values()), {})
     names = ADJUSTED if ADJUSTED["adjusted_close"] in newest else PLAIN

@@ -101,10 +101,10 @@ def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
     """Return each delivery with the verdicts of `AUDITS`, and of what its rejects warn of."""
     number = len(prices.asked)
     audits = zip(
-        _own_symbol(prices),
-        _unique_days(prices),
-        _few_rejects(prices, limits.max_reject_ratio),
-        _sound_bars(prices),
+        _check_own_symbol(prices),
+        _check_unique_days(prices),
+        _check_rejects(prices, limits.max_reject_ratio),
+        _check_bars(prices),
         strict=True,
     )
     rows, rejects = split_batches(prices.rows, number), split_batches(prices.rejects, number)
@@ -149,20 +149,22 @@ def warnings_about(
     number = len(batch.through)
     together = pl.concat([batch.before.select(batch.rows.columns), batch.rows])
     together = together.sort(BATCH_INDEX, maintain_order=True)
-    steps = _steps(together)
+    steps = _derive_steps(together)
     return list(
         zip(
-            _calendar(together, batch.through),
-            _jumps(steps, limits.jump_ratio, number),
-            _adjustment(steps, number),
-            _stale(together, newest_session, limits.stale_sessions, number),
-            _second(batch, limits.disagreement_ratio),
+            _check_calendar(together, batch.through),
+            _check_jumps(steps, limits.jump_ratio, number),
+            _check_adjustment(steps, number),
+            _check_stale(together, newest_session, limits.stale_sessions, number),
+            _compare_second(batch, limits.disagreement_ratio),
             strict=True,
         )
     )
 
 
-def _of(name: str, expected: str, offenders: pl.DataFrame, *, of: Sequence[int]) -> list[Audit]:
+def _judge_places(
+    name: str, expected: str, offenders: pl.DataFrame, *, of: Sequence[int]
+) -> list[Audit]:
     """Return the verdict of each place that it has no offender."""
     return [
         Audit(
@@ -177,29 +179,31 @@ def _of(name: str, expected: str, offenders: pl.DataFrame, *, of: Sequence[int])
     ]
 
 
-def _without_ground(name: str, expected: str, why: str) -> Audit:
+def _skip_audit(name: str, expected: str, why: str) -> Audit:
     return Audit(name, "not_applicable", expected, why, severity="warning")
 
 
-def _own_symbol(prices: PriceRows) -> list[Audit]:
-    audits = _of("holds_only_its_symbol", "", prices.foreign_rows, of=prices.received_counts)
+def _check_own_symbol(prices: PriceRows) -> list[Audit]:
+    audits = _judge_places(
+        "holds_only_its_symbol", "", prices.foreign_rows, of=prices.received_counts
+    )
     return [
         replace(audit, expected=f"0 days of other symbols than {item.spelled}")
         for audit, item in zip(audits, prices.asked, strict=True)
     ]
 
 
-def _unique_days(prices: PriceRows) -> list[Audit]:
+def _check_unique_days(prices: PriceRows) -> list[Audit]:
     alike = (
         prices.rows.group_by(BATCH_INDEX, "trade_date")
         .agg(rows=pl.len())
         .filter(pl.col("rows") > 1)
     )
     expected, counts = "0 days with several rows", counted(prices.rows, len(prices.asked))
-    return _of("has_unique_days", expected, alike.sort("trade_date"), of=counts)
+    return _judge_places("has_unique_days", expected, alike.sort("trade_date"), of=counts)
 
 
-def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
+def _check_rejects(prices: PriceRows, most: float) -> list[Audit]:
     query = prices.rejects.select(
         "part_number", "line_number", "reason_code", "reason", BATCH_INDEX
     )
@@ -217,17 +221,17 @@ def _few_rejects(prices: PriceRows, most: float) -> list[Audit]:
     ]
 
 
-def _sound_bars(prices: PriceRows) -> list[Audit]:
+def _check_bars(prices: PriceRows) -> list[Audit]:
     unsound = prices.rejects.filter(pl.col("reason_code").is_in(IMPLAUSIBLE_REASONS))
     expected = "0 days whose prices contradict each other; such days are rejected"
     query = unsound.select("line_number", "reason", BATCH_INDEX)
-    return _of("has_sound_bars", expected, query, of=prices.received_counts)
+    return _judge_places("has_sound_bars", expected, query, of=prices.received_counts)
 
 
-def _calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
+def _check_calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
     name = "follows_the_calendar"
     expected = "a price for each session of the exchange, and for no other day"
-    present = rows.select(_number(pl.col("trade_date"))).to_series().unique()
+    present = rows.select(_pack_day(pl.col("trade_date"))).to_series().unique()
     first = dict(rows.group_by(BATCH_INDEX).agg(pl.col("trade_date").min()).rows())
     sessions = {span: session_days(*span) for span in {(first[at], through[at]) for at in first}}
     own = [sessions[first[at], through[at]] for at in first]
@@ -248,19 +252,21 @@ def _calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
         for numbers, series, what in ((due, present, "no price"), (present, due, "no session"))
     )
     shown_frame = odd.select("trade_date", "what", BATCH_INDEX).sort("trade_date")
-    audits = _of(name, expected, shown_frame, of=[counts.get(at, 0) for at in range(len(through))])
+    audits = _judge_places(
+        name, expected, shown_frame, of=[counts.get(at, 0) for at in range(len(through))]
+    )
     return [
-        audit if index in first else _without_ground(name, expected, "no price yet")
+        audit if index in first else _skip_audit(name, expected, "no price yet")
         for index, audit in enumerate(audits)
     ]
 
 
-def _number(day: pl.Expr) -> pl.Expr:
+def _pack_day(day: pl.Expr) -> pl.Expr:
     """Return a place and a day as one number: that is compared faster than both."""
     return pl.col(BATCH_INDEX) * DAYS + day.to_physical().cast(pl.Int64) + DAYS // 2
 
 
-def _steps(rows: pl.DataFrame) -> pl.DataFrame:
+def _derive_steps(rows: pl.DataFrame) -> pl.DataFrame:
     """Return each row but a symbol's first, beside close and adjusted close of the row before."""
     return rows.with_columns(
         close_before=pl.col("close").shift(),
@@ -273,17 +279,17 @@ def _has_action() -> pl.Expr:
     return has_dividend | (pl.col("split_ratio") != ONE).fill_null(value=False)
 
 
-def _jumps(steps: pl.DataFrame, most: float, of: int) -> list[Audit]:
+def _check_jumps(steps: pl.DataFrame, most: float, of: int) -> list[Audit]:
     move = pl.col("close") / pl.col("close_before") - 1
     jumps = steps.filter(~_has_action(), move.abs() > most).select(
         "trade_date", "close_before", "close", BATCH_INDEX, move=move
     )
     query = jumps.select("trade_date", "close_before", "close", "move", BATCH_INDEX)
     expected = f"no close that moves by more than {most:.0%} on a day without dividend or split"
-    return _of("has_no_unexplained_jump", expected, query, of=counted(steps, of))
+    return _judge_places("has_no_unexplained_jump", expected, query, of=counted(steps, of))
 
 
-def _adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
+def _check_adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
     """Compare how adjusted and plain returns differ with what the day's actions explain.
 
     A price may be written as of its day or after all later splits: either explains a split.
@@ -307,12 +313,12 @@ def _adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
     )
     counts = counted(nulls, of)
     return [
-        audit if count else _without_ground(name, expected, "no adjusted prices, or just one")
-        for audit, count in zip(_of(name, expected, odd, of=counts), counts, strict=True)
+        audit if count else _skip_audit(name, expected, "no adjusted prices, or just one")
+        for audit, count in zip(_judge_places(name, expected, odd, of=counts), counts, strict=True)
     ]
 
 
-def _stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list[Audit]:
+def _check_stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list[Audit]:
     oldest_allowed = sessions_from(newest_session, -most)
     newest = dict(rows.group_by(BATCH_INDEX).agg(pl.col("trade_date").max()).rows())
     return [
@@ -327,7 +333,7 @@ def _stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -> list
     ]
 
 
-def _second(batch: PriceComparison, most: float) -> list[Audit]:
+def _compare_second(batch: PriceComparison, most: float) -> list[Audit]:
     """Compare returns, not prices: one source may write them after later splits."""
     name = SECOND_SOURCE
     expected = f"returns that differ by at most {most:.2%} on days without dividend or split"
@@ -347,9 +353,9 @@ def _second(batch: PriceComparison, most: float) -> list[Audit]:
         "trade_date", "first_return", "second_return", difference.alias("difference"), BATCH_INDEX
     )
     return [
-        audit if count else _without_ground(name, expected, why or "no two days that both have")
+        audit if count else _skip_audit(name, expected, why or "no two days that both have")
         for audit, count, why in zip(
-            _of(name, expected, odd, of=counted(calm, number)),
+            _judge_places(name, expected, odd, of=counted(calm, number)),
             counted(moves, number),
             batch.without_second,
             strict=True,

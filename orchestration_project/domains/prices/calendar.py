@@ -24,7 +24,7 @@ FIRST_YEAR, LAST_YEAR = 1970, 2100
 
 
 @cache
-def _sessions_of(year: int) -> Sequence[date]:
+def _list_sessions(year: int) -> Sequence[date]:
     import holidays  # not at the top: most commands read no calendar
 
     closed = holidays.financial_holidays("NYSE", years=year)
@@ -35,7 +35,7 @@ def _sessions_of(year: int) -> Sequence[date]:
 
 
 @cache
-def _half_days(year: int) -> frozenset[date]:
+def _find_half_days(year: int) -> frozenset[date]:
     import holidays
 
     return frozenset(holidays.financial_holidays("NYSE", years=year, categories=("half_day",)))
@@ -45,20 +45,20 @@ def sessions(first: date, last: date) -> Sequence[date]:
     """Return the days from ``first`` to ``last``, both counted, on which the exchange trades."""
     found: list[date] = []
     for year in range(max(first.year, FIRST_YEAR), min(last.year, LAST_YEAR) + 1):
-        days = _sessions_of(year)
+        days = _list_sessions(year)
         found += days[bisect_left(days, first) : bisect_right(days, last)]
     return found
 
 
 @cache
-def _days_of(year: int) -> pl.Series:
-    return pl.Series(_sessions_of(year), dtype=pl.Date)
+def _build_days(year: int) -> pl.Series:
+    return pl.Series(_list_sessions(year), dtype=pl.Date)
 
 
 def session_days(first: date, last: date) -> pl.Series:
     """Return the same days as `sessions` does, as a column."""
     years = range(max(first.year, FIRST_YEAR), min(last.year, LAST_YEAR) + 1)
-    days = pl.concat([pl.Series(dtype=pl.Date), *map(_days_of, years)])
+    days = pl.concat([pl.Series(dtype=pl.Date), *map(_build_days, years)])
     return days.filter(days.is_between(first, last))
 
 
@@ -69,7 +69,7 @@ def is_session(day: date) -> bool:
 
 def closes_at(session: date) -> datetime:
     """Return when a session ends, in New York's time: at 16:00, on half days at 13:00."""
-    at = EARLY_CLOSE if session in _half_days(session.year) else CLOSE
+    at = EARLY_CLOSE if session in _find_half_days(session.year) else CLOSE
     return datetime.combine(session, at, NEW_YORK)
 
 

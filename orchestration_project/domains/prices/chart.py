@@ -43,13 +43,13 @@ def read_chart(body: bytes, filtered: Counter[str] | None = None) -> pl.DataFram
         if meta.get("currency") not in (None, CURRENCY):
             refuse(body, f"prices in {CURRENCY}", f"prices in {meta['currency']}")
         offset = int(meta["gmtoffset"])
-        dates = _dates(result.get("timestamp") or [], offset)
+        dates = _read_dates(result.get("timestamp") or [], offset)
         bar_count = len(dates)
-        dates, values = _latest_once(dates, _values(result["indicators"], bar_count))
+        dates, values = _keep_last_bar(dates, _read_values(result["indicators"], bar_count))
         events = result.get("events") or {}
-        in_effect = _in_effect(dates, values)
-        dividends = _dividends(events, offset, in_effect)
-        splits = _splits(events, offset, in_effect)
+        in_effect = _map_effective_days(dates, values)
+        dividends = _read_dividends(events, offset, in_effect)
+        splits = _read_splits(events, offset, in_effect)
         without_prices = sorted((dividends.keys() | splits.keys()).difference(dates))
         everything = [*dates, *without_prices]
         if filtered is not None:
@@ -73,7 +73,7 @@ def read_chart(body: bytes, filtered: Counter[str] | None = None) -> pl.DataFram
         refuse(body, "events with numbers", type(error).__name__)
 
 
-def _values(indicators: Any, length: int) -> Mapping[str, Sequence[str | None]]:
+def _read_values(indicators: Any, length: int) -> Mapping[str, Sequence[str | None]]:
     """Return the arrays, each as long as there are timestamps."""
     (quote,) = indicators["quote"]
     values = {name: quote.get(name, [] if not length else None) for name in PRICES}
@@ -85,7 +85,7 @@ def _values(indicators: Any, length: int) -> Mapping[str, Sequence[str | None]]:
     return values
 
 
-def _latest_once(
+def _keep_last_bar(
     dates: Sequence[str], values: Mapping[str, Sequence[str | None]]
 ) -> tuple[Sequence[str], Mapping[str, Sequence[str | None]]]:
     """Leave out the first of two bars of the latest day, of which the last is what Yahoo shows."""
@@ -96,13 +96,13 @@ def _latest_once(
     }
 
 
-def _dates(timestamps: Sequence[str], offset: int) -> list[str]:
+def _read_dates(timestamps: Sequence[str], offset: int) -> list[str]:
     """Return the day of each timestamp, in the zone that is ``offset`` seconds ahead of UTC."""
-    return [_date(timestamp, offset) for timestamp in timestamps]
+    return [_read_date(timestamp, offset) for timestamp in timestamps]
 
 
 @lru_cache(maxsize=20_000)
-def _date(timestamp: str, offset: int) -> str:
+def _read_date(timestamp: str, offset: int) -> str:
     """Return a day; all symbols of an exchange have the same timestamps."""
     if not NUMBER.fullmatch(timestamp):
         raise ValueError("a timestamp that is not a time")
@@ -110,7 +110,7 @@ def _date(timestamp: str, offset: int) -> str:
     return date.fromordinal(day).isoformat()
 
 
-def _in_effect(
+def _map_effective_days(
     dates: Sequence[str], values: Mapping[str, Sequence[str | None]]
 ) -> Callable[[str], str]:
     """Return a function from an event to its effective day: the next one with prices.
@@ -128,20 +128,20 @@ def _in_effect(
     return day_of
 
 
-def _dividends(events: Any, offset: int, in_effect: Callable[[str], str]) -> Mapping[str, str]:
+def _read_dividends(events: Any, offset: int, in_effect: Callable[[str], str]) -> Mapping[str, str]:
     """Return the dollars of each day; of two on a day, a usual and a special dividend, both."""
     paid = list(events.get("dividends", {}).values())
     counts: dict[str, Decimal] = {}
-    for item, day in zip(paid, _dates([value["date"] for value in paid], offset), strict=True):
+    for item, day in zip(paid, _read_dates([value["date"] for value in paid], offset), strict=True):
         at = in_effect(day)
         counts[at] = counts.get(at, Decimal(0)) + Decimal(item["amount"])
     return {day: str(amount) for day, amount in counts.items()}
 
 
-def _splits(events: Any, offset: int, in_effect: Callable[[str], str]) -> Mapping[str, str]:
+def _read_splits(events: Any, offset: int, in_effect: Callable[[str], str]) -> Mapping[str, str]:
     """Return the new shares for each old one to six places, of each day with a split."""
     splits = list(events.get("splits", {}).values())
-    days = _dates([split["date"] for split in splits], offset)
+    days = _read_dates([split["date"] for split in splits], offset)
     if len(set(days)) != len(days):
         raise ValueError("two splits on one day")
     counts: dict[str, Decimal] = {}

@@ -102,8 +102,8 @@ def coverage(
                 if (symbol, day) not in present
                 and (requested is None or (symbol, day.replace(day=1)) in requested)
             ]
-            _bars(axes, row, priced, UP, 0.5)
-            _bars(axes, row, missing, DOWN, 1.0)
+            _draw_bars(axes, row, priced, UP, 0.5)
+            _draw_bars(axes, row, missing, DOWN, 1.0)
         space = LEFT * COVERAGE_INCHES[0] * 72
         axes.set_yticks(range(len(symbols)), [fitted(symbol, space) for symbol in symbols])
         axes.set_ylim(max(len(symbols), 1) - 0.5, -0.5)
@@ -116,7 +116,7 @@ def coverage(
         return svg_of(figure)
 
 
-def _bars(axes: "Axes", row: int, places: Sequence[int], color: str, alpha: float) -> None:
+def _draw_bars(axes: "Axes", row: int, places: Sequence[int], color: str, alpha: float) -> None:
     """Draw adjacent places as one bar, which keeps the picture small."""
     spans: list[tuple[int, int]] = []
     for number in places:

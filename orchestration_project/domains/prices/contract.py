@@ -154,16 +154,16 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
         day=day
     )
     is_there = ~pl.all_horizontal(_is_blank(name) for name in PRICES) & (
-        pl.col("day") <= _of_place([requested_range.said_on for requested_range in asked])
+        pl.col("day") <= _select_by_place([requested_range.said_on for requested_range in asked])
     )
     newest = dict(frame.filter(is_there).group_by(BATCH_INDEX).agg(pl.col("day").max()).rows())
     is_within = pl.col("day").is_between(
-        _of_place([requested_range.first for requested_range in asked]),
-        _of_place([requested_range.last for requested_range in asked]),
+        _select_by_place([requested_range.first for requested_range in asked]),
+        _select_by_place([requested_range.last for requested_range in asked]),
     )
     filtered = _count_others(frame, asked)
     days = frame.filter(is_within | pl.col("day").is_null()).with_columns(
-        spelled=_of_place([requested_range.spelled for requested_range in asked]),
+        spelled=_select_by_place([requested_range.spelled for requested_range in asked]),
     )
     exacts = exact(pl.concat([days[name] for name in DECIMALS]))  # at once: half of it is calls
     days = days.with_columns(
@@ -184,22 +184,24 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     foreign_rows = days.filter(pl.col("symbol") != pl.col("spelled"))
     return PriceRows(
         asked=asked,
-        rows=_table_rows(good, asked),
+        rows=_build_rows(good, asked),
         rejects=rejects,
         foreign_rows=foreign_rows.select(
             "part_number", "line_number", "symbol", "trade_date", BATCH_INDEX
         ),
         received_counts=counted(days, len(asked)),
         filtered_counts=filtered,
-        actions=_actions(days, asked),
+        actions=_select_actions(days, asked),
         newest=[newest.get(index) for index in range(len(asked))],
     )
 
 
 def _count_others(said: pl.DataFrame, asked: Sequence[RequestedRange]) -> list[Mapping[str, int]]:
     """Count the days before and after each range; a session that is not over is after it."""
-    is_before = pl.col("day") < _of_place([requested_range.first for requested_range in asked])
-    is_after = pl.col("day") > _of_place([requested_range.last for requested_range in asked])
+    is_before = pl.col("day") < _select_by_place(
+        [requested_range.first for requested_range in asked]
+    )
+    is_after = pl.col("day") > _select_by_place([requested_range.last for requested_range in asked])
     before, after = (
         counted(said.filter(expression), len(asked)) for expression in (is_before, is_after)
     )
@@ -212,7 +214,7 @@ def _count_others(said: pl.DataFrame, asked: Sequence[RequestedRange]) -> list[M
     ]
 
 
-def _of_place(values: Sequence[str] | Sequence[date]) -> pl.Expr:
+def _select_by_place(values: Sequence[str] | Sequence[date]) -> pl.Expr:
     """Return the value of each row's place."""
     if len(values) == 1:
         return pl.lit(values[0])
@@ -232,7 +234,7 @@ def exact(texts: pl.Series) -> pl.Series:
     scaled = pl.repeat(None, len(texts), dtype=pl.Int64, eager=True)
     scaled.scatter((~is_float).arg_true(), exact_scaled(texts.filter(~is_float), USD_SCALE))
     number = texts.filter(is_float).cast(pl.Float64, strict=False)
-    return scaled.scatter(is_float.arg_true(), _from_single(number.to_numpy()))
+    return scaled.scatter(is_float.arg_true(), _convert_single(number.to_numpy()))
 
 
 def rounded(texts: pl.Series, scaled: pl.Series) -> pl.Series:
@@ -248,7 +250,7 @@ def rounded(texts: pl.Series, scaled: pl.Series) -> pl.Series:
     return scaled.scatter(unread, parts + (finer.field("2") >= "5").cast(pl.Int64))
 
 
-def _from_single(number: "np.ndarray") -> pl.Series:
+def _convert_single(number: "np.ndarray") -> pl.Series:
     """Return the parts of each number that is a 32-bit fraction; null for the others.
 
     Up to `CENTS_BELOW` such fractions lie closer together than cents: so at most one decimal of
@@ -276,23 +278,23 @@ def _is_blank(name: str) -> pl.Expr:
     return pl.col(name).is_null() | (pl.col(name) == "")
 
 
-def _shown(name: str) -> pl.Expr:
+def _cut_value(name: str) -> pl.Expr:
     return pl.col(name).str.slice(0, 60)
 
 
-def _unreadable(name: str) -> RowRule:
+def _reject_unreadable(name: str) -> RowRule:
     reason = (
         f"{name} is not a decimal number that 64 bits keep exactly with {USD_SCALE} places: {{}}"
     )
     return RowRule(
         "not_a_decimal",
         ~_is_blank(name) & pl.col(f"{name}_exact").is_null(),
-        pl.format(reason, _shown(name)),
+        pl.format(reason, _cut_value(name)),
         only_if=pl.col(name).is_not_null() & _is_unread(name),
     )
 
 
-def _missing(name: str) -> RowRule:
+def _reject_missing(name: str) -> RowRule:
     reason = pl.lit(f"{name} is not given")
     return RowRule("missing_price", _is_blank(name), reason, only_if=_is_unread(name))
 
@@ -302,11 +304,11 @@ def _is_unread(name: str) -> pl.Expr:
     return pl.col(f"{name}_exact").is_null()
 
 
-def _zero(name: str) -> RowRule:
+def _reject_zero(name: str) -> RowRule:
     return RowRule(
         "not_positive",
         (pl.col(f"{name}_exact") <= 0).fill_null(value=False),
-        pl.format(f"{name} is not above zero: {{}}", _shown(name)),
+        pl.format(f"{name} is not above zero: {{}}", _cut_value(name)),
     )
 
 
@@ -317,7 +319,7 @@ RULES = [
     RowRule(
         "impossible_date",
         pl.col("day").is_null(),
-        pl.format("trade_date is not a date: {}", _shown("trade_date").fill_null("nothing")),
+        pl.format("trade_date is not a date: {}", _cut_value("trade_date").fill_null("nothing")),
     ),
     RowRule(
         "no_price",
@@ -325,9 +327,9 @@ RULES = [
         pl.lit("no price of the day is given"),
         only_if=pl.all_horizontal(_is_unread(name) for name in PRICES),
     ),
-    *(_missing(name) for name in PRICES),
-    *(_unreadable(name) for name in DECIMALS),
-    *(_zero(name) for name in (*PRICES, "adjusted_close", "split_ratio")),
+    *(_reject_missing(name) for name in PRICES),
+    *(_reject_unreadable(name) for name in DECIMALS),
+    *(_reject_zero(name) for name in (*PRICES, "adjusted_close", "split_ratio")),
     RowRule(
         "missing_volume",
         _is_blank("volume"),
@@ -340,18 +342,18 @@ RULES = [
         pl.format(
             f"volume is not a number from 0 to {MAX_WHOLE_QUANTITY} with at most {USD_SCALE} "
             "decimals: {}",
-            _shown("volume"),
+            _cut_value("volume"),
         ),
     ),
     RowRule(
         "high_is_not_highest",
         (pl.col("high_exact") < HIGHEST).fill_null(value=False),
-        pl.format("high {} is below another price of the day", _shown("high")),
+        pl.format("high {} is below another price of the day", _cut_value("high")),
     ),
     RowRule(
         "low_is_not_lowest",
         (pl.col("low_exact") > LOWEST).fill_null(value=False),
-        pl.format("low {} is above another price of the day", _shown("low")),
+        pl.format("low {} is above another price of the day", _cut_value("low")),
     ),
 ]
 
@@ -359,24 +361,24 @@ IMPLAUSIBLE_REASONS = ("not_positive", "high_is_not_highest", "low_is_not_lowest
 """Reasons of rejects that no market makes, each a doubt about the rest of the answer."""
 
 
-def _table_rows(good: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
+def _build_rows(good: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
     return good.select(
-        _of_place([requested_range.symbol for requested_range in asked]).alias("symbol"),
+        _select_by_place([requested_range.symbol for requested_range in asked]).alias("symbol"),
         pl.col("day").alias("trade_date"),
         *(pl.col(f"{name}_exact").alias(name) for name in (*PRICES, "adjusted_close")),
         pl.col("volume_number").alias("volume"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
         "later_splits",
-        _of_place([requested_range.source for requested_range in asked]).alias("source"),
+        _select_by_place([requested_range.source for requested_range in asked]).alias("source"),
         "part_number",
         BATCH_INDEX,
     ).sort(BATCH_INDEX, "trade_date", "part_number")
 
 
-def _actions(days: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
+def _select_actions(days: pl.DataFrame, asked: Sequence[RequestedRange]) -> pl.DataFrame:
     """Return the days on which a dividend or split took effect, good or rejected."""
     reported = days.select(
-        _of_place([requested_range.symbol for requested_range in asked]).alias("symbol"),
+        _select_by_place([requested_range.symbol for requested_range in asked]).alias("symbol"),
         pl.col("day").alias("trade_date"),
         *(pl.col(f"{name}_exact").alias(name) for name in ("dividend", "split_ratio")),
     )

@@ -15,7 +15,7 @@ def count_days(source: str, body: bytes) -> RecordCount:
     if source == "files":
         return _count_parquet_rows(body) if body.startswith(PARQUET) else count_quoted_lines(body)
     is_chart = CHART in body[:200]
-    return _count_bars(body) if is_chart else _count_series(body), _json_end(body)
+    return _count_bars(body) if is_chart else _count_series(body), _find_json_end(body)
 
 
 def _count_series(body: bytes) -> int:
@@ -32,7 +32,7 @@ def _count_bars(body: bytes) -> int:
     return time_count + body.partition(b'"events"')[2].count(b'"date"')
 
 
-def _json_end(body: bytes) -> int:
+def _find_json_end(body: bytes) -> int:
     """Return the end of the outermost object, including whitespace after it."""
     end = body.rfind(b"}") + 1
     return end if body[end:].strip() else len(body)

@@ -57,7 +57,7 @@ def answer_of(
     """
     if not isinstance(symbol, str | None):
         raise TypeError(f"a symbol that is not text: {symbol!r}")
-    texts = {name: _texts(name, column) for name, column in values.items()}
+    texts = {name: _clean_texts(name, column) for name, column in values.items()}
     length = max(map(len, texts.values()), default=0)
     return pl.DataFrame(  # each column as it comes: expressions would cost more than a few days do
         [
@@ -71,7 +71,7 @@ def answer_of(
     )
 
 
-def _texts(name: str, column: Sequence[str | None] | pl.Series) -> pl.Series:
+def _clean_texts(name: str, column: Sequence[str | None] | pl.Series) -> pl.Series:
     if isinstance(column, pl.Series):
         return column.str.strip_chars().alias(name)
     together = "".join(filter(None, column))  # asked once, as hardly any has blank or exponent
@@ -80,10 +80,10 @@ def _texts(name: str, column: Sequence[str | None] | pl.Series) -> pl.Series:
     texts = pl.Series(name, column, pl.String, strict=True)
     if "e" not in together and "E" not in together:
         return texts
-    return pl.Series(name, [text and _plain(text) for text in column], pl.String)
+    return pl.Series(name, [text and _expand_exponent(text) for text in column], pl.String)
 
 
-def _plain(text: str) -> str:
+def _expand_exponent(text: str) -> str:
     return f"{Decimal(text):f}" if EXPONENT.fullmatch(text) else text
 
 

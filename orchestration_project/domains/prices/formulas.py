@@ -24,7 +24,7 @@ def _list(name: str, group: str) -> str:
     return rf'"{name}":\s*\[(?P<{group}>[^]{{]*)\]'
 
 
-def _members(*names: str, separator: str = r",\s*") -> str:
+def _match_members(*names: str, separator: str = r",\s*") -> str:
     """Return the pattern of members of an object, in their order, whose numbers are groups."""
     named = (name.split("=") for name in names)
     return separator.join(rf'"{name}":\s*"?(?P<{group}>{NUMBER})"?' for name, group in named)
@@ -32,11 +32,11 @@ def _members(*names: str, separator: str = r",\s*") -> str:
 
 _LISTS = {"timestamp": "time", **{name: name for name in (*PRICES, "volume")}}
 CHART = "|".join(_list(*names) for names in [*_LISTS.items(), ("adjclose", "adjusted_close")])
-DIVIDEND = _members("amount=amount", "date=time")
-SPLIT = _members("date=time", "numerator=numerator", "denominator=denominator")
+DIVIDEND = _match_members("amount=amount", "date=time")
+SPLIT = _match_members("date=time", "numerator=numerator", "denominator=denominator")
 _DAY = r'"(?P<time>[0-9]{4}-[0-9]{2}-[0-9]{2})":\s*\{'
 _FIRST = ("1. open=open", "2. high=high", "3. low=low", "4. close=close")
-ADJUSTED = _DAY + _members(
+ADJUSTED = _DAY + _match_members(
     *_FIRST,
     "5. adjusted close=adjusted_close",
     "6. volume=volume",
@@ -68,7 +68,7 @@ FORMS = [
         moved_to=TRADED_VALUES,
     ),
     Form('"8. split coefficient"', [("matches", [ADJUSTED])]),
-    Form('"5. volume"', [("matches", [_DAY + _members(*_FIRST, "5. volume=volume")])]),
+    Form('"5. volume"', [("matches", [_DAY + _match_members(*_FIRST, "5. volume=volume")])]),
     Form(r"(?i)^[^{\n]*close", [("lines", [",", [], _RENAMED])]),
     NO_FORM,
 ]
@@ -84,24 +84,24 @@ DAY: Formula = [
 ]
 
 
-def _exact(name: str) -> Formula:
+def _read_exact(name: str) -> Formula:
     """Return the formula of `exact`."""
     return ["if", ["matches", name, FROM_A_FLOAT], ["single", name], ["scaled", name, 6]]
 
 
-def _rounded(name: str) -> Formula:
+def _read_rounded(name: str) -> Formula:
     """Return the formula of `rounded`, half a part up."""
     entries = ["scaled", ["extract", name, r"^([0-9]+\.[0-9]{6})[0-9]+$"], 6]
     is_up = ["matches", name, r"^[0-9]+\.[0-9]{6}[5-9]"]
-    return first_known(_exact(name), ["add", entries, ["if", is_up, 1, 0]])
+    return first_known(_read_exact(name), ["add", entries, ["if", is_up, 1, 0]])
 
 
-def _of_day(formula: Formula) -> Formula:
+def _group_by_day(formula: Formula) -> Formula:
     """Return a formula of the records of a day: a dividend and a split are records of their own."""
     return ["over", ["time"], formula]
 
 
-def _unless_plain(name: Formula, formula: Formula) -> Formula:
+def _skip_if_plain(name: Formula, formula: Formula) -> Formula:
     """Return null for a series or a file without dividends or splits."""
     return ["if", ["and", IS_SERIES, is_empty(name)], None, formula]
 
@@ -139,12 +139,12 @@ SPLITS_OF_FILE: Formula = [
 PRICE_FORMULAS: Mapping[str, Formula] = {
     "symbol": ["given", "symbol"],
     "trade_date": DAY,
-    **{name: _exact(name) for name in PRICES},
-    "adjusted_close": _rounded("adjusted_close"),
+    **{name: _read_exact(name) for name in PRICES},
+    "adjusted_close": _read_rounded("adjusted_close"),
     "volume": ["quantity", ["scaled", "volume", 6]],
-    "dividend": _unless_plain("amount", _of_day(["sum", _exact("amount")])),
-    "split_ratio": _unless_plain(
-        NUMERATOR, first_known(_of_day(["max", ["scaled", RATIO, 6]]), 10**6)
+    "dividend": _skip_if_plain("amount", _group_by_day(["sum", _read_exact("amount")])),
+    "split_ratio": _skip_if_plain(
+        NUMERATOR, first_known(_group_by_day(["max", ["scaled", RATIO, 6]]), 10**6)
     ),
     "later_splits": [
         "if",
@@ -158,7 +158,7 @@ PRICE_FORMULAS: Mapping[str, Formula] = {
 }
 
 
-def _rejects() -> list[Reject]:
+def _list_rejects() -> list[Reject]:
     """Return the defects of a day's prices, as `RULES` of the contract."""
     read = PRICE_FORMULAS
     return [
@@ -173,7 +173,7 @@ def _rejects() -> list[Reject]:
             ],
         ),
         *(
-            ("not_a_decimal", ["and", ["matches", name, "."], ["equal", _exact(name), None]])
+            ("not_a_decimal", ["and", ["matches", name, "."], ["equal", _read_exact(name), None]])
             for name in ("amount", "numerator")
         ),
         *(("not_positive", ["not", ["greater", read[name], 0]]) for name in PRICES),
@@ -183,12 +183,12 @@ def _rejects() -> list[Reject]:
     ]
 
 
-PRICE_RULES = LineRules(_rejects(), {"events": is_empty("open")}, FORMS)
+PRICE_RULES = LineRules(_list_rejects(), {"events": is_empty("open")}, FORMS)
 SYMBOL = ("symbol",)
 IS_OWN_DAY = ["equal", "trade_date", ["given", "trade_date"]]
 
 
-def _of_kind(column: str, kind: str) -> Formula:
+def _select_kind(column: str, kind: str) -> Formula:
     return ["if", ["equal", ["given", "kind"], ["text", kind]], column]
 
 
@@ -196,39 +196,39 @@ ACTION_FORMULAS: Mapping[str, Formula] = {
     "symbol": "symbol",
     "trade_date": "trade_date",
     "kind": ["given", "kind"],
-    "dividend": _of_kind("dividend", "dividend"),
-    "split_ratio": _of_kind("split_ratio", "split"),
+    "dividend": _select_kind("dividend", "dividend"),
+    "split_ratio": _select_kind("split_ratio", "split"),
     "source": "source",
     "known_from": "known_from",
 }
 
 
-def _latest(count: int, formula: Formula) -> Formula:
+def _take_latest(count: int, formula: Formula) -> Formula:
     """Return a formula of the latest rows of a symbol up to a day."""
     return ["up_to", SYMBOL, "trade_date", count, formula]
 
 
-def _previous(column: str) -> Formula:
+def _take_previous(column: str) -> Formula:
     """Return a column of the row before."""
-    return _latest(2, ["where", ["not", IS_OWN_DAY], column])
+    return _take_latest(2, ["where", ["not", IS_OWN_DAY], column])
 
 
-BOTH_ADJUSTED = ["add", "adjusted_close", _previous("adjusted_close")]
+BOTH_ADJUSTED = ["add", "adjusted_close", _take_previous("adjusted_close")]
 IS_ADJUSTED = ["not", ["equal", BOTH_ADJUSTED, None]]
 GROWTH = [
     "if",
     IS_ADJUSTED,
-    ["ratio", "adjusted_close", _previous("adjusted_close")],
-    ["ratio", "close", _previous("close")],
+    ["ratio", "adjusted_close", _take_previous("adjusted_close")],
+    ["ratio", "close", _take_previous("close")],
 ]
 RETURN_FORMULAS: Mapping[str, Formula] = {
     "symbol": "symbol",
     "trade_date": "trade_date",
-    "previous_date": _previous("trade_date"),
+    "previous_date": _take_previous("trade_date"),
     "is_adjusted": IS_ADJUSTED,
     "simple_return": ["subtract", GROWTH, 1],
     "log_return": ["log", GROWTH],
-    "known_from": _latest(ROWS_BEFORE + 1, ["max", "known_from"]),
+    "known_from": _take_latest(ROWS_BEFORE + 1, ["max", "known_from"]),
 }
 
 RULES: Mapping[str, TableRules] = {

@@ -61,7 +61,7 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
     ``rows`` are its rows of prices_daily from `ROWS_BEFORE` + 1 rows before that day on, or all.
     """
     prices = rows.sort("trade_date")
-    missing = _sessions_between(prices["trade_date"])
+    missing = _count_sessions(prices["trade_date"])
     is_adjusted = pl.all_horizontal(
         pl.col("adjusted_close").is_not_null(), pl.col("adjusted_close").shift().is_not_null()
     )
@@ -83,7 +83,7 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
         .with_columns(simple_return=growth - 1, log_return=growth.log())
         .slice(1)
     )
-    volatile = {name: _deviation(frame, length) for name, length in WINDOWS.items()}
+    volatile = {name: _compute_deviation(frame, length) for name, length in WINDOWS.items()}
     return in_table_order(
         frame.with_columns(**volatile).filter(pl.col("trade_date") >= since), prices_returns
     )
@@ -95,7 +95,7 @@ def returns_by_day(rows: pl.DataFrame, *, since: date) -> DerivedKeys:
     return DerivedKeys(returns(rows, since=since), {"first_day": int(has_first)})
 
 
-def _sessions_between(days: pl.Series) -> pl.Series:
+def _count_sessions(days: pl.Series) -> pl.Series:
     """Return how many of the exchange's sessions lie between each day and the one before it."""
     if days.is_empty():
         return pl.Series(dtype=pl.Int64)
@@ -104,7 +104,7 @@ def _sessions_between(days: pl.Series) -> pl.Series:
     return before - through.shift()
 
 
-def _deviation(rows: pl.DataFrame, length: int) -> pl.Series:
+def _compute_deviation(rows: pl.DataFrame, length: int) -> pl.Series:
     """Return the sample standard deviation of ``length`` log returns, none of which spans a gap.
 
     Window by window in one order: a frame's own sums add in whatever order is fastest.

@@ -33,9 +33,9 @@ def with_later_splits(
     """
     unknown = {
         *(index for index, is_known in enumerate(is_until_now) if not is_known),
-        *_without_ratios(answers),
+        *_find_without_ratio(answers),
     }
-    splits = _splits(answers)
+    splits = _find_splits(answers)
     unknown.update(splits.filter(pl.col("day").is_null())[BATCH_INDEX])
     applied = splits.filter(pl.col("is_applied").fill_null(value=True)).drop_nulls("day")
     is_unknown = pl.col(BATCH_INDEX).is_in(list(unknown))
@@ -62,7 +62,7 @@ def with_later_splits(
     return joined.with_columns(later_splits=text).drop("split_texts")
 
 
-def _splits(answers: pl.DataFrame) -> pl.DataFrame:
+def _find_splits(answers: pl.DataFrame) -> pl.DataFrame:
     """Return splits of sources that may apply them: `BATCH_INDEX`, day, ratio and is_applied.
 
     What cannot be read of a split is null.
@@ -83,12 +83,12 @@ def _splits(answers: pl.DataFrame) -> pl.DataFrame:
     ratio = pl.col("ratio") / ONE
     stays = step.log().abs() < (step / ratio).log().abs()
     is_applied = pl.coalesce("is_split_adjusted", stays)
-    return splits.join(_closes(answers), on=[BATCH_INDEX, "day"], how="left").select(
+    return splits.join(_find_closes(answers), on=[BATCH_INDEX, "day"], how="left").select(
         BATCH_INDEX, "day", "ratio", is_applied=pl.when(pl.col("ratio") > 0).then(is_applied)
     )
 
 
-def _closes(answers: pl.DataFrame) -> pl.DataFrame:
+def _find_closes(answers: pl.DataFrame) -> pl.DataFrame:
     """Return the close of each day with one, beside that of the day before it."""
     number = pl.col("close").cast(pl.Float64, strict=False)
     return (
@@ -100,7 +100,7 @@ def _closes(answers: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _without_ratios(answers: pl.DataFrame) -> set[int]:
+def _find_without_ratio(answers: pl.DataFrame) -> set[int]:
     """Return the places of files of which a day has no ratio: it may be one of a split."""
     is_blank = pl.col("split_ratio").is_null() | (pl.col("split_ratio") == "")
     without = answers.filter(pl.col("is_split_adjusted").is_null() & is_blank)

@@ -66,7 +66,7 @@ def is_landed(known: Known, days: Days, source: str) -> bool:
     return all(
         (row := known.get(month)) is not None
         and row.source == source
-        and _is_through(row, _last_asked(month, days))
+        and _is_through(row, _find_last_asked(month, days))
         for month in months(days.first, days.last)
     )
 
@@ -81,7 +81,7 @@ def missing_months(
     landed = {
         (row.symbol, row.month_start)
         for row in rows
-        if _is_through(row, _last_due(row.month_start, newest))
+        if _is_through(row, _find_last_due(row.month_start, newest))
     }
     return [
         month
@@ -120,7 +120,7 @@ def missing_sessions(
         symbol_months = {
             symbol: entries[symbol].get(month) for symbol, first in begun.items() if first <= month
         }
-        last = _last_due(month, newest)
+        last = _find_last_due(month, newest)
         behind = {
             symbol: row
             for symbol, row in symbol_months.items()
@@ -132,7 +132,7 @@ def missing_sessions(
         if not expected and len(behind) == len(symbol_months):
             expected = behind
         if expected:
-            session = min(_first_missing(row, month) for row in expected.values())
+            session = min(_find_first_missing(row, month) for row in expected.values())
             found.append(MissingMonth(month, session, list(expected)))
     return found
 
@@ -146,19 +146,19 @@ def _is_through(row: SymbolMonth, last: date) -> bool:
     return row.landed_through_date is not None and row.landed_through_date >= last
 
 
-def _first_missing(row: SymbolMonth | None, month: date) -> date:
+def _find_first_missing(row: SymbolMonth | None, month: date) -> date:
     if row is None or row.landed_through_date is None:
         return sessions(month, last_of_month(month))[0]
     return sessions_from(row.landed_through_date, 1)
 
 
-def _last_due(month: date, newest: date) -> date:
+def _find_last_due(month: date, newest: date) -> date:
     return min(last_session_of(month), newest)
 
 
-def _last_asked(month: date, days: Days) -> date:
+def _find_last_asked(month: date, days: Days) -> date:
     """Return up to which day a month of ``days`` was asked for."""
-    return _last_due(month, days.last)
+    return _find_last_due(month, days.last)
 
 
 def standing_of(known: Known, days: Days, source: str, now: datetime) -> SymbolStatus | None:
@@ -204,8 +204,8 @@ def after(
     for month in months(days.first, days.last):
         before = known.get(month)
         earlier = before.landed_through_date if before and before.source == source else None
-        landed = _latest(earlier, through, month)
-        symbol_status = LANDED if landed and landed >= _last_asked(month, days) else standing
+        landed = _find_latest(earlier, through, month)
+        symbol_status = LANDED if landed and landed >= _find_last_asked(month, days) else standing
         row = SymbolMonth(
             symbol=symbol,
             month_start=month,
@@ -223,7 +223,7 @@ def after(
     return rows
 
 
-def _latest(before: date | None, through: date | None, month: date) -> date | None:
+def _find_latest(before: date | None, through: date | None, month: date) -> date | None:
     now = None if through is None or through < month else min(through, last_of_month(month))
     return max((day for day in (before, now) if day is not None), default=None)
 

@@ -55,7 +55,7 @@ def map_symbols(symbols: Iterable[str], vendor: Vendor, overrides: Overrides) ->
 
     Symbols that would be spelled alike are all left out, as one of them would get another's prices.
     """
-    spelled_names = {symbol: _spelled(symbol, vendor, overrides) for symbol in symbols}
+    spelled_names = {symbol: _spell_symbol(symbol, vendor, overrides) for symbol in symbols}
     counted = Counter(theirs for theirs in spelled_names.values() if theirs)
     spelling = {
         ours: theirs for ours, theirs in spelled_names.items() if theirs and counted[theirs] == 1
@@ -63,7 +63,7 @@ def map_symbols(symbols: Iterable[str], vendor: Vendor, overrides: Overrides) ->
     return VendorSpellings(
         spelling,
         {
-            ours: _why_not(ours, theirs, overrides)
+            ours: _explain_missing(ours, theirs, overrides)
             for ours, theirs in spelled_names.items()
             if ours not in spelling
         },
@@ -72,10 +72,10 @@ def map_symbols(symbols: Iterable[str], vendor: Vendor, overrides: Overrides) ->
 
 def vendor_symbol(symbol: str, vendor: Vendor, overrides: Overrides) -> str | None:
     """Return how ``vendor`` spells one symbol; None: not mapped."""
-    return _spelled(symbol, vendor, overrides) or None
+    return _spell_symbol(symbol, vendor, overrides) or None
 
 
-def _spelled(symbol: str, vendor: Vendor, overrides: Overrides) -> str:
+def _spell_symbol(symbol: str, vendor: Vendor, overrides: Overrides) -> str:
     if symbol in overrides:
         return overrides[symbol]
     if vendor == "files":
@@ -86,7 +86,7 @@ def _spelled(symbol: str, vendor: Vendor, overrides: Overrides) -> str:
     return ""
 
 
-def _why_not(symbol: str, theirs: str, overrides: Overrides) -> str:
+def _explain_missing(symbol: str, theirs: str, overrides: Overrides) -> str:
     if theirs:
         return f"another symbol would be spelled {theirs} too"
     if symbol in overrides:

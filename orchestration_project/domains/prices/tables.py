@@ -145,7 +145,7 @@ prices_symbol_months = table(
 _daily = prices_daily.c
 
 
-def _in_decimals(name: str, what: str, *, optional: bool = False) -> ViewColumn:
+def _declare_decimals(name: str, what: str, *, optional: bool = False) -> ViewColumn:
     comment = f"{what} with 6 decimals, text on SQLite" + "; NULL: not given" * optional
     return ViewColumn(name, in_decimals(_daily[name]), comment, optional=optional)
 
@@ -155,11 +155,11 @@ v_prices_daily = view(
     "One row per row of prices_daily, with prices, dividends and ratios as decimals.",
     as_it_is(_daily.symbol),
     as_it_is(_daily.trade_date),
-    *(_in_decimals(name, "US dollars") for name in PRICES),
-    _in_decimals("adjusted_close", "US dollars", optional=True),
-    _in_decimals("volume", "Shares traded,"),
-    _in_decimals("dividend", "US dollars per share", optional=True),
-    _in_decimals("split_ratio", "New shares per old share", optional=True),
+    *(_declare_decimals(name, "US dollars") for name in PRICES),
+    _declare_decimals("adjusted_close", "US dollars", optional=True),
+    _declare_decimals("volume", "Shares traded,"),
+    _declare_decimals("dividend", "US dollars per share", optional=True),
+    _declare_decimals("split_ratio", "New shares per old share", optional=True),
     as_it_is(_daily.later_splits),
     as_it_is(_daily.source),
     as_it_is(_daily.capture_id),

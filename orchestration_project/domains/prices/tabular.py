@@ -65,7 +65,7 @@ def read_csv(body: bytes) -> pl.DataFrame:
         if len(line) != len(lines[0]):
             refuse(body, f"{len(lines[0])} fields in each line", f"{len(line)} in line {number}")
     values = {name: [line[place] or None for line in lines[1:]] for name, place in places.items()}
-    return _days(values, lines[0], first_line=2)
+    return _read_days(values, lines[0], first_line=2)
 
 
 def csv_lines(body: bytes) -> list[list[str]]:
@@ -91,14 +91,14 @@ def read_parquet(body: bytes) -> pl.DataFrame:
     places = places_of(body, table.column_names)
     try:
         columns: Any = pl.from_arrow(table)
-        texts = columns.select(_text(name, kind) for name, kind in columns.schema.items())
+        texts = columns.select(_read_text(name, kind) for name, kind in columns.schema.items())
     except CONVERSION_ERRORS as error:
         refuse(body, "columns of plain values", str(error))
     values = {name: texts.to_series(index).to_list() for index, name in enumerate(places)}
-    return _days(values, table.column_names, first_line=1)
+    return _read_days(values, table.column_names, first_line=1)
 
 
-def _text(name: str, kind: pl.DataType) -> pl.Expr:
+def _read_text(name: str, kind: pl.DataType) -> pl.Expr:
     """Return the texts of a column; a day that Python does not have is none."""
     if not kind.is_temporal():
         return pl.col(name).cast(pl.String)
@@ -142,7 +142,7 @@ def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:
     Raises:
         SourceError: One that is needed is missing, or one stands there twice.
     """
-    names = [ALSO_CALLED.get(name, name) for name in map(_plain, header)]
+    names = [ALSO_CALLED.get(name, name) for name in map(_normalise_name, header)]
     ours = [name for name in names if name in (SYMBOL, *VALUES)]
     if missing := [name for name in REQUIRED_COLUMNS if name not in ours]:
         refuse(body, EXPECTED, f"no {' and no '.join(missing)}")
@@ -151,14 +151,14 @@ def places_of(body: bytes, header: Sequence[str]) -> Mapping[str, int]:
     return {name: names.index(name) for name in ours}
 
 
-def _plain(name: str) -> str:
+def _normalise_name(name: str) -> str:
     return name.strip().lower().replace(" ", "_")
 
 
-def _days(
+def _read_days(
     values: Mapping[str, Sequence[str | None]], header: Sequence[str], *, first_line: int
 ) -> pl.DataFrame:
-    if "stock_splits" in map(_plain, header):
+    if "stock_splits" in map(_normalise_name, header):
         splits = [
             "1" if NO_SPLIT.fullmatch(value or "") else value for value in values["split_ratio"]
         ]

@@ -17,39 +17,39 @@ def pruned(nodes: list[Node]) -> Iterator[Node]:
         if node["type"] in ("text", "rule"):
             yield node
         elif node["type"] in ("paragraph", "heading", "codeBlock"):
-            content = _trimmed(node["content"])
+            content = _trim_texts(node["content"])
             if content:
                 yield {**node, "content": content}
         elif node["type"] == "table":
-            yield from _pruned_table(node)
+            yield from _prune_table(node)
         elif content := list(pruned(node["content"])):
-            yield {**node, "content": _led_by_text(node["type"], content)}
+            yield {**node, "content": _lead_with_text(node["type"], content)}
 
 
-def _pruned_table(table: Node) -> Iterator[Node]:
+def _prune_table(table: Node) -> Iterator[Node]:
     rows: list[Node] = []
     says_something = False
     for row in table["content"]:
         cells = [(cell, list(pruned(cell["content"]))) for cell in row["content"]]
         says_something |= any(content for _, content in cells)
-        entries = [{**cell, "content": content or [_nothing()]} for cell, content in cells]
+        entries = [{**cell, "content": content or [_build_blank()]} for cell, content in cells]
         rows += [{**row, "content": entries}] if entries else []
     if says_something:
         yield {**table, "content": rows}
 
 
-def _nothing() -> Node:
+def _build_blank() -> Node:
     return {"type": "paragraph", "content": []}
 
 
-def _led_by_text(kind: str, content: list[Node]) -> list[Node]:
+def _lead_with_text(kind: str, content: list[Node]) -> list[Node]:
     """Return the content of an item, which may not begin with a list."""
     if kind == "listItem" and content[0]["type"] in LIST_TYPES:
-        return [_nothing(), *content]
+        return [_build_blank(), *content]
     return content
 
 
-def _trimmed(texts: list[Node]) -> list[Node]:
+def _trim_texts(texts: list[Node]) -> list[Node]:
     """Return a block's texts without line breaks and spaces at its end."""
     texts = list(texts)
     while texts:
@@ -104,7 +104,7 @@ def adf_of(html: str | None) -> Node | None:
         return None
     reader = _Reader()
     if LOOKS_LIKE_HTML.search(html):
-        reader.feed(_readable(html))
+        reader.feed(_escape_unclosed(html))
         reader.close()
     else:
         reader.read_plain(html)
@@ -112,7 +112,7 @@ def adf_of(html: str | None) -> Node | None:
     return {"type": "doc", "version": 1, "content": content} if content else None
 
 
-def _readable(html: str) -> str:
+def _escape_unclosed(html: str) -> str:
     """Return HTML that the parser reads in one way through it.
 
     A `<` that no `>` follows opens nothing, and the parser looks for its end again and again.

@@ -47,7 +47,7 @@ def dry_run(tasks: Iterable[Task], before: RuleSet, after: RuleSet, *, most: int
     run = DryRun(most)
     for task in tasks:
         run.task_count += 1
-        was, would = _outcome(task, before), _outcome(task, after)
+        was, would = _decide_outcome(task, before), _decide_outcome(task, after)
         rule = would.get("rule") or ""
         run.by_rule[rule] = run.by_rule.get(rule, 0) + 1
         if "refused" in would:
@@ -57,14 +57,14 @@ def dry_run(tasks: Iterable[Task], before: RuleSet, after: RuleSet, *, most: int
             continue
         run.changed_count += 1
         for name in changed[: max(0, most - len(run.differences))]:
-            values = _shown(was.get(name)), _shown(would.get(name))
+            values = _render_value(was.get(name)), _render_value(would.get(name))
             run.differences.append(
                 DryRunDifference(task.entity_id, task.title or "", name, *values)
             )
     return run
 
 
-def _outcome(task: Task, rules: RuleSet) -> dict[str, Any]:
+def _decide_outcome(task: Task, rules: RuleSet) -> dict[str, Any]:
     decision = rules.decide(task)
     outcome: dict[str, Any] = {
         "action": decision.action,
@@ -79,6 +79,6 @@ def _outcome(task: Task, rules: RuleSet) -> dict[str, Any]:
     return outcome | {"project": intent.project, "type": intent.issue_type} | dict(intent.fields)
 
 
-def _shown(value: Any) -> str:
+def _render_value(value: Any) -> str:
     text = "" if value is None else value if isinstance(value, str) else canonical(value)
     return text[:SHOWN_CHARACTERS]

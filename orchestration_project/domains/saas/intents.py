@@ -142,7 +142,7 @@ def agrees(ours: Any, theirs: Any) -> bool:
             return outline(ours) == outline(theirs)
         return all(agrees(value, theirs.get(name)) for name, value in ours.items())
     if isinstance(ours, list):
-        return isinstance(theirs, list) and _same_items(ours, theirs)
+        return isinstance(theirs, list) and _has_same_items(ours, theirs)
     return ours == theirs or _is_same_time(ours, theirs)
 
 
@@ -153,7 +153,7 @@ def _is_same_time(ours: Any, theirs: Any) -> bool:
     return time is not None and time == time_in(theirs)
 
 
-def _same_items(ours: list[Any], theirs: list[Any]) -> bool:
+def _has_same_items(ours: list[Any], theirs: list[Any]) -> bool:
     """Whether two lists have the same items, in whatever order."""
     left = list(theirs)
     for our in ours:

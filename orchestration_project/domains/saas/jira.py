@@ -59,20 +59,20 @@ def issue_of(record: Any) -> Issue:
     updated_at = moment(fields, "updated", what)
     if updated_at is None:
         raise unreadable(what, "a time in 'updated'", "null")
-    source_id = _source_id(part(values, "properties", what), what)
+    source_id = _read_source_id(part(values, "properties", what), what)
     return Issue(
         key=key,
         issue_id=identity(values, "id", what),
         project=needed(part(fields, "project", what), "key", what),
         issue_type=needed(part(fields, "issuetype", what), "name", what),
         summary=text(fields, "summary", what) or "",
-        description=_document(fields, what),
+        description=_read_document(fields, what),
         status_name=needed(status, "name", what),
-        status_category=_category(status, what),
-        assignee_account_id=_account_id(assignee, what),
+        status_category=_read_category(status, what),
+        assignee_account_id=_read_account_id(assignee, what),
         updated_at=updated_at,
         source_id=source_id,
-        fields=_without_our_label(fields, source_id),
+        fields=_drop_our_label(fields, source_id),
     )
 
 
@@ -95,7 +95,7 @@ def source_id_of(record: Any) -> str | None:
         ContractError: The record is not an issue, or its property not ours.
     """
     what = f"Jira's issue {key_of(record)}"
-    return _source_id(part(record, "properties", what), what)
+    return _read_source_id(part(record, "properties", what), what)
 
 
 def label_of(source_id: str) -> str:
@@ -106,40 +106,40 @@ def label_of(source_id: str) -> str:
     return re.sub(r"[^\w.-]", "-", source_id)[:LONGEST_LABEL]
 
 
-def _without_our_label(fields: Mapping[str, Any], source_id: str | None) -> Mapping[str, Any]:
+def _drop_our_label(fields: Mapping[str, Any], source_id: str | None) -> Mapping[str, Any]:
     labels = fields.get("labels")
     if source_id is None or not isinstance(labels, list):
         return fields
     return {**fields, "labels": [label for label in labels if label != label_of(source_id)]}
 
 
-def _document(fields: Mapping[str, Any], what: str) -> Mapping[str, Any] | None:
+def _read_document(fields: Mapping[str, Any], what: str) -> Mapping[str, Any] | None:
     """Return the description as a document: Server, and webhooks of both, have it as text."""
     description = fields.get("description")
     if not isinstance(description, str):
         return part(fields, "description", what) or None
     lines = [line for line in description.splitlines() if line.strip()]
-    paragraphs = [{"type": "paragraph", "content": [_text_node(line)]} for line in lines]
+    paragraphs = [{"type": "paragraph", "content": [_build_text_node(line)]} for line in lines]
     return {"type": "doc", "version": 1, "content": paragraphs} if paragraphs else None
 
 
-def _text_node(line: str) -> Mapping[str, str]:
+def _build_text_node(line: str) -> Mapping[str, str]:
     return {"type": "text", "text": line}
 
 
-def _category(status: Mapping[str, Any], what: str) -> StatusCategory:
+def _read_category(status: Mapping[str, Any], what: str) -> StatusCategory:
     key = needed(part(status, "statusCategory", what), "key", what)
     if key not in CATEGORIES:
         raise unreadable(what, f"a status category of {', '.join(CATEGORIES)}", key)
     return CATEGORIES[key]
 
 
-def _account_id(person: Mapping[str, Any], what: str) -> str | None:
+def _read_account_id(person: Mapping[str, Any], what: str) -> str | None:
     """Return who somebody is: Cloud's account, or the name of an account on a Server."""
     return text(person, "accountId", what) or text(person, "name", what)
 
 
-def _source_id(properties: Mapping[str, Any], what: str) -> str | None:
+def _read_source_id(properties: Mapping[str, Any], what: str) -> str | None:
     return text(part(properties, PROPERTY, what), "id", what)
 
 
@@ -155,7 +155,7 @@ def transition_of(record: Any) -> Transition:
     return Transition(
         transition_id=identity(values, "id", what),
         name=needed(values, "name", what),
-        to_category=_category(status, what),
+        to_category=_read_category(status, what),
         to_name=needed(status, "name", what),
     )
 
@@ -175,7 +175,7 @@ def field_of(record: Any) -> FieldSpec:
         name=needed(values, "name", what),
         is_required=values.get("required") is True,
         type=needed(schema, "type", what),
-        allowed_values=_allowed(values.get("allowedValues")),
+        allowed_values=_read_allowed(values.get("allowedValues")),
         has_default=values.get("hasDefaultValue") is True,
         items=text(schema, "items", what) or "string",
         is_document=text(schema, "system", what) == "environment"
@@ -183,7 +183,7 @@ def field_of(record: Any) -> FieldSpec:
     )
 
 
-def _allowed(values: Any) -> Sequence[str]:
+def _read_allowed(values: Any) -> Sequence[str]:
     """Return the values that a field takes: of options the value, of others the name."""
     options = (
         [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
@@ -200,7 +200,7 @@ def user_of(record: Any) -> User:
     """
     what = "a user of Jira's"
     values = storable(record, what)
-    account_id = _account_id(values, what)
+    account_id = _read_account_id(values, what)
     if not account_id:
         raise unreadable(what, "an 'accountId'", "null")
     return User(account_id, text(values, "emailAddress", what), values.get("active") is True)
@@ -225,13 +225,13 @@ def event_in(body: bytes) -> TaskEvent:
     what = "a webhook of Jira's"
     values = storable(json_of(body), what)
     name = needed(values, "webhookEvent", what)
-    kind = _kind(name, values, what)
+    kind = _classify_event(name, values, what)
     if kind == "other":
         return TaskEvent(SYSTEM, "other", None)
     return TaskEvent(SYSTEM, kind, needed(part(values, "issue", what), "key", what))
 
 
-def _kind(name: str, said: Mapping[str, Any], what: str) -> Kind:
+def _classify_event(name: str, said: Mapping[str, Any], what: str) -> Kind:
     if name.startswith("comment_"):
         return "commented" if said.get("issue") else "other"  # a deleted one may not say whose
     plain: dict[str, Kind] = {"jira:issue_created": "created", "jira:issue_deleted": "deleted"}

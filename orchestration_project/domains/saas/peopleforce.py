@@ -58,8 +58,8 @@ def task_of(record: Any) -> Task:
         description_html=text(fields, "description", what),
         is_completed=completed,
         created_at=moment(fields, "created_at", what),
-        assignee_email=_filled(text(assignee, "email", what)),
-        assignee_name=_filled(text(assignee, "full_name", what)),
+        assignee_email=_trim_text(text(assignee, "email", what)),
+        assignee_name=_trim_text(text(assignee, "full_name", what)),
         associated_name=_name_of(fields, what),
         fields=fields,
     )
@@ -68,12 +68,12 @@ def task_of(record: Any) -> Task:
 def _name_of(fields: Mapping[str, Any], what: str) -> str | None:
     """Return whom a task is about: an object with a name, or the name."""
     if isinstance(fields.get("associated_to"), str):
-        return _filled(fields["associated_to"])
+        return _trim_text(fields["associated_to"])
     about = part(fields, "associated_to", what)
-    return _filled(text(about, "full_name", what) or text(about, "name", what))
+    return _trim_text(text(about, "full_name", what) or text(about, "name", what))
 
 
-def _filled(found: str | None) -> str | None:
+def _trim_text(found: str | None) -> str | None:
     return (found or "").strip() or None
 
 

@@ -77,7 +77,7 @@ class IssueMapping(FieldMapping):
         if self.source_type == "path":
             return lookup(task, self.value)
         return "".join(
-            literal + (_text_for(task, part) if part else "") for literal, part in self.parts
+            literal + (_render_part(task, part) if part else "") for literal, part in self.parts
         )
 
 
@@ -231,7 +231,7 @@ def unreachable(rules: Sequence[SyncRule]) -> list[str]:
     return []
 
 
-def _text_for(task: Task, part: TemplatePart) -> str:
+def _render_part(task: Task, part: TemplatePart) -> str:
     value = lookup(task, part.path)
     try:
         return part.text_of(value)

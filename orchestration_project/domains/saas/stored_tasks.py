@@ -19,7 +19,7 @@ def state_hash(task: Task, rules: RuleSet) -> str:
 
     What changes by itself, such as a view count, is not part of it unless a rule uses it.
     """
-    content = [rules.version, *(_part(task, path) for path in rules.used)]
+    content = [rules.version, *(_find_part(task, path) for path in rules.used)]
     return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
@@ -28,7 +28,7 @@ def canonical(value: Any) -> str:
     return ENCODER.encode(value)
 
 
-def _part(task: Task, path: str) -> list[Any]:
+def _find_part(task: Task, path: str) -> list[Any]:
     """Return a part of a task, so that null differs from what is not there."""
     try:
         return [lookup(task, path)]

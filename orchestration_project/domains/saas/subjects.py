@@ -29,7 +29,7 @@ SOURCES = ("demo", "api")
 """Sources of captured pages of tasks."""
 
 
-def _work_item(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
+def _find_work_item(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     """Return the work item of a webhook delivery."""
     if table is not inbox:
         return []
@@ -69,7 +69,7 @@ TASK = SubjectKind(
         CapturedRecords(source=source, dataset=peopleforce.SYSTEM, records=("data",), path=("id",))
         for source in SOURCES
     ],
-    related=_work_item,
+    related=_find_work_item,
 )
 
 SUBJECTS = (PERSON, TASK)

@@ -43,11 +43,11 @@ def next_step(
     ending = [
         transition
         for transition in offered
-        if transition.to_category == "done" and _gives_up(transition)
+        if transition.to_category == "done" and _is_giving_up(transition)
     ]
     if to_done and to_cancelled and ending:
-        return min(ending, key=_how_usual)
-    honest = [transition for transition in offered if not _gives_up(transition)]
+        return min(ending, key=_order_by_usual)
+    honest = [transition for transition in offered if not _is_giving_up(transition)]
     status_categories: Sequence[StatusCategory] = ("done",) if to_done else ("new", "indeterminate")
     if to_done and now == "new":
         status_categories = ("done", "indeterminate")
@@ -56,14 +56,14 @@ def next_step(
             continue
         fitting = [transition for transition in honest if transition.to_category == category]
         if fitting:
-            return min(fitting, key=_how_usual)
+            return min(fitting, key=_order_by_usual)
     return None
 
 
-def _gives_up(step: Transition) -> bool:
+def _is_giving_up(step: Transition) -> bool:
     return bool(ABANDONED_STATUS.search(step.to_name) or ABANDONED_STATUS.search(step.name))
 
 
-def _how_usual(step: Transition) -> tuple[bool, str]:
+def _order_by_usual(step: Transition) -> tuple[bool, str]:
     is_usual = DONE_STATUS.search(step.to_name) or DONE_STATUS.search(step.name)
     return not is_usual, step.transition_id.rjust(12, "0")

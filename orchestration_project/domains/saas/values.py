@@ -63,11 +63,11 @@ def values_of(
                 continue
             values[name] = {"accountId": account_id} if account_id else None
         else:
-            values[name] = _value(name, spec, value)
+            values[name] = _convert_value(name, spec, value)
     return Values(values, unresolved)
 
 
-def _value(name: str, spec: FieldSpec | None, value: Any) -> Any:
+def _convert_value(name: str, spec: FieldSpec | None, value: Any) -> Any:
     if name == "summary":
         return one_line(as_text(value))
     if name == "description" or (spec is not None and spec.is_document):
@@ -76,31 +76,33 @@ def _value(name: str, spec: FieldSpec | None, value: Any) -> Any:
         return None
     if spec.type == "array":
         items = value if isinstance(value, list) else as_text(value).split(",")
-        return [_item(spec, as_text(item).strip()) for item in items if as_text(item).strip()]
-    return _single(spec, as_text(value).strip())
+        return [
+            _convert_item(spec, as_text(item).strip()) for item in items if as_text(item).strip()
+        ]
+    return _convert_single(spec, as_text(value).strip())
 
 
-def _single(spec: FieldSpec, text: str) -> Any:
+def _convert_single(spec: FieldSpec, text: str) -> Any:
     if not text:
         return None
     match spec.type:
         case "number":
-            return _number(spec, text)
+            return _parse_number(spec, text)
         case "date":
             if not re.match(r"\d{4}-\d{2}-\d{2}", text):
                 raise UnfitValueError(spec.field_id, f"{text[:40]!r} is not a date")
             return text[:10]
         case "datetime":
-            return _moment(text)
+            return _format_moment(text)
         case "string":
             return text[:MOST_CHARACTERS]
         case "option":
-            return {"value": _allowed(spec, text)}
+            return {"value": _check_allowed(spec, text)}
         case _:
-            return {"name": _allowed(spec, text)}
+            return {"name": _check_allowed(spec, text)}
 
 
-def _moment(text: str) -> str:
+def _format_moment(text: str) -> str:
     """Return a time as Jira documents it, 2011-10-19T10:29:29.908+1100; other text as it is."""
     time = time_in(text)
     if time is None:
@@ -117,7 +119,7 @@ def time_in(text: str) -> datetime | None:
     return fromisoformat if fromisoformat.tzinfo else None
 
 
-def _number(spec: FieldSpec, text: str) -> int | float:
+def _parse_number(spec: FieldSpec, text: str) -> int | float:
     try:
         number = float(text)
     except ValueError as error:
@@ -127,16 +129,16 @@ def _number(spec: FieldSpec, text: str) -> int | float:
     return int(text) if re.fullmatch(r"[+-]?\d{1,15}", text) else number
 
 
-def _item(spec: FieldSpec, text: str) -> Any:
+def _convert_item(spec: FieldSpec, text: str) -> Any:
     """Return one of an array: a label, which has no blanks, or what is named by value or name."""
     if spec.items == "string":
-        return re.sub(r"\s+", "_", _allowed(spec, text))[:MAX_SUMMARY_CHARACTERS]
+        return re.sub(r"\s+", "_", _check_allowed(spec, text))[:MAX_SUMMARY_CHARACTERS]
     if spec.items == "user":
         raise UnfitValueError(spec.field_id, "several people cannot be given")
-    return _single(replace(spec, type=spec.items), text)
+    return _convert_single(replace(spec, type=spec.items), text)
 
 
-def _allowed(spec: FieldSpec, text: str) -> str:
+def _check_allowed(spec: FieldSpec, text: str) -> str:
     if spec.allowed_values and text not in spec.allowed_values:
         shown = ", ".join(spec.allowed_values[:10])
         raise UnfitValueError(spec.field_id, f"{text[:40]!r} is none of {shown}")
@@ -173,7 +175,7 @@ def violations(fields: Mapping[str, str | None], specs: Sequence[FieldSpec]) -> 
             names.append(f"{name} is not a field of these issues")
         elif spec is not None and value is not None:
             try:
-                _value(name, spec, value)
+                _convert_value(name, spec, value)
             except UnfitValueError as error:
                 names.append(str(error))
     return names

@@ -28,7 +28,7 @@ def json_of(body: bytes) -> Any:
         ContractError: It is not JSON in UTF-8, or nested without end.
     """
     try:
-        return json.loads(body.decode(), parse_constant=_no_number)
+        return json.loads(body.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:
         raise unreadable(
             "a body", "JSON in UTF-8", f"invalid UTF-8 from byte {error.start}"
@@ -39,7 +39,7 @@ def json_of(body: bytes) -> Any:
         raise unreadable("a body", "JSON", str(error)) from error
 
 
-def _no_number(name: str) -> float:
+def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not a JSON number")
 
 
@@ -70,7 +70,7 @@ def storable(record: Any, what: str) -> Mapping[str, Any]:
         for item in level:
             if isinstance(item, str) and not _is_storable(item):
                 raise unreadable(what, "text without NUL and half characters", item)
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [inner for outer in level for inner in _list_inside(outer)]
         if not level:
             return record
     raise unreadable(what, f"at most {MAX_NESTING} levels", "more of them")
@@ -85,7 +85,7 @@ def _is_harmless(record: Any) -> bool:
     return text.count("{") + text.count("[") < MAX_NESTING and not INVALID_CHARACTER.search(text)
 
 
-def _inside(outer: Any) -> list[Any]:
+def _list_inside(outer: Any) -> list[Any]:
     if isinstance(outer, dict):
         return [*outer, *outer.values()]
     return outer if isinstance(outer, list) else []

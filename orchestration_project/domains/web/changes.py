@@ -32,12 +32,14 @@ def item_changes(
         written: Rows that are new or changed.
         with_added: Whether new items count; those of a site's first load do not.
     """
-    before, after = _payloads(replaced), _payloads(written)
+    before, after = _read_payloads(replaced), _read_payloads(written)
     rows: list[tuple[Any, ...]] = []
     for key in sorted(before.keys() | after.keys()):
         old, new = before.get(key), after.get(key)
         if old is not None and new is not None:
-            rows += ((*key, *change) for change in _field_changes(json.loads(old), json.loads(new)))
+            rows += (
+                (*key, *change) for change in _compare_fields(json.loads(old), json.loads(new))
+            )
         elif old is not None:
             rows.append((*key, WHOLE_ITEM, "removed", None, None))
         elif with_added:
@@ -45,18 +47,18 @@ def item_changes(
     return pl.DataFrame(rows, CHANGES, orient="row")
 
 
-def _payloads(rows: pl.DataFrame) -> Mapping[tuple[str, str], str]:
+def _read_payloads(rows: pl.DataFrame) -> Mapping[tuple[str, str], str]:
     expected_frame = rows.select("site", "item_key", "payload")
     return {(site, key): payload for site, key, payload in expected_frame.iter_rows()}
 
 
-def _field_changes(
+def _compare_fields(
     old: Mapping[str, Any], new: Mapping[str, Any]
 ) -> Iterator[tuple[str, str, str | None, str | None]]:
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
-            yield name, "changed", _text_in(old, name), _text_in(new, name)
+            yield name, "changed", _find_text(old, name), _find_text(new, name)
 
 
-def _text_in(payload: Mapping[str, Any], name: str) -> str | None:
+def _find_text(payload: Mapping[str, Any], name: str) -> str | None:
     return value_text(payload[name]) if name in payload else None

@@ -69,7 +69,7 @@ def checked_xpath(value: str) -> str:
     bare = XPATH_TEXTS.sub("''", value)
     is_slow = any(
         pattern.search(predicate)
-        for predicate in _predicates(bare)
+        for predicate in _find_predicates(bare)
         for pattern in (FROM_ROOT, UP_AND_DOWN)
     )
     if XPATH_REFUSED.search(bare) or SIBLINGS.search(bare) or is_slow:
@@ -87,7 +87,7 @@ def checked_xpath(value: str) -> str:
     return value
 
 
-def _predicates(path: str) -> list[str]:
+def _find_predicates(path: str) -> list[str]:
     """Return the outermost predicates of a path."""
     predicates, depth, start = list[str](), 0, 0
     for position, character in enumerate(path):
@@ -111,13 +111,13 @@ def checked_path(value: str) -> str:
     return value
 
 
-def _text(check: AfterValidator) -> tuple[object, AfterValidator]:
+def _limit_text(check: AfterValidator) -> tuple[object, AfterValidator]:
     return Field(min_length=1, max_length=MAX_SELECTOR_LENGTH), check
 
 
-Css = Annotated[str, *_text(AfterValidator(checked_css))]
-XPath = Annotated[str, *_text(AfterValidator(checked_xpath))]
-Pattern = Annotated[str, *_text(AfterValidator(checked_pattern))]
-JsonPath = Annotated[str, *_text(AfterValidator(checked_path))]
+Css = Annotated[str, *_limit_text(AfterValidator(checked_css))]
+XPath = Annotated[str, *_limit_text(AfterValidator(checked_xpath))]
+Pattern = Annotated[str, *_limit_text(AfterValidator(checked_pattern))]
+JsonPath = Annotated[str, *_limit_text(AfterValidator(checked_path))]
 TypeName = Annotated[str, Field(pattern=r"^[!-~]{1,200}$")]
 """Type of an object in JSON-LD or microdata, such as ``Product`` or its URL."""

@@ -80,14 +80,14 @@ def compare_items(
         elif key not in after:
             rows.append(FieldDifference(key, "removed", "", shown(before[key]), ""))
         elif before[key] != after[key]:
-            fields = list(_fields(key, json.loads(before[key]), json.loads(after[key])))
+            fields = list(_compare_fields(key, json.loads(before[key]), json.loads(after[key])))
             changed[key] = [field.field for field in fields]
             rows += fields
     unchanged_count = len(before.keys() & after.keys()) - len(changed)
     return ItemDiff(added, removed, changed, unchanged_count, rows)
 
 
-def _fields(
+def _compare_fields(
     key: str, before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> Iterator[FieldDifference]:
     for name in sorted({*before, *after}):

@@ -80,7 +80,7 @@ def drift_audits(
     return [
         _count_audit(figures.present_count, baseline.counts, is_complete=is_complete),
         _fill_audit(figures, baseline.loaded, fields),
-        _members_audit(members, baseline),
+        _check_members(members, baseline),
     ]
 
 
@@ -126,7 +126,7 @@ def _fill_audit(figures: ItemFigures, loaded: ItemFigures, fields: Sequence[str]
     )
 
 
-def _members_audit(members: frozenset[str], baseline: Baseline) -> Audit:
+def _check_members(members: frozenset[str], baseline: Baseline) -> Audit:
     if not baseline.members or not members:
         found = "none" if not baseline.members else "none any more"
         return Audit(MEMBERS, "not_applicable", "JSON on the same pages of both crawls", found)
@@ -156,7 +156,7 @@ def members_of(page: Page) -> frozenset[str]:
     Positions count as one: ``$.offers[*].price``. JSON that is broken has none.
     """
     names: set[str] = set()
-    for text in _json_texts(page):
+    for text in _find_json_texts(page):
         try:
             _collect(json.loads(text), "$", MAX_DEPTH, names)
         except (ValueError, RecursionError):
@@ -164,7 +164,7 @@ def members_of(page: Page) -> frozenset[str]:
     return frozenset(names)
 
 
-def _json_texts(page: Page) -> Iterator[str]:
+def _find_json_texts(page: Page) -> Iterator[str]:
     if page.is_json:
         yield page.text
         return

@@ -83,7 +83,7 @@ class Link(NamedTuple):
     is_left_out: bool = False
 
 
-def _claims(body: bytes, content_type: str) -> Iterator[str]:
+def _iterate_claims(body: bytes, content_type: str) -> Iterator[str]:
     """Yield the charsets that a body may be in, the strongest claim first."""
     yield from (name for start, name in MARKS if body.startswith(start))
     header = HEADER_CHARSET.search(content_type)
@@ -96,7 +96,7 @@ def _claims(body: bytes, content_type: str) -> Iterator[str]:
 
 
 @lru_cache(maxsize=1_000)
-def _codec(charset: str) -> str | None:
+def _find_codec(charset: str) -> str | None:
     """Return the name of Python's codec of a charset; None: no page is in it."""
     try:
         name = codecs.lookup(charset).name
@@ -110,8 +110,8 @@ def text_of(body: bytes, content_type: str) -> str:
 
     A charset that is unknown, or that the bytes are not in, is a claim that does not count.
     """
-    for claim in _claims(body, content_type):
-        codec = _codec(claim)
+    for claim in _iterate_claims(body, content_type):
+        codec = _find_codec(claim)
         if codec is not None:
             try:
                 return body.decode(codec)
@@ -122,7 +122,7 @@ def text_of(body: bytes, content_type: str) -> str:
 
 def _is_ascii(body: bytes, content_type: str) -> bool:
     """Whether a body is ASCII, in a charset in which that says the same."""
-    codecs_of_claims = map(_codec, _claims(body, content_type))
+    codecs_of_claims = map(_find_codec, _iterate_claims(body, content_type))
     return body.isascii() and next(filter(None, codecs_of_claims), "") in ASCII_CODECS
 
 
@@ -185,36 +185,38 @@ class Page:
 def links(page: Page, site: Site) -> Iterator[Link]:
     """Yield the links that are followed: those of paging, then of each rule; relative ones too."""
     if page.is_json:
-        yield from _next_by_cursor(page, site)
+        yield from _follow_cursor(page, site)
         return
     if page.is_too_deep:
         return
     if site.paging is not None and site.paging.rel_next:
-        for href in _hrefs(page, "a[rel~=next], link[rel~=next]"):
+        for href in _find_hrefs(page, "a[rel~=next], link[rel~=next]"):
             yield Link(href, None, is_next=True)
     for rule in site.follow:
-        for index, href in enumerate(_followed(page, rule)):
+        for index, href in enumerate(_find_followed(page, rule)):
             yield Link(href, rule.max_depth, is_left_out=index >= MAX_LINKS)
 
 
-def _next_by_cursor(page: Page, site: Site) -> Iterator[Link]:
+def _follow_cursor(page: Page, site: Site) -> Iterator[Link]:
     from w3lib.url import add_or_replace_parameter  # an extra
 
     paging = site.paging
     if paging is None or paging.cursor is None or paging.parameter is None:
         return
-    names = [text for text in _json_texts(_loaded(page.text), paging.cursor) if text.strip()]
+    names = [
+        text for text in _find_json_texts(_parse_json(page.text), paging.cursor) if text.strip()
+    ]
     if names and len(names[0]) <= MAX_CURSOR_LENGTH:
         href = add_or_replace_parameter(page.url, paging.parameter, names[0])
         yield Link(href, None, is_next=True)
 
 
-def _followed(page: Page, rule: FollowRule) -> Sequence[str]:
-    hrefs = _hrefs(page, rule.css)
+def _find_followed(page: Page, rule: FollowRule) -> Sequence[str]:
+    hrefs = _find_hrefs(page, rule.css)
     return [href for href in hrefs if contains(href, rule.pattern)] if rule.pattern else hrefs
 
 
-def _hrefs(page: Page, css: str) -> list[str]:
+def _find_hrefs(page: Page, css: str) -> list[str]:
     stripped = ((node.attributes.get("href") or "").strip() for node in page.root.css(css))
     return [*filter(None, stripped)]
 
@@ -254,76 +256,76 @@ def items(
         mask_key: Secret by which personal values are masked, see `masked`.
         leave_out: Called for each item that is left out.
     """
-    for number, part in enumerate(_parts(page, rule)):
+    for number, part in enumerate(_find_parts(page, rule)):
         if number >= MAX_ITEMS:
             yield RejectedItem("too_many", f"expected up to {MAX_ITEMS} items", "")
             return
         if isinstance(part, RejectedItem):
             yield part
-        elif (made := _item(part, rule, mask_key)) is not None:
+        elif (made := _build_item(part, rule, mask_key)) is not None:
             yield made
         else:
             leave_out()
 
 
-def _parts(page: Page, rule: ItemRule) -> Iterator[Any]:
+def _find_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
     """Yield the part of the page for each item: an element, a value of JSON, or an object."""
     if page.is_too_deep:
         reason = f"expected up to {MAX_DEPTH} elements in one another"
-        yield RejectedItem("depth", reason, _excerpt(page, rule))
+        yield RejectedItem("depth", reason, _cut_excerpt(page, rule))
     elif rule.parser:
-        yield from _parser_parts(page, rule, rule.parser)
+        yield from _run_parser(page, rule, rule.parser)
     elif page.is_json:
-        yield from _json_parts(page, rule)
+        yield from _find_json_parts(page, rule)
     else:
-        yield from _markup_parts(page, rule)
+        yield from _find_markup_parts(page, rule)
 
 
-def _markup_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
+def _find_markup_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
     if rule.each_json_ld:
-        yield from _json_ld_parts(page, rule, rule.each_json_ld)
+        yield from _find_json_ld_parts(page, rule, rule.each_json_ld)
     elif rule.each_microdata:
-        yield from _objects(page.markup.microdata, rule.each_microdata)
+        yield from _find_objects(page.markup.microdata, rule.each_microdata)
     elif rule.each_xpath:
         try:
             yield from page.markup.xpath_elements(rule.each_xpath)
         except ValueError as error:
-            yield RejectedItem("xpath", f"each_xpath: {str(error)[:300]}", _excerpt(page, rule))
+            yield RejectedItem("xpath", f"each_xpath: {str(error)[:300]}", _cut_excerpt(page, rule))
     elif rule.each:
         yield from (Markup(node=each) for each in page.root.css(rule.each))
     elif rule.each_json_path is None:
         yield page.markup
 
 
-def _json_ld_parts(page: Page, rule: ItemRule, name: str) -> Iterator[Any]:
-    yield from _objects(page.markup.json_ld.objects, name)
+def _find_json_ld_parts(page: Page, rule: ItemRule, name: str) -> Iterator[Any]:
+    yield from _find_objects(page.markup.json_ld.objects, name)
     for script in page.markup.json_ld.unreadable:
         if script.may_have(name):
             text = "" if rule.has_personal_fields else script.text[:1000]
             yield RejectedItem("json_ld", f"a script of JSON-LD: {script.reason}", text)
 
 
-def _parser_parts(page: Page, rule: ItemRule, parser: str) -> Iterator[Any]:
+def _run_parser(page: Page, rule: ItemRule, parser: str) -> Iterator[Any]:
     try:
         yield from (_Json(value) for value in parsed_values(parser, page))
     except ParserError as error:
         reason = error.kind if rule.has_personal_fields else str(error)
-        yield RejectedItem("parser", f"{parser} fails: {reason}", _excerpt(page, rule))
+        yield RejectedItem("parser", f"{parser} fails: {reason}", _cut_excerpt(page, rule))
 
 
-def _excerpt(page: Page, rule: ItemRule) -> str:
+def _cut_excerpt(page: Page, rule: ItemRule) -> str:
     return "" if rule.has_personal_fields else page.text[:1000]
 
 
-def _json_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
+def _find_json_parts(page: Page, rule: ItemRule) -> Iterator[Any]:
     try:
         value = json.loads(page.text, parse_float=str)
     except (ValueError, RecursionError) as error:
         reason = f"expected JSON, found {type(error).__name__}: {str(error)[:100]}"
-        yield RejectedItem("json", reason, _excerpt(page, rule))
+        yield RejectedItem("json", reason, _cut_excerpt(page, rule))
         return
     if rule.each_json_ld:
-        yield from _objects(nested_objects(value), rule.each_json_ld)
+        yield from _find_objects(nested_objects(value), rule.each_json_ld)
     else:
         yield from (_Json(item) for item in find(value, rule.each_json_path or "$"))
 
@@ -343,13 +345,13 @@ class _Object:
     identities: Mapping[str, Mapping[str, Any]]
 
 
-def _objects(objects: Sequence[Mapping[str, Any]], name: str) -> Iterator[_Object]:
+def _find_objects(objects: Sequence[Mapping[str, Any]], name: str) -> Iterator[_Object]:
     identities = by_identity(objects)
     return (_Object(entry, identities) for entry in of_type(objects, name))
 
 
-def _item(part: Any, rule: ItemRule, mask_key: bytes) -> Item | RejectedItem | None:
-    payload, problems = _fields(part, rule, mask_key)
+def _build_item(part: Any, rule: ItemRule, mask_key: bytes) -> Item | RejectedItem | None:
+    payload, problems = _read_fields(part, rule, mask_key)
     if not payload and all(kind != "value" for kind, _ in problems):
         return None
     text = _canonical(payload)
@@ -358,13 +360,13 @@ def _item(part: Any, rule: ItemRule, mask_key: bytes) -> Item | RejectedItem | N
     if len(text.encode()) > MAX_ITEM_BYTES:
         found = f"expected up to {MAX_ITEM_BYTES} bytes, found {len(text)} characters"
         return RejectedItem("size", found, text[:1000])
-    if rule.json_schema is not None and (broken := _broken(rule, payload)):
+    if rule.json_schema is not None and (broken := _find_broken_rule(rule, payload)):
         return RejectedItem("schema", broken, text)
     key = [payload[name] for name in rule.key]
     return Item(str(key[0]) if len(key) == 1 else _canonical(key), text)
 
 
-def _fields(
+def _read_fields(
     part: Any, rule: ItemRule, mask_key: bytes
 ) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     """Return the values of an item by field, and the problems: kind and sentence."""
@@ -372,19 +374,19 @@ def _fields(
     problems: list[tuple[str, str]] = []
     for name, field in rule.fields.items():
         try:
-            values = [_value(text, field, rule, mask_key) for text in _texts(part, field)]
+            values = [_read_value(text, field, rule, mask_key) for text in _find_texts(part, field)]
         except ValueProblemError as error:
             quoted = "the personal value does not fit" if field.personal else str(error)
             problems.append(("value", f"{name}: {quoted}"))
             continue
-        if field.required and (problem := _lacking(field, values)):
+        if field.required and (problem := _find_lacking(field, values)):
             problems.append((problem[0], f"{name}: {problem[1]}"))
         if values and field.personal != "drop":
             payload[name] = values if field.many else values[0]
     return payload, problems
 
 
-def _lacking(field: ItemField, values: Sequence[Any]) -> tuple[str, str] | None:
+def _find_lacking(field: ItemField, values: Sequence[Any]) -> tuple[str, str] | None:
     """Return the lack of a required field, as kind and sentence; None: it lacks nothing."""
     if not values:
         return "missing", "expected a value, found none"
@@ -402,7 +404,7 @@ def value_of(text: str, field: ItemField) -> str | int | None:
     if field.personal or field.match or not names or not names[0].strip():
         return None
     try:
-        return comparable(_processed(names[0], field))
+        return comparable(_process_text(names[0], field))
     except ValueProblemError:
         return None
 
@@ -412,14 +414,14 @@ def comparable(value: Any) -> str | int:
     return value if isinstance(value, str | int) else _canonical(value)
 
 
-def _value(text: str, field: ItemField, rule: ItemRule, mask_key: bytes) -> Any:
-    value = _processed(text, field)
+def _read_value(text: str, field: ItemField, rule: ItemRule, mask_key: bytes) -> Any:
+    value = _process_text(text, field)
     if field.match is not None:
         return field.match.apply(str(value), rule.tables)
     return masked(_canonical(value), mask_key) if field.personal else value
 
 
-def _processed(text: str, field: ItemField) -> Any:
+def _process_text(text: str, field: ItemField) -> Any:
     return processed(
         text,
         field.process,
@@ -430,7 +432,7 @@ def _processed(text: str, field: ItemField) -> Any:
     )
 
 
-def _texts(part: Any, field: ItemField) -> list[str]:
+def _find_texts(part: Any, field: ItemField) -> list[str]:
     """Return the texts that a field selects: none, one, or all of them.
 
     Raises:
@@ -438,18 +440,18 @@ def _texts(part: Any, field: ItemField) -> list[str]:
     """
     path = field.json_path
     if isinstance(part, _Json):
-        json_texts = _json_texts(part.value, path) if path else []
+        json_texts = _find_json_texts(part.value, path) if path else []
     elif isinstance(part, _Object):
         json_texts = find_property(part.value, path, part.identities) if path else []
     else:
-        json_texts = _markup_texts(part, field)
+        json_texts = _find_markup_texts(part, field)
     if field.regex is not None:
         json_texts = [text for json_text in json_texts for text in matches(json_text, field.regex)]
     json_texts = [json_text for json_text in json_texts if json_text.strip()]
     return json_texts if field.many else json_texts[:1]
 
 
-def _markup_texts(part: Markup, field: ItemField) -> list[str]:
+def _find_markup_texts(part: Markup, field: ItemField) -> list[str]:
     path = field.json_path
     if path and (field.json_ld or field.microdata):
         try:
@@ -465,13 +467,13 @@ def _markup_texts(part: Markup, field: ItemField) -> list[str]:
             raise ValueProblemError(f"the XPath fails: {str(error)[:200]}") from None
     else:
         nodes = part.node.css if field.many or path else part.first
-        xpath_texts = [_node_text(node, field.attribute) for node in nodes(str(field.css))]
+        xpath_texts = [_read_node_text(node, field.attribute) for node in nodes(str(field.css))]
     if path:
-        return _scripted_texts(xpath_texts, path)
+        return _find_scripted_texts(xpath_texts, path)
     return xpath_texts if field.many else xpath_texts[:1]
 
 
-def _scripted_texts(scripts: Sequence[str], path: str) -> list[str]:
+def _find_scripted_texts(scripts: Sequence[str], path: str) -> list[str]:
     """Return the scalars at a path of each script.
 
     Raises:
@@ -485,36 +487,36 @@ def _scripted_texts(scripts: Sequence[str], path: str) -> list[str]:
         except ValueError as error:
             problem = problem or str(error)
             continue
-        scripted_texts += [text for value in values for text in _json_texts(value, path)]
+        scripted_texts += [text for value in values for text in _find_json_texts(value, path)]
     if problem and not scripted_texts:
         raise ValueProblemError(problem)
     return scripted_texts
 
 
-def _node_text(node: Any, attribute: str | None) -> str:
+def _read_node_text(node: Any, attribute: str | None) -> str:
     if attribute is not None:
         return node.attributes.get(attribute) or ""
     return inner_text(node)
 
 
-def _loaded(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text, parse_float=str)
     except (ValueError, RecursionError):
         return None
 
 
-def _json_texts(value: Any, path: str) -> list[str]:
+def _find_json_texts(value: Any, path: str) -> list[str]:
     """Return scalars at a path as texts; numbers with places are exact, as they were written."""
     entries = find(value, path)
     return [
-        _storable(str(entry))
+        _make_storable(str(entry))
         for entry in entries
         if isinstance(entry, str | int) and entry is not True
     ]
 
 
-def _storable(text: str) -> str:
+def _make_storable(text: str) -> str:
     """Return a text of JSON without what no database stores: NUL and lone surrogates."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
@@ -522,9 +524,9 @@ def _storable(text: str) -> str:
 _canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
-def _broken(rule: ItemRule, payload: Mapping[str, Any]) -> str:
+def _find_broken_rule(rule: ItemRule, payload: Mapping[str, Any]) -> str:
     """Return the first rule of the JSON Schema that an item breaks; empty: it keeps all."""
-    error = next(_validator(_canonical(rule.json_schema)).iter_errors(payload), None)
+    error = next(_build_validator(_canonical(rule.json_schema)).iter_errors(payload), None)
     if error is None:
         return ""
     text = ".".join(str(each) for each in error.instance_path) or "the item"
@@ -532,7 +534,7 @@ def _broken(rule: ItemRule, payload: Mapping[str, Any]) -> str:
 
 
 @lru_cache(maxsize=100)
-def _validator(schema: str) -> Any:
+def _build_validator(schema: str) -> Any:
     from jsonschema_rs import Draft202012Validator  # an extra
 
     return Draft202012Validator(json.loads(schema), validate_formats=True)

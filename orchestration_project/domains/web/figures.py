@@ -45,7 +45,7 @@ class ItemFigures:
         kept_names = self.examples.setdefault(found.reason_code, [])
         if len(kept_names) < MAX_EXAMPLES and found.reason not in kept_names:
             kept_names.append(found.reason)
-        self._fill(_fields_of(found.text))
+        self._fill(_parse_fields(found.text))
 
     def _fill(self, payload: Mapping[str, Any] | None) -> None:
         if payload is not None:
@@ -88,7 +88,7 @@ def figures_of_payloads(payloads: Sequence[str]) -> ItemFigures:
     return figures
 
 
-def _fields_of(text: str) -> Mapping[str, Any] | None:
+def _parse_fields(text: str) -> Mapping[str, Any] | None:
     """Return the fields of a reject; None: the text is another, such as a broken page."""
     try:
         document = json.loads(text)

@@ -36,15 +36,15 @@ def inner_text(node: Any) -> str:
     child = node.first_child
     while child is not None and not child.is_element_node:
         child = child.next
-    return node.text() or "" if child is None else _joined(_pieces(node))
+    return node.text() or "" if child is None else _join_pieces(_walk_pieces(node))
 
 
 def inner_text_of_tree(element: Any) -> str:
     """Return the same of an element of lxml."""
-    return _joined(_pieces_of_tree(element))
+    return _join_pieces(_walk_tree_pieces(element))
 
 
-def _joined(pieces: Iterator[Piece]) -> str:
+def _join_pieces(pieces: Iterator[Piece]) -> str:
     """Return texts in one, a line break between those of two blocks that no white space parts."""
     names: list[str] = []
     is_parted = False
@@ -59,7 +59,7 @@ def _joined(pieces: Iterator[Piece]) -> str:
     return "".join(names)
 
 
-def _pieces(root: Any) -> Iterator[Piece]:
+def _walk_pieces(root: Any) -> Iterator[Piece]:
     """Yield texts and borders in order; depth is bounded by the heap alone."""
     waiting: list[Any] = [root]
     while waiting:
@@ -80,7 +80,7 @@ def _pieces(root: Any) -> Iterator[Piece]:
             waiting.extend(reversed(children))
 
 
-def _pieces_of_tree(root: Any) -> Iterator[Piece]:
+def _walk_tree_pieces(root: Any) -> Iterator[Piece]:
     waiting: list[Any] = [root]
     while waiting:
         node = waiting.pop()

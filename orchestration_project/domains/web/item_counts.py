@@ -23,7 +23,7 @@ def count_items(page: Page, rule: ItemRule) -> int | None:
         return _count_values(page.text, rule.each_json_path or "$")
     if rule.each_json_path is not None:
         return 0
-    return _within_limit(len(page.root.css(rule.each)) if rule.each else 1)
+    return _apply_limit(len(page.root.css(rule.each)) if rule.each else 1)
 
 
 def _count_values(text: str, path: str) -> int | None:
@@ -31,10 +31,10 @@ def _count_values(text: str, path: str) -> int | None:
         value = json.loads(text, parse_float=str)
     except (ValueError, RecursionError):
         return None
-    return _within_limit(sum(1 for _ in find(value, path)))
+    return _apply_limit(sum(1 for _ in find(value, path)))
 
 
-def _within_limit(count: int) -> int | None:
+def _apply_limit(count: int) -> int | None:
     return None if count > MAX_ITEMS else count
 
 

@@ -36,32 +36,32 @@ def field_rows(items: pl.DataFrame, rule: ItemRule) -> pl.DataFrame:
     rows: list[tuple[Any, ...]] = []
     for site, item_key, payload in items.select("site", "item_key", "payload").iter_rows():
         document = json.loads(payload)
-        for name, position, value in _values(document):
-            rows.append((site, item_key, name, position, *_row(name, value, document, rule)))
+        for name, position, value in _iterate_values(document):
+            rows.append((site, item_key, name, position, *_build_row(name, value, document, rule)))
     data_frame = pl.DataFrame(rows, schema_of(web_item_fields), orient="row")
     return data_frame.sort("site", "item_key", "field", "position")
 
 
-def _values(payload: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
+def _iterate_values(payload: Mapping[str, Any]) -> Iterator[tuple[str, int, Any]]:
     for name, value in payload.items():
         for position, item in enumerate(value if isinstance(value, list) else [value], start=1):
             if item is not None:
                 yield name, position, item
 
 
-def _row(
+def _build_row(
     name: str, value: Any, payload: Mapping[str, Any], rule: ItemRule
 ) -> tuple[str, int | None, str | None, datetime | None]:
     """Return text, amount, currency and time of a value."""
     declared = rule.fields.get(name)
     process = declared.process if declared else "text"
     if process == "date":
-        return value_text(value), None, None, _time(value)
+        return value_text(value), None, None, _parse_time(value)
     if process == "text":
         return value_text(value), None, None, None
-    amount = _amount(value)
+    amount = _parse_amount(value)
     is_price = amount is not None and process in PRICES
-    currency = _currency(name, value, payload) if is_price else None
+    currency = _find_currency(name, value, payload) if is_price else None
     return value_text(value), amount, currency, None
 
 
@@ -72,7 +72,7 @@ def value_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _amount(value: Any) -> int | None:
+def _parse_amount(value: Any) -> int | None:
     if isinstance(value, dict):
         value = next((value[name] for name in AMOUNT_MEMBERS if name in value), None)
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
@@ -86,7 +86,7 @@ def _amount(value: Any) -> int | None:
     return int(exact) if is_whole and abs(exact) <= MAX_AMOUNT else None
 
 
-def _currency(name: str, value: Any, payload: Mapping[str, Any]) -> str | None:
+def _find_currency(name: str, value: Any, payload: Mapping[str, Any]) -> str | None:
     currency = value.get("currency") if isinstance(value, dict) else None
     for found in (currency, payload.get(f"{name}_currency"), payload.get("currency")):
         if isinstance(found, str) and CURRENCY.fullmatch(found):
@@ -94,7 +94,7 @@ def _currency(name: str, value: Any, payload: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _time(value: Any) -> datetime | None:
+def _parse_time(value: Any) -> datetime | None:
     try:
         fromisoformat = datetime.fromisoformat(value)
         return (

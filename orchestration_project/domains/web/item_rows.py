@@ -151,7 +151,7 @@ def item_rows(
                 rows.add((site, found.key, read.url, found.payload, read.capture_id, *pair))
             else:
                 unclear_urls.add(read.url)
-                rejects.append((*pair, *_rejected(found), read.capture_id))
+                rejects.append((*pair, *_format_reject(found), read.capture_id))
         figures.counts.add(count_items(page, rule), went_to)
     carried_count = 0
     if carried is not None:
@@ -217,20 +217,22 @@ class _Rows:
     ) -> tuple[pl.DataFrame, SpilledRows | None, list[tuple[Any, ...]]]:
         """Return one row for each key, in memory or spilled, and the rejects of others."""
         if self._ranges is None:
-            rows, rejects = _unique(pl.DataFrame(self._held, ROWS, orient="row"), rule)
+            rows, rejects = _select_unique(pl.DataFrame(self._held, ROWS, orient="row"), rule)
             return rows, None, rejects
         self._put()
         rejects, places = list[tuple[Any, ...]](), list[tuple[Mapping[str, object], int]]()
         row_count, nothing = 0, pl.DataFrame()
         for span in spans_of(self._counts, MAX_HELD_ITEMS):
-            rows, repeated = _unique(self._ranges.within(span), rule)
+            rows, repeated = _select_unique(self._ranges.within(span), rule)
             places.append(({"item_key": span}, self._spill.put(rows)))
             rejects += repeated
             row_count, nothing = row_count + len(rows), rows.clear()
         return nothing, SpilledRows(self._spill, places, row_count), rejects
 
 
-def _unique(rows: pl.DataFrame, rule: ItemRule) -> tuple[pl.DataFrame, list[tuple[Any, ...]]]:
+def _select_unique(
+    rows: pl.DataFrame, rule: ItemRule
+) -> tuple[pl.DataFrame, list[tuple[Any, ...]]]:
     """Return the row of each key that the rule says, by key; and rejects, if it rejects others."""
     rows = rows.sort("item_key", "part_number", "line_number")
     first = rows.unique("item_key", keep="first", maintain_order=True)
@@ -245,18 +247,18 @@ def _unique(rows: pl.DataFrame, rule: ItemRule) -> tuple[pl.DataFrame, list[tupl
     other_frame = frame.filter(pl.col("payload") != pl.col("payload_first"))
     wanted = ("item_key", "url_first", "payload", "part_number", "line_number", "capture_id")
     rejects = [
-        (*place, *_rejected(_duplicate(key, url, payload)), capture_id)
+        (*place, *_format_reject(_reject_duplicate(key, url, payload)), capture_id)
         for key, url, payload, *place, capture_id in other_frame.select(wanted).iter_rows()
     ]
     return first.drop("line_number"), rejects
 
 
-def _duplicate(key: str, url: str, payload: str) -> RejectedItem:
+def _reject_duplicate(key: str, url: str, payload: str) -> RejectedItem:
     reason = f"the key {key[:100]!a} has other fields at {url}"
     return RejectedItem("duplicate", reason, payload)
 
 
-def _rejected(found: RejectedItem) -> tuple[str, str, int, str]:
+def _format_reject(found: RejectedItem) -> tuple[str, str, int, str]:
     """Return reason code, reason, byte offset and record of a reject."""
     return found.reason_code, found.reason, 0, in_ascii(found.text.encode())
 

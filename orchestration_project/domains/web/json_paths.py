@@ -40,11 +40,11 @@ def find(value: Any, path: str) -> list[Any]:
     """Return the values at a path, in their order; what lacks a step has none."""
     entries = [value]
     for step in parse_path(path):
-        entries = [inner for outer in entries for inner in _inner(outer, step)][:MAX_FOUND]
+        entries = [inner for outer in entries for inner in _follow_step(outer, step)][:MAX_FOUND]
     return entries
 
 
-def _inner(value: Any, step: Step) -> Sequence[Any]:
+def _follow_step(value: Any, step: Step) -> Sequence[Any]:
     if isinstance(value, list):
         if step is None:
             return value

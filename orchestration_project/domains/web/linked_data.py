@@ -93,12 +93,12 @@ def script_values(text: str) -> list[Any]:
     while text and (closed := WRAPPER_END.search(text, max(len(text) - MAX_WRAPPER, 0))):
         text = text[: closed.start()]
     try:
-        return _values(text)
+        return _parse_values(text)
     except ValueError:
-        return _values(STRING_OR_COMMA.sub(lambda found: found[1] or "", text))
+        return _parse_values(STRING_OR_COMMA.sub(lambda found: found[1] or "", text))
 
 
-def _values(text: str) -> list[Any]:
+def _parse_values(text: str) -> list[Any]:
     values: list[Any] = []
     end = SEPARATORS.match(text).end()  # pyright: ignore[reportOptionalMemberAccess] - or empty
     while end < len(text):
@@ -129,11 +129,11 @@ def nested_objects(value: Any) -> list[Mapping[str, Any]]:
 
 def of_type(objects: Sequence[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
     """Return the objects of a type; `Product` is also `https://schema.org/Product`."""
-    return [entry for entry in objects if any(_is_named(one, name) for one in _types(entry))]
+    return [entry for entry in objects if any(_is_named(one, name) for one in _read_types(entry))]
 
 
-def _types(value: Mapping[str, Any]) -> list[str]:
-    return [item for item in _as_list(value.get("@type")) if isinstance(item, str)]
+def _read_types(value: Mapping[str, Any]) -> list[str]:
+    return [item for item in _list_values(value.get("@type")) if isinstance(item, str)]
 
 
 def _is_named(found: str, wanted: str) -> bool:
@@ -166,32 +166,32 @@ def find_property(
     for step in parse_path(path):
         if isinstance(step, str):
             resolved = (
-                _resolved(each, identities) for outer in entries for each in _as_list(outer)
+                _resolve_id(each, identities) for outer in entries for each in _list_values(outer)
             )
             entries = [each[step] for each in resolved if isinstance(each, dict) and step in each]
         elif step is None:
-            entries = [each for outer in entries for each in _as_list(outer)]
+            entries = [each for outer in entries for each in _list_values(outer)]
         else:
-            entries = [each[step] for outer in entries if step < len(each := _as_list(outer))]
+            entries = [each[step] for outer in entries if step < len(each := _list_values(outer))]
         entries = entries[:MAX_OBJECTS]
-    plain = [_plain(each) for outer in entries for each in _as_list(outer)]
+    plain = [_read_plain(each) for outer in entries for each in _list_values(outer)]
     return [str(each) for each in plain if isinstance(each, str | int) and each is not True]
 
 
-def _resolved(value: Any, identities: Mapping[str, Mapping[str, Any]]) -> Any:
+def _resolve_id(value: Any, identities: Mapping[str, Mapping[str, Any]]) -> Any:
     if isinstance(value, dict) and value.keys() == {"@id"} and isinstance(value["@id"], str):
         return identities.get(value["@id"], value)
     return value
 
 
-def _plain(value: Any) -> Any:
+def _read_plain(value: Any) -> Any:
     """Return the text of a value, of a value with language or type, or the name of an object."""
     if isinstance(value, dict):
         return value.get("@value", value.get("@id"))
     return value
 
 
-def _as_list(value: Any) -> list[Any]:
+def _list_values(value: Any) -> list[Any]:
     if isinstance(value, dict) and (inner := value.get("@list", value.get("@set"))) is not None:
         value = inner
     return value if isinstance(value, list) else [] if value is None else [value]
@@ -208,7 +208,7 @@ def microdata_objects(root: Any) -> list[Mapping[str, Any]]:
     """
     by_id: dict[str, Any] = {}
     scopes: list[Any] = []
-    for node in _elements(root):
+    for node in _walk_elements(root):
         attributes = node.attributes
         if (name := attributes.get("id")) is not None:
             by_id.setdefault(name, node)
@@ -238,7 +238,7 @@ class _Microdata:
                 is_object = "itemscope" in node.attributes
                 if is_object and (node.mem_id in entries or len(entries) > MAX_NESTED):
                     continue
-                value = self.read(node, entries) if is_object else _value(node)
+                value = self.read(node, entries) if is_object else _read_value(node)
                 for name in (node.attributes.get("itemprop") or "").split():
                     values.setdefault(name, []).append(value)
         return values
@@ -256,7 +256,7 @@ class _Microdata:
                 waiting.extend(reversed(list(node.iter())))
 
 
-def _value(node: Any) -> str:
+def _read_value(node: Any) -> str:
     attribute = ATTRIBUTES.get(node.tag)
     value = None if attribute is None else node.attributes.get(attribute)
     if value is None and (attribute is None or node.tag in WITH_TEXT):
@@ -264,7 +264,7 @@ def _value(node: Any) -> str:
     return value or ""
 
 
-def _elements(root: Any) -> Iterator[Any]:
+def _walk_elements(root: Any) -> Iterator[Any]:
     waiting = [root]
     while waiting:
         node = waiting.pop()

@@ -79,12 +79,12 @@ def read_form(root: Any, login: Login, *, user: str, password: str) -> LoginForm
         )
     if (form.attributes.get("method") or "get").lower() != "post":
         raise ValueError("expected a form that is sent by POST: GET puts the password in a URL")
-    texts = dict(_sent(inputs)) | login.fields
+    texts = dict(_select_sent(inputs)) | login.fields
     credentials = {login.user_field: user, login.password_field: password}
     return LoginForm((form.attributes.get("action") or "").strip(), texts | credentials)
 
 
-def _sent(inputs: list[Any]) -> list[tuple[str, str]]:
+def _select_sent(inputs: list[Any]) -> list[tuple[str, str]]:
     """Return the inputs that a browser sends: with a value or ticked, and the first button."""
     sent: list[tuple[str, str]] = []
     has_button = False

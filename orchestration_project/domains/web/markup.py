@@ -53,10 +53,10 @@ def bounded(html: str | bytes) -> str | bytes:
     is_long = start_count * tag_count > MAX_STEPS
     if not is_long and start_count * start_count > MAX_REPEATED:
         is_long = len(FORMATTING.findall(body)) * start_count > MAX_REPEATED
-    return _normalised(body) if is_long else html
+    return _normalise_html(body) if is_long else html
 
 
-def _normalised(body: bytes) -> str:
+def _normalise_html(body: bytes) -> str:
     from lxml import etree  # an extra  # pyright: ignore[reportAttributeAccessIssue] - compiled
 
     parser = etree.HTMLParser(
@@ -119,7 +119,7 @@ class Markup:
         Raises:
             ValueError: The path fails here, as of a function with wrong arguments.
         """
-        return [_text_of(each.root) for each in self._tree.xpath(path)]
+        return [_extract_text(each.root) for each in self._tree.xpath(path)]
 
     def xpath_elements(self, path: str) -> "list[Markup]":
         """Return the elements that an XPath selects; each sees itself alone.
@@ -156,5 +156,5 @@ class Markup:
         return texts
 
 
-def _text_of(root: Any) -> str:
+def _extract_text(root: Any) -> str:
     return inner_text_of_tree(root) if hasattr(root, "itertext") else str(root)

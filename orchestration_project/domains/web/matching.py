@@ -67,11 +67,11 @@ class ReferenceTable(Strict):
 
     @cached_property
     def _keys(self) -> Mapping[str, str]:
-        return {_compared(key): key for key in reversed(self.rows)}
+        return {_normalise_text(key): key for key in reversed(self.rows)}
 
     @cached_property
     def _texts(self) -> Mapping[str, str]:
-        return {key: _compared(text) for key, text in self.rows.items()}
+        return {key: _normalise_text(text) for key, text in self.rows.items()}
 
     @cached_property
     def _found(self) -> dict[str, tuple[str | None, float]]:
@@ -83,7 +83,7 @@ class ReferenceTable(Strict):
         A text that is a key, or a row's text, in any case, has the score 1. Of equal scores the
         first row counts.
         """
-        compared = _compared(text)
+        compared = _normalise_text(text)
         if compared not in self._found:
             if len(self._found) >= MAX_ROWS:
                 self._found.clear()
@@ -120,5 +120,5 @@ class Match(Strict):
         }
 
 
-def _compared(text: str) -> str:
+def _normalise_text(text: str) -> str:
     return clean(text).casefold()[:MAX_COMPARED_CHARACTERS]

@@ -83,11 +83,11 @@ def judge(status: int, body: bytes, content_type: str, *, is_conditional: bool) 
         return Judgement("refused", f"status {status}")
     if not 200 <= status < 300 or status in NO_PAGE_STATUSES:
         return Judgement("failed", f"status {status}")
-    problem = _unreadable(body, content_type)
+    problem = _find_problem(body, content_type)
     return Judgement("failed", problem) if problem else Judgement("page")
 
 
-def _unreadable(body: bytes, content_type: str) -> str:
+def _find_problem(body: bytes, content_type: str) -> str:
     """Return why a body cannot be read as a page; empty: it can."""
     if not body.strip(BLANK):
         return "the body is empty"

@@ -88,7 +88,7 @@ def best_selectors(
     """
     scored_selectors: list[ScoredSelector] = []
     present = score(rule_with(rule, name, rule.fields[name]), name, pages)
-    for selector in _candidates(rule, name, pages):
+    for selector in _find_candidates(rule, name, pages):
         item_rule = rule_with(rule, name, field_with(rule.fields[name], selector.as_fields))
         now = score(item_rule, name, pages)
         if now.agreement >= MIN_AGREEMENT and now.agreed_count > present.agreed_count:
@@ -111,16 +111,16 @@ def _order(each: ScoredSelector) -> tuple[Any, ...]:
     )
 
 
-def _candidates(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> list[Selector]:
+def _find_candidates(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> list[Selector]:
     counts: Counter[Selector] = Counter()
-    searched = [page for page in pages if _values(page, name)][:SEARCHED_PAGES]
+    searched = [page for page in pages if _read_values(page, name)][:SEARCHED_PAGES]
     for known_page in searched:
-        values = _values(known_page, name)
+        values = _read_values(known_page, name)
         counts.update(selectors_of(known_page.page, rule, rule.fields[name], values))
     return [selector for selector, _ in counts.most_common(MAX_CANDIDATES)]
 
 
-def _values(page: KnownPage, name: str) -> Collection[Any]:
+def _read_values(page: KnownPage, name: str) -> Collection[Any]:
     """Return the known values of a field on a page; of lists, their elements."""
     entries = [payload[name] for payload in page.known.values() if name in payload]
     values = [item for value in entries for item in (value if isinstance(value, list) else [value])]
@@ -133,14 +133,14 @@ def score(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> Score:
     for page in pages:
         expected = {key: payload[name] for key, payload in page.known.items() if name in payload}
         total += len(expected)
-        for key, payload in _items(page, rule):
+        for key, payload in _iterate_items(page, rule):
             if key in expected and name in payload:
                 agreed += payload[name] == expected[key]
                 differing += payload[name] != expected[key]
     return Score(agreed, differing, total)
 
 
-def _items(page: KnownPage, rule: ItemRule) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _iterate_items(page: KnownPage, rule: ItemRule) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield keys and fields of the items that rules make of a page.
 
     Where the page is one item, its key is that of the known one, also where no key is found.

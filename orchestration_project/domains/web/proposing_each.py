@@ -90,9 +90,10 @@ def selectors_with_each(
     searched = [page for page in pages if len(page.known) >= MIN_ITEMS_OF_PAGE][:SEARCHED_PAGES]
     counts: Counter[EachSelector] = Counter()
     for known_page in searched:
-        counts.update({*_candidates(known_page, rule)})
+        counts.update({*_find_candidates(known_page, rule)})
     trials = [
-        _tried(rule, each_selector, searched) for each_selector, _ in counts.most_common(MAX_EACH)
+        _try_candidate(rule, each_selector, searched)
+        for each_selector, _ in counts.most_common(MAX_EACH)
     ]
     found = sorted(filter(None, trials), key=_order)
     if not found:
@@ -101,7 +102,7 @@ def selectors_with_each(
     fields = [name for name in rule.fields if name not in rule.key]
     lost = [name for name in fields if _is_lost(best.rule, name, pages)]
     return {
-        EACH: [_on_all(tried, pages, earlier_pages) for tried in found],
+        EACH: [_evaluate_on_all(tried, pages, earlier_pages) for tried in found],
         **best.keys,
         **{name: best_selectors(best.rule, name, pages, earlier_pages) for name in lost},
     }
@@ -129,14 +130,16 @@ def _is_lost(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> bool:
     return found.total_count > 0 and found.agreement < MIN_AGREEMENT
 
 
-def _tried(rule: ItemRule, selector: EachSelector, pages: Sequence[KnownPage]) -> _Tried | None:
+def _try_candidate(
+    rule: ItemRule, selector: EachSelector, pages: Sequence[KnownPage]
+) -> _Tried | None:
     """Return a candidate with key fields that work in it; None: it finds too few items."""
     changed = rule.model_copy(update={"each": selector.css})
     keys: dict[str, list[ScoredSelector]] = {}
     for name in rule.key:
         alone, known_pages = (
             changed.model_copy(update={"key": [name]}),
-            _by_field(pages, name),
+            _map_by_field(pages, name),
         )
         if _is_lost(alone, name, known_pages):
             keys[name] = best_selectors(alone, name, known_pages, [])
@@ -144,20 +147,20 @@ def _tried(rule: ItemRule, selector: EachSelector, pages: Sequence[KnownPage]) -
                 return None
             field = field_with(changed.fields[name], keys[name][0].selector.as_fields)
             changed = changed.model_copy(update={"fields": {**changed.fields, name: field}})
-    now, surplus = _found(changed, pages)
+    now, surplus = _count_found(changed, pages)
     if now.agreement < MIN_AGREEMENT:
         return None
     return _Tried(ScoredSelector(selector, now, Score(0, 0, 0)), surplus, changed, keys)
 
 
-def _on_all(
+def _evaluate_on_all(
     tried: _Tried, pages: Sequence[KnownPage], earlier_pages: Sequence[KnownPage]
 ) -> ScoredSelector:
-    now, earlier = _found(tried.rule, pages)[0], _found(tried.rule, earlier_pages)[0]
+    now, earlier = _count_found(tried.rule, pages)[0], _count_found(tried.rule, earlier_pages)[0]
     return replace(tried.scored, now=now, earlier=earlier)
 
 
-def _found(rule: ItemRule, pages: Sequence[KnownPage]) -> tuple[Score, int]:
+def _count_found(rule: ItemRule, pages: Sequence[KnownPage]) -> tuple[Score, int]:
     """Return how many known items the rules find, and how many elements are not among them."""
     agreed = total = surplus = 0
     for page in pages:
@@ -168,7 +171,7 @@ def _found(rule: ItemRule, pages: Sequence[KnownPage]) -> tuple[Score, int]:
     return Score(agreed, 0, total), surplus
 
 
-def _by_field(pages: Sequence[KnownPage], name: str) -> list[KnownPage]:
+def _map_by_field(pages: Sequence[KnownPage], name: str) -> list[KnownPage]:
     """Return pages whose items are known by one field."""
     return [
         KnownPage(
@@ -183,27 +186,30 @@ def _by_field(pages: Sequence[KnownPage], name: str) -> list[KnownPage]:
     ]
 
 
-def _candidates(known: KnownPage, rule: ItemRule) -> Iterator[EachSelector]:
+def _find_candidates(known: KnownPage, rule: ItemRule) -> Iterator[EachSelector]:
     page = known.page
     if page.is_json or page.is_too_deep or page.root is None:
         return
     places = max(
-        (_places(page, rule.fields[name], _owners(known, name)) for name in _by_use(rule)),
+        (
+            _find_places(page, rule.fields[name], _map_owners(known, name))
+            for name in _order_fields(rule)
+        ),
         key=len,
         default={},
     )
     if len(places) < MIN_ITEMS_OF_PAGE:
         return
-    for node in _containers(places)[:MAX_CONTAINERS]:
-        yield from _of_node(node)
+    for node in _find_containers(places)[:MAX_CONTAINERS]:
+        yield from _build_selectors(node)
 
 
-def _by_use(rule: ItemRule) -> list[str]:
+def _order_fields(rule: ItemRule) -> list[str]:
     """Return the fields by which items are looked for, those of the key first."""
     return [*rule.key, *(name for name in rule.fields if name not in rule.key)]
 
 
-def _owners(known: KnownPage, name: str) -> Mapping[Any, str]:
+def _map_owners(known: KnownPage, name: str) -> Mapping[Any, str]:
     """Return the item of each value of a field that one item alone has."""
     keys: dict[Any, list[str]] = defaultdict(list)
     for key, payload in known.known.items():
@@ -212,7 +218,9 @@ def _owners(known: KnownPage, name: str) -> Mapping[Any, str]:
     return {value: names[0] for value, names in keys.items() if len(names) == 1}
 
 
-def _places(page: Page, field: ItemField, owners: Mapping[Any, str]) -> Mapping[str, list[Any]]:
+def _find_places(
+    page: Page, field: ItemField, owners: Mapping[Any, str]
+) -> Mapping[str, list[Any]]:
     """Return the elements with the value of each item."""
     places: dict[str, list[Any]] = defaultdict(list)
     if not owners:
@@ -235,9 +243,9 @@ def _places(page: Page, field: ItemField, owners: Mapping[Any, str]) -> Mapping[
     return places
 
 
-def _containers(places: Mapping[str, Collection[Any]]) -> list[Any]:
+def _find_containers(places: Mapping[str, Collection[Any]]) -> list[Any]:
     """Return the largest elements around each place that have no other item's place."""
-    paths = [(key, _above(node)) for key, nodes in places.items() for node in nodes]
+    paths = [(key, _list_ancestors(node)) for key, nodes in places.items() for node in nodes]
     owners: dict[int, set[str]] = defaultdict(set)
     for key, path in paths:
         for item in path:
@@ -250,7 +258,7 @@ def _containers(places: Mapping[str, Collection[Any]]) -> list[Any]:
     return list(values.values())
 
 
-def _above(node: Any) -> list[Any]:
+def _list_ancestors(node: Any) -> list[Any]:
     """Return an element and those above it up to the body, `MAX_DEPTH` at most."""
     path: list[Any] = []
     while node is not None and len(path) < MAX_DEPTH:
@@ -259,20 +267,20 @@ def _above(node: Any) -> list[Any]:
     return path
 
 
-def _of_node(node: Any) -> Iterator[EachSelector]:
-    own = [*_named(node)]
+def _build_selectors(node: Any) -> Iterator[EachSelector]:
+    own = [*_derive_by_name(node)]
     yield from (EachSelector(kind, css) for kind, css in own)
     if not IDENTIFIER.fullmatch(node.tag):
         return
     parent = node.parent
-    for kind, css in _named(parent) if parent is not None else ():
+    for kind, css in _derive_by_name(parent) if parent is not None else ():
         yield EachSelector(kind, f"{css} > {node.tag}")
-    tags = [item.tag for item in _above(node)]
+    tags = [item.tag for item in _list_ancestors(node)]
     if all(map(IDENTIFIER.fullmatch, tags)):
         yield EachSelector("position", " > ".join(reversed(tags)))
 
 
-def _named(node: Any) -> Iterator[tuple[str, str]]:
+def _derive_by_name(node: Any) -> Iterator[tuple[str, str]]:
     """Yield kinds and selectors of an element by its own names."""
     attributes = node.attributes
     for name in STABLE_ATTRIBUTES:

@@ -65,7 +65,7 @@ class Robots:
         """
         if not self.is_reachable:
             return "unreachable"
-        is_folder = url.endswith("/") and "index.html" not in _decoded(url)
+        is_folder = url.endswith("/") and "index.html" not in _decode_url(url)
         rules = self.folder_rules or self.rules if is_folder else self.rules
         if rules is None or rules.can_fetch(url, user_agent + PRODUCT_END):
             return "allowed"
@@ -98,7 +98,7 @@ def read_robots(status: int | None, body: bytes) -> Robots:
 
     if len(body) > MAX_ROBOTS_BYTES:
         body = body[:MAX_ROBOTS_BYTES].rpartition(b"\n")[0]
-    lines = list(_lines(body.decode("utf-8-sig", errors="replace").replace("\0", "")))
+    lines = list(_group_lines(body.decode("utf-8-sig", errors="replace").replace("\0", "")))
     # Protego allows a folder, too, where its index.html is allowed, as Google does.
     other_names = [line for line in lines if not ALLOWED_INDEX.fullmatch(line)]
     parsed = [
@@ -108,11 +108,11 @@ def read_robots(status: int | None, body: bytes) -> Robots:
     return Robots(parsed[0], folder_rules=parsed[-1])
 
 
-def _decoded(url: str) -> str:
+def _decode_url(url: str) -> str:
     return ENCODED.sub(lambda code: chr(int(code[1], 16)), url)
 
 
-def _lines(text: str) -> Iterator[str]:
+def _group_lines(text: str) -> Iterator[str]:
     """Yield user-agent lines and rules as RFC 9309 groups them, then the delays of their agents.
 
     Protego ends a group at any other line between two user-agent lines, and guesses at names.

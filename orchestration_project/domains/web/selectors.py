@@ -76,17 +76,17 @@ def selectors_of(
         values: Values that the field had on this page, as loaded.
     """
     if page.is_json:
-        yield from _distinct(_members_of_body(page, rule, field, values))
+        yield from _skip_repeated(_search_body(page, rule, field, values))
         return
     if page.is_too_deep or page.root is None:
         return
     parts = [page.root] if rule.each is None else page.root.css(rule.each)
-    selectors = (element for part in parts for element in _elements(part, field, values))
-    yield from islice(_distinct(islice(selectors, MAX_REPEATED_MATCHES)), MAX_MATCHES)
-    yield from _distinct(_members_of_scripts(page, field, values))
+    selectors = (element for part in parts for element in _search_elements(part, field, values))
+    yield from islice(_skip_repeated(islice(selectors, MAX_REPEATED_MATCHES)), MAX_MATCHES)
+    yield from _skip_repeated(_search_scripts(page, field, values))
 
 
-def _distinct(selectors: Iterable[Selector]) -> Iterator[Selector]:
+def _skip_repeated(selectors: Iterable[Selector]) -> Iterator[Selector]:
     seen: set[Selector] = set()
     for selector in selectors:
         if selector not in seen:
@@ -94,7 +94,7 @@ def _distinct(selectors: Iterable[Selector]) -> Iterator[Selector]:
             yield selector
 
 
-def _elements(part: Any, field: ItemField, values: Collection[Any]) -> Iterator[Selector]:
+def _search_elements(part: Any, field: ItemField, values: Collection[Any]) -> Iterator[Selector]:
     attributes = dict.fromkeys((None, field.attribute, *VALUE_ATTRIBUTES))
     left = MAX_READ_CHARACTERS
     for node in part.css("*")[:MAX_ELEMENTS]:
@@ -106,11 +106,11 @@ def _elements(part: Any, field: ItemField, values: Collection[Any]) -> Iterator[
             if text and attribute is None and len(text) <= MAX_TEXT:
                 text = inner_text(node)
             if text and len(text) <= MAX_TEXT and value_of(text, field) in values:
-                yield from _of_node(node, part, attribute)
+                yield from _build_selectors(node, part, attribute)
 
 
-def _of_node(node: Any, part: Any, attribute: str | None) -> Iterator[Selector]:
-    path = _path(node, part)
+def _build_selectors(node: Any, part: Any, attribute: str | None) -> Iterator[Selector]:
+    path = _build_path(node, part)
     depth = len(path)
     attributes = node.attributes
     for name in STABLE_ATTRIBUTES:
@@ -125,11 +125,11 @@ def _of_node(node: Any, part: Any, attribute: str | None) -> Iterator[Selector]:
     if ATTRIBUTE_VALUE.fullmatch(value):
         yield Selector("itemprop", f'[itemprop="{value}"]', attribute, depth=depth)
     if path and all(IDENTIFIER.fullmatch(item.tag) for item in path):
-        steps = [f"{item.tag}:nth-of-type({_number(item)})" for item in path[:MAX_STEPS]]
+        steps = [f"{item.tag}:nth-of-type({_find_position(item)})" for item in path[:MAX_STEPS]]
         yield Selector("position", " > ".join(reversed(steps)), attribute, depth=depth)
 
 
-def _path(node: Any, part: Any) -> list[Any]:
+def _build_path(node: Any, part: Any) -> list[Any]:
     """Return an element and those above it, up to the item or body, `MAX_DEPTH` at most."""
     path: list[Any] = []
     while node is not None and node.mem_id != part.mem_id and node.tag not in ("body", "html"):
@@ -138,7 +138,7 @@ def _path(node: Any, part: Any) -> list[Any]:
     return path
 
 
-def _number(node: Any) -> int:
+def _find_position(node: Any) -> int:
     """Return the position of an element among those of its tag, from 1."""
     number, before = 1, node.prev
     while before is not None:
@@ -147,35 +147,33 @@ def _number(node: Any) -> int:
     return number
 
 
-def _members_of_body(
+def _search_body(
     page: Page, rule: ItemRule, field: ItemField, values: Collection[Any]
 ) -> Iterator[Selector]:
-    for item in find(_json(page.text), rule.each_json_path or "$"):
-        for path in _paths(item, field, values):
+    for item in find(_parse_json(page.text), rule.each_json_path or "$"):
+        for path in _find_paths(item, field, values):
             yield Selector("member", json_path=path)
 
 
-def _members_of_scripts(
-    page: Page, field: ItemField, values: Collection[Any]
-) -> Iterator[Selector]:
+def _search_scripts(page: Page, field: ItemField, values: Collection[Any]) -> Iterator[Selector]:
     for node in page.root.css(JSON_SCRIPTS):
         try:
             scripts = script_values(node.text() or "")
         except ValueError:
             continue
         for script in scripts:
-            for path in _paths(script, field, values):
+            for path in _find_paths(script, field, values):
                 yield Selector("member", JSON_SCRIPTS, json_path=path)
 
 
-def _json(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text, parse_float=str)
     except (ValueError, RecursionError):
         return None
 
 
-def _paths(value: Any, field: ItemField, values: Collection[Any]) -> Iterator[str]:
+def _find_paths(value: Any, field: ItemField, values: Collection[Any]) -> Iterator[str]:
     """Yield the paths of scalars that are one of the values; of a list, any position counts."""
     waiting, seen_name = [("$", value)], 0
     while waiting and seen_name < MAX_JSON_VALUES:

@@ -205,7 +205,7 @@ class ItemRule(Strict):
 
         if value is not None:
             try:
-                Draft202012Validator(value, validate_formats=True, retriever=_no_reference)
+                Draft202012Validator(value, validate_formats=True, retriever=_refuse_reference)
             except (SchemaError, ReferencingError, ValueError) as error:
                 reason = str(error).splitlines()[0]
                 raise ValueError(f"expected a JSON Schema 2020-12: {reason}") from None
@@ -263,7 +263,7 @@ class ItemRule(Strict):
         return self
 
 
-def _no_reference(uri: str) -> Any:
+def _refuse_reference(uri: str) -> Any:
     """Refuse schemas of other documents: nothing is fetched for a site file."""
     raise ValueError(f"a schema elsewhere: {uri}")
 

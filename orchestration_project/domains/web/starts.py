@@ -98,7 +98,7 @@ def read_url_list(
         None: the page is not one, and need not be.
     """
     try:
-        content = _unzipped(body)
+        content = _inflate_body(body)
     except ValueError as error:
         return UrlList("sitemap", (), str(error)) if is_declared else None
     start = ROOT.match(content[:4_096].replace(b"\0", b""))  # of UTF-16 too
@@ -107,10 +107,10 @@ def read_url_list(
         return None
     values: dict[str, None] = {}
     try:
-        kind = _kind(content)
+        kind = _read_kind(content)
         if kind not in kinds:
             raise ValueError(f"expected {' or '.join(kinds)}, found {kind}")
-        for url in _urls(content):
+        for url in _iterate_urls(content):
             values[url] = None
             if len(values) > MAX_LIST_URLS:
                 raise ValueError(f"expected up to {MAX_LIST_URLS} URLs")
@@ -129,7 +129,7 @@ def matching(urls: Sequence[str], starts: Sequence[UrlListStart]) -> list[str]:
     return [url for url in urls if any(contains(url, pattern) for pattern in patterns)]
 
 
-def _unzipped(body: bytes) -> bytes:
+def _inflate_body(body: bytes) -> bytes:
     """Return a body without gzip.
 
     Raises:
@@ -149,14 +149,14 @@ def _unzipped(body: bytes) -> bytes:
     return content
 
 
-def _kind(content: bytes) -> ListKind:
+def _read_kind(content: bytes) -> ListKind:
     """Return the kind of a list, by its outermost element.
 
     Raises:
         SyntaxError: It is not XML.
         ValueError: It is another document, or declares types or entities.
     """
-    for element in _elements(content, "start"):
+    for element in _parse_elements(content, "start"):
         if element.getroottree().docinfo.doctype:
             raise ValueError("expected XML without DOCTYPE and entities")
         if _name(element) in KINDS:
@@ -165,7 +165,7 @@ def _kind(content: bytes) -> ListKind:
     raise ValueError("expected a sitemap or feed, found nothing")
 
 
-def _elements(content: bytes, event: Literal["start", "end"]) -> Iterator[Any]:
+def _parse_elements(content: bytes, event: Literal["start", "end"]) -> Iterator[Any]:
     """Yield the elements of a document, each as it starts or ends."""
     from lxml import etree  # an extra  # pyright: ignore[reportAttributeAccessIssue] - compiled
 
@@ -177,14 +177,14 @@ def _elements(content: bytes, event: Literal["start", "end"]) -> Iterator[Any]:
         yield element
 
 
-def _urls(content: bytes) -> Iterator[str]:
+def _iterate_urls(content: bytes) -> Iterator[str]:
     """Yield the URLs of a list.
 
     Raises:
         SyntaxError: It is not XML.
     """
-    for element in _elements(content, "end"):
-        if url := _url_of(element):
+    for element in _parse_elements(content, "end"):
+        if url := _read_url(element):
             yield url
         if _name(element) in ("url", "sitemap", "item", "entry"):
             element.clear()
@@ -192,7 +192,7 @@ def _urls(content: bytes) -> Iterator[str]:
                 del element.getparent()[0]
 
 
-def _url_of(element: Any) -> str:
+def _read_url(element: Any) -> str:
     """Return the URL of an element that names a page or sitemap; empty: it does not."""
     outer = element.getparent()
     match (_name(element), "" if outer is None else _name(outer)):

@@ -97,7 +97,7 @@ def refusal_of(url: str, body: bytes, content_type: str) -> Refusal | None:
     if root is None or root.css_first(PRODUCT) is not None:
         return None
     outline = _Outline(root)
-    return _challenge(root, outline) or _login(root, outline, url)
+    return _challenge(root, outline) or _detect_login(root, outline, url)
 
 
 class _Outline:
@@ -142,7 +142,7 @@ def _challenge(root: Any, found: _Outline) -> Refusal | None:
     return None
 
 
-def _login(root: Any, found: _Outline, url: str) -> Refusal | None:
+def _detect_login(root: Any, found: _Outline, url: str) -> Refusal | None:
     passwords = root.css("input[type=password i]")
     if len(passwords) != 1:  # a form with two registers or changes a password
         return None
@@ -150,12 +150,12 @@ def _login(root: Any, found: _Outline, url: str) -> Refusal | None:
         return Refusal("login", f"a login page: its title is {title!a}")
     if LOGIN_PATH.match(url):
         return Refusal("login", "a login page: its URL and a password field show it")
-    if found.is_small(MAX_LOGIN_WORDS) and _asks_to_log_in(root):
+    if found.is_small(MAX_LOGIN_WORDS) and _has_login_text(root):
         return Refusal("login", "a login page: it asks for a password and for nothing else")
     return None
 
 
-def _asks_to_log_in(root: Any) -> bool:
+def _has_login_text(root: Any) -> bool:
     found = root.css("h2, h3, legend, button, label")[:MAX_NODES]
     texts = [node.text() or "" for node in found]
     texts += [node.attributes.get("value") or "" for node in root.css("input[type=submit i]")]

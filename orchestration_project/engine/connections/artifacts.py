@@ -170,7 +170,7 @@ def put_content(store: ArtifactStore, folder: str, content: bytes, *, suffix: st
     return name
 
 
-def _stored(name: str, of_file: os.stat_result) -> StoredObject:
+def _describe_file(name: str, of_file: os.stat_result) -> StoredObject:
     return StoredObject(name, of_file.st_size, datetime.fromtimestamp(of_file.st_mtime, UTC))
 
 
@@ -184,7 +184,9 @@ class FolderStore:
 
     def put(self, name: str, content: bytes | BinaryIO) -> None:
         """Write, flush to disk, rename, flush the folder: a crash leaves no half file."""
-        self.put_chunks(name, iter([content]) if isinstance(content, bytes) else _chunks(content))
+        self.put_chunks(
+            name, iter([content]) if isinstance(content, bytes) else _read_chunks(content)
+        )
 
     def put_chunks(self, name: str, chunks: Iterator[bytes]) -> None:
         """Do the same with chunks as they come."""
@@ -196,7 +198,7 @@ class FolderStore:
                 file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())
-                with _locked(self.folder, fcntl.LOCK_SH):
+                with _lock_folder(self.folder, fcntl.LOCK_SH):
                     partial.replace(path)
             _flush_folder(path.parent)
 
@@ -231,7 +233,7 @@ class FolderStore:
                 with suppress(FileNotFoundError):
                     stat = path.stat()
                     if S_ISREG(stat.st_mode):
-                        yield _stored(name.as_posix(), stat)
+                        yield _describe_file(name.as_posix(), stat)
 
     def found(self, name: str) -> StoredObject | None:
         """Return the file ``name`` as a stored object, None if there is none."""
@@ -240,11 +242,11 @@ class FolderStore:
                 stat = (self.folder / name).stat()
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            return _stored(name, stat) if S_ISREG(stat.st_mode) else None
+            return _describe_file(name, stat) if S_ISREG(stat.st_mode) else None
 
     def delete_older(self, name: str, before: datetime) -> bool:
         """Delete the file ``name`` if it is as old, under the lock that excludes writers."""
-        with self._explained("delete", name), _locked(self.folder, fcntl.LOCK_EX):
+        with self._explained("delete", name), _lock_folder(self.folder, fcntl.LOCK_EX):
             stored_object = self.found(name)
             if stored_object is None or stored_object.put_at >= before:
                 return False
@@ -264,7 +266,7 @@ class FolderStore:
                 partial.hardlink_to(source)
             except OSError:  # a file system without links
                 with source.open("rb") as file:
-                    self.put_chunks(to, _chunks(file))
+                    self.put_chunks(to, _read_chunks(file))
                 return
             partial.replace(target)
             partial.unlink(missing_ok=True)  # a rename to another name of the file does nothing
@@ -287,7 +289,7 @@ class FolderStore:
             ) from error
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
+def _read_chunks(file: BinaryIO) -> Iterator[bytes]:
     """Yield a file from its beginning."""
     file.seek(0)
     while chunk := file.read(BYTES_AT_ONCE):
@@ -303,7 +305,7 @@ def _make_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _locked(folder: Path, how: int) -> Iterator[None]:
+def _lock_folder(folder: Path, how: int) -> Iterator[None]:
     """Hold a lock on ``folder``; it ends with the process, however that ends."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -342,7 +344,7 @@ class S3Store:
             raise ConfigurationError(
                 f"the artifact store {self.url} cannot be opened",
                 expected="s3://bucket/prefix, and AWS_… variables that belong together",
-                found=_first_line(error),
+                found=_read_message(error),
                 remedy=f"correct {setting} or the AWS_… variables",
             ) from error
 
@@ -460,7 +462,7 @@ class S3Store:
             raise kind(
                 f"cannot {what} the artifact {name}",
                 expected=f"a bucket that we may read and write at {self.url}",
-                found=_first_line(error),
+                found=_read_message(error),
                 remedy=f"check {self._setting}, the AWS_… variables and the endpoint",
             ) from error
 
@@ -490,7 +492,7 @@ class _ObjectReader(io.RawIOBase):
         return count
 
 
-def _first_line(error: Exception) -> str:
+def _read_message(error: Exception) -> str:
     """Return the message of an obstore error, without the state that follows it."""
     return redacted(str(error).partition("\n")[0])[:300]
 

@@ -54,7 +54,7 @@ def read_certificate(file: Path, setting: str) -> Certificate:
             found=str(reason),
             remedy=f"correct {setting}, or the permissions of the file",
         ) from error
-    return _certificate(certificate, str(file))
+    return _build_certificate(certificate, str(file))
 
 
 def served_certificate(host: str, port: int) -> Certificate:
@@ -82,10 +82,10 @@ def served_certificate(host: str, port: int) -> Certificate:
             found=str(error) or type(error).__name__,
             remedy="start the proxy, or correct PUBLIC_URL",
         ) from error
-    return _certificate(certificate_bytes, f"{host}:{port}")
+    return _build_certificate(certificate_bytes, f"{host}:{port}")
 
 
-def _certificate(found: "x509.Certificate", place: str) -> Certificate:
+def _build_certificate(found: "x509.Certificate", place: str) -> Certificate:
     from cryptography import x509
 
     try:

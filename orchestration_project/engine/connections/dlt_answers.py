@@ -104,7 +104,7 @@ class AnswerSession(requests.Session):
             request.auth, self.auth = pair
         prepared = plain
         if self._exchanges.is_live and any(pair):
-            with _authenticating():
+            with _mark_token_requests():
                 prepared = super().prepare_request(request)
         vars(prepared)["plain_url"] = plain.url
         return prepared
@@ -135,7 +135,7 @@ class AnswerSession(requests.Session):
         response.headers = CaseInsensitiveDict(unrecorded.headers)
         response.headers.pop("content-encoding", None)  # it is decoded
         response.encoding = requests.utils.get_encoding_from_headers(response.headers)
-        response.reason = _phrase(unrecorded.status)
+        response.reason = _find_phrase(unrecorded.status)
         response.url = question.url
         response.request = request
         response.raw = BytesIO(unrecorded.body)
@@ -144,7 +144,7 @@ class AnswerSession(requests.Session):
 
 
 @contextmanager
-def _authenticating() -> Iterator[None]:
+def _mark_token_requests() -> Iterator[None]:
     """Have requests of this thread be those for a token, by whatever session."""
     THREAD.authenticates = True
     try:
@@ -153,7 +153,7 @@ def _authenticating() -> Iterator[None]:
         THREAD.authenticates = False
 
 
-def _phrase(status: int) -> str:
+def _find_phrase(status: int) -> str:
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -175,14 +175,14 @@ class _Adapter(BaseAdapter):
         """Close nothing."""
 
 
-def _question(request: requests.PreparedRequest, url: str, secrets: Secrets) -> Question:
+def _build_question(request: requests.PreparedRequest, url: str, secrets: Secrets) -> Question:
     text = ENCODED_MASK.sub(MASK, secrets.redacted(without_secrets(url)))
-    body = secrets.redacted(_bytes_of(request).decode("latin-1"))
+    body = secrets.redacted(_read_body(request).decode("latin-1"))
     digest = sha256(ENCODED_MASK.sub(MASK, body).encode()).hexdigest() if body else ""
     return Question(str(request.method), text, digest)
 
 
-def _bytes_of(request: requests.PreparedRequest) -> bytes:
+def _read_body(request: requests.PreparedRequest) -> bytes:
     body = request.body
     if body is None or isinstance(body, bytes):
         return body or b""
@@ -220,7 +220,7 @@ class LiveExchanges:
 
     def question(self, request: requests.PreparedRequest, url: str) -> Question:
         """Return a request without secrets."""
-        return _question(request, url, self.secrets)
+        return _build_question(request, url, self.secrets)
 
     def answer(self, request: requests.PreparedRequest, question: Question) -> Answer:
         """Send a request, and record its answer."""
@@ -240,7 +240,7 @@ class LiveExchanges:
             str(request.method),
             str(request.url),
             headers=headers,
-            content=_bytes_of(request) or None,
+            content=_read_body(request) or None,
             is_repeatable=request.method in READING_METHODS,
         )
         kept_names = {
@@ -283,7 +283,7 @@ class RecordedExchanges:
 
     def question(self, request: requests.PreparedRequest, url: str) -> Question:
         """Return a request without secrets."""
-        return _question(request, url, self._secrets)
+        return _build_question(request, url, self._secrets)
 
     def answer(self, request: requests.PreparedRequest, question: Question) -> Answer:
         """Return the recorded answer.

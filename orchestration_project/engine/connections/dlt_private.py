@@ -71,15 +71,15 @@ def read_items(
         SourceError: An answer lacks the path of its records.
         Exception: Whatever the resource raises.
     """
-    with _contexts(state, sessions):
-        found = _resource(make(**arguments), resource)
+    with _use_contexts(state, sessions):
+        found = _select_resource(make(**arguments), resource)
         for item in found:
             yield found.name, item
 
 
 @contextmanager
-def _contexts(state: dict[str, Any], sessions: Sessions) -> Iterator[None]:
-    context_type = _session_context()
+def _use_contexts(state: dict[str, Any], sessions: Sessions) -> Iterator[None]:
+    context_type = _install_context()
     from dlt.common.configuration.container import Container
     from dlt.common.pipeline import StateInjectableContext
 
@@ -90,7 +90,7 @@ def _contexts(state: dict[str, Any], sessions: Sessions) -> Iterator[None]:
         yield
 
 
-def _resource(made: Any, name: str) -> Any:
+def _select_resource(made: Any, name: str) -> Any:
     """Return the resource that ``make`` returned, or the named one of a source.
 
     Raises:
@@ -100,7 +100,7 @@ def _resource(made: Any, name: str) -> Any:
 
     if isinstance(made, DltResource):
         if name not in ("", made.name):
-            raise _other_resources([made.name], name)
+            raise _build_error([made.name], name)
         return made
     if not isinstance(made, DltSource):
         raise ConfigurationError(
@@ -111,11 +111,11 @@ def _resource(made: Any, name: str) -> Any:
         )
     names = list(made.resources) if name else list(made.selected_resources)
     if (name and name not in names) or (not name and len(names) != 1):
-        raise _other_resources(names, name)
+        raise _build_error(names, name)
     return made.resources[name or names[0]]
 
 
-def _other_resources(names: list[str], name: str) -> ConfigurationError:
+def _build_error(names: list[str], name: str) -> ConfigurationError:
     return ConfigurationError(
         "invalid resource of dlt_source",
         expected=", ".join(names) or "a source with resources",
@@ -125,7 +125,7 @@ def _other_resources(names: list[str], name: str) -> ConfigurationError:
 
 
 @cache
-def _session_context() -> type[Any]:
+def _install_context() -> type[Any]:
     """Return the context that has our sessions; have dlt's client ask for it.
 
     Raises:

@@ -91,7 +91,7 @@ def partial_file(
     """
     for path in folder.glob(f"{prefix}*{suffix}"):
         _remove_if_abandoned(path)
-    descriptor, partial = _locked_file(folder, prefix, suffix)
+    descriptor, partial = _lock_new_file(folder, prefix, suffix)
     with os.fdopen(descriptor, "wb") as file:
         try:
             yield file, partial
@@ -100,7 +100,7 @@ def partial_file(
             raise
 
 
-def _locked_file(folder: Path, prefix: str, suffix: str) -> tuple[int, Path]:
+def _lock_new_file(folder: Path, prefix: str, suffix: str) -> tuple[int, Path]:
     while True:
         partial = folder / f"{prefix}{uuid4().hex}{suffix}"
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_FILE_MODE)
@@ -142,15 +142,15 @@ def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
     try:
         path = (folder / name).resolve(strict=True)
         if not path.is_relative_to(folder.resolve()):
-            raise _refused(name, f"a link out of {setting}", setting)
+            raise _build_error(name, f"a link out of {setting}", setting)
         stat_result = path.stat()
         if not stat.S_ISREG(stat_result.st_mode):
-            raise _refused(name, "no regular file", setting)
+            raise _build_error(name, "no regular file", setting)
         if stat_result.st_size > LARGEST_FILE_BYTES:
-            raise _refused(name, f"{stat_result.st_size} bytes", setting)
+            raise _build_error(name, f"{stat_result.st_size} bytes", setting)
         return path.read_bytes()
     except RuntimeError as error:  # how Python before 3.13 reports a loop
-        raise _refused(name, LOOP, setting) from error
+        raise _build_error(name, LOOP, setting) from error
     except OSError as error:
         raise unreadable(name, error, setting=setting) from error
 
@@ -158,10 +158,10 @@ def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
 def unreadable(name: str, error: OSError, *, setting: str) -> SourceError:
     """Return the error of a file at which the system failed."""
     reason = LOOP if error.errno == errno.ELOOP else error.strerror
-    return _refused(name, reason or str(error), setting)
+    return _build_error(name, reason or str(error), setting)
 
 
-def _refused(name: str, found: str, setting: str) -> SourceError:
+def _build_error(name: str, found: str, setting: str) -> SourceError:
     return SourceError(
         f"the file {name} cannot be read",
         expected=f"a regular file of at most {LARGEST_FILE_BYTES} bytes that this user may read, "

@@ -172,7 +172,7 @@ class LogFile:
         """Open the segment that CURRENT names, or else the newest one, or the first."""
         name = os.fsdecode(os.pread(self._lock_file, 100, 0))
         if self._segment is None or name != self._segment.path.name:
-            newest = segments_of(self.folder)[-1:] or [_segment_at(self.folder, 0, 0)]
+            newest = segments_of(self.folder)[-1:] or [_build_segment(self.folder, 0, 0)]
             self._open(newest[0])
 
     def _open(self, segment: Segment) -> None:
@@ -203,8 +203,8 @@ class LogFile:
         """Begin the next segment, delete old ones; return the size of the new one."""
         if self._segment is None:
             raise AssertionError("a segment is open")
-        start, lines = self._segment.start + size, _line_count(self._file, size)
-        self._open(_segment_at(self.folder, start, self._segment.first_line + lines))
+        start, lines = self._segment.start + size, _count_lines(self._file, size)
+        self._open(_build_segment(self.folder, start, self._segment.first_line + lines))
         self._delete_old()
         return os.fstat(self._file).st_size
 
@@ -230,29 +230,29 @@ class LogFile:
     def _store_lost(self) -> None:
         file = os.open(self.folder / LOST, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            count = f"{_number(os.pread(file, 20, 0)) + self._lost_count:020d}"
+            count = f"{_parse_number(os.pread(file, 20, 0)) + self._lost_count:020d}"
             os.pwrite(file, count.encode(), 0)
         finally:
             os.close(file)
         self._lost_count = 0
 
 
-def _line_count(file: int, size: int) -> int:
+def _count_lines(file: int, size: int) -> int:
     count = 0
     for start in range(0, size, READ_BYTES):
         count += os.pread(file, min(READ_BYTES, size - start), start).count(b"\n")
     return count
 
 
-def _number(text: bytes) -> int:
+def _parse_number(text: bytes) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _segment_at(folder: Path, start: int, first_line: int) -> Segment:
+def _build_segment(folder: Path, start: int, first_line: int) -> Segment:
     return Segment(start, first_line, folder / f"{start:018d}-{first_line:012d}{SUFFIX}")
 
 
-def _segment_of(path: Path) -> Segment | None:
+def _parse_segment(path: Path) -> Segment | None:
     start, dash, line = path.name.removesuffix(SUFFIX).partition("-")
     is_one = dash and path.name.endswith(SUFFIX) and f"{start}{line}".isdecimal() and line
     return Segment(int(start), int(line), path) if is_one and start else None
@@ -261,7 +261,7 @@ def _segment_of(path: Path) -> Segment | None:
 def segments_of(folder: Path) -> list[Segment]:
     """Return the segments of a service's folder by their start; none where it is missing."""
     try:
-        segments = [_segment_of(path) for path in folder.iterdir()]
+        segments = [_parse_segment(path) for path in folder.iterdir()]
     except OSError:
         return []
     return sorted(segment for segment in segments if segment is not None)
@@ -315,7 +315,7 @@ def lost_at_writing(folder: Path) -> Mapping[str, int]:
     counts: dict[str, int] = {}
     for name in services_of(folder):
         with suppress(OSError):
-            counts[name] = _number((folder / name / LOST).read_bytes().strip())
+            counts[name] = _parse_number((folder / name / LOST).read_bytes().strip())
     return {name: count for name, count in counts.items() if count}
 
 
@@ -380,11 +380,11 @@ def read_after(folder: Path, position: int, line_number: int | None = None) -> L
         whole = data.rfind(b"\n") + 1
         if not whole and (len(data) == READ_BYTES or not is_last):
             whole = len(data)  # not a line of ours, or the last one of a process that was killed
-        return LogPage(_lines(data[:whole], position), position + whole, lost)
+        return LogPage(_split_lines(data[:whole], position), position + whole, lost)
     return LogPage([], position, lost)
 
 
-def _lines(data: bytes, position: int) -> list[StoredLine]:
+def _split_lines(data: bytes, position: int) -> list[StoredLine]:
     lines: list[StoredLine] = []
     texts = data.split(b"\n")
     last = texts.pop()  # empty, or a part of a line
@@ -402,12 +402,12 @@ def read_before(folder: Path, position: int) -> Iterator[StoredLine]:
         try:
             with segment.path.open("rb") as file:
                 size = min(os.fstat(file.fileno()).st_size, position - segment.start)
-                yield from _backwards(file.fileno(), segment.start, size)
+                yield from _read_backwards(file.fileno(), segment.start, size)
         except FileNotFoundError:
             return
 
 
-def _backwards(file: int, start: int, size: int) -> Iterator[StoredLine]:
+def _read_backwards(file: int, start: int, size: int) -> Iterator[StoredLine]:
     remainder = b""
     while size > 0:
         count = min(READ_BYTES, size)
@@ -417,5 +417,5 @@ def _backwards(file: int, start: int, size: int) -> Iterator[StoredLine]:
         if size and not head and len(data) <= 2 * READ_BYTES:
             remainder = data
             continue
-        yield from reversed(_lines(data[head:], start + size + head))
+        yield from reversed(_split_lines(data[head:], start + size + head))
         remainder = data[:head]

@@ -156,17 +156,17 @@ def _stop(running: dict[str, Any]) -> None:
 
 def stop_demos(settings: Settings) -> None:
     """End those that run."""
-    for demo in _demos(settings):
+    for demo in _find_demos(settings):
         demo.stop()
 
 
 def retire_demos(settings: Settings) -> None:
     """Have those that run end, unless somebody goes on asking them."""
-    for demo in _demos(settings):
+    for demo in _find_demos(settings):
         demo.retire()
 
 
-def _demos(settings: Settings) -> Sequence[DemoProgram]:
+def _find_demos(settings: Settings) -> Sequence[DemoProgram]:
     """Return the demos that have written in STATE_DIR what they serve, running or not."""
     files = settings.state_path.glob("*/server.json")
     return [DemoProgram(DEMO_PACKAGE, file.parent, {}) for file in sorted(files)]

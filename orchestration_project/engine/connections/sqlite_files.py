@@ -33,7 +33,7 @@ def replace_values(file: Path, replace: Callable[[Value], Value]) -> int:
     Raises:
         TransientError: Another process locks the database for long.
     """
-    with closing(_opened(file)) as driver:
+    with closing(_open_file(file)) as driver:
         try:
             driver.execute("PRAGMA secure_delete = ON")
             driver.create_function("is_replaced", 1, lambda value: _is_replaced(value, replace))
@@ -42,10 +42,10 @@ def replace_values(file: Path, replace: Callable[[Value], Value]) -> int:
             ).fetchall()
             return sum(_replace_in(driver, name, replace) for (name,) in rows)
         except sqlite3.OperationalError as error:
-            raise _locked(file, error) from error
+            raise _build_lock_error(file, error) from error
 
 
-def _opened(file: Path) -> sqlite3.Connection:
+def _open_file(file: Path) -> sqlite3.Connection:
     driver = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     driver.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
     return driver
@@ -56,29 +56,29 @@ def _is_replaced(value: Any, replace: Callable[[Value], Value]) -> bool:
 
 
 def _replace_in(driver: sqlite3.Connection, table: str, replace: Callable[[Value], Value]) -> int:
-    columns = driver.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()
+    columns = driver.execute(f"PRAGMA table_info({_quote_name(table)})").fetchall()
     keys = [name for _, name, _, _, _, place in columns if place] or ["rowid"]
-    key = " AND ".join(f"{_quoted(name)} IS ?" for name in keys)
-    selected = ", ".join(map(_quoted, keys))
+    key = " AND ".join(f"{_quote_name(name)} IS ?" for name in keys)
+    selected = ", ".join(map(_quote_name, keys))
     count = 0
     for _, column, *_ in columns:
         rows = driver.execute(
-            f"SELECT {_quoted(column)}, {selected} FROM {_quoted(table)} "  # noqa: S608 - names of SQLite itself, quoted
-            f"WHERE is_replaced({_quoted(column)})"
+            f"SELECT {_quote_name(column)}, {selected} FROM {_quote_name(table)} "  # noqa: S608 - names of SQLite itself, quoted
+            f"WHERE is_replaced({_quote_name(column)})"
         ).fetchall()
         for value, *place in rows:
             try:
                 driver.execute(
-                    f"UPDATE {_quoted(table)} SET {_quoted(column)} = ? WHERE {key}",  # noqa: S608 - the same
+                    f"UPDATE {_quote_name(table)} SET {_quote_name(column)} = ? WHERE {key}",  # noqa: S608 - the same
                     (replace(value), *place),
                 )
             except sqlite3.IntegrityError:
-                driver.execute(f"DELETE FROM {_quoted(table)} WHERE {key}", place)  # noqa: S608 - the same
+                driver.execute(f"DELETE FROM {_quote_name(table)} WHERE {key}", place)  # noqa: S608 - the same
         count += len(rows)
     return count
 
 
-def _quoted(name: str) -> str:
+def _quote_name(name: str) -> str:
     doubled = name.replace('"', '""')
     return f'"{doubled}"'
 
@@ -89,7 +89,7 @@ def rewrite_file(file: Path) -> None:
     Raises:
         TransientError: Another process reads or locks the database for long.
     """
-    with closing(_opened(file)) as driver:
+    with closing(_open_file(file)) as driver:
         rewrite(driver)
 
 
@@ -104,12 +104,12 @@ def rewrite(driver: Any) -> None:
         driver.execute("VACUUM")
         is_busy, *_ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError as error:
-        raise _locked(Path(file), error) from error
+        raise _build_lock_error(Path(file), error) from error
     if is_busy:
-        raise _locked(Path(file), "its write-ahead log is being read")
+        raise _build_lock_error(Path(file), "its write-ahead log is being read")
 
 
-def _locked(file: Path, found: object) -> TransientError:
+def _build_lock_error(file: Path, found: object) -> TransientError:
     return TransientError(
         f"cannot rewrite {file}",
         expected=f"a database that no other process locks or reads for {BUSY_SECONDS} seconds",

@@ -176,7 +176,7 @@ def read_manifest(content: bytes, backup_id: str) -> Manifest:
         document = json.loads(content)
         form = document.pop("format")
         if form == FORMAT:
-            manifest = _manifest(document)
+            manifest = _parse_manifest(document)
             if manifest.to_json() == content and manifest.backup_id == backup_id:
                 return manifest
             raise ValueError("not the canonical JSON of this backup")
@@ -195,48 +195,48 @@ def read_manifest(content: bytes, backup_id: str) -> Manifest:
     )
 
 
-def _manifest(found: dict[str, Any]) -> Manifest:
+def _parse_manifest(found: dict[str, Any]) -> Manifest:
     manifest = Manifest(
-        backup_id=_text(found["backup_id"]),
-        installation_id=_text(found["installation_id"]),
-        data=_text(found["data"]),
-        release=_text(found["release"]),
-        dagster=_text(found["dagster"]),
-        started_at=_text(found["started_at"]),
-        project=_database(found["project"]),
-        dagster_storage=_database(found["dagster_storage"]),
-        objects=_part(found["objects"]),
+        backup_id=_check_text(found["backup_id"]),
+        installation_id=_check_text(found["installation_id"]),
+        data=_check_text(found["data"]),
+        release=_check_text(found["release"]),
+        dagster=_check_text(found["dagster"]),
+        started_at=_check_text(found["started_at"]),
+        project=_parse_database(found["project"]),
+        dagster_storage=_parse_database(found["dagster_storage"]),
+        objects=_parse_part(found["objects"]),
         object_count=_count(found["object_count"]),
         object_bytes=_count(found["object_bytes"]),
-        missing=[_plain_name(name) for name in found["missing"]],
-        domains=[_text(name) for name in found.get("domains", ())],
+        missing=[_check_name(name) for name in found["missing"]],
+        domains=[_check_text(name) for name in found.get("domains", ())],
     )
     if datetime.fromisoformat(manifest.started_at).tzinfo is None:
         raise ValueError("a time without zone")
     return manifest
 
 
-def _database(found: dict[str, Any]) -> DatabaseBackup:
-    kind, version = _text(found["kind"]), _text(found["version"])
+def _parse_database(found: dict[str, Any]) -> DatabaseBackup:
+    kind, version = _check_text(found["kind"]), _check_text(found["version"])
     if kind not in (SQLITE, POSTGRESQL) or found.keys() != {"kind", "version", "parts"}:
         raise ValueError(f"a database of the kind {kind!r}")
-    return DatabaseBackup(kind, version, [_part(each) for each in found["parts"]])
+    return DatabaseBackup(kind, version, [_parse_part(each) for each in found["parts"]])
 
 
-def _part(found: dict[str, Any]) -> Part:
+def _parse_part(found: dict[str, Any]) -> Part:
     if not _SHA256.fullmatch(found["sha256"]):
         raise ValueError("a part without SHA-256")
     return Part(
-        _plain_name(found["name"]),
+        _check_name(found["name"]),
         found["sha256"],
         _count(found["byte_count"]),
-        {_table(name): _count(count) for name, count in found["row_counts"].items()},
-        [_text(name) for name in found["columns"]],
-        {_text(name): _count(value) for name, value in found["sequences"].items()},
+        {_check_table(name): _count(count) for name, count in found["row_counts"].items()},
+        [_check_text(name) for name in found["columns"]],
+        {_check_text(name): _count(value) for name, value in found["sequences"].items()},
     )
 
 
-def _text(value: object) -> str:
+def _check_text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
@@ -248,15 +248,15 @@ def _count(value: object) -> int:
     return value
 
 
-def _table(name: str) -> str:
+def _check_table(name: str) -> str:
     if not _TABLE.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a table")
     return name
 
 
-def _plain_name(value: object) -> str:
+def _check_name(value: object) -> str:
     """Return a path below a folder; nothing that leads out of it."""
-    name = _text(value)
+    name = _check_text(value)
     steps = name.split("/")
     if "\0" in name or "\\" in name or any(step in ("", ".", "..") for step in steps):
         raise ValueError(f"{name!r} is not a path below a folder")
@@ -284,7 +284,7 @@ def read_artifact_lines(lines: Iterable[bytes]) -> Iterator[StoredArtifact]:
             name, byte_count, sha256 = json.loads(line)
             if not _SHA256.fullmatch(sha256):
                 raise ValueError("no SHA-256")
-            yield StoredArtifact(_plain_name(name), _count(byte_count), sha256)
+            yield StoredArtifact(_check_name(name), _count(byte_count), sha256)
         except INVALID as error:
             raise ContractError(
                 f"line {number} of the list of artifacts cannot be read",

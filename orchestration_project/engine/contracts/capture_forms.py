@@ -141,15 +141,15 @@ def _read_lines(
         if start > len(first) and all(text in line for text in texts):
             number, counted = number + content.count(b"\n", counted, start), start
             plain = line.removesuffix(b"\r") if is_windows else line
-            fields = _fields(plain, names, delimiter, is_quoted)
+            fields = _split_fields(plain, names, delimiter, is_quoted)
             if not unpivoted:
                 named = {name.lower(): text for name, text in fields.items()}
                 yield ReadRecord(number, start, line, named)
-            for cell in _unpivot(fields, unpivoted, containing):
+            for cell in _expand_cells(fields, unpivoted, containing):
                 yield ReadRecord(number, start, line, cell)
 
 
-def _unpivot(
+def _expand_cells(
     fields: Mapping[str, str], names: Sequence[str], containing: Sequence[str]
 ) -> Iterator[Mapping[str, str]]:
     """Yield a record for each cell of a line, with its three texts by ``names``."""
@@ -178,7 +178,9 @@ def _split(text: str, delimiter: str, is_quoted: bool) -> list[str] | None:
         return None
 
 
-def _fields(line: bytes, names: Sequence[str], delimiter: str, is_quoted: bool) -> dict[str, str]:
+def _split_fields(
+    line: bytes, names: Sequence[str], delimiter: str, is_quoted: bool
+) -> dict[str, str]:
     """Return the trimmed fields of a line by name; empty: it cannot be split."""
     try:
         texts = _split(line.decode(), delimiter, is_quoted)

@@ -47,20 +47,20 @@ class ChainKey:
 
     def __init__(self, seed: bytes) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public_key = _text_of(self._key.public_key().public_bytes_raw())
+        self.public_key = _encode_base64(self._key.public_key().public_bytes_raw())
 
     def sign(self, record_sha256: str) -> str:
         """Return the signature of a record (Base64), by the SHA-256 of its payload."""
-        return _text_of(self._key.sign(record_sha256.encode()))
+        return _encode_base64(self._key.sign(record_sha256.encode()))
 
 
-def _text_of(value: bytes) -> str:
+def _encode_base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
 def new_key_text() -> str:
     """Return a new private key, Base64 of 32 random bytes."""
-    return _text_of(secrets.token_bytes(KEY_BYTES))
+    return _encode_base64(secrets.token_bytes(KEY_BYTES))
 
 
 def read_key(text: str, setting: str) -> ChainKey:
@@ -69,7 +69,7 @@ def read_key(text: str, setting: str) -> ChainKey:
     Raises:
         ConfigurationError: The text is not Base64 of 32 bytes.
     """
-    return ChainKey(_key_bytes(text, setting))
+    return ChainKey(_decode_key(text, setting))
 
 
 def read_public_keys(text: str, setting: str) -> frozenset[str]:
@@ -79,11 +79,11 @@ def read_public_keys(text: str, setting: str) -> frozenset[str]:
         ConfigurationError: One is not Base64 of 32 bytes.
     """
     return frozenset(
-        _text_of(_key_bytes(part, setting)) for part in text.split(",") if part.strip()
+        _encode_base64(_decode_key(part, setting)) for part in text.split(",") if part.strip()
     )
 
 
-def _key_bytes(text: str, setting: str) -> bytes:
+def _decode_key(text: str, setting: str) -> bytes:
     try:
         value = base64.b64decode(text.strip(), validate=True)
     except binascii.Error:
@@ -106,7 +106,7 @@ def is_signed_by(public_key: str, record_sha256: str, signature: str) -> bool:
         key.verify(signed, record_sha256.encode())
     except (InvalidSignature, ValueError):
         return False
-    return _text_of(signed) == signature
+    return _encode_base64(signed) == signature
 
 
 def new_salt() -> str:
@@ -133,17 +133,17 @@ def listed_sha256(rows: Iterable[Sequence[object]]) -> str:
     """Return the SHA-256 (hex) of rows in their order, each as a JSON list."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(json.dumps(row, ensure_ascii=False, default=_value_text).encode())
+        digest.update(json.dumps(row, ensure_ascii=False, default=_format_value).encode())
         digest.update(b"\n")
     return digest.hexdigest()
 
 
-def _value_text(value: object) -> object:
+def _format_value(value: object) -> object:
     if isinstance(value, Decimal):
         return format(value.quantize(MILLIONTH), "f")
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
-    return _iso(value)
+    return _format_iso(value)
 
 
 def grouped_sha256(rows: pl.DataFrame, order: Sequence[str], group_count: int) -> list[str]:
@@ -173,11 +173,11 @@ def grouped_sha256(rows: pl.DataFrame, order: Sequence[str], group_count: int) -
 def payload_text(fields: Mapping[str, object]) -> str:
     """Return the payload of a record: JSON with sorted names, dates in ISO 8601."""
     return json.dumps(
-        fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_iso
+        fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_format_iso
     )
 
 
-def _iso(value: object) -> str:
+def _format_iso(value: object) -> str:
     if isinstance(value, date):  # a time is one too
         return value.isoformat()
     raise TypeError(f"a record cannot hold a {type(value).__name__}")
@@ -294,12 +294,12 @@ def _record_problems(
         return
     if fields.get("previous") != previous:
         yield "expected the SHA-256 of the record before it, found another"
-    yield from _column_problems(record, fields, renames)
+    yield from _check_columns(record, fields, renames)
     if record.signature is not None or record.public_key is not None:
-        yield from _signature_problems(record, trusted)
+        yield from _check_signature(record, trusted)
 
 
-def _column_problems(
+def _check_columns(
     record: ChainRecord, fields: Mapping[str, Any], renames: Renames
 ) -> Iterator[str]:
     later = [name for number, name in renames if number > record.number]
@@ -319,7 +319,7 @@ def _column_problems(
         yield "expected the delivery and partition that were signed, found others"
 
 
-def _signature_problems(record: ChainRecord, trusted: frozenset[str]) -> Iterator[str]:
+def _check_signature(record: ChainRecord, trusted: frozenset[str]) -> Iterator[str]:
     public_key = record.public_key or ""
     if public_key not in trusted:
         yield f"expected a signature by a trusted key, found the key {public_key or 'none'}"

@@ -193,19 +193,19 @@ def validate(
     totals = [record_total_audit(rows.received_count, record_total)]
     audits = [
         *(totals if contract.has_record_total else ()),
-        _own_rows(rows.foreign_rows),
+        _check_own_rows(rows.foreign_rows),
         unique_keys_audit(rows.rows, key_names(contract.table)),
         few_rejects_audit(rows.rejects, rows.received_count, max_reject_ratio),
         _has_rows(rows),
-        *(() if contract.row_limits is None else [_row_count_audit(rows, *contract.row_limits)]),
+        *(() if contract.row_limits is None else [_check_row_count(rows, *contract.row_limits)]),
         *(_claim_audit(claim, rows.rows) for claim in contract.claims),
     ]
     if personal := personal_columns(contract.table):
-        audits = [_without_values(audit, {*personal, "record"}) for audit in audits]
+        audits = [_hide_values(audit, {*personal, "record"}) for audit in audits]
     return Validated(rows.rows, rows.rejects, audits, filtered=parsed.filtered)
 
 
-def _without_values(audit: Audit, names: Set[str]) -> Audit:
+def _hide_values(audit: Audit, names: Set[str]) -> Audit:
     """Return an audit whose offenders lack some values: audits are shown to all who may look."""
     offenders = [
         {name: value for name, value in offender.items() if name not in names}
@@ -220,7 +220,7 @@ def split_rows(
     """Split the texts of one delivery into rows of the table and rejects."""
     texts = trimmed(parsed.rows, [field.name for field in contract.fields])
     source = texts.with_columns(_read(texts, field) for field in contract.fields)
-    rules = [rule for field in contract.fields for rule in _rules(field)]
+    rules = [rule for field in contract.fields for rule in _build_rules(field)]
     good, broken = apply_rules(source, rules)
     rows = good.select(
         *(pl.col(_read_name(field)).alias(field.column.key) for field in contract.fields),
@@ -247,7 +247,7 @@ def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
     if field.kind in PLAIN_READERS:
         return PLAIN_READERS[field.kind](rows[field.name]).alias(_read_name(field))
     if isinstance(field.column.type, Quantity):
-        return _quantities(rows[field.name], field).alias(_read_name(field))
+        return _parse_quantities(rows[field.name], field).alias(_read_name(field))
     if field.kind == "Number" and field.is_signed:
         return signed_scaled(rows[field.name], field.scale).alias(_read_name(field))
     if field.kind == "Number" and field.scale:
@@ -276,32 +276,32 @@ UNREADABLE = {
 """Reason code of a text of such a type that cannot be read, and what it is."""
 
 
-def _quantities(texts: pl.Series, field: Field) -> pl.Series:
+def _parse_quantities(texts: pl.Series, field: Field) -> pl.Series:
     if field.is_signed:
         return signed_quantities(texts)
     return in_decimals(exact_scaled(texts, field.scale)) if field.scale else quantities(texts)
 
 
-def _rules(field: Field) -> list[RowRule]:
+def _build_rules(field: Field) -> list[RowRule]:
     """Defect of a field: blank though required, in a wrong format, or refused by a check."""
-    return [*_type_rules(field), *(_check_rule(field, check) for check in field.checks)]
+    return [*_build_type_rules(field), *(_check_rule(field, check) for check in field.checks)]
 
 
-def _type_rules(field: Field) -> list[RowRule]:
+def _build_type_rules(field: Field) -> list[RowRule]:
     name, read, is_required = field.name, _read_name(field), not field.column.nullable
     if field.kind in UNREADABLE:
         code, what = UNREADABLE[field.kind]
-        return [*_required(field), unreadable(code, name, read, what)]
+        return [*_build_required(field), unreadable(code, name, read, what)]
     if field.kind == "Number" and (field.scale or field.is_signed or not is_required):
         places = USD_SCALE if isinstance(field.column.type, Quantity) else field.scale
         what = f"no number with up to {places} decimals that 64 bits keep exactly"
-        return [*_required(field), unreadable("not_an_amount", name, read, what)]
+        return [*_build_required(field), unreadable("not_an_amount", name, read, what)]
     if field.kind == "Number":
         is_whole = not isinstance(field.column.type, Quantity)
         return quantity_rules(name, read, is_whole=is_whole)
     most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
-    forms = [*(_cusip_rules(name) if field.form else ()), *_pattern_rules(field)]
-    return [*_required(field), too_long(name, most), *forms]
+    forms = [*(_build_cusip_rules(name) if field.form else ()), *_build_pattern_rules(field)]
+    return [*_build_required(field), too_long(name, most), *forms]
 
 
 def _check_rule(field: Field, check: FieldCheck) -> RowRule:
@@ -333,42 +333,42 @@ def breaks_check(value: pl.Expr, check: FieldCheck) -> pl.Expr:
 def row_formulas(contract: Contract) -> dict[str, Formula]:
     """Return the formula of each column, of the fields of a line; `split_rows` reads the same."""
     return {
-        **{field.column.key: _formula(field) for field in contract.fields},
+        **{field.column.key: _build_formula(field) for field in contract.fields},
         "capture_id": ["given", "capture_id"],
         "known_from": ["given", "loaded_at"],
     }
 
 
 def line_rules(contract: Contract) -> LineRules:
-    """Return which lines are rejected, as `_rules` does."""
-    return LineRules([reject for field in contract.fields for reject in _rejects(field)])
+    """Return which lines are rejected, as `_build_rules` does."""
+    return LineRules([reject for field in contract.fields for reject in _build_rejects(field)])
 
 
-def _formula(field: Field) -> Formula:
+def _build_formula(field: Field) -> Formula:
     name = field.name
     if field.kind == "Date":
         return ["day", name]
     if isinstance(field.column.type, Quantity):
-        return ["quantity", _millionths(field)]
+        return ["quantity", _read_millionths(field)]
     if field.kind == "Number":
-        return _number(field)
+        return _read_number(field)
     return read_text(name) if field.column.nullable else name
 
 
-def _millionths(field: Field) -> Formula:
+def _read_millionths(field: Field) -> Formula:
     if field.is_signed:
         return read_signed_number(field.name, USD_SCALE)
     return ["scaled", field.name, USD_SCALE] if field.scale else read_plain_millionths(field.name)
 
 
-def _number(field: Field) -> Formula:
+def _read_number(field: Field) -> Formula:
     if field.is_signed:
         return read_signed_number(field.name, field.scale)
     return ["scaled", field.name, field.scale] if field.scale else read_whole_number(field.name)
 
 
-def _rejects(field: Field) -> list[Reject]:
-    name, reading, is_required = field.name, _formula(field), not field.column.nullable
+def _build_rejects(field: Field) -> list[Reject]:
+    name, reading, is_required = field.name, _build_formula(field), not field.column.nullable
     blank = [] if not is_required or field.may_be_blank else [("missing_value", is_empty(name))]
     if field.kind == "Date":
         return [*blank, reject_unreadable("impossible_date", name, reading)]
@@ -382,13 +382,13 @@ def _rejects(field: Field) -> list[Reject]:
     return [*blank, reject_long(name, most), *(reject_cusip(name) if field.form else ()), *pattern]
 
 
-def _required(field: Field) -> list[RowRule]:
+def _build_required(field: Field) -> list[RowRule]:
     if field.column.nullable or field.may_be_blank:
         return []
     return [RowRule("missing_value", is_blank(field.name), pl.lit(f"{field.name} is blank"))]
 
 
-def _pattern_rules(field: Field) -> list[RowRule]:
+def _build_pattern_rules(field: Field) -> list[RowRule]:
     if not field.pattern:
         return []
     text = pl.lit(f"{field.name} is not written as {field.pattern}: ")
@@ -396,7 +396,7 @@ def _pattern_rules(field: Field) -> list[RowRule]:
     return [RowRule("wrong_form", ~matches, pl.concat_str(text, shown(field.name)))]
 
 
-def _cusip_rules(name: str) -> list[RowRule]:
+def _build_cusip_rules(name: str) -> list[RowRule]:
     right = has_right_digit(name).fill_null(value=True)  # what has no digit has no shape either
     reason = "{} ends in {}, its check digit is {}"
     return [
@@ -469,7 +469,7 @@ def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: flo
     )
 
 
-def _own_rows(foreign_rows: pl.DataFrame) -> Audit:
+def _check_own_rows(foreign_rows: pl.DataFrame) -> Audit:
     return Audit(
         "holds_only_its_partition",
         verdict(foreign_rows.is_empty()),
@@ -484,7 +484,7 @@ def _has_rows(found: ContractRows) -> Audit:
     return Audit("has_rows", verdict(not found.rows.is_empty()), "at least 1", came)
 
 
-def _row_count_audit(found: ContractRows, least: int, most: int | None) -> Audit:
+def _check_row_count(found: ContractRows, least: int, most: int | None) -> Audit:
     row_count = len(found.rows)
     expected = f"at least {least}" if most is None else f"{least} to {most}"
     holds = row_count >= least and (most is None or row_count <= most)

@@ -107,7 +107,7 @@ def read_cron(text: str) -> Cron:
             "e.g. 0 6 * * 1-5"
         )
     minutes, hours, days, months, weekdays = (
-        _values(part, field) for part, field in zip(parts, FIELDS, strict=True)
+        _parse_values(part, field) for part, field in zip(parts, FIELDS, strict=True)
     )
     cron = Cron(written, minutes, hours, days, months, frozenset(day % 7 for day in weekdays))
     if not cron.is_possible:
@@ -115,10 +115,10 @@ def read_cron(text: str) -> Cron:
     return cron
 
 
-def _values(text: str, field: _Field) -> frozenset[int]:
+def _parse_values(text: str, field: _Field) -> frozenset[int]:
     numbers: set[int] = set()
     for part in text.split(","):
-        values = _values_of_part(part, field)
+        values = _parse_part(part, field)
         if not values:
             raise ValueError(
                 f"expected a {field.name} from {field.first} to {field.last}, a range, list or "
@@ -128,7 +128,7 @@ def _values(text: str, field: _Field) -> frozenset[int]:
     return frozenset(numbers)
 
 
-def _values_of_part(part: str, field: _Field) -> range:
+def _parse_part(part: str, field: _Field) -> range:
     """Return the values of one part of a list; empty: it is invalid."""
     matched = PART.fullmatch(part)
     if matched is None:
@@ -136,13 +136,13 @@ def _values_of_part(part: str, field: _Field) -> range:
     low, high, every = matched.groups()
     first, last, step = field.first, field.last, int(every or 1)
     if low:
-        first = _number(low, field)
-        last = _number(high or low, field) if high or not every else last
+        first = _parse_number(low, field)
+        last = _parse_number(high or low, field) if high or not every else last
     if last == 0 < first and field.last == 7:
         last = 7  # fri-sun
     is_valid = field.first <= first <= last <= field.last and step > 0
     return range(first, last + 1, step) if is_valid else range(0)
 
 
-def _number(text: str, field: _Field) -> int:
+def _parse_number(text: str, field: _Field) -> int:
     return int(text) if text.isdecimal() else field.names.get(text, -1)

@@ -60,18 +60,18 @@ def read_header(
         ContractError: It lacks a column, or names one twice.
     """
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "backslashreplace")
-    names = _spelled_as(columns, _names(text.removesuffix("\r")))
+    names = _spell_names(columns, _split_names(text.removesuffix("\r")))
     missing = [name for name in columns if name not in names]
     repeated = [name for name in columns if names.count(name) > 1]
     if missing or repeated:
-        seems = _seems(line, columns) if missing else None
+        seems = _infer_format(line, columns) if missing else None
         unknown = [name for name in names if name and name not in columns] if missing else []
         what, remedy = seems or (None, "compare the source's field list with the one expected here")
         raise ContractError(
             f"this is not {of}: it seems to be {what}"
             if what
             else f"the header is not that of {of}: "
-            + _in_words({"lacks": missing, "repeats": repeated, "has unknown": unknown}),
+            + _describe_names({"lacks": missing, "repeats": repeated, "has unknown": unknown}),
             expected=DELIMITER.join(columns),
             found=in_ascii(line, 400),
             remedy=remedy,
@@ -84,7 +84,7 @@ def named_columns(part: Part, columns: Sequence[str]) -> tuple[str, ...]:
     """Return those of ``columns`` that the header of a part names, in whatever case."""
     line = next(BytesIO(part.body), b"").removesuffix(b"\n")
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "backslashreplace")
-    names = _spelled_as(columns, _names(text.removesuffix("\r")))
+    names = _spell_names(columns, _split_names(text.removesuffix("\r")))
     return tuple(name for name in columns if name in names)
 
 
@@ -100,31 +100,31 @@ def unquoted(line: str, delimiter: str = DELIMITER) -> list[str] | None:
     return None if "\r" in line else fields or [""]
 
 
-def _spelled_as(columns: Sequence[str], names: Sequence[str]) -> list[str]:
+def _spell_names(columns: Sequence[str], names: Sequence[str]) -> list[str]:
     """Return ``names`` in the spelling of ``columns`` where they differ in case alone."""
     spelling = {name.lower(): name for name in columns if name not in names}
     return [spelling.get(name.lower(), name) for name in names]
 
 
-def _names(text: str, delimiter: str = DELIMITER) -> list[str]:
+def _split_names(text: str, delimiter: str = DELIMITER) -> list[str]:
     return (unquoted(text, delimiter) or []) if text.startswith('"') else text.split(delimiter)
 
 
-def _in_words(names: dict[str, list[str]]) -> str:
+def _describe_names(names: dict[str, list[str]]) -> str:
     return "; ".join(
         f"{what} "
-        + ", ".join(_shown(name) for name in which[:NAMES_SHOWN])
+        + ", ".join(_escape_name(name) for name in which[:NAMES_SHOWN])
         + (f" and {len(which) - NAMES_SHOWN} more" if len(which) > NAMES_SHOWN else "")
         for what, which in names.items()
         if which
     )
 
 
-def _shown(name: str) -> str:
+def _escape_name(name: str) -> str:
     return in_ascii(name.encode(), NAME_SHOWN_BYTES).replace("\\\\", "\\")  # escaped already
 
 
-def _seems(line: bytes, columns: Sequence[str]) -> tuple[str, str] | None:
+def _infer_format(line: bytes, columns: Sequence[str]) -> tuple[str, str] | None:
     """Return the likely format of bytes with a wrong header, and the remedy; None if unknown."""
     for start, seems in STARTS:
         if line.lstrip(b" \t\r").startswith(start):
@@ -133,7 +133,8 @@ def _seems(line: bytes, columns: Sequence[str]) -> tuple[str, str] | None:
         return UTF_16
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace")
     lengths = {
-        mark: len(set(columns) & set(_names(text, mark))) for mark in (DELIMITER, *OTHER_DELIMITERS)
+        mark: len(set(columns) & set(_split_names(text, mark)))
+        for mark in (DELIMITER, *OTHER_DELIMITERS)
     }
     best = max(lengths, key=lambda mark: lengths[mark])
     if lengths[best] > max(lengths[DELIMITER], 1):
@@ -200,7 +201,7 @@ def parse_parts(
     Raises:
         ContractError: A header lacks a column, or names one twice.
     """
-    plain, names = _plain_parts(parts, columns, of)
+    plain, names = _find_plain_parts(parts, columns, of)
     read = _read_plain(plain, names, columns)
     is_read = {part.part_number for part, _ in plain} if read is not None else set()
     other_parsed = [_parse(part, columns, of) for part in parts if part.part_number not in is_read]
@@ -213,7 +214,7 @@ def parse_parts(
     )
 
 
-def _plain_parts(
+def _find_plain_parts(
     parts: Sequence[Part], columns: Sequence[str], of: str
 ) -> tuple[list[tuple[Part, int]], Sequence[str]]:
     """Return the parts in which no line can be wrong but by its length, with their row counts.
@@ -225,7 +226,7 @@ def _plain_parts(
     if not alike:
         return [], ()
     header = read_header(alike[0], headers[0], columns, of=of)
-    counted = [(part, _plain_rows(part, header)) for part in alike]
+    counted = [(part, _count_plain_rows(part, header)) for part in alike]
     return [(part, count) for part, count in counted if count], header.names
 
 
@@ -261,7 +262,7 @@ def _read_plain(
     return placed.hstack(rows.select(columns).rechunk())  # all that follows is faster in one piece
 
 
-def _plain_rows(part: Part, header: Header) -> int:
+def _count_plain_rows(part: Part, header: Header) -> int:
     """Return the number of lines below a header; 0 if the bytes are not plain text.
 
     Neither are they if they do not add up to as many fields as they should.
@@ -269,7 +270,7 @@ def _plain_rows(part: Part, header: Header) -> int:
     body, width = part.body, len(header.names)
     if header.is_quoted or b"\r" in body or b"\0" in body or body.startswith(BYTE_ORDER_MARK):
         return 0
-    if not body.isascii() and _utf8_or_none(body) is None:
+    if not body.isascii() and _decode_utf8(body) is None:
         return 0
     count = row_count(body)
     return count if count_byte(body, DELIMITER.encode()) == (count + 1) * (width - 1) else 0
@@ -279,9 +280,9 @@ def _parse(part: Part, columns: Sequence[str], of: str) -> Parsed:
     lines = part.body.removesuffix(b"\n").split(b"\n")
     header = read_header(part, lines[0], columns, of=of)
     width = len(header.names)
-    split = _quoted_fields if header.is_quoted else _plain_fields
-    numbered = _without_line_ends(_decoded(lines), part, header)
-    good, bad = apply_rules(split(numbered, width), _line_rules(width))
+    split = _split_quoted if header.is_quoted else _split_plain
+    numbered = _trim_line_ends(_decode_lines(lines), part, header)
+    good, bad = apply_rules(split(numbered, width), _build_line_rules(width))
     aliases = [
         pl.col("fields").struct.field(f"field_{header.names.index(name)}").alias(name)
         for name in columns
@@ -292,7 +293,7 @@ def _parse(part: Part, columns: Sequence[str], of: str) -> Parsed:
     )
 
 
-def _line_rules(width: int) -> list[RowRule]:
+def _build_line_rules(width: int) -> list[RowRule]:
     """Return the defect of a line; ``found`` is its number of fields, null where it has none."""
     line, col = pl.col("line"), pl.col("found")
     return [
@@ -320,24 +321,24 @@ def _line_rules(width: int) -> list[RowRule]:
     ]
 
 
-def _decoded(lines: Sequence[bytes]) -> pl.DataFrame:
+def _decode_lines(lines: Sequence[bytes]) -> pl.DataFrame:
     """Return line_number, line and reason for all lines but the header."""
     try:
         texts: Sequence[str | None] = b"\n".join(lines[1:]).decode("utf-8").split("\n")
     except UnicodeDecodeError:
-        texts = [_utf8_or_none(line) for line in lines[1:]]
+        texts = [_decode_utf8(line) for line in lines[1:]]
     frame = pl.DataFrame({"line": texts[: len(lines) - 1]}, schema={"line": pl.String()})
     return frame.with_row_index("line_number", offset=2).cast({"line_number": pl.Int64})
 
 
-def _utf8_or_none(line: bytes) -> str | None:
+def _decode_utf8(line: bytes) -> str | None:
     try:
         return line.decode("utf-8")
     except UnicodeDecodeError:
         return None
 
 
-def _without_line_ends(numbered: pl.DataFrame, part: Part, header: Header) -> pl.DataFrame:
+def _trim_line_ends(numbered: pl.DataFrame, part: Part, header: Header) -> pl.DataFrame:
     """Take off the carriage returns that end lines; note where one is missing or too many.
 
     A last line without its newline has no line end, and so no carriage return either.
@@ -351,7 +352,7 @@ def _without_line_ends(numbered: pl.DataFrame, part: Part, header: Header) -> pl
     )
 
 
-def _plain_fields(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
+def _split_plain(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
     line = pl.col("line")
     return numbered.with_columns(
         found=line.str.count_matches(DELIMITER, literal=True) + 1,
@@ -359,7 +360,7 @@ def _plain_fields(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
     )
 
 
-def _quoted_fields(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
+def _split_quoted(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
     names = [f"field_{position}" for position in range(width)]
     values = [None if line is None else unquoted(line) for line in numbered["line"]]
     fitting = [

@@ -224,23 +224,23 @@ def read_exports(content: str, is_cron: Callable[[str], bool]) -> Mapping[str, D
     parsed = _parse_yaml(content)
     problems = _name_problems(content, parsed)
     if problems:
-        raise _invalid("; ".join(problems))
+        raise _build_error("; ".join(problems))
     try:
         model_validate = ExportsFile.model_validate(parsed)
         targets, exports = model_validate.targets or {}, model_validate.exports or {}
     except ValidationError as error:
         problems = value_problems(content, error)
-        targets = _valid_values(parsed, "targets", TypeAdapter(DeclaredTarget))
-        exports = _valid_values(parsed, "exports", TypeAdapter(Export))
-    invalid_targets = _section(parsed, "targets").keys() - targets.keys()
+        targets = _select_valid(parsed, "targets", TypeAdapter(DeclaredTarget))
+        exports = _select_valid(parsed, "exports", TypeAdapter(Export))
+    invalid_targets = _read_section(parsed, "targets").keys() - targets.keys()
     problems += [
         located(content, ("exports", name, key), f"exports.{name}.{key}", reason)
         for name, export in exports.items()
         if export.target not in invalid_targets
-        for key, reason in _problems(export, targets, is_cron)
+        for key, reason in _check_export(export, targets, is_cron)
     ]
     if problems:
-        raise _invalid("; ".join(problems))
+        raise _build_error("; ".join(problems))
     return {
         name: DeclaredExport(name, export, targets.get(export.target))
         for name, export in exports.items()
@@ -255,11 +255,11 @@ def read_targets(content: str) -> Mapping[str, Target]:
     """
     parsed = _parse_yaml(content)
     if problems := _name_problems(content, parsed):
-        raise _invalid("; ".join(problems))
+        raise _build_error("; ".join(problems))
     try:
         return dict(ExportsFile.model_validate(parsed).targets or {})
     except ValidationError as error:
-        raise _invalid("; ".join(value_problems(content, error))) from None
+        raise _build_error("; ".join(value_problems(content, error))) from None
 
 
 def export_problems(export: Export, targets: Mapping[str, Target]) -> list[tuple[str, str]]:
@@ -269,26 +269,26 @@ def export_problems(export: Export, targets: Mapping[str, Target]) -> list[tuple
         export: The export.
         targets: Declared targets by name; the artifact store needs no declaration.
     """
-    return _target_problems(export, targets) + _table_problems(export)
+    return _check_target(export, targets) + _check_table(export)
 
 
 def _parse_yaml(content: str) -> Any:
     try:
         parsed = read_yaml(content)
     except YAMLError as error:
-        raise _invalid(syntax_problem(error)) from None
+        raise _build_error(syntax_problem(error)) from None
     return {} if parsed is None else parsed
 
 
-def _section(parsed: Any, name: str) -> Mapping[Any, Any]:
+def _read_section(parsed: Any, name: str) -> Mapping[Any, Any]:
     section = parsed.get(name) if isinstance(parsed, dict) else None
     return section if isinstance(section, dict) else {}
 
 
-def _valid_values(parsed: Any, section: str, model: TypeAdapter[T]) -> dict[str, T]:
+def _select_valid(parsed: Any, section: str, model: TypeAdapter[T]) -> dict[str, T]:
     """Return those values of a section that are valid, whatever else the file has."""
     valid: dict[str, T] = {}
-    for name, value in _section(parsed, section).items():
+    for name, value in _read_section(parsed, section).items():
         with suppress(ValidationError):
             valid[name] = model.validate_python(value)
     return valid
@@ -298,7 +298,7 @@ def _name_problems(content: str, parsed: Any) -> list[str]:
     """Return exports and targets without plain names, before any message quotes them."""
     problems: list[str] = []
     for section in ("targets", "exports"):
-        for name in _section(parsed, section):
+        for name in _read_section(parsed, section):
             is_plain = isinstance(name, str) and NAME.fullmatch(name)
             if not is_plain or name.endswith("_file") or (section, name) == ("targets", ARTIFACTS):
                 reason = (
@@ -310,21 +310,21 @@ def _name_problems(content: str, parsed: Any) -> list[str]:
     return problems
 
 
-def _problems(
+def _check_export(
     export: Export, targets: Mapping[str, Target], is_cron: Callable[[str], bool]
 ) -> list[tuple[str, str]]:
     """Return the keys of an export whose values fit neither the tables nor the targets."""
-    problems = _target_problems(export, targets)
+    problems = _check_target(export, targets)
     if export.schedule is not None and not is_cron(export.schedule):
         expected = "expected a cron expression, e.g. 0 6 * * *"
         problems.append(("schedule", f"{expected}, found {_cut(repr(export.schedule))}"))
     if not _is_zone(export.timezone):
         expected = "expected a time zone, e.g. America/New_York"
         problems.append(("timezone", f"{expected}, found {_cut(repr(export.timezone))}"))
-    return problems + _table_problems(export)
+    return problems + _check_table(export)
 
 
-def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tuple[str, str]]:
+def _check_target(export: Export, targets: Mapping[str, Target]) -> list[tuple[str, str]]:
     if export.target != ARTIFACTS and export.target not in targets:
         names: Collection[str] = (ARTIFACTS, *targets)
         expected = f"expected one of {', '.join(names)}"
@@ -334,7 +334,7 @@ def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tupl
     if export.partition_by and not is_folder:
         return [("partition_by", "expected with a folder as target only")]
     if is_folder:
-        return _folder_problems(export)
+        return _check_folder(export)
     if isinstance(target, DatabaseTarget):
         problems = []
         if export.byte_order_mark:
@@ -344,10 +344,10 @@ def _target_problems(export: Export, targets: Mapping[str, Target]) -> list[tupl
         if export.incremental and export.write == "replace":
             problems.append(("write", "expected append: an incremental export has only changes"))
         return problems
-    return [*_not_of_a_database(export), *_not_of_a_machine_format(export)]
+    return [*_check_database_only(export), *_check_csv_only(export)]
 
 
-def _not_of_a_machine_format(export: Export) -> list[tuple[str, str]]:
+def _check_csv_only(export: Export) -> list[tuple[str, str]]:
     is_csv = export.file_format == "csv"
     values = {
         "escape_formulas": export.escape_formulas,
@@ -358,7 +358,7 @@ def _not_of_a_machine_format(export: Export) -> list[tuple[str, str]]:
     ]
 
 
-def _not_of_a_database(export: Export) -> list[tuple[str, str]]:
+def _check_database_only(export: Export) -> list[tuple[str, str]]:
     given_names = {"target_table": export.target_table, "write": export.write}
     return [
         (key, "expected with a database as target only")
@@ -367,8 +367,8 @@ def _not_of_a_database(export: Export) -> list[tuple[str, str]]:
     ]
 
 
-def _folder_problems(export: Export) -> list[tuple[str, str]]:
-    problems = _not_of_a_database(export)
+def _check_folder(export: Export) -> list[tuple[str, str]]:
+    problems = _check_database_only(export)
     if export.file_format != "parquet":
         problems.append(("format", f"expected parquet with a folder, found {export.format}"))
     if export.escape_formulas is not None:
@@ -381,11 +381,11 @@ def _folder_problems(export: Export) -> list[tuple[str, str]]:
     return problems
 
 
-def _table_problems(export: Export) -> list[tuple[str, str]]:
+def _check_table(export: Export) -> list[tuple[str, str]]:
     try:
         found = relation(export.table)
     except ConfigurationError as error:
-        return [("table", _sentence(error))]
+        return [("table", _format_error(error))]
     problems = []
     if found.table.name in internal_tables() and not export.internal:
         problems.append(("table", "expected a table that is not internal, or internal: true"))
@@ -398,11 +398,11 @@ def _table_problems(export: Export) -> list[tuple[str, str]]:
     try:
         found.select(found.columns(export.columns), export.where)
     except ConfigurationError as error:
-        problems.append(("where" if export.where else "columns", _sentence(error)))
+        problems.append(("where" if export.where else "columns", _format_error(error)))
     return problems
 
 
-def _sentence(error: ConfigurationError) -> str:
+def _format_error(error: ConfigurationError) -> str:
     parts = {"expected": error.expected, "found": error.found, "": error.remedy}
     texts = [f"{label} {text}".strip() for label, text in parts.items() if text]
     return ", ".join([_cut(error.what, 200), *(_cut(name, 300) for name in texts)])
@@ -420,7 +420,7 @@ def _cut(text: str, most: int = MAX_SHOWN_CHARACTERS) -> str:
     return text if len(text) <= most else text[:most] + "…"
 
 
-def _invalid(found: str) -> ConfigurationError:
+def _build_error(found: str) -> ConfigurationError:
     return ConfigurationError(
         "invalid exports",
         expected="exports: <name>: {table: ..., target: ...}; see "

@@ -63,7 +63,7 @@ def step_category(classes: Sequence[str], refusals: Iterable[str]) -> str:
         refusals: Categories of the partitions that it quarantined, if that is what it failed by.
     """
     most_common = Counter(sorted(refusals)).most_common(1)
-    return most_common[0][0] if most_common else _named(classes) or "defect"
+    return most_common[0][0] if most_common else _find_category(classes) or "defect"
 
 
 def run_category(steps: Sequence[str], classes: Sequence[str]) -> str:
@@ -73,13 +73,13 @@ def run_category(steps: Sequence[str], classes: Sequence[str]) -> str:
         steps: Categories of the steps that failed, the first first.
         classes: Names of what Dagster gives as the run's own error, if it does.
     """
-    return steps[0] if steps else _named(classes) or "crash"
+    return steps[0] if steps else _find_category(classes) or "crash"
 
 
-def _named(classes: Sequence[str]) -> str | None:
+def _find_category(classes: Sequence[str]) -> str | None:
     if DATABASE_ERRORS.intersection(classes):
         return "database"
-    ours = _of_ours()
+    ours = _map_categories()
     known_names = [ours[name] for name in classes if name in ours]
     return (
         known_names[0]
@@ -90,17 +90,19 @@ def _named(classes: Sequence[str]) -> str | None:
 
 def is_ours(class_name: str) -> bool:
     """Whether an error of this name is one of ours, whose text has a remedy."""
-    return class_name in _of_ours()
+    return class_name in _map_categories()
 
 
-def _of_ours() -> dict[str, Category]:
-    return {kind.__name__: cast("Category", kind.category) for kind in _kinds(OrchestrationError)}
+def _map_categories() -> dict[str, Category]:
+    return {
+        kind.__name__: cast("Category", kind.category) for kind in _walk_kinds(OrchestrationError)
+    }
 
 
-def _kinds(kind: type[OrchestrationError]) -> Iterator[type[OrchestrationError]]:
+def _walk_kinds(kind: type[OrchestrationError]) -> Iterator[type[OrchestrationError]]:
     for subclass in kind.__subclasses__():
         yield subclass
-        yield from _kinds(subclass)
+        yield from _walk_kinds(subclass)
 
 
 QUARANTINED = "quarantined"

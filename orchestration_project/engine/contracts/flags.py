@@ -161,7 +161,7 @@ def flag_problems(
     for name in sorted(used.keys() - set(names)):
         guess = did_you_mean(name, names)
         hint = f"; {guess}" if guess else ""
-        problems.append(f"{name} does not exist, so it is off for {_listed(used[name])}{hint}")
+        problems.append(f"{name} does not exist, so it is off for {_list_names(used[name])}{hint}")
     return problems
 
 
@@ -175,11 +175,11 @@ def require_unused(name: str, used: Mapping[str, Sequence[str]]) -> None:
         raise EditConflictError(
             f"the flag {name} is in use",
             expected="a flag that nothing uses",
-            found=_listed(names),
+            found=_list_names(names),
             remedy="remove the flag from what uses it, or set share: 0 to switch it off",
         )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     remaining_text = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return ", ".join(names[:10]) + remaining_text

@@ -194,7 +194,7 @@ def rules_document(tables: Iterable[TableRules], absences: Mapping[str, str]) ->
         "sha256": {
             text: formula_sha256(content)
             for name, rules in declared.items()
-            for text, content in _places(name, rules)
+            for text, content in _iterate_places(name, rules)
         },
     }
 
@@ -209,7 +209,7 @@ def undeclared_columns(tables: Iterable[TableRules]) -> list[tuple[str, str]]:
     ]
 
 
-def _places(name: str, rules: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _iterate_places(name: str, rules: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for part, content in rules.items():
         if part == "columns":
             yield from ((f"{name}/columns/{column}", entry) for column, entry in content.items())
@@ -281,7 +281,7 @@ def evaluate(formula: Formula, rows: RowSet) -> Value:
         ContractError: It has an operator that is not known, or a column in which its rows differ.
     """
     if isinstance(formula, str):
-        return _shared_value(formula, rows)
+        return _find_shared_value(formula, rows)
     if not isinstance(formula, list | tuple):
         return formula
     name, *arguments = formula
@@ -295,7 +295,7 @@ def evaluate(formula: Formula, rows: RowSet) -> Value:
     return OPERATORS[name].compute(rows, *arguments)
 
 
-def _shared_value(name: str, rows: RowSet) -> Value:
+def _find_shared_value(name: str, rows: RowSet) -> Value:
     values = {row.get(name.lower(), "") for row in rows.rows}
     if len(values) > 1:
         raise ContractError(
@@ -432,10 +432,10 @@ def _check_digit(rows: RowSet, formula: Formula) -> str | None:
     "whole and of 64 bits; else null",
 )
 def _scaled(rows: RowSet, formula: Formula, scale: int) -> int | None:
-    return _units(evaluate(formula, rows) or "", scale)
+    return _parse_units(evaluate(formula, rows) or "", scale)
 
 
-def _units(text: str, scale: int) -> int | None:
+def _parse_units(text: str, scale: int) -> int | None:
     if JAVA_NUMBER.fullmatch(text) is None:
         return None
     number = Fraction(Decimal(text)) * 10**scale
@@ -463,11 +463,11 @@ def _day(rows: RowSet, formula: Formula) -> str | None:
 def _single(rows: RowSet, formula: Formula) -> int | None:
     number = float(evaluate(formula, rows))
     texts = (f"{number:.{digits}g}" for digits in range(1, 10))
-    shortest = next((text for text in texts if _round_to_single(float(text)) == number), None)
+    shortest = next((text for text in texts if _convert_to_single(float(text)) == number), None)
     return None if shortest is None else round(Decimal(shortest) * 10**USD_SCALE)
 
 
-def _round_to_single(number: float) -> float:
+def _convert_to_single(number: float) -> float:
     """Return the nearest number with a fraction of 32 bits."""
     return struct.unpack("f", struct.pack("f", number))[0]
 
@@ -486,16 +486,16 @@ _add_numeric(
 
 @operator("join", "the texts of the rows, sorted, with commas between; none: no row has one")
 def _join(rows: RowSet, formula: Formula, *keys: Formula) -> str:
-    return ", ".join(sorted(_known(rows.values(formula, keys)))) or "none"
+    return ", ".join(sorted(_select_known(rows.values(formula, keys)))) or "none"
 
 
-def _known(values: Iterable[Value]) -> list[Value]:
+def _select_known(values: Iterable[Value]) -> list[Value]:
     return [value for value in values if value is not None]
 
 
 @operator("sum", "sum of the values of each row, without nulls; with keys, of each group of rows")
 def _sum(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
-    return sum(_known(rows.values(formula, keys)))
+    return sum(_select_known(rows.values(formula, keys)))
 
 
 @operator("sum_complete", "as sum; null where a row, or group, has null")
@@ -506,17 +506,17 @@ def _sum_complete(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
 
 @operator("count", "number of rows whose value is not null; with keys, of groups of rows")
 def _count(rows: RowSet, formula: Formula, *keys: Formula) -> int:
-    return len(_known(rows.values(formula, keys)))
+    return len(_select_known(rows.values(formula, keys)))
 
 
 @operator("min", "least value of the rows; null: none has one")
 def _min(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
-    return min(_known(rows.values(formula, keys)), default=None)
+    return min(_select_known(rows.values(formula, keys)), default=None)
 
 
 @operator("max", "greatest value of the rows; null: none has one")
 def _max(rows: RowSet, formula: Formula, *keys: Formula) -> Value:
-    return max(_known(rows.values(formula, keys)), default=None)
+    return max(_select_known(rows.values(formula, keys)), default=None)
 
 
 @operator("sum_largest", "sum of so many greatest values of groups; null: no groups")
@@ -557,7 +557,7 @@ def _rank(rows: RowSet, formula: Formula, names: Sequence[str], *keys: Formula) 
     if ranked is None:
         return None
     other_items = rows.of(rows.source.sharing(names, rows.rows[0])).values(formula, keys)
-    return 1 + sum(value > ranked for value in _known(other_items))
+    return 1 + sum(value > ranked for value in _select_known(other_items))
 
 
 def shared_columns(formula: Formula) -> list[Sequence[str]]:

@@ -82,29 +82,32 @@ def range_of(field: FieldInfo) -> str:
 def with_limits(field: FieldInfo) -> str:
     """Return the description of a field that ends with its range or choices, each named once."""
     text = field.description or ""
-    for label, limits in ((RANGE, range_of(field)), (CHOICES, ", ".join(_choices(field)))):
+    for label, limits in ((RANGE, range_of(field)), (CHOICES, ", ".join(_list_choices(field)))):
         if limits and label not in text:
             text = f"{text} {label}{limits}."
     return text.strip()
 
 
-def _choices(field: FieldInfo) -> list[str]:
-    kinds = [item for item in _types(field.annotation) if isinstance(item, type)]
+def _list_choices(field: FieldInfo) -> list[str]:
+    kinds = [item for item in _collect_types(field.annotation) if isinstance(item, type)]
     return [str(enum.value) for kind in kinds if issubclass(kind, Enum) for enum in kind]
 
 
-def _types(annotation: Any) -> list[Any]:
-    return [annotation, *(inner for argument in get_args(annotation) for inner in _types(argument))]
+def _collect_types(annotation: Any) -> list[Any]:
+    return [
+        annotation,
+        *(inner for argument in get_args(annotation) for inner in _collect_types(argument)),
+    ]
 
 
 def example_of(field: FieldInfo) -> Any:
     """Return a value that an option may have: its declared example, or another than its default."""
     if field.examples:
         return field.examples[0]
-    kinds = _types(field.annotation)
+    kinds = _collect_types(field.annotation)
     if bool in kinds:
         return not field.default
-    if choices := _choices(field):
+    if choices := _list_choices(field):
         return choices[0]
     if not field.is_required() and field.default not in (None, [], ""):
         return field.default
@@ -126,7 +129,7 @@ def job_text(
         name: field for name, field in model.model_fields.items() if only is None or name in only
     }
     listed = "\n".join(f"- `{name}`: {with_limits(field)}" for name, field in fields.items())
-    return f"{summary}\n\nOptions:\n\n{listed}\n\n```yaml\n{_config(op, fields)}```"
+    return f"{summary}\n\nOptions:\n\n{listed}\n\n```yaml\n{_render_config(op, fields)}```"
 
 
 def kinds_text(summary: str, op: str, kinds: Mapping[str, tuple[str, type[BaseModel]]]) -> str:
@@ -141,11 +144,13 @@ def kinds_text(summary: str, op: str, kinds: Mapping[str, tuple[str, type[BaseMo
     for kind, (what, model) in kinds.items():
         fields = model.model_fields
         options = "\n".join(f"  - `{name}`: {with_limits(field)}" for name, field in fields.items())
-        parts.append(f"- `{kind}`: {what}\n{options}\n\n```yaml\n{_config(op, fields, kind)}```")
+        parts.append(
+            f"- `{kind}`: {what}\n{options}\n\n```yaml\n{_render_config(op, fields, kind)}```"
+        )
     return "\n\n".join(parts)
 
 
-def _config(op: str, fields: Mapping[str, FieldInfo], kind: str = "") -> str:
+def _render_config(op: str, fields: Mapping[str, FieldInfo], kind: str = "") -> str:
     """Return a run config as YAML: required options, or else the first; the others as comments."""
     required = [name for name, field in fields.items() if field.is_required()]
     given_names = required or list(fields)[:1]
@@ -196,7 +201,7 @@ def require_valid(run_config: Mapping[str, Any], models: Mapping[str, type[BaseM
         problem
         for op, model in models.items()
         if (values := within(run_config, "ops", op, "config"))
-        for problem in _problems(op, model, values)
+        for problem in _find_problems(op, model, values)
     ]
     if problems:
         raise ConfigurationError(
@@ -216,10 +221,10 @@ def _is_model(annotation: Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def _expected(model: type[BaseModel], problem: ErrorDetails) -> str:
+def _find_expected(model: type[BaseModel], problem: ErrorDetails) -> str:
     """Return the expected value of a model's field: its range, where a number is outside of it."""
     field = model.model_fields.get(str(problem["loc"][0]))
-    nested = [part for part in _types(field.annotation) if _is_model(part)] if field else []
+    nested = [part for part in _collect_types(field.annotation) if _is_model(part)] if field else []
     if nested and len(problem["loc"]) > 1:
         field = nested[0].model_fields.get(str(problem["loc"][1]))
     if field is not None and problem["type"] in OUTSIDE:
@@ -227,14 +232,14 @@ def _expected(model: type[BaseModel], problem: ErrorDetails) -> str:
     return str(problem["msg"]).removeprefix(EXPECTED)
 
 
-def _problems(op: str, model: type[BaseModel], given: Mapping[str, Any]) -> list[str]:
+def _find_problems(op: str, model: type[BaseModel], given: Mapping[str, Any]) -> list[str]:
     """Return each field that a model refuses; Dagster reads ``{env: NAME}`` itself."""
     try:
         model(**given)
     except ValidationError as error:
         return [
             f"{'.'.join(map(str, problem['loc']))} in the config of {op}: expected "
-            f"{_expected(model, problem)}, found {problem['input']!r}"
+            f"{_find_expected(model, problem)}, found {problem['input']!r}"
             for problem in error.errors()
             if not isinstance(problem["input"], Mapping)
         ]

@@ -30,17 +30,19 @@ def encode_line(fields: Mapping[str, Any]) -> bytes:
 
     Secrets are masked, control characters escaped as ``\\u…``, texts above MAX_TEXT_CHARACTERS cut.
     """
-    line = _encoded({name: _bounded(value) for name, value in fields.items() if value is not None})
+    line = _encode_fields(
+        {name: _bound_value(value) for name, value in fields.items() if value is not None}
+    )
     if len(line) <= MAX_LINE_BYTES:
         return line
     values = {name: fields[name] for name in ("time", "level", "service", "host") if name in fields}
     text = str(fields.get("message", ""))[:MAX_TEXT_CHARACTERS]
-    return _encoded(
-        {**values, "message": f"{_bounded(text)[:1000]}… (line cut: {len(line)} bytes)"}
+    return _encode_fields(
+        {**values, "message": f"{_bound_value(text)[:1000]}… (line cut: {len(line)} bytes)"}
     )
 
 
-def _encoded(fields: Mapping[str, Any]) -> bytes:
+def _encode_fields(fields: Mapping[str, Any]) -> bytes:
     text = json.dumps(fields, ensure_ascii=False, default=str)
     if not text.isascii():
         text = UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -48,7 +50,7 @@ def _encoded(fields: Mapping[str, Any]) -> bytes:
     return text.replace("\x7f", "\\u007f").encode(errors="backslashreplace") + b"\n"
 
 
-def _bounded(value: Any) -> Any:
+def _bound_value(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = redacted(value)

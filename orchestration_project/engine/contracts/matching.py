@@ -174,11 +174,11 @@ def typed(value: Any, kind: FieldType) -> Any:
     if value is None or kind == "json":
         return value
     if isinstance(value, dict | list):
-        raise ValueError(_wrong(kind, value))
+        raise ValueError(_explain_wrong(kind, value))
     try:
         return _READERS[kind](value)
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(_wrong(kind, value)) from None
+        raise ValueError(_explain_wrong(kind, value)) from None
 
 
 EXAMPLES: Mapping[FieldType, str] = {
@@ -191,12 +191,12 @@ EXAMPLES: Mapping[FieldType, str] = {
 }
 
 
-def _wrong(kind: FieldType, value: Any) -> str:
+def _explain_wrong(kind: FieldType, value: Any) -> str:
     names = {dict: "an object", list: "a list", bool: "a boolean", str: "another text"}
     return f"expected {EXAMPLES[kind]}, found {names.get(type(value), 'a number')}"
 
 
-def _integer(value: Any) -> int:
+def _parse_integer(value: Any) -> int:
     if isinstance(value, bool):
         raise TypeError
     if isinstance(value, str):
@@ -208,7 +208,7 @@ def _integer(value: Any) -> int:
     return int(value)
 
 
-def _number(value: Any) -> int | float:
+def _parse_number(value: Any) -> int | float:
     if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or len(value) > 400)):
         raise TypeError
     number = value if isinstance(value, int | float) else float(value)
@@ -217,7 +217,7 @@ def _number(value: Any) -> int | float:
     return number
 
 
-def _boolean(value: Any) -> bool:
+def _parse_boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     words = {"true": True, "false": False}
@@ -226,7 +226,7 @@ def _boolean(value: Any) -> bool:
     return words[value]
 
 
-def _timestamp(value: Any) -> str:
+def _parse_timestamp(value: Any) -> str:
     if isinstance(value, bool):
         raise TypeError
     if isinstance(value, str):
@@ -243,10 +243,10 @@ def _timestamp(value: Any) -> str:
 
 _READERS: Mapping[FieldType, Callable[[Any], Any]] = {
     "text": as_text,
-    "integer": _integer,
-    "number": _number,
-    "boolean": _boolean,
-    "timestamp": _timestamp,
+    "integer": _parse_integer,
+    "number": _parse_number,
+    "boolean": _parse_boolean,
+    "timestamp": _parse_timestamp,
 }
 
 

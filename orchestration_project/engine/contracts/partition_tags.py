@@ -39,14 +39,14 @@ def span_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
         ConfigurationError: The tags disagree, or a range has one end.
     """
     if (RANGE_START in tags) != (RANGE_END in tags):
-        raise _invalid(tags, "the range has one end")
-    of_dimensions = _key_of_dimensions(own_tags(tags))
+        raise _build_tags_error(tags, "the range has one end")
+    of_dimensions = _join_dimensions(own_tags(tags))
     spans = [(tags[RANGE_START], tags[RANGE_END])] if RANGE_START in tags else []
     spans += [(tags[PARTITION], tags[PARTITION])] if PARTITION in tags else []
     if not spans:
         return None
     if len({*spans, *([(of_dimensions, of_dimensions)] if of_dimensions else [])}) > 1:
-        raise _invalid(tags, "they name different partitions")
+        raise _build_tags_error(tags, "they name different partitions")
     return spans[0]
 
 
@@ -61,17 +61,17 @@ def asked_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[st
     keys = list(dimensions.values())
     ends = span_of(tags)
     if ends is None:
-        raise _unnamed(keys)
+        raise _build_unnamed_error(keys)
     if unknown := [end for end in ends if not _is_known(end, keys)]:
         return list(dict.fromkeys(unknown))
-    first, last = (_parts(end, keys) for end in ends)
+    first, last = (_split_key(end, keys) for end in ends)
     ranges = (
         of_dimension[of_dimension.index(start) : of_dimension.index(end) + 1]
         for of_dimension, start, end in zip(keys, first, last, strict=True)
     )
     requested_names = ["|".join(parts) for parts in product(*ranges)]
     if not requested_names:
-        raise _empty(ends)
+        raise _build_empty_error(ends)
     return requested_names
 
 
@@ -92,22 +92,22 @@ def consecutive_ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tupl
     return found
 
 
-def _key_of_dimensions(tags: Mapping[str, str]) -> str:
+def _join_dimensions(tags: Mapping[str, str]) -> str:
     return "|".join(tags[name] for name in sorted(tags) if name.startswith(DIMENSION))
 
 
-def _parts(key: str, dimensions: Sequence[Sequence[str]]) -> list[str]:
+def _split_key(key: str, dimensions: Sequence[Sequence[str]]) -> list[str]:
     return key.split("|") if len(dimensions) > 1 else [key]
 
 
 def _is_known(key: str, dimensions: Sequence[Sequence[str]]) -> bool:
-    parts = _parts(key, dimensions)
+    parts = _split_key(key, dimensions)
     return len(parts) == len(dimensions) and all(
         part in keys for part, keys in zip(parts, dimensions, strict=True)
     )
 
 
-def _invalid(tags: Mapping[str, str], why: str) -> ConfigurationError:
+def _build_tags_error(tags: Mapping[str, str], why: str) -> ConfigurationError:
     dimensions = [name for name in sorted(tags) if name.startswith(DIMENSION)]
     return ConfigurationError(
         f"invalid partition tags: {why}",
@@ -119,7 +119,7 @@ def _invalid(tags: Mapping[str, str], why: str) -> ConfigurationError:
     )
 
 
-def _unnamed(dimensions: Sequence[Sequence[str]]) -> ConfigurationError:
+def _build_unnamed_error(dimensions: Sequence[Sequence[str]]) -> ConfigurationError:
     example = "|".join(max(keys) for keys in dimensions if keys)
     return ConfigurationError(
         "the run names no partition",
@@ -129,7 +129,7 @@ def _unnamed(dimensions: Sequence[Sequence[str]]) -> ConfigurationError:
     )
 
 
-def _empty(ends: tuple[str, str]) -> ConfigurationError:
+def _build_empty_error(ends: tuple[str, str]) -> ConfigurationError:
     """Return the error for a range that Dagster takes for a run with nothing to do."""
     return ConfigurationError(
         f"the run's range holds no partition: {ends[0]} to {ends[1]}",

@@ -68,14 +68,14 @@ def day_of_period(
         where the calendar of Python ends before.
     """
     if is_monthly:
-        return next(filter(names, _days_around(day, range(0, -LONGEST_PERIOD_DAYS, -1))), None)
-    of_week = [*filter(names, _days_around(day, range(-day.weekday(), 7 - day.weekday())))]
+        return next(filter(names, _iterate_days(day, range(0, -LONGEST_PERIOD_DAYS, -1))), None)
+    of_week = [*filter(names, _iterate_days(day, range(-day.weekday(), 7 - day.weekday())))]
     if len(of_week) == 1:
         return of_week[0]
-    return next(filter(names, _days_around(day, NEAREST_FIRST)), None)
+    return next(filter(names, _iterate_days(day, NEAREST_FIRST)), None)
 
 
-def _days_around(day: date, steps: Iterable[int]) -> Iterator[date]:
+def _iterate_days(day: date, steps: Iterable[int]) -> Iterator[date]:
     numbers = (day.toordinal() + step for step in steps)
     last = date.max.toordinal()
     return (date.fromordinal(number) for number in numbers if 1 <= number <= last)

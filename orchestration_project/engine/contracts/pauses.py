@@ -77,10 +77,10 @@ def run_subjects(
 def find_pause(pauses: Iterable[Pause], subjects: Collection[str]) -> Pause | None:
     """Return the pause that holds a run of these subjects the longest; None: it may start."""
     matching = [pause for pause in pauses if pause.subject in subjects]
-    return max(matching, key=_end, default=None)
+    return max(matching, key=_find_end, default=None)
 
 
-def _end(pause: Pause) -> datetime:
+def _find_end(pause: Pause) -> datetime:
     return pause.until or datetime.max.replace(tzinfo=UTC)
 
 

@@ -64,7 +64,7 @@ def partition_key(pipeline: Pipeline, given: Mapping[str, str]) -> str | None:
     return "|".join(parts) or None
 
 
-def _day(text: str) -> str:
+def _format_day(text: str) -> str:
     try:
         return f"{datetime.fromisoformat(text):%Y-%m-%d}"
     except ValueError:
@@ -73,7 +73,7 @@ def _day(text: str) -> str:
         ) from None
 
 
-DAY = Parameter(name="partition", to_key=_day)
+DAY = Parameter(name="partition", to_key=_format_day)
 """Partition of a domain whose partitions are UTC days."""
 
 
@@ -86,7 +86,7 @@ class DateRange:
     part: str | None = None
 
     def __str__(self) -> str:
-        return _shown_range(self.first, self.last, self.part)
+        return _format_range(self.first, self.last, self.part)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ class RangeSelection:
     def loaded_range(self) -> str | None:
         """The first and last day of the partitions; None: there are none."""
         days = [day for day in map(day_of_key, self.keys) if day is not None]
-        return _shown_range(min(days), max(days), self.requested.part) if days else None
+        return _format_range(min(days), max(days), self.requested.part) if days else None
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -161,19 +161,21 @@ def select_range(known: KnownPartitions, requested: DateRange, *, clip: bool) ->
         first = day_of_period(first, cron.names_day, is_monthly=True) or first
     keys = [key for key, day in days.items() if first <= day <= requested.last]
     if not keys:
-        raise _empty(known, requested)
+        raise _build_empty_error(known, requested)
     known_first, known_last = min(days.values()), max(days.values())
-    is_before = _names_any(cron, first, known_first - A_DAY)
-    is_after = _names_any(cron, known_last + A_DAY, requested.last)
+    is_before = _has_any_day(cron, first, known_first - A_DAY)
+    is_after = _has_any_day(cron, known_last + A_DAY, requested.last)
     if (is_before or is_after) and not clip:
-        raise _outside(known, requested, (known_first, known_last), (is_before, is_after))
+        raise _build_outside_error(
+            known, requested, (known_first, known_last), (is_before, is_after)
+        )
     notes = [
         *([f"nothing is loaded before {known_first}, the first partition"] if is_before else []),
         *([f"nothing is loaded after {known_last}, the last partition"] if is_after else []),
         *(
-            _whole_months(cron, {days[key] for key in keys}, requested)
+            _report_whole_months(cron, {days[key] for key in keys}, requested)
             if is_monthly
-            else _omitted_weeks(cron, requested)
+            else _report_omitted_weeks(cron, requested)
         ),
     ]
     return RangeSelection(requested, keys, notes)
@@ -207,7 +209,7 @@ def propose_key(written: str, known: KnownPartitions) -> str:
     date, it is the key that is spelled most like it.
     """
     parts = written.split("|")
-    dates = {part: day for part in parts if (day := _written_day(part)) is not None}
+    dates = {part: day for part in parts if (day := _parse_day(part)) is not None}
     other_names = set(parts) - dates.keys()
     of_parts = [key for key in known.keys if other_names <= set(key.split("|"))]
     days = {key: day_of_key(key) for key in of_parts or known.keys}
@@ -230,7 +232,7 @@ def day_of_key(key: str) -> date | None:
     return next((day for day in days if day is not None), None)
 
 
-def _written_day(text: str) -> date | None:
+def _parse_day(text: str) -> date | None:
     """Return the day that a person wrote, or the first one of a month."""
     if match := WRITTEN_DAY.match(text):
         year, month, day = match.groups(default="1")
@@ -242,11 +244,11 @@ def _is_monthly(cron: Cron) -> bool:
     return len(cron.days) < 31
 
 
-def _names_any(cron: Cron, first: date, last: date) -> bool:
+def _has_any_day(cron: Cron, first: date, last: date) -> bool:
     return first <= last and next(cron.days_from(first), date.max) <= last
 
 
-def _whole_months(cron: Cron, days: Collection[date], requested: DateRange) -> list[str]:
+def _report_whole_months(cron: Cron, days: Collection[date], requested: DateRange) -> list[str]:
     """Return a note for each month, or half of one, of which the range holds a part."""
     first, last = min(days), max(days)
     end = next(cron.days_from(last + A_DAY), date.max) - A_DAY
@@ -258,7 +260,7 @@ def _whole_months(cron: Cron, days: Collection[date], requested: DateRange) -> l
     return notes
 
 
-def _omitted_weeks(cron: Cron, requested: DateRange) -> list[str]:
+def _report_omitted_weeks(cron: Cron, requested: DateRange) -> list[str]:
     """Return a note for each week that the range cuts, and whose day is not in the range."""
     if len(cron.weekdays) != 1:
         return []
@@ -273,7 +275,7 @@ def _omitted_weeks(cron: Cron, requested: DateRange) -> list[str]:
     ]
 
 
-def _empty(known: KnownPartitions, requested: DateRange) -> ConfigurationError:
+def _build_empty_error(known: KnownPartitions, requested: DateRange) -> ConfigurationError:
     part = f" of {requested.part}" if requested.part else ""
     days = known.days().values()
     return UnknownNameError(
@@ -282,13 +284,13 @@ def _empty(known: KnownPartitions, requested: DateRange) -> ConfigurationError:
         expected=f"dates between {min(days)} and {max(days)}"
         if days
         else "a partition; there is none yet",
-        remedy=_setting_remedy(known)
+        remedy=_build_remedy(known)
         if days and known.first_setting and requested.last < min(days)
         else "choose other dates; `orchestrate datasets` lists the first and last partition",
     )
 
 
-def _outside(
+def _build_outside_error(
     known: KnownPartitions,
     requested: DateRange,
     span: tuple[date, date],
@@ -301,7 +303,7 @@ def _outside(
         *([f"after {last}"] if is_after else []),
     ]
     remedies = [
-        *([_setting_remedy(known)] if is_before and known.first_setting else []),
+        *([_build_remedy(known)] if is_before and known.first_setting else []),
         *([LATER] if is_after and not known.is_ended else []),
         "clip the range to these dates: --clip, or clip: true",
     ]
@@ -313,10 +315,10 @@ def _outside(
     )
 
 
-def _setting_remedy(known: KnownPartitions) -> str:
+def _build_remedy(known: KnownPartitions) -> str:
     return f"set {known.first_setting} to an earlier day, for an earlier first partition"
 
 
-def _shown_range(first: date, last: date, part: str | None) -> str:
+def _format_range(first: date, last: date, part: str | None) -> str:
     prefix = f"{part}|" if part else ""
     return f"{prefix}{first} to {prefix}{last}"

@@ -105,7 +105,7 @@ def read_preset(
         ConfigurationError: It is not YAML, names no job that takes presets, or sets what such a job
             cannot take.
     """
-    job, description = _header(name, content)
+    job, description = _parse_header(name, content)
     target = next((preset_target for preset_target in targets if preset_target.job == job), None)
     if target is None:
         jobs = "|".join(target.job for target in targets)
@@ -114,7 +114,7 @@ def read_preset(
             expected=f"a line '# Job: <{jobs}>' above the config",
             remedy="correct the file's header",
         )
-    values = _values(name, _parsed(name, content), target)
+    values = _read_values(name, _parse_yaml(name, content), target)
     preset = Preset(name, target.job, values, description)
     check_values(preset, target)
     return preset, target
@@ -126,8 +126,8 @@ def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
     Raises:
         ConfigurationError: It is not YAML, has no description, or is not a config of one op.
     """
-    job, description = _header(name, content)
-    config = _parsed(name, content)
+    job, description = _parse_header(name, content)
+    config = _parse_yaml(name, content)
     ops = config.get("ops") if isinstance(config, dict) else None
     entries = list(ops.values()) if isinstance(ops, dict) else []
     values = entries[0].get("config") if entries and isinstance(entries[0], dict) else {}
@@ -157,13 +157,13 @@ def check_values(preset: Preset, target: PresetTarget) -> None:
         read = target.model(**preset.values)
     except ValidationError as error:
         problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
-        raise _wrong_values(preset.name, problems) from error
+        raise _build_error(preset.name, problems) from error
     coerced = [field for field, value in preset.values.items() if getattr(read, field) != value]
     if coerced:
-        raise _wrong_values(preset.name, [f"{field}: is of another type" for field in coerced])
+        raise _build_error(preset.name, [f"{field}: is of another type" for field in coerced])
 
 
-def _wrong_values(name: str, problems: Sequence[str]) -> ConfigurationError:
+def _build_error(name: str, problems: Sequence[str]) -> ConfigurationError:
     return ConfigurationError(
         f"the preset {name} sets what its job cannot take",
         found="; ".join(problems),
@@ -193,25 +193,25 @@ def difference(
     return [
         {
             "field": name,
-            "now": str(_value(before, name, base)),
-            "now_from": _origin(before, name),
-            "then": str(_value(after, name, base)),
-            "then_from": _origin(after, name),
-            "changes": _value(before, name, base) != _value(after, name, base),
+            "now": str(_find_value(before, name, base)),
+            "now_from": _find_origin(before, name),
+            "then": str(_find_value(after, name, base)),
+            "then_from": _find_origin(after, name),
+            "changes": _find_value(before, name, base) != _find_value(after, name, base),
         }
         for name in base
     ]
 
 
-def _value(preset: Preset | None, name: str, base: Mapping[str, Any]) -> Any:
+def _find_value(preset: Preset | None, name: str, base: Mapping[str, Any]) -> Any:
     return effective({}, preset.values if preset else {}, base)[name]
 
 
-def _origin(preset: Preset | None, name: str) -> str:
+def _find_origin(preset: Preset | None, name: str) -> str:
     return f"preset {preset.name}" if preset and name in preset.values else "settings"
 
 
-def _header(name: str, content: str) -> tuple[str, str]:
+def _parse_header(name: str, content: str) -> tuple[str, str]:
     """Return the job and the description in the comment lines that a preset begins with."""
     lines = []
     for line in content.splitlines():
@@ -230,7 +230,7 @@ def _header(name: str, content: str) -> tuple[str, str]:
     return (jobs or [""])[0], description
 
 
-def _parsed(name: str, content: str) -> Any:
+def _parse_yaml(name: str, content: str) -> Any:
     try:
         return read_yaml(content)
     except YAMLError as error:
@@ -241,7 +241,7 @@ def _parsed(name: str, content: str) -> Any:
         ) from error
 
 
-def _values(name: str, config: Any, target: PresetTarget) -> dict[str, Any]:
+def _read_values(name: str, config: Any, target: PresetTarget) -> dict[str, Any]:
     """Return the values of a run config for the target's op alone."""
     ops = config.get("ops", {}) if isinstance(config, dict) else None
     said = ops.get(target.op, {"config": {}}) if isinstance(ops, dict) else None

@@ -131,25 +131,25 @@ def loss_text(captures: Sequence[LostCapture]) -> str:
     """Return sentences about the data that is lost with the bytes of these captures."""
     if not captures:
         return "Bytes that no capture needs are lost."
-    names = [_of_capture(capture) for capture in captures[:MAX_CAPTURES_NAMED]]
+    names = [_describe_capture(capture) for capture in captures[:MAX_CAPTURES_NAMED]]
     number = len(captures) - MAX_CAPTURES_NAMED
     return " ".join(
         [*names, f"{number} other captures had the same bytes."] if number > 0 else names
     )
 
 
-def _of_capture(capture: LostCapture) -> str:
+def _describe_capture(capture: LostCapture) -> str:
     text = f"{capture.dataset} of {capture.source}"
     what = f"The bytes of {text}, partition {capture.partition_key}, fetched at "
     rows = ", ".join(f"{count} rows in {name}" for name, count in sorted(capture.rows.items()))
     rows = f"the database still has {rows}" if rows else "no current row was read from them"
     later = (
-        f"a later capture of {_minute(capture.later_at)} is whole"
+        f"a later capture of {_format_minute(capture.later_at)} is whole"
         if capture.later_at
         else "no later capture is whole"
     )
-    return f"{what}{_minute(capture.fetched_at)}, are lost; {rows}; {later}."
+    return f"{what}{_format_minute(capture.fetched_at)}, are lost; {rows}; {later}."
 
 
-def _minute(at: datetime) -> str:
+def _format_minute(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -99,7 +99,7 @@ class Audit:
     def offenders_json(self) -> str:
         """The first offenders as a JSON list."""
         return json.dumps(
-            list(self.offenders[:OFFENDERS_KEPT]), default=_as_json, ensure_ascii=True
+            list(self.offenders[:OFFENDERS_KEPT]), default=_convert_value, ensure_ascii=True
         )
 
 
@@ -390,10 +390,10 @@ def contents_sha256(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
             is_start[0] = True
             run_ends, runs = np.ones(1, np.int64), column.head(1)
         else:
-            is_start = _differs_from_above(column, ends)
+            is_start = _mark_run_starts(column, ends)
             run_ends = np.append(0, np.cumsum(is_start))[ends]
             runs = column.filter(pl.Series(is_start))
-        pieces = [_cut(values, cuts) for values, cuts in _bytes_of(runs, run_ends)]
+        pieces = [_cut(values, cuts) for values, cuts in _encode_column(runs, run_ends)]
         of_rows = [np.packbits(flags).data for flags in np.split(is_start, ends[:-1])]
         for digest, *own in zip(digests, of_rows, *pieces, strict=True):
             for piece in own:
@@ -409,7 +409,7 @@ def _is_constant(column: pl.Series) -> bool:
     return column.min() == column.max()
 
 
-def _differs_from_above(column: pl.Series, ends: "NDArray[np.int64]") -> "NDArray[np.bool_]":
+def _mark_run_starts(column: pl.Series, ends: "NDArray[np.int64]") -> "NDArray[np.bool_]":
     """Return for each value whether it begins a run; the first one of each piece does."""
     import numpy as np
 
@@ -419,7 +419,7 @@ def _differs_from_above(column: pl.Series, ends: "NDArray[np.int64]") -> "NDArra
     return differs
 
 
-def _bytes_of(
+def _encode_column(
     column: pl.Series, ends: "NDArray[np.int64]"
 ) -> Iterator[tuple[memoryview, Sequence[int]]]:
     """Yield the bytes that stand for a column, and where those of each piece end."""
@@ -434,9 +434,9 @@ def _bytes_of(
         values = column.fill_null("") if column.null_count() else column
         sizes = values.str.len_bytes().to_numpy()
         yield sizes.view(np.uint8).data, (ends * sizes.itemsize).tolist()
-        yield _joined(values), np.append(0, np.cumsum(sizes, dtype=np.int64))[ends].tolist()
+        yield _join_texts(values), np.append(0, np.cumsum(sizes, dtype=np.int64))[ends].tolist()
     elif column.dtype == pl.Decimal(38, USD_SCALE):
-        yield from _bytes_of_quantities(column, ends)
+        yield from _encode_quantities(column, ends)
     else:
         numbers = column.to_physical()
         known_series = numbers.fill_null(strategy="zero") if column.null_count() else numbers
@@ -444,7 +444,7 @@ def _bytes_of(
         yield array.view(np.uint8).data, (ends * array.itemsize).tolist()
 
 
-def _bytes_of_quantities(
+def _encode_quantities(
     column: pl.Series, ends: "NDArray[np.int64]"
 ) -> Iterator[tuple[memoryview, Sequence[int]]]:
     """Yield whole quantities as whole numbers; then, of pieces with any fraction, all fractions."""
@@ -465,7 +465,7 @@ def _cut(values: memoryview, ends: Sequence[int]) -> list[memoryview]:
     return [values[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _joined(texts: pl.Series) -> memoryview:
+def _join_texts(texts: pl.Series) -> memoryview:
     """Return the bytes of all ``texts`` one after the other, as Arrow keeps them."""
     array: Any = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, ends, values = array.buffers()
@@ -474,7 +474,7 @@ def _joined(texts: pl.Series) -> memoryview:
     return memoryview(values)[first:last] if values is not None else memoryview(b"")
 
 
-def _as_json(value: object) -> object:
+def _convert_value(value: object) -> object:
     return as_number(value) if isinstance(value, Decimal) else str(value)
 
 

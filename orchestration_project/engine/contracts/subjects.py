@@ -86,7 +86,7 @@ Related = Callable[[Table, Key], Sequence[tuple[Table, Key]]]
 """Returns the rows of other tables that are deleted with a row: table and key."""
 
 
-def _none_related(_: Table, __: Key) -> Sequence[tuple[Table, Key]]:
+def _find_no_related(_: Table, __: Key) -> Sequence[tuple[Table, Key]]:
     return ()
 
 
@@ -115,7 +115,7 @@ Rows = Callable[[Connection, Sequence[str]], Iterable[tuple[Table, Key]]]
 that all rows to delete have. It may first change rows of others that name the subject."""
 
 
-def _no_rows(_: Connection, __: Sequence[str]) -> Iterable[tuple[Table, Key]]:
+def _find_no_rows(_: Connection, __: Sequence[str]) -> Iterable[tuple[Table, Key]]:
     return ()
 
 
@@ -145,8 +145,8 @@ class SubjectKind:
     columns: Sequence[IdentifyingColumn] = ()
     records: Sequence[CapturedRecords | CapturedLines] = ()
     companions: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
-    related: Related = _none_related
+    related: Related = _find_no_related
     find: Find = _find_nothing
-    rows: Rows = _no_rows
+    rows: Rows = _find_no_rows
     unmasked: Collection[Column[Any] | Table] = ()
     is_masked_in_captures: bool = True

@@ -79,17 +79,17 @@ def read_inboxes(content: str) -> Mapping[str, FileInbox]:
     try:
         inboxes = InboxesFile.model_validate(read_yaml(content)).inboxes or {}
     except ValidationError as error:
-        raise _invalid("; ".join(value_problems(content, error))) from None
+        raise _build_error("; ".join(value_problems(content, error))) from None
     except YAMLError as error:
-        raise _invalid(syntax_problem(error)) from error
+        raise _build_error(syntax_problem(error)) from error
     for name in inboxes:
         if not NAME.fullmatch(name):
             reason = "expected a-z, 0-9 and _ in a name"
-            raise _invalid(located(content, ("inboxes", name), repr(name), reason))
+            raise _build_error(located(content, ("inboxes", name), repr(name), reason))
     return inboxes
 
 
-def _invalid(found: str) -> ConfigurationError:
+def _build_error(found: str) -> ConfigurationError:
     return ConfigurationError(
         "invalid inboxes for files",
         expected="inboxes: <name>: {max_mib: ..., quota_mib: ...}",
@@ -109,7 +109,7 @@ def file_name_problem(name: str) -> str:
     return ""
 
 
-def _work_item(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
+def _find_work_item(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     """Return the work item of a file."""
     if table is not uploads:
         return []
@@ -120,7 +120,7 @@ FILE = SubjectKind(
     name="file",
     description="name of an uploaded file",
     columns=[IdentifyingColumn(column=table.c.file_name) for table in (uploads, upload_refusals)],
-    related=_work_item,
+    related=_find_work_item,
 )
 """Uploaded files of a name, for erasures."""
 

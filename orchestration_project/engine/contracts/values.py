@@ -270,7 +270,7 @@ def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
     if not odd.any():
         return frame["scaled"]
     slow = [
-        _scaled_or_none(text, scale) if is_odd else None
+        _scale_text(text, scale) if is_odd else None
         for text, is_odd in zip(texts, odd, strict=True)
     ]
     return pl.select(pl.coalesce(frame["scaled"], pl.Series(slow, dtype=pl.Int64))).to_series()
@@ -292,7 +292,7 @@ def decimal_texts(amounts: pl.Series, scale: int) -> pl.Series:
     return pl.Series(amounts.name, texts, dtype=pl.String)
 
 
-def _scaled_or_none(text: str, scale: int) -> int | None:
+def _scale_text(text: str, scale: int) -> int | None:
     """The rare spellings: exponents as Java writes them, and zeros beyond the scale."""
     if JAVA_NUMBER.fullmatch(text) is None:
         return None

@@ -245,24 +245,24 @@ def settled(
     if settlement.state != "failed":
         return change
     pause = max(pause_after(item.attempt_count + 1, pauses), settlement.wait)
-    return _failed(item, change, pause, is_retryable=settlement.is_retryable)
+    return _fail_attempt(item, change, pause, is_retryable=settlement.is_retryable)
 
 
 def abandoned(item: WorkItem, ended_at: datetime, pauses: Sequence[timedelta]) -> ItemChange:
     """Return the change of a leased item at the end of its run: a failed attempt."""
     reason = f"the run {item.lease_holder} ended before it settled the item"
     change = ItemChange("failed", ended_at, reason_code="run_ended", reason=reason)
-    return _failed(item, change, pause_after(item.attempt_count + 1, pauses))
+    return _fail_attempt(item, change, pause_after(item.attempt_count + 1, pauses))
 
 
 def expired(item: WorkItem, now: datetime) -> ItemChange:
     """Return the change of an item whose lease expired: it has waited, and is due at once."""
     reason = f"the lease of the run {item.lease_holder} expired"
     change = ItemChange("failed", now, reason_code="lease_expired", reason=reason)
-    return _failed(item, change, timedelta(0))
+    return _fail_attempt(item, change, timedelta(0))
 
 
-def _failed(
+def _fail_attempt(
     item: WorkItem, change: ItemChange, pause: timedelta, *, is_retryable: bool = True
 ) -> ItemChange:
     """Return ``change`` as that of a failed attempt: the item waits for ``pause``, or is dead."""

@@ -91,7 +91,7 @@ def is_switched_on(
     Dagster 1.13: `InstigatorState`. No public way: none to read the state without a code server.
     At an upgrade: what is declared on, and switched off, is off.
     """
-    state = _state_of(instance, definition, origin)
+    state = _find_state(instance, definition, origin)
     if state is None or state.status == InstigatorStatus.DECLARED_IN_CODE:
         return definition.default_status.value == "RUNNING"
     return state.status == InstigatorStatus.RUNNING
@@ -110,7 +110,7 @@ def switch_automation(
     only a code server gives. At an upgrade: one that is switched here is found so by the UI.
     """
     status = InstigatorStatus.RUNNING if on else InstigatorStatus.STOPPED
-    known_instigator_state, now = _state_of(instance, definition, origin), time.time()
+    known_instigator_state, now = _find_state(instance, definition, origin), time.time()
     if isinstance(definition, dg.ScheduleDefinition):
         kind = InstigatorType.SCHEDULE
         data: Any = ScheduleInstigatorData(definition.cron_schedule, now if on else None)
@@ -167,7 +167,7 @@ def rename_instigators(instance: dg.DagsterInstance, names: Mapping[str, str]) -
     return renamed
 
 
-def _state_of(
+def _find_state(
     instance: dg.DagsterInstance,
     definition: AnyAutomation,
     origin: RepositoryOrigin | None = None,

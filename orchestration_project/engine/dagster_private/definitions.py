@@ -49,11 +49,11 @@ def models_of(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]
     Dagster 1.13: `DecoratedOpFunction.get_config_arg`. No public way: a definition has the schema
     that Dagster made of the model, without its ranges. At an upgrade: an op with a model is found.
     """
-    models = {node.name: _model_of(node.definition) for job in jobs for node in job.nodes}
+    models = {node.name: _find_model(node.definition) for job in jobs for node in job.nodes}
     return {name: model for name, model in models.items() if model is not None}
 
 
-def _model_of(definition: Any) -> type[dg.Config] | None:
+def _find_model(definition: Any) -> type[dg.Config] | None:
     if not isinstance(definition, dg.OpDefinition):
         return None
     function = definition.compute_fn
@@ -105,12 +105,12 @@ def parts_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> JobParts:
     is_unresolved = not ops <= required.keys()  # an op under another name
     return JobParts(
         {**({"domain": run.tags["domain"]} if "domain" in run.tags else {}), **job.tags},
-        selected | {_asset_of(key) for step in steps for key in step.entity_keys},
+        selected | {_format_asset(key) for step in steps for key in step.entity_keys},
         frozenset(name for op in (required if is_unresolved else ops) for name in required[op]),
     )
 
 
-def _asset_of(key: dg.AssetKey | dg.AssetCheckKey) -> str:
+def _format_asset(key: dg.AssetKey | dg.AssetCheckKey) -> str:
     asset = key.asset_key if isinstance(key, dg.AssetCheckKey) else key
     return asset.to_user_string()
 

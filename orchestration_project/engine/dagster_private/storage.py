@@ -68,7 +68,7 @@ def connect_to_storage(instance: dg.DagsterInstance) -> AbstractContextManager[C
     return store.connect() if isinstance(store, EventLogTable) else None
 
 
-def _events_table() -> Table:
+def _import_table() -> Table:
     from dagster._core.storage.event_log.schema import SqlEventLogStorageTable
 
     return SqlEventLogStorageTable
@@ -88,7 +88,7 @@ class EventLogFiles:
     @property
     def table(self) -> Table:
         """The table of events."""
-        return _events_table()
+        return _import_table()
 
     def files(self, run_id: str) -> list[Path]:
         """Return the files of a run; the log proper last, as it says that there are any."""
@@ -115,7 +115,7 @@ class EventLogTable:
     @property
     def table(self) -> Table:
         """The table of events."""
-        return _events_table()
+        return _import_table()
 
     def connect(self) -> AbstractContextManager[Connection]:
         """Connect to the database."""

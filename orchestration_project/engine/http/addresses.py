@@ -105,9 +105,11 @@ class AddressGuard:
         proxies: Collection[str] = (),
         resolve: Resolve | None = None,
     ) -> None:
-        networks = {name: _network(name) for name in allow}
+        networks = {name: _parse_network(name) for name in allow}
         self._networks = [item for item in networks.values() if item is not None]
-        self._hosts = {_plain(name) for name, network in networks.items() if network is None}
+        self._hosts = {
+            _normalise_host(name) for name, network in networks.items() if network is None
+        }
         self._ports = ports
         self._ports_setting = ports_setting
         self._endpoints = frozenset(endpoints)
@@ -121,7 +123,7 @@ class AddressGuard:
             ConfigurationError: It is not an URL for HTTP, has credentials, is written so that
                 programs read different hosts in it, or its port or IP address is refused.
         """
-        endpoint = _endpoint(url)
+        endpoint = _parse_endpoint(url)
         if self._is_excepted(endpoint):
             return endpoint
         if self._ports is not None and endpoint.port not in self._ports:
@@ -183,12 +185,12 @@ class AddressGuard:
             )
 
     def _is_allowed(self, address: Address) -> bool:
-        meant = _without_translation(address)
+        meant = _resolve_ipv4(address)
         return is_global(meant) or any(meant in network for network in self._networks)
 
 
 @lru_cache(maxsize=100)
-def _endpoint(url: str) -> Endpoint:
+def _parse_endpoint(url: str) -> Endpoint:
     """Return where ``url`` leads; each request asks several times.
 
     Raises:
@@ -198,11 +200,11 @@ def _endpoint(url: str) -> Endpoint:
 
     try:
         parsed = httpx.URL(url)
-        host = _plain(parsed.raw_host.decode())
+        host = _normalise_host(parsed.raw_host.decode())
         port = parsed.port if parsed.port is not None else PORTS[parsed.scheme]
         if parsed.userinfo or "\\" in url or not url.isprintable() or port not in VALID_PORTS:
             raise ValueError("credentials, \\, an invisible character or an invalid port")
-        return Endpoint(parsed.scheme, host, port, _literal(host))
+        return Endpoint(parsed.scheme, host, port, _parse_address(host))
     except (httpx.InvalidURL, ValueError, KeyError):  # their texts quote the URL with its token
         raise ConfigurationError(
             "invalid URL of a request",
@@ -213,7 +215,7 @@ def _endpoint(url: str) -> Endpoint:
 
 def is_global(address: Address) -> bool:
     """Whether an address is one host's of the internet, and none of a private network's."""
-    meant = _without_translation(address)
+    meant = _resolve_ipv4(address)
     return (
         meant.is_global
         and not meant.is_multicast
@@ -231,7 +233,7 @@ def resolve_host(host: str, port: int) -> Sequence[str]:
     return [str(address[0]) for *_, address in getaddrinfo]
 
 
-def _without_translation(address: Address) -> Address:
+def _resolve_ipv4(address: Address) -> Address:
     """Return the IPv4 address that an IPv6 address stands for, if it does."""
     if isinstance(address, IPv4Address):
         return address
@@ -240,12 +242,12 @@ def _without_translation(address: Address) -> Address:
     return address.ipv4_mapped or address
 
 
-def _plain(host: str) -> str:
+def _normalise_host(host: str) -> str:
     """Return a host in one spelling: lower case, without a trailing dot."""
     return host.lower().removesuffix(".")
 
 
-def _literal(host: str) -> Address | None:
+def _parse_address(host: str) -> Address | None:
     """Return the IP address that ``host`` is; None: a name.
 
     Raises:
@@ -262,7 +264,7 @@ def _literal(host: str) -> Address | None:
     return None
 
 
-def _network(entry: str) -> IPv4Network | IPv6Network | None:
+def _parse_network(entry: str) -> IPv4Network | IPv6Network | None:
     """Return a network; None: a host name.
 
     Raises:
@@ -271,7 +273,7 @@ def _network(entry: str) -> IPv4Network | IPv6Network | None:
     with suppress(ValueError):
         return ip_network(entry)
     with suppress(ValueError):
-        if _literal(_plain(entry)) is None:
+        if _parse_address(_normalise_host(entry)) is None:
             return None
     expected = "expected a network, an IP address or a host name, e.g. 10.0.0.0/8"
     raise ValueError(f"invalid address to allow: {expected}; found {entry}")

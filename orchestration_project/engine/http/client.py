@@ -369,7 +369,7 @@ class HttpClient:
                     response = self._attempt(question, request, manners.tally, attempt.num, route)
                 if attempt.num < attempts and may_pass(response):
                     wait = short_wait(response.headers, self._now)
-                    raise AttemptError(question, attempt.num, _quoted(question, response), wait)
+                    raise AttemptError(question, attempt.num, _quote_body(question, response), wait)
                 return response
         raise AssertionError("stamina ends by a return or an error")
 
@@ -406,7 +406,7 @@ class HttpClient:
         if throttled or status in self._retries.statuses:
             throttled = throttled or status in self._retries.throttling_statuses
             wait = seconds_to_wait(headers, self._now)
-            reason = _quoted(question, response)
+            reason = _quote_body(question, response)
             raise AttemptError(question, number, reason, wait, is_throttled=throttled)
         log_answer(question, status, len(body), time.monotonic() - started)
         return response
@@ -486,7 +486,7 @@ class HttpClient:
         )
 
 
-def _quoted(question: Question, response: Response) -> str:
+def _quote_body(question: Question, response: Response) -> str:
     return f"status {response.status} with {question.quote(response.body.decode(errors='replace'))}"
 
 

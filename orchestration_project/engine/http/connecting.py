@@ -197,11 +197,11 @@ class Transport(httpx.BaseTransport):
     def __init__(self, *, use_environment: bool, guard: AddressGuard | None = None) -> None:
         self._guard = guard
         self._direct = PoolManager(maxsize=CONNECTIONS_KEPT)
-        with _explained():
-            self._authorities = _named_authorities() if use_environment else DEFAULT_AUTHORITIES
+        with _explain_errors():
+            self._authorities = _find_authorities() if use_environment else DEFAULT_AUTHORITIES
             addresses = getproxies() if use_environment else {}
             self._proxies = {
-                scheme: _by_proxy(addresses[name], _trusted(self._authorities))
+                scheme: _build_proxy(addresses[name], _load_trusted(self._authorities))
                 for scheme in ("http", "https")
                 if (name := scheme if scheme in addresses else "all") in addresses
             }
@@ -218,7 +218,7 @@ class Transport(httpx.BaseTransport):
             ConfigurationError: TLS is asked for, and the certificates are unusable; or the guard
                 refuses the request.
         """
-        with _as_httpx():
+        with _raise_as_httpx():
             answer = self._open(request)
         return httpx.Response(
             answer.status,
@@ -236,7 +236,7 @@ class Transport(httpx.BaseTransport):
             return self._send(proxy or self._direct_way(request.url), str(request.url), request)
         endpoint = self._guard.check(str(request.url))
         if proxy is not None:
-            self._guard.check_proxy(endpoint, _host_and_port(proxy))
+            self._guard.check_proxy(endpoint, _format_host_port(proxy))
             return self._send(proxy, str(request.url), request)
         try:
             addresses = self._guard.addresses(endpoint)
@@ -287,8 +287,8 @@ class Transport(httpx.BaseTransport):
         """Return the connections by a proxy that a client chose."""
         with self._lock:
             if address not in self._chosen:
-                with _explained():
-                    manager = _by_proxy(address, _trusted(self._authorities))
+                with _explain_errors():
+                    manager = _build_proxy(address, _load_trusted(self._authorities))
                 manager.pool_classes_by_scheme = POOLS
                 self._chosen[address] = manager
             return self._chosen[address]
@@ -299,8 +299,8 @@ class Transport(httpx.BaseTransport):
 
     def _direct_way(self, url: httpx.URL) -> PoolManager:
         if url.scheme == "https":
-            with _explained():
-                self._direct.connection_pool_kw["ssl_context"] = _trusted(self._authorities)
+            with _explain_errors():
+                self._direct.connection_pool_kw["ssl_context"] = _load_trusted(self._authorities)
         return self._direct
 
 
@@ -311,7 +311,7 @@ class _Body(httpx.SyncByteStream):
         self._answer = answer
 
     def __iter__(self) -> Iterator[bytes]:
-        with _as_httpx():
+        with _raise_as_httpx():
             yield from self._answer.stream(PIECE_BYTES, decode_content=False)
 
     def close(self) -> None:
@@ -319,15 +319,15 @@ class _Body(httpx.SyncByteStream):
 
 
 @contextmanager
-def _as_httpx() -> Iterator[None]:
+def _raise_as_httpx() -> Iterator[None]:
     """Raise urllib3's errors as those of httpx."""
     try:
         yield
     except HTTPError as error:
-        raise _httpx_error(error) from error
+        raise _convert_error(error) from error
 
 
-def _httpx_error(error: HTTPError) -> httpx.TransportError:
+def _convert_error(error: HTTPError) -> httpx.TransportError:
     """Return the error of httpx for one of urllib3."""
     if any(isinstance(argument, TimeoutError) for argument in error.args):  # as it sent the request
         return httpx.WriteTimeout(str(error))
@@ -340,7 +340,7 @@ def _httpx_error(error: HTTPError) -> httpx.TransportError:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explain_errors() -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, HTTPError) as error:
@@ -352,7 +352,7 @@ def _explained() -> Iterator[None]:
         ) from None  # its text may quote a proxy's password
 
 
-def _by_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
+def _build_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
     parts = urlsplit(address if "://" in address else f"http://{address}")
     if not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("not the address of a proxy")
@@ -365,12 +365,12 @@ def _by_proxy(address: str, trusted: ssl.SSLContext) -> ProxyManager:
     )
 
 
-def _host_and_port(manager: ProxyManager) -> str:
+def _format_host_port(manager: ProxyManager) -> str:
     parts = manager.proxy
     return f"{parts.host}:{parts.port}" if parts else ""
 
 
-def _named_authorities() -> Authorities:
+def _find_authorities() -> Authorities:
     """Return which certificates are trusted, by the environment or else by default."""
     environment = child_environment()
     if file := environment.get("SSL_CERT_FILE"):
@@ -382,6 +382,6 @@ def _named_authorities() -> Authorities:
 
 
 @cache
-def _trusted(authorities: Authorities) -> ssl.SSLContext:
+def _load_trusted(authorities: Authorities) -> ssl.SSLContext:
     """Return a context that trusts them, made once and only for TLS: that takes 30 to 100 ms."""
     return ssl.create_default_context(cafile=authorities.file, capath=authorities.folder)

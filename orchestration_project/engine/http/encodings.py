@@ -58,11 +58,11 @@ def decoded(body: bytes, headers: Mapping[str, str], *, max_bytes: int) -> bytes
     if len(encodings) > MAX_ENCODINGS:
         raise EncodingError(f"{len(encodings)} encodings")
     for name in reversed(encodings):
-        body = _decoded(body, name, max_bytes) if body else body
+        body = _decode_body(body, name, max_bytes) if body else body
     return body
 
 
-def _decoded(body: bytes, name: str, max_bytes: int) -> bytes:
+def _decode_body(body: bytes, name: str, max_bytes: int) -> bytes:
     try:
         match name:
             case "gzip" | "x-gzip":
@@ -72,15 +72,15 @@ def _decoded(body: bytes, name: str, max_bytes: int) -> bytes:
             case "zstd":
                 pieces = _expand(body)
             case "br" if "br" in ACCEPTED:
-                pieces = _unbrotli(body)
+                pieces = _decode_brotli(body)
             case _:
                 raise EncodingError(f"the encoding {name[:40]!a}")
-        return _joined(pieces, max_bytes)
+        return _join_pieces(pieces, max_bytes)
     except (zlib.error, zstandard.ZstdError) as error:
         raise EncodingError(f"a damaged body: {error}") from error
 
 
-def _joined(pieces: Iterator[bytes], max_bytes: int) -> bytes:
+def _join_pieces(pieces: Iterator[bytes], max_bytes: int) -> bytes:
     chunks, size = list[bytes](), 0
     for piece in pieces:
         size += len(piece)
@@ -105,7 +105,7 @@ def _inflate(body: bytes, window_bits: int) -> Iterator[bytes]:
             if not piece and not remaining_chunk and not decoder.eof:
                 raise CutBodyError("a body that breaks off")
             yield piece
-        remaining_chunk = _after(decoder, may_follow=window_bits > zlib.MAX_WBITS)
+        remaining_chunk = _read_rest(decoder, may_follow=window_bits > zlib.MAX_WBITS)
 
 
 def _expand(body: bytes) -> Iterator[bytes]:
@@ -118,10 +118,10 @@ def _expand(body: bytes) -> Iterator[bytes]:
                 raise CutBodyError("a body that breaks off")
             yield decoder.decompress(remaining_chunk[start : start + ZSTD_INPUT_BYTES])
             start += ZSTD_INPUT_BYTES
-        remaining_chunk = _after(decoder, may_follow=True) + remaining_chunk[start:]
+        remaining_chunk = _read_rest(decoder, may_follow=True) + remaining_chunk[start:]
 
 
-def _unbrotli(body: bytes) -> Iterator[bytes]:
+def _decode_brotli(body: bytes) -> Iterator[bytes]:
     """Yield pieces of a stream, whose window has 16 MiB at most (RFC 7932)."""
     import brotli  # an extra
 
@@ -137,7 +137,7 @@ def _unbrotli(body: bytes) -> Iterator[bytes]:
         raise EncodingError(f"a damaged body: {error}") from error
 
 
-def _after(decoder: _Decoder, *, may_follow: bool) -> bytes:
+def _read_rest(decoder: _Decoder, *, may_follow: bool) -> bytes:
     """Return the bytes that follow a member; zeros after the last one are padding."""
     remaining_chunk = decoder.unused_data
     if not remaining_chunk.strip(b"\0"):

@@ -133,7 +133,7 @@ class ProxyPool:
 
         def decide(state: BreakerState) -> tuple[BreakerState, None]:
             now, count = self._now(), min(state.failure_count + 1, MAX_FAILURES)
-            return BreakerState(count, failure, now, now + _rest(count)), None
+            return BreakerState(count, failure, now, now + _compute_rest(count)), None
 
         self._state.change_breaker(self._keys[proxy], decide)
 
@@ -175,7 +175,7 @@ class ProxyPool:
         )
 
 
-def _rest(failure_count: int) -> timedelta:
+def _compute_rest(failure_count: int) -> timedelta:
     return timedelta(seconds=min(2 ** (failure_count - 1), MAX_REST_SECONDS))
 
 
@@ -183,7 +183,9 @@ def _wait(state: BreakerState, now: datetime) -> float:
     """Return the seconds after which a proxy may be asked for; of one that is probed now, 1."""
     if state.retry_at is None:
         return 0
-    is_probed = state.opened_at and state.retry_at > state.opened_at + _rest(state.failure_count)
+    is_probed = state.opened_at and state.retry_at > state.opened_at + _compute_rest(
+        state.failure_count
+    )
     return 1 if is_probed else max((state.retry_at - now).total_seconds(), 0)
 
 

@@ -75,7 +75,7 @@ class Question:
             SourceError: ``url`` is none.
         """
         try:
-            secrets = _secrets_of(url, headers, basic_auth)
+            secrets = _collect_secrets(url, headers, basic_auth)
             return cls(system, method, _hide(secrets, redacted(without_secrets(url))), secrets)
         except ValueError:  # its text quotes the URL, whose secrets are not known
             raise SourceError(
@@ -99,7 +99,7 @@ class Question:
         )
 
 
-def _secrets_of(
+def _collect_secrets(
     url: str, headers: Mapping[str, str], basic_auth: tuple[str, str] | None
 ) -> tuple[str, ...]:
     """Return the secret values in every spelling in which a source may send them back."""
@@ -140,7 +140,7 @@ def to_send(
         SourceError: ``url`` is not for HTTP.
         ConfigurationError: HTTP cannot express a header.
     """
-    address, credentials = _without_credentials(question, url)
+    address, credentials = _split_credentials(question, url)
     sent = httpx.Headers({"User-Agent": user_agent, "Accept": "*/*", "Accept-Encoding": "identity"})
     if user_and_password := basic_auth or credentials:
         sent["Authorization"] = f"Basic {b64encode(':'.join(user_and_password).encode()).decode()}"
@@ -159,7 +159,7 @@ def to_send(
     )
 
 
-def _without_credentials(question: Question, url: str) -> tuple[str, tuple[str, str] | None]:
+def _split_credentials(question: Question, url: str) -> tuple[str, tuple[str, str] | None]:
     match = HTTP_URL.fullmatch(url)
     if match is None:
         raise no_http_url(question)
@@ -262,11 +262,11 @@ def seconds_to_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> 
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), LONGEST_RETRY_AFTER_SECONDS)
-    due = _http_date(value)
+    due = _parse_http_date(value)
     if due is None:
         return None
     # By the source's own clock where it sends its time: ours may differ.
-    wait = due - (_http_date(headers.get("date", "")) or now())
+    wait = due - (_parse_http_date(headers.get("date", "")) or now())
     return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
 
@@ -276,7 +276,7 @@ def short_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> float
     return wait if wait is not None and wait <= MAX_RETRY_AFTER_SECONDS else None
 
 
-def _http_date(value: str) -> datetime | None:
+def _parse_http_date(value: str) -> datetime | None:
     try:
         return parsedate_to_datetime(value).replace(tzinfo=UTC)  # HTTP dates are in GMT
     except (ValueError, OverflowError):  # the latter of numbers that no day has

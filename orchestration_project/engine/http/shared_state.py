@@ -255,7 +255,9 @@ class SharedState(ABC):
         if not rows:
             return CLOSED
         failure_count, last_failure, opened_at, retry_at = rows[0]
-        return BreakerState(failure_count, last_failure, _in_utc(opened_at), _in_utc(retry_at))
+        return BreakerState(
+            failure_count, last_failure, _parse_utc(opened_at), _parse_utc(retry_at)
+        )
 
     def change_breaker(
         self, key: HostKey, decide: Callable[[BreakerState], tuple[BreakerState, Answer]]
@@ -269,8 +271,8 @@ class SharedState(ABC):
             after, answer = decide(before)
             if after == before:
                 return answer
-            earlier = {f"before_{name}": value for name, value in _as_values(before).items()}
-            if self._write(CHANGE_BREAKER, {**key._asdict(), **_as_values(after), **earlier}):
+            earlier = {f"before_{name}": value for name, value in _encode_breaker(before).items()}
+            if self._write(CHANGE_BREAKER, {**key._asdict(), **_encode_breaker(after), **earlier}):
                 return answer
             self._write(NEW_HOST, key._asdict())
 
@@ -289,7 +291,7 @@ class SharedState(ABC):
 
     def systems(self) -> Mapping[str, SystemState]:
         """Return the state of each system that was requested, by name."""
-        return _systems(lambda statement: self._read(statement, {}))
+        return _collect_systems(lambda statement: self._read(statement, {}))
 
     def quota(self, system: str, day: date) -> QuotaCount:
         """Return the requests of a vendor's day."""
@@ -323,7 +325,7 @@ def _reset_all() -> None:
 os.register_at_fork(after_in_child=_reset_all)
 
 
-def _systems(read: Callable[[str], Iterable[tuple[Any, ...]]]) -> Mapping[str, SystemState]:
+def _collect_systems(read: Callable[[str], Iterable[tuple[Any, ...]]]) -> Mapping[str, SystemState]:
     """Return the state of each system by a function that returns the rows of a query."""
     states = {system: SystemState(is_open=True) for (system,) in read(OPEN_SYSTEMS)}
     for system, outcome, requests, retries in read(COUNTS_BY_SYSTEM):
@@ -336,7 +338,7 @@ def _systems(read: Callable[[str], Iterable[tuple[Any, ...]]]) -> Mapping[str, S
     return dict(sorted(states.items()))
 
 
-def _as_values(state: BreakerState) -> Mapping[str, object]:
+def _encode_breaker(state: BreakerState) -> Mapping[str, object]:
     """Return a breaker as values of both databases: times as text in UTC."""
     return {
         name: value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
@@ -344,7 +346,7 @@ def _as_values(state: BreakerState) -> Mapping[str, object]:
     }
 
 
-def _in_utc(value: str | datetime | None) -> datetime | None:
+def _parse_utc(value: str | datetime | None) -> datetime | None:
     """Return a time as PostgreSQL gives it, or as text as SQLite does."""
     moment = datetime.fromisoformat(value) if isinstance(value, str) else value
     return moment and moment.astimezone(UTC)
@@ -407,21 +409,21 @@ class SqliteState(SharedState):
             window, wait_ms = known_window._replace(batch_count=batch_count).admit(
                 rate, time.time_ns() // 1_000_000
             )
-            connection.execute(_for_sqlite(NEW_HOST), key._asdict())
+            connection.execute(_format_sqlite(NEW_HOST), key._asdict())
             connection.execute(
                 "UPDATE http_hosts SET interval_ms = ?, window_ms = ?, batch_count = ?, "
                 "wait_ms = ? WHERE host = ? AND system = ?",
-                (rate.span_ms, _written(window.times), window.batch_count, wait_ms, *key),
+                (rate.span_ms, _format_times(window.times), window.batch_count, wait_ms, *key),
             )
         return wait_ms
 
     def _read(self, statement: str, values: Mapping[str, object]) -> Sequence[tuple[Any, ...]]:
         with self._explained(), self._thread_lock:
-            return self._connected().execute(_for_sqlite(statement), values).fetchall()
+            return self._connected().execute(_format_sqlite(statement), values).fetchall()
 
     def _write(self, statement: str, values: Mapping[str, object]) -> int:
         with self._explained(), self._thread_lock:
-            return self._connected().execute(_for_sqlite(statement), values).rowcount
+            return self._connected().execute(_format_sqlite(statement), values).rowcount
 
     def close(self) -> None:
         """Close the file; another process may go on using it."""
@@ -478,7 +480,9 @@ def read_systems(state_dir: Path) -> Mapping[str, SystemState]:
         return {}
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
-            return _systems(lambda statement: connection.execute(_for_sqlite(statement)).fetchall())
+            return _collect_systems(
+                lambda statement: connection.execute(_format_sqlite(statement)).fetchall()
+            )
     except sqlite3.DatabaseError as error:
         raise ConfigurationError(
             f"the state file {file} cannot be read",
@@ -488,12 +492,12 @@ def read_systems(state_dir: Path) -> Mapping[str, SystemState]:
 
 
 @cache
-def _for_sqlite(statement: str) -> str:
+def _format_sqlite(statement: str) -> str:
     return statement.format(
         hosts="http_hosts", counts="http_counts", quotas="http_quotas", is_same="IS"
     )
 
 
-def _written(times: Iterable[int]) -> str:
+def _format_times(times: Iterable[int]) -> str:
     """Return times as PostgreSQL writes an array: both stores have the same text."""
     return "{" + ",".join(map(str, times)) + "}"

@@ -48,11 +48,11 @@ FindFunction: TypeAlias = Callable[[str], tuple[Callable[..., Any], bytes]]
 """Returns a function by module:function, and the bytes of its module."""
 
 
-def _no_function(name: str) -> tuple[Callable[..., Any], bytes]:
+def _refuse_function(name: str) -> tuple[Callable[..., Any], bytes]:
     raise invalid("function", "a module beside the file", name)
 
 
-FUNCTIONS = ContextVar[FindFunction]("functions", default=_no_function)
+FUNCTIONS = ContextVar[FindFunction]("functions", default=_refuse_function)
 """Finds the functions that the file names which is read."""
 
 DECIMAL = re.compile(r"decimal\(\s*([0-9]+)\s*,\s*([0-9]+)\s*\)")
@@ -62,20 +62,20 @@ NO_TEMPLATE = {"not": {"pattern": r"\{\{"}}
 """JSON Schema of a name of a secret; it quotes no secret, as a pattern of names would."""
 
 
-def _schema(**parts: Any) -> Any:
+def _build_schema(**parts: Any) -> Any:
     """Return the JSON Schema of an attribute beside its type, for `dg check yaml` and editors."""
     return PydanticField(json_schema_extra=parts)
 
 
-SecretName: TypeAlias = Annotated[str, _schema(**NO_TEMPLATE)]
+SecretName: TypeAlias = Annotated[str, _build_schema(**NO_TEMPLATE)]
 SecretNames: TypeAlias = Annotated[
-    dict[str, str] | None, _schema(additionalProperties={"type": "string", **NO_TEMPLATE})
+    dict[str, str] | None, _build_schema(additionalProperties={"type": "string", **NO_TEMPLATE})
 ]
 TypeName: TypeAlias = Annotated[
-    str, _schema(pattern=f"^({'|'.join(fields.TYPE_NAMES)}|{DECIMAL.pattern})$")
+    str, _build_schema(pattern=f"^({'|'.join(fields.TYPE_NAMES)}|{DECIMAL.pattern})$")
 ]
-Rate: TypeAlias = Annotated[str, _schema(pattern=f"^{RATE.pattern}$")]
-ColumnName: TypeAlias = Annotated[str, _schema(pattern=f"^{fields.NAME.pattern}$")]
+Rate: TypeAlias = Annotated[str, _build_schema(pattern=f"^{RATE.pattern}$")]
+ColumnName: TypeAlias = Annotated[str, _build_schema(pattern=f"^{fields.NAME.pattern}$")]
 
 MEMBERS = {
     "dataset": "name",
@@ -125,7 +125,7 @@ class Attributes(BaseModel):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-def _called(what: str, function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+def _call_function(what: str, function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
     """Return the value that a function of a declaration makes of arguments."""
     try:
         signature(function).bind(**given)
@@ -215,7 +215,7 @@ class PartitionsAttributes(Attributes):
         values = {name: value for name, value in self.given.items() if name != "every"}
         if isinstance(self.calendar, CalendarAttributes):
             values["calendar"] = self.calendar.made()
-        return _called("partitions", functions[self.every], values)
+        return _call_function("partitions", functions[self.every], values)
 
 
 class PagingAttributes(Attributes):
@@ -236,13 +236,13 @@ class PagingAttributes(Attributes):
     def made(self) -> Paging:
         """Return the paging."""
         values = {name: value for name, value in self.given.items() if name != "by"}
-        return _called("paging", getattr(sources, self.by), values)
+        return _call_function("paging", getattr(sources, self.by), values)
 
 
 class ReadingAttributes(Attributes):
     """The way to read records, as of `Reading`."""
 
-    format: Annotated[str, _schema(enum=FORMATS)]
+    format: Annotated[str, _build_schema(enum=FORMATS)]
     records: str = ""
     delimiter: str = ","
     quote: str = '"'
@@ -330,13 +330,13 @@ class OAuthAttributes(Attributes):
 class HttpAttributes(ReadingAttributes):
     """A source over HTTP, as of `http_source`; secrets are names of environment variables."""
 
-    url: Annotated[str, _schema(pattern="^https?://")]
+    url: Annotated[str, _build_schema(pattern="^https?://")]
     headers: dict[str, str] | None = None
     query: dict[str, str] | None = None
     secret_headers: SecretNames = None
     secret_query: SecretNames = None
     bearer: SecretName = ""
-    basic: Annotated[Any, _schema(items={"type": "string", **NO_TEMPLATE})] = None
+    basic: Annotated[Any, _build_schema(items={"type": "string", **NO_TEMPLATE})] = None
     oauth: OAuthAttributes | None = None
     paging: PagingAttributes | None = None
     rate: Rate = "2/s"
@@ -474,7 +474,7 @@ SOURCES: Mapping[object, type[Attributes]] = {
 """Attributes of the source by the type of a component, or of the whole derived table."""
 
 
-def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset | Derived:
+def dataset_in(text: str, functions: FindFunction = _refuse_function) -> Dataset | Derived:
     """Return the dataset or derived table that a file declares; it may name ``functions``.
 
     Raises:
@@ -483,35 +483,39 @@ def dataset_in(text: str, functions: FindFunction = _no_function) -> Dataset | D
     try:
         document = read_yaml(text)
     except yaml.YAMLError as error:
-        raise _wrong("YAML of one component", yaml_problem(error)) from None
+        raise _build_error("YAML of one component", yaml_problem(error)) from None
     kind = document.get("type") if isinstance(document, dict) else None
     if not isinstance(document, dict) or kind not in SOURCES:
         known_names = [str(name) for name in SOURCES]
         found = located(text, ["type"], str(kind))
-        raise _wrong(
+        raise _build_error(
             f"type: {' or '.join(known_names)}", found, did_you_mean(str(kind), known_names)
         )
-    if template := next(_templates(document.get("attributes"), ["attributes"]), None):
-        raise _wrong(
+    if template := next(_find_templates(document.get("attributes"), ["attributes"]), None):
+        raise _build_error(
             "values as they are, as each program reads them, also without Dagster",
             located(text, template, ".".join(map(str, template)), "a template"),
             "write the value; of a secret, write the name of its environment variable",
         )
     token = FUNCTIONS.set(functions)
     try:
-        return _model(SOURCES[kind]).model_validate(document, context=SOURCES).attributes.made()
+        return (
+            _build_model(SOURCES[kind]).model_validate(document, context=SOURCES).attributes.made()
+        )
     except ValidationError as error:
         for group in (
             problem["loc"] for problem in error.errors() if SECRETS & set(problem["loc"])
         ):
             found = located(text, group, ".".join(map(str, group)), "another value")
-            raise _wrong("names of environment variables", found) from None
-        raise _wrong(f"attributes of {kind}", "; ".join(value_problems(text, error))) from None
+            raise _build_error("names of environment variables", found) from None
+        raise _build_error(
+            f"attributes of {kind}", "; ".join(value_problems(text, error))
+        ) from None
     finally:
         FUNCTIONS.reset(token)
 
 
-def _model(source: type[Attributes]) -> type[Any]:
+def _build_model(source: type[Attributes]) -> type[Any]:
     """Return the model of a file whose dataset has a kind of source, or is derived."""
     if source is DerivedAttributes:
         return create_model("File", attributes=(source, ...))
@@ -519,15 +523,15 @@ def _model(source: type[Attributes]) -> type[Any]:
     return create_model("File", attributes=(dataset, ...))
 
 
-def _templates(value: Any, place: Place) -> Iterator[Place]:
+def _find_templates(value: Any, place: Place) -> Iterator[Place]:
     """Yield the places of templates, which Dagster would fill in."""
     if isinstance(value, str) and "{{" in value:
         yield place
     members = value.items() if isinstance(value, dict) else ()
     members = enumerate(value) if isinstance(value, list) else members
     for name, member in members:
-        yield from _templates(member, [*place, name])
+        yield from _find_templates(member, [*place, name])
 
 
-def _wrong(expected: str, found: str, remedy: str = "") -> ConfigurationError:
+def _build_error(expected: str, found: str, remedy: str = "") -> ConfigurationError:
     return invalid("source file", expected, found, remedy or "correct the file")

@@ -69,12 +69,14 @@ def declare_table(dataset: Dataset, domain: str) -> tuple[Table, Sequence[TableF
     known = _DECLARED.get(dataset.name)
     if known is not None and known[0] is dataset:
         return known[1:]
-    fields = [_table_field(field, dataset) for field in dataset.stored_fields]
+    fields = [_build_table_field(field, dataset) for field in dataset.stored_fields]
     if not dataset.has_day_field:
         column = day(dataset.partitions.column, "Day of the partition", key=True)
         fields.insert(0, TableField(DAY_FIELD, column))
     key = list(dataset.key_columns)
-    fields.sort(key=lambda each: _place_in_key(each, key))  # the key's columns come first, in order
+    fields.sort(
+        key=lambda each: _find_place_in_key(each, key)
+    )  # the key's columns come first, in order
     comment = dataset.description or f"One row per {', '.join(key)}."
     table = dataset_table(dataset.name, comment, *fields, asset=f"{domain}/{dataset.name}")
     for item in (table, table.info[HISTORY]):
@@ -83,16 +85,16 @@ def declare_table(dataset: Dataset, domain: str) -> tuple[Table, Sequence[TableF
     return table, fields
 
 
-def _place_in_key(field: TableField, key: Sequence[str]) -> int:
+def _find_place_in_key(field: TableField, key: Sequence[str]) -> int:
     return key.index(field.column.key) if field.column.key in key else len(key)
 
 
-def _table_field(field: Field, dataset: Dataset) -> TableField:
+def _build_table_field(field: Field, dataset: Dataset) -> TableField:
     """Return a field with its column."""
     is_number = field.kind in ("integer", "decimal")
     column = make_column(field, is_key=field.name in dataset.key_columns)
     if field.subject:
-        column.info[CAPTURED] = _captured(field, dataset)
+        column.info[CAPTURED] = _locate_records(field, dataset)
     return TableField(
         field.source_name,
         column,
@@ -102,7 +104,7 @@ def _table_field(field: Field, dataset: Dataset) -> TableField:
     )
 
 
-def _captured(field: Field, dataset: Dataset) -> Mapping[str, Any]:
+def _locate_records(field: Field, dataset: Dataset) -> Mapping[str, Any]:
     """Return where captured bytes have the records of a subject, as JSON can have it."""
     reading = dataset.source.reading
     kinds = {HttpSource: "http", FileSource: "files", DltSource: "dlt"}
@@ -116,13 +118,13 @@ def _captured(field: Field, dataset: Dataset) -> Mapping[str, Any]:
 
 def make_column(field: Field, *, is_key: bool) -> Column[Any]:
     """Return the column that a declared field becomes."""
-    column = _typed_column(field, is_key=is_key)
+    column = _build_column(field, is_key=is_key)
     column.info |= {SUBJECT: field.subject} if field.subject else {}
     column.info |= {PERSONAL: True} if field.personal else {}
     return column
 
 
-def _typed_column(field: Field, *, is_key: bool) -> Column[Any]:
+def _build_column(field: Field, *, is_key: bool) -> Column[Any]:
     description, is_optional = field.description, field.optional
     match field.kind:
         case "integer":
@@ -216,14 +218,14 @@ def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
     Raises:
         SourceError: The document cannot be read.
     """
-    records = _declared_records(dataset, body)
+    records = _read_declared(dataset, body)
     if isinstance(dataset.source, HttpSource) and dataset.source.documents:
-        records = _of_one_document(records, day_field(dataset), dataset.source.documents)
+        records = _check_one_document(records, day_field(dataset), dataset.source.documents)
     expects = dataset.source.reading.expects
     return expect_document(records, expects) if expects else records
 
 
-def _of_one_document(
+def _check_one_document(
     records: Iterator[Record], name: str, documents: Sequence[Document]
 ) -> Iterator[Record]:
     """Yield the records of a document that has several partitions.
@@ -252,7 +254,7 @@ def day_text(record: Record, name: str) -> str:
     return (dict([record.first]) if record.texts is None else record.texts).get(name, "")
 
 
-def _declared_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
+def _read_declared(dataset: Dataset, body: bytes) -> Iterator[Record]:
     may_lack = dataset.missing_fields == "ignore"
     reads_all = may_lack or dataset.new_fields != "ignore"
     json_names = [field.source_name for field in dataset.fields if field.kind == "json"]
@@ -269,12 +271,12 @@ def _declared_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
         raise unreadable(f"bytes out of which records of {subject} can be cut", "gzip or zip")
     days = [field.source_name for field in dataset.fields if field.kind == "date"]
     for record in read_records(body, reading, names):
-        with_others = record if dataset.new_fields == "ignore" else _with_others(dataset, record)
-        checked = _with_json(with_others, json_names) if json_names else with_others
-        yield _with_days(checked, days) if days else checked
+        with_others = record if dataset.new_fields == "ignore" else _collect_others(dataset, record)
+        checked = _check_json(with_others, json_names) if json_names else with_others
+        yield _trim_midnights(checked, days) if days else checked
 
 
-def _with_json(record: Record, names: Sequence[str]) -> Record:
+def _check_json(record: Record, names: Sequence[str]) -> Record:
     """Return a record that is a reject if one of its fields of JSON is not JSON."""
     texts = {} if record.left_out else record.texts or {}
     wrong = next((name for name in names if texts.get(name) and not is_json(texts[name])), None)
@@ -284,7 +286,7 @@ def _with_json(record: Record, names: Sequence[str]) -> Record:
     return record._replace(texts=None, problem=("not_json", reason))
 
 
-def _with_others(dataset: Dataset, record: Record) -> Record:
+def _collect_others(dataset: Dataset, record: Record) -> Record:
     """Return a record in which the fields that are not declared are one, as JSON.
 
     Raises:
@@ -305,7 +307,7 @@ def _with_others(dataset: Dataset, record: Record) -> Record:
     return record._replace(texts={**record.texts, OTHER_FIELDS: collected})
 
 
-def _with_days(record: Record, names: Sequence[str]) -> Record:
+def _trim_midnights(record: Record, names: Sequence[str]) -> Record:
     """Return a record in which a midnight without zone is the day, for fields that are days."""
     texts = record.texts or {}
     if not any(texts.get(name, "").endswith(MIDNIGHTS) for name in names):
@@ -367,12 +369,12 @@ def new_records(
     if field is None or before is None:
         yield from records
         return
-    known_names, start = set(before.keys), _comparable(field, before.value)
+    known_names, start = set(before.keys), _parse_comparable(field, before.value)
     for record in records:
         if record.texts is None or record.left_out:
             yield record
             continue
-        comparable = _comparable(field, record.texts.get(field.source_name, ""))
+        comparable = _parse_comparable(field, record.texts.get(field.source_name, ""))
         if comparable < start:
             raise SourceError(
                 "the source sent a record that is older than what was asked for",
@@ -380,7 +382,7 @@ def new_records(
                 found=record.texts[field.source_name],
                 remedy="see the answer among the captures; correct the parameter of incremental",
             )
-        is_known = comparable == start and _key_digest(dataset, record) in known_names
+        is_known = comparable == start and _hash_key(dataset, record) in known_names
         yield record._replace(left_out=LOADED_BEFORE) if is_known else record
 
 
@@ -394,15 +396,18 @@ def progress_after(dataset: Dataset, bodies: Sequence[bytes], before: Progress) 
             text = (record.texts or {}).get(field.source_name, "")
             if record.texts is None or record.left_out:
                 continue
-            comparable, known = _comparable(field, text), _comparable(field, greatest.value)
+            comparable, known = (
+                _parse_comparable(field, text),
+                _parse_comparable(field, greatest.value),
+            )
             if comparable > known:
                 greatest, keys = Progress(text), set()
             if comparable >= known:
-                keys.add(_key_digest(dataset, record))
+                keys.add(_hash_key(dataset, record))
     return Progress(greatest.value, sorted(keys))
 
 
-def _comparable(field: Field, text: str) -> Any:
+def _parse_comparable(field: Field, text: str) -> Any:
     """Return a value of the field that grows, in a form that orders it.
 
     Raises:
@@ -420,7 +425,7 @@ def _comparable(field: Field, text: str) -> Any:
     return comparable
 
 
-def _key_digest(dataset: Dataset, record: Record) -> str:
+def _hash_key(dataset: Dataset, record: Record) -> str:
     """Return a short hash of a record's key, but for the day of the partition."""
     texts = record.texts or {}
     key = [
@@ -488,7 +493,7 @@ def parse_delivery(
                 lines += [""] * (record.line_number - 1 - len(lines))
                 lines.append(json.dumps(record.texts or record.problem[1], sort_keys=True))
             elif is_of_day:
-                lines.append(_delimited(record, names))
+                lines.append(_join_values(record, names))
             number = len(lines) if reading.quotes_records else record.line_number
             pair = (part.part_number, number)
             if not is_of_day:
@@ -497,7 +502,7 @@ def parse_delivery(
                 rejects.append((*pair, *record.problem))
             else:
                 rows.append((*pair, *(record.texts.get(name, "") for name in names)))
-        quoted.append(Part(part.part_number, _quoted(dataset, part.body, lines)))
+        quoted.append(Part(part.part_number, _quote_records(dataset, part.body, lines)))
     frame = pl.DataFrame(rows, PLACE | dict.fromkeys(names, pl.String()), orient="row")
     frame = frame.with_columns(
         pl.when(pl.col(field.source_name).is_in(reading.null_values))
@@ -518,13 +523,13 @@ def parse_delivery(
     )
 
 
-def _delimited(record: Record, names: Sequence[str]) -> str:
+def _join_values(record: Record, names: Sequence[str]) -> str:
     """Return the values of a record as one line."""
     texts = record.texts or {}
     return " ".join(",".join(texts.get(name, "") for name in names).splitlines())
 
 
-def _quoted(dataset: Dataset, body: bytes, records: Sequence[str]) -> bytes:
+def _quote_records(dataset: Dataset, body: bytes, records: Sequence[str]) -> bytes:
     """Return the text that the line numbers of records are counted in."""
     reading = dataset.source.reading
     is_as_it_is = reading.format == "csv" and not reading.quotes_records

@@ -97,11 +97,11 @@ def dlt_source(
         requests_per_second=per_second,
         max_attempts=retries + 1,
         reading=Reading(parse=rows_in) if is_replayed else Reading(format="ndjson"),
-        takes_day=_takes_day(make, named),
+        takes_day=_can_take_day(make, named),
     )
 
 
-def _takes_day(make: Callable[..., Any], secrets: Mapping[str, str]) -> bool:
+def _can_take_day(make: Callable[..., Any], secrets: Mapping[str, str]) -> bool:
     """Whether a function takes the day; it must take each secret, and nothing else."""
     try:
         parameters = signature(make).parameters
@@ -126,13 +126,13 @@ def rows_in(body: bytes) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of lines of JSON, with members of objects also at their paths with dots."""
     for line in body.split(b"\n"):
         if line:
-            yield dict(_members(loaded_json(line), ""))
+            yield dict(_walk_members(loaded_json(line), ""))
 
 
-def _members(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+def _walk_members(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
     for name, member in value.items():
         if isinstance(member, Mapping):
-            yield from _members(member, f"{path}{name}.")
+            yield from _walk_members(member, f"{path}{name}.")
         yield f"{path}{name}", member
 
 
@@ -150,12 +150,12 @@ def lines_of(item: Any, resource: str) -> Iterator[str]:
     if hasattr(item, "to_batches") or hasattr(item, "to_pylist"):  # a table of Arrow
         item = item.to_pylist()
     elif hasattr(item, "to_records") and hasattr(item, "to_dict"):  # a frame of pandas
-        item = _rows_of_frame(item)
+        item = _convert_frame(item)
     if isinstance(item, list | tuple):
         for value in item:
             yield from lines_of(value, resource)
     elif isinstance(item, Mapping):
-        yield _json_text(item, resource)
+        yield _render_json(item, resource)
     elif item is not None:
         raise SourceError(
             f"the resource {resource} yields what is not a row",
@@ -165,31 +165,31 @@ def lines_of(item: Any, resource: str) -> Iterator[str]:
         )
 
 
-def _rows_of_frame(frame: Any) -> Any:
+def _convert_frame(frame: Any) -> Any:
     import pyarrow as pa
 
     return pa.Table.from_pandas(frame, preserve_index=False).to_pylist()
 
 
-def _json_text(value: Any, resource: str) -> str:
+def _render_json(value: Any, resource: str) -> str:
     """Return a value as JSON: decimals with all digits, bytes as Base64."""
     value = value.value if isinstance(value, Enum) else value
     if isinstance(value, Mapping):
         members = (
-            f"{json.dumps(str(name), ensure_ascii=False)}: {_json_text(member, resource)}"
+            f"{json.dumps(str(name), ensure_ascii=False)}: {_render_json(member, resource)}"
             for name, member in value.items()
         )
         return f"{{{', '.join(members)}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_json_text(item, resource) for item in value)}]"
+        return f"[{', '.join(_render_json(item, resource) for item in value)}]"
     if isinstance(value, Decimal) and value.is_finite():
         return f"{value:f}"
     if isinstance(value, float) and isfinite(value):
         return repr(float(value))
-    return json.dumps(_json_value(value, resource), ensure_ascii=False)
+    return json.dumps(_convert_value(value, resource), ensure_ascii=False)
 
 
-def _json_value(value: Any, resource: str) -> bool | int | str | None:
+def _convert_value(value: Any, resource: str) -> bool | int | str | None:
     if value is None or isinstance(value, bool | str | int):
         return value
     if isinstance(value, datetime | date | time):

@@ -20,7 +20,7 @@ def fields_of(fields: Sequence[TableField]) -> Sequence[Field]:
     return [
         Field(
             field.column.key,
-            _type_of(field),
+            _find_type(field),
             field.column.comment or field.name,
             source=field.name,
             optional=bool(field.column.nullable),
@@ -29,7 +29,7 @@ def fields_of(fields: Sequence[TableField]) -> Sequence[Field]:
     ]
 
 
-def _type_of(field: TableField) -> object:
+def _find_type(field: TableField) -> object:
     """Return the declared type of a field."""
     column = field.column
     if isinstance(column.type, Quantity) or column.info.get(SCALE) or field.scale:
@@ -53,11 +53,11 @@ def table_rules(dataset: Dataset, contract: Contract, forms: Sequence[Form]) -> 
         None,
         (column,),
         {name: _read(dataset, formula) for name, formula in row_formulas(contract).items()},
-        LineRules(rejects, _filters(dataset), forms),
+        LineRules(rejects, _build_filters(dataset), forms),
     )
 
 
-def _filters(dataset: Dataset) -> Mapping[str, Formula]:
+def _build_filters(dataset: Dataset) -> Mapping[str, Formula]:
     """Return formulas of records that are left out, by the reason, but of blank ones."""
     day, given_names = day_field(dataset), ["given", dataset.partitions.column]
     other_days: Formula = ["not", ["equal", day, given_names]]

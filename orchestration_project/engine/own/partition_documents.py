@@ -34,19 +34,21 @@ def names_of(dataset: Dataset, partition: Partition, today: date) -> Sequence[st
 def listings_of(dataset: Dataset, since: date | None, today: date) -> Sequence[str]:
     """Return the documents that list the partitions from a day on; of None, the latest ones."""
     listing = [document for document in documents_of(dataset) if document.is_listing]
-    recent = [document for document in listing if document.days and _covers(document, since, today)]
+    recent = [
+        document for document in listing if document.days and _can_cover(document, since, today)
+    ]
     documents = recent[:1] or [document for document in listing if not document.days]
-    last = _last_partition(dataset, today)
+    last = _find_last_partition(dataset, today)
     first = last if since is None else min(since, last)
     days = [first + number * A_DAY for number in range((last - first).days + 1)]
     return list(dict.fromkeys(filled(document.name, day) for document in documents for day in days))
 
 
-def _covers(document: Document, since: date | None, today: date) -> bool:
+def _can_cover(document: Document, since: date | None, today: date) -> bool:
     return since is None or today - since <= timedelta(days=document.days)
 
 
-def _last_partition(dataset: Dataset, today: date) -> date:
+def _find_last_partition(dataset: Dataset, today: date) -> date:
     """Return the latest day before today that may have been published."""
     calendar = dataset.partitions.calendar
     last = today - A_DAY

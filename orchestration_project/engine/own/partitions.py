@@ -85,9 +85,11 @@ class Calendar:
 
     def made(self) -> PartitionCalendar:
         """Return the days as partitions have them."""
-        is_holiday = _holidays_of(self.market) if self.market else None
+        is_holiday = _load_holidays(self.market) if self.market else None
         is_named = (
-            self.closed if callable(self.closed) else frozenset(map(_day, self.closed)).__contains__
+            self.closed
+            if callable(self.closed)
+            else frozenset(map(_parse_day, self.closed)).__contains__
         )
         numbers = frozenset(WEEKDAYS.index(name) for name in self.weekdays)
 
@@ -133,10 +135,12 @@ def Daily(  # noqa: N802 - a declaration reads like a value
         partition_calendar = (
             Calendar(market=calendar) if isinstance(calendar, str) else calendar
         ).made()
-    partitions = _partitions(since, partition_calendar, published, column, reread_count, **others)
+    partitions = _build_partitions(
+        since, partition_calendar, published, column, reread_count, **others
+    )
     if published:
         return partitions
-    _, zone = _published(f"00:00 {zone}")
+    _, zone = _parse_published(f"00:00 {zone}")
     return replace(partitions, calendar=replace(partitions.calendar, zone=zone))
 
 
@@ -164,7 +168,7 @@ def Weekly(  # noqa: N802 - a declaration reads like a value
     if weekday not in WEEKDAYS:
         raise invalid("weekday", ", ".join(WEEKDAYS), weekday, did_you_mean(weekday, WEEKDAYS))
     partition_calendar = PartitionCalendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
-    return _partitions(
+    return _build_partitions(
         since, partition_calendar, published, column, reread_count, delay_days, **others
     )
 
@@ -187,12 +191,12 @@ def Monthly(  # noqa: N802 - a declaration reads like a value
     if not days or not set(days) <= set(range(1, 29)):
         raise invalid("day of a month", "1 to 28, which each month has", day)
     partition_calendar = PartitionCalendar(weekday=None, delay_days=delay_days, month_days=days)
-    return _partitions(
+    return _build_partitions(
         since, partition_calendar, published, column, reread_count, delay_days, **others
     )
 
 
-def _partitions(
+def _build_partitions(
     since: str | date,
     calendar: PartitionCalendar,
     published: str,
@@ -202,9 +206,9 @@ def _partitions(
     until: str | date = "",
     **others: Any,
 ) -> Partitions:
-    moment, zone = _published(published)
+    moment, zone = _parse_published(published)
     delay = delay_days if published else calendar.delay_days
-    first = _day(since)
+    first = _parse_day(since)
     if not NAME.fullmatch(column):
         raise invalid("column of partitions", "a name such as trade_date", column)
     if reread_count < 0:
@@ -217,7 +221,7 @@ def _partitions(
     require_texts("values of partitions", others.get("values", ()))
     if bool(others.get("value_column")) != bool(others.get("values")):
         raise invalid("values of partitions", "value_column and its values", "one of them")
-    last = _day(until) if until else None
+    last = _parse_day(until) if until else None
     return Partitions(
         since=first,
         calendar=replace(calendar, delay_days=delay, zone=zone, last_day=last),
@@ -228,7 +232,7 @@ def _partitions(
     )
 
 
-def _day(given: str | date) -> date:
+def _parse_day(given: str | date) -> date:
     if isinstance(given, date) and not isinstance(given, datetime):
         return given
     try:
@@ -237,7 +241,7 @@ def _day(given: str | date) -> date:
         raise invalid("day", "a day such as 2024-01-02", given) from None
 
 
-def _published(text: str) -> tuple[time, str]:
+def _parse_published(text: str) -> tuple[time, str]:
     """Return the time of day and the zone of a text such as ``16:15 Europe/Berlin``."""
     if not text:
         return time(), "UTC"
@@ -249,7 +253,7 @@ def _published(text: str) -> tuple[time, str]:
     return published
 
 
-def _holidays_of(code: str) -> Callable[[date], bool]:
+def _load_holidays(code: str) -> Callable[[date], bool]:
     """Return whether a market is closed on a day, one from Monday to Friday."""
     import holidays  # not at the top: it has 330 modules, and most commands ask no calendar
     from holidays.registry import EntityLoader

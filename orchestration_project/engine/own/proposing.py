@@ -90,22 +90,22 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
         ConfigurationError: It has another format, or no records, or no key is found.
         SourceError: It is damaged.
     """
-    template, day = _with_place(address)
-    reading = _reading(body)
-    names = _names(unpacked(body, reading), reading)
+    template, day = _replace_day(address)
+    reading = _infer_reading(body)
+    names = _read_names(unpacked(body, reading), reading)
     samples = [
         record.texts
         for record, _ in zip(read_records(body, reading, names), range(SAMPLED), strict=False)
         if record.texts is not None
     ]
     if not samples:
-        raise _no_proposal("records", "none")
+        raise _build_error("records", "none")
     names = list(dict.fromkeys(name for sample in samples for name in sample))
-    fields = [_field(name, [sample.get(name, "") for sample in samples]) for name in names]
-    fields = _with_own_names(fields)
+    fields = [_propose_field(name, [sample.get(name, "") for sample in samples]) for name in names]
+    fields = _name_fields(fields)
     day_field = "" if day else next((field.name for field in fields if field.kind == "date"), "")
     if not day and not day_field:
-        raise _no_proposal("a day in the address, or a field with days", f"{address}, {names[:9]}")
+        raise _build_error("a day in the address, or a field with days", f"{address}, {names[:9]}")
     of_day = next((field.source for field in fields if field.name == day_field), "")
     newest = max((sample[of_day] for sample in samples if of_day), default="")
     return Proposal(
@@ -115,14 +115,16 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
         reading.records,
         reading.delimiter,
         fields,
-        _key(fields, samples, day_field),
+        _propose_key(fields, samples, day_field),
         day_field,
         len(samples),
-        _paging_hint(unpacked(body, reading), reading.records) if reading.format == "json" else "",
+        _propose_paging(unpacked(body, reading), reading.records)
+        if reading.format == "json"
+        else "",
     )
 
 
-def _with_place(address: str) -> tuple[str, date | None]:
+def _replace_day(address: str) -> tuple[str, date | None]:
     """Return an address with a place for the last day that it names, and that day."""
     for pattern, form in DAYS_IN_ADDRESS:
         for match in reversed(list(pattern.finditer(address))):
@@ -138,7 +140,7 @@ FOUND_FORMATS = "a CSV with a header, JSON, XLSX or Parquet"
 """Documents of which a declaration is proposed, also within gzip or zip."""
 
 
-def _reading(body: bytes) -> Reading:
+def _infer_reading(body: bytes) -> Reading:
     if is_workbook(body):
         return Reading(format="xlsx")
     document = unpacked(body, Reading(format="csv"))
@@ -148,13 +150,13 @@ def _reading(body: bytes) -> Reading:
     if text.startswith(b"{") and _is_lines(text):
         return Reading(format="ndjson")
     if text.startswith((b"{", b"[")):
-        return Reading(format="json", records=_path_to_records(loaded_json(document)))
+        return Reading(format="json", records=_find_records_path(loaded_json(document)))
     if text.startswith(b"<"):
-        raise _no_proposal(FOUND_FORMATS, "XML or HTML")
+        raise _build_error(FOUND_FORMATS, "XML or HTML")
     line = text.partition(b"\n")[0].decode("utf-8", "replace")
     delimiter = max(DELIMITERS, key=line.count)
     if not line.count(delimiter) and len(text.split(b"\n")) < 2:
-        raise _no_proposal(FOUND_FORMATS, line[:100])
+        raise _build_error(FOUND_FORMATS, line[:100])
     return Reading(format="csv", delimiter=delimiter)
 
 
@@ -167,7 +169,7 @@ def _is_lines(text: bytes) -> bool:
         return False
 
 
-def _path_to_records(document: Any) -> str:
+def _find_records_path(document: Any) -> str:
     """Return the path to the nearest array of objects; empty: the document is that, or a record."""
     level: list[tuple[str, Any]] = [("", document)]
     while level:
@@ -185,17 +187,17 @@ NEXT = re.compile(r"next|cursor", re.IGNORECASE)
 """Name of a member that may lead to the next page."""
 
 
-def _paging_hint(document: bytes, records: str) -> str:
+def _propose_paging(document: bytes, records: str) -> str:
     """Return paging by the first member outside the records that may lead to the next page."""
     found = loaded_json(document)
-    for path, value in _paths(found, "") if records and isinstance(found, Mapping) else ():
+    for path, value in _walk_paths(found, "") if records and isinstance(found, Mapping) else ():
         if path != records and NEXT.search(path.rpartition(".")[2]) and isinstance(value, str):
             is_address = value.startswith(("http://", "https://", "/", "?"))
             return f'next_url("{path}")' if is_address else f'cursor("…", path="{path}")'
     return ""
 
 
-def _names(body: bytes, reading: Reading) -> Sequence[str]:
+def _read_names(body: bytes, reading: Reading) -> Sequence[str]:
     """Return the names of the fields of a document."""
     if reading.format in ("xlsx", "parquet"):
         first = next(read_records(body, replace(reading, reads_all=True), []), None)
@@ -204,10 +206,10 @@ def _names(body: bytes, reading: Reading) -> Sequence[str]:
         text = body.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "replace")
         header = next(csv.reader(io.StringIO(text), delimiter=reading.delimiter), [])
         return [name.strip() for name in header if name.strip()]
-    return list(dict.fromkeys(_leaves(body, reading)))
+    return list(dict.fromkeys(_find_leaves(body, reading)))
 
 
-def _leaves(body: bytes, reading: Reading) -> Iterator[str]:
+def _find_leaves(body: bytes, reading: Reading) -> Iterator[str]:
     """Yield the paths to values in the records of JSON: members of nested objects count alone."""
     if reading.format == "ndjson":
         elements = [loaded_json(line) for line in body.splitlines() if line.strip()]
@@ -218,25 +220,25 @@ def _leaves(body: bytes, reading: Reading) -> Iterator[str]:
         elements = found if isinstance(found, list) else [found]
     for element in elements[:SAMPLED]:
         if isinstance(element, Mapping):
-            yield from (path for path, _ in _paths(element, ""))
+            yield from (path for path, _ in _walk_paths(element, ""))
 
 
-def _paths(value: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+def _walk_paths(value: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
     """Yield the values within nested objects with their paths."""
     for name, inner in value.items():
         if isinstance(inner, Mapping) and inner:
-            yield from _paths(inner, f"{above}{name}.")
+            yield from _walk_paths(inner, f"{above}{name}.")
         else:
             yield f"{above}{name}", inner
 
 
-def _field(name: str, texts: Sequence[str]) -> ProposedField:
+def _propose_field(name: str, texts: Sequence[str]) -> ProposedField:
     filled = [text for text in texts if text]
     example = filled[0] if filled else ""
-    return ProposedField(name, name, _kind(filled), len(filled) < len(texts), example)
+    return ProposedField(name, name, _infer_kind(filled), len(filled) < len(texts), example)
 
 
-def _kind(texts: Sequence[str]) -> str:
+def _infer_kind(texts: Sequence[str]) -> str:
     """Return the narrowest type that all texts have."""
     if not texts:
         return "str"
@@ -248,13 +250,13 @@ def _kind(texts: Sequence[str]) -> str:
         return "bool"
     if all(text.startswith(("{", "[")) and is_json(text) for text in texts):
         return '"json"'
-    return _number_kind(texts)
+    return _infer_number_kind(texts)
 
 
 NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?")
 
 
-def _number_kind(texts: Sequence[str]) -> str:
+def _infer_number_kind(texts: Sequence[str]) -> str:
     if not all(NUMBER.fullmatch(text) for text in texts):
         return "str"  # also numbers with leading zeros: they are codes
     places = max(len(text.partition(".")[2]) for text in texts)
@@ -267,7 +269,7 @@ def _number_kind(texts: Sequence[str]) -> str:
     return f"decimal({min(digits + SPARE_DIGITS, name) + places}, {places})"
 
 
-def _with_own_names(fields: Sequence[ProposedField]) -> list[ProposedField]:
+def _name_fields(fields: Sequence[ProposedField]) -> list[ProposedField]:
     """Return the fields with names that columns may have, each once."""
     proposed_fields: list[ProposedField] = []
     names = {*OUR_COLUMNS, *REFUSED_NAMES}
@@ -283,7 +285,7 @@ def _with_own_names(fields: Sequence[ProposedField]) -> list[ProposedField]:
     return proposed_fields
 
 
-def _key(
+def _propose_key(
     fields: Sequence[ProposedField], samples: Sequence[Mapping[str, str]], day_field: str
 ) -> list[str]:
     """Return the fewest fields, the first ones before others, in which all records differ."""
@@ -299,10 +301,10 @@ def _key(
                     *([day_field] if day_field else []),
                     *(proposed_field.name for proposed_field in chosen),
                 ]
-    raise _no_proposal("fields that differ between all records", "records that are equal")
+    raise _build_error("fields that differ between all records", "records that are equal")
 
 
-def _no_proposal(expected: str, found: str) -> ConfigurationError:
+def _build_error(expected: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         "no declaration can be proposed",
         expected=expected,

@@ -84,12 +84,12 @@ def read_records(body: bytes, reading: Reading, names: Sequence[str]) -> Iterato
         SourceError: It is not in the format, or lacks a field.
     """
     if reading.parse is not None:
-        return _own_records(body, reading)
-    form = _form_of(body, reading)
+        return _parse_records(body, reading)
+    form = _choose_form(body, reading)
     return _read(body, form, names)
 
 
-def _form_of(body: bytes, reading: Reading) -> Reading:
+def _choose_form(body: bytes, reading: Reading) -> Reading:
     """Return the way to read a document, of those that a declaration has."""
     if reading.zipped is None or not is_zip(body):
         return reading
@@ -112,18 +112,18 @@ def _read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Recor
     if reading.decimal_comma:
         records = map(with_points, records)
     if reading.names:
-        records = (_renamed(record, places) for record in records)
+        records = (_rename_fields(record, places) for record in records)
     if extract:
         patterns = {name: (field, re.compile(form)) for name, (field, form) in extract.items()}
-        records = (_extracted(record, patterns) for record in records)
+        records = (_extract_fields(record, patterns) for record in records)
     return (
-        (_without_blank(record, reading.skip_blank) for record in records)
+        (_exclude_blank(record, reading.skip_blank) for record in records)
         if reading.skip_blank
         else records
     )
 
 
-def _renamed(record: Record, places: Mapping[str, str]) -> Record:
+def _rename_fields(record: Record, places: Mapping[str, str]) -> Record:
     """Return a record under the names in ``places``, whose values are those of the document."""
     if record.left_out:
         return record
@@ -135,7 +135,7 @@ def _renamed(record: Record, places: Mapping[str, str]) -> Record:
     return Record(record.line_number, texts, record.problem)
 
 
-def _extracted(record: Record, patterns: Mapping[str, tuple[str, re.Pattern[str]]]) -> Record:
+def _extract_fields(record: Record, patterns: Mapping[str, tuple[str, re.Pattern[str]]]) -> Record:
     """Return a record with the fields that are parts of others."""
     if record.texts is None:
         return record
@@ -146,7 +146,7 @@ def _extracted(record: Record, patterns: Mapping[str, tuple[str, re.Pattern[str]
     return record._replace(texts=texts)
 
 
-def _without_blank(record: Record, name: str) -> Record:
+def _exclude_blank(record: Record, name: str) -> Record:
     is_blank = record.texts is not None and not record.left_out and not record.texts.get(name)
     return record._replace(left_out="blank") if is_blank else record
 
@@ -174,7 +174,7 @@ def expect_document(records: Iterator[Record], expects: str) -> Iterator[Record]
         ) from error
 
 
-def _own_records(body: bytes, reading: Reading) -> Iterator[Record]:
+def _parse_records(body: bytes, reading: Reading) -> Iterator[Record]:
     assert reading.parse is not None  # noqa: S101 - the caller has looked
     try:
         entries = list(reading.parse(body))
@@ -197,7 +197,7 @@ def counter_of(reading: Reading) -> CountRecords | None:
         return NOT_COUNTED
 
     def count(body: bytes) -> RecordCount:
-        form = _form_of(body, reading)
+        form = _choose_form(body, reading)
         try:
             document = document_of(body, form)
         except SourceError:

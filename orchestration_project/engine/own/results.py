@@ -43,7 +43,7 @@ def frame_result(derived: Derived, returned: Any) -> Result:
     if type(frame).__module__.partition(".")[0] == "pandas":
         frame = pl.from_pandas(frame)
     if not isinstance(frame, pl.DataFrame):
-        raise _refused(derived, "a frame of polars or pandas", type(returned).__name__)
+        raise _build_error(derived, "a frame of polars or pandas", type(returned).__name__)
     return Result(frame.columns, frame.rows(), is_sql=False)
 
 
@@ -60,7 +60,9 @@ def conform_result(derived: Derived, result: Result, scope: Mapping[str, Any]) -
     """
     expected = expected_names(derived, is_sql=result.is_sql)
     if sorted(result.names) != sorted(expected.values()):
-        raise _refused(derived, ", ".join(expected.values()), ", ".join(result.names) or "nothing")
+        raise _build_error(
+            derived, ", ".join(expected.values()), ", ".join(result.names) or "nothing"
+        )
     places = {name: index for index, name in enumerate(result.names)}
     columns = []
     for field in derived.columns:
@@ -86,7 +88,7 @@ def _read_column(
     for value in values:
         if value is None:
             if not field.optional:
-                raise _refused(derived, f"{field.name} without NULL", "NULL", of=field)
+                raise _build_error(derived, f"{field.name} without NULL", "NULL", of=field)
             entries.append(None)
             continue
         try:
@@ -96,7 +98,7 @@ def _read_column(
             if read is _read_millionths:
                 expected = f"{field.stored_name}: whole millionths of a decimal"
             kind = type(value).__name__
-            raise _refused(derived, expected, f"{value!r:.60}, {kind}", of=field) from None
+            raise _build_error(derived, expected, f"{value!r:.60}, {kind}", of=field) from None
     return pl.Series(field.name, entries, POLARS[field.kind])
 
 
@@ -188,8 +190,8 @@ def _require_checked(derived: Derived, frame: pl.DataFrame) -> None:
         for check in (*list_size_checks(field), *field.checks):
             broken = frame.filter(breaks_check(pl.col(field.name), check).fill_null(value=False))
             if len(broken):
-                raise _refused(
-                    derived, f"{field.name} {check.says}", _rows_named(broken, derived), of=field
+                raise _build_error(
+                    derived, f"{field.name} {check.says}", _name_rows(broken, derived), of=field
                 )
 
 
@@ -197,23 +199,23 @@ def _require_keyed(derived: Derived, frame: pl.DataFrame, scope: Mapping[str, An
     key = list(derived.key)
     twice = frame.filter(pl.struct(key).is_duplicated()).unique(key)
     if len(twice):
-        raise _refused(
-            derived, f"each {', '.join(key)} once", f"several of {_rows_named(twice, derived)}"
+        raise _build_error(
+            derived, f"each {', '.join(key)} once", f"several of {_name_rows(twice, derived)}"
         )
     for name, value in scope.items():
         other_frame = frame.filter(pl.col(name) != value)
         if len(other_frame):
-            raise _refused(derived, f"rows of {name} {value}", _rows_named(other_frame, derived))
+            raise _build_error(derived, f"rows of {name} {value}", _name_rows(other_frame, derived))
 
 
-def _rows_named(rows: pl.DataFrame, derived: Derived) -> str:
+def _name_rows(rows: pl.DataFrame, derived: Derived) -> str:
     named = rows.sort(list(derived.key)).head(ROWS_NAMED).iter_rows(named=True)
     texts = ["/".join(str(row[name]) for name in derived.key) for row in named]
     remaining_text = f" and {len(rows) - ROWS_NAMED} more" if len(rows) > ROWS_NAMED else ""
     return ", ".join(texts) + remaining_text
 
 
-def _refused(
+def _build_error(
     derived: Derived, expected: str, found: str, *, of: Field | None = None
 ) -> ContractError:
     what = f"field {of.name!r}" if of else "the result"

@@ -45,7 +45,9 @@ def read_inputs(sql: str, database: str) -> Sequence[str]:
     ]
     for source in sources:
         if source.db:
-            raise _wrong(source, "names of tables without a schema", f"{source.db}.{source.name}")
+            raise _build_error(
+                source, "names of tables without a schema", f"{source.db}.{source.name}"
+            )
     return sorted({_name_of(source.this) for source in sources})
 
 
@@ -70,7 +72,7 @@ def _parse(sql: str, database: str) -> "exp.Query":
     try:
         parsed = parse(sql, dialect=DIALECTS.get(database))
     except ParseError as error:
-        raise _unreadable(error, database) from None
+        raise _convert_error(error, database) from None
     except TokenError as error:
         text = str(error.__context__ or error)
         match = PLACE.search(text)
@@ -84,11 +86,11 @@ def _parse(sql: str, database: str) -> "exp.Query":
     wrong = next(tree.find_all(*writing), None)
     if wrong is not None or not isinstance(tree, exp.Query):
         node = wrong or tree
-        raise _wrong(node, "a query that only reads, such as SELECT", node.key.upper())
+        raise _build_error(node, "a query that only reads, such as SELECT", node.key.upper())
     return tree
 
 
-def _unreadable(error: Exception, database: str) -> ConfigurationError:
+def _convert_error(error: Exception, database: str) -> ConfigurationError:
     [first, *_] = getattr(error, "errors", None) or [{}]
     text = str(first.get("description", error)).partition(" but got <Token")[0]
     shown = str(first.get("highlight", ""))
@@ -97,7 +99,7 @@ def _unreadable(error: Exception, database: str) -> ConfigurationError:
     return invalid("SQL", f"a query of {database}", f"{place}, at {shown!r}: {text}")
 
 
-def _wrong(node: "exp.Expr", expected: str, found: str) -> ConfigurationError:
+def _build_error(node: "exp.Expr", expected: str, found: str) -> ConfigurationError:
     places = [expression.meta for expression in node.walk() if "line" in expression.meta]
     at = f"line {places[0]['line']}: " if places else ""
     return invalid("SQL", expected, f"{at}{found}")

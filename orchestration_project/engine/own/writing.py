@@ -29,11 +29,11 @@ class Asking:
 
 def source_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -> str:
     """Return the text of ``defs/<name>/source.py``."""
-    arguments = _source_arguments(proposal, asking)
+    arguments = _render_arguments(proposal, asking)
     function = "file_source" if is_file else "http_source"
     partitions = f'Daily(since="{proposal.day}"'
     partitions += f', column="{proposal.day_field}")' if proposal.day_field else ")"
-    source = _call(function, [_quoted(proposal.address), *arguments], indent=4)
+    source = _call(function, [_quote_text(proposal.address), *arguments], indent=4)
     names = {"Daily", "Dataset", "Field", function, "row_count", "usual_size"}
     kinds = {field.kind for field in proposal.fields}
     names |= {"decimal"} if any(kind.startswith("decimal") for kind in kinds) else set()
@@ -44,14 +44,14 @@ def source_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool)
         f'"""Source of {name}: say here what one row is, and who publishes it."""',
         "",
         *([f"from datetime import {', '.join(days)}", ""] if days else []),
-        *_imports(sorted(names, key=lambda each: (each[0].islower(), each))),
+        *_render_imports(sorted(names, key=lambda each: (each[0].islower(), each))),
         "",
         f"{name} = Dataset(",
         f'    "{name}",',
-        f"    key=[{', '.join(map(_quoted, proposal.key))}],",
+        f"    key=[{', '.join(map(_quote_text, proposal.key))}],",
         f"    partitions={partitions},",
         "    fields=[",
-        *(f"        {_field(field)}," for field in proposal.fields),
+        *(f"        {_render_field(field)}," for field in proposal.fields),
         "    ],",
         f"    source={source},",
         "    checks=[row_count(min=1), usual_size(0.5)],",
@@ -83,29 +83,29 @@ def yaml_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -
     lines = [
         f"type: orchestration_project.{'FileDataset' if is_file else 'HttpDataset'}",
         "attributes:",
-        f"  name: {_scalar(name)}",
-        f"  key: [{', '.join(map(_scalar, proposal.key))}]",
-        f"  partitions: {_mapping(partitions)}",
+        f"  name: {_render_scalar(name)}",
+        f"  key: [{', '.join(map(_render_scalar, proposal.key))}]",
+        f"  partitions: {_render_mapping(partitions)}",
         "  fields:",
-        *(f"    - {_mapping(_attributes(field))}" for field in proposal.fields),
+        *(f"    - {_render_mapping(_build_attributes(field))}" for field in proposal.fields),
         "  source:",
-        *(f"    {key}: {_scalar(value)}" for key, value in source.items()),
-        *_requests(asking),
+        *(f"    {key}: {_render_scalar(value)}" for key, value in source.items()),
+        *_render_requests(asking),
         "  checks: {row_count: {min: 1}, usual_size: 0.5}",
         "",
     ]
     return "\n".join(lines)
 
 
-def _attributes(field: ProposedField) -> dict[str, object]:
+def _build_attributes(field: ProposedField) -> dict[str, object]:
     """Return the attributes of a field in YAML."""
     values: dict[str, object] = {"name": field.name, "type": TYPE_WORDS.get(field.kind, field.kind)}
-    values["description"] = _description(field)
+    values["description"] = _describe_field(field)
     values |= {"source": field.source} if field.source != field.name else {}
     return {**values, "optional": True} if field.is_optional else values
 
 
-def _requests(asking: Asking) -> list[str]:
+def _render_requests(asking: Asking) -> list[str]:
     """Return the lines of requests to a source in YAML."""
     paging: dict[str, object] = {}
     if asking.cursor:
@@ -113,9 +113,9 @@ def _requests(asking: Asking) -> list[str]:
     if asking.page_size:
         paging = {"by": "pages", "size": asking.page_size}
     lines = {
-        "secret_headers": _mapping(asking.secret_headers) if asking.secret_headers else "",
-        "bearer": _scalar(asking.bearer) if asking.bearer else "",
-        "paging": _mapping(paging) if paging else "",
+        "secret_headers": _render_mapping(asking.secret_headers) if asking.secret_headers else "",
+        "bearer": _render_scalar(asking.bearer) if asking.bearer else "",
+        "paging": _render_mapping(paging) if paging else "",
     }
     return [f"    {key}: {text}" for key, text in lines.items() if text]
 
@@ -126,50 +126,50 @@ PLAIN = re.compile(r"[A-Za-z_][\w-]*")
 RESERVED = ("y", "n", "yes", "no", "on", "off", "null", "true", "false")
 
 
-def _mapping(values: Mapping[str, object]) -> str:
-    members = (f"{_scalar(key)}: {_scalar(value)}" for key, value in values.items())
+def _render_mapping(values: Mapping[str, object]) -> str:
+    members = (f"{_render_scalar(key)}: {_render_scalar(value)}" for key, value in values.items())
     return f"{{{', '.join(members)}}}"
 
 
-def _scalar(value: object) -> str:
+def _render_scalar(value: object) -> str:
     text = str(value)
     is_plain = PLAIN.fullmatch(text) and text.lower() not in RESERVED
     return text if is_plain else json.dumps(value, ensure_ascii=False)
 
 
-def _source_arguments(proposal: Proposal, asking: Asking) -> list[str]:
+def _render_arguments(proposal: Proposal, asking: Asking) -> list[str]:
     arguments = [f'format="{proposal.format}"']
     if proposal.records:
-        arguments.append(f"records={_quoted(proposal.records)}")
+        arguments.append(f"records={_quote_text(proposal.records)}")
     if proposal.format == "csv" and proposal.delimiter != ",":
-        arguments.append(f"delimiter={_quoted(proposal.delimiter)}")
+        arguments.append(f"delimiter={_quote_text(proposal.delimiter)}")
     if asking.secret_headers:
-        members = (f"{_quoted(k)}: {_quoted(v)}" for k, v in asking.secret_headers.items())
+        members = (f"{_quote_text(k)}: {_quote_text(v)}" for k, v in asking.secret_headers.items())
         arguments.append(f"secret_headers={{{', '.join(members)}}}")
     if asking.bearer:
-        arguments.append(f"bearer={_quoted(asking.bearer)}")
+        arguments.append(f"bearer={_quote_text(asking.bearer)}")
     if asking.cursor:
         parameter, path = asking.cursor
-        arguments.append(f"paging=cursor({_quoted(parameter)}, path={_quoted(path)})")
+        arguments.append(f"paging=cursor({_quote_text(parameter)}, path={_quote_text(path)})")
     if asking.page_size:
         arguments.append(f"paging=pages(size={asking.page_size})")
     return arguments
 
 
-def _field(field: ProposedField) -> str:
-    arguments = [_quoted(field.name), field.kind, _quoted(_description(field))]
+def _render_field(field: ProposedField) -> str:
+    arguments = [_quote_text(field.name), field.kind, _quote_text(_describe_field(field))]
     if field.source != field.name:
-        arguments.append(f"source={_quoted(field.source)}")
+        arguments.append(f"source={_quote_text(field.source)}")
     if field.is_optional:
         arguments.append("optional=True")
     return _call("Field", arguments, indent=8)
 
 
-def _description(field: ProposedField) -> str:
+def _describe_field(field: ProposedField) -> str:
     return f"for example {field.example[:40]}" if field.example else "blank in the sample"
 
 
-def _imports(names: Sequence[str]) -> list[str]:
+def _render_imports(names: Sequence[str]) -> list[str]:
     line = f"from orchestration_project import {', '.join(names)}"
     if len(line) <= SHORTEST:
         return [line]
@@ -185,7 +185,7 @@ def _call(function: str, arguments: Sequence[str], *, indent: int) -> str:
     return f"{function}({inner}\n{' ' * indent})"
 
 
-def _quoted(text: str) -> str:
+def _quote_text(text: str) -> str:
     """Return a text as Python has it in double quotes."""
     escaped = repr(text)[1:-1].replace("\\'", "'").replace('"', '\\"')
     return f'"{escaped}"'

@@ -21,7 +21,7 @@ def encode_spans(spans: Sequence[Span], resource: Mapping[str, str]) -> bytes:
 
     request = ExportTraceServiceRequest()
     group = request.resource_spans.add()
-    group.resource.attributes.extend(_attributes(resource))
+    group.resource.attributes.extend(_encode_attributes(resource))
     scope = group.scope_spans.add()
     scope.scope.name = SCOPE
     for span in spans:
@@ -41,13 +41,13 @@ def _fill(message: Any, span: Span) -> None:
     message.kind = trace_pb2.Span.SpanKind.Value(f"SPAN_KIND_{kinds[span.kind]}")
     message.start_time_unix_nano = span.started_ns
     message.end_time_unix_nano = span.ended_ns
-    message.attributes.extend(_attributes(span.attributes))
+    message.attributes.extend(_encode_attributes(span.attributes))
     if span.error is not None:
         message.status.code = trace_pb2.Status.STATUS_CODE_ERROR
         message.status.message = span.error
 
 
-def _attributes(values: Mapping[str, Value]) -> "list[KeyValue]":
+def _encode_attributes(values: Mapping[str, Value]) -> "list[KeyValue]":
     from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
     def value(given: Value) -> AnyValue:

@@ -93,11 +93,11 @@ def span(
 
     An error that leaves the block ends the span as failed, and goes on.
     """
-    return _NOTHING if _export() is None else _recorded(name, kind, attributes)
+    return _NOTHING if _export() is None else _record_span(name, kind, attributes)
 
 
 @contextmanager
-def _recorded(
+def _record_span(
     name: str, kind: Kind, attributes: Mapping[str, Value | None]
 ) -> Iterator[Span | None]:
     begun = begin_span(name, current_trace(), kind)

@@ -74,18 +74,18 @@ class TraceContext(NamedTuple):
 
 def begin_trace() -> TraceContext:
     """Return the context of the first span of a new trace, with random IDs."""
-    return TraceContext(_random_hex(16), new_span_id())
+    return TraceContext(_generate_hex(16), new_span_id())
 
 
 def new_span_id() -> str:
     """Return a random span ID, 16 hex digits."""
-    return _random_hex(8)
+    return _generate_hex(8)
 
 
-def _random_hex(byte_count: int) -> str:
+def _generate_hex(byte_count: int) -> str:
     """Return random digits, which are not all zero: those are invalid."""
     token_hex = secrets.token_hex(byte_count)
-    return token_hex if token_hex.strip("0") else _random_hex(byte_count)
+    return token_hex if token_hex.strip("0") else _generate_hex(byte_count)
 
 
 def read_traceparent(text: str) -> TraceContext | None:

@@ -49,7 +49,8 @@ def count_rows_before(
     rows = _count_scopes(connection, counted)
     keys = {batch.target.partition_key for batch in counted}
     return [
-        rows[_place(batch)] if batch.target.partition_key in keys else None for batch in batches
+        rows[_read_place(batch)] if batch.target.partition_key in keys else None
+        for batch in batches
     ]
 
 
@@ -64,7 +65,7 @@ def count_rows_after(
     ]
 
 
-def _place(batch: ValidatedBatch) -> tuple[object, ...]:
+def _read_place(batch: ValidatedBatch) -> tuple[object, ...]:
     return tuple(batch.target.partition.values())
 
 
@@ -118,13 +119,13 @@ def with_balances(
     for batch, count, rows_before, rows_after in zip(batches, counts, before, after, strict=True):
         written = balances_of_write(batch, count, rows_before, rows_after)
         if unbalanced := [balance for balance in written if balance.difference]:
-            raise _unbalanced(batch, written, unbalanced)
+            raise _build_error(batch, written, unbalanced)
         every = [*batch.validated.balances, *written]
         balanced.append(replace(batch, validated=replace(batch.validated, balances=every)))
     return balanced
 
 
-def _unbalanced(
+def _build_error(
     batch: ValidatedBatch, written: Sequence[Balance], unbalanced: Sequence[Balance]
 ) -> UnbalancedError:
     error = UnbalancedError(

@@ -38,7 +38,7 @@ def ended_after(connection: Connection, seconds: float) -> Iterator[None]:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(NO_LONGER, {"limit": f"{max(1, int(seconds * 1000))}ms"})
-        with _timed_out(connection):
+        with _raise_timeout(connection):
             yield
     else:
         with ended_without_progress(connection, seconds):
@@ -56,8 +56,8 @@ def ended_without_progress(connection: Connection, seconds: float) -> Iterator[C
     """
     driver: Any = connection.connection.driver_connection
     with ExitStack() as stack:
-        stack.enter_context(_timed_out(connection))
-        note_progress: Callable[[], None] = _note_nothing
+        stack.enter_context(_raise_timeout(connection))
+        note_progress: Callable[[], None] = _ignore_progress
         if connection.dialect.name == "sqlite":
             deadline = _Deadline(seconds)
             driver.set_progress_handler(deadline.is_over, STEPS)
@@ -78,7 +78,7 @@ def noted(batches: Iterator[Batch], note_progress: Callable[[], None]) -> Iterat
         yield batch
 
 
-def _note_nothing() -> None:
+def _ignore_progress() -> None:
     """Note no progress: others than PostgreSQL and SQLite have no limit."""
 
 
@@ -113,7 +113,7 @@ class _Alarm:
 
 
 @contextmanager
-def _timed_out(connection: Connection) -> Iterator[None]:
+def _raise_timeout(connection: Connection) -> Iterator[None]:
     try:
         yield
     except (exc.DBAPIError, connection.dialect.loaded_dbapi.Error) as error:

@@ -45,22 +45,22 @@ def copied_out(
         driver.cursor() as cursor,
         cursor.copy(f"COPY ({compiler}) TO STDOUT", compiler.params),
     ):
-        lines, is_end = driver.wait(_lines(driver.pgconn, rows))
+        lines, is_end = driver.wait(_receive_lines(driver.pgconn, rows))
         if not is_end:
             with ThreadPoolExecutor(1) as pool:
                 try:
                     while not is_end:
-                        following = pool.submit(driver.wait, _lines(driver.pgconn, rows))
-                        yield _typed(lines, schema)
-                        lines, is_end = _awaited(following)
+                        following = pool.submit(driver.wait, _receive_lines(driver.pgconn, rows))
+                        yield _parse_lines(lines, schema)
+                        lines, is_end = _await_result(following)
                 except BaseException:
                     driver.cancel_safe()  # or the thread would wait for the server
                     raise
         if lines:
-            yield _typed(lines, schema)
+            yield _parse_lines(lines, schema)
 
 
-def _awaited(future: Future[T]) -> T:
+def _await_result(future: Future[T]) -> T:
     """Return the result of a future, and let an interrupt end the wait for it.
 
     Once polars ran, which restarts what a signal breaks off, one waiting for a lock sees none.
@@ -70,7 +70,7 @@ def _awaited(future: Future[T]) -> T:
     return future.result()
 
 
-def _lines(connection: Any, count: int) -> Generator[Any, Any, tuple[bytes, bool]]:
+def _receive_lines(connection: Any, count: int) -> Generator[Any, Any, tuple[bytes, bool]]:
     """Return so many lines of a COPY, and whether it ended; psycopg's `wait` runs it.
 
     One `wait` for each line, as psycopg's own has it, takes as long as the rest.
@@ -86,7 +86,7 @@ def _lines(connection: Any, count: int) -> Generator[Any, Any, tuple[bytes, bool
     return bytes(joined), False
 
 
-def _typed(lines: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+def _parse_lines(lines: bytes, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
     if lines.startswith(BOM_UTF8):  # a value's own, of which the reader takes one for the file's
         lines = BOM_UTF8 + lines
     texts = pl.read_csv(
@@ -256,7 +256,7 @@ def out_of_sqlite(
         while rows := cursor.fetchmany(ROWS_PER_BATCH):
             columns = zip(schema.items(), zip(*rows, strict=True), strict=True)
             yield pl.DataFrame(
-                _read(pl.Series(name, values, _stored_type(kind)), kind)
+                _read(pl.Series(name, values, _find_stored_type(kind)), kind)
                 for (name, kind), values in columns
             )
 
@@ -275,7 +275,7 @@ def many_out_of_sqlite(
     from adbc_driver_manager import Error  # half a second, which no few rows need wait for
     from adbc_driver_sqlite import dbapi
 
-    text, values = _as_adbc_takes_it(connection, statement, schema)
+    text, values = _compile_for_adbc(connection, statement, schema)
     file = f"{Path(connection.info[MAIN]).as_uri()}?mode=ro"
     try:
         with (
@@ -286,11 +286,11 @@ def many_out_of_sqlite(
             cursor.adbc_statement.set_options(
                 **{"adbc.sqlite.query.batch_rows": str(ROWS_PER_ARROW_BATCH)}
             )
-            _awaited(pool.submit(cursor.execute, text, values))
+            _await_result(pool.submit(cursor.execute, text, values))
             record_batch = iter(cursor.fetch_record_batch())
             following = pool.submit(next, record_batch, None)
             skipped = 1
-            while (batch := _awaited(following)) is not None:
+            while (batch := _await_result(following)) is not None:
                 following = pool.submit(next, record_batch, None)
                 stored = pl.DataFrame(pl.from_arrow(batch))[skipped:]
                 skipped = 0
@@ -305,7 +305,7 @@ def many_out_of_sqlite(
         ) from error
 
 
-def _as_adbc_takes_it(
+def _compile_for_adbc(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
 ) -> tuple[str, list[Any]]:
     """Return the SQL of ``statement`` and its parameters, with a row before all others.
@@ -315,15 +315,15 @@ def _as_adbc_takes_it(
     """
     limited = statement.offset(0)
     compiler = limited.compile(connection, compile_kwargs={"render_postcompile": True})
-    values = [_as_parameter(compiler.params[name]) for name in compiler.positiontup or ()]
+    values = [_convert_parameter(compiler.params[name]) for name in compiler.positiontup or ()]
     quote = connection.dialect.identifier_preparer.quote
     first = ", ".join(
-        f"{FIRST_VALUES[_stored_type(kind)]} AS {quote(name)}" for name, kind in schema.items()
+        f"{FIRST_VALUES[_find_stored_type(kind)]} AS {quote(name)}" for name, kind in schema.items()
     )
     return f"SELECT {first} UNION ALL SELECT * FROM ({compiler})", values  # noqa: S608 - our own statement
 
 
-def _as_parameter(value: object) -> object:
+def _convert_parameter(value: object) -> object:
     """Return a value of Python as SQLite stores it."""
     match value:
         case datetime():
@@ -336,7 +336,7 @@ def _as_parameter(value: object) -> object:
             return value
 
 
-def _stored_type(kind: pl.DataType) -> pl.DataType:
+def _find_stored_type(kind: pl.DataType) -> pl.DataType:
     """Return the type of what SQLite stores for a column of type ``kind``."""
     if isinstance(kind, STORED_AS_TEXT):
         return pl.String()

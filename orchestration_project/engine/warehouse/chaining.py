@@ -114,14 +114,14 @@ def digest_change(
     text = "" if not condition else range_text(condition)
     return list(
         zip(
-            _digests(written, columns["written"], key, batch_count, text),
-            _digests(ended, columns["ended"], key, batch_count, text),
+            _hash_batches(written, columns["written"], key, batch_count, text),
+            _hash_batches(ended, columns["ended"], key, batch_count, text),
             strict=True,
         )
     )
 
 
-def _digests(
+def _hash_batches(
     rows: pl.DataFrame | None,
     columns: Sequence[str],
     key: Sequence[str],
@@ -271,7 +271,7 @@ def chain_deliveries(
     table = batches[0].target.table
     columns = hashed_columns(table)
     groups = [group_id(batch.target) for batch in batches]
-    rejected = [_rejecting_captures(batch) for batch in batches]
+    rejected = [_find_rejecting_captures(batch) for batch in batches]
     recorded, rejects_by_capture = read_evidence(
         connection, table, groups, sorted({one for some in rejected for one in some}), columns
     )
@@ -300,7 +300,7 @@ def chain_deliveries(
     ChainTail(connection, table, key, at).append(drafts)
 
 
-def _rejecting_captures(batch: ValidatedBatch) -> Sequence[int]:
+def _find_rejecting_captures(batch: ValidatedBatch) -> Sequence[int]:
     rejected = batch.validated.rejects
     if rejected.is_empty():
         return []
@@ -336,15 +336,15 @@ def recorded_state(
             "rejects": {
                 str(capture): salted(salt, sha256) for capture, sha256 in rejects_by_capture.items()
             },
-            "written": _salted_parts(salt, written),
-            "ended": _salted_parts(salt, ended),
+            "written": _build_salted_parts(salt, written),
+            "ended": _build_salted_parts(salt, ended),
             "ending": ending,
         }
 
     return fields
 
 
-def _salted_parts(salt: str, parts: Sequence[RowsDigest]) -> list[list[object]]:
+def _build_salted_parts(salt: str, parts: Sequence[RowsDigest]) -> list[list[object]]:
     return [[row_count, salted(salt, sha256), condition] for row_count, sha256, condition in parts]
 
 

@@ -98,11 +98,11 @@ def parsed_url(given: str | URL) -> URL:
     try:
         url = make_url(given)
     except (exc.ArgumentError, ValueError):
-        raise _no_url() from None  # the original names the URL, with its password
+        raise _build_url_error() from None  # the original names the URL, with its password
     url = url.set(drivername=OWN_DRIVERS.get(url.drivername, url.drivername))
     if url.get_backend_name() != "sqlite":
         if has_rest_of_password(url):
-            raise _no_url()
+            raise _build_url_error()
         return url
     if url.database in (None, "", ":memory:"):
         raise ConfigurationError(
@@ -115,7 +115,7 @@ def parsed_url(given: str | URL) -> URL:
     return url.set(database=str(project_folder() / str(url.database)))
 
 
-def _no_url() -> ConfigurationError:
+def _build_url_error() -> ConfigurationError:
     return ConfigurationError(
         "invalid DATABASE_URL",
         expected=(
@@ -161,7 +161,7 @@ def open_engine(url: URL, schema: str | None) -> Engine:
     backend = url.get_backend_name()
     if backend == "sqlite" and not _is_file_uri(url):
         _make_folder_of(Path(str(url.database)))
-    engine = _created(url, pool_pre_ping=backend != "sqlite")
+    engine = _create_engine(url, pool_pre_ping=backend != "sqlite")
     if backend == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -180,7 +180,7 @@ def open_look_ups(url: URL, schema: str | None) -> Engine | None:
     if url.get_backend_name() not in TIMEOUTS:
         return None
     names = {"schema_translate_map": {None: schema}} if schema else {}
-    engine = _created(
+    engine = _create_engine(
         url,
         isolation_level="AUTOCOMMIT",
         pool_reset_on_return=None,
@@ -195,7 +195,7 @@ def open_look_ups(url: URL, schema: str | None) -> Engine | None:
     return engine
 
 
-def _created(url: URL, **options: Any) -> Engine:
+def _create_engine(url: URL, **options: Any) -> Engine:
     backend = url.get_backend_name()
     arguments: dict[str, Any] = {**IN_UTF_8} if backend == "postgresql" else {}
     name, seconds = TIMEOUTS.get(backend, ("", 0))
@@ -315,12 +315,12 @@ def _prepare_look_ups(connection: Any, _: Any) -> None:
     connection.commit()
 
 
-def _writes(connection: Connection) -> bool:
+def _is_writing(connection: Connection) -> bool:
     return connection.get_execution_options().get("writes", False)
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    writes = _writes(connection)
+    writes = _is_writing(connection)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
     if writes:
         remove_left_file(connection)
@@ -331,7 +331,7 @@ def _begin_postgresql(connection: Connection, schema: str | None) -> None:
 
     A writer sees what others committed while it waited for its lock; a reader sees one state.
     """
-    if _writes(connection):
+    if _is_writing(connection):
         connection.exec_driver_sql(
             "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
             f"{CANONICAL_OUTPUT}; {PATIENT_FOR_LOCKS}"
@@ -397,7 +397,7 @@ def explained_errors(url: URL, driver_error: type[Exception]) -> Iterator[None]:
     try:
         yield
     except (exc.SQLAlchemyError, driver_error) as error:
-        explanation = _explanation(error, shown(url))
+        explanation = _explain_error(error, shown(url))
         if explanation is None:
             raise
         raise explanation from error
@@ -419,8 +419,8 @@ def explain_error(error: BaseException) -> OrchestrationError | None:
         cause = cause.__cause__ or cause.__context__
     if cause is None:
         return None
-    driver_error = _driver_error(cause)
-    return _explanation(cause, "the URL that the settings name") or ConfigurationError(
+    driver_error = _get_driver_error(cause)
+    return _explain_error(cause, "the URL that the settings name") or ConfigurationError(
         "the database refused a statement of this program",
         expected="a statement that its tables and rows permit",
         found=str(driver_error).strip(),
@@ -429,7 +429,7 @@ def explain_error(error: BaseException) -> OrchestrationError | None:
     )
 
 
-def _explanation(error: BaseException, shown_url: str) -> OrchestrationError | None:
+def _explain_error(error: BaseException, shown_url: str) -> OrchestrationError | None:
     """Return an error of a database as one of ours; None: our own statement was wrong."""
     if isinstance(error, exc.TimeoutError):
         return TransientError(
@@ -437,7 +437,7 @@ def _explanation(error: BaseException, shown_url: str) -> OrchestrationError | N
             found=str(error),
             remedy="take fewer partitions at once, or look for a session that hangs",
         )
-    cause = _driver_error(error)
+    cause = _get_driver_error(error)
     if _is_of_other_tables(cause):
         return ConfigurationError(
             "the database lacks a table, column or key that this program declares",
@@ -454,11 +454,11 @@ def _explanation(error: BaseException, shown_url: str) -> OrchestrationError | N
         "the database did not do what was asked",
         expected=f"a reachable, writable database at {shown_url}",
         found=str(cause).strip(),
-        remedy=remedy(*_codes(cause), found=str(cause), timeout_seconds=TIMEOUTS["sqlite"][1]),
+        remedy=remedy(*_read_codes(cause), found=str(cause), timeout_seconds=TIMEOUTS["sqlite"][1]),
     )
 
 
-def _driver_error(error: BaseException) -> BaseException:
+def _get_driver_error(error: BaseException) -> BaseException:
     return getattr(error, "orig", None) or error
 
 
@@ -475,7 +475,7 @@ def sql_state(error: BaseException | None) -> str | None:
     return state or (written[1] if written else None)
 
 
-def _codes(error: BaseException) -> tuple[int | None, str | None]:
+def _read_codes(error: BaseException) -> tuple[int | None, str | None]:
     """Return SQLite's code and the SQLSTATE, each None where the driver gives none."""
     code = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF, sql_state(error)
@@ -483,7 +483,7 @@ def _codes(error: BaseException) -> tuple[int | None, str | None]:
 
 def _is_refusal(error: BaseException) -> bool:
     """Whether the database could not do it; otherwise our own statement was wrong."""
-    code, state = _codes(error)
+    code, state = _read_codes(error)
     if code is not None:
         return code not in SQLITE_CODES_OF_DEFECTS
     if state is not None:
@@ -496,7 +496,7 @@ def _is_refusal(error: BaseException) -> bool:
 
 def may_pass(error: BaseException) -> bool:
     """Whether a driver's error says that the database may do it a little later."""
-    code, state = _codes(error)
+    code, state = _read_codes(error)
     if code is not None:
         return code in TRANSIENT_SQLITE_CODES
     if state is not None:

@@ -57,12 +57,12 @@ def cast_documents(sql: str) -> str:
         first, operator, second = comparison.groups()
         if not operator:
             return comparison[0]  # a text between quotation marks
-        return f"{_cast(first)}{operator}{_cast(second)}"
+        return f"{_add_cast(first)}{operator}{_add_cast(second)}"
 
     return _COMPARISON.sub(cast, sql)
 
 
-def _cast(value: str) -> str:
+def _add_cast(value: str) -> str:
     is_document = not value.startswith("'") and _DOCUMENT.search(value)
     return f"CAST({value} AS VARCHAR({COMPARED_BYTES} OCTETS))" if is_document else value
 

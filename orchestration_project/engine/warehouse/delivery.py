@@ -392,8 +392,8 @@ def prepare(
     """
     if as_file is None:
         return prepare_all([(target, delivery, validated)])[0]
-    staged, sha256 = as_file(validated, _values(target.table))
-    derived = _derived(target, delivery, validated)
+    staged, sha256 = as_file(validated, _list_value_names(target.table))
+    derived = _derive_tables(target, delivery, validated)
     return ValidatedBatch(target, delivery, validated, sha256, derived, staged)
 
 
@@ -401,28 +401,28 @@ def prepare_all(
     deliveries: Sequence[tuple[WriteTarget[SummaryT], Delivery, Validated]],
 ) -> list[ValidatedBatch[SummaryT]]:
     """Return the same of several deliveries, one at least, of partitions of one table."""
-    values = _values(deliveries[0][0].table)
+    values = _list_value_names(deliveries[0][0].table)
     pieces = [rows for *_, validated in deliveries for rows in validated.pieces()]
     lengths = [validated.row_count for *_, validated in deliveries]
-    hashes = contents_sha256(_concatenated(pieces, values), lengths)
+    hashes = contents_sha256(_combine_pieces(pieces, values), lengths)
     return [
-        ValidatedBatch(*delivery, sha256, _derived(*delivery))
+        ValidatedBatch(*delivery, sha256, _derive_tables(*delivery))
         for delivery, sha256 in zip(deliveries, hashes, strict=True)
     ]
 
 
-def _concatenated(pieces: Sequence[pl.DataFrame], columns: Sequence[str]) -> pl.DataFrame:
+def _combine_pieces(pieces: Sequence[pl.DataFrame], columns: Sequence[str]) -> pl.DataFrame:
     """Return some columns of frames; those of one schema are selected from all at once."""
     if all(rows.schema == pieces[0].schema for rows in pieces):
         return pl.concat(pieces).select(columns)
     return pl.concat([rows.select(columns) for rows in pieces])
 
 
-def _values(table: Table) -> list[str]:
+def _list_value_names(table: Table) -> list[str]:
     return [name for name in schema_of(table) if name not in BOOKKEEPING]
 
 
-def _derived(
+def _derive_tables(
     target: WriteTarget, delivery: Delivery, validated: Validated
 ) -> Mapping[Table, pl.DataFrame] | None:
     is_all = target.replaces_scope and not delivery.scope

@@ -53,14 +53,14 @@ def cause_of(
     if batch.target.state.source is None:
         return "first"
     only_adds = counts.added and not counts.replaced and not batch.delivery.is_ours
-    if only_adds and _reaches_on(connection, batch, known_from):
+    if only_adds and _is_extension(connection, batch, known_from):
         return "more"  # days that follow, or precede, or another market restate nothing
     if counts.added or counts.removed or counts.changed > counts.metadata_changed:
         return cause_of_value(batch)
     return "metadata" if counts.metadata_changed else "none"
 
 
-def _reaches_on(connection: Connection, batch: ValidatedBatch, known_from: datetime) -> bool:
+def _is_extension(connection: Connection, batch: ValidatedBatch, known_from: datetime) -> bool:
     """Whether new rows restate nothing: of markets that had no row, of a range, a merge or append.
 
     Only a delivery that replaces its scope says that what it lacked before was not there.
@@ -263,7 +263,7 @@ def difference(
         counts = [Counts(added=count) for count in counted(incoming, of)]
         return Difference(incoming, incoming, nothing, counts)
     key = key_names(target.table)
-    judged = _judged(target, current.drop(BATCH_INDEX), incoming)
+    judged = _judge_rows(target, current.drop(BATCH_INDEX), incoming)
     stays = target.spec.metadata_columns if target.write_disposition == "append" else ()
     kept_expression = ~pl.col("is_new") & ~pl.col("differs")
     rows = judged.with_columns(
@@ -293,7 +293,7 @@ def difference(
     )
 
 
-def _judged(target: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame) -> pl.DataFrame:
+def _judge_rows(target: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame) -> pl.DataFrame:
     """Return ``incoming`` beside the current row of its key, with is_new, differs, is_metadata."""
     key = key_names(target.table)
     values = [name for name in incoming.columns if name not in (*key, *BOOKKEEPING, BATCH_INDEX)]

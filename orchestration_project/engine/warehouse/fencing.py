@@ -76,7 +76,9 @@ def read_states(
     if not partition_keys:
         return {}
     rows = connection.execute(
-        select(fences.c.scope_key, fences.c.token, *LANDED).where(_of(table, partition_keys))
+        select(fences.c.scope_key, fences.c.token, *LANDED).where(
+            _match_partitions(table, partition_keys)
+        )
     )
     states = {key: ScopeState(token, *landed) for key, token, *landed in rows}
     return {key: states.get(key, ScopeState(0)) for key in partition_keys}
@@ -114,18 +116,18 @@ def take_fences(
     insert_absent(connection, fences, [{**new, "scope_key": key} for key in keys])
     locked = (
         select(fences.c.scope_key, fences.c.token, fences.c.known_from)
-        .where(_of(table, keys))
+        .where(_match_partitions(table, keys))
         .order_by(fences.c.scope_key)  # all lock in one order, so that no two deadlock
         .with_for_update()
     )
     rows = {row.scope_key: row for row in connection.execute(locked)}
     overtaken = {
-        target.partition_key: _superseded(target, rows[target.partition_key].token)
+        target.partition_key: _build_superseded(target, rows[target.partition_key].token)
         for target, _ in wanted
         if rows[target.partition_key].token != target.token
     }
     if unheard := [key for key in overtaken if not rows[key].token]:
-        connection.execute(delete(fences).where(_of(table, unheard)))
+        connection.execute(delete(fences).where(_match_partitions(table, unheard)))
     own = [pair for pair in wanted if pair[0].partition_key not in overtaken]
     earlier = [rows[target.partition_key].known_from for target, _ in own]
     known_from = max([now, *(item + A_MICROSECOND for item in earlier)])
@@ -158,11 +160,11 @@ def _update_fences(
         connection.execute(update(fences).where(*pair).values(values), rows)
 
 
-def _of(table: Table, keys: Sequence[str]) -> ColumnElement[bool]:
+def _match_partitions(table: Table, keys: Sequence[str]) -> ColumnElement[bool]:
     return and_(fences.c.table_name == table.name, fences.c.scope_key.in_(keys))
 
 
-def _superseded(target: Fenced, token: int) -> SupersededError:
+def _build_superseded(target: Fenced, token: int) -> SupersededError:
     return SupersededError(
         "another run delivered the same partition first",
         expected=f"delivery {target.token + 1}",
@@ -192,7 +194,9 @@ def record_evidence(
     ]
     CaptureLog(at).record_all(connection, fetched)
     audited = [validated_batch for validated_batch in batches if validated_batch.validated.audits]
-    verdicts = [row for validated_batch in audited for row in _audit_rows(validated_batch, at)]
+    verdicts = [
+        row for validated_batch in audited for row in _build_audit_rows(validated_batch, at)
+    ]
     insert_frame(connection, audits, frame_of(verdicts, audits))
     record_balances(connection, batches, at)
     _update_fences(
@@ -239,10 +243,10 @@ def date_deliveries(
     table = batches[0].target.table
     if PUBLICATION not in table.info:
         return [Publication()] * len(batches)
-    earlier = _earlier_publications(connection, batches)
+    earlier = _read_publications(connection, batches)
     publications = []
     for batch, count in zip(batches, counts, strict=True):
-        publication = _publication(
+        publication = _build_publication(
             connection, batch, count, earlier[batch.target.partition_key], known_from
         )
         publications.append(publication)
@@ -254,7 +258,7 @@ def date_deliveries(
     return publications
 
 
-def _publication(
+def _build_publication(
     connection: Connection,
     batch: ValidatedBatch,
     counts: Counts,
@@ -280,7 +284,7 @@ def _publication(
     )
 
 
-def _earlier_publications(
+def _read_publications(
     connection: Connection, batches: Sequence[ValidatedBatch]
 ) -> Mapping[str, Sequence[Row[Any]]]:
     """Return the dated deliveries that were loaded of each partition."""
@@ -299,7 +303,7 @@ def _earlier_publications(
     return by_partition
 
 
-def _audit_rows(batch: ValidatedBatch, at: datetime) -> list[dict[str, object]]:
+def _build_audit_rows(batch: ValidatedBatch, at: datetime) -> list[dict[str, object]]:
     group = group_id(batch.target)
     return [
         {

@@ -113,11 +113,12 @@ def shown_scope(scope: Scope) -> str:
 def frame_within(scope: Scope) -> pl.Expr:
     """Return the condition that a row of a frame lies in ``scope``, as `within` does of a table."""
     return pl.all_horizontal(
-        pl.lit(value=True), *(_frame_holds(pl.col(name), value) for name, value in scope.items())
+        pl.lit(value=True),
+        *(_match_frame_column(pl.col(name), value) for name, value in scope.items()),
     )
 
 
-def _frame_holds(column: pl.Expr, value: object) -> pl.Expr:
+def _match_frame_column(column: pl.Expr, value: object) -> pl.Expr:
     if isinstance(value, Days):
         return column.is_between(value.first, value.last)
     if isinstance(value, KeyRange):
@@ -127,7 +128,7 @@ def _frame_holds(column: pl.Expr, value: object) -> pl.Expr:
 
 def within(table: FromClause, scope: Scope) -> ColumnElement[bool]:
     """Return the condition that a row of ``table`` lies in ``scope``."""
-    return and_(true(), *(_holds(table.c[name], value) for name, value in scope.items()))
+    return and_(true(), *(_match_column(table.c[name], value) for name, value in scope.items()))
 
 
 def joined(scopes: Iterable[Scope]) -> list[Scope]:
@@ -138,15 +139,15 @@ def joined(scopes: Iterable[Scope]) -> list[Scope]:
     alike: dict[tuple[object, ...], list[Scope]] = {}
     for scope in scopes:
         alike.setdefault((next(iter(scope)), *list(scope.items())[1:]), []).append(scope)
-    return [those[0] if len(those) == 1 else _together(those) for those in alike.values()]
+    return [those[0] if len(those) == 1 else _merge_scopes(those) for those in alike.values()]
 
 
-def _together(scopes: Sequence[Scope]) -> Scope:
+def _merge_scopes(scopes: Sequence[Scope]) -> Scope:
     first = next(iter(scopes[0]))
     return {**scopes[0], first: tuple(scope[first] for scope in scopes)}
 
 
-def _holds(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
+def _match_column(column: ColumnElement[Any], value: object) -> ColumnElement[bool]:
     if isinstance(value, Days):
         return column.between(value.first, value.last)
     if isinstance(value, KeyRange):
@@ -194,10 +195,10 @@ def read_batches(
     names = [str(column.key) for column in statement.selected_columns]
     schema, stored = schema_of(rows, names), stored_schema_of(rows, names)
     yield pl.DataFrame(schema=schema)
-    if _speaks_copy(connection) and len(schema) > 1:  # a single empty text would be no line at all
+    if _can_copy(connection) and len(schema) > 1:  # a single empty text would be no line at all
         batches = copied_out(connection, statement, stored, ROWS_PER_BATCH)
     elif connection.dialect.name != "sqlite":
-        yield from _out_of_others(connection, statement, schema)
+        yield from _read_by_driver(connection, statement, schema)
         return
     elif is_committed and _count(connection, statement) > MANY_ROWS:
         batches = many_out_of_sqlite(connection, statement, stored)
@@ -210,7 +211,7 @@ def read_batches(
             yield from (with_quantities(batch, rows) for batch in batches)
 
 
-def _out_of_others(
+def _read_by_driver(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
 ) -> Generator[pl.DataFrame]:
     """Yield the rows of ``statement`` by the driver's own objects."""
@@ -257,23 +258,23 @@ def read_keys(
     if keys.is_empty():
         return pl.DataFrame(schema=schema_of(table))
     if connection.dialect.name == "postgresql":
-        columns = _arrays_as_columns(keys, table)
+        columns = _unpack_arrays(keys, table)
     elif connection.dialect.name == "sqlite":
-        columns = _json_as_columns(keys)
+        columns = _unpack_json(keys)
     else:
-        scopes = (read_scope(connection, table, scope) for scope in _scopes_around(keys))
+        scopes = (read_scope(connection, table, scope) for scope in _iterate_scopes(keys))
         return pl.concat(scopes).join(keys, on=keys.columns, how="semi")
     is_wanted = and_(*(column == wanted for column, wanted in zip(key, columns, strict=True)))
     return read_frame(connection, select(table).where(is_wanted), table)
 
 
-def _scopes_around(keys: pl.DataFrame) -> Iterable[Scope]:
+def _iterate_scopes(keys: pl.DataFrame) -> Iterable[Scope]:
     """Yield conditions that rows with the keys meet, and few others, as any database reads them."""
     for some in keys.sort(keys.columns).iter_slices(KEYS_AT_ONCE):
         yield {name: tuple(some[name].unique().to_list()) for name in keys.columns}
 
 
-def _arrays_as_columns(keys: pl.DataFrame, table: Table) -> Sequence[ColumnElement[Any]]:
+def _unpack_arrays(keys: pl.DataFrame, table: Table) -> Sequence[ColumnElement[Any]]:
     """Return the keys as columns that PostgreSQL makes of an array each; a reader may do so too."""
     types = (table.c[name].type for name in keys.columns)
     arrays = (
@@ -286,7 +287,7 @@ def _arrays_as_columns(keys: pl.DataFrame, table: Table) -> Sequence[ColumnEleme
     return [expected_values.c[name] for name in keys.columns]
 
 
-def _json_as_columns(keys: pl.DataFrame) -> Sequence[ColumnElement[Any]]:
+def _unpack_json(keys: pl.DataFrame) -> Sequence[ColumnElement[Any]]:
     """Return the keys as columns that SQLite reads out of one JSON text."""
     text = json.dumps(as_stored(keys).rows(), ensure_ascii=False)
     expected_values = func.json_each(text).table_valued("value", name="wanted")
@@ -305,7 +306,7 @@ def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> N
     conform(frame, table)
     if frame.is_empty():
         return
-    if _speaks_copy(connection) and len(frame) > FEW_ROWS:
+    if _can_copy(connection) and len(frame) > FEW_ROWS:
         _copy(connection, table, with_stored_names(frame, table))
     elif connection.dialect.name == "sqlite":
         insert_into_sqlite(connection, table, with_stored_names(frame, table), ROWS_PER_BATCH)
@@ -314,7 +315,7 @@ def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> N
             connection.execute(insert(table), batch.to_dicts())
 
 
-def _speaks_copy(connection: Connection) -> bool:
+def _can_copy(connection: Connection) -> bool:
     return (connection.dialect.name, connection.dialect.driver) == ("postgresql", "psycopg")
 
 
@@ -393,7 +394,7 @@ def insert_absent(
     ordered = sorted(rows, key=lambda row: str([row[name] for name in key]))
     if connection.dialect.name == "postgresql":
         statement = _insert_json(table, tuple(ordered[0]))
-        inserted = connection.execute(statement, {"rows": _json(ordered)})
+        inserted = connection.execute(statement, {"rows": _serialize_rows(ordered)})
     elif connection.dialect.name == "sqlite":
         statement = sqlite.insert(table).on_conflict_do_nothing()
         inserted = connection.execute(statement.returning(*table.primary_key.columns), ordered)
@@ -422,11 +423,11 @@ def _insert_json(table: Table, names: tuple[str, ...]) -> Executable:
     )
 
 
-def _json(rows: Sequence[Mapping[str, object]]) -> str:
-    return json.dumps(rows, default=_json_text, ensure_ascii=False)
+def _serialize_rows(rows: Sequence[Mapping[str, object]]) -> str:
+    return json.dumps(rows, default=_serialize_value, ensure_ascii=False)
 
 
-def _json_text(value: object) -> str:
+def _serialize_value(value: object) -> str:
     if isinstance(value, datetime) and value.tzinfo is None:
         raise ValueError(f"a timestamp needs a time zone, got {value!r}")
     if isinstance(value, date):

@@ -204,7 +204,7 @@ def land_all(
     fenced = [(batch.target, batch.delivery.source_version) for batch in batches]
     known_from, superseded = take_fences(connection, fenced, now)
     current = [batch for batch in batches if batch.target.partition_key not in superseded]
-    audited = _with_audits(connection, current, warn)
+    audited = _add_audits(connection, current, warn)
     passed = [
         validated_batch for validated_batch in audited if not validated_batch.validated.is_held_back
     ]
@@ -225,11 +225,11 @@ def land_all(
     return ended
 
 
-def _with_audits(
+def _add_audits(
     connection: Connection, batches: Sequence[ValidatedBatch[SummaryT]], warn: WarningCheck
 ) -> list[ValidatedBatch[SummaryT]]:
     """Return the deliveries with the audits that compare them with what is loaded."""
-    appended = _audits_of_append(connection, batches)
+    appended = _check_appends(connection, batches)
     return [
         replace(
             batch,
@@ -239,7 +239,7 @@ def _with_audits(
     ]
 
 
-def _audits_of_append(
+def _check_appends(
     connection: Connection, batches: Sequence[ValidatedBatch]
 ) -> Sequence[Sequence[Audit]]:
     """Audit of each delivery that only adds rows: loaded rows with its keys have its values."""
@@ -282,7 +282,7 @@ def land(
     if not batches:
         return []
     started = time.monotonic()
-    batches = _with_states(connection, batches)
+    batches = _add_states(connection, batches)
     is_new = [not _is_same(batch.target.state, batch) for batch in batches]
     before = count_rows_before(connection, batches, is_new)
     if is_new[0] and batches[0].validated.ranges:
@@ -333,7 +333,7 @@ def _mark_dependents(
         mark_stale(connection, spec.dependents, changed)
 
 
-def _with_states(
+def _add_states(
     connection: Connection, batches: Sequence[ValidatedBatch[SummaryT]]
 ) -> list[ValidatedBatch[SummaryT]]:
     """Return the deliveries with what was landed of each, where that is not known yet.
@@ -374,7 +374,7 @@ def _write_batches(
         {**seconds, **own}
         for seconds, own in zip(derived, _derive_rows(connection, batches, change), strict=True)
     ]
-    summaries = _summaries(batches, change, known_from, [own.is_any for own in counts])
+    summaries = _summarize_batches(batches, change, known_from, [own.is_any for own in counts])
     return [
         _PartitionWrite(*each) for each in zip(counts, summaries, derived, digests, strict=True)
     ]
@@ -405,7 +405,7 @@ def _write_ranges(
         digests.append(part_digests)
         _derive_rows(connection, [part], change)
         counts += change.counts[0]
-        summaries += _summaries([part], change, known_from, [True])
+        summaries += _summarize_batches([part], change, known_from, [True])
     is_derived = _is_derived(batch, counts) and not batch.target.derives_by_row
     derived = derive_ranges(connection, batch, known_from) if is_derived else {}
     merge = batch.target.spec.merge
@@ -494,22 +494,22 @@ def _compare_keys(
     small = [batch for batch in loaded if not batch.validated.ranges]
     if small:
         rows = concat_batches([batch.validated.rows for batch in small])
-        lacking = _lacking_keys(
+        lacking = _mark_lacking_keys(
             connection, small[0].target, [validated_batch.scope for validated_batch in small], rows
         )
         for batch in small:
             frame = lacking.filter(frame_within(batch.target.partition))
-            keys[batch.target.partition_key] = _counted_keys(frame)
+            keys[batch.target.partition_key] = _count_keys(frame)
     for batch in loaded:
         for condition, rows in batch.validated.ranges or ():
             scope = {**condition, **batch.scope}
-            frame = _counted_keys(_lacking_keys(connection, batch.target, [scope], rows))
+            frame = _count_keys(_mark_lacking_keys(connection, batch.target, [scope], rows))
             loaded_count, missing_count = keys[batch.target.partition_key]
             keys[batch.target.partition_key] = (loaded_count + frame[0], missing_count + frame[1])
     return keys
 
 
-def _lacking_keys(
+def _mark_lacking_keys(
     connection: Connection, target: WriteTarget, scopes: Sequence[Scope], rows: pl.DataFrame
 ) -> pl.DataFrame:
     """Return the loaded keys in the scopes, with ``is_lacking``: ``rows`` do not have it."""
@@ -525,7 +525,7 @@ def _lacking_keys(
     return loaded.with_columns(pl.col("is_lacking").fill_null(value=True))
 
 
-def _counted_keys(keys: pl.DataFrame) -> LoadedKeys:
+def _count_keys(keys: pl.DataFrame) -> LoadedKeys:
     return len(keys), int(keys["is_lacking"].sum())
 
 
@@ -533,8 +533,8 @@ def compare(
     connection: Connection, batches: Sequence[ValidatedBatch], is_read: Sequence[bool]
 ) -> Difference:
     """Compare deliveries with what is loaded of those that are ``is_read``; nothing is written."""
-    incoming = _incoming(batches, datetime.fromtimestamp(0, tz=UTC))
-    current = _current(connection, batches, incoming, is_read)
+    incoming = _build_incoming(batches, datetime.fromtimestamp(0, tz=UTC))
+    current = _read_current(connection, batches, incoming, is_read)
     return difference(batches[0].target, current, incoming, len(batches))
 
 
@@ -546,7 +546,7 @@ def _is_same(before: ScopeState, batch: ValidatedBatch) -> bool:
     )
 
 
-def _incoming(batches: Sequence[ValidatedBatch], known_from: datetime) -> pl.DataFrame:
+def _build_incoming(batches: Sequence[ValidatedBatch], known_from: datetime) -> pl.DataFrame:
     """Return the rows of all deliveries as the table has them, and `BATCH_INDEX`."""
     rows = concat_batches([batch.validated.rows for batch in batches])
     return rows.with_columns(
@@ -555,7 +555,7 @@ def _incoming(batches: Sequence[ValidatedBatch], known_from: datetime) -> pl.Dat
     ).select(*schema_of(batches[0].target.table), BATCH_INDEX)
 
 
-def _current(
+def _read_current(
     connection: Connection,
     batches: Sequence[ValidatedBatch],
     incoming: pl.DataFrame,
@@ -600,13 +600,13 @@ def _write(
     ``condition`` is the range of keys that the rows are of, where they come in ranges.
     """
     target = batches[0].target
-    incoming = _incoming(batches, known_from)
+    incoming = _build_incoming(batches, known_from)
     if not all(is_new):
         places = [index for index, new in enumerate(is_new) if new]
         incoming = incoming.filter(pl.col(BATCH_INDEX).is_in(places))
     # a first delivery, as the fence says, finds nothing to read
     is_read = [new and batch.target.token > 0 for batch, new in zip(batches, is_new, strict=True)]
-    current = _current(connection, batches, incoming, is_read)
+    current = _read_current(connection, batches, incoming, is_read)
     change = difference(target, current, incoming, len(batches))
     if not target.replaces_scope or len(change.replaced) * BULK_REPLACE_RATIO <= len(current):
         delete_rows(connection, target.table, change.replaced)
@@ -620,7 +620,7 @@ def _write(
     return change, digest_change(connection, target, change.written, ended, len(batches), condition)
 
 
-def _summaries(
+def _summarize_batches(
     batches: Sequence[ValidatedBatch[SummaryT]],
     change: Difference,
     known_from: datetime,

@@ -122,7 +122,7 @@ def is_current(connection: Connection) -> bool:
         raise ConfigurationError(
             "the database was made by a newer version of this project",
             expected=f"version {script.get_current_head()} or older",
-            found=f"version {version}{_unknown_tables(connection)}",
+            found=f"version {version}{_name_unknown_tables(connection)}",
             remedy="run the newer version, or restore a backup of before the upgrade",
         ) from None
     return False
@@ -156,7 +156,9 @@ def migrate(connection: Connection, schema: str | None) -> None:
         _migrate(connection, schema)
     except exc.DBAPIError as error:
         if _is_half_applied(error.orig):
-            raise _half_applied(f"{str(error.orig).strip()}, which a later version adds") from error
+            raise _build_partial_error(
+                f"{str(error.orig).strip()}, which a later version adds"
+            ) from error
         if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
             raise
         raise ConfigurationError(
@@ -212,10 +214,10 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
 def is_compared(connection: Connection) -> bool:
     """Whether the tables were compared with these declarations before, by their stored hashes."""
     hashes = declared_sha256()
-    return _stored_sha256(connection, hashes) == hashes
+    return _read_stored_sha256(connection, hashes) == hashes
 
 
-def _stored_sha256(connection: Connection, labels: Collection[str]) -> Mapping[str, str]:
+def _read_stored_sha256(connection: Connection, labels: Collection[str]) -> Mapping[str, str]:
     label = database_labels.c
     stored = select(label.name, label.value).where(label.name.in_(labels))
     return {row.name: row.value for row in connection.execute(stored)}
@@ -230,7 +232,7 @@ def compare_changed(connection: Connection) -> None:
         ConfigurationError: As `refuse_other_tables`.
     """
     hashes = declared_sha256()
-    stored = _stored_sha256(connection, hashes)
+    stored = _read_stored_sha256(connection, hashes)
     if stored.get(SCHEMA_LABEL) != hashes[SCHEMA_LABEL]:
         _refuse_other_packaged_tables(connection)
     _refuse_other_own_tables(connection)
@@ -248,14 +250,14 @@ def declared_sha256() -> Mapping[str, str]:
     same database. A process may declare them after it opened a database, so no answer is kept.
     """
     tables = {table.name: table for table in own_tables()}
-    hashes = {SCHEMA_LABEL: _packaged_sha256()}
+    hashes = {SCHEMA_LABEL: _hash_packaged_schema()}
     return hashes | (
         {f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(tables, {})} if tables else {}
     )
 
 
 @cache
-def _packaged_sha256() -> str:
+def _hash_packaged_schema() -> str:
     return schema_sha256(packaged_tables(), VIEWS)
 
 
@@ -273,7 +275,7 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
 
 
 def _refuse_other_packaged_tables(connection: Connection) -> Sequence[str]:
-    comparison = compare_schema(connection, _schema(connection), packaged_tables(), VIEWS)
+    comparison = compare_schema(connection, _find_schema(connection), packaged_tables(), VIEWS)
     if comparison.differences:
         raise ConfigurationError(
             "the tables are not those that this program declares",
@@ -296,7 +298,7 @@ def _refuse_other_own_tables(connection: Connection) -> None:
     if not tables:
         return
     refuse_former_names(connection, tables)
-    comparison = compare_schema(connection, _schema(connection), tables, {})
+    comparison = compare_schema(connection, _find_schema(connection), tables, {})
     differences = [*comparison.differences, *undeclared_columns(connection)]
     if differences:
         raise ConfigurationError(
@@ -342,19 +344,19 @@ def undeclared_columns(connection: Connection) -> Sequence[str]:
     ]
 
 
-def _schema(connection: Connection) -> str | None:
+def _find_schema(connection: Connection) -> str | None:
     """Return the schema that unqualified names mean; None: the database has one."""
     if connection.dialect.name != "postgresql":
         return None
     return connection.execute(text("SELECT current_schema()")).scalar()
 
 
-def _unknown_tables(connection: Connection) -> str:
+def _name_unknown_tables(connection: Connection) -> str:
     """Return the tables that a newer version has added, as the end of a sentence."""
     prefixes = {name.partition("_")[0] for name in METADATA.tables}
     unknown = sorted(
         name
-        for name in inspect(connection).get_table_names(schema=_schema(connection))
+        for name in inspect(connection).get_table_names(schema=_find_schema(connection))
         if name not in METADATA.tables
         and name != VERSION_TABLE
         and name.partition("_")[0] in prefixes
@@ -375,7 +377,7 @@ def _is_half_applied(error: BaseException | None) -> bool:
     )
 
 
-def _half_applied(found: str) -> ConfigurationError:
+def _build_partial_error(found: str) -> ConfigurationError:
     return ConfigurationError(
         "an upgrade of the tables was applied in part",
         expected="all statements of a version, or none",

@@ -211,9 +211,11 @@ def plan_changes(
             continue
         if json.loads(recorded[table.name])["columns"] == json.loads(describe(table))["columns"]:
             continue
-        copy = _made_copy(recorded, table)
+        copy = _find_made_copy(recorded, table)
         is_made = bool(copy) and _is_as_declared(connection, schema, table, history)
-        change = _change(table, history, recorded, copy if is_made else _next_copy(recorded, table))
+        change = _change(
+            table, history, recorded, copy if is_made else _name_next_copy(recorded, table)
+        )
         change.is_made = is_made
         _plan(change, dropped, renames.get(table.name, {}), connection)
         if change.says or change.refusals:
@@ -233,20 +235,20 @@ def _is_as_declared(
     return not compared.differences and names == {column.name for column in table.columns}
 
 
-def _made_copy(recorded: Mapping[str, str], table: Table) -> str:
+def _find_made_copy(recorded: Mapping[str, str], table: Table) -> str:
     """Return the newest copy of a table if it has the recorded columns; blank: it has not."""
-    name = _copy_name(table, _newest_copy(recorded, table))
+    name = _copy_name(table, _find_newest_copy(recorded, table))
     columns = json.loads(recorded[table.name])["columns"]
     is_made = name in recorded and json.loads(recorded[name])["columns"] == columns
     return name if is_made else ""
 
 
-def _next_copy(recorded: Mapping[str, str], table: Table) -> str:
+def _name_next_copy(recorded: Mapping[str, str], table: Table) -> str:
     """Return the name that the next copy of a table has."""
-    return _copy_name(table, _newest_copy({*recorded, *METADATA.tables}, table) + 1)
+    return _copy_name(table, _find_newest_copy({*recorded, *METADATA.tables}, table) + 1)
 
 
-def _newest_copy(names: Iterable[str], table: Table) -> int:
+def _find_newest_copy(names: Iterable[str], table: Table) -> int:
     """Return the number of the newest copy of a table; 0: there is none. Old ones go first."""
     form = re.compile(re.escape(table.name) + r"_old(\d+)")
     return max((int(match[1]) for name in names if (match := form.fullmatch(name))), default=0)
@@ -308,7 +310,7 @@ def _plan_part(
     stored = {column.key: column for column in part.stored.columns}
     for column in part.declared.columns:
         before = stored.pop(former.get(column.key, column.key), None)
-        step = _step(change, part, column, before, dropped, connection)
+        step = _plan_step(change, part, column, before, dropped, connection)
         part.steps.append(step)
         _plan_optionality(change, part, step, connection)
     for key, column in stored.items():
@@ -321,12 +323,12 @@ def _plan_part(
             )
         part.dropped.append(column)
     if not change.refusals:
-        change.refusals += _lost_values(connection, change, part)
+        change.refusals += _find_lost_values(connection, change, part)
     new = [step.column for step in part.steps if step.stored is None and step.column.nullable]
     return [f"add column {title}.{column.key}" for column in new]
 
 
-def _step(
+def _plan_step(
     change: TableChange,
     part: _Part,
     column: Column[Any],
@@ -364,7 +366,7 @@ def _plan_optionality(
     column, before = step.column, step.stored
     name = f"column {change.table.name}.{column.key}"
     if before is None and not column.nullable:
-        if _count(connection, _current_name(change, part)):
+        if _count(connection, _get_current_name(change, part)):
             change.refusals.append(f"add {name}: rows have no value for it; make it optional")
         else:
             change.says.append(f"add {name}")
@@ -372,7 +374,7 @@ def _plan_optionality(
         change.says.append(f"let {name} be NULL" if column.nullable else f"require {name}")
 
 
-def _current_name(change: TableChange, part: _Part) -> str:
+def _get_current_name(change: TableChange, part: _Part) -> str:
     """Return the table that has the rows before the change."""
     return part.stored.name if change.is_made else part.declared.name
 
@@ -384,10 +386,10 @@ def _count(connection: Connection, name: str, condition: str = "") -> int:
     return connection.execute(statement).scalar_one()
 
 
-def _lost_values(connection: Connection, change: TableChange, part: _Part) -> Iterator[str]:
+def _find_lost_values(connection: Connection, change: TableChange, part: _Part) -> Iterator[str]:
     """Yield the steps that stored values do not allow."""
     quote = connection.dialect.identifier_preparer.quote
-    rows = _current_name(change, part)
+    rows = _get_current_name(change, part)
     for step in part.steps:
         if step.stored is None:
             continue
@@ -397,12 +399,12 @@ def _lost_values(connection: Connection, change: TableChange, part: _Part) -> It
             yield f"require {title}: {count} rows of {part.declared.name} have no value"
         if step.conversion is not None and step.conversion.lost:
             lost = step.conversion.lost.format(name, name)
-            if unconvertible := _unconvertible(connection, rows, lost):
+            if unconvertible := _count_unconvertible(connection, rows, lost):
                 lost_values = f"values of {part.declared.name} would be lost: {unconvertible}"
                 yield f"convert {title}: {lost_values}"
 
 
-def _unconvertible(connection: Connection, rows: str, condition: str) -> str:
+def _count_unconvertible(connection: Connection, rows: str, condition: str) -> str:
     """Return how many values a conversion would change, or one that it cannot take; blank: none."""
     try:
         with connection.begin_nested():
@@ -424,15 +426,15 @@ def change_statements(connection: Connection, change: TableChange) -> list[str]:
         statements.append(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
     for part in change.parts:
         names = [column.name for column in part.stored.columns]
-        statements.append(_ddl(connection, CreateTable(part.stored)))
+        statements.append(_render_ddl(connection, CreateTable(part.stored)))
         rows = {name: quote(name) for name in names}
         statements.append(_insert(connection, part.stored.name, part.declared.name, rows))
     for part in change.parts:
-        statements += (_rebuilt if is_sqlite else _altered)(connection, part)
+        statements += (_render_rebuild if is_sqlite else _render_alter)(connection, part)
     return statements
 
 
-def _ddl(connection: Connection, statement: Any) -> str:
+def _render_ddl(connection: Connection, statement: Any) -> str:
     return str(statement.compile(dialect=connection.dialect)).strip()
 
 
@@ -440,22 +442,22 @@ def _insert(connection: Connection, into: str, source: str, values: Mapping[str,
     """Return the statement that fills a table from another by an expression for each column."""
     chosen = select(*map(literal_column, values.values())).select_from(named_table(source))
     target = named_table(into, *map(named_column, values))
-    return _ddl(connection, insert(target).from_select(list(values), chosen))
+    return _render_ddl(connection, insert(target).from_select(list(values), chosen))
 
 
-def _rebuilt(connection: Connection, part: _Part) -> Iterator[str]:
+def _render_rebuild(connection: Connection, part: _Part) -> Iterator[str]:
     """Yield the statements that make a table again from its copy, as SQLite alters few columns."""
     quote = connection.dialect.identifier_preparer.quote
     table = part.declared
     values = {step.column.name: step.sql(quote) for step in part.steps}
-    yield _ddl(connection, DropTable(table))
-    yield _ddl(connection, CreateTable(table))
+    yield _render_ddl(connection, DropTable(table))
+    yield _render_ddl(connection, CreateTable(table))
     yield _insert(connection, table.name, part.stored.name, values)
     for index in table.indexes:
-        yield _ddl(connection, CreateIndex(index))
+        yield _render_ddl(connection, CreateIndex(index))
 
 
-def _altered(connection: Connection, part: _Part) -> Iterator[str]:
+def _render_alter(connection: Connection, part: _Part) -> Iterator[str]:
     """Yield the statements that alter the columns of a table, which keep its grants and views."""
     quote = connection.dialect.identifier_preparer.quote
     alter = f"ALTER TABLE {quote(part.declared.name)}"
@@ -476,7 +478,7 @@ def _altered(connection: Connection, part: _Part) -> Iterator[str]:
             if name != stored:
                 yield f"{alter} RENAME COLUMN {stored} TO {name}"
         if step.stored is None or step.stored.comment != step.column.comment:
-            yield _ddl(connection, SetColumnComment(step.column))
+            yield _render_ddl(connection, SetColumnComment(step.column))
 
 
 def change_sql(
@@ -497,19 +499,19 @@ def change_sql(
         if change.is_made:
             continue
         for statement in change_statements(connection, change):
-            yield _as_script(connection, statement)
+            yield _render_script(connection, statement)
         for part in change.parts:
             row = insert(declared_tables).values(_copy_row(part.stored, at))
             literal = {"literal_binds": True}
             compiled = row.compile(dialect=connection.dialect, compile_kwargs=literal)
-            yield _as_script(connection, str(compiled))
+            yield _render_script(connection, str(compiled))
             if role is not None:
                 copy = connection.dialect.identifier_preparer.quote(part.stored.name)
                 yield f'GRANT SELECT, INSERT, UPDATE, DELETE ON {copy} TO "{role}"'
     yield "COMMIT"
 
 
-def _as_script(connection: Connection, statement: str) -> str:
+def _render_script(connection: Connection, statement: str) -> str:
     """Return a statement as a person runs it; for a driver with such parameters, ``%`` is twice."""
     is_doubled = connection.dialect.paramstyle in ("format", "pyformat")
     return statement.replace("%%", "%") if is_doubled else statement

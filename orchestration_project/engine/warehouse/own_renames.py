@@ -96,7 +96,7 @@ def plan_rename(
             remedy=did_you_mean(old, recorded) or "`orchestrate tables` lists the tables",
         )
     if table is None or old in tables or HISTORY not in table.info:
-        raise _refused(
+        raise _build_refusal(
             old,
             new,
             f"a source or derived table that declares {new}, and none that declares {old}",
@@ -104,19 +104,19 @@ def plan_rename(
             f"{', '.join(name for name in tables if HISTORY in tables[name].info) or 'none'}",
             f'rename it in its file first, as Dataset("{new}", …) or name: {new}',
         )
-    before = _recorded_table(recorded, old)
+    before = _declare_old_table(recorded, old)
     if not _is_renamed(connection, new, old):
         refuse_former_names(connection, [new])
     history: Table = table.info[HISTORY]
-    if _compared(describe(table)) != _compared(recorded[old]):
+    if _extract_columns(describe(table)) != _extract_columns(recorded[old]):
         remedy = f"declare {old} again, run `orchestrate schema apply --all`, then rename it"
-        raise _refused(old, new, "the same columns, types and key", "others", remedy)
+        raise _build_refusal(old, new, "the same columns, types and key", "others", remedy)
     names = set(inspect(connection).get_table_names(schema=schema))
     is_made = old not in names and new in names
     has_empty = not is_made and new in names
     if has_empty:
         _require_unused(connection, old, [table, history])
-    statements = list(_statements(connection, before, table, has_empty=has_empty))
+    statements = list(_render_renames(connection, before, table, has_empty=has_empty))
     return TableRename(before, table, has_empty, is_made, [] if is_made else statements)
 
 
@@ -143,7 +143,7 @@ def read_old_asset(connection: Connection, old: str, new: str) -> str:
     return connection.execute(statement).scalar_one()
 
 
-def _recorded_table(recorded: dict[str, str], name: str) -> Table:
+def _declare_old_table(recorded: dict[str, str], name: str) -> Table:
     """Return a recorded table with its history; they belong to no metadata of ours."""
     metadata = MetaData()
     history_name = json.loads(recorded[name])["history"]
@@ -153,7 +153,7 @@ def _recorded_table(recorded: dict[str, str], name: str) -> Table:
     return table
 
 
-def _compared(declaration: str) -> list[list[object]]:
+def _extract_columns(declaration: str) -> list[list[object]]:
     columns = json.loads(declaration)["columns"]
     return [[column[name] for name in COMPARED] for column in columns]
 
@@ -173,16 +173,20 @@ def _require_unused(connection: Connection, old: str, tables: Sequence[Table]) -
     for name, statement in counted:
         if count := connection.execute(statement).scalar_one():
             remedy = "rename to another name, which is declared and was never loaded"
-            raise _refused(old, new, f"{new} without loads", f"{count} rows of {name}", remedy)
+            raise _build_refusal(
+                old, new, f"{new} without loads", f"{count} rows of {name}", remedy
+            )
 
 
-def _refused(old: str, new: str, expected: str, found: str, remedy: str) -> ConfigurationError:
+def _build_refusal(
+    old: str, new: str, expected: str, found: str, remedy: str
+) -> ConfigurationError:
     return ConfigurationError(
         f"table {old} cannot be renamed to {new}", expected=expected, found=found, remedy=remedy
     )
 
 
-def _statements(
+def _render_renames(
     connection: Connection, before: Table, table: Table, *, has_empty: bool
 ) -> Iterator[str]:
     """Yield the SQL that gives a table and its history their new names."""

@@ -30,16 +30,16 @@ class Change(NamedTuple):
 
 def additive_changes(connection: Connection, schema: str | None) -> Sequence[Change]:
     """Return the missing tables and nullable columns; whatever else differs is not changed."""
-    return _changes(connection, schema, own_tables())
+    return _find_changes(connection, schema, own_tables())
 
 
 def make_declared(connection: Connection, schema: str | None) -> None:
     """Make the missing tables of this project and of recorded ones, as in a copy or a restore."""
     declared = [table for table in METADATA.tables.values() if table.info.get(OWN)]
-    apply_changes(connection, _changes(connection, schema, declared))
+    apply_changes(connection, _find_changes(connection, schema, declared))
 
 
-def _changes(
+def _find_changes(
     connection: Connection, schema: str | None, declared: Sequence[Table]
 ) -> Sequence[Change]:
     inspector = inspect(connection)
@@ -48,9 +48,9 @@ def _changes(
         change
         for table in declared
         for change in (
-            [_creation(connection, table)]
+            [_plan_creation(connection, table)]
             if table.name not in stored
-            else _missing_columns(connection, inspector, schema, table)
+            else _find_missing_columns(connection, inspector, schema, table)
         )
     ]
 
@@ -72,7 +72,7 @@ def apply_changes(connection: Connection, changes: Sequence[Change]) -> None:
             connection.exec_driver_sql(statement)
 
 
-def _creation(connection: Connection, table: Table) -> Change:
+def _plan_creation(connection: Connection, table: Table) -> Change:
     dialect = connection.dialect
     statements = [CreateTable(table), *(CreateIndex(index) for index in table.indexes)]
     if dialect.supports_comments and not dialect.inline_comments:
@@ -82,7 +82,7 @@ def _creation(connection: Connection, table: Table) -> Change:
     return Change(f"create table {table.name}", sql, f"table {table.name} is missing")
 
 
-def _missing_columns(
+def _find_missing_columns(
     connection: Connection, inspector: Inspector, schema: str | None, table: Table
 ) -> Iterator[Change]:
     stored = {column["name"] for column in inspector.get_columns(table.name, schema=schema)}

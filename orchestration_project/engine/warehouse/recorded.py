@@ -106,7 +106,7 @@ def effective_deliveries(
     replay of one delivery stands for it, in the place where it landed. A replay of several is not
     one of them, nor is a replay that landed nothing.
     """
-    recorded_deliveries = _of_one(recorded)
+    recorded_deliveries = _select_of_one(recorded)
     landed = {
         name
         for recorded_delivery in recorded
@@ -126,7 +126,7 @@ def effective_deliveries(
     return list(effective.values())[::-1]
 
 
-def _of_one(recorded: Sequence[RecordedDelivery]) -> list[RecordedDelivery]:
+def _select_of_one(recorded: Sequence[RecordedDelivery]) -> list[RecordedDelivery]:
     """Return the deliveries that `is_of_one` accepts, without replays that left all as it was."""
     fetched = {
         recorded_delivery.group_id: (recorded_delivery.scope, recorded_delivery.part_count)
@@ -151,7 +151,9 @@ def _is_covered(scope: Scope, later: Sequence[Scope]) -> bool:
     alike = [entry for entry in later if entry.keys() == scope.keys()]
     days, part = range_of(scope), part_of(scope)
     if days is not None:
-        return not _beyond(days, (each for each in map(range_of, alike) if each is not None))
+        return not _exclude_covered(
+            days, (each for each in map(range_of, alike) if each is not None)
+        )
     other_items = (pair[1] for pair in map(part_of, alike) if pair is not None)
     return part is not None and part[1] <= frozenset().union(*other_items)
 
@@ -246,14 +248,14 @@ def read_recorded(
             deliveries.c.table_name == table.name, deliveries.c.partition_key == partition_key
         )
     )
-    return _in_order(rows)
+    return _sort_recorded(rows)
 
 
-def _in_order(rows: Iterable[Row[Any]]) -> list[RecordedDelivery]:
-    return sorted(map(_recorded, rows), key=lambda each: number_of(each.group_id))
+def _sort_recorded(rows: Iterable[Row[Any]]) -> list[RecordedDelivery]:
+    return sorted(map(_parse_row, rows), key=lambda each: number_of(each.group_id))
 
 
-def _recorded(row: Row[Any]) -> RecordedDelivery:
+def _parse_row(row: Row[Any]) -> RecordedDelivery:
     values = {name: row._mapping[name] for name in RecordedDelivery.__dataclass_fields__}
     values["scope"] = scope_from_json(values["scope"])
     return RecordedDelivery(**values)
@@ -395,7 +397,7 @@ def layers_of(
 def own_days(deliveries: Sequence[RecordedDelivery]) -> list[Sequence[Days]]:
     """Return the days of each delivery of a range, oldest first, for which no later one holds."""
     ranges = [delivered_days(delivery) for delivery in deliveries]
-    return [_beyond(days, ranges[index:]) for index, days in enumerate(ranges, start=1)]
+    return [_exclude_covered(days, ranges[index:]) for index, days in enumerate(ranges, start=1)]
 
 
 def delivered_days(delivery: RecordedDelivery) -> Days:
@@ -428,7 +430,7 @@ def effective_groups(connection: Connection) -> set[str]:
     return {
         delivery.group_id
         for _, found in groupby(rows, lambda row: (row.table_name, row.partition_key))
-        for delivery in effective_deliveries(_in_order(found))
+        for delivery in effective_deliveries(_sort_recorded(found))
     }
 
 
@@ -450,15 +452,15 @@ def is_of_one(each: RecordedDelivery, recorded: Sequence[RecordedDelivery]) -> b
     )
 
 
-def _beyond(days: Days, covered: Iterable[Days]) -> list[Days]:
+def _exclude_covered(days: Days, covered: Iterable[Days]) -> list[Days]:
     """Return the parts of ``days`` that lie in none of the ``covered`` ranges."""
     left = [days]
     for each in covered:
-        left = [part for one in left for part in _around(one, each)]
+        left = [part for one in left for part in _cut_hole(one, each)]
     return left
 
 
-def _around(days: Days, hole: Days) -> list[Days]:
+def _cut_hole(days: Days, hole: Days) -> list[Days]:
     before = Days(days.first, min(days.last, hole.first - A_DAY))
     after = Days(max(days.first, hole.last + A_DAY), days.last)
     return [each for each in (before, after) if each.first <= each.last]

@@ -177,11 +177,11 @@ class Warehouse:
                 return connection.execute(statement, values).mappings().first()
         with explained(self._engine):
             try:
-                return _first(self._look_ups, statement, values)
+                return _fetch_first(self._look_ups, statement, values)
             except exc.DBAPIError as error:
                 if not error.connection_invalidated:
                     raise
-            return _first(self._look_ups, statement, values)  # the server was restarted since
+            return _fetch_first(self._look_ups, statement, values)  # the server was restarted since
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -609,7 +609,7 @@ class Warehouse:
                 self.record_refused(batch.target, batch.delivery, None, error.balances)
 
 
-def _first(
+def _fetch_first(
     engine: Engine, statement: Select[Any], values: Mapping[str, object]
 ) -> RowMapping | None:
     with engine.connect() as connection:

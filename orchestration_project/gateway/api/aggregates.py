@@ -71,7 +71,7 @@ async def read_groups(call: Call[Groups, Body]) -> Response:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
     rows = [
-        {name: _number(value) for name, value in row.items()}
+        {name: _convert_number(value) for name, value in row.items()}
         for row in await services.in_thread(read)
     ]
     if len(rows) > groups_query.limit:
@@ -83,7 +83,7 @@ async def read_groups(call: Call[Groups, Body]) -> Response:
     return page_response(groups_query.name, RowPage(names, rows, None))
 
 
-def _number(value: object) -> object:
+def _convert_number(value: object) -> object:
     """Return the sum of whole numbers as one: PostgreSQL gives a decimal."""
     return int(value) if isinstance(value, Decimal) and value == value.to_integral() else value
 

@@ -46,7 +46,7 @@ async def read_sql(call: Call[Sql, Body]) -> Response:
     sql_query = call.query
     try:
         query = partial(
-            _query_of(call), sql_query.query, as_of=sql_query.as_of, limit=sql_query.limit
+            _build_query(call), sql_query.query, as_of=sql_query.as_of, limit=sql_query.limit
         )
         rows = await call.services.in_thread(query)
     except ConfigurationError as error:
@@ -60,7 +60,7 @@ async def read_sql(call: Call[Sql, Body]) -> Response:
     return Response(content.getvalue(), 200, headers, MEDIA_TYPES[sql_query.format])
 
 
-def _query_of(call: Call[Sql, Body]) -> Callable[..., pl.DataFrame]:
+def _build_query(call: Call[Sql, Body]) -> Callable[..., pl.DataFrame]:
     """Return the function that runs a query of the caller."""
     is_admin = call.caller.role.covers(Role.ADMIN)
     readable = sqlite.Readable.of_role(readable_tables(is_admin), is_admin=is_admin)

@@ -96,16 +96,16 @@ def routes(services: Services) -> list[BaseRoute]:
     app = Starlette(
         routes=[Route("/openapi.json", openapi), Route("/docs", docs), *each],
         exception_handlers={
-            HTTPException: _http_problem,
-            Exception: _defect,
-            **dict.fromkeys(outages(), _outage),
+            HTTPException: _answer_http_error,
+            Exception: _answer_defect,
+            **dict.fromkeys(outages(), _answer_outage),
         },
     )
     app.router.redirect_slashes = False
     return [Mount(PATH, app)]
 
 
-async def _http_problem(_: Request, error: Exception) -> Response:
+async def _answer_http_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     details = {404: "path not found", 405: "this path does not accept this method"}
@@ -113,7 +113,7 @@ async def _http_problem(_: Request, error: Exception) -> Response:
     return ProblemError(error.status_code, detail, headers=error.headers).response()
 
 
-async def _outage(_: Request, error: Exception) -> Response:
+async def _answer_outage(_: Request, error: Exception) -> Response:
     """Answer for Dagster's database while it is away; what is not passing is a defect."""
     if not may_pass(driver_error(error)):
         raise error
@@ -121,7 +121,7 @@ async def _outage(_: Request, error: Exception) -> Response:
     return ProblemError(503, "Dagster's database does not respond", headers=headers).response()
 
 
-async def _defect(_: Request, error: Exception) -> Response:
+async def _answer_defect(_: Request, error: Exception) -> Response:
     """Answer an unexpected error without its text, which goes to the log."""
     phrase = HTTPStatus.INTERNAL_SERVER_ERROR.phrase
     return ProblemError(500, f"{phrase}: see the gateway's log").response()

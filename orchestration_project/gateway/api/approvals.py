@@ -44,21 +44,21 @@ class RefusedApproval(Body):
 
 async def list_approvals(call: Call[Parameters, Body]) -> ApprovalList:
     """List the requests of actions that need a second person, at most 200."""
-    approvals = await call.services.in_thread(_approvals(call).listed)
-    return ApprovalList(approvals=[_shown(approval) for approval in approvals])
+    approvals = await call.services.in_thread(_build_approvals(call).listed)
+    return ApprovalList(approvals=[_render_approval(approval) for approval in approvals])
 
 
 async def claim_approval(call: Call[ApprovalWanted, Body]) -> ApprovalShown:
     """Claim an action that was started without a login."""
     approval_id, caller = call.query.approval_id, call.caller
-    return await _decide(call, "request", lambda: _approvals(call).claim(approval_id, caller))
+    return await _decide(call, "request", lambda: _build_approvals(call).claim(approval_id, caller))
 
 
 async def confirm_approval(call: Call[ApprovalWanted, ConfirmedApproval]) -> ApprovalShown:
     """Confirm a request as another person than who requested it; it takes effect when restarted."""
     approval_id, sha256, caller = call.query.approval_id, call.body.sha256, call.caller
     return await _decide(
-        call, "confirm", lambda: _approvals(call).confirm(approval_id, sha256, caller)
+        call, "confirm", lambda: _build_approvals(call).confirm(approval_id, sha256, caller)
     )
 
 
@@ -66,7 +66,7 @@ async def refuse_approval(call: Call[ApprovalWanted, RefusedApproval]) -> Approv
     """Refuse a request; whoever requested it withdraws it so."""
     approval_id, reason, caller = call.query.approval_id, call.body.reason, call.caller
     return await _decide(
-        call, "refuse", lambda: _approvals(call).refuse(approval_id, reason, caller)
+        call, "refuse", lambda: _build_approvals(call).refuse(approval_id, reason, caller)
     )
 
 
@@ -81,14 +81,14 @@ async def _decide(
         await record(*audited, "failed", step=2, reason=error.category)
         raise problem_of(error, 422) from error
     await record(*audited, "done", step=2)
-    return _shown(decided)
+    return _render_approval(decided)
 
 
-def _approvals(call: Call[Any, Any]) -> Approvals:
+def _build_approvals(call: Call[Any, Any]) -> Approvals:
     return Approvals(call.services.warehouse, call.services.clock)
 
 
-def _shown(approval: Approval) -> ApprovalShown:
+def _render_approval(approval: Approval) -> ApprovalShown:
     return ApprovalShown.model_validate(asdict(approval))
 
 

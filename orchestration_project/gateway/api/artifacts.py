@@ -188,7 +188,7 @@ async def list_artifacts(call: Call[CapturesWanted, Body]) -> Artifacts:
 
 async def download_artifact(call: Call[ArtifactName, Body]) -> Response:
     """Send captured bytes as they were received, once their SHA-256 is verified."""
-    blob = await call.services.in_thread(_found, call.services, call.query.artifact)
+    blob = await call.services.in_thread(_require_blob, call.services, call.query.artifact)
     if not call.caller.role.covers(Role.ADMIN):
         await call.services.in_thread(_refuse_personal, call.services, blob)
     headers = {
@@ -205,16 +205,16 @@ async def download_artifact(call: Call[ArtifactName, Body]) -> Response:
     status, first, last = 200, 0, blob.byte_count - 1
     if chosen is not None and any(chosen.groups()) and if_range == headers["etag"]:
         status = 206
-        first, last = _within(chosen[1], chosen[2], blob.byte_count)
+        first, last = _resolve_range(chosen[1], chosen[2], blob.byte_count)
         headers["content-range"] = f"bytes {first}-{last}/{blob.byte_count}"
     store = Captures(call.services.store)
     await call.services.in_thread(store.verify, blob)
     headers["content-length"] = str(last - first + 1)
-    chunks = _chunks(store.open(blob), first, last)
+    chunks = _iterate_chunks(store.open(blob), first, last)
     return StreamingResponse(chunks, status, headers, OCTETS)
 
 
-def _chunks(blob: BinaryIO, first: int, last: int) -> Iterator[bytes]:
+def _iterate_chunks(blob: BinaryIO, first: int, last: int) -> Iterator[bytes]:
     """Yield the bytes of a blob from ``first`` to ``last``, and close it.
 
     One that has fewer ends early, and so does the response: the client sees that it is cut.
@@ -229,7 +229,7 @@ def _chunks(blob: BinaryIO, first: int, last: int) -> Iterator[bytes]:
             yield chunk
 
 
-def _within(first: str, last: str, size: int) -> tuple[int, int]:
+def _resolve_range(first: str, last: str, size: int) -> tuple[int, int]:
     """Return the first and last byte of a range; ``-n`` means the last n bytes."""
     begin = int(first) if first else max(0, size - int(last))
     end = min(size - 1, int(last)) if first and last else size - 1
@@ -240,7 +240,7 @@ def _within(first: str, last: str, size: int) -> tuple[int, int]:
     return begin, end
 
 
-def _found(services: Services, wanted: str) -> Blob:
+def _require_blob(services: Services, wanted: str) -> Blob:
     try:
         return find_blob(services.warehouse, wanted)
     except ConfigurationError as error:
@@ -258,10 +258,10 @@ def _refuse_personal(services: Services, blob: Blob) -> None:
     with services.warehouse.reading() as connection:
         found = connection.scalar(row_query.limit(1))
     if found is not None:
-        raise _personal(f"the bytes are of {found}")
+        raise _build_refusal(f"the bytes are of {found}")
 
 
-def _personal(what: str) -> ProblemError:
+def _build_refusal(what: str) -> ProblemError:
     return ProblemError(403, f"{what}, which has personal columns", remedy="ask an admin for them")
 
 
@@ -275,7 +275,7 @@ async def download_file(call: Call[StoredFile, Body]) -> Response:
     file, suffix = named["file"], named["suffix"]
     is_admin = call.caller.role.covers(Role.ADMIN)
     if suffix == "parquet" and not is_admin and (tables := personal_tables()):
-        raise _personal(f"staged rows may be of {tables[0]}")
+        raise _build_refusal(f"staged rows may be of {tables[0]}")
     shown_name = "attachment" if suffix == "parquet" else "inline"
     headers = {
         "cache-control": "private, max-age=86400, immutable",
@@ -284,7 +284,7 @@ async def download_file(call: Call[StoredFile, Body]) -> Response:
         "content-security-policy": PICTURE_POLICY,
     }
     file_body = await call.services.in_thread(store.open, name)
-    chunks = _chunks(file_body, 0, stored_object.byte_count - 1)
+    chunks = _iterate_chunks(file_body, 0, stored_object.byte_count - 1)
     return StreamingResponse(chunks, 200, headers, FILE_TYPES[suffix])
 
 
@@ -339,7 +339,7 @@ async def download_evidence(call: Call[FileName, Body]) -> Response:
     if name not in counts:  # no path is made of a name that is not one of them
         raise not_found(f"archive not found: {name!r}")
     if not call.caller.role.covers(Role.ADMIN) and (tables := personal_tables()):
-        raise _personal(f"an archive may have rows of {tables[0]}")
+        raise _build_refusal(f"an archive may have rows of {tables[0]}")
     archive = await call.services.in_thread(open_archive, settings, name)
     if isinstance(archive, Path):
         return FileResponse(archive, media_type="application/zip", filename=name)
@@ -347,7 +347,9 @@ async def download_evidence(call: Call[FileName, Body]) -> Response:
         "content-disposition": f"attachment; filename*=utf-8''{quote(name)}",
         "content-length": str(counts[name]),
     }
-    return StreamingResponse(_chunks(archive, 0, counts[name] - 1), 200, headers, "application/zip")
+    return StreamingResponse(
+        _iterate_chunks(archive, 0, counts[name] - 1), 200, headers, "application/zip"
+    )
 
 
 OPERATIONS = (

@@ -239,7 +239,7 @@ async def perform(call: Call[Any, Any], entry_id: str, wanted: EntryAction) -> A
     audited = (call, PATH, target | {name: text for name, text in noted.items() if text})
     await record(*audited, "asked", step=1)
     try:
-        run_ids = await _act(_part_of(call, 1), entry, wanted.action, reason, until)
+        run_ids = await _act(_derive_call(call, 1), entry, wanted.action, reason, until)
     except ProblemError as error:
         await record(*audited, "failed", step=2, reason=error.problem.category)
         raise
@@ -247,7 +247,7 @@ async def perform(call: Call[Any, Any], entry_id: str, wanted: EntryAction) -> A
     return AttentionResult(action=wanted.action, entry_ids=[entry.entry_id], run_ids=run_ids)
 
 
-def _part_of(call: Call[Any, Any], number: int) -> Call[Any, Any]:
+def _derive_call(call: Call[Any, Any], number: int) -> Call[Any, Any]:
     """Return the request of a launch that an action makes: the audit has it by an id of its own."""
     scope = call.request.scope
     part = {**scope, REQUEST_ID: f"{scope.get(REQUEST_ID, '')}-{number}"}
@@ -263,7 +263,7 @@ async def _act(
     if action == "replay":
         return [await _launch(call, entry.launches["replay"])]
     if action == "accept":
-        return [await _launch(call, _acceptance(call, entry, reason, until))]
+        return [await _launch(call, _plan_acceptance(call, entry, reason, until))]
     services, who = call.services, call.caller.name
     marks = Marks(services.warehouse)
     changes = {
@@ -303,7 +303,7 @@ async def _retry(call: Call[Any, Any], entry: Entry) -> str:
     return (await retry_run(again)).run_id
 
 
-def _acceptance(
+def _plan_acceptance(
     call: Call[Any, Any], entry: Entry, reason: str, until: datetime | None
 ) -> PlannedRun:
     """Return the run that accepts a delivery or proposal, with reason, user and end."""
@@ -345,15 +345,15 @@ async def _retry_together(
     if kind in ("failed_item", "refused_upload"):
         topics = sorted({entry.items.topic for entry in entries if entry.items})[:MAX_TOPICS]
         retry_request = RetryItems(topics=topics, include_permanent=kind == "refused_upload")  # pyright: ignore[reportCallIssue] - the others have defaults
-        return [await _retry_failed(_part_of(call, 1), retry_request)]
+        return [await _retry_failed(_derive_call(call, 1), retry_request)]
     run_ids: list[str] = []
     if any(entry.partition for entry in entries):
         kinds = list(QUARANTINE_CATEGORIES) if kind == "quarantined" else None
         partitions = RetryItems(domain=domain, kinds=kinds, include_items=False)  # pyright: ignore[reportCallIssue] - the same
-        run_ids.append(await _retry_failed(_part_of(call, 1), partitions))
+        run_ids.append(await _retry_failed(_derive_call(call, 1), partitions))
     other_items = [entry for entry in entries if not entry.partition and entry.is_rerun]
     for number, entry in enumerate(other_items[:MAX_RERUNS], 2):
-        run_ids.append(await _retry(_part_of(call, number), entry))
+        run_ids.append(await _retry(_derive_call(call, number), entry))
     return run_ids
 
 

@@ -75,7 +75,7 @@ async def list_access_entries(call: Call[EntriesWanted, Body]) -> AccessEntries:
     query = call.query
     expected_access_filter = AccessFilter(
         **query.model_dump(exclude={"limit", "cursor"}),
-        before=_position(query.cursor),
+        before=_parse_cursor(query.cursor),
         limit=query.limit + 1,
     )
     rows = await call.services.in_thread(
@@ -84,15 +84,15 @@ async def list_access_entries(call: Call[EntriesWanted, Body]) -> AccessEntries:
     page = rows[: query.limit]
     return AccessEntries(
         entries=[AccessEntry.model_validate(dict(row)) for row in page],
-        next_cursor=_cursor(page[-1]) if len(rows) > query.limit else None,
+        next_cursor=_render_cursor(page[-1]) if len(rows) > query.limit else None,
     )
 
 
-def _cursor(row: RowMapping) -> str:
+def _render_cursor(row: RowMapping) -> str:
     return f"{row['happened_at'].isoformat()} {row['step_number']} {row['request_id']}"
 
 
-def _position(cursor: str | None) -> tuple[datetime, str, int] | None:
+def _parse_cursor(cursor: str | None) -> tuple[datetime, str, int] | None:
     if cursor is None:
         return None
     moment, _, text = cursor.partition(" ")

@@ -78,12 +78,14 @@ async def list_sensors(call: Call[TicksWanted, Body]) -> Automations:
 
 
 async def _list(call: Call[TicksWanted, Body], kind: Kind) -> Automations:
-    entries = await _found(call, kind, call.query.ticks)
-    automations = [_automation(entry, entry[f"{kind}State"]) for entry in entries.values()]
+    entries = await _fetch_entries(call, kind, call.query.ticks)
+    automations = [_build_automation(entry, entry[f"{kind}State"]) for entry in entries.values()]
     return Automations(automations=automations)
 
 
-async def _found(call: Call[Any, Any], kind: Kind, ticks: int) -> dict[str, Mapping[str, Any]]:
+async def _fetch_entries(
+    call: Call[Any, Any], kind: Kind, ticks: int
+) -> dict[str, Mapping[str, Any]]:
     """Return GraphQL's node of each schedule or sensor, with its location, by name."""
     data = await call.dagster(LIST, ticks=ticks)
     nodes = result(data, "repositoriesOrError", "RepositoryConnection")["nodes"]
@@ -94,7 +96,7 @@ async def _found(call: Call[Any, Any], kind: Kind, ticks: int) -> dict[str, Mapp
     }
 
 
-def _automation(found: Mapping[str, Any], state: Mapping[str, Any]) -> Automation:
+def _build_automation(found: Mapping[str, Any], state: Mapping[str, Any]) -> Automation:
     targets = [target["pipelineName"] for target in found.get("targets") or []]
     job = found.get("pipelineName")
     return Automation(
@@ -105,11 +107,11 @@ def _automation(found: Mapping[str, Any], state: Mapping[str, Any]) -> Automatio
         cron=found.get("cronSchedule"),
         timezone=found.get("executionTimezone"),
         interval_seconds=found.get("minIntervalSeconds"),
-        ticks=[_tick(each) for each in state["ticks"]],
+        ticks=[_build_tick(each) for each in state["ticks"]],
     )
 
 
-def _tick(found: Mapping[str, Any]) -> Tick:
+def _build_tick(found: Mapping[str, Any]) -> Tick:
     return Tick(
         at=datetime.fromtimestamp(found["timestamp"], UTC),
         status=found["status"],
@@ -130,7 +132,7 @@ async def switch_sensor(call: Call[AutomationName, Body]) -> Switched:
 
 async def _switch(call: Call[AutomationName, Body], kind: Kind) -> Switched:
     name, action = call.query.name, call.query.action
-    entries = await _found(call, kind, 0)
+    entries = await _fetch_entries(call, kind, 0)
     if name not in entries:
         raise ProblemError(
             404, f"{kind} not found: {name!r}", expected=f"one of {', '.join(sorted(entries))}"
@@ -144,7 +146,7 @@ async def _switch(call: Call[AutomationName, Body], kind: Kind) -> Switched:
     of_state = values[f"{kind}State"]["id"]
     variables = {"selector": selector} if action == "start" else {"id": of_state}
     result(await call.dagster(SWITCHES[kind, action], **variables), "changed", *CHANGED)
-    now = (await _found(call, kind, 0))[name]
+    now = (await _fetch_entries(call, kind, 0))[name]
     return Switched(name=name, is_on=now[f"{kind}State"]["status"] == "RUNNING")
 
 

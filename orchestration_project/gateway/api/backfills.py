@@ -84,18 +84,18 @@ async def launch_backfill(call: Call[Parameters, NewBackfill]) -> Asked:
     return await once(
         call,
         ["backfill", call.body.model_dump(mode="json")],
-        lambda marks: _asked(call, marks),
-        lambda before: _launched_before(call, before),
+        lambda marks: _request_backfill(call, marks),
+        lambda before: _answer_repeated(call, before),
     )
 
 
-async def _asked(call: Call[Parameters, NewBackfill], marks: Mapping[str, str]) -> Asked:
+async def _request_backfill(call: Call[Parameters, NewBackfill], marks: Mapping[str, str]) -> Asked:
     request = call.body
     job = await find_job(call, request.job)
     selection = await _select(call, job, request)
     backfill_id = None
     if selection.keys and not request.dry_run:
-        backfill_id = await _launched(call, job, selection, marks)
+        backfill_id = await _launch_backfill(call, job, selection, marks)
     return Asked(
         backfill_id=backfill_id,
         job=job.name,
@@ -107,7 +107,7 @@ async def _asked(call: Call[Parameters, NewBackfill], marks: Mapping[str, str]) 
     )
 
 
-async def _launched(
+async def _launch_backfill(
     call: Call[Any, Any], job: Job, selection: RangeSelection, marks: Mapping[str, str]
 ) -> str:
     """Launch a backfill and return its id."""
@@ -122,10 +122,10 @@ async def _launched(
     return result(data, "launchPartitionBackfill", "LaunchBackfillSuccess")["backfillId"]
 
 
-async def _launched_before(call: Call[Any, Any], before: Before) -> Asked:
+async def _answer_repeated(call: Call[Any, Any], before: Before) -> Asked:
     if before.backfill_id is None:
         raise AssertionError("the same was asked for, so it is a backfill")
-    values = await _found(call, before.backfill_id)
+    values = await _fetch_backfill(call, before.backfill_id)
     keys: list[str] = values["partitionNames"] or []
     tags = {tag["key"]: tag["value"] for tag in values["tags"]}
     return Asked(
@@ -162,7 +162,7 @@ async def _select(call: Call[Any, Any], job: Job, request: NewBackfill) -> Range
             remedy=error.remedy or None,
         ) from error
     if request.only_missing:
-        missing = await call.services.in_thread(_missing, call.services, job, selection.keys)
+        missing = await call.services.in_thread(_find_missing, call.services, job, selection.keys)
         keys = [key for key in selection.keys if key in missing]
         selection = replace(selection, keys=keys)
     if len(selection.keys) > MOST_PARTITIONS:
@@ -172,7 +172,7 @@ async def _select(call: Call[Any, Any], job: Job, request: NewBackfill) -> Range
     return selection
 
 
-def _missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:
+def _find_missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:
     """Return the partitions that an asset of the job lacks, or that are not fully loaded."""
     entries = [
         set(services.instance.get_materialized_partitions(dg.AssetKey(list(asset))))
@@ -190,7 +190,7 @@ def _missing(services: Services, job: Job, keys: Sequence[str]) -> set[str]:
 
 async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
     """Return how a backfill is."""
-    values = await _found(call, call.query.backfill_id)
+    values = await _fetch_backfill(call, call.query.backfill_id)
     keys: list[str] = values["partitionNames"] or []
     outcome = None
     if values["endTimestamp"] is not None:
@@ -210,7 +210,7 @@ async def backfill_status(call: Call[BackfillId, Body]) -> Backfill:
     )
 
 
-async def _found(call: Call[Any, Any], backfill_id: str) -> Mapping[str, Any]:
+async def _fetch_backfill(call: Call[Any, Any], backfill_id: str) -> Mapping[str, Any]:
     data = await call.dagster(STATUS, id=backfill_id)
     return result(data, "partitionBackfillOrError", "PartitionBackfill")
 

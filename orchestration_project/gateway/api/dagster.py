@@ -40,10 +40,10 @@ class Dagster:
         """
         body = json.dumps({"query": document, "variables": variables}).encode()
         try:
-            content = await _posted(self._app, _scope(caller, len(body)), body)
+            content = await _post_body(self._app, _build_scope(caller, len(body)), body)
         except Refusal as refusal:
             raise problem_of_refusal(refusal) from refusal
-        answer = _parsed(content)
+        answer = _parse_answer(content)
         messages = [str(error.get("message")) for error in answer.get("errors") or []]
         if messages or answer.get("data") is None:  # an error in `data` makes the status 500
             raise ProblemError(500, "; ".join(messages) or "Dagster did not answer")
@@ -73,7 +73,7 @@ def result(data: Mapping[str, Any], name: str, *expected: str) -> Mapping[str, A
     raise ProblemError(409 if is_conflict else 500, detail)
 
 
-def _parsed(content: bytes) -> Mapping[str, Any]:
+def _parse_answer(content: bytes) -> Mapping[str, Any]:
     try:
         answer = json.loads(content)
     except ValueError:
@@ -81,7 +81,7 @@ def _parsed(content: bytes) -> Mapping[str, Any]:
     return answer if isinstance(answer, dict) else {}
 
 
-def _scope(caller: Scope, body_bytes: int) -> Scope:
+def _build_scope(caller: Scope, body_bytes: int) -> Scope:
     """Return the scope of a request for `/graphql` that the caller's own page might send."""
     kept_pairs = [(name, value) for name, value in caller["headers"] if name in KEPT_HEADERS]
     host = next((value for name, value in kept_pairs if name == b"host"), b"")
@@ -103,7 +103,7 @@ def _scope(caller: Scope, body_bytes: int) -> Scope:
     }
 
 
-async def _posted(app: ASGIApp, scope: Scope, body: bytes) -> bytes:
+async def _post_body(app: ASGIApp, scope: Scope, body: bytes) -> bytes:
     parts = list[bytes]()
 
     async def receive() -> Message:

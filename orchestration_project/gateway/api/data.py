@@ -162,10 +162,10 @@ def served() -> Mapping[str, Table]:
 
 async def list_tables(call: Call[Parameters, Body]) -> Tables:
     """List the tables and views that can be read, with their columns."""
-    return Tables(tables=[_described(table) for table in served().values()])
+    return Tables(tables=[_describe_table(table) for table in served().values()])
 
 
-def _described(table: Table) -> Described:
+def _describe_table(table: Table) -> Described:
     return Described(
         name=table.name,
         kind="view" if table.name in VIEWS else "table",
@@ -201,7 +201,7 @@ async def rows_response(services: Services, chosen: Relation, wanted: "Selection
     """
     stripped = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     if wanted.format != "json":
-        return await _file(services, chosen, stripped, wanted)
+        return await _stream_file(services, chosen, stripped, wanted)
     limit = wanted.limit or USUAL_ROWS
     if limit > MAX_PAGE_ENTRIES:
         raise ProblemError(
@@ -210,7 +210,7 @@ async def rows_response(services: Services, chosen: Relation, wanted: "Selection
             remedy="take pages, or format=csv or parquet",
         )
     if wanted.order_by is not None:
-        row_page = await services.in_thread(_sorted_page, services, chosen, stripped, wanted)
+        row_page = await services.in_thread(_read_sorted_page, services, chosen, stripped, wanted)
     else:
         row_page = await services.in_thread(
             read_page, services, chosen, stripped, wanted.where, wanted.cursor, limit
@@ -324,7 +324,7 @@ def read_page(
     return RowPage(columns, rows[:limit], after)
 
 
-def _sorted_page(
+def _read_sorted_page(
     services: Services, chosen: Relation, given: Sequence[str], wanted: "Selection"
 ) -> RowPage:
     """Return the first rows in the order that is asked for.
@@ -332,7 +332,7 @@ def _sorted_page(
     Raises:
         ProblemError: A column or condition is invalid; or there are more rows than a page has.
     """
-    statement, columns = _statement(chosen, given, wanted, default_limit=MAX_PAGE_ENTRIES + 1)
+    statement, columns = _build_statement(chosen, given, wanted, default_limit=MAX_PAGE_ENTRIES + 1)
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
         rows = [dict(row) for row in connection.execute(statement).mappings()]
     if len(rows) > MAX_PAGE_ENTRIES:
@@ -344,7 +344,7 @@ def _sorted_page(
     return RowPage(columns, [{name: row[name] for name in columns} for row in rows], None)
 
 
-def _statement(
+def _build_statement(
     chosen: Relation, given: Sequence[str], wanted: "Selection", *, default_limit: int | None = None
 ) -> tuple[Select[Any], list[str]]:
     """Return the select of rows, and the columns to show.
@@ -391,11 +391,11 @@ class Selection(Protocol):
     cursor: str | None
 
 
-async def _file(
+async def _stream_file(
     services: Services, chosen: Relation, given: Sequence[str], wanted: Selection
 ) -> Response:
     """Return rows as a file that is sent while it is written."""
-    statement, columns = _statement(chosen, given, wanted)
+    statement, columns = _build_statement(chosen, given, wanted)
     escape = wanted.escape_formulas if wanted.format == "csv" else False
     escaped = chosen.escaped_columns(columns, escape=escape)
     seconds = services.read_seconds

@@ -57,7 +57,9 @@ class Parts(DocumentName):
 
 async def show_document(call: Call[DocumentName, Body]) -> Document:
     """Read a document: its row, paths, children and similar documents."""
-    found_document = await call.services.in_thread(_found, call.services, call.query.document_id)
+    found_document = await call.services.in_thread(
+        _require_document, call.services, call.query.document_id
+    )
     return Document(
         document=dict(found_document.row),
         paths=list(found_document.paths),
@@ -66,7 +68,7 @@ async def show_document(call: Call[DocumentName, Body]) -> Document:
     )
 
 
-def _found(services: Services, document_id: str) -> FoundDocument:
+def _require_document(services: Services, document_id: str) -> FoundDocument:
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
         document = read_document(connection, document_id)
     if document is None:
@@ -91,10 +93,10 @@ async def read_chunks(call: Call[Parts, Body]) -> Response:
 
 
 async def _read(call: Call[Any, Body], wanted: Parts, table: str) -> Response:
-    await call.services.in_thread(_found, call.services, wanted.document_id)
+    await call.services.in_thread(_require_document, call.services, wanted.document_id)
     where = f"document_id={wanted.document_id}"
     if wanted.format == "text":
-        return await _text(call.services, table, where, wanted)
+        return await _stream_text(call.services, table, where, wanted)
     rows = Rows(
         name=table,
         columns=None,
@@ -110,7 +112,7 @@ async def _read(call: Call[Any, Body], wanted: Parts, table: str) -> Response:
     return await read_table(replace(call, query=rows))
 
 
-async def _text(services: Services, table: str, where: str, wanted: Parts) -> Response:
+async def _stream_text(services: Services, table: str, where: str, wanted: Parts) -> Response:
     """Return the texts of rows as a file that is sent while it is written."""
     chosen = relation(table)
     try:

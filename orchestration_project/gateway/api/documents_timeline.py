@@ -13,10 +13,10 @@ from orchestration_project.services.links import base_of, run_page
 
 async def document_timeline(call: Call[DocumentName, Body]) -> DocumentTimeline:
     """Read the events of a document in order, and the remedies."""
-    return await call.services.in_thread(_timeline, call.services, call.query.document_id)
+    return await call.services.in_thread(_build_timeline, call.services, call.query.document_id)
 
 
-def _timeline(services: Services, document_id: str) -> DocumentTimeline:
+def _build_timeline(services: Services, document_id: str) -> DocumentTimeline:
     timeline = read_timeline(services.warehouse, document_id)
     if timeline is None:
         raise not_found("document not found")

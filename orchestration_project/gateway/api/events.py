@@ -64,7 +64,7 @@ class LettersWanted(Parameters):
 
 async def list_routing_rules(call: Call[Parameters, Body]) -> RoutingRules:
     """List the routing rules in effect, with the version that an edit names."""
-    rule_set = await call.services.in_thread(_rules, call.services)
+    rule_set = await call.services.in_thread(_read_rules, call.services)
     return RoutingRules(
         version=rule_set.version,
         rules=[
@@ -76,7 +76,7 @@ async def list_routing_rules(call: Call[Parameters, Body]) -> RoutingRules:
     )
 
 
-def _rules(services: Services) -> RuleSet:
+def _read_rules(services: Services) -> RuleSet:
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
         return rules_in_effect(connection)
 
@@ -118,7 +118,7 @@ async def edit_routing_rules(call: Call[Parameters, EditRules]) -> Launched:
 
 def _require_valid(services: Services, body: EditRules) -> None:
     _read(body, RoutingTargets.of(services.settings, services.registry()))
-    require_version(_rules(services), body.based_on, FORM.noun)
+    require_version(_read_rules(services), body.based_on, FORM.noun)
 
 
 def _read(body: _Rules, targets: RoutingTargets) -> list[RoutingRule]:
@@ -130,10 +130,10 @@ def _read(body: _Rules, targets: RoutingTargets) -> list[RoutingRule]:
 
 async def list_routing_dead_letters(call: Call[LettersWanted, Body]) -> RoutingDeadLetters:
     """List dead letters of routing that are not replayed."""
-    return await call.services.in_thread(_letters, call.services, call.query.limit)
+    return await call.services.in_thread(_read_letters, call.services, call.query.limit)
 
 
-def _letters(services: Services, limit: int) -> RoutingDeadLetters:
+def _read_letters(services: Services, limit: int) -> RoutingDeadLetters:
     columns = events_routing_dead_letters.c
     names = list(RoutingDeadLetter.model_fields)
     wanted = (

@@ -135,7 +135,7 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
             f"{call.services.read_seconds:g} s, and was ended",
             expected="fewer weeks",
             remedy=f"POST /api/v1/finra/gold/{wanted.name}/exports derives it by a run; so does "
-            f"the command `{_command(wanted)}`",
+            f"the command `{_render_command(wanted)}`",
         ) from error
     counts = derived_as_of.left_out.counts
     headers = {
@@ -162,7 +162,7 @@ def _derive(call: Call[Gold, Body]) -> tuple[DerivedAsOf, bytes]:
     return derived_as_of, content.getvalue()
 
 
-def _command(wanted: Gold) -> str:
+def _render_command(wanted: Gold) -> str:
     """Return the command that derives the same."""
     names = ["orchestrate", "gold", wanted.name, wanted.partition]
     names += ["--as-of", wanted.as_of.isoformat()] if wanted.as_of else []

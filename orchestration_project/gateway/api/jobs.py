@@ -111,7 +111,7 @@ async def find_job(call: Call[Any, Any], name: str, partition: str | None = None
     Raises:
         ProblemError: The job or partition does not exist.
     """
-    where = await _places(call)
+    where = await _fetch_places(call)
     if name not in where:
         raise ProblemError(
             404,
@@ -123,14 +123,14 @@ async def find_job(call: Call[Any, Any], name: str, partition: str | None = None
     values = result(data, "pipelineOrError", "Pipeline")
     keys = tuple(values["partitionKeysOrError"].get("partitionKeys", ()))
     assets = [each["assetKey"]["path"] for each in data["assetNodes"] if each["isPartitioned"]]
-    job = Job(where[name], keys, tuple(map(tuple, assets)), _tags(values, partition))
+    job = Job(where[name], keys, tuple(map(tuple, assets)), _read_tags(values, partition))
     if partition is not None and partition not in job.keys:
         registry = await call.services.in_thread(call.services.registry)
-        raise _unknown_partition(job.known(registry), partition)
+        raise _build_partition_error(job.known(registry), partition)
     return job
 
 
-async def _places(call: Call[Any, Any]) -> dict[str, dict[str, str]]:
+async def _fetch_places(call: Call[Any, Any]) -> dict[str, dict[str, str]]:
     """Return where each job is defined; Dagster's own, which begin with two bars, are left out."""
     data = await call.dagster(WHERE)
     nodes = result(data, "repositoriesOrError", "RepositoryConnection")["nodes"]
@@ -146,14 +146,14 @@ async def _places(call: Call[Any, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def _tags(found: Mapping[str, Any], partition: str | None) -> dict[str, str]:
+def _read_tags(found: Mapping[str, Any], partition: str | None) -> dict[str, str]:
     if partition is None or not found["partition"]:
         return {}
     results = found["partition"]["tagsOrError"].get("results", ())
     return {each["key"]: each["value"] for each in results}
 
 
-def _unknown_partition(known: KnownPartitions, partition: str) -> ProblemError:
+def _build_partition_error(known: KnownPartitions, partition: str) -> ProblemError:
     if not known.keys:
         return ProblemError(422, f"the job {known.name} has no partitions")
     return ProblemError(

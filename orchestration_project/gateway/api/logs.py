@@ -37,10 +37,10 @@ class LogsWanted(Parameters):
 
 async def run_events(call: Call[EventsWanted, Body]) -> Events:
     """List the events of a run: its status changes, steps, assets and checks."""
-    return await call.services.in_thread(_events, call.services, call.query)
+    return await call.services.in_thread(_read_events, call.services, call.query)
 
 
-def _events(services: Services, wanted: EventsWanted) -> Events:
+def _read_events(services: Services, wanted: EventsWanted) -> Events:
     record = find_run(services.instance, wanted.run_id)
     found: list[Event] = []
     after, has_more = wanted.after, True
@@ -59,18 +59,18 @@ def _events(services: Services, wanted: EventsWanted) -> Events:
 def _read(instance: dg.DagsterInstance, run_id: str, after: int) -> tuple[list[Event], bool]:
     """Return the events after one, by its id, and whether there are more."""
     records = instance.get_records_for_run(run_id, event_cursor(after), limit=READ_AT_ONCE)
-    events = [_event(record.storage_id, record.event_log_entry) for record in records.records]
+    events = [_build_event(record.storage_id, record.event_log_entry) for record in records.records]
     return events, records.has_more
 
 
-def _event(number: int, entry: dg.EventLogEntry) -> Event:
+def _build_event(number: int, entry: dg.EventLogEntry) -> Event:
     event = entry.dagster_event
     asset = event.asset_key if event else None
     return Event(
         id=number,
         at=datetime.fromtimestamp(entry.timestamp, UTC),
         type=event.event_type.name if event else "LOG",
-        level=_level(entry.level),
+        level=_name_level(entry.level),
         step=entry.step_key,
         asset=asset.to_user_string() if asset else None,
         partition=event.partition if event else None,
@@ -78,7 +78,7 @@ def _event(number: int, entry: dg.EventLogEntry) -> Event:
     )
 
 
-def _level(number: int | str) -> str:
+def _name_level(number: int | str) -> str:
     known_names = {10: "DEBUG", 20: "INFO", 30: "WARNING", 40: "ERROR", 50: "CRITICAL"}
     return number if isinstance(number, str) else known_names.get(number, str(number))
 
@@ -92,7 +92,7 @@ async def run_logs(call: Call[LogsWanted, Body]) -> Response:
     services, run_id = call.services, call.query.run_id
     after = RunLogSource.read_cursor(call.request.headers.get("last-event-id"))
     await services.in_thread(find_run, services.instance, run_id)
-    feed, scope = _feed_of(services, run_id), call.request.scope
+    feed, scope = _open_feed(services, run_id), call.request.scope
     return services.follow(feed, scope, after=after or 0, selects=lambda _: True)
 
 
@@ -125,7 +125,7 @@ class RunLogSource(NumberedSource):
         return Entry(event.id, event, text, self.write_event(text, event.id))
 
 
-def _feed_of(services: Services, run_id: str) -> Feed[int]:
+def _open_feed(services: Services, run_id: str) -> Feed[int]:
     """Return the feed of a run's log; those of logs without a stream are dropped."""
     logs = {name: feed for name, feed in services.feeds.items() if name.startswith(FEED_PREFIX)}
     for name, feed in logs.items():

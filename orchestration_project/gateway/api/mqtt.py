@@ -148,7 +148,7 @@ async def list_mqtt_events(call: Call[EventsWanted, Body]) -> MqttEvents:
     if not found_rows.rows:
         await call.services.in_thread(require_kind, call.services, events_wanted.kind)
     return MqttEvents(
-        events=[_event(row) for row in found_rows.rows], next_cursor=next_cursor(found_rows)
+        events=[_parse_event(row) for row in found_rows.rows], next_cursor=next_cursor(found_rows)
     )
 
 
@@ -166,10 +166,10 @@ def require_kind(services: Services, kind: str | None) -> None:
 
 async def list_mqtt_bridges(call: Call[Parameters, Body]) -> MqttBridges:
     """List bridges to brokers, and count what waits for the mirror and for the broker."""
-    return await call.services.in_thread(_bridges, call.services)
+    return await call.services.in_thread(_read_bridges, call.services)
 
 
-def _bridges(services: Services) -> MqttBridges:
+def _read_bridges(services: Services) -> MqttBridges:
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
         rows = connection.execute(select(mqtt_bridges).order_by(mqtt_bridges.c.broker)).mappings()
         bridges = [MqttBridge.model_validate(dict(row)) for row in rows]
@@ -273,7 +273,7 @@ async def _read(
     return MqttEntity(entity_type=kind, entity_id=entity_id, row=dict(row))
 
 
-def _event(row: Mapping[str, Any]) -> MqttEvent:
+def _parse_event(row: Mapping[str, Any]) -> MqttEvent:
     return MqttEvent.model_validate({**row, "payload": json.loads(row["payload"])})
 
 

@@ -117,56 +117,56 @@ class TaskFields(_TaskValues):
 
 async def create_mqtt_project(call: Call[Parameters, NewProject]) -> MqttEntity:
     """Create a project, and publish its event."""
-    return await _created(call, "project", call.body.project_id)
+    return await _answer_created(call, "project", call.body.project_id)
 
 
 async def update_mqtt_project(call: Call[ProjectName, ProjectFields]) -> MqttEntity:
     """Update the given fields of a project, and publish its event."""
-    return await _changed(call, "project", "updated", call.query.project_id)
+    return await _answer_changed(call, "project", "updated", call.query.project_id)
 
 
 async def delete_mqtt_project(call: Call[ProjectName, Body]) -> MqttEntity:
     """Delete a project, and publish its event; its components and tasks stay."""
-    return await _changed(call, "project", "deleted", call.query.project_id)
+    return await _answer_changed(call, "project", "deleted", call.query.project_id)
 
 
 async def create_mqtt_component(call: Call[Parameters, NewComponent]) -> MqttEntity:
     """Create a component, and publish its event."""
-    return await _created(call, "component", call.body.component_id)
+    return await _answer_created(call, "component", call.body.component_id)
 
 
 async def update_mqtt_component(call: Call[ComponentName, ComponentFields]) -> MqttEntity:
     """Update the given fields of a component, and publish its event."""
-    return await _changed(call, "component", "updated", call.query.component_id)
+    return await _answer_changed(call, "component", "updated", call.query.component_id)
 
 
 async def delete_mqtt_component(call: Call[ComponentName, Body]) -> MqttEntity:
     """Delete a component, and publish its event; its dependencies and tasks stay."""
-    return await _changed(call, "component", "deleted", call.query.component_id)
+    return await _answer_changed(call, "component", "deleted", call.query.component_id)
 
 
 async def create_mqtt_task(call: Call[Parameters, NewTask]) -> MqttEntity:
     """Create a task, and publish its event."""
-    return await _created(call, "task", call.body.task_id)
+    return await _answer_created(call, "task", call.body.task_id)
 
 
 async def update_mqtt_task(call: Call[TaskName, TaskFields]) -> MqttEntity:
     """Update the given fields of a task, and publish its event."""
-    return await _changed(call, "task", "updated", call.query.task_id)
+    return await _answer_changed(call, "task", "updated", call.query.task_id)
 
 
 async def delete_mqtt_task(call: Call[TaskName, Body]) -> MqttEntity:
     """Delete a task, and publish its event."""
-    return await _changed(call, "task", "deleted", call.query.task_id)
+    return await _answer_changed(call, "task", "deleted", call.query.task_id)
 
 
-async def _created(
+async def _answer_created(
     call: Call[Any, Any], entity_type: EntityType, entity_id: str | None
 ) -> MqttEntity:
     return await _answer(call, entity_type, "created", entity_id, without=f"{entity_type}_id")
 
 
-async def _changed(
+async def _answer_changed(
     call: Call[Any, Any], entity_type: EntityType, change: Change, entity_id: str
 ) -> MqttEntity:
     return await _answer(call, entity_type, change, entity_id)
@@ -246,7 +246,7 @@ async def _record(
     await record(call, path, target, outcome, step=step, reason=reason)
 
 
-def _operations() -> tuple[Operation, ...]:
+def _build_operations() -> tuple[Operation, ...]:
     """Return the three commands of each type of entity."""
     operations: list[Operation] = []
     for entity, name, new, fields, create, update, delete in (
@@ -286,4 +286,4 @@ def _operations() -> tuple[Operation, ...]:
     return tuple(operations)
 
 
-OPERATIONS = _operations()
+OPERATIONS = _build_operations()

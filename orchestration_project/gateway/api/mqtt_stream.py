@@ -68,11 +68,11 @@ class ArrivalSource(NumberedSource):
         return last_arrival(self.warehouse)
 
     def _entry(self, arrival: Arrival) -> Entry[int]:
-        number, text = arrival.arrival_id, json.dumps(_fields_of(arrival))
+        number, text = arrival.arrival_id, json.dumps(_render_arrival(arrival))
         return Entry(number, arrival.topic, text, self.write_event(text, number))
 
 
-def _fields_of(arrival: Arrival) -> dict[str, Any]:
+def _render_arrival(arrival: Arrival) -> dict[str, Any]:
     envelope = arrival.envelope
     return {
         "arrival_id": arrival.arrival_id,

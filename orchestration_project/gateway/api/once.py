@@ -90,8 +90,8 @@ async def once(
     if key is None:
         return await make({})
     tags = {KEY_TAG: f"{call.caller.name}:{key}", BODY_TAG: _hash(said)}
-    async with call.services.launching, leased(call.services, _key_lease(tags[KEY_TAG])):
-        before = await call.services.in_thread(_before, call.services.instance, tags[KEY_TAG])
+    async with call.services.launching, leased(call.services, _name_lease(tags[KEY_TAG])):
+        before = await call.services.in_thread(_find_earlier, call.services.instance, tags[KEY_TAG])
         if before is None:
             return await make(tags)
     if before.body != tags[BODY_TAG]:
@@ -104,7 +104,7 @@ async def once(
     return await again(before)
 
 
-def _key_lease(key: str) -> str:
+def _name_lease(key: str) -> str:
     return f"idempotency/{hashlib.sha256(key.encode()).hexdigest()[:LEASE_DIGITS]}"
 
 
@@ -148,7 +148,7 @@ def _hash(said: Any) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def _before(instance: dg.DagsterInstance, key: str) -> Before | None:
+def _find_earlier(instance: dg.DagsterInstance, key: str) -> Before | None:
     """Return the first run or backfill under a key: its automatic retries have its tags, too."""
     backfill = first_backfill(instance, {KEY_TAG: key})
     if backfill is not None:  # its runs have its tags

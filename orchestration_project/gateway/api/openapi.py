@@ -21,10 +21,10 @@ WITH_A_BODY = (413, 415)
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document of these operations."""
-    schemas = _schemas(operations)
+    schemas = _build_schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _build_operation(operation)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -47,7 +47,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     }
 
 
-def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
+def _build_schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     values: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {(Problem, "serialization"): None}
     for operation in operations:
         if operation.body is not None:
@@ -57,14 +57,14 @@ def _schemas(operations: Iterable[Operation]) -> dict[str, Any]:
     return models_json_schema(list(values), ref_template=REF)[1].get("$defs", {})
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _build_operation(operation: Operation) -> dict[str, Any]:
     document: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
         "description": f"{operation.handler.__doc__ or ''} Role: {operation.role}.",
         "tags": [operation.path.split("/")[1]],
-        "parameters": [*_parameters(operation), *_headers(operation)],
-        "responses": _responses(operation),
+        "parameters": [*_list_parameters(operation), *_list_headers(operation)],
+        "responses": _build_responses(operation),
     }
     if operation.takes_file:
         schema = {"type": "string", "format": "binary"}
@@ -74,12 +74,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
         is_optional = not any(field.is_required() for field in operation.body.model_fields.values())
         document["requestBody"] = {
             "required": not is_optional,
-            "content": {JSON: {"schema": _reference(operation.body)}},
+            "content": {JSON: {"schema": _build_reference(operation.body)}},
         }
     return document
 
 
-def _parameters(operation: Operation) -> list[dict[str, Any]]:
+def _list_parameters(operation: Operation) -> list[dict[str, Any]]:
     schema = operation.query.model_json_schema()
     in_path = set(re.findall(r"{(\w+)(?::\w+)?}", operation.path))
     required = set(schema.get("required", ()))
@@ -89,13 +89,13 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
             "in": "path" if name in in_path else "query",
             "required": name in required,
             "description": field_schema.get("description", ""),
-            "schema": _without_null(field_schema),
+            "schema": _drop_null(field_schema),
         }
         for name, field_schema in schema.get("properties", {}).items()
     ]
 
 
-def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _drop_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema of a parameter, which is left out rather than null."""
     values = {name: value for name, value in schema.items() if name not in ("title", "description")}
     forms = [each for each in values.pop("anyOf", ()) if each.get("type") != "null"]
@@ -108,7 +108,7 @@ def _without_null(schema: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _headers(operation: Operation) -> list[dict[str, Any]]:
+def _list_headers(operation: Operation) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
@@ -121,13 +121,13 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
     ]
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
+def _build_responses(operation: Operation) -> dict[str, Any]:
     content: dict[str, Any] = {kind: {"schema": value} for kind, value in operation.media.items()}
     if operation.answer is not None:
-        content = {JSON: {"schema": _reference(operation.answer)}} | content
+        content = {JSON: {"schema": _build_reference(operation.answer)}} | content
     problem = {
         "description": "It was not done",
-        "content": {MEDIA_TYPE: {"schema": _reference(Problem)}},
+        "content": {MEDIA_TYPE: {"schema": _build_reference(Problem)}},
     }
     statuses = [*USUAL_PROBLEMS, *operation.problems]
     statuses += MUTATION_STATUSES if operation.method in ("POST", "DELETE") else ()
@@ -136,5 +136,5 @@ def _responses(operation: Operation) -> dict[str, Any]:
     return entries | {str(status): problem for status in sorted(set(statuses))}
 
 
-def _reference(model: type[BaseModel]) -> dict[str, str]:
+def _build_reference(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": REF.format(model=model.__name__)}

@@ -63,10 +63,10 @@ def services_of(
         dagster=Dagster(Mutations(doors, dagster)),
         caller=current_user,
         refused=refused,
-        still_known=_still_known,
+        still_known=_is_still_known,
         recheck_seconds=doors.recheck_seconds,
     )
 
 
-async def _still_known(scope: Scope) -> bool:
+async def _is_still_known(scope: Scope) -> bool:
     return await scope[REAUTHENTICATE]()

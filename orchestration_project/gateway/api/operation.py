@@ -112,10 +112,10 @@ class Operation:
 
 def endpoint(operation: Operation, services: Services) -> Callable[[Request], Awaitable[Response]]:
     """Return the endpoint that answers requests for ``operation``."""
-    return partial(_answered, operation, services)
+    return partial(_handle_request, operation, services)
 
 
-async def _answered(operation: Operation, services: Services, request: Request) -> Response:
+async def _handle_request(operation: Operation, services: Services, request: Request) -> Response:
     try:
         return await _answer(operation, services, request)
     except ProblemError as error:
@@ -130,8 +130,8 @@ async def _answered(operation: Operation, services: Services, request: Request) 
 async def _answer(operation: Operation, services: Services, request: Request) -> Response:
     caller = services.caller()
     await _require_role(operation, services, request, caller)
-    query = _parameters(operation.query, request)
-    body = await _body(operation, request)
+    query = _parse_parameters(operation.query, request)
+    body = await _parse_body(operation, request)
     call = Call(services, caller, query, body, request)
     async with asyncio.timeout(None if operation.takes_file else TIME_LIMIT_SECONDS):
         # What was begun goes on: it may hold a lock, or launch, when it is not waited for any more.
@@ -154,12 +154,12 @@ async def _require_role(
         )
 
 
-def _parameters(model: type[Parameters], request: Request) -> Parameters:
+def _parse_parameters(model: type[Parameters], request: Request) -> Parameters:
     entries: dict[str, Any] = dict(request.path_params)
     twice = []
     for name in dict.fromkeys(request.query_params.keys()):
         values = request.query_params.getlist(name)
-        if _takes_several(model, name):
+        if _can_repeat(model, name):
             entries[name] = values
         elif len(values) == 1 and name not in request.path_params:
             entries[name] = values[0]
@@ -173,7 +173,7 @@ def _parameters(model: type[Parameters], request: Request) -> Parameters:
         raise wrong_fields(error.errors(include_url=False, include_input=False)) from None
 
 
-def _takes_several(model: type[Parameters], name: str) -> bool:
+def _can_repeat(model: type[Parameters], name: str) -> bool:
     known_field_info = model.model_fields.get(name)
     return (
         known_field_info is not None
@@ -182,7 +182,7 @@ def _takes_several(model: type[Parameters], name: str) -> bool:
     )
 
 
-async def _body(operation: Operation, request: Request) -> Body:
+async def _parse_body(operation: Operation, request: Request) -> Body:
     content, model = b"" if operation.takes_file else await _read(request), operation.body
     if model is None:
         return NoBody()

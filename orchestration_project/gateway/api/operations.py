@@ -56,10 +56,10 @@ async def readiness(call: Call[Parameters, Body]) -> Readiness:
 
 async def config_in_effect(call: Call[Parameters, Body]) -> Config:
     """Return each setting of domains that are on, and applied preset's value, without secrets."""
-    return await call.services.in_thread(_config, call.services)
+    return await call.services.in_thread(_build_config, call.services)
 
 
-def _config(services: Services) -> Config:
+def _build_config(services: Services) -> Config:
     presets = in_force(Presets(services.warehouse, services.clock))
     config_values = of_domains_on(
         services.settings, {**settings_in_effect(services.settings), **presets}

@@ -36,8 +36,8 @@ class EndedPause(Body):
 
 async def list_pauses(call: Call[Parameters, Body]) -> PauseList:
     """List the pauses in effect."""
-    pauses = await call.services.in_thread(_pauses(call).list_in_effect)
-    return PauseList(pauses=[_shown(pause) for pause in pauses])
+    pauses = await call.services.in_thread(_build_pauses(call).list_in_effect)
+    return PauseList(pauses=[_render_pause(pause) for pause in pauses])
 
 
 async def pause_runs(call: Call[Parameters, NewPause]) -> PauseShown:
@@ -46,7 +46,7 @@ async def pause_runs(call: Call[Parameters, NewPause]) -> PauseShown:
 
     def make_pause() -> Pause:
         registry = call.services.registry()
-        return _pauses(call).pause(
+        return _build_pauses(call).pause(
             *(registry, body.subject, body.reason), by=call.caller.name, until=body.until
         )
 
@@ -57,7 +57,7 @@ async def resume_runs(call: Call[Parameters, EndedPause]) -> PauseShown:
     """End a pause: queued runs start, and sensors request what is missing."""
     subject = call.body.subject
     return await _edit(
-        *(call, "resume", subject), lambda: _pauses(call).resume(subject, by=call.caller.name)
+        *(call, "resume", subject), lambda: _build_pauses(call).resume(subject, by=call.caller.name)
     )
 
 
@@ -72,14 +72,14 @@ async def _edit(
         await record(*audited, "failed", step=2, reason=error.category)
         raise problem_of(error, 422) from error
     await record(*audited, "done", step=2)
-    return _shown(pause)
+    return _render_pause(pause)
 
 
-def _pauses(call: Call[Any, Any]) -> Pauses:
+def _build_pauses(call: Call[Any, Any]) -> Pauses:
     return Pauses(call.services.warehouse)
 
 
-def _shown(pause: Pause) -> PauseShown:
+def _render_pause(pause: Pause) -> PauseShown:
     return PauseShown(
         subject=pause.subject,
         reason=pause.reason,

@@ -97,11 +97,13 @@ async def run_pipeline(call: Call[PipelineName, Given]) -> Execution:
             404, f"pipeline not found: {name!r}", expected=f"one of {', '.join(pipelines)}"
         )
     config = registry.jobs[pipeline.job].real_config or None
-    launched = await launch(call, Launch(pipeline.job, _partition(pipeline, call.body), config))
+    launched = await launch(
+        call, Launch(pipeline.job, _resolve_partition(pipeline, call.body), config)
+    )
     return Execution(execution_id=launched.run_id, status="started", pipeline=name)
 
 
-def _partition(pipeline: Pipeline, given: Given) -> str | None:
+def _resolve_partition(pipeline: Pipeline, given: Given) -> str | None:
     try:
         return partition_key(pipeline, given.model_dump(exclude_none=True))
     except ConfigurationError as error:
@@ -112,16 +114,16 @@ async def execution_status(call: Call[ExecutionId, Body]) -> ExecutionStatus:
     """Return how an execution is, with its steps and figures."""
     entry = await call.services.in_thread(entry_of_run, call.services, call.query.execution_id)
     steps = [step_of(step) for step in entry.steps]
-    return ExecutionStatus(**_execution(entry.run), outcome=entry.outcome, steps=steps)
+    return ExecutionStatus(**_render_execution(entry.run), outcome=entry.outcome, steps=steps)
 
 
 async def history(call: Call[HistoryWanted, Body]) -> Executions:
     """List executions, the latest first; what the ledger has not yet, is read from Dagster."""
-    rows = await call.services.in_thread(_history, call.services, call.query)
-    return Executions(runs=[Executed(**_execution(row)) for row in rows])
+    rows = await call.services.in_thread(_read_history, call.services, call.query)
+    return Executions(runs=[Executed(**_render_execution(row)) for row in rows])
 
 
-def _history(services: Services, wanted: HistoryWanted) -> list[Mapping[str, Any]]:
+def _read_history(services: Services, wanted: HistoryWanted) -> list[Mapping[str, Any]]:
     """Return Dagster's runs, in the fields of the ledger."""
     of_dagster = {dagster_run_status.value for dagster_run_status in dg.DagsterRunStatus} & set(
         STATES
@@ -139,17 +141,17 @@ def _history(services: Services, wanted: HistoryWanted) -> list[Mapping[str, Any
     late = [record for record in records if record.dagster_run.run_id not in entries]
     for entry in ledger.drawn_up([read_facts(services.instance, record) for record in late]):
         entries[entry.run["run_id"]] = entry
-    return [_row(record, entries[record.dagster_run.run_id]) for record in records]
+    return [_merge_row(record, entries[record.dagster_run.run_id]) for record in records]
 
 
-def _row(record: dg.RunRecord, entry: LedgerEntry) -> Mapping[str, Any]:
+def _merge_row(record: dg.RunRecord, entry: LedgerEntry) -> Mapping[str, Any]:
     """Return Dagster's own word of how a run is, and of the ledger what only that has."""
     run = run_of(record)
     own = ("run_id", "job", "status", "started_at", "ended_at", "duration_seconds")
     return dict(entry.run) | {name: getattr(run, name) for name in own}
 
 
-def _execution(row: Mapping[str, Any]) -> dict[str, Any]:
+def _render_execution(row: Mapping[str, Any]) -> dict[str, Any]:
     category, message = row.get("error_category"), row.get("error_message")
     return {
         "execution_id": row["run_id"],

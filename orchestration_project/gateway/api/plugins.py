@@ -115,7 +115,7 @@ async def list_plugins(call: Call[Parameters, Body]) -> PluginList:
 async def show_plugin(call: Call[PluginWanted, Body]) -> PluginDetails:
     """Return a plugin, what it asks for beside what was granted, and each change of it."""
     try:
-        return await call.services.in_thread(_details, call.services, call.query.plugin)
+        return await call.services.in_thread(_read_details, call.services, call.query.plugin)
     except UnknownPluginError as error:
         raise problem_of(error, 404) from error
 
@@ -159,7 +159,7 @@ async def add_plugin(call: Call[Archive, Body]) -> PluginAdded:
                 for permission_change in review.changes
             ],
             advice=[AdviceShown(**advice._asdict()) for advice in review.advice],
-            plugin=stored and _shown(stored),
+            plugin=stored and _render_plugin(stored),
         )
 
     return await _edit(call, "add", "archive", add)
@@ -250,7 +250,7 @@ async def _edit_one(
     action: str,
     make: Callable[[PluginEdits, PluginChange], StoredPlugin],
 ) -> PluginShown:
-    return _shown(await _edit(call, action, call.query.plugin, make))
+    return _render_plugin(await _edit(call, action, call.query.plugin, make))
 
 
 async def _edit(
@@ -274,12 +274,12 @@ async def _edit(
         result = await services.in_thread(made)
     except OrchestrationError as error:
         await record(*asked, "failed", step=2, reason=error.category)
-        raise _problem(error) from error
+        raise _convert_error(error) from error
     await record(*asked, "done", step=2)
     return result
 
 
-def _problem(error: OrchestrationError) -> ProblemError:
+def _convert_error(error: OrchestrationError) -> ProblemError:
     if isinstance(error, UnknownPluginError):
         return problem_of(error, 404)
     if isinstance(error, PluginConflictError):
@@ -292,26 +292,26 @@ def _problem(error: OrchestrationError) -> ProblemError:
 def _list(services: Services) -> PluginList:
     with services.warehouse.reading() as connection:
         return PluginList(
-            plugins=[_shown(plugin) for plugin in read_plugins(connection)],
+            plugins=[_render_plugin(plugin) for plugin in read_plugins(connection)],
             publishers=[
                 PublisherShown.model_validate(dict(row)) for row in read_publishers(connection)
             ],
         )
 
 
-def _details(services: Services, plugin_id: str) -> PluginDetails:
+def _read_details(services: Services, plugin_id: str) -> PluginDetails:
     with services.warehouse.reading() as connection:
         stored = read_plugin(connection, plugin_id)
         versions = read_versions(connection, plugin_id)
     return PluginDetails(
-        plugin=_shown(stored),
+        plugin=_render_plugin(stored),
         manifest=stored.manifest.as_json,
         permissions=[PermissionShown(**change._asdict()) for change in changes_of(stored)],
         changes=[PluginChangeShown.model_validate(version) for version in versions],
     )
 
 
-def _shown(stored: StoredPlugin) -> PluginShown:
+def _render_plugin(stored: StoredPlugin) -> PluginShown:
     names = PluginShown.model_fields
     fields = {name: getattr(stored, name) for name in names if name != "listed_keys"}
     return PluginShown(**fields, listed_keys=list(stored.listed_keys))

@@ -82,7 +82,7 @@ class EndpointWanted(Parameters):
 async def call_plugin_endpoint(call: Call[EndpointWanted, Body]) -> Response:
     """Have an enabled plugin answer one of its granted endpoints; other parameters are its own."""
     endpoint_wanted = call.query
-    stored = await call.services.in_thread(_granted, call.services, endpoint_wanted)
+    stored = await call.services.in_thread(_require_granted, call.services, endpoint_wanted)
     user = call.caller.name
     if _calls.locked() or user in _callers:
         raise ProblemError(
@@ -102,7 +102,7 @@ async def call_plugin_endpoint(call: Call[EndpointWanted, Body]) -> Response:
         _callers.discard(user)
 
 
-def _granted(services: Services, wanted: EndpointWanted) -> StoredPlugin:
+def _require_granted(services: Services, wanted: EndpointWanted) -> StoredPlugin:
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
         plugins = read_plugins(connection, wanted.plugin)
     if not plugins or plugins[0].state != "enabled":
@@ -142,7 +142,7 @@ def _answer(services: Services, stored: StoredPlugin, wanted: EndpointWanted) ->
             extra={"event": "plugin_endpoint_log_line"},
         ),
     )
-    content = _bytes(answer.content_type, answer.body)
+    content = _encode_body(answer.content_type, answer.body)
     if len(content) > MAX_ANSWER_BYTES:
         raise ProblemError(
             500,
@@ -153,7 +153,7 @@ def _answer(services: Services, stored: StoredPlugin, wanted: EndpointWanted) ->
     return Response(content, media_type=answer.content_type, headers=POLICY)
 
 
-def _bytes(content_type: str, body: Any) -> bytes:
+def _encode_body(content_type: str, body: Any) -> bytes:
     if content_type == "application/json" or not isinstance(body, str):
         return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
     return body.encode("utf-8", "replace")

@@ -47,12 +47,12 @@ class Apply(Body):
 async def list_presets(call: Call[Parameters, Body]) -> PresetList:
     """List the presets, and what is in force."""
     presets = await call.services.in_thread(
-        lambda: [_preset(call.services, name) for name in names_of_domains_on()]
+        lambda: [_read_preset(call.services, name) for name in names_of_domains_on()]
     )
     return PresetList(presets=presets)
 
 
-def _preset(services: Services, name: str) -> Preset:
+def _read_preset(services: Services, name: str) -> Preset:
     try:
         written, _ = preset_as_written(name)
     except ConfigurationError as error:
@@ -64,12 +64,12 @@ def _preset(services: Services, name: str) -> Preset:
         job=written.job,
         description=written.description,
         values=dict(written.values),
-        in_force=_in_force(applied) if applied else None,
+        in_force=_render_applied(applied) if applied else None,
         problem=None,
     )
 
 
-def _in_force(applied: AppliedPreset) -> InForce:
+def _render_applied(applied: AppliedPreset) -> InForce:
     return InForce(
         preset=applied.preset.name,
         number=applied.number,
@@ -105,7 +105,7 @@ def _preview(services: Services, name: str) -> Preview:
         Change(field=row["field"], now=row["now"], then=row["then"], is_changed=row["changes"])
         for row in rows
     ]
-    return Preview(preset=_preset(services, name), changes=changes)
+    return Preview(preset=_read_preset(services, name), changes=changes)
 
 
 async def apply_preset(call: Call[PresetName, Apply]) -> Launched:

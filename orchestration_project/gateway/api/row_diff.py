@@ -69,13 +69,13 @@ async def read_diff(call: Call[Diff, Body]) -> Response:
     diff_request = call.query
     require_unmasked(call.caller, diff_request.name)
     try:
-        chosen = _changes(diff_request)
+        chosen = _select_changes(diff_request)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     return await rows_response(call.services, chosen, diff_request)
 
 
-def _changes(wanted: Diff) -> Relation:
+def _select_changes(wanted: Diff) -> Relation:
     """Return the rows that differ.
 
     Raises:
@@ -109,10 +109,10 @@ class Missing(TableName):
 async def read_missing(call: Call[Missing, Body]) -> MissingRows:
     """Count the rows that published_by leaves out, and name them with the reason."""
     require_unmasked(call.caller, call.query.name)
-    return await call.services.in_thread(_missing, call.services, call.query)
+    return await call.services.in_thread(_read_missing, call.services, call.query)
 
 
-def _missing(services: Services, wanted: Missing) -> MissingRows:
+def _read_missing(services: Services, wanted: Missing) -> MissingRows:
     try:
         state = published_by(wanted.name, wanted.published_by, wanted.as_of)
         counts, keys = state.left_out(wanted.where), state.missing(wanted.where)

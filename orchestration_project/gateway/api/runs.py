@@ -190,20 +190,20 @@ async def launch_run(call: Call[Parameters, NewRun]) -> Launched:
         Launch(
             new_run.job,
             new_run.partition,
-            _config(new_run),
-            _allowed(new_run.tags),
+            _build_config(new_run),
+            _check_tags(new_run.tags),
         ),
     )
 
 
-def _allowed(tags: Mapping[str, str]) -> Mapping[str, str]:
+def _check_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
     intersection = sorted(RESERVED_TAGS.intersection(tags))
     if intersection:
         raise ProblemError(422, f"these tags are not a caller's: {', '.join(intersection)}")
     return tags
 
 
-def _config(wanted: NewRun) -> dict[str, Any]:
+def _build_config(wanted: NewRun) -> dict[str, Any]:
     if wanted.preset is not None and wanted.config is not None:
         raise ProblemError(422, "give a preset or a config, not both")
     config = dict(wanted.config or {})
@@ -212,10 +212,10 @@ def _config(wanted: NewRun) -> dict[str, Any]:
             config = config_of_preset(wanted.preset, wanted.job)
         except ConfigurationError as error:
             raise problem_of(error, 422) from error
-    return _forced(config) if wanted.force else config
+    return _add_force(config) if wanted.force else config
 
 
-def _forced(config: dict[str, Any]) -> dict[str, Any]:
+def _add_force(config: dict[str, Any]) -> dict[str, Any]:
     resources = config.get("resources", {})
     if not isinstance(resources, dict):
         raise ProblemError(422, "invalid resources of the config: expected an object")
@@ -343,8 +343,12 @@ async def retry_run(call: Call[RunId, Retry]) -> Launched:
     run_id = call.query.run_id
     record = await call.services.in_thread(find_run, call.services.instance, run_id)
     if call.body.what == "failed_items":
-        config = {"run_id": run_id, "dry_run": call.body.dry_run, **_kinds(call.body.kinds)}
-        return await _retried_items(call, config)
+        config = {
+            "run_id": run_id,
+            "dry_run": call.body.dry_run,
+            **_validate_kinds(call.body.kinds),
+        }
+        return await _retry_items(call, config)
     if call.body.kinds is not None or call.body.dry_run:
         raise ProblemError(422, "kinds and dry_run belong to failed_items")
     if not record.dagster_run.is_finished:
@@ -353,11 +357,11 @@ async def retry_run(call: Call[RunId, Retry]) -> Launched:
         raise ProblemError(409, "the run did not fail", run_id=run_id)
     names = ["retry", run_id, call.body.what]
     return await once(
-        call, names, lambda marks: _reexecuted(call, record.dagster_run, marks), launched_before
+        call, names, lambda marks: _launch_again(call, record.dagster_run, marks), launched_before
     )
 
 
-async def _reexecuted(
+async def _launch_again(
     call: Call[RunId, Retry], run: dg.DagsterRun, marks: Mapping[str, str]
 ) -> Launched:
     """Launch the run again; the marks of the first are not this one's."""
@@ -380,7 +384,7 @@ async def retry_failed_items(call: Call[Parameters, RetryItems]) -> RetryLaunche
     retry_request = call.body
     config: dict[str, Any] = {
         "dry_run": retry_request.dry_run,
-        **_kinds(retry_request.kinds),
+        **_validate_kinds(retry_request.kinds),
     }
     if retry_request.domain is not None:
         config["domain"] = retry_request.domain
@@ -391,12 +395,12 @@ async def retry_failed_items(call: Call[Parameters, RetryItems]) -> RetryLaunche
             config[name] = value
     if not retry_request.include_items:
         config["include_items"] = False
-    items = await call.services.in_thread(_failed_items, call.services, retry_request)
-    launched = await _retried_items(call, config)
+    items = await call.services.in_thread(_find_failed_items, call.services, retry_request)
+    launched = await _retry_items(call, config)
     return RetryLaunched(**launched.model_dump(), items=items)
 
 
-def _failed_items(services: Services, wanted: RetryItems) -> FailedItems:
+def _find_failed_items(services: Services, wanted: RetryItems) -> FailedItems:
     """Return which work items a request retries, and which it leaves out.
 
     Raises:
@@ -418,7 +422,7 @@ def _failed_items(services: Services, wanted: RetryItems) -> FailedItems:
         raise problem_of(error, 422) from error
 
 
-def _kinds(kinds: Sequence[str] | None) -> dict[str, Any]:
+def _validate_kinds(kinds: Sequence[str] | None) -> dict[str, Any]:
     if kinds is None:
         return {}
     try:
@@ -428,7 +432,7 @@ def _kinds(kinds: Sequence[str] | None) -> dict[str, Any]:
     return {"kinds": list(kinds)}
 
 
-async def _retried_items(call: Call[Any, Any], config: Mapping[str, Any]) -> Launched:
+async def _retry_items(call: Call[Any, Any], config: Mapping[str, Any]) -> Launched:
     run_config = RETRY_FAILURES.run_config(config)
     return await launch(call, Launch(RETRY_FAILURES.job, config=run_config))
 

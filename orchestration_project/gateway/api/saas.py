@@ -66,7 +66,7 @@ class EditedRules(TriedRules):
 
 async def list_rules(call: Call[Parameters, Body]) -> RulesInEffect:
     """List the rules in effect, in the order in which they are asked."""
-    rule_set = await call.services.in_thread(_rules, call.services)
+    rule_set = await call.services.in_thread(_read_rules, call.services)
     return RulesInEffect(
         version=rule_set.version,
         rules=[
@@ -81,7 +81,7 @@ async def list_rules(call: Call[Parameters, Body]) -> RulesInEffect:
     )
 
 
-def _rules(services: Services) -> RuleSet:
+def _read_rules(services: Services) -> RuleSet:
     with services.warehouse.reading() as connection:
         return rules_in_effect(connection)
 
@@ -109,7 +109,9 @@ async def edit_rules(call: Call[Parameters, EditedRules]) -> Launched:
         Launch(
             EDIT_JOB,
             config={"ops": {EDIT_OP: {"config": config}}},
-            check=lambda: require_version(_rules(call.services), call.body.based_on, FORM.noun),
+            check=lambda: require_version(
+                _read_rules(call.services), call.body.based_on, FORM.noun
+            ),
             is_edit=True,
         ),
     )
@@ -135,10 +137,10 @@ async def search_log(call: Call[AuditWanted, Body]) -> AuditEntries:
         limit=audit_wanted.limit + 1,
     )
     rows = await call.services.in_thread(search_audit, call.services.warehouse, search)
-    return _page(rows, audit_wanted.limit)
+    return _build_page(rows, audit_wanted.limit)
 
 
-def _page(rows: Sequence[Row[Any]], limit: int) -> AuditEntries:
+def _build_page(rows: Sequence[Row[Any]], limit: int) -> AuditEntries:
     entries = [
         AuditEntry(
             entry_id=row.entry_id,
@@ -148,7 +150,7 @@ def _page(rows: Sequence[Row[Any]], limit: int) -> AuditEntries:
             entity_id=row.entity_id,
             issue_key=row.target_key,
             operation=row.operation,
-            detail=_detail(row.detail),
+            detail=_parse_detail(row.detail),
             run_id=row.run_id,
         )
         for row in rows[:limit]
@@ -158,7 +160,7 @@ def _page(rows: Sequence[Row[Any]], limit: int) -> AuditEntries:
     )
 
 
-def _detail(text: str) -> dict[str, Any]:
+def _parse_detail(text: str) -> dict[str, Any]:
     """Return a detail; one that was too long was cut, and is not valid JSON."""
     try:
         return json.loads(text)

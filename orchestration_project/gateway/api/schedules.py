@@ -68,7 +68,7 @@ async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
     problem, problems = data["isPipelineConfigValid"], list[str]()
     if problem["__typename"] != "PipelineConfigValidationValid":
         problems += [error["message"] for error in problem.get("errors", [problem])]
-    problems += partition_problems(schedule, _shape(data["assetNodes"]))
+    problems += partition_problems(schedule, _derive_shape(data["assetNodes"]))
     if problems:
         raise ConfigurationError(
             f"invalid schedule {schedule.name}",
@@ -78,7 +78,7 @@ async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
         )
 
 
-def _shape(nodes: list[Mapping[str, Any]]) -> JobShape:
+def _derive_shape(nodes: list[Mapping[str, Any]]) -> JobShape:
     partitioned = [node for node in nodes if node["isPartitioned"]]
     if not partitioned:
         return JobShape()

@@ -47,7 +47,7 @@ RECORDED_STATUSES = frozenset({413, 415, 429, 503, 507})
 logger = logging.getLogger("orchestration_project.uploads")
 
 
-def _of_a_file(name: str) -> str:
+def _check_file_name(name: str) -> str:
     if problem := file_name_problem(name):
         raise ValueError(problem)
     return name
@@ -57,7 +57,7 @@ class InboxFile(Parameters):
     """Inbox and name of a file."""
 
     inbox: str = Field(description="Name of an inbox of INBOXES_FILE")
-    file_name: Annotated[str, AfterValidator(_of_a_file)] = Field(
+    file_name: Annotated[str, AfterValidator(_check_file_name)] = Field(
         description="Name of the file, which is data and never a path"
     )
 
@@ -74,9 +74,11 @@ async def upload_file(call: Call[InboxFile, Body]) -> Response:
     declared = (await services.in_thread(declared_inboxes, services.settings)).get(call.query.inbox)
     if declared is None:
         raise not_found("inbox not found")
-    new = NewFile(call.query.inbox, call.query.file_name, _media_type(request), call.caller.name)
-    piece, uploads = _piece(request), _uploads(services)
-    length = _length(request, piece)
+    new = NewFile(
+        call.query.inbox, call.query.file_name, _read_media_type(request), call.caller.name
+    )
+    piece, uploads = _parse_piece(request), _build_uploads(services)
+    length = _read_length(request, piece)
     try:
         _require_media_type(new, declared)
         await _admit(services, new, declared, piece, length)
@@ -114,12 +116,12 @@ async def _record_refusal(
         )
 
 
-def _loaded_inboxes(services: Services) -> frozenset[str]:
+def _list_loaded_inboxes(services: Services) -> frozenset[str]:
     registered = services.registry().registered(LoadedInboxes)
     return frozenset(name for inboxes in registered for name in inboxes.read(services.settings))
 
 
-def _uploads(services: Services) -> Uploads:
+def _build_uploads(services: Services) -> Uploads:
     return Uploads(
         services.warehouse,
         services.store,
@@ -129,7 +131,7 @@ def _uploads(services: Services) -> Uploads:
     )
 
 
-def _media_type(request: Request) -> str:
+def _read_media_type(request: Request) -> str:
     return request.headers.get("content-type", OCTETS).partition(";")[0].strip().lower()[:200]
 
 
@@ -143,7 +145,7 @@ def _require_media_type(new: NewFile, declared: FileInbox) -> None:
         )
 
 
-def _piece(request: Request) -> Piece | None:
+def _parse_piece(request: Request) -> Piece | None:
     content_range = request.headers.get("content-range")
     if content_range is None:
         return None
@@ -155,7 +157,7 @@ def _piece(request: Request) -> Piece | None:
         ) from error
 
 
-def _length(request: Request, piece: Piece | None) -> int:
+def _read_length(request: Request, piece: Piece | None) -> int:
     """Return the size of the file as far as it is known before its bytes are."""
     if piece is not None:
         return piece.total
@@ -167,7 +169,7 @@ async def _admit(
     services: Services, new: NewFile, declared: FileInbox, piece: Piece | None, length: int
 ) -> None:
     if length > declared.max_bytes:
-        raise _too_large(declared)
+        raise _build_size_error(declared)
     await services.in_thread(require_room, services)
     if piece is not None and piece.total and (piece.start or not piece.size):
         return  # the first piece was counted
@@ -183,7 +185,7 @@ async def _admit(
         )
 
 
-def _too_large(declared: FileInbox) -> ProblemError:
+def _build_size_error(declared: FileInbox) -> ProblemError:
     return ProblemError(
         413, "the file is too large", expected=f"at most {declared.max_mib} MiB (max_mib)"
     )
@@ -194,8 +196,8 @@ async def _take_whole(
 ) -> Response:
     with uploads.whole(new, declared) as incoming:
         await call.services.in_thread(incoming.reserve, length)
-        await _receive(call, incoming, declared.max_bytes, _too_large(declared))
-        return await _stored(call, uploads, incoming)
+        await _receive(call, incoming, declared.max_bytes, _build_size_error(declared))
+        return await _store_upload(call, uploads, incoming)
 
 
 async def _take_piece(
@@ -204,12 +206,12 @@ async def _take_piece(
     with uploads.partial(new, declared, piece.total) as incoming:
         received = incoming.byte_count
         if not piece.size and received < piece.total:
-            return _incomplete(received)
+            return _answer_incomplete(received)
         if piece.size and piece.start != received:
             raise ProblemError(
                 416,
                 "the piece does not begin where the last one ended",
-                headers=_range(received),
+                headers=_render_range(received),
                 expected=f"a piece that begins at byte {received}",
                 found=f"one that begins at byte {piece.start}",
             )
@@ -217,16 +219,18 @@ async def _take_piece(
         longer = ProblemError(400, "the body is longer than its Content-Range")
         await _receive(call, incoming, piece.size, longer)
         if incoming.byte_count < piece.total:
-            return _incomplete(incoming.byte_count)
-        return await _stored(call, uploads, incoming)
+            return _answer_incomplete(incoming.byte_count)
+        return await _store_upload(call, uploads, incoming)
 
 
-def _range(received: int) -> dict[str, str]:
+def _render_range(received: int) -> dict[str, str]:
     return {"range": f"bytes=0-{received - 1}"} if received else {}
 
 
-def _incomplete(received: int) -> Response:
-    return Response(status_code=308, headers={"cache-control": "no-store", **_range(received)})
+def _answer_incomplete(received: int) -> Response:
+    return Response(
+        status_code=308, headers={"cache-control": "no-store", **_render_range(received)}
+    )
 
 
 async def _receive(
@@ -268,11 +272,11 @@ async def _receive(
         raise
 
 
-async def _stored(
+async def _store_upload(
     call: Call[InboxFile, Body], uploads: Uploads, incoming: IncomingFile
 ) -> Response:
     services, new = call.services, incoming.new
-    loaded = await services.in_thread(_loaded_inboxes, services)
+    loaded = await services.in_thread(_list_loaded_inboxes, services)
     stored = await services.in_thread(uploads.store, incoming)
     target = {"inbox": new.inbox, "upload_id": stored.upload_id, "sha256": stored.sha256}
     await record(call, "/inbox/files", target, "done")

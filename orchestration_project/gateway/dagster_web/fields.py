@@ -25,30 +25,30 @@ Resolver = Callable[..., Any]
 def answer_by_role(schema: GraphQLSchema) -> None:
     """Make fields of ``schema`` answer by role: dry runs, stacks and messages that quote one."""
     types: dict[str, Any] = dict(schema.type_map)
-    _resolve(types["DryRunInstigationTick"].fields["evaluationResult"], _for_who_may_launch)
-    _resolve(types["PythonError"].fields["stack"], _for_admins)
+    _resolve(types["DryRunInstigationTick"].fields["evaluationResult"], _guard_evaluation)
+    _resolve(types["PythonError"].fields["stack"], _limit_to_admins)
     for kind in types.values():
         if isinstance(kind, GraphQLObjectType) and "message" in kind.fields:
-            _resolve(kind.fields["message"], _without_stacks)
+            _resolve(kind.fields["message"], _hide_stacks)
     for name in ("capturedLogs", "capturedLogsMetadata"):
-        _resolve(types["Query"].fields[name], _of_a_log)
-    _resolve(types["Run"].fields["capturedLogs"], _of_a_log)
+        _resolve(types["Query"].fields[name], _guard_logs)
+    _resolve(types["Run"].fields["capturedLogs"], _guard_logs)
     watched = types["Subscription"].fields["capturedLogs"]
-    watched.subscribe = _of_a_log(watched.subscribe)
+    watched.subscribe = _guard_logs(watched.subscribe)
 
 
 def _resolve(field: GraphQLField, by_role: Callable[[Resolver], Resolver]) -> None:
     field.resolve = by_role(field.resolve or default_field_resolver)
 
 
-def _for_admins(resolve: Resolver) -> Resolver:
+def _limit_to_admins(resolve: Resolver) -> Resolver:
     def lines(error: Any, info: GraphQLResolveInfo) -> list[str]:
         return resolve(error, info) if info.context.principal.role.covers(Role.ADMIN) else []
 
     return lines
 
 
-def _without_stacks(resolve: Resolver) -> Resolver:
+def _hide_stacks(resolve: Resolver) -> Resolver:
     def message(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
         found = resolve(source, info, **arguments)
         return shown_to(info.context.principal.role, found) if isinstance(found, str) else found
@@ -56,7 +56,7 @@ def _without_stacks(resolve: Resolver) -> Resolver:
     return message
 
 
-def _of_a_log(resolve: Resolver) -> Resolver:
+def _guard_logs(resolve: Resolver) -> Resolver:
     """Dagster fails by a key that no log can have."""
 
     def log(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
@@ -69,7 +69,7 @@ def _of_a_log(resolve: Resolver) -> Resolver:
     return log
 
 
-def _for_who_may_launch(resolve: Resolver) -> Resolver:
+def _guard_evaluation(resolve: Resolver) -> Resolver:
     """Evaluating a schedule or sensor runs its code; a query reaches it as mutations do."""
 
     def evaluated(tick: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:

@@ -48,7 +48,7 @@ class Launches:
             return UNRESOLVED
         return [
             repository.get_full_job(run.job_name).tags,
-            *_parts_of_plan(repository, run, plan),
+            *_find_plan_parts(repository, run, plan),
         ]
 
     def job_tags(self, run: dg.DagsterRun) -> Mapping[str, str]:
@@ -78,15 +78,15 @@ class Launches:
             return UNRESOLVED
         job = repository.get_partition_set(origin.partition_set_name).job_name
         if not chosen:
-            return _parts_of_job(repository, job)
-        return [repository.get_full_job(job).tags, *(_tags(repository, key) for key in chosen)]
+            return _find_job_parts(repository, job)
+        return [repository.get_full_job(job).tags, *(_read_tags(repository, key) for key in chosen)]
 
     def of_job(self, selector: JobSelector) -> Sequence[Part] | None:
         """Return the parts of a whole job, None for an unknown job."""
         repository = self._repository(selector.location_name, selector.repository_name)
         if repository is None or not repository.has_job(selector.job_name):
             return None
-        return _parts_of_job(repository, selector.job_name)
+        return _find_job_parts(repository, selector.job_name)
 
     def of_schedule(self, selector: Any) -> Sequence[Part] | None:
         """Return the parts that a schedule may launch, None for an unknown schedule."""
@@ -94,7 +94,7 @@ class Launches:
         repository = self._repository(selector.location_name, selector.repository_name)
         if schedule is None or repository is None:
             return None
-        return _parts_of_job(repository, schedule.job_name)
+        return _find_job_parts(repository, schedule.job_name)
 
     def of_sensor(self, selector: Any) -> Sequence[Part] | None:
         """Return the parts that a sensor may launch, None for an unknown sensor."""
@@ -103,9 +103,9 @@ class Launches:
         if sensor is None or repository is None:
             return None
         if sensor.asset_selection is not None:
-            return _parts_of_selection(repository, sensor)
+            return _find_selection_parts(repository, sensor)
         jobs = [target.job_name for target in sensor.get_targets()]
-        return [part for job in jobs for part in _parts_of_job(repository, job)]
+        return [part for job in jobs for part in _find_job_parts(repository, job)]
 
     def of_automation(self) -> Sequence[Part]:
         """Return the parts of what Dagster may launch by the automation conditions of assets."""
@@ -118,7 +118,7 @@ class Launches:
 
     def _asset(self, key: dg.AssetKey) -> Part:
         """Return the tags of an asset of any code location."""
-        entries = [_tags(repository, key) for repository in self._repositories()]
+        entries = [_read_tags(repository, key) for repository in self._repositories()]
         known = [tags for tags in entries if tags is not None]
         return {name: value for tags in known for name, value in tags.items()} if known else None
 
@@ -133,60 +133,60 @@ class Launches:
             yield from location.get_repositories().values()
 
 
-def _tags(repository: Repository, key: dg.AssetKey) -> Part:
+def _read_tags(repository: Repository, key: dg.AssetKey) -> Part:
     snap = repository.get_asset_node_snap(key)
     return None if snap is None else snap.tags or {}
 
 
-def _parts_of_plan(repository: Repository, run: dg.DagsterRun, plan: Plan) -> Iterator[Part]:
+def _find_plan_parts(repository: Repository, run: dg.DagsterRun, plan: Plan) -> Iterator[Part]:
     """Yield the parts of a plan's steps that run, each with the kind that its config selects.
 
     One step of a graph says nothing of the asset that the graph makes, so steps of a node of the
     job are taken together. Where the plan has no asset of such a node, though the job makes
     assets, the part is not resolved.
     """
-    makes_assets = bool(_keys_of_job(repository, run.job_name))
+    makes_assets = bool(_find_job_keys(repository, run.job_name))
     steps = {step.key: step for step in plan.steps}
     running = [key for key in plan.step_keys_to_execute if key in steps]
     is_whole = not running or len(running) < len(plan.step_keys_to_execute)  # mapped at run time
-    nodes = {_node(steps[key]) for key in (steps if is_whole else running)}
+    nodes = {_get_node(steps[key]) for key in (steps if is_whole else running)}
     for node in nodes:
-        entries = [step for step in plan.steps if _node(step) == node]
-        keys = set(_keys_of(entries))
+        entries = [step for step in plan.steps if _get_node(step) == node]
+        keys = set(_extract_keys(entries))
         config = within(run.run_config, "ops", node, "config")
         yield from (tags_of_kind(step.tags or {}, config) for step in entries)
-        yield from (_tags(repository, key) for key in keys)
+        yield from (_read_tags(repository, key) for key in keys)
         if makes_assets and not keys:
             yield None
 
 
-def _node(step: Step) -> str:
+def _get_node(step: Step) -> str:
     return step.node_handle_id.partition(".")[0]
 
 
-def _keys_of(steps: Iterable[Step]) -> Iterator[dg.AssetKey]:
+def _extract_keys(steps: Iterable[Step]) -> Iterator[dg.AssetKey]:
     for step in steps:
         for entity in step.entity_keys:
             yield entity.asset_key if isinstance(entity, dg.AssetCheckKey) else entity
 
 
-def _parts_of_job(repository: Repository, name: str) -> Sequence[Part]:
+def _find_job_parts(repository: Repository, name: str) -> Sequence[Part]:
     """Return the parts of all that a job runs where nothing is selected of it."""
     if not repository.has_job(name):
         return UNRESOLVED
     job = repository.get_full_job(name)
-    keys = _keys_of_job(repository, name)
-    parts = [_tags(repository, key) for key in keys] or _parts_of_ops(repository, name)
+    keys = _find_job_keys(repository, name)
+    parts = [_read_tags(repository, key) for key in keys] or _find_op_parts(repository, name)
     return [None if part is None else {**job.tags, **part} for part in parts or [{}]]
 
 
-def _parts_of_ops(repository: Repository, job: str) -> Sequence[Part]:
-    return [part for op in _ops(repository, job) for part in parts_of_kinds(op.tags)]
+def _find_op_parts(repository: Repository, job: str) -> Sequence[Part]:
+    return [part for op in _list_ops(repository, job) for part in parts_of_kinds(op.tags)]
 
 
-def _keys_of_job(repository: Repository, name: str) -> set[dg.AssetKey]:
+def _find_job_keys(repository: Repository, name: str) -> set[dg.AssetKey]:
     """Return the assets that a job makes or checks, without those that it only reads."""
-    ops = {op.name for op in _ops(repository, name)}
+    ops = {op.name for op in _list_ops(repository, name)}
     asset_node_snaps = repository.get_asset_node_snaps(name)
     return {
         *(snap.asset_key for snap in asset_node_snaps if snap.node_definition_name in ops),
@@ -194,11 +194,11 @@ def _keys_of_job(repository: Repository, name: str) -> set[dg.AssetKey]:
     }
 
 
-def _ops(repository: Repository, job: str) -> Sequence[Any]:
+def _list_ops(repository: Repository, job: str) -> Sequence[Any]:
     return repository.get_full_job(job).job_snapshot.node_defs_snapshot.op_def_snaps
 
 
-def _parts_of_selection(repository: Repository, sensor: Any) -> Sequence[Part]:
+def _find_selection_parts(repository: Repository, sensor: Any) -> Sequence[Part]:
     """Return the parts of the assets that a sensor selects, or may launch by their conditions."""
     selection = sensor.asset_selection
     try:
@@ -210,8 +210,8 @@ def _parts_of_selection(repository: Repository, sensor: Any) -> Sequence[Part]:
     targets = [target.job_name for target in sensor.get_targets()]
     named = [job for job in targets if not is_implicit_asset_job_name(job)]
     return [
-        *(_tags(repository, key) for key in chosen),
-        *(part for job in named for part in _parts_of_job(repository, job)),
+        *(_read_tags(repository, key) for key in chosen),
+        *(part for job in named for part in _find_job_parts(repository, job)),
     ]
 
 

@@ -116,10 +116,10 @@ def _require_valid(check: Check, job: str, run_config: Mapping[str, Any]) -> Non
     try:
         check(job, run_config)
     except ConfigurationError as error:
-        raise UserFacingGraphQLError(_invalid(job, error.line)) from error
+        raise UserFacingGraphQLError(_answer_invalid(job, error.line)) from error
 
 
-def _invalid(job: str, message: str) -> Any:
+def _answer_invalid(job: str, message: str) -> Any:
     """Return Dagster's answer to a config that its schema refuses, with this message."""
     stack = GrapheneEvaluationStack(SimpleNamespace(entries=[]))
     problem: dict[str, Any] = {"message": message, "path": [], "stack": stack, "reason": REASON}
@@ -149,7 +149,7 @@ class RoleContext(WorkspaceRequestContext):
     @property
     def permissions(self) -> Mapping[str, PermissionResult]:
         """Each of Dagster's permissions, and whether the role has it."""
-        return _permissions(self.principal.role, super().permissions)
+        return _build_permissions(self.principal.role, super().permissions)
 
     @property
     def read_only(self) -> bool:
@@ -159,7 +159,7 @@ class RoleContext(WorkspaceRequestContext):
     def permissions_for_location(self, *, location_name: str) -> Mapping[str, PermissionResult]:
         """The same of what belongs to a code location."""
         of_location = super().permissions_for_location(location_name=location_name)
-        return _permissions(self.principal.role, of_location)
+        return _build_permissions(self.principal.role, of_location)
 
     def has_permission(self, permission: str) -> bool:
         """Whether the role has a permission of Dagster's."""
@@ -202,7 +202,7 @@ class RoleContext(WorkspaceRequestContext):
 
     def may_terminate(self, run: dg.DagsterRun) -> bool:
         """Whether the role may terminate a run, also one that cannot be resolved any more."""
-        return self.may_launch(_known(Launches(self).of_run(run)))
+        return self.may_launch(_select_known(Launches(self).of_run(run)))
 
     def get_viewer_tags(self) -> dict[str, str]:
         """The tags of what is launched."""
@@ -214,7 +214,7 @@ class RoleContext(WorkspaceRequestContext):
         return {name: NOT_IN_A_TAG.sub(".", value)[:63] for name, value in tags.items()}
 
 
-def _permissions(role: Role, names: Iterable[str]) -> Mapping[str, PermissionResult]:
+def _build_permissions(role: Role, names: Iterable[str]) -> Mapping[str, PermissionResult]:
     granted = permissions_of(role)
     return {
         name: PermissionResult(
@@ -332,7 +332,7 @@ def name_users(process: RoleProcessContext) -> None:
 
     def add_named_run(dagster_run: dg.DagsterRun) -> dg.DagsterRun:
         _require(process, lambda launches: launches.of_run(dagster_run))
-        return add_run(dagster_run.with_tags(_tags_of_run(process, dagster_run)))
+        return add_run(dagster_run.with_tags(_build_run_tags(process, dagster_run)))
 
     def add_named_backfill(partition_backfill: PartitionBackfill) -> None:
         _require(process, lambda launches: launches.of_backfill(partition_backfill))
@@ -341,7 +341,7 @@ def name_users(process: RoleProcessContext) -> None:
 
     def update_own_backfill(partition_backfill: PartitionBackfill) -> None:
         is_end = partition_backfill.status is BulkActionStatus.CANCELING
-        kept = _known if is_end else tuple
+        kept = _select_known if is_end else tuple
         _require(process, lambda launches: kept(launches.of_backfill(partition_backfill)))
         return update_backfill(partition_backfill)
 
@@ -358,11 +358,11 @@ def _require(process: RoleProcessContext, resolve: Callable[[Launches], Sequence
         raise UserFacingGraphQLError(GrapheneUnauthorizedError())
 
 
-def _known(parts: Sequence[Part]) -> Sequence[Part]:
+def _select_known(parts: Sequence[Part]) -> Sequence[Part]:
     return [part for part in parts if part is not None]
 
 
-def _tags_of_run(process: RoleProcessContext, run: dg.DagsterRun) -> dict[str, str]:
+def _build_run_tags(process: RoleProcessContext, run: dg.DagsterRun) -> dict[str, str]:
     """Return the tags of a run; a run of another job is not its parent."""
     job_tags = Launches(process.create_request_context()).job_tags(run)
     parent = process.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None

@@ -64,8 +64,8 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
 
     def handle_graphql_errors(self, errors: Sequence[GraphQLError]) -> list[Any]:
         """Return the errors as they are shown: with their extensions to admins only."""
-        graphql_errors = super().handle_graphql_errors([_shown(error) for error in errors])
-        if not _role().covers(Role.ADMIN):
+        graphql_errors = super().handle_graphql_errors([_redact_error(error) for error in errors])
+        if not _find_role().covers(Role.ADMIN):
             for error in graphql_errors:
                 error.pop("extensions", None)
         return graphql_errors
@@ -205,7 +205,8 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
             except TookTooLong:
                 raise GraphQLError(TIMEOUT_MESSAGE.format(self._executions.seconds)) from None
             yield ExecutionResult(
-                execution_result.data, [_shown(error) for error in execution_result.errors or ()]
+                execution_result.data,
+                [_redact_error(error) for error in execution_result.errors or ()],
             )
 
     def _answer(self, done: ExecutionResult, captured: list[Exception]) -> JSONResponse:
@@ -233,12 +234,12 @@ def _name() -> str:
     return user.name if user else ""
 
 
-def _role() -> Role:
+def _find_role() -> Role:
     user = CURRENT.get()
     return user.role if user else Role.VIEWER
 
 
-def _shown(error: GraphQLError) -> GraphQLError:
+def _redact_error(error: GraphQLError) -> GraphQLError:
     """Return an error as who asks may see it: a stack may also be quoted in its message."""
-    text = shown_to(_role(), error.message)
+    text = shown_to(_find_role(), error.message)
     return error if text == error.message else GraphQLError(text, error.nodes, path=error.path)

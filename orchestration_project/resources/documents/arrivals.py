@@ -180,7 +180,7 @@ class Arrivals:
         last = ""
         while True:
             with self._warehouse.reading() as connection:
-                page = _known_after(connection, last)
+                page = _read_known_after(connection, last)
             counts.update(row[3] for row in page)
             yield from page
             if len(page) < ROWS_PER_PAGE:
@@ -265,7 +265,7 @@ class Arrivals:
             self._items.enqueue(topic_of(day), items, connection=connection)
 
 
-def _known_after(connection: Connection, path: str) -> list[KnownFile]:
+def _read_known_after(connection: Connection, path: str) -> list[KnownFile]:
     """Return the next rows of the source that are not gone, with times without a zone.
 
     They are tuples of the driver: each of SQLAlchemy's rows would be visited by the collector of

@@ -46,7 +46,7 @@ class DocumentBucket:
         for page in self._bucket.pages():
             for key, byte_count, modified_at, etag in page:
                 time = modified_at.astimezone(UTC).replace(tzinfo=None)
-                yield _path(key), byte_count, time, etag
+                yield _convert_key(key), byte_count, time, etag
 
     def url_of(self, path: str) -> str:
         """Return the URL of an object, with the text of its path."""
@@ -65,19 +65,19 @@ class DocumentBucket:
     def open(self, path: str) -> Iterator[BinaryIO]:
         """Open the present version of an object; another one raises ``changed_while_read``."""
         key = raw_path(path)
-        with _explained():
+        with _explain_errors():
             version = self._bucket.version(key)
         yield io.BufferedReader(_VersionReader(self._bucket, key, version), BYTES_PER_REQUEST)
 
 
-def _path(key: str) -> str:
+def _convert_key(key: str) -> str:
     """Return the path of a key; uploads alone have one that begins with a slash."""
     text = path_text(key)
     return f"%2F{text[1:]}" if text.startswith("/") else text
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def _explain_errors() -> Iterator[None]:
     """Raise the reason of a document in the place of a store's error: other files may be read."""
     try:
         yield
@@ -114,7 +114,7 @@ class _VersionReader(io.RawIOBase):
         """Fill the buffer with the next bytes of the version; return how many."""
         view = memoryview(buffer)
         size = min(len(view), BYTES_PER_REQUEST)
-        with _explained():
+        with _explain_errors():
             content = self._bucket.read_range(self._key, self._version, self._place, size)
         view[: len(content)] = content
         self._place += len(content)

@@ -127,7 +127,7 @@ class DocumentDerivation:
         A page at a time is in memory.
         """
         with self._warehouse.reading() as connection:
-            fingerprints = _known(connection, ids, _is_loaded())
+            fingerprints = _read_fingerprints(connection, ids, _is_loaded())
         return fingerprints | self._of_pages(
             [identifier for identifier in ids if identifier not in fingerprints]
         )
@@ -152,8 +152,8 @@ def remove_derived(connection: Connection, ids: Sequence[str]) -> None:
     """Delete the rows derived from documents, and their pairs with other documents."""
     lock_row(connection, LOCK)
     for some in pieces(sorted(ids), BATCH_DOCUMENTS):
-        before = _known(connection, some, documents_fingerprints.c.is_compared)
-        remove_pairs(connection, _signatures(before))
+        before = _read_fingerprints(connection, some, documents_fingerprints.c.is_compared)
+        remove_pairs(connection, _parse_signatures(before))
         is_own = documents_fingerprints.c.document_id.in_(some)
         connection.execute(delete(documents_fingerprints).where(is_own))
 
@@ -172,7 +172,7 @@ def write_fingerprints(
     for some in pieces(sorted(found), BATCH_DOCUMENTS):
         is_own = table.c.document_id.in_(some)
         connection.execute(delete(table).where(is_own, table.c.is_compared.is_(False)))
-        rows = [_row(key, extracted_at, found[key], is_compared=False) for key in some]
+        rows = [_build_row(key, extracted_at, found[key], is_compared=False) for key in some]
         insert_absent(connection, table, rows)
 
 
@@ -203,25 +203,25 @@ def _write(
 ) -> None:
     """Write the fingerprints of documents, and pairs and groups that follow."""
     lock_row(connection, LOCK)
-    before = _known(connection, list(found), documents_fingerprints.c.is_compared)
+    before = _read_fingerprints(connection, list(found), documents_fingerprints.c.is_compared)
     changed = {key: value for key, value in found.items() if before.get(key) != value}
     earlier = {key: fingerprint for key, fingerprint in before.items() if key in changed}
     counts.documents += len(found)
     counts.unchanged += len(found) - len(changed)
-    counts.pairs_removed += remove_pairs(connection, _signatures(earlier))
+    counts.pairs_removed += remove_pairs(connection, _parse_signatures(earlier))
     _write_fingerprints(connection, extracted, changed, set(before))
-    pair_count, cut_count = add_pairs(connection, _signatures(changed))
+    pair_count, cut_count = add_pairs(connection, _parse_signatures(changed))
     counts.pairs += pair_count
     counts.cut += cut_count
 
 
-def _signatures(prints: Mapping[str, Fingerprint]) -> dict[str, Signature]:
+def _parse_signatures(prints: Mapping[str, Fingerprint]) -> dict[str, Signature]:
     return {
         key: signature_of_text(value.signature) for key, value in prints.items() if value.signature
     }
 
 
-def _known(
+def _read_fingerprints(
     connection: Connection, ids: Sequence[str], is_wanted: ColumnElement[bool]
 ) -> dict[str, Fingerprint]:
     """Return the stored fingerprints for which a condition holds."""
@@ -249,7 +249,7 @@ def _write_fingerprints(
         is_done = table.c.document_id.in_(sorted(entries))
         connection.execute(update(table).where(is_done).values(is_compared=True))
     rows = [
-        _row(key, extracted[key], value, is_compared=True)
+        _build_row(key, extracted[key], value, is_compared=True)
         for key, value in changed.items()
         if key not in entries
     ]
@@ -263,7 +263,7 @@ def _write_fingerprints(
         connection.execute(update(table).where(is_own).values(extracted_at=bindparam("at")), same)
 
 
-def _row(
+def _build_row(
     document_id: str, extracted_at: datetime, found: Fingerprint, *, is_compared: bool
 ) -> Mapping[str, Any]:
     return {

@@ -57,10 +57,10 @@ def read_uploads(connection: Connection, chosen: BalanceFilter) -> Iterator[Subj
     An upload has a work item of its inbox, or the row of a file that documents took it as.
     """
     is_chosen = chosen.holds(uploads.c.received_at)
-    return read_places(connection, "uploads", uploads.c.inbox, _places(), is_chosen)
+    return read_places(connection, "uploads", uploads.c.inbox, _build_places(), is_chosen)
 
 
-def _places() -> dict[str, ColumnElement[bool]]:
+def _build_places() -> dict[str, ColumnElement[bool]]:
     """Return the condition of each place; an upload is at one, unless it was lost."""
     refused = exists().where(_is_file(["loaded"]), documents_files.c.document_id.is_(None))
     loaded = exists().where(_is_file(["loaded"]))

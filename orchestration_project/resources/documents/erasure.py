@@ -71,13 +71,13 @@ PREVIEWS_NOT_REACHED = "previews in Dagster's log of chunks that earlier rules h
 OTHERS_NOT_REACHED = "text of other documents, and captured bytes, that mention it"
 
 
-def _paths(identifiers: Sequence[str]) -> list[str]:
+def _select_paths(identifiers: Sequence[str]) -> list[str]:
     """Return the identifiers that are paths, also as `documents_files` writes them."""
     paths = [identifier for identifier in identifiers if not DOCUMENT_ID.fullmatch(identifier)]
     return list(dict.fromkeys([*paths, *map(path_text, paths)]))
 
 
-def _ids(identifiers: Sequence[str]) -> list[str]:
+def _select_ids(identifiers: Sequence[str]) -> list[str]:
     return [identifier for identifier in identifiers if DOCUMENT_ID.fullmatch(identifier)]
 
 
@@ -86,9 +86,9 @@ def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSu
 
     With them come the texts of which runs have shown a preview, also of members.
     """
-    columns, paths = documents_files.c, _paths(identifiers)
-    ids = dict.fromkeys(_ids(identifiers))
-    for some in _batches(paths):
+    columns, paths = documents_files.c, _select_paths(identifiers)
+    ids = dict.fromkeys(_select_ids(identifiers))
+    for some in _split_batches(paths):
         of_file = select(columns.document_id).where(
             columns.path.in_(some), columns.document_id.is_not(None)
         )
@@ -99,7 +99,7 @@ def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSu
         )
         ids |= dict.fromkeys(connection.scalars(read))
     here: list[str] = []
-    for some in _batches(list(ids)):
+    for some in _split_batches(list(ids)):
         files = select(columns.path, columns.state).where(columns.document_id.in_(some))
         for path, state in connection.execute(files):
             paths.append(path)
@@ -108,7 +108,7 @@ def find_document(connection: Connection, identifiers: Sequence[str]) -> FoundSu
     if here:
         places[0] += f"; at the latest poll, {len(here)} files of it were there"
     names: list[str] = []
-    for some in _batches(_with_members(connection, list(ids))[0]):
+    for some in _split_batches(_add_members(connection, list(ids))[0]):
         names += previews(connection, some)
     return FoundSubject(list(dict.fromkeys([*ids, *paths, *names])), places)
 
@@ -125,9 +125,9 @@ def rows_of_document(
         ConfigurationError: Another document holds one of them: its bytes have it, too.
     """
     lock_row(connection, documents_files.name)  # no poll writes a row that it has read before
-    given_names, paths = _ids(identifiers), _paths(identifiers)
+    given_names, paths = _select_ids(identifiers), _select_paths(identifiers)
     _require_alone(connection, given_names)
-    going, staying = _with_members(connection, given_names)
+    going, staying = _add_members(connection, given_names)
     for member, holders in staying.items():
         if not _move(connection, member, holders, going):
             going.append(member)
@@ -137,9 +137,9 @@ def rows_of_document(
         (column.table, {column.name: name}) for column in ROWS_OF_DOCUMENT for name in going
     )
     yield from ((documents_files, {"path": path}) for path in paths)
-    yield from _work_items(connection, TOPIC_PREFIX, [*paths, *_paths_of(connection, going)])
-    yield from _work_items(connection, REPLAY_PREFIX, going)
-    for some in _batches(going):
+    yield from _find_work_items(connection, TOPIC_PREFIX, [*paths, *_find_paths(connection, going)])
+    yield from _find_work_items(connection, REPLAY_PREFIX, going)
+    for some in _split_batches(going):
         query = select(captures.c.capture_id).where(
             captures.c.partition_key.in_(some), _is_of_documents()
         )
@@ -158,7 +158,7 @@ def _is_of_documents() -> Any:
 
 def _require_alone(connection: Connection, ids: Sequence[str]) -> None:
     columns = documents_members.c
-    for some in _batches(ids):
+    for some in _split_batches(ids):
         row_query = select(columns.parent_id).where(
             columns.document_id.in_(some), columns.parent_id.not_in(some)
         )
@@ -172,15 +172,15 @@ def _require_alone(connection: Connection, ids: Sequence[str]) -> None:
             )
 
 
-def _with_members(
+def _add_members(
     connection: Connection, ids: Sequence[str]
 ) -> tuple[list[str], dict[str, set[str]]]:
     """Return documents with all that lies in them alone, and others in them by what holds them."""
     going, held_names = dict.fromkeys(ids), dict[str, set[str]]()
     waiting = list(ids)
     while waiting:
-        waiting = [member for member in _members(connection, waiting) if member not in going]
-        held_names |= _holders(connection, waiting)
+        waiting = [member for member in _find_members(connection, waiting) if member not in going]
+        held_names |= _find_holders(connection, waiting)
         waiting = [
             name for name in held_names if name not in going and held_names[name] <= going.keys()
         ]
@@ -189,20 +189,20 @@ def _with_members(
     return list(going), staying
 
 
-def _members(connection: Connection, ids: Sequence[str]) -> list[str]:
+def _find_members(connection: Connection, ids: Sequence[str]) -> list[str]:
     columns = documents_members.c
     values: dict[str, None] = {}
-    for some in _batches(ids):
+    for some in _split_batches(ids):
         within = select(columns.document_id).where(columns.parent_id.in_(some)).distinct()
         values |= dict.fromkeys(connection.scalars(within.order_by(columns.document_id)))
     return list(values)
 
 
-def _holders(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
+def _find_holders(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
     """Return the holders of each member: other documents, or itself if its own bytes were read."""
     columns = documents_members.c
     holders: dict[str, set[str]] = {identifier: set() for identifier in ids}
-    for some in _batches(ids):
+    for some in _split_batches(ids):
         pairs = select(columns.document_id, columns.parent_id).where(columns.document_id.in_(some))
         for document_id, parent_id in connection.execute(pairs):
             holders[document_id].add(parent_id)
@@ -230,7 +230,7 @@ def _move(
         return False
     values = {name: getattr(rows[0], name) for name in names}
     is_own = columns.partition_key == member
-    for some in _batches(going):
+    for some in _split_batches(going):
         is_same = is_own & columns.sha256.in_(some)
         connection.execute(update(captures).where(is_same).values(values))
     holder = rows[0].partition_key
@@ -243,7 +243,7 @@ def _move(
         "path_in_parent": None if is_itself else connection.scalars(name.limit(1)).first(),
     }
     row = documents.c
-    for some in _batches(going):
+    for some in _split_batches(going):
         lay_in_it = (row.document_id == member) & row.parent_id.in_(some)
         connection.execute(update(documents).where(lay_in_it).values(parent))
     return True
@@ -251,25 +251,25 @@ def _move(
 
 def _forget(connection: Connection, going: Sequence[str]) -> None:
     """Clear the name of a document where it took another's place."""
-    for some in _batches(going):
+    for some in _split_batches(going):
         column = documents.c.superseded_by
         connection.execute(update(documents).where(column.in_(some)).values(superseded_by=None))
 
 
-def _paths_of(connection: Connection, ids: Sequence[str]) -> list[str]:
+def _find_paths(connection: Connection, ids: Sequence[str]) -> list[str]:
     columns = documents_files.c
     return [
         path
-        for some in _batches(ids)
+        for some in _split_batches(ids)
         for path in connection.scalars(select(columns.path).where(columns.document_id.in_(some)))
     ]
 
 
-def _work_items(
+def _find_work_items(
     connection: Connection, prefix: str, keys: Sequence[str]
 ) -> Iterator[tuple[Table, Key]]:
     columns = work_items.c
-    for some in _batches(keys):
+    for some in _split_batches(keys):
         row_query = select(columns.topic, columns.item_key).where(
             columns.item_key.in_(some), columns.topic.startswith(prefix, autoescape=True)
         )
@@ -277,7 +277,7 @@ def _work_items(
             yield work_items, dict(row._mapping)
 
 
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _split_batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(values), KEYS_PER_STATEMENT):
         yield values[start : start + KEYS_PER_STATEMENT]
 

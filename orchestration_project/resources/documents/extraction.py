@@ -282,7 +282,7 @@ class _Work:
             for file, found in zip(files, result, strict=True):
                 yield self._settle(file, found)
             return
-        error = _error_of(result)
+        error = _convert_error(result)
         if len(files) == 1:
             yield self._settle(files[0], error)
         else:
@@ -301,7 +301,7 @@ class _Work:
             yield self._settled.popleft()
 
 
-def _error_of(result: OrchestrationError) -> DocumentError:
+def _convert_error(result: OrchestrationError) -> DocumentError:
     """Return the reason for which a worker extracted nothing from a file.
 
     Raises:
@@ -428,13 +428,13 @@ class DocumentExtractor:
                 reading.capture.sha256 for reading in stored if reading.capture
             } - begun.found.keys()
             with self.warehouse.reading() as connection:
-                begun.known.update(_states(connection, sorted(ids), self.version))
+                begun.known.update(_read_states(connection, sorted(ids), self.version))
             for reading in stored:
-                begun.readings.append(reading._replace(capture=_bare(reading.capture)))
+                begun.readings.append(reading._replace(capture=_drop_body(reading.capture)))
                 document_id = reading.capture.sha256 if reading.capture else None
                 if document_id and not begun.has(document_id):
                     begun.found[document_id] = []
-                    yield Source(f"{document_id}/{reading.name}", partial(_bytes_of, reading))
+                    yield Source(f"{document_id}/{reading.name}", partial(_take_bytes, reading))
 
     def _stored(self, readings: Sequence[Reading]) -> list[Reading]:
         """Store the captures that are not stored yet."""
@@ -485,21 +485,21 @@ class _Begun:
         document_id = reading.capture.sha256
         if document_id in self.known:
             return Taken(reading, (), document_id, self.known[document_id])
-        identified = [_identified(document, reading) for document in self.found[document_id]]
+        identified = [_identify_document(document, reading) for document in self.found[document_id]]
         return Taken(reading, identified, document_id, identified[0].extracted.state)
 
 
-def _bytes_of(reading: Reading) -> bytes:
+def _take_bytes(reading: Reading) -> bytes:
     if reading.error is not None or reading.capture is None:
         raise reading.error or DocumentError("unreadable")
     return reading.capture.body
 
 
-def _bare(capture: Capture | None) -> Capture | None:
+def _drop_body(capture: Capture | None) -> Capture | None:
     return capture.without_body() if capture else None
 
 
-def _identified(document: Document, reading: Reading) -> Document:
+def _identify_document(document: Document, reading: Reading) -> Document:
     """Return a document without the bytes of those within it; its own are those of the capture."""
     if document.parent_id is not None or reading.capture is None:
         return document._replace(extracted=replace(document.extracted, children=()))
@@ -507,7 +507,7 @@ def _identified(document: Document, reading: Reading) -> Document:
     return document._replace(document_id=reading.capture.sha256, extracted=extracted)
 
 
-def _states(connection: Connection, ids: Sequence[str], version: str) -> dict[str, str]:
+def _read_states(connection: Connection, ids: Sequence[str], version: str) -> dict[str, str]:
     """Return the state of each document that is readable and was made by the present rules."""
     query = select(documents.c.document_id, documents.c.state).where(
         documents.c.document_id.in_(ids),

@@ -75,14 +75,14 @@ class DocumentFolder:
                     rows.append((*folder, True, 0, LAST_TIME, ""))
                     continue
                 try:
-                    status = _status(entry)
+                    status = _read_status(entry)
                 except FileNotFoundError:
                     continue
                 except OSError:
                     unreadable.append(text + path_text(name))
                 else:
                     is_file = stat.S_ISREG(status.st_mode)
-                    size, time = status.st_size if is_file else 0, _time(status.st_mtime_ns)
+                    size, time = status.st_size if is_file else 0, _convert_time(status.st_mtime_ns)
                     version = str(status.st_ctime_ns)  # no program can set it
                     rows.append((text + path_text(name), "", False, size, time, version))
         return rows
@@ -122,7 +122,7 @@ class DocumentFolder:
         return found
 
 
-def _status(entry: os.DirEntry[str]) -> os.stat_result:
+def _read_status(entry: os.DirEntry[str]) -> os.stat_result:
     """Return the status of what a file or link leads to, else of the link.
 
     Raises:
@@ -135,7 +135,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result:
         return entry.stat(follow_symlinks=False)
 
 
-def _time(nanoseconds: int) -> datetime:
+def _convert_time(nanoseconds: int) -> datetime:
     try:
         return EPOCH + timedelta(0, 0, nanoseconds // 1000)
     except OverflowError:

@@ -228,7 +228,7 @@ class RecordedReader:
     def __call__(self, item: ClaimedDocument) -> Reading:
         """Return the captured bytes of a document, as its latest delivery has them."""
         with self.warehouse.reading() as connection:
-            row = connection.execute(_recorded(item.key)).mappings().first()
+            row = connection.execute(_select_recorded(item.key)).mappings().first()
         if row is None:
             error = DocumentError("vanished", "no capture of it is recorded")
             return Reading(item.key, None, item.first_seen_at, "", error)
@@ -254,14 +254,14 @@ class RecordedReader:
             body = self.captures.restore(blob)
         except BlobError as error:
             return reading._replace(capture=None, error=DocumentError("unreadable", str(error)))
-        return reading._replace(capture=_with_body(capture, body))
+        return reading._replace(capture=_replace_body(capture, body))
 
 
-def _with_body(capture: Capture, body: bytes) -> Capture:
+def _replace_body(capture: Capture, body: bytes) -> Capture:
     return Capture(**{**vars(capture), "body": body})
 
 
-def _recorded(document_id: str) -> Any:
+def _select_recorded(document_id: str) -> Any:
     """Return the query of the latest delivery of a document that has its own bytes."""
     names = ("stored_byte_count", "storage_uri", "byte_offset", "byte_count")
     return (
@@ -338,7 +338,7 @@ class DocumentSummary(ItemSummary):
         for settlement in settlements:
             if settlement.state == "ready":
                 continue
-            outcome = _outcome(settlement)
+            outcome = _name_outcome(settlement)
             self.counts[outcome] += 1
             self.byte_count += getattr(settlement.item, "byte_count", 0)
             if settlement.state == "failed" and len(self.failures) < FAILURES_SHOWN:
@@ -362,7 +362,7 @@ class DocumentSummary(ItemSummary):
         return {**counts, "bytes": self.byte_count, **failures}
 
 
-def _outcome(settlement: ItemSettlement) -> str:
+def _name_outcome(settlement: ItemSettlement) -> str:
     if settlement.state == "skipped":
         return "unchanged"
     if settlement.error is not None:

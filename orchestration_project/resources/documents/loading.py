@@ -149,7 +149,7 @@ class DocumentLoader:
             summarise=no_summary,
         )
         pages = [
-            ScopeDelivery(key, {"document_id": key}, _delivery(key, deliveries[key]), rows)
+            ScopeDelivery(key, {"document_id": key}, _build_delivery(key, deliveries[key]), rows)
             for key, rows in zip(found, page_rows(found), strict=True)
         ]
         return load_scopes(connection, spec, pages, run_id=self.run_id, now=self.clock.now())
@@ -208,7 +208,7 @@ class DocumentLoader:
         if error is not None:
             return ItemSettlement.of_error(item, error)
         if taken.document_id is None:
-            return _unread(item, taken.reading)
+            return _settle_unread(item, taken.reading)
         document = found.get(taken.document_id)
         if document is None:  # the same bytes were loaded before
             return ItemSettlement(item, "skipped", result_version=self.version)
@@ -239,7 +239,7 @@ def _write_members(connection: Connection, found: Sequence[Document]) -> None:
         insert_absent(connection, documents_members, list(rows.values()))
 
 
-def _unread(item: ClaimedDocument, reading: Reading | None) -> ItemSettlement:
+def _settle_unread(item: ClaimedDocument, reading: Reading | None) -> ItemSettlement:
     """Return the settlement of an item without bytes."""
     error = (reading.error if reading else None) or DocumentError("unreadable")
     reason = REASONS[error.reason_code]
@@ -253,7 +253,7 @@ def _unread(item: ClaimedDocument, reading: Reading | None) -> ItemSettlement:
     )
 
 
-def _delivery(document_id: str, reading: Reading) -> Delivery:
+def _build_delivery(document_id: str, reading: Reading) -> Delivery:
     if reading.capture is None:
         raise AssertionError("a document is made of bytes")
     return Delivery(

@@ -51,16 +51,16 @@ def read_document(connection: Connection, document_id: str) -> FoundDocument | N
     return FoundDocument(
         dict(record),
         list(connection.execute(paths.limit(LISTED)).scalars()),
-        _rows(connection, children),
-        _rows(connection, _similar(document_id)),
+        _read_rows(connection, children),
+        _read_rows(connection, _select_similar(document_id)),
     )
 
 
-def _rows(connection: Connection, wanted: Select[*tuple[Any, ...]]) -> list[Row]:
+def _read_rows(connection: Connection, wanted: Select[*tuple[Any, ...]]) -> list[Row]:
     return [dict(row) for row in connection.execute(wanted.limit(LISTED)).mappings()]
 
 
-def _similar(document_id: str) -> Select[*tuple[Any, ...]]:
+def _select_similar(document_id: str) -> Select[*tuple[Any, ...]]:
     pairs = documents_similarity.c
     other = case((pairs.document_id == document_id, pairs.similar_id), else_=pairs.document_id)
     return (

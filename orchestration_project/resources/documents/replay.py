@@ -20,8 +20,8 @@ def plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> Re
     Raises:
         ConfigurationError: A partition is not a day, or no document was first seen on it.
     """
-    requested_days = [_day(key) for key in request.partitions]
-    known_days = _days(warehouse)
+    requested_days = [_parse_day(key) for key in request.partitions]
+    known_days = _read_days(warehouse)
     if unknown := sorted(set(requested_days) - set(known_days)):
         raise ConfigurationError(
             f"no document of {unknown[0]} is recorded",
@@ -36,7 +36,7 @@ def plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> Re
     if not days:
         return None
     return ReplayRuns(
-        ranges=_ranges(days),
+        ranges=_group_days(days),
         description=f"captured documents that other rules made; days: {len(days)}. Those that the "
         "present rules made are not read; the job operations_clean_up verifies their bytes",
         count=len(days),
@@ -44,14 +44,14 @@ def plan_replay(request: ReplayRequest, _: Settings, warehouse: Warehouse) -> Re
     )
 
 
-def _day(key: str) -> date:
+def _parse_day(key: str) -> date:
     try:
         return date.fromisoformat(key)
     except ValueError:
         raise ConfigurationError(f"invalid day {key!r}: expected a date, e.g. 2026-11-02") from None
 
 
-def _days(warehouse: Warehouse) -> list[date]:
+def _read_days(warehouse: Warehouse) -> list[date]:
     """Return the days on which delivered documents were first seen, in order."""
     seen_query = select(documents.c.first_seen_at).where(documents.c.parent_id.is_(None)).distinct()
     with warehouse.reading() as connection:
@@ -59,7 +59,7 @@ def _days(warehouse: Warehouse) -> list[date]:
     return sorted({moment.astimezone(UTC).date() for moment in moments})
 
 
-def _ranges(days: Sequence[date]) -> list[tuple[str, str]]:
+def _group_days(days: Sequence[date]) -> list[tuple[str, str]]:
     """Return days in order as ranges of consecutive ones."""
     found: list[tuple[date, date]] = []
     for day in days:

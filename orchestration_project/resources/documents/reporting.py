@@ -133,12 +133,12 @@ def run_documents(warehouse: Warehouse, run_id: str) -> RunDocuments:
     with warehouse.reading() as connection:
         rows = connection.execute(query).all()
         ids = list(connection.execute(shown_query).scalars())
-        chunks = [_first_chunk(connection, document_id) for document_id in ids]
+        chunks = [_read_first_chunk(connection, document_id) for document_id in ids]
     by_type: dict[str, Counter[str]] = {}
     for row in rows:
         by_type.setdefault(row.media_type, Counter())[row.state] += int(row.document_count)
         by_type[row.media_type]["pages"] += int(row.pages)
-    ordered = sorted(by_type.items(), key=lambda item: (-_document_count(item[1]), item[0]))
+    ordered = sorted(by_type.items(), key=lambda item: (-_count_documents(item[1]), item[0]))
     return RunDocuments(
         [
             {"media_type": name, **{state: counts[state] for state in (*STATES, "pages")}}
@@ -150,11 +150,11 @@ def run_documents(warehouse: Warehouse, run_id: str) -> RunDocuments:
     )
 
 
-def _document_count(counts: Counter[str]) -> int:
+def _count_documents(counts: Counter[str]) -> int:
     return sum(counts[state] for state in STATES)
 
 
-def _first_chunk(connection: Connection, document_id: str) -> Mapping[str, object]:
+def _read_first_chunk(connection: Connection, document_id: str) -> Mapping[str, object]:
     columns, files = documents_chunks.c, documents_files.c
     query = (
         select(
@@ -182,7 +182,9 @@ def previews(connection: Connection, ids: Sequence[str]) -> list[str]:
     has_chunks = select(documents.c.document_id).where(
         documents.c.document_id.in_(ids), documents.c.chunk_count > 0
     )
-    first_chunks = [_first_chunk(connection, row) for row in connection.scalars(has_chunks).all()]
+    first_chunks = [
+        _read_first_chunk(connection, row) for row in connection.scalars(has_chunks).all()
+    ]
     return [str(chunk["text"]) for chunk in first_chunks if chunk["text"]]
 
 

@@ -114,7 +114,7 @@ class S3Bucket:
         self._region = next(
             (text for name in names if (text := environment.get(name))), "us-east-1"
         )
-        self._endpoint = _endpoint(environment, self._region)
+        self._endpoint = _read_endpoint(environment, self._region)
         self._bucket = parts.netloc
         self._credentials = S3Credentials.of(environment)
         self._http = http
@@ -310,7 +310,7 @@ def signed_headers(
     return texts
 
 
-def _endpoint(environment: Mapping[str, str], region: str) -> str:
+def _read_endpoint(environment: Mapping[str, str], region: str) -> str:
     """Return the URL of the store, without a slash at its end.
 
     Raises:

@@ -94,16 +94,16 @@ def retry_for_new_setups(
 
 def are_in_use(connection: Connection, setups: Sequence[ReaderSetup]) -> bool:
     """Return whether all setups are the latest ones that were recorded."""
-    rows = _recorded(connection)
+    rows = _read_setups(connection)
     latest = {row.kind: row.fingerprint for row in rows}
     return all(
         setup.kind in latest
-        and latest[setup.kind] == _fingerprint(setup.kind, setup.content, rows[0].salt)
+        and latest[setup.kind] == _hash_setup(setup.kind, setup.content, rows[0].salt)
         for setup in setups
     )
 
 
-def _recorded(connection: Connection) -> Sequence[Row[Any, Any, Any, Any]]:
+def _read_setups(connection: Connection) -> Sequence[Row[Any, Any, Any, Any]]:
     """Return all setups by the time at which they were used first."""
     columns = documents_reader_setups.c
     query = select(columns.kind, columns.fingerprint, columns.salt, columns.activated_at)
@@ -113,9 +113,9 @@ def _recorded(connection: Connection) -> Sequence[Row[Any, Any, Any, Any]]:
 def _activate(connection: Connection, setup: ReaderSetup, clock: Clock) -> bool:
     """Record a setup as the one that is used; return whether it may read what others could not."""
     columns, now = documents_reader_setups.c, clock.now()
-    rows = _recorded(connection)
+    rows = _read_setups(connection)
     salt = rows[0].salt if rows else secrets.token_hex(SALT_BYTES)
-    fingerprint = _fingerprint(setup.kind, setup.content, salt)
+    fingerprint = _hash_setup(setup.kind, setup.content, salt)
     own = [row for row in rows if row.kind == setup.kind]
     if own and own[-1].fingerprint == fingerprint:
         return False
@@ -132,7 +132,7 @@ def _activate(connection: Connection, setup: ReaderSetup, clock: Clock) -> bool:
 
 
 @lru_cache(maxsize=16)
-def _fingerprint(kind: str, content: str, salt: str) -> str:
+def _hash_setup(kind: str, content: str, salt: str) -> str:
     named = f"{kind}\n{content}".encode()
     return scrypt(named, salt=bytes.fromhex(salt), n=SCRYPT_N, r=SCRYPT_R, p=1, dklen=32).hex()
 
@@ -141,21 +141,21 @@ def _retry(connection: Connection, setup: ReaderSetup, items: WorkItems, topic_p
     columns = work_items.c
     is_of_topic = columns.topic.startswith(topic_prefix, autoescape=True)
     failed = and_(columns.state.in_(FAILED_STATES), columns.reason_code.in_(setup.reasons))
-    found = _items(connection, and_(is_of_topic, failed))
+    found = _find_items(connection, and_(is_of_topic, failed))
     paths = _forget_outer_documents(connection, setup)
-    for some in _portions(paths):
+    for some in _split_keys(paths):
         ended = and_(columns.state.in_(DONE_STATES), columns.item_key.in_(some))
-        found |= _items(connection, and_(is_of_topic, ended))
+        found |= _find_items(connection, and_(is_of_topic, ended))
     by_topic: dict[str, list[str]] = {}
     for topic, key in sorted(found):
         by_topic.setdefault(topic, []).append(key)
     for topic, keys in by_topic.items():
-        for some in _portions(keys):
+        for some in _split_keys(keys):
             items.retry(topic, keys=some, states=SETTLED_STATES, connection=connection)
     return len(found)
 
 
-def _items(connection: Connection, condition: ColumnElement[bool]) -> set[tuple[str, str]]:
+def _find_items(connection: Connection, condition: ColumnElement[bool]) -> set[tuple[str, str]]:
     """Return topic and key of items."""
     query = select(work_items.c.topic, work_items.c.item_key).where(condition)
     return {(row.topic, row.item_key) for row in connection.execute(query)}
@@ -179,11 +179,11 @@ def _forget_outer_documents(connection: Connection, setup: ReaderSetup) -> list[
         seen_names |= parents
         rows = [
             row
-            for some in _portions(sorted(parents))
+            for some in _split_keys(sorted(parents))
             for row in connection.execute(query.where(columns.document_id.in_(some)))
         ]
     paths = list[str]()
-    for some in _portions(sorted(outer)):
+    for some in _split_keys(sorted(outer)):
         condition = columns.document_id.in_(some)
         connection.execute(update(documents).where(condition).values(rule_version=OUTDATED))
         listed = select(files.path).where(files.document_id.in_(some), files.state != "gone")
@@ -191,7 +191,7 @@ def _forget_outer_documents(connection: Connection, setup: ReaderSetup) -> list[
     return paths
 
 
-def _portions(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+def _split_keys(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     """Yield keys in portions that a statement may name."""
     for start in range(0, len(keys), KEYS_PER_STATEMENT):
         yield keys[start : start + KEYS_PER_STATEMENT]

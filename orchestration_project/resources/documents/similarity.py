@@ -54,7 +54,7 @@ def add_pairs(connection: Connection, new: Mapping[str, Signature]) -> tuple[int
     Returns:
         How many pairs, and how many documents may be similar to more.
     """
-    pairs, cut_count = _pairs(connection, new)
+    pairs, cut_count = _find_pairs(connection, new)
     groups = _join(connection, pairs)
     rows = [{**pair._asdict(), "group_id": groups.of(pair.document_id)} for pair in pairs]
     insert_absent(connection, documents_similarity, rows)
@@ -125,11 +125,11 @@ def _divide(connection: Connection, group: str) -> None:
             connection.execute(update(documents_similarity).where(is_pair).values(group_id=name))
 
 
-def _pairs(connection: Connection, own: Mapping[str, Signature]) -> tuple[list[_Pair], int]:
+def _find_pairs(connection: Connection, own: Mapping[str, Signature]) -> tuple[list[_Pair], int]:
     """Return the pairs of documents with others, and how many documents may have more."""
-    candidates, cut = _candidates(connection, own)
+    candidates, cut = _find_candidates(connection, own)
     scores: dict[str, list[tuple[float, str]]] = {key: [] for key in own}
-    for candidate, signature in _signatures(connection, sorted(candidates)):
+    for candidate, signature in _read_signatures(connection, sorted(candidates)):
         for key in candidates[candidate]:
             score = estimated_similarity(own[key], signature)
             if score >= MIN_SCORE:
@@ -144,7 +144,7 @@ def _pairs(connection: Connection, own: Mapping[str, Signature]) -> tuple[list[_
     ], len(cut)
 
 
-def _candidates(
+def _find_candidates(
     connection: Connection, own: Mapping[str, Signature]
 ) -> tuple[Mapping[str, list[str]], set[str]]:
     """Put documents into buckets; return who else is there, with the documents to compare.
@@ -152,7 +152,7 @@ def _candidates(
     The second result are documents that a full bucket did not take.
     """
     own_buckets = {key: buckets(signature) for key, signature in sorted(own.items())}
-    members = _members(connection, list(dict.fromkeys(chain(*own_buckets.values()))))
+    members = _read_members(connection, list(dict.fromkeys(chain(*own_buckets.values()))))
     candidates: dict[str, list[str]] = {}
     bands, cut = list[tuple[int, str]](), set[str]()
     for key, numbers in own_buckets.items():
@@ -169,7 +169,7 @@ def _candidates(
     return candidates, cut
 
 
-def _members(connection: Connection, numbers: Sequence[int]) -> dict[int, list[str]]:
+def _read_members(connection: Connection, numbers: Sequence[int]) -> dict[int, list[str]]:
     """Return the documents in each bucket."""
     members: dict[int, list[str]] = {number: [] for number in numbers}
     keys = pl.DataFrame({"bucket": numbers}, {"bucket": pl.Int64()})
@@ -178,7 +178,7 @@ def _members(connection: Connection, numbers: Sequence[int]) -> dict[int, list[s
     return members
 
 
-def _signatures(connection: Connection, ids: Sequence[str]) -> Iterator[tuple[str, Signature]]:
+def _read_signatures(connection: Connection, ids: Sequence[str]) -> Iterator[tuple[str, Signature]]:
     columns = documents_fingerprints.c
     for some in pieces(ids, KEYS_PER_STATEMENT):
         query = select(columns.document_id, columns.signature).where(
@@ -193,7 +193,7 @@ def _join(connection: Connection, pairs: Sequence[_Pair]) -> Groups:
     groups, prints = Groups(), documents_fingerprints.c
     for pair in pairs:
         groups.join(pair.document_id, pair.similar_id)
-    before = _groups_of(connection, [key for key, _ in groups.items()])
+    before = _read_groups(connection, [key for key, _ in groups.items()])
     for key, group in before.items():
         groups.join(key, group or key)
     for group in sorted({group for group in before.values() if group is not None}):
@@ -208,7 +208,7 @@ def _join(connection: Connection, pairs: Sequence[_Pair]) -> Groups:
     return groups
 
 
-def _groups_of(connection: Connection, ids: Sequence[str]) -> dict[str, str | None]:
+def _read_groups(connection: Connection, ids: Sequence[str]) -> dict[str, str | None]:
     prints, groups = documents_fingerprints.c, dict[str, str | None]()
     for some in pieces(ids, KEYS_PER_STATEMENT):
         query = select(prints.document_id, prints.group_id).where(prints.document_id.in_(some))

@@ -63,7 +63,7 @@ class Tesseract:
             raise RecognitionError("ocr_language_missing", f"install {packages.replace('_', '-')}")
         left = self._until - time.monotonic()
         if left <= 0:
-            raise _timed_out(self._rule.seconds)
+            raise _build_timeout_error(self._rule.seconds)
         try:
             ended = subprocess.run(  # noqa: S603 - our own program and languages
                 [self._rule.program, "stdin", "stdout", *self._arguments],
@@ -75,13 +75,13 @@ class Tesseract:
                 preexec_fn=_Limit(left).apply,
             )
         except subprocess.TimeoutExpired as error:
-            raise _timed_out(self._rule.seconds) from error
+            raise _build_timeout_error(self._rule.seconds) from error
         except OSError as error:
             raise RecognitionError("ocr_failed", f"not started: {error.strerror}") from error
         if ended.returncode == -signal.SIGXCPU:
-            raise _timed_out(self._rule.seconds)
+            raise _build_timeout_error(self._rule.seconds)
         if ended.returncode:
-            raise RecognitionError("ocr_failed", _last_line(ended.stderr, ended.returncode))
+            raise RecognitionError("ocr_failed", _read_last_line(ended.stderr, ended.returncode))
         return read_tsv(ended.stdout.decode("utf-8", "replace"))
 
     @property
@@ -103,11 +103,11 @@ class _Limit:
         resource.setrlimit(resource.RLIMIT_CPU, (hard if is_lower else self._seconds, hard))
 
 
-def _timed_out(seconds: float) -> RecognitionError:
+def _build_timeout_error(seconds: float) -> RecognitionError:
     return RecognitionError("ocr_timed_out", f"limit {seconds:g} s")
 
 
-def _last_line(output: bytes, status: int) -> str:
+def _read_last_line(output: bytes, status: int) -> str:
     lines = output.decode("utf-8", "replace").split("\n")
     text = next((line for line in reversed(lines) if line.strip()), f"status {status}")
     return text[:MAX_DETAIL]

@@ -42,19 +42,19 @@ def read_timeline(warehouse: Warehouse, name: str) -> Timeline | None:
     time of that alone.
     """
     with warehouse.reading() as connection:
-        files = _files(connection, name)
+        files = _read_files(connection, name)
         read = (file.document_id for file in files if file.document_id)
         document_id = name if DOCUMENT_ID.fullmatch(name) else next(read, None)
-        document = _document(connection, document_id)
+        document = _read_document(connection, document_id)
         if document is None and not files:
-            return _erased(connection, name)
-        events = list(_events(connection, document_id, document, files))
+            return _find_erasure(connection, name)
+        events = list(_iterate_events(connection, document_id, document, files))
     paths = list(dict.fromkeys(file.path for file in files))
     state = document.state if document is not None else files[0].state
     return Timeline(document.document_id if document else None, paths, state, in_order(events))
 
 
-def _files(connection: Connection, name: str) -> Sequence[Row[Any]]:
+def _read_files(connection: Connection, name: str) -> Sequence[Row[Any]]:
     columns = documents_files.c
     if DOCUMENT_ID.fullmatch(name):
         wanted_condition = columns.document_id == name
@@ -70,40 +70,40 @@ def _files(connection: Connection, name: str) -> Sequence[Row[Any]]:
     return connection.execute(ordered.limit(MAX_EVENTS)).all()
 
 
-def _document(connection: Connection, document_id: str | None) -> Row[Any] | None:
+def _read_document(connection: Connection, document_id: str | None) -> Row[Any] | None:
     condition = documents.c.document_id == document_id
     return connection.execute(select(documents).where(condition)).first() if document_id else None
 
 
-def _events(
+def _iterate_events(
     connection: Connection,
     document_id: str | None,
     document: Row[Any] | None,
     files: Sequence[Row[Any]],
 ) -> Iterator[TimelineEvent]:
     for file in files:
-        yield from _of_file(file)
+        yield from _describe_file(file)
     keys = [file.path for file in files]
-    yield from _attempts(connection, TOPIC_PREFIX, keys)
+    yield from _iterate_attempts(connection, TOPIC_PREFIX, keys)
     if document is None or document_id is None:
         return
-    yield from _attempts(connection, REPLAY_PREFIX, [document_id])
-    yield from _captured(connection, document_id)
-    yield from _extracted(connection, document_id)
-    yield from _members(connection, document_id)
-    yield _outcome(document)
+    yield from _iterate_attempts(connection, REPLAY_PREFIX, [document_id])
+    yield from _iterate_captures(connection, document_id)
+    yield from _iterate_extractions(connection, document_id)
+    yield from _iterate_members(connection, document_id)
+    yield _describe_outcome(document)
     if document.superseded_by:
-        later = _document(connection, document.superseded_by)
+        later = _read_document(connection, document.superseded_by)
         yield TimelineEvent(
             later.extracted_at if later else None,
             "superseded",
             f"the file changed: document {document.superseded_by} took its place",
             later.run_id if later else None,
         )
-    yield from _exported(connection, document)
+    yield from _iterate_exports(connection, document)
 
 
-def _of_file(file: Row[Any]) -> Iterator[TimelineEvent]:
+def _describe_file(file: Row[Any]) -> Iterator[TimelineEvent]:
     yield TimelineEvent(file.first_seen_at, "first_seen", f"{file.path} was listed")
     text = f"{file.path} has had {file.byte_count:,} bytes and the same change time since"
     waits = "wait until it stays the same" if file.state in ("seen", "changed") else None
@@ -112,7 +112,9 @@ def _of_file(file: Row[Any]) -> Iterator[TimelineEvent]:
         yield TimelineEvent(None, "gone", f"{file.path} was gone at the latest poll")
 
 
-def _attempts(connection: Connection, prefix: str, keys: Sequence[str]) -> Iterator[TimelineEvent]:
+def _iterate_attempts(
+    connection: Connection, prefix: str, keys: Sequence[str]
+) -> Iterator[TimelineEvent]:
     columns = work_items.c
     query = select(work_items).where(
         columns.topic.startswith(prefix, autoescape=True), columns.item_key.in_(keys)
@@ -130,12 +132,12 @@ def _attempts(connection: Connection, prefix: str, keys: Sequence[str]) -> Itera
         )
 
 
-def _of_document(document_id: str) -> Any:
+def _match_document(document_id: str) -> Any:
     of_pages = deliveries.c.table_name == documents_pages.name
     return and_(of_pages, deliveries.c.partition_key == document_id)
 
 
-def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
+def _iterate_captures(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
     """Yield the fetches of the bytes; a replay has a capture of its own, of the same fetch."""
     columns = captures.c
     query = (
@@ -144,7 +146,7 @@ def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEven
             columns.erased_at,
         )
         .join(deliveries, deliveries.c.group_id == columns.group_id)
-        .where(_of_document(document_id), deliveries.c.replay_of.is_(None))
+        .where(_match_document(document_id), deliveries.c.replay_of.is_(None))
         .order_by(columns.fetched_at)
     )
     for row in connection.execute(query.limit(MAX_EVENTS)):
@@ -156,7 +158,7 @@ def _captured(connection: Connection, document_id: str) -> Iterator[TimelineEven
             yield TimelineEvent(row.erased_at, "redacted", text)
 
 
-def _extracted(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
+def _iterate_extractions(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
     columns, loads = deliveries.c, landings.c
     query = (
         select(
@@ -167,7 +169,7 @@ def _extracted(connection: Connection, document_id: str) -> Iterator[TimelineEve
             landings,
             and_(loads.group_id == columns.group_id, loads.table_name == columns.table_name),
         )
-        .where(_of_document(document_id))
+        .where(_match_document(document_id))
         .order_by(columns.recorded_at)
     )
     for row in connection.execute(query.limit(MAX_EVENTS)):
@@ -180,7 +182,7 @@ def _extracted(connection: Connection, document_id: str) -> Iterator[TimelineEve
         yield TimelineEvent(row.recorded_at, "extracted", text, row.run_id)
 
 
-def _members(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
+def _iterate_members(connection: Connection, document_id: str) -> Iterator[TimelineEvent]:
     """Yield where the document lies in others: one event for each."""
     columns, holder = documents_members.c, documents.c
     query = (
@@ -193,7 +195,7 @@ def _members(connection: Connection, document_id: str) -> Iterator[TimelineEvent
         yield TimelineEvent(row.extracted_at, "captured", text, row.run_id)
 
 
-def _outcome(document: Row[Any]) -> TimelineEvent:
+def _describe_outcome(document: Row[Any]) -> TimelineEvent:
     is_loaded = document.state in ("loaded", "empty")
     text = f"{document.state}: {document.page_count} pages, {document.chunk_count} chunks"
     if document.reason:
@@ -208,7 +210,7 @@ def _outcome(document: Row[Any]) -> TimelineEvent:
     )
 
 
-def _exported(connection: Connection, document: Row[Any]) -> Iterator[TimelineEvent]:
+def _iterate_exports(connection: Connection, document: Row[Any]) -> Iterator[TimelineEvent]:
     """Yield the exports of tables of documents that were written since; conditions are ignored."""
     columns = operations_exports.c
     query = (
@@ -224,7 +226,7 @@ def _exported(connection: Connection, document: Row[Any]) -> Iterator[TimelineEv
         yield TimelineEvent(row.delivered_at or row.rendered_at, "exported", text, row.run_id)
 
 
-def _erased(connection: Connection, name: str) -> Timeline | None:
+def _find_erasure(connection: Connection, name: str) -> Timeline | None:
     """Return when a name was erased, found by its salted hash; None: it was not."""
     columns = operations_erasures.c
     query = select(columns.salt, columns.identifier_hash, columns.erased_at, columns.run_id)

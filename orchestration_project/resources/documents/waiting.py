@@ -68,7 +68,7 @@ def due_days(warehouse: Warehouse, now: datetime) -> list[DueDay]:
             select(columns.topic, func.count().label("count"), func.max(columns.changed_at))
             .where(condition)
             .group_by(columns.topic)
-            for condition in _due_at(now)
+            for condition in _match_due_at(now)
         )
     )
     with warehouse.reading() as connection:
@@ -81,7 +81,7 @@ def due_days(warehouse: Warehouse, now: datetime) -> list[DueDay]:
     return [days[day] for day in sorted(days)]
 
 
-def _due_at(now: datetime) -> Sequence[ColumnElement[bool]]:
+def _match_due_at(now: datetime) -> Sequence[ColumnElement[bool]]:
     """Return the conditions of files that a run would claim now, as `WorkItems.claim` does.
 
     What changed later than now was changed before the clock was set back: it waits for nothing.
@@ -95,7 +95,7 @@ def _due_at(now: datetime) -> Sequence[ColumnElement[bool]]:
     ]
 
 
-def _due_before(at: datetime) -> Sequence[tuple[ColumnElement[bool], Column[datetime]]]:
+def _match_due_before(at: datetime) -> Sequence[tuple[ColumnElement[bool], Column[datetime]]]:
     """Return the conditions of files that a run could claim at a time, and since when they could.
 
     Each is a range of an index, without items that are done.
@@ -107,7 +107,7 @@ def _due_before(at: datetime) -> Sequence[tuple[ColumnElement[bool], Column[date
 
 def _are(state: str) -> ColumnElement[bool]:
     columns = work_items.c
-    below = and_(columns.topic >= TOPIC_PREFIX, columns.topic < _after(TOPIC_PREFIX))
+    below = and_(columns.topic >= TOPIC_PREFIX, columns.topic < _find_prefix_end(TOPIC_PREFIX))
     return and_(columns.state == state, below)
 
 
@@ -116,7 +116,7 @@ def oldest_waiting(warehouse: Warehouse, now: datetime) -> OldestMissing | None:
     columns = work_items.c
     found: list[tuple[str, int, datetime]] = []
     with warehouse.reading() as connection:
-        for condition, since in _due_before(now - LATE_AFTER):
+        for condition, since in _match_due_before(now - LATE_AFTER):
             query = select(columns.topic, func.count(), func.min(since)).where(condition)
             rows = connection.execute(query.group_by(columns.topic)).all()
             found += [(topic, count, since) for topic, count, since in rows]
@@ -137,7 +137,7 @@ def oldest_waiting(warehouse: Warehouse, now: datetime) -> OldestMissing | None:
     )
 
 
-def _after(prefix: str) -> str:
+def _find_prefix_end(prefix: str) -> str:
     """Return the first text after all that begin with ``prefix``."""
     return prefix[:-1] + chr(ord(prefix[-1]) + 1)
 

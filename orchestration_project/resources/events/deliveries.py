@@ -89,7 +89,7 @@ class DeliveryLoader:
         self, connection: Connection, batch: Sequence[tuple[ClaimedDelivery, Capture]]
     ) -> Sequence[ItemSettlement]:
         """Check deliveries and load what is new; one that is loaded already is skipped."""
-        events = [_event(item.content) for item, _ in batch]
+        events = [_build_event(item.content) for item, _ in batch]
         deliveries = [
             ScopeDelivery(
                 f"{event.source}|{event.delivery_id}",
@@ -105,7 +105,7 @@ class DeliveryLoader:
             connection, EVENTS, deliveries, run_id=self.run_id, now=self.clock.now()
         )
         settlements = [
-            _settlement(item, scope.batch.validated, scope.outcome)
+            _settle_delivery(item, scope.batch.validated, scope.outcome)
             for (item, _), scope in zip(batch, scopes, strict=True)
         ]
         loaded = [settlement.item.content for settlement in settlements if _is_loaded(settlement)]
@@ -117,7 +117,7 @@ class DeliveryLoader:
         return settlements
 
 
-def _event(content: Content) -> WebhookEvent:
+def _build_event(content: Content) -> WebhookEvent:
     return WebhookEvent(
         content.source, content.delivery_id, content.received_at, content.kind, content.body
     )
@@ -127,7 +127,7 @@ def _is_loaded(settlement: ItemSettlement[ClaimedDelivery]) -> bool:
     return settlement.state in ("done", "skipped") and settlement.reason_code is None
 
 
-def _settlement(
+def _settle_delivery(
     item: ClaimedDelivery, validated: Validated, outcome: WriteOutcome[None] | None
 ) -> ItemSettlement[ClaimedDelivery]:
     """Return the settlement of a delivery; one that is rejected would be rejected again: done.
@@ -165,7 +165,7 @@ class DeliverySummary(ItemSummary):
     def add(self, settlements: Sequence[ItemSettlement[ClaimedDelivery]]) -> None:
         """Count how deliveries ended."""
         for settlement in settlements:
-            content, outcome = settlement.item.content, _outcome_of(settlement)
+            content, outcome = settlement.item.content, _name_outcome(settlement)
             self.counts[outcome] += 1
             self.byte_count += len(content.body)
             if len(self.shown) < MAX_DELIVERIES_SHOWN:
@@ -204,7 +204,7 @@ class DeliverySummary(ItemSummary):
         }
 
 
-def _outcome_of(settlement: ItemSettlement) -> str:
+def _name_outcome(settlement: ItemSettlement) -> str:
     """Return how a delivery ended, in one word."""
     if settlement.state == "failed":
         return "failed"

@@ -20,10 +20,10 @@ DELIVERIES = inbox_states.alias(inbox.name)
 def read_deliveries(connection: Connection, chosen: BalanceFilter) -> Iterator[SubjectBalance]:
     """Return the equation of each source."""
     is_chosen = chosen.holds(DELIVERIES.c.received_at)
-    return read_places(connection, "deliveries", DELIVERIES.c.source, _places(), is_chosen)
+    return read_places(connection, "deliveries", DELIVERIES.c.source, _map_places(), is_chosen)
 
 
-def _places() -> dict[str, ColumnElement[bool]]:
+def _map_places() -> dict[str, ColumnElement[bool]]:
     """Return the condition of each place; a delivery is at one, unless it was lost."""
     row = DELIVERIES.c
     is_done = row.state == "done"

@@ -126,14 +126,14 @@ class BodyRetention:
         is_dead = or_(_has_item(work_items.c.state == "dead"), has_dead_action)
         classes = [(self.applied_days, not_(is_dead)), (self.dead_days, is_dead)]
         conditions = [
-            and_(condition, _ended_before(now - timedelta(days=days)))
+            and_(condition, _match_ended_before(now - timedelta(days=days)))
             for days, condition in classes
             if days is not None
         ]
         return and_(HAS_BODY, or_(false(), *conditions))
 
 
-def _ended_before(before: datetime) -> ColumnElement[bool]:
+def _match_ended_before(before: datetime) -> ColumnElement[bool]:
     """Return the condition of deliveries that ended before a time, and their actions as well."""
     is_open = or_(_ACTION["outcome"] == "waiting", _ACTION["changed_at"] >= before)
     is_worked_on = or_(work_items.c.state.in_(WAITING_STATES), work_items.c.changed_at >= before)

@@ -36,10 +36,10 @@ from orchestration_project.engine.warehouse.frames import read_frame, read_scope
 def made_of(warehouse: Warehouse) -> str | None:
     """Return the name of what a picture would be made of now; None: nothing is landed."""
     with warehouse.reading() as connection:
-        return _made_of(connection)
+        return _identify_inputs(connection)
 
 
-def _made_of(connection: Connection) -> str | None:
+def _identify_inputs(connection: Connection) -> str | None:
     landed = changes(connection, finra_otc_weekly)
     derived = (
         derived_versions(connection, table) for table in (finra_concentration_week, finra_tier_week)
@@ -51,27 +51,27 @@ def _made_of(connection: Connection) -> str | None:
 def read_activity(warehouse: Warehouse) -> Activity | None:
     """Return the activity that the picture shows, read in one transaction; None: none is loaded."""
     with warehouse.reading() as connection:
-        version = _made_of(connection)
+        version = _identify_inputs(connection)
         newest = connection.execute(select(func.max(finra_venue_week.c.week_start))).scalar()
         if version is None or newest is None:
             return None
-        return _activity(connection, version, newest)
+        return _build_activity(connection, version, newest)
 
 
-def _activity(connection: Connection, version: str, newest: date) -> Activity:
+def _build_activity(connection: Connection, version: str, newest: date) -> Activity:
     first = activity.first_week_shown(newest)
-    traded = _traded(connection, first)
+    traded = _sum_traded(connection, first)
     week_start, tiers = activity.newest_complete_week(traded)
     of_week = {"week_start": week_start}
     venues, lump = activity.all_venues(read_scope(connection, finra_venue_week, of_week))
-    symbols, symbol_count = _symbols(connection, week_start)
-    names = _names(connection, week_start, symbols, venues.head(LARGEST_SHOWN))
+    symbols, symbol_count = _read_largest_symbols(connection, week_start)
+    names = _read_names(connection, week_start, symbols, venues.head(LARGEST_SHOWN))
     whole = sum(traded.filter(week_start=week_start)["share_quantity"].to_list())
     return Activity(
         made_of=version,
         weeks=activity.weeks_between(traded["week_start"].to_list()),
         traded=traded,
-        concentration=activity.weighted_concentration(_concentration(connection, first)),
+        concentration=activity.weighted_concentration(_sum_concentration(connection, first)),
         week_start=week_start,
         tiers=tiers,
         tier_weeks=read_scope(connection, finra_tier_week, of_week),
@@ -80,18 +80,18 @@ def _activity(connection: Connection, version: str, newest: date) -> Activity:
         de_minimis_share=lump,
         symbol_count=symbol_count,
         venue_count=len(venues),
-        quarantined=_quarantined(connection, first),
+        quarantined=_list_quarantined(connection, first),
     )
 
 
-def _quarantined(connection: Connection, first: date) -> list[date]:
+def _list_quarantined(connection: Connection, first: date) -> list[date]:
     """Return the weeks from ``first`` on of which the latest delivery of a tier is quarantined."""
     keys = quarantined_keys(connection, finra_otc_weekly)
     weeks = {tier_week(key, today=date.max).week_start for key in keys}
     return sorted(week for week in weeks if week >= first)
 
 
-def _traded(connection: Connection, first: date) -> pl.DataFrame:
+def _sum_traded(connection: Connection, first: date) -> pl.DataFrame:
     week = finra_venue_week.c
     keys = (week.week_start, week.tier, week.market)
     sums = [
@@ -105,7 +105,7 @@ def _traded(connection: Connection, first: date) -> pl.DataFrame:
     )
 
 
-def _concentration(connection: Connection, first: date) -> pl.DataFrame:
+def _sum_concentration(connection: Connection, first: date) -> pl.DataFrame:
     """Return by week and tier the sums of index times shares, and of shares."""
     week = finra_symbol_week.c
     shares = week.total_share_quantity
@@ -124,7 +124,7 @@ def _concentration(connection: Connection, first: date) -> pl.DataFrame:
     return read_frame(connection, statement, finra_symbol_week)
 
 
-def _symbols(connection: Connection, week_start: date) -> tuple[pl.DataFrame, int]:
+def _read_largest_symbols(connection: Connection, week_start: date) -> tuple[pl.DataFrame, int]:
     """Return the largest symbols of a week, with their concentration, and how many there are."""
     week, index = finra_symbol_week.c, finra_concentration_week.c
     of_week = week.week_start == week_start
@@ -149,7 +149,7 @@ def _symbols(connection: Connection, week_start: date) -> tuple[pl.DataFrame, in
     return frame, connection.execute(count).scalar_one()
 
 
-def _names(
+def _read_names(
     connection: Connection, week_start: date, symbols: pl.DataFrame, venues: pl.DataFrame
 ) -> pl.DataFrame:
     """Return names as the rows of the largest venues in the largest symbols have them."""

@@ -85,7 +85,7 @@ class FinraApi(FinraSource):
 
     def _updated(self, tier: str, before: date, since: date, until: date) -> set[str] | None:
         """Return the weeks before ``before`` with updated rows, None if there are too many."""
-        query = _updates_query(tier, before=before, since=since, until=until)
+        query = _build_updates_query(tier, before=before, since=since, until=until)
         response = self.api.send(PLACES[CURRENT].data_url, query)
         rows = self.api.rows_of(response)
         if rows and len(rows) < self.api.pages.total_of(response):
@@ -105,7 +105,7 @@ class FinraApi(FinraSource):
         """Ask for the number of records and the newest change of a partition: one request."""
         week_start, tier = partition.day, partition.value
         dataset = self._dataset_of(week_start, tier)
-        query = _query(week_start, tier, fields=["lastUpdateDate"], limit=1)
+        query = _build_query(week_start, tier, fields=["lastUpdateDate"], limit=1)
         if dataset == CURRENT:
             query["sortFields"] = ["-lastUpdateDate"]
         response = self.api.send(PLACES[dataset].data_url, query)
@@ -136,7 +136,7 @@ class FinraApi(FinraSource):
         if total > self.api.pages.max_records:
             query_parts = self._pieces(partition, version)
             pieces = [(part.filters, part.record_total) for part in query_parts]
-        query = _query(week_start, tier, fields=API_FIELDS, limit=PAGING.size)
+        query = _build_query(week_start, tier, fields=API_FIELDS, limit=PAGING.size)
         query |= {"delimiter": DELIMITER, "quoteValues": False}
         if version.dataset == CURRENT:
             query["sortFields"] = list(SORT)
@@ -162,7 +162,7 @@ class FinraApi(FinraSource):
                 found=f"Record-Total {total}",
                 remedy="report it: a week of this size needs another way of asking",
             )
-        query = _query(week_start, tier, fields=[SYMBOL], limit=1) | {"sortFields": [SYMBOL]}
+        query = _build_query(week_start, tier, fields=[SYMBOL], limit=1) | {"sortFields": [SYMBOL]}
 
         def probe(filters: Mapping[str, Sequence[Filter]], offset: int) -> RangeProbe:
             values = {**query, **filters, "offset": offset}
@@ -174,7 +174,7 @@ class FinraApi(FinraSource):
 
         try:
             return pieces_of(
-                _partition(week_start, tier),
+                _filter_partition(week_start, tier),
                 total,
                 probe,
                 largest_offset=self.api.pages.paging.max_offset,
@@ -226,16 +226,18 @@ class FinraApi(FinraSource):
         )
 
 
-def _query(week_start: date, tier: str, *, fields: Sequence[str], limit: int) -> dict[str, object]:
+def _build_query(
+    week_start: date, tier: str, *, fields: Sequence[str], limit: int
+) -> dict[str, object]:
     return {
         "fields": list(fields),
-        "compareFilters": _partition(week_start, tier),
+        "compareFilters": _filter_partition(week_start, tier),
         "limit": limit,
         "offset": 0,
     }
 
 
-def _updates_query(tier: str, *, before: date, since: date, until: date) -> dict[str, object]:
+def _build_updates_query(tier: str, *, before: date, since: date, until: date) -> dict[str, object]:
     """Return the query for rows of weeks before ``before`` that were updated between two days.
 
     `lastUpdateDate` has a day, no time, and a range of days counts both ends.
@@ -257,7 +259,7 @@ def _updates_query(tier: str, *, before: date, since: date, until: date) -> dict
     }
 
 
-def _partition(week_start: date, tier: str) -> list[Filter]:
+def _filter_partition(week_start: date, tier: str) -> list[Filter]:
     return [
         compared("weekStartDate", "EQUAL", week_start.isoformat()),
         compared("tierIdentifier", "EQUAL", tier),

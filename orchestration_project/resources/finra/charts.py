@@ -30,7 +30,7 @@ CANDIDATES = 200
 """Symbols with the largest short interest, among which those with prices are looked for."""
 
 
-def _since(connection: Connection, table: Table) -> ColumnElement[bool]:
+def _match_weeks_shown(connection: Connection, table: Table) -> ColumnElement[bool]:
     """Return the condition that a row is of the weeks shown, back from the newest of its table."""
     newest = connection.execute(select(func.max(table.c.week_start))).scalar()
     return table.c.week_start >= (first_week_shown(newest) if newest else date.max)
@@ -39,15 +39,19 @@ def _since(connection: Connection, table: Table) -> ColumnElement[bool]:
 def read_ats_shares(warehouse: Warehouse) -> pl.DataFrame:
     """Return `charts.ats_shares` of the weeks shown."""
     with warehouse.reading() as connection:
-        return charts.ats_shares(_sums(connection, "week_start", "tier", "market"))
+        return charts.ats_shares(_sum_shares(connection, "week_start", "tier", "market"))
 
 
-def _sums(connection: Connection, *by: str) -> pl.DataFrame:
+def _sum_shares(connection: Connection, *by: str) -> pl.DataFrame:
     """Return the shares of venues of the weeks shown."""
     column = finra_venue_week.c
     keys = [column[name] for name in by]
     shares = cast(func.sum(column.share_quantity), Quantity()).label("share_quantity")
-    statement = select(*keys, shares).where(_since(connection, finra_venue_week)).group_by(*keys)
+    statement = (
+        select(*keys, shares)
+        .where(_match_weeks_shown(connection, finra_venue_week))
+        .group_by(*keys)
+    )
     return read_frame(connection, statement, finra_venue_week)
 
 
@@ -69,7 +73,9 @@ def read_concentration(warehouse: Warehouse) -> pl.DataFrame:
 
 def _read(connection: Connection, table: Table, names: Sequence[str]) -> pl.DataFrame:
     columns: list[ColumnElement[Any]] = [table.c[name] for name in names]
-    return read_frame(connection, select(*columns).where(_since(connection, table)), table)
+    return read_frame(
+        connection, select(*columns).where(_match_weeks_shown(connection, table)), table
+    )
 
 
 def read_movers(warehouse: Warehouse) -> tuple[date | None, pl.DataFrame]:
@@ -113,15 +119,15 @@ def read_short_interest(warehouse: Warehouse) -> pl.DataFrame:
 def read_restatements(warehouse: Warehouse) -> pl.DataFrame:
     """Return `charts.restatement_sizes` of all restatements of the weeks shown."""
     with warehouse.reading() as connection:
-        times = _restated_at(connection)
-        ended = _sides(connection, [(finra_otc_weekly_history, "known_to")], times)
+        times = _list_restatements(connection)
+        ended = _read_sides(connection, [(finra_otc_weekly_history, "known_to")], times)
         sources = [(finra_otc_weekly, "known_from"), (finra_otc_weekly_history, "known_from")]
-        begun = _sides(connection, sources, times)
-        weeks = _sums(connection, "week_start", "tier")
+        begun = _read_sides(connection, sources, times)
+        weeks = _sum_shares(connection, "week_start", "tier")
     return charts.restatement_sizes(ended, begun, weeks)
 
 
-def _restated_at(connection: Connection) -> list[tuple[str, date, Any]]:
+def _list_restatements(connection: Connection) -> list[tuple[str, date, Any]]:
     """Return tier, week and time of each restatement of the weeks shown."""
     statement = select(landings.c.partition_key, landings.c.landed_at).where(
         landings.c.table_name == finra_otc_weekly.name,
@@ -137,7 +143,7 @@ ROW = ("week_start", "tier", "market", "symbol", "venue_id", "share_quantity")
 TIMES_AT_ONCE = 100
 
 
-def _sides(
+def _read_sides(
     connection: Connection, sources: Sequence[tuple[Table, str]], times: Sequence[Any]
 ) -> pl.DataFrame:
     """Return the rows of ``sources`` whose time is that of a restatement of their week."""

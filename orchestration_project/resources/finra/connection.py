@@ -103,7 +103,7 @@ def open_api(settings: Settings, http: HttpClient) -> QueryApi:
         name=settings.finra_source,
         api_url=demo_url(settings) if settings.is_demo else settings.finra_api_url,
         token_url=settings.finra_token_url,
-        credentials=None if settings.is_demo else _credentials(settings),
+        credentials=None if settings.is_demo else _read_credentials(settings),
         api_key=None if settings.is_demo else settings.finra_access_token,
         concurrent_requests=settings.finra_concurrent_requests,
     )
@@ -178,7 +178,7 @@ def folder_source(
     return FolderSource(folder, captures, clock, dataset.name, dataset.partitioning, names)
 
 
-def _credentials(settings: Settings) -> tuple[str, str] | None:
+def _read_credentials(settings: Settings) -> tuple[str, str] | None:
     settings = FinraSettings.of(settings)
     identity, secret = settings.finra_client_id, settings.finra_client_secret
     return (identity, secret.get_secret_value()) if identity and secret else None

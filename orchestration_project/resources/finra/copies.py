@@ -75,7 +75,7 @@ def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBat
     replaced = {each.scope for each in files}
     copies: list[Copy] = []
     for number, (file, figures) in enumerate(zip(files, largest, strict=True)):
-        landed = _landed_bytes(connection, file.sha256)
+        landed = _find_landed_bytes(connection, file.sha256)
         if file.scope in landed:
             continue
         copy = (
@@ -83,7 +83,7 @@ def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBat
             or _copy_of_twin(file, files[:number])
             or _copy_of_rows(connection, file, figures, replaced)
         )
-        if copy is not None and not _holds(connection, file.scope, file):
+        if copy is not None and not _has_landed_rows(connection, file.scope, file):
             copies.append(copy)
     return copies
 
@@ -100,7 +100,7 @@ def _lock(connection: Connection, largest: Sequence[Largest | None]) -> None:
         connection.execute(select(func.pg_advisory_xact_lock(key)))
 
 
-def _landed_bytes(connection: Connection, sha256: str) -> Mapping[MarketWeek, str]:
+def _find_landed_bytes(connection: Connection, sha256: str) -> Mapping[MarketWeek, str]:
     """Return each week and market that ever landed these bytes, with the file's URL."""
     rows = connection.execute(
         select(captures.c.partition_key, captures.c.request, captures.c.url)
@@ -145,13 +145,13 @@ def _copy_of_rows(
     largest: Largest | None,
     replaced: Collection[MarketWeek],
 ) -> Copy | None:
-    for scope in _candidates(connection, largest):
-        if scope not in replaced and _holds(connection, scope, file):
-            return Copy(file.scope, file.url, "rows", scope, _url(connection, scope))
+    for scope in _find_candidates(connection, largest):
+        if scope not in replaced and _has_landed_rows(connection, scope, file):
+            return Copy(file.scope, file.url, "rows", scope, _find_url(connection, scope))
     return None
 
 
-def _candidates(connection: Connection, largest: Largest | None) -> list[MarketWeek]:
+def _find_candidates(connection: Connection, largest: Largest | None) -> list[MarketWeek]:
     """Return the landed weeks and markets in which the symbol has the same figures.
 
     Each week and tier is one look-up by key in `finra_symbol_week`.
@@ -176,7 +176,7 @@ def _candidates(connection: Connection, largest: Largest | None) -> list[MarketW
     )
 
 
-def _holds(connection: Connection, scope: MarketWeek, file: _File) -> bool:
+def _has_landed_rows(connection: Connection, scope: MarketWeek, file: _File) -> bool:
     """Whether the rows of ``file`` are landed in ``scope``."""
     columns = [_weekly[name] for name in FILE_COLUMNS]
     return all(
@@ -184,7 +184,9 @@ def _holds(connection: Connection, scope: MarketWeek, file: _File) -> bool:
             rows,
             read_frame(
                 connection,
-                select(*columns).where(within(finra_otc_weekly, {**_place(scope), **condition})),
+                select(*columns).where(
+                    within(finra_otc_weekly, {**_locate_scope(scope), **condition})
+                ),
                 finra_otc_weekly,
             ),
         )
@@ -192,17 +194,17 @@ def _holds(connection: Connection, scope: MarketWeek, file: _File) -> bool:
     )
 
 
-def _place(scope: MarketWeek) -> Scope:
+def _locate_scope(scope: MarketWeek) -> Scope:
     week = scope.partition
     return {"week_start": week.week_start, "tier": week.tier, "market": scope.market}
 
 
-def _url(connection: Connection, scope: MarketWeek) -> str:
+def _find_url(connection: Connection, scope: MarketWeek) -> str:
     """Return where the landed rows of a week and market came from."""
     url = (
         select(captures.c.url)
         .join(finra_otc_weekly, _weekly.capture_id == captures.c.capture_id)
-        .where(within(finra_otc_weekly, _place(scope)))
+        .where(within(finra_otc_weekly, _locate_scope(scope)))
         .limit(1)
     )
     return connection.execute(url).scalar_one()

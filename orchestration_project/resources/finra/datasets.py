@@ -29,12 +29,12 @@ def engine_dataset(declared: FinraDataset) -> Dataset:
         partitioning=declared.partitioning,
         parse=declared.parse,
         resource="finra_datasets",
-        source_of=partial(_source, declared),
+        source_of=partial(_find_source, declared),
         source_dataset=declared.name,
         count_records=count_lines,
         source_label=f"FINRA's {declared.name}",
         source_description=f"the dataset {declared.group}/{declared.name} ({declared.access}),",
-        limits=partial(_limits, declared),
+        limits=partial(_build_limits, declared),
         licence=declared.declared.licence,
         metadata_columns=declared.metadata_columns,
         lists_fields=True,
@@ -43,11 +43,11 @@ def engine_dataset(declared: FinraDataset) -> Dataset:
     )
 
 
-def _source(declared: FinraDataset, datasets: "FinraDatasets") -> Source:
+def _find_source(declared: FinraDataset, datasets: "FinraDatasets") -> Source:
     return datasets.of(declared)
 
 
-def _limits(declared: FinraDataset, settings: Settings, today: date) -> LoadLimits:
+def _build_limits(declared: FinraDataset, settings: Settings, today: date) -> LoadLimits:
     finra = FinraSettings.of(settings)
     return LoadLimits(
         first_day=declared.first_day or first_finra_week(settings, today),

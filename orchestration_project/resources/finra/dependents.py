@@ -39,18 +39,18 @@ from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.resources.finra.short import FRIDAY, LATEST_SETTLEMENT
 
 
-def _following(partition: Scope, *, weeks: int) -> Scope:
+def _extend_weeks(partition: Scope, *, weeks: int) -> Scope:
     """Return the week of a tier and so many that follow it."""
     first = cast("Any", partition["week_start"])
     following = tuple(first + number * WEEK for number in range(weeks + 1))
     return {"week_start": following, "tier": partition["tier"]}
 
 
-def _week_of_day(partition: Scope) -> Scope:
+def _find_week_of_day(partition: Scope) -> Scope:
     return {"week_start": monday_of(cast("date", partition["trade_date"]))}
 
 
-def _weeks_of_settlement(partition: Scope) -> Scope:
+def _find_settlement_weeks(partition: Scope) -> Scope:
     """Return the weeks in which short interest of a date may be the latest."""
     settled = cast("date", partition["settlement_date"])
     fridays = [monday_of(settled) + FRIDAY + number * WEEK for number in range(6)]
@@ -63,31 +63,33 @@ def _weeks_of_settlement(partition: Scope) -> Scope:
     }
 
 
-def _all_symbols(_: Scope) -> Scope:
+def _select_all_symbols(_: Scope) -> Scope:
     return {"symbol": KeyRange()}
 
 
-def _all_tiers(partition: Scope) -> Scope:
+def _select_all_tiers(partition: Scope) -> Scope:
     return {"week_start": partition["week_start"]}
 
 
 DEPENDENTS: dict[Table, Callable[[Scope], Scope]] = {
-    finra_symbol_rolling_6w: partial(_following, weeks=ROLLING.weeks_back),
-    finra_concentration_week: partial(_following, weeks=CONCENTRATION.weeks_back),
-    finra_symbol_movers_week: partial(_following, weeks=CONCENTRATION.weeks_back),
-    finra_venue_movers_week: partial(_following, weeks=CONCENTRATION.weeks_back),
-    finra_symbol_anomalies_week: partial(_following, weeks=ROLLING.weeks_back),
-    finra_tier_week: _all_tiers,
-    finra_venue_week_all_tiers: _all_tiers,
-    finra_symbol_week_value: _all_tiers,
-    finra_symbol_week_short: _all_tiers,
-    off_exchange_share_weekly: _all_tiers,
-    **dict.fromkeys((finra_symbols, finra_symbol_changes, finra_symbol_renames), _all_symbols),
+    finra_symbol_rolling_6w: partial(_extend_weeks, weeks=ROLLING.weeks_back),
+    finra_concentration_week: partial(_extend_weeks, weeks=CONCENTRATION.weeks_back),
+    finra_symbol_movers_week: partial(_extend_weeks, weeks=CONCENTRATION.weeks_back),
+    finra_venue_movers_week: partial(_extend_weeks, weeks=CONCENTRATION.weeks_back),
+    finra_symbol_anomalies_week: partial(_extend_weeks, weeks=ROLLING.weeks_back),
+    finra_tier_week: _select_all_tiers,
+    finra_venue_week_all_tiers: _select_all_tiers,
+    finra_symbol_week_value: _select_all_tiers,
+    finra_symbol_week_short: _select_all_tiers,
+    off_exchange_share_weekly: _select_all_tiers,
+    **dict.fromkeys(
+        (finra_symbols, finra_symbol_changes, finra_symbol_renames), _select_all_symbols
+    ),
 }
 """Derived tables with is_stale, and the condition on the rows that a loaded week is part of."""
 
 OF_DATASETS: Mapping[Table, Mapping[Table, Callable[[Scope], Scope]]] = {
-    finra_reg_sho_daily: {finra_symbol_week_short: _week_of_day},
-    finra_short_interest: {finra_symbol_week_short: _weeks_of_settlement},
+    finra_reg_sho_daily: {finra_symbol_week_short: _find_week_of_day},
+    finra_short_interest: {finra_symbol_week_short: _find_settlement_weeks},
 }
 """By declared dataset: derived tables, and which of their rows a loaded partition is part of."""

@@ -64,7 +64,7 @@ class FinraFiles(FinraSource):
 
     def version(self, partition: Partition) -> SourceVersion:
         """Hash the partition's files."""
-        return _version(
+        return _build_version(
             (file.market, hashlib.sha256(self._folder.read(file.name)).hexdigest())
             for file in self._files_of(partition.day, partition.value)
         )
@@ -79,7 +79,7 @@ class FinraFiles(FinraSource):
             captures.append(parts[-1])
             refuse_empty(file.name, parts[-1], FILE_FIELDS)
             refuse_cut(file.name, parts[-1])
-        read = _version((str(part.market), part.sha256) for part in parts)
+        read = _build_version((str(part.market), part.sha256) for part in parts)
         for source_version in (read, self.version(partition)):
             if source_version != version:
                 raise MovedError(
@@ -121,11 +121,11 @@ class FinraFiles(FinraSource):
             text = self._folder.read(MANIFEST).decode("utf-8-sig") if MANIFEST in names else None
         except UnicodeDecodeError as error:
             raise self._folder.unusable(error) from error
-        return _identified(tuple(name for name in names if name != MANIFEST), text)
+        return _group_by_partition(tuple(name for name in names if name != MANIFEST), text)
 
 
 @lru_cache(maxsize=1)
-def _identified(
+def _group_by_partition(
     names: tuple[str, ...], manifest: str | None
 ) -> Mapping[tuple[date, str], Sequence[WeeklyFile]]:
     """Return the files of each partition: one scan of the folder serves all partitions."""
@@ -135,7 +135,7 @@ def _identified(
     return files
 
 
-def _version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:
+def _build_version(hashes: Iterable[tuple[str, str]]) -> SourceVersion:
     """Return the state that consists of these files, as (market, SHA-256)."""
     files = list(hashes)
     text = ", ".join(f"{market} {sha256[:16]}" for market, sha256 in files)

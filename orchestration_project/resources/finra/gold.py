@@ -70,12 +70,12 @@ def landed_weeks(connection: Connection, _key: str | None = None) -> recomputati
     return changes(connection, finra_otc_weekly)
 
 
-def _of_tier_week(key: str) -> Scope:
+def _parse_tier_week(key: str) -> Scope:
     partition = parsed(key)
     return {"week_start": partition.week_start, "tier": partition.tier}
 
 
-def _of_week(key: str) -> Scope:
+def _parse_week(key: str) -> Scope:
     return {"week_start": parsed(f"|{key}").week_start}
 
 
@@ -86,7 +86,7 @@ def _read_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> Gol
         for pending_derivation in due
         for name in COLUMNS.get(pending_derivation.derived.table, ())
     )
-    of_symbols = _scope_of(
+    of_symbols = _collect_scope(
         [
             pending_derivation
             for pending_derivation in due
@@ -95,7 +95,7 @@ def _read_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> Gol
     )
     columns: list[ColumnElement[Any]] = [finra_symbol_week.c[name] for name in names or SYMBOL_KEY]
     statement = select(*columns).where(within(finra_symbol_week, of_symbols))
-    of_venues = _scope_of(
+    of_venues = _collect_scope(
         [
             pending_derivation
             for pending_derivation in due
@@ -108,7 +108,7 @@ def _read_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> Gol
     )
 
 
-def _scope_of(due: Sequence[PendingDerivation]) -> Scope:
+def _collect_scope(due: Sequence[PendingDerivation]) -> Scope:
     at = [
         parsed(key)
         for key in {one for pending_derivation in due for one in pending_derivation.inputs}
@@ -129,53 +129,53 @@ def _make_rolling(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
         week_start=parsed(due.key).week_start,
         is_complete=len(due.inputs) == recomputation.WINDOW_WEEKS,
     )
-    return _with_largest_symbols(due, rows, read.symbols)
+    return _add_largest_symbols(due, rows, read.symbols)
 
 
 def _make_concentration(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     of_weeks = read.of(due.inputs).symbols
     rows = across.concentration_week(of_weeks, week_start=parsed(due.key).week_start)
-    return _with_largest_symbols(due, rows, read.symbols)
+    return _add_largest_symbols(due, rows, read.symbols)
 
 
 def _make_symbol_movers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     weeks = read.of(due.inputs).symbols
     rows, excluded = movers.symbol_movers(weeks, week_start=parsed(due.key).week_start)
-    return DerivedPart(rows, _largest(due, rows, "share_quantity"), excluded=excluded)
+    return DerivedPart(rows, _select_largest(due, rows, "share_quantity"), excluded=excluded)
 
 
 def _make_venue_movers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     weeks = read.of(due.inputs).venues
     rows, excluded = movers.venue_movers(weeks, week_start=parsed(due.key).week_start)
-    return DerivedPart(rows, _largest(due, rows, "share_quantity"), excluded=excluded)
+    return DerivedPart(rows, _select_largest(due, rows, "share_quantity"), excluded=excluded)
 
 
 def _make_anomalies(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     weeks = read.of(due.inputs).symbols
     rows, excluded = movers.symbol_anomalies(weeks, week_start=parsed(due.key).week_start)
-    return DerivedPart(rows, _largest(due, rows, "share_quantity"), excluded=excluded)
+    return DerivedPart(rows, _select_largest(due, rows, "share_quantity"), excluded=excluded)
 
 
 def _make_tiers(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     rows = across.tier_week(read.venues, read.symbols)
-    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
+    return DerivedPart(rows, _select_largest(due, rows, "share_quantity"))
 
 
 def _make_venues(due: PendingDerivation, read: GoldWeeks) -> DerivedPart:
     rows = across.venue_week_all_tiers(read.venues)
-    return DerivedPart(rows, _largest(due, rows, "share_quantity"))
+    return DerivedPart(rows, _select_largest(due, rows, "share_quantity"))
 
 
-def _with_largest_symbols(
+def _add_largest_symbols(
     due: PendingDerivation, rows: pl.DataFrame, symbol_weeks: pl.DataFrame
 ) -> DerivedPart:
     """Return rows, and the largest of them by their symbols' shares in the week."""
     shares = "total_share_quantity"
     sized = rows.join(symbol_weeks.select(*SYMBOL_KEY, shares), on=SYMBOL_KEY)
-    return DerivedPart(rows, _largest(due, sized, shares))
+    return DerivedPart(rows, _select_largest(due, sized, shares))
 
 
-def _largest(due: PendingDerivation, rows: pl.DataFrame, shares: str) -> pl.DataFrame:
+def _select_largest(due: PendingDerivation, rows: pl.DataFrame, shares: str) -> pl.DataFrame:
     table, of_partition = due.derived.table, due.derived.scope(due.key)
     keys = [column.key for column in table.columns if column.key not in of_partition]
     return largest_rows(rows, table, shares).select(keys)
@@ -187,7 +187,7 @@ ROLLING = DerivedTable(
     table=finra_symbol_rolling_6w,
     inputs=GOLD_WEEKS,
     reach=recomputation.ROLLING,
-    scope=_of_tier_week,
+    scope=_parse_tier_week,
     make=_make_rolling,
     conservation=conservation.ROLLING,
 )
@@ -195,7 +195,7 @@ CONCENTRATION = DerivedTable(
     table=finra_concentration_week,
     inputs=GOLD_WEEKS,
     reach=recomputation.CONCENTRATION,
-    scope=_of_tier_week,
+    scope=_parse_tier_week,
     make=_make_concentration,
     conservation=conservation.CONCENTRATION,
 )
@@ -203,7 +203,7 @@ SYMBOL_MOVERS = DerivedTable(
     table=finra_symbol_movers_week,
     inputs=GOLD_WEEKS,
     reach=recomputation.CONCENTRATION,
-    scope=_of_tier_week,
+    scope=_parse_tier_week,
     make=_make_symbol_movers,
     conservation=conservation.SYMBOL_MOVERS,
 )
@@ -211,7 +211,7 @@ VENUE_MOVERS = DerivedTable(
     table=finra_venue_movers_week,
     inputs=GOLD_WEEKS,
     reach=recomputation.CONCENTRATION,
-    scope=_of_tier_week,
+    scope=_parse_tier_week,
     make=_make_venue_movers,
     conservation=conservation.VENUE_MOVERS,
 )
@@ -219,7 +219,7 @@ ANOMALIES = DerivedTable(
     table=finra_symbol_anomalies_week,
     inputs=GOLD_WEEKS,
     reach=recomputation.ROLLING,
-    scope=_of_tier_week,
+    scope=_parse_tier_week,
     make=_make_anomalies,
     conservation=conservation.ANOMALIES,
 )
@@ -227,7 +227,7 @@ CROSS_TIER = DerivedTable(
     table=finra_tier_week,
     inputs=GOLD_WEEKS,
     reach=recomputation.CROSS_TIER,
-    scope=_of_week,
+    scope=_parse_week,
     make=_make_tiers,
     conservation=conservation.TIERS,
 )
@@ -235,7 +235,7 @@ ALL_TIER_VENUES = DerivedTable(
     table=finra_venue_week_all_tiers,
     inputs=GOLD_WEEKS,
     reach=recomputation.CROSS_TIER,
-    scope=_of_week,
+    scope=_parse_week,
     make=_make_venues,
     conservation=conservation.ALL_TIERS,
 )

@@ -109,18 +109,18 @@ NO_VENUES = pl.DataFrame(schema=schema_of(finra_venue_week))
 NO_NAMES = pl.DataFrame(schema=schema_of(finra_otc_weekly, [*SYMBOL_KEY, "issue_name"]))
 
 
-def _loaded_table(table: Table, state: StateAsOf, key: str) -> DerivedAsOf:
+def _derive_loaded_table(table: Table, state: StateAsOf, key: str) -> DerivedAsOf:
     """Return a week of a table that a load derives itself."""
     tier_week(key, today=date.max)
     is_of_symbols = table is finra_symbol_week
     needed = Needed(ALL_SYMBOLS if is_of_symbols else (), has_venues=not is_of_symbols)
-    weeks, left_out = _weeks(state, needed, [key])
+    weeks, left_out = _read_weeks(state, needed, [key])
     _require(table, key, [key], weeks)
     week = weeks[key]
     return DerivedAsOf(table, week.symbols if is_of_symbols else week.venues, left_out)
 
 
-def _derived_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedAsOf:
+def _derive_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedAsOf:
     """Return a partition of a table that is derived after the load."""
     if derived in OF_A_WEEK:
         read_day(key, monday=True)
@@ -132,7 +132,7 @@ def _derived_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> De
     is_of_venues = table in OF_VENUES and table not in COLUMNS
     columns = () if is_of_venues else COLUMNS.get(table, ALL_SYMBOLS)
     needed = Needed(columns, has_venues=table in OF_VENUES)
-    weeks, left_out = _weeks(state, needed, inputs)
+    weeks, left_out = _read_weeks(state, needed, inputs)
     _require(table, key, required, weeks)
     gold = GoldWeeks(
         pl.concat(week.symbols for week in weeks.values()),
@@ -140,14 +140,14 @@ def _derived_table(derived: DerivedTable[Any], state: StateAsOf, key: str) -> De
     )
     read: Any = gold
     if derived is SYMBOL_WEEK_VALUE:
-        read = (gold.symbols, _prices(state, date.fromisoformat(key)))
+        read = (gold.symbols, _read_prices(state, date.fromisoformat(key)))
     elif derived is SYMBOL_WEEK_SHORT:
         read = (gold.symbols, *short_inputs_as_of(state, date.fromisoformat(key)))
     due = PendingDerivation(derived, key, 0, None, "", list(weeks))
     return DerivedAsOf(table, derived.make(due, read).rows, left_out)
 
 
-def _symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedAsOf:
+def _derive_symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedAsOf:
     """Return a table of the symbol master, reading one week after another.
 
     Raises:
@@ -156,7 +156,7 @@ def _symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedA
     if key != ALL:
         raise UnknownNameError(f"invalid partition {key!r}: expected {ALL}, the only one")
     needed = Needed(TRADED, has_names=True)
-    weeks, left_out = _weeks(state, needed, landed_weeks(state.connection))
+    weeks, left_out = _read_weeks(state, needed, landed_weeks(state.connection))
     if not weeks:
         raise nothing_then(derived.table.name, key, ["any week"])
     traded = pl.concat(
@@ -167,22 +167,26 @@ def _symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> DerivedA
 
 AS_OF: AsOf = {
     **{
-        table.name: partial(_loaded_table, table) for table in (finra_symbol_week, finra_venue_week)
+        table.name: partial(_derive_loaded_table, table)
+        for table in (finra_symbol_week, finra_venue_week)
     },
-    **{window.table.name: partial(_derived_table, window) for window in (*WINDOWS, *OF_A_WEEK)},
-    **{derived_table.table.name: partial(_symbols, derived_table) for derived_table in TABLES},
+    **{window.table.name: partial(_derive_table, window) for window in (*WINDOWS, *OF_A_WEEK)},
+    **{
+        derived_table.table.name: partial(_derive_symbols, derived_table)
+        for derived_table in TABLES
+    },
 }
 """Gold tables that follow from weekly rows, each with what derives a partition as of a time."""
 
 
-def _weeks(
+def _read_weeks(
     state: StateAsOf, needed: Needed, wanted: Iterable[str]
 ) -> tuple[dict[str, WeekAsOf], LeftOut]:
     """Return the weeks of tiers that are there, and the weekly rows that are left out."""
     weeks: dict[str, WeekAsOf] = {}
     left_out = LeftOut()
     for name in wanted:
-        week, missing = _week(state, needed, parsed(name))
+        week, missing = _read_week(state, needed, parsed(name))
         left_out += missing
         if week is not None:
             weeks[name] = week
@@ -199,11 +203,11 @@ def _require(table: Table, key: str, required: Sequence[str], weeks: Collection[
         raise nothing_then(table.name, key, absent)
 
 
-def _week(state: StateAsOf, needed: Needed, week: TierWeek) -> tuple[WeekAsOf | None, LeftOut]:
+def _read_week(state: StateAsOf, needed: Needed, week: TierWeek) -> tuple[WeekAsOf | None, LeftOut]:
     """Return a week of a tier at the time, None without rows, and the rows that are left out."""
     state.require_time()
     scope: Scope = {"week_start": week.week_start, "tier": week.tier}
-    if stored := _stored(state, needed, scope):
+    if stored := _find_stored_week(state, needed, scope):
         return stored, NOTHING_LEFT_OUT
     wheres = [f"week_start={week.week_start}", f"tier={week.tier}"]
     left_out = state.left_out(finra_otc_weekly, wheres)
@@ -220,7 +224,7 @@ def _week(state: StateAsOf, needed: Needed, week: TierWeek) -> tuple[WeekAsOf | 
     return derived, left_out
 
 
-def _stored(state: StateAsOf, needed: Needed, scope: Scope) -> WeekAsOf | None:
+def _find_stored_week(state: StateAsOf, needed: Needed, scope: Scope) -> WeekAsOf | None:
     """Return a week that has not changed since the time as it is stored; None: it has to be made.
 
     What a load derives is written with the rows: where these are those of the time, so is it.
@@ -230,9 +234,9 @@ def _stored(state: StateAsOf, needed: Needed, scope: Scope) -> WeekAsOf | None:
         return None
     symbols, venues, names = NO_SYMBOLS, NO_VENUES, NO_NAMES
     if needed.symbols:
-        symbols = _stored_rows(state, finra_symbol_week, needed.symbols, scope, latest)
+        symbols = _read_stored_rows(state, finra_symbol_week, needed.symbols, scope, latest)
     if needed.has_venues:
-        venues = _stored_rows(state, finra_venue_week, None, scope, latest)
+        venues = _read_stored_rows(state, finra_venue_week, None, scope, latest)
     if (needed.symbols and symbols.is_empty()) or (needed.has_venues and venues.is_empty()):
         return None
     if needed.has_names:
@@ -244,7 +248,7 @@ def _stored(state: StateAsOf, needed: Needed, scope: Scope) -> WeekAsOf | None:
     return WeekAsOf(symbols, venues, names)
 
 
-def _stored_rows(
+def _read_stored_rows(
     state: StateAsOf, table: Table, names: Sequence[str] | None, scope: Scope, latest: datetime
 ) -> pl.DataFrame:
     columns = [table.c[name] for name in names] if names else list(table.columns)
@@ -254,7 +258,7 @@ def _stored_rows(
     return rows.with_columns(at) if "known_from" in rows.columns else rows
 
 
-def _prices(state: StateAsOf, week: date) -> pl.DataFrame:
+def _read_prices(state: StateAsOf, week: date) -> pl.DataFrame:
     """Return the prices of a week, as `symbol_week_value` takes them, known at the time."""
     wheres = (f"trade_date>={week}", f"trade_date<={week + timedelta(days=6)}")
     return state.read(prices_daily, wheres, PRICE_COLUMNS)

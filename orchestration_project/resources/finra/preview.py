@@ -55,33 +55,33 @@ def read_preview(connection: Connection, batch: ValidatedBatch) -> WrittenPrevie
     scope = {"week_start": partition.week_start, "tier": partition.tier}
     shares = {finra_symbol_week: "total_share_quantity", finra_venue_week: "share_quantity"}
     derived = batch.derived or {
-        table: _largest_derived(connection, table, column, scope)
+        table: _read_largest_derived(connection, table, column, scope)
         for table, column in shares.items()  # a part alone of what was derived of is at hand
     }
     return WrittenPreview(
         partition.key,
         {
-            finra_otc_weekly.name: _largest_landed(batch.validated.pieces()),
+            finra_otc_weekly.name: _select_largest_landed(batch.validated.pieces()),
             **{
                 table.name: largest_rows(rows, table, shares[table]).drop(*scope)
                 for table, rows in derived.items()
             },
         },
-        _captures(batch.delivery.all_captures),
-        _recent_shares(connection, partition),
+        _list_captures(batch.delivery.all_captures),
+        _sum_recent_shares(connection, partition),
     )
 
 
-def _largest_landed(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
+def _select_largest_landed(pieces: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """Return the largest rows."""
     frame = pl.concat(
-        _copied(rows.select(SHOWN_OF_A_ROW).top_k(ROWS_SHOWN, by="share_quantity"))
+        _copy_frame(rows.select(SHOWN_OF_A_ROW).top_k(ROWS_SHOWN, by="share_quantity"))
         for rows in pieces
     )
     return frame.sort("share_quantity", descending=True).head(ROWS_SHOWN)
 
 
-def _largest_derived(
+def _read_largest_derived(
     connection: Connection, table: Table, shares: str, scope: Scope
 ) -> pl.DataFrame:
     """Return the rows of a partition in a derived table that have most ``shares``."""
@@ -94,15 +94,15 @@ def largest_rows(rows: pl.DataFrame, table: Table, shares: str) -> pl.DataFrame:
     """Return the rows of a derived ``table`` with most ``shares`` (a column), the largest first."""
     key = key_names(table)
     head = rows.sort(shares, *key, descending=[True] + [False] * len(key)).head(ROWS_SHOWN)
-    return _copied(head)
+    return _copy_frame(head)
 
 
-def _copied(frame: pl.DataFrame) -> pl.DataFrame:
+def _copy_frame(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a copy: a slice would keep all rows and their texts in memory."""
     return pl.DataFrame(frame.rows(), frame.schema, orient="row")
 
 
-def _recent_shares(connection: Connection, partition: TierWeek) -> list[float | None]:
+def _sum_recent_shares(connection: Connection, partition: TierWeek) -> list[float | None]:
     first = partition.week_start - (WEEKS_SHOWN - 1) * WEEK
     weeks = weeks_between([first, partition.week_start])
     venue = finra_venue_week.c
@@ -113,7 +113,7 @@ def _recent_shares(connection: Connection, partition: TierWeek) -> list[float | 
     return over(weeks, read_frame(connection, found, finra_venue_week), "share_quantity")
 
 
-def _captures(captures: Sequence[Capture]) -> pl.DataFrame:
+def _list_captures(captures: Sequence[Capture]) -> pl.DataFrame:
     return pl.DataFrame(
         [
             (

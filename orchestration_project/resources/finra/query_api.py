@@ -116,7 +116,7 @@ class QueryApi:
         if response.status == 401 and is_anonymous:
             return None
         self._judge(response, is_anonymous=is_anonymous)
-        fields = fields_in(_json_or_none(response), listed)
+        fields = fields_in(_parse_json_or_none(response), listed)
         if not fields:
             expected = '{"fields": [{"name": …, "type": …}, …]}, each name once'
             raise self.unusable(response, expected)
@@ -130,7 +130,7 @@ class QueryApi:
         with self._listing_lock:
             if listing.url not in self._listed:
                 response = self.send(listing.url)
-                names = names_in(_json_or_none(response), listing)
+                names = names_in(_parse_json_or_none(response), listing)
                 if names is None or any(len(name) != width for name in names):
                     expected = '{"availablePartitions": [{"partitions": …}]}'
                     raise self.unusable(response, expected)
@@ -204,7 +204,7 @@ class QueryApi:
 
     def _judge(self, response: Response, *, is_anonymous: bool) -> None:
         if response.status in (401, 403) and not is_html(response):
-            raise _no_access(response, is_anonymous=is_anonymous)
+            raise _build_access_error(response, is_anonymous=is_anonymous)
         if response.status not in (200, 204):
             raise self.unusable(response, "HTTP 200 or 204")
 
@@ -227,7 +227,7 @@ class QueryApi:
         )
 
 
-def _no_access(response: Response, *, is_anonymous: bool) -> ConfigurationError:
+def _build_access_error(response: Response, *, is_anonymous: bool) -> ConfigurationError:
     expected = "an answer for a client that may read this dataset"
     remedy = (
         "check FINRA_CLIENT_ID and FINRA_CLIENT_SECRET, or FINRA_ACCESS_TOKEN, or of a licensed "
@@ -273,7 +273,7 @@ def is_html(response: Response) -> bool:
 def count_page_rows(response: Response) -> int | None:
     """Return the lines of a page below its header; None: it is not delimited text."""
     start = response.body[:STARTS_WITHIN].lstrip()
-    is_text = not start.startswith((b"<", b"{", b"[")) and not _compression(response)
+    is_text = not start.startswith((b"<", b"{", b"[")) and not _detect_compression(response)
     return row_count(response.body) if is_text else None
 
 
@@ -285,7 +285,7 @@ def json_of(response: Response) -> Any:
             that no database takes: with NUL, or half a character.
     """
     try:
-        document = json.loads(response.body, parse_constant=_no_constant)
+        document = json.loads(response.body, parse_constant=_reject_constant)
         text = json.dumps(document, ensure_ascii=False)
     except RecursionError as error:
         raise ValueError("nested without end") from error
@@ -295,7 +295,7 @@ def json_of(response: Response) -> Any:
     return document
 
 
-def _json_or_none(response: Response) -> Any:
+def _parse_json_or_none(response: Response) -> Any:
     """Return the content of a body in JSON; None: it is not JSON."""
     try:
         return json_of(response)
@@ -328,7 +328,7 @@ def may_pass(response: Response, *, is_anonymous: bool) -> bool:
     return 300 <= status < 400
 
 
-def _no_constant(name: str) -> None:
+def _reject_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
@@ -340,12 +340,12 @@ def shown(response: Response) -> str:
     names = [f"HTTP {response.status}"]
     if target:
         names.append(f"a redirect to {without_secrets(target)[:200]}, which is not followed")
-    if compression := _compression(response):
+    if compression := _detect_compression(response):
         names.append(f"compressed ({compression}) although that was not asked for")
     return f"{', '.join(names)}: {in_ascii(body, 200)}"
 
 
-def _compression(response: Response) -> str:
+def _detect_compression(response: Response) -> str:
     """Return how the body is compressed, blank where it is not."""
     if response.body.startswith(GZIP):
         return "gzip"

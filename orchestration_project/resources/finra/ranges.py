@@ -55,12 +55,12 @@ def pieces_of(
     """
     pieces: list[QueryPart] = []
     start: str | None = None
-    while _counted(pieces) + largest_offset < total:
-        remaining_items = [*partition, *_from(start)]
+    while _sum_totals(pieces) + largest_offset < total:
+        remaining_items = [*partition, *_filter_from(start)]
         end = probe({"compareFilters": remaining_items}, largest_offset).symbol
         if end is None:  # the rest has fewer records than are missing: their sum will show it
             break
-        piece = _piece(
+        piece = _build_piece(
             probe, {"compareFilters": [*remaining_items, compared(SYMBOL, "LESSER", end)]}
         )
         if piece.record_total == 0:
@@ -72,11 +72,11 @@ def pieces_of(
             )
         pieces.append(piece)
         start = end
-    pieces.append(_piece(probe, {"compareFilters": [*partition, *_from(start)]}))
-    if _counted(pieces) < total:
+    pieces.append(_build_piece(probe, {"compareFilters": [*partition, *_filter_from(start)]}))
+    if _sum_totals(pieces) < total:
         of_no_symbol = {"fieldName": "summaryTypeCode", "values": list(OTHER_SUMS)}
         sums = {"compareFilters": partition, "domainFilters": [of_no_symbol]}
-        pieces.append(_piece(probe, sums))
+        pieces.append(_build_piece(probe, sums))
     _refuse_unless_whole(pieces, total, largest_offset, said)
     return pieces
 
@@ -92,22 +92,22 @@ def _refuse_unless_whole(
             found=f"Record-Total {largest}",
             remedy=REMEDY,
         )
-    if _counted(found) != total:
+    if _sum_totals(found) != total:
         raise SourceError(
             f"{said}, does not come whole by ranges of symbols",
             expected=f"Record-Total {total}",
-            found=f"{' + '.join(str(part.record_total) for part in found)} = {_counted(found)}",
+            found=f"{' + '.join(str(part.record_total) for part in found)} = {_sum_totals(found)}",
             remedy=f"{REMEDY}; records without a symbol may answer to no range",
         )
 
 
-def _piece(probe: Probe, filters: Mapping[str, Sequence[Filter]]) -> QueryPart:
+def _build_piece(probe: Probe, filters: Mapping[str, Sequence[Filter]]) -> QueryPart:
     return QueryPart(filters, probe(filters, 0).record_total)
 
 
-def _counted(pieces: Sequence[QueryPart]) -> int:
+def _sum_totals(pieces: Sequence[QueryPart]) -> int:
     return sum(piece.record_total for piece in pieces)
 
 
-def _from(start: str | None) -> list[Filter]:
+def _filter_from(start: str | None) -> list[Filter]:
     return [] if start is None else [compared(SYMBOL, "GTE", start)]

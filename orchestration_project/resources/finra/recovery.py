@@ -25,16 +25,16 @@ def _is_page(capture: RecordedCapture, settings: Settings) -> bool:
     chosen = FinraSettings.of(settings)
     is_own = chosen.is_demo or capture.url.startswith(f"{chosen.finra_api_url.rstrip('/')}/")
     is_source = capture.source == chosen.finra_source and chosen.finra_source != "files"
-    return is_own and is_source and _path_of(capture) is not None
+    return is_own and is_source and _find_path(capture) is not None
 
 
-def _path_of(capture: RecordedCapture) -> str | None:
+def _find_path(capture: RecordedCapture) -> str | None:
     match = QUERY.search(urlsplit(capture.url).path)
     return match[0] if match and capture.url.endswith(match[0]) else None
 
 
-def _page(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
-    source, path = given.open("finra"), _path_of(capture)
+def _fetch_page(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
+    source, path = given.open("finra"), _find_path(capture)
     if not isinstance(source, FinraApi) or path is None:
         return None
     return source.api.fetch_again(path, capture.request)
@@ -47,7 +47,7 @@ def _is_file(capture: RecordedCapture, settings: Settings) -> bool:
     return capture.source == "files" and capture.url.startswith(FILE) and (is_weekly or is_licensed)
 
 
-def _file(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
+def _read_file(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
     name = capture.url.removeprefix(FILE)
     if capture.dataset in LICENSED:
         source = given.open("finra_datasets").of(LICENSED[capture.dataset])
@@ -57,7 +57,7 @@ def _file(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
 
 
 RECOVERIES = [
-    Recovery(way="source", applies=_is_page, read=_page),
-    Recovery(way="source", applies=_is_file, read=_file),
+    Recovery(way="source", applies=_is_page, read=_fetch_page),
+    Recovery(way="source", applies=_is_file, read=_read_file),
 ]
 """Pages of the Query API, and files of a folder."""

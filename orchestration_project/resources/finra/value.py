@@ -56,7 +56,7 @@ def _read_week(
 ) -> tuple[pl.DataFrame, ...]:
     """Return the symbols and prices of a week, as `symbol_week_value` takes them."""
     [week] = [date.fromisoformat(pending_derivation.key) for pending_derivation in due]
-    return tuple(read(connection, week) for read in (_symbol_weeks, _prices))
+    return tuple(read(connection, week) for read in (_read_symbol_weeks, _read_prices))
 
 
 def _make_value(due: PendingDerivation, read: tuple[pl.DataFrame, ...]) -> DerivedPart:
@@ -180,14 +180,14 @@ def read_valued_weeks(warehouse: Warehouse) -> pl.DataFrame | None:
         if newest is None:
             return None
         first = first_week_shown(newest)
-        traded = _sums(
+        traded = _sum_by_week(
             connection,
             [_week.week_start, _week.tier],
             [_week.total_share_quantity, _week.total_trade_count],
             first,
         )
         has_price = valued.price.is_not(None)
-        worth = _sums(
+        worth = _sum_by_week(
             connection,
             [valued.week_start, valued.tier],
             [
@@ -210,7 +210,7 @@ def read_valued_weeks(warehouse: Warehouse) -> pl.DataFrame | None:
     )
 
 
-def _sums(
+def _sum_by_week(
     connection: Connection,
     key: Sequence[ColumnElement[Any]],
     quantities: Sequence[ColumnElement[Any]],
@@ -222,7 +222,7 @@ def _sums(
     return [tuple(row) for row in connection.execute(statement)]
 
 
-def _symbol_weeks(connection: Connection, week: date) -> pl.DataFrame:
+def _read_symbol_weeks(connection: Connection, week: date) -> pl.DataFrame:
     columns: list[ColumnElement[Any]] = [
         *(_week.tier, _week.symbol, _week.total_share_quantity),
         *(_week.published_at, _week.known_from),
@@ -231,7 +231,7 @@ def _symbol_weeks(connection: Connection, week: date) -> pl.DataFrame:
     return read_frame(connection, statement, finra_symbol_week)
 
 
-def _prices(connection: Connection, week: date) -> pl.DataFrame:
+def _read_prices(connection: Connection, week: date) -> pl.DataFrame:
     """Return the prices of the week, of just the symbols that it has."""
     traded = select(_week.symbol).where(_week.week_start == week)
     days = {"trade_date": Days(week, week + timedelta(days=6))}

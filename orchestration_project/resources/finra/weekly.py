@@ -148,7 +148,7 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
         return [
             [
                 *warnings_about(
-                    _size(batch),
+                    _measure_size(batch),
                     read_earlier(connection, week, batch.delivery.scope, weeks=limits.weeks),
                     week_start=week.week_start,
                     limits=limits,
@@ -156,9 +156,9 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
                 *plausibility_audits(
                     batch.validated.pieces(),
                     max_row_shares=limits.max_row_shares,
-                    fetched_on=_fetched_on(batch),
+                    fetched_on=_find_fetch_day(batch),
                 ),
-                _copies(connection, week, batch, is_forced=self.force),
+                _check_copies(connection, week, batch, is_forced=self.force),
             ]
             for batch in batches
         ]
@@ -191,13 +191,13 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
             return read_preview(connection, batch)
 
 
-def _fetched_on(batch: ValidatedBatch) -> date:
+def _find_fetch_day(batch: ValidatedBatch) -> date:
     """Return the day in New York on which the last part of a delivery was downloaded."""
     fetched = max(capture.fetched_at for capture in batch.delivery.captures)
     return fetched.astimezone(NEW_YORK).date()
 
 
-def _copies(
+def _check_copies(
     connection: Connection, partition: TierWeek, batch: ValidatedBatch, *, is_forced: bool
 ) -> Audit:
     """Return the verdict on a delivery's files; rows of another source name their week."""
@@ -206,7 +206,7 @@ def _copies(
     return copies_audit(find_copies(connection, partition, batch), is_forced=is_forced)
 
 
-def _size(batch: ValidatedBatch) -> Size:
+def _measure_size(batch: ValidatedBatch) -> Size:
     """Return how large a delivery is: of a whole one by what was derived, which is far less."""
     derived = batch.derived
     if derived is None:
@@ -235,12 +235,12 @@ def read_earlier(
     )
     return EarlierWeeks(
         [VenueWeek(*row) for row in connection.execute(venues)],
-        _symbols(connection, in_tier, [TRADED_IN[str(market)] for market in markets]),
+        _count_symbols(connection, in_tier, [TRADED_IN[str(market)] for market in markets]),
         [str(market) for market in markets],
     )
 
 
-def _symbols(
+def _count_symbols(
     connection: Connection, in_tier: Scope, traded: list[ColumnElement[bool]]
 ) -> Mapping[date, int]:
     """Return how many symbols traded in each week, in one market or in both."""

@@ -57,12 +57,12 @@ def insert_arrivals(
     insert_frame(
         connection,
         mqtt_inbox,
-        frame_of(list(_rows(broker, messages, numbers, max_bytes)), mqtt_inbox),
+        frame_of(list(_iterate_rows(broker, messages, numbers, max_bytes)), mqtt_inbox),
     )
     return numbers
 
 
-def _rows(
+def _iterate_rows(
     broker: str, messages: Iterable[ReceivedMessage], numbers: range, max_bytes: int
 ) -> Iterable[dict[str, object]]:
     for number, message in zip(numbers, messages, strict=True):

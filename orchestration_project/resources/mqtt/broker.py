@@ -194,7 +194,7 @@ def connection_failure(broker: Broker, error: OSError | ValueError) -> BrokerErr
         return BrokerError(
             "no TLS connection to the broker",
             expected=f"a broker with TLS at {broker.name}",
-            found=_reason(error),
+            found=_describe_error(error),
             remedy="correct scheme and port in MQTT_URL; if the broker requires a client "
             "certificate, set MQTT_CLIENT_CERTIFICATE_FILE to a valid one",
         )
@@ -203,7 +203,7 @@ def connection_failure(broker: Broker, error: OSError | ValueError) -> BrokerErr
     elif isinstance(error, TimeoutError):
         text = "no answer in time"
     else:
-        text = _reason(error)
+        text = _describe_error(error)
     return BrokerError(
         "the broker cannot be reached",
         expected=f"a broker at {broker.name}",
@@ -212,7 +212,7 @@ def connection_failure(broker: Broker, error: OSError | ValueError) -> BrokerErr
     )
 
 
-def _reason(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     strerror = getattr(error, "strerror", None)
     return str(strerror or error or type(error).__name__)
 

@@ -103,12 +103,12 @@ def execute(mirror: Mirror, command: Command) -> CommandResult:
         ConfigurationError: MQTT_KINDS_DIR lacks the kind of the event.
         TransientError: Other events of the entity came in between, several times.
     """
-    key, entity_id = _keys(command)
+    key, entity_id = _derive_keys(command)
     for _ in range(ATTEMPTS):
         with mirror.warehouse.reading() as connection:
-            latest = _latest_ts(connection, command, entity_id)
+            latest = _find_latest_ts(connection, command, entity_id)
         now = mirror.clock.now()
-        prepared = _prepared(mirror, command, entity_id, key, max(now, latest or now))
+        prepared = _prepare_command(mirror, command, entity_id, key, max(now, latest or now))
         try:
             with mirror.warehouse.writing() as connection:
                 return _write(connection, mirror, command, entity_id, prepared)
@@ -122,7 +122,7 @@ def execute(mirror: Mirror, command: Command) -> CommandResult:
     )
 
 
-def _keys(command: Command) -> tuple[str, str]:
+def _derive_keys(command: Command) -> tuple[str, str]:
     """Return the idempotency key of the event, and the ID of the entity.
 
     Those of a request with a key follow from it, so that its repetition finds them.
@@ -134,7 +134,9 @@ def _keys(command: Command) -> tuple[str, str]:
     return key, command.entity_id or str(uuid5(NAMESPACE_URL, key))
 
 
-def _prepared(mirror: Mirror, command: Command, entity_id: str, key: str, ts: datetime) -> OwnEvent:
+def _prepare_command(
+    mirror: Mirror, command: Command, entity_id: str, key: str, ts: datetime
+) -> OwnEvent:
     [name] = command.entity.keys
     trace = current_trace()
     envelope = {
@@ -167,7 +169,7 @@ def _write(
 ) -> CommandResult:
     lock_fold(connection)
     key = prepared.event.envelope.idempotency_key
-    row = _row(connection, command.entity, entity_id)
+    row = _find_row(connection, command.entity, entity_id)
     if _is_repeated(connection, command, entity_id, prepared):
         return CommandResult(entity_id, row, key, is_repeated=True)
     if command.operation == "created" and row is not None:
@@ -175,12 +177,12 @@ def _write(
     if command.operation != "created" and row is None:
         raise RefusedCommandError("missing", f"{command.entity_type} not found: {entity_id}")
     _require_references(connection, command)
-    latest = _latest_ts(connection, command, entity_id)
+    latest = _find_latest_ts(connection, command, entity_id)
     if latest is not None and latest > prepared.event.envelope.ts:
         raise _LaterEventError
     entity = f"{command.entity_type}|{entity_id}"
     write_event(connection, mirror, prepared, entity=entity)
-    after = _row(connection, command.entity, entity_id)
+    after = _find_row(connection, command.entity, entity_id)
     return CommandResult(entity_id, after, key, is_repeated=False)
 
 
@@ -192,7 +194,10 @@ def _require_references(connection: Connection, command: Command) -> None:
     """
     for name, entity_type in REFERENCES.items():
         entity_id = command.fields.get(name)
-        if entity_id is not None and _row(connection, ENTITIES[entity_type], entity_id) is None:
+        if (
+            entity_id is not None
+            and _find_row(connection, ENTITIES[entity_type], entity_id) is None
+        ):
             expected = f"expected a {entity_type} that exists, found {entity_id!r}"
             raise RefusedCommandError("invalid", f"{name}: {expected}")
 
@@ -225,7 +230,7 @@ def _is_repeated(
     return True
 
 
-def _latest_ts(connection: Connection, command: Command, entity_id: str) -> datetime | None:
+def _find_latest_ts(connection: Connection, command: Command, entity_id: str) -> datetime | None:
     columns = mqtt_mirror.c
     query = select(func.max(columns.ts)).where(
         columns.entity_type == command.entity_type, columns.entity_id == entity_id
@@ -233,7 +238,7 @@ def _latest_ts(connection: Connection, command: Command, entity_id: str) -> date
     return connection.execute(query).scalar()
 
 
-def _row(connection: Connection, entity: Entity, entity_id: str) -> Mapping[str, Any] | None:
+def _find_row(connection: Connection, entity: Entity, entity_id: str) -> Mapping[str, Any] | None:
     [key] = entity.table.primary_key.columns
     rows = connection.execute(select(entity.table).where(key == entity_id))
     row = rows.mappings().one_or_none()

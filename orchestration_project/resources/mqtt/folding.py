@@ -73,10 +73,10 @@ def fold_events(connection: Connection, events: Iterable[EntityEvent]) -> Mappin
         of_type.setdefault(event.entity_id, []).append(event.change)
     for entity_type, changes in sorted(by_type.items()):
         entity = ENTITIES[entity_type]
-        stored = _stored_rows(connection, entity, list(changes))
-        states = _states(connection, entity, changes, stored)
+        stored = _read_stored_states(connection, entity, list(changes))
+        states = _fold_states(connection, entity, changes, stored)
         rows = [entity_row(entity, entity_id, state) for entity_id, state in states.items()]
-        delete_rows(connection, entity.table, _keys(entity, list(stored)))
+        delete_rows(connection, entity.table, _split_keys(entity, list(stored)))
         _insert(connection, entity, [row for row in rows if row is not None])
     return {entity_type: len(changes) for entity_type, changes in by_type.items()}
 
@@ -94,7 +94,7 @@ def fold_again(connection: Connection, entity_type: str) -> int:
     entity = ENTITIES[entity_type]
     connection.execute(delete(entity.table))
     count = 0
-    rows = _rows_as_of(connection, entity, None)
+    rows = _fold_rows_as_of(connection, entity, None)
     while some := list(islice(rows, ROWS_PER_BATCH)):
         _insert(connection, entity, some)
         count += len(some)
@@ -104,10 +104,10 @@ def fold_again(connection: Connection, entity_type: str) -> int:
 def rows_as_of(connection: Connection, entity_type: str, at: datetime) -> pl.DataFrame:
     """Return the rows of a type of entity, folded from the events that the mirror had at a time."""
     entity = ENTITIES[entity_type]
-    return frame_of(list(_rows_as_of(connection, entity, at)), entity.table)
+    return frame_of(list(_fold_rows_as_of(connection, entity, at)), entity.table)
 
 
-def _rows_as_of(
+def _fold_rows_as_of(
     connection: Connection, entity: Entity, at: datetime | None
 ) -> Iterator[dict[str, Any]]:
     name = mqtt_mirror.name
@@ -127,7 +127,7 @@ def _rows_as_of(
             yield row
 
 
-def _states(
+def _fold_states(
     connection: Connection,
     entity: Entity,
     changes: Mapping[str, list[Change]],
@@ -142,14 +142,14 @@ def _states(
             states[entity_id] = fold(new, before)
         else:
             late[entity_id] = first
-    deletions = _deletions(connection, entity, late)
+    deletions = _find_deletions(connection, entity, late)
     whole = [name for name in late if name not in deletions and name not in stored]
-    histories = _histories(connection, entity, whole)
+    histories = _read_histories(connection, entity, whole)
     for entity_id in whole:
         states[entity_id] = fold(histories[entity_id], UNKNOWN)
     for entity_id in late.keys() - set(whole):
         start, pair = _start(entity_id, late, deletions, stored)
-        tail = _history_from(connection, entity, entity_id, pair)
+        tail = _read_history_from(connection, entity, entity_id, pair)
         if start is not DELETED:
             new = {change.arrival_id for change in changes[entity_id]}
             counted = sum(change.arrival_id not in new for change in tail)
@@ -174,10 +174,10 @@ def _start(
     return stored[entity_id], late[entity_id]
 
 
-def _stored_rows(
+def _read_stored_states(
     connection: Connection, entity: Entity, entity_ids: Sequence[str]
 ) -> Mapping[str, State]:
-    rows = read_keys(connection, entity.table, _keys(entity, entity_ids))
+    rows = read_keys(connection, entity.table, _split_keys(entity, entity_ids))
     key = key_names(entity.table)
     return {
         "|".join(row[name] for name in key): state_of(entity, row)
@@ -185,20 +185,20 @@ def _stored_rows(
     }
 
 
-def _keys(entity: Entity, entity_ids: Sequence[str]) -> pl.DataFrame:
+def _split_keys(entity: Entity, entity_ids: Sequence[str]) -> pl.DataFrame:
     """Return the keys of the table's rows of entities."""
     key = key_names(entity.table)
     parts = [[identifier] if len(key) == 1 else identifier.split("|") for identifier in entity_ids]
     return pl.DataFrame(parts, dict.fromkeys(key, pl.String()), orient="row")
 
 
-def _deletions(
+def _find_deletions(
     connection: Connection, entity: Entity, before: Mapping[str, _Place]
 ) -> Mapping[str, _Place]:
     """Return the place of the latest deletion of each entity before a place, if there is one."""
     columns = mqtt_mirror.c
     deletions: dict[str, _Place] = {}
-    for some in _slices(list(before)):
+    for some in _iterate_slices(list(before)):
         row_query = select(columns.entity_id, columns.ts, columns.arrival_id).where(
             columns.entity_type == entity.type,
             columns.entity_id.in_(some),
@@ -211,13 +211,13 @@ def _deletions(
     return deletions
 
 
-def _histories(
+def _read_histories(
     connection: Connection, entity: Entity, entity_ids: Sequence[str]
 ) -> Mapping[str, list[Change]]:
     """Return all events of each entity."""
     columns = mqtt_mirror.c
     histories: dict[str, list[Change]] = {entity_id: [] for entity_id in entity_ids}
-    for some in _slices(entity_ids):
+    for some in _iterate_slices(entity_ids):
         query = select(*(columns[name] for name in _OF_CHANGE)).where(
             columns.entity_type == entity.type, columns.entity_id.in_(some)
         )
@@ -226,7 +226,7 @@ def _histories(
     return histories
 
 
-def _history_from(
+def _read_history_from(
     connection: Connection, entity: Entity, entity_id: str, place: _Place
 ) -> list[Change]:
     """Return the events of an entity from a place on."""
@@ -242,7 +242,7 @@ def _history_from(
     return [_change(entity, row) for row in connection.execute(query)]
 
 
-def _slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def _iterate_slices(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(ids), IDS_PER_STATEMENT):
         yield ids[start : start + IDS_PER_STATEMENT]
 

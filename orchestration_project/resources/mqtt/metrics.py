@@ -65,22 +65,22 @@ class MqttMetrics:
                     ("kind",),
                     self._events,
                 ),
-                *_waiting(
+                *_measure_waiting(
                     "mqtt_waiting_messages",
                     "Messages of brokers that are not mirrored yet.",
                     unread.message_count,
                     unread.oldest_at,
                     now,
                 ),
-                *_waiting(
+                *_measure_waiting(
                     "mqtt_outbox_events",
                     "Events of commands that are not published yet.",
                     publishing.row_count,
                     publishing.oldest_at,
                     now,
                 ),
-                _dead_letters(connection),
-                *_bridges(connection, now),
+                _count_dead_letters(connection),
+                *_measure_bridges(connection, now),
                 gauge(
                     "mqtt_measured",
                     f"Latest measurements of mqtt_metrics, the newest {self.max_measured}.",
@@ -124,7 +124,7 @@ class MqttMetrics:
             self._measured = dict(newest[: self.max_measured])
 
 
-def _waiting(
+def _measure_waiting(
     name: str, what: str, count: int, oldest_at: datetime | None, now: datetime
 ) -> Iterable[Metric]:
     yield gauge(name, what, (), {(): count})
@@ -132,7 +132,7 @@ def _waiting(
     yield gauge(f"{name}_oldest_seconds", "Age of the oldest of these; 0: none.", (), {(): age})
 
 
-def _dead_letters(connection: Connection) -> Metric:
+def _count_dead_letters(connection: Connection) -> Metric:
     columns = mqtt_dead_letters.c
     query = (
         select(columns.reason_code, func.count())
@@ -148,7 +148,7 @@ def _dead_letters(connection: Connection) -> Metric:
     )
 
 
-def _bridges(connection: Connection, now: datetime) -> Iterable[Metric]:
+def _measure_bridges(connection: Connection, now: datetime) -> Iterable[Metric]:
     rows = connection.execute(select(mqtt_bridges)).all()
     yield gauge(
         "mqtt_bridge_connected",
@@ -167,7 +167,7 @@ def _bridges(connection: Connection, now: datetime) -> Iterable[Metric]:
             if row.last_message_at is not None
         },
     )
-    figures = {row.broker: _figures(row.broker_figures) for row in rows}
+    figures = {row.broker: _read_figures(row.broker_figures) for row in rows}
     yield gauge(
         "mqtt_broker_clients",
         "Clients that the broker has, by its own count.",
@@ -197,5 +197,5 @@ def _bridges(connection: Connection, now: datetime) -> Iterable[Metric]:
     )
 
 
-def _figures(stored: str | None) -> Mapping[str, float]:
+def _read_figures(stored: str | None) -> Mapping[str, float]:
     return json.loads(stored) if stored else {}

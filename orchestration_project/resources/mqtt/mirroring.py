@@ -187,7 +187,11 @@ class Mirror:
         _record_keys(connection, kept.judged, events, now)
         folded = fold_events(
             connection,
-            [entity_event for entity_event in map(_entity_event, events.events) if entity_event],
+            [
+                entity_event
+                for entity_event in map(_build_entity_event, events.events)
+                if entity_event
+            ],
         )
         return self._counts(events, folded, kept.cleared_count)
 
@@ -256,7 +260,7 @@ class Mirror:
                 reason = (item.refusal.reason_code, item.refusal.reason)
                 rejects.append((number, 1, *reason, 0, in_ascii(item.message.payload, 1_024)))
                 continue
-            rows.append((*_row(item).values(), number))
+            rows.append((*_build_row(item).values(), number))
             if abs(item.skew_seconds) > self.max_skew_seconds:
                 key = item.envelope.idempotency_key
                 skewed.append({"idempotency_key": key, "skew_seconds": item.skew_seconds})
@@ -284,7 +288,7 @@ class Mirror:
             refused_ids=frozenset(letter.message.arrival_id for letter in found.dead_letters),
         )
         for event in found.events:
-            counts.by_topic_and_kind[_level(event.message.topic), event.match.kind] += 1
+            counts.by_topic_and_kind[_cut_topic(event.message.topic), event.match.kind] += 1
             counts.skewed_count += abs(event.skew_seconds) > self.max_skew_seconds
             if event.match.schema_version is None:
                 counts.unknown[event.match.kind] += 1
@@ -304,7 +308,7 @@ def _capture(message: Message) -> Capture:
     )
 
 
-def _row(event: Event) -> dict[str, Any]:
+def _build_row(event: Event) -> dict[str, Any]:
     """Return the columns of the mirror, in their order, without those of bookkeeping."""
     message, envelope, match = event
     return {
@@ -325,7 +329,7 @@ def _row(event: Event) -> dict[str, Any]:
     }
 
 
-def _entity_event(event: Event) -> EntityEvent | None:
+def _build_entity_event(event: Event) -> EntityEvent | None:
     match = event.match
     if match.entity_type is None or match.entity_id is None or match.operation is None:
         return None
@@ -369,6 +373,6 @@ def _record_keys(
         )
 
 
-def _level(topic: str) -> str:
+def _cut_topic(topic: str) -> str:
     """Return a topic up to its third level, so that the topics of entities count together."""
     return "/".join(topic.split("/")[:3])

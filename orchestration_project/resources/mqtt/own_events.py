@@ -78,7 +78,7 @@ def write_event(connection: Connection, mirror: Mirror, own: OwnEvent, *, entity
     """
     _add_to_outbox(connection, mirror, own, entity)
     arrival_id = allocate_arrivals(connection, 1)
-    mirror.write(connection, _numbered(own, arrival_id))
+    mirror.write(connection, _set_arrival_id(own, arrival_id))
 
 
 def is_key_used(connection: Connection, idempotency_key: str) -> bool:
@@ -90,7 +90,7 @@ def is_key_used(connection: Connection, idempotency_key: str) -> bool:
     )
 
 
-def _numbered(own: OwnEvent, arrival_id: int) -> KeptMessages:
+def _set_arrival_id(own: OwnEvent, arrival_id: int) -> KeptMessages:
     """Return the event with the number of its arrival, and its capture under this number."""
     [capture] = own.kept.captures.values()
     message = own.event.message._replace(arrival_id=arrival_id)

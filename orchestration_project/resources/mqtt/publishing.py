@@ -109,7 +109,7 @@ class OutboxPublisher:
 
     def _collect(self, connection: BrokerConnection, timeout_seconds: float) -> None:
         """Note the broker's answers, waiting for the first so long."""
-        for answer in _answers(connection, timeout_seconds):
+        for answer in _collect_answers(connection, timeout_seconds):
             self._window.answer(answer.message_id, answer.problem)
 
 
@@ -136,7 +136,7 @@ def _read(entry: Entry) -> tuple[str, bytes, TraceContext | None]:
         ) from error
 
 
-def _answers(connection: BrokerConnection, timeout_seconds: float) -> list[Published]:
+def _collect_answers(connection: BrokerConnection, timeout_seconds: float) -> list[Published]:
     """Return all answers that are there, and wait for the first of them so long."""
     answers: list[Published] = []
     try:

@@ -87,10 +87,12 @@ def plan_ranges(
     """
     now = clock.now()
     with warehouse.writing() as connection:
-        locked_cursor = _locked_cursor(connection, now)
+        locked_cursor = _lock_cursor(connection, now)
         last = connection.execute(select(func.max(mqtt_inbox.c.arrival_id))).scalar() or 0
         bounds = [
-            *islice(_ranges(connection, locked_cursor, last, max_range, max_bytes), MAX_RANGES)
+            *islice(
+                _iterate_ranges(connection, locked_cursor, last, max_range, max_bytes), MAX_RANGES
+            )
         ]
         if not bounds:
             return 0
@@ -246,7 +248,7 @@ class RangeSummary(ItemSummary):
                 self.totals.add(counts)
 
 
-def _ranges(
+def _iterate_ranges(
     connection: Connection, done: int, last: int, max_range: int, max_bytes: int
 ) -> Iterator[tuple[int, int]]:
     """Yield the first and last arrivals of ranges, within the limits of count and bytes."""
@@ -272,7 +274,7 @@ def bounds_of(key: str) -> tuple[int, int]:
     return int(first), int(last)
 
 
-def _locked_cursor(connection: Connection, now: datetime) -> int:
+def _lock_cursor(connection: Connection, now: datetime) -> int:
     """Return the last arrival that is in a range; others wait until the transaction ends."""
     empty = {"consumer": CONSUMER, "arrival_id": 0, "changed_at": now}
     insert_absent(connection, mqtt_cursors, [empty])

@@ -78,8 +78,8 @@ def find_events(warehouse: Warehouse, wanted: EventFilter, *, seconds: float) ->
     """
     columns = mqtt_mirror.c
     exact = {columns.kind: wanted.kind, columns.trace_id: wanted.trace_id}
-    conditions = _conditions(mqtt_mirror, wanted, exact, columns.ts)
-    return _found(warehouse, mqtt_mirror, conditions, wanted, seconds)
+    conditions = _build_conditions(mqtt_mirror, wanted, exact, columns.ts)
+    return _find_rows(warehouse, mqtt_mirror, conditions, wanted, seconds)
 
 
 def find_dead_letters(warehouse: Warehouse, wanted: EventFilter, *, seconds: float) -> FoundRows:
@@ -90,11 +90,11 @@ def find_dead_letters(warehouse: Warehouse, wanted: EventFilter, *, seconds: flo
     """
     columns = mqtt_dead_letters.c
     exact = {columns.kind: wanted.kind, columns.reason_code: wanted.reason_code}
-    conditions = _conditions(mqtt_dead_letters, wanted, exact, columns.failed_at)
+    conditions = _build_conditions(mqtt_dead_letters, wanted, exact, columns.failed_at)
     if wanted.is_dead is not None:
         is_dead = columns.ended_at.is_(None)
         conditions.append(is_dead if wanted.is_dead else ~is_dead)
-    return _found(warehouse, mqtt_dead_letters, conditions, wanted, seconds)
+    return _find_rows(warehouse, mqtt_dead_letters, conditions, wanted, seconds)
 
 
 def waiting_outbox(connection: Connection) -> Waiting:
@@ -128,7 +128,7 @@ def has_topic(column: ColumnElement[str], wanted: TopicFilter) -> list[ColumnEle
     return [func.substr(column, 1, len(prefix)) == prefix] if prefix else []
 
 
-def _conditions(
+def _build_conditions(
     table: Table,
     wanted: EventFilter,
     exact: Mapping[Column[Any], str | None],
@@ -144,7 +144,7 @@ def _conditions(
     return conditions
 
 
-def _found(
+def _find_rows(
     warehouse: Warehouse,
     table: Table,
     conditions: Sequence[ColumnElement[bool]],
@@ -152,7 +152,7 @@ def _found(
     seconds: float,
 ) -> FoundRows:
     with warehouse.reading(seconds=seconds) as connection:
-        arrivals, next_before = _arrivals(connection, table, conditions, wanted)
+        arrivals, next_before = _find_arrivals(connection, table, conditions, wanted)
         rows: dict[int, Row] = {}
         for position in range(0, len(arrivals), READ_AT_ONCE):
             some = arrivals[position : position + READ_AT_ONCE]
@@ -162,7 +162,7 @@ def _found(
     return FoundRows([rows[arrival] for arrival in arrivals], next_before)
 
 
-def _arrivals(
+def _find_arrivals(
     connection: Connection,
     table: Table,
     conditions: Sequence[ColumnElement[bool]],
@@ -172,7 +172,7 @@ def _arrivals(
     numbers: list[int] = []
     last, size = wanted.before, 0
     for number, (arrival_id, topic, length) in enumerate(
-        _candidates(connection, table, conditions, wanted)
+        _iterate_candidates(connection, table, conditions, wanted)
     ):
         if wanted.topic is None or wanted.topic.matches(topic):
             size += length
@@ -185,7 +185,7 @@ def _arrivals(
     return numbers, None
 
 
-def _candidates(
+def _iterate_candidates(
     connection: Connection,
     table: Table,
     conditions: Sequence[ColumnElement[bool]],

@@ -124,7 +124,7 @@ def replay(mirror: Mirror, wanted: LetterFilter) -> ReplayCounts:
         OrchestrationError: The store or the database fails; what was replayed before stays.
     """
     counts, last = ReplayCounts(), 0
-    while letters := _letters(mirror.warehouse, wanted, last):
+    while letters := _read_letters(mirror.warehouse, wanted, last):
         last = letters[-1]["arrival_id"]
         _replay_some(mirror, letters, counts)
     return counts
@@ -132,7 +132,7 @@ def replay(mirror: Mirror, wanted: LetterFilter) -> ReplayCounts:
 
 def _replay_some(mirror: Mirror, letters: Sequence[RowMapping], counts: ReplayCounts) -> None:
     with mirror.warehouse.reading() as connection:
-        messages = [_message(connection, mirror, letter) for letter in letters]
+        messages = [_restore_message(connection, mirror, letter) for letter in letters]
     kept_messages = mirror.keep(messages)
     with mirror.warehouse.writing() as connection:
         written = mirror.write(connection, kept_messages)
@@ -146,7 +146,7 @@ def _replay_some(mirror: Mirror, letters: Sequence[RowMapping], counts: ReplayCo
     counts.mirrored_count += len(ended) - written.duplicate_count - written.cleared_count
 
 
-def _letters(warehouse: Warehouse, wanted: LetterFilter, after: int) -> Sequence[RowMapping]:
+def _read_letters(warehouse: Warehouse, wanted: LetterFilter, after: int) -> Sequence[RowMapping]:
     """Return the next dead letters that a filter selects, by arrival."""
     letters = mqtt_dead_letters.c
     statement = (
@@ -159,7 +159,7 @@ def _letters(warehouse: Warehouse, wanted: LetterFilter, after: int) -> Sequence
         return connection.execute(statement).mappings().all()
 
 
-def _message(connection: Connection, mirror: Mirror, letter: RowMapping) -> Message:
+def _restore_message(connection: Connection, mirror: Mirror, letter: RowMapping) -> Message:
     """Return a dead letter as the message that it was.
 
     Its bytes are in the inbox, or in the store; of a message above the limit the head alone is.

@@ -62,7 +62,7 @@ class EventTarget(BaseModel):
         return topic
 
 
-def _kind(kinds: Kinds, name: str) -> Kind:
+def _find_kind(kinds: Kinds, name: str) -> Kind:
     """Return the newest version of a kind.
 
     Raises:
@@ -81,16 +81,16 @@ def _kind(kinds: Kinds, name: str) -> Kind:
     )
 
 
-def _fields(declared: EventTarget, _: Registry, settings: Settings) -> TargetFields:
+def _list_fields(declared: EventTarget, _: Registry, settings: Settings) -> TargetFields:
     kinds = read_kind_files(MqttSettings.of(settings).mqtt_kinds_path)
-    return fields_of_kind(_kind(kinds, declared.kind))
+    return fields_of_kind(_find_kind(kinds, declared.kind))
 
 
 def _examine(given: ActionExamination) -> ActionFindings:
     """Examine static values by the schema of the kind, and whether there is a broker."""
     declared: EventTarget = given.declared
     settings = MqttSettings.of(given.settings)
-    kind = _kind(read_kind_files(settings.mqtt_kinds_path), declared.kind)
+    kind = _find_kind(read_kind_files(settings.mqtt_kinds_path), declared.kind)
     static = {name: value for name, value in given.values.items() if value is not None}
     is_off = settings.mqtt_source is None
     doubt = "MQTT_SOURCE is not set: nothing publishes the events" if is_off else ""
@@ -109,7 +109,7 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
             return trace_id
     captures = Captures(open_store(given.settings))
     mirror = open_mirror(given.settings, given.warehouse, captures, given.clock, given.run_id)
-    _kind(mirror.kinds, declared.kind)  # the mirror accepts events of unknown kinds
+    _find_kind(mirror.kinds, declared.kind)  # the mirror accepts events of unknown kinds
     envelope = {
         "trace_id": trace_id,
         "ts": request.planned_at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
@@ -137,7 +137,7 @@ MQTT_EVENT = RoutingAction(
     name="mqtt_event",
     description="Publishes an event of a kind and to a topic that WEBHOOKS_FILE names.",
     declaration=EventTarget,
-    fields=_fields,
+    fields=_list_fields,
     send=_send,
     examine=_examine,
 )

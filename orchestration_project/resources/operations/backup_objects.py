@@ -197,7 +197,7 @@ def _write_file(target: FolderStore, chunks: Iterable[bytes], name: Callable[[],
     folder = str(target.folder)
     partial = f"{folder}/{PARTIAL}/{_PROCESS}-{next(_NUMBERS)}"
     try:
-        descriptor = _created(partial)
+        descriptor = _create_file(partial)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             for chunk in chunks:
@@ -221,7 +221,7 @@ def _write_file(target: FolderStore, chunks: Iterable[bytes], name: Callable[[],
         ) from error
 
 
-def _created(path: str) -> int:
+def _create_file(path: str) -> int:
     """Create a file for this user alone and open it, with its folder if that is missing."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
@@ -306,7 +306,7 @@ def at_once(
         waiting: set[Future[list[Result]]] = set()
         try:
             while batch := list(islice(remaining, BATCH)):
-                waiting.add(pool.submit(_each, function, batch))
+                waiting.add(pool.submit(_process_each, function, batch))
                 if len(waiting) >= QUEUED * threads:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     for future in done:
@@ -320,7 +320,7 @@ def at_once(
                 future.cancel()
 
 
-def _each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+def _process_each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     return [function(item) for item in items]
 
 

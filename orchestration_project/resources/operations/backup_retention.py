@@ -52,25 +52,29 @@ def remove_old_backups(place: ArtifactStore, before: datetime) -> RemovedBackups
         for name in sorted(files, key=lambda name: not name.endswith(f"/{MANIFEST}")):
             with suppress(FileNotFoundError):
                 place.delete(name)  # the manifest first: without it nothing restores the rest
-    unnamed = _unnamed(place, contents, set(old)) if old else {}
+    unnamed = _find_unnamed(place, contents, set(old)) if old else {}
     for sha256 in unnamed:
         with suppress(FileNotFoundError):
             place.delete(backed_up_name(sha256))
     return RemovedBackups(old, len(unnamed), sum(unnamed.values()))
 
 
-def _unnamed(place: ArtifactStore, contents: PlaceContents, removed: set[str]) -> dict[str, int]:
+def _find_unnamed(
+    place: ArtifactStore, contents: PlaceContents, removed: set[str]
+) -> dict[str, int]:
     """Return the artifacts that no backup names, with their bytes; none where that is unknown."""
     if contents.unfinished:
         return {}
     try:
-        named = set(_named(place, [name for name in contents.complete if name not in removed]))
+        named = set(
+            _iterate_named(place, [name for name in contents.complete if name not in removed])
+        )
     except (OrchestrationError, FileNotFoundError):
         return {}
     return {sha256: size for sha256, size in contents.objects.items() if sha256 not in named}
 
 
-def _named(place: ArtifactStore, backup_ids: list[str]) -> Iterator[str]:
+def _iterate_named(place: ArtifactStore, backup_ids: list[str]) -> Iterator[str]:
     for backup_id in backup_ids:
         with closing(place.open(f"{BACKUPS}{backup_id}/{OBJECT_LIST}")) as lines:
             yield from (line.sha256 for line in read_artifact_lines(lines))

@@ -121,7 +121,7 @@ def back_up(
     """
     text = installation_id(warehouse, make=True) or ""
     contents = read_place(place)
-    previous = _previous(place, contents, text)
+    previous = _find_previous(place, contents, text)
     started_at = clock.now()
     backup_id = new_backup_id(started_at, uuid4().hex)
     written = _Written(place, f"{BACKUPS}{backup_id}/")
@@ -236,7 +236,7 @@ class _Previous(NamedTuple):
     started_at: datetime
 
 
-def _previous(place: ArtifactStore, contents: PlaceContents, own: str) -> _Previous:
+def _find_previous(place: ArtifactStore, contents: PlaceContents, own: str) -> _Previous:
     """Return the latest backup; a damaged one stands for none.
 
     Raises:
@@ -337,11 +337,11 @@ def _record_verifications(
 def _remove_leftovers(place: ArtifactStore, contents: PlaceContents, now: datetime) -> None:
     """Remove the files that backups left which were killed long ago."""
     oldest = new_backup_id(now - LEFTOVER_AGE, "0" * 8)
-    for name in _files_of(contents, (text for text in contents.unfinished if text < oldest)):
+    for name in _select_files(contents, (text for text in contents.unfinished if text < oldest)):
         with suppress(OrchestrationError, FileNotFoundError):
             place.delete(name)
 
 
-def _files_of(contents: PlaceContents, backups: Iterable[str]) -> Iterator[str]:
+def _select_files(contents: PlaceContents, backups: Iterable[str]) -> Iterator[str]:
     folders = tuple(f"{BACKUPS}{backup}/" for backup in backups)
     return (name for name in contents.files if folders and name.startswith(folders))

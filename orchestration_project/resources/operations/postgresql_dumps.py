@@ -83,8 +83,8 @@ class PostgresqlTables:
         All are locked first: a snapshot sees no rows of a table that was truncated since.
         """
         with self._connected(writes=False) as connection:
-            version = _version(connection, self._version_table)
-            present = _present(connection, self._tables(connection))
+            version = _read_version(connection, self._version_table)
+            present = _select_present(connection, self._tables(connection))
             if present:
                 names = ", ".join(map(connection.dialect.identifier_preparer.quote, present))
                 connection.execute(text(f"LOCK TABLE {names} IN ACCESS SHARE MODE"))
@@ -93,7 +93,7 @@ class PostgresqlTables:
 
     def _dump_table(self, connection: Connection, table: str, write: PartWriter) -> Part:
         quote = connection.dialect.identifier_preparer.quote
-        columns, sequences = _columns(connection, table)
+        columns, sequences = _read_columns(connection, table)
         name = f"{self._prefix}{table}.copy"
         if connection.execute(text(f'SELECT 1 FROM "{table}" LIMIT 1')).first() is None:  # noqa: S608 - a name of ours
             return Part(name, sha256(b"").hexdigest(), 0, {table: 0}, columns, sequences)
@@ -101,15 +101,15 @@ class PostgresqlTables:
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor:
             with cursor.copy(f"COPY {quote(table)} ({listed}) TO STDOUT") as copy:
-                digest, size = write(name, _joined(copy))
+                digest, size = write(name, _join_lines(copy))
             counts = {table: cursor.rowcount}
         return Part(name, digest, size, counts, columns, sequences)
 
     def is_restored(self, backup: DatabaseBackup) -> bool:
         """Compare the rows of the tables that exist."""
         with self._connected(writes=False) as connection:
-            table_counts = _table_counts(connection, self._tables(connection))
-            version = _version(connection, self._version_table) if table_counts else ""
+            table_counts = _count_rows(connection, self._tables(connection))
+            version = _read_version(connection, self._version_table) if table_counts else ""
         if not with_data(table_counts):
             return False
         if version != backup.version or with_data(table_counts) != with_data(backup.row_counts):
@@ -122,7 +122,7 @@ class PostgresqlTables:
             return  # the database had no tables yet
         with self._connected(writes=True) as connection:
             self._make(connection, backup.version)
-            version = _version(connection, self._version_table)
+            version = _read_version(connection, self._version_table)
             if version != backup.version:
                 raise ConfigurationError(
                     "the database has tables of another version than the backup",
@@ -130,13 +130,13 @@ class PostgresqlTables:
                     found=f"version {version or 'unknown'} at {self.shown_url}",
                     remedy="restore into a new database",
                 )
-            for name in reversed(list(_table_counts(connection, self._tables(connection)))):
+            for name in reversed(list(_count_rows(connection, self._tables(connection)))):
                 connection.execute(text(f'DELETE FROM "{name}"'))  # noqa: S608 - a name of ours
             for part in sorted(backup.parts, key=lambda part: self._first not in part.row_counts):
                 self._restore_table(connection, part, read)
                 if self._make_declared is not None and self._first in part.row_counts:
                     self._make_declared(connection)
-            found_counts = _table_counts(connection, list(backup.row_counts))
+            found_counts = _count_rows(connection, list(backup.row_counts))
             refuse_difference(backup.row_counts, found_counts, self._prefix)
 
     def _restore_table(self, connection: Connection, part: Part, read: PartReader) -> None:
@@ -165,7 +165,7 @@ class PostgresqlTables:
             )
 
 
-def _columns(connection: Connection, table: str) -> tuple[Sequence[str], Mapping[str, int]]:
+def _read_columns(connection: Connection, table: str) -> tuple[Sequence[str], Mapping[str, int]]:
     """Return the stored columns of a table, in order, and the last value of each numbered one."""
     rows = connection.execute(
         text(
@@ -183,13 +183,13 @@ def _columns(connection: Connection, table: str) -> tuple[Sequence[str], Mapping
     return [column for column, _ in rows], last_values
 
 
-def _version(connection: Connection, table: str) -> str:
+def _read_version(connection: Connection, table: str) -> str:
     if not connection.execute(text("SELECT to_regclass(:name)"), {"name": table}).scalar():
         return ""
     return connection.execute(text(f"SELECT max(version_num) FROM {table}")).scalar() or ""  # noqa: S608 - a name of ours
 
 
-def _present(connection: Connection, tables: Iterable[str]) -> Sequence[str]:
+def _select_present(connection: Connection, tables: Iterable[str]) -> Sequence[str]:
     """Return the tables that exist, in the given order."""
     statement = text(
         "SELECT name FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS given (name, place) "
@@ -198,15 +198,15 @@ def _present(connection: Connection, tables: Iterable[str]) -> Sequence[str]:
     return connection.execute(statement, {"names": [*tables]}).scalars().all()
 
 
-def _table_counts(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
+def _count_rows(connection: Connection, tables: Iterable[str]) -> dict[str, int]:
     """Return rows by table, of those that exist."""
     return {
         name: connection.execute(text(f'SELECT count(*) FROM "{name}"')).scalar_one()  # noqa: S608 - a name of ours
-        for name in _present(connection, tables)
+        for name in _select_present(connection, tables)
     }
 
 
-def _joined(copy: Iterable[memoryview]) -> Iterator[bytes]:
+def _join_lines(copy: Iterable[memoryview]) -> Iterator[bytes]:
     """Join the lines of a COPY to chunks."""
     joined = bytearray()
     for line in copy:

@@ -256,7 +256,7 @@ def open_restore(
     contents = read_place(place)
     chosen = backup_id or next(iter(contents.complete), None)
     if chosen is None or chosen not in contents.complete:
-        raise _no_backup(place, chosen, contents)
+        raise _build_backup_error(place, chosen, contents)
     manifest = read_manifest(place.get(f"{BACKUPS}{chosen}/{MANIFEST}"), chosen)
     try:
         for _ in read_part(place, chosen, manifest.objects):
@@ -266,7 +266,7 @@ def open_restore(
     return Restore(place, manifest, contents, installation)
 
 
-def _no_backup(
+def _build_backup_error(
     place: ArtifactStore, wanted: str | None, contents: PlaceContents
 ) -> ConfigurationError:
     unfinished = f"; without manifest, so killed: {named(contents.unfinished)}"

@@ -63,7 +63,7 @@ class SqliteFiles:
             copy = spool / f"{uuid4().hex}.sqlite"
             try:
                 counts, version = _copy_file(file, copy, self._version_table)
-                sha256, size = write(f"{self._prefix}{name}", _chunks(copy))
+                sha256, size = write(f"{self._prefix}{name}", _iterate_chunks(copy))
             finally:
                 copy.unlink(missing_ok=True)
             parts.append(Part(f"{self._prefix}{name}", sha256, size, counts))
@@ -73,7 +73,7 @@ class SqliteFiles:
     def is_restored(self, backup: DatabaseBackup) -> bool:
         """Compare the rows of each file that exists."""
         expected = {part.name.removeprefix(self._prefix): part for part in backup.parts}
-        entries = {name: _counts_of(file) for name, file in self._files()}
+        entries = {name: _count_file_rows(file) for name, file in self._files()}
         other_names = {
             table
             for name, counts in entries.items()
@@ -91,13 +91,13 @@ class SqliteFiles:
         """Write each file beside its place, compare it, and move it there."""
         for part in backup.parts:
             file = self._place(part.name)
-            if file.exists() and with_data(_counts_of(file)) == with_data(part.row_counts):
+            if file.exists() and with_data(_count_file_rows(file)) == with_data(part.row_counts):
                 continue  # an earlier restore was killed after it
             file.parent.mkdir(parents=True, exist_ok=True)
             partial = file.with_name(f"{file.name}.restoring")
             try:
                 write_file(partial, read(part))
-                refuse_difference(part.row_counts, _counts_of(partial), part.name)
+                refuse_difference(part.row_counts, _count_file_rows(partial), part.name)
                 for suffix in ("", "-wal", "-shm"):
                     file.with_name(f"{file.name}{suffix}").unlink(missing_ok=True)
                 partial.replace(file)
@@ -141,13 +141,13 @@ class SqliteFiles:
 def _copy_file(file: Path, copy: Path, version_table: str) -> tuple[Mapping[str, int], str]:
     """Copy a database while others write to it; return its rows by table, and its version."""
     with (
-        _explained(file),
-        closing(_opened(file)) as source,
+        _explain_errors(file),
+        closing(_open_database(file)) as source,
         closing(sqlite3.connect(copy)) as target,
     ):
         target.execute("PRAGMA synchronous = OFF")
         source.backup(target)
-        counts = _counts(target)
+        counts = _count_rows(target)
         version = (
             target.execute(f"SELECT max(version_num) FROM {version_table}").fetchone()[0]  # noqa: S608 - a name of ours
             if version_table in counts
@@ -157,7 +157,7 @@ def _copy_file(file: Path, copy: Path, version_table: str) -> tuple[Mapping[str,
 
 
 @contextmanager
-def _explained(file: Path) -> Iterator[None]:
+def _explain_errors(file: Path) -> Iterator[None]:
     """Raise the project's error for what SQLite refuses, such as on a full disk."""
     try:
         yield
@@ -171,18 +171,18 @@ def _explained(file: Path) -> Iterator[None]:
         ) from error
 
 
-def _opened(file: Path) -> sqlite3.Connection:
+def _open_database(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
 
 
-def _counts_of(file: Path) -> Mapping[str, int]:
+def _count_file_rows(file: Path) -> Mapping[str, int]:
     if not file.stat().st_size:
         return {}
-    with _explained(file), closing(_opened(file)) as driver:
-        return _counts(driver)
+    with _explain_errors(file), closing(_open_database(file)) as driver:
+        return _count_rows(driver)
 
 
-def _counts(driver: sqlite3.Connection) -> Mapping[str, int]:
+def _count_rows(driver: sqlite3.Connection) -> Mapping[str, int]:
     names = driver.execute(
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
     ).fetchall()
@@ -193,7 +193,7 @@ def _counts(driver: sqlite3.Connection) -> Mapping[str, int]:
     return counted
 
 
-def _chunks(file: Path) -> Iterator[bytes]:
+def _iterate_chunks(file: Path) -> Iterator[bytes]:
     with file.open("rb") as opened:
         while chunk := opened.read(CHUNK_BYTES):
             yield chunk

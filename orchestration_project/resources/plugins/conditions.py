@@ -22,11 +22,11 @@ SHOWN_VIOLATIONS = 3
 
 def plugin_conditions(connection: Connection) -> Sequence[AlertCondition]:
     """Return a condition for each disabled plugin, and for each one with an open alert."""
-    rows = {row.id: row for row in connection.execute(_disabled())}
+    rows = {row.id: row for row in connection.execute(_select_disabled())}
     names = sorted(rows.keys() | open_subjects(connection, ALERT_KIND))
     alert_conditions: list[AlertCondition] = []
     for name in names:
-        violations = _latest_violations(connection, name) if name in rows else ""
+        violations = _read_latest_violations(connection, name) if name in rows else ""
         judge = partial(_judge, rows.get(name), violations)
         probe = Probe(ALERT_KIND, (), lambda: "read the state of plugins", judge)
         alert_conditions.append(AlertCondition(ALERT_KIND, probe, subject=name))
@@ -42,14 +42,14 @@ def disabled_plugins(warehouse: Warehouse) -> Sequence[OldestMissing]:
                 "",
                 row.changed_at,
                 unit="plugin",
-                remedy=_remedy(row.id),
+                remedy=_describe_remedy(row.id),
                 reason=f"the plugin {row.id} is disabled: {row.reason}",
             )
-            for row in connection.execute(_disabled())
+            for row in connection.execute(_select_disabled())
         ]
 
 
-def _disabled() -> "Select[Any, Any, Any]":
+def _select_disabled() -> "Select[Any, Any, Any]":
     columns = plugins.c
     return (
         select(columns.id, columns.reason, columns.changed_at)
@@ -58,7 +58,7 @@ def _disabled() -> "Select[Any, Any, Any]":
     )
 
 
-def _latest_violations(connection: Connection, plugin: str) -> str:
+def _read_latest_violations(connection: Connection, plugin: str) -> str:
     columns = plugins_violations.c
     latest = (
         select(columns.permission, columns.what)
@@ -76,11 +76,11 @@ def _judge(row: Row[Any, Any, Any] | None, violations: str) -> Answer:
         f"the plugin {row.id} was disabled",
         expected="a plugin that asks only for what it was granted",
         found=f"{row.reason}" + (f"; the latest violations: {violations}" if violations else ""),
-        remedy=_remedy(row.id),
+        remedy=_describe_remedy(row.id),
     )
 
 
-def _remedy(plugin: str) -> str:
+def _describe_remedy(plugin: str) -> str:
     return (
         f"read plugins_violations; then grant what it needs and enable it again by `orchestrate "
         f"plugins enable {plugin}`, or remove it"

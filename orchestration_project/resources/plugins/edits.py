@@ -74,8 +74,8 @@ class PluginEdits:
             lock(connection)
             review = reviewed(connection, given, allow_unsigned=allow_unsigned)
             manifest, before = review.manifest, review.before
-            if before is None or (before.sha256, before.state) not in _unchanged(sha256):
-                write_plugin(connection, change, "add", _row_of(review, sha256))
+            if before is None or (before.sha256, before.state) not in _list_kept_states(sha256):
+                write_plugin(connection, change, "add", _build_row(review, sha256))
             stored = read_plugin(connection, manifest.id)
         if before is not None and before.sha256 != sha256:
             remove_unpacked(self._settings, before.sha256)
@@ -106,7 +106,7 @@ class PluginEdits:
                 folder is invalid, or a second person has not confirmed it.
         """
         with self._warehouse.reading() as connection:
-            stored = _expected(connection, plugin_id, expected_version)
+            stored = _expect_version(connection, plugin_id, expected_version)
         permissions = selected(stored.manifest.permissions, given, plugin=plugin_id)
         paths = self._folders(permissions.folders, folders)
         parameters = {
@@ -126,10 +126,10 @@ class PluginEdits:
             expected_version = stored.version_number
         with self._warehouse.writing() as connection:
             lock(connection)
-            stored = _expected(connection, plugin_id, expected_version)
+            stored = _expect_version(connection, plugin_id, expected_version)
             permissions = selected(stored.manifest.permissions, given, plugin=plugin_id)
             paths = self._folders(permissions.folders, folders)
-            number = _next_grant(connection, plugin_id)
+            number = _find_next_grant(connection, plugin_id)
             condition = plugins_grants.c.plugin == plugin_id
             connection.execute(update(plugins_grants).where(condition).values(is_current=False))
             row = {
@@ -170,7 +170,7 @@ class PluginEdits:
         """
         with self._warehouse.writing() as connection:
             lock(connection)
-            stored = _expected(connection, plugin_id, expected_version)
+            stored = _expect_version(connection, plugin_id, expected_version)
             if stored.grant is None or stored.state not in ("granted", "enabled", "disabled"):
                 raise PluginConflictError(
                     f"the plugin {plugin_id} is not granted",
@@ -180,7 +180,7 @@ class PluginEdits:
                 )
             if read_publisher(connection, stored.publisher).get("state") == "revoked":
                 raise revoked_error(stored.publisher)
-            shares = _shares(stored, share, listed_keys)
+            shares = _validate_shares(stored, share, listed_keys)
             change_state(
                 *(connection, plugin_id, change, "enable", "enabled", None),
                 only=(stored.state,),
@@ -296,7 +296,7 @@ class PluginEdits:
     ) -> StoredPlugin:
         with self._warehouse.writing() as connection:
             lock(connection)
-            stored = _expected(connection, plugin_id, expected_version)
+            stored = _expect_version(connection, plugin_id, expected_version)
             if not change_state(connection, plugin_id, change, action, state, reason, only=only):
                 raise PluginConflictError(
                     f"the plugin {plugin_id} is {stored.state}",
@@ -333,12 +333,12 @@ class PluginEdits:
         return folder
 
 
-def _unchanged(sha256: str) -> list[tuple[str, str]]:
+def _list_kept_states(sha256: str) -> list[tuple[str, str]]:
     """Return the hash with each state that adding the same archive again keeps."""
     return [(sha256, state) for state in ("added", "granted", "enabled", "disabled")]
 
 
-def _row_of(review: Review, sha256: str) -> dict[str, Any]:
+def _build_row(review: Review, sha256: str) -> dict[str, Any]:
     manifest, before = review.manifest, review.before
     is_kept = before is not None and not review.needs_grant and before.state != "refused"
     return {
@@ -357,7 +357,7 @@ def _row_of(review: Review, sha256: str) -> dict[str, Any]:
     }
 
 
-def _expected(connection: Connection, plugin_id: str, version: int | None) -> StoredPlugin:
+def _expect_version(connection: Connection, plugin_id: str, version: int | None) -> StoredPlugin:
     stored = read_plugin(connection, plugin_id)
     if version is not None and version != stored.version_number:
         raise PluginConflictError(
@@ -369,7 +369,7 @@ def _expected(connection: Connection, plugin_id: str, version: int | None) -> St
     return stored
 
 
-def _shares(
+def _validate_shares(
     stored: StoredPlugin, share: float | None, listed_keys: Sequence[str] | None
 ) -> dict[str, Any]:
     chosen = stored.share if share is None else share
@@ -381,7 +381,7 @@ def _shares(
     return {"share": float(chosen), "listed_keys": json.dumps(keys)}
 
 
-def _next_grant(connection: Connection, plugin_id: str) -> int:
+def _find_next_grant(connection: Connection, plugin_id: str) -> int:
     columns = plugins_grants.c
     latest = select(func.max(columns.number)).where(columns.plugin == plugin_id)
     return (connection.execute(latest).scalar() or 0) + 1

@@ -162,23 +162,23 @@ def child_command(level: Level, spec: ChildSpec) -> Command:
             remedy="set PLUGINS_ISOLATION=namespaces where bubblewrap is installed",
         )
     if level == "process":
-        arguments = _python(spec, SDK, spec.folder, level)
+        arguments = _build_command(spec, SDK, spec.folder, level)
         return Command(arguments, {name: str(folder) for name, folder in spec.folders.items()})
     folders = {name: f"/folders/{name}" for name in spec.folders}
     binds = [(str(SDK), "/sdk"), (str(spec.folder), "/plugin")]
     binds += [(str(folder), folders[name]) for name, folder in spec.folders.items()]
     arguments = [
-        _bubblewrap(),
+        _find_bubblewrap(),
         *_NAMESPACES,
-        *(text for source in _interpreter() for text in ("--ro-bind", source, source)),
-        *(text for path in _masked() for text in ("--tmpfs", path, "--remount-ro", path)),
+        *(text for source in _list_interpreter_files() for text in ("--ro-bind", source, source)),
+        *(text for path in _list_masked() for text in ("--tmpfs", path, "--remount-ro", path)),
         *(text for source, target in binds for text in ("--ro-bind", source, target)),
         *("--dev-bind-try", "/dev/null", "/dev/null"),
         *("--dev-bind-try", "/dev/urandom", "/dev/urandom"),
         *("--size", str(min(spec.memory_bytes, MAX_FILE_BYTES)), "--tmpfs", "/tmp"),  # noqa: S108 - of the namespace
         *("--remount-ro", "/", "--chdir", "/tmp"),  # noqa: S108
         "--",
-        *_python(spec, Path("/sdk"), Path("/plugin"), level),
+        *_build_command(spec, Path("/sdk"), Path("/plugin"), level),
     ]
     return Command(arguments, folders)
 
@@ -191,7 +191,7 @@ _NAMESPACES = (
 )
 
 
-def _python(spec: ChildSpec, sdk: Path, folder: Path, level: Level) -> list[str]:
+def _build_command(spec: ChildSpec, sdk: Path, folder: Path, level: Level) -> list[str]:
     is_process = level == "process"
     limits = (
         spec.memory_bytes,
@@ -205,7 +205,7 @@ def _python(spec: ChildSpec, sdk: Path, folder: Path, level: Level) -> list[str]
     _compile_sdk()
     parent = os.getpid() if is_process else 0
     return [
-        _executable(),
+        _find_executable(),
         *OPTIONS,
         str(sdk / "bootstrap.py"),
         *map(str, limits),
@@ -232,7 +232,7 @@ def isolation_status(settings: Settings) -> IsolationStatus:
     if level == "off":
         return IsolationStatus(level, is_usable=False, is_enforced=False, detail="plugins are off")
     try:
-        _probe(level, cgroups_of(settings))
+        _test_level(level, cgroups_of(settings))
     except ConfigurationError as error:
         detail = error.line
         return IsolationStatus(level, is_usable=False, is_enforced=False, detail=detail)
@@ -256,7 +256,7 @@ def refused_namespaces(found: str) -> ConfigurationError:
     )
 
 
-def _probe(level: Level, cgroups: Path | None) -> None:
+def _test_level(level: Level, cgroups: Path | None) -> None:
     spec = ChildSpec(SDK, "plugin.py", 128 * MIB, 10, cgroups=cgroups)
     command = child_command(level, spec)
     with open_cgroup(spec) as cgroup:
@@ -277,7 +277,7 @@ def _probe(level: Level, cgroups: Path | None) -> None:
         raise refused_namespaces(ended.stderr.decode(errors="replace").strip()[-300:])
 
 
-def _bubblewrap() -> str:
+def _find_bubblewrap() -> str:
     which = shutil.which("bwrap", path="/usr/local/bin:/usr/bin:/bin")
     if which is None:
         raise ConfigurationError(
@@ -302,19 +302,19 @@ def _compile_sdk() -> None:
 
 
 @cache
-def _executable() -> str:
+def _find_executable() -> str:
     """Return the interpreter itself, not that of a virtual environment."""
     return os.path.realpath(sys.executable)
 
 
 @cache
-def _interpreter() -> tuple[str, ...]:
+def _list_interpreter_files() -> tuple[str, ...]:
     """Return the files and folders that the interpreter needs."""
     platform = {"platbase": sys.base_exec_prefix}
     libraries = [sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("INSTSONAME")]
     multiarch = sysconfig.get_config_var("MULTIARCH")
     names = [
-        _executable(),
+        _find_executable(),
         sysconfig.get_path("stdlib"),
         sysconfig.get_path("platstdlib", vars=platform),
     ]
@@ -327,10 +327,10 @@ def _interpreter() -> tuple[str, ...]:
 
 
 @cache
-def _masked() -> tuple[str, ...]:
+def _list_masked() -> tuple[str, ...]:
     """Return folders of installed packages within those of the interpreter."""
     names = ("site-packages", "dist-packages")
-    folders = [Path(text) / name for text in _interpreter() for name in names]
+    folders = [Path(text) / name for text in _list_interpreter_files() for name in names]
     with suppress(OSError):
         return tuple(str(folder) for folder in folders if folder.is_dir())
     return ()

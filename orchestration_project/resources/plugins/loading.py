@@ -155,7 +155,7 @@ class Emissions:
             captures=[capture],
         )
         validated = rows.validated(plugin=plugin, partition_key=self.partition_key)
-        as_file = None if validated.ranges is None else _unstaged
+        as_file = None if validated.ranges is None else _hash_rows
         return prepare(target, delivery, validated, as_file)
 
     def _write_events(self, connection: Connection, now: datetime, run_id: str) -> None:
@@ -179,7 +179,7 @@ class Emissions:
         return action_topic(self.manifest.id, message.action), message.fields
 
 
-def _unstaged(validated: Validated, columns: Sequence[str]) -> tuple[bytes, str]:
+def _hash_rows(validated: Validated, columns: Sequence[str]) -> tuple[bytes, str]:
     """Return no file, and the SHA-256 of the rows range by range, which are never held together."""
     digest = sha256()
     for rows in validated.pieces():

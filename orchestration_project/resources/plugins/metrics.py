@@ -34,8 +34,8 @@ class PluginMetrics:
             }
             names, since = sorted(states), now - WINDOW
             calls, violations = plugins_calls.c, plugins_violations.c
-            called = _counts(connection, plugins_calls, names, since, calls.verdict)
-            violated = _counts(
+            called = _count_by_plugin(connection, plugins_calls, names, since, calls.verdict)
+            violated = _count_by_plugin(
                 connection,
                 plugins_violations,
                 names,
@@ -46,10 +46,10 @@ class PluginMetrics:
         by_state: dict[tuple[str, ...], float] = {}
         for state in states.values():
             by_state[(state,)] = by_state.get((state,), 0.0) + 1
-        return list(_families(by_state, called, violated))
+        return list(_build_families(by_state, called, violated))
 
 
-def _families(
+def _build_families(
     by_state: dict[tuple[str, ...], float],
     called: dict[tuple[str, ...], float],
     violated: dict[tuple[str, ...], float],
@@ -74,7 +74,7 @@ def _families(
     )
 
 
-def _counts(
+def _count_by_plugin(
     connection: Connection,
     table: Table,
     names: list[str],

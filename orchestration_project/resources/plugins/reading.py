@@ -35,7 +35,7 @@ def read_rows(warehouse: Warehouse, query: ReadPermission, message: Read) -> lis
     table = relation(query.table).table
     columns = [public_column_of(table, name) for name in query.columns]
     wheres = [
-        condition(table, write_condition(name, _written(name, value)))
+        condition(table, write_condition(name, _format_value(name, value)))
         for name, value in message.parameters.items()
     ]
     statement = (
@@ -45,10 +45,10 @@ def read_rows(warehouse: Warehouse, query: ReadPermission, message: Read) -> lis
         .limit(query.max_rows)
     )
     rows = warehouse.frame(statement, table, seconds=QUERY_SECONDS).to_dicts()
-    return [{name: _as_json(value) for name, value in row.items()} for row in rows]
+    return [{name: _convert_to_json(value) for name, value in row.items()} for row in rows]
 
 
-def _written(name: str, value: str | float | bool | None) -> str:
+def _format_value(name: str, value: str | float | bool | None) -> str:
     if value is None:
         raise ConfigurationError(
             f"invalid parameter {name}: expected a value, found null",
@@ -57,7 +57,7 @@ def _written(name: str, value: str | float | bool | None) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _as_json(value: Any) -> Any:
+def _convert_to_json(value: Any) -> Any:
     if isinstance(value, date | datetime):
         return value.isoformat()
     return str(value) if isinstance(value, Decimal) else value

@@ -84,7 +84,7 @@ class CallRecorder:
         with self.warehouse.writing() as connection:
             row = {
                 "run_id": self.run_id,
-                "number": _next_number(connection, plugins_violations, self.run_id),
+                "number": _find_next_number(connection, plugins_violations, self.run_id),
                 "plugin": self.plugin,
                 "permission": permission[:MAX_TARGET_CHARACTERS],
                 "what": text,
@@ -98,7 +98,7 @@ class CallRecorder:
         if not rows:
             return
         with self.warehouse.writing() as connection:
-            first = _next_number(connection, plugins_calls, self.run_id)
+            first = _find_next_number(connection, plugins_calls, self.run_id)
             numbered = [{**row, "number": first + index} for index, row in enumerate(rows)]
             connection.execute(insert(plugins_calls), numbered)
         self._waiting.clear()
@@ -119,7 +119,7 @@ class CallRecorder:
         }
 
 
-def _next_number(connection: Connection, table: Any, run_id: str) -> int:
+def _find_next_number(connection: Connection, table: Any, run_id: str) -> int:
     """Return the number after the last one of a run, of which several partitions may call."""
     last = connection.execute(select(func.max(table.c.number)).where(table.c.run_id == run_id))
     return (last.scalar() or 0) + 1
@@ -143,7 +143,7 @@ def recent_violations(warehouse: Warehouse, plugin: str) -> Sequence[str]:
         .where(
             violations.plugin == plugin,
             violations.at >= since,
-            violations.run_id.in_(_latest_runs(plugin)),
+            violations.run_id.in_(_select_latest_runs(plugin)),
         )
         .order_by(violations.at.desc(), violations.number.desc())
     )
@@ -156,7 +156,7 @@ def of_run(table: Table) -> ColumnElement[bool]:
     return table.c.run_id.not_like(f"{REQUEST_PREFIX}%")
 
 
-def _latest_runs(plugin: str) -> Select[tuple[str]]:
+def _select_latest_runs(plugin: str) -> Select[tuple[str]]:
     """Return the latest runs of a plugin, of which violations count against it."""
     calls, violations = (
         select(table.c.run_id, table.c.at).where(table.c.plugin == plugin, of_run(table))
@@ -187,7 +187,7 @@ def forget_old_calls(warehouse: Warehouse, plugin: str, before: datetime) -> int
             continue
         old = (
             select(columns.run_id, columns.number)
-            .where(is_old, columns.run_id.not_in(_latest_runs(plugin)))
+            .where(is_old, columns.run_id.not_in(_select_latest_runs(plugin)))
             .order_by(columns["at"])
             .limit(ROWS_PER_STATEMENT)
             .subquery()

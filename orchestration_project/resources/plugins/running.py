@@ -138,10 +138,10 @@ def run_plugin(
         OrchestrationError: Database or artifact store cannot be used.
     """
     grant = _require_enabled(stored)
-    valid_config = _valid_config(stored, config or {})
+    valid_config = _validate_config(stored, config or {})
     emissions = Emissions(stored.manifest, partition or "", settings.scratch_path)
     emissions.read_states(warehouse, stored.permissions.tables)
-    with _session(
+    with _open_session(
         stored, grant.budget, settings, warehouse, clock, run_id=run_id, log=log, call="run"
     ) as session:
         outcome = session.serve(emissions, partition=partition, config=valid_config, endpoint=None)
@@ -197,7 +197,7 @@ def call_endpoint(
         )
     seconds = min(grant.budget.seconds, ENDPOINT_SECONDS)
     budget = grant.budget.model_copy(update={"seconds": seconds, "requests": 0, "rows": 0})
-    with _session(
+    with _open_session(
         stored, budget, settings, warehouse, clock, run_id=request_id, log=log, call="endpoint"
     ) as session:
         outcome = session.serve(
@@ -259,7 +259,7 @@ class _Session:
             self.stored.manifest.entry,
             self.budget.memory_mib * MIB,
             self.budget.seconds + 1,
-            _folders(self.stored) if self.call == "run" else {},
+            _find_folders(self.stored) if self.call == "run" else {},
             cgroups_of(self.settings),
         )
         host = Host(
@@ -327,7 +327,7 @@ class _Session:
 
 
 @contextmanager
-def _session(
+def _open_session(
     stored: StoredPlugin,
     budget: Budget,
     settings: Settings,
@@ -398,7 +398,7 @@ def _require_state(warehouse: Warehouse, stored: StoredPlugin) -> None:
         )
 
 
-def _valid_config(stored: StoredPlugin, config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _validate_config(stored: StoredPlugin, config: Mapping[str, Any]) -> Mapping[str, Any]:
     validator = validator_of(stored.manifest.config_schema, "config_schema")
     valid_config = dict(config)
     if not validator.is_valid(valid_config):
@@ -413,7 +413,7 @@ def _valid_config(stored: StoredPlugin, config: Mapping[str, Any]) -> Mapping[st
     return valid_config
 
 
-def _folders(stored: StoredPlugin) -> dict[str, Path]:
+def _find_folders(stored: StoredPlugin) -> dict[str, Path]:
     """Return the folders of the host that were granted, by name.
 
     Raises:

@@ -66,27 +66,27 @@ def filter_program(level: Level, machine: str | None = None) -> bytes:
     if level == "namespaces":
         refused += SOCKETS[name]
     program = [
-        _statement(LOAD, ARCHITECTURE),
+        _pack_statement(LOAD, ARCHITECTURE),
         _jump(JUMP_EQUAL, ARCHITECTURES[name], 1, 0),
-        _statement(RETURN, KILL),
-        _statement(LOAD, NUMBER),
+        _pack_statement(RETURN, KILL),
+        _pack_statement(LOAD, NUMBER),
     ]
     if name == "x86_64":
-        program += [_jump(JUMP_AT_LEAST, X32, 0, 1), _statement(RETURN, ERROR | errno.ENOSYS)]
-    program += [_jump(JUMP_EQUAL, CLONE3, 0, 1), _statement(RETURN, ERROR | errno.ENOSYS)]
+        program += [_jump(JUMP_AT_LEAST, X32, 0, 1), _pack_statement(RETURN, ERROR | errno.ENOSYS)]
+    program += [_jump(JUMP_EQUAL, CLONE3, 0, 1), _pack_statement(RETURN, ERROR | errno.ENOSYS)]
     for number in sorted(set(refused)):
-        program += [_jump(JUMP_EQUAL, number, 0, 1), _statement(RETURN, ERROR | errno.EPERM)]
+        program += [_jump(JUMP_EQUAL, number, 0, 1), _pack_statement(RETURN, ERROR | errno.EPERM)]
     program += [
         _jump(JUMP_EQUAL, CLONE[name], 0, 3),
-        _statement(LOAD, FIRST_ARGUMENT),
+        _pack_statement(LOAD, FIRST_ARGUMENT),
         _jump(JUMP_SET, CLONE_THREAD, 1, 0),
-        _statement(RETURN, ERROR | errno.EPERM),
-        _statement(RETURN, ALLOW),
+        _pack_statement(RETURN, ERROR | errno.EPERM),
+        _pack_statement(RETURN, ALLOW),
     ]
     return b"".join(program)
 
 
-def _statement(code: int, value: int) -> bytes:
+def _pack_statement(code: int, value: int) -> bytes:
     return struct.pack("=HBBI", code, 0, 0, value)
 
 

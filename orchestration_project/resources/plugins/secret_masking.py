@@ -31,14 +31,14 @@ def encodings_of(secret: str) -> frozenset[bytes]:
     ]
     chunks = {plain, plain[::-1], *(text.encode() for text in texts), plain.hex().encode()}
     chunks |= {secret.encode("utf-16-le"), secret.encode("utf-16-be")}
-    fragments = {_base64_within(plain, offset) for offset in range(3)}
+    fragments = {_encode_base64_within(plain, offset) for offset in range(3)}
     in_base64 = {fragment for fragment in fragments if len(fragment) >= MIN_FRAGMENT_BYTES}
     for encoded in in_base64 | {b64encode(plain)}:
         chunks |= {encoded, encoded.translate(bytes.maketrans(b"+/", b"-_"))}
     return frozenset(encoding.lower() for encoding in chunks)
 
 
-def _base64_within(content: bytes, offset: int) -> bytes:
+def _encode_base64_within(content: bytes, offset: int) -> bytes:
     """Return the part of a Base64 text that depends on ``content`` alone, after so many bytes."""
     encoded = b64encode(bytes(offset) + content)
     return encoded[-(-offset * 8 // 6) : (offset + len(content)) * 8 // 6]

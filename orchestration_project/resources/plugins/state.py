@@ -141,7 +141,7 @@ def read_plugins(connection: Connection, *ids: str) -> list[StoredPlugin]:
     stored_plugins: list[StoredPlugin] = []
     for row in connection.execute(query).mappings():
         try:
-            stored_plugins.append(_stored(row, by_plugin.get(row["id"])))
+            stored_plugins.append(_read_stored(row, by_plugin.get(row["id"])))
         except ConfigurationError as error:
             _log.warning(
                 "The plugin %s cannot be read: %s",
@@ -169,7 +169,7 @@ def read_plugin(connection: Connection, plugin_id: str) -> StoredPlugin:
     grant = select(plugins_grants).where(
         plugins_grants.c.plugin == plugin_id, plugins_grants.c.is_current
     )
-    return _stored(row, connection.execute(grant).mappings().first())
+    return _read_stored(row, connection.execute(grant).mappings().first())
 
 
 class UnknownPluginError(ConfigurationError):
@@ -205,7 +205,7 @@ def disable(
         )
 
 
-def _stored(row: RowMapping, grant: RowMapping | None) -> StoredPlugin:
+def _read_stored(row: RowMapping, grant: RowMapping | None) -> StoredPlugin:
     return StoredPlugin(
         **{name: row[name] for name in _PLAIN},
         listed_keys=tuple(json.loads(row["listed_keys"])),

@@ -45,7 +45,7 @@ def read_given(path: Path) -> tuple[Files, bytes]:
     """
     try:
         if path.is_dir():
-            files = check_files(_files_below(path, ignored=IGNORED))
+            files = check_files(_read_files_below(path, ignored=IGNORED))
             return files, canonical_archive(files)
         if not path.is_file():
             raise ConfigurationError(
@@ -69,7 +69,7 @@ def unpack(settings: Settings, artifacts: ArtifactStore, files: Files) -> str:
     artifacts.put(artifact_name(sha256), canonical_archive(files))
     below = state_folder(settings, FOLDER)
     folder, partial = below / sha256, below / f".{uuid4().hex}.partial"
-    if folder.is_dir() and _problem(folder, sha256) is None:
+    if folder.is_dir() and _find_problem(folder, sha256) is None:
         return sha256
     try:
         for name, content in files.items():
@@ -110,7 +110,7 @@ def folder_of(settings: Settings, artifacts: ArtifactStore, stored: Any) -> Path
         ConfigurationError: The folder is gone, or a file is missing, added or changed.
     """
     folder = settings.state_path / FOLDER / stored.sha256
-    problem = _problem(folder, stored.sha256, artifacts)
+    problem = _find_problem(folder, stored.sha256, artifacts)
     if problem is not None:
         raise ConfigurationError(
             f"the plugin {stored.id} is not run: its folder is not the one that was added",
@@ -121,21 +121,21 @@ def folder_of(settings: Settings, artifacts: ArtifactStore, stored: Any) -> Path
     return folder
 
 
-def _problem(folder: Path, sha256: str, artifacts: ArtifactStore | None = None) -> str | None:
+def _find_problem(folder: Path, sha256: str, artifacts: ArtifactStore | None = None) -> str | None:
     """Return how a folder differs from the archive with this hash; None: it does not."""
     try:
-        files = _files_below(folder)
+        files = _read_files_below(folder)
         if canonical_sha256(files) == sha256:
             return None
         content = artifacts.get(artifact_name(sha256)) if artifacts else b""
-        return _difference(read_archive(content), files) if content else "another content"
+        return _describe_difference(read_archive(content), files) if content else "another content"
     except FileNotFoundError:
         return "no such folder, or no archive in the artifact store"
     except (OSError, OrchestrationError) as error:
         return str(error)[:500]
 
 
-def _difference(expected: Files, found: Files) -> str:
+def _describe_difference(expected: Files, found: Files) -> str:
     hashes, now = file_hashes(expected), file_hashes(found)
     problems = {
         **{path: "added" for path in now if path not in hashes},
@@ -145,7 +145,7 @@ def _difference(expected: Files, found: Files) -> str:
     return ", ".join(f"{path} {what}" for path, what in list(problems.items())[:5])
 
 
-def _files_below(folder: Path, ignored: frozenset[str] = frozenset()) -> Files:
+def _read_files_below(folder: Path, ignored: frozenset[str] = frozenset()) -> Files:
     """Return all files below a folder; links and more than a plugin may have are refused.
 
     Raises:

@@ -118,7 +118,7 @@ class AlphaVantage:
         query = urlencode({**request, "apikey": self._api_key})
         response = self._answered(f"{self._api_url}/query?{query}", symbol)
         refused = refusal_of(response.body)
-        if refused is None or not _holds_secrets(response):  # which must not be among captures
+        if refused is None or not _contains_secrets(response):  # which must not be among captures
             kept.append(keep(self._captures, response, request, self._clock))
         if refused or response.status != 200:
             self._refuse(asked, response, refused or VendorRefusal("other", ""))
@@ -179,7 +179,7 @@ class AlphaVantage:
         )
 
 
-def _holds_secrets(response: Response) -> bool:
+def _contains_secrets(response: Response) -> bool:
     """Whether an answer quotes our key, as Alpha Vantage does when a quota has ended."""
     text = response.body.decode("latin-1")
     return redacted(text) != text

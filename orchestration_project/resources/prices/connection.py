@@ -70,9 +70,9 @@ def opened_prices(
     name = prices_source_name(settings)
     vendor = settings.demo_prices_vendor if name == "demo" else name
     openers = {
-        "alpha_vantage": _opened_alpha_vantage,
-        "yahoo": _opened_yahoo,
-        "files": _opened_files,
+        "alpha_vantage": _open_alpha_vantage,
+        "yahoo": _open_yahoo,
+        "files": _open_files,
     }
     with openers[vendor](settings, name, captures, clock, http) as source:
         yield source
@@ -88,12 +88,12 @@ def spellings(settings: Settings, vendor: Vendor) -> Overrides:
 
 
 @contextmanager
-def _opened_alpha_vantage(
+def _open_alpha_vantage(
     settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
     settings = PricesSettings.of(settings)
     is_demo, is_premium = name == "demo", settings.alpha_vantage_is_premium
-    system = _system("alpha_vantage", is_demo=is_demo)
+    system = _name_system("alpha_vantage", is_demo=is_demo)
     api_key = DEMO_KEYS[is_premium] if is_demo else settings.alpha_vantage_api_key
     quota = Quota(
         open_shared_state(settings),
@@ -103,7 +103,7 @@ def _opened_alpha_vantage(
         now=clock.now,
     )
     client = partial(
-        _client,
+        _open_client,
         settings,
         system,
         requests_per_second=settings.alpha_vantage_requests_per_second,
@@ -125,14 +125,14 @@ def _opened_alpha_vantage(
 
 
 @contextmanager
-def _opened_yahoo(
+def _open_yahoo(
     settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
     settings = PricesSettings.of(settings)
     is_demo = name == "demo"
     rate = 0 if is_demo else settings.yahoo_requests_per_second
-    system = _system("yahoo", is_demo=is_demo)
-    with _client(settings, system, requests_per_second=rate, **http) as opened:
+    system = _name_system("yahoo", is_demo=is_demo)
+    with _open_client(settings, system, requests_per_second=rate, **http) as opened:
         yield YahooChart(
             opened,
             captures,
@@ -144,7 +144,7 @@ def _opened_yahoo(
 
 
 @contextmanager
-def _opened_files(
+def _open_files(
     settings: Settings, name: str, captures: Captures, clock: Clock, http: Mapping[str, Any]
 ) -> Iterator[PriceSource]:
     settings = PricesSettings.of(settings)
@@ -154,11 +154,11 @@ def _opened_files(
     yield PriceFiles(folder, captures, clock, overrides=spellings(settings, "files"))
 
 
-def _system(vendor: str, *, is_demo: bool) -> str:
+def _name_system(vendor: str, *, is_demo: bool) -> str:
     return f"{vendor}_demo" if is_demo else vendor
 
 
-def _client(settings: Settings, system: str, **policies: Unpack[Policies]) -> HttpClient:
+def _open_client(settings: Settings, system: str, **policies: Unpack[Policies]) -> HttpClient:
     own: Policies = {
         "limits": LIMITS,
         "network": network_of(settings),

@@ -214,7 +214,7 @@ class PriceExtractor:
             ended[fetch.symbol] = FetchedSymbol(
                 fetch.symbol,
                 Days(fetch.reading.days.first, last),
-                LANDED if through >= last else _behind(through),
+                LANDED if through >= last else _describe_behind(through),
                 None if is_unchanged else own,
                 through,
                 second=second.get(fetch.symbol, NO_SECOND),
@@ -370,5 +370,5 @@ class PriceExtractor:
         )
 
 
-def _behind(newest: date) -> SymbolStatus:
+def _describe_behind(newest: date) -> SymbolStatus:
     return SymbolStatus("waiting", f"the source's newest price is of {newest}")

@@ -154,36 +154,36 @@ class PriceFiles:
         state = (stat.st_mtime_ns, stat.st_size)
         if self._split is None or self._split.state != state:
             body = self._bytes(shared[0])
-            parts = _parts_of_parquet if body.startswith(PARQUET) else _parts_of_csv
+            parts = _split_parquet if body.startswith(PARQUET) else _split_csv
             self._split = _Split(state, parts(body))
         return self._split.by_symbol.get(symbol)
 
 
-def _parts_of_csv(body: bytes) -> Mapping[str, bytes]:
+def _split_csv(body: bytes) -> Mapping[str, bytes]:
     """Return the lines of each symbol below the header, as they stand there."""
     fields, lines = csv_lines(body), body.splitlines(keepends=True)
-    position = _place_of_symbol(body, fields[0] if fields else [])
+    position = _find_symbol_column(body, fields[0] if fields else [])
     if len(fields) != len(lines):
-        raise _no_symbols("a line break within quotes")
+        raise _build_symbol_error("a line break within quotes")
     chunks: dict[str, list[bytes]] = {}
     for number, line in enumerate(lines[1:], start=1):
         if len(fields[number]) <= position:
-            raise _no_symbols(f"no symbol in line {number + 1}")
+            raise _build_symbol_error(f"no symbol in line {number + 1}")
         chunks.setdefault(fields[number][position].strip(), [lines[0]]).append(line)
     return {symbol: b"".join(chunk) for symbol, chunk in chunks.items()}
 
 
-def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
+def _split_parquet(body: bytes) -> Mapping[str, bytes]:
     """Return a Parquet file for each symbol: the same bytes for the same days."""
     from pyarrow.parquet import write_table
 
     table = parquet_table(body)
-    name = table.column_names[_place_of_symbol(body, table.column_names)]
+    name = table.column_names[_find_symbol_column(body, table.column_names)]
     chunks: dict[str, bytes] = {}
     try:
         for (symbol,), part in pl.DataFrame(table).group_by(name, maintain_order=True):
             if symbol is None:
-                raise _no_symbols("a day without a symbol")
+                raise _build_symbol_error("a day without a symbol")
             buffer = BytesIO()
             write_table(part.to_arrow(), buffer)
             chunks[str(symbol)] = buffer.getvalue()
@@ -192,14 +192,14 @@ def _parts_of_parquet(body: bytes) -> Mapping[str, bytes]:
     return chunks
 
 
-def _place_of_symbol(body: bytes, header: Sequence[str]) -> int:
+def _find_symbol_column(body: bytes, header: Sequence[str]) -> int:
     number = places_of(body, header).get(SYMBOL)
     if number is None:
-        raise _no_symbols("no such column")
+        raise _build_symbol_error("no such column")
     return number
 
 
-def _no_symbols(found: str) -> SourceError:
+def _build_symbol_error(found: str) -> SourceError:
     return SourceError(
         "the file of all symbols does not say whose prices they are",
         expected=f"a column {SYMBOL}, and a line for each day",

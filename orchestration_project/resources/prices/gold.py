@@ -65,7 +65,7 @@ class DerivedPrices:
     seconds: float
 
 
-def _delivered(connection: Connection, symbol: str | None = None) -> dict[str, datetime]:
+def _find_delivery_times(connection: Connection, symbol: str | None = None) -> dict[str, datetime]:
     """Return when each symbol, or this one, was last delivered."""
     conditions = [fences.c.scope_key == symbol] if symbol is not None else []
     statement = select(fences.c.scope_key, fences.c.known_from).where(
@@ -78,11 +78,11 @@ def _read(connection: Connection, due: Sequence[PendingDerivation]) -> tuple[pl.
     """Return a symbol's rows that its changes reach, and the first day that changed."""
     [symbol] = {pending_derivation.key for pending_derivation in due}
     versions = {pending_derivation.before for pending_derivation in due}
-    since = min(_changed_since(connection, symbol, before) for before in versions)
-    return _rows(connection, symbol, since), since
+    since = min(_find_first_change(connection, symbol, before) for before in versions)
+    return _read_rows(connection, symbol, since), since
 
 
-def _changed_since(connection: Connection, symbol: str, before: str | None) -> date:
+def _find_first_change(connection: Connection, symbol: str, before: str | None) -> date:
     """Return the first day whose price is another than that which was derived from."""
     seen_moment = NEVER
     if before is not None and before.startswith(DEFINITIONS_PREFIX):
@@ -97,7 +97,7 @@ def _changed_since(connection: Connection, symbol: str, before: str | None) -> d
     return min((day for day in days if day is not None), default=date.max)
 
 
-def _rows(connection: Connection, symbol: str, since: date) -> pl.DataFrame:
+def _read_rows(connection: Connection, symbol: str, since: date) -> pl.DataFrame:
     """Return a symbol's rows from ``since`` on, and as many before it as windows reach back."""
     earlier = (
         select(_daily.trade_date)
@@ -118,10 +118,10 @@ class _SameSymbol(Reach):
         return f"{DEFINITIONS_PREFIX}{landed[key].isoformat()}"
 
 
-INPUTS = Inputs(landed=_delivered, read=_read, job="prices_daily")
+INPUTS = Inputs(landed=_find_delivery_times, read=_read, job="prices_daily")
 
 
-def _table(
+def _declare_table(
     conservation: Conservation, make: Callable[[pl.DataFrame, date], DerivedKeys]
 ) -> DerivedTable[tuple[pl.DataFrame, date]]:
     """Declare a table; ``make`` returns its rows from a day on, of rows that begin earlier."""
@@ -142,17 +142,17 @@ def _table(
 
 
 TABLES = (
-    _table(
+    _declare_table(
         ACTIONS,
         lambda rows, since: DerivedKeys(
             corporate_actions(rows.filter(pl.col("trade_date") >= since)), {}
         ),
     ),
-    _table(RETURNS, lambda rows, since: returns_by_day(rows, since=since)),
+    _declare_table(RETURNS, lambda rows, since: returns_by_day(rows, since=since)),
 )
 
 
-def _as_of(
+def _derive_as_of(
     table: Table,
     make: Callable[[pl.DataFrame], pl.DataFrame],
     state: StateAsOf,
@@ -171,8 +171,10 @@ def _as_of(
 
 
 AS_OF: AsOf = {
-    prices_corporate_actions.name: partial(_as_of, prices_corporate_actions, corporate_actions),
-    prices_returns.name: partial(_as_of, prices_returns, partial(returns, since=date.min)),
+    prices_corporate_actions.name: partial(
+        _derive_as_of, prices_corporate_actions, corporate_actions
+    ),
+    prices_returns.name: partial(_derive_as_of, prices_returns, partial(returns, since=date.min)),
 }
 """Derived tables, each with what derives a symbol as of a time."""
 

@@ -28,12 +28,12 @@ _daily = prices_daily.c
 
 def first_days(connection: Connection, symbols: Sequence[str]) -> Mapping[str, date]:
     """Return the first landed day of those of ``symbols`` that have one."""
-    return _days(connection, symbols, select(func.min(_daily.trade_date)))
+    return _find_days(connection, symbols, select(func.min(_daily.trade_date)))
 
 
 def last_days(connection: Connection, symbols: Sequence[str]) -> Mapping[str, date]:
     """Return the last landed day of those of ``symbols`` that have one."""
-    return _days(connection, symbols, select(func.max(_daily.trade_date)))
+    return _find_days(connection, symbols, select(func.max(_daily.trade_date)))
 
 
 def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFrame:
@@ -45,7 +45,7 @@ def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFram
     for day in set(days.values()):
         symbols = [symbol for symbol, own in days.items() if own == day]
         before = select(func.max(_daily.trade_date)).where(_daily.trade_date < day)
-        newest |= _days(connection, symbols, before)
+        newest |= _find_days(connection, symbols, before)
     nothing = pl.DataFrame(schema=schema_of(prices_daily))
     scopes = joined({"symbol": symbol, "trade_date": day} for symbol, day in newest.items())
     return pl.concat([nothing, *(read_scope(connection, prices_daily, scope) for scope in scopes)])
@@ -65,7 +65,9 @@ def landed_actions(connection: Connection, days: Mapping[str, Days]) -> pl.DataF
     )
 
 
-def _days(connection: Connection, symbols: Sequence[str], day: Select[Any]) -> Mapping[str, date]:
+def _find_days(
+    connection: Connection, symbols: Sequence[str], day: Select[Any]
+) -> Mapping[str, date]:
     of_symbol = day.where(_daily.symbol == fences.c.scope_key).scalar_subquery()
     rows = connection.execute(
         select(fences.c.scope_key, of_symbol.label("day")).where(

@@ -215,13 +215,13 @@ def _mark_values(
     for batch, done in zip(batches, ended, strict=True):
         if isinstance(done, WriteResult) and done.change and done.change.replaced:
             symbol = batch.target.partition_key
-            weeks = tuple(sorted(_restated_weeks(connection, symbol, done.known_from)))
+            weeks = tuple(sorted(_find_restated_weeks(connection, symbol, done.known_from)))
             scope: Scope = {"week_start": weeks, "symbol": symbol}
             if weeks:
                 mark_stale(connection, {finra_symbol_week_value: lambda same: same}, [scope])
 
 
-def _restated_weeks(connection: Connection, symbol: str, known_to: datetime) -> set[date]:
+def _find_restated_weeks(connection: Connection, symbol: str, known_to: datetime) -> set[date]:
     """Return the Mondays of days that a load removed, or whose values it changed."""
     before = prices_daily.info[HISTORY].c
     is_same_day = and_(_daily.symbol == before.symbol, _daily.trade_date == before.trade_date)

@@ -139,7 +139,7 @@ class PriceLoad:
         mapped = self.source.mapped(keys)
         some = [keys[position : position + at_once] for position in range(0, len(keys), at_once)]
         with ThreadPoolExecutor(1, thread_name_prefix="claim") as pool:
-            for begun in _ahead(pool, lambda each: self._claimed(mapped, each), some):
+            for begun in _fetch_ahead(pool, lambda each: self._claimed(mapped, each), some):
                 yield from self._batches(*begun)
 
     def _batches(
@@ -148,7 +148,9 @@ class PriceLoad:
         batch: list[FetchedSymbol | PendingFetch] = []
         started = time.monotonic()
         with ThreadPoolExecutor(1, thread_name_prefix="fetch") as pool:
-            for one in _ahead(pool, lambda each: self._taken(taking, *each), [*begun.items()]):
+            for one in _fetch_ahead(
+                pool, lambda each: self._taken(taking, *each), [*begun.items()]
+            ):
                 batch.append(one)
                 byte_count = sum(item.byte_count for item in batch)
                 if byte_count >= BYTES_AT_ONCE or time.monotonic() - started >= SECONDS_AT_ONCE:
@@ -299,7 +301,9 @@ class PriceLoad:
             self._items.settle(
                 connection,
                 {
-                    fetched_symbol.symbol: _end_of(fetched_symbol, ends.get(fetched_symbol.symbol))
+                    fetched_symbol.symbol: _decide_end(
+                        fetched_symbol, ends.get(fetched_symbol.symbol)
+                    )
                     for fetched_symbol in taken
                 },
             )
@@ -329,7 +333,7 @@ class PriceLoad:
             }
         source = self.source.name
         return {
-            fetched_symbol.symbol: _result(
+            fetched_symbol.symbol: _build_result(
                 fetched_symbol, source, ended.get(fetched_symbol.symbol), rows
             )
             for fetched_symbol in taken
@@ -363,7 +367,7 @@ class PriceLoad:
         return SymbolObservation(taken.symbol, taken.days, standing, through, self.source.name)
 
 
-def _ahead(
+def _fetch_ahead(
     pool: ThreadPoolExecutor, fetch: Callable[[Asked], Done], items: Sequence[Asked]
 ) -> Iterator[Done]:
     """Yield the fetched result of each item; the next is fetched while one is worked on."""
@@ -376,7 +380,7 @@ def _ahead(
         yield future.result()
 
 
-def _end_of(
+def _decide_end(
     taken: FetchedSymbol, ended: WriteOutcome[PriceChange] | None
 ) -> SymbolStatus | OrchestrationError:
     if isinstance(ended, OrchestrationError):
@@ -384,7 +388,7 @@ def _end_of(
     return taken.error or taken.standing
 
 
-def _result(
+def _build_result(
     taken: FetchedSymbol,
     source: str,
     ended: WriteOutcome[PriceChange] | None,

@@ -28,8 +28,8 @@ def failing_second_source(warehouse: Warehouse) -> Mapping[str, Any]:
     is_unasked = (_audit.found == NO_SECOND) | _audit.found.startswith(
         UNMAPPED_PREFIX, autoescape=True
     )
-    answers = _of_audit(func.max(_audit.audited_at)).where(~is_failure, ~is_unasked)
-    failures = _of_audit(_audit.audited_at, _audit.found).where(is_failure)
+    answers = _select_audits(func.max(_audit.audited_at)).where(~is_failure, ~is_unasked)
+    failures = _select_audits(_audit.audited_at, _audit.found).where(is_failure)
     with warehouse.reading() as connection:
         answered_at = connection.execute(answers).scalar()
         if answered_at is not None:
@@ -46,7 +46,7 @@ def failing_second_source(warehouse: Warehouse) -> Mapping[str, Any]:
     }
 
 
-def _of_audit(*columns: Any) -> "Select[*tuple[Any, ...]]":
+def _select_audits(*columns: Any) -> "Select[*tuple[Any, ...]]":
     return select(*columns).where(
         _audit.table_name == prices_daily.name, _audit.name == SECOND_SOURCE
     )

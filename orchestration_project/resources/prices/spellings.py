@@ -38,11 +38,11 @@ class _Symbols(Reach):
         return landed.get(key, "no symbols")
 
 
-def _symbols(connection: Connection, _: Sequence[PendingDerivation]) -> list[str]:
+def _read_symbols(connection: Connection, _: Sequence[PendingDerivation]) -> list[str]:
     return list(connection.scalars(select(finra_symbols.c.symbol).order_by(finra_symbols.c.symbol)))
 
 
-def _versions(connection: Connection, _: str | None = None) -> dict[str, str]:
+def _map_versions(connection: Connection, _: str | None = None) -> dict[str, str]:
     versions = derived_versions(connection, finra_symbols)
     return {vendor: version for version in versions.values() for vendor in VENDORS}
 
@@ -80,7 +80,7 @@ def derive_spellings(
 
     table = DerivedTable(
         table=prices_symbol_spellings,
-        inputs=Inputs(landed=_versions, read=_symbols, job="finra_daily"),
+        inputs=Inputs(landed=_map_versions, read=_read_symbols, job="finra_daily"),
         reach=_Symbols(),
         scope=lambda vendor: {"vendor": vendor},
         make=make,

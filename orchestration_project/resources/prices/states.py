@@ -53,7 +53,7 @@ class SymbolObservation(NamedTuple):
 def read_known(connection: Connection, ranges: Sequence[tuple[str, Days]]) -> Mapping[str, Known]:
     """Return the rows of each symbol for the months of its days."""
     entries: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol, _ in ranges}
-    for scope in joined(_months(symbol, days) for symbol, days in ranges):
+    for scope in joined(_build_month_scope(symbol, days) for symbol, days in ranges):
         query = select(prices_symbol_months).where(within(prices_symbol_months, scope))
         for row in connection.execute(query):
             entries[row.symbol][row.month_start] = SymbolMonth(*row)
@@ -71,19 +71,19 @@ def record_observations(
         return {}
     lock_row(connection, prices_symbol_months.name)
     ranges = [(look.symbol, look.days) for look in looks]
-    entries, counts = read_known(connection, ranges), _counts(connection, ranges)
+    entries, counts = read_known(connection, ranges), _count_rows(connection, ranges)
     rows = {
-        look.symbol: _rows_of(look, entries[look.symbol], counts[look.symbol], now, run_id)
+        look.symbol: _build_rows(look, entries[look.symbol], counts[look.symbol], now, run_id)
         for look in looks
     }
-    for scope in joined(_months(*pair) for pair in ranges if entries[pair[0]]):
+    for scope in joined(_build_month_scope(*pair) for pair in ranges if entries[pair[0]]):
         connection.execute(delete(prices_symbol_months).where(within(prices_symbol_months, scope)))
     written = [row for of_symbol in rows.values() for row in of_symbol]
     insert_frame(connection, prices_symbol_months, pl.DataFrame(written, SCHEMA, orient="row"))
     return rows
 
 
-def _rows_of(
+def _build_rows(
     look: SymbolObservation, known: Known, counts: Mapping[date, int], now: datetime, run_id: str
 ) -> Sequence[SymbolMonth]:
     standing = look.standing
@@ -111,11 +111,11 @@ def symbols_of(warehouse: Warehouse, asked: Sequence[date]) -> Sequence[str]:
         return sorted(connection.execute(query).scalars())
 
 
-def _months(symbol: str, days: Days) -> Scope:
+def _build_month_scope(symbol: str, days: Days) -> Scope:
     return {"symbol": symbol, "month_start": Days(month_of(days.first), days.last)}
 
 
-def _counts(
+def _count_rows(
     connection: Connection, ranges: Sequence[tuple[str, Days]]
 ) -> Mapping[str, Mapping[date, int]]:
     """Return how many rows of each symbol there are in the months of its days."""

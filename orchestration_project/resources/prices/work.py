@@ -125,7 +125,7 @@ class SymbolItems:
         decides which of the two is loaded.
         """
         results = [
-            _settlement(self.claimed[symbol], end)
+            _settle_symbol(self.claimed[symbol], end)
             for symbol, end in ends.items()
             if symbol in self.claimed
         ]
@@ -151,7 +151,7 @@ class SymbolItems:
         return SymbolWork(symbol, self.months[0], self.months[-1]).key
 
 
-def _settlement(item: ClaimedItem, end: SymbolStatus | OrchestrationError) -> ItemSettlement:
+def _settle_symbol(item: ClaimedItem, end: SymbolStatus | OrchestrationError) -> ItemSettlement:
     """Return the settlement of a symbol; one that waits or was refused has nothing to load now."""
     if isinstance(end, OrchestrationError):
         return ItemSettlement.of_error(item, end)

@@ -104,8 +104,8 @@ class YahooChart:
         query = urlencode(
             {
                 "interval": "1d",
-                "period1": _midnight(asked.first_date),
-                "period2": _midnight(asked.last_date + A_DAY),
+                "period1": _find_midnight(asked.first_date),
+                "period2": _find_midnight(asked.last_date + A_DAY),
                 "events": "div,splits",
             }
         )
@@ -118,7 +118,7 @@ class YahooChart:
             raise TransientError(
                 "Yahoo did not answer with a chart",
                 expected='HTTP 200 with {"chart": …}, or an error in its place',
-                found=f"HTTP {response.status}: {_error_text(response)}",
+                found=f"HTTP {response.status}: {_extract_error_text(response)}",
                 remedy="ask again later; if it stays so, see what answers at YAHOO_API_URL",
                 url=response.url,
             )
@@ -126,7 +126,7 @@ class YahooChart:
         raise kind(
             f"Yahoo has no chart of {symbol}",
             expected='HTTP 200 with {"chart": …}',
-            found=f"HTTP {response.status}: {_error_text(response)}",
+            found=f"HTTP {response.status}: {_extract_error_text(response)}",
             remedy="see whether it still trades, and under which symbol; the file that "
             "PRICES_SYMBOLS_FILE names can spell it otherwise, or leave it out; if no symbol has a "
             "chart, see what answers at YAHOO_API_URL",
@@ -134,7 +134,7 @@ class YahooChart:
         )
 
 
-def _error_text(response: Response) -> str:
+def _extract_error_text(response: Response) -> str:
     """Return the vendor's words, or the first of whatever answered in its place."""
     try:
         return str(json_of(response.body)["chart"]["error"]["description"])
@@ -142,6 +142,6 @@ def _error_text(response: Response) -> str:
         return ascii(response.body[:200].decode("utf-8", "replace"))
 
 
-def _midnight(day: date) -> int:
+def _find_midnight(day: date) -> int:
     """Return when ``day`` begins in New York, in seconds since 1970."""
     return int(datetime.combine(day, time(), NEW_YORK).timestamp())

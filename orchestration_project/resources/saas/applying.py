@@ -123,7 +123,7 @@ class Applier:
         if due:
             open_all(self._source, self._target)
         for ended in self._loop.apply(due, self._begin, self._send, self._record):
-            problem = _stopping_problem(ended)
+            problem = _find_stopping_problem(ended)
             applied.count(ended.outcome)
             failures_in_row = failures_in_row + 1 if problem else 0
             is_throttled = problem is not None and problem.retry_in_seconds > 0
@@ -148,13 +148,13 @@ class Applier:
         lease = take_entity(connection, topic, name, now=now, run_id=self._desk.run_id)
         if lease is None:
             return Ended(entity, "busy")
-        state = _state(connection, entity)
+        state = _read_state(connection, entity)
         due = read_due(connection, [topic], now, entity=name)
         latest = [entry for entry in due if entry.version_number == state.version_number]
         if not latest:  # another run did it meanwhile, or tried
             give_back(connection, lease)
             return Ended(entity, "done_before")
-        agreement = _agreement(entity, state)
+        agreement = _read_agreement(entity, state)
         return ClaimedIntent(latest[0], lease, entity=entity, state=state, agreement=agreement)
 
     def _send(self, waiting: ClaimedIntent) -> Outcome:
@@ -167,14 +167,14 @@ class Applier:
             ahead=lambda agreement: self._record_ahead(waiting, agreement),
         )
         try:
-            pair.agree(waiting.agreement, _intent(waiting))
+            pair.agree(waiting.agreement, _read_intent(waiting))
         except LostLeaseError:
             raise
         except ConfigurationError as error:  # as of a key that ends: no task goes on
             waiting.problem = error
-            return _again(waiting, error)
+            return _retry_later(waiting, error)
         except (TransientError, SourceError, ContractError, UnfitValueError) as error:
-            return _note_failure(waiting, error)
+            return _record_failure(waiting, error)
         return DONE
 
     def _record_ahead(self, waiting: ClaimedIntent, agreement: SyncState) -> None:
@@ -183,7 +183,7 @@ class Applier:
         Raises:
             LostLeaseError: The task is another run's by now.
         """
-        facts = {"target_key": agreement.target_key, "applied": _applied(agreement)}
+        facts = {"target_key": agreement.target_key, "applied": _render_applied(agreement)}
         with self._loop.recording(waiting) as connection:
             _update_state(connection, waiting.entity, facts)
             at, run_id = self._clock.now(), self._desk.run_id
@@ -194,8 +194,8 @@ class Applier:
         self, connection: Connection, waiting: ClaimedIntent, outcome: Outcome, is_current: bool
     ) -> None:
         now, run_id, agreement = self._clock.now(), self._desk.run_id, waiting.agreement
-        latest = _state(connection, waiting.entity)
-        facts = _facts(waiting, latest.record, now)
+        latest = _read_state(connection, waiting.entity)
+        facts = _collect_facts(waiting, latest.record, now)
         if latest.version_number != waiting.entry.version_number:
             facts.pop("intended", None)  # something newer is intended already
         _update_state(connection, waiting.entity, facts)
@@ -206,7 +206,7 @@ class Applier:
         record(connection, agreement.entries, at=now, run_id=run_id)
 
 
-def _agreement(entity: Entity, state: Row[Any]) -> SyncState:
+def _read_agreement(entity: Entity, state: Row[Any]) -> SyncState:
     applied = json.loads(state.applied) if state.applied else {}
     begun = applied.get("begun")
     return SyncState(
@@ -219,20 +219,20 @@ def _agreement(entity: Entity, state: Row[Any]) -> SyncState:
     )
 
 
-def _applied(agreement: SyncState) -> str | None:
+def _render_applied(agreement: SyncState) -> str | None:
     """Return the agreed state of both sides as JSON; without an issue, which create is in doubt."""
     if agreement.target_key:
         return canonical({"fields": agreement.fields, "is_completed": agreement.is_completed})
     return canonical({"begun": vars(agreement.begun)}) if agreement.begun else None
 
 
-def _intent(waiting: ClaimedIntent) -> Intent:
+def _read_intent(waiting: ClaimedIntent) -> Intent:
     """Return the intended issue; we may have completed the task since that was planned."""
     intent = Intent.read(waiting.entry.payload)
     return intent.completed() if waiting.state.is_completed else intent
 
 
-def _facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[str, Any]:
+def _collect_facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[str, Any]:
     """Return the facts of a task's state after a try, also after one that ended half way.
 
     ``record`` is the task as it was last seen.
@@ -240,7 +240,7 @@ def _facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[str, Any]
     agreement = waiting.agreement
     facts: dict[str, Any] = {
         "target_key": agreement.target_key,
-        "applied": _applied(agreement),
+        "applied": _render_applied(agreement),
         "unresolved_email": agreement.unresolved_email,
     }
     if any(entry.operation == "completed" for entry in agreement.entries):
@@ -254,7 +254,7 @@ def _facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[str, Any]
     return facts
 
 
-def _state(connection: Connection, entity: Entity) -> Row[Any]:
+def _read_state(connection: Connection, entity: Entity) -> Row[Any]:
     query = select(saas_source_states).where(within(saas_source_states, entity.key))
     return connection.execute(query).one()
 
@@ -265,46 +265,46 @@ def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, An
     )
 
 
-def _note_failure(waiting: ClaimedIntent, error: OrchestrationError | UnfitValueError) -> Outcome:
+def _record_failure(waiting: ClaimedIntent, error: OrchestrationError | UnfitValueError) -> Outcome:
     """Return the outcome of a try that failed: another one follows, or it is refused for good."""
     if isinstance(error, UnfitValueError):
         waiting.reason_code = "unfit_value"
         return Outcome("dead", storable(str(error)))
     if isinstance(error, TransientError):
         waiting.problem = None if isinstance(error, UnderWayError) else error
-        return _again(waiting, error, error.retry_in_seconds)
+        return _retry_later(waiting, error, error.retry_in_seconds)
     if isinstance(error, ContractError):
         waiting.reason_code = "no_transition" if isinstance(error, NoStepError) else "unreadable"
-        return Outcome("dead", _reason(error))
+        return Outcome("dead", _describe_error(error))
     status = error.http_status if isinstance(error, RefusedError) else None
     waiting.reason_code, waiting.http_status = f"http_{status}" if status else "senseless", status
     outcome = fail(
         waiting.entry,
-        _reason(error),
+        _describe_error(error),
         may_pass=status is None or status in AMBIGUOUS_STATUSES,
         max_attempts=MAX_AMBIGUOUS_ATTEMPTS,
         first_wait=FIRST_WAIT,
     )
     if outcome.state == "waiting":
-        waiting.problem = _passing(error)
+        waiting.problem = _build_passing_error(error)
     return outcome
 
 
-def _passing(error: OrchestrationError) -> TransientError:
+def _build_passing_error(error: OrchestrationError) -> TransientError:
     return TransientError(str(error))
 
 
-def _again(waiting: ClaimedIntent, error: OrchestrationError, seconds: float = 0) -> Outcome:
+def _retry_later(waiting: ClaimedIntent, error: OrchestrationError, seconds: float = 0) -> Outcome:
     return fail(
         waiting.entry,
-        _reason(error),
+        _describe_error(error),
         retry_in_seconds=seconds,
         max_attempts=None,
         first_wait=FIRST_WAIT,
     )
 
 
-def _stopping_problem(ended: Ended[Entity, ClaimedIntent]) -> TransientError | None:
+def _find_stopping_problem(ended: Ended[Entity, ClaimedIntent]) -> TransientError | None:
     """Return a problem that may have the rest of the tasks fail too.
 
     Raises:
@@ -316,7 +316,7 @@ def _stopping_problem(ended: Ended[Entity, ClaimedIntent]) -> TransientError | N
     raise problem
 
 
-def _reason(error: OrchestrationError) -> str:
+def _describe_error(error: OrchestrationError) -> str:
     return storable(redacted(str(error)))[:LONGEST_REASON]
 
 

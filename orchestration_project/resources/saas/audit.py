@@ -79,7 +79,7 @@ def record(
             "happened_at": at,
             "target_key": entry.target_key,
             "operation": entry.operation,
-            "detail": redacted(canonical(entry.detail))[: _most(entry)],
+            "detail": redacted(canonical(entry.detail))[: _limit_detail(entry)],
             "run_id": run_id,
         }
         for number, entry in enumerate(entries)
@@ -88,7 +88,7 @@ def record(
         connection.execute(insert(saas_audit_log), rows)
 
 
-def _most(each: SyncLogEntry) -> int | None:
+def _limit_detail(each: SyncLogEntry) -> int | None:
     return None if each.operation == "overwritten" else LONGEST
 
 

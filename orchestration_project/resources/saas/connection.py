@@ -61,11 +61,11 @@ def opened_peopleforce(
     if settings.is_demo:
         url, key = f"{saas_demo(settings).url()}/peopleforce/api/public/v3", DEMO_KEY
     rate = settings.peopleforce_requests_per_second
-    with _http(settings, "peopleforce", rate, asks_anyway=asks_anyway) as http:
+    with _open_http(settings, "peopleforce", rate, asks_anyway=asks_anyway) as http:
         origin = "demo" if settings.is_demo else "api"
         memory = PageMemory(settings.state_path / "saas" / "peopleforce_pages.json")
         yield PeopleForce(
-            http, captures, clock, memory, origin=origin, url=url, api_key=_given(key)
+            http, captures, clock, memory, origin=origin, url=url, api_key=_require_given(key)
         )
 
 
@@ -83,11 +83,13 @@ def opened_jira(settings: Settings, *, asks_anyway: bool = False) -> Iterator[Ji
     if settings.is_demo:
         url, email, token = f"{saas_demo(settings).url()}/jira", DEMO_EMAIL, DEMO_TOKEN
     rate = settings.jira_requests_per_second
-    with _http(settings, "jira", rate, asks_anyway=asks_anyway) as http:
-        yield Jira(http, url=_given(url), email=_given(email), token=_given(token))
+    with _open_http(settings, "jira", rate, asks_anyway=asks_anyway) as http:
+        yield Jira(
+            http, url=_require_given(url), email=_require_given(email), token=_require_given(token)
+        )
 
 
-def _http(
+def _open_http(
     settings: Settings, system: str, requests_per_second: int, *, asks_anyway: bool
 ) -> HttpClient:
     is_made_up = settings.is_demo
@@ -107,7 +109,7 @@ def _require_source(settings: Settings) -> None:
         raise switched_off("PeopleForce and Jira", "SAAS_SOURCE", "api")
 
 
-def _given(value: Value | None) -> Value:
+def _require_given(value: Value | None) -> Value:
     if value is None:
         raise AssertionError("the settings are refused without it when SAAS_SOURCE=api")
     return value

@@ -80,7 +80,9 @@ class Jira:
         return None if record is None else issue_of(record)
 
     def _record(self, key: str) -> Mapping[str, Any] | None:
-        response = self._ask("GET", f"{_issue(key)}?{urlencode({'properties': PROPERTY})}")
+        response = self._ask(
+            "GET", f"{_build_issue_path(key)}?{urlencode({'properties': PROPERTY})}"
+        )
         return None if response.status == 404 else self._object(response, 200)
 
     def mark(self, project: str) -> str:
@@ -93,7 +95,7 @@ class Jira:
             values = {"jql": jql, "fields": ["summary"], "maxResults": 1}
             entries = self._object(self._ask("POST", "/search/jql", values), 200)
             keys = [needed(item, "key", "an issue of Jira") for item in _list(entries, "issues")]
-            self._newest[project] = max(map(_number, keys), default=0)
+            self._newest[project] = max(map(_parse_number, keys), default=0)
         return f"{project}-{self._newest[project]}"
 
     def find_after(self, mark: str, source_id: str) -> Issue | None:
@@ -102,7 +104,7 @@ class Jira:
         They are asked for by their keys, which rests on no index, until a hundred in a row are not
         there.
         """
-        project, number = mark.rpartition("-")[0], _number(mark)
+        project, number = mark.rpartition("-")[0], _parse_number(mark)
         while True:
             numbers = range(number + 1, number + 1 + MOST_KEYS)
             records = self._of_keys([f"{project}-{count}" for count in numbers])
@@ -148,7 +150,7 @@ class Jira:
             self._screens.pop((project, issue_type), None)  # it may have changed
             raise
         issue = self._made(values.get("key"))
-        self._newest[project] = max(self._newest.get(project, 0), _number(issue.key))
+        self._newest[project] = max(self._newest.get(project, 0), _parse_number(issue.key))
         return issue
 
     def _made(self, key: object) -> Issue:
@@ -175,17 +177,17 @@ class Jira:
             issue = self.get(key)
             names = [label_of(issue.source_id)] if issue and issue.source_id else []
             values["labels"] = [*(values["labels"] or ()), *names]
-        self._done(self._ask("PUT", _issue(key), {"fields": values}))
+        self._done(self._ask("PUT", _build_issue_path(key), {"fields": values}))
 
     def transitions(self, key: str) -> Sequence[Transition]:
         """Return the steps that an issue may take now."""
-        values = self._object(self._ask("GET", f"{_issue(key)}/transitions"), 200)
+        values = self._object(self._ask("GET", f"{_build_issue_path(key)}/transitions"), 200)
         return [transition_of(item) for item in _list(values, "transitions")]
 
     def transition(self, key: str, transition_id: str) -> None:
         """Have an issue take a step; asked once: a second one may start elsewhere."""
         body = {"transition": {"id": transition_id}}
-        path = f"{_issue(key)}/transitions"
+        path = f"{_build_issue_path(key)}/transitions"
         self._done(self._ask("POST", path, body, is_repeatable=False))
 
     def create_fields(self, project: str, issue_type: str) -> Sequence[FieldSpec]:
@@ -355,11 +357,11 @@ class Jira:
         )
 
 
-def _issue(key: str) -> str:
+def _build_issue_path(key: str) -> str:
     return f"/issue/{quote(key, safe='')}"
 
 
-def _number(key: str) -> int:
+def _parse_number(key: str) -> int:
     """Return the number in an issue's key, such as 42 of HR-42."""
     digits = key.rpartition("-")[2]
     if not (digits.isascii() and digits.isdecimal()):

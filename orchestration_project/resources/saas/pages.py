@@ -109,7 +109,7 @@ def record_new_pages(
     """Record the pages whose bytes were never recorded, and what is unreadable on them."""
     first = {capture.sha256: capture for capture in kept}
     with warehouse.reading() as connection:
-        known_names = _known(connection, list(first))
+        known_names = _find_known(connection, list(first))
     new = [capture for sha256, capture in first.items() if sha256 not in known_names]
     if not new:
         return
@@ -126,10 +126,10 @@ def record_new_pages(
         run_id=run_id,
     )
     with warehouse.writing() as connection:
-        CaptureLog(at).record(connection, new, group, _rejects(new, unreadable))
+        CaptureLog(at).record(connection, new, group, _build_rejects(new, unreadable))
 
 
-def _known(connection: Connection, hashes: Sequence[str]) -> set[str]:
+def _find_known(connection: Connection, hashes: Sequence[str]) -> set[str]:
     names: set[str] = set()
     for start in range(0, len(hashes), IN_ONE_STATEMENT):
         batch = hashes[start : start + IN_ONE_STATEMENT]
@@ -138,7 +138,7 @@ def _known(connection: Connection, hashes: Sequence[str]) -> set[str]:
     return names
 
 
-def _rejects(new: Sequence[Capture], unreadable: Sequence[UnreadableRecord]) -> pl.DataFrame:
+def _build_rejects(new: Sequence[Capture], unreadable: Sequence[UnreadableRecord]) -> pl.DataFrame:
     parts = {capture.sha256: number for number, capture in enumerate(new, start=1)}
     rows = {
         (parts[unreadable_record.sha256], unreadable_record.line_number): unreadable_record

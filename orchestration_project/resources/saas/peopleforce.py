@@ -164,9 +164,9 @@ class PeopleForce:
         sha256, response = answer.capture.sha256, answer.response
         cached = known.get(sha256) if response.status == 200 else None
         if cached is not None and cached.page == page:
-            return _TaskPage(cached, lambda: _tasks_in(self._object(response)["data"], sha256)[0])
+            return _TaskPage(cached, lambda: _read_tasks(self._object(response)["data"], sha256)[0])
         found = self._object(response)
-        records, pagination = _records_in(found, response.url), pagination_of(found)
+        records, pagination = _read_records(found, response.url), pagination_of(found)
         if pagination.page != page:
             raise MovedError(
                 "PeopleForce answered with another page than the one that was asked for",
@@ -175,7 +175,7 @@ class PeopleForce:
                 remedy="nothing: all are read again",
                 url=response.url,
             )
-        tasks, unreadable = _tasks_in(records, sha256)
+        tasks, unreadable = _read_tasks(records, sha256)
         digests = {task.entity_id: digesting.digest(task) for task in tasks}
         return _TaskPage(
             CachedPage(page, pagination.pages, pagination.count, digests), lambda: tasks, unreadable
@@ -208,7 +208,7 @@ class PeopleForce:
         return self._http.request(method, self._url + path, headers=headers)
 
 
-def _records_in(page: Any, url: str) -> list[Any]:
+def _read_records(page: Any, url: str) -> list[Any]:
     records = page.get("data")
     if not isinstance(records, list):
         raise ContractError(
@@ -221,7 +221,7 @@ def _records_in(page: Any, url: str) -> list[Any]:
     return records
 
 
-def _tasks_in(records: Sequence[Any], sha256: str) -> tuple[list[Task], list[UnreadableRecord]]:
+def _read_tasks(records: Sequence[Any], sha256: str) -> tuple[list[Task], list[UnreadableRecord]]:
     """Return the tasks on a page, and what is none; one bad record holds no other one back."""
     tasks: list[Task] = []
     unreadable: list[UnreadableRecord] = []

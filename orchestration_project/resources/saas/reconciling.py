@@ -158,7 +158,7 @@ class Reconciler:
             for page in self._source.pages(digesting, kept=poll_result.kept):
                 poll_result.seen_count += len(page.digests)
                 missing.difference_update(page.digests)
-                changed += _changed(page, known_names, began_at)
+                changed += _select_changed(page, known_names, began_at)
                 if len(changed) >= PLANNED_AT_ONCE:
                     poll_result.add(self._plan(rules, changed))
                     changed = []
@@ -168,7 +168,7 @@ class Reconciler:
             changed += self._ask_for(sorted(missing), rules, poll_result)
             listed = [unreadable_record.reason for unreadable_record in self._source.unreadable]
             poll_result.unreadable = listed or poll_result.unreadable
-            poll_result.problem = _too_many_unreadable(poll_result)
+            poll_result.problem = _check_unreadable(poll_result)
         except OrchestrationError as error:
             poll_result.problem = error
         poll_result.add(self._plan(rules, changed))
@@ -291,7 +291,11 @@ class Reconciler:
             SyncDrift(entity_of(row), key, what)
             for row in rows
             if (key := row.target_key)
-            and (what := _drift(row, issues.get(key), is_unreadable=key in self.unreadable_issues))
+            and (
+                what := _describe_drift(
+                    row, issues.get(key), is_unreadable=key in self.unreadable_issues
+                )
+            )
         ]
         worth = {drift.entity for drift in drifts}
         worth |= {entity_of(row) for row in rows if row.unresolved_email}
@@ -381,7 +385,7 @@ class Reconciler:
         return fetched_tasks
 
 
-def _too_many_unreadable(looked: PollResult) -> OrchestrationError | None:
+def _check_unreadable(looked: PollResult) -> OrchestrationError | None:
     count, number = len(looked.unreadable), looked.seen_count + len(looked.unreadable)
     if count <= number * MANY_UNREADABLE_SHARE:
         return None
@@ -394,7 +398,9 @@ def _too_many_unreadable(looked: PollResult) -> OrchestrationError | None:
     )
 
 
-def _changed(page: SourcePage, known: Mapping[str, str], fetched_at: datetime) -> list[FetchedTask]:
+def _select_changed(
+    page: SourcePage, known: Mapping[str, str], fetched_at: datetime
+) -> list[FetchedTask]:
     """Return the tasks on a page that are new, or not as they were."""
     changed = {key: digest for key, digest in page.digests.items() if known.get(key) != digest}
     tasks = page.read() if changed else ()
@@ -405,7 +411,7 @@ def _changed(page: SourcePage, known: Mapping[str, str], fetched_at: datetime) -
     ]
 
 
-def _drift(row: Row[Any], issue: Issue | None, *, is_unreadable: bool) -> str:
+def _describe_drift(row: Row[Any], issue: Issue | None, *, is_unreadable: bool) -> str:
     """Return in words how an issue differs from its task's state; empty: not so that we act."""
     if issue is None:
         return UNREADABLE if is_unreadable else "missing"

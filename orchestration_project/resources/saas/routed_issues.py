@@ -42,7 +42,7 @@ class IssueTarget(BaseModel):
     issue_type: str = Field(min_length=1, max_length=100)
 
 
-def _fields(_: IssueTarget, __: Registry, ___: Settings) -> TargetFields:
+def _list_fields(_: IssueTarget, __: Registry, ___: Settings) -> TargetFields:
     return TargetFields(
         {"summary": "text", "description": "text"}, frozenset({"summary"}), others="json"
     )
@@ -59,7 +59,7 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
                 return found.key
         else:
             given.record_progress(target.mark(declared.project))
-        fields = _values(target, declared, request)
+        fields = _convert_values(target, declared, request)
         issue = target.create(
             declared.project, declared.issue_type, fields, request.idempotency_key
         )
@@ -72,7 +72,7 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
     return issue.key
 
 
-def _values(target: TargetSystem, declared: IssueTarget, request: ActionRequest) -> Any:
+def _convert_values(target: TargetSystem, declared: IssueTarget, request: ActionRequest) -> Any:
     """Return the fields as Jira takes them; labels name the rules, for the hops of its webhooks."""
     specs = {
         field.field_id: field
@@ -120,7 +120,7 @@ JIRA_ISSUE = RoutingAction(
     name="jira_issue",
     description="Creates an issue in a Jira project that WEBHOOKS_FILE names.",
     declaration=IssueTarget,
-    fields=_fields,
+    fields=_list_fields,
     send=_send,
     examine=_examine,
 )

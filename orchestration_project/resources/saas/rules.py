@@ -50,7 +50,7 @@ def rules_in_effect(connection: Connection) -> RuleSet:
         mapping = {name: getattr(item, name) for name in ("target_field", "source_type", "value")}
         mappings.setdefault((item.rule_id, item.version_number), []).append(mapping)
     return RuleSet.of(
-        _active(row, mappings.get((row.rule_id, row.version_number), []))
+        _read_active_rule(row, mappings.get((row.rule_id, row.version_number), []))
         for row in connection.execute(query)
     )
 
@@ -80,14 +80,14 @@ def put_in_effect(
         connection.execute(insert(saas_field_mappings), mappings)
     entries = [
         SyncLogEntry(
-            _entity(name),
+            _build_entity(name),
             "rule_changed" if name in changes.changed else "rule_added",
             detail={"by": by, "version": number, "rule": after[name].shown()},
         )
         for name, number in changes.numbers.items()
     ]
     entries += [
-        SyncLogEntry(_entity(name), "rule_ended", detail={"by": by}) for name in changes.ended
+        SyncLogEntry(_build_entity(name), "rule_ended", detail={"by": by}) for name in changes.ended
     ]
     record(connection, entries, at=at, run_id=run_id)
     return changes
@@ -191,15 +191,15 @@ def note_proof(
         .values(disabled_reason=reason)
     )
     operation = "rule_disabled" if reason else "rule_enabled"
-    entry = SyncLogEntry(_entity(rule.rule.rule_id), operation, detail={"reason": reason})
+    entry = SyncLogEntry(_build_entity(rule.rule.rule_id), operation, detail={"reason": reason})
     record(connection, [entry], at=at, run_id=run_id)
 
 
-def _entity(rule_id: str) -> Entity:
+def _build_entity(rule_id: str) -> Entity:
     return Entity("rules", "rule", rule_id)
 
 
-def _active(row: Row[Any], mappings: Iterable[dict[str, str]]) -> ActiveRule:
+def _read_active_rule(row: Row[Any], mappings: Iterable[dict[str, str]]) -> ActiveRule:
     rule = SyncRule.model_validate(
         {
             "rule_id": row.rule_id,
@@ -219,7 +219,7 @@ def _active(row: Row[Any], mappings: Iterable[dict[str, str]]) -> ActiveRule:
     return ActiveRule(rule, row.version_number, row.disabled_reason)
 
 
-def _columns_of(rule: SyncRule) -> dict[str, Any]:
+def _build_columns(rule: SyncRule) -> dict[str, Any]:
     conditions = [condition.model_dump(mode="json") for condition in rule.conditions]
     return {
         "priority": rule.priority,
@@ -231,7 +231,7 @@ def _columns_of(rule: SyncRule) -> dict[str, Any]:
     }
 
 
-STORE = RuleStore(saas_routing_rules, FORM.noun, rules_in_effect, _columns_of)
+STORE = RuleStore(saas_routing_rules, FORM.noun, rules_in_effect, _build_columns)
 
 
 def _is(rule_id: str, number: int) -> Any:

@@ -49,7 +49,7 @@ def poll_all(
     """
     if is_dry_run:
         poll_result = reconciler.look()
-        return SyncResult(_looked_counts(poll_result), poll_result.problem)
+        return SyncResult(_count_looked(poll_result), poll_result.problem)
     ticks, began_at = Ticks(warehouse, reconciler.pair), clock.now()
     ticks.begin(began_at)
     poll_result = reconciler.look()
@@ -57,10 +57,10 @@ def poll_all(
     problem = poll_result.problem or applied.problem
     if problem is None:
         ticks.end(began_at)
-    return SyncResult({**_looked_counts(poll_result), **_prefixed(applied)}, problem)
+    return SyncResult({**_count_looked(poll_result), **_count_applied(applied)}, problem)
 
 
-def _looked_counts(looked: PollResult) -> dict[str, int | str]:
+def _count_looked(looked: PollResult) -> dict[str, int | str]:
     counts: dict[str, int | str] = {"seen": looked.seen_count, "gone": looked.gone_count}
     unreadable = {"unreadable": len(looked.unreadable)} if looked.unreadable else {}
     return {**counts, **looked.planned.actions, **unreadable}
@@ -92,7 +92,7 @@ def follow_delivery(
     counts: dict[str, int | str] = {"webhook": effect.outcome, "event": content.kind or event.kind}
     if effect.reason and not applied.outcomes:
         counts["reason"] = effect.reason
-    return SyncResult({**counts, **_prefixed(applied)}, effect.problem or applied.problem)
+    return SyncResult({**counts, **_count_applied(applied)}, effect.problem or applied.problem)
 
 
 def record_rejection(
@@ -109,5 +109,5 @@ def record_rejection(
     warehouse.record_refused(target, delivery, rejects)
 
 
-def _prefixed(applied: ApplyResult) -> dict[str, int]:
+def _count_applied(applied: ApplyResult) -> dict[str, int]:
     return {f"applied_{outcome}": number for outcome, number in applied.outcomes.items()}

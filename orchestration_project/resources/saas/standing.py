@@ -75,14 +75,14 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> SyncSummary:
             .limit(1)
         ).first()
         is_open = (LETTERS.system == system) & LETTERS.ended_at.is_(None)
-        kinds = _kinds(connection, system)
+        kinds = _count_kinds(connection, system)
         return SyncSummary(
-            _added((kind.treatment, kind.number) for kind in kinds if kind.is_there),
+            _sum_by_name((kind.treatment, kind.number) for kind in kinds if kind.is_there),
             sum(kind.number for kind in kinds if kind.is_linked),
-            _outcomes(connection, topic),
+            _count_outcomes(connection, topic),
             oldest.planned_at if oldest else None,
             (oldest.reason or "") if oldest else "",
-            _latest(
+            _read_latest(
                 connection,
                 select(saas_dead_letters)
                 .where(is_open)
@@ -92,12 +92,12 @@ def standing(warehouse: Warehouse, system: str, topic: str) -> SyncSummary:
             connection.execute(
                 select(func.count()).select_from(saas_dead_letters).where(is_open)
             ).scalar_one(),
-            _added(
+            _sum_by_name(
                 (kind.unresolved_email, kind.number)
                 for kind in kinds
                 if kind.is_there and kind.unresolved_email
             ),
-            _latest(
+            _read_latest(
                 connection,
                 select(saas_audit_log).order_by(saas_audit_log.c.entry_id.desc()),
                 saas_audit_log,
@@ -118,7 +118,7 @@ class _Kind:
     number: int
 
 
-def _kinds(connection: Connection, system: str) -> list[_Kind]:
+def _count_kinds(connection: Connection, system: str) -> list[_Kind]:
     """Return how many tasks there are of each kind: all of it in one way through the table."""
     kind = (
         case((STATES.rule.is_(None), "no rule"), else_=STATES.action),
@@ -130,19 +130,19 @@ def _kinds(connection: Connection, system: str) -> list[_Kind]:
     return [_Kind(*row) for row in connection.execute(query)]
 
 
-def _added(counted: Iterable[tuple[str, int]]) -> dict[str, int]:
+def _sum_by_name(counted: Iterable[tuple[str, int]]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name, number in counted:
         counts[name] = counts.get(name, 0) + number
     return dict(sorted(counts.items()))
 
 
-def _outcomes(connection: Connection, topic: str) -> dict[str, int]:
+def _count_outcomes(connection: Connection, topic: str) -> dict[str, int]:
     state = outbox.c.state
     query = select(state, func.count()).where(outbox.c.topic == topic).group_by(state)
-    return _added((item, number) for item, number in connection.execute(query))
+    return _sum_by_name((item, number) for item, number in connection.execute(query))
 
 
-def _latest(connection: Connection, wanted: Any, table: Any) -> pl.DataFrame:
+def _read_latest(connection: Connection, wanted: Any, table: Any) -> pl.DataFrame:
     names: Sequence[str] = list(schema_of(table))
     return read_frame(connection, wanted.limit(PREVIEWED), table).select(names)

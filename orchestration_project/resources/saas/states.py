@@ -143,7 +143,7 @@ def plan(
     """
     lock_row(connection, desk.topic)
     latest = {task.entity: task for task in tasks}  # pages may repeat one
-    before = _rows(connection, list(latest))
+    before = _read_rows(connection, list(latest))
     planned, writer = PlanCounts(), _Writer(connection, desk, now)
     for fetched_task in latest.values():
         row = before.get(fetched_task.entity)
@@ -171,7 +171,7 @@ def plan_again(
     """Plan tasks again, as last seen, and put the intentions into the outbox."""
     lock_row(connection, desk.topic)
     planned, writer = PlanCounts(), _Writer(connection, desk, now)
-    for row in _rows(connection, list(entities)).values():
+    for row in _read_rows(connection, list(entities)).values():
         if row.gone_at is None:
             task = read_task(row.record)
             again = FetchedTask(task, state_hash(task, rules), row.last_seen_at)
@@ -187,7 +187,7 @@ def mark_gone(
 ) -> int:
     """Record that a source has tasks no more; their issues stay as they are."""
     lock_row(connection, desk.topic)
-    rows = [row for row in _rows(connection, entities).values() if row.gone_at is None]
+    rows = [row for row in _read_rows(connection, entities).values() if row.gone_at is None]
     writer = _Writer(connection, desk, now)
     for row in rows:
         writer.supersede(entity_of(row))
@@ -252,7 +252,7 @@ class _Writer:
         if is_over:  # it was completed before our first poll of it
             return "completed_before"
         state["intended"] = payload
-        self._intend(each.entity, state, cause or _cause(row, each))
+        self._intend(each.entity, state, cause or _find_cause(row, each))
         return "planned"
 
     def supersede(self, entity: Entity) -> None:
@@ -261,11 +261,11 @@ class _Writer:
 
     def write(self) -> None:
         """Write all of it."""
-        for batch in _batches(self._superseded):
+        for batch in _split_batches(self._superseded):
             self._end_earlier(batch)
         keys = [Entity(s["system"], s["entity_type"], s["entity_id"]) for s in self._states]
-        for batch in _batches(keys):
-            self._connection.execute(delete(saas_source_states).where(_among(batch)))
+        for batch in _split_batches(keys):
+            self._connection.execute(delete(saas_source_states).where(_match_entities(batch)))
         for table, rows in (
             (saas_source_states, self._states),
             (saas_dead_letters, self._letters),
@@ -355,7 +355,7 @@ class _Writer:
         )
 
 
-def _cause(row: Row[Any] | None, each: FetchedTask) -> str:
+def _find_cause(row: Row[Any] | None, each: FetchedTask) -> str:
     """Return why a task is planned for: it is new or changed, or only the rules are others."""
     if row is not None and row.record == recorded(each.task):
         return "rules"
@@ -366,12 +366,12 @@ IN_ONE_STATEMENT = 500
 """Keys that a condition lists: SQLite takes 32,766 values, and a plan is not slower for it."""
 
 
-def _batches(entities: Sequence[Entity]) -> Iterable[Sequence[Entity]]:
+def _split_batches(entities: Sequence[Entity]) -> Iterable[Sequence[Entity]]:
     for start in range(0, len(entities), IN_ONE_STATEMENT):
         yield entities[start : start + IN_ONE_STATEMENT]
 
 
-def _among(entities: Sequence[Entity]) -> Any:
+def _match_entities(entities: Sequence[Entity]) -> Any:
     """Return the condition that a state is of one of these, all of one system and type."""
     return and_(
         STATES.system == entities[0].system,
@@ -380,9 +380,9 @@ def _among(entities: Sequence[Entity]) -> Any:
     )
 
 
-def _rows(connection: Connection, entities: Sequence[Entity]) -> dict[Entity, Row[Any]]:
+def _read_rows(connection: Connection, entities: Sequence[Entity]) -> dict[Entity, Row[Any]]:
     return {
         entity_of(row): row
-        for batch in _batches(entities)
-        for row in connection.execute(select(saas_source_states).where(_among(batch)))
+        for batch in _split_batches(entities)
+        for row in connection.execute(select(saas_source_states).where(_match_entities(batch)))
     }

@@ -33,7 +33,7 @@ def examine(target: TargetSystem, rules: Sequence[SyncRule]) -> RuleFindings:
         if rule.action != "sync" or rule.target_project is None or rule.issue_type is None:
             continue
         try:
-            rule_findings.proven[rule.rule_id] = _problems(target, rule.target_project, rule)
+            rule_findings.proven[rule.rule_id] = _find_problems(target, rule.target_project, rule)
         except RefusedError as error:
             if error.http_status in PROVING:
                 text = f"issues of type {rule.issue_type} in project {rule.target_project}"
@@ -47,14 +47,14 @@ def examine(target: TargetSystem, rules: Sequence[SyncRule]) -> RuleFindings:
     return rule_findings
 
 
-def _problems(target: TargetSystem, project: str, rule: SyncRule) -> list[str]:
+def _find_problems(target: TargetSystem, project: str, rule: SyncRule) -> list[str]:
     missing = sorted(set(PERMISSIONS) - target.permissions(project))
     if missing:  # the form would only be refused
         return [f"we have no permission {name} in {project}" for name in missing]
-    return violations(_filled(rule), target.create_fields(project, str(rule.issue_type)))
+    return violations(_list_filled(rule), target.create_fields(project, str(rule.issue_type)))
 
 
-def _filled(rule: SyncRule) -> Mapping[str, str | None]:
+def _list_filled(rule: SyncRule) -> Mapping[str, str | None]:
     """Return the fields that a rule fills, with the values that are the same for every task.
 
     Each issue gets a label, too, by which it is found again.

@@ -86,7 +86,7 @@ def resolved(base: str, href: str) -> str | None:
     from w3lib.url import canonicalize_url  # an extra
 
     try:
-        url = canonicalize_url(_joined(base, href))
+        url = canonicalize_url(_join_url(base, href))
         parts = urlsplit(url)
     except ValueError:
         return None
@@ -100,14 +100,14 @@ def base_of(page: Page) -> str:
     A ``base`` that is invalid, or leads to no page, does not count, as the HTML standard says.
     """
     try:
-        base = _joined(page.url, page.base_href)
+        base = _join_url(page.url, page.base_href)
         is_page = urlsplit(base).scheme in ("http", "https") and urlsplit(base).hostname
     except ValueError:
         return page.url
     return base if page.base_href and is_page else page.url
 
 
-def _joined(base: str, href: str) -> str:
+def _join_url(base: str, href: str) -> str:
     """Return the URL of a link, as the URL standard reads it: white space and backslashes, too.
 
     Raises:
@@ -236,9 +236,9 @@ class WebAccess:
         usual = site.politeness.requests_per_second
         switch = SiteSwitch(warehouse, site.site)
         pages = self._client(
-            site, addresses, lambda host: _rate(usual, delays.get(host, 0)), switch
+            site, addresses, lambda host: _build_rate(usual, delays.get(host, 0)), switch
         )
-        robots = self._client(site, addresses, lambda _: _rate(usual, 0), switch)
+        robots = self._client(site, addresses, lambda _: _build_rate(usual, 0), switch)
         with pages, robots:
             cache = _RobotsCache(robots, addresses, warehouse, clock)
             yield SiteAccess(site, pages, cache, addresses, delays, CookieJar(clock.now), switch)
@@ -310,7 +310,7 @@ def site_guard(
     )
 
 
-def _rate(requests_per_second: float, delay_seconds: float) -> Rate:
+def _build_rate(requests_per_second: float, delay_seconds: float) -> Rate:
     if delay_seconds * requests_per_second > 1:
         return Rate(1, delay_seconds)
     if requests_per_second >= 1:
@@ -353,7 +353,7 @@ class SiteAccess:
                     return Answer(current, response, "disallowed", reason, count)
                 response = self.client.request(
                     "GET",
-                    _at(self.addresses, current),
+                    _replace_origin(self.addresses, current),
                     headers={
                         **(headers if count == 0 else {}),
                         **self.cookies.headers(current),
@@ -362,7 +362,7 @@ class SiteAccess:
             except (ConfigurationError, SourceError) as error:
                 return Answer(current, None, "refused", str(error)[:500], count + 1)
             self.cookies.store(current, response.headers)
-            target = _location(response)
+            target = _find_location(response)
             if target is None:
                 is_conditional = count == 0 and bool(headers)
                 return Answer(
@@ -378,7 +378,7 @@ class SiteAccess:
 
     def pause(self, url: str, reason: str) -> None:
         """Let no request of any crawl leave for the host of a URL, for the time of a breaker."""
-        self.client.pause(_at(self.addresses, url), reason)
+        self.client.pause(_replace_origin(self.addresses, url), reason)
 
     @property
     def login_url(self) -> str | None:
@@ -406,7 +406,7 @@ class SiteAccess:
         sent = {**headers, "Origin": parse_origin(page_url), "Referer": page_url}
         response = self.client.request(
             "POST",
-            _at(self.addresses, url),
+            _replace_origin(self.addresses, url),
             headers=sent | dict(self.cookies.headers(url)),
             content=body,
             is_repeatable=False,
@@ -414,7 +414,7 @@ class SiteAccess:
         self.cookies.store(url, response.headers)
         if response.status not in REDIRECTS:
             return Answer(url, response, request_count=1)
-        target = resolved(url, _location(response) or "")
+        target = resolved(url, _find_location(response) or "")
         if target is None or response.status in (307, 308):
             return Answer(url, response, "redirected", "it redirects the form", 1)
         answer = self.get(target, {})
@@ -429,7 +429,7 @@ class SiteAccess:
             if origin != self.site.base_url:
                 raise
             raise RobotsUnreachableError(origin, error) from error
-        host = str(urlsplit(_at(self.addresses, url)).hostname)
+        host = str(urlsplit(_replace_origin(self.addresses, url)).hostname)
         delay = robots.crawl_delay_seconds(PRODUCT)
         self.delays[host] = max(self.delays.get(host, 0), delay)
         match robots.verdict(url, PRODUCT):
@@ -441,7 +441,7 @@ class SiteAccess:
                 raise RobotsUnreachableError(origin, self.robots.failures[origin])
 
 
-def _location(response: Response) -> str | None:
+def _find_location(response: Response) -> str | None:
     """Return the target of a redirect; None: the answer is none, or names no URL.
 
     Bytes of UTF-8 in it are read as such.
@@ -458,7 +458,7 @@ def _location(response: Response) -> str | None:
     return target
 
 
-def _at(addresses: Mapping[str, str], url: str) -> str:
+def _replace_origin(addresses: Mapping[str, str], url: str) -> str:
     origin = parse_origin(url)
     return addresses[origin] + url[len(origin) :] if origin in addresses else url
 
@@ -529,7 +529,7 @@ class _RobotsCache:
         current = url
         for _ in range(MAX_ROBOTS_REDIRECTS + 1):
             try:
-                response = self._client.request("GET", _at(self._addresses, current))
+                response = self._client.request("GET", _replace_origin(self._addresses, current))
             except ConfigurationError as error:
                 if current == url:
                     raise
@@ -539,7 +539,7 @@ class _RobotsCache:
                     found=error.found,
                     remedy=error.remedy,
                 ) from error
-            target = _location(response)
+            target = _find_location(response)
             following = target and resolved(current, target)
             if not following:
                 return response.status, response.body

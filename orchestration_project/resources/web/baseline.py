@@ -51,7 +51,7 @@ def read_baseline(
         for page in held_pages.parsed(held_pages.of_day(site, loaded_day, urls[:SAMPLED_PAGES])):
             sampled.add(page.url)
             members |= members_of(page)
-    counts = _earlier_counts(warehouse, site.site, day)
+    counts = _read_earlier_counts(warehouse, site.site, day)
     return Baseline(counts, loaded, frozenset(members), frozenset(sampled))
 
 
@@ -62,7 +62,7 @@ def day_of_items(warehouse: Warehouse, site: str) -> date | None:
     return None if version is None else date.fromisoformat(version.partition(" ")[0])
 
 
-def _earlier_counts(warehouse: Warehouse, site: str, day: date) -> Sequence[int]:
+def _read_earlier_counts(warehouse: Warehouse, site: str, day: date) -> Sequence[int]:
     """Return the item counts of earlier complete crawls, by the latest load of each."""
     columns = landings.c
     query = (

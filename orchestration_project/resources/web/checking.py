@@ -83,10 +83,10 @@ def check_site(
     )
     start = _start(site, warehouse)
     problems = [
-        *_flag_problems(site, warehouse),
+        *_find_flag_problems(site, warehouse),
         *address_problems(site, guard),
         *_start_problems(start),
-        *(_item_problems(site, figures) if day else []),
+        *(_find_item_problems(site, figures) if day else []),
     ]
     fields = declared.item.fields
     accepted = [name for name, field in site.item.fields.items() if field != fields[name]]
@@ -95,7 +95,7 @@ def check_site(
     return SiteCheck(site, day, len(pages), figures, start, accepted, problems)
 
 
-def _flag_problems(site: Site, warehouse: Warehouse) -> list[str]:
+def _find_flag_problems(site: Site, warehouse: Warehouse) -> list[str]:
     with warehouse.reading() as connection:
         names = [stored.definition.name for stored in FLAG_STORE.read(connection)]
     if site.flag is None or site.flag in names:
@@ -141,7 +141,7 @@ def _start_problems(start: Sequence[StartUrl]) -> list[str]:
     ]
 
 
-def _item_problems(site: Site, figures: ItemFigures) -> list[str]:
+def _find_item_problems(site: Site, figures: ItemFigures) -> list[str]:
     if not figures.read_count and not figures.reject_count:
         return ["item: expected items on the captured pages, found none"]
     problems = [

@@ -150,14 +150,14 @@ def open_browser(program: BrowserProgram, *, user_agent: str) -> Iterator[OpenBr
     from playwright.sync_api import Error, sync_playwright  # an extra
 
     with ExitStack() as stack:
-        folder = stack.enter_context(_profile_folder(program))
+        folder = stack.enter_context(_open_profile_folder(program))
         pid_file = folder / "pid"
         stack.callback(kill_browser, pid_file)
         playwright = stack.enter_context(sync_playwright())
         try:
             context = playwright.chromium.launch_persistent_context(
                 folder / "profile",
-                executable_path=_launcher(program, folder),
+                executable_path=_write_launcher(program, folder),
                 chromium_sandbox=True,
                 headless=True,
                 args=list(NO_CONNECTIONS),
@@ -186,7 +186,7 @@ def _close(context: Any) -> None:
         context.close()
 
 
-def _launcher(program: BrowserProgram, folder: Path) -> Path:
+def _write_launcher(program: BrowserProgram, folder: Path) -> Path:
     """Return a program that starts the browser as its user: Playwright takes one file."""
     script = folder / "launcher"
     words = [
@@ -199,7 +199,7 @@ def _launcher(program: BrowserProgram, folder: Path) -> Path:
 
 
 @contextmanager
-def _profile_folder(program: BrowserProgram) -> Iterator[Path]:
+def _open_profile_folder(program: BrowserProgram) -> Iterator[Path]:
     """Give a folder with a profile for the browser's user; those of killed processes are removed.
 
     It is not in STATE_DIR, which is closed to other users.

@@ -47,7 +47,7 @@ class CookieJar:
         with self._lock:
             found = [
                 (name, host)
-                for (name, _), host in self._hosts.get(_host(url), {}).items()
+                for (name, _), host in self._hosts.get(_extract_host(url), {}).items()
                 if _is_below(parts.path or "/", host.path)
                 and (parts.scheme == "https" or not host.is_secure)
             ]
@@ -80,8 +80,8 @@ class CookieJar:
         if not NAME.fullmatch(name) or not is_valid:
             return
         path = attributes.get("path", "")
-        path = path if path.startswith("/") else _default_path(url)
-        setdefault = self._hosts.setdefault(_host(url), {})
+        path = path if path.startswith("/") else _derive_path(url)
+        setdefault = self._hosts.setdefault(_extract_host(url), {})
         if self._is_expired(attributes):
             setdefault.pop((name, path), None)
             return
@@ -102,12 +102,12 @@ class CookieJar:
         return expires.replace(tzinfo=UTC) <= self._now()
 
 
-def _host(url: str) -> str:
+def _extract_host(url: str) -> str:
     parts = urlsplit(url)
     return (parts.hostname or "").lower().rstrip(".")
 
 
-def _default_path(url: str) -> str:
+def _derive_path(url: str) -> str:
     return urlsplit(url).path.rpartition("/")[0] or "/"
 
 

@@ -70,7 +70,7 @@ def missed_days(
         flags = flags_in_effect(connection, now)
         quarantined = quarantined_keys(connection, web_items)
     missed_items = [
-        _missed(site, crawls[site.site], flags, now, is_quarantined=site.site in quarantined)
+        _find_missed(site, crawls[site.site], flags, now, is_quarantined=site.site in quarantined)
         for site in sites
         if site.site in crawls
     ]
@@ -98,7 +98,7 @@ def require_flag(site: Site, day: str, warehouse: Warehouse, now: datetime) -> N
         )
 
 
-def _missed(
+def _find_missed(
     site: Site,
     crawls: Mapping[date, Any],
     flags: FlagSet,
@@ -110,7 +110,7 @@ def _missed(
     quarantined_day = max(loaded, default=None) if is_quarantined else None
     missed = {
         day: due_at
-        for day, due_at in _due_days(site, crawls, now).items()
+        for day, due_at in _list_due_days(site, crawls, now).items()
         if (day not in loaded or day == quarantined_day)
         and not why_off(site, day.isoformat(), flags)
     }
@@ -134,7 +134,9 @@ def _missed(
     )
 
 
-def _due_days(site: Site, crawls: Mapping[date, Any], now: datetime) -> Mapping[date, datetime]:
+def _list_due_days(
+    site: Site, crawls: Mapping[date, Any], now: datetime
+) -> Mapping[date, datetime]:
     """Return the UTC days that were due since the first crawl, and when."""
     if site.schedule is None:
         latest = max(crawls)

@@ -85,7 +85,7 @@ def deliver_items(
     work = Exports(warehouse, given, clock)
     declared = item_exports(site, export_targets(given.settings))
     results = [
-        _delivered(work, declared_export, run_id=run_id, is_under_way=is_under_way)
+        _deliver_export(work, declared_export, run_id=run_id, is_under_way=is_under_way)
         for declared_export in declared.values()
     ]
     left_out = [name for name in site.exports if f"web/{site.site}/{name}" not in declared]
@@ -96,7 +96,7 @@ def deliver_items(
     ]
 
 
-def _delivered(
+def _deliver_export(
     work: Exports, declared: DeclaredExport, *, run_id: str, is_under_way: Callable[[str], bool]
 ) -> ExportResult:
     export_result: ExportResult | None = None

@@ -71,14 +71,14 @@ def load_items(
     with warehouse.reading() as connection:
         if _is_overtaken(connection, site.site, day):
             return LoadedItems(0, 0)
-        listing = _listing(connection, site, day)
+        listing = _list_pages(connection, site, day)
         is_complete = is_complete and not listing.lacking_count
         count = select(func.count()).where(web_items.c.site == site.site)
         loaded_count = connection.execute(count).scalar_one()
     carried = CarryOver(warehouse, site.site, day, is_complete, bool(site.feeds))
     baseline = read_baseline(site, day, listing.first_urls, warehouse=warehouse, captures=captures)
     validated, figures = item_rows(
-        _pages(site, day, warehouse, captures),
+        _read_pages(site, day, warehouse, captures),
         site.item,
         site=site.site,
         spill=DiskSpill(scratch),
@@ -106,7 +106,7 @@ def load_items(
             "carried_count": carried.count,
         }
         connection.execute(update(web_crawls).where(*pair).values(values))
-        for balance in _balances(listing, figures.counts):
+        for balance in _build_balances(listing, figures.counts):
             subject = SubjectBalance(web_items.name, f"{site.site}|{day}", balance)
             record_balance(connection, subject, run_id=run_id, at=clock.now())
         if not listing.page_count:
@@ -138,7 +138,7 @@ def _is_overtaken(connection: Connection, site: str, day: date) -> bool:
     return connection.execute(later.limit(1)).first() is not None
 
 
-def _balances(listing: "_Listing", counts: ItemCounts) -> list[Balance]:
+def _build_balances(listing: "_Listing", counts: ItemCounts) -> list[Balance]:
     """Return the equations of an extraction: the pages of the crawl were read once each."""
     return [Balance("pages", listing.page_count, {"read": counts.page_count}), counts.balance]
 
@@ -160,9 +160,9 @@ class _Listing:
     digest: Any = field(default_factory=hashlib.sha256)
 
 
-def _listing(connection: Connection, site: Site, day: date) -> _Listing:
+def _list_pages(connection: Connection, site: Site, day: date) -> _Listing:
     listing = _Listing()
-    for page, _ in _captured(connection, site, day):
+    for page, _ in _iterate_captured(connection, site, day):
         if page is None:
             listing.lacking_count += 1
             continue
@@ -173,7 +173,7 @@ def _listing(connection: Connection, site: Site, day: date) -> _Listing:
     return listing
 
 
-def _captured(
+def _iterate_captured(
     connection: Connection, site: Site, day: date
 ) -> Iterator[tuple[HeldPage | None, int]]:
     """Yield pages with their captures; None: bytes or capture of one were deleted."""
@@ -187,9 +187,11 @@ def _captured(
             yield (None, 0) if id_ is None else (page, id_)
 
 
-def _pages(site: Site, day: date, warehouse: Warehouse, captures: Captures) -> Iterator[ReadPage]:
-    """Yield the pages of `_listing` with their bytes, read one at a time."""
+def _read_pages(
+    site: Site, day: date, warehouse: Warehouse, captures: Captures
+) -> Iterator[ReadPage]:
+    """Yield the pages of `_list_pages` with their bytes, read one at a time."""
     with warehouse.reading() as connection:
-        for page, id_ in _captured(connection, site, day):
+        for page, id_ in _iterate_captured(connection, site, day):
             if page is not None:
                 yield ReadPage(page.url, captures.read(page.blob), page.content_type, id_)

@@ -43,7 +43,7 @@ def known_pages(connection: Connection, site: str, urls: Sequence[str]) -> Mappi
     query = select(
         columns.url, columns.etag, columns.last_modified, columns.content_type, columns.sha256
     ).where(columns.site == site, columns.verdict.in_(["page", "unchanged"]))
-    for some in _batches(urls):
+    for some in _split_batches(urls):
         rows += connection.execute(query.where(columns.url.in_(some)))
     blobs = page_blobs(connection, site, [row.sha256 for row in rows])
     return {
@@ -63,20 +63,20 @@ def page_blobs(connection: Connection, site: str, wanted: Sequence[str]) -> Mapp
         wanted: SHA-256 as `web_pages` has them, hex.
     """
     blobs: dict[str, Blob] = {}
-    for some in _batches(sorted(set(wanted))):
+    for some in _split_batches(sorted(set(wanted))):
         blobs |= read_blobs(connection, some)
     missing = sorted(set(wanted) - blobs.keys())
-    replaced = _replaced(connection, site, missing) if missing else {}
+    replaced = _find_replaced(connection, site, missing) if missing else {}
     redacted: dict[str, Blob] = {}
-    for some in _batches(sorted(set(replaced.values()))):
+    for some in _split_batches(sorted(set(replaced.values()))):
         redacted |= read_blobs(connection, some)
     return blobs | {old: redacted[new] for old, new in replaced.items() if new in redacted}
 
 
-def _replaced(connection: Connection, site: str, missing: Sequence[str]) -> Mapping[str, str]:
+def _find_replaced(connection: Connection, site: str, missing: Sequence[str]) -> Mapping[str, str]:
     """Return the present SHA-256 of pages whose bytes an erasure replaced."""
     replaced: dict[str, str] = {}
-    for some in _batches(missing):
+    for some in _split_batches(missing):
         of_pages = union_all(
             *(
                 select(item.c.sha256, item.c.capture_id).where(
@@ -102,7 +102,7 @@ def capture_ids(
     columns = captures.c
     by_page: dict[StoredPage, int] = {}
     by_bytes: dict[str, int] = {}
-    for some in _batches(sorted({page.sha256 for page in pages})):
+    for some in _split_batches(sorted({page.sha256 for page in pages})):
         own = (columns.source == SOURCE, columns.dataset == site, columns.sha256.in_(some))
         query = (
             select(columns.capture_id, columns.url, columns.sha256)
@@ -115,26 +115,26 @@ def capture_ids(
     return [by_page.get(page, by_bytes.get(page.sha256)) for page in pages]
 
 
-def _batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
+def _split_batches(values: Sequence[str]) -> Iterator[Sequence[str]]:
     for start in range(0, len(values), KEYS_PER_STATEMENT):
         yield values[start : start + KEYS_PER_STATEMENT]
 
 
-def _site_of(capture: RecordedCapture, settings: Settings) -> Site | None:
+def _find_site(capture: RecordedCapture, settings: Settings) -> Site | None:
     return site_files_of(WebSettings.of(settings)).sites.get(capture.dataset)
 
 
 def _is_page(capture: RecordedCapture, settings: Settings) -> bool:
     """Whether it is a page of a declared site; what a browser renders is never the same twice."""
     is_on = capture.source == SOURCE and WebSettings.of(settings).web_source is not None
-    site = _site_of(capture, settings) if is_on else None
+    site = _find_site(capture, settings) if is_on else None
     request = capture.request
     is_page = request.get("method") == "GET" and isinstance(request.get("url"), str)
     return is_page and site is not None and site.engine != "browser"
 
 
 def _read(capture: RecordedCapture, given: RecoveryEnvironment) -> bytes | None:
-    site = _site_of(capture, given.settings)
+    site = _find_site(capture, given.settings)
     if site is None:
         return None
     with given.open("web").open(site, given.warehouse, given.clock) as access:

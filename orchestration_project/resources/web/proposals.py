@@ -109,11 +109,11 @@ def apply_accepted(warehouse: Warehouse, site: Site) -> Site:
     with warehouse.reading() as connection:
         accepted = list(connection.execute(query).scalars())
     for text in accepted:
-        site = site_with(site, _new_selectors(json.loads(text)))
+        site = site_with(site, _select_new_selectors(json.loads(text)))
     return site
 
 
-def _new_selectors(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, str]]:
+def _select_new_selectors(fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, str]]:
     return {name: field["new"] for name, field in fields.items()}
 
 
@@ -159,11 +159,11 @@ class Proposals:
         fallen = fallen_fields(now, before, list(site.item.fields))
         if not fallen:
             return Search(day_before, day, fallen)
-        known_known_pages = _known_pages(self._held.parsed(pages), site, loaded)
+        known_known_pages = _find_known_pages(self._held.parsed(pages), site, loaded)
         keys = {key for known_page in known_known_pages for key in known_page.known}
         urls = sorted({item.url for item in loaded if item.item_key in keys})
         held_pages = self._held.of_day(site, day_before, urls[:MAX_TRIED_PAGES])
-        earlier = _known_pages(self._held.parsed(held_pages), site, loaded)
+        earlier = _find_known_pages(self._held.parsed(held_pages), site, loaded)
         if site.item.each is not None and not now.read_count:  # no element is found any more
             ranked = selectors_with_each(site.item, known_known_pages, earlier)
         else:
@@ -194,9 +194,9 @@ class Proposals:
             "items_after": after.figures.item_count,
             "rejects_after": after.figures.reject_count,
             "fill_rates": _fill_rates(ranked, before, now, after.figures),
-            "candidates": {name: _shown(entries) for name, entries in solved.items()},
+            "candidates": {name: _render_candidates(entries) for name, entries in solved.items()},
             "unsolved": unsolved,
-            **_shown_diff(diff),
+            **_render_diff(diff),
         }
         proposal = self._store(declared, fields, evidence)
         return Search(day_before, day, fallen, unsolved, proposal)
@@ -306,7 +306,7 @@ class _Extracted:
         return cls(figures, payloads)
 
 
-def _known_pages(pages: Iterable[Page], site: Site, loaded: Sequence[Any]) -> list[KnownPage]:
+def _find_known_pages(pages: Iterable[Page], site: Site, loaded: Sequence[Any]) -> list[KnownPage]:
     """Return the first pages of which loaded items are known, by URL or else by key."""
     by_key = {item.item_key: item.payload for item in loaded}
     by_url: dict[str, list[str]] = defaultdict(list)
@@ -344,7 +344,7 @@ def _fill_rates(
     return rates
 
 
-def _shown(found: Sequence[ScoredSelector]) -> list[Mapping[str, Any]]:
+def _render_candidates(found: Sequence[ScoredSelector]) -> list[Mapping[str, Any]]:
     """Return the best candidates of a field as JSON."""
     return [
         {
@@ -360,7 +360,7 @@ def _shown(found: Sequence[ScoredSelector]) -> list[Mapping[str, Any]]:
     ]
 
 
-def _shown_diff(diff: ItemDiff) -> Mapping[str, Any]:
+def _render_diff(diff: ItemDiff) -> Mapping[str, Any]:
     return {
         "difference": diff.in_words,
         "differences": [row._asdict() for row in diff.rows[:MAX_DIFFERENCES_KEPT]],

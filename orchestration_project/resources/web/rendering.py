@@ -161,10 +161,10 @@ class BrowserAccess:
         except FutureTimeoutError:
             self.kill()
             future.exception()
-            raise _failure(answer, f"it was not done after {seconds} s") from None
+            raise _build_render_error(answer, f"it was not done after {seconds} s") from None
         except _BrowserFailedError as error:
             if is_last:
-                raise _failure(answer, str(error)) from None
+                raise _build_render_error(answer, str(error)) from None
             raise
         except PageTooLargeError as error:
             return replace(answer, response=None, refusal="refused", reason=str(error))
@@ -180,7 +180,7 @@ class BrowserAccess:
         try:
             return self._answer(self._browser.context, answer, response, seconds)
         except PlaywrightTimeoutError as error:
-            raise _failure(answer, str(error).partition("\n")[0]) from None
+            raise _build_render_error(answer, str(error).partition("\n")[0]) from None
         except Error as error:
             self._end()
             raise _BrowserFailedError(str(error).partition("\n")[0]) from None
@@ -190,7 +190,7 @@ class BrowserAccess:
 
         ends_at, requests = time.monotonic() + seconds, _Requests()
         rules = self.pages.site.browser or Browsing()
-        with _page(context, self._handler(response, requests)) as page:
+        with _open_page(context, self._handler(response, requests)) as page:
             page.set_default_timeout(seconds * 1000)
             page.goto(answer.final_url, wait_until="commit")
             if rules.wait_for is not None:
@@ -302,7 +302,7 @@ class _BrowserFailedError(Exception):
 
 
 @contextmanager
-def _page(context: Any, handler: Callable[[Any], None]) -> Iterator[Any]:
+def _open_page(context: Any, handler: Callable[[Any], None]) -> Iterator[Any]:
     context.route("**/*", handler)
     context.route_web_socket("**/*", lambda socket: socket.close())
     page = context.new_page()
@@ -336,7 +336,7 @@ def _is_of_a_frame(request: Any) -> bool:
         return False
 
 
-def _failure(answer: Answer, found: str) -> TransientError:
+def _build_render_error(answer: Answer, found: str) -> TransientError:
     return TransientError(
         f"the browser did not render {answer.final_url}",
         expected="a page that is rendered within page_seconds of the budget",

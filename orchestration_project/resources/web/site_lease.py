@@ -70,7 +70,7 @@ def hold_site(
     Raises:
         TransientError: Another run crawls the site: it renews its lease.
     """
-    site_lease = SiteLease(_taken(warehouse, lease_name(site), run_id, has_ended))
+    site_lease = SiteLease(_take_lease(warehouse, lease_name(site), run_id, has_ended))
     ended = threading.Event()
     thread = threading.Thread(target=_renew, args=(warehouse, site_lease, ended), daemon=True)
     thread.start()
@@ -83,11 +83,13 @@ def hold_site(
             give_back(connection, site_lease.lease)
 
 
-def _taken(warehouse: Warehouse, name: str, run_id: str, has_ended: Callable[[str], bool]) -> Lease:
+def _take_lease(
+    warehouse: Warehouse, name: str, run_id: str, has_ended: Callable[[str], bool]
+) -> Lease:
     """Take a lease once it has expired, or its holder has ended."""
     moment: datetime | None = None
     while True:
-        holder, expires_at = _holder(warehouse, name)
+        holder, expires_at = _find_holder(warehouse, name)
         is_over = bool(holder) and has_ended(holder)
         now = Clock().now()
         until = now + timedelta(seconds=LEASE_SECONDS)
@@ -108,7 +110,7 @@ def _taken(warehouse: Warehouse, name: str, run_id: str, has_ended: Callable[[st
         time.sleep(POLL_SECONDS)
 
 
-def _holder(warehouse: Warehouse, name: str) -> tuple[str, datetime | None]:
+def _find_holder(warehouse: Warehouse, name: str) -> tuple[str, datetime | None]:
     query = select(leases.c.holder, leases.c.expires_at).where(leases.c.name == name)
     with warehouse.reading() as connection:
         row = connection.execute(query).one_or_none()

@@ -70,7 +70,7 @@ def read_site_file(file: Path, targets: Mapping[str, Target] | None = None) -> S
         if len(content) > MAX_FILE_BYTES:
             raise ConfigurationError("invalid site file", found="more than 1 MB")
         text = content.decode()
-        site = _with_tables(read_site(text), file.parent)
+        site = _fill_tables(read_site(text), file.parent)
     except (OSError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigurationError(
             "the site file cannot be read", found=f"{type(error).__name__}: {error}"
@@ -96,7 +96,7 @@ def read_site_file(file: Path, targets: Mapping[str, Target] | None = None) -> S
     return site
 
 
-def _with_tables(site: Site, folder: Path) -> Site:
+def _fill_tables(site: Site, folder: Path) -> Site:
     """Return a site with the rows of the CSV files that its reference tables name.
 
     Raises:

@@ -180,7 +180,7 @@ class SliceLoader:
         self._record_links(connection, Balance(LINKS, link_count, places))
         ended = [(item.key, visit) for item, visit in batch if visit.answer or visit.error]
         self._record(connection, ended)
-        return [_settlement(item, visit) for item, visit in batch]
+        return [_settle_visit(item, visit) for item, visit in batch]
 
     def _with_repeated_pages(
         self, connection: Connection, batch: Sequence[tuple[ClaimedItem, Visit]]
@@ -203,7 +203,7 @@ class SliceLoader:
         if paging.cursor:  # no other page has it
             known_names |= {url for url, count in Counter(urls).items() if count > 1}
         errors = {
-            key: _repeated_page("cursor" if paging.cursor else "rel=next", url)
+            key: _build_repetition_error("cursor" if paging.cursor else "rel=next", url)
             for key, url in next_urls
             if url in known_names and (paging.cursor or self._leads_to(connection, url, key))
         }
@@ -259,7 +259,7 @@ class SliceLoader:
 
         One whose bytes are gone is requested again without conditions.
         """
-        answer = self.access.get(url, _conditions(known))
+        answer = self.access.get(url, _build_conditions(known))
         is_unchanged = answer.response and answer.response.status == NOT_MODIFIED
         if known is None or not (answer.is_conditional and is_unchanged):
             return answer, None
@@ -322,7 +322,7 @@ class SliceLoader:
             answer, verdict, body, content_type, sha256, capture, screenshot, now, listed=listed
         )
         if verdict == "failed":
-            return replace(visit, error=_not_a_page(answer, reason))
+            return replace(visit, error=_build_answer_error(answer, reason))
         return visit
 
     def _listed(
@@ -356,7 +356,7 @@ class SliceLoader:
         fetched = [(url, item) for url, item in visits if item.capture is not None]
         if not fetched:
             return
-        pages = [_page_of(url, visit) for url, visit in fetched]
+        pages = [_build_page(url, visit) for url, visit in fetched]
         key = self.site.site
         crawl = select(web_crawls.c.slice_count).where(*self.own(web_crawls))
         number = connection.execute(crawl).scalar_one() + 1
@@ -545,7 +545,7 @@ class SliceLoader:
             {
                 "of": url,
                 "new_verdict": visit.verdict or "failed",
-                "new_reason": _reason_of(visit)[:MAX_TEXT] or None,
+                "new_reason": _describe_reason(visit)[:MAX_TEXT] or None,
                 "new_final_url": visit.answer.final_url if visit.answer else None,
                 "new_content_type": visit.content_type or None,
                 "new_sha256": visit.sha256 or None,
@@ -596,7 +596,7 @@ class SliceLoader:
         return days
 
 
-def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
+def _settle_visit(item: ClaimedItem, visit: Visit) -> ItemSettlement:
     if visit.error is not None:
         return ItemSettlement.of_error(item, visit.error)
     if visit.answer is None:
@@ -617,13 +617,13 @@ def _settlement(item: ClaimedItem, visit: Visit) -> ItemSettlement:
     )
 
 
-def _reason_of(visit: Visit) -> str:
+def _describe_reason(visit: Visit) -> str:
     if visit.error and not (visit.answer and visit.answer.reason):
         return f"{visit.error.what}; {visit.error.found}"
     return visit.answer.reason if visit.answer else ""
 
 
-def _repeated_page(way: str, url: str) -> SourceError:
+def _build_repetition_error(way: str, url: str) -> SourceError:
     """Return the error of a page whose cursor or ``rel=next`` leads back."""
     return SourceError(
         f"the {way} of a page repeats",
@@ -633,7 +633,7 @@ def _repeated_page(way: str, url: str) -> SourceError:
     )
 
 
-def _not_a_page(answer: Answer, reason: str) -> SourceError:
+def _build_answer_error(answer: Answer, reason: str) -> SourceError:
     """Return the error of an answer that cannot be read as a page."""
     return SourceError(
         f"{answer.final_url} answered what is not a page",
@@ -643,7 +643,7 @@ def _not_a_page(answer: Answer, reason: str) -> SourceError:
     )
 
 
-def _conditions(known: KnownPage | None) -> Mapping[str, str]:
+def _build_conditions(known: KnownPage | None) -> Mapping[str, str]:
     if known is None:
         return {}
     named = {"If-None-Match": known.etag, "If-Modified-Since": known.last_modified}
@@ -654,7 +654,7 @@ def _conditions(known: KnownPage | None) -> Mapping[str, str]:
     }
 
 
-def _page_of(url: str, visit: Visit) -> FetchedPage:
+def _build_page(url: str, visit: Visit) -> FetchedPage:
     if visit.answer is None or visit.answer.response is None or visit.fetched_at is None:
         raise AssertionError("a page was fetched")
     headers = visit.answer.response.headers
@@ -662,8 +662,8 @@ def _page_of(url: str, visit: Visit) -> FetchedPage:
         url,
         visit.answer.response.status,
         visit.content_type[:MAX_TEXT] or None,
-        _short(headers.get("etag")),
-        _short(headers.get("last-modified")),
+        _drop_long(headers.get("etag")),
+        _drop_long(headers.get("last-modified")),
         visit.answer.final_url,
         visit.sha256,
         visit.verdict,
@@ -671,5 +671,5 @@ def _page_of(url: str, visit: Visit) -> FetchedPage:
     )
 
 
-def _short(value: str | None) -> str | None:
+def _drop_long(value: str | None) -> str | None:
     return value if value and len(value) <= MAX_TEXT else None

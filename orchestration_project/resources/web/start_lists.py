@@ -35,15 +35,15 @@ class ListedUrls:
 
 def declared_lists(site: Site) -> Sequence[str]:
     """Return the URLs of the sitemaps and feeds of a site, in one spelling."""
-    return _declared(site, [*site.sitemaps, *site.feeds])
+    return _resolve_starts(site, [*site.sitemaps, *site.feeds])
 
 
-def _declared(site: Site, starts: Sequence[UrlListStart]) -> Sequence[str]:
-    return _resolved(site.base_url, tuple(start.url for start in starts))
+def _resolve_starts(site: Site, starts: Sequence[UrlListStart]) -> Sequence[str]:
+    return _resolve_urls(site.base_url, tuple(start.url for start in starts))
 
 
 @lru_cache(maxsize=100)  # it is asked for each page
-def _resolved(base_url: str, hrefs: tuple[str, ...]) -> Sequence[str]:
+def _resolve_urls(base_url: str, hrefs: tuple[str, ...]) -> Sequence[str]:
     resolved_names = [resolved(f"{base_url}/", href) for href in hrefs]
     return [url for url in resolved_names if url]
 
@@ -75,8 +75,8 @@ def listed_urls(
     """
     if not (site.sitemaps or site.feeds):
         return None
-    is_sitemap = is_sitemap or url in _declared(site, site.sitemaps)
-    is_feed = url in _declared(site, site.feeds)
+    is_sitemap = is_sitemap or url in _resolve_starts(site, site.sitemaps)
+    is_feed = url in _resolve_starts(site, site.feeds)
     is_declared = is_sitemap or is_feed
     if verdict not in ("page", "unchanged"):
         reason = f"the list of URLs cannot be fetched: {verdict}"
@@ -87,10 +87,10 @@ def listed_urls(
     if is_feed or (site.feeds and not is_declared):
         kinds.append("feed")
     url_list = read_url_list(body, is_declared=is_declared, kinds=kinds)
-    return None if url_list is None else _own(site, url_list, final_url)
+    return None if url_list is None else _select_own(site, url_list, final_url)
 
 
-def _own(site: Site, found: UrlList, base: str) -> ListedUrls:
+def _select_own(site: Site, found: UrlList, base: str) -> ListedUrls:
     written = [(name, resolved(base, name)) for name in found.urls]
     foreign = [
         name for name, url in written if url is None or parse_origin(url) not in site.origins

@@ -60,7 +60,7 @@ def set_switch(warehouse: Warehouse, change: SwitchChange, sites: Collection[str
     with warehouse.writing() as connection:
         lock_row(connection, f"web_switches|{change.site}")
         _require_site(connection, change.site, sites)
-        latest = _latest(connection, change.site)
+        latest = _read_latest(connection, change.site)
         number = 1 if latest is None else latest.change_number + 1
         row = {
             "site": change.site,
@@ -86,7 +86,7 @@ def _require_site(connection: Connection, site: str, sites: Collection[str]) -> 
         )
 
 
-def _latest(connection: Connection, site: str) -> Row[tuple[object, ...]] | None:
+def _read_latest(connection: Connection, site: str) -> Row[tuple[object, ...]] | None:
     changes = web_switches.c
     query = (
         select(web_switches)
@@ -129,7 +129,7 @@ class SiteSwitch:
     def _look_up(self) -> str:
         """Return who switched the site off and why; empty: the switch is on."""
         with self._warehouse.reading() as connection:
-            latest = _latest(connection, self._site)
+            latest = _read_latest(connection, self._site)
         if latest is None or not latest.is_off:
             return ""
         return f"{latest.changed_by}: {latest.reason}"

@@ -73,12 +73,12 @@ def finra_on_publication(
         f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
     )
     in_horizon = within_horizon(tier_weeks, today=today, weeks=horizon)
-    recent = _with_partition(in_horizon)
+    recent = _select_with_partition(in_horizon)
     known_versions = warehouse.known_versions(tables.finra_otc_weekly)
     missing = by_publication(
         tier_week for tier_week in recent if tier_week.key not in known_versions
     )
-    running = _loading(context.instance, missing)
+    running = _find_loading(context.instance, missing)
     waiting = [tier_week for tier_week in missing if tier_week not in running]
     not_due = {
         "before_horizon": {week.key for week in tier_weeks}
@@ -100,7 +100,7 @@ def finra_on_publication(
     if context.cursor == look:
         return dg.SkipReason(asked_today)
     finra_max_runs_per_tick = settings.finra_max_runs_per_tick
-    asked_requests, rest, refusals = _first_that_can_be_asked(
+    asked_requests, rest, refusals = _request_first(
         context, finra, waiting, today, finra_max_runs_per_tick
     )
     places = {
@@ -112,11 +112,14 @@ def finra_on_publication(
     }
     _record("finra_on_publication", warehouse, clock, tier_weeks, places)
     if asked_requests.new:
-        return _asked(
-            context, asked_requests.new, wait=len(rest), left_out=left_out + _refused(refusals)
+        return _report_requests(
+            context,
+            asked_requests.new,
+            wait=len(rest),
+            left_out=left_out + _describe_refusals(refusals),
         )
     if refusals:  # which may be over in a minute, so the next tick looks again
-        return dg.SkipReason(f"Nothing can be asked for.{_refused(refusals)}{left_out}")
+        return dg.SkipReason(f"Nothing can be asked for.{_describe_refusals(refusals)}{left_out}")
     return dg.SensorResult(skip_reason=asked_today, cursor=look)
 
 
@@ -140,7 +143,7 @@ def finra_on_restatement(
     """
     today = clock.today_in_new_york()
     seen_names = warehouse.known_versions(tables.finra_otc_weekly)
-    tier_weeks = _with_partition(map(parsed, seen_names))
+    tier_weeks = _select_with_partition(map(parsed, seen_names))
     if not tier_weeks:
         return dg.SkipReason("Nothing to do: no week was taken yet.")
     database = f"{warehouse.first_landed_at(tables.finra_otc_weekly)}"
@@ -159,8 +162,10 @@ def finra_on_restatement(
     if not changed and not refusals:
         reason = f"Nothing to do: FINRA changed none of the {looked}."
         return dg.SensorResult(skip_reason=reason, cursor=f"{today}{DATABASE_SEPARATOR}{database}")
-    running = _loading(context.instance, changed)
-    free = _requests([tier_week for tier_week in changed if tier_week not in running], now, today)
+    running = _find_loading(context.instance, changed)
+    free = _build_requests(
+        [tier_week for tier_week in changed if tier_week not in running], now, today
+    )
     split, finra_max_runs_per_tick = (
         split_requests(context.instance, free),
         settings.finra_max_runs_per_tick,
@@ -177,24 +182,26 @@ def finra_on_restatement(
     _record("finra_on_restatement", warehouse, clock, suspects, places)
     if not requested_run_requests:
         known = f" Being loaded or asked for today: {summary(changed)}; {ONCE_A_DAY}"
-        remaining_text = (known if changed else "") + _refused(refusals)
+        remaining_text = (known if changed else "") + _describe_refusals(refusals)
         return dg.SkipReason(f"Nothing more to ask for of the {looked}.{remaining_text}")
     remaining_text = len(requested_run_requests[finra_max_runs_per_tick:])
-    return _asked(
+    return _report_requests(
         context,
         requested_run_requests[:finra_max_runs_per_tick],
         wait=remaining_text,
-        left_out=_refused(refusals),
+        left_out=_describe_refusals(refusals),
     )
 
 
-def _with_partition(partitions: Iterable[TierWeek]) -> list[TierWeek]:
+def _select_with_partition(partitions: Iterable[TierWeek]) -> list[TierWeek]:
     """Leave out what lies before FINRA_FIRST_WEEK."""
     keys = week_keys()
     return [partition for partition in partitions if partition.key in keys]
 
 
-def _loading(instance: dg.DagsterInstance, partitions: Collection[TierWeek]) -> frozenset[TierWeek]:
+def _find_loading(
+    instance: dg.DagsterInstance, partitions: Collection[TierWeek]
+) -> frozenset[TierWeek]:
     """Return those of the partitions that a run loads now, or will: of the job or a backfill."""
     keys = keys_under_way(instance, otc_weekly_job.name, OTC_WEEKLY, WEEKS)
     return frozenset(partition for partition in partitions if partition.key in keys)
@@ -205,7 +212,7 @@ def _look(waiting: Sequence[TierWeek], today: date) -> str:
     return f"{today} {hashlib.sha256(keys.encode()).hexdigest()[:16]}"
 
 
-def _first_that_can_be_asked(
+def _request_first(
     context: dg.SensorEvaluationContext,
     finra: FinraSource,
     waiting: Sequence[TierWeek],
@@ -220,7 +227,7 @@ def _first_that_can_be_asked(
         room = most - len(run_requests)
         batch, waiting = waiting[:room], waiting[room:]
         versions, refused = versions_of(finra, batch)
-        split = split_requests(context.instance, _requests(batch, versions, today))
+        split = split_requests(context.instance, _build_requests(batch, versions, today))
         run_requests += split.new
         known += split.known
         refusals |= refused
@@ -238,7 +245,7 @@ def _record(
     record_tick(warehouse, tables.finra_otc_weekly.name, automation, balance, clock.now())
 
 
-def _requests(
+def _build_requests(
     partitions: Sequence[TierWeek], versions: Mapping[str, str], today: date
 ) -> list[dg.RunRequest]:
     return [
@@ -250,11 +257,11 @@ def _requests(
     ]
 
 
-def _refused(refusals: Collection[str]) -> str:
+def _describe_refusals(refusals: Collection[str]) -> str:
     return f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
 
 
-def _asked(
+def _report_requests(
     context: dg.SensorEvaluationContext,
     requests: Sequence[dg.RunRequest],
     *,

@@ -73,7 +73,7 @@ def _derive_windows(
     landed, due = find_outdated(warehouse, WINDOWS)
     keys = week_keys()
     expected_names = [key for key in due if key in keys]
-    left_out = _without_partition(len(due) - len(expected_names))
+    left_out = _describe_unpartitioned(len(due) - len(expected_names))
     if not expected_names:
         return dg.SkipReason(
             f"Nothing to do: what {len(landed)} landed weeks derive is current.{left_out}"
@@ -99,7 +99,7 @@ def _derive_across_tiers(
 ) -> dg.SensorResult | dg.SkipReason:
     landed, due = find_outdated(warehouse, TIER_WEEKS)
     expected_names = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
-    left_out = _without_partition(len(due) - len(expected_names))
+    left_out = _describe_unpartitioned(len(due) - len(expected_names))
     if not expected_names:
         complete = len(CROSS_TIER.candidates(landed))
         return dg.SkipReason(
@@ -128,7 +128,7 @@ def _derive_across_tiers(
     return request_derivations(context, runs, derivation, left_out)
 
 
-def _without_partition(count: int) -> str:
+def _describe_unpartitioned(count: int) -> str:
     return (
         f" {count} that are out of date lie before the first partition: set FINRA_FIRST_WEEK to "
         "have them derived too."

@@ -142,7 +142,7 @@ def finra_symbol_week_short_daily(
 
     The latest, as short interest is revised, and short sales of their days may come later.
     """
-    return _latest_and_restated(warehouse, finra_symbol_week_short)
+    return _request_weeks(warehouse, finra_symbol_week_short)
 
 
 @schedule(
@@ -162,12 +162,10 @@ def finra_symbol_week_value_daily(
     The latest, as prices come and are revised. A run over consecutive weeks each: one between them
     that lacks a tier would fail it every day.
     """
-    return _latest_and_restated(warehouse, finra_symbol_week_value)
+    return _request_weeks(warehouse, finra_symbol_week_value)
 
 
-def _latest_and_restated(
-    warehouse: Warehouse, derived: Table
-) -> list[dg.RunRequest] | dg.SkipReason:
+def _request_weeks(warehouse: Warehouse, derived: Table) -> list[dg.RunRequest] | dg.SkipReason:
     complete = list(filter(WEEKS_OF_ALL_TIERS.has_partition_key, complete_weeks(warehouse)))
     if not complete:
         return dg.SkipReason("Nothing to do: no week has all tiers loaded.")

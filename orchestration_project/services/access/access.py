@@ -123,7 +123,7 @@ class Access:
         key_id, secret = key or Key("", "")
         counted_for = subjects(key_id or None, address)
         with self.warehouse.reading() as connection:
-            until = _locked(connection, counted_for, now)
+            until = _find_lock_end(connection, counted_for, now)
             query = select(access_keys).where(KEYS.key_id == key_id)
             row = connection.execute(query).mappings().first()
         if until:
@@ -141,7 +141,7 @@ class Access:
         """Count a login that failed in another way than by key, unless nothing is looked at."""
         counted_for, now = subjects(None, address), self.clock.now()
         with self.warehouse.reading() as connection:
-            until = _locked(connection, counted_for, now)
+            until = _find_lock_end(connection, counted_for, now)
         if until is None:
             self._count_failure(counted_for, now)
         return DeniedCaller(until=until)
@@ -155,7 +155,7 @@ class Access:
                 delete(access_failures).where(FAILURES.first_failed_at <= now - WINDOW)
             )
             insert_absent(connection, access_failures, rows)
-            for subject, earlier in _failures(connection, counted_for, to_change=True).items():
+            for subject, earlier in _read_failures(connection, counted_for, to_change=True).items():
                 failures = after_failure(earlier, now)
                 row = {"failure_count": failures.count, "first_failed_at": failures.since}
                 changed = update(access_failures).where(FAILURES.subject == subject)
@@ -207,7 +207,7 @@ class Access:
                 connection.execute(used.values(last_used_at=now))
 
 
-def _failures(
+def _read_failures(
     connection: Connection, counted_for: Sequence[str], *, to_change: bool = False
 ) -> dict[str, Failures]:
     known_names = [storable(name) for name in counted_for]
@@ -221,8 +221,10 @@ def _failures(
     }
 
 
-def _locked(connection: Connection, counted_for: Sequence[str], now: datetime) -> datetime | None:
-    pairs = _failures(connection, counted_for).items()
+def _find_lock_end(
+    connection: Connection, counted_for: Sequence[str], now: datetime
+) -> datetime | None:
+    pairs = _read_failures(connection, counted_for).items()
     untils = [locked_until(subject, failures, now) for subject, failures in pairs]
     return max((until for until in untils if until), default=None)
 

@@ -134,7 +134,7 @@ class Approvals:
         with self._warehouse.writing() as connection:
             waiting = self._use(connection, demand)
         if waiting is not None:
-            raise _not_confirmed(waiting)
+            raise _build_unconfirmed_error(waiting)
 
     def _use(self, connection: Connection, demand: ApprovalDemand) -> Approval | None:
         """Return the request that waits for a person; None: a confirmed one is taken."""
@@ -142,7 +142,9 @@ class Approvals:
         same = select(access_approvals).where(
             _row.sha256 == demand.sha256, _row.action == demand.action, _row.expires_at > now
         )
-        approvals = [_approval(row) for row in connection.execute(same.order_by(_row.requested_at))]
+        approvals = [
+            _read_approval(row) for row in connection.execute(same.order_by(_row.requested_at))
+        ]
         for approval in approvals:
             if approval.state == USED and demand.use and approval.used_by == demand.use:
                 return None
@@ -206,9 +208,11 @@ class Approvals:
             approval = self._open(connection, approval_id, by, REQUESTED)
             stored = ApprovalDemand(approval.action, approval.parameters, approval.reason, None)
             if sha256 != approval.sha256 or sha256 != stored.sha256:
-                raise _refused(approval, f"SHA-256 {stored.sha256}", f"SHA-256 {sha256}")
-            if _same(approval.requested_by, by.name):
-                raise _refused(approval, "another person than its requester", by.name)
+                raise _build_decision_error(
+                    approval, f"SHA-256 {stored.sha256}", f"SHA-256 {sha256}"
+                )
+            if _is_same_person(approval.requested_by, by.name):
+                raise _build_decision_error(approval, "another person than its requester", by.name)
             values = {
                 "state": CONFIRMED,
                 "decided_by": storable(by.name),
@@ -246,7 +250,7 @@ class Approvals:
         newest = select(access_approvals).order_by(_row.requested_at.desc(), _row.approval_id)
         with self._warehouse.reading() as connection:
             rows = connection.execute(newest.limit(MAX_LISTED)).all()
-        return [_approval(row, now) for row in rows]
+        return [_read_approval(row, now) for row in rows]
 
     def _open(
         self, connection: Connection, approval_id: str, by: Principal, *states: str
@@ -259,11 +263,15 @@ class Approvals:
         approval = self._read(connection, approval_id)
         role = ROLE_OF_ACTION[approval.action]
         if by.way == "open":
-            raise _refused(approval, "a person who logged in", "no login (GATEWAY_AUTH=off)")
+            raise _build_decision_error(
+                approval, "a person who logged in", "no login (GATEWAY_AUTH=off)"
+            )
         if not by.role.covers(role):
-            raise _refused(approval, f"the role {role}", f"{by.name} with the role {by.role}")
+            raise _build_decision_error(
+                approval, f"the role {role}", f"{by.name} with the role {by.role}"
+            )
         if approval.state not in states:
-            raise _refused(approval, " or ".join(states), approval.state)
+            raise _build_decision_error(approval, " or ".join(states), approval.state)
         return approval
 
     def _read(self, connection: Connection, approval_id: str) -> Approval:
@@ -275,7 +283,7 @@ class Approvals:
                 expected="an ID of `orchestrate approvals list`",
                 remedy="list them: approvals list",
             )
-        return _approval(row, self._clock.now())
+        return _read_approval(row, self._clock.now())
 
     def _decided(
         self,
@@ -285,7 +293,9 @@ class Approvals:
         by: Principal,
     ) -> Approval:
         if not self._change(connection, approval, values, by=by.name, user=by):
-            raise _refused(approval, approval.state, "another decision at the same time")
+            raise _build_decision_error(
+                approval, approval.state, "another decision at the same time"
+            )
         return self._read(connection, approval.approval_id)
 
     def _change(
@@ -325,11 +335,11 @@ class Approvals:
         self._log.record(entry, connection)
 
 
-def _same(requester: str | None, name: str) -> bool:
+def _is_same_person(requester: str | None, name: str) -> bool:
     return requester is None or requester.strip().casefold() == name.strip().casefold()
 
 
-def _approval(row: Any, now: datetime | None = None) -> Approval:
+def _read_approval(row: Any, now: datetime | None = None) -> Approval:
     values = dict(row._mapping)
     values["parameters"] = json.loads(values["parameters"])
     if now is not None and values["state"] in OPEN_STATES and values["expires_at"] <= now:
@@ -337,7 +347,7 @@ def _approval(row: Any, now: datetime | None = None) -> Approval:
     return Approval(**values)
 
 
-def _refused(approval: Approval, expected: str, found: str) -> ConfigurationError:
+def _build_decision_error(approval: Approval, expected: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"the request {approval.approval_id} ({approval.action}) cannot be decided so",
         expected=expected,
@@ -346,7 +356,7 @@ def _refused(approval: Approval, expected: str, found: str) -> ConfigurationErro
     )
 
 
-def _not_confirmed(approval: Approval) -> ConfigurationError:
+def _build_unconfirmed_error(approval: Approval) -> ConfigurationError:
     role = ROLE_OF_ACTION[approval.action]
     by = approval.requested_by
     claim = "" if by else "log in and request it with `orchestrate approvals request {}`; then "

@@ -63,11 +63,11 @@ class AccessLog:
             "user_name": entry.user.name if entry.user else None,
             "role": entry.user.role.value if entry.user else None,
             "key_id": entry.user.key_id if entry.user else entry.key_id,
-            "address": _shown(entry.address),
-            "operation": _shown(entry.operation),
-            "target": _shown(entry.target),
+            "address": _redact_text(entry.address),
+            "operation": _redact_text(entry.operation),
+            "target": _redact_text(entry.target),
             "outcome": entry.outcome,
-            "reason": _shown(entry.reason),
+            "reason": _redact_text(entry.reason),
             "trace_id": trace.trace_id if trace else None,
         }
         if connection is not None:
@@ -119,5 +119,5 @@ def read_entries(warehouse: Warehouse, wanted: AccessFilter) -> Sequence[RowMapp
         return connection.execute(latest).mappings().all()
 
 
-def _shown(text: str | None) -> str | None:
+def _redact_text(text: str | None) -> str | None:
     return None if text is None else storable(cut(redacted(text), LONGEST))

@@ -62,7 +62,7 @@ class Keys:
             ConfigurationError: The key does not exist, or was revoked.
         """
         with self._warehouse.writing() as connection:
-            old, now = _found(connection, key_id), self._clock.now()
+            old, now = _find_key(connection, key_id), self._clock.now()
             if old.revoked_at is not None:
                 raise ConfigurationError(
                     f"the key {key_id} was revoked",
@@ -80,16 +80,16 @@ class Keys:
             ConfigurationError: The key does not exist.
         """
         with self._warehouse.writing() as connection:
-            key = _found(connection, key_id)
+            key = _find_key(connection, key_id)
             if key.revoked_at is None:
                 self._change(connection, key_id, revoked_at=self._clock.now())
-            return _found(connection, key_id)
+            return _find_key(connection, key_id)
 
     def listed(self) -> Sequence[KeyFacts]:
         """Return every key that was made, the newest first."""
         newest_first = select(access_keys).order_by(access_keys.c.created_at.desc())
         with self._warehouse.reading() as connection:
-            return [_facts(row) for row in connection.execute(newest_first).mappings()]
+            return [_read_facts(row) for row in connection.execute(newest_first).mappings()]
 
     def _insert(self, connection: Connection, owner: str, role: Role, expires_at: datetime) -> Key:
         key = new_key(secrets.token_bytes(ID_BYTES), secrets.token_bytes(SECRET_BYTES))
@@ -111,7 +111,7 @@ class Keys:
         connection.execute(changed.values(values))
 
 
-def _found(connection: Connection, key_id: str) -> KeyFacts:
+def _find_key(connection: Connection, key_id: str) -> KeyFacts:
     query = select(access_keys).where(access_keys.c.key_id == key_id)
     row = connection.execute(query).mappings().first()
     if row is None:
@@ -120,10 +120,10 @@ def _found(connection: Connection, key_id: str) -> KeyFacts:
             expected="a key ID, the middle part of op_<id>_<secret>",
             remedy="list them: keys list",
         )
-    return _facts(row)
+    return _read_facts(row)
 
 
-def _facts(row: RowMapping) -> KeyFacts:
+def _read_facts(row: RowMapping) -> KeyFacts:
     return KeyFacts(
         row["key_id"],
         Role(row["role"]),

@@ -109,7 +109,7 @@ def rule_grants(rules: Iterable[AccessRule]) -> Sequence[AccessGrant]:
     return [
         AccessGrant(
             principal=rule.who.removeprefix("group:"),
-            kind=_rule_kind(rule.who),
+            kind=_find_rule_kind(rule.who),
             role=rule.role.value,
             permissions=PERMISSIONS_OF_ROLE[rule.role],
             granted_by="setting OIDC_ROLES",
@@ -118,7 +118,7 @@ def rule_grants(rules: Iterable[AccessRule]) -> Sequence[AccessGrant]:
     ]
 
 
-def _rule_kind(who: str) -> str:
+def _find_rule_kind(who: str) -> str:
     kinds = (kind for start, kind in RULE_KINDS.items() if who.startswith(start))
     return next(kinds, "OIDC address")
 

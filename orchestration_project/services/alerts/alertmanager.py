@@ -110,7 +110,7 @@ def store_alert(
     if problem is None:
         return "covered"
     if alert.is_firing:
-        facts = partial(_facts, severity=alert.severity)
+        facts = partial(_build_facts, severity=alert.severity)
         message = alert_message(alert, problem)
         raised = inbox.take(
             *(alert.cause, message.problems, is_always_open, words_of(message)), facts
@@ -118,7 +118,9 @@ def store_alert(
         return "raised" if raised else "known"
     if problem.kind != KIND:  # its own condition looks at the state itself
         return "covered"
-    inbox.take(alert.cause, frozenset(), is_always_open, _no_words)  # if it comes late, it is over
+    inbox.take(
+        alert.cause, frozenset(), is_always_open, _build_no_messages
+    )  # if it comes late, it is over
     recovered = inbox.recover(f"{alert.cause} resolved", partial(eq, problem), "for Prometheus")
     return "recovered" if recovered else "known"
 
@@ -143,9 +145,9 @@ def alert_message(alert: ReceivedAlert, problem: Problem) -> Message:
     )
 
 
-def _no_words(_: AlertDecision) -> Sequence[Message]:
+def _build_no_messages(_: AlertDecision) -> Sequence[Message]:
     return []
 
 
-def _facts(problem: Problem, severity: Severity) -> Facts:
+def _build_facts(problem: Problem, severity: Severity) -> Facts:
     return facts_of(problem)._replace(severity=severity)

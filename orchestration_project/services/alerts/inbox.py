@@ -154,7 +154,7 @@ def read_alert_states(warehouse: Warehouse, limit: int | None = None) -> list[Al
                 severity=row.severity,
                 title=row.title,
                 raised_at=row.raised_at,
-                since=_first_raised(row.kind, row.title, row.raised_at, earlier),
+                since=_find_first_raised(row.kind, row.title, row.raised_at, earlier),
                 repeated_count=row.repeated_count,
                 undelivered=undelivered.get(row.alert_id, []),
                 problems=row.open_problems,
@@ -167,7 +167,7 @@ def read_alert_states(warehouse: Warehouse, limit: int | None = None) -> list[Al
         ]
 
 
-def _first_raised(
+def _find_first_raised(
     kind: str,
     title: str,
     raised_at: datetime,

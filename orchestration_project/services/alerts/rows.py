@@ -57,7 +57,7 @@ def store(
 ) -> str:
     """Store an alert, and that it waits for ``hearers``; return its id."""
     alert_id = hashlib.sha256(f"{message.kind} {cause}".encode()).hexdigest()[:32]
-    insert_absent(connection, alerts, [_row(alert_id, message, now)])
+    insert_absent(connection, alerts, [_build_row(alert_id, message, now)])
     waiting = [
         {**NEW_DELIVERY, "alert_id": alert_id, "channel": channel, "rule": rule}
         for channel, rule in hearers.items()
@@ -98,7 +98,7 @@ def open_alerts(connection: Connection) -> list[OpenAlert]:
             alert_id=row.alert_id,
             severity=row.severity,
             title=row.title,
-            problems=_problems(row.open_problems),
+            problems=_parse_problems(row.open_problems),
             raised_at=row.raised_at,
         )
         for row in connection.execute(query.where(c.state == "open").order_by(c.raised_at))
@@ -148,11 +148,11 @@ def settle(connection: Connection, decision: AlertDecision, now: datetime) -> No
         connection.execute(
             update(alerts)
             .where(alerts.c.alert_id == alert_id)
-            .values(open_problems=_json(sorted(left)), state=state, **ended)
+            .values(open_problems=_write_json(sorted(left)), state=state, **ended)
         )
 
 
-def _row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]:
+def _build_row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]:
     return {
         "alert_id": alert_id,
         "kind": message.kind,
@@ -161,11 +161,11 @@ def _row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]:
         "body": storable(message.body),
         "run_id": message.run_id,
         "job": message.job,
-        "assets": _json(list(message.assets)),
-        "partitions": _json(list(message.partitions)),
+        "assets": _write_json(list(message.assets)),
+        "partitions": _write_json(list(message.partitions)),
         "link": message.link,
         "state": "open" if message.problems else "told",
-        "open_problems": _json(sorted(message.problems)),
+        "open_problems": _write_json(sorted(message.problems)),
         "repeated_count": 0,
         "raised_at": now,
         "repeated_at": None,
@@ -181,7 +181,7 @@ def message_in(row: Any) -> Message:
         severity=row.severity,
         title=row.title,
         body=row.body,
-        problems=_problems(row.open_problems),
+        problems=_parse_problems(row.open_problems),
         run_id=row.run_id,
         job=row.job,
         assets=json.loads(row.assets),
@@ -191,9 +191,9 @@ def message_in(row: Any) -> Message:
     )
 
 
-def _problems(text: str) -> frozenset[Problem]:
+def _parse_problems(text: str) -> frozenset[Problem]:
     return frozenset(Problem(*load) for load in json.loads(text))
 
 
-def _json(value: object) -> str:
+def _write_json(value: object) -> str:
     return json.dumps(value)

@@ -79,11 +79,11 @@ def send(channel: Channel, message: Message) -> None:
         ConfigurationError: Apprise knows no such URL.
         TransientError: The channel did not take it.
     """
-    notifier = _notifier(channel)
+    notifier = _build_notifier(channel)
     result = notifier.notify(
         title=message.title,
         body=message.body,
-        notify_type=_type(message),
+        notify_type=_choose_type(message),
         body_format="text",
         timeout=SECONDS_IN_ALL,
     )
@@ -102,7 +102,7 @@ def refuse_unusable(channel: Channel) -> None:
     Raises:
         ConfigurationError: Apprise knows no such URL.
     """
-    _notifier(channel)
+    _build_notifier(channel)
 
 
 def look_at(channel: Channel) -> str:
@@ -117,7 +117,7 @@ def look_at(channel: Channel) -> str:
     """
     places = [
         (str(getattr(service, "smtp_host", None) or service.host), int(service.port))
-        for service in _notifier(channel)
+        for service in _build_notifier(channel)
         if service.port
     ]
     for pair in places:
@@ -132,15 +132,15 @@ def look_at(channel: Channel) -> str:
     return "takes connections" if places else "is well formed"
 
 
-def _type(message: Message) -> str:
+def _choose_type(message: Message) -> str:
     if message.kind == RECOVERED:
         return "success"
     return {"info": "info", "warning": "warning", "error": "failure"}[message.severity]
 
 
-def _notifier(channel: Channel) -> "Apprise":
+def _build_notifier(channel: Channel) -> "Apprise":
     """Return the sender for ``channel``, with nothing kept on disk."""
-    apprise = _library()
+    apprise = _import_library()
     notifier = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory", async_mode=False))
     if not notifier.add(channel.url):
         raise unusable(channel.setting, "a URL that Apprise cannot use")
@@ -160,7 +160,7 @@ class _StatusOnly(logging.Filter):
 STATUS_ONLY = _StatusOnly()
 
 
-def _library():  # noqa: ANN202 - a module
+def _import_library():  # noqa: ANN202 - a module
     """Import Apprise, which takes 0.8 s, with nothing secret in what it and urllib3 log."""
     import apprise
 

@@ -105,7 +105,7 @@ def look(
             lasting = apply_conditions(sure, inbox, alerts.links)
             if repository:
                 lasting += take_backfills(instance, repository, inbox, alerts.links)
-            return _stored(instance, alerts, inbox, progress, lasting)
+            return _store_alerts(instance, alerts, inbox, progress, lasting)
     except OrchestrationError as error:
         notified = alerts.notify_of_lost_database(error, progress.told)
         who = ", ".join(notified) or "none"
@@ -134,7 +134,7 @@ def watch(alerts: Alerts, seen: Sequence[ConditionResult]) -> list[str]:
     return [*titles, f"sent {number} alerts", *reasons.values()]
 
 
-def _stored(
+def _store_alerts(
     instance: dg.DagsterInstance,
     alerts: Alerts,
     inbox: Inbox,
@@ -160,7 +160,7 @@ def _stored(
     messages += take_ticks(instance, inbox, alerts.links)
     reached = progress.with_seen(places)
     return WatchResult(
-        _summary(len(places), messages, waiting, alerts),
+        _summarize_tick(len(places), messages, waiting, alerts),
         reached.model_copy(update={"waiting": waiting, "told": {}}),
     )
 
@@ -179,20 +179,22 @@ def _take(
     run = read_run(instance, end)
     if run is None:
         return []
-    run = _without_reported(run, inbox.notices_of(run.run_id) if run.notices else set())
+    run = _drop_reported(run, inbox.notices_of(run.run_id) if run.notices else set())
     bad = frozenset(problem for problem in problems(run) if not is_retried or problem.is_check)
     words = partial(run_messages, run, links=alerts.links)
     facts = partial(facts_of, job=run.job, together=run.together)
     return inbox.take(end.cause, bad, wellness(run), words, facts)
 
 
-def _without_reported(run: EndedRun, reported: Collection[tuple[str, str]]) -> EndedRun:
+def _drop_reported(run: EndedRun, reported: Collection[tuple[str, str]]) -> EndedRun:
     """Leave out the notices of an earlier end: a run whose worker seemed lost may still succeed."""
     new = [notice for notice in run.notices if (notice.kind, notice.unit.partition) not in reported]
     return replace(run, notices=new)
 
 
-def _summary(runs: int, messages: Sequence[Message], waiting: Iterable[str], alerts: Alerts) -> str:
+def _summarize_tick(
+    runs: int, messages: Sequence[Message], waiting: Iterable[str], alerts: Alerts
+) -> str:
     names = [f"Evaluated {runs} ended runs."]
     names += [f"{message.severity}: {message.title}." for message in messages]
     names += [f"The run {run_id} is to be retried." for run_id in waiting]
@@ -229,13 +231,13 @@ KIND = "tick_failed"
 
 def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list[Message]:
     """Store the alerts that failed ticks raise and later ones recover; return the messages."""
-    latest = _latest_ticks(instance)
+    latest = _find_latest_ticks(instance)
     messages: list[Message] = []
     for name, tick in latest.items():
         if tick.status == TickStatus.FAILURE:
-            message = tick_failure(name, _error(tick), links)
+            message = tick_failure(name, _describe_error(tick), links)
             messages += inbox.take(
-                _cause(tick), message.problems, is_always_open, words_of(message)
+                _name_tick(tick), message.problems, is_always_open, words_of(message)
             )
     failing = {problem.subject: problem for problem in inbox.open_problems([KIND])}
     for name, problem in failing.items():
@@ -243,13 +245,15 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
         if tick is not None and tick.status in (TickStatus.SUCCESS, TickStatus.SKIPPED):
             messages += (
                 inbox.recover(  # maybe of the very tick that failed: Dagster tries some again
-                    f"{_cause(tick)} {tick.status.value}", partial(eq, problem), "by a later tick"
+                    f"{_name_tick(tick)} {tick.status.value}",
+                    partial(eq, problem),
+                    "by a later tick",
                 )
             )
     return messages
 
 
-def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
+def _find_latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
     """Return the latest finished tick of everything that is switched on, by name.
 
     Of one that several code locations have had, that of the location which ticked last.
@@ -263,10 +267,10 @@ def _latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick]:
     return {tick.instigator_name: tick for tick in ticks}
 
 
-def _cause(tick: InstigatorTick) -> str:
+def _name_tick(tick: InstigatorTick) -> str:
     """Return a name for a tick: numbers begin again with a new storage of Dagster's."""
     return f"tick {tick.instigator_name} {tick.tick_id} {tick.timestamp}"
 
 
-def _error(tick: InstigatorTick) -> str:
+def _describe_error(tick: InstigatorTick) -> str:
     return error_text(tick.error) if tick.error else "Dagster gives no reason"

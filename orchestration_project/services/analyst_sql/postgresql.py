@@ -82,7 +82,7 @@ def run_query(
             too large.
         TransientError: The database cannot be reached.
     """
-    tables = _tables_as_of(query, as_of) if as_of else ""
+    tables = _build_tables_as_of(query, as_of) if as_of else ""
     options = OPTIONS.format(round(timeout_seconds * 1000))
     try:
         connection = psycopg.connect(url, options=options, connect_timeout=5)
@@ -96,7 +96,7 @@ def run_query(
     with connection:
         try:
             _refuse_strong_role(connection)
-            names, rows = _rows(connection, tables, query, limit, max_bytes)
+            names, rows = _read_rows(connection, tables, query, limit, max_bytes)
         except psycopg.errors.QueryCanceled as error:
             message_primary = error.diag.message_primary or type(error).__name__
             raise refuse_slow_query(timeout_seconds, message_primary) from error
@@ -110,7 +110,7 @@ def run_query(
     return frame_of_rows(names, rows, limit)
 
 
-def _tables_as_of(query: str, as_of: datetime) -> str:
+def _build_tables_as_of(query: str, as_of: datetime) -> str:
     """Return the WITH clause that has a query read tables of a moment."""
     selects = select_as_of(query, as_of, f"TIMESTAMPTZ '{as_of.isoformat()}'")
     tables = (f"{name} AS NOT MATERIALIZED ({select})" for name, select in selects.items())
@@ -142,7 +142,7 @@ def _refuse_strong_role(connection: psycopg.Connection[Any]) -> None:
         )
 
 
-def _rows(
+def _read_rows(
     connection: psycopg.Connection[Any], tables: str, query: str, limit: int, max_bytes: int
 ) -> tuple[Sequence[str], list[tuple[Any, ...]]]:
     """Return names and rows; binary results take the protocol that knows only one statement."""

@@ -159,7 +159,7 @@ def _read_rows(
     cursor = connection.execute(query)
     rows, left = list[tuple[object, ...]](), max_bytes
     for row in cursor:
-        left -= sum(map(_byte_count, row))
+        left -= sum(map(_count_bytes, row))
         if left < 0:
             raise refuse_large_rows(f"rows of at most {max_bytes:,} bytes together")
         rows.append(tuple(map(plain_value, row)))
@@ -170,7 +170,7 @@ def _read_rows(
     return frame_of_rows([column[0] for column in cursor.description], rows, limit)
 
 
-def _byte_count(value: object) -> int:
+def _count_bytes(value: object) -> int:
     if isinstance(value, str):
         return len(value.encode())
     return len(value) if isinstance(value, bytes) else 8

@@ -91,10 +91,10 @@ def read_failed_runs(warehouse: Warehouse, find_partitions: Callable[[], Partiti
         if (latest.asset, latest.run_id) in quarantining:
             continue
         attempts = [failure.attempt for failure in of_unit]
-        keys = _keys_of_range(find_partitions, latest.asset, partition)
+        keys = _expand_range(find_partitions, latest.asset, partition)
         since = failing_since(attempts, successes.get(unit, ()), keys)
         if since is not None:
-            by_run.setdefault((latest.run_id, partition), _entry(latest, since, len(keys)))
+            by_run.setdefault((latest.run_id, partition), _build_entry(latest, since, len(keys)))
     return FailedRuns(list(by_run.values()), is_cut=len(read) > len(failures))
 
 
@@ -120,7 +120,7 @@ def _read_failures(connection: Connection) -> list[_Failure]:
             func.coalesce(_steps.ended_at, _runs.ended_at).label("ended_at"),
         )
         .join(operations_steps, _steps.run_id == _runs.run_id)
-        .where(is_failed, _steps.status == "FAILURE", *_not_made_good_by(*is_step_done))
+        .where(is_failed, _steps.status == "FAILURE", *_match_unrepaired(*is_step_done))
         .order_by(_runs.created_at.desc())
         .limit(MAX_STEPS_READ + 1)
     )
@@ -134,7 +134,7 @@ def _read_failures(connection: Connection) -> list[_Failure]:
             *(literal("").label("step_key"), literal(None).label("asset"), _runs.domain),
             *(_runs.error_category, _runs.error_message, _runs.ended_at),
         )
-        .where(is_failed, ~with_failed_step.exists(), *_not_made_good_by(is_done))
+        .where(is_failed, ~with_failed_step.exists(), *_match_unrepaired(is_done))
         .order_by(_runs.created_at.desc())
         .limit(MAX_STEPS_READ + 1)
     )
@@ -142,7 +142,7 @@ def _read_failures(connection: Connection) -> list[_Failure]:
     rows = sorted(entries, key=lambda row: row.created_at, reverse=True)
     return [
         _Failure(
-            unit=_unit(row),
+            unit=_name_unit(row),
             partition=row.partition_key or "",
             asset=row.asset or "",
             run_id=row.run_id,
@@ -157,7 +157,7 @@ def _read_failures(connection: Connection) -> list[_Failure]:
     ]
 
 
-def _not_made_good_by(*is_done: ColumnElement[bool]) -> Sequence[ColumnElement[bool]]:
+def _match_unrepaired(*is_done: ColumnElement[bool]) -> Sequence[ColumnElement[bool]]:
     """Return the conditions that no later run of the same job and partition is done.
 
     They are two, as no index finds what is equal or NULL in both.
@@ -181,7 +181,7 @@ def _read_quarantining(
     return {(asset_of(table), run_id) for table, run_id in rows}
 
 
-def _unit(row: Any) -> str:
+def _name_unit(row: Any) -> str:
     return row.asset or f"{row.job}:{row.step_key}"
 
 
@@ -214,14 +214,16 @@ def _read_successes(
     successes = defaultdict[str, list[Attempt]](list)
     for row in connection.execute(query):
         key = row.partition_key or ""
-        successes[_unit(row)].append(Attempt(_unit(row), key, row.created_at, row.created_at))
+        successes[_name_unit(row)].append(
+            Attempt(_name_unit(row), key, row.created_at, row.created_at)
+        )
     for row in connection.execute(whole):
         unit, key = f"{row.job}:", row.partition_key or ""
         successes[unit].append(Attempt(unit, key, row.created_at, row.created_at))
     return successes
 
 
-def _keys_of_range(
+def _expand_range(
     find_partitions: Callable[[], Partitions], asset: str, partition: str
 ) -> Sequence[str]:
     """Return the partitions of a range of an asset, if they are known and not too many.
@@ -241,7 +243,7 @@ def _keys_of_range(
     return keys if len(keys) <= MAX_RANGE_KEYS else []
 
 
-def _entry(latest: _Failure, since: datetime, partition_count: int) -> Entry:
+def _build_entry(latest: _Failure, since: datetime, partition_count: int) -> Entry:
     can_help, advice = advise(latest.category)
     subject = f"{latest.job} {latest.partition}".strip()
     first_key, _, _ = latest.partition.partition("...")

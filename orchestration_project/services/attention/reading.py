@@ -82,7 +82,7 @@ class AttentionReader:
         found: Sequence[Sequence[Entry]] = [
             quarantined,
             [
-                _imbalance(imbalance)
+                _describe_imbalance(imbalance)
                 for imbalance in imbalances
                 if imbalance.imbalance.subject not in groups
             ],
@@ -92,7 +92,7 @@ class AttentionReader:
             self._refused_files(),
             [*self._late()],
             self._proposals(),
-            [_alert(state) for state in read_alert_states(self.warehouse, self._limit)],
+            [_describe_alert(state) for state in read_alert_states(self.warehouse, self._limit)],
         ]
         cut = {entries[0].kind for entries in found if len(entries) > MAX_ENTRIES_PER_KIND}
         cut |= {"failed_run"} if failed_runs.is_cut else set()
@@ -109,7 +109,7 @@ class AttentionReader:
         key = asset_of(delivery.table_name)
         table = self.registry.tables.get(delivery.table_name)
         partitions = table.partitions_of(delivery.partition_key, delivery.scope) if table else None
-        audits = [Expectation(*map(str, _audit(audit))) for audit in delivery.audits]
+        audits = [Expectation(*map(str, _read_audit(audit))) for audit in delivery.audits]
         hashes = [acceptable_sha256(audit.name, audit.found) for audit in delivery.audits]
         sha256 = hashes[0] if hashes and all(hashes) else ""
         is_named = 0 < delivery.capture_count <= MAX_CAPTURES_NAMED
@@ -156,10 +156,12 @@ class AttentionReader:
                 "group_id": delivery.group_id,
                 "dry_run": False,
             }
-            launches["replay"] = _op_launch(replay_job_name(domain), replay_op(domain), config)
+            launches["replay"] = _build_op_launch(
+                replay_job_name(domain), replay_op(domain), config
+            )
             if sha256 and replay.has_options:
                 accepted = {**config, "accept_sha256": sha256}
-                launches["accept"] = _op_launch(
+                launches["accept"] = _build_op_launch(
                     replay_job_name(domain), replay_op(domain), accepted
                 )
         return launches
@@ -190,7 +192,7 @@ class AttentionReader:
         )
         with self.warehouse.reading() as connection:
             rows = connection.execute(counted).all()
-            since = _first_failures(connection.execute(_letter_rows(letters)), letters)
+            since = _find_first_failures(connection.execute(_select_letters(letters)), letters)
         return [
             Entry(
                 kind="dead_letter",
@@ -207,7 +209,7 @@ class AttentionReader:
                 advice="a replay helps once the rule, kind or target is corrected",
                 can_retry_help=False,
                 launches={
-                    "replay": _op_launch(
+                    "replay": _build_op_launch(
                         *letters.replay,
                         {**letters.options(row.source, row.reason_code), "dry_run": False},
                     )
@@ -255,7 +257,7 @@ class AttentionReader:
         with self.warehouse.reading() as connection:
             rows = connection.execute(counted).all()
         return [
-            _items_entry(row, domain, topics)
+            _describe_items(row, domain, topics)
             for row in rows
             for domain, topics in declared
             if row.topic.startswith(topics.prefix)
@@ -270,7 +272,7 @@ class AttentionReader:
             if topics.prefix == UPLOADS_TOPICS
         ]
         refusals = UploadRefusals(self.warehouse, Clock()).read(self._limit)
-        return [_refused_file(refusal, *(domains or [OPERATIONS])) for refusal in refusals]
+        return [_describe_refusal(refusal, *(domains or [OPERATIONS])) for refusal in refusals]
 
     def _late(self) -> Sequence[Entry]:
         deadlines = read_deadlines(self.registry, self.settings, self.warehouse, self.clock)
@@ -306,22 +308,22 @@ class AttentionReader:
 
     def _proposals(self) -> list[Entry]:
         return [
-            _proposal(domain.name, proposal)
+            _describe_proposal(domain.name, proposal)
             for domain in self.registry.domains
             for reader in domain.registered(ProposalReader)
             for proposal in reader.read(self.warehouse, self._limit)
         ]
 
 
-def _audit(audit: Any) -> tuple[str, str, str]:
+def _read_audit(audit: Any) -> tuple[str, str, str]:
     return audit.name, audit.expected, audit.found
 
 
-def _op_launch(job: str, op: str, config: Mapping[str, Any]) -> Launch:
+def _build_op_launch(job: str, op: str, config: Mapping[str, Any]) -> Launch:
     return Launch(job, config={"ops": {op: {"config": dict(config)}}})
 
 
-def _imbalance(recorded: RecordedImbalance) -> Entry:
+def _describe_imbalance(recorded: RecordedImbalance) -> Entry:
     imbalance = recorded.imbalance
     table, balance = imbalance.table_name, imbalance.balance
     return Entry(
@@ -340,7 +342,7 @@ def _imbalance(recorded: RecordedImbalance) -> Entry:
     )
 
 
-def _letter_rows(letters: DeadLetters) -> Any:
+def _select_letters(letters: DeadLetters) -> Any:
     """Return the query of the letters of all units that have an open one, the latest first."""
     column, other = letters.table.c, letters.table.alias("open_letters")
     has_open = select(other.c.reason_code).where(
@@ -352,7 +354,7 @@ def _letter_rows(letters: DeadLetters) -> Any:
     return select(*columns).where(has_open.exists()).order_by(numbered).limit(MAX_LETTERS_READ)
 
 
-def _first_failures(rows: Any, letters: DeadLetters) -> Mapping[tuple[str, str], Any]:
+def _find_first_failures(rows: Any, letters: DeadLetters) -> Mapping[tuple[str, str], Any]:
     """Return since when units fail without a success between, by source and reason code.
 
     A unit has a number per attempt; one that succeeded left no letter.
@@ -373,7 +375,7 @@ def _first_failures(rows: Any, letters: DeadLetters) -> Mapping[tuple[str, str],
     return first_failures
 
 
-def _items_entry(row: Any, domain: str, topics: ItemTopics) -> Entry:
+def _describe_items(row: Any, domain: str, topics: ItemTopics) -> Entry:
     code = row.reason_code or ""
     remedy = topics.remedies.get(code)
     can_help = remedy is None
@@ -401,7 +403,7 @@ def _items_entry(row: Any, domain: str, topics: ItemTopics) -> Entry:
     )
 
 
-def _refused_file(refusal: Refusal, domain: str) -> Entry:
+def _describe_refusal(refusal: Refusal, domain: str) -> Entry:
     size = "of unknown size" if refusal.byte_count is None else f"of {refusal.byte_count} bytes"
     return Entry(
         kind="refused_upload",
@@ -425,7 +427,7 @@ def _refused_file(refusal: Refusal, domain: str) -> Entry:
     )
 
 
-def _proposal(domain: str, proposal: OpenProposal) -> Entry:
+def _describe_proposal(domain: str, proposal: OpenProposal) -> Entry:
     job, op, config = proposal.accept
     return Entry(
         kind="proposal",
@@ -437,12 +439,12 @@ def _proposal(domain: str, proposal: OpenProposal) -> Entry:
         expectations=[Expectation("drift", proposal.expected, proposal.found)],
         run_id=proposal.run_id,
         advice="accept the proposal if its preview is right, or correct the declaration",
-        launches={"accept": _op_launch(job, op, config)},
+        launches={"accept": _build_op_launch(job, op, config)},
         preview=[PreviewTable(*table) for table in proposal.preview],
     )
 
 
-def _alert(state: AlertState) -> Entry:
+def _describe_alert(state: AlertState) -> Entry:
     named = [asset.partition("/")[0] for asset in state.assets]
     names: list[str] = [*named, *([state.job.partition("_")[0]] if state.job else [])]
     return Entry(

@@ -302,13 +302,13 @@ def arrange(
     cut_kinds: Iterable[str] = (),
 ) -> Inbox:
     """Return entries in order, each with its mark if that is in effect."""
-    marked = [_with_mark(entry, marks, now) for entry in entries]
+    marked = [_mark_entry(entry, marks, now) for entry in entries]
     newest_first = sorted(marked, key=lambda entry: (entry.since, entry.unit), reverse=True)
     in_order = sorted(newest_first, key=lambda entry: KINDS.index(entry.kind))
     return Inbox(in_order, frozenset(cut_kinds))
 
 
-def _with_mark(entry: Entry, marks: Mapping[str, Mark], now: datetime) -> Entry:
+def _mark_entry(entry: Entry, marks: Mapping[str, Mark], now: datetime) -> Entry:
     mark = marks.get(entry.entry_id)
     is_in_effect = mark is not None and mark.is_in_effect(entry.since, now)
     return replace(entry, mark=mark) if is_in_effect else entry

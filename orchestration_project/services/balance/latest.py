@@ -38,10 +38,10 @@ def read_imbalances(warehouse: Warehouse, limit: int) -> list[RecordedImbalance]
         .limit(limit)
     )
     with warehouse.reading() as connection:
-        return [_imbalance(row) for row in connection.execute(statement)]
+        return [_read_imbalance(row) for row in connection.execute(statement)]
 
 
-def _imbalance(row: Row[Any]) -> RecordedImbalance:
+def _read_imbalance(row: Row[Any]) -> RecordedImbalance:
     balance = Balance(row.equation, row.came_in, json.loads(row.went_to))
     return RecordedImbalance(
         Imbalance(row.table_name, row.subject, balance), row.run_id, row.recorded_at

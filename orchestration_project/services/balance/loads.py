@@ -74,7 +74,7 @@ def read_rejects(connection: Connection, chosen: BalanceFilter) -> Iterator[Subj
     A replay replaces the rejects of the delivery that it replays, and an erasure deletes some:
     those are not counted.
     """
-    for statement in (_rejects_of_captures(), _rejects_of_others()):
+    for statement in (_select_capture_rejects(), _select_other_rejects()):
         row = landings.c
         in_range = statement.where(chosen.holds(row.landed_at), _is_of(row.table_name, chosen))
         loads = connection.execute(in_range.execution_options(yield_per=ROWS_AT_ONCE))
@@ -83,7 +83,7 @@ def read_rejects(connection: Connection, chosen: BalanceFilter) -> Iterator[Subj
             yield SubjectBalance(table_name, group_id, balance)
 
 
-def _rejects_of_captures() -> Select[Any]:
+def _select_capture_rejects() -> Select[Any]:
     """Return the statement on loads that have captures of their own."""
     row = landings.c
     expression = and_(
@@ -109,7 +109,7 @@ def _rejects_of_captures() -> Select[Any]:
     )
 
 
-def _rejects_of_others() -> Select[Any]:
+def _select_other_rejects() -> Select[Any]:
     """Return the statement on loads that were read from captures of others, as items from pages.
 
     A later delivery of the partition may replace their rejects: those of the last one are counted.
@@ -151,7 +151,7 @@ def read_rows(connection: Connection, chosen: BalanceFilter) -> Iterator[Subject
     loads = groupby(_read_loads(connection, chosen), lambda load: load.partition)
     for partition, text in loads:
         chained = _read_chained(connection, *partition)
-        yield from _partition_rows(connection, chosen, chained, text)
+        yield from _iterate_balances(connection, chosen, chained, text)
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _read_chained(connection: Connection, table_name: str, partition_key: str) -
     return _Chained(table, scope, ERASURE in partitions)
 
 
-def _partition_rows(
+def _iterate_balances(
     connection: Connection, chosen: BalanceFilter, chained: _Chained, loads: Iterable[_Load]
 ) -> Iterator[SubjectBalance]:
     rows, latest, is_chosen = 0, None, False

@@ -101,7 +101,7 @@ def plan_cleanup(
             today = now.date()
             files[kind] = sorted(file for file in own if is_expired(file.name, today, min(of_kind)))
         elif kind == CAPTURED:
-            blobs_by_name = _old_objects(warehouse, retention, now)
+            blobs_by_name = _find_old_objects(warehouse, retention, now)
             files[kind] = sorted(
                 file for file in own if file.name in blobs_by_name and file.put_at < before[kind]
             )
@@ -113,12 +113,12 @@ def plan_cleanup(
     for rule in row_retention:
         with warehouse.reading() as connection:
             unneeded = rule.unneeded_blobs(connection, now)
-            objects = _recorded_objects(connection)
-        plan = _with_unneeded(plan, rule.kind, unneeded, objects, stored, machine_now - MIN_AGE)
+            objects = _read_recorded_objects(connection)
+        plan = _add_unneeded(plan, rule.kind, unneeded, objects, stored, machine_now - MIN_AGE)
     return plan
 
 
-def _with_unneeded(
+def _add_unneeded(
     plan: Plan,
     kind: str,
     unneeded: Set[str],
@@ -172,7 +172,7 @@ def clean_up(
                     is_gone = artifacts.delete_older(file.name, before)
                     (deleted[kind] if is_gone else stayed).append(file)
             finally:  # one whose deletion failed may be gone
-                _unrecord(warehouse, [*stayed, *some[name:]], now, run_id)
+                _withdraw_removals(warehouse, [*stayed, *some[name:]], now, run_id)
     return deleted
 
 
@@ -214,7 +214,9 @@ def _record(
         connection.execute(insert(operations_removals), rows)
 
 
-def _unrecord(warehouse: Warehouse, files: Sequence[File], now: datetime, run_id: str) -> None:
+def _withdraw_removals(
+    warehouse: Warehouse, files: Sequence[File], now: datetime, run_id: str
+) -> None:
     """Take back what was not deleted: a load or a replay has taken it up meanwhile."""
     row = operations_removals.c
     at = (row.removed_at == now) & (row.run_id == run_id)
@@ -250,7 +252,7 @@ def _is_free(
     return True
 
 
-def _old_objects(
+def _find_old_objects(
     warehouse: Warehouse, retention: Retention, now: datetime
 ) -> Mapping[str, list[Blob]]:
     """Return the names of objects that this database has captured and no longer needs.
@@ -268,10 +270,10 @@ def _old_objects(
         layers = effective_groups(connection)
         current = {
             capture_id
-            for table in _published()
+            for table in _list_published()
             for capture_id in connection.scalars(select(table.c.capture_id).distinct())
         }
-        objects = _recorded_objects(connection)
+        objects = _read_recorded_objects(connection)
     old = removable_blobs(
         warehouse.frame(select(*columns), captures),
         whole=whole,
@@ -289,11 +291,12 @@ def _old_objects(
     return {
         name: needed
         for name, needed in blobs_by_name.items()
-        if _size(needed) <= MOVED_SHARE * _size(objects[name]) and len(needed) < len(objects[name])
+        if _sum_bytes(needed) <= MOVED_SHARE * _sum_bytes(objects[name])
+        and len(needed) < len(objects[name])
     }
 
 
-def _recorded_objects(connection: Connection) -> Mapping[str, list[Blob]]:
+def _read_recorded_objects(connection: Connection) -> Mapping[str, list[Blob]]:
     """Return the recorded blobs by the name of their object."""
     objects: defaultdict[str, list[Blob]] = defaultdict(list)
     for row in connection.execute(select(*(blobs.c[name] for name in Blob._fields))):
@@ -301,11 +304,11 @@ def _recorded_objects(connection: Connection) -> Mapping[str, list[Blob]]:
     return objects
 
 
-def _size(some: Sequence[Blob]) -> int:
+def _sum_bytes(some: Sequence[Blob]) -> int:
     return sum(blob.stored_byte_count for blob in some)
 
 
-def _published() -> list[Table]:
+def _list_published() -> list[Table]:
     """Return the tables whose rows say which capture they were read from, without history."""
     histories = {table.info.get(HISTORY) for table in METADATA.tables.values()}
     return [

@@ -49,7 +49,7 @@ def removable_blobs(
         of_datasets: Times of datasets, by source and dataset, which count for these alone.
     """
     if of_datasets:
-        frame, rows = _by_dataset(captures, of_datasets)
+        frame, rows = _split_by_dataset(captures, of_datasets)
         sha256 = set(
             frame.filter(pl.col("stays") | pl.col("capture_id").is_in(list(current)))["sha256"]
         )
@@ -75,8 +75,8 @@ def removable_blobs(
         [
             marked.filter("is_current").select("group_id"),
             marked.filter(pl.col("group_id").is_in(list(layers))).select("group_id"),
-            _newest(marked, keep_newest),
-            _newest(marked.filter("is_whole"), keep_newest),
+            _select_newest(marked, keep_newest),
+            _select_newest(marked.filter("is_whole"), keep_newest),
             marked.filter(pl.col("series").is_null()).select("group_id"),  # not a name of ours
         ]
     ).unique()
@@ -86,7 +86,7 @@ def removable_blobs(
     return set(blobs.filter(~pl.col("stays"))["sha256"])
 
 
-def _by_dataset(
+def _split_by_dataset(
     captures: pl.DataFrame, of_datasets: Mapping[tuple[str, str], datetime]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the captures of datasets with a time of their own, marked by ``stays``; and others."""
@@ -106,7 +106,7 @@ def _by_dataset(
     return marked.filter(has_own), marked.filter(~has_own)
 
 
-def _newest(marked: pl.DataFrame, number: int) -> pl.DataFrame:
+def _select_newest(marked: pl.DataFrame, number: int) -> pl.DataFrame:
     """Return the last deliveries of each series."""
     deliveries = marked.select("series", "group_id", "place").unique()
     rank = pl.col("place").rank("dense", descending=True).over("series")

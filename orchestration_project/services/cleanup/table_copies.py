@@ -24,7 +24,7 @@ class CopyRetention:
         """Return the number of rows of old copies."""
         counts = [
             connection.execute(select(func.count()).select_from(table)).scalar_one()
-            for table in _expired(connection, now)
+            for table in _find_expired(connection, now)
         ]
         return ExpiredRows(sum(counts), 0)
 
@@ -39,7 +39,7 @@ class CopyRetention:
         """
         with warehouse.writing() as connection:
             measured = self.measure(connection, now)
-            for table in list(_expired(connection, now)):
+            for table in list(_find_expired(connection, now)):
                 _drop(connection, table)
         return measured
 
@@ -58,7 +58,7 @@ def _drop(connection: Connection, table: Table) -> None:
     METADATA.remove(table)
 
 
-def _expired(connection: Connection, now: datetime) -> Iterator[Table]:
+def _find_expired(connection: Connection, now: datetime) -> Iterator[Table]:
     """Yield the copies that were recorded long ago."""
     is_old = declared_tables.c.recorded_at < now - timedelta(days=COPY_DAYS)
     for name in connection.scalars(select(declared_tables.c.table_name).where(is_old)).all():

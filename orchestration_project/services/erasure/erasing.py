@@ -149,7 +149,7 @@ def preview(places: Places, kind: SubjectKind, subject: Subject, *, at: datetime
     except _DryRunError as error:
         erased.store = store.erase(error.recorded, at, is_dry_run=True)
     _erase_logs(places, subject, erased, is_dry_run=True)
-    erased.not_reached = [*known_subject.not_reached, *_not_reached(places, erased)]
+    erased.not_reached = [*known_subject.not_reached, *_list_unreached(places, erased)]
     return erased
 
 
@@ -173,7 +173,7 @@ def erase(
         ConfigurationError: Captured bytes must go, and another database may need them.
     """
     if request.identifiers is None:
-        earlier = requests.changed_tables(request.request_id) | _own_tables(kind)
+        earlier = requests.changed_tables(request.request_id) | _list_own_tables(kind)
         _overwrite(places, None, earlier, None)
         requests.end(request.request_id)
         return None
@@ -185,9 +185,9 @@ def erase(
         places, kind, subject, clock, run_id, wait_seconds, reason=request.request_id
     )
     _erase_logs(places, subject, data, is_dry_run=False)
-    data.not_reached = [*known_subject.not_reached, *_not_reached(places, data)]
-    requests.record(request, _row(data, run_id))
-    changed = {*data.rows.deleted, *data.rows.masked} | _own_tables(kind)
+    data.not_reached = [*known_subject.not_reached, *_list_unreached(places, data)]
+    requests.record(request, _build_row(data, run_id))
+    changed = {*data.rows.deleted, *data.rows.masked} | _list_own_tables(kind)
     _overwrite(places, subject, changed, list(data.dagster))
     requests.end(request.request_id)
     return data
@@ -298,12 +298,12 @@ def _overwrite(
     rewrite_in_dagster(places.instance, dagster_tables)
 
 
-def _own_tables(kind: SubjectKind) -> set[str]:
+def _list_own_tables(kind: SubjectKind) -> set[str]:
     """Return the tables in which the kind's rows may change beside those that are counted."""
     return {item.name for item in kind.unmasked if isinstance(item, Table)}
 
 
-def _not_reached(places: Places, found: Erased) -> Sequence[str]:
+def _list_unreached(places: Places, found: Erased) -> Sequence[str]:
     last_day = places.real_clock.now().date() + timedelta(days=places.log_keep_days)
     sentences = [
         "program logs in STATE_DIR/logs of each host, until LOG_KEEP_DAYS deletes them: "
@@ -321,7 +321,7 @@ def _not_reached(places: Places, found: Erased) -> Sequence[str]:
     return sentences
 
 
-def _row(found: Erased, run_id: str) -> dict[str, object]:
+def _build_row(found: Erased, run_id: str) -> dict[str, object]:
     return {
         "rows_deleted": found.rows.deleted.total(),
         "rows_masked": found.rows.masked.total(),

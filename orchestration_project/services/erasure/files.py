@@ -97,7 +97,7 @@ def has_residue(file: Path, subject: Subject) -> bool:
     for path in (file, Path(f"{file}-wal")):
         if path.exists():
             with path.open("rb") as opened:
-                if any(subject.may_be_in(piece) for _, piece in _pieces(opened.read)):
+                if any(subject.may_be_in(piece) for _, piece in _read_pieces(opened.read)):
                     return True
     return False
 
@@ -128,7 +128,7 @@ def _mask_file(file: Path, subject: Subject, *, is_dry_run: bool) -> bool:
     """Mask a file in place: its size stays, and who appends to it goes on."""
     changes: list[tuple[int, bytes]] = []
     with file.open("rb") as opened:
-        for start, piece in _pieces(opened.read):
+        for start, piece in _read_pieces(opened.read):
             masked = subject.mask_bytes(piece)
             if masked != piece:
                 changes.append((start, masked))
@@ -140,7 +140,7 @@ def _mask_file(file: Path, subject: Subject, *, is_dry_run: bool) -> bool:
     return bool(changes)
 
 
-def _pieces(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
+def _read_pieces(read: Callable[[int], bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield pieces of a file that overlap, each with its start."""
     start, piece = 0, b""
     while remaining_chunk := read(PIECE_BYTES):

@@ -240,20 +240,20 @@ def subject_kinds(tables: Iterable[Table]) -> Mapping[str, SubjectKind]:
         for column in table.columns if name else ():
             if kind := column.info.get(SUBJECT):
                 by_kind.setdefault(f"{project}/{kind}", []).append(column)
-    return {name: _subject_kind(name, columns) for name, columns in by_kind.items()}
+    return {name: _build_kind(name, columns) for name, columns in by_kind.items()}
 
 
-def _subject_kind(name: str, columns: list[Column[Any]]) -> SubjectKind:
+def _build_kind(name: str, columns: list[Column[Any]]) -> SubjectKind:
     places = ", ".join(f"{column.table.name}.{column.key}" for column in columns)
     return SubjectKind(
         name=name.partition("/")[2],
         description=f"value of {places}",
         columns=[IdentifyingColumn(column=column) for column in columns],
-        records=[_captured(place) for each in columns if (place := each.info.get(CAPTURED))],
+        records=[_locate_records(place) for each in columns if (place := each.info.get(CAPTURED))],
     )
 
 
-def _captured(place: Mapping[str, Any]) -> CapturedLines | CapturedRecords:
+def _locate_records(place: Mapping[str, Any]) -> CapturedLines | CapturedRecords:
     """Return where captured bytes have the records of a subject."""
     if "field" in place:
         return CapturedLines(**place)

@@ -100,7 +100,7 @@ def erase_rows(connection: Connection, kind: SubjectKind, subject: Subject) -> R
     superseded. The caller commits, or rolls back for a dry run.
     """
     counts = RowCounts()
-    entries = _with_related(kind, _matching(connection, kind, subject))
+    entries = _add_related(kind, _find_matching(connection, kind, subject))
     capture_ids = _capture_ids(connection, entries)
     _move_fences(connection, capture_ids)
     for declared, keys in entries.items():
@@ -118,14 +118,14 @@ Keys = dict[Table, dict[tuple[object, ...], Key]]
 """Rows by table; a key of a history is that of its table, for all earlier states."""
 
 
-def _matching(connection: Connection, kind: SubjectKind, subject: Subject) -> Keys:
+def _find_matching(connection: Connection, kind: SubjectKind, subject: Subject) -> Keys:
     """Return the rows that declared columns identify, with their earlier or later states."""
     matching: Keys = defaultdict(dict)
     for declared in kind.columns:
         table = declared.table
         history: Table | None = table.info.get(HISTORY)
         for searched in (table, history) if history is not None else (table,):
-            for key in _keys_in(connection, searched, declared, subject, key_names(table)):
+            for key in _find_keys(connection, searched, declared, subject, key_names(table)):
                 for each in (table, history) if history is not None else (table,):
                     matching[each][tuple(key.values())] = key
     for declared, key in kind.rows(connection, subject.identifiers):
@@ -133,7 +133,7 @@ def _matching(connection: Connection, kind: SubjectKind, subject: Subject) -> Ke
     return matching
 
 
-def _keys_in(
+def _find_keys(
     connection: Connection,
     searched: Table,
     declared: IdentifyingColumn,
@@ -151,13 +151,13 @@ def _keys_in(
         for row in connection.execute(statement):
             yield dict(row._mapping)
         return
-    for *key, content in _streamed(connection, statement.add_columns(column)):
+    for *key, content in _stream_rows(connection, statement.add_columns(column)):
         document = base64.b64decode(content) if declared.is_base64 and content else content
         if document and has_subject_at(document, declared.path, subject):
             yield dict(zip(names, key, strict=True))
 
 
-def _with_related(kind: SubjectKind, found: Keys) -> Keys:
+def _add_related(kind: SubjectKind, found: Keys) -> Keys:
     """Return rows together with those of other tables that go with them."""
     waiting = [(declared, key) for declared, keys in found.items() for key in keys.values()]
     while waiting:
@@ -209,13 +209,13 @@ def _delete_captures(connection: Connection, capture_ids: set[int]) -> Counter[s
 
     Captures with the same bytes, as of a replay, are among them.
     """
-    alike = _alike(connection, capture_ids)
-    needed = _referenced(connection, alike)
+    alike = _find_alike(connection, capture_ids)
+    needed = _find_referenced(connection, alike)
     groups = {group for capture_id, group in alike.items() if capture_id not in needed}
     whole = [
         group
         for group in sorted(groups)
-        if set(_of_group(connection, group)) <= alike.keys() - needed
+        if set(_list_captures(connection, group)) <= alike.keys() - needed
     ]
     counts: Counter[str] = Counter()
     for group in whole:
@@ -223,7 +223,7 @@ def _delete_captures(connection: Connection, capture_ids: set[int]) -> Counter[s
     return counts
 
 
-def _alike(connection: Connection, capture_ids: Iterable[int]) -> dict[int, str]:
+def _find_alike(connection: Connection, capture_ids: Iterable[int]) -> dict[int, str]:
     """Return the group of each capture whose bytes are those of one of some captures."""
     hashes = {
         sha256
@@ -242,7 +242,7 @@ def _alike(connection: Connection, capture_ids: Iterable[int]) -> dict[int, str]
     }
 
 
-def _referenced(connection: Connection, capture_ids: Iterable[int]) -> set[int]:
+def _find_referenced(connection: Connection, capture_ids: Iterable[int]) -> set[int]:
     """Return the captures that rows of any loaded table, or its history, were read from."""
     loaded = [
         table for table in tables() if "capture_id" in table.c and table not in {captures, rejects}
@@ -257,7 +257,7 @@ def _referenced(connection: Connection, capture_ids: Iterable[int]) -> set[int]:
     }
 
 
-def _of_group(connection: Connection, group: str) -> list[int]:
+def _list_captures(connection: Connection, group: str) -> list[int]:
     row_query = select(captures.c.capture_id).where(captures.c.group_id == group)
     return list(connection.scalars(row_query))
 
@@ -270,7 +270,7 @@ def _delete_group(connection: Connection, group: str) -> Counter[str]:
             deliveries.c.group_id == group
         )
     ).all()
-    numbers = _of_group(connection, group)
+    numbers = _list_captures(connection, group)
     for table in OF_GROUPS:
         named = table.c.subject if table is balances else table.c.get("group_id")
         condition = table.c.capture_id.in_(numbers) if "capture_id" in table.c else named == group
@@ -331,7 +331,7 @@ def _mask_table(
     if not encoded:
         statement = statement.where(condition)
     changed: list[tuple[Key, Key]] = []
-    for row in _streamed(connection, statement):
+    for row in _stream_rows(connection, statement):
         values = dict(row._mapping)
         masked = {text.name: _mask_value(values[text.name], text, subject) for text in texts}
         new = {name: value for name, value in masked.items() if value != values[name]}
@@ -372,7 +372,7 @@ def _has(declared: Table, key: Key) -> ColumnElement[bool]:
     return and_(*(declared.c[name] == value for name, value in key.items()))
 
 
-def _streamed(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
+def _stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Any]:
     return iter(connection.execute(statement.execution_options(yield_per=ROWS_AT_ONCE)))
 
 

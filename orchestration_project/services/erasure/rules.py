@@ -53,14 +53,14 @@ def checked_identifiers(given: Sequence[str]) -> tuple[str, ...]:
     """
     fromkeys = tuple(dict.fromkeys(name.strip() for name in given))
     if not fromkeys or len(fromkeys) > MAX_IDENTIFIERS:
-        raise _invalid(f"1 to {MAX_IDENTIFIERS} identifiers", f"{len(fromkeys)}")
+        raise _build_error(f"1 to {MAX_IDENTIFIERS} identifiers", f"{len(fromkeys)}")
     for index, fromkey in enumerate(fromkeys, start=1):
-        if problem := _problem(fromkey, is_first=index == 1):
-            raise _invalid(problem[0], f"number {index} has {problem[1]}")
+        if problem := _find_problem(fromkey, is_first=index == 1):
+            raise _build_error(problem[0], f"number {index} has {problem[1]}")
     return fromkeys
 
 
-def _problem(identifier: str, *, is_first: bool) -> tuple[str, str] | None:
+def _find_problem(identifier: str, *, is_first: bool) -> tuple[str, str] | None:
     """Return the expected form and the found one of an invalid identifier; None: it is valid."""
     if any("\ud800" <= character <= "\udfff" for character in identifier):
         return "text that UTF-8 can encode", "a lone surrogate"
@@ -75,7 +75,7 @@ def _problem(identifier: str, *, is_first: bool) -> tuple[str, str] | None:
     return None
 
 
-def _invalid(expected: str, found: str) -> ConfigurationError:
+def _build_error(expected: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         "invalid identifiers of a subject",
         expected=expected,
@@ -127,19 +127,19 @@ class Subject:
     @cached_property
     def searched(self) -> tuple[str, ...]:
         """Texts of which a text with an identifier contains one, in lower case; for SQL."""
-        forms = [ascii_lower(name) for text in self.masked for name in _written(text)]
+        forms = [ascii_lower(name) for text in self.masked for name in _spell_forms(text)]
         return tuple(dict.fromkeys([*forms, ESCAPE] if forms else ()))
 
     @cached_property
     def _patterns(self) -> Sequence[re.Pattern[str]]:
-        return _patterns(self.masked)
+        return _compile_patterns(self.masked)
 
     @cached_property
     def _byte_patterns(self) -> Sequence[tuple[re.Pattern[bytes], bytes]]:
         """Patterns and units of masks of bytes that are not UTF-8."""
         chunks: dict[bytes, bytes] = {}
         for text in self.masked:
-            for name in _written(text):
+            for name in _spell_forms(text):
                 chunks[name.encode()] = MASK.encode()
             for encoding in ("latin-1", *WIDE):
                 chunks[text.encode(encoding, "ignore")] = MASK.encode(encoding)
@@ -152,10 +152,10 @@ class Subject:
         """Return a text in which all identifiers are masked, and in JSON their companions."""
         if not self._may_be_in(text):
             return text
-        masked = _masked(text, self._patterns)
+        masked = _mask_text(text, self._patterns)
         if not self._companions:
             return masked
-        return _masked(masked, _patterns(self._names_beside(text)))
+        return _mask_text(masked, _compile_patterns(self._names_beside(text)))
 
     def _may_be_in(self, text: str) -> bool:
         lowered = ascii_lower(text) if text.isascii() else text.lower()
@@ -181,7 +181,7 @@ class Subject:
 
     @cached_property
     def _byte_forms(self) -> Sequence[bytes]:
-        forms = [name for text in self.masked for name in _written(ascii_lower(text))]
+        forms = [name for text in self.masked for name in _spell_forms(ascii_lower(text))]
         wide = [text.encode(name) for text in map(ascii_lower, self.masked) for name in WIDE]
         return [*(form.lower().encode() for form in forms), *wide]
 
@@ -201,7 +201,7 @@ class Subject:
             return []
         return [
             value
-            for entry in _objects(document)
+            for entry in _iterate_objects(document)
             for member, companions in self._companions.items()
             if self.is_first(entry.get(member))
             for value in map(entry.get, companions)
@@ -216,16 +216,16 @@ def ascii_lower(text: str) -> str:
     )
 
 
-def _written(text: str) -> Iterator[str]:
+def _spell_forms(text: str) -> Iterator[str]:
     """Yield the forms in which texts, JSON, HTML, URLs and rejects have an identifier."""
     yield from (text, json.dumps(text, ensure_ascii=False)[1:-1], in_ascii(text.encode()))
-    yield from (_percent_encoded(text, "/"), _percent_encoded(text), html.escape(text))
+    yield from (_encode_for_url(text, "/"), _encode_for_url(text), html.escape(text))
     for _ in range(JSON_IN_JSON):
         text = json.dumps(text)[1:-1]
         yield text
 
 
-def _percent_encoded(text: str, safe: str = "") -> str:
+def _encode_for_url(text: str, safe: str = "") -> str:
     """Return a text as a URL has it."""
     return "".join(
         chr(number)
@@ -235,29 +235,29 @@ def _percent_encoded(text: str, safe: str = "") -> str:
     )
 
 
-def _patterns(texts: Sequence[str]) -> Sequence[re.Pattern[str]]:
+def _compile_patterns(texts: Sequence[str]) -> Sequence[re.Pattern[str]]:
     """Return patterns of all forms, the longest first."""
-    forms = sorted({name for text in texts for name in _written(text)}, key=len, reverse=True)
+    forms = sorted({name for text in texts for name in _spell_forms(text)}, key=len, reverse=True)
     return [
-        re.compile(BEFORE + "".join(map(_escaped_or_not, form)) + AFTER, re.IGNORECASE)
+        re.compile(BEFORE + "".join(map(_build_letter_pattern, form)) + AFTER, re.IGNORECASE)
         for form in forms
     ]
 
 
-def _escaped_or_not(letter: str) -> str:
+def _build_letter_pattern(letter: str) -> str:
     """Return the pattern of a letter, which JSON may have as an escape."""
     if not letter.isascii():
         return re.escape(letter)
     return rf"(?:{re.escape(letter)}|\\u00{ord(letter):02x})"
 
 
-def _masked(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
+def _mask_text(text: str, patterns: Sequence[re.Pattern[str]]) -> str:
     for pattern in patterns:
         text = pattern.sub(lambda found: MASK * len(found.group(0).encode()), text)
     return text
 
 
-def _objects(document: Document) -> Iterator[Mapping[str, Document]]:
+def _iterate_objects(document: Document) -> Iterator[Mapping[str, Document]]:
     """Yield all objects in a JSON document."""
     waiting = [document]
     while waiting:
@@ -295,18 +295,18 @@ def without_records(
 
     All other bytes are as they were. Bytes of another format are returned as they are.
     """
-    cut = _without_lines if isinstance(declared, CapturedLines) else _without_elements
+    cut = _cut_lines if isinstance(declared, CapturedLines) else _cut_elements
     try:
         return cut(content.decode(), declared, subject)  # pyright: ignore[reportArgumentType] - as chosen
     except (ValueError, RecursionError, csv.Error):
         return content, 0
 
 
-def _without_elements(text: str, declared: CapturedRecords, subject: Subject) -> tuple[bytes, int]:
+def _cut_elements(text: str, declared: CapturedRecords, subject: Subject) -> tuple[bytes, int]:
     start = _start_of(text, declared.records)
     spans = [
         (begin, end)
-        for begin, end, record in (() if start is None else _elements(text, start))
+        for begin, end, record in (() if start is None else _iterate_elements(text, start))
         if subject.is_first(value_at(record, declared.path))
     ]
     for begin, end in reversed(spans):
@@ -314,7 +314,7 @@ def _without_elements(text: str, declared: CapturedRecords, subject: Subject) ->
     return text.encode(), len(spans)
 
 
-def _without_lines(text: str, declared: CapturedLines, subject: Subject) -> tuple[bytes, int]:
+def _cut_lines(text: str, declared: CapturedLines, subject: Subject) -> tuple[bytes, int]:
     """Cut out lines; a quoted value may go over several."""
     lines = list(io.StringIO(text, newline=""))  # which ends them as csv does
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=declared.delimiter)
@@ -346,14 +346,14 @@ def _start_of(text: str, path: Sequence[str]) -> int | None:
     """Return where the array begins to which names of members lead; None: there is none."""
     at = _skip(text, 0)
     for name in path:
-        number = next((value for key, value in _members(text, at) if key == name), None)
+        number = next((value for key, value in _iterate_members(text, at) if key == name), None)
         if number is None:
             return None
         at = number
     return at if text[at : at + 1] == "[" else None
 
 
-def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
+def _iterate_members(text: str, at: int) -> Iterator[tuple[str, int]]:
     """Yield the members of the object at a place: name, and where its value begins."""
     if text[at : at + 1] != "{":
         return
@@ -366,7 +366,7 @@ def _members(text: str, at: int) -> Iterator[tuple[str, int]]:
         at = _skip(text, _skip(text, at) + 1)  # the comma
 
 
-def _elements(text: str, at: int) -> Iterator[tuple[int, int, Document]]:
+def _iterate_elements(text: str, at: int) -> Iterator[tuple[int, int, Document]]:
     """Yield the elements of the array at a place: where each begins and ends, and its value."""
     at = _skip(text, at + 1)
     while at < len(text) and text[at] != "]":

@@ -348,7 +348,7 @@ def is_in_content(content: bytes, subject: Subject) -> bool:
     Raises:
         ZstdError, BadZipFile, PolarsError: They are damaged.
     """
-    return any(_is_in(read, subject) for read in _readers(io.BytesIO(content)))
+    return any(_is_in(read, subject) for read in _open_readers(io.BytesIO(content)))
 
 
 def _is_in(read: Callable[[int], bytes], subject: Subject) -> bool:
@@ -361,7 +361,7 @@ def _is_in(read: Callable[[int], bytes], subject: Subject) -> bool:
     return False
 
 
-def _readers(content: io.BytesIO) -> Iterator[Callable[[int], bytes]]:
+def _open_readers(content: io.BytesIO) -> Iterator[Callable[[int], bytes]]:
     """Yield functions that read an object as it lies, and as it is without compression."""
     yield content.read
     start = content.getvalue()[:4]
@@ -369,14 +369,14 @@ def _readers(content: io.BytesIO) -> Iterator[Callable[[int], bytes]]:
     if start == zstandard.FRAME_HEADER:
         yield zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read
     elif start == PARQUET:
-        yield _rows_of(content)
+        yield _open_rows(content)
     elif start[:2] == b"PK":
         with zipfile.ZipFile(content) as archive:
             for member in archive.infolist():
-                yield from _readers(io.BytesIO(_member(archive, member)))
+                yield from _open_readers(io.BytesIO(_read_member(archive, member)))
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     """Return the bytes of a member, as far as they are searched.
 
     Raises:
@@ -389,7 +389,7 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
         raise zipfile.BadZipFile(str(error)) from error
 
 
-def _rows_of(content: io.BytesIO) -> Callable[[int], bytes]:
+def _open_rows(content: io.BytesIO) -> Callable[[int], bytes]:
     frame = pl.read_parquet(content).select(pl.col(pl.String, pl.Binary))
     rows = "\n".join(
         json.dumps(value, ensure_ascii=False, default=lambda each: each.decode("latin-1"))

@@ -70,7 +70,7 @@ class Archive:
     @contextmanager
     def member(self, name: str) -> Iterator[MemberWriter]:
         """Yield a writer for the bytes of the member ``name``."""
-        with self._zip.open(_entry(name), "w", force_zip64=True) as sink:
+        with self._zip.open(_build_entry(name), "w", force_zip64=True) as sink:
             measured = MemberWriter(sink)
             yield measured
         self._members.append(Member(name, measured.sha256, measured.byte_count, measured.row_count))
@@ -90,11 +90,11 @@ class Archive:
         self.add(README, readme(about))
         manifest = Manifest(about, list(self._members))
         for name, content in ((MANIFEST, manifest.to_json()), (SUMS, manifest.sums())):
-            self._zip.writestr(_entry(name), content, compresslevel=LEVEL)
+            self._zip.writestr(_build_entry(name), content, compresslevel=LEVEL)
         return manifest
 
 
-def _entry(name: str) -> ZipInfo:
+def _build_entry(name: str) -> ZipInfo:
     entry = ZipInfo(name, ZIP_EPOCH)
     entry.compress_type = ZIP_DEFLATED
     entry.create_system = 3  # rights as on Unix, whatever made it

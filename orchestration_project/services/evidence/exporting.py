@@ -115,7 +115,7 @@ def export_evidence(
         inputs = read_inputs(connection, subject, sources.rules)
         if wanted.include_inputs:
             subject = add_inputs(subject, inputs)
-        path = _usual(settings, subject) if file is None else chosen_file(settings, file)
+        path = _build_path(settings, subject) if file is None else chosen_file(settings, file)
         with whole_file(path, replace=file is None) as sink, Archive(sink) as archive:
             _write(archive, connection, sources, subject, inputs)
             about = {name: redacted(value) for name, value in subject.about.items()}
@@ -183,7 +183,7 @@ def open_archive(settings: Settings, name: str) -> Path | BinaryIO:
     return path if path.exists() or store is None else store.open(f"{FOLDER}/{name}")
 
 
-def _usual(settings: Settings, subject: EvidenceSubject) -> Path:
+def _build_path(settings: Settings, subject: EvidenceSubject) -> Path:
     return state_folder(settings, FOLDER) / f"{subject.name}{SUFFIX}"
 
 
@@ -218,9 +218,9 @@ def _write(
     archive.add("versions.json", versions(connection, subject, sources.config.config_hash))
     for rows in rows_of(connection, subject, sources.tables):
         archive.add_lines(rows.name, lines_of(connection, rows.relation))
-    for name, derived in _derived_rows(connection, sources, subject, inputs).items():
+    for name, derived in _read_derived_rows(connection, sources, subject, inputs).items():
         archive.add_lines(f"rows/{name}.jsonl", frame_lines(derived))
-    archive.add(RULES_FILE, f"{json.dumps(_declared_rules(sources, inputs))}\n".encode())
+    archive.add(RULES_FILE, f"{json.dumps(_describe_rules(sources, inputs))}\n".encode())
     archive.add(RECOMPUTE, Path(recompute.__file__).read_bytes())
     run_ids = sorted(connection.execute(subject.runs).scalars())
     archive.add_lines("checks.jsonl", check_results(sources.instance, run_ids))
@@ -229,7 +229,7 @@ def _write(
         _write_bytes(archive, connection, subject, sources.bytes_of)
 
 
-def _declared_rules(sources: Sources, inputs: Mapping[str, DerivedInputs]) -> dict[str, Any]:
+def _describe_rules(sources: Sources, inputs: Mapping[str, DerivedInputs]) -> dict[str, Any]:
     """Return the rules of all tables, and the inputs of those that are derived.
 
     What has no formula is named with the reason.
@@ -240,7 +240,7 @@ def _declared_rules(sources: Sources, inputs: Mapping[str, DerivedInputs]) -> di
     return {**rules, "inputs": read}
 
 
-def _derived_rows(
+def _read_derived_rows(
     connection: Connection,
     sources: Sources,
     subject: EvidenceSubject,

@@ -42,9 +42,11 @@ def read_inputs(
         captured = captured_rules(rules, name)
         keys = sorted(names.get(captured.table.name, []))
         if derived.rows_of and subject.partition in keys:
-            texts = _parts(captured, subject.partition)
+            texts = _split_key(captured, subject.partition)
             key = "|".join(texts[part] for part in derived.partition)
-            read = [other for other in keys if _reads(derived, texts, _parts(captured, other))]
+            read = [
+                other for other in keys if _does_read(derived, texts, _split_key(captured, other))
+            ]
             inputs[name] = DerivedInputs(key, captured.table.name, read)
     return inputs
 
@@ -85,11 +87,11 @@ def captured_rules(rules: Mapping[str, TableRules], table: str) -> TableRules:
     return rules[table] if rows_of is None else captured_rules(rules, rows_of)
 
 
-def _parts(rules: TableRules, partition: str) -> dict[str, str]:
+def _split_key(rules: TableRules, partition: str) -> dict[str, str]:
     return dict(zip(rules.partition, partition.split("|"), strict=True))
 
 
-def _reads(derived: TableRules, own: Mapping[str, str], other: Mapping[str, str]) -> bool:
+def _does_read(derived: TableRules, own: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Return whether derived rows of one captured partition read those of another."""
     return all(_is_within(derived, name, own[name], other[name]) for name in derived.partition)
 

@@ -80,7 +80,7 @@ def read_manifest(content: bytes) -> Manifest:
         form = document["format"]
         manifest = Manifest(
             {str(name): str(value) for name, value in document["about"].items()},
-            [_member(each) for each in document["members"]],
+            [_parse_member(each) for each in document["members"]],
         )
         manifest.sums()  # a name that is not Unicode, or too deep a value, cannot be written again
     except NO_MANIFEST as error:
@@ -100,7 +100,7 @@ def read_manifest(content: bytes) -> Manifest:
     return manifest
 
 
-def _member(row: Mapping[str, Any]) -> Member:
+def _parse_member(row: Mapping[str, Any]) -> Member:
     return Member(str(row["name"]), str(row["sha256"]), int(row["byte_count"]), row["row_count"])
 
 

@@ -14,10 +14,10 @@ EVENTS_PER_PAGE = 1000
 
 def run_events(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator[str]:
     """Yield each event of the runs in Dagster's own form; none of what was pruned."""
-    for entry in _entries(instance, run_ids):
+    for entry in _read_entries(instance, run_ids):
         record = {
             "run_id": entry.run_id,
-            "happened_at": _moment(entry.timestamp),
+            "happened_at": _format_moment(entry.timestamp),
             "message": entry.message,
             "entry": json.loads(serialize_event(entry)),
         }
@@ -27,13 +27,13 @@ def run_events(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator
 def check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Iterator[str]:
     """Yield the results of the checks that the runs evaluated."""
     kind = {dg.DagsterEventType.ASSET_CHECK_EVALUATION}
-    for entry in _entries(instance, run_ids, kind):
+    for entry in _read_entries(instance, run_ids, kind):
         if entry.dagster_event is None:
             continue
         asset_check_evaluation_data = entry.dagster_event.asset_check_evaluation_data
         record = {
             "run_id": entry.run_id,
-            "happened_at": _moment(entry.timestamp),
+            "happened_at": _format_moment(entry.timestamp),
             "asset": asset_check_evaluation_data.asset_key.to_user_string(),
             "check": asset_check_evaluation_data.check_name,
             "partition_key": asset_check_evaluation_data.partition,
@@ -41,13 +41,14 @@ def check_results(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> Itera
             "severity": asset_check_evaluation_data.severity.value,
             "description": asset_check_evaluation_data.description,
             "metadata": {
-                name: _plain(value) for name, value in asset_check_evaluation_data.metadata.items()
+                name: _convert_value(value)
+                for name, value in asset_check_evaluation_data.metadata.items()
             },
         }
         yield json.dumps(record)
 
 
-def _entries(
+def _read_entries(
     instance: dg.DagsterInstance,
     run_ids: Sequence[str],
     kinds: set[dg.DagsterEventType] | None = None,
@@ -60,11 +61,11 @@ def _entries(
             cursor, has_more = page.cursor, page.has_more
 
 
-def _moment(seconds: float) -> str:
+def _format_moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")
 
 
-def _plain(value: dg.MetadataValue[Any]) -> Any:
+def _convert_value(value: dg.MetadataValue[Any]) -> Any:
     if isinstance(value, dg.TableMetadataValue):
         return [dict(record.data) for record in value.records]
     plain = value.value

@@ -91,33 +91,33 @@ def subject_of(connection: Connection, wanted: EvidenceRequest, now: datetime) -
             remedy="correct `at` in the run's config",
         )
     if wanted.run_id:
-        return _of_run(connection, wanted.run_id)
+        return _find_run(connection, wanted.run_id)
     if wanted.session:
-        return _of_session(connection, wanted.session)
+        return _find_session(connection, wanted.session)
     if wanted.partition and wanted.at:
-        return _of_partition(connection, wanted.partition, wanted.at)
+        return _find_partition(connection, wanted.partition, wanted.at)
     raise AssertionError("one of them is given")
 
 
-def _of_run(connection: Connection, run_id: str) -> EvidenceSubject:
+def _find_run(connection: Connection, run_id: str) -> EvidenceSubject:
     runs = select(operations_runs.c.run_id).where(operations_runs.c.run_id == run_id)
     if connection.execute(runs).first() is None:
-        raise _unknown(
+        raise _build_error(
             f"the run {run_id}", "export operations_runs --columns run_id,job,created_at"
         )
     name = name_of(EvidenceRequest(run_id=run_id))
     return EvidenceSubject(name, {"run": run_id}, runs, deliveries.c.run_id == run_id)
 
 
-def _of_session(connection: Connection, session: str) -> EvidenceSubject:
+def _find_session(connection: Connection, session: str) -> EvidenceSubject:
     runs = select(operations_runs.c.run_id).where(operations_runs.c.session == session)
     if connection.execute(runs.limit(1)).first() is None:
-        raise _unknown(f"the session {session}", "export operations_sessions")
+        raise _build_error(f"the session {session}", "export operations_sessions")
     name = name_of(EvidenceRequest(session=session))
     return EvidenceSubject(name, {"session": session}, runs, deliveries.c.run_id.in_(runs))
 
 
-def _unknown(what: str, listing: str) -> ConfigurationError:
+def _build_error(what: str, listing: str) -> ConfigurationError:
     return UnknownNameError(
         f"the ledger does not know {what}",
         expected=f"one that `orchestrate {listing}` lists",
@@ -125,7 +125,7 @@ def _unknown(what: str, listing: str) -> ConfigurationError:
     )
 
 
-def _of_partition(connection: Connection, partition: str, at: datetime) -> EvidenceSubject:
+def _find_partition(connection: Connection, partition: str, at: datetime) -> EvidenceSubject:
     condition = deliveries.c.partition_key == partition
     first = connection.execute(select(func.min(deliveries.c.recorded_at)).where(condition)).scalar()
     if first is None or first > at:

@@ -31,7 +31,7 @@ def settings_lines(
 
     Of the latter there are those that were verified; ``applied`` is what presets set now.
     """
-    yield from _lines(now.config_hash, {**now.entries, **applied})
+    yield from _render_lines(now.config_hash, {**now.entries, **applied})
     query = (
         select(verified.c.config_hash, verified.c.entries)
         .where(
@@ -45,10 +45,10 @@ def settings_lines(
         .order_by(verified.c.config_hash)
     )
     for config_hash, entries in connection.execute(query).all():
-        yield from _lines(config_hash, EffectiveConfig.from_json(entries).entries)
+        yield from _render_lines(config_hash, EffectiveConfig.from_json(entries).entries)
 
 
-def _lines(config_hash: str, entries: Mapping[str, ConfigValue]) -> Iterator[str]:
+def _render_lines(config_hash: str, entries: Mapping[str, ConfigValue]) -> Iterator[str]:
     for name, entry in sorted(entries.items()):
         record = {"config_hash": config_hash, "name": name}
         yield json.dumps(record | {"value": entry.value, "origin": entry.origin})
@@ -65,7 +65,7 @@ def versions(connection: Connection, subject: EvidenceSubject, config_hash: str)
     values = {
         "commit": commit(),
         "config_hash": config_hash,
-        "packages": _packages(),
+        "packages": _list_packages(),
         "platform": platform.platform(),
         "python": platform.python_version(),
         "rules": {
@@ -77,7 +77,7 @@ def versions(connection: Connection, subject: EvidenceSubject, config_hash: str)
 
 
 @cache
-def _packages() -> Mapping[str, str]:
+def _list_packages() -> Mapping[str, str]:
     """Return the version of each installed package, as this process found it first."""
     return {
         distribution.name: distribution.version

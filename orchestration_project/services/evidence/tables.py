@@ -42,39 +42,39 @@ def rows_of(
     connection: Connection, subject: EvidenceSubject, tables: Mapping[str, PartitionedTable]
 ) -> list[EvidenceRows]:
     """Return the rows that belong to ``subject``; of a partition, also its published rows then."""
-    return [*_evidence(subject), *_published(connection, subject, tables)]
+    return [*_select_evidence(subject), *_select_published(connection, subject, tables)]
 
 
-def _evidence(subject: EvidenceSubject) -> Iterator[EvidenceRows]:
+def _select_evidence(subject: EvidenceSubject) -> Iterator[EvidenceRows]:
     groups, runs = subject.groups, subject.runs
     condition = captures.c.group_id.in_(groups)
     fetched = select(captures.c.capture_id).where(condition)
     contents = select(captures.c.sha256).where(condition)
-    of_subject = _alerts(subject)
+    of_subject = _filter_alerts(subject)
     alerts = select(operations_alerts.c.alert_id).where(*of_subject)
-    yield _rows("runs", operations_runs, operations_runs.c.run_id.in_(runs))
-    yield _rows("steps", operations_steps, operations_steps.c.run_id.in_(runs))
-    yield _rows("deliveries", deliveries, subject.deliveries)
-    yield _rows("captures", captures, condition)
-    yield _rows("blobs", blobs, blobs.c.sha256.in_(contents))
-    yield _rows("rejects", rejects, rejects.c.capture_id.in_(fetched))
-    yield _rows("audits", audits, audits.c.group_id.in_(groups))
+    yield _select_rows("runs", operations_runs, operations_runs.c.run_id.in_(runs))
+    yield _select_rows("steps", operations_steps, operations_steps.c.run_id.in_(runs))
+    yield _select_rows("deliveries", deliveries, subject.deliveries)
+    yield _select_rows("captures", captures, condition)
+    yield _select_rows("blobs", blobs, blobs.c.sha256.in_(contents))
+    yield _select_rows("rejects", rejects, rejects.c.capture_id.in_(fetched))
+    yield _select_rows("audits", audits, audits.c.group_id.in_(groups))
     named = (balances.c.subject.in_(groups), balances.c.subject.in_(runs))
-    yield _rows("balances", balances, or_(*named))
-    yield _rows("landings", landings, landings.c.group_id.in_(groups))
-    yield _rows("alerts", operations_alerts, *of_subject)
+    yield _select_rows("balances", balances, or_(*named))
+    yield _select_rows("landings", landings, landings.c.group_id.in_(groups))
+    yield _select_rows("alerts", operations_alerts, *of_subject)
     by_alert = operations_alert_deliveries.c.alert_id.in_(alerts)
-    yield _rows("alert_deliveries", operations_alert_deliveries, by_alert)
-    yield _rows("events", operations_events.table, *_events(subject))
+    yield _select_rows("alert_deliveries", operations_alert_deliveries, by_alert)
+    yield _select_rows("events", operations_events.table, *_filter_events(subject))
     applied = operations_presets.c.applied_at
-    yield _rows("presets", operations_presets, *subject.until(applied))
+    yield _select_rows("presets", operations_presets, *subject.until(applied))
 
 
-def _rows(name: str, table: Table, *conditions: ColumnElement[bool]) -> EvidenceRows:
+def _select_rows(name: str, table: Table, *conditions: ColumnElement[bool]) -> EvidenceRows:
     return EvidenceRows(f"{name}.jsonl", Relation(table, [Part(table, conditions)]))
 
 
-def _alerts(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
+def _filter_alerts(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     row = operations_alerts.c
     condition = row.run_id.in_(subject.runs)
     if subject.partition is not None:
@@ -82,7 +82,7 @@ def _alerts(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     return [condition, *subject.until(row.raised_at)]
 
 
-def _events(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
+def _filter_events(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     """Return which events are its own: also that what it fetched was cleaned up."""
     row = operations_events.table.c
     names = (
@@ -98,7 +98,7 @@ def _events(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     return [condition, *subject.until(row.happened_at)]
 
 
-def _published(
+def _select_published(
     connection: Connection, subject: EvidenceSubject, tables: Mapping[str, PartitionedTable]
 ) -> Iterator[EvidenceRows]:
     if subject.partition is None or subject.at is None:
@@ -134,10 +134,10 @@ def lines_of(connection: Connection, relation: Relation) -> Iterator[str]:
 def frame_lines(batch: pl.DataFrame) -> Iterator[str]:
     """Yield the rows of a frame as `lines_of` does."""
     if not batch.is_empty():
-        yield from _exact(batch).write_ndjson()[:-1].split("\n")
+        yield from _format_exactly(batch).write_ndjson()[:-1].split("\n")
 
 
-def _exact(batch: pl.DataFrame) -> pl.DataFrame:
+def _format_exactly(batch: pl.DataFrame) -> pl.DataFrame:
     return batch.with_columns(
         pl.col(pl.Int64, pl.Decimal).cast(pl.String),
         pl.col(pl.Datetime).dt.strftime(MOMENT),

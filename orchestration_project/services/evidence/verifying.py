@@ -50,7 +50,7 @@ def verify(path: Path) -> ArchiveVerdict:
     """
     try:
         with ZipFile(path) as archive:
-            return _verified(archive)
+            return _verify_archive(archive)
     except NO_ZIP as error:
         raise ConfigurationError(
             f"{path} cannot be read as an evidence archive",
@@ -60,9 +60,9 @@ def verify(path: Path) -> ArchiveVerdict:
         ) from error
 
 
-def _verified(archive: ZipFile) -> ArchiveVerdict:
+def _verify_archive(archive: ZipFile) -> ArchiveVerdict:
     counts = Counter(archive.namelist())
-    content = _text(archive, MANIFEST) if MANIFEST in counts else None
+    content = _read_text(archive, MANIFEST) if MANIFEST in counts else None
     if content is None:
         raise ContractError(
             f"the archive has no {MANIFEST} that can be read",
@@ -71,7 +71,7 @@ def _verified(archive: ZipFile) -> ArchiveVerdict:
             remedy="get the archive again from who made it",
         )
     manifest = read_manifest(content)
-    sums = _text(archive, SUMS) if SUMS in counts else b""
+    sums = _read_text(archive, SUMS) if SUMS in counts else b""
     promised = {member.name: member.sha256 for member in manifest.members}
     promised |= {
         MANIFEST: sum_of(MANIFEST, sums or b"") or manifest.sha256,
@@ -91,7 +91,7 @@ def _verified(archive: ZipFile) -> ArchiveVerdict:
     )
 
 
-def _text(archive: ZipFile, name: str) -> bytes | None:
+def _read_text(archive: ZipFile, name: str) -> bytes | None:
     try:
         with archive.open(name) as file:
             return file.read(LARGEST_TEXT_BYTES)

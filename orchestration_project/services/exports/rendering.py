@@ -102,22 +102,22 @@ def render(
     A dataset is written to its target, partition by partition; its manifest is the file.
     """
     if isinstance(declared.target, FolderTarget):
-        dataset = _dataset_of(declared, declared.target)
+        dataset = _build_dataset(declared, declared.target)
         summary = dataset.export(warehouse)
         with dataset.manifest.open("rb") as written:
-            yield _measured(declared, loads, summary.row_count, written), written
+            yield _measure_file(declared, loads, summary.row_count, written), written
         return
     with partial_file(folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
         try:
-            with _explained(folder):
+            with _explain_errors(folder):
                 row_count = _write(warehouse, declared, loads, file)
             with path.open("rb") as written:
-                yield _measured(declared, loads, row_count, written), written
+                yield _measure_file(declared, loads, row_count, written), written
         finally:
             path.unlink(missing_ok=True)
 
 
-def _measured(
+def _measure_file(
     declared: DeclaredExport, loads: LoadRange, row_count: int, file: BufferedReader
 ) -> RenderedExport:
     digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -125,7 +125,7 @@ def _measured(
     return RenderedExport(declared, loads, row_count, size, digest)
 
 
-def _dataset_of(declared: DeclaredExport, target: FolderTarget) -> ParquetDataset:
+def _build_dataset(declared: DeclaredExport, target: FolderTarget) -> ParquetDataset:
     export, chosen = declared.export, relation(declared.export.table)
     by = export.partition_by or usual_partition(chosen)
     folder = Path(target.path) / declared.name
@@ -149,7 +149,7 @@ def _write(warehouse: Warehouse, declared: DeclaredExport, loads: LoadRange, fil
 
 def _is_latest(warehouse: Warehouse, declared: DeclaredExport, loads: LoadRange) -> bool:
     with warehouse.reading() as connection:
-        return _latest_load(connection, relation(declared.export.table).table) == loads.until
+        return _find_latest_load(connection, relation(declared.export.table).table) == loads.until
 
 
 def _write_rows(
@@ -173,7 +173,7 @@ def _write_rows(
 
 
 @contextmanager
-def _explained(folder: Path) -> Iterator[None]:
+def _explain_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -206,50 +206,50 @@ def next_loads(
         clock_skew: Tolerated difference between the clocks of machines.
     """
     table = relation(declared.export.table).table
-    latest = _latest_load(connection, table)
+    latest = _find_latest_load(connection, table)
     if latest is None:
         is_new = table.info.get(HISTORY) is None and (last is None or now > last)
         return LoadRange(None, now) if is_new else None
     if declared.export.incremental:
-        settled = _settled_until(connection, now, clock_skew)
-        latest = latest if latest <= settled else _latest_landing(connection, table, settled)
+        settled = _find_settled_time(connection, now, clock_skew)
+        latest = latest if latest <= settled else _find_latest_landing(connection, table, settled)
     if latest is None or (last is not None and latest <= last):
         return None
     return LoadRange(last if declared.export.incremental else None, latest)
 
 
-def _latest_load(connection: Connection, table: Table) -> datetime | None:
+def _find_latest_load(connection: Connection, table: Table) -> datetime | None:
     """Return when a table, or each table of a view, was loaded last; None: some never was."""
     at = func.max(func.coalesce(fences.c.landed_at, fences.c.known_from))
     is_load = func.coalesce(fences.c.landed_at, fences.c.known_from) > EPOCH
     rows = dict(
         connection.execute(
             select(fences.c.table_name, at)
-            .where(fences.c.table_name.in_(names := _loaded_names(table)), is_load)
+            .where(fences.c.table_name.in_(names := _list_loaded_names(table)), is_load)
             .group_by(fences.c.table_name)
         ).all()
     )
     return max(rows.values()) if set(rows) == set(names) else None
 
 
-def _loaded_names(table: Table) -> list[str]:
+def _list_loaded_names(table: Table) -> list[str]:
     """Return the tables whose loads change the rows of a table or view."""
     if view := VIEWS.get(table.name):
         below = [
             find_table for find_table in find_tables(view.select) if isinstance(find_table, Table)
         ]
-        return sorted({name for each in below for name in _loaded_names(each)})
+        return sorted({name for each in below for name in _list_loaded_names(each)})
     return [next((each.name for each in tables() if each.info.get(HISTORY) is table), table.name)]
 
 
-def _latest_landing(connection: Connection, table: Table, until: datetime) -> datetime | None:
+def _find_latest_landing(connection: Connection, table: Table, until: datetime) -> datetime | None:
     query = select(func.max(landings.c.landed_at)).where(
         landings.c.table_name == table.name, landings.c.landed_at <= until
     )
     return connection.execute(query).scalar_one()
 
 
-def _settled_until(connection: Connection, now: datetime, clock_skew: timedelta) -> datetime:
+def _find_settled_time(connection: Connection, now: datetime, clock_skew: timedelta) -> datetime:
     """Return the time up to which no load can be committed any more.
 
     A load has its time before its first statement. SQLite has one writer at a time, which takes
@@ -273,11 +273,11 @@ def renderer(
         declared: The exports of EXPORTS_FILE and of domains.
         folder: Folder for the file while it is written.
     """
-    return partial(_rendered, warehouse, declared, folder)
+    return partial(_render_again, warehouse, declared, folder)
 
 
 @contextmanager
-def _rendered(
+def _render_again(
     warehouse: Warehouse, declared: Mapping[str, DeclaredExport], folder: Path, name: str
 ) -> Iterator[RenderedAgain | None]:
     """Give the rows of the same loads as a file, or None if the export is declared otherwise.

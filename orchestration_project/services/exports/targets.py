@@ -102,7 +102,7 @@ def _write_to_database(export: RenderedExport, file: BinaryIO) -> str:
             remedy=error.remedy.replace("DATABASE_URL", variable) or f"correct {variable}",
         ) from None
     export_id = f"{declared.name}/{export.loads.until.isoformat()}"
-    table = _target_table(export, is_sqlite=url.get_backend_name() == "sqlite")
+    table = _build_table(export, is_sqlite=url.get_backend_name() == "sqlite")
     try:
         with (
             explained(engine),
@@ -114,14 +114,14 @@ def _write_to_database(export: RenderedExport, file: BinaryIO) -> str:
             is_append = declared.export.write_disposition == "append"
             old = delete(table)
             connection.execute(old.where(table.c[EXPORT_ID] == export_id) if is_append else old)
-            for frame in _frames(file, table, export_id):
+            for frame in _read_frames(file, table, export_id):
                 insert_frame(connection, table, frame)
     finally:
         engine.dispose()
     return f"{shown(url)}#{table.name}"
 
 
-def _target_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
+def _build_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
     """Return the table at the target: the exported columns, and the export's id.
 
     SQLite has no exact decimals: they are text there.
@@ -130,7 +130,7 @@ def _target_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
     columns = [
         Column(
             column.key,
-            _exported_type(column.type, is_sqlite=is_sqlite),
+            _choose_type(column.type, is_sqlite=is_sqlite),
             nullable=column.nullable,
         )
         for column in (chosen.table.columns[name] for name in names)
@@ -139,7 +139,7 @@ def _target_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
     return Table(name, MetaData(), *columns, Column(EXPORT_ID, BYTEWISE_TEXT, nullable=False))
 
 
-def _exported_type(kind: TypeEngine[Any], *, is_sqlite: bool) -> TypeEngine[Any]:
+def _choose_type(kind: TypeEngine[Any], *, is_sqlite: bool) -> TypeEngine[Any]:
     if not isinstance(kind, Dollars | Quantity):
         return kind
     return BYTEWISE_TEXT if is_sqlite else Dollars()
@@ -170,7 +170,7 @@ def _require_table(connection: Connection, table: Table, schema: str | None) -> 
         )
 
 
-def _frames(file: BinaryIO, table: Table, export_id: str) -> Iterator[pl.DataFrame]:
+def _read_frames(file: BinaryIO, table: Table, export_id: str) -> Iterator[pl.DataFrame]:
     """Yield the rows of a Parquet file as frames of a table."""
     from pyarrow.parquet import ParquetFile
 
@@ -194,7 +194,9 @@ def _post(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
     )
     receiver.require_usable(address_guard(given.settings))
     key = read_signing_key(secret_variable, target_secret(secret_variable))
-    status = post_signed(receiver, key, message_id(export), _body(export, file), given.settings)
+    status = post_signed(
+        receiver, key, message_id(export), _build_body(export, file), given.settings
+    )
     if not 200 <= status < 300:
         raise TransientError(
             f"the webhook target {declared.export.target} did not accept an export",
@@ -213,7 +215,7 @@ def message_id(export: RenderedExport) -> str:
     return f"export_{hashlib.sha256(content).hexdigest()[:32]}"
 
 
-def _body(export: RenderedExport, file: BinaryIO) -> bytes:
+def _build_body(export: RenderedExport, file: BinaryIO) -> bytes:
     """Return manifest and rows as JSON, the same for all attempts.
 
     Raises:

@@ -151,7 +151,7 @@ class Exports:
             holder = item.lease_holder if item is not None and item.state == "leased" else None
             if holder not in (None, run_id) and is_under_way(str(holder)):
                 return _Claim(held_by=str(holder))
-            loads = _unfinished(item, definition) or self._planned(connection, declared)
+            loads = _find_unfinished(item, definition) or self._planned(connection, declared)
             if loads is None:
                 return _Claim()
             self._items.retry(
@@ -179,7 +179,7 @@ class Exports:
         return None if row is None else WorkItem(*row)
 
     def _planned(self, connection: Connection, declared: DeclaredExport) -> LoadRange | None:
-        last = _last_delivered(connection, declared)
+        last = _find_last_delivery(connection, declared)
         skew = timedelta(seconds=self._given.settings.clock_skew_seconds)
         until = None if last is None else last.to_load
         return next_loads(connection, declared, until, self._clock.now(), skew)
@@ -193,7 +193,7 @@ class Exports:
         So a retry sends the same bytes, whatever was loaded meanwhile.
         """
         with self._warehouse.reading() as connection:
-            row = connection.execute(select(exports).where(_own(declared, loads))).one_or_none()
+            row = connection.execute(select(exports).where(_is_own(declared, loads))).one_or_none()
         if row is not None:
             earlier = RenderedExport(declared, loads, row.row_count, row.byte_count, row.sha256)
             stored = self._given.artifacts.found(earlier.artifact)
@@ -211,7 +211,7 @@ class Exports:
         """
         declared = export.declared
         with self._warehouse.writing() as connection:
-            last = _last_delivered(connection, declared)
+            last = _find_last_delivery(connection, declared)
             if declared.export.incremental or last is None or last.sha256 != export.sha256:
                 return False
             same = and_(
@@ -220,7 +220,7 @@ class Exports:
                 exports.c.to_load == last.to_load,
             )
             if not self._items.settle(connection, [ItemSettlement(item, "skipped")]):
-                condition = _own(declared, export.loads)  # of an attempt whose file is gone
+                condition = _is_own(declared, export.loads)  # of an attempt whose file is gone
                 connection.execute(delete(exports).where(condition))
                 connection.execute(update(exports).where(same).values(to_load=export.loads.until))
         return True
@@ -240,7 +240,7 @@ class Exports:
 
     def _record_file(self, item: ClaimedItem, export: RenderedExport, run_id: str) -> bool:
         """Record the rendered file; return whether the run still has the item."""
-        declared, condition = export.declared, _own(export.declared, export.loads)
+        declared, condition = export.declared, _is_own(export.declared, export.loads)
         row: dict[str, Any] = {
             "name": declared.name,
             "to_load": export.loads.until,
@@ -277,7 +277,7 @@ class Exports:
                 return False
             connection.execute(
                 update(exports)
-                .where(_own(export.declared, export.loads))
+                .where(_is_own(export.declared, export.loads))
                 .values(uri=uri, run_id=run_id, delivered_at=self._clock.now())
             )
         return True
@@ -301,7 +301,7 @@ def due_exports(
             return not is_under_way(str(item.lease_holder))
         return item.state == "ready" or (item.state == "failed" and not item.waits(now))
 
-    return [item.item_key for item in _items(warehouse, declared) if is_due(item)]
+    return [item.item_key for item in _read_items(warehouse, declared) if is_due(item)]
 
 
 def overdue_exports(
@@ -317,12 +317,12 @@ def overdue_exports(
 
     return [
         OverdueExport(item.item_key, item.enqueued_at, item.reason or "")
-        for item in _items(warehouse, declared)
+        for item in _read_items(warehouse, declared)
         if is_overdue(item)
     ]
 
 
-def _items(warehouse: Warehouse, declared: Mapping[str, DeclaredExport]) -> Sequence[WorkItem]:
+def _read_items(warehouse: Warehouse, declared: Mapping[str, DeclaredExport]) -> Sequence[WorkItem]:
     if not declared:
         return []
     wanted = (
@@ -334,7 +334,7 @@ def _items(warehouse: Warehouse, declared: Mapping[str, DeclaredExport]) -> Sequ
         return [WorkItem(*row) for row in connection.execute(wanted)]
 
 
-def _unfinished(item: WorkItem | None, definition: str) -> LoadRange | None:
+def _find_unfinished(item: WorkItem | None, definition: str) -> LoadRange | None:
     """Return the loads of an item that is not delivered; None: it is, or is declared otherwise."""
     if item is None or item.state in DONE_STATES:
         return None
@@ -342,7 +342,7 @@ def _unfinished(item: WorkItem | None, definition: str) -> LoadRange | None:
     return loads if planned_by == definition else None
 
 
-def _last_delivered(connection: Connection, declared: DeclaredExport) -> Row[Any, Any] | None:
+def _find_last_delivery(connection: Connection, declared: DeclaredExport) -> Row[Any, Any] | None:
     """Return the latest delivery of an export under its present declaration."""
     row_query = (
         select(exports.c.to_load, exports.c.sha256)
@@ -357,7 +357,7 @@ def _last_delivered(connection: Connection, declared: DeclaredExport) -> Row[Any
     return connection.execute(row_query).one_or_none()
 
 
-def _own(declared: DeclaredExport, loads: LoadRange) -> ColumnElement[bool]:
+def _is_own(declared: DeclaredExport, loads: LoadRange) -> ColumnElement[bool]:
     return and_(
         exports.c.name == declared.name,
         exports.c.to_load == loads.until,

@@ -32,16 +32,16 @@ def certificate_probe(settings: Settings, clock: Clock) -> Probe:
             return Answer("PUBLIC_URL is served without TLS", is_applicable=False)
         else:
             try:
-                certificate = _served(host, parts.port or HTTPS_PORT, _hour(clock.now()))
+                certificate = _fetch_served(host, parts.port or HTTPS_PORT, _hour(clock.now()))
             except TransientError as error:
                 return Answer(f"{error.what}: {error.found}", is_applicable=False)
-        return _judged(certificate, host, clock.now())
+        return _judge_certificate(certificate, host, clock.now())
 
     name = "read until when the certificate of PUBLIC_URL is valid"
     return Probe("certificate", (), lambda: name, run)
 
 
-def _judged(found: Certificate, host: str, now: datetime) -> Answer:
+def _judge_certificate(found: Certificate, host: str, now: datetime) -> Answer:
     ends = f"{found.ends_at:%Y-%m-%d %H:%M} UTC"
     if host and not found.is_for(host):
         raise ConfigurationError(
@@ -63,7 +63,7 @@ def _judged(found: Certificate, host: str, now: datetime) -> Answer:
 
 
 @lru_cache(maxsize=4)
-def _served(host: str, port: int, _hour: int) -> Certificate:
+def _fetch_served(host: str, port: int, _hour: int) -> Certificate:
     """Return the served certificate, requested once an hour; a failed request is repeated."""
     return served_certificate(host, port)
 

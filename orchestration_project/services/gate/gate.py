@@ -314,17 +314,17 @@ def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe
     """Return the probe of the disks below ``places``, folders that may not be there yet."""
 
     def run() -> Answer:
-        free = {str(path): _free_mib(path) for path in places()}
+        free = {str(path): _measure_free(path) for path in places()}
         full = {path: mib for path, mib in free.items() if mib < headroom_mib}
         if full:
             raise ConfigurationError(
                 "a disk is nearly full",
                 expected=f"at least {headroom_mib:,} MiB free (DISK_HEADROOM_MIB)",
-                found=_listed(full),
+                found=_format_free(full),
                 remedy="free some space, move what lies there (STATE_DIR, DATABASE_URL, "
                 "ARTIFACTS_URL), or lower DISK_HEADROOM_MIB",
             )
-        return Answer(_listed(free))
+        return Answer(_format_free(free))
 
     return Probe(
         "disk",
@@ -334,11 +334,11 @@ def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe
     )
 
 
-def _listed(free: Mapping[str, int]) -> str:
+def _format_free(free: Mapping[str, int]) -> str:
     return ", ".join(f"{place}: {mib:,} MiB free" for place, mib in free.items())
 
 
-def _free_mib(place: Path) -> int:
+def _measure_free(place: Path) -> int:
     there_is = next(parent for parent in (place, *place.parents) if parent.exists())
     return shutil.disk_usage(there_is).free // MIB
 
@@ -354,7 +354,7 @@ def clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> Probe:
     """Return the probe of ``clock`` against those of ``others``."""
 
     def run() -> Answer:
-        skews = {who: _skew_seconds(ask, clock) for who, ask in others().items()}
+        skews = {who: _measure_skew(ask, clock) for who, ask in others().items()}
         known_counts = {who: skew for who, skew in skews.items() if skew is not None}
         differences = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known_counts.items())
         if any(abs(skew) > most_seconds for skew in known_counts.values()):
@@ -376,7 +376,7 @@ def clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> Probe:
     )
 
 
-def _skew_seconds(ask: Callable[[], Time], clock: Clock) -> float | None:
+def _measure_skew(ask: Callable[[], Time], clock: Clock) -> float | None:
     """Return how far ``clock`` is ahead, None without an answer: half of the way there and back."""
     asked_at = clock.now()
     time = ask()
@@ -424,7 +424,7 @@ RUNS_PER_PAGE = 200
 """Queued runs that are read at once, those that wait longest first."""
 
 
-def _waiting_pages(
+def _iterate_waiting(
     instance: "dg.DagsterInstance", queued: "dg.RunsFilter", since: datetime
 ) -> "Iterator[list[dg.RunRecord]]":
     """Yield pages of the queued runs that were made until ``since``, the first ones first."""
@@ -461,7 +461,7 @@ def queue_probe(
         instance, since = open_instance(), clock.now() - QUEUE_STUCK_AFTER
         queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED])
         paused_count = 0
-        for page in _waiting_pages(instance, queued, since):
+        for page in _iterate_waiting(instance, queued, since):
             waiting = {record.dagster_run.run_id: record for record in page}
             if unpaused := select_unpaused(record.dagster_run for record in page):
                 first = waiting[unpaused[0].run_id].create_timestamp

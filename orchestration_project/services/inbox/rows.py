@@ -168,7 +168,7 @@ def item_of(row: Mapping[Any, Any], allowed_attempts: int) -> NewItem:
 There = Mapping[tuple[str, str], Any]
 
 
-def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> There:
+def _find_present(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> There:
     """Return the deliveries that the inbox holds under the keys of ``rows``."""
     ids: dict[str, list[str]] = {}
     for row in rows:
@@ -185,20 +185,22 @@ def _there(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> There:
 
 def _compare(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Stored]:
     """Return the outcomes of deliveries that the inbox had in part; audit those that differ."""
-    there = _there(connection, rows)
-    stored: list[Stored] = [_stored(row, there[row["source"], row["delivery_id"]]) for row in rows]
+    there = _find_present(connection, rows)
+    stored: list[Stored] = [
+        _classify_row(row, there[row["source"], row["delivery_id"]]) for row in rows
+    ]
     changed = [row for row, item in zip(rows, stored, strict=True) if item == "changed"]
-    insert_absent(connection, audits, [_audit(row, there) for row in changed])
+    insert_absent(connection, audits, [_build_audit(row, there) for row in changed])
     return stored
 
 
-def _stored(row: Mapping[str, Any], there: Any) -> Stored:
+def _classify_row(row: Mapping[str, Any], there: Any) -> Stored:
     if there.sha256 != row["sha256"]:
         return "changed"
     return "stored" if there.received_at == row["received_at"] else "duplicate"
 
 
-def _audit(row: Mapping[str, Any], there: There) -> dict[str, Any]:
+def _build_audit(row: Mapping[str, Any], there: There) -> dict[str, Any]:
     kept = there[row["source"], row["delivery_id"]]
     return {
         "group_id": f"inbox:{row['source']}|{row['delivery_id']}#{row['sha256']}",
@@ -241,10 +243,10 @@ def read_contents(
 ) -> Mapping[str, Content | None]:
     """Return deliveries of a source by ID; None: the body was removed."""
     rows = connection.execute(_CONTENTS.where(are_deliveries(source, delivery_ids)))
-    return {row.delivery_id: _content_of(row) for row in rows}
+    return {row.delivery_id: _read_content(row) for row in rows}
 
 
-def _content_of(row: Any) -> Content | None:
+def _read_content(row: Any) -> Content | None:
     if row.body is None and row.payload is None:
         return None
     body = row.payload.encode() if row.body is None else base64.b64decode(row.body)

@@ -36,7 +36,7 @@ def read_senders(settings: Settings) -> Mapping[str, Sender]:
         ConfigurationError: The file that declares them is not there, or cannot be used.
     """
     declared = declared_sources(settings)
-    return {name: _sender(name, source) for name, source in declared.items()}
+    return {name: _build_sender(name, source) for name, source in declared.items()}
 
 
 def declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
@@ -67,7 +67,7 @@ def declared_inboxes(settings: Settings) -> Mapping[str, FileInbox]:
     )
 
 
-def _sender(name: str, declared: WebhookSource) -> Sender:
+def _build_sender(name: str, declared: WebhookSource) -> Sender:
     present, earlier = secret_names(name)
     try:
         secrets = read_secrets(present, earlier)

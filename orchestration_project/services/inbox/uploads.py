@@ -174,9 +174,9 @@ class Uploads:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise _busy() from error
+                raise _build_error() from error
             if not os.fstat(file.fileno()).st_nlink:  # deleted before it was locked
-                raise _busy()
+                raise _build_error()
             incoming = IncomingFile(self, new, declared, file, path.name, path)
             try:
                 yield incoming
@@ -195,7 +195,7 @@ class Uploads:
     def _delete_old(self, folder: Path) -> None:
         before = time.time() - PARTIAL_SECONDS
         for path in folder.glob("*.part"):
-            if (status := _status(path)) and status.st_mtime < before:
+            if (status := _read_status(path)) and status.st_mtime < before:
                 path.unlink(missing_ok=True)
 
     def reserve(self, incoming: IncomingFile, byte_count: int) -> None:
@@ -216,7 +216,7 @@ class Uploads:
             unfinished = sum(
                 status.st_size
                 for path in self._folder().glob(f"{inbox}.*.part")
-                if path.name not in names and (status := _status(path))
+                if path.name not in names and (status := _read_status(path))
             )
             stored = self._stored_bytes(inbox)
             if stored + unfinished + reserved + byte_count > declared.quota_bytes:
@@ -383,7 +383,7 @@ def _delete_refusals(connection: Connection, stored: NewFile) -> None:
     connection.execute(delete(upload_refusals).where(is_same))
 
 
-def _busy() -> BusyUploadError:
+def _build_error() -> BusyUploadError:
     return BusyUploadError(
         "another request uploads the same file",
         expected="one request at a time for an inbox, a name, a size and a key",
@@ -391,7 +391,7 @@ def _busy() -> BusyUploadError:
     )
 
 
-def _status(path: Path) -> os.stat_result | None:
+def _read_status(path: Path) -> os.stat_result | None:
     """Return the status of a file, None if another request has deleted it."""
     try:
         return path.stat()

@@ -179,7 +179,7 @@ class InboxQueue:
         under_way_count = instance.get_runs_count(runs_filter)
         first_due = self._first_due(name, source)
         if first_due.due:
-            runs = _runs_of(instance, first_due.due)
+            runs = _find_runs(instance, first_due.due)
             change = failed_unclaimed(
                 first_due.due[0], runs.get(first_due.due[0].attempt), now=self._clock.now()
             )
@@ -206,13 +206,13 @@ class InboxQueue:
         alive = {
             record.dagster_run.run_id for record in records if not record.dagster_run.is_finished
         }
-        ends = {record.dagster_run.run_id: _end_of(record) for record in records}
+        ends = {record.dagster_run.run_id: _read_end(record) for record in records}
         ended = {holder: ends.get(holder) for holder in holders if holder not in alive}
         return len(ended), self._items.expire(topic_of(name), ended)
 
     def _first_due(self, name: str, source: WebhookSource) -> DispatchPlan:
         with self._warehouse.reading() as connection:
-            rows = _queue(connection, name)
+            rows = _read_queue(connection, name)
         now = self._clock.now()
         found = due(rows, {}, in_order={name: source.in_order}, most=1, now=now)
         return DispatchPlan(found, waits=[each for row in rows if (each := waits_until(row, now))])
@@ -235,7 +235,7 @@ class InboxQueue:
                 retries_alone=True,
                 connection=connection,
             )
-            fitting = _fitting(items, _sizes(connection, source, items))
+            fitting = _select_fitting(items, _read_sizes(connection, source, items))
             remaining_item_settlements = [
                 ItemSettlement(item, "ready") for item in items[len(fitting) :]
             ]
@@ -245,7 +245,7 @@ class InboxQueue:
                 key: content for key, content in contents_by_name.items() if content is not None
             }
             self._items.settle(
-                connection, [_without_body(item) for item in fitting if item.key not in contents]
+                connection, [_settle_removed(item) for item in fitting if item.key not in contents]
             )
         if fitting and not contents:  # others may be due
             return self.claim(topic, limit=limit, run_id=run_id, until=until, in_order=in_order)
@@ -270,10 +270,10 @@ class InboxQueue:
         with self._warehouse.reading() as connection:
             contents = read_contents(connection, source, [delivery_id])
         if delivery_id not in contents:
-            raise _missing(source, delivery_id)
+            raise _build_missing_error(source, delivery_id)
         content = contents[delivery_id]
         if content is None:
-            raise _removed(source, delivery_id)
+            raise _build_removed_error(source, delivery_id)
         return content
 
     def put_back(self, source: str, delivery_id: str | None, *, attempts: int) -> list[Row]:
@@ -286,7 +286,7 @@ class InboxQueue:
                 removed.
         """
         with self._warehouse.writing() as connection:
-            rows = _replayable(connection, source, delivery_id, locks=True)
+            rows = _find_replayable(connection, source, delivery_id, locks=True)
             # of a source that had no job, there is none yet
             items = [item_of(row, row["allowed_count"]) for row in rows]
             self._items.enqueue(topic_of(source), items, connection=connection)
@@ -297,7 +297,7 @@ class InboxQueue:
                 attempts=attempts,
                 connection=connection,
             )
-        return _rows(rows)
+        return _build_rows(rows)
 
     def replayable(self, source: str, delivery_id: str | None) -> list[Row]:
         """Return the deliveries that `put_back` would put back, and change nothing.
@@ -306,21 +306,21 @@ class InboxQueue:
             ConfigurationError: The delivery is missing, a run works on it, or its body was removed.
         """
         with self._warehouse.reading() as connection:
-            return _rows(_replayable(connection, source, delivery_id))
+            return _build_rows(_find_replayable(connection, source, delivery_id))
 
     def _look(
         self, instance: dg.DagsterInstance, sources: Mapping[str, WebhookSource]
     ) -> _QueueState:
         """Look at the first rows of each source."""
         with self._warehouse.reading() as connection:
-            queues = {name: _queue(connection, name) for name in sources}
+            queues = {name: _read_queue(connection, name) for name in sources}
         now = self._clock.now()  # not before another daemon noted what was read
         rows: list[Row] = []
         for name, queue in queues.items():
             in_order = sources[name].in_order
             rows += first(queue, in_order=in_order, most=RUNS_PER_TICK, now=now)
         waits = [waits_until(row, now) for queue in queues.values() for row in queue]
-        return _QueueState(rows, _runs_of(instance, rows), [wait for wait in waits if wait], now)
+        return _QueueState(rows, _find_runs(instance, rows), [wait for wait in waits if wait], now)
 
     def _settle(self, changes: Sequence[tuple[Row, ItemChange]]) -> None:
         if not changes:
@@ -332,7 +332,7 @@ class InboxQueue:
                 self._items.record_run(connection, topic, key, change, seen=pair)
 
 
-def _replayable(
+def _find_replayable(
     connection: Connection, source: str, delivery_id: str | None, *, locks: bool = False
 ) -> Sequence[RowMapping]:
     if delivery_id is None:
@@ -347,13 +347,13 @@ def _replayable(
     locking = columns.with_for_update(of=inbox) if locks else columns
     rows = connection.execute(locking).mappings().all()
     if delivery_id is not None and not rows:
-        raise _missing(source, delivery_id)
+        raise _build_missing_error(source, delivery_id)
     if delivery_id is not None and not rows[0]["has_body"]:
-        raise _removed(source, delivery_id)
+        raise _build_removed_error(source, delivery_id)
     return [row for row in rows if row["has_body"]]
 
 
-def _rows(found: Sequence[RowMapping]) -> list[Row]:
+def _build_rows(found: Sequence[RowMapping]) -> list[Row]:
     return [
         Row(**{row_column.name: row[row_column.name] for row_column in ROW_COLUMNS})
         for row in found
@@ -377,7 +377,7 @@ def request_of(
     )
 
 
-def _without_body(item: ClaimedItem) -> ItemSettlement:
+def _settle_removed(item: ClaimedItem) -> ItemSettlement:
     """Return the settlement of a retried delivery whose body was removed."""
     reason = ITEM_REMEDIES[BODY_REMOVED]
     return ItemSettlement(
@@ -385,24 +385,28 @@ def _without_body(item: ClaimedItem) -> ItemSettlement:
     )
 
 
-def _sizes(connection: Connection, source: str, items: Sequence[ClaimedItem]) -> Mapping[str, int]:
+def _read_sizes(
+    connection: Connection, source: str, items: Sequence[ClaimedItem]
+) -> Mapping[str, int]:
     query = select(inbox.c.delivery_id, inbox.c.byte_count)
     rows = connection.execute(query.where(are_deliveries(source, [item.key for item in items])))
     return {row.delivery_id: row.byte_count for row in rows}
 
 
-def _fitting(items: Sequence[ClaimedItem], sizes: Mapping[str, int]) -> Sequence[ClaimedItem]:
+def _select_fitting(
+    items: Sequence[ClaimedItem], sizes: Mapping[str, int]
+) -> Sequence[ClaimedItem]:
     """Return the first items that a run holds together, one at least if there is one."""
     totals = accumulate(sizes[item.key] for item in items)
     count = sum(total <= MAX_BATCH_BYTES for total in totals)
     return items[: max(count, 1)]
 
 
-def _end_of(record: dg.RunRecord) -> datetime | None:
+def _read_end(record: dg.RunRecord) -> datetime | None:
     return datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None
 
 
-def _queue(connection: Connection, name: str) -> list[Row]:
+def _read_queue(connection: Connection, name: str) -> list[Row]:
     """Return the oldest rows in each state; of failed ones all, as some wait.
 
     Those are no more than the runs that may fail within the longest pause, and some.
@@ -412,11 +416,11 @@ def _queue(connection: Connection, name: str) -> list[Row]:
     return [
         Row(*row)
         for state, limit in limits.items()
-        for row in connection.execute(_oldest(name, state, limit))
+        for row in connection.execute(_select_oldest(name, state, limit))
     ]
 
 
-def _oldest(source: str, state: ItemState, most: int | None) -> Select[Any]:
+def _select_oldest(source: str, state: ItemState, most: int | None) -> Select[Any]:
     item = work_items.c
     keys = select(item.item_key).where(_has_item(source, state))
     first = keys.order_by(item.due_at, item.item_key).limit(most)  # as the index has them
@@ -427,7 +431,7 @@ def _has_item(source: str, state: ItemState) -> ColumnElement[bool]:
     return and_(work_items.c.topic == topic_of(source), work_items.c.state == state)
 
 
-def _missing(source: str, delivery_id: str) -> ConfigurationError:
+def _build_missing_error(source: str, delivery_id: str) -> ConfigurationError:
     return ConfigurationError(
         f"the inbox has no such delivery of {source}",
         expected="the id of a delivery; of a replay one that is done or dead",
@@ -436,7 +440,7 @@ def _missing(source: str, delivery_id: str) -> ConfigurationError:
     )
 
 
-def _removed(source: str, delivery_id: str) -> ConfigurationError:
+def _build_removed_error(source: str, delivery_id: str) -> ConfigurationError:
     return ConfigurationError(
         f"the body of this delivery of {source} was removed",
         expected="a delivery younger than WEBHOOK_BODY_DAYS, or WEBHOOK_DEAD_BODY_DAYS if it is "
@@ -446,7 +450,7 @@ def _removed(source: str, delivery_id: str) -> ConfigurationError:
     )
 
 
-def _runs_of(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, AttemptRun]:
+def _find_runs(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, AttemptRun]:
     """Return the latest run of each row's attempt, if there is one: Dagster may try a run again."""
     if not rows:
         return {}
@@ -458,7 +462,7 @@ def _runs_of(instance: dg.DagsterInstance, rows: Sequence[Row]) -> dict[str, Att
         runs[run.tags[ATTEMPT_TAG]] = AttemptRun(
             run.run_id,
             run.status.value,
-            _end_of(record),
+            _read_end(record),
             run.tags.get(WILL_RETRY_TAG) == "true",
             read_tag(run.tags, REJECTED_TAG) == run.run_id,
         )

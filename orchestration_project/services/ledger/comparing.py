@@ -58,21 +58,21 @@ def compare(
             remedy="run operations_checks with only_changed: false",
         )
     with ledger.warehouse.reading() as connection:
-        of_ledger = _hour_sums(connection, operations_runs, "created_at", "changed_at", since)
+        of_ledger = _sum_by_hour(connection, operations_runs, "created_at", "changed_at", since)
     with runs as connection:
-        of_dagster = _hour_sums(
-            connection, runs_table(), "create_timestamp", "update_timestamp", _naive(since)
+        of_dagster = _sum_by_hour(
+            connection, runs_table(), "create_timestamp", "update_timestamp", _drop_zone(since)
         )
         rows = [
             row
             for status, first, last in ranges_that_differ(of_dagster, of_ledger)
-            for row in _states(connection, status, first, last, _naive(since))
+            for row in _read_states(connection, status, first, last, _drop_zone(since))
         ]
     run_count = sum(hour_sum.run_count for hour_sum in of_dagster.values())
-    return LedgerDifference(run_count, _differing(ledger, dict(rows)))
+    return LedgerDifference(run_count, _find_differing(ledger, dict(rows)))
 
 
-def _differing(ledger: Ledger, states: Mapping[str, tuple[str, datetime]]) -> list[str]:
+def _find_differing(ledger: Ledger, states: Mapping[str, tuple[str, datetime]]) -> list[str]:
     ids = list(states)
     names: dict[str, tuple[str, datetime]] = {}
     for start in range(0, len(ids), RUNS_PER_QUERY):
@@ -80,7 +80,7 @@ def _differing(ledger: Ledger, states: Mapping[str, tuple[str, datetime]]) -> li
     return [run_id for run_id in ids if names.get(run_id) != states[run_id]]
 
 
-def _states(
+def _read_states(
     connection: Connection, status: str, first: str, last: str, since: datetime | None
 ) -> list[tuple[str, tuple[str, datetime]]]:
     """Return id, status and last change of the runs that changed from one hour to another."""
@@ -93,7 +93,7 @@ def _states(
     return [(run_id, (status, at.replace(tzinfo=UTC))) for run_id, at in connection.execute(query)]
 
 
-def _hour_sums(
+def _sum_by_hour(
     connection: Connection, runs: Table, created: str, changed: str, since: datetime | None
 ) -> dict[tuple[str, str], HourSum]:
     """Return the sums by status and hour, the latter as in ``2026-11-23 20``.
@@ -102,7 +102,7 @@ def _hour_sums(
     """
     if connection.dialect.name not in ("sqlite", "postgresql"):
         return {}
-    hour, within = _spelled(connection.dialect.name, runs.c[changed])
+    hour, within = _split_moment(connection.dialect.name, runs.c[changed])
     query = (
         select(runs.c.status, hour, func.count(), func.sum(cast(within, BigInteger)))
         .where(_is_later(runs.c[created], since))
@@ -114,7 +114,7 @@ def _hour_sums(
     }
 
 
-def _spelled(
+def _split_moment(
     dialect: str, moment: ColumnElement[datetime]
 ) -> tuple[ColumnElement[str], ColumnElement[str]]:
     """Return the hour of a moment, and minutes, seconds and microseconds in it as digits."""
@@ -132,5 +132,5 @@ def _is_later(created: ColumnElement[datetime], since: datetime | None) -> Colum
     return true() if since is None else created > since
 
 
-def _naive(moment: datetime | None) -> datetime | None:
+def _drop_zone(moment: datetime | None) -> datetime | None:
     return moment and moment.astimezone(UTC).replace(tzinfo=None)

@@ -79,15 +79,16 @@ def read_observation(
     """
     quarantined = count_quarantined(warehouse)
     with warehouse.reading() as connection:
-        waiting = _waiting(connection)
+        waiting = _count_waiting(connection)
         if paused_runs:
-            waiting = _without_paused_waits(connection, waiting, paused_runs)
+            waiting = _exclude_paused_waits(connection, waiting, paused_runs)
         return Observation(
             ended=pl.concat(
-                _ended(connection, counted_table, machine_now) for counted_table in (RUNS, STEPS)
+                _count_ended(connection, counted_table, machine_now)
+                for counted_table in (RUNS, STEPS)
             ),
-            under_way=waiting | _at_work(connection),
-            landed_at=_landed_at(connection),
+            under_way=waiting | _count_running(connection),
+            landed_at=_read_landed_at(connection),
             quarantined=quarantined,
         )
 
@@ -100,15 +101,17 @@ def write_tower(warehouse: Warehouse, rows: Sequence[Mapping[str, Any]]) -> None
         insert_frame(connection, operations_control_tower, frame_of(rows, operations_control_tower))
 
 
-def _ended(connection: Connection, counted: _CountedTable, now: datetime) -> pl.DataFrame:
-    days = union_all(*(_of_day(counted, now, days_ago) for days_ago in range(DAYS)))
+def _count_ended(connection: Connection, counted: _CountedTable, now: datetime) -> pl.DataFrame:
+    days = union_all(*(_select_day(counted, now, days_ago) for days_ago in range(DAYS)))
     return pl.DataFrame(connection.execute(days).all(), COUNTS, orient="row")
 
 
-def _of_day(counted: _CountedTable, now: datetime, days_ago: int) -> Select[Any]:
+def _select_day(counted: _CountedTable, now: datetime, days_ago: int) -> Select[Any]:
     row, asset = counted.table.c, counted.asset
     until = now - days_ago * A_DAY
-    sums = (_total(row[name]) for name in ("rows_in", "rows_landed", "rows_rejected", "byte_count"))
+    sums = (
+        _sum_column(row[name]) for name in ("rows_in", "rows_landed", "rows_rejected", "byte_count")
+    )
     found = (
         select(
             row.domain,
@@ -126,11 +129,11 @@ def _of_day(counted: _CountedTable, now: datetime, days_ago: int) -> Select[Any]
     return found if asset is None else found.where(asset.is_not(None)).group_by(asset)
 
 
-def _total(column: Column[int]) -> ColumnElement[int]:
+def _sum_column(column: Column[int]) -> ColumnElement[int]:
     return cast(func.sum(column), BigInteger)
 
 
-def _waiting(connection: Connection) -> dict[Subject, ActiveRuns]:
+def _count_waiting(connection: Connection) -> dict[Subject, ActiveRuns]:
     runs = operations_runs.c
     is_pending = runs.status.in_(PENDING)
     rows = connection.execute(
@@ -146,7 +149,7 @@ def _waiting(connection: Connection) -> dict[Subject, ActiveRuns]:
     return {Subject(row[0]): ActiveRuns(row[1], row[2], row[3]) for row in rows}
 
 
-def _without_paused_waits(
+def _exclude_paused_waits(
     connection: Connection, waiting: Mapping[Subject, ActiveRuns], paused_runs: Collection[str]
 ) -> dict[Subject, ActiveRuns]:
     """Return the waiting runs, with the start of the first wait that no pause explains."""
@@ -164,7 +167,7 @@ def _without_paused_waits(
     }
 
 
-def _at_work(connection: Connection) -> dict[Subject, ActiveRuns]:
+def _count_running(connection: Connection) -> dict[Subject, ActiveRuns]:
     steps = operations_steps.c
     rows = connection.execute(
         select(steps.domain, steps.asset, func.count())
@@ -174,7 +177,7 @@ def _at_work(connection: Connection) -> dict[Subject, ActiveRuns]:
     return {Subject(domain, asset): ActiveRuns(0, running) for domain, asset, running in rows}
 
 
-def _landed_at(connection: Connection) -> dict[str, datetime]:
+def _read_landed_at(connection: Connection) -> dict[str, datetime]:
     rows = connection.execute(
         select(fences.c.table_name, func.max(fences.c.landed_at))
         .where(fences.c.landed_at.is_not(None))

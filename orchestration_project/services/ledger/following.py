@@ -72,7 +72,7 @@ def follow(
     seen_moment, is_all = since or NEVER, True
     start = seen_moment - CHANGE_OVERLAP if since else NEVER
     until = time.monotonic() + seconds
-    for page, is_last in _changed(instance, ledger, start, page_size):
+    for page, is_last in _read_changed(instance, ledger, start, page_size):
         for record, is_known in page:
             if not is_known:
                 if len(due) == limit and record.dagster_run.run_id not in due:
@@ -105,18 +105,21 @@ def reconcile(
         written += Written(same=run_count - len(due))
         pages = (
             instance.get_run_records(dg.RunsFilter(run_ids=list(some)))
-            for some in _parts(due, RUNS_PER_PAGE)
+            for some in _split_items(due, RUNS_PER_PAGE)
         )
     else:
-        pages = _pages(instance, since)
+        pages = _read_pages(instance, since)
     for page in pages:
         written += _record(instance, ledger, page)
     run_ids = [
         run_id
-        for some in _parts(ledger.under_way(), RUNS_PER_PAGE)
-        for run_id in _absent(instance, some)
+        for some in _split_items(ledger.under_way(), RUNS_PER_PAGE)
+        for run_id in _find_absent(instance, some)
     ]
-    for some in (*_parts(run_ids, RUNS_PER_PAGE), ()):  # none: the steps of those marked before
+    for some in (
+        *_split_items(run_ids, RUNS_PER_PAGE),
+        (),
+    ):  # none: the steps of those marked before
         ledger.mark_gone(some)
     return LedgerRepair(written, len(run_ids))
 
@@ -136,7 +139,7 @@ def record_runs(instance: dg.DagsterInstance, ledger: Ledger, filters: dg.RunsFi
     return written
 
 
-def _parts(items: Sequence[Each], size: int) -> Iterator[Sequence[Each]]:
+def _split_items(items: Sequence[Each], size: int) -> Iterator[Sequence[Each]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
@@ -144,12 +147,12 @@ def _record(
     instance: dg.DagsterInstance, ledger: Ledger, records: Sequence[dg.RunRecord]
 ) -> Written:
     written = Written()
-    for some in _parts(records, RUNS_PER_BATCH):
+    for some in _split_items(records, RUNS_PER_BATCH):
         written += ledger.record([read_facts(instance, record) for record in some])
     return written
 
 
-def _changed(
+def _read_changed(
     instance: dg.DagsterInstance, ledger: Ledger, since: datetime, page_size: int
 ) -> Iterator[tuple[list[tuple[dg.RunRecord, bool]], bool]]:
     """Yield pages of the runs that changed after ``since``, by time, and which of them is the last.
@@ -181,7 +184,7 @@ def _changed(
         since = just_before
 
 
-def _pages(
+def _read_pages(
     instance: dg.DagsterInstance, since: datetime | None
 ) -> Iterator[Sequence[dg.RunRecord]]:
     """Yield the runs that were created after ``since``, the latest first."""
@@ -191,6 +194,6 @@ def _pages(
         cursor = page[-1].dagster_run.run_id
 
 
-def _absent(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[str]:
+def _find_absent(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> list[str]:
     present = set(instance.get_run_ids(dg.RunsFilter(run_ids=list(run_ids))))
     return [run_id for run_id in run_ids if run_id not in present]

@@ -54,7 +54,7 @@ def read_facts(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFacts:
     """Return the facts of a run, as far as Dagster's event log still has them."""
     run = record.dagster_run
     happened = [
-        (_moment(entry.timestamp), entry.dagster_event)
+        (_convert_seconds(entry.timestamp), entry.dagster_event)
         for entry in entries_of(instance, run.run_id, READ)
         if entry.dagster_event
     ]
@@ -66,42 +66,42 @@ def read_facts(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFacts:
         status=run.status.value,
         created_at=record.create_timestamp,
         changed_at=record.update_timestamp,
-        started_at=_moment(record.start_time) if record.start_time else None,
-        ended_at=_moment(record.end_time) if record.end_time and run.is_finished else None,
+        started_at=_convert_seconds(record.start_time) if record.start_time else None,
+        ended_at=_convert_seconds(record.end_time) if record.end_time and run.is_finished else None,
         tags=run.tags,
         config=run.run_config,
         parent_run_id=run.parent_run_id,
         root_run_id=run.root_run_id,
-        assets=_assets(event for _, event in happened),
-        steps=_steps(happened),
+        assets=_list_assets(event for _, event in happened),
+        steps=_read_steps(happened),
         error_classes=[name for event in failures for name in _run_classes(event)],
         error=error_of([event for _, event in happened]) if has_failed else None,
         unpublished=sorted(unpublished_in(event for _, event in happened)),
     )
 
 
-def _moment(seconds: float) -> datetime:
+def _convert_seconds(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def _assets(events: Iterable[dg.DagsterEvent]) -> list[str]:
+def _list_assets(events: Iterable[dg.DagsterEvent]) -> list[str]:
     planned = Happened.ASSET_MATERIALIZATION_PLANNED
     return sorted({asset_of(event) for event in events if event.event_type == planned})
 
 
-def _steps(events: Iterable[TimedEvent]) -> list[StepFacts]:
+def _read_steps(events: Iterable[TimedEvent]) -> list[StepFacts]:
     by_step: dict[str, list[TimedEvent]] = {}
     for at, event in events:
         if event.step_key is not None:
             by_step.setdefault(event.step_key, []).append((at, event))
     return [
-        _step(key, found)
+        _read_step(key, found)
         for key, found in by_step.items()
         if any(event.event_type in STATUSES for _, event in found)
     ]
 
 
-def _step(key: str, found: Sequence[TimedEvent]) -> StepFacts:
+def _read_step(key: str, found: Sequence[TimedEvent]) -> StepFacts:
     events = [event for _, event in found]
     status = next(
         STATUSES[dagster_event.event_type]
@@ -115,18 +115,18 @@ def _step(key: str, found: Sequence[TimedEvent]) -> StepFacts:
     return StepFacts(
         step_key=key,
         status=status,
-        assets=_assets(events),
+        assets=_list_assets(events),
         started_at=begun[0] if begun else None,
         ended_at=ended[-1] if ended and status != "IN_PROGRESS" else None,
         attempts=len(begun),
-        checks=_checks(events),
-        refusals=_refusals(events),
-        error_classes=_classes(failure.step_failure_data.error) if failure else [],
+        checks=_read_checks(events),
+        refusals=_list_refusals(events),
+        error_classes=_list_classes(failure.step_failure_data.error) if failure else [],
         error=what_failed(failure) if failure else None,
     )
 
 
-def _checks(events: Iterable[dg.DagsterEvent]) -> list[Check]:
+def _read_checks(events: Iterable[dg.DagsterEvent]) -> list[Check]:
     evaluations = [
         event.asset_check_evaluation_data
         for event in events
@@ -142,7 +142,7 @@ def _checks(events: Iterable[dg.DagsterEvent]) -> list[Check]:
             "error"
             if asset_check_evaluation.severity == dg.AssetCheckSeverity.ERROR
             else "warning",
-            _numbers(asset_check_evaluation.metadata),
+            _select_numbers(asset_check_evaluation.metadata),
         )
         for name, asset_check_evaluation in sorted(latest.items())
     ]
@@ -154,7 +154,7 @@ def is_not_applicable(metadata: Mapping[str, dg.MetadataValue]) -> bool:
     return outcome is not None and str(outcome.value).startswith(f"{NOT_APPLICABLE}: ")
 
 
-def _numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int | float]:
+def _select_numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int | float]:
     values = {
         name: value.value
         for name, value in metadata.items()
@@ -167,7 +167,7 @@ def _numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int | float]
     }
 
 
-def _refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
+def _list_refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
     """Return the categories of quarantined partitions; the last attempt counts."""
     categories: dict[Unit, str] = {}
     for event in unit_events(events):
@@ -179,10 +179,10 @@ def _refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
 
 
 def _run_classes(event: dg.DagsterEvent) -> list[str]:
-    return _classes(event.job_failure_data.error) if event.event_specific_data else []
+    return _list_classes(event.job_failure_data.error) if event.event_specific_data else []
 
 
-def _classes(error: SerializableErrorInfo | None) -> list[str]:
+def _list_classes(error: SerializableErrorInfo | None) -> list[str]:
     """Return the names of an exception and of what caused it, the outermost first."""
     classes: list[str] = []
     while error is not None:

@@ -99,12 +99,12 @@ class Ledger:
         with self._warehouse.writing() as connection:
             lock_row(connection, LEDGER)
             ids = [run.run_id for run in runs]
-            before = _entries(connection, ids)
-            volumes = _volumes(connection, ids)
+            before = _read_entries(connection, ids)
+            volumes = _sum_volumes(connection, ids)
             entries = [
                 entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs
             ]
-            new = [_storable(entry) for entry in entries]
+            new = [_make_storable(entry) for entry in entries]
             due = [
                 ledger_entry
                 for ledger_entry in new
@@ -117,13 +117,13 @@ class Ledger:
     def drawn_up(self, runs: Sequence[RunFacts]) -> list[LedgerEntry]:
         """Return the entries that would be written of these runs now; none is."""
         with self._warehouse.reading() as connection:
-            volumes = _volumes(connection, [run.run_id for run in runs])
+            volumes = _sum_volumes(connection, [run.run_id for run in runs])
         return [entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs]
 
     def written(self, run_ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return the stored entries of those of these runs that have a row, by run."""
         with self._warehouse.reading() as connection:
-            return _entries(connection, run_ids)
+            return _read_entries(connection, run_ids)
 
     def under_way(self) -> list[str]:
         """Return the runs that have not ended, as far as the ledger knows."""
@@ -158,16 +158,16 @@ class Ledger:
             )
 
 
-def _entries(connection: Connection, run_ids: Sequence[str]) -> dict[str, LedgerEntry]:
-    runs = _rows(connection, operations_runs, operations_runs.c.run_id.in_(run_ids))
-    steps = _rows(connection, operations_steps, operations_steps.c.run_id.in_(run_ids))
+def _read_entries(connection: Connection, run_ids: Sequence[str]) -> dict[str, LedgerEntry]:
+    runs = _read_rows(connection, operations_runs, operations_runs.c.run_id.in_(run_ids))
+    steps = _read_rows(connection, operations_steps, operations_steps.c.run_id.in_(run_ids))
     return {
         run["run_id"]: LedgerEntry(run, [step for step in steps if step["run_id"] == run["run_id"]])
         for run in runs
     }
 
 
-def _rows(
+def _read_rows(
     connection: Connection, table: Table, condition: ColumnElement[bool]
 ) -> list[dict[str, Any]]:
     columns = [column for column in table.columns if column.name != "recorded_at"]
@@ -184,10 +184,10 @@ def _is_due(before: LedgerEntry | None, now: LedgerEntry) -> bool:
         return False
     if before.steps and not now.steps:
         return False
-    return before.run != now.run or _by_key(before) != _by_key(now)
+    return before.run != now.run or _map_by_key(before) != _map_by_key(now)
 
 
-def _by_key(entry: LedgerEntry) -> dict[str, dict[str, Any]]:
+def _map_by_key(entry: LedgerEntry) -> dict[str, dict[str, Any]]:
     return {step["step_key"]: step for step in entry.steps}
 
 
@@ -202,7 +202,7 @@ def _replace(connection: Connection, entries: Sequence[LedgerEntry], now: dateti
         insert_frame(connection, table, frame_of(rows, table))
 
 
-def _storable(entry: LedgerEntry) -> LedgerEntry:
+def _make_storable(entry: LedgerEntry) -> LedgerEntry:
     def row(values: Mapping[str, Any]) -> dict[str, Any]:
         return {
             name: storable(value) if isinstance(value, str) else value
@@ -212,32 +212,32 @@ def _storable(entry: LedgerEntry) -> LedgerEntry:
     return LedgerEntry(row(entry.run), [row(step) for step in entry.steps])
 
 
-def _volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, Volume]]:
+def _sum_volumes(connection: Connection, run_ids: Sequence[str]) -> dict[str, dict[str, Volume]]:
     """Return the volumes that the deliveries of each run fetched, loaded and refused, by table.
 
     Captures without lines of their own, such as documents, came in as the rows that they made.
     """
     sums: dict[str, dict[str, dict[str, int]]] = {}
-    for statement in (_fetched(), _landed(), _rejected()):
+    for statement in (_sum_fetched(), _sum_landed(), _count_rejected()):
         row_query = statement.where(deliveries.c.run_id.in_(run_ids)).group_by(
             deliveries.c.run_id, deliveries.c.table_name
         )
-        for run_id, table, figures in _named(connection, row_query):
+        for run_id, table, figures in _read_figures(connection, row_query):
             sums.setdefault(run_id, {}).setdefault(table, {}).update(figures)
     return {
         run_id: {
-            table: Volume(**{"rows_in": _rows_made(entry), **entry})
+            table: Volume(**{"rows_in": _count_rows_made(entry), **entry})
             for table, entry in entries.items()
         }
         for run_id, entries in sums.items()
     }
 
 
-def _rows_made(figures: Mapping[str, int]) -> int:
+def _count_rows_made(figures: Mapping[str, int]) -> int:
     return figures.get("rows_landed", 0) + figures.get("rows_rejected", 0)
 
 
-def _named(
+def _read_figures(
     connection: Connection, statement: Select[Any]
 ) -> Iterator[tuple[str, str, dict[str, int]]]:
     for row in connection.execute(statement).mappings():
@@ -246,13 +246,13 @@ def _named(
         yield row["run_id"], row["table_name"], figures
 
 
-def _of_deliveries(*sums: ColumnElement[Any]) -> Select[Any]:
+def _select_sums(*sums: ColumnElement[Any]) -> Select[Any]:
     return select(deliveries.c.run_id, deliveries.c.table_name, *sums).select_from(deliveries)
 
 
-def _fetched() -> Select[Any]:
+def _sum_fetched() -> Select[Any]:
     return (
-        _of_deliveries(
+        _select_sums(
             func.sum(captures.c.row_count).label("rows_in"),
             func.sum(blobs.c.byte_count).label("byte_count"),
         )
@@ -261,18 +261,18 @@ def _fetched() -> Select[Any]:
     )
 
 
-def _landed() -> Select[Any]:
+def _sum_landed() -> Select[Any]:
     present = landings.c.rows_added + landings.c.rows_changed + landings.c.rows_unchanged
-    return _of_deliveries(func.sum(present).label("rows_landed")).join(
+    return _select_sums(func.sum(present).label("rows_landed")).join(
         landings,
         (landings.c.group_id == deliveries.c.group_id)
         & (landings.c.table_name == deliveries.c.table_name),
     )
 
 
-def _rejected() -> Select[Any]:
+def _count_rejected() -> Select[Any]:
     return (
-        _of_deliveries(func.count().label("rows_rejected"))
+        _select_sums(func.count().label("rows_rejected"))
         .join(captures, captures.c.group_id == deliveries.c.group_id)
         .join(
             rejects,

@@ -37,10 +37,10 @@ def read_sessions(warehouse: Warehouse, wanted: SessionFilter) -> pl.DataFrame:
         raise ConfigurationError(
             "no session has such a status", expected=", ".join(states), found=wanted.state
         )
-    return warehouse.frame(_statement(wanted), operations_sessions.table)
+    return warehouse.frame(_select_sessions(wanted), operations_sessions.table)
 
 
-def _statement(wanted: SessionFilter) -> Select[Any]:
+def _select_sessions(wanted: SessionFilter) -> Select[Any]:
     grouped = operations_sessions.select
     if wanted.since is not None:
         begun = select(operations_runs.c.session).where(

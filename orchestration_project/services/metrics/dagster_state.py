@@ -41,11 +41,11 @@ def dagster_families(instance: dg.DagsterInstance, now: datetime) -> list[Metric
                 for name, beat in instance.get_daemon_heartbeats().items()
             },
         ),
-        *_ticks(instance, now),
+        *_measure_ticks(instance, now),
     ]
 
 
-def _ticks(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metric]:
+def _measure_ticks(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metric]:
     ages: dict[tuple[str, ...], float] = {}
     failures: dict[tuple[str, ...], float] = {}
     since = (now - FAILURES_WITHIN).timestamp()

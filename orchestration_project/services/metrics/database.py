@@ -37,7 +37,7 @@ def database_families(warehouse: Warehouse) -> list[Metric]:
         name = connection.dialect.name
         size = connection.execute(SIZE[name]).scalar_one() if name in SIZE else None
         is_server = name == "postgresql"
-        states = _connections(connection) if is_server else {}
+        states = _count_connections(connection) if is_server else {}
         age = connection.execute(OLDEST_TRANSACTION).scalar_one() if is_server else None
     return [
         gauge(
@@ -61,7 +61,7 @@ def database_families(warehouse: Warehouse) -> list[Metric]:
     ]
 
 
-def _connections(connection: Connection) -> Mapping[str, int]:
+def _count_connections(connection: Connection) -> Mapping[str, int]:
     counted: dict[str, int] = dict.fromkeys((*CONNECTION_STATES, "other"), 0)
     for state, count in connection.execute(CONNECTIONS):
         counted[state if state in CONNECTION_STATES else "other"] += count

@@ -13,7 +13,7 @@ from orchestration_project.services.metrics.families import gauge
 from orchestration_project.services.queues import read_queues
 
 
-def _added(one: float, other: float) -> float:
+def _sum_values(one: float, other: float) -> float:
     return one + other
 
 
@@ -42,7 +42,7 @@ def program_families(warehouse: Warehouse, now: datetime) -> Iterable[Metric]:
         "Programs that send heartbeats, by release; two releases at once: an upgrade.",
         ("release",),
         {(release,): count for release, count in running.items()},
-        together=_added,
+        together=_sum_values,
     )
 
 
@@ -53,7 +53,7 @@ def queue_families(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metr
         "Runs in progress, by the host that executes them.",
         ("host",),
         {(host,): count for host, count in runs_by_host(instance).items()},
-        together=_added,
+        together=_sum_values,
     )
     counts: dict[tuple[str, ...], float] = {}
     oldest: dict[tuple[str, ...], float] = {}
@@ -68,7 +68,7 @@ def queue_families(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metr
         "Runs by queue, priority and state: waiting in Dagster's queue, or running.",
         ("queue", "priority", "state"),
         counts,
-        together=_added,
+        together=_sum_values,
     )
     yield gauge(
         "queue_oldest_seconds",

@@ -30,7 +30,7 @@ class MetricsReader:
 def counter(name: str, what: str, labels: tuple[str, ...], values: Values) -> Metric:
     """Return a family of counters; what falls together as `other` is added up."""
     family = CounterMetricFamily(f"orchestration_{name}", what, labels=labels)
-    return _filled(family, values, lambda one, other: one + other)
+    return _fill_family(family, values, lambda one, other: one + other)
 
 
 def gauge(
@@ -41,12 +41,12 @@ def gauge(
     together: Callable[[float, float], float] = max,
 ) -> Metric:
     """Return a family of gauges; of what falls together as `other`, the greatest counts."""
-    return _filled(
+    return _fill_family(
         GaugeMetricFamily(f"orchestration_{name}", what, labels=labels), values, together
     )
 
 
-def _filled(
+def _fill_family(
     family: CounterMetricFamily | GaugeMetricFamily,
     values: Values,
     together: Callable[[float, float], float],

@@ -62,14 +62,14 @@ def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
             "objective_budget_left",
             "Share of the error budget that is left; negative: overspent.",
             pair,
-            _known({key: row.budget_left for key, row in rows.items()}),
+            _select_known({key: row.budget_left for key, row in rows.items()}),
             together=min,
         ),
         gauge(
             "objective_burn",
             "Burn rate: times as fast as the target allows.",
             (*pair, "window"),
-            _known(
+            _select_known(
                 {
                     (*key, window): getattr(row, f"burn_{window}")
                     for key, row in rows.items()
@@ -92,17 +92,17 @@ def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
             "objective_age_seconds",
             "Time since the latest evaluation of objectives.",
             (),
-            _age(rows.values(), now),
+            _measure_age(rows.values(), now),
         ),
     ]
 
 
-def _age(rows: Iterable[Row], now: datetime) -> Values:
+def _measure_age(rows: Iterable[Row], now: datetime) -> Values:
     ages = [(now - row.evaluated_at).total_seconds() for row in rows]
     return {(): max(0.0, min(ages))} if ages else {}
 
 
-def _known(values: Mapping[tuple[str, ...], float | None]) -> Values:
+def _select_known(values: Mapping[tuple[str, ...], float | None]) -> Values:
     return {labels: value for labels, value in values.items() if value is not None}
 
 
@@ -136,7 +136,7 @@ def domain_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
             "domain_success_share",
             "Share of successes among the domain's runs of a day that succeeded or failed.",
             ("domain",),
-            _known({(row.domain,): row.success_share for row in rows}),
+            _select_known({(row.domain,): row.success_share for row in rows}),
             together=min,
         ),
     ]

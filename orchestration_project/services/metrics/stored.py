@@ -28,15 +28,15 @@ def stored_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
     """
     with warehouse.reading() as connection:
         return [
-            *_runs(connection),
-            _durations(connection, now),
-            *_inbox(connection, now),
-            _alerts(connection),
-            *_assets(connection, now),
+            *_measure_runs(connection),
+            _measure_durations(connection, now),
+            *_measure_inbox(connection, now),
+            _count_alerts(connection),
+            *_measure_assets(connection, now),
         ]
 
 
-def _runs(connection: Connection) -> Iterable[Metric]:
+def _measure_runs(connection: Connection) -> Iterable[Metric]:
     runs = operations_runs.c
     kinds = {"in": runs.rows_in, "landed": runs.rows_landed, "rejected": runs.rows_rejected}
     records = connection.execute(
@@ -52,7 +52,7 @@ def _runs(connection: Connection) -> Iterable[Metric]:
         "Runs in the ledger by status; the counts of ended runs only grow.",
         ("job", "status"),
         {
-            **_none_ended(row.job for row in records),
+            **_build_zeros(row.job for row in records),
             **{(row.job, row.status): row.runs for row in records},
         },
         together=lambda one, other: one + other,
@@ -69,12 +69,12 @@ def _runs(connection: Connection) -> Iterable[Metric]:
     )
 
 
-def _none_ended(jobs: Iterable[str]) -> Values:
+def _build_zeros(jobs: Iterable[str]) -> Values:
     """Return zeros, so that a job's first failure is an increase."""
     return {(job, status): 0.0 for job in jobs for status in ("SUCCESS", "FAILURE")}
 
 
-def _durations(connection: Connection, now: datetime) -> Metric:
+def _measure_durations(connection: Connection, now: datetime) -> Metric:
     runs = operations_runs.c
     rows = connection.execute(
         select(runs.job, runs.duration_seconds).where(
@@ -99,7 +99,7 @@ def _durations(connection: Connection, now: datetime) -> Metric:
     )
 
 
-def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
+def _measure_inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
     item = work_items.c
     rows = connection.execute(
         select(
@@ -135,7 +135,7 @@ def _inbox(connection: Connection, now: datetime) -> Iterable[Metric]:
     )
 
 
-def _alerts(connection: Connection) -> Metric:
+def _count_alerts(connection: Connection) -> Metric:
     sent = operations_alert_deliveries.c
     rows = connection.execute(
         select(sent.channel, sent.state, func.count().label("alerts")).group_by(
@@ -151,7 +151,7 @@ def _alerts(connection: Connection) -> Metric:
     )
 
 
-def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
+def _measure_assets(connection: Connection, now: datetime) -> Iterable[Metric]:
     tower = operations_control_tower.c
     rows = connection.execute(
         select(tower.asset, tower.last_landed_at, tower.hours_late, tower.looked_at).where(
@@ -172,11 +172,11 @@ def _assets(connection: Connection, now: datetime) -> Iterable[Metric]:
         "asset_late_seconds",
         "Time by which the oldest due partition is overdue; 0: none is.",
         ("asset",),
-        {(row.asset,): _late(row, now) for row in rows},
+        {(row.asset,): _measure_lateness(row, now) for row in rows},
     )
 
 
-def _late(row: Row, now: datetime) -> float:
+def _measure_lateness(row: Row, now: datetime) -> float:
     """Return how late an asset is by now: it was looked at some time ago."""
     if row.hours_late is None:
         return 0.0

@@ -37,13 +37,13 @@ def declared_objectives(settings: Settings) -> Sequence[Objective]:
     if path is None:
         return ()
     indicators = {
-        name: ["loads", *_indicators_of(name, settings)] if choice.is_on else None
+        name: ["loads", *_list_indicators(name, settings)] if choice.is_on else None
         for name, choice in domain_choices(settings).items()
     }
-    return read_objectives(_text(path), str(path), indicators)
+    return read_objectives(_read_text(path), str(path), indicators)
 
 
-def _indicators_of(domain: str, settings: Settings) -> Collection[str]:
+def _list_indicators(domain: str, settings: Settings) -> Collection[str]:
     """Return the indicators of a domain; each dataset of the project's own has deadlines."""
     if domain != own_domain():
         return settings.indicators_of(domain)
@@ -59,11 +59,11 @@ def latency_objectives(settings: Settings) -> Sequence[GatewayLatency]:
         ConfigurationError: The file cannot be read or is invalid.
     """
     path = settings.slo_path
-    found = () if path is None else read_objectives(_text(path), str(path))
+    found = () if path is None else read_objectives(_read_text(path), str(path))
     return [function for function in found if isinstance(function, GatewayLatency)]
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -72,26 +72,30 @@ def lasting_conditions(
                 return []
             with warehouse.reading() as connection:
                 return [
-                    *_objectives(connection, clock),
-                    *_hosts(connection, clock),
+                    *_check_objectives(connection, clock),
+                    *_check_hosts(connection, clock),
                     *(one for rows in registered for one in rows.read(connection)),
                 ]
     except OrchestrationError:
         return []
 
 
-def _objectives(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
+def _check_objectives(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
     rows = {row.name: row for row in connection.execute(select(operations_slo))}
     pauses = pauses_in_effect(connection, clock.now())
     paused = {name for name, row in rows.items() if pause_of_domain(pauses, row.domain)}
     names = sorted((rows.keys() | open_subjects(connection, BURNING)) - paused)
     return [
-        _condition(BURNING, name, "read the burn rates", partial(_judge, rows.get(name), clock))
+        _build_condition(
+            BURNING, name, "read the burn rates", partial(_judge, rows.get(name), clock)
+        )
         for name in names
     ]
 
 
-def _condition(kind: str, name: str, summary: str, judge: Callable[[], Answer]) -> AlertCondition:
+def _build_condition(
+    kind: str, name: str, summary: str, judge: Callable[[], Answer]
+) -> AlertCondition:
     return AlertCondition(kind, Probe(kind, (), lambda: summary, judge), subject=name)
 
 
@@ -114,7 +118,7 @@ def _judge(row: Row | None, clock: Clock) -> Answer:
     )
 
 
-def _hosts(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
+def _check_hosts(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
     samples, now = operations_host_samples.c, clock.now()
     least = [func.min(samples[limit.column]).label(limit.column) for limit in LIMITS]
     query = (
@@ -132,7 +136,7 @@ def _hosts(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
                 shares[limit.name] = max(share, shares.get(limit.name, 0.0))
     names = sorted(exceeded.keys() | open_subjects(connection, OVERLOADED))
     return [
-        _condition(
+        _build_condition(
             *(OVERLOADED, name, "read the samples"), partial(_judge_host, name, exceeded.get(name))
         )
         for name in names

@@ -115,14 +115,16 @@ def count_events(
     """
     match objective:
         case Loads():
-            return _loads(connection, objective, since, until)
+            return _count_loads(connection, objective, since, until)
         case WebhookToLoaded():
-            return _deliveries(connection, objective, since, until, now, sources)
+            return _count_deliveries(connection, objective, since, until, now, sources)
         case _:
-            return _samples(connection, objective, since, until)
+            return _sum_samples(connection, objective, since, until)
 
 
-def _loads(connection: Connection, objective: Loads, since: datetime, until: datetime) -> Events:
+def _count_loads(
+    connection: Connection, objective: Loads, since: datetime, until: datetime
+) -> Events:
     runs = operations_runs.c
     good = func.count(case((runs.status == "SUCCESS", 1)))
     query = select(good, func.count()).where(
@@ -134,7 +136,7 @@ def _loads(connection: Connection, objective: Loads, since: datetime, until: dat
     return Events(*connection.execute(query).one())
 
 
-def _samples(
+def _sum_samples(
     connection: Connection, objective: Objective, since: datetime, until: datetime
 ) -> Events:
     samples = operations_slo_samples.c
@@ -147,7 +149,7 @@ def _samples(
     return Events(int(good or 0), int(total or 0))
 
 
-def _deliveries(
+def _count_deliveries(
     connection: Connection,
     objective: WebhookToLoaded,
     since: datetime,

@@ -57,10 +57,10 @@ def evaluate_declared(
     objectives, now = declared_objectives(settings), Clock().now()
     if objectives:
         take_samples(warehouse, objectives, registry, settings, clock, now)
-    return evaluate(warehouse, objectives, now, _sources(settings))
+    return evaluate(warehouse, objectives, now, _list_sources(settings))
 
 
-def _sources(settings: Settings) -> Sequence[str]:
+def _list_sources(settings: Settings) -> Sequence[str]:
     try:
         return sorted(declared_sources(settings))
     except ConfigurationError:  # the gateway and its own probe report it
@@ -80,7 +80,9 @@ def evaluate(
     """
     with warehouse.writing() as connection:
         lock_row(connection, LOCK_NAME)
-        evaluations = [_evaluation(connection, objective, now, sources) for objective in objectives]
+        evaluations = [
+            _evaluate_one(connection, objective, now, sources) for objective in objectives
+        ]
         connection.execute(delete(operations_slo))
         if evaluations:
             connection.execute(
@@ -93,12 +95,12 @@ def evaluate(
     return evaluations
 
 
-def _evaluation(
+def _evaluate_one(
     connection: Connection, objective: Objective, now: datetime, sources: Sequence[str]
 ) -> Evaluation:
     count = partial(count_events, connection, objective, now=now, sources=sources)
     today, end = now.date(), now + timedelta(microseconds=1)
-    closed = _closed_days(connection, objective.name, today)
+    closed = _read_closed_days(connection, objective.name, today)
     expected_days = [today - A_DAY * ago for ago in range(1, WINDOW_DAYS)]
     missing = [day for day in expected_days if day not in closed]
     new = {day: count(_start(day), _start(day) + A_DAY) for day in missing}
@@ -117,7 +119,7 @@ def _evaluation(
     return Evaluation(objective, total, recent, now)
 
 
-def _closed_days(connection: Connection, name: str, today: date) -> Mapping[date, Events]:
+def _read_closed_days(connection: Connection, name: str, today: date) -> Mapping[date, Events]:
     """Return the counted days of the window; yesterday is counted again, as runs are recorded late.
 
     Days from today on are of a clock that was set back.

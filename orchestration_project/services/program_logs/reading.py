@@ -154,11 +154,11 @@ def read_new_lines(folder: Path, positions: Mapping[str, int]) -> NewLines:
             continue
         after[name] = page.end
         is_more = is_more or end_of(folder / name) > page.end
-        pages.append(list(_decoded(name, page.lines)))
+        pages.append(list(_decode_lines(name, page.lines)))
     return NewLines(list(heapq.merge(*pages, key=lambda line: line.time)), after, is_more)
 
 
-def _decoded(service: str, lines: list[StoredLine]) -> Iterator[FoundLine]:
+def _decode_lines(service: str, lines: list[StoredLine]) -> Iterator[FoundLine]:
     for line in lines:
         fields = decode_line(line.text)
         if fields is not None:

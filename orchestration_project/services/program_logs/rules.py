@@ -54,16 +54,17 @@ def encode_request(lines: Sequence[NumberedLine], observed: datetime) -> bytes:
         key = tuple(str(line.fields.get(name, "")) for name in RESOURCE_FIELDS)
         scope = str(line.fields.get("logger", ""))
         resources.setdefault(key, {}).setdefault(scope, []).append(_record(line, observed))
-    return b"".join(_bytes(1, _resource_logs(*item)) for item in resources.items())
+    return b"".join(_encode_bytes(1, _encode_resource(*item)) for item in resources.items())
 
 
-def _resource_logs(values: tuple[str, ...], scopes: Mapping[str, Sequence[bytes]]) -> bytes:
-    resource = _attributes(1, zip(RESOURCE_FIELDS.values(), values, strict=True))
+def _encode_resource(values: tuple[str, ...], scopes: Mapping[str, Sequence[bytes]]) -> bytes:
+    resource = _encode_attributes(1, zip(RESOURCE_FIELDS.values(), values, strict=True))
     scope_logs = (
-        _bytes(1, _text(1, name)) + b"".join(_bytes(2, record) for record in records)
+        _encode_bytes(1, _encode_text(1, name))
+        + b"".join(_encode_bytes(2, record) for record in records)
         for name, records in scopes.items()
     )
-    return _bytes(1, resource) + b"".join(_bytes(2, log) for log in scope_logs)
+    return _encode_bytes(1, resource) + b"".join(_encode_bytes(2, log) for log in scope_logs)
 
 
 def _record(line: NumberedLine, observed: datetime) -> bytes:
@@ -71,17 +72,21 @@ def _record(line: NumberedLine, observed: datetime) -> bytes:
     level = str(fields.get("level", ""))
     other_pairs = ((ATTRIBUTES.get(name, name), value) for name, value in fields.items())
     own = [(name, value) for name, value in other_pairs if name not in OF_RECORD]
-    observed_at = _nanoseconds(observed.isoformat())
+    observed_at = _parse_nanoseconds(observed.isoformat())
     ids = {9: (fields.get("trace_id"), 32), 10: (fields.get("span_id"), 16)}
     return b"".join(
         [
-            _fixed(1, _nanoseconds(fields.get("time")) or observed_at),
-            _number(2, SEVERITIES.get(level, 0)),
-            _text(3, level),
-            _bytes(5, _text(1, str(fields.get("message", "")))),
-            _attributes(6, [*own, ("log.record.uid", line.uid)]),
-            *(_bytes(name, bytes.fromhex(str(x))) for name, (x, n) in ids.items() if _is_hex(x, n)),
-            _fixed(11, observed_at),
+            _encode_fixed(1, _parse_nanoseconds(fields.get("time")) or observed_at),
+            _encode_number(2, SEVERITIES.get(level, 0)),
+            _encode_text(3, level),
+            _encode_bytes(5, _encode_text(1, str(fields.get("message", "")))),
+            _encode_attributes(6, [*own, ("log.record.uid", line.uid)]),
+            *(
+                _encode_bytes(name, bytes.fromhex(str(x)))
+                for name, (x, n) in ids.items()
+                if _is_hex(x, n)
+            ),
+            _encode_fixed(11, observed_at),
         ]
     )
 
@@ -90,7 +95,7 @@ def _is_hex(value: object, length: int) -> bool:
     return isinstance(value, str) and len(value) == length and set(value) <= HEX_DIGITS
 
 
-def _nanoseconds(text: object) -> int:
+def _parse_nanoseconds(text: object) -> int:
     try:
         seconds = datetime.fromisoformat(str(text)).timestamp()
     except (ValueError, OverflowError):
@@ -98,45 +103,49 @@ def _nanoseconds(text: object) -> int:
     return round(seconds * 1_000_000) * 1000 if seconds > 0 else 0
 
 
-def _attributes(field: int, pairs: Iterable[tuple[str, Any]]) -> bytes:
-    encoded = (_text(1, key) + _bytes(2, _value(item)) for key, item in pairs if item is not None)
-    return b"".join(_bytes(field, chunk) for chunk in encoded)
+def _encode_attributes(field: int, pairs: Iterable[tuple[str, Any]]) -> bytes:
+    encoded = (
+        _encode_text(1, key) + _encode_bytes(2, _encode_value(item))
+        for key, item in pairs
+        if item is not None
+    )
+    return b"".join(_encode_bytes(field, chunk) for chunk in encoded)
 
 
-def _value(value: object) -> bytes:
+def _encode_value(value: object) -> bytes:
     if isinstance(value, bool):
-        return _number(2, value)
+        return _encode_number(2, value)
     if isinstance(value, int):
-        return _number(3, value) if abs(value) < 2**63 else _text(1, str(value))
+        return _encode_number(3, value) if abs(value) < 2**63 else _encode_text(1, str(value))
     if isinstance(value, float):
         is_finite = value - value == 0
-        return _fixed(4, value) if is_finite else _text(1, str(value))
-    return _text(1, value if isinstance(value, str) else json.dumps(value))
+        return _encode_fixed(4, value) if is_finite else _encode_text(1, str(value))
+    return _encode_text(1, value if isinstance(value, str) else json.dumps(value))
 
 
 VARINT, FIXED_64, BYTES = 0, 1, 2
 """Types of protobuf's fields."""
 
 
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3 | VARINT) + _varint(value % 2**64)
+def _encode_number(field: int, value: int) -> bytes:
+    return _encode_varint(field << 3 | VARINT) + _encode_varint(value % 2**64)
 
 
-def _fixed(field: int, value: float) -> bytes:
-    return _varint(field << 3 | FIXED_64) + struct.pack(
+def _encode_fixed(field: int, value: float) -> bytes:
+    return _encode_varint(field << 3 | FIXED_64) + struct.pack(
         "<d" if isinstance(value, float) else "<Q", value
     )
 
 
-def _text(field: int, value: str) -> bytes:
-    return _bytes(field, value.encode(errors="replace"))
+def _encode_text(field: int, value: str) -> bytes:
+    return _encode_bytes(field, value.encode(errors="replace"))
 
 
-def _bytes(field: int, value: bytes) -> bytes:
-    return _varint(field << 3 | BYTES) + _varint(len(value)) + value
+def _encode_bytes(field: int, value: bytes) -> bytes:
+    return _encode_varint(field << 3 | BYTES) + _encode_varint(len(value)) + value
 
 
-def _varint(value: int) -> bytes:
+def _encode_varint(value: int) -> bytes:
     """Return a number in groups of 7 bits, the lowest first; each but the last has a mark."""
     groups = bytearray()
     while value > 127:
@@ -157,7 +166,7 @@ def rejected_count(content_type: str, body: bytes, sent_count: int) -> int | Non
     if not body:
         return 0
     if kind == PROTOBUF:
-        return _rejected_in_protobuf(body, sent_count)
+        return _count_protobuf_rejects(body, sent_count)
     try:
         answer = json.loads(body)
         partial = (answer.get("partialSuccess") or {}) if isinstance(answer, dict) else None
@@ -167,7 +176,7 @@ def rejected_count(content_type: str, body: bytes, sent_count: int) -> int | Non
     return None if rejected is None else max(0, min(rejected, sent_count))
 
 
-def _rejected_in_protobuf(body: bytes, sent_count: int) -> int | None:
+def _count_protobuf_rejects(body: bytes, sent_count: int) -> int | None:
     from google.protobuf.empty_pb2 import Empty
     from google.protobuf.message import DecodeError
     from google.protobuf.unknown_fields import UnknownFieldSet

@@ -134,7 +134,7 @@ def open_damage(warehouse: Warehouse) -> list[DamagedArtifact]:
     row_query = select(*columns).where(damaged.c.state.in_(OPEN)).order_by(*columns[:2])
     with warehouse.reading() as connection:
         rows = connection.execute(row_query).all()
-        named = list(_named(connection, [(row.name, row.sha256) for row in rows]))
+        named = list(_find_named(connection, [(row.name, row.sha256) for row in rows]))
     problems = {(row.name, row.sha256): row.problem for row in rows}
     return [
         damaged_artifact.as_found(
@@ -144,7 +144,9 @@ def open_damage(warehouse: Warehouse) -> list[DamagedArtifact]:
     ]
 
 
-def _named(connection: Connection, keys: Sequence[tuple[str, str]]) -> Iterator[DamagedArtifact]:
+def _find_named(
+    connection: Connection, keys: Sequence[tuple[str, str]]
+) -> Iterator[DamagedArtifact]:
     hashes = sorted({sha256 for name, sha256 in keys if name.startswith("blobs/")})
     for start in range(0, len(hashes), HASHES_AT_ONCE):
         for blob in read_blobs(connection, hashes[start : start + HASHES_AT_ONCE]).values():
@@ -206,7 +208,7 @@ def named_blobs(
     named = check_named(warehouse, sha256, dataset)
     if dataset is not None:
         with warehouse.reading() as connection:
-            rows = connection.execute(_of_dataset(dataset)).all()
+            rows = connection.execute(_select_blobs(dataset)).all()
         named |= {row.sha256: Blob(*row) for row in rows}
     return [DamagedArtifact.of_blob(named[name], "missing") for name in sorted(named)]
 
@@ -228,7 +230,7 @@ def check_named(
                 f"hexadecimal digits, e.g. {'0f' * 32}",
                 remedy="find it in operations_damaged_artifacts or with `artifacts list`",
             )
-        if dataset is not None and not connection.execute(_of_dataset(dataset).limit(1)).first():
+        if dataset is not None and not connection.execute(_select_blobs(dataset).limit(1)).first():
             raise UnknownNameError(
                 f"invalid dataset {dataset[:80]!r}: expected a dataset of the table captures, "
                 "e.g. weeklySummary",
@@ -237,7 +239,7 @@ def check_named(
     return named
 
 
-def _of_dataset(dataset: str) -> Select[Any]:
+def _select_blobs(dataset: str) -> Select[Any]:
     hashes = select(captures.c.sha256).where(captures.c.dataset == dataset)
     columns = [blobs.c[name] for name in Blob._fields]
     return select(*columns).where(blobs.c.sha256.in_(hashes))

@@ -22,10 +22,12 @@ def describe_loss(warehouse: Warehouse, artifact: DamagedArtifact) -> str:
         return f"The exported file {artifact.name} is lost; its rows are in the database."
     recorded = read_captures(warehouse, artifact)
     with warehouse.reading() as connection:
-        return loss_text(list(_lost(connection, recorded)))
+        return loss_text(list(_find_lost(connection, recorded)))
 
 
-def _lost(connection: Connection, recorded: Sequence[RecordedCapture]) -> Iterator[LostCapture]:
+def _find_lost(
+    connection: Connection, recorded: Sequence[RecordedCapture]
+) -> Iterator[LostCapture]:
     tables = {table.name: table for table in published_tables()}
     for recorded_capture in recorded:
         named = connection.scalars(
@@ -34,7 +36,7 @@ def _lost(connection: Connection, recorded: Sequence[RecordedCapture]) -> Iterat
             )
         )
         counts = {
-            name: _row_count(connection, tables[name], recorded_capture.capture_id)
+            name: _count_rows(connection, tables[name], recorded_capture.capture_id)
             for name in set(named) & tables.keys()
         }
         yield LostCapture(
@@ -43,16 +45,16 @@ def _lost(connection: Connection, recorded: Sequence[RecordedCapture]) -> Iterat
             partition_key=recorded_capture.partition_key,
             fetched_at=recorded_capture.fetched_at,
             rows={name: count for name, count in counts.items() if count},
-            later_at=_later(connection, recorded_capture),
+            later_at=_find_later(connection, recorded_capture),
         )
 
 
-def _row_count(connection: Connection, table: Table, capture_id: int) -> int:
+def _count_rows(connection: Connection, table: Table, capture_id: int) -> int:
     query = select(func.count()).where(table.c.capture_id == capture_id)
     return connection.execute(query).scalar_one()
 
 
-def _later(connection: Connection, capture: RecordedCapture) -> datetime | None:
+def _find_later(connection: Connection, capture: RecordedCapture) -> datetime | None:
     columns = captures.c
     is_damaged = select(damaged.c.sha256).where(damaged.c.state.in_(OPEN))
     return connection.execute(

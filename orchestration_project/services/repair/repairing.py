@@ -109,7 +109,7 @@ class Repairs:
                 yield Repaired(
                     damaged_artifact.as_found(problem),
                     None,
-                    _ways_of(self._attempts(damaged_artifact)),
+                    _list_ways(self._attempts(damaged_artifact)),
                 )
 
     def repair(self, found: Sequence[DamagedArtifact]) -> Iterator[Repaired]:
@@ -171,13 +171,13 @@ class Repairs:
         attempts = self._attempts(artifact)
         tried: list[Attempt] = []
         for way, attempt in attempts:
-            tried.append(_tried(way, attempt))
+            tried.append(_try_way(way, attempt))
             if tried[-1].result in ("repaired", "rederived"):
                 break
         outcome, loss = outcome_of(tried), None
         if outcome.state == "lost":
             loss = describe_loss(self.environment.warehouse, artifact)
-        return Repaired(artifact, outcome, _ways_of(attempts), loss)
+        return Repaired(artifact, outcome, _list_ways(attempts), loss)
 
     def _from_copy(self, copy: ArtifactCopy, artifact: DamagedArtifact) -> Attempt:
         """Store the whole object of the copy; of a pack that it lacks, the blob alone."""
@@ -242,7 +242,7 @@ class Repairs:
                 opened_span.sha256,
                 opened_span.file,
             )
-            with _storing(self.artifacts):
+            with _separate_errors(self.artifacts):
                 set_aside(self.artifacts, artifact.name, self._day)
         row = operations_exports.c
         values = {
@@ -260,12 +260,12 @@ class Repairs:
         return self.environment.clock.today("UTC")
 
     def _put_file(self, name: str, sha256: str, body: BinaryIO) -> None:
-        with _storing(self.artifacts):
+        with _separate_errors(self.artifacts):
             put_file(self.artifacts, name, sha256, body, self._day)
 
     def _put_blob(self, blob: Blob, body: BinaryIO, way: Way) -> Attempt:
         """Store the verified bytes of a blob, and record where they are."""
-        with _storing(self.artifacts):
+        with _separate_errors(self.artifacts):
             stored = put_blob(self.artifacts, blob, body, self._day)
         pair = (blobs.c.sha256 == blob.sha256, blobs.c.storage_uri == blob.storage_uri)
         names = ("stored_byte_count", "storage_uri", "byte_offset")
@@ -281,7 +281,7 @@ class StoreError(ConfigurationError):
 
 
 @contextmanager
-def _storing(store: ArtifactStore) -> Iterator[None]:
+def _separate_errors(store: ArtifactStore) -> Iterator[None]:
     """Separate errors of the store that is repaired from those of the way that has the bytes."""
     try:
         yield
@@ -302,7 +302,7 @@ RESULTS: Mapping[type[OrchestrationError], Result] = {
 """Results by the errors of ways; after another one, a later attempt may succeed."""
 
 
-def _tried(way: Way, attempt: Callable[[], Attempt]) -> Attempt:
+def _try_way(way: Way, attempt: Callable[[], Attempt]) -> Attempt:
     try:
         return attempt()
     except StoreError:
@@ -317,5 +317,5 @@ def _tried(way: Way, attempt: Callable[[], Attempt]) -> Attempt:
         return Attempt(way, "failed", f"{type(error).__name__}: {error.strerror}")
 
 
-def _ways_of(attempts: Sequence[tuple[Way, Callable[[], Attempt]]]) -> Sequence[Way]:
+def _list_ways(attempts: Sequence[tuple[Way, Callable[[], Attempt]]]) -> Sequence[Way]:
     return list(dict.fromkeys(way for way, _ in attempts))

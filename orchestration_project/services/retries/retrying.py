@@ -97,7 +97,7 @@ def failed_partitions(
     found = [
         failed_partition
         for group in groups
-        for failed_partition in _of_group(instance, repository, group, since)
+        for failed_partition in _find_failed(instance, repository, group, since)
     ]
     if left_by is not None:
         left = units_left_by(instance, left_by)
@@ -109,7 +109,7 @@ def failed_partitions(
     return sorted(found, key=lambda each: (each.assets, each.partition))
 
 
-def _of_group(
+def _find_failed(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
     group: Sequence[dg.AssetKey],
@@ -119,9 +119,9 @@ def _of_group(
     assets = repository.assets_defs_by_key[group[0]]
     is_admins = any(REQUIRES_ADMIN.keys() & repository.asset_graph.get(key).tags for key in group)
     by_run: dict[str, set[str]] = {}
-    for partition, run_id in _attempts(instance, group).items():
+    for partition, run_id in _find_attempts(instance, group).items():
         by_run.setdefault(run_id, set()).add(partition)
-    for record in _ended_badly(instance, list(by_run), since):
+    for record in _find_failed_runs(instance, list(by_run), since):
         run = _FailedRun(instance, record)
         for partition in sorted(by_run[record.dagster_run.run_id] - run.without_data(group)):
             is_known = assets.partitions_def and assets.partitions_def.has_partition_key(partition)
@@ -130,7 +130,7 @@ def _of_group(
             yield run.failed(group, partition, assets.op.name, obstacle)
 
 
-def _attempts(instance: dg.DagsterInstance, group: Sequence[dg.AssetKey]) -> dict[str, str]:
+def _find_attempts(instance: dg.DagsterInstance, group: Sequence[dg.AssetKey]) -> dict[str, str]:
     """Return the run of each partition's latest attempt, where that did not make all of it."""
     latest: dict[str, tuple[int, str]] = {}
     for key in group:
@@ -142,7 +142,7 @@ def _attempts(instance: dg.DagsterInstance, group: Sequence[dg.AssetKey]) -> dic
     return {partition: run_id for partition, (_, run_id) in latest.items()}
 
 
-def _ended_badly(
+def _find_failed_runs(
     instance: dg.DagsterInstance, run_ids: Sequence[str], since: datetime | None
 ) -> list[dg.RunRecord]:
     if not run_ids:
@@ -158,8 +158,8 @@ class _FailedRun:
         self._run = record.dagster_run
         self._facts = read_facts(instance, record)
         self._ended_at = self._facts.ended_at or self._facts.changed_at
-        self._held_back, self._without_data = _observed(instance, self._run.run_id)
-        self._obstacle = _obstacle(instance, self._run, self._ended_at)
+        self._held_back, self._without_data = _read_observed(instance, self._run.run_id)
+        self._obstacle = _find_obstacle(instance, self._run, self._ended_at)
 
     def without_data(self, group: Sequence[dg.AssetKey]) -> set[str]:
         """Return the partitions of assets that have not failed: there was nothing to load."""
@@ -172,7 +172,7 @@ class _FailedRun:
         assets = tuple(key.to_user_string() for key in group)
         units = [(asset, partition) for asset in assets]
         quarantined = [self._held_back[unit] for unit in units if unit in self._held_back]
-        category, reason = quarantined[0] if quarantined else _failure(self._facts, assets)
+        category, reason = quarantined[0] if quarantined else _explain_failure(self._facts, assets)
         config = self._facts.config.get("ops", {}).get(op)
         return FailedPartition(
             assets=assets,
@@ -186,7 +186,7 @@ class _FailedRun:
         )
 
 
-def _observed(
+def _read_observed(
     instance: dg.DagsterInstance, run_id: str
 ) -> tuple[Quarantined, frozenset[tuple[str, str]]]:
     """Return a run's quarantined partitions, and those without data, by asset and partition."""
@@ -201,7 +201,7 @@ def _observed(
     return names, frozenset(without_data)
 
 
-def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
+def _explain_failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
     """Return kind and reason of the failure that kept a run from a partition it does not report."""
     if run.status == dg.DagsterRunStatus.CANCELED.value:
         return "canceled", "the run was canceled"
@@ -213,7 +213,7 @@ def _failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
     return run_category(other_names, run.error_classes), run.error or ""
 
 
-def _obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: datetime) -> str:
+def _find_obstacle(instance: dg.DagsterInstance, run: dg.DagsterRun, ended_at: datetime) -> str:
     if is_replay(run.run_config):
         return "a replay is repeated by launching it again"
     may_be_retried = (
@@ -241,11 +241,11 @@ class ItemRetries:
         """
         with self._warehouse.reading() as connection:
             topics = self._topics(connection, wanted)
-            failed = _failed(list(topics), wanted)
+            failed = _is_failed(list(topics), wanted)
             topic, kind = work_items.c.topic, work_items.c.reason_code
             counted = select(topic, kind, func.count()).where(failed).group_by(topic, kind)
             counts = {(topic, code or ""): n for topic, code, n in connection.execute(counted)}
-            first = _first(connection, failed, wanted, topics)
+            first = _select_first(connection, failed, wanted, topics)
             keys = select(work_items.c.item_key).where(failed).distinct()
             entries = set(connection.execute(keys).scalars()) if wanted.item_keys else set()
         return ItemRetryPlan(
@@ -291,7 +291,7 @@ class ItemRetries:
         chosen = {topic: known_topics[topic] for topic in wanted.topics or known_topics}
         if wanted.reason_codes:
             code = work_items.c.reason_code
-            of_failed = _failed(list(chosen), replace(wanted, reason_codes=(), item_keys=()))
+            of_failed = _is_failed(list(chosen), replace(wanted, reason_codes=(), item_keys=()))
             there = select(code).where(of_failed, code.is_not(None)).distinct()
             check_reason_codes(wanted.reason_codes, set(connection.scalars(there)))
         return chosen
@@ -301,7 +301,7 @@ class ItemRetries:
     ) -> Iterator[Sequence[str]]:
         """Yield the keys of a topic's items to retry, a batch at a time."""
         key = work_items.c.item_key
-        due = and_(_failed([topic], wanted), _is_due(wanted, {topic: declared}))
+        due = and_(_is_failed([topic], wanted), _is_due(wanted, {topic: declared}))
         query = select(key).where(due).order_by(key).limit(KEYS_PER_STATEMENT)
         following = query
         while True:
@@ -322,7 +322,7 @@ def stored_topics(connection: Connection) -> Iterator[str]:
         topic = connection.execute(smallest.where(work_items.c.topic > topic)).scalar()
 
 
-def _failed(topics: Sequence[str], wanted: ItemFilter) -> ColumnElement[bool]:
+def _is_failed(topics: Sequence[str], wanted: ItemFilter) -> ColumnElement[bool]:
     """Return the condition of failed and dead items that a filter selects."""
     columns = work_items.c
     conditions: list[ColumnElement[bool]] = [
@@ -356,7 +356,7 @@ def _is_due(wanted: ItemFilter, topics: Mapping[str, ItemTopics]) -> ColumnEleme
     )
 
 
-def _first(
+def _select_first(
     connection: Connection,
     failed: ColumnElement[bool],
     wanted: ItemFilter,

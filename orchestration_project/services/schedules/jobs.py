@@ -97,7 +97,7 @@ class ScheduledJobs:
     def shape(self, name: str) -> JobShape:
         """Return how the runs of a job are partitioned."""
         if name not in self._shapes:
-            self._shapes[name] = _shape(self._repository.get_job(name).partitions_def)
+            self._shapes[name] = _read_shape(self._repository.get_job(name).partitions_def)
         return self._shapes[name]
 
     def partition_key(self, schedule: Schedule, due: datetime) -> str | None:
@@ -107,18 +107,18 @@ class ScheduledJobs:
         if periods is None or definition is None:
             return None
         if schedule.job not in self._windows:
-            self._windows[schedule.job] = _windows(periods)
+            self._windows[schedule.job] = _list_windows(periods)
         windows = self._windows[schedule.job]
         if (published_on := self._published_on.get(schedule.job)) is not None:
             day = due.astimezone(ZoneInfo(periods.timezone)).date()
             windows = [
                 window
                 for window in windows
-                if published_on(_key(definition, periods, window.key, schedule)) <= day
+                if published_on(_build_key(definition, periods, window.key, schedule)) <= day
             ]
         zone, days = read_zone(schedule.timezone), schedule.days_before
         chosen = chosen_window(schedule.partitions, windows, due, zone, days=days)
-        return chosen and _key(definition, periods, chosen.key, schedule)
+        return chosen and _build_key(definition, periods, chosen.key, schedule)
 
     def _config_problem(self, name: str, config: Mapping[str, Any]) -> str | None:
         job = self._repository.get_job(name)
@@ -144,7 +144,7 @@ def run_config_of(schedule: Schedule) -> Mapping[str, Any]:
     return schedule.run_config or {}
 
 
-def _key(
+def _build_key(
     definition: dg.PartitionsDefinition,
     periods: dg.TimeWindowPartitionsDefinition,
     period: str,
@@ -162,7 +162,7 @@ def _key(
     return str(dg.MultiPartitionKey(values))
 
 
-def _shape(definition: dg.PartitionsDefinition | None) -> JobShape:
+def _read_shape(definition: dg.PartitionsDefinition | None) -> JobShape:
     if definition is None:
         return JobShape()
     periods, other_names = time_periods(definition), dict[str, Sequence[str]]()
@@ -175,7 +175,7 @@ def _shape(definition: dg.PartitionsDefinition | None) -> JobShape:
     return JobShape(is_partitioned=True, is_by_time=periods is not None, dimensions=other_names)
 
 
-def _windows(periods: dg.TimeWindowPartitionsDefinition) -> Sequence[Window]:
+def _list_windows(periods: dg.TimeWindowPartitionsDefinition) -> Sequence[Window]:
     keys = periods.get_partition_keys()[-MAX_WINDOWS:]
     found = [(key, periods.time_window_for_partition_key(key)) for key in keys]
     return [Window(key, time_window.start, time_window.end) for key, time_window in found]

@@ -98,14 +98,14 @@ def launch_due(
         now: When the tick is.
     """
     with warehouse.reading() as connection:
-        due = _due(connection, elsewhere, jobs, now)
+        due = _find_due(connection, elsewhere, jobs, now)
         opened = _open_launches(connection, elsewhere, jobs)
-        flags = _flags(connection, due, now)
-    due = _unpaused(warehouse, due, jobs)
+        flags = _read_flags(connection, due, now)
+    due = _select_unpaused(warehouse, due, jobs)
     if not due and not opened:
         return TickResult()
-    seen_names = _runs_of(instance, opened)
-    again = [row for row in opened if _key(row) not in seen_names and _is_lost(row, now)][
+    seen_names = _find_runs(instance, opened)
+    again = [row for row in opened if _build_key(row) not in seen_names and _is_lost(row, now)][
         :MAX_LAUNCHES
     ]
     plan = _Plan(MAX_LAUNCHES - len(again))
@@ -121,7 +121,7 @@ def launch_due(
     return TickResult(requests, sum(row["state"] == "skipped" for row in entries), disabled)
 
 
-def _due(
+def _find_due(
     connection: Connection, elsewhere: Collection[str], jobs: ScheduledJobs, now: datetime
 ) -> list[StoredSchedule]:
     query = (
@@ -138,7 +138,7 @@ def _due(
     ]
 
 
-def _unpaused(
+def _select_unpaused(
     warehouse: Warehouse, due: Sequence[StoredSchedule], jobs: ScheduledJobs
 ) -> list[StoredSchedule]:
     """Return the due schedules that no pause holds; the others catch up after it by their rule."""
@@ -163,9 +163,9 @@ def _open_launches(
     return [row for row in rows if _is_ours(row["job"], elsewhere, jobs)]
 
 
-def _runs_of(instance: dg.DagsterInstance, opened: Sequence[RowMapping]) -> Mapping[str, str]:
+def _find_runs(instance: dg.DagsterInstance, opened: Sequence[RowMapping]) -> Mapping[str, str]:
     """Return the run of each open launch that has one, by run key."""
-    keys, runs = [_key(row) for row in opened], dict[str, str]()
+    keys, runs = [_build_key(row) for row in opened], dict[str, str]()
     for start in range(0, len(keys), KEYS_AT_ONCE):
         runs_filter = dg.RunsFilter(tags={RUN_KEY: keys[start : start + KEYS_AT_ONCE]})
         runs |= {run.tags[RUN_KEY]: run.run_id for run in instance.get_runs(runs_filter)}
@@ -177,7 +177,7 @@ def _is_lost(row: RowMapping, now: datetime) -> bool:
     return not row["requested_at"] <= now < row["requested_at"] + RETRY_AFTER
 
 
-def _flags(connection: Connection, due: Sequence[StoredSchedule], now: datetime) -> FlagSet:
+def _read_flags(connection: Connection, due: Sequence[StoredSchedule], now: datetime) -> FlagSet:
     """Return the flags in effect, if a due schedule has one."""
     if any(stored_schedule.schedule.flag is not None for stored_schedule in due):
         return flags_in_effect(connection, now)
@@ -200,12 +200,12 @@ def _plan(
     if due.skipped is not None:
         start, end = due.skipped
         reason = f"not caught up ({schedule.catch_up}), with all due times until {end:%F %R} UTC"
-        row = _row(stored, start, None, now)
+        row = _build_row(stored, start, None, now)
         plan.rows.append(row | {"state": "skipped", "reason": reason})
     config = json.dumps(run_config_of(schedule), sort_keys=True)
     for moment in launched:
         key = None if schedule.partitions == "none" else jobs.partition_key(schedule, moment)
-        row = _row(stored, moment, key, now) | {"run_config": config}
+        row = _build_row(stored, moment, key, now) | {"run_config": config}
         if key is None and schedule.partitions != "none":
             row |= {"state": "skipped", "reason": f"{schedule.partitions}: {NO_PARTITION}"}
         elif schedule.flag and (why := flags.why_off(schedule.flag, key or moment.isoformat())):
@@ -216,7 +216,7 @@ def _plan(
     plan.following[schedule.name] = stored, following
 
 
-def _row(
+def _build_row(
     stored: StoredSchedule, due: datetime, partition_key: str | None, now: datetime
 ) -> dict[str, Any]:
     return {
@@ -242,13 +242,13 @@ def _settle(
 ) -> None:
     """Note the runs that were seen, and the launches that are asked for again."""
     is_it = (launches.c.name == bindparam("of_name"), launches.c.due_at == bindparam("of_due"))
-    places = {_key(row): {"of_name": row["name"], "of_due": row["due_at"]} for row in opened}
+    places = {_build_key(row): {"of_name": row["name"], "of_due": row["due_at"]} for row in opened}
     if entries := [places[key] | {"found_run": run} for key, run in seen.items() if key in places]:
         values = {"state": "launched", "run_id": bindparam("found_run")}
         connection.execute(update(launches).where(*is_it).values(values), entries)
     if again:
         values = {"requested_at": bindparam("asked_at")}
-        asked = [places[_key(row)] | {"asked_at": now} for row in again]
+        asked = [places[_build_key(row)] | {"asked_at": now} for row in again]
         connection.execute(update(launches).where(*is_it).values(values), asked)
 
 
@@ -282,14 +282,14 @@ def _write(
     return rows, disabled
 
 
-def _key(row: Mapping[str, Any] | RowMapping) -> str:
+def _build_key(row: Mapping[str, Any] | RowMapping) -> str:
     """Return the run key of a launch."""
     return f"{row['name']} at {row['due_at'].isoformat()}"
 
 
 def _request(row: Mapping[str, Any] | RowMapping) -> dg.RunRequest:
     return dg.RunRequest(
-        run_key=_key(row),
+        run_key=_build_key(row),
         job_name=row["job"],
         partition_key=row["partition_key"],
         run_config=json.loads(row["run_config"] or "{}"),
@@ -307,7 +307,7 @@ def raise_alerts(warehouse: Warehouse, alerts: Alerts) -> int:
         known_problems = inbox.open_problems({ALERT_KIND})
         for problem in disabled.keys() - known_problems:
             job, reason = disabled[problem]
-            message = _message(problem, job, reason, alerts.links.automation())
+            message = _build_message(problem, job, reason, alerts.links.automation())
             inbox.observe(message.problems, is_always_open, words_of(message))
         for problem in known_problems - disabled.keys():
             recovered = words_of_recovery("by an edit of the schedule")
@@ -315,7 +315,7 @@ def raise_alerts(warehouse: Warehouse, alerts: Alerts) -> int:
     return len(disabled.keys() - known_problems)
 
 
-def _message(problem: Problem, job: str, reason: str, link: str) -> Message:
+def _build_message(problem: Problem, job: str, reason: str, link: str) -> Message:
     body = (
         f"{reason}\n\nWhat to do: correct the schedule with the job operations_definitions_edit, "
         "then resume it"

@@ -39,7 +39,7 @@ class ScheduleStore(EditStore[Schedule, StoredSchedule]):
         schedule = after.schedule
         if schedule.flag is not None and schedule.is_enabled:
             _require_flag(connection, schedule.name, schedule.flag)
-        return replace(after, next_due_at=_next_due(before, schedule, after.edited_at))
+        return replace(after, next_due_at=_find_next_due(before, schedule, after.edited_at))
 
     def disable(
         self, connection: Connection, reasons: Mapping[str, str], *, by: str, at: datetime
@@ -87,7 +87,7 @@ def _require_flag(connection: Connection, schedule: str, flag: str) -> None:
         )
 
 
-def _next_due(before: StoredSchedule | None, after: Schedule, at: datetime) -> datetime | None:
+def _find_next_due(before: StoredSchedule | None, after: Schedule, at: datetime) -> datetime | None:
     """Return when a schedule is due next; an edit of other fields leaves a due time in place."""
     if not after.is_enabled:
         return None

@@ -67,7 +67,7 @@ def workloads_of_year(
     """
     start, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year + 1, 1, 1, tzinfo=UTC)
     due: dict[str, list[float]] = {}
-    for job, timetable in _timetables(repository, warehouse):
+    for job, timetable in _read_timetables(repository, warehouse):
         times = takewhile(lambda at: at < end, timetable.after(start - timedelta(minutes=1)))
         due.setdefault(job, []).extend((at - start).total_seconds() for at in times)
     seconds = (end - start).total_seconds()
@@ -82,7 +82,7 @@ def workloads_of_year(
     ]
 
 
-def _timetables(
+def _read_timetables(
     repository: dg.RepositoryDefinition, warehouse: Warehouse
 ) -> Sequence[tuple[str, Timetable]]:
     found: list[tuple[str, Timetable]] = []

@@ -95,21 +95,23 @@ def _in_parts(element: exact_sum, compiler: SQLCompiler, **options: Any) -> str:
     return f"SUM({number} / {MILLION}) || ' ' || SUM({number} % {MILLION})"
 
 
-def _summed(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _sum_column(column: ColumnElement[Any]) -> ColumnElement[Any]:
     if isinstance(column.type, Double):
         return func.sum(column)
-    total = exact_sum(_in_millionths(column))
+    total = exact_sum(_read_millionths(column))
     return type_coerce(total, _QuantitySum()) if _is_decimal(column) else total
 
 
-def _mean(column: ColumnElement[Any]) -> ColumnElement[Any]:
-    mean = func.avg(cast(_in_millionths(column), Double))
+def _compute_mean(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    mean = func.avg(cast(_read_millionths(column), Double))
     return mean / 10**USD_SCALE if _is_decimal(column) else mean
 
 
-def _extreme(function: Callable[[ColumnElement[Any]], Any]) -> Callable[..., ColumnElement[Any]]:
+def _build_extreme(
+    function: Callable[[ColumnElement[Any]], Any],
+) -> Callable[..., ColumnElement[Any]]:
     def extreme(column: ColumnElement[Any]) -> ColumnElement[Any]:
-        found = function(_in_millionths(column))
+        found = function(_read_millionths(column))
         return type_coerce(found, Quantity()) if _is_decimal(column) else found
 
     return extreme
@@ -119,15 +121,15 @@ def _is_decimal(column: ColumnElement[Any]) -> bool:
     return isinstance(column.type, Dollars | Quantity)
 
 
-def _in_millionths(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _read_millionths(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return type_coerce(comparable(column), BigInteger()) if _is_decimal(column) else column
 
 
 FUNCTIONS: Mapping[str, Callable[[ColumnElement[Any]], ColumnElement[Any]]] = {
-    "sum": _summed,
-    "avg": _mean,
-    "min": _extreme(func.min),
-    "max": _extreme(func.max),
+    "sum": _sum_column,
+    "avg": _compute_mean,
+    "min": _build_extreme(func.min),
+    "max": _build_extreme(func.max),
 }
 EXPECTED = f"count, or one of {', '.join(FUNCTIONS)} of a measure, e.g. sum(share_quantity)"
 

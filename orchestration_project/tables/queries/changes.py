@@ -52,10 +52,10 @@ def changed_rows(
     refuse_contradictions(wheres)
     later = relation_as_of(name, until)
     current, history = later.table, later.table.info[HISTORY]
-    parts = [_changed(part, current, history, since, wheres) for part in later.parts]
+    parts = [_select_changed(part, current, history, since, wheres) for part in later.parts]
     if since is not None:
-        parts.append(_removed(current, history, since, until, wheres))
-    return Relation(_with_change(current), parts)
+        parts.append(_select_removed(current, history, since, until, wheres))
+    return Relation(_add_change(current), parts)
 
 
 def rows_of_loads(
@@ -73,17 +73,17 @@ def rows_of_loads(
     """
     history: Table = current.info[HISTORY]
     changed_at = Column(CHANGED_AT, UtcTimestamp(), comment="UTC time of the load", info={})
-    with_change = _with_change(current, changed_at)
+    with_change = _add_change(current, changed_at)
     parts = [_written(rows, current, history, times, scope) for rows in (current, history)]
     successors = (current.alias("present"), history.alias("later"))
-    ended = _columns(history, current, _text(REMOVED)).add_columns(
+    ended = _select_rows(history, current, _build_text(REMOVED)).add_columns(
         history.c.known_to.label(CHANGED_AT)
     )
     removed = ended.where(
         scope(history),
         history.c.known_to.in_(times),
         *(
-            not_(exists().where(_same_key(rows, history, current), _begins(rows, history)))
+            not_(exists().where(_has_same_key(rows, history, current), _begins(rows, history)))
             for rows in successors
         ),
     )
@@ -100,9 +100,11 @@ def _written(
     """Return the rows of a table or its history that loads of these times wrote."""
     before = history.alias("before")
     was_there = exists().where(
-        _same_key(before, rows, current), before.c.known_to == rows.c.known_from
+        _has_same_key(before, rows, current), before.c.known_to == rows.c.known_from
     )
-    query = _columns(rows, current, case((was_there, _text(CHANGED)), else_=_text(ADDED)))
+    query = _select_rows(
+        rows, current, case((was_there, _build_text(CHANGED)), else_=_build_text(ADDED))
+    )
     query = query.add_columns(rows.c.known_from.label(CHANGED_AT))
     return Part(query.where(scope(rows), rows.c.known_from.in_(times)).subquery())
 
@@ -111,7 +113,7 @@ def _begins(rows: FromClause, ended: Table) -> ColumnElement[bool]:
     return rows.c.known_from == ended.c.known_to
 
 
-def _with_change(current: Table, *more: Column[datetime]) -> Table:
+def _add_change(current: Table, *more: Column[datetime]) -> Table:
     """Return the columns of a table and the change, as a table that is never created."""
     columns = [
         Column(
@@ -133,59 +135,64 @@ def _with_change(current: Table, *more: Column[datetime]) -> Table:
     return Table(current.name, MetaData(), *columns, change, *more)
 
 
-def _changed(
+def _select_changed(
     part: Part, current: Table, history: Table, since: datetime | None, wheres: Sequence[str]
 ) -> Part:
     """Return the rows of the later state that the earlier one has not, or in another version."""
     rows = part.rows
-    kind = _text(ADDED)
+    kind = _build_text(ADDED)
     if since is not None:
         before = history.alias("before")
-        was_there = and_(_valid(before, since), _same_key(before, rows, current))
+        was_there = and_(_is_valid_at(before, since), _has_same_key(before, rows, current))
         kind = case(
-            (exists().where(was_there, *_conditions(before, wheres)), _text(CHANGED)), else_=kind
+            (exists().where(was_there, *_parse_wheres(before, wheres)), _build_text(CHANGED)),
+            else_=kind,
         )
-    query = _columns(rows, current, kind).where(*part.conditions, *_conditions(rows, wheres))
+    query = _select_rows(rows, current, kind).where(*part.conditions, *_parse_wheres(rows, wheres))
     return Part((query if since is None else query.where(rows.c.known_from > since)).subquery())
 
 
-def _removed(
+def _select_removed(
     current: Table, history: Table, since: datetime, until: datetime, wheres: Sequence[str]
 ) -> Part:
     """Return the rows of the earlier state whose key the later one has not."""
     after = history.alias("after")
     still_there = [
-        exists().where(_same_key(rows, history, current), is_valid, *_conditions(rows, wheres))
+        exists().where(
+            _has_same_key(rows, history, current), is_valid, *_parse_wheres(rows, wheres)
+        )
         for rows, is_valid in (
             (current, current.c.known_from <= until),
-            (after, _valid(after, until)),
+            (after, _is_valid_at(after, until)),
         )
     ]
-    query = _columns(history, current, _text(REMOVED)).where(
-        _valid(history, since),
+    query = _select_rows(history, current, _build_text(REMOVED)).where(
+        _is_valid_at(history, since),
         history.c.known_to <= until,
-        *_conditions(history, wheres),
+        *_parse_wheres(history, wheres),
         *(not_(each) for each in still_there),
     )
     return Part(query.subquery())
 
 
-def _columns(rows: FromClause, current: Table, kind: ColumnElement[str]) -> Select[tuple[object]]:
+def _select_rows(
+    rows: FromClause, current: Table, kind: ColumnElement[str]
+) -> Select[tuple[object]]:
     return select(*(rows.c[column.key] for column in current.columns), kind.label(CHANGE))
 
 
-def _conditions(rows: FromClause, wheres: Sequence[str]) -> list[ColumnElement[bool]]:
+def _parse_wheres(rows: FromClause, wheres: Sequence[str]) -> list[ColumnElement[bool]]:
     return [condition(rows, where) for where in wheres]
 
 
-def _valid(history: FromClause, at: datetime) -> ColumnElement[bool]:
+def _is_valid_at(history: FromClause, at: datetime) -> ColumnElement[bool]:
     return and_(history.c.known_from <= at, history.c.known_to > at)
 
 
-def _same_key(rows: FromClause, others: FromClause, current: Table) -> ColumnElement[bool]:
+def _has_same_key(rows: FromClause, others: FromClause, current: Table) -> ColumnElement[bool]:
     names = current.primary_key.columns.keys()
     return and_(*(rows.c[name] == others.c[name] for name in names))
 
 
-def _text(value: str) -> ColumnElement[str]:
+def _build_text(value: str) -> ColumnElement[str]:
     return type_coerce(literal(value), BYTEWISE_TEXT)

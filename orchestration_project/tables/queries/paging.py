@@ -38,9 +38,9 @@ def page(
         ConfigurationError: A column, a condition or the cursor is none.
     """
     if wheres or relation.parts != [Part(relation.table)]:
-        chosen, key = _rows_by_key(relation, names, wheres, limit, in_iso=in_iso)
+        chosen, key = _select_by_key(relation, names, wheres, limit, in_iso=in_iso)
     else:
-        chosen, key = _table_by_key(relation.table, tuple(names), limit, in_iso=in_iso)
+        chosen, key = _select_table(relation.table, tuple(names), limit, in_iso=in_iso)
     if cursor is None:
         return chosen
     bound = (
@@ -50,7 +50,7 @@ def page(
     return chosen.where(is_after(*key, *bound))
 
 
-def _rows_by_key(
+def _select_by_key(
     relation: Relation,
     names: Sequence[str],
     wheres: Sequence[str],
@@ -66,20 +66,20 @@ def _rows_by_key(
         query = rows.subquery()
         columns, chosen = dict(query.c.items()), select(query)
     if in_iso:
-        chosen = chosen.with_only_columns(*(_in_iso(column) for column in columns.values()))
+        chosen = chosen.with_only_columns(*(_format_moment(column) for column in columns.values()))
     key = [columns[name] for name in key_names(relation.table)]
     return chosen.order_by(*key).limit(limit), key
 
 
 @lru_cache(maxsize=256)
-def _table_by_key(
+def _select_table(
     table: Table, names: Sequence[str], limit: int | None, *, in_iso: bool
 ) -> tuple[Select[Any], Sequence[ColumnElement[Any]]]:
     """Return the same of a table; making a select takes as long as reading a short page."""
-    return _rows_by_key(Relation(table, [Part(table)]), names, (), limit, in_iso=in_iso)
+    return _select_by_key(Relation(table, [Part(table)]), names, (), limit, in_iso=in_iso)
 
 
-def _in_iso(column: ColumnElement[Any]) -> ColumnElement[Any]:
+def _format_moment(column: ColumnElement[Any]) -> ColumnElement[Any]:
     is_moment = isinstance(column.type, UtcTimestamp)
     return iso_moment(column).label(column.key) if is_moment else column
 
@@ -91,7 +91,7 @@ def cursor_after(relation: Relation, row: Mapping[str, Any]) -> str:
 
 def write_key(values: Sequence[object]) -> str:
     """Return the values of a key as the text of a cursor."""
-    written = json.dumps([_written(value) for value in values])
+    written = json.dumps([_format_value(value) for value in values])
     return base64.urlsafe_b64encode(written.encode()).decode().rstrip("=")
 
 
@@ -172,7 +172,7 @@ def read_key(columns: Sequence[ColumnElement[Any]], cursor: str) -> list[Any]:
         ) from None
 
 
-def _written(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, datetime) and value.tzinfo is None:

@@ -43,7 +43,7 @@ def masked(relation: Relation) -> Relation:
     if not names and not sources:
         return relation
     return Relation(
-        relation.table, [Part(_masked(part, names, sources)) for part in relation.parts]
+        relation.table, [Part(_mask_part(part, names, sources)) for part in relation.parts]
     )
 
 
@@ -53,7 +53,7 @@ def masked_record() -> ColumnElement[Any]:
     return case((is_of_person, MASK), else_=rejects.c.record).label("record")
 
 
-def _masked(part: Part, names: Iterable[str], sources: Iterable[str]) -> FromClause:
+def _mask_part(part: Part, names: Iterable[str], sources: Iterable[str]) -> FromClause:
     columns = [
         _mask(column) if column.name in names else column.label(column.key)
         for column in part.rows.columns

@@ -136,19 +136,23 @@ class Published:
 
         def begun(found: Select[Any], rows: Table) -> Select[Any]:
             return found.add_columns(
-                *(_no(ENDED_ON, Date()), _no(IS_LOAD_DAY, Boolean()), _number(IS_END, 0)),
-                *(_brought_on(rows, table), rows.c.known_from.label(DECIDED_AT)),
+                *(
+                    _build_null(ENDED_ON, Date()),
+                    _build_null(IS_LOAD_DAY, Boolean()),
+                    _build_number(IS_END, 0),
+                ),
+                *(_select_brought_on(rows, table), rows.c.known_from.label(DECIDED_AT)),
             )
 
         present, earlier = chosen(table), chosen(history)
         has_earlier = _has_version(key, history, table)
         only = present.where(~has_earlier).add_columns(
-            *(_no(ENDED_ON, Date()), _no(IS_LOAD_DAY, Boolean())),
-            *(_number(IS_END, 0), _number(RANK, 1)),
+            *(_build_null(ENDED_ON, Date()), _build_null(IS_LOAD_DAY, Boolean())),
+            *(_build_number(IS_END, 0), _build_number(RANK, 1)),
         )
         ended = earlier.where(*self._is_removal(history)).add_columns(
-            *(history.c[ENDED_ON], history.c[IS_LOAD_DAY], _number(IS_END, 1)),
-            *(_brought_on(history, table), history.c.known_to.label(DECIDED_AT)),
+            *(history.c[ENDED_ON], history.c[IS_LOAD_DAY], _build_number(IS_END, 1)),
+            *(_select_brought_on(history, table), history.c.known_to.label(DECIDED_AT)),
         )
         every = union_all(
             begun(present.where(has_earlier), table), begun(earlier, history), ended
@@ -233,11 +237,11 @@ class _RowsOfDay(Part):
         return Part(states, self.published.is_there(states)).select(names, wheres)
 
 
-def _no(name: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
+def _build_null(name: str, kind: TypeEngine[Any]) -> ColumnElement[Any]:
     return cast(null(), kind).label(name)
 
 
-def _number(name: str, value: int) -> ColumnElement[Any]:
+def _build_number(name: str, value: int) -> ColumnElement[Any]:
     return literal(value, BigInteger()).label(name)
 
 
@@ -248,7 +252,7 @@ def _has_version(
     return exists().where(*(rows.c[name] == row.c[name] for name in key), *conditions)
 
 
-def _brought_on(rows: Table, table: Table) -> ColumnElement[Any]:
+def _select_brought_on(rows: Table, table: Table) -> ColumnElement[Any]:
     """Return the publication day of the delivery that a row was read from; NULL: unknown."""
     return (
         select(deliveries.c.published_on)

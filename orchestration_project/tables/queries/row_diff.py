@@ -53,9 +53,9 @@ def row_diff(name: str, since: datetime, until: datetime) -> Relation:
     """
     _refuse_reversed(since, until, "2026-11-01T00:00:00Z and 2026-11-02T00:00:00Z")
     table = relation_as_of(name, until).table
-    shape = _shape(table)
-    old, new = _ended(table, since, until), _begun(table, since, until)
-    parts = [_of_new(table, old, new), _of_removed(table, old, new)]
+    shape = _build_shape(table)
+    old, new = _select_ended(table, since, until), _select_begun(table, since, until)
+    parts = [_select_new(table, old, new), _select_removed(table, old, new)]
     return Relation(shape, [Part(part.subquery()) for part in parts])
 
 
@@ -72,8 +72,8 @@ def publication_diff(name: str, first: date, last: date) -> Relation:
     """
     _refuse_reversed(first, last, "2026-11-01 and 2026-11-02")
     states = published_by(name, first), published_by(name, last)
-    shape = _shape(states[0].table)
-    comparisons = (_of_new, _of_removed)
+    shape = _build_shape(states[0].table)
+    comparisons = (_select_new, _select_removed)
     parts = [_PublicationDiff(shape, states=states, compare=compare) for compare in comparisons]
     return Relation(shape, parts)
 
@@ -108,7 +108,7 @@ def _refuse_reversed(first: date, last: date, example: str) -> None:
         )
 
 
-def _shape(table: Table) -> Table:
+def _build_shape(table: Table) -> Table:
     """Return the columns of the diff, as a table that is never created."""
     key = key_names(table)
     other_columns = [column for column in table.columns if column.key not in key]
@@ -144,7 +144,7 @@ def _copy(column: Column[Any], name: str, *, is_key: bool = False) -> Column[Any
     )
 
 
-def _begun(table: Table, since: datetime, until: datetime) -> Subquery:
+def _select_begun(table: Table, since: datetime, until: datetime) -> Subquery:
     """Return the rows of the second time that did not hold at the first."""
     history: Table = table.info[HISTORY]
     names = table.columns.keys()
@@ -155,7 +155,7 @@ def _begun(table: Table, since: datetime, until: datetime) -> Subquery:
     return union_all(present, earlier).subquery("new")
 
 
-def _ended(table: Table, since: datetime, until: datetime) -> Subquery:
+def _select_ended(table: Table, since: datetime, until: datetime) -> Subquery:
     """Return the rows of the first time that no longer held at the second."""
     history: Table = table.info[HISTORY]
     names = table.columns.keys()
@@ -168,11 +168,11 @@ def _ended(table: Table, since: datetime, until: datetime) -> Subquery:
     )
 
 
-def _same_key(table: Table, old: Subquery, new: Subquery) -> ColumnElement[bool]:
+def _has_same_key(table: Table, old: Subquery, new: Subquery) -> ColumnElement[bool]:
     return and_(*(old.c[name] == new.c[name] for name in key_names(table)))
 
 
-def _of_new(table: Table, old: Subquery, new: Subquery) -> Select[Any]:
+def _select_new(table: Table, old: Subquery, new: Subquery) -> Select[Any]:
     """Return the added rows, and the changed ones whose values differ."""
     key = key_names(table)
     was_there = old.c[key[0]].is_not(None)
@@ -183,30 +183,30 @@ def _of_new(table: Table, old: Subquery, new: Subquery) -> Select[Any]:
     columns: list[ColumnElement[Any]] = [
         *(new.c[name] for name in key),
         type_coerce(change, BYTEWISE_TEXT).label(CHANGE),
-        *_both(table, old, new),
+        *_label_both(table, old, new),
     ]
     return (
         select(*columns)
-        .select_from(new.outerjoin(old, _same_key(table, old, new)))
+        .select_from(new.outerjoin(old, _has_same_key(table, old, new)))
         .where(or_(~was_there, differs))
     )
 
 
-def _of_removed(table: Table, old: Subquery, new: Subquery) -> Select[Any]:
+def _select_removed(table: Table, old: Subquery, new: Subquery) -> Select[Any]:
     key = key_names(table)
     columns: list[ColumnElement[Any]] = [
         *(old.c[name] for name in key),
         literal("removed", BYTEWISE_TEXT).label(CHANGE),
-        *_both(table, old, new),
+        *_label_both(table, old, new),
     ]
     return (
         select(*columns)
-        .select_from(old.outerjoin(new, _same_key(table, old, new)))
+        .select_from(old.outerjoin(new, _has_same_key(table, old, new)))
         .where(new.c[key[0]].is_(None))
     )
 
 
-def _both(table: Table, old: Subquery, new: Subquery) -> list[ColumnElement[Any]]:
+def _label_both(table: Table, old: Subquery, new: Subquery) -> list[ColumnElement[Any]]:
     """Return old_X and new_X of each column that is not of the key."""
     key = key_names(table)
     return [

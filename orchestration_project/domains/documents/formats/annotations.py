@@ -51,7 +51,7 @@ def annotation_lines(document: "PdfDocument", page: "PdfPage", draft: Draft) -> 
             draft.note("parts_unreadable", f"annotation {position + 1}")
             continue
         try:
-            line = _line(_Annotation(document, annotation), draft)
+            line = _render_line(_Annotation(document, annotation), draft)
         finally:
             raw.FPDFPage_CloseAnnot(annotation)
         if line and line not in seen_names:  # a field may be shown several times
@@ -59,7 +59,7 @@ def annotation_lines(document: "PdfDocument", page: "PdfPage", draft: Draft) -> 
             yield line
 
 
-def _line(annotation: "_Annotation", draft: Draft) -> str:
+def _render_line(annotation: "_Annotation", draft: Draft) -> str:
     """Return the line of an annotation, empty for one without text."""
     kind = annotation.subtype
     if kind in (POPUP, LINK) or annotation.is_hidden:
@@ -118,7 +118,7 @@ class _Annotation:
 
     def entry(self, key: bytes) -> str:
         """Return a text of the annotation's dictionary."""
-        return _text(
+        return _read_text(
             lambda buffer, size: self._raw.FPDFAnnot_GetStringValue(self._handle, key, buffer, size)
         )
 
@@ -127,7 +127,7 @@ class _Annotation:
         """The full name of a form field."""
         if self._form is None:
             return self.entry(b"T")
-        return _text(
+        return _read_text(
             lambda buffer, size: self._raw.FPDFAnnot_GetFormFieldName(
                 self._form, self._handle, buffer, size
             )
@@ -141,7 +141,7 @@ class _Annotation:
             return self._checked_value()
         if self._field_type == LISTBOX:
             return ", ".join(self._selected_options())
-        return _text(
+        return _read_text(
             lambda buffer, size: self._raw.FPDFAnnot_GetFormFieldValue(
                 self._form, self._handle, buffer, size
             )
@@ -150,7 +150,7 @@ class _Annotation:
     def _checked_value(self) -> str:
         if not self._raw.FPDFAnnot_IsChecked(self._form, self._handle):
             return ""
-        value = _text(
+        value = _read_text(
             lambda buffer, size: self._raw.FPDFAnnot_GetFormFieldExportValue(
                 self._form, self._handle, buffer, size
             )
@@ -160,7 +160,7 @@ class _Annotation:
     def _selected_options(self) -> Iterator[str]:
         for place in range(self._raw.FPDFAnnot_GetOptionCount(self._form, self._handle)):
             if self._raw.FPDFAnnot_IsOptionSelected(self._form, self._handle, place):
-                yield _text(
+                yield _read_text(
                     lambda buffer, size, place=place: self._raw.FPDFAnnot_GetOptionLabel(
                         self._form, self._handle, place, buffer, size
                     )
@@ -196,7 +196,7 @@ class _Annotation:
         return file.get_name(), bytes(file.get_data())
 
 
-def _text(read: Callable[[Any, int], int]) -> str:
+def _read_text(read: Callable[[Any, int], int]) -> str:
     """Return a text that a function of PDFium writes into a buffer, of which it returns the size.
 
     Line breaks become one kind; blanks around the text are left out.

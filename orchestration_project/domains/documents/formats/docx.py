@@ -54,11 +54,11 @@ def read(content: bytes, draft: Draft) -> None:
     with opened(content, draft.limits) as archive:
         main = main_part(archive)
         links = links_of(archive, main)
-        reader = _Reader(_heading_levels(archive, links, draft), Frames(archive, main, draft))
+        reader = _Reader(_read_heading_levels(archive, links, draft), Frames(archive, main, draft))
         root = required(archive, main)
         body_frames = reader.frames
         around = {
-            kind: list(_parts(archive, links, kind, reader, draft))
+            kind: list(_read_parts(archive, links, kind, reader, draft))
             for kind in ("header", "footer", "footnotes", "endnotes", "comments")
         }
         reader.frames = body_frames
@@ -69,7 +69,9 @@ def read(content: bytes, draft: Draft) -> None:
     draft.add_page("\n".join(line.text for line in lines), reader.tables, headings=headings)
 
 
-def _heading_levels(archive: Archive, links: Mapping[str, Link], draft: Draft) -> dict[str, int]:
+def _read_heading_levels(
+    archive: Archive, links: Mapping[str, Link], draft: Draft
+) -> dict[str, int]:
     """Return the levels of the styles that are headings, by the id of the style."""
     heading_levels = dict[str, int]()
 
@@ -85,7 +87,7 @@ def _heading_levels(archive: Archive, links: Mapping[str, Link], draft: Draft) -
     return heading_levels
 
 
-def _parts(
+def _read_parts(
     archive: Archive, links: Mapping[str, Link], kind: str, reader: "_Reader", draft: Draft
 ) -> Iterator[Line]:
     """Yield the lines of the parts of a kind, each different text once: headers repeat."""
@@ -154,7 +156,7 @@ class _Reader:
     def _table(self, table: Element) -> Iterator[Line]:
         position = len(self.tables)
         rows = list[tuple[str, ...]]()
-        for row in _inside(table, "tr"):
+        for row in _find_inside(table, "tr"):
             cells = self._cells(row)
             rows.append(tuple(cells))
             yield Line("\t".join(" ".join(cell.split()) for cell in cells).rstrip("\t"))
@@ -164,16 +166,16 @@ class _Reader:
     def _cells(self, row: Element) -> list[str]:
         """Return the texts of a row's cells, each in its column of the table's grid."""
         grid, cells = Grid(), list[str]()
-        grid.skip(_span(row, "trPr", "gridBefore", 0))
-        for cell in _inside(row, "tc"):
-            column, width = grid.place(_span(cell, "tcPr", "gridSpan", 1))
+        grid.skip(_read_span(row, "trPr", "gridBefore", 0))
+        for cell in _find_inside(row, "tc"):
+            column, width = grid.place(_read_span(cell, "tcPr", "gridSpan", 1))
             set_cell(cells, column, "\n".join(line.text for line in self.lines(cell)), width)
-        grid.skip(_span(row, "trPr", "gridAfter", 0))
+        grid.skip(_read_span(row, "trPr", "gridAfter", 0))
         cells.extend([""] * (grid.width - len(cells)))
         return cells
 
 
-def _span(element: Element, properties: str, name: str, default: int) -> int:
+def _read_span(element: Element, properties: str, name: str, default: int) -> int:
     """Return a number of columns that the properties of a row or cell have."""
     for found in children_named(element, properties):
         for value in children_named(found, name):
@@ -182,14 +184,14 @@ def _span(element: Element, properties: str, name: str, default: int) -> int:
     return default
 
 
-def _inside(element: Element, name: str) -> Iterator[Element]:
+def _find_inside(element: Element, name: str) -> Iterator[Element]:
     """Yield the elements of a name, also within content controls and insertions."""
     for child in element:
         text = local_name(child)
         if text == name:
             yield child
         elif text in ("sdt", "sdtContent", "ins", "customXml", "moveTo"):
-            yield from _inside(child, name)
+            yield from _find_inside(child, name)
 
 
 def _collect(element: Element, pieces: list[str], boxes: list[Element]) -> None:
@@ -208,7 +210,7 @@ def _collect(element: Element, pieces: list[str], boxes: list[Element]) -> None:
             _collect(child, pieces, boxes)
 
 
-def _form_value(field: Element) -> str:
+def _read_form_value(field: Element) -> str:
     """Return the value of a legacy form field that is not text: a choice, or a checked box."""
     for box in children_named(field, "checkBox"):
         values = {local_name(each): attribute(each, "val") or "1" for each in box}
@@ -222,7 +224,7 @@ def _form_value(field: Element) -> str:
     return ""
 
 
-def _symbol(element: Element) -> str:
+def _read_symbol(element: Element) -> str:
     """Return a symbol; most fonts of symbols have no known characters."""
     try:
         code = int(attribute(element, "char") or "", 16)
@@ -233,8 +235,8 @@ def _symbol(element: Element) -> str:
 
 TEXTS: Mapping[str, Callable[[Element], str]] = {
     "t": lambda element: element.text or "",
-    "sym": _symbol,
+    "sym": _read_symbol,
     "textpath": lambda element: attribute(element, "string") or "",
-    "ffData": _form_value,
+    "ffData": _read_form_value,
 }
 """Elements whose text is theirs alone; ``textpath`` is a watermark."""

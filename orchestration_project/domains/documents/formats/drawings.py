@@ -115,10 +115,10 @@ def paragraphs(element: Element) -> Iterator[str]:
 
 def _chart(root: Element) -> tuple[str, list[list[str]]]:
     """Return the titles of a chart, and its table: a row for each category, a column a series."""
-    titles = [title for element in root.iter("{*}title") if (title := _title(element))]
+    titles = [title for element in root.iter("{*}title") if (title := _read_title(element))]
     series = list(root.iter("{*}ser"))
     if series:
-        return "; ".join(titles), _table(series)
+        return "; ".join(titles), _build_table(series)
     points = [  # of the charts of 2016, such as waterfalls
         [(element.text or "").strip() for element in level.iter("{*}pt")]
         for level in root.iter("{*}lvl")
@@ -128,12 +128,12 @@ def _chart(root: Element) -> tuple[str, list[list[str]]]:
     return "; ".join(titles), rows
 
 
-def _title(element: Element) -> str:
+def _read_title(element: Element) -> str:
     texts = list(paragraphs(element)) or [each.text or "" for each in element.iter("{*}v")]
     return " ".join(" ".join(texts).split())
 
 
-def _table(series: Sequence[Element]) -> list[list[str]]:
+def _build_table(series: Sequence[Element]) -> list[list[str]]:
     names = [
         "".join(v.text or "" for tx in children_named(item, "tx") for v in tx.iter("{*}v"))
         for item in series
@@ -141,8 +141,8 @@ def _table(series: Sequence[Element]) -> list[list[str]]:
     categories, columns = dict[int, str](), list[dict[int, str]]()
     for item in series:
         for name in ("cat", "xVal"):
-            categories |= _points(item, name)
-        columns.append(_points(item, "val") | _points(item, "yVal"))
+            categories |= _read_points(item, name)
+        columns.append(_read_points(item, "val") | _read_points(item, "yVal"))
     places = sorted({*categories, *(key for column in columns for key in column)})
     rows = [
         [categories.get(key, ""), *(column.get(key, "") for column in columns)] for key in places
@@ -150,7 +150,7 @@ def _table(series: Sequence[Element]) -> list[list[str]]:
     return [["", *names], *rows] if rows else []
 
 
-def _points(series: Element, name: str) -> dict[int, str]:
+def _read_points(series: Element, name: str) -> dict[int, str]:
     """Return the stored values of a part of a series by their place; several levels are joined."""
     points = dict[int, str]()
     for part in children_named(series, name):

@@ -25,13 +25,15 @@ def read(content: bytes, draft: Draft) -> None:
     """
     with opened(content, draft.limits) as archive:
         _refuse_encrypted(archive)
-        path = next((e.get("full-path", "") for e in _named(archive, CONTAINER, "rootfile")), "")
+        path = next(
+            (e.get("full-path", "") for e in _find_named(archive, CONTAINER, "rootfile")), ""
+        )
         package = required(archive, path)
         draft.title = first_text(package, "title")
         draft.author = first_text(package, "creator")
         draft.created_at = parse_time(first_text(package, "date"))
-        spine = _spine(package)
-        chapters = [relative(path, _unescaped(href)) for href, kind in spine if kind in CHAPTERS]
+        spine = _read_spine(package)
+        chapters = [relative(path, _decode_href(href)) for href, kind in spine if kind in CHAPTERS]
         draft.went_to["other_types"] = len(spine) - len(chapters)
         draft.check_pages(len(chapters))
         for chapter in chapters:
@@ -40,7 +42,7 @@ def read(content: bytes, draft: Draft) -> None:
             raise DocumentError("corrupt", "the spine names no chapter")
 
 
-def _named(archive: Archive, part: str, name: str) -> list[Element]:
+def _find_named(archive: Archive, part: str, name: str) -> list[Element]:
     return list(required(archive, part).iter("{*}" + name))
 
 
@@ -55,7 +57,7 @@ def _refuse_encrypted(archive: Archive) -> None:
         raise DocumentError("encrypted", "its chapters are encrypted")
 
 
-def _spine(package: Element) -> list[tuple[str, str]]:
+def _read_spine(package: Element) -> list[tuple[str, str]]:
     """Return name and type of the files of the spine, in its order; unknown ones have neither."""
     items = {
         element.get("id", ""): (element.get("href", ""), element.get("media-type", ""))
@@ -65,7 +67,7 @@ def _spine(package: Element) -> list[tuple[str, str]]:
     return [items.get(reference, ("", "")) for reference in references]
 
 
-def _unescaped(href: str) -> str:
+def _decode_href(href: str) -> str:
     """Return a reference without its fragment and with its percent-encoded characters."""
 
     def character(found: re.Match[str]) -> str:

@@ -58,8 +58,8 @@ def read(content: bytes, draft: Draft) -> None:
         draft.note(code, detail)
     found = html_text(decoded.text)
     draft.title = found.title
-    draft.author = _meta(found.parser, "author")
-    draft.created_at = parse_time(_meta(found.parser, "article:published_time", "date"))
+    draft.author = _find_meta(found.parser, "author")
+    draft.created_at = parse_time(_find_meta(found.parser, "article:published_time", "date"))
     draft.add_page(found.text, found.tables, headings=found.headings)
 
 
@@ -84,13 +84,13 @@ def html_text(html: str) -> HtmlText:
     return HtmlText(
         writer.text(),
         writer.headings,
-        [Table(rows) for rows in _tables(parser) if rows],
+        [Table(rows) for rows in _read_tables(parser) if rows],
         SPACES.sub(" ", title.text()).strip() if title else None,
         parser,
     )
 
 
-def _meta(parser: LexborHTMLParser, *names: str) -> str | None:
+def _find_meta(parser: LexborHTMLParser, *names: str) -> str | None:
     for node in parser.css("meta"):
         attributes = node.attributes
         if (attributes.get("name") or attributes.get("property") or "").lower() in names:
@@ -98,7 +98,7 @@ def _meta(parser: LexborHTMLParser, *names: str) -> str | None:
     return None
 
 
-def _events(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
+def _walk_nodes(root: LexborNode) -> Iterator[tuple[LexborNode, bool]]:
     """Yield each node when it begins, with True, and elements again when they end, with False.
 
     Depth is bounded by the heap alone: documents may nest far deeper than Python recurses.
@@ -129,14 +129,14 @@ class _Writer:
         self._grids: list[tuple[Grid, int]] = []  # of the open tables, and their last column
 
     def write(self, root: LexborNode) -> None:
-        for node, is_start in _events(root):
+        for node, is_start in _walk_nodes(root):
             if node.is_text_node:
                 self._add(node.text_content or "")
             elif node.is_element_node:
                 self._element(node.tag or "", is_start)
                 self._table_part(node, is_start)
                 if node.tag == "input" and is_start:
-                    self._add(_shown_value(node))
+                    self._add(_read_input(node))
 
     def _element(self, tag: str, is_start: bool) -> None:
         if tag == "br" and is_start:
@@ -164,7 +164,7 @@ class _Writer:
             self._grids.append((grid, -1))
         elif tag in CELLS and is_start:
             grid, last = self._grids.pop() if self._grids else (Grid(), -1)
-            column, _ = grid.place(*_spans(node))
+            column, _ = grid.place(*_read_spans(node))
             self._grids.append((grid, column))
             self._line.append("\t" * (column - last))
 
@@ -197,38 +197,38 @@ class _Writer:
         return "\n".join(self._lines)
 
 
-def _shown_value(node: LexborNode) -> str:
+def _read_input(node: LexborNode) -> str:
     """Return the value of an input that a reader sees."""
     attributes = node.attributes
     is_shown = (attributes.get("type") or "text").lower() not in UNSHOWN_INPUTS
     return attributes.get("value") or "" if is_shown else ""
 
 
-def _spans(cell: LexborNode) -> tuple[int, int]:
+def _read_spans(cell: LexborNode) -> tuple[int, int]:
     """Return how many columns and rows a cell spans; zero rows are all that follow."""
     attributes = cell.attributes
-    columns, rows = (_number(attributes.get(name)) for name in ("colspan", "rowspan"))
+    columns, rows = (_parse_number(attributes.get(name)) for name in ("colspan", "rowspan"))
     return columns or 1, MAX_ROW_SPAN if rows == 0 else rows or 1
 
 
-def _number(text: str | None) -> int | None:
+def _parse_number(text: str | None) -> int | None:
     match = NUMBER.match(text or "")
     return int(match[1]) if match else None
 
 
-def _tables(parser: LexborHTMLParser) -> Iterator[tuple[tuple[str, ...], ...]]:
+def _read_tables(parser: LexborHTMLParser) -> Iterator[tuple[tuple[str, ...], ...]]:
     """Yield the rows of each table, without those of tables within it."""
     for index, table in enumerate(parser.css("table")):
         if index >= MAX_NESTED_TABLES:
             return
         rows = list[tuple[str, ...]]()
-        for section in _sections(table):
+        for section in _split_sections(table):
             grid = Grid()  # a cell spans no rows of another section
-            rows.extend(_row(row, grid) for row in section)
+            rows.extend(_read_row(row, grid) for row in section)
         yield tuple(row for row in rows if row)
 
 
-def _sections(table: LexborNode) -> Iterator[list[LexborNode]]:
+def _split_sections(table: LexborNode) -> Iterator[list[LexborNode]]:
     """Yield the rows of each part of a table: its head, bodies, foot, and rows without these."""
     rows = list[LexborNode]()
     for child in table.iter():
@@ -241,12 +241,12 @@ def _sections(table: LexborNode) -> Iterator[list[LexborNode]]:
     yield rows
 
 
-def _row(row: LexborNode, grid: Grid) -> tuple[str, ...]:
+def _read_row(row: LexborNode, grid: Grid) -> tuple[str, ...]:
     grid.begin_row()
     cells = list[str]()
     for cell in row.iter():
         if cell.tag in CELLS:
-            column, width = grid.place(*_spans(cell))
+            column, width = grid.place(*_read_spans(cell))
             text = SPACES.sub(" ", cell.text(separator=" ")).strip()
             set_cell(cells, column, text, width)
     cells.extend([""] * (grid.width - len(cells)))

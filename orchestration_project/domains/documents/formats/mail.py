@@ -41,10 +41,10 @@ def read(content: bytes, draft: Draft) -> None:
     draft.created_at = mail_time(header(message, "Date"))
     body = message
     if message.get_content_maintype() == "multipart" and not message.is_multipart():
-        body = _body_of_other_boundary(message)
+        body = _recover_body(message)
         draft.note("parts_unreadable", "the boundary of the parts is not the declared one")
     is_whole = body is message and not any(part.defects for part in message.walk())
-    names = list(_texts(body, draft, 0))
+    names = list(_read_texts(body, draft, 0))
     if any(_is_cut(part) for part in message.walk()):
         draft.note("parts_unreadable", "a part has no end")
     if is_whole:
@@ -56,13 +56,13 @@ def read(content: bytes, draft: Draft) -> None:
     draft.add_page("\n".join([*lines, "", *texts]))
 
 
-def _body_of_other_boundary(message: Message) -> Message:
+def _recover_body(message: Message) -> Message:
     """Return the body of a mail whose declared boundary is not there: its parts, or its text.
 
     Raises:
         DocumentError: ``truncated``, without a body.
     """
-    body = _payload(message)
+    body = _decode_payload(message)
     if not BOUNDARY.sub(b"", body).strip():
         raise DocumentError("truncated", "no part of the body is there")
     match = BOUNDARY.search(body)
@@ -94,7 +94,7 @@ def _is_cut(part: Message) -> bool:
     return any(type(defect).__name__ == "CloseBoundaryNotFoundDefect" for defect in part.defects)
 
 
-def _texts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
+def _read_texts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
     """Yield the texts of a part's body; its attachments become children."""
     if depth > MAX_DEPTH:
         raise DocumentError("nested_too_deep", f"more than {MAX_DEPTH} parts within parts")
@@ -102,20 +102,20 @@ def _texts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
     if kind == "message/rfc822":
         _add_mail(part, draft)
     elif part.is_multipart():
-        yield from _of_parts(part, draft, depth)
-    elif _file_name(part) or part.get_content_maintype() != "text" or _is_attached(part):
-        draft.add_child(_child_name(part, draft), _payload(part))
+        yield from _read_parts(part, draft, depth)
+    elif _find_file_name(part) or part.get_content_maintype() != "text" or _is_attached(part):
+        draft.add_child(_name_child(part, draft), _decode_payload(part))
     else:
-        yield _text(part, draft)
+        yield _decode_text(part, draft)
 
 
-def _of_parts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
+def _read_parts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
     parts = [name for name in part.get_payload() if isinstance(name, Message)]
     if part.get_content_type() != "multipart/alternative":
         for message in parts:
-            yield from _texts(message, draft, depth + 1)
+            yield from _read_texts(message, draft, depth + 1)
         return
-    found = [(message, list(_texts(message, draft, depth + 1))) for message in parts]
+    found = [(message, list(_read_texts(message, draft, depth + 1))) for message in parts]
     with_text = [pair for pair in found if any(text.strip() for text in pair[1])]
     plain = [texts for message, texts in with_text if message.get_content_type() == "text/plain"]
     chosen = plain[0] if plain else next((texts for _, texts in with_text), [])
@@ -127,21 +127,21 @@ def _is_attached(part: Message) -> bool:
     return part.get_content_disposition() == "attachment"
 
 
-def _file_name(part: Message) -> str | None:
+def _find_file_name(part: Message) -> str | None:
     with suppress(Exception):  # several, for malformed parameters
         return part.get_filename()
     return None
 
 
-def _child_name(part: Message, draft: Draft) -> str:
+def _name_child(part: Message, draft: Draft) -> str:
     kind = part.get_content_type()
     document_format = FORMATS.get(kind)
     extension = document_format.attachment_extension if document_format else ""
     extension = extension or kind.partition("/")[2]
-    return _file_name(part) or f"attachment-{len(draft.children) + 1}.{extension}"
+    return _find_file_name(part) or f"attachment-{len(draft.children) + 1}.{extension}"
 
 
-def _payload(part: Message) -> bytes:
+def _decode_payload(part: Message) -> bytes:
     with suppress(Exception):  # several, for unknown transfer encodings
         payload = part.get_payload(decode=True)
         if isinstance(payload, bytes):
@@ -149,8 +149,8 @@ def _payload(part: Message) -> bytes:
     return str(part.get_payload()).encode("utf-8", "surrogateescape")
 
 
-def _text(part: Message, draft: Draft) -> str:
-    decoded = decode(_payload(part), declared=part.get_content_charset())
+def _decode_text(part: Message, draft: Draft) -> str:
+    decoded = decode(_decode_payload(part), declared=part.get_content_charset())
     for code, detail in decoded.notes:
         draft.note(code, detail)
     is_html = part.get_content_type() == "text/html"
@@ -162,7 +162,9 @@ def _add_mail(part: Message, draft: Draft) -> None:
     for text in part.get_payload():
         if isinstance(text, Message):
             subject = header(text, "Subject") if isinstance(text, EmailMessage) else None
-            name = _file_name(part) or f"{subject or f'attachment-{len(draft.children) + 1}'}.eml"
+            name = (
+                _find_file_name(part) or f"{subject or f'attachment-{len(draft.children) + 1}'}.eml"
+            )
             try:
                 content = text.as_bytes(policy=AS_WRITTEN)
             except Exception:  # noqa: BLE001 - several, for malformed headers

@@ -73,14 +73,14 @@ def _show_of(code: str) -> tuple[Show, bool] | None:
     bare = LITERAL.sub("", section).strip()
     if percent := PERCENT.match(bare):
         digits = (percent[1] or "").count("0")
-        return lambda text: _percentage(text, digits), False
+        return lambda text: _format_percentage(text, digits), False
     if PADDED.match(bare):
-        template = _template(section)
-        return lambda text: _padded(text, template), True
+        template = _build_template(section)
+        return lambda text: _fill_template(text, template), True
     return None
 
 
-def _template(section: str) -> str:
+def _build_template(section: str) -> str:
     """Return a format with `DIGIT` for each digit, and its texts without quotes."""
     pieces, end = list[str](), 0
     for literal in LITERAL.finditer(section):
@@ -90,9 +90,9 @@ def _template(section: str) -> str:
     return "".join([*pieces, section[end:].replace("0", DIGIT)]).strip()
 
 
-def _padded(text: str, template: str) -> str | None:
+def _fill_template(text: str, template: str) -> str | None:
     """Return a whole number in the zeros of a template, such as ``000-00-0000``."""
-    number = _decimal(text)
+    number = _parse_decimal(text)
     if number is None or number < 0 or number != number.to_integral_value():
         return None
     count = template.count(DIGIT)
@@ -102,9 +102,9 @@ def _padded(text: str, template: str) -> str | None:
     return "".join(next(names) if mark == DIGIT else mark for mark in template)
 
 
-def _percentage(text: str, digits: int) -> str | None:
+def _format_percentage(text: str, digits: int) -> str | None:
     """Return a percentage with all its digits, ``digits`` of them at least after the point."""
-    number = _decimal(text)
+    number = _parse_decimal(text)
     if number is None or not -30 < number.adjusted() < 30:
         return None
     percent = (Decimal(f"{number:.15g}") * 100).normalize()  # a sheet shows 15 digits at most
@@ -112,7 +112,7 @@ def _percentage(text: str, digits: int) -> str | None:
     return f"{percent:.{places}f}%"
 
 
-def _decimal(text: str) -> Decimal | None:
+def _parse_decimal(text: str) -> Decimal | None:
     try:
         number = Decimal(text)
     except InvalidOperation:
@@ -129,14 +129,14 @@ def shown_cells(sheet: bytes, formats: Mapping[str, tuple[Show, bool]]) -> Itera
         return
     events = etree.iterparse(BytesIO(sheet), tag="{*}c", resolve_entities=False, no_network=True)
     for _, cell in events:
-        if shown_cell := _shown_cell(cell, formats):
+        if shown_cell := _render_cell(cell, formats):
             yield shown_cell
         cell.clear()
         while cell.getprevious() is not None:
             del cell.getparent()[0]
 
 
-def _shown_cell(cell: Element, formats: Mapping[str, tuple[Show, bool]]) -> ShownCell | None:
+def _render_cell(cell: Element, formats: Mapping[str, tuple[Show, bool]]) -> ShownCell | None:
     reference, kind = cell.get("r", ""), cell.get("t", "n")
     value = next((each.text or "" for each in cell if local_name(each) == "v"), "")
     if kind == "e":

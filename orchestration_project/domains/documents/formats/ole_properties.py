@@ -54,14 +54,14 @@ def read_ole_properties(content: bytes) -> OleProperties:
         if not file.exists(STREAM):
             return OleProperties()
         stream = file.openstream(STREAM).read(MAX_BYTES)
-    values = _values(stream)
+    values = _locate_values(stream)
     page = values.get(CODE_PAGE)
     number = struct.unpack_from("<H", stream, page[1])[0] if page and page[0] == SHORT else 1252
     encoding = ENCODINGS.get(number, f"cp{number}")
     return OleProperties(
-        _text(stream, values.get(TITLE), encoding),
-        _text(stream, values.get(AUTHOR), encoding),
-        _time(stream, values.get(CREATED)),
+        _read_text(stream, values.get(TITLE), encoding),
+        _read_text(stream, values.get(AUTHOR), encoding),
+        _read_time(stream, values.get(CREATED)),
     )
 
 
@@ -93,7 +93,7 @@ def inspect_xls(content: bytes) -> XlsContents:
     return XlsContents(has_drawings, errors)
 
 
-def _values(stream: bytes) -> Mapping[int, tuple[int, int]]:
+def _locate_values(stream: bytes) -> Mapping[int, tuple[int, int]]:
     """Return type and place of each value by the number of its property."""
     (section,) = struct.unpack_from("<I", stream, 44)
     (count,) = struct.unpack_from("<I", stream, section + 4)
@@ -107,7 +107,7 @@ def _values(stream: bytes) -> Mapping[int, tuple[int, int]]:
     return values
 
 
-def _text(stream: bytes, value: tuple[int, int] | None, encoding: str) -> str | None:
+def _read_text(stream: bytes, value: tuple[int, int] | None, encoding: str) -> str | None:
     if value is None or value[0] not in (BYTES, WIDE):
         return None
     kind, number = value
@@ -118,7 +118,7 @@ def _text(stream: bytes, value: tuple[int, int] | None, encoding: str) -> str | 
     return text.split("\0")[0] or None
 
 
-def _time(stream: bytes, value: tuple[int, int] | None) -> datetime | None:
+def _read_time(stream: bytes, value: tuple[int, int] | None) -> datetime | None:
     if value is None or value[0] != FILETIME:
         return None
     (ticks,) = struct.unpack_from("<Q", stream, value[1])

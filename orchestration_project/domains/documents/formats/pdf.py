@@ -66,7 +66,7 @@ def read(content: bytes, draft: Draft) -> None:
     """
     from pypdfium2 import PdfiumError
 
-    document = _opened(content, draft.options.passwords)
+    document = _open_document(content, draft.options.passwords)
     try:
         draft.check_pages(len(document))
         open_forms(document, draft)
@@ -88,7 +88,7 @@ def read(content: bytes, draft: Draft) -> None:
         document.close()
 
 
-def _opened(content: bytes, passwords: Sequence[str]) -> "PdfDocument":
+def _open_document(content: bytes, passwords: Sequence[str]) -> "PdfDocument":
     from pypdfium2 import PdfDocument, PdfiumError
 
     try:
@@ -111,13 +111,13 @@ def _read_page(document: "PdfDocument", page: "PdfPage", draft: Draft, ruled: Ru
     """
     text_page = page.get_textpage()
     try:
-        text = _ordered_text(text_page, len(draft.pages) + 1, draft)
+        text = _order_text(text_page, len(draft.pages) + 1, draft)
         is_image = not text.strip() and any(True for _ in page.get_objects(max_depth=1))
         marks = list(annotation_lines(document, page, draft))
         if is_image and draft.options.recognise:
-            return not _recognise_page(page, marks, draft)
+            return not _add_recognised_page(page, marks, draft)
         tables = ruled.of_page(page, text_page) if text else ()
-        whole = _joined(text, marks)
+        whole = _append_marks(text, marks)
         draft.add_page(whole, tables, method="none" if is_image else "native")
         return is_image
     finally:
@@ -125,20 +125,20 @@ def _read_page(document: "PdfDocument", page: "PdfPage", draft: Draft, ruled: Ru
         page.close()
 
 
-def _recognise_page(page: "PdfPage", marks: Sequence[str], draft: Draft) -> bool:
+def _add_recognised_page(page: "PdfPage", marks: Sequence[str], draft: Draft) -> bool:
     """Add a page as its image is recognised; return whether it is."""
-    recognitions = draft.recognise(lambda: _rendered(page))
+    recognitions = draft.recognise(lambda: _render_page(page))
     text, confidence = recognitions[0] if recognitions else ("", None)
     method = "ocr" if recognitions else "none"
-    draft.add_page(_joined(text, marks), method=method, confidence=confidence)
+    draft.add_page(_append_marks(text, marks), method=method, confidence=confidence)
     return bool(recognitions)
 
 
-def _joined(text: str, marks: Sequence[str]) -> str:
+def _append_marks(text: str, marks: Sequence[str]) -> str:
     return "\n".join([*([text.rstrip()] if text.strip() else []), *marks]) if marks else text
 
 
-def _rendered(page: "PdfPage") -> bytes:
+def _render_page(page: "PdfPage") -> bytes:
     """Return the image of a page as a PGM file."""
     scale = cast(Any, scale_for(*page.get_size()))  # declared as a whole number
     bitmap = page.render(scale, grayscale=True, may_draw_forms=False, limit_image_cache=True)
@@ -148,7 +148,7 @@ def _rendered(page: "PdfPage") -> bytes:
         bitmap.close()
 
 
-def _ordered_text(page: "PdfTextPage", number: int, draft: Draft) -> str:
+def _order_text(page: "PdfTextPage", number: int, draft: Draft) -> str:
     """Return the text of a page in reading order, which PDF does not record.
 
     Pieces in an order of no reader are sorted by place. Columns whose lines are drawn side by
@@ -158,7 +158,7 @@ def _ordered_text(page: "PdfTextPage", number: int, draft: Draft) -> str:
     count = page.count_rects() if text else 0
     if not 1 < count <= MAX_ORDERED:
         return _clean(text)
-    edges = list(_boxes(page, count))
+    edges = list(_read_boxes(page, count))
     is_against_order = is_scrambled(edges)
     is_interleaved = not is_against_order and has_filled_columns(edges)
     if not is_interleaved and not is_against_order:
@@ -187,19 +187,21 @@ def has_filled_columns(boxes: Sequence[Edges]) -> bool:
     pieces = [Box(*box) for box in boxes]
     return any(
         _is_filled(pieces, column)
-        for part in _parts(pieces, list(range(len(pieces))), 0)
+        for part in _iterate_parts(pieces, list(range(len(pieces))), 0)
         for column in part
     )
 
 
-def _parts(boxes: Sequence[Box], places: list[int], depth: int) -> Iterator[list[list[int]]]:
+def _iterate_parts(
+    boxes: Sequence[Box], places: list[int], depth: int
+) -> Iterator[list[list[int]]]:
     """Yield each part of a page that is cut into columns, as `ordered` cuts it."""
-    height = _usual_height(boxes, places)
-    if columns := _columns(boxes, places, height):
+    height = _measure_height(boxes, places)
+    if columns := _split_columns(boxes, places, height):
         yield columns
     elif depth < MAX_CUTS:
-        for rows in _rows(boxes, places, height):
-            yield from _parts(boxes, rows, depth + 1)
+        for rows in _split_rows(boxes, places, height):
+            yield from _iterate_parts(boxes, rows, depth + 1)
 
 
 def _is_filled(boxes: Sequence[Box], column: Sequence[int]) -> bool:
@@ -208,7 +210,7 @@ def _is_filled(boxes: Sequence[Box], column: Sequence[int]) -> bool:
     return widths[len(widths) // 4] >= MIN_FILLED * width
 
 
-def _boxes(page: "PdfTextPage", count: int) -> Iterator[Edges]:
+def _read_boxes(page: "PdfTextPage", count: int) -> Iterator[Edges]:
     """Yield the boxes of a page's text; the helper of pypdfium2 makes four objects for each."""
     from pypdfium2 import PdfiumError
     from pypdfium2.raw import FPDFText_GetRect
@@ -255,21 +257,21 @@ def ordered(boxes: Sequence[Box]) -> list[list[int]]:
 
 
 def _cut(boxes: Sequence[Box], places: list[int], depth: int) -> list[list[int]]:
-    height = _usual_height(boxes, places)
-    parts = _columns(boxes, places, height) or _rows(boxes, places, height)
+    height = _measure_height(boxes, places)
+    parts = _split_columns(boxes, places, height) or _split_rows(boxes, places, height)
     if not parts or depth >= MAX_CUTS:
-        return _lines(boxes, places, height)
+        return _group_by_line(boxes, places, height)
     return [line for part in parts for line in _cut(boxes, part, depth + 1)]
 
 
-def _usual_height(boxes: Sequence[Box], places: Sequence[int]) -> float:
+def _measure_height(boxes: Sequence[Box], places: Sequence[int]) -> float:
     heights = sorted(boxes[number].top - boxes[number].bottom for number in places)
     return max(heights[len(heights) // 2], 1.0)
 
 
-def _columns(boxes: Sequence[Box], places: list[int], height: float) -> list[list[int]]:
+def _split_columns(boxes: Sequence[Box], places: list[int], height: float) -> list[list[int]]:
     """Return the columns from left to right; nothing where these would be cells of a table."""
-    columns = _groups(places, [(boxes[p].left, boxes[p].right) for p in places], height)
+    columns = _group_places(places, [(boxes[p].left, boxes[p].right) for p in places], height)
     left, right = min(boxes[p].left for p in places), max(boxes[p].right for p in places)
     is_prose = all(
         len(column) >= MIN_LINES
@@ -280,9 +282,9 @@ def _columns(boxes: Sequence[Box], places: list[int], height: float) -> list[lis
     return columns if len(columns) > 1 and is_prose else []
 
 
-def _rows(boxes: Sequence[Box], places: list[int], height: float) -> list[list[int]]:
+def _split_rows(boxes: Sequence[Box], places: list[int], height: float) -> list[list[int]]:
     """Return the boxes above and those below the widest empty row; empty if there is none."""
-    rows = _groups(places, [(-boxes[p].top, -boxes[p].bottom) for p in places], height)
+    rows = _group_places(places, [(-boxes[p].top, -boxes[p].bottom) for p in places], height)
     if len(rows) < 2:
         return []
     gaps = [
@@ -293,7 +295,7 @@ def _rows(boxes: Sequence[Box], places: list[int], height: float) -> list[list[i
     return [[p for row in part for p in row] for part in (rows[:cut], rows[cut:])]
 
 
-def _groups(
+def _group_places(
     places: Sequence[int], spans: Sequence[tuple[float, float]], gap: float
 ) -> list[list[int]]:
     """Return places in groups, between which nothing lies for at least ``gap`` points."""
@@ -308,7 +310,7 @@ def _groups(
     return groups
 
 
-def _lines(boxes: Sequence[Box], places: Sequence[int], height: float) -> list[list[int]]:
+def _group_by_line(boxes: Sequence[Box], places: Sequence[int], height: float) -> list[list[int]]:
     """Return places by line from above, each from left to right."""
     lines = list[list[int]]()
     middle = 0.0

@@ -40,11 +40,13 @@ def read(content: bytes, draft: Draft) -> None:
     for page in cut_pages(with_line_feeds(decoded.pieces.read())):
         headings = list(markdown_headings(page)) if is_markdown else []
         if draft.title is None:
-            draft.title = next((_plain(line) for level, line in headings if level == 1), None)
+            draft.title = next(
+                (_read_heading(line) for level, line in headings if level == 1), None
+            )
         draft.add_page(page, headings=headings)
 
 
-def _plain(line: str) -> str:
+def _read_heading(line: str) -> str:
     """Return the text of a heading's line."""
     match = ATX_HEADING.match(line)
     return match[1] if match else line.strip()
@@ -64,7 +66,7 @@ def markdown_headings(text: str) -> Iterator[tuple[int, str]]:
 def _add_rows(pieces: Pieces, draft: Draft) -> None:
     """Add the pages of a delimited text; what deviates from its dialect is noted."""
     is_tab = draft.media_type.endswith("separated-values")
-    delimiter = "\t" if is_tab else _delimiter(next(pieces.read(), ""))
+    delimiter = "\t" if is_tab else _detect_delimiter(next(pieces.read(), ""))
     dialect: Dialect = "strict"
     try:
         pages, lengths = _cut_rows(pieces, delimiter, dialect)
@@ -110,7 +112,7 @@ def _cut_rows(pieces: Pieces, delimiter: str, dialect: Dialect) -> tuple[deque[s
     return pages, lengths
 
 
-def _delimiter(text: str) -> str:
+def _detect_delimiter(text: str) -> str:
     """Return the delimiter that gives the most rows of one and the same length above 1."""
     sample = text[:SAMPLE_CHARACTERS]
     if len(text) > SAMPLE_CHARACTERS:

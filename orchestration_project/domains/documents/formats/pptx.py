@@ -43,7 +43,7 @@ def read(content: bytes, draft: Draft) -> None:
         root = required(archive, main)
         if local_name(root) != "presentation":
             raise DocumentError("corrupt", "no presentation")
-        named = [_relation(element) for element in root.iter("{*}sldId")]
+        named = [_read_relation(element) for element in root.iter("{*}sldId")]
         slides = [links[relation].part for relation in named if relation in links]
         draft.check_pages(len(slides))
         for number, part in enumerate(slides, start=1):
@@ -62,7 +62,7 @@ def read(content: bytes, draft: Draft) -> None:
         read_properties(archive, draft)
 
 
-def _relation(element: Element) -> str:
+def _read_relation(element: Element) -> str:
     """Return the id of the relationship that an element names: the attribute with a namespace."""
     named = (str(value) for key, value in element.attrib.items() if str(key).endswith("}id"))
     return next(named, "")
@@ -96,7 +96,7 @@ class _Slide:
 
         def use(content: bytes) -> None:
             for shape in parse_xml(content).iter("{*}sp"):
-                if _placeholder(shape) not in FIELDS_LEFT_OUT:
+                if _read_placeholder(shape) not in FIELDS_LEFT_OUT:
                     lines.extend(paragraphs(shape))
 
         self._archive.optional(link.part, self._draft, use)
@@ -117,7 +117,7 @@ class _Slide:
 
     def _shape(self, shape: Element) -> Iterator[str]:
         lines = list(paragraphs(shape))
-        if _placeholder(shape) in TITLES and lines:
+        if _read_placeholder(shape) in TITLES and lines:
             lines = [" ".join(" ".join(lines).split())]
             self._headings.append((1, lines[0]))
         yield from lines
@@ -132,7 +132,7 @@ class _Slide:
             yield "\t".join(" ".join(cell.split()) for cell in row)
 
 
-def _placeholder(shape: Element) -> str:
+def _read_placeholder(shape: Element) -> str:
     for found in shape.iter("{*}ph"):
         return attribute(found, "type") or "body"
     return ""

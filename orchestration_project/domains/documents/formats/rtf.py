@@ -31,14 +31,14 @@ def read(content: bytes, draft: Draft) -> None:
     source = content.decode("latin-1")
     match = CODE_PAGE.search(source)
     encoding = f"cp{match[1]}" if match else "cp1252"
-    text = _to_text(source, encoding, draft)
+    text = _extract_text(source, encoding, draft)
     for name, value in PROPERTY.findall(source[:100_000]):
-        setattr(draft, name, _to_text(f"{{\\rtf1 {value}}}", encoding, draft))
-    draft.created_at = _created(source[:100_000])
-    draft.add_page(text, _tables(text) if "\\trowd" in source else ())
+        setattr(draft, name, _extract_text(f"{{\\rtf1 {value}}}", encoding, draft))
+    draft.created_at = _read_created(source[:100_000])
+    draft.add_page(text, _find_tables(text) if "\\trowd" in source else ())
 
 
-def _tables(text: str) -> Iterator[Table]:
+def _find_tables(text: str) -> Iterator[Table]:
     """Yield the tables of a text: lines that follow one another and end with `SEPARATOR`."""
     lines = text.split("\n")
     for has_cells, rows in groupby(lines, key=lambda line: line.endswith(SEPARATOR)):
@@ -46,7 +46,7 @@ def _tables(text: str) -> Iterator[Table]:
             yield Table(tuple(tuple(line[:-1].split(SEPARATOR)) for line in rows))
 
 
-def _to_text(source: str, encoding: str, draft: Draft) -> str:
+def _extract_text(source: str, encoding: str, draft: Draft) -> str:
     try:
         return rtf_to_text(source, encoding=encoding, errors="strict")
     except LookupError:
@@ -57,7 +57,7 @@ def _to_text(source: str, encoding: str, draft: Draft) -> str:
         return rtf_to_text(source, encoding=encoding, errors="backslashreplace")
 
 
-def _created(source: str) -> datetime | None:
+def _read_created(source: str) -> datetime | None:
     if not (match := CREATED.search(source)):
         return None
     parts = {name: int(value) for name, value in NUMBERS.findall(match[1])}

@@ -54,19 +54,19 @@ class RuledTables:
 
         A page beyond a limit is noted, and its text has the cells nevertheless.
         """
-        edges = list(_edges(page))
+        edges = list(_read_edges(page))
         if len(edges) < MIN_EDGES:
             return []
-        entries = _tables(edges) if len(edges) <= MAX_EDGES else None
+        entries = _find_tables(edges) if len(edges) <= MAX_EDGES else None
         self._cells_left -= sum(map(len, entries or ()))
         if entries is None or self._cells_left < 0:
             self._draft.note("tables_left_out", f"page {len(self._draft.pages) + 1}")
             return []
-        tables = [tuple(_rows(cells, text_page)) for cells in entries]
+        tables = [tuple(_read_rows(cells, text_page)) for cells in entries]
         return [Table(rows) for rows in tables if any(any(row) for row in rows)]
 
 
-def _edges(page: "PdfPage") -> Iterator[Edge]:
+def _read_edges(page: "PdfPage") -> Iterator[Edge]:
     """Yield the lines that are drawn on a page, up to one more than the limit of each count."""
     from pypdfium2 import raw
 
@@ -75,14 +75,14 @@ def _edges(page: "PdfPage") -> Iterator[Edge]:
         drawn = raw.FPDFPage_GetObject(handle, position)
         if not drawn or raw.FPDFPageObj_GetType(drawn) != raw.FPDF_PAGEOBJ_PATH:
             continue
-        for edge in _edges_of_path(raw, drawn):
+        for edge in _read_path_edges(raw, drawn):
             yield edge
             count += 1
             if count > MAX_EDGES:
                 return
 
 
-def _edges_of_path(raw: Any, drawn: Any) -> Iterator[Edge]:
+def _read_path_edges(raw: Any, drawn: Any) -> Iterator[Edge]:
     matrix = raw.FS_MATRIX()
     if not raw.FPDFPageObj_GetMatrix(drawn, matrix):
         return
@@ -99,13 +99,13 @@ def _edges_of_path(raw: Any, drawn: Any) -> Iterator[Edge]:
         if kind == raw.FPDF_SEGMENT_MOVETO:
             start = point
         elif kind == raw.FPDF_SEGMENT_LINETO:
-            yield from _edge(last, point)
+            yield from _build_edge(last, point)
         if raw.FPDFPathSegment_GetClose(segment):
-            yield from _edge(point, start)
+            yield from _build_edge(point, start)
         last = point
 
 
-def _edge(first: tuple[float, float], last: tuple[float, float]) -> Iterator[Edge]:
+def _build_edge(first: tuple[float, float], last: tuple[float, float]) -> Iterator[Edge]:
     """Yield the line between two points, if it is straight and long enough."""
     (left, right), (bottom, top) = sorted((first[0], last[0])), sorted((first[1], last[1]))
     width, height = right - left, top - bottom
@@ -113,7 +113,7 @@ def _edge(first: tuple[float, float], last: tuple[float, float]) -> Iterator[Edg
         yield Edge(left, bottom, right, top)
 
 
-def _tables(edges: Sequence[Edge]) -> list[Cells] | None:
+def _find_tables(edges: Sequence[Edge]) -> list[Cells] | None:
     """Return the cells of each table; None: too many lines may meet."""
     from pdfplumber.table import (
         cells_to_tables,
@@ -122,7 +122,7 @@ def _tables(edges: Sequence[Edge]) -> list[Cells] | None:
         merge_edges,
     )
 
-    merged = merge_edges([_as_plumbed(edge) for edge in edges], *[TOLERANCE] * 4)
+    merged = merge_edges([_convert_edge(edge) for edge in edges], *[TOLERANCE] * 4)
     flat = sum(each["orientation"] == "h" for each in merged)
     if flat * (len(merged) - flat) > MAX_MEETINGS:
         return None
@@ -130,7 +130,7 @@ def _tables(edges: Sequence[Edge]) -> list[Cells] | None:
     return [cells for cells in cells_to_tables(intersections_to_cells(crossings)) if len(cells) > 1]
 
 
-def _as_plumbed(edge: Edge) -> dict[str, Any]:
+def _convert_edge(edge: Edge) -> dict[str, Any]:
     """Return a line as pdfplumber has it: its places count from the top."""
     is_flat = edge.right - edge.left >= edge.top - edge.bottom
     top, bottom = -edge.top, -edge.bottom
@@ -151,16 +151,16 @@ def _as_plumbed(edge: Edge) -> dict[str, Any]:
     }
 
 
-def _rows(cells: Cells, text_page: "PdfTextPage") -> Iterator[tuple[Cell, ...]]:
+def _read_rows(cells: Cells, text_page: "PdfTextPage") -> Iterator[tuple[Cell, ...]]:
     """Yield the rows of a table; a place that a wider or higher cell covers is empty."""
     tops, lefts = sorted({cell[1] for cell in cells}), sorted({cell[0] for cell in cells})
     places = {(cell[1], cell[0]): cell for cell in cells}
     for top in tops:
         row = [places.get((top, left)) for left in lefts]
-        yield tuple(None if cell is None else _text(cell, text_page) for cell in row)
+        yield tuple(None if cell is None else _read_text(cell, text_page) for cell in row)
 
 
-def _text(cell: tuple[float, float, float, float], text_page: "PdfTextPage") -> str | None:
+def _read_text(cell: tuple[float, float, float, float], text_page: "PdfTextPage") -> str | None:
     left, top, right, bottom = cell
     text_bounded = text_page.get_text_bounded(left, -bottom, right, -top)
     return (

@@ -137,7 +137,7 @@ def _read_sheets(workbook: CalamineWorkbook, draft: Draft, parts: SheetParts) ->
         ]
         shown = parts.shown.get(sheet.name, ())
         _set_texts(rows, parts.missing.get(sheet.name, ()), shown)
-        _add_sheet(sheet.name, rows, list(_lines(rows, shown)), beside, draft)
+        _add_sheet(sheet.name, rows, list(_render_lines(rows, shown)), beside, draft)
 
 
 def _set_texts(rows: list[list[Cell]], missing: Sequence[str], shown: Sequence[ShownCell]) -> None:
@@ -163,9 +163,9 @@ def _add_sheet(
     draft.add_page(text, tables, headings=[(1, name)] if text else [])
 
 
-def _lines(rows: list[list[Cell]], shown: Sequence[ShownCell]) -> Iterator[str]:
+def _render_lines(rows: list[list[Cell]], shown: Sequence[ShownCell]) -> Iterator[str]:
     """Yield the rows that are not empty as they are shown, with tabs between cells."""
-    texts = {_place(cell.reference): cell.text for cell in shown if not cell.is_value}
+    texts = {_parse_place(cell.reference): cell.text for cell in shown if not cell.is_value}
     for index, row in enumerate(rows):
         if any(value is not None for value in row):
             cells = (
@@ -173,10 +173,10 @@ def _lines(rows: list[list[Cell]], shown: Sequence[ShownCell]) -> Iterator[str]:
                 for column, value in enumerate(row)
             )
             pairs = zip(row, cells, strict=True)
-            yield "\t".join(text or _one_line(value) for value, text in pairs).rstrip("\t")
+            yield "\t".join(text or _render_cell(value) for value, text in pairs).rstrip("\t")
 
 
-def _one_line(value: Cell) -> str:
+def _render_cell(value: Cell) -> str:
     return " ".join(cell_text(value).split())
 
 
@@ -192,23 +192,23 @@ def _inspect(archive: Archive, draft: Draft) -> SheetParts:
         archive.optional("meta.xml", draft, lambda content: _read_ods_properties(content, draft))
     else:
         read_properties(archive, draft)
-        sheets = {part: name for name, part in _sheet_parts(archive, draft)}
-    formats = _formats(archive, draft) if sheets else {}
+        sheets = {part: name for name, part in _find_sheet_parts(archive, draft)}
+    formats = _read_formats(archive, draft) if sheets else {}
     for member in archive.members:
         content, part = archive.read(member), member.filename
         if REQUIRED_PART.search(part):  # of damaged XML calamine returns what it has got
             check_xml(content)
         if part in sheets:
             _inspect_sheet(sheets[part], content, formats, parts)
-            lines, tables = _parts_beside(archive, part, draft)
-            parts.beside[sheets[part]] = ([*lines, *_margin_lines(content)], tables)
+            lines, tables = _read_parts_beside(archive, part, draft)
+            parts.beside[sheets[part]] = ([*lines, *_read_margins(content)], tables)
         elif not sheets:
-            _note_left_out(part, content, draft)
+            _report_left_out(part, content, draft)
     count = sum(map(len, parts.missing.values()))
     if count:
         draft.note("formula_without_value", f"{count} cells")
     for name, cells in parts.shown.items():
-        _note_errors(name, [cell for cell in cells if cell.is_error], draft)
+        _report_errors(name, [cell for cell in cells if cell.is_error], draft)
     return parts
 
 
@@ -216,11 +216,11 @@ def _inspect_sheet(
     name: str, content: bytes, formats: Mapping[str, tuple[Show, bool]], parts: SheetParts
 ) -> None:
     if FORMULA.search(content):
-        parts.missing[name] = list(_without_value(content))
+        parts.missing[name] = list(_find_missing(content))
     parts.shown[name] = list(islice(shown_cells(content, formats), MAX_SHOWN))
 
 
-def _note_left_out(part: str, content: bytes, draft: Draft) -> None:
+def _report_left_out(part: str, content: bytes, draft: Draft) -> None:
     """Note the drawings and error cells of XLSB and ODS parts, which are not read."""
     is_content = part == "content.xml"
     if BINARY_DRAWINGS.search(part) or (is_content and ODS_DRAWINGS.search(content)):
@@ -229,7 +229,7 @@ def _note_left_out(part: str, content: bytes, draft: Draft) -> None:
         draft.note("error_cells", f"{count} cells")
 
 
-def _formats(archive: Archive, draft: Draft) -> Mapping[str, tuple[Show, bool]]:
+def _read_formats(archive: Archive, draft: Draft) -> Mapping[str, tuple[Show, bool]]:
     """Return the functions of a workbook's styles that change what is shown."""
     formats = dict[str, tuple[Show, bool]]()
     for link in links_of(archive, main_part(archive)).values():
@@ -240,14 +240,14 @@ def _formats(archive: Archive, draft: Draft) -> Mapping[str, tuple[Show, bool]]:
     return formats
 
 
-def _note_errors(name: str, errors: Sequence[ShownCell], draft: Draft) -> None:
+def _report_errors(name: str, errors: Sequence[ShownCell], draft: Draft) -> None:
     if errors:
         places = ", ".join(f"{cell.reference} {cell.text}" for cell in errors[:MAX_NAMED])
         remaining_text = f" and {len(errors) - MAX_NAMED} more" if len(errors) > MAX_NAMED else ""
         draft.note("error_cells", f"{name}: {places}{remaining_text}")
 
 
-def _parts_beside(archive: Archive, part: str, draft: Draft) -> tuple[list[str], list[Table]]:
+def _read_parts_beside(archive: Archive, part: str, draft: Draft) -> tuple[list[str], list[Table]]:
     """Return lines and tables of the comments and drawings of a sheet."""
     lines, tables = list[str](), list[Table]()
 
@@ -275,7 +275,7 @@ def _parts_beside(archive: Archive, part: str, draft: Draft) -> tuple[list[str],
     return lines, tables
 
 
-def _margin_lines(content: bytes) -> Iterator[str]:
+def _read_margins(content: bytes) -> Iterator[str]:
     """Yield the headers and footers of a sheet, without the codes of its program."""
     seen_names = set[str]()
     for match in MARGIN.finditer(content):
@@ -300,7 +300,7 @@ def _read_xls_properties(content: bytes, draft: Draft) -> None:
         draft.note("parts_unreadable", "properties")
 
 
-def _sheet_parts(archive: Archive, draft: Draft) -> Iterator[tuple[str, str]]:
+def _find_sheet_parts(archive: Archive, draft: Draft) -> Iterator[tuple[str, str]]:
     """Yield name and part of each sheet of a workbook in XML."""
     if "sheet.binary" in draft.media_type:
         return
@@ -312,7 +312,7 @@ def _sheet_parts(archive: Archive, draft: Draft) -> Iterator[tuple[str, str]]:
             yield sheet.get("name", ""), links[relation].part
 
 
-def _without_value(content: bytes) -> Iterator[str]:
+def _find_missing(content: bytes) -> Iterator[str]:
     """Yield the references of cells with a formula and no stored value."""
     for cell in parse_xml(content).iter("{*}c"):
         names = {local_name(child) for child in cell}
@@ -320,7 +320,7 @@ def _without_value(content: bytes) -> Iterator[str]:
             yield cell.get("r", "")
 
 
-def _place(reference: str) -> tuple[int, int] | None:
+def _parse_place(reference: str) -> tuple[int, int] | None:
     """Return row and column of a reference such as ``B2``, from 0; None for another text."""
     match = re.fullmatch(r"([A-Z]{1,3})([1-9]\d{0,6})", reference)
     if not match:
@@ -342,7 +342,7 @@ def _set_cell(
         text: Its text.
         is_replaced: The text replaces a value, too.
     """
-    pair = _place(reference)
+    pair = _parse_place(reference)
     if pair is None:
         return
     row, column = pair

@@ -47,18 +47,20 @@ class _Number(str):
 def read(content: bytes, draft: Draft) -> None:
     """Add ``path: value`` for each value of JSON, text and attributes of XML, page by page."""
     if draft.media_type == "application/xml":
-        lines = _xml_lines(content)
+        lines = _read_xml_lines(content)
     else:
         decoded = decode(content)
         for code, detail in decoded.notes:
             draft.note(code, detail)
         is_jsonl = draft.media_type == "application/jsonl"
-        lines = _json_lines(decoded.pieces.read(), draft) if is_jsonl else _json(decoded.text)
-    for page in cut_pages(_parts(lines)):
+        lines = (
+            _read_json_lines(decoded.pieces.read(), draft) if is_jsonl else _read_json(decoded.text)
+        )
+    for page in cut_pages(_join_lines(lines)):
         draft.add_page(page)
 
 
-def _parts(lines: Iterable[str]) -> Iterator[str]:
+def _join_lines(lines: Iterable[str]) -> Iterator[str]:
     """Yield lines joined to parts of some size: a value may have several."""
     part, size = list[str](), 0
     is_first = True
@@ -72,9 +74,9 @@ def _parts(lines: Iterable[str]) -> Iterator[str]:
     yield "".join(with_line_feeds(part))
 
 
-def _json(text: str) -> Iterator[str]:
+def _read_json(text: str) -> Iterator[str]:
     try:
-        value = _loads(text)
+        value = _parse_json(text)
     except NonstandardValueError as error:
         raise DocumentError("corrupt", str(error)) from error
     except json.JSONDecodeError as error:
@@ -82,17 +84,17 @@ def _json(text: str) -> Iterator[str]:
         code = "truncated" if is_end else "corrupt"
         problem = error.msg.removesuffix(" at")
         raise DocumentError(code, f"{problem} at line {error.lineno}") from error
-    yield from _values(value)
+    yield from _render_values(value)
 
 
-def _json_lines(pieces: Iterable[str], draft: Draft) -> Iterator[str]:
+def _read_json_lines(pieces: Iterable[str], draft: Draft) -> Iterator[str]:
     """Yield the values of each line; lines that are not JSON as they are."""
     is_any = False
     for number, line in enumerate(lines_of(pieces), start=1):
         if not line.strip():
             continue
         try:
-            yield from _values(_loads(line), f"[{number}]")
+            yield from _render_values(_parse_json(line), f"[{number}]")
             is_any = True
         except (json.JSONDecodeError, NonstandardValueError):
             draft.note("lines_unreadable", f"line {number}")
@@ -101,7 +103,7 @@ def _json_lines(pieces: Iterable[str], draft: Draft) -> Iterator[str]:
         raise DocumentError("corrupt", "no line is JSON")
 
 
-def _loads(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     return json.loads(
         text,
         object_pairs_hook=_Pairs,
@@ -111,17 +113,17 @@ def _loads(text: str) -> Any:
     )
 
 
-def _values(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
+def _render_values(value: Any, path: str = "", depth: int = 0) -> Iterator[str]:
     if depth > MAX_DEPTH:
-        _too_deep()
+        _refuse_depth()
     if isinstance(value, list) and not value:
         yield f"{path}: {shown(value)}" if path else shown(value)
     elif isinstance(value, _Pairs):
         for name, item in value:
-            yield from _values(item, f"{path}.{name}" if path else name, depth + 1)
+            yield from _render_values(item, f"{path}.{name}" if path else name, depth + 1)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _values(item, f"{path}[{index}]", depth + 1)
+            yield from _render_values(item, f"{path}[{index}]", depth + 1)
     else:
         yield f"{path}: {shown(value)}" if path else shown(value)
 
@@ -133,11 +135,11 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _too_deep() -> NoReturn:
+def _refuse_depth() -> NoReturn:
     raise DocumentError("nested_too_deep", f"more than {MAX_DEPTH} levels")
 
 
-def _xml_lines(content: bytes) -> Iterator[str]:
+def _read_xml_lines(content: bytes) -> Iterator[str]:
     """Yield for each element its attributes as ``name=value``, its text, and what follows it."""
     from orchestration_project.domains.documents.xml import local_name, parse_xml
 

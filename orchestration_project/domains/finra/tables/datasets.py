@@ -17,11 +17,11 @@ VOLUME_SCALE = 6
 """Decimals of a volume: stored as an integer, times 10 to this power."""
 
 
-def _volume(name: str, column: str, comment: str, unit: str = "in FINRA's unit") -> Field:
+def _declare_volume(name: str, column: str, comment: str, unit: str = "in FINRA's unit") -> Field:
     return Field(name, count(column, f"{comment}, {unit} x 10^6", optional=True), VOLUME_SCALE)
 
 
-def _treasury_key(date_field: Field) -> tuple[Field, ...]:
+def _declare_treasury_key(date_field: Field) -> tuple[Field, ...]:
     return (
         date_field,
         Field(
@@ -41,16 +41,16 @@ def _treasury_key(date_field: Field) -> tuple[Field, ...]:
     )
 
 
-def _treasury_volumes() -> tuple[Field, Field]:
+def _declare_treasury_volumes() -> tuple[Field, Field]:
     billions = "billions of US dollars"
     return (
-        _volume(
+        _declare_volume(
             "atsInterdealerVolume",
             "ats_interdealer_volume",
             "Volume on ATSs and between dealers",
             billions,
         ),
-        _volume(
+        _declare_volume(
             "dealerCustomerVolume",
             "dealer_customer_volume",
             "Volume between dealers and customers",
@@ -59,7 +59,7 @@ def _treasury_volumes() -> tuple[Field, Field]:
     )
 
 
-def _treasury_counts() -> tuple[Field, Field]:
+def _declare_treasury_counts() -> tuple[Field, Field]:
     return (
         Field(
             "atsInterdealerCount",
@@ -73,8 +73,10 @@ def _treasury_counts() -> tuple[Field, Field]:
 
 
 TREASURY_FIELDS = (
-    *_treasury_key(Field("beginningOfWeekDate", day("week_start", "Monday of the week", key=True))),
-    *_treasury_volumes(),
+    *_declare_treasury_key(
+        Field("beginningOfWeekDate", day("week_start", "Monday of the week", key=True))
+    ),
+    *_declare_treasury_volumes(),
 )
 finra_treasury_weekly = dataset_table(
     "finra_treasury_weekly",
@@ -84,9 +86,9 @@ finra_treasury_weekly = dataset_table(
 )
 
 TREASURY_DAILY_FIELDS = (
-    *_treasury_key(Field("tradeDate", day("trade_date", "Day of the trades", key=True))),
-    *_treasury_counts(),
-    *_treasury_volumes(),
+    *_declare_treasury_key(Field("tradeDate", day("trade_date", "Day of the trades", key=True))),
+    *_declare_treasury_counts(),
+    *_declare_treasury_volumes(),
     Field(
         "volumeWeightedAveragePrice",
         scaled(
@@ -105,11 +107,11 @@ finra_treasury_daily = dataset_table(
 )
 
 TREASURY_MONTHLY_FIELDS = (
-    *_treasury_key(
+    *_declare_treasury_key(
         Field("beginningOfTheMonthDate", day("trade_month", "First day of the month", key=True))
     ),
-    *_treasury_counts(),
-    *_treasury_volumes(),
+    *_declare_treasury_counts(),
+    *_declare_treasury_volumes(),
 )
 finra_treasury_monthly = dataset_table(
     "finra_treasury_monthly",
@@ -148,7 +150,7 @@ BREADTH_FIELDS = (
     Field("unchanged", count("unchanged_count", "Bonds whose price was unchanged")),
     Field("fiftyTwoWeekHigh", count("new_high_count", "Bonds at their highest of 52 weeks")),
     Field("fiftyTwoWeekLow", count("new_low_count", "Bonds at their lowest of 52 weeks")),
-    _volume("totalVolume", "total_volume", "Volume traded"),
+    _declare_volume("totalVolume", "total_volume", "Volume traded"),
 )
 finra_corporate_market_breadth = dataset_table(
     "finra_corporate_market_breadth",
@@ -172,7 +174,7 @@ def optional_day(name: str, column: str, comment: str) -> Field:
     return Field(name, day(column, f"{comment}; NULL: not given", optional=True))
 
 
-def _signed(name: str, column: str, comment: str) -> Field:
+def _declare_signed(name: str, column: str, comment: str) -> Field:
     named = scaled(column, f"{comment} x 10^6; NULL: not given", optional=True)
     return Field(name, named, scale=USD_SCALE, is_signed=True)
 
@@ -210,13 +212,13 @@ SHORT_INTEREST_FIELDS = (
         ),
         is_signed=True,
     ),
-    _signed(
+    _declare_signed(
         "changePercent", "change_percent", "Change since the previous settlement date, percent"
     ),
     quantity_or_null(
         "averageDailyVolumeQuantity", "average_daily_volume", "Average shares traded per day"
     ),
-    _signed(
+    _declare_signed(
         "daysToCoverQuantity",
         "days_to_cover",
         "Shares sold short / average_daily_volume, days, at most 999.99,",

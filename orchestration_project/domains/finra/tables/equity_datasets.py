@@ -17,7 +17,7 @@ from orchestration_project.tables.schema import (
 )
 
 
-def _fractional_shares(name: str, column: str, comment: str) -> Field:
+def _declare_fractional(name: str, column: str, comment: str) -> Field:
     """Shares with up to six decimals: FINRA counts fractions since 2026."""
     return Field(name, quantity(column, f"{comment}, shares"), scale=USD_SCALE)
 
@@ -33,13 +33,13 @@ REG_SHO_FIELDS = (
         text("facility_code", "Reporting facility: NQTRF, NCTRF, NYTRF or ADF", key=True),
     ),
     Field("marketCode", text("market_code", "Letter of the facility, such as Q or N", key=True)),
-    _fractional_shares(
+    _declare_fractional(
         "shortParQuantity", "short_quantity", "Volume of short sales, exempt ones included"
     ),
-    _fractional_shares(
+    _declare_fractional(
         "shortExemptParQuantity", "short_exempt_quantity", "Volume of short sales that are exempt"
     ),
-    _fractional_shares("totalParQuantity", "total_quantity", "Volume of all trades"),
+    _declare_fractional("totalParQuantity", "total_quantity", "Volume of all trades"),
 )
 finra_reg_sho_daily = dataset_table(
     "finra_reg_sho_daily",
@@ -119,12 +119,12 @@ finra_threshold_list = dataset_table(
 )
 
 
-def _percent(name: str, column: str, comment: str) -> Field:
+def _declare_percent(name: str, column: str, comment: str) -> Field:
     named = scaled(column, f"{comment}, percent x 10^6; NULL: not given", optional=True)
     return Field(name, named, scale=USD_SCALE)
 
 
-def _average(name: str, column: str, comment: str) -> Field:
+def _declare_average(name: str, column: str, comment: str) -> Field:
     named = quantity(column, f"{comment}, shares; NULL: not given", optional=True)
     return Field(name, named, scale=USD_SCALE)
 
@@ -146,24 +146,24 @@ def _block_fields(market: str, *venue: Field) -> tuple[Field, ...]:
         Field(
             f"{market}BlockQuantity", quantity("block_share_quantity", "Shares traded in blocks")
         ),
-        _average("averageTradeSize", "average_trade_size", "Shares per trade"),
-        _average("averageBlockSize", "average_block_size", "Shares per block"),
-        _percent(f"{market}TradePercent", "trade_percent", "Share of the market's trades"),
-        _percent(f"{market}SharePercent", "share_percent", "Share of the market's shares"),
-        _percent(
+        _declare_average("averageTradeSize", "average_trade_size", "Shares per trade"),
+        _declare_average("averageBlockSize", "average_block_size", "Shares per block"),
+        _declare_percent(f"{market}TradePercent", "trade_percent", "Share of the market's trades"),
+        _declare_percent(f"{market}SharePercent", "share_percent", "Share of the market's shares"),
+        _declare_percent(
             f"{market}BlockTradePercent", "block_trade_percent", "Share of the market's blocks"
         ),
-        _percent(
+        _declare_percent(
             f"{market}BlockSharePercent",
             "block_share_percent",
             "Share of the market's shares in blocks",
         ),
-        _percent(
+        _declare_percent(
             f"{market}BlockBusinessTradePercent",
             "block_business_trade_percent",
             "Blocks among the venue's own trades",
         ),
-        _percent(
+        _declare_percent(
             f"{market}BlockBusinessSharePercent",
             "block_business_share_percent",
             "Shares in blocks among the venue's own shares",

@@ -38,7 +38,7 @@ _WEEKLY_DATES = {
 }
 
 
-def _dates_of(table: Table) -> dict[str, tuple[Column[Any], ...]]:
+def _trace_dates(table: Table) -> dict[str, tuple[Column[Any], ...]]:
     """Return the columns that date a row which is derived of the derived ``table``."""
     latest = {name: (table.c[name],) for name in _WEEKLY_DATES}
     return {**latest, "is_stale": (table.c.known_from,)}
@@ -113,7 +113,7 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "max_trade_count": _WINDOW_OF_TRADES,
         "trend_ratio": _WINDOW_OF_SHARES,
         "trend_direction": _WINDOW_OF_SHARES,
-        **_dates_of(finra_symbol_week),
+        **_trace_dates(finra_symbol_week),
     },
     "finra_concentration_week": {
         "week_start": (_symbols.week_start,),
@@ -126,7 +126,7 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "top_venue_share": (_symbols.top_venue_share,),
         "top_3_venue_share": (_symbols.top_3_venue_share,),
         "top_5_venue_share": (_symbols.top_5_venue_share,),
-        **_dates_of(finra_symbol_week),
+        **_trace_dates(finra_symbol_week),
     },
     "finra_tier_week": {
         "week_start": (_venues.week_start,),
@@ -147,7 +147,7 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "firm_count": (_venues.venue_id, _venues.firm_crd_number),
         "firm_hhi_lower": (_venues.share_quantity, _venues.firm_crd_number),
         "firm_hhi_upper": (_venues.share_quantity, _venues.firm_crd_number),
-        **_dates_of(finra_venue_week),
+        **_trace_dates(finra_venue_week),
     },
     "finra_symbol_week_value": {
         "week_start": (_symbols.week_start,),
@@ -161,7 +161,7 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "estimated_notional_usd": (_symbols.total_share_quantity, *_PRICE),
         "dollar_volume_share": (_symbols.total_share_quantity, *_PRICE),
         "market_volume_share": (_symbols.total_share_quantity, _daily.volume, _daily.later_splits),
-        **_dates_of(finra_symbol_week),
+        **_trace_dates(finra_symbol_week),
     },
     "finra_symbol_week_short": {
         "week_start": (_symbols.week_start, _sales.trade_date),
@@ -191,22 +191,22 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         "rank_in_market": (_venues.share_quantity,),
         "vwap": (_venues.notional_usd, _venues.share_quantity),
         "notional_share": (_venues.notional_usd,),
-        **_dates_of(finra_venue_week),
+        **_trace_dates(finra_venue_week),
     },
     "finra_symbol_movers_week": {
         **{name: (_symbols[name],) for name in ("week_start", "tier", "symbol")},
         **dict.fromkeys(_CHANGE, (_symbols.total_share_quantity,)),
-        **_dates_of(finra_symbol_week),
+        **_trace_dates(finra_symbol_week),
     },
     "finra_venue_movers_week": {
         **{name: (_venues[name],) for name in ("week_start", "tier", "market", "venue_id")},
         **dict.fromkeys(_CHANGE, (_venues.share_quantity,)),
-        **_dates_of(finra_venue_week),
+        **_trace_dates(finra_venue_week),
     },
     "finra_symbol_anomalies_week": {
         **{name: (_symbols[name],) for name in ("week_start", "tier", "symbol")},
         **dict.fromkeys(_DEVIATION, (_symbols.total_share_quantity,)),
-        **_dates_of(finra_symbol_week),
+        **_trace_dates(finra_symbol_week),
     },
     "finra_symbols": {
         "symbol": (_weekly.symbol,),
@@ -215,13 +215,13 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         **dict.fromkeys(("first_week", "last_week", "week_count"), (_weekly.week_start,)),
         "tier_move_count": (_weekly.tier, _weekly.week_start),
         "is_reuse_candidate": (_weekly.issue_name, _weekly.week_start),
-        **_dates_of(finra_symbol_week),
+        **_trace_dates(finra_symbol_week),
     },
     "finra_symbol_changes": {
         "symbol": (_weekly.symbol,),
         **dict.fromkeys(("week_start", "previous_week", "gap_weeks"), (_weekly.week_start,)),
         **dict.fromkeys(("kind", "previous_value", "value"), (_weekly.tier, _weekly.issue_name)),
-        **_dates_of(finra_symbol_week),
+        **_trace_dates(finra_symbol_week),
     },
     "finra_symbol_renames": {
         **dict.fromkeys(("symbol", "new_symbol"), (_weekly.symbol,)),
@@ -232,7 +232,7 @@ MADE_OF: dict[str, dict[str, tuple[Column[Any], ...]]] = {
         ),
         "has_similar_trading": (_symbols.total_share_quantity, _symbols.top_venue_id),
         "share_ratio": (_symbols.total_share_quantity,),
-        **_dates_of(finra_symbol_week),
+        **_trace_dates(finra_symbol_week),
     },
 }
 """Source columns of each column, by derived table."""

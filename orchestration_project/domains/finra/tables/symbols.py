@@ -16,7 +16,7 @@ from orchestration_project.tables.schema import (
 )
 
 
-def _publication(rows: str) -> list[Column[Any]]:
+def _declare_publication(rows: str) -> list[Column[Any]]:
     """Return the columns that date rows by publication; older ones were derived without them."""
     return [
         moment("published_at", f"Latest last_update_date of {rows}, at 00:00", optional=True),
@@ -44,7 +44,7 @@ finra_symbols = table(
         "Whether another company may use the symbol since: see finra_symbol_changes",
     ),
     moment("known_from", "UTC time of the latest load of its rows"),
-    *_publication("its rows"),
+    *_declare_publication("its rows"),
 )
 
 finra_symbol_changes = table(
@@ -64,7 +64,7 @@ finra_symbol_changes = table(
     text("value", "Tier or issue name since; two_tiers: the tier with more shares"),
     count("gap_weeks", "Loaded weeks between the two, without the symbol"),
     moment("known_from", "UTC time of the latest load of the symbol's rows"),
-    *_publication("the symbol's rows"),
+    *_declare_publication("the symbol's rows"),
 )
 
 finra_symbol_renames = table(
@@ -87,5 +87,5 @@ finra_symbol_renames = table(
         optional=True,
     ),
     moment("known_from", "UTC time of the latest load of the rows of either"),
-    *_publication("the rows of either"),
+    *_declare_publication("the rows of either"),
 )

@@ -71,7 +71,7 @@ def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | 
     if run is None:
         # A run that was seen and is gone: it was deleted, so the attempt is over. Its end is
         # unknown, so that the next one waits for nothing.
-        return _over(row, row.run_id, "ready", now) if row.state == "leased" else None
+        return _finish_attempt(row, row.run_id, "ready", now) if row.state == "leased" else None
     ended_at = min(run.ended_at or now, now)  # another machine's clock may be ahead of ours
     if run.status == "SUCCESS" and run.has_rejected:
         reason = f"the run {run.run_id} rejected it; {PERMANENT_REMEDIES['contract']}"
@@ -79,7 +79,7 @@ def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | 
     if run.status == "SUCCESS":
         return ItemChange("done", ended_at, run.run_id, 1)
     if run.status in ("FAILURE", "CANCELED") and not _is_tried_again(run, now):
-        return _over(row, run.run_id, "failed", ended_at)
+        return _finish_attempt(row, run.run_id, "failed", ended_at)
     if (row.state, row.run_id) == ("leased", run.run_id):
         return None
     return ItemChange("leased", now, run.run_id)
@@ -93,10 +93,10 @@ def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> Item
     has_failed = run is not None and run.status in ("FAILURE", "CANCELED")
     if run is None or not has_failed or row.state == "leased" or _is_tried_again(run, now):
         return None
-    return _over(row, run.run_id, "failed", min(run.ended_at or now, now))
+    return _finish_attempt(row, run.run_id, "failed", min(run.ended_at or now, now))
 
 
-def _over(row: Row, run_id: str | None, state: ItemState, at: datetime) -> ItemChange:
+def _finish_attempt(row: Row, run_id: str | None, state: ItemState, at: datetime) -> ItemChange:
     attempts = row.attempt_count + 1
     state = "dead" if attempts >= row.allowed_count else state
     due_at = at + pause_after(attempts, RETRY_PAUSES) if state == "failed" else None

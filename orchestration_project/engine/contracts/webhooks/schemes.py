@@ -116,7 +116,7 @@ def verify(
         return "unsigned"
     signed = scheme.read(value, headers, scheme)
     given_chunks = [signature.encode("latin-1", "replace") for signature in signed.signatures]
-    expected = [_mac(scheme, key, signed.prefix, body) for key in keys]
+    expected = [_compute_mac(scheme, key, signed.prefix, body) for key in keys]
     matches = [hmac.compare_digest(one, other) for one in expected for other in given_chunks]
     if not any(matches):
         return "invalid"
@@ -133,7 +133,7 @@ def standard_headers(key: bytes, message_id: str, body: bytes, *, now: datetime)
         now: The present.
     """
     timestamp = str(int(now.timestamp()))
-    signature = _mac(SCHEMES["standard"], key, f"{message_id}.{timestamp}.", body).decode()
+    signature = _compute_mac(SCHEMES["standard"], key, f"{message_id}.{timestamp}.", body).decode()
     return {
         "webhook-id": message_id,
         "webhook-timestamp": timestamp,
@@ -153,7 +153,7 @@ def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name: value for name, value in names.items() if name not in twice}
 
 
-def _mac(scheme: Scheme, key: bytes, prefix: str, body: bytes) -> bytes:
+def _compute_mac(scheme: Scheme, key: bytes, prefix: str, body: bytes) -> bytes:
     mac = hmac.new(key, prefix.encode("latin-1", "replace"), hashlib.sha256)
     mac.update(body)
     return scheme.encoded(mac.digest())
@@ -166,17 +166,17 @@ def _is_now(timestamp: str, now: datetime) -> bool:
     return abs(now - signed_at) <= TOLERANCE
 
 
-def _hex(mac: bytes) -> bytes:
+def _encode_hex(mac: bytes) -> bytes:
     return mac.hex().encode()
 
 
-def _after_sha256(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
+def _parse_sha256(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
     """Read ``sha256=<hex>``."""
     algorithm, _equals, signature = value.partition("=")
     return SignatureClaim([signature] if algorithm == "sha256" else [])
 
 
-def _standard(value: str, headers: Headers, scheme: Scheme) -> SignatureClaim:
+def _parse_standard(value: str, headers: Headers, scheme: Scheme) -> SignatureClaim:
     """Read ``v1,<base64> v1,<base64>``; what is signed is id, time and body."""
     versions = (part.partition(",") for part in value.split(" "))
     timestamp = headers.get(scheme.signed_time, "")
@@ -186,7 +186,7 @@ def _standard(value: str, headers: Headers, scheme: Scheme) -> SignatureClaim:
     )
 
 
-def _timestamped(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
+def _parse_timestamped(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
     """Read ``t=<time>,v1=<hex>``; what is signed is time and body."""
     pairs = [part.partition("=") for part in value.split(",")]
     times = [item for name, _, item in pairs if name == "t"]
@@ -195,11 +195,11 @@ def _timestamped(value: str, _: Headers, _scheme: Scheme) -> SignatureClaim:
     return SignatureClaim(signatures, f"{timestamp}.", timestamp)
 
 
-def _key_of_text(secret: str) -> bytes:
+def _encode_key(secret: str) -> bytes:
     return secret.encode()
 
 
-def _key_of_base64(secret: str) -> bytes:
+def _decode_key(secret: str) -> bytes:
     encoded = secret.removeprefix("whsec_")
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
@@ -210,9 +210,9 @@ def _key_of_base64(secret: str) -> bytes:
 SCHEMES: Mapping[str, Scheme] = {
     "standard": Scheme(
         "webhook-signature",
-        _standard,
+        _parse_standard,
         base64.b64encode,
-        _key_of_base64,
+        _decode_key,
         Place("webhook-id"),
         Place(path=("type",)),
         ("webhook-id", "webhook-timestamp"),
@@ -221,30 +221,35 @@ SCHEMES: Mapping[str, Scheme] = {
     ),
     "github": Scheme(
         "x-hub-signature-256",
-        _after_sha256,
-        _hex,
-        _key_of_text,
+        _parse_sha256,
+        _encode_hex,
+        _encode_key,
         Place("x-github-delivery"),
         Place("x-github-event"),
         ("x-github-delivery", "x-github-event", "x-github-hook-id"),
     ),
     "jira": Scheme(
         "x-hub-signature",
-        _after_sha256,
-        _hex,
-        _key_of_text,
+        _parse_sha256,
+        _encode_hex,
+        _encode_key,
         Place("x-atlassian-webhook-identifier"),
         Place(path=("webhookEvent",)),
         ("x-atlassian-webhook-identifier", "x-atlassian-webhook-retry"),
     ),
     "peopleforce": Scheme(
-        "x-peopleforce-signature", _after_sha256, _hex, _key_of_text, None, Place(path=("action",))
+        "x-peopleforce-signature",
+        _parse_sha256,
+        _encode_hex,
+        _encode_key,
+        None,
+        Place(path=("action",)),
     ),
     "stripe": Scheme(
         "stripe-signature",
-        _timestamped,
-        _hex,
-        _key_of_text,
+        _parse_timestamped,
+        _encode_hex,
+        _encode_key,
         Place(path=("id",)),
         Place(path=("type",)),
     ),

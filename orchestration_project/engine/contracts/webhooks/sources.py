@@ -156,13 +156,13 @@ def read_sources(content: str) -> Mapping[str, WebhookSource]:
     try:
         sources = SourcesFile.model_validate(read_yaml(content)).sources or {}
     except ValidationError as error:
-        raise _invalid("; ".join(value_problems(content, error))) from None
+        raise _build_error("; ".join(value_problems(content, error))) from None
     except YAMLError as error:
-        raise _invalid(syntax_problem(error)) from error
+        raise _build_error(syntax_problem(error)) from error
     for name in sources:
         if not NAME.fullmatch(name) or name.endswith(("_old", "_file")):
             reason = "expected a-z, 0-9 and _ in a name, which does not end in _old or _file"
-            raise _invalid(located(content, ("sources", name), repr(name), reason))
+            raise _build_error(located(content, ("sources", name), repr(name), reason))
     return sources
 
 
@@ -176,7 +176,7 @@ def read_targets(content: str) -> Mapping[str, Mapping[str, Any]]:
     return SourcesFile.model_validate(read_yaml(content)).targets or {}
 
 
-def _invalid(found: str) -> ConfigurationError:
+def _build_error(found: str) -> ConfigurationError:
     return ConfigurationError(
         "invalid webhook sources",
         expected=EXPECTED,
@@ -200,13 +200,13 @@ def key_of(source: str, declared: WebhookSource, secret: str) -> bytes:
     try:
         key = declared.signing.key(secret)
     except ValueError as error:
-        raise _unusable(source, str(error)) from None  # its cause may quote the secret
+        raise _build_secret_error(source, str(error)) from None  # its cause may quote the secret
     if len(key) < SHORTEST_SECRET_BYTES:
-        raise _unusable(source, f"{len(key)} bytes")
+        raise _build_secret_error(source, f"{len(key)} bytes")
     return key
 
 
-def _unusable(source: str, found: str) -> ConfigurationError:
+def _build_secret_error(source: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"a secret of the webhook source {source} cannot be used",
         expected=f"one as its scheme has it, of {SHORTEST_SECRET_BYTES} bytes or more",
@@ -222,7 +222,7 @@ def delivery_id_of(declared: WebhookSource, headers: Headers, body: bytes) -> st
     """
     delivery_id = declared.delivery_id
     place = delivery_id.place if delivery_id else declared.signing.delivery_id
-    value = _value_at(place, headers, body)
+    value = _find_value(place, headers, body)
     if value is None:
         return f"sha256:{hashlib.sha256(body).hexdigest()}"
     return value if PLAIN.fullmatch(value) else None
@@ -230,7 +230,7 @@ def delivery_id_of(declared: WebhookSource, headers: Headers, body: bytes) -> st
 
 def kind_of(declared: WebhookSource, headers: Headers, body: bytes) -> str | None:
     """Return the event kind that the sender names, such as ``issues``; None: no plain one."""
-    value = _value_at(declared.signing.kind, headers, body)
+    value = _find_value(declared.signing.kind, headers, body)
     return value if value and PLAIN.fullmatch(value) else None
 
 
@@ -241,7 +241,7 @@ def kept_headers(declared: WebhookSource, headers: Headers) -> dict[str, str]:
     return {name: headers[name] for name in names if name in headers}
 
 
-def _value_at(place: Place | None, headers: Headers, body: bytes) -> str | None:
+def _find_value(place: Place | None, headers: Headers, body: bytes) -> str | None:
     if place is None:
         return None
     if place.header:

@@ -39,7 +39,7 @@ def is_workbook(body: bytes) -> bool:
     """
     if not is_zip(body):
         return False
-    with _opened(body) as archive:
+    with _open_zip(body) as archive:
         return WORKBOOK in archive.namelist()
 
 
@@ -53,15 +53,15 @@ def unpacked(body: bytes, reading: Reading) -> bytes:
         return body
     if body.startswith(GZIP) and not reading.member:
         with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
-            return _inflated(file, reading.max_bytes)
+            return _inflate_file(file, reading.max_bytes)
     if not is_zip(body):
         if reading.member:
             raise unreadable(f"a zip with {reading.member}", "another document")
         return body
     if reading.format == "xlsx" and is_workbook(body):
         return body
-    with _opened(body) as archive:
-        return _member(archive, _chosen(archive, reading.member), reading.max_bytes)
+    with _open_zip(body) as archive:
+        return _read_member(archive, _choose_file(archive, reading.member), reading.max_bytes)
 
 
 END_OF_ZIP, END_OF_ZIP_BYTES = b"PK\x05\x06", 22
@@ -83,21 +83,21 @@ def parts_of(body: bytes, max_bytes: int) -> Mapping[str, bytes]:
     """
     left = max_bytes
     parts: dict[str, bytes] = {}
-    with _opened(body) as archive:
+    with _open_zip(body) as archive:
         for info in archive.infolist():
-            parts[info.filename] = _member(archive, info, left)
+            parts[info.filename] = _read_member(archive, info, left)
             left -= len(parts[info.filename])
     return parts
 
 
-def _opened(body: bytes) -> ZipFile:
+def _open_zip(body: bytes) -> ZipFile:
     try:
         return ZipFile(io.BytesIO(body))
     except (*DAMAGES, RuntimeError) as error:
         raise unreadable("a whole zip", str(error)) from error
 
 
-def _chosen(archive: ZipFile, wanted: str) -> ZipInfo:
+def _choose_file(archive: ZipFile, wanted: str) -> ZipInfo:
     files = [info for info in archive.infolist() if not info.filename.endswith("/")]
     fitting = [info for info in files if not wanted or fnmatchcase(info.filename, wanted)]
     if len(fitting) != 1:
@@ -106,16 +106,16 @@ def _chosen(archive: ZipFile, wanted: str) -> ZipInfo:
     return fitting[0]
 
 
-def _member(archive: ZipFile, info: ZipInfo, limit: int) -> bytes:
+def _read_member(archive: ZipFile, info: ZipInfo, limit: int) -> bytes:
     try:
         file = archive.open(info)
     except (*DAMAGES, RuntimeError, NotImplementedError) as error:  # also of encrypted ones
         raise unreadable(f"{info.filename} in the zip, readable", str(error)) from error
     with file:
-        return _inflated(file, limit)
+        return _inflate_file(file, limit)
 
 
-def _inflated(file: IO[bytes] | io.BufferedIOBase, limit: int) -> bytes:
+def _inflate_file(file: IO[bytes] | io.BufferedIOBase, limit: int) -> bytes:
     try:
         content = file.read(limit + 1)
     except DAMAGES as error:

@@ -36,12 +36,12 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     tree.strip_tags(["script", "style", "template"])
     for node in tree.css("br, p, div, li"):
         node.insert_after(" ")
-    table = _chosen(tree, reading.table)
-    rows = [row for row in table.css("tr") if _table_of(row) == table.mem_id]
-    return records_below_header(_rows(rows, reading.skip), names)
+    table = _choose_table(tree, reading.table)
+    rows = [row for row in table.css("tr") if _find_table(row) == table.mem_id]
+    return records_below_header(_iterate_rows(rows, reading.skip), names)
 
 
-def _chosen(tree: Any, wanted: int | str) -> Any:
+def _choose_table(tree: Any, wanted: int | str) -> Any:
     """Return the table of a number or heading.
 
     Raises:
@@ -53,12 +53,12 @@ def _chosen(tree: Any, wanted: int | str) -> Any:
     for node in tree.css(f"table, caption, {', '.join(HEADINGS)}"):
         if node.tag == "table":
             tables.append(node)
-            headings.append("" if _table_of(node) else last)
+            headings.append("" if _find_table(node) else last)
         elif node.tag == "caption":
-            owner = _table_of(node)
-            headings[[table.mem_id for table in tables].index(owner)] = _text(node)
+            owner = _find_table(node)
+            headings[[table.mem_id for table in tables].index(owner)] = _read_text(node)
         else:
-            last = _text(node)
+            last = _read_text(node)
     entries = [
         table
         for number, (table, heading) in enumerate(zip(tables, headings, strict=True), 1)
@@ -70,7 +70,7 @@ def _chosen(tree: Any, wanted: int | str) -> Any:
     return entries[0]
 
 
-def _table_of(node: Any) -> int:
+def _find_table(node: Any) -> int:
     """Return the identity of the table that an element belongs to; 0: to none."""
     parent = node.parent
     while parent is not None and parent.tag != "table":
@@ -78,11 +78,11 @@ def _table_of(node: Any) -> int:
     return 0 if parent is None else parent.mem_id
 
 
-def _text(node: Any) -> str:
+def _read_text(node: Any) -> str:
     return " ".join(node.text().split())
 
 
-def _rows(rows: Sequence[Any], skip: int) -> Iterator[Row]:
+def _iterate_rows(rows: Sequence[Any], skip: int) -> Iterator[Row]:
     """Yield the rows with the cells of rows above that cover them."""
     covering: dict[int, tuple[int, str]] = {}  # by column: how many rows, and their text
     count = 0
@@ -94,11 +94,11 @@ def _rows(rows: Sequence[Any], skip: int) -> Iterator[Row]:
         for cell in cells:
             while column in line:
                 column += 1
-            line[column] = _text(cell)
-            span = _span(cell, "rowspan")
+            line[column] = _read_text(cell)
+            span = _read_span(cell, "rowspan")
             if span > 1:
                 covering[column] = (span - 1, line[column])
-            for _ in range(_span(cell, "colspan") - 1):
+            for _ in range(_read_span(cell, "colspan") - 1):
                 column += 1
                 line[column] = line[column - 1]
         count += len(line)
@@ -106,20 +106,20 @@ def _rows(rows: Sequence[Any], skip: int) -> Iterator[Row]:
             raise unreadable(f"at most {MAX_CELLS} cells", "more")
         if number > skip:
             texts = [line.get(at, "") for at in range(max(line, default=-1) + 1)]
-            yield Row(number, texts, _problem(cells) if number > skip + 1 else ("", ""))
+            yield Row(number, texts, _find_problem(cells) if number > skip + 1 else ("", ""))
 
 
-def _span(cell: Any, name: str) -> int:
+def _read_span(cell: Any, name: str) -> int:
     text = cell.attributes.get(name) or "1"
     number = int(text) if re.fullmatch(r"[0-9]{1,5}", text) else 1
     return min(number or MAX_SPAN, MAX_SPAN if name == "rowspan" else 1000)
 
 
-def _problem(cells: Sequence[Any]) -> tuple[str, str]:
+def _find_problem(cells: Sequence[Any]) -> tuple[str, str]:
     """Return why a row cannot be a record: it names columns, or a cell covers several of them."""
     if cells and all(cell.tag == "th" for cell in cells):
         return "header_row", "the row has headers alone"
-    if any(_span(cell, "colspan") > 1 for cell in cells):
+    if any(_read_span(cell, "colspan") > 1 for cell in cells):
         return "spanning_cell", "a cell covers several columns"
     return "", ""
 

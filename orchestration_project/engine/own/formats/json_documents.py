@@ -30,7 +30,7 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
         SourceError: It is not JSON, or has nothing at the path.
     """
     found = at_path(loaded_json(body), reading.records, "records")
-    return _records(found if isinstance(found, list) else [found], reading, names)
+    return _iterate_records(found if isinstance(found, list) else [found], reading, names)
 
 
 def read_lines(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
@@ -40,10 +40,12 @@ def read_lines(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[
         SourceError: A line is not JSON.
     """
     lines = [line for line in decoded(body).split("\n") if line.strip(WHITESPACE)]
-    return _records([_loaded(line) for line in lines], reading, names)
+    return _iterate_records([_parse_json(line) for line in lines], reading, names)
 
 
-def _records(elements: Sequence[Any], reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+def _iterate_records(
+    elements: Sequence[Any], reading: Reading, names: Sequence[str]
+) -> Iterator[Record]:
     first_names = {name.split(".")[0] for name in names}
     for number, element in enumerate(elements, 1):
         if isinstance(element, dict):
@@ -52,7 +54,7 @@ def _records(elements: Sequence[Any], reading: Reading, names: Sequence[str]) ->
                 if name in reading.json_names and value is not None
                 else text_of(value)
                 for name in names
-                for value in [_at(element, name)]
+                for value in [_find_value(element, name)]
             }
             if reading.reads_all:
                 other_items = element.keys() - first_names - texts.keys()
@@ -69,10 +71,10 @@ def loaded_json(body: bytes) -> Any:
     Raises:
         SourceError: It is none.
     """
-    return _loaded(decoded(body))
+    return _parse_json(decoded(body))
 
 
-def _loaded(text: str) -> Any:
+def _parse_json(text: str) -> Any:
     try:
         return json.loads(text, parse_float=Digits, parse_int=Digits)
     except (ValueError, RecursionError) as error:
@@ -96,7 +98,7 @@ def at_path(document: Any, path: str, what: str, *, is_optional: bool = False) -
     return found
 
 
-def _at(record: Mapping[str, Any], name: str) -> Any:
+def _find_value(record: Mapping[str, Any], name: str) -> Any:
     """Return the value of a name, or at a path of names with dots; None: there is none."""
     if name in record:
         return record[name]

@@ -32,13 +32,15 @@ def read_csv(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Re
     Raises:
         SourceError: Its quotes do not pair, its header lacks a field, or its last line is cut.
     """
-    rows = _rows(body, reading)
+    rows = _read_rows(body, reading)
     return (
-        _unpivoted(rows, reading, names) if reading.unpivot else records_below_header(rows, names)
+        _expand_cells(rows, reading, names)
+        if reading.unpivot
+        else records_below_header(rows, names)
     )
 
 
-def _rows(body: bytes, reading: Reading) -> Iterator[Row]:
+def _read_rows(body: bytes, reading: Reading) -> Iterator[Row]:
     text = io.StringIO(decoded(body), newline="")
     for _ in range(reading.skip):
         text.readline()
@@ -77,7 +79,7 @@ def _read_batch(lines: Any, skip: int) -> list[Row]:
     return rows
 
 
-def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> Iterator[Record]:
+def _expand_cells(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> Iterator[Record]:
     """Yield a record for each cell of the columns after the first.
 
     Raises:
@@ -93,7 +95,7 @@ def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> I
         columns = list(zip(*table, strict=True))
     except ValueError as error:
         raise unreadable("lines with as many fields as the header", str(error)) from error
-    spans = [_span(cells, reading.null_values) for cells in columns]
+    spans = [_find_span(cells, reading.null_values) for cells in columns]
     cells = (
         (first, name, cell, number in span)
         for number, (first, *others) in enumerate(lines, 1)
@@ -106,7 +108,7 @@ def _unpivoted(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -> I
         yield Record(number, texts, left_out="" if is_listed else "not_listed")
 
 
-def _span(cells: Sequence[str], null_values: Sequence[str]) -> range:
+def _find_span(cells: Sequence[str], null_values: Sequence[str]) -> range:
     """Return the lines of a column from the first value below its header to the last one."""
     blanks = {"", *null_values}
     numbers = [number for number, cell in enumerate(cells) if number and cell not in blanks]
@@ -118,12 +120,12 @@ def count_csv(body: bytes, reading: Reading) -> RecordCount:
     if reading.unpivot:
         return _count_cells(body, reading)
     skipped = below(body, reading.skip)
-    document = _usually_quoted(body[skipped:], reading)
+    document = _replace_quotes(body[skipped:], reading)
     below_header = b"\n" + document if reading.columns else document
     return count_quoted_lines(below_header)[0], len(body)
 
 
-def _usually_quoted(body: bytes, reading: Reading) -> bytes:
+def _replace_quotes(body: bytes, reading: Reading) -> bytes:
     """Return a document with double quotes in place of its own, and in place of no others."""
     if reading.quote == '"':
         return body
@@ -138,7 +140,7 @@ def _count_cells(body: bytes, reading: Reading) -> RecordCount:
     """Count the cells that are not blank, but for the header and the first column."""
     plain = QUOTED.sub(
         lambda cell: b"x" * bool(cell[1].strip()),
-        _usually_quoted(body[below(body, reading.skip) :], reading),
+        _replace_quotes(body[below(body, reading.skip) :], reading),
     )
     _, *lines = plain.split(b"\n")
     cells = (cell for line in lines for cell in line.split(reading.delimiter.encode())[1:])

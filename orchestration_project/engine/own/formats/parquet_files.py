@@ -33,7 +33,7 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
         names = file.schema_arrow.names if reading.reads_all else names
         _require_size(file.metadata, len(names), reading.max_bytes)
         for batch in file.iter_batches(BATCH_ROWS, columns=list(names)):
-            columns = [_texts(batch.column(name)) for name in names]
+            columns = [_format_values(batch.column(name)) for name in names]
             for texts in zip(*columns, strict=True):
                 number += 1
                 yield Record(number, dict(zip(names, texts, strict=True)))
@@ -59,7 +59,7 @@ def _require_columns(found: Sequence[str], names: Sequence[str]) -> None:
         raise unreadable(f"columns with {', '.join(missing)} once", ", ".join(found[:20]))
 
 
-def _texts(column: Any) -> Sequence[str]:
+def _format_values(column: Any) -> Sequence[str]:
     """Return the values of a column as texts; blank where there is none."""
     import pyarrow as pa
     from pyarrow import compute

@@ -30,28 +30,28 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     Raises:
         SourceError: It is not a workbook, or damaged, or lacks the sheet.
     """
-    sheet, part = _sheet(body, reading)
-    cells = _cells(body, sheet)
+    sheet, part = _find_sheet(body, reading)
+    cells = _read_cells(body, sheet)
     header = cells[reading.skip] if reading.skip < len(cells) else []
-    problems = _problems(part, [text_of(cell) in names for cell in header])
-    return records_below_header(_rows(cells, problems, reading.skip), names)
+    problems = _find_problems(part, [text_of(cell) in names for cell in header])
+    return records_below_header(_iterate_rows(cells, problems, reading.skip), names)
 
 
-def _rows(
+def _iterate_rows(
     cells: Sequence[Sequence[Any]], problems: Mapping[int, tuple[str, str]], skip: int
 ) -> Iterator[Row]:
     for number, row in enumerate(cells[skip:], skip + 1):
         if number == skip + 1 or number in problems or any(cell != "" for cell in row):
-            yield Row(number, [_text(cell) for cell in row], problems.get(number, ("", "")))
+            yield Row(number, [_format_cell(cell) for cell in row], problems.get(number, ("", "")))
 
 
-def _text(cell: Any) -> str:
+def _format_cell(cell: Any) -> str:
     """Return a cell as a text: a whole number has no decimals."""
     text = text_of(cell)
     return text.removesuffix(".0") if isinstance(cell, float) else text
 
 
-def _cells(body: bytes, sheet: str) -> Sequence[Sequence[Any]]:
+def _read_cells(body: bytes, sheet: str) -> Sequence[Sequence[Any]]:
     try:
         from python_calamine import CalamineError, CalamineWorkbook  # an extra
     except ImportError as error:
@@ -66,7 +66,7 @@ def _cells(body: bytes, sheet: str) -> Sequence[Sequence[Any]]:
         raise unreadable("a whole workbook", str(error)[:200]) from error
 
 
-def _sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
+def _find_sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
     """Return the name of the wanted sheet, and its part of the workbook.
 
     Raises:
@@ -80,7 +80,7 @@ def _sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
         for link in parsed(parts.get("xl/_rels/workbook.xml.rels", b"<none/>"))
     }
     by_name = {
-        sheet.get("name", ""): targets.get(_relation(sheet.attrib), "")
+        sheet.get("name", ""): targets.get(_find_relation(sheet.attrib), "")
         for sheet in parsed(parts["xl/workbook.xml"]).iter()
         if local_name(sheet.tag) == "sheet"
     }
@@ -93,11 +93,11 @@ def _sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
     return name, parts[by_name[name]]
 
 
-def _relation(attributes: Mapping[str, str]) -> str:
+def _find_relation(attributes: Mapping[str, str]) -> str:
     return next((value for name, value in attributes.items() if local_name(name) == "id"), "")
 
 
-def _problems(part: bytes, is_field: Sequence[bool]) -> Mapping[int, tuple[str, str]]:
+def _find_problems(part: bytes, is_field: Sequence[bool]) -> Mapping[int, tuple[str, str]]:
     """Return why rows cannot be records: a field has an error, or a formula without its value."""
     problems: dict[int, tuple[str, str]] = {}
     number = 0
@@ -105,7 +105,7 @@ def _problems(part: bytes, is_field: Sequence[bool]) -> Mapping[int, tuple[str, 
         number = int(row.get("r") or number + 1)
         column = -1
         for cell in row:
-            column = _column(cell.get("r", ""), column + 1)
+            column = _parse_column(cell.get("r", ""), column + 1)
             texts = {local_name(name.tag): name.text or "" for name in cell}
             if column >= len(is_field) or not is_field[column]:
                 continue
@@ -119,7 +119,7 @@ def _problems(part: bytes, is_field: Sequence[bool]) -> Mapping[int, tuple[str, 
     return problems
 
 
-def _column(reference: str, default: int) -> int:
+def _parse_column(reference: str, default: int) -> int:
     """Return the number of a column, from 0, by a reference such as ``B2``."""
     letters = reference.rstrip("0123456789")
     if not letters:
@@ -141,7 +141,7 @@ VALUE = re.compile(rb"<(?:\w+:)?(?:v|t)\b[^>]*>[^<]")
 def count(body: bytes, reading: Reading) -> RecordCount:
     """Count the rows below the header in which a cell has a value."""
     number = records = 0
-    for row in ROW.finditer(_sheet(body, reading)[1]):
+    for row in ROW.finditer(_find_sheet(body, reading)[1]):
         match = NUMBER.search(row[1])
         number = int(match[1]) if match else number + 1
         records += number > reading.skip + 1 and bool(VALUE.search(row[2] or b""))

@@ -65,11 +65,13 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     if local_name(root.tag) != first:
         raise unreadable(f"records at {reading.records}", f"the root {local_name(root.tag)}")
     for name in path:
-        entries = _step(entries, name, reading.records)
+        entries = _follow_step(entries, name, reading.records)
     return (_record(number, chain, names) for number, chain in enumerate(entries, 1))
 
 
-def _step(found: Sequence[Sequence[Element]], name: str, path: str) -> list[Sequence[Element]]:
+def _follow_step(
+    found: Sequence[Sequence[Element]], name: str, path: str
+) -> list[Sequence[Element]]:
     """Return the children of a name, each with the elements around it.
 
     Raises:
@@ -86,7 +88,7 @@ def _step(found: Sequence[Sequence[Element]], name: str, path: str) -> list[Sequ
 def _record(number: int, chain: Sequence[Element], names: Sequence[str]) -> Record:
     texts: dict[str, str] = {}
     for name in names:
-        values = _values(chain, name)
+        values = _read_values(chain, name)
         if len(values) > 1:
             return Record(number, None, ("repeated_element", f"{name} occurs {len(values)} times"))
         if None in values:
@@ -95,7 +97,7 @@ def _record(number: int, chain: Sequence[Element], names: Sequence[str]) -> Reco
     return Record(number, texts)
 
 
-def _values(chain: Sequence[Element], path: str) -> Sequence[str | None]:
+def _read_values(chain: Sequence[Element], path: str) -> Sequence[str | None]:
     """Return the texts at a path from the last element; None: it has elements, not a text."""
     entries = [chain]
     for name in path.split("/"):

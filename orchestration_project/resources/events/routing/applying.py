@@ -136,7 +136,7 @@ class ActionApplier:
         due = due_actions(self.warehouse, self.clock, applied, limit=limit)
         for ended in self._loop.apply(due, self._begin, self._send, self._record):
             if ended.outcome != LEFT_ALONE:
-                summary.add(_result_of(ended))
+                summary.add(_build_result(ended))
         return summary
 
     @property
@@ -248,7 +248,7 @@ def due_actions(
         return read_due(connection, topics, clock.now(), limit=limit)
 
 
-def _result_of(ended: EndedAction) -> ActionResult:
+def _build_result(ended: EndedAction) -> ActionResult:
     entry, claimed = ended.key, ended.claim
     key, action = RoutedKey.of_entity(entry.entity), action_of(entry)
     if claimed is None:

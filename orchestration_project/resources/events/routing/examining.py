@@ -42,7 +42,7 @@ class RuleExaminer:
             settings=self.targets.settings,
             target=rule.target,
             declared=declared,
-            values=_values(rule),
+            values=_select_values(rule),
             open=self.open_connection,
         )
         try:
@@ -61,7 +61,7 @@ class RuleExaminer:
         return [(places.get(name, ("target",)), text) for name, text in action_findings.problems]
 
 
-def _values(rule: RoutingRule) -> Mapping[str, Any]:
+def _select_values(rule: RoutingRule) -> Mapping[str, Any]:
     return {
         mapping.target_field: mapping.value if mapping.source_type == "static" else None
         for mapping in rule.mappings

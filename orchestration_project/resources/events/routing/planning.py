@@ -102,7 +102,7 @@ class RoutingPlanner:
         ]
         now = self.clock.now()
         rows = [
-            _row(key, action, self._intention_number(action), now, self.run_id)
+            _build_row(key, action, self._intention_number(action), now, self.run_id)
             for key, action in planned
         ]
         new = {RoutedKey(*group) for group in insert_absent(connection, events_routed, rows)}
@@ -140,7 +140,7 @@ def delivery_of(content: Content) -> RoutedDelivery:
     )
 
 
-def _row(
+def _build_row(
     key: RoutedKey,
     found: PlannedAction | RefusedAction,
     number: int,
@@ -341,7 +341,7 @@ class RowTable(BaseModel):
         return self
 
 
-def _fields(declared: RowTable, _: Registry, __: Settings) -> TargetFields:
+def _list_fields(declared: RowTable, _: Registry, __: Settings) -> TargetFields:
     return TargetFields(declared.columns, frozenset(declared.required))
 
 
@@ -364,6 +364,6 @@ ROW = RoutingAction(
     name="row",
     description="Writes a row of a table that WEBHOOKS_FILE declares.",
     declaration=RowTable,
-    fields=_fields,
+    fields=_list_fields,
     write=_write,
 )

@@ -94,7 +94,7 @@ def replay_letters(
     for letter in letters:
         if dry_run:
             with warehouse.reading() as connection:
-                outcome = _outcome(_planned(connection, targets, letter))
+                outcome = _name_outcome(_plan_letter(connection, targets, letter))
         else:
             with warehouse.writing() as connection:
                 outcome = _replay(connection, clock, targets, letter, run_id)
@@ -103,7 +103,7 @@ def replay_letters(
     return replayed_letters
 
 
-def _outcome(planned: PlannedAction | RefusedAction | str) -> str:
+def _name_outcome(planned: PlannedAction | RefusedAction | str) -> str:
     if isinstance(planned, str):
         return planned
     return "planned" if isinstance(planned, PlannedAction) else "dead"
@@ -117,7 +117,7 @@ def _replay(
     routed = connection.execute(query.with_for_update(of=events_routed)).first()
     if routed is None:
         return "no_delivery"
-    planned = _planned(connection, targets, letter)
+    planned = _plan_letter(connection, targets, letter)
     if isinstance(planned, str):
         return planned
     now = clock.now()
@@ -131,7 +131,7 @@ def _replay(
         .values(ended_at=now)
     )
     if not ended.rowcount or routed.outcome != "dead":  # another run replayed it meanwhile
-        return _outcome(planned)
+        return _name_outcome(planned)
     is_written = isinstance(planned, PlannedAction) and is_row(targets, planned)
     number = routed.intention_number + (0 if is_written else 1)
     values = values_of(planned, number, now, run_id)
@@ -147,10 +147,10 @@ def _replay(
     else:
         intention = (key, values["action"], number)
         enqueue(connection, [intention], cause="replay", now=now, run_id=run_id)
-    return _outcome(planned)
+    return _name_outcome(planned)
 
 
-def _planned(
+def _plan_letter(
     connection: Connection, targets: RoutingTargets, letter: Row[Any]
 ) -> PlannedAction | RefusedAction | str:
     """Return the action that the present rule plans; or what is missing: no_rule, no_delivery

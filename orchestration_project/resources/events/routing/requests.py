@@ -43,7 +43,7 @@ def secret_names(target: str) -> tuple[str, str]:
     return f"ROUTING_URL_{target.upper()}", f"ROUTING_SECRET_{target.upper()}"
 
 
-def _fields(_: RequestTarget, __: Registry, ___: Settings) -> TargetFields:
+def _list_fields(_: RequestTarget, __: Registry, ___: Settings) -> TargetFields:
     return TargetFields({}, others="json")
 
 
@@ -54,16 +54,16 @@ def _examine(given: ActionExamination) -> ActionFindings:
     guard = address_guard(given.settings)
     try:
         if declared.url is not None:
-            _receiver(given.target, declared.url).require_usable(guard)
+            _build_receiver(given.target, declared.url).require_usable(guard)
     except ConfigurationError as error:
         return ActionFindings([("", error.line)])
     if declared.url is None:
-        _receiver(given.target, _secret(url_name)).require_usable(guard)
-    read_signing_key(secret_name, _secret(secret_name))
+        _build_receiver(given.target, _read_secret(url_name)).require_usable(guard)
+    read_signing_key(secret_name, _read_secret(secret_name))
     return ActionFindings()
 
 
-def _receiver(target: str, url: str) -> Receiver:
+def _build_receiver(target: str, url: str) -> Receiver:
     return Receiver(
         name=f"the target {target}",
         system=f"routing_{target}",
@@ -76,13 +76,13 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
     """Send the fields in one signed request, whose id is the idempotency key."""
     declared: RequestTarget = request.declared
     url_name, secret_name = secret_names(request.target)
-    receiver = _receiver(request.target, declared.url or _secret(url_name))
+    receiver = _build_receiver(request.target, declared.url or _read_secret(url_name))
     receiver.require_usable(address_guard(given.settings))
     status = post_signed(
         receiver,
-        read_signing_key(secret_name, _secret(secret_name)),
+        read_signing_key(secret_name, _read_secret(secret_name)),
         request.idempotency_key,
-        _body(request, declared),
+        _build_body(request, declared),
         given.settings,
         {HOPS_HEADER: ",".join(request.hops)},
     )
@@ -96,7 +96,7 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
     )
 
 
-def _body(request: ActionRequest, declared: RequestTarget) -> bytes:
+def _build_body(request: ActionRequest, declared: RequestTarget) -> bytes:
     """Return the message, the same for all attempts."""
     message = {
         "type": declared.type,
@@ -106,7 +106,7 @@ def _body(request: ActionRequest, declared: RequestTarget) -> bytes:
     return json.dumps(message, ensure_ascii=True, sort_keys=True).encode()
 
 
-def _secret(name: str) -> str:
+def _read_secret(name: str) -> str:
     secret = read_secrets(name).get(name)
     if not secret:
         raise ConfigurationError(
@@ -122,7 +122,7 @@ HTTP_REQUEST = RoutingAction(
     name="http_request",
     description="Sends the fields in a request signed by Standard Webhooks.",
     declaration=RequestTarget,
-    fields=_fields,
+    fields=_list_fields,
     send=_send,
     examine=_examine,
 )

@@ -42,7 +42,7 @@ MAX_DELIVERIES = 10_000
 
 def rules_in_effect(connection: Connection) -> RuleSet:
     """Return the rules in effect."""
-    return RuleSet.of(map(_active, connection.execute(_in_effect())))
+    return RuleSet.of(map(_read_active_rule, connection.execute(_select_in_effect())))
 
 
 class RuleOutcome(NamedTuple):
@@ -74,9 +74,9 @@ class CachedRules:
 
     def read(self, connection: Connection) -> RuleSet:
         """Return the rules in effect."""
-        rows = connection.execute(_in_effect()).all()
+        rows = connection.execute(_select_in_effect()).all()
         if rows != self._rows:
-            self._rules = RuleSet.of(map(_active, rows))
+            self._rules = RuleSet.of(map(_read_active_rule, rows))
             self._rows = rows
         return self._rules
 
@@ -122,7 +122,7 @@ def try_rules(
         before = rules_in_effect(connection)
         trial = RoutingTrial(before.version)
         sources = {active_rule.rule.source for active_rule in (*before.rules, *after.rules)}
-        for delivery in _latest(connection, sources, min(delivery_count, MAX_DELIVERIES)):
+        for delivery in _iterate_latest(connection, sources, min(delivery_count, MAX_DELIVERIES)):
             _try(trial, delivery, before, after, targets)
     return trial
 
@@ -146,7 +146,7 @@ def _try(
     trial.differences += routing_differences[: MAX_DIFFERENCES - len(trial.differences)]
 
 
-def _latest(
+def _iterate_latest(
     connection: Connection, sources: Collection[str], limit: int
 ) -> Iterator[RoutedDelivery]:
     query = (
@@ -195,13 +195,13 @@ def edit_rules(
         return changes, rules_in_effect(connection).version
 
 
-def _in_effect() -> Any:
+def _select_in_effect() -> Any:
     names = ("rule_id", "version_number", "source", "kind", "conditions", "action", "target")
     columns = [RULES[name] for name in (*names, "mappings")]
     return select(*columns).where(RULES.is_active).order_by(RULES.rule_id)
 
 
-def _active(row: Row[Any]) -> ActiveRule:
+def _read_active_rule(row: Row[Any]) -> ActiveRule:
     rule = RoutingRule.model_validate(
         {
             "rule_id": row.rule_id,
@@ -216,7 +216,7 @@ def _active(row: Row[Any]) -> ActiveRule:
     return ActiveRule(rule, row.version_number)
 
 
-def _columns_of(rule: RoutingRule) -> dict[str, Any]:
+def _build_columns(rule: RoutingRule) -> dict[str, Any]:
     fields = rule.as_json()
     return {
         "source": rule.source,
@@ -232,4 +232,4 @@ def _write(parts: Any) -> str:
     return storable(json.dumps(parts, ensure_ascii=False))
 
 
-STORE = RuleStore(events_routing_rules, FORM.noun, rules_in_effect, _columns_of)
+STORE = RuleStore(events_routing_rules, FORM.noun, rules_in_effect, _build_columns)

@@ -64,12 +64,12 @@ def runnable_jobs(registry: Registry) -> Mapping[str, Pipeline]:
     }
 
 
-def _fields(declared: RunTarget, registry: Registry, _: Settings) -> TargetFields:
-    names = [parameter.name for parameter in _pipeline(declared, registry).parameters]
+def _list_fields(declared: RunTarget, registry: Registry, _: Settings) -> TargetFields:
+    names = [parameter.name for parameter in _find_pipeline(declared, registry).parameters]
     return TargetFields(dict.fromkeys(names, "text"), frozenset(names))
 
 
-def _pipeline(declared: RunTarget, registry: Registry) -> Pipeline:
+def _find_pipeline(declared: RunTarget, registry: Registry) -> Pipeline:
     runnable = runnable_jobs(registry)
     pipeline = runnable.get(declared.job)
     if pipeline is None:
@@ -83,7 +83,7 @@ def _pipeline(declared: RunTarget, registry: Registry) -> Pipeline:
 
 def _run(request: ActionRequest, registry: Registry) -> dg.RunRequest:
     declared: RunTarget = request.declared
-    pipeline = _pipeline(declared, registry)
+    pipeline = _find_pipeline(declared, registry)
     fields = {name: str(value) for name, value in request.fields.items()}
     return dg.RunRequest(
         run_key=request.idempotency_key,
@@ -98,7 +98,7 @@ RUN_JOB = RoutingAction(
     name="run_job",
     description="Requests a run of a job that WEBHOOKS_FILE lists.",
     declaration=RunTarget,
-    fields=_fields,
+    fields=_list_fields,
     run=_run,
 )
 

@@ -79,13 +79,13 @@ class RoutingTargets:
         """
         action = self.registry.actions.get(action_name)
         if action is None:
-            raise _unknown("action", action_name, self.registry.actions)
+            raise _build_unknown_error("action", action_name, self.registry.actions)
         written = self.declared.get(target)
         if written is None or written.get(ACTION) != action_name:
             names = [
                 name for name, item in self.declared.items() if item.get(ACTION) == action_name
             ]
-            raise _unknown("target", target, names)
+            raise _build_unknown_error("target", target, names)
         values = {name: value for name, value in written.items() if name != ACTION}
         try:
             return action, action.declaration.model_validate(values)
@@ -101,7 +101,9 @@ class RoutingTargets:
     def _require_source(self, name: str) -> None:
         routed = [key for key, found in self.sources.items() if found.job == LOADING_JOB]
         if name not in routed:
-            raise _unknown("source", name, routed, f"a source with the job {LOADING_JOB}: ")
+            raise _build_unknown_error(
+                "source", name, routed, f"a source with the job {LOADING_JOB}: "
+            )
 
 
 @contextmanager
@@ -119,7 +121,7 @@ def opened_connections(registry: Registry, settings: Settings) -> Iterator[Calla
         yield open_connection
 
 
-def _unknown(
+def _build_unknown_error(
     part: str, name: str, known: Mapping[str, Any] | list[str], kind: str = "one of "
 ) -> ConfigurationError:
     return ConfigurationError(

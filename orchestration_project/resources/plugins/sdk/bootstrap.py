@@ -33,7 +33,7 @@ def _limit(memory: int, seconds: int, processes: int, files: int, file_size: int
         resource.setrlimit(which, (limit, limit))
 
 
-def _end_with(parent: int) -> None:
+def _terminate_with(parent: int) -> None:
     """Have the kernel kill this process when its host has ended, whatever it does then."""
     import ctypes
     import os
@@ -79,7 +79,7 @@ def _filter(program: bytes, *, is_required: bool) -> None:
 def _main() -> None:
     *limits, file_count, program, parent, folder, entry = sys.argv[1:]
     if parent != "0":
-        _end_with(int(parent))
+        _terminate_with(int(parent))
     has_namespaces = file_count != "0"
     if has_namespaces:
         _bound_files(int(file_count))

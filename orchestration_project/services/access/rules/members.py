@@ -45,7 +45,7 @@ class AccessRule:
         if self.who.startswith("group:"):
             return self.who.removeprefix("group:") in member.groups
         if self.who.startswith("@"):
-            return _domain(member.email) == self.who[1:].lower()
+            return _extract_domain(member.email) == self.who[1:].lower()
         return self.who == "*" or (member.email != "" and member.email == self.who.lower())
 
 
@@ -59,10 +59,10 @@ def read_rules(entries: Iterable[str]) -> list[AccessRule]:
     Raises:
         ConfigurationError: An entry is malformed.
     """
-    return [_rule(entry) for entry in entries]
+    return [_parse_rule(entry) for entry in entries]
 
 
-def _rule(entry: str) -> AccessRule:
+def _parse_rule(entry: str) -> AccessRule:
     role, _, who = entry.partition("=")
     known = who == "*" or "@" in who or who.startswith("group:")
     is_address = not who.startswith("group:")
@@ -89,13 +89,13 @@ def role_of(
     member: Member, rules: Sequence[AccessRule], allowed_domains: Sequence[str]
 ) -> Role | None:
     """Return the highest role that a rule gives, None if there is none or the domain is refused."""
-    if allowed_domains and _domain(member.email) not in allowed_domains:
+    if allowed_domains and _extract_domain(member.email) not in allowed_domains:
         return None
     roles = [rule.role for rule in rules if rule.fits(member)]
     return max(roles, key=list(Role).index, default=None)
 
 
-def _domain(email: str) -> str:
+def _extract_domain(email: str) -> str:
     return email.rpartition("@")[2] if "@" in email else ""
 
 
@@ -119,7 +119,7 @@ def hosted_domain_problem(
 
     An address of another domain needs no ``hd``: no rule of a domain means it.
     """
-    domain = _domain(str(claims.get("email", "")).lower())
+    domain = _extract_domain(str(claims.get("email", "")).lower())
     named = {rule.who[1:].lower() for rule in rules if rule.who.startswith("@")}
     if domain not in named | set(allowed_domains):
         return None
@@ -131,7 +131,7 @@ def hosted_domain_problem(
 def invalid_claim(claim: str, claims: Mapping[str, Any], expected: str) -> str:
     """Return the message about an invalid claim of an ID token."""
     value = claims.get(claim)
-    text = shown_claim(_time_text(value) if claim in TIME_CLAIMS else value)
+    text = shown_claim(_format_time(value) if claim in TIME_CLAIMS else value)
     return f"invalid claim {claim}: expected {expected}, found {text}"
 
 
@@ -151,7 +151,7 @@ def subject_name(claims: Mapping[str, Any]) -> str | None:
     return None if name is None else shown_claim(name)
 
 
-def _time_text(value: Any) -> Any:
+def _format_time(value: Any) -> Any:
     try:
         return datetime.fromtimestamp(value, UTC).isoformat(timespec="seconds")
     except (TypeError, ValueError, OverflowError, OSError):

@@ -54,7 +54,7 @@ def channels(
     errors: list[ConfigurationError] = []
     for entry, setting, text, name in (*placed, *called):
         try:
-            channel = _channel(entry, setting, text)
+            channel = _parse_channel(entry, setting, text)
         except ConfigurationError as error:
             errors.append(error)
         else:
@@ -62,7 +62,7 @@ def channels(
     return tuple(found), tuple(errors)
 
 
-def _channel(entry: str, setting: str, place: str) -> Channel:
+def _parse_channel(entry: str, setting: str, place: str) -> Channel:
     match = ENTRY.fullmatch(entry)
     if match is None:
         spaces = "spaces within the entry" if len(entry.split()) > 1 else "another form"

@@ -158,10 +158,12 @@ class AlertDecision:
 def problems(run: EndedRun) -> frozenset[Problem]:
     """Return the problems after ``run``."""
     failed_checks = {check.problem for check in run.checks if not check.passed}
-    return frozenset(failed_checks | (_failures(run) if run.outcome == "failure" else set()))
+    return frozenset(
+        failed_checks | (_collect_failures(run) if run.outcome == "failure" else set())
+    )
 
 
-def _failures(run: EndedRun) -> set[Problem]:
+def _collect_failures(run: EndedRun) -> set[Problem]:
     refused = set(run.refused or ())
     failed = {
         Problem("held_back" if unit in refused else "failed", *unit)
@@ -237,7 +239,7 @@ def decide(
             if not remaining[alert.alert_id] and not alert.problems & raised
         ],
         fresh=fresh,
-        kept=_kept(holders.values(), fresh) if raised else {},
+        kept=_keep_first(holders.values(), fresh) if raised else {},
     )
 
 
@@ -255,7 +257,7 @@ def _is_due(holder: OpenAlert | None, channel: str, route: Route, now: datetime)
     return sent is None or not is_lately(sent.at, now, route.window)
 
 
-def _kept(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[str, Notification]:
+def _keep_first(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[str, Notification]:
     """Return the first notification by channel, so that no reminder is late."""
     notifications: dict[str, Notification] = {}
     for alert in holders:

@@ -88,11 +88,11 @@ class Message:
 def run_messages(run: EndedRun, decision: AlertDecision, links: Links) -> list[Message]:
     """Return the messages about a run: its failure, what recovered, and its notices by kind."""
     link = links.run(run.run_id)
-    messages = [_failure(run, decision.raised, links, link)] if decision.raised else []
+    messages = [_describe_failure(run, decision.raised, links, link)] if decision.raised else []
     if decision.recovered:
         messages.append(recovery(decision.recovered, f"by the run {link}", run.run_id, link))
     by_kind = groupby(sorted(run.notices, key=lambda each: each.kind), lambda each: each.kind)
-    messages += [_noticed(run, kind, list(notices), link) for kind, notices in by_kind]
+    messages += [_describe_notices(run, kind, list(notices), link) for kind, notices in by_kind]
     return [replace(message, trace_id=run.trace_id) for message in messages]
 
 
@@ -109,8 +109,8 @@ def recovery(
     return Message(
         kind=RECOVERED,
         severity=worst(alert.severity for alert in recovered),
-        title=cut(f"Recovered: {titles[0]}{_more(len(titles) - 1)}", 200),
-        body=_body(["Well again:", *titles, "", f"Made well {how}"]),
+        title=cut(f"Recovered: {titles[0]}{_render_more(len(titles) - 1)}", 200),
+        body=_join_body(["Well again:", *titles, "", f"Made well {how}"]),
         run_id=run_id,
         link=link,
     )
@@ -127,14 +127,14 @@ def backfill_failure(backfill: FailedBackfill, links: Links) -> Message:
         kind="job_failed" if backfill.job else "failed",
         severity="error",
         title=cut(f"Dagster gave up a backfill of {listed(subjects)}{left}", 200),
-        body=_body(
+        body=_join_body(
             [
                 *([backfill.title] if backfill.title else []),
                 cut(backfill.error, LONGEST_REASON),
                 "What to do: mend what the error names, then launch what is missing again",
                 "",
                 f"Backfill: {link}",
-                *_pages([] if backfill.job else units, (), links),
+                *_link_pages([] if backfill.job else units, (), links),
             ]
         ),
         problems=backfill.problems,
@@ -153,7 +153,7 @@ def tick_failure(name: str, error: str, links: Links) -> Message:
         kind=problem.kind,
         severity="error",
         title=f"{name} fails: it starts nothing until this is mended",
-        body=_body([cut(error, LONGEST_REASON), "", f"Sensors and schedules: {link}"]),
+        body=_join_body([cut(error, LONGEST_REASON), "", f"Sensors and schedules: {link}"]),
         problems=frozenset([problem]),
         link=link,
     )
@@ -167,7 +167,7 @@ def condition_failure(problem: Problem, finding: "Finding", links: Links) -> Mes
         kind=problem.kind,
         severity="error",
         title=cut(f"{what[:1].upper()}{what[1:]}", 200),
-        body=_body(
+        body=_join_body(
             [
                 cut(text, LONGEST_REASON),
                 f"What to do: {finding.remedy}",
@@ -186,7 +186,7 @@ def database_failure(error: str) -> Message:
         kind="database",
         severity="error",
         title="The database cannot be used: nothing lands, and alerts wait",
-        body=_body(
+        body=_join_body(
             [cut(error, LONGEST_REASON), "", "Alerts of ended runs follow once it is back."]
         ),
     )
@@ -214,14 +214,16 @@ def trial_message() -> Message:
 
 def listed(words: Sequence[str]) -> str:
     """Return the first few of ``words``, and how many more there are."""
-    return ", ".join(words[:LISTED]) + _more(len(words) - LISTED)
+    return ", ".join(words[:LISTED]) + _render_more(len(words) - LISTED)
 
 
-def _more(count: int) -> str:
+def _render_more(count: int) -> str:
     return f" and {count} more" if count > 0 else ""
 
 
-def _failure(run: EndedRun, raised: frozenset[Problem], links: Links, link: str) -> Message:
+def _describe_failure(
+    run: EndedRun, raised: frozenset[Problem], links: Links, link: str
+) -> Message:
     units = sorted(Unit(each.subject, each.detail) for each in raised if not each.is_check)
     partitions = sorted({unit.partition for unit in units if unit.partition})
     assets = sorted({each.subject for each in raised if each.kind != "job_failed"})
@@ -230,14 +232,14 @@ def _failure(run: EndedRun, raised: frozenset[Problem], links: Links, link: str)
     return Message(
         kind=kind,
         severity=severity_of(raised),
-        title=cut(_title(run, kind, partitions, assets), 200),
-        body=_body(
+        title=cut(_build_title(run, kind, partitions, assets), 200),
+        body=_join_body(
             [
-                *_reasons(run, kind),
-                *_failed_checks(run),
+                *_list_reasons(run, kind),
+                *_list_failed_checks(run),
                 "",
                 f"Run: {link}",
-                *_pages(units if kind in ("held_back", "failed") else [], raised, links),
+                *_link_pages(units if kind in ("held_back", "failed") else [], raised, links),
             ]
         ),
         problems=raised,
@@ -249,7 +251,7 @@ def _failure(run: EndedRun, raised: frozenset[Problem], links: Links, link: str)
     )
 
 
-def _title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Sequence[str]) -> str:
+def _build_title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Sequence[str]) -> str:
     name = listed(assets) if run.job.startswith("__") else run.job  # __ASSET_JOB says nothing
     if kind == "check":
         failed = [f"{check.asset} {check.name}" for check in run.checks if not check.passed]
@@ -262,7 +264,7 @@ def _title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Sequence
     return f"{name} {what}" + (f": {listed(partitions)}" if partitions else "")
 
 
-def _reasons(run: EndedRun, kind: str) -> list[str]:
+def _list_reasons(run: EndedRun, kind: str) -> list[str]:
     if kind == "check":
         return []
     reasons = list(
@@ -274,7 +276,7 @@ def _reasons(run: EndedRun, kind: str) -> list[str]:
     return [*reasons[:LISTED], *([f"and {number} more reasons: see the run"] if number > 0 else [])]
 
 
-def _failed_checks(run: EndedRun) -> list[str]:
+def _list_failed_checks(run: EndedRun) -> list[str]:
     return [
         f"Check {check.asset} {check.name} failed ({check.severity})"
         + (f": {cut(check.said, 300)}" if check.said else "")
@@ -283,7 +285,7 @@ def _failed_checks(run: EndedRun) -> list[str]:
     ]
 
 
-def _pages(units: Iterable[Unit], raised: Iterable[Problem], links: Links) -> list[str]:
+def _link_pages(units: Iterable[Unit], raised: Iterable[Problem], links: Links) -> list[str]:
     """Return lines that lead to partitions and checks in the UI."""
     partitions = [f"{unit.partition or unit.asset}: {links.partition(*unit)}" for unit in units]
     checks = [
@@ -294,7 +296,7 @@ def _pages(units: Iterable[Unit], raised: Iterable[Problem], links: Links) -> li
     return [*partitions[:LISTED], *checks[:LISTED]]
 
 
-def _noticed(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> Message:
+def _describe_notices(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> Message:
     texts = list(dict.fromkeys(cut(notice.text, LONGEST_REASON) for notice in notices))
     partitions = sorted({notice.unit.partition for notice in notices if notice.unit.partition})
     about = listed(partitions) or listed(sorted({notice.unit.asset for notice in notices}))
@@ -303,7 +305,7 @@ def _noticed(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> 
         kind=kind,
         severity=NOTICE_SEVERITIES.get(kind, "info"),
         title=cut(f"{kind.replace('_', ' ').capitalize()}: {about}", 200),
-        body=_body(
+        body=_join_body(
             [
                 *texts[:LISTED],
                 *([f"and {number} more: see the run"] if number > 0 else []),
@@ -319,7 +321,7 @@ def _noticed(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> 
     )
 
 
-def _body(lines: Sequence[str]) -> str:
+def _join_body(lines: Sequence[str]) -> str:
     """Return the lines as one text; one that is too long loses its middle, never its links."""
     text = "\n".join(lines).strip()
     if len(text) <= LONGEST_BODY:

@@ -49,7 +49,7 @@ OPERATIONS = "operations"
 """The domain of what is about no other, such as a disk that is nearly full."""
 
 
-def _listed(value: Any) -> Any:
+def _wrap_text(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
@@ -57,7 +57,7 @@ WORDS: dict[str, Any] = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]
 }
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_listed), WithJsonSchema(WORDS)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_wrap_text), WithJsonSchema(WORDS)]
 """One word or a list of them, each perhaps with ``*`` for any characters."""
 
 
@@ -248,7 +248,7 @@ def facts_of(
         alone = frozenset([problem.subject])
         assets = alone if problem.is_check else (together or {}).get(problem.subject, alone)
         check = problem.detail if problem.is_check else ""
-        return Facts(kind, severity, _domains(assets), assets, check, job)
+        return Facts(kind, severity, _extract_domains(assets), assets, check, job)
     if kind in JOB_KINDS:
         domain = problem.subject.partition("_")[0]
         return Facts(kind, severity, frozenset([domain]), job=problem.subject)
@@ -258,11 +258,11 @@ def facts_of(
 def facts_of_message(message: Message) -> Facts:
     """Return the facts that rules can match of a message that is about no problem."""
     assets = frozenset(message.assets)
-    domains = _domains(assets) or frozenset([OPERATIONS])
+    domains = _extract_domains(assets) or frozenset([OPERATIONS])
     return Facts(message.kind, message.severity, domains, assets, job=message.job or "")
 
 
-def _domains(assets: Iterable[str]) -> frozenset[str]:
+def _extract_domains(assets: Iterable[str]) -> frozenset[str]:
     return frozenset(asset.partition("/")[0] for asset in assets)
 
 
@@ -276,15 +276,17 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
     try:
         parsed = read_yaml(text)
     except YAMLError as error:
-        raise _invalid(file, syntax_problem(error)) from error
+        raise _build_rules_error(file, syntax_problem(error)) from error
     try:
         rules = RulesFile.model_validate(parsed).rules
     except ValidationError as error:
         located_problems = [
-            located(text, problem["loc"], *_named(problem["loc"], parsed), reason_of(problem))
+            located(text, problem["loc"], *_name_place(problem["loc"], parsed), reason_of(problem))
             for problem in error.errors()
         ]
-        raise _invalid(file, "; ".join(located_problems)) from None  # pydantic's own text is long
+        raise _build_rules_error(
+            file, "; ".join(located_problems)
+        ) from None  # pydantic's own text is long
     known_names = [channel.name for channel in channels]
     unknown = [
         located(
@@ -298,11 +300,11 @@ def read_rules(text: str, file: str, channels: Sequence[Channel]) -> tuple[Routi
         if name not in known_names
     ]
     if unknown:
-        raise _invalid(file, "; ".join(unknown))
+        raise _build_rules_error(file, "; ".join(unknown))
     return rules
 
 
-def _invalid(file: str, found: str) -> ConfigurationError:
+def _build_rules_error(file: str, found: str) -> ConfigurationError:
     return ConfigurationError(
         f"invalid alert rules in {file}",
         expected="rules as in docs/how-to/set-up-alerts.md",
@@ -311,7 +313,7 @@ def _invalid(file: str, found: str) -> ConfigurationError:
     )
 
 
-def _named(place: tuple[int | str, ...], parsed: Any) -> list[str]:
+def _name_place(place: tuple[int | str, ...], parsed: Any) -> list[str]:
     """Return the rule and the field of a place."""
     match place:
         case ("rules", int(number), *field):

@@ -152,25 +152,27 @@ def entry_of(
         volumes: Volumes from our tables, by the table that each was for.
         secret_words: What the names of secrets hold; such values are left out of ``params``.
     """
-    steps = [_step_row(run, step, volumes) for step in run.steps]
+    steps = [_build_step_row(run, step, volumes) for step in run.steps]
     kind, name = trigger_of(run.tags)
     row = {
         "run_id": run.run_id,
         "session": session_of(run),
         "job": run.job,
-        "domain": _domain_of(run),
+        "domain": _find_domain(run),
         "partition_key": partition_of(run.tags),
-        "params": _json(_without_secrets(run.config, secret_words)),
+        "params": _dump_json(_redact_secrets(run.config, secret_words)),
         "status": run.status,
         "created_at": run.created_at,
         "started_at": run.started_at,
         "ended_at": run.ended_at,
-        "duration_seconds": _seconds(run.started_at, run.ended_at),
+        "duration_seconds": _count_seconds(run.started_at, run.ended_at),
         **_sum(volumes.values()),
         "trigger_kind": kind,
         "trigger_name": name,
         "user_name": run.tags.get("user"),
-        **_failure(run, [entry["error_category"] for entry in steps if entry["error_category"]]),
+        **_describe_failure(
+            run, [entry["error_category"] for entry in steps if entry["error_category"]]
+        ),
         "config_hash": read_tag(run.tags, CONFIG_TAG),
         "retry_of": run.parent_run_id,
         "changed_at": run.changed_at,
@@ -180,7 +182,7 @@ def entry_of(
     return LedgerEntry(row, steps, run.outcome)
 
 
-def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> Row:
+def _build_step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> Row:
     """Return a step's row; one that was under way when its run ended otherwise is canceled."""
     ended_at = step.ended_at or run.ended_at
     tables = [table_of(asset) for asset in step.assets]
@@ -190,19 +192,19 @@ def _step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume]) -> 
         "run_id": run.run_id,
         "step_key": step.step_key,
         "job": run.job,
-        "domain": _domain_of_asset(step.assets) or _domain_of(run),
+        "domain": _find_asset_domain(step.assets) or _find_domain(run),
         "asset": min(step.assets, default=None),
-        "assets": _json(sorted(step.assets)),
+        "assets": _dump_json(sorted(step.assets)),
         "status": "CANCELED" if is_left else step.status,
         "started_at": step.started_at,
         "ended_at": ended_at,
-        "duration_seconds": _seconds(step.started_at, ended_at),
+        "duration_seconds": _count_seconds(step.started_at, ended_at),
         "attempt_count": step.attempts,
         **_sum(volumes[name] for name in tables if name in volumes),
-        "quality_passed": _passed(step.checks),
-        "quality_metrics": _json({check.name: _metrics(check) for check in step.checks}),
+        "quality_passed": _has_passed(step.checks),
+        "quality_metrics": _dump_json({check.name: _build_metrics(check) for check in step.checks}),
         "error_category": step_category(step.error_classes, step.refusals) if has_failed else None,
-        "error_message": _shown(step.error) if has_failed else None,
+        "error_message": _redact_error(step.error) if has_failed else None,
     }
 
 
@@ -233,7 +235,7 @@ def trigger_of(tags: Mapping[str, str]) -> tuple[str, str | None]:
     return "person", None
 
 
-def _also_hidden(names: Set[str]) -> frozenset[str]:
+def _add_hidden(names: Set[str]) -> frozenset[str]:
     """Return names of tags with the hidden ones of the same tags."""
     return frozenset({*names, *(HIDDEN_PREFIX + name for name in names if "/" not in name)})
 
@@ -249,7 +251,7 @@ def editor_of(tags: Mapping[str, str], stated: str | None) -> str:
     return next((name.strip() for name in names if name and name.strip()), "")
 
 
-ORIGIN_TAGS = _also_hidden(
+ORIGIN_TAGS = _add_hidden(
     {
         *("dagster/schedule_name", "dagster/sensor_name", "dagster/tick", "dagster/run_key"),
         *("dagster/from_automation_condition", "dagster/auto_materialize", "dagster/auto_observe"),
@@ -263,7 +265,7 @@ ORIGIN_TAGS = _also_hidden(
 )
 """Tags of one launch: who or what launched the run, and what became of it."""
 
-DESCRIBING_TAGS = _also_hidden(
+DESCRIBING_TAGS = _add_hidden(
     {
         *("domain", "session", "preset", "config_hash", "forced_past", "traceparent", "trace_id"),
         *("requested_range", "loaded_range", "plugin"),
@@ -318,32 +320,32 @@ def partition_of(tags: Mapping[str, str]) -> str | None:
     return tags.get("dagster/partition") or first
 
 
-def _domain_of(run: RunFacts) -> str:
+def _find_domain(run: RunFacts) -> str:
     named = "other" if run.job.startswith(DAGSTER_JOB_PREFIX) else run.job.split("_")[0]
-    return run.tags.get("domain") or _domain_of_asset(run.assets) or named
+    return run.tags.get("domain") or _find_asset_domain(run.assets) or named
 
 
-def _domain_of_asset(assets: Sequence[str]) -> str | None:
+def _find_asset_domain(assets: Sequence[str]) -> str | None:
     return min(assets).split("/")[0] if assets else None
 
 
-def _failure(run: RunFacts, steps: Sequence[str]) -> Row:
+def _describe_failure(run: RunFacts, steps: Sequence[str]) -> Row:
     if run.status == "CANCELED":
         return {"error_category": "canceled", "error_message": None}
     if run.status != "FAILURE":
         return {"error_category": None, "error_message": None}
     category = run_category(steps, run.error_classes)
-    return {"error_category": category, "error_message": _shown(run.error)}
+    return {"error_category": category, "error_message": _redact_error(run.error)}
 
 
-def _passed(checks: Sequence[Check]) -> bool | None:
+def _has_passed(checks: Sequence[Check]) -> bool | None:
     judged = [check for check in checks if check.passed is not None]
     if not judged:
         return None
     return all(check.passed for check in judged if check.severity == "error")
 
 
-def _metrics(check: Check) -> Row:
+def _build_metrics(check: Check) -> Row:
     return {"passed": check.passed, "severity": check.severity, **check.numbers}
 
 
@@ -354,26 +356,26 @@ def _sum(volumes: Iterable[Volume]) -> Row:
     }
 
 
-def _seconds(start: datetime | None, end: datetime | None) -> float | None:
+def _count_seconds(start: datetime | None, end: datetime | None) -> float | None:
     return (end - start).total_seconds() if start and end else None
 
 
-def _without_secrets(value: Any, words: Sequence[str]) -> Any:
+def _redact_secrets(value: Any, words: Sequence[str]) -> Any:
     if isinstance(value, Mapping):
         return {
             str(name): "***"
             if any(word in str(name).lower() for word in words)
-            else _without_secrets(item, words)
+            else _redact_secrets(item, words)
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_without_secrets(item, words) for item in value]
+        return [_redact_secrets(item, words) for item in value]
     return PASSWORD_OF_A_URL.sub("***", value) if isinstance(value, str) else value
 
 
-def _shown(error: str | None) -> str | None:
+def _redact_error(error: str | None) -> str | None:
     return cut(PASSWORD_OF_A_URL.sub("***", error), LONGEST_ERROR) if error else None
 
 
-def _json(value: object) -> str:
+def _dump_json(value: object) -> str:
     return json.dumps(value, sort_keys=True)

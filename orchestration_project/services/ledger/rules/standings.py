@@ -149,7 +149,7 @@ class SubjectHealth:
     def is_retry_useful(self) -> bool:
         """Whether a failure of the shortest window with failures may be mended by a retry."""
         recent = next((figure for figure in self.figures if figure.failure_count), None)
-        return recent is not None and bool(_transient(recent.failures))
+        return recent is not None and bool(_list_transient(recent.failures))
 
 
 def _find_no_pause(_: Subject) -> Pause | None:
@@ -184,7 +184,7 @@ def standings(
     seen_subjects = {Subject(*row) for row in look.ended.select("domain", "asset").unique().rows()}
     subjects = seen_subjects | of_assets | set(look.under_way)
     subjects |= {Subject(subject.domain) for subject in subjects}
-    figures = {hours: _figures(look.ended, hours) for hours in WINDOWS}
+    figures = {hours: _sum_figures(look.ended, hours) for hours in WINDOWS}
     subject_healths: list[SubjectHealth] = []
     for subject in sorted(subjects):
         of_it = [figures[hours].get(subject, Figures(hours)) for hours in WINDOWS]
@@ -227,47 +227,49 @@ def state_of(
     reasons: list[tuple[State, str]] = []
     recent = next((figure for figure in figures if figure.success_share is not None), None)
     if recent and (recent.success_share or 0.0) < FAILING_SUCCESS_SHARE:
-        reasons.append(("failing", _failures(recent)))
-    reasons.extend(("stale", _lateness(oldest_missing, now)) for oldest_missing in unlanded)
+        reasons.append(("failing", _describe_failures(recent)))
+    reasons.extend(
+        ("stale", _describe_lateness(oldest_missing, now)) for oldest_missing in unlanded
+    )
     in_lateness = {
         oldest_missing.asset: oldest_missing.quarantined_count
         for oldest_missing in unlanded
         if not oldest_missing.reason
     }
     reasons.extend(
-        ("attention", _quarantine(asset, count))
+        ("attention", _describe_quarantine(asset, count))
         for asset, count in sorted(quarantined.items())
         if in_lateness.get(asset) != count
     )
-    worries = _worries(figures[0], under_way, machine_now)
+    worries = _list_worries(figures[0], under_way, machine_now)
     reasons.extend(("attention", worry) for worry in worries)
     worst: State = reasons[0][0] if reasons else "healthy"
     return worst, list(dict.fromkeys(reason for _, reason in reasons))
 
 
-def _worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list[str]:
-    worries = [_failures(day)] if day.failure_count else []
+def _list_worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) -> list[str]:
+    worries = [_describe_failures(day)] if day.failure_count else []
     if (day.reject_share or 0.0) > MANY_REJECTS_SHARE:
         share = f"{day.reject_share:.2%} of the lines of the last 24 h were rejected"
         worries.append(f"{share}; do this: read the table rejects")
     if day.retry_count >= MANY_RETRIES:
         worries.append(f"{day.retry_count} retries in the last 24 h")
     waiting = under_way.waiting_since
-    if waiting and (hours := _hours(waiting, machine_now)) > LONG_WAIT_HOURS:
+    if waiting and (hours := _count_hours(waiting, machine_now)) > LONG_WAIT_HOURS:
         wait = f"a run has waited for {hours:.1f} h to start"
         worries.append(f"{wait}; do this: see what runs, and whether the daemon does")
     return worries
 
 
-def _quarantine(asset: str, count: int) -> str:
+def _describe_quarantine(asset: str, count: int) -> str:
     text = f"{count} partition{'s' * (count > 1)} of {asset} quarantined"
     return f"{text}; do this: {QUARANTINE_REMEDY}"
 
 
-def _lateness(oldest: OldestMissing, now: datetime) -> str:
+def _describe_lateness(oldest: OldestMissing, now: datetime) -> str:
     if oldest.reason:
         return f"{oldest.reason}; do this: {oldest.next_step}"
-    late = _duration(_hours(oldest.due_at, now))
+    late = _format_duration(_count_hours(oldest.due_at, now))
     counts = {"missing": oldest.absent_count, "quarantined": oldest.quarantined_count}
     states = [
         f"{count} {oldest.unit}{'s' * (count > 1)} {state}"
@@ -278,7 +280,7 @@ def _lateness(oldest: OldestMissing, now: datetime) -> str:
     return f"{oldest.asset} is {late} late, {text}; do this: {oldest.next_step}"
 
 
-def _duration(hours: float) -> str:
+def _format_duration(hours: float) -> str:
     return f"{hours:.0f} h" if hours < SHOWN_IN_HOURS else f"{hours / DAY:.0f} days"
 
 
@@ -294,45 +296,47 @@ def verdict(found: Iterable[SubjectHealth]) -> str:
 
 def verdict_of(standing: SubjectHealth) -> str:
     """Return the Markdown of a subject's state, with its reasons in a list of short lines."""
-    reasons = map(_in_short_lines, standing.reasons)
+    reasons = map(_wrap_lines, standing.reasons)
     return "\n".join([f"**{standing.state}**\n", *(f"- {reason}" for reason in reasons)]).rstrip()
 
 
-def _in_short_lines(reason: str) -> str:
+def _wrap_lines(reason: str) -> str:
     parts = reason.replace("; do this:", "\ndo this:").replace("; ", ";\n").splitlines()
     lines = [line for part in parts for line in textwrap.wrap(part, LINE_CHARACTERS)]
     return HARD_BREAK.join(lines)
 
 
-def _failures(figures: Figures) -> str:
+def _describe_failures(figures: Figures) -> str:
     ended = figures.success_count + figures.failure_count
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(figures.failures.items()))
-    failed = f"{figures.failure_count} of {ended} failed in the last {_duration(figures.hours)}"
-    return f"{failed}: {kinds}; do this: {_failure_remedy(figures.failures)}"
+    failed = (
+        f"{figures.failure_count} of {ended} failed in the last {_format_duration(figures.hours)}"
+    )
+    return f"{failed}: {kinds}; do this: {_describe_remedy(figures.failures)}"
 
 
-def _failure_remedy(failures: Mapping[str, int]) -> str:
+def _describe_remedy(failures: Mapping[str, int]) -> str:
     """Return the remedy: a retry of transient failures; of each other kind, its reason."""
-    transient = _transient(failures)
+    transient = _list_transient(failures)
     retries = [f"{RETRY_REMEDY} for {', '.join(transient)}"] if transient else []
     other_names = [kind for kind in sorted(failures) if kind not in transient]
     return "; ".join(retries + [f"{kind}: {PERMANENT_REASONS[kind]}" for kind in other_names])
 
 
-def _transient(failures: Mapping[str, int]) -> list[str]:
+def _list_transient(failures: Mapping[str, int]) -> list[str]:
     return sorted(kind for kind in failures if kind in TRANSIENT_CATEGORIES)
 
 
 def table_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, Any]]:
     """Return the rows of ``operations_control_tower``, one by subject and window."""
     return [
-        _row(subject_health, figures, now)
+        _build_row(subject_health, figures, now)
         for subject_health in found
         for figures in subject_health.figures
     ]
 
 
-def _row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, Any]:
+def _build_row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, Any]:
     late = standing.unlanded
     ended_count = figures.success_count + figures.failure_count
     return {
@@ -357,9 +361,11 @@ def _row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict[str, 
         "queue_depth": standing.under_way.queue_depth,
         "running_count": standing.under_way.running_count,
         "last_landed_at": standing.landed_at,
-        "hours_since_landing": _hours(standing.landed_at, now) if standing.landed_at else None,
+        "hours_since_landing": _count_hours(standing.landed_at, now)
+        if standing.landed_at
+        else None,
         "oldest_unlanded_partition": late.partition if late else None,
-        "hours_late": _hours(late.due_at, now) if late else None,
+        "hours_late": _count_hours(late.due_at, now) if late else None,
         "looked_at": now,
     }
 
@@ -378,7 +384,7 @@ def by_day(ended: pl.DataFrame, domain: str | None = None) -> pl.DataFrame:
     return days.join(sums, on="days_ago", how="left").fill_null(0)
 
 
-def _figures(ended: pl.DataFrame, hours: int) -> dict[Subject, Figures]:
+def _sum_figures(ended: pl.DataFrame, hours: int) -> dict[Subject, Figures]:
     within = ended.filter(pl.col("days_ago") < hours // DAY)
     names = {"SUCCESS": "success_count", "FAILURE": "failure_count"}
     grouped = within.group_by("domain", "asset").agg(
@@ -404,5 +410,5 @@ def _is_of(asset: str, subject: Subject) -> bool:
     return asset == subject.asset or (not subject.asset and asset.split("/")[0] == subject.domain)
 
 
-def _hours(since: datetime, until: datetime) -> float:
+def _count_hours(since: datetime, until: datetime) -> float:
     return (until - since).total_seconds() / 3600

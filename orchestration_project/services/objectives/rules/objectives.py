@@ -177,7 +177,7 @@ def read_objectives(
         objectives = list(enumerate(ObjectivesFile.model_validate(content).objectives))
     except ValidationError as error:
         problems = value_problems(text, error)
-        objectives = _valid_objectives(content)
+        objectives = _select_valid(content)
     if indicators is not None:
         objectives = [
             (number, objective)
@@ -187,14 +187,14 @@ def read_objectives(
         problems += [
             located(text, ("objectives", number, "domain"), problem)
             for number, objective in objectives
-            if (problem := _unknown_domain(objective, indicators))
+            if (problem := _check_domain(objective, indicators))
         ]
     if problems:
         raise invalid_file(file, "; ".join(problems))
     return tuple(objective for _, objective in objectives)
 
 
-def _valid_objectives(content: Any) -> list[tuple[int, Objective]]:
+def _select_valid(content: Any) -> list[tuple[int, Objective]]:
     """Return those objectives that are valid, whatever else the file has, by their position."""
     listed = content.get("objectives") if isinstance(content, dict) else None
     adapter: TypeAdapter[Objective] = TypeAdapter(DeclaredObjective)
@@ -215,7 +215,7 @@ def invalid_file(file: str, found: str) -> ConfigurationError:
     )
 
 
-def _unknown_domain(objective: Objective, indicators: Mapping[str, Collection[str] | None]) -> str:
+def _check_domain(objective: Objective, indicators: Mapping[str, Collection[str] | None]) -> str:
     domain, indicator = getattr(objective, "domain", None), objective.indicator
     names = [name for name, known in indicators.items() if indicator in (known or ())]
     if domain is None or domain in names:

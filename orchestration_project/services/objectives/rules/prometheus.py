@@ -30,19 +30,19 @@ def prometheus_rules(objectives: Sequence[Objective]) -> str:
     groups = [
         (
             "objectives_recorded",
-            [rule for gateway_latency in recorded for rule in _latency(gateway_latency)],
+            [rule for gateway_latency in recorded for rule in _render_latency(gateway_latency)],
         ),
         (
             "objectives_burning",
-            [_alert(objective, alert) for objective in objectives for alert in BURN_ALERTS],
+            [_build_alert(objective, alert) for objective in objectives for alert in BURN_ALERTS],
         ),
-        ("objectives_silent", [_silent()] if objectives else []),
+        ("objectives_silent", [_build_silent_alert()] if objectives else []),
     ]
     content = {"groups": [{"name": name, "rules": rules} for name, rules in groups if rules]}
     return HEAD + yaml.safe_dump(content, sort_keys=False, width=100)
 
 
-def _latency(objective: GatewayLatency) -> Iterable[Mapping[str, Any]]:
+def _render_latency(objective: GatewayLatency) -> Iterable[Mapping[str, Any]]:
     name, bound = "orchestration_gateway_request_seconds", f"{float(objective.max_seconds)}"
     for window in ("5m", "1h"):
         good = f'sum(rate({name}_bucket{{le="{bound}"}}[{window}]))'
@@ -53,7 +53,7 @@ def _latency(objective: GatewayLatency) -> Iterable[Mapping[str, Any]]:
         }
 
 
-def _alert(objective: Objective, alert: BurnAlert) -> Mapping[str, Any]:
+def _build_alert(objective: Objective, alert: BurnAlert) -> Mapping[str, Any]:
     burn = [
         f'orchestration_objective_burn{{objective="{objective.name}",window="{window}"}}'
         f" >= {alert.rate:g}"
@@ -81,7 +81,7 @@ def _alert(objective: Objective, alert: BurnAlert) -> Mapping[str, Any]:
     }
 
 
-def _silent() -> Mapping[str, Any]:
+def _build_silent_alert() -> Mapping[str, Any]:
     return {
         "alert": "ObjectivesNotEvaluated",
         "expr": f"max(orchestration_objective_age_seconds) >= {SILENT_SECONDS}",

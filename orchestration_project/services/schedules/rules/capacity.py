@@ -73,9 +73,12 @@ def simulate(workloads: Sequence[Workload], limits: QueueLimits) -> Sequence[Wai
     The time from there to the start of a run's process counts as part of the run.
     """
     waits: list[list[tuple[float, float]]] = [[] for _ in workloads]
-    for number, due, started in _starts(workloads, limits):
+    for number, due, started in _simulate_starts(workloads, limits):
         waits[number].append((started - due, due))
-    return [_summary(workload.job, found) for workload, found in zip(workloads, waits, strict=True)]
+    return [
+        _summarize_waits(workload.job, found)
+        for workload, found in zip(workloads, waits, strict=True)
+    ]
 
 
 def with_backfill(
@@ -107,20 +110,20 @@ def waiting_begins(
         The factor, to 2 %; below 1: runs wait too long already; infinite: above `MAX_FACTOR`.
     """
     low, high = 0.0, 1.0
-    while not _waits_too_long(workloads, limits, allowed_seconds, high):
+    while not _is_wait_too_long(workloads, limits, allowed_seconds, high):
         low, high = high, high * 2
         if high > MAX_FACTOR:
             return inf
     for _ in range(STEPS):
         middle = (low + high) / 2
-        if _waits_too_long(workloads, limits, allowed_seconds, middle):
+        if _is_wait_too_long(workloads, limits, allowed_seconds, middle):
             high = middle
         else:
             low = middle
     return low
 
 
-def _waits_too_long(
+def _is_wait_too_long(
     workloads: Sequence[Workload], limits: QueueLimits, allowed_seconds: float, factor: float
 ) -> bool:
     longer = [
@@ -129,7 +132,7 @@ def _waits_too_long(
     return any(waits.p95_seconds > allowed_seconds for waits in simulate(longer, limits))
 
 
-def _starts(
+def _simulate_starts(
     workloads: Sequence[Workload], limits: QueueLimits
 ) -> Iterator[tuple[int, float, float]]:
     """Yield the workload, the due time and the start of each run, in the order of the starts."""
@@ -158,7 +161,7 @@ def _starts(
             yield number, due, now
 
 
-def _summary(job: str, found: Sequence[tuple[float, float]]) -> Waits:
+def _summarize_waits(job: str, found: Sequence[tuple[float, float]]) -> Waits:
     if not found:
         return Waits(job, 0, 0.0, 0.0, 0.0, 0.0)
     ordered = sorted(found)

@@ -58,21 +58,21 @@ class Timetable:
         since = local.date(), local.hour - 3  # no clock is set back by more
         for day in self.cron.days_from(local.date()):
             for at in times:
-                if (day, at.hour) >= since and (due := _moment(day, at, self.zone)) > latest:
+                if (day, at.hour) >= since and (due := _find_moment(day, at, self.zone)) > latest:
                     latest = due
                     yield due
 
     def _elapsed(self, moment: datetime) -> Iterator[datetime]:
         at = moment.astimezone(UTC).replace(second=0, microsecond=0) + MINUTE
         for day in self.cron.days_from(at.astimezone(self.zone).date()):
-            at = max(at, _moment(day, time(), self.zone))
+            at = max(at, _find_moment(day, time(), self.zone))
             while (local := at.astimezone(self.zone)).date() == day:
                 if local.minute in self.cron.minutes:
                     yield at
                 at += MINUTE
 
 
-def _moment(day: date, at: time, zone: ZoneInfo) -> datetime:
+def _find_moment(day: date, at: time, zone: ZoneInfo) -> datetime:
     """Return when a clock on the wall first shows a time, or next a later one, in UTC."""
     local = datetime.combine(day, at)
     while True:
@@ -153,7 +153,7 @@ def chosen_window(
     """
     if rule == "days_before":
         local = due.astimezone(zone)
-        moment = _moment(local.date() - timedelta(days=days), local.time(), zone)
+        moment = _find_moment(local.date() - timedelta(days=days), local.time(), zone)
         found = [window for window in windows if window.start <= moment < window.end]
         return found[-1] if found else None
     complete = [window for window in windows if window.end <= due]
