@@ -287,23 +287,15 @@ def _write_to_stdout(name: str, batches: Batches, write: Writer) -> int:
         return READER_WENT_AWAY
     try:
         written = write(batches, sys.stdout.buffer)
-    except BrokenPipeError:  # such as `| head`
-        return give_up_output()
+    except BrokenPipeError:  # such as `| head`; Python would complain of it again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_WENT_AWAY
     except OSError as error:
         raise ConfigurationError(
             "standard output cannot be written", found=str(error.strerror)
         ) from error
     _report(name, written, "standard output")
     return 0
-
-
-def give_up_output() -> int:
-    """Write no more to standard output, whose reader went away; return the exit status.
-
-    Python would complain of it again at its end.
-    """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return READER_WENT_AWAY
 
 
 def _report(name: str, written: ExportSummary, where: str) -> None:

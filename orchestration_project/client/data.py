@@ -366,7 +366,7 @@ class DataMethods(Asking):
         """Yield the changes of a table with history in order of commit, up to those of now.
 
         A reader that keeps the `cursor` of the last change that it took, and gives it as ``after``,
-        gets each change once; None: from the first, ``latest``: none, but those from now.
+        gets each change once; None: from the first.
         """
         path, is_more = f"/tables/{quoted(table)}/changes", True
         named = ",".join(columns) or None
@@ -376,9 +376,9 @@ class DataMethods(Asking):
             after, is_more = page.next_cursor, page.is_more
 
     def follow(self, table: str, *, after: str | None = None) -> Iterator[TableChange]:
-        """Yield the changes of a table as they are committed, without an end; None: from now.
+        """Yield the changes of a table as they are committed, without an end.
 
-        A broken connection is resumed.
+        They are those after a cursor; None: from now. A broken connection is resumed.
 
         Raises:
             ApiError: The gateway does not give them, such as after the key was revoked.

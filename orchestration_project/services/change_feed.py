@@ -7,7 +7,7 @@ neither times nor IDs have this order, as a load that began first may commit las
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -34,6 +34,9 @@ from orchestration_project.tables.queries.paging import page, read_key, write_ke
 from orchestration_project.tables.queries.personal import masked
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import deliveries, landings, load_chain
+
+LATEST = "latest"
+"""Instead of a cursor: the place after all changes of now."""
 
 RESET, PRESENT = "reset", "present"
 """Changes that no load made: forget the rows of a partition; a row that it has now."""
@@ -102,9 +105,11 @@ class Change:
 
     def to_fields(self) -> dict[str, Any]:
         """Return it as JSON's values, with days, times and decimals as they are."""
-        fields = {"cursor": str(self.position), **asdict(self)}
-        del fields["position"]
-        return fields
+        values = {name: getattr(self, name) for name in CHANGE_FIELDS}
+        return {"cursor": str(self.position), **values}
+
+
+CHANGE_FIELDS = [field.name for field in fields(Change) if field.name != "position"]
 
 
 class ChangePage(NamedTuple):
@@ -133,6 +138,17 @@ def read_last_position(connection: Connection, name: str) -> Position:
     head = connection.execute(select(*columns).where(is_of_table, load_chain.c.number == last))
     found = head.first()
     return _after_record(found.number, found.record_sha256) if found else BEGIN
+
+
+def find_position(connection: Connection, name: str, written: str | None) -> Position:
+    """Return the place that a cursor names, or `LATEST`; None: before the first change.
+
+    Raises:
+        ConfigurationError: The table is unknown or keeps no history, or the cursor is none of it.
+    """
+    if written == LATEST:
+        return read_last_position(connection, name)
+    return parse_position(name, written)
 
 
 def parse_position(name: str, written: str | None) -> Position:
@@ -176,8 +192,9 @@ def read_changes(
         is_masked: Whether personal values are masked.
 
     Raises:
-        ConfigurationError: The table is unknown or keeps no history, a column is unknown, or the
-            place is not one of its chain: the database is another, or was restored.
+        ConfigurationError: The table is unknown, keeps no history, or has rows but no chain; a
+            column is unknown; or the place is not one of its chain: the database is another, or was
+            restored.
     """
     reader = _Reader(connection, table_with_history(name), columns, is_masked=is_masked)
     remaining, is_last = reader.read_records(after)
@@ -260,12 +277,15 @@ class _Reader:
         """Return the records from a place on, and whether the last of all is among them.
 
         Raises:
-            ConfigurationError: The place is not one of the table's chain.
+            ConfigurationError: The place is not one of the table's chain; or the table has rows and
+                lacks a chain.
         """
         rows = self._connection.execute(_select_records(self._table, after.number))
         records = [_Record(*row) for row in rows]
         is_last = len(records) < RECORDS_AT_ONCE
         if after.number == 0:
+            if not records:
+                self._require_no_rows()
             return records, is_last
         if not records or (records[0].number, records[0].end.sha256) != (
             after.number,
@@ -277,6 +297,16 @@ class _Reader:
                 remedy="if the database was restored or replaced, start again without a cursor",
             )
         return records[after.is_whole :], is_last
+
+    def _require_no_rows(self) -> None:
+        """Refuse a table without a chain whose rows are of before there were chains."""
+        row = select(self._table.c[self._key[0]]).limit(1)
+        if self._connection.execute(row).first() is not None:
+            raise ConfigurationError(
+                f"no changes of {self._table.name} are recorded: its rows are of before the chain",
+                expected="a load since the chain of loads was introduced",
+                remedy="load a partition again; then its feed begins with a reset and all rows",
+            )
 
     def read_loads(self, records: Sequence[_Record]) -> Iterator[Change]:
         """Return the changes of loads, whose records follow each other."""
@@ -319,12 +349,20 @@ class _Reader:
         return changes, record.end
 
     def _is_repeated(self, record: _Record) -> bool:
-        """Whether an earlier record of the same transaction resets the partition."""
-        earlier = select(load_chain.c.number).where(
+        """Whether an earlier record of the same transaction resets the partition.
+
+        The last record of a transaction is signed, so no record between the two is.
+        """
+        is_earlier = (
             load_chain.c.table_name == self._table.name,
-            load_chain.c.partition_key == record.partition_key,
             load_chain.c.number < record.number,
-            load_chain.c.recorded_at == record.recorded_at,
+        )
+        is_signed = load_chain.c.signature.is_not(None)
+        last_signed = select(func.max(load_chain.c.number)).where(*is_earlier, is_signed)
+        earlier = select(load_chain.c.number).where(
+            *is_earlier,
+            load_chain.c.number > func.coalesce(last_signed.scalar_subquery(), 0),
+            load_chain.c.partition_key == record.partition_key,
             load_chain.c.amends.is_not(None),
         )
         return self._connection.execute(earlier.limit(1)).first() is not None

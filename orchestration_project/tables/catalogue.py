@@ -187,7 +187,7 @@ def table_with_history(name: str) -> Table:
     """Return the table called ``name``, whose earlier rows are kept.
 
     Raises:
-        ConfigurationError: The table does not exist, or has no history.
+        ConfigurationError: The table is unknown, or keeps no history.
     """
     table = relation(name).table
     if table.info.get(HISTORY) is None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from orchestration_project.services import change_feed
 from orchestration_project.services.change_feed import (
     BEGIN,
     Change,
+    ChangePage,
     parse_position,
     read_changes,
     read_last_position,
@@ -114,10 +115,15 @@ class Mirror:
                     connection, NAME, parse_position(NAME, self.cursor), limit=self.limit
                 )
             assert len(page.changes) <= self.limit
-            for change in page.changes:
-                self._apply(change)
-            self.cursor, is_more = str(page.position), page.is_more
+            self.apply(page)
+            is_more = page.is_more
         return self.changes[before:]
+
+    def apply(self, page: ChangePage) -> None:
+        """Apply the changes of a page, and keep its cursor."""
+        for change in page.changes:
+            self._apply(change)
+        self.cursor = str(page.position)
 
     def _apply(self, change: Change) -> None:
         self.changes.append(change)
@@ -243,13 +249,69 @@ def test_an_erasure_resets_its_partition_once(chained, loader, next_week, clock)
     mirror = Mirror(chained, 1)
     mirror.follow()
     clock.at += timedelta(days=1)
-    with chained.writing() as connection, amending(connection, "erasure", "request", clock.at):
-        for table in (finra_otc_weekly, finra_otc_weekly_history):
-            connection.execute(delete(table).where(table.c.symbol == "AAA"))
+    erase(chained, "AAA", clock.at)
     erased = mirror.follow()
     assert summarize(erased) == [("reset", "", None), ("present", "BBB", None)]
     with chained.reading() as connection:
         assert mirror.rows == read_table(connection)
+
+
+def erase(warehouse: Warehouse, symbol: str, at: datetime) -> None:
+    """Delete the rows of a symbol, and record it as an erasure does."""
+    with warehouse.writing() as connection, amending(connection, "erasure", "request", at):
+        for table in (finra_otc_weekly, finra_otc_weekly_history):
+            connection.execute(delete(table).where(table.c.symbol == symbol))
+
+
+def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock):
+    loader.land(row("AAA"), row("BBB"), row("CCC"))
+    mirror = Mirror(chained, 1)
+    mirror.follow()
+    for symbol, left in (("AAA", ["BBB", "CCC"]), ("BBB", ["CCC"])):
+        erase(chained, symbol, clock.at)
+        expected = [("reset", "", None), *(("present", each, None) for each in left)]
+        assert summarize(mirror.follow()) == expected
+    with chained.reading() as connection:
+        assert mirror.rows == read_table(connection)
+
+
+def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
+    chained, loader, next_week, clock
+):
+    loader.land(row("AAA"), row("BBB"), row("CCC"), row("DDD"))
+    next_week.land(row("NNN"))
+    mirror = Mirror(chained, 2)
+    mirror.follow()
+    erase(chained, "AAA", clock.at)
+    with chained.reading() as connection:
+        start = parse_position(NAME, mirror.cursor)
+        page = read_changes(connection, NAME, start, limit=2)
+    assert [change.change for change in page.changes] == ["reset", "present"]
+    assert page.changes[0].partition == {"tier": "T1", "week_start": str(MONDAY)}
+    assert page.is_more
+    clock.at += timedelta(days=1)
+    loader.land(row("CCC", share_quantity=7), row("EEE"), version="v2")
+    mirror.apply(page)
+    following = summarize(mirror.follow())
+    assert [each for each in following if each[0] != "present"] == [
+        ("removed", "BBB", "source"),
+        ("changed", "CCC", "source"),
+        ("removed", "DDD", "source"),
+        ("added", "EEE", "source"),
+    ]
+    with chained.reading() as connection:
+        assert mirror.rows == read_table(connection)
+
+
+def test_rows_without_a_chain_are_refused_until_a_load_begins_one(prepared, tmp_path, clock):
+    url = prepared.sqlite(tmp_path / "unchained.sqlite")
+    with Warehouse(url, clock=clock) as unchained:
+        unchained.prepare(holds="real")
+        assert Mirror(unchained).follow() == []
+        loader = Desk(unchained, tmp_path / "artifacts")
+        loader.land(row("AAA"))
+        with pytest.raises(ConfigurationError, match="its rows are of before the chain"):
+            Mirror(unchained).follow()
 
 
 def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):

@@ -21,13 +21,14 @@ from orchestration_project.gateway.api.data import (
 from orchestration_project.gateway.api.feeds import SSE, Entry, FeedPage, FeedSource
 from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import problem_of
+from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.change_feed import (
-    MAX_CHANGES,
+    LATEST,
     Change,
     ChangePage,
     Position,
-    parse_position,
+    find_position,
     read_changes,
     read_last_position,
 )
@@ -35,7 +36,6 @@ from orchestration_project.tables.queries.json_rows import write_json
 
 FEED_PREFIX = "changes "
 STREAMED_AT_ONCE = 500
-LATEST = "latest"
 
 
 class Changes(TableName):
@@ -49,13 +49,15 @@ class Changes(TableName):
     columns: Text | None = Field(
         None, description="Columns, comma-separated, beside the key; default: all"
     )
-    limit: int = Field(USUAL_ROWS, ge=1, le=MAX_CHANGES, description="Maximum number of changes")
+    limit: int = Field(
+        USUAL_ROWS, ge=1, le=MAX_PAGE_ENTRIES, description="Maximum number of changes"
+    )
 
 
 async def read_table_changes(call: Call[Changes, Body]) -> Response:
     """Read the changes of a table in order of commit: each once for a reader that keeps a cursor.
 
-    A table needs a history. A change is of one row by one load, with cause and delivery;
+    A table needs a history. A change has the row that a load wrote or ended, with cause and delivery;
     capture_id of the row leads to its bytes.
     """
     wanted = call.query
@@ -92,12 +94,10 @@ def _require_feed(call: Call[Changes, Body] | Call[TableName, Body]) -> None:
 def _read_page(services: Services, wanted: Changes, is_masked: bool) -> ChangePage:
     columns = [name.strip() for name in (wanted.columns or "").split(",") if name.strip()]
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
-        if wanted.after == LATEST:
-            return ChangePage((), read_last_position(connection, wanted.name), is_more=False)
         return read_changes(
             connection,
             wanted.name,
-            parse_position(wanted.name, wanted.after),
+            find_position(connection, wanted.name, wanted.after),
             limit=wanted.limit,
             columns=columns,
             is_masked=is_masked,
@@ -108,16 +108,15 @@ async def follow_table_changes(call: Call[TableName, Body]) -> Response:
     """Follow the changes of a table as they are committed, as server-sent events.
 
     An event `change` has its cursor as its ID, and the change as data. Last-Event-ID goes on where
-    a connection broke off, or after a cursor of the feed; without it, it begins with what comes
-    from now. Personal columns are left out.
+    a connection broke off, or after a cursor of the feed; 0: with the first change; without it:
+    with what comes from now. Personal columns are left out.
     """
     services, name = call.services, call.query.name
     _require_feed(call)
     written = call.request.headers.get("last-event-id")
     try:
-        after = None if written is None else parse_position(name, written)
         source = ChangeSource(services.warehouse, name, services.read_seconds)
-        begin = await services.in_thread(source.check, after)
+        begin = await services.in_thread(source.find_begin, LATEST if written is None else written)
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     feed = services.feed_of(FEED_PREFIX + name, source)
@@ -137,23 +136,24 @@ class ChangeSource(FeedSource[Position]):
     def read(self, after: Position) -> FeedPage[Position]:
         """Return the changes after a place."""
         with self.warehouse.reading(seconds=self.read_seconds) as connection:
-            page = read_changes(connection, self.name, after, limit=STREAMED_AT_ONCE)
+            # Personal columns are left out, but for those of a key, which admins alone may follow.
+            page = read_changes(
+                connection, self.name, after, limit=STREAMED_AT_ONCE, is_masked=False
+            )
         return FeedPage(
             [self._entry(change) for change in page.changes], page.position, page.is_more
         )
 
-    def check(self, after: Position | None) -> Position | None:
-        """Return a place of the feed.
+    def find_begin(self, written: str) -> Position:
+        """Return the place that a cursor names.
 
         Raises:
-            ConfigurationError: The table has no feed, or the place is not one of it.
+            ConfigurationError: The table has no feed, or the cursor is not one of it.
         """
         with self.warehouse.reading(seconds=self.read_seconds) as connection:
-            if after is None:
-                read_last_position(connection, self.name)
-            else:
-                read_changes(connection, self.name, after, limit=1)
-        return after
+            begin = find_position(connection, self.name, written)
+            read_changes(connection, self.name, begin, limit=1, is_masked=False)
+        return begin
 
     def read_end(self) -> Position:
         """Return the place after all changes of now."""

@@ -146,6 +146,8 @@ def ask_for_all(client: Client) -> list[Any]:
         lambda: client.save_document("d", NOWHERE, part="chunks", format="text"),
         lambda: list(client.diff("t", **times, **chosen)),
         lambda: list(client.diff("t", published_from=NOON.date(), published_by=NOON.date())),
+        lambda: list(client.changes("t", after="1.a", columns=["tier"])),
+        lambda: next(client.follow("t", after="1.a")),
         lambda: client.explain("t", "T1|2026-10-05|A", "vwap"),
         lambda: client.diff_frame("t", **times, **chosen, order_by=["a"]),
         lambda: client.save_diff("t", NOWHERE, **times, **chosen, escape_formulas=True),
