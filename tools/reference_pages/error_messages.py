@@ -16,7 +16,7 @@ import orchestration_project
 PACKAGE = Path(orchestration_project.__path__[0])
 BASE = "OrchestrationError"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-CLASS_TESTS = ("isinstance", "issubclass", "suppress", "cast", "next", "_kinds")
+CLASS_TESTS = ("isinstance", "issubclass", "suppress", "cast", "next", "_walk_kinds")
 """Functions that take a class of errors, and construct none."""
 
 WRITTEN_ELSEWHERE = ("DocumentError",)

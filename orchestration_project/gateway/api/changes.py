@@ -57,8 +57,8 @@ class Changes(TableName):
 async def read_table_changes(call: Call[Changes, Body]) -> Response:
     """Read the changes of a table in order of commit: each once for a reader that keeps a cursor.
 
-    A table needs a history. A change has the row that a load wrote or ended, with cause and delivery;
-    capture_id of the row leads to its bytes.
+    A table needs a history. A change has the row that a load wrote or ended, with cause and
+    delivery; capture_id of the row leads to its bytes.
     """
     wanted = call.query
     _require_feed(call)
