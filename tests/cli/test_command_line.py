@@ -182,7 +182,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("plugins disable", "plugins refuse", "plugins remove", "plugins publishers"),
         *("check", "preview", "test", "schema apply", "schema diff", "access review"),
         *("approvals list", "approvals request", "approvals confirm", "approvals refuse"),
-        *("rename column", "rename source", "rename table"),
+        *("rename column", "rename source", "rename table", "plan"),
     }
     assert has[DRY_RUN] == {
         *("run", "run-saas", "load", "backfill", "replay", "export", "as-of", "diff"),
@@ -194,7 +194,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("plugins add", "plugins grant", "plugins enable", "plugins disable", "plugins refuse"),
         *("plugins remove", "plugins trust", "plugins revoke", "plugins keygen"),
         *("plugins sign", "plugins new", "init", "new-source", "schema apply"),
-        *("rename column", "rename source", "rename table"),
+        *("rename column", "rename source", "rename table", "apply"),
         *("approvals request", "approvals confirm", "approvals refuse"),
     }
 

@@ -66,6 +66,7 @@ CASES: Mapping[str, Sequence[str]] = {
     "config diff": [""],
     "config show": [""],
     "datasets": [""],
+    "plan": ["--sample 1"],
     "erase": ["saas/person --from {folder}/subject --reason x --dry-run"],
     "documents show": ["{folder}/state/documents_demo/files/a.pdf"],
     "documents timeline": ["a.pdf"],
