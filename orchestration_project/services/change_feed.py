@@ -180,6 +180,7 @@ def read_changes(
     limit: int = MAX_CHANGES,
     columns: Sequence[str] = (),
     is_masked: bool = True,
+    record_limit: int = RECORDS_AT_ONCE,
 ) -> ChangePage:
     """Return the changes of a table after a place, those of each load in the order of the key.
 
@@ -190,6 +191,7 @@ def read_changes(
         limit: Maximum number of changes.
         columns: Columns of the rows, beside the key; empty: all but those of persons.
         is_masked: Whether personal values are masked.
+        record_limit: Records of the chain that are read, at least 2.
 
     Raises:
         ConfigurationError: The table is unknown, keeps no history, or has rows but no chain; a
@@ -197,7 +199,7 @@ def read_changes(
             restored.
     """
     reader = _Reader(connection, table_with_history(name), columns, is_masked=is_masked)
-    remaining, is_last = reader.read_records(after)
+    remaining, is_last = reader.read_records(after, record_limit)
     changes: list[Change] = []
     position = after
     while remaining and len(changes) < limit:
@@ -273,16 +275,16 @@ class _Reader:
         shown = Relation(table, [Part(table)]).columns(columns)
         self._columns = list(dict.fromkeys([*self._key, *shown]))
 
-    def read_records(self, after: Position) -> tuple[list[_Record], bool]:
+    def read_records(self, after: Position, limit: int) -> tuple[list[_Record], bool]:
         """Return the records from a place on, and whether the last of all is among them.
 
         Raises:
             ConfigurationError: The place is not one of the table's chain; or the table has rows and
                 lacks a chain.
         """
-        rows = self._connection.execute(_select_records(self._table, after.number))
+        rows = self._connection.execute(_select_records(self._table, after.number, limit))
         records = [_Record(*row) for row in rows]
-        is_last = len(records) < RECORDS_AT_ONCE
+        is_last = len(records) < limit
         if after.number == 0:
             if not records:
                 self._require_no_rows()
@@ -429,7 +431,7 @@ class _Reader:
         )
 
 
-def _select_records(table: Table, first: int) -> Select[Any]:
+def _select_records(table: Table, first: int, limit: int) -> Select[Any]:
     """Return the records of a table's chain from a number on, with the figures of their loads."""
     is_load = and_(load_chain.c.kind == LOAD, load_chain.c.group_id == landings.c.group_id)
     is_delivery = and_(load_chain.c.kind == LOAD, load_chain.c.group_id == deliveries.c.group_id)
@@ -452,5 +454,5 @@ def _select_records(table: Table, first: int) -> Select[Any]:
         .select_from(joined)
         .where(load_chain.c.table_name == table.name, load_chain.c.number >= first)
         .order_by(load_chain.c.number)
-        .limit(RECORDS_AT_ONCE)
+        .limit(limit)
     )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -34,7 +35,7 @@ def place(loaded, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def doubled(monkeypatch):
+def doubled():
     """Change the code: it doubles shares."""
     check = weekly.checked_week
 
@@ -43,7 +44,8 @@ def doubled(monkeypatch):
         rows = validated.rows.with_columns(pl.col("share_quantity") * 2)
         return type(validated)(**{**vars(validated), "rows": rows})
 
-    monkeypatch.setattr(weekly, "checked_week", check_and_double)
+    with patch.object(weekly, "checked_week", check_and_double):
+        yield
 
 
 def tables(place):

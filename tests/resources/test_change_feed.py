@@ -21,7 +21,6 @@ from orchestration_project.engine.contracts.chain import ChainKey
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_amending import amending
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services import change_feed
 from orchestration_project.services.change_feed import (
     BEGIN,
     Change,
@@ -95,6 +94,7 @@ class Mirror:
     Attributes:
         warehouse: Has the table.
         limit: Changes of a page.
+        record_limit: Records of the chain that a page reads.
         rows: The copy, by key.
         changes: All changes that came.
     """
@@ -102,6 +102,7 @@ class Mirror:
     warehouse: Warehouse
     limit: int = 100
     cursor: str | None = None
+    record_limit: int = 500
     rows: dict[tuple[Any, ...], Any] = field(default_factory=dict[tuple[Any, ...], Any])
     changes: list[Change] = field(default_factory=list[Change])
 
@@ -112,7 +113,11 @@ class Mirror:
         while is_more:
             with self.warehouse.reading() as connection:
                 page = read_changes(
-                    connection, NAME, parse_position(NAME, self.cursor), limit=self.limit
+                    connection,
+                    NAME,
+                    parse_position(NAME, self.cursor),
+                    limit=self.limit,
+                    record_limit=self.record_limit,
                 )
             assert len(page.changes) <= self.limit
             self.apply(page)
@@ -340,12 +345,11 @@ def test_a_load_without_changes_and_a_quarantine_are_no_changes(chained, loader,
     assert mirror.cursor != before
 
 
-def test_pages_of_records_go_on_without_changes(chained, loader, clock, monkeypatch):
-    monkeypatch.setattr(change_feed, "RECORDS_AT_ONCE", 2)
+def test_pages_of_records_go_on_without_changes(chained, loader, clock):
     for number in range(5):
         clock.at += timedelta(days=1)
         loader.land(row("AAA", share_quantity=number), version=f"v{number}")
-    assert len(Mirror(chained).follow()) == 5
+    assert len(Mirror(chained, record_limit=2).follow()) == 5
 
 
 def test_the_last_position_is_after_all_changes(chained, loader):
