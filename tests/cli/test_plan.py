@@ -4,10 +4,12 @@ import json
 import shutil
 from unittest.mock import patch
 
+import dagster as dg
 import polars as pl
 import pytest
 
 from orchestration_project.__main__ import main
+from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra import weekly
 from tests import databases, programs
 from tests.cli.test_replay import FILE, KEY, settings_of, text_of
@@ -77,6 +79,9 @@ def test_a_change_is_shown_reviewed_and_applied(place, doubled, capfd, tmp_path)
     assert tables(place) == before
     assert main(["apply", str(plan)]) == 0
     assert "1 partitions are as it said" in capfd.readouterr().out
+    with open_instance() as instance:
+        [run] = instance.get_runs(dg.RunsFilter(tags={"plan": json.loads(plan.read_text())["id"]}))
+    assert run.job_name == "finra_otc_weekly"
     after = tables(place)
     assert after["finra_symbol_week"] != before["finra_symbol_week"]
     assert len(after["finra_otc_weekly_history"]) == 1

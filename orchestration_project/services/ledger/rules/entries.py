@@ -267,7 +267,16 @@ ORIGIN_TAGS = _add_hidden(
 
 DESCRIBING_TAGS = _add_hidden(
     {
-        *("domain", "session", "preset", "config_hash", "forced_past", "traceparent", "trace_id"),
+        *(
+            "domain",
+            "session",
+            "preset",
+            "config_hash",
+            "forced_past",
+            "plan",
+            "traceparent",
+            "trace_id",
+        ),
         *("requested_range", "loaded_range", "plugin"),
         *("dagster/backfill", "dagster/retry_number"),
     }
