@@ -17,16 +17,21 @@ from orchestration_project.engine.contracts.values import BATCH_INDEX, schema_of
 from orchestration_project.engine.deliveries import PendingDelivery
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import RecordedDelivery, ValidatedBatch
-from orchestration_project.engine.warehouse.delivery import group_of
+from orchestration_project.engine.warehouse.delivery import latest_group
 from orchestration_project.engine.warehouse.difference import Difference
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.engine.warehouse.landing import compare, split_ranges
 from orchestration_project.engine.warehouse.target import BOOKKEEPING, KNOWN_FROM
-from orchestration_project.errors import ContractError, SourceError, TransientError
+from orchestration_project.errors import (
+    ConfigurationError,
+    ContractError,
+    SourceError,
+    TransientError,
+)
 from orchestration_project.tables.queries.personal import MASK
 from orchestration_project.tables.schema import key_names, personal_columns
-from orchestration_project.tables.spine import audits, captures, deliveries, rejects
+from orchestration_project.tables.spine import audits, captures, deliveries, fences, rejects
 
 MAX_EXAMPLES = 3
 """Examples of each kind of change, and of each column."""
@@ -147,6 +152,11 @@ class PartitionPlan:
     seconds: float = 0.0
 
     @property
+    def is_loaded(self) -> bool:
+        """Whether a replay would load it, and anything would be another than it is."""
+        return self.is_any and self.outcome == "landed" and not self.needs_version
+
+    @property
     def is_any(self) -> bool:
         """Whether anything would be another than it is."""
         return bool(
@@ -183,6 +193,7 @@ def plan_partition(loader: DatasetLoader[Any, Any], key: str) -> PartitionPlan:
 def _plan_once(loader: DatasetLoader[Any, Any], key: str) -> PartitionPlan | None:
     """Return the plan of a partition; None: it was loaded meanwhile."""
     table = loader.dataset.table
+    before = loader.warehouse.state(table, key).token
     refusal: Exception | None = None
     prepared: tuple[PendingDelivery, ValidatedBatch[Any]] | None = None
     try:
@@ -191,10 +202,9 @@ def _plan_once(loader: DatasetLoader[Any, Any], key: str) -> PartitionPlan | Non
         refusal = error
     with loader.warehouse.reading() as connection:
         token = read_states(connection, table, [key])[key].token
-        if prepared is not None and prepared[1].target.token != token:
+        if token != before or (prepared is not None and prepared[1].target.token != token):
             return None
-        of_parts = prepared[0].recorded if prepared else ()
-        recorded = _Recorded(connection, table, group_of(table, key, token), of_parts)
+        recorded = _Recorded(connection, table, key, prepared[0].recorded if prepared else ())
         plan = PartitionPlan(table.name, key, token, recorded.group_id)
         if prepared is None:
             return replace(
@@ -361,17 +371,25 @@ class _Recorded:
         self,
         connection: Connection,
         table: Table,
-        latest: str,
+        key: str,
         made_of: Sequence[RecordedDelivery],
     ) -> None:
         self._connection = connection
         self._table = table
-        columns = (deliveries.c.outcome, deliveries.c.replay_of, deliveries.c.scope)
-        is_latest = (deliveries.c.group_id == latest, deliveries.c.table_name == table.name)
-        delivery = connection.execute(select(*columns).where(*is_latest)).first()
-        self.group_id, self.outcome = latest, delivery.outcome if delivery else "landed"
-        is_all = delivery is None or delivery.replay_of is not None or delivery.scope == "{}"
-        self._groups = [latest] if is_all else [each.group_id for each in made_of]
+        columns = ("group_id", "outcome", "replay_of", "scope")
+        latest = select(*(deliveries.c[name] for name in columns)).select_from(
+            fences.join(deliveries, deliveries.c.group_id == latest_group())
+        )
+        is_of_partition = (fences.c.table_name == table.name, fences.c.scope_key == key)
+        delivery = connection.execute(latest.where(*is_of_partition)).first()
+        if delivery is None:
+            raise ConfigurationError(
+                f"the latest delivery of {key} of {table.name} is not recorded",
+                remedy="load the partition again, then plan",
+            )
+        self.group_id, self.outcome = delivery.group_id, delivery.outcome
+        is_all = delivery.replay_of is not None or delivery.scope == "{}"
+        self._groups = [self.group_id] if is_all else [each.group_id for each in made_of]
 
     def find_turns(self, verdicts: Mapping[str, str]) -> list[Turn]:
         """Return the checks that failed and would not, or would fail and did not."""

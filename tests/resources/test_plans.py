@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import Table, select, text
+from sqlalchemy import Table, func, select, text, update
 from sqlalchemy.engine import make_url
 
 from orchestration_project.domains.finra.contract import RULE_VERSION
@@ -23,6 +23,7 @@ from orchestration_project.errors import ContractError
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.services.plans import upper_share
 from orchestration_project.tables.schema import key_names
+from orchestration_project.tables.spine import audits, captures, deliveries, fences, landings
 from tests.prepared import Prepared
 from tests.resources.test_finra_replay import KEY, Office, text_of
 from tests.resources.weeks import LIMITS, Desk, WeekLoader, week_replay
@@ -198,25 +199,27 @@ def test_code_that_refuses_the_bytes_is_planned_as_a_refusal(office):
     assert plan.is_any
 
 
-def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(office):
-    def reject_first(validated: Validated) -> Validated:
-        one = pl.DataFrame(
-            {
-                "part_number": [1],
-                "line_number": [2],
-                "byte_offset": [0],
-                "record": ["S00"],
-                "reason_code": ["too_small"],
-                "reason": "too small",
-            },
-            validated.rejects.schema,
-        )
-        return replace(
-            validated,
-            rows=validated.rows.filter(~IS_FIRST),
-            rejects=one.select(validated.rejects.columns),
-        )
+def reject_first(validated: Validated) -> Validated:
+    """Return a delivery whose first row a stricter rule rejects."""
+    one = pl.DataFrame(
+        {
+            "part_number": [1],
+            "line_number": [2],
+            "byte_offset": [0],
+            "record": ["S00"],
+            "reason_code": ["too_small"],
+            "reason": "too small",
+        },
+        validated.rejects.schema,
+    )
+    return replace(
+        validated,
+        rows=validated.rows.filter(~IS_FIRST),
+        rejects=one.select(validated.rejects.columns),
+    )
 
+
+def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(office):
     loader = changed_code(office, reject_first, version="stricter")
     stricter = plan_partition(loader, KEY)
     assert (stricter.newly_rejected, stricter.no_longer_rejected) == (1, 0)
@@ -228,6 +231,34 @@ def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(office):
     looser = plan_partition(changed_code(office, lambda validated: validated), KEY)
     assert (looser.newly_rejected, looser.no_longer_rejected) == (0, 1)
     assert looser.differences[0].added == 1
+
+
+def test_a_delivery_of_before_a_rename_is_what_a_plan_compares_with(office):
+    loader = changed_code(office, reject_first, version="stricter")
+    loader.land(loader.take(KEY))
+    with office.desk.warehouse.writing() as connection:
+        for table in (deliveries, captures, audits, landings):
+            renamed = func.replace(table.c.group_id, "finra_otc_weekly:", "former_name:")
+            connection.execute(update(table).values(group_id=renamed))
+        connection.execute(update(fences).values(delivery_table="former_name"))
+    plan = plan_partition(loader, KEY)
+    assert plan.group_id == f"former_name:{KEY}#2"
+    assert not plan.is_any
+
+
+def test_a_load_while_bytes_are_refused_is_planned_again(office, clock):
+    attempts: list[int] = []
+
+    def load_and_refuse(validated: Validated) -> Validated:
+        attempts.append(len(validated.rows))
+        if len(attempts) == 1:
+            clock.at += timedelta(days=1)
+            office.load(text_of(**SYMBOLS | {"S00": 7}))
+            raise ContractError("a header is missing", expected="tier", found="nothing")
+        return validated
+
+    plan = plan_partition(changed_code(office, load_and_refuse), KEY)
+    assert (plan.token, plan.outcome, attempts) == (2, "landed", [40, 40])
 
 
 def test_another_formula_is_planned_and_needs_another_version(office):
