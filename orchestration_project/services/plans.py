@@ -105,7 +105,10 @@ class Plan:
             "id": self.plan_id,
             "created_at": self.created_at,
             "code_sha256": self.code_sha256,
-            "partitions": [asdict(partition) for partition in self.partitions],
+            "partitions": [
+                {**asdict(partition), "is_loaded": partition.is_loaded}
+                for partition in self.partitions
+            ],
             **{name: [_as_fields(item) for item in getattr(self, name)] for name in fields},
         }
 
@@ -298,7 +301,9 @@ def read_plan(file: Path) -> tuple[str, str, list[AppliedPartition]]:
         fields = json.loads(file.read_text())
         if fields["format"] != FORMAT:
             raise ValueError(fields["format"])
-        partitions = [_read_partition(entry) for entry in fields["partitions"] if _is_loaded(entry)]
+        partitions = [
+            _read_partition(entry) for entry in fields["partitions"] if entry["is_loaded"]
+        ]
         failures, plan_id, code = fields["failures"], str(fields["id"]), str(fields["code_sha256"])
     except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
         raise ConfigurationError(
@@ -311,18 +316,6 @@ def read_plan(file: Path) -> tuple[str, str, list[AppliedPartition]]:
             remedy="correct what its failures name, and plan again",
         )
     return plan_id, code, partitions
-
-
-def _is_loaded(entry: Mapping[str, Any]) -> bool:
-    """Whether a replay of the partition writes: it is loaded, and is another than before."""
-    is_other = entry["outcome"] != entry["outcome_before"] or bool(
-        entry["newly_rejected"] or entry["no_longer_rejected"] or entry["turns"]
-    )
-    differs = any(
-        difference["added"] or difference["changed"] or difference["removed"]
-        for difference in entry["differences"]
-    )
-    return entry["outcome"] == "landed" and (is_other or differs) and not entry["needs_version"]
 
 
 def _read_partition(entry: Mapping[str, Any]) -> AppliedPartition:
