@@ -26,8 +26,7 @@ from orchestration_project.engine.own.attributes import (
 from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
 from orchestration_project.engine.own_sources import Declaration, own_declarations
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
-from orchestration_project.sensors.factory import dataset_sensor
-from orchestration_project.sensors.own_derived import derived_sensor
+from orchestration_project.sensors.factory import dataset_sensor, derived_sensor
 from orchestration_project.settings import project_folder
 from orchestration_project.settings.project import own_domain
 

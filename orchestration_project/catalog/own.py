@@ -236,7 +236,7 @@ def import_own_domain() -> Domain:
 def _add_derived(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefinitions:
     """Return the definitions of a domain, with those of the tables that the project derives."""
     from orchestration_project.assets.own_derived import derived_assets
-    from orchestration_project.sensors.own_derived import derived_sensor
+    from orchestration_project.sensors.factory import derived_sensor
 
     definitions = domain.definitions
     derived_assets_list = [derived_assets(derivation) for derivation in derived]

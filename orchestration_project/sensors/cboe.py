@@ -16,9 +16,9 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.cboe import WEEKLY
 from orchestration_project.sensors.definitions import (
     DueDerivations,
+    find_run_under_way,
     request_derivations,
     sensor,
-    while_under_way,
 )
 
 PROFILE = "cboe"
@@ -37,22 +37,21 @@ def cboe_on_landing(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Derive the weeks that are over and of which a day, or a tier of FINRA's, changed."""
-    landed, due = find_outdated(warehouse, [WEEKLY])
-    expected_names = [week for week in due if PARTITIONS.has_partition_key(week)]
-    if not expected_names:
+    landed, outdated = find_outdated(warehouse, [WEEKLY])
+    due = [week for week in outdated if PARTITIONS.has_partition_key(week)]
+    if not due:
         return dg.SkipReason(
             "Nothing to do: the shares off exchange of all past weeks are current."
         )
-    if wait := while_under_way(context.instance, off_exchange_weeks_job.name):
-        return wait
+    if running := find_run_under_way(context.instance, off_exchange_weeks_job.name):
+        return dg.SkipReason(running)
     runs = requests(
         (WEEKLY.reach,),
-        consecutive_ranges(expected_names, PARTITIONS.get_partition_keys()),
+        consecutive_ranges(due, PARTITIONS.get_partition_keys()),
         landed,
         database=warehouse.first_landed_at(market_volume_daily),
         day=clock.today(ZONE),
     )
-    derivation = DueDerivations(
-        "cboe_on_landing", warehouse, market_volume_daily, expected_names, clock.now()
-    )
+    name, now = "cboe_on_landing", clock.now()
+    derivation = DueDerivations(name, warehouse, market_volume_daily, due, now)
     return request_derivations(context, runs, derivation)

@@ -1,4 +1,4 @@
-"""Shared part of all sensors and schedules: description, and runs in progress."""
+"""Shared part of all sensors and schedules: description, runs in progress, and plans."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
@@ -16,9 +16,19 @@ from orchestration_project.engine.contracts.automation import (
     interval_text,
 )
 from orchestration_project.engine.contracts.balance import FAILED, Balance
-from orchestration_project.engine.contracts.derivations import RecomputationRequest
-from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.contracts.derivations import (
+    RecomputationRequest,
+    plan_derivations,
+    plan_run,
+)
 from orchestration_project.engine.contracts.pauses import RUNS_WHILE_PAUSED, Pause
+from orchestration_project.engine.contracts.ticks import (
+    REQUESTED,
+    TICK,
+    PlannedRun,
+    TickPlan,
+    balance_tick,
+)
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.equations import SubjectBalance, read_balance, record_balance
 from orchestration_project.engine.loads import partition_keys
@@ -226,14 +236,13 @@ def _read_first_doc_line(decide: Callable[..., Any]) -> str:
     return str(decide.__doc__).partition("\n")[0]
 
 
-def while_under_way(instance: dg.DagsterInstance, job: str) -> dg.SkipReason | None:
-    """Return the skip reason of a tick while a run of the job is under way; None: none is."""
-    running = instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE_STATUSES), limit=1)
-    return dg.SkipReason(f"The run {running[0].run_id} of {job} is under way.") if running else None
+def find_run_under_way(instance: dg.DagsterInstance, job: str) -> str:
+    """Return the reason to skip a tick while a run of the job is under way; empty: none is."""
+    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=ACTIVE_STATUSES), limit=1)
+    return f"The run {runs[0].run_id} of {job} is under way." if runs else ""
 
 
 RUN_KEY = "dagster/run_key"
-ONCE_A_DAY = "a run that brings nothing is asked for again the day after."
 
 
 def keys_under_way(
@@ -255,30 +264,92 @@ def keys_under_way(
     return frozenset(keys)
 
 
-def not_yet_asked(
-    instance: dg.DagsterInstance, requests: Iterable[dg.RunRequest]
-) -> Sequence[dg.RunRequest]:
-    """Return the requests whose run key no run has: for the others Dagster starts none."""
-    return split_requests(instance, requests).new
+def read_known_keys(instance: dg.DagsterInstance, runs: Iterable[PlannedRun]) -> frozenset[str]:
+    """Return the run keys that a run has: for these Dagster starts none."""
+    keys = [str(run.run_key) for run in runs]
+    return frozenset(
+        key for key in keys if instance.get_runs(dg.RunsFilter(tags={RUN_KEY: key}), limit=1)
+    )
 
 
-TICK = "tick"
-"""Equation of a tick."""
+def build_request(run: PlannedRun) -> dg.RunRequest:
+    """Return the request of Dagster for a planned run."""
+    return dg.RunRequest(
+        run_key=run.run_key,
+        partition_key=run.partition_key,
+        job_name=run.job_name,
+        tags=dict(run.tags),
+        run_config=dict(run.run_config),
+        asset_selection=[dg.AssetKey.from_user_string(name) for name in run.assets] or None,
+    )
 
-REQUESTED = "requested"
-"""Place of partitions that a tick requests runs or a backfill of."""
+
+def read_request(request: dg.RunRequest) -> PlannedRun:
+    """Return a request of Dagster as a planned run."""
+    return PlannedRun(
+        run_key=request.run_key,
+        partition_key=request.partition_key,
+        job_name=request.job_name,
+        tags=request.tags,
+        run_config=request.run_config,
+        assets=[key.to_user_string() for key in request.asset_selection or ()],
+    )
 
 
-def balance_tick(listed: Collection[str], places: Mapping[str, Iterable[str]]) -> Balance:
-    """Return the equation of a tick: partitions that it considered = those at each place.
+def find_jobs(context: TickContext, names: Iterable[str]) -> dict[str, dg.JobDefinition]:
+    """Return the jobs of these names in the repository of a tick; none where it has none."""
+    repository = context.repository_def
+    return {} if repository is None else {name: repository.get_job(name) for name in names}
 
-    Args:
-        listed: Keys that it considered, as its source or the database lists them.
-        places: Keys by what the tick did with them, such as requested, loaded and waiting.
+
+def build_result(
+    plan: TickPlan, events: Sequence[dg.AssetMaterialization | dg.AssetObservation] = ()
+) -> dg.SensorResult:
+    """Return the plan of a sensor's tick for Dagster, and events that the tick records."""
+    return dg.SensorResult(
+        run_requests=[build_request(run) for run in plan.requests],
+        skip_reason=plan.skip_reason or None,
+        cursor=plan.cursor,
+        asset_events=list(events),
+    )
+
+
+def build_answer(plan: TickPlan) -> dg.SensorResult | dg.SkipReason:
+    """Return the plan of a sensor's tick for Dagster: a reason alone, where it has no more."""
+    if plan.requests or plan.cursor is not None:
+        return build_result(plan)
+    return dg.SkipReason(plan.skip_reason)
+
+
+def build_run(plan: TickPlan) -> dg.RunRequest | dg.SkipReason:
+    """Return the plan of a tick that requests one run at most for Dagster."""
+    return build_request(plan.requests[0]) if plan.requests else dg.SkipReason(plan.skip_reason)
+
+
+def log_plan(context: TickContext, plan: TickPlan, event: str) -> None:
+    """Log what a tick requests; Dagster shows no reason of a tick that requests runs."""
+    if plan.message:
+        context.log.info(plan.message, extra={"event": event})
+
+
+def record_plan(
+    warehouse: Warehouse,
+    table_name: str,
+    automation: str,
+    *,
+    listed: Collection[str],
+    plan: TickPlan,
+    now: datetime,
+) -> None:
+    """Record where the partitions go that a tick considered, as `record_tick`.
+
+    A plan that is skipped before it considers any has no places, and nothing is compared.
+
+    Raises:
+        UnbalancedError: The plan drops or doubles one of the ``listed`` partitions.
     """
-    counts = {place: len(list(keys)) for place, keys in places.items()}
-    went_to = {place: count for place, count in counts.items() if count}
-    return Balance(TICK, len(set(listed)), went_to)
+    if plan.places:
+        record_tick(warehouse, table_name, automation, balance_tick(listed, plan.places), now)
 
 
 def record_tick(
@@ -311,36 +382,6 @@ def _forget_failed_tick(warehouse: Warehouse, table_name: str, automation: str) 
 
 
 @dataclass(frozen=True)
-class AskedRequests:
-    """Requests for runs.
-
-    Attributes:
-        new: Those whose run key no run has.
-        known: The others: for them Dagster starts none.
-    """
-
-    new: Sequence[dg.RunRequest]
-    known: Sequence[dg.RunRequest]
-
-
-def split_requests(
-    instance: dg.DagsterInstance, requests: Iterable[dg.RunRequest]
-) -> AskedRequests:
-    """Return requests by whether Dagster has a run with their run key."""
-    new: list[dg.RunRequest] = []
-    run_requests: list[dg.RunRequest] = []
-    for request in requests:
-        filters = dg.RunsFilter(tags={RUN_KEY: str(request.run_key)})
-        (run_requests if instance.get_runs(filters, limit=1) else new).append(request)
-    return AskedRequests(new, run_requests)
-
-
-def keys_of(requests: Iterable[dg.RunRequest]) -> list[str]:
-    """Return the partitions that requests name."""
-    return [str(request.partition_key) for request in requests]
-
-
-@dataclass(frozen=True)
 class DueDerivations:
     """Partitions that a tick has to have derived.
 
@@ -360,46 +401,37 @@ class DueDerivations:
     now: datetime
     job_name: str | None = None
 
-    def record(self, asked: AskedRequests) -> None:
-        """Record the equation of a tick.
 
-        Raises:
-            UnbalancedError: The tick dropped or doubled a partition.
-        """
-        places = {REQUESTED: self._within(asked.new), "asked_today": self._within(asked.known)}
-        balance = balance_tick(self.due, places)
-        record_tick(self.warehouse, self.table.name, self.automation, balance, self.now)
+def decide_derivations(
+    context: dg.SensorEvaluationContext,
+    runs: Sequence[RecomputationRequest],
+    derivation: DueDerivations,
+    left_out: str = "",
+) -> TickPlan:
+    """Return which of the runs a tick requests, logged and recorded.
 
-    def _within(self, requests: Iterable[dg.RunRequest]) -> list[str]:
-        ranges = [(request.tags[RANGE_START], request.tags[RANGE_END]) for request in requests]
-        return [key for first, last in ranges for key in self.due if first <= key <= last]
+    Raises:
+        UnbalancedError: The runs lack a partition that is due, or have it twice.
+    """
+    due, planned = derivation.due, [plan_run(run, derivation.job_name) for run in runs]
+    known_keys = read_known_keys(context.instance, planned)
+    plan = plan_derivations(due, planned, known_keys, left_out)
+    record_plan(
+        derivation.warehouse,
+        derivation.table.name,
+        derivation.automation,
+        listed=due,
+        plan=plan,
+        now=derivation.now,
+    )
+    log_plan(context, plan, "derivation_runs_requested")
+    return plan
 
 
 def request_derivations(
     context: dg.SensorEvaluationContext,
     runs: Sequence[RecomputationRequest],
     derivation: DueDerivations,
-    left_out: str = "",
 ) -> dg.SensorResult | dg.SkipReason:
-    """Return the requested runs; a tick that requests runs has no message, so its log says it.
-
-    Raises:
-        UnbalancedError: The runs lack a partition that is due, or have it twice.
-    """
-    expected_run_requests = (_request(run, derivation.job_name) for run in runs)
-    split = split_requests(context.instance, expected_run_requests)
-    derivation.record(split)
-    if not split.new:
-        text = ", ".join(f"{run.first} to {run.last}" for run in runs)
-        return dg.SkipReason(f"Not derived, and asked for today: {text}; {ONCE_A_DAY}{left_out}")
-    asked = ", ".join(
-        f"{run_request.tags[RANGE_START]} to {run_request.tags[RANGE_END]}"
-        for run_request in split.new
-    )
-    context.log.info(f"Requested {asked}.{left_out}", extra={"event": "derivation_runs_requested"})
-    return dg.SensorResult(run_requests=list(split.new))
-
-
-def _request(run: RecomputationRequest, job_name: str | None) -> dg.RunRequest:
-    tags = {RANGE_START: run.first, RANGE_END: run.last}
-    return dg.RunRequest(run_key=run.run_key, job_name=job_name, tags=tags)
+    """Return the plan of `decide_derivations` for Dagster."""
+    return build_answer(decide_derivations(context, runs, derivation))

@@ -3,13 +3,20 @@
 import dagster as dg
 
 from orchestration_project.assets.events.routing import apply_routing_job
+from orchestration_project.domains.events.routing import plan_actions
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.resources.events.routing.applying import due_actions
 from orchestration_project.resources.events.routing.runs import RunRequester, runnable_jobs
 from orchestration_project.resources.events.routing.targets import RoutingTargets
-from orchestration_project.sensors.definitions import sensor, while_under_way
+from orchestration_project.sensors.definitions import (
+    build_answer,
+    find_jobs,
+    find_run_under_way,
+    read_request,
+    sensor,
+)
 from orchestration_project.settings import Settings
 
 SECONDS_BETWEEN_LOOKS = 4
@@ -52,17 +59,16 @@ def routing_sensor(registry: Registry) -> dg.SensorDefinition | None:
         if not due_actions(warehouse, clock, [action.name for action in actions], limit=1):
             return dg.SkipReason("No routed action is due.")
         targets = RoutingTargets.of(settings, registry)
-        repository = context.repository_def
-        jobs = {
-            item.name: repository.get_job(item.name) for item in runnable if repository is not None
-        }
-        requests = [*RunRequester(warehouse, clock, targets, jobs).requests(context.instance)]
+        jobs = find_jobs(context, [item.name for item in runnable])
+        requests = RunRequester(warehouse, clock, targets, jobs).requests(context.instance)
         own_names = [action.name for action in actions if not action.run]
-        if applying and due_actions(warehouse, clock, own_names, limit=1):
-            busy = while_under_way(context.instance, apply_routing_job.name)
-            requests += [] if busy else [dg.RunRequest(job_name=apply_routing_job.name)]
-        if not requests:
-            return dg.SkipReason("The runs that take what is due are under way.")
-        return dg.SensorResult(run_requests=requests)
+        apply_job = apply_routing_job.name
+        plan = plan_actions(
+            list(map(read_request, requests)),
+            apply_job,
+            is_apply_due=bool(applying and due_actions(warehouse, clock, own_names, limit=1)),
+            running=find_run_under_way(context.instance, apply_job),
+        )
+        return build_answer(plan)
 
     return events_on_routing

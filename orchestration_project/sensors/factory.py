@@ -1,40 +1,52 @@
-"""The sensor and the scheduled backfill of a declared dataset.
+"""The sensor and the scheduled backfill of a declared dataset, and the sensor of a derived table.
 
 The sensor requests partitions that are new, or whose rows changed lately, a few at a tick. The
 backfill requests all that were never loaded, however old they are.
+A table that a project derives is derived after each change of an input.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 
 import dagster as dg
 
 from orchestration_project.assets.factory import DatasetAssets
+from orchestration_project.assets.own_derived import DerivedAssets
 from orchestration_project.engine.contracts.partitioning import Partition
+from orchestration_project.engine.contracts.ticks import (
+    REQUESTED,
+    ListedPartitions,
+    ReadVersions,
+    plan_backfill,
+    plan_tick,
+)
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.source import Source
 from orchestration_project.errors import SourceError
+from orchestration_project.resources.own_derived import loads_state, outdated_versions
 from orchestration_project.sensors.definitions import (
-    ONCE_A_DAY,
-    REQUESTED,
-    AskedRequests,
-    balance_tick,
-    keys_of,
+    build_answer,
+    find_run_under_way,
     keys_under_way,
-    record_tick,
+    log_plan,
+    read_known_keys,
+    record_plan,
     schedule,
     sensor,
-    split_requests,
 )
+from orchestration_project.sensors.plans import OutdatedTable, plan_own_derivation
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
     active_backfill,
     request_backfill,
 )
 from orchestration_project.settings import settings_class
+from orchestration_project.settings.project import own_domain
 
 POLL_SECONDS = 3600
 """Corrections come days or weeks later: an hour does not matter, a poll is some requests."""
+
+SECONDS_BETWEEN_COMPARISONS = 60
 
 BACKFILL_CRON = "0 6 * * 6"
 """On Saturdays, when no source publishes."""
@@ -59,62 +71,29 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
         required_resource_keys={"clock", "settings", "warehouse", dataset.resource},
     )
     def on_publication(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        resources, partitioning = context.resources, dataset.partitioning
-        today: date = resources.clock.today(partitioning.calendar.zone)
+        resources, zone = context.resources, dataset.partitioning.calendar.zone
+        today: date = resources.clock.today(zone)
         limits = dataset.limits(resources.settings, today)
         source = dataset.source_of(getattr(resources, dataset.resource))
-        listed, unknown = source.partitions(since=today - limits.horizon)
-        by_key = {partitioning.key_of(each): each for each in listed}
         loaded = resources.warehouse.known_versions(dataset.table)
-        missing, recent = partitioning.missing_and_recent(
-            [by_key[text] for text in made.existing(by_key)],
-            loaded=loaded,
-            since=today - limits.horizon,
-            most_recent=dataset.reread_count,
+        listed = _list_partitions(made, source, loaded, today - limits.horizon)
+        read = _read_versions(source, dataset, listed.split_due()[1])
+        running = _read_running(context.instance, made, listed.find_due(read.versions))
+        runs = listed.build_runs(read.versions, running, today)
+        known_keys = read_known_keys(context.instance, runs)
+        plan = plan_tick(
+            listed, read, running, runs, known_keys=known_keys, limit=limits.max_runs_per_tick
         )
-        versions, silent = _read_versions(source, dataset, recent)
-        changed = {key: version for key, version in versions.items() if version not in loaded[key]}
-        newest_first = reversed(missing)  # what people wait for; old ones follow tick by tick
-        due = changed | {partitioning.key_of(each): "first" for each in newest_first}
-        asked_requests, under_way = _build_requests(context.instance, made, due, today)
-        requests, limit = asked_requests.new, limits.max_runs_per_tick
-        horizon = today - limits.horizon
-        recent_keys = [partitioning.key_of(partition) for partition in recent]
-        places = {
-            REQUESTED: keys_of(requests[:limit]),
-            "waiting": keys_of(requests[limit:]),
-            "under_way": under_way,
-            "asked_today": keys_of(asked_requests.known),
-            "unreadable": silent,
-            "unchanged": [key for key in versions if key not in changed],
-            **_find_not_due(made, by_key, loaded.keys(), horizon, recent_keys),
-        }
-        balance = balance_tick(by_key, places)
-        record_tick(
+        record_plan(
             resources.warehouse,
             dataset.table.name,
             name,
-            balance,
-            resources.clock.now(),
+            listed=listed.listed.keys(),
+            plan=plan,
+            now=resources.clock.now(),
         )
-        aside = _describe_left_out(unknown, silent)
-        if not requests:
-            again = (
-                f" Being loaded or asked for today: {', '.join(due)}; {ONCE_A_DAY}" if due else ""
-            )
-            return dg.SkipReason(
-                f"Nothing to ask for: {len(listed)} partitions are listed, and of those in the "
-                f"horizon {len(missing)} were never taken; of the latest {len(recent)} that were, "
-                f"{len(changed)} changed.{again}{aside}"
-            )
-        chosen = requests[:limit]
-        number = len(requests) - len(chosen)
-        waiting = f" {number} more wait for the next tick." if number else ""
-        keys = ", ".join(str(run_request.partition_key) for run_request in chosen)
-        context.log.info(
-            f"Requested {keys}.{waiting}{aside}", extra={"event": "partition_runs_requested"}
-        )
-        return dg.SensorResult(run_requests=list(chosen))
+        log_plan(context, plan, "partition_runs_requested")
+        return build_answer(plan)
 
     return on_publication
 
@@ -148,20 +127,20 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
         limits = dataset.limits(resources.settings, today)
         source = dataset.source_of(getattr(resources, dataset.resource))
         listed, _ = source.partitions(since=limits.first_day)
+        keys = [partitioning.key_of(partition) for partition in listed]
         loaded = resources.warehouse.known_versions(dataset.table)
-        keys = [*dict.fromkeys(partitioning.key_of(partition) for partition in listed)]
-        missing = made.existing(key for key in keys if key not in loaded)
-        places = {
-            REQUESTED: missing,
-            "loaded": [key for key in keys if key in loaded],
-            "no_partition": [
-                key for key in set(keys) - set(made.existing(keys)) if key not in loaded
-            ],
-        }
-        balance = balance_tick(keys, places)
-        record_tick(resources.warehouse, dataset.table.name, name, balance, resources.clock.now())
-        if not missing:
-            return dg.SkipReason(f"Nothing to do: all {len(keys)} listed partitions are loaded.")
+        plan = plan_backfill(keys, made.existing(dict.fromkeys(keys)), loaded)
+        record_plan(
+            resources.warehouse,
+            dataset.table.name,
+            name,
+            listed=keys,
+            plan=plan,
+            now=resources.clock.now(),
+        )
+        if plan.skip_reason:
+            return dg.SkipReason(plan.skip_reason)
+        missing = list(plan.places[REQUESTED])
         backfill = request_backfill(
             context.instance,
             context.repository_def,
@@ -178,55 +157,77 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
     return weekly_backfill
 
 
+def derived_sensor(made: DerivedAssets) -> dg.SensorDefinition:
+    """Return the sensor that requests a run once a partition of the table is out of date."""
+    table = made.declaration.derived.name
+    inputs = ", ".join(input_table.name for input_table in made.declaration.inputs)
+    name = f"{own_domain()}_on_{table}"
+
+    @sensor(
+        profile=own_domain(),
+        needs=f"rows of {inputs}",
+        name=name,
+        job=made.job,
+        minimum_interval_seconds=SECONDS_BETWEEN_COMPARISONS,
+        what=f"Derive {table} where {inputs} changed since.",
+        required_resource_keys={"clock", "warehouse"},
+    )
+    def on_change(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        warehouse, now = context.resources.warehouse, context.resources.clock.now()
+        text = f"{made.declaration.rule_version} {loads_state(warehouse)} {now:%Y-%m-%d}"
+        if context.cursor == text:
+            return dg.SkipReason(
+                f"Nothing to do: no load since {table} was compared with its inputs."
+            )
+        due = outdated_versions(warehouse, made.declaration)
+        outdated = OutdatedTable(name=table, state=text, today=now.date(), due=due)
+        running = find_run_under_way(context.instance, made.job.name) if due else ""
+        known_keys = read_known_keys(context.instance, [outdated.build_run()])
+        plan = plan_own_derivation(outdated, running, known_keys)
+        record_plan(warehouse, table, name, listed=due.keys(), plan=plan, now=now)
+        log_plan(context, plan, "own_derivation_run_requested")
+        return build_answer(plan)
+
+    return on_change
+
+
+def _list_partitions(
+    made: DatasetAssets, source: Source, loaded: Mapping[str, Collection[str]], horizon: date
+) -> ListedPartitions:
+    """Return the partitions that a source lists since the horizon, beside the loaded ones."""
+    dataset = made.dataset
+    partitions, unknown = source.partitions(since=horizon)
+    listed = {dataset.partitioning.key_of(partition): partition for partition in partitions}
+    return ListedPartitions(
+        table_name=dataset.table.name,
+        partitioning=dataset.partitioning,
+        listed=listed,
+        existing=made.existing(listed),
+        loaded=loaded,
+        horizon=horizon,
+        reread_count=dataset.reread_count,
+        unknown=unknown,
+    )
+
+
 def _read_versions(
     source: Source, dataset: Dataset, partitions: Iterable[Partition]
-) -> tuple[dict[str, str], dict[str, str]]:
+) -> ReadVersions:
     """Return the present state of each partition by its key, and why others have none."""
     versions: dict[str, str] = {}
-    silent: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
     for partition in partitions:
         key = dataset.partitioning.key_of(partition)
         try:
             versions[key] = source.extract(partition, []).version
         except SourceError as error:
-            silent[key] = error.line
-    return versions, silent
+            unreadable[key] = error.line
+    return ReadVersions(versions, unreadable)
 
 
-def _build_requests(
-    instance: dg.DagsterInstance, made: DatasetAssets, due: Mapping[str, str], today: date
-) -> tuple[AskedRequests, list[str]]:
-    """Return requests for what is due, and the partitions of it that a run loads now."""
-    dataset = made.dataset
-    running = keys_under_way(instance, dataset.job_name, made.key, made.table.partitions_def)
-    requests = [
-        dg.RunRequest(run_key=f"{dataset.table.name} {key} {due[key]} ({today})", partition_key=key)
-        for key in due
-        if key not in running
-    ]
-    return split_requests(instance, requests), [key for key in due if key in running]
-
-
-def _find_not_due(
-    made: DatasetAssets,
-    listed: Mapping[str, Partition],
-    loaded: Collection[str],
-    horizon: date,
-    recent: Collection[str],
-) -> Mapping[str, Collection[str]]:
-    """Return listed partitions that a poll neither requests nor reads, by the reason."""
-    existing = set(made.existing(listed))
-    in_horizon = {key for key in existing if listed[key].day >= horizon}
-    return {
-        "no_partition": listed.keys() - existing,
-        "before_horizon": existing - in_horizon,
-        "loaded": [key for key in in_horizon if key in loaded and key not in recent],
-    }
-
-
-def _describe_left_out(unknown: Sequence[str], silent: Mapping[str, str]) -> str:
-    left_out = f" Left out, as values that are not known: {', '.join(unknown)}." if unknown else ""
-    if not silent:
-        return left_out
-    first = next(iter(silent.values()))
-    return f"{left_out} No state is read of {', '.join(silent)}. The first: {first}"
+def _read_running(
+    instance: dg.DagsterInstance, made: DatasetAssets, due: Collection[str]
+) -> frozenset[str]:
+    """Return those of the due partitions that a run loads now."""
+    job_name, partitions = made.dataset.job_name, made.table.partitions_def
+    return keys_under_way(instance, job_name, made.key, partitions) & frozenset(due)

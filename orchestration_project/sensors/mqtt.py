@@ -13,13 +13,19 @@ from orchestration_project.assets.mqtt import (
     replay_job,
 )
 from orchestration_project.domains.mqtt.judging import hour_of
+from orchestration_project.domains.mqtt.ticks import MessageJob, WaitingMessages, plan_messages
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.ranges import TOPIC, range_items, waiting
 from orchestration_project.resources.mqtt.replaying import requested_ids
-from orchestration_project.sensors.definitions import cron_schedule, sensor, while_under_way
+from orchestration_project.sensors.definitions import (
+    build_answer,
+    cron_schedule,
+    find_run_under_way,
+    sensor,
+)
 
 SECONDS_BETWEEN_LOOKS = 4
 """A tick is a few reads of indexes."""
@@ -40,18 +46,20 @@ def mqtt_on_arrival(
 ) -> dg.SensorResult | dg.SkipReason:
     """Request one run for all messages that wait, and one for dead letters to replay."""
     range_items(warehouse, clock).end_leases(TOPIC, partial(is_at_work, context.instance))
-    found = waiting(warehouse)
-    requests: list[dg.RunRequest] = []
-    running = while_under_way(context.instance, MIRROR_JOB)
-    if found.newest_at is not None and running is None:
-        hour = hour_of(found.newest_at)
-        key = hour if HOURS.has_partition_key(hour) else hour_of(clock.now())
-        requests.append(dg.RunRequest(job_name=MIRROR_JOB, partition_key=key))
-    if requested_ids(warehouse) and while_under_way(context.instance, replay_job.name) is None:
-        requests.append(dg.RunRequest(job_name=replay_job.name, run_config=not_dry(REPLAY_OP)))
-    if not requests:
-        return running or dg.SkipReason("No message waits.")
-    return dg.SensorResult(run_requests=requests)
+    newest_at, now = waiting(warehouse).newest_at, clock.now()
+    messages = WaitingMessages(
+        newest_at=newest_at,
+        is_partition=newest_at is not None and HOURS.has_partition_key(hour_of(newest_at)),
+        has_dead_letters=bool(requested_ids(warehouse)),
+        now=now,
+    )
+    mirror = MessageJob(name=MIRROR_JOB, running=find_run_under_way(context.instance, MIRROR_JOB))
+    replay = MessageJob(
+        name=replay_job.name,
+        running=find_run_under_way(context.instance, replay_job.name),
+        run_config=not_dry(REPLAY_OP),
+    )
+    return build_answer(plan_messages(messages, mirror, replay))
 
 
 mqtt_flow_check = cron_schedule(

@@ -15,23 +15,32 @@ from orchestration_project.assets.operations.current_state import snapshots, sta
 from orchestration_project.assets.operations.jobs import HOURLY_ASSETS, HOURLY_CONFIG
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES, PRUNE_RUN_LOGS
+from orchestration_project.engine.contracts.ticks import PlannedRun
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import (
+    build_result,
     cron_schedule,
+    find_run_under_way,
     sensor,
-    while_under_way,
+)
+from orchestration_project.sensors.plans import (
+    DueExports,
+    list_exports,
+    plan_exports,
+    plan_state_checks,
 )
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.rules.decisions import Progress
-from orchestration_project.services.alerts.watching import first_poll, look
+from orchestration_project.services.alerts.watching import WatchResult, first_poll, look
 from orchestration_project.services.balance.backfills import record_ended_backfills
 from orchestration_project.services.exports import all_exports, scheduled_since
 from orchestration_project.services.exports.work import due_exports
 from orchestration_project.services.ledger import Ledger, follow
 from orchestration_project.services.ledger.comparing import compare
+from orchestration_project.services.ledger.following import LedgerUpdate
 from orchestration_project.services.ledger.rules.standings import DAYS
 from orchestration_project.services.objectives.evaluating import evaluate_declared
 from orchestration_project.settings import Settings
@@ -66,11 +75,7 @@ def operations_on_run_end(
     Of each backfill that ended, its equation is recorded. What a channel of ALERT_URLS did not take
     is sent again and again.
     """
-    if context.cursor is None:
-        watch_result = first_poll(context.instance)
-    else:
-        progress = Progress.model_validate_json(context.cursor)
-        watch_result = look(context.instance, alerts, progress, context.repository_def)
+    watch_result = _watch(context, alerts)
     progress, problems = watch_result.progress, []
     if context.repository_def is not None:
         progress, problems = record_ended_backfills(
@@ -80,6 +85,14 @@ def operations_on_run_end(
         context.log.error(problem, extra={"event": "backfill_unbalanced"})
     context.update_cursor(progress.model_dump_json())
     return dg.SkipReason("\n".join([" ".join([watch_result.said, *problems]), _deliver(alerts)]))
+
+
+def _watch(context: dg.SensorEvaluationContext, alerts: Alerts) -> WatchResult:
+    """Read what happened since the cursor, and store its alerts; without one, nothing did."""
+    if context.cursor is None:
+        return first_poll(context.instance)
+    progress = Progress.model_validate_json(context.cursor)
+    return look(context.instance, alerts, progress, context.repository_def)
 
 
 def _deliver(alerts: Alerts) -> str:
@@ -132,43 +145,46 @@ def operations_on_state_change(
     """
     before, ledger = read_cursor(context.cursor), Ledger(warehouse, clock)
     ledger_update = follow(context.instance, ledger, before.seen)
-    remainder = "" if ledger_update.is_all else " More wait for the next tick."
-    written = ledger_update.written
-    recorded = f"Recorded {written.added} new and {written.changed} changed runs.{remainder}"
-    states = snapshots(
-        context.instance,
-        alerts=alerts,
-        clock=clock,
-        registry=registry,
-        settings=settings,
-        warehouse=warehouse,
+    digests, events = state_changes(
+        before.shown,
+        snapshots(
+            context.instance,
+            alerts=alerts,
+            clock=clock,
+            registry=registry,
+            settings=settings,
+            warehouse=warehouse,
+        ),
     )
-    digests, events = state_changes(before.shown, states)
-    text = ", ".join(event.asset_key.to_user_string() for event in events) or "nothing changed"
-    loaded_at = CODE_LOADED_AT.isoformat()
-    requests = []
-    if (
-        ledger_update.is_all
-        and before.checked_since != loaded_at
-        and _has_all_runs(context, ledger)
-    ):
-        requests = [
-            dg.RunRequest(
-                run_key=loaded_at, run_config=HOURLY_CONFIG, asset_selection=HOURLY_ASSETS
-            )
-        ]
+    is_due = ledger_update.is_all and before.checked_since != CODE_LOADED_AT.isoformat()
+    is_due = is_due and _has_all_runs(context, ledger)
     after = Followed(
         seen=ledger_update.seen,
         shown=dict(digests),
-        checked_since=loaded_at if requests else before.checked_since,
+        checked_since=CODE_LOADED_AT.isoformat() if is_due else before.checked_since,
     )
-    said = f"{recorded} Shown: {text}."
-    return dg.SensorResult(
-        run_requests=requests,
-        skip_reason=None if requests else said,
+    plan = plan_state_checks(
+        HOURLY_CHECKS,
+        is_due=is_due,
+        shown=[event.asset_key.to_user_string() for event in events],
+        recorded=_describe_update(ledger_update),
         cursor=after.model_dump_json(),
-        asset_events=events,
     )
+    return build_result(plan, events)
+
+
+HOURLY_CHECKS = PlannedRun(
+    run_key=CODE_LOADED_AT.isoformat(),
+    run_config=HOURLY_CONFIG,
+    assets=[key.to_user_string() for key in HOURLY_ASSETS],
+)
+"""Run of the hourly checks after the code was loaded."""
+
+
+def _describe_update(ledger_update: LedgerUpdate) -> str:
+    written = ledger_update.written
+    remainder = "" if ledger_update.is_all else " More wait for the next tick."
+    return f"Recorded {written.added} new and {written.changed} changed runs.{remainder}"
 
 
 def read_cursor(cursor: str | None) -> Followed:
@@ -220,21 +236,15 @@ def operations_on_due_export(
     if not declared:
         return dg.SkipReason("No export is declared.")
     since = datetime.fromisoformat(context.cursor) if context.cursor else now
-    scheduled = scheduled_since(declared, since, now)
-    requests = [
-        _request(name, run_key=f"{name} at {at.isoformat()}") for name, at in scheduled.items()
+    scheduled, retried = scheduled_since(declared, since, now), []
+    if not find_run_under_way(context.instance, export_job.name):
+        retried = due_exports(warehouse, clock, declared, partial(is_at_work, context.instance))
+    exports = DueExports(declared_count=len(declared), scheduled=scheduled, retried=retried)
+    runs = [
+        PlannedRun(run_key=run_key, run_config=EXPORT_TABLES.run_config({"names": names}))
+        for run_key, names in list_exports(exports)
     ]
-    if not while_under_way(context.instance, export_job.name):
-        due = due_exports(warehouse, clock, declared, partial(is_at_work, context.instance))
-        if retried := [name for name in due if name not in scheduled]:
-            requests.append(_request(*retried))
-    skip_reason = None if requests else f"None of {len(declared)} exports is due."
-    return dg.SensorResult(run_requests=requests, skip_reason=skip_reason, cursor=now.isoformat())
-
-
-def _request(*names: str, run_key: str | None = None) -> dg.RunRequest:
-    config = EXPORT_TABLES.run_config({"names": list(names)})
-    return dg.RunRequest(run_key=run_key, run_config=config)
+    return build_result(plan_exports(exports, runs, now))
 
 
 operations_checks_hourly = cron_schedule(

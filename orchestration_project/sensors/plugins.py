@@ -1,12 +1,12 @@
 """When plugins run: by the schedule in their manifest, for the partitions of their share."""
 
-from datetime import UTC, timedelta
 from typing import Any
 
 import dagster as dg
 
+from orchestration_project.engine.contracts.ticks import plan_partition
 from orchestration_project.resources.plugins.state import StoredPlugin
-from orchestration_project.sensors.definitions import schedule
+from orchestration_project.sensors.definitions import build_run, schedule
 
 PROFILE = "plugins"
 
@@ -28,14 +28,10 @@ def plugin_schedule(stored: StoredPlugin, job: Any) -> dg.ScheduleDefinition | N
     )
     def decide(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         """Request a run, unless the share of the plugin leaves its partition out."""
-        partition = None
-        if manifest.partitions is not None:
-            day = context.scheduled_execution_time.astimezone(UTC).date() - timedelta(days=1)
-            if day < manifest.partitions.start:
-                return dg.SkipReason(f"The first partition is {manifest.partitions.start}.")
-            partition = day.isoformat()
-        if not stored.runs_for(partition):
-            return dg.SkipReason(f"{partition or stored.id} is outside of its share.")
-        return dg.RunRequest(partition_key=partition)
+        day = manifest.find_day(context.scheduled_execution_time)
+        partition = None if day is None else day.isoformat()
+        in_share = stored.runs_for(partition)
+        reason = manifest.find_reason_not_to_run(day, stored.id, in_share=in_share)
+        return build_run(plan_partition(partition, reason))
 
     return decide

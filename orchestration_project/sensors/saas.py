@@ -3,13 +3,13 @@
 import dagster as dg
 
 from orchestration_project.assets.saas import RECONCILE_CONFIG, reconcile_job, sweep_job
-from orchestration_project.domains.saas.ticks import turn
+from orchestration_project.domains.saas.ticks import plan_poll, turn
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.options import not_dry
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.sensors.definitions import cron_schedule, sensor
+from orchestration_project.sensors.definitions import build_run, cron_schedule, sensor
 
 SECONDS_BETWEEN_LOOKS = 14
 """A look reads one row; Dagster's daemon comes round every 5 seconds."""
@@ -37,17 +37,9 @@ def saas_on_tick(
     """
     tick = Ticks(warehouse, PEOPLEFORCE_JIRA).tick()
     due = turn(tick, clock.now())
-    if due is not None:
-        under_way = dg.RunsFilter(tags=BY_TICK, statuses=ACTIVE_STATUSES)
-        if run_ids := context.instance.get_run_ids(under_way, limit=1):
-            return dg.SkipReason(
-                f"A poll is due, but the previous one has not ended: run {run_ids[0]}."
-            )
-        return dg.RunRequest(run_key=due, run_config=RECONCILE_CONFIG)
-    if tick.is_paused:
-        return dg.SkipReason("Polling is paused; a manual trigger starts a poll.")
-    began = f"{tick.started_at:%H:%M:%S}" if tick.started_at else "never"
-    return dg.SkipReason(f"The latest look began {began}; one begins every {tick.interval}.")
+    filters = dg.RunsFilter(tags=BY_TICK, statuses=ACTIVE_STATUSES)
+    running = context.instance.get_run_ids(filters, limit=1) if due else []
+    return build_run(plan_poll(tick, due, running, RECONCILE_CONFIG))
 
 
 saas_sweep_nightly = cron_schedule(

@@ -1,7 +1,6 @@
 """When schedules that are data start their jobs: one sensor for all of them."""
 
 import warnings
-from collections.abc import Mapping
 
 import dagster as dg
 
@@ -14,6 +13,8 @@ from orchestration_project.engine.contracts.automation import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
+from orchestration_project.sensors.definitions import build_answer
+from orchestration_project.sensors.plans import plan_scheduled
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.launching import (
@@ -71,9 +72,8 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
         jobs = ScheduledJobs(context.repository_def, published_on)
         due = launch_due(warehouse, context.instance, jobs, elsewhere, clock.now())
         problem = _store_alerts(warehouse, alerts)
-        if due.requests:
-            return dg.SensorResult(run_requests=due.requests)
-        return dg.SkipReason(_explain_none(due.skipped_count, due.disabled) + problem)
+        plan = plan_scheduled(due.requests, due.skipped_count, due.disabled, problem)
+        return build_answer(plan)
 
     return operations_start_scheduled
 
@@ -85,8 +85,3 @@ def _store_alerts(warehouse: Warehouse, alerts: Alerts) -> str:
     except OrchestrationError as error:
         return f" Alerts cannot be stored; the next tick retries. {error}"
     return ""
-
-
-def _explain_none(skipped_count: int, disabled: Mapping[str, str]) -> str:
-    reasons = "".join(f" Disabled {name}: {reason}." for name, reason in disabled.items())
-    return f"No schedule is due; {skipped_count} due times were skipped.{reasons}"[:2000]

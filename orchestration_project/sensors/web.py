@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import dagster as dg
 
 from orchestration_project.assets.web import DAYS, SITE_FILES, crawl_jobs
-from orchestration_project.domains.web.sites import Site
+from orchestration_project.domains.web.sites import Site, find_reason_not_to_crawl
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.ticks import plan_partition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.crawl_status import why_off
-from orchestration_project.sensors.definitions import schedule
+from orchestration_project.sensors.definitions import build_run, schedule
 from orchestration_project.services.flags import read_flags
 
 PROFILE, NEEDS = "web", "WEB_SOURCE"
@@ -34,11 +35,13 @@ def site_schedule(site: Site) -> dg.ScheduleDefinition:
         warehouse: dg.ResourceParam[Warehouse],
     ) -> dg.RunRequest | dg.SkipReason:
         day = clock.today("UTC").isoformat()
-        if not DAYS.has_partition_key(day):
-            return dg.SkipReason(f"Nothing to do: {day} is before the first partition.")
-        if site.flag and (why := why_off(site, day, read_flags(warehouse, clock.now(), site.flag))):
-            return dg.SkipReason(f"Nothing to do: {why}.")
-        return dg.RunRequest(partition_key=day)
+        flags = read_flags(warehouse, clock.now(), site.flag) if site.flag else None
+        reason = find_reason_not_to_crawl(
+            day,
+            is_partition=DAYS.has_partition_key(day),
+            why_off=why_off(site, day, flags) if flags is not None else "",
+        )
+        return build_run(plan_partition(day, reason))
 
     return crawl_site
 

@@ -9,9 +9,10 @@ from orchestration_project.engine.contracts.webhooks.sources import WebhookSourc
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.sensors.definitions import sensor
+from orchestration_project.sensors.definitions import build_answer, sensor
+from orchestration_project.sensors.plans import InboxCounts, plan_deliveries
 from orchestration_project.services.inbox.senders import declared_sources
-from orchestration_project.services.inbox.work import DispatchPlan, InboxQueue, request_of
+from orchestration_project.services.inbox.work import InboxQueue, plan_delivery
 from orchestration_project.settings import Settings, off_domain
 
 SECONDS_BETWEEN_LOOKS = 4
@@ -54,34 +55,25 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
             if job_of_source[name] in definitions
         }
         claimed = {name for name in sources if registry.jobs[job_of_source[name]].claims_webhooks}
-        plan = InboxQueue(warehouse, clock).turn(context.instance, sources, claimed)
-        if not plan.due:
-            return dg.SkipReason(_explain_none(plan))
-        return dg.SensorResult(
-            run_requests=[
-                request_of(
-                    row,
-                    job_of_source[row.source],
-                    claims=row.source in claimed,
-                    config=registry.jobs[job_of_source[row.source]].real_config,
-                )
-                for row in plan.due
-            ]
+        dispatch = InboxQueue(warehouse, clock).turn(context.instance, sources, claimed)
+        runs = [
+            plan_delivery(
+                row,
+                job_of_source[row.source],
+                claims=row.source in claimed,
+                config=registry.jobs[job_of_source[row.source]].real_config,
+            )
+            for row in dispatch.due
+        ]
+        counts = InboxCounts(
+            under_way_count=dispatch.under_way_count,
+            ended_run_count=dispatch.ended_run_count,
+            dead_count=dispatch.dead_count,
+            waits=dispatch.waits,
         )
+        return build_answer(plan_deliveries(runs, counts))
 
     return events_on_webhook
-
-
-def _explain_none(plan: DispatchPlan) -> str:
-    """Return why no run is requested, and what became of earlier ones."""
-    waiting = ""
-    if plan.waits:
-        until = f"{min(plan.waits):%H:%M:%S}"
-        waiting = f"; {len(plan.waits)} wait after a failed run, the first until {until} UTC"
-    return (
-        f"No delivery is due; {plan.under_way_count} are under way{waiting}; "
-        f"{plan.ended_run_count} runs ended, {plan.dead_count} deliveries of them are dead letters."
-    )
 
 
 def _map_jobs(sources: Mapping[str, WebhookSource], known: Collection[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from orchestration_project.engine.own_sources import own_declarations
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.own_derived import derive_outdated, explain_value
-from orchestration_project.sensors.own_derived import derived_sensor
+from orchestration_project.sensors.factory import derived_sensor
 from orchestration_project.services.own_derived_explanation import require_query
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 from tests.own.file_loading import FileLoading, LaterClock

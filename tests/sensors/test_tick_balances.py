@@ -16,10 +16,10 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.balance import UnbalancedError
 from orchestration_project.engine.contracts.derivations import RecomputationRequest
+from orchestration_project.engine.contracts.ticks import balance_tick
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.definitions import (
     DueDerivations,
-    balance_tick,
     record_tick,
     request_derivations,
 )

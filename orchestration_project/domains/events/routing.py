@@ -45,6 +45,7 @@ from orchestration_project.engine.contracts.matching import (
     typed,
 )
 from orchestration_project.engine.contracts.rule_edits import Problem, RulesForm
+from orchestration_project.engine.contracts.ticks import PlannedRun, TickPlan
 from orchestration_project.engine.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.errors import ConfigurationError, did_you_mean
 
@@ -486,3 +487,21 @@ def _render_action(planned: PlannedAction | RefusedAction) -> str:
     rule = planned.rule.rule
     fields = json.dumps(planned.fields, ensure_ascii=False, sort_keys=True)
     return f"{rule.action} {rule.target} {fields}"
+
+
+def plan_actions(
+    requests: Sequence[PlannedRun], apply_job: str, *, is_apply_due: bool, running: str
+) -> TickPlan:
+    """Return the runs that take due actions.
+
+    Args:
+        requests: Runs that rules ask for.
+        apply_job: Job that takes all other actions.
+        is_apply_due: Whether one of these is due.
+        running: A sentence about a run of that job that is under way; empty: none is.
+    """
+    runs = list(requests)
+    if is_apply_due and not running:
+        runs.append(PlannedRun(job_name=apply_job))
+    reason = "" if runs else "The runs that take what is due are under way."
+    return TickPlan(requests=runs, skip_reason=reason)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
@@ -304,6 +304,28 @@ class Manifest(Declaration):
     wheels: Annotated[list[Wheel], Field(max_length=MAX_LISTED), AfterValidator(_check_unique)] = []
     config_schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
     row_schemas: dict[str, dict[str, Any]] = {}
+
+    def find_day(self, at: datetime) -> date | None:
+        """Return the partition of a scheduled run: the latest complete UTC day; None: it has none.
+
+        Args:
+            at: When the run is due.
+        """
+        if self.partitions is None:
+            return None
+        return at.astimezone(UTC).date() - timedelta(days=1)
+
+    def find_reason_not_to_run(self, day: date | None, plugin_id: str, *, in_share: bool) -> str:
+        """Return why a scheduled run does not start; empty: it does.
+
+        Args:
+            day: Its partition, as `find_day` returns it.
+            plugin_id: ID of the plugin.
+            in_share: Whether the share of the plugin has the partition.
+        """
+        if day is not None and self.partitions is not None and day < self.partitions.start:
+            return f"The first partition is {self.partitions.start}."
+        return "" if in_share else f"{day or plugin_id} is outside of its share."
 
     @property
     def asset_name(self) -> str:

@@ -1,7 +1,11 @@
 """Schedule of polls of a pair of systems: by interval, or on request."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+
+from orchestration_project.engine.contracts.ticks import PlannedRun, TickPlan
 
 
 @dataclass(frozen=True)
@@ -47,3 +51,26 @@ def is_fresh(tick: Tick, now: datetime) -> bool:
         return True
     longest = max(FRESH_FOR, FRESH_INTERVALS * tick.interval)
     return tick.synced_at is not None and tick.synced_at >= now - longest
+
+
+def plan_poll(
+    tick: Tick, due: str | None, running: Sequence[str], run_config: Mapping[str, Any]
+) -> TickPlan:
+    """Return the run of a poll that is due, unless an earlier one has not ended.
+
+    Args:
+        tick: Poll settings, and the latest poll.
+        due: Name of the poll that is due, as `turn` returns it; None: none is.
+        running: Ids of earlier runs that have not ended.
+        run_config: Config of the run.
+    """
+    if due is not None:
+        if running:
+            reason = f"A poll is due, but the previous one has not ended: run {running[0]}."
+            return TickPlan(skip_reason=reason)
+        return TickPlan(requests=[PlannedRun(run_key=due, run_config=run_config)])
+    if tick.is_paused:
+        return TickPlan(skip_reason="Polling is paused; a manual trigger starts a poll.")
+    began = f"{tick.started_at:%H:%M:%S}" if tick.started_at else "never"
+    reason = f"The latest look began {began}; one begins every {tick.interval}."
+    return TickPlan(skip_reason=reason)

@@ -452,3 +452,16 @@ def read_site(content: str) -> Site:
         found="; ".join(names),
         remedy="correct the file; an editor checks it by config/schemas/site.schema.json",
     )
+
+
+def find_reason_not_to_crawl(day: str, *, is_partition: bool, why_off: str) -> str:
+    """Return why a site is not crawled for a day; empty: it is.
+
+    Args:
+        day: The day.
+        is_partition: Whether it is a partition.
+        why_off: Why the flag of the site does not hold; empty: it does, or there is none.
+    """
+    if not is_partition:
+        return f"Nothing to do: {day} is before the first partition."
+    return f"Nothing to do: {why_off}." if why_off else ""

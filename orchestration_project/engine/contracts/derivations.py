@@ -1,10 +1,19 @@
 """Runs that sensors request to derive tables: each over consecutive partitions, named by inputs."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Protocol
+
+from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.contracts.ticks import (
+    ONCE_A_DAY,
+    REQUESTED,
+    PlannedRun,
+    TickPlan,
+    choose_runs,
+)
 
 
 class Versioned(Protocol):
@@ -53,3 +62,48 @@ def requests(
         digest = hashlib.sha256("\n".join([str(database), *between]).encode()).hexdigest()[:16]
         entries.append(RecomputationRequest(first, last, f"{first}...{last}@{digest} ({day})"))
     return entries
+
+
+def plan_run(request: RecomputationRequest, job_name: str | None = None) -> PlannedRun:
+    """Return the run of a request; of the job ``job_name``, where a sensor has several."""
+    return PlannedRun(
+        run_key=request.run_key,
+        job_name=job_name,
+        tags={RANGE_START: request.first, RANGE_END: request.last},
+    )
+
+
+def plan_derivations(
+    due: Collection[str],
+    runs: Sequence[PlannedRun],
+    known_keys: Collection[str],
+    left_out: str = "",
+) -> TickPlan:
+    """Return which derivations a tick requests.
+
+    Args:
+        due: Keys of partitions that are out of date.
+        runs: Runs over all of them.
+        known_keys: Those of their run keys that a run has.
+        left_out: A sentence about partitions that are out of date, and not due.
+    """
+    chosen = choose_runs(runs, known_keys)
+    places = {
+        REQUESTED: _find_within(chosen.requested, due),
+        "asked_today": _find_within(chosen.asked_today, due),
+    }
+    if not chosen.requested:
+        reason = f"Not derived, and asked for today: {_describe(runs)}; {ONCE_A_DAY}{left_out}"
+        return TickPlan(places=places, skip_reason=reason)
+    message = f"Requested {_describe(chosen.requested)}.{left_out}"
+    return TickPlan(requests=chosen.requested, places=places, message=message)
+
+
+def _find_within(runs: Iterable[PlannedRun], keys: Collection[str]) -> list[str]:
+    """Return the keys that each run is over; a key twice, if two are."""
+    ranges = [(run.tags[RANGE_START], run.tags[RANGE_END]) for run in runs]
+    return [key for first, last in ranges for key in keys if first <= key <= last]
+
+
+def _describe(runs: Iterable[PlannedRun]) -> str:
+    return ", ".join(f"{run.tags[RANGE_START]} to {run.tags[RANGE_END]}" for run in runs)

@@ -18,19 +18,27 @@ from orchestration_project.domains.finra.recomputation import (
     week_ranges,
 )
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.domains.finra.ticks import (
+    describe_unpartitioned,
+    find_reason_not_to_draw,
+    plan_chart,
+)
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.derivations import requests
+from orchestration_project.engine.contracts.ticks import PlannedRun, TickPlan, combine_plans
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.activity import made_of
 from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
 from orchestration_project.sensors.definitions import (
-    ONCE_A_DAY,
     DueDerivations,
-    not_yet_asked,
-    request_derivations,
+    build_answer,
+    build_run,
+    decide_derivations,
+    find_run_under_way,
+    log_plan,
+    read_known_keys,
     sensor,
-    while_under_way,
 )
 from orchestration_project.sensors.finra.arrivals import PROFILE
 
@@ -53,88 +61,62 @@ def finra_on_landing(
 
     A week across tiers waits for the last of its tiers.
     """
-    entries = [
-        _derive_windows(context, clock, warehouse),
-        _derive_across_tiers(context, clock, warehouse),
+    plans = [
+        _plan_windows(context, clock, warehouse),
+        _plan_across_tiers(context, clock, warehouse),
     ]
-    sensor_results = [entry for entry in entries if isinstance(entry, dg.SensorResult)]
-    if sensor_results:
-        expected_run_requests = [
-            request for result in sensor_results for request in result.run_requests or []
-        ]
-        return dg.SensorResult(run_requests=expected_run_requests)
-    reasons = [str(entry.skip_message) for entry in entries if isinstance(entry, dg.SkipReason)]
-    return dg.SkipReason(" ".join(reasons))
+    return build_answer(combine_plans(plans))
 
 
-def _derive_windows(
+def _plan_windows(
     context: dg.SensorEvaluationContext, clock: Clock, warehouse: Warehouse
-) -> dg.SensorResult | dg.SkipReason:
-    landed, due = find_outdated(warehouse, WINDOWS)
+) -> TickPlan:
+    landed, outdated = find_outdated(warehouse, WINDOWS)
     keys = week_keys()
-    expected_names = [key for key in due if key in keys]
-    left_out = _describe_unpartitioned(len(due) - len(expected_names))
-    if not expected_names:
-        return dg.SkipReason(
-            f"Nothing to do: what {len(landed)} landed weeks derive is current.{left_out}"
-        )
-    if wait := while_under_way(context.instance, gold_job.name):
-        return wait
+    due = [key for key in outdated if key in keys]
+    left_out = describe_unpartitioned(len(outdated) - len(due))
+    if not due:
+        reason = f"Nothing to do: what {len(landed)} landed weeks derive is current.{left_out}"
+        return TickPlan(skip_reason=reason)
+    if running := find_run_under_way(context.instance, gold_job.name):
+        return TickPlan(skip_reason=running)
     runs = requests(
         (ROLLING, CONCENTRATION),
-        tier_ranges(expected_names),
+        tier_ranges(due),
         landed,
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    derivation = DueDerivations(
-        *("finra_on_landing", warehouse, finra_otc_weekly, expected_names, clock.now()),
-        job_name=gold_job.name,
-    )
-    return request_derivations(context, runs, derivation, left_out)
+    name, now = "finra_on_landing", clock.now()
+    derivation = DueDerivations(name, warehouse, finra_otc_weekly, due, now, gold_job.name)
+    return decide_derivations(context, runs, derivation, left_out)
 
 
-def _derive_across_tiers(
+def _plan_across_tiers(
     context: dg.SensorEvaluationContext, clock: Clock, warehouse: Warehouse
-) -> dg.SensorResult | dg.SkipReason:
-    landed, due = find_outdated(warehouse, TIER_WEEKS)
-    expected_names = [week for week in due if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
-    left_out = _describe_unpartitioned(len(due) - len(expected_names))
-    if not expected_names:
-        complete = len(CROSS_TIER.candidates(landed))
-        return dg.SkipReason(
-            f"Nothing to do: all tiers of {complete} weeks are landed, and these are "
+) -> TickPlan:
+    landed, outdated = find_outdated(warehouse, TIER_WEEKS)
+    due = [week for week in outdated if WEEKS_OF_ALL_TIERS.has_partition_key(week)]
+    left_out = describe_unpartitioned(len(outdated) - len(due))
+    if not due:
+        week_count = len(CROSS_TIER.candidates(landed))
+        reason = (
+            f"Nothing to do: all tiers of {week_count} weeks are landed, and these are "
             f"current.{left_out}"
         )
-    if wait := while_under_way(context.instance, tier_week_job.name):
-        return wait
+        return TickPlan(skip_reason=reason)
+    if running := find_run_under_way(context.instance, tier_week_job.name):
+        return TickPlan(skip_reason=running)
     runs = requests(
         (CROSS_TIER,),
-        week_ranges(expected_names),
+        week_ranges(due),
         landed,
         database=warehouse.first_landed_at(finra_otc_weekly),
         day=clock.today_in_new_york(),
     )
-    derivation = DueDerivations(
-        *(
-            "finra_on_landing across tiers",
-            warehouse,
-            finra_otc_weekly,
-            expected_names,
-            clock.now(),
-        ),
-        job_name=tier_week_job.name,
-    )
-    return request_derivations(context, runs, derivation, left_out)
-
-
-def _describe_unpartitioned(count: int) -> str:
-    return (
-        f" {count} that are out of date lie before the first partition: set FINRA_FIRST_WEEK to "
-        "have them derived too."
-        if count
-        else ""
-    )
+    name, now = "finra_on_landing across tiers", clock.now()
+    derivation = DueDerivations(name, warehouse, finra_otc_weekly, due, now, tier_week_job.name)
+    return decide_derivations(context, runs, derivation, left_out)
 
 
 SECONDS_BETWEEN_PICTURES = 300
@@ -154,18 +136,16 @@ def finra_on_gold(
 ) -> dg.RunRequest | dg.SkipReason:
     """Draw the picture when what it shows changed."""
     version = made_of(warehouse)
-    if version is None:
-        return dg.SkipReason("Nothing to draw: no week is landed.")
-    if version == drawn_version(context.instance):
-        return dg.SkipReason(f"Nothing to do: the picture shows the present gold ({version}).")
-    if wait := while_under_way(context.instance, daily_job.name):
-        return wait
-    key = f"{version} ({clock.today_in_new_york()})"
-    expected_run_request = dg.RunRequest(run_key=key, asset_selection=[trade_activity.key])
-    if not not_yet_asked(context.instance, [expected_run_request]):
-        return dg.SkipReason(f"The picture of {version} was asked for today; {ONCE_A_DAY}")
-    context.log.info(f"Requested the chart of {version}.", extra={"event": "chart_run_requested"})
-    return expected_run_request
+    drawn = drawn_version(context.instance) if version else None
+    if reason := find_reason_not_to_draw(version, drawn):
+        return dg.SkipReason(reason)
+    if running := find_run_under_way(context.instance, daily_job.name):
+        return dg.SkipReason(running)
+    chart = trade_activity.key.to_user_string()
+    run = PlannedRun(run_key=f"{version} ({clock.today_in_new_york()})", assets=[chart])
+    plan = plan_chart(run, version, read_known_keys(context.instance, [run]))
+    log_plan(context, plan, "chart_run_requested")
+    return build_run(plan)
 
 
 def drawn_version(instance: dg.DagsterInstance) -> str | None:

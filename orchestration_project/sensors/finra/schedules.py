@@ -11,14 +11,6 @@ from orchestration_project.assets.finra import (
     otc_weekly_job,
     symbol_week_short_job,
     symbol_week_value_job,
-    week_keys,
-)
-from orchestration_project.domains.finra.recomputation import week_ranges
-from orchestration_project.domains.finra.selection import (
-    horizon_start,
-    of_known_tiers,
-    summary,
-    within_horizon,
 )
 from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
@@ -26,19 +18,23 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_symbol_week_value,
 )
+from orchestration_project.domains.finra.ticks import plan_latest_weeks, plan_outdated_weeks
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
+from orchestration_project.engine.contracts.ticks import REQUESTED
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.source import FinraSource, outdated_weeks
 from orchestration_project.resources.finra.value import complete_weeks, restated_weeks
 from orchestration_project.sensors.definitions import (
-    REQUESTED,
-    balance_tick,
+    build_request,
     daily_schedule,
-    record_tick,
+    record_plan,
     schedule,
 )
-from orchestration_project.sensors.finra.arrivals import NEEDS, PROFILE
+from orchestration_project.sensors.finra.arrivals import (
+    NEEDS,
+    PROFILE,
+    read_published_weeks,
+)
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
     active_backfill,
@@ -66,45 +62,22 @@ def backfill_outdated_weeks(
     running = active_backfill(context.instance, {REQUESTED_BY: MONDAYS})
     if running is not None:
         return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
-    today, horizon = clock.today_in_new_york(), settings.finra_lookback_weeks
-    tier_weeks, unknown = of_known_tiers(
-        finra.published(since=horizon_start(today, max(horizon, WEEKS_LISTED)))
-    )
-    left_out = (
-        f" Left out, as tiers that are not documented: {', '.join(unknown)}." if unknown else ""
-    )
-    recent = within_horizon(tier_weeks, today=today, weeks=horizon)
-    keys = week_keys()
-    expected_tier_weeks = [tier_week for tier_week in recent if tier_week.key in keys]
-    due, refusals = outdated_weeks(finra, warehouse, expected_tier_weeks)
-    refused = f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
-    seen_names = warehouse.known_versions(finra_otc_weekly)
-    requested = [tier_week.key for tier_week in due]
-    places = {
-        REQUESTED: requested,
-        "refused": refusals,
-        "before_horizon": {week.key for week in tier_weeks}
-        - {tier_week.key for tier_week in recent},
-        "no_partition": {tier_week.key for tier_week in recent if tier_week.key not in keys},
-        "loaded": {week.key for week in expected_tier_weeks if week.key in seen_names}
-        - {*refusals, *requested},
-    }
-    balance = balance_tick([week.key for week in tier_weeks], places)
-    record_tick(warehouse, finra_otc_weekly.name, MONDAYS, balance, clock.now())
-    if not due:
-        return dg.SkipReason(
-            f"Nothing to do: all {len(expected_tier_weeks)} partitions published in the last "
-            f"{horizon} weeks were taken, and none has changed since.{left_out}{refused}"
-        )
+    weeks = read_published_weeks(clock, finra, settings, warehouse, WEEKS_LISTED)
+    due, refusals = outdated_weeks(finra, warehouse, weeks.recent)
+    plan = plan_outdated_weeks(weeks, due, refusals)
+    table_name, now = finra_otc_weekly.name, clock.now()
+    record_plan(warehouse, table_name, MONDAYS, listed=weeks.keys, plan=plan, now=now)
+    if plan.skip_reason:
+        return dg.SkipReason(plan.skip_reason)
     backfill = request_backfill(
         context.instance,
         context.repository_def,
         [spec.key for spec in SPECS],
-        [tier_week.key for tier_week in due],
+        list(plan.places[REQUESTED]),
         tags={REQUESTED_BY: MONDAYS},
         title=f"FINRA OTC weekly: {len(due)} partitions missing or restated",
     )
-    return dg.SkipReason(f"Launched the backfill {backfill}: {summary(due)}.{left_out}{refused}")
+    return dg.SkipReason(f"Launched the backfill {backfill}: {plan.message}")
 
 
 finra_otc_weekly_mondays = schedule(
@@ -167,10 +140,6 @@ def finra_symbol_week_value_daily(
 
 def _request_weeks(warehouse: Warehouse, derived: Table) -> list[dg.RunRequest] | dg.SkipReason:
     complete = list(filter(WEEKS_OF_ALL_TIERS.has_partition_key, complete_weeks(warehouse)))
-    if not complete:
-        return dg.SkipReason("Nothing to do: no week has all tiers loaded.")
     restated = filter(WEEKS_OF_ALL_TIERS.has_partition_key, restated_weeks(warehouse, derived))
-    return [
-        dg.RunRequest(run_key=f"{start}...{end}", tags={RANGE_START: start, RANGE_END: end})
-        for start, end in week_ranges([*restated, *complete[-VALUED_WEEKS:]])
-    ]
+    plan = plan_latest_weeks(complete, restated, VALUED_WEEKS)
+    return list(map(build_request, plan.requests)) or dg.SkipReason(plan.skip_reason)

@@ -1,17 +1,24 @@
 """Schedules: the load after the close, waiting symbols, and freshness."""
 
+from datetime import datetime
+
 import dagster as dg
 
 from orchestration_project.assets.prices import MONTHS, daily_job, prices_freshness_job
-from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
 from orchestration_project.domains.prices.settings import PricesSettings
+from orchestration_project.domains.prices.ticks import (
+    WaitingSymbol,
+    find_month_before,
+    find_reason_not_to_load,
+    plan_evening,
+    plan_waiting,
+)
 from orchestration_project.engine.connections.clock import NEW_YORK, Clock
-from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.states import oldest_month, waiting
 from orchestration_project.resources.prices.universe import months_not_landed, wanted_symbols
-from orchestration_project.resources.prices.work import SymbolWork, retried_work
-from orchestration_project.sensors.definitions import cron_schedule, schedule
+from orchestration_project.resources.prices.work import retried_work
+from orchestration_project.sensors.definitions import build_run, cron_schedule, schedule
 
 ZONE = "America/New_York"
 
@@ -39,21 +46,16 @@ def prices_daily_after_close(
     """
     now = clock.now()
     today = now.astimezone(NEW_YORK).date()
-    if not is_session(today):
-        return dg.SkipReason(f"Nothing to do: the exchange does not trade on {today}.")
-    if closes_at(today) > now:
-        return dg.SkipReason(f"Too early: the session of {today} closes at {closes_at(today)}.")
-    run_key, month = f"prices_daily {today}", month_of(today).isoformat()
-    before = month_of(month_of(today) - DAY)
+    if reason := find_reason_not_to_load(today, now):
+        return dg.SkipReason(reason)
+    before = find_month_before(today)
     oldest = oldest_month(warehouse)
-    if (
-        oldest is None
-        or oldest > before
-        or not MONTHS.has_partition_key(before.isoformat())
-        or not months_not_landed(warehouse, wanted_symbols(settings, warehouse), [before], now)
-    ):
-        return dg.RunRequest(run_key=run_key, partition_key=month)
-    return dg.RunRequest(run_key=run_key, tags={RANGE_START: before.isoformat(), RANGE_END: month})
+    is_partition = MONTHS.has_partition_key(before.isoformat())
+    includes_month_before = oldest is not None and oldest <= before and is_partition
+    if includes_month_before:  # else no tick need rank all symbols by their volume
+        symbols = wanted_symbols(settings, warehouse)
+        includes_month_before = bool(months_not_landed(warehouse, symbols, [before], now))
+    return build_run(plan_evening(today, includes_month_before=includes_month_before))
 
 
 @schedule(
@@ -74,29 +76,25 @@ def prices_waiting_hourly(
 
     A symbol that is not wanted any more waits for ever: runs do not ask for it.
     """
-    retried = [(each.work, each.retried_at) for each in retried_work(warehouse)]
-    waited = [
-        (SymbolWork(row.symbol, row.month_start, row.month_start), row.resumes_at)
-        for row in waiting(warehouse, clock.now())
-    ]
-    due = [(work, since) for work, since in [*waited, *retried] if _are_partitions(work)]
+    due = list(filter(_is_partition, _read_waiting(warehouse, clock.now())))
     if due:  # else no tick need rank all symbols by their volume, every hour
-        expected_names = set(wanted_symbols(settings, warehouse))
-        due = [(work, since) for work, since in due if work.symbol in expected_names]
-    if not due:
-        return dg.SkipReason("Nothing to do: no symbol waits for a time that has come.")
-    first = min(work.first_month for work, _ in due).isoformat()
-    last = max(work.last_month for work, _ in due).isoformat()
-    symbols = {work.symbol for work, _ in due}
-    newest = max(since for _, since in due if since)
-    return dg.RunRequest(
-        run_key=f"prices_waiting {newest.isoformat()} {first} {last} {len(symbols)}",
-        tags={RANGE_START: first, RANGE_END: last},
-    )
+        symbols = set(wanted_symbols(settings, warehouse))
+        due = [item for item in due if item.symbol in symbols]
+    return build_run(plan_waiting(due))
 
 
-def _are_partitions(work: SymbolWork) -> bool:
-    months = (work.first_month, work.last_month)
+def _read_waiting(warehouse: Warehouse, now: datetime) -> list[WaitingSymbol]:
+    """Return the symbols whose time has come, and those that a user put back."""
+    waited = [
+        WaitingSymbol(row.symbol, row.month_start, row.month_start, row.resumes_at)
+        for row in waiting(warehouse, now)
+    ]
+    retried = [WaitingSymbol(*item.work, item.retried_at) for item in retried_work(warehouse)]
+    return [*waited, *retried]
+
+
+def _is_partition(waiting_symbol: WaitingSymbol) -> bool:
+    months = (waiting_symbol.first_month, waiting_symbol.last_month)
     return all(MONTHS.has_partition_key(month.isoformat()) for month in months)
 
 

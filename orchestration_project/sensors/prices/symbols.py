@@ -1,6 +1,5 @@
 """When new symbols are loaded, and when returns and corporate actions are derived."""
 
-import hashlib
 from datetime import date
 
 import dagster as dg
@@ -8,27 +7,30 @@ import dagster as dg
 from orchestration_project.assets.prices import MONTHS, daily_job, gold_job
 from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.domains.prices.ticks import (
+    WantedSymbols,
+    find_reason_not_to_compare,
+    plan_derivation,
+    plan_new_symbols,
+)
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.connection import prices_source_name
 from orchestration_project.resources.prices.gold import outdated_symbols
 from orchestration_project.resources.prices.states import oldest_month, refused_until, symbols_of
 from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.sensors.definitions import (
-    REQUESTED,
-    balance_tick,
-    not_yet_asked,
-    record_tick,
+    build_run,
+    find_run_under_way,
+    log_plan,
+    read_known_keys,
+    record_plan,
     sensor,
-    while_under_way,
 )
 from orchestration_project.sensors.prices.schedules import NEEDS, PROFILE
 
 SECONDS_BETWEEN_LOOKS = 3600
 """The symbols of most volume change once a week."""
-
-SYMBOLS_NAMED = 10
 
 
 @sensor(
@@ -49,42 +51,25 @@ def prices_on_new_symbol(
     refused, or had no quota for, is asked for once that may help. What only waited in a run is
     asked for again the day after.
     """
-    expected_names = wanted_symbols(settings, warehouse)
-    oldest = oldest_month(warehouse)
-    if oldest is None:
-        return dg.SkipReason("Nothing to do: no price was ever asked for; launch prices_backfill.")
-    keys = [key for key in MONTHS.get_partition_keys() if key >= oldest.isoformat()]
-    if not keys:  # the project's clock was set back
-        return dg.SkipReason(f"Nothing to do: {oldest}, the oldest month of all, is yet to come.")
-    first = date.fromisoformat(keys[0])
-    known_names = set(symbols_of(warehouse, [first]))
-    missing = [symbol for symbol in expected_names if symbol not in known_names]
-    if not missing:
-        return dg.SkipReason(
-            f"Nothing to do: all {len(expected_names)} wanted symbols were asked for."
-        )
-    until = refused_until(warehouse, prices_source_name(settings), first, clock.now())
-    new = [symbol for symbol in missing if symbol not in until]
-    if not new:
-        soonest = min(until[symbol] for symbol in missing)
-        return dg.SkipReason(f"Nothing to do: a new symbol may be asked for from {soonest} on.")
-    named = ", ".join(new[:SYMBOLS_NAMED]) + " and more" * (len(new) > SYMBOLS_NAMED)
-    context.log.info(
-        f"Requested {len(new)} new symbols: {named}.", extra={"event": "symbol_run_requested"}
+    wanted, oldest = wanted_symbols(settings, warehouse), oldest_month(warehouse)
+    keys = MONTHS.get_partition_keys() if oldest is not None else []
+    months = [key for key in keys if key >= str(oldest)]
+    if reason := find_reason_not_to_compare(oldest, months):
+        return dg.SkipReason(reason)
+    first, now = date.fromisoformat(months[0]), clock.now()
+    symbols = WantedSymbols(
+        wanted=wanted,
+        loaded=set(symbols_of(warehouse, [first])),
+        refused_until=refused_until(warehouse, prices_source_name(settings), first, now),
+        months=months,
+        today=clock.today_in_new_york(),
     )
-    digest = hashlib.sha256("\n".join(sorted(new)).encode()).hexdigest()[:16]
-    request = dg.RunRequest(
-        run_key=f"prices_on_new_symbol {digest} {clock.today_in_new_york()}",
-        tags={RANGE_START: keys[0], RANGE_END: keys[-1]},
-    )
-    places = {
-        REQUESTED if not_yet_asked(context.instance, [request]) else "asked_today": new,
-        "refused": [symbol for symbol in missing if symbol in until],
-        "loaded": [symbol for symbol in expected_names if symbol in known_names],
-    }
-    balance = balance_tick(expected_names, places)
-    record_tick(warehouse, prices_daily.name, "prices_on_new_symbol", balance, clock.now())
-    return request
+    known_keys = read_known_keys(context.instance, [symbols.build_run()])
+    plan = plan_new_symbols(symbols, known_keys)
+    log_plan(context, plan, "symbol_run_requested")
+    name, table_name = "prices_on_new_symbol", prices_daily.name
+    record_plan(warehouse, table_name, name, listed=symbols.wanted, plan=plan, now=now)
+    return build_run(plan)
 
 
 SECONDS_BETWEEN_DERIVATIONS = 60
@@ -106,12 +91,7 @@ def prices_on_landing(
     A run that failed is asked for again when more is delivered, or on the next day.
     """
     due = outdated_symbols(warehouse)
-    if not due:
-        return dg.SkipReason("Nothing to do: what is derived of prices is current.")
-    if wait := while_under_way(context.instance, gold_job.name):
-        return wait
-    context.log.info(
-        f"Requested {len(due)} symbols.", extra={"event": "price_derivation_run_requested"}
-    )
-    newest, today = max(due.values()).isoformat(), clock.today_in_new_york()
-    return dg.RunRequest(run_key=f"prices_gold {newest} {len(due)} ({today})")
+    running = find_run_under_way(context.instance, gold_job.name) if due else ""
+    plan = plan_derivation(due, running, clock.today_in_new_york())
+    log_plan(context, plan, "price_derivation_run_requested")
+    return build_run(plan)

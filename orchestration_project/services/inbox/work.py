@@ -10,6 +10,7 @@ import dagster as dg
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, select
 
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.ticks import PlannedRun
 from orchestration_project.engine.contracts.webhooks.queue import (
     AttemptRun,
     Row,
@@ -360,20 +361,20 @@ def _build_rows(found: Sequence[RowMapping]) -> list[Row]:
     ]
 
 
-def request_of(
+def plan_delivery(
     row: Row, job: str, *, claims: bool = False, config: Mapping[str, Any] | None = None
-) -> dg.RunRequest:
-    """Return the request of a run of ``job`` for a delivery; ``claims``: and all that are due."""
+) -> PlannedRun:
+    """Return the run of ``job`` for a delivery; ``claims``: for all that are due."""
     tags = {ATTEMPT_TAG: row.attempt, SOURCE_TAG: row.source, LAUNCHED_BY: "webhook"}
     if row.trace_id and row.span_id:
         tags |= TraceContext(row.trace_id, row.span_id).as_tags()
     if claims:
-        return dg.RunRequest(job_name=job, tags=tags, run_config=config)
-    return dg.RunRequest(
+        return PlannedRun(job_name=job, tags=tags, run_config=config or {})
+    return PlannedRun(
         run_key=row.attempt,
         job_name=job,
         tags={**tags, DELIVERY_TAG: row.delivery_id},
-        run_config=config,
+        run_config=config or {},
     )
 
 

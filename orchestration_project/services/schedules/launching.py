@@ -17,6 +17,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, select, update
 
 from orchestration_project.engine.contracts.flags import FlagSet
 from orchestration_project.engine.contracts.problems import Problem
+from orchestration_project.engine.contracts.ticks import PlannedRun
 from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, insert_absent
@@ -61,12 +62,12 @@ class TickResult:
     """Result of a tick.
 
     Attributes:
-        requests: Runs to ask Dagster for.
+        requests: Runs of due schedules.
         skipped_count: Schedules with due times that start no run.
         disabled: Reasons by the names of schedules that were disabled.
     """
 
-    requests: Sequence[dg.RunRequest] = ()
+    requests: Sequence[PlannedRun] = ()
     skipped_count: int = 0
     disabled: Mapping[str, str] = field(default_factory=dict)
 
@@ -287,8 +288,8 @@ def _build_key(row: Mapping[str, Any] | RowMapping) -> str:
     return f"{row['name']} at {row['due_at'].isoformat()}"
 
 
-def _request(row: Mapping[str, Any] | RowMapping) -> dg.RunRequest:
-    return dg.RunRequest(
+def _request(row: Mapping[str, Any] | RowMapping) -> PlannedRun:
+    return PlannedRun(
         run_key=_build_key(row),
         job_name=row["job"],
         partition_key=row["partition_key"],
