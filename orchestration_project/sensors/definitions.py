@@ -327,7 +327,7 @@ def build_run(plan: TickPlan) -> dg.RunRequest | dg.SkipReason:
 
 
 def log_plan(context: TickContext, plan: TickPlan, event: str) -> None:
-    """Log what a tick requests; Dagster shows no reason of a tick that requests runs."""
+    """Log the message of a plan: Dagster shows no reason of a tick that requests runs."""
     if plan.message:
         context.log.info(plan.message, extra={"event": event})
 

@@ -88,7 +88,7 @@ def operations_on_run_end(
 
 
 def _watch(context: dg.SensorEvaluationContext, alerts: Alerts) -> WatchResult:
-    """Read what happened since the cursor, and store its alerts; without one, nothing did."""
+    """Poll from the cursor on, and store alerts of what happened; without a cursor, begin here."""
     if context.cursor is None:
         return first_poll(context.instance)
     progress = Progress.model_validate_json(context.cursor)

@@ -29,7 +29,7 @@ class WaitingMessages:
     def hour(self) -> str | None:
         """Partition of a run for all messages; None: none waits.
 
-        It is the hour of the newest, or the present one if that is no partition.
+        It is the hour of the newest, or the present one where Dagster lacks that partition.
         """
         if self.newest_at is None:
             return None
