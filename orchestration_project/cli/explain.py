@@ -85,7 +85,8 @@ def describe(explanation: "NumberExplanation") -> Iterator[str]:
     verdict = "equal" if explanation.is_equal else "not equal"
     yield f"recomputed  {explanation.recomputed}, {verdict}"
     yield from _describe_change(explanation)
-    other_text = f", and {explanation.other_count} of other keys" * bool(explanation.other_count)
+    other_count = explanation.other_count
+    other_text = f", and {other_count} of other keys" if other_count else ""
     yield f"rows        {explanation.input_count} of {explanation.rows_of}{other_text}"
     for row in explanation.inputs:
         yield from _describe_row(row)

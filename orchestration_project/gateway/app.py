@@ -89,8 +89,10 @@ class AllowedOrigins:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request pass; one of an allowed origin as if no browser had sent it."""
-        is_across = self._is_across(scope)
-        await (self._across if is_across else self._app)(scope, receive, send)
+        if self._is_across(scope):
+            await self._across(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
 
     def _is_across(self, scope: Scope) -> bool:
         if scope["type"] != "http" or not scope["path"].startswith(f"{PATH}/"):

@@ -423,7 +423,9 @@ def _retry_buttons(inbox: Inbox, wanted: EntriesWanted) -> str:
 
 def _cut(inbox: Inbox) -> str:
     names = ", ".join(TITLES[kind].lower() for kind in sorted(inbox.cut_kinds))
-    return f"<p><strong>There are more entries than are shown: {names}.</strong></p>" * bool(names)
+    if not names:
+        return ""
+    return f"<p><strong>There are more entries than are shown: {names}.</strong></p>"
 
 
 def _link_pages(wanted: EntriesWanted, count: int, first: int) -> str:

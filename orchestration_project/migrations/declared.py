@@ -268,11 +268,15 @@ def _compare_indexes(
         if str(index.name) not in stored:
             yield f"index {index.name} of {table.name} is missing"
         elif stored[str(index.name)] != declared:
-            stored_text, declared_text = (
-                f"{'unique ' * is_unique}({', '.join(map(str, columns))})"
-                for columns, is_unique in (stored[str(index.name)], declared)
-            )
+            stored_text = _describe_index(stored[str(index.name)])
+            declared_text = _describe_index(declared)
             yield f"index {index.name} of {table.name} is {stored_text}, not {declared_text}"
+
+
+def _describe_index(definition: tuple[Sequence[str | None], bool]) -> str:
+    columns, is_unique = definition
+    names = ", ".join(map(str, columns))
+    return f"unique ({names})" if is_unique else f"({names})"
 
 
 def _list_index_columns(index: sa.Index) -> list[str]:

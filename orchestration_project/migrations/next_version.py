@@ -1,8 +1,9 @@
 """The next version, written from what is declared and what the versions so far have made."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,10 @@ def source(value: Any, indent: str = "") -> str:
         for field in fields(value)
         if field.default is MISSING or getattr(value, field.name) not in (field.default, [])
     ]
-    parts = [f"{name}=" * bool(name) + source(item, indent) for name, item in given_pairs]
+    parts = [
+        f"{name}={source(item, indent)}" if name else source(item, indent)
+        for name, item in given_pairs
+    ]
     return f"{type(value).__name__}({', '.join(parts)})"
 
 
@@ -171,31 +175,33 @@ def changes_between(before: Schema, after: Schema) -> list[SchemaChange]:
     new = [
         name for name in after if name not in before or type(before[name]) is not type(after[name])
     ]
-    return [
-        *(
-            DropView(each)
-            for each in _select_views(reversed(before.values()))
-            if each.name in views
-        ),
-        *(
-            DropTable(each)
-            for each in entries
-            if isinstance(each, Table) and each.name not in kept_tables
-        ),
-        *(CreateTable(each) for name in new if isinstance(each := after[name], Table)),
-        *(change for changes in of_tables.values() for change in changes),
-        *(
-            CreateView(each)
-            for each in _select_views(after.values())
-            if each.name in {*views, *new}
-        ),
-        *(
-            change
-            for each in _select_views(before.values())
-            if each.name not in views and isinstance(now := after[each.name], View)
-            for change in _compare_comments(each, now)
-        ),
+    dropped_views = [
+        view for view in _select_views(reversed(before.values())) if view.name in views
     ]
+    dropped_tables = [
+        entry for entry in entries if isinstance(entry, Table) and entry.name not in kept_tables
+    ]
+    new_entries = [after[name] for name in new]
+    new_tables = [entry for entry in new_entries if isinstance(entry, Table)]
+    new_views = [view for view in _select_views(after.values()) if view.name in {*views, *new}]
+    return [
+        *map(DropView, dropped_views),
+        *map(DropTable, dropped_tables),
+        *map(CreateTable, new_tables),
+        *chain.from_iterable(of_tables.values()),
+        *map(CreateView, new_views),
+        *_compare_kept_views(before, after, views),
+    ]
+
+
+def _compare_kept_views(
+    before: Schema, after: Schema, recreated: Collection[str]
+) -> Iterator[SchemaChange]:
+    """Yield the changes of comments of views that are not created again."""
+    for view in _select_views(before.values()):
+        declared = None if view.name in recreated else after[view.name]
+        if isinstance(declared, View):
+            yield from _compare_comments(view, declared)
 
 
 def _is_same_but_comments(before: Table | View, after: Table | View | None) -> bool:

@@ -375,7 +375,8 @@ def _describe_failures(
     """Return the partitions that failed, and of the latest one its run and offenders."""
     latest = failed[0]
     keys = sorted({str(failure["partition_key"]) for failure in failed})
-    remaining_text = f" and {len(keys) - KEYS_NAMED} more" * (len(keys) > KEYS_NAMED)
+    remaining_count = len(keys) - KEYS_NAMED
+    remaining_text = f" and {remaining_count} more" if remaining_count > 0 else ""
     named = keys[:KEYS_NAMED]
     links = ", ".join(partition_link(asset, key) for key in named)
     offenders = json.loads(str(latest["offenders"]))

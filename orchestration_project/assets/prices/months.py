@@ -170,6 +170,15 @@ def _summarize_month(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummar
     )
 
 
+def _choose_error_class(errors: Iterable[Exception]) -> type[OrchestrationError]:
+    """Return the class of an error that stands for several: the one that most needs a person."""
+    failed = list(errors)
+    for error_class in (ContractError, SourceError, ConfigurationError):
+        if any(isinstance(error, error_class) for error in failed):
+            return error_class
+    return OrchestrationError
+
+
 def _build_error(
     outcomes: Sequence[ItemResult[LoadedPrices]], loaded: Sequence[LoadedPrices]
 ) -> OrchestrationError | None:
@@ -193,9 +202,7 @@ def _build_error(
             wait = max(transient_error.retry_in_seconds for transient_error in transient)
             error: OrchestrationError = TransientError(what, found=text, retry_in_seconds=wait)
         else:
-            kinds = (ContractError, SourceError, ConfigurationError)
-            kind = next(kind for kind in kinds if any(isinstance(e, kind) for e in failed.values()))
-            error = kind(what, found=text)
+            error = _choose_error_class(failed.values())(what, found=text)
         error.group_ids = group_ids[:DELIVERIES_QUOTED]
         return error
     refused = [

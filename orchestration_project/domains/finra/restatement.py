@@ -219,10 +219,12 @@ def sentence(
 
 def _describe_parts(change: WeekChange) -> list[str]:
     rows = [f"{change.rows_changed:,} of {change.rows_before:,} rows changed"]
-    rows += [f"{change.rows_added:,} new"] * bool(change.rows_added)
-    rows += [f"{change.rows_removed:,} gone"] * bool(change.rows_removed)
+    if change.rows_added:
+        rows.append(f"{change.rows_added:,} new")
+    if change.rows_removed:
+        rows.append(f"{change.rows_removed:,} gone")
     symbols = [
-        f"{count:,} symbol{'s' * (count != 1)} {what} ({_list_names(names, count)})"
+        f"{count:,} symbol{'' if count == 1 else 's'} {what} ({_list_names(names, count)})"
         for count, names, what in (
             (change.symbols_removed_count, change.symbols_removed, "gone"),
             (change.symbols_added_count, change.symbols_added, "new"),
@@ -231,7 +233,8 @@ def _describe_parts(change: WeekChange) -> list[str]:
     ]
     shares = _format_change("shares", change.shares_before, change.shares_after)
     trades = _format_change("trades", change.trades_before, change.trades_after)
-    return [", ".join(rows), *([", ".join(symbols)] * bool(symbols)), f"{shares}, {trades}"]
+    parts = [", ".join(rows), ", ".join(symbols), f"{shares}, {trades}"]
+    return [part for part in parts if part]
 
 
 def _list_names(names: Sequence[str], count: int) -> str:

@@ -146,7 +146,8 @@ _daily = prices_daily.c
 
 
 def _declare_decimals(name: str, what: str, *, optional: bool = False) -> ViewColumn:
-    comment = f"{what} with 6 decimals, text on SQLite" + "; NULL: not given" * optional
+    missing_text = "; NULL: not given" if optional else ""
+    comment = f"{what} with 6 decimals, text on SQLite{missing_text}"
     return ViewColumn(name, in_decimals(_daily[name]), comment, optional=optional)
 
 

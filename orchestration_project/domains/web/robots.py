@@ -101,11 +101,10 @@ def read_robots(status: int | None, body: bytes) -> Robots:
     lines = list(_group_lines(body.decode("utf-8-sig", errors="replace").replace("\0", "")))
     # Protego allows a folder, too, where its index.html is allowed, as Google does.
     other_names = [line for line in lines if not ALLOWED_INDEX.fullmatch(line)]
-    parsed = [
-        Protego.parse("\n".join(group))
-        for group in (lines, other_names)[: 1 + (other_names != lines)]
-    ]
-    return Robots(parsed[0], folder_rules=parsed[-1])
+    rules = Protego.parse("\n".join(lines))
+    has_allowed_index = other_names != lines
+    folder_rules = Protego.parse("\n".join(other_names)) if has_allowed_index else rules
+    return Robots(rules, folder_rules=folder_rules)
 
 
 def _decode_url(url: str) -> str:

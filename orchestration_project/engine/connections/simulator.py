@@ -123,7 +123,8 @@ class DemoProgram:
             time.sleep(0.05)
         # One that ended would end again; one that is slow may have come up by the next attempt.
         ended = server.returncode
-        raise (ConfigurationError if ended else TransientError)(
+        error_class = ConfigurationError if ended else TransientError
+        raise error_class(
             "the demo source does not start",
             expected=f"{self.folder / 'server.json'} within {SECONDS_TO_START} s",
             found=f"it ended with status {ended}" if ended else "no answer",

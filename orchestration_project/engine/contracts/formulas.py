@@ -665,4 +665,5 @@ def show_value(value: Value) -> Any:
     if not isinstance(value, Fraction):
         return value
     units = int(value * 10**USD_SCALE)
-    return f"{'-' * (units < 0)}{abs(units) // 10**USD_SCALE}.{abs(units) % 10**USD_SCALE:06d}"
+    sign = "-" if units < 0 else ""
+    return f"{sign}{abs(units) // 10**USD_SCALE}.{abs(units) % 10**USD_SCALE:06d}"

@@ -161,7 +161,8 @@ def rename_instigators(instance: dg.DagsterInstance, names: Mapping[str, str]) -
             origin = state.origin.repository_origin.get_instigator_origin(name)
             data = state.instigator_data
             instance.add_instigator_state(InstigatorState(origin, kind, state.status, data))
-            renamed += [name] * bool(running)
+            if running:
+                renamed.append(name)
         for state in instigator_states:
             instance.delete_instigator_state(state.instigator_origin_id, state.selector_id)
     return renamed

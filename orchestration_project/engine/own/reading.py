@@ -288,8 +288,12 @@ class Reading:
     @property
     def filters(self) -> Sequence[str]:
         """Reasons for which records are left out."""
-        has_columns = bool(self.unpivot or (self.zipped and self.zipped.unpivot))
-        return ["not_listed"] * has_columns + ["blank"] * bool(self.skip_blank)
+        reasons: list[str] = []
+        if self.unpivot or (self.zipped and self.zipped.unpivot):
+            reasons.append("not_listed")
+        if self.skip_blank:
+            reasons.append("blank")
+        return reasons
 
 
 def reading_of(given: ReadingOptions, others: Iterable[str] = ()) -> Reading:

@@ -429,8 +429,9 @@ def change_statements(connection: Connection, change: TableChange) -> list[str]:
         statements.append(_render_ddl(connection, CreateTable(part.stored)))
         rows = {name: quote(name) for name in names}
         statements.append(_insert(connection, part.stored.name, part.declared.name, rows))
+    render_part = _render_rebuild if is_sqlite else _render_alter
     for part in change.parts:
-        statements += (_render_rebuild if is_sqlite else _render_alter)(connection, part)
+        statements += render_part(connection, part)
     return statements
 
 

@@ -198,7 +198,9 @@ class FinraApi(FinraSource):
         raise UnavailableError(
             f"FINRA has not published {tier}, week {week_start}, or has it no more",
             expected=f"a week that /partitions lists; the newest of {tier} is {newest}",
-            found=f"no such week in {CURRENT}" + f" and {HISTORIC}" * is_older,
+            found=f"no such week in {CURRENT} and {HISTORIC}"
+            if is_older
+            else f"no such week in {CURRENT}",
             remedy="ask for another week, or wait for its publication",
         )
 

@@ -128,8 +128,12 @@ class PriceExtractor:
     @property
     def version(self) -> str:
         """Fetch request of symbols as a text, ordered: more days, or with options, sorts later."""
-        options = " full" * self.full + " force" * self.force
-        return f"{self.days.last} {self.source.name}{options}"
+        words = [str(self.days.last), self.source.name]
+        if self.full:
+            words.append("full")
+        if self.force:
+            words.append("force")
+        return " ".join(words)
 
     def without_asking(self, symbol: str, known: Known) -> FetchedSymbol | None:
         """Return how a symbol stands that need not be asked for, or in vain; None: it is asked."""

@@ -284,7 +284,8 @@ class AttentionReader:
 
     def _late_entry(self, missing: OldestMissing) -> Entry:
         job, partition = missing.loading_job, missing.partition
-        units = f"{missing.absent_count} {missing.unit}{'s' * (missing.absent_count != 1)} missing"
+        plural = "" if missing.absent_count == 1 else "s"
+        units = f"{missing.absent_count} {missing.unit}{plural} missing"
         return Entry(
             kind="late",
             unit=missing.asset,

@@ -6,6 +6,7 @@ from functools import partial
 from html import unescape
 from io import BytesIO
 from itertools import islice
+from string import ascii_uppercase
 from typing import NamedTuple, cast
 
 from python_calamine import CalamineError, CalamineWorkbook, PasswordError, SheetTypeEnum
@@ -326,8 +327,8 @@ def _parse_place(reference: str) -> tuple[int, int] | None:
     if not match:
         return None
     column = 0
-    for letter in match[1]:
-        column = column * 26 + ord(letter) - 64
+    for letter in match[1]:  # digits of base 26 from A, which is 1, to Z, which is 26
+        column = column * len(ascii_uppercase) + ascii_uppercase.index(letter) + 1
     return int(match[2]) - 1, column - 1
 
 

@@ -139,7 +139,7 @@ QUOTED = re.compile(rb'"([^"]*)"')
 def _count_cells(body: bytes, reading: Reading) -> RecordCount:
     """Count the cells that are not blank, but for the header and the first column."""
     plain = QUOTED.sub(
-        lambda cell: b"x" * bool(cell[1].strip()),
+        lambda cell: b"x" if cell[1].strip() else b"",
         _replace_quotes(body[below(body, reading.skip) :], reading),
     )
     _, *lines = plain.split(b"\n")

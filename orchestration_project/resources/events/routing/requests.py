@@ -88,7 +88,8 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
     )
     if 200 <= status < 300:
         return f"HTTP {status}"
-    raise (TransientError if may_pass(status) else SourceError)(
+    error_class = TransientError if may_pass(status) else SourceError
+    raise error_class(
         f"the target {request.target} did not accept a request",
         expected="a status from 200 to 299",
         found=f"HTTP {status}",

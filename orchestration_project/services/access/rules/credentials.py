@@ -106,7 +106,8 @@ class Failures:
 
 def subjects(key_id: str | None, address: str) -> list[str]:
     """Return whom a failed login is counted for: the address, and the key's id if there is one."""
-    return [f"address {network_of(address)}"] + [f"key {key_id}"] * bool(key_id)
+    names = [f"address {network_of(address)}"]
+    return [*names, f"key {key_id}"] if key_id else names
 
 
 def network_of(address: str) -> str:

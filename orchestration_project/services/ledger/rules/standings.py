@@ -262,7 +262,7 @@ def _list_worries(day: Figures, under_way: ActiveRuns, machine_now: datetime) ->
 
 
 def _describe_quarantine(asset: str, count: int) -> str:
-    text = f"{count} partition{'s' * (count > 1)} of {asset} quarantined"
+    text = f"{count} partition{'s' if count > 1 else ''} of {asset} quarantined"
     return f"{text}; do this: {QUARANTINE_REMEDY}"
 
 
@@ -272,7 +272,7 @@ def _describe_lateness(oldest: OldestMissing, now: datetime) -> str:
     late = _format_duration(_count_hours(oldest.due_at, now))
     counts = {"missing": oldest.absent_count, "quarantined": oldest.quarantined_count}
     states = [
-        f"{count} {oldest.unit}{'s' * (count > 1)} {state}"
+        f"{count} {oldest.unit}{'s' if count > 1 else ''} {state}"
         for state, count in counts.items()
         if count
     ]
