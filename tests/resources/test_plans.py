@@ -21,6 +21,7 @@ from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.finra.weekly import WeeklyDataset
+from orchestration_project.services import plans
 from orchestration_project.services.plans import upper_share
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, captures, deliveries, fences, landings
@@ -328,6 +329,47 @@ def test_rows_are_compared_by_key_with_nulls_as_values():
 @pytest.mark.parametrize(("count", "of", "most"), [(0, 50, 0.071), (5, 50, 0.214), (50, 50, 1.0)])
 def test_a_sample_bounds_the_share_of_all(count: int, of: int, most: float):
     assert upper_share(count, of) == pytest.approx(most, abs=0.001)
+
+
+@pytest.fixture
+def hash_of(tmp_path, monkeypatch):
+    """Hash the code of a package whose default files lie at a place."""
+
+    def hash_of(package: Path, defaults: Path, project: Path) -> str:
+        monkeypatch.setattr(plans, "PACKAGE_FOLDER", package)
+        monkeypatch.setattr(plans, "PACKAGED", package / "defaults")
+        monkeypatch.setattr(plans, "DEFAULTS", defaults)
+        monkeypatch.setattr(plans, "project_folder", lambda: project)
+        monkeypatch.setattr(plans, "own_files", lambda: ())
+        return plans.hash_code.__wrapped__()
+
+    return hash_of
+
+
+def write_files(folder: Path, **texts: str) -> Path:
+    """Write files below a folder, `__` being a part of their path."""
+    for name, content in texts.items():
+        file = folder / f"{name.replace('__', '/')}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return folder
+
+
+def test_a_wheel_and_a_checkout_of_the_same_code_have_the_same_hash(hash_of, tmp_path):
+    checkout = write_files(tmp_path / "checkout", config__limits="1", package__code="a")
+    wheel = write_files(
+        tmp_path / "wheel" / "package",
+        defaults__config__limits="1",
+        defaults__dagster="x",
+        code="a",
+    )
+    project = tmp_path / "project"
+    of_checkout = hash_of(checkout / "package", checkout, checkout)
+    assert hash_of(wheel, wheel / "defaults", project) == of_checkout
+    write_files(project, config__limits="1")
+    assert hash_of(wheel, wheel / "defaults", project) == of_checkout
+    write_files(project, config__limits="2")
+    assert hash_of(wheel, wheel / "defaults", project) != of_checkout
 
 
 def test_parts_add_up():
