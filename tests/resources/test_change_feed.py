@@ -25,6 +25,7 @@ from orchestration_project.services.change_feed import (
     BEGIN,
     Change,
     ChangePage,
+    ChangesMissingError,
     parse_position,
     read_changes,
     read_last_position,
@@ -280,6 +281,26 @@ def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock
         assert mirror.rows == read_table(connection)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_changes_that_are_not_as_many_as_the_load_counted_are_refused(
+    chained, loader, clock, limit
+):
+    loader.land(row("AAA"), row("BBB"), row("CCC"))
+    clock.at += timedelta(days=1)
+    second = loader.land(row("AAA", share_quantity=7), row("BBB", share_quantity=7), version="v2")
+    with chained.writing() as connection:  # past the loader, without a record of the chain
+        connection.execute(delete(finra_otc_weekly).where(finra_otc_weekly.c.symbol == "BBB"))
+    mirror = Mirror(chained, limit)
+    with pytest.raises(ChangesMissingError, match="lack changes that a load counted") as refusal:
+        mirror.follow()
+    assert (refusal.value.expected, refusal.value.found) == (
+        "0 added, 2 changed, 1 removed",
+        "0 added, 1 changed, 2 removed",
+    )
+    assert second.group_id in str(refusal.value)
+    assert [change.cause for change in mirror.changes] == ["first"] * 3
+
+
 def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
     chained, loader, next_week, clock
 ):
@@ -315,7 +336,7 @@ def test_rows_without_a_chain_are_refused_until_a_load_begins_one(prepared, tmp_
         assert Mirror(unchained).follow() == []
         loader = Desk(unchained, tmp_path / "artifacts")
         loader.land(row("AAA"))
-        with pytest.raises(ConfigurationError, match="its rows are of before the chain"):
+        with pytest.raises(ConfigurationError, match="its rows are older than its chain"):
             Mirror(unchained).follow()
 
 
