@@ -479,8 +479,15 @@ class _Reader:
         self, relation: Relation, names: Sequence[str], key: str | None, limit: int | None
     ) -> Sequence[Mapping[str, Any]]:
         chosen = masked(relation) if self._is_masked else relation
-        query = page(chosen, list(dict.fromkeys(names)), (), cursor=key, limit=limit)
-        return [dict(row) for row in self._connection.execute(query).mappings()]
+        names = list(dict.fromkeys(names))
+        if limit is None:  # sorted here: a database that sorts goes through all rows by their key
+            query = chosen.select(names, ()).order_by(None)
+        else:
+            query = page(chosen, names, (), cursor=key, limit=limit)
+        rows = [dict(row) for row in self._connection.execute(query).mappings()]
+        if limit is None:
+            rows.sort(key=lambda row: tuple(row[name] for name in self._key))
+        return rows
 
     def _change_of(self, record: _Record, row: Mapping[str, Any]) -> Change:
         change = row.get(CHANGE, PRESENT)
