@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     help="Write it as Markdown, for a review.",
 )
 @click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write it as a page with pictures of the values before and after.",
+)
+@click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -48,6 +54,7 @@ def plan(
     sample: int | None,
     seed: int,
     markdown: Path | None,
+    html: Path | None,
     output: Path | None,
 ) -> int:
     """Show the changes that a replay of all captures by the present code and checks would make.
@@ -60,6 +67,7 @@ def plan(
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_clock, open_warehouse
+    from orchestration_project.services.difference_pages import write_plan
     from orchestration_project.services.export import whole_file
     from orchestration_project.services.plan_pages import write_markdown, write_text
     from orchestration_project.services.plans import Planner, PlanRequest
@@ -70,6 +78,7 @@ def plan(
     request = PlanRequest(tables, partitions, sample, seed)
     writers: Mapping[Path | None, Callable[[Plan], str]] = {
         markdown: write_markdown,
+        html: write_plan,
         output: lambda plan: write_json(plan.to_fields()),
     }
     with ExitStack() as stack, open_warehouse(settings) as warehouse:
@@ -94,6 +103,8 @@ def plan(
         echo(write_text(plan_document))
     if markdown is not None:
         note(f"Markdown: {markdown}")
+    if html is not None:
+        note(f"HTML: {html}")
     if output is not None:
         note(f"to apply it: orchestrate apply {output}")
     if plan_document.failures:

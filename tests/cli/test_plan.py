@@ -1,6 +1,7 @@
 """`plan` and `apply` as a person meets them: shown, written, reviewed, refused, done."""
 
 import json
+import re
 import shutil
 from unittest.mock import patch
 
@@ -92,6 +93,19 @@ def test_a_change_is_shown_reviewed_and_applied(place, doubled, capfd, tmp_path)
     assert f"{KEY} of finra_otc_weekly was delivered since the plan" in capfd.readouterr().err
 
 
+def test_a_page_has_counts_examples_and_pictures_without_network_or_script(
+    place, doubled, tmp_path
+):
+    file = tmp_path / "plan.html"
+    assert main(["plan", "finra_otc_weekly", "--html", str(file)]) == 4
+    page = file.read_text()
+    assert '<td>finra_otc_weekly</td><td class="number">0</td><td class="number">1</td>' in page
+    assert "<td>100.000000</td><td>200.000000</td>" in page
+    assert "<title>share_quantity before and after, from 100 to 200</title>" in page
+    assert "<script" not in page
+    assert set(re.findall(r"[a-z]+://[^\"]+", page)) == {"http://www.w3.org/2000/svg"}
+
+
 def test_a_sample_says_what_it_bounds(place, doubled, capfd):
     assert main(["plan", "--sample", "1", "--json"]) == 4
     document = json.loads(capfd.readouterr().out)
@@ -132,7 +146,7 @@ def test_what_is_no_plan_of_this_state_is_refused(place, capfd, tmp_path, text, 
     assert message in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("option", ["--output", "--markdown"])
+@pytest.mark.parametrize("option", ["--output", "--markdown", "--html"])
 def test_a_file_that_cannot_be_written_is_refused_before_the_work(place, capfd, tmp_path, option):
     file = tmp_path / "missing" / "plan"
     assert main(["plan", option, str(file)]) == 1

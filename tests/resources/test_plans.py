@@ -14,12 +14,15 @@ from sqlalchemy.engine import make_url
 
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine import plans as engine_plans
 from orchestration_project.engine.contracts.rules import Audit, Validated
 from orchestration_project.engine.deliveries import RecordedDeliveries
+from orchestration_project.engine.distributions import measure
 from orchestration_project.engine.plans import compare_rows, plan_partition
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.errors import ContractError
+from orchestration_project.plots.distribution import draw_distributions
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.services import plans
 from orchestration_project.services.plans import upper_share
@@ -377,6 +380,42 @@ def test_parts_add_up():
     both = one + one
     assert (both.changed, both.columns) == (4, {"issue_name": 4})
     assert len(both.examples["issue_name"]) == 3
+
+
+def test_values_before_and_after_are_measured_and_add_up():
+    names = key_names(finra_otc_weekly)
+    key = {name: ["a", "b", "c"] for name in names}
+    before = pl.DataFrame({**key, "trade_count": [5, 50, None]})
+    after = before.with_columns(trade_count=pl.Series([5, 500, -3]))
+    difference = compare_rows(finra_otc_weekly, before, after)
+    total = difference + difference
+    old, new = total.distributions["trade_count"]
+    assert (old.minimum, old.maximum, old.null_count) == (50, 50, 2)
+    assert (new.minimum, new.maximum, new.null_count) == (-3, 500, 0)
+    assert [count for _, count in new.bins] == [2, 2]
+    assert [number < 0 for number, _ in new.bins] == [True, False]
+    text = pl.DataFrame({**key, "issue_name": ["a", "b", "c"]})
+    other = compare_rows(finra_otc_weekly, text, text.with_columns(issue_name=pl.lit("d")))
+    assert other.distributions == {}
+
+
+def test_values_of_persons_are_not_measured(monkeypatch):
+    monkeypatch.setattr(engine_plans, "personal_columns", lambda _: ["trade_count"])
+    key = {name: ["a"] for name in key_names(finra_otc_weekly)}
+    before = pl.DataFrame({**key, "trade_count": [5]})
+    difference = compare_rows(finra_otc_weekly, before, before.with_columns(trade_count=pl.lit(6)))
+    assert difference.columns == {"trade_count": 1}
+    assert difference.distributions == {}
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0], [1e-60, 1e300, -1e300, 0.0], [float("nan"), float("inf"), None], []]
+)
+def test_any_numbers_are_drawn(values: list[float | None]):
+    found = dict(measure(pl.Series(values, dtype=pl.Float64)).bins)
+    picture = draw_distributions(found, {}, ("a", "b"), "title <")
+    assert ("<rect" in picture) == bool(found)
+    assert "title <" not in picture
 
 
 def plan_of(count: int):
