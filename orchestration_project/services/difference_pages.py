@@ -17,6 +17,8 @@ from orchestration_project.services.plan_pages import (
     sum_by_table,
 )
 from orchestration_project.services.plans import Plan
+from orchestration_project.services.time_differences import TimeDifference
+from orchestration_project.tables.queries.changes import CHANGED
 
 HEAD = """<!DOCTYPE html>
 <html lang="en">
@@ -37,6 +39,9 @@ pre {{ white-space: pre-wrap; overflow-wrap: anywhere }}
 <h1>{title}</h1>
 """
 FOOT = "</body>\n</html>\n"
+
+MAX_LOADS = 200
+"""Loads that a page lists."""
 
 LEGEND = "Values of changed rows by size: before above the line, after below it."
 
@@ -142,3 +147,51 @@ def _write_distributions(name: str, before: Distribution, after: Distribution) -
 
 def _write_number(value: float | None) -> str:
     return "" if value is None else f"{value:,.6f}".rstrip("0").rstrip(".")
+
+
+def write_time_difference(difference: TimeDifference) -> str:
+    """Return the changes of a table between two times as a page."""
+    title = f"Changes of {difference.table}"
+    return write_page(title, _write_time_parts(difference))
+
+
+def _write_time_parts(difference: TimeDifference) -> Iterator[str]:
+    since, until = (at.isoformat(timespec="seconds") for at in (difference.since, difference.until))
+    counts = ", ".join(
+        f"{difference.row_counts.get(name, 0):,} {name}" for name in (ADDED, CHANGED, REMOVED)
+    )
+    yield f"<p>From {escape(since)} to {escape(until)}: {counts} rows between the two states.</p>"
+    for heading, is_ours in (("Changes by the source", False), ("Changes by our rules", True)):
+        yield f"<h2>{heading}</h2>"
+        by_cause = difference.select_causes(is_ours=is_ours)
+        if not by_cause:
+            yield "<p>No changes.</p>"
+            continue
+        yield write_table(
+            ("Cause", "Added", "Changed", "Removed"),
+            [(cause, item.added, item.changed, item.removed) for cause, item in by_cause],
+        )
+        for cause, item in by_cause:
+            yield f"<h2>Cause {escape(cause)}</h2>"
+            yield from write_difference(item)
+    yield "<h2>Loads</h2>"
+    yield write_table(
+        ("Time", "Partition", "Cause", "Rules", "Added", "Changed", "Removed"),
+        [
+            (
+                *(load.landed_at.isoformat(timespec="seconds"), load.partition_key, load.cause),
+                *(load.rule_version, load.added, load.changed, load.removed),
+            )
+            for load in difference.loads[-MAX_LOADS:]
+        ],
+    )
+    if len(difference.loads) > MAX_LOADS:
+        yield f"<p>{len(difference.loads) - MAX_LOADS:,} earlier loads are not listed.</p>"
+    downstream = difference.downstream
+    for heading, names in (
+        ("Made of these rows", downstream.names),
+        ("Exports", downstream.exports),
+        ("Routes of the API", downstream.routes),
+    ):
+        yield f"<h2>{heading}</h2>"
+        yield write_list(names) or "<p>None.</p>"
