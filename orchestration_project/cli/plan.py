@@ -1,6 +1,7 @@
 """The commands that show what the present code would do to loaded rows, and that do it."""
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ from orchestration_project.cli.console import OUTPUT, echo, emit, note, progress
 from orchestration_project.cli.exit_statuses import ExitStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from orchestration_project.engine.plans import PartitionPlan
+    from orchestration_project.services.plans import Plan
 
 
 @click.command(cls=Command, has_json=True)
@@ -33,6 +37,12 @@ if TYPE_CHECKING:
     help="Write it as Markdown, for a review.",
 )
 @click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write it as a page with pictures of the values before and after.",
+)
+@click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -44,6 +54,7 @@ def plan(
     sample: int | None,
     seed: int,
     markdown: Path | None,
+    html: Path | None,
     output: Path | None,
 ) -> int:
     """Show the changes that a replay of all captures by the present code and checks would make.
@@ -56,6 +67,8 @@ def plan(
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_clock, open_warehouse
+    from orchestration_project.services.difference_pages import write_plan
+    from orchestration_project.services.export import whole_file
     from orchestration_project.services.plan_pages import write_markdown, write_text
     from orchestration_project.services.plans import Planner, PlanRequest
     from orchestration_project.settings import load_settings
@@ -63,7 +76,17 @@ def plan(
 
     settings = load_settings()
     request = PlanRequest(tables, partitions, sample, seed)
-    with open_warehouse(settings) as warehouse:
+    writers: Mapping[Path | None, Callable[[Plan], str]] = {
+        markdown: write_markdown,
+        html: write_plan,
+        output: lambda plan: write_json(plan.to_fields()),
+    }
+    with ExitStack() as stack, open_warehouse(settings) as warehouse:
+        files = [  # opened first: what cannot be written is refused before the work
+            (stack.enter_context(whole_file(path, replace=True)), write)
+            for path, write in writers.items()
+            if path is not None
+        ]
         planner = Planner(settings, REGISTRY, warehouse, open_store(settings), open_clock(settings))
         chosen = planner.choose(request)
         planned: list[PartitionPlan | tuple[str, str, str]] = []
@@ -72,15 +95,17 @@ def plan(
             planned.append(item)
             _show_progress(item, len(planned), len(chosen), time.monotonic() - started)
         plan_document = planner.finish(request, chosen, planned)
+        for file, write in files:
+            file.write(write(plan_document).encode())
     if OUTPUT.is_json:
         emit(plan_document.to_fields())
     else:
         echo(write_text(plan_document))
     if markdown is not None:
-        markdown.write_text(write_markdown(plan_document))
         note(f"Markdown: {markdown}")
+    if html is not None:
+        note(f"HTML: {html}")
     if output is not None:
-        output.write_text(write_json(plan_document.to_fields()))
         note(f"to apply it: orchestrate apply {output}")
     if plan_document.failures:
         return ExitStatus.FAILED

@@ -1,6 +1,6 @@
 """Applies a plan: the runs that replay its partitions, and what came of them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sqlalchemy import select
@@ -12,7 +12,9 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.replay_plans import Replay, ReplayRequest
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import group_of
+from orchestration_project.errors import UnknownNameError
 from orchestration_project.instance.storage import open_instance
+from orchestration_project.registry import Registry
 from orchestration_project.services.plans import (
     PLAN_TAG,
     AppliedPartition,
@@ -38,6 +40,7 @@ def apply_plan(file: Path) -> int:
     for partition in partitions:
         by_table.setdefault(partition.table, []).append(partition)
     with open_instance() as instance, open_warehouse(settings) as warehouse:
+        _require_replays(by_table, REGISTRY)
         refuse_moved(warehouse, code_sha256, partitions)
         plans = {
             table: REGISTRY.replays[table].plan_runs(
@@ -71,9 +74,26 @@ def apply_plan(file: Path) -> int:
         console.echo(f"\n{text}")
     for text in differing:
         console.echo(text)
-    console.echo(f"plan {plan_id}: {len(partitions) - len(differing)} partitions are as it said")
+    console.echo(
+        f"plan {plan_id}: {len(partitions) - len(differing)} partitions changed as planned"
+    )
     status = EXIT_STATUSES[outcome_of(results)]
     return ExitStatus.FAILED if differing else status
+
+
+def _require_replays(tables: Collection[str], registry: Registry) -> None:
+    """Refuse a plan of a table whose dataset is not enabled here.
+
+    Raises:
+        UnknownNameError: A table has no replay.
+    """
+    for table in sorted(tables):
+        if table not in registry.replays:
+            raise UnknownNameError(
+                f"table without a replay in this installation: {table!r}",
+                expected=f"one of {', '.join(sorted(registry.replays))}",
+                remedy="apply the plan where its domain and dataset are enabled, or enable them",
+            )
 
 
 def _find_differing(warehouse: Warehouse, partitions: Sequence[AppliedPartition]) -> list[str]:

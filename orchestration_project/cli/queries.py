@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, time
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -85,6 +86,9 @@ TABLE_HEADINGS = {
 }
 
 PAGE = 500
+
+REPORT_OPTIONS = ("table", "days", "since", "until", "html", "force", "dry_run")
+"""Options of `diff --html`."""
 
 DATASET_OPTIONS = ("table", "dataset", "partition_by", "where", "columns", "internal", "dry_run")
 """Rows that `export --dataset` takes: all present rows, divided and in the order of the key."""
@@ -201,31 +205,63 @@ def export(
     type=click.DateTime(["%Y-%m-%d"]),
     help="Instead of --to: the second such day.",
 )
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Instead of rows: a page with the changes by cause, the loads, and what shows the rows.",
+)
 @export_options
+@click.argument("days", nargs=-1, type=click.DateTime(["%Y-%m-%d"]), metavar="[DAY DAY]")
+@click.pass_context
 def diff(
+    context: click.Context,
     since: str | None,
     until: str | None,
     published_from: datetime | None,
     published_by: datetime | None,
+    html: Path | None,
+    days: tuple[datetime, ...],
     **chosen: Any,
 ) -> int:
     """Write the rows of TABLE that were added, changed or removed between two times.
 
-    Each has the key, change, and old_X and new_X of each other column X.
+    Each has the key, change, and old_X and new_X of each other column X. DAY DAY: the states at the
+    end of two days, UTC.
     """
-    from orchestration_project.cli.export import Destination, Query, export_relation, moment_of
+    from orchestration_project.cli.export import Destination, Query, export_relation
     from orchestration_project.tables.queries.row_diff import publication_diff, row_diff
 
     table = chosen["table"]
-    if published_from and published_by and not (since or until):
+    if published_from and published_by and not (since or until or days or html):
         relation = publication_diff(table, published_from.date(), published_by.date())
-    elif since and until and not (published_from or published_by):
-        relation = row_diff(table, moment_of(since, "--from"), moment_of(until, "--to"))
-    else:
+        return export_relation(relation, Query.of(chosen), Destination.of(chosen))
+    times = None if published_from or published_by else _read_times(since, until, days)
+    if times is None:
         raise click.UsageError(
-            "expected --from TIME and --to TIME, or --published-from DAY and --published-by DAY"
+            "expected DAY DAY, or --from TIME and --to TIME, or --published-from DAY and "
+            "--published-by DAY; with --html, one of the first two"
         )
-    return export_relation(relation, Query.of(chosen), Destination.of(chosen))
+    if html is not None:
+        from orchestration_project.cli.difference import write_report
+
+        refuse_beside(context, "--html", keep=REPORT_OPTIONS)
+        return write_report(table, *times, html, is_replaced=chosen["force"])
+    return export_relation(row_diff(table, *times), Query.of(chosen), Destination.of(chosen))
+
+
+def _read_times(
+    since: str | None, until: str | None, days: Sequence[datetime]
+) -> tuple[datetime, datetime] | None:
+    """Return the two times of a comparison; None: they are not two, or of both kinds."""
+    from orchestration_project.cli.export import moment_of
+
+    if len(days) == 2 and not (since or until):
+        first, last = (datetime.combine(day, time.max, UTC) for day in days)
+        return first, last
+    if since and until and not days:
+        return moment_of(since, "--from"), moment_of(until, "--to")
+    return None
 
 
 @click.command(cls=Command, has_dry_run=True)

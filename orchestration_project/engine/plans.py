@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Table, select
 
 from orchestration_project.engine.contracts.values import BATCH_INDEX, schema_of
 from orchestration_project.engine.deliveries import PendingDelivery
+from orchestration_project.engine.distributions import Distribution, measure
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import RecordedDelivery, ValidatedBatch
 from orchestration_project.engine.warehouse.delivery import latest_group
@@ -69,6 +70,8 @@ class TableDifference:
         added, changed, removed, unchanged: Numbers of rows.
         columns: Number of rows with another value, by column.
         examples: A few rows by column, and by ``added`` and ``removed``.
+        distributions: Values before and after of the rows that change, by numeric column with
+            other values; not those of persons.
     """
 
     table: str
@@ -78,6 +81,9 @@ class TableDifference:
     unchanged: int = 0
     columns: Mapping[str, int] = field(default_factory=dict[str, int])
     examples: Mapping[str, Sequence[Example]] = field(default_factory=dict[str, Sequence[Example]])
+    distributions: Mapping[str, tuple[Distribution, Distribution]] = field(
+        default_factory=dict[str, tuple[Distribution, Distribution]]
+    )
 
     @property
     def is_any(self) -> bool:
@@ -98,7 +104,21 @@ class TableDifference:
                 name: [*self.examples.get(name, ()), *other.examples.get(name, ())][:MAX_EXAMPLES]
                 for name in names
             },
+            self._add_distributions(other),
         )
+
+    def _add_distributions(
+        self, other: "TableDifference"
+    ) -> dict[str, tuple[Distribution, Distribution]]:
+        nothing = (Distribution(), Distribution())
+        pairs = {
+            name: (self.distributions.get(name, nothing), other.distributions.get(name, nothing))
+            for name in dict.fromkeys([*self.distributions, *other.distributions])
+        }
+        return {
+            name: (one[0] + another[0], one[1] + another[1])
+            for name, (one, another) in pairs.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -343,6 +363,16 @@ def compare_rows(table: Table, before: pl.DataFrame, after: pl.DataFrame) -> Tab
                 )
                 for row in first
             ]
+    distributions = {
+        name: (
+            measure(pl.concat([changed[name], removed[name]])),
+            measure(pl.concat([changed[f"{name}_after"], added[name]])),
+        )
+        for name in columns
+        if name not in hidden
+        and before.schema[name].is_numeric()
+        and after.schema[name].is_numeric()
+    }
     return TableDifference(
         table.name,
         len(added),
@@ -351,6 +381,7 @@ def compare_rows(table: Table, before: pl.DataFrame, after: pl.DataFrame) -> Tab
         len(common_rows) - len(changed),
         columns,
         examples,
+        distributions,
     )
 
 

@@ -6,6 +6,7 @@ neither times nor IDs have this order, as a load that began first may commit las
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
@@ -27,9 +28,16 @@ from sqlalchemy import (
 from orchestration_project.engine.contracts.chain import LOAD, START
 from orchestration_project.engine.warehouse.chaining import partition_scope
 from orchestration_project.engine.warehouse.frames import Scope, within
-from orchestration_project.errors import ConfigurationError
+from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import Part, Relation, table_with_history
-from orchestration_project.tables.queries.changes import CHANGE, CHANGED_AT, REMOVED, rows_of_loads
+from orchestration_project.tables.queries.changes import (
+    ADDED,
+    CHANGE,
+    CHANGED,
+    CHANGED_AT,
+    REMOVED,
+    rows_of_loads,
+)
 from orchestration_project.tables.queries.paging import page, read_key, write_key
 from orchestration_project.tables.queries.personal import masked
 from orchestration_project.tables.schema import key_names
@@ -49,6 +57,10 @@ RECORDS_AT_ONCE = 500
 
 HASH_DIGITS = 12
 """Hex digits of a record's hash in a cursor: a database that was restored has other records."""
+
+
+class ChangesMissingError(ContractError):
+    """The tables do not have as many changes of a load as it counted."""
 
 
 class Position(NamedTuple):
@@ -184,6 +196,8 @@ def read_changes(
 ) -> ChangePage:
     """Return the changes of a table after a place, those of each load in the order of the key.
 
+    A page ends before a load whose changes are refused.
+
     Args:
         connection: Reads one state of the database.
         name: A table with history.
@@ -197,20 +211,26 @@ def read_changes(
         ConfigurationError: The table is unknown, keeps no history, or has rows but no chain; a
             column is unknown; or the place is not one of its chain: the database is another, or was
             restored.
+        ChangesMissingError: The first load counted another number of changes than the tables have.
     """
     reader = _Reader(connection, table_with_history(name), columns, is_masked=is_masked)
     remaining, is_last = reader.read_records(after, record_limit)
     changes: list[Change] = []
     position = after
     while remaining and len(changes) < limit:
-        batch = _take_small_loads(remaining, limit - len(changes)) if position.is_whole else []
-        if batch:
-            changes += reader.read_loads(batch)
-            position = batch[-1].end
-        else:
-            batch = remaining[:1]
-            found, position = reader.read_record(batch[0], position, limit - len(changes))
-            changes += found
+        try:
+            batch = _take_small_loads(remaining, limit - len(changes)) if position.is_whole else []
+            if batch:
+                changes += reader.read_loads(batch)
+                position = batch[-1].end
+            else:
+                batch = remaining[:1]
+                found, position = reader.read_record(batch[0], position, limit - len(changes))
+                changes += found
+        except ChangesMissingError:
+            if not changes:
+                raise
+            return ChangePage(changes, changes[-1].position, is_more=True)
         if not position.is_whole:
             return ChangePage(changes, position, is_more=True)
         del remaining[: len(batch)]
@@ -230,8 +250,24 @@ class _Record(NamedTuple):
     sha256: str
     recorded_at: datetime
     cause: str | None
-    change_count: int | None
+    added: int | None
+    changed: int | None
+    removed: int | None
     published_on: date | None
+
+    @property
+    def counts(self) -> Mapping[str, int] | None:
+        """Numbers of rows by change, as the load counted them; None: it recorded none."""
+        numbers = (self.added, self.changed, self.removed)
+        names = (ADDED, CHANGED, REMOVED)
+        return {
+            name: number for name, number in zip(names, numbers, strict=True) if number is not None
+        } or None
+
+    @property
+    def change_count(self) -> int | None:
+        """Number of rows that the load changed; None: it recorded none."""
+        return None if self.counts is None else sum(self.counts.values())
 
     @property
     def end(self) -> Position:
@@ -243,6 +279,10 @@ class _Record(NamedTuple):
         if self.kind == START:
             return json.loads(self.payload or "")["unchained"]["rows"] > 0
         return self.amends is not None
+
+
+def _describe_counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{counts.get(name, 0)} {name}" for name in (ADDED, CHANGED, REMOVED))
 
 
 def _after_record(number: int, record_sha256: str) -> Position:
@@ -305,7 +345,7 @@ class _Reader:
         row = select(self._table.c[self._key[0]]).limit(1)
         if self._connection.execute(row).first() is not None:
             raise ConfigurationError(
-                f"no changes of {self._table.name} are recorded: its rows are of before the chain",
+                f"no changes of {self._table.name} are recorded: its rows are older than its chain",
                 expected="a load since the chain of loads was introduced",
                 remedy="load a partition again; then its feed begins with a reset and all rows",
             )
@@ -322,6 +362,7 @@ class _Reader:
                 changes.setdefault(record.number, []).append(self._change_of(record, row))
         for record in loads:
             found = changes.get(record.number, [])
+            self._require_counts(record, Counter(change.change for change in found))
             if found:
                 found[-1] = replace(found[-1], position=record.end)
             yield from found
@@ -341,6 +382,10 @@ class _Reader:
             rows = self._present_rows(record, key, limit)
         elif record.kind == LOAD:
             rows = self._rows_of_loads([record], key, limit + 1)
+            if not is_inside:
+                is_all = len(rows) <= limit
+                found = Counter(row[CHANGE] for row in rows)
+                self._require_counts(record, found if is_all else self._count_changes(record))
         else:
             return changes, record.end
         changes += [self._change_of(record, row) for row in rows]
@@ -349,6 +394,41 @@ class _Reader:
         if changes:
             changes[-1] = replace(changes[-1], position=record.end)
         return changes, record.end
+
+    def _require_counts(self, record: _Record, found: Mapping[str, int]) -> None:
+        """Refuse changes of a load that are not as many as it counted.
+
+        An erasure or retention removes some; its record amends that of the load.
+
+        Raises:
+            ChangesMissingError: They differ in number.
+        """
+        counts = record.counts
+        if counts is None or all(found.get(name, 0) == count for name, count in counts.items()):
+            return
+        is_of_load = (
+            load_chain.c.table_name == self._table.name,
+            load_chain.c.partition_key == record.partition_key,
+            load_chain.c.amends == record.number,
+        )
+        amendment = select(load_chain.c.number).where(*is_of_load).limit(1)
+        if self._connection.execute(amendment).first() is None:
+            raise ChangesMissingError(
+                f"{self._table.name} and its history lack changes that a load counted",
+                expected=_describe_counts(counts),
+                found=_describe_counts(found),
+                remedy="find the altered rows by `orchestrate verify --chain`; restore a backup",
+                delivery=record.group_id,
+                record=record.number,
+            )
+
+    def _count_changes(self, record: _Record) -> Mapping[str, int]:
+        rows = self._relation_of_loads([record]).select([*self._key, CHANGE], ()).order_by(None)
+        changes = rows.subquery()
+        counts = select(changes.c[CHANGE], func.count().label("row_count")).group_by(
+            changes.c[CHANGE]
+        )
+        return {row.change: row.row_count for row in self._connection.execute(counts)}
 
     def _is_repeated(self, record: _Record) -> bool:
         """Whether an earlier record of the same transaction resets the partition.
@@ -382,21 +462,32 @@ class _Reader:
     def _rows_of_loads(
         self, records: Sequence[_Record], key: str | None, limit: int | None
     ) -> Sequence[Mapping[str, Any]]:
+        names = [*self._columns, "known_from", CHANGE, CHANGED_AT]
+        return self._rows(self._relation_of_loads(records), names, key, limit)
+
+    def _relation_of_loads(self, records: Sequence[_Record]) -> Relation:
+        """Return the changes of loads of one partition."""
         scope = self._scope_of(records[0])
 
         def is_of_partition(rows: FromClause) -> ColumnElement[bool]:
             return within(rows, scope)
 
         times = [record.recorded_at for record in records]
-        relation = rows_of_loads(self._table, is_of_partition, times)
-        return self._rows(relation, [*self._columns, "known_from", CHANGE, CHANGED_AT], key, limit)
+        return rows_of_loads(self._table, is_of_partition, times)
 
     def _rows(
         self, relation: Relation, names: Sequence[str], key: str | None, limit: int | None
     ) -> Sequence[Mapping[str, Any]]:
         chosen = masked(relation) if self._is_masked else relation
-        query = page(chosen, list(dict.fromkeys(names)), (), cursor=key, limit=limit)
-        return [dict(row) for row in self._connection.execute(query).mappings()]
+        names = list(dict.fromkeys(names))
+        if limit is None:  # sorted here: a database that sorts goes through all rows by their key
+            query = chosen.select(names, ()).order_by(None)
+        else:
+            query = page(chosen, names, (), cursor=key, limit=limit)
+        rows = [dict(row) for row in self._connection.execute(query).mappings()]
+        if limit is None:
+            rows.sort(key=lambda row: tuple(row[name] for name in self._key))
+        return rows
 
     def _change_of(self, record: _Record, row: Mapping[str, Any]) -> Change:
         change = row.get(CHANGE, PRESENT)
@@ -435,7 +526,6 @@ def _select_records(table: Table, first: int, limit: int) -> Select[Any]:
     """Return the records of a table's chain from a number on, with the figures of their loads."""
     is_load = and_(load_chain.c.kind == LOAD, load_chain.c.group_id == landings.c.group_id)
     is_delivery = and_(load_chain.c.kind == LOAD, load_chain.c.group_id == deliveries.c.group_id)
-    counts = landings.c.rows_added + landings.c.rows_changed + landings.c.rows_removed
     names = ("number", "kind", "group_id", "partition_key", "partition", "amends")
     payload = case((load_chain.c.kind == START, load_chain.c.payload))
     joined = load_chain.outerjoin(
@@ -448,7 +538,9 @@ def _select_records(table: Table, first: int, limit: int) -> Select[Any]:
             load_chain.c.record_sha256,
             load_chain.c.recorded_at,
             landings.c.change_cause,
-            counts,
+            landings.c.rows_added,
+            landings.c.rows_changed,
+            landings.c.rows_removed,
             deliveries.c.published_on,
         )
         .select_from(joined)

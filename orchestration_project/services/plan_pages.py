@@ -24,20 +24,21 @@ def write_text(plan: Plan) -> str:
 
 
 def _lines(plan: Plan) -> Iterator[str]:
-    for table, partitions in _by_table(plan).items():
+    for table, partitions in group_by_table(plan).items():
         changing = [partition for partition in partitions if partition.is_any]
         rows = sum(partition.row_count for partition in partitions)
         yield f"{table}: {len(changing)} of {len(partitions)} partitions change, {rows:,} rows read"
         for partition in changing[:MAX_SHOWN]:
             yield f"  {partition.partition_key}: {describe_partition(partition)}"
-            for line in _details(partition):
+            for line in list_details(partition):
                 yield f"    {line}"
         if len(changing) > MAX_SHOWN:
             yield f"  and {len(changing) - MAX_SHOWN} more partitions"
-    yield from _closing(plan)
+    yield from list_conclusions(plan)
 
 
-def _closing(plan: Plan) -> Iterator[str]:
+def list_conclusions(plan: Plan) -> Iterator[str]:
+    """Yield what bounds a plan: its samples, its failures, its totals."""
     for sample in plan.samples:
         yield (
             f"{sample.table}: a sample of {sample.planned} of {sample.total} partitions; at most "
@@ -80,7 +81,8 @@ def _describe_counts(difference: TableDifference) -> str:
     return " ".join(f"{sign}{count:,}" for sign, count in counts.items() if count)
 
 
-def _details(partition: PartitionPlan) -> Iterator[str]:
+def list_details(partition: PartitionPlan) -> Iterator[str]:
+    """Yield examples of a partition's changes, and what follows of them."""
     for difference in partition.differences:
         yield from _list_examples(difference)
     for rejected in partition.rejected_examples:
@@ -95,17 +97,19 @@ def _list_examples(difference: TableDifference) -> Iterator[str]:
     for name, count in difference.columns.items():
         yield f"{difference.table}.{name}: {count:,} values"
         for example in difference.examples.get(name, ()):
-            yield f"  {_describe_key(example)}: {example.before} → {example.after}"
+            yield f"  {describe_key(example)}: {example.before} → {example.after}"
     for name in (ADDED, REMOVED):
         for example in difference.examples.get(name, ()):
-            yield f"{difference.table} {name} {_describe_key(example)}"
+            yield f"{difference.table} {name} {describe_key(example)}"
 
 
-def _describe_key(example: Example) -> str:
+def describe_key(example: Example) -> str:
+    """Return the key of an example as text."""
     return "|".join(str(value) for value in example.key.values())
 
 
-def _by_table(plan: Plan) -> dict[str, list[PartitionPlan]]:
+def group_by_table(plan: Plan) -> dict[str, list[PartitionPlan]]:
+    """Return the partitions of a plan by table."""
     tables: dict[str, list[PartitionPlan]] = {}
     for partition in plan.partitions:
         tables.setdefault(partition.table, []).append(partition)
@@ -118,26 +122,36 @@ def write_markdown(plan: Plan) -> str:
     if not plan.changing and not plan.failures:
         lines += [f"Nothing changes in {len(plan.partitions)} partitions.", ""]
     else:
-        lines += _table_of_tables(plan)
-        lines += _table_of_columns(plan)
-        for table, partitions in _by_table(plan).items():
+        lines += _list_tables(plan)
+        lines += _list_columns(plan)
+        for table, partitions in group_by_table(plan).items():
             lines += _list_partitions(table, [item for item in partitions if item.is_any])
-    lines += [f"- {line}" for line in _closing(plan)]
+    lines += [f"- {line}" for line in list_conclusions(plan)]
     return "\n".join(lines) + "\n"
 
 
-def _table_of_tables(plan: Plan) -> list[str]:
+def _list_tables(plan: Plan) -> list[str]:
     lines = ["| Table | Added | Changed | Removed |", "| --- | ---: | ---: | ---: |"]
+    lines += [
+        f"| {total.table} | {total.added:,} | {total.changed:,} | {total.removed:,} |"
+        for total in sum_by_table(plan)
+    ]
+    return [*lines, "", *(f"- {line}" for line in list_outcomes(plan)), ""]
+
+
+def sum_by_table(plan: Plan) -> list[TableDifference]:
+    """Return the changes of all partitions, by table."""
     totals: dict[str, TableDifference] = {}
     for partition in plan.changing:
         for difference in partition.differences:
             if difference.is_any:
                 before = totals.get(difference.table, TableDifference(difference.table))
                 totals[difference.table] = before + difference
-    lines += [
-        f"| {name} | {total.added:,} | {total.changed:,} | {total.removed:,} |"
-        for name, total in totals.items()
-    ]
+    return list(totals.values())
+
+
+def list_outcomes(plan: Plan) -> list[str]:
+    """Return how many partitions have another outcome, and how many records are rejected."""
     outcomes = Counter(
         (partition.table, partition.outcome)
         for partition in plan.changing
@@ -146,20 +160,17 @@ def _table_of_tables(plan: Plan) -> list[str]:
     rejected = Counter[str]()
     for partition in plan.changing:
         rejected[partition.table] += partition.newly_rejected
-    lines += [
-        "",
-        *(
-            f"- {table}: {count} partitions would be {OUTCOMES[outcome]}"
-            for (table, outcome), count in outcomes.items()
-        ),
+    lines = [
+        f"{table}: {count} partitions would be {OUTCOMES[outcome]}"
+        for (table, outcome), count in outcomes.items()
     ]
     lines += [
-        f"- {table}: {count:,} records newly rejected" for table, count in rejected.items() if count
+        f"{table}: {count:,} records newly rejected" for table, count in rejected.items() if count
     ]
-    return [*lines, ""]
+    return lines
 
 
-def _table_of_columns(plan: Plan) -> list[str]:
+def _list_columns(plan: Plan) -> list[str]:
     lines = ["| Column | Values | Example | Before | After |", "| --- | ---: | --- | --- | --- |"]
     counts, examples = Counter[str](), dict[str, Example]()
     for partition in plan.changing:
@@ -172,7 +183,7 @@ def _table_of_columns(plan: Plan) -> list[str]:
         return []
     for column, count in counts.items():
         example = examples[column]
-        cells = (_describe_key(example), example.before, example.after)
+        cells = (describe_key(example), example.before, example.after)
         lines.append(f"| {column} | {count:,} | {' | '.join(map(_escape, cells))} |")
     return [*lines, ""]
 

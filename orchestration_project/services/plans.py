@@ -1,7 +1,7 @@
 """A plan as a document: made for some datasets, written, read again, and checked before it is used.
 
 It is bound to the code, to the recorded deliveries and so to their captures, and to the loaded
-state: whoever applies it gets what it says, or a refusal.
+state. `apply` makes the changes that it lists, or refuses it.
 """
 
 import hashlib
@@ -32,7 +32,14 @@ from orchestration_project.errors import (
 )
 from orchestration_project.registry import Registry
 from orchestration_project.settings import Settings
-from orchestration_project.settings.project import CONFIG, PACKAGE_FOLDER, own_files, project_folder
+from orchestration_project.settings.project import (
+    CONFIG,
+    DEFAULTS,
+    PACKAGE_FOLDER,
+    PACKAGED,
+    own_files,
+    project_folder,
+)
 from orchestration_project.tables.queries.json_rows import write_json
 from orchestration_project.tables.spine import fences
 
@@ -125,21 +132,36 @@ def hash_code() -> str:
     """Return the SHA-256 (hex) of the code that decides what is loaded, by path and content.
 
     It is that of the package, of the folders with sources of one's own, and of `config/`, whose
-    limits decide what is quarantined.
+    limits decide what is quarantined. A checkout and a wheel of the same code have the same hash.
     """
     digest = hashlib.sha256()
-    source_folders = {file.parent for file in own_files()}
-    for root in (PACKAGE_FOLDER, *sorted(source_folders), project_folder() / CONFIG):
-        for file in _list_code(root):
-            name = file.relative_to(root).as_posix()
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            digest.update(f"{root.name}/{name} {content}\n".encode())
+    for name, file in _list_code():
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{name} {content}\n".encode())
     return digest.hexdigest()
 
 
-def _list_code(root: Path) -> list[Path]:
-    files = (file for file in root.rglob("*") if file.suffix in CODE_SUFFIXES and file.is_file())
-    return sorted(file for file in files if "__pycache__" not in file.parts)
+def _list_code() -> Iterator[tuple[str, Path]]:
+    """Yield name and path of each file of the code; of `config/`, those that are in effect."""
+    for root in (PACKAGE_FOLDER, *sorted({file.parent for file in own_files()})):
+        yield from ((f"{root.name}/{name}", file) for name, file in _find_code(root).items())
+    config = _find_code(DEFAULTS / CONFIG) | _find_code(project_folder() / CONFIG)
+    yield from ((f"{CONFIG}/{name}", file) for name, file in sorted(config.items()))
+
+
+def _find_code(root: Path) -> dict[str, Path]:
+    """Return the files of code below a folder by relative path, sorted.
+
+    Default files that a wheel has in the package are left out: a checkout has them elsewhere.
+    """
+    files = sorted(file for file in root.rglob("*") if file.suffix in CODE_SUFFIXES)
+    return {
+        file.relative_to(root).as_posix(): file
+        for file in files
+        if file.is_file()
+        and "__pycache__" not in file.parts
+        and (root != PACKAGE_FOLDER or PACKAGED not in file.parents)
+    }
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ operations_readiness = table(
     ratio("seconds", "Duration of the probe, seconds"),
     moment("checked_at", "UTC time of the probe"),
     text("config_hash", "Hash of the settings of the probe"),
-    text("run_id", "Dagster run that probed it"),
+    text("run_id", "Dagster run that probed it; empty: a command did"),
     moment(
         "forced_at",
         "UTC time at which a run last continued despite the failure; NULL: never",

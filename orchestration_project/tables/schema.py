@@ -19,6 +19,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Double,
+    Index,
     MetaData,
     Numeric,
     Select,
@@ -307,6 +308,24 @@ def history_of(current: Table) -> Table:
     )
     current.info[HISTORY] = history
     return history
+
+
+def index_loads(current: Table, *partition: str) -> None:
+    """Index a table and its history by the loads of each partition.
+
+    Where partitions only grow, the change feed then reads the rows of a load, and not all others.
+
+    Args:
+        current: A table with history.
+        partition: Columns of the partition.
+    """
+    for rows, times in (
+        (current, ["known_from"]),
+        (current.info[HISTORY], ["known_from", "known_to"]),
+    ):
+        for time in times:
+            columns = [rows.c[name] for name in (*partition, time)]
+            Index(f"{rows.name}_by_{time}", *columns)
 
 
 def _build_endings() -> list[Column[Any]]:

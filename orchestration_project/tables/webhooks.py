@@ -3,7 +3,7 @@
 What a source delivers first lies in the spine's `inbox`.
 """
 
-from orchestration_project.tables.schema import count, history_of, moment, table, text
+from orchestration_project.tables.schema import count, history_of, index_loads, moment, table, text
 
 events_webhooks = table(
     "events_webhooks",
@@ -33,3 +33,4 @@ events_webhooks = table(
     moment("known_from", "UTC time from which the row is valid (system time)"),
 )
 events_webhooks_history = history_of(events_webhooks)
+index_loads(events_webhooks, "source")

@@ -100,3 +100,66 @@ def test_a_change_of_dates_alone_is_one_and_names_both(desk, clock, capfd):
 def test_what_cannot_be_compared_is_a_clear_message(desk, capfd, table, since, until, message):
     assert main(["diff", table, "--from", since, "--to", until]) == (2 if table == "nothing" else 1)
     assert message in capfd.readouterr().err
+
+
+def test_a_diff_of_two_days_is_of_their_ends(desk, times, capfd):
+    days = [str(at.date()) for at in times[1:3]]
+    found = run(capfd, *days)
+    assert [(line["symbol"], line["change"]) for line in found] == [
+        ("B", "changed"),
+        ("C", "removed"),
+        ("D", "added"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["2026-01-06"],
+        ["2026-01-06", "2026-01-07", "--from", "2026-01-06T00:00:00Z"],
+        ["--published-from", "2026-01-06", "--published-by", "2026-01-07", "--html", "x.html"],
+    ],
+)
+def test_times_that_are_not_two_of_one_kind_are_refused(desk, capfd, arguments: list[str]):
+    with pytest.raises(SystemExit):
+        main(["diff", "finra_otc_weekly", *arguments])
+    assert "expected DAY DAY, or --from TIME" in capfd.readouterr().err
+
+
+def test_a_report_separates_changes_by_the_source_from_ours(desk, clock, times, tmp_path):
+    clock.at += timedelta(days=1)
+    same = [row("B", share_quantity=9), row("E", share_quantity=1)]
+    desk.land(*same, version="3", rule_version="other")
+    file = tmp_path / "diff.html"
+    days = [str(times[1].date()), str(clock.at.date())]
+    assert main(["diff", "finra_otc_weekly", *days, "--html", str(file)]) == 0
+    page = file.read_text()
+    assert "1 added, 1 changed, 2 removed rows between the two states" in page
+    by_source, ours = page.split("<h2>Changes by our rules</h2>")
+    assert count_cells("source", 3, 3, 4) in by_source
+    assert "<td>2.000000</td><td>5.000000</td>" in by_source
+    assert count_cells("ours", 0, 1, 0) in ours
+    assert "<td>7.000000</td><td>9.000000</td>" in ours
+    assert "<title>share_quantity before and after, from 7 to 9</title>" in ours
+    assert f"<td>other</td>{count_cells(0, 1, 0)}" in ours
+    for name in ("finra_symbol_week", "v_finra_otc_weekly", "GET /tables/finra_symbol_week"):
+        assert f"<li>{name}</li>" in ours
+
+
+def count_cells(*values: str | int) -> str:
+    """Return the cells of a row that have a cause and counts."""
+    numbers = [f'<td class="number">{value}</td>' for value in values if isinstance(value, int)]
+    return "".join([*(f"<td>{value}</td>" for value in values if isinstance(value, str)), *numbers])
+
+
+def test_a_report_is_not_written_over_a_file_unless_forced(desk, times, tmp_path, capfd):
+    file = tmp_path / "diff.html"
+    file.write_text("before")
+    arguments = ["diff", "finra_otc_weekly", "2026-01-06", "2026-01-07", "--html", str(file)]
+    assert main(arguments) == 1
+    assert "is there already" in capfd.readouterr().err
+    assert main([*arguments, "--force"]) == 0
+    assert "<h1>Changes of finra_otc_weekly</h1>" in file.read_text()
+    with pytest.raises(SystemExit):
+        main([*arguments, "--force", "--limit", "1"])
+    assert "--limit cannot be used with --html" in capfd.readouterr().err

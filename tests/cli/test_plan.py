@@ -1,6 +1,7 @@
 """`plan` and `apply` as a person meets them: shown, written, reviewed, refused, done."""
 
 import json
+import re
 import shutil
 from unittest.mock import patch
 
@@ -9,8 +10,10 @@ import polars as pl
 import pytest
 
 from orchestration_project.__main__ import main
+from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra import weekly
+from orchestration_project.services.plans import Planner, hash_code
 from tests import databases, programs
 from tests.cli.test_replay import FILE, KEY, settings_of, text_of
 
@@ -78,7 +81,7 @@ def test_a_change_is_shown_reviewed_and_applied(place, doubled, capfd, tmp_path)
     assert main(["apply", str(plan), "--dry-run"]) == 0
     assert tables(place) == before
     assert main(["apply", str(plan)]) == 0
-    assert "1 partitions are as it said" in capfd.readouterr().out
+    assert "1 partitions changed as planned" in capfd.readouterr().out
     with open_instance() as instance:
         [run] = instance.get_runs(dg.RunsFilter(tags={"plan": json.loads(plan.read_text())["id"]}))
     assert run.job_name == "finra_otc_weekly"
@@ -88,6 +91,19 @@ def test_a_change_is_shown_reviewed_and_applied(place, doubled, capfd, tmp_path)
     assert main(["plan", "finra_otc_weekly"]) == 0
     assert main(["apply", str(plan)]) == 1
     assert f"{KEY} of finra_otc_weekly was delivered since the plan" in capfd.readouterr().err
+
+
+def test_a_page_has_counts_examples_and_pictures_without_network_or_script(
+    place, doubled, tmp_path
+):
+    file = tmp_path / "plan.html"
+    assert main(["plan", "finra_otc_weekly", "--html", str(file)]) == 4
+    page = file.read_text()
+    assert '<td>finra_otc_weekly</td><td class="number">0</td><td class="number">1</td>' in page
+    assert "<td>100.000000</td><td>200.000000</td>" in page
+    assert "<title>share_quantity before and after, from 100 to 200</title>" in page
+    assert "<script" not in page
+    assert set(re.findall(r"[a-z]+://[^\"]+", page)) == {"http://www.w3.org/2000/svg"}
 
 
 def test_a_sample_says_what_it_bounds(place, doubled, capfd):
@@ -128,3 +144,40 @@ def test_what_is_no_plan_of_this_state_is_refused(place, capfd, tmp_path, text, 
     file.write_text(json.dumps(other[text]) if text in other else text)
     assert main(["apply", str(file)]) == 1
     assert message in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--output", "--markdown", "--html"])
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(place, capfd, tmp_path, option):
+    file = tmp_path / "missing" / "plan"
+    assert main(["plan", option, str(file)]) == 1
+    captured = capfd.readouterr()
+    assert f"{file} cannot be written" in captured.err
+    assert "[1/1]" not in captured.err + captured.out
+
+
+def test_a_plan_that_fails_leaves_the_file_as_it_was(place, tmp_path):
+    file = tmp_path / "plan.json"
+    file.write_text("before")
+    with patch.object(Planner, "finish", side_effect=ConfigurationError("stopped")):
+        assert main(["plan", "--output", str(file)]) == 1
+    assert [(found.name, found.read_text()) for found in tmp_path.glob("*plan*")] == [
+        ("plan.json", "before")
+    ]
+
+
+def test_a_plan_of_a_table_without_replay_names_cause_and_remedy(place, capfd, tmp_path):
+    file = tmp_path / "plan.json"
+    counts = {"added": 1, "changed": 0, "removed": 0}
+    partition = {"table": "other_table", "partition_key": "p", "token": 1, "is_loaded": True}
+    document = {
+        "format": "plan 1",
+        "id": "1",
+        "code_sha256": hash_code(),
+        "failures": [],
+        "partitions": [{**partition, "differences": [counts]}],
+    }
+    file.write_text(json.dumps(document))
+    assert main(["apply", str(file)]) == 2
+    error = capfd.readouterr().err
+    assert "table without a replay in this installation: 'other_table'" in error
+    assert "apply the plan where its domain and dataset are enabled" in error

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Text, delete, event, insert, select, update
 
 from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
@@ -25,12 +25,15 @@ from orchestration_project.services.change_feed import (
     BEGIN,
     Change,
     ChangePage,
+    ChangesMissingError,
     parse_position,
     read_changes,
     read_last_position,
 )
-from orchestration_project.tables.schema import key_names
-from orchestration_project.tables.spine import load_chain
+from orchestration_project.tables.catalogue import known_tables
+from orchestration_project.tables.schema import HISTORY, key_names
+from orchestration_project.tables.spine import landings, load_chain
+from orchestration_project.tables.webhooks import events_webhooks
 from tests.prepared import Prepared
 from tests.resources.histories import HISTORIES, holds_for
 from tests.resources.weeks import MONDAY, Desk, StoppedClock, row
@@ -221,6 +224,60 @@ def test_a_mirror_equals_the_table_after_any_history(history, tmp_path_factory, 
             assert mirror.rows == read_table(connection)
 
 
+def write_webhooks(warehouse: Warehouse, at: datetime) -> None:
+    """Write 3,000 earlier webhooks of a source, and a load of one more with its record."""
+    shop = {"source": "shop", "received_at": at, "kind": None, "payload": None, "capture_id": 1}
+    early = {**shop, "known_from": at - timedelta(days=1)}
+    names = {"table_name": "events_webhooks", "partition_key": "shop", "group_id": "shop#2"}
+    texts = {column.name: "" for column in landings.columns if isinstance(column.type, Text)}
+    numbers = {column.name: 0 for column in landings.columns if column.name.startswith("rows_")}
+    record = {"kind": "load", "partition": '{"source": "shop"}', "payload": "{}"}
+    with warehouse.writing() as connection:
+        rows = [{**early, "delivery_id": str(number)} for number in range(3000)]
+        rows.append({**shop, "delivery_id": "new", "known_from": at})
+        connection.execute(insert(events_webhooks), rows)
+        load = {**texts, **numbers, **names, "rows_added": 1, "landed_at": at}
+        connection.execute(insert(landings), load)
+        chained = {**names, **record, "number": 1, "record_sha256": "a" * 64, "recorded_at": at}
+        connection.execute(insert(load_chain), chained)
+        connection.exec_driver_sql("ANALYZE")
+
+
+def test_changes_of_one_load_are_found_by_index_where_partitions_only_grow(warehouse, clock):
+    write_webhooks(warehouse, clock.at)
+    statements: list[tuple[str, Any]] = []
+
+    def keep(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        statements.append((statement, values))
+
+    with warehouse.reading() as connection:
+        event.listen(connection, "before_cursor_execute", keep)
+        [change] = read_changes(connection, "events_webhooks", BEGIN).changes
+        event.remove(connection, "before_cursor_execute", keep)
+        explain = "EXPLAIN QUERY PLAN" if connection.dialect.name == "sqlite" else "EXPLAIN"
+        [(statement, values)] = [
+            pair for pair in statements if "events_webhooks_history" in pair[0]
+        ]
+        steps = connection.exec_driver_sql(f"{explain} {statement}", values).all()
+    assert change.row is not None
+    assert (change.change, change.row["delivery_id"]) == ("added", "new")
+    text = "\n".join(str(step) for step in steps)
+    assert "events_webhooks_by_known_from" in text
+    assert "Seq Scan on events_webhooks " not in text
+    assert "SCAN" not in text
+
+
+@pytest.mark.parametrize("name", ["events_webhooks", "web_pages", "web_items"])
+def test_partitions_that_only_grow_are_indexed_by_load(name):
+    table = known_tables()[name]
+    indexes = {index.name for part in (table, table.info[HISTORY]) for index in part.indexes}
+    assert {
+        f"{name}_by_known_from",
+        f"{name}_history_by_known_from",
+        f"{name}_history_by_known_to",
+    } <= indexes
+
+
 def test_the_order_is_that_of_commits_and_not_of_starts(postgresql, tmp_path, clock):
     """A load that began first commits last, with a reader between; its time is the earlier one."""
     loader = Desk(postgresql, tmp_path / "artifacts")
@@ -280,6 +337,26 @@ def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock
         assert mirror.rows == read_table(connection)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 100])
+def test_changes_that_are_not_as_many_as_the_load_counted_are_refused(
+    chained, loader, clock, limit
+):
+    loader.land(row("AAA"), row("BBB"), row("CCC"))
+    clock.at += timedelta(days=1)
+    second = loader.land(row("AAA", share_quantity=7), row("BBB", share_quantity=7), version="v2")
+    with chained.writing() as connection:  # past the loader, without a record of the chain
+        connection.execute(delete(finra_otc_weekly).where(finra_otc_weekly.c.symbol == "BBB"))
+    mirror = Mirror(chained, limit)
+    with pytest.raises(ChangesMissingError, match="lack changes that a load counted") as refusal:
+        mirror.follow()
+    assert (refusal.value.expected, refusal.value.found) == (
+        "0 added, 2 changed, 1 removed",
+        "0 added, 1 changed, 2 removed",
+    )
+    assert second.group_id in str(refusal.value)
+    assert [change.cause for change in mirror.changes] == ["first"] * 3
+
+
 def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
     chained, loader, next_week, clock
 ):
@@ -315,7 +392,7 @@ def test_rows_without_a_chain_are_refused_until_a_load_begins_one(prepared, tmp_
         assert Mirror(unchained).follow() == []
         loader = Desk(unchained, tmp_path / "artifacts")
         loader.land(row("AAA"))
-        with pytest.raises(ConfigurationError, match="its rows are of before the chain"):
+        with pytest.raises(ConfigurationError, match="its rows are older than its chain"):
             Mirror(unchained).follow()
 
 

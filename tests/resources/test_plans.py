@@ -14,13 +14,17 @@ from sqlalchemy.engine import make_url
 
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
+from orchestration_project.engine import plans as engine_plans
 from orchestration_project.engine.contracts.rules import Audit, Validated
 from orchestration_project.engine.deliveries import RecordedDeliveries
+from orchestration_project.engine.distributions import measure
 from orchestration_project.engine.plans import compare_rows, plan_partition
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.errors import ContractError
+from orchestration_project.plots.distribution import draw_distributions
 from orchestration_project.resources.finra.weekly import WeeklyDataset
+from orchestration_project.services import plans
 from orchestration_project.services.plans import upper_share
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, captures, deliveries, fences, landings
@@ -330,11 +334,88 @@ def test_a_sample_bounds_the_share_of_all(count: int, of: int, most: float):
     assert upper_share(count, of) == pytest.approx(most, abs=0.001)
 
 
+@pytest.fixture
+def hash_of(tmp_path, monkeypatch):
+    """Hash the code of a package whose default files lie at a place."""
+
+    def hash_of(package: Path, defaults: Path, project: Path) -> str:
+        monkeypatch.setattr(plans, "PACKAGE_FOLDER", package)
+        monkeypatch.setattr(plans, "PACKAGED", package / "defaults")
+        monkeypatch.setattr(plans, "DEFAULTS", defaults)
+        monkeypatch.setattr(plans, "project_folder", lambda: project)
+        monkeypatch.setattr(plans, "own_files", lambda: ())
+        return plans.hash_code.__wrapped__()
+
+    return hash_of
+
+
+def write_files(folder: Path, **texts: str) -> Path:
+    """Write files below a folder, `__` being a part of their path."""
+    for name, content in texts.items():
+        file = folder / f"{name.replace('__', '/')}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+    return folder
+
+
+def test_a_wheel_and_a_checkout_of_the_same_code_have_the_same_hash(hash_of, tmp_path):
+    checkout = write_files(tmp_path / "checkout", config__limits="1", package__code="a")
+    wheel = write_files(
+        tmp_path / "wheel" / "package",
+        defaults__config__limits="1",
+        defaults__dagster="x",
+        code="a",
+    )
+    project = tmp_path / "project"
+    of_checkout = hash_of(checkout / "package", checkout, checkout)
+    assert hash_of(wheel, wheel / "defaults", project) == of_checkout
+    write_files(project, config__limits="1")
+    assert hash_of(wheel, wheel / "defaults", project) == of_checkout
+    write_files(project, config__limits="2")
+    assert hash_of(wheel, wheel / "defaults", project) != of_checkout
+
+
 def test_parts_add_up():
     one = plan_of(2)
     both = one + one
     assert (both.changed, both.columns) == (4, {"issue_name": 4})
     assert len(both.examples["issue_name"]) == 3
+
+
+def test_values_before_and_after_are_measured_and_add_up():
+    names = key_names(finra_otc_weekly)
+    key = {name: ["a", "b", "c"] for name in names}
+    before = pl.DataFrame({**key, "trade_count": [5, 50, None]})
+    after = before.with_columns(trade_count=pl.Series([5, 500, -3]))
+    difference = compare_rows(finra_otc_weekly, before, after)
+    total = difference + difference
+    old, new = total.distributions["trade_count"]
+    assert (old.minimum, old.maximum, old.null_count) == (50, 50, 2)
+    assert (new.minimum, new.maximum, new.null_count) == (-3, 500, 0)
+    assert [count for _, count in new.bins] == [2, 2]
+    assert [number < 0 for number, _ in new.bins] == [True, False]
+    text = pl.DataFrame({**key, "issue_name": ["a", "b", "c"]})
+    other = compare_rows(finra_otc_weekly, text, text.with_columns(issue_name=pl.lit("d")))
+    assert other.distributions == {}
+
+
+def test_values_of_persons_are_not_measured(monkeypatch):
+    monkeypatch.setattr(engine_plans, "personal_columns", lambda _: ["trade_count"])
+    key = {name: ["a"] for name in key_names(finra_otc_weekly)}
+    before = pl.DataFrame({**key, "trade_count": [5]})
+    difference = compare_rows(finra_otc_weekly, before, before.with_columns(trade_count=pl.lit(6)))
+    assert difference.columns == {"trade_count": 1}
+    assert difference.distributions == {}
+
+
+@pytest.mark.parametrize(
+    "values", [[0.0], [1e-60, 1e300, -1e300, 0.0], [float("nan"), float("inf"), None], []]
+)
+def test_any_numbers_are_drawn(values: list[float | None]):
+    found = dict(measure(pl.Series(values, dtype=pl.Float64)).bins)
+    picture = draw_distributions(found, {}, ("a", "b"), "title <")
+    assert ("<rect" in picture) == bool(found)
+    assert "title <" not in picture
 
 
 def plan_of(count: int):

@@ -5,6 +5,7 @@ from orchestration_project.tables.schema import (
     day,
     flag,
     history_of,
+    index_loads,
     moment,
     ratio,
     scaled,
@@ -69,6 +70,7 @@ web_pages = table(
     moment("known_from", "UTC time from which the row is valid (system time)"),
 )
 history_of(web_pages)
+index_loads(web_pages, "site")
 
 web_items = table(
     "web_items",
@@ -81,6 +83,7 @@ web_items = table(
     moment("known_from", "UTC time from which the row is valid (system time)"),
 )
 web_items_history = history_of(web_items)
+index_loads(web_items, "site")
 
 web_item_fields = table(
     "web_item_fields",

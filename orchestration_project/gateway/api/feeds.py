@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from orchestration_project.errors import OrchestrationError
+from orchestration_project.errors import ContractError, OrchestrationError
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.request import CURRENT
 
@@ -282,6 +282,8 @@ class Feed(Generic[CursorT]):
         while True:
             try:
                 page: FeedPage[CursorT] = await self.in_thread(self.source.read, self.cursor)
+            except ContractError:  # a read that comes later finds the same rows
+                raise
             except READ_ERRORS as error:
                 if not is_failing:
                     LOG.warning(
@@ -407,6 +409,8 @@ class FeedResponse(StreamingResponse, Generic[CursorT]):
             return cursor, number, b"", True
         try:
             page: FeedPage[CursorT] = await self._feed.in_thread(self._feed.source.read, cursor)
+        except ContractError:
+            raise
         except READ_ERRORS:
             await asyncio.sleep(self._feed.limits.failure_seconds)
             return cursor, None, b"", False

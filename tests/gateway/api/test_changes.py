@@ -2,12 +2,12 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import Table, delete, select, update
 from starlette.applications import Starlette
 
 from orchestration_project.client import ApiError, Client
@@ -15,10 +15,12 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
 )
+from orchestration_project.engine.warehouse.chain_amending import amending
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.data import served
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import HISTORY
+from orchestration_project.tables.spine import landings
 from tests.gateway.api.conftest import HOME, SOMEBODY, Api
 from tests.gateway.api.streams import followed
 from tests.resources.weeks import MONDAY, Desk, row
@@ -37,9 +39,38 @@ def client(api):
 def loader(api: Api, tmp_path):
     """Loads a week that no other test has, which is removed at the end."""
     yield Desk(api.services.warehouse, tmp_path, week_start=MONDAY + timedelta(days=7000))
-    with api.services.warehouse.writing() as connection:
-        for table in (finra_otc_weekly, finra_otc_weekly_history):
+    erase(api, finra_otc_weekly, finra_otc_weekly_history)
+
+
+def erase(api: Api, *tables: Table) -> None:
+    """Delete the rows of that week, which the chain records as an erasure."""
+    at = datetime(2042, 1, 1, tzinfo=UTC)
+    with (
+        api.services.warehouse.writing() as connection,
+        amending(connection, "erasure", "request", at),
+    ):
+        for table in tables:
             connection.execute(delete(table).where(table.c.week_start > MONDAY.replace(year=2040)))
+
+
+def count_rows_added(api: Api, group_id: str, more: int) -> None:
+    """Change the count of a load."""
+    changed = update(landings).where(landings.c.group_id == group_id)
+    with api.services.warehouse.writing() as connection:
+        connection.execute(changed.values(rows_added=landings.c.rows_added + more))
+
+
+def test_a_load_that_counted_other_changes_is_a_failure(api, client, loader, landed):
+    [*_, last] = client.changes(NAME)
+    group_id = loader.land(row("AAA")).group_id
+    count_rows_added(api, group_id, 1)
+    try:
+        with pytest.raises(ApiError, match="lack changes that a load counted") as refusal:
+            list(client.changes(NAME, after=last.cursor))
+    finally:
+        count_rows_added(api, group_id, -1)
+    assert refusal.value.problem.status == 500
+    assert len(list(client.changes(NAME, after=last.cursor))) == 1
 
 
 def test_changes_come_by_pages_and_the_client_reads_all(api, client, landed):
@@ -53,9 +84,10 @@ def test_changes_come_by_pages_and_the_client_reads_all(api, client, landed):
     assert first == [(each["cursor"], each["row"]) for each in pages]
     with api.services.warehouse.reading() as connection:
         rows = connection.execute(select(finra_otc_weekly)).all()
-    assert {change.change for change in found} == {"added"}
-    assert len(found) == len(rows)
-    assert {change.cause for change in found} == {"first"}
+    added = [change for change in found if change.change != "reset"]  # of weeks that were erased
+    assert {change.change for change in added} == {"added"}
+    assert len(added) == len(rows)
+    assert {change.cause for change in added} == {"first"}
     assert list(found[0].row or {})[-2:] == ["capture_id", "known_from"]
     assert list(client.changes(NAME, after=found[-1].cursor)) == []
     assert list(client.changes(NAME, after="latest")) == []
