@@ -9,7 +9,7 @@ import struct
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import _time_machine
@@ -50,7 +50,7 @@ class CalendarFile:
 def follow(path: Path) -> CalendarFile:
     """Have `time.time`, `datetime.now` and the like of this process read the calendar."""
     calendar = CalendarFile(path)
-    time_machine.Traveller.time_ns = lambda _: calendar.time_ns()
+    time_machine.Traveller.time_ns = lambda self: calendar.time_ns()
     time_machine.travel(0.0).start()
     return calendar
 
@@ -62,6 +62,6 @@ MODULES_OF_REAL_TIME = (
 """Modules that pass points of time to C code, which compares them with the clock of the machine."""
 
 
-def keep_real_time(module: ModuleType | Any) -> None:
+def keep_real_time(module: Any) -> None:
     """Have a module read real time, by a name `time` of its own."""
     module.time = SimpleNamespace(**vars(time) | {"time": lambda: real_time_ns() / 10**9})

@@ -1,9 +1,8 @@
 """Faults that are planted in the programs on purpose: the judge must find each."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tests.soak.injected import Patch
+from tests.soak.patching import Patch
 
 LOST = "DELETE FROM finra_otc_weekly WHERE tier = 'T2' AND market = 'NON_ATS'"
 
@@ -44,7 +43,7 @@ def _keep_claims(run_claims: Any) -> None:
     run_claims.RunClaims.release = lambda *_: None
 
 
-CANARIES: "dict[str, dict[str, Patch]]" = {
+CANARIES: dict[str, dict[str, Patch]] = {
     "lost-rows": {"orchestration_project.engine.warehouse.landing": _lose_rows},
     "double-start": {"dagster._scheduler.scheduler": _start_twice},
     "changed-past": {"orchestration_project.engine.warehouse.landing": _forget_history},
@@ -52,6 +51,6 @@ CANARIES: "dict[str, dict[str, Patch]]" = {
 }
 
 
-def patches(canary: str) -> "dict[str, Patch]":
+def patches(canary: str) -> dict[str, Patch]:
     """Return what a canary changes, by the module that it changes."""
     return CANARIES[canary] if canary else {}

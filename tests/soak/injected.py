@@ -3,12 +3,13 @@
 `write_hook` writes a sitecustomize.py with all that it needs: the programs get no setting for it.
 """
 
-import importlib.abc
-import importlib.machinery
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from typing import Any
+
+from tests.soak.patching import Patch, Patching
 
 ROOT = Path(__file__).parents[2]
 HOOK = """import sys
@@ -16,8 +17,6 @@ sys.path.append({root!r})
 from tests.soak.injected import start
 start({folder!r}, {canary!r})
 """
-
-Patch = Callable[[ModuleType], None]
 
 
 def write_hook(folder: Path, canary: str = "") -> Path:
@@ -31,41 +30,34 @@ def write_hook(folder: Path, canary: str = "") -> Path:
 
 def start(folder: str, canary: str) -> None:
     """Follow the calendar, and patch the vendors and what a canary breaks when it is imported."""
-    sys.modules["pytest"] = None  # type: ignore[assignment] - time-machine imports it if it can
+    modules: dict[str, Any] = sys.modules
+    modules["pytest"] = None  # time-machine imports it where it can
     from tests.soak import calendar_file
 
-    del sys.modules["pytest"]
+    del modules["pytest"]
     calendar_file.follow(Path(folder) / "calendar")
     from tests.soak import canaries, vendors
 
-    patches = dict.fromkeys(calendar_file.MODULES_OF_REAL_TIME, calendar_file.keep_real_time)
-    patches |= vendors.patches(Path(folder)) | canaries.patches(canary)
-    sys.meta_path.insert(0, _Patching(patches))
+    patches: dict[str, list[Patch]] = defaultdict(list)
+    real_time = dict.fromkeys(calendar_file.MODULES_OF_REAL_TIME, calendar_file.keep_real_time)
+    for some in (real_time, STEPPED, vendors.patches(Path(folder)), canaries.patches(canary)):
+        for name, patch in some.items():
+            patches[name].append(patch)
+    sys.meta_path.insert(0, Patching(patches))
 
 
-class _Patching(importlib.abc.MetaPathFinder):
-    """Finds the modules that have a patch, and applies it after their code has run."""
-
-    def __init__(self, patches: Mapping[str, Patch]) -> None:
-        self._patches = patches
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        patch = self._patches.get(fullname)
-        found = importlib.machinery.PathFinder.find_spec(fullname, path) if patch else None
-        if patch and found and found.loader:
-            found.loader = _Patched(found.loader, patch)
-        return found
+def _look_each_second(scheduler: Any) -> None:
+    """Have Dagster's scheduler look for due times each second; it would sleep for a real minute."""
+    scheduler._get_next_scheduler_iteration_time = lambda start_time: start_time + 1
 
 
-class _Patched(importlib.abc.Loader):
-    def __init__(self, loader: importlib.abc.Loader, patch: Patch) -> None:
-        self._loader, self._patch = loader, patch
+def _bear_steps(dagster_instance: Any) -> None:
+    """Have the preflight check take a daemon for alive that was silent during a step."""
+    dagster_instance.PATIENCE_SECONDS = 10 * 86_400
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
 
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
-        self._patch(module)
+STEPPED: Mapping[str, Patch] = {
+    "dagster._scheduler.scheduler": _look_each_second,
+    "orchestration_project.services.dagster_instance": _bear_steps,
+}
+"""What a calendar needs that makes steps of hours."""

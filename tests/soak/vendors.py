@@ -3,16 +3,15 @@
 from datetime import datetime
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from tests.soak.injected import Patch
+from tests.soak.patching import Patch
 
 REFUSED_SHARE = 0.15
 REFUSALS = ((429, [(b"retry-after", b"1")]), (500, []), (503, [(b"retry-after", b"1")]))
 
 
-def patches(folder: Path) -> "dict[str, Patch]":
+def patches(folder: Path) -> dict[str, Patch]:
     """Return what is changed in the vendors' modules for the run of the soak in ``folder``."""
 
     def with_restatements(module: Any) -> None:

@@ -71,6 +71,11 @@ class World:
         """Return the time by which vendors publish: on a late day they are a day behind."""
         return moment - DAY if moment.astimezone(NEW_YORK).date() in self.late else moment
 
+    @property
+    def first_rates(self) -> date:
+        """First day of which rates are loaded."""
+        return self.first_day - WEEK
+
     def day(self, number: int) -> date:
         return self.first_day + number * DAY
 
