@@ -19,7 +19,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel image compose observe migrate migrated migration verify reset lock
+.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos soak bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel image compose observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -129,6 +129,10 @@ pictures: $(VENV)/installed-dev ## retake the pictures of the docs in a clone, w
 chaos: $(VENV)/installed-dev ## two hosts, a backfill, each program killed 20 times, counts; KILLS=2 CUTS=1 PARTITIONS=20 SEED=7
 	@$(TEST_ENVIRONMENT) $(VENV)/bin/python -m tests.chaos $(if $(KILLS),--kills=$(KILLS)) $(if $(CUTS),--cuts=$(CUTS)) \
 	  $(if $(PARTITIONS),--partitions=$(PARTITIONS)) $(if $(SEED),--seed=$(SEED)) $(ARGS)
+
+soak: $(VENV)/installed-dev ## days of the real programs under a stepped calendar, judged; DAYS=14 SEED=1 UNTIL=3 DATABASE=postgresql CANARY=lost-rows
+	@$(TEST_ENVIRONMENT) $(TEST_FOLDER) $(VENV)/bin/python -m tests.soak $(if $(DAYS),--days=$(DAYS)) $(if $(SEED),--seed=$(SEED)) \
+	  $(if $(UNTIL),--until=$(UNTIL)) $(if $(DATABASE),--database=$(DATABASE)) $(if $(CANARY),--canary=$(CANARY)) $(ARGS)
 
 bench: $(BENCH_VENV)/installed ## speed and memory against named peers, as ratios; takes long
 	@PYTHONPATH=$(CURDIR) $(BENCH_VENV)/bin/python -m benchmarks --plot $(ARGS)

@@ -20,7 +20,7 @@ from benchmarks.measures.documents import documents
 from benchmarks.measures.documents_listing import documents_listing
 from benchmarks.measures.exports import exports, frames
 from benchmarks.measures.gate import gate
-from benchmarks.measures.gateway import gateway, metrics, soak, webhook_runs, webhooks
+from benchmarks.measures.gateway import gateway, gateway_memory, metrics, webhook_runs, webhooks
 from benchmarks.measures.http_state import http_state
 from benchmarks.measures.idle import idle
 from benchmarks.measures.items import items
@@ -57,13 +57,13 @@ MEASURES = {
     for measure in (
         *(copies, one_partition, peers, sqlite, contract, balance, pages),
         *(again, history, starts, gate, control_tower, schedules),
-        *(gateway, webhooks, webhook_runs, metrics, soak),
+        *(gateway, webhooks, webhook_runs, metrics, gateway_memory),
         *(captures, items, pruning, cleanup, restores, prices, saas, http_state, exports, frames),
         *(documents, documents_listing, web, mqtt, mqtt_mirror, mqtt_stream, routing, workers),
         *(traces, plugins, queries, idle),
     )
 }
-BY_DEFAULT = [name for name in MEASURES if name != "soak"]  # which takes an hour
+BY_DEFAULT = [name for name in MEASURES if name != "gateway_memory"]  # which takes an hour
 NAMED = ("dagster", "polars", "psycopg", "dlt", "pandas", "adbc-driver-postgresql")
 RESULT = PROJECT_ROOT / "var" / "bench.json"
 PLOT = PROJECT_ROOT / "docs" / "images" / "performance.svg"
@@ -79,7 +79,7 @@ def main() -> None:
             sizes = SMOKE if asked.smoke else REQUIRED
             chosen = {
                 "old_runs": asked.old_runs,
-                "soak_minutes": asked.soak_minutes,
+                "gateway_memory_minutes": asked.gateway_memory_minutes,
                 "documents": asked.documents,
                 "web_pages": asked.web_pages,
                 "web_frontier": asked.web_pages and asked.web_pages * 100,
@@ -103,7 +103,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--old-runs", type=int, metavar="N", help="runs that are pruned; 10,000")
     parser.add_argument("--documents", type=int, metavar="N", help="files of documents; 2,000")
     parser.add_argument("--web-pages", type=int, metavar="N", help="pages of a site; 10,000")
-    parser.add_argument("--soak-minutes", type=float, metavar="N", help="length of soak; 60")
+    parser.add_argument(
+        "--gateway-memory-minutes", type=float, metavar="N", help="length of gateway_memory; 60"
+    )
     parser.add_argument("--output", type=Path, default=RESULT, help="the lines, as JSON")
     parser.add_argument("--folder", type=Path, help="a disk that keeps what is flushed")
     parser.add_argument(

@@ -27,7 +27,7 @@ class Sizes:
         webhook_loads: Deliveries that arrive together, and are loaded by as few runs as it takes.
         ui_runs: Runs in the storage that the UI's requests read.
         ui_rounds: How often each of them is sent.
-        soak_minutes: For how long the gateway is under load while its memory is watched.
+        gateway_memory_minutes: For how long the gateway is under load while its memory is watched.
         price_symbols: Symbols whose prices of 20 years are loaded.
         saas_tasks: Tasks that are looked at, with an issue of most of them.
         export_rows: Rows that are exported to Parquet.
@@ -67,7 +67,7 @@ class Sizes:
     webhook_loads: int
     ui_runs: int
     ui_rounds: int
-    soak_minutes: float
+    gateway_memory_minutes: float
     price_symbols: int
     saas_tasks: int
     export_rows: int
@@ -108,7 +108,7 @@ REQUIRED = Sizes(
     webhook_loads=10_000,
     ui_runs=1000,
     ui_rounds=50,
-    soak_minutes=60,
+    gateway_memory_minutes=60,
     price_symbols=500,
     saas_tasks=100_000,
     export_rows=5_000_000,
@@ -148,7 +148,7 @@ SMOKE = Sizes(
     webhook_loads=20,
     ui_runs=20,
     ui_rounds=2,
-    soak_minutes=0.1,
+    gateway_memory_minutes=0.1,
     price_symbols=5,
     saas_tasks=200,
     export_rows=3000,

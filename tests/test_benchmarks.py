@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from benchmarks.__main__ import BY_DEFAULT, MEASURES
+from benchmarks.gateway_memory import Sample, growth
 from benchmarks.report import (
     MOST_BARS,
     at_least,
@@ -21,7 +22,6 @@ from benchmarks.report import (
     write_plot,
 )
 from benchmarks.rig import source
-from benchmarks.soak import Sample, growth
 from benchmarks.source import most_in_a_second
 from orchestration_project.settings import PROJECT_ROOT
 from tests.postgres import new_folder
@@ -128,8 +128,8 @@ def test_growth_of_memory_is_in_mebibytes_a_minute():
     assert growth([Sample(1, 200), Sample(2, 201), Sample(3, 200)]) == 0
 
 
-def test_the_soak_which_takes_an_hour_is_measured_only_when_it_is_asked_for():
-    assert MEASURES.keys() - set(BY_DEFAULT) == {"soak"}
+def test_the_measure_of_memory_which_takes_an_hour_is_measured_only_when_it_is_asked_for():
+    assert MEASURES.keys() - set(BY_DEFAULT) == {"gateway_memory"}
 
 
 def test_the_fullest_second_is_found_wherever_it_begins():

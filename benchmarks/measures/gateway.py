@@ -6,10 +6,9 @@ from statistics import median
 from benchmarks.bench import Bench
 from benchmarks.child import call
 from benchmarks.gateway import SOURCES, Answered, deliver, served, ui
+from benchmarks.gateway_memory import SAMPLES, growth, measure_memory
 from benchmarks.report import Line, at_least, at_most, line
 from benchmarks.rig import Place
-from benchmarks.soak import SAMPLES, growth
-from benchmarks.soak import soak as soaked
 from benchmarks.ui_requests import QUERIES, Asked, asked, both
 from orchestration_project.tables.spine import inbox
 
@@ -183,7 +182,7 @@ def _loads(bench: Bench) -> Line:
     )
 
 
-def soak(bench: Bench) -> list[Line]:
+def gateway_memory(bench: Bench) -> list[Line]:
     """Memory of the gateway under a steady load of queries, API requests, webhooks and websockets.
 
     What it takes up in the first sixth of the time, ten minutes of an hour, does not count.
@@ -191,7 +190,9 @@ def soak(bench: Bench) -> list[Line]:
     with bench.rig.sqlite_place() as place:
         settings = {**settings_of(place), "LOG_LEVEL": "ERROR"}
         prepared = call("benchmarks.ui_requests:prepared", settings, runs=bench.sizes.ui_runs)
-        samples = soaked(settings, prepared["key"], prepared["run_id"], bench.sizes.soak_minutes)
+        samples = measure_memory(
+            settings, prepared["key"], prepared["run_id"], bench.sizes.gateway_memory_minutes
+        )
     steady = samples[WARM_UP_SAMPLES:]
     return [
         line(

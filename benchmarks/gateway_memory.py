@@ -42,7 +42,9 @@ class Sample(NamedTuple):
     mebibytes: float
 
 
-def soak(settings: Mapping[str, str], key: str, run_id: str, minutes: float) -> list[Sample]:
+def measure_memory(
+    settings: Mapping[str, str], key: str, run_id: str, minutes: float
+) -> list[Sample]:
     """Serve the gateway under load for so long; return SAMPLES samples, which are printed as taken.
 
     Raises:
