@@ -6,7 +6,6 @@ signal becomes an exit status here.
 
 import gc
 import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,16 @@ import click
 from click.shell_completion import add_completion_class, shell_complete
 
 from orchestration_project.cli import console
-from orchestration_project.cli.commands import OPTIONS_KEY, Entry, LazyGroup
+from orchestration_project.cli.commands import (
+    OPTIONS_KEY,
+    PROGRAM,
+    Entry,
+    LazyGroup,
+    read_versions,
+)
 from orchestration_project.cli.exit_statuses import ExitStatus, report_error
 from orchestration_project.engine.connections.files import make_files_private
 
-PROGRAM = "orchestrate"
 COMPLETE = f"_{PROGRAM.upper()}_COMPLETE"
 """The variable by which a shell asks click for completions."""
 
@@ -116,6 +120,9 @@ COMMANDS = {
     "reset": Entry(
         f"{CLI}.administration:reset", "Delete all local state, after a question.", ADMIN
     ),
+    "support-bundle": Entry(
+        f"{CLI}.support_bundle:support_bundle", "Write an archive to attach to a report.", ADMIN
+    ),
     "evidence": Entry(
         f"{CLI}.administration:evidence", "Export and verify archives of evidence.", ADMIN
     ),
@@ -128,25 +135,10 @@ COMMANDS = {
 }
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of this program and of what it runs on."""
-    from importlib.metadata import version
-
-    from orchestration_project import release
-    from orchestration_project.migrations import NEWEST_VERSION
-
-    return {
-        PROGRAM: release(),
-        "dagster": version("dagster"),
-        "schema": NEWEST_VERSION,
-        "python": platform.python_version(),
-    }
-
-
 def _show_version(context: click.Context, _: click.Parameter, value: Any) -> None:
     if not value or context.resilient_parsing:
         return
-    names = versions()
+    names = read_versions()
     if context.meta.get(OPTIONS_KEY, {}).get("is_json"):
         console.emit(names)
     else:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
+from zipfile import ZipFile
 
 import polars as pl
 import zstandard
@@ -14,6 +15,7 @@ from sqlalchemy import create_engine, inspect, text
 from orchestration_project.engine.warehouse.connecting import parsed_url
 
 SQLITE = b"SQLite format 3\0"
+ZIP = b"PK\3\4"
 ZSTD = b"\x28\xb5\x2f\xfd"
 SYSTEM = ("information_schema", "pg_catalog")
 
@@ -66,8 +68,16 @@ def below(folder: Path) -> Iterator[tuple[str, bytes | str]]:
             yield from _rows_of(f"sqlite:///{path}", name)
         elif content.startswith(ZSTD):
             yield f"{name}, decompressed", zstandard.ZstdDecompressor().decompress(content)
+        elif content.startswith(ZIP):
+            yield from _members_of(path, name)
         elif path.suffix == ".parquet":
             yield f"{name}, rows", str(pl.read_parquet(path).rows())
+
+
+def _members_of(path: Path, name: str) -> Iterator[tuple[str, bytes]]:
+    with ZipFile(path) as archive:
+        for member in archive.namelist():
+            yield f"{name}, {member}", archive.read(member)
 
 
 def _rows_of(url: str, name: str) -> Iterator[tuple[str, str]]:

@@ -398,14 +398,21 @@ def by_command(scene: Scene) -> None:
         file = scene.state / "exports" / f"{table}.csv"
         file.parent.mkdir(exist_ok=True)
         assert main(["export", table, "--output", str(file)]) == 0
+    with_a_bundle(scene, "bundle")
     other = f"postgresql://me:{scene.planted.in_url('copy to')}@127.0.0.1:{NOWHERE}/none"
     assert main(["copy-database", "--to", other]) == 1
+
+
+def with_a_bundle(scene: Scene, name: str) -> None:
+    """Write a support bundle, which the end of the test unpacks."""
+    assert main(["support-bundle", "--output", str(scene.state / f"{name}.zip")]) == 0
 
 
 def without_a_database(scene: Scene, instance: dg.DagsterInstance, watch: Watch) -> None:
     scene.set(DATABASE_URL=value_of(scene, "DATABASE_URL"))
     scene.record("tick", watch.look())
     assert main(["verify"]) == 1
+    with_a_bundle(scene, "bundle without a database")
     scene.set(DATABASE_URL=scene.database_url)
     scene.set(DAGSTER_DATABASE_URL=value_of(scene, "DAGSTER_DATABASE_URL"))
     assert main(["verify"]) == 1
@@ -459,7 +466,8 @@ def assert_nothing_leaked(scene: Scene, *more: tuple[str, str]) -> None:
 
 def assert_something_was_masked(scene: Scene) -> None:
     masked = [place for place, content in below(scene.state) if b"***" in content_of(content)]
-    for place in ("dagster/history/runs.db", "compute_logs", "index.db", "real.sqlite"):
+    members = [f"bundle.zip, support-bundle/{name}.json" for name in ("settings", "failed_runs")]
+    for place in ("dagster/history/runs.db", "compute_logs", "index.db", "real.sqlite", *members):
         assert [each for each in masked if place in each], f"nothing was masked in {place}"
 
 

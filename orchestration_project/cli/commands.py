@@ -1,6 +1,7 @@
 """The classes of commands and groups: global options at any place, modules imported when needed."""
 
 import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from inspect import cleandoc
@@ -14,8 +15,25 @@ from orchestration_project.cli.exit_statuses import EXIT_STATUS_TEXT
 from orchestration_project.cli.known_names import complete_names
 from orchestration_project.errors import ConfigurationError
 
+PROGRAM = "orchestrate"
+
 OPTIONS_KEY = "orchestration_project.cli.options"
 """Key of the global options in click's context, at whatever place they were given."""
+
+
+def read_versions() -> dict[str, str]:
+    """Return the versions of this program and of what it runs on."""
+    from importlib.metadata import version
+
+    from orchestration_project import release
+    from orchestration_project.migrations import NEWEST_VERSION
+
+    return {
+        PROGRAM: release(),
+        "dagster": version("dagster"),
+        "schema": NEWEST_VERSION,
+        "python": platform.python_version(),
+    }
 
 
 def _remember(context: click.Context, parameter: click.Parameter, value: Any) -> Any:

@@ -25,20 +25,23 @@ def command() -> None:
 @command.command(has_json=True)
 def show() -> int:
     """List each setting of the domains that are on, check limit and preset value, with origin."""
-    from orchestration_project.services.presets import effective_config, of_domains_on
-    from orchestration_project.settings import load_settings, places
+    from orchestration_project.settings import load_settings
 
-    settings = load_settings()
+    show_rows(list_settings(load_settings()), HEADINGS)
+    return 0
+
+
+def list_settings(settings: "Settings") -> list[Mapping[str, str]]:
+    """Return settings, check limits and preset values as they are shown, with origins."""
+    from orchestration_project.services.presets import effective_config, of_domains_on
+    from orchestration_project.settings import places
+
     entries = of_domains_on(settings, effective_config(settings).entries)
     where = {name.upper(): place for name, place in places().items()}
-    show_rows(
-        [
-            {"name": name, "value": entry.value, "origin": where.get(name, entry.origin)}
-            for name, entry in entries.items()
-        ],
-        HEADINGS,
-    )
-    return 0
+    return [
+        {"name": name, "value": entry.value, "origin": where.get(name, entry.origin)}
+        for name, entry in entries.items()
+    ]
 
 
 @command.command(has_json=True)

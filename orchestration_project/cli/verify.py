@@ -45,7 +45,7 @@ def verify(*, send_test: bool) -> int:
             REGISTRY,
             settings,
             warehouse,
-            _daemon_state_reader(settings, stack),
+            daemon_state_reader(settings, stack),
             open_alerts(settings, REGISTRY) if send_test else None,
         )
         try:
@@ -61,7 +61,7 @@ def verify(*, send_test: bool) -> int:
     return int(not is_ready)
 
 
-def _daemon_state_reader(settings: Settings, stack: ExitStack) -> Callable[[], DaemonState]:
+def daemon_state_reader(settings: Settings, stack: ExitStack) -> Callable[[], DaemonState]:
     """Return the reader of the daemon's state; it opens Dagster's instance for PostgreSQL alone."""
 
     def read() -> DaemonState:

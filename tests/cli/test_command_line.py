@@ -174,6 +174,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
         *("verify", "alerts list", "alerts test", "alerts check", "alerts watch"),
         *("keys create", "keys list", "keys rotate", "keys revoke"),
         *("evidence verify", "evidence export", "artifacts list", "erase", "documents show"),
+        "support-bundle",
         *("documents timeline", "web check", "backup", "restore", "automation simulate"),
         *("artifacts repair", "evidence repair", "trace"),
         *("objectives check", "objectives evaluate", "objectives list"),
