@@ -65,7 +65,7 @@ STAGES = (
     "recording",
 )
 """The stages of a load in their order; from fence to before COMMIT they are one transaction, and
-recording is when Dagster is told of the materialization."""
+recording is when Dagster stores the materialization."""
 
 OF_ITEMS_ALONE = ("claim", "claimed", "settling")
 """Stages of loads that claim what they load, and settle it in the same transaction."""
