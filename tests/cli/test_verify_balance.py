@@ -11,20 +11,20 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import landings
-from tests.resources.weeks import Desk, rejected, row
+from tests.resources.weeks import PartitionLoader, rejected, row
 
 ZEROS = {"balanced": 0, "unbalanced": 0, "not_counted": 0, "not_recorded": 0}
 
 
 @pytest.fixture
-def database(desk: Desk, tmp_path) -> Warehouse:
+def database(partition_loader: PartitionLoader, tmp_path) -> Warehouse:
     """A database with two loads of a week, the second with a reject."""
     with open_warehouse(load_settings()) as warehouse:
-        chained = Desk(warehouse, tmp_path / "artifacts")
+        chained = PartitionLoader(warehouse, tmp_path / "artifacts")
         chained.land(row("AAA"), row("BBB"))
         rejects = rejected(3)
         chained.land(row("AAA", share_quantity=7), row("CCC"), version="v2", rejects=rejects)
-    return desk.warehouse
+    return partition_loader.warehouse
 
 
 def change(database: Warehouse, *statements: str) -> None:

@@ -6,8 +6,8 @@ from sqlalchemy import text
 from tests.databases import contents, rows
 from tests.faults.loads import Job, Process, load_keys, loaded
 from tests.faults.pipelines import Pipeline, strikes_on
+from tests.faults.places import Place, nothing_is_left, same
 from tests.faults.points import Plan
-from tests.faults.scene import Place, nothing_is_left, same
 from tests.faulty_server import FaultyServer
 
 pytestmark = pytest.mark.faults

@@ -19,7 +19,7 @@ from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.plugins import PATH, routes
 from orchestration_project.gateway.request import CURRENT
-from tests.gateway.door import INSTALLATION, asked
+from tests.gateway.login_client import INSTALLATION, asked
 from tests.prepared import write_sqlite
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)

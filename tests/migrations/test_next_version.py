@@ -43,7 +43,7 @@ from orchestration_project.tables.schema import BYTEWISE_TEXT
 from orchestration_project.tables.views import View
 from tests.migrations.test_migrations import definition, differences, rows, shape
 from tests.programs import PROJECT_ROOT
-from tests.resources.weeks import Desk, row
+from tests.resources.weeks import PartitionLoader, row
 
 LOST = {"source_fields", "finra_symbol_week"}
 """Tables that lose what they hold, or a part of it, by the changes below."""
@@ -159,9 +159,9 @@ def check(connection: Connection, metadata: MetaData, views: dict[str, View[Any]
 
 @pytest.mark.slow
 def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migrated, tmp_path):
-    desk = Desk(migrated, tmp_path / "store")
-    desk.land(row("AAA"), row("BBB"))
-    desk.land(row("AAA", share_quantity=7))
+    partition_loader = PartitionLoader(migrated, tmp_path / "store")
+    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.land(row("AAA", share_quantity=7))
     before = rows(migrated)
     metadata, views = changed()
     written = write("many_changes", tmp_path, metadata, views)

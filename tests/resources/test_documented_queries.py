@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
-from tests.resources.gold_desk import derive, land_week
-from tests.resources.weeks import MONDAY, Desk
+from tests.resources.gold_loads import derive, land_week
+from tests.resources.weeks import MONDAY, PartitionLoader
 
 READ_WHOLE = {
     "access_audit": "the page asks for all requests",
@@ -89,16 +89,18 @@ def test_a_query_that_reads_all_rows_is_found(warehouse: Warehouse, query: str):
 
 
 @pytest.mark.slow_on_postgresql
-def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(desk: Desk):
+def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(
+    partition_loader: PartitionLoader,
+):
     """T1 is published two weeks before the other tiers, so its newest weeks are alone."""
     weeks = [MONDAY, MONDAY + timedelta(weeks=1)]
     for week in weeks:
         for tier in ("T1", "T2", "OTCE") if week == MONDAY else ("T1",):
             rows = [{"symbol": "AAA", "share_quantity": 300}, {"symbol": "BBB"}]
-            land_week(desk, tier, week, rows)
-    derive(desk, weeks[:1])
+            land_week(partition_loader, tier, week, rows)
+    derive(partition_loader, weeks[:1])
     asked = [query for page, query in queries() if page == "query-by-sql.md"]
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         rows_of = [connection.execute(text(query)) for query in asked]
         found = [sorted(tuple(each)[1:] for each in rows) for rows in rows_of]
     tiers = ["OTCE", "T1", "T1", "T2"]

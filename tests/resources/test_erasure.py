@@ -79,7 +79,7 @@ from tests.resources.planted import (
     plant,
     plant_artifacts,
 )
-from tests.resources.test_finra_replay import Office, text_of
+from tests.resources.test_finra_replay import ReplayLoads, text_of
 from tests.resources.weeks import NOON, StoppedClock
 from tests.webhook_runs import load_due
 
@@ -636,13 +636,13 @@ def test_runs_and_events_in_postgresql_are_masked_and_their_tables_rewritten(
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_rows_of_a_dataset_go_with_history_and_lines_and_a_replay_has_none_of_them(
-    places, desk, clock, tmp_path
+    places, partition_loader, clock, tmp_path
 ):
     """A domain declares columns of a table and of those derived from it, and lines of captures."""
-    office = Office(desk, clock, tmp_path)
-    office.load(text_of(AAA=100, BBB=5))
+    replay_loads = ReplayLoads(partition_loader, clock, tmp_path)
+    replay_loads.load(text_of(AAA=100, BBB=5))
     clock.at += HOUR
-    office.load(text_of(AAA=101, BBB=6))
+    replay_loads.load(text_of(AAA=101, BBB=6))
     [(source, dataset)] = set(rows(places.warehouse, captures, "source", "dataset"))
     lines = CapturedLines(
         source=source, dataset=dataset, delimiter="|", field="issueSymbolIdentifier"
@@ -656,16 +656,21 @@ def test_rows_of_a_dataset_go_with_history_and_lines_and_a_replay_has_none_of_th
         ],
         records=[lines],
     )
-    state = places.warehouse.state(finra_otc_weekly, desk.partition_key)
+    state = places.warehouse.state(finra_otc_weekly, partition_loader.partition_key)
     erased(places, clock, kind, "BBB")
-    assert desk.quantities() == {"AAA": 101}
-    assert desk.rows(finra_otc_weekly_history, "symbol", "share_quantity") == [("AAA", 100)]
+    assert partition_loader.quantities() == {"AAA": 101}
+    assert partition_loader.rows(finra_otc_weekly_history, "symbol", "share_quantity") == [
+        ("AAA", 100)
+    ]
     assert b"BBB" not in b"".join(
         part
         for each in places.artifacts.listed()
         for part in contents(places.artifacts.get(each.name))
     )
-    assert places.warehouse.state(finra_otc_weekly, desk.partition_key).token == state.token + 1
-    assert desk.rows(finra_symbol_week, "symbol") == [("AAA",)]
-    assert office.replay().row_counts["finra_otc_weekly"] == 1
-    assert desk.quantities() == {"AAA": 101}
+    assert (
+        places.warehouse.state(finra_otc_weekly, partition_loader.partition_key).token
+        == state.token + 1
+    )
+    assert partition_loader.rows(finra_symbol_week, "symbol") == [("AAA",)]
+    assert replay_loads.replay().row_counts["finra_otc_weekly"] == 1
+    assert partition_loader.quantities() == {"AAA": 101}

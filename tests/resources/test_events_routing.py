@@ -33,7 +33,7 @@ from orchestration_project.resources.events.routing.rules import (
 )
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.tables.spine import outbox
-from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Router, routing
+from tests.resources.routing_setup import ORDERS, PARTNER, SECRET, TICKETS, Router, routing
 from tests.webhook_runs import load_content
 
 

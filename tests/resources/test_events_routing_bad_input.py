@@ -22,7 +22,7 @@ from orchestration_project.resources.events.routing.rules import (
     rules_in_effect,
 )
 from orchestration_project.resources.events.routing.targets import RoutingTargets
-from tests.resources.routing_desk import ORDERS, PARTNER, TICKETS, TOTALS, Router, routing
+from tests.resources.routing_setup import ORDERS, PARTNER, TICKETS, TOTALS, Router, routing
 
 
 @pytest.fixture

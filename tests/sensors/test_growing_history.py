@@ -31,7 +31,7 @@ from orchestration_project.tables.operations_runs import operations_runs, operat
 from orchestration_project.tables.spine import audits, captures, deliveries, landings
 from tests.prepared import Prepared
 from tests.resources.definitions import RESOURCES
-from tests.resources.weeks import MONDAY, NOON, Desk, row
+from tests.resources.weeks import MONDAY, NOON, PartitionLoader, row
 from tests.runs import part_of_daily
 from tests.sensors.statements import Reader, Statement, collected
 from tests.situations import Situation
@@ -82,7 +82,7 @@ def load(instance: dg.DagsterInstance, folder: Path) -> None:
         for weeks_ago in range(10):
             week = MONDAY - timedelta(weeks=weeks_ago)
             for tier in ("T1", "T2"):
-                Desk(warehouse, folder, tier, week).land(row("AAA"))
+                PartitionLoader(warehouse, folder, tier, week).land(row("AAA"))
 
 
 def ticks(instance: dg.DagsterInstance) -> Work:

@@ -43,7 +43,7 @@ def whole_site(postgres_url, tmp_path_factory):
 
 @pytest.fixture
 def site(whole_site, request):
-    with whole_site.scene(request.node.name) as site:
+    with whole_site.run_group(request.node.name) as site:
         yield site
 
 

@@ -40,7 +40,7 @@ from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer
 from tests.prepared import Prepared
 from tests.programs import kill_after
-from tests.resources.routing_desk import (
+from tests.resources.routing_setup import (
     ORDERS,
     PARTNER,
     SECRET,

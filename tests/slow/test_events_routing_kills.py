@@ -20,7 +20,7 @@ from orchestration_project.engine.contracts.attempts import REQUEST_LEASE
 from orchestration_project.engine.warehouse import Warehouse
 from tests.faulty_server import FaultyServer
 from tests.prepared import Prepared
-from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Receiver, Router
+from tests.resources.routing_setup import ORDERS, PARTNER, SECRET, TICKETS, Receiver, Router
 from tests.resources.weeks import StoppedClock
 
 KILLS = int(os.environ.get("ROUTING_KILLS", "12"))  # noqa: TID251 - of the test alone

@@ -21,7 +21,7 @@ from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import HISTORY
 from tests.gateway.api.conftest import HOME, SOMEBODY, Api
 from tests.gateway.api.streams import followed
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 NAME = finra_otc_weekly.name
 FEED = f"/tables/{NAME}/changes"
@@ -36,7 +36,9 @@ def client(api):
 @pytest.fixture
 def loader(api: Api, tmp_path):
     """Loads a week that no other test has, which is removed at the end."""
-    yield Desk(api.services.warehouse, tmp_path, week_start=MONDAY + timedelta(days=7000))
+    yield PartitionLoader(
+        api.services.warehouse, tmp_path, week_start=MONDAY + timedelta(days=7000)
+    )
     with api.services.warehouse.writing() as connection:
         for table in (finra_otc_weekly, finra_otc_weekly_history):
             connection.execute(delete(table).where(table.c.week_start > MONDAY.replace(year=2040)))

@@ -31,7 +31,7 @@ from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import load_settings
-from tests.gateway.door import asked
+from tests.gateway.login_client import asked
 from tests.plugin_files import usable_isolation
 from tests.prepared import Prepared
 

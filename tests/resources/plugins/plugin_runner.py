@@ -47,7 +47,7 @@ def body(text: str) -> str:
 
 
 @dataclass
-class PluginDesk:
+class PluginRunner:
     """Adds plugins to a database and runs them."""
 
     warehouse: Warehouse
