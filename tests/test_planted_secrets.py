@@ -64,8 +64,8 @@ exports:
 
 SECRET_SETTINGS = {
     name
-    for name, each in settings_class().model_fields.items()
-    if SecretStr in (each.annotation, *get_args(each.annotation))
+    for name, model_field in settings_class().model_fields.items()
+    if SecretStr in (model_field.annotation, *get_args(model_field.annotation))
 }
 
 

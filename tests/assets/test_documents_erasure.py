@@ -101,11 +101,11 @@ def test_a_document_that_was_planted_everywhere_is_found_nowhere(document_loader
         for column in (documents_files.c.path, work_items.c.item_key):
             own = column.contains("; ")
             connection.execute(update(column.table).where(own).values({column.name: PATH + ".b"}))
-        for each in tables():
-            if each in DOCUMENT.unmasked and each is not documents_files:
-                keys = each.primary_key.columns
+        for table in tables():
+            if table in DOCUMENT.unmasked and table is not documents_files:
+                keys = table.primary_key.columns
                 key = next(column for column in keys if isinstance(column.type, String))
-                connection.execute(each.delete().where(key.contains(PATH)))
+                connection.execute(table.delete().where(key.contains(PATH)))
         connection.execute(captures.delete().where(captures.c.url.contains("; ")))
         connection.execute(
             work_items.update()
@@ -231,9 +231,9 @@ def test_every_column_of_a_document_s_id_is_erased():
     """A new table with rows of documents has to be listed in `ROWS_OF_DOCUMENT`."""
     named = {
         column
-        for each in tables()
-        for column in each.columns
-        if each.name.startswith("documents")
+        for table in tables()
+        for column in table.columns
+        if table.name.startswith("documents")
         and column.name.endswith(("document_id", "parent_id", "similar_id", "superseded_by"))
     }
     assert named <= {*ROWS_OF_DOCUMENT, *NAMING_OTHERS}

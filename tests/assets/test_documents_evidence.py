@@ -75,4 +75,4 @@ def test_an_archive_of_a_document_has_its_pages_captures_and_bytes(document_load
     [capture] = lines(found.path, "captures")
     assert (capture["sha256"], capture["url"]) == (document_id, "file:a.txt")
     assert b"alpha and omega" in contents(found.path).values()
-    assert not any(b"another one" in each for each in contents(found.path).values())
+    assert not any(b"another one" in content for content in contents(found.path).values())

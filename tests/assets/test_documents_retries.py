@@ -42,7 +42,7 @@ def test_failed_files_are_retried_and_permanent_ones_say_what_has_to_change(docu
     dry = retried(document_loader, dry_run=True)
     assert items(document_loader)["late.txt"] == ("failed", 1)
     assert (dry["items_due_count"], dry["items_left_out_count"]) == (1, 1)
-    listed = {each.data["item_key"]: each.data for each in dry["items"].records}
+    listed = {record.data["item_key"]: record.data for record in dry["items"].records}
     assert listed["late.txt"]["left_out_because"] == ""
     assert listed["cut.json"]["left_out_because"] == (
         "the file ends too early; deliver the whole file again"

@@ -16,9 +16,9 @@ from tests.document_loader import folder as folder
 def kinds(document_loader: DocumentLoader, name: str) -> list[str]:
     found = read_timeline(document_loader.warehouse, name)
     assert found
-    times = [each.happened_at for each in found.events if each.happened_at]
+    times = [event.happened_at for event in found.events if event.happened_at]
     assert times == sorted(times)
-    return [each.kind for each in found.events]
+    return [event.kind for event in found.events]
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_a_document_is_followed_from_its_first_sight_to_its_successor_and_its_en
     found = read_timeline(document_loader.warehouse, first)
     assert found
     assert (found.document_id, found.paths, found.state) == (first, ["a.txt"], "loaded")
-    assert {each.run_id for each in found.events} == {run_id, None}
+    assert {event.run_id for event in found.events} == {run_id, None}
     document_loader.write(a_txt="second version, which is longer")
     document_loader.load()
     (document_loader.folder / "a.txt").unlink()
@@ -42,10 +42,10 @@ def test_a_document_is_followed_from_its_first_sight_to_its_successor_and_its_en
     found = read_timeline(document_loader.warehouse, "a.txt")
     assert found
     assert found.document_id == document_loader.id_of("a.txt") != first
-    assert [each.kind for each in found.events][-1] == "gone"
+    assert [event.kind for event in found.events][-1] == "gone"
     superseded = read_timeline(document_loader.warehouse, first)
     assert superseded
-    [event] = [each for each in superseded.events if each.kind == "superseded"]
+    [event] = [event for event in superseded.events if event.kind == "superseded"]
     assert str(found.document_id) in event.text
     assert event.happened_at
 
@@ -56,19 +56,19 @@ def test_a_failure_has_its_reason_what_to_do_and_whether_another_attempt_follows
     document_loader.load()
     dead = read_timeline(document_loader.warehouse, "cut.json")
     assert dead
-    [attempt] = [each for each in dead.events if each.kind == "attempt"]
+    [attempt] = [event for event in dead.events if event.kind == "attempt"]
     assert attempt.text.startswith("attempt 1 of 3 failed, and no further one follows: the file")
     assert (attempt.reason_code, dead.state) == ("truncated", "refused")
     assert attempt.remedy == (
         "deliver the whole file again; then retry it with operations_runs, unless a new "
         "version comes"
     )
-    [outcome] = [each for each in dead.events if each.kind == "failed"]
+    [outcome] = [event for event in dead.events if event.kind == "failed"]
     assert outcome.remedy == "deliver the whole file again"
     unread = read_timeline(document_loader.warehouse, "late.txt")
     assert unread
     assert (unread.document_id, unread.state) == (None, "stable")
-    [attempt] = [each for each in unread.events if each.kind == "attempt"]
+    [attempt] = [event for event in unread.events if event.kind == "attempt"]
     [due] = [
         due
         for key, due in document_loader.rows(work_items.c.item_key, work_items.c.due_at)
@@ -94,7 +94,7 @@ def test_the_command_prints_it_with_links_to_runs_and_knows_what_was_erased(
     assert main(["--json", "documents", "timeline", document_loader.id_of("line%0Abreak.txt")]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["paths"] == ["line%0Abreak.txt"]
-    assert {each["run_url"] for each in found["events"]} == {
+    assert {event["run_url"] for event in found["events"]} == {
         f"https://ops.example.com/runs/{run_id}",
         None,
     }

@@ -72,9 +72,9 @@ def mirror(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 
 def metadata(result: dg.ExecuteInProcessResult, *key: str) -> dict:
     found = [
-        each
-        for each in result.asset_materializations_for_node(_node(key))
-        if each.asset_key == dg.AssetKey(["mqtt", *key])
+        asset_materialization
+        for asset_materialization in result.asset_materializations_for_node(_node(key))
+        if asset_materialization.asset_key == dg.AssetKey(["mqtt", *key])
     ]
     return {name: value.value for name, value in found[-1].metadata.items()}
 
@@ -86,7 +86,10 @@ def _node(key: tuple[str, ...]) -> str:
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
-    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation.passed
+        for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 def graph_of(*edges: tuple[str, str]) -> list[bytes]:
@@ -94,11 +97,11 @@ def graph_of(*edges: tuple[str, str]) -> list[bytes]:
     return [
         *(
             message(
-                f"c-{each}",
+                f"c-{component}",
                 "component.created",
-                {"component_id": each, "project_id": "p1", "name": each.upper()},
+                {"component_id": component, "project_id": "p1", "name": component.upper()},
             )
-            for each in components
+            for component in components
         ),
         *(
             message(
@@ -195,8 +198,8 @@ def test_a_broken_kind_file_is_named_and_its_events_are_replayed_once_it_is_mend
 def tick(instance: dg.DagsterInstance):
     with dg.build_resources(RESOURCES, instance) as made:
         wanted = {
-            name: each
-            for name, each in made._asdict().items()
+            name: value
+            for name, value in made._asdict().items()
             if name in mqtt_on_arrival.required_resource_keys
         }
         return mqtt_on_arrival(dg.build_sensor_context(instance=instance, resources=wanted))

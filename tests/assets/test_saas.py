@@ -72,7 +72,7 @@ class SyncRuns:
             instance=self.instance, resources=self.resources, raise_on_error=False
         )
         assert (result.success, self.systems.writes) == (True, writes)
-        found = [each[None] for each in metadata_by_partition(result).values()]
+        found = [value[None] for value in metadata_by_partition(result).values()]
         [metadata] = [each for each in found if next(iter(each)) == "dry_run"]
         assert metadata["dry_run"]
         return {**metadata, **checks(result)}
@@ -118,7 +118,10 @@ def sync_runs(opened, monkeypatch, tmp_path):
 
 
 def checks(result) -> dict[str, bool]:
-    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation.passed
+        for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 @pytest.mark.slow

@@ -155,12 +155,12 @@ def test_artifacts_are_repaired_from_the_latest_backup_that_has_them_whole(insta
     file.write_bytes(b"damaged, and backed up so")
     installation.back_up()
     for path in [
-        each for each in installation.partition_loader.folder.rglob("*") if each.is_file()
+        path for path in installation.partition_loader.folder.rglob("*") if path.is_file()
     ]:
         path.unlink()
     repaired = installation.call("artifacts", "repair", "--from", str(installation.place))
     assert (repaired["damaged_count"], repaired["repaired_count"]) == (2, 2)
-    assert {each["from"] for each in repaired["repairs"]} == {"the copy"}
+    assert {repair["from"] for repair in repaired["repairs"]} == {"the copy"}
     assert file.read_bytes() == whole
     assert (
         installation.call("artifacts", "repair", "--from", str(installation.place))["damaged_count"]
@@ -259,7 +259,7 @@ DAMAGES: Mapping[str, Callable[[Path, Path], object]] = {
 def test_a_damaged_backup_is_refused_by_name(installation, damage, expected):
     backup_id = installation.back_up()["backup_id"]
     folder = installation.folder(backup_id)
-    [artifact] = (each for each in installation.place.glob("objects/*/*") if each.is_file())
+    [artifact] = (path for path in installation.place.glob("objects/*/*") if path.is_file())
     DAMAGES[damage](folder, artifact)
     target = installation.move()
     assert expected in installation.refusal(*installation.restore())

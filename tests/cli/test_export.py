@@ -111,7 +111,7 @@ def test_every_table_and_view_can_be_exported_as_csv_and_parquet(partition_loade
         options = ["--internal", "--format", "parquet", "--output", str(file)]
         assert main(["export", name, *options]) == 0
         found = pl.read_parquet(file)
-        columns = [each.key for each in declared.columns if each.name not in HASHES]
+        columns = [column.key for column in declared.columns if column.name not in HASHES]
         assert dict(found.schema) == schema_of(declared, columns)
         statement = select(declared).order_by(*(declared.c[key] for key in key_names(declared)))
         assert found.equals(partition_loader.warehouse.frame(statement, declared).select(columns))
@@ -133,7 +133,7 @@ def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secr
         assert len(lines) == 2
         assert "hash" not in lines[0]
         assert "5ec4e7" not in "".join(lines)
-        [hidden] = [each.name for each in known_tables()[name].columns if each.name in HASHES]
+        [hidden] = [column.name for column in known_tables()[name].columns if column.name in HASHES]
         for asked in (["--columns", hidden], ["--where", f"{hidden}>=5"]):
             message = refused(capfd, name, "--internal", *asked)
             assert "hashes of secrets, which are never written" in message
@@ -148,7 +148,7 @@ def test_an_export_is_for_whom_the_users_umask_lets_and_its_database_for_our_use
     assert status == 0, error
     (tmp_path / "usual").touch()
     assert file.stat().st_mode == (tmp_path / "usual").stat().st_mode
-    assert [oct(each.stat().st_mode & 0o077) for each in state.glob("*.sqlite")] == ["0o0"]
+    assert [oct(path.stat().st_mode & 0o077) for path in state.glob("*.sqlite")] == ["0o0"]
 
 
 @pytest.mark.slow_on_postgresql

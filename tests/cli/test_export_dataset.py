@@ -30,7 +30,7 @@ def export(folder: Path, *options: str, table: str = "finra_otc_weekly") -> int:
 
 
 def files(folder: Path) -> Iterator[str]:
-    return (str(each.relative_to(folder)) for each in sorted(folder.rglob("*.parquet")))
+    return (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.parquet")))
 
 
 @pytest.mark.slow_on_postgresql
@@ -148,7 +148,7 @@ def test_a_partition_without_rows_loses_its_file_and_the_manifest_names_all(
     assert list(files(folder)) == [f"week_start={NEXT}/tier=T1/{FILE}"]
     assert not (folder / f"week_start={MONDAY}").exists()
     manifest = json.loads((folder / "_manifest.json").read_text())
-    assert [each["path"] for each in manifest["partitions"]] == list(files(folder))
+    assert [partition["path"] for partition in manifest["partitions"]] == list(files(folder))
     assert manifest["columns"] == ["symbol", "share_quantity"]
 
 
@@ -181,7 +181,7 @@ def test_what_a_killed_export_left_is_overwritten_and_removed(
     (folder / ".orchestration_project-export-1.partial").write_bytes(b"half")
     assert export(folder) == 0
     assert pl.read_parquet(folder / T1).height == 1
-    assert sorted(each.name for each in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.iterdir()) == [
         "_manifest.json",
         f"week_start={MONDAY}",
     ]

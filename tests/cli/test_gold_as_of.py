@@ -158,7 +158,7 @@ def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(
         again = [as_of(tmp_path, name, *each) for each in ((), day)]
         assert all(rows[0])
         assert [sorted(map(repr, each)) for each in again] == [
-            sorted(map(repr, each)) for each in rows
+            sorted(map(repr, row)) for row in rows
         ], name
 
 
@@ -283,7 +283,7 @@ def test_short_sales_as_of_a_time_have_the_sales_and_the_interest_known_then(
         sale = {"symbol": "AAA", "trade_date": LAST, "short_quantity": sold, "total_quantity": 50}
         after = {**sale, "trade_date": LAST + timedelta(days=7)}
         store(partition_loader, now, finra_reg_sho_daily, blank(finra_reg_sho_daily, sale, after))
-        dates = [LAST - timedelta(days=each) for each in (3, 18)]
+        dates = [LAST - timedelta(days=number) for number in (3, 18)]
         interest = [
             {"symbol": "AAA", "settlement_date": each, "short_quantity": held + number}
             for number, each in enumerate(dates)
@@ -390,7 +390,7 @@ def test_returns_and_corporate_actions_as_of_a_time_have_the_prices_known_then(
 
     def change(close: int, dividend: int) -> None:
         now = clock.at
-        given = [price(each, close + number) for number, each in enumerate(days)]
+        given = [price(day, close + number) for number, day in enumerate(days)]
         given[2]["dividend"] = dividend * 10**6
         store_prices(partition_loader, now, given)
         with partition_loader.warehouse.writing() as connection:

@@ -44,7 +44,7 @@ def test_a_run_through_tls_lands_there_and_leaves_nothing_but_our_tables(
         status, _, error = programs.run(state_dir, *RUN, **urls)
     assert status == 0, error
     made = {name for (name,) in asked(data, MADE)}
-    assert made == {*(each.name for each in tables()), *VIEWS, VERSION_TABLE}
+    assert made == {*(table.name for table in tables()), *VIEWS, VERSION_TABLE}
     assert asked(data, "SELECT count(DISTINCT tier) FROM finra_otc_weekly") == [(3,)]
     assert asked(own, "SELECT status, count(*) > 2 FROM runs GROUP BY 1") == [("SUCCESS", True)]
     assert not [*state_dir.glob("*.sqlite"), *state_dir.rglob("*.db")]

@@ -63,7 +63,7 @@ class Model:
         for key in changed:
             state = rows.get(key)
             days = {day, state.updated if state and state.updated else day}
-            self.events[key] += [Event(each, order, state) for each in days]
+            self.events[key] += [Event(day, order, state) for day in days]
         self.delivered.append(rows)
         self.published_on.append(day)
 

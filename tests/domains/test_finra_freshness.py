@@ -31,7 +31,9 @@ def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
         quarantined=["OTCE|2025-11-03"],
         listed=[TierWeek("T1", date(2025, 11, 17)), TierWeek("OTCE", date(2025, 11, 3))],
     )
-    assert [(each.partition.key, str(each.due), each.days_late, each.state) for each in states] == [
+    assert [
+        (state.partition.key, str(state.due), state.days_late, state.state) for state in states
+    ] == [
         ("OTCE|2025-11-03", "2025-12-08", 10, State.QUARANTINED),
         ("T1|2025-11-17", "2025-12-08", 10, State.NOT_LANDED),
         ("T2|2025-11-03", "2025-12-08", 10, State.LANDED),
@@ -58,8 +60,8 @@ def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
 def test_a_landed_week_whose_restatement_is_held_back_is_landed():
     key = "T1|2025-11-24"
     (week,) = [
-        each
-        for each in due_weeks(
+        week
+        for week in due_weeks(
             at("2025-12-18T12:00:00-05:00"),
             weeks=1,
             grace=GRACE,
@@ -67,7 +69,7 @@ def test_a_landed_week_whose_restatement_is_held_back_is_landed():
             quarantined=[key],
             listed=[],
         )
-        if each.partition.key == key
+        if week.partition.key == key
     ]
     assert week.state is State.LANDED
 

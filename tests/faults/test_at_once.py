@@ -40,7 +40,9 @@ def test_loads_at_once_land_a_piece_and_its_restatement_once(
             (first,) = loaded(alone.job(source.url, 0))
             assert outcomes.count(first) == 1
             outcomes.remove(first)
-            assert all(is_unchanged_or_superseded(pipeline, each) for each in outcomes), outcomes
+            assert all(is_unchanged_or_superseded(pipeline, outcome) for outcome in outcomes), (
+                outcomes
+            )
             assert rows(place.url, CHANGED) == [(landings,)]
     same(contents(place.url), contents(alone.url))
     nothing_is_left(place)

@@ -162,7 +162,7 @@ class LoginClient:
             f"ws://127.0.0.1:{self.port}/graphql",
             origin=self.origin if origin == "own" else origin,  # pyright: ignore[reportArgumentType] - a text
             subprotocols=["graphql-ws"],  # pyright: ignore[reportArgumentType] - a text
-            additional_headers={name.replace("_", "-"): each for name, each in headers.items()},
+            additional_headers={name.replace("_", "-"): header for name, header in headers.items()},
             proxy=None,
         )
 

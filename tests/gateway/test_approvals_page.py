@@ -63,7 +63,7 @@ def test_another_person_confirms_on_the_page_and_the_audit_has_it(login_client: 
         "the admin",
     )
     entries = login_client.audit(answer.headers["x-request-id"])
-    assert [(each["outcome"], each["user_name"]) for each in entries] == [
+    assert [(entry["outcome"], entry["user_name"]) for entry in entries] == [
         ("asked", "the admin"),
         ("done", "the admin"),
     ]

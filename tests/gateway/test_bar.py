@@ -70,7 +70,9 @@ def test_dagsters_page_and_its_policy_stay_as_they_are(login_client: LoginClient
         f"{login_client.origin}/runs", headers={"X-API-Key": key, "Accept": "text/html"}
     )
     policies = answer.headers.get_list("content-security-policy")
-    assert any("script-src 'nonce-" in each and "'strict-dynamic'" in each for each in policies)
+    assert any(
+        "script-src 'nonce-" in policy and "'strict-dynamic'" in policy for policy in policies
+    )
     before, _, rest = answer.text.partition('<header id="installation-bar">')
     assert before.endswith("<body>")
     assert rest.partition("</header>")[2].startswith('<div id="__next"><div id="root">')

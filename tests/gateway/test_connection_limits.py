@@ -225,7 +225,7 @@ def test_trailers_are_no_headers_in_whatever_segment_they_come(port: int, pause:
         head = b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"1\r\na\r\n" * (pause > 0)
         send_apart(connection, [head, trailers + next_request], pause)
         received = b"".join(iter(lambda: connection.recv(1000), b""))
-    bodies = [each.partition(b"\r\n\r\n")[2] for each in received.split(b"HTTP/1.1 200 OK")[1:]]
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in received.split(b"HTTP/1.1 200 OK")[1:]]
     assert [b"host transfer-encoding" in bodies[0], b"host connection" in bodies[1]] == [True] * 2
     assert b"x-api-key" not in received
     assert b"x-forwarded-for" not in received

@@ -37,9 +37,15 @@ def test_the_pages_get_the_permissions_of_the_role(login_client: LoginClient):
     granted = {}
     for role in Role:
         data = login_client.graphql(query, key=login_client.keys[role]).json["data"]
-        granted[role] = {each["permission"] for each in data["permissions"] if each["value"]}
+        granted[role] = {
+            permission["permission"] for permission in data["permissions"] if permission["value"]
+        }
         [location] = data["workspaceOrError"]["locationEntries"]
-        scoped = {each["permission"] for each in location["permissions"] if each["value"]}
+        scoped = {
+            permission["permission"]
+            for permission in location["permissions"]
+            if permission["value"]
+        }
         assert scoped <= granted[role]
         assert data["canBulkTerminate"] == (role is not Role.VIEWER)
     assert granted == {
@@ -59,7 +65,11 @@ def sample(kind: Any, types: dict[str, Any]) -> str:
     if declared["kind"] == "ENUM":
         return declared["enumValues"][0]["name"]
     if declared["kind"] == "INPUT_OBJECT":
-        given = [each for each in declared["inputFields"] if each["type"]["kind"] == "NON_NULL"]
+        given = [
+            input_field
+            for input_field in declared["inputFields"]
+            if input_field["type"]["kind"] == "NON_NULL"
+        ]
         written = [f"{each['name']}: {sample(each['type'], types)}" for each in given]
         return "{" + ", ".join(written) + "}"
     return {"Int": "1", "Float": "1.5", "Boolean": "true"}.get(kind["name"], '"work"')
@@ -71,7 +81,7 @@ def documents() -> dict[str, str]:
     types = {each["name"]: each for each in schema["__schema"]["types"]}
     found = {}
     for field in types["Mutation"]["fields"]:
-        needed = [each for each in field["args"] if each["type"]["kind"] == "NON_NULL"]
+        needed = [arg for arg in field["args"] if arg["type"]["kind"] == "NON_NULL"]
         written = ", ".join(f"{each['name']}: {sample(each['type'], types)}" for each in needed)
         arguments = f"({written})" if written else ""
         is_leaf = types[(field["type"]["ofType"] or field["type"])["name"]]["kind"] == "SCALAR"

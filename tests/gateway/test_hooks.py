@@ -169,7 +169,7 @@ def test_neither_log_nor_answer_has_a_secret_or_a_signature(client, caplog):
             client.post("/hooks/git", content=BODY, headers={"content-type": "application/json"}),
             post(client, x_github_delivery="1"),
         ]
-    said = caplog.text + "".join(f"{each.text}{each.headers}" for each in answers)
+    said = caplog.text + "".join(f"{answer.text}{answer.headers}" for answer in answers)
     assert "a webhook of git from 192.0.2.1 was rejected with 403: the signature is not" in said
     for secret in (SECRET, EARLIER, right, signed(BODY, EARLIER)["x-hub-signature-256"][7:]):
         assert secret not in said

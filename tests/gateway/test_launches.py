@@ -16,7 +16,7 @@ from orchestration_project.engine.contracts.roles import Role
 from tests.gateway.login_client import LoginClient
 
 HERE = {"repositoryLocationName": "here", "repositoryName": "__repository__"}
-THING, PARTS, SHREDS, REPORT = ({"path": [each]} for each in ("thing", "parts", "shreds", "report"))
+THING, PARTS, SHREDS, REPORT = ({"path": [name]} for name in ("thing", "parts", "shreds", "report"))
 REMOVALS = {"path": ["operations", "removals"]}
 CAREFUL = {"assetKey": REMOVALS, "name": "is_careful"}
 IMPLICIT = "__ASSET_JOB"
@@ -132,7 +132,7 @@ def kinds(found: Any) -> list[str]:
     if isinstance(found, list):
         return [kind for each in found for kind in kinds(each)]
     inner = [
-        kind for each in found.values() if isinstance(each, list | dict) for kind in kinds(each)
+        kind for value in found.values() if isinstance(value, list | dict) for kind in kinds(value)
     ]
     return inner or [found["__typename"]]
 
@@ -430,9 +430,9 @@ def test_a_query_evaluates_a_schedule_for_those_alone_who_may_try_it(
         found["futureTicks"]["results"][0]["evaluationResult"],
     ]
     may = role is Role.ADMIN or (role is Role.OPERATOR and name == "nightly")
-    for each in results:
-        assert bool(each["runRequests"]) == may
-        assert (each["error"] is None) == may
+    for result in results:
+        assert bool(result["runRequests"]) == may
+        assert (result["error"] is None) == may
 
 
 def test_a_run_of_an_admins_is_ended_by_an_admin_however_it_was_launched(login_client: LoginClient):

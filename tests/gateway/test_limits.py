@@ -189,13 +189,13 @@ def test_one_key_asks_for_so_much_at_once_and_the_next_request_waits():
     crowd = ConcurrencyLimiter()
     with crowd.one_more("other"):
         waits = [crowd.one_more("me") for _ in range(MAX_CONCURRENT_REQUESTS)]
-        for each in waits:
-            each.__enter__()
+        for wait in waits:
+            wait.__enter__()
         with pytest.raises(Refusal) as refused, crowd.one_more("me"):
             pass
         assert (refused.value.status, refused.value.headers) == (429, {"retry-after": "1"})
-        for each in waits:
-            each.__exit__(None, None, None)
+        for wait in waits:
+            wait.__exit__(None, None, None)
         with crowd.one_more("me"):
             pass
 

@@ -547,7 +547,7 @@ def test_a_binary_frame_ends_a_websocket_with_one_line_in_the_log(
             websocket.recv(timeout=10)
     assert closed.value.rcvd
     assert closed.value.rcvd.code == 1003
-    said = [each for each in caplog.records if each.name != "orchestration_project.access"]
+    said = [record for record in caplog.records if record.name != "orchestration_project.access"]
     assert [record.getMessage() for record in said] == [
         "the viewer sent a binary frame by websocket"
     ]
@@ -596,7 +596,7 @@ def test_a_viewer_watches_a_run_by_websocket(login_client: LoginClient):
         message = json.loads(websocket.recv(timeout=10))
     assert message["type"] == "data"
     messages = message["payload"]["data"]["pipelineRunLogs"]["messages"]
-    assert "RunEnqueuedEvent" in [each["__typename"] for each in messages]
+    assert "RunEnqueuedEvent" in [message["__typename"] for message in messages]
 
 
 def test_a_mutation_that_the_audit_cannot_keep_is_not_asked_for(login_client: LoginClient):

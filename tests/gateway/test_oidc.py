@@ -64,7 +64,7 @@ def login_client(tmp_path_factory) -> Iterator[LoginClient]:
 
 
 def cookies_of(answer: Answer) -> str:
-    found = [SimpleCookie(each) for each in answer.cookies]
+    found = [SimpleCookie(cookie) for cookie in answer.cookies]
     return "; ".join(f"{n}={m.value}" for each in found for n, m in each.items() if m.value)
 
 
@@ -342,7 +342,7 @@ def test_only_a_whole_new_token_for_us_by_the_provider_counts(lying_provider, li
     liar, login_client = lying_provider
     values, status = LIES[lie]
     location, cookie = begin(login_client)
-    asked = {name: each[0] for name, each in parse_qs(urlsplit(location).query).items()}
+    asked = {name: value[0] for name, value in parse_qs(urlsplit(location).query).items()}
     fresh = Liar()
     fresh.url = liar.url
     vars(liar).update(vars(fresh) | values | {"asked": asked})
@@ -355,7 +355,7 @@ def test_only_a_whole_new_token_for_us_by_the_provider_counts(lying_provider, li
 def callback(liar: Liar, login_client: LoginClient, **values: Any) -> Answer:
     """Log in with a token that has these claims, key or header."""
     location, cookie = begin(login_client)
-    asked = {name: each[0] for name, each in parse_qs(urlsplit(location).query).items()}
+    asked = {name: value[0] for name, value in parse_qs(urlsplit(location).query).items()}
     fresh = Liar()
     fresh.url = liar.url
     vars(liar).update(vars(fresh) | values | {"asked": asked})

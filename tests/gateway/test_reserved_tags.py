@@ -170,7 +170,9 @@ def tags_read(file: Path) -> Iterator[str]:
             ):
                 yield from texts(key, tree, module)
             case ast.Call(func=ast.Attribute(attr="RunsFilter"), keywords=keywords):
-                yield from (text for each in keywords for text in filtered(each, tree, module))
+                yield from (
+                    text for keyword in keywords for text in filtered(keyword, tree, module)
+                )
             case ast.Name(id=name) if name.endswith("_TAG"):
                 yield from texts(node, tree, module)
 
@@ -207,7 +209,7 @@ def loops_of(name: str, tree: ast.Module) -> Iterator[ast.expr]:
     """Yield what the loops iterate over whose variable has this name."""
     loops = [node for node in ast.walk(tree) if isinstance(node, ast.For | ast.comprehension)]
     for loop in loops:
-        if name in {each.id for each in ast.walk(loop.target) if isinstance(each, ast.Name)}:
+        if name in {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}:
             yield loop.iter
 
 

@@ -43,11 +43,11 @@ from orchestration_project.tables.views import VIEWS
 from tests.resources.fence_histories import Histories, check_fences, drawn
 from tests.resources.weeks import LIMITS, MONDAY, PartitionLoader, StoppedClock, row
 
-DECLARED = {name: each for module in TABLE_MODULES.values() for name, each in vars(module).items()}
+DECLARED = {name: var for module in TABLE_MODULES.values() for name, var in vars(module).items()}
 DECLARED |= {
-    each.info[HISTORY].name: each.info[HISTORY]
-    for each in DECLARED.values()
-    if isinstance(each, Table) and HISTORY in each.info
+    value.info[HISTORY].name: value.info[HISTORY]
+    for value in DECLARED.values()
+    if isinstance(value, Table) and HISTORY in value.info
 }
 
 
@@ -312,10 +312,10 @@ def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(em
     empty.upgrade(holds="real")
     with empty.reading() as connection:
         items = connection.execute(select(spine.work_items)).all()
-    assert {(each.topic, each.version, each.enqueued_at) for each in items} == {
+    assert {(item.topic, item.version, item.enqueued_at) for item in items} == {
         ("webhooks/git", "abc", at)
     }
-    found = {each.item_key: (each.state, each.attempt_count, each.lease_holder) for each in items}
+    found = {item.item_key: (item.state, item.attempt_count, item.lease_holder) for item in items}
     assert found == {
         "received": ("ready", 1, None),
         "running": ("leased", 1, "run of running"),

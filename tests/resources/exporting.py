@@ -68,7 +68,7 @@ class Installation:
     def recorded(self) -> list[dict[str, Any]]:
         wanted = select(operations_exports).order_by(operations_exports.c.to_load)
         with self.warehouse.reading() as connection:
-            return [dict(each) for each in connection.execute(wanted).mappings()]
+            return [dict(row) for row in connection.execute(wanted).mappings()]
 
     def files(self, folder: str = "exports") -> list[str]:
         return sorted(each.name for each in self.store.listed() if each.name.startswith(folder))

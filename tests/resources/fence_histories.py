@@ -132,14 +132,14 @@ class Histories:
         verdicts = {tier: [FAILED]}
         late = TIERS[number % 3]
         batches = [
-            self._batch(each, verdicts.get(each, [PASSED]), late=each == late) for each in TIERS
+            self._batch(tier, verdicts.get(tier, [PASSED]), late=tier == late) for tier in TIERS
         ]
         self.partition_loader.warehouse.land_all(batches)
 
     def interrupt(self, tier: str, number: int) -> None:
         """Have a landing of all of them fail at a statement."""
         self.sources[tier].shares += 1
-        batches = [self._batch(each, [PASSED]) for each in TIERS]
+        batches = [self._batch(tier, [PASSED]) for tier in TIERS]
         with suppress(InterruptedLandingError), failing_at(number % MOST_STATEMENTS + 1):
             self.partition_loader.warehouse.land_all(batches)
 

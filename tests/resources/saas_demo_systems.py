@@ -92,7 +92,7 @@ class DemoIssues:
         self._demo.do("surroundings", is_indexed=True)
 
     def of(self, source_id: str) -> list[Issue]:
-        return [each for each in self.rows.values() if each.source_id == source_id]
+        return [row for row in self.rows.values() if row.source_id == source_id]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Two systems in memory, a database, and the runs between them: what tests of reconciliation share."""
+"""Two systems in memory, a database, and the runs between them: shared by tests of reconciling."""
 
 from datetime import timedelta
 
@@ -35,7 +35,7 @@ class SaasSync:
         self.rule(ALL)
 
     def rule(self, *rules) -> None:
-        given = [SyncRule.model_validate(each) for each in rules]
+        given = [SyncRule.model_validate(rule) for rule in rules]
         with self.warehouse.writing() as connection:
             put_in_effect(connection, given, by="test", at=self.clock.now(), run_id="test")
 

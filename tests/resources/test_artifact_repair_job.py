@@ -45,7 +45,7 @@ def job(installation, monkeypatch, tmp_path):
             result = run_kind(clean_up_job, kind, given, instance, **config)
         [made] = result.asset_materializations_for_node("clean_up")
         [check] = result.get_asset_check_evaluations()
-        return {name: each.value for name, each in made.metadata.items()}, check
+        return {name: value.value for name, value in made.metadata.items()}, check
 
     return run
 
@@ -69,7 +69,7 @@ def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
 
     shown, check = job(REPAIR_ARTIFACTS, copy_url=copy)
     assert (shown["dry_run"], shown["damaged_count"], shown["repaired_count"]) == (True, 2, 0)
-    assert {each.data["from"] for each in shown["repairs"].records} == {"the copy"}
+    assert {record.data["from"] for record in shown["repairs"].records} == {"the copy"}
     assert not [each for each in store.listed() if each.name.startswith(DAMAGED)]
 
     shown, check = job(REPAIR_ARTIFACTS, dry_run=False, copy_url=copy)

@@ -185,7 +185,7 @@ def test_a_link_out_of_the_folder_is_neither_read_nor_quoted(tmp_path: Path):
         CASES["link_out_of_the_folder"](folder)
         (tmp_path / "secret").write_text("PASSWORD=s3cr3t")
         assert "s3cr3t" not in error_or_outcome(lambda: load.take(KEY))
-    blobs = [each for each in (tmp_path / "artifacts" / "blobs").rglob("*") if each.is_file()]
+    blobs = [path for path in (tmp_path / "artifacts" / "blobs").rglob("*") if path.is_file()]
     assert len(blobs) == 1  # that of the good file
 
 

@@ -104,8 +104,8 @@ def test_a_missing_database_file_is_made_and_loaded_again(tmp_path: Path):
     promised = promise("test_a_missing_database_file_is_made_and_loaded_again")
     with files.opened(tmp_path):
         pass
-    for each in tmp_path.glob("x.sqlite*"):
-        each.unlink()
+    for path in tmp_path.glob("x.sqlite*"):
+        path.unlink()
     shutil.rmtree(tmp_path / "files")
     with files.opened(tmp_path) as (_, partition_loader, _):  # loads, into a database that it makes
         assert (

@@ -141,7 +141,7 @@ class Mirror:
             return
         key = tuple(change.row[name] for name in key_names(finra_otc_weekly))
         if change.change == "removed":
-            assert key in self.rows or any(each.change == "reset" for each in self.changes)
+            assert key in self.rows or any(change.change == "reset" for change in self.changes)
             self.rows.pop(key, None)
         else:
             self.rows[key] = change.row

@@ -254,7 +254,7 @@ def declare() -> None:
     }
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         tables = [
-            each.table for each in REGISTRY.tables.values() if each.table is not finra_otc_weekly
+            table.table for table in REGISTRY.tables.values() if table.table is not finra_otc_weekly
         ]
         declared = [each for table in tables for each in (table, table.info[HISTORY])]
         declared += [METADATA.tables[name] for name in WRITTEN_BY_OTHER_TESTS]

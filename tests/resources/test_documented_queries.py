@@ -44,8 +44,8 @@ def queries() -> Iterator[tuple[str, str]]:
     """Yield each SELECT that a page shows, with the page's name."""
     for page in sorted(PROJECT_ROOT.glob("docs/**/*.md")):
         for block in re.findall(r"```sql\n(.*?)```", page.read_text(), re.DOTALL):
-            statements = (each.strip() for each in block.split(";"))
-            complete = (each for each in statements if "…" not in each)
+            statements = (part.strip() for part in block.split(";"))
+            complete = (statement for statement in statements if "…" not in statement)
             yield from ((page.name, each) for each in complete if re.match("SELECT|WITH", each))
 
 
@@ -54,9 +54,9 @@ def read_whole(connection: Connection, query: str) -> set[str]:
     tables = {alias or name: name for name, alias in NAMED.findall(query)}
     plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")
     lines = [str(each[3]) for each in plan]
-    is_first_few = "LIMIT" in query and not any("FOR ORDER BY" in each for each in lines)
-    scans = [each for each in lines if each.startswith("SCAN ")]
-    found = {each.split()[1] for each in scans if not (is_first_few and "INDEX" in each)}
+    is_first_few = "LIMIT" in query and not any("FOR ORDER BY" in line for line in lines)
+    scans = [line for line in lines if line.startswith("SCAN ")]
+    found = {scan.split()[1] for scan in scans if not (is_first_few and "INDEX" in scan)}
     return {tables.get(name, name) for name in found} & known_tables().keys()
 
 
@@ -102,7 +102,7 @@ def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(
     asked = [query for page, query in queries() if page == "query-by-sql.md"]
     with partition_loader.warehouse.reading() as connection:
         rows_of = [connection.execute(text(query)) for query in asked]
-        found = [sorted(tuple(each)[1:] for each in rows) for rows in rows_of]
+        found = [sorted(tuple(row)[1:] for row in rows) for rows in rows_of]
     tiers = ["OTCE", "T1", "T1", "T2"]
     assert found == [
         [(tier, 300_000_000, 1.0) for tier in tiers],

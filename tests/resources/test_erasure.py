@@ -277,7 +277,7 @@ def test_an_erasure_is_recorded_with_a_salted_hash_and_without_the_identifier(
     assert (row["rows_deleted"], row["captures_redacted"], row["cleaned_at"]) == (10, 1, NOON)
     assert row["identifier_hash"] == identifier_hash(ANN, row["salt"])
     assert "planted" not in str(row).lower()
-    assert any("backups" in each for each in json.loads(row["not_reached"]))
+    assert any("backups" in load for load in json.loads(row["not_reached"]))
     assert rows(places.warehouse, operations_erasure_requests, "request_id") == []
 
 
@@ -591,7 +591,7 @@ def test_bytes_go_only_when_runs_in_progress_have_ended(places, clock, orders):
         (("a" * 10_000,), "10000 bytes"),
         ((" ",), "0 bytes"),
         ((ANN, "Ann"), "3 characters"),
-        (tuple(f"identifier {each}" for each in range(21)), "21"),
+        (tuple(f"identifier {number}" for number in range(21)), "21"),
     ],
 )
 def test_invalid_identifiers_are_refused_with_the_limit_and_not_quoted(

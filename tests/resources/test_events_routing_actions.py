@@ -31,7 +31,7 @@ def router(warehouse, clock, monkeypatch, tmp_path):
 
 def published(router: Router) -> list[Any]:
     """Return what the bridge finds in the outbox."""
-    found = [json.loads(each.payload) for each in router.rows(outbox) if each.topic[:4] == "mqtt"]
+    found = [json.loads(row.payload) for row in router.rows(outbox) if row.topic[:4] == "mqtt"]
     return [(each["topic"], json.loads(each["message"])) for each in found]
 
 

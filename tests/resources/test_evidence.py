@@ -167,14 +167,14 @@ def test_the_manifest_has_the_hash_size_and_rows_of_each_member(export, runs):
     members = contents(found.path)
     assert found.sha256 == hashlib.sha256(found.path.read_bytes()).hexdigest()
     assert found.manifest.sha256 == hashlib.sha256(members[MANIFEST]).hexdigest()
-    for each in found.manifest.members:
-        content = members.pop(each.name)
-        assert (each.byte_count, each.sha256) == (
+    for member in found.manifest.members:
+        content = members.pop(member.name)
+        assert (member.byte_count, member.sha256) == (
             len(content),
             hashlib.sha256(content).hexdigest(),
         )
-        if each.row_count is not None:
-            assert each.row_count == content.count(b"\n")
+        if member.row_count is not None:
+            assert member.row_count == content.count(b"\n")
     assert sorted(members) == ["SHA256SUMS", MANIFEST]
     verified = verify(found.path)
     assert (verified.problems, verified.manifest) == ([], found.manifest)

@@ -79,8 +79,10 @@ def test_the_master_is_stale_until_it_is_derived_again_and_dated_by_publication(
     )
     derive_symbols(partition_loader.warehouse)
     tables = (finra_symbols, finra_symbol_changes, finra_symbol_renames)
-    assert {row for each in tables for row in partition_loader.rows(each, "is_stale")} == {(False,)}
-    assert all(partition_loader.rows(each, "is_stale") for each in tables)
+    assert {row for table in tables for row in partition_loader.rows(table, "is_stale")} == {
+        (False,)
+    }
+    assert all(partition_loader.rows(table, "is_stale") for table in tables)
     days = {
         symbol: at.date()
         for symbol, at in partition_loader.rows(finra_symbols, "symbol", "published_at")
@@ -94,9 +96,13 @@ def test_the_master_is_stale_until_it_is_derived_again_and_dated_by_publication(
         MONDAY,
         [{"symbol": "BBB", "issue_name": "Acme Inc.", "trade_count": 2}],
     )
-    assert {row for each in tables for row in partition_loader.rows(each, "is_stale")} == {(True,)}
+    assert {row for table in tables for row in partition_loader.rows(table, "is_stale")} == {
+        (True,)
+    }
     derive_symbols(partition_loader.warehouse)
-    assert {row for each in tables for row in partition_loader.rows(each, "is_stale")} == {(False,)}
+    assert {row for table in tables for row in partition_loader.rows(table, "is_stale")} == {
+        (False,)
+    }
 
 
 @pytest.mark.slow_on_postgresql
@@ -106,7 +112,7 @@ def test_each_vendor_spells_the_symbols_of_the_master(partition_loader: Partitio
     derive_symbols(partition_loader.warehouse)
     overrides = {"yahoo": {"ABCw": "ABC-WI", "AAA": ""}}
     first = derive_spellings(partition_loader.warehouse, overrides)
-    assert {each.recomputed[0] for each in first.values()} == {"alpha_vantage", "yahoo"}
+    assert {value.recomputed[0] for value in first.values()} == {"alpha_vantage", "yahoo"}
     columns = ("vendor", "symbol", "vendor_symbol", "is_override")
     assert sorted(partition_loader.rows(prices_symbol_spellings, *columns), key=str) == [
         ("alpha_vantage", "AAA", "AAA", False),
@@ -125,6 +131,6 @@ def test_each_vendor_spells_the_symbols_of_the_master(partition_loader: Partitio
     }
     assert reasons == {"AAA": "the file of symbols says not to ask for it"}
     again = derive_spellings(partition_loader.warehouse, overrides)
-    assert [each.recomputed for each in again.values()] == [[], []]
+    assert [value.recomputed for value in again.values()] == [[], []]
     changed = derive_spellings(partition_loader.warehouse, {})
-    assert [each.recomputed for each in changed.values()] == [[], ["yahoo"]]
+    assert [value.recomputed for value in changed.values()] == [[], ["yahoo"]]

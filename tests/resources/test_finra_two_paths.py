@@ -83,7 +83,7 @@ def tables_of(partition_loader: PartitionLoader) -> list[list[tuple[object, ...]
     """Return all rows of the week's tables, but for the capture that each was read from."""
     return [
         partition_loader.rows(
-            table, *(each.key for each in table.columns if each.name != "capture_id")
+            table, *(column.key for column in table.columns if column.name != "capture_id")
         )
         for table in (finra_otc_weekly, finra_symbol_week, finra_venue_week)
     ]
@@ -119,12 +119,10 @@ def test_the_real_file_and_the_api_give_the_same_rows(ask, tmp_path, prepared, l
             reasons = partition_loader.rows(rejects, "reason_code")
             assert reasons == ([("blank_symbol",)] if last_line else [])
             assert not [
-                each
-                for each in partition_loader.rows(audits, "name", "outcome")
-                if "failed" in each
+                row for row in partition_loader.rows(audits, "name", "outcome") if "failed" in row
             ]
             found.append(tables_of(partition_loader))
     assert found[0] == found[1]
     assert len(found[0][0]) == 5328
     assert sum(row[10] for row in found[0][0]) == 1_335_995_901  # share_quantity
-    assert len([each for each in requests if is_page(each)]) > 1
+    assert len([request for request in requests if is_page(request)]) > 1

@@ -152,7 +152,7 @@ def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(part
     derive(gold, weeks)
     for name in ("finra_symbol_rolling_6w", "finra_concentration_week", "finra_tier_week"):
         assert stale(gold, name) == set()
-    later = [{**each, "last_update_date": WEEKS[-1] + timedelta(days=200)} for each in rows]
+    later = [{**row, "last_update_date": WEEKS[-1] + timedelta(days=200)} for row in rows]
     land_week(gold, "T1", restated, later)
     # dates alone restate nothing, but derived rows have them
     assert stale(gold, "finra_symbol_rolling_6w") == set(weeks[1:])

@@ -167,12 +167,12 @@ class ProxySetup:
 
     def client(self, *proxies: str, **changes: Any) -> HttpClient:
         usual = {"now": self.wall, "max_attempts": 3, "failures": 1}
-        found = [Proxy.of(each) for each in proxies]
+        found = [Proxy.of(proxy) for proxy in proxies]
         client = make_client(self.folder, "web", proxies=found, **usual | changes)
         return self.stack.enter_context(client)
 
     def scores(self, *proxies: str) -> list[int]:
-        found = [Proxy.of(each) for each in proxies]
+        found = [Proxy.of(proxy) for proxy in proxies]
         with closing(SqliteState(self.folder)) as state:
             return [score(state, each) for each in found]
 
@@ -188,7 +188,7 @@ def test_a_request_goes_on_by_the_next_proxy_if_one_cannot_be_connected(proxy_se
     client = proxy_setup.client(gone, there.url)
     for _ in range(2):
         assert client.request("GET", proxy_setup.server.url).body == b"whole"
-    assert [each.target for each in there.requests] == [f"{proxy_setup.server.url}"] * 2
+    assert [request.target for request in there.requests] == [f"{proxy_setup.server.url}"] * 2
     assert len(proxy_setup.server.requests) == 2
     assert proxy_setup.scores(gone, there.url) == [90, 100]
 
@@ -235,10 +235,10 @@ def test_a_fault_that_may_be_the_servers_is_the_proxys_if_another_one_is_answere
 
 def test_a_server_that_is_down_moves_no_score(proxy_setup):
     proxies = [proxy_setup.proxy(lambda: Reply(502)) for _ in range(2)]
-    urls = [each.url for each in proxies]
+    urls = [proxy.url for proxy in proxies]
     with pytest.raises(TransientError, match="status 502"):
         proxy_setup.client(*urls, statuses=(502,)).request("GET", proxy_setup.server.url)
-    assert all(each.requests for each in proxies)
+    assert all(proxy.requests for proxy in proxies)
     assert proxy_setup.scores(*urls) == [100, 100]
 
 

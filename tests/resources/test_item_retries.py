@@ -34,7 +34,7 @@ class FailingInbox:
 
     def fail(self, source: str, attempts: int = 1, **errors: OrchestrationError) -> None:
         """Store a delivery for each error, and have an attempt at each end with it."""
-        received = [NewDelivery(source, each, "push", b"{}", {}, attempts) for each in errors]
+        received = [NewDelivery(source, error, "push", b"{}", {}, attempts) for error in errors]
         Inbox(self.warehouse, self.clock).take(received)
         self.end(delivery_items(self.warehouse, self.clock), topic_of(source), errors)
 

@@ -168,7 +168,7 @@ def test_a_symbol_has_the_same_rows_as_with_all_others(partition_loader: Partiti
     published = published_by("finra_otc_weekly", LATER.date()).relation
     for chosen in (QUERIES["present"], past, QUERIES["view"], published):
         looked_up, whole = (
-            rows(partition_loader, chosen, each) for each in ("symbol=AAA", "symbol>=AAA")
+            rows(partition_loader, chosen, text) for text in ("symbol=AAA", "symbol>=AAA")
         )
         assert looked_up == [each for each in whole if each[3] == "AAA"]
         assert looked_up

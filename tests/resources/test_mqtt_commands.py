@@ -131,7 +131,7 @@ def test_requests_at_once_are_each_done_once_and_in_some_order(mqtt_sync):
         each for each in mqtt_sync.rows(mqtt_mirror) if each["arrival_id"] == row["arrival_id"]
     ]
     assert json.loads(latest["payload"])["name"] == row["name"]
-    assert sorted(each["arrival_id"] for each in mqtt_sync.rows(mqtt_mirror)) == list(range(1, 10))
+    assert sorted(row["arrival_id"] for row in mqtt_sync.rows(mqtt_mirror)) == list(range(1, 10))
 
 
 @pytest.mark.slow_on_postgresql

@@ -45,8 +45,8 @@ def by_project(events: list[Event]) -> list[dict]:
 def receive(mqtt_sync: MqttSync, events: list[Event]) -> None:
     mqtt_sync.receive(
         *(
-            message(str(each.arrival_id), f"project.{each.operation}", each.payload, ts=each.ts)
-            for each in events
+            message(str(event.arrival_id), f"project.{event.operation}", event.payload, ts=event.ts)
+            for event in events
         )
     )
 

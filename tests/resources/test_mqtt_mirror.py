@@ -179,9 +179,9 @@ def test_what_is_not_an_event_is_a_dead_letter_with_its_bytes(mqtt_sync):
     counts = mqtt_sync.run()
     assert counts.by_reason == {"not_utf8": 1, "not_json": 1, "not_an_object": 1, "schema": 1}
     letters = mqtt_sync.rows(mqtt_dead_letters)
-    assert [base64.b64decode(each["payload"]) for each in letters] == bodies
-    assert [each["kind"] for each in letters] == [None, None, None, "project.updated"]
-    assert all(each["ended_at"] is None for each in letters)
+    assert [base64.b64decode(letter["payload"]) for letter in letters] == bodies
+    assert [letter["kind"] for letter in letters] == [None, None, None, "project.updated"]
+    assert all(letter["ended_at"] is None for letter in letters)
     items = [row for row in mqtt_sync.rows(work_items) if row["topic"] == "mqtt/dead_letters"]
     assert [(row["item_key"], row["state"], row["reason_code"]) for row in items] == [
         ("000000000001", "dead", "not_utf8"),

@@ -117,7 +117,7 @@ def delivered(partition_loader, disk, *bodies):
 
 def known_by(partition_loader, bodies):
     with partition_loader.warehouse.reading() as connection:
-        return read_blobs(connection, [hashlib.sha256(each).hexdigest() for each in bodies])
+        return read_blobs(connection, [hashlib.sha256(body).hexdigest() for body in bodies])
 
 
 def recorded(partition_loader):

@@ -66,7 +66,7 @@ def changed_code(replay_loads: ReplayLoads, plant: Callable[[Validated], Validat
 def rows_by_key(warehouse: Warehouse, table: Table) -> dict[tuple[Any, ...], dict[str, Any]]:
     columns = [column.label(column.key) for column in table.columns]
     with warehouse.reading() as connection:
-        rows = [dict(each) for each in connection.execute(select(*columns)).mappings()]
+        rows = [dict(row) for row in connection.execute(select(*columns)).mappings()]
     return {tuple(row[name] for name in key_names(table)): row for row in rows}
 
 
@@ -276,7 +276,7 @@ def test_another_formula_is_planned_and_needs_another_version(replay_loads):
         return replace(loader, dataset=replace(loader.dataset, transforms=transforms))
 
     plan = plan_partition(with_formula(loader), KEY)
-    assert [each.table for each in plan.differences if each.is_any] == [name.name]
+    assert [difference.table for difference in plan.differences if difference.is_any] == [name.name]
     assert plan.differences[1].columns == {"total_trade_count": len(SYMBOLS)}
     assert plan.needs_version
     raised = with_formula(changed_code(replay_loads, lambda validated: validated))

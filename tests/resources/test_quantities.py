@@ -85,7 +85,7 @@ def test_the_database_has_millionths_under_a_name_of_their_own(partition_loader)
 def test_a_condition_is_in_shares(partition_loader, where, symbols):
     shares = {"AAA": "2000", "BBB": "2000.5", "CCC": "10000"}
     partition_loader.land(
-        *(row(symbol, share_quantity=Decimal(each)) for symbol, each in shares.items())
+        *(row(symbol, share_quantity=Decimal(share)) for symbol, share in shares.items())
     )
     for name in (WEEKLY, VIEW):
         assert [symbol for symbol, _ in found(partition_loader, name, where)] == symbols
@@ -149,8 +149,8 @@ def volumes(partition_loader: PartitionLoader) -> None:
     }
     usual |= {"participant_code": "N", "participant_name": "NYSE (N)", "known_from": NOON}
     rows = [
-        usual | {"trade_date": MONDAY + timedelta(days=each), "total_share_quantity": SHARES}
-        for each in range(DAYS)
+        usual | {"trade_date": MONDAY + timedelta(days=number), "total_share_quantity": SHARES}
+        for number in range(DAYS)
     ]
     with partition_loader.warehouse.writing() as connection:
         insert_frame(connection, market_volume_daily, frame_of(rows, market_volume_daily))
@@ -176,10 +176,10 @@ def test_sums_of_ten_years_are_exact_and_do_not_overflow(partition_loader):
 def test_sums_of_a_view_and_of_changes_of_either_sign_are_in_shares(partition_loader):
     shares = (Decimal("0.999999"), Decimal("0.000002"), Decimal(5))
     partition_loader.land(
-        *(row(f"S{number}", share_quantity=each) for number, each in enumerate(shares))
+        *(row(f"S{number}", share_quantity=share) for number, share in enumerate(shares))
     )
     for name in (WEEKLY, VIEW):
-        measures = [f"{each}(share_quantity)" for each in ("sum", "min", "max", "avg")]
+        measures = [f"{name}(share_quantity)" for name in ("sum", "min", "max", "avg")]
         statement = aggregate(relation(name), [], measures, [], limit=2)
         nothing = aggregate(relation(name), [], measures[:3], ["symbol=NONE"], limit=2)
         with partition_loader.warehouse.reading() as connection:
@@ -201,7 +201,7 @@ def test_the_limit_of_a_row_is_in_shares():
         }[name]
         for limit in (100, 101)
     }
-    assert [each.outcome for each in outcomes.values()] == ["failed", "passed"]
+    assert [outcome.outcome for outcome in outcomes.values()] == ["failed", "passed"]
     [offender] = json.loads(outcomes[100].offenders_json)
     assert offender["share_quantity"] == 100.5
 

@@ -52,7 +52,7 @@ def only(rows, *names):
 
 def test_these_are_the_recipes():
     headings = re.findall(r"^## (.*)", "\n".join(PAGES), re.M)
-    assert list(RECIPES) == [each for each in headings if each != "See also"]
+    assert list(RECIPES) == [heading for heading in headings if heading != "See also"]
 
 
 def test_what_did_we_know_then(asked):

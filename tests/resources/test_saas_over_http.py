@@ -97,7 +97,7 @@ def test_both_systems_agree_once_faults_and_people_are_gone(saas_demo, saas_http
     after = saas_demo.state()
     assert after == before, "the last round still wrote"
 
-    issues = {each["properties"]["orchestration-source"]["id"]: each for each in after["issues"]}
+    issues = {issue["properties"]["orchestration-source"]["id"]: issue for issue in after["issues"]}
     assert len(issues) == len(after["issues"]), "two issues of one task"
     for task in after["tasks"]:
         issue = issues.get(f"peopleforce:task:{task['id']}")

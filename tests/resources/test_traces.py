@@ -54,16 +54,16 @@ def trace(partition_loader, clock):
 def test_a_trace_shows_request_webhook_run_step_partition_fetch_and_load(partition_loader, trace):
     found = read_trace(partition_loader.warehouse, trace)
     assert found is not None
-    assert [(each.user, each.operation, each.outcome) for each in found.requests] == [
+    assert [(request.user, request.operation, request.outcome) for request in found.requests] == [
         ("ada", "launchRun", "done")
     ]
-    assert [(each.source, each.state) for each in found.webhooks] == [("git", "received")]
+    assert [(webhook.source, webhook.state) for webhook in found.webhooks] == [("git", "received")]
     [run] = found.runs
     assert (run.run_id, run.status, run.seconds) == ("run", "SUCCESS", 9)
     assert [(step.step, step.status) for step in run.steps] == [("load", "SUCCESS")]
-    [part] = [each for each in run.partitions if each.outcome == "landed"]
+    [part] = [partition for partition in run.partitions if partition.outcome == "landed"]
     assert (part.table, part.partition) == ("finra_otc_weekly", partition_loader.partition_key)
-    assert [(each.url, each.http_status) for each in part.fetches] == [
+    assert [(fetch.url, fetch.http_status) for fetch in part.fetches] == [
         ("https://api.finra.org/data", 200)
     ]
     assert part.load is not None
@@ -118,7 +118,7 @@ def test_a_trace_is_read_by_indexes_whatever_the_history_is(partition_loader, tr
     for said, values in of_tables:
         lines, word = plan_of(partition_loader.warehouse, said, values)
         words = [word.format(table.name) for table in GROWING]
-        scans += [line for line in lines if any(each in line for each in words)]
+        scans += [line for line in lines if any(word in line for word in words)]
     assert [line for line in scans if "INDEX" not in line] == []
 
 
@@ -151,4 +151,4 @@ def test_an_event_of_mqtt_is_found_by_its_uuid(partition_loader, clock):
         connection.execute(table.insert().values(event))
     found = read_trace(partition_loader.warehouse, trace)
     assert found is not None
-    assert [each.kind for each in found.events] == ["task.created"]
+    assert [event.kind for event in found.events] == ["task.created"]

@@ -55,7 +55,7 @@ def taken(partition_loader, *outcomes, target=None, check=check):
 
 
 def hashes(captures):
-    return [each.sha256 for each in captures]
+    return [capture.sha256 for capture in captures]
 
 
 def recorded(partition_loader):
@@ -84,7 +84,7 @@ def test_a_source_that_settles_is_read_again_and_what_came_before_is_discarded_e
     assert hashes(batch.delivery.discarded) == [
         sha256(page).hexdigest() for page in (b"page 1", b"page 2")
     ]
-    assert {each.body for each in batch.delivery.all_captures} == {b""}
+    assert {capture.body for capture in batch.delivery.all_captures} == {b""}
     partition_loader.warehouse.land(batch)
     assert partition_loader.count(captures) == 3
     ids = dict(partition_loader.rows(captures, "part_number", "capture_id"))

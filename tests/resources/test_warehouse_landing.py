@@ -681,7 +681,7 @@ def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(part
         ]
         return each.land(row(), captures=fetches)
 
-    outcomes = at_once(*(lambda n=n, each=each: land(n, each) for n, each in enumerate(weeks)))
+    outcomes = at_once(*(lambda n=n, week=week: land(n, week) for n, week in enumerate(weeks)))
     assert [type(outcome).__name__ for outcome in outcomes] == ["WriteResult"] * 6
     assert (
         partition_loader.count(blobs),
@@ -1068,6 +1068,8 @@ def test_the_hash_of_a_content_differs_by_null_text_and_order():
     contents = [
         [None, "a"], [r"\N", "a"], ["", "a"], ["a", None], ["a,", "b"], ["a", ",b"], ["a\n", "b"],
     ]  # fmt: skip
-    hashes = [content_sha256(pl.DataFrame({"x": each}, {"x": pl.String()})) for each in contents]
+    hashes = [
+        content_sha256(pl.DataFrame({"x": content}, {"x": pl.String()})) for content in contents
+    ]
     assert len(set(hashes)) == len(contents)
     assert hashes[0] == content_sha256(pl.DataFrame({"x": [None, "a"]}))

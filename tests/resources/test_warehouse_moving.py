@@ -63,7 +63,7 @@ STARTS = ("0022", "0023", "0024")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize(
-    "start", [None, *(pytest.param(each, marks=pytest.mark.slow) for each in STARTS)]
+    "start", [None, *(pytest.param(start, marks=pytest.mark.slow) for start in STARTS)]
 )
 def test_the_printed_sql_makes_the_tables_that_a_migration_makes(databases_of, kind, start):
     warehouse = databases_of(kind)

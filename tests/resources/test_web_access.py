@@ -65,7 +65,7 @@ class ShopServer:
 
     @property
     def paths(self) -> list[str]:
-        return [each.target for each in self.server.requests]
+        return [request.target for request in self.server.requests]
 
     def _reply(self, request: Request) -> Reply:
         return self.replies.get(request.target, Reply(404))
@@ -78,7 +78,7 @@ OpenShopServer = Callable[..., ShopServer]
 def shop_server(demo_settings: Any) -> Iterator[OpenShopServer]:
     with ExitStack() as stack:
         yield lambda **replies: ShopServer(
-            stack, load_settings(), {f"/{name}": each for name, each in replies.items()}
+            stack, load_settings(), {f"/{name}": reply for name, reply in replies.items()}
         )
 
 
@@ -211,7 +211,9 @@ def test_failures_are_retried_after_a_wait_that_grows_and_is_no_fixed_one(
     found = shop_server(a=Reply(502))
     with pytest.raises(TransientError, match="status 502"):
         found.open().get(f"{SHOP}/a", {})
-    first, second, third = (each.arrived for each in found.server.requests if each.target == "/a")
+    first, second, third = (
+        request.arrived for request in found.server.requests if request.target == "/a"
+    )
     waits = second - first, third - second
     assert waits[0] >= 0.5
     assert waits[1] >= 1
@@ -276,7 +278,7 @@ def test_a_block_page_is_an_answer_and_not_retried(shop_server: OpenShopServer):
     found = shop_server(a=Reply(403), b=Reply(401))
     access = found.open()
     answers = [access.get(f"{SHOP}{path}", {}) for path in ("/a", "/b")]
-    assert [each.response.status for each in answers if each.response] == [403, 401]
+    assert [answer.response.status for answer in answers if answer.response] == [403, 401]
     assert found.paths == ["/robots.txt", "/a", "/b"]
 
 

@@ -57,7 +57,7 @@ class TopicItems:
         return {each.item_key: each.state for each in found}
 
     def item(self, key: str):
-        [item] = [each for each in self.items.list_items(topic=TOPIC) if each.item_key == key]
+        [item] = [item for item in self.items.list_items(topic=TOPIC) if item.item_key == key]
         return item
 
 
@@ -401,7 +401,7 @@ class Model:
             item["state"] = "failed" if item["attempts"] < item["allowed"] else "dead"
 
     def claim(self, run_id: str, limit: int, now, *, in_order: bool) -> dict[str, int]:
-        leased = [each for each in self.items.values() if each["state"] == "leased"]
+        leased = [item for item in self.items.values() if item["state"] == "leased"]
         for item in leased:
             if item["expires"] <= now:
                 self.end(item, "failed", now, pause=0 * MINUTE)
@@ -409,7 +409,7 @@ class Model:
         waiting = [each for each in by_age if each[1]["state"] in ("ready", "failed")]
         due = [each for each in waiting if each[1]["state"] == "ready" or each[1]["due"] <= now]
         if in_order:
-            is_busy = any(each["state"] == "leased" for each in self.items.values())
+            is_busy = any(item["state"] == "leased" for item in self.items.values())
             count = next((n for n, each in enumerate(waiting) if each not in due), len(waiting))
             due = [] if is_busy else waiting[:count]
         else:
@@ -516,7 +516,7 @@ def test_items_that_a_run_names_are_enqueued_and_claimed_at_once_whatever_their_
     assert (list(found.claimed), found.held_by) == (["a", "b", "c", "d", "e"], {})
     assert set(topic_items.states().values()) == {"leased"}
     attempts = {
-        key: (each.attempt_count, each.allowed_count) for key, each in found.claimed.items()
+        key: (value.attempt_count, value.allowed_count) for key, value in found.claimed.items()
     }
     assert attempts == {"a": (1, 4), "b": (1, 4), "c": (1, 3), "d": (1, 4), "e": (0, 3)}
     assert topic_items.settle(*map(done, found.claimed.values())) == []

@@ -357,13 +357,13 @@ class History:
         )
         latest, effective = kept_deliveries(recorded, partition_loader.partition_key)
         fetches = [partition.fetches[each.fetched_group] for each in effective]
-        loads = [partition.frame(each.state(self.rules, self.disposition)) for each in fetches]
+        loads = [partition.frame(fetch.state(self.rules, self.disposition)) for fetch in fetches]
         rows = fold_rows(finra_otc_weekly, effective, concat_batches(loads))
         target = partition.target(self.rules, state.token)
         written, delivery = replay_of_all(latest, effective)
         delivery = replace(delivery, captures=[partition_loader.capture()] * len(effective))
         target = replace(target, write_disposition=written)
-        is_bad = any(each.bad_by == self.rules for each in fetches)
+        is_bad = any(fetch.bad_by == self.rules for fetch in fetches)
         batch = _batch(target, delivery, rows.sort("market", "symbol"), is_bad)
         expected = None if is_bad else model.after(model.folded(self.rules), None)
         is_ours = model.latest in model.landed

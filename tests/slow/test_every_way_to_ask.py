@@ -38,7 +38,9 @@ DEFINITIONS = ("-m", "orchestration_project.definitions")
 WORKSPACE = ("-w", "workspace.yaml")
 QUARANTINED = "a partition that is quarantined"
 AGAIN_THE_SAME = ("all steps again", "from failure")
-TABLES = {OTC: "finra_otc_weekly"} | {f"finra/{each.noun}": each.table.name for each in DATASETS}
+TABLES = {OTC: "finra_otc_weekly"} | {
+    f"finra/{dataset.noun}": dataset.table.name for dataset in DATASETS
+}
 DERIVED = (GOLD, "finra/tier_week")
 
 

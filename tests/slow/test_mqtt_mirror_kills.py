@@ -79,8 +79,8 @@ class KilledRuns:
 def received(mqtt_sync: MqttSync, random: Random, events: list[Event]) -> None:
     """Insert events in a random order, some twice, with a poisoned message between."""
     bodies = [
-        message(f"k{each.arrival_id}", f"project.{each.operation}", each.payload, ts=each.ts)
-        for each in events
+        message(f"k{event.arrival_id}", f"project.{event.operation}", event.payload, ts=event.ts)
+        for event in events
     ]
     mqtt_sync.receive(*bodies, b"17", *random.sample(bodies, len(bodies) // 10))
 
@@ -113,7 +113,7 @@ def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(mqtt_s
         assert runs.run(is_killed=False)
         assert program.stdin is not None
         program.stdin.close()
-    assert sorted(mqtt_sync.keys()) == sorted(f"k{each.arrival_id}" for each in events)
+    assert sorted(mqtt_sync.keys()) == sorted(f"k{event.arrival_id}" for event in events)
     of_each: dict[str, list[Event]] = {}
     for event in events:
         of_each.setdefault(event.payload["project_id"], []).append(event)

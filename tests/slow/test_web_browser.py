@@ -105,7 +105,7 @@ class ShopServer:
 
     @property
     def paths(self) -> list[str]:
-        return [f"{each.method} {each.target}" for each in self.server.requests]
+        return [f"{request.method} {request.target}" for request in self.server.requests]
 
     def _reply(self, request: Request) -> Reply:
         return self.pages.get(request.target, Reply(404))
@@ -158,7 +158,7 @@ def test_a_page_reaches_nothing_but_its_site(shop_server: ShopServer):
     assert answer.request_count == 2
     assert "of its requests were refused" in answer.reason
     assert answer.screenshot.startswith(b"\x89PNG")
-    agents = {each.headers["user-agent"] for each in shop_server.server.requests}
+    agents = {request.headers["user-agent"] for request in shop_server.server.requests}
     assert agents == {shop_server.access.user_agent}
 
 
@@ -255,14 +255,14 @@ def test_scripts_send_post_to_the_site_only_if_its_file_allows_it(
         answer = shop_server.access.get(f"{SHOP}/", {})
         assert answer.response is not None
         text = answer.response.body.decode()
-        posts = [each for each in shop_server.server.requests if each.method != "GET"]
+        posts = [request for request in shop_server.server.requests if request.method != "GET"]
     if not is_allowed:
         assert posts == []
         assert '<i class="sku">' not in text
         assert "of its requests were refused" in answer.reason
         return
     assert text.count('<i class="sku">P1</i>') == 2
-    assert [(each.target, json.loads(each.body)) for each in posts] == [
+    assert [(post.target, json.loads(post.body)) for post in posts] == [
         ("/list", {"page": 1}),
         ("/list", {"page": 2}),
     ]

@@ -52,7 +52,7 @@ def test_changes_come_by_pages_and_the_client_reads_all(api, client, landed):
     found = list(client.changes(NAME))
     first = [(change.cursor, change.row) for change in found[:4]]
     pages = [*page["changes"], *following["changes"]]
-    assert first == [(each["cursor"], each["row"]) for each in pages]
+    assert first == [(page["cursor"], page["row"]) for page in pages]
     with api.services.warehouse.reading() as connection:
         rows = connection.execute(select(finra_otc_weekly)).all()
     assert {change.change for change in found} == {"added"}

@@ -246,7 +246,7 @@ except OSError as error:
     plugins.run()
     assert plugins.payloads() == {"a.csv": '{"title":"a,b"}'}
     assert plugins.log == [("info", "plugin rss: OSError")]
-    assert [each.name for each in drop.iterdir()] == ["a.csv"]
+    assert [path.name for path in drop.iterdir()] == ["a.csv"]
 
 
 def test_a_missing_folder_is_refused(plugins: PluginRunner, tmp_path: Path):

@@ -34,8 +34,8 @@ def peak_bytes(row_count: int, scratch: Path) -> int:
         for start in range(0, row_count, 500):
             rows = [Row(f"key-{n}", {"title": f"title {n}"}) for n in range(start, start + 500)]
             emissions.add_rows(Emit("items", rows))
-        for each in emissions.row_sets.values():
-            each.validated(plugin="rss", partition_key="")
+        for row_set in emissions.row_sets.values():
+            row_set.validated(plugin="rss", partition_key="")
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

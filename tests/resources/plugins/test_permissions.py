@@ -115,13 +115,15 @@ def dump_of(warehouse: Warehouse) -> str:
     with warehouse.reading() as connection:
         tables = MetaData()
         tables.reflect(connection)
-        rows = [connection.execute(select(each)).all() for each in tables.sorted_tables]
+        rows = [
+            connection.execute(select(sorted_table)).all() for sorted_table in tables.sorted_tables
+        ]
     return repr(rows)
 
 
 def runs_of(rows: Sequence[Any]) -> list[str]:
     """Return the runs that rows are of, in their order."""
-    return sorted({each.run_id for each in rows}, key=lambda run: int(run.removeprefix("run-")))
+    return sorted({row.run_id for row in rows}, key=lambda run: int(run.removeprefix("run-")))
 
 
 @pytest.fixture
@@ -419,7 +421,7 @@ def test_an_action_is_made_after_the_load_and_again_with_the_same_key(
         plugins.clock.at += elapsed
         assert plugins.run().actions == {"done": 1}
         assert plugins.run(config={"act": True}).actions == {}  # the same key: made already
-    sent = [each.headers["idempotency-key"] for each in server.requests]
+    sent = [request.headers["idempotency-key"] for request in server.requests]
     assert len(sent) == 2
     assert len(set(sent)) == 1
     assert server.requests[0].body == b"hello"

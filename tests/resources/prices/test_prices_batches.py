@@ -160,7 +160,7 @@ def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
         "BROKEN": ContractError("it is broken"),
     }
     ended = light_loader.load(*symbols)
-    assert {symbol: type(each) for symbol, each in ended.items()} == {
+    assert {symbol: type(value) for symbol, value in ended.items()} == {
         "AAA": LoadedPrices,
         "DOWN": TransientError,
         "BROKEN": ContractError,
@@ -256,8 +256,8 @@ def test_what_fails_of_the_transaction_is_the_error_of_each_symbol_in_it(
     whole = light_loader.warehouse
     with Refused(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as light_loader.warehouse:
         ended = light_loader.load("AAA", "BBB")
-    errors = [each for each in ended.values() if isinstance(each, TransientError)]
-    assert [str(each.within(number=number)) for number, each in enumerate(errors)] == [
+    errors = [value for value in ended.values() if isinstance(value, TransientError)]
+    assert [str(error.within(number=number)) for number, error in enumerate(errors)] == [
         "the server restarts\n  where: number=0",
         "the server restarts\n  where: number=1",
     ]
@@ -283,7 +283,7 @@ def test_a_batch_ends_with_the_symbol_whose_answer_is_large(
     monkeypatch.setattr(load, "BYTES_AT_ONCE", 512 * 1024)  # not decades of eight symbols
     for symbol in ("AAA", "BIG", "BBB", "CCC"):
         light_loader.write(symbol, *map(line, FEBRUARY))
-    of_old = [line(date(1990, 1, 1) + timedelta(days=each), 10.123456) for each in range(9_000)]
+    of_old = [line(date(1990, 1, 1) + timedelta(days=number), 10.123456) for number in range(9_000)]
     light_loader.write("BIG", *of_old)
     assert sizes(light_loader, "AAA", "BIG", "BBB", "CCC") == [["AAA", "BIG"], ["BBB", "CCC"]]
 
@@ -293,9 +293,9 @@ def test_a_batch_has_no_more_than_a_hundred_symbols_and_fewer_of_many_months(
 ):
     symbols = [f"S{number}" for number in range(250)]
     light_loader.source.overrides.update(dict.fromkeys(symbols, ""))
-    assert [len(each) for each in sizes(light_loader, *symbols)] == [100, 100, 50]
+    assert [len(size) for size in sizes(light_loader, *symbols)] == [100, 100, 50]
     years = [f"{year}-{month:02}-01" for year in range(2006, 2026) for month in range(1, 13)]
-    assert {len(each) for each in sizes(light_loader, *symbols[:16], months=years)} == {8}
+    assert {len(size) for size in sizes(light_loader, *symbols[:16], months=years)} == {8}
 
 
 def test_symbols_that_the_source_spells_alike_are_all_left_out_whatever_batch_they_come_in(

@@ -30,7 +30,7 @@ DONE = ("done", 1, None)
 def landed(load: PriceLoad, taken: Sequence) -> Mapping[str, LoadedPrices | OrchestrationError]:
     """Land what a run took, and again what another run delivered first."""
     ended = dict(load.land(taken))
-    late = [symbol for symbol, each in ended.items() if isinstance(each, SupersededError)]
+    late = [symbol for symbol, value in ended.items() if isinstance(value, SupersededError)]
     for again in load.batches(late) if late else ():
         ended |= load.land(again)
     return ended
@@ -169,7 +169,9 @@ def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as
     assert price_loader.states(MONTH) == {"BBB": "landed"}  # nothing is noted of what is left
     assert price_loader.items() == {"AAA": ("leased", 0, "run 1"), "BBB": DONE}
     outcomes = [
-        ItemResult(symbol, each) for symbol, each in ended.items() if isinstance(each, LoadedPrices)
+        ItemResult(symbol, value)
+        for symbol, value in ended.items()
+        if isinstance(value, LoadedPrices)
     ]
     [month] = by_month(["2026-02-01"], outcomes)
     assert month.error is None
@@ -208,9 +210,9 @@ def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
         found = list(pool.map(load, loads))
     assert [len(each) for each in found] == [24, 24]
     assert not [
-        each for run in found for each in run.values() if not isinstance(each, LoadedPrices)
+        value for run in found for value in run.values() if not isinstance(value, LoadedPrices)
     ]
-    written = [s for run in found for s, each in run.items() if getattr(each, "landed", None)]
+    written = [s for run in found for s, value in run.items() if getattr(value, "landed", None)]
     assert sorted(written) == symbols
     assert set(price_loader.states(MONTH).values()) == {"landed"}
     assert {state for state, *_ in price_loader.items().values()} == {"done"}
@@ -260,9 +262,9 @@ def test_a_lease_that_expires_during_its_run_lets_one_run_load(
     clock.at += SYMBOL_LEASE
     second, later = taken(price_loader, "AAA")
     ended = landed(first, batch)  # it comes first all the same: the fence decides
-    assert [str(each)[:13] for each in ended.values()] == ["19 rows added"] * 2
+    assert [str(value)[:13] for value in ended.values()] == ["19 rows added"] * 2
     assert price_loader.items() == {"BBB": DONE, "AAA": ("leased", 1, "run 2")}
-    assert {symbol: str(each) for symbol, each in landed(second, later).items()} == {
+    assert {symbol: str(value) for symbol, value in landed(second, later).items()} == {
         "AAA": NOT_ASKED
     }
     assert price_loader.items()["AAA"][::2] == ("done", None)

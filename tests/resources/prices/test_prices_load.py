@@ -451,7 +451,7 @@ def test_restated_prices_mark_the_values_of_their_weeks_stale(
     assert stale() == []
     day = FEBRUARY[8]
     closes[day] = 6.0
-    light_loader.write("AAA", *(line(each, close) for each, close in closes.items()))
+    light_loader.write("AAA", *(line(key, close) for key, close in closes.items()))
     light_loader.load("AAA", "BBB", full=True)
     assert stale() == [(day - timedelta(days=day.weekday()), "AAA")]
 
