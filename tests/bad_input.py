@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import audits, captures, landings, rejects
-from tests.resources.weeks import Desk
+from tests.resources.weeks import PartitionLoader
 
 DOCUMENT = PROJECT_ROOT / "docs" / "bad-input.md"
 
@@ -74,16 +74,18 @@ def promise(test: str) -> Promise:
 
 
 @contextmanager
-def watched(desk: Desk) -> Iterator[Callable[[], str]]:
+def watched(partition_loader: PartitionLoader) -> Iterator[Callable[[], str]]:
     """Give a function that returns what was kept since; what is published stays, or is landed."""
-    before = {table: desk.count(table) for table in (captures, audits, rejects, landings)}
-    published = desk.quantities()
+    before = {
+        table: partition_loader.count(table) for table in (captures, audits, rejects, landings)
+    }
+    published = partition_loader.quantities()
 
     def kept() -> str:
-        new = {table: desk.count(table) - count for table, count in before.items()}
+        new = {table: partition_loader.count(table) - count for table, count in before.items()}
         if new[landings]:
             return REJECTS if new[rejects] else EVERY_ROW
-        assert desk.quantities() == published
+        assert partition_loader.quantities() == published
         if new[audits]:
             return HELD_BACK
         return BYTES if new[captures] else NOTHING

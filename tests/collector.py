@@ -61,13 +61,15 @@ class Collector:
 
     def named(self, name: str) -> list[Received]:
         """Return the spans of a name."""
-        return [each for each in self.spans if each.name == name]
+        return [span for span in self.spans if span.name == name]
 
 
 def _values(attributes: Sequence[Any]) -> dict[str, Any]:
     return {
-        each.key: getattr(each.value, each.value.WhichOneof("value") or "string_value")
-        for each in attributes
+        attribute.key: getattr(
+            attribute.value, attribute.value.WhichOneof("value") or "string_value"
+        )
+        for attribute in attributes
     }
 
 
@@ -103,7 +105,9 @@ def collecting() -> Iterator[Collector]:
             if self.headers["content-encoding"] == "gzip":
                 body = gzip.decompress(body)
             collector.raw.append(body)
-            collector.headers.append({name.lower(): each for name, each in self.headers.items()})
+            collector.headers.append(
+                {name.lower(): header for name, header in self.headers.items()}
+            )
             found = read_spans(body) if self.path == "/v1/traces" else []  # else: log lines
             fault = collector.faults.pop(0) if collector.faults else collector.always
             if fault is None or len(found) <= fault.most_spans:

@@ -28,17 +28,17 @@ FILE = Path(__file__).parent / "definitions.txt"
 def surface() -> str:
     """Return the whole surface: a heading per section, then one line per name, sorted."""
     repository = defs.get_repository_def()
-    jobs = [each for each in repository.get_all_jobs() if each.name != "__ASSET_JOB"]
+    jobs = [all_job for all_job in repository.get_all_jobs() if all_job.name != "__ASSET_JOB"]
     sections = {
         "assets": map(_asset, defs.resolve_all_asset_specs()),
         "asset checks": _checks(),
-        "jobs": (f"{each.name}: {_listed(node.name for node in each.nodes)}" for each in jobs),
+        "jobs": (f"{job.name}: {_listed(node.name for node in job.nodes)}" for job in jobs),
         "schedules": map(_schedule, repository.schedule_defs),
         "sensors": map(_sensor, repository.sensor_defs),
         "resources": defs.resources or {},
         "settings": (
-            f"{name.upper()}={_default(each)}"
-            for name, each in settings_class().model_fields.items()
+            f"{name.upper()}={_default(model_field)}"
+            for name, model_field in settings_class().model_fields.items()
         ),
         "tables": (
             f"{table.name}: {', '.join(map(_column, table.columns))}"
@@ -115,10 +115,10 @@ def _commands() -> Iterator[str]:
     """Yield each command with its arguments and options, without the global ones."""
     for path, command in leaf_commands(root):
         named = [
-            each.make_metavar(click.Context(command))
-            if isinstance(each, click.Argument)
-            else "|".join(each.opts + each.secondary_opts)
-            for each in command.params
+            param.make_metavar(click.Context(command))
+            if isinstance(param, click.Argument)
+            else "|".join(param.opts + param.secondary_opts)
+            for param in command.params
         ]
         yield f"{' '.join(path)}: {' '.join(named)}".rstrip()
 

@@ -49,8 +49,8 @@ class Demos:
         """End them all, at once: each takes a second."""
         for name, server in self._servers.items():
             self._end(name, server)
-        for each in self._ending.values():
-            each.join()
+        for value in self._ending.values():
+            value.join()
 
     def _shared(self, settings: Settings) -> DemoProgram:
         assert settings.demo_clock_now

@@ -89,7 +89,7 @@ def collect(source: str) -> list[Text]:
         for node in docstrings
     }
     calls = [node for node in nodes if isinstance(node, ast.Call)]
-    for kind, argument in (each for call in calls for each in _arguments(call)):
+    for kind, argument in (argument for call in calls for argument in _arguments(call)):
         for node in _strings(argument):
             found.setdefault(id(node), Text(node.lineno, kind, _text(node)))
     return sorted({*found.values(), *_others(nodes, set(found))})
@@ -126,8 +126,8 @@ def findings(source: str) -> list[tuple[int, str]]:
         (call.lineno, f"{_name(call.func)} without {', '.join(sorted(FORM))}")
         for call in nodes_of(source)
         if isinstance(call, ast.Call) and _name(call.func) in error_names()
-        if not {each.arg for each in call.keywords} & {*FORM, None}
-        if any("expected" not in _text(node) for each in call.args[:1] for node in _strings(each))
+        if not {keyword.arg for keyword in call.keywords} & {*FORM, None}
+        if any("expected" not in _text(node) for arg in call.args[:1] for node in _strings(arg))
     ]
     return sorted(found + bare)
 
@@ -137,7 +137,7 @@ def log_events(source: str) -> list[tuple[int, list[str]]]:
     found: list[tuple[int, list[str]]] = []
     for call in nodes_of(source):
         if isinstance(call, ast.Call) and _is_log_call(call):
-            extra = [each.value for each in call.keywords if each.arg == "extra"]
+            extra = [keyword.value for keyword in call.keywords if keyword.arg == "extra"]
             values = [each for node in extra for each in getattr(node, "values", [])]
             names = [_text(name) for value in values for name in _strings(value)]
             found.append((call.lineno, names))
@@ -172,13 +172,15 @@ def allowed() -> dict[str, int]:
 def _arguments(call: ast.Call) -> Iterator[tuple[str, ast.expr]]:
     name = _name(call.func)
     if name == "SkipReason":
-        yield from (("skip", each) for each in [*call.args, *(k.value for k in call.keywords)])
+        yield from (("skip", arg) for arg in [*call.args, *(k.value for k in call.keywords)])
     elif _is_log_call(call):
-        yield from (("log", each) for each in call.args[: 2 if name == "log" else 1])
+        yield from (("log", arg) for arg in call.args[: 2 if name == "log" else 1])
     elif name.endswith(("Error", "Refusal", "Failure")):
-        yield from (("error", each) for each in call.args)
-        yield from (("error", each.value) for each in call.keywords if each.arg in FORM)
-    yield from (("description", each.value) for each in call.keywords if each.arg in LABELS)
+        yield from (("error", arg) for arg in call.args)
+        yield from (("error", keyword.value) for keyword in call.keywords if keyword.arg in FORM)
+    yield from (
+        ("description", keyword.value) for keyword in call.keywords if keyword.arg in LABELS
+    )
 
 
 def _is_log_call(call: ast.Call) -> bool:
@@ -209,7 +211,7 @@ def _text(node: ast.AST) -> str:
     if isinstance(node, ast.Constant):
         return str(node.value)
     if isinstance(node, ast.JoinedStr):
-        return "".join(_text(each) for each in node.values)
+        return "".join(_text(value) for value in node.values)
     if isinstance(node, ast.BinOp):
         return _text(node.left) + _text(node.right)
     return PLACEHOLDER
@@ -235,7 +237,7 @@ if __name__ == "__main__":
     by_file = {name: findings(source) for name, source in package().items()}
     if "--write" in sys.argv:
         ALLOWED.write_text(
-            "".join(f"{len(each)} {name}\n" for name, each in by_file.items() if each)
+            "".join(f"{len(value)} {name}\n" for name, value in by_file.items() if value)
         )
     else:
         for name, each in by_file.items():

@@ -114,7 +114,7 @@ def published(broker: Broker, events: Sequence[Event]) -> None:
     client.max_inflight_messages_set(200)
     client.connect(broker.host, broker.port)
     client.loop_start()
-    sent = [client.publish(each.topic, each.body, 1, each.is_retained) for each in events]
+    sent = [client.publish(event.topic, event.body, 1, event.is_retained) for event in events]
     for each in sent:
         each.wait_for_publish(60)
         assert each.is_published()
@@ -128,8 +128,8 @@ def published_with(broker: Broker, event: Event, *user_properties: tuple[str, st
     client.connect(broker.host, broker.port)
     client.loop_start()
     properties = Properties(PacketTypes.PUBLISH)
-    for each in user_properties:
-        properties.UserProperty = each  # it adds one
+    for user_property in user_properties:
+        properties.UserProperty = user_property  # it adds one
     sent = client.publish(event.topic, event.body, 1, event.is_retained, properties)
     sent.wait_for_publish(60)
     assert sent.is_published()

@@ -141,7 +141,9 @@ def copy_charts(clone: Path, charts: Sequence[Chart]) -> None:
 def files() -> set[str]:
     """Return the names of all files that are retaken."""
     steps = [pictures for _, pictures, _ in STEPS]
-    taken = [each for pictures in (AFTER_THE_FIRST_RUN, *steps, OF_DEMOS) for each in pictures]
+    taken = [
+        picture for pictures in (AFTER_THE_FIRST_RUN, *steps, OF_DEMOS) for picture in pictures
+    ]
     charts = {chart.file for _, _, charts in STEPS for chart in charts}
     return (
         charts

@@ -23,5 +23,6 @@ def test_every_dataset_and_its_table_are_listed():
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .* \| ([\w ]+) \|$", page, re.MULTILINE)
     access = {"open to all": "open", "a free credential": "free credential"}
     assert set(rows) == {
-        (each.name, each.table.name, access.get(each.access, "licensed feed")) for each in DATASETS
+        (dataset.name, dataset.table.name, access.get(dataset.access, "licensed feed"))
+        for dataset in DATASETS
     }

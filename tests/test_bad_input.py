@@ -24,12 +24,12 @@ def functions_in(pattern: str) -> set[str]:
 
 
 def test_every_tested_input_is_in_the_document_once_and_the_document_names_no_other():
-    named = Counter(each.test for each in bad_input.promises())
+    named = Counter(promise.test for promise in bad_input.promises())
     assert [test for test, times in named.items() if times > 1] == []
     assert CASES - set(named) == set()
     assert set(named) - CASES - functions_in("test_*.py") == set()
     modules = (test_bad_files, test_bad_answers, test_bad_tasks)
-    assert len(CASES) == sum(len(each.CASES) for each in modules) + 1
+    assert len(CASES) == sum(len(module.CASES) for module in modules) + 1
 
 
 def test_a_message_that_another_test_looks_for_is_in_the_project_as_the_document_has_it():
@@ -40,14 +40,14 @@ def test_a_message_that_another_test_looks_for_is_in_the_project_as_the_document
     )
     assert len(bad_input.promises()) > 100
     hold_their_own = CASES | functions_in("test_bad_*.py") | functions_in("test_full_disk.py")
-    for each in bad_input.promises():
-        if each.test not in hold_their_own:
-            assert [text for text in each.quoted if text not in sources] == [], each
+    for promise in bad_input.promises():
+        if promise.test not in hold_their_own:
+            assert [text for text in promise.quoted if text not in sources] == [], promise
 
 
 def test_every_row_of_the_document_says_what_is_seen_kept_and_to_be_done():
     assert len(bad_input.promises()) > 100
-    for each in bad_input.promises():
-        assert all((each.bad_input, each.remedy)), each
-        assert each.kept in bad_input.OUTCOMES, each
-        assert each.seen.count("`") >= 2, each
+    for promise in bad_input.promises():
+        assert all((promise.bad_input, promise.remedy)), promise
+        assert promise.kept in bad_input.OUTCOMES, promise
+        assert promise.seen.count("`") >= 2, promise

@@ -117,9 +117,9 @@ def test_the_plot_names_every_measure_that_has_a_ratio_and_a_bound(tmp_path):
 def test_the_plot_of_many_measures_has_those_nearest_to_their_bound(tmp_path):
     file = tmp_path / "plot.svg"
     ratios = range(1, MOST_BARS + 2)
-    write_plot(file, [line(f"m{each}", "s", [each], [1.0], at_least(1)) for each in ratios])
+    write_plot(file, [line(f"m{ratio}", "s", [ratio], [1.0], at_least(1)) for ratio in ratios])
     svg = file.read_text()
-    assert all(f">m{each}<" in svg for each in ratios[:-1])
+    assert all(f">m{ratio}<" in svg for ratio in ratios[:-1])
     assert f">m{ratios[-1]}<" not in svg
 
 

@@ -126,7 +126,7 @@ def test_a_domain_whose_limits_are_valid_goes_on_and_the_other_names_file_line_a
     file = tmp_path / "limits.yaml"
     file.write_text("finra_otc_weekly: {outliers: {sigma: 3}}\nprices_daily:\n  jump_ratio: x\n")
     monkeypatch.setenv("CHECKS_FILE", str(file))
-    finra, prices = (each for each in REGISTRY.domains if each.name in ("finra", "prices"))
+    finra, prices = (domain for domain in REGISTRY.domains if domain.name in ("finra", "prices"))
     finra.require_valid(load_settings())
     assert load_settings().checks_of("finra").finra_otc_weekly.outliers.sigma == 3
     with pytest.raises(ConfigurationError) as refused:

@@ -577,7 +577,9 @@ def test_events_of_a_run_are_in_a_file_of_its_own_and_materializations_elsewhere
     assert store.files("none") == []
     for file in files:
         file.unlink()
-    run_ids = {each.run_id for each in instance.fetch_materializations(page.key, limit=9).records}
+    run_ids = {
+        record.run_id for record in instance.fetch_materializations(page.key, limit=9).records
+    }
     assert run_ids == {first, second}
 
 
@@ -587,7 +589,7 @@ def test_what_a_step_prints_is_in_a_folder_of_its_run(instance):
     folder, other = (compute_log_folder(instance, each) for each in (first, second))
     assert folder
     assert folder != other
-    assert any(each.is_file() for each in folder.rglob("*"))
+    assert any(path.is_file() for path in folder.rglob("*"))
 
 
 def test_a_cursor_goes_on_after_an_event(instance):

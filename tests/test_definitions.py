@@ -94,7 +94,8 @@ def test_each_column_of_a_table_comes_from_columns_that_exist_in_what_it_depends
 
 def test_each_sensor_and_schedule_says_in_the_ui_what_it_does():
     said = {
-        each.name: each.description for each in [*(defs.sensors or []), *(defs.schedules or [])]
+        sensor.name: sensor.description
+        for sensor in [*(defs.sensors or []), *(defs.schedules or [])]
     }
     assert [name for name, words in said.items() if not words or not words.endswith(".")] == []
 
@@ -110,18 +111,20 @@ def test_each_job_lists_its_options_and_each_sensor_and_schedule_its_profile():
         if f"- `{name}`: " not in str(job.description)
     ]
     assert missing == []
-    for each in [*repository.schedule_defs, *repository.sensor_defs]:
-        assert f"Profile: {each.metadata['profile'].value}." in str(each.description)
+    for schedule_def in [*repository.schedule_defs, *repository.sensor_defs]:
+        assert f"Profile: {schedule_def.metadata['profile'].value}." in str(
+            schedule_def.description
+        )
 
 
 def kinds_of(models: Mapping[str, type[dg.Config]]) -> Mapping[str, type[dg.Config]]:
     """Return the models of ops, and of each kind that the config of an op selects."""
     inner = {
-        name: each
+        name: arg
         for model in models.values()
         for name, field in model.model_fields.items()
-        for each in get_args(field.annotation)
-        if isinstance(each, type) and issubclass(each, dg.Config)
+        for arg in get_args(field.annotation)
+        if isinstance(arg, type) and issubclass(arg, dg.Config)
     }
     return {**models, **inner}
 
@@ -161,7 +164,7 @@ def test_what_starts_runs_is_off_until_somebody_switches_it_on():
         "operations_checks_hourly",
     ]
     sensors = list(defs.sensors or [])
-    on = [each for each in sensors if each.default_status == dg.DefaultSensorStatus.RUNNING]
+    on = [sensor for sensor in sensors if sensor.default_status == dg.DefaultSensorStatus.RUNNING]
     assert [sensor.name for sensor in on] == [  # they start nothing but the control tower
         "operations_on_objective_due",
         "operations_on_run_end",
@@ -204,11 +207,15 @@ def test_what_deletes_or_schedules_requires_an_admin_and_has_jobs_of_its_own():
         for key in graph.get_all_asset_keys()
         if graph.get(key).tags.items() >= REQUIRES_ADMIN.items()
     }
-    rules = {dg.AssetKey([each, "routing_rules"]) for each in ("events", "saas")}  # edited
+    rules = {dg.AssetKey([name, "routing_rules"]) for name in ("events", "saas")}  # edited
     listed = {dg.AssetKey(["plugins", "list"])}
     assert tagged == rules | listed
-    jobs = [each for each in defs.resolve_all_job_defs() if not each.name.startswith("__")]
-    made = {each.name: set(each.asset_layer.executable_asset_keys) for each in jobs}
+    jobs = [
+        resolve_all_job_def
+        for resolve_all_job_def in defs.resolve_all_job_defs()
+        if not resolve_all_job_def.name.startswith("__")
+    ]
+    made = {job.name: set(job.asset_layer.executable_asset_keys) for job in jobs}
     deleting = {name: keys for name, keys in made.items() if keys & tagged}
     assert deleting.keys() == {"events_edit_routing", "plugins_edit", "saas_edit_rules"}
     assert all(keys <= tagged for keys in deleting.values())
@@ -243,13 +250,13 @@ def test_a_preset_is_a_config_of_the_job_that_it_names_and_says_what_it_does(pre
 
 def test_the_docs_have_a_row_for_each_preset_and_its_job():
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", PRESETS_DOCS.read_text(), re.MULTILINE)
-    read = [read_preset(each.stem, each.read_text(), TARGETS) for each in PRESETS]
+    read = [read_preset(preset.stem, preset.read_text(), TARGETS) for preset in PRESETS]
     assert sorted(rows) == sorted((preset.name, preset.job) for preset, _ in read)
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.job)
 def test_each_job_that_takes_presets_has_one_that_ends_the_others(target: PresetTarget):
-    read = [read_preset(each.stem, each.read_text(), TARGETS) for each in PRESETS]
+    read = [read_preset(preset.stem, preset.read_text(), TARGETS) for preset in PRESETS]
     assert [preset.name for preset, its in read if its == target and not preset.values]
 
 

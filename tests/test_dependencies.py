@@ -18,11 +18,11 @@ def rows() -> dict[tuple[str, str], list[str]]:
 def test_the_page_lists_the_versions_of_the_lock(rows):
     """Written by `python .ci/dependencies.py --write`."""
     assert rows
-    assert {each: pythons for each, (_, _, pythons) in rows.items()} == WRITER["versions"]()
+    assert {key: pythons for key, (_, _, pythons) in rows.items()} == WRITER["versions"]()
 
 
 def test_the_page_is_what_its_writer_prints(rows):
-    printed = WRITER["page"]({each: day for each, (_, day, _) in rows.items()})
+    printed = WRITER["page"]({key: day for key, (_, day, _) in rows.items()})
     everywhere = [line for line in printed.splitlines() if line.endswith("|  |")]
     assert everywhere
     assert [line for line in everywhere if line not in WRITER["PAGE"].read_text()] == []
@@ -38,8 +38,8 @@ def test_declared_dependencies_have_a_purpose_a_weight_and_their_users():
 
 
 def test_every_licence_is_allowed(rows):
-    refused = {each: licence for each, (licence, *_) in rows.items()}
-    assert {each: found for each, found in refused.items() if not WRITER["is_allowed"](found)} == {}
+    refused = {key: licence for key, (licence, *_) in rows.items()}
+    assert {key: found for key, found in refused.items() if not WRITER["is_allowed"](found)} == {}
 
 
 @pytest.mark.parametrize(

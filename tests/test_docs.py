@@ -57,7 +57,7 @@ def test_every_file_that_the_way_of_a_row_names_exists():
     files = set(FILE.findall(_way_of_a_row()))
     assert len(files) > 20
     missing = [
-        each for each in files if not (PROJECT_ROOT / "orchestration_project" / each).is_file()
+        file for file in files if not (PROJECT_ROOT / "orchestration_project" / file).is_file()
     ]
     assert missing == []
 
@@ -76,7 +76,7 @@ def test_every_threat_names_tests_that_exist():
     named = [re.findall(r"`(test_\w+\.py)`", row) for row in rows]
     assert len(rows) >= 17
     assert all(named), rows
-    there = {each.name for each in (PROJECT_ROOT / "tests").rglob("test_*.py")}
+    there = {path.name for path in (PROJECT_ROOT / "tests").rglob("test_*.py")}
     assert {name for names in named for name in names} <= there
 
 

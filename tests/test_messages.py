@@ -131,6 +131,6 @@ def test_each_log_call_has_an_event_name_of_its_own_that_the_table_describes():
 def test_no_file_has_more_findings_than_are_allowed():
     limits = allowed()
     found = {name: each for name, (_, each) in read().items()}
-    assert {name: each for name, each in found.items() if len(each) > limits.get(name, 0)} == {}, (
-        "list them with python -m tests.message_texts"
-    )
+    assert {
+        name: value for name, value in found.items() if len(value) > limits.get(name, 0)
+    } == {}, "list them with python -m tests.message_texts"

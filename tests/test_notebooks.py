@@ -16,7 +16,7 @@ def shown(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, str, str]]:
     What a kernel prints arrives in as many parts as its timer makes: they are one text here.
     """
     for cell in notebook.cells:
-        for (id_, kind), parts in groupby(_outputs(cell), key=lambda each: each[:2]):
+        for (id_, kind), parts in groupby(_outputs(cell), key=lambda output: output[:2]):
             yield id_, kind, "".join(text for _, _, text in parts)
 
 

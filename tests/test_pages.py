@@ -13,7 +13,7 @@ from orchestration_project.settings.settings import setting_names
 from tests import pages
 
 BLOCKS = [block for page in pages.pages() for block in pages.blocks(page)]
-SHELL = [command for each in BLOCKS if each.language == "sh" for command in pages.commands(each)]
+SHELL = [command for block in BLOCKS if block.language == "sh" for command in pages.commands(block)]
 SETTINGS = [block for block in BLOCKS if block.language == "ini"]
 
 
@@ -71,7 +71,7 @@ def test_settings_of_the_pages_are_known(block: pages.Block):
 
 
 def test_passwords_of_several_lines_are_read_from_env_as_the_page_writes_them(tmp_path):
-    [block] = [each for each in SETTINGS if each.page == "docs/how-to/use-documents.md"]
+    [block] = [setting for setting in SETTINGS if setting.page == "docs/how-to/use-documents.md"]
     (tmp_path / ".env").write_text(block.text)
     passwords = getattr(settings_of_file(tmp_path / ".env"), "documents_passwords")  # noqa: B009
     assert passwords.get_secret_value().split("\n") == ["first", "second"]

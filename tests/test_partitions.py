@@ -511,7 +511,9 @@ def outcomes_of(load: Pairs, instance: dg.DagsterInstance) -> dict[str, str]:
     seen: dict[str, str] = {}
 
     def summed(keys: Sequence[str], outcomes: Sequence[ItemResult[str]]) -> list[ItemResult[str]]:
-        seen.update({each.partition_key: str(each.error or each.loaded) for each in outcomes})
+        seen.update(
+            {outcome.partition_key: str(outcome.error or outcome.loaded) for outcome in outcomes}
+        )
         return [ItemResult(key, key) for key in keys]
 
     @dg.multi_asset(
@@ -540,7 +542,9 @@ def test_a_piece_that_another_run_delivered_first_is_taken_again_without_those_t
 def test_a_piece_that_is_always_overtaken_is_given_up_and_named(instance):
     load = Pairs({"y": 99})
     ended = outcomes_of(load, instance)
-    assert {key: each for key, each in ended.items() if key != "y"} == {key: key for key in "vwxz"}
+    assert {key: value for key, value in ended.items() if key != "y"} == {
+        key: key for key in "vwxz"
+    }
     assert ended["y"].startswith("overtaken\n  where: piece=y, run=")
     assert load.taken.count(["y"]) == 3
 

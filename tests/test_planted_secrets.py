@@ -64,8 +64,8 @@ exports:
 
 SECRET_SETTINGS = {
     name
-    for name, each in settings_class().model_fields.items()
-    if SecretStr in (each.annotation, *get_args(each.annotation))
+    for name, model_field in settings_class().model_fields.items()
+    if SecretStr in (model_field.annotation, *get_args(model_field.annotation))
 }
 
 
@@ -108,7 +108,7 @@ def echoed(status: int, request: Request) -> Reply:
 
 
 @dataclass
-class Scene:
+class Installation:
     """One STATE_DIR, its surroundings, and all that was said."""
 
     state: Path
@@ -143,7 +143,7 @@ class Scene:
         self.said.append((what, str(text)))
 
 
-PLANTING: dict[str, Callable[[Scene, str], str]] = {
+PLANTING: dict[str, Callable[[Installation, str], str]] = {
     "alpha_vantage_api_key": lambda _, secret: secret,
     "finra_access_token": lambda _, secret: secret,
     "finra_bonds_access_token": lambda _, secret: secret,
@@ -154,8 +154,8 @@ PLANTING: dict[str, Callable[[Scene, str], str]] = {
     "broker_url": lambda _, secret: f"amqp://me:{in_url(secret)}@127.0.0.1:{NOWHERE}//",
     "database_url": lambda _, secret: f"postgresql://me:{in_url(secret)}@127.0.0.1:{NOWHERE}/none",
     "dagster_database_url": lambda _, secret: f"mysql://me:{in_url(secret)}@127.0.0.1/none",
-    "alert_urls": lambda scene, secret: (
-        f"info=json://me:{in_url(secret)}@127.0.0.1:{scene.hook.port}/{in_url(secret)},"
+    "alert_urls": lambda installation, secret: (
+        f"info=json://me:{in_url(secret)}@127.0.0.1:{installation.hook.port}/{in_url(secret)},"
         f"nosuch://{in_url(secret)}"
     ),
     "chain_key": lambda _, secret: b64encode(secret.encode()[:15].ljust(32, b"x")).decode(),
@@ -196,14 +196,14 @@ def in_url(secret: str) -> str:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+def installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     planted = Planted()
     echo = Echo(planted)
     state = tmp_path / "state"
     with FaultyServer(echo) as source, http_receiver() as hook, collecting() as collector:
         url = f"sqlite:///{state}/real.sqlite"
-        scene = Scene(state, planted, source, echo, hook, collector, monkeypatch, url)
-        scene.set(
+        installation = Installation(state, planted, source, echo, hook, collector, monkeypatch, url)
+        installation.set(
             STATE_DIR=str(state),
             DEMO_CLOCK_NOW=from_then_on("2026-03-02T15:00"),
             FINRA_SOURCE="api",
@@ -232,17 +232,17 @@ def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
             PEOPLEFORCE_URL=f"{source.url}/peopleforce",
             JIRA_URL=f"{source.url}/jira",
             JIRA_EMAIL="robot@example.org",
-            **{name: value_of(scene, name) for name in FROM_THE_START},
-            FINRA_CLIENT_SECRET=value_of(scene, "FINRA_CLIENT_SECRET"),
+            **{name: value_of(installation, name) for name in FROM_THE_START},
+            FINRA_CLIENT_SECRET=value_of(installation, "FINRA_CLIENT_SECRET"),
         )
         spans.forget_settings()
-        yield scene
+        yield installation
         spans.forget_settings()
 
 
-def value_of(scene: Scene, name: str) -> str:
+def value_of(installation: Installation, name: str) -> str:
     where = name.lower()
-    return PLANTING[where](scene, scene.planted.secret(where))
+    return PLANTING[where](installation, installation.planted.secret(where))
 
 
 def load(instance: dg.DagsterInstance, *, forced: bool = False) -> bool:
@@ -251,15 +251,15 @@ def load(instance: dg.DagsterInstance, *, forced: bool = False) -> bool:
     return executed(instance, "finra_otc_weekly", tags=tags, resources=gate).success
 
 
-def alerted(scene: Scene, watch: Watch) -> None:
-    scene.record("tick", watch.look())
-    scene.record("tick", watch.deliver())
+def alerted(installation: Installation, watch: Watch) -> None:
+    installation.record("tick", watch.look())
+    installation.record("tick", watch.deliver())
 
 
-def asking(scene: Scene) -> dg.AssetsDefinition:
+def asking(installation: Installation) -> dg.AssetsDefinition:
     """Return a source of somebody's, with a key in its URL, whose errors quote what they got."""
-    url = f"{scene.source.url}/elsewhere?api_key={scene.planted.in_url('query')}"
-    header = {"X-Api-Token": scene.planted.secret("header")}
+    url = f"{installation.source.url}/elsewhere?api_key={installation.planted.in_url('query')}"
+    header = {"X-Api-Token": installation.planted.secret("header")}
 
     @dg.asset
     def elsewhere(context: dg.AssetExecutionContext) -> None:
@@ -282,161 +282,168 @@ def prices() -> None:
         source.fetch(asked, [])
 
 
-def play(scene: Scene) -> None:
+def play(installation: Installation) -> None:
     """Do what operators do, while everything fails that can."""
     with open_instance() as instance:
-        watch = Watch(instance, scene.database_url)
+        watch = Watch(instance, installation.database_url)
         assert load(instance)
-        assert scene.echo.pages_to_fail == 0
-        scene.echo.refuses = True
+        assert installation.echo.pages_to_fail == 0
+        installation.echo.refuses = True
         assert not load(instance)
         assert not load(instance, forced=True)
-        scene.set(LOG_FORMAT="json")
-        dg.materialize([asking(scene)], instance=instance, raise_on_error=False)
-        with_prices(scene, instance)
-        alerted(scene, watch)
-        with_a_bearer_token(scene, instance)
-        with_a_licensed_feed(scene, instance)
-        with_a_password_in_the_url(scene, instance)
-        typed = scene.planted.secret("finra_client_secret")
-        typed += " ".join(value_of(scene, name) for name in OF_THE_GATEWAY)
+        installation.set(LOG_FORMAT="json")
+        dg.materialize([asking(installation)], instance=instance, raise_on_error=False)
+        with_prices(installation, instance)
+        alerted(installation, watch)
+        with_a_bearer_token(installation, instance)
+        with_a_licensed_feed(installation, instance)
+        with_a_password_in_the_url(installation, instance)
+        typed = installation.planted.secret("finra_client_secret")
+        typed += " ".join(value_of(installation, name) for name in OF_THE_GATEWAY)
         preset = {"preset": "full", "who": "ada", "why": typed, "dry_run": False}
         config = {"edit_definitions": {"config": {"apply_preset": preset}}}
         assert executed(
             instance, "operations_definitions_edit", ops=config, tags={"note": typed}
         ).success
-        with_a_bucket(scene, instance)
-        with_exports(scene, instance)
-        with_documents(scene, instance)
+        with_a_bucket(installation, instance)
+        with_exports(installation, instance)
+        with_documents(installation, instance)
         assert not executed(instance, "saas_reconcile").success
         assert executed(instance, "operations_checks").success
         listed = LIST_ARTIFACTS.run_config({})
         assert executed(instance, LIST_ARTIFACTS.job, **listed).success
-        alerted(scene, watch)
-        by_command(scene)
-        without_a_database(scene, instance, watch)
+        alerted(installation, watch)
+        by_command(installation)
+        without_a_database(installation, instance, watch)
 
 
-def with_prices(scene: Scene, instance: dg.DagsterInstance) -> None:
-    scene.set(PRICES_SOURCE="alpha_vantage", ALPHA_VANTAGE_API_URL=scene.source.url)
-    scene.set(ALPHA_VANTAGE_API_KEY=value_of(scene, "ALPHA_VANTAGE_API_KEY"))
+def with_prices(installation: Installation, instance: dg.DagsterInstance) -> None:
+    installation.set(PRICES_SOURCE="alpha_vantage", ALPHA_VANTAGE_API_URL=installation.source.url)
+    installation.set(ALPHA_VANTAGE_API_KEY=value_of(installation, "ALPHA_VANTAGE_API_KEY"))
     assert not dg.materialize([prices], instance=instance, raise_on_error=False).success
-    scene.unset("PRICES_SOURCE", "ALPHA_VANTAGE_API_URL", "ALPHA_VANTAGE_API_KEY")
+    installation.unset("PRICES_SOURCE", "ALPHA_VANTAGE_API_URL", "ALPHA_VANTAGE_API_KEY")
 
 
-def with_a_bearer_token(scene: Scene, instance: dg.DagsterInstance) -> None:
-    scene.set(FINRA_ACCESS_TOKEN=value_of(scene, "FINRA_ACCESS_TOKEN"))
+def with_a_bearer_token(installation: Installation, instance: dg.DagsterInstance) -> None:
+    installation.set(FINRA_ACCESS_TOKEN=value_of(installation, "FINRA_ACCESS_TOKEN"))
     assert not load(instance, forced=True)
-    scene.unset("FINRA_ACCESS_TOKEN")
+    installation.unset("FINRA_ACCESS_TOKEN")
 
 
-def with_a_licensed_feed(scene: Scene, instance: dg.DagsterInstance) -> None:
-    key = value_of(scene, "FINRA_BONDS_ACCESS_TOKEN")
-    scene.set(FINRA_BONDS_API_URL=scene.source.url, FINRA_BONDS_ACCESS_TOKEN=key)
+def with_a_licensed_feed(installation: Installation, instance: dg.DagsterInstance) -> None:
+    key = value_of(installation, "FINRA_BONDS_ACCESS_TOKEN")
+    installation.set(FINRA_BONDS_API_URL=installation.source.url, FINRA_BONDS_ACCESS_TOKEN=key)
     tags = {"dagster/partition": "T1|2026-02-20"}
     gate = {"gate": {"config": {"force": True}}}
     job = "finra_bond_trade_activity"
     assert not executed(instance, job, tags=tags, resources=gate).success
-    scene.unset("FINRA_BONDS_API_URL", "FINRA_BONDS_ACCESS_TOKEN")
+    installation.unset("FINRA_BONDS_API_URL", "FINRA_BONDS_ACCESS_TOKEN")
 
 
-def with_a_password_in_the_url(scene: Scene, instance: dg.DagsterInstance) -> None:
-    password = scene.planted.in_url("api url")
-    scene.unset("FINRA_CLIENT_ID", "FINRA_CLIENT_SECRET")
-    scene.set(FINRA_API_URL=scene.source.url.replace("//", f"//me:{password}@"))
+def with_a_password_in_the_url(installation: Installation, instance: dg.DagsterInstance) -> None:
+    password = installation.planted.in_url("api url")
+    installation.unset("FINRA_CLIENT_ID", "FINRA_CLIENT_SECRET")
+    installation.set(FINRA_API_URL=installation.source.url.replace("//", f"//me:{password}@"))
     assert not load(instance, forced=True)
-    scene.set(FINRA_API_URL=scene.source.url, FINRA_CLIENT_ID="client")
-    scene.set(FINRA_CLIENT_SECRET=value_of(scene, "FINRA_CLIENT_SECRET"))
+    installation.set(FINRA_API_URL=installation.source.url, FINRA_CLIENT_ID="client")
+    installation.set(FINRA_CLIENT_SECRET=value_of(installation, "FINRA_CLIENT_SECRET"))
 
 
-def with_a_bucket(scene: Scene, instance: dg.DagsterInstance) -> None:
-    scene.set(ARTIFACTS_URL="s3://bucket/prefix")
+def with_a_bucket(installation: Installation, instance: dg.DagsterInstance) -> None:
+    installation.set(ARTIFACTS_URL="s3://bucket/prefix")
     assert not load(instance)
     assert main(["verify", "--send-test"]) == 1
-    scene.unset("ARTIFACTS_URL")
+    installation.unset("ARTIFACTS_URL")
 
 
-def with_exports(scene: Scene, instance: dg.DagsterInstance) -> None:
+def with_exports(installation: Installation, instance: dg.DagsterInstance) -> None:
     """Export to targets that quote what they are sent, and to one that is not there."""
-    (scene.state / "exports.yaml").write_text(EXPORTS)
-    secret, password = scene.planted.secret("export secret"), scene.planted.in_url("export to")
-    path = scene.planted.in_url("export url")
-    scene.set(
-        EXPORTS_FILE=str(scene.state / "exports.yaml"),
+    (installation.state / "exports.yaml").write_text(EXPORTS)
+    secret, password = (
+        installation.planted.secret("export secret"),
+        installation.planted.in_url("export to"),
+    )
+    path = installation.planted.in_url("export url")
+    installation.set(
+        EXPORTS_FILE=str(installation.state / "exports.yaml"),
         HTTP_ALLOWED_NETWORKS="127.0.0.0/8",
         EXPORT_SECRET_PARTNER=f"whsec_{b64encode(secret.encode()).decode()}",
-        EXPORT_URL_PARTNER=f"{scene.source.url}/{path}?token={path}",
+        EXPORT_URL_PARTNER=f"{installation.source.url}/{path}?token={path}",
         EXPORT_URL_MART=f"postgresql://me:{password}@127.0.0.1:{NOWHERE}/none",
     )
     assert executed(instance, "operations_export", **EXPORT_TABLES.run_config({})).success
     own = ("EXPORT_SECRET_PARTNER", "EXPORT_URL_PARTNER", "EXPORT_URL_MART")
-    scene.unset("EXPORTS_FILE", "HTTP_ALLOWED_NETWORKS", *own)
+    installation.unset("EXPORTS_FILE", "HTTP_ALLOWED_NETWORKS", *own)
 
 
-def with_documents(scene: Scene, instance: dg.DagsterInstance) -> None:
+def with_documents(installation: Installation, instance: dg.DagsterInstance) -> None:
     """Load a workbook that none of the passwords opens."""
-    folder = scene.state.parent / "inbox"
+    folder = installation.state.parent / "inbox"
     folder.mkdir(exist_ok=True)
     write, _ = FORMATS["xls"]
     workbook = write(make_story(Random(1), Words(Random(1)), sections=1))  # noqa: S311 - no secret
     (folder / "a.xls").write_bytes(encrypted_xls(workbook, "of another", "RC4"))
-    passwords = value_of(scene, "DOCUMENTS_PASSWORDS")
-    scene.set(DOCUMENTS_SOURCE="folder", DOCUMENTS_DIR=str(folder), DOCUMENTS_STABLE_SECONDS="0")
-    scene.set(DOCUMENTS_PASSWORDS=passwords)
+    passwords = value_of(installation, "DOCUMENTS_PASSWORDS")
+    installation.set(
+        DOCUMENTS_SOURCE="folder", DOCUMENTS_DIR=str(folder), DOCUMENTS_STABLE_SECONDS="0"
+    )
+    installation.set(DOCUMENTS_PASSWORDS=passwords)
     tags = {"dagster/partition": "2026-03-02"}
     assert executed(instance, "documents_load", tags=tags).success
     assert main(["documents", "show", str(folder / "a.xls")]) == 1
     own = ("DOCUMENTS_SOURCE", "DOCUMENTS_DIR", "DOCUMENTS_STABLE_SECONDS")
-    scene.unset(*own, "DOCUMENTS_PASSWORDS")
+    installation.unset(*own, "DOCUMENTS_PASSWORDS")
 
 
-def by_command(scene: Scene) -> None:
+def by_command(installation: Installation) -> None:
     assert main(["verify"]) == 1
     assert main(["alerts", "list"]) == 0
     assert main(["alerts", "test"]) == 1
     for table in EXPORTED:
-        file = scene.state / "exports" / f"{table}.csv"
+        file = installation.state / "exports" / f"{table}.csv"
         file.parent.mkdir(exist_ok=True)
         assert main(["export", table, "--output", str(file)]) == 0
-    with_a_bundle(scene, "bundle")
-    other = f"postgresql://me:{scene.planted.in_url('copy to')}@127.0.0.1:{NOWHERE}/none"
+    with_a_bundle(installation, "bundle")
+    other = f"postgresql://me:{installation.planted.in_url('copy to')}@127.0.0.1:{NOWHERE}/none"
     assert main(["copy-database", "--to", other]) == 1
 
 
-def with_a_bundle(scene: Scene, name: str) -> None:
+def with_a_bundle(installation: Installation, name: str) -> None:
     """Write a support bundle, which the end of the test unpacks."""
-    assert main(["support-bundle", "--output", str(scene.state / f"{name}.zip")]) == 0
+    assert main(["support-bundle", "--output", str(installation.state / f"{name}.zip")]) == 0
 
 
-def without_a_database(scene: Scene, instance: dg.DagsterInstance, watch: Watch) -> None:
-    scene.set(DATABASE_URL=value_of(scene, "DATABASE_URL"))
-    scene.record("tick", watch.look())
+def without_a_database(
+    installation: Installation, instance: dg.DagsterInstance, watch: Watch
+) -> None:
+    installation.set(DATABASE_URL=value_of(installation, "DATABASE_URL"))
+    installation.record("tick", watch.look())
     assert main(["verify"]) == 1
-    with_a_bundle(scene, "bundle without a database")
-    scene.set(DATABASE_URL=scene.database_url)
-    scene.set(DAGSTER_DATABASE_URL=value_of(scene, "DAGSTER_DATABASE_URL"))
+    with_a_bundle(installation, "bundle without a database")
+    installation.set(DATABASE_URL=installation.database_url)
+    installation.set(DAGSTER_DATABASE_URL=value_of(installation, "DAGSTER_DATABASE_URL"))
     assert main(["verify"]) == 1
-    scene.unset("DAGSTER_DATABASE_URL")
-    if scene.dagster_url:
-        scene.set(DAGSTER_DATABASE_URL=scene.dagster_url)
+    installation.unset("DAGSTER_DATABASE_URL")
+    if installation.dagster_url:
+        installation.set(DAGSTER_DATABASE_URL=installation.dagster_url)
 
 
-def by_programs(scene: Scene) -> None:
+def by_programs(installation: Installation) -> None:
     """Do it in processes of their own, that write to their own consoles and compute logs."""
-    scene.echo.refuses = False
-    scene.echo.pages_to_fail = 1
-    assert scene.run("orchestration_project", "run", "--weeks", "2") == 0
-    scene.echo.refuses = True
+    installation.echo.refuses = False
+    installation.echo.pages_to_fail = 1
+    assert installation.run("orchestration_project", "run", "--weeks", "2") == 0
+    installation.echo.refuses = True
     tags = json.dumps({"dagster/partition": key_of(0)})
     job = ("-m", "orchestration_project.definitions", "-j", "finra_otc_weekly", "--tags", tags)
-    assert scene.run("dagster", "job", "execute", *job) == 1
-    scene.set(DATABASE_URL=value_of(scene, "DATABASE_URL"))
-    assert scene.run("dagster", "job", "execute", *job) == 1
+    assert installation.run("dagster", "job", "execute", *job) == 1
+    installation.set(DATABASE_URL=value_of(installation, "DATABASE_URL"))
+    assert installation.run("dagster", "job", "execute", *job) == 1
 
 
-def assert_they_travelled(scene: Scene) -> None:
+def assert_they_travelled(installation: Installation) -> None:
     """The secrets were sent where they belong, or none of this would show anything."""
-    sent = scene.planted.found_in("\n".join(scene.echo.asked))
+    sent = installation.planted.found_in("\n".join(installation.echo.asked))
     wanted = {
         "finra_client_secret",
         "access token",
@@ -448,24 +455,28 @@ def assert_they_travelled(scene: Scene) -> None:
     }
     wanted |= {"alpha_vantage_api_key", "finra_bonds_access_token", "peopleforce_api_key"}
     assert sent >= wanted | {"aws token"}
-    assert scene.planted.found_in("".join(scene.hook.paths)) == {"alert_urls"}
+    assert installation.planted.found_in("".join(installation.hook.paths)) == {"alert_urls"}
     spans.flush(20)
-    assert {span.name for span in scene.collector.spans} >= {"run", "step", "http", "load"}
-    keys = "".join(header.get("x-api-key", "") for header in scene.collector.headers)
-    assert scene.planted.found_in(keys) == {"otel_exporter_otlp_headers"}
-    assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(scene.hook.titles)
-    assert scene.planted.marks.keys() >= SECRET_SETTINGS
+    assert {span.name for span in installation.collector.spans} >= {"run", "step", "http", "load"}
+    keys = "".join(header.get("x-api-key", "") for header in installation.collector.headers)
+    assert installation.planted.found_in(keys) == {"otel_exporter_otlp_headers"}
+    assert {"The database cannot be used: nothing lands, and alerts wait"} <= set(
+        installation.hook.titles
+    )
+    assert installation.planted.marks.keys() >= SECRET_SETTINGS
 
 
-def assert_nothing_leaked(scene: Scene, *more: tuple[str, str]) -> None:
-    received = ("received", json.dumps(scene.hook.received))
-    sent = [("spans", each) for each in scene.collector.raw]
-    written = [*below(scene.state), *scene.said, received, *sent, *more]
-    assert scene.planted.leaks(written) == {}
+def assert_nothing_leaked(installation: Installation, *more: tuple[str, str]) -> None:
+    received = ("received", json.dumps(installation.hook.received))
+    sent = [("spans", each) for each in installation.collector.raw]
+    written = [*below(installation.state), *installation.said, received, *sent, *more]
+    assert installation.planted.leaks(written) == {}
 
 
-def assert_something_was_masked(scene: Scene) -> None:
-    masked = [place for place, content in below(scene.state) if b"***" in content_of(content)]
+def assert_something_was_masked(installation: Installation) -> None:
+    masked = [
+        place for place, content in below(installation.state) if b"***" in content_of(content)
+    ]
     members = [f"bundle.zip, support-bundle/{name}.json" for name in ("settings", "failed_runs")]
     for place in ("dagster/history/runs.db", "compute_logs", "index.db", "real.sqlite", *members):
         assert [each for each in masked if place in each], f"nothing was masked in {place}"
@@ -488,25 +499,35 @@ def database_with_password(server: str, password: str) -> str:
 
 
 @pytest.mark.slow
-def test_nor_is_one_written_by_programs_or_to_postgresql(scene: Scene, postgres_server: str, capfd):
-    secrets = [scene.planted.secret(name) for name in ("database_url", "dagster_database_url")]
-    scene.database_url, scene.dagster_url = (
+def test_nor_is_one_written_by_programs_or_to_postgresql(
+    installation: Installation, postgres_server: str, capfd
+):
+    secrets = [
+        installation.planted.secret(name) for name in ("database_url", "dagster_database_url")
+    ]
+    installation.database_url, installation.dagster_url = (
         database_with_password(postgres_server, secret) for secret in secrets
     )
-    scene.set(DATABASE_URL=scene.database_url, DAGSTER_DATABASE_URL=scene.dagster_url)
-    play(scene)
-    by_programs(scene)
-    assert_they_travelled(scene)
+    installation.set(
+        DATABASE_URL=installation.database_url, DAGSTER_DATABASE_URL=installation.dagster_url
+    )
+    play(installation)
+    by_programs(installation)
+    assert_they_travelled(installation)
     shown = capfd.readouterr()
-    tables = [*in_postgresql(scene.database_url), *in_postgresql(scene.dagster_url)]
+    tables = [*in_postgresql(installation.database_url), *in_postgresql(installation.dagster_url)]
     assert [name for name, rows in tables if "***" in rows and name.endswith("event_logs")]
-    assert_nothing_leaked(scene, *tables, ("stdout", shown.out), ("stderr", shown.err))
+    assert_nothing_leaked(installation, *tables, ("stdout", shown.out), ("stderr", shown.err))
 
 
 @pytest.mark.slow
-def test_no_secret_is_written_down_anywhere_whatever_fails(scene: Scene, capfd, caplog):
-    play(scene)
-    assert_they_travelled(scene)
+def test_no_secret_is_written_down_anywhere_whatever_fails(
+    installation: Installation, capfd, caplog
+):
+    play(installation)
+    assert_they_travelled(installation)
     shown = capfd.readouterr()
-    assert_something_was_masked(scene)
-    assert_nothing_leaked(scene, ("stdout", shown.out), ("stderr", shown.err), ("log", caplog.text))
+    assert_something_was_masked(installation)
+    assert_nothing_leaked(
+        installation, ("stdout", shown.out), ("stderr", shown.err), ("log", caplog.text)
+    )

@@ -40,27 +40,33 @@ def state_dir(tmp_path_factory):
 
 
 DATASETS = re.compile(
-    r" -j finra_(" + "|".join(each.noun for each in finra_datasets.DATASETS) + ") "
+    r" -j finra_(" + "|".join(dataset.noun for dataset in finra_datasets.DATASETS) + ") "
 )
 """The jobs of declared datasets: the same load, which other tests run without a process each."""
 
-WAYS = [each for each in dagster_commands() if not DATASETS.search(each)]
-OF_DATASETS = [each for each in dagster_commands() if DATASETS.search(each)]
+WAYS = [
+    dagster_command
+    for dagster_command in dagster_commands()
+    if not DATASETS.search(dagster_command)
+]
+OF_DATASETS = [
+    dagster_command for dagster_command in dagster_commands() if DATASETS.search(dagster_command)
+]
 
 
 def test_the_page_has_ways_of_dagsters_own_to_load_prices_and_each_kind_of_partition():
     assert len(WAYS) == 4
     kinds = {
-        (each.partitioning.calendar.cron, len(each.partitioning.columns))
-        for each in finra_datasets.DATASETS
-        if each.partitioning.calendar.last_day is None
+        (dataset.partitioning.calendar.cron, len(dataset.partitioning.columns))
+        for dataset in finra_datasets.DATASETS
+        if dataset.partitioning.calendar.last_day is None
     }
     assert len(OF_DATASETS) == len(kinds) == 5
 
 
 @pytest.mark.parametrize(
     "command",
-    [WAYS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in WAYS[1:] + OF_DATASETS)],
+    [WAYS[0], *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS[1:] + OF_DATASETS)],
     ids=lambda line: line[:40],
 )
 def test_a_command_of_dagster_alone_loads_in_a_new_shell_at_the_root(command, state_dir):

@@ -146,9 +146,9 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
         str(refused.value),
         redacted("GET /api?code=pl4nted&x=s3cond%20one/metadata: s3cond one"),
     ]
-    for each in texts:
-        assert "pl4nted" not in each
-        assert "s3cond" not in each
+    for text in texts:
+        assert "pl4nted" not in text
+        assert "s3cond" not in text
 
 
 def test_of_a_password_with_a_bare_at_each_part_is_masked(monkeypatch):

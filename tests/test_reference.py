@@ -26,20 +26,21 @@ MOST_WORDS = 150
 def files():
     """Every page and picture, by its path below docs/reference."""
     return {
-        str(each.relative_to(FOLDER)): each.read_text()
-        for each in FOLDER.rglob("*")
-        if each.suffix in {".md", ".svg"}
+        str(path.relative_to(FOLDER)): path.read_text()
+        for path in FOLDER.rglob("*")
+        if path.suffix in {".md", ".svg"}
     }
 
 
 def test_every_name_that_users_can_type_is_on_its_page(files):
     repository = defs.get_repository_def()
-    checks = {each.name for each in defs.resolve_asset_graph().asset_check_keys}
+    checks = {key.name for key in defs.resolve_asset_graph().asset_check_keys}
     names = {
         "tables.md": set(known_tables()),
         "jobs.md": {name for name in repository.job_names if name != "__ASSET_JOB"},
         "automation.md": {
-            each.name for each in (*repository.schedule_defs, *repository.sensor_defs)
+            schedule_def.name
+            for schedule_def in (*repository.schedule_defs, *repository.sensor_defs)
         },
         "checks.md": checks,
         "alerts.md": set(KINDS),
@@ -97,7 +98,7 @@ def test_the_dictionary_shows_its_entity_diagram_as_a_picture(files):
     assert "](diagrams/dictionary.svg)" in page
     assert "```mermaid" not in page
     texts = [each.text for each in ElementTree.fromstring(picture).iter() if each.text]  # noqa: S314
-    assert {each.name for each in data_tables()} <= set(texts)
+    assert {data_table.name for data_table in data_tables()} <= set(texts)
     assert "captures" not in texts
     assert picture.count('class="arrow"') > 20
     assert "http" not in picture.replace("http://www.w3.org/2000/svg", "")
@@ -130,14 +131,16 @@ def test_a_column_without_values_is_left_out():
 def test_every_check_of_data_says_what_to_do_and_how_severe_it_is():
     graph = defs.resolve_asset_graph()
     specs = [graph.get_check_spec(key) for key in graph.asset_check_keys]
-    assert {each.metadata["severity"] for each in specs} == {"ERROR", "WARN"}
-    without = {each.name for each in specs if "remedy" not in each.metadata}
+    assert {spec.metadata["severity"] for spec in specs} == {"ERROR", "WARN"}
+    without = {spec.name for spec in specs if "remedy" not in spec.metadata}
     assert all(re.fullmatch("finds_[a-z_]+_ready", name) for name in without)
-    named = {name for each in specs for name in each.metadata.get("settings", "").split()}
+    named = {name for spec in specs for name in spec.metadata.get("settings", "").split()}
     assert named
     settings = {name.upper() for name in settings_class().model_fields}
     limits = list(CheckLimits().flat())
-    assert {n for n in named - settings if not any(each.startswith(n) for each in limits)} == set()
+    assert {
+        n for n in named - settings if not any(limit.startswith(n) for limit in limits)
+    } == set()
 
 
 def test_the_diagram_of_folders_leaves_out_what_another_folder_leads_to():

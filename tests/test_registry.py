@@ -116,7 +116,7 @@ def test_registrations_stand_where_their_services_read_them():
 
 
 def test_one_table_is_replayed_when_none_is_named():
-    assert [name for name, each in REGISTRY.replays.items() if each.is_default] == [
+    assert [name for name, replay in REGISTRY.replays.items() if replay.is_default] == [
         "finra_otc_weekly"
     ]
 
@@ -150,13 +150,17 @@ def options_of(model: type[BaseModel], names: Iterable[str]) -> dict[str, object
 
 def test_presets_have_options_of_the_op_that_they_are_for():
     targets, definitions = REGISTRY.whole.preset_targets, build()
-    models = {each.job: models_of([definitions.resolve_job_def(each.job)]) for each in targets}
+    models = {
+        target.job: models_of([definitions.resolve_job_def(target.job)]) for target in targets
+    }
     assert sorted(models) == [
         *("documents_load", "finra_backfill", "finra_otc_weekly", "prices_daily"),
         "saas_reconcile",
     ]
-    of_ops = {each.job: options_of(models[each.job][each.op], each.fields) for each in targets}
-    assert of_ops == {each.job: options_of(each.model, each.fields) for each in targets}
+    of_ops = {
+        target.job: options_of(models[target.job][target.op], target.fields) for target in targets
+    }
+    assert of_ops == {target.job: options_of(target.model, target.fields) for target in targets}
 
 
 def test_a_resource_is_replaced_by_an_argument(instance):
@@ -195,7 +199,7 @@ def test_a_domain_without_a_source_is_not_started_and_says_so(monkeypatch, tmp_p
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     monkeypatch.setenv("PRICES_SOURCE", "yahoo")
     defs = build()
-    started = [each.name for each in (*(defs.schedules or []), *(defs.sensors or []))]
+    started = [schedule.name for schedule in (*(defs.schedules or []), *(defs.sensors or []))]
     assert {name.partition("_")[0] for name in started} == {"events", "operations", "prices"}
     settings = load_settings()
     probes = {name: REGISTRY.probe(name, settings) for name in ("finra", "jira")}

@@ -272,7 +272,7 @@ def test_the_example_is_the_one_that_the_settings_make():
 
 
 def test_the_group_of_the_demo_has_its_own_settings_alone():
-    groups = {each.name: each.group for each in described_settings()}
+    groups = {setting.name: setting.group for setting in described_settings()}
     of_demo = {name for name, group in groups.items() if group == "demo"}
     assert of_demo == {name for name in groups if name.startswith("DEMO_")}
     assert {groups[name] for name in ("FINRA_FIRST_WEEK", "SAAS_SOURCE", "JIRA_URL")} == {"tuning"}
@@ -384,7 +384,9 @@ def test_a_channels_url_with_a_comma_is_in_double_quotes(tmp_path: Path):
 
 
 SECRET_NAMES = [
-    each.name for each in described_settings() if each.is_secret and "<" not in each.name
+    setting.name
+    for setting in described_settings()
+    if setting.is_secret and "<" not in setting.name
 ]
 
 
@@ -527,13 +529,13 @@ def test_each_setting_is_described_in_one_group_the_essential_ones_first():
     ],
 )
 def test_a_description_holds_type_default_allowed_values_and_unit(name: str, described):
-    [found] = [each for each in described_settings() if each.name == name]
+    [found] = [setting for setting in described_settings() if setting.name == name]
     assert (found.type, found.default, found.allowed, found.unit) == described
 
 
 def test_secrets_are_described_as_such_and_settings_with_the_condition_that_requires_them():
-    found = {each.name: each for each in described_settings()}
-    assert {name for name, each in found.items() if each.is_secret} >= {*SECRETS, "JIRA_TOKEN"}
+    found = {setting.name: setting for setting in described_settings()}
+    assert {name for name, value in found.items() if value.is_secret} >= {*SECRETS, "JIRA_TOKEN"}
     assert not found["FINRA_CLIENT_ID"].is_secret
     assert found["FINRA_FILES_DIR"].required_when == "FINRA_SOURCE=files"
 

@@ -44,7 +44,7 @@ def test_systemd_finds_no_fault_in_any_unit(tmp_path):
     for unit in UNITS:
         (tmp_path / unit.name).write_text(of_this_checkout(unit.read_text()))
     done = subprocess.run(  # noqa: S603 - systemd's own program, and our files
-        [str(shutil.which("systemd-analyze")), "verify", *(tmp_path / each.name for each in UNITS)],
+        [str(shutil.which("systemd-analyze")), "verify", *(tmp_path / unit.name for unit in UNITS)],
         capture_output=True,
         text=True,
         timeout=programs.PATIENCE_SECONDS,

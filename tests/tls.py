@@ -53,7 +53,7 @@ def make_certificate(
 
 
 @dataclass
-class Door:
+class TlsProxy:
     """TLS proxy in front of the server.
 
     Attributes:
@@ -67,39 +67,39 @@ class Door:
     versions: list[str | None] = field(default_factory=list)
 
     def url(self, url: str, **options: str) -> str:
-        """Return a URL of the server by way of this door, with these options of libpq."""
+        """Return a URL of the server by way of this proxy, with these options of libpq."""
         behind = make_url(url).set(host="localhost", port=self.port, query=options)
         return behind.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @contextmanager
-def tls_door(server_url: str, folder: Path) -> Iterator[Door]:
+def tls_proxy(server_url: str, folder: Path) -> Iterator[TlsProxy]:
     """Let clients reach a server that listens on a Unix socket, by TLS alone."""
     key, certificate = make_certificate(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     path = f"{make_url(server_url).query['host']}/.s.PGSQL.5432"
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        door = Door(listener.getsockname()[1], certificate)
+        proxy = TlsProxy(listener.getsockname()[1], certificate)
 
         def let_in() -> None:
             with suppress(OSError):  # the listener was closed
                 while True:
                     client, _ = listener.accept()
-                    threading.Thread(target=_serve, args=(client, context, path, door)).start()
+                    threading.Thread(target=_serve, args=(client, context, path, proxy)).start()
 
         threading.Thread(target=let_in).start()
-        yield door
+        yield proxy
         listener.shutdown(socket.SHUT_RDWR)
 
 
-def _serve(client: socket.socket, context: ssl.SSLContext, path: str, door: Door) -> None:
+def _serve(client: socket.socket, context: ssl.SSLContext, path: str, proxy: TlsProxy) -> None:
     with closing(client), suppress(OSError), socket.socket(socket.AF_UNIX) as server:
         if client.recv(len(SSL_REQUEST), socket.MSG_WAITALL) != SSL_REQUEST:
             return
         client.sendall(b"S")
         with context.wrap_socket(client, server_side=True) as inside:  # a client may refuse us
-            door.versions.append(inside.version())
+            proxy.versions.append(inside.version())
             server.connect(path)
             _carry(inside, server)
 

@@ -162,8 +162,10 @@ def _build_definitions() -> DomainDefinitions:
                 real_config=not_dry(finra.BACKFILLING.op),
             ),
             *(
-                dataset_job(made.dataset, made.job, _find_setting(declared), made.published_on)
-                for made, declared in zip(finra.DATASET_ASSETS, DATASETS_ON, strict=True)
+                dataset_job(
+                    assets.dataset, assets.job, _find_setting(declared), assets.published_on
+                )
+                for assets, declared in zip(finra.DATASET_ASSETS, DATASETS_ON, strict=True)
             ),
         ],
         schedules=[

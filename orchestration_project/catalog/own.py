@@ -118,7 +118,7 @@ def _build_dlt_source(
         http,
         captures,
         given.clock,
-        secrets=lambda: {name: secret(of) for name, of in source.secrets.items()},
+        secrets=lambda: {name: secret(setting) for name, setting in source.secrets.items()},
         start_of=_start_of(declared, given),
     )
     return OwnDltSource(declared, captures, given.clock, reader)

@@ -52,8 +52,8 @@ def approvals() -> None:
 @approvals.command("list", has_json=True)
 def list_approvals() -> int:
     """List requests with their state, parameters and SHA-256."""
-    with _open_approvals() as (_, found):
-        rows = [asdict(approval) for approval in found.listed()]
+    with _open_approvals() as (_, stored_approvals):
+        rows = [asdict(approval) for approval in stored_approvals.listed()]
     entries = [row | {"expires_at": f"{row['expires_at']:%Y-%m-%d %H:%M}"} for row in rows]
     show_rows(rows if OUTPUT.is_json else entries, HEADINGS)
     return 0
@@ -103,8 +103,8 @@ def _decide(
     if OUTPUT.is_dry_run:
         preview(f"the request {approval_id} would be {state}")
         return 0
-    with _open_approvals() as (warehouse, found):
-        decided = decide(found, _identify_person(warehouse, _read_key(key_file)))
+    with _open_approvals() as (warehouse, approvals):
+        decided = decide(approvals, _identify_person(warehouse, _read_key(key_file)))
     document: dict[str, Any] = asdict(decided)
     emit_or(document, f"{decided.state}: {decided.action}, request {decided.approval_id}")
     return 0

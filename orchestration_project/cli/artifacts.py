@@ -44,14 +44,14 @@ def repair(
         config["copy_url"] = open_place(place, "--from").url
     config |= {"dataset": dataset} if dataset else {}
     config |= {"limit": limit} if limit else {}
-    found = _run(config)
-    if isinstance(found, int):
-        return found
-    figures = {name: found[name] for name in FIGURES}
-    repairs = [dict(record.data) for record in found["repairs"].records]
+    result = _run(config)
+    if isinstance(result, int):
+        return result
+    figures = {name: result[name] for name in FIGURES}
+    repairs = [dict(record.data) for record in result["repairs"].records]
     lines = [_render_repair(entry) for entry in repairs]
-    if (more := figures["damaged_count"] - len(repairs)) > 0:
-        lines.append(f"{more} more")
+    if (remaining_count := figures["damaged_count"] - len(repairs)) > 0:
+        lines.append(f"{remaining_count} more")
     if OUTPUT.is_dry_run:
         preview("\n".join([f"{figures['damaged_count']} are damaged", *lines]), repairs=repairs)
         return 0

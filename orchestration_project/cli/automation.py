@@ -43,8 +43,8 @@ def list_automation() -> int:
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:
-        found = automations(instance, repository(), _find_origin)
-    rows = [{**asdict(each), "state": "on" if each.is_on else "off"} for each in found]
+        entries = automations(instance, repository(), _find_origin)
+    rows = [{**asdict(each), "state": "on" if each.is_on else "off"} for each in entries]
     show_rows(rows, HEADINGS)
     return 0
 

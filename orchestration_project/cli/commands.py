@@ -114,8 +114,8 @@ class Command(click.Command):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return its own parameters and the global ones that it takes."""
-        *own, help_option = super().get_params(ctx)
-        return [*own, *self._own, help_option]
+        *params, help_option = super().get_params(ctx)
+        return [*params, *self._own, help_option]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, global ones last."""
@@ -123,11 +123,11 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Apply the global options, then run."""
-        given = ctx.meta.get(OPTIONS_KEY, {})
+        options = ctx.meta.get(OPTIONS_KEY, {})
         for option in GLOBAL:
-            if option.name in given and option not in self._own:
+            if option.name in options and option not in self._own:
                 raise click.UsageError(f"{ctx.command_path} has no {option.opts[-1]}", ctx)
-        _apply(ctx, given)
+        _apply(ctx, options)
         _declare_own_tables()
         return super().invoke(ctx)
 
@@ -161,14 +161,14 @@ def apply_given_settings(context: click.Context) -> None:
     Raises:
         ConfigurationError: The file cannot be read.
     """
-    given = context.meta.get(OPTIONS_KEY, {})
-    changes = dict(_read_env_file(given["env_file"])) if "env_file" in given else {}
+    options = context.meta.get(OPTIONS_KEY, {})
+    changes = dict(_read_env_file(options["env_file"])) if "env_file" in options else {}
     if changes:
         from orchestration_project.settings.given import ENV_FILE
 
-        changes[ENV_FILE] = str(Path(given["env_file"]).resolve())
-    if "state_dir" in given:
-        changes["STATE_DIR"] = str(Path(given["state_dir"]).resolve())
+        changes[ENV_FILE] = str(Path(options["env_file"]).resolve())
+    if "state_dir" in options:
+        changes["STATE_DIR"] = str(Path(options["state_dir"]).resolve())
     os.environ.update(changes)  # noqa: TID251 - the settings, and programs started, read it here
 
 
@@ -181,14 +181,14 @@ def _read_env_file(file: str) -> Iterator[tuple[str, str]]:
     from dotenv import dotenv_values
 
     try:
-        found = dotenv_values(file)
+        variables = dotenv_values(file)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
             f"invalid --env-file {file}: it cannot be read",
             expected="a text file in UTF-8",
             found=type(error).__name__,
         ) from None  # the original quotes the file, secrets included
-    for name, value in found.items():
+    for name, value in variables.items():
         if value is not None and name not in os.environ:  # noqa: TID251 - it overrides the file
             yield name, value
 
@@ -201,8 +201,8 @@ class Group(click.Group):
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return its own parameters and all global ones."""
-        *own, help_option = super().get_params(ctx)
-        return [*own, *GLOBAL, help_option]
+        *params, help_option = super().get_params(ctx)
+        return [*params, *GLOBAL, help_option]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, global ones last, then the commands."""

@@ -57,8 +57,8 @@ def diff(file: str | None) -> int:
     there = _read_values(settings_of_file(Path(file).resolve() if file else None))
     where = {name.upper(): place for name, place in places().items()}
     rows = [
-        {"name": name, "value": shown, "other": there[name][1], "origin": where.get(name, "file")}
-        for name, (value, shown) in here.items()
+        {"name": name, "value": text, "other": there[name][1], "origin": where.get(name, "file")}
+        for name, (value, text) in here.items()
         if value != there[name][0]
     ]
     show_rows(rows, COMPARED if file else COMPARED | {"other": "default"})

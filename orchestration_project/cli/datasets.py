@@ -16,10 +16,10 @@ HEADINGS = {
 
 def show_datasets() -> int:
     """Show all datasets, and store their partitions for completion; return the exit status."""
-    found = [
+    dataset_keys = [
         (dataset, dataset.list_keys() if dataset.list_keys else None) for dataset in list_datasets()
     ]
-    store_datasets({listed_dataset.name: keys or () for listed_dataset, keys in found})
+    store_datasets({listed_dataset.name: keys or () for listed_dataset, keys in dataset_keys})
     show_rows(
         [
             {
@@ -31,7 +31,7 @@ def show_datasets() -> int:
                 "tables": listed_dataset.tables,
                 "description": listed_dataset.description.partition(". ")[0].rstrip("."),
             }
-            for listed_dataset, keys in found
+            for listed_dataset, keys in dataset_keys
         ],
         HEADINGS,
     )

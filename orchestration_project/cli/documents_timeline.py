@@ -31,21 +31,25 @@ def timeline(name: str) -> int:
     settings = load_settings()
     base = without_secrets(settings.public_url).rstrip("/")
     with open_warehouse(settings) as warehouse:
-        found = read_timeline(warehouse, name)
-    if found is None:
+        document_timeline = read_timeline(warehouse, name)
+    if document_timeline is None:
         raise UnknownNameError(
             f"invalid PATH|ID {name!r}: expected a path or document_id of the table "
             "documents_files, e.g. reports/2026.pdf",
             remedy="list them: orchestrate export documents_files",
         )
-    urls = [f"{base}{run_page(event.run_id)}" if event.run_id else None for event in found.events]
+    urls = [
+        f"{base}{run_page(event.run_id)}" if event.run_id else None
+        for event in document_timeline.events
+    ]
     if OUTPUT.is_json:
         events = [
-            {**asdict(event), "run_url": url} for event, url in zip(found.events, urls, strict=True)
+            {**asdict(event), "run_url": url}
+            for event, url in zip(document_timeline.events, urls, strict=True)
         ]
-        emit({**asdict(found), "events": events})
+        emit({**asdict(document_timeline), "events": events})
     else:
-        for line in shown(found, urls):
+        for line in shown(document_timeline, urls):
             echo(line)
     return 0
 

@@ -254,10 +254,10 @@ class ProgressLine(logging.Handler):
             self._outcomes[key] = PartitionOutcome(key, outcome, record.levelno < logging.ERROR)
         if is_partition and record.levelno < logging.ERROR:
             self._unchanged.setdefault(key, outcome.startswith("unchanged"))
-        done, of, left = item["done"], item["of"], item["left"]
+        done_count, total, left = item["done"], item["of"], item["left"]
         if is_partition and not attempt:
-            done, of, left = self.done, self.of, self._seconds_left()
-        console.progress(f"[{done:2}/{of}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
+            done_count, total, left = self.done, self.of, self._seconds_left()
+        console.progress(f"[{done_count:2}/{total}] {key}: {outcome}  ({attempt}{left:.0f} s left)")
 
     def finish(
         self, keys: Sequence[str], *, is_loaded: bool, outcomes: Mapping[str, str] | None = None

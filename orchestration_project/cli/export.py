@@ -117,9 +117,9 @@ class Destination:
         """
         values = {field.name: options[field.name] for field in fields(cls) if field.name in options}
         values["form"] = _format(options["form"], options["output"])
-        made = cls(**values)
-        _require_writable(made)
-        return made
+        export = cls(**values)
+        _require_writable(export)
+        return export
 
     @property
     def write(self) -> Writer:

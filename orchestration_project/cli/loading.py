@@ -116,15 +116,15 @@ def find_dataset(name: str) -> DatasetJob:
     Raises:
         BadParameter: There is none.
     """
-    found = dataset_jobs()
-    for dataset_job in found:
+    jobs = dataset_jobs()
+    for dataset_job in jobs:
         if name in (dataset_job.name, dataset_job.job):
             return dataset_job
-    writing = [dataset_job for dataset_job in found if name in dataset_job.tables]
+    writing = [dataset_job for dataset_job in jobs if name in dataset_job.tables]
     if len(writing) == 1:
         return writing[0]
     require_defined(name)
-    likely = get_close_matches(name, [dataset_job.name for dataset_job in found], 1)
+    likely = get_close_matches(name, [dataset_job.name for dataset_job in jobs], 1)
     hint = f" Did you mean {likely[0]!r}?" if likely else ""
     raise click.BadParameter(
         f"unknown dataset {name!r}; `orchestrate datasets` lists all.{hint}",

@@ -43,17 +43,17 @@ def trace(trace_id: str) -> int:
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
         unrecorded = _read_unrecorded(settings, Ledger(warehouse, Clock()), text)
-        found = read_trace(warehouse, text, unrecorded)
-    if found is None:
+        record = read_trace(warehouse, text, unrecorded)
+    if record is None:
         raise UnknownNameError(
             f"trace not found: {text}",
             expected="a trace of an audited request, a webhook, an event, a run or an alert",
             remedy="take trace_id of a log line, or the header X-Trace-Id of an answer",
         )
     if OUTPUT.is_json:
-        emit(found.model_dump(mode="json"))
+        emit(record.model_dump(mode="json"))
     else:
-        for line in shown(found):
+        for line in shown(record):
             echo(printable(line))
     return 0
 

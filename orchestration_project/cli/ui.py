@@ -230,13 +230,13 @@ def watch(
     """
     ends: list[str] = []
 
-    def tell() -> None:
+    def start_alerts() -> None:
         if settings.has_alert_channels:
             services.begin(*ALERTS_SERVICE)
 
-    def tell_of_disk(words: str) -> None:
+    def report_disk(words: str) -> None:
         os.write(sys.stdout.fileno(), words.encode())
-        tell()
+        start_alerts()
 
     def report_program(sentence: str) -> None:
         os.write(sys.stdout.fileno(), f"{sentence}\n".encode())
@@ -248,8 +248,8 @@ def watch(
             del ends[0]
 
     chosen = ChoiceWatch(settings, services, home / WORKSPACE, declared)
-    disk = DiskWatch(home, tell_of_disk)
-    daemon = DaemonWatch(lambda: is_silent(*gateway), tell)
+    disk = DiskWatch(home, report_disk)
+    daemon = DaemonWatch(lambda: is_silent(*gateway), start_alerts)
     services.watch(
         lambda: (disk.look(), daemon.look(), chosen.look(), alert_of_ends()), report_program
     )

@@ -131,8 +131,8 @@ def metadata_of_parquet(content: bytes, key: str) -> str | None:
     """Return a text of the metadata of a Parquet file; None: it has none of that name."""
     from pyarrow.parquet import read_metadata
 
-    found = (read_metadata(io.BytesIO(content)).metadata or {}).get(key.encode())
-    return None if found is None else found.decode()
+    metadata = (read_metadata(io.BytesIO(content)).metadata or {}).get(key.encode())
+    return None if metadata is None else metadata.decode()
 
 
 def _map_arrow_type(kind: "pa.DataType") -> Any:

@@ -64,9 +64,9 @@ def _format_value(name: str, value: Any) -> Any:
 
 def time_of(value: dg.MetadataValue[Any]) -> datetime:
     """Return the time of a timestamp; events of earlier versions have it as text."""
-    found = value.value
-    is_text = isinstance(found, str)
-    return datetime.fromisoformat(found) if is_text else datetime.fromtimestamp(found, UTC)
+    moment = value.value
+    is_text = isinstance(moment, str)
+    return datetime.fromisoformat(moment) if is_text else datetime.fromtimestamp(moment, UTC)
 
 
 IsReported = Callable[[str, str, datetime], Literal["yes", "no", "not yet"]]

@@ -30,15 +30,15 @@ def problem_of(store: ArtifactStore, blob: Blob) -> Problem | None:
     Raises:
         TransientError: The store does not answer.
     """
-    found = None
+    stored = None
     try:
-        found = store.found(blob.storage_uri)
-        if found is None:
+        stored = store.found(blob.storage_uri)
+        if stored is None:
             return "missing"
         Captures(store).verify(blob)
     except BlobError:
         needed = (blob.byte_offset or 0) + blob.stored_byte_count
-        return "truncated" if found is not None and found.byte_count < needed else "changed"
+        return "truncated" if stored is not None and stored.byte_count < needed else "changed"
     except (ConfigurationError, OSError):
         return "unreadable"
     return None

@@ -241,12 +241,12 @@ def unstored(body: bytes, **fetch: Unpack[Fetch]) -> Capture:
 
 def bounded(captures: Iterable[Capture]) -> list[Capture]:
     """Return captures of which the first `HELD_BYTES` alone are in memory."""
-    found: list[Capture] = []
+    bounded_captures: list[Capture] = []
     size = 0
     for capture in captures:
         size += capture.byte_count
-        found.append(capture if size <= HELD_BYTES else capture.without_body())
-    return found
+        bounded_captures.append(capture if size <= HELD_BYTES else capture.without_body())
+    return bounded_captures
 
 
 def parts_of(captures: Sequence[Capture]) -> list[Part]:
@@ -426,11 +426,11 @@ class Captures:
             frame = pack[start : start + blob.stored_byte_count]
             self._decompressed(blob, frame)
             frames.append((blob.sha256, blob.byte_count, frame))
-        moved: list[Blob] = []
+        moved_blobs: list[Blob] = []
         for new in pack_frames(iter(frames)):
             self._artifacts.put(new.name, new.content)
-            moved += new.blobs
-        return moved
+            moved_blobs += new.blobs
+        return moved_blobs
 
     def restore(self, blob: Blob) -> bytes:
         """Do the same for bytes that will be landed again, so that a clean-up lets them be.

@@ -141,7 +141,7 @@ def _read_sums(
     for row in connection.execute(statement):
         group, numbers = tuple(row[: len(groups)]), [int(one or 0) for one in row[len(groups) :]]
         pairs = zip(numbers[:-1:2], numbers[1::2], strict=False)
-        totals = [millions * MILLION + rest for millions, rest in pairs]
+        totals = [millions * MILLION + remainder for millions, remainder in pairs]
         if not numbers[-1] and not groups:  # no row at all
             continue
         sums[group] = {**dict(zip(columns, totals, strict=True)), "keys": numbers[-1]}

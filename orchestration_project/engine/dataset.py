@@ -118,8 +118,8 @@ class LoadedPartition(Generic[SummaryT, PreviewT]):
 
     def __str__(self) -> str:
         if self.is_holiday:
-            asked = "" if self.is_asked else f"; {NOT_ASKED}; {TO_ASK}"
-            return f"no data: a holiday of the source{asked}"
+            remark = "" if self.is_asked else f"; {NOT_ASKED}; {TO_ASK}"
+            return f"no data: a holiday of the source{remark}"
         if self.unpublished_until is not None:
             return f"not published until {self.unpublished_until}"
         if self.landed is None or self.figures is None:

@@ -240,10 +240,10 @@ def parse_recorded(dataset: Dataset, parts: Sequence[Part], partition: Partition
 def progress_before(dataset: Dataset, parts: Sequence[Part]) -> Progress | None:
     """Return the progress of an incremental HTTP source before a delivery; None: it has none."""
     source = dataset.source
-    found = next((part.request[STATE] for part in parts if STATE in part.request), None)
-    if not isinstance(source, HttpSource) or not isinstance(found, Mapping):
+    state = next((part.request[STATE] for part in parts if STATE in part.request), None)
+    if not isinstance(source, HttpSource) or not isinstance(state, Mapping):
         return None
-    return http_progress(source, found["before"])
+    return http_progress(source, state["before"])
 
 
 def http_progress(source: HttpSource, state: Mapping[str, Any]) -> Progress:

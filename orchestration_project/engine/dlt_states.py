@@ -102,12 +102,12 @@ def append_state(
     Raises:
         SupersededError: Another load started from the same state, and has its rows.
     """
-    found = next(
+    state = next(
         (capture.request[STATE] for capture in delivery.captures if STATE in capture.request), None
     )
-    if not isinstance(found, Mapping):
+    if not isinstance(state, Mapping):
         return
-    table_name, number = target.table.name, int(found["number"]) + 1
+    table_name, number = target.table.name, int(state["number"]) + 1
     saved_state = newest_state(connection, table_name, dlt_states.c.state_number == number)
     if (
         delivery.replay_of
@@ -120,7 +120,7 @@ def append_state(
         "table_name": table_name,
         "state_number": number,
         "partition_key": target.partition_key,
-        "state": json.dumps(found["after"], sort_keys=True),
+        "state": json.dumps(state["after"], sort_keys=True),
         "run_id": target.run_id,
         "saved_at": at,
     }

@@ -74,12 +74,12 @@ class DocumentSource(Source):
         Raises:
             SourceError: A listing cannot be read.
         """
-        found: set[Partition] = set()
+        partitions_read: set[Partition] = set()
         for listing in self.documents.listings_of(since, self.clock.today(self.documents.zone)):
             body = self._body(listing)
             with self._naming(listing):
-                found.update(self.documents.partitions_in(body))
-        return PartitionList(sorted(found))
+                partitions_read.update(self.documents.partitions_in(body))
+        return PartitionList(sorted(partitions_read))
 
     def extract(self, partition: Partition, captures: list[Capture]) -> Extraction:
         """Fetch the first document that has the partition.

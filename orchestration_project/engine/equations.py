@@ -107,8 +107,8 @@ def read_balance(
 ) -> Sequence[Balance]:
     """Return the recorded equation of a subject; empty: there is none."""
     row = balances.c
-    own = (row.table_name == table_name, row.subject == subject, row.equation == equation)
-    rows = connection.execute(select(row.came_in, row.went_to).where(*own)).all()
+    conditions = (row.table_name == table_name, row.subject == subject, row.equation == equation)
+    rows = connection.execute(select(row.came_in, row.went_to).where(*conditions)).all()
     return [Balance(equation, came_in, json.loads(went_to)) for came_in, went_to in rows]
 
 

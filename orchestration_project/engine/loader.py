@@ -279,7 +279,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
                     self.dataset.after_load(connection, target, delivery, result.known_from)
 
         landed = self.warehouse.land(batch, warn, note)
-        own = announcements.of_load(partition, delivery, landed)
+        load_changes = announcements.of_load(partition, delivery, landed)
         _, late = self._take_over(target, stays=False)
         return LoadedPartition(
             delivery.source,
@@ -289,7 +289,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             landed=landed,
             staged_name=batch.staged_name,
             preview=self.dataset.preview(batch, self.warehouse),
-            changes=(*late, *own),
+            changes=(*late, *load_changes),
             known_from=landed.known_from,
         )
 
@@ -305,7 +305,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             self.acceptance,
         )
         warnings = self.dataset.warn(partition, connection, batches)
-        return [[audit, *more] for audit, more in zip(complete, warnings, strict=True)]
+        return [[audit, *added] for audit, added in zip(complete, warnings, strict=True)]
 
     def _unchanged(self, taken: Unchanged[ChangeT]) -> LoadedPartition[ChangeT, PreviewT]:
         target, delivery = taken.target, taken.delivery

@@ -286,10 +286,10 @@ class SingleItemLoad(Generic[Taken, Loaded]):
         self, taken: tuple[str, Taken | OrchestrationError]
     ) -> Mapping[str, Loaded | OrchestrationError]:
         """Land a piece."""
-        key, found = taken
-        if isinstance(found, OrchestrationError):
-            return {key: found}
-        return {key: self._caught(key, lambda: self.load.land(found))}
+        key, delivery = taken
+        if isinstance(delivery, OrchestrationError):
+            return {key: delivery}
+        return {key: self._caught(key, lambda: self.load.land(delivery))}
 
     def _caught(self, key: str, act: Callable[[], Done]) -> Done | OrchestrationError:
         try:

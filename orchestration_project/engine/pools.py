@@ -441,8 +441,8 @@ class ProcessPool:
                     pending[self._threads.submit(job.process, item)] = item
                 if not pending:
                     return
-                done = wait(pending, return_when=FIRST_COMPLETED).done.pop()
-                yield pending.pop(done), done.result()
+                ended = wait(pending, return_when=FIRST_COMPLETED).done.pop()
+                yield pending.pop(ended), ended.result()
         finally:
             at_work = [future for future in pending if not future.cancel()]
             self._workers.kill(job)

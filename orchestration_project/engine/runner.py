@@ -289,12 +289,12 @@ def _load_all(
     batches = load.batches(keys)
     with ThreadPoolExecutor(1, thread_name_prefix="take") as pool:
         ahead = pool.submit(_take_next, batches)
-        while (taken := ahead.result()) is not None:
+        while (next_batch := ahead.result()) is not None:
             ahead = pool.submit(_take_next, batches)
             with span("batch") as opened_span:
-                ended = _land_batch(load, taken, ATTEMPTS_AGAINST_OTHERS)
+                ended = _land_batch(load, next_batch, ATTEMPTS_AGAINST_OTHERS)
                 _describe_batch(opened_span, pieces.name, ended)
-            del taken  # before the next one is waited for
+            del next_batch  # before the next one is waited for
             for key, value in ended.items():
                 where = {pieces.name: key, "run": context.run.run_id, **load.where}
                 outcomes.append(_build_outcome(key, value, where))
@@ -483,8 +483,8 @@ def _yield_events(
             yield from _explain_quarantine(context, key, error, report.evidence(error))
         if loaded is None:
             continue
-        for asset_key, found in report.metadata(loaded).items():
-            metadata = event_metadata(found)
+        for asset_key, asset_metadata in report.metadata(loaded).items():
+            metadata = event_metadata(asset_metadata)
             if not report.has_data(loaded):
                 if error is None:
                     yield _observe_no_data(context, asset_key, key, metadata)

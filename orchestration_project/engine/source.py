@@ -520,12 +520,12 @@ def fields_in(answer: Any, listed: FieldList) -> Mapping[str, str]:
     A name that is listed twice makes it none: its type would be ambiguous.
     """
     try:
-        found = [(each[listed.name], each[listed.type]) for each in _list_in(answer, listed)]
+        pairs = [(each[listed.name], each[listed.type]) for each in _list_in(answer, listed)]
     except (KeyError, TypeError):
         return {}
-    is_text = all(isinstance(text, str) and text for pair in found for text in pair)
-    types = {name: listed.types.get(kind, kind) for name, kind in found} if is_text else {}
-    return types if len(types) == len(found) else {}
+    is_text = all(isinstance(text, str) and text for pair in pairs for text in pair)
+    types = {name: listed.types.get(kind, kind) for name, kind in pairs} if is_text else {}
+    return types if len(types) == len(pairs) else {}
 
 
 def _list_in(answer: Any, place: Listing | FieldList) -> Any:

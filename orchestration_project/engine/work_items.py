@@ -149,16 +149,16 @@ class WorkItems:
                 lock_row(writing, f"work_items|{topic}")
             overdue = _select_overdue(writing, topic, now, until)
             self._write(writing, topic, ((item, expired(item, now)) for item in overdue))
-            found = (
+            items = (
                 _select_in_order(writing, topic, limit, now)
                 if in_order
                 else _select_due(writing, topic, limit, now)
             )
             if retries_alone:
-                found = [*takewhile(lambda item: not item.attempt_count, found)] or found[:1]
+                items = [*takewhile(lambda item: not item.attempt_count, items)] or items[:1]
             change = ItemChange("leased", now, run_id, expires_at=until)
-            self._write(writing, topic, ((item, change) for item in found))
-        return [item.claimed_by(run_id) for item in found]
+            self._write(writing, topic, ((item, change) for item in items))
+        return [item.claimed_by(run_id) for item in items]
 
     def claim_named(
         self,
@@ -455,8 +455,8 @@ def _replace(connection: Connection, topic: str, rows: Sequence[Mapping[str, Any
     """Replace items by new versions; a lease of an older one is not valid any more."""
     if not rows:
         return
-    kept = ("topic", "item_key", "lease_token", "result_version")
-    fresh = {name: bindparam(f"new_{name}") for name in rows[0] if name not in kept}
+    kept_columns = ("topic", "item_key", "lease_token", "result_version")
+    fresh = {name: bindparam(f"new_{name}") for name in rows[0] if name not in kept_columns}
     connection.execute(
         update(work_items)
         .where(work_items.c.topic == topic, work_items.c.item_key == bindparam("new_item_key"))

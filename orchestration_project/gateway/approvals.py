@@ -51,8 +51,8 @@ def routes(warehouse: Warehouse, doors: AuthServices) -> list[Route]:
 
     async def show(problem: str = "") -> Response:
         user = _require_operator()
-        found = await run_in_threadpool(approvals.listed)
-        tables = [("", HEADINGS, [_render_cells(approval, user) for approval in found])]
+        rows = await run_in_threadpool(approvals.listed)
+        tables = [("", HEADINGS, [_render_cells(approval, user) for approval in rows])]
         alert = f'<p role="alert">{escape(problem)}</p>' if problem else ""
         status = 422 if problem else 200
         return tables_page(

@@ -387,13 +387,13 @@ def _render_nav(
     wanted: EntriesWanted,
 ) -> str:
     """Return links that set a field of the filter, each with a count."""
-    found = ""
+    nav_links = ""
     for text, value, count in links:
         is_current = getattr(wanted, name) == value
         current = ' aria-current="true"' if is_current else ""
         path = _list_path(wanted.model_copy(update={name: value, "page": 1}))
-        found += f'<a href="{escape(path)}"{current}>{escape(text)} ({count})</a>'
-    return f'<nav class="filters" aria-label="{label}">{found}</nav>'
+        nav_links += f'<a href="{escape(path)}"{current}>{escape(text)} ({count})</a>'
+    return f'<nav class="filters" aria-label="{label}">{nav_links}</nav>'
 
 
 def _list_path(wanted: EntriesWanted) -> str:
@@ -469,8 +469,8 @@ def _render_expectation(entry: Entry, each: Expectation) -> str:
     if entry.kind == "quarantined" and each.name not in (BALANCE_AUDIT, "delivery"):
         name = _link(check_page(entry.asset.split("/"), each.name), each.name)
     text = each.found.removesuffix(f"; SHA-256 {entry.sha256}") if entry.sha256 else each.found
-    found = escape(cut(text, REASON_CHARACTERS))
-    return f"{name}: expected {escape(cut(each.expected, CELL_CHARACTERS))}, found {found}"
+    value = escape(cut(text, REASON_CHARACTERS))
+    return f"{name}: expected {escape(cut(each.expected, CELL_CHARACTERS))}, found {value}"
 
 
 def _render_help(entry: Entry) -> str:
@@ -560,14 +560,14 @@ def _render_entry(entry: Entry, role: Role, fields: Mapping[str, str]) -> str:
 
 
 def _render_form(entry: Entry, action: str, fields: Mapping[str, str]) -> str:
-    given = fields if fields.get("action") == action else {}
+    values = fields if fields.get("action") == action else {}
     key = f"accept_{entry.kind}" if action == "accept" and entry.kind == "proposal" else action
     inner = f"<p>{escape(EXPLAINED[key])}</p>"
     if action in WITH_REASON:
-        reason = escape(given.get("reason", ""))
+        reason = escape(values.get("reason", ""))
         inner += REASON.format(value=reason, most=MAX_REASON_CHARACTERS)
     if action in WITH_END and key != "accept_proposal":
-        inner += UNTIL.format(value=escape(given.get("until") or _propose_end(action)))
+        inner += UNTIL.format(value=escape(values.get("until") or _propose_end(action)))
     return ACTION.format(
         action=action, label=LABELS[action], path=escape(_build_entry_path(entry)), fields=inner
     )

@@ -223,8 +223,10 @@ def target_of(text: str, variables: Mapping[str, Any]) -> str:
                 for argument in field.arguments:
                     value = value_from_ast_untyped(argument.value, entries)
                     _collect(argument.name.value, value, values)
-    shown = {name: group[0] if len(group) == 1 else group for name, group in sorted(values.items())}
-    return json.dumps(shown, ensure_ascii=False, default=str)
+    target = {
+        name: group[0] if len(group) == 1 else group for name, group in sorted(values.items())
+    }
+    return json.dumps(target, ensure_ascii=False, default=str)
 
 
 def _read_defaults(operation: OperationDefinitionNode) -> dict[str, Any]:

@@ -134,10 +134,10 @@ class AuthServices:
         Raises:
             Refusal: The key is unknown, or no key is read for now; always in the same words.
         """
-        found = await self.in_thread(self.access.by_key, text, address_of(scope))
-        if isinstance(found, KnownCaller):
-            return found
-        await self._refuse(scope, found, operation)
+        caller = await self.in_thread(self.access.by_key, text, address_of(scope))
+        if isinstance(caller, KnownCaller):
+            return caller
+        await self._refuse(scope, caller, operation)
         raise AssertionError("a refusal is raised")
 
     async def count_failure(self, scope: Scope) -> None:

@@ -116,10 +116,10 @@ class Hooks:
         except HTTPException as refused:
             DELIVERIES.labels(sender.name, str(refused.status_code)).inc()
             where = request.client.host if request.client else "?"
-            said = (sender.name, where, refused.status_code, refused.detail)
+            refusal = (sender.name, where, refused.status_code, refused.detail)
             LOG.warning(
                 "a webhook of %s from %s was rejected with %s: %s",
-                *said,
+                *refusal,
                 extra={"event": "webhook_rejected"},
             )
             raise

@@ -258,16 +258,16 @@ def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:
         document: The document; each operation has an id, a summary, a description and one tag.
         origin: Scheme and host at which the API is served.
     """
-    found = [
+    operation_rows = [
         (method.upper(), path, operation)
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     ]
-    found.sort(key=lambda each: (each[2]["tags"], each[1], each[0]))
+    operation_rows.sort(key=lambda each: (each[2]["tags"], each[1], each[0]))
     schemas = document["components"]["schemas"]
     rows = [
         (f"<code>{method} {escape(path)}</code>", _link(item["operationId"], item["summary"]))
-        for method, path, item in found
+        for method, path, item in operation_rows
     ]
     body = API_PAGE.format(
         title=escape(document["info"]["title"]),
@@ -276,7 +276,7 @@ def api_page(document: Mapping[str, Any], origin: str) -> HTMLResponse:
         path=document["servers"][0]["url"],
         origin=escape(origin),
         contents=render_table(("Operation", "Summary"), rows),
-        operations="\n".join(_render_operation(*row, schemas) for row in found),
+        operations="\n".join(_render_operation(*row, schemas) for row in operation_rows),
         models="\n".join(_render_model(name, item) for name, item in sorted(schemas.items())),
     )
     return HTMLResponse(body, headers=_build_headers(API_STYLE))
@@ -311,14 +311,14 @@ def _find_body(operation: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapp
 
 
 def _answer(operation: Mapping[str, Any]) -> str:
-    [(status, done)] = [
+    [(status, response)] = [
         (status, value) for status, value in operation["responses"].items() if int(status) < 400
     ]
     forms = [
         _render_type(value["schema"])
         if "$ref" in value["schema"]
         else f"<code>{escape(media)}</code>"
-        for media, value in done["content"].items()
+        for media, value in response["content"].items()
     ]
     return f"Answers {status}" + (f" with {' or '.join(forms)}" if forms else "")
 

@@ -82,11 +82,11 @@ def read_details(warehouse: Warehouse, plugin: str) -> PluginDetails | None:
         def rows(statement: Select[Any]) -> Sequence[RowMapping]:
             return connection.execute(statement).mappings().all()
 
-        found = rows(select(plugins).where(plugins.c.id == plugin))
-        if not found:
+        plugin_rows = rows(select(plugins).where(plugins.c.id == plugin))
+        if not plugin_rows:
             return None
         return PluginDetails(
-            found[0],
+            plugin_rows[0],
             _read_permissions(connection, plugin),
             rows(latest(plugins_calls, calls["at"], calls.plugin)),
             rows(latest(plugins_violations, violations["at"], violations.plugin)),

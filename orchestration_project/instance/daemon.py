@@ -93,20 +93,20 @@ def take_daemon_lease(warehouse: Warehouse, holder: str, now: datetime) -> Lease
     """
     with warehouse.writing() as connection:
         until = now + timedelta(seconds=LEASE_SECONDS)
-        found = connection.execute(
+        row = connection.execute(
             select(leases.c.holder).where(leases.c.name == LEASE_NAME)
         ).scalar()
-        if found and is_gone(found):
-            end_lease_of(connection, LEASE_NAME, found)
+        if row and is_gone(row):
+            end_lease_of(connection, LEASE_NAME, row)
         lease = take(connection, LEASE_NAME, holder=holder, now=now, until=until)
         if lease is not None:
             return lease
         other = connection.execute(select(leases).where(leases.c.name == LEASE_NAME)).one()
-    host, _, rest = other.holder.partition(" ")
+    host, _, process_text = other.holder.partition(" ")
     raise ConfigurationError(
         "another daemon of this installation runs",
         expected="one daemon for each DATABASE_URL",
-        found=f"process {rest.partition(' ')[0]} on {host}, with a lease until "
+        found=f"process {process_text.partition(' ')[0]} on {host}, with a lease until "
         f"{other.expires_at.astimezone(UTC):%H:%M:%S} UTC",
         remedy="stop that one; if its host is gone, start this one again after that time",
     )

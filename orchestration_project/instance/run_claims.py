@@ -96,8 +96,8 @@ class RunClaims:
     def holder(self, run_id: str) -> str | None:
         """Return host and process ID of the process that claimed a run, None without one."""
         with self._connect() as connection:
-            found = connection.scalar(select(_kvs.value).where(_kvs.key == PREFIX + run_id))
-        return found and " ".join(found.split(" ")[:2])
+            value = connection.scalar(select(_kvs.value).where(_kvs.key == PREFIX + run_id))
+        return value and " ".join(value.split(" ")[:2])
 
     def release(self, run_id: str) -> None:
         """Remove the claim of a run, if it has one."""

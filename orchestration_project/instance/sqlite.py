@@ -228,16 +228,16 @@ def _make_as(model: str, file: Path) -> None:
     """Make the tables of ``model`` in a new file, whole or, if another has just done so, not."""
     with partial_file(file.parent, prefix=file.stem, suffix=".partial") as (_, partial):
         with (
-            closing(sqlite3.connect(model, timeout=MAX_LOCK_WAIT_SECONDS)) as made,
+            closing(sqlite3.connect(model, timeout=MAX_LOCK_WAIT_SECONDS)) as model_connection,
             closing(sqlite3.connect(partial)) as connection,
         ):
             connection.execute("PRAGMA journal_mode = WAL")
-            tables = made.execute(
+            tables = model_connection.execute(
                 "SELECT sql FROM sqlite_master WHERE sql NOT NULL AND name NOT LIKE 'sqlite_%'"
             )
             for (statement,) in tables:
                 connection.execute(statement)
-            version = made.execute("SELECT version_num FROM alembic_version").fetchone()
+            version = model_connection.execute("SELECT version_num FROM alembic_version").fetchone()
             connection.execute("INSERT INTO alembic_version VALUES (?)", version)
             connection.commit()
         with suppress(FileExistsError):

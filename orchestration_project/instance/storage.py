@@ -115,13 +115,13 @@ def _open_postgres(url: str, inst_data: Any) -> PostgresStorage:
         with run_storage.connect() as connection:
             is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
     except storage_errors() as error:
-        found = str(driver_error(error)).strip()
+        message = str(driver_error(error)).strip()
         raise ConfigurationError(
             "Dagster's database cannot be reached",
             expected=f"PostgreSQL at {without_secrets(url)}",
-            found=found,
+            found=message,
             remedy=WITHOUT_OPTION.format(setting="DAGSTER_DATABASE_URL")
-            if REFUSES_OPTION in found
+            if REFUSES_OPTION in message
             else "start the server, or correct or unset DAGSTER_DATABASE_URL",
         ) from error
     if is_read_only:

@@ -2,11 +2,11 @@
 
 from alembic import context
 
-given = context.config.attributes
+attributes = context.config.attributes
 context.configure(
-    connection=given["connection"],
-    version_table=given["version_table"],
+    connection=attributes["connection"],
+    version_table=attributes["version_table"],
     literal_binds=context.is_offline_mode(),
-    target_metadata=given.get("target_metadata"),
+    target_metadata=attributes.get("target_metadata"),
 )
 context.run_migrations()

@@ -109,11 +109,11 @@ def fitted(label: str, points: float) -> str:
         points, _height, _descent = text_to_path.get_text_width_height_descent(text, font, False)
         return points * WIDEST_RENDERING
 
-    label = shown = label.strip()
-    while width(shown) > points - PADDING_POINTS:
+    label = shortened = label.strip()
+    while width(shortened) > points - PADDING_POINTS:
         label = label[:-1]
-        shown = f"{label.rstrip()}…"
-    return shown
+        shortened = f"{label.rstrip()}…"
+    return shortened
 
 
 REDUNDANT_SVG = (

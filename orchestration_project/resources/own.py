@@ -174,12 +174,12 @@ class OwnHttpSource(OwnSource):
         query = {name: place(text) for name, text in self.declared.query.items()}
         if self.declared.incremental and before:
             query[self.declared.incremental.parameter] = before.value
-        asked = str(httpx.URL(url, params=query) if query else url)
-        if asked not in self._fetched:
-            self._fetched[asked] = list(self._pages(url, query, partition, captures))
+        address = str(httpx.URL(url, params=query) if query else url)
+        if address not in self._fetched:
+            self._fetched[address] = list(self._pages(url, query, partition, captures))
         else:
-            captures.extend(self._fetched[asked])
-        return self._fetched[asked]
+            captures.extend(self._fetched[address])
+        return self._fetched[address]
 
     def _pages(
         self, url: str, query: Query, partition: Partition, captures: list[Capture]
@@ -238,20 +238,20 @@ class OwnHttpSource(OwnSource):
     ) -> Iterator[Capture]:
         """Yield pages of which each names the next one."""
         following: tuple[str, Query] | None = (url, query)
-        asked: set[tuple[str, str]] = set()
+        requested: set[tuple[str, str]] = set()
         while following is not None:
-            if len(asked) == paging.most:
+            if len(requested) == paging.most:
                 raise _build_page_count_error(url, paging)
             key = (following[0], repr(sorted(following[1].items())))
-            if key in asked:
+            if key in requested:
                 raise _build_repetition_error(url)
             try:
                 page = fetch(*following)
             except UnavailableError as error:
-                if not asked:
+                if not requested:
                     raise
                 raise _build_missing_page_error(url) from error
-            asked.add(key)
+            requested.add(key)
             yield page
             following = self._following(paging, page, following)
 
@@ -398,9 +398,9 @@ class OwnHttpSource(OwnSource):
         accept: str = "",
     ) -> Response:
         declared = self.declared
-        secret_query = {name: secret(of) for name, of in declared.secret_query.items()}
+        secret_query = {name: secret(setting) for name, setting in declared.secret_query.items()}
         headers = {**declared.headers, **({"Accept": accept} if accept else {})}
-        headers |= {name: secret(of) for name, of in declared.secret_headers.items()}
+        headers |= {name: secret(setting) for name, setting in declared.secret_headers.items()}
         if declared.bearer:
             headers["Authorization"] = f"Bearer {secret(declared.bearer)}"
         basic = None

@@ -207,13 +207,13 @@ def read_hosts(
 ) -> list[HostRole]:
     """Return the programs of the last 7 days, or ``within`` another time, by host and role."""
     hosts = operations_hosts.c
-    wanted = (
+    statement = (
         select(*(hosts[name] for name in HostRole._fields))
         .where(hosts.last_seen_at >= now - within)
         .order_by(hosts.host, hosts.role)
     )
     with warehouse.reading() as connection:
-        return [HostRole(*row) for row in connection.execute(wanted)]
+        return [HostRole(*row) for row in connection.execute(statement)]
 
 
 def is_silent(program: HostRole, now: datetime) -> bool:

@@ -55,7 +55,7 @@ def read_captures(warehouse: Warehouse, where: Sequence[str], limit: int) -> pl.
     """
     refuse_contradictions(where)
     columns = [*(captures.c[name] for name in SHOWN_COLUMNS), blobs.c.byte_count]
-    wanted = (
+    statement = (
         select(*columns)
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
         .where(*(condition(captures, text) for text in where))
@@ -63,7 +63,7 @@ def read_captures(warehouse: Warehouse, where: Sequence[str], limit: int) -> pl.
         .limit(limit)
     )
     with warehouse.reading() as connection:
-        rows = [tuple(row) for row in connection.execute(wanted)]
+        rows = [tuple(row) for row in connection.execute(statement)]
     schema = {column.name: POLARS_TYPES[type(column.type)] for column in columns}
     return pl.DataFrame(rows, schema, orient="row")
 

@@ -48,7 +48,9 @@ def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
 def report_schema(columns: Mapping[str, str]) -> dg.TableSchema:
     """Return the same for columns without a table, which have only descriptions."""
     return dg.TableSchema(
-        columns=[dg.TableColumn(name, description=said) for name, said in columns.items()]
+        columns=[
+            dg.TableColumn(name, description=description) for name, description in columns.items()
+        ]
     )
 
 

@@ -258,15 +258,15 @@ class ParquetDataset:
                 remedy="delete the folder, or name another",
             ) from error
         for name in ("table", "partition_by", "where"):
-            was, wanted = (
+            was, expected = (
                 _format_field(getattr(dataset_manifest, name))
                 for dataset_manifest in (model_validate_json, self._declared)
             )
-            if was != wanted:
+            if was != expected:
                 raise ConfigurationError(
                     f"the dataset in {self._folder} was written with another {name}",
                     expected=was,
-                    found=wanted,
+                    found=expected,
                     remedy="name another folder, or delete this one",
                 )
         return model_validate_json

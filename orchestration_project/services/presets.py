@@ -144,12 +144,14 @@ def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str
             rows.append(row | {"problem": str(error)})
             continue
         applied = in_force[target.job]
-        said = ""
+        applied_text = ""
         if applied and applied.preset.name == name:
             is_same = applied.preset.values == preset.values
-            said = f"since {applied.applied_at:%Y-%m-%d %H:%M} UTC"
-            said += "" if is_same else "; the file changed since"
-        rows.append(row | {"job": preset.job, "description": preset.description, "in_force": said})
+            applied_text = f"since {applied.applied_at:%Y-%m-%d %H:%M} UTC"
+            applied_text += "" if is_same else "; the file changed since"
+        rows.append(
+            row | {"job": preset.job, "description": preset.description, "in_force": applied_text}
+        )
     return rows
 
 

@@ -94,8 +94,8 @@ def daemon_probe(
             remedy="start it: make ui, or dagster-daemon run",
         )
 
-    tried = "read the heartbeats of the daemon's parts from Dagster's storage"
-    return Probe("daemon", (QUEUED_RUNS,), lambda: tried, run)
+    action = "read the heartbeats of the daemon's parts from Dagster's storage"
+    return Probe("daemon", (QUEUED_RUNS,), lambda: action, run)
 
 
 def code_server_probe(home: Path) -> Probe:
@@ -163,8 +163,8 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
         text = ", ".join(f"{name} {what}" for name, what in names.items())
         return Answer(text) if channels else NO_CHANNEL
 
-    tried = "read rules and channels, connected where one names a port; sent nothing"
-    return Probe("alerts", (), lambda: tried, run)
+    action = "read rules and channels, connected where one names a port; sent nothing"
+    return Probe("alerts", (), lambda: action, run)
 
 
 def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:

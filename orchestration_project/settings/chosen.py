@@ -141,15 +141,15 @@ def datasets_on(settings: Settings, domain: str) -> frozenset[str]:
         ConfigurationError: The setting names an unknown dataset.
     """
     setting = f"{domain}_datasets"
-    given = getattr(settings, setting)
+    chosen = getattr(settings, setting)
     known_names = [
         name.partition("/")[2] for name, owner in known_datasets().items() if owner == domain
     ]
-    if not given:
+    if not chosen:
         stored = read_stored(settings)
         return frozenset(name for name in known_names if f"{domain}/{name}" in stored)
-    require_known(setting.upper(), given, [ALL, *known_names])
-    return frozenset(known_names if ALL in given else given)
+    require_known(setting.upper(), chosen, [ALL, *known_names])
+    return frozenset(known_names if ALL in chosen else chosen)
 
 
 def require_known(setting: str, given: Iterable[str], known: Sequence[str]) -> None:

@@ -146,7 +146,7 @@ def read_given(env_file: Path | None, environment: Mapping[str, str] | None = No
         if text:
             source = option if of_option.get(name) == text else None
             givens[name] = Given(text, source, name.upper())
-    return {name.lower(): given for name, given in givens.items()}
+    return {name.lower(): value for name, value in givens.items()}
 
 
 def _read_values(file: Path, *, interpolate: bool = True) -> Mapping[str, str | None]:
@@ -182,18 +182,18 @@ def named_secret(name: str) -> str | Unusable | None:
 
 
 def _read_content(path: Given) -> str | Unusable:
-    said = f"{path.name}={path.text!r} ({path.place})"
+    source = f"{path.name}={path.text!r} ({path.place})"
     file = project_path(Path(path.text))
     try:
         text = file.read_text(encoding="utf-8")
         exposed = exposed_mode(file)
     except (OSError, UnicodeDecodeError) as error:
         strerror = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        return Unusable(f"{said}: cannot be read: {strerror}")
+        return Unusable(f"{source}: cannot be read: {strerror}")
     if exposed:
-        return Unusable(f"{said}: expected {PRIVATE}, found mode {exposed}: chmod o= {file}")
+        return Unusable(f"{source}: expected {PRIVATE}, found mode {exposed}: chmod o= {file}")
     secret = text.rstrip("\r\n")
-    return secret or Unusable(f"{said}: the file is empty")
+    return secret or Unusable(f"{source}: the file is empty")
 
 
 def exposed_mode(file: Path) -> str:

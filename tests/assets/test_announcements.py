@@ -39,7 +39,7 @@ def test_a_run_announces_its_loads_once_and_leaves_none_pending(url, instance, n
     assert all("Reported late" not in metadata[key]["change"] for key in LOADED[noun])
     assert pending(url) == []
     again = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
-    assert {each["outcome"] for each in again.values()} == {"unchanged"}
+    assert {value["outcome"] for value in again.values()} == {"unchanged"}
     assert pending(url) == []
 
 
@@ -78,7 +78,7 @@ def test_a_run_that_announces_and_is_killed_leaves_it_to_the_next(url, instance,
             load(instance, noun, *LOADED[noun])
         assert pending(url) == sorted(LOADED[noun])
     metadata = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
-    assert {each["outcome"] for each in metadata.values()} == {"reported late"}
+    assert {value["outcome"] for value in metadata.values()} == {"reported late"}
     assert pending(url) == []
 
 
@@ -90,9 +90,9 @@ def test_what_a_running_run_loaded_is_left_to_it(url, instance, noun):
     going_on = dg.DagsterEvent("PIPELINE_START", f"finra_{noun}")
     instance.report_dagster_event(going_on, crashed.run_id)
     metadata = metadata_by_partition(load(instance, noun, *LOADED[noun]))[noun]
-    for each in metadata.values():
-        assert each["outcome"] == "unchanged"
-        assert each.keys().isdisjoint({"change", "known_from"})
+    for value in metadata.values():
+        assert value["outcome"] == "unchanged"
+        assert value.keys().isdisjoint({"change", "known_from"})
     assert pending(url) == sorted(LOADED[noun])
 
 

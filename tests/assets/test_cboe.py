@@ -50,7 +50,7 @@ def tick(instance: dg.DagsterInstance) -> list[str]:
 
 
 def requested(instance: dg.DagsterInstance, name: str) -> Sequence[dg.RunRequest]:
-    sensor = next(each for each in CBOE.definitions.sensors if each.name == name)
+    sensor = next(sensor for sensor in CBOE.definitions.sensors if sensor.name == name)
     with dg.build_resources(RESOURCES, instance) as made:
         resources = {name: getattr(made, name) for name in sensor.required_resource_keys}
         context = dg.build_sensor_context(
@@ -72,12 +72,12 @@ def test_days_load_over_new_year_a_restated_one_keeps_its_history_and_replays(
     first = run(instance, "2025-12-31", "2026-01-05")
     assert first.success
     loaded = metadata_by_partition(first)[ASSET]
-    assert {key: each["dagster/row_count"] for key, each in loaded.items()} == {
+    assert {key: value["dagster/row_count"] for key, value in loaded.items()} == {
         "2025-12-31": 18,
         "2026-01-02": 18,
         "2026-01-05": 18,
     }
-    outcomes = {key: each["outcome"] for key, each in observed_by(first)[ASSET].items()}
+    outcomes = {key: value["outcome"] for key, value in observed_by(first)[ASSET].items()}
     assert outcomes == {"2026-01-01": "no data"}
     again = metadata_by_partition(run(instance, "2026-01-05", "2026-01-05"))[ASSET]
     assert again["2026-01-05"]["outcome"] == "unchanged"
@@ -136,7 +136,9 @@ def test_a_load_derives_its_day_and_the_sensor_the_weeks_that_are_over(
     derived = found["off_exchange_share_daily"]["2026-02-09"]
     assert (derived["outcome"], derived["dagster/row_count"]) == ("derived", 4)
     requests = requested(instance, "cboe_on_landing")
-    assert "2026-02-09" in [each.tags["dagster/asset_partition_range_end"] for each in requests]
+    assert "2026-02-09" in [
+        request.tags["dagster/asset_partition_range_end"] for request in requests
+    ]
     weeks = run(instance, "2026-02-09", "2026-02-09", "cboe_off_exchange_share_weekly")
     week = metadata_by_partition(weeks)["off_exchange_share_weekly"]["2026-02-09"]
     assert (week["outcome"], week["dagster/row_count"]) == ("derived", 4)

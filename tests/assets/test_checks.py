@@ -46,7 +46,7 @@ def test_every_check_of_a_load_describes_its_claim_effect_limit_and_remedy():
         assert effect.startswith("A failure ")
         assert rest[-1].startswith("What to do: ")
         assert each.blocking == effect.startswith("A failure quarantines the ")
-    assert {key[0].split("/")[0] for key, each in specs.items() if each.blocking} == {
+    assert {key[0].split("/")[0] for key, spec in specs.items() if spec.blocking} == {
         "cboe",
         "finra",
         "fx",
@@ -85,7 +85,7 @@ def test_a_failed_check_names_partition_run_and_offenders_first():
     assert result.metadata["run"] == dg.MetadataValue.dagster_run("a-run")
     offenders = result.metadata["offenders"]
     assert isinstance(offenders, dg.TableMetadataValue)
-    assert [each.data for each in offenders.records] == [{"symbol": "AAPL"}]
+    assert [record.data for record in offenders.records] == [{"symbol": "AAPL"}]
 
 
 def test_quoted_rows_are_cut_to_a_size_and_have_no_secret(monkeypatch: pytest.MonkeyPatch):
@@ -93,10 +93,10 @@ def test_quoted_rows_are_cut_to_a_size_and_have_no_secret(monkeypatch: pytest.Mo
     secrets.hide("hunter2-hunter2")
     monkeypatch.setattr("orchestration_project.services.metadata.redacted", secrets.redacted)
     table = quoted_table({"record": f"hunter2-hunter2 {'x' * 5000}"} for _ in range(500))
-    cells = [str(each.data["record"]) for each in table.records]
+    cells = [str(record.data["record"]) for record in table.records]
     assert 50 < len(cells) < 100
     assert len(json.dumps(cells)) < 24_000
-    assert {each[:5] for each in cells} == {"*** x"}
+    assert {cell[:5] for cell in cells} == {"*** x"}
 
 
 @dg.multi_asset(
@@ -123,14 +123,14 @@ def test_a_check_that_failed_for_another_partition_blocks_neither_its_run_nor_wh
     with dg.DagsterInstance.ephemeral() as instance:
         result = dg.materialize([rows, sums], instance=instance)
         assert result.success
-        assert [str(each.step_key) for each in result.get_asset_materialization_events()] == [
+        assert [str(event.step_key) for event in result.get_asset_materialization_events()] == [
             "rows",
             "sums",
         ]
         record = instance.get_run_record_by_id(result.run_id)
         assert record is not None
-        (step,) = [each for each in read_facts(instance, record).steps if each.checks]
-    assert {each.name: each.passed for each in step.checks} == {
+        (step,) = [step for step in read_facts(instance, record).steps if step.checks]
+    assert {check.name: check.passed for check in step.checks} == {
         "rows has_rows": None,
         "rows has_unique_keys": False,
     }

@@ -63,7 +63,7 @@ def tick(instance: dg.DagsterInstance) -> list[str]:
             instance=instance, resources=resources, repository_def=defs.get_repository_def()
         )
         found = SENSOR.evaluate_tick(context)
-    return [str(each.partition_key) for each in found.run_requests or ()]
+    return [str(run_request.partition_key) for run_request in found.run_requests or ()]
 
 
 def run(instance: dg.DagsterInstance, **config: Any) -> Mapping[str, Any]:
@@ -187,7 +187,7 @@ def assert_spans(url: str) -> None:
     for document_id, number, start, end, text in chunks:
         assert pages[document_id, number][start:end] == text
     counts = databases.rows(url, select(documents.c.document_id, documents.c.chunk_count))
-    made = Counter(each[0] for each in chunks)
+    made = Counter(chunk[0] for chunk in chunks)
     assert {key: count for key, count in counts if count} == made
 
 
@@ -427,7 +427,7 @@ def test_the_command_replays_days_and_says_what_came_of_it(
     assert main(["--json", "replay", "--table", "documents_pages", "--all"]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["counts"] == {"loaded_document_count": 1, "refused_document_count": 1}
-    assert [each["partition"] for each in found["partitions"]] == [DAY]
+    assert [partition["partition"] for partition in found["partitions"]] == [DAY]
     assert databases.rows(url, select(documents_chunks.c.word_count)) == [(20,)] * 5
     monkeypatch.setenv("DOCUMENTS_CHUNK_WORDS", "50")
     assert main(["replay", "--table", "documents_pages", DAY]) == 0

@@ -68,7 +68,9 @@ def reported(result: Any) -> Mapping[str, Mapping[str, Any]]:
 
 
 def checks(result: Any) -> Mapping[str, Any]:
-    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 @pytest.mark.slow
@@ -89,14 +91,17 @@ def test_a_run_reports_outcomes_chunks_and_what_it_derived(url, inbox, instance)
     assert captured["document_verdict"] == "watch"
     assert captured["document_score"] == pytest.approx(100 * (25 + 0.75 * 60) / 85, abs=0.1)
     assert captured["verdict_reasons"].startswith("1 of 4 not ")
-    types = {each.data["media_type"]: each.data for each in captured["outcomes_by_type"].records}
+    types = {
+        record.data["media_type"]: record.data for record in captured["outcomes_by_type"].records
+    }
     check = checks(result)["has_good_verdict"]
     assert (check.passed, check.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert (types["text/plain"]["loaded"], types["text/plain"]["pages"]) == (2, 2)
     assert types["text/html"]["loaded"] == 1
     assert (found["pages"]["page_count"], "pages_per_second" in found["pages"]) == (3, True)
     previews = {
-        each.data["file"]: each.data["text"] for each in found["chunks"]["first_chunks"].records
+        record.data["file"]: record.data["text"]
+        for record in found["chunks"]["first_chunks"].records
     }
     assert previews["a.txt"] == LETTER
     assert "\\u202eboilers" in previews["c.html"]
@@ -130,7 +135,7 @@ def test_a_bad_verdict_is_an_error_of_its_check_and_by_setting_of_its_run(
     result = execute(instance)
     assert not result.success
     assert set(reported(result)) == {"capture", "pages", "chunks", "similarity"}
-    [failure] = [each for each in result.all_events if each.is_step_failure]
+    [failure] = [event for event in result.all_events if event.is_step_failure]
     assert "critical reason xml_entities" in str(failure.step_failure_data.error.message)
 
 

@@ -32,8 +32,8 @@ from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.erasures import operations_erasures
 from orchestration_project.tables.spine import captures, work_items
 from tests import databases
-from tests.document_desk import BOTH, DocumentDesk
-from tests.document_desk import folder as folder
+from tests.document_loader import BOTH, DocumentLoader
+from tests.document_loader import folder as folder
 from tests.resources.definitions import RESOURCES
 from tests.resources.planted import flush, in_database, places_of, plant, plant_artifacts
 
@@ -41,8 +41,8 @@ PATH = "letter of ann.txt"
 TEXT = "Dear Ann, this is the text of one letter."
 
 
-class Desk(DocumentDesk):
-    """A desk that erases."""
+class ErasingLoader(DocumentLoader):
+    """A document loader that erases."""
 
     @property
     def places(self) -> Places:
@@ -83,102 +83,106 @@ class Desk(DocumentDesk):
 
 
 @pytest.fixture
-def desk(url, folder, kept_instance) -> Iterator[Desk]:
+def document_loader(url, folder, kept_instance) -> Iterator[ErasingLoader]:
     with dg.build_resources(RESOURCES, kept_instance) as made:
-        yield Desk(folder, kept_instance, made)
+        yield ErasingLoader(folder, kept_instance, made)
 
 
 @pytest.mark.slow
 @BOTH
-def test_a_document_that_was_planted_everywhere_is_found_nowhere(desk, tmp_path: Path):
-    desk.write(other_txt="kept as it is")
-    (desk.folder / PATH).write_text(TEXT)
-    desk.load()
-    document_id = desk.id_of(PATH)
-    state = desk.places.state_folder
-    plant(desk.warehouse, PATH)
-    with desk.warehouse.writing() as connection:  # names of others that only resemble it
+def test_a_document_that_was_planted_everywhere_is_found_nowhere(document_loader, tmp_path: Path):
+    document_loader.write(other_txt="kept as it is")
+    (document_loader.folder / PATH).write_text(TEXT)
+    document_loader.load()
+    document_id = document_loader.id_of(PATH)
+    state = document_loader.places.state_folder
+    plant(document_loader.warehouse, PATH)
+    with document_loader.warehouse.writing() as connection:  # names of others that only resemble it
         for column in (documents_files.c.path, work_items.c.item_key):
             own = column.contains("; ")
             connection.execute(update(column.table).where(own).values({column.name: PATH + ".b"}))
-        for each in tables():
-            if each in DOCUMENT.unmasked and each is not documents_files:
-                keys = each.primary_key.columns
+        for table in tables():
+            if table in DOCUMENT.unmasked and table is not documents_files:
+                keys = table.primary_key.columns
                 key = next(column for column in keys if isinstance(column.type, String))
-                connection.execute(each.delete().where(key.contains(PATH)))
+                connection.execute(table.delete().where(key.contains(PATH)))
         connection.execute(captures.delete().where(captures.c.url.contains("; ")))
         connection.execute(
             work_items.update()
             .where(work_items.c.item_key == PATH + ".b")
             .values(reason=f"of {PATH} and {document_id}")
         )
-    plant_artifacts(desk.artifacts, state, PATH)
+    plant_artifacts(document_loader.artifacts, state, PATH)
     (state / "logs" / "ids.out").write_text(f"loaded {document_id}: {state}/{PATH}\n")
-    found = desk.erase(PATH)
+    found = document_loader.erase(PATH)
     assert found.rows.deleted.keys() >= {
         *("documents", "documents_files", "documents_pages", "documents_chunks"),
         *("captures", "deliveries", "landings", "fences", "work_items"),
     }
-    flush(desk.warehouse)
+    flush(document_loader.warehouse)
     for text in (document_id, TEXT[:30]):
-        assert places_of(text, state, desk.artifacts) == []
-        assert in_database(desk.warehouse, text) == []
-    assert desk.rows(documents_files.c.path) == [(PATH + ".b",), ("other.txt",)]
-    assert {each for each in in_database(desk.warehouse, PATH) if "/" not in each} == {
+        assert places_of(text, state, document_loader.artifacts) == []
+        assert in_database(document_loader.warehouse, text) == []
+    assert document_loader.rows(documents_files.c.path) == [(PATH + ".b",), ("other.txt",)]
+    assert {each for each in in_database(document_loader.warehouse, PATH) if "/" not in each} == {
         *("documents_files", "work_items")  # the names of others
     }
-    assert desk.texts() == ["kept as it is"]
-    [(places,)] = desk.rows(operations_erasures.c.not_reached)
+    assert document_loader.texts() == ["kept as it is"]
+    [(places,)] = document_loader.rows(operations_erasures.c.not_reached)
     assert "at the latest poll, 1 files of it were there" in json.loads(places)[0]
 
 
 @pytest.mark.slow
-def test_no_preview_of_an_erased_document_stays_in_dagsters_log(desk):
+def test_no_preview_of_an_erased_document_stays_in_dagsters_log(document_loader):
     kept, letter = "it is kept as it is", 'Dear Bob, the "let\u00f6r" is in an archive'
     within = archive([("b.txt", f"{letter},\n{'and as long as this ' * 20}".encode())])
-    desk.write(a_txt=TEXT, b_zip=within, other_txt=kept)
-    desk.load()
-    log = Path(desk.instance.root_directory)
-    places = replace(desk.places, state_folder=log)
+    document_loader.write(a_txt=TEXT, b_zip=within, other_txt=kept)
+    document_loader.load()
+    log = Path(document_loader.instance.root_directory)
+    places = replace(document_loader.places, state_folder=log)
     for text in (TEXT, letter[:9], kept):
-        assert places_of(text, log, desk.artifacts)
+        assert places_of(text, log, document_loader.artifacts)
     for path in ("a.txt", "b.zip"):
-        desk.erase(path, places=places)
+        document_loader.erase(path, places=places)
     for text in (TEXT, letter[:9]):
-        assert places_of(text, log, desk.artifacts) == []
-    assert places_of(kept, log, desk.artifacts)
+        assert places_of(text, log, document_loader.artifacts) == []
+    assert places_of(kept, log, document_loader.artifacts)
 
 
 @pytest.mark.slow
 @BOTH
-def test_members_go_with_their_archive_unless_another_document_holds_them(desk):
-    desk.write(
+def test_members_go_with_their_archive_unless_another_document_holds_them(document_loader):
+    document_loader.write(
         a_zip=archive([("only.txt", b"only in a"), ("both.txt", b"in a and in b")]),
         own_txt="delivered itself",
     )
-    desk.load()
-    desk.write(
+    document_loader.load()
+    document_loader.write(
         b_zip=archive([("same.txt", b"in a and in b"), ("deep.zip", archive([("x", b"deep")]))]),
         c_zip=archive([("own.txt", b"delivered itself")]),
     )
-    desk.load()
-    assert len(desk.rows(documents_members.c.document_id)) == 6
-    desk.erase(desk.id_of("a.zip"))
-    assert sorted(desk.texts()) == ["deep", "delivered itself", "in a and in b"]
-    desk.assert_whole()
-    [parent] = [parent for parent, path in _members(desk) if path == "same.txt"]
-    assert parent == desk.id_of("b.zip")
+    document_loader.load()
+    assert len(document_loader.rows(documents_members.c.document_id)) == 6
+    document_loader.erase(document_loader.id_of("a.zip"))
+    assert sorted(document_loader.texts()) == ["deep", "delivered itself", "in a and in b"]
+    document_loader.assert_whole()
+    [parent] = [parent for parent, path in _members(document_loader) if path == "same.txt"]
+    assert parent == document_loader.id_of("b.zip")
     with pytest.raises(ConfigurationError, match="lies in another one") as refusal:
-        desk.erase("own.txt")
-    assert desk.id_of("c.zip") in str(refusal.value)
-    desk.erase("own.txt", desk.id_of("c.zip"))
-    assert sorted(desk.texts()) == ["deep", "in a and in b"]
-    desk.erase("b.zip")
-    assert desk.rows(documents.c.document_id) == desk.rows(captures.c.sha256) == []
+        document_loader.erase("own.txt")
+    assert document_loader.id_of("c.zip") in str(refusal.value)
+    document_loader.erase("own.txt", document_loader.id_of("c.zip"))
+    assert sorted(document_loader.texts()) == ["deep", "in a and in b"]
+    document_loader.erase("b.zip")
+    assert (
+        document_loader.rows(documents.c.document_id)
+        == document_loader.rows(captures.c.sha256)
+        == []
+    )
 
 
-def _members(desk: Desk) -> list[tuple[Any, ...]]:
-    with desk.warehouse.reading() as connection:
+def _members(document_loader: ErasingLoader) -> list[tuple[Any, ...]]:
+    with document_loader.warehouse.reading() as connection:
         wanted = select(documents.c.parent_id, documents.c.path_in_parent)
         return [tuple(row) for row in connection.execute(wanted.where(documents.c.parent_id != ""))]
 
@@ -186,50 +190,50 @@ def _members(desk: Desk) -> list[tuple[Any, ...]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
 def test_neither_a_replay_nor_a_poll_brings_back_what_was_deleted_in_the_folder(
-    desk, monkeypatch: pytest.MonkeyPatch
+    document_loader, monkeypatch: pytest.MonkeyPatch
 ):
-    desk.write(a_txt="first version", b_txt="another file")
-    desk.load()
-    desk.write(a_txt="second version, which is longer")
-    desk.load()
-    (desk.folder / "a.txt").unlink()
+    document_loader.write(a_txt="first version", b_txt="another file")
+    document_loader.load()
+    document_loader.write(a_txt="second version, which is longer")
+    document_loader.load()
+    (document_loader.folder / "a.txt").unlink()
     subject = Subject(("a.txt",))
-    seen = preview(desk.places, DOCUMENT, subject, at=desk.clock.now())
-    assert len(desk.texts()) == 3
-    found = desk.erase("a.txt")
+    seen = preview(document_loader.places, DOCUMENT, subject, at=document_loader.clock.now())
+    assert len(document_loader.texts()) == 3
+    found = document_loader.erase("a.txt")
     assert (seen.rows, seen.store) == (found.rows, found.store)
     monkeypatch.setenv("DOCUMENTS_CHUNK_WORDS", "20")
-    desk.load()
-    desk.load(replay=True)
-    assert desk.texts() == ["another file"]
-    assert desk.rows(documents_files.c.path) == [("b.txt",)]
-    desk.assert_whole()
-    desk.write(a_txt="first version")  # delivered again
-    desk.load()
-    assert sorted(desk.texts()) == ["another file", "first version"]
+    document_loader.load()
+    document_loader.load(replay=True)
+    assert document_loader.texts() == ["another file"]
+    assert document_loader.rows(documents_files.c.path) == [("b.txt",)]
+    document_loader.assert_whole()
+    document_loader.write(a_txt="first version")  # delivered again
+    document_loader.load()
+    assert sorted(document_loader.texts()) == ["another file", "first version"]
 
 
 @pytest.mark.slow
-def test_an_erasure_of_one_version_leaves_the_file_and_its_later_one(desk):
-    desk.write(a_txt="first version")
-    desk.load()
-    first = desk.id_of("a.txt")
-    desk.write(a_txt="second version, which is longer")
-    desk.load()
-    desk.erase(desk.id_of("a.txt"))
-    assert desk.texts() == ["first version"]
-    assert desk.rows(func.count(documents.c.superseded_by)) == [(0,)]
-    desk.erase(first)
-    assert desk.texts() == []
+def test_an_erasure_of_one_version_leaves_the_file_and_its_later_one(document_loader):
+    document_loader.write(a_txt="first version")
+    document_loader.load()
+    first = document_loader.id_of("a.txt")
+    document_loader.write(a_txt="second version, which is longer")
+    document_loader.load()
+    document_loader.erase(document_loader.id_of("a.txt"))
+    assert document_loader.texts() == ["first version"]
+    assert document_loader.rows(func.count(documents.c.superseded_by)) == [(0,)]
+    document_loader.erase(first)
+    assert document_loader.texts() == []
 
 
 def test_every_column_of_a_document_s_id_is_erased():
     """A new table with rows of documents has to be listed in `ROWS_OF_DOCUMENT`."""
     named = {
         column
-        for each in tables()
-        for column in each.columns
-        if each.name.startswith("documents")
+        for table in tables()
+        for column in table.columns
+        if table.name.startswith("documents")
         and column.name.endswith(("document_id", "parent_id", "similar_id", "superseded_by"))
     }
     assert named <= {*ROWS_OF_DOCUMENT, *NAMING_OTHERS}

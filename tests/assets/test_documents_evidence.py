@@ -17,17 +17,17 @@ from orchestration_project.services.evidence.subjects import EvidenceRequest
 from orchestration_project.services.presets import Presets, effective_config, in_force
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures
-from tests.document_desk import BOTH
-from tests.document_desk import desk as desk
-from tests.document_desk import folder as folder
+from tests.document_loader import BOTH
+from tests.document_loader import document_loader as document_loader
+from tests.document_loader import folder as folder
 from tests.resources.test_evidence import contents, lines
 
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_a_chunk_leads_to_the_bytes_that_it_was_read_from(desk, tmp_path):
-    desk.write(a_txt="alpha and omega", b_zip=archive([("in.txt", b"within a zip")]))
-    desk.load()
+def test_a_chunk_leads_to_the_bytes_that_it_was_read_from(document_loader, tmp_path):
+    document_loader.write(a_txt="alpha and omega", b_zip=archive([("in.txt", b"within a zip")]))
+    document_loader.load()
     chunk, page = documents_chunks.c, documents_pages.c
     wanted = (
         select(chunk.text, page.capture_id, captures.c.sha256)
@@ -37,10 +37,10 @@ def test_a_chunk_leads_to_the_bytes_that_it_was_read_from(desk, tmp_path):
         )
         .join(captures, captures.c.capture_id == page.capture_id)
     )
-    with desk.warehouse.reading() as connection:
+    with document_loader.warehouse.reading() as connection:
         found = {text: (capture_id, sha) for text, capture_id, sha in connection.execute(wanted)}
-    assert found["alpha and omega"][1] == desk.id_of("a.txt")
-    assert found["within a zip"][1] == desk.id_of("b.zip")
+    assert found["alpha and omega"][1] == document_loader.id_of("a.txt")
+    assert found["within a zip"][1] == document_loader.id_of("b.zip")
     for text, (capture_id, _) in found.items():
         file = tmp_path / "bytes"
         assert main(["artifacts", "get", str(capture_id), "--output", str(file), "--force"]) == 0
@@ -52,18 +52,21 @@ def test_a_chunk_leads_to_the_bytes_that_it_was_read_from(desk, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_archive_of_a_document_has_its_pages_captures_and_bytes(desk):
-    desk.write(a_txt="alpha and omega", other_txt="another one")
-    desk.load()
-    document_id, now = desk.id_of("a.txt"), desk.clock.now() + timedelta(hours=1)
+def test_an_archive_of_a_document_has_its_pages_captures_and_bytes(document_loader):
+    document_loader.write(a_txt="alpha and omega", other_txt="another one")
+    document_loader.load()
+    document_id, now = (
+        document_loader.id_of("a.txt"),
+        document_loader.clock.now() + timedelta(hours=1),
+    )
     settings = load_settings()
     sources = Sources(
-        desk.warehouse,
-        desk.instance,
+        document_loader.warehouse,
+        document_loader.instance,
         effective_config(settings),
-        in_force(Presets(desk.warehouse, desk.clock)),
+        in_force(Presets(document_loader.warehouse, document_loader.clock)),
         REGISTRY.tables,
-        Captures(desk.artifacts),
+        Captures(document_loader.artifacts),
     )
     request = EvidenceRequest(partition=document_id, at=now)
     found = export_evidence(sources, request, settings, None, now=now)
@@ -72,4 +75,4 @@ def test_an_archive_of_a_document_has_its_pages_captures_and_bytes(desk):
     [capture] = lines(found.path, "captures")
     assert (capture["sha256"], capture["url"]) == (document_id, "file:a.txt")
     assert b"alpha and omega" in contents(found.path).values()
-    assert not any(b"another one" in each for each in contents(found.path).values())
+    assert not any(b"another one" in content for content in contents(found.path).values())

@@ -95,7 +95,7 @@ def test_the_metadata_of_a_partition_has_rows_rejects_and_bytes(url, instance):
     assert metadata["otc_weekly_capture"]["bytes"] > 100_000
     assert metadata["symbol_week"]["dagster/row_count"] == count(url, finra_symbol_week)
     assert metadata["venue_week"]["dagster/row_count"] == count(url, finra_venue_week)
-    assert {each["source"] for each in metadata.values()} == {"demo"}
+    assert {value["source"] for value in metadata.values()} == {"demo"}
 
 
 @pytest.mark.slow
@@ -132,7 +132,9 @@ def test_a_landed_partition_shows_its_largest_rows_its_captures_and_the_last_wee
     assert shown["recent_shares"].startswith("![Shares of the tier by week](data:image/svg+xml;")
     assert len(shown["recent_shares"]) < 1000
     assert texts_of(shown["recent_shares"]) == ["SYNTHETIC DATA"]
-    assert {each[last]["data"] for each in metadata.values() if last in each} == {"SYNTHETIC DATA"}
+    assert {value[last]["data"] for value in metadata.values() if last in value} == {
+        "SYNTHETIC DATA"
+    }
     assert shown["recent_shares"] != metadata["otc_weekly"][first]["recent_shares"]
 
 
@@ -194,7 +196,7 @@ def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is
         "is_as_new_as_the_calendar": False,
     }
 
-    quarantined = {name: each[key("T2", 9)] for name, each in observed_by(result).items()}
+    quarantined = {name: value[key("T2", 9)] for name, value in observed_by(result).items()}
     assert quarantined.keys() == {spec.key.path[-1] for spec in SPECS}
     metadata = quarantined["otc_weekly"]
     assert list(metadata)[:5] == ["outcome", "reason", "expected", "found", "what_to_do"]
@@ -581,7 +583,9 @@ def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url,
     metadata = metadata_by_partition(result)["otc_weekly"]
     assert [metadata[key("OTCE", index)]["audits_warning"] for index in (13, 12)] == [0, 1]
     assert metadata[key("OTCE", 12)]["audits_passed"] == 6
-    checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
+    checks = {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
     size = checks["is_of_usual_size"]
     assert (size.passed, size.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert size.metadata["partitions_failed"].value == 1
@@ -591,7 +595,7 @@ def test_a_week_that_lost_most_of_its_rows_in_all_sums_lands_with_a_warning(url,
     (record,) = failures.records
     assert record.data["partition_key"] == key("OTCE", 12)
     assert '"measure": "rows"' in str(record.data["offenders"])
-    failed = {name for name, each in checks.items() if not each.passed}
+    failed = {name for name, check in checks.items() if not check.passed}
     assert failed == {"is_of_usual_size", "is_as_new_as_the_calendar"}
 
 

@@ -36,7 +36,10 @@ from tests.programs import DEMO
 from tests.resources.definitions import RESOURCES
 from tests.runs import failure_of, metadata_by_partition, observed_by, part_of_daily
 
-SENSORS = {each.name.removeprefix("finra_on_"): each for each in DATASET_SENSORS}
+SENSORS = {
+    dataset_sensor.name.removeprefix("finra_on_"): dataset_sensor
+    for dataset_sensor in DATASET_SENSORS
+}
 ASSETS = {asset.dataset.noun: asset for asset in DATASET_ASSETS}
 TWO_WEEKS_LATER = "2026-03-16T15:00:00+00:00"
 NEWEST_BONDS = "T1|2026-02-20"
@@ -72,7 +75,9 @@ def load(instance: dg.DagsterInstance, noun: str, first: str, last: str = "", **
 
 
 def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
-    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
@@ -80,15 +85,15 @@ def tick(instance: dg.DagsterInstance, noun: str) -> tuple[list[str], str]:
     with dg.build_resources(RESOURCES, instance) as made:
         sensor = SENSORS[noun]
         resources = {
-            name: each
-            for name, each in made._asdict().items()
+            name: value
+            for name, value in made._asdict().items()
             if name in sensor.required_resource_keys
         }
         context = dg.build_sensor_context(
             instance=instance, resources=resources, repository_def=defs.get_repository_def()
         )
         found = sensor.evaluate_tick(context)
-    asked = [str(each.partition_key) for each in found.run_requests or ()]
+    asked = [str(run_request.partition_key) for run_request in found.run_requests or ()]
     return asked, found.skip_message or ""
 
 
@@ -132,7 +137,7 @@ def test_weeks_that_are_still_listed_land_once_and_are_discontinued(settings, in
     newest = metadata["2023-02-06"]
     assert (newest["dagster/row_count"], newest["outcome"]) == (14, "first")
     checks = checks_of(result)
-    assert [name for name, each in checks.items() if not each.passed] == []
+    assert [name for name, check in checks.items() if not check.passed] == []
     assert "has_the_fields_that_we_know" in checks
     kept = [func.count(captures.c.capture_id), func.count(landings.c.group_id)]
     before = [rows(url, each) for each in kept]
@@ -168,7 +173,7 @@ def test_days_and_months_of_treasuries_are_asked_for_and_a_month_is_named_by_its
     days = ["2026-02-23", "2026-02-24", "2026-02-25", "2026-02-26", "2026-02-27"]
     assert tick(instance, "treasury_daily")[0] == days
     result = load(instance, "treasury_daily", days[0], days[-1])
-    assert [name for name, each in checks_of(result).items() if not each.passed] == []
+    assert [name for name, value in checks_of(result).items() if not value.passed] == []
     asked, said = tick(instance, "treasury_daily")
     assert asked == []
     assert (
@@ -278,7 +283,7 @@ def test_days_of_breadth_land_and_one_that_is_not_published_is_observed_with_its
         "not published until 2026-03-03"
     )
     landed = metadata_by_partition(result)["corporate_market_breadth"]
-    assert {key: each["dagster/row_count"] for key, each in landed.items()} == {
+    assert {key: value["dagster/row_count"] for key, value in landed.items()} == {
         "2026-02-26": 3,
         "2026-02-27": 3,
     }
@@ -382,7 +387,7 @@ def test_short_sales_load_by_day_with_fractions_and_a_list_of_threshold_securiti
     assert observed_by(result)["reg_sho_daily"]["2026-03-02"]["reason"] == (
         "not published until 2026-03-03"
     )
-    assert [name for name, each in checks_of(result).items() if not each.passed] == []
+    assert [name for name, value in checks_of(result).items() if not value.passed] == []
     sales = REG_SHO_DAILY.table.c
     fractions = select(func.count()).where(sales.total_quantity % 1_000_000 != 0)
     assert databases.rows(url, fractions)[0][0] > 0
@@ -406,7 +411,7 @@ def test_months_load_by_tier_without_the_sums_and_blocks_by_size(
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "10")
     assert tick(instance, "otc_monthly")[0] == ["NMS|2026-01-01", "OTCE|2026-01-01"]
     result = load(instance, "otc_monthly", "OTCE|2026-01-01")
-    assert [name for name, each in checks_of(result).items() if not each.passed] == []
+    assert [name for name, value in checks_of(result).items() if not value.passed] == []
     table = OTC_MONTHLY.table.c
     kinds = select(table.tier, table.summary_type).distinct()
     assert databases.rows(url, kinds) == [("OTCE", "OTC_M_SMBL_FIRM")]
@@ -415,6 +420,6 @@ def test_months_load_by_tier_without_the_sums_and_blocks_by_size(
     for noun, venues in (("ats_blocks", 30), ("otc_blocks", 61)):
         assert tick(instance, noun)[0] == ["2026-01-01"]
         made = load(instance, noun, "2026-01-01")
-        assert [name for name, each in checks_of(made).items() if not each.passed] == []
+        assert [name for name, value in checks_of(made).items() if not value.passed] == []
         metadata = metadata_by_partition(made)[noun]["2026-01-01"]
         assert metadata["dagster/row_count"] == 6 * venues

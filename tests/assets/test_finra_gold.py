@@ -145,7 +145,7 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
     )
     assert metadata["symbol_rolling_6w"][t1(last)]["outcome"] == f"derived: {t1(first)} changed"
     counts = {
-        key: each["recomputed_week_count"] for key, each in metadata["symbol_rolling_6w"].items()
+        key: value["recomputed_week_count"] for key, value in metadata["symbol_rolling_6w"].items()
     }
     assert counts == {t1(first): 3, **dict.fromkeys(dependents[1:], 1)}
     assert set(metadata["symbol_rolling_6w"]) == set(dependents)
@@ -159,7 +159,7 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
 
     derived = {table: databases.rows(url, select(table)) for table in tables}
     again = metadata_by_partition(derive(instance, t1(before), t1(last)))
-    assert {each["outcome"] for of in again.values() for each in of.values()} == {"unchanged"}
+    assert {value["outcome"] for of in again.values() for value in of.values()} == {"unchanged"}
     assert {table: databases.rows(url, select(table)) for table in tables} == derived
 
 

@@ -17,7 +17,9 @@ def look(instance) -> dict[str, dg.AssetCheckEvaluation]:
     source = dg.AssetKey(["finra", "weekly_summary"])
     checks = [dg.AssetCheckKey(source, name) for name in (TIERS, FIELDS)]
     result = part_of_daily("finra", *checks).execute_in_process(instance=instance)
-    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 def rows_of(evaluation: dg.AssetCheckEvaluation, label: str) -> list[dict[str, object]]:

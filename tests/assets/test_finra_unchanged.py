@@ -35,7 +35,7 @@ def metadata_of_week(
 
 
 def without_notices(metadata: dict[str, Any]) -> dict[str, Any]:
-    return {name: each for name, each in metadata.items() if not name.startswith("notice")}
+    return {name: value for name, value in metadata.items() if not name.startswith("notice")}
 
 
 @pytest.mark.slow

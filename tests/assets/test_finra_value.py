@@ -28,7 +28,11 @@ def run(instance, job: str, first: str, last: str) -> dg.ExecuteInProcessResult:
 
 def agreement(instance) -> dg.AssetCheckEvaluation:
     evaluations = run(instance, "finra_symbol_week_value", WEEK, WEEK).get_asset_check_evaluations()
-    [found] = [each for each in evaluations if each.check_name == "agrees_with_finra_notional"]
+    [found] = [
+        evaluation
+        for evaluation in evaluations
+        if evaluation.check_name == "agrees_with_finra_notional"
+    ]
     return found
 
 

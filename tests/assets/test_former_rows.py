@@ -94,14 +94,15 @@ class Former:
     def answer(self, request: Request) -> Reply:
         """Answer with the bytes that were captured last under a name, or with FINRA's records."""
         if "records" in self.state:
-            fields = {each.name: each.kind for each in self.dataset.contract.fields}
+            fields = {field.name: field.kind for field in self.dataset.contract.fields}
             return Finra(self.state["records"], self.state["published"], fields).answer(request)
         body = self.state["documents"].get(request.target.removeprefix("/"))
         return Reply(404) if body is None else Reply(body=base64.b64decode(body))
 
     def rows(self, url: str) -> dict[str, databases.Rows]:
         return {
-            each.name: databases.rows(url, select(each).order_by(*each.c)) for each in self.tables
+            table.name: databases.rows(url, select(table).order_by(*table.c))
+            for table in self.tables
         }
 
 

@@ -67,7 +67,7 @@ def test_a_load_that_accepts_a_delivery_waits_for_a_second_person(
     assert "needs a second person" in failure_of(
         load(kept_instance, job, op, partition, user="root")
     )
-    assert [each.state for each in requests()] == ["unclaimed"]
+    assert [request.state for request in requests()] == ["unclaimed"]
     assert not load(kept_instance, job, op, partition, **BY_ADA).success
     [waiting] = requests()
     assert (waiting.state, waiting.requested_by) == ("requested", "ada")

@@ -57,7 +57,7 @@ def tick(instance: dg.DagsterInstance) -> list[str]:
             instance=instance, resources=resources, repository_def=defs.get_repository_def()
         )
         found = SENSOR.evaluate_tick(context)
-    return [str(each.partition_key) for each in found.run_requests or ()]
+    return [str(run_request.partition_key) for run_request in found.run_requests or ()]
 
 
 def rates(url: str, *columns: Any) -> list[tuple[Any, ...]]:
@@ -88,14 +88,14 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
     first = run(instance, "2025-12-31", "2026-01-05")
     assert first.success
     loaded = metadata_by_partition(first)["rates_daily"]
-    assert {key: each["dagster/row_count"] for key, each in loaded.items()} == {
+    assert {key: value["dagster/row_count"] for key, value in loaded.items()} == {
         "2025-12-31": 6,
         "2026-01-02": 6,
         "2026-01-05": 6,
     }
     assert_first_rows_are_decimals(loaded["2026-01-05"]["first_rows"], url)
     observed = observed_by(first)["rates_daily"]
-    assert {key: each["outcome"] for key, each in observed.items()} == {"2026-01-01": "no data"}
+    assert {key: value["outcome"] for key, value in observed.items()} == {"2026-01-01": "no data"}
     assert rates(url, func.count(captures.c.capture_id)) == [(3,)]
     again = metadata_by_partition(run(instance, "2026-01-05", "2026-01-05"))["rates_daily"]
     assert again["2026-01-05"]["outcome"] == "unchanged"
@@ -130,9 +130,9 @@ def test_days_load_a_holiday_is_empty_a_restated_day_keeps_its_history_and_repla
 
 
 def assert_first_rows_are_decimals(shown: dg.TableMetadataValue, url: str) -> None:
-    on_the_5th = [each for each in rates(url, *TABLE.c) if f"{each[0]}" == "2026-01-05"]
+    on_the_5th = [rate for rate in rates(url, *TABLE.c) if f"{rate[0]}" == "2026-01-05"]
     stored = {currency: rate for _, currency, rate, *_ in on_the_5th}
-    found = {each.data["currency_code"]: str(each.data["rate"]) for each in shown.records}
+    found = {record.data["currency_code"]: str(record.data["rate"]) for record in shown.records}
     assert {name: Decimal(rate) * 10**6 for name, rate in found.items()} == stored
     assert found["USD"].startswith(("1.0", "1.1"))
 
@@ -214,7 +214,9 @@ def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-26T12:00:00+00:00")
     [schedule] = [
-        each for each in FX.definitions.schedules if each.name.endswith("_weekly_backfill")
+        schedule
+        for schedule in FX.definitions.schedules
+        if schedule.name.endswith("_weekly_backfill")
     ]
     with dg.build_resources(RESOURCES, kept_instance) as made:
         resources = {name: getattr(made, name) for name in schedule.required_resource_keys}

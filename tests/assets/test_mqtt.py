@@ -24,7 +24,7 @@ from orchestration_project.sensors.mqtt import mqtt_on_arrival
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.spine import work_items
 from tests.resources.definitions import RESOURCES
-from tests.resources.mqtt_office import KINDS, MqttOffice, message
+from tests.resources.mqtt_syncs import KINDS, MqttSync, message
 
 HOUR = "2026-03-02-15:00"
 
@@ -49,9 +49,9 @@ def settings(tmp_path, monkeypatch, kinds, prepared) -> Settings:
 
 
 @pytest.fixture
-def office(settings, tmp_path) -> Iterator[MqttOffice]:
+def mqtt_sync(settings, tmp_path) -> Iterator[MqttSync]:
     with open_warehouse(settings) as warehouse:
-        yield MqttOffice(warehouse, open_clock(settings), tmp_path)
+        yield MqttSync(warehouse, open_clock(settings), tmp_path)
 
 
 def run(
@@ -72,9 +72,9 @@ def mirror(instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
 
 def metadata(result: dg.ExecuteInProcessResult, *key: str) -> dict:
     found = [
-        each
-        for each in result.asset_materializations_for_node(_node(key))
-        if each.asset_key == dg.AssetKey(["mqtt", *key])
+        asset_materialization
+        for asset_materialization in result.asset_materializations_for_node(_node(key))
+        if asset_materialization.asset_key == dg.AssetKey(["mqtt", *key])
     ]
     return {name: value.value for name, value in found[-1].metadata.items()}
 
@@ -86,7 +86,10 @@ def _node(key: tuple[str, ...]) -> str:
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
-    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation.passed
+        for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 def graph_of(*edges: tuple[str, str]) -> list[bytes]:
@@ -94,11 +97,11 @@ def graph_of(*edges: tuple[str, str]) -> list[bytes]:
     return [
         *(
             message(
-                f"c-{each}",
+                f"c-{component}",
                 "component.created",
-                {"component_id": each, "project_id": "p1", "name": each.upper()},
+                {"component_id": component, "project_id": "p1", "name": component.upper()},
             )
-            for each in components
+            for component in components
         ),
         *(
             message(
@@ -112,16 +115,16 @@ def graph_of(*edges: tuple[str, str]) -> list[bytes]:
 
 
 @pytest.mark.slow
-def test_a_run_mirrors_what_waits_and_reports_it(office, instance):
-    now = office.clock.now()
-    office.receive(
+def test_a_run_mirrors_what_waits_and_reports_it(mqtt_sync, instance):
+    now = mqtt_sync.clock.now()
+    mqtt_sync.receive(
         message("p", "project.created", {"project_id": "p1", "name": "Apollo"}, ts=now),
         message("p", "project.created", {"project_id": "p1", "name": "Apollo"}, ts=now),
         message("u", "invoice.sent", {}, ts=now),
         b"17",
         at=now,
     )
-    office.receive(message("q", ts=now), at=now - timedelta(hours=1))
+    mqtt_sync.receive(message("q", ts=now), at=now - timedelta(hours=1))
     result = mirror(instance)
     found = metadata(result, "mirror")
     assert {name: found[name] for name in found if name.endswith("_count")} == {
@@ -136,7 +139,7 @@ def test_a_run_mirrors_what_waits_and_reports_it(office, instance):
         "removed_message_count": 0,
         "removed_key_count": 0,
     }
-    assert office.keys() == ["p", "q", "u"]
+    assert mqtt_sync.keys() == ["p", "q", "u"]
     assert checks(result) == {
         "kinds_are_known": False,
         "clocks_agree": False,
@@ -146,12 +149,12 @@ def test_a_run_mirrors_what_waits_and_reports_it(office, instance):
     latest = instance.get_latest_materialization_event(dg.AssetKey(["mqtt", "projects"]))
     assert latest is not None
     assert mirror(instance).success
-    assert office.count(mqtt_mirror) == 3
+    assert mqtt_sync.count(mqtt_mirror) == 3
 
 
 @pytest.mark.slow
-def test_the_graph_is_drawn_and_cycles_are_named(office, instance):
-    office.receive(*graph_of(("a", "b"), ("b", "a"), ("c", "a")), at=office.clock.now())
+def test_the_graph_is_drawn_and_cycles_are_named(mqtt_sync, instance):
+    mqtt_sync.receive(*graph_of(("a", "b"), ("b", "a"), ("c", "a")), at=mqtt_sync.clock.now())
     result = mirror(instance)
     found = metadata(result, "project_graph")
     assert (found["component_count"], found["dependency_count"]) == (3, 3)
@@ -167,36 +170,36 @@ def test_the_graph_is_drawn_and_cycles_are_named(office, instance):
 
 @pytest.mark.slow
 def test_a_broken_kind_file_is_named_and_its_events_are_replayed_once_it_is_mended(
-    office, instance, kinds
+    mqtt_sync, instance, kinds
 ):
     strict = kinds / "project.updated.v1.json"
     shipped = strict.read_text()
     strict.write_text(json.dumps({"type": "object", "required": ["never"]}))
     (kinds / "note.added.v1.json").write_text("{")
-    now = office.clock.now()
-    office.receive(message("a", payload={"project_id": "p1", "name": "Apollo"}, ts=now), at=now)
+    now = mqtt_sync.clock.now()
+    mqtt_sync.receive(message("a", payload={"project_id": "p1", "name": "Apollo"}, ts=now), at=now)
     result = mirror(instance)
     assert not checks(result)["files_are_valid"]
-    assert office.rows(mqtt_dead_letters)[0]["reason_code"] == "schema"
+    assert mqtt_sync.rows(mqtt_dead_letters)[0]["reason_code"] == "schema"
     again = run(instance, "mqtt_replay_dead_letters", {"reason_code": "schema", "dry_run": False})
     assert metadata(again, "dead_letters")["refused_count"] == 1
     strict.write_text(shipped)
     dry = run(instance, "mqtt_replay_dead_letters", {"all_letters": True})
     assert metadata(dry, "dead_letters")["selected_count"] == 1
-    assert office.keys() == []
+    assert mqtt_sync.keys() == []
     done = run(instance, "mqtt_replay_dead_letters", {"arrival_ids": [1], "dry_run": False})
     assert metadata(done, "dead_letters")["mirrored_count"] == 1
-    assert office.rows(mqtt_projects)[0]["name"] == "Apollo"
-    assert office.rows(mqtt_dead_letters)[0]["ended_at"] is not None
-    [item] = [row for row in office.rows(work_items) if row["topic"] == LETTERS]
+    assert mqtt_sync.rows(mqtt_projects)[0]["name"] == "Apollo"
+    assert mqtt_sync.rows(mqtt_dead_letters)[0]["ended_at"] is not None
+    [item] = [row for row in mqtt_sync.rows(work_items) if row["topic"] == LETTERS]
     assert item["state"] == "done"
 
 
 def tick(instance: dg.DagsterInstance):
     with dg.build_resources(RESOURCES, instance) as made:
         wanted = {
-            name: each
-            for name, each in made._asdict().items()
+            name: value
+            for name, value in made._asdict().items()
             if name in mqtt_on_arrival.required_resource_keys
         }
         return mqtt_on_arrival(dg.build_sensor_context(instance=instance, resources=wanted))
@@ -209,45 +212,45 @@ def requests(instance: dg.DagsterInstance) -> list[dg.RunRequest]:
 
 
 @pytest.mark.slow
-def test_the_sensor_asks_for_one_run_while_messages_wait(office, instance):
+def test_the_sensor_asks_for_one_run_while_messages_wait(mqtt_sync, instance):
     assert isinstance(tick(instance), dg.SkipReason)
-    office.receive(b"17", message("a"), at=office.clock.now())
+    mqtt_sync.receive(b"17", message("a"), at=mqtt_sync.clock.now())
     [request] = requests(instance)
     assert (request.job_name, request.partition_key) == ("mqtt_mirror", HOUR)
     mirror(instance)
     assert isinstance(tick(instance), dg.SkipReason)
 
 
-def test_the_sensor_replays_letters_whose_items_are_retried(office, instance):
-    office.receive(b"17", at=office.clock.now())
+def test_the_sensor_replays_letters_whose_items_are_retried(mqtt_sync, instance):
+    mqtt_sync.receive(b"17", at=mqtt_sync.clock.now())
     mirror(instance)
-    WorkItems(office.warehouse, office.clock).retry(LETTERS)
+    WorkItems(mqtt_sync.warehouse, mqtt_sync.clock).retry(LETTERS)
     [request] = requests(instance)
     assert request.job_name == "mqtt_replay_dead_letters"
     run(instance, "mqtt_replay_dead_letters", request.run_config["ops"][REPLAY_OP]["config"])
     assert isinstance(tick(instance), dg.SkipReason)
-    assert office.rows(mqtt_dead_letters)[0]["ended_at"] is None
+    assert mqtt_sync.rows(mqtt_dead_letters)[0]["ended_at"] is None
 
 
-def test_entities_are_derived_from_the_mirror_again(office, instance):
-    office.receive(
-        message("a", payload={"project_id": "p1", "name": "Apollo"}), at=office.clock.now()
+def test_entities_are_derived_from_the_mirror_again(mqtt_sync, instance):
+    mqtt_sync.receive(
+        message("a", payload={"project_id": "p1", "name": "Apollo"}), at=mqtt_sync.clock.now()
     )
     mirror(instance)
-    before = office.rows(mqtt_projects)
-    with office.warehouse.writing() as connection:
+    before = mqtt_sync.rows(mqtt_projects)
+    with mqtt_sync.warehouse.writing() as connection:
         connection.execute(update(mqtt_projects).values(name="changed manually"))
     run(instance, "mqtt_fold")
-    assert office.rows(mqtt_projects) == before
+    assert mqtt_sync.rows(mqtt_projects) == before
 
 
-def test_checks_of_the_flow_name_what_is_late_silent_or_lost(office, instance):
+def test_checks_of_the_flow_name_what_is_late_silent_or_lost(mqtt_sync, instance):
     assert all(checks(run(instance, "mqtt_flow")).values())
-    now = office.clock.now()
-    office.receive(*[b"17"] * 5, at=now - timedelta(minutes=20))
+    now = mqtt_sync.clock.now()
+    mqtt_sync.receive(*[b"17"] * 5, at=now - timedelta(minutes=20))
     mirror(instance)
-    office.receive(b"17", at=now - timedelta(minutes=20))
-    with office.warehouse.writing() as connection:
+    mqtt_sync.receive(b"17", at=now - timedelta(minutes=20))
+    with mqtt_sync.warehouse.writing() as connection:
         connection.execute(
             mqtt_bridges.insert(),
             {

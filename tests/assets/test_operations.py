@@ -53,7 +53,9 @@ def run(instance, job: str, **options: Any) -> dg.ExecuteInProcessResult:
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
-    return {each.check_name: each for each in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 def tags(instance, result: dg.ExecuteInProcessResult) -> dict[str, str]:
@@ -69,10 +71,10 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
     result = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert result.success
     probes = every_probe(REGISTRY, folder, partial(read_daemon_state, instance))
-    names = [each.dependency for each in probes]
+    names = [probe.dependency for probe in probes]
     results = checks(result)
     assert list(results) == [*(f"finds_{name}_ready" for name in names), "has_not_drifted"]
-    assert all(each.passed for each in results.values())
+    assert all(result.passed for result in results.values())
     finra = {name: value.value for name, value in results["finds_finra_ready"].metadata.items()}
     assert isinstance(finra.pop("seconds"), float)
     assert finra == {

@@ -55,9 +55,9 @@ def refusal(result: dg.JobExecutionResult) -> str:
 
 def found_by_check(result: dg.JobExecutionResult) -> str:
     [evaluation] = [
-        each
-        for each in result.get_asset_check_evaluations()
-        if each.check_name == "flags_are_current_and_used"
+        evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.check_name == "flags_are_current_and_used"
     ]
     assert evaluation.severity is dg.AssetCheckSeverity.WARN
     found = evaluation.metadata.get("found")

@@ -113,7 +113,8 @@ def test_a_preset_is_previewed_then_applied_then_taken_by_loads_and_undone(url, 
 def test_the_presets_are_listed_with_their_jobs_and_which_is_in_force(url, instance):
     choose(instance, preset="latest", **ADA)
     rows = {
-        each.data["preset"]: each.data for each in shown_by(choose(instance))["presets"].records
+        record.data["preset"]: record.data
+        for record in shown_by(choose(instance))["presets"].records
     }
     assert {"latest", "backfill_quarter", "restatement_sweep", "strict_quality"} <= set(rows)
     assert rows["latest"]["job"] == "finra_backfill"

@@ -107,7 +107,10 @@ def run(instance, first: str, last: str | None = None, job: str = "letters", **t
 
 def found(instance, **wanted) -> list[tuple[str, str, str]]:
     partitions = failed_partitions(instance, defs.get_repository_def(), **wanted)
-    return [(each.partition, each.category, each.reason.partition("\n")[0]) for each in partitions]
+    return [
+        (partition.partition, partition.category, partition.reason.partition("\n")[0])
+        for partition in partitions
+    ]
 
 
 def retried(instance, **config) -> Mapping[str, Any]:
@@ -227,7 +230,7 @@ def test_the_job_launches_just_what_may_land_now_and_lists_the_rest_with_the_rea
     }
     [due] = [record.data for record in reported["due"].records]
     assert (due["asset"], due["partition"], due["kind"]) == ("letters/thing", "d", "database")
-    left_out = {each.data["partition"]: each.data for each in reported["left_out"].records}
+    left_out = {record.data["partition"]: record.data for record in reported["left_out"].records}
     assert left_out["b"]["failure"].startswith("b breaks a rule")
     assert left_out["b"]["left_out_because"].startswith("it stays quarantined until the source")
     assert left_out["c"]["left_out_because"] == "a replay is repeated by launching it again"
@@ -314,7 +317,8 @@ def test_a_permanent_failure_is_listed_and_retried_only_on_request(instance, set
         {"topic": "webhooks/hub", "due_count": 1, "left_out_count": 2}
     ]
     shown = {
-        each.data["item_key"]: each.data["left_out_because"] for each in reported["items"].records
+        record.data["item_key"]: record.data["left_out_because"]
+        for record in reported["items"].records
     }
     assert list(shown) == ["busy", "other", "wrong"]
     assert shown["busy"] == ""

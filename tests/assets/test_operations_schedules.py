@@ -161,7 +161,9 @@ def test_every_preset_fits_a_schedule_of_its_job():
         schedule = SCHEDULE_KIND.read(
             {"name": "fx", "job": preset.job, "cron": "@daily", "preset": name}
         )
-        problems = [each for each in JOBS.problems(schedule) if "needs a partition" not in each]
+        problems = [
+            problem for problem in JOBS.problems(schedule) if "needs a partition" not in problem
+        ]
         assert problems == [], name
 
 

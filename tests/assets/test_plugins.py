@@ -89,8 +89,8 @@ def test_a_database_that_does_not_answer_harms_no_other_definition(
 ):
     enable(demo_settings)
     file = demo_settings.state_path / "demo.sqlite"
-    for each in file.parent.glob("demo.sqlite*"):
-        each.unlink()
+    for path in file.parent.glob("demo.sqlite*"):
+        path.unlink()
     if damage == "garbage":
         file.write_bytes(b"not a database" * 100)
     elif damage == "no tables":

@@ -116,7 +116,10 @@ def test_months_land_by_symbol_and_are_reported_by_month(url, instance, tmp_path
         assert (metadata[month]["symbols_landed"], metadata[month]["symbols_refused"]) == (1, 1)
         [waits] = metadata[month]["open_symbols"].records
         assert (waits.data["symbol"], waits.data["state"]) == ("BBB", "refused")
-    outcomes = {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+    outcomes = {
+        evaluation.check_name: evaluation.passed
+        for evaluation in result.get_asset_check_evaluations()
+    }
     assert set(outcomes.values()) == {True}
     assert run(instance, "prices_gold").success
     assert databases.rows(url, select(func.count()).select_from(prices_returns)) == [(20,)]
@@ -137,8 +140,10 @@ def test_months_land_by_symbol_and_are_reported_by_month(url, instance, tmp_path
     assert (
         metadata_by_partition(held)["daily"][FEBRUARY]["symbols_landed"] == 1
     )  # what landed is materialized
-    checks = {each.check_name: each for each in held.get_asset_check_evaluations()}
-    unique = {name: each.value for name, each in checks["has_unique_days"].metadata.items()}
+    checks = {
+        evaluation.check_name: evaluation for evaluation in held.get_asset_check_evaluations()
+    }
+    unique = {name: value.value for name, value in checks["has_unique_days"].metadata.items()}
     assert unique["symbols_failed"] == 1
     assert unique["failed"] == "BBB"  # in the line that alerts quote
     landed = select(prices_daily.c.symbol).distinct()
@@ -279,7 +284,7 @@ def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
     result = run(instance, "prices_daily", MARCH, replay=True)
     assert result.success
     metadata = metadata_by_partition(result)["daily"]
-    assert {month: each["source"] for month, each in metadata.items()} == {
+    assert {month: value["source"] for month, value in metadata.items()} == {
         FEBRUARY: "files",
         MARCH: "files",
     }

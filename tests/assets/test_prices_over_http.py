@@ -37,7 +37,7 @@ def series(symbol: str) -> bytes:
 
 def chart(symbol: str, **changes: Any) -> bytes:
     """Return all days as Yahoo writes them; ``changes`` are of ``meta`` and of the arrays."""
-    opened = [datetime.combine(each, time(9, 30), NEW_YORK).timestamp() for each in DAYS]
+    opened = [datetime.combine(day, time(9, 30), NEW_YORK).timestamp() for day in DAYS]
     arrays = {name: changes.get(name, [10.5] * len(DAYS)) for name in (*PRICES, "volume")}
     arrays["volume"] = [1000] * len(DAYS)
     meta = {"symbol": symbol, "currency": "USD", "gmtoffset": -18000}
@@ -148,8 +148,8 @@ def test_a_month_of_which_all_symbols_wait_is_not_materialized_and_says_so(
     for month in (JANUARY, FEBRUARY):
         assert observed["daily"][month]["symbols_waiting"] == 2
         assert observed["daily_capture"][month]["quota_left"] == 0
-    assert {each.check_name for each in result.get_asset_check_evaluations()} == {
-        each.name for each in defs.resolve_assets_def(SPECS[1].key).check_specs
+    assert {evaluation.check_name for evaluation in result.get_asset_check_evaluations()} == {
+        check_spec.name for check_spec in defs.resolve_assets_def(SPECS[1].key).check_specs
     }
 
 
@@ -218,7 +218,7 @@ def test_the_check_of_a_second_source_that_fails_for_three_days_warns(
         set_clock(f"{now}:00+00:00")
         alpha_vantage.usual = lambda symbol, price=price: series(symbol).replace(b"10.5", price)
         checks = run(instance, FEBRUARY, full=True).get_asset_check_evaluations()
-        [check] = [each for each in checks if each.check_name == "agrees_with_second_source"]
+        [check] = [check for check in checks if check.check_name == "agrees_with_second_source"]
         passed.append(check.passed)
     assert passed == [True, False]
     assert check.severity == dg.AssetCheckSeverity.WARN

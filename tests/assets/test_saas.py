@@ -24,7 +24,7 @@ from orchestration_project.tables.spine import inbox, outbox
 from tests.domains.saas_tasks import WHOLE
 from tests.resources.definitions import RESOURCES
 from tests.resources.saas_histories import OWN_TABLES
-from tests.resources.saas_world import ISSUE_TYPE, PROJECT, World, world_in_memory
+from tests.resources.saas_systems import ISSUE_TYPE, PROJECT, SaasSystems, systems_in_memory
 from tests.resources.weeks import StoppedClock
 from tests.runs import failure_of, metadata_by_partition, texts_of
 
@@ -39,19 +39,19 @@ OPS_THAT_WRITE = {
 """The ops of jobs that write to the systems unless a run is a dry run."""
 
 
-class Desk:
-    """A world, a database, and Dagster's runs between them."""
+class SyncRuns:
+    """Two systems, a database, and Dagster's runs between them."""
 
     def __init__(self, warehouse: Warehouse, clock: StoppedClock, instance) -> None:
         self.warehouse, self.clock, self.instance = warehouse, clock, instance
-        self.world: World = world_in_memory("peopleforce")
+        self.systems: SaasSystems = systems_in_memory("peopleforce")
         self.target: Any = None
         self.delivered_count = 0
 
     @property
     def resources(self) -> dict[str, object]:
-        world = self.world
-        own = {"peopleforce": world.source, "jira": self.target or world.target}
+        systems = self.systems
+        own = {"peopleforce": systems.source, "jira": self.target or systems.target}
         return {**RESOURCES, **own, "warehouse": self.warehouse, "clock": self.clock}
 
     def run(self, job: str, op: str | None = None, tags=None, **config):
@@ -67,12 +67,12 @@ class Desk:
 
     def dry(self, job: str) -> dict[str, Any]:
         """Run a job without a config; return the metadata of its asset that begins with dry_run."""
-        writes = self.world.writes
+        writes = self.systems.writes
         result = defs.resolve_job_def(job).execute_in_process(
             instance=self.instance, resources=self.resources, raise_on_error=False
         )
-        assert (result.success, self.world.writes) == (True, writes)
-        found = [each[None] for each in metadata_by_partition(result).values()]
+        assert (result.success, self.systems.writes) == (True, writes)
+        found = [value[None] for value in metadata_by_partition(result).values()]
         [metadata] = [each for each in found if next(iter(each)) == "dry_run"]
         assert metadata["dry_run"]
         return {**metadata, **checks(result)}
@@ -108,27 +108,32 @@ def opened(tmp_path_factory):
 
 
 @pytest.fixture
-def desk(opened, monkeypatch, tmp_path):
+def sync_runs(opened, monkeypatch, tmp_path):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     with opened.writing() as connection:
         for table in (*OWN_TABLES, inbox, operations_presets):
             connection.execute(delete(table))
     with dg.DagsterInstance.ephemeral() as instance:
-        yield Desk(opened, StoppedClock(), instance)
+        yield SyncRuns(opened, StoppedClock(), instance)
 
 
 def checks(result) -> dict[str, bool]:
-    return {each.check_name: each.passed for each in result.get_asset_check_evaluations()}
+    return {
+        evaluation.check_name: evaluation.passed
+        for evaluation in result.get_asset_check_evaluations()
+    }
 
 
 @pytest.mark.slow
-def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well(desk):
-    desk.world.tasks.add("Order a laptop")
-    desk.world.tasks.add("Order a cup", assignee_email="ghost@example.org")
-    desk.world.tasks.add("poison")
-    assert checks(desk.run("saas_reconcile"))["are_matched_by_rules"]  # no rule was ever in effect
-    assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
-    looked = desk.run("saas_reconcile")
+def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well(sync_runs):
+    sync_runs.systems.tasks.add("Order a laptop")
+    sync_runs.systems.tasks.add("Order a cup", assignee_email="ghost@example.org")
+    sync_runs.systems.tasks.add("poison")
+    assert checks(sync_runs.run("saas_reconcile"))[
+        "are_matched_by_rules"
+    ]  # no rule was ever in effect
+    assert sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
+    looked = sync_runs.run("saas_reconcile")
     assert looked.success
     metadata = metadata_by_partition(looked)
     assert (metadata["source_states"][None]["tasks"], metadata["outbox"][None]["dead_letters"]) == (
@@ -142,8 +147,8 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
         "is_done_in_time": True,
         "has_few_dead_letters": False,
     }
-    tick = Ticks(desk.warehouse, PEOPLEFORCE_JIRA).tick()
-    assert tick.started_at == tick.synced_at == desk.clock.at
+    tick = Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA).tick()
+    assert tick.started_at == tick.synced_at == sync_runs.clock.at
     cups = {
         **RULE,
         "rule_id": "cups",
@@ -153,80 +158,82 @@ def test_rules_are_tried_edited_and_followed_and_the_tick_says_when_it_went_well
         "issue_type": None,
         "conditions": [{"field": "title", "operator": "contains", "value": "cup"}],
     }
-    tried = metadata_by_partition(desk.run("saas_dry_run", "try_saas_rules", rules=[RULE, cups]))
+    tried = metadata_by_partition(
+        sync_runs.run("saas_dry_run", "try_saas_rules", rules=[RULE, cups])
+    )
     trial = tried["rule_trial"][None]
     assert trial["tasks_that_differ"] == 1
     late = {"rules": [RULE, cups], "based_on": "0" * 16}
-    refused = desk.run("saas_edit_rules", "edit_saas_rules", **late)
+    refused = sync_runs.run("saas_edit_rules", "edit_saas_rules", **late)
     failure = refused.failure_data_for_node("edit_saas_rules")
     assert "the sync rules changed since they were read" in str(failure.error)
     based = {"rules": [RULE], "based_on": trial["based_on"]}
-    assert desk.run("saas_edit_rules", "edit_saas_rules", **based).success
-    again = metadata_by_partition(desk.run("saas_replay_dead_letters"))["dead_letters"][None]
+    assert sync_runs.run("saas_edit_rules", "edit_saas_rules", **based).success
+    again = metadata_by_partition(sync_runs.run("saas_replay_dead_letters"))["dead_letters"][None]
     assert (again["dead"], again["still_refused"]) == (1, 1)
     ids = {"entity_ids": ["9999"]}
     nothing = metadata_by_partition(
-        desk.run("saas_replay_dead_letters", "replay_dead_letters", **ids)
+        sync_runs.run("saas_replay_dead_letters", "replay_dead_letters", **ids)
     )
     assert nothing["dead_letters"][None]["without_a_dead_letter"] == "9999"
 
 
 @pytest.mark.slow
-def test_jobs_without_a_config_write_nothing_outside_and_sensor_and_schedule_do_the_work(desk):
-    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
-    desk.world.tasks.add("Order a laptop")
-    desk.world.tasks.add("poison")
-    assert desk.dry("saas_reconcile")["seen"] == 2
-    assert desk.world.issues.rows == {}
-    assert Ticks(desk.warehouse, PEOPLEFORCE_JIRA).tick().started_at is None
-    assert desk.ask("saas_reconcile", desk.tick()).success
-    assert list(desk.world.issues.rows) == ["IT-1"]
+def test_jobs_without_a_config_write_nothing_outside_and_sensor_and_schedule_do_the_work(sync_runs):
+    sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    sync_runs.systems.tasks.add("Order a laptop")
+    sync_runs.systems.tasks.add("poison")
+    assert sync_runs.dry("saas_reconcile")["seen"] == 2
+    assert sync_runs.systems.issues.rows == {}
+    assert Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA).tick().started_at is None
+    assert sync_runs.ask("saas_reconcile", sync_runs.tick()).success
+    assert list(sync_runs.systems.issues.rows) == ["IT-1"]
 
-    refused = desk.dry("saas_replay_dead_letters")
+    refused = sync_runs.dry("saas_replay_dead_letters")
     assert (refused["still_refused"], refused["without_a_dead_letter"]) == (1, "")
-    done = desk.run("saas_replay_dead_letters")
+    done = sync_runs.run("saas_replay_dead_letters")
     assert metadata_by_partition(done)["dead_letters"][None]["dead"] == 1  # it was retried
 
-    desk.world.issues.rows.clear()
-    swept = desk.dry("saas_sweep")
+    sync_runs.systems.issues.rows.clear()
+    swept = sync_runs.dry("saas_sweep")
     assert (swept["differed"], swept["is_mended"]) == (1, False)
-    assert desk.world.issues.rows == {}
-    context = dg.build_schedule_context(resources={"warehouse": desk.warehouse})
+    assert sync_runs.systems.issues.rows == {}
+    context = dg.build_schedule_context(resources={"warehouse": sync_runs.warehouse})
     nightly = saas_sweep_nightly.evaluate_tick(context).run_requests
     assert nightly
-    assert checks(desk.ask("saas_sweep", nightly[0]))["is_mended"]
-    assert len(desk.world.issues.rows) == 1
+    assert checks(sync_runs.ask("saas_sweep", nightly[0]))["is_mended"]
+    assert len(sync_runs.systems.issues.rows) == 1
 
 
-def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_none(desk):
+def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_none(sync_runs):
     lost = {**RULE, "target_project": "GONE"}
-    refused = desk.run("saas_edit_rules", "edit_saas_rules", rules=[lost], who="Ana")
+    refused = sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[lost], who="Ana")
     assert not refused.success
-    assert "there is no Task in GONE" in str(refused.failure_data_for_node("edit_saas_rules").error)
-    desk.world.faults.coming = ["down"]
-    assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
-    desk.world.faults.coming = ["down"]
-    swept = desk.run("saas_sweep")
+    assert "GONE has no Task" in str(refused.failure_data_for_node("edit_saas_rules").error)
+    sync_runs.systems.faults.coming = ["down"]
+    assert sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana").success
+    sync_runs.systems.faults.coming = ["down"]
+    swept = sync_runs.run("saas_sweep")
     never_looked = {"goes_by_a_fresh_look": False}
     assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": True, **never_looked}
-    desk.world.issues.allowed = frozenset({"BROWSE_PROJECTS"})
-    swept = desk.run("saas_sweep")
+    sync_runs.systems.issues.allowed = frozenset({"BROWSE_PROJECTS"})
+    swept = sync_runs.run("saas_sweep")
     assert checks(swept) == {"is_mended": True, "goes_by_usable_rules": False, **never_looked}
-    desk.world.tasks.add("Order a laptop")
-    assert desk.run("saas_reconcile").success
-    assert desk.world.issues.rows == {}
-    desk.world.issues.allowed = type(desk.world.issues).allowed
-    assert desk.run("saas_sweep").success
-    assert desk.run("saas_reconcile").success
-    assert list(desk.world.issues.rows) == ["IT-1"]
+    sync_runs.systems.tasks.add("Order a laptop")
+    assert sync_runs.run("saas_reconcile").success
+    assert sync_runs.systems.issues.rows == {}
+    sync_runs.systems.issues.allowed = type(sync_runs.systems.issues).allowed
+    assert sync_runs.run("saas_sweep").success
+    assert sync_runs.run("saas_reconcile").success
+    assert list(sync_runs.systems.issues.rows) == ["IT-1"]
 
 
-def test_a_sweep_reports_issues_that_cannot_be_read(desk):
-    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
-    desk.world.tasks.add("Order a laptop")
-    assert desk.run("saas_reconcile").success
-    desk.world.issues.unreadable = {"IT-1": "no text", "IT-9": "no text"}
-    swept = desk.run("saas_sweep")
+def test_a_sweep_reports_issues_that_cannot_be_read(sync_runs):
+    sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    sync_runs.systems.tasks.add("Order a laptop")
+    assert sync_runs.run("saas_reconcile").success
+    sync_runs.systems.issues.unreadable = {"IT-1": "no text", "IT-9": "no text"}
+    swept = sync_runs.run("saas_sweep")
     metadata = metadata_by_partition(swept)["drift"][None]
     assert (metadata["differed"], metadata["unreadable"]) == (1, 2)
     shown = [record.data for record in metadata["unreadable_issues"].records]
@@ -234,45 +241,45 @@ def test_a_sweep_reports_issues_that_cannot_be_read(desk):
     assert (swept.success, checks(swept)["is_mended"]) == (True, False)
 
 
-def test_a_webhook_brings_just_its_task_along_and_our_own_write_comes_back_as_an_echo(desk):
-    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
-    one = desk.world.tasks.add("Order a laptop")
-    desk.world.tasks.add("Order a cup")
+def test_a_webhook_brings_just_its_task_along_and_our_own_write_comes_back_as_an_echo(sync_runs):
+    sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    one = sync_runs.systems.tasks.add("Order a laptop")
+    sync_runs.systems.tasks.add("Order a cup")
     created = {"action": "task_create", "data": {"id": int(one)}}
-    assert desk.deliver("peopleforce", created)["webhook"] == "looked at"
-    assert [issue.summary for issue in desk.world.issues.rows.values()] == ["Order a laptop"]
-    desk.world.issues.move("IT-1", "Start", "Done")
+    assert sync_runs.deliver("peopleforce", created)["webhook"] == "looked at"
+    assert [issue.summary for issue in sync_runs.systems.issues.rows.values()] == ["Order a laptop"]
+    sync_runs.systems.issues.move("IT-1", "Start", "Done")
     done = {
         "webhookEvent": "jira:issue_updated",
         "issue": {"key": "IT-1", "fields": {"status": {"statusCategory": {"key": "done"}}}},
     }
-    assert desk.deliver("jira", done)["webhook"] == "compared"
-    assert desk.world.tasks.rows[one].is_completed
-    reads, writes = desk.world.faults.reads, desk.world.faults.writes
+    assert sync_runs.deliver("jira", done)["webhook"] == "compared"
+    assert sync_runs.systems.tasks.rows[one].is_completed
+    reads, writes = sync_runs.systems.faults.reads, sync_runs.systems.faults.writes
     completed = {"action": "task_complete", "data": {"id": int(one)}}
-    assert desk.deliver("peopleforce", completed)["webhook"] == "echo"
-    echo = desk.deliver("jira", done)
+    assert sync_runs.deliver("peopleforce", completed)["webhook"] == "echo"
+    echo = sync_runs.deliver("jira", done)
     assert echo["webhook"] == "echo"
     assert echo["reason"] == f"already in this state: task {one} is completed"
-    assert (desk.world.faults.reads, desk.world.faults.writes) == (reads, writes)
+    assert (sync_runs.systems.faults.reads, sync_runs.systems.faults.writes) == (reads, writes)
 
 
 @pytest.mark.slow
-def test_a_run_of_a_webhook_that_had_nothing_to_do_says_why(desk):
-    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
-    task = int(desk.world.tasks.add("Order a laptop"))
-    assert desk.run("saas_reconcile").success
+def test_a_run_of_a_webhook_that_had_nothing_to_do_says_why(sync_runs):
+    sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    task = int(sync_runs.systems.tasks.add("Order a laptop"))
+    assert sync_runs.run("saas_reconcile").success
     issue = {"key": "IT-1", "fields": {"status": {"statusCategory": {"key": "new"}}}}
     unknown = {"webhookEvent": "jira:issue_deleted", "issue": {**issue, "key": "IT-9"}}
     updated = {"webhookEvent": "jira:issue_updated", "issue": issue}
     found = [
-        desk.deliver("jira", {"webhookEvent": "jira:version_released"}),
-        desk.deliver("jira", {"webhookEvent": "comment_created", "issue": issue}),
-        desk.deliver("jira", unknown),
-        desk.deliver("jira", updated),
-        desk.deliver("peopleforce", {"action": "employee_create", "data": {"id": 1}}),
-        desk.deliver("peopleforce", {"action": "task_update", "data": {"id": task}}),
-        desk.deliver("peopleforce", {"action": "task_delete", "data": {"id": 77}}),
+        sync_runs.deliver("jira", {"webhookEvent": "jira:version_released"}),
+        sync_runs.deliver("jira", {"webhookEvent": "comment_created", "issue": issue}),
+        sync_runs.deliver("jira", unknown),
+        sync_runs.deliver("jira", updated),
+        sync_runs.deliver("peopleforce", {"action": "employee_create", "data": {"id": 1}}),
+        sync_runs.deliver("peopleforce", {"action": "task_update", "data": {"id": task}}),
+        sync_runs.deliver("peopleforce", {"action": "task_delete", "data": {"id": 77}}),
     ]
     no_change = "events of this type change no task and no issue"
     assert [(each["webhook"], each["event"], each["reason"]) for each in found] == [
@@ -286,79 +293,81 @@ def test_a_run_of_a_webhook_that_had_nothing_to_do_says_why(desk):
     ]
 
 
-def test_a_run_that_did_not_end_well_fails_and_leaves_the_time_of_the_last_that_did(desk):
-    desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
-    began = desk.tick()
+def test_a_run_that_did_not_end_well_fails_and_leaves_the_time_of_the_last_that_did(sync_runs):
+    sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
+    began = sync_runs.tick()
     assert isinstance(began, dg.RunRequest)
-    desk.world.faults.coming = ["down"]
-    failed = desk.run("saas_reconcile")
+    sync_runs.systems.faults.coming = ["down"]
+    failed = sync_runs.run("saas_reconcile")
     assert "HTTP 503" in failure_of(failed, "reconcile_saas")
-    tick = Ticks(desk.warehouse, PEOPLEFORCE_JIRA).tick()
-    assert (tick.started_at, tick.synced_at) == (desk.clock.at, None)
-    desk.clock.at += timedelta(minutes=4)
-    assert "every 0:05:00" in str(desk.tick().skip_message)
-    assert desk.run("saas_set_tick", "set_tick", is_paused=True).success
-    desk.clock.at += timedelta(minutes=4)
-    assert "paused" in str(desk.tick().skip_message)
-    assert desk.run("saas_set_tick", "set_tick", trigger=True).success
-    assert desk.tick().run_key != began.run_key
+    tick = Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA).tick()
+    assert (tick.started_at, tick.synced_at) == (sync_runs.clock.at, None)
+    sync_runs.clock.at += timedelta(minutes=4)
+    assert "every 0:05:00" in str(sync_runs.tick().skip_message)
+    assert sync_runs.run("saas_set_tick", "set_tick", is_paused=True).success
+    sync_runs.clock.at += timedelta(minutes=4)
+    assert "paused" in str(sync_runs.tick().skip_message)
+    assert sync_runs.run("saas_set_tick", "set_tick", trigger=True).success
+    assert sync_runs.tick().run_key != began.run_key
 
 
-def test_a_run_s_own_limits_go_before_an_applied_preset_and_that_before_the_usual(desk):
-    desk.world.tasks.add("Order a laptop")
-    desk.world.tasks.add("Unassigned")
+def test_a_run_s_own_limits_go_before_an_applied_preset_and_that_before_the_usual(sync_runs):
+    sync_runs.systems.tasks.add("Order a laptop")
+    sync_runs.systems.tasks.add("Unassigned")
     only = {**RULE, "conditions": [{"field": "title", "operator": "contains", "value": "laptop"}]}
-    assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[only]).success
-    assert checks(desk.run("saas_reconcile"))["are_matched_by_rules"]
+    assert sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[only]).success
+    assert checks(sync_runs.run("saas_reconcile"))["are_matched_by_rules"]
     strict, _ = preset_of_file("saas_strict", [RECONCILING])
-    presets = Presets(desk.warehouse, desk.clock)
+    presets = Presets(sync_runs.warehouse, sync_runs.clock)
     assert presets.apply(strict, user="ada", reason="a test", run_id="1")
-    looked = desk.run("saas_reconcile")
+    looked = sync_runs.run("saas_reconcile")
     assert not checks(looked)["are_matched_by_rules"]
-    assert desk.instance.get_run_by_id(looked.run_id).tags["preset"] == "saas_strict#1"
-    own = desk.run("saas_reconcile", "reconcile_saas", max_unmatched_share=0.5)
+    assert sync_runs.instance.get_run_by_id(looked.run_id).tags["preset"] == "saas_strict#1"
+    own = sync_runs.run("saas_reconcile", "reconcile_saas", max_unmatched_share=0.5)
     assert checks(own)["are_matched_by_rules"]
 
 
-def test_the_target_is_opened_only_if_something_is_due_and_nothing_is_tried_if_it_cannot_be(desk):
+def test_the_target_is_opened_only_if_something_is_due_and_nothing_is_tried_if_it_cannot_be(
+    sync_runs,
+):
     @contextmanager
     def shut():
         raise TransientError("Jira is down")
         yield
 
-    assert desk.run("saas_edit_rules", "edit_saas_rules", rules=[RULE]).success
+    assert sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE]).success
     with at_first_use(shut, system="jira") as target:
-        desk.target = target
-        assert desk.run("saas_reconcile").success
-        desk.world.tasks.add("Order a laptop")
-        failure = desk.run("saas_reconcile").failure_data_for_node("reconcile_saas")
+        sync_runs.target = target
+        assert sync_runs.run("saas_reconcile").success
+        sync_runs.systems.tasks.add("Order a laptop")
+        failure = sync_runs.run("saas_reconcile").failure_data_for_node("reconcile_saas")
         assert "Jira is down" in failure.error.cause.message
-    with desk.warehouse.reading() as connection:
+    with sync_runs.warehouse.reading() as connection:
         assert connection.execute(select(outbox.c.state, outbox.c.attempt_count)).all() == [
             ("waiting", 0)
         ]
-    desk.target = None
-    assert desk.run("saas_reconcile").success
-    assert len(desk.world.issues.rows) == 1
+    sync_runs.target = None
+    assert sync_runs.run("saas_reconcile").success
+    assert len(sync_runs.systems.issues.rows) == 1
 
 
-def test_a_sweep_says_that_the_tasks_were_not_looked_at_for_long_unless_that_is_paused(desk):
-    ticks = Ticks(desk.warehouse, PEOPLEFORCE_JIRA)
+def test_a_sweep_says_that_the_tasks_were_not_looked_at_for_long_unless_that_is_paused(sync_runs):
+    ticks = Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA)
     found = []
     for hours, is_paused in ((0, False), (2, False), (2, True)):
-        ticks.end(desk.clock.at - timedelta(hours=hours))
+        ticks.end(sync_runs.clock.at - timedelta(hours=hours))
         ticks.change(interval=timedelta(minutes=5), is_paused=is_paused)
-        found.append(checks(desk.run("saas_sweep"))["goes_by_a_fresh_look"])
+        found.append(checks(sync_runs.run("saas_sweep"))["goes_by_a_fresh_look"])
     assert found == [True, False, True]
 
 
 @pytest.mark.parametrize("status", ["NOT_STARTED", "STARTING", "STARTED", "CANCELING"])
-def test_a_look_is_not_asked_for_while_the_one_before_is_under_way(desk, status):
-    Ticks(desk.warehouse, PEOPLEFORCE_JIRA).begin(desk.clock.at)
+def test_a_look_is_not_asked_for_while_the_one_before_is_under_way(sync_runs, status):
+    Ticks(sync_runs.warehouse, PEOPLEFORCE_JIRA).begin(sync_runs.clock.at)
     tags = {"dagster/sensor_name": "saas_on_tick"}
     run = dg.DagsterRun("saas_reconcile", status=dg.DagsterRunStatus[status], tags=tags)
-    desk.instance.add_run(run)
-    desk.clock.at += timedelta(minutes=7)
-    assert run.run_id in desk.tick().skip_message
-    desk.instance.report_run_canceled(run)
-    assert desk.tick().run_key
+    sync_runs.instance.add_run(run)
+    sync_runs.clock.at += timedelta(minutes=7)
+    assert run.run_id in sync_runs.tick().skip_message
+    sync_runs.instance.report_run_canceled(run)
+    assert sync_runs.tick().run_key

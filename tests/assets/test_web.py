@@ -192,8 +192,10 @@ def test_a_broken_site_file_is_a_failing_check_with_its_line(
 
 
 def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
-    found = {each.check_name: each for each in result.get_asset_check_evaluations()}
-    assert all(declared(each.metadata) for each in found.values())
+    found = {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
+    assert all(declared(value.metadata) for value in found.values())
     return found
 
 
@@ -202,14 +204,14 @@ def test_a_new_layout_is_drift_that_quarantines_and_a_replay_may_allow_it(url, s
     shop.at("2026-02-01")
     first = run_of(instance, "web_shop", "2026-02-01")
     assert first.success
-    assert all(each.passed for each in checks_of(first).values())
+    assert all(value.passed for value in checks_of(first).values())
     before = items_of(url)
 
     shop.at("2026-02-03")  # another layout: no price is found
     second = run_of(instance, "web_shop", "2026-02-03")
     assert not second.success
     found = checks_of(second)
-    failed = {name for name, each in found.items() if not each.passed}
+    failed = {name for name, value in found.items() if not value.passed}
     assert failed == {"rejects_are_few", "item_count_is_usual", "fields_are_filled"}
     fill = found["fields_are_filled"].metadata
     assert fill["found"].value == "price 100% to 0%"

@@ -46,7 +46,7 @@ def test_a_block_ends_the_crawl_and_alerts_until_a_later_one_is_let_in(
         message = hook.received[0]["message"]
         assert f"http://shop.demo/a answered {status}" in message
         assert "team:operations: ask the owner of the site" in message
-        assert [each.target for each in server.requests] == ["/robots.txt", "/", "/a"]
+        assert [request.target for request in server.requests] == ["/robots.txt", "/", "/a"]
         replies["/a"] = PAGE
         monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-02-02T09:00:00+00:00")
         crawled(kept_instance, small_site(1000), "2026-02-02", web=access)

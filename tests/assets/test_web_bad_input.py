@@ -184,7 +184,9 @@ def crawl(site: Site, server: FaultyServer, instance: Any) -> Any:
 def test_each_bad_answer_has_its_reason_and_the_others_are_loaded(
     url: str, instance: Any, has_failures: bool
 ):
-    cases = {name: each for name, each in CASES.items() if has_failures or each.verdict != "failed"}
+    cases = {
+        name: value for name, value in CASES.items() if has_failures or value.verdict != "failed"
+    }
     site = read_site(yaml.safe_dump({**SITE, "start": [URLS[name] for name in cases]}))
     with FaultyServer(answer) as server:
         result = crawl(site, server, instance)
@@ -193,18 +195,18 @@ def test_each_bad_answer_has_its_reason_and_the_others_are_loaded(
     found = {row[0]: row[1:] for row in databases.rows(url, wanted)}
     assert found.keys() == {URLS[name] for name in cases}
     assert {name: found[URLS[name]][0] for name in cases} == {
-        name: each.verdict for name, each in cases.items()
+        name: value.verdict for name, value in cases.items()
     }
-    for name, each in cases.items():
-        assert each.reason in (found[URLS[name]][1] or ""), (name, found[URLS[name]])
+    for name, value in cases.items():
+        assert value.reason in (found[URLS[name]][1] or ""), (name, found[URLS[name]])
     assert result.success
     ended = select(web_crawls.c.outcome, web_crawls.c.reason)
-    failed = sum(each.verdict == "failed" for each in cases.values())
+    failed = sum(value.verdict == "failed" for value in cases.values())
     assert databases.rows(url, ended) == [
         ("stopped", f"{failed} URLs failed or are left") if failed else ("complete", None)
     ]
     payloads = databases.rows(url, select(web_items.c.item_key, web_items.c.payload))
-    expected = [each.item for each in cases.values() if each.item]
+    expected = [value.item for value in cases.values() if value.item]
     assert {key: json.loads(payload) for key, payload in payloads} == {
         each["sku"]: each for each in expected
     }
@@ -214,8 +216,8 @@ def test_each_bad_answer_has_its_reason_and_the_others_are_loaded(
     assert any("expected up to 100000 characters" in reason for _, reason in reasons)
     fetched = {url for (url,) in databases.rows(url, select(web_pages.c.url))}
     answered = {"page", "gone", "refused", "failed"}
-    assert {URLS[name] for name, each in cases.items() if each.verdict == "page"} <= fetched
-    assert fetched <= {URLS[name] for name, each in cases.items() if each.verdict in answered}
+    assert {URLS[name] for name, value in cases.items() if value.verdict == "page"} <= fetched
+    assert fetched <= {URLS[name] for name, value in cases.items() if value.verdict in answered}
 
 
 @pytest.mark.parametrize(
@@ -236,7 +238,7 @@ def test_bad_robots_end_a_crawl_or_are_read_as_far_as_they_can_be(
     site = read_site(yaml.safe_dump({**SITE, "start": ["/case/0"], "hosts": []}))
     with FaultyServer(lambda _: robots) as server:
         crawl(site, server, instance)
-        targets = {each.target for each in server.requests}
+        targets = {request.target for request in server.requests}
     [found] = databases.rows(url, select(web_crawls.c.outcome, web_crawls.c.reason))
     assert found[0] == outcome
     assert reason in (found[1] or "")

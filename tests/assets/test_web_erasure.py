@@ -122,7 +122,7 @@ def test_a_person_is_erased_from_items_changes_and_pages_and_stays_so(
         replies["/"] = unchanged
         crawl("2026-02-03")
         assert payloads(url) == [masked]
-        assert [each.target for each in server.requests].count("/") == 3
+        assert [request.target for request in server.requests].count("/") == 3
         assert server.requests[-1].headers["if-none-match"] == '"ann"'
     outcomes = databases.rows(url, select(web_crawls.c.outcome))
     assert outcomes == [("complete",)] * 3

@@ -68,7 +68,7 @@ def delivered(result: dg.ExecuteInProcessResult) -> list[tuple[Any, Any]]:
         found = event.materialization.metadata.get("exports")
         if found is not None:
             assert isinstance(found, dg.TableMetadataValue)
-            return [(each.data["name"], each.data["outcome"]) for each in found.records]
+            return [(record.data["name"], record.data["outcome"]) for record in found.records]
     return []
 
 

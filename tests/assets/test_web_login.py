@@ -85,13 +85,13 @@ def test_a_crawl_logs_in_and_its_password_is_stored_nowhere(url, shop, instance,
     login_requests = 3  # the form, its answer, and the page to which that redirects
     assert outcome_of(url) == ("complete", None, login_requests + 1 + MEMBER_PAGES)
     keys = {key for (key,) in databases.rows(url, select(web_items.c.item_key))}
-    assert keys == {f"M{each}" for each in range(1, MEMBER_PAGES + 1)}
+    assert keys == {f"M{number}" for number in range(1, MEMBER_PAGES + 1)}
     pages = [each for (each,) in databases.rows(url, select(web_pages.c.url))]
-    assert not any("login" in each for each in pages)
+    assert not any("login" in page for page in pages)
     assert crawl(instance).success
     assert outcome_of(url)[2] == login_requests + 1 + MEMBER_PAGES  # nothing is left: no login
     secret.unlink()
-    events = json.dumps([str(each) for each in result.all_events])
+    events = json.dumps([str(event) for event in result.all_events])
     stored = [*below(tmp_path), ("events", events), ("log", "".join(capfd.readouterr()))]
     stored += in_postgresql(url) if url.startswith("postgresql") else ()
     assert any("M5</i>" in str(content) for _, content in stored)  # captures are among it
@@ -113,7 +113,9 @@ def test_a_failed_login_ends_the_crawl_as_login(
         shop.setenv("WEB_LOGIN_SHOP_PASSWORD", password)
     result = crawl(instance, **login)
     [check] = [
-        each for each in result.get_asset_check_evaluations() if each.check_name == "is_not_blocked"
+        evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.check_name == "is_not_blocked"
     ]
     assert not check.passed
     outcome, found, _ = outcome_of(url)

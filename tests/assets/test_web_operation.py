@@ -129,7 +129,7 @@ def test_a_run_whose_site_was_taken_over_writes_nothing(url, instance, monkeypat
 
         with site_of({"/": LINKS}, {"/": take_over}) as (server, access):
             crawled(instance, small_site(1000), "2026-02-01", succeeds=False, web=access)
-            assert [each.target for each in server.requests] == ["/robots.txt", "/"]
+            assert [request.target for request in server.requests] == ["/robots.txt", "/"]
     assert outcomes(url) == [("running", None)]  # the other run says how it ends
     assert counted(url, web_pages) == 0
 
@@ -203,13 +203,13 @@ def test_no_request_leaves_after_a_site_is_switched_off(url, instance, monkeypat
         then["/"] = switch_off
         with site_of({"/": LINKS, "/a": PAGE, "/b": PAGE}, then) as (server, access):
             crawled(instance, small_site(0.9), "2026-02-01", web=access)
-            assert [each.target for each in server.requests] == ["/robots.txt", "/"]
+            assert [request.target for request in server.requests] == ["/robots.txt", "/"]
             assert outcomes(url) == [("stopped", SWITCHED_OFF)]
             crawled(instance, small_site(100), "2026-02-01", web=access)
             assert len(server.requests) == 2
             assert switch(instance, "on", site="small", who="bob")
             crawled(instance, small_site(100), "2026-02-01", web=access)
-            targets = [each.target for each in server.requests]
+            targets = [request.target for request in server.requests]
             assert sorted(targets) == ["/", "/a", "/b", "/robots.txt"]
     assert outcomes(url) == [("complete", None)]
     columns = [web_switches.c[name] for name in ("change_number", "is_off", "changed_by", "reason")]
@@ -232,7 +232,7 @@ def test_a_crawl_that_waits_for_the_rate_ends_when_its_site_is_switched_off(
         ).start()
         with site_of({"/robots.txt": robots, "/": PAGE}, then) as (server, access):
             crawled(instance, small_site(100), "2026-02-01", web=access)
-            assert [each.target for each in server.requests] == ["/robots.txt"]
+            assert [request.target for request in server.requests] == ["/robots.txt"]
     assert outcomes(url) == [("stopped", SWITCHED_OFF)]
 
 
@@ -248,7 +248,7 @@ def test_robots_that_are_throttled_are_asked_again_after_their_time(url, instanc
     then = {"/robots.txt": lambda: replies.update({"/robots.txt": answers.pop(0)})}
     with site_of(replies, then) as (server, access):
         crawled(instance, small_site(1000), "2026-02-01", web=access)
-        assert [each.target for each in server.requests] == ["/robots.txt"] * 3 + ["/"]
+        assert [request.target for request in server.requests] == ["/robots.txt"] * 3 + ["/"]
     assert outcomes(url) == [("complete", None)]
 
 
@@ -271,8 +271,8 @@ def test_items_fields_and_changes_are_exported_once_per_load(url, shop, instance
         found: dict[str, list[str]] = {}
         with open_warehouse(load_settings()) as warehouse:
             work = Exports(warehouse, given, clock)
-            for name, each in declared.items():
-                result = work.run(each, run_id=run_id, is_under_way=lambda _: False)
+            for name, value in declared.items():
+                result = work.run(value, run_id=run_id, is_under_way=lambda _: False)
                 if result.export is not None:
                     content = given.artifacts.get(result.export.artifact).decode()
                     found[name] = content.split("\r\n")[1:-1]

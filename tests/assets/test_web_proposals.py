@@ -62,8 +62,8 @@ def proposed(instance: dg.DagsterInstance) -> Mapping[str, Any]:
     [event] = result.get_asset_materialization_events()
     assert event.asset_key == dg.AssetKey(["web", "proposals"])
     return {
-        name: each.records if isinstance(each, dg.TableMetadataValue) else each.value
-        for name, each in declared_keys(event.materialization.metadata).items()
+        name: key.records if isinstance(key, dg.TableMetadataValue) else key.value
+        for name, key in declared_keys(event.materialization.metadata).items()
     }
 
 
@@ -76,7 +76,7 @@ def decide(
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
     assert not result.success
-    [event] = [each for each in result.all_events if each.is_step_failure]
+    [event] = [event for event in result.all_events if event.is_step_failure]
     error = event.step_failure_data.error
     return str(error and (error.cause or error).message)
 
@@ -128,7 +128,7 @@ def a_layout_change_is_accepted(
     accepted = decide(instance, proposal_id, "accept", user="ada")
     assert accepted.success
     after = items_of(url)
-    assert {key: each["price"] for key, each in after.items()} == {
+    assert {key: value["price"] for key, value in after.items()} == {
         f"P{number:04}": price_of(number, day=3) for number in range(1, products + 1)
     }
     loads = {
@@ -136,11 +136,14 @@ def a_layout_change_is_accepted(
         for event in accepted.get_asset_materialization_events()
         if event.asset_key
     }
-    assert all(declared_keys(each.metadata) for each in loads.values())
+    assert all(declared_keys(load.metadata) for load in loads.values())
     assert loads["web/shop_items"].partition == NEW
     assert loads["web/shop_items"].metadata["rows_changed"].value == changed_count
     assert loads["web/proposals"].metadata["decided_by"].value == "ada"
-    checks = {each.check_name: each.passed for each in accepted.get_asset_check_evaluations()}
+    checks = {
+        evaluation.check_name: evaluation.passed
+        for evaluation in accepted.get_asset_check_evaluations()
+    }
     assert checks["fields_are_filled"]
     assert len(databases.rows(url, select(web_items_history.c.item_key))) == changed_count
     decision = select(
@@ -210,7 +213,7 @@ def test_a_partial_crawl_leads_to_a_proposal_that_removes_no_item(
     assert decide(instance, found["proposal_id"], "accept", user="ada").success
     after = items_of(url)
     assert after.keys() == before.keys()
-    changed = {key for key, each in after.items() if each != before[key]}
+    changed = {key for key, value in after.items() if value != before[key]}
     assert changed <= {"P0010", "P0020"}
     assert all(after[key]["price"] == price_of(int(key[1:]), day=3) for key in changed)
 

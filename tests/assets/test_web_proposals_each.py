@@ -74,13 +74,13 @@ def test_elements_that_are_not_found_any_more_are_proposed_and_accepted(
         "price": {"old": {"css": ".price"}, "new": {"css": ".amount"}},
     }
     rows = metadata["selectors"].records  # pyright: ignore[reportAttributeAccessIssue] - a table
-    assert [each.data["field"] for each in rows] == ["item.each", "price"]
+    assert [row.data["field"] for row in rows] == ["item.each", "price"]
     assert rows[0].data["equal_values"] == "8 of 8"
     assert decide(instance, proposal_id, "accept", user="ada").success
     after = items_of(url)
     assert after["P3"]["price"] == "3.99"
-    assert {key: each for key, each in after.items() if key != "P3"} == {
-        key: each for key, each in before.items() if key != "P3"
+    assert {key: value for key, value in after.items() if key != "P3"} == {
+        key: value for key, value in before.items() if key != "P3"
     }
     with open_warehouse(load_settings()) as warehouse:
         captures = Captures(open_store(load_settings()))

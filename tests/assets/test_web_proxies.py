@@ -42,12 +42,12 @@ class Proxies:
         self._stack, self._monkeypatch = stack, monkeypatch
 
     def start(self, *handlers: Callable[[Request], Any]) -> list[FaultyServer]:
-        servers = [self._stack.enter_context(FaultyServer(each)) for each in handlers]
-        self.set(*(each.url for each in servers))
+        servers = [self._stack.enter_context(FaultyServer(handler)) for handler in handlers]
+        self.set(*(server.url for server in servers))
         return servers
 
     def set(self, *urls: str) -> None:
-        given = [each.replace("://", "://me:hidden-word@") for each in urls]
+        given = [url.replace("://", "://me:hidden-word@") for url in urls]
         self._monkeypatch.setenv("WEB_PROXIES", ",".join(given))
 
 
@@ -64,7 +64,7 @@ def outcome(url: str) -> Any:
 
 
 def paths(server: FaultyServer) -> list[str]:
-    return sorted(each.target.rpartition("/")[2] for each in server.requests)
+    return sorted(request.target.rpartition("/")[2] for request in server.requests)
 
 
 REPLIES: Mapping[str, Reply] = {"/": LINKS, "/a": PAGE, "/b": PAGE}
@@ -95,7 +95,7 @@ def test_a_block_page_ends_the_crawl_and_no_other_proxy_is_asked(url, instance, 
     [proxy, spare] = proxies.start(forward, forward)
     with site_of({**REPLIES, "/a": answer}, {}) as (server, access):
         crawled(instance, allowed(), DAY, web=access)
-        assert [each.target for each in server.requests].count("/a") == 1
+        assert [request.target for request in server.requests].count("/a") == 1
         crawled(instance, allowed(), "2026-02-02", web=access)
     assert spare.requests == []
     assert {found for (found,) in databases.rows(url, select(web_crawls.c.outcome))} == {"blocked"}

@@ -71,11 +71,13 @@ def test_a_block_or_login_page_of_status_200_ends_the_crawl(
             resources={**RESOURCES, "web": access},
             raise_on_error=False,
         )
-        requested = [each.target for each in server.requests]
+        requested = [request.target for request in server.requests]
     assert result.success
     assert requested == ["/robots.txt", "/", "/p/1", "/p/2"]
-    checks = {each.check_name: each for each in result.get_asset_check_evaluations()}
-    assert {name for name, each in checks.items() if not each.passed} == {"is_not_blocked"}
+    checks = {
+        evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()
+    }
+    assert {name for name, check in checks.items() if not check.passed} == {"is_not_blocked"}
     found = checks["is_not_blocked"].metadata["found"].value
     assert str(found).endswith(reason)
     verdicts = select(web_pages.c.url, web_pages.c.verdict).order_by(web_pages.c.url)
@@ -137,11 +139,11 @@ def test_other_members_of_json_warn_and_more_items_are_loaded(
                 )
             )
     first, second, third = (
-        {each.check_name: each for each in result.get_asset_check_evaluations()}
+        {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
         for result in results
     )
     assert [result.success for result in results] == [True, False, False]
-    assert all(each.passed for each in first.values())
+    assert all(value.passed for value in first.values())
     members = second["json_members_are_known"]
     assert not members.passed
     assert members.severity == dg.AssetCheckSeverity.WARN

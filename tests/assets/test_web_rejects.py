@@ -49,11 +49,11 @@ def shown(metadata: Mapping[str, Any]) -> tuple[int, list[str], str]:
     found = declared_keys(metadata)
     table = found["rejected_lines"]
     assert isinstance(table, dg.TableMetadataValue)
-    lines = [each.data for each in table.records]
-    assert all("soon" in str(each["reason"]) for each in lines)
+    lines = [record.data for record in table.records]
+    assert all("soon" in str(line["reason"]) for line in lines)
     return (
         found["rejects"].value,
-        [str(each["record"]) for each in lines],
+        [str(line["record"]) for line in lines],
         found["all_rejects"].value,
     )
 
@@ -70,9 +70,9 @@ def test_a_run_shows_the_items_that_its_load_rejects(
         first = crawled(instance, site("small"), DAY, web=access)
         items = dg.AssetKey(["web", "small_items"])
         [event] = [
-            each
-            for each in first.get_asset_materialization_events()
-            if each.materialization.asset_key == items
+            event
+            for event in first.get_asset_materialization_events()
+            if event.materialization.asset_key == items
         ]
         count, records, command = shown(event.materialization.metadata)
         assert (count, len(records)) == (1, 1)
@@ -82,7 +82,7 @@ def test_a_run_shows_the_items_that_its_load_rejects(
 
         replies["/"] = page(range(6))
         failed = crawled(instance, site("small"), "2026-02-02", web=access, succeeds=False)
-    [event] = [each for each in failed.all_events if each.is_step_failure]
+    [event] = [event for event in failed.all_events if event.is_step_failure]
     data = event.step_failure_data.user_failure_data
     assert data is not None
     count, records, _ = shown(data.metadata)

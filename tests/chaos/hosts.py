@@ -105,9 +105,9 @@ def _network(process: psutil.Process) -> int:
 def kill(process: psutil.Process, *, with_children: bool) -> None:
     """Kill a process by SIGKILL, alone or with its children."""
     children = process.children(recursive=True) if with_children else []
-    for each in [process, *children]:
+    for child in [process, *children]:
         with suppress(psutil.NoSuchProcess):
-            each.kill()
+            child.kill()
 
 
 class OwnProgram:

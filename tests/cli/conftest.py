@@ -9,7 +9,7 @@ import pytest
 from orchestration_project.engine.warehouse import Warehouse
 from tests import programs
 from tests.prepared import Prepared
-from tests.resources.weeks import Desk, StoppedClock
+from tests.resources.weeks import PartitionLoader, StoppedClock
 
 
 @pytest.fixture
@@ -19,13 +19,13 @@ def clock() -> StoppedClock:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def desk(
+def partition_loader(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     clock: StoppedClock,
     prepared: Prepared,
-) -> Iterator[Desk]:
+) -> Iterator[PartitionLoader]:
     """Lands the partition T1|2025-11-10 in the database that commands in this process use."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("FINRA_SOURCE", "api")
@@ -37,7 +37,7 @@ def desk(
         monkeypatch.setenv("DATABASE_URL", url)
         warehouse = stack.enter_context(Warehouse(url, clock=clock, schema=schema))
         warehouse.prepare(holds="real")
-        yield Desk(warehouse, tmp_path / "artifacts")
+        yield PartitionLoader(warehouse, tmp_path / "artifacts")
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ TITLE = "Test: alerts of orchestration_project reach you here"
 
 
 @pytest.mark.slow
-def test_a_test_reaches_every_channel_and_reports_each(desk, monkeypatch, capsys):
+def test_a_test_reaches_every_channel_and_reports_each(partition_loader, monkeypatch, capsys):
     with http_receiver() as hook, mail_receiver() as mailbox:
         monkeypatch.setenv("ALERT_URLS", f"warning={hook.url()},{mailbox.url}")
         assert main(["alerts", "test"]) == 0
@@ -48,7 +48,9 @@ def test_a_test_reaches_every_channel_and_reports_each(desk, monkeypatch, capsys
 
 
 @pytest.mark.slow
-def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(desk, monkeypatch, capsys):
+def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(
+    partition_loader, monkeypatch, capsys
+):
     with http_receiver() as hook:
         hook.status = 404
         down = f"json://127.0.0.1:{free_port()}/secret"
@@ -66,7 +68,7 @@ def test_a_test_fails_if_a_channel_does_not_take_it_or_there_is_none(desk, monke
     assert capsys.readouterr().out.startswith("ALERT_URLS is not set: alerts go nowhere")
 
 
-def test_a_malformed_entry_is_an_error_that_names_its_number(desk, monkeypatch, capsys):
+def test_a_malformed_entry_is_an_error_that_names_its_number(partition_loader, monkeypatch, capsys):
     monkeypatch.setenv("ALERT_URLS", "json://h,hunter2")
     assert main(["alerts", "list"]) == 1
     error = capsys.readouterr().err
@@ -74,7 +76,7 @@ def test_a_malformed_entry_is_an_error_that_names_its_number(desk, monkeypatch, 
     assert "hunter2" not in error
 
 
-def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
+def test_the_list_shows_what_is_open_and_what_waits(partition_loader, monkeypatch, capsys):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     assert main(["alerts", "list"]) == 0
     assert capsys.readouterr().out == "no alert is open\n"
@@ -89,7 +91,9 @@ def test_the_list_shows_what_is_open_and_what_waits(desk, monkeypatch, capsys):
 
 
 @pytest.mark.slow_on_postgresql
-def test_an_alert_closed_manually_is_reported_to_its_channels(desk, monkeypatch, capsys):
+def test_an_alert_closed_manually_is_reported_to_its_channels(
+    partition_loader, monkeypatch, capsys
+):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         store("a", Problem("held_back", "finra/otc_weekly", "T9|2026-01-05"))
@@ -116,7 +120,9 @@ def test_an_alert_closed_manually_is_reported_to_its_channels(desk, monkeypatch,
         ([], "Usage: orchestrate alerts"),
     ],
 )
-def test_each_verb_takes_its_own_options_and_ids_are_for_closing(desk, arguments, message, capsys):
+def test_each_verb_takes_its_own_options_and_ids_are_for_closing(
+    partition_loader, arguments, message, capsys
+):
     with pytest.raises(SystemExit) as end:
         main(["alerts", *arguments])
     assert end.value.code == 2
@@ -124,7 +130,7 @@ def test_each_verb_takes_its_own_options_and_ids_are_for_closing(desk, arguments
 
 
 @pytest.mark.parametrize("sent", ["before it was sent", "after it was sent"])
-def test_a_killed_processs_delivery_is_retried_after_the_lease(desk, monkeypatch, sent):
+def test_a_killed_processs_delivery_is_retried_after_the_lease(partition_loader, monkeypatch, sent):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
@@ -145,7 +151,9 @@ def test_a_killed_processs_delivery_is_retried_after_the_lease(desk, monkeypatch
         assert len(hook.received) == (2 if sent == "after it was sent" else 1)
 
 
-def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(desk, monkeypatch):
+def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(
+    partition_loader, monkeypatch
+):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", f"{hook.url('a')},{hook.url('b')}")
         for cause in "abc":
@@ -156,7 +164,7 @@ def test_channels_that_take_their_time_leave_the_rest_to_the_next_tick(desk, mon
             assert [alerts.deliver(inbox)[0] for _ in range(4)] == [2, 2, 2, 0]
 
 
-def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkeypatch):
+def test_what_was_raised_before_the_clock_was_set_back_is_delivered(partition_loader, monkeypatch):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2027-03-02T15:00"))
@@ -168,7 +176,7 @@ def test_what_was_raised_before_the_clock_was_set_back_is_delivered(desk, monkey
 
 @pytest.mark.parametrize("tried", ["never", "in vain", "by a killed process"])
 def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
-    desk, monkeypatch, tried
+    partition_loader, monkeypatch, tried
 ):
     """As that of DEMO_CLOCK_NOW is with each code server that Dagster's daemon starts."""
     with http_receiver() as hook:
@@ -188,7 +196,7 @@ def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
         assert len(hook.titles) == 1
 
 
-def test_a_recovery_is_sent_after_what_a_channel_missed(desk, monkeypatch):
+def test_a_recovery_is_sent_after_what_a_channel_missed(partition_loader, monkeypatch):
     problem = Problem("failed", "finra/otc_weekly", "T1|2026-01-05")
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     with http_receiver() as hook:
@@ -207,7 +215,7 @@ def test_a_recovery_is_sent_after_what_a_channel_missed(desk, monkeypatch):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
+def test_a_flood_is_one_message_and_a_row_for_each(partition_loader, monkeypatch):
     def deliver(time: str = "") -> tuple[int, dict[str, str]]:
         if time:
             monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on(f"2026-03-02T{time}"))
@@ -228,7 +236,7 @@ def test_a_flood_is_one_message_and_a_row_for_each(desk, monkeypatch):
         assert deliver("15:11") == (0, {})
         assert hook.titles == ["30 alerts at once: 30 failed"]
     d, a = operations_alert_deliveries.c, operations_alerts.c
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         query = select(d.state, d.attempt_count, d.digest_count, d.rule)
         rows = connection.execute(query).all()
         assert len(connection.execute(select(a.alert_id)).all()) == 30
@@ -244,7 +252,7 @@ rules:
 
 
 def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not_have(
-    desk, monkeypatch, capsys, tmp_path
+    partition_loader, monkeypatch, capsys, tmp_path
 ):
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1")
     assert main(["alerts", "check"]) == 0
@@ -266,7 +274,7 @@ def test_a_check_of_the_rules_shows_them_and_the_names_that_the_project_does_not
     assert "rule ops: channels: unknown channel json-9, expected one of json-1" in error
 
 
-def test_a_check_reports_an_unreachable_channel(desk, monkeypatch, capsys):
+def test_a_check_reports_an_unreachable_channel(partition_loader, monkeypatch, capsys):
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1,nosuch://hunter2")
     assert main(["alerts", "check"]) == 1
     output = capsys.readouterr()
@@ -276,7 +284,9 @@ def test_a_check_reports_an_unreachable_channel(desk, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [unknown]}]", None])
-def test_with_unusable_rules_every_channel_is_notified(desk, monkeypatch, tmp_path, text):
+def test_with_unusable_rules_every_channel_is_notified(
+    partition_loader, monkeypatch, tmp_path, text
+):
     rules = tmp_path / "rules.yaml"
     if text is not None:
         rules.write_text(text)
@@ -292,7 +302,7 @@ def test_with_unusable_rules_every_channel_is_notified(desk, monkeypatch, tmp_pa
 
 
 @pytest.mark.slow_on_postgresql
-def test_an_outside_watch_reports_disk_daemon_and_recovery(desk, monkeypatch, capsys):
+def test_an_outside_watch_reports_disk_daemon_and_recovery(partition_loader, monkeypatch, capsys):
     with http_receiver() as hook:
         monkeypatch.setenv("ALERT_URLS", hook.url())
         monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
@@ -312,7 +322,9 @@ def test_an_outside_watch_reports_disk_daemon_and_recovery(desk, monkeypatch, ca
 
 
 @pytest.mark.slow
-def test_an_outside_watch_reports_once_if_storing_alerts_fails(desk, monkeypatch, capsys, tmp_path):
+def test_an_outside_watch_reports_once_if_storing_alerts_fails(
+    partition_loader, monkeypatch, capsys, tmp_path
+):
     (tmp_path / "file").touch()
     lost = {"DATABASE_SCHEMA": "", "DATABASE_URL": f"sqlite:///{tmp_path}/file/lost.sqlite"}
     with http_receiver() as hook:
@@ -334,7 +346,7 @@ def test_an_outside_watch_reports_once_if_storing_alerts_fails(desk, monkeypatch
         ]
 
 
-def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
+def test_what_waits_for_a_channel_that_is_gone_is_given_up(partition_loader, monkeypatch):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
     monkeypatch.setenv("ALERT_URLS", "json://127.0.0.1:1,json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
@@ -345,7 +357,9 @@ def test_what_waits_for_a_channel_that_is_gone_is_given_up(desk, monkeypatch):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_look_from_outside_gives_nothing_up_whose_channel_is_not_set_there(desk, monkeypatch):
+def test_a_look_from_outside_gives_nothing_up_whose_channel_is_not_set_there(
+    partition_loader, monkeypatch
+):
     monkeypatch.setenv("ALERT_URL_OPS", "json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     monkeypatch.delenv("ALERT_URL_OPS")
@@ -354,7 +368,7 @@ def test_a_look_from_outside_gives_nothing_up_whose_channel_is_not_set_there(des
         assert inbox.waiting() == {"ops": 1}
 
 
-def test_what_waits_for_a_channel_whose_entry_is_malformed_waits_on(desk, monkeypatch):
+def test_what_waits_for_a_channel_whose_entry_is_malformed_waits_on(partition_loader, monkeypatch):
     monkeypatch.setenv("ALERT_URL_OPS", "json://127.0.0.1:1")
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     monkeypatch.setenv("ALERT_URL_OPS", "jsn//127.0.0.1:1")
@@ -364,7 +378,7 @@ def test_what_waits_for_a_channel_whose_entry_is_malformed_waits_on(desk, monkey
 
 
 @pytest.mark.slow_on_postgresql
-def test_two_who_see_the_same_at_once_raise_one_alert(desk):
+def test_two_who_see_the_same_at_once_raise_one_alert(partition_loader):
     problem = Problem("disk_low", "state")
     is_second_deciding = threading.Event()
 

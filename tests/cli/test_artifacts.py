@@ -12,10 +12,10 @@ from tests.resources.weeks import row
 
 
 @pytest.fixture
-def capture(desk, monkeypatch):
-    monkeypatch.setenv("ARTIFACTS_URL", str(desk.folder))
-    captured = desk.capture(b"header\r\n\xff\x00")
-    desk.land(row("A"), captures=[captured])
+def capture(partition_loader, monkeypatch):
+    monkeypatch.setenv("ARTIFACTS_URL", str(partition_loader.folder))
+    captured = partition_loader.capture(b"header\r\n\xff\x00")
+    partition_loader.land(row("A"), captures=[captured])
     return captured
 
 
@@ -33,8 +33,10 @@ def test_bytes_are_written_as_they_were_received_and_replaced_only_when_asked(
     assert capsysbinary.readouterr().out == b"header\r\n\xff\x00"
 
 
-def test_bytes_that_are_others_than_those_received_are_refused(capture, desk, tmp_path, capsys):
-    FolderStore(desk.folder).put(capture.storage_uri, b"something else")
+def test_bytes_that_are_others_than_those_received_are_refused(
+    capture, partition_loader, tmp_path, capsys
+):
+    FolderStore(partition_loader.folder).put(capture.storage_uri, b"something else")
     file = tmp_path / "got"
     assert main(["artifacts", "get", capture.sha256, "--output", str(file)]) == 1
     assert "is not what was captured" in capsys.readouterr().err
@@ -70,10 +72,12 @@ def test_a_standard_output_that_is_closed_is_reported(capture, monkeypatch, caps
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_damaged_capture_is_repaired_from_a_copy_by_commands(capture, desk, tmp_path, capsys):
-    store, copy = FolderStore(desk.folder), tmp_path / "copy"
-    shutil.copytree(desk.folder, copy)
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_a_damaged_capture_is_repaired_from_a_copy_by_commands(
+    capture, partition_loader, tmp_path, capsys
+):
+    store, copy = FolderStore(partition_loader.folder), tmp_path / "copy"
+    shutil.copytree(partition_loader.folder, copy)
     whole = store.get(capture.storage_uri)
     store.put(capture.storage_uri, b"something else")
     repair = ["artifacts", "repair", "--from", str(copy)]

@@ -13,7 +13,7 @@ from orchestration_project.__main__ import main
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.tables.schema import key_names
 from tests.properties import bounded
-from tests.resources.weeks import MONDAY, NOON, Desk, row
+from tests.resources.weeks import MONDAY, NOON, PartitionLoader, row
 
 MICROSECOND = timedelta(microseconds=1)
 OTHER_WEEKS = itertools.count(1)
@@ -31,20 +31,24 @@ def known(file, at, *options) -> pl.DataFrame:
     return pl.read_parquet(file)
 
 
-def published(desk) -> pl.DataFrame:
+def published(partition_loader) -> pl.DataFrame:
     """Return the partition's rows as they are now."""
     table = finra_otc_weekly
-    own = select(table).where(table.c.week_start == desk.week_start)
+    own = select(table).where(table.c.week_start == partition_loader.week_start)
     keys = [table.c[name] for name in key_names(table)]
-    return desk.warehouse.frame(own.order_by(*keys), table)
+    return partition_loader.warehouse.frame(own.order_by(*keys), table)
 
 
 @pytest.mark.slow
 @given(history=histories)
 @settings(bounded, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_was_known_at_a_time_is_what_was_loaded_by_then(desk, clock, tmp_path, history):
-    week = Desk(
-        desk.warehouse, tmp_path / "artifacts", week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS))
+def test_what_was_known_at_a_time_is_what_was_loaded_by_then(
+    partition_loader, clock, tmp_path, history
+):
+    week = PartitionLoader(
+        partition_loader.warehouse,
+        tmp_path / "artifacts",
+        week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS)),
     )
     states = [(NOON - timedelta(days=9), published(week))]
     for version, (delivered, days_passed) in enumerate(history):
@@ -65,10 +69,12 @@ def test_what_was_known_at_a_time_is_what_was_loaded_by_then(desk, clock, tmp_pa
 
 
 @pytest.mark.slow
-def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(desk, clock, capfd):
-    desk.land(row("AAA"), row("BBB"))
+def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(
+    partition_loader, clock, capfd
+):
+    partition_loader.land(row("AAA"), row("BBB"))
     clock.at = NOON + timedelta(days=7)
-    desk.land(row("AAA", share_quantity=150), row("CCC"), version="v2")
+    partition_loader.land(row("AAA", share_quantity=150), row("CCC"), version="v2")
     chosen = ["--columns", "symbol,share_quantity", "--where", "symbol<CCC"]
     assert main(["as-of", "finra_otc_weekly", "--at", "2026-01-06T00:00:00Z", *chosen]) == 0
     output, error = capfd.readouterr()
@@ -77,8 +83,8 @@ def test_what_was_known_is_written_as_csv_too_with_conditions_and_columns(desk, 
 
 
 @pytest.mark.slow
-def test_a_time_before_the_first_load_is_reported_as_such(desk, capfd):
-    landed = desk.land(row())
+def test_a_time_before_the_first_load_is_reported_as_such(partition_loader, capfd):
+    landed = partition_loader.land(row())
     before, since = NOON - timedelta(days=1), landed.known_from + timedelta(days=1)
     assert main(["as-of", "finra_otc_weekly", "--at", before.isoformat()]) == 0
     said = f"nothing had landed by then; the first did at {landed.known_from.isoformat()}"
@@ -114,7 +120,7 @@ def test_a_time_before_the_first_load_is_reported_as_such(desk, capfd):
         ("nothing", "2026-01-05T00:00:00Z", "table or view not found: 'nothing'"),
     ],
 )
-def test_what_cannot_be_known_is_a_clear_message(desk, capfd, table, at, message):
+def test_what_cannot_be_known_is_a_clear_message(partition_loader, capfd, table, at, message):
     assert main(["as-of", table, "--at", at]) == (2 if table == "nothing" else 1)
     output, error = capfd.readouterr()
     assert output == ""

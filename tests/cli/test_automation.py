@@ -40,7 +40,7 @@ def answer(capsys, *arguments: str):
 
 def states(capsys) -> dict[str, str]:
     _, rows = answer(capsys, "list")
-    return {each["name"]: each["state"] for each in rows}
+    return {row["name"]: row["state"] for row in rows}
 
 
 @pytest.mark.slow
@@ -97,7 +97,9 @@ def test_what_is_switched_here_is_what_the_ui_and_the_daemon_look_up():
         switch(
             instance, repository, lambda _: repository_origin(), "sync", on=True, is_dry_run=False
         )
-        found = {each.name for each in automations(instance, repository) if each.is_on}
+        found = {
+            automation.name for automation in automations(instance, repository) if automation.is_on
+        }
         assert {"saas_on_tick", "saas_sweep_nightly"} <= found
         for state in instance.all_instigator_state():
             selector = state.origin.get_selector()
@@ -139,10 +141,10 @@ def test_the_job_that_operators_launch_switches_nothing_that_only_admins_may(cap
 def test_a_year_of_schedules_is_simulated(capsys, demo_settings):
     status, found = answer(capsys, "simulate", "--year", "2027", "--backfill", "10000")
     assert status == 0
-    jobs = {each["job"]: each for each in found["jobs"]}
+    jobs = {job["job"]: job for job in found["jobs"]}
     assert jobs["operations_checks"]["run_count"] == 365 + 8_760
     assert jobs["(backfill)"]["run_count"] == 10_000
-    own = [each["longest_seconds"] for name, each in jobs.items() if name != "(backfill)"]
+    own = [job["longest_seconds"] for name, job in jobs.items() if name != "(backfill)"]
     assert max(own) <= 121  # for runs that are due together, and a run of the backfill
     assert found["busy_share"] > 0.1
     assert found["waiting_begins_at"] < 2

@@ -19,17 +19,17 @@ from orchestration_project.tables.operations_deployment import operations_backup
 from tests import databases
 from tests.postgres import new_database
 from tests.prepared import Prepared
-from tests.resources.weeks import Desk, row
+from tests.resources.weeks import PartitionLoader, row
 from tests.s3 import s3, s3_endpoint  # noqa: F401 - fixtures
 
 MOVED = ("STATE_DIR", "ARTIFACTS_URL", "DATABASE_SCHEMA", "DATABASE_URL")
 
 
 @dataclass
-class World:
+class Installation:
     """An installation with a backup, and the way to an empty one."""
 
-    desk: Desk
+    partition_loader: PartitionLoader
     place: Path
     move: Callable[[], Path]
     come_back: Callable[[], None]
@@ -57,11 +57,11 @@ class World:
 
 
 @pytest.fixture
-def world(request, desk, tmp_path, monkeypatch, capsys) -> World:
-    monkeypatch.setenv("ARTIFACTS_URL", str(desk.folder))
+def installation(request, partition_loader, tmp_path, monkeypatch, capsys) -> Installation:
+    monkeypatch.setenv("ARTIFACTS_URL", str(partition_loader.folder))
     monkeypatch.setenv("DATA_PROFILE", "real")
     monkeypatch.delenv("DAGSTER_DATABASE_URL", raising=False)
-    desk.land(row("A"), captures=[desk.capture(b"header\r\n\xff\x00")])
+    partition_loader.land(row("A"), captures=[partition_loader.capture(b"header\r\n\xff\x00")])
     before = {name: value for name, value in child_environment().items() if name in MOVED}
 
     def come_back() -> None:
@@ -75,14 +75,14 @@ def world(request, desk, tmp_path, monkeypatch, capsys) -> World:
         monkeypatch.setenv("STATE_DIR", str(target))
         monkeypatch.setenv("ARTIFACTS_URL", str(target / "artifacts"))
         monkeypatch.delenv("DATABASE_SCHEMA", raising=False)
-        if desk.warehouse.file is None:
+        if partition_loader.warehouse.file is None:
             prepared: Prepared = request.getfixturevalue("prepared")
             monkeypatch.setenv("DATABASE_URL", prepared.postgresql())
         else:
             monkeypatch.setenv("DATABASE_URL", f"sqlite:///{target}/other.sqlite")
         return target
 
-    return World(desk, tmp_path / "place", move, come_back, capsys)
+    return Installation(partition_loader, tmp_path / "place", move, come_back, capsys)
 
 
 def present_url() -> str:
@@ -91,8 +91,8 @@ def present_url() -> str:
     return url.get_secret_value()
 
 
-def rows_of(desk: Desk) -> dict[str, int]:
-    with desk.warehouse.reading() as connection:
+def rows_of(partition_loader: PartitionLoader) -> dict[str, int]:
+    with partition_loader.warehouse.reading() as connection:
         counts = {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for table in databases.METADATA.sorted_tables
@@ -107,14 +107,14 @@ def add_run(run_id: str) -> None:
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_was_backed_up_is_restored_elsewhere_and_verified(world):
+def test_what_was_backed_up_is_restored_elsewhere_and_verified(installation):
     add_run("11111111-1111-4111-8111-111111111111")
-    made = world.back_up()
-    counts = rows_of(world.desk)
+    made = installation.back_up()
+    counts = rows_of(installation.partition_loader)
     assert counts.pop("operations_backups") == 1
     assert made["missing"] == []
-    world.move()
-    restored = world.call(*world.restore("--check"))
+    installation.move()
+    restored = installation.call(*installation.restore("--check"))
     assert restored["manifest_sha256"] == made["manifest_sha256"]
     assert restored["checked"] == {"artifacts": 1, "blobs": 1, "runs": 1}
     with open_instance() as instance:
@@ -128,71 +128,84 @@ def test_what_was_backed_up_is_restored_elsewhere_and_verified(world):
     assert found["operations_backups"][0][0] == made["backup_id"]
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_verified_restore_reaches_the_installation_at_its_next_backup(world):
-    first, second = world.back_up()["backup_id"], world.back_up()["backup_id"]
-    world.move()
-    world.call(*world.restore("--check", "--backup", first))
-    verified = world.folder(first) / "verified.json"
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_a_verified_restore_reaches_the_installation_at_its_next_backup(installation):
+    first, second = installation.back_up()["backup_id"], installation.back_up()["backup_id"]
+    installation.move()
+    installation.call(*installation.restore("--check", "--backup", first))
+    verified = installation.folder(first) / "verified.json"
     note = json.loads(verified.read_text()) | {"manifest_sha256": "0" * 64}
-    (world.folder(second) / "verified.json").write_text(json.dumps(note))  # of another backup
-    world.come_back()
-    world.back_up()
-    found = world.desk.rows(operations_backups, "backup_id", "verified_at")
+    (installation.folder(second) / "verified.json").write_text(
+        json.dumps(note)
+    )  # of another backup
+    installation.come_back()
+    installation.back_up()
+    found = installation.partition_loader.rows(operations_backups, "backup_id", "verified_at")
     assert [backup_id for backup_id, verified_at in found if verified_at] == [first]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_artifacts_are_repaired_from_the_latest_backup_that_has_them_whole(world):
-    kept = world.desk.capture(b"kept\nrow\n")
-    world.desk.land(row("B"), version="v2", captures=[kept])
-    world.back_up()
-    file = world.desk.folder / kept.storage_uri
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_artifacts_are_repaired_from_the_latest_backup_that_has_them_whole(installation):
+    kept = installation.partition_loader.capture(b"kept\nrow\n")
+    installation.partition_loader.land(row("B"), version="v2", captures=[kept])
+    installation.back_up()
+    file = installation.partition_loader.folder / kept.storage_uri
     whole = file.read_bytes()
     file.write_bytes(b"damaged, and backed up so")
-    world.back_up()
-    for path in [each for each in world.desk.folder.rglob("*") if each.is_file()]:
+    installation.back_up()
+    for path in [
+        path for path in installation.partition_loader.folder.rglob("*") if path.is_file()
+    ]:
         path.unlink()
-    repaired = world.call("artifacts", "repair", "--from", str(world.place))
+    repaired = installation.call("artifacts", "repair", "--from", str(installation.place))
     assert (repaired["damaged_count"], repaired["repaired_count"]) == (2, 2)
-    assert {each["from"] for each in repaired["repairs"]} == {"the copy"}
+    assert {repair["from"] for repair in repaired["repairs"]} == {"the copy"}
     assert file.read_bytes() == whole
-    assert world.call("artifacts", "repair", "--from", str(world.place))["damaged_count"] == 0
+    assert (
+        installation.call("artifacts", "repair", "--from", str(installation.place))["damaged_count"]
+        == 0
+    )
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_second_backup_copies_only_new_artifacts(world):
-    assert world.back_up()["copied_count"] == 1
-    world.desk.land(row("B"), captures=[world.desk.capture(b"another")], version="v2")
-    second = world.back_up()
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_a_second_backup_copies_only_new_artifacts(installation):
+    assert installation.back_up()["copied_count"] == 1
+    installation.partition_loader.land(
+        row("B"), captures=[installation.partition_loader.capture(b"another")], version="v2"
+    )
+    second = installation.back_up()
     assert (second["object_count"], second["copied_count"]) == (2, 1)
-    assert world.back_up()["copied_count"] == 0
+    assert installation.back_up()["copied_count"] == 0
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_restore_into_what_is_not_empty_is_refused_and_changes_nothing(world):
-    world.back_up()
-    world.desk.land(row("B"), captures=[world.desk.capture(b"later")], version="v2")
-    before = rows_of(world.desk)
-    assert "the database to restore into is not empty" in world.refusal(*world.restore())
-    assert rows_of(world.desk) == before
+def test_a_restore_into_what_is_not_empty_is_refused_and_changes_nothing(installation):
+    installation.back_up()
+    installation.partition_loader.land(
+        row("B"), captures=[installation.partition_loader.capture(b"later")], version="v2"
+    )
+    before = rows_of(installation.partition_loader)
+    assert "the database to restore into is not empty" in installation.refusal(
+        *installation.restore()
+    )
+    assert rows_of(installation.partition_loader) == before
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_backup_of_another_installation_is_refused_unless_it_is_accepted(world):
-    world.back_up()
-    other = world.move()
+def test_a_backup_of_another_installation_is_refused_unless_it_is_accepted(installation):
+    installation.back_up()
+    other = installation.move()
     main(["migrate"])
     databases.execute(
         present_url(), "INSERT INTO database_labels VALUES ('installation', 'another one')"
     )
-    world.capsys.readouterr()
-    message = world.refusal(*world.restore())
+    installation.capsys.readouterr()
+    message = installation.refusal(*installation.restore())
     assert "the backup is of another installation" in message
     assert "--other-installation" in message
     assert not (other / "artifacts").exists()
-    world.call(*world.restore("--other-installation"))
+    installation.call(*installation.restore("--other-installation"))
 
 
 def change_manifest(folder: Path, **changes: Any) -> None:
@@ -201,16 +214,16 @@ def change_manifest(folder: Path, **changes: Any) -> None:
     file.write_bytes(json.dumps(found, sort_keys=True, separators=(",", ":")).encode())
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_tables_of_a_newer_release_are_refused_by_name(world):
-    backup_id = world.back_up()["backup_id"]
-    manifest = json.loads((world.folder(backup_id) / "manifest.json").read_bytes())
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_tables_of_a_newer_release_are_refused_by_name(installation):
+    backup_id = installation.back_up()["backup_id"]
+    manifest = json.loads((installation.folder(backup_id) / "manifest.json").read_bytes())
     project = manifest["project"]
     project["version"] = "9001"
     project["parts"][0]["row_counts"]["invented_table"] = 0
-    change_manifest(world.folder(backup_id), project=project, release="7.8.9")
-    world.move()
-    message = world.refusal(*world.restore())
+    change_manifest(installation.folder(backup_id), project=project, release="7.8.9")
+    installation.move()
+    message = installation.refusal(*installation.restore())
     assert "version 9001 of release 7.8.9, with invented_table" in message
     assert "install release 7.8.9" in message
 
@@ -228,7 +241,7 @@ DAMAGES: Mapping[str, Callable[[Path, Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
@@ -243,13 +256,13 @@ DAMAGES: Mapping[str, Callable[[Path, Path], object]] = {
         ("escape", "not a path below a folder"),
     ],
 )
-def test_a_damaged_backup_is_refused_by_name(world, damage, expected):
-    backup_id = world.back_up()["backup_id"]
-    folder = world.folder(backup_id)
-    [artifact] = (each for each in world.place.glob("objects/*/*") if each.is_file())
+def test_a_damaged_backup_is_refused_by_name(installation, damage, expected):
+    backup_id = installation.back_up()["backup_id"]
+    folder = installation.folder(backup_id)
+    [artifact] = (path for path in installation.place.glob("objects/*/*") if path.is_file())
     DAMAGES[damage](folder, artifact)
-    target = world.move()
-    assert expected in world.refusal(*world.restore())
+    target = installation.move()
+    assert expected in installation.refusal(*installation.restore())
     assert not (target / "other.sqlite.restoring").exists()
     copied = list(target.glob("artifacts/blobs/*/*"))
     assert len(copied) == (damage == "part")  # a whole artifact, before the database
@@ -262,82 +275,84 @@ def flip_last_byte(file: Path, at: int = -1) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_restore_that_was_killed_is_repeated(world):
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_a_restore_that_was_killed_is_repeated(installation):
     """Artifacts and Dagster's storage were there already; the project's database was not."""
     add_run("22222222-2222-4222-8222-222222222222")
-    world.back_up()
-    target = world.move()
-    world.call(*world.restore())
+    installation.back_up()
+    target = installation.move()
+    installation.call(*installation.restore())
     (target / "other.sqlite").unlink()
     (target / "other.sqlite.restoring").write_bytes(b"half")
-    again = world.call(*world.restore("--check"))
+    again = installation.call(*installation.restore("--check"))
     assert again["copied_count"] == 0
     assert not (target / "other.sqlite.restoring").exists()
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_store_that_lacks_an_artifact_is_backed_up_and_named(world):
-    shutil.rmtree(world.desk.folder)
-    world.desk.folder.mkdir()
-    assert main(["backup", "--to", str(world.place)]) == 1
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_a_store_that_lacks_an_artifact_is_backed_up_and_named(installation):
+    shutil.rmtree(installation.partition_loader.folder)
+    installation.partition_loader.folder.mkdir()
+    assert main(["backup", "--to", str(installation.place)]) == 1
     assert "artifacts that the database names are not in the store: blobs/" in (
-        world.capsys.readouterr().err
+        installation.capsys.readouterr().err
     )
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_places_that_cannot_be_are_refused(world):
-    assert "outside the artifact store" in world.refusal(
-        "backup", "--to", str(world.desk.folder / "backups")
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_places_that_cannot_be_are_refused(installation):
+    assert "outside the artifact store" in installation.refusal(
+        "backup", "--to", str(installation.partition_loader.folder / "backups")
     )
-    assert "invalid --to: expected a folder or an s3:// URL" in world.refusal(
+    assert "invalid --to: expected a folder or an s3:// URL" in installation.refusal(
         "backup", "--to", "ftp://host/x"
     )
-    assert "has no complete backup" in world.refusal(*world.restore())
+    assert "has no complete backup" in installation.refusal(*installation.restore())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_backup_goes_to_a_bucket_and_comes_back(world, s3):  # noqa: F811 - the fixture
-    made = world.call("backup", "--to", s3)
-    world.move()
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_a_backup_goes_to_a_bucket_and_comes_back(installation, s3):  # noqa: F811 - the fixture
+    made = installation.call("backup", "--to", s3)
+    installation.move()
     assert (
-        world.call("restore", "--from", s3, "--check")["manifest_sha256"]
+        installation.call("restore", "--from", s3, "--check")["manifest_sha256"]
         == (made["manifest_sha256"])
     )
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_old_backups_are_removed_with_what_they_alone_name(world):
-    old = world.back_up()["backup_id"]
-    for file in world.desk.folder.glob("blobs/*/*"):
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_old_backups_are_removed_with_what_they_alone_name(installation):
+    old = installation.back_up()["backup_id"]
+    for file in installation.partition_loader.folder.glob("blobs/*/*"):
         file.unlink()
-    world.desk.land(row("B"), captures=[world.desk.capture(b"another")], version="v2")
-    assert main(["backup", "--to", str(world.place)]) == 1  # it lacks what was unlinked
-    world.folder(old).rename(world.folder("20200101T000000Z-00000000"))
-    world.capsys.readouterr()
-    assert main(["backup", "--to", str(world.place), "--keep-days", "14"]) == 1
-    assert "1 old backups removed" in world.capsys.readouterr().err
-    assert not world.folder("20200101T000000Z-00000000").joinpath("manifest.json").exists()
-    assert len(list(world.place.glob("objects/*/*"))) == 1
-    assert len(list(world.place.glob("backups/*/manifest.json"))) == 2
+    installation.partition_loader.land(
+        row("B"), captures=[installation.partition_loader.capture(b"another")], version="v2"
+    )
+    assert main(["backup", "--to", str(installation.place)]) == 1  # it lacks what was unlinked
+    installation.folder(old).rename(installation.folder("20200101T000000Z-00000000"))
+    installation.capsys.readouterr()
+    assert main(["backup", "--to", str(installation.place), "--keep-days", "14"]) == 1
+    assert "1 old backups removed" in installation.capsys.readouterr().err
+    assert not installation.folder("20200101T000000Z-00000000").joinpath("manifest.json").exists()
+    assert len(list(installation.place.glob("objects/*/*"))) == 1
+    assert len(list(installation.place.glob("backups/*/manifest.json"))) == 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("desk", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("partition_loader", ["postgresql"], indirect=True)
 def test_dagsters_storage_in_postgresql_and_a_database_without_tables_are_restored(
-    world, postgres_server, monkeypatch
+    installation, postgres_server, monkeypatch
 ):
     monkeypatch.setenv("DAGSTER_DATABASE_URL", new_database(postgres_server, "dagster_before"))
     add_run("33333333-3333-4333-8333-333333333333")
     add_run("44444444-4444-4444-8444-444444444444")
     last = last_event()
-    world.back_up()
-    world.move()
+    installation.back_up()
+    installation.move()
     monkeypatch.setenv("DATABASE_URL", new_database(postgres_server, "pipelines_after"))
     monkeypatch.setenv("DAGSTER_DATABASE_URL", new_database(postgres_server, "dagster_after"))
-    assert world.call(*world.restore("--check"))["checked"]["runs"] == 2
+    assert installation.call(*installation.restore("--check"))["checked"]["runs"] == 2
     assert last_event() == last
     add_run("55555555-5555-4555-8555-555555555555")
     assert last_event() > last
@@ -353,29 +368,29 @@ def last_event() -> int:
         )
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_draining_waits_for_runs_in_progress_and_names_those_that_are_left(world):
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_draining_waits_for_runs_in_progress_and_names_those_that_are_left(installation):
     assert main(["drain"]) == 0
     with open_instance() as instance:
         instance.add_run(dg.DagsterRun("load", run_id="one", status=dg.DagsterRunStatus.STARTED))
         instance.add_run(dg.DagsterRun("load", run_id="two", status=dg.DagsterRunStatus.SUCCESS))
-    world.capsys.readouterr()
+    installation.capsys.readouterr()
     assert main(["drain", "--minutes", "0"]) == 1
-    assert "1 runs are still in progress: load one" in world.capsys.readouterr().out
+    assert "1 runs are still in progress: load one" in installation.capsys.readouterr().out
 
 
-def test_a_restore_brings_the_choice_of_domains_back(world):
+def test_a_restore_brings_the_choice_of_domains_back(installation):
     change_stored(load_settings(), ["fx", "finra/reg_sho_daily"], ["cboe"])
-    world.back_up()
-    world.move()
+    installation.back_up()
+    installation.move()
     change_stored(load_settings(), ["web"], [])
-    assert main(world.restore()) == 0
+    assert main(installation.restore()) == 0
     assert read_stored(load_settings()) == ["-cboe", "finra/reg_sho_daily", "fx"]
 
 
-def test_a_backup_without_a_choice_of_domains_leaves_that_of_the_target(world):
-    world.back_up()
-    world.move()
+def test_a_backup_without_a_choice_of_domains_leaves_that_of_the_target(installation):
+    installation.back_up()
+    installation.move()
     change_stored(load_settings(), ["web"], [])
-    assert main(world.restore()) == 0
+    assert main(installation.restore()) == 0
     assert read_stored(load_settings()) == ["web"]

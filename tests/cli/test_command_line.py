@@ -232,7 +232,7 @@ def test_quiet_leaves_the_result_and_verbose_adds_the_traceback(state_dir, capsy
 
 def test_every_filter_of_a_replay_is_an_option():
     filters = {each.name for found in REGISTRY.replays.values() for each in found.filters}
-    assert filters <= {each.name for each in replay.params}
+    assert filters <= {param.name for param in replay.params}
 
 
 def test_the_formats_are_those_that_can_be_written():
@@ -241,7 +241,7 @@ def test_the_formats_are_those_that_can_be_written():
 
 def test_tables_are_listed_without_internal_ones_unless_asked_for(capsys):
     assert main(["tables", "--json"]) == 0
-    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
+    found = {load["name"]: load for load in json.loads(capsys.readouterr().out)}
     assert found["finra_otc_weekly"]["history"] == "yes"
     assert found["v_finra_otc_weekly"]["kind"] == "view"
     assert not {"access_keys", "fences", "leases", "outbox"} & found.keys()

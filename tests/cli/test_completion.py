@@ -119,7 +119,7 @@ def test_each_kind_of_name_is_completed(
     assert [line.removeprefix("plain,").partition("\t")[0] for line in lines] == proposed
 
 
-def test_open_alerts_are_completed_by_their_ids(desk, monkeypatch, capsys):
+def test_open_alerts_are_completed_by_their_ids(partition_loader, monkeypatch, capsys):
     store("a", Problem("failed", "finra/otc_weekly", "T1|2026-01-05"))
     assert main(["alerts", "list", "--json"]) == 0
     (alert,) = json.loads(capsys.readouterr().out)["alerts"]

@@ -25,7 +25,7 @@ def test_show_lists_values_with_their_origin_and_masks_secrets(monkeypatch, caps
     monkeypatch.setenv("JIRA_TOKEN", secret)
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
     status, rows = shown(capsys, "show")
-    found = {each["name"]: each for each in rows}
+    found = {row["name"]: row for row in rows}
     assert status == 0
     assert found["FINRA_MAX_REJECT_RATIO"]["value"] == "0.25"
     assert found["FINRA_MAX_REJECT_RATIO"]["origin"] == "environment"
@@ -37,7 +37,7 @@ def test_show_lists_values_with_their_origin_and_masks_secrets(monkeypatch, caps
 def test_diff_lists_what_is_not_the_default(monkeypatch, capsys):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     status, rows = shown(capsys, "diff")
-    names = {each["name"] for each in rows}
+    names = {row["name"] for row in rows}
     assert status == 0
     assert "FINRA_LOOKBACK_WEEKS" in names
     assert "FINRA_MAX_REJECT_RATIO" not in names
@@ -48,7 +48,7 @@ def test_diff_with_a_file_lists_what_the_file_sets_otherwise(tmp_path, monkeypat
     file = tmp_path / "other.env"
     file.write_text("FINRA_LOOKBACK_WEEKS=12\n")
     _, rows = shown(capsys, "diff", str(file))
-    [row] = [each for each in rows if each["name"] == "FINRA_LOOKBACK_WEEKS"]
+    [row] = [row for row in rows if row["name"] == "FINRA_LOOKBACK_WEEKS"]
     assert (row["value"], row["other"]) == ("9", "12")
 
 
@@ -80,7 +80,7 @@ def test_show_and_diff_name_the_line_of_the_env_file(tmp_path, monkeypatch, caps
     monkeypatch.delenv("FINRA_LOOKBACK_WEEKS", raising=False)
     for command in ("show", "diff"):
         _, rows = shown(capsys, command)
-        [row] = [each for each in rows if each["name"] == "FINRA_LOOKBACK_WEEKS"]
+        [row] = [row for row in rows if row["name"] == "FINRA_LOOKBACK_WEEKS"]
         assert (row["value"], row["origin"]) == ("9", ".env line 3")
     assert row["other"] == "30"
 
@@ -93,7 +93,7 @@ def test_values_of_the_option_env_file_show_its_name_and_line(tmp_path, monkeypa
     monkeypatch.setenv("LOG_LEVEL", "ERROR")
     file.write_text("# first\nFINRA_LOOKBACK_WEEKS=9\nLOG_LEVEL=INFO\n")
     _, rows = shown(capsys, "show", "--env-file", str(file))
-    found = {each["name"]: (each["value"], each["origin"]) for each in rows}
+    found = {row["name"]: (row["value"], row["origin"]) for row in rows}
     assert found["FINRA_LOOKBACK_WEEKS"] == ("9", "local.env line 2")
     assert found["LOG_LEVEL"] == ("ERROR", "environment")
     file.write_text("DEMO_SEED=x\n")
@@ -112,7 +112,7 @@ def test_diff_lists_limits_of_checks_and_other_secrets_without_showing_them(
     file = tmp_path / "other.env"
     file.write_text("JIRA_TOKEN=s3cret-there\n")
     _, rows = shown(capsys, "diff", str(file))
-    found = {each["name"]: (each["value"], each["other"]) for each in rows}
+    found = {row["name"]: (row["value"], row["other"]) for row in rows}
     assert found["checks: prices_daily.jump_ratio"] == ("0.5", "0.4")
     assert found["JIRA_TOKEN"] == ("***", "***")
 

@@ -31,7 +31,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import PATIENCE_SECONDS
 from orchestration_project.services.probes import daemon_probe
 from orchestration_project.settings import load_settings
-from tests.gateway.door import running
+from tests.gateway.login_client import running
 from tests.postgres import new_database
 from tests.sensors.test_operations import record_daemon_heartbeat
 

@@ -31,9 +31,11 @@ totals = derived("item_totals", key=["item"], fields=FIELDS, sql="SELECT item FR
 
 
 def test_what_is_listed_are_the_tables_jobs_and_partitions_of_the_definitions():
-    expected = {each.name: (each.job, [*each.tables]) for each in dataset_jobs()}
-    listed = {each.name: each for each in list_datasets()}
-    assert {name: (each.job, [*each.tables]) for name, each in listed.items()} == expected
+    expected = {
+        dataset_job.name: (dataset_job.job, [*dataset_job.tables]) for dataset_job in dataset_jobs()
+    }
+    listed = {dataset.name: dataset for dataset in list_datasets()}
+    assert {name: (value.job, [*value.tables]) for name, value in listed.items()} == expected
     for defined in dataset_jobs():
         dataset = listed[defined.name]
         description = repository().get_job(defined.job).description
@@ -82,7 +84,7 @@ def test_sources_and_derived_tables_of_a_project_are_listed(tmp_path):
         listed = {each.job: each for entry in registered for each in entry.read()}
         jobs = {job.name: job.definition for job in domain.definitions.jobs}
         assert list(listed) == ["shop_items", "shop_item_totals"]
-        assert [each.name for each in listed.values()] == ["items", "shop_item_totals"]
-        for name, each in listed.items():
-            assert str(jobs[name].description).partition("\n\n")[0] == each.description
+        assert [value.name for value in listed.values()] == ["items", "shop_item_totals"]
+        for name, value in listed.items():
+            assert str(jobs[name].description).partition("\n\n")[0] == value.description
     import_own_domain.cache_clear()

@@ -24,13 +24,13 @@ def run(capfd: Any, *arguments: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def times(desk, clock) -> list[datetime]:
+def times(partition_loader, clock) -> list[datetime]:
     """Load each state a day after the other; return when, and a time before."""
     found = [NOON - timedelta(days=1)]
     for version, shares in enumerate(HISTORY):
         clock.at += timedelta(days=1)
         rows = [row(symbol, share_quantity=quantity) for symbol, quantity in shares.items()]
-        found.append(desk.land(*rows, version=str(version)).known_from)
+        found.append(partition_loader.land(*rows, version=str(version)).known_from)
     return found
 
 
@@ -39,7 +39,7 @@ def as_text(shares: int | None) -> str | None:
 
 
 @pytest.mark.slow
-def test_a_diff_is_what_two_states_differ_in(desk, times, capfd):
+def test_a_diff_is_what_two_states_differ_in(partition_loader, times, capfd):
     states: list[dict[str, int]] = [{}, *HISTORY]
     assert len(times) == len(states) > 2
     for first, since in enumerate(times):
@@ -65,7 +65,9 @@ def test_a_diff_is_what_two_states_differ_in(desk, times, capfd):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_diff_is_a_table_with_conditions_columns_and_formats(desk, times, tmp_path, capfd):
+def test_a_diff_is_a_table_with_conditions_columns_and_formats(
+    partition_loader, times, tmp_path, capfd
+):
     between = ["--from", times[1].isoformat(), "--to", times[2].isoformat()]
     file = tmp_path / "diff.parquet"
     chosen = ["--columns", "symbol,change,new_share_quantity", "--where", "change=added"]
@@ -76,10 +78,12 @@ def test_a_diff_is_a_table_with_conditions_columns_and_formats(desk, times, tmp_
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_change_of_dates_alone_is_one_and_names_both(desk, clock, capfd):
-    since = desk.land(row("A")).known_from
+def test_a_change_of_dates_alone_is_one_and_names_both(partition_loader, clock, capfd):
+    since = partition_loader.land(row("A")).known_from
     clock.at += timedelta(days=1)
-    until = desk.land(row("A", last_update_date=date(2026, 2, 2)), version="v2").known_from
+    until = partition_loader.land(
+        row("A", last_update_date=date(2026, 2, 2)), version="v2"
+    ).known_from
     [found] = run(capfd, "--from", since.isoformat(), "--to", until.isoformat())
     assert (found["change"], found["old_last_update_date"], found["new_last_update_date"]) == (
         "changed",
@@ -97,7 +101,9 @@ def test_a_change_of_dates_alone_is_one_and_names_both(desk, clock, capfd):
         ("nothing", "2026-01-05T00:00:00Z", "2026-01-06T00:00:00Z", "table or view not found"),
     ],
 )
-def test_what_cannot_be_compared_is_a_clear_message(desk, capfd, table, since, until, message):
+def test_what_cannot_be_compared_is_a_clear_message(
+    partition_loader, capfd, table, since, until, message
+):
     assert main(["diff", table, "--from", since, "--to", until]) == (2 if table == "nothing" else 1)
     assert message in capfd.readouterr().err
 

@@ -289,7 +289,9 @@ def test_an_upgraded_installation_keeps_schedules_on_and_their_jobs_under_new_na
 def test_each_former_name_is_gone_and_each_present_one_is_defined():
     repository = defs.get_repository_def()
     names = {*repository.job_names}
-    names |= {each.name for each in [*repository.schedule_defs, *repository.sensor_defs]}
+    names |= {
+        schedule_def.name for schedule_def in [*repository.schedule_defs, *repository.sensor_defs]
+    }
     assert names.isdisjoint(FORMER_NAMES)
     assert names >= {*FORMER_NAMES.values()}
 

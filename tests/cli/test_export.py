@@ -22,7 +22,7 @@ from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import rejects
 from tests import programs
-from tests.resources.weeks import MONDAY, NOON, Desk, rejected, row
+from tests.resources.weeks import MONDAY, NOON, PartitionLoader, rejected, row
 
 WEEKLY = "finra_otc_weekly"
 LARGEST = Decimal("9223372036600.775807")
@@ -63,8 +63,8 @@ def refused(capfd, *arguments):
     return error
 
 
-def test_a_table_goes_to_standard_output_as_csv_by_key(desk, capfd):
-    desk.land(
+def test_a_table_goes_to_standard_output_as_csv_by_key(partition_loader, capfd):
+    partition_loader.land(
         row("BBB", notional_usd=12_345_678, participant_name='Q "A", Inc.'),
         row("AAA", share_quantity=LARGEST, participant_name=None),
     )
@@ -79,14 +79,14 @@ def test_a_table_goes_to_standard_output_as_csv_by_key(desk, capfd):
     assert said == f"finra_otc_weekly: 2 rows, {byte_count} bytes to standard output\n"
 
 
-def test_an_empty_text_is_two_quotes_and_null_is_nothing(desk, capfd):
-    desk.land(row("AAA", issue_name="", mpid=None))
+def test_an_empty_text_is_two_quotes_and_null_is_nothing(partition_loader, capfd):
+    partition_loader.land(row("AAA", issue_name="", mpid=None))
     assert exported(capfd, WEEKLY, "--columns", "issue_name,mpid")[0] == ["issue_name,mpid", '"",']
     assert exported(capfd, WEEKLY, "--columns", "mpid")[0] == ["mpid", ""]
 
 
 @pytest.mark.slow
-def test_a_csv_for_excel_begins_with_a_byte_order_mark(desk, capfd, tmp_path):
+def test_a_csv_for_excel_begins_with_a_byte_order_mark(partition_loader, capfd, tmp_path):
     file = tmp_path / "weekly.csv"
     assert main(["export", WEEKLY, "--byte-order-mark", "--output", str(file)]) == 0
     assert f"{len(file.read_bytes())} bytes" in capfd.readouterr().err
@@ -100,27 +100,29 @@ def test_a_csv_for_excel_begins_with_a_byte_order_mark(desk, capfd, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+    "partition_loader",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
+    indirect=True,
 )
-def test_every_table_and_view_can_be_exported_as_csv_and_parquet(desk, capfd, tmp_path):
-    desk.land(row("AAA", notional_usd=1), row("BBB"), rejects=rejected(3, 7))
+def test_every_table_and_view_can_be_exported_as_csv_and_parquet(partition_loader, capfd, tmp_path):
+    partition_loader.land(row("AAA", notional_usd=1), row("BBB"), rejects=rejected(3, 7))
     for name, declared in known_tables().items():
         file = tmp_path / f"{name}.parquet"
         options = ["--internal", "--format", "parquet", "--output", str(file)]
         assert main(["export", name, *options]) == 0
         found = pl.read_parquet(file)
-        columns = [each.key for each in declared.columns if each.name not in HASHES]
+        columns = [column.key for column in declared.columns if column.name not in HASHES]
         assert dict(found.schema) == schema_of(declared, columns)
         statement = select(declared).order_by(*(declared.c[key] for key in key_names(declared)))
-        assert found.equals(desk.warehouse.frame(statement, declared).select(columns))
+        assert found.equals(partition_loader.warehouse.frame(statement, declared).select(columns))
         capfd.readouterr()
         assert len(exported(capfd, name, "--internal")[0]) == found.height + 1
 
 
 def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secrets_never(
-    desk, capfd
+    partition_loader, capfd
 ):
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         connection.execute(insert(access_keys), KEY)
         connection.execute(insert(access_sessions), SESSION)
     internal = {"access_audit", "access_failures", "access_keys", "access_sessions"}
@@ -131,7 +133,7 @@ def test_internal_tables_are_exported_where_that_is_asked_for_and_hashes_of_secr
         assert len(lines) == 2
         assert "hash" not in lines[0]
         assert "5ec4e7" not in "".join(lines)
-        [hidden] = [each.name for each in known_tables()[name].columns if each.name in HASHES]
+        [hidden] = [column.name for column in known_tables()[name].columns if column.name in HASHES]
         for asked in (["--columns", hidden], ["--where", f"{hidden}>=5"]):
             message = refused(capfd, name, "--internal", *asked)
             assert "hashes of secrets, which are never written" in message
@@ -146,19 +148,19 @@ def test_an_export_is_for_whom_the_users_umask_lets_and_its_database_for_our_use
     assert status == 0, error
     (tmp_path / "usual").touch()
     assert file.stat().st_mode == (tmp_path / "usual").stat().st_mode
-    assert [oct(each.stat().st_mode & 0o077) for each in state.glob("*.sqlite")] == ["0o0"]
+    assert [oct(path.stat().st_mode & 0o077) for path in state.glob("*.sqlite")] == ["0o0"]
 
 
 @pytest.mark.slow_on_postgresql
 def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
-    desk, clock, capfd, tmp_path
+    partition_loader, clock, capfd, tmp_path
 ):
     texts = ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "'=1", ""]
     deliveries = [
         NewDelivery("git", f"{number}", text, b"{}", {}, 0) for number, text in enumerate(texts)
     ]
-    Inbox(desk.warehouse, clock).take(deliveries)
-    desk.land(row("AAA", participant_name="=2"), row("BBB", participant_name=None))
+    Inbox(partition_loader.warehouse, clock).take(deliveries)
+    partition_loader.land(row("AAA", participant_name="=2"), row("BBB", participant_name=None))
 
     def kinds(*options):
         lines, _ = exported(capfd, "inbox", "--columns", "kind", *options)
@@ -185,8 +187,10 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
     assert '{"new_participant_name":"=2"}' in capfd.readouterr().out.splitlines()
 
 
-def test_a_view_gives_dollars_with_all_their_digits(desk, capfd, tmp_path):
-    desk.land(row("AAA", notional_usd=2**63 - 1), row("BBB", notional_usd=1), row("CCC"))
+def test_a_view_gives_dollars_with_all_their_digits(partition_loader, capfd, tmp_path):
+    partition_loader.land(
+        row("AAA", notional_usd=2**63 - 1), row("BBB", notional_usd=1), row("CCC")
+    )
     columns = ["--columns", "symbol,tier_name,notional_dollars"]
     assert exported(capfd, "v_finra_otc_weekly", *columns)[0][1:] == [
         "AAA,NMS Tier 1,9223372036854.775807",
@@ -239,8 +243,8 @@ CONDITIONS: list[tuple[list[str], list[str]]] = [
 
 
 @pytest.mark.slow
-def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(desk, capfd):
-    desk.land(
+def test_conditions_are_compared_by_the_columns_type_and_all_must_hold(partition_loader, capfd):
+    partition_loader.land(
         row("AAA", notional_usd=10_000_001),
         row("BBB", notional_usd=9_500_000, share_quantity=200, issue_name=""),
         row("aaa", share_quantity=300),
@@ -267,9 +271,9 @@ SPELLINGS = [
 """Conditions that the same row alone meets."""
 
 
-def test_each_spelling_of_a_condition_selects_the_same_rows(desk, capfd):
+def test_each_spelling_of_a_condition_selects_the_same_rows(partition_loader, capfd):
     name = ' it\'s "1=1", and (so) on '
-    desk.land(row("AAA", issue_name=name), row("BBB", share_quantity=200))
+    partition_loader.land(row("AAA", issue_name=name), row("BBB", share_quantity=200))
     for wheres in SPELLINGS:
         options = [option for where in wheres for option in ("--where", where)]
         lines, _ = exported(capfd, WEEKLY, "--columns", "symbol", *options)
@@ -362,13 +366,13 @@ REFUSED = [
 """Arguments, and what is in the message that refuses them."""
 
 
-def test_what_cannot_be_exported_is_a_clear_message(desk, capfd):
+def test_what_cannot_be_exported_is_a_clear_message(partition_loader, capfd):
     for arguments, message in REFUSED:
         assert message in refused(capfd, *arguments), arguments
 
 
-def test_a_file_that_is_there_stays_unless_force_is_said(desk, capfd, tmp_path):
-    desk.land(row("AAA"))
+def test_a_file_that_is_there_stays_unless_force_is_said(partition_loader, capfd, tmp_path):
+    partition_loader.land(row("AAA"))
     file = tmp_path / "out.csv"
     file.write_text("mine")
     arguments = [WEEKLY, "--columns", "symbol", "--output", str(file)]
@@ -379,10 +383,12 @@ def test_a_file_that_is_there_stays_unless_force_is_said(desk, capfd, tmp_path):
     assert capfd.readouterr().err == f"finra_otc_weekly: 1 rows, 13 bytes to {file}\n"
 
 
-def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(desk, capfd, tmp_path):
+def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(
+    partition_loader, capfd, tmp_path
+):
     import pandas as pd
 
-    desk.land(
+    partition_loader.land(
         row("AAA", notional_usd=2**63 - 1, issue_name="=1+1"),
         row("BBB", notional_usd=1, share_quantity=LARGEST),
         row("NA", issue_name=None),
@@ -410,16 +416,18 @@ def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(desk, capfd, t
         ("md", r"| AAA | 100.000000 | '=&lt;b&gt;\| |"),
     ],
 )
-def test_a_table_to_read_goes_to_standard_output_with_its_texts_escaped(desk, capfd, form, line):
-    desk.land(row("AAA", participant_name="=<b>|"))
+def test_a_table_to_read_goes_to_standard_output_with_its_texts_escaped(
+    partition_loader, capfd, form, line
+):
+    partition_loader.land(row("AAA", participant_name="=<b>|"))
     columns = ["--columns", "symbol,share_quantity,participant_name"]
     assert main(["export", WEEKLY, *columns, "--format", form, "--escape-formulas"]) == 0
     assert line in capfd.readouterr().out.splitlines()
 
 
 @pytest.mark.slow_on_postgresql
-def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(desk, capfd):
-    desk.land(
+def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(partition_loader, capfd):
+    partition_loader.land(
         row("AAA", notional_usd=9_000_000),
         row("BBB", notional_usd=10_000_000),
         row("CCC"),
@@ -439,8 +447,10 @@ def test_rows_are_sorted_by_columns_and_limited_and_null_comes_last(desk, capfd)
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_suffix_of_a_file_decides_its_format_unless_one_is_named(desk, capfd, tmp_path):
-    desk.land(row("AAA", notional_usd=2**63 - 1, issue_name=None))
+def test_the_suffix_of_a_file_decides_its_format_unless_one_is_named(
+    partition_loader, capfd, tmp_path
+):
+    partition_loader.land(row("AAA", notional_usd=2**63 - 1, issue_name=None))
     columns = ["--columns", "symbol,notional_dollars,issue_name,known_from"]
     line = (
         '{"symbol":"AAA","notional_dollars":"9223372036854.775807","issue_name":null,'
@@ -461,7 +471,7 @@ def test_the_suffix_of_a_file_decides_its_format_unless_one_is_named(desk, capfd
     assert capfd.readouterr().out == ""
 
 
-def test_an_export_of_nothing_has_a_header_and_types(desk, capfd, tmp_path):
+def test_an_export_of_nothing_has_a_header_and_types(partition_loader, capfd, tmp_path):
     assert exported(capfd, "rejects", "--columns", "line_number")[0] == ["line_number"]
     file = tmp_path / "empty.parquet"
     assert main(["export", WEEKLY, "--format", "parquet", "--output", str(file)]) == 0
@@ -475,7 +485,7 @@ OF_SQLITE = [0, ROWS_PER_ARROW_BATCH - 1, *[ROWS_PER_ARROW_BATCH] * 3, 2]
 
 
 @pytest.mark.slow_on_postgresql
-def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(desk, tmp_path):
+def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(partition_loader, tmp_path):
     count = 2 * ROWS_PER_BATCH + 1
     many = pl.select(
         capture_id=pl.int_range(count, dtype=pl.Int64),
@@ -488,12 +498,12 @@ def test_more_rows_than_a_batch_come_in_batches_one_after_the_other(desk, tmp_pa
         run_id=pl.lit("run"),
         rejected_at=pl.lit(NOON).dt.cast_time_unit("us"),
     )
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         insert_frame(connection, rejects, many)
     statement = select(rejects).order_by(rejects.c.capture_id)
-    with desk.warehouse.batches(statement, rejects) as batches:
+    with partition_loader.warehouse.batches(statement, rejects) as batches:
         heights = [batch.height for batch in batches]
-    assert heights == (OF_SQLITE if desk.warehouse.file else OF_POSTGRESQL)
+    assert heights == (OF_SQLITE if partition_loader.warehouse.file else OF_POSTGRESQL)
     assert sum(heights) == count
     file = tmp_path / "many.parquet"
     assert main(["export", "rejects", "--format", "parquet", "--output", str(file)]) == 0
@@ -506,7 +516,9 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, prepared, clock):
     url = prepared.sqlite(state_dir / "demo.sqlite")
     with Warehouse(url, clock=clock) as warehouse:
         warehouse.prepare(holds="demo")
-        Desk(warehouse, tmp_path / "artifacts").land(*(row(f"S{n}") for n in range(2000)))
+        PartitionLoader(warehouse, tmp_path / "artifacts").land(
+            *(row(f"S{n}") for n in range(2000))
+        )
     process = programs.start(state_dir, "orchestration_project", "export", WEEKLY)
     assert process.stdout
     assert process.stderr
@@ -517,8 +529,10 @@ def test_a_reader_that_goes_away_ends_it_quietly(tmp_path, prepared, clock):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_standard_error_that_is_closed_does_not_make_it_fail(desk, tmp_path, monkeypatch):
-    desk.land(row("AAA"))
+def test_a_standard_error_that_is_closed_does_not_make_it_fail(
+    partition_loader, tmp_path, monkeypatch
+):
+    partition_loader.land(row("AAA"))
     file = tmp_path / "rows.csv"
     monkeypatch.setattr(sys, "stderr", None)  # as Python has it after 2>&-
     assert main(["export", WEEKLY, "--columns", "symbol", "--output", str(file)]) == 0
@@ -527,9 +541,9 @@ def test_a_standard_error_that_is_closed_does_not_make_it_fail(desk, tmp_path, m
     sys.stderr.close()  # what it has in the place of the one that is closed
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_sql_writes_the_rows_of_a_query_now_or_as_of_a_time(desk, capfd):
-    desk.land(row("AAA"))
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_sql_writes_the_rows_of_a_query_now_or_as_of_a_time(partition_loader, capfd):
+    partition_loader.land(row("AAA"))
     query = "SELECT symbol, '=1+1' AS formula FROM finra_otc_weekly"
     assert main(["sql", query]) == 0
     assert capfd.readouterr().out == "symbol,formula\r\nAAA,'=1+1\r\n"

@@ -13,7 +13,7 @@ import pytest
 
 from orchestration_project.__main__ import main
 from orchestration_project.settings import PROJECT_ROOT
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 NEXT = MONDAY + timedelta(days=7)
 FILE = "part-0.parquet"
@@ -30,18 +30,18 @@ def export(folder: Path, *options: str, table: str = "finra_otc_weekly") -> int:
 
 
 def files(folder: Path) -> Iterator[str]:
-    return (str(each.relative_to(folder)) for each in sorted(folder.rglob("*.parquet")))
+    return (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.parquet")))
 
 
 @pytest.mark.slow_on_postgresql
 def test_a_dataset_has_a_file_for_each_week_and_tier_and_all_readers_see_one_table(
-    desk: Desk, folder: Path, capfd
+    partition_loader: PartitionLoader, folder: Path, capfd
 ):
     import pandas as pd
 
-    desk.land(row("AAA", share_quantity=5), row("BBB"))
-    replace(desk, tier="T2").land(row("CCC"))
-    replace(desk, week_start=NEXT).land(row("AAA", share_quantity=7))
+    partition_loader.land(row("AAA", share_quantity=5), row("BBB"))
+    replace(partition_loader, tier="T2").land(row("CCC"))
+    replace(partition_loader, week_start=NEXT).land(row("AAA", share_quantity=7))
     assert export(folder) == 0
     assert "3 partitions written, 0 unchanged, 0 removed; 4 rows" in capfd.readouterr().err
     assert list(files(folder)) == [
@@ -74,12 +74,14 @@ def test_there_is_a_recipe_for_each_reader():
 
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("library", RECIPES)
-def test_each_recipe_reads_the_whole_table(desk: Desk, folder: Path, library: str):
+def test_each_recipe_reads_the_whole_table(
+    partition_loader: PartitionLoader, folder: Path, library: str
+):
     module = import_module(library)
     if library == "pyarrow":
         assert module.dataset is ds
-    desk.land(row("AAA", share_quantity=5), row("BBB", mpid=None))
-    replace(desk, week_start=NEXT, tier="OTCE").land(row("AAA", share_quantity=7))
+    partition_loader.land(row("AAA", share_quantity=5), row("BBB", mpid=None))
+    replace(partition_loader, week_start=NEXT, tier="OTCE").land(row("AAA", share_quantity=7))
     assert export(folder) == 0
     found = eval(RECIPES[library].replace("lake/otc", str(folder)), {library: module})  # noqa: S307 - ours
     table = found.to_table() if library == "pyarrow" else found
@@ -102,12 +104,14 @@ def test_each_recipe_reads_the_whole_table(desk: Desk, folder: Path, library: st
 
 
 @pytest.mark.slow_on_postgresql
-def test_only_the_partition_that_changed_is_written_again(desk: Desk, folder: Path, capfd):
-    desk.land(row("AAA"), row("BBB"))
-    replace(desk, week_start=NEXT).land(row("AAA"))
+def test_only_the_partition_that_changed_is_written_again(
+    partition_loader: PartitionLoader, folder: Path, capfd
+):
+    partition_loader.land(row("AAA"), row("BBB"))
+    replace(partition_loader, week_start=NEXT).land(row("AAA"))
     export(folder)
     before = {name: (folder / name).stat().st_ino for name in files(folder)}
-    desk.land(row("AAA"), version="2")  # a row less
+    partition_loader.land(row("AAA"), version="2")  # a row less
     capfd.readouterr()
     assert export(folder) == 0
     assert "1 partitions written, 1 unchanged, 0 removed; 2 rows" in capfd.readouterr().err
@@ -118,10 +122,12 @@ def test_only_the_partition_that_changed_is_written_again(desk: Desk, folder: Pa
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_value_that_changed_or_a_file_that_is_gone_is_written_again(desk: Desk, folder: Path):
-    desk.land(row("AAA", share_quantity=5))
+def test_a_value_that_changed_or_a_file_that_is_gone_is_written_again(
+    partition_loader: PartitionLoader, folder: Path
+):
+    partition_loader.land(row("AAA", share_quantity=5))
     export(folder)
-    desk.land(row("AAA", share_quantity=6), version="2")
+    partition_loader.land(row("AAA", share_quantity=6), version="2")
     export(folder)
     assert pl.read_parquet(folder / T1)["share_quantity"].to_list() == [6]
     (folder / T1).unlink()
@@ -131,24 +137,26 @@ def test_a_value_that_changed_or_a_file_that_is_gone_is_written_again(desk: Desk
 
 @pytest.mark.slow_on_postgresql
 def test_a_partition_without_rows_loses_its_file_and_the_manifest_names_all(
-    desk: Desk, folder: Path
+    partition_loader: PartitionLoader, folder: Path
 ):
-    desk.land(row("AAA"))
-    replace(desk, week_start=NEXT).land(row("AAA"))
+    partition_loader.land(row("AAA"))
+    replace(partition_loader, week_start=NEXT).land(row("AAA"))
     options = ["--where", "symbol=AAA", "--columns", "symbol,share_quantity"]
     export(folder, *options)
-    desk.land(row("BBB"), version="2")
+    partition_loader.land(row("BBB"), version="2")
     export(folder, *options)
     assert list(files(folder)) == [f"week_start={NEXT}/tier=T1/{FILE}"]
     assert not (folder / f"week_start={MONDAY}").exists()
     manifest = json.loads((folder / "_manifest.json").read_text())
-    assert [each["path"] for each in manifest["partitions"]] == list(files(folder))
+    assert [partition["path"] for partition in manifest["partitions"]] == list(files(folder))
     assert manifest["columns"] == ["symbol", "share_quantity"]
 
 
 @pytest.mark.slow_on_postgresql
-def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(desk: Desk, folder: Path):
-    desk.land(row("../x/%", participant_name=None), row("B", participant_name="A=B c"))
+def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(
+    partition_loader: PartitionLoader, folder: Path
+):
+    partition_loader.land(row("../x/%", participant_name=None), row("B", participant_name="A=B c"))
     by = ["--partition-by", "symbol,participant_name"]
     assert export(folder, *by) == 0
     found = {name.removesuffix(f"/{FILE}") for name in files(folder)}
@@ -163,15 +171,17 @@ def test_values_of_any_text_are_names_of_folders_and_null_is_that_of_hive(desk: 
 
 
 @pytest.mark.slow
-def test_what_a_killed_export_left_is_overwritten_and_removed(desk: Desk, folder: Path):
-    desk.land(row("AAA"))
+def test_what_a_killed_export_left_is_overwritten_and_removed(
+    partition_loader: PartitionLoader, folder: Path
+):
+    partition_loader.land(row("AAA"))
     folder.mkdir()
     (folder / f"week_start={MONDAY}" / "tier=T1").mkdir(parents=True)
     (folder / T1).write_bytes(b"half")
     (folder / ".orchestration_project-export-1.partial").write_bytes(b"half")
     assert export(folder) == 0
     assert pl.read_parquet(folder / T1).height == 1
-    assert sorted(each.name for each in folder.iterdir()) == [
+    assert sorted(path.name for path in folder.iterdir()) == [
         "_manifest.json",
         f"week_start={MONDAY}",
     ]
@@ -188,9 +198,9 @@ def test_what_a_killed_export_left_is_overwritten_and_removed(desk: Desk, folder
     ],
 )
 def test_what_does_not_fit_is_refused_and_the_dataset_stays(
-    desk: Desk, folder: Path, capfd, options: list[str], said: str
+    partition_loader: PartitionLoader, folder: Path, capfd, options: list[str], said: str
 ):
-    desk.land(row("AAA"))
+    partition_loader.land(row("AAA"))
     export(folder)
     before = sorted(files(folder))
     assert export(folder, *options) != 0
@@ -217,9 +227,9 @@ def test_an_option_that_means_nothing_for_a_dataset_is_refused(
 
 
 def test_a_folder_with_other_files_and_a_changed_manifest_are_refused(
-    desk: Desk, folder: Path, capfd
+    partition_loader: PartitionLoader, folder: Path, capfd
 ):
-    desk.land(row("AAA"))
+    partition_loader.land(row("AAA"))
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
     assert export(folder) == 1
@@ -231,9 +241,9 @@ def test_a_folder_with_other_files_and_a_changed_manifest_are_refused(
 
 
 def test_a_path_in_a_manifest_that_leads_elsewhere_deletes_nothing(
-    desk: Desk, folder: Path, tmp_path: Path
+    partition_loader: PartitionLoader, folder: Path, tmp_path: Path
 ):
-    desk.land(row("AAA"))
+    partition_loader.land(row("AAA"))
     export(folder)
     file = folder / "_manifest.json"
     manifest = json.loads(file.read_text())
@@ -246,9 +256,9 @@ def test_a_path_in_a_manifest_that_leads_elsewhere_deletes_nothing(
 
 
 def test_a_table_without_a_day_in_its_key_needs_columns_and_one_without_loads_is_written_whole(
-    desk: Desk, folder: Path, capfd
+    partition_loader: PartitionLoader, folder: Path, capfd
 ):
-    desk.land(row("AAA"))
+    partition_loader.land(row("AAA"))
     assert export(folder, table="blobs") == 1
     assert "has no day in its key" in capfd.readouterr().err
     assert export(folder, "--partition-by", "byte_offset", table="blobs") == 0

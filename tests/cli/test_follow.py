@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import database_url
 from orchestration_project.settings import load_settings
 from tests import programs
-from tests.resources.weeks import Desk, StoppedClock, row
+from tests.resources.weeks import PartitionLoader, StoppedClock, row
 
 NAME = "finra_otc_weekly"
 FIELDS = [
@@ -27,13 +27,15 @@ FIELDS = [
 
 
 @pytest.fixture
-def loader(desk: Desk, clock: StoppedClock, tmp_path: Path) -> Iterator[Desk]:
+def loader(
+    partition_loader: PartitionLoader, clock: StoppedClock, tmp_path: Path
+) -> Iterator[PartitionLoader]:
     """Loads a week into the database of the commands, and records the chain."""
     settings = load_settings()
     key, url = open_chain_key(settings), database_url(settings)
     schema = settings.database_schema
     with Warehouse(url, clock=clock, schema=schema, chain_key=lambda: key) as warehouse:
-        yield Desk(warehouse, tmp_path / "artifacts")
+        yield PartitionLoader(warehouse, tmp_path / "artifacts")
 
 
 def run(capfd: Any, *arguments: str) -> tuple[list[dict[str, Any]], str]:
@@ -97,14 +99,14 @@ def test_what_has_no_feed_is_refused(loader, capfd, arguments, status, text):
     assert text in written.err
 
 
-def test_rows_without_a_chain_are_refused(desk, capfd):
-    desk.land(row("AAA"))
+def test_rows_without_a_chain_are_refused(partition_loader, capfd):
+    partition_loader.land(row("AAA"))
     assert main(["follow", NAME, "--once"]) == 1
     assert "load a partition again" in capfd.readouterr().err
 
 
 @pytest.fixture
-def followed(loader: Desk, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+def followed(loader: PartitionLoader, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The command as a process, which has written the change of a first load."""
     loader.land(row("AAA"))
     with (tmp_path / "notes").open("wb") as notes:

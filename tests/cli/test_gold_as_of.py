@@ -35,9 +35,9 @@ from orchestration_project.tables.schema import HISTORY, as_number
 from orchestration_project.tables.spine import fences
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
-from tests.resources.gold_desk import WEEKS, derive, land_week, read
+from tests.resources.gold_loads import WEEKS, derive, land_week, read
 from tests.resources.test_gold_by_pandas import TIERS, rows_of
-from tests.resources.weeks import Desk
+from tests.resources.weeks import PartitionLoader
 
 WINDOW = WEEKS[:3]
 LAST = WINDOW[-1]
@@ -48,11 +48,11 @@ OF_TIER = (
 OF_ALL = ("finra_tier_week", "finra_venue_week_all_tiers")
 
 
-def stored(desk: Desk, name: str) -> list[dict[str, Any]]:
+def stored(partition_loader: PartitionLoader, name: str) -> list[dict[str, Any]]:
     """Return the rows of the last week, of T1 where there are tiers."""
     return [
         each
-        for each in read(desk.warehouse, name)
+        for each in read(partition_loader.warehouse, name)
         if str(each["week_start"]) == str(LAST) and (name in OF_ALL or each["tier"] == "T1")
     ]
 
@@ -83,9 +83,11 @@ def sorted_rows(rows: list[dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "desk", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
+    "partition_loader",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
+    indirect=True,
 )
-def test_gold_as_of_a_time_is_what_was_derived_then(desk, clock, tmp_path):
+def test_gold_as_of_a_time_is_what_was_derived_then(partition_loader, clock, tmp_path):
     chance = random.Random(5)  # noqa: S311
     states = []
     for version in range(2):
@@ -93,9 +95,11 @@ def test_gold_as_of_a_time_is_what_was_derived_then(desk, clock, tmp_path):
         for week in WINDOW if version == 0 else WINDOW[1:2]:
             for tier in TIERS:
                 rows = rows_of(chance, tier, week)
-                land_week(desk, tier, week, rows)
-        derive(desk, WINDOW)
-        states.append((clock.at, {name: stored(desk, name) for name in (*OF_TIER, *OF_ALL)}))
+                land_week(partition_loader, tier, week, rows)
+        derive(partition_loader, WINDOW)
+        states.append(
+            (clock.at, {name: stored(partition_loader, name) for name in (*OF_TIER, *OF_ALL)})
+        )
     for at, tables in states:
         for name, rows in tables.items():
             found = as_of(tmp_path, name, "--as-of", (at + timedelta(hours=1)).isoformat())
@@ -104,16 +108,18 @@ def test_gold_as_of_a_time_is_what_was_derived_then(desk, clock, tmp_path):
 
 
 @pytest.mark.slow_on_postgresql
-def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock, tmp_path, capfd):
+def test_gold_published_by_a_day_leaves_out_what_was_restated_later(
+    partition_loader, clock, tmp_path, capfd
+):
     early, late = LAST + timedelta(days=21), LAST + timedelta(days=90)
     first = {"symbol": "A", "share_quantity": 10, "last_update_date": early}
     for tier in TIERS:
-        land_week(desk, tier, LAST, [first, {**first, "symbol": "B"}])
+        land_week(partition_loader, tier, LAST, [first, {**first, "symbol": "B"}])
     clock.at += timedelta(days=100)
     restated = {"symbol": "A", "share_quantity": 30, "last_update_date": late}
     unknown = {"symbol": "C", "last_update_date": late, "initial_published_date": early}
     undated = {"symbol": "D", "last_update_date": None, "initial_published_date": None}
-    land_week(desk, "T1", LAST, [restated, {**first, "symbol": "B"}, unknown, undated])
+    land_week(partition_loader, "T1", LAST, [restated, {**first, "symbol": "B"}, unknown, undated])
     keys = tmp_path / "keys.csv"
     days = {early: {"A": 10, "B": 10}, late: {"A": 30, "B": 10, "C": 100}}
     for day, shares in days.items():
@@ -134,23 +140,25 @@ def test_gold_published_by_a_day_leaves_out_what_was_restated_later(desk, clock,
 
 
 @pytest.mark.slow
-def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(desk, clock, tmp_path):
+def test_gold_as_of_a_time_is_the_same_where_the_stored_gold_was_dropped(
+    partition_loader, clock, tmp_path
+):
     """A week that has not changed since is read as it is stored: so it may be missing there."""
     chance = random.Random(6)  # noqa: S311
     for week in WINDOW:
         for tier in TIERS:
-            land_week(desk, tier, week, rows_of(chance, tier, week))
+            land_week(partition_loader, tier, week, rows_of(chance, tier, week))
     names = (*OF_TIER, *OF_ALL)
     day = ("--published-by", "2100-01-01")
     found = {name: [as_of(tmp_path, name, *each) for each in ((), day)] for name in names}
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         connection.execute(delete(finra_symbol_week))
         connection.execute(delete(finra_venue_week))
     for name, rows in found.items():
         again = [as_of(tmp_path, name, *each) for each in ((), day)]
         assert all(rows[0])
         assert [sorted(map(repr, each)) for each in again] == [
-            sorted(map(repr, each)) for each in rows
+            sorted(map(repr, row)) for row in rows
         ], name
 
 
@@ -180,25 +188,25 @@ def test_the_command_knows_the_gold_of_every_domain():
         (["finra_symbol_week", "T1|2025-11-10"], "no rows then: T1|2025-11-10"),
     ],
 )
-def test_what_cannot_be_derived_is_a_clear_message(desk, capfd, arguments, message):
+def test_what_cannot_be_derived_is_a_clear_message(partition_loader, capfd, arguments, message):
     is_name = message.startswith(("invalid", "expected a Monday"))
     assert main(["gold", *arguments]) == (2 if is_name else 1)
     assert message in capfd.readouterr().err
 
 
 @pytest.mark.slow_on_postgresql
-def test_estimates_as_of_a_time_have_its_shares_and_its_prices(desk, clock, tmp_path):
+def test_estimates_as_of_a_time_have_its_shares_and_its_prices(partition_loader, clock, tmp_path):
     """A split of 4 for 1 is loaded on the second day, and all closes are written after it."""
     states = []
     for shares, close, later in ((100, 40, "none"), (500, 10, "2026-02-10 4")):
         clock.at += timedelta(days=1)
         for tier in TIERS:
-            land_week(desk, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+            land_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
         given = [price(day, close, later_splits=later) for day in session_days(LAST)]
-        store_prices(desk, clock.at, given)
-        load = value_load(desk.warehouse)
+        store_prices(partition_loader, clock.at, given)
+        load = value_load(partition_loader.warehouse)
         load.land(load.take(str(LAST)))
-        states.append((clock.at, read(desk.warehouse, "finra_symbol_week_value")))
+        states.append((clock.at, read(partition_loader.warehouse, "finra_symbol_week_value")))
     dollars = [[row["estimated_notional_usd"] for row in rows] for _, rows in states]
     assert dollars == [[4000 * 10**6] * 3, [20_000 * 10**6] * 3]
     for at, rows in states:
@@ -209,15 +217,20 @@ def test_estimates_as_of_a_time_have_its_shares_and_its_prices(desk, clock, tmp_
         assert sorted_rows(pl.read_parquet(file).to_dicts()) == sorted_rows(rows)
 
 
-def store_prices(desk, now: datetime, given: list[dict[str, Any]]) -> None:
+def store_prices(partition_loader, now: datetime, given: list[dict[str, Any]]) -> None:
     """Replace the loaded prices."""
-    store(desk, now, prices_daily, prices(*given).with_columns(capture_id=pl.lit(1, pl.Int64)))
+    store(
+        partition_loader,
+        now,
+        prices_daily,
+        prices(*given).with_columns(capture_id=pl.lit(1, pl.Int64)),
+    )
 
 
-def store(desk, now: datetime, table: Table, new: pl.DataFrame) -> None:
+def store(partition_loader, now: datetime, table: Table, new: pl.DataFrame) -> None:
     """Replace the rows of a table, and keep those before in the history, as a load does."""
     at = pl.lit(now).cast(pl.Datetime("us", "UTC"))
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         old = read_frame(connection, select(table), table)
         connection.execute(delete(table))
         moved = old.with_columns(
@@ -235,14 +248,18 @@ def blank(table: Table, *given: dict[str, Any]) -> pl.DataFrame:
 
 
 def assert_derives(
-    desk, clock, folder: Path, keys: Mapping[str, str], changes: list[Callable[[], None]]
+    partition_loader,
+    clock,
+    folder: Path,
+    keys: Mapping[str, str],
+    changes: list[Callable[[], None]],
 ) -> None:
     """Assert that tables as of the time of each change are what was derived of it then."""
     states = []
     for change in changes:
         change()
         at = clock.at
-        states.append((at, {name: read(desk.warehouse, name) for name in keys}))
+        states.append((at, {name: read(partition_loader.warehouse, name) for name in keys}))
         clock.at += timedelta(days=1)
     for at, tables in states:
         for name, rows in tables.items():
@@ -256,46 +273,57 @@ def assert_derives(
 
 
 @pytest.mark.slow_on_postgresql
-def test_short_sales_as_of_a_time_have_the_sales_and_the_interest_known_then(desk, clock, tmp_path):
+def test_short_sales_as_of_a_time_have_the_sales_and_the_interest_known_then(
+    partition_loader, clock, tmp_path
+):
     def change(shares: int, sold: int, held: int) -> None:
         for tier in TIERS:
-            land_week(desk, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+            land_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
         now = clock.at
         sale = {"symbol": "AAA", "trade_date": LAST, "short_quantity": sold, "total_quantity": 50}
         after = {**sale, "trade_date": LAST + timedelta(days=7)}
-        store(desk, now, finra_reg_sho_daily, blank(finra_reg_sho_daily, sale, after))
-        dates = [LAST - timedelta(days=each) for each in (3, 18)]
+        store(partition_loader, now, finra_reg_sho_daily, blank(finra_reg_sho_daily, sale, after))
+        dates = [LAST - timedelta(days=number) for number in (3, 18)]
         interest = [
             {"symbol": "AAA", "settlement_date": each, "short_quantity": held + number}
             for number, each in enumerate(dates)
         ]
-        store(desk, now, finra_short_interest, blank(finra_short_interest, *interest))
-        load = short_load(desk.warehouse)
+        store(partition_loader, now, finra_short_interest, blank(finra_short_interest, *interest))
+        load = short_load(partition_loader.warehouse)
         load.land(load.take(str(LAST)))
 
     changes = [partial(change, 100, 10, 70), partial(change, 200, 20, 90)]
-    assert_derives(desk, clock, tmp_path, {"finra_symbol_week_short": str(LAST)}, changes)
+    assert_derives(
+        partition_loader, clock, tmp_path, {"finra_symbol_week_short": str(LAST)}, changes
+    )
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_symbol_master_as_of_a_time_has_the_weeks_known_then(desk, clock, tmp_path):
+def test_the_symbol_master_as_of_a_time_has_the_weeks_known_then(partition_loader, clock, tmp_path):
     def first() -> None:
-        land_week(desk, "T1", WINDOW[0], [{"symbol": "OLD", "issue_name": "Acme Inc"}])
-        land_week(desk, "T2", WINDOW[0], [{"symbol": "B", "issue_name": "Beta"}])
-        land_week(desk, "T1", WINDOW[1], [{"symbol": "C"}, {"symbol": "B", "issue_name": "Beta"}])
-        derive_symbols(desk.warehouse)
+        land_week(partition_loader, "T1", WINDOW[0], [{"symbol": "OLD", "issue_name": "Acme Inc"}])
+        land_week(partition_loader, "T2", WINDOW[0], [{"symbol": "B", "issue_name": "Beta"}])
+        land_week(
+            partition_loader,
+            "T1",
+            WINDOW[1],
+            [{"symbol": "C"}, {"symbol": "B", "issue_name": "Beta"}],
+        )
+        derive_symbols(partition_loader.warehouse)
 
     def second() -> None:
-        land_week(desk, "T1", WINDOW[1], [{"symbol": "NEW", "issue_name": "Acme Inc"}])
-        land_week(desk, "T1", WINDOW[2], [{"symbol": "NEW", "issue_name": "Zenith Group"}])
-        land_week(desk, "T2", WINDOW[2], [{"symbol": "B", "issue_name": "Beta"}])
-        derive_symbols(desk.warehouse)
+        land_week(partition_loader, "T1", WINDOW[1], [{"symbol": "NEW", "issue_name": "Acme Inc"}])
+        land_week(
+            partition_loader, "T1", WINDOW[2], [{"symbol": "NEW", "issue_name": "Zenith Group"}]
+        )
+        land_week(partition_loader, "T2", WINDOW[2], [{"symbol": "B", "issue_name": "Beta"}])
+        derive_symbols(partition_loader.warehouse)
 
     keys: dict[str, str] = dict.fromkeys(
         ("finra_symbols", "finra_symbol_changes", "finra_symbol_renames"), "all"
     )
     del keys["finra_symbol_renames"]  # the first state has none
-    assert_derives(desk, clock, tmp_path, keys, [first, second])
+    assert_derives(partition_loader, clock, tmp_path, keys, [first, second])
     [renamed] = as_of_now(tmp_path, "finra_symbol_renames", "all")
     assert (renamed["symbol"], renamed["new_symbol"]) == ("OLD", "NEW")
 
@@ -307,7 +335,9 @@ def as_of_now(folder: Path, name: str, key: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
-def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(desk, clock, tmp_path):
+def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(
+    partition_loader, clock, tmp_path
+):
     def change(shares: int, days: int) -> None:
         now = clock.at
         volume = [
@@ -321,9 +351,9 @@ def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(desk, clock
             for code, count in (("DQ", 4), ("N", 6))
         ]
         rows = blank(market_volume_daily, *volume)
-        store(desk, now, market_volume_daily, rows)
+        store(partition_loader, now, market_volume_daily, rows)
         derived = off_exchange_daily(rows)
-        with desk.warehouse.writing() as connection:
+        with partition_loader.warehouse.writing() as connection:
             connection.execute(delete(off_exchange_share_daily))
             for of_day in derived.partition_by("trade_date"):
                 insert_frame(connection, off_exchange_share_daily, stamped(of_day, now))
@@ -338,15 +368,15 @@ def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(desk, clock
                 }
                 connection.execute(fences.insert().values(fence))
         for tier in ("T1", "T2"):
-            land_week(desk, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
-        load = weekly_load(desk.warehouse)
+            land_week(partition_loader, tier, LAST, [{"symbol": "AAA", "share_quantity": shares}])
+        load = weekly_load(partition_loader.warehouse)
         load.land(load.take(str(LAST)))
 
     changes = [partial(change, 100, 1), partial(change, 300, 5)]
     keys = {"off_exchange_share_weekly": str(LAST)}
-    assert_derives(desk, clock, tmp_path, keys, changes)
+    assert_derives(partition_loader, clock, tmp_path, keys, changes)
     found = as_of_now(tmp_path, "off_exchange_share_daily", str(LAST))
-    stored = read(desk.warehouse, "off_exchange_share_daily")
+    stored = read(partition_loader.warehouse, "off_exchange_share_daily")
     own = [each for each in stored if str(each["trade_date"]) == str(LAST)]
     assert sorted_rows(found) == sorted_rows(own)
     assert {each["off_exchange_share_ratio"] for each in found} == {0.4, None}
@@ -354,22 +384,22 @@ def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(desk, clock
 
 @pytest.mark.slow_on_postgresql
 def test_returns_and_corporate_actions_as_of_a_time_have_the_prices_known_then(
-    desk, clock, tmp_path
+    partition_loader, clock, tmp_path
 ):
     days = session_days(LAST)
 
     def change(close: int, dividend: int) -> None:
         now = clock.at
-        given = [price(each, close + number) for number, each in enumerate(days)]
+        given = [price(day, close + number) for number, day in enumerate(days)]
         given[2]["dividend"] = dividend * 10**6
-        store_prices(desk, now, given)
-        with desk.warehouse.writing() as connection:
+        store_prices(partition_loader, now, given)
+        with partition_loader.warehouse.writing() as connection:
             connection.execute(delete(fences).where(fences.c.table_name == "prices_daily"))
             fence = {"table_name": "prices_daily", "scope_key": "AAA", "token": close}
             times = {"changed_token": close, "known_from": now}
             connection.execute(fences.insert().values(fence | times))
-        derive_outdated(desk.warehouse)
+        derive_outdated(partition_loader.warehouse)
 
     changes = [partial(change, 40, 1), partial(change, 80, 2)]
     keys: dict[str, str] = dict.fromkeys(("prices_returns", "prices_corporate_actions"), "AAA")
-    assert_derives(desk, clock, tmp_path, keys, changes)
+    assert_derives(partition_loader, clock, tmp_path, keys, changes)

@@ -41,7 +41,7 @@ def state_dir(empty_dir, new_files):
 def keys_of(dataset: str, capsys) -> tuple[str, str]:
     """Return the first and the last partition, as `datasets` lists them."""
     assert main(["datasets", "--json"]) == 0
-    [found] = [each for each in json.loads(capsys.readouterr().out) if each["name"] == dataset]
+    [found] = [load for load in json.loads(capsys.readouterr().out) if load["name"] == dataset]
     return found["first_key"], found["last_key"]
 
 
@@ -54,8 +54,8 @@ def usage_error(capsys, *arguments: str) -> str:
 
 def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(capsys):
     assert main(["datasets", "--json"]) == 0
-    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
-    assert {name: each["job"] for name, each in found.items()} == {
+    found = {load["name"]: load for load in json.loads(capsys.readouterr().out)}
+    assert {name: value["job"] for name, value in found.items()} == {
         **{
             name: name
             for name in (
@@ -73,8 +73,8 @@ def test_the_datasets_are_tables_that_load_and_derive_with_jobs_and_partitions(c
         "cboe_off_exchange_share_weekly": "cboe_off_exchange_share_weekly",
         "fact_bond_trade_activity": "finra_bond_trade_activity",
     }
-    assert all(each["description"] for each in found.values())
-    assert {name for each in found.values() for name in each["tables"]} <= METADATA.tables.keys()
+    assert all(value["description"] for value in found.values())
+    assert {name for value in found.values() for name in value["tables"]} <= METADATA.tables.keys()
     assert found["prices_gold"]["partition_count"] is None
     assert main(["datasets"]) == 0
     shown = capsys.readouterr().out.splitlines()
@@ -100,7 +100,7 @@ def test_partitions_load_in_ranges_and_again_change_nothing(state_dir, capsys):
     output, error = capsys.readouterr()
     found = json.loads(output)
     assert (found["is_success"], found["outcome"]) == (True, "loaded")
-    assert [each["partition"] for each in found["partitions"]] == [weeks[0]]
+    assert [partition["partition"] for partition in found["partitions"]] == [weeks[0]]
     assert found["partitions"][0]["outcome"].startswith("unchanged")
     assert f"[ 1/1] {weeks[0]}: unchanged" in error
     assert databases.rows(url, select(table)) == before
@@ -127,7 +127,8 @@ def test_a_day_that_is_not_published_yet_is_no_failure_and_has_its_own_status(st
     found = json.loads(capsys.readouterr().out)
     assert (found["outcome"], found["is_success"], found["failures"]) == ("not_published", True, [])
     assert [
-        (each["partition"], each["status"], each["is_loaded"]) for each in found["partitions"]
+        (partition["partition"], partition["status"], partition["is_loaded"])
+        for partition in found["partitions"]
     ] == [
         ("2026-02-27", "loaded", True),
         ("2026-03-02", "not_published", False),

@@ -49,8 +49,8 @@ def test_a_plugin_is_added_reviewed_granted_enabled_and_stopped(
     (listed,) = read(capsys, "list")
     assert (listed["state"], listed["share"], listed["signature"]) == ("enabled", 0.1, "unsigned")
     shown = read(capsys, "show", "rss")
-    assert {each["change"] for each in shown["permissions"]} == {"same"}
-    assert [each["action"] for each in shown["changes"]] == ["enable", "grant", "add"]
+    assert {permission["change"] for permission in shown["permissions"]} == {"same"}
+    assert [change["action"] for change in shown["changes"]] == ["enable", "grant", "add"]
     run(capsys, "disable", "rss", "--reason", "too slow")
     assert read(capsys, "list")[0]["reason"] == "too slow"
     run(capsys, "remove", "rss")

@@ -24,4 +24,4 @@ def test_a_copied_example_may_request_the_given_server_alone(tmp_path):
     permissions = read_manifest(text).permissions
     [host] = permissions.hosts
     assert (host.host, host.scheme, host.methods) == ("127.0.0.1:8123", "http", ["POST"])
-    assert {each.host for each in (*permissions.secrets, *permissions.actions)} == {host.host}
+    assert {secret.host for secret in (*permissions.secrets, *permissions.actions)} == {host.host}

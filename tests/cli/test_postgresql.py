@@ -9,7 +9,7 @@ from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.views import VIEWS
 from tests import databases, programs
-from tests.tls import tls_door
+from tests.tls import tls_proxy
 
 RUN = ("orchestration_project", "run", "--weeks", "1")
 MIGRATE = ("orchestration_project", "migrate")
@@ -35,16 +35,16 @@ def test_a_run_through_tls_lands_there_and_leaves_nothing_but_our_tables(
     state_dir, tmp_path, postgres_url
 ):
     data, own = new_database(postgres_url), new_database(postgres_url)
-    with tls_door(postgres_url, tmp_path / "tls") as door:
-        safe = {"sslmode": "verify-full", "sslrootcert": str(door.certificate)}
+    with tls_proxy(postgres_url, tmp_path / "tls") as proxy:
+        safe = {"sslmode": "verify-full", "sslrootcert": str(proxy.certificate)}
         urls = {
-            "DATABASE_URL": door.url(data, **safe),
-            "DAGSTER_DATABASE_URL": door.url(own, **safe),
+            "DATABASE_URL": proxy.url(data, **safe),
+            "DAGSTER_DATABASE_URL": proxy.url(own, **safe),
         }
         status, _, error = programs.run(state_dir, *RUN, **urls)
     assert status == 0, error
     made = {name for (name,) in asked(data, MADE)}
-    assert made == {*(each.name for each in tables()), *VIEWS, VERSION_TABLE}
+    assert made == {*(table.name for table in tables()), *VIEWS, VERSION_TABLE}
     assert asked(data, "SELECT count(DISTINCT tier) FROM finra_otc_weekly") == [(3,)]
     assert asked(own, "SELECT status, count(*) > 2 FROM runs GROUP BY 1") == [("SUCCESS", True)]
     assert not [*state_dir.glob("*.sqlite"), *state_dir.rglob("*.db")]

@@ -22,7 +22,7 @@ from orchestration_project.tables.queries.published import published_by
 from orchestration_project.tables.queries.row_diff import publication_diff
 from orchestration_project.tables.spine import deliveries
 from tests.properties import bounded
-from tests.resources.weeks import MONDAY, NOON, PUBLISHED, Desk, StoppedClock, row
+from tests.resources.weeks import MONDAY, NOON, PUBLISHED, PartitionLoader, StoppedClock, row
 
 OTHER_WEEKS = itertools.count(1)
 FIRST = date(2025, 12, 1)
@@ -63,7 +63,7 @@ class Model:
         for key in changed:
             state = rows.get(key)
             days = {day, state.updated if state and state.updated else day}
-            self.events[key] += [Event(each, order, state) for each in days]
+            self.events[key] += [Event(day, order, state) for day in days]
         self.delivered.append(rows)
         self.published_on.append(day)
 
@@ -114,7 +114,7 @@ loads = st.builds(
 )
 
 
-def symbols_of(week: Desk, day: date) -> dict[str, int]:
+def symbols_of(week: PartitionLoader, day: date) -> dict[str, int]:
     """Return the shares of each symbol of a week, as rows of a day."""
     where = [f"week_start={week.week_start}"]
     chosen = published_by("finra_otc_weekly", day).relation
@@ -124,7 +124,7 @@ def symbols_of(week: Desk, day: date) -> dict[str, int]:
     return dict(rows.select(names).iter_rows())
 
 
-def gold_of(week: Desk, day: date) -> dict[str, int]:
+def gold_of(week: PartitionLoader, day: date) -> dict[str, int]:
     """Return the shares of each symbol of a week with rows, as gold of a day."""
     found = derive_as_of(week.warehouse, AS_OF, "finra_symbol_week", week.partition_key, day=day)
     return dict(found.rows.select("symbol", "total_share_quantity").iter_rows())
@@ -134,7 +134,7 @@ Shares = Mapping[str, tuple[int | None, int | None]]
 """Shares on two days by symbol."""
 
 
-def changed_shares(week: Desk, first: date, last: date) -> Shares:
+def changed_shares(week: PartitionLoader, first: date, last: date) -> Shares:
     """Return the shares on two days of each symbol that differs."""
     chosen = publication_diff("finra_otc_weekly", first, last)
     names = ["symbol", "old_share_quantity", "new_share_quantity"]
@@ -149,7 +149,7 @@ def differing(shares: Shares) -> Shares:
     return {symbol: (old, new) for symbol, (old, new) in shares.items() if old != new}
 
 
-def load_all(week: Desk, clock: StoppedClock, history: Sequence[Load]) -> Model:
+def load_all(week: PartitionLoader, clock: StoppedClock, history: Sequence[Load]) -> Model:
     """Load deliveries into a week; return the model of them."""
     model = Model()
     groups: list[str] = []
@@ -184,9 +184,11 @@ def load_all(week: Desk, clock: StoppedClock, history: Sequence[Load]) -> Model:
     return model
 
 
-def require_states_of_model(desk: Desk, clock: StoppedClock, history: Sequence[Load]) -> None:
+def require_states_of_model(
+    partition_loader: PartitionLoader, clock: StoppedClock, history: Sequence[Load]
+) -> None:
     """Load deliveries, and require that rows, gold and diffs of each day are those of a model."""
-    week = replace(desk, week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS)))
+    week = replace(partition_loader, week_start=MONDAY + timedelta(7 * next(OTHER_WEEKS)))
     model = load_all(week, clock, history)
     recorded = select(deliveries.c.published_on).where(
         deliveries.c.partition_key == week.partition_key
@@ -210,24 +212,26 @@ histories = st.lists(loads, min_size=1, max_size=5)
 few = settings(bounded, max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 @given(history=histories)
 @few
-def test_a_state_by_publication_follows_from_publication_days_and_order_alone(desk, clock, history):
-    require_states_of_model(desk, clock, history)
+def test_a_state_by_publication_follows_from_publication_days_and_order_alone(
+    partition_loader, clock, history
+):
+    require_states_of_model(partition_loader, clock, history)
 
 
 @pytest.mark.slow
 @given(history=histories)
 @settings(few, max_examples=40)
 def test_many_states_by_publication_follow_from_publication_days_and_order_alone(
-    desk, clock, history
+    partition_loader, clock, history
 ):
-    require_states_of_model(desk, clock, history)
+    require_states_of_model(partition_loader, clock, history)
 
 
-@pytest.mark.parametrize("desk", ["sqlite"], indirect=True)
-def test_a_past_state_depends_on_no_later_delivery_that_is_dated_later(desk, clock):
+@pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
+def test_a_past_state_depends_on_no_later_delivery_that_is_dated_later(partition_loader, clock):
     history = [
         Load(0, {"A": (1, 5), "B": (1, 3)}, None),
         Load(3, {"A": (1, 8)}, None),
@@ -235,14 +239,14 @@ def test_a_past_state_depends_on_no_later_delivery_that_is_dated_later(desk, clo
         Load(1, {"A": (1, 0), "B": (2, 4)}, None),
         Load(2, {}, 0),
     ]
-    require_states_of_model(desk, clock, history)
-    require_states_of_model(desk, clock, history[:-1])
+    require_states_of_model(partition_loader, clock, history)
+    require_states_of_model(partition_loader, clock, history[:-1])
 
 
 @pytest.mark.slow_on_postgresql
-def test_rows_whose_earlier_state_was_never_loaded_are_named(desk, tmp_path, capfd):
+def test_rows_whose_earlier_state_was_never_loaded_are_named(partition_loader, tmp_path, capfd):
     first = date(2025, 12, 1)
-    desk.land(
+    partition_loader.land(
         row("AAA", initial_published_date=first, last_update_date=first),
         row("BBB", initial_published_date=first, last_update_date=date(2026, 1, 5)),
         row("CCC", initial_published_date=None, last_update_date=None),
@@ -269,10 +273,10 @@ def test_rows_whose_earlier_state_was_never_loaded_are_named(desk, tmp_path, cap
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_row_that_was_removed_by_the_day_is_left_out(desk, clock, capfd):
-    desk.land(row("AAA", last_update_date=FIRST), row("BBB", last_update_date=FIRST))
+def test_a_row_that_was_removed_by_the_day_is_left_out(partition_loader, clock, capfd):
+    partition_loader.land(row("AAA", last_update_date=FIRST), row("BBB", last_update_date=FIRST))
     clock.at = NOON + timedelta(days=5)
-    desk.land(row("BBB", last_update_date=FIRST), version="v2")
+    partition_loader.land(row("BBB", last_update_date=FIRST), version="v2")
     for days, symbols in ((0, "AAA\r\nBBB"), (5, "BBB")):
         day = (NOON + timedelta(days=days)).date()
         chosen = ["--columns", "symbol", "--published-by", str(day)]
@@ -281,15 +285,15 @@ def test_a_row_that_was_removed_by_the_day_is_left_out(desk, clock, capfd):
 
 
 @pytest.mark.slow_on_postgresql
-def test_rows_that_the_source_does_not_date_are_named(desk, clock, tmp_path, capfd):
+def test_rows_that_the_source_does_not_date_are_named(partition_loader, clock, tmp_path, capfd):
     updated, keys = date(2025, 12, 20), tmp_path / "keys.csv"
     undated: dict[str, Any] = {"initial_published_date": None}
-    desk.land(
+    partition_loader.land(
         row("AAA", last_update_date=updated, **undated),
         row("BBB", last_update_date=FIRST, **undated),
     )
     clock.at = NOON + timedelta(days=5)
-    desk.land(row("AAA", last_update_date=updated, **undated), version="v2")
+    partition_loader.land(row("AAA", last_update_date=updated, **undated), version="v2")
     chosen = [
         "export",
         "finra_otc_weekly",
@@ -316,40 +320,46 @@ def test_rows_that_the_source_does_not_date_are_named(desk, clock, tmp_path, cap
 
 @pytest.mark.parametrize("ranges_of", [0, 1])
 @pytest.mark.slow_on_postgresql
-def test_trades_that_move_to_another_venue_count_once_on_every_day(desk, clock, ranges_of):
+def test_trades_that_move_to_another_venue_count_once_on_every_day(
+    partition_loader, clock, ranges_of
+):
     moved = date(2025, 12, 20)
-    desk.land(row("AAA"), row("ZZZ", "UBSA", share_quantity=1000), ranges_of=ranges_of)
+    partition_loader.land(row("AAA"), row("ZZZ", "UBSA", share_quantity=1000), ranges_of=ranges_of)
     clock.at = NOON + timedelta(days=25)
     at_other_venue = row("ZZZ", "XATS", share_quantity=1000, last_update_date=moved)
-    desk.land(row("AAA"), at_other_venue, version="v2", ranges_of=ranges_of)
+    partition_loader.land(row("AAA"), at_other_venue, version="v2", ranges_of=ranges_of)
     for day in (PUBLISHED, moved - timedelta(1), moved, moved + timedelta(1), clock.at.date()):
-        assert symbols_of(desk, day) == gold_of(desk, day) == {"AAA": 100, "ZZZ": 1000}
-    ended = desk.rows(finra_otc_weekly_history, "venue_id", "ended_on", "is_load_day")
+        assert (
+            symbols_of(partition_loader, day)
+            == gold_of(partition_loader, day)
+            == {"AAA": 100, "ZZZ": 1000}
+        )
+    ended = partition_loader.rows(finra_otc_weekly_history, "venue_id", "ended_on", "is_load_day")
     assert ended == [("UBSA", moved, False)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_removed_row_stays_absent_on_that_day_whenever_it_is_added_again(desk, clock):
+def test_a_removed_row_stays_absent_on_that_day_whenever_it_is_added_again(partition_loader, clock):
     first, second = row("AAA"), row("ZZZ")
-    desk.land(first, second)
+    partition_loader.land(first, second)
     removed, added = NOON.date() + timedelta(10), NOON.date() + timedelta(12)
     clock.at = NOON + timedelta(days=10)
-    desk.land(first, version="v2")
+    partition_loader.land(first, version="v2")
     clock.at = NOON + timedelta(days=12)
-    desk.land(first, second, version="v3")  # with its old date
+    partition_loader.land(first, second, version="v3")  # with its old date
     shares = {"AAA": 100, "ZZZ": 100}
     for day in (removed - timedelta(1), added):
-        assert symbols_of(desk, day) == shares
+        assert symbols_of(partition_loader, day) == shares
     for day in (removed, added - timedelta(1)):
-        assert symbols_of(desk, day) == {"AAA": 100}
+        assert symbols_of(partition_loader, day) == {"AAA": 100}
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_diff_between_two_days_by_publication_has_no_other_clock(desk, clock, capfd):
+def test_a_diff_between_two_days_by_publication_has_no_other_clock(partition_loader, clock, capfd):
     moved = date(2025, 12, 20)
-    desk.land(row("AAA"), row("ZZZ", "UBSA"))
+    partition_loader.land(row("AAA"), row("ZZZ", "UBSA"))
     clock.at = NOON + timedelta(days=25)
-    desk.land(row("AAA"), row("ZZZ", "XATS", last_update_date=moved), version="v2")
+    partition_loader.land(row("AAA"), row("ZZZ", "XATS", last_update_date=moved), version="v2")
     command = ["diff", "finra_otc_weekly", "--columns", "symbol,venue_id,change"]
     days = ["--published-from", str(moved - timedelta(1)), "--published-by", str(moved)]
     assert main([*command, *days, "--where", "tier=T1"]) == 0
@@ -360,7 +370,7 @@ def test_a_diff_between_two_days_by_publication_has_no_other_clock(desk, clock, 
     assert "--published-from DAY and --published-by DAY" in capfd.readouterr().err
 
 
-def test_a_table_without_dates_of_publication_is_refused(desk, capfd):
+def test_a_table_without_dates_of_publication_is_refused(partition_loader, capfd):
     assert main(["export", "fx_rates_daily", "--published-by", "2026-01-01"]) == 1
     assert "does not say when it published a row" in capfd.readouterr().err
     assert main(["export", "finra_otc_weekly", "--missing", "keys.csv"]) == 1

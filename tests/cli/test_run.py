@@ -62,8 +62,8 @@ def test_all_that_is_landed_and_derived_balances(landed):
 
 def test_all_that_a_run_leaves_is_for_its_user_alone(landed):
     modes = {
-        str(each.relative_to(landed)): stat.S_IMODE(each.stat().st_mode)
-        for each in [landed, *landed.rglob("*")]
+        str(path.relative_to(landed)): stat.S_IMODE(path.stat().st_mode)
+        for path in [landed, *landed.rglob("*")]
     }
     assert any(name.endswith(".sqlite") for name in modes)
     assert any("dagster" in name for name in modes)
@@ -164,9 +164,9 @@ def test_ctrl_c_ends_all_of_it_and_says_how_far_it_came(state_dir):
     assert process.stdout
     while not process.stdout.readline().startswith("[ 1/12]"):
         pass
-    for each in [process.pid, *(child.pid for child in psutil.Process(process.pid).children())]:
-        if os.getpgid(each) == os.getpgid(process.pid):
-            os.kill(each, signal.SIGINT)  # as a terminal does
+    for pid in [process.pid, *(child.pid for child in psutil.Process(process.pid).children())]:
+        if os.getpgid(pid) == os.getpgid(process.pid):
+            os.kill(pid, signal.SIGINT)  # as a terminal does
     output, error = process.communicate(timeout=programs.PATIENCE_SECONDS)
     assert process.returncode == 130
     assert re.search(r"\d of 12 partitions are through; what landed stays", output)
@@ -319,7 +319,7 @@ def test_reset_deletes_the_state_only_after_a_yes(state_dir):
     for name in ("thesis", "saas", "scratch"):
         (state_dir / name).mkdir()
     assert programs.run(state_dir, "orchestration_project", "reset", "--yes")[0] == 0
-    assert [each.name for each in state_dir.iterdir()] == ["thesis"]
+    assert [path.name for path in state_dir.iterdir()] == ["thesis"]
 
 
 def test_reset_empties_a_folder_that_is_a_link(state_dir, tmp_path, monkeypatch, capsys):
@@ -359,7 +359,7 @@ def test_reset_makes_space_on_a_full_disk(state_dir, monkeypatch, capsys, had_ui
             (state_dir / "dagster" / "ui.lock").touch()
         disk.fill()
         assert main(["reset", "--yes"]) == 0
-        assert [each.name for each in state_dir.iterdir()] == ["filler"]
+        assert [path.name for path in state_dir.iterdir()] == ["filler"]
     assert "not ours, so still there: filler" in capsys.readouterr().out
 
 

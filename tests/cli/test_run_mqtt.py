@@ -45,9 +45,9 @@ def state_of(url: str, entity: Entity) -> Any:
     if entity.type == "component_dependency":
         return [list(row[:2]) for row in sorted(rows)]
     found = {row[0]: dict(zip(names, map(plain, row[1:]), strict=True)) for row in rows}
-    for each in found.values():
-        if each.get("metadata") is not None:
-            each["metadata"] = json.loads(each["metadata"])
+    for value in found.values():
+        if value.get("metadata") is not None:
+            value["metadata"] = json.loads(value["metadata"])
     return found
 
 
@@ -89,7 +89,7 @@ def test_the_mirror_has_each_event_once_and_the_state_that_the_demo_expects(stat
     for at, count in (("2100-01-01T00:00:00Z", counts["projects"]), ("2000-01-01T00:00:00Z", 0)):
         assert main(["mqtt", "as-of", "projects", "--at", at]) == 0
         lines = capsys.readouterr().out.splitlines()
-        assert sum('"project_id"' in each for each in lines) == count
+        assert sum('"project_id"' in line for line in lines) == count
 
 
 @pytest.mark.parametrize(

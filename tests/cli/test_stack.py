@@ -117,8 +117,8 @@ def test_ports_of_unknown_services_or_without_a_number_are_refused(monkeypatch, 
 def test_optional_services_are_those_whose_programs_are_installed(tmp_path, monkeypatch):
     installed(tmp_path, monkeypatch, without=set())
     assert installed_services() == []
-    for each in OPTIONAL.values():
-        (tmp_path / "bin" / each.program).touch(mode=0o755)
+    for value in OPTIONAL.values():
+        (tmp_path / "bin" / value.program).touch(mode=0o755)
     assert installed_services() == [*OPTIONAL]
 
 

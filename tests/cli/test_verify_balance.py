@@ -11,20 +11,20 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import landings
-from tests.resources.weeks import Desk, rejected, row
+from tests.resources.weeks import PartitionLoader, rejected, row
 
 ZEROS = {"balanced": 0, "unbalanced": 0, "not_counted": 0, "not_recorded": 0}
 
 
 @pytest.fixture
-def database(desk: Desk, tmp_path) -> Warehouse:
+def database(partition_loader: PartitionLoader, tmp_path) -> Warehouse:
     """A database with two loads of a week, the second with a reject."""
     with open_warehouse(load_settings()) as warehouse:
-        chained = Desk(warehouse, tmp_path / "artifacts")
+        chained = PartitionLoader(warehouse, tmp_path / "artifacts")
         chained.land(row("AAA"), row("BBB"))
         rejects = rejected(3)
         chained.land(row("AAA", share_quantity=7), row("CCC"), version="v2", rejects=rejects)
-    return desk.warehouse
+    return partition_loader.warehouse
 
 
 def change(database: Warehouse, *statements: str) -> None:
@@ -43,7 +43,7 @@ def test_an_untouched_database_balances(database, capsys):
     assert status == 0
     assert shown["is_balanced"]
     assert not shown["imbalances"]
-    counts = {each.pop("equation"): each for each in shown["equations"]}
+    counts = {equation.pop("equation"): equation for equation in shown["equations"]}
     of_table = {"table": "finra_otc_weekly", **ZEROS}
     assert counts["rejects"] == {**of_table, "balanced": 2}
     assert counts["rows_kept"] == {**of_table, "balanced": 2}
@@ -62,7 +62,7 @@ def test_a_lost_row_is_found(database, capsys, fault, equation, difference):
     change(database, fault)
     status, shown = verify(capsys)
     assert status == 1
-    found = {each["equation"]: each for each in shown["imbalances"]}
+    found = {imbalance["equation"]: imbalance for imbalance in shown["imbalances"]}
     assert found[equation]["difference"] == difference
     assert found[equation]["table"] == "finra_otc_weekly"
 
@@ -78,7 +78,7 @@ def test_a_doubled_row_is_found(database, capsys):
     )
     status, shown = verify(capsys)
     assert status == 1
-    found = {each["equation"]: each["difference"] for each in shown["imbalances"]}
+    found = {imbalance["equation"]: imbalance["difference"] for imbalance in shown["imbalances"]}
     assert found["rows_now"] == -1
     assert found["shares"] == 7_000_000  # symbols and venues were derived without it
 

@@ -14,7 +14,7 @@ from orchestration_project.settings import load_settings
 from tests.prepared import write_default
 from tests.programs import free_port
 from tests.receivers import http_receiver
-from tests.resources.weeks import Desk, row
+from tests.resources.weeks import PartitionLoader, row
 from tests.s3 import s3, s3_endpoint  # noqa: F401 - fixtures
 
 
@@ -24,9 +24,9 @@ def database(tmp_path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/rows.sqlite")
     with open_warehouse(write_default(load_settings())) as warehouse:
-        desk = Desk(warehouse, tmp_path / "artifacts")
-        desk.land(row("AAA"), row("BBB"))
-        desk.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
+        partition_loader = PartitionLoader(warehouse, tmp_path / "artifacts")
+        partition_loader.land(row("AAA"), row("BBB"))
+        partition_loader.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
     return tmp_path / "rows.sqlite"
 
 

@@ -67,7 +67,10 @@ class Demo:
 
     def partitions(self, dataset: str = "weeklySummary") -> list[list[str]]:
         answer = self.client.get(f"/partitions/group/otcMarket/name/{dataset}").json()
-        return [each["partitions"] for each in answer["availablePartitions"]]
+        return [
+            available_partition["partitions"]
+            for available_partition in answer["availablePartitions"]
+        ]
 
     def weeks(self, tier: str) -> list[str]:
         """Return the published weeks of ``tier``, newest first: at the anchor, the first is 1."""

@@ -27,7 +27,7 @@ def test_a_corpus_has_all_formats_all_reasons_copies_and_near_copies():
     assert {each.reason_code for each in bad} == {each.reason_code for each in BAD}
     copies = [each for each, _ in made.values() if each.copy_of]
     assert copies
-    assert all(made[each.path][1] == made[each.copy_of][1] for each in copies)
+    assert all(made[copy.path][1] == made[copy.copy_of][1] for copy in copies)
     similar = [each for each, _ in made.values() if each.similar_to]
     assert similar
     for each in similar:

@@ -18,7 +18,9 @@ TREASURY, BONDS, BREADTH = (
 
 def partitions(demo: Demo, dataset: str, where: str = WHERE) -> list[list[str]]:
     answer = demo.client.get(f"/partitions/{where}/{dataset}").json()
-    return [each["partitions"] for each in answer["availablePartitions"]]
+    return [
+        available_partition["partitions"] for available_partition in answer["availablePartitions"]
+    ]
 
 
 def records(demo: Demo, dataset: str, where: str = WHERE, **values: str) -> list[dict[str, object]]:
@@ -42,7 +44,7 @@ def records(demo: Demo, dataset: str, where: str = WHERE, **values: str) -> list
 def test_metadata_lists_the_fields_that_a_declaration_asks_for(demo: Demo, dataset: FinraDataset):
     metadata = demo.client.get(f"/metadata/group/{dataset.group}/name/{dataset.name}").json()
     kinds = {field.name: field.kind for field in dataset.contract.fields}
-    assert {each["name"]: each["type"] for each in metadata["fields"]} == kinds
+    assert {field["name"]: field["type"] for field in metadata["fields"]} == kinds
     assert metadata["partitionFields"] == list(dataset.contract.partition_fields)
 
 

@@ -48,9 +48,13 @@ def test_every_total_is_the_sum_of_its_rows(demo: Demo, tier: str):
         "VOL_STATS": (),
     }
     for market in ("ATS", "OTC"):
-        rows = [each for each in records if each["summaryTypeCode"] == f"{market}_W_SMBL_FIRM"]
+        rows = [
+            record for record in records if record["summaryTypeCode"] == f"{market}_W_SMBL_FIRM"
+        ]
         for suffix, key in identity.items():
-            totals = [each for each in records if each["summaryTypeCode"] == f"{market}_W_{suffix}"]
+            totals = [
+                record for record in records if record["summaryTypeCode"] == f"{market}_W_{suffix}"
+            ]
             assert _sums(totals, key) == _sums(rows, key)
             assert len(totals) == len(_sums(totals, key))
 
@@ -105,7 +109,9 @@ def test_synthetic_figures_name_no_real_firm_venue_or_issuer(tier: str):
 
 
 def test_names_hold_what_breaks_careless_readers(demo: Demo):
-    names = " ".join(str(each["issueName"]) for each in demo.records(partition(CALM["T2"], "T2")))
+    names = " ".join(
+        str(record["issueName"]) for record in demo.records(partition(CALM["T2"], "T2"))
+    )
     assert [mark for mark in (",", "#", "(", "  ") if mark not in names] == []
 
 
@@ -119,7 +125,7 @@ def test_a_default_week_has_150_000_rows_like_the_real_market(market: Market, we
     rows = {tier: market.firm_rows(tier, week) for tier in TIERS}
     total = sum(row.height for row in rows.values())
     assert total >= 150_000
-    shares = {tier: round(each.height / total, 2) for tier, each in rows.items()}
+    shares = {tier: round(row.height / total, 2) for tier, row in rows.items()}
     assert shares == pytest.approx({"T1": 0.47, "T2": 0.34, "OTCE": 0.19}, abs=0.02)
     for each in rows.values():
         outside = each.filter(market="OTC")

@@ -53,9 +53,9 @@ def test_poison_is_refused_for_the_reason_that_the_manifest_names(publication) -
 def test_events_are_repeated_and_out_of_order(publication: Publication) -> None:
     found = [read_envelope(event.body, max_bytes=10**6) for event in publication.events]
     events = [each for each in found if isinstance(each, Envelope)]
-    counts = Counter(each.sha256 for each in events)
+    counts = Counter(event.sha256 for event in events)
     assert len(events) - len(counts) == publication.duplicate_count > 30
-    times = [each.ts for each in events]
+    times = [event.ts for event in events]
     assert times != sorted(times)
     assert publication.reused_key_count >= 1
     assert sum(event.is_retained for event in publication.events) == 5
@@ -69,7 +69,7 @@ def test_the_expected_state_follows_from_the_events_alone(story: Story, publicat
             first.setdefault(found.idempotency_key, found)
     folded: dict[str, dict[str, Any]] = {"project": {}, "component": {}, "task": {}}
     pairs: set[tuple[str, str]] = set()
-    for event in sorted(first.values(), key=lambda each: each.ts):
+    for event in sorted(first.values(), key=lambda value: value.ts):
         entity_type, operation = event.kind.split(".")
         values = dict(event.payload)
         if entity_type == "component_dependency":
@@ -88,7 +88,7 @@ def test_the_expected_state_follows_from_the_events_alone(story: Story, publicat
         "task": state["tasks"],
     }
     assert sorted(map(list, pairs)) == state["component_dependencies"]
-    metrics = [each for each in first.values() if each.kind == "metric.recorded"]
+    metrics = [value for value in first.values() if value.kind == "metric.recorded"]
     assert len(metrics) == len(state["metrics"])
     assert len(state["projects"]) == 20
 

@@ -24,7 +24,7 @@ def book() -> PriceBook:
 
 
 def columns(history: History) -> list[list[int]]:
-    return [each.tolist() for each in vars(history).values()]
+    return [var.tolist() for var in vars(history).values()]
 
 
 def test_prices_are_possible_and_the_same_whatever_was_asked_before(book: PriceBook):
@@ -60,7 +60,7 @@ def test_a_session_begins_and_ends_with_the_exchange(moment: str, day: date, und
 
 
 def test_adjusted_prices_have_the_returns_of_who_holds_shares_and_dividends(book: PriceBook):
-    symbol = next(each.symbol for each in book.listed.values() if each.fault == "dividend")
+    symbol = next(value.symbol for value in book.listed.values() if value.fault == "dividend")
     history = book.history(symbol, ANCHOR)
     last = begun(datetime(2026, 3, 2, 22, tzinfo=UTC))
     found = price_answer(history, 0, last, is_under_way=False)
@@ -78,7 +78,7 @@ def test_all_symbols_are_spelled_differently_by_each_vendor(book: PriceBook):
 
 
 def test_a_split_lies_where_it_is_said_to(book: PriceBook):
-    symbol = next(each.symbol for each in book.listed.values() if each.fault == "split")
+    symbol = next(value.symbol for value in book.listed.values() if value.fault == "split")
     history = book.history(symbol, ANCHOR)
     assert np.flatnonzero(history.split != 1).tolist() == [position(ANCHOR) - 20]
     day = position(ANCHOR) - 20

@@ -31,12 +31,14 @@ def compose() -> Mapping[str, Any]:
 def services(profile: str | None = None) -> Mapping[str, Service]:
     """Return the services, of a profile or all."""
     found = compose()["services"]
-    return {n: each for n, each in found.items() if profile is None or profile in each["profiles"]}
+    return {
+        n: value for n, value in found.items() if profile is None or profile in value["profiles"]
+    }
 
 
 def one_shots() -> set[str]:
     """Return the services that do something and exit."""
-    return {name for name, each in services().items() if each["restart"] == "no"}
+    return {name for name, service in services().items() if service["restart"] == "no"}
 
 
 def waits_for(service: Service) -> Mapping[str, Mapping[str, Any]]:
@@ -51,8 +53,10 @@ def networks_of(service: Service) -> set[str]:
 
 def secrets_of(service: Service) -> Iterator[tuple[str, str]]:
     """Yield each secret of a service and the path of its file in the container."""
-    for each in service.get("secrets", ()):
-        name, target = (each, each) if isinstance(each, str) else (each["source"], each["target"])
+    for secret in service.get("secrets", ()):
+        name, target = (
+            (secret, secret) if isinstance(secret, str) else (secret["source"], secret["target"])
+        )
         yield name, target if target.startswith("/") else f"/run/secrets/{target}"
 
 

@@ -210,8 +210,8 @@ def inside(folder: Path) -> int:
             try:
                 start_all(podman)
             except BaseException:
-                for each in PROGRAMS[1:]:
-                    report(f"== {each}\n{podman.logs(each)}")
+                for program in PROGRAMS[1:]:
+                    report(f"== {program}\n{podman.logs(program)}")
                 raise
             finally:
                 podman.call("rm", "--force", "--all", is_required=False)

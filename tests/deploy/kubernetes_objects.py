@@ -44,7 +44,7 @@ def settings() -> Mapping[str, str]:
 def pods() -> Mapping[str, Object]:
     """Return the pods of deployments and jobs, by name."""
     found = {**of_kind("Deployment"), **of_kind("Job")}
-    return {name: each["spec"]["template"]["spec"] for name, each in found.items()}
+    return {name: value["spec"]["template"]["spec"] for name, value in found.items()}
 
 
 def restriction_problems(pod: Object) -> list[str]:
@@ -58,7 +58,7 @@ def restriction_problems(pod: Object) -> list[str]:
             "securityContext.seccompProfile",
         ),
         *_unless(not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}, "host namespaces"),
-        *_unless(all("hostPath" not in each for each in pod.get("volumes", ())), "hostPath"),
+        *_unless(all("hostPath" not in volume for volume in pod.get("volumes", ())), "hostPath"),
     ]
     for container in (*pod["containers"], *pod.get("initContainers", ())):
         own, resources = container.get("securityContext", {}), container.get("resources", {})

@@ -70,7 +70,7 @@ def problems(folder: Path, series: dict[str, str], firing: dict[str, int]) -> st
     """Return where Prometheus finds another number of alerts that fire after 40 minutes."""
     case = {
         "interval": "1m",
-        "input_series": [{"series": name, "values": each} for name, each in series.items()],
+        "input_series": [{"series": name, "values": value} for name, value in series.items()],
         "promql_expr_test": [
             {
                 "expr": f'count(ALERTS{{alertname="{name}",alertstate="firing"}})',

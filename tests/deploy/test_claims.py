@@ -30,7 +30,7 @@ UNTRIED = {
 """Files that no test starts: they need Docker, a cluster, Helm or Traefik."""
 
 
-@pytest.mark.parametrize("launcher", [each for each in LAUNCHERS if each != "local"])
+@pytest.mark.parametrize("launcher", [launcher for launcher in LAUNCHERS if launcher != "local"])
 def test_each_launcher_is_on_the_pages_and_set_by_a_test_that_starts_runs(launcher: str):
     tests = [*PROJECT_ROOT.glob("tests/slow/*.py"), *PROJECT_ROOT.glob("tests/instance/*.py")]
     sets = re.compile(rf'"RUN_LAUNCHER"[,:] "{launcher}"')
@@ -47,7 +47,7 @@ def test_no_page_denies_a_launcher():
 
 def test_files_that_no_test_starts_say_so_and_no_others_do():
     files = [
-        each for each in (PROJECT_ROOT / "deploy").rglob("*") if each.suffix in (".yaml", ".yml")
+        path for path in (PROJECT_ROOT / "deploy").rglob("*") if path.suffix in (".yaml", ".yml")
     ]
     said = {
         str(file.relative_to(PROJECT_ROOT))
@@ -65,4 +65,4 @@ def test_continuous_integration_installs_each_service_of_the_stack():
     )
     installed = set(packages.replace("\\", " ").split())
     own = {"openssl", "erlang-base"}  # of each Debian, and of rabbitmq-server
-    assert {*TOOLS.values(), *(each.program for each in OPTIONAL.values())} - own <= installed
+    assert {*TOOLS.values(), *(value.program for value in OPTIONAL.values())} - own <= installed

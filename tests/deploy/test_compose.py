@@ -64,7 +64,7 @@ def test_each_service_is_limited_and_hardened(name: str):
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert service["logging"]["options"]["max-size"]
     assert not service.keys() & {"privileged", "pid", "ipc", "devices", "userns_mode"}
-    assert not [each for each in service.get("volumes", ()) if "docker.sock" in each]
+    assert not [volume for volume in service.get("volumes", ()) if "docker.sock" in volume]
     if name in one_shots() | WITHOUT_SHELL:
         assert service["healthcheck"] == {"disable": True}
     else:
@@ -93,21 +93,23 @@ def test_images_have_a_version_that_the_operator_may_replace_by_a_digest():
 
 
 def test_the_proxy_alone_is_published_and_grafana_on_loopback():
-    published = {name: each["ports"] for name, each in services().items() if "ports" in each}
+    published = {
+        name: service["ports"] for name, service in services().items() if "ports" in service
+    }
     assert published == {"caddy": ["80:80", "443:443"], "grafana": ["127.0.0.1:3001:3000"]}
 
 
 def test_brokers_databases_and_grpc_are_in_internal_networks():
     networks = compose()["networks"]
-    assert {name for name, each in networks.items() if not each.get("internal")} == {"out"}
+    assert {name for name, network in networks.items() if not network.get("internal")} == {"out"}
     for name, expected in PRIVATE.items():
         assert networks_of(services()[name]) == expected, name
-    reach_grpc = {name for name, each in services().items() if "code" in networks_of(each)}
+    reach_grpc = {name for name, service in services().items() if "code" in networks_of(service)}
     assert reach_grpc == {"code-server", "daemon", "gateway"}
 
 
 def test_the_trusted_proxies_are_the_network_that_the_proxy_shares_with_the_gateway_alone():
-    members = {name for name, each in services().items() if "proxy" in networks_of(each)}
+    members = {name for name, service in services().items() if "proxy" in networks_of(service)}
     assert members == {"caddy", "gateway"}
     [network] = compose()["networks"]["proxy"]["ipam"]["config"]
     assert settings_of("gateway", "minimal")["TRUSTED_PROXIES"] == network["subnet"]
@@ -123,7 +125,7 @@ def test_services_start_when_what_they_need_is_ready(profile: str):
             is_step = other in one_shots()
             expected = "service_completed_successfully" if is_step else "service_healthy"
             assert wait["condition"] == expected, (name, other)
-    awaited = {other for each in present.values() for other in waits_for(each)}
+    awaited = {other for value in present.values() for other in waits_for(value)}
     lasting = {other for name in present.keys() - one_shots() for other in waits_for(present[name])}
     assert one_shots() & present.keys() <= lasting, "`up --wait` takes their end for a failure"
     assert {"postgres", "migrate", "code-server", "gateway"} <= awaited
@@ -138,8 +140,12 @@ def test_minimal_is_a_part_of_full():
 
 def test_each_variable_of_a_program_is_a_setting():
     fields = settings_class().model_fields
-    files = {f"{each}_FILE" for each in setting_names() if is_secret(fields[each])}
-    known = {each.upper() for each in (*setting_names(), *files)}
+    files = {
+        f"{setting_name}_FILE"
+        for setting_name in setting_names()
+        if is_secret(fields[setting_name])
+    }
+    known = {setting_name.upper() for setting_name in (*setting_names(), *files)}
     for name in PROGRAMS:
         assert services()[name]["profiles"], name
         for profile in services()[name]["profiles"]:
@@ -172,8 +178,8 @@ def test_each_secret_is_written_and_used(written: Path):
     declared = compose()["secrets"]
     used = {secret for service in services().values() for secret, _ in secrets_of(service)}
     assert declared.keys() == used
-    for each in declared.values():
-        assert (written / each["file"]).stat().st_size
+    for value in declared.values():
+        assert (written / value["file"]).stat().st_size
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

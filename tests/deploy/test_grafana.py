@@ -50,10 +50,10 @@ def test_each_dashboard_links_to_the_log_lines_that_programs_send(file: Path):
     [panes] = parse_qs(urlsplit(link["url"]).query)["panes"]
     [pane] = json.loads(panes).values()
     sources = {
-        each["uid"]: urlsplit(each["url"]).hostname
+        datasource["uid"]: urlsplit(datasource["url"]).hostname
         for file in (FOLDER / "datasources").glob("*.yaml")
-        for each in yaml.safe_load(file.read_text())["datasources"]
-        if "://" in each["url"]
+        for datasource in yaml.safe_load(file.read_text())["datasources"]
+        if "://" in datasource["url"]
     }
     store = sources[pane["datasource"]]
     assert store in services("full")
@@ -142,7 +142,7 @@ def test_a_wrong_name_or_rule_is_refused_by_name(tmp_path, file, old, new, found
     assert old in text
     changed.write_text(text.replace(old, new, 1))
     problems = static_problems(known_metrics(), dashboards, rules)
-    assert any(found in each for each in problems), problems
+    assert any(found in problem for problem in problems), problems
 
 
 def test_a_suffix_of_a_histogram_is_known_and_another_is_not():
@@ -155,13 +155,17 @@ def test_a_suffix_of_a_histogram_is_known_and_another_is_not():
 
 def test_data_sources_are_services_and_files_lie_where_grafana_reads_them():
     files = [FOLDER / "datasources" / f"{name}.yaml" for name in ("metrics", "database")]
-    sources = [each for file in files for each in yaml.safe_load(file.read_text())["datasources"]]
-    hosts = {re.split(r"[/:]+", each["url"].removeprefix("http://"))[0] for each in sources}
+    sources = [
+        datasource
+        for file in files
+        for datasource in yaml.safe_load(file.read_text())["datasources"]
+    ]
+    hosts = {re.split(r"[/:]+", source["url"].removeprefix("http://"))[0] for source in sources}
     assert hosts <= services("full").keys()
     [provider] = yaml.safe_load((FOLDER / "dashboards" / "provider.yaml").read_text())["providers"]
-    mounts = dict(each.split(":")[:2] for each in services()["grafana"]["volumes"])
+    mounts = dict(volume.split(":")[:2] for volume in services()["grafana"]["volumes"])
     assert provider["options"]["path"] == mounts["../grafana/dashboards"]
-    rules = dict(each.split(":")[:2] for each in services()["prometheus"]["volumes"])
+    rules = dict(volume.split(":")[:2] for volume in services()["prometheus"]["volumes"])
     assert rules["../prometheus/rules"] == "/etc/prometheus/rules"
 
 
@@ -195,7 +199,12 @@ def reader(prepared: Prepared):
 
 def test_the_role_of_dashboards_reads_views_and_nothing_else(reader):
     connection, schema = reader
-    queries = [each for file in BOARDS for each in dashboard_queries(file) if each.is_sql]
+    queries = [
+        dashboard_query
+        for file in BOARDS
+        for dashboard_query in dashboard_queries(file)
+        if dashboard_query.is_sql
+    ]
     assert len(queries) >= 5
     for query in queries:
         assert connection.execute(query.text.encode()).description

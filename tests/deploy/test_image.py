@@ -80,7 +80,7 @@ def test_the_build_sees_named_files_alone_and_none_that_may_hold_a_secret():
 
 
 def test_every_file_at_the_root_that_a_setting_names_by_default_is_in_the_image():
-    yaml_files = {each.name for each in PROJECT_ROOT.glob("[!.]*.yaml")} - {"workspace.yaml"}
+    yaml_files = {path.name for path in PROJECT_ROOT.glob("[!.]*.yaml")} - {"workspace.yaml"}
     assert yaml_files <= set(dockerfile.allowed_paths())
 
 
@@ -92,7 +92,7 @@ def sbom(**options: object) -> Mapping[str, object]:
 
 def test_the_sbom_lists_what_is_installed_with_version_licence_and_address():
     found = sbom()
-    packages = {each["name"]: each for each in found["packages"]}  # pyright: ignore
+    packages = {package["name"]: package for package in found["packages"]}  # pyright: ignore
     dagster = packages["dagster"]
     assert dagster["licenseDeclared"] == "Apache-2.0"
     [reference] = dagster["externalRefs"]
@@ -104,10 +104,10 @@ def test_the_sbom_lists_what_is_installed_with_version_licence_and_address():
 def test_the_sbom_of_the_same_packages_is_the_same_and_its_ids_are_distinct():
     found = sbom()
     assert json.dumps(found) == json.dumps(sbom())
-    ids = [each["SPDXID"] for each in found["packages"]]  # pyright: ignore
+    ids = [package["SPDXID"] for package in found["packages"]]  # pyright: ignore
     assert len(set(ids)) == len(ids)
     assert all(re.fullmatch(r"SPDXRef-[A-Za-z0-9.-]+", each) for each in ids)
-    related = {each["relatedSpdxElement"] for each in found["relationships"]}  # pyright: ignore
+    related = {relationship["relatedSpdxElement"] for relationship in found["relationships"]}  # pyright: ignore
     assert related == set(ids)
 
 
@@ -139,8 +139,8 @@ class Image:
         text = file.read_text().replace("host: code-server", "host: 127.0.0.1")
         file.write_text(text.replace("4266", str(self.code_port)))
         self.state.mkdir(mode=0o700)
-        for each in (self.app, *self.app.rglob("*")):
-            each.chmod(each.stat().st_mode & ~0o222)
+        for path in (self.app, *self.app.rglob("*")):
+            path.chmod(path.stat().st_mode & ~0o222)
 
     def _shell(self, commands: str) -> None:
         python = f'python() {{ "{sys.executable}" "$@"; }}; '
@@ -232,7 +232,7 @@ def test_the_install_steps_make_programs_that_serve_from_a_folder_they_cannot_wr
 @pytest.mark.slow
 def test_the_image_holds_its_sbom_and_neither_installer_nor_tools_of_tests(image: Image):
     packages = json.loads((image.venv / "sbom.spdx.json").read_text())["packages"]
-    names = {each["name"] for each in packages}
+    names = {package["name"] for package in packages}
     assert {"dagster", "pdfplumber", "parsel"} <= names
     assert not {"pytest", "ruff", "moto", "pip"} & names
     assert image.start("python", "-m", "pip", "--version").wait() != 0

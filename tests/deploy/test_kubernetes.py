@@ -37,7 +37,7 @@ def literals(component: str) -> dict[str, str]:
     [folder] = [each for each in COMPONENTS if each.name == component]
     found = yaml.safe_load((folder / "kustomization.yaml").read_text())
     [generated] = found["configMapGenerator"]
-    return dict(each.split("=", 1) for each in generated["literals"])
+    return dict(literal.split("=", 1) for literal in generated["literals"])
 
 
 def variables_of(container: Object, given: Mapping[str, str], secrets: Path) -> Mapping[str, str]:
@@ -46,7 +46,10 @@ def variables_of(container: Object, given: Mapping[str, str], secrets: Path) -> 
         each["name"]: each.get("value", "daemon-5d4c")  # the name of the pod
         for each in container["env"]
     }
-    mounts = {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+    mounts = {
+        volume_mount["name"]: volume_mount["mountPath"]
+        for volume_mount in container["volumeMounts"]
+    }
     return {
         name: value.replace(mounts["secrets"], str(secrets))
         for name, value in {**settings(), **given, **own}.items()
@@ -102,11 +105,11 @@ def test_budgets_keep_runs_and_let_each_lasting_program_move():
     labels = recorded["spec"]["template"]["metadata"]["labels"]
     assert budgets["runs"]["spec"]["maxUnavailable"] == 0
     assert budgets["runs"]["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    others = {name: each for name, each in budgets.items() if name != "runs"}
-    assert {each["spec"]["maxUnavailable"] for each in others.values()} == {1}
-    for name, each in others.items():
+    others = {name: budget for name, budget in budgets.items() if name != "runs"}
+    assert {value["spec"]["maxUnavailable"] for value in others.values()} == {1}
+    for name, value in others.items():
         template = of_kind("Deployment")[name]["spec"]["template"]
-        assert each["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
+        assert value["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
 
 
 def test_no_probe_starts_dagster():
@@ -133,7 +136,9 @@ def test_programs_are_those_of_compose_with_the_same_commands():
         elif program == "python":
             assert importlib.util.find_spec(arguments[1])
         else:
-            assert program in {each.name for each in entry_points(group="console_scripts")}
+            assert program in {
+                entry_point.name for entry_point in entry_points(group="console_scripts")
+            }
 
 
 def test_daemon_and_bridge_are_never_there_twice():
@@ -146,7 +151,7 @@ def test_secrets_are_referred_to_and_none_is_in_the_base():
     assert of_kind("Secret") == {}
     assert "secretGenerator" not in kustomization()
     for pod in pods().values():
-        [volume] = [each for each in pod["volumes"] if "secret" in each]
+        [volume] = [volume for volume in pod["volumes"] if "secret" in volume]
         assert volume["secret"] == {"secretName": "orchestration-secrets", "defaultMode": 0o440}
         assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
 
@@ -154,7 +159,7 @@ def test_secrets_are_referred_to_and_none_is_in_the_base():
 def test_only_what_starts_and_ends_runs_has_a_token_of_the_cluster():
     with_token = {name for name, pod in pods().items() if pod["automountServiceAccountToken"]}
     [binding] = of_kind("RoleBinding").values()
-    allowed = {each["name"] for each in binding["subjects"]}
+    allowed = {subject["name"] for subject in binding["subjects"]}
     assert {pods()[name]["serviceAccountName"] for name in with_token} == allowed
     assert with_token == {"daemon", "gateway"}
     accounts = of_kind("ServiceAccount")
@@ -166,12 +171,12 @@ def test_only_what_starts_and_ends_runs_has_a_token_of_the_cluster():
 def test_the_network_is_closed_but_for_named_ways():
     policies = of_kind("NetworkPolicy")
     assert policies["deny"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    ways_in = {name for name, each in policies.items() if each["spec"].get("ingress")}
+    ways_in = {name for name, policy in policies.items() if policy["spec"].get("ingress")}
     assert ways_in == {"code-server", "gateway"}
     [grpc] = policies["code-server"]["spec"]["ingress"]
     [expression] = grpc["from"][0]["podSelector"]["matchExpressions"]
     assert expression["values"] == ["daemon", "gateway"]
-    assert {each["spec"].get("type", "ClusterIP") for each in of_kind("Service").values()} == {
+    assert {value["spec"].get("type", "ClusterIP") for value in of_kind("Service").values()} == {
         "ClusterIP"
     }
 
@@ -225,11 +230,11 @@ def test_the_settings_let_the_gateway_serve(secrets: Path, monkeypatch):
 
 
 def test_every_file_of_base_and_components_is_a_resource():
-    files = {each.name for each in BASE.glob("*.yaml")} - {"kustomization.yaml"}
+    files = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
     assert files == set(kustomization()["resources"])
     for component in COMPONENTS:
         named = yaml.safe_load((component / "kustomization.yaml").read_text())["resources"]
-        assert {each.name for each in component.iterdir()} == {"kustomization.yaml", *named}
+        assert {path.name for path in component.iterdir()} == {"kustomization.yaml", *named}
 
 
 def test_the_chart_gets_the_classes_of_dagster_yaml_and_pods_as_those_of_the_base():

@@ -65,7 +65,7 @@ def test_no_file_of_a_deployment_has_a_default_password():
         for text in [file.read_text()]
     }
     assert len(found) > 15
-    assert {name: each for name, each in found.items() if each} == {}
+    assert {name: value for name, value in found.items() if value} == {}
 
 
 @pytest.mark.parametrize(

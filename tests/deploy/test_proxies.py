@@ -63,7 +63,11 @@ def test_compose_gives_each_variable_of_the_caddyfile_that_has_no_default():
 
 def test_prometheus_and_alertmanager_have_keys_and_targets_of_compose():
     found = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    [job] = [each for each in found["scrape_configs"] if each["job_name"] == "orchestration"]
+    [job] = [
+        scrape_config
+        for scrape_config in found["scrape_configs"]
+        if scrape_config["job_name"] == "orchestration"
+    ]
     assert job["authorization"]["credentials_file"] == "/run/secrets/metrics_key"
     assert "metrics_key" in services()["prometheus"]["secrets"]
     asked = [*found["scrape_configs"], *found["alerting"]["alertmanagers"]]

@@ -39,14 +39,14 @@ def docker(tmp_path: Path) -> Path:
 
 
 def contents(folder: Path) -> dict[str, str]:
-    return {each.name: each.read_text() for each in (folder / "secrets").iterdir()}
+    return {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
 
 
 def test_secrets_are_private_differ_between_installations_and_stay(tmp_path, docker, written):
     one, other = copy_of(tmp_path / "one"), written
     assert run_up(one, "minimal", path=[docker.parent]).returncode == 0
     before = contents(one)
-    assert {stat.S_IMODE(each.stat().st_mode) for each in (one / "secrets").iterdir()} == {0o440}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (one / "secrets").iterdir()} == {0o440}
     assert stat.S_IMODE((one / "secrets").stat().st_mode) == 0o700
     same = {name for name, text in contents(other).items() if text == before[name]}
     assert same == {"metrics_key", "alerts_key"}, "which have no keys yet"

@@ -72,14 +72,14 @@ def scanned(*pages: tuple[str, ...] | str) -> bytes:
     """Return a PDF file: a page with a picture for each tuple of lines, or with text as such."""
     objects = [b"", b"", b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
     kids = list[bytes]()
-    for each in pages:
-        if isinstance(each, str):
+    for page in pages:
+        if isinstance(page, str):
             drawn, resources = (
-                b"BT /F1 12 Tf 72 100 Td (%b) Tj ET" % each.encode(),
+                b"BT /F1 12 Tf 72 100 Td (%b) Tj ET" % page.encode(),
                 b"/Font << /F1 3 0 R >>",
             )
         else:
-            pixels, width, height = picture(each)
+            pixels, width, height = picture(page)
             size = b" /Width %d /Height %d /ColorSpace /DeviceGray /BitsPerComponent 8" % (
                 width,
                 height,

@@ -39,7 +39,7 @@ def checked(body: bytes, partition: Partition = MONDAY, limit: float = 0.0) -> V
 
 
 def failed(found: Validated) -> dict[str, bool]:
-    return {each.name: each.blocks for each in found.audits if each.outcome == "failed"}
+    return {audit.name: audit.blocks for audit in found.audits if audit.outcome == "failed"}
 
 
 def with_nyse(line: str) -> bytes:
@@ -176,7 +176,7 @@ def daily(*lines: str) -> pl.DataFrame:
 
 def tiers(*shares: tuple[int, int]) -> pl.DataFrame:
     names = ("ats_share_quantity", "non_ats_share_quantity", "published_at", "known_from")
-    rows = [(*each, NOON, LATER) for each in shares]
+    rows = [(*share, NOON, LATER) for share in shares]
     kinds = (pl.Int64(), pl.Int64(), *[pl.Datetime("us", "UTC")] * 2)
     return pl.DataFrame(rows, dict(zip(names, kinds, strict=True)), orient="row")
 
@@ -197,7 +197,7 @@ def test_a_day_is_split_into_trading_on_and_off_exchange_by_tape():
 
 def test_a_tape_without_trading_has_no_ratio_and_one_without_a_facility_has_zero():
     nothing = "2026-01-05,NYSE (N),0,5,0,5,0,5,0,5,0,1,0,1"
-    found = {each["tape"]: each for each in daily(nothing).to_dicts()}
+    found = {row["tape"]: row for row in daily(nothing).to_dicts()}
     for name in ("share", "notional", "trade"):
         ratios = [found[tape][f"off_exchange_{name}_ratio"] for tape in ("A", "B", "C", "all")]
         assert ratios == [None, 0.0, None, 0.0]

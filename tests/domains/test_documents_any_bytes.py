@@ -60,15 +60,17 @@ def test_every_format_of_the_corpus_is_found_with_its_words_and_reasons():
     for expected, content in corpus(seed=3, count=300):
         documents = list(extract_all(content, name=expected.path))
         found = documents[0].extracted
-        inside = {finding.code for each in documents[1:] for finding in each.extracted.findings}
+        inside = {
+            finding.code for document in documents[1:] for finding in document.extracted.findings
+        }
         assert (found.state, found.reason_code or "") == (expected.state, expected.reason_code)
         assert not expected.inner_reason or expected.inner_reason in inside
-        text = "\n".join(each.extracted.text for each in documents)
+        text = "\n".join(document.extracted.text for document in documents)
         kind = expected.path.rpartition(".")[2]
         words[kind] += sum(word in text for word in expected.words)
         wanted[kind] += len(expected.words)
         assert [word for word in expected.absent_words if word in text] == []
-        for each in documents:
-            assert_sound(each.extracted)
+        for document in documents:
+            assert_sound(document.extracted)
     assert set(FORMATS) <= set(wanted)
     assert words == wanted

@@ -111,4 +111,4 @@ def test_the_weights_of_missing_stages_are_spread_over_the_others(reached, reaso
     [("never", []), ("bad", ["bad"]), ("watch", ["watch", "bad"])],
 )
 def test_a_run_fails_from_the_verdict_on_that_is_configured(fail_on, failing):
-    assert [each for each in ("good", "watch", "bad") if is_failure(each, fail_on)] == failing
+    assert [name for name in ("good", "watch", "bad") if is_failure(name, fail_on)] == failing

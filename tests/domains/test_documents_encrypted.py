@@ -165,7 +165,7 @@ def test_an_archive_that_aes_encrypts_is_encrypted_and_no_password_is_asked_for(
         file.writestr("b.txt", b"plain words")
     first, *members = extract_all(target.getvalue(), name="a.zip", options=OPEN)
     assert codes(first.extracted) == ["member_encrypted_by_aes"]
-    assert [each.extracted.text for each in members] == ["plain words"]
+    assert [member.extracted.text for member in members] == ["plain words"]
 
 
 def test_no_password_is_shown():

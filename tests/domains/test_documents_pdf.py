@@ -50,7 +50,7 @@ def test_columns_that_are_drawn_line_by_line_are_read_one_after_the_other_with_a
     below = [Text(72, 500, f"1 {'A footnote under both columns ' * 3}".strip(), 9)]
     found = extract(pages_to_pdf([[ABOVE, *side_by_side(LEFT, RIGHT), *below]]), name="a.pdf")
     assert found.text.split("\n") == [line.text for line in (ABOVE, *LEFT, *RIGHT, *below)]
-    assert [(each.code, each.detail) for each in found.findings] == [
+    assert [(finding.code, finding.detail) for finding in found.findings] == [
         ("reading_order_guessed", "page 1")
     ]
 

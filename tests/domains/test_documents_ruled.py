@@ -66,8 +66,8 @@ def texts(cells: Sequence[Sequence[str]]) -> bytes:
     return b"".join(
         b"BT /F1 10 Tf %d %d Td %b Tj ET\n"
         % (LEFT + column * WIDTH + 4, TOP - row * HEIGHT - 15, literal(text))
-        for row, each in enumerate(cells)
-        for column, text in enumerate(each)
+        for row, cell in enumerate(cells)
+        for column, text in enumerate(cell)
     )
 
 

@@ -48,5 +48,5 @@ def test_a_critical_reason_is_bad_and_an_overdue_export_is_named():
 )
 def test_a_setting_decides_which_verdicts_fail_a_run(fail_on, failed):
     verdicts = [judge(10, {"extracted": count}, {}) for count in (10, 8, 5)]
-    assert [each.level for each in verdicts] == ["good", "watch", "bad"]
-    assert [each.level for each in verdicts if is_failure(each.level, fail_on)] == failed
+    assert [verdict.level for verdict in verdicts] == ["good", "watch", "bad"]
+    assert [verdict.level for verdict in verdicts if is_failure(verdict.level, fail_on)] == failed

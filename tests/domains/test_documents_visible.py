@@ -126,7 +126,7 @@ def test_annotations_of_a_pdf_are_lines_with_their_kind_and_author():
         "[attachment] the data",
     ]
     assert found.children == (Child("data.csv", b"a,b\n1,2\n"),)
-    assert [(each.code, each.detail) for each in found.findings] == [
+    assert [(finding.code, finding.detail) for finding in found.findings] == [
         ("content_left_out", "the drawn text of a stamp; an annotation with sound")
     ]
 

@@ -68,7 +68,7 @@ def problems_of(rule: RoutingRule) -> Sequence[Problem]:
 
 def rule_set(*given: dict[str, Any]) -> RuleSet:
     rules = FORM.text_of(given or (RULE,)).read(problems_of)
-    return RuleSet.of(ActiveRule(each, 1) for each in rules)
+    return RuleSet.of(ActiveRule(rule, 1) for rule in rules)
 
 
 def changed(**values: Any) -> dict[str, Any]:
@@ -113,10 +113,10 @@ def test_all_rules_that_match_apply_in_the_order_of_their_names():
 
 
 def test_a_delivery_is_compared_with_the_rules_of_its_source_and_kind_alone():
-    others = [changed(rule_id=f"r{each}", source=f"s{each}") for each in range(1_000)]
+    others = [changed(rule_id=f"r{number}", source=f"s{number}") for number in range(1_000)]
     rules, found = rule_set(*others, RULE), delivery()
     assert [each.rule.rule_id for each in rules.matching(found)] == ["orders"]
-    many = rule_set(*(changed(rule_id=f"r{each}") for each in range(1_000)))
+    many = rule_set(*(changed(rule_id=f"r{number}") for number in range(1_000)))
     assert len(many.matching(found)) == 1_000
     assert list(found._texts) == ["payload.customer.country"], "each part is read once"
 
@@ -298,4 +298,4 @@ def test_idempotency_keys_belong_to_one_rule_and_delivery():
         for each in [("a", "b", "c"), ("a", "b", "d"), ("a", "c", "c"), ("ab", "", "c")]
     }
     assert len(keys) == 4
-    assert all(json.dumps(each) for each in keys)
+    assert all(json.dumps(key) for key in keys)

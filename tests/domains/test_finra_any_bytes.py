@@ -89,7 +89,7 @@ def test_each_line_of_any_bytes_is_landed_rejected_or_a_sum_or_its_part_is_refus
     if market:
         assert rest == 0  # a file holds no sums
     else:
-        assert rest <= sum(any(code in each for code in sums) for each in body.split(b"\n"))
+        assert rest <= sum(any(code in part for code in sums) for part in body.split(b"\n"))
 
 
 @bounded

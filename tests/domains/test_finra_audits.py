@@ -262,7 +262,7 @@ def test_audits_that_need_what_a_file_lacks_are_not_applicable():
         "has_few_rejects": "passed",
         "has_firm_rows": "passed",
     }
-    assert [(each.expected, each.found) for each in found.values()][:4] == [
+    assert [(value.expected, value.found) for value in found.values()][:4] == [
         ("a Record-Total; files have none", "1 rows"),
         ("0 rows of other weeks or tiers; files name no week", "no week"),
         ("0 keys with several rows", "0"),

@@ -365,13 +365,15 @@ GOOD_OR_BAD = st.fixed_dictionaries(
 @given(st.lists(GOOD_OR_BAD, max_size=12))
 @example([])
 def test_each_line_is_landed_rejected_or_a_sum_exactly_once(changes: list[dict[str, str]]):
-    week = checked(*(line(each, issueName=str(number)) for number, each in enumerate(changes, 2)))
+    week = checked(
+        *(line(change, issueName=str(number)) for number, change in enumerate(changes, 2))
+    )
     landed = [int(name) for name in week.rows["issue_name"]]
     rejected = week.rejects["line_number"].to_list()
     sums = [
         number
-        for number, each in enumerate(changes, 2)
-        if each["summaryTypeCode"] in ("ATS_W_SMBL", "OTC_W_FIRM") and number not in rejected
+        for number, change in enumerate(changes, 2)
+        if change["summaryTypeCode"] in ("ATS_W_SMBL", "OTC_W_FIRM") and number not in rejected
     ]
     assert sorted([*landed, *rejected, *sums]) == list(range(2, len(changes) + 2))
     assert week.received_count == len(changes)

@@ -31,8 +31,10 @@ def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
         quarantined=["OTCE|2025-11-03"],
         listed=[TierWeek("T1", date(2025, 11, 17)), TierWeek("OTCE", date(2025, 11, 3))],
     )
-    assert [(each.partition.key, str(each.due), each.days_late, each.state) for each in states] == [
-        ("OTCE|2025-11-03", "2025-12-08", 10, State.HELD_BACK),
+    assert [
+        (state.partition.key, str(state.due), state.days_late, state.state) for state in states
+    ] == [
+        ("OTCE|2025-11-03", "2025-12-08", 10, State.QUARANTINED),
         ("T1|2025-11-17", "2025-12-08", 10, State.NOT_LANDED),
         ("T2|2025-11-03", "2025-12-08", 10, State.LANDED),
         ("OTCE|2025-11-10", "2025-12-15", 3, State.NOT_OUT),
@@ -41,12 +43,12 @@ def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
     ]
     assert counts(states) == {
         State.LANDED: 2,
-        State.HELD_BACK: 1,
+        State.QUARANTINED: 1,
         State.NOT_LANDED: 1,
         State.NOT_OUT: 2,
     }
     assert [str(states[index]) for index in (0, 2, 3)] == [
-        "OTCE, week 2025-11-03, was due on 2025-12-08 and is held back: an audit failed, or the "
+        "OTCE, week 2025-11-03, was due on 2025-12-08 and is quarantined: an audit failed, or the "
         "file cannot be read; the page Quarantined has the reason, and it is asked for again once "
         "FINRA changes it.",
         "T2, week 2025-11-03, was due on 2025-12-08 and is landed.",
@@ -58,8 +60,8 @@ def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
 def test_a_landed_week_whose_restatement_is_held_back_is_landed():
     key = "T1|2025-11-24"
     (week,) = [
-        each
-        for each in due_weeks(
+        week
+        for week in due_weeks(
             at("2025-12-18T12:00:00-05:00"),
             weeks=1,
             grace=GRACE,
@@ -67,7 +69,7 @@ def test_a_landed_week_whose_restatement_is_held_back_is_landed():
             quarantined=[key],
             listed=[],
         )
-        if each.partition.key == key
+        if week.partition.key == key
     ]
     assert week.state is State.LANDED
 

@@ -98,7 +98,7 @@ def _reference_symbol(symbol: str, rows: list[Row]) -> dict[str, Any]:
     trades = sums["ATS", "trades"] + sums["NON_ATS", "trades"]
     top = min(venues, key=lambda venue: (-venues[venue], venue.encode()), default=None)
     largest = sorted(venues.values(), reverse=True)
-    squares = sum(each**2 for each in venues.values())
+    squares = sum(venue**2 for venue in venues.values())
     return {
         "week_start": WEEK,
         "tier": "T1",

@@ -19,13 +19,13 @@ def quantities(symbol: str, shares: int, trades: int) -> dict[str, object]:
 def failed(*pieces: pl.DataFrame, cap: int = CAP) -> dict[str, tuple[str, list[object]]]:
     """Return what was found by each audit that failed, and the offenders' symbols."""
     audits = plausibility_audits(pieces, max_row_shares=cap, fetched_on=TODAY)
-    assert [each.name for each in audits] == list(PLAUSIBILITY)
-    assert {each.severity for each in audits} == {"warning"}
-    assert not any(each.blocks for each in audits)
+    assert [audit.name for audit in audits] == list(PLAUSIBILITY)
+    assert {audit.severity for audit in audits} == {"warning"}
+    assert not any(audit.blocks for audit in audits)
     return {
-        each.name: (each.found, [offender["symbol"] for offender in each.offenders])
-        for each in audits
-        if each.outcome == "failed"
+        audit.name: (audit.found, [offender["symbol"] for offender in audit.offenders])
+        for audit in audits
+        if audit.outcome == "failed"
     }
 
 

@@ -132,7 +132,7 @@ def test_the_first_offenders_are_in_key_order_however_many():
     for at_once in (10**6, 7):
         found = judged([[page(*twice)], [page()]], at_once)
         assert isinstance(found, Validated)
-        [audit] = [each for each in found.audits if each.name == "has_unique_keys"]
+        [audit] = [audit for audit in found.audits if audit.name == "has_unique_keys"]
         assert audit.found == f"{total // 2}"
         offenders.append(audit.offenders)
     assert offenders[0] == offenders[1]

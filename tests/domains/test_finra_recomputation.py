@@ -39,7 +39,7 @@ def landed(*weeks: int, tier: str = "T1") -> dict[str, int]:
 
 
 def derived(rule, state) -> dict[str, str]:
-    return {each: rule.version(each, state) for each in rule.candidates(state)}
+    return {candidate: rule.version(candidate, state) for candidate in rule.candidates(state)}
 
 
 @pytest.mark.parametrize(
@@ -161,4 +161,4 @@ def test_weeks_of_all_tiers_are_run_as_ranges_too():
     state = {key(week, tier): 1 for week in (0, 1, 3) for tier in TIERS}
     due = week_ranges(CROSS_TIER.candidates(state))
     assert due == [("2025-11-03", "2025-11-10"), ("2025-11-24", "2025-11-24")]
-    assert len({each.run_key for each in requests((CROSS_TIER,), due, state, **ASKED)}) == 2
+    assert len({request.run_key for request in requests((CROSS_TIER,), due, state, **ASKED)}) == 2

@@ -143,15 +143,17 @@ def test_a_week_that_lost_most_of_its_rows_warns_and_blocks_nothing():
 def test_an_empty_week_warns_of_everything():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 4)])
     found = judged(rows(PLAIN, {}), past)
-    assert [each["measure"] for each in found["is_of_usual_size"].offenders] == list(MEASURES)
+    assert [offender["measure"] for offender in found["is_of_usual_size"].offenders] == list(
+        MEASURES
+    )
     assert found["has_all_large_venues"].found == "3 missing"
 
 
 def test_too_few_earlier_weeks_are_not_applicable_with_their_number():
     past = earlier([rows(week, MARKET) for week in before(PLAIN, 3)])
     assert [
-        (each.outcome, each.expected, each.found)
-        for each in judged(rows(PLAIN, MARKET), past).values()
+        (value.outcome, value.expected, value.found)
+        for value in judged(rows(PLAIN, MARKET), past).values()
     ] == [("not_applicable", "at least 4 of the 12 weeks before", "3 weeks")] * 2
     assert judged(rows(PLAIN, MARKET), earlier([]))["is_of_usual_size"].found == "0 weeks"
 
@@ -161,7 +163,7 @@ def test_weeks_that_lack_a_market_of_the_delivery_are_not_compared():
     weeks = [rows(week, ats) for week in before(PLAIN, 4)]
     assert judged(rows(PLAIN, MARKET), earlier(weeks))["is_of_usual_size"].found == "0 weeks"
     of_one = judged(rows(PLAIN, ats), earlier(weeks, "ATS"))
-    assert {each.outcome for each in of_one.values()} == {"passed"}
+    assert {value.outcome for value in of_one.values()} == {"passed"}
 
 
 def test_a_large_venue_without_a_row_is_named_with_its_share_before():

@@ -16,7 +16,7 @@ from orchestration_project.domains.mqtt.graph import Node, cycles, mermaid, show
             [("a", "b"), ("b", "c"), ("c", "a"), ("x", "y"), ("y", "x")],
             [["a", "b", "c"], ["x", "y"]],
         ),
-        ([(str(each), str(each + 1)) for each in range(5_000)], []),
+        ([(str(number), str(number + 1)) for number in range(5_000)], []),
     ],
 )
 def test_cycles_are_named(edges, expected):

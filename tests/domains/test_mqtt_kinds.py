@@ -18,10 +18,10 @@ STRICT = {"type": "object", "required": ["note"], "properties": {"note": {"type"
 def kinds_of(**files: object):
     return read_kinds(
         {
-            f"{name.replace('__', '.')}.json": each
-            if isinstance(each, bytes)
-            else json.dumps(each).encode()
-            for name, each in files.items()
+            f"{name.replace('__', '.')}.json": file
+            if isinstance(file, bytes)
+            else json.dumps(file).encode()
+            for name, file in files.items()
         }
     )
 

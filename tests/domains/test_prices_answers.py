@@ -381,7 +381,7 @@ def test_no_day_of_a_chart_vanishes(closes: list[Any], opens: list[Any]):
 @bounded
 @given(st.lists(st.text(max_size=8), max_size=4, unique=True), VALUES_OF_DAYS)
 def test_no_day_of_a_series_vanishes(dates: list[str], close: Any):
-    body = series(**{each: PLAIN | {"4. close": close} for each in dates})
+    body = series(**{date: PLAIN | {"4. close": close} for date in dates})
     try:
         answer = read_answer("alpha_vantage", Part(1, body))
     except SourceError:

@@ -48,7 +48,7 @@ def test_every_audit_has_a_claim_and_a_clean_week_passes_all_that_have_ground():
     assert set(outcomes.values()) == {"passed"}
     found = warned(rows(*(row(day) for day in week())))
     assert {*outcomes, *found} == {*AUDITS, *WARNINGS}
-    assert [name for name, each in found.items() if each.outcome != "passed"] == [
+    assert [name for name, value in found.items() if value.outcome != "passed"] == [
         "agrees_with_second_source"
     ]
 

@@ -25,7 +25,7 @@ DAYS = sessions(date(2025, 1, 2), date(2025, 12, 31))
 def rows(*days: dict[str, Any], loaded: int = 0) -> pl.DataFrame:
     """Return prices of which that day was loaded an hour later than the others."""
     hours = [int(number == loaded) for number in range(len(days))]
-    times = [NOON + timedelta(hours=each) for each in hours]
+    times = [NOON + timedelta(hours=hour) for hour in hours]
     known_from = pl.Series("known_from", times, pl.Datetime("us", "UTC"))
     return prices_of(*days).with_columns(known_from)
 

@@ -117,7 +117,7 @@ def test_each_day_of_an_answer_is_read_or_is_filtered_by_name(source, body, filt
     days, count = read_counted(source, [Part(1, body)], len(body))
     assert count.filtered == filtered
     went_to = {"days": len(days), **filtered}
-    assert [each.difference for each in count.balances(went_to)] == [0, 0]
+    assert [balance.difference for balance in count.balances(went_to)] == [0, 0]
 
 
 def test_what_cannot_be_counted_is_named_so():

@@ -20,7 +20,7 @@ def test_items_differ_by_key_and_field():
     found = compare_items(BEFORE, AFTER)
     assert (found.added, found.removed, found.unchanged_count) == (["D"], ["C"], 0)
     assert found.changed == {"A": ["price"], "B": ["stock", "tags"]}
-    assert [tuple(each) for each in found.rows] == [
+    assert [tuple(row) for row in found.rows] == [
         ("A", "changed", "price", '"1.00"', '"1.50"'),
         ("B", "changed", "stock", "", "0"),
         ("B", "changed", "tags", '["x"]', ""),

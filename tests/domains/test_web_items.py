@@ -35,7 +35,7 @@ def rule() -> ItemRule:
 
 
 def items(*payloads: dict[str, Any]) -> pl.DataFrame:
-    rows = [("shop", each["sku"], json.dumps(each)) for each in payloads]
+    rows = [("shop", payload["sku"], json.dumps(payload)) for payload in payloads]
     return pl.DataFrame(rows, ["site", "item_key", "payload"], orient="row")
 
 
@@ -98,7 +98,7 @@ def test_values_of_a_list_have_positions(rule: ItemRule):
 
 def test_fill_rates_are_shares_of_items_by_field(rule: ItemRule):
     payloads = [{"sku": "A", "price": "1"}, {"sku": "B"}, {"sku": "C"}]
-    figures = figures_of_payloads([json.dumps(each) for each in payloads])
+    figures = figures_of_payloads([json.dumps(payload) for payload in payloads])
     rates = figures.fill_rates(rule.fields)
     assert rates == {
         "price": 0.3333,

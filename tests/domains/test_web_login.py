@@ -122,10 +122,10 @@ def test_a_cookie_is_replaced_and_ends():
 
 def test_cookies_of_a_hostile_site_are_bounded():
     url = "https://shop.example/"
-    jar = jar_with(*(f"c{each}={each}" for each in range(60)), url=url)
+    jar = jar_with(*(f"c{number}={number}" for number in range(60)), url=url)
     assert len(jar.headers(url)["Cookie"].split("; ")) == 50
     jar.store(url, {"set-cookie": "c1=" + "x" * 5_000 + ", c2=\u00e4, (=1, c3"})
     assert "c1=1; c2=2; c3=3;" in jar.headers(url)["Cookie"]
-    for each in range(2_000):
-        jar.store(url, {"set-cookie": f"c0=v{each}"})
+    for number in range(2_000):
+        jar.store(url, {"set-cookie": f"c0=v{number}"})
     assert "c0=v949;" in jar.headers(url)["Cookie"]  # 50 of 1,000 changes were made before

@@ -68,8 +68,8 @@ def site_with(parser: str, **fields: Any) -> Site:
 def found_in(site: Site, script: str) -> list[Any]:
     body = f'<script>data = "{script}"</script>'.encode()
     return [
-        json.loads(each.payload) if isinstance(each, Item) else each
-        for each in items(Page("https://shop.example/7", body, "text/html"), site.item)
+        json.loads(item.payload) if isinstance(item, Item) else item
+        for item in items(Page("https://shop.example/7", body, "text/html"), site.item)
     ]
 
 

@@ -37,10 +37,10 @@ def found_in(site: Site, body: str, mask_key: bytes = b"") -> list[Any]:
     """Return payloads of items, and reason codes with reasons and texts of rejects."""
     page = Page("https://shop.example/7", f"<i class=sku>A</i>{body}".encode(), "text/html")
     return [
-        json.loads(each.payload)
-        if isinstance(each, Item)
-        else (each.reason_code, each.reason, each.text)
-        for each in items(page, site.item, mask_key)
+        json.loads(item.payload)
+        if isinstance(item, Item)
+        else (item.reason_code, item.reason, item.text)
+        for item in items(page, site.item, mask_key)
     ]
 
 
@@ -65,7 +65,7 @@ def test_a_price_stands_alone_or_with_a_currency(text: str, notation: str, expec
 @pytest.mark.parametrize(
     ("text", "notation"),
     [
-        *((each, "1,234.56") for each in ("5 days", "20 % off", "1.50 kg", "from 5", "5*", "5 x")),
+        *((text, "1,234.56") for text in ("5 days", "20 % off", "1.50 kg", "from 5", "5*", "5 x")),
         *(("$5 USD", "1,234.56"), ("1,23,456.78", "1,234.56"), ("1'299.50", "1,234.56")),
         *(("1,234,567", "1,23,456.78"), ("1,299.50", "1'234.56"), ("5.", "1,234.56")),
     ],
@@ -236,7 +236,7 @@ def test_nothing_of_a_personal_value_is_stored():
     [broken] = items(page, site.item, key)
     assert isinstance(broken, RejectedItem)
     for stored in (first, rejected, missing, broken):
-        assert not any(each in str(stored) for each in ("Ann", "Smith", "555"))
+        assert not any(text in str(stored) for text in ("Ann", "Smith", "555"))
 
 
 def test_a_key_is_no_personal_value():
@@ -265,11 +265,11 @@ def test_of_items_with_the_same_key_one_is_loaded(
     site = site_with({"name": {"css": ".name"}}, duplicates=duplicates)
     pages = [
         ReadPage(
-            f"https://shop.example/{each}",
-            f"<i class=sku>A</i><b class=name>{each}</b>".encode(),
+            f"https://shop.example/{name}",
+            f"<i class=sku>A</i><b class=name>{name}</b>".encode(),
             "",
         )
-        for each in ("a", "b")
+        for name in ("a", "b")
     ]
     validated, _ = item_rows(pages, site.item, site="shop", spill=DiskSpill(tmp_path))
     [row] = validated.rows.select(pl.col("payload", "url", "part_number")).to_dicts()

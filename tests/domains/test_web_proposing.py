@@ -48,7 +48,7 @@ def products(markup: str, count: int = 6) -> list[KnownPage]:
 
 
 def best(site: Site, name: str, pages: list[KnownPage]) -> list[dict[str, str]]:
-    return [each.selector.as_fields for each in best_selectors(site.item, name, pages, [])]
+    return [selector.selector.as_fields for selector in best_selectors(site.item, name, pages, [])]
 
 
 @pytest.mark.parametrize(

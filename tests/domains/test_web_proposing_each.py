@@ -41,7 +41,7 @@ def page_of(markup: str, numbers: range, frame: str = "<main>{}</main>") -> Know
 
 def proposed(site: Site, *pages: KnownPage) -> Mapping[str, dict[str, str]]:
     found = selectors_with_each(site.item, pages, [])
-    return {name: each[0].selector.as_fields for name, each in found.items() if each}
+    return {name: value[0].selector.as_fields for name, value in found.items() if value}
 
 
 OLD_FIELDS = "<i class=sku>P{n}</i><h2>Lamp {n}</h2><b class=price>{n},50 €</b>"
@@ -72,7 +72,7 @@ def test_fields_that_the_new_elements_lack_are_proposed_with_them():
         "price": {"css": ".amount"},
     }
     changed = site_with(site, found)
-    made = [each for page in pages for each in items(page.page, changed.item)]
+    made = [item for page in pages for item in items(page.page, changed.item)]
     assert [each.key for each in made if isinstance(each, Item)] == [f"P{n}" for n in range(1, 17)]
     assert selecting_of(site.item, EACH) == {"each": "article.old"}
     [best, *_] = selectors_with_each(site.item, pages, pages[:1])[EACH]
@@ -84,7 +84,7 @@ def test_several_key_fields_are_found_one_by_one():
     site = site_of(key=["sku", "name"])
     markup = "<li class=tile><i class=code>P{n}</i><u class=title>Lamp {n}</u></li>"
     page = page_of(markup, range(1, 6))
-    known = {f'["{each["sku"]}","{each["name"]}"]': each for each in page.known.values()}
+    known = {f'["{value["sku"]}","{value["name"]}"]': value for value in page.known.values()}
     found = proposed(site, KnownPage(page.page, known))
     assert found[EACH] == {"each": ".tile"}
     assert (found["sku"], found["name"]) == ({"css": ".code"}, {"css": ".title"})

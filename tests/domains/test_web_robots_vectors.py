@@ -48,7 +48,7 @@ class Case(NamedTuple):
 
 
 def of_foo(*rules: str) -> str:
-    return "user-agent: FooBot\n" + "".join(f"{each}\n" for each in rules)
+    return "user-agent: FooBot\n" + "".join(f"{rule}\n" for rule in rules)
 
 
 def names(case: str) -> str:

@@ -36,7 +36,7 @@ def payloads(site: Site, page: Page) -> list[Any]:
 
 
 def rejects(site: Site, page: Page) -> list[str]:
-    return [each.reason_code for each in items(page, site.item) if isinstance(each, RejectedItem)]
+    return [item.reason_code for item in items(page, site.item) if isinstance(item, RejectedItem)]
 
 
 def refused(fields: dict[str, Any], **item: Any) -> str:
@@ -179,10 +179,10 @@ LAMP = '{"@type": "Product", "sku": "P1"}'
 def test_json_ld_that_is_almost_json_is_read(script: str, keys: list[str]):
     page = page_of(f'<script type="application/ld+json">{script}</script>')
     every = site_with({"sku": {"json_path": "sku", "required": True}}, each_json_ld="Product")
-    assert [each["sku"] for each in payloads(every, page)] == keys
+    assert [payload["sku"] for payload in payloads(every, page)] == keys
     for selecting in ({"json_ld": "Product"}, {"css": "script"}):
         site = site_with({"sku": {**selecting, "json_path": "sku", "required": True}})
-        assert [each["sku"] for each in payloads(site, page)] == keys[:1]
+        assert [payload["sku"] for payload in payloads(site, page)] == keys[:1]
 
 
 @pytest.mark.parametrize(
@@ -264,9 +264,10 @@ def test_microdata_takes_the_attribute_that_the_standard_names():
 
 def test_microdata_that_refers_to_itself_ends():
     scopes = "".join(
-        f"<div id=s{each} itemprop=next itemscope itemtype=Product itemref='s{each + 1} s{each}'>"
-        f"<i itemprop=sku>P{each}</i></div>"
-        for each in range(100)
+        f"<div id=s{number} itemprop=next itemscope itemtype=Product "
+        f"itemref='s{number + 1} s{number}'>"
+        f"<i itemprop=sku>P{number}</i></div>"
+        for number in range(100)
     )
     body = f"<div itemscope itemtype=Product itemref='s0 s0'><i itemprop=sku>P</i></div>{scopes}"
     field = {"sku": {"microdata": "Product", "json_path": "sku", "required": True}}
@@ -288,7 +289,7 @@ def test_a_field_with_another_set_of_selectors_is_refused(field: dict[str, Any],
 
 
 def test_ten_thousand_selectors_are_refused():
-    many = {f"f{each}": {"css": ".a", "required": True} for each in range(10_000)}
+    many = {f"f{number}": {"css": ".a", "required": True} for number in range(10_000)}
     with pytest.raises(ValidationError, match="at most 200 items"):
         ItemRule.model_validate({"key": ["f1"], "fields": many})
     assert "item.fields.name.css" in refused({"name": {"css": "a," * 600 + "b"}})
@@ -307,8 +308,10 @@ def test_a_page_nested_too_deep_is_a_reject_and_not_parsed(opening: str):
 @pytest.mark.parametrize(
     "body",
     [
-        "".join(f"<p><b id={each}>" for each in range(20_000)),  # 20,000 elements in each next one
-        "".join(f"<b><p class={each}>x" for each in range(200)) + "<br>" * 5_000,
+        "".join(
+            f"<p><b id={number}>" for number in range(20_000)
+        ),  # 20,000 elements in each next one
+        "".join(f"<b><p class={number}>x" for number in range(200)) + "<br>" * 5_000,
         "<p>x</b>" * 30_000,
         "<div><p>x<br></div>" * 20_000 + "<li>" * 5_000,
     ],
@@ -318,7 +321,7 @@ def test_a_page_whose_tree_would_explode_is_read(body: str):
     page = page_of(f"{body}</b><i class=sku>A\u00e9</i><a href=/b>b</a>")
     site = site_with(KEY | {"link": {"xpath": "//a[last()]/@href"}})
     assert payloads(site, page) == [{"sku": "A\u00e9", "link": "/b"}]
-    assert [each.href for each in links(page, site)] == ["/b"]
+    assert [link.href for link in links(page, site)] == ["/b"]
     assert len(page.root.html) < 3 * len(body) + 200_000
 
 
@@ -332,7 +335,7 @@ def test_broken_html_is_read_as_browsers_do():
 def test_an_item_of_10_mb_is_a_reject():
     site = site_with(KEY | {"big": {"css": ".big", "many": True}})
     for texts, reason_code in ((["x" * 95_000] * 105, "size"), (["x" * 10_000_000], "value")):
-        big = "".join(f"<i class=big>{each}</i>" for each in texts)
+        big = "".join(f"<i class=big>{text}</i>" for text in texts)
         assert rejects(site, page_of(f"<i class=sku>A</i>{big}")) == [reason_code]
 
 

@@ -220,7 +220,7 @@ def test_links_are_those_of_paging_and_rules():
     )
     body = """<a href=/p/1>1</a><a href=" /p/22 ">2</a><a href=/q/3>3</a><a>4</a>
       <a rel="nofollow next" href="?page=2">next</a>"""
-    found = [(each.href, each.max_depth) for each in links(page_of(body), site)]
+    found = [(link.href, link.max_depth) for link in links(page_of(body), site)]
     assert found == [("?page=2", None), ("/p/1", 2), ("/p/22", 2)]
 
 

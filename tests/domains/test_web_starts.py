@@ -24,7 +24,7 @@ def site_of(**changes: Any) -> Site:
 
 
 def sitemap(*urls: str, root: str = "urlset", entry: str = "url") -> bytes:
-    entries = "".join(f"<{entry}><loc> {each} </loc></{entry}>" for each in urls)
+    entries = "".join(f"<{entry}><loc> {url} </loc></{entry}>" for url in urls)
     return f'<?xml version="1.0"?><{root} {NAMESPACE}>{entries}</{root}>'.encode()
 
 
@@ -62,7 +62,7 @@ ENTITY = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b SYSTEM "file:///etc/passwd">
         (b"\x1f\x8b" + b"x" * 20, 0, "expected gzip: "),
         (gzip.compress(sitemap("/a"))[:-12], 0, "expected gzip: it breaks off"),
         (gzip.compress(b" " * (MAX_LIST_BYTES + 1)), 0, "expected up to 50000000 bytes"),
-        (sitemap(*(f"/{each}" for each in range(50_001))), 50_000, "expected up to 50000 URLs"),
+        (sitemap(*(f"/{number}" for number in range(50_001))), 50_000, "expected up to 50000 URLs"),
         (b"<urlset>" + b"<a>" * 100_000, 0, "expected XML: "),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -113,7 +113,7 @@ def test_lists_lead_to_pages_of_the_site_that_their_pattern_allows():
 
 def test_a_list_leads_to_no_more_pages_than_a_crawl_may_request():
     site = site_of(sitemaps=[{"url": "/s"}], budget={"requests": 3})
-    body = sitemap(*(f"/{each}" for each in range(9)))
+    body = sitemap(*(f"/{number}" for number in range(9)))
     found = listed_urls(site, f"{BASE}/s", final_url=f"{BASE}/s", verdict="page", body=body)
     assert found is not None
     assert found.urls == (f"{BASE}/0", f"{BASE}/1", f"{BASE}/2")
@@ -144,7 +144,7 @@ def test_search_forms_and_lists_are_starts_in_one_spelling():
 def next_of(body: Any, url: str = f"{BASE}/api?limit=2&cursor=a") -> list[str]:
     site = site_of(start=["/api"], paging={"parameter": "cursor", "cursor": "$.meta.next"})
     page = Page(url, json.dumps(body).encode(), "application/json")
-    return [each.href for each in links(page, site)]
+    return [link.href for link in links(page, site)]
 
 
 def test_a_cursor_leads_to_the_next_page_until_there_is_none():

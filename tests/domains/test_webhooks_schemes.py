@@ -208,7 +208,7 @@ def test_a_signature_is_taken_letter_by_letter(change):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_delivery_without_its_schemes_header_is_unsigned(scheme):
-    everything = {each.signature: "x" for name, each in SCHEMES.items()}
+    everything = {scheme.signature: "x" for name, scheme in SCHEMES.items()}
     del everything[SCHEMES[scheme].signature]
     assert judged(scheme, everything, BODY) == "unsigned"
     assert judged(scheme, {SCHEMES[scheme].signature: ""}, BODY) == "unsigned"

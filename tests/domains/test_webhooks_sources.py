@@ -28,7 +28,7 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
     below = SHIPPED.partition("sources: {}\n")[2]
     examples = "\n".join(line.removeprefix("#").removeprefix(" ") for line in below.splitlines())
     found = read_sources(examples)
-    assert {name: each.scheme for name, each in found.items()} == {
+    assert {name: value.scheme for name, value in found.items()} == {
         "github": "github",
         "billing": "stripe",
         "svix": "standard",
@@ -38,7 +38,7 @@ def test_the_shipped_file_declares_no_source_and_its_examples_can_be_used():
     }
     assert found["github"].job == "events_webhooks"
     assert not found["billing"].in_order
-    actions = [each["action"] for each in read_targets(examples).values()]
+    actions = [target["action"] for target in read_targets(examples).values()]
     assert actions == ["row", "http_request", "jira_issue", "run_job", "mqtt_event"]
 
 
@@ -149,7 +149,7 @@ def test_the_kind_is_the_senders_word_if_it_is_a_plain_one():
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_signature_cookie_or_credential_is_kept(scheme):
-    secrets = {each.signature: "secret" for each in SCHEMES.values()}
+    secrets = {scheme.signature: "secret" for scheme in SCHEMES.values()}
     secrets |= {"authorization": "secret", "cookie": "secret", "x-api-key": "secret"}
     kept = {"content-type": "application/json", "user-agent": "GitHub-Hookshot/1"}
     assert kept_headers(WebhookSource(scheme=scheme), secrets | kept) == kept

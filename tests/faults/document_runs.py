@@ -25,8 +25,8 @@ from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import work_items
 from tests.databases import Rows, contents, rows
 from tests.faults.loads import NOW, ItemOptions, Job
+from tests.faults.places import Place
 from tests.faults.points import Points
-from tests.faults.scene import Place
 
 defs.get_repository_def()  # once, before processes are forked from this one
 

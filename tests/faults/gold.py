@@ -14,9 +14,9 @@ from orchestration_project.tables.spine import fences
 from tests import databases
 from tests.faults.loads import NOW, Job, Process
 from tests.faults.matrix import Database
+from tests.faults.places import Place
 from tests.faults.points import Points
-from tests.faults.scene import Place
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 RECIPES: Mapping[str, Sequence[DerivedTable]] = {"weeks": WINDOWS, "tiers": TIER_WEEKS}
 """Tables that the product derives in one step, and so in one transaction."""
@@ -47,16 +47,16 @@ def restated(database: Database, folder: Path, server: str) -> Place:
     with Warehouse(place.url, clock=Clock(NOW)) as warehouse:
         for tier in TIERS:
             for week in WEEKS:
-                _land(Desk(warehouse, place.folder / "artifacts", tier, week), 100)
+                _land(PartitionLoader(warehouse, place.folder / "artifacts", tier, week), 100)
         derived(place, *KEYS)
-        _land(Desk(warehouse, place.folder / "artifacts"), 900)
+        _land(PartitionLoader(warehouse, place.folder / "artifacts"), 900)
     return place
 
 
-def _land(desk: Desk, shares: int) -> None:
+def _land(partition_loader: PartitionLoader, shares: int) -> None:
     rows = [row(f"S{number}", venue) for number in range(40) for venue in ("VVVV", "WWWW")]
     rows[0]["share_quantity"] = shares
-    desk.land(*rows, version=str(shares))
+    partition_loader.land(*rows, version=str(shares))
 
 
 State = tuple[str, databases.Rows]

@@ -53,7 +53,7 @@ from tests.faults.publisher import FIRST_MONDAY
 from tests.http_clients import make_client
 from tests.programs import wait_for
 from tests.resources.finra_server import TOKEN_PATH
-from tests.resources.prices_desk import LIMITS as PRICE_LIMITS
+from tests.resources.price_loading import LIMITS as PRICE_LIMITS
 from tests.resources.weeks import LIMITS, WeekLoader, known
 
 FORKS = multiprocessing.get_context("forkserver")

@@ -65,7 +65,7 @@ STAGES = (
     "recording",
 )
 """The stages of a load in their order; from fence to before COMMIT they are one transaction, and
-recording is when Dagster is told of the materialization."""
+recording is when Dagster stores the materialization."""
 
 OF_ITEMS_ALONE = ("claim", "claimed", "settling")
 """Stages of loads that claim what they load, and settle it in the same transaction."""
@@ -81,7 +81,7 @@ its blob, and no audit compares it with earlier ones."""
 
 def stages_of(domain: Domain) -> list[str]:
     """Return the stages that a domain's loads pass without Dagster."""
-    return [each for each in STAGES[:-1] if each not in LEFT_OUT[domain]]
+    return [stage for stage in STAGES[:-1] if stage not in LEFT_OUT[domain]]
 
 
 OF_A_LOAD = stages_of("weeks")
@@ -89,7 +89,7 @@ OF_A_LOAD = stages_of("weeks")
 
 
 def _domains_with(stage: str) -> tuple[Domain, ...]:
-    return tuple(each for each in DOMAINS if stage in stages_of(each))
+    return tuple(domain for domain in DOMAINS if stage in stages_of(domain))
 
 
 KILLED: tuple[Fault, ...] = (
@@ -256,7 +256,9 @@ FAULTS: tuple[Fault, ...] = (*KILLED, *SURROUNDINGS)
 
 def strikes(name: str) -> list[tuple[Fault, Database]]:
     """Return the cases of all rows called ``name``, one for each of their databases."""
-    return [(fault, each) for fault in FAULTS if fault.name == name for each in fault.databases]
+    return [
+        (fault, database) for fault in FAULTS if fault.name == name for database in fault.databases
+    ]
 
 
 def case_name(value: object) -> str:

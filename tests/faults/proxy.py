@@ -134,6 +134,6 @@ def _messages(client: socket.socket) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _hang_up(*connections: socket.socket) -> None:
-    for each in connections:
+    for connection in connections:
         with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)
+            connection.shutdown(socket.SHUT_RDWR)

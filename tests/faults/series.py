@@ -14,8 +14,8 @@ from tests.databases import contents, rows
 from tests.faults.items import LEASED_AT, end_leases, items_of, set_forward, take_back
 from tests.faults.loads import INLINE_ITEMS, NOW, Job, Process, load_keys, loaded
 from tests.faults.pipelines import Source, situation_of
+from tests.faults.places import Place, Reader, known, nothing_is_left, same
 from tests.faults.points import Plan, Seen
-from tests.faults.scene import Place, Reader, known, nothing_is_left, same
 from tests.faults.undisturbed import Undisturbed
 from tests.faulty_server import FaultyServer
 

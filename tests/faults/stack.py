@@ -116,7 +116,7 @@ class Stack:
     def _has_ticked(self, sensor: str) -> bool:
         found = self._asked(TICKS.format(sensor=sensor)).get("sensorOrError", {})
         ticks = found.get("sensorState", {}).get("ticks", [])
-        return any(each["status"] in ("SUCCESS", "SKIPPED") for each in ticks)
+        return any(tick["status"] in ("SUCCESS", "SKIPPED") for tick in ticks)
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every run, by its id."""
@@ -125,7 +125,7 @@ class Stack:
 
     def backfill_states(self) -> list[str]:
         found = self._asked(BACKFILLS).get("partitionBackfillsOrError", {})
-        return [each["status"] for each in found.get("results", [])]
+        return [result["status"] for result in found.get("results", [])]
 
     def runs(self) -> list[tuple[str, str]]:
         """Return the status of every run, and what its failure says, the newest first."""
@@ -169,7 +169,7 @@ class Stack:
 
 
 def _failure_in(events: Iterable[Mapping[str, str]]) -> str:
-    return " ".join(each["message"] for each in events if each.get("message"))
+    return " ".join(event["message"] for event in events if event.get("message"))
 
 
 def _command(process: psutil.Process) -> list[str]:

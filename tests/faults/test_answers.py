@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.loads import loaded
 from tests.faults.pipelines import Source, strikes_on
-from tests.faults.scene import Place, known, nothing_is_left, published, same
+from tests.faults.places import Place, known, nothing_is_left, published, same
 from tests.faulty_server import FaultyServer, Reply, Request, dripping, dropped, endless
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow]

@@ -6,8 +6,8 @@ from sqlalchemy import text
 from tests.databases import contents, rows
 from tests.faults.loads import Job, Process, load_keys, loaded
 from tests.faults.pipelines import Pipeline, strikes_on
+from tests.faults.places import Place, nothing_is_left, same
 from tests.faults.points import Plan
-from tests.faults.scene import Place, nothing_is_left, same
 from tests.faulty_server import FaultyServer
 
 pytestmark = pytest.mark.faults
@@ -40,7 +40,9 @@ def test_loads_at_once_land_a_piece_and_its_restatement_once(
             (first,) = loaded(alone.job(source.url, 0))
             assert outcomes.count(first) == 1
             outcomes.remove(first)
-            assert all(is_unchanged_or_superseded(pipeline, each) for each in outcomes), outcomes
+            assert all(is_unchanged_or_superseded(pipeline, outcome) for outcome in outcomes), (
+                outcomes
+            )
             assert rows(place.url, CHANGED) == [(landings,)]
     same(contents(place.url), contents(alone.url))
     nothing_is_left(place)

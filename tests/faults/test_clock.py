@@ -14,8 +14,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.tables.catalogue import relation_as_of
 from tests.databases import rows
 from tests.faults.matrix import case_name, strikes
-from tests.faults.scene import Place
-from tests.resources.weeks import Desk, StoppedClock, row
+from tests.faults.places import Place
+from tests.resources.weeks import PartitionLoader, StoppedClock, row
 
 pytestmark = pytest.mark.faults
 
@@ -41,31 +41,33 @@ def test_what_was_known_when_stays_in_order_when_the_clock_jumps(fault, database
     clock = StoppedClock(NOON)
     place = Place.prepared(database, tmp_path / "place", server(database))
     with Warehouse(place.url, clock=clock) as warehouse:
-        desk = Desk(warehouse, tmp_path / "artifacts")
-        landed = [desk.land(row("AAA", share_quantity=0), row("BBB"), version="v0").known_from]
+        partition_loader = PartitionLoader(warehouse, tmp_path / "artifacts")
+        landed = [
+            partition_loader.land(row("AAA", share_quantity=0), row("BBB"), version="v0").known_from
+        ]
         for number, jump in enumerate(JUMPS[fault.name], start=1):
             clock.at += jump
             changed = row("AAA", share_quantity=number)
-            landing = desk.land(changed, row("BBB"), version=f"v{number}")
+            landing = partition_loader.land(changed, row("BBB"), version=f"v{number}")
             landed.append(landing.known_from)
         assert landed == sorted(set(landed))
         for number, at in enumerate(landed):
-            assert shares_as_of(desk, at) == {"AAA": number, "BBB": 100}
-            assert shares_as_of(desk, at - MICROSECOND).get("AAA") == (
+            assert shares_as_of(partition_loader, at) == {"AAA": number, "BBB": 100}
+            assert shares_as_of(partition_loader, at - MICROSECOND).get("AAA") == (
                 number - 1 if number else None
             )
-        assert desk.rows(finra_otc_weekly_history, "share_quantity", "known_from", "known_to") == [
-            (number, *known) for number, known in enumerate(itertools.pairwise(landed))
-        ]
+        assert partition_loader.rows(
+            finra_otc_weekly_history, "share_quantity", "known_from", "known_to"
+        ) == [(number, *known) for number, known in enumerate(itertools.pairwise(landed))]
     assert rows(place.url, INVERTED) == [(0,)]
     place.forget()
 
 
-def shares_as_of(desk: Desk, at: datetime) -> dict[str, int]:
+def shares_as_of(partition_loader: PartitionLoader, at: datetime) -> dict[str, int]:
     """Return the shares by symbol that were known at a moment."""
     names = ("symbol", "share_quantity")
     query = relation_as_of(finra_otc_weekly.name, at).select(names, [])
-    with desk.warehouse.batches(query, finra_otc_weekly) as batches:
+    with partition_loader.warehouse.batches(query, finra_otc_weekly) as batches:
         return {
             symbol: shares for batch in batches for symbol, shares in batch.select(names).rows()
         }

@@ -103,7 +103,7 @@ class Place:
         """Verify as the schedule does, by the job; return whether nothing failed."""
         result = executed(self.instance, CHECKS_JOB, assets=[READINESS])
         checks = result.get_asset_check_evaluations()
-        return result.success and all(each.passed for each in checks if each.check_name != DRIFT)
+        return result.success and all(check.passed for check in checks if check.check_name != DRIFT)
 
     def alerted(self, *, is_lost: bool = False) -> set[str]:
         """Let both sensors tick; return the titles of what was received meanwhile."""

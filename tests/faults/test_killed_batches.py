@@ -6,8 +6,8 @@ from sqlalchemy import text
 from tests.databases import rows
 from tests.faults.loads import Process, load_keys
 from tests.faults.pipelines import strikes_on
+from tests.faults.places import published
 from tests.faults.points import Plan
-from tests.faults.scene import published
 from tests.faults.series import series
 
 pytestmark = pytest.mark.faults

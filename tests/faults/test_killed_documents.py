@@ -21,7 +21,7 @@ from tests.faults.document_runs import (
 )
 from tests.faults.loads import Process
 from tests.faults.matrix import case_name, strikes
-from tests.faults.scene import HELD_OPEN, Place, nothing_is_left, same
+from tests.faults.places import HELD_OPEN, Place, nothing_is_left, same
 from tests.programs import wait_for
 
 pytestmark = pytest.mark.faults

@@ -6,8 +6,8 @@ from tests.databases import contents
 from tests.faults.gold import KEYS, RECIPES, derive_keys, derived, restated, states
 from tests.faults.loads import Job, Process
 from tests.faults.matrix import case_name, strikes
+from tests.faults.places import nothing_is_left, same
 from tests.faults.points import Plan
-from tests.faults.scene import nothing_is_left, same
 
 pytestmark = pytest.mark.faults
 

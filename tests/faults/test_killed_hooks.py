@@ -109,7 +109,7 @@ def test_what_was_acknowledged_before_a_kill_is_there_and_the_rest_once_it_is_re
         gateway.end()
         for each in senders:
             each.join()
-        acknowledged = {each for each, status in answers.items() if status == 202}
+        acknowledged = {key for key, status in answers.items() if status == 202}
         assert 0 < len(acknowledged) < len(ids)
         assert acknowledged <= set(gateway.stored())
         gateway.start()

@@ -18,8 +18,8 @@ from tests.faults.documents import DocumentPublisher, asked_for
 from tests.faults.items import enqueue, items_of, retry_failed, set_forward, take_back
 from tests.faults.loads import INLINE_ITEMS, NOW, ItemOptions, Process, load_keys, loaded
 from tests.faults.pipelines import ITEMS, Source, is_large, strikes_on
+from tests.faults.places import Place, nothing_is_left, published, same
 from tests.faults.points import Plan
-from tests.faults.scene import Place, nothing_is_left, published, same
 from tests.faults.series import Series, series, strike_each
 from tests.faulty_server import FaultyServer, Handler, Reply, Request, endless
 from tests.programs import wait_for
@@ -71,7 +71,9 @@ class StrikingSource:
 
 
 @contextmanager
-def scene(database, server, folder: Path, source: Handler) -> Iterator[tuple[Place, Place, str]]:
+def open_places(
+    database, server, folder: Path, source: Handler
+) -> Iterator[tuple[Place, Place, str]]:
     """Give two empty places and a source; what is loaded must be the same in both at the end."""
     place = Place.prepared(database, folder / "place", server(database), ITEMS)
     alone = Place.prepared(database, folder / "alone", server(database), ITEMS)
@@ -129,7 +131,7 @@ def test_an_item_that_its_worker_does_not_survive_fails_alone(
     struck = set(keys[1::2] if is_killed else keys[1:2])
     source = StrikingSource(pipeline.source(count), fault.name, struck, fault.stage == "once")
     failed = set() if source.is_once else struck
-    with scene(database, server, tmp_path, source) as (place, alone, url):
+    with open_places(database, server, tmp_path, source) as (place, alone, url):
         job = replace(place.job(url, *numbers), items=ItemOptions(seconds=8))
         outcomes = dict(zip(keys, loaded(job), strict=True))
         assert {key for key, words in outcomes.items() if words != "done"} == failed
@@ -160,7 +162,7 @@ def test_runs_at_once_share_the_items_and_each_is_loaded_once(
     if not campaign.falls_on(pipeline, fault, database):
         return
     numbers = range(12)
-    with scene(database, server, tmp_path, pipeline.source(12)) as (place, alone, url):
+    with open_places(database, server, tmp_path, pipeline.source(12)) as (place, alone, url):
         plan = Plan(together, "stop") if together else None
         job = replace(place.job(url, *numbers, plan=plan), items=ItemOptions(batch_size=2))
         processes = [Process(load_keys, job) for _ in range(int(fault.name.split()[0]))]
@@ -187,7 +189,11 @@ def test_an_item_whose_lease_expired_is_loaded_once_by_the_run_that_has_its_toke
     if not campaign.falls_on(pipeline, fault, database):
         return
     numbers = (0, FEWEST)
-    with scene(database, server, tmp_path, pipeline.source(FEWEST + 1)) as (place, alone, url):
+    with open_places(database, server, tmp_path, pipeline.source(FEWEST + 1)) as (
+        place,
+        alone,
+        url,
+    ):
         stopped = Process(load_keys, place.job(url, *numbers, plan=Plan(fault.stage, "stop")))
         stopped.wait_until_stopped()
         set_forward(place.folder, hours=1)
@@ -217,7 +223,7 @@ def test_a_version_enqueued_while_an_older_one_is_worked_on_is_loaded_alone(
         return
     source = pipeline.source(FEWEST + 1)
     numbers = (0, FEWEST)
-    with scene(database, server, tmp_path, source) as (place, alone, url):
+    with open_places(database, server, tmp_path, source) as (place, alone, url):
         stopped = Process(load_keys, place.job(url, *numbers, plan=Plan(fault.stage, "stop")))
         stopped.wait_until_stopped()
         source.put(FEWEST, "B")

@@ -8,8 +8,8 @@ from orchestration_project.engine.warehouse.migrating import is_current
 from tests.databases import contents, rows
 from tests.faults.loads import NOW, Job, Process, prepare_database
 from tests.faults.matrix import case_name, strikes
+from tests.faults.places import TABLES, Place, nothing_is_left, same
 from tests.faults.points import Plan
-from tests.faults.scene import TABLES, Place, nothing_is_left, same
 
 pytestmark = pytest.mark.faults
 

@@ -5,9 +5,9 @@ import pytest
 from tests.databases import contents
 from tests.faults.loads import Job, Process, loaded, replay_keys
 from tests.faults.matrix import case_name, strikes
+from tests.faults.places import Place, Reader, nothing_is_left, published, same
 from tests.faults.points import Plan
 from tests.faults.publisher import Publisher, key_of, week_of
-from tests.faults.scene import Place, Reader, nothing_is_left, published, same
 from tests.faulty_server import FaultyServer
 
 pytestmark = pytest.mark.faults

@@ -9,9 +9,9 @@ from tests.faults.dagster_runs import as_settings, materialized, run_job, runs_o
 from tests.faults.loads import Job, Process, loaded
 from tests.faults.matrix import STAGES, case_name, strikes
 from tests.faults.pipelines import WEEKLY, is_large
+from tests.faults.places import Place, Reader, nothing_is_left, published, same
 from tests.faults.points import Plan
 from tests.faults.publisher import Publisher, key_of
-from tests.faults.scene import Place, Reader, nothing_is_left, published, same
 from tests.faulty_server import FaultyServer
 
 pytestmark = pytest.mark.faults

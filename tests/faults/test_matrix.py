@@ -16,8 +16,8 @@ def test_no_row_of_the_matrix_is_there_twice():
 
 
 def test_the_readme_explains_every_stage_and_domain():
-    assert [each for each in matrix.STAGES if f"`{each}`" not in README] == []
-    assert [each for each in matrix.DOMAINS if f"*{each}*" not in README] == []
+    assert [stage for stage in matrix.STAGES if f"`{stage}`" not in README] == []
+    assert [domain for domain in matrix.DOMAINS if f"*{domain}*" not in README] == []
 
 
 def test_every_row_of_the_matrix_is_struck_by_a_test():

@@ -255,7 +255,9 @@ def test_a_backfill_comes_to_its_end_once_a_full_disk_has_space_again(
         assert failures
         # by itself where its words found space yet, by the code server where they did again
         assert [
-            each for each in failures if not any(words in each for words in DEAD_RUN_MESSAGES)
+            failure
+            for failure in failures
+            if not any(words in failure for words in DEAD_RUN_MESSAGES)
         ] == []
         last_words = (state / "logs" / "code-server.log").read_text()
         assert folder == state or "disk is full" in last_words

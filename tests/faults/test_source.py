@@ -61,7 +61,7 @@ def load(state_dir: Path, source: FaultyServer) -> Ended:
     _, said = process.communicate(timeout=240)
     watch.join()
     stored = sum(
-        each.stat().st_size for each in (state_dir / "artifacts").rglob("*") if each.is_file()
+        path.stat().st_size for path in (state_dir / "artifacts").rglob("*") if path.is_file()
     )
     return Ended(process.returncode, said, max(peaks), stored)
 

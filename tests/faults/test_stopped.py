@@ -7,8 +7,8 @@ import pytest
 from tests.databases import contents
 from tests.faults.loads import Process, load_keys, loaded
 from tests.faults.pipelines import Pipeline, Source, strikes_on
+from tests.faults.places import Place, nothing_is_left, same
 from tests.faults.points import Plan
-from tests.faults.scene import Place, nothing_is_left, same
 from tests.faulty_server import FaultyServer
 
 pytestmark = pytest.mark.faults

@@ -8,7 +8,7 @@ from tests.databases import Rows, contents
 from tests.faults.loads import Process, load_keys, loaded
 from tests.faults.matrix import Database
 from tests.faults.pipelines import Pipeline, Source, alike, is_large, situation_of
-from tests.faults.scene import Place, Sums, known, published
+from tests.faults.places import Place, Sums, known, published
 from tests.faulty_server import FaultyServer
 
 

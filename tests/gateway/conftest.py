@@ -17,7 +17,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.request import CURRENT
 from orchestration_project.settings import Settings, load_settings
-from tests.gateway.door import Door, open_door
+from tests.gateway.login_client import LoginClient, open_login_client
 from tests.prepared import Prepared
 
 SECRET, EARLIER = "the secret of today", "that of yesterday"
@@ -88,7 +88,7 @@ def warehouse(settings: Settings, prepared: Prepared) -> Iterator[Warehouse]:
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def login_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginClient]:
     """A gateway that is served."""
-    with open_door(tmp_path_factory.mktemp("door")) as door:
-        yield door
+    with open_login_client(tmp_path_factory.mktemp("door")) as login_client:
+        yield login_client

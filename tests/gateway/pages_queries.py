@@ -45,10 +45,14 @@ class _Spreads(Visitor):
 
 def documents() -> Mapping[str, str]:
     """Return each document of the pages, by the name of its operation."""
-    read = [each for text in _templates() for each in _parsed(text).definitions]
+    read = [definition for text in _templates() for definition in _parsed(text).definitions]
     fragments = {each.name.value: each for each in read if isinstance(each, FragmentDefinitionNode)}
     operations = [each for each in read if isinstance(each, OperationDefinitionNode) and each.name]
-    return {each.name.value: _written(each, fragments) for each in operations if each.name}
+    return {
+        operation.name.value: _written(operation, fragments)
+        for operation in operations
+        if operation.name
+    }
 
 
 def _templates() -> Iterator[str]:

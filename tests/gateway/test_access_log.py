@@ -8,7 +8,7 @@ import pytest
 
 from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.headers import LOG
-from tests.gateway.door import Door
+from tests.gateway.login_client import LoginClient
 from tests.programs import wait_for
 
 
@@ -33,9 +33,11 @@ def log() -> Iterator[Lines]:
     LOG.setLevel(level)
 
 
-def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: Lines):
-    key = door.keys[Role.VIEWER]
-    answer = door.ask("GET", "/session?x=1", key=key, address="203.0.113.5")
+def test_each_request_is_a_line_with_who_what_and_how_it_ended(
+    login_client: LoginClient, log: Lines
+):
+    key = login_client.keys[Role.VIEWER]
+    answer = login_client.ask("GET", "/session?x=1", key=key, address="203.0.113.5")
     [line] = wait_for(lambda: log.lines)
     entry = json.loads(line)
     assert entry == {
@@ -57,14 +59,14 @@ def test_each_request_is_a_line_with_who_what_and_how_it_ended(door: Door, log: 
 
 
 @pytest.mark.slow
-def test_no_key_cookie_or_query_is_in_a_line(door: Door, log: Lines):
-    key = door.key()
-    cookie = door.log_in(key)
+def test_no_key_cookie_or_query_is_in_a_line(login_client: LoginClient, log: Lines):
+    key = login_client.key()
+    cookie = login_client.log_in(key)
     answers = [
-        door.ask("GET", f"/runs?key={key}", cookie=cookie),
-        door.ask("GET", f"/runs/{key}", key=key),
-        door.ask("GET", "/session", key="op_wrong"),
-        door.graphql("{version}", key=key),
+        login_client.ask("GET", f"/runs?key={key}", cookie=cookie),
+        login_client.ask("GET", f"/runs/{key}", key=key),
+        login_client.ask("GET", "/session", key="op_wrong"),
+        login_client.graphql("{version}", key=key),
     ]
     assert [answer.status for answer in answers] == [200, 200, 401, 200]
     lines = wait_for(lambda: len(log.lines) == 5 and "\n".join(log.lines))

@@ -13,30 +13,32 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.approvals import PATH, routes
 from orchestration_project.services.access.approvals import Approval, ApprovalDemand, Approvals
-from tests.gateway.door import Door, open_door
+from tests.gateway.login_client import LoginClient, open_login_client
 from tests.prepared import Prepared
 
 DEMAND = ApprovalDemand("accept", {"asset": "<a>", "sha256": "0" * 64}, "<checked>", "the operator")
 
 
 @pytest.fixture
-def door(tmp_path: Path, prepared: Prepared) -> Iterator[Door]:
+def login_client(tmp_path: Path, prepared: Prepared) -> Iterator[LoginClient]:
     url = prepared.sqlite(tmp_path / "access.sqlite")
     with (
         Warehouse(url, clock=Clock()) as warehouse,
-        open_door(tmp_path, private=lambda doors: routes(warehouse, doors)) as door,
+        open_login_client(
+            tmp_path, private=lambda auth_services: routes(warehouse, auth_services)
+        ) as login_client,
     ):
-        yield door
+        yield login_client
 
 
-def requested(door: Door, demand: ApprovalDemand = DEMAND) -> Approval:
+def requested(login_client: LoginClient, demand: ApprovalDemand = DEMAND) -> Approval:
     with pytest.raises(ConfigurationError, match="second person"):
-        Approvals(door.warehouse, Clock()).use(demand)
-    return newest(door)
+        Approvals(login_client.warehouse, Clock()).use(demand)
+    return newest(login_client)
 
 
-def newest(door: Door) -> Approval:
-    return Approvals(door.warehouse, Clock()).listed()[0]
+def newest(login_client: LoginClient) -> Approval:
+    return Approvals(login_client.warehouse, Clock()).listed()[0]
 
 
 def form(approval: Approval, decision: str, reason: str = "") -> dict[str, str]:
@@ -48,36 +50,38 @@ def form(approval: Approval, decision: str, reason: str = "") -> dict[str, str]:
     }
 
 
-def test_another_person_confirms_on_the_page_and_the_audit_has_it(door: Door):
-    waiting = requested(door)
-    admin = door.log_in(door.keys[Role.ADMIN])
-    page = door.ask("GET", PATH, cookie=admin).text
+def test_another_person_confirms_on_the_page_and_the_audit_has_it(login_client: LoginClient):
+    waiting = requested(login_client)
+    admin = login_client.log_in(login_client.keys[Role.ADMIN])
+    page = login_client.ask("GET", PATH, cookie=admin).text
     assert "asset: &quot;&lt;a&gt;&quot;" in page
     assert "<td>&lt;checked&gt;</td><td>the operator</td>" in page
     assert 'value="confirm">Confirm</button>' in page
-    answer = door.post(PATH, form(waiting, "confirm"), cookie=admin)
-    assert (answer.status, newest(door).state, newest(door).decided_by) == (
+    answer = login_client.post(PATH, form(waiting, "confirm"), cookie=admin)
+    assert (answer.status, newest(login_client).state, newest(login_client).decided_by) == (
         *(303, "confirmed"),
         "the admin",
     )
-    entries = door.audit(answer.headers["x-request-id"])
-    assert [(each["outcome"], each["user_name"]) for each in entries] == [
+    entries = login_client.audit(answer.headers["x-request-id"])
+    assert [(entry["outcome"], entry["user_name"]) for entry in entries] == [
         ("asked", "the admin"),
         ("done", "the admin"),
     ]
 
 
-def test_the_requester_withdraws_and_cannot_confirm(door: Door):
-    waiting = requested(door)
-    operator = door.log_in(door.keys[Role.OPERATOR])
-    page = door.ask("GET", PATH, cookie=operator).text
+def test_the_requester_withdraws_and_cannot_confirm(login_client: LoginClient):
+    waiting = requested(login_client)
+    operator = login_client.log_in(login_client.keys[Role.OPERATOR])
+    page = login_client.ask("GET", PATH, cookie=operator).text
     assert ('value="confirm"' in page, "Withdraw</button>" in page) == (False, True)
-    refused = door.post(PATH, form(waiting, "confirm"), cookie=operator)
-    assert (refused.status, newest(door).state) == (422, "requested")
+    refused = login_client.post(PATH, form(waiting, "confirm"), cookie=operator)
+    assert (refused.status, newest(login_client).state) == (422, "requested")
     assert 'role="alert"' in refused.text
-    assert door.post(PATH, form(waiting, "refuse"), cookie=operator).status == 422
-    assert door.post(PATH, form(waiting, "refuse", "a mistake"), cookie=operator).status == 303
-    assert newest(door).state == "refused"
+    assert login_client.post(PATH, form(waiting, "refuse"), cookie=operator).status == 422
+    assert (
+        login_client.post(PATH, form(waiting, "refuse", "a mistake"), cookie=operator).status == 303
+    )
+    assert newest(login_client).state == "refused"
 
 
 @pytest.mark.parametrize(
@@ -90,32 +94,34 @@ def test_the_requester_withdraws_and_cannot_confirm(door: Door):
         (Role.OPERATOR, "accept", 303),
     ],
 )
-def test_each_role_confirms_what_it_may_do(door: Door, role: Role, action: str, status: int):
-    waiting = requested(door, replace(DEMAND, action=action, person="eve"))
-    cookie = door.log_in(door.keys[role])
-    page = door.ask("GET", PATH, cookie=cookie)
+def test_each_role_confirms_what_it_may_do(
+    login_client: LoginClient, role: Role, action: str, status: int
+):
+    waiting = requested(login_client, replace(DEMAND, action=action, person="eve"))
+    cookie = login_client.log_in(login_client.keys[role])
+    page = login_client.ask("GET", PATH, cookie=cookie)
     assert (page.status == 200) == (role is not Role.VIEWER)
     assert ('value="confirm"' in page.text) == (status == 303)
-    assert door.post(PATH, form(waiting, "confirm"), cookie=cookie).status == status
-    assert newest(door).state == ("confirmed" if status == 303 else "requested")
+    assert login_client.post(PATH, form(waiting, "confirm"), cookie=cookie).status == status
+    assert newest(login_client).state == ("confirmed" if status == 303 else "requested")
 
 
-def test_what_nobody_requested_is_requested_on_the_page(door: Door):
-    waiting = requested(door, replace(DEMAND, person=None))
-    operator = door.log_in(door.keys[Role.OPERATOR])
-    assert 'value="request">Request</button>' in door.ask("GET", PATH, cookie=operator).text
-    assert door.post(PATH, form(waiting, "request"), cookie=operator).status == 303
-    assert newest(door).requested_by == "the operator"
+def test_what_nobody_requested_is_requested_on_the_page(login_client: LoginClient):
+    waiting = requested(login_client, replace(DEMAND, person=None))
+    operator = login_client.log_in(login_client.keys[Role.OPERATOR])
+    assert 'value="request">Request</button>' in login_client.ask("GET", PATH, cookie=operator).text
+    assert login_client.post(PATH, form(waiting, "request"), cookie=operator).status == 303
+    assert newest(login_client).requested_by == "the operator"
 
 
 @pytest.mark.parametrize(
     "change", [{"sha256": "0" * 64}, {"decision": "apply"}, {"approval_id": "none"}]
 )
-def test_a_form_about_something_else_is_refused(door: Door, change: dict[str, str]):
-    waiting = requested(door)
-    admin = door.log_in(door.keys[Role.ADMIN])
-    answer = door.post(PATH, form(waiting, "confirm") | change, cookie=admin)
-    assert (answer.status, newest(door).state) == (422, "requested")
+def test_a_form_about_something_else_is_refused(login_client: LoginClient, change: dict[str, str]):
+    waiting = requested(login_client)
+    admin = login_client.log_in(login_client.keys[Role.ADMIN])
+    answer = login_client.post(PATH, form(waiting, "confirm") | change, cookie=admin)
+    assert (answer.status, newest(login_client).state) == (422, "requested")
 
 
 def test_a_request_holds_after_a_restart(tmp_path: Path):

@@ -14,25 +14,25 @@ from orchestration_project.gateway.guard import UNAVAILABLE_MESSAGE, AuthService
 from orchestration_project.gateway.request import Place
 from orchestration_project.services.access import Access, AccessLog
 from orchestration_project.services.access.rules.credentials import Key
-from tests.gateway.door import INSTALLATION, LIMITS, SECRET, asked
+from tests.gateway.login_client import INSTALLATION, LIMITS, SECRET, asked
 
 KEY = str(Key("0" * 12, "A" * 43))
 
 
 @pytest.fixture
-def door() -> Iterator[tuple[ASGIApp, str]]:
+def login_client() -> Iterator[tuple[ASGIApp, str]]:
     """A gateway without its database, and a cookie that it signed before."""
     clock = Clock()
     with Warehouse("postgresql://me:hunter2@127.0.0.1:1/x", clock=clock) as away:
         place = Place(hosts={"127.0.0.1"})
         access, log = Access(away, clock, LIMITS), AccessLog(away, clock)
-        doors = AuthServices(access, log, place, INSTALLATION, secret=SECRET)
-        app = create_app(doors, PlainTextResponse("Dagster"))
-        yield app, f"session={doors.signed('token')}"
+        auth_services = AuthServices(access, log, place, INSTALLATION, secret=SECRET)
+        app = create_app(auth_services, PlainTextResponse("Dagster"))
+        yield app, f"session={auth_services.signed('token')}"
 
 
-def test_a_client_with_a_session_or_a_key_gets_a_retry_after(door, caplog):
-    app, cookie = door
+def test_a_client_with_a_session_or_a_key_gets_a_retry_after(login_client, caplog):
+    app, cookie = login_client
     for headers in ({"cookie": cookie}, {"x-api-key": KEY}):
         answer = asked(app, "GET", "/session", headers=headers)
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
@@ -43,15 +43,15 @@ def test_a_client_with_a_session_or_a_key_gets_a_retry_after(door, caplog):
     assert not any(record.exc_info for record in caplog.records)
 
 
-def test_a_browser_is_shown_a_page_that_says_so(door):
-    app, cookie = door
+def test_a_browser_is_shown_a_page_that_says_so(login_client):
+    app, cookie = login_client
     page = asked(app, "GET", "/runs", headers={"cookie": cookie, "accept": "text/html"})
     assert (page.status_code, page.headers["retry-after"]) == (503, "5")
     assert f'<p role="alert" id="problem">{UNAVAILABLE_MESSAGE}</p>' in page.text
 
 
-def test_the_login_page_is_there_and_says_so_when_a_key_is_sent(door):
-    app, _ = door
+def test_the_login_page_is_there_and_says_so_when_a_key_is_sent(login_client):
+    app, _ = login_client
     assert asked(app, "GET", "/login").status_code == 200
     page = asked(app, "POST", "/login", data={"key": KEY, "next": "/runs"})
     assert (page.status_code, "set-cookie" in page.headers) == (503, False)
@@ -60,7 +60,7 @@ def test_the_login_page_is_there_and_says_so_when_a_key_is_sent(door):
     assert KEY not in page.text
 
 
-def test_who_brings_nothing_is_led_to_the_login_all_the_same(door):
-    app, _ = door
+def test_who_brings_nothing_is_led_to_the_login_all_the_same(login_client):
+    app, _ = login_client
     assert asked(app, "GET", "/runs").status_code == 401
     assert asked(app, "GET", "/runs", headers={"accept": "text/html"}).status_code == 303

@@ -9,7 +9,7 @@ from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.gateway.bar import SHORTCUTS, Installation, installation_of, with_bar
 from orchestration_project.services.access.rules.credentials import Key
 from orchestration_project.settings import load_settings
-from tests.gateway.door import DAY, Door, open_door
+from tests.gateway.login_client import DAY, LoginClient, open_login_client
 
 EVIL = """<img src=x onerror=alert(1)>"'&<script>alert(2)</script>"""
 
@@ -34,29 +34,29 @@ def bar_of(page: str) -> Elements:
     return Elements(page[start : page.index("</header>")])
 
 
-def page_of(door: Door, key: Key, path: str = "/runs"):
-    return door.ask("GET", path, key=key, Accept="text/html")
+def page_of(login_client: LoginClient, key: Key, path: str = "/runs"):
+    return login_client.ask("GET", path, key=key, Accept="text/html")
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_each_role_reads_who_it_is_on_every_page_of_dagster(door: Door, role: Role):
+def test_each_role_reads_who_it_is_on_every_page_of_dagster(login_client: LoginClient, role: Role):
     for path in ("/", "/assets/a/b", "/locations/x/jobs/y/playground"):
-        bar = bar_of(page_of(door, door.keys[role], path).text)
+        bar = bar_of(page_of(login_client, login_client.keys[role], path).text)
         assert f"the {role} ({role})" in bar.text
         assert "Market <data>" in bar.text
         assert "demo data" in bar.text
 
 
-def test_the_bar_leads_to_shortcuts_the_session_and_out(door: Door):
-    bar = bar_of(page_of(door, door.keys[Role.VIEWER]).text)
+def test_the_bar_leads_to_shortcuts_the_session_and_out(login_client: LoginClient):
+    bar = bar_of(page_of(login_client, login_client.keys[Role.VIEWER]).text)
     links = [attributes["href"] for tag, attributes in bar.tags if tag == "a"]
     assert links == [*SHORTCUTS.values(), "/session"]
     assert ("form", {"method": "post", "action": "/logout"}) in bar.tags
 
 
-def test_names_of_users_are_shown_as_text(door: Door):
-    key = door.key_ring.create(owner=EVIL, role=Role.VIEWER, lasts=DAY)
-    page = page_of(door, key).text
+def test_names_of_users_are_shown_as_text(login_client: LoginClient):
+    key = login_client.key_ring.create(owner=EVIL, role=Role.VIEWER, lasts=DAY)
+    page = page_of(login_client, key).text
     bar = bar_of(page)
     assert f"{EVIL} (viewer)" in bar.text
     assert {tag for tag, _ in bar.tags}.isdisjoint({"img", "script"})
@@ -64,29 +64,33 @@ def test_names_of_users_are_shown_as_text(door: Door):
     assert EVIL not in page
 
 
-def test_dagsters_page_and_its_policy_stay_as_they_are(door: Door):
-    key = str(door.keys[Role.VIEWER])
-    answer = httpx.get(f"{door.origin}/runs", headers={"X-API-Key": key, "Accept": "text/html"})
+def test_dagsters_page_and_its_policy_stay_as_they_are(login_client: LoginClient):
+    key = str(login_client.keys[Role.VIEWER])
+    answer = httpx.get(
+        f"{login_client.origin}/runs", headers={"X-API-Key": key, "Accept": "text/html"}
+    )
     policies = answer.headers.get_list("content-security-policy")
-    assert any("script-src 'nonce-" in each and "'strict-dynamic'" in each for each in policies)
+    assert any(
+        "script-src 'nonce-" in policy and "'strict-dynamic'" in policy for policy in policies
+    )
     before, _, rest = answer.text.partition('<header id="installation-bar">')
     assert before.endswith("<body>")
     assert rest.partition("</header>")[2].startswith('<div id="__next"><div id="root">')
     assert answer.text.count('<link rel="stylesheet"') == 1
-    style = door.ask("GET", "/bar.css", key=door.keys[Role.VIEWER])
+    style = login_client.ask("GET", "/bar.css", key=login_client.keys[Role.VIEWER])
     assert (style.status, style.headers["content-type"]) == (200, "text/css; charset=utf-8")
 
 
 @pytest.mark.slow
 def test_where_no_login_is_needed_there_is_no_log_out(tmp_path):
-    with open_door(tmp_path, is_open=True) as door:
-        bar = bar_of(door.ask("GET", "/", Accept="text/html").text)
+    with open_login_client(tmp_path, is_open=True) as login_client:
+        bar = bar_of(login_client.ask("GET", "/", Accept="text/html").text)
     assert "anybody (admin)" in bar.text
     assert "form" not in {tag for tag, _ in bar.tags}
 
 
-def test_the_login_page_names_the_installation_and_its_data(door: Door):
-    page = Elements(door.ask("GET", "/login", Accept="text/html").text)
+def test_the_login_page_names_the_installation_and_its_data(login_client: LoginClient):
+    page = Elements(login_client.ask("GET", "/login", Accept="text/html").text)
     assert "Installation Market <data>, demo data" in page.text
 
 

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.connection_limits import ConnectionLimits, mark_authenticated
 from orchestration_project.gateway.limits import HEADER_BYTES
-from tests.gateway.door import Door, open_door, running, send_apart
+from tests.gateway.login_client import LoginClient, open_login_client, running, send_apart
 from tests.programs import wait_for
 
 HOST = b"Host: 127.0.0.1\r\n"
@@ -80,8 +80,10 @@ def connected(port: int) -> Iterator[socket.socket]:
 
 
 @pytest.mark.parametrize("sent", UPGRADES)
-def test_an_upgrade_that_has_a_body_or_is_no_get_is_refused_at_once(door: Door, sent: bytes):
-    assert door.raw(sent).startswith(b"HTTP/1.1 400 ")
+def test_an_upgrade_that_has_a_body_or_is_no_get_is_refused_at_once(
+    login_client: LoginClient, sent: bytes
+):
+    assert login_client.raw(sent).startswith(b"HTTP/1.1 400 ")
 
 
 def test_refused_upgrades_take_no_connection_from_others():
@@ -140,11 +142,11 @@ def test_a_connection_goes_on_while_its_requests_are_authenticated(
 ):
     limits = ConnectionLimits(unauthenticated_seconds=1.5, last_request_seconds=0.5)
     with (
-        open_door(tmp_path, limits=limits) as door,
-        client(door.port) as connection,
-        door.websocket(X_API_Key=str(door.keys[Role.VIEWER])) as websocket,
+        open_login_client(tmp_path, limits=limits) as login_client,
+        client(login_client.port) as connection,
+        login_client.websocket(X_API_Key=str(login_client.keys[Role.VIEWER])) as websocket,
     ):
-        key = {"X-API-Key": str(door.keys[Role.VIEWER])}
+        key = {"X-API-Key": str(login_client.keys[Role.VIEWER])}
         connection.connect()
         begun, ends_at = connection.sock, time.monotonic() + 1.8
         while time.monotonic() < ends_at:
@@ -223,24 +225,26 @@ def test_trailers_are_no_headers_in_whatever_segment_they_come(port: int, pause:
         head = b"POST / HTTP/1.1\r\n" + HOST + CHUNKED + b"1\r\na\r\n" * (pause > 0)
         send_apart(connection, [head, trailers + next_request], pause)
         received = b"".join(iter(lambda: connection.recv(1000), b""))
-    bodies = [each.partition(b"\r\n\r\n")[2] for each in received.split(b"HTTP/1.1 200 OK")[1:]]
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in received.split(b"HTTP/1.1 200 OK")[1:]]
     assert [b"host transfer-encoding" in bodies[0], b"host connection" in bodies[1]] == [True] * 2
     assert b"x-api-key" not in received
     assert b"x-forwarded-for" not in received
 
 
-def test_a_key_in_a_trailer_does_not_log_in(door: Door):
-    key = str(door.keys[Role.ADMIN]).encode()
+def test_a_key_in_a_trailer_does_not_log_in(login_client: LoginClient):
+    key = str(login_client.keys[Role.ADMIN]).encode()
     head = b"GET /session HTTP/1.1\r\n" + HOST + b"Connection: close\r\n" + CHUNKED
-    assert door.raw(head + b"0\r\nX-API-Key: " + key + b"\r\n\r\n").startswith(b"HTTP/1.1 401 ")
+    assert login_client.raw(head + b"0\r\nX-API-Key: " + key + b"\r\n\r\n").startswith(
+        b"HTTP/1.1 401 "
+    )
 
 
-def test_an_address_in_a_trailer_is_not_believed(door: Door):
+def test_an_address_in_a_trailer_is_not_believed(login_client: LoginClient):
     head = b"GET /session HTTP/1.1\r\nX-API-Key: op_wrong\r\nX-Forwarded-For: 203.0.113.8\r\n"
     sent = head + HOST + b"Connection: close\r\n" + CHUNKED
-    answer = door.raw(sent + b"0\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
+    answer = login_client.raw(sent + b"0\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n")
     request_id = answer.partition(b"x-request-id: ")[2][:32].decode()
-    assert [row["address"] for row in door.audit(request_id)] == ["203.0.113.8"]
+    assert [row["address"] for row in login_client.audit(request_id)] == ["203.0.113.8"]
 
 
 @pytest.mark.parametrize("begin", [b"0\r\nX-A: ", b"0\r\n", b"1;a="])

@@ -17,7 +17,7 @@ from orchestration_project.engine.contracts.roles import (
 )
 from orchestration_project.gateway.dagster_web.webserver import KEPT_CHARACTERS
 from orchestration_project.gateway.request import CURRENT
-from tests.gateway.door import Door
+from tests.gateway.login_client import LoginClient
 
 CHECKED_BY_NOBODY = {"logTelemetry", "setNuxSeen"}
 """Mutations without a permission of Dagster's: only our rule by name keeps viewers from them."""
@@ -31,15 +31,21 @@ def test_each_permission_of_dagsters_has_a_role_but_one_that_open_source_has_not
 
 
 @pytest.mark.slow
-def test_the_pages_get_the_permissions_of_the_role(door: Door):
+def test_the_pages_get_the_permissions_of_the_role(login_client: LoginClient):
     query = """{permissions {permission value disabledReason} canBulkTerminate
       workspaceOrError {... on Workspace {locationEntries {permissions {permission value}}}}}"""
     granted = {}
     for role in Role:
-        data = door.graphql(query, key=door.keys[role]).json["data"]
-        granted[role] = {each["permission"] for each in data["permissions"] if each["value"]}
+        data = login_client.graphql(query, key=login_client.keys[role]).json["data"]
+        granted[role] = {
+            permission["permission"] for permission in data["permissions"] if permission["value"]
+        }
         [location] = data["workspaceOrError"]["locationEntries"]
-        scoped = {each["permission"] for each in location["permissions"] if each["value"]}
+        scoped = {
+            permission["permission"]
+            for permission in location["permissions"]
+            if permission["value"]
+        }
         assert scoped <= granted[role]
         assert data["canBulkTerminate"] == (role is not Role.VIEWER)
     assert granted == {
@@ -59,7 +65,11 @@ def sample(kind: Any, types: dict[str, Any]) -> str:
     if declared["kind"] == "ENUM":
         return declared["enumValues"][0]["name"]
     if declared["kind"] == "INPUT_OBJECT":
-        given = [each for each in declared["inputFields"] if each["type"]["kind"] == "NON_NULL"]
+        given = [
+            input_field
+            for input_field in declared["inputFields"]
+            if input_field["type"]["kind"] == "NON_NULL"
+        ]
         written = [f"{each['name']}: {sample(each['type'], types)}" for each in given]
         return "{" + ", ".join(written) + "}"
     return {"Int": "1", "Float": "1.5", "Boolean": "true"}.get(kind["name"], '"work"')
@@ -71,7 +81,7 @@ def documents() -> dict[str, str]:
     types = {each["name"]: each for each in schema["__schema"]["types"]}
     found = {}
     for field in types["Mutation"]["fields"]:
-        needed = [each for each in field["args"] if each["type"]["kind"] == "NON_NULL"]
+        needed = [arg for arg in field["args"] if arg["type"]["kind"] == "NON_NULL"]
         written = ", ".join(f"{each['name']}: {sample(each['type'], types)}" for each in needed)
         arguments = f"({written})" if written else ""
         is_leaf = types[(field["type"]["ofType"] or field["type"])["name"]]["kind"] == "SCALAR"
@@ -102,23 +112,23 @@ async def asked_as(role: Role, dagster: Any, query: str) -> dict[str, Any]:
     return json.loads(b"".join(received))
 
 
-def test_dagster_itself_lets_a_viewer_change_nothing(door: Door):
+def test_dagster_itself_lets_a_viewer_change_nothing(login_client: LoginClient):
     found = documents()
-    before = door.instance.get_runs_count()
+    before = login_client.instance.get_runs_count()
     for name in found.keys() - CHECKED_BY_NOBODY:
-        answer = asyncio.run(asked_as(Role.VIEWER, door.dagster, found[name]))
+        answer = asyncio.run(asked_as(Role.VIEWER, login_client.dagster, found[name]))
         data = (answer.get("data") or {}).get(name) or {}
         assert data.get("__typename", "Error").endswith(("Error", "RunsResult")), (name, answer)
-    assert door.instance.get_runs_count() == before
+    assert login_client.instance.get_runs_count() == before
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_the_stack_of_an_error_is_for_admins_alone(door: Door, role: Role):
+def test_the_stack_of_an_error_is_for_admins_alone(login_client: LoginClient, role: Role):
     broken = """query ($s: ScheduleSelector!) {scheduleOrError(scheduleSelector: $s) {
       ... on Schedule {futureTicks(cursor: 1e300, limit: 1) {results {timestamp}}}}}"""
     where = {"repositoryLocationName": "here", "repositoryName": "__repository__"}
     wanted = {"s": where | {"scheduleName": "nightly"}}
-    answer = door.graphql(broken, wanted, key=door.keys[role])
+    answer = login_client.graphql(broken, wanted, key=login_client.keys[role])
     [error] = answer.json["errors"]
     assert error["message"]
     assert ("stack" in str(error.get("extensions"))) == (role is Role.ADMIN)
@@ -151,13 +161,13 @@ def breaking() -> None:
 
 
 @pytest.fixture(scope="module")
-def failed(door: Door) -> str:
+def failed(login_client: LoginClient) -> str:
     """The id of a run that failed."""
-    result = breaking.execute_in_process(instance=door.instance, raise_on_error=False)
+    result = breaking.execute_in_process(instance=login_client.instance, raise_on_error=False)
     quoted = 'it failed\n\nStack Trace:\n  File "x.py", line 1, in f\n    g()\n'
-    run = door.instance.get_run_by_id(result.run_id)
+    run = login_client.instance.get_run_by_id(result.run_id)
     assert run
-    door.instance.report_engine_event(quoted, run)
+    login_client.instance.report_engine_event(quoted, run)
     return result.run_id
 
 
@@ -169,31 +179,37 @@ def has_stack(answer: str) -> bool:
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_the_stacks_of_a_failed_run_are_for_admins_alone(door: Door, failed: str, role: Role):
-    answer = door.graphql(f"{LOGS} {ERRORS}", {"id": failed}, key=door.keys[role])
+def test_the_stacks_of_a_failed_run_are_for_admins_alone(
+    login_client: LoginClient, failed: str, role: Role
+):
+    answer = login_client.graphql(f"{LOGS} {ERRORS}", {"id": failed}, key=login_client.keys[role])
     assert has_stack(answer.text) == (role is Role.ADMIN)
     payload = {"query": f"{WATCH} {ERRORS}", "variables": {"id": failed}}
-    with door.websocket(X_API_Key=str(door.keys[role])) as websocket:
+    with login_client.websocket(X_API_Key=str(login_client.keys[role])) as websocket:
         websocket.send(json.dumps({"type": "start", "id": "1", "payload": payload}))
         assert has_stack(str(websocket.recv(timeout=20))) == (role is Role.ADMIN)
 
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.ADMIN])
-def test_a_stack_that_a_message_quotes_is_for_admins_alone(door: Door, role: Role):
+def test_a_stack_that_a_message_quotes_is_for_admins_alone(login_client: LoginClient, role: Role):
     """Dagster quotes what a code location raised, its stack and all."""
     where = {"repositoryLocationName": "here", "repositoryName": "__repository__"}
     wanted = {"s": where | {"sensorName": "on_trouble"}}
-    answer = door.graphql(f"{TRY} {ERRORS.partition('fragment M')[0]}", wanted, key=door.keys[role])
+    answer = login_client.graphql(
+        f"{TRY} {ERRORS.partition('fragment M')[0]}", wanted, key=login_client.keys[role]
+    )
     assert "the reason" in answer.text
     assert (LINE_OF_A_STACK in answer.text) == (role is Role.ADMIN)
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_a_debug_file_which_holds_stacks_is_for_admins_alone(door: Door, failed: str, role: Role):
+def test_a_debug_file_which_holds_stacks_is_for_admins_alone(
+    login_client: LoginClient, failed: str, role: Role
+):
     path = f"/download_debug/{failed}"
-    answer = door.ask("GET", path, key=door.keys[role])
+    answer = login_client.ask("GET", path, key=login_client.keys[role])
     assert answer.status == (200 if role is Role.ADMIN else 403)
-    refused = door.audit(answer.headers["x-request-id"])
+    refused = login_client.audit(answer.headers["x-request-id"])
     assert [row["outcome"] for row in refused] == ([] if role is Role.ADMIN else ["refused"])
 
 
@@ -211,24 +227,26 @@ def test_a_debug_file_which_holds_stacks_is_for_admins_alone(door: Door, failed:
     ],
 )
 def test_a_query_that_was_read_before_is_answered_as_dagster_reads_it(
-    door: Door, query: str, variables: dict[str, Any]
+    login_client: LoginClient, query: str, variables: dict[str, Any]
 ):
     """Dagster's own method answers queries longer than the cache's limit, if only by spaces."""
     answers = [
-        door.graphql(text, variables, key=door.keys[Role.VIEWER])
+        login_client.graphql(text, variables, key=login_client.keys[Role.VIEWER])
         for text in (query, query, query + " " * KEPT_CHARACTERS)
     ]
     assert len({(answer.status, answer.body) for answer in answers}) == 1
 
 
-def test_a_request_of_nobody_has_the_permissions_of_a_viewer(door: Door):
+def test_a_request_of_nobody_has_the_permissions_of_a_viewer(login_client: LoginClient):
     CURRENT.set(None)
-    answer = asyncio.run(asked_as(Role.VIEWER, door.dagster, "{permissions {value}}"))
+    answer = asyncio.run(asked_as(Role.VIEWER, login_client.dagster, "{permissions {value}}"))
     assert not any(permission["value"] for permission in answer["data"]["permissions"])
 
 
-def test_the_run_storage_still_makes_runs_by_the_methods_that_we_name_users_in(door: Door):
-    storage = door.instance.run_storage
+def test_the_run_storage_still_makes_runs_by_the_methods_that_we_name_users_in(
+    login_client: LoginClient,
+):
+    storage = login_client.instance.run_storage
     assert "name_users" in storage.add_run.__qualname__
     assert "name_users" in storage.add_backfill.__qualname__
-    assert isinstance(door.instance, dg.DagsterInstance)
+    assert isinstance(login_client.instance, dg.DagsterInstance)

@@ -18,7 +18,7 @@ from orchestration_project.gateway.executions import (
     QUERY_SECONDS,
     Executions,
 )
-from tests.gateway.door import Answer, Door, open_door
+from tests.gateway.login_client import Answer, LoginClient, open_login_client
 from tests.programs import wait_for
 
 
@@ -37,11 +37,11 @@ SELECTOR = {
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+def login_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginClient]:
     """A gateway that ends a query after a moment."""
     folder = tmp_path_factory.mktemp("hurried")
     public = health.routes(health.Readiness([]))
-    with open_door(folder, query_seconds=0.2, public=lambda _: public) as opened:
+    with open_login_client(folder, query_seconds=0.2, public=lambda _: public) as opened:
         yield opened
 
 
@@ -49,11 +49,11 @@ def said(answer: Answer) -> str:
     return answer.json["errors"][0]["message"]
 
 
-def test_a_query_that_takes_too_long_is_ended_and_says_so(door: Door):
-    answer = door.graphql(COSTLY, key=door.keys[Role.VIEWER])
+def test_a_query_that_takes_too_long_is_ended_and_says_so(login_client: LoginClient):
+    answer = login_client.graphql(COSTLY, key=login_client.keys[Role.VIEWER])
     assert answer.status == 504
     assert said(answer) == "The query took longer than 0.2 s and was ended. Ask for less at once."
-    assert door.graphql("{version}", key=door.keys[Role.VIEWER]).status == 200
+    assert login_client.graphql("{version}", key=login_client.keys[Role.VIEWER]).status == 200
 
 
 def test_one_user_takes_no_more_than_his_turns_and_others_have_theirs():
@@ -78,29 +78,33 @@ def test_one_user_takes_no_more_than_his_turns_and_others_have_theirs():
     assert asyncio.run(asked()) == list(range(12))
 
 
-def test_what_a_mutation_does_is_done_however_much_is_asked_of_its_result(door: Door):
+def test_what_a_mutation_does_is_done_however_much_is_asked_of_its_result(
+    login_client: LoginClient,
+):
     """The audit says that the answer is not known, as it is not."""
     query = f"""mutation ($p: ExecutionParams!) {{launchRun(executionParams: $p) {{__typename
       ... on LaunchRunSuccess {{{OF_A_RUN}}}}}}}"""
     params = {"p": {"selector": SELECTOR, "mode": "default"}}
-    before = door.instance.get_runs_count()
-    answer = door.graphql(query, params, key=door.keys[Role.OPERATOR])
+    before = login_client.instance.get_runs_count()
+    answer = login_client.graphql(query, params, key=login_client.keys[Role.OPERATOR])
     assert answer.status == 504
-    assert door.instance.get_runs_count() == before + 1
-    [_, row] = door.audit(answer.headers["x-request-id"])
+    assert login_client.instance.get_runs_count() == before + 1
+    [_, row] = login_client.audit(answer.headers["x-request-id"])
     assert (row["outcome"], row["reason"]) == ("failed", said(answer))
 
 
-def test_a_subscription_whose_events_ask_for_too_much_ends_with_the_reason(door: Door):
+def test_a_subscription_whose_events_ask_for_too_much_ends_with_the_reason(
+    login_client: LoginClient,
+):
     run = "mutation ($p: ExecutionParams!) {launchRun(executionParams: $p) {__typename ...R}}"
     shape = " fragment R on LaunchRunSuccess {run {runId}}"
     params = {"p": {"selector": SELECTOR, "mode": "default"}}
-    launched = door.graphql(run + shape, params, key=door.keys[Role.OPERATOR])
+    launched = login_client.graphql(run + shape, params, key=login_client.keys[Role.OPERATOR])
     run_id = launched.json["data"]["launchRun"]["run"]["runId"]
     query = f"""subscription ($id: ID!) {{pipelineRunLogs(runId: $id) {{
       ... on PipelineRunLogsSubscriptionSuccess {{{OF_A_RUN}}}}}}}"""
     payload = {"query": query, "variables": {"id": run_id}}
-    with door.websocket(X_API_Key=str(door.keys[Role.VIEWER])) as websocket:
+    with login_client.websocket(X_API_Key=str(login_client.keys[Role.VIEWER])) as websocket:
         websocket.send(json.dumps({"type": "start", "id": "1", "payload": payload}))
         found = json.loads(websocket.recv(timeout=20))
         assert "took longer" in found["payload"]["errors"][0]["message"]
@@ -113,19 +117,19 @@ def test_beside_twelve_of_the_costliest_healthz_answers_within_a_second(
 ):
     public = health.routes(health.Readiness([]))
     folder = tmp_path_factory.mktemp("patient")
-    with open_door(folder, public=lambda _: public) as door:
-        keys = [door.key(Role.VIEWER, f"user {number % 4}") for number in range(12)]
+    with open_login_client(folder, public=lambda _: public) as login_client:
+        keys = [login_client.key(Role.VIEWER, f"user {number % 4}") for number in range(12)]
         stop, seconds = Event(), list[float]()
 
         def look() -> None:
             while not stop.wait(0.05):
                 before = time.monotonic()
-                assert door.ask("GET", "/healthz").text == "ok"
+                assert login_client.ask("GET", "/healthz").text == "ok"
                 seconds.append(time.monotonic() - before)
 
         with ThreadPoolExecutor(13) as pool:
             looking = pool.submit(look)
-            answers = list(pool.map(lambda key: door.graphql(COSTLY, key=key), keys))
+            answers = list(pool.map(lambda key: login_client.graphql(COSTLY, key=key), keys))
             stop.set()
             looking.result()
     assert {answer.status for answer in answers} == {504}

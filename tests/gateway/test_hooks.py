@@ -169,7 +169,7 @@ def test_neither_log_nor_answer_has_a_secret_or_a_signature(client, caplog):
             client.post("/hooks/git", content=BODY, headers={"content-type": "application/json"}),
             post(client, x_github_delivery="1"),
         ]
-    said = caplog.text + "".join(f"{each.text}{each.headers}" for each in answers)
+    said = caplog.text + "".join(f"{answer.text}{answer.headers}" for answer in answers)
     assert "a webhook of git from 192.0.2.1 was rejected with 403: the signature is not" in said
     for secret in (SECRET, EARLIER, right, signed(BODY, EARLIER)["x-hub-signature-256"][7:]):
         assert secret not in said
@@ -283,7 +283,7 @@ def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, war
         whole = [{"type": "http.request", "body": BODY, "more_body": False}]
         return (await _asked(hooks, whole, signed(BODY)))[0]["status"]
 
-    async def scene() -> list[int]:
+    async def send_all() -> list[int]:
         answers = [await deliver()]
         now[0] = 2.0  # a look begins that does not come to its end
         answers += [await deliver(), await deliver()]
@@ -294,7 +294,7 @@ def test_no_delivery_waits_for_a_look_while_the_last_one_is_recent(settings, war
         goes_on.set()
         return [*answers, await waiting]
 
-    assert asyncio.run(scene()) == [202] * 4
+    assert asyncio.run(send_all()) == [202] * 4
     assert next(looks) == 2
 
 
@@ -336,11 +336,11 @@ def test_bodies_that_began_while_there_was_room_do_not_take_more_than_there_is(m
     hooks = hooks_over(len, body_seconds=0.05)
     unfinished = {"type": "http.request", "body": b"{" * 60, "more_body": True}
 
-    async def scene() -> list[int]:
+    async def send_all() -> list[int]:
         both = (_asked(hooks, [unfinished], signed(BODY)) for _ in range(2))
         return [sent[0]["status"] for sent in await asyncio.gather(*both)]
 
-    assert asyncio.run(scene()) == [408, 503]
+    assert asyncio.run(send_all()) == [408, 503]
 
 
 MIB = 1024 * 1024

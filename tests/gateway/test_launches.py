@@ -13,10 +13,10 @@ import pytest
 from dagster._core.execution.backfill import BulkActionStatus
 
 from orchestration_project.engine.contracts.roles import Role
-from tests.gateway.door import Door
+from tests.gateway.login_client import LoginClient
 
 HERE = {"repositoryLocationName": "here", "repositoryName": "__repository__"}
-THING, PARTS, SHREDS, REPORT = ({"path": [each]} for each in ("thing", "parts", "shreds", "report"))
+THING, PARTS, SHREDS, REPORT = ({"path": [name]} for name in ("thing", "parts", "shreds", "report"))
 REMOVALS = {"path": ["operations", "removals"]}
 CAREFUL = {"assetKey": REMOVALS, "name": "is_careful"}
 IMPLICIT = "__ASSET_JOB"
@@ -122,9 +122,9 @@ def launching(mutation: str) -> str:
     return f"mutation ($p: ExecutionParams!) {{{mutation}{MUTATIONS[mutation]}}}"
 
 
-def made(door: Door) -> tuple[int, int]:
+def made(login_client: LoginClient) -> tuple[int, int]:
     """Return how many runs and backfills there are."""
-    return door.instance.get_runs_count(), len(door.instance.get_backfills())
+    return login_client.instance.get_runs_count(), len(login_client.instance.get_backfills())
 
 
 def kinds(found: Any) -> list[str]:
@@ -132,35 +132,37 @@ def kinds(found: Any) -> list[str]:
     if isinstance(found, list):
         return [kind for each in found for kind in kinds(each)]
     inner = [
-        kind for each in found.values() if isinstance(each, list | dict) for kind in kinds(each)
+        kind for value in found.values() if isinstance(value, list | dict) for kind in kinds(value)
     ]
     return inner or [found["__typename"]]
 
 
-def asked(door: Door, role: Role, query: str, **variables: Any) -> set[str]:
-    answer = door.graphql(query, variables, key=door.keys[role])
+def asked(login_client: LoginClient, role: Role, query: str, **variables: Any) -> set[str]:
+    answer = login_client.graphql(query, variables, key=login_client.keys[role])
     assert answer.status == 200, answer.text
     return set(kinds(answer.json["data"]))
 
 
 @pytest.fixture(scope="module")
-def parent(door: Door) -> str:
+def parent(login_client: LoginClient) -> str:
     """The id of a run of an operator's, that others name as what they try again."""
     query = "mutation ($p: ExecutionParams!) {launchRun(executionParams: $p) {... R}}"
-    return launched(door, Role.OPERATOR, RUNS["a harmless job"], query)
+    return launched(login_client, Role.OPERATOR, RUNS["a harmless job"], query)
 
 
-def launched(door: Door, role: Role, wanted: Asked, query: str) -> str:
+def launched(login_client: LoginClient, role: Role, wanted: Asked, query: str) -> str:
     shape = " fragment R on LaunchRunResult {__typename ... on LaunchRunSuccess {run {runId}}}"
     query = query.replace("{... R}", "{__typename ... R}") + shape
-    answer = door.graphql(query, {"p": wanted.params()}, key=door.keys[role])
+    answer = login_client.graphql(query, {"p": wanted.params()}, key=login_client.keys[role])
     return answer.json["data"]["launchRun"]["run"]["runId"]
 
 
-def judged(door: Door, role: Role, mutation: str, wanted: Asked, parent: str) -> set[str]:
+def judged(
+    login_client: LoginClient, role: Role, mutation: str, wanted: Asked, parent: str
+) -> set[str]:
     is_again = "Reexecution" in mutation
     metadata = {"rootRunId": parent, "parentRunId": parent} if is_again else {}
-    return asked(door, role, launching(mutation), p=wanted.params(**metadata))
+    return asked(login_client, role, launching(mutation), p=wanted.params(**metadata))
 
 
 def refused_or_done(wanted: Asked) -> set[str]:
@@ -169,29 +171,33 @@ def refused_or_done(wanted: Asked) -> set[str]:
 
 @pytest.mark.parametrize("number", range(len(RUNS)), ids=list(RUNS))
 def test_a_run_that_would_run_what_is_an_admins_needs_an_admin(
-    door: Door, parent: str, number: int
+    login_client: LoginClient, parent: str, number: int
 ):
     """Each way to select with one of the mutations, in turn."""
     wanted = list(RUNS.values())[number]
-    before = made(door)
+    before = made(login_client)
     mutation = list(MUTATIONS)[number % len(MUTATIONS)]
-    assert judged(door, Role.OPERATOR, mutation, wanted, parent) == refused_or_done(wanted)
-    assert (made(door) == before) == wanted.needs_admin
+    assert judged(login_client, Role.OPERATOR, mutation, wanted, parent) == refused_or_done(wanted)
+    assert (made(login_client) == before) == wanted.needs_admin
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_every_mutation_that_launches_and_way_to_select_is_judged_by_role(
-    door: Door, parent: str, name: str
+    login_client: LoginClient, parent: str, name: str
 ):
     wanted = RUNS[name]
     for mutation in MUTATIONS:
-        query, before = launching(mutation), made(door)
-        refused = door.graphql(query, {"p": wanted.params()}, key=door.keys[Role.VIEWER])
+        query, before = launching(mutation), made(login_client)
+        refused = login_client.graphql(
+            query, {"p": wanted.params()}, key=login_client.keys[Role.VIEWER]
+        )
         assert refused.status == 403
-        assert judged(door, Role.OPERATOR, mutation, wanted, parent) == refused_or_done(wanted)
-        assert (made(door) == before) == wanted.needs_admin
-        assert judged(door, Role.ADMIN, mutation, wanted, parent) == {"LaunchRunSuccess"}
+        assert judged(login_client, Role.OPERATOR, mutation, wanted, parent) == refused_or_done(
+            wanted
+        )
+        assert (made(login_client) == before) == wanted.needs_admin
+        assert judged(login_client, Role.ADMIN, mutation, wanted, parent) == {"LaunchRunSuccess"}
 
 
 AGAIN = """mutation ($p: ReexecutionParams) {
@@ -212,19 +218,21 @@ TRIED_AGAIN = ("an asset beside its job", "an asset by itself", "a job")
         for column, strategy in enumerate(STRATEGIES)
     ],
 )
-def test_a_run_of_an_admins_is_tried_again_by_an_admin(door: Door, strategy: str, name: str):
-    run_id = launched(door, Role.ADMIN, RUNS[name], LAUNCH)
-    run = door.instance.get_run_by_id(run_id)
+def test_a_run_of_an_admins_is_tried_again_by_an_admin(
+    login_client: LoginClient, strategy: str, name: str
+):
+    run_id = launched(login_client, Role.ADMIN, RUNS[name], LAUNCH)
+    run = login_client.instance.get_run_by_id(run_id)
     assert run
-    door.instance.report_run_failed(run)
-    before = made(door)
+    login_client.instance.report_run_failed(run)
+    before = made(login_client)
     for more in ({}, {"useParentRunTags": False, "extraTags": [{"key": "k", "value": "v"}]}):
         wanted = {"parentRunId": run_id, "strategy": strategy, **more}
-        assert asked(door, Role.OPERATOR, AGAIN, p=wanted) == {"UnauthorizedError"}
-    assert made(door) == before
+        assert asked(login_client, Role.OPERATOR, AGAIN, p=wanted) == {"UnauthorizedError"}
+    assert made(login_client) == before
     if not (name == "a job" and strategy == "FROM_ASSET_FAILURE"):  # which makes no asset
         wanted = {"parentRunId": run_id, "strategy": strategy}
-        assert asked(door, Role.ADMIN, AGAIN, p=wanted) == {"LaunchRunSuccess"}
+        assert asked(login_client, Role.ADMIN, AGAIN, p=wanted) == {"LaunchRunSuccess"}
 
 
 def partitions_of(job: str) -> dict[str, Any]:
@@ -274,19 +282,25 @@ BACKFILL = """mutation ($p: LaunchBackfillParams!) {launchPartitionBackfill(back
 
 
 @pytest.mark.parametrize("name", BACKFILLS)
-def test_a_backfill_that_would_run_what_is_an_admins_needs_an_admin(door: Door, name: str):
+def test_a_backfill_that_would_run_what_is_an_admins_needs_an_admin(
+    login_client: LoginClient, name: str
+):
     needs_admin, wanted = BACKFILLS[name]
-    before = made(door)
-    found = asked(door, Role.OPERATOR, BACKFILL, p=wanted)
+    before = made(login_client)
+    found = asked(login_client, Role.OPERATOR, BACKFILL, p=wanted)
     assert found == ({"UnauthorizedError"} if needs_admin else {"LaunchBackfillSuccess"})
-    assert (made(door) == before) == needs_admin
+    assert (made(login_client) == before) == needs_admin
     if needs_admin:
-        assert asked(door, Role.ADMIN, BACKFILL, p=wanted) == {"LaunchBackfillSuccess"}
+        assert asked(login_client, Role.ADMIN, BACKFILL, p=wanted) == {"LaunchBackfillSuccess"}
 
 
 @pytest.mark.parametrize("name", ["an asset", "an asset beside its job", "a job"])
-def test_a_backfill_of_an_admins_is_resumed_repeated_and_ended_by_an_admin(door: Door, name: str):
-    answer = door.graphql(BACKFILL, {"p": BACKFILLS[name][1]}, key=door.keys[Role.ADMIN])
+def test_a_backfill_of_an_admins_is_resumed_repeated_and_ended_by_an_admin(
+    login_client: LoginClient, name: str
+):
+    answer = login_client.graphql(
+        BACKFILL, {"p": BACKFILLS[name][1]}, key=login_client.keys[Role.ADMIN]
+    )
     backfill_id = answer.json["data"]["launchPartitionBackfill"]["backfillId"]
     end = "mutation ($id: String!) {cancelPartitionBackfill(backfillId: $id) {__typename}}"
     resume = "mutation ($id: String!) {resumePartitionBackfill(backfillId: $id) {__typename}}"
@@ -295,23 +309,23 @@ def test_a_backfill_of_an_admins_is_resumed_repeated_and_ended_by_an_admin(door:
     again = {"parentRunId": backfill_id, "strategy": "ALL_STEPS"}
 
     def status() -> BulkActionStatus:
-        found = door.instance.get_backfill(backfill_id)
+        found = login_client.instance.get_backfill(backfill_id)
         assert found
         return found.status
 
-    assert asked(door, Role.OPERATOR, end, id=backfill_id) == {"UnauthorizedError"}
+    assert asked(login_client, Role.OPERATOR, end, id=backfill_id) == {"UnauthorizedError"}
     assert status() is BulkActionStatus.REQUESTED
-    assert asked(door, Role.ADMIN, end, id=backfill_id) == {"CancelBackfillSuccess"}
+    assert asked(login_client, Role.ADMIN, end, id=backfill_id) == {"CancelBackfillSuccess"}
     assert status() is BulkActionStatus.CANCELING
-    ended = door.instance.get_backfill(backfill_id)
+    ended = login_client.instance.get_backfill(backfill_id)
     assert ended
-    door.instance.update_backfill(ended.with_status(BulkActionStatus.CANCELED))
-    before = made(door)
-    assert asked(door, Role.OPERATOR, repeat, p=again) == {"UnauthorizedError"}
-    assert asked(door, Role.OPERATOR, resume, id=backfill_id) == {"UnauthorizedError"}
-    assert (made(door), status()) == (before, BulkActionStatus.CANCELED)
-    assert asked(door, Role.ADMIN, repeat, p=again) == {"LaunchBackfillSuccess"}
-    assert asked(door, Role.ADMIN, resume, id=backfill_id) == {"ResumeBackfillSuccess"}
+    login_client.instance.update_backfill(ended.with_status(BulkActionStatus.CANCELED))
+    before = made(login_client)
+    assert asked(login_client, Role.OPERATOR, repeat, p=again) == {"UnauthorizedError"}
+    assert asked(login_client, Role.OPERATOR, resume, id=backfill_id) == {"UnauthorizedError"}
+    assert (made(login_client), status()) == (before, BulkActionStatus.CANCELED)
+    assert asked(login_client, Role.ADMIN, repeat, p=again) == {"LaunchBackfillSuccess"}
+    assert asked(login_client, Role.ADMIN, resume, id=backfill_id) == {"ResumeBackfillSuccess"}
 
 
 SCHEDULES = {
@@ -343,45 +357,53 @@ START_SENSOR = """mutation ($s: SensorSelector!) {
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
-def test_a_schedule_that_would_launch_what_is_an_admins_needs_an_admin(door: Door, name: str):
+def test_a_schedule_that_would_launch_what_is_an_admins_needs_an_admin(
+    login_client: LoginClient, name: str
+):
     wanted = HERE | {"scheduleName": name}
     done = {"ScheduleStateResult", "DryRunInstigationTick"}
-    found = asked(door, Role.OPERATOR, START_SCHEDULE, s=wanted)
+    found = asked(login_client, Role.OPERATOR, START_SCHEDULE, s=wanted)
     assert found == ({"UnauthorizedError"} if SCHEDULES[name] else done)
-    assert asked(door, Role.ADMIN, START_SCHEDULE, s=wanted) == done
+    assert asked(login_client, Role.ADMIN, START_SCHEDULE, s=wanted) == done
 
 
 @pytest.mark.parametrize("name", SENSORS)
-def test_a_sensor_that_would_launch_what_is_an_admins_needs_an_admin(door: Door, name: str):
+def test_a_sensor_that_would_launch_what_is_an_admins_needs_an_admin(
+    login_client: LoginClient, name: str
+):
     wanted = HERE | {"sensorName": name}
     done = {"Sensor", "DryRunInstigationTick"}
-    found = asked(door, Role.OPERATOR, START_SENSOR, s=wanted)
+    found = asked(login_client, Role.OPERATOR, START_SENSOR, s=wanted)
     assert found == ({"UnauthorizedError"} if SENSORS[name] else done)
-    assert asked(door, Role.ADMIN, START_SENSOR, s=wanted) == done
+    assert asked(login_client, Role.ADMIN, START_SENSOR, s=wanted) == done
 
 
-def test_an_operator_stops_a_schedule_of_an_admins_and_does_not_start_it_again(door: Door):
+def test_an_operator_stops_a_schedule_of_an_admins_and_does_not_start_it_again(
+    login_client: LoginClient,
+):
     wanted = HERE | {"scheduleName": "nightly_sweep"}
-    assert "ScheduleStateResult" in asked(door, Role.ADMIN, START_SCHEDULE, s=wanted)
+    assert "ScheduleStateResult" in asked(login_client, Role.ADMIN, START_SCHEDULE, s=wanted)
     query = """query ($s: ScheduleSelector!) {scheduleOrError(scheduleSelector: $s) {__typename
       ... on Schedule {scheduleState {id status}}}}"""
 
     def state() -> dict[str, Any]:
-        answer = door.graphql(query, {"s": wanted}, key=door.keys[Role.VIEWER])
+        answer = login_client.graphql(query, {"s": wanted}, key=login_client.keys[Role.VIEWER])
         return answer.json["data"]["scheduleOrError"]["scheduleState"]
 
     stop = "mutation ($id: String) {stopRunningSchedule(id: $id) {__typename}}"
-    assert asked(door, Role.OPERATOR, stop, id=state()["id"]) == {"ScheduleStateResult"}
+    assert asked(login_client, Role.OPERATOR, stop, id=state()["id"]) == {"ScheduleStateResult"}
     assert state()["status"] == "STOPPED"
-    assert asked(door, Role.OPERATOR, START_SCHEDULE, s=wanted) == {"UnauthorizedError"}
+    assert asked(login_client, Role.OPERATOR, START_SCHEDULE, s=wanted) == {"UnauthorizedError"}
     assert state()["status"] == "STOPPED"
 
 
-def test_automation_that_would_make_what_is_an_admins_is_switched_on_by_an_admin(door: Door):
+def test_automation_that_would_make_what_is_an_admins_is_switched_on_by_an_admin(
+    login_client: LoginClient,
+):
     toggle = "mutation {setAutoMaterializePaused(paused: false)}"
-    refused = door.graphql(toggle, key=door.keys[Role.OPERATOR])
+    refused = login_client.graphql(toggle, key=login_client.keys[Role.OPERATOR])
     assert "Unauthorized" in refused.json["errors"][0]["message"]
-    done = door.graphql(toggle, key=door.keys[Role.ADMIN])
+    done = login_client.graphql(toggle, key=login_client.keys[Role.ADMIN])
     assert done.json == {"data": {"setAutoMaterializePaused": False}}
 
 
@@ -396,24 +418,24 @@ TICKS = """query ($s: ScheduleSelector!) {scheduleOrError(scheduleSelector: $s) 
 @pytest.mark.parametrize("name", ["nightly", "nightly_sweep"])
 @pytest.mark.parametrize("role", list(Role))
 def test_a_query_evaluates_a_schedule_for_those_alone_who_may_try_it(
-    door: Door, role: Role, name: str
+    login_client: LoginClient, role: Role, name: str
 ):
     """To evaluate one runs its code, which may launch something by itself."""
     wanted = HERE | {"scheduleName": name}
-    asked(door, Role.ADMIN, START_SCHEDULE, s=wanted)
-    answer = door.graphql(TICKS, {"s": wanted}, key=door.keys[role])
+    asked(login_client, Role.ADMIN, START_SCHEDULE, s=wanted)
+    answer = login_client.graphql(TICKS, {"s": wanted}, key=login_client.keys[role])
     found = answer.json["data"]["scheduleOrError"]
     results = [
         found["futureTick"]["evaluationResult"],
         found["futureTicks"]["results"][0]["evaluationResult"],
     ]
     may = role is Role.ADMIN or (role is Role.OPERATOR and name == "nightly")
-    for each in results:
-        assert bool(each["runRequests"]) == may
-        assert (each["error"] is None) == may
+    for result in results:
+        assert bool(result["runRequests"]) == may
+        assert (result["error"] is None) == may
 
 
-def test_a_run_of_an_admins_is_ended_by_an_admin_however_it_was_launched(door: Door):
+def test_a_run_of_an_admins_is_ended_by_an_admin_however_it_was_launched(login_client: LoginClient):
     end = """mutation ($id: String!, $ids: [String!]!) {
       a: terminateRun(runId: $id, terminatePolicy: MARK_AS_CANCELED_IMMEDIATELY) {__typename}
       b: terminatePipelineExecution(runId: $id) {__typename}
@@ -421,17 +443,17 @@ def test_a_run_of_an_admins_is_ended_by_an_admin_however_it_was_launched(door: D
         ... on TerminateRunsResult {terminateRunResults {__typename}}}}"""
 
     def ended(run_id: str) -> set[str]:
-        return asked(door, Role.OPERATOR, end, id=run_id, ids=[run_id])
+        return asked(login_client, Role.OPERATOR, end, id=run_id, ids=[run_id])
 
     def is_finished(run_id: str) -> bool:
-        run = door.instance.get_run_by_id(run_id)
+        run = login_client.instance.get_run_by_id(run_id)
         return bool(run and run.is_finished)
 
     for name in ("an asset beside its job", "an asset by itself", "a job"):
-        run_id = launched(door, Role.ADMIN, RUNS[name], LAUNCH)
+        run_id = launched(login_client, Role.ADMIN, RUNS[name], LAUNCH)
         assert ended(run_id) == {"TerminateRunFailure"}
         assert not is_finished(run_id)
-    own = launched(door, Role.OPERATOR, RUNS["a harmless job"], LAUNCH)
+    own = launched(login_client, Role.OPERATOR, RUNS["a harmless job"], LAUNCH)
     assert "TerminateRunSuccess" in ended(own)
     assert is_finished(own)
 
@@ -447,26 +469,28 @@ def test_a_run_of_an_admins_is_ended_by_an_admin_however_it_was_launched(door: D
         {"solidSelection": ["none"]},
     ],
 )
-def test_what_there_is_not_is_not_launched(door: Door, unknown: dict[str, Any]):
+def test_what_there_is_not_is_not_launched(login_client: LoginClient, unknown: dict[str, Any]):
     wanted = Asked("work", ADMINS, unknown).params()
-    before = made(door)
+    before = made(login_client)
     for mutation in MUTATIONS:
-        door.graphql(launching(mutation), {"p": wanted}, key=door.keys[Role.OPERATOR])
-    assert made(door) == before
+        login_client.graphql(
+            launching(mutation), {"p": wanted}, key=login_client.keys[Role.OPERATOR]
+        )
+    assert made(login_client) == before
 
 
-def test_a_refused_launch_is_in_the_audit_as_such(door: Door):
+def test_a_refused_launch_is_in_the_audit_as_such(login_client: LoginClient):
     query = "mutation ($p: ExecutionParams!) {launchRun(executionParams: $p) {__typename}}"
     wanted = RUNS["an asset beside its job"].params()
-    answer = door.graphql(query, {"p": wanted}, key=door.keys[Role.OPERATOR])
-    [_, row] = door.audit(answer.headers["x-request-id"])
+    answer = login_client.graphql(query, {"p": wanted}, key=login_client.keys[Role.OPERATOR])
+    [_, row] = login_client.audit(answer.headers["x-request-id"])
     assert (row["outcome"], row["reason"]) == ("refused", "UnauthorizedError")
     assert json.loads(row["target"])["path"] == REMOVALS["path"]
 
 
-def test_no_request_names_the_run_that_the_daemon_starts_as_a_retry(door: Door):
+def test_no_request_names_the_run_that_the_daemon_starts_as_a_retry(login_client: LoginClient):
     """Dagster's daemon submits the run that this tag names, whoever's it is."""
     tagged = Asked("work", ANYBODYS, tags={"dagster/auto_retry_run_id": "an admin's"})
-    run = door.instance.get_run_by_id(launched(door, Role.OPERATOR, tagged, LAUNCH))
+    run = login_client.instance.get_run_by_id(launched(login_client, Role.OPERATOR, tagged, LAUNCH))
     assert isinstance(run, dg.DagsterRun)
     assert "dagster/auto_retry_run_id" not in run.tags

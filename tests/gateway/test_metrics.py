@@ -129,7 +129,7 @@ def test_runs_rows_and_durations_are_those_of_the_ledger(warehouse, scrape):
     assert [found["rows_total", "load", kind] for kind in ("in", "landed", "rejected")] == [
         *(240, 200, 40)
     ]
-    assert [found["run_seconds", "load", each] for each in ("0.5", "0.95", "1")] == [10, 19, 100]
+    assert [found["run_seconds", "load", text] for text in ("0.5", "0.95", "1")] == [10, 19, 100]
 
 
 def test_the_inbox_has_a_depth_for_each_state_and_the_age_of_what_waits_longest(warehouse, scrape):
@@ -329,7 +329,9 @@ def test_a_request_for_no_path_is_counted_as_any_other():
     def count() -> float:
         samples = [sample for metric in REQUESTS.collect() for sample in metric.samples]
         wanted = {"route": "other", "method": "OPTIONS", "status": "400"}
-        return sum(each.value for each in samples if each.labels == wanted and "total" in each.name)
+        return sum(
+            sample.value for sample in samples if sample.labels == wanted and "total" in sample.name
+        )
 
     async def receive() -> Message:
         return {"type": "http.request"}

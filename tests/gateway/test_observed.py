@@ -77,7 +77,7 @@ def test_each_domain_has_its_staleness_and_one_state(warehouse, client):
     assert found["domain_staleness_seconds", "finra"] == pytest.approx(5 * 3600, abs=60)
     assert ("domain_staleness_seconds", "saas") not in found
     assert found["domain_state", "finra", "stale"] == 1
-    assert sum(found["domain_state", "saas", each] for each in ("healthy", "failing")) == 1
+    assert sum(found["domain_state", "saas", name] for name in ("healthy", "failing")) == 1
     assert found["domain_success_share", "finra"] == 0.5
     assert found["work_items", "dead", "a"] == 1
     assert {key[1] for key in found if key[0] == "work_items"} == {
@@ -93,8 +93,8 @@ def test_a_scrape_serves_what_is_readable_while_the_tables_are_gone(warehouse, c
     found = values(answer.text)
     assert answer.status_code == 200
     read = {key[1]: value for key, value in found.items() if key[0] == "scrape_ok"}
-    assert [read[each] for each in ("objectives", "hosts", "loads", "database")] == [0, 0, 0, 0]
-    assert [read[each] for each in ("host", "dagster", "work_items", "health")] == [1, 1, 1, 1]
+    assert [read[name] for name in ("objectives", "hosts", "loads", "database")] == [0, 0, 0, 0]
+    assert [read[name] for name in ("host", "dagster", "work_items", "health")] == [1, 1, 1, 1]
     assert [key[0] for key in found if key[0] == "host_cores"] == ["host_cores"]
 
 
@@ -122,14 +122,14 @@ def test_openmetrics_has_exemplars_of_valid_traces_only(client):
         answering.get("/api/x", headers={"traceparent": parent})
     answer = client.get("/metrics", headers={"accept": "application/openmetrics-text"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    families = {each.name: each for each in text_string_to_metric_families(answer.text)}
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
     exemplars = [
-        each.exemplar.labels
-        for each in families["orchestration_gateway_request_seconds"].samples
-        if each.exemplar
+        sample.exemplar.labels
+        for sample in families["orchestration_gateway_request_seconds"].samples
+        if sample.exemplar
     ]
     assert {"trace_id": "b" * 32} in exemplars
-    assert all(set(each) == {"trace_id"} for each in exemplars)
+    assert all(set(exemplar) == {"trace_id"} for exemplar in exemplars)
     assert "traceparent" not in answer.text
     assert "exemplar" not in client.get("/metrics").text
 

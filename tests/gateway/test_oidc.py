@@ -23,7 +23,7 @@ from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.oidc import Provider
 from orchestration_project.services.access.rules.credentials import ADDRESS_LIMIT
-from tests.gateway.door import SECRET, Answer, Door, open_door
+from tests.gateway.login_client import SECRET, Answer, LoginClient, open_login_client
 
 CLIENT = {"client_id": "us", "client_secret": "its-secret"}
 MEMBERS = [
@@ -35,10 +35,14 @@ MEMBERS = [
 
 
 def provider_at(url: str, hosted_domain: str = "auto") -> Any:
-    def routes(doors: AuthServices) -> list[BaseRoute]:
+    def routes(auth_services: AuthServices) -> list[BaseRoute]:
         discovery = f"{url}/.well-known/openid-configuration"
         provider = Provider(
-            doors, discovery_url=discovery, secret=SECRET, hosted_domain=hosted_domain, **CLIENT
+            auth_services,
+            discovery_url=discovery,
+            secret=SECRET,
+            hosted_domain=hosted_domain,
+            **CLIENT,
         )
         return provider.routes()
 
@@ -46,27 +50,27 @@ def provider_at(url: str, hosted_domain: str = "auto") -> Any:
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory) -> Iterator[Door]:
+def login_client(tmp_path_factory) -> Iterator[LoginClient]:
     """A gateway with a real provider."""
     with (
         run_server_in_thread(require_nonce=True, user_claims=MEMBERS) as server,
-        open_door(
+        open_login_client(
             tmp_path_factory.mktemp("door"),
             public=provider_at(f"http://localhost:{server.server_port}"),
             has_provider=True,
-        ) as door,
+        ) as login_client,
     ):
-        yield door
+        yield login_client
 
 
 def cookies_of(answer: Answer) -> str:
-    found = [SimpleCookie(each) for each in answer.cookies]
+    found = [SimpleCookie(cookie) for cookie in answer.cookies]
     return "; ".join(f"{n}={m.value}" for each in found for n, m in each.items() if m.value)
 
 
-def begin(door: Door, wanted: str = "/runs") -> tuple[str, str]:
+def begin(login_client: LoginClient, wanted: str = "/runs") -> tuple[str, str]:
     """Return where the provider is asked, and the cookie that holds what was asked."""
-    answer = door.ask("GET", f"/auth/oidc/login?{urlencode({'next': wanted})}")
+    answer = login_client.ask("GET", f"/auth/oidc/login?{urlencode({'next': wanted})}")
     assert answer.status == 302, answer.text
     return answer.headers["location"], cookies_of(answer)
 
@@ -85,67 +89,73 @@ def back_from(location: str, sub: str) -> str:
 
 
 @pytest.mark.slow
-def test_somebody_whom_the_provider_knows_is_in_with_the_role_of_their_group(door: Door):
-    location, cookie = begin(door)
-    answer = door.ask("GET", back_from(location, "1"), cookie=cookie)
+def test_somebody_whom_the_provider_knows_is_in_with_the_role_of_their_group(
+    login_client: LoginClient,
+):
+    location, cookie = begin(login_client)
+    answer = login_client.ask("GET", back_from(location, "1"), cookie=cookie)
     assert (answer.status, answer.headers["location"]) == (303, "/runs")
     session = cookies_of(answer)
-    assert door.ask("GET", "/session", cookie=session).json == {
+    assert login_client.ask("GET", "/session", cookie=session).json == {
         "user": "me@example.org",
         "role": "operator",
         "way": "session",
         "key_id": None,
     }
-    [row] = door.audit(answer.headers["x-request-id"])
+    [row] = login_client.audit(answer.headers["x-request-id"])
     assert (row["operation"], row["user_name"], row["role"]) == (
         "login",
         "me@example.org",
         "operator",
     )
-    door.post("/logout", {"everywhere": "yes"}, cookie=session)
-    assert door.ask("GET", "/session", cookie=session).status == 401
+    login_client.post("/logout", {"everywhere": "yes"}, cookie=session)
+    assert login_client.ask("GET", "/session", cookie=session).status == 401
 
 
 @pytest.mark.slow
-def test_the_page_offers_the_provider_and_keeps_where_to_go(door: Door):
-    page = door.ask("GET", "/login?next=/runs%3Fa%3D1").text
+def test_the_page_offers_the_provider_and_keeps_where_to_go(login_client: LoginClient):
+    page = login_client.ask("GET", "/login?next=/runs%3Fa%3D1").text
     assert '<a class="button second" href="/auth/oidc/login?next=%2Fruns%3Fa%3D1">' in page
 
 
 @pytest.mark.slow
-def test_what_is_asked_has_state_nonce_and_a_challenge_whose_answer_stays_here(door: Door):
-    location, cookie = begin(door)
+def test_what_is_asked_has_state_nonce_and_a_challenge_whose_answer_stays_here(
+    login_client: LoginClient,
+):
+    location, cookie = begin(login_client)
     asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
     assert asked["code_challenge_method"] == "S256"
     assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 20
-    assert asked["redirect_uri"] == f"{door.origin}/auth/oidc/callback"
+    assert asked["redirect_uri"] == f"{login_client.origin}/auth/oidc/callback"
     assert asked["scope"] == "openid email profile"
-    other, _ = begin(door)
+    other, _ = begin(login_client)
     assert asked["state"] not in other
     assert "its-secret" not in location + cookie
 
 
 @pytest.mark.parametrize(("sub", "name"), [("3", "3"), ("4", "me@elsewhere.org"), ("new", "new")])
-def test_a_person_without_a_role_is_refused_and_in_the_audit(door: Door, sub: str, name: str):
-    location, cookie = begin(door)
-    answer = door.ask("GET", back_from(location, sub), cookie=cookie)
+def test_a_person_without_a_role_is_refused_and_in_the_audit(
+    login_client: LoginClient, sub: str, name: str
+):
+    location, cookie = begin(login_client)
+    answer = login_client.ask("GET", back_from(location, sub), cookie=cookie)
     assert (answer.status, "session=" in cookies_of(answer)) == (403, False)
     assert "no role is assigned to you here" in answer.text
-    [row] = door.audit(answer.headers["x-request-id"])
+    [row] = login_client.audit(answer.headers["x-request-id"])
     assert (row["outcome"], row["target"], row["reason"]) == ("refused", name, "no role")
 
 
-def test_an_address_is_compared_in_lower_case(door: Door):
-    location, cookie = begin(door)
-    session = cookies_of(door.ask("GET", back_from(location, "2"), cookie=cookie))
-    session_data = door.ask("GET", "/session", cookie=session).json
+def test_an_address_is_compared_in_lower_case(login_client: LoginClient):
+    location, cookie = begin(login_client)
+    session = cookies_of(login_client.ask("GET", back_from(location, "2"), cookie=cookie))
+    session_data = login_client.ask("GET", "/session", cookie=session).json
     assert (session_data["user"], session_data["role"]) == ("you@example.org", "viewer")
 
 
-def test_an_answer_that_nobody_here_asked_for_logs_nobody_in(door: Door):
-    location, cookie = begin(door)
+def test_an_answer_that_nobody_here_asked_for_logs_nobody_in(login_client: LoginClient):
+    location, cookie = begin(login_client)
     path = back_from(location, "1")
-    _, other = begin(door)
+    _, other = begin(login_client)
     query = parse_qs(urlsplit(path).query)
     tries = [
         (path, None),
@@ -158,53 +168,55 @@ def test_an_answer_that_nobody_here_asked_for_logs_nobody_in(door: Door):
         ("/auth/oidc/callback?error=<script>alert(1)</script>", cookie),
     ]
     for wrong, brought in tries:
-        answer = door.ask("GET", wrong.replace("<", "%3C"), cookie=brought)
+        answer = login_client.ask("GET", wrong.replace("<", "%3C"), cookie=brought)
         assert (answer.status, "session=" in cookies_of(answer)) == (401, False), wrong
         assert "<script" not in answer.text
 
 
-def test_answers_that_nobody_asked_for_fill_no_audit_and_lock_nobody_out(door: Door):
+def test_answers_that_nobody_asked_for_fill_no_audit_and_lock_nobody_out(login_client: LoginClient):
     path = "/auth/oidc/callback?state=x&code=y"
     for _ in range(ADDRESS_LIMIT + 1):
-        answer = door.ask("GET", path, address="203.0.113.61")
-        assert (answer.status, door.audit(answer.headers["x-request-id"])) == (401, [])
+        answer = login_client.ask("GET", path, address="203.0.113.61")
+        assert (answer.status, login_client.audit(answer.headers["x-request-id"])) == (401, [])
 
 
-def test_answers_that_fail_are_in_the_audit_until_their_address_is_locked(door: Door):
-    location, cookie = begin(door)
+def test_answers_that_fail_are_in_the_audit_until_their_address_is_locked(
+    login_client: LoginClient,
+):
+    location, cookie = begin(login_client)
     state = parse_qs(urlsplit(location).query)["state"][0]
     caller = {"cookie": cookie, "address": "203.0.113.62"}
     for _ in range(ADDRESS_LIMIT):
-        answer = door.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **caller)
-        [row] = door.audit(answer.headers["x-request-id"])
+        answer = login_client.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **caller)
+        [row] = login_client.audit(answer.headers["x-request-id"])
         assert (answer.status, row["operation"], row["outcome"]) == (401, "login", "refused")
-    locked = door.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **caller)
-    assert (locked.status, door.audit(locked.headers["x-request-id"])) == (429, [])
+    locked = login_client.ask("GET", f"/auth/oidc/callback?state={state}x&code=y", **caller)
+    assert (locked.status, login_client.audit(locked.headers["x-request-id"])) == (429, [])
     assert int(locked.headers["retry-after"]) > 0
 
 
-def test_a_code_is_good_for_one_login(door: Door):
-    location, cookie = begin(door)
+def test_a_code_is_good_for_one_login(login_client: LoginClient):
+    location, cookie = begin(login_client)
     path = back_from(location, "1")
-    first = door.ask("GET", path, cookie=cookie)
+    first = login_client.ask("GET", path, cookie=cookie)
     assert first.status == 303
-    assert door.ask("GET", path, cookie=cookie).status == 401
-    assert door.ask("GET", path, cookie=cookies_of(first)).status == 401
+    assert login_client.ask("GET", path, cookie=cookie).status == 401
+    assert login_client.ask("GET", path, cookie=cookies_of(first)).status == 401
 
 
-def test_a_login_by_a_provider_leads_to_no_other_site(door: Door):
+def test_a_login_by_a_provider_leads_to_no_other_site(login_client: LoginClient):
     for wanted in ("//evil.example.org", "https://evil.example.org", "/\\evil"):
-        location, cookie = begin(door, wanted)
-        answer = door.ask("GET", back_from(location, "1"), cookie=cookie)
+        location, cookie = begin(login_client, wanted)
+        answer = login_client.ask("GET", back_from(location, "1"), cookie=cookie)
         assert answer.headers["location"] == "/"
 
 
 @pytest.mark.slow
 def test_a_provider_that_does_not_answer_is_said_and_keys_go_on(tmp_path):
-    with open_door(tmp_path, public=provider_at("http://127.0.0.1:9")) as door:
-        answer = door.ask("GET", "/auth/oidc/login")
+    with open_login_client(tmp_path, public=provider_at("http://127.0.0.1:9")) as login_client:
+        answer = login_client.ask("GET", "/auth/oidc/login")
         assert (answer.status, "did not confirm" in answer.text) == (502, True)
-        assert door.log_in(door.keys[Role.VIEWER])
+        assert login_client.log_in(login_client.keys[Role.VIEWER])
 
 
 KEY, OTHER_KEY = (RSAKey.generate_key(2048, {"kid": "1"}) for _ in range(2))
@@ -296,10 +308,10 @@ def lying() -> Iterator[Liar]:
 
 
 @pytest.fixture(scope="module")
-def lying_provider(tmp_path_factory) -> Iterator[tuple[Liar, Door]]:
+def lying_provider(tmp_path_factory) -> Iterator[tuple[Liar, LoginClient]]:
     folder = tmp_path_factory.mktemp("lies")
-    with lying() as liar, open_door(folder, public=provider_at(liar.url)) as door:
-        yield liar, door
+    with lying() as liar, open_login_client(folder, public=provider_at(liar.url)) as login_client:
+        yield liar, login_client
 
 
 LIES = {
@@ -327,26 +339,28 @@ LIES = {
 @pytest.mark.slow
 @pytest.mark.parametrize("lie", LIES)
 def test_only_a_whole_new_token_for_us_by_the_provider_counts(lying_provider, lie: str):
-    liar, door = lying_provider
+    liar, login_client = lying_provider
     values, status = LIES[lie]
-    location, cookie = begin(door)
-    asked = {name: each[0] for name, each in parse_qs(urlsplit(location).query).items()}
+    location, cookie = begin(login_client)
+    asked = {name: value[0] for name, value in parse_qs(urlsplit(location).query).items()}
     fresh = Liar()
     fresh.url = liar.url
     vars(liar).update(vars(fresh) | values | {"asked": asked})
-    answer = door.ask("GET", f"/auth/oidc/callback?code=c&state={asked['state']}", cookie=cookie)
+    answer = login_client.ask(
+        "GET", f"/auth/oidc/callback?code=c&state={asked['state']}", cookie=cookie
+    )
     assert (answer.status, "session=" in cookies_of(answer)) == (status, status == 303), lie
 
 
-def callback(liar: Liar, door: Door, **values: Any) -> Answer:
+def callback(liar: Liar, login_client: LoginClient, **values: Any) -> Answer:
     """Log in with a token that has these claims, key or header."""
-    location, cookie = begin(door)
-    asked = {name: each[0] for name, each in parse_qs(urlsplit(location).query).items()}
+    location, cookie = begin(login_client)
+    asked = {name: value[0] for name, value in parse_qs(urlsplit(location).query).items()}
     fresh = Liar()
     fresh.url = liar.url
     vars(liar).update(vars(fresh) | values | {"asked": asked})
     path = f"/auth/oidc/callback?code=c&state={asked['state']}"
-    return door.ask("GET", path, cookie=cookie)
+    return login_client.ask("GET", path, cookie=cookie)
 
 
 REASONS = {
@@ -365,10 +379,10 @@ REASONS = {
 
 @pytest.mark.parametrize("name", REASONS)
 def test_a_refused_login_names_the_claim_and_the_person(lying_provider, caplog, name: str):
-    liar, door = lying_provider
+    liar, login_client = lying_provider
     claims, reason = REASONS[name]
-    answer = callback(liar, door, claims={"email": "ada@example.org", **claims})
-    [row] = door.audit(answer.headers["x-request-id"])
+    answer = callback(liar, login_client, claims={"email": "ada@example.org", **claims})
+    [row] = login_client.audit(answer.headers["x-request-id"])
     first, _, last = reason.replace("URL", liar.url).partition("NOW")
     assert (answer.status, row["outcome"], row["target"]) == (401, "refused", "ada@example.org")
     assert row["reason"].startswith(first)
@@ -378,19 +392,22 @@ def test_a_refused_login_names_the_claim_and_the_person(lying_provider, caplog, 
 
 
 def test_a_token_of_another_key_is_refused_with_the_reason(lying_provider):
-    liar, door = lying_provider
-    answer = callback(liar, door, key=OTHER_KEY)
-    [row] = door.audit(answer.headers["x-request-id"])
+    liar, login_client = lying_provider
+    answer = callback(liar, login_client, key=OTHER_KEY)
+    [row] = login_client.audit(answer.headers["x-request-id"])
     expected = "invalid ID token: expected a signature by a key of the provider"
     assert (row["target"], row["reason"]) == (None, expected)
 
 
 @pytest.fixture(scope="module")
-def hosted(tmp_path_factory) -> Iterator[tuple[Liar, Door]]:
+def hosted(tmp_path_factory) -> Iterator[tuple[Liar, LoginClient]]:
     """A provider and a gateway that requires the claim hd."""
     folder = tmp_path_factory.mktemp("hosted")
-    with lying() as liar, open_door(folder, public=provider_at(liar.url, "required")) as door:
-        yield liar, door
+    with (
+        lying() as liar,
+        open_login_client(folder, public=provider_at(liar.url, "required")) as login_client,
+    ):
+        yield liar, login_client
 
 
 WORKSPACE = {"email": "ada@example.org", "email_verified": True, "groups": []}
@@ -410,7 +427,7 @@ WORKSPACE = {"email": "ada@example.org", "email_verified": True, "groups": []}
     ],
 )
 def test_a_private_account_with_an_address_of_the_domain_is_outside(hosted, claims, status, reason):
-    liar, door = hosted
-    answer = callback(liar, door, claims=WORKSPACE | claims)
-    [row] = door.audit(answer.headers["x-request-id"])
+    liar, login_client = hosted
+    answer = callback(liar, login_client, claims=WORKSPACE | claims)
+    [row] = login_client.audit(answer.headers["x-request-id"])
     assert (answer.status, row["reason"]) == (status, reason)

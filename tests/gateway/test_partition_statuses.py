@@ -3,7 +3,7 @@
 import dagster as dg
 
 from orchestration_project.engine.contracts.roles import Role
-from tests.gateway.door import Door
+from tests.gateway.login_client import LoginClient
 
 STATUSES = """{assetNodeOrError(assetKey: {path: ["letter_weeks"]}) {... on AssetNode {
   assetPartitionStatuses {... on MultiPartitionStatuses {primaryDimensionName ranges {
@@ -11,12 +11,12 @@ STATUSES = """{assetNodeOrError(assetKey: {path: ["letter_weeks"]}) {... on Asse
       ranges {startKey endKey status}}}}}}}}}"""
 
 
-def test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time(door: Door):
+def test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time(login_client: LoginClient):
     for week in ("2026-01-04", "2026-01-11", "2026-01-18"):
-        landed(door, f"a|{week}")
-    landed(door, "b|2026-01-11")
-    landed(door, "b|2026-02-01")
-    answer = door.graphql(STATUSES, key=door.keys[Role.VIEWER]).json
+        landed(login_client, f"a|{week}")
+    landed(login_client, "b|2026-01-11")
+    landed(login_client, "b|2026-02-01")
+    answer = login_client.graphql(STATUSES, key=login_client.keys[Role.VIEWER]).json
     found = answer["data"]["assetNodeOrError"]["assetPartitionStatuses"]
     assert found["primaryDimensionName"] == "letter"
     assert [each(part) for part in found["ranges"] for each in (keys, weeks)] == [
@@ -30,8 +30,8 @@ def test_the_status_is_by_the_first_dimension_and_then_by_ranges_of_time(door: D
     ]
 
 
-def landed(door: Door, partition: str) -> None:
-    door.instance.report_runless_asset_event(
+def landed(login_client: LoginClient, partition: str) -> None:
+    login_client.instance.report_runless_asset_event(
         dg.AssetMaterialization("letter_weeks", partition=partition)
     )
 

@@ -50,7 +50,7 @@ def test_a_public_address_with_tls_needs_a_trusted_proxy(monkeypatch, host: str)
 
 @pytest.mark.parametrize("name", SAFE)
 def test_nothing_of_that_may_be_missing(monkeypatch, name: str):
-    rest = {each: value for each, value in SAFE.items() if each != name}
+    rest = {key: value for key, value in SAFE.items() if key != name}
     with pytest.raises(ConfigurationError, match="not served on"):
         require_safe(settings(monkeypatch, **rest), "0.0.0.0")  # noqa: S104 - is refused
 

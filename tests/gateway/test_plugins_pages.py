@@ -19,7 +19,7 @@ from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.gateway.plugins import PATH, routes
 from orchestration_project.gateway.request import CURRENT
-from tests.gateway.door import INSTALLATION, asked
+from tests.gateway.login_client import INSTALLATION, asked
 from tests.prepared import write_sqlite
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -103,8 +103,8 @@ def test_the_list_has_states_shares_and_what_the_isolation_enforces(warehouse):
 def test_a_plugin_s_page_compares_what_it_asks_for_with_what_was_granted(warehouse):
     added(warehouse)
     page = shown(warehouse, f"{PATH}/rss").text
-    rows = [each for each in page.split("<tr>") if "<td>hosts</td>" in each]
-    assert [("not granted" in each) for each in rows] == [False, True]
+    rows = [part for part in page.split("<tr>") if "<td>hosts</td>" in part]
+    assert [("not granted" in row) for row in rows] == [False, True]
     assert "b.example" in rows[1]
     assert "not signed; it names as publisher example.org" in page
     assert 'href="/assets/plugins/rss"' in page

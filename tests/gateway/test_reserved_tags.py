@@ -17,7 +17,7 @@ from orchestration_project.services.ledger.rules.entries import (
     RESERVED_TAGS,
     without_reserved_tags,
 )
-from tests.gateway.door import Door
+from tests.gateway.login_client import LoginClient
 from tests.gateway.test_launches import HERE
 
 FORGED = [{"key": name, "value": "forged"} for name in sorted(RESERVED_TAGS)]
@@ -59,11 +59,11 @@ def launch_params(job: str = "work", tags: Any = (), **metadata: str) -> dict[st
     }
 
 
-def launch(door: Door, query: str, **variables: Any) -> dg.DagsterRun:
-    answer = door.graphql(query, variables, key=door.keys[Role.OPERATOR])
+def launch(login_client: LoginClient, query: str, **variables: Any) -> dg.DagsterRun:
+    answer = login_client.graphql(query, variables, key=login_client.keys[Role.OPERATOR])
     found = answer.json["data"]["launched"]
     found = found.get("launchMultipleRunsResult", [found])[0]
-    run = door.instance.get_run_by_id(found["run"]["runId"])
+    run = login_client.instance.get_run_by_id(found["run"]["runId"])
     assert run
     return run
 
@@ -87,45 +87,47 @@ def forged_in(tags: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("mutation", LAUNCHES)
-def test_a_launched_run_has_no_reserved_tag_of_its_caller(door: Door, mutation: str):
-    parent = launch(door, launching("launchRun"), p=launch_params())
+def test_a_launched_run_has_no_reserved_tag_of_its_caller(login_client: LoginClient, mutation: str):
+    parent = launch(login_client, launching("launchRun"), p=launch_params())
     named = {"rootRunId": parent.run_id, "parentRunId": parent.run_id}
     metadata = named if "Reexecution" in mutation else {}
-    run = launch(door, launching(mutation), p=launch_params(tags=FORGED_AND_OWN, **metadata))
+    run = launch(
+        login_client, launching(mutation), p=launch_params(tags=FORGED_AND_OWN, **metadata)
+    )
     assert forged_in(run.tags) == []
     assert (run.tags["ticket"], run.tags["user"]) == ("7", "the operator")
 
 
-def test_a_run_that_is_executed_again_has_no_reserved_tag_of_its_caller(door: Door):
-    parent = launch(door, launching("launchRun"), p=launch_params())
+def test_a_run_that_is_executed_again_has_no_reserved_tag_of_its_caller(login_client: LoginClient):
+    parent = launch(login_client, launching("launchRun"), p=launch_params())
     query = f"""mutation ($p: ReexecutionParams) {{
       launched: launchRunReexecution(reexecutionParams: $p) {{{RUN}}}}}"""
     params = {"parentRunId": parent.run_id, "strategy": "ALL_STEPS", "extraTags": FORGED_AND_OWN}
-    run = launch(door, query, p=params)
+    run = launch(login_client, query, p=params)
     assert (forged_in(run.tags), run.tags["ticket"]) == ([], "7")
 
 
 @pytest.mark.parametrize("kind", BACKFILLS)
-def test_a_backfill_has_no_reserved_tag_of_its_caller(door: Door, kind: str):
+def test_a_backfill_has_no_reserved_tag_of_its_caller(login_client: LoginClient, kind: str):
     query = """mutation ($b: LaunchBackfillParams!) {launchPartitionBackfill(backfillParams: $b)
       {__typename ... on LaunchBackfillSuccess {backfillId}}}"""
     params = {**BACKFILLS[kind], "partitionNames": ["a"], "tags": FORGED_AND_OWN}
-    answer = door.graphql(query, {"b": params}, key=door.keys[Role.OPERATOR])
+    answer = login_client.graphql(query, {"b": params}, key=login_client.keys[Role.OPERATOR])
     backfill_id = answer.json["data"]["launchPartitionBackfill"]["backfillId"]
-    backfill = door.instance.get_backfill(backfill_id)
+    backfill = login_client.instance.get_backfill(backfill_id)
     assert backfill
     assert (forged_in(backfill.tags), backfill.tags["ticket"]) == ([], "7")
 
 
-def test_a_run_of_another_job_hands_no_tags_on(door: Door):
+def test_a_run_of_another_job_hands_no_tags_on(login_client: LoginClient):
     job = dg.define_asset_job("reports").resolve(
         asset_graph=dg.Definitions(assets=[dg.AssetSpec("report")]).resolve_asset_graph()
     )
     scheduled = {"dagster/schedule_name": "forged", "preset": "forged", "domain": "forged"}
-    parent = door.instance.create_run_for_job(job, tags=scheduled)
+    parent = login_client.instance.create_run_for_job(job, tags=scheduled)
     tags = [{"key": name, "value": value} for name, value in scheduled.items()]
     params = launch_params(tags=tags, rootRunId=parent.run_id, parentRunId=parent.run_id)
-    assert forged_in(launch(door, launching("launchRun"), p=params).tags) == []
+    assert forged_in(launch(login_client, launching("launchRun"), p=params).tags) == []
 
 
 def test_a_run_takes_over_what_describes_its_parent_and_not_who_launched_it():
@@ -168,7 +170,9 @@ def tags_read(file: Path) -> Iterator[str]:
             ):
                 yield from texts(key, tree, module)
             case ast.Call(func=ast.Attribute(attr="RunsFilter"), keywords=keywords):
-                yield from (text for each in keywords for text in filtered(each, tree, module))
+                yield from (
+                    text for keyword in keywords for text in filtered(keyword, tree, module)
+                )
             case ast.Name(id=name) if name.endswith("_TAG"):
                 yield from texts(node, tree, module)
 
@@ -205,7 +209,7 @@ def loops_of(name: str, tree: ast.Module) -> Iterator[ast.expr]:
     """Yield what the loops iterate over whose variable has this name."""
     loops = [node for node in ast.walk(tree) if isinstance(node, ast.For | ast.comprehension)]
     for loop in loops:
-        if name in {each.id for each in ast.walk(loop.target) if isinstance(each, ast.Name)}:
+        if name in {node.id for node in ast.walk(loop.target) if isinstance(node, ast.Name)}:
             yield loop.iter
 
 

@@ -1,4 +1,4 @@
-"""The gateway as `gateway` and `ui` put it together: each part answers behind the same door."""
+"""The gateway as `gateway` and `ui` put it together: each part answers behind the same login."""
 
 import signal
 import subprocess
@@ -23,7 +23,7 @@ from orchestration_project.gateway.server import QuietServer, opened
 from orchestration_project.services.access import Keys
 from orchestration_project.settings import PROJECT_ROOT, Settings
 from tests.gateway.conftest import signed
-from tests.gateway.door import asked
+from tests.gateway.login_client import asked
 from tests.programs import wait_for
 
 DELIVERY = {"X_GitHub_Delivery": "1", "X_GitHub_Event": "push"}

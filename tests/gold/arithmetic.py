@@ -88,7 +88,7 @@ def sums(rows: pd.DataFrame, column: str, *by: str) -> dict[Any, int]:
 
 def greatest(values: Iterable[Any]) -> Any:
     """Return the greatest value, None if there is none."""
-    return max((each for each in values if each is not None), default=None)
+    return max((value for value in values if value is not None), default=None)
 
 
 def moment(days: Iterable[date | None]) -> datetime | None:

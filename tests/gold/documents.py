@@ -177,9 +177,9 @@ def prices(documents: Iterable[Document]) -> list[Row]:
         [result] = json.loads(document.content, parse_float=Decimal)["chart"]["result"]
         [quote] = result["indicators"]["quote"]
         splits = {
-            _day_in_new_york(each["date"]): Decimal(each["numerator"])
-            / Decimal(each["denominator"])
-            for each in result.get("events", {}).get("splits", {}).values()
+            _day_in_new_york(value["date"]): Decimal(value["numerator"])
+            / Decimal(value["denominator"])
+            for value in result.get("events", {}).get("splits", {}).values()
         }
         for at, close, volume in zip(
             result["timestamp"], quote["close"], quote["volume"], strict=True

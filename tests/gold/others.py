@@ -51,7 +51,7 @@ def value_week(
     expected: Table = {}
     for (tier,), of_tier in groups(own, "tier"):
         shares = sums(of_tier, "share_quantity", "symbol")
-        values = {each: shares[each] * priced[each][0] for each in shares if each in priced}
+        values = {share: shares[share] * priced[share][0] for share in shares if share in priced}
         for symbol, value in values.items():
             price, volume = priced[symbol]
             rows = of_tier[of_tier["symbol"] == symbol]

@@ -61,21 +61,21 @@ def weeks_by_symbol(weekly: pd.DataFrame) -> dict[str, list[Week]]:
                 moment(rows["last_update_date"]),
             )
         )
-    return {symbol: sorted(each, key=lambda week: week[:4]) for symbol, each in found.items()}
+    return {symbol: sorted(value, key=lambda week: week[:4]) for symbol, value in found.items()}
 
 
 def _times(weeks: Sequence[Week]) -> dict[str, Any]:
     """Return the latest times of weeks, and that nothing changed since."""
     return {
-        "known_from": max(each.known for each in weeks),
-        "published_at": max((each.published for each in weeks if each.published), default=None),
+        "known_from": max(week.known for week in weeks),
+        "published_at": max((week.published for week in weeks if week.published), default=None),
         "is_stale": False,
     }
 
 
 def _main(weeks: Sequence[Week]) -> list[Week]:
     """Return one row a week: that of the tier with most shares."""
-    return list({each.week: each for each in weeks}.values())
+    return list({week.week: week for week in weeks}.values())
 
 
 def _changes(weeks: Sequence[Week]) -> Iterator[tuple[Week, str, Week, str, str]]:
@@ -129,14 +129,16 @@ def symbol_renames(weekly: pd.DataFrame) -> Table:
     by_symbol = weeks_by_symbol(weekly)
     of_tier: dict[str, list[int]] = {}
     for weeks in by_symbol.values():
-        for each in weeks:
-            of_tier.setdefault(each.tier, []).append(each.number)
+        for week in weeks:
+            of_tier.setdefault(week.tier, []).append(week.number)
     newest = {tier: max(numbers) for tier, numbers in of_tier.items()}
     oldest = {tier: min(numbers) for tier, numbers in of_tier.items()}
     ends = {symbol: _main(weeks)[-1] for symbol, weeks in by_symbol.items()}
-    ends = {symbol: each for symbol, each in ends.items() if each.number < newest[each.tier]}
+    ends = {symbol: end for symbol, end in ends.items() if end.number < newest[end.tier]}
     begins = {symbol: _main(weeks)[0] for symbol, weeks in by_symbol.items()}
-    begins = {symbol: each for symbol, each in begins.items() if each.number > oldest[each.tier]}
+    begins = {
+        symbol: begin for symbol, begin in begins.items() if begin.number > oldest[begin.tier]
+    }
     expected: Table = {}
     for symbol, end in ends.items():
         for other, begin in begins.items():

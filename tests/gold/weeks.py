@@ -334,7 +334,7 @@ def anomalies(weekly: pd.DataFrame) -> Table:
             for week, amount in shares.items():
                 weeks = [week - number * WEEK for number in range(1, 6)]
                 before: Any = pd.Series(
-                    [shares[each] for each in weeks if each in shares], dtype=float
+                    [shares[week] for week in weeks if week in shares], dtype=float
                 )
                 if len(before) < 4 or not before.std():
                     continue

@@ -217,4 +217,7 @@ def test_a_job_that_the_cluster_refuses_is_no_run_of_the_queue(site: Site):
 @pytest.mark.parametrize("missing", ["securityContext", "resources"])
 def test_a_pod_with_more_rights_would_be_noticed(missing: str):
     container = {"name": "c", "image": "i"}
-    assert any(missing in each for each in restriction_problems({"containers": [container]}))
+    assert any(
+        missing in restriction_problem
+        for restriction_problem in restriction_problems({"containers": [container]})
+    )

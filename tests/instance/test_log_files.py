@@ -74,9 +74,9 @@ def test_what_is_written_is_read_forwards_and_backwards_with_its_positions(tmp_p
     write(tmp_path, "a", 5000, 100)
     lines = read_all(tmp_path / "run")
     assert len(segments_of(tmp_path / "run")) == 3
-    assert [json.loads(each.text)[1] for each in lines] == list(range(5000))
+    assert [json.loads(line.text)[1] for line in lines] == list(range(5000))
     assert list(read_before(tmp_path / "run", 10**9)) == lines[::-1]
-    assert [each.end for each in lines[:-1]] == [each.position for each in lines[1:]]
+    assert [line.end for line in lines[:-1]] == [line.position for line in lines[1:]]
     assert lines[-1].end == end_of(tmp_path / "run")
     assert read_after(tmp_path / "run", lines[70].position).lines[0] == lines[70]
     assert next(read_before(tmp_path / "run", lines[70].position)) == lines[69]
@@ -88,7 +88,7 @@ def test_each_file_is_private_and_a_service_has_its_folder(tmp_path):
     os.umask(old)
     folder = tmp_path / "run"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     (tmp_path / "daemon.log").touch()
     assert services_of(tmp_path) == ["run"]
 
@@ -114,7 +114,7 @@ def test_processes_write_to_one_log_and_no_line_is_torn_or_lost(tmp_path):
         for number in range(400):
             parent.append(json.dumps([name, number, "x" * 1000]).encode() + b"\n")
 
-    children = [context.Process(target=child, args=(str(each),)) for each in range(4)]
+    children = [context.Process(target=child, args=(str(number),)) for number in range(4)]
     for each in children:
         each.start()
     for each in children:

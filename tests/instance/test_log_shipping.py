@@ -188,7 +188,7 @@ def test_lines_go_as_otlp_with_resource_severity_trace_and_attributes(tmp_path):
 def test_odd_values_of_a_line_are_sent(tmp_path):
     values = {"message": "a\ud800b", "less": -7, "no": False, "yes": True, "big": -(2**63)}
     [record] = records_of(decoded(encode_request([NumberedLine("u", values)], Clock().now())))
-    attributes = {each["key"]: each["value"] for each in record["attributes"]}
+    attributes = {attribute["key"]: attribute["value"] for attribute in record["attributes"]}
     assert record["body"] == {"stringValue": "a?b"}
     assert attributes == {
         "less": {"intValue": "-7"},
@@ -250,9 +250,9 @@ def test_each_line_is_sent_once_and_the_next_shipper_goes_on(tmp_path):
         write(tmp_path, "run", 5, first=1200)
         ship_to(collector, tmp_path)
         assert sorted(map(int, collector.accepted)) == [*range(1205), *range(5000, 5003)]
-        assert max(len(records(each)) for each in collector.requests) == 500
-        assert {each.target for each in collector.requests} == {"/v1/logs"}
-        assert {each.headers["api-key"] for each in collector.requests} == {"k-123"}
+        assert max(len(records(request)) for request in collector.requests) == 500
+        assert {request.target for request in collector.requests} == {"/v1/logs"}
+        assert {request.headers["api-key"] for request in collector.requests} == {"k-123"}
     assert (tmp_path / SHIPPED).stat().st_mode & 0o777 == 0o600
     assert read_losses(tmp_path) == ({}, {}, None)
 
@@ -280,7 +280,7 @@ def test_lines_wait_for_a_collector_that_does_not_take_them(
             assert not shipper.ship()
             waits.append(shipper.wait_seconds)
         assert len(collector.requests) == 4
-        assert all(each > 0 for each in waits)
+        assert all(wait > 0 for wait in waits)
         assert max(waits) <= 8
         has_asked = isinstance(reply := fault(), Reply) and "Retry-After" in reply.headers
         assert (min(waits) >= 7) == has_asked
@@ -288,9 +288,9 @@ def test_lines_wait_for_a_collector_that_does_not_take_them(
         collector.reply = lambda _: ACCEPTED
         with caplog.at_level(logging.INFO):
             ship_all(shipper)
-        assert collector.accepted == [str(each) for each in range(10)]
+        assert collector.accepted == [str(number) for number in range(10)]
         assert shipper.wait_seconds == 0
-        events = [getattr(each, "event", None) for each in caplog.records]
+        events = [getattr(record, "event", None) for record in caplog.records]
         assert list(filter(None, events)) == ["log_shipping_failed", "log_shipping_resumed"]
     assert read_losses(tmp_path).latest is None
 
@@ -339,7 +339,7 @@ def test_a_collector_that_refuses_each_line_loses_few_of_them(tmp_path):
         assert lost == shipping.MAX_REFUSED_LINES + 1
         collector.reply = lambda _: ACCEPTED
         ship_all(shipper)
-        assert collector.accepted == [str(each) for each in range(lost, 300)]
+        assert collector.accepted == [str(number) for number in range(lost, 300)]
 
 
 @pytest.mark.slow
@@ -359,7 +359,7 @@ def test_rejected_lines_and_deleted_ones_are_counted_and_are_one_alert(tmp_path)
     assert max(accepted) == 20_009
     assert losses.latest is not None
     [family] = log_families(tmp_path)
-    assert [(each.labels, each.value) for each in family.samples] == [
+    assert [(sample.labels, sample.value) for sample in family.samples] == [
         ({"service": "run", "cause": "unsent"}, float(losses.unsent["run"]))
     ]
     finding = examine(losses_probe(tmp_path, Clock(losses.latest)), Clock(), "").finding
@@ -404,7 +404,7 @@ def test_shippers_that_are_killed_send_each_line_and_no_more_than_a_batch_twice(
             wait_for(lambda wanted=wanted: len(set(collector.accepted)) >= min(wanted, 6000))
             os.kill(child.pid or 0, signal.SIGKILL)
             child.join()
-        assert set(collector.accepted) == {str(each) for each in range(6000)}
+        assert set(collector.accepted) == {str(number) for number in range(6000)}
         assert len(collector.accepted) - 6000 <= kills * shipping.MAX_LINES
 
 
@@ -417,12 +417,12 @@ def test_one_process_of_a_state_folder_sends(tmp_path):
             context.Process(target=ship_until, args=(Event(), tmp_path, "h", target))
             for _ in range(3)
         ]
-        for each in children:
-            each.start()
+        for child in children:
+            child.start()
         wait_for(lambda: len(collector.accepted) == 3)
-        for each in children:
-            each.kill()
-            each.join()
+        for child in children:
+            child.kill()
+            child.join()
         assert sorted(collector.accepted) == ["0", "1", "2"]
 
 

@@ -82,7 +82,8 @@ def test_a_checkpoint_is_kept_of_backfills_with_a_run_for_each_partition_alone(i
         instance.create_run_for_job(JOB, tags={"dagster/backfill": name, **tags})
         instance.update_backfill(backfill.with_partition_checkpoint("T1|1"))
     checkpoints = {
-        each.backfill_id: each.last_submitted_partition_name for each in instance.get_backfills()
+        backfill.backfill_id: backfill.last_submitted_partition_name
+        for backfill in instance.get_backfills()
     }
     assert {name: checkpoints[name] for name in ("ranges", "single")} == {
         "ranges": None,

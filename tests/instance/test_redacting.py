@@ -82,7 +82,7 @@ def test_what_the_daemon_says_of_itself_and_of_a_backfill_shows_no_secret(instan
     instance.add_backfill(backfill)
     instance.update_backfill(backfill.with_error(error))
     [heartbeat] = instance.get_daemon_heartbeats().values()
-    assert [each.message for each in heartbeat.errors or ()] == ["no answer for ***"]
+    assert [error.message for error in heartbeat.errors or ()] == ["no answer for ***"]
     stored = instance.get_backfill("abcd")
     assert stored
     assert stored.error

@@ -201,7 +201,7 @@ def history_of(instance):
         (each.partition, each.status, each.run_id == run_id) for each in looked
     )
     records = instance.get_records_for_run(run_id).records
-    return events_by_name, Counter(each.event_log_entry.dagster_event_type for each in records)
+    return events_by_name, Counter(record.event_log_entry.dagster_event_type for record in records)
 
 
 @pytest.mark.slow

@@ -208,7 +208,7 @@ def test_the_end_of_a_run_that_several_processes_find_lost_is_stored_once(
         instances = [stack.enter_context(open_instance()) for _ in range(4)]
         job = dg.Definitions([one]).resolve_implicit_global_asset_job_def()
         run = instances[0].create_run_for_job(job)
-        reports = [getattr(each, f"report_run_{end}") for each in instances]
+        reports = [getattr(instance, f"report_run_{end}") for instance in instances]
         with ThreadPoolExecutor(len(reports)) as pool:
             found = list(pool.map(lambda report: report(run, "its process is gone"), reports))
         ends = {dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_CANCELED}

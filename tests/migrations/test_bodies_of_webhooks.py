@@ -14,7 +14,7 @@ VERSION = "0066"
 
 @pytest.mark.slow_on_postgresql
 def test_bodies_stay_and_a_removed_one_is_empty_before(migrated):
-    deliveries = [NewDelivery("git", each, None, each.encode(), {}, 1) for each in ("a", "b")]
+    deliveries = [NewDelivery("git", name, None, name.encode(), {}, 1) for name in ("a", "b")]
     Inbox(migrated, migrated._clock).take(deliveries)
     with migrated.writing() as connection:
         connection.execute(update(inbox).where(inbox.c.delivery_id == "b").values(body=None))

@@ -27,7 +27,7 @@ SOLD = text(
 
 def rule_versions(connection):
     fences = "SELECT scope_key, landed_rule_version FROM fences ORDER BY scope_key"
-    return [tuple(each) for each in connection.execute(text(fences))]
+    return [tuple(row) for row in connection.execute(text(fences))]
 
 
 @pytest.mark.slow_on_postgresql
@@ -68,7 +68,7 @@ def test_shares_keep_their_value_and_write_no_history(migrated):
 def test_a_table_is_the_same_whether_it_had_rows_or_was_made_again(migrated):
     def described(connection):
         seen = inspect(connection)
-        columns = [(each["name"], str(each["type"])) for each in seen.get_columns(name)]
+        columns = [(column["name"], str(column["type"])) for column in seen.get_columns(name)]
         return columns, seen.get_pk_constraint(name), seen.get_indexes(name)
 
     name = "finra_short_interest"

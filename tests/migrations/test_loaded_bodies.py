@@ -50,7 +50,7 @@ def test_a_loaded_body_is_kept_once_and_one_that_differs_stays(migrated, caplog)
         )
         command.downgrade(config, VERSION)
         assert bodies(connection) == before
-    [message] = [each.message for each in caplog.records if each.name == LOGGER]
+    [message] = [record.message for record in caplog.records if record.name == LOGGER]
     assert message.startswith("the body of delivery differing of git stays in inbox")
 
 

@@ -41,13 +41,13 @@ from orchestration_project.tables.catalogue import TABLE_MODULES
 from orchestration_project.tables.schema import HISTORY, METADATA, key_names
 from orchestration_project.tables.views import VIEWS
 from tests.resources.fence_histories import Histories, check_fences, drawn
-from tests.resources.weeks import LIMITS, MONDAY, Desk, StoppedClock, row
+from tests.resources.weeks import LIMITS, MONDAY, PartitionLoader, StoppedClock, row
 
-DECLARED = {name: each for module in TABLE_MODULES.values() for name, each in vars(module).items()}
+DECLARED = {name: var for module in TABLE_MODULES.values() for name, var in vars(module).items()}
 DECLARED |= {
-    each.info[HISTORY].name: each.info[HISTORY]
-    for each in DECLARED.values()
-    if isinstance(each, Table) and HISTORY in each.info
+    value.info[HISTORY].name: value.info[HISTORY]
+    for value in DECLARED.values()
+    if isinstance(value, Table) and HISTORY in value.info
 }
 
 
@@ -227,10 +227,10 @@ def test_a_views_columns_and_comments_are_those_declared(migrated):
 )
 def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, tmp_path, version):
     empty.prepare(holds="real")
-    histories = Histories(Desk(empty, tmp_path, week_start=MONDAY), StoppedClock())
+    histories = Histories(PartitionLoader(empty, tmp_path, week_start=MONDAY), StoppedClock())
     for step in drawn(2, 40):
         histories.play(*step)
-    merged = Desk(empty, tmp_path, week_start=MONDAY + timedelta(days=70))
+    merged = PartitionLoader(empty, tmp_path, week_start=MONDAY + timedelta(days=70))
     merged.land(row("AAA"), target=replace(merged.target(), write_disposition="merge"))
     before = rows(empty)
     with empty.writing() as connection:
@@ -249,17 +249,17 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, 
 @pytest.mark.slow
 def test_what_an_earlier_version_loaded_is_not_announced_again(empty, tmp_path):
     empty.prepare(holds="real")
-    desk = Desk(empty, tmp_path, week_start=MONDAY)
-    desk.land(row("AAA"))
+    partition_loader = PartitionLoader(empty, tmp_path, week_start=MONDAY)
+    partition_loader.land(row("AAA"))
     before = rows(empty)
     with empty.writing() as connection:
         command.downgrade(migration_config(connection), "0028")
         assert not inspect(connection).has_table(spine.pending_announcements.name)
     empty.upgrade(holds="real")
     assert rows(empty) == before
-    landed_at = empty.state(finra.finra_otc_weekly, desk.partition_key).landed_at
+    landed_at = empty.state(finra.finra_otc_weekly, partition_loader.partition_key).landed_at
     announcements = Announcements(empty, WeeklyDataset(limits=LIMITS), lambda *_: "no")
-    taken = announcements.take_over(desk.partition_key, landed_at, stays=True)
+    taken = announcements.take_over(partition_loader.partition_key, landed_at, stays=True)
     assert taken == (landed_at, [])
     with empty.reading() as connection:
         assert is_current(connection)
@@ -312,10 +312,10 @@ def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(em
     empty.upgrade(holds="real")
     with empty.reading() as connection:
         items = connection.execute(select(spine.work_items)).all()
-    assert {(each.topic, each.version, each.enqueued_at) for each in items} == {
+    assert {(item.topic, item.version, item.enqueued_at) for item in items} == {
         ("webhooks/git", "abc", at)
     }
-    found = {each.item_key: (each.state, each.attempt_count, each.lease_holder) for each in items}
+    found = {item.item_key: (item.state, item.attempt_count, item.lease_holder) for item in items}
     assert found == {
         "received": ("ready", 1, None),
         "running": ("leased", 1, "run of running"),

@@ -43,7 +43,7 @@ from orchestration_project.tables.schema import BYTEWISE_TEXT
 from orchestration_project.tables.views import View
 from tests.migrations.test_migrations import definition, differences, rows, shape
 from tests.programs import PROJECT_ROOT
-from tests.resources.weeks import Desk, row
+from tests.resources.weeks import PartitionLoader, row
 
 LOST = {"source_fields", "finra_symbol_week"}
 """Tables that lose what they hold, or a part of it, by the changes below."""
@@ -82,18 +82,18 @@ def redeclare(
     """Declare a table again, with other columns by name and new ones by place."""
     old = metadata.tables[name]
     columns = [
-        changes[each.name] if each.name in changes else each._copy()
-        for each in old.columns
-        if each.name != without
+        changes[column.name] if column.name in changes else column._copy()
+        for column in old.columns
+        if column.name != without
     ]
     for place, column in changes.items():
         if isinstance(place, int):
             columns.insert(place, column)
-    indexes = [(each.name, [column.name for column in each.columns]) for each in old.indexes]
+    indexes = [(index.name, [column.name for column in index.columns]) for index in old.indexes]
     metadata.remove(old)
     table = declare(metadata, name, str(old.comment), *columns)
     for index, names in indexes:
-        Index(index, *(table.c[each] for each in names))
+        Index(index, *(table.c[name] for name in names))
     return table
 
 
@@ -128,7 +128,9 @@ def changed() -> tuple[MetaData, dict[str, View[Any]]]:
     landings.c.run_id.comment = "Another run's comment"
     Index("landings_by_cause", landings.c.change_cause, landings.c.landed_at)
     deliveries = metadata.tables["deliveries"]
-    deliveries.indexes -= {each for each in deliveries.indexes if each.name == "deliveries_by_run"}
+    deliveries.indexes -= {
+        index for index in deliveries.indexes if index.name == "deliveries_by_run"
+    }
     status = Column(
         "http_status", BigInteger(), nullable=False, server_default=text("599"), comment="Status"
     )
@@ -159,9 +161,9 @@ def check(connection: Connection, metadata: MetaData, views: dict[str, View[Any]
 
 @pytest.mark.slow
 def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migrated, tmp_path):
-    desk = Desk(migrated, tmp_path / "store")
-    desk.land(row("AAA"), row("BBB"))
-    desk.land(row("AAA", share_quantity=7))
+    partition_loader = PartitionLoader(migrated, tmp_path / "store")
+    partition_loader.land(row("AAA"), row("BBB"))
+    partition_loader.land(row("AAA", share_quantity=7))
     before = rows(migrated)
     metadata, views = changed()
     written = write("many_changes", tmp_path, metadata, views)
@@ -176,7 +178,7 @@ def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migra
         connection.execute(insert(weather), {"place": "here", "day": 1})
         assert connection.execute(select(weather.c.state)).scalars().all() == ["is:dry"]
         captures, blobs = metadata.tables["captures"], metadata.tables["blobs"]
-        statuses = [599 if each[10] is None else each[10] for each in before["captures"]]
+        statuses = [599 if capture[10] is None else capture[10] for capture in before["captures"]]
         assert connection.execute(select(captures.c.http_status)).scalars().all() == statuses
         assert set(connection.execute(select(blobs.c.entropy, blobs.c.codec))) == {(None, "zstd")}
     assert write("nothing", tmp_path, metadata, views) is None
@@ -186,7 +188,9 @@ def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migra
     after = rows(migrated)
     assert {name for name in after if after[name] != before[name]} <= {"captures", *LOST}
     assert len(after["finra_symbol_week"]) == len(before["finra_symbol_week"]) > 0
-    assert [each[:10] for each in after["captures"]] == [each[:10] for each in before["captures"]]
+    assert [capture[:10] for capture in after["captures"]] == [
+        capture[:10] for capture in before["captures"]
+    ]
 
 
 @pytest.mark.slow_on_postgresql

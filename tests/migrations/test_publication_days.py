@@ -10,7 +10,7 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_h
 from orchestration_project.engine.warehouse.migrating import migration_config
 from orchestration_project.tables.queries.published import published_by
 from orchestration_project.tables.spine import deliveries
-from tests.resources.weeks import NOON, Desk, row
+from tests.resources.weeks import NOON, PartitionLoader, row
 
 VERSION = "0059"
 """That before the one with publication days."""
@@ -18,7 +18,7 @@ VERSION = "0059"
 
 @pytest.mark.slow_on_postgresql
 def test_an_earlier_installation_dates_what_its_deliveries_say(migrated, tmp_path, monkeypatch):
-    loaded = Desk(migrated, tmp_path)
+    loaded = PartitionLoader(migrated, tmp_path)
     clock = migrated._clock
     monkeypatch.setattr(clock, "now", lambda: NOON)
     moved = date(2026, 1, 3)
@@ -52,12 +52,12 @@ def test_an_earlier_installation_dates_what_its_deliveries_say(migrated, tmp_pat
     assert reasons == [("CCC", "missing_earlier_state")]
 
 
-def _days(loaded: Desk) -> list[tuple[object, ...]]:
+def _days(loaded: PartitionLoader) -> list[tuple[object, ...]]:
     columns = [deliveries.c[name] for name in ("group_id", "published_on", "is_load_day")]
     statement = select(*columns)
     return loaded.warehouse.frame(statement.order_by(deliveries.c.group_id), deliveries).rows()
 
 
-def _ends(loaded: Desk) -> list[tuple[object, ...]]:
+def _ends(loaded: PartitionLoader) -> list[tuple[object, ...]]:
     names = ("symbol", "venue_id", "known_to", "ended_on", "is_load_day")
     return loaded.rows(finra_otc_weekly_history, *names)

@@ -303,8 +303,8 @@ def test_audits_have_no_personal_values():
     declared = dataset(Field("email", str, "address", personal=True), Field("rate", int, "rate"))
     validated = read(declared, b"name,email,rate\nA,ada@example.org,1\nA,eve@example.org,x\n")
     repeated = read(declared, b"name,email,rate\nA,ada@example.org,1\nA,ada@example.org,2\n")
-    [few] = [each for each in validated.audits if each.name == "has_few_rejects"]
+    [few] = [audit for audit in validated.audits if audit.name == "has_few_rejects"]
     [offender] = few.offenders
     assert offender == {"part_number": 1, "line_number": 3, "reason_code": "not_an_amount"}
     audits = [*validated.audits, *repeated.audits]
-    assert not [each for each in audits if "example.org" in each.offenders_json]
+    assert not [audit for audit in audits if "example.org" in audit.offenders_json]

@@ -90,8 +90,8 @@ class Shop(FileLoading):
 
     def __init__(self, warehouse, folder, clock):
         super().__init__(warehouse, folder, clock)
-        [self.sales] = [each.dataset for each in own_declarations()]
-        self.derived = {each.derived.name: each for each in own_derivations()}
+        [self.sales] = [declaration.dataset for declaration in own_declarations()]
+        self.derived = {derivation.derived.name: derivation for derivation in own_derivations()}
         warehouse.upgrade(holds="real")
 
     def sell(self, day, *lines):
@@ -128,7 +128,7 @@ def warehouse(request, tmp_path, prepared):
         yield opened
         opened.prepare(holds="real")  # which declares the recorded tables
         with opened.writing() as connection:  # the schema is lent to other tests after it
-            for table in [each for each in METADATA.tables.values() if each.info.get(OWN)]:
+            for table in [table for table in METADATA.tables.values() if table.info.get(OWN)]:
                 connection.execute(DropTable(table))
                 METADATA.remove(table)
 

@@ -57,7 +57,7 @@ def test_a_partition_has_what_was_new_since_the_one_before(loading, table):
     table.add("C")
     loading.load(declared, NEXT_DAY)
     assert days_of(loading, declared) == [(DAY, "A"), (DAY, "B"), (NEXT_DAY, "C")]
-    assert [each.partition_key for each in loading.states(declared)] == [DAY, NEXT_DAY]
+    assert [state.partition_key for state in loading.states(declared)] == [DAY, NEXT_DAY]
     with pytest.raises(SourceError, match="has nothing for 2026-01-07"):
         loading.load(declared, THIRD_DAY)
 
@@ -102,7 +102,7 @@ def test_a_load_reads_few_states_however_many_there_are(loading, table):
         found.append(counts)
     assert [len(counts) for counts in found] == [3] * 7
     assert all(is_one_row for counts in found for is_one_row in counts)
-    assert [each.state_number for each in loading.states(declared)] == [*range(1, 8)]
+    assert [state.state_number for state in loading.states(declared)] == [*range(1, 8)]
 
 
 def test_a_replay_reads_neither_source_nor_newest_state(loading, table):

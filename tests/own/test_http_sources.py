@@ -55,7 +55,9 @@ def extract(tmp_path):
                 if is_repeated:
                     assert opened.extract(DAY, []).version == found.version
             assert list(found.captures) == [each for each in kept if each in found.captures]
-            names = [row["name"] for row in rows(made, *(each.body for each in found.captures))]
+            names = [
+                row["name"] for row in rows(made, *(capture.body for capture in found.captures))
+            ]
             return names, found, server.requests
 
     return run
@@ -77,7 +79,9 @@ def test_pages_by_number_end_with_one_that_is_not_full(extract):
 
     names, found, requests = extract(answer, records="items", paging=pages(size=2))
     assert (names, len(found.captures)) == (NAMES, 3)
-    assert [each.target for each in requests] == [f"/2026-01-05?page={n}" for n in (1, 2, 3, 4)]
+    assert [request.target for request in requests] == [
+        f"/2026-01-05?page={n}" for n in (1, 2, 3, 4)
+    ]
 
 
 def test_pages_by_offset_begin_at_zero(extract):
@@ -86,7 +90,7 @@ def test_pages_by_offset_begin_at_zero(extract):
 
     names, _, requests = extract(answer, records="items", paging=offsets(size=3))
     assert names == NAMES
-    assert [parameter(each, "offset") for each in requests] == ["0", "3", "6"]
+    assert [parameter(request, "offset") for request in requests] == ["0", "3", "6"]
 
 
 def test_pages_that_are_smaller_than_declared_are_no_end(extract):
@@ -122,7 +126,7 @@ def test_pages_by_cursor_keep_the_query(extract):
         paging=cursor("after", path="meta.next"),
     )
     assert names == NAMES
-    assert [each.target for each in requests] == [
+    assert [request.target for request in requests] == [
         "/2026-01-05?day=05.01.2026",
         "/2026-01-05?day=05.01.2026&after=2",
         "/2026-01-05?day=05.01.2026&after=4",
@@ -230,7 +234,7 @@ def test_keys_come_from_the_environment_and_are_written_nowhere(extract, monkeyp
     _, found, requests = extract(lambda _: Reply(body=b'[{"name": "A"}]'), **keys)
     assert requests[0].headers["x-key"] == "hunter2hunter2"
     assert parameter(requests[0], "token") == "hunter2hunter2"
-    assert "hunter2" not in str([each.capture_row for each in found.captures])
+    assert "hunter2" not in str([capture.capture_row for capture in found.captures])
     _, _, requests = extract(lambda _: Reply(body=b'[{"name": "A"}]'), bearer="SAMPLE_KEY")
     assert requests[0].headers["authorization"] == "Bearer hunter2hunter2"
     basic = ("SAMPLE_USER", "SAMPLE_KEY")
@@ -316,7 +320,9 @@ def test_a_client_gets_a_token_and_sends_it(client, extract, scope, body):
     assert names == ["A"]
     assert guarded.issued == [f"grant_type=client_credentials{body}"]
     assert [request.headers["authorization"] for request in requests] == ["Bearer one"]
-    assert all("hidden" not in str(each) and "one" not in each.request for each in found.captures)
+    assert all(
+        "hidden" not in str(capture) and "one" not in capture.request for capture in found.captures
+    )
 
 
 def test_a_token_that_is_refused_is_replaced_once(client, extract):

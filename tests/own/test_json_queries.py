@@ -74,7 +74,7 @@ class Shop:
             return Reply(body=json.dumps({"data": {"all": found}}).encode())
         asked = json.loads(request.body)
         where = asked["where"]
-        found = [each for each in self.records if where.items() <= each.items()]
+        found = [record for record in self.records if where.items() <= record.items()]
         page = found[asked["skip"] :][: min(asked["take"], 2)]
         headers = {TOTAL: str(len(found))}
         reply = Reply(200, headers, json.dumps({"items": page}).encode()) if page else Reply(204)
@@ -82,7 +82,7 @@ class Shop:
 
     @property
     def queries(self):
-        return [json.loads(each.body) for each in self.requests if each.method == "POST"]
+        return [json.loads(request.body) for request in self.requests if request.method == "POST"]
 
 
 PAGING = offsets("skip", size=3, limit="take", total=TOTAL, max_offset=100)
@@ -147,7 +147,7 @@ def test_short_pages_are_followed_until_the_total_and_read_twice(opened, shop):
         "take": 1,
         "skip": 0,
     }
-    asked = sorted((each["skip"], each["take"]) for each in pages)
+    asked = sorted((page["skip"], page["take"]) for page in pages)
     assert asked == sorted([(0, 3), (2, 1), (3, 2)] * 2)
     contract = contract_of(made, *declare_table(made, "sample"), b"")
     validated = validate_documents(made, contract, [each.body for each in kept], NORTH)

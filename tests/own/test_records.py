@@ -239,13 +239,13 @@ def test_a_number_of_rows_outside_its_limits_holds_a_delivery_back():
     two, four = b"name\nA\nB\n", b"name\nA\nB\nC\nD\n"
     assert not read(declared, two).is_held_back
     assert read(declared, four).is_held_back
-    failed = [each for each in read(declared, four).audits if each.outcome == "failed"]
+    failed = [audit for audit in read(declared, four).audits if audit.outcome == "failed"]
     assert [(each.expected, each.found) for each in failed] == [("2 to 3 rows", "4")]
 
 
 def test_a_key_with_duplicates_holds_a_delivery_back():
     failed = [
-        each.name for each in read(dataset(), b"name\nA\nA\n").audits if each.outcome == "failed"
+        audit.name for audit in read(dataset(), b"name\nA\nA\n").audits if audit.outcome == "failed"
     ]
     assert failed == ["has_unique_keys"]
 

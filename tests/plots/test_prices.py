@@ -36,7 +36,7 @@ def test_the_days_without_a_price_are_drawn_and_neighbours_are_one_bar():
     symbols = [f"S{number}" for number in range(30)]
     all_days = [(symbol, day) for symbol in symbols for day in DAYS]
     whole = coverage(symbols, DAYS, pl.DataFrame(all_days, ["symbol", "trade_date"], orient="row"))
-    gaps = [each for each in all_days if each[1] not in (*DAYS[10:20], DAYS[30])]
+    gaps = [day for day in all_days if day[1] not in (*DAYS[10:20], DAYS[30])]
     svg = coverage(symbols, DAYS, pl.DataFrame(gaps, ["symbol", "trade_date"], orient="row"))
     assert set(symbols) <= texts(svg)
     assert whole.count(DOWN.encode()) < svg.count(DOWN.encode()) <= 2 * len(symbols)

@@ -26,8 +26,8 @@ from tests.prepared import Prepared
 from tests.resources.exporting import Installation
 from tests.resources.finra_server import TOKEN_PATH
 from tests.resources.saas_histories import OWN_TABLES
-from tests.resources.saas_office import Office
-from tests.resources.weeks import Desk, StoppedClock
+from tests.resources.saas_syncs import SaasSync
+from tests.resources.weeks import PartitionLoader, StoppedClock
 from tests.s3 import s3, s3_endpoint  # noqa: F401 - fixtures
 from tests.saas_demo import SaasDemo, http_client
 
@@ -78,9 +78,9 @@ def ledger(warehouse: Warehouse, clock: StoppedClock) -> Ledger:
 
 
 @pytest.fixture
-def desk(warehouse: Warehouse, tmp_path: Path) -> Desk:
+def partition_loader(warehouse: Warehouse, tmp_path: Path) -> PartitionLoader:
     """Lands the partition T1|2025-11-10."""
-    return Desk(warehouse, tmp_path / "artifacts")
+    return PartitionLoader(warehouse, tmp_path / "artifacts")
 
 
 @pytest.fixture
@@ -143,12 +143,12 @@ def saas_warehouse(
 
 
 @pytest.fixture
-def office(saas_warehouse: Warehouse, clock: StoppedClock) -> Office:
+def saas_sync(saas_warehouse: Warehouse, clock: StoppedClock) -> SaasSync:
     """Two systems without tasks and issues, and our database as if nothing had ever been."""
     with saas_warehouse.writing() as connection:
         for table in OWN_TABLES:
             connection.execute(delete(table))
-    return Office(saas_warehouse, clock)
+    return SaasSync(saas_warehouse, clock)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import ExportResult, Exports
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_artifacts import operations_exports
-from tests.resources.weeks import Desk, StoppedClock
+from tests.resources.weeks import PartitionLoader, StoppedClock
 
 AN_HOUR = timedelta(hours=1)
 
@@ -37,7 +37,7 @@ class Installation:
     def __init__(self, warehouse: Warehouse, clock: StoppedClock, folder: Path) -> None:
         self.warehouse, self.clock = warehouse, clock
         self.store = FolderStore(folder / "artifacts")
-        self.desk = Desk(warehouse, folder / "artifacts")
+        self.partition_loader = PartitionLoader(warehouse, folder / "artifacts")
         self.text = ""
         self.under_way: set[str] = set()
         self.run_count = 0
@@ -52,7 +52,7 @@ class Installation:
     def land(self, *rows: dict[str, Any], version: str | None = None) -> None:
         """Load rows an hour later than before, and let another hour pass."""
         self.clock.at += AN_HOUR
-        self.desk.land(*rows, version=version or self.clock.at.isoformat())
+        self.partition_loader.land(*rows, version=version or self.clock.at.isoformat())
         self.clock.at += AN_HOUR
 
     def export(self, name: str = "weekly") -> ExportResult:
@@ -68,7 +68,7 @@ class Installation:
     def recorded(self) -> list[dict[str, Any]]:
         wanted = select(operations_exports).order_by(operations_exports.c.to_load)
         with self.warehouse.reading() as connection:
-            return [dict(each) for each in connection.execute(wanted).mappings()]
+            return [dict(row) for row in connection.execute(wanted).mappings()]
 
     def files(self, folder: str = "exports") -> list[str]:
         return sorted(each.name for each in self.store.listed() if each.name.startswith(folder))

@@ -25,7 +25,16 @@ from orchestration_project.engine.warehouse import (
     prepare,
 )
 from orchestration_project.tables.spine import audits, fences, landings
-from tests.resources.weeks import FAILED, PASSED, PUBLISHED, WARNED, Desk, StoppedClock, frame, row
+from tests.resources.weeks import (
+    FAILED,
+    PASSED,
+    PUBLISHED,
+    WARNED,
+    PartitionLoader,
+    StoppedClock,
+    frame,
+    row,
+)
 
 TIERS = ("T1", "T2", "OTCE")
 MOST_STATEMENTS = 15
@@ -55,7 +64,7 @@ class Source:
 class Histories:
     """Makes deliveries of three partitions, each in one of all ways in which one can end."""
 
-    desk: Desk
+    partition_loader: PartitionLoader
     clock: StoppedClock
     sources: dict[str, Source] = field(default_factory=lambda: {tier: Source() for tier in TIERS})
 
@@ -123,19 +132,19 @@ class Histories:
         verdicts = {tier: [FAILED]}
         late = TIERS[number % 3]
         batches = [
-            self._batch(each, verdicts.get(each, [PASSED]), late=each == late) for each in TIERS
+            self._batch(tier, verdicts.get(tier, [PASSED]), late=tier == late) for tier in TIERS
         ]
-        self.desk.warehouse.land_all(batches)
+        self.partition_loader.warehouse.land_all(batches)
 
     def interrupt(self, tier: str, number: int) -> None:
         """Have a landing of all of them fail at a statement."""
         self.sources[tier].shares += 1
-        batches = [self._batch(each, [PASSED]) for each in TIERS]
+        batches = [self._batch(tier, [PASSED]) for tier in TIERS]
         with suppress(InterruptedLandingError), failing_at(number % MOST_STATEMENTS + 1):
-            self.desk.warehouse.land_all(batches)
+            self.partition_loader.warehouse.land_all(batches)
 
-    def _own(self, tier: str) -> Desk:
-        return replace(self.desk, tier=tier)
+    def _own(self, tier: str) -> PartitionLoader:
+        return replace(self.partition_loader, tier=tier)
 
     def _land(self, tier: str, verdicts: Sequence[Audit] = (PASSED,), **delivery: Any) -> None:
         source = self.sources[tier]

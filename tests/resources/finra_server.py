@@ -149,15 +149,22 @@ def meets(row: Mapping[str, Any], query: Mapping[str, Any]) -> bool:
     """Whether a row meets all filters of a query; as in SQL, null meets none."""
     return (
         all(
-            row[each["fieldName"]] is not None
-            and COMPARISONS[each["compareType"]](row[each["fieldName"]], each["fieldValue"])
-            for each in query["compareFilters"]
+            row[compare_filter["fieldName"]] is not None
+            and COMPARISONS[compare_filter["compareType"]](
+                row[compare_filter["fieldName"]], compare_filter["fieldValue"]
+            )
+            for compare_filter in query["compareFilters"]
         )
         and all(
-            each["startDate"] <= row[each["fieldName"]] <= each["endDate"]
-            for each in query.get("dateRangeFilters", [])
+            date_range_filter["startDate"]
+            <= row[date_range_filter["fieldName"]]
+            <= date_range_filter["endDate"]
+            for date_range_filter in query.get("dateRangeFilters", [])
         )
-        and all(row[each["fieldName"]] in each["values"] for each in query.get("domainFilters", []))
+        and all(
+            row[domain_filter["fieldName"]] in domain_filter["values"]
+            for domain_filter in query.get("domainFilters", [])
+        )
     )
 
 

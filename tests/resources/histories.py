@@ -17,7 +17,15 @@ from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validate
 from orchestration_project.engine.warehouse.delivery import prepare
 from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.tables.catalogue import relation_as_of
-from tests.resources.weeks import NOON, PUBLISHED, Desk, StoppedClock, frame, in_ranges, row
+from tests.resources.weeks import (
+    NOON,
+    PUBLISHED,
+    PartitionLoader,
+    StoppedClock,
+    frame,
+    in_ranges,
+    row,
+)
 
 MICROSECOND = timedelta(microseconds=1)
 SEEN = ("symbol", "share_quantity", "trade_count", "last_update_date", "known_from")
@@ -156,10 +164,12 @@ class Model:
         return "ours" if same and before.rules != event.rules else "source"
 
 
-def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
+def holds_for(
+    partition_loader: PartitionLoader, clock: StoppedClock, history: Sequence[Any]
+) -> None:
     """Land a history and compare what is known of every moment with the model."""
     clock.at = NOON
-    captures = [desk.capture()]
+    captures = [partition_loader.capture()]
     model = Model({}, [], [])
     for number, (event, moves) in enumerate(events_of(history)):
         clock.at += timedelta(days=1) if moves else timedelta(0)
@@ -167,8 +177,8 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
             [
                 row(
                     symbol,
-                    tier=desk.tier,
-                    week_start=desk.week_start,
+                    tier=partition_loader.tier,
+                    week_start=partition_loader.week_start,
                     share_quantity=shares,
                     trade_count=trades,
                     last_update_date=updated,
@@ -176,12 +186,12 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
                 for symbol, (shares, trades, updated) in sorted(event.state.items())
             ]
         )
-        state = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
-        target = desk.target(state.token, rule_version=f"{event.rules}")
+        state = partition_loader.warehouse.state(finra_otc_weekly, partition_loader.partition_key)
+        target = partition_loader.target(state.token, rule_version=f"{event.rules}")
         # what is derived and reported is not compared here
         unasked: Any = {"transforms": {}, "summarise": lambda **_: None, "merge": None}
         target = replace(target, spec=replace(target.spec, **unasked))
-        delivery = desk.delivery(
+        delivery = partition_loader.delivery(
             f"v{event.fetched.number}",
             captures,
             replay_of="an earlier one" if event.is_replay else None,
@@ -193,30 +203,30 @@ def holds_for(desk: Desk, clock: StoppedClock, history: Sequence[Any]) -> None:
         batch = prepare(target, delivery, validated)
         if event.is_replay and is_landed(state, batch):
             continue
-        model.land(event, desk.warehouse.land(batch).known_from)
-    _compare(desk, model)
+        model.land(event, partition_loader.warehouse.land(batch).known_from)
+    _compare(partition_loader, model)
 
 
-def _compare(desk: Desk, model: Model) -> None:
+def _compare(partition_loader: PartitionLoader, model: Model) -> None:
     times = [at for at, _ in model.moments]
     assert times == sorted(set(times))
-    assert as_of(desk, times[0] - MICROSECOND) == {}
+    assert as_of(partition_loader, times[0] - MICROSECOND) == {}
     for number, (at, known) in enumerate(model.moments):
         until = times[number + 1] - MICROSECOND if number + 1 < len(times) else at + MICROSECOND
-        assert as_of(desk, at) == known
-        assert as_of(desk, until) == known
+        assert as_of(partition_loader, at) == known
+        assert as_of(partition_loader, until) == known
     history = finra_otc_weekly_history
     statement = select(*(history.c[name] for name in KEPT)).where(
-        history.c.week_start == desk.week_start
+        history.c.week_start == partition_loader.week_start
     )
-    assert sorted(desk.warehouse.frame(statement, history).rows()) == sorted(model.kept)
+    assert sorted(partition_loader.warehouse.frame(statement, history).rows()) == sorted(model.kept)
 
 
-def as_of(desk: Desk, at: datetime) -> Known:
+def as_of(partition_loader: PartitionLoader, at: datetime) -> Known:
     """Return what `as-of` says was known of the partition at a moment."""
     relation = relation_as_of(finra_otc_weekly.name, at)
-    statement = relation.select(SEEN, [f"week_start={desk.week_start}"])
-    with desk.warehouse.batches(statement, finra_otc_weekly) as batches:
+    statement = relation.select(SEEN, [f"week_start={partition_loader.week_start}"])
+    with partition_loader.warehouse.batches(statement, finra_otc_weekly) as batches:
         found = [each for batch in batches for each in batch.select(SEEN).rows()]
     assert len({symbol for symbol, *_ in found}) == len(found)
     return {symbol: ((n, trades, day), since) for symbol, n, trades, day, since in found}

@@ -29,7 +29,7 @@ def plant(warehouse: Warehouse, text: str) -> int:
 
     Columns of hashes and numbers alone, which no erasure masks, do not have it.
     """
-    planted = [each for each in tables() if each not in UNMASKED]
+    planted = [table for table in tables() if table not in UNMASKED]
     with warehouse.writing() as connection:
         for each in planted:
             connection.execute(
@@ -67,7 +67,7 @@ def contents(content: bytes) -> list[bytes]:
     elif content[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [archive.read(each) for each in archive.namelist()]
-        found += [part for each in members for part in contents(each)]
+        found += [part for member in members for part in contents(member)]
     return found
 
 
@@ -142,9 +142,9 @@ def in_database(warehouse: Warehouse, text: str) -> list[str]:
     """Return the tables, and files of PostgreSQL's data, that have a text."""
     with warehouse.reading() as connection:
         found = [
-            each.name
-            for each in tables()
-            for row in connection.execute(select(each))
+            table.name
+            for table in tables()
+            for row in connection.execute(select(table))
             if any(text in decoded(value) for value in row)
         ]
         if connection.dialect.name != "postgresql":

@@ -43,7 +43,7 @@ class PriceVendors:
         self.book = book
 
     def symbol_with(self, fault: Fault) -> str:
-        return next(each.symbol for each in self.book.listed.values() if each.fault == fault)
+        return next(value.symbol for value in self.book.listed.values() if value.fault == fault)
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def price_vendors(folder: Path, *, requests_per_day: int = 0) -> Iterator[PriceV
     clock = SetClock()
     book = PriceBook(Market(SEED, ROWS), ANCHOR.date())
     vendors = Vendors(book, Memory(folder / "state.json", ANCHOR.date()), clock, requests_per_day)
-    assert {each.fault for each in book.listed.values() if each.fault} == set(FAULTS.values())
+    assert {value.fault for value in book.listed.values() if value.fault} == set(FAULTS.values())
     app = Starlette(routes=vendors.routes)
     config = uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, ws="none")
     server = uvicorn.Server(config)

@@ -22,7 +22,7 @@ from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import leases, outbox
-from tests.resources.saas_world import IDS, ISSUE_TYPE, PROJECT, Killed, World
+from tests.resources.saas_systems import IDS, ISSUE_TYPE, PROJECT, Killed, SaasSystems
 from tests.resources.weeks import NOON, StoppedClock
 
 NUMBER = st.integers(0, 3)
@@ -85,21 +85,21 @@ def rule(number: int) -> list[SyncRule]:
 
 
 class History:
-    """A world in which things happen, and the runs that follow them."""
+    """Systems in which things happen, and the runs that follow them."""
 
-    def __init__(self, warehouse: Warehouse, clock: StoppedClock, world: World) -> None:
-        self.warehouse, self.clock, self.world = warehouse, clock, world
+    def __init__(self, warehouse: Warehouse, clock: StoppedClock, systems: SaasSystems) -> None:
+        self.warehouse, self.clock, self.systems = warehouse, clock, systems
         self.runs = self.edits = 0
         self.latest: dict[str, str] = {}
         # One database has them all, and its deliveries are named by their time.
         clock.at = max(NOON, clock.at + timedelta(days=1))
-        world.issues.now = clock.now
+        systems.issues.now = clock.now
         with warehouse.writing() as connection:
             for table in OWN_TABLES:
                 connection.execute(delete(table))
         self.rules(0)
-        world.tasks.add("title 0")
-        world.tasks.add("title 1", assignee_email="anna@example.org")
+        systems.tasks.add("title 0")
+        systems.tasks.add("title 1", assignee_email="anna@example.org")
 
     def rules(self, number: int) -> None:
         with self.warehouse.writing() as connection:
@@ -107,22 +107,22 @@ class History:
 
     def run_steps(self, index_lag_seconds: int, steps: Sequence[Any]) -> None:
         """Have all of it happen."""
-        self.world.issues.slow_down(index_lag_seconds)
+        self.systems.issues.slow_down(index_lag_seconds)
         for kind, what, first, second in steps:
             self.clock.at += timedelta(seconds=20)
             if kind == "people":
                 self.people(what, first, second)
                 continue
             calls, creates = second
-            self.world.faults.coming = list(calls)
-            self.world.faults.coming_to_creates = list(creates)
-            self.world.faults.on_call = self.retitle
+            self.systems.faults.coming = list(calls)
+            self.systems.faults.coming_to_creates = list(creates)
+            self.systems.faults.on_call = self.retitle
             try:
                 self.program(what, first)
             except Killed:
                 self.clock.at += timedelta(minutes=2)
-        self.world.faults.coming = []
-        self.world.faults.coming_to_creates = []
+        self.systems.faults.coming = []
+        self.systems.faults.coming_to_creates = []
 
     def retitle(self) -> None:
         """Have somebody change a task while a call is under way."""
@@ -130,7 +130,7 @@ class History:
         self.people("retitle", self.runs, self.runs % 3)
 
     def people(self, what: str, first: int, second: int) -> None:
-        tasks, issues = self.world.tasks, self.world.issues
+        tasks, issues = self.systems.tasks, self.systems.issues
         ids, keys = [*tasks.rows, "none"], [*issues.rows, "none"]
         entity, key = ids[first % len(ids)], keys[first % len(keys)]
         step = STEPS_OF_PEOPLE[second % len(STEPS_OF_PEOPLE)]
@@ -155,26 +155,26 @@ class History:
 
     def edit(self, key: str) -> None:
         """Have a person give an issue a unique summary."""
-        if key in self.world.issues.rows:
+        if key in self.systems.issues.rows:
             self.edits += 1
             self.latest[key] = f"manual {self.edits}"
-            self.world.issues.edit(key, summary=self.latest[key])
+            self.systems.issues.edit(key, summary=self.latest[key])
 
     def reconciler(self) -> Reconciler:
         self.runs += 1
-        world = self.world
+        systems = self.systems
         return Reconciler(
-            self.warehouse, self.clock, world.source, world.target, run_id=f"run {self.runs}"
+            self.warehouse, self.clock, systems.source, systems.target, run_id=f"run {self.runs}"
         )
 
     def program(self, what: str, numbers: Sequence[int]) -> None:
-        reconciler, world = self.reconciler(), self.world
+        reconciler, systems = self.reconciler(), self.systems
         if what == "look":
             reconciler.look()
         elif what == "task webhooks":
             reconciler.look_at(str(1000 + number) for number in numbers)
         elif what == "issue webhooks":
-            keys = list(world.issues.rows)
+            keys = list(systems.issues.rows)
             reconciler.compare(keys[number % len(keys)] for number in numbers if keys)
         elif what == "sweep":
             with suppress(TransientError):  # its run fails
@@ -183,7 +183,7 @@ class History:
 
     def settle(self) -> None:
         """Leave both systems alone until a round writes nothing; then all must agree."""
-        self.world.issues.index()
+        self.systems.issues.index()
         assert any(self.is_quiet() for _ in range(ROUNDS)), "the last round still wrote"
         for entity_id in self.states():
             self._agree(entity_id)
@@ -191,9 +191,9 @@ class History:
 
     def is_quiet(self) -> bool:
         """Have a round; return whether nothing was left to do in it."""
-        writes = self.world.writes
+        writes = self.systems.writes
         outcomes = self.round()
-        return self.world.writes == writes and set(outcomes) <= {"done"}  # the unknown are sought
+        return self.systems.writes == writes and set(outcomes) <= {"done"}  # the unknown are sought
 
     def round(self) -> Mapping[str, int]:
         """Have a whole look and a sweep, hours after the one before; return what was done."""
@@ -208,14 +208,14 @@ class History:
 
     def states(self) -> dict[str, Any]:
         wanted = select(saas_source_states).where(
-            saas_source_states.c.system == self.world.source.system
+            saas_source_states.c.system == self.systems.source.system
         )
         with self.warehouse.reading() as connection:
             return {row.entity_id: row for row in connection.execute(wanted)}
 
     def _agree(self, entity_id: str) -> None:
-        task, state = self.world.tasks.rows.get(entity_id), self.states()[entity_id]
-        issues = self.world.issues.of(f"{state.system}:task:{entity_id}")
+        task, state = self.systems.tasks.rows.get(entity_id), self.states()[entity_id]
+        issues = self.systems.issues.of(f"{state.system}:task:{entity_id}")
         assert len(issues) <= 1, "two issues of one task"
         if task is None:
             assert state.gone_at is not None
@@ -236,7 +236,9 @@ class History:
 
     def reopened(self) -> set[str]:
         """Return the issues that people may have opened again: any that is open."""
-        return {row.key for row in self.world.issues.rows.values() if row.status_category != "done"}
+        return {
+            row.key for row in self.systems.issues.rows.values() if row.status_category != "done"
+        }
 
     def _same_fields(self, task: Any, issue: Issue, applied: Any) -> None:
         accounts = {
@@ -255,7 +257,7 @@ class History:
         """The latest text of each issue by a person is there, or in the audit log."""
         audit = saas_audit_log.c
         wanted = select(audit.target_key, audit.detail).where(
-            audit.system == self.world.source.system, audit.operation == "overwritten"
+            audit.system == self.systems.source.system, audit.operation == "overwritten"
         )
         with self.warehouse.reading() as connection:
             kept = {
@@ -263,5 +265,5 @@ class History:
                 for key, detail in connection.execute(wanted)
             }
         for key, text in self.latest.items():
-            issue = self.world.issues.rows.get(key)
+            issue = self.systems.issues.rows.get(key)
             assert issue is None or issue.summary == text or (key, text) in kept, "a lost update"

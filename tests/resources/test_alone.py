@@ -89,21 +89,21 @@ def test_of_runs_that_claim_at_once_one_does_the_work(warehouse, instance, begun
     [(DELETE_ARTIFACTS, catalogue.REMOVALS), (PRUNE_RUN_LOGS, catalogue.RUN_LOGS)],
 )
 def test_a_clean_up_or_prune_deletes_nothing_while_another_runs_and_may_still_measure(
-    desk, clock, instance, begun, kind, lease
+    partition_loader, clock, instance, begun, kind, lease
 ):
     other = begun()
-    acquire_for_run(desk.warehouse, instance, lease, run_id=other)
+    acquire_for_run(partition_loader.warehouse, instance, lease, run_id=other)
 
     def run(*, dry_run: bool) -> bool:
         return run_kind(
             clean_up_job,
             kind,
             {
-                "artifacts": FolderStore(desk.folder),
+                "artifacts": FolderStore(partition_loader.folder),
                 "clock": clock,
                 "registry": REGISTRY,
                 "settings": settings_class()(),  # pyright: ignore[reportCallIssue] - pydantic fills the fields
-                "warehouse": desk.warehouse,
+                "warehouse": partition_loader.warehouse,
             },
             instance,
             dry_run=dry_run,

@@ -16,7 +16,7 @@ from orchestration_project.services.analyst_sql import postgresql, sqlite
 from orchestration_project.services.analyst_sql.sqlite import Readable
 from orchestration_project.tables.catalogue import known_tables
 from tests.prepared import Prepared
-from tests.resources.weeks import NOON, Desk, StoppedClock, row
+from tests.resources.weeks import NOON, PartitionLoader, StoppedClock, row
 
 Query = Callable[..., pl.DataFrame]
 ROLE = "analyst_of_moments"
@@ -30,14 +30,14 @@ ALL = Readable(known_tables())
 @pytest.fixture
 def queries(
     request: pytest.FixtureRequest, tmp_path: Path, clock: StoppedClock, prepared: Prepared
-) -> Iterator[tuple[Desk, Query]]:
+) -> Iterator[tuple[PartitionLoader, Query]]:
     """Loads of a week, and SQL over them; by a role of its own on PostgreSQL."""
     if request.param == "sqlite":
         with Warehouse(prepared.sqlite(tmp_path / "w.sqlite"), clock=clock) as warehouse:
             warehouse.prepare(holds="real")
             file = tmp_path / "w.sqlite"
             yield (
-                Desk(warehouse, tmp_path / "artifacts"),
+                PartitionLoader(warehouse, tmp_path / "artifacts"),
                 lambda query, **options: sqlite.run_query(file, query, ALL, **options),
             )
         return
@@ -54,7 +54,7 @@ def queries(
     with Warehouse(owner, clock=clock) as warehouse:
         warehouse.prepare(holds="real")
         yield (
-            Desk(warehouse, tmp_path / "artifacts"),
+            PartitionLoader(warehouse, tmp_path / "artifacts"),
             lambda query, **options: postgresql.run_query(analyst, query, **options),
         )
     with psycopg.connect(plain, autocommit=True) as connection:
@@ -67,10 +67,10 @@ BOTH = pytest.mark.parametrize("queries", ["sqlite", "postgresql"], indirect=Tru
 
 @BOTH
 def test_tables_of_a_query_have_the_rows_that_were_known_at_its_moment(queries, clock):
-    desk, ask = queries
-    desk.land(row("AAA"), row("BBB"))
+    partition_loader, ask = queries
+    partition_loader.land(row("AAA"), row("BBB"))
     clock.at += HOUR
-    desk.land(row("AAA", share_quantity=200), row("CCC"), version="v2")
+    partition_loader.land(row("AAA", share_quantity=200), row("CCC"), version="v2")
     assert ask(SHARES).rows() == [("AAA", 200), ("CCC", 100)]
     assert ask(SHARES, as_of=NOON).rows() == [("AAA", 100), ("BBB", 100)]
     assert ask(SHARES, as_of=NOON + HOUR).rows() == [("AAA", 200), ("CCC", 100)]
@@ -109,7 +109,7 @@ def file(tmp_path: Path, clock: StoppedClock, prepared: Prepared) -> Path:
     with Warehouse(prepared.sqlite(file), clock=clock) as warehouse:
         warehouse.prepare(holds="real")
         rows = [row(f"S{number}", trade_count=number) for number in range(1, 6)]
-        Desk(warehouse, tmp_path / "artifacts").land(*rows)
+        PartitionLoader(warehouse, tmp_path / "artifacts").land(*rows)
     return file
 
 

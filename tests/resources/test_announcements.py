@@ -19,33 +19,35 @@ from orchestration_project.engine.dataset import Announcement, LoadedPartition
 from orchestration_project.engine.warehouse import HeldBackError, SupersededError
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.tables.spine import pending_announcements
-from tests.resources.weeks import FAILED, LIMITS, NOON, Desk, known, row
+from tests.resources.weeks import FAILED, LIMITS, NOON, PartitionLoader, known, row
 from tests.test_known import ASSET, ended, report_materialization
 
 
-def land(desk, *rows, **how):
+def land(partition_loader, *rows, **how):
     """Land rows as the loader does, with what is to be announced of them."""
-    week = PARTITIONING.partition_of(desk.partition_key, today=NOON.date())
-    dataset = Announcements(desk.warehouse, WeeklyDataset(limits=LIMITS), known)
-    return desk.land(
+    week = PARTITIONING.partition_of(partition_loader.partition_key, today=NOON.date())
+    dataset = Announcements(partition_loader.warehouse, WeeklyDataset(limits=LIMITS), known)
+    return partition_loader.land(
         *rows, recorder=lambda target, delivery: dataset.recorder(target, week, delivery), **how
     )
 
 
-def pending(desk):
-    return desk.warehouse.frame(select(pending_announcements), pending_announcements).to_dicts()
+def pending(partition_loader):
+    return partition_loader.warehouse.frame(
+        select(pending_announcements), pending_announcements
+    ).to_dicts()
 
 
 def loaded(landed=None, **more):
     return LoadedPartition("api", "v1", {}, landed=landed, **more)
 
 
-def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(desk):
-    landed = land(desk, row("AAA"), row("BBB"))
-    (found,) = pending(desk)
+def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(partition_loader):
+    landed = land(partition_loader, row("AAA"), row("BBB"))
+    (found,) = pending(partition_loader)
     assert found == {
         "table_name": "finra_otc_weekly",
-        "partition_key": desk.partition_key,
+        "partition_key": partition_loader.partition_key,
         "landed_at": landed.known_from,
         "group_id": landed.group_id,
         "change_cause": "first",
@@ -59,60 +61,73 @@ def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(desk)
     assert len(figures["moves"]) == 2
 
 
-def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(desk, clock):
+def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(
+    partition_loader, clock
+):
     with pytest.raises(HeldBackError):
-        land(desk, row("AAA"), audits=[FAILED])
+        land(partition_loader, row("AAA"), audits=[FAILED])
     with pytest.raises(SupersededError):
-        land(desk, row("AAA"), target=desk.target(token=0))
-    assert pending(desk) == []
-    land(desk, row("AAA"))
+        land(partition_loader, row("AAA"), target=partition_loader.target(token=0))
+    assert pending(partition_loader) == []
+    land(partition_loader, row("AAA"))
     clock.at += timedelta(days=1)
-    land(desk, row("AAA"), version="v2")
-    assert [(each["change_cause"], each["sentence"] == "") for each in pending(desk)] == [
+    land(partition_loader, row("AAA"), version="v2")
+    assert [
+        (each["change_cause"], each["sentence"] == "") for each in pending(partition_loader)
+    ] == [
         ("first", False),
         ("none", True),
     ]
 
 
-def test_a_row_stays_small_however_much_a_load_changes(desk):
-    land(desk, *(row(f"S{number:05}", venue) for number in range(500) for venue in ("XA", "YA")))
-    (found,) = pending(desk)
+def test_a_row_stays_small_however_much_a_load_changes(partition_loader):
+    land(
+        partition_loader,
+        *(row(f"S{number:05}", venue) for number in range(500) for venue in ("XA", "YA")),
+    )
+    (found,) = pending(partition_loader)
     assert len(found["sentence"]) < 300
     assert len(found["figures"]) < 2000
 
 
 @pytest.mark.slow_on_postgresql
 def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_stay(
-    desk, clock, instance
+    partition_loader, clock, instance
 ):
     other, later = (
-        Desk(desk.warehouse, desk.folder, tier="T2"),
-        Desk(desk.warehouse, desk.folder, tier="OTCE"),
+        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2"),
+        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="OTCE"),
     )
-    done = {each.partition_key: loaded(land(each, row("AAA"))) for each in (desk, other)}
+    done = {
+        each.partition_key: loaded(land(each, row("AAA"))) for each in (partition_loader, other)
+    }
     land(later, row("AAA"))
     unchanged = {later.partition_key: loaded(known_from=clock.at)}
-    settle = partial(settle_announcements, desk.warehouse, finra_otc_weekly)
+    settle = partial(settle_announcements, partition_loader.warehouse, finra_otc_weekly)
     ended(instance, "run", dg.DagsterRunStatus.STARTED)
     log = ReportLog(instance, ASSET, "run")
     settle(log, done | unchanged)
-    assert len(pending(desk)) == 3
-    report_materialization(instance, "run", clock.at, partition=desk.partition_key)
+    assert len(pending(partition_loader)) == 3
+    report_materialization(instance, "run", clock.at, partition=partition_loader.partition_key)
     settle(log, done | unchanged)
-    left = {each["partition_key"] for each in pending(desk)}
+    left = {each["partition_key"] for each in pending(partition_loader)}
     assert left == {other.partition_key, later.partition_key}
     report_materialization(instance, "run", clock.at, partition=other.partition_key)
     settle(log, done | unchanged)
-    assert [each["partition_key"] for each in pending(desk)] == [later.partition_key]
+    assert [each["partition_key"] for each in pending(partition_loader)] == [later.partition_key]
 
 
-def test_what_was_announced_late_is_deleted_and_what_landed_since_stays(desk, clock, instance):
-    landed_at = land(desk, row("AAA")).known_from
+def test_what_was_announced_late_is_deleted_and_what_landed_since_stays(
+    partition_loader, clock, instance
+):
+    landed_at = land(partition_loader, row("AAA")).known_from
     clock.at += timedelta(days=1)
-    since = land(desk, row("AAA"), row("BBB"), version="v2")
+    since = land(partition_loader, row("AAA"), row("BBB"), version="v2")
     late = loaded(known_from=landed_at, changes=[Announcement("first", None, "")])
     ended(instance, "next", dg.DagsterRunStatus.STARTED)
-    report_materialization(instance, "next", landed_at, partition=desk.partition_key)
+    report_materialization(instance, "next", landed_at, partition=partition_loader.partition_key)
     log = ReportLog(instance, ASSET, "next")
-    settle_announcements(desk.warehouse, finra_otc_weekly, log, {desk.partition_key: late})
-    assert [each["group_id"] for each in pending(desk)] == [since.group_id]
+    settle_announcements(
+        partition_loader.warehouse, finra_otc_weekly, log, {partition_loader.partition_key: late}
+    )
+    assert [each["group_id"] for each in pending(partition_loader)] == [since.group_id]

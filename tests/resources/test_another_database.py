@@ -14,7 +14,7 @@ from orchestration_project.engine.warehouse.recorded import read_parts
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import tables
 from tests import another as _another  # noqa: F401 - registers both names
-from tests.resources.weeks import FAILED, NOON, Desk, rejected, row
+from tests.resources.weeks import FAILED, NOON, PartitionLoader, rejected, row
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def test_it_lands_derives_and_keeps_the_evidence_as_the_databases_that_we_know_d
     for warehouse in opened.values():
         warehouse.prepare(holds="real")
         warehouse.prepare(holds="real")
-        desk = Desk(warehouse, tmp_path)
-        desk.land(row("AAA"), row("É", notional_usd=2**63 - 1), rejects=rejected(7))
-        desk.land(row("AAA", share_quantity=7), row("ABCp"), version="v2")
+        partition_loader = PartitionLoader(warehouse, tmp_path)
+        partition_loader.land(row("AAA"), row("É", notional_usd=2**63 - 1), rejects=rejected(7))
+        partition_loader.land(row("AAA", share_quantity=7), row("ABCp"), version="v2")
         with pytest.raises(HeldBackError):
-            desk.land(row("ZZZ"), version="v3", audits=[FAILED])
-        assert desk.quantities() == {"AAA": 7, "ABCp": 100}
-        _, recorded = warehouse.recorded(finra_otc_weekly, desk.partition_key)
+            partition_loader.land(row("ZZZ"), version="v3", audits=[FAILED])
+        assert partition_loader.quantities() == {"AAA": 7, "ABCp": 100}
+        _, recorded = warehouse.recorded(finra_otc_weekly, partition_loader.partition_key)
         assert [each.outcome for each in recorded] == ["landed", "landed", "held_back"]
         with warehouse.reading() as connection:
             (capture,) = read_parts(connection, recorded[0])
@@ -56,7 +56,7 @@ def test_it_lands_derives_and_keeps_the_evidence_as_the_databases_that_we_know_d
 @pytest.mark.slow
 def test_tables_move_to_it(opened, tmp_path):
     opened["sqlite"].prepare(holds="real")
-    Desk(opened["sqlite"], tmp_path).land(row("AAA"))
+    PartitionLoader(opened["sqlite"], tmp_path).land(row("AAA"))
     counts = opened["another"].fill_from(opened["sqlite"])
     assert (counts["finra_otc_weekly"], counts["finra_venue_week"]) == (1, 1)
     assert contents(opened["another"]) == contents(opened["sqlite"])

@@ -13,7 +13,7 @@ from orchestration_project.services.exports.rendering import renderer
 from orchestration_project.services.repair.damage import damaged_files
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_artifacts import operations_exports
-from tests.resources.repair_desk import RepairDesk, copy_all, damage
+from tests.resources.repair_stores import RepairStores, copy_all, damage
 from tests.resources.weeks import row
 from tests.runs import run_kind
 
@@ -23,29 +23,29 @@ exports:
 """
 
 
-def resources(desk, store, clock):
+def resources(stores, store, clock):
     return {
         "artifacts": store,
         "clock": clock,
         "registry": dg.ResourceDefinition.hardcoded_resource(REGISTRY),
         "settings": load_settings(),
-        "warehouse": desk.warehouse,
+        "warehouse": stores.warehouse,
     }
 
 
 @pytest.fixture
 def job(installation, monkeypatch, tmp_path):
     """Run a kind; return its metadata and its check."""
-    desk, store, clock = installation.desk, installation.store, installation.clock
-    monkeypatch.setenv("ARTIFACTS_URL", str(desk.folder))
+    stores, store, clock = installation.stores, installation.store, installation.clock
+    monkeypatch.setenv("ARTIFACTS_URL", str(stores.folder))
 
     def run(kind, **config):
         with dg.instance_for_test() as instance:
-            given = resources(desk, store, clock)
+            given = resources(stores, store, clock)
             result = run_kind(clean_up_job, kind, given, instance, **config)
         [made] = result.asset_materializations_for_node("clean_up")
         [check] = result.get_asset_check_evaluations()
-        return {name: each.value for name, each in made.metadata.items()}, check
+        return {name: value.value for name, value in made.metadata.items()}, check
 
     return run
 
@@ -55,9 +55,9 @@ def job(installation, monkeypatch, tmp_path):
 def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
     installation, job, monkeypatch, tmp_path
 ):
-    desk, store = installation.desk, installation.store
-    kept, lost = (desk.capture(each) for each in (b"kept\nrow\n", b"lost\nrow\n"))
-    desk.land(row("A"), captures=[kept, lost])
+    stores, store = installation.stores, installation.store
+    kept, lost = (stores.capture(each) for each in (b"kept\nrow\n", b"lost\nrow\n"))
+    stores.land(row("A"), captures=[kept, lost])
     second = copy_all(store, tmp_path / "second")
     second.delete(lost.storage_uri)
     copy = str(tmp_path / "second")
@@ -69,7 +69,7 @@ def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
 
     shown, check = job(REPAIR_ARTIFACTS, copy_url=copy)
     assert (shown["dry_run"], shown["damaged_count"], shown["repaired_count"]) == (True, 2, 0)
-    assert {each.data["from"] for each in shown["repairs"].records} == {"the copy"}
+    assert {record.data["from"] for record in shown["repairs"].records} == {"the copy"}
     assert not [each for each in store.listed() if each.name.startswith(DAMAGED)]
 
     shown, check = job(REPAIR_ARTIFACTS, dry_run=False, copy_url=copy)
@@ -116,11 +116,11 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
     store = installation.store
     before = store.get(first)
     damage(store, first, "truncated")
-    desk = RepairDesk(installation.desk, store, installation.clock)
+    stores = RepairStores(installation.stores, store, installation.clock)
     (tmp_path / "scratch").mkdir()
     found = damaged_files(installation.warehouse, store, read_all=False)
     render = renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
-    [ended] = desk.repairs(render=render).repair(found)
+    [ended] = stores.repairs(render=render).repair(found)
     assert ended.outcome
     assert (ended.outcome.state, ended.outcome.way) == ("repaired", "derived")
     assert store.get(first) == before
@@ -129,7 +129,7 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
         connection.execute(update(operations_exports).values(sha256="f" * 64))
     damage(store, first, "missing")
     found = damaged_files(installation.warehouse, store, read_all=True)
-    [ended] = desk.repairs(render=render).repair(found)
+    [ended] = stores.repairs(render=render).repair(found)
     assert ended.outcome
     assert ended.outcome.state == "rederived"
     assert damaged_files(installation.warehouse, store, read_all=True) == []
@@ -138,7 +138,7 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
     damage(store, first, "missing")
     render = renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
     found = damaged_files(installation.warehouse, store, read_all=True)
-    [ended] = desk.repairs(render=render).repair(found)
+    [ended] = stores.repairs(render=render).repair(found)
     assert ended.outcome
     assert ended.outcome.state == "lost"
     assert "its rows are in the database" in str(ended.loss)

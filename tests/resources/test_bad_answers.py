@@ -19,7 +19,7 @@ from tests.faulty_server import FaultyServer, Reply, Request, dripping, endless
 from tests.http_clients import make_client
 from tests.prepared import Prepared
 from tests.resources.finra_server import TIER, TOKEN_PATH, WEEK, Finra, is_page, record
-from tests.resources.weeks import Desk, StoppedClock, WeekLoader, week_load
+from tests.resources.weeks import PartitionLoader, StoppedClock, WeekLoader, week_load
 
 KEY, LATER = f"{TIER}|{WEEK}", "2026-01-02"
 TOTAL = {"summaryTypeCode": "ATS_W_SMBL", "MPID": None, "firmCRDNumber": None}
@@ -150,7 +150,7 @@ CASES: dict[str, Change] = {
 @contextmanager
 def opened(
     below: Path, finra: Finra, deadline_seconds: float = 20.0
-) -> Iterator[tuple[Callable[[], WeekLoader], Desk]]:
+) -> Iterator[tuple[Callable[[], WeekLoader], PartitionLoader]]:
     """Give a load of FINRA's, as each run makes one."""
     store = FolderStore(below / "artifacts")
     with (
@@ -181,7 +181,7 @@ def opened(
             )
             return week_load(api, warehouse, store, below)
 
-        yield load, Desk(warehouse, below / "artifacts")
+        yield load, PartitionLoader(warehouse, below / "artifacts")
 
 
 def load_once(load: WeekLoader) -> object:
@@ -199,13 +199,13 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 def test_a_bad_answer_is_reported_and_kept_as_documented(case: str, tmp_path: Path):
     finra = Finra([record("S000"), record("S000", **TOTAL)])
     deadline_seconds = 0.7 if case == "slow_drip" else 20.0  # one that is waited for
-    with opened(tmp_path, finra, deadline_seconds) as (load, desk):
+    with opened(tmp_path, finra, deadline_seconds) as (load, partition_loader):
         load_once(load())
         finra.rows = week()
         CASES[case](finra)
-        with watched(desk) as kept:
+        with watched(partition_loader) as kept:
             message = error_or_outcome(lambda: load_once(load()))
-        message += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
+        message += " ".join(reason for (reason,) in partition_loader.rows(rejects, "reason"))
         promised = promise(case)
         assert (promised.is_seen_in(message), kept()) == (True, promised.kept), message
-        assert (len(desk.quantities()) >= 300) is (kept() in (EVERY_ROW, REJECTS))
+        assert (len(partition_loader.quantities()) >= 300) is (kept() in (EVERY_ROW, REJECTS))

@@ -19,7 +19,7 @@ from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.tables.spine import captures, rejects
 from tests.bad_input import BYTES, EVERY_ROW, NOTHING, REJECTS, error_or_outcome, promise, watched
 from tests.prepared import Prepared
-from tests.resources.weeks import Desk, StoppedClock, WeekLoader, from_source, week_load
+from tests.resources.weeks import PartitionLoader, StoppedClock, WeekLoader, from_source, week_load
 
 NAME, KEY = "finra_otc_weekly_otc_20251215.csv", "OTCE|2025-11-10"
 LINES = [f"OTC|S{n:03}|Name, {n} (C)  #1|LINK ECN|OTCN|7|1|2025-12-15" for n in range(300)]
@@ -146,7 +146,7 @@ CASES: dict[str, Callable[[Path], object]] = {
 
 
 @contextmanager
-def opened(below: Path) -> Iterator[tuple[WeekLoader, Desk, Path]]:
+def opened(below: Path) -> Iterator[tuple[WeekLoader, PartitionLoader, Path]]:
     """Give the load of a folder of files, of which the good one is landed."""
     folder = below / "files"
     folder.mkdir()
@@ -157,7 +157,7 @@ def opened(below: Path) -> Iterator[tuple[WeekLoader, Desk, Path]]:
         files = FinraFiles(folder, Captures(store), StoppedClock())
         load = week_load(files, warehouse, store, below)
         load.land(load.take(KEY))
-        yield load, Desk(warehouse, below / "artifacts", tier="OTCE"), folder
+        yield load, PartitionLoader(warehouse, below / "artifacts", tier="OTCE"), folder
 
 
 @pytest.fixture
@@ -169,15 +169,15 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_file_is_reported_and_kept_as_documented(case: str, tmp_path: Path):
-    with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
+    with opened(tmp_path) as (load, partition_loader, folder), watched(partition_loader) as kept:
         CASES[case](folder)
         message = error_or_outcome(lambda: load.land(load.take(KEY)))
-        message += " ".join(reason for (reason,) in desk.rows(rejects, "reason"))
+        message += " ".join(reason for (reason,) in partition_loader.rows(rejects, "reason"))
         promised = promise(case)
         assert (promised.is_seen_in(message), kept()) == (True, promised.kept), message
         if kept() in (EVERY_ROW, REJECTS):
-            assert desk.quantities()["S000"] == 8
-            assert len(desk.quantities()) + desk.count(rejects) == 300
+            assert partition_loader.quantities()["S000"] == 8
+            assert len(partition_loader.quantities()) + partition_loader.count(rejects) == 300
 
 
 def test_a_link_out_of_the_folder_is_neither_read_nor_quoted(tmp_path: Path):
@@ -185,7 +185,7 @@ def test_a_link_out_of_the_folder_is_neither_read_nor_quoted(tmp_path: Path):
         CASES["link_out_of_the_folder"](folder)
         (tmp_path / "secret").write_text("PASSWORD=s3cr3t")
         assert "s3cr3t" not in error_or_outcome(lambda: load.take(KEY))
-    blobs = [each for each in (tmp_path / "artifacts" / "blobs").rglob("*") if each.is_file()]
+    blobs = [path for path in (tmp_path / "artifacts" / "blobs").rglob("*") if path.is_file()]
     assert len(blobs) == 1  # that of the good file
 
 
@@ -209,15 +209,15 @@ class Growing(FolderStore):
 def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(
     times: int, read: int, tmp_path: Path
 ):
-    with opened(tmp_path) as (load, desk, folder), watched(desk) as kept:
+    with opened(tmp_path) as (load, partition_loader, folder), watched(partition_loader) as kept:
         (folder / NAME).write_bytes(NEW)
         store = Growing(tmp_path / "artifacts", folder / NAME, times)
         growing = from_source(load, FinraFiles(folder, Captures(store), StoppedClock()))
-        before = desk.count(captures)
+        before = partition_loader.count(captures)
         message = error_or_outcome(lambda: growing.land(growing.take(KEY)))
-        assert desk.count(captures) - before == read
+        assert partition_loader.count(captures) - before == read
         if read == 2:  # it settled
-            assert (kept(), len(desk.quantities())) == (EVERY_ROW, 301)
+            assert (kept(), len(partition_loader.quantities())) == (EVERY_ROW, 301)
             return
         promised = promise(
             "test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most"
@@ -247,8 +247,8 @@ def test_a_file_that_this_user_may_not_read_is_named():
     with (
         tempfile.TemporaryDirectory() as below,
         unprivileged(Path(below)),
-        opened(Path(below)) as (load, desk, folder),
-        watched(desk) as kept,
+        opened(Path(below)) as (load, partition_loader, folder),
+        watched(partition_loader) as kept,
     ):
         (folder / NAME).chmod(0)
         message = error_or_outcome(lambda: load.take(KEY))

@@ -18,7 +18,7 @@ from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.spine import landings
 from tests.bad_input import EVERY_ROW, NOTHING, promise, watched
 from tests.resources import test_bad_files as files
-from tests.resources.weeks import NOON, Desk, row
+from tests.resources.weeks import NOON, PartitionLoader, row
 
 LOAD = """
 import resource, signal, sys, tempfile
@@ -74,22 +74,22 @@ def all_changed(folder: Path) -> None:
     ],
 )
 def test_a_load_on_a_full_disk_leaves_all_as_it_was(limit: int, name: str, tmp_path: Path):
-    with files.opened(tmp_path) as (load, desk, folder):
+    with files.opened(tmp_path) as (load, partition_loader, folder):
         all_changed(folder)
-        with watched(desk) as kept:
+        with watched(partition_loader) as kept:
             message = load_in_a_child(tmp_path, limit=limit)
             assert promise(name).is_seen_in(message), message
             assert kept() == promise(name).kept == NOTHING
             assert not list((tmp_path / "artifacts" / PARTIAL).iterdir())
-        with watched(desk) as kept:  # and with space again
+        with watched(partition_loader) as kept:  # and with space again
             load.land(load.take(files.KEY))
-            assert (kept(), set(desk.quantities().values())) == (EVERY_ROW, {9})
+            assert (kept(), set(partition_loader.quantities().values())) == (EVERY_ROW, {9})
 
 
 @pytest.mark.slow
 def test_a_load_needs_no_temporary_folder(tmp_path: Path):
     promised = promise("test_a_load_needs_no_temporary_folder")
-    with files.opened(tmp_path) as (_, desk, folder), watched(desk) as kept:
+    with files.opened(tmp_path) as (_, partition_loader, folder), watched(partition_loader) as kept:
         all_changed(folder)
         message = load_in_a_child(tmp_path, temporary="/proc/nowhere")
         assert (promised.is_seen_in(message), kept(), promised.kept) == (
@@ -104,29 +104,35 @@ def test_a_missing_database_file_is_made_and_loaded_again(tmp_path: Path):
     promised = promise("test_a_missing_database_file_is_made_and_loaded_again")
     with files.opened(tmp_path):
         pass
-    for each in tmp_path.glob("x.sqlite*"):
-        each.unlink()
+    for path in tmp_path.glob("x.sqlite*"):
+        path.unlink()
     shutil.rmtree(tmp_path / "files")
-    with files.opened(tmp_path) as (_, desk, _):  # loads, into a database that it makes
-        assert (promised.kept, desk.count(finra_otc_weekly), desk.count(landings)) == (
+    with files.opened(tmp_path) as (_, partition_loader, _):  # loads, into a database that it makes
+        assert (
+            promised.kept,
+            partition_loader.count(finra_otc_weekly),
+            partition_loader.count(landings),
+        ) == (
             EVERY_ROW,
             300,
             1,
         )
-        assert desk.rows(landings, "rows_added") == [(300,)]
+        assert partition_loader.rows(landings, "rows_added") == [(300,)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_longest_texts_that_the_contract_lets_through_fit_the_keys_of_each_database(desk):
+def test_the_longest_texts_that_the_contract_lets_through_fit_the_keys_of_each_database(
+    partition_loader,
+):
     longest = [secrets.token_hex(LONGEST_TEXT_BYTES)[:LONGEST_TEXT_BYTES] for _ in range(2)]
-    desk.land(row(*longest))
-    desk.land(row(*longest, share_quantity=1))  # into the history, too
-    assert desk.quantities() == {longest[0]: 1}
+    partition_loader.land(row(*longest))
+    partition_loader.land(row(*longest, share_quantity=1))  # into the history, too
+    assert partition_loader.quantities() == {longest[0]: 1}
 
 
 @pytest.mark.parametrize("dataset", DATASETS, ids=lambda dataset: dataset.name)
 def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
-    desk: Desk, dataset: FinraDataset
+    partition_loader: PartitionLoader, dataset: FinraDataset
 ):
     values = {"Date": NOON.date(), "Number": 1}
     longest = {
@@ -135,6 +141,6 @@ def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
     }
     more = {"known_to": NOON, "change_cause": "source", "rule_version": "1"}
     landed = {**longest, "capture_id": 1, "known_from": NOON}
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         for table, row_of in ((dataset.table, landed), (dataset.history, {**landed, **more})):
             insert_frame(connection, table, frame_of([row_of], table))

@@ -88,7 +88,9 @@ class Bureau:
         found = standing(self.warehouse, "peopleforce", self.reconciler.pair)
         columns = [rejects.c.reason, saas_dead_letters.c.reason, saas_audit_log.c.detail]
         with self.warehouse.reading() as connection:
-            rows = [text for each in columns for text in connection.execute(select(each)).scalars()]
+            rows = [
+                text for column in columns for text in connection.execute(select(column)).scalars()
+            ]
         issues = [json.dumps(issue, ensure_ascii=False) for issue in self.demo.issues()[1:]]
         return "\n".join([*self.messages, *rows, *found.unresolved, *issues])
 

@@ -31,7 +31,7 @@ from orchestration_project.tables.spine import audits, balances, deliveries
 from tests.resources.weeks import (
     LIMITS,
     MONDAY,
-    Desk,
+    PartitionLoader,
     frame,
     in_ranges,
     rejected,
@@ -67,12 +67,14 @@ class FaultyDataset(WeeklyDataset):
 class Loader:
     """Loads the week from a file that tests rewrite."""
 
-    def __init__(self, desk: Desk, folder: Path) -> None:
-        self.desk, self.files = desk, folder / "files"
+    def __init__(self, partition_loader: PartitionLoader, folder: Path) -> None:
+        self.partition_loader, self.files = partition_loader, folder / "files"
         self.files.mkdir()
         store = FolderStore(folder / "artifacts")
         self.source = FinraFiles(self.files, Captures(store), Clock())
-        self.loading = week_load(self.source, desk.warehouse, store, folder, max_reject_ratio=0.6)
+        self.loading = week_load(
+            self.source, partition_loader.warehouse, store, folder, max_reject_ratio=0.6
+        )
 
     def load(self, text: str, **faults):
         (self.files / FILE).write_text(text)
@@ -86,12 +88,15 @@ class Loader:
         names = ("equation", "came_in", "went_to", "state")
         own = balances.c.subject == f"{GROUP}{number}"
         statement = select(*(balances.c[name] for name in names)).where(own)
-        return {name: rest for name, *rest in self.desk.warehouse.frame(statement, balances).rows()}
+        return {
+            name: rest
+            for name, *rest in self.partition_loader.warehouse.frame(statement, balances).rows()
+        }
 
 
 @pytest.fixture
-def loader(desk: Desk, tmp_path: Path) -> Loader:
-    return Loader(desk, tmp_path)
+def loader(partition_loader: PartitionLoader, tmp_path: Path) -> Loader:
+    return Loader(partition_loader, tmp_path)
 
 
 def test_a_load_records_its_equations_with_its_rows(loader):
@@ -149,11 +154,13 @@ def test_records_that_went_nowhere_quarantine_a_delivery(loader, faults, found):
     with pytest.raises(HeldBackError, match=r"quarantined by .*balances") as error:
         loader.load(text_of(AAA=1, BBB=2, CCC=3), **faults)
     assert found in error.value.found
-    assert loader.desk.count(finra_otc_weekly) == 0
+    assert loader.partition_loader.count(finra_otc_weekly) == 0
     assert loader.balances(1)["records"][2] == "unbalanced"
     row = audits.c
     statement = select(row.outcome, row.severity).where(row.name == "balances")
-    assert loader.desk.warehouse.frame(statement, audits).rows() == [("failed", "error")]
+    assert loader.partition_loader.warehouse.frame(statement, audits).rows() == [
+        ("failed", "error")
+    ]
 
 
 def test_a_named_filter_balances(loader):
@@ -203,27 +210,27 @@ def row_loss(warehouse: Warehouse) -> Iterator[None]:
 
 def test_a_row_that_the_write_drops_undoes_the_load(loader):
     with (
-        row_loss(loader.desk.warehouse),
+        row_loss(loader.partition_loader.warehouse),
         pytest.raises(UnbalancedError, match="does not balance") as error,
     ):
         loader.load(text_of(AAA=1, BBB=2))
     assert error.value.found == "rows_after: 1 != 2 added + 0 changed + 0 unchanged"
-    assert loader.desk.count(finra_otc_weekly) == 0
+    assert loader.partition_loader.count(finra_otc_weekly) == 0
     assert loader.balances(1)["rows_after"][2] == "unbalanced"
-    outcome = loader.desk.warehouse.frame(select(deliveries.c.outcome), deliveries)
+    outcome = loader.partition_loader.warehouse.frame(select(deliveries.c.outcome), deliveries)
     assert outcome.rows() == [("refused",)]
 
 
-def test_a_stage_that_fails_again_has_the_equations_of_its_latest_failure(desk):
+def test_a_stage_that_fails_again_has_the_equations_of_its_latest_failure(partition_loader):
     subject = balances.c.subject.like("batch-1%")
     shown = select(balances.c.equation, balances.c.came_in, balances.c.subject).where(subject)
     error = UnbalancedError("a batch does not balance")
     error.table_name, error.subject, error.run_id = "events", "batch-1", "run-1"
     for came_in in (4, 5):
         error.balances = [Balance("rows", came_in, {"added": 3}), Balance("bytes", 7, {"kept": 7})]
-        with pytest.raises(UnbalancedError), desk.warehouse.writing():
+        with pytest.raises(UnbalancedError), partition_loader.warehouse.writing():
             raise error
-    (failed,) = desk.warehouse.frame(shown, balances).rows()
+    (failed,) = partition_loader.warehouse.frame(shown, balances).rows()
     assert failed[:2] == ("rows", 5)
     assert failed[2].startswith("batch-1")
 
@@ -234,22 +241,22 @@ def lose_range(validated: Validated) -> Validated:
     return replace(validated, ranges=replace(validated.ranges, places=places))
 
 
-def test_a_range_of_rows_that_is_never_written_undoes_the_load(desk):
+def test_a_range_of_rows_that_is_never_written_undoes_the_load(partition_loader):
     of_week = {"tier": "T1", "week_start": MONDAY}
     rows = [row(symbol, **of_week) for symbol in ("AAA", "BBB", "CCC")]
-    desk.land(*rows)
+    partition_loader.land(*rows)
     rows[0] = row("AAA", **of_week, share_quantity=7)
     validated = in_ranges(Validated(frame(rows), rejected()))
-    batch = prepare(desk.target(), desk.delivery(version="v2"), validated)
+    batch = prepare(partition_loader.target(), partition_loader.delivery(version="v2"), validated)
     with pytest.raises(UnbalancedError) as error:
-        desk.warehouse.land(replace(batch, validated=lose_range(batch.validated)))
+        partition_loader.warehouse.land(replace(batch, validated=lose_range(batch.validated)))
     stayed = "1 changed + 1 unchanged"
     assert error.value.found.split("; ") == [
         f"rows_delivered: 3 != 0 added + {stayed}",
         f"rows_before: 3 != {stayed} + 0 removed_by_replace_scope",
         f"rows_after: 3 != 0 added + {stayed}",
     ]
-    assert desk.count(finra_otc_weekly) == 3
+    assert partition_loader.count(finra_otc_weekly) == 3
 
 
 def test_a_refused_delivery_is_not_counted(loader):

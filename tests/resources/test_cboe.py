@@ -16,13 +16,15 @@ from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.cboe import WEEKLY, read_shares, weekly_load
 from orchestration_project.tables.spine import fences
-from tests.resources.weeks import MONDAY, NOON, Desk, row
+from tests.resources.weeks import MONDAY, NOON, PartitionLoader, row
 
 KEY = MONDAY.isoformat()
 COLUMNS = ("tape", "exchange_share_quantity", "finra_ats_share_quantity", "is_stale")
 
 
-def load_day(desk: Desk, back: int = 0, *, exchange: int = 60, token: int = 1) -> None:
+def load_day(
+    partition_loader: PartitionLoader, back: int = 0, *, exchange: int = 60, token: int = 1
+) -> None:
     """Write what the load of a day derives, and its fence."""
     day = MONDAY + timedelta(days=back)
     zeros = {
@@ -38,7 +40,7 @@ def load_day(desk: Desk, back: int = 0, *, exchange: int = 60, token: int = 1) -
         "known_from": NOON,
     }
     rows = pl.DataFrame([given], schema_of(off_exchange_share_daily))
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         insert_frame(connection, off_exchange_share_daily, rows)
         connection.execute(
             fences.insert().values(
@@ -51,50 +53,54 @@ def load_day(desk: Desk, back: int = 0, *, exchange: int = 60, token: int = 1) -
         )
 
 
-def derive(desk: Desk) -> bool:
+def derive(partition_loader: PartitionLoader) -> bool:
     """Derive the week as a run does, and return whether rows were written."""
-    load = weekly_load(desk.warehouse)
+    load = weekly_load(partition_loader.warehouse)
     return bool(load.land(load.take(KEY)).recomputed)
 
 
-def outdated(desk: Desk) -> list[str]:
-    return find_outdated(desk.warehouse, [WEEKLY])[1]
+def outdated(partition_loader: PartitionLoader) -> list[str]:
+    return find_outdated(partition_loader.warehouse, [WEEKLY])[1]
 
 
-def test_a_week_without_market_volume_is_refused_and_names_its_job(desk):
+def test_a_week_without_market_volume_is_refused_and_names_its_job(partition_loader):
     with pytest.raises(ConfigurationError, match="cannot be derived") as refused:
-        derive(desk)
+        derive(partition_loader)
     assert "cboe_market_volume_daily" in str(refused.value.remedy)
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_week_is_derived_again_when_a_day_or_a_tier_comes_and_is_stale_until_then(desk):
-    load_day(desk)
-    assert outdated(desk) == [KEY]
-    assert derive(desk)
-    assert desk.rows(off_exchange_share_weekly, *COLUMNS) == [("all", 60, None, False)]
-    assert not derive(desk)
+def test_a_week_is_derived_again_when_a_day_or_a_tier_comes_and_is_stale_until_then(
+    partition_loader,
+):
+    load_day(partition_loader)
+    assert outdated(partition_loader) == [KEY]
+    assert derive(partition_loader)
+    assert partition_loader.rows(off_exchange_share_weekly, *COLUMNS) == [("all", 60, None, False)]
+    assert not derive(partition_loader)
     for tier in ("T1", "T2"):
-        Desk(desk.warehouse, desk.folder, tier, MONDAY).land(row("AAA"))
-    assert desk.rows(off_exchange_share_weekly, "is_stale") == [(True,)]
-    assert outdated(desk) == [KEY]
-    derive(desk)
-    [(_, exchange, ats, is_stale)] = desk.rows(off_exchange_share_weekly, *COLUMNS)
+        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, MONDAY).land(
+            row("AAA")
+        )
+    assert partition_loader.rows(off_exchange_share_weekly, "is_stale") == [(True,)]
+    assert outdated(partition_loader) == [KEY]
+    derive(partition_loader)
+    [(_, exchange, ats, is_stale)] = partition_loader.rows(off_exchange_share_weekly, *COLUMNS)
     assert (exchange, ats is not None, is_stale) == (60, True, False)
-    load_day(desk, 1)
-    assert outdated(desk) == [KEY]
-    derive(desk)
-    assert desk.rows(off_exchange_share_weekly, "day_count", "exchange_share_quantity") == [
-        (2, 120)
-    ]
-    assert outdated(desk) == []
+    load_day(partition_loader, 1)
+    assert outdated(partition_loader) == [KEY]
+    derive(partition_loader)
+    assert partition_loader.rows(
+        off_exchange_share_weekly, "day_count", "exchange_share_quantity"
+    ) == [(2, 120)]
+    assert outdated(partition_loader) == []
 
 
-def test_the_chart_shows_the_share_of_each_loaded_day(desk):
-    assert read_shares(desk.warehouse).is_empty()
-    load_day(desk)
-    load_day(desk, 1, exchange=160)
-    assert read_shares(desk.warehouse).rows() == [
+def test_the_chart_shows_the_share_of_each_loaded_day(partition_loader):
+    assert read_shares(partition_loader.warehouse).is_empty()
+    load_day(partition_loader)
+    load_day(partition_loader, 1, exchange=160)
+    assert read_shares(partition_loader.warehouse).rows() == [
         (MONDAY, "all", 0.4),
         (MONDAY + timedelta(days=1), "all", 0.2),
     ]

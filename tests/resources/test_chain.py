@@ -60,7 +60,16 @@ from orchestration_project.tables.spine import (
     rejects,
 )
 from tests.prepared import Prepared
-from tests.resources.weeks import FAILED, MONDAY, NOON, PASSED, Desk, StoppedClock, rejected, row
+from tests.resources.weeks import (
+    FAILED,
+    MONDAY,
+    NOON,
+    PASSED,
+    PartitionLoader,
+    StoppedClock,
+    rejected,
+    row,
+)
 
 KEY = ChainKey(bytes(range(32)))
 OTHER_KEY = ChainKey(bytes(32))
@@ -103,14 +112,14 @@ def chained(place: tuple[str, str | None], clock: StoppedClock) -> Iterator[Ware
 @pytest.fixture
 def loaded(chained: Warehouse, tmp_path: Path, clock: StoppedClock) -> Warehouse:
     """Weeks with restatements, a removal, rejects, ranges, a quarantine and a replay."""
-    desk = Desk(chained, tmp_path / "artifacts")
-    desk.land(row("AAA"), row("BBB"), row("CCC", "YATS"), rejects=rejected(3, 7))
+    partition_loader = PartitionLoader(chained, tmp_path / "artifacts")
+    partition_loader.land(row("AAA"), row("BBB"), row("CCC", "YATS"), rejects=rejected(3, 7))
     clock.at += timedelta(days=1)
-    desk.land(row("AAA", share_quantity=7), row("BBB"), row("DDD"), version="v2")
+    partition_loader.land(row("AAA", share_quantity=7), row("BBB"), row("DDD"), version="v2")
     clock.at += timedelta(days=1)
     with pytest.raises(HeldBackError):
-        desk.land(row("AAA"), audits=[FAILED], version="v3")
-    later = replace(desk, week_start=MONDAY + timedelta(days=7))
+        partition_loader.land(row("AAA"), audits=[FAILED], version="v3")
+    later = replace(partition_loader, week_start=MONDAY + timedelta(days=7))
     later.land(*(row(f"S{number}") for number in range(6)), ranges_of=2, audits=[PASSED])
     clock.at += timedelta(days=1)
     later.land(*(row(f"S{number}", share_quantity=5) for number in range(4)), version="v2")
@@ -252,7 +261,7 @@ def test_each_of_a_thousand_changes_is_found(loaded, seed):
 
 def test_new_loads_continue_the_chain_of_each_table(loaded, tmp_path, clock):
     clock.at += timedelta(days=1)
-    Desk(loaded, tmp_path / "artifacts").land(row("AAA"), version="v9")
+    PartitionLoader(loaded, tmp_path / "artifacts").land(row("AAA"), version="v9")
     with loaded.reading() as connection:
         assert problems_of(connection) == []
         heads = read_chain_heads(connection)
@@ -261,9 +270,11 @@ def test_new_loads_continue_the_chain_of_each_table(loaded, tmp_path, clock):
 
 def test_loads_from_before_the_chain_are_counted_and_not_compared(place, tmp_path, clock, chained):
     with Warehouse(place[0], clock=clock, schema=place[1]) as unchained:
-        Desk(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
+        PartitionLoader(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
     clock.at += timedelta(days=1)
-    Desk(chained, tmp_path / "artifacts").land(row("AAA", share_quantity=3), version="v2")
+    PartitionLoader(chained, tmp_path / "artifacts").land(
+        row("AAA", share_quantity=3), version="v2"
+    )
     with chained.reading() as connection:
         report = check_table(connection, finra_otc_weekly, TRUSTED)
     assert (report.problems, report.unchained_count, report.row_count) == ([], 1, 1)
@@ -361,9 +372,9 @@ def test_loads_at_once_continue_one_chain(chained, tmp_path):
     weeks = [MONDAY + timedelta(days=7 * number) for number in range(8)]
 
     def load(week: date) -> None:
-        desk = Desk(chained, tmp_path / f"artifacts {week}", week_start=week)
-        desk.land(row("AAA"), row("BBB"))
-        desk.land(row("AAA", share_quantity=7), version="v2")
+        partition_loader = PartitionLoader(chained, tmp_path / f"artifacts {week}", week_start=week)
+        partition_loader.land(row("AAA"), row("BBB"))
+        partition_loader.land(row("AAA", share_quantity=7), version="v2")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(load, weeks))

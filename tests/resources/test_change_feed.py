@@ -36,7 +36,7 @@ from orchestration_project.tables.spine import landings, load_chain
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.prepared import Prepared
 from tests.resources.histories import HISTORIES, holds_for
-from tests.resources.weeks import MONDAY, Desk, StoppedClock, row
+from tests.resources.weeks import MONDAY, PartitionLoader, StoppedClock, row
 
 KEY = ChainKey(bytes(range(32)))
 NAME = finra_otc_weekly.name
@@ -79,15 +79,15 @@ def postgresql(prepared: Prepared, clock: StoppedClock) -> Iterator[Warehouse]:
 
 
 @pytest.fixture
-def loader(chained: Warehouse, tmp_path: Path) -> Desk:
+def loader(chained: Warehouse, tmp_path: Path) -> PartitionLoader:
     """Loads the week of MONDAY."""
-    return Desk(chained, tmp_path / "artifacts")
+    return PartitionLoader(chained, tmp_path / "artifacts")
 
 
 @pytest.fixture
-def next_week(chained: Warehouse, tmp_path: Path) -> Desk:
+def next_week(chained: Warehouse, tmp_path: Path) -> PartitionLoader:
     """Loads the week after."""
-    return Desk(chained, tmp_path / "artifacts", week_start=NEXT_WEEK)
+    return PartitionLoader(chained, tmp_path / "artifacts", week_start=NEXT_WEEK)
 
 
 @dataclass
@@ -144,7 +144,7 @@ class Mirror:
             return
         key = tuple(change.row[name] for name in key_names(finra_otc_weekly))
         if change.change == "removed":
-            assert key in self.rows or any(each.change == "reset" for each in self.changes)
+            assert key in self.rows or any(change.change == "reset" for change in self.changes)
             self.rows.pop(key, None)
         else:
             self.rows[key] = change.row
@@ -217,7 +217,7 @@ def test_a_mirror_equals_the_table_after_any_history(history, tmp_path_factory, 
     url = prepared.sqlite(folder / "chained.sqlite")
     with Warehouse(url, clock=clock, chain_key=lambda: KEY) as warehouse:
         warehouse.prepare(holds="real")
-        holds_for(Desk(warehouse, folder / "artifacts"), clock, history)
+        holds_for(PartitionLoader(warehouse, folder / "artifacts"), clock, history)
         mirror = Mirror(warehouse, 2)
         mirror.follow()
         with warehouse.reading() as connection:
@@ -280,7 +280,7 @@ def test_partitions_that_only_grow_are_indexed_by_load(name):
 
 def test_the_order_is_that_of_commits_and_not_of_starts(postgresql, tmp_path, clock):
     """A load that began first commits last, with a reader between; its time is the earlier one."""
-    loader = Desk(postgresql, tmp_path / "artifacts")
+    loader = PartitionLoader(postgresql, tmp_path / "artifacts")
     next_week = replace(loader, week_start=NEXT_WEEK)
     has_begun, may_end = threading.Event(), threading.Event()
 
@@ -390,7 +390,7 @@ def test_rows_without_a_chain_are_refused_until_a_load_begins_one(prepared, tmp_
     with Warehouse(url, clock=clock) as unchained:
         unchained.prepare(holds="real")
         assert Mirror(unchained).follow() == []
-        loader = Desk(unchained, tmp_path / "artifacts")
+        loader = PartitionLoader(unchained, tmp_path / "artifacts")
         loader.land(row("AAA"))
         with pytest.raises(ConfigurationError, match="its rows are older than its chain"):
             Mirror(unchained).follow()
@@ -400,10 +400,12 @@ def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):
     url = prepared.sqlite(tmp_path / "unchained.sqlite")
     with Warehouse(url, clock=clock) as unchained:
         unchained.prepare(holds="real")
-        Desk(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
+        PartitionLoader(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
     clock.at += timedelta(days=1)
     with Warehouse(url, clock=clock, chain_key=lambda: KEY) as chained:
-        Desk(chained, tmp_path / "artifacts").land(row("BBB", share_quantity=7), version="v2")
+        PartitionLoader(chained, tmp_path / "artifacts").land(
+            row("BBB", share_quantity=7), version="v2"
+        )
         mirror = Mirror(chained)
         changes = mirror.follow()
         assert [item.change for item in changes][:2] == ["reset", "present"]

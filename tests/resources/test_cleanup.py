@@ -28,135 +28,141 @@ KEEP_ONE = Retention({"captured bytes": 10, "staged rows": 10, "picture": None},
 
 
 @pytest.fixture
-def store(desk) -> FolderStore:
-    return FolderStore(desk.folder)
+def store(partition_loader) -> FolderStore:
+    return FolderStore(partition_loader.folder)
 
 
-def age(desk, days: float = 20) -> None:
+def age(partition_loader, days: float = 20) -> None:
     """Make all that is stored so old."""
     at = (Clock().now() - days * DAY).timestamp()
-    for path in desk.folder.rglob("*"):
+    for path in partition_loader.folder.rglob("*"):
         if path.is_file():
             os.utime(path, (at, at))
 
 
 @pytest.fixture
-def history(desk, store, clock):
+def history(partition_loader, store, clock):
     """Five deliveries of a week: B still stands as the first had it, A as the last did."""
     captures = {}
     for version, shares in enumerate((1, 2, 3, 2, 5)):
-        captures[version] = desk.capture(f"{shares}".encode())
+        captures[version] = partition_loader.capture(f"{shares}".encode())
         rows = (row("A", share_quantity=shares), row("B"))
-        desk.land(*rows, version=f"v{version}", captures=[captures[version]])
+        partition_loader.land(*rows, version=f"v{version}", captures=[captures[version]])
     for name in ("old", "new"):
         store.put(f"staged/{name}.parquet", b"12345")
-    age(desk)
-    os.utime(desk.folder / "staged" / "new.parquet")
-    desk.capture(b"of a load that was killed, or of another database")
+    age(partition_loader)
+    os.utime(partition_loader.folder / "staged" / "new.parquet")
+    partition_loader.capture(b"of a load that was killed, or of another database")
     clock.at += 20 * DAY
     return captures
 
 
-def deleted_by(desk, store, clock, retention=KEEP_ONE) -> list[str]:
-    plan = plan_cleanup(desk.warehouse, store, retention, now=clock.now())
-    deleted = clean_up(desk.warehouse, store, plan, now=clock.now(), run_id="r")
+def deleted_by(partition_loader, store, clock, retention=KEEP_ONE) -> list[str]:
+    plan = plan_cleanup(partition_loader.warehouse, store, retention, now=clock.now())
+    deleted = clean_up(partition_loader.warehouse, store, plan, now=clock.now(), run_id="r")
     return sorted(file.name for files in deleted.values() for file in files)
 
 
 @pytest.mark.slow
-def test_what_nothing_needs_goes_and_is_recorded_and_the_check_holds(desk, store, clock, history):
+def test_what_nothing_needs_goes_and_is_recorded_and_the_check_holds(
+    partition_loader, store, clock, history
+):
     gone = [history[1].storage_uri, history[2].storage_uri]
-    assert deleted_by(desk, store, clock) == sorted([*gone, "staged/old.parquet"])
-    recorded = desk.rows(operations_removals, "name", "kind", "run_id")
+    assert deleted_by(partition_loader, store, clock) == sorted([*gone, "staged/old.parquet"])
+    recorded = partition_loader.rows(operations_removals, "name", "kind", "run_id")
     staged = ("staged/old.parquet", "staged rows", "r")
     assert sorted(recorded) == sorted([*((name, "captured bytes", "r") for name in gone), staged])
-    inventory = take_inventory(desk.warehouse, store, read_all=True)
+    inventory = take_inventory(partition_loader.warehouse, store, read_all=True)
     assert (inventory.found.missing, inventory.changed) == ([], [])
-    assert deleted_by(desk, store, clock) == []
-    needed = set(desk.rows(finra_otc_weekly, "capture_id"))
+    assert deleted_by(partition_loader, store, clock) == []
+    needed = set(partition_loader.rows(finra_otc_weekly, "capture_id"))
     assert len(needed) == 2
 
 
 @pytest.mark.slow_on_postgresql
 def test_the_check_holds_also_where_captures_are_older_than_the_table_of_deliveries(
-    desk, store, clock, history
+    partition_loader, store, clock, history
 ):
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         connection.execute(delete(deliveries))
     gone = [history[1].storage_uri, history[2].storage_uri]
-    assert set(gone) < set(deleted_by(desk, store, clock))
-    assert take_inventory(desk.warehouse, store, read_all=True).found.missing == []
+    assert set(gone) < set(deleted_by(partition_loader, store, clock))
+    assert take_inventory(partition_loader.warehouse, store, read_all=True).found.missing == []
     clock.at += DAY
-    again = desk.capture(b"2", fetched_at=clock.now())
-    desk.land(row("A", share_quantity=2), version="v9", captures=[again])
+    again = partition_loader.capture(b"2", fetched_at=clock.now())
+    partition_loader.land(row("A", share_quantity=2), version="v9", captures=[again])
     store.delete_older(again.storage_uri, Clock().now() + DAY)
-    inventory = take_inventory(desk.warehouse, store, read_all=True)
+    inventory = take_inventory(partition_loader.warehouse, store, read_all=True)
     assert inventory.found.missing == [again.storage_uri]
 
 
 @pytest.mark.slow_on_postgresql
 def test_bytes_that_are_fetched_again_after_they_went_are_kept_like_any_others(
-    desk, store, clock, history
+    partition_loader, store, clock, history
 ):
-    deleted_by(desk, store, clock)
+    deleted_by(partition_loader, store, clock)
     clock.at += DAY
-    again = desk.capture(b"2", fetched_at=clock.now())
-    desk.land(row("A", share_quantity=2), version="v9", captures=[again])
-    assert take_inventory(desk.warehouse, store, read_all=True).found.missing == []
+    again = partition_loader.capture(b"2", fetched_at=clock.now())
+    partition_loader.land(row("A", share_quantity=2), version="v9", captures=[again])
+    assert take_inventory(partition_loader.warehouse, store, read_all=True).found.missing == []
     store.delete_older(again.storage_uri, Clock().now() + DAY)
-    inventory = take_inventory(desk.warehouse, store, read_all=True)
+    inventory = take_inventory(partition_loader.warehouse, store, read_all=True)
     assert inventory.found.missing == [again.storage_uri]
 
 
 @pytest.mark.slow
 def test_bytes_that_are_replayed_after_they_came_back_are_kept_like_any_others(
-    desk, store, clock, history
+    partition_loader, store, clock, history
 ):
-    deleted_by(desk, store, clock)
+    deleted_by(partition_loader, store, clock)
     clock.at += DAY
-    again = desk.capture(b"2", fetched_at=clock.now() - 20 * DAY)  # as a replay says of it
-    desk.land(row("A", share_quantity=2), version="v9", captures=[again])
+    again = partition_loader.capture(
+        b"2", fetched_at=clock.now() - 20 * DAY
+    )  # as a replay says of it
+    partition_loader.land(row("A", share_quantity=2), version="v9", captures=[again])
     store.delete_older(again.storage_uri, Clock().now() + DAY)
-    inventory = take_inventory(desk.warehouse, store, read_all=True)
+    inventory = take_inventory(partition_loader.warehouse, store, read_all=True)
     assert inventory.found.missing == [again.storage_uri]
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_a_replay_of_a_week_takes_for_each_of_its_markets_stays(desk, store, clock):
+def test_what_a_replay_of_a_week_takes_for_each_of_its_markets_stays(
+    partition_loader, store, clock
+):
     """The second file of a market changed no row, so no row leads to its bytes."""
     files = [("ATS", 1), ("ATS", 2), ("NON_ATS", 3), ("NON_ATS", 4), ("NON_ATS", 5)]
     blobs = []
     for market, number in files:
-        blobs.append(desk.capture(f"{number}".encode(), market=market))
-        desk.land(
+        blobs.append(partition_loader.capture(f"{number}".encode(), market=market))
+        partition_loader.land(
             row("A", market=market),
             version=f"v{number}",
             captures=[blobs[-1]],
             scope={"market": (market,)},
         )
-    age(desk)
+    age(partition_loader)
     clock.at += 20 * DAY
-    assert deleted_by(desk, store, clock) == [blobs[3].storage_uri]
+    assert deleted_by(partition_loader, store, clock) == [blobs[3].storage_uri]
 
 
 @pytest.mark.slow_on_postgresql
 def test_what_a_load_or_a_replay_takes_up_after_the_plan_was_made_stays(
-    desk, store, clock, history
+    partition_loader, store, clock, history
 ):
-    plan = plan_cleanup(desk.warehouse, store, KEEP_ONE, now=clock.now())
+    plan = plan_cleanup(partition_loader.warehouse, store, KEEP_ONE, now=clock.now())
     fetched, replayed = history[1], history[2]
-    desk.capture(b"2")
+    partition_loader.capture(b"2")
     Captures(store).restore(replayed.blob)
-    deleted = clean_up(desk.warehouse, store, plan, now=clock.now(), run_id="r")
+    deleted = clean_up(partition_loader.warehouse, store, plan, now=clock.now(), run_id="r")
     assert deleted["captured bytes"] == []
     assert store.found(fetched.storage_uri)
     assert store.found(replayed.storage_uri)
-    assert desk.rows(operations_removals, "name") == [("staged/old.parquet",)]
+    assert partition_loader.rows(operations_removals, "name") == [("staged/old.parquet",)]
 
 
 @pytest.mark.slow_on_postgresql
 def test_what_was_not_tried_when_the_store_failed_is_not_recorded_as_gone(
-    desk, store, clock, history, monkeypatch
+    partition_loader, store, clock, history, monkeypatch
 ):
     tried = list[str]()
 
@@ -166,18 +172,20 @@ def test_what_was_not_tried_when_the_store_failed_is_not_recorded_as_gone(
 
     monkeypatch.setattr(store, "delete_older", fail)
     with pytest.raises(TransientError):
-        deleted_by(desk, store, clock)  # of two captures
-    assert desk.rows(operations_removals, "name") == [(tried[0],)]  # which no catalogue names
+        deleted_by(partition_loader, store, clock)  # of two captures
+    assert partition_loader.rows(operations_removals, "name") == [
+        (tried[0],)
+    ]  # which no catalogue names
 
 
 @pytest.mark.slow_on_postgresql
-def test_bytes_that_were_cleaned_up_are_not_to_be_had(desk, store, clock, history):
-    deleted_by(desk, store, clock)
+def test_bytes_that_were_cleaned_up_are_not_to_be_had(partition_loader, store, clock, history):
+    deleted_by(partition_loader, store, clock)
     with pytest.raises(BlobError, match="is not what was captured"):
         Captures(store).read(history[1].blob)
 
 
-def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
+def run_job(partition_loader, store, clock, **config) -> dg.ExecuteInProcessResult:
     made = settings_class()(artifacts_captured_days=10, artifacts_keep_newest=1)  # pyright: ignore[reportCallIssue] - pydantic fills the others
     return run_kind(
         clean_up_job,
@@ -187,24 +195,26 @@ def run_job(desk, store, clock, **config) -> dg.ExecuteInProcessResult:
             "clock": clock,
             "registry": REGISTRY,
             "settings": made,
-            "warehouse": desk.warehouse,
+            "warehouse": partition_loader.warehouse,
         },
         **config,
     )
 
 
 @pytest.mark.slow
-def test_the_job_deletes_only_if_set_and_in_no_shared_store(desk, store, clock, history):
+def test_the_job_deletes_only_if_set_and_in_no_shared_store(
+    partition_loader, store, clock, history
+):
     before = sorted(store.listed())
-    [made] = run_job(desk, store, clock).asset_materializations_for_node("clean_up")
+    [made] = run_job(partition_loader, store, clock).asset_materializations_for_node("clean_up")
     assert (made.metadata["dry_run"].value, made.metadata["artifacts"].value) == (True, 2)
     with pytest.raises(ConfigurationError, match="captured bytes are not deleted"):
-        run_job(desk, store, clock, dry_run=False)
+        run_job(partition_loader, store, clock, dry_run=False)
     assert sorted(store.listed()) == before
-    assert desk.count(operations_removals) == 0
-    done = run_job(desk, store, clock, dry_run=False, only_database=True)
+    assert partition_loader.count(operations_removals) == 0
+    done = run_job(partition_loader, store, clock, dry_run=False, only_database=True)
     [made] = done.asset_materializations_for_node("clean_up")
     assert made.metadata["bytes"].value == sum(
         each.byte_count for each in before if each not in set(store.listed())
     )
-    assert desk.count(operations_removals) == 2
+    assert partition_loader.count(operations_removals) == 2

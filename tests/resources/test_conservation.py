@@ -38,8 +38,8 @@ from orchestration_project.resources.finra.weekly import DERIVED
 from orchestration_project.services.balance.latest import read_imbalances
 from orchestration_project.tables.spine import balances
 from tests.resources.balances import differences, plant, verify
-from tests.resources.gold_desk import derive, land_week
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.gold_loads import derive, land_week
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 MASTERS = [table for table in SYMBOL_TABLES if table.table is finra_symbols]
 ROWS = [
@@ -50,12 +50,12 @@ ROWS = [
 
 
 @pytest.fixture
-def gold(desk: Desk) -> Desk:
+def gold(partition_loader: PartitionLoader) -> PartitionLoader:
     """A week of all tiers, with all that is derived of it."""
     for tier in TIERS:
-        land_week(desk, tier, MONDAY, ROWS)
-    derive(desk, [MONDAY])
-    return desk
+        land_week(partition_loader, tier, MONDAY, ROWS)
+    derive(partition_loader, [MONDAY])
+    return partition_loader
 
 
 def test_derived_tables_keep_shares_trades_and_keys(gold):
@@ -150,18 +150,20 @@ def test_a_range_chooses_by_the_latest_load_of_the_source(gold):
 
 
 @pytest.mark.parametrize("ranges_of", [0, 1])
-def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(desk, monkeypatch, ranges_of):
+def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(
+    partition_loader, monkeypatch, ranges_of
+):
     made = DERIVED[finra_symbol_week]
     losing = replace(made, of_ranges=lambda rows: symbols_of_tier(rows).head(-1))
-    target = desk.target()
+    target = partition_loader.target()
     spec = replace(target.spec, transforms={finra_symbol_week: losing})
     rows = [row("AAA"), row("BBB", share_quantity=5)]
     with pytest.raises(UnbalancedError) as refused:
-        desk.land(*rows, target=replace(target, spec=spec), ranges_of=ranges_of)
+        partition_loader.land(*rows, target=replace(target, spec=spec), ranges_of=ranges_of)
     assert "shares: 105000000 != " in refused.value.found
     assert refused.value.table_name == "finra_symbol_week"
-    assert desk.rows(finra_symbol_week, "symbol") == []
-    counts = verify(desk.warehouse).counts.values()
+    assert partition_loader.rows(finra_symbol_week, "symbol") == []
+    counts = verify(partition_loader.warehouse).counts.values()
     assert sum(count.unbalanced for count in counts) == 2 * ranges_of  # within the transaction
     assert not any(count.balanced for count in counts)
 
@@ -171,9 +173,9 @@ def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(desk, monk
     "derived",
     [CROSS_TIER, ALL_TIER_VENUES, ROLLING, SYMBOL_WEEK_VALUE, SYMBOL_WEEK_SHORT, *MASTERS],
 )
-def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(desk, derived):
+def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(partition_loader, derived):
     for tier in TIERS:
-        land_week(desk, tier, MONDAY, ROWS)
+        land_week(partition_loader, tier, MONDAY, ROWS)
 
     def make(*read: object) -> DerivedPart:
         part = derived.make(*read)
@@ -182,20 +184,20 @@ def test_a_later_derivation_that_loses_a_row_fails_and_writes_nothing(desk, deri
     losing: DerivedTable = replace(derived, make=make)
     keys = {ROLLING.table: f"T1|{MONDAY}", finra_symbols: "all"}
     key = keys.get(derived.table, str(MONDAY))
-    load = DerivedLoad([losing], desk.warehouse, [key], run_id="lossy")
+    load = DerivedLoad([losing], partition_loader.warehouse, [key], run_id="lossy")
     with pytest.raises(ContractError, match="does not balance"):
         load.land(load.take(key))
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         statement = select(func.count()).select_from(derived.table)
         assert connection.execute(statement).scalar_one() == 0
-    shown, *others = read_imbalances(desk.warehouse, 10)
+    shown, *others = read_imbalances(partition_loader.warehouse, 10)
     assert all(other.imbalance.subject.endswith(" (failed)") for other in others)
     assert shown.imbalance.table_name == derived.table.name
     assert shown.imbalance.subject.endswith(" (failed)")
     assert shown.run_id == "lossy"
-    load = DerivedLoad([derived], desk.warehouse, [key])
+    load = DerivedLoad([derived], partition_loader.warehouse, [key])
     load.land(load.take(key))
-    assert read_imbalances(desk.warehouse, 10) == []
+    assert read_imbalances(partition_loader.warehouse, 10) == []
 
 
 def keys_of(warehouse: Warehouse, table: Table) -> dict[str, Mapping[str, int]]:
@@ -207,41 +209,44 @@ def keys_of(warehouse: Warehouse, table: Table) -> dict[str, Mapping[str, int]]:
     return {subject: json.loads(went_to) for subject, went_to in found}
 
 
-def test_keys_without_a_derived_row_are_recorded_by_their_reason(desk: Desk):
+def test_keys_without_a_derived_row_are_recorded_by_their_reason(partition_loader: PartitionLoader):
     several = [MONDAY - timedelta(weeks=number) for number in range(5, -1, -1)]
     for number, week in enumerate(several):
         loud = {"symbol": "LOUD", "share_quantity": 100 + number % 2 + 900 * (week == MONDAY)}
         calm = {"symbol": "CALM", "share_quantity": 50 + number % 2}
         flat = {"symbol": "FLAT", "share_quantity": 7}
         new = [{"symbol": "NEW"}] if week == MONDAY else [{"symbol": "OLD"}]
-        land_week(desk, "T1", week, [loud, calm, flat, *new])
+        land_week(partition_loader, "T1", week, [loud, calm, flat, *new])
     keys = [f"T1|{week}" for week in several]
     for key in keys:
-        load = DerivedLoad(WINDOWS, desk.warehouse, keys)
+        load = DerivedLoad(WINDOWS, partition_loader.warehouse, keys)
         load.land(load.take(key))
-    assert keys_of(desk.warehouse, finra_symbol_anomalies_week)[f"{MONDAY}|T1"] == {
+    assert keys_of(partition_loader.warehouse, finra_symbol_anomalies_week)[f"{MONDAY}|T1"] == {
         "finra_symbol_anomalies_week": 1,
         "few_weeks": 1,
         "never_changed": 1,
         "usual": 1,
     }
-    movers = keys_of(desk.warehouse, finra_symbol_movers_week)
+    movers = keys_of(partition_loader.warehouse, finra_symbol_movers_week)
     assert movers[f"{several[0]}|T1"] == {
         "finra_symbol_movers_week": 0,
         "no_week_before": 4,
         "lower_rank": 0,
     }
     assert movers[f"{MONDAY}|T1"]["finra_symbol_movers_week"] == 4  # without the symbol that left
-    assert not verify(desk.warehouse).imbalances
-    plant(desk.warehouse, "DELETE FROM finra_symbol_anomalies_week")
-    plant(desk.warehouse, "DELETE FROM finra_symbol_movers_week WHERE movement = 'entered'")
-    assert differences(desk.warehouse) == {
+    assert not verify(partition_loader.warehouse).imbalances
+    plant(partition_loader.warehouse, "DELETE FROM finra_symbol_anomalies_week")
+    plant(
+        partition_loader.warehouse,
+        "DELETE FROM finra_symbol_movers_week WHERE movement = 'entered'",
+    )
+    assert differences(partition_loader.warehouse) == {
         ("finra_symbol_anomalies_week", "keys"): 1,
         ("finra_symbol_movers_week", "keys"): 1,
     }
 
 
-def test_symbols_without_a_price_of_each_session_are_recorded(gold: Desk):
+def test_symbols_without_a_price_of_each_session_are_recorded(gold: PartitionLoader):
     load = value_load(gold.warehouse)
     load.land(load.take(str(MONDAY)))
     assert keys_of(gold.warehouse, finra_symbol_week_value)[str(MONDAY)] == {
@@ -251,7 +256,7 @@ def test_symbols_without_a_price_of_each_session_are_recorded(gold: Desk):
     }
 
 
-def test_symbols_of_short_sales_and_of_the_master_are_all_of_the_weeks(gold: Desk):
+def test_symbols_of_short_sales_and_of_the_master_are_all_of_the_weeks(gold: PartitionLoader):
     load = short_load(gold.warehouse)
     load.land(load.take(str(MONDAY)))
     derive_symbols(gold.warehouse)

@@ -23,7 +23,7 @@ from orchestration_project.services.ledger.rules.standings import (
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_runs import operations_control_tower
-from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
+from tests.resources.weeks import FAILED, MONDAY, NOON, PartitionLoader, rejected, row
 
 DAY = timedelta(days=1)
 
@@ -39,9 +39,11 @@ def facts(run_id, status, at, **changes) -> RunFacts:
 
 @pytest.mark.slow_on_postgresql
 def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subject(
-    warehouse, clock, desk
+    warehouse, clock, partition_loader
 ):
-    desk.land(row("AAA"), target=desk.target(run_id="a"), rejects=rejected(3))
+    partition_loader.land(
+        row("AAA"), target=partition_loader.target(run_id="a"), rejects=rejected(3)
+    )
     Ledger(warehouse, clock).record(
         [
             facts("a", "SUCCESS", NOON),
@@ -54,7 +56,7 @@ def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subjec
         ]
     )
     look = read_observation(warehouse, NOON)
-    size = desk.capture().byte_count
+    size = partition_loader.capture().byte_count
     assert look.ended.sort("asset", "days_ago").rows() == [
         ("finra", "", 0, "SUCCESS", None, 1, 0, 1, 1, 1, size),
         ("finra", "", 1, "SUCCESS", None, 1, 1, 0, 0, 0, 0),
@@ -110,13 +112,15 @@ def looked_at(warehouse, now) -> set[datetime]:
         return set(connection.execute(select(operations_control_tower.c.looked_at)).scalars())
 
 
-def test_the_oldest_week_that_is_due_is_the_one_reported(desk, clock):
+def test_the_oldest_week_that_is_due_is_the_one_reported(partition_loader, clock):
     def oldest(first_week: date):
         offered = (first_week, date.max)
-        return oldest_unlanded(desk.warehouse, load_settings(), clock.now(), offered=offered)
+        return oldest_unlanded(
+            partition_loader.warehouse, load_settings(), clock.now(), offered=offered
+        )
 
     assert oldest(MONDAY) is None  # nothing was ever landed: nothing waits
-    desk.land(row("AAA"))
+    partition_loader.land(row("AAA"))
     found = oldest(MONDAY)
     assert found is not None
     assert (found.asset, found.partition) == ("finra/otc_weekly", "T1|2025-11-17")
@@ -130,53 +134,61 @@ def test_the_oldest_week_that_is_due_is_the_one_reported(desk, clock):
     [("demo", "OTCE|2025-11-03", 12), ("api", "T1|2025-11-03", 13)],
 )
 def test_a_demo_lacks_only_weeks_published_since_those_that_it_loaded(
-    desk, clock, monkeypatch, source, oldest, count
+    partition_loader, clock, monkeypatch, source, oldest, count
 ):
     monkeypatch.setenv("FINRA_SOURCE", source)
-    desk.land(row("AAA"))
+    partition_loader.land(row("AAA"))
     settings = load_settings()
     offered = (MONDAY - timedelta(weeks=1), date.max)
-    found = oldest_unlanded(desk.warehouse, settings, clock.now(), offered=offered)
+    found = oldest_unlanded(partition_loader.warehouse, settings, clock.now(), offered=offered)
     assert found is not None
     assert (found.partition, found.missing_count) == (oldest, count)
 
 
 @pytest.mark.slow_on_postgresql
 def test_quarantined_weeks_are_counted_among_those_that_are_due_until_they_load(
-    desk, clock, monkeypatch
+    partition_loader, clock, monkeypatch
 ):
     monkeypatch.setenv("FINRA_SOURCE", "demo")
 
     def counts() -> list[tuple[int, int]]:
-        late = read_deadlines(REGISTRY, load_settings(), desk.warehouse, clock)
+        late = read_deadlines(REGISTRY, load_settings(), partition_loader.warehouse, clock)
         return [
             (missing.missing_count, missing.quarantined_count)
             for missing in late
             if missing.asset == "finra/otc_weekly"
         ]
 
-    desk.land(row("AAA"))
+    partition_loader.land(row("AAA"))
     assert counts() == [(14, 0)]
-    next_week = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(weeks=1))
+    next_week = PartitionLoader(
+        partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + timedelta(weeks=1)
+    )
     with pytest.raises(HeldBackError):
         next_week.land(row("AAA"), audits=[FAILED])
     with pytest.raises(HeldBackError):
-        desk.land(row("AAB"), audits=[FAILED], version="v2")  # loaded before: it is not missing
+        partition_loader.land(
+            row("AAB"), audits=[FAILED], version="v2"
+        )  # loaded before: it is not missing
     assert counts() == [(14, 1)]
     next_week.land(row("AAA"))
     assert counts() == [(13, 0)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_week_that_cannot_be_read_is_quarantined_for_check_control_tower_and_chart(desk, clock):
-    desk.land(row("AAA"))
-    unreadable = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(weeks=1))
-    desk.warehouse.record_refused(unreadable.target(), unreadable.delivery())
+def test_a_week_that_cannot_be_read_is_quarantined_for_check_control_tower_and_chart(
+    partition_loader, clock
+):
+    partition_loader.land(row("AAA"))
+    unreadable = PartitionLoader(
+        partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + timedelta(weeks=1)
+    )
+    partition_loader.warehouse.record_refused(unreadable.target(), unreadable.delivery())
     settings = load_settings()
-    check = freshness_of(desk.warehouse, FinraSettings.of(settings), clock)
+    check = freshness_of(partition_loader.warehouse, FinraSettings.of(settings), clock)
     offered = (MONDAY, date.max)
-    late = oldest_unlanded(desk.warehouse, settings, clock.now(), offered=offered)
-    chart = read_activity(desk.warehouse)
+    late = oldest_unlanded(partition_loader.warehouse, settings, clock.now(), offered=offered)
+    chart = read_activity(partition_loader.warehouse)
     assert late is not None
     assert chart is not None
     assert check.metadata["weeks_held_back"].value == late.quarantined_count == 1

@@ -94,9 +94,9 @@ from tests import another  # noqa: F401 - registers the database
 from tests.domains.saas_tasks import rule
 from tests.own.file_loading import FileLoading
 from tests.programs import DEMO
-from tests.resources.mqtt_office import NOON, MqttOffice, message
-from tests.resources.saas_world import PROJECT, world_in_memory
-from tests.resources.weeks import FAILED, MONDAY, Desk, rejected, row
+from tests.resources.mqtt_syncs import NOON, MqttSync, message
+from tests.resources.saas_systems import PROJECT, systems_in_memory
+from tests.resources.weeks import FAILED, MONDAY, PartitionLoader, rejected, row
 from tests.webhook_runs import load_content
 
 WEEK = "2026-01-26"
@@ -196,12 +196,14 @@ def alert() -> None:
 def restate(folder: Path) -> None:
     """Land, restate, hold back and refuse a partition, ask for its past, and copy everything."""
     with open_warehouse(load_settings()) as warehouse:
-        desk = Desk(warehouse, folder, tier="T2", week_start=MONDAY - timedelta(days=70))
-        desk.land(*(row(f"A{n}") for n in range(12)), rejects=rejected(7))
-        desk.land(*(row(f"A{n}") for n in range(11)), row("A12"), version="v2")
+        partition_loader = PartitionLoader(
+            warehouse, folder, tier="T2", week_start=MONDAY - timedelta(days=70)
+        )
+        partition_loader.land(*(row(f"A{n}") for n in range(12)), rejects=rejected(7))
+        partition_loader.land(*(row(f"A{n}") for n in range(11)), row("A12"), version="v2")
         with pytest.raises(Exception, match="is quarantined"):
-            desk.land(row("ZZZ"), version="v3", audits=[FAILED])
-        warehouse.record_refused(desk.target(), desk.delivery("v4"))
+            partition_loader.land(row("ZZZ"), version="v3", audits=[FAILED])
+        warehouse.record_refused(partition_loader.target(), partition_loader.delivery("v4"))
         warehouse.known_versions(finra_otc_weekly)
         warehouse.replayable(finra_otc_weekly)
         with Warehouse(f"another:///{folder}/copy.db", clock=Clock()) as copy:
@@ -232,7 +234,7 @@ def mirror_events(folder: Path) -> None:
     with open_warehouse(load_settings()) as warehouse:
         with warehouse.writing() as connection:
             insert_arrivals(connection, "broker:1883", received, max_bytes=10_000)
-        MqttOffice(warehouse, Clock(), folder / "mqtt").run()
+        MqttSync(warehouse, Clock(), folder / "mqtt").run()
 
 
 def declare() -> None:
@@ -252,7 +254,7 @@ def declare() -> None:
     }
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         tables = [
-            each.table for each in REGISTRY.tables.values() if each.table is not finra_otc_weekly
+            table.table for table in REGISTRY.tables.values() if table.table is not finra_otc_weekly
         ]
         declared = [each for table in tables for each in (table, table.info[HISTORY])]
         declared += [METADATA.tables[name] for name in WRITTEN_BY_OTHER_TESTS]
@@ -358,12 +360,12 @@ def continue_an_incremental_resource(folder: Path) -> None:
     """Append the states of two loads of an incremental dlt resource, and start from them."""
     with open_warehouse(load_settings()) as warehouse:
         for number, day in enumerate((MONDAY, MONDAY + timedelta(weeks=1))):
-            desk = Desk(warehouse, folder, tier="OTCE", week_start=day)
+            partition_loader = PartitionLoader(warehouse, folder, tier="OTCE", week_start=day)
             after = {STATE: {"number": number, "after": {"cursor": number}}}
-            delivery = desk.delivery(captures=[desk.capture(request=after)])
+            delivery = partition_loader.delivery(captures=[partition_loader.capture(request=after)])
             with warehouse.writing() as connection:
-                append_state(connection, desk.target(), delivery, Clock().now())
-                start = start_state(connection, WEEKLY, desk.partition_key)
+                append_state(connection, partition_loader.target(), delivery, Clock().now())
+                start = start_state(connection, WEEKLY, partition_loader.partition_key)
                 assert start.number == number + 1
 
 
@@ -438,25 +440,25 @@ def tidy_up(folder: Path) -> None:
 
 def reconcile_systems() -> None:
     """Have tasks become issues, one be refused and one be gone; sweep, and try it all again."""
-    world, clock = world_in_memory("peopleforce"), Clock()
+    systems, clock = systems_in_memory("peopleforce"), Clock()
     with open_warehouse(load_settings()) as warehouse:
         label = {"target_field": "labels", "source_type": "static", "value": "hr"}
         ours = [rule(target_project=PROJECT, mappings=[label])]
-        trial = tried(warehouse, world.target, ours)
+        trial = tried(warehouse, systems.target, ours)
         edit(warehouse, ours, trial, by="x", at=clock.now(), run_id="run")
         for title in ("Order a laptop", "poison", "Order a cup"):
-            world.tasks.add(title, assignee_email="ghost@example.org")
-        reconciler = Reconciler(warehouse, clock, world.source, world.target, run_id="run")
+            systems.tasks.add(title, assignee_email="ghost@example.org")
+        reconciler = Reconciler(warehouse, clock, systems.source, systems.target, run_id="run")
         assert poll_all(reconciler, warehouse, clock).problem is None
         assert Ticks(warehouse, reconciler.pair).tick().synced_at
-        world.tasks.remove("1002")
-        world.issues.remove("IT-1")
+        systems.tasks.remove("1002")
+        systems.issues.remove("IT-1")
         reconciler.look()
         assert [each.what for each in reconciler.sweep()] == ["missing"]
         assert reconciler.retry_refused().actions == {"planned": 1}
         assert reconciler.apply().outcomes == {"done": 1, "dead": 1}
         assert reconciler.handle_event(TaskEvent("jira", "deleted", "IT-3")).outcome == "compared"
-        revalidate(warehouse, world.target, at=clock.now(), run_id="run")
+        revalidate(warehouse, systems.target, at=clock.now(), run_id="run")
         assert standing(warehouse, "peopleforce", reconciler.pair).refused_count == 1
 
 

@@ -133,7 +133,7 @@ class Toys:
         """Derive a day, and return by table how many rows of which days were written."""
         load = self.load(*tables)
         found = load.land(load.take(key)).tables
-        return {name: dict(each.recomputed) for name, each in found.items()}
+        return {name: dict(value.recomputed) for name, value in found.items()}
 
     def outdated(self) -> list[str]:
         return find_outdated(self.warehouse, [self.sums])[1]

@@ -64,7 +64,7 @@ def test_partitions_of_one_document_share_one_request_and_one_capture(source, se
     captures: list[Capture] = []
     friday, monday = (source.extract(each, captures) for each in (FRIDAY, MONDAY))
     assert source.partitions().known == [FRIDAY, MONDAY]
-    assert [each.target for each in server.requests] == ["/rates/eurofxref-hist-90d.xml"]
+    assert [request.target for request in server.requests] == ["/rates/eurofxref-hist-90d.xml"]
     assert friday.captures == monday.captures
     assert friday.version != monday.version
 
@@ -78,7 +78,7 @@ def test_a_document_that_cannot_be_read_is_captured_and_its_address_is_named(
         source.extract(MONDAY, captures)
     url = f"{server.url}/rates/eurofxref-hist-90d.xml"
     assert refused.value.context["url"] == url
-    assert [each.body for each in captures] == [b"<html>Maintenance</html>"]
+    assert [capture.body for capture in captures] == [b"<html>Maintenance</html>"]
     with pytest.raises(SourceError) as listed:
         source.partitions()
     assert listed.value.context["url"] == url
@@ -99,5 +99,5 @@ def test_a_day_that_no_document_has_is_refused_and_the_documents_that_were_read_
     with pytest.raises(SourceError, match="The ECB has nothing for 2026-01-12") as refused:
         source.extract(Partition(date(2026, 1, 12)), captures)
     assert refused.value.expected == "2026-01-12 in eurofxref-daily.xml or eurofxref-hist-90d.xml"
-    names = [each.url.rpartition("/")[2] for each in captures]
+    names = [capture.url.rpartition("/")[2] for capture in captures]
     assert names == ["eurofxref-daily.xml", "eurofxref-hist-90d.xml"]

@@ -10,8 +10,8 @@ from sqlalchemy import Connection, text
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.catalogue import known_tables
-from tests.resources.gold_desk import derive, land_week
-from tests.resources.weeks import MONDAY, Desk
+from tests.resources.gold_loads import derive, land_week
+from tests.resources.weeks import MONDAY, PartitionLoader
 
 READ_WHOLE = {
     "access_audit": "the page asks for all requests",
@@ -44,8 +44,8 @@ def queries() -> Iterator[tuple[str, str]]:
     """Yield each SELECT that a page shows, with the page's name."""
     for page in sorted(PROJECT_ROOT.glob("docs/**/*.md")):
         for block in re.findall(r"```sql\n(.*?)```", page.read_text(), re.DOTALL):
-            statements = (each.strip() for each in block.split(";"))
-            complete = (each for each in statements if "…" not in each)
+            statements = (part.strip() for part in block.split(";"))
+            complete = (statement for statement in statements if "…" not in statement)
             yield from ((page.name, each) for each in complete if re.match("SELECT|WITH", each))
 
 
@@ -54,9 +54,9 @@ def read_whole(connection: Connection, query: str) -> set[str]:
     tables = {alias or name: name for name, alias in NAMED.findall(query)}
     plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}")
     lines = [str(each[3]) for each in plan]
-    is_first_few = "LIMIT" in query and not any("FOR ORDER BY" in each for each in lines)
-    scans = [each for each in lines if each.startswith("SCAN ")]
-    found = {each.split()[1] for each in scans if not (is_first_few and "INDEX" in each)}
+    is_first_few = "LIMIT" in query and not any("FOR ORDER BY" in line for line in lines)
+    scans = [line for line in lines if line.startswith("SCAN ")]
+    found = {scan.split()[1] for scan in scans if not (is_first_few and "INDEX" in scan)}
     return {tables.get(name, name) for name in found} & known_tables().keys()
 
 
@@ -89,18 +89,20 @@ def test_a_query_that_reads_all_rows_is_found(warehouse: Warehouse, query: str):
 
 
 @pytest.mark.slow_on_postgresql
-def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(desk: Desk):
+def test_common_queries_have_the_rows_of_gold_and_those_of_a_week_of_one_tier(
+    partition_loader: PartitionLoader,
+):
     """T1 is published two weeks before the other tiers, so its newest weeks are alone."""
     weeks = [MONDAY, MONDAY + timedelta(weeks=1)]
     for week in weeks:
         for tier in ("T1", "T2", "OTCE") if week == MONDAY else ("T1",):
             rows = [{"symbol": "AAA", "share_quantity": 300}, {"symbol": "BBB"}]
-            land_week(desk, tier, week, rows)
-    derive(desk, weeks[:1])
+            land_week(partition_loader, tier, week, rows)
+    derive(partition_loader, weeks[:1])
     asked = [query for page, query in queries() if page == "query-by-sql.md"]
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         rows_of = [connection.execute(text(query)) for query in asked]
-        found = [sorted(tuple(each)[1:] for each in rows) for rows in rows_of]
+        found = [sorted(tuple(row)[1:] for row in rows) for rows in rows_of]
     tiers = ["OTCE", "T1", "T1", "T2"]
     assert found == [
         [(tier, 300_000_000, 1.0) for tier in tiers],

@@ -36,7 +36,7 @@ NOON = datetime(2026, 10, 5, 12, tzinfo=UTC)
 
 def documented() -> Iterator[tuple[int, tuple[str, str]]]:
     """Yield each query of the other pages with its number and page."""
-    pages = (each for each in queries() if each[0] not in COUNTED_ELSEWHERE)
+    pages = (query for query in queries() if query[0] not in COUNTED_ELSEWHERE)
     yield from enumerate(pages)
 
 

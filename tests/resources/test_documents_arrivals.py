@@ -235,7 +235,11 @@ def test_new_files_of_a_day_are_one_run_and_polled_again_they_write_nothing(poll
     assert [count for _, count in polls.due()] == [500]
     del statements[:]
     assert polls.arrivals.poll().counts == {"stable": 500}
-    assert not [each for each in statements if each.startswith(("INSERT", "UPDATE", "DELETE"))]
+    assert not [
+        statement
+        for statement in statements
+        if statement.startswith(("INSERT", "UPDATE", "DELETE"))
+    ]
     assert len([statement for statement in statements if "documents_files" in statement]) == 1
 
 

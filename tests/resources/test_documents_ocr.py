@@ -45,7 +45,7 @@ def test_tesseract_finds_the_known_words_of_images_and_scanned_pages():
         "a.pdf": scanned(WORDS, "native words"),
     }
     found = recognised(rule, files)
-    assert {name: codes(each) for name, each in found.items()} == {name: [] for name in files}
+    assert {name: codes(value) for name, value in found.items()} == {name: [] for name in files}
     assert are_in(WORDS, found["a.png"].text)
     assert are_in(WORDS, found["a.tif"].pages[0].text)
     assert are_in(second, found["a.tif"].pages[1].text)

@@ -72,8 +72,8 @@ def source(
 
 def listed(source: DocumentSource) -> dict[str, int]:
     files = list(source.listing().files)
-    assert [each[0] for each in files] == sorted(each[0] for each in files)
-    assert all(each[2].replace(tzinfo=UTC) > datetime(2020, 1, 1, tzinfo=UTC) for each in files)
+    assert [file[0] for file in files] == sorted(file[0] for file in files)
+    assert all(file[2].replace(tzinfo=UTC) > datetime(2020, 1, 1, tzinfo=UTC) for file in files)
     return {path: byte_count for path, byte_count, *_ in files}
 
 

@@ -142,7 +142,7 @@ def test_a_client_that_accepts_encodings_returns_decoded_bodies(client_of: Clien
     with FaultyServer(lambda _: reply) as server:
         assert client_of(accepts_encodings=True).request("GET", server.url).body == TEXT
         assert client_of().request("GET", server.url).body == reply.body
-        sent = [each.headers["accept-encoding"] for each in server.requests]
+        sent = [request.headers["accept-encoding"] for request in server.requests]
     assert sent == ["gzip, deflate, zstd, br", "identity"]
 
 

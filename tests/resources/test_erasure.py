@@ -79,7 +79,7 @@ from tests.resources.planted import (
     plant,
     plant_artifacts,
 )
-from tests.resources.test_finra_replay import Office, text_of
+from tests.resources.test_finra_replay import ReplayLoads, text_of
 from tests.resources.weeks import NOON, StoppedClock
 from tests.webhook_runs import load_due
 
@@ -277,7 +277,7 @@ def test_an_erasure_is_recorded_with_a_salted_hash_and_without_the_identifier(
     assert (row["rows_deleted"], row["captures_redacted"], row["cleaned_at"]) == (10, 1, NOON)
     assert row["identifier_hash"] == identifier_hash(ANN, row["salt"])
     assert "planted" not in str(row).lower()
-    assert any("backups" in each for each in json.loads(row["not_reached"]))
+    assert any("backups" in load for load in json.loads(row["not_reached"]))
     assert rows(places.warehouse, operations_erasure_requests, "request_id") == []
 
 
@@ -591,7 +591,7 @@ def test_bytes_go_only_when_runs_in_progress_have_ended(places, clock, orders):
         (("a" * 10_000,), "10000 bytes"),
         ((" ",), "0 bytes"),
         ((ANN, "Ann"), "3 characters"),
-        (tuple(f"identifier {each}" for each in range(21)), "21"),
+        (tuple(f"identifier {number}" for number in range(21)), "21"),
     ],
 )
 def test_invalid_identifiers_are_refused_with_the_limit_and_not_quoted(
@@ -636,13 +636,13 @@ def test_runs_and_events_in_postgresql_are_masked_and_their_tables_rewritten(
 
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_rows_of_a_dataset_go_with_history_and_lines_and_a_replay_has_none_of_them(
-    places, desk, clock, tmp_path
+    places, partition_loader, clock, tmp_path
 ):
     """A domain declares columns of a table and of those derived from it, and lines of captures."""
-    office = Office(desk, clock, tmp_path)
-    office.load(text_of(AAA=100, BBB=5))
+    replay_loads = ReplayLoads(partition_loader, clock, tmp_path)
+    replay_loads.load(text_of(AAA=100, BBB=5))
     clock.at += HOUR
-    office.load(text_of(AAA=101, BBB=6))
+    replay_loads.load(text_of(AAA=101, BBB=6))
     [(source, dataset)] = set(rows(places.warehouse, captures, "source", "dataset"))
     lines = CapturedLines(
         source=source, dataset=dataset, delimiter="|", field="issueSymbolIdentifier"
@@ -656,16 +656,21 @@ def test_rows_of_a_dataset_go_with_history_and_lines_and_a_replay_has_none_of_th
         ],
         records=[lines],
     )
-    state = places.warehouse.state(finra_otc_weekly, desk.partition_key)
+    state = places.warehouse.state(finra_otc_weekly, partition_loader.partition_key)
     erased(places, clock, kind, "BBB")
-    assert desk.quantities() == {"AAA": 101}
-    assert desk.rows(finra_otc_weekly_history, "symbol", "share_quantity") == [("AAA", 100)]
+    assert partition_loader.quantities() == {"AAA": 101}
+    assert partition_loader.rows(finra_otc_weekly_history, "symbol", "share_quantity") == [
+        ("AAA", 100)
+    ]
     assert b"BBB" not in b"".join(
         part
         for each in places.artifacts.listed()
         for part in contents(places.artifacts.get(each.name))
     )
-    assert places.warehouse.state(finra_otc_weekly, desk.partition_key).token == state.token + 1
-    assert desk.rows(finra_symbol_week, "symbol") == [("AAA",)]
-    assert office.replay().row_counts["finra_otc_weekly"] == 1
-    assert desk.quantities() == {"AAA": 101}
+    assert (
+        places.warehouse.state(finra_otc_weekly, partition_loader.partition_key).token
+        == state.token + 1
+    )
+    assert partition_loader.rows(finra_symbol_week, "symbol") == [("AAA",)]
+    assert replay_loads.replay().row_counts["finra_otc_weekly"] == 1
+    assert partition_loader.quantities() == {"AAA": 101}

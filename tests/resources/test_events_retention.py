@@ -27,7 +27,7 @@ from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, inbox, inbox_states, rejects, work_items
 from orchestration_project.tables.webhooks import events_webhooks
 from tests.resources.planted import contents
-from tests.resources.routing_desk import ORDERS, TICKETS, routing
+from tests.resources.routing_setup import ORDERS, TICKETS, routing
 from tests.runs import run_kind
 from tests.webhook_runs import load_due
 

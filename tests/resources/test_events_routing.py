@@ -33,7 +33,7 @@ from orchestration_project.resources.events.routing.rules import (
 )
 from orchestration_project.services.inbox.rows import Content
 from orchestration_project.tables.spine import outbox
-from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Router, routing
+from tests.resources.routing_setup import ORDERS, PARTNER, SECRET, TICKETS, Router, routing
 from tests.webhook_runs import load_content
 
 
@@ -51,7 +51,7 @@ def test_deliveries_become_rows_and_signed_requests_once(router: Router):
         router.deliver("d2", id=8, country="FR")
     assert router.apply().counts == {("http_request", "done"): 1}
     assert router.apply().counts == {}
-    rows = {each.delivery_id: json.loads(each.data) for each in router.rows(events_routed_rows)}
+    rows = {row.delivery_id: json.loads(row.data) for row in router.rows(events_routed_rows)}
     assert rows == {"d1": {"number": 7, "country": "DE"}, "d2": {"number": 8, "country": "FR"}}
     [request] = router.receiver.requests
     headers = {name.lower(): value for name, value in request.headers.items()}
@@ -84,7 +84,7 @@ def test_one_delivery_of_the_wrong_type_is_a_dead_letter_and_replayed_by_an_edit
     assert router.replay() == []
     router.apply()
     assert router.outcomes()["d1", "orders"] == "done"
-    letters = [each.ended_at is not None for each in router.rows(events_routing_dead_letters)]
+    letters = [row.ended_at is not None for row in router.rows(events_routing_dead_letters)]
     assert letters == [True, True]
 
 
@@ -132,7 +132,7 @@ def test_what_a_receiver_refuses_is_a_dead_letter_that_can_be_replayed(
     assert router.replay() == ["planned"]
     router.apply()
     assert router.outcomes()["d1", "partner"] == "done"
-    assert len({each.headers["webhook-id"] for each in router.receiver.requests}) == 1
+    assert len({request.headers["webhook-id"] for request in router.receiver.requests}) == 1
 
 
 def test_an_issue_whose_creation_was_not_answered_is_found_and_not_made_again(router: Router):
@@ -307,7 +307,7 @@ def test_an_erased_delivery_is_not_routed(router: Router):
 def test_nothing_of_a_delivery_is_in_the_outbox(router: Router):
     router.edit(ORDERS)
     router.deliver("d1", country="Absurdistan")
-    assert all("Absurdistan" not in str(each) for each in router.rows(outbox))
+    assert all("Absurdistan" not in str(row) for row in router.rows(outbox))
 
 
 def test_a_dry_run_shows_the_difference_and_writes_nothing(router: Router, land: Callable):

@@ -17,8 +17,8 @@ from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.events.routing.examining import RuleExaminer
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer
-from tests.resources.mqtt_office import MqttOffice
-from tests.resources.routing_desk import TICKETS, TOTALS, Receiver, Router
+from tests.resources.mqtt_syncs import MqttSync
+from tests.resources.routing_setup import TICKETS, TOTALS, Receiver, Router
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def router(warehouse, clock, monkeypatch, tmp_path):
 
 def published(router: Router) -> list[Any]:
     """Return what the bridge finds in the outbox."""
-    found = [json.loads(each.payload) for each in router.rows(outbox) if each.topic[:4] == "mqtt"]
+    found = [json.loads(row.payload) for row in router.rows(outbox) if row.topic[:4] == "mqtt"]
     return [(each["topic"], json.loads(each["message"])) for each in found]
 
 
@@ -51,9 +51,9 @@ def test_a_delivery_becomes_an_event_in_mirror_entity_and_outbox_once(router: Ro
     assert json.loads(row.payload) == envelope["payload"]
     [metric] = router.rows(mqtt_metrics)
     assert (metric.name, metric.subject_id, metric.value) == ("orders", "DE", 12.5)
-    office = MqttOffice(router.warehouse, router.clock, tmp_path, arrivals=1)
-    office.receive(json.dumps(envelope).encode(), topic=topic)
-    assert office.run().duplicate_count == 1, "it came back from the broker"
+    mqtt_sync = MqttSync(router.warehouse, router.clock, tmp_path, arrivals=1)
+    mqtt_sync.receive(json.dumps(envelope).encode(), topic=topic)
+    assert mqtt_sync.run().duplicate_count == 1, "it came back from the broker"
 
 
 @pytest.mark.slow_on_postgresql

@@ -11,7 +11,7 @@ from orchestration_project.domains.events.tables import events_routing_dead_lett
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.events.routing.examining import RuleExaminer
 from tests.faulty_server import FaultyServer, Reply
-from tests.resources.routing_desk import PARTNER, SECRET, Receiver, Router
+from tests.resources.routing_setup import PARTNER, SECRET, Receiver, Router
 from tests.tls import make_certificate
 
 NAME = "partner.example.test"

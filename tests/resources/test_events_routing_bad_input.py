@@ -22,7 +22,7 @@ from orchestration_project.resources.events.routing.rules import (
     rules_in_effect,
 )
 from orchestration_project.resources.events.routing.targets import RoutingTargets
-from tests.resources.routing_desk import ORDERS, PARTNER, TICKETS, TOTALS, Router, routing
+from tests.resources.routing_setup import ORDERS, PARTNER, TICKETS, TOTALS, Router, routing
 
 
 @pytest.fixture
@@ -64,14 +64,14 @@ def test_one_delivery_of_the_wrong_type_does_not_hold_up_the_others(router: Rout
         router.deliver(f"d{number}", id=value)
     assert Counter(router.outcomes().values()) == {"done": 3, "dead": 3}
     assert {row.delivery_id for row in router.rows(events_routed_rows)} == {"d0", "d2", "d5"}
-    letters = {each.delivery_id: each.reason for each in router.rows(events_routing_dead_letters)}
+    letters = {row.delivery_id: row.reason for row in router.rows(events_routing_dead_letters)}
     assert letters == {
         "d1": "number: expected an integer, e.g. 42, found another text",
         "d3": "number: expected a value, found null",
         "d4": "number: expected an integer, e.g. 42, found an object",
     }
     with router.warehouse.reading() as connection:
-        counts = [each[:4] for each in outcomes_by_rule(connection)]
+        counts = [outcome[:4] for outcome in outcomes_by_rule(connection)]
     assert counts == [("orders", "row", "dead", 3), ("orders", "row", "done", 3)]
 
 
@@ -91,7 +91,7 @@ def test_of_edits_at_the_same_time_one_is_put_into_effect(router: Router):
     with ThreadPoolExecutor(4) as pool:
         done = [name for name in pool.map(edit, [ORDERS, PARTNER, TICKETS, TOTALS]) if name]
     with router.warehouse.reading() as connection:
-        assert [each.rule.rule_id for each in rules_in_effect(connection).rules] == done
+        assert [rule.rule.rule_id for rule in rules_in_effect(connection).rules] == done
     assert len(done) == 1
 
 
@@ -129,7 +129,7 @@ def test_texts_that_databases_or_json_refuse_are_stored_or_a_dead_letter(
     router.edit(ORDERS, TOTALS, {**PARTNER, "conditions": []})
     router.deliver("d1", country=country)
     router.apply()
-    outcomes = {each.rule_id: each.outcome for each in router.rows(events_routed_states)}
+    outcomes = {row.rule_id: row.outcome for row in router.rows(events_routed_states)}
     assert (outcomes["orders"], outcomes["partner"]) == ("done", "done")
     assert outcomes["totals"] == ("dead" if country[0] in "\0\ud800\x1b" else "done")
     [row] = router.rows(events_routed_rows)

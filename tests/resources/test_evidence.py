@@ -49,7 +49,7 @@ from orchestration_project.tables.operations_alerts import (
 )
 from orchestration_project.tables.schema import HISTORY
 from tests.domains.prices import line
-from tests.resources.prices_desk import Desk as Prices
+from tests.resources.price_loading import PriceLoader as Prices
 from tests.resources.weeks import FAILED, NOON, rejected, row
 from tests.runs import run_kind
 from tests.webhook_runs import load_content
@@ -77,13 +77,13 @@ def settings(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def runs(desk, clock, instance) -> tuple[str, str]:
+def runs(price_loader, clock, instance) -> tuple[str, str]:
     """Two runs of a session: one lands A and B of the week, the next, a day later, just A."""
 
     def run(*rows, **landing) -> str:
         tags = {"session": "year end"}
         made = dg.materialize([part], instance=instance, tags=tags).run_id
-        desk.land(*rows, target=desk.target(run_id=made), **landing)
+        price_loader.land(*rows, target=price_loader.target(run_id=made), **landing)
         clock.at += timedelta(days=1)
         return made
 
@@ -91,23 +91,29 @@ def runs(desk, clock, instance) -> tuple[str, str]:
     first = run(
         row("A", share_quantity=Decimal("9007199254.740993")),
         row("B", issue_name="two\u2028lines"),
-        captures=[desk.capture(body), desk.capture(body), desk.capture(SECRET.encode())],
+        captures=[
+            price_loader.capture(body),
+            price_loader.capture(body),
+            price_loader.capture(SECRET.encode()),
+        ],
         rejects=rejected(3).with_columns(record=pl.lit(SECRET)),
     )
-    second = run(row("A", share_quantity=5), version="v2", captures=[desk.capture(b"header\nA\n")])
-    reconcile(instance, Ledger(desk.warehouse, clock), None)
+    second = run(
+        row("A", share_quantity=5), version="v2", captures=[price_loader.capture(b"header\nA\n")]
+    )
+    reconcile(instance, Ledger(price_loader.warehouse, clock), None)
     return first, second
 
 
 @pytest.fixture
-def export(desk, clock, instance, settings):
+def export(price_loader, clock, instance, settings):
     """Export what is asked for, with the captured bytes."""
 
     def exported(file=None, store=None, tables=REGISTRY.tables, **wanted):
-        store = Captures(store or FolderStore(desk.folder))
-        presets = in_force(Presets(desk.warehouse, clock))
+        store = Captures(store or FolderStore(price_loader.folder))
+        presets = in_force(Presets(price_loader.warehouse, clock))
         config = effective_config(settings)
-        sources = Sources(desk.warehouse, instance, config, presets, tables, store)
+        sources = Sources(price_loader.warehouse, instance, config, presets, tables, store)
         return export_evidence(sources, EvidenceRequest(**wanted), settings, file, now=AFTER)
 
     return exported
@@ -161,14 +167,14 @@ def test_the_manifest_has_the_hash_size_and_rows_of_each_member(export, runs):
     members = contents(found.path)
     assert found.sha256 == hashlib.sha256(found.path.read_bytes()).hexdigest()
     assert found.manifest.sha256 == hashlib.sha256(members[MANIFEST]).hexdigest()
-    for each in found.manifest.members:
-        content = members.pop(each.name)
-        assert (each.byte_count, each.sha256) == (
+    for member in found.manifest.members:
+        content = members.pop(member.name)
+        assert (member.byte_count, member.sha256) == (
             len(content),
             hashlib.sha256(content).hexdigest(),
         )
-        if each.row_count is not None:
-            assert each.row_count == content.count(b"\n")
+        if member.row_count is not None:
+            assert member.row_count == content.count(b"\n")
     assert sorted(members) == ["SHA256SUMS", MANIFEST]
     verified = verify(found.path)
     assert (verified.problems, verified.manifest) == ([], found.manifest)
@@ -217,7 +223,9 @@ def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(exp
 
 
 @pytest.mark.slow
-def test_alerts_about_a_partition_or_a_run_are_its_evidence_and_others_are_not(export, desk, runs):
+def test_alerts_about_a_partition_or_a_run_are_its_evidence_and_others_are_not(
+    export, price_loader, runs
+):
     first, second = runs
     about = {
         "of the week": {"partitions": json.dumps(["OTCE|2026-01-26", PARTITION])},
@@ -226,7 +234,7 @@ def test_alerts_about_a_partition_or_a_run_are_its_evidence_and_others_are_not(e
         "of another week": {"partitions": json.dumps([f"{PARTITION}0", "T1_2025-11-10"])},
         "later": {"partitions": json.dumps([PARTITION]), "raised_at": AFTER},
     }
-    with desk.warehouse.writing() as connection:
+    with price_loader.warehouse.writing() as connection:
         for name, changes in about.items():
             connection.execute(insert(operations_alerts).values(alert(name) | changes))
             connection.execute(insert(operations_alert_deliveries).values(waiting(name)))
@@ -264,21 +272,21 @@ def waiting(name: str) -> dict[str, Any]:
 @pytest.mark.slow
 @ON_SQLITE
 def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_runs(
-    export, desk, clock, instance, settings, monkeypatch
+    export, price_loader, clock, instance, settings, monkeypatch
 ):
     before = effective_config(settings)
-    record_verified_config(desk.warehouse, before, at=NOON, run_id="r")
+    record_verified_config(price_loader.warehouse, before, at=NOON, run_id="r")
     run_id = dg.materialize(
         [part], instance=instance, tags={"config_hash": before.config_hash}
     ).run_id
-    reconcile(instance, Ledger(desk.warehouse, clock), None)
+    reconcile(instance, Ledger(price_loader.warehouse, clock), None)
     strict = Preset("strict", "load", {"ratio": 0.0})
-    Presets(desk.warehouse, clock).apply(strict, user="ada", reason="audit", run_id="r")
+    Presets(price_loader.warehouse, clock).apply(strict, user="ada", reason="audit", run_id="r")
     found = export(run_id=run_id)
     assert {each["config_hash"] for each in lines(found.path, "settings")} == {before.config_hash}
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
     monkeypatch.setenv("FINRA_ACCESS_TOKEN", SECRET)
-    now = export_with(desk, clock, instance, run_id)
+    now = export_with(price_loader, clock, instance, run_id)
     stored_settings = [tuple(each.values()) for each in lines(now, "settings")]
     new_hash = json.loads(contents(now)["versions.json"])["config_hash"]
     assert (new_hash, "FINRA_MAX_REJECT_RATIO", "0.25", "environment") in stored_settings
@@ -295,17 +303,17 @@ def archive_at(address: str) -> Path:
     return Path(address) if name == address else load_settings().state_path / "evidence" / name
 
 
-def export_with(desk, clock, instance, run_id: str, **config) -> Path:
+def export_with(price_loader, clock, instance, run_id: str, **config) -> Path:
     """Export by the asset, under the present settings; return where to."""
     result = run_kind(
         export_job,
         EXPORT_EVIDENCE,
         {
-            "artifacts": FolderStore(desk.folder),
+            "artifacts": FolderStore(price_loader.folder),
             "registry": REGISTRY,
             "clock": clock,
             "settings": load_settings(),
-            "warehouse": desk.warehouse,
+            "warehouse": price_loader.warehouse,
         },
         instance,
         run_id=run_id,
@@ -335,9 +343,11 @@ def test_the_program_says_its_versions_and_which_rules_made_the_rows(export, run
 
 @pytest.mark.slow
 @ON_SQLITE
-def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(export, runs, desk):
+def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(
+    export, runs, price_loader
+):
     gone = hashlib.sha256(b"header\nA\n").hexdigest()
-    [file] = desk.folder.rglob(f"{gone}*")
+    [file] = price_loader.folder.rglob(f"{gone}*")
     file.unlink()
     found = export(run_id=runs[1])
     [missing] = lines(found.path, "missing_bytes")
@@ -347,18 +357,18 @@ def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(exp
 
 
 @ON_SQLITE
-def test_what_was_held_back_is_evidence_too(export, desk):
+def test_what_was_held_back_is_evidence_too(export, price_loader):
     with pytest.raises(Exception, match="is quarantined"):
-        desk.land(row("A"), audits=[FAILED])
+        price_loader.land(row("A"), audits=[FAILED])
     found = export(partition=PARTITION, at=AFTER)
     assert [each["outcome"] for each in lines(found.path, "audits")] == ["failed"]
     assert lines(found.path, "rows/finra_otc_weekly") == lines(found.path, "landings") == []
 
 
 @ON_SQLITE
-def test_the_reason_of_an_accepted_delivery_is_evidence(export, desk):
+def test_the_reason_of_an_accepted_delivery_is_evidence(export, price_loader):
     audit = accepted(FAILED, "ab" * 32, Acceptance("ab" * 32, "a holiday"))
-    desk.land(row("A"), audits=[audit])
+    price_loader.land(row("A"), audits=[audit])
     [found] = lines(export(partition=PARTITION, at=AFTER).path, "audits")
     assert (found["name"], found["outcome"]) == (FAILED.name, "passed")
     assert found["found"] == f"{FAILED.found}; accepted: a holiday"
@@ -366,9 +376,11 @@ def test_the_reason_of_an_accepted_delivery_is_evidence(export, desk):
 
 @ON_SQLITE
 @pytest.mark.parametrize("subject", ["run", "session"])
-def test_a_run_that_the_ledger_lacks_is_recorded_for_its_evidence(subject, desk, export, instance):
+def test_a_run_that_the_ledger_lacks_is_recorded_for_its_evidence(
+    subject, price_loader, export, instance
+):
     made = dg.materialize([part], instance=instance, tags={"session": "year end"}).run_id
-    desk.land(row("A"), target=desk.target(run_id=made))
+    price_loader.land(row("A"), target=price_loader.target(run_id=made))
     found = export(**({"run_id": made} if subject == "run" else {"session": "year end"}))
     [recorded] = lines(found.path, "runs")
     assert (recorded["run_id"], recorded["status"]) == (made, "SUCCESS")
@@ -431,12 +443,14 @@ def test_a_path_of_ones_own_is_taken_and_no_file_there_is_replaced(export, runs,
 
 @pytest.mark.slow
 @ON_SQLITE
-def test_sessions_whose_names_look_alike_have_archives_of_their_own(export, instance, desk, clock):
+def test_sessions_whose_names_look_alike_have_archives_of_their_own(
+    export, instance, price_loader, clock
+):
     names = ("year end", "year_end", "year/end", "../end", "e" * 300, "e" * 301)
     job = dg.Definitions([part]).resolve_implicit_global_asset_job_def()
     for name in names:
         instance.create_run_for_job(job, tags={"session": name})
-    reconcile(instance, Ledger(desk.warehouse, clock), None)
+    reconcile(instance, Ledger(price_loader.warehouse, clock), None)
     paths = {name: export(session=name).path for name in names}
     assert len(set(paths.values())) == len(names)
     assert {path.parent for path in paths.values()} == {paths["year_end"].parent}
@@ -465,8 +479,10 @@ def test_every_table_with_history_says_what_a_partition_of_it_is():
 
 
 @pytest.mark.slow
-def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, desk, clock, tmp_path):
-    prices = Prices(desk.warehouse, tmp_path, clock)
+def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(
+    export, price_loader, clock, tmp_path
+):
+    prices = Prices(price_loader.warehouse, tmp_path, clock)
     days = sessions(date(2025, 12, 1), date(2025, 12, 31))
     for symbol in ("AAA", "BBB"):
         prices.write(symbol, *map(line, days))
@@ -479,10 +495,10 @@ def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(export, des
 
 
 @pytest.mark.slow
-def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, desk, clock):
+def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, price_loader, clock):
     for name in ("1", "1|a"):
         content = Content("git", name, "push", b'{"a": 1}', {}, NOON)
-        load_content(desk.warehouse, clock, FolderStore(desk.folder), content)
+        load_content(price_loader.warehouse, clock, FolderStore(price_loader.folder), content)
     found = export(partition="git|1|a", at=AFTER)
     [event] = lines(found.path, "rows/events_webhooks")
     assert (event["source"], event["delivery_id"]) == ("git", "1|a")

@@ -274,7 +274,7 @@ def test_a_workbook_with_more_rows_than_a_sheet_is_refused(tmp_path, monkeypatch
         whole_file(file, replace=False) as sink,
     ):
         write_xlsx([wide.head(1), wide.tail(-1)], sink)
-    assert [each.name for each in tmp_path.rglob("*")] == ["temporary"]
+    assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
 
 
 def test_a_text_that_no_cell_holds_is_refused():

@@ -58,7 +58,11 @@ def on_sqlite(tmp_path: Path, clock: StoppedClock, prepared: Prepared):
 def exported() -> dict[str, Relation]:
     """Return all that can be exported, by a name of its own."""
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    earlier = [name for name, each in known_tables().items() if each.info.get(HISTORY) is not None]
+    earlier = [
+        name
+        for name, known_table in known_tables().items()
+        if known_table.info.get(HISTORY) is not None
+    ]
     return {name: relation(name) for name in known_tables()} | {
         f"{name} as of": relation_as_of(name, moment) for name in earlier
     }
@@ -72,7 +76,7 @@ def test_all_but_some_views_are_read_in_the_order_of_their_key(on_sqlite: Wareho
             sql = asked.compile(connection, compile_kwargs={"literal_binds": True})
             return str(connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}").all())
 
-        found = {name for name, each in exported().items() if "TEMP B-TREE" in plan(each)}
+        found = {name for name, value in exported().items() if "TEMP B-TREE" in plan(value)}
     assert found == SORTED
 
 
@@ -91,7 +95,7 @@ def test_a_limit_of_time_begins_again_with_each_batch(
 ):
     insert_labels(on_sqlite, 5)
     with on_sqlite.batches(select(database_labels), database_labels, seconds=10) as batches:
-        assert [moved_clock.append(moved_clock.pop() + 9) or each.height for each in batches] == [
+        assert [moved_clock.append(moved_clock.pop() + 9) or batch.height for batch in batches] == [
             *(0, 1, 1, 1, 1, 1)
         ]
     assert moved_clock == [54.0]

@@ -140,7 +140,7 @@ def test_an_increment_waits_for_a_load_that_is_committed_late(installation):
         if connection:
             connection.exec_driver_sql("CREATE TEMPORARY TABLE written (x int)")
         installation.clock.at += timedelta(seconds=1)
-        installation.desk.land(row("AAA"), row("BBB"), version="2")
+        installation.partition_loader.land(row("AAA"), row("BBB"), version="2")
         result = installation.export()
         assert result.outcome == ("delivered" if is_sqlite else "unchanged")
     installation.clock.at += AN_HOUR

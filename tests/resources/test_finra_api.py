@@ -103,8 +103,13 @@ def test_the_questions_are_exactly_these(ask):
         "sortFields": ["issueSymbolIdentifier", "summaryTypeCode", "firmCRDNumber", "MPID"],
     }
     assert [
-        (each.method, each.target, each.headers["accept"], each.body and json.loads(each.body))
-        for each in requests
+        (
+            request.method,
+            request.target,
+            request.headers["accept"],
+            request.body and json.loads(request.body),
+        )
+        for request in requests
     ] == [
         ("GET", "/partitions/group/otcMarket/name/weeklySummary", "application/json", b""),
         ("POST", CURRENT_PATH, "application/json", probe),
@@ -240,7 +245,7 @@ def test_one_request_suffices_if_one_dataset_reaches_back(ask):
 SINCE, UNTIL = date(2026, 2, 2), date(2026, 3, 2)
 WEEKS = [TierWeek("T1", MONDAY + timedelta(weeks=number)) for number in range(-2, 10)]
 LISTED = {
-    "weeklySummary": [(each.week_start.isoformat(), each.tier) for each in WEEKS],
+    "weeklySummary": [(week.week_start.isoformat(), week.tier) for week in WEEKS],
     "weeklySummaryHistoric": [],
 }
 
@@ -687,7 +692,7 @@ def test_an_answer_that_comes_once_and_passes_is_asked_for_again(ask, reply, pla
 
     api, requests = ask(Finra(records(3), spoil=spoil))
     assert rows_of(fetched(api)) == ["S000000", "S000001", "S000002"]
-    paths = [(each.method, each.target, each.body) for each in requests]
+    paths = [(request.method, request.target, request.body) for request in requests]
     assert paths[place] == paths[place + 1]
     assert len(requests) == 5
 
@@ -729,7 +734,7 @@ def test_with_credentials_a_401_is_answered_by_a_new_token_and_not_by_patience(a
     api, requests = ask(finra, credentials=ME)
     with pytest.raises(ConfigurationError) as refusal:
         api.published()
-    assert [each.target.startswith(TOKEN_PATH) for each in requests] == [True, False] * 2
+    assert [request.target.startswith(TOKEN_PATH) for request in requests] == [True, False] * 2
     assert "FINRA_CLIENT_ID" in refusal.value.remedy
 
 
@@ -815,7 +820,9 @@ def test_a_token_is_had_once_and_sent_with_each_request(ask):
     fetched(api)
     assert len(tokens_asked(requests)) == 1
     assert {
-        each.headers["authorization"] for each in requests if each not in tokens_asked(requests)
+        request.headers["authorization"]
+        for request in requests
+        if request not in tokens_asked(requests)
     } == {"Bearer t0ken-0"}
 
 
@@ -906,7 +913,9 @@ def test_a_source_that_sends_our_token_back_puts_it_into_no_error(ask, status):
 def test_the_fields_are_those_that_the_metadata_lists(ask):
     api, requests = ask(Finra([], fields={"MPID": "String", "firmCRDNumber": "Number"}))
     assert api.list_fields() == {"MPID": "String", "firmCRDNumber": "Number"}
-    assert [each.target for each in requests] == ["/metadata/group/otcMarket/name/weeklySummary"]
+    assert [request.target for request in requests] == [
+        "/metadata/group/otcMarket/name/weeklySummary"
+    ]
 
 
 def on_metadata(reply):

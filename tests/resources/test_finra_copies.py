@@ -18,7 +18,7 @@ from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.tables.spine import audits, captures
-from tests.resources.weeks import Desk, StoppedClock, WeekLoader, week_load, week_replay
+from tests.resources.weeks import PartitionLoader, StoppedClock, WeekLoader, week_load, week_replay
 
 HEADER = "|".join(FILE_FIELDS)
 MONDAY, NEXT = "2025-11-10", "2025-11-17"
@@ -47,7 +47,7 @@ class Folder:
         self.path = below / "files"
         self.path.mkdir()
         self.listed: dict[str, tuple[str, str, str]] = {}
-        self.desk = Desk(warehouse, below / "artifacts")
+        self.partition_loader = PartitionLoader(warehouse, below / "artifacts")
         store = FolderStore(below / "artifacts")
         self.place = (warehouse, store, below)
         self.files = FinraFiles(self.path, Captures(store), StoppedClock())
@@ -82,7 +82,7 @@ class Folder:
 
     def counts(self) -> dict[tuple[str, str, str], int]:
         """Return the number of rows of each week, tier and market."""
-        found = self.desk.rows(finra_otc_weekly, "week_start", "tier", "market")
+        found = self.partition_loader.rows(finra_otc_weekly, "week_start", "tier", "market")
         keys = [(week.isoformat(), tier, market) for week, tier, market in found]
         return {key: keys.count(key) for key in keys}
 
@@ -173,7 +173,9 @@ def test_the_evidence_names_both_files_and_a_forced_one_says_so(folder: Folder):
     with pytest.raises(HeldBackError):
         folder.take_up(week=NEXT)
     folder.take_up(week=NEXT, force=True)
-    rows = folder.desk.rows(audits, "name", "partition_key", "outcome", "found", "offenders")
+    rows = folder.partition_loader.rows(
+        audits, "name", "partition_key", "outcome", "found", "offenders"
+    )
     first, held, forced = [row[1:] for row in rows if row[0] == "is_not_a_copy"]
     assert first == (f"OTCE|{MONDAY}", "passed", "0", "[]")
     assert (held[1], forced[1]) == ("failed", "not_applicable")
@@ -309,4 +311,4 @@ def test_a_week_of_many_is_found_by_a_look_up(folder: Folder):
     said = rf"file:earlier.csv \(OTCE\|{start - timedelta(weeks=7)} ATS\)"
     with pytest.raises(HeldBackError, match=said):
         folder.take_up(week=NEXT)
-    assert folder.desk.count(captures) == 13
+    assert folder.partition_loader.count(captures) == 13

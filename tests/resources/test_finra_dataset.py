@@ -230,12 +230,14 @@ def test_more_records_than_can_be_paged_to_are_refused_before_any_page(bench):
         "at most 505000",
         "Record-Total 505001",
     )
-    assert not any(is_page(each) for each in bench.server.requests)
+    assert not any(is_page(request) for request in bench.server.requests)
 
 
 def test_a_partition_is_asked_for_by_its_fields_in_an_order_that_makes_pages_certain(bench):
     bench.load()
-    listing, probe, page = (each for each in bench.server.requests if "metadata" not in each.target)
+    listing, probe, page = (
+        request for request in bench.server.requests if "metadata" not in request.target
+    )
     assert listing.target == "/partitions/group/testGroup/name/testDataset"
     assert probe.target == page.target == "/data/group/testGroup/name/testDataset"
     assert b'"sortFields":["bond","note"]' in page.body.replace(b" ", b"")
@@ -388,7 +390,7 @@ def test_a_change_that_no_event_reports_is_announced_by_the_next_load_in_its_wor
     assert (change.cause, change.figures, late.announced_until) == ("first", None, late.known_from)
     bench.finra.rows = [record(APPLE)]
     both = bench.load(reported="no")
-    assert [each.cause for each in both.changes] == ["first", "source"]
+    assert [change.cause for change in both.changes] == ["first", "source"]
     assert both.changes[0] == change
     assert both.changes[1].sentence.endswith("0 rows added, 0 changed, 1 removed, 1 unchanged.")
     assert bench.count(pending_announcements) == 2
@@ -407,7 +409,7 @@ def test_a_running_run_is_left_to_announce_its_load_unless_that_is_replaced(benc
 
 
 def everything(bench: Bench) -> dict[str, list[tuple[Any, ...]]]:
-    kept = [each for each in METADATA.tables.values() if each is not pending_announcements]
+    kept = [table for table in METADATA.tables.values() if table is not pending_announcements]
     tables = [*kept, DATASET.table, DATASET.history]
     return {table.name: bench.warehouse.frame(select(table), table).rows() for table in tables}
 

@@ -17,7 +17,7 @@ from orchestration_project.engine.contracts.rules import Audit
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
 from orchestration_project.resources.finra.weekly import read_earlier
 from orchestration_project.tables.spine import audits
-from tests.resources.weeks import FAILED, LIMITS, MONDAY, PASSED, Desk, row
+from tests.resources.weeks import FAILED, LIMITS, MONDAY, PASSED, PartitionLoader, row
 
 PARTITION = TierWeek("T1", MONDAY)
 TWO_MARKETS = (
@@ -28,14 +28,14 @@ TWO_MARKETS = (
 
 
 @pytest.fixture
-def desk_of(warehouse: Warehouse, tmp_path: Path):
-    """Give the desk of a week, counted back from the one under test."""
+def loader_of(warehouse: Warehouse, tmp_path: Path):
+    """Give the loader of a week, counted back from the one under test."""
 
-    def desk_of(back: int, tier: str = "T1") -> Desk:
+    def loader_of(back: int, tier: str = "T1") -> PartitionLoader:
         week = MONDAY - timedelta(weeks=back)
-        return Desk(warehouse, tmp_path / "artifacts", tier=tier, week_start=week)
+        return PartitionLoader(warehouse, tmp_path / "artifacts", tier=tier, week_start=week)
 
-    return desk_of
+    return loader_of
 
 
 def earlier(warehouse: Warehouse, *markets: str, weeks: int = 12) -> EarlierWeeks:
@@ -44,23 +44,23 @@ def earlier(warehouse: Warehouse, *markets: str, weeks: int = 12) -> EarlierWeek
         return read_earlier(connection, PARTITION, scope, weeks=weeks)
 
 
-def land(desk: Desk, *rows, audits=(PASSED,), **delivery) -> None:
+def land(partition_loader: PartitionLoader, *rows, audits=(PASSED,), **delivery) -> None:
     """Land rows and let them be compared, as a load does."""
 
     def warn(connection, batch) -> list[Sequence[Audit]]:
-        own, [each] = TierWeek(desk.tier, desk.week_start), batch
+        own, [each] = TierWeek(partition_loader.tier, partition_loader.week_start), batch
         past = read_earlier(connection, own, each.delivery.scope, weeks=LIMITS.weeks)
         size = size_of_rows([each.validated.rows])
         return [warnings_about(size, past, week_start=own.week_start, limits=LIMITS)]
 
-    desk.land(*rows, audits=audits, warn=warn, **delivery)
+    partition_loader.land(*rows, audits=audits, warn=warn, **delivery)
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_weeks_before_are_read_by_date_of_the_same_tier_alone(warehouse, desk_of):
+def test_the_weeks_before_are_read_by_date_of_the_same_tier_alone(warehouse, loader_of):
     for back in (-1, 0, 1, 3, 12, 13):
-        desk_of(back).land(*TWO_MARKETS)
-    desk_of(2, tier="T2").land(*TWO_MARKETS)
+        loader_of(back).land(*TWO_MARKETS)
+    loader_of(2, tier="T2").land(*TWO_MARKETS)
     found = earlier(warehouse).figures()
     assert list(found) == [MONDAY - timedelta(weeks=back) for back in (12, 3, 1)]
     assert found[MONDAY - timedelta(weeks=1)] == {
@@ -73,8 +73,8 @@ def test_the_weeks_before_are_read_by_date_of_the_same_tier_alone(warehouse, des
     assert list(earlier(warehouse, weeks=2).figures()) == [MONDAY - timedelta(weeks=1)]
 
 
-def test_of_a_delivery_of_one_market_that_market_is_compared(warehouse, desk_of):
-    desk_of(1).land(*TWO_MARKETS)
+def test_of_a_delivery_of_one_market_that_market_is_compared(warehouse, loader_of):
+    loader_of(1).land(*TWO_MARKETS)
     (ats,) = earlier(warehouse, "ATS").figures().values()
     (other,) = earlier(warehouse, "NON_ATS").figures().values()
     names = ("rows", "shares", "trades", "symbols", "venues")
@@ -83,18 +83,18 @@ def test_of_a_delivery_of_one_market_that_market_is_compared(warehouse, desk_of)
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warnings(desk_of):
+def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warnings(loader_of):
     for back in (4, 3, 2, 1):
-        land(desk_of(back), *TWO_MARKETS)
-    desk = desk_of(0)
-    land(desk, row("AAA", share_quantity=100, trade_count=4))
-    assert desk.rows(audits, "partition_key", "name", "severity", "outcome")[:3] == [
+        land(loader_of(back), *TWO_MARKETS)
+    partition_loader = loader_of(0)
+    land(partition_loader, row("AAA", share_quantity=100, trade_count=4))
+    assert partition_loader.rows(audits, "partition_key", "name", "severity", "outcome")[:3] == [
         ("T1|2025-10-13", "has_all_large_venues", "warning", "not_applicable"),
         ("T1|2025-10-13", "has_unique_keys", "error", "passed"),
         ("T1|2025-10-13", "is_of_usual_size", "warning", "not_applicable"),
     ]
-    latest = desk.warehouse.latest_audits(finra_otc_weekly)
-    of_week = latest.filter(partition_key=desk.partition_key)
+    latest = partition_loader.warehouse.latest_audits(finra_otc_weekly)
+    of_week = latest.filter(partition_key=partition_loader.partition_key)
     assert dict(of_week.select("name", "outcome").rows()) == {
         "has_all_large_venues": "failed",
         "has_unique_keys": "passed",
@@ -103,18 +103,20 @@ def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warn
     assert of_week.filter(name="has_all_large_venues")["offenders"].item() == (
         '[{"venue_id": "CRD:7", "share_before": 0.6667}]'
     )
-    landed = desk.warehouse.row_counts([finra_otc_weekly], desk.target().partition)
+    landed = partition_loader.warehouse.row_counts(
+        [finra_otc_weekly], partition_loader.target().partition
+    )
     assert landed == {"finra_otc_weekly": 1}
 
 
-def test_a_week_that_is_held_back_is_compared_too(desk_of):
+def test_a_week_that_is_held_back_is_compared_too(loader_of):
     for back in (4, 3, 2, 1):
-        land(desk_of(back), *TWO_MARKETS)
-    desk = desk_of(0)
+        land(loader_of(back), *TWO_MARKETS)
+    partition_loader = loader_of(0)
     with pytest.raises(HeldBackError, match="is quarantined by has_few_rejects"):
-        land(desk, row("AAA"), audits=[FAILED])
-    latest = desk.warehouse.latest_audits(finra_otc_weekly)
-    of_week = latest.filter(partition_key=desk.partition_key)
+        land(partition_loader, row("AAA"), audits=[FAILED])
+    latest = partition_loader.warehouse.latest_audits(finra_otc_weekly)
+    of_week = latest.filter(partition_key=partition_loader.partition_key)
     assert dict(of_week.select("name", "severity").rows()) == {
         "has_all_large_venues": "warning",
         "has_few_rejects": "error",
@@ -124,10 +126,10 @@ def test_a_week_that_is_held_back_is_compared_too(desk_of):
 
 
 @pytest.mark.slow_on_postgresql
-def test_an_old_week_that_is_landed_again_is_compared_with_weeks_before_it(desk_of):
+def test_an_old_week_that_is_landed_again_is_compared_with_weeks_before_it(loader_of):
     for back in (4, 3, 2, 1):
-        land(desk_of(back), *TWO_MARKETS)
-    oldest = desk_of(4)
+        land(loader_of(back), *TWO_MARKETS)
+    oldest = loader_of(4)
     land(oldest, row("AAA"), version="v2")
     latest = oldest.warehouse.latest_audits(finra_otc_weekly)
     again = latest.filter(partition_key=oldest.partition_key, name="is_of_usual_size")

@@ -5,20 +5,26 @@ from threading import Barrier
 
 from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.tables.spine import fences, source_fields
-from tests.resources.weeks import Desk, StoppedClock
+from tests.resources.weeks import PartitionLoader, StoppedClock
 
 LOOKS = 4
 
 
-def test_looks_at_the_same_time_are_all_remembered(desk: Desk, clock: StoppedClock):
+def test_looks_at_the_same_time_are_all_remembered(
+    partition_loader: PartitionLoader, clock: StoppedClock
+):
     begun = Barrier(LOOKS)
 
     def look(_: int) -> list[tuple[str, str]]:
         begun.wait()
-        seen = remember_fields(desk.warehouse, clock, {"a": "String"}, source="api", dataset="d")
+        seen = remember_fields(
+            partition_loader.warehouse, clock, {"a": "String"}, source="api", dataset="d"
+        )
         return seen.select("field_name", "field_type").rows()
 
     with ThreadPoolExecutor(LOOKS) as pool:
         assert list(pool.map(look, range(LOOKS))) == [[("a", "String")]] * LOOKS
-    assert desk.rows(source_fields, "source", "dataset", "field_name") == [("api", "d", "a")]
-    assert desk.rows(fences, "scope_key", "token") == [("api|d", LOOKS)]
+    assert partition_loader.rows(source_fields, "source", "dataset", "field_name") == [
+        ("api", "d", "a")
+    ]
+    assert partition_loader.rows(fences, "scope_key", "token") == [("api|d", LOOKS)]

@@ -17,72 +17,78 @@ from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.engine.warehouse.fencing import derived_versions
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 KEY = f"T1|{MONDAY}"
 NEXT = MONDAY + timedelta(weeks=1)
 
 
-def loader(desk: Desk, recipe: DerivedTable = ROLLING, *asked: str) -> DerivedLoad:
-    return DerivedLoad([recipe], desk.warehouse, asked or (KEY,))
+def loader(
+    partition_loader: PartitionLoader, recipe: DerivedTable = ROLLING, *asked: str
+) -> DerivedLoad:
+    return DerivedLoad([recipe], partition_loader.warehouse, asked or (KEY,))
 
 
-def derive(desk: Desk, recipe: DerivedTable = ROLLING, key: str = KEY) -> list[str]:
+def derive(
+    partition_loader: PartitionLoader, recipe: DerivedTable = ROLLING, key: str = KEY
+) -> list[str]:
     """Derive a partition and return what was recomputed."""
-    load = loader(desk, recipe, key)
+    load = loader(partition_loader, recipe, key)
     return list(load.land(load.take(key)).tables[recipe.table.name].recomputed)
 
 
-def windows(desk: Desk) -> list[tuple[object, ...]]:
-    return desk.rows(
+def windows(partition_loader: PartitionLoader) -> list[tuple[object, ...]]:
+    return partition_loader.rows(
         finra_symbol_rolling_6w, "week_start", "symbol", "weeks_in_window", "max_share_quantity"
     )
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_slower_run_cannot_put_older_figures_over_newer_ones(desk):
-    desk.land(row(share_quantity=100))
-    slow = loader(desk).take(KEY)
-    desk.land(row(share_quantity=900), version="v2")
-    derive(desk)
+def test_a_slower_run_cannot_put_older_figures_over_newer_ones(partition_loader):
+    partition_loader.land(row(share_quantity=100))
+    slow = loader(partition_loader).take(KEY)
+    partition_loader.land(row(share_quantity=900), version="v2")
+    derive(partition_loader)
     with pytest.raises(SupersededError):
-        loader(desk).land(slow)
-    assert windows(desk) == [(MONDAY, "AAA", 1, 900)]
-    assert derive(desk) == []
+        loader(partition_loader).land(slow)
+    assert windows(partition_loader) == [(MONDAY, "AAA", 1, 900)]
+    assert derive(partition_loader) == []
 
 
-def test_figures_that_a_landing_overtook_are_written_and_derived_again(desk):
-    desk.land(row(share_quantity=100))
-    taken = loader(desk).take(KEY)
-    desk.land(row(share_quantity=900), version="v2")
-    loader(desk).land(taken)
-    assert windows(desk) == [(MONDAY, "AAA", 1, 100)]
-    assert derive(desk) == [KEY]
-    assert windows(desk) == [(MONDAY, "AAA", 1, 900)]
+def test_figures_that_a_landing_overtook_are_written_and_derived_again(partition_loader):
+    partition_loader.land(row(share_quantity=100))
+    taken = loader(partition_loader).take(KEY)
+    partition_loader.land(row(share_quantity=900), version="v2")
+    loader(partition_loader).land(taken)
+    assert windows(partition_loader) == [(MONDAY, "AAA", 1, 100)]
+    assert derive(partition_loader) == [KEY]
+    assert windows(partition_loader) == [(MONDAY, "AAA", 1, 900)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_change_of_dates_or_rules_derives_again_and_an_equal_delivery_nothing(desk):
-    desk.land(row())
-    derive(desk)
+def test_a_change_of_dates_or_rules_derives_again_and_an_equal_delivery_nothing(partition_loader):
+    partition_loader.land(row())
+    derive(partition_loader)
     later = date(2026, 1, 1)
-    assert desk.land(row(last_update_date=later), version="v2").change_cause == "metadata"
-    assert derive(desk) == [KEY]
-    assert desk.land(row(last_update_date=later), version="v3").change_cause == "none"
-    assert derive(desk) == []
-    desk.land(row(last_update_date=later), version="v3", rule_version="2")
-    assert derive(desk) == [KEY]
+    assert (
+        partition_loader.land(row(last_update_date=later), version="v2").change_cause == "metadata"
+    )
+    assert derive(partition_loader) == [KEY]
+    assert partition_loader.land(row(last_update_date=later), version="v3").change_cause == "none"
+    assert derive(partition_loader) == []
+    partition_loader.land(row(last_update_date=later), version="v3", rule_version="2")
+    assert derive(partition_loader) == [KEY]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_symbol_that_a_restatement_removes_leaves_what_is_derived(desk):
-    following = replace(desk, week_start=NEXT)
-    desk.land(row("AAA"), row("BBB"))
+def test_a_symbol_that_a_restatement_removes_leaves_what_is_derived(partition_loader):
+    following = replace(partition_loader, week_start=NEXT)
+    partition_loader.land(row("AAA"), row("BBB"))
     following.land(row("AAA"), row("BBB"))
-    derive(desk)
-    desk.land(row("AAA"), version="v2")
-    assert derive(desk) == [KEY, f"T1|{NEXT}"]
-    assert windows(desk) == [
+    derive(partition_loader)
+    partition_loader.land(row("AAA"), version="v2")
+    assert derive(partition_loader) == [KEY, f"T1|{NEXT}"]
+    assert windows(partition_loader) == [
         (MONDAY, "AAA", 1, 100),
         (NEXT, "AAA", 2, 100),
         (NEXT, "BBB", 1, 100),
@@ -90,13 +96,13 @@ def test_a_symbol_that_a_restatement_removes_leaves_what_is_derived(desk):
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_change_of_concentration_is_none_after_a_hole(desk):
-    desk.land(row(venue="V"), row(venue="W"))
-    replace(desk, week_start=NEXT).land(row(venue="V"))
-    replace(desk, week_start=NEXT + timedelta(weeks=2)).land(row(venue="V"))
+def test_the_change_of_concentration_is_none_after_a_hole(partition_loader):
+    partition_loader.land(row(venue="V"), row(venue="W"))
+    replace(partition_loader, week_start=NEXT).land(row(venue="V"))
+    replace(partition_loader, week_start=NEXT + timedelta(weeks=2)).land(row(venue="V"))
     for week in (MONDAY, NEXT, NEXT + timedelta(weeks=2)):
-        derive(desk, CONCENTRATION, f"T1|{week}")
-    found = desk.rows(finra_concentration_week, "hhi_upper", "hhi_upper_change")
+        derive(partition_loader, CONCENTRATION, f"T1|{week}")
+    found = partition_loader.rows(finra_concentration_week, "hhi_upper", "hhi_upper_change")
     assert found == [(0.5, None), (1.0, 0.5), (1.0, None)]
 
 
@@ -126,40 +132,40 @@ def test_the_change_of_concentration_is_none_after_a_hole(desk):
         ),
     ],
 )
-def test_the_largest_venues_are_those_of_both_markets_together(desk, rows, expected):
-    desk.land(*rows)
-    derive(desk, CONCENTRATION)
+def test_the_largest_venues_are_those_of_both_markets_together(partition_loader, rows, expected):
+    partition_loader.land(*rows)
+    derive(partition_loader, CONCENTRATION)
     shares = ("top_venue_share", "top_3_venue_share")
-    assert desk.rows(finra_concentration_week, "symbol", *shares) == expected
+    assert partition_loader.rows(finra_concentration_week, "symbol", *shares) == expected
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_week_is_derived_across_tiers_only_with_all_of_them(desk):
-    desk.land(row())
-    replace(desk, tier="T2").land(row(share_quantity=300))
+def test_a_week_is_derived_across_tiers_only_with_all_of_them(partition_loader):
+    partition_loader.land(row())
+    replace(partition_loader, tier="T2").land(row(share_quantity=300))
     with pytest.raises(ConfigurationError, match="cannot be derived") as refused:
-        derive(desk, CROSS_TIER, str(MONDAY))
+        derive(partition_loader, CROSS_TIER, str(MONDAY))
     assert refused.value.found == f"not landed: OTCE|{MONDAY}"
-    replace(desk, tier="OTCE").land(row(share_quantity=0))
-    assert derive(desk, CROSS_TIER, str(MONDAY)) == [str(MONDAY)]
-    assert desk.rows(finra_tier_week, "tier", "market_share") == [
+    replace(partition_loader, tier="OTCE").land(row(share_quantity=0))
+    assert derive(partition_loader, CROSS_TIER, str(MONDAY)) == [str(MONDAY)]
+    assert partition_loader.rows(finra_tier_week, "tier", "market_share") == [
         ("OTCE", 0.0),
         ("T1", 0.25),
         ("T2", 0.75),
     ]
 
 
-def test_what_is_asked_wrongly_is_refused_as_not_landed(desk):
+def test_what_is_asked_wrongly_is_refused_as_not_landed(partition_loader):
     with pytest.raises(ConfigurationError, match="nonsense cannot be derived"):
-        derive(desk, ROLLING, "nonsense")
+        derive(partition_loader, ROLLING, "nonsense")
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_is_derived_is_known_by_what_it_was_made_of(desk):
-    desk.land(row())
-    desk.land(row(share_quantity=5), version="v2")
-    derive(desk)
-    assert desk.warehouse.changes(finra_otc_weekly) == {KEY: 2}
-    with desk.warehouse.reading() as connection:
+def test_what_is_derived_is_known_by_what_it_was_made_of(partition_loader):
+    partition_loader.land(row())
+    partition_loader.land(row(share_quantity=5), version="v2")
+    derive(partition_loader)
+    assert partition_loader.warehouse.changes(finra_otc_weekly) == {KEY: 2}
+    with partition_loader.warehouse.reading() as connection:
         versions = derived_versions(connection, finra_symbol_rolling_6w)
     assert versions == {KEY: f"gold 3: {KEY}#2"}

@@ -76,9 +76,9 @@ def fetched(api, kept=None):
 
 
 def keys_of(captures):
-    lines = [line for each in captures for line in each.body.decode().splitlines()[1:]]
+    lines = [line for capture in captures for line in capture.body.decode().splitlines()[1:]]
     fields = [line.split("|") for line in lines]
-    return [(each[3], int(each[5])) for each in fields]
+    return [(field[3], int(field[5])) for field in fields]
 
 
 def keys_in(rows):
@@ -86,14 +86,16 @@ def keys_in(rows):
 
 
 def pages(requests):
-    return [body_of(each) for each in requests if is_page(each)]
+    return [body_of(request) for request in requests if is_page(request)]
 
 
 def probes(requests):
     return [
-        body_of(each)
-        for each in requests
-        if each.method == "POST" and not is_page(each) and body_of(each)["fields"] == [SYMBOL]
+        body_of(request)
+        for request in requests
+        if request.method == "POST"
+        and not is_page(request)
+        and body_of(request)["fields"] == [SYMBOL]
     ]
 
 
@@ -109,7 +111,9 @@ def test_a_week_over_the_limit_comes_whole_each_record_once_and_in_the_order_of_
     captures = fetched(api, kept)
     assert keys_of(captures) == keys_in(rows)
     assert kept == list(captures)
-    assert max(body_of(each)["offset"] for each in requests if each.method == "POST") == LIMIT
+    assert (
+        max(body_of(request)["offset"] for request in requests if request.method == "POST") == LIMIT
+    )
     checked = audited_week(
         parts_of(captures),
         week_start=MONDAY,
@@ -144,12 +148,12 @@ def test_the_questions_are_exactly_these(opened):
         for offset, filters in looks
     ]
     totals = [4998, 4998, 4998, 7]
-    asked = [(each["compareFilters"], each["offset"], each["limit"]) for each in pages(requests)]
+    asked = [(page["compareFilters"], page["offset"], page["limit"]) for page in pages(requests)]
     assert asked == [(each, 0, total) for each, total in zip(ranges, totals, strict=True)]
-    assert [each.request for each in captures] == pages(requests)
+    assert [capture.request for capture in captures] == pages(requests)
     assert all(
-        each["sortFields"] == [SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID"]
-        for each in pages(requests)
+        page["sortFields"] == [SYMBOL, "summaryTypeCode", "firmCRDNumber", "MPID"]
+        for page in pages(requests)
     )
 
 
@@ -159,7 +163,7 @@ def test_pages_that_come_short_lead_to_no_offset_over_the_limit(opened):
     one = len("|".join(map(str, rows[0].values()))) + 1
     api, _, requests = opened(rows, page_bytes=one * 1500)
     assert keys_of(fetched(api)) == keys_in(rows)
-    assert max(each["offset"] for each in pages(requests)) < LIMIT
+    assert max(page["offset"] for page in pages(requests)) < LIMIT
     assert len(pages(requests)) == 4 + 4 + 4 + 1
 
 
@@ -167,7 +171,7 @@ def test_a_week_at_the_limit_is_asked_for_as_one(opened):
     api, _, requests = opened(week(MOST))
     assert keys_of(fetched(api)) == keys_in(week(MOST))
     assert probes(requests) == []
-    asked = [(each["compareFilters"], each["offset"]) for each in pages(requests)]
+    asked = [(page["compareFilters"], page["offset"]) for page in pages(requests)]
     assert sorted(asked, key=str) == [(PARTITION, 0), (PARTITION, LIMIT)]
 
 
@@ -176,7 +180,7 @@ def test_blank_symbols_come_with_the_first_range(opened):
     rows = [*week(), *sums(100, symbol=""), record("aa"), record("EP$C"), record("BRK.B")]
     api, _, requests = opened(shuffled(rows))
     assert keys_of(fetched(api)) == keys_in(rows)
-    assert not any("domainFilters" in each for each in pages(requests))
+    assert not any("domainFilters" in page for page in pages(requests))
 
 
 @pytest.mark.slow
@@ -231,8 +235,8 @@ def test_a_symbol_as_large_as_the_limit_comes_in_a_range_of_its_own(opened):
     rows = [*records(900), *large, *sums(MOST, symbol="U")[:LIMIT]]
     api, _, requests = opened(shuffled(rows))
     assert keys_of(fetched(api)) == keys_in(rows)
-    assert [each["limit"] for each in pages(requests)] == [900, LIMIT, LIMIT]
-    assert [each["offset"] for each in probes(requests)] == [LIMIT, 0, LIMIT, 0, 0]
+    assert [page["limit"] for page in pages(requests)] == [900, LIMIT, LIMIT]
+    assert [probe["offset"] for probe in probes(requests)] == [LIMIT, 0, LIMIT, 0, 0]
 
 
 @pytest.mark.parametrize("symbol", [None, ""])

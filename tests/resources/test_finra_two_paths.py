@@ -20,7 +20,7 @@ from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import audits, rejects
 from tests.resources.finra_server import Finra, is_page, record
-from tests.resources.weeks import Desk, StoppedClock, week_load
+from tests.resources.weeks import PartitionLoader, StoppedClock, week_load
 
 NAME = "finra_otc_weekly_otc_20251215.csv"
 REAL_FILE = PROJECT_ROOT.parent / "shared" / "data" / "finra" / NAME
@@ -71,18 +71,20 @@ def sums(
         yield {**rows[0], **own, SHARES: shares[key], TRADES: trades[key]}
 
 
-def landed(source: FinraSource, warehouse: Warehouse, below: Path) -> Desk:
+def landed(source: FinraSource, warehouse: Warehouse, below: Path) -> PartitionLoader:
     """Load the week as a run does."""
     store = FolderStore(below / "artifacts")
     load = week_load(source, warehouse, store, below)
     load.land(load.take(KEY))
-    return Desk(warehouse, below / "artifacts", tier=TIER)
+    return PartitionLoader(warehouse, below / "artifacts", tier=TIER)
 
 
-def tables_of(desk: Desk) -> list[list[tuple[object, ...]]]:
+def tables_of(partition_loader: PartitionLoader) -> list[list[tuple[object, ...]]]:
     """Return all rows of the week's tables, but for the capture that each was read from."""
     return [
-        desk.rows(table, *(each.key for each in table.columns if each.name != "capture_id"))
+        partition_loader.rows(
+            table, *(column.key for column in table.columns if column.name != "capture_id")
+        )
         for table in (finra_otc_weekly, finra_symbol_week, finra_venue_week)
     ]
 
@@ -113,12 +115,14 @@ def test_the_real_file_and_the_api_give_the_same_rows(ask, tmp_path, prepared, l
             prepared.sqlite(tmp_path / f"{source.name}.sqlite"), clock=StoppedClock()
         ) as warehouse:
             warehouse.prepare(holds="real")
-            desk = landed(source, warehouse, tmp_path)
-            reasons = desk.rows(rejects, "reason_code")
+            partition_loader = landed(source, warehouse, tmp_path)
+            reasons = partition_loader.rows(rejects, "reason_code")
             assert reasons == ([("blank_symbol",)] if last_line else [])
-            assert not [each for each in desk.rows(audits, "name", "outcome") if "failed" in each]
-            found.append(tables_of(desk))
+            assert not [
+                row for row in partition_loader.rows(audits, "name", "outcome") if "failed" in row
+            ]
+            found.append(tables_of(partition_loader))
     assert found[0] == found[1]
     assert len(found[0][0]) == 5328
     assert sum(row[10] for row in found[0][0]) == 1_335_995_901  # share_quantity
-    assert len([each for each in requests if is_page(each)]) > 1
+    assert len([request for request in requests if is_page(request)]) > 1

@@ -35,38 +35,38 @@ DELIVERIES = [
 ]
 
 
-def announcements(desk, is_reported=known):
-    return Announcements(desk.warehouse, WeeklyDataset(limits=LIMITS), is_reported)
+def announcements(partition_loader, is_reported=known):
+    return Announcements(partition_loader.warehouse, WeeklyDataset(limits=LIMITS), is_reported)
 
 
-def announced_changes(desk, *answers, stays=True):
+def announced_changes(partition_loader, *answers, stays=True):
     """Return the changes announced if Dagster answers so of the loads, the latest first, then yes.
 
     The pending announcements are the same afterwards.
     """
-    before = desk.warehouse.state(finra_otc_weekly, desk.partition_key)
+    before = partition_loader.warehouse.state(finra_otc_weekly, partition_loader.partition_key)
 
     def knows(_run_id, _partition_key, known_from):
         days = (before.landed_at - known_from).days
         return answers[days] if days < len(answers) else "yes"
 
-    waiting = desk.warehouse.frame(select(pending_announcements), pending_announcements)
-    known_from, changes = announcements(desk, knows).take_over(
-        desk.partition_key, before.landed_at, stays=stays
+    waiting = partition_loader.warehouse.frame(select(pending_announcements), pending_announcements)
+    known_from, changes = announcements(partition_loader, knows).take_over(
+        partition_loader.partition_key, before.landed_at, stays=stays
     )
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         connection.execute(delete(pending_announcements))
         insert_frame(connection, pending_announcements, waiting)
     assert known_from == (None if stays and answers[0] == "not yet" else before.landed_at)
     return list(changes)
 
 
-def landed(desk, clock, some, ranges_of=0):
-    week = PARTITIONING.partition_of(desk.partition_key, today=LATER)
+def landed(partition_loader, clock, some, ranges_of=0):
+    week = PARTITIONING.partition_of(partition_loader.partition_key, today=LATER)
     for days, (rows, how, cause) in enumerate(some):
         clock.at = NOON + timedelta(days=days)
-        recorder = partial(recorded, announcements(desk), week)
-        done = desk.land(*rows, ranges_of=ranges_of, recorder=recorder, **how)
+        recorder = partial(recorded, announcements(partition_loader), week)
+        done = partition_loader.land(*rows, ranges_of=ranges_of, recorder=recorder, **how)
         assert done.change_cause == cause
         yield done
 
@@ -77,11 +77,13 @@ def recorded(kept, week, target, delivery):
 
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("ranges_of", [1, 4, 0])
-def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of):
+def test_what_each_landing_changed_is_what_it_said_of_it(partition_loader, clock, ranges_of):
     said = [
-        each for each in landed(desk, clock, DELIVERIES, ranges_of) if each.change_cause != "none"
+        each
+        for each in landed(partition_loader, clock, DELIVERIES, ranges_of)
+        if each.change_cause != "none"
     ]
-    found = announced_changes(desk, *["no"] * len(DELIVERIES))
+    found = announced_changes(partition_loader, *["no"] * len(DELIVERIES))
     assert [each.figures for each in found] == [each.change for each in said]
     assert [each.cause for each in found] == [each.change_cause for each in said]
     late = " (Reported late: run run, which loaded it, had not reported it.)"
@@ -89,36 +91,44 @@ def test_what_each_landing_changed_is_what_it_said_of_it(desk, clock, ranges_of)
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_report_and_all_before_it_are_not_repeated(desk, clock):
-    list(landed(desk, clock, DELIVERIES))
-    assert announced_changes(desk, "yes", "no") == []
-    assert [change.cause for change in announced_changes(desk, "no", "yes", "no", "no")] == ["ours"]
-    assert [change.cause for change in announced_changes(desk, "no", "no", "no", "yes")] == [
+def test_a_report_and_all_before_it_are_not_repeated(partition_loader, clock):
+    list(landed(partition_loader, clock, DELIVERIES))
+    assert announced_changes(partition_loader, "yes", "no") == []
+    assert [
+        change.cause for change in announced_changes(partition_loader, "no", "yes", "no", "no")
+    ] == ["ours"]
+    assert [
+        change.cause for change in announced_changes(partition_loader, "no", "no", "no", "yes")
+    ] == [
         "source",
         "ours",
     ]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_run_that_goes_on_reports_only_what_stays_the_latest(desk, clock):
-    list(landed(desk, clock, DELIVERIES))
-    assert announced_changes(desk, "not yet") == []
-    assert [change.cause for change in announced_changes(desk, "not yet", stays=False)] == ["ours"]
-    assert [change.cause for change in announced_changes(desk, "no", "no", "not yet")] == [
+def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader, clock):
+    list(landed(partition_loader, clock, DELIVERIES))
+    assert announced_changes(partition_loader, "not yet") == []
+    assert [
+        change.cause for change in announced_changes(partition_loader, "not yet", stays=False)
+    ] == ["ours"]
+    assert [
+        change.cause for change in announced_changes(partition_loader, "no", "no", "not yet")
+    ] == [
         "source",
         "ours",
     ]
 
 
-def test_loads_before_announcements_were_kept_are_not_reported(desk, clock):
-    list(landed(desk, clock, DELIVERIES[:2]))
-    with desk.warehouse.writing() as connection:
+def test_loads_before_announcements_were_kept_are_not_reported(partition_loader, clock):
+    list(landed(partition_loader, clock, DELIVERIES[:2]))
+    with partition_loader.warehouse.writing() as connection:
         connection.execute(delete(pending_announcements))
-    assert announced_changes(desk, "no", "no") == []
+    assert announced_changes(partition_loader, "no", "no") == []
 
 
-def test_its_sentence_names_the_part_and_says_if_it_was_set_back(desk, clock):
-    first = f"finra_otc_weekly:{desk.partition_key}#1"
+def test_its_sentence_names_the_part_and_says_if_it_was_set_back(partition_loader, clock):
+    first = f"finra_otc_weekly:{partition_loader.partition_key}#1"
     replay = {"version": "v1", "replay_of": first, "turns_back": True}
     both = [row("AAA"), row("BBB")]
     part = [row("AAA", share_quantity=7)]
@@ -127,8 +137,8 @@ def test_its_sentence_names_the_part_and_says_if_it_was_set_back(desk, clock):
         (part, {"version": "v2", "scope": OF_ONE_MARKET}, "source"),
         (both, replay, "ours"),
     ]
-    list(landed(desk, clock, three))
-    _, restated, set_back = announced_changes(desk, "no", "no", "no")
+    list(landed(partition_loader, clock, three))
+    _, restated, set_back = announced_changes(partition_loader, "no", "no", "no")
     assert restated.sentence.startswith(
         f"T1, week {MONDAY}, market=ATS, was restated: 1 of 2 rows changed, 1 gone; "
     )

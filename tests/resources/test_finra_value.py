@@ -23,7 +23,7 @@ from orchestration_project.resources.finra.value import (
 )
 from tests.domains.prices import row as price
 from tests.domains.prices import rows as prices
-from tests.resources.weeks import MONDAY, NOON, Desk, StoppedClock, row
+from tests.resources.weeks import MONDAY, NOON, PartitionLoader, StoppedClock, row
 
 FIRST, SECOND = date(2026, 2, 2), date(2026, 2, 9)
 
@@ -35,39 +35,43 @@ def rows(table, *given: dict[str, Any]) -> pl.DataFrame:
     return pl.DataFrame([usual | row for row in given], schema_of(table))
 
 
-def land(desk: Desk) -> None:
+def land(partition_loader: PartitionLoader) -> None:
     """Land 100 shares of AAA in each tier."""
     for tier in TIERS:
-        Desk(desk.warehouse, desk.folder, tier, MONDAY).land(row("AAA"))
+        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, MONDAY).land(
+            row("AAA")
+        )
 
 
-def value(desk: Desk) -> None:
+def value(partition_loader: PartitionLoader) -> None:
     """Value the week as a run does."""
-    load = value_load(desk.warehouse)
+    load = value_load(partition_loader.warehouse)
     load.land(load.take(MONDAY.isoformat()))
 
 
 @pytest.mark.slow_on_postgresql
-def test_splits_in_prices_are_undone_whether_or_not_their_days_are_loaded(desk):
-    land(desk)
+def test_splits_in_prices_are_undone_whether_or_not_their_days_are_loaded(partition_loader):
+    land(partition_loader)
     later = "2025-11-19 4, 2025-11-21 2"
     days = [price(day, 10, later_splits=later) for day in session_days(MONDAY)]
     kept = prices(*days).with_columns(
         capture_id=pl.lit(1, pl.Int64), known_from=pl.lit(NOON).cast(pl.Datetime("us", "UTC"))
     )
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         insert_frame(connection, prices_daily, kept)
-    value(desk)
-    found = desk.rows(finra_symbol_week_value, "tier", "price", "estimated_notional_usd")
+    value(partition_loader)
+    found = partition_loader.rows(
+        finra_symbol_week_value, "tier", "price", "estimated_notional_usd"
+    )
     assert found == [(tier, 80 * 10**6, 8000 * 10**6) for tier in sorted(TIERS)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_week_of_which_no_symbol_has_prices_is_covered_by_nothing(desk):
-    land(desk)
-    assert coverage_by_week(desk.warehouse) == {}  # its value was not requested
-    value(desk)
-    assert coverage_by_week(desk.warehouse) == {MONDAY.isoformat(): 0.0}
+def test_a_week_of_which_no_symbol_has_prices_is_covered_by_nothing(partition_loader):
+    land(partition_loader)
+    assert coverage_by_week(partition_loader.warehouse) == {}  # its value was not requested
+    value(partition_loader)
+    assert coverage_by_week(partition_loader.warehouse) == {MONDAY.isoformat(): 0.0}
 
 
 def test_weeks_are_summed_by_tier_and_one_without_a_value_keeps_its_trading(

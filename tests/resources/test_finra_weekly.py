@@ -91,11 +91,13 @@ def hash_of(folder, staged_name):
     return hashlib.sha256((folder / "artifacts" / staged_name).read_bytes()).hexdigest()
 
 
-def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(load_of, desk, tmp_path):
+def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(
+    load_of, partition_loader, tmp_path
+):
     load, requests = load_of(Finra(week(AAA=100, NA=7)))
     first = loaded(load)
     assert str(first) == "2 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api"
-    assert desk.quantities() == {"AAA": 100, "NA": 7}
+    assert partition_loader.quantities() == {"AAA": 100, "NA": 7}
     assert first.row_counts == {
         "finra_otc_weekly": 2,
         "finra_symbol_week": 2,
@@ -104,16 +106,18 @@ def test_a_week_is_loaded_staged_and_said_to_be_unchanged_the_next_time(load_of,
     staged = pl.read_parquet(tmp_path / "artifacts" / first.staged_name)
     assert staged["symbol"].to_list() == ["AAA", "NA"]
     assert set(staged.columns) == set(finra_otc_weekly.columns.keys()) - set(BOOKKEEPING)
-    assert desk.rows(landings, "content_sha256") == [(hash_of(tmp_path, first.staged_name),)]
+    assert partition_loader.rows(landings, "content_sha256") == [
+        (hash_of(tmp_path, first.staged_name),)
+    ]
     assert Path(first.staged_name).stem == hash_of(tmp_path, first.staged_name)
     asked = len(requests)
     again = loaded(load)
     assert (str(again), again.row_counts) == ("unchanged; source api", first.row_counts)
     assert len(requests) == asked + 1  # the probe
-    assert desk.count(landings) == 1
+    assert partition_loader.count(landings) == 1
 
 
-def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, desk):
+def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, partition_loader):
     finra = Finra(week(AAA=100))
     loaded(load_of(finra)[0])
     load, _ = load_of(finra, full=True)
@@ -121,23 +125,23 @@ def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, desk):
         str(loaded(load))
         == "0 rows added, 0 changed, 0 removed, 1 unchanged, 0 rejected; source api"
     )
-    assert desk.rows(landings, "change_cause") == [("first",), ("none",)]
+    assert partition_loader.rows(landings, "change_cause") == [("first",), ("none",)]
 
 
 @pytest.mark.parametrize("rows_at_once", [1_000, 2])
-def test_a_remnant_of_a_loaded_week_is_quarantined(load_of, desk, rows_at_once: int):
+def test_a_remnant_of_a_loaded_week_is_quarantined(load_of, partition_loader, rows_at_once: int):
     whole = dict.fromkeys(("AAA", "BBB", "CCC", "DDD", "EEE", "FFF"), 100)
     loaded(load_of(Finra(week(**whole)), rows_at_once=rows_at_once)[0])
     remnant = load_of(Finra(week(AAA=100, BBB=100, CCC=101)), full=True, rows_at_once=rows_at_once)
     with pytest.raises(HeldBackError, match="at least 5 of the 6 loaded keys"):
         loaded(remnant[0])
-    assert desk.quantities() == whole
+    assert partition_loader.quantities() == whole
     restated = load_of(Finra(week(**{**whole, "GGG": 7, "FFF": 99})), full=True)
     assert str(loaded(restated[0])).startswith("1 rows added, 1 changed, 0 removed, 5 unchanged")
 
 
 @pytest.mark.slow
-def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
+def test_a_week_too_large_to_be_held_is_the_same_week(load_of, partition_loader, tmp_path):
     shares = {f"S{number}": number for number in range(9)}
     in_ranges = {"rows_at_once": 4}
     finra = Finra(week(**shares))
@@ -146,13 +150,15 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
         "9 rows added, 0 changed, 0 removed, 0 unchanged, 0 rejected; source api; "
         "unusual: has_shares_where_it_has_trades"
     )
-    assert desk.quantities() == shares
+    assert partition_loader.quantities() == shares
     tables = ("finra_otc_weekly", "finra_symbol_week", "finra_venue_week")
     assert first.row_counts == dict(zip(tables, (9, 9, 1), strict=True))
     staged = pq.ParquetFile(tmp_path / "artifacts" / first.staged_name)
     assert staged.metadata.num_row_groups == 9
     assert staged.read().column("symbol").to_pylist() == list(shares)
-    assert desk.rows(landings, "content_sha256") == [(hash_of(tmp_path, first.staged_name),)]
+    assert partition_loader.rows(landings, "content_sha256") == [
+        (hash_of(tmp_path, first.staged_name),)
+    ]
     assert Path(first.staged_name).stem == hash_of(tmp_path, first.staged_name)
     assert list(first.preview.largest["finra_otc_weekly"]["share_quantity"]) == [*range(8, -1, -1)]
     assert list(first.preview.largest["finra_symbol_week"]["symbol"])[:2] == ["S8", "S7"]
@@ -171,7 +177,7 @@ def test_a_week_too_large_to_be_held_is_the_same_week(load_of, desk, tmp_path):
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
-def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkeypatch):
+def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, partition_loader, monkeypatch):
     monkeypatch.setattr("orchestration_project.engine.source.RECORDS_HELD", 3)
     load, _ = load_of(Finra(week(AAA=100, BBB=5)))
     finra = load.deliveries.resource
@@ -179,26 +185,28 @@ def test_pages_too_many_to_be_held_are_read_from_the_store(load_of, desk, monkey
     kept = finra.extract_version(Partition(date.fromisoformat(WEEK), TIER), version, [])
     assert [each.body for each in kept] == [b""] * len(kept)
     loaded(load)
-    assert desk.quantities() == {"AAA": 100, "BBB": 5}
+    assert partition_loader.quantities() == {"AAA": 100, "BBB": 5}
 
 
-def test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes(load_of, desk, tmp_path):
+def test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes(
+    load_of, partition_loader, tmp_path
+):
     (tmp_path / "scratch").touch()
     promised = promise("test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes")
     with pytest.raises(ConfigurationError) as refusal:
         load_of(Finra(week(AAA=100, BBB=5)), rows_at_once=1)[0].take(KEY)
     assert promised.is_seen_in(str(refusal.value))
     assert promised.kept == BYTES
-    assert (desk.count(captures), desk.count(landings)) == (1, 0)
+    assert (partition_loader.count(captures), partition_loader.count(landings)) == (1, 0)
 
 
-def test_a_week_in_ranges_that_does_not_add_up_is_held_back(load_of, desk):
+def test_a_week_in_ranges_that_does_not_add_up_is_held_back(load_of, partition_loader):
     rows = week(AAA=100, BBB=5, CCC=7)
     rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
     with pytest.raises(HeldBackError, match=r"1 of 3 .*BBB"):
         loaded(load_of(Finra(rows), rows_at_once=2)[0])
-    assert desk.count(finra_otc_weekly) == 0
-    assert desk.count(audits) == 16
+    assert partition_loader.count(finra_otc_weekly) == 0
+    assert partition_loader.count(audits) == 16
 
 
 def moving(moves):
@@ -216,34 +224,34 @@ def moving(moves):
     return finra
 
 
-def test_a_source_that_moves_and_settles_is_read_again(load_of, desk):
+def test_a_source_that_moves_and_settles_is_read_again(load_of, partition_loader):
     load, _ = load_of(moving(2))
     assert loaded(load).source_version == "weeklySummary: 2 records, updated 2025-12-01"
-    assert desk.quantities() == {"S0": 1}
-    assert desk.rows(landings, "source_version") == [
+    assert partition_loader.quantities() == {"S0": 1}
+    assert partition_loader.rows(landings, "source_version") == [
         ("weeklySummary: 2 records, updated 2025-12-01",)
     ]
-    assert desk.count(captures) == 3
+    assert partition_loader.count(captures) == 3
 
 
-def test_a_source_that_never_settles_is_transient_and_publishes_nothing(load_of, desk):
+def test_a_source_that_never_settles_is_transient_and_publishes_nothing(load_of, partition_loader):
     load, _ = load_of(moving(100))
     with pytest.raises(MovedError) as moved:
         load.take(KEY)
     assert moved.value.is_retryable
-    assert desk.count(finra_otc_weekly) == 0
-    assert desk.count(captures) == 3
-    assert desk.rows(fences, "token", "source_version") == [(1, None)]
+    assert partition_loader.count(finra_otc_weekly) == 0
+    assert partition_loader.count(captures) == 3
+    assert partition_loader.rows(fences, "token", "source_version") == [(1, None)]
 
 
-def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, desk):
+def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, partition_loader):
     rows = week(AAA=100, BBB=5)
     rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
     load, _ = load_of(Finra(rows))
     with pytest.raises(HeldBackError, match="quarantined by reconciles_with_symbol_totals"):
         loaded(load)
-    assert desk.count(finra_otc_weekly) == 0
-    verdicts = dict(desk.rows(audits, "name", "outcome"))
+    assert partition_loader.count(finra_otc_weekly) == 0
+    verdicts = dict(partition_loader.rows(audits, "name", "outcome"))
     assert verdicts == {
         "has_all_rows_of_record_total": "passed",
         "holds_only_its_week_and_tier": "passed",
@@ -259,19 +267,21 @@ def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, desk
     }
 
 
-def test_a_bad_row_is_rejected_with_its_place_and_the_others_land(load_of, desk):
+def test_a_bad_row_is_rejected_with_its_place_and_the_others_land(load_of, partition_loader):
     bad = record("  ", MPID="YATS", totalWeeklyShareQuantity=1)
     total = record("  ", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=1)
     load, _ = load_of(Finra([bad, total, *week(AAA=100)]), max_reject_ratio=0.5)
     loaded(load)
-    assert desk.quantities() == {"AAA": 100}
-    assert desk.rows(rejects, "line_number", "reason_code") == [
+    assert partition_loader.quantities() == {"AAA": 100}
+    assert partition_loader.rows(rejects, "line_number", "reason_code") == [
         (2, "blank_symbol"),
         (3, "blank_symbol"),
     ]
 
 
-def test_a_partition_from_another_source_is_replaced_by_force_alone(load_of, desk, tmp_path):
+def test_a_partition_from_another_source_is_replaced_by_force_alone(
+    load_of, partition_loader, tmp_path
+):
     loaded(load_of(Finra(week(AAA=100)))[0])
     name = "finra_otc_weekly_tier1_20251201.csv"
     (tmp_path / "files").mkdir()
@@ -284,8 +294,8 @@ def test_a_partition_from_another_source_is_replaced_by_force_alone(load_of, des
         from_source(load, files).take(KEY)
     assert (refusal.value.expected, refusal.value.found) == ("more from api", "FINRA_SOURCE=files")
     loaded(from_source(load, files, force=True))
-    assert desk.quantities() == {"BBB": 7}
-    assert desk.rows(landings, "source", "scope") == [
+    assert partition_loader.quantities() == {"BBB": 7}
+    assert partition_loader.rows(landings, "source", "scope") == [
         ("api", "tier=T1,week_start=2025-11-10"),
         ("files", "tier=T1,week_start=2025-11-10,market=ATS"),
     ]
@@ -299,7 +309,7 @@ def test_a_partition_that_there_is_not_is_refused_before_anything_is_asked(load_
     assert requests == []
 
 
-def test_the_next_week_may_be_taken_while_one_lands(load_of, desk):
+def test_the_next_week_may_be_taken_while_one_lands(load_of, partition_loader):
     weeks = ["2025-11-10", "2025-11-03", "2025-10-27"]
     finra = Finra(
         [{**each, "weekStartDate": monday} for monday in weeks for each in week(AAA=100, BBB=1)],
@@ -319,5 +329,5 @@ def test_the_next_week_may_be_taken_while_one_lands(load_of, desk):
         if monday:
             thread.join()
             taken = ahead.pop()
-    assert desk.count(finra_otc_weekly) == 6
-    assert desk.count(landings) == 3
+    assert partition_loader.count(finra_otc_weekly) == 6
+    assert partition_loader.count(landings) == 3

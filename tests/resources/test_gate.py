@@ -41,7 +41,7 @@ class Thing:
 
 
 @dataclass
-class Scene:
+class GateRuns:
     """Three dependencies, and a gate for each run that comes."""
 
     warehouse: Warehouse
@@ -77,109 +77,109 @@ class Scene:
 
 
 @pytest.fixture
-def scene(warehouse: Warehouse, clock: StoppedClock) -> Scene:
-    return Scene(warehouse, clock)
+def gate_runs(warehouse: Warehouse, clock: StoppedClock) -> GateRuns:
+    return GateRuns(warehouse, clock)
 
 
-def test_what_work_depends_on_is_looked_at_once_until_it_is_too_old(scene: Scene):
-    scene.gate().admit("source")
-    assert scene.looks == (1, 1, 0)
-    scene.clock.at += timedelta(minutes=15)
+def test_what_work_depends_on_is_looked_at_once_until_it_is_too_old(gate_runs: GateRuns):
+    gate_runs.gate().admit("source")
+    assert gate_runs.looks == (1, 1, 0)
+    gate_runs.clock.at += timedelta(minutes=15)
     for _ in range(3):
-        scene.gate(run="r2").admit("source")
-    assert scene.looks == (1, 1, 0)
-    scene.gate().admit("another work")  # needs the disk alone, of which it is known
-    assert scene.looks == (1, 1, 0)
-    scene.clock.at += timedelta(seconds=1)
-    scene.gate(run="r3").admit("another work")
-    assert scene.looks == (1, 2, 0)
-    assert scene.stored("dependency", "outcome", "got", "run_id", "checked_at") == [
-        ("disk", "passed", "it is there", "r3", scene.clock.at),
-        ("source", "passed", "it is there", "r1", scene.clock.at - timedelta(seconds=901)),
+        gate_runs.gate(run="r2").admit("source")
+    assert gate_runs.looks == (1, 1, 0)
+    gate_runs.gate().admit("another work")  # needs the disk alone, of which it is known
+    assert gate_runs.looks == (1, 1, 0)
+    gate_runs.clock.at += timedelta(seconds=1)
+    gate_runs.gate(run="r3").admit("another work")
+    assert gate_runs.looks == (1, 2, 0)
+    assert gate_runs.stored("dependency", "outcome", "got", "run_id", "checked_at") == [
+        ("disk", "passed", "it is there", "r3", gate_runs.clock.at),
+        ("source", "passed", "it is there", "r1", gate_runs.clock.at - timedelta(seconds=901)),
     ]
 
 
-def test_under_other_settings_everything_is_looked_at_again(scene: Scene):
-    scene.gate().admit("source")
-    scene.gate(config="another").admit("source")
-    assert scene.looks == (2, 2, 0)
+def test_under_other_settings_everything_is_looked_at_again(gate_runs: GateRuns):
+    gate_runs.gate().admit("source")
+    gate_runs.gate(config="another").admit("source")
+    assert gate_runs.looks == (2, 2, 0)
 
 
-def test_what_fails_refuses_until_it_is_mended_however_young_the_finding_is(scene: Scene):
-    scene.source.error = ConfigurationError("not let in", remedy="correct the secret")
+def test_what_fails_refuses_until_it_is_mended_however_young_the_finding_is(gate_runs: GateRuns):
+    gate_runs.source.error = ConfigurationError("not let in", remedy="correct the secret")
     for run in ("r1", "r2"):
         with pytest.raises(ConfigurationError, match="not let in") as refused:
-            scene.gate(run=run).admit("source")
+            gate_runs.gate(run=run).admit("source")
         assert refused.value.context["dependency"] == "source"
         assert refused.value.context["tried"] == "looked at source"
-    assert scene.looks == (2, 1, 0)
-    assert scene.stored("dependency", "outcome", "got", "remedy") == [
+    assert gate_runs.looks == (2, 1, 0)
+    assert gate_runs.stored("dependency", "outcome", "got", "remedy") == [
         ("disk", "passed", "it is there", ""),
         ("source", "failed", "not let in", "correct the secret"),
     ]
-    scene.gate().admit("another work")  # which does not depend on it
-    scene.source.error = None
-    scene.gate().admit("source")
-    assert scene.looks == (3, 1, 0)
+    gate_runs.gate().admit("another work")  # which does not depend on it
+    gate_runs.source.error = None
+    gate_runs.gate().admit("source")
+    assert gate_runs.looks == (3, 1, 0)
 
 
-def test_what_may_pass_stays_an_error_that_is_tried_again(scene: Scene):
-    scene.source.error = TransientError("no answer", retry_in_seconds=7)
+def test_what_may_pass_stays_an_error_that_is_tried_again(gate_runs: GateRuns):
+    gate_runs.source.error = TransientError("no answer", retry_in_seconds=7)
     with pytest.raises(TransientError) as refused:
-        scene.gate().admit("source")
+        gate_runs.gate().admit("source")
     assert refused.value.is_retryable
     assert refused.value.retry_in_seconds == 7
 
 
-def test_the_queue_counts_for_queued_runs_alone(scene: Scene):
-    scene.daemon.error = TransientError("the daemon is gone")
-    scene.gate(queued=False).admit("source")
+def test_the_queue_counts_for_queued_runs_alone(gate_runs: GateRuns):
+    gate_runs.daemon.error = TransientError("the daemon is gone")
+    gate_runs.gate(queued=False).admit("source")
     with pytest.raises(TransientError, match="the daemon is gone"):
-        scene.gate(queued=True).admit("source")
+        gate_runs.gate(queued=True).admit("source")
 
 
-def test_a_forced_run_goes_on_and_both_it_and_the_finding_say_so(scene: Scene):
-    scene.disk.error = ConfigurationError("nearly full")
-    scene.gate(forced=True, run="r9").admit("source")
-    assert scene.noted == ["disk"]
-    assert scene.stored("dependency", "outcome", "forced_run_id", "forced_at") == [
-        ("disk", "failed", "r9", scene.clock.at),
+def test_a_forced_run_goes_on_and_both_it_and_the_finding_say_so(gate_runs: GateRuns):
+    gate_runs.disk.error = ConfigurationError("nearly full")
+    gate_runs.gate(forced=True, run="r9").admit("source")
+    assert gate_runs.noted == ["disk"]
+    assert gate_runs.stored("dependency", "outcome", "forced_run_id", "forced_at") == [
+        ("disk", "failed", "r9", gate_runs.clock.at),
         ("source", "passed", None, None),
     ]
-    scene.disk.error = None
-    scene.gate(forced=True).admit("source")
-    assert scene.noted == ["disk"]
+    gate_runs.disk.error = None
+    gate_runs.gate(forced=True).admit("source")
+    assert gate_runs.noted == ["disk"]
 
 
-def test_another_machine_looks_for_itself(scene: Scene):
-    scene.gate().admit("source")
-    with scene.warehouse.writing() as connection:
+def test_another_machine_looks_for_itself(gate_runs: GateRuns):
+    gate_runs.gate().admit("source")
+    with gate_runs.warehouse.writing() as connection:
         connection.execute(readiness.update().values(machine="elsewhere"))
-    scene.gate().admit("source")
-    assert scene.looks == (2, 2, 0)
-    assert len(scene.stored("machine")) == 4
+    gate_runs.gate().admit("source")
+    assert gate_runs.looks == (2, 2, 0)
+    assert len(gate_runs.stored("machine")) == 4
 
 
-def test_a_verification_looks_at_all_of_it_and_stores_nothing_by_itself(scene: Scene):
-    scene.source.error = ConfigurationError("not let in")
+def test_a_verification_looks_at_all_of_it_and_stores_nothing_by_itself(gate_runs: GateRuns):
+    gate_runs.source.error = ConfigurationError("not let in")
     harder = Probe("disk", (), lambda: "looked harder", lambda: Answer("nothing to see", False))
-    probes = [scene.source.probe(), harder, scene.daemon.probe()]
-    found = [result.finding for result in examine_all(probes, scene.clock, "abc")]
+    probes = [gate_runs.source.probe(), harder, gate_runs.daemon.probe()]
+    found = [result.finding for result in examine_all(probes, gate_runs.clock, "abc")]
     assert [(each.dependency, each.outcome, each.tried, each.got) for each in found] == [
         ("source", "failed", "looked at source", "not let in"),
         ("disk", "not_applicable", "looked harder", "nothing to see"),
         ("daemon", "passed", "looked at daemon", "it is there"),
     ]
-    assert scene.stored("dependency") == []
-    Register(scene.warehouse).keep(found, run_id="r1")
-    assert scene.stored("dependency") == [("daemon",), ("disk",), ("source",)]
+    assert gate_runs.stored("dependency") == []
+    Register(gate_runs.warehouse).keep(found, run_id="r1")
+    assert gate_runs.stored("dependency") == [("daemon",), ("disk",), ("source",)]
 
 
 def test_without_the_database_nothing_is_looked_at_and_the_refusal_says_that():
     thing = Thing("source", ("source",))
     url = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none"
     with Warehouse(url, clock=Clock()) as nowhere:
-        gate = Scene(nowhere, StoppedClock(), source=thing).gate()
+        gate = GateRuns(nowhere, StoppedClock(), source=thing).gate()
         with pytest.raises(TransientError) as refused:
             gate.admit("source")
     assert thing.looks == 0
@@ -188,8 +188,8 @@ def test_without_the_database_nothing_is_looked_at_and_the_refusal_says_that():
     assert "hunter2" not in said
 
 
-def test_dependencies_are_looked_at_side_by_side(scene: Scene):
+def test_dependencies_are_looked_at_side_by_side(gate_runs: GateRuns):
     both = Barrier(2, timeout=60)
-    scene.source.waits = scene.disk.waits = both.wait
-    scene.gate().admit("source")
-    assert scene.stored("dependency", "outcome") == [("disk", "passed"), ("source", "passed")]
+    gate_runs.source.waits = gate_runs.disk.waits = both.wait
+    gate_runs.gate().admit("source")
+    assert gate_runs.stored("dependency", "outcome") == [("disk", "passed"), ("source", "passed")]

@@ -16,8 +16,8 @@ from orchestration_project.resources.finra.symbols import derive_symbols
 from orchestration_project.resources.finra.value import value_load
 from orchestration_project.tables.schema import METADATA
 from tests.domains.prices import row as price
-from tests.resources.gold_desk import WEEKS, derive, land_week, read
-from tests.resources.weeks import NOON, Desk
+from tests.resources.gold_loads import WEEKS, derive, land_week, read
+from tests.resources.weeks import NOON, PartitionLoader
 
 LAST = WEEKS[-1]
 NOTHING = {"share_quantity": 0, "trade_count": 0, "notional_usd": 0}
@@ -30,36 +30,40 @@ MAY_BE_ZERO = {"hhi_lower", "hhi_upper", "average_shares_per_week", "average_tra
 """Of a window without shares the mean is zero: its weeks are counted, and they are not zero."""
 
 
-def traded_nothing(desk: Desk) -> None:
+def traded_nothing(partition_loader: PartitionLoader) -> None:
     """Land weeks of symbols without shares, trades and value, with prices and short sales of 0."""
     for week in WEEKS:
         for tier in TIERS:
-            land_week(desk, tier, week, [{"symbol": "NIL", **NOTHING}])
-    derive(desk, WEEKS)
+            land_week(partition_loader, tier, week, [{"symbol": "NIL", **NOTHING}])
+    derive(partition_loader, WEEKS)
     sale = {"trade_date": LAST, "facility_code": "NQTRF", "market_code": "Q", "symbol": "NIL"}
     sold = dict.fromkeys(("short_quantity", "short_exempt_quantity", "total_quantity"), 0)
     dated: dict[str, Any] = {"capture_id": 1, "known_from": NOON}
     priced = [price(day, 40, symbol="NIL", volume=0) for day in session_days(LAST)]
     names = prices_daily.columns.keys()
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         connection.execute(insert(finra_reg_sho_daily).values({**sale, **sold, **dated}))
         for each in priced:
             given = {name: value for name, value in each.items() if name in names}
             connection.execute(insert(prices_daily).values({**given, **dated}))
-    for load in (value_load(desk.warehouse), short_load(desk.warehouse)):
+    for load in (value_load(partition_loader.warehouse), short_load(partition_loader.warehouse)):
         load.land(load.take(str(LAST)))
 
 
 @pytest.mark.slow
-def test_a_ratio_to_zero_is_null_in_every_column_of_gold(desk: Desk):
-    traded_nothing(desk)
+def test_a_ratio_to_zero_is_null_in_every_column_of_gold(partition_loader: PartitionLoader):
+    traded_nothing(partition_loader)
     for name in OF_WEEK:
         ratios = [
             column.name
             for column in METADATA.tables[name].columns
             if isinstance(column.type, Double)
         ]
-        rows = [each for each in read(desk.warehouse, name) if str(each["week_start"]) == str(LAST)]
+        rows = [
+            each
+            for each in read(partition_loader.warehouse, name)
+            if str(each["week_start"]) == str(LAST)
+        ]
         assert rows, name
         found = {column for row in rows for column in ratios if row[column] is not None}
         assert found <= MAY_BE_ZERO, name
@@ -67,19 +71,21 @@ def test_a_ratio_to_zero_is_null_in_every_column_of_gold(desk: Desk):
 
 
 @pytest.mark.slow_on_postgresql
-def test_revisions_loaded_out_of_order_differ_by_both_clocks(desk: Desk, clock):
+def test_revisions_loaded_out_of_order_differ_by_both_clocks(
+    partition_loader: PartitionLoader, clock
+):
     """A revision of the third day is loaded before one of the second."""
     days = [date(2025, 12, 1), date(2025, 12, 8), date(2025, 12, 15)]
     key, times = f"T1|{LAST}", []
     for number, shares in ((0, 10), (2, 30), (1, 20)):
         clock.at += timedelta(days=1)
         revised = {"symbol": "AAA", "share_quantity": shares, "last_update_date": days[number]}
-        land_week(desk, "T1", LAST, [{**revised, "initial_published_date": days[0]}])
+        land_week(partition_loader, "T1", LAST, [{**revised, "initial_published_date": days[0]}])
         times.append(clock.at + timedelta(hours=1))
 
     def shares_of(**when: Any) -> list[int]:
         tables = REGISTRY.tables_as_of
-        found = derive_as_of(desk.warehouse, tables, "finra_symbol_week", key, **when)
+        found = derive_as_of(partition_loader.warehouse, tables, "finra_symbol_week", key, **when)
         return found.rows["total_share_quantity"].to_list()
 
     assert [shares_of(day=day) for day in days] == [[10], [20], [30]]
@@ -89,22 +95,29 @@ def test_revisions_loaded_out_of_order_differ_by_both_clocks(desk: Desk, clock):
 
 
 @pytest.mark.slow
-def test_a_week_that_is_tiered_again_is_in_one_tier_of_gold(desk: Desk, clock):
+def test_a_week_that_is_tiered_again_is_in_one_tier_of_gold(
+    partition_loader: PartitionLoader, clock
+):
     for tier in TIERS:
-        land_week(desk, tier, LAST, [{"symbol": f"{tier}A"}])
-    land_week(desk, "T2", LAST, [{"symbol": "T2A"}, {"symbol": "MOVED", "share_quantity": 7}])
-    derive(desk, [LAST])
+        land_week(partition_loader, tier, LAST, [{"symbol": f"{tier}A"}])
+    land_week(
+        partition_loader, "T2", LAST, [{"symbol": "T2A"}, {"symbol": "MOVED", "share_quantity": 7}]
+    )
+    derive(partition_loader, [LAST])
     before = clock.at
     clock.at += timedelta(days=1)
-    land_week(desk, "T2", LAST, [{"symbol": "T2A"}])
-    land_week(desk, "T1", LAST, [{"symbol": "T1A"}, {"symbol": "MOVED", "share_quantity": 7}])
-    derive(desk, [LAST])
+    land_week(partition_loader, "T2", LAST, [{"symbol": "T2A"}])
+    land_week(
+        partition_loader, "T1", LAST, [{"symbol": "T1A"}, {"symbol": "MOVED", "share_quantity": 7}]
+    )
+    derive(partition_loader, [LAST])
     found = {
-        each["tier"]: each["share_quantity"] for each in read(desk.warehouse, "finra_tier_week")
+        each["tier"]: each["share_quantity"]
+        for each in read(partition_loader.warehouse, "finra_tier_week")
     }
     assert found == {"T1": 107, "T2": 100, "OTCE": 100}
     then = derive_as_of(
-        desk.warehouse,
+        partition_loader.warehouse,
         REGISTRY.tables_as_of,
         "finra_tier_week",
         str(LAST),
@@ -118,20 +131,22 @@ def test_a_week_that_is_tiered_again_is_in_one_tier_of_gold(desk: Desk, clock):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_symbol_that_another_company_uses_keeps_its_weeks_apart(desk: Desk):
+def test_a_symbol_that_another_company_uses_keeps_its_weeks_apart(
+    partition_loader: PartitionLoader,
+):
     """Nothing is merged or split: the week from which on it may be another one is named."""
     names = {WEEKS[0]: "Acme Mining Inc.", WEEKS[-1]: "Zenith Robotics Ltd."}
     for week in WEEKS:
         reused = [{"symbol": "ACM", "issue_name": names[week]}] if week in names else []
-        land_week(desk, "T1", week, [*reused, {"symbol": "ELSE"}])
-    derive_symbols(desk.warehouse)
+        land_week(partition_loader, "T1", week, [*reused, {"symbol": "ELSE"}])
+    derive_symbols(partition_loader.warehouse)
     [found] = [
         each
-        for each in read(desk.warehouse, "finra_symbol_changes")
+        for each in read(partition_loader.warehouse, "finra_symbol_changes")
         if each["kind"] == "reuse_candidate"
     ]
     assert (found["symbol"], str(found["week_start"]), found["gap_weeks"]) == ("ACM", str(LAST), 5)
     assert (found["previous_value"], found["value"]) == tuple(names.values())
-    symbols = {each["symbol"]: each for each in read(desk.warehouse, "finra_symbols")}
+    symbols = {each["symbol"]: each for each in read(partition_loader.warehouse, "finra_symbols")}
     assert symbols["ACM"]["is_reuse_candidate"]
     assert not symbols["ELSE"]["is_reuse_candidate"]

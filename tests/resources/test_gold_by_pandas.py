@@ -15,8 +15,8 @@ from orchestration_project.tables.schema import key_names
 from tests.gold.arithmetic import KEYS, as_values, assert_same, frame
 from tests.gold.symbols import master
 from tests.gold.weeks import of_weekly
-from tests.resources.gold_desk import WEEKS, derive, land_week, read
-from tests.resources.weeks import Desk
+from tests.resources.gold_loads import WEEKS, derive, land_week, read
+from tests.resources.weeks import PartitionLoader
 
 TIERS = ("T1", "T2", "OTCE")
 VENUES = [
@@ -94,19 +94,21 @@ def stories(tier: str, week: date) -> list[dict[str, Any]]:
     return found
 
 
-def landed(desk: Desk, weeks: Sequence[date]) -> Desk:
+def landed(partition_loader: PartitionLoader, weeks: Sequence[date]) -> PartitionLoader:
     """Land and derive weeks of three tiers."""
     chance = random.Random(42)  # noqa: S311
     for week in weeks:
         for tier in TIERS:
-            land_week(desk, tier, week, [*rows_of(chance, tier, week), *stories(tier, week)])
-    derive(desk, weeks)
-    derive_symbols(desk.warehouse)
-    return desk
+            land_week(
+                partition_loader, tier, week, [*rows_of(chance, tier, week), *stories(tier, week)]
+            )
+    derive(partition_loader, weeks)
+    derive_symbols(partition_loader.warehouse)
+    return partition_loader
 
 
-def stale(desk: Desk, name: str) -> set[Any]:
-    rows = map(as_values, read(desk.warehouse, name))
+def stale(partition_loader: PartitionLoader, name: str) -> set[Any]:
+    rows = map(as_values, read(partition_loader.warehouse, name))
     return {row["week_start"] for row in rows if row["is_stale"]}
 
 
@@ -118,8 +120,8 @@ def test_each_gold_table_of_finra_and_of_market_volume_is_computed_again():
 
 
 @pytest.mark.slow
-def test_every_column_of_gold_is_what_pandas_computes(desk):
-    gold = landed(desk, WEEKS)
+def test_every_column_of_gold_is_what_pandas_computes(partition_loader):
+    gold = landed(partition_loader, WEEKS)
     weekly = frame(map(as_values, read(gold.warehouse, "finra_otc_weekly")))
     expected = {**of_weekly(weekly), **master(weekly)}
     for name, rows in expected.items():
@@ -137,9 +139,9 @@ def test_every_column_of_gold_is_what_pandas_computes(desk):
 
 
 @pytest.mark.slow
-def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(desk):
+def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(partition_loader):
     weeks, restated = WEEKS[:4], WEEKS[1]
-    gold = landed(desk, weeks)
+    gold = landed(partition_loader, weeks)
     rows = rows_of(random.Random(7), "T1", restated)  # noqa: S311
     land_week(gold, "T1", restated, rows)
     assert stale(gold, "finra_symbol_rolling_6w") == set(weeks[1:])
@@ -150,7 +152,7 @@ def test_a_restatement_marks_what_it_is_part_of_until_that_is_derived_again(desk
     derive(gold, weeks)
     for name in ("finra_symbol_rolling_6w", "finra_concentration_week", "finra_tier_week"):
         assert stale(gold, name) == set()
-    later = [{**each, "last_update_date": WEEKS[-1] + timedelta(days=200)} for each in rows]
+    later = [{**row, "last_update_date": WEEKS[-1] + timedelta(days=200)} for row in rows]
     land_week(gold, "T1", restated, later)
     # dates alone restate nothing, but derived rows have them
     assert stale(gold, "finra_symbol_rolling_6w") == set(weeks[1:])

@@ -17,7 +17,7 @@ from orchestration_project.engine.warehouse.recorded import read_parts
 from orchestration_project.resources.finra.weekly import read_earlier
 from orchestration_project.services.inventory import read_captures
 from orchestration_project.tables.spine import captures, deliveries, landings
-from tests.resources.weeks import MONDAY, Desk, rejected, row
+from tests.resources.weeks import MONDAY, PartitionLoader, rejected, row
 
 GROWING = {table.name: table for table in (captures, deliveries, landings)}
 DELIVERIES = 4000
@@ -69,35 +69,38 @@ def scanned(warehouse: Warehouse, statement: str, values: Any) -> set[str]:
 
 
 @pytest.fixture
-def asked(desk: Desk) -> list[tuple[str, Any]]:
+def asked(partition_loader: PartitionLoader) -> list[tuple[str, Any]]:
     """Statements of a load, restatement and replay of a partition, in a database with a past."""
-    desk.land(row("AAA"), rejects=rejected(7))
-    grow(desk.warehouse)
+    partition_loader.land(row("AAA"), rejects=rejected(7))
+    grow(partition_loader.warehouse)
     with statements() as found:
-        desk.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
-        _, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
-        with desk.warehouse.reading() as connection:
+        partition_loader.land(row("AAA", share_quantity=7), row("BBB"), version="v2")
+        _, recorded = partition_loader.warehouse.recorded(
+            finra_otc_weekly, partition_loader.partition_key
+        )
+        with partition_loader.warehouse.reading() as connection:
             read_parts(connection, recorded[0])
             read_earlier(connection, TierWeek("T1", MONDAY + timedelta(days=7)), {}, weeks=12)
     return [each for each in found if each[0].startswith("SELECT")]
 
 
 @pytest.mark.slow_on_postgresql
-def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(desk, asked):
+def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(partition_loader, asked):
     about = [each for each in asked if any(f"FROM {name}" in each[0] for name in GROWING)]
     assert len(about) >= 2
     assert {
-        statement: scanned(desk.warehouse, statement, values) for statement, values in about
+        statement: scanned(partition_loader.warehouse, statement, values)
+        for statement, values in about
     } == {statement: set() for statement, _ in about}
 
 
-def test_the_newest_captures_are_read_in_the_order_of_an_index(desk):
-    desk.land(row("AAA"))
-    grow(desk.warehouse)
+def test_the_newest_captures_are_read_in_the_order_of_an_index(partition_loader):
+    partition_loader.land(row("AAA"))
+    grow(partition_loader.warehouse)
     with statements() as found:
-        read_captures(desk.warehouse, [], limit=50)
+        read_captures(partition_loader.warehouse, [], limit=50)
     [(statement, values)] = [each for each in found if "FROM captures" in each[0]]
-    lines, _ = plan_of(desk.warehouse, statement, values)
+    lines, _ = plan_of(partition_loader.warehouse, statement, values)
     plan = "\n".join(lines)
     assert "captures_by_time" in plan
     assert "Sort" not in plan  # PostgreSQL

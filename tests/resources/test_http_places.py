@@ -82,7 +82,7 @@ def test_without_places_nothing_is_held():
 @pytest.mark.parametrize("name", ["../../x", "..", "[::1]", "a" * 500, ""])
 def test_any_name_stays_in_the_folder(tmp_path: Path, name: str):
     assert Places(tmp_path / "state", name, 1).take() is not None
-    assert [each.name for each in tmp_path.iterdir()] == ["state"]
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path):

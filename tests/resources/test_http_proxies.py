@@ -146,7 +146,7 @@ def test_a_proxy_needs_a_scheme_that_is_spoken_and_a_port(url):
         Proxy.of(url)
 
 
-class Scene:
+class ProxySetup:
     """A client, its proxies, and a server that they reach."""
 
     def __init__(self, stack: ExitStack, folder: Any) -> None:
@@ -167,119 +167,123 @@ class Scene:
 
     def client(self, *proxies: str, **changes: Any) -> HttpClient:
         usual = {"now": self.wall, "max_attempts": 3, "failures": 1}
-        found = [Proxy.of(each) for each in proxies]
+        found = [Proxy.of(proxy) for proxy in proxies]
         client = make_client(self.folder, "web", proxies=found, **usual | changes)
         return self.stack.enter_context(client)
 
     def scores(self, *proxies: str) -> list[int]:
-        found = [Proxy.of(each) for each in proxies]
+        found = [Proxy.of(proxy) for proxy in proxies]
         with closing(SqliteState(self.folder)) as state:
             return [score(state, each) for each in found]
 
 
 @pytest.fixture
-def scene(tmp_path) -> Iterator[Scene]:
+def proxy_setup(tmp_path) -> Iterator[ProxySetup]:
     with ExitStack() as stack:
-        yield Scene(stack, tmp_path)
+        yield ProxySetup(stack, tmp_path)
 
 
-def test_a_request_goes_on_by_the_next_proxy_if_one_cannot_be_connected(scene):
-    gone, there = free_url(), scene.proxy()
-    client = scene.client(gone, there.url)
+def test_a_request_goes_on_by_the_next_proxy_if_one_cannot_be_connected(proxy_setup):
+    gone, there = free_url(), proxy_setup.proxy()
+    client = proxy_setup.client(gone, there.url)
     for _ in range(2):
-        assert client.request("GET", scene.server.url).body == b"whole"
-    assert [each.target for each in there.requests] == [f"{scene.server.url}"] * 2
-    assert len(scene.server.requests) == 2
-    assert scene.scores(gone, there.url) == [90, 100]
+        assert client.request("GET", proxy_setup.server.url).body == b"whole"
+    assert [request.target for request in there.requests] == [f"{proxy_setup.server.url}"] * 2
+    assert len(proxy_setup.server.requests) == 2
+    assert proxy_setup.scores(gone, there.url) == [90, 100]
 
 
-def test_a_proxy_that_refuses_our_password_is_at_fault(scene, caplog):
+def test_a_proxy_that_refuses_our_password_is_at_fault(proxy_setup, caplog):
     caplog.set_level(logging.DEBUG)
-    refusing, there = scene.proxy(lambda: Reply(407)), scene.proxy()
+    refusing, there = proxy_setup.proxy(lambda: Reply(407)), proxy_setup.proxy()
     with_password = refusing.url.replace("://", "://me:hidden-word@")
-    client = scene.client(with_password, there.url)
-    assert client.request("GET", scene.server.url).status == 200
+    client = proxy_setup.client(with_password, there.url)
+    assert client.request("GET", proxy_setup.server.url).status == 200
     assert refusing.requests[0].headers["proxy-authorization"] == "Basic bWU6aGlkZGVuLXdvcmQ="
-    assert scene.scores(refusing.url, there.url) == [90, 100]
+    assert proxy_setup.scores(refusing.url, there.url) == [90, 100]
     assert "hidden-word" not in caplog.text
     assert "bWU6aGlkZGVuLXdvcmQ=" not in caplog.text
 
 
 @pytest.mark.parametrize("status", [200, 403, 404, 429, 451, 500, 503])
-def test_no_status_of_the_site_changes_the_proxy(scene, status):
-    first, second = scene.proxy(), scene.proxy()
-    client = scene.client(first.url, second.url, statuses=(500,))
-    scene.reply = Reply(status, {"Retry-After": "0"} if status in (429, 503) else {})
+def test_no_status_of_the_site_changes_the_proxy(proxy_setup, status):
+    first, second = proxy_setup.proxy(), proxy_setup.proxy()
+    client = proxy_setup.client(first.url, second.url, statuses=(500,))
+    proxy_setup.reply = Reply(status, {"Retry-After": "0"} if status in (429, 503) else {})
     for _ in range(2):
         try:
-            client.request("GET", scene.server.url, may_pass=lambda found: found.status == 503)
+            client.request(
+                "GET", proxy_setup.server.url, may_pass=lambda found: found.status == 503
+            )
         except TransientError:
             assert status == 500
             break
     assert len(first.requests) >= 2
     assert second.requests == []
-    assert scene.scores(first.url, second.url) == [100, 100]
+    assert proxy_setup.scores(first.url, second.url) == [100, 100]
 
 
 @pytest.mark.parametrize("fault", [lambda: Reply(502), dropped])
-def test_a_fault_that_may_be_the_servers_is_the_proxys_if_another_one_is_answered(scene, fault):
-    bad, good = scene.proxy(fault), scene.proxy()
-    client = scene.client(bad.url, good.url, statuses=(502,))
-    assert client.request("GET", scene.server.url).body == b"whole"
-    assert scene.scores(bad.url, good.url) == [90, 100]
+def test_a_fault_that_may_be_the_servers_is_the_proxys_if_another_one_is_answered(
+    proxy_setup, fault
+):
+    bad, good = proxy_setup.proxy(fault), proxy_setup.proxy()
+    client = proxy_setup.client(bad.url, good.url, statuses=(502,))
+    assert client.request("GET", proxy_setup.server.url).body == b"whole"
+    assert proxy_setup.scores(bad.url, good.url) == [90, 100]
 
 
-def test_a_server_that_is_down_moves_no_score(scene):
-    proxies = [scene.proxy(lambda: Reply(502)) for _ in range(2)]
-    urls = [each.url for each in proxies]
+def test_a_server_that_is_down_moves_no_score(proxy_setup):
+    proxies = [proxy_setup.proxy(lambda: Reply(502)) for _ in range(2)]
+    urls = [proxy.url for proxy in proxies]
     with pytest.raises(TransientError, match="status 502"):
-        scene.client(*urls, statuses=(502,)).request("GET", scene.server.url)
-    assert all(each.requests for each in proxies)
-    assert scene.scores(*urls) == [100, 100]
+        proxy_setup.client(*urls, statuses=(502,)).request("GET", proxy_setup.server.url)
+    assert all(proxy.requests for proxy in proxies)
+    assert proxy_setup.scores(*urls) == [100, 100]
 
 
-def test_without_proxies_nothing_is_sent_and_the_site_is_not_at_fault(scene):
+def test_without_proxies_nothing_is_sent_and_the_site_is_not_at_fault(proxy_setup):
     proxies = [free_url(), free_url()]
-    client = scene.client(*proxies)
-    scene.server.requests.clear()
+    client = proxy_setup.client(*proxies)
+    proxy_setup.server.requests.clear()
     with pytest.raises(TransientError) as caught:
-        client.request("GET", scene.server.url)
+        client.request("GET", proxy_setup.server.url)
     assert "proxy" in str(caught.value)
-    assert scene.server.requests == []
-    with closing(SqliteState(scene.folder)) as state:
+    assert proxy_setup.server.requests == []
+    with closing(SqliteState(proxy_setup.folder)) as state:
         assert state.breaker(HostKey("127.0.0.1", "web")) == CLOSED
-    scene.wall.pass_seconds(600)
-    assert max(scene.scores(*proxies)) < 100
+    proxy_setup.wall.pass_seconds(600)
+    assert max(proxy_setup.scores(*proxies)) < 100
 
 
-def test_a_rest_that_is_short_is_waited_for(scene):
+def test_a_rest_that_is_short_is_waited_for(proxy_setup):
     faults = iter([Reply(407)])
-    proxy = scene.proxy(lambda: next(faults, None))
-    client = scene.client(proxy.url, now=lambda: datetime.now(tz=UTC))  # noqa: TID251
-    assert client.request("GET", scene.server.url).body == b"whole"
+    proxy = proxy_setup.proxy(lambda: next(faults, None))
+    client = proxy_setup.client(proxy.url, now=lambda: datetime.now(tz=UTC))  # noqa: TID251
+    assert client.request("GET", proxy_setup.server.url).body == b"whole"
     assert len(proxy.requests) == 2
-    assert scene.scores(proxy.url) == [100]
+    assert proxy_setup.scores(proxy.url) == [100]
 
 
-def test_a_tunnel_leads_to_a_server_of_tls(scene, tls, authority, monkeypatch):
+def test_a_tunnel_leads_to_a_server_of_tls(proxy_setup, tls, authority, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(authority))
-    refusing = scene.stack.enter_context(FaultyServer(lambda _: Reply(403)))
-    server = scene.stack.enter_context(FaultyServer(lambda _: Reply(body=b"secret"), tls))
+    refusing = proxy_setup.stack.enter_context(FaultyServer(lambda _: Reply(403)))
+    server = proxy_setup.stack.enter_context(FaultyServer(lambda _: Reply(body=b"secret"), tls))
     with closing(Tunnels()) as tunnels:
-        client = scene.client(refusing.url, f"http://me:word-of-mine@{tunnels.address}")
+        client = proxy_setup.client(refusing.url, f"http://me:word-of-mine@{tunnels.address}")
         assert client.request("GET", server.url).body == b"secret"
         [asked] = tunnels.asked
     assert b"CONNECT 127.0.0.1:" in asked
-    assert scene.scores(refusing.url) == [90]
+    assert proxy_setup.scores(refusing.url) == [90]
 
 
-def test_a_guard_refuses_proxies_that_are_not_named_and_private_addresses(scene):
-    proxy = scene.proxy()
-    refusing = scene.client(proxy.url, guard=AddressGuard())
+def test_a_guard_refuses_proxies_that_are_not_named_and_private_addresses(proxy_setup):
+    proxy = proxy_setup.proxy()
+    refusing = proxy_setup.client(proxy.url, guard=AddressGuard())
     with pytest.raises(ConfigurationError, match="by way of a proxy"):
         refusing.request("GET", "http://shop.example/")
     name = Proxy.of(proxy.url).name
-    guarded = scene.client(proxy.url, guard=AddressGuard(proxies=[name]))
+    guarded = proxy_setup.client(proxy.url, guard=AddressGuard(proxies=[name]))
     with pytest.raises(ConfigurationError, match="its address is not global"):
-        guarded.request("GET", scene.server.url)
+        guarded.request("GET", proxy_setup.server.url)
     assert proxy.requests == []

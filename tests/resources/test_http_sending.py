@@ -81,8 +81,8 @@ class Listener:
     def accept_all(self, is_over: Callable[[], bool]) -> bytes:
         """Accept whatever comes until the request is over; return the bytes that came."""
         found = b""
-        for each in self._fillers:
-            each.close()
+        for filler in self._fillers:
+            filler.close()
         self._listener.settimeout(0.1)
         while not is_over():
             with suppress(TimeoutError):

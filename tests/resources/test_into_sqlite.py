@@ -65,7 +65,7 @@ def count_in(warehouse: Warehouse) -> int:
 
 def others(file: Path) -> list[str]:
     """Return what lies beside a database."""
-    return [each.name for each in file.parent.iterdir() if each != file]
+    return [path.name for path in file.parent.iterdir() if path != file]
 
 
 def attached(connection: Connection) -> int:

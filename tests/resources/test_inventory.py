@@ -20,19 +20,19 @@ from tests.runs import run_kind
 
 
 @pytest.fixture
-def store(desk) -> FolderStore:
-    return FolderStore(desk.folder)
+def store(partition_loader) -> FolderStore:
+    return FolderStore(partition_loader.folder)
 
 
-def capture(desk, *bodies: bytes, **landing):
-    captures = [desk.capture(body) for body in bodies]
-    desk.land(row("A"), captures=captures, **landing)
+def capture(partition_loader, *bodies: bytes, **landing):
+    captures = [partition_loader.capture(body) for body in bodies]
+    partition_loader.land(row("A"), captures=captures, **landing)
     return captures
 
 
-def looked_at(desk, store, **config) -> tuple[dict, dg.AssetCheckEvaluation]:
+def looked_at(partition_loader, store, **config) -> tuple[dict, dg.AssetCheckEvaluation]:
     """Return what the asset shows, and how its check came out."""
-    resources = {"artifacts": store, "clock": Clock(), "warehouse": desk.warehouse}
+    resources = {"artifacts": store, "clock": Clock(), "warehouse": partition_loader.warehouse}
     result = run_kind(clean_up_job, LIST_ARTIFACTS, resources, **config)
     [made] = result.asset_materializations_for_node("clean_up")
     [check] = result.get_asset_check_evaluations()
@@ -40,13 +40,15 @@ def looked_at(desk, store, **config) -> tuple[dict, dg.AssetCheckEvaluation]:
 
 
 @pytest.mark.slow_on_postgresql
-def test_captures_are_listed_by_conditions_and_all_artifacts_counted_by_kind(desk, store):
-    first, _ = capture(desk, b"one", b"two")
+def test_captures_are_listed_by_conditions_and_all_artifacts_counted_by_kind(
+    partition_loader, store
+):
+    first, _ = capture(partition_loader, b"one", b"two")
     store.put("staged/x.parquet", b"12345")
-    metadata, check = looked_at(desk, store, where=["part_number=1"])
+    metadata, check = looked_at(partition_loader, store, where=["part_number=1"])
     [record] = metadata["captures"].records
     assert (record.data["sha256"], record.data["byte_count"]) == (first.sha256, 3)
-    assert record.data["partition_key"] == desk.partition_key
+    assert record.data["partition_key"] == partition_loader.partition_key
     kinds = {record.data["kind"]: record.data for record in metadata["kinds"].records}
     assert kinds["captured bytes"]["artifact_count"] == 2
     assert kinds["staged rows"]["byte_count"] == 5
@@ -54,18 +56,18 @@ def test_captures_are_listed_by_conditions_and_all_artifacts_counted_by_kind(des
     assert check.passed
 
 
-def test_the_check_finds_what_is_missing_changed_and_not_named(desk, store):
-    gone, shorter, altered, _ = capture(desk, b"gone", b"shorter", b"altered", b"whole")
-    desk.capture(b"of a load that was killed")
+def test_the_check_finds_what_is_missing_changed_and_not_named(partition_loader, store):
+    gone, shorter, altered, _ = capture(partition_loader, b"gone", b"shorter", b"altered", b"whole")
+    partition_loader.capture(b"of a load that was killed")
     store.delete_older(gone.storage_uri, Clock().now() + timedelta(days=1))
     store.put(shorter.storage_uri, b"")
     stored = store.get(altered.storage_uri)
     store.put(altered.storage_uri, stored[:-1] + bytes([stored[-1] ^ 1]))
 
-    quick = take_inventory(desk.warehouse, store, read_all=False)
+    quick = take_inventory(partition_loader.warehouse, store, read_all=False)
     assert quick.found.missing == [gone.storage_uri]
     assert (quick.changed, quick.read_count) == ([shorter.storage_uri], 1)
-    _, check = looked_at(desk, store, read_all=True)
+    _, check = looked_at(partition_loader, store, read_all=True)
     counts = {name: value.value for name, value in check.metadata.items() if "count" in name}
     assert counts == {
         "missing_count": 1,
@@ -80,18 +82,20 @@ def test_the_check_finds_what_is_missing_changed_and_not_named(desk, store):
     assert not check.passed
 
 
-def test_a_blob_is_found_by_its_hash_or_by_a_capture_that_was_held_back_too(desk):
+def test_a_blob_is_found_by_its_hash_or_by_a_capture_that_was_held_back_too(partition_loader):
     with pytest.raises(Exception, match="is quarantined"):
-        capture(desk, b"one", audits=[FAILED])
-    found = read_captures(desk.warehouse, [], 9)
+        capture(partition_loader, b"one", audits=[FAILED])
+    found = read_captures(partition_loader.warehouse, [], 9)
     [capture_id], [sha256] = found["capture_id"], found["sha256"]
-    assert find_blob(desk.warehouse, str(capture_id)) == find_blob(desk.warehouse, sha256.upper())
+    assert find_blob(partition_loader.warehouse, str(capture_id)) == find_blob(
+        partition_loader.warehouse, sha256.upper()
+    )
 
 
 @pytest.mark.parametrize("wanted", ["1", "f" * 64, "a name"])
-def test_what_was_never_captured_is_not_found(desk, wanted):
+def test_what_was_never_captured_is_not_found(partition_loader, wanted):
     with pytest.raises(ConfigurationError, match=r"captured under|invalid capture"):
-        find_blob(desk.warehouse, wanted)
+        find_blob(partition_loader.warehouse, wanted)
 
 
 names = st.sampled_from(["blobs/a", "blobs/b", "staged/a", "plots/a", "x"])

@@ -24,7 +24,7 @@ LEASE = timedelta(minutes=15)
 BUSY, BROKEN_RULE = TransientError("the disk is full"), ContractError("it breaks a rule")
 
 
-class Desk:
+class FailingInbox:
     """An inbox whose deliveries fail."""
 
     def __init__(self, warehouse, clock) -> None:
@@ -34,7 +34,7 @@ class Desk:
 
     def fail(self, source: str, attempts: int = 1, **errors: OrchestrationError) -> None:
         """Store a delivery for each error, and have an attempt at each end with it."""
-        received = [NewDelivery(source, each, "push", b"{}", {}, attempts) for each in errors]
+        received = [NewDelivery(source, error, "push", b"{}", {}, attempts) for error in errors]
         Inbox(self.warehouse, self.clock).take(received)
         self.end(delivery_items(self.warehouse, self.clock), topic_of(source), errors)
 
@@ -51,46 +51,58 @@ class Desk:
 
 
 @pytest.fixture
-def desk(warehouse, clock) -> Desk:
-    return Desk(warehouse, clock)
+def failing_inbox(warehouse, clock) -> FailingInbox:
+    return FailingInbox(warehouse, clock)
 
 
-def test_failed_and_dead_items_are_counted_by_topic_and_listed_those_first_that_are_retried(desk):
-    desk.fail("git", attempts=2, a=BROKEN_RULE, b=BUSY)
-    desk.fail("shop", c=BUSY)
-    plan = desk.retries.plan(ItemFilter())
+def test_failed_and_dead_items_are_counted_by_topic_and_listed_those_first_that_are_retried(
+    failing_inbox,
+):
+    failing_inbox.fail("git", attempts=2, a=BROKEN_RULE, b=BUSY)
+    failing_inbox.fail("shop", c=BUSY)
+    plan = failing_inbox.retries.plan(ItemFilter())
     assert plan.topics == [TopicCount("webhooks/git", 1, 1), TopicCount("webhooks/shop", 1, 0)]
     listed = [(each.item_key, each.state, each.attempt_count) for each in plan.first]
     assert listed == [("b", "failed", 1), ("c", "dead", 1), ("a", "dead", 1)]
     assert [each.reason_code for each in plan.first] == ["transient", "transient", "contract"]
     assert [bool(each.left_out_because) for each in plan.first] == [False, False, True]
-    assert desk.retries.plan(ItemFilter(domain="finra")).topics == []
-    assert desk.states() == {"a": "dead", "b": "failed", "c": "dead"}  # a plan changes nothing
+    assert failing_inbox.retries.plan(ItemFilter(domain="finra")).topics == []
+    assert failing_inbox.states() == {
+        "a": "dead",
+        "b": "failed",
+        "c": "dead",
+    }  # a plan changes nothing
 
 
-def test_retried_items_are_ready_in_the_inbox_too_and_may_be_attempted_three_more_times(desk):
-    desk.fail("git", a=BROKEN_RULE, b=BUSY)
-    assert desk.retries.retry(ItemFilter()) == {"webhooks/git": 1}
-    assert desk.states() == {"a": "dead", "b": "ready"}
-    assert desk.states(inbox_states, "delivery_id") == {"a": "dead", "b": "received"}
+def test_retried_items_are_ready_in_the_inbox_too_and_may_be_attempted_three_more_times(
+    failing_inbox,
+):
+    failing_inbox.fail("git", a=BROKEN_RULE, b=BUSY)
+    assert failing_inbox.retries.retry(ItemFilter()) == {"webhooks/git": 1}
+    assert failing_inbox.states() == {"a": "dead", "b": "ready"}
+    assert failing_inbox.states(inbox_states, "delivery_id") == {"a": "dead", "b": "received"}
     for state in ("failed", "failed", "dead"):
-        desk.end(delivery_items(desk.warehouse, desk.clock), "webhooks/git", {"b": BUSY})
-        assert desk.states()["b"] == state
-        desk.clock.at += LEASE
-    [b] = [each for each in desk.retries.plan(ItemFilter()).first if each.item_key == "b"]
+        failing_inbox.end(
+            delivery_items(failing_inbox.warehouse, failing_inbox.clock),
+            "webhooks/git",
+            {"b": BUSY},
+        )
+        assert failing_inbox.states()["b"] == state
+        failing_inbox.clock.at += LEASE
+    [b] = [each for each in failing_inbox.retries.plan(ItemFilter()).first if each.item_key == "b"]
     assert b.attempt_count == 4
-    assert desk.retries.retry(ItemFilter(include_permanent=True)) == {"webhooks/git": 2}
-    assert desk.retries.retry(ItemFilter(include_permanent=True)) == {}
+    assert failing_inbox.retries.retry(ItemFilter(include_permanent=True)) == {"webhooks/git": 2}
+    assert failing_inbox.retries.retry(ItemFilter(include_permanent=True)) == {}
 
 
-def test_items_are_selected_by_topic_key_run_and_time(desk):
-    desk.fail("git", a=BUSY)
-    at = desk.clock.now()
-    desk.clock.at += LEASE
-    desk.fail("shop", a=BUSY, b=BROKEN_RULE)
+def test_items_are_selected_by_topic_key_run_and_time(failing_inbox):
+    failing_inbox.fail("git", a=BUSY)
+    at = failing_inbox.clock.now()
+    failing_inbox.clock.at += LEASE
+    failing_inbox.fail("shop", a=BUSY, b=BROKEN_RULE)
 
     def selected(**wanted) -> list[str]:
-        first = desk.retries.plan(ItemFilter(**wanted)).first
+        first = failing_inbox.retries.plan(ItemFilter(**wanted)).first
         return [f"{each.topic}|{each.item_key}" for each in first if not each.left_out_because]
 
     assert selected(topics=["webhooks/git"]) == ["webhooks/git|a"]
@@ -100,43 +112,45 @@ def test_items_are_selected_by_topic_key_run_and_time(desk):
     ]
     assert selected(since=at) == ["webhooks/shop|a"]
     assert selected(run_id="another") == []
-    assert desk.retries.plan(ItemFilter(item_keys=["a", "z"])).missing_keys == ["z"]
+    assert failing_inbox.retries.plan(ItemFilter(item_keys=["a", "z"])).missing_keys == ["z"]
     wanted = ItemFilter(item_keys=["b"], topics=["webhooks/shop"])
-    assert desk.retries.retry(wanted) == {"webhooks/shop": 1}
-    assert desk.retries.plan(ItemFilter(item_keys=["b"])).missing_keys == ["b"]  # it is ready
+    assert failing_inbox.retries.retry(wanted) == {"webhooks/shop": 1}
+    assert failing_inbox.retries.plan(ItemFilter(item_keys=["b"])).missing_keys == [
+        "b"
+    ]  # it is ready
 
 
-def test_topics_that_no_domain_declares_are_unknown_and_left_alone(desk):
-    desk.fail("git", a=BUSY)
-    items = WorkItems(desk.warehouse, desk.clock)
+def test_topics_that_no_domain_declares_are_unknown_and_left_alone(failing_inbox):
+    failing_inbox.fail("git", a=BUSY)
+    items = WorkItems(failing_inbox.warehouse, failing_inbox.clock)
     items.enqueue("letters/intake", [NewItem("d", "1", allowed_count=1)])
-    desk.end(items, "letters/intake", {"d": BUSY})
-    assert desk.retries.retry(ItemFilter()) == {"webhooks/git": 1}
-    assert desk.states() == {"a": "ready", "d": "dead"}
+    failing_inbox.end(items, "letters/intake", {"d": BUSY})
+    assert failing_inbox.retries.retry(ItemFilter()) == {"webhooks/git": 1}
+    assert failing_inbox.states() == {"a": "ready", "d": "dead"}
     for wanted in (
         ItemFilter(topics=["letters/intake"]),
         ItemFilter(topics=["webhooks/other"]),
     ):
-        for ask in (desk.retries.plan, desk.retries.retry):
+        for ask in (failing_inbox.retries.plan, failing_inbox.retries.retry):
             with pytest.raises(ConfigurationError, match="expected: one of webhooks/git"):
                 ask(wanted)
     with pytest.raises(ConfigurationError, match="no topic has items"):
-        desk.retries.plan(ItemFilter(topics=["webhooks/git"], domain="finra"))
+        failing_inbox.retries.plan(ItemFilter(topics=["webhooks/git"], domain="finra"))
 
 
-def test_more_items_than_a_statement_names_are_retried_batch_by_batch(desk, monkeypatch):
+def test_more_items_than_a_statement_names_are_retried_batch_by_batch(failing_inbox, monkeypatch):
     monkeypatch.setattr(retrying, "KEYS_PER_STATEMENT", 2)
     monkeypatch.setattr(retrying, "ITEMS_LISTED", 3)
-    desk.fail("git", **dict.fromkeys("abcde", BUSY), x=BROKEN_RULE)
-    plan = desk.retries.plan(ItemFilter())
+    failing_inbox.fail("git", **dict.fromkeys("abcde", BUSY), x=BROKEN_RULE)
+    plan = failing_inbox.retries.plan(ItemFilter())
     assert plan.topics == [TopicCount("webhooks/git", 5, 1)]
     assert [each.item_key for each in plan.first] == ["a", "b", "c"]
-    assert desk.retries.retry(ItemFilter()) == {"webhooks/git": 5}
+    assert failing_inbox.retries.retry(ItemFilter()) == {"webhooks/git": 5}
 
 
-def test_an_item_that_fails_permanently_after_it_was_selected_stays_as_it_is(desk):
-    desk.fail("git", a=BROKEN_RULE)
-    items = delivery_items(desk.warehouse, desk.clock)
+def test_an_item_that_fails_permanently_after_it_was_selected_stays_as_it_is(failing_inbox):
+    failing_inbox.fail("git", a=BROKEN_RULE)
+    items = delivery_items(failing_inbox.warehouse, failing_inbox.clock)
     assert items.retry("webhooks/git", keys=["a"], except_reasons=["contract"]) == []
-    assert desk.states() == {"a": "dead"}
+    assert failing_inbox.states() == {"a": "dead"}
     assert len(items.retry("webhooks/git", keys=["a"], except_reasons=["source"])) == 1

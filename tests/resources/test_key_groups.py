@@ -22,7 +22,7 @@ from orchestration_project.tables.catalogue import (
 from orchestration_project.tables.key_groups import KEY_GROUPS, groups_of
 from orchestration_project.tables.queries.published import published_by
 from orchestration_project.tables.schema import METADATA, Query, key_names
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 LATER = NOW + timedelta(days=9)
@@ -161,19 +161,23 @@ def plan_of(connection: Connection, statement: Query) -> list[str]:
     return [str(each[3]) for each in rows]
 
 
-def test_a_symbol_has_the_same_rows_as_with_all_others(desk: Desk):
-    desk.land(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
-    desk.land(row("AAA"), version="2")
+def test_a_symbol_has_the_same_rows_as_with_all_others(partition_loader: PartitionLoader):
+    partition_loader.land(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
+    partition_loader.land(row("AAA"), version="2")
     past = relation_as_of("finra_otc_weekly", LATER)
     published = published_by("finra_otc_weekly", LATER.date()).relation
     for chosen in (QUERIES["present"], past, QUERIES["view"], published):
-        looked_up, whole = (rows(desk, chosen, each) for each in ("symbol=AAA", "symbol>=AAA"))
+        looked_up, whole = (
+            rows(partition_loader, chosen, text) for text in ("symbol=AAA", "symbol>=AAA")
+        )
         assert looked_up == [each for each in whole if each[3] == "AAA"]
         assert looked_up
-        assert rows(desk, chosen, "(symbol=AAA) or (share_quantity>=0)") == whole
+        assert rows(partition_loader, chosen, "(symbol=AAA) or (share_quantity>=0)") == whole
 
 
-def rows(desk: Desk, chosen: Relation, where: str) -> list[tuple[object, ...]]:
+def rows(
+    partition_loader: PartitionLoader, chosen: Relation, where: str
+) -> list[tuple[object, ...]]:
     names = ["week_start", "tier", "market", "symbol", "venue_id"]
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         return [tuple(each) for each in connection.execute(chosen.select(names, [where]))]

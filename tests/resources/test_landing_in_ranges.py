@@ -19,7 +19,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.engine.warehouse import WriteResult
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import landings
-from tests.resources.weeks import MONDAY, PUBLISHED, Desk, row
+from tests.resources.weeks import MONDAY, PUBLISHED, PartitionLoader, row
 
 TABLES = (finra_otc_weekly, finra_otc_weekly_history, finra_symbol_week, finra_venue_week)
 OF_A_WEEK = ("week_start", "week_end", "capture_id")
@@ -41,10 +41,10 @@ STATES = st.lists(
 )
 
 
-def content(desk: Desk, table: Table) -> list[dict[str, Any]]:
+def content(partition_loader: PartitionLoader, table: Table) -> list[dict[str, Any]]:
     """Return a partition's rows of ``table``, without what names the week."""
-    found = select(table).where(table.c.week_start == desk.week_start)
-    rows = desk.warehouse.frame(found, table)
+    found = select(table).where(table.c.week_start == partition_loader.week_start)
+    rows = partition_loader.warehouse.frame(found, table)
     return rows.sort(key_names(table)).drop(OF_A_WEEK, strict=False).to_dicts()
 
 
@@ -62,7 +62,7 @@ def in_key_order(state: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("warehouse", "examples"), [("sqlite", 12), ("postgresql", 6)], indirect=["warehouse"]
 )
-def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(desk, examples):
+def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(partition_loader, examples):
     weeks = itertools.count()
 
     @settings(
@@ -74,7 +74,11 @@ def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(desk, examples)
     @given(STATES, st.integers(1, 4))
     def each(states, most_rows):
         at_once, in_ranges = (
-            Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(weeks=next(weeks)))
+            PartitionLoader(
+                partition_loader.warehouse,
+                partition_loader.folder,
+                week_start=MONDAY + timedelta(weeks=next(weeks)),
+            )
             for _ in range(2)
         )
         for number, state in enumerate(states):
@@ -88,47 +92,47 @@ def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(desk, examples)
     each()
 
 
-def test_a_market_in_ranges_leaves_the_other_alone_and_derives_of_both(desk):
+def test_a_market_in_ranges_leaves_the_other_alone_and_derives_of_both(partition_loader):
     both = [row("A"), row("B"), row("B", "YATS", market="NON_ATS"), row("C", market="NON_ATS")]
-    desk.land(*both)
-    landed = desk.land(
+    partition_loader.land(*both)
+    landed = partition_loader.land(
         row("B", share_quantity=7), row("D"), version="v2", scope={"market": "ATS"}, ranges_of=1
     )
     assert (landed.rows_added, landed.rows_changed, landed.rows_removed) == (1, 1, 1)
     quantities = ("symbol", "ats_share_quantity", "non_ats_share_quantity")
-    assert desk.rows(finra_symbol_week, *quantities) == [
+    assert partition_loader.rows(finra_symbol_week, *quantities) == [
         ("B", 7, 100),
         ("C", 0, 100),
         ("D", 100, 0),
     ]
-    assert desk.rows(finra_venue_week, "market", "venue_id", "share_quantity") == [
+    assert partition_loader.rows(finra_venue_week, "market", "venue_id", "share_quantity") == [
         ("ATS", "XATS", 107),
         ("NON_ATS", "XATS", 100),
         ("NON_ATS", "YATS", 100),
     ]
 
 
-def test_the_same_rows_in_ranges_are_landed_without_a_look_at_the_table(desk):
+def test_the_same_rows_in_ranges_are_landed_without_a_look_at_the_table(partition_loader):
     rows = [row("A"), row("B")]
-    desk.land(*rows, ranges_of=1)
-    landed = desk.land(*rows, version="v2", ranges_of=1)
+    partition_loader.land(*rows, ranges_of=1)
+    landed = partition_loader.land(*rows, version="v2", ranges_of=1)
     assert (landed.change_cause, landed.rows_unchanged, landed.change) == ("none", 2, None)
-    assert desk.count(finra_otc_weekly_history) == 0
+    assert partition_loader.count(finra_otc_weekly_history) == 0
 
 
 @pytest.mark.slow_on_postgresql
-def test_rows_that_turn_out_the_same_are_not_derived_of_again(desk):
+def test_rows_that_turn_out_the_same_are_not_derived_of_again(partition_loader):
     rows = [row("A"), row("B")]
-    desk.land(*rows, ranges_of=1)
-    landed = desk.land(*reversed(rows), version="v2", ranges_of=2)  # another hash
+    partition_loader.land(*rows, ranges_of=1)
+    landed = partition_loader.land(*reversed(rows), version="v2", ranges_of=2)  # another hash
     assert (landed.change_cause, landed.rows_unchanged) == ("none", 2)
     assert (landed.change, landed.derived_seconds) == (None, {})
 
 
 @pytest.mark.slow
-def test_an_error_in_any_range_leaves_all_as_it_was(desk, monkeypatch):
-    desk.land(row("A"), row("B"), row("C"))
-    before = [content(desk, table) for table in TABLES]
+def test_an_error_in_any_range_leaves_all_as_it_was(partition_loader, monkeypatch):
+    partition_loader.land(row("A"), row("B"), row("C"))
+    before = [content(partition_loader, table) for table in TABLES]
     for broken in range(6):
         numbers = itertools.count()
 
@@ -139,6 +143,8 @@ def test_an_error_in_any_range_leaves_all_as_it_was(desk, monkeypatch):
 
         monkeypatch.setattr("tests.domains.weekly.Listed.get", read)
         with pytest.raises(ZeroDivisionError):
-            desk.land(row("A", share_quantity=1), row("B"), row("D"), version="v2", ranges_of=1)
-        assert [content(desk, table) for table in TABLES] == before
-        assert desk.count(landings) == 1
+            partition_loader.land(
+                row("A", share_quantity=1), row("B"), row("D"), version="v2", ranges_of=1
+            )
+        assert [content(partition_loader, table) for table in TABLES] == before
+        assert partition_loader.count(landings) == 1

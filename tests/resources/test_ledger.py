@@ -19,7 +19,7 @@ from orchestration_project.tables.operations_runs import (
     workflow_runs,
     workflow_step_runs,
 )
-from tests.resources.weeks import FAILED, NOON, Desk, rejected, row
+from tests.resources.weeks import FAILED, NOON, PartitionLoader, rejected, row
 
 
 @dg.op
@@ -306,19 +306,21 @@ def test_steps_stay_when_dagsters_event_log_has_lost_them(ledger, warehouse):
     assert rows(warehouse, operations_steps, "step_key") == [("load",)]
 
 
-def test_rows_and_bytes_are_those_of_the_runs_deliveries_landed_or_held_back(desk, ledger):
-    good = desk.capture(row_count=4)
-    desk.land(row("AAA"), row("BBB"), captures=[good], rejects=rejected(3, 4))
-    bad = desk.capture(b"other\nlines\n", row_count=3)
-    held_back = Desk(desk.warehouse, desk.folder, tier="T2")
+def test_rows_and_bytes_are_those_of_the_runs_deliveries_landed_or_held_back(
+    partition_loader, ledger
+):
+    good = partition_loader.capture(row_count=4)
+    partition_loader.land(row("AAA"), row("BBB"), captures=[good], rejects=rejected(3, 4))
+    bad = partition_loader.capture(b"other\nlines\n", row_count=3)
+    held_back = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2")
     with pytest.raises(Exception, match="is quarantined"):
         held_back.land(row("CCC"), captures=[bad], audits=[FAILED], rejects=rejected(2))
     ledger.record([facts(steps=[LOAD]), facts(run_id="other")])
     figures = {"rows_in": 7, "rows_landed": 2, "rows_rejected": 3, "byte_count": 23}
     for table in (operations_runs, operations_steps):
-        found = only(desk.warehouse, table, "run")
+        found = only(partition_loader.warehouse, table, "run")
         assert {name: found[name] for name in figures} == figures
-    assert only(desk.warehouse, operations_runs, "other")["rows_in"] == 0
+    assert only(partition_loader.warehouse, operations_runs, "other")["rows_in"] == 0
 
 
 def test_text_that_a_database_could_not_hold_is_kept_without_it(ledger, warehouse):

@@ -25,8 +25,8 @@ def states(warehouse, **wanted) -> dict[str, str]:
     return dict(zip(found["session"], found["state"], strict=True))
 
 
-def test_a_session_has_the_sums_of_its_runs(ledger, warehouse, desk):
-    desk.land(row("AAA"), row("BBB"), target=desk.target(run_id="a"))
+def test_a_session_has_the_sums_of_its_runs(ledger, warehouse, partition_loader):
+    partition_loader.land(row("AAA"), row("BBB"), target=partition_loader.target(run_id="a"))
     retry = {"parent_run_id": "b", "root_run_id": "b"}
     ledger.record(
         [

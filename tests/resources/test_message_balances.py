@@ -14,7 +14,7 @@ from orchestration_project.resources.mqtt.ranges import RangeLoader, range_items
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.tables.spine import balances, inbox_states, outbox
 from tests.resources.balances import differences, plant, verify
-from tests.resources.mqtt_office import MqttOffice, message
+from tests.resources.mqtt_syncs import MqttSync, message
 from tests.resources.weeks import NOON
 from tests.webhook_runs import load_due
 
@@ -22,19 +22,19 @@ MESSAGES = [message("a"), message("b"), message("a"), b"no JSON", b"", message("
 
 
 @pytest.fixture
-def office(warehouse, clock, tmp_path) -> MqttOffice:
+def mqtt_sync(warehouse, clock, tmp_path) -> MqttSync:
     """A mirror of messages in ranges of two; one more waits."""
-    office = MqttOffice(warehouse, clock, tmp_path)
-    office.receive(*MESSAGES)
-    office.run(max_range=2)
-    office.receive(message("d"))
-    return office
+    mqtt_sync = MqttSync(warehouse, clock, tmp_path)
+    mqtt_sync.receive(*MESSAGES)
+    mqtt_sync.run(max_range=2)
+    mqtt_sync.receive(message("d"))
+    return mqtt_sync
 
 
-def test_each_range_records_where_its_messages_went(office):
+def test_each_range_records_where_its_messages_went(mqtt_sync):
     recorded = [
         (row["subject"], row["came_in"], row["went_to"])
-        for row in office.rows(balances)
+        for row in mqtt_sync.rows(balances)
         if row["equation"] == "messages"
     ]
     one = '{"events": %d, "duplicates": %d, "dead_letters": %d, "cleared": %d}'
@@ -45,8 +45,8 @@ def test_each_range_records_where_its_messages_went(office):
     ]
 
 
-def test_stored_messages_are_events_duplicates_letters_cleared_or_wait(office):
-    verdict = verify(office.warehouse)
+def test_stored_messages_are_events_duplicates_letters_cleared_or_wait(mqtt_sync):
+    verdict = verify(mqtt_sync.warehouse)
     assert not verdict.imbalances
     assert verdict.counts["mqtt_mirror", "stored_messages"].balanced == 4
 
@@ -59,30 +59,30 @@ def test_stored_messages_are_events_duplicates_letters_cleared_or_wait(office):
         ("DELETE FROM work_items WHERE item_key = '000000000003-000000000004'", 2),
     ],
 )
-def test_a_lost_message_is_found(office, fault, difference):
-    plant(office.warehouse, fault)
-    assert differences(office.warehouse)["mqtt_mirror", "stored_messages"] == difference
+def test_a_lost_message_is_found(mqtt_sync, fault, difference):
+    plant(mqtt_sync.warehouse, fault)
+    assert differences(mqtt_sync.warehouse)["mqtt_mirror", "stored_messages"] == difference
 
 
-def test_ranges_whose_messages_were_forgotten_are_not_counted(office):
-    plant(office.warehouse, "DELETE FROM mqtt_inbox WHERE arrival_id < 3")
-    verdict = verify(office.warehouse)
+def test_ranges_whose_messages_were_forgotten_are_not_counted(mqtt_sync):
+    plant(mqtt_sync.warehouse, "DELETE FROM mqtt_inbox WHERE arrival_id < 3")
+    verdict = verify(mqtt_sync.warehouse)
     assert not verdict.imbalances
     assert verdict.counts["mqtt_mirror", "stored_messages"].not_counted == 1
 
 
-def test_ranges_from_before_equations_were_recorded_are_not_unbalanced(office):
-    plant(office.warehouse, "DELETE FROM balances")
-    verdict = verify(office.warehouse)
+def test_ranges_from_before_equations_were_recorded_are_not_unbalanced(mqtt_sync):
+    plant(mqtt_sync.warehouse, "DELETE FROM balances")
+    verdict = verify(mqtt_sync.warehouse)
     assert not verdict.imbalances
     assert verdict.counts["mqtt_mirror", "stored_messages"].not_recorded == 3
 
 
 def test_a_range_that_swallows_a_message_fails_and_writes_nothing(warehouse, clock, tmp_path):
-    office = MqttOffice(warehouse, clock, tmp_path)
-    office.receive(message("a"), message("b"))
-    office.plan()
-    loader = RangeLoader(office.mirror())
+    mqtt_sync = MqttSync(warehouse, clock, tmp_path)
+    mqtt_sync.receive(message("a"), message("b"))
+    mqtt_sync.plan()
+    loader = RangeLoader(mqtt_sync.mirror())
     until = clock.now() + timedelta(hours=1)
     [item] = range_items(warehouse, clock).claim("mqtt/mirror", limit=1, run_id="run", until=until)
     [(_, kept)] = loader.extract([item])
@@ -90,7 +90,7 @@ def test_a_range_that_swallows_a_message_fails_and_writes_nothing(warehouse, clo
     with pytest.raises(ContractError) as refused, warehouse.writing() as connection:
         loader.load(connection, [(item, swallowing)])
     assert "messages: 2 != 1 events" in refused.value.found
-    assert office.count(mqtt_mirror) == 0
+    assert mqtt_sync.count(mqtt_mirror) == 0
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from orchestration_project.domains.mqtt.entities import ENTITIES
 from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_projects
 from orchestration_project.resources.mqtt.folding import fold_again, lock_fold, rows_as_of
 from tests.domains.mqtt_model import Event, expected_row, history
-from tests.resources.mqtt_office import MqttOffice, message, tolerant_kinds
+from tests.resources.mqtt_syncs import MqttSync, message, tolerant_kinds
 
 
 @pytest.fixture
-def office(warehouse, clock, tmp_path) -> MqttOffice:
-    return MqttOffice(warehouse, clock, tmp_path)
+def mqtt_sync(warehouse, clock, tmp_path) -> MqttSync:
+    return MqttSync(warehouse, clock, tmp_path)
 
 
 @pytest.fixture
@@ -42,51 +42,51 @@ def by_project(events: list[Event]) -> list[dict]:
     return [row for row in rows if row is not None]
 
 
-def receive(office: MqttOffice, events: list[Event]) -> None:
-    office.receive(
+def receive(mqtt_sync: MqttSync, events: list[Event]) -> None:
+    mqtt_sync.receive(
         *(
-            message(str(each.arrival_id), f"project.{each.operation}", each.payload, ts=each.ts)
-            for each in events
+            message(str(event.arrival_id), f"project.{event.operation}", event.payload, ts=event.ts)
+            for event in events
         )
     )
 
 
-def check(office: MqttOffice, kinds: Path, seed: int, count: int) -> None:
+def check(mqtt_sync: MqttSync, kinds: Path, seed: int, count: int) -> None:
     events = shuffled(seed, count)
     done = 0
     while done < len(events):
         some = events[done : done + 40]
-        receive(office, some)
-        office.run(max_range=25, kinds=kinds)
+        receive(mqtt_sync, some)
+        mqtt_sync.run(max_range=25, kinds=kinds)
         done += len(some)
-        assert office.rows(mqtt_projects) == by_project(events[:done])
+        assert mqtt_sync.rows(mqtt_projects) == by_project(events[:done])
 
 
 @pytest.mark.slow_on_postgresql
-def test_random_histories_in_any_order_of_arrival_have_the_state_of_the_model(office, kinds):
-    check(office, kinds, seed=1, count=16)
-    before = office.rows(mqtt_projects)
-    with office.warehouse.writing() as connection:
+def test_random_histories_in_any_order_of_arrival_have_the_state_of_the_model(mqtt_sync, kinds):
+    check(mqtt_sync, kinds, seed=1, count=16)
+    before = mqtt_sync.rows(mqtt_projects)
+    with mqtt_sync.warehouse.writing() as connection:
         lock_fold(connection)
         assert fold_again(connection, "project") == len(before)
-    assert office.rows(mqtt_projects) == before
+    assert mqtt_sync.rows(mqtt_projects) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [100_000, 200_000, 300_000, 400_000])
-def test_more_random_histories_have_the_state_of_the_model(office, kinds, seed):
-    check(office, kinds, seed, count=150)
+def test_more_random_histories_have_the_state_of_the_model(mqtt_sync, kinds, seed):
+    check(mqtt_sync, kinds, seed, count=150)
 
 
-def test_rows_as_of_a_time_are_folded_from_what_the_mirror_had(office, kinds):
+def test_rows_as_of_a_time_are_folded_from_what_the_mirror_had(mqtt_sync, kinds):
     events = shuffled(7, 6)
     half = len(events) // 2
-    receive(office, events[:half])
-    office.run(kinds=kinds)
-    at = max(row["known_from"] for row in office.rows(mqtt_mirror))
-    receive(office, events[half:])
-    office.run(kinds=kinds)
-    with office.warehouse.reading() as connection:
+    receive(mqtt_sync, events[:half])
+    mqtt_sync.run(kinds=kinds)
+    at = max(row["known_from"] for row in mqtt_sync.rows(mqtt_mirror))
+    receive(mqtt_sync, events[half:])
+    mqtt_sync.run(kinds=kinds)
+    with mqtt_sync.warehouse.reading() as connection:
         then = rows_as_of(connection, "project", at)
         never = rows_as_of(connection, "project", at - timedelta(days=1))
     assert sorted(then.to_dicts(), key=lambda row: row["project_id"]) == by_project(events[:half])

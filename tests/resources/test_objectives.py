@@ -212,7 +212,7 @@ def test_a_burning_objective_and_a_removed_one_are_conditions(warehouse):
     runs(warehouse, NOON - MINUTE, FAILURE=4)
     evaluated(warehouse, LOADS, WEBHOOKS)
     conditions = lasting_conditions(lambda: warehouse, StoppedClock(NOON))
-    assert [(each.kind, each.subject) for each in conditions] == [
+    assert [(condition.kind, condition.subject) for condition in conditions] == [
         ("objective_burning", "loads"),
         ("objective_burning", "webhooks"),
     ]
@@ -261,7 +261,7 @@ def test_the_control_tower_shows_budgets_the_least_left_first(warehouse):
     evaluated(warehouse, LATENCY, LOADS, WEBHOOKS)
     found = objectives_metadata(warehouse, NOON, is_synthetic=False)
     records = found["objectives"].value.records
-    assert [(each.data["name"], each.data["state"]) for each in records] == [
+    assert [(record.data["name"], record.data["state"]) for record in records] == [
         ("loads", "exhausted"),
         ("latency", "met"),
         ("webhooks", "no_data"),

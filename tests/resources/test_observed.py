@@ -65,12 +65,16 @@ def test_loads_are_a_histogram_with_a_trace_beside_its_bucket(warehouse):
     for _ in range(2):
         [family] = loads.families(NOON)
         buckets = {
-            each.labels["le"]: each for each in family.samples if each.name.endswith("_bucket")
+            sample.labels["le"]: sample
+            for sample in family.samples
+            if sample.name.endswith("_bucket")
         }
         assert [buckets[le].value for le in ("1.0", "30.0", "60.0", "3600.0", "+Inf")] == [
             *(1, 1, 2, 2, 3)
         ]
-        exemplars = {le: each.exemplar.labels for le, each in buckets.items() if each.exemplar}
+        exemplars = {
+            le: bucket.exemplar.labels for le, bucket in buckets.items() if bucket.exemplar
+        }
         assert exemplars == {
             "1.0": {"run_id": "r1"},
             "60.0": {"trace_id": "a" * 32},

@@ -9,7 +9,7 @@ from orchestration_project.engine.environment import at_first_use, open_all
 from orchestration_project.errors import TransientError
 
 
-class Door:
+class NotedResource:
     """A resource that notes what happens to it."""
 
     def __init__(self, failures: int = 0) -> None:
@@ -19,7 +19,7 @@ class Door:
     name = "door"
 
     @contextmanager
-    def opening(self) -> Iterator["Door"]:
+    def opening(self) -> Iterator["NotedResource"]:
         if self.failures:
             self.failures -= 1
             raise TransientError("stuck")
@@ -29,40 +29,40 @@ class Door:
 
 
 def test_it_is_opened_once_at_the_first_use_and_closed_at_the_end():
-    door = Door()
-    with at_first_use(door.opening) as stand_in:
-        assert door.noted == []
+    resource = NotedResource()
+    with at_first_use(resource.opening) as stand_in:
+        assert resource.noted == []
         assert (stand_in.name, stand_in.name) == ("door", "door")
-        assert door.noted == ["opened"]
-    assert door.noted == ["opened", "closed"]
+        assert resource.noted == ["opened"]
+    assert resource.noted == ["opened", "closed"]
 
 
 def test_what_nobody_uses_is_never_opened():
-    door = Door()
-    with at_first_use(door.opening):
+    resource = NotedResource()
+    with at_first_use(resource.opening):
         pass
-    assert door.noted == []
+    assert resource.noted == []
 
 
 def test_what_is_known_of_it_opens_nothing():
-    door = Door()
-    with at_first_use(door.opening, colour="green") as stand_in:
+    resource = NotedResource()
+    with at_first_use(resource.opening, colour="green") as stand_in:
         assert stand_in.colour == "green"
-        assert door.noted == []
+        assert resource.noted == []
 
 
 def test_a_look_at_what_kind_of_thing_it_is_does_not_open_it():
-    door = Door()
-    with at_first_use(door.opening) as stand_in:
+    resource = NotedResource()
+    with at_first_use(resource.opening) as stand_in:
         assert not hasattr(stand_in, "_is_a_door")
-        assert door.noted == []
+        assert resource.noted == []
 
 
 def test_what_could_not_be_opened_is_tried_again_at_the_next_use():
-    door = Door(failures=1)
-    with at_first_use(door.opening) as stand_in:
+    resource = NotedResource(failures=1)
+    with at_first_use(resource.opening) as stand_in:
         with pytest.raises(TransientError, match="stuck"):
             open_all(stand_in)
         open_all(stand_in, "something that is open")
         assert stand_in.name == "door"
-    assert door.noted == ["opened", "closed"]
+    assert resource.noted == ["opened", "closed"]

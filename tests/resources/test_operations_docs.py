@@ -27,12 +27,12 @@ def facts(run_id, status, minutes, steps=(), **changes) -> RunFacts:
 
 
 @pytest.fixture
-def asked(desk, clock):
+def asked(partition_loader, clock):
     """Three runs of a batch: one landed, one failed, was retried, and failed again."""
-    desk.land(row("AAA"), row("BBB"), target=desk.target(run_id="good"))
+    partition_loader.land(row("AAA"), row("BBB"), target=partition_loader.target(run_id="good"))
     bad = [Check("finra/otc_weekly has_unique_keys", False, "error")]
     failed = StepFacts("load", "FAILURE", ["finra/otc_weekly"], NOON, NOON, 1, bad, ["contract"])
-    Ledger(desk.warehouse, clock).record(
+    Ledger(partition_loader.warehouse, clock).record(
         [
             facts("good", "SUCCESS", 0),
             facts("first", "FAILURE", 1, error="no", error_classes=["SourceError"]),
@@ -40,11 +40,13 @@ def asked(desk, clock):
         ]
     )
     now = NOON + timedelta(hours=1)
-    found = standings(read_observation(desk.warehouse, now), [], now=now, machine_now=now)
-    write_tower(desk.warehouse, table_rows(found, now))
+    found = standings(
+        read_observation(partition_loader.warehouse, now), [], now=now, machine_now=now
+    )
+    write_tower(partition_loader.warehouse, table_rows(found, now))
 
     def ask(question):
-        with desk.warehouse.reading() as connection:
+        with partition_loader.warehouse.reading() as connection:
             return [tuple(each) for each in connection.execute(text(QUESTIONS[question]))]
 
     return ask

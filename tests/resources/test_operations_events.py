@@ -35,22 +35,22 @@ REMOVAL = {
 }
 
 
-def events(desk) -> list[tuple]:
+def events(partition_loader) -> list[tuple]:
     wanted = select(SHOWN.event, SHOWN.asset, SHOWN.partition_key, SHOWN.detail)
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         return [tuple(each) for each in connection.execute(wanted.order_by(*SHOWN[:2]))]
 
 
 @pytest.mark.slow_on_postgresql
-def test_each_event_is_listed_once_with_its_subject(desk):
-    desk.land(row("A"), version="v1")
-    desk.land(row("A", share_quantity=7), version="v2")
+def test_each_event_is_listed_once_with_its_subject(partition_loader):
+    partition_loader.land(row("A"), version="v1")
+    partition_loader.land(row("A", share_quantity=7), version="v2")
     with pytest.raises(Exception, match="is quarantined"):
-        desk.land(row("B"), version="v3", audits=[FAILED])
-    with desk.warehouse.writing() as connection:
+        partition_loader.land(row("B"), version="v3", audits=[FAILED])
+    with partition_loader.warehouse.writing() as connection:
         connection.execute(insert(operations_alerts), ALERT)
         connection.execute(insert(operations_removals), REMOVAL)
-    assert Counter(event[0] for event in events(desk)) == {
+    assert Counter(event[0] for event in events(partition_loader)) == {
         "captured": 3,
         "checked": 3,
         "held_back": 1,
@@ -60,7 +60,7 @@ def test_each_event_is_listed_once_with_its_subject(desk):
         "recovered": 1,
         "cleaned_up": 1,
     }
-    week = ("finra_otc_weekly", desk.partition_key)
+    week = ("finra_otc_weekly", partition_loader.partition_key)
     assert {
         ("captured", *week, "https://api.finra.org/data"),
         ("checked", *week, "held_back"),
@@ -69,17 +69,17 @@ def test_each_event_is_listed_once_with_its_subject(desk):
         ("restated", *week, "source"),
         ("alerted", '["finra/otc_weekly"]', "[]", "a run failed"),
         ("cleaned_up", "", "", "captured bytes"),
-    } <= set(events(desk))
+    } <= set(events(partition_loader))
 
 
-def test_a_replay_captures_nothing(desk):
-    desk.land(row("A"), version="v1")
-    first = f"finra_otc_weekly:{desk.partition_key}#1"
-    desk.land(row("A"), version="v1", replay_of=first, rule_version="2")
-    assert Counter(event[0] for event in events(desk))["captured"] == 1
+def test_a_replay_captures_nothing(partition_loader):
+    partition_loader.land(row("A"), version="v1")
+    first = f"finra_otc_weekly:{partition_loader.partition_key}#1"
+    partition_loader.land(row("A"), version="v1", replay_of=first, rule_version="2")
+    assert Counter(event[0] for event in events(partition_loader))["captured"] == 1
 
 
-def test_every_event_is_described(desk):
+def test_every_event_is_described(partition_loader):
     literals = {"captured", "checked", "landed", "restated", "alerted", "recovered", "cleaned_up"}
     assert set(EVENTS) == literals | {"held_back", "refused"}
     sql = str(operations_events.select.compile(compile_kwargs={"literal_binds": True}))

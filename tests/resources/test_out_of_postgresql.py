@@ -52,7 +52,7 @@ def is_asked(url: str) -> bool:
 def test_all_rows_arrive_in_batches(warehouse, count):
     with warehouse.batches(numbers(count), database_labels) as found:
         batches = list(found)
-    assert all(each.height <= ROWS_PER_BATCH for each in batches)
+    assert all(batch.height <= ROWS_PER_BATCH for batch in batches)
     rows = pl.concat(batches)
     assert rows["name"].to_list() == [str(number) for number in range(1, count + 1)]
     assert set(rows["value"]) <= {"x\ty\\"}
@@ -64,7 +64,7 @@ def test_a_reader_that_stops_early_ends_the_query(warehouse, url):
         assert next(batches).height == ROWS_PER_BATCH
     assert not is_asked(url)
     with warehouse.batches(numbers(1), database_labels) as batches:
-        assert sum(each.height for each in batches) == 1
+        assert sum(batch.height for batch in batches) == 1
 
 
 def test_an_interrupt_while_the_server_works_ends_both(warehouse, url):

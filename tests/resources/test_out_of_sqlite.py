@@ -186,7 +186,9 @@ def test_a_reader_that_stops_early_leaves_no_file_open(warehouse, file):
         next(batches)
         assert next(batches).height
     warehouse.close()
-    assert not [each for each in psutil.Process().open_files() if str(file) in each.path]
+    assert not [
+        open_file for open_file in psutil.Process().open_files() if str(file) in open_file.path
+    ]
 
 
 @pytest.mark.slow

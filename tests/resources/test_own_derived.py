@@ -104,8 +104,10 @@ class Shop:
 
     def __init__(self, warehouse):
         self.warehouse = warehouse
-        self.tables = {each.dataset.name: each.table for each in own_declarations()}
-        self.derived = {each.derived.name: each for each in own_derivations()}
+        self.tables = {
+            declaration.dataset.name: declaration.table for declaration in own_declarations()
+        }
+        self.derived = {derivation.derived.name: derivation for derivation in own_derivations()}
         warehouse.upgrade(holds="real")
 
     def load(self, name, *rows, at=FIRST):

@@ -102,74 +102,76 @@ def test_a_store_that_takes_nothing_stores_no_pack(tmp_path):
 
 
 @pytest.fixture
-def disk(desk):
-    return FolderStore(desk.folder)
+def disk(partition_loader):
+    return FolderStore(partition_loader.folder)
 
 
-def delivered(desk, disk, *bodies):
+def delivered(partition_loader, disk, *bodies):
     """Land a delivery of a week whose pages are packed."""
-    kept = keep_all(disk, bodies, known_by(desk, bodies))
-    desk.land(row("A", share_quantity=len(bodies)), version=str(len(bodies)), captures=kept)
+    kept = keep_all(disk, bodies, known_by(partition_loader, bodies))
+    partition_loader.land(
+        row("A", share_quantity=len(bodies)), version=str(len(bodies)), captures=kept
+    )
     return [each.blob for each in kept]
 
 
-def known_by(desk, bodies):
-    with desk.warehouse.reading() as connection:
-        return read_blobs(connection, [hashlib.sha256(each).hexdigest() for each in bodies])
+def known_by(partition_loader, bodies):
+    with partition_loader.warehouse.reading() as connection:
+        return read_blobs(connection, [hashlib.sha256(body).hexdigest() for body in bodies])
 
 
-def recorded(desk):
-    with desk.warehouse.reading() as connection:
+def recorded(partition_loader):
+    with partition_loader.warehouse.reading() as connection:
         found = connection.execute(select(*(blobs.c[name] for name in Blob._fields)))
         return {each.sha256: Blob(*each) for each in found}
 
 
-def age(desk, clock):
+def age(partition_loader, clock):
     """Let everything stored be a fortnight old."""
     at = (Clock().now() - 14 * DAY).timestamp()
-    for path in desk.folder.rglob("*"):
+    for path in partition_loader.folder.rglob("*"):
         if path.is_file():
             os.utime(path, (at, at))
     clock.at += 20 * DAY
 
 
-def cleaned(desk, disk, clock):
-    plan = plan_cleanup(desk.warehouse, disk, KEEP_ONE, now=clock.now())
-    deleted = clean_up(desk.warehouse, disk, plan, now=clock.now(), run_id="r")
+def cleaned(partition_loader, disk, clock):
+    plan = plan_cleanup(partition_loader.warehouse, disk, KEEP_ONE, now=clock.now())
+    deleted = clean_up(partition_loader.warehouse, disk, plan, now=clock.now(), run_id="r")
     return [each.name for each in deleted[CAPTURED]]
 
 
-def test_an_inventory_knows_packs(desk, disk):
-    kept = delivered(desk, disk, *SMALL)
+def test_an_inventory_knows_packs(partition_loader, disk):
+    kept = delivered(partition_loader, disk, *SMALL)
     name = kept[0].storage_uri
-    found = take_inventory(desk.warehouse, disk, read_all=True)
+    found = take_inventory(partition_loader.warehouse, disk, read_all=True)
     assert (found.found.missing, found.found.resized, found.found.unnamed) == ([], [], [])
     assert (found.changed, found.read_count) == ([], 20)
-    assert find_blob(desk.warehouse, kept[3].sha256) == kept[3]
+    assert find_blob(partition_loader.warehouse, kept[3].sha256) == kept[3]
     disk.put(name, disk.get(name)[:-5])
-    found = take_inventory(desk.warehouse, disk, read_all=False)
+    found = take_inventory(partition_loader.warehouse, disk, read_all=False)
     assert (found.found.resized, found.changed) == ([name], [name])
     disk.delete(name)
-    assert take_inventory(desk.warehouse, disk, read_all=False).found.missing == [name]
+    assert take_inventory(partition_loader.warehouse, disk, read_all=False).found.missing == [name]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_pack_goes_when_no_blob_of_it_is_needed(desk, disk, clock):
-    old = delivered(desk, disk, *SMALL[:3])
-    new = delivered(desk, disk, *SMALL[10:20])
-    age(desk, clock)
-    assert cleaned(desk, disk, clock) == [old[0].storage_uri]
+def test_a_pack_goes_when_no_blob_of_it_is_needed(partition_loader, disk, clock):
+    old = delivered(partition_loader, disk, *SMALL[:3])
+    new = delivered(partition_loader, disk, *SMALL[10:20])
+    age(partition_loader, clock)
+    assert cleaned(partition_loader, disk, clock) == [old[0].storage_uri]
     assert names(disk) == [new[0].storage_uri]
-    assert take_inventory(desk.warehouse, disk, read_all=True).found.missing == []
+    assert take_inventory(partition_loader.warehouse, disk, read_all=True).found.missing == []
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_needed_blobs_of_an_old_pack_move_before_it_goes(desk, disk, clock):
-    old = delivered(desk, disk, *SMALL[:6])
-    delivered(desk, disk, *SMALL[4:6], *SMALL[10:15])
-    age(desk, clock)
-    assert cleaned(desk, disk, clock) == [old[0].storage_uri]
-    now = recorded(desk)
+def test_the_needed_blobs_of_an_old_pack_move_before_it_goes(partition_loader, disk, clock):
+    old = delivered(partition_loader, disk, *SMALL[:6])
+    delivered(partition_loader, disk, *SMALL[4:6], *SMALL[10:15])
+    age(partition_loader, clock)
+    assert cleaned(partition_loader, disk, clock) == [old[0].storage_uri]
+    now = recorded(partition_loader)
     captures = Captures(disk)
     for number, blob in enumerate(old):
         if number < 4:
@@ -177,53 +179,55 @@ def test_the_needed_blobs_of_an_old_pack_move_before_it_goes(desk, disk, clock):
                 captures.read(now[blob.sha256])
         else:
             assert captures.read(now[blob.sha256]) == SMALL[number]
-    found = take_inventory(desk.warehouse, disk, read_all=True)
+    found = take_inventory(partition_loader.warehouse, disk, read_all=True)
     assert (found.found.missing, found.changed) == ([], [])
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_pack_with_a_damaged_blob_that_is_needed_stays(desk, disk, clock, caplog):
-    old = delivered(desk, disk, *SMALL[:6])
-    delivered(desk, disk, *SMALL[4:6], *SMALL[10:15])
+def test_a_pack_with_a_damaged_blob_that_is_needed_stays(partition_loader, disk, clock, caplog):
+    old = delivered(partition_loader, disk, *SMALL[:6])
+    delivered(partition_loader, disk, *SMALL[4:6], *SMALL[10:15])
     name = old[4].storage_uri
     content = bytearray(disk.get(name))
     content[(old[4].byte_offset or 0) + 20] ^= 1
     disk.put(name, bytes(content))
-    age(desk, clock)
-    assert cleaned(desk, disk, clock) == []
+    age(partition_loader, clock)
+    assert cleaned(partition_loader, disk, clock) == []
     assert "a pack is not cleaned up" in caplog.text
-    assert Captures(disk).read(recorded(desk)[old[5].sha256]) == SMALL[5]
+    assert Captures(disk).read(recorded(partition_loader)[old[5].sha256]) == SMALL[5]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_pack_of_which_much_is_needed_stays(desk, disk, clock):
-    delivered(desk, disk, *SMALL[:6])
-    delivered(desk, disk, *SMALL[1:6], SMALL[12], SMALL[13])
-    age(desk, clock)
+def test_a_pack_of_which_much_is_needed_stays(partition_loader, disk, clock):
+    delivered(partition_loader, disk, *SMALL[:6])
+    delivered(partition_loader, disk, *SMALL[1:6], SMALL[12], SMALL[13])
+    age(partition_loader, clock)
     before = names(disk)
-    assert cleaned(desk, disk, clock) == []
+    assert cleaned(partition_loader, disk, clock) == []
     assert names(disk) == before
 
 
-def test_a_pack_that_is_used_again_after_the_plan_stays(desk, disk, clock):
-    old = delivered(desk, disk, *SMALL[:3])
-    delivered(desk, disk, *SMALL[10:20])
-    age(desk, clock)
-    plan = plan_cleanup(desk.warehouse, disk, KEEP_ONE, now=clock.now())
-    again = keep_all(disk, SMALL[:3], known_by(desk, SMALL[:3]))
+def test_a_pack_that_is_used_again_after_the_plan_stays(partition_loader, disk, clock):
+    old = delivered(partition_loader, disk, *SMALL[:3])
+    delivered(partition_loader, disk, *SMALL[10:20])
+    age(partition_loader, clock)
+    plan = plan_cleanup(partition_loader.warehouse, disk, KEEP_ONE, now=clock.now())
+    again = keep_all(disk, SMALL[:3], known_by(partition_loader, SMALL[:3]))
     assert [each.blob for each in again] == old
-    deleted = clean_up(desk.warehouse, disk, plan, now=clock.now(), run_id="r")
+    deleted = clean_up(partition_loader.warehouse, disk, plan, now=clock.now(), run_id="r")
     assert deleted[CAPTURED] == []
     assert Captures(disk).restore(old[2]) == SMALL[2]
 
 
 @pytest.mark.slow_on_postgresql
-def test_bytes_that_are_captured_again_after_their_pack_went_are_found(desk, disk, clock):
-    delivered(desk, disk, *SMALL[:3])
-    delivered(desk, disk, *SMALL[10:20])
-    age(desk, clock)
-    cleaned(desk, disk, clock)
+def test_bytes_that_are_captured_again_after_their_pack_went_are_found(
+    partition_loader, disk, clock
+):
+    delivered(partition_loader, disk, *SMALL[:3])
+    delivered(partition_loader, disk, *SMALL[10:20])
+    age(partition_loader, clock)
+    cleaned(partition_loader, disk, clock)
     single = Captures(disk).keep(SMALL[1], url="u", request={}, fetched_at=NOON)
-    desk.land(row("A", share_quantity=99), version="99", captures=[single])
-    assert Captures(disk).read(recorded(desk)[single.sha256]) == SMALL[1]
-    assert take_inventory(desk.warehouse, disk, read_all=True).found.missing == []
+    partition_loader.land(row("A", share_quantity=99), version="99", captures=[single])
+    assert Captures(disk).read(recorded(partition_loader)[single.sha256]) == SMALL[1]
+    assert take_inventory(partition_loader.warehouse, disk, read_all=True).found.missing == []

@@ -35,7 +35,7 @@ def all_ids(source, kept=None):
 
 def test_all_pages_come_each_task_once_and_every_page_is_captured(demo, source):
     kept = []
-    assert sorted(all_ids(source, kept=kept)) == [str(each["id"]) for each in demo.state()["tasks"]]
+    assert sorted(all_ids(source, kept=kept)) == [str(task["id"]) for task in demo.state()["tasks"]]
     assert [each.request for each in kept] == [{"page": str(page)} for page in (1, 2, 3)]
     assert {each.http_status for each in kept} == {200}
 
@@ -173,7 +173,7 @@ class Counting:
 def listed(source, counting):
     """Return the digest of every task, and the titles as the pages themselves have them."""
     pages = list(source.pages(counting.digesting, kept=[]))
-    digests = {key: each for page in pages for key, each in page.digests.items()}
+    digests = {key: digest for page in pages for key, digest in page.digests.items()}
     return digests, {task.entity_id: task.title for page in pages for task in page.read()}
 
 

@@ -29,8 +29,8 @@ from orchestration_project.services.plans import upper_share
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, captures, deliveries, fences, landings
 from tests.prepared import Prepared
-from tests.resources.test_finra_replay import KEY, Office, text_of
-from tests.resources.weeks import LIMITS, Desk, WeekLoader, week_replay
+from tests.resources.test_finra_replay import KEY, ReplayLoads, text_of
+from tests.resources.weeks import LIMITS, PartitionLoader, WeekLoader, week_replay
 
 SYMBOLS = {f"S{number:02}": 100 + number for number in range(40)}
 BOOKKEEPING = {"capture_id", "known_from"}
@@ -52,16 +52,16 @@ class PlantedWeekly(WeeklyDataset):
 
 
 @pytest.fixture
-def office(desk, clock, tmp_path) -> Office:
-    office = Office(desk, clock, tmp_path)
-    office.load(text_of(**SYMBOLS))
+def replay_loads(partition_loader, clock, tmp_path) -> ReplayLoads:
+    replay_loads = ReplayLoads(partition_loader, clock, tmp_path)
+    replay_loads.load(text_of(**SYMBOLS))
     clock.at += timedelta(days=7)
-    return office
+    return replay_loads
 
 
-def changed_code(office: Office, plant: Callable[[Validated], Validated], **fields: Any):
+def changed_code(replay_loads: ReplayLoads, plant: Callable[[Validated], Validated], **fields: Any):
     """Return a loader of the recorded deliveries with changed code."""
-    loader = week_replay(*office.place, run_id="replaying")
+    loader = week_replay(*replay_loads.place, run_id="replaying")
     dataset = PlantedWeekly(limits=LIMITS, plant=plant, **fields)
     assert isinstance(loader.deliveries, RecordedDeliveries)
     return replace(loader, dataset=dataset, deliveries=replace(loader.deliveries, dataset=dataset))
@@ -70,7 +70,7 @@ def changed_code(office: Office, plant: Callable[[Validated], Validated], **fiel
 def rows_by_key(warehouse: Warehouse, table: Table) -> dict[tuple[Any, ...], dict[str, Any]]:
     columns = [column.label(column.key) for column in table.columns]
     with warehouse.reading() as connection:
-        rows = [dict(each) for each in connection.execute(select(*columns)).mappings()]
+        rows = [dict(row) for row in connection.execute(select(*columns)).mappings()]
     return {tuple(row[name] for name in key_names(table)): row for row in rows}
 
 
@@ -133,14 +133,16 @@ PLANTED: Mapping[str, Callable[[Validated], Validated]] = {
 
 
 @pytest.mark.parametrize("name", PLANTED)
-def test_a_planted_change_is_planned_with_its_counts_and_comes_true(office, name):
-    loader = changed_code(office, PLANTED[name])
+def test_a_planted_change_is_planned_with_its_counts_and_comes_true(replay_loads, name):
+    loader = changed_code(replay_loads, PLANTED[name])
     plan = plan_partition(loader, KEY)
     tables = [finra_otc_weekly, *loader.dataset.transforms]
-    before = {table.name: rows_by_key(office.desk.warehouse, table) for table in tables}
+    before = {
+        table.name: rows_by_key(replay_loads.partition_loader.warehouse, table) for table in tables
+    }
     loader.land(loader.take(KEY))
     for table, planned in zip(tables, plan.differences, strict=True):
-        after = rows_by_key(office.desk.warehouse, table)
+        after = rows_by_key(replay_loads.partition_loader.warehouse, table)
         found = judge(before[table.name], after)
         assert planned.table == table.name
         assert {each: getattr(planned, each) for each in found} == found
@@ -153,26 +155,26 @@ def test_a_planted_change_is_planned_with_its_counts_and_comes_true(office, name
     assert not plan_partition(loader, KEY).is_any
 
 
-def test_a_plan_writes_nothing(office, tmp_path):
-    before = office.contents()
+def test_a_plan_writes_nothing(replay_loads, tmp_path):
+    before = replay_loads.contents()
     files = {
         file: file.read_bytes() for file in (tmp_path / "artifacts").rglob("*") if file.is_file()
     }
-    plan = plan_partition(changed_code(office, PLANTED["a wider decimal"]), KEY)
+    plan = plan_partition(changed_code(replay_loads, PLANTED["a wider decimal"]), KEY)
     assert plan.differences[0].changed == len(SYMBOLS)
-    assert office.contents() == before
+    assert replay_loads.contents() == before
     found = {
         file: file.read_bytes() for file in (tmp_path / "artifacts").rglob("*") if file.is_file()
     }
     assert found == files
 
 
-def test_a_stricter_check_would_quarantine(office):
+def test_a_stricter_check_would_quarantine(replay_loads):
     def refuse(validated: Validated) -> Validated:
         audit = Audit("is_positive", "failed", "0 rows", "3")
         return replace(validated, audits=[*validated.audits, audit])
 
-    loader = changed_code(office, refuse)
+    loader = changed_code(replay_loads, refuse)
     plan = plan_partition(loader, KEY)
     assert (plan.outcome_before, plan.outcome) == ("landed", "held_back")
     assert [(turn.check, turn.before, turn.after) for turn in plan.turns] == [
@@ -181,23 +183,23 @@ def test_a_stricter_check_would_quarantine(office):
     assert plan.differences == ()
     with pytest.raises(HeldBackError):
         loader.land(loader.take(KEY))
-    looser = plan_partition(changed_code(office, lambda validated: validated), KEY)
+    looser = plan_partition(changed_code(replay_loads, lambda validated: validated), KEY)
     assert (looser.outcome_before, looser.outcome) == ("held_back", "landed")
     assert [turn.after for turn in looser.turns] == [""]
 
 
-def test_a_parser_that_drops_a_line_would_quarantine_as_nothing_balances(office):
+def test_a_parser_that_drops_a_line_would_quarantine_as_nothing_balances(replay_loads):
     dropped = with_rows(lambda rows: rows.filter(~IS_FIRST))
-    plan = plan_partition(changed_code(office, dropped), KEY)
+    plan = plan_partition(changed_code(replay_loads, dropped), KEY)
     assert plan.outcome == "held_back"
     assert [turn.check for turn in plan.turns] == ["balances"]
 
 
-def test_code_that_refuses_the_bytes_is_planned_as_a_refusal(office):
+def test_code_that_refuses_the_bytes_is_planned_as_a_refusal(replay_loads):
     def refuse(_: Validated) -> Validated:
         raise ContractError("a header is missing", expected="tier", found="nothing")
 
-    plan = plan_partition(changed_code(office, refuse), KEY)
+    plan = plan_partition(changed_code(replay_loads, refuse), KEY)
     assert (plan.outcome, plan.outcome_before) == ("refused", "landed")
     assert "a header is missing" in plan.error
     assert plan.is_any
@@ -223,8 +225,8 @@ def reject_first(validated: Validated) -> Validated:
     )
 
 
-def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(office):
-    loader = changed_code(office, reject_first, version="stricter")
+def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(replay_loads):
+    loader = changed_code(replay_loads, reject_first, version="stricter")
     stricter = plan_partition(loader, KEY)
     assert (stricter.newly_rejected, stricter.no_longer_rejected) == (1, 0)
     assert stricter.rejected_examples == [
@@ -232,15 +234,15 @@ def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(office):
     ]
     assert stricter.differences[0].removed == 1
     loader.land(loader.take(KEY))
-    looser = plan_partition(changed_code(office, lambda validated: validated), KEY)
+    looser = plan_partition(changed_code(replay_loads, lambda validated: validated), KEY)
     assert (looser.newly_rejected, looser.no_longer_rejected) == (0, 1)
     assert looser.differences[0].added == 1
 
 
-def test_a_delivery_of_before_a_rename_is_what_a_plan_compares_with(office):
-    loader = changed_code(office, reject_first, version="stricter")
+def test_a_delivery_of_before_a_rename_is_what_a_plan_compares_with(replay_loads):
+    loader = changed_code(replay_loads, reject_first, version="stricter")
     loader.land(loader.take(KEY))
-    with office.desk.warehouse.writing() as connection:
+    with replay_loads.partition_loader.warehouse.writing() as connection:
         for table in (deliveries, captures, audits, landings):
             renamed = func.replace(table.c.group_id, "finra_otc_weekly:", "former_name:")
             connection.execute(update(table).values(group_id=renamed))
@@ -250,23 +252,23 @@ def test_a_delivery_of_before_a_rename_is_what_a_plan_compares_with(office):
     assert not plan.is_any
 
 
-def test_a_load_while_bytes_are_refused_is_planned_again(office, clock):
+def test_a_load_while_bytes_are_refused_is_planned_again(replay_loads, clock):
     attempts: list[int] = []
 
     def load_and_refuse(validated: Validated) -> Validated:
         attempts.append(len(validated.rows))
         if len(attempts) == 1:
             clock.at += timedelta(days=1)
-            office.load(text_of(**SYMBOLS | {"S00": 7}))
+            replay_loads.load(text_of(**SYMBOLS | {"S00": 7}))
             raise ContractError("a header is missing", expected="tier", found="nothing")
         return validated
 
-    plan = plan_partition(changed_code(office, load_and_refuse), KEY)
+    plan = plan_partition(changed_code(replay_loads, load_and_refuse), KEY)
     assert (plan.token, plan.outcome, attempts) == (2, "landed", [40, 40])
 
 
-def test_another_formula_is_planned_and_needs_another_version(office):
-    loader = changed_code(office, lambda validated: validated, version=RULE_VERSION)
+def test_another_formula_is_planned_and_needs_another_version(replay_loads):
+    loader = changed_code(replay_loads, lambda validated: validated, version=RULE_VERSION)
     [name, *_] = loader.dataset.transforms
 
     def double(rows: pl.DataFrame) -> pl.DataFrame:
@@ -278,10 +280,10 @@ def test_another_formula_is_planned_and_needs_another_version(office):
         return replace(loader, dataset=replace(loader.dataset, transforms=transforms))
 
     plan = plan_partition(with_formula(loader), KEY)
-    assert [each.table for each in plan.differences if each.is_any] == [name.name]
+    assert [difference.table for difference in plan.differences if difference.is_any] == [name.name]
     assert plan.differences[1].columns == {"total_trade_count": len(SYMBOLS)}
     assert plan.needs_version
-    raised = with_formula(changed_code(office, lambda validated: validated))
+    raised = with_formula(changed_code(replay_loads, lambda validated: validated))
     plan = plan_partition(raised, KEY)
     assert not plan.needs_version
     raised.land(raised.take(KEY))
@@ -292,8 +294,8 @@ def test_a_role_that_cannot_write_can_plan(prepared: Prepared, clock, tmp_path: 
     role = "planner_of_tests"
     with prepared.schema() as (url, schema), Warehouse(url, clock=clock, schema=schema) as owner:
         owner.prepare(holds="real")
-        office = Office(Desk(owner, tmp_path / "artifacts"), clock, tmp_path)
-        office.load(text_of(**SYMBOLS))
+        replay_loads = ReplayLoads(PartitionLoader(owner, tmp_path / "artifacts"), clock, tmp_path)
+        replay_loads.load(text_of(**SYMBOLS))
         with owner.writing() as connection:
             for statement in (
                 f"DROP ROLE IF EXISTS {role}",
@@ -308,7 +310,7 @@ def test_a_role_that_cannot_write_can_plan(prepared: Prepared, clock, tmp_path: 
                 reader.render_as_string(hide_password=False), clock=clock, schema=schema
             ) as reading:
                 reading.prepare(holds="real")
-                loader = replace(changed_code(office, PLANTED["a filter"]), warehouse=reading)
+                loader = replace(changed_code(replay_loads, PLANTED["a filter"]), warehouse=reading)
                 assert isinstance(loader.deliveries, RecordedDeliveries)
                 deliveries = replace(loader.deliveries, warehouse=reading)
                 plan = plan_partition(replace(loader, deliveries=deliveries), KEY)

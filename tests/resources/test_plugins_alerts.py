@@ -60,11 +60,11 @@ def violated(warehouse, name, number, at=NOON):
 
 def conditions(warehouse):
     return {
-        each.subject: each.probe
-        for each in lasting_conditions(
+        lasting_condition.subject: lasting_condition.probe
+        for lasting_condition in lasting_conditions(
             lambda: warehouse, StoppedClock(NOON), REGISTRY.registered(RowConditions)
         )
-        if each.kind == "plugin_disabled"
+        if lasting_condition.kind == "plugin_disabled"
     }
 
 

@@ -401,7 +401,9 @@ def test_the_key_shows_up_nowhere(
         assert KEY in server.requests[0].target
     fetched_well = open_source("alpha_vantage").fetch(MONTH, kept)
     texts += [repr(fetched_well[0].capture_row), repr(open_source("alpha_vantage"))]
-    logged = [each for each in caplog.records if not each.name.startswith("uvicorn")]  # theirs
+    logged = [
+        record for record in caplog.records if not record.name.startswith("uvicorn")
+    ]  # theirs
     texts += [each.getMessage() for each in logged]
     assert any("apikey=***" in text for text in texts)
     assert KEY not in "".join(texts)

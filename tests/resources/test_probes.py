@@ -59,7 +59,7 @@ def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
             load_settings(),
             lambda: read_daemon_state(request.getfixturevalue("instance")),
         )
-        (probe,) = (each for each in probes if each.dependency == dependency)
+        (probe,) = (probe for probe in probes if probe.dependency == dependency)
         found = examine(probe, Clock(), "abc").finding
         assert SECRET not in repr(found)
         return found
@@ -147,7 +147,7 @@ def test_an_artifact_store_is_ready_when_it_gives_back_what_it_got_and_keeps_not
 ):
     assert look("artifacts").outcome == "passed"
     folder = tmp_path / "state" / "artifacts"
-    assert [each for each in folder.rglob("*") if each.is_file()] == []
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
 def test_an_artifact_folder_that_cannot_be_written_is_reported(look: Look, tmp_path: Path):

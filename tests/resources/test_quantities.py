@@ -25,29 +25,33 @@ from orchestration_project.tables.queries.aggregates import aggregate
 from orchestration_project.tables.queries.published import published_by
 from orchestration_project.tables.queries.row_diff import row_diff
 from orchestration_project.tables.schema import as_quantity
-from tests.resources.weeks import MONDAY, NOON, Desk, frame, row
+from tests.resources.weeks import MONDAY, NOON, PartitionLoader, frame, row
 
 WEEKLY, VIEW = "finra_otc_weekly", "v_finra_otc_weekly"
 MANY = Decimal("9223372036854.775807")
 """The most millionths that 64 bits hold."""
 
 
-def found(desk: Desk, name: str, *wheres: str) -> list[tuple[object, ...]]:
+def found(partition_loader: PartitionLoader, name: str, *wheres: str) -> list[tuple[object, ...]]:
     chosen = relation(name)
     statement = chosen.select(["symbol", "share_quantity"], wheres)
     columns = ["symbol", "share_quantity"]
-    with desk.warehouse.batches(statement, chosen.table) as batches:
+    with partition_loader.warehouse.batches(statement, chosen.table) as batches:
         return pl.concat(batches).select(columns).rows()
 
 
 @pytest.mark.parametrize(
     "shares", ["0", "0.000001", "2000", "3000.333333", "9007199254.740993", str(MANY)]
 )
-def test_shares_come_back_with_every_digit_from_table_view_and_export(desk, shares):
-    desk.land(row("AAA", share_quantity=Decimal(shares)))
-    assert found(desk, WEEKLY) == found(desk, VIEW) == [("AAA", Decimal(shares))]
-    assert desk.rows(finra_symbol_week, "total_share_quantity") == [(Decimal(shares),)]
-    rows = desk.warehouse.frame(finra_otc_weekly.select(), finra_otc_weekly)
+def test_shares_come_back_with_every_digit_from_table_view_and_export(partition_loader, shares):
+    partition_loader.land(row("AAA", share_quantity=Decimal(shares)))
+    assert (
+        found(partition_loader, WEEKLY)
+        == found(partition_loader, VIEW)
+        == [("AAA", Decimal(shares))]
+    )
+    assert partition_loader.rows(finra_symbol_week, "total_share_quantity") == [(Decimal(shares),)]
+    rows = partition_loader.warehouse.frame(finra_otc_weekly.select(), finra_otc_weekly)
     six_places = f"{Decimal(shares):.6f}"
     for form, place in (("csv", -1), ("ndjson", 0)):
         sink = BytesIO()
@@ -55,14 +59,14 @@ def test_shares_come_back_with_every_digit_from_table_view_and_export(desk, shar
         assert six_places in sink.getvalue().decode().splitlines()[place]
 
 
-def test_the_database_has_millionths_under_a_name_of_their_own(desk):
-    desk.land(row("AAA", share_quantity=Decimal("2000.5")))
-    with desk.warehouse.reading() as connection:
+def test_the_database_has_millionths_under_a_name_of_their_own(partition_loader):
+    partition_loader.land(row("AAA", share_quantity=Decimal("2000.5")))
+    with partition_loader.warehouse.reading() as connection:
         stored = text("SELECT share_quantity_micros FROM finra_otc_weekly")
         assert connection.execute(stored).scalar_one() == 2_000_500_000
         shown = text("SELECT share_quantity FROM v_finra_otc_weekly")
         assert str(connection.execute(shown).scalar_one()) == "2000.500000"
-    with desk.warehouse.reading() as connection, pytest.raises(DBAPIError):
+    with partition_loader.warehouse.reading() as connection, pytest.raises(DBAPIError):
         connection.execute(text("SELECT sum(share_quantity) FROM finra_otc_weekly"))
 
 
@@ -78,11 +82,13 @@ def test_the_database_has_millionths_under_a_name_of_their_own(desk):
         ("share_quantity>=2000000000", []),
     ],
 )
-def test_a_condition_is_in_shares(desk, where, symbols):
+def test_a_condition_is_in_shares(partition_loader, where, symbols):
     shares = {"AAA": "2000", "BBB": "2000.5", "CCC": "10000"}
-    desk.land(*(row(symbol, share_quantity=Decimal(each)) for symbol, each in shares.items()))
+    partition_loader.land(
+        *(row(symbol, share_quantity=Decimal(share)) for symbol, share in shares.items())
+    )
     for name in (WEEKLY, VIEW):
-        assert [symbol for symbol, _ in found(desk, name, where)] == symbols
+        assert [symbol for symbol, _ in found(partition_loader, name, where)] == symbols
 
 
 def test_a_condition_finer_than_six_decimals_is_refused():
@@ -90,10 +96,10 @@ def test_a_condition_finer_than_six_decimals_is_refused():
         relation(WEEKLY).select(["symbol"], ["share_quantity=0.0000001"])
 
 
-def test_earlier_states_and_changes_are_in_shares(desk, clock):
-    first = desk.land(row("AAA", share_quantity=Decimal("10.5"))).known_from
+def test_earlier_states_and_changes_are_in_shares(partition_loader, clock):
+    first = partition_loader.land(row("AAA", share_quantity=Decimal("10.5"))).known_from
     clock.at += timedelta(days=1)
-    again = desk.land(row("AAA", share_quantity=Decimal("10.25")), version="v2")
+    again = partition_loader.land(row("AAA", share_quantity=Decimal("10.25")), version="v2")
     assert again.rows_changed == 1
     wheres = ["share_quantity>10.4"]
     day = date(2100, 1, 1)
@@ -103,21 +109,21 @@ def test_earlier_states_and_changes_are_in_shares(desk, clock):
         (relation(WEEKLY), []),
     ):
         statement = chosen.select(["share_quantity"], wheres)
-        with desk.warehouse.batches(statement, chosen.table) as batches:
+        with partition_loader.warehouse.batches(statement, chosen.table) as batches:
             assert pl.concat(batches)["share_quantity"].to_list() == shares
     changed = row_diff(WEEKLY, first, again.known_from)
     names = ["old_share_quantity", "new_share_quantity"]
     statement = changed.select(names, ["new_share_quantity<10.3"])
-    with desk.warehouse.batches(statement, changed.table) as batches:
+    with partition_loader.warehouse.batches(statement, changed.table) as batches:
         assert pl.concat(batches).select(names).rows() == [(Decimal("10.5"), Decimal("10.25"))]
 
 
-def test_the_same_fractions_again_are_unchanged_and_write_no_history(desk):
+def test_the_same_fractions_again_are_unchanged_and_write_no_history(partition_loader):
     rows = [row("AAA", share_quantity=Decimal("10.5")), row("BBB", share_quantity=7)]
-    desk.land(*rows)
-    again = desk.land(*rows, version="v2")
+    partition_loader.land(*rows)
+    again = partition_loader.land(*rows, version="v2")
     assert (again.change_cause, again.rows_unchanged) == ("none", 2)
-    assert desk.count(finra_otc_weekly.info["history"]) == 0
+    assert partition_loader.count(finra_otc_weekly.info["history"]) == 0
 
 
 def test_whole_shares_have_the_hash_that_they_had_as_whole_numbers():
@@ -135,7 +141,7 @@ def test_whole_shares_have_the_hash_that_they_had_as_whole_numbers():
 DAYS, SHARES = 2_600, Decimal("12000000000.000001")
 
 
-def volumes(desk: Desk) -> None:
+def volumes(partition_loader: PartitionLoader) -> None:
     """Write ten years of days on which all exchanges together trade 12 billion shares."""
     usual = {
         name: Decimal(1) if kind == pl.Decimal else 2 * 10**17 if name.endswith("usd") else 1
@@ -143,15 +149,15 @@ def volumes(desk: Desk) -> None:
     }
     usual |= {"participant_code": "N", "participant_name": "NYSE (N)", "known_from": NOON}
     rows = [
-        usual | {"trade_date": MONDAY + timedelta(days=each), "total_share_quantity": SHARES}
-        for each in range(DAYS)
+        usual | {"trade_date": MONDAY + timedelta(days=number), "total_share_quantity": SHARES}
+        for number in range(DAYS)
     ]
-    with desk.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         insert_frame(connection, market_volume_daily, frame_of(rows, market_volume_daily))
 
 
-def test_sums_of_ten_years_are_exact_and_do_not_overflow(desk):
-    volumes(desk)
+def test_sums_of_ten_years_are_exact_and_do_not_overflow(partition_loader):
+    volumes(partition_loader)
     measures = [
         *("sum(total_share_quantity)", "avg(total_share_quantity)", "max(total_share_quantity)"),
         *("sum(total_notional_usd)", "sum(total_trade_count)", "min(tape_a_share_quantity)"),
@@ -159,7 +165,7 @@ def test_sums_of_ten_years_are_exact_and_do_not_overflow(desk):
     statement = aggregate(
         relation(market_volume_daily.name), ["participant_code"], measures, [], limit=2
     )
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         [(code, total, mean, most, dollars, trades, least)] = connection.execute(statement)
     assert (code, total, most, least) == ("N", DAYS * SHARES, SHARES, 1)
     assert str(total) == "31200000000000.002600"
@@ -167,14 +173,16 @@ def test_sums_of_ten_years_are_exact_and_do_not_overflow(desk):
     assert (dollars, trades) == (DAYS * 2 * 10**17, DAYS)
 
 
-def test_sums_of_a_view_and_of_changes_of_either_sign_are_in_shares(desk):
+def test_sums_of_a_view_and_of_changes_of_either_sign_are_in_shares(partition_loader):
     shares = (Decimal("0.999999"), Decimal("0.000002"), Decimal(5))
-    desk.land(*(row(f"S{number}", share_quantity=each) for number, each in enumerate(shares)))
+    partition_loader.land(
+        *(row(f"S{number}", share_quantity=share) for number, share in enumerate(shares))
+    )
     for name in (WEEKLY, VIEW):
-        measures = [f"{each}(share_quantity)" for each in ("sum", "min", "max", "avg")]
+        measures = [f"{name}(share_quantity)" for name in ("sum", "min", "max", "avg")]
         statement = aggregate(relation(name), [], measures, [], limit=2)
         nothing = aggregate(relation(name), [], measures[:3], ["symbol=NONE"], limit=2)
-        with desk.warehouse.reading() as connection:
+        with partition_loader.warehouse.reading() as connection:
             [(total, least, most, mean)] = connection.execute(statement)
             assert connection.execute(nothing).all() == [(None, None, None)]
         assert (total, least, most) == (Decimal("6.000001"), Decimal("0.000002"), 5)
@@ -193,7 +201,7 @@ def test_the_limit_of_a_row_is_in_shares():
         }[name]
         for limit in (100, 101)
     }
-    assert [each.outcome for each in outcomes.values()] == ["failed", "passed"]
+    assert [outcome.outcome for outcome in outcomes.values()] == ["failed", "passed"]
     [offender] = json.loads(outcomes[100].offenders_json)
     assert offender["share_quantity"] == 100.5
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from orchestration_project.errors import ContractError
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.spine import blobs
-from tests.resources.weeks import FAILED, MONDAY, NOON, Desk, rejected, row
+from tests.resources.weeks import FAILED, MONDAY, NOON, PartitionLoader, rejected, row
 
 PAGES = [
     (PROJECT_ROOT / "docs" / "how-to" / name).read_text()
@@ -25,11 +25,11 @@ RECIPES = dict(
 
 
 @pytest.fixture
-def asked(desk, clock):
+def asked(partition_loader, clock):
     """Land a week on 5 January, its restatement on the 12th, and give what asks a recipe."""
-    desk.land(row("AAA", notional_usd=1_500_000), row("BBB"), row("CCC"), row("DDD"))
+    partition_loader.land(row("AAA", notional_usd=1_500_000), row("BBB"), row("CCC"), row("DDD"))
     clock.at = NOON + timedelta(days=7)
-    desk.land(
+    partition_loader.land(
         row("AAA", share_quantity=150, notional_usd=1_500_000),
         row("BBB", last_update_date=date(2026, 1, 12)),
         row("CCC"),
@@ -39,7 +39,7 @@ def asked(desk, clock):
     )
 
     def ask(heading):
-        with desk.warehouse.reading() as connection:
+        with partition_loader.warehouse.reading() as connection:
             found = connection.execute(text(RECIPES[heading]))
             return [dict(each) for each in found.mappings()]
 
@@ -52,7 +52,7 @@ def only(rows, *names):
 
 def test_these_are_the_recipes():
     headings = re.findall(r"^## (.*)", "\n".join(PAGES), re.M)
-    assert list(RECIPES) == [each for each in headings if each != "See also"]
+    assert list(RECIPES) == [heading for heading in headings if heading != "See also"]
 
 
 def test_what_did_we_know_then(asked):
@@ -66,12 +66,14 @@ def test_what_did_we_know_then(asked):
 
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(("seconds", "shares"), [(-1, 100), (0, 150)])
-def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(desk, asked, seconds, shares):
+def test_a_state_ends_in_the_microsecond_in_which_the_next_begins(
+    partition_loader, asked, seconds, shares
+):
     at = NOON + timedelta(days=7, microseconds=seconds)
     sql = RECIPES["Rows as of a time"].replace(
         "2026-01-08 00:00:00.000000+00", at.strftime("%Y-%m-%d %H:%M:%S.%f+00")
     )
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         found = dict(only(connection.execute(text(sql)).mappings(), "symbol", "share_quantity"))
     assert found["AAA"] == shares
     assert ("EEE" in found, "DDD" in found) == (shares == 150, shares == 100)
@@ -88,7 +90,7 @@ def test_what_changed_between_two_times(asked):
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_was_restated_when_and_how_much(desk, asked, clock):
+def test_what_was_restated_when_and_how_much(partition_loader, asked, clock):
     [found] = asked("Restatements, with their size")
     assert (found["partition_key"], found["cause"]) == ("T1|2025-11-10", "source")
     names = ("rows_added", "rows_changed", "rows_removed")
@@ -97,7 +99,9 @@ def test_what_was_restated_when_and_how_much(desk, asked, clock):
     assert [tuple(map(int, each)) for each in only([found], *names)] == [(400, 450, 250, 4, 4)]
 
     clock.at += timedelta(days=7)
-    landed = desk.land(row("AAA", share_quantity=140), row("BBB"), row("CCC"), version="v3")
+    landed = partition_loader.land(
+        row("AAA", share_quantity=140), row("BBB"), row("CCC"), version="v3"
+    )
     first, second = asked("Restatements, with their size")
     assert first == found
     change = landed.change
@@ -111,13 +115,15 @@ def test_what_was_restated_when_and_how_much(desk, asked, clock):
     }
 
 
-def test_which_rows_did_a_restatement_move_most(desk, asked, clock):
+def test_which_rows_did_a_restatement_move_most(partition_loader, asked, clock):
     names = ("symbol", "shares_before", "shares_after", "shares_moved")
     heading = "Rows that a restatement moved most"
     moves = [("DDD", 100, 0, -100), ("EEE", 0, 100, 100), ("AAA", 100, 150, 50)]
     assert only(asked(heading), *names) == moves
     clock.at += timedelta(days=7)
-    landed = desk.land(row("AAA", share_quantity=1), row("CCC", share_quantity=7), version="v3")
+    landed = partition_loader.land(
+        row("AAA", share_quantity=1), row("CCC", share_quantity=7), version="v3"
+    )
     assert only(asked(heading), *names) == [
         (move.symbol, move.shares_before, move.shares_after, move.change)
         for move in landed.change.moves
@@ -125,9 +131,11 @@ def test_which_rows_did_a_restatement_move_most(desk, asked, clock):
 
 
 @pytest.mark.slow_on_postgresql
-def test_where_does_this_row_come_from(desk, asked):
+def test_where_does_this_row_come_from(partition_loader, asked):
     [found] = asked("From a row to its bytes and runs")
-    [(sha256, byte_count, storage_uri)] = desk.rows(blobs, "sha256", "byte_count", "storage_uri")
+    [(sha256, byte_count, storage_uri)] = partition_loader.rows(
+        blobs, "sha256", "byte_count", "storage_uri"
+    )
     assert (found["symbol"], found["share_quantity"]) == ("AAA", 150)
     assert (found["fetched_by"], found["landed_by"], found["replay_of"]) == ("run", "run", None)
     assert (found["change_cause"], found["request"]) == ("source", '{"offset": 0}')
@@ -145,9 +153,11 @@ def test_which_lines_of_a_week_were_refused_and_why(asked):
 
 
 @pytest.mark.slow_on_postgresql
-def test_which_partitions_are_held_back(desk, asked):
+def test_which_partitions_are_held_back(partition_loader, asked):
     assert asked("Quarantined partitions") == []
-    other = Desk(desk.warehouse, desk.folder, week_start=MONDAY + timedelta(7))
+    other = PartitionLoader(
+        partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + timedelta(7)
+    )
     with pytest.raises(ContractError):
         other.land(row("AAA"), audits=[FAILED])
     assert only(asked("Quarantined partitions"), "partition_key", "name", "expected", "found") == [

@@ -92,8 +92,8 @@ def test_a_page_of_finra_is_requested_again_with_its_query(ask, monkeypatch):
     monkeypatch.setenv("FINRA_API_URL", kept[0].url.partition("/data/")[0])
     before = len(requests)
     assert read_again(recorded(kept[0]), environment({"finra": api})) == kept[0].body
-    assert [each.body for each in requests[before:]] == [
-        each.body for each in requests[:before] if b'"delimiter"' in each.body
+    assert [request.body for request in requests[before:]] == [
+        request.body for request in requests[:before] if b'"delimiter"' in request.body
     ][:1]
     elsewhere = recorded(kept[0], url="https://elsewhere.example/data/group/a/name/b")
     assert ways(elsewhere) == []
@@ -249,7 +249,7 @@ def test_a_page_of_a_site_is_requested_again_by_the_rules_of_a_crawl(site):
     for url in ("http://shop.demo/private", "http://elsewhere.example/a", "http://127.0.0.1/a"):
         with pytest.raises(SourceError, match="may not be requested"):
             read_again(page(url), given)
-    assert [each.target for each in server.requests] == ["/robots.txt", "/a"]
+    assert [request.target for request in server.requests] == ["/robots.txt", "/a"]
     change = SwitchChange("shop", is_off=True, reason="", by="ada", at=Clock().now(), run_id="r")
     set_switch(given.warehouse, change, ["shop"])
     with pytest.raises(SwitchedOffError):

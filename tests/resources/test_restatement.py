@@ -8,16 +8,16 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_h
 from tests.resources.weeks import NOON, row
 
 
-def test_a_first_load_reports_all_of_the_week(desk):
-    change = desk.land(row("AAA"), row("BBB", share_quantity=7)).change
+def test_a_first_load_reports_all_of_the_week(partition_loader):
+    change = partition_loader.land(row("AAA"), row("BBB", share_quantity=7)).change
     assert (change.rows_before, change.rows_after, change.symbols_after) == (0, 2, 2)
     assert (change.shares_before, change.shares_after) == (0, 107)
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_restatement_reports_rows_symbols_and_moves(desk):
-    desk.land(row("AAA"), row("AAA", "YATS"), row("BBB"), row("CCC"), row("DDD"))
-    landed = desk.land(
+def test_a_restatement_reports_rows_symbols_and_moves(partition_loader):
+    partition_loader.land(row("AAA"), row("AAA", "YATS"), row("BBB"), row("CCC"), row("DDD"))
+    landed = partition_loader.land(
         row("AAA", share_quantity=150, trade_count=3),
         row("BBB", last_update_date=date(2026, 1, 12)),
         row("CCC"),
@@ -41,75 +41,91 @@ def test_a_restatement_reports_rows_symbols_and_moves(desk):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_change_of_dates_alone_restates_no_row(desk):
-    desk.land(row("AAA"), row("BBB"))
-    landed = desk.land(row("AAA", last_update_date=date(2026, 1, 12)), row("BBB"), version="v2")
+def test_a_change_of_dates_alone_restates_no_row(partition_loader):
+    partition_loader.land(row("AAA"), row("BBB"))
+    landed = partition_loader.land(
+        row("AAA", last_update_date=date(2026, 1, 12)), row("BBB"), version="v2"
+    )
     assert landed.change_cause == "metadata"
     assert (landed.change.restated_rows, landed.change.rows_relabelled) == (0, 1)
-    assert desk.count(finra_otc_weekly_history) == 1
+    assert partition_loader.count(finra_otc_weekly_history) == 1
 
 
 @pytest.mark.slow_on_postgresql
-def test_an_unchanged_load_reports_nothing(desk):
-    desk.land(row("AAA"))
-    assert desk.land(row("AAA"), version="v2").change is None
-    assert desk.land(row("AAA"), rule_version="2").change is None
+def test_an_unchanged_load_reports_nothing(partition_loader):
+    partition_loader.land(row("AAA"))
+    assert partition_loader.land(row("AAA"), version="v2").change is None
+    assert partition_loader.land(row("AAA"), rule_version="2").change is None
 
 
 @pytest.mark.slow_on_postgresql
-def test_other_rules_of_ours_are_compared_in_the_same_way(desk):
-    desk.land(row("AAA"), row("BBB"))
-    landed = desk.land(row("AAA", share_quantity=99), row("BBB"), rule_version="2")
+def test_other_rules_of_ours_are_compared_in_the_same_way(partition_loader):
+    partition_loader.land(row("AAA"), row("BBB"))
+    landed = partition_loader.land(row("AAA", share_quantity=99), row("BBB"), rule_version="2")
     assert (landed.change_cause, landed.change.moved_shares) == ("ours", 1)
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_part_of_the_partition_is_compared_with_that_part_alone(desk):
-    desk.land(row("AAA"), row("BBB", market="NON_ATS"))
-    landed = desk.land(row("AAA", share_quantity=101), version="v2", scope={"market": ("ATS",)})
+def test_a_part_of_the_partition_is_compared_with_that_part_alone(partition_loader):
+    partition_loader.land(row("AAA"), row("BBB", market="NON_ATS"))
+    landed = partition_loader.land(
+        row("AAA", share_quantity=101), version="v2", scope={"market": ("ATS",)}
+    )
     assert (landed.change.rows_before, landed.change.shares_before) == (1, 100)
     assert landed.change.rows_removed == 0
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_other_market_is_more_of_the_week_and_restates_nothing(desk):
+def test_the_other_market_is_more_of_the_week_and_restates_nothing(partition_loader):
     ats, other = row("AAA"), row("BBB", market="NON_ATS")
     both = {"market": ("ATS", "NON_ATS")}
-    desk.land(ats, scope={"market": ("ATS",)})
-    landed = desk.land(ats, other, version="v2", scope=both)
+    partition_loader.land(ats, scope={"market": ("ATS",)})
+    landed = partition_loader.land(ats, other, version="v2", scope=both)
     assert (landed.change_cause, landed.change.rows_added) == ("more", 1)
     third = row("CCC", market="NON_ATS")
-    assert desk.land(ats, other, third, version="v3", scope=both).change_cause == "source"
+    assert (
+        partition_loader.land(ats, other, third, version="v3", scope=both).change_cause == "source"
+    )
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_other_market_beside_a_change_of_the_first_is_a_restatement(desk):
-    desk.land(row("AAA"), scope={"market": ("ATS",)})
+def test_the_other_market_beside_a_change_of_the_first_is_a_restatement(partition_loader):
+    partition_loader.land(row("AAA"), scope={"market": ("ATS",)})
     rows = (row("AAA", share_quantity=9), row("BBB", market="NON_ATS"))
-    landed = desk.land(*rows, version="v2", scope={"market": ("ATS", "NON_ATS")})
+    landed = partition_loader.land(*rows, version="v2", scope={"market": ("ATS", "NON_ATS")})
     assert (landed.change_cause, landed.change.restated_rows) == ("source", 2)
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_new_row_of_a_market_that_is_landed_is_a_restatement_whatever_came_between(desk):
+def test_a_new_row_of_a_market_that_is_landed_is_a_restatement_whatever_came_between(
+    partition_loader,
+):
     ats, other = {"market": ("ATS",)}, {"market": ("NON_ATS",)}
-    desk.land(row("AAA"), scope=ats)
-    assert desk.land(row("BBB", market="NON_ATS"), version="v2", scope=other).change_cause == "more"
-    assert desk.land(row("AAA"), row("CCC"), version="v3", scope=ats).change_cause == "source"
+    partition_loader.land(row("AAA"), scope=ats)
+    assert (
+        partition_loader.land(row("BBB", market="NON_ATS"), version="v2", scope=other).change_cause
+        == "more"
+    )
+    assert (
+        partition_loader.land(row("AAA"), row("CCC"), version="v3", scope=ats).change_cause
+        == "source"
+    )
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_other_market_beside_a_new_row_of_the_first_is_a_restatement(desk):
-    desk.land(row("AAA"), scope={"market": ("ATS",)})
+def test_the_other_market_beside_a_new_row_of_the_first_is_a_restatement(partition_loader):
+    partition_loader.land(row("AAA"), scope={"market": ("ATS",)})
     rows = (row("AAA"), row("CCC"), row("BBB", market="NON_ATS"))
-    landed = desk.land(*rows, version="v2", scope={"market": ("ATS", "NON_ATS")})
+    landed = partition_loader.land(*rows, version="v2", scope={"market": ("ATS", "NON_ATS")})
     assert (landed.change_cause, landed.change.restated_rows) == ("source", 2)
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_second_restatement_is_compared_with_the_first(desk, clock):
-    desk.land(row("AAA"), row("BBB"))
+def test_a_second_restatement_is_compared_with_the_first(partition_loader, clock):
+    partition_loader.land(row("AAA"), row("BBB"))
     for days, shares in ((7, 110), (8, 120)):
         clock.at = NOON + timedelta(days=days)
-        change = desk.land(row("AAA", share_quantity=shares), row("BBB"), version=f"v{days}").change
+        change = partition_loader.land(
+            row("AAA", share_quantity=shares), row("BBB"), version=f"v{days}"
+        ).change
         assert (change.rows_changed, change.moved_shares) == (1, 10)

@@ -83,7 +83,7 @@ class Queue:
     def settle(
         self, connection: Connection, results: Sequence[ItemSettlement]
     ) -> Sequence[ItemSettlement]:
-        return [each for each in results if not self.settle_one(connection, each)]
+        return [result for result in results if not self.settle_one(connection, result)]
 
     def settle_one(self, connection: Connection, result: ItemSettlement) -> bool:
         item, state = result.item, "dead" if result.is_dead else result.state
@@ -255,7 +255,7 @@ def test_items_that_fail_end_neither_the_run_nor_their_batch(queue: Queue):
         "refuse": "dead",
         "skip": "skipped",
     }
-    shown = {each["item"]: each for each in metadata["first_failures"]}
+    shown = {failure["item"]: failure for failure in metadata["first_failures"]}
     assert shown["refuse"] == {
         "item": "refuse",
         "state": "dead",
@@ -270,7 +270,7 @@ def test_the_first_failures_alone_are_shown(queue: Queue):
     queue.enqueue(*(f"raises contract {number:02}" for number in range(30)))
     metadata = metadata_of(execute(Loader(queue)))
     assert counts_of(metadata) == {"dead": 30}
-    assert [each["item"] for each in metadata["first_failures"]] == [
+    assert [failure["item"] for failure in metadata["first_failures"]] == [
         f"raises contract {number:02}" for number in range(20)
     ]
 
@@ -302,7 +302,7 @@ def test_in_order_no_item_is_loaded_behind_one_that_waits(
     loader = Loader(queue, outcomes={"refuse": TransientError("busy")})
     metadata = metadata_of(execute(loader, in_order=True))
     assert queue.states() == dict(zip(keys, states, strict=True))
-    assert counts_of(metadata) == Counter(each for each in states if each != "ready")
+    assert counts_of(metadata) == Counter(state for state in states if state != "ready")
     assert queue.loaded() == [
         key for key, state in zip(keys, states, strict=True) if state == "done"
     ]
@@ -378,7 +378,7 @@ def test_items_are_extracted_in_processes(queue: Queue):
         metadata = metadata_of(execute(Loader(queue, pool=pool)))
     assert counts_of(metadata) == {"done": 2, "dead": 2}
     assert queue.loaded() == ["a", "b"]
-    reasons = {each["item"]: each["reason"] for each in metadata["first_failures"]}
+    reasons = {failure["item"]: failure["reason"] for failure in metadata["first_failures"]}
     assert "its worker exited with status 7" in reasons["exits"]
 
 
@@ -398,14 +398,14 @@ def test_stored_items_are_claimed_loaded_and_settled_as_those_of_any_queue(queue
     result = execute(Loader(queue), items=items)
     assert counts_of(metadata_of(result)) == {"done": 2, "failed": 1, "dead": 1}
     assert queue.loaded() == ["a", "b"]
-    found = {each.item_key: each for each in items.list_items(topic="documents")}
-    assert {key: each.state for key, each in found.items()} == {
+    found = {item.item_key: item for item in items.list_items(topic="documents")}
+    assert {key: value.state for key, value in found.items()} == {
         "a": "done",
         "b": "done",
         "raises contract": "dead",
         "raises transient": "failed",
     }
-    assert {(each.run_id, each.attempt_count) for each in found.values()} == {(result.run_id, 1)}
+    assert {(value.run_id, value.attempt_count) for value in found.values()} == {(result.run_id, 1)}
     waiting = found["raises transient"]
     assert (waiting.reason_code, waiting.reason) == ("transient", "busy")
     assert waiting.due_at > waiting.changed_at

@@ -35,7 +35,7 @@ FAULTS = {
 
 def queries(language: str) -> dict[str, str]:
     found = {name: SHAPE.fullmatch(page) for name, page in PAGES.items()}
-    return {name: each[2] for name, each in found.items() if each and each[1] == language}
+    return {name: value[2] for name, value in found.items() if value and value[1] == language}
 
 
 def test_each_kind_of_alert_and_each_failure_has_a_page():

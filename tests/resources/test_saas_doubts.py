@@ -8,22 +8,22 @@ import pytest
 from sqlalchemy import Engine, event
 
 from orchestration_project.domains.saas.tables import saas_source_states
-from tests.resources.saas_office import BEFORE_A_CREATE, Office
-from tests.resources.saas_world import Killed
+from tests.resources.saas_syncs import BEFORE_A_CREATE, SaasSync
+from tests.resources.saas_systems import Killed
 
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
-def test_an_issue_whose_creation_had_no_answer_is_found_again(office, fault):
-    office.tasks.add("Order a laptop")
-    office.faults.coming = [*BEFORE_A_CREATE, fault]
+def test_an_issue_whose_creation_had_no_answer_is_found_again(saas_sync, fault):
+    saas_sync.tasks.add("Order a laptop")
+    saas_sync.faults.coming = [*BEFORE_A_CREATE, fault]
     with suppress(Killed):
-        office.round()
-    office.clock.at += timedelta(hours=1)
-    assert len(office.issues.rows) == 1
-    office.round()
-    assert len(office.issues.rows) == 1
-    assert office.rows(saas_source_states, "target_key") == [("IT-1",)]
-    assert "found" in office.operations()
+        saas_sync.round()
+    saas_sync.clock.at += timedelta(hours=1)
+    assert len(saas_sync.issues.rows) == 1
+    saas_sync.round()
+    assert len(saas_sync.issues.rows) == 1
+    assert saas_sync.rows(saas_source_states, "target_key") == [("IT-1",)]
+    assert "found" in saas_sync.operations()
 
 
 MINUTE, NEVER = 60, 20 * 3_600
@@ -31,99 +31,101 @@ MINUTE, NEVER = 60, 20 * 3_600
 
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
 @pytest.mark.parametrize("index_lag_seconds", [MINUTE // 2, 2 * MINUTE, NEVER])
-def test_it_is_found_even_while_no_search_finds_it_yet(office, fault, index_lag_seconds):
-    office.issues.make("somebody else's")
-    office.issues.slow_down(index_lag_seconds)
-    office.tasks.add("Order a laptop")
-    office.faults.coming = [*BEFORE_A_CREATE, fault]
+def test_it_is_found_even_while_no_search_finds_it_yet(saas_sync, fault, index_lag_seconds):
+    saas_sync.issues.make("somebody else's")
+    saas_sync.issues.slow_down(index_lag_seconds)
+    saas_sync.tasks.add("Order a laptop")
+    saas_sync.faults.coming = [*BEFORE_A_CREATE, fault]
     with suppress(Killed):
-        office.round()
-    office.issues.make("somebody else's")
+        saas_sync.round()
+    saas_sync.issues.make("somebody else's")
     for _ in range(8):  # a lease runs out after five
-        office.clock.at += timedelta(minutes=1)
-        office.reconciler().apply()
-    assert [row.source_id for row in office.issues.rows.values()] == [
+        saas_sync.clock.at += timedelta(minutes=1)
+        saas_sync.reconciler().apply()
+    assert [row.source_id for row in saas_sync.issues.rows.values()] == [
         None,
         "peopleforce:task:1000",
         None,
     ]
-    assert office.rows(saas_source_states, "target_key") == [("IT-2",)]
-    assert "found" in office.operations()
+    assert saas_sync.rows(saas_source_states, "target_key") == [("IT-2",)]
+    assert "found" in saas_sync.operations()
 
 
-def test_a_task_that_changes_meanwhile_gets_no_second_issue_either(office):
-    entity = office.tasks.add("Order a laptop")
-    office.issues.slow_down(NEVER)
-    office.faults.coming = [*BEFORE_A_CREATE, "unanswered"]
-    office.round()
-    office.tasks.change(entity, title="Order two laptops")
-    reconciler = office.reconciler()
+def test_a_task_that_changes_meanwhile_gets_no_second_issue_either(saas_sync):
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.issues.slow_down(NEVER)
+    saas_sync.faults.coming = [*BEFORE_A_CREATE, "unanswered"]
+    saas_sync.round()
+    saas_sync.tasks.change(entity, title="Order two laptops")
+    reconciler = saas_sync.reconciler()
     assert reconciler.look().planned.actions == {"planned": 1}
     assert reconciler.apply().outcomes == {"done": 1}  # seconds later, by a newer intention
-    assert office.issue.summary == "Order two laptops"
+    assert saas_sync.issue.summary == "Order two laptops"
 
 
-def test_an_issue_that_may_still_be_made_is_waited_for_a_minute_and_then_made(office):
-    entity = office.tasks.add("Order a laptop")
-    office.faults.coming = [*BEFORE_A_CREATE, "down"]
-    office.round()
-    office.tasks.change(entity, title="Order two laptops")
-    reconciler = office.reconciler()
+def test_an_issue_that_may_still_be_made_is_waited_for_a_minute_and_then_made(saas_sync):
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.faults.coming = [*BEFORE_A_CREATE, "down"]
+    saas_sync.round()
+    saas_sync.tasks.change(entity, title="Order two laptops")
+    reconciler = saas_sync.reconciler()
     reconciler.look()
     applied = reconciler.apply()
-    assert (applied.outcomes, applied.problem, office.issues.rows) == ({"waiting": 1}, None, {})
-    office.clock.at += timedelta(minutes=1)
+    assert (applied.outcomes, applied.problem, saas_sync.issues.rows) == ({"waiting": 1}, None, {})
+    saas_sync.clock.at += timedelta(minutes=1)
     assert reconciler.apply().outcomes == {"done": 1}
-    assert office.issue.summary == "Order two laptops"
+    assert saas_sync.issue.summary == "Order two laptops"
 
 
-def test_a_run_that_was_killed_holds_its_task_until_the_lease_runs_out(office):
-    office.tasks.add("Order a laptop")
-    office.faults.coming = ["", "", "killed"]
+def test_a_run_that_was_killed_holds_its_task_until_the_lease_runs_out(saas_sync):
+    saas_sync.tasks.add("Order a laptop")
+    saas_sync.faults.coming = ["", "", "killed"]
     with pytest.raises(Killed):
-        office.round()
-    assert office.reconciler().apply().outcomes == {"busy": 1}
-    office.clock.at += timedelta(minutes=5)
-    assert office.reconciler().apply().outcomes == {"done": 1}
+        saas_sync.round()
+    assert saas_sync.reconciler().apply().outcomes == {"busy": 1}
+    saas_sync.clock.at += timedelta(minutes=5)
+    assert saas_sync.reconciler().apply().outcomes == {"done": 1}
 
 
 @pytest.mark.parametrize(("fault", "outcome"), [("killed", "busy"), ("down", None)])
-def test_what_is_held_or_waits_since_before_the_clock_was_set_back_is_done(office, fault, outcome):
-    office.tasks.add("Order a laptop")
-    office.faults.coming = ["", "", fault]
+def test_what_is_held_or_waits_since_before_the_clock_was_set_back_is_done(
+    saas_sync, fault, outcome
+):
+    saas_sync.tasks.add("Order a laptop")
+    saas_sync.faults.coming = ["", "", fault]
     with suppress(Killed):
-        office.round()
-    assert office.reconciler().apply().outcomes == ({outcome: 1} if outcome else {})
-    office.clock.at -= timedelta(days=365)
-    assert office.reconciler().apply().outcomes == {"done": 1}
+        saas_sync.round()
+    assert saas_sync.reconciler().apply().outcomes == ({outcome: 1} if outcome else {})
+    saas_sync.clock.at -= timedelta(days=365)
+    assert saas_sync.reconciler().apply().outcomes == {"done": 1}
 
 
 @pytest.mark.parametrize("calls_before", [1, 2])
-def test_a_run_that_was_overtaken_writes_nothing_more(office, calls_before):
-    office.tasks.add("Order a laptop")
-    office.clock.at += timedelta(hours=1)
-    first, second = office.reconciler(), office.reconciler()
+def test_a_run_that_was_overtaken_writes_nothing_more(saas_sync, calls_before):
+    saas_sync.tasks.add("Order a laptop")
+    saas_sync.clock.at += timedelta(hours=1)
+    first, second = saas_sync.reconciler(), saas_sync.reconciler()
     first.look()
 
     def pause() -> None:
-        office.clock.at += timedelta(minutes=6)
+        saas_sync.clock.at += timedelta(minutes=6)
         assert second.apply().outcomes == {"done": 1}
 
-    office.faults.coming, office.faults.on_call = [*[""] * calls_before, "meanwhile"], pause
+    saas_sync.faults.coming, saas_sync.faults.on_call = [*[""] * calls_before, "meanwhile"], pause
     assert first.apply().outcomes == {"overtaken": 1}
-    assert len(office.issues.rows) == 1
-    [(applied,)] = office.rows(saas_source_states, "applied")
+    assert len(saas_sync.issues.rows) == 1
+    [(applied,)] = saas_sync.rows(saas_source_states, "applied")
     assert "fields" in applied  # what the second one recorded
 
 
-def test_a_create_of_long_ago_is_in_no_doubt_any_more(office):
-    office.tasks.add("Order a laptop")
-    office.faults.coming = [*BEFORE_A_CREATE, "down"]
-    office.round()
-    office.clock.at += timedelta(days=1)
-    reads = office.faults.reads
-    assert office.reconciler().apply().outcomes == {"done": 1}
-    assert office.faults.reads - reads == 3  # the form, a search, the newest issue
+def test_a_create_of_long_ago_is_in_no_doubt_any_more(saas_sync):
+    saas_sync.tasks.add("Order a laptop")
+    saas_sync.faults.coming = [*BEFORE_A_CREATE, "down"]
+    saas_sync.round()
+    saas_sync.clock.at += timedelta(days=1)
+    reads = saas_sync.faults.reads
+    assert saas_sync.reconciler().apply().outcomes == {"done": 1}
+    assert saas_sync.faults.reads - reads == 3  # the form, a search, the newest issue
 
 
 @pytest.mark.parametrize(
@@ -135,42 +137,42 @@ def test_a_create_of_long_ago_is_in_no_doubt_any_more(office):
         ("complete", 1),
     ],
 )
-def test_a_run_whose_lease_ran_out_writes_nothing_more(office, does, calls_before):
-    entity = office.tasks.add("Order a laptop")
+def test_a_run_whose_lease_ran_out_writes_nothing_more(saas_sync, does, calls_before):
+    entity = saas_sync.tasks.add("Order a laptop")
     if does != "create":
-        office.round()
-        office.tasks.change(entity, title="Order a cup", is_completed=does == "transition")
+        saas_sync.round()
+        saas_sync.tasks.change(entity, title="Order a cup", is_completed=does == "transition")
     if does == "transition":
-        office.issues.edit("IT-1", summary="Order a cup")
+        saas_sync.issues.edit("IT-1", summary="Order a cup")
     if does == "complete":
-        office.issues.edit("IT-1", summary="Order a cup")
-        office.issues.move("IT-1", "Start", "Done")
-    office.clock.at += timedelta(hours=1)
-    reconciler = office.reconciler()
+        saas_sync.issues.edit("IT-1", summary="Order a cup")
+        saas_sync.issues.move("IT-1", "Start", "Done")
+    saas_sync.clock.at += timedelta(hours=1)
+    reconciler = saas_sync.reconciler()
     reconciler.look()
-    before, tasks = dict(office.issues.rows), dict(office.tasks.rows)
+    before, tasks = dict(saas_sync.issues.rows), dict(saas_sync.tasks.rows)
 
     def pause() -> None:
-        office.clock.at += timedelta(minutes=5)
+        saas_sync.clock.at += timedelta(minutes=5)
 
-    office.faults.coming = [*[""] * calls_before, "meanwhile"]
-    office.faults.on_call = pause
+    saas_sync.faults.coming = [*[""] * calls_before, "meanwhile"]
+    saas_sync.faults.on_call = pause
     assert reconciler.apply().outcomes == {"overtaken": 1}
-    assert (office.issues.rows, office.tasks.rows) == (before, tasks)
-    office.clock.at += timedelta(minutes=5)
-    assert office.reconciler().apply().outcomes == {"done": 1}
-    assert (office.issues.rows, office.tasks.rows) != (before, tasks)
+    assert (saas_sync.issues.rows, saas_sync.tasks.rows) == (before, tasks)
+    saas_sync.clock.at += timedelta(minutes=5)
+    assert saas_sync.reconciler().apply().outcomes == {"done": 1}
+    assert (saas_sync.issues.rows, saas_sync.tasks.rows) != (before, tasks)
 
 
 @pytest.mark.parametrize("warehouse", ["postgresql"], indirect=True)
 def test_what_is_recorded_of_an_issue_while_a_look_writes_stays_recorded(warehouse, clock):
-    office = Office(warehouse, clock)
-    office.issues.slow_down(NEVER)
-    entity = office.tasks.add("Order a laptop")
-    office.clock.at += timedelta(hours=1)
-    first, second = office.reconciler(), office.reconciler()
+    saas_sync = SaasSync(warehouse, clock)
+    saas_sync.issues.slow_down(NEVER)
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.clock.at += timedelta(hours=1)
+    first, second = saas_sync.reconciler(), saas_sync.reconciler()
     first.look()
-    office.tasks.change(entity, title="Order two laptops")
+    saas_sync.tasks.change(entity, title="Order two laptops")
 
     def make_an_issue_and_die() -> None:
         with suppress(Killed):
@@ -180,7 +182,7 @@ def test_what_is_recorded_of_an_issue_while_a_look_writes_stays_recorded(warehou
 
     def meanwhile(_connection, _cursor, statement, *_) -> None:
         if statement.startswith("DELETE FROM saas_source_states") and not dying.ident:
-            office.faults.coming = [*BEFORE_A_CREATE[2:], "killed after"]
+            saas_sync.faults.coming = [*BEFORE_A_CREATE[2:], "killed after"]
             dying.start()
             dying.join(timeout=1)  # it has to wait for the look
 
@@ -190,6 +192,6 @@ def test_what_is_recorded_of_an_issue_while_a_look_writes_stays_recorded(warehou
     finally:
         event.remove(Engine, "before_cursor_execute", meanwhile)
     dying.join()
-    office.clock.at += timedelta(minutes=6)
+    saas_sync.clock.at += timedelta(minutes=6)
     assert second.apply().outcomes == {"done": 1}
-    assert office.issue.summary == "Order two laptops"
+    assert saas_sync.issue.summary == "Order two laptops"

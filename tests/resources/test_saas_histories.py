@@ -6,16 +6,16 @@ from contextlib import AbstractContextManager, nullcontext
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from tests.resources.saas_demo_world import world_over_http
+from tests.resources.saas_demo_systems import systems_over_http
 from tests.resources.saas_histories import HISTORIES, History
-from tests.resources.saas_world import World, world_in_memory
+from tests.resources.saas_systems import SaasSystems, systems_in_memory
 
 pytestmark = pytest.mark.usefixtures("careless_databases")
 
 MANY = {"sqlite": (8, 1250), "postgresql": (4, 100)}
 """Examples of `make test-histories` on each database: in how many parts, and how many in each."""
 
-Worlds = Callable[[], AbstractContextManager[World]]
+SystemPairs = Callable[[], AbstractContextManager[SaasSystems]]
 
 
 @pytest.mark.slow_on_postgresql
@@ -35,7 +35,7 @@ Worlds = Callable[[], AbstractContextManager[World]]
 def test_both_sides_agree_without_a_second_issue_or_a_lost_update(
     warehouse, clock, examples, number
 ):
-    hold(warehouse, clock, lambda: nullcontext(world_in_memory("peopleforce")), examples, number)
+    hold(warehouse, clock, lambda: nullcontext(systems_in_memory("peopleforce")), examples, number)
 
 
 @pytest.mark.slow
@@ -48,11 +48,11 @@ def test_both_sides_agree_without_a_second_issue_or_a_lost_update(
     indirect=["warehouse"],
 )
 def test_so_they_do_over_http(warehouse, clock, saas_demo, tmp_path, examples, number):
-    hold(warehouse, clock, lambda: world_over_http(saas_demo, tmp_path), examples, number)
+    hold(warehouse, clock, lambda: systems_over_http(saas_demo, tmp_path), examples, number)
 
 
-def hold(warehouse, clock, worlds: Worlds, examples: int, number: int) -> None:
-    """Try random histories, each in a world of its own."""
+def hold(warehouse, clock, system_pairs: SystemPairs, examples: int, number: int) -> None:
+    """Try random histories, each with systems of its own."""
 
     @seed(number)
     @settings(
@@ -64,8 +64,8 @@ def hold(warehouse, clock, worlds: Worlds, examples: int, number: int) -> None:
     @given(HISTORIES)
     def each(events):
         try:
-            with worlds() as world:
-                history = History(warehouse, clock, world)
+            with system_pairs() as systems:
+                history = History(warehouse, clock, systems)
                 history.run_steps(*events)
                 history.settle()
         except AssertionError as error:

@@ -25,7 +25,7 @@ EVERYTHING = {
 }
 
 
-class Office:
+class SaasSync:
     """People in both systems, and the runs that follow them."""
 
     def __init__(self, demo, http, folder, seed) -> None:
@@ -82,22 +82,22 @@ class Office:
 def test_both_systems_agree_once_faults_and_people_are_gone(saas_demo, saas_http, tmp_path, seed):
     saas_demo.start_over(task_count=TASKS, seed=seed)
     saas_demo.do("surroundings", jira_clock_ahead_seconds=-3600)
-    office = Office(saas_demo, saas_http, tmp_path, seed)
+    saas_sync = SaasSync(saas_demo, saas_http, tmp_path, seed)
     saas_demo.do("faults", seed=seed, share=0.2, kinds=FAULTS)
     for _ in range(5):
-        office.work()
-        office.run()
+        saas_sync.work()
+        saas_sync.run()
     assert saas_demo.state()["faults_met"] > 3
 
     saas_demo.do("faults", seed=0, share=0.0, kinds=[])
     for _ in range(3):
-        assert office.run() is None
+        assert saas_sync.run() is None
     before = saas_demo.state()
-    assert office.run() is None
+    assert saas_sync.run() is None
     after = saas_demo.state()
     assert after == before, "the last round still wrote"
 
-    issues = {each["properties"]["orchestration-source"]["id"]: each for each in after["issues"]}
+    issues = {issue["properties"]["orchestration-source"]["id"]: issue for issue in after["issues"]}
     assert len(issues) == len(after["issues"]), "two issues of one task"
     for task in after["tasks"]:
         issue = issues.get(f"peopleforce:task:{task['id']}")
@@ -108,4 +108,4 @@ def test_both_systems_agree_once_faults_and_people_are_gone(saas_demo, saas_http
         assert (category == "done") == task["completed"]
         assert issue["fields"]["status"]["name"] != "Cancelled"
         assert "people" in issue["fields"]["labels"]
-    office.warehouse.close()
+    saas_sync.warehouse.close()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.resources.saas_office import ALL
+from tests.resources.saas_syncs import ALL
 
 
 @pytest.mark.parametrize(
@@ -10,18 +10,18 @@ from tests.resources.saas_office import ALL
     [({}, True), ({"cancelled_issue": "completed"}, True), ({"cancelled_issue": "open"}, False)],
 )
 def test_a_cancelled_issue_completes_its_task_unless_the_rule_keeps_it_open(
-    office, states, is_completed
+    saas_sync, states, is_completed
 ):
-    office.rule({**ALL, "states": states})
-    entity = office.tasks.add("Order a laptop")
-    office.round()
-    office.issues.move("IT-1", "Cancel")
-    reconciler = office.reconciler()
+    saas_sync.rule({**ALL, "states": states})
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.round()
+    saas_sync.issues.move("IT-1", "Cancel")
+    reconciler = saas_sync.reconciler()
     reconciler.sweep()
     reconciler.apply()
-    assert office.tasks.task(entity).is_completed is is_completed
-    assert office.issue.status_name == "Cancelled"
-    assert office.reconciler().sweep() == []
+    assert saas_sync.tasks.task(entity).is_completed is is_completed
+    assert saas_sync.issue.status_name == "Cancelled"
+    assert saas_sync.reconciler().sweep() == []
 
 
 @pytest.mark.parametrize(
@@ -32,21 +32,21 @@ def test_a_cancelled_issue_completes_its_task_unless_the_rule_keeps_it_open(
         ({"completed_task": "cancelled"}, "Cancelled"),
     ],
 )
-def test_a_completed_task_ends_its_issue_as_the_rule_says(office, states, status):
-    office.rule({**ALL, "states": states})
-    entity = office.tasks.add("Order a laptop")
-    office.round()
-    office.tasks.complete(entity)
-    office.round()
-    assert office.issue.status_name == status
+def test_a_completed_task_ends_its_issue_as_the_rule_says(saas_sync, states, status):
+    saas_sync.rule({**ALL, "states": states})
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.round()
+    saas_sync.tasks.complete(entity)
+    saas_sync.round()
+    assert saas_sync.issue.status_name == status
 
 
-def test_a_task_that_is_completed_leaves_its_cancelled_issue_as_it_is(office):
-    office.rule({**ALL, "states": {"cancelled_issue": "open"}})
-    entity = office.tasks.add("Order a laptop")
-    office.round()
-    office.issues.move("IT-1", "Cancel")
-    office.tasks.complete(entity)
-    office.round()
-    assert office.issue.status_name == "Cancelled"
-    assert "refused" not in office.operations()
+def test_a_task_that_is_completed_leaves_its_cancelled_issue_as_it_is(saas_sync):
+    saas_sync.rule({**ALL, "states": {"cancelled_issue": "open"}})
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.round()
+    saas_sync.issues.move("IT-1", "Cancel")
+    saas_sync.tasks.complete(entity)
+    saas_sync.round()
+    assert saas_sync.issue.status_name == "Cancelled"
+    assert "refused" not in saas_sync.operations()

@@ -10,31 +10,31 @@ from orchestration_project.domains.saas.tables import saas_routing_rules
 from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import RefusedError
 from orchestration_project.resources.saas.validating import examine
-from tests.resources.saas_office import ALL, Office
-from tests.resources.saas_world import FIELDS
+from tests.resources.saas_syncs import ALL, SaasSync
+from tests.resources.saas_systems import FIELDS
 
 
-def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(office):
+def test_a_refusal_that_is_about_who_asks_proves_nothing_of_a_rule(saas_sync):
     def refuse(*_):
         raise RefusedError("unknown user", http_status=401)
 
-    office.issues.create_fields = refuse
-    found = examine(office.world.target, [SyncRule.model_validate(ALL)])
+    saas_sync.issues.create_fields = refuse
+    found = examine(saas_sync.systems.target, [SyncRule.model_validate(ALL)])
     assert (found.proven, found.unknown) == ({}, {"all": "unknown user"})
 
 
-def test_issues_that_take_no_label_prove_a_rule_wrong(office):
-    office.issues.fields = [field for field in FIELDS if field.field_id != "labels"]
-    found = examine(office.world.target, [SyncRule.model_validate(ALL)])
+def test_issues_that_take_no_label_prove_a_rule_wrong(saas_sync):
+    saas_sync.issues.fields = [field for field in FIELDS if field.field_id != "labels"]
+    found = examine(saas_sync.systems.target, [SyncRule.model_validate(ALL)])
     assert found.proven == {"all": ["labels is not a field of these issues"]}
 
 
-def test_a_disabled_rule_that_is_put_into_effect_again_is_a_new_version(office):
-    office.issues.allowed = frozenset({"BROWSE_PROJECTS", "EDIT_ISSUES", "TRANSITION_ISSUES"})
-    revalidate(office.warehouse, office.world.target, at=office.clock.now(), run_id="x")
-    office.rule(ALL)
+def test_a_disabled_rule_that_is_put_into_effect_again_is_a_new_version(saas_sync):
+    saas_sync.issues.allowed = frozenset({"BROWSE_PROJECTS", "EDIT_ISSUES", "TRANSITION_ISSUES"})
+    revalidate(saas_sync.warehouse, saas_sync.systems.target, at=saas_sync.clock.now(), run_id="x")
+    saas_sync.rule(ALL)
     names = ("version_number", "is_active", "disabled_reason")
-    assert office.rows(saas_routing_rules, *names) == [
+    assert saas_sync.rows(saas_routing_rules, *names) == [
         (1, False, "we have no permission CREATE_ISSUES in IT"),
         (2, True, None),
     ]
@@ -42,8 +42,8 @@ def test_a_disabled_rule_that_is_put_into_effect_again_is_a_new_version(office):
 
 @pytest.mark.parametrize("warehouse", ["postgresql"], indirect=True)
 def test_of_two_edits_at_once_the_rules_of_one_are_in_effect(warehouse, clock):
-    office = Office(warehouse, clock)
-    other = threading.Thread(target=office.rule, args=({**ALL, "rule_id": "other"},))
+    saas_sync = SaasSync(warehouse, clock)
+    other = threading.Thread(target=saas_sync.rule, args=({**ALL, "rule_id": "other"},))
 
     def meanwhile(_connection, _cursor, statement, *_) -> None:
         if statement.startswith("INSERT INTO saas_routing_rules") and not other.ident:
@@ -52,8 +52,8 @@ def test_of_two_edits_at_once_the_rules_of_one_are_in_effect(warehouse, clock):
 
     event.listen(Engine, "before_cursor_execute", meanwhile)
     try:
-        office.rule({**ALL, "rule_id": "one"})
+        saas_sync.rule({**ALL, "rule_id": "one"})
     finally:
         event.remove(Engine, "before_cursor_execute", meanwhile)
     other.join()
-    assert office.rows(saas_routing_rules, "rule_id", is_active=True) == [("other",)]
+    assert saas_sync.rows(saas_routing_rules, "rule_id", is_active=True) == [("other",)]

@@ -11,115 +11,119 @@ from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import UnreadableRecord
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer, Reply
-from tests.resources.saas_office import ALL
+from tests.resources.saas_syncs import ALL
 from tests.saas_demo import http_client, jira
 
 
-def test_a_refusal_is_a_dead_letter_until_the_task_or_a_person_changes_something(office):
-    entity = office.tasks.add("poison")
-    office.tasks.add("Order a laptop")
-    _, applied = office.round()
+def test_a_refusal_is_a_dead_letter_until_the_task_or_a_person_changes_something(saas_sync):
+    entity = saas_sync.tasks.add("poison")
+    saas_sync.tasks.add("Order a laptop")
+    _, applied = saas_sync.round()
     assert applied.outcomes == {"dead": 1, "done": 1}
-    writes = office.world.writes
-    office.round()
-    assert office.world.writes == writes
+    writes = saas_sync.systems.writes
+    saas_sync.round()
+    assert saas_sync.systems.writes == writes
     letters = ("entity_id", "reason_code", "http_status", "ended_at")
-    assert office.rows(saas_dead_letters, *letters) == [(entity, "http_400", 400, None)]
-    reconciler = office.reconciler()
+    assert saas_sync.rows(saas_dead_letters, *letters) == [(entity, "http_400", 400, None)]
+    reconciler = saas_sync.reconciler()
     assert reconciler.retry_refused().actions == {"planned": 1}
     assert reconciler.apply().outcomes == {"dead": 1}
-    office.tasks.change(entity, title="Order a cup")
-    assert office.round()[1].outcomes == {"done": 1}
-    assert None not in [ended for (ended,) in office.rows(saas_dead_letters, "ended_at")]
-    assert office.reconciler().retry_refused().actions == {}
+    saas_sync.tasks.change(entity, title="Order a cup")
+    assert saas_sync.round()[1].outcomes == {"done": 1}
+    assert None not in [ended for (ended,) in saas_sync.rows(saas_dead_letters, "ended_at")]
+    assert saas_sync.reconciler().retry_refused().actions == {}
 
 
-def test_a_refusal_of_what_was_superseded_meanwhile_is_nothing_to_mend(office):
-    entity = office.tasks.add("poison")
-    office.clock.at += timedelta(hours=1)
-    first, second = office.reconciler(), office.reconciler()
+def test_a_refusal_of_what_was_superseded_meanwhile_is_nothing_to_mend(saas_sync):
+    entity = saas_sync.tasks.add("poison")
+    saas_sync.clock.at += timedelta(hours=1)
+    first, second = saas_sync.reconciler(), saas_sync.reconciler()
     first.look()
 
     def correct() -> None:
-        office.clock.at += timedelta(seconds=1)
-        office.tasks.change(entity, title="Order a cup")
+        saas_sync.clock.at += timedelta(seconds=1)
+        saas_sync.tasks.change(entity, title="Order a cup")
         second.look_at([entity])
 
-    office.faults.coming, office.faults.on_call = [""] * 3 + ["meanwhile"], correct
+    saas_sync.faults.coming, saas_sync.faults.on_call = [""] * 3 + ["meanwhile"], correct
     assert first.apply().outcomes == {"dead": 1, "done": 1}
-    assert office.issue.summary == "Order a cup"
-    assert office.reconciler().refused() == set()
+    assert saas_sync.issue.summary == "Order a cup"
+    assert saas_sync.reconciler().refused() == set()
 
 
-def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_said(office):
+def test_a_throttled_target_ends_the_run_and_is_left_alone_for_as_long_as_it_said(saas_sync):
     for number in range(3):
-        office.tasks.add(f"task {number}")
-    office.clock.at += timedelta(hours=1)
-    reconciler = office.reconciler()
+        saas_sync.tasks.add(f"task {number}")
+    saas_sync.clock.at += timedelta(hours=1)
+    reconciler = saas_sync.reconciler()
     reconciler.look()
-    office.faults.coming = ["throttled"]
+    saas_sync.faults.coming = ["throttled"]
     applied = reconciler.apply()
     assert (applied.outcomes, applied.problem.retry_in_seconds) == ({"waiting": 1}, 90)
-    due = {at - office.clock.at for (at,) in office.rows(outbox, "due_at", entity="task|1000")}
+    due = {
+        at - saas_sync.clock.at for (at,) in saas_sync.rows(outbox, "due_at", entity="task|1000")
+    }
     assert due == {timedelta(seconds=90)}
-    office.faults.coming = []
-    assert office.reconciler().apply([reconciler.entity("1000")]).outcomes == {}
+    saas_sync.faults.coming = []
+    assert saas_sync.reconciler().apply([reconciler.entity("1000")]).outcomes == {}
     reconciler.sweep()
-    assert office.reconciler().apply([reconciler.entity("1000")]).outcomes == {}
-    office.clock.at += timedelta(seconds=90)
+    assert saas_sync.reconciler().apply([reconciler.entity("1000")]).outcomes == {}
+    saas_sync.clock.at += timedelta(seconds=90)
     assert reconciler.apply().outcomes == {"done": 3}
 
 
-def test_work_done_until_a_key_ended_is_reported_and_continued(office):
-    entity = office.tasks.add("Order a laptop")
-    office.round()
-    office.tasks.change(entity, title="Order a cup", is_completed=True)
+def test_work_done_until_a_key_ended_is_reported_and_continued(saas_sync):
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.round()
+    saas_sync.tasks.change(entity, title="Order a cup", is_completed=True)
 
     def refuse(_):
         raise ConfigurationError("the target does not know who asks")
 
-    office.issues.transitions = refuse
+    saas_sync.issues.transitions = refuse
     with pytest.raises(ConfigurationError):
-        office.round()
-    assert office.operations()[-1] == "updated"
-    del office.issues.transitions
-    office.clock.at += timedelta(minutes=1)
-    assert office.reconciler().apply().outcomes == {"done": 1}
-    assert (office.issue.summary, office.issue.status_name) == ("Order a cup", "Done")
+        saas_sync.round()
+    assert saas_sync.operations()[-1] == "updated"
+    del saas_sync.issues.transitions
+    saas_sync.clock.at += timedelta(minutes=1)
+    assert saas_sync.reconciler().apply().outcomes == {"done": 1}
+    assert (saas_sync.issue.summary, saas_sync.issue.status_name) == ("Order a cup", "Done")
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_a_target_that_refuses_everything_ends_the_run_and_proves_nothing(office, tmp_path, status):
+def test_a_target_that_refuses_everything_ends_the_run_and_proves_nothing(
+    saas_sync, tmp_path, status
+):
     for number in range(3):
-        office.tasks.add(f"task {number}")
+        saas_sync.tasks.add(f"task {number}")
     page = Reply(status, {}, b"<html>no entry</html>")
     with FaultyServer(lambda _: page) as server, http_client(tmp_path) as http:
-        target = office.world.target = jira(server.url, http)
+        target = saas_sync.systems.target = jira(server.url, http)
         for _ in range(MAX_AMBIGUOUS_ATTEMPTS):
             with pytest.raises(ConfigurationError, match="Jira rejects every request"):
-                office.round()
-        examined = revalidate(office.warehouse, target, at=office.clock.now(), run_id="x")
+                saas_sync.round()
+        examined = revalidate(saas_sync.warehouse, target, at=saas_sync.clock.now(), run_id="x")
         assert (examined.proven, list(examined.unknown)) == ({}, ["all"])
-    assert office.rows(saas_dead_letters, "entity_id") == []
-    assert office.rows(outbox, "state") == [("waiting",)] * 3
+    assert saas_sync.rows(saas_dead_letters, "entity_id") == []
+    assert saas_sync.rows(outbox, "state") == [("waiting",)] * 3
 
 
-def test_a_target_that_is_down_costs_three_tries_a_run_and_never_makes_a_dead_letter(office):
+def test_a_target_that_is_down_costs_three_tries_a_run_and_never_makes_a_dead_letter(saas_sync):
     for number in range(5):
-        office.tasks.add(f"task {number}")
+        saas_sync.tasks.add(f"task {number}")
     for _ in range(4):
-        office.faults.coming = [""] * 4 + ["down"] * 9
-        _, applied = office.round()
+        saas_sync.faults.coming = [""] * 4 + ["down"] * 9
+        _, applied = saas_sync.round()
         assert applied.outcomes == {"waiting": 3}
-    assert office.rows(saas_dead_letters, "entity_id") == []
-    office.faults.coming = []
-    office.round()
-    office.round()
-    assert len(office.issues.rows) == 5
+    assert saas_sync.rows(saas_dead_letters, "entity_id") == []
+    saas_sync.faults.coming = []
+    saas_sync.round()
+    saas_sync.round()
+    assert len(saas_sync.issues.rows) == 5
 
 
-def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(office):
-    office.rule(
+def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(saas_sync):
+    saas_sync.rule(
         {
             **ALL,
             "mappings": [
@@ -127,142 +131,148 @@ def test_a_mapping_that_needs_what_a_task_lacks_is_a_dead_letter_that_names_it(o
             ],
         }
     )
-    office.tasks.add("Order a laptop")
-    looked, _ = office.round()
+    saas_sync.tasks.add("Order a laptop")
+    looked, _ = saas_sync.round()
     assert looked.planned.actions == {"refused": 1}
-    [(reason,)] = office.rows(saas_dead_letters, "reason")
+    [(reason,)] = saas_sync.rows(saas_dead_letters, "reason")
     assert reason == "the task has no fields.team.name, which a mapping of all@2 needs"
 
 
-def test_each_try_in_vain_waits_twice_as_long_until_it_is_an_hour(office):
-    office.tasks.add("Order a laptop")
-    office.reconciler().look()
+def test_each_try_in_vain_waits_twice_as_long_until_it_is_an_hour(saas_sync):
+    saas_sync.tasks.add("Order a laptop")
+    saas_sync.reconciler().look()
     minutes = []
     for _ in range(8):
-        office.faults.coming = ["down"]
-        assert office.reconciler().apply().outcomes == {"waiting": 1}
-        [(due_at,)] = office.rows(outbox, "due_at")
-        minutes.append((due_at - office.clock.at).total_seconds() / 60)
-        office.clock.at = due_at
+        saas_sync.faults.coming = ["down"]
+        assert saas_sync.reconciler().apply().outcomes == {"waiting": 1}
+        [(due_at,)] = saas_sync.rows(outbox, "due_at")
+        minutes.append((due_at - saas_sync.clock.at).total_seconds() / 60)
+        saas_sync.clock.at = due_at
     assert minutes == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_a_try_in_vain_now_and_then_ends_no_run(office):
+def test_a_try_in_vain_now_and_then_ends_no_run(saas_sync):
     for number in range(8):
-        office.tasks.add(f"task {number}")
+        saas_sync.tasks.add(f"task {number}")
     well = [""] * 4
-    office.faults.coming = ["", "", "", "", "", *["down", *well] * 4]
-    office.clock.at += timedelta(hours=1)
-    reconciler = office.reconciler()
+    saas_sync.faults.coming = ["", "", "", "", "", *["down", *well] * 4]
+    saas_sync.clock.at += timedelta(hours=1)
+    reconciler = saas_sync.reconciler()
     reconciler.look()
     applied = reconciler.apply()
     assert (applied.outcomes, applied.problem) == ({"waiting": 4, "done": 4}, None)
 
 
-def test_what_another_run_tried_meanwhile_is_left_alone_until_it_is_due(office):
-    office.tasks.add("Order a laptop")
-    office.tasks.add("Order a cup")
-    first, second = office.reconciler(), office.reconciler()
+def test_what_another_run_tried_meanwhile_is_left_alone_until_it_is_due(saas_sync):
+    saas_sync.tasks.add("Order a laptop")
+    saas_sync.tasks.add("Order a cup")
+    first, second = saas_sync.reconciler(), saas_sync.reconciler()
     first.look()
 
     def try_in_vain() -> None:
-        office.faults.coming = ["down"]
+        saas_sync.faults.coming = ["down"]
         assert second.apply([second.entity("1001")]).outcomes == {"waiting": 1}
 
-    office.faults.coming, office.faults.on_call = ["meanwhile"], try_in_vain
+    saas_sync.faults.coming, saas_sync.faults.on_call = ["meanwhile"], try_in_vain
     assert first.apply().outcomes == {"done": 1, "done_before": 1}
 
 
-def test_an_issue_that_is_deleted_just_before_its_change_is_made_again_later(office):
-    entity = office.tasks.add("Order a laptop")
-    office.round()
-    office.tasks.change(entity, title="Order a cup")
-    office.faults.coming = ["", "", "", "", "meanwhile"]  # page, its end, form, issue; its change
-    office.faults.on_call = office.issues.rows.clear
-    assert office.round()[1].outcomes == {"waiting": 1}
-    assert office.round()[1].outcomes == {"done": 1}
-    assert office.issue.summary == "Order a cup"
+def test_an_issue_that_is_deleted_just_before_its_change_is_made_again_later(saas_sync):
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.round()
+    saas_sync.tasks.change(entity, title="Order a cup")
+    saas_sync.faults.coming = [
+        "",
+        "",
+        "",
+        "",
+        "meanwhile",
+    ]  # page, its end, form, issue; its change
+    saas_sync.faults.on_call = saas_sync.issues.rows.clear
+    assert saas_sync.round()[1].outcomes == {"waiting": 1}
+    assert saas_sync.round()[1].outcomes == {"done": 1}
+    assert saas_sync.issue.summary == "Order a cup"
 
 
-def test_what_may_pass_is_tried_five_times_and_then_a_dead_letter(office):
-    entity = office.tasks.add("Order a laptop")
-    office.round()
-    office.issues.move("IT-1", "Start", "Done")
-    office.tasks.remove(entity)
-    office.reconciler().compare(["IT-1"])
+def test_what_may_pass_is_tried_five_times_and_then_a_dead_letter(saas_sync):
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.round()
+    saas_sync.issues.move("IT-1", "Start", "Done")
+    saas_sync.tasks.remove(entity)
+    saas_sync.reconciler().compare(["IT-1"])
     outcomes = []
     for _ in range(6):
-        outcomes.append(office.reconciler().apply().outcomes)
-        office.clock.at += timedelta(hours=1)
+        outcomes.append(saas_sync.reconciler().apply().outcomes)
+        saas_sync.clock.at += timedelta(hours=1)
     assert outcomes == [{"waiting": 1}] * 4 + [{"dead": 1}, {}]
-    letters = office.rows(saas_dead_letters, "reason_code", "http_status")
+    letters = saas_sync.rows(saas_dead_letters, "reason_code", "http_status")
     assert letters == [("http_404", 404)]
 
 
-def test_a_sweep_leaves_what_was_refused_to_people(office):
-    entity = office.tasks.add("Order a laptop")
-    office.round()
-    office.tasks.change(entity, title="poison")
-    assert office.round()[1].outcomes == {"dead": 1}
-    office.issues.move("IT-1", "Start", "Done")
-    reconciler = office.reconciler()
+def test_a_sweep_leaves_what_was_refused_to_people(saas_sync):
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.round()
+    saas_sync.tasks.change(entity, title="poison")
+    assert saas_sync.round()[1].outcomes == {"dead": 1}
+    saas_sync.issues.move("IT-1", "Start", "Done")
+    reconciler = saas_sync.reconciler()
     assert [each.what for each in reconciler.sweep()] == ["to_source"]
     assert reconciler.apply().outcomes == {}
 
 
-def test_a_sweep_does_not_hurry_what_waits(office):
-    entity = office.tasks.add("Order a laptop")
-    office.round()
-    office.tasks.change(entity, title="Order a cup")
-    office.faults.coming = ["", "", "down"]
-    assert office.round()[1].outcomes == {"waiting": 1}
-    office.issues.move("IT-1", "Start", "Done")
-    reconciler = office.reconciler()
+def test_a_sweep_does_not_hurry_what_waits(saas_sync):
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.round()
+    saas_sync.tasks.change(entity, title="Order a cup")
+    saas_sync.faults.coming = ["", "", "down"]
+    assert saas_sync.round()[1].outcomes == {"waiting": 1}
+    saas_sync.issues.move("IT-1", "Start", "Done")
+    reconciler = saas_sync.reconciler()
     assert [each.what for each in reconciler.sweep()] == ["to_source"]
     assert reconciler.apply().outcomes == {}
 
 
-def test_a_replay_is_of_those_that_were_chosen(office):
-    office.tasks.add("poison 1")
-    office.tasks.add("poison 2")
-    office.round()
-    reconciler = office.reconciler()
+def test_a_replay_is_of_those_that_were_chosen(saas_sync):
+    saas_sync.tasks.add("poison 1")
+    saas_sync.tasks.add("poison 2")
+    saas_sync.round()
+    reconciler = saas_sync.reconciler()
     assert reconciler.retry_refused([reconciler.entity("1001")]).actions == {"planned": 1}
     assert reconciler.apply().outcomes == {"dead": 1}
 
 
-def test_a_task_that_cannot_be_read_holds_no_other_one_back(office):
-    office.tasks.add("Order a laptop")
-    read = office.tasks.task
+def test_a_task_that_cannot_be_read_holds_no_other_one_back(saas_sync):
+    saas_sync.tasks.add("Order a laptop")
+    read = saas_sync.tasks.task
 
     def refuse_one(entity_id):
         if entity_id == "999":
             raise ContractError("the task 999 cannot be read")
         return read(entity_id)
 
-    office.tasks.task = refuse_one
-    looked = office.reconciler().look_at(["999", "1000"])
+    saas_sync.tasks.task = refuse_one
+    looked = saas_sync.reconciler().look_at(["999", "1000"])
     assert looked.unreadable == ["the task 999 cannot be read"]
     assert (looked.planned.actions, looked.problem) == ({"planned": 1}, None)
 
 
-def test_a_task_that_is_listed_and_cannot_be_read_is_not_asked_for_by_its_id(office):
-    first, *_ = [office.tasks.add(f"task {number}") for number in range(6)]
-    office.round()
-    del office.tasks.rows[first]  # in the world's pages
-    office.tasks.unreadable = [UnreadableRecord("x", 1, "{}", "no task", first)]
-    reads = office.faults.reads
-    looked, _ = office.round()
+def test_a_task_that_is_listed_and_cannot_be_read_is_not_asked_for_by_its_id(saas_sync):
+    first, *_ = [saas_sync.tasks.add(f"task {number}") for number in range(6)]
+    saas_sync.round()
+    del saas_sync.tasks.rows[first]  # in the world's pages
+    saas_sync.tasks.unreadable = [UnreadableRecord("x", 1, "{}", "no task", first)]
+    reads = saas_sync.faults.reads
+    looked, _ = saas_sync.round()
     assert (looked.problem, looked.gone_count, looked.unreadable) == (None, 0, ["no task"])
-    assert office.faults.reads - reads == 4  # three pages, and their end
+    assert saas_sync.faults.reads - reads == 4  # three pages, and their end
 
 
-def test_of_several_changes_before_a_run_the_last_one_is_intended(office):
-    entity = office.tasks.add("Order a laptop")
-    office.reconciler().look()
-    office.tasks.change(entity, title="Order a cup")
-    office.clock.at += timedelta(seconds=1)
-    office.reconciler().look()
-    assert office.rows(outbox, "state") == [("superseded",), ("waiting",)]
-    assert office.reconciler().apply().outcomes == {"done": 1}
-    assert office.issue.summary == "Order a cup"
+def test_of_several_changes_before_a_run_the_last_one_is_intended(saas_sync):
+    entity = saas_sync.tasks.add("Order a laptop")
+    saas_sync.reconciler().look()
+    saas_sync.tasks.change(entity, title="Order a cup")
+    saas_sync.clock.at += timedelta(seconds=1)
+    saas_sync.reconciler().look()
+    assert saas_sync.rows(outbox, "state") == [("superseded",), ("waiting",)]
+    assert saas_sync.reconciler().apply().outcomes == {"done": 1}
+    assert saas_sync.issue.summary == "Order a cup"

@@ -26,7 +26,7 @@ ROWS = pl.DataFrame(
 def test_frames_come_back_as_they_were_in_any_order(tmp_path: Path):
     shelf = DiskSpill(tmp_path)
     frames = [ROWS, ROWS[1:3], ROWS.clear(), ROWS.reverse()]
-    numbers = [shelf.put(each) for each in frames]
+    numbers = [shelf.put(frame) for frame in frames]
     for number, frame in reversed(list(zip(numbers, frames, strict=True))):
         found = shelf.get(number)
         assert found.equals(frame)

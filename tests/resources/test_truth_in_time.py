@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
 from tests.resources.histories import HISTORIES, holds_for
-from tests.resources.weeks import MONDAY, Desk
+from tests.resources.weeks import MONDAY, PartitionLoader
 
 pytestmark = pytest.mark.usefixtures("careless_databases")
 
@@ -29,7 +29,9 @@ MANY = {"sqlite": (8, 1250), "postgresql": (4, 250)}
     ],
     indirect=["warehouse"],
 )
-def test_as_of_gives_for_every_moment_the_state_that_was_current(desk, clock, examples, number):
+def test_as_of_gives_for_every_moment_the_state_that_was_current(
+    partition_loader, clock, examples, number
+):
     weeks = itertools.count()
 
     @seed(number)
@@ -42,6 +44,10 @@ def test_as_of_gives_for_every_moment_the_state_that_was_current(desk, clock, ex
     @given(HISTORIES)
     def each(history):
         week = MONDAY + timedelta(weeks=next(weeks))
-        holds_for(Desk(desk.warehouse, desk.folder, week_start=week), clock, history)
+        holds_for(
+            PartitionLoader(partition_loader.warehouse, partition_loader.folder, week_start=week),
+            clock,
+            history,
+        )
 
     each()

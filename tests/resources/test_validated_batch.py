@@ -13,14 +13,14 @@ from orchestration_project.engine.loads import READS_OF_A_MOVING_SOURCE, take
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import ContractError, MovedError, SourceError, TransientError
 from orchestration_project.tables.spine import blobs, captures, landings
-from tests.resources.weeks import Desk, StoppedClock, frame, row
+from tests.resources.weeks import PartitionLoader, StoppedClock, frame, row
 
 
 @pytest.fixture
-def desk(tmp_path, prepared) -> Iterator[Desk]:
+def partition_loader(tmp_path, prepared) -> Iterator[PartitionLoader]:
     with Warehouse(prepared.sqlite(tmp_path / "x.sqlite"), clock=StoppedClock()) as warehouse:
         warehouse.prepare(holds="real")
-        yield Desk(warehouse, tmp_path / "artifacts")
+        yield PartitionLoader(warehouse, tmp_path / "artifacts")
 
 
 def check(delivery) -> Validated:
@@ -28,108 +28,123 @@ def check(delivery) -> Validated:
     return Validated(frame([row()]), pl.DataFrame(schema=REJECT_SCHEMA))
 
 
-def reader(desk, *outcomes):
+def reader(partition_loader, *outcomes):
     """Return a `Read` that fetches a page and then raises, or gives the delivery, one by one."""
     left = list(outcomes)
 
     def read(kept):
         number = len(outcomes) - len(left) + 1
-        page = desk.capture(f"page {number}".encode())
+        page = partition_loader.capture(f"page {number}".encode())
         kept.append(page)
         outcome = left.pop(0)
         if isinstance(outcome, Exception):
             raise outcome
-        return desk.delivery(outcome, captures=[page])
+        return partition_loader.delivery(outcome, captures=[page])
 
     return read
 
 
-def taken(desk, *outcomes, target=None, check=check):
+def taken(partition_loader, *outcomes, target=None, check=check):
     return take(
-        desk.warehouse,
-        target or desk.target(),
-        desk.delivery("intended", captures=()),
-        reader(desk, *outcomes),
+        partition_loader.warehouse,
+        target or partition_loader.target(),
+        partition_loader.delivery("intended", captures=()),
+        reader(partition_loader, *outcomes),
         check,
     )
 
 
 def hashes(captures):
-    return [each.sha256 for each in captures]
+    return [capture.sha256 for capture in captures]
 
 
-def recorded(desk):
-    return desk.rows(captures, "group_id"), desk.count(blobs), desk.count(landings)
+def recorded(partition_loader):
+    return (
+        partition_loader.rows(captures, "group_id"),
+        partition_loader.count(blobs),
+        partition_loader.count(landings),
+    )
 
 
-def test_a_delivery_is_read_and_checked_and_nothing_is_recorded_yet(desk):
-    batch = taken(desk, "v1")
+def test_a_delivery_is_read_and_checked_and_nothing_is_recorded_yet(partition_loader):
+    batch = taken(partition_loader, "v1")
     assert (batch.delivery.source_version, list(batch.delivery.discarded)) == ("v1", [])
     assert len(batch.validated.rows) == 1
     assert batch.read_seconds >= 0
     assert batch.check_seconds >= 0
-    assert recorded(desk) == ([], 0, 0)
+    assert recorded(partition_loader) == ([], 0, 0)
 
 
-def test_a_source_that_settles_is_read_again_and_what_came_before_is_discarded_evidence(desk):
-    target = desk.target()
-    batch = taken(desk, MovedError("moved"), MovedError("moved"), "v3", target=target)
+def test_a_source_that_settles_is_read_again_and_what_came_before_is_discarded_evidence(
+    partition_loader,
+):
+    target = partition_loader.target()
+    batch = taken(partition_loader, MovedError("moved"), MovedError("moved"), "v3", target=target)
     assert hashes(batch.delivery.captures) == [sha256(b"page 3").hexdigest()]
     assert hashes(batch.delivery.discarded) == [
         sha256(page).hexdigest() for page in (b"page 1", b"page 2")
     ]
-    assert {each.body for each in batch.delivery.all_captures} == {b""}
-    desk.warehouse.land(batch)
-    assert desk.count(captures) == 3
-    ids = dict(desk.rows(captures, "part_number", "capture_id"))
-    assert desk.rows(finra_otc_weekly, "capture_id") == [(ids[1],)]
+    assert {capture.body for capture in batch.delivery.all_captures} == {b""}
+    partition_loader.warehouse.land(batch)
+    assert partition_loader.count(captures) == 3
+    ids = dict(partition_loader.rows(captures, "part_number", "capture_id"))
+    assert partition_loader.rows(finra_otc_weekly, "capture_id") == [(ids[1],)]
 
 
-def test_a_source_that_never_settles_is_transient_and_all_that_came_is_recorded(desk):
+def test_a_source_that_never_settles_is_transient_and_all_that_came_is_recorded(partition_loader):
     moves = [MovedError("moved")] * READS_OF_A_MOVING_SOURCE
     with pytest.raises(TransientError, match="moved"):
-        taken(desk, *moves, "one too many")
-    group = f"finra_otc_weekly:{desk.partition_key}#1"
-    assert recorded(desk) == ([(group,)] * 3, 3, 0)
+        taken(partition_loader, *moves, "one too many")
+    group = f"finra_otc_weekly:{partition_loader.partition_key}#1"
+    assert recorded(partition_loader) == ([(group,)] * 3, 3, 0)
 
 
-def test_what_came_before_a_refusal_is_recorded_as_intended(desk):
+def test_what_came_before_a_refusal_is_recorded_as_intended(partition_loader):
     with pytest.raises(SourceError, match="no data"):
-        taken(desk, SourceError("no data"))
-    with desk.warehouse.reading() as connection:
+        taken(partition_loader, SourceError("no data"))
+    with partition_loader.warehouse.reading() as connection:
         [stored] = connection.execute(select(captures))
     assert (stored.source, stored.dataset, stored.run_id) == ("api", "weeklySummary", "run")
-    assert desk.warehouse.known_versions(finra_otc_weekly) == {}
+    assert partition_loader.warehouse.known_versions(finra_otc_weekly) == {}
 
 
-def test_what_cannot_be_checked_is_recorded(desk):
+def test_what_cannot_be_checked_is_recorded(partition_loader):
     def refuse(delivery):
         raise ContractError("lacks MPID")
 
     with pytest.raises(ContractError, match="lacks MPID"):
-        taken(desk, "v1", check=refuse)
-    assert recorded(desk)[1:] == (1, 0)
+        taken(partition_loader, "v1", check=refuse)
+    assert recorded(partition_loader)[1:] == (1, 0)
 
 
-def test_a_defect_in_a_check_is_a_defect_and_records_nothing(desk):
+def test_a_defect_in_a_check_is_a_defect_and_records_nothing(partition_loader):
     with pytest.raises(ZeroDivisionError):
-        taken(desk, "v1", check=lambda delivery: 1 / 0)
-    assert recorded(desk) == ([], 0, 0)
+        taken(partition_loader, "v1", check=lambda delivery: 1 / 0)
+    assert recorded(partition_loader) == ([], 0, 0)
 
 
-def test_a_source_that_gave_nothing_leaves_nothing(desk):
+def test_a_source_that_gave_nothing_leaves_nothing(partition_loader):
     def read(kept):
         raise SourceError("unreachable")
 
     with pytest.raises(SourceError, match="unreachable"):
-        take(desk.warehouse, desk.target(), desk.delivery(captures=()), read, check)
-    assert recorded(desk) == ([], 0, 0)
-    assert desk.warehouse.state(finra_otc_weekly, desk.partition_key).token == 0
+        take(
+            partition_loader.warehouse,
+            partition_loader.target(),
+            partition_loader.delivery(captures=()),
+            read,
+            check,
+        )
+    assert recorded(partition_loader) == ([], 0, 0)
+    assert (
+        partition_loader.warehouse.state(finra_otc_weekly, partition_loader.partition_key).token
+        == 0
+    )
 
 
-def test_a_refusal_after_another_run_has_delivered_is_superseded(desk):
-    target = desk.target()
-    desk.land(row())
+def test_a_refusal_after_another_run_has_delivered_is_superseded(partition_loader):
+    target = partition_loader.target()
+    partition_loader.land(row())
     with pytest.raises(SupersededError) as superseded:
-        taken(desk, SourceError("no data"), target=target)
+        taken(partition_loader, SourceError("no data"), target=target)
     assert isinstance(superseded.value.__context__, SourceError)

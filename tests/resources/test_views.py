@@ -7,23 +7,23 @@ from sqlalchemy import select, text
 
 from orchestration_project.domains.finra.contract import TIER_OF_DESCRIPTION
 from orchestration_project.domains.finra.tables.weekly import TIER_NAMES, v_finra_otc_weekly
-from tests.resources.weeks import Desk, row
+from tests.resources.weeks import PartitionLoader, row
 
 VIEW = v_finra_otc_weekly.table
 
 
-def shown(desk, *names):
+def shown(partition_loader, *names):
     columns = [VIEW.c[name] for name in names]
-    return desk.warehouse.frame(select(*columns).order_by(VIEW.c.symbol), VIEW).rows()
+    return partition_loader.warehouse.frame(select(*columns).order_by(VIEW.c.symbol), VIEW).rows()
 
 
-def test_codes_have_their_names_and_a_venue_is_never_without_one(desk):
-    desk.land(
+def test_codes_have_their_names_and_a_venue_is_never_without_one(partition_loader):
+    partition_loader.land(
         row("AAA"),
         row("BBB", market="NON_ATS", participant_name=None),
         row("CCC", participant_name=None, mpid=None, venue_id="CRD:7"),
     )
-    assert shown(desk, "symbol", "tier_name", "market_name", "venue_name") == [
+    assert shown(partition_loader, "symbol", "tier_name", "market_name", "venue_name") == [
         ("AAA", "NMS Tier 1", "ATS", "XATS LLC"),
         ("BBB", "NMS Tier 1", "Non-ATS OTC", "XATS"),
         ("CCC", "NMS Tier 1", "ATS", "CRD:7"),
@@ -34,9 +34,9 @@ def test_codes_have_their_names_and_a_venue_is_never_without_one(desk):
     ("tier", "name"), [("T2", "NMS Tier 2"), ("OTCE", "OTC Equity Securities"), ("T9", "T9")]
 )
 def test_a_tier_without_a_name_is_its_own(warehouse, tmp_path, tier, name):
-    desk = Desk(warehouse, tmp_path / "artifacts", tier=tier)
-    desk.land(row("AAA"))
-    assert shown(desk, "tier", "tier_name") == [(tier, name)]
+    partition_loader = PartitionLoader(warehouse, tmp_path / "artifacts", tier=tier)
+    partition_loader.land(row("AAA"))
+    assert shown(partition_loader, "tier", "tier_name") == [(tier, name)]
 
 
 def test_every_tier_that_we_know_has_a_name():
@@ -57,9 +57,11 @@ def test_every_tier_that_we_know_has_a_name():
         (-(2**63), "-9223372036854.775808"),
     ],
 )
-def test_dollars_have_every_digit(desk, notional, dollars):
-    desk.land(row("AAA", notional_usd=notional))
-    assert shown(desk, "notional_dollars") == [(None if dollars is None else Decimal(dollars),)]
-    with desk.warehouse.reading() as connection:
+def test_dollars_have_every_digit(partition_loader, notional, dollars):
+    partition_loader.land(row("AAA", notional_usd=notional))
+    assert shown(partition_loader, "notional_dollars") == [
+        (None if dollars is None else Decimal(dollars),)
+    ]
+    with partition_loader.warehouse.reading() as connection:
         stored = connection.execute(text("SELECT notional_dollars FROM v_finra_otc_weekly"))
         assert str(stored.scalar_one()) == str(dollars)

@@ -32,7 +32,7 @@ from orchestration_project.tables.spine import database_labels
 from orchestration_project.tables.views import VIEWS
 from tests.migrations.test_migrations import differences
 from tests.programs import PATIENCE_SECONDS, wait_for
-from tests.resources.weeks import NOON, Desk, StoppedClock, row
+from tests.resources.weeks import NOON, PartitionLoader, StoppedClock, row
 
 SECRET = "s3cr3t-w0rd"
 
@@ -143,13 +143,13 @@ def test_another_driver_lands_the_same_the_portable_way(
     url = postgres_url.replace("postgresql:", "postgresql+psycopg2:")
     warehouse = open_at(url, schema=own_schema)
     warehouse.prepare(holds="real")
-    desk = Desk(warehouse, tmp_path)
-    desk.land(row("AAA"), row("ABCp"))
+    partition_loader = PartitionLoader(warehouse, tmp_path)
+    partition_loader.land(row("AAA"), row("ABCp"))
     most = (2**63 - 1) // 10**6  # shares are stored in millionths
-    desk.land(row("AAA", share_quantity=most), version="v2")
-    assert desk.rows(finra_otc_weekly, "symbol", "share_quantity", "last_update_date") == [
-        ("AAA", most, datetime(2025, 12, 1, tzinfo=UTC).date())
-    ]
+    partition_loader.land(row("AAA", share_quantity=most), version="v2")
+    assert partition_loader.rows(
+        finra_otc_weekly, "symbol", "share_quantity", "last_update_date"
+    ) == [("AAA", most, datetime(2025, 12, 1, tzinfo=UTC).date())]
 
 
 @pytest.mark.slow
@@ -337,7 +337,7 @@ def test_a_postgresql_that_may_only_be_read_is_read_and_refuses_to_be_written(
     reader = open_at(url, schema=own_schema)
     reader.prepare(holds="real")
     with pytest.raises(ConfigurationError, match="read-only transaction"):
-        Desk(reader, tmp_path).land(row())
+        PartitionLoader(reader, tmp_path).land(row())
 
 
 @pytest.mark.slow
@@ -354,7 +354,7 @@ def test_a_role_that_may_not_write_is_a_wrong_setting(postgres_url, own_schema, 
     warehouse = open_at(postgres_url.replace("postgres:@", f"{role}:@"), schema=own_schema)
     warehouse.prepare(holds="real")
     with pytest.raises(ConfigurationError, match="permission denied"):
-        Desk(warehouse, tmp_path).land(row())
+        PartitionLoader(warehouse, tmp_path).land(row())
 
 
 def test_a_sqlite_file_that_may_only_be_read_is_read_and_refuses_to_be_written(open_at, tmp_path):
@@ -363,7 +363,7 @@ def test_a_sqlite_file_that_may_only_be_read_is_read_and_refuses_to_be_written(o
     reader = open_at(f"sqlite:///file:{file}?mode=ro&uri=true")
     reader.prepare(holds="real")
     with pytest.raises(ConfigurationError, match="attempt to write a readonly database"):
-        Desk(reader, tmp_path).land(row())
+        PartitionLoader(reader, tmp_path).land(row())
     assert not (PROJECT_ROOT / "file:").exists()
 
 
@@ -397,12 +397,12 @@ def test_a_sqlite_file_that_another_process_writes_for_long_may_come_free(open_a
     warehouse = open_at(f"sqlite:///{tmp_path}/x.sqlite?timeout=0.05")
     other = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    desk = Desk(warehouse, tmp_path)
+    partition_loader = PartitionLoader(warehouse, tmp_path)
     with pytest.raises(TransientError, match="database is locked"):
-        desk.land(row())
+        partition_loader.land(row())
     other.close()
-    desk.land(row())
-    assert desk.quantities() == {"AAA": 100}
+    partition_loader.land(row())
+    assert partition_loader.quantities() == {"AAA": 100}
 
 
 @pytest.mark.slow
@@ -412,14 +412,14 @@ def test_a_postgresql_lock_that_another_holds_for_long_may_come_free(
     open_at(postgres_url, schema=own_schema).prepare(holds="real")
     patient = open_at(postgres_url, schema=own_schema)
     hasty = open_at(with_option(postgres_url, "lock_timeout=50ms"), schema=own_schema)
-    Desk(patient, tmp_path).land(row())
+    PartitionLoader(patient, tmp_path).land(row())
     with patient.writing() as connection:
         connection.execute(text("SELECT 1 FROM fences FOR UPDATE"))
         with pytest.raises(TransientError, match="lock timeout"):
-            Desk(hasty, tmp_path).land(row("BBB"))
+            PartitionLoader(hasty, tmp_path).land(row("BBB"))
         shown = connection.execute(text("SHOW lock_timeout")).scalar()
     assert shown == "2min"
-    Desk(hasty, tmp_path).land(row("BBB"))
+    PartitionLoader(hasty, tmp_path).land(row("BBB"))
 
 
 @pytest.mark.slow
@@ -485,15 +485,15 @@ def test_an_error_leaves_no_connection_in_use(postgres_url, own_schema, open_at)
 
 @pytest.mark.slow_on_postgresql
 def test_a_reader_sees_one_state_of_the_database_however_often_it_asks(warehouse, tmp_path):
-    desk = Desk(warehouse, tmp_path)
-    desk.land(row("AAA"))
+    partition_loader = PartitionLoader(warehouse, tmp_path)
+    partition_loader.land(row("AAA"))
     statement = select(finra_otc_weekly.c.symbol)
     with warehouse.reading() as connection:
         before = connection.execute(statement).scalars().all()
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(desk.land, row("BBB"), version="v2").result()
+            pool.submit(partition_loader.land, row("BBB"), version="v2").result()
         assert connection.execute(statement).scalars().all() == before == ["AAA"]
-    assert desk.quantities() == {"BBB": 100}
+    assert partition_loader.quantities() == {"BBB": 100}
 
 
 @pytest.mark.slow
@@ -502,9 +502,11 @@ def test_the_time_zone_of_the_server_changes_no_moment(postgres_url, own_schema,
     warehouse = open_at(url, schema=own_schema)
     warehouse.prepare(holds="real")
     twice = [datetime(2025, 11, 2, hour, 30, 0, 1, tzinfo=UTC) for hour in (5, 6)]
-    desk = Desk(warehouse, tmp_path)
-    fetches = [desk.capture(str(moment).encode(), fetched_at=moment) for moment in twice]
-    desk.land(row(), captures=fetches)
+    partition_loader = PartitionLoader(warehouse, tmp_path)
+    fetches = [
+        partition_loader.capture(str(moment).encode(), fetched_at=moment) for moment in twice
+    ]
+    partition_loader.land(row(), captures=fetches)
     found = warehouse.frame(
         select(METADATA.tables["captures"].c.fetched_at), METADATA.tables["captures"]
     )

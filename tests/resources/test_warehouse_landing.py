@@ -50,7 +50,7 @@ from tests.resources.weeks import (
     PASSED,
     PUBLISHED,
     WARNED,
-    Desk,
+    PartitionLoader,
     StoppedClock,
     rejected,
     row,
@@ -68,50 +68,61 @@ def counts(landed):
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_delivery_that_changes_a_few_of_many_rows_gives_what_replacing_all_would(desk):
+def test_a_delivery_that_changes_a_few_of_many_rows_gives_what_replacing_all_would(
+    partition_loader,
+):
     many = [row(f"S{number:02}", "XATS") for number in range(40)]
-    desk.land(*many)
+    partition_loader.land(*many)
     new, changed, dated = (
         row("NEW", "XATS"),
         row("S01", "XATS", share_quantity=7),
         row("S02", "XATS", last_update_date=PUBLISHED + timedelta(days=1)),
     )
-    landed = desk.land(new, changed, dated, *many[4:], version="v2")
+    landed = partition_loader.land(new, changed, dated, *many[4:], version="v2")
     assert counts(landed) == (1, 2, 2, 36)
-    assert desk.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
+    assert partition_loader.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
         ("NEW", 100, landed.known_from),
         ("S01", 7, landed.known_from),
         ("S02", 100, landed.known_from),
         *((f"S{number:02}", 100, NOON) for number in range(4, 40)),
     ]
-    assert desk.rows(finra_otc_weekly_history, "symbol", "share_quantity", "change_cause") == [
+    assert partition_loader.rows(
+        finra_otc_weekly_history, "symbol", "share_quantity", "change_cause"
+    ) == [
         ("S00", 100, "source"),
         ("S01", 100, "source"),
         ("S02", 100, "metadata"),
         ("S03", 100, "source"),
     ]
-    assert sum(shares for (shares,) in desk.rows(finra_venue_week, "share_quantity")) == 3807
+    assert (
+        sum(shares for (shares,) in partition_loader.rows(finra_venue_week, "share_quantity"))
+        == 3807
+    )
 
 
-def test_a_first_delivery_is_published_with_its_gold_and_its_evidence(desk):
-    landed = desk.land(row("AAA", "XATS"), row("BBB", "XATS"), row("BBB", "YATS"))
+def test_a_first_delivery_is_published_with_its_gold_and_its_evidence(partition_loader):
+    landed = partition_loader.land(row("AAA", "XATS"), row("BBB", "XATS"), row("BBB", "YATS"))
     assert (landed.change_cause, counts(landed)) == ("first", (3, 0, 0, 0))
     assert landed.known_from == NOON
-    assert desk.rows(finra_otc_weekly, "symbol", "venue_id", "share_quantity", "known_from") == [
+    assert partition_loader.rows(
+        finra_otc_weekly, "symbol", "venue_id", "share_quantity", "known_from"
+    ) == [
         ("AAA", "XATS", 100, NOON),
         ("BBB", "XATS", 100, NOON),
         ("BBB", "YATS", 100, NOON),
     ]
-    assert desk.rows(finra_symbol_week, "symbol", "total_share_quantity", "hhi_lower") == [
+    assert partition_loader.rows(
+        finra_symbol_week, "symbol", "total_share_quantity", "hhi_lower"
+    ) == [
         ("AAA", 100, 1.0),
         ("BBB", 200, 0.5),
     ]
-    assert desk.rows(finra_venue_week, "venue_id", "share_quantity", "rank") == [
+    assert partition_loader.rows(finra_venue_week, "venue_id", "share_quantity", "rank") == [
         ("XATS", 200, 1),
         ("YATS", 100, 2),
     ]
-    assert desk.count(finra_otc_weekly_history) == 0
-    assert desk.rows(
+    assert partition_loader.count(finra_otc_weekly_history) == 0
+    assert partition_loader.rows(
         landings, "group_id", "scope", "partition_key", "source", "source_version", *COUNTS
     ) == [
         (
@@ -123,41 +134,50 @@ def test_a_first_delivery_is_published_with_its_gold_and_its_evidence(desk):
             *(3, 0, 0, 0),
         )
     ]
-    assert desk.rows(fences, "scope_key", "token", "known_from", "source_version") == [
+    assert partition_loader.rows(fences, "scope_key", "token", "known_from", "source_version") == [
         ("T1|2025-11-10", 1, NOON, "v1")
     ]
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_same_content_again_is_recorded_and_writes_no_data(desk):
-    first = desk.land(row("AAA"), row("BBB"))
-    before = desk.warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
-    again = desk.land(row("AAA"), row("BBB"), version="v2")
+def test_the_same_content_again_is_recorded_and_writes_no_data(partition_loader):
+    first = partition_loader.land(row("AAA"), row("BBB"))
+    before = partition_loader.warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
+    again = partition_loader.land(row("AAA"), row("BBB"), version="v2")
     assert (again.change_cause, counts(again)) == ("none", (0, 0, 0, 2))
     assert again.derived_seconds == {}
-    after = desk.warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
+    after = partition_loader.warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
     assert after.equals(before)  # their capture and known_from too: nothing was written
     assert set(after["known_from"]) == {first.known_from}
-    assert desk.count(finra_otc_weekly_history) == 0
-    assert desk.rows(landings, "change_cause", "source_version", "rows_unchanged") == [
+    assert partition_loader.count(finra_otc_weekly_history) == 0
+    assert partition_loader.rows(landings, "change_cause", "source_version", "rows_unchanged") == [
         ("first", "v1", 0),
         ("none", "v2", 2),
     ]
-    assert desk.warehouse.state(finra_otc_weekly, desk.partition_key).source_version == "v2"
+    assert (
+        partition_loader.warehouse.state(
+            finra_otc_weekly, partition_loader.partition_key
+        ).source_version
+        == "v2"
+    )
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(desk, clock):
-    desk.land(row("STAYS"), row("CHANGES"), row("GOES"))
+def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(
+    partition_loader, clock
+):
+    partition_loader.land(row("STAYS"), row("CHANGES"), row("GOES"))
     clock.at = NOON + timedelta(days=7)
-    landed = desk.land(row("STAYS"), row("CHANGES", share_quantity=150), row("COMES"), version="v2")
+    landed = partition_loader.land(
+        row("STAYS"), row("CHANGES", share_quantity=150), row("COMES"), version="v2"
+    )
     assert (landed.change_cause, counts(landed)) == ("source", (1, 1, 1, 1))
-    assert desk.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
+    assert partition_loader.rows(finra_otc_weekly, "symbol", "share_quantity", "known_from") == [
         ("CHANGES", 150, clock.at),
         ("COMES", 100, clock.at),
         ("STAYS", 100, NOON),
     ]
-    assert desk.rows(
+    assert partition_loader.rows(
         finra_otc_weekly_history,
         "symbol",
         "share_quantity",
@@ -169,7 +189,7 @@ def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(de
         ("CHANGES", 100, NOON, clock.at, "source", "1"),
         ("GOES", 100, NOON, clock.at, "source", "1"),
     ]
-    assert desk.rows(finra_symbol_week, "symbol", "total_share_quantity") == [
+    assert partition_loader.rows(finra_symbol_week, "symbol", "total_share_quantity") == [
         ("CHANGES", 150),
         ("COMES", 100),
         ("STAYS", 100),
@@ -177,51 +197,55 @@ def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(de
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_change_of_the_sources_dates_alone_is_metadata(desk):
-    desk.land(row("AAA"), row("BBB"))
-    landed = desk.land(row("AAA", last_update_date=date(2026, 2, 2)), row("BBB"), version="v2")
+def test_a_change_of_the_sources_dates_alone_is_metadata(partition_loader):
+    partition_loader.land(row("AAA"), row("BBB"))
+    landed = partition_loader.land(
+        row("AAA", last_update_date=date(2026, 2, 2)), row("BBB"), version="v2"
+    )
     assert (landed.change_cause, counts(landed)) == ("metadata", (0, 1, 0, 1))
-    assert desk.rows(finra_otc_weekly_history, "symbol", "last_update_date", "change_cause") == [
-        ("AAA", PUBLISHED, "metadata")
-    ]
+    assert partition_loader.rows(
+        finra_otc_weekly_history, "symbol", "last_update_date", "change_cause"
+    ) == [("AAA", PUBLISHED, "metadata")]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_row_whose_values_stay_is_metadata_also_beside_one_whose_values_change(desk):
-    desk.land(row("AAA"), row("BBB"))
+def test_a_row_whose_values_stay_is_metadata_also_beside_one_whose_values_change(partition_loader):
+    partition_loader.land(row("AAA"), row("BBB"))
     newer = date(2026, 2, 2)
-    landed = desk.land(
+    landed = partition_loader.land(
         row("AAA", last_update_date=newer),
         row("BBB", last_update_date=newer, trade_count=2),
         version="v2",
     )
     assert (landed.change_cause, counts(landed)) == ("source", (0, 2, 0, 0))
-    assert desk.rows(finra_otc_weekly_history, "symbol", "change_cause") == [
+    assert partition_loader.rows(finra_otc_weekly_history, "symbol", "change_cause") == [
         ("AAA", "metadata"),
         ("BBB", "source"),
     ]
 
 
-def test_a_change_by_our_rules_alone_is_ours(desk):
-    desk.land(row("AAA", issue_name="Aaa"))
-    landed = desk.land(row("AAA", issue_name="AAA"), rule_version="2")
+def test_a_change_by_our_rules_alone_is_ours(partition_loader):
+    partition_loader.land(row("AAA", issue_name="Aaa"))
+    landed = partition_loader.land(row("AAA", issue_name="AAA"), rule_version="2")
     assert landed.change_cause == "ours"
-    assert desk.rows(finra_otc_weekly_history, "change_cause", "rule_version") == [("ours", "2")]
+    assert partition_loader.rows(finra_otc_weekly_history, "change_cause", "rule_version") == [
+        ("ours", "2")
+    ]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_change_of_the_source_is_not_ours_although_the_rules_changed_too(desk):
-    desk.land(row("AAA"))
-    landed = desk.land(row("AAA", share_quantity=1), rule_version="2", version="v2")
+def test_a_change_of_the_source_is_not_ours_although_the_rules_changed_too(partition_loader):
+    partition_loader.land(row("AAA"))
+    landed = partition_loader.land(row("AAA", share_quantity=1), rule_version="2", version="v2")
     assert landed.change_cause == "source"
 
 
-def test_new_rules_that_change_no_row_derive_again_and_keep_rows(desk):
-    first = desk.land(row("AAA"))
-    landed = desk.land(row("AAA"), rule_version="2")
+def test_new_rules_that_change_no_row_derive_again_and_keep_rows(partition_loader):
+    first = partition_loader.land(row("AAA"))
+    landed = partition_loader.land(row("AAA"), rule_version="2")
     assert (landed.change_cause, counts(landed)) == ("none", (0, 0, 0, 1))
     assert set(landed.derived_seconds) == {"finra_symbol_week", "finra_venue_week"}
-    assert desk.rows(finra_otc_weekly, "known_from") == [(first.known_from,)]
+    assert partition_loader.rows(finra_otc_weekly, "known_from") == [(first.known_from,)]
 
 
 @pytest.mark.slow_on_postgresql
@@ -229,49 +253,51 @@ def test_new_rules_that_change_no_row_derive_again_and_keep_rows(desk):
     ("now", "then"),
     [(None, "x"), ("x", None), ("", "x"), (None, ""), (None, r"\N"), ("a", "A")],
 )
-def test_a_change_between_any_two_texts_or_none_is_a_change(desk, now, then):
-    desk.land(row(participant_name=now))
-    assert counts(desk.land(row(participant_name=then), version="v2")) == (0, 1, 0, 0)
-    assert desk.rows(finra_otc_weekly, "participant_name") == [(then,)]
+def test_a_change_between_any_two_texts_or_none_is_a_change(partition_loader, now, then):
+    partition_loader.land(row(participant_name=now))
+    assert counts(partition_loader.land(row(participant_name=then), version="v2")) == (0, 1, 0, 0)
+    assert partition_loader.rows(finra_otc_weekly, "participant_name") == [(then,)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_removed_symbol_leaves_the_tables_and_stays_in_history(desk):
-    desk.land(row("AAA"), row("GONE"))
-    desk.land(row("AAA"), version="v2")
-    assert desk.quantities() == {"AAA": 100}
-    assert desk.rows(finra_symbol_week, "symbol") == [("AAA",)]
-    assert desk.rows(finra_otc_weekly_history, "symbol") == [("GONE",)]
+def test_a_removed_symbol_leaves_the_tables_and_stays_in_history(partition_loader):
+    partition_loader.land(row("AAA"), row("GONE"))
+    partition_loader.land(row("AAA"), version="v2")
+    assert partition_loader.quantities() == {"AAA": 100}
+    assert partition_loader.rows(finra_symbol_week, "symbol") == [("AAA",)]
+    assert partition_loader.rows(finra_otc_weekly_history, "symbol") == [("GONE",)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_delivery_without_any_row_empties_the_partition(desk):
-    desk.land(row("AAA"))
-    landed = desk.land(version="v2")
+def test_a_delivery_without_any_row_empties_the_partition(partition_loader):
+    partition_loader.land(row("AAA"))
+    landed = partition_loader.land(version="v2")
     assert (landed.change_cause, counts(landed)) == ("source", (0, 0, 1, 0))
-    assert [desk.count(each) for each in (finra_otc_weekly, *BOTH)] == [0, 0, 0]
-    assert desk.count(finra_otc_weekly_history) == 1
+    assert [partition_loader.count(each) for each in (finra_otc_weekly, *BOTH)] == [0, 0, 0]
+    assert partition_loader.count(finra_otc_weekly_history) == 1
 
 
 @pytest.mark.slow_on_postgresql
-def test_going_back_to_the_original_is_one_more_change(desk):
-    desk.land(row(share_quantity=1))
-    desk.land(row(share_quantity=2), version="v2")
-    landed = desk.land(row(share_quantity=1), version="v1")
+def test_going_back_to_the_original_is_one_more_change(partition_loader):
+    partition_loader.land(row(share_quantity=1))
+    partition_loader.land(row(share_quantity=2), version="v2")
+    landed = partition_loader.land(row(share_quantity=1), version="v1")
     assert (landed.change_cause, counts(landed)) == ("source", (0, 1, 0, 0))
-    assert desk.rows(finra_otc_weekly_history, "share_quantity", "known_from", "known_to") == [
+    assert partition_loader.rows(
+        finra_otc_weekly_history, "share_quantity", "known_from", "known_to"
+    ) == [
         (1, NOON, NOON + MICROSECOND),
         (2, NOON + MICROSECOND, NOON + 2 * MICROSECOND),
     ]
-    assert desk.quantities() == {"AAA": 1}
+    assert partition_loader.quantities() == {"AAA": 1}
 
 
 @pytest.mark.slow_on_postgresql
-def test_known_from_increases_although_the_clock_stands_or_goes_back(desk, clock):
-    known = [desk.land(row(share_quantity=1)).known_from]
-    known += [desk.land(row(share_quantity=2)).known_from]
+def test_known_from_increases_although_the_clock_stands_or_goes_back(partition_loader, clock):
+    known = [partition_loader.land(row(share_quantity=1)).known_from]
+    known += [partition_loader.land(row(share_quantity=2)).known_from]
     clock.at = NOON - timedelta(days=1)
-    known += [desk.land(row(share_quantity=n)).known_from for n in (3, 4)]
+    known += [partition_loader.land(row(share_quantity=n)).known_from for n in (3, 4)]
     assert known == [NOON + n * MICROSECOND for n in range(4)]
 
 
@@ -282,7 +308,8 @@ def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tm
     clocks = [StoppedClock(NOON + hours * timedelta(hours=1)) for hours in (0, -2, 1)]
     with ExitStack() as stack:
         hosts = [
-            Desk(stack.enter_context(Warehouse(url, clock=clock)), tmp_path) for clock in clocks
+            PartitionLoader(stack.enter_context(Warehouse(url, clock=clock)), tmp_path)
+            for clock in clocks
         ]
         hosts[0].warehouse.prepare(holds="real")
         known = list[datetime]()
@@ -295,14 +322,20 @@ def test_hosts_whose_clocks_are_hours_apart_leave_one_history(kind, prepared, tm
 
 
 @pytest.mark.slow_on_postgresql
-def test_another_partition_has_its_own_time_and_tokens_and_is_left_alone(desk):
-    other = Desk(desk.warehouse, desk.folder, tier="T2")
-    desk.land(row("AAA"))
+def test_another_partition_has_its_own_time_and_tokens_and_is_left_alone(partition_loader):
+    other = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2")
+    partition_loader.land(row("AAA"))
     landed = other.land(row("BBB"))
     assert (landed.group_id, landed.known_from) == ("finra_otc_weekly:T2|2025-11-10#1", NOON)
     other.land(row("CCC"), version="v2")
-    assert desk.rows(finra_otc_weekly, "tier", "symbol") == [("T1", "AAA"), ("T2", "CCC")]
-    assert desk.rows(finra_symbol_week, "tier", "symbol") == [("T1", "AAA"), ("T2", "CCC")]
+    assert partition_loader.rows(finra_otc_weekly, "tier", "symbol") == [
+        ("T1", "AAA"),
+        ("T2", "CCC"),
+    ]
+    assert partition_loader.rows(finra_symbol_week, "tier", "symbol") == [
+        ("T1", "AAA"),
+        ("T2", "CCC"),
+    ]
 
 
 # A part of a partition
@@ -311,17 +344,22 @@ ATS, NON_ATS = {"market": ("ATS",)}, {"market": ("NON_ATS",)}
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_delivery_of_one_market_leaves_the_other_alone_and_gold_covers_both(desk):
-    desk.land(row("AAA"), scope=ATS)
-    landed = desk.land(row("AAA", "CRD:7", market="NON_ATS", share_quantity=50), scope=NON_ATS)
+def test_a_delivery_of_one_market_leaves_the_other_alone_and_gold_covers_both(partition_loader):
+    partition_loader.land(row("AAA"), scope=ATS)
+    landed = partition_loader.land(
+        row("AAA", "CRD:7", market="NON_ATS", share_quantity=50), scope=NON_ATS
+    )
     assert counts(landed) == (1, 0, 0, 0)
-    assert desk.rows(finra_otc_weekly, "market", "symbol") == [("ATS", "AAA"), ("NON_ATS", "AAA")]
+    assert partition_loader.rows(finra_otc_weekly, "market", "symbol") == [
+        ("ATS", "AAA"),
+        ("NON_ATS", "AAA"),
+    ]
     columns = ("ats_share_quantity", "non_ats_share_quantity", "total_share_quantity")
-    assert desk.rows(finra_symbol_week, *columns) == [(100, 50, 150)]
-    desk.land(scope=ATS, version="v2")
-    assert desk.rows(finra_otc_weekly, "market") == [("NON_ATS",)]
-    assert desk.rows(finra_symbol_week, *columns) == [(0, 50, 50)]
-    assert [scope for (scope,) in desk.rows(landings, "scope")] == [
+    assert partition_loader.rows(finra_symbol_week, *columns) == [(100, 50, 150)]
+    partition_loader.land(scope=ATS, version="v2")
+    assert partition_loader.rows(finra_otc_weekly, "market") == [("NON_ATS",)]
+    assert partition_loader.rows(finra_symbol_week, *columns) == [(0, 50, 50)]
+    assert [scope for (scope,) in partition_loader.rows(landings, "scope")] == [
         "tier=T1,week_start=2025-11-10,market=ATS",
         "tier=T1,week_start=2025-11-10,market=NON_ATS",
         "tier=T1,week_start=2025-11-10,market=ATS",
@@ -329,32 +367,32 @@ def test_a_delivery_of_one_market_leaves_the_other_alone_and_gold_covers_both(de
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_same_market_again_after_the_other_one_changes_nothing(desk):
-    desk.land(row("AAA"), scope=ATS)
-    desk.land(row("AAA", "CRD:7", market="NON_ATS"), scope=NON_ATS)
-    again = desk.land(row("AAA"), scope=ATS)
+def test_the_same_market_again_after_the_other_one_changes_nothing(partition_loader):
+    partition_loader.land(row("AAA"), scope=ATS)
+    partition_loader.land(row("AAA", "CRD:7", market="NON_ATS"), scope=NON_ATS)
+    again = partition_loader.land(row("AAA"), scope=ATS)
     assert (again.change_cause, counts(again)) == ("none", (0, 0, 0, 1))
     assert again.derived_seconds == {}
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_whole_partition_after_one_market_removes_what_it_does_not_have(desk):
-    desk.land(row("AAA"), row("BBB", "CRD:7", market="NON_ATS"))
-    desk.land(row("AAA"), scope=ATS)
-    assert counts(desk.land(row("AAA"))) == (0, 0, 1, 1)
+def test_a_whole_partition_after_one_market_removes_what_it_does_not_have(partition_loader):
+    partition_loader.land(row("AAA"), row("BBB", "CRD:7", market="NON_ATS"))
+    partition_loader.land(row("AAA"), scope=ATS)
+    assert counts(partition_loader.land(row("AAA"))) == (0, 0, 1, 1)
 
 
 # Evidence
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(desk):
-    desk.land(row("AAA"), row("BBB"))
-    published = [desk.warehouse.frame(select(t), t) for t in (finra_otc_weekly, *BOTH)]
+def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(partition_loader):
+    partition_loader.land(row("AAA"), row("BBB"))
+    published = [partition_loader.warehouse.frame(select(t), t) for t in (finra_otc_weekly, *BOTH)]
     with pytest.raises(HeldBackError) as refusal:
-        desk.land(
+        partition_loader.land(
             row("AAA", share_quantity=7),
-            captures=[desk.capture(b"other")],
+            captures=[partition_loader.capture(b"other")],
             audits=[PASSED, FAILED],
             rejects=rejected(2, 3),
             version="v2",
@@ -367,11 +405,11 @@ def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(desk):
         '  found: 2 [{"line_number": 7}]',
     ]
     assert "finra_otc_weekly:T1|2025-11-10#2" in error.remedy
-    now = [desk.warehouse.frame(select(t), t) for t in (finra_otc_weekly, *BOTH)]
+    now = [partition_loader.warehouse.frame(select(t), t) for t in (finra_otc_weekly, *BOTH)]
     assert all(one.equals(other) for one, other in zip(now, published, strict=True))
-    assert [desk.count(t) for t in (landings, captures, blobs, rejects)] == [1, 2, 2, 2]
-    assert desk.count(finra_otc_weekly_history) == 0
-    assert desk.rows(audits, "group_id", "name", "outcome", "found", "offenders") == [
+    assert [partition_loader.count(t) for t in (landings, captures, blobs, rejects)] == [1, 2, 2, 2]
+    assert partition_loader.count(finra_otc_weekly_history) == 0
+    assert partition_loader.rows(audits, "group_id", "name", "outcome", "found", "offenders") == [
         ("finra_otc_weekly:T1|2025-11-10#1", "has_unique_keys", "passed", "0", "[]"),
         (
             "finra_otc_weekly:T1|2025-11-10#2",
@@ -382,76 +420,93 @@ def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(desk):
         ),
         ("finra_otc_weekly:T1|2025-11-10#2", "has_unique_keys", "passed", "0", "[]"),
     ]
-    assert desk.rows(fences, "token", "source_version") == [(2, "v2")]
-    assert desk.warehouse.state(finra_otc_weekly, desk.partition_key).source_version == "v1"
-    assert desk.warehouse.known_versions(finra_otc_weekly) == {desk.partition_key: {"v1", "v2"}}
+    assert partition_loader.rows(fences, "token", "source_version") == [(2, "v2")]
+    assert (
+        partition_loader.warehouse.state(
+            finra_otc_weekly, partition_loader.partition_key
+        ).source_version
+        == "v1"
+    )
+    assert partition_loader.warehouse.known_versions(finra_otc_weekly) == {
+        partition_loader.partition_key: {"v1", "v2"}
+    }
 
 
-def test_a_failed_audit_of_severity_warning_holds_nothing_back(desk):
-    desk.land(row("AAA"), audits=[WARNED])
-    assert desk.rows(audits, "severity", "outcome") == [("warning", "failed")]
-    assert desk.quantities() == {"AAA": 100}
+def test_a_failed_audit_of_severity_warning_holds_nothing_back(partition_loader):
+    partition_loader.land(row("AAA"), audits=[WARNED])
+    assert partition_loader.rows(audits, "severity", "outcome") == [("warning", "failed")]
+    assert partition_loader.quantities() == {"AAA": 100}
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_delivery_that_could_not_be_checked_is_recorded_and_may_be_asked_for_again(desk):
-    desk.land(row("AAA"))
-    failed = desk.delivery("v2", captures=(), discarded=[desk.capture(b"<html>", row_count=None)])
-    desk.warehouse.record_refused(desk.target(), failed)
-    assert sorted(desk.rows(captures, "group_id", "row_count")) == [
+def test_a_delivery_that_could_not_be_checked_is_recorded_and_may_be_asked_for_again(
+    partition_loader,
+):
+    partition_loader.land(row("AAA"))
+    failed = partition_loader.delivery(
+        "v2", captures=(), discarded=[partition_loader.capture(b"<html>", row_count=None)]
+    )
+    partition_loader.warehouse.record_refused(partition_loader.target(), failed)
+    assert sorted(partition_loader.rows(captures, "group_id", "row_count")) == [
         ("finra_otc_weekly:T1|2025-11-10#1", 1),
         ("finra_otc_weekly:T1|2025-11-10#2", None),
     ]
-    assert desk.rows(fences, "token", "source_version") == [(2, None)]
-    assert desk.warehouse.known_versions(finra_otc_weekly) == {desk.partition_key: {"v1"}}
-    assert desk.warehouse.latest_audits(finra_otc_weekly)["group_id"].to_list() == [
+    assert partition_loader.rows(fences, "token", "source_version") == [(2, None)]
+    assert partition_loader.warehouse.known_versions(finra_otc_weekly) == {
+        partition_loader.partition_key: {"v1"}
+    }
+    assert partition_loader.warehouse.latest_audits(finra_otc_weekly)["group_id"].to_list() == [
         "finra_otc_weekly:T1|2025-11-10#1"
     ]
 
 
 @pytest.mark.slow_on_postgresql
-def test_equal_bytes_are_one_blob_and_as_many_captures_as_fetches(desk):
-    same, other = desk.capture(b"same"), desk.capture(b"other")
-    desk.land(row(), captures=[same, other, desk.capture(b"same")])
-    desk.land(row(), captures=[same])
-    assert desk.count(blobs) == 2
-    assert Counter(sha for (sha,) in desk.rows(captures, "sha256")) == {
+def test_equal_bytes_are_one_blob_and_as_many_captures_as_fetches(partition_loader):
+    same, other = partition_loader.capture(b"same"), partition_loader.capture(b"other")
+    partition_loader.land(row(), captures=[same, other, partition_loader.capture(b"same")])
+    partition_loader.land(row(), captures=[same])
+    assert partition_loader.count(blobs) == 2
+    assert Counter(sha for (sha,) in partition_loader.rows(captures, "sha256")) == {
         same.sha256: 3,
         other.sha256: 1,
     }
-    [path] = (desk.folder / "blobs" / same.sha256[:2]).iterdir()
-    assert path.relative_to(desk.folder).as_posix() == same.storage_uri
+    [path] = (partition_loader.folder / "blobs" / same.sha256[:2]).iterdir()
+    assert path.relative_to(partition_loader.folder).as_posix() == same.storage_uri
 
 
-def test_capture_ids_come_from_group_and_part_and_each_row_leads_to_its_bytes(desk):
-    fetches = [desk.capture(b"page 1"), desk.capture(b"page 2")]
-    discarded = [desk.capture(b"<html>", http_status=403, row_count=None)]
-    desk.land(row("AAA"), row("BBB", part_number=2), captures=fetches, discarded=discarded)
-    ids = dict(desk.rows(captures, "part_number", "capture_id"))
+def test_capture_ids_come_from_group_and_part_and_each_row_leads_to_its_bytes(partition_loader):
+    fetches = [partition_loader.capture(b"page 1"), partition_loader.capture(b"page 2")]
+    discarded = [partition_loader.capture(b"<html>", http_status=403, row_count=None)]
+    partition_loader.land(
+        row("AAA"), row("BBB", part_number=2), captures=fetches, discarded=discarded
+    )
+    ids = dict(partition_loader.rows(captures, "part_number", "capture_id"))
     assert ids == {  # first 63 bits of sha256("finra_otc_weekly:T1|2025-11-10#1/<part>")
         1: 1253062054457159245,
         2: 4652469617532364682,
         3: 1337106151233587260,
     }
-    assert desk.rows(finra_otc_weekly, "symbol", "capture_id") == [
+    assert partition_loader.rows(finra_otc_weekly, "symbol", "capture_id") == [
         ("AAA", ids[1]),
         ("BBB", ids[2]),
     ]
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         found = connection.execute(
             select(*(blobs.c[name] for name in Blob._fields))
             .join(captures, captures.c.sha256 == blobs.c.sha256)
             .join(finra_otc_weekly, finra_otc_weekly.c.capture_id == captures.c.capture_id)
             .where(finra_otc_weekly.c.symbol == "BBB")
         ).one()
-    body = Captures(FolderStore(desk.folder)).read(Blob(*found))
+    body = Captures(FolderStore(partition_loader.folder)).read(Blob(*found))
     assert body == b"page 2"
 
 
-def test_a_capture_says_what_was_asked_and_what_came(desk):
-    capture = desk.capture(b"page", request={"b": 1, "a": "é"}, fetched_at=NOON + MICROSECOND)
-    desk.land(row(), captures=[capture])
-    with desk.warehouse.reading() as connection:
+def test_a_capture_says_what_was_asked_and_what_came(partition_loader):
+    capture = partition_loader.capture(
+        b"page", request={"b": 1, "a": "é"}, fetched_at=NOON + MICROSECOND
+    )
+    partition_loader.land(row(), captures=[capture])
+    with partition_loader.warehouse.reading() as connection:
         stored = connection.execute(select(captures)).one()._asdict()
     del stored["capture_id"]
     assert stored == {
@@ -473,29 +528,31 @@ def test_a_capture_says_what_was_asked_and_what_came(desk):
     }
 
 
-def test_rejects_keep_the_record_its_place_and_the_reason(desk):
-    fetches = [desk.capture(b"page 1"), desk.capture(b"page 2")]
+def test_rejects_keep_the_record_its_place_and_the_reason(partition_loader):
+    fetches = [partition_loader.capture(b"page 1"), partition_loader.capture(b"page 2")]
     rejects_of_both = pl.concat([rejected(9), rejected(2, part_number=2)])
-    desk.land(row(), captures=fetches, rejects=rejects_of_both)
-    ids = dict(desk.rows(captures, "part_number", "capture_id"))
+    partition_loader.land(row(), captures=fetches, rejects=rejects_of_both)
+    ids = dict(partition_loader.rows(captures, "part_number", "capture_id"))
     columns = [c.name for c in rejects.columns]
-    assert sorted(desk.rows(rejects, *columns)) == sorted(
+    assert sorted(partition_loader.rows(rejects, *columns)) == sorted(
         (
             ids[part], "finra_otc_weekly", line, 100 * line, r"|\xe9|x", "blank_symbol",
             "issueSymbolIdentifier is blank", "run", NOON,
         )
         for part, line in ((1, 9), (2, 2))
     )  # fmt: skip
-    assert desk.rows(landings, "rows_rejected") == [(2,)]
+    assert partition_loader.rows(landings, "rows_rejected") == [(2,)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(desk):
-    desk.land(row(), audits=[PASSED])
+def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(partition_loader):
+    partition_loader.land(row(), audits=[PASSED])
     with pytest.raises(HeldBackError):
-        desk.land(row(), audits=[FAILED], version="v2")
-    Desk(desk.warehouse, desk.folder, tier="T2").land(row(), audits=[WARNED])
-    latest = desk.warehouse.latest_audits(finra_otc_weekly)
+        partition_loader.land(row(), audits=[FAILED], version="v2")
+    PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").land(
+        row(), audits=[WARNED]
+    )
+    latest = partition_loader.warehouse.latest_audits(finra_otc_weekly)
     assert latest.select("partition_key", "name", "outcome").rows() == [
         ("T1|2025-11-10", "has_few_rejects", "failed"),
         ("T2|2025-11-10", "is_as_usual", "failed"),
@@ -503,25 +560,29 @@ def test_latest_audits_are_those_of_each_partitions_latest_audited_delivery(desk
 
 
 @pytest.mark.slow_on_postgresql
-def test_known_versions_are_those_of_the_latest_audit_and_of_the_latest_load(desk):
-    desk.land(row(), version="v1")
-    desk.land(row(), version="v2")
+def test_known_versions_are_those_of_the_latest_audit_and_of_the_latest_load(partition_loader):
+    partition_loader.land(row(), version="v1")
+    partition_loader.land(row(), version="v2")
     with pytest.raises(HeldBackError):
-        desk.land(row("BBB"), audits=[FAILED], version="v3")
+        partition_loader.land(row("BBB"), audits=[FAILED], version="v3")
     with pytest.raises(HeldBackError):
-        Desk(desk.warehouse, desk.folder, tier="T2").land(row(), audits=[FAILED], version="v4")
-    assert desk.warehouse.known_versions(finra_otc_weekly) == {
+        PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").land(
+            row(), audits=[FAILED], version="v4"
+        )
+    assert partition_loader.warehouse.known_versions(finra_otc_weekly) == {
         "T1|2025-11-10": {"v2", "v3"},
         "T2|2025-11-10": {"v4"},
     }
-    assert desk.warehouse.known_versions(finra_venue_week) == {}
+    assert partition_loader.warehouse.known_versions(finra_venue_week) == {}
 
 
 @pytest.mark.slow_on_postgresql
-def test_row_counts_are_of_the_scope(desk):
-    desk.land(row("AAA"), row("AAA", "YATS"))
-    Desk(desk.warehouse, desk.folder, tier="T2").land(row())
-    assert desk.warehouse.row_counts((finra_otc_weekly, *BOTH), desk.target().partition) == {
+def test_row_counts_are_of_the_scope(partition_loader):
+    partition_loader.land(row("AAA"), row("AAA", "YATS"))
+    PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier="T2").land(row())
+    assert partition_loader.warehouse.row_counts(
+        (finra_otc_weekly, *BOTH), partition_loader.target().partition
+    ) == {
         "finra_otc_weekly": 2,
         "finra_symbol_week": 1,
         "finra_venue_week": 2,
@@ -532,24 +593,31 @@ def test_row_counts_are_of_the_scope(desk):
 
 
 @pytest.mark.slow_on_postgresql
-def test_of_two_orders_with_the_same_token_the_second_is_superseded_and_records_nothing(desk):
-    first, second = desk.target(run_id="first"), desk.target(run_id="second")
-    desk.land(row("AAA"), target=first)
+def test_of_two_orders_with_the_same_token_the_second_is_superseded_and_records_nothing(
+    partition_loader,
+):
+    first, second = (
+        partition_loader.target(run_id="first"),
+        partition_loader.target(run_id="second"),
+    )
+    partition_loader.land(row("AAA"), target=first)
     with pytest.raises(SupersededError) as refusal:
-        desk.land(row("BBB"), target=second, captures=[desk.capture(b"second")])
+        partition_loader.land(
+            row("BBB"), target=second, captures=[partition_loader.capture(b"second")]
+        )
     assert refusal.value.is_retryable
     assert refusal.value.context == {"partition": "T1|2025-11-10"}
     with pytest.raises(SupersededError):
-        desk.warehouse.record_refused(second, desk.delivery())
-    assert desk.quantities() == {"AAA": 100}
-    assert desk.rows(captures, "run_id") == [("first",)]
-    assert desk.rows(fences, "token") == [(1,)]
+        partition_loader.warehouse.record_refused(second, partition_loader.delivery())
+    assert partition_loader.quantities() == {"AAA": 100}
+    assert partition_loader.rows(captures, "run_id") == [("first",)]
+    assert partition_loader.rows(fences, "token") == [(1,)]
 
 
-def test_a_first_delivery_that_is_superseded_before_it_began_leaves_no_fence(desk):
+def test_a_first_delivery_that_is_superseded_before_it_began_leaves_no_fence(partition_loader):
     with pytest.raises(SupersededError):
-        desk.land(row(), target=desk.target(token=5))
-    assert desk.count(fences) == 0
+        partition_loader.land(row(), target=partition_loader.target(token=5))
+    assert partition_loader.count(fences) == 0
 
 
 def at_once(*actions):
@@ -569,47 +637,64 @@ def at_once(*actions):
 
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("landed_before", [False, True])
-def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(desk, landed_before):
+def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(partition_loader, landed_before):
     if landed_before:
-        desk.land(row("OLD"))
+        partition_loader.land(row("OLD"))
     before = int(landed_before)
-    targets = [desk.target(run_id=name) for name in ("one", "two")]
+    targets = [partition_loader.target(run_id=name) for name in ("one", "two")]
     contents = {"one": row("ONE"), "two": row("TWO")}
     outcomes = at_once(
-        *(lambda own=own: desk.land(contents[own.run_id], target=own) for own in targets)
+        *(
+            lambda own=own: partition_loader.land(contents[own.run_id], target=own)
+            for own in targets
+        )
     )
     kinds = sorted(type(outcome).__name__ for outcome in outcomes)
     assert kinds == ["SupersededError", "WriteResult"]
     winner = targets[0] if not isinstance(outcomes[0], SupersededError) else targets[1]
     loser = targets[0] if winner is targets[1] else targets[1]
-    assert list(desk.quantities()) == [contents[winner.run_id]["symbol"]]
-    desk.land(contents[loser.run_id], target=desk.target(run_id=loser.run_id), version="v2")
-    assert list(desk.quantities()) == [contents[loser.run_id]["symbol"]]
-    assert desk.count(finra_otc_weekly_history) == before + 1
-    assert desk.rows(fences, "token") == [(before + 2,)]
+    assert list(partition_loader.quantities()) == [contents[winner.run_id]["symbol"]]
+    partition_loader.land(
+        contents[loser.run_id], target=partition_loader.target(run_id=loser.run_id), version="v2"
+    )
+    assert list(partition_loader.quantities()) == [contents[loser.run_id]["symbol"]]
+    assert partition_loader.count(finra_otc_weekly_history) == before + 1
+    assert partition_loader.rows(fences, "token") == [(before + 2,)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(desk):
+def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(partition_loader):
     weeks = [
-        Desk(desk.warehouse, desk.folder, "T1", MONDAY - n * timedelta(days=7)) for n in range(6)
+        PartitionLoader(
+            partition_loader.warehouse,
+            partition_loader.folder,
+            "T1",
+            MONDAY - n * timedelta(days=7),
+        )
+        for n in range(6)
     ]
     bodies = [b"a", b"b", b"c"]
 
     def land(number, each):
-        fetches = [desk.capture(body) for body in bodies[number % 3 :] + bodies[: number % 3]]
+        fetches = [
+            partition_loader.capture(body) for body in bodies[number % 3 :] + bodies[: number % 3]
+        ]
         return each.land(row(), captures=fetches)
 
-    outcomes = at_once(*(lambda n=n, each=each: land(n, each) for n, each in enumerate(weeks)))
+    outcomes = at_once(*(lambda n=n, week=week: land(n, week) for n, week in enumerate(weeks)))
     assert [type(outcome).__name__ for outcome in outcomes] == ["WriteResult"] * 6
-    assert (desk.count(blobs), desk.count(captures), desk.count(landings)) == (3, 18, 6)
+    assert (
+        partition_loader.count(blobs),
+        partition_loader.count(captures),
+        partition_loader.count(landings),
+    ) == (3, 18, 6)
 
 
 @pytest.mark.slow
-def test_a_reader_during_landings_sees_whole_weeks_only(desk):
+def test_a_reader_during_landings_sees_whole_weeks_only(partition_loader):
     symbols = [f"S{n:04}" for n in range(400)]
     shares = (1, 2, 3, 4, 5, 6)
-    desk.land(*(row(symbol, share_quantity=shares[0]) for symbol in symbols))
+    partition_loader.land(*(row(symbol, share_quantity=shares[0]) for symbol in symbols))
     is_over = threading.Event()
     quantity = func.sum(finra_otc_weekly.c.share_quantity)
     gold = func.sum(finra_symbol_week.c.total_share_quantity)
@@ -617,7 +702,7 @@ def test_a_reader_during_landings_sees_whole_weeks_only(desk):
     def read():
         seen = []
         while not is_over.is_set():
-            with desk.warehouse.reading() as connection:
+            with partition_loader.warehouse.reading() as connection:
                 rows = connection.execute(select(func.count(), quantity)).one()
                 seen.append((*map(int, rows), int(connection.execute(select(gold)).scalar_one())))
         return seen
@@ -625,48 +710,48 @@ def test_a_reader_during_landings_sees_whole_weeks_only(desk):
     with ThreadPoolExecutor(2) as pool:
         readers = [pool.submit(read) for _ in range(2)]
         for n in shares[1:]:
-            desk.land(*(row(s, share_quantity=n) for s in symbols), version=f"v{n}")
+            partition_loader.land(*(row(s, share_quantity=n) for s in symbols), version=f"v{n}")
         is_over.set()
         seen = {each for reader in readers for each in reader.result()}
     assert seen <= {(400, 400 * n, 400 * n) for n in shares}
 
 
-def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_there_before(desk):
-    desk.land(row("AAA"))
-    with desk.warehouse.writing() as connection:
+def test_a_reader_does_not_wait_for_a_writer_and_sees_what_was_there_before(partition_loader):
+    partition_loader.land(row("AAA"))
+    with partition_loader.warehouse.writing() as connection:
         connection.execute(finra_otc_weekly.delete())
-        assert desk.quantities() == {"AAA": 100}
-        desk.warehouse.prepare(holds="real")
-    assert desk.quantities() == {}
+        assert partition_loader.quantities() == {"AAA": 100}
+        partition_loader.warehouse.prepare(holds="real")
+    assert partition_loader.quantities() == {}
 
 
-def test_a_write_that_fails_on_the_way_leaves_nothing(desk):
-    desk.land(row("AAA"))
+def test_a_write_that_fails_on_the_way_leaves_nothing(partition_loader):
+    partition_loader.land(row("AAA"))
 
     def fail_on_the_way():
-        with desk.warehouse.writing() as connection:
+        with partition_loader.warehouse.writing() as connection:
             connection.execute(finra_otc_weekly.delete())
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         fail_on_the_way()
-    assert desk.quantities() == {"AAA": 100}
+    assert partition_loader.quantities() == {"AAA": 100}
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_derivation_that_crashes_leaves_the_partition_as_it_was(desk):
+def test_a_derivation_that_crashes_leaves_the_partition_as_it_was(partition_loader):
     def fail(_):
         raise ZeroDivisionError
 
-    desk.land(row("AAA"))
-    target = desk.target()
+    partition_loader.land(row("AAA"))
+    target = partition_loader.target()
     target = replace(
         target, spec=replace(target.spec, transforms={finra_symbol_week: Transform(fail)})
     )
     with pytest.raises(ZeroDivisionError):
-        desk.land(row("BBB"), target=target)
-    assert desk.quantities() == {"AAA": 100}
-    assert (desk.count(landings), desk.rows(fences, "token")) == (1, [(1,)])
+        partition_loader.land(row("BBB"), target=target)
+    assert partition_loader.quantities() == {"AAA": 100}
+    assert (partition_loader.count(landings), partition_loader.rows(fences, "token")) == (1, [(1,)])
 
 
 def test_rows_that_are_there_stay_when_they_are_inserted_again_by_many(warehouse):
@@ -697,11 +782,11 @@ def test_many_rows_inserted_from_both_ends_at_once_do_not_block_each_other_for_e
 # As of any moment
 
 
-def as_of(desk, moment):
+def as_of(partition_loader, moment):
     """Return the rows of the partition that held at ``moment``, from table and history."""
     names = ("symbol", "venue_id", "share_quantity", "last_update_date")
     current, history = finra_otc_weekly.c, finra_otc_weekly_history.c
-    at = {"tier": desk.tier, "week_start": desk.week_start}
+    at = {"tier": partition_loader.tier, "week_start": partition_loader.week_start}
     both = union_all(
         select(*(current[name] for name in names)).where(
             *(current[name] == value for name, value in at.items()), current.known_from <= moment
@@ -712,7 +797,7 @@ def as_of(desk, moment):
             history.known_to > moment,
         ),
     )
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         rows = connection.execute(both).all()
     found = {(symbol, venue): values for symbol, venue, *values in rows}
     assert len(found) == len(rows), "a row holds twice at one moment"
@@ -758,27 +843,27 @@ def expected_counts(before, after):
     return len(after) - len(both), changed, len(before) - len(both), len(both) - changed
 
 
-def holds_for(desk, history):
+def holds_for(partition_loader, history):
     states, times, before = states_of(history), [], {}
     for number, state in enumerate(states):
         rows = [
             row(symbol, venue, share_quantity=shares, last_update_date=updated)
             for (symbol, venue), (shares, updated) in sorted(state.items())
         ]
-        landed = desk.land(*rows, version=f"v{number}")
+        landed = partition_loader.land(*rows, version=f"v{number}")
         assert counts(landed) == expected_counts(before, state)
         times.append(landed.known_from)
         before = state
     assert times == sorted(set(times))
-    assert as_of(desk, times[0] - MICROSECOND) == {}
+    assert as_of(partition_loader, times[0] - MICROSECOND) == {}
     for moment, state in zip(times, states, strict=True):
-        assert as_of(desk, moment) == state
+        assert as_of(partition_loader, moment) == state
     for moment, state in zip(times[1:], states, strict=False):
-        assert as_of(desk, moment - MICROSECOND) == state
+        assert as_of(partition_loader, moment - MICROSECOND) == state
     total = select(func.sum(finra_symbol_week.c.total_share_quantity)).where(
-        finra_symbol_week.c.week_start == desk.week_start
+        finra_symbol_week.c.week_start == partition_loader.week_start
     )
-    with desk.warehouse.reading() as connection:
+    with partition_loader.warehouse.reading() as connection:
         assert (connection.execute(total).scalar() or 0) == sum(n for n, _ in states[-1].values())
 
 
@@ -803,12 +888,15 @@ def bounded(examples):
     ],
     indirect=["warehouse"],
 )
-def test_table_and_history_give_for_each_moment_its_rows(desk, examples):
+def test_table_and_history_give_for_each_moment_its_rows(partition_loader, examples):
     @bounded(examples)
     @given(HISTORIES)
     def each(history):
         week = MONDAY + timedelta(days=7 * next(PARTITIONS))
-        holds_for(Desk(desk.warehouse, desk.folder, week_start=week), history)
+        holds_for(
+            PartitionLoader(partition_loader.warehouse, partition_loader.folder, week_start=week),
+            history,
+        )
 
     each()
 
@@ -817,7 +905,7 @@ def test_table_and_history_give_for_each_moment_its_rows(desk, examples):
 
 
 @pytest.mark.slow_on_postgresql
-def test_symbols_compare_and_sort_byte_by_byte(desk):
+def test_symbols_compare_and_sort_byte_by_byte(partition_loader):
     symbols = [
         "ABCP",
         "ABCp",
@@ -834,16 +922,18 @@ def test_symbols_compare_and_sort_byte_by_byte(desk):
         "Z",
         "a",
     ]
-    desk.land(*(row(symbol) for symbol in symbols))
+    partition_loader.land(*(row(symbol) for symbol in symbols))
     ordered = sorted(symbols, key=str.encode)
-    assert [symbol for (symbol,) in desk.rows(finra_otc_weekly, "symbol")] == ordered
-    assert len(desk.rows(finra_symbol_week, "symbol")) == len(symbols)
-    landed = desk.land(*(row(symbol) for symbol in symbols if symbol != "ABCp"), version="v2")
+    assert [symbol for (symbol,) in partition_loader.rows(finra_otc_weekly, "symbol")] == ordered
+    assert len(partition_loader.rows(finra_symbol_week, "symbol")) == len(symbols)
+    landed = partition_loader.land(
+        *(row(symbol) for symbol in symbols if symbol != "ABCp"), version="v2"
+    )
     assert counts(landed) == (0, 0, 1, len(symbols) - 1)
     statement = select(finra_otc_weekly.c.symbol).where(
         finra_otc_weekly.c.symbol.in_(["abcp", "ABCP"])
     )
-    assert desk.warehouse.frame(statement, finra_otc_weekly).rows() == [("ABCP",)]
+    assert partition_loader.warehouse.frame(statement, finra_otc_weekly).rows() == [("ABCP",)]
 
 
 MOMENTS = [
@@ -856,24 +946,26 @@ MOMENTS = [
 
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_moments_keep_their_microseconds_however_they_are_written_and_read(desk, clock, moment):
+def test_moments_keep_their_microseconds_however_they_are_written_and_read(
+    partition_loader, clock, moment
+):
     clock.at = moment
     fetched = moment.astimezone(tz=None)
-    desk.land(row(), captures=[desk.capture(fetched_at=fetched)])
-    with desk.warehouse.reading() as connection:
+    partition_loader.land(row(), captures=[partition_loader.capture(fetched_at=fetched)])
+    with partition_loader.warehouse.reading() as connection:
         read = [
             connection.execute(select(column)).scalar_one()
             for column in (finra_otc_weekly.c.known_from, fences.c.known_from)
         ]
     assert read == [moment, moment]
     assert [each.utcoffset() for each in read] == [timedelta(0)] * 2
-    assert desk.rows(captures, "fetched_at") == [(moment,)]
+    assert partition_loader.rows(captures, "fetched_at") == [(moment,)]
 
 
-def test_a_moment_without_a_zone_is_refused(desk):
+def test_a_moment_without_a_zone_is_refused(partition_loader):
     with (
         pytest.raises(Exception, match="a timestamp needs a time zone"),
-        desk.warehouse.writing() as connection,
+        partition_loader.warehouse.writing() as connection,
     ):
         connection.execute(
             insert(blobs).values(
@@ -884,7 +976,7 @@ def test_a_moment_without_a_zone_is_refused(desk):
                 stored_at=datetime(2026, 1, 1),  # noqa: DTZ001
             )
         )
-    assert desk.count(blobs) == 0
+    assert partition_loader.count(blobs) == 0
 
 
 @pytest.mark.parametrize("number", [0, -(2**63), 2**63 - 1, 2**53 + 1])
@@ -932,7 +1024,7 @@ def test_a_frame_of_no_rows_has_the_types_of_the_table(warehouse):
     assert dict(found.schema) == schema_of(finra_otc_weekly)
 
 
-# The last door before the tables
+# The last check before the tables
 
 LABELS = schema_of(database_labels)
 
@@ -964,16 +1056,20 @@ def test_a_batch_whose_columns_stand_in_another_order_is_what_the_table_declares
     assert warehouse.frame(statement, database_labels).rows() == [("n", "v")]
 
 
-def test_a_delivery_with_a_key_twice_is_refused_by_the_database_and_leaves_nothing(desk):
+def test_a_delivery_with_a_key_twice_is_refused_by_the_database_and_leaves_nothing(
+    partition_loader,
+):
     with pytest.raises(Exception, match=r"(?i)unique"):
-        desk.land(row("AAA"), row("AAA", share_quantity=2))
-    assert (desk.count(finra_otc_weekly), desk.count(fences)) == (0, 0)
+        partition_loader.land(row("AAA"), row("AAA", share_quantity=2))
+    assert (partition_loader.count(finra_otc_weekly), partition_loader.count(fences)) == (0, 0)
 
 
 def test_the_hash_of_a_content_differs_by_null_text_and_order():
     contents = [
         [None, "a"], [r"\N", "a"], ["", "a"], ["a", None], ["a,", "b"], ["a", ",b"], ["a\n", "b"],
     ]  # fmt: skip
-    hashes = [content_sha256(pl.DataFrame({"x": each}, {"x": pl.String()})) for each in contents]
+    hashes = [
+        content_sha256(pl.DataFrame({"x": content}, {"x": pl.String()})) for content in contents
+    ]
     assert len(set(hashes)) == len(contents)
     assert hashes[0] == content_sha256(pl.DataFrame({"x": [None, "a"]}))

@@ -21,7 +21,7 @@ from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.spine import blobs
 from tests.migrations.test_migrations import differences
 from tests.prepared import Prepared
-from tests.resources.weeks import Desk, row
+from tests.resources.weeks import PartitionLoader, row
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ STARTS = ("0022", "0023", "0024")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 @pytest.mark.parametrize(
-    "start", [None, *(pytest.param(each, marks=pytest.mark.slow) for each in STARTS)]
+    "start", [None, *(pytest.param(start, marks=pytest.mark.slow) for start in STARTS)]
 )
 def test_the_printed_sql_makes_the_tables_that_a_migration_makes(databases_of, kind, start):
     warehouse = databases_of(kind)
@@ -109,9 +109,9 @@ def test_a_role_without_create_rights_is_shown_the_sql_to_run(postgres_url, cloc
         rights = "SELECT, INSERT, UPDATE, DELETE ON ALL TABLES"
         owner.execute(f"GRANT {rights} IN SCHEMA {schema} TO {role}".encode())
         w.prepare(holds="real")
-        desk = Desk(w, tmp_path)
-        desk.land(row("AAA"))
-        assert desk.quantities() == {"AAA": 100}
+        partition_loader = PartitionLoader(w, tmp_path)
+        partition_loader.land(row("AAA"))
+        assert partition_loader.quantities() == {"AAA": 100}
 
 
 def relay(listener: socket.socket, path: str) -> None:
@@ -161,7 +161,7 @@ def files(prepared: Prepared, tmp_path: Path, clock: Clock) -> Iterator[list[War
     with ExitStack() as opened:
         databases = [opened.enter_context(Warehouse(url, clock=clock)) for url in urls]
         databases[0].prepare(holds="real")
-        Desk(databases[0], tmp_path).land(row("AAA"))
+        PartitionLoader(databases[0], tmp_path).land(row("AAA"))
         yield databases
 
 
@@ -211,15 +211,17 @@ def test_a_copy_holds_every_row_of_every_table_and_goes_on_from_there(
 ):
     source, target = databases_of(before), databases_of(after)
     source.prepare(holds="real")
-    desk = Desk(source, tmp_path)
-    desk.land(row("AAA"), row("ABCp", notional_usd=2**63 - 1), row("É", issue_name=None))
-    desk.land(row("AAA", share_quantity=7), row("ABCp"), version="v2")
+    partition_loader = PartitionLoader(source, tmp_path)
+    partition_loader.land(
+        row("AAA"), row("ABCp", notional_usd=2**63 - 1), row("É", issue_name=None)
+    )
+    partition_loader.land(row("AAA", share_quantity=7), row("ABCp"), version="v2")
     counts = target.fill_from(source)
     assert counts == {name: len(rows) for name, rows in contents(source).items()}
     assert counts["finra_otc_weekly_history"] == 3
     assert repr(contents(target)) == repr(contents(source))
     target.prepare(holds="real")
-    moved = Desk(target, tmp_path)
+    moved = PartitionLoader(target, tmp_path)
     assert (
         moved.land(row("AAA", share_quantity=7), row("ABCp"), version="v2").change_cause == "none"
     )
@@ -241,7 +243,7 @@ def test_a_copy_is_whole_also_where_both_databases_read_batches_of_another_size(
     monkeypatch.setattr(copying, "HASHED_ROWS", 5)
     source, target = databases_of(before), databases_of(after)
     source.prepare(holds="real")
-    Desk(source, tmp_path).land(*(row(f"S{number}") for number in range(23)))
+    PartitionLoader(source, tmp_path).land(*(row(f"S{number}") for number in range(23)))
     assert target.fill_from(source)["finra_otc_weekly"] == 23
     assert repr(contents(target)) == repr(contents(source))
 
@@ -251,7 +253,7 @@ def test_a_database_that_holds_anything_is_not_copied_to(databases_of, tmp_path)
     source, target = databases_of("sqlite"), databases_of("postgresql")
     for each in (source, target):
         each.prepare(holds="real")
-        Desk(each, tmp_path).land(row("AAA"))
+        PartitionLoader(each, tmp_path).land(row("AAA"))
     before = contents(target)
     with pytest.raises(ConfigurationError, match="is not empty") as refusal:
         target.fill_from(source)
@@ -270,7 +272,7 @@ CREATE TRIGGER changing BEFORE INSERT ON blobs FOR EACH ROW EXECUTE FUNCTION cha
 def test_a_copy_that_differs_in_one_value_is_refused_and_nothing_is_kept(databases_of, tmp_path):
     source, target = databases_of("sqlite"), databases_of("postgresql")
     source.prepare(holds="real")
-    Desk(source, tmp_path).land(row("AAA"))
+    PartitionLoader(source, tmp_path).land(row("AAA"))
     target.prepare(holds="real")
     before = contents(target)
     with target.writing() as connection:

@@ -75,7 +75,7 @@ def _from_how_many_on(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 @settings(bounded, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=ROWS)
 def test_rows_come_back_as_they_were_written(warehouse: Warehouse, values):
-    rows = [row(f"S{n}", **{**each, "capture_id": 1}) for n, each in enumerate(values)]
+    rows = [row(f"S{n}", **{**value, "capture_id": 1}) for n, value in enumerate(values)]
     written = frame_of(rows, finra_otc_weekly)
     with warehouse.writing() as connection:
         connection.execute(delete(finra_otc_weekly))

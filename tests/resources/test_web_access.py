@@ -49,7 +49,7 @@ def site_of(**changes: Any) -> Site:
     return read_site(yaml.safe_dump({**declared, **changes}))
 
 
-class Scene:
+class ShopServer:
     """A server in the place of the demo's shop, and the requests of a site."""
 
     def __init__(self, stack: ExitStack, settings: Any, replies: dict[str, Reply]) -> None:
@@ -65,20 +65,20 @@ class Scene:
 
     @property
     def paths(self) -> list[str]:
-        return [each.target for each in self.server.requests]
+        return [request.target for request in self.server.requests]
 
     def _reply(self, request: Request) -> Reply:
         return self.replies.get(request.target, Reply(404))
 
 
-SceneOf = Callable[..., Scene]
+OpenShopServer = Callable[..., ShopServer]
 
 
 @pytest.fixture
-def scene(demo_settings: Any) -> Iterator[SceneOf]:
+def shop_server(demo_settings: Any) -> Iterator[OpenShopServer]:
     with ExitStack() as stack:
-        yield lambda **replies: Scene(
-            stack, load_settings(), {f"/{name}": each for name, each in replies.items()}
+        yield lambda **replies: ShopServer(
+            stack, load_settings(), {f"/{name}": reply for name, reply in replies.items()}
         )
 
 
@@ -86,8 +86,8 @@ def moved(target: str) -> Reply:
     return Reply(302, {"Location": target})
 
 
-def test_robots_are_asked_once_and_kept_for_later_runs(scene: SceneOf):
-    found = scene(a=Reply(body=b"A"), b=Reply(body=b"B"))
+def test_robots_are_asked_once_and_kept_for_later_runs(shop_server: OpenShopServer):
+    found = shop_server(a=Reply(body=b"A"), b=Reply(body=b"B"))
     access = found.open()
     for path in ("/a", "/b"):
         answer = access.get(f"{SHOP}{path}", {"If-None-Match": '"x"'})
@@ -103,8 +103,8 @@ def test_robots_are_asked_once_and_kept_for_later_runs(scene: SceneOf):
     assert (row.origin, row.status) == (SHOP, 200)
 
 
-def test_a_disallowed_url_is_not_requested(scene: SceneOf):
-    found = scene(private=Reply())
+def test_a_disallowed_url_is_not_requested(shop_server: OpenShopServer):
+    found = shop_server(private=Reply())
     answer = found.open().get(f"{SHOP}/private", {})
     assert (answer.refusal, answer.response, answer.request_count) == ("disallowed", None, 0)
     assert found.paths == ["/robots.txt"]
@@ -123,14 +123,16 @@ def test_a_disallowed_url_is_not_requested(scene: SceneOf):
         ("http://shop.demo:22/", "redirected"),
     ],
 )
-def test_a_redirect_is_judged_as_a_url_of_its_own(scene: SceneOf, target: str, refusal: str):
-    found = scene(a=moved(target))
+def test_a_redirect_is_judged_as_a_url_of_its_own(
+    shop_server: OpenShopServer, target: str, refusal: str
+):
+    found = shop_server(a=moved(target))
     assert found.open().get(f"{SHOP}/a", {}).refusal == refusal
     assert found.paths == ["/robots.txt", "/a"]
 
 
-def test_a_site_is_followed_by_redirects_up_to_a_limit(scene: SceneOf):
-    found = scene(a=moved("/b"), b=Reply(body=b"B"), loop=moved("/loop"))
+def test_a_site_is_followed_by_redirects_up_to_a_limit(shop_server: OpenShopServer):
+    found = shop_server(a=moved("/b"), b=Reply(body=b"B"), loop=moved("/loop"))
     access = found.open()
     answer = access.get(f"{SHOP}/a", {})
     assert (answer.final_url, answer.request_count, answer.refusal) == (f"{SHOP}/b", 2, "")
@@ -138,16 +140,18 @@ def test_a_site_is_followed_by_redirects_up_to_a_limit(scene: SceneOf):
     assert (answer.refusal, answer.request_count) == ("redirected", MAX_REDIRECTS + 1)
 
 
-def test_addresses_that_a_site_file_names_are_guarded(scene: SceneOf):
+def test_addresses_that_a_site_file_names_are_guarded(shop_server: OpenShopServer):
     hosts = ["http://127.0.0.1:9", "http://10.0.0.1", "http://0x7f.1", "http://localhost"]
-    access = scene().open(hosts=hosts)
+    access = shop_server().open(hosts=hosts)
     for host in hosts:
         answer = access.get(f"{host}/", {})
         assert (answer.refusal, answer.response) == ("refused", None)
 
 
-def test_where_robots_fail_nothing_is_requested_and_the_next_run_asks_again(scene: SceneOf):
-    found = scene(a=Reply())
+def test_where_robots_fail_nothing_is_requested_and_the_next_run_asks_again(
+    shop_server: OpenShopServer,
+):
+    found = shop_server(a=Reply())
     found.replies["/robots.txt"] = Reply(503)
     with pytest.raises(RobotsUnreachableError, match="status 503"):
         found.open().get(f"{SHOP}/a", {})
@@ -156,8 +160,8 @@ def test_where_robots_fail_nothing_is_requested_and_the_next_run_asks_again(scen
     assert found.open().get(f"{SHOP}/a", {}).response is not None
 
 
-def test_robots_that_fail_say_why_and_what_to_do(scene: SceneOf):
-    found = scene(a=Reply())
+def test_robots_that_fail_say_why_and_what_to_do(shop_server: OpenShopServer):
+    found = shop_server(a=Reply())
     found.replies["/robots.txt"] = moved("http://10.0.0.1/robots.txt")
     with pytest.raises(RobotsUnreachableError) as caught:
         found.open().get(f"{SHOP}/a", {})
@@ -170,8 +174,10 @@ def test_robots_that_fail_say_why_and_what_to_do(scene: SceneOf):
     assert caught.value.remedy == "correct the URL, or add its port to WEB_ALLOWED_PORTS"
 
 
-def test_a_port_of_the_settings_may_be_requested(scene: SceneOf, monkeypatch: pytest.MonkeyPatch):
-    found = scene(a=Reply(body=b"A"))
+def test_a_port_of_the_settings_may_be_requested(
+    shop_server: OpenShopServer, monkeypatch: pytest.MonkeyPatch
+):
+    found = shop_server(a=Reply(body=b"A"))
     origin = found.server.url
     monkeypatch.setenv("WEB_ALLOWED_PORTS", origin.rpartition(":")[2])
     monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "127.0.0.0/8")
@@ -182,8 +188,8 @@ def test_a_port_of_the_settings_may_be_requested(scene: SceneOf, monkeypatch: py
     assert answer.response.body == b"A"
 
 
-def test_a_short_retry_after_is_waited_for_and_a_long_one_is_a_failure(scene: SceneOf):
-    found = scene(a=Reply(429, {"Retry-After": "1"}), b=Reply(503, {"Retry-After": "7200"}))
+def test_a_short_retry_after_is_waited_for_and_a_long_one_is_a_failure(shop_server: OpenShopServer):
+    found = shop_server(a=Reply(429, {"Retry-After": "1"}), b=Reply(503, {"Retry-After": "7200"}))
     access = found.open()
     replies = iter([found.replies["/a"], Reply(body=b"A")])
     found.server.handler = lambda request: (
@@ -199,11 +205,15 @@ def test_a_short_retry_after_is_waited_for_and_a_long_one_is_a_failure(scene: Sc
 
 
 @pytest.mark.slow
-def test_failures_are_retried_after_a_wait_that_grows_and_is_no_fixed_one(scene: SceneOf):
-    found = scene(a=Reply(502))
+def test_failures_are_retried_after_a_wait_that_grows_and_is_no_fixed_one(
+    shop_server: OpenShopServer,
+):
+    found = shop_server(a=Reply(502))
     with pytest.raises(TransientError, match="status 502"):
         found.open().get(f"{SHOP}/a", {})
-    first, second, third = (each.arrived for each in found.server.requests if each.target == "/a")
+    first, second, third = (
+        request.arrived for request in found.server.requests if request.target == "/a"
+    )
     waits = second - first, third - second
     assert waits[0] >= 0.5
     assert waits[1] >= 1
@@ -211,9 +221,9 @@ def test_failures_are_retried_after_a_wait_that_grows_and_is_no_fixed_one(scene:
 
 
 def test_when_a_breaker_is_open_one_request_tries_and_its_success_lets_all_in(
-    scene: SceneOf, demo_settings: Any
+    shop_server: OpenShopServer, demo_settings: Any
 ):
-    found = scene(a=Reply(body=b"A"), b=Reply(body=b"B"))
+    found = shop_server(a=Reply(body=b"A"), b=Reply(body=b"B"))
     one, other = found.open(), found.open()
     for access in (one, other):
         access.get(f"{SHOP}/b", {})
@@ -240,8 +250,8 @@ def test_when_a_breaker_is_open_one_request_tries_and_its_success_lets_all_in(
     assert found.paths == ["/robots.txt", "/b", "/b", "/a", "/b"]
 
 
-def test_runs_of_a_site_have_its_concurrency_together(scene: SceneOf):
-    found = scene()
+def test_runs_of_a_site_have_its_concurrency_together(shop_server: OpenShopServer):
+    found = shop_server()
     in_flight: list[int] = []
     lock, most = threading.Lock(), []
 
@@ -264,23 +274,25 @@ def test_runs_of_a_site_have_its_concurrency_together(scene: SceneOf):
     assert max(most) == 2
 
 
-def test_a_block_page_is_an_answer_and_not_retried(scene: SceneOf):
-    found = scene(a=Reply(403), b=Reply(401))
+def test_a_block_page_is_an_answer_and_not_retried(shop_server: OpenShopServer):
+    found = shop_server(a=Reply(403), b=Reply(401))
     access = found.open()
     answers = [access.get(f"{SHOP}{path}", {}) for path in ("/a", "/b")]
-    assert [each.response.status for each in answers if each.response] == [403, 401]
+    assert [answer.response.status for answer in answers if answer.response] == [403, 401]
     assert found.paths == ["/robots.txt", "/a", "/b"]
 
 
-def test_a_body_above_the_budget_is_refused(scene: SceneOf):
-    found = scene(a=Reply(body=b"x" * 1_000_001))
+def test_a_body_above_the_budget_is_refused(shop_server: OpenShopServer):
+    found = shop_server(a=Reply(body=b"x" * 1_000_001))
     answer = found.open(budget={"page_megabytes": 1}).get(f"{SHOP}/a", {})
     assert answer.refusal == "refused"
     assert "without end" in answer.reason
 
 
-def test_a_site_of_the_demo_needs_its_profile(scene: SceneOf, monkeypatch: pytest.MonkeyPatch):
-    found = scene()
+def test_a_site_of_the_demo_needs_its_profile(
+    shop_server: OpenShopServer, monkeypatch: pytest.MonkeyPatch
+):
+    found = shop_server()
     monkeypatch.setenv("DATA_PROFILE", "real")
     web = WebAccess(WebSettings.of(load_settings()), lambda: found.server.url)
     with (
@@ -311,8 +323,8 @@ def test_a_link_has_one_spelling(href: str, url: str | None):
     assert resolved(f"{SHOP}/list", href) == url
 
 
-def test_a_location_in_utf_8_is_read_as_such(scene: SceneOf):
-    found = scene(a=moved("/k\u00f6ln".encode().decode("latin-1")))
+def test_a_location_in_utf_8_is_read_as_such(shop_server: OpenShopServer):
+    found = shop_server(a=moved("/k\u00f6ln".encode().decode("latin-1")))
     found.replies["/k%C3%B6ln"] = Reply(body=b"here")
     answer = found.open().get(f"{SHOP}/a", {})
     assert (answer.final_url, answer.response and answer.response.body) == (

@@ -25,7 +25,7 @@ TOPIC = topic_of("git")
 FIRST = NewDelivery("git", "1", "push", b'{"a": 1}', {}, 2)
 
 
-class Desk:
+class InboxRuns:
     """An inbox, and runs that land its deliveries."""
 
     def __init__(self, warehouse, clock, folder) -> None:
@@ -56,8 +56,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(warehouse, clock, tmp_path) -> Desk:
-    return Desk(warehouse, clock, tmp_path / "artifacts")
+def inbox_runs(warehouse, clock, tmp_path) -> InboxRuns:
+    return InboxRuns(warehouse, clock, tmp_path / "artifacts")
 
 
 def keys(claimed) -> list[str]:
@@ -66,29 +66,29 @@ def keys(claimed) -> list[str]:
 
 @pytest.mark.slow
 def test_a_run_lands_deliveries_batch_by_batch_up_to_its_limit_and_the_next_one_goes_on(
-    desk, monkeypatch
+    inbox_runs, monkeypatch
 ):
     monkeypatch.setattr(assets, "MAX_DELIVERIES_PER_RUN", 10)
     ids = [f"{number:02}" for number in range(12)]
-    desk.deliver(*ids)
-    one, two = desk.run(), desk.run()
+    inbox_runs.deliver(*ids)
+    one, two = inbox_runs.run(), inbox_runs.run()
     first = metadata_by_partition(one)["webhooks"][None]
     assert (first["deliveries_count"], first["outcome"], first["rows"]) == (10, "landed", 10)
     assert metadata_by_partition(two)["webhooks"][None]["deliveries_count"] == 2
-    assert desk.load()["outcome"] == "nothing was due"
-    assert [key for (key,) in desk.rows(events_webhooks, "delivery_id")] == ids
-    assert len({at for (at,) in desk.rows(landings, "landed_at")}) <= 2  # in two transactions
-    assert desk.rows(inbox_states, "delivery_id", "state", "run_id") == [
+    assert inbox_runs.load()["outcome"] == "nothing was due"
+    assert [key for (key,) in inbox_runs.rows(events_webhooks, "delivery_id")] == ids
+    assert len({at for (at,) in inbox_runs.rows(landings, "landed_at")}) <= 2  # in two transactions
+    assert inbox_runs.rows(inbox_states, "delivery_id", "state", "run_id") == [
         *((each, "done", one.run_id) for each in ids[:10]),
         *((each, "done", two.run_id) for each in ids[10:]),
     ]
 
 
 @pytest.mark.slow
-def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attempt(desk):
-    desk.deliver("1", "2", "3", body=b" " * (MAX_BATCH_BYTES // 2))
-    assert keys(desk.claim()) == ["1", "2"]
-    assert desk.rows(inbox_states, "delivery_id", "state", "attempt_count") == [
+def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attempt(inbox_runs):
+    inbox_runs.deliver("1", "2", "3", body=b" " * (MAX_BATCH_BYTES // 2))
+    assert keys(inbox_runs.claim()) == ["1", "2"]
+    assert inbox_runs.rows(inbox_states, "delivery_id", "state", "attempt_count") == [
         ("1", "running", 0),
         ("2", "running", 0),
         ("3", "received", 0),
@@ -96,57 +96,65 @@ def test_a_batch_holds_as_many_bodies_as_fit_and_the_rest_waits_without_an_attem
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_body_that_is_larger_than_a_batch_is_one_by_itself(desk):
-    desk.deliver("1", body=b" " * (MAX_BATCH_BYTES + 1))
-    desk.deliver("2")
-    assert keys(desk.claim()) == ["1"]
+def test_a_body_that_is_larger_than_a_batch_is_one_by_itself(inbox_runs):
+    inbox_runs.deliver("1", body=b" " * (MAX_BATCH_BYTES + 1))
+    inbox_runs.deliver("2")
+    assert keys(inbox_runs.claim()) == ["1"]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_batch_is_landed_and_settled_together_or_not_at_all(desk, monkeypatch):
-    desk.deliver("1", "2")
+def test_a_batch_is_landed_and_settled_together_or_not_at_all(inbox_runs, monkeypatch):
+    inbox_runs.deliver("1", "2")
 
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(InboxQueue, "settle", fail)
-    assert not desk.run().success
-    assert desk.rows(events_webhooks, "delivery_id") == []
-    assert {state for _, state in desk.rows(inbox_states, "delivery_id", "state")} == {"running"}
+    assert not inbox_runs.run().success
+    assert inbox_runs.rows(events_webhooks, "delivery_id") == []
+    assert {state for _, state in inbox_runs.rows(inbox_states, "delivery_id", "state")} == {
+        "running"
+    }
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_run_whose_lease_was_taken_over_lands_a_delivery_and_settles_nothing(desk, clock):
-    desk.deliver("1")
-    [slow] = desk.claim("slow")
+def test_a_run_whose_lease_was_taken_over_lands_a_delivery_and_settles_nothing(inbox_runs, clock):
+    inbox_runs.deliver("1")
+    [slow] = inbox_runs.claim("slow")
     clock.at += LEASE
-    [quick] = desk.claim("quick")
+    [quick] = inbox_runs.claim("quick")
     for claimed in (slow, quick):
-        assert not load_content(desk.warehouse, clock, desk.store, claimed.content).error
-    assert desk.load()["deliveries_count"] == 0  # it is leased
-    assert desk.rows(work_items, "state", "lease_holder", "attempt_count") == [
+        assert not load_content(
+            inbox_runs.warehouse, clock, inbox_runs.store, claimed.content
+        ).error
+    assert inbox_runs.load()["deliveries_count"] == 0  # it is leased
+    assert inbox_runs.rows(work_items, "state", "lease_holder", "attempt_count") == [
         ("leased", "quick", 1)
     ]
-    assert len(desk.rows(landings, "group_id")) == len(desk.rows(events_webhooks, "kind")) == 1
+    assert (
+        len(inbox_runs.rows(landings, "group_id"))
+        == len(inbox_runs.rows(events_webhooks, "kind"))
+        == 1
+    )
 
 
 @pytest.mark.slow_on_postgresql
 def test_a_delivery_that_another_run_claims_meanwhile_is_neither_landed_nor_settled(
-    desk, monkeypatch, capfd
+    inbox_runs, monkeypatch, capfd
 ):
-    desk.deliver("1")
+    inbox_runs.deliver("1")
 
     def claim() -> None:
-        desk.clock.at += 2 * LEASE
-        assert keys(desk.claim("quick")) == ["1"]
+        inbox_runs.clock.at += 2 * LEASE
+        assert keys(inbox_runs.claim("quick")) == ["1"]
 
     meanwhile(monkeypatch, claim)
-    metadata = desk.load()
+    metadata = inbox_runs.load()
     counts = (metadata["deliveries_count"], metadata["lost_count"])
     assert (metadata["outcome"], *counts) == ("lost", 1, 1)
     assert "another run had claimed 1 of the items" in capfd.readouterr().err
-    assert desk.rows(landings, "group_id") == []
-    assert desk.rows(work_items, "state", "lease_holder", "attempt_count") == [
+    assert inbox_runs.rows(landings, "group_id") == []
+    assert inbox_runs.rows(work_items, "state", "lease_holder", "attempt_count") == [
         ("leased", "quick", 1)
     ]
 
@@ -164,70 +172,75 @@ def meanwhile(monkeypatch, act) -> None:
 
 
 @pytest.mark.slow_on_postgresql
-def test_deliveries_that_come_while_a_run_lands_others_are_landed_by_it(desk, monkeypatch):
-    desk.deliver("1")
-    meanwhile(monkeypatch, lambda: desk.deliver("2"))
-    assert desk.load()["deliveries_count"] == 2
+def test_deliveries_that_come_while_a_run_lands_others_are_landed_by_it(inbox_runs, monkeypatch):
+    inbox_runs.deliver("1")
+    meanwhile(monkeypatch, lambda: inbox_runs.deliver("2"))
+    assert inbox_runs.load()["deliveries_count"] == 2
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_store_that_takes_no_bytes_fails_the_run_and_no_delivery(desk, monkeypatch):
-    desk.deliver("1", "2")
+def test_a_store_that_takes_no_bytes_fails_the_run_and_no_delivery(inbox_runs, monkeypatch):
+    inbox_runs.deliver("1", "2")
 
     def fail() -> None:
         raise TransientError("the store does not answer")
 
     with monkeypatch.context() as patch:
         meanwhile(patch, fail)
-        assert "the store does not answer" in failure_of(desk.run(), "land_webhook")
-    assert desk.rows(inbox_states, "state", "attempt_count") == [("received", 0), ("received", 0)]
-    assert desk.load()["landed_count"] == 2
+        assert "the store does not answer" in failure_of(inbox_runs.run(), "land_webhook")
+    assert inbox_runs.rows(inbox_states, "state", "attempt_count") == [
+        ("received", 0),
+        ("received", 0),
+    ]
+    assert inbox_runs.load()["landed_count"] == 2
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_delivery_whose_source_had_no_job_can_be_replayed(desk):
-    Inbox(desk.warehouse, desk.clock).take([replace(FIRST, allowed_attempts=0)])
-    assert desk.rows(work_items, "item_key") == []
-    [row] = desk.queue.put_back("git", "1", attempts=3)
+def test_a_delivery_whose_source_had_no_job_can_be_replayed(inbox_runs):
+    Inbox(inbox_runs.warehouse, inbox_runs.clock).take([replace(FIRST, allowed_attempts=0)])
+    assert inbox_runs.rows(work_items, "item_key") == []
+    [row] = inbox_runs.queue.put_back("git", "1", attempts=3)
     assert (row.state, row.attempt_count) == ("done", 0)
-    assert desk.load()["outcome"] == "landed"
-    assert desk.rows(inbox_states, "state", "attempt_count", "allowed_count") == [("done", 1, 3)]
+    assert inbox_runs.load()["outcome"] == "landed"
+    assert inbox_runs.rows(inbox_states, "state", "attempt_count", "allowed_count") == [
+        ("done", 1, 3)
+    ]
 
 
 @pytest.mark.slow_on_postgresql
-def test_the_same_delivery_from_two_gateways_is_one_item(desk, clock):
-    desk.deliver("1")
+def test_the_same_delivery_from_two_gateways_is_one_item(inbox_runs, clock):
+    inbox_runs.deliver("1")
     clock.at += timedelta(seconds=1)
-    assert Inbox(desk.warehouse, clock).take([FIRST]) == ["duplicate"]
-    desk.load()
-    assert Inbox(desk.warehouse, clock).take([FIRST]) == ["duplicate"]
-    assert desk.rows(work_items, "item_key", "state", "attempt_count") == [("1", "done", 1)]
+    assert Inbox(inbox_runs.warehouse, clock).take([FIRST]) == ["duplicate"]
+    inbox_runs.load()
+    assert Inbox(inbox_runs.warehouse, clock).take([FIRST]) == ["duplicate"]
+    assert inbox_runs.rows(work_items, "item_key", "state", "attempt_count") == [("1", "done", 1)]
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_loaded_body_is_stored_once_and_a_replay_has_its_bytes(desk):
+def test_a_loaded_body_is_stored_once_and_a_replay_has_its_bytes(inbox_runs):
     body = ' {"name": "Änne",  "b": 1.50}\n'.encode()
-    desk.deliver("1", body=body)
-    desk.deliver("2", body=b"no JSON")
-    desk.load()
-    assert desk.rows(events_webhooks, "delivery_id", "payload") == [("1", body.decode())]
+    inbox_runs.deliver("1", body=body)
+    inbox_runs.deliver("2", body=b"no JSON")
+    inbox_runs.load()
+    assert inbox_runs.rows(events_webhooks, "delivery_id", "payload") == [("1", body.decode())]
     stored = base64.b64encode(b"no JSON").decode()  # the table has no row of it
-    assert desk.rows(inbox, "delivery_id", "body") == [("1", None), ("2", stored)]
-    assert desk.queue.content("git", "1").body == body
-    desk.queue.put_back("git", "1", attempts=1)
-    [claimed] = desk.claim()
+    assert inbox_runs.rows(inbox, "delivery_id", "body") == [("1", None), ("2", stored)]
+    assert inbox_runs.queue.content("git", "1").body == body
+    inbox_runs.queue.put_back("git", "1", attempts=1)
+    [claimed] = inbox_runs.claim()
     assert claimed.content.body == body
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_body_stays_in_the_inbox_where_its_row_has_another(desk):
-    desk.deliver("1")
-    [claimed] = desk.claim()
-    load_content(desk.warehouse, desk.clock, desk.store, claimed.content)
-    with desk.warehouse.writing() as connection:
+def test_a_body_stays_in_the_inbox_where_its_row_has_another(inbox_runs):
+    inbox_runs.deliver("1")
+    [claimed] = inbox_runs.claim()
+    load_content(inbox_runs.warehouse, inbox_runs.clock, inbox_runs.store, claimed.content)
+    with inbox_runs.warehouse.writing() as connection:
         stored = base64.b64encode(FIRST.body).decode()
         connection.execute(update(inbox).values(body=stored))
         connection.execute(update(events_webhooks).values(payload='{"a": 2}'))
-    load_content(desk.warehouse, desk.clock, desk.store, claimed.content)
-    assert desk.rows(inbox, "body") == [(stored,)]
-    assert desk.queue.content("git", "1").body == FIRST.body
+    load_content(inbox_runs.warehouse, inbox_runs.clock, inbox_runs.store, claimed.content)
+    assert inbox_runs.rows(inbox, "body") == [(stored,)]
+    assert inbox_runs.queue.content("git", "1").body == FIRST.body

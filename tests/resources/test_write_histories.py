@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.resources.weeks import MONDAY, Desk
+from tests.resources.weeks import MONDAY, PartitionLoader
 from tests.resources.write_histories import holds_for
 
 pytestmark = pytest.mark.usefixtures("careless_databases")
@@ -37,8 +37,11 @@ FEW = {"sqlite": 9, "postgresql": 3}
     ],
     indirect=["warehouse"],
 )
-def test_table_and_history_are_those_of_the_model_at_every_time(desk, clock, numbers):
+def test_table_and_history_are_those_of_the_model_at_every_time(partition_loader, clock, numbers):
     for place, number in enumerate(numbers):
         mondays = [MONDAY + timedelta(weeks=2 * place + own) for own in range(2)]
-        desks = [Desk(desk.warehouse, desk.folder, week_start=monday) for monday in mondays]
-        holds_for(desks, clock, number)
+        partition_loaders = [
+            PartitionLoader(partition_loader.warehouse, partition_loader.folder, week_start=monday)
+            for monday in mondays
+        ]
+        holds_for(partition_loaders, clock, number)

@@ -80,7 +80,7 @@ class Graph:
                 302,
                 {"Location": self._link(node.links[0]) if node.links else "mailto:a@shop.example"},
             )
-        links = "".join(f'<a href="{self._link(each)}">x</a>' for each in node.links)
+        links = "".join(f'<a href="{self._link(link)}">x</a>' for link in node.links)
         item = "" if node.product is None else f"<i class=sku>P{node.product}</i>"
         body = f"<!doctype html>{item}{links}<a href=https://elsewhere.example/>y</a>"
         return Reply(headers={"Content-Type": "text/html; charset=utf-8"}, body=body.encode())
@@ -98,7 +98,7 @@ class Graph:
                 {
                     "site": name,
                     "base_url": SHOP,
-                    "start": [self.path_of(each) for each in self.starts],
+                    "start": [self.path_of(start) for start in self.starts],
                     "follow": [rule],
                     "item": {
                         "key": ["sku"],
@@ -142,10 +142,10 @@ def model(graph: Graph) -> Expected:
         node = graph.nodes[shown]
         if node.product is not None:
             items.add(f"P{node.product}")
-        for each in node.links:
-            if each not in depths and depths[number] < graph.max_depth:
-                depths[each] = depths[number] + 1
-                waiting.append(each)
+        for link in node.links:
+            if link not in depths and depths[number] < graph.max_depth:
+                depths[link] = depths[number] + 1
+                waiting.append(link)
     return Expected(frontier, visits, items)
 
 
@@ -217,13 +217,13 @@ def agreement(url: str, instance: dg.DagsterInstance) -> Iterator[Callable[[Grap
         def agree(graph: Graph) -> None:
             name, expected = crawl(graph), model(graph)
             found = dict(_rows(url, name, web_frontier, "url", "verdict"))
-            paths = {urlsplit(each).path: verdict for each, verdict in found.items()}
+            paths = {urlsplit(key).path: verdict for key, verdict in found.items()}
             assert paths == expected.frontier
             assert {key for (key,) in _rows(url, name, web_items, "item_key")} == expected.items
             assert _rows(url, name, web_crawls, "outcome") == [("complete",)]
             assert expected.visits <= set(graph.requested)
             assert not any(each.startswith("/private/") for each in graph.requested)
-            if all(each.kind != "moved" for each in graph.nodes):
+            if all(node.kind != "moved" for node in graph.nodes):
                 assert sorted(graph.requested) == sorted(expected.visits)
 
         yield agree

@@ -238,7 +238,7 @@ WARNED = Audit("is_as_usual", "failed", "about 100", "7", severity="warning")
 
 
 @dataclass
-class Desk:
+class PartitionLoader:
     """Lands deliveries of one partition into ``warehouse``."""
 
     warehouse: Warehouse

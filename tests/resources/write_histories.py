@@ -36,7 +36,7 @@ from tests.resources.weeks import (
     NOON,
     PASSED,
     PUBLISHED,
-    Desk,
+    PartitionLoader,
     StoppedClock,
     frame,
     in_ranges,
@@ -226,13 +226,13 @@ class Model:
 class Partition:
     """A partition in the database, its model, and what was delivered under which name."""
 
-    desk: Desk
+    partition_loader: PartitionLoader
     model: Model
     fetches: dict[str, Fetch] = field(default_factory=dict)
 
     def target(self, rules: int, token: int | None = None) -> WriteTarget[Any]:
         """Return how a delivery is written."""
-        target = self.desk.target(token, rule_version=f"{rules}")
+        target = self.partition_loader.target(token, rule_version=f"{rules}")
         options: dict[str, Any] = {"summarise": no_summary, "merge": None}
         transforms = {finra_symbol_week: Transform(symbol_week)}
         spec = replace(target.spec, **options, transforms=transforms)
@@ -245,7 +245,7 @@ class Partition:
                 row(
                     symbol,
                     market=market,
-                    week_start=self.desk.week_start,
+                    week_start=self.partition_loader.week_start,
                     share_quantity=shares,
                     trade_count=trades,
                     last_update_date=updated,
@@ -331,12 +331,14 @@ class History:
         self, partition: Partition, fetch: Fetch, *, is_late: bool, is_cut: bool
     ) -> Attempt | None:
         model = partition.model
-        state = partition.desk.warehouse.state(finra_otc_weekly, partition.desk.partition_key)
+        state = partition.partition_loader.warehouse.state(
+            finra_otc_weekly, partition.partition_loader.partition_key
+        )
         if is_late and state.token == 0:
             return None
         rows = fetch.state(self.rules, self.disposition)
         target = partition.target(self.rules, state.token - is_late)
-        delivery = partition.desk.delivery(f"v{fetch.version}", scope=_scope(fetch))
+        delivery = partition.partition_loader.delivery(f"v{fetch.version}", scope=_scope(fetch))
         audit = FAILED if fetch.bad_by == self.rules else PASSED
         validated = Validated(partition.frame(rows), pl.DataFrame(schema=REJECT_SCHEMA), [audit])
         if is_cut and self.disposition != "append":
@@ -348,18 +350,20 @@ class History:
         return Attempt(batch, expected, is_ours=False, fetch=fetch, is_late=is_late)
 
     def _fold(self, partition: Partition) -> Attempt:
-        model, desk = partition.model, partition.desk
+        model, partition_loader = partition.model, partition.partition_loader
         assert model.latest is not None
-        state, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
-        latest, effective = kept_deliveries(recorded, desk.partition_key)
+        state, recorded = partition_loader.warehouse.recorded(
+            finra_otc_weekly, partition_loader.partition_key
+        )
+        latest, effective = kept_deliveries(recorded, partition_loader.partition_key)
         fetches = [partition.fetches[each.fetched_group] for each in effective]
-        loads = [partition.frame(each.state(self.rules, self.disposition)) for each in fetches]
+        loads = [partition.frame(fetch.state(self.rules, self.disposition)) for fetch in fetches]
         rows = fold_rows(finra_otc_weekly, effective, concat_batches(loads))
         target = partition.target(self.rules, state.token)
         written, delivery = replay_of_all(latest, effective)
-        delivery = replace(delivery, captures=[desk.capture()] * len(effective))
+        delivery = replace(delivery, captures=[partition_loader.capture()] * len(effective))
         target = replace(target, write_disposition=written)
-        is_bad = any(each.bad_by == self.rules for each in fetches)
+        is_bad = any(fetch.bad_by == self.rules for fetch in fetches)
         batch = _batch(target, delivery, rows.sort("market", "symbol"), is_bad)
         expected = None if is_bad else model.after(model.folded(self.rules), None)
         is_ours = model.latest in model.landed
@@ -367,15 +371,21 @@ class History:
         return Attempt(batch, expected, is_ours, fetches[-1], is_of_one=is_of_one)
 
     def _alone(self, partition: Partition, group: str) -> Attempt:
-        model, desk, fetch = partition.model, partition.desk, partition.fetches[group]
-        state, recorded = desk.warehouse.recorded(finra_otc_weekly, desk.partition_key)
+        model, partition_loader, fetch = (
+            partition.model,
+            partition.partition_loader,
+            partition.fetches[group],
+        )
+        state, recorded = partition_loader.warehouse.recorded(
+            finra_otc_weekly, partition_loader.partition_key
+        )
         delivery, [chosen] = kept_deliveries(
-            recorded, desk.partition_key, group_id=group, allow_older=True
+            recorded, partition_loader.partition_key, group_id=group, allow_older=True
         )
         assert chosen.group_id == group
         rows = fetch.state(self.rules, self.disposition)
         target = partition.target(self.rules, state.token)
-        delivery = replace(delivery, captures=[desk.capture()])
+        delivery = replace(delivery, captures=[partition_loader.capture()])
         is_bad = fetch.bad_by == self.rules
         batch = _batch(target, delivery, partition.frame(rows), is_bad)
         expected = None if is_bad else model.after(rows, fetch)
@@ -387,14 +397,14 @@ class History:
         """Return a replay, unless landing it would write no row."""
         if attempt.batch.validated.is_held_back:
             return [(partition, attempt)]
-        is_there = partition.desk.warehouse.are_there([attempt.batch]) == [True]
+        is_there = partition.partition_loader.warehouse.are_there([attempt.batch]) == [True]
         assert is_there == (attempt.expected == _values(partition.model))
         return [] if is_there else [(partition, attempt)]
 
     def _land(self, attempts: Sequence[tuple[Partition, Attempt]]) -> None:
         if not attempts:
             return
-        warehouse = attempts[0][0].desk.warehouse
+        warehouse = attempts[0][0].partition_loader.warehouse
         ended = warehouse.land_all([attempt.batch for _, attempt in attempts])
         for (partition, attempt), outcome in zip(attempts, ended, strict=True):
             self._compare(partition, attempt, outcome)
@@ -406,7 +416,7 @@ class History:
             return
         is_replay = batch.delivery.replay_of is not None
         if not is_replay:
-            group = f"{finra_otc_weekly.name}:{partition.desk.partition_key}"
+            group = f"{finra_otc_weekly.name}:{partition.partition_loader.partition_key}"
             partition.fetches[f"{group}#{batch.target.token + 1}"] = attempt.fetch
             model.latest = attempt.fetch
         if attempt.expected is None:
@@ -466,7 +476,9 @@ def _values(model: Model) -> dict[Key, Row]:
     return {key: row for key, (row, _) in model.known.items()}
 
 
-def holds_for(desks: Sequence[Desk], clock: StoppedClock, number: int) -> None:
+def holds_for(
+    partition_loaders: Sequence[PartitionLoader], clock: StoppedClock, number: int
+) -> None:
     """Write the history ``number`` and compare each step, each moment and what is derived.
 
     Three of them in a row are of the three dispositions.
@@ -474,7 +486,9 @@ def holds_for(desks: Sequence[Desk], clock: StoppedClock, number: int) -> None:
     disposition = DISPOSITIONS[number % len(DISPOSITIONS)]
     steps = random_steps(Random(number), disposition)  # noqa: S311 - no secret
     clock.at = NOON
-    partitions = [Partition(desk, Model(disposition)) for desk in desks]
+    partitions = [
+        Partition(partition_loader, Model(disposition)) for partition_loader in partition_loaders
+    ]
     driver = History(partitions, disposition)
     for done, step in enumerate(steps, start=1):
         clock.at += timedelta(days=1) if step.moves else timedelta(0)
@@ -482,38 +496,38 @@ def holds_for(desks: Sequence[Desk], clock: StoppedClock, number: int) -> None:
             driver.take(step)
     for partition in partitions:
         with naming(history=number, disposition=disposition, steps=steps):
-            _compare_moments(partition.desk, partition.model)
+            _compare_moments(partition.partition_loader, partition.model)
 
 
-def _compare_moments(desk: Desk, model: Model) -> None:
+def _compare_moments(partition_loader: PartitionLoader, model: Model) -> None:
     times = [at for at, _ in model.moments]
     assert times == sorted(set(times))
     before: Known = {}
     for at, known in model.moments:
-        assert as_of(desk, at - MICROSECOND) == before
-        assert as_of(desk, at) == known
+        assert as_of(partition_loader, at - MICROSECOND) == before
+        assert as_of(partition_loader, at) == known
         before = known
     history = finra_otc_weekly_history
     statement = select(*(history.c[name] for name in KEPT)).where(
-        history.c.week_start == desk.week_start
+        history.c.week_start == partition_loader.week_start
     )
-    assert sorted(desk.warehouse.frame(statement, history).rows()) == sorted(model.kept)
+    assert sorted(partition_loader.warehouse.frame(statement, history).rows()) == sorted(model.kept)
     table = finra_symbol_week
     names = ("symbol", "total_share_quantity")
     derived = select(*(table.c[name] for name in names)).where(
-        table.c.week_start == desk.week_start
+        table.c.week_start == partition_loader.week_start
     )
     sums: dict[str, int] = {}
     for (_, symbol), ((shares, _, _), _) in model.known.items():
         sums[symbol] = sums.get(symbol, 0) + shares
-    assert dict(desk.warehouse.frame(derived, table).rows()) == sums
+    assert dict(partition_loader.warehouse.frame(derived, table).rows()) == sums
 
 
-def as_of(desk: Desk, at: datetime) -> Known:
+def as_of(partition_loader: PartitionLoader, at: datetime) -> Known:
     """Return what `as-of` says was known of the partition at a moment."""
     relation = relation_as_of(finra_otc_weekly.name, at)
-    statement = relation.select(SEEN, [f"week_start={desk.week_start}"])
-    with desk.warehouse.batches(statement, finra_otc_weekly) as batches:
+    statement = relation.select(SEEN, [f"week_start={partition_loader.week_start}"])
+    with partition_loader.warehouse.batches(statement, finra_otc_weekly) as batches:
         found = [each for batch in batches for each in batch.select(SEEN).rows()]
     assert len({each[:2] for each in found}) == len(found)
     return {(market, symbol): (tuple(rest), since) for market, symbol, *rest, since in found}

@@ -322,11 +322,12 @@ def test_bodies_that_are_no_events_are_rejected_beside_those_that_land(settings,
     deliver(settings, "2", source="shop", body=b"[]")
     ran = execute(instance, tick(instance)[1][0].tags)
     metadata = metadata_by_partition(ran)["webhooks"][None]
-    counts = [metadata[f"{each}_count"] for each in ("deliveries", "landed", "rejected", "failed")]
+    counts = [metadata[f"{name}_count"] for name in ("deliveries", "landed", "rejected", "failed")]
     assert (metadata["outcome"], counts) == ("mixed", [3, 2, 1, 0])
     assert metadata["reason"] == "the body is a JSON list, not an object"
     shown = {
-        each.data["delivery_id"]: each.data["outcome"] for each in metadata["deliveries"].records
+        record.data["delivery_id"]: record.data["outcome"]
+        for record in metadata["deliveries"].records
     }
     assert shown == {"1": "landed", "3": "landed", "2": "rejected"}
     assert {state for (state,) in rows(settings, inbox_states, "state")} == {"done"}

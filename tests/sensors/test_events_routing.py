@@ -118,7 +118,7 @@ def run_job(name: str, op: str, instance: dg.DagsterInstance, **config: Any) -> 
 
 def metadata(result: Any) -> dict[str, Any]:
     [event] = result.get_asset_materialization_events()
-    return {name: each.value for name, each in event.materialization.metadata.items()}
+    return {name: value.value for name, value in event.materialization.metadata.items()}
 
 
 @pytest.mark.slow
@@ -149,11 +149,11 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
         with warehouse.reading() as connection:
             rows = connection.execute(select(events_routed_rows)).all()
             rules = rules_in_effect(connection)
-        assert {each.table_name: json.loads(each.data) for each in rows} == {
+        assert {row.table_name: json.loads(row.data) for row in rows} == {
             "issues": {"title": "octo/demo: Broken", "labels": [{"name": "bug"}]},
             "payments": {"charge": "ch_1", "euros": 1250, "paid_at": "2026-11-02T12:00:00+00:00"},
         }
-        assert [each.rule.rule_id for each in rules.rules] == ["issues", "payments", "rates"]
+        assert [rule.rule.rule_id for rule in rules.rules] == ["issues", "payments", "rates"]
 
         def tick() -> Any:
             context = dg.build_sensor_context(

@@ -163,7 +163,9 @@ def test_a_run_that_failed_is_asked_for_again_on_the_next_day_and_costs_nothing_
     set_clock("2026-03-03T15:00:00+00:00")
     again = publication.tick()
     assert again.keys == [str(request.partition_key) for request in requests]
-    assert {each.run_key for each in again.requests}.isdisjoint(each.run_key for each in requests)
+    assert {request.run_key for request in again.requests}.isdisjoint(
+        request.run_key for request in requests
+    )
 
 
 def test_partitions_that_failed_today_do_not_keep_the_others_waiting(
@@ -228,8 +230,8 @@ def weeks_on(day: date) -> frozenset[str]:
 @pytest.mark.parametrize(
     ("before", "after", "week"),
     [
-        pytest.param(*each, id=name, marks=[] if name in OFTEN else pytest.mark.slow)
-        for name, each in OUT.items()
+        pytest.param(*value, id=name, marks=[] if name in OFTEN else pytest.mark.slow)
+        for name, value in OUT.items()
     ],
 )
 def test_a_week_is_asked_for_from_new_yorks_midnight_of_its_publication_on(

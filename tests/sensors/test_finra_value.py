@@ -18,7 +18,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.value import value_load
 from orchestration_project.sensors.finra import finra_symbol_week_value_daily
 from tests.prepared import Prepared
-from tests.resources.weeks import NOON, Desk, StoppedClock, row
+from tests.resources.weeks import NOON, PartitionLoader, StoppedClock, row
 
 FIRST, LAST = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 MONDAY = date(2025, 11, 3)
@@ -33,13 +33,19 @@ def warehouse(prepared: Prepared, tmp_path: Path) -> Iterator[Warehouse]:
 
 
 @pytest.fixture
-def desk(warehouse: Warehouse, tmp_path: Path) -> Desk:
-    return Desk(warehouse, tmp_path / "artifacts")
+def partition_loader(warehouse: Warehouse, tmp_path: Path) -> PartitionLoader:
+    return PartitionLoader(warehouse, tmp_path / "artifacts")
 
 
-def land(desk: Desk, week: date, *tiers: str, shares: int = 100, version: str = "v1") -> None:
+def land(
+    partition_loader: PartitionLoader,
+    week: date,
+    *tiers: str,
+    shares: int = 100,
+    version: str = "v1",
+) -> None:
     for tier in tiers or TIERS:
-        at = Desk(desk.warehouse, desk.folder, tier, week)
+        at = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, week)
         at.land(row(share_quantity=shares), version=version)
 
 
@@ -77,34 +83,34 @@ def between(first: date, last: date) -> tuple[str, str]:
     return first.isoformat(), last.isoformat()
 
 
-def test_without_a_complete_week_there_is_nothing_to_value(desk):
-    land(desk, MONDAY, "T1", "T2")
-    assert asked(desk.warehouse) == []
+def test_without_a_complete_week_there_is_nothing_to_value(partition_loader):
+    land(partition_loader, MONDAY, "T1", "T2")
+    assert asked(partition_loader.warehouse) == []
 
 
 @pytest.mark.slow
-def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(desk):
+def test_the_latest_complete_weeks_are_asked_for_and_none_between_that_is_not(partition_loader):
     for week in WEEKS:
-        land(desk, week, *(("T1", "T2") if week == WEEKS[5] else TIERS))
-    runs = asked(desk.warehouse)
+        land(partition_loader, week, *(("T1", "T2") if week == WEEKS[5] else TIERS))
+    runs = asked(partition_loader.warehouse)
     assert runs == [between(WEEKS[1], WEEKS[4]), between(WEEKS[6], WEEKS[9])]
     with pytest.raises(ConfigurationError, match=r"not landed: OTCE\|2025-12-08"):
-        value(desk.warehouse, WEEKS[5])
+        value(partition_loader.warehouse, WEEKS[5])
 
 
 @pytest.mark.slow
-def test_an_older_week_whose_shares_were_restated_is_valued_again(desk):
+def test_an_older_week_whose_shares_were_restated_is_valued_again(partition_loader):
     for week in WEEKS:
-        land(desk, week)
-    price(desk.warehouse, *WEEKS)
-    assert value(desk.warehouse, *WEEKS) == [True] * len(WEEKS)
+        land(partition_loader, week)
+    price(partition_loader.warehouse, *WEEKS)
+    assert value(partition_loader.warehouse, *WEEKS) == [True] * len(WEEKS)
     latest = between(WEEKS[2], WEEKS[9])
-    assert asked(desk.warehouse) == [latest]
-    land(desk, WEEKS[0], "OTCE", shares=700, version="v2")
-    assert asked(desk.warehouse) == [between(WEEKS[0], WEEKS[0]), latest]
-    assert value(desk.warehouse, *WEEKS[:2]) == [True, False]
-    found = desk.rows(finra_symbol_week_value, "week_start", "tier", "share_quantity")
+    assert asked(partition_loader.warehouse) == [latest]
+    land(partition_loader, WEEKS[0], "OTCE", shares=700, version="v2")
+    assert asked(partition_loader.warehouse) == [between(WEEKS[0], WEEKS[0]), latest]
+    assert value(partition_loader.warehouse, *WEEKS[:2]) == [True, False]
+    found = partition_loader.rows(finra_symbol_week_value, "week_start", "tier", "share_quantity")
     assert found[:3] == [(WEEKS[0], "OTCE", 700), (WEEKS[0], "T1", 100), (WEEKS[0], "T2", 100)]
-    assert asked(desk.warehouse) == [latest]
-    land(desk, WEEKS[1], "T1", version="v2")
-    assert asked(desk.warehouse) == [latest]
+    assert asked(partition_loader.warehouse) == [latest]
+    land(partition_loader, WEEKS[1], "T1", version="v2")
+    assert asked(partition_loader.warehouse) == [latest]

@@ -31,7 +31,7 @@ from orchestration_project.tables.operations_runs import operations_runs, operat
 from orchestration_project.tables.spine import audits, captures, deliveries, landings
 from tests.prepared import Prepared
 from tests.resources.definitions import RESOURCES
-from tests.resources.weeks import MONDAY, NOON, Desk, row
+from tests.resources.weeks import MONDAY, NOON, PartitionLoader, row
 from tests.runs import part_of_daily
 from tests.sensors.statements import Reader, Statement, collected
 from tests.situations import Situation
@@ -82,7 +82,7 @@ def load(instance: dg.DagsterInstance, folder: Path) -> None:
         for weeks_ago in range(10):
             week = MONDAY - timedelta(weeks=weeks_ago)
             for tier in ("T1", "T2"):
-                Desk(warehouse, folder, tier, week).land(row("AAA"))
+                PartitionLoader(warehouse, folder, tier, week).land(row("AAA"))
 
 
 def ticks(instance: dg.DagsterInstance) -> Work:
@@ -136,7 +136,7 @@ def asked(url: str, work: Work) -> dict[str, list[Statement]]:
     for name, do in work.items():
         with collected(url) as statements:
             do()
-        found[name] = [each for each in statements if each.is_of_deliveries]
+        found[name] = [statement for statement in statements if statement.is_of_deliveries]
     return found
 
 
@@ -215,7 +215,7 @@ def test_a_tick_and_the_end_of_a_run_read_as_much_with_a_long_history(
         *filter(after.get, after)
     }
     grown = {name: (before[name], cost) for name, cost in after.items()}
-    assert {name: each for name, each in grown.items() if each[1] > MOST_GROWTH * each[0]} == {}
+    assert {name: value for name, value in grown.items() if value[1] > MOST_GROWTH * value[0]} == {}
 
 
 def repeat_states(first: int, last: int) -> None:
@@ -242,7 +242,11 @@ def test_a_tick_of_states_reads_as_much_with_more_runs_and_applied_presets(url, 
         for name in OF_STATES:
             with collected(url) as statements:
                 ticks(instance)[name]()
-            own = [each for each in statements if any(table in each.sql for table in STATES)]
+            own = [
+                statement
+                for statement in statements
+                if any(table in statement.sql for table in STATES)
+            ]
             found[name] = sum(map(reader.cost, own))
         return found
 
@@ -282,7 +286,7 @@ def test_the_failed_runs_are_read_without_the_runs_that_succeeded_since(url):
     def read() -> tuple[int, list[str]]:
         with collected(url) as statements, open_warehouse(load_settings()) as warehouse:
             entries = read_failed_runs(warehouse, dict).entries
-        own = [each for each in statements if "operations_runs" in each.sql]
+        own = [statement for statement in statements if "operations_runs" in statement.sql]
         return sum(map(reader.cost, own)), [entry.run_id for entry in entries]
 
     with open_warehouse(load_settings()) as warehouse:

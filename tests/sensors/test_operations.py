@@ -382,9 +382,9 @@ def test_rules_choose_the_channels_of_an_alert_and_its_recovery(
           - {name: late news, match: {severity: error}, channels: [desk], recovered: false}
         """
     )
-    with http_receiver() as till, mail_receiver() as desk:
+    with http_receiver() as till, mail_receiver() as partition_loader:
         monkeypatch.setenv("ALERT_URL_TILL", till.url())
-        monkeypatch.setenv("ALERT_URL_DESK", desk.url)
+        monkeypatch.setenv("ALERT_URL_DESK", partition_loader.url)
         shop(instance, "a", broken="yes")
         shop(instance, "b", stale="yes")
         sent_messages(watch, hook)
@@ -394,7 +394,7 @@ def test_rules_choose_the_channels_of_an_alert_and_its_recovery(
         assert hook.titles == []
         expected = ["shop_orders failed: a", "Recovered: shop_orders failed: a"]
         assert till.titles == expected
-        assert [mail["Subject"] for mail in desk.received] == expected
+        assert [mail["Subject"] for mail in partition_loader.received] == expected
     silent = "Check failed: shop/orders has_recent_orders"
     assert ("recovered", silent) in watch.alerts("state", "title")
 

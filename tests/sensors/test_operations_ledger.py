@@ -40,7 +40,7 @@ from orchestration_project.tables.operations_runs import (
 from tests import databases
 from tests.programs import from_then_on
 from tests.resources.definitions import RESOURCES
-from tests.resources.weeks import FAILED, MONDAY, Desk, row
+from tests.resources.weeks import FAILED, MONDAY, PartitionLoader, row
 from tests.runs import metadata_by_partition, texts_of
 
 FIRST, LAST = "T2|2025-11-24", "T2|2025-12-08"
@@ -216,9 +216,9 @@ LINKS = re.compile(r"^\[([^]]+)\]\((\S+)\)$", re.MULTILINE)
 def test_the_control_tower_has_named_links_to_what_can_help(instance, url, tmp_path, has_crashed):
     now = Clock().now()
     with open_warehouse(load_settings()) as warehouse:
-        Desk(warehouse, tmp_path, "T1", MONDAY).land(row("AAA"))
+        PartitionLoader(warehouse, tmp_path, "T1", MONDAY).land(row("AAA"))
         with pytest.raises(HeldBackError):
-            Desk(warehouse, tmp_path, "T1", MONDAY + timedelta(weeks=1)).land(
+            PartitionLoader(warehouse, tmp_path, "T1", MONDAY + timedelta(weeks=1)).land(
                 row("AAA"), audits=[FAILED]
             )
         failed = RunFacts("run", "finra_otc_weekly", "FAILURE", now, now, now, now)

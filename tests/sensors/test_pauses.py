@@ -133,7 +133,9 @@ def evaluate_freshness(instance: dg.DagsterInstance, job: str) -> dict[str, str]
     ran = defs.resolve_job_def(job).execute_in_process(instance=instance, resources=RESOURCES)
     results = ran.get_asset_check_evaluations()
     return {
-        each.asset_key.to_user_string(): str(each.description) for each in results if each.passed
+        result.asset_key.to_user_string(): str(result.description)
+        for result in results
+        if result.passed
     }
 
 

@@ -32,7 +32,7 @@ from orchestration_project.services.retries.rules import ItemFilter
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import balances
 from tests.domains.prices import line
-from tests.resources.prices_desk import BOTH, FRIDAY_EVENING, JANUARY, Desk
+from tests.resources.price_loading import BOTH, FRIDAY_EVENING, JANUARY, PriceLoader
 from tests.resources.weeks import StoppedClock
 
 FEBRUARY = sessions(date(2026, 2, 1), date(2026, 2, 28))
@@ -45,12 +45,12 @@ def clock() -> StoppedClock:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, clock: StoppedClock) -> Iterator[Desk]:
+def price_loader(tmp_path: Path, clock: StoppedClock) -> Iterator[PriceLoader]:
     with Warehouse(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as warehouse:
         warehouse.prepare(holds="real")
-        desk = Desk(warehouse, tmp_path, clock)
-        yield desk
-        desk.source.close()
+        price_loader = PriceLoader(warehouse, tmp_path, clock)
+        yield price_loader
+        price_loader.source.close()
 
 
 def said(result) -> str:
@@ -58,12 +58,16 @@ def said(result) -> str:
     return str(result.skip_message)
 
 
-def resources(desk: Desk) -> dict[str, object]:
-    return {"clock": desk.clock, "settings": load_settings(), "warehouse": desk.warehouse}
+def resources(price_loader: PriceLoader) -> dict[str, object]:
+    return {
+        "clock": price_loader.clock,
+        "settings": load_settings(),
+        "warehouse": price_loader.warehouse,
+    }
 
 
-def ticked(schedule: dg.ScheduleDefinition, desk: Desk):
-    return schedule(dg.build_schedule_context(resources=resources(desk)))
+def ticked(schedule: dg.ScheduleDefinition, price_loader: PriceLoader):
+    return schedule(dg.build_schedule_context(resources=resources(price_loader)))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +78,11 @@ def ticked(schedule: dg.ScheduleDefinition, desk: Desk):
         (datetime(2025, 11, 28, 18, 30, tzinfo=UTC), "2025-11-01"),  # half an hour after a half day
     ],
 )
-def test_after_the_close_the_present_month_is_asked_for(desk: Desk, now: datetime, partition: str):
-    desk.clock.at = now
-    asked = ticked(prices_daily_after_close, desk)
+def test_after_the_close_the_present_month_is_asked_for(
+    price_loader: PriceLoader, now: datetime, partition: str
+):
+    price_loader.clock.at = now
+    asked = ticked(prices_daily_after_close, price_loader)
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == partition
 
@@ -92,61 +98,66 @@ def test_after_the_close_the_present_month_is_asked_for(desk: Desk, now: datetim
     ],
 )
 def test_what_a_month_lacks_of_its_last_evening_is_asked_for_with_the_next(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, error: OrchestrationError | None, lacks: int
+    price_loader: PriceLoader,
+    monkeypatch: pytest.MonkeyPatch,
+    error: OrchestrationError | None,
+    lacks: int,
 ):
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA,BBB")
     march = sessions(date(2026, 3, 1), date(2026, 3, 3))
-    desk.write("AAA", *map(line, FEBRUARY))
-    desk.write("BBB", *map(line, FEBRUARY[: len(FEBRUARY) - lacks]))
-    desk.source.errors = {"BBB": error} if error else {}
-    desk.load("AAA", "BBB")
-    desk.source.errors = {}
+    price_loader.write("AAA", *map(line, FEBRUARY))
+    price_loader.write("BBB", *map(line, FEBRUARY[: len(FEBRUARY) - lacks]))
+    price_loader.source.errors = {"BBB": error} if error else {}
+    price_loader.load("AAA", "BBB")
+    price_loader.source.errors = {}
     for symbol in ("AAA", "BBB"):
-        desk.write(symbol, *map(line, [*FEBRUARY, *march]))
-    desk.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-    asked = ticked(prices_daily_after_close, desk)
+        price_loader.write(symbol, *map(line, [*FEBRUARY, *march]))
+    price_loader.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+    asked = ticked(prices_daily_after_close, price_loader)
     assert isinstance(asked, dg.RunRequest)
     assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-02-01", "2026-03-01")
-    desk.load("AAA", "BBB", months=("2026-02-01", "2026-03-01"))
-    assert list(desk.closes("BBB")) == [*FEBRUARY, march[0]]
-    desk.clock.at += timedelta(days=1)
-    asked = ticked(prices_daily_after_close, desk)
+    price_loader.load("AAA", "BBB", months=("2026-02-01", "2026-03-01"))
+    assert list(price_loader.closes("BBB")) == [*FEBRUARY, march[0]]
+    price_loader.clock.at += timedelta(days=1)
+    asked = ticked(prices_daily_after_close, price_loader)
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == "2026-03-01"
 
 
 @pytest.mark.slow
 def test_a_month_that_no_evening_asked_for_goes_with_the_next_and_an_unwanted_symbol_does_not(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    price_loader: PriceLoader, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA")
-    desk.write("AAA", *map(line, FEBRUARY))
-    desk.load("AAA", "GONE", months=("2026-01-01",))
-    desk.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-    asked = ticked(prices_daily_after_close, desk)
+    price_loader.write("AAA", *map(line, FEBRUARY))
+    price_loader.load("AAA", "GONE", months=("2026-01-01",))
+    price_loader.clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+    asked = ticked(prices_daily_after_close, price_loader)
     assert isinstance(asked, dg.RunRequest)
     assert asked.tags[FIRST] == "2026-02-01"
-    desk.write("AAA", *map(line, [*FEBRUARY, date(2026, 3, 2)]))
-    desk.load("AAA", months=("2026-02-01",))
-    asked = ticked(prices_daily_after_close, desk)
+    price_loader.write("AAA", *map(line, [*FEBRUARY, date(2026, 3, 2)]))
+    price_loader.load("AAA", months=("2026-02-01",))
+    asked = ticked(prices_daily_after_close, price_loader)
     assert isinstance(asked, dg.RunRequest)
     assert asked.partition_key == "2026-03-01"
 
 
-def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(desk: Desk, clock: StoppedClock):
+def test_on_a_holiday_and_before_the_close_nothing_is_asked_for(
+    price_loader: PriceLoader, clock: StoppedClock
+):
     clock.at = datetime(2025, 12, 25, 23, 30, tzinfo=UTC)
-    reason = said(ticked(prices_daily_after_close, desk))
+    reason = said(ticked(prices_daily_after_close, price_loader))
     assert reason == "Nothing to do: the exchange does not trade on 2025-12-25."
     clock.at = datetime(2026, 2, 27, 20, 59, tzinfo=UTC)
-    reason = said(ticked(prices_daily_after_close, desk))
+    reason = said(ticked(prices_daily_after_close, price_loader))
     assert reason.startswith("Too early: the session of 2026-02-27 closes at")
 
 
 @pytest.mark.slow
 def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_before(
-    desk: Desk, clock: StoppedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    price_loader: PriceLoader, clock: StoppedClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    desk.source.quota = Quota(
+    price_loader.source.quota = Quota(
         SqliteState(tmp_path),
         system="vendor",
         requests_per_day=1,
@@ -154,12 +165,12 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
         now=clock.now,
     )
     for symbol in ("AAA", "BBB"):
-        desk.write(symbol, *map(line, FEBRUARY))
-    desk.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
+        price_loader.write(symbol, *map(line, FEBRUARY))
+    price_loader.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
 
     def tick(symbols: str = "AAA,BBB"):
         monkeypatch.setenv("PRICES_SYMBOLS", symbols)
-        return ticked(prices_waiting_hourly, desk)
+        return ticked(prices_waiting_hourly, price_loader)
 
     nothing = "Nothing to do: no symbol waits for a time that has come."
     assert said(tick()) == nothing
@@ -168,25 +179,25 @@ def test_what_waits_for_a_quota_is_asked_for_when_its_time_has_come_and_not_befo
     asked = tick()
     assert isinstance(asked, dg.RunRequest)
     assert (asked.tags[FIRST], asked.tags[LAST]) == ("2026-01-01", "2026-02-01")
-    desk.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
+    price_loader.load("AAA", "BBB", months=("2026-01-01", "2026-02-01"))
     assert said(tick()) == nothing
 
 
 @pytest.mark.slow
 def test_a_symbol_that_is_retried_is_asked_for_over_the_months_of_its_run(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+    price_loader: PriceLoader, monkeypatch: pytest.MonkeyPatch
 ):
     def tick(symbols: str = "AAA"):
         monkeypatch.setenv("PRICES_SYMBOLS", symbols)
-        return ticked(prices_waiting_hourly, desk)
+        return ticked(prices_waiting_hourly, price_loader)
 
     nothing = "Nothing to do: no symbol waits for a time that has come."
-    desk.write("AAA", *map(line, FEBRUARY))
-    desk.source.errors = {"AAA": TransientError("it did not answer")}
-    desk.load("AAA", months=BOTH)
-    desk.source.errors = {}
+    price_loader.write("AAA", *map(line, FEBRUARY))
+    price_loader.source.errors = {"AAA": TransientError("it did not answer")}
+    price_loader.load("AAA", months=BOTH)
+    price_loader.source.errors = {}
     assert said(tick()) == nothing
-    retries = ItemRetries(desk.warehouse, desk.clock, REGISTRY)
+    retries = ItemRetries(price_loader.warehouse, price_loader.clock, REGISTRY)
     assert retries.retry(ItemFilter(domain="prices")) == {"prices_symbols": 1}
     assert said(tick("BBB")) == nothing
     asked, again = tick(), tick()
@@ -194,22 +205,24 @@ def test_a_symbol_that_is_retried_is_asked_for_over_the_months_of_its_run(
     assert isinstance(again, dg.RunRequest)
     assert (asked.tags[FIRST], asked.tags[LAST]) == BOTH
     assert asked.run_key == again.run_key
-    desk.load("AAA", months=BOTH)
+    price_loader.load("AAA", months=BOTH)
     assert said(tick()) == nothing
     assert retries.plan(ItemFilter(domain="prices")).topics == []
 
 
 @pytest.mark.slow
 def test_new_symbols_are_asked_for_over_the_months_that_others_have(
-    desk: Desk, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    price_loader: PriceLoader, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     def tick(symbols: str):
         monkeypatch.setenv("PRICES_SYMBOLS", symbols)
-        return prices_on_new_symbol(dg.build_sensor_context(instance, resources=resources(desk)))
+        return prices_on_new_symbol(
+            dg.build_sensor_context(instance, resources=resources(price_loader))
+        )
 
     assert said(tick("AAA")).endswith("no price was ever asked for; launch prices_backfill.")
-    desk.write("AAA", *map(line, FEBRUARY))
-    desk.load("AAA", "GONE")
+    price_loader.write("AAA", *map(line, FEBRUARY))
+    price_loader.load("AAA", "GONE")
     assert said(tick("AAA,GONE")) == "Nothing to do: all 2 wanted symbols were asked for."
     asked = tick("AAA,BBB")
     assert isinstance(asked, dg.RunRequest)
@@ -217,91 +230,102 @@ def test_new_symbols_are_asked_for_over_the_months_that_others_have(
     assert asked.run_key != getattr(tick("AAA,CCC"), "run_key", None)
     columns = [balances.c[name] for name in ("came_in", "went_to")]
     statement = select(*columns).where(balances.c.equation == "tick")
-    ticks = desk.warehouse.frame(statement, balances).rows()
+    ticks = price_loader.warehouse.frame(statement, balances).rows()
     assert ticks == [(2, '{"requested": 1, "loaded": 1}')]
 
 
 @pytest.mark.slow
 def test_a_new_symbol_that_an_evening_met_first_is_asked_for_over_the_months_that_others_have(
-    desk: Desk, instance: dg.DagsterInstance, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+    price_loader: PriceLoader,
+    instance: dg.DagsterInstance,
+    clock: StoppedClock,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     def tick() -> Any:
-        return prices_on_new_symbol(dg.build_sensor_context(instance, resources=resources(desk)))
+        return prices_on_new_symbol(
+            dg.build_sensor_context(instance, resources=resources(price_loader))
+        )
 
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA,BBB")
     for symbol in ("AAA", "BBB"):
-        desk.write(symbol, *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
-    desk.load("AAA", months=BOTH)
+        price_loader.write(symbol, *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
+    price_loader.load("AAA", months=BOTH)
     clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-    desk.load("AAA", "BBB", months=("2026-03-01",))
+    price_loader.load("AAA", "BBB", months=("2026-03-01",))
     first, again = tick(), tick()
     clock.at += timedelta(days=1)
     later = tick()
     assert (first.tags[FIRST], first.tags[LAST]) == ("2026-01-01", "2026-03-01")
     assert first.run_key == again.run_key != later.run_key  # what waited in it is asked for again
-    desk.load("AAA", "BBB", months=(*BOTH, "2026-03-01"))
+    price_loader.load("AAA", "BBB", months=(*BOTH, "2026-03-01"))
     assert said(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 
 
 @pytest.mark.slow
 def test_a_new_symbol_that_an_evening_was_refused_is_asked_for_once_that_may_help(
-    desk: Desk,
+    price_loader: PriceLoader,
     instance: dg.DagsterInstance,
     clock: StoppedClock,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ):
     def tick() -> Any:
-        return prices_on_new_symbol(dg.build_sensor_context(instance, resources=resources(desk)))
+        return prices_on_new_symbol(
+            dg.build_sensor_context(instance, resources=resources(price_loader))
+        )
 
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA,GONE")
     monkeypatch.setenv("PRICES_SOURCE", "demo")
-    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
-    desk.load("AAA", months=BOTH)
+    price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
+    price_loader.load("AAA", months=BOTH)
     clock.at = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
-    desk.load("AAA", "GONE", months=("2026-03-01",))
+    price_loader.load("AAA", "GONE", months=("2026-03-01",))
     clock.at += timedelta(hours=6)
     assert tick().tags[FIRST] == "2026-01-01"  # another source may have it
     monkeypatch.setenv("FINRA_SOURCE", "api")
-    monkeypatch.setenv("PRICES_SOURCE", desk.source.name)
+    monkeypatch.setenv("PRICES_SOURCE", price_loader.source.name)
     monkeypatch.setenv("PRICES_FILES_DIR", str(tmp_path))
     later = "Nothing to do: a new symbol may be asked for from 2026-03-03 19:30:00+00:00 on."
     assert said(tick()) == later
     clock.at += timedelta(hours=14)
     assert tick().tags[FIRST] == "2026-01-01"
-    desk.load("AAA", "GONE", months=(*BOTH, "2026-03-01"))
+    price_loader.load("AAA", "GONE", months=(*BOTH, "2026-03-01"))
     assert said(tick()) == "Nothing to do: all 2 wanted symbols were asked for."
 
 
 @pytest.mark.slow
 def test_where_the_clock_was_set_back_before_all_that_landed_no_symbol_is_asked_for(
-    desk: Desk, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    price_loader: PriceLoader, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PRICES_SYMBOLS", "AAA")
-    desk.write("AAA", *map(line, FEBRUARY))
-    desk.load("AAA")
+    price_loader.write("AAA", *map(line, FEBRUARY))
+    price_loader.load("AAA")
     earlier = dg.MonthlyPartitionsDefinition("2025-11-01", end_date="2026-01-01")
     monkeypatch.setattr("orchestration_project.sensors.prices.symbols.MONTHS", earlier)
-    found = prices_on_new_symbol(dg.build_sensor_context(instance, resources=resources(desk)))
+    found = prices_on_new_symbol(
+        dg.build_sensor_context(instance, resources=resources(price_loader))
+    )
     assert said(found) == "Nothing to do: 2026-02-01, the oldest month of all, is yet to come."
 
 
 @pytest.mark.slow
-def test_a_landing_is_derived_from_once(desk: Desk, instance: dg.DagsterInstance):
+def test_a_landing_is_derived_from_once(price_loader: PriceLoader, instance: dg.DagsterInstance):
     def tick():
         context = dg.build_sensor_context(instance)
-        return prices_on_landing(context, clock=desk.clock, warehouse=desk.warehouse)
+        return prices_on_landing(
+            context, clock=price_loader.clock, warehouse=price_loader.warehouse
+        )
 
     assert said(tick()) == "Nothing to do: what is derived of prices is current."
-    desk.write("AAA", *map(line, FEBRUARY))
-    desk.load("AAA")
+    price_loader.write("AAA", *map(line, FEBRUARY))
+    price_loader.load("AAA")
     first, again = tick(), tick()
     assert isinstance(first, dg.RunRequest)
     assert isinstance(again, dg.RunRequest)
     assert first.run_key == again.run_key  # one that fails is not asked for each minute
-    desk.clock.at += timedelta(days=1)
+    price_loader.clock.at += timedelta(days=1)
     later = tick()
     assert isinstance(later, dg.RunRequest)
     assert later.run_key != first.run_key  # nor never again
-    derive_outdated(desk.warehouse)
+    derive_outdated(price_loader.warehouse)
     assert said(tick()).startswith("Nothing to do")

@@ -65,11 +65,11 @@ def tick(instance: Any, warehouse: Warehouse, now: datetime) -> TickResult:
 
 def make_runs(instance: Any, requests: Sequence[dg.RunRequest]) -> None:
     """Make the runs of requests as the daemon does: one for each run key."""
-    for each in requests:
-        key = {"dagster/run_key": str(each.run_key)}
+    for request in requests:
+        key = {"dagster/run_key": str(request.run_key)}
         if not instance.get_runs(dg.RunsFilter(tags=key)):
-            tags = {**each.tags, **key}
-            instance.add_run(dg.DagsterRun(each.job_name or "", str(uuid4()), tags=tags))
+            tags = {**request.tags, **key}
+            instance.add_run(dg.DagsterRun(request.job_name or "", str(uuid4()), tags=tags))
 
 
 def stored(warehouse: Warehouse, *columns: Any) -> list[tuple[Any, ...]]:
@@ -165,8 +165,8 @@ def test_after_downtime_the_rule_decides_and_what_is_skipped_is_stored(
     create(warehouse, catch_up=catch_up, max_catch_up=3)
     found = tick(instance, warehouse, NINE.replace(hour=17, minute=30))
     due = [
-        datetime.fromisoformat(each.tags[".dagster/schedule_due_at"]).hour
-        for each in found.requests
+        datetime.fromisoformat(request.tags[".dagster/schedule_due_at"]).hour
+        for request in found.requests
     ]
     assert due == hours
     [skipped] = [
@@ -233,7 +233,7 @@ def test_only_due_times_that_the_flag_holds_for_start_a_run(instance, warehouse:
     create(warehouse, "fx_before", job="fx_rates_daily", partitions="previous", flag="some")
     create(warehouse, "hourly", flag="some")
     found = tick(instance, warehouse, NINE)
-    assert sorted(each.tags["schedule"] for each in found.requests) == ["fx", "hourly"]
+    assert sorted(request.tags["schedule"] for request in found.requests) == ["fx", "hourly"]
     assert found.skipped_count == 1
     make_runs(instance, found.requests)
     [later] = tick(instance, warehouse, NINE + timedelta(hours=1)).requests
@@ -253,7 +253,7 @@ def test_the_sensor_requests_a_partition_that_its_job_takes(instance, warehouse:
     create(warehouse, "weekly", **fields, partition_values={"tier": "T1"})
     create(warehouse, "fx", job="fx_rates_daily", partitions="previous")
     found = said(instance, NINE)
-    assert {name: each["dagster/partition"] for name, each in found.tags.items()} == {
+    assert {name: tag["dagster/partition"] for name, tag in found.tags.items()} == {
         "weekly": "T1|2026-02-09",
         "fx": "2026-02-26",
     }
@@ -320,8 +320,11 @@ class Said:
     """Result of a tick of the sensor itself."""
 
     def __init__(self, found: Any) -> None:
-        self.requests = [each.run_key for each in found.run_requests or []]
-        self.tags = {each.tags["schedule"]: each.tags for each in found.run_requests or []}
+        self.requests = [run_request.run_key for run_request in found.run_requests or []]
+        self.tags = {
+            run_request.tags["schedule"]: run_request.tags
+            for run_request in found.run_requests or []
+        }
 
 
 def said(instance: Any, now: datetime) -> Said:

@@ -56,7 +56,7 @@ def random_cron(chance: random.Random) -> ModelCron:
         _text(hours, 24),
         _text(days, 31),
         _text(months, 12),
-        "*" if len(weekdays) == 7 else ",".join(NAMES[each] for each in sorted(weekdays)),
+        "*" if len(weekdays) == 7 else ",".join(NAMES[weekday] for weekday in sorted(weekdays)),
     ]
     return ModelCron(" ".join(fields), minutes, hours, days, months, weekdays)
 
@@ -142,7 +142,7 @@ def require_equal_to_model(seed: int, first: datetime, last: datetime) -> int:
     timetable = Timetable(read_cron(cron.text), zone)
     times = model_times(cron, zone, first, last + timedelta(days=2))
     found = timetable.until(last, 10**6, first=first)
-    assert found == [each for each in times if each <= last], (seed, cron.text, zone)
+    assert found == [time for time in times if time <= last], (seed, cron.text, zone)
     ticks = random_ticks(chance, first, last)
     catch_up: CatchUp = chance.choice(["none", "latest", "all"])
     most = chance.choice([1, 3, 100])

@@ -161,7 +161,7 @@ def test_items_are_grouped_by_topic_and_reason_with_their_remedy(situation):
     situation.item("prices_symbols", "BBB", 2, reason_code="transient", state="failed")
     situation.item("prices_symbols", "CCC", 3, reason_code="contract", reason="no price")
     situation.item("prices_symbols", "DDD", 3, state="done")
-    contract, transient = sorted(situation.entries("failed_item"), key=lambda each: each.title)
+    contract, transient = sorted(situation.entries("failed_item"), key=lambda entry: entry.title)
     assert (transient.count, transient.since) == (2, NOON + HOUR)
     assert transient.items == ItemSelection("prices_symbols", "transient")
     assert transient.can_retry_help
@@ -308,14 +308,14 @@ def test_late_data_is_an_entry_of_its_asset_and_loads_its_oldest_partition(situa
     situation.deliver("2025-09-01", "landed", 1, table)
     with situation.warehouse.writing() as connection:
         connection.execute(update(fences).values(changed_token=1))
-    entry = next(each for each in situation.entries("late") if each.asset == asset_of(table))
+    entry = next(entry for entry in situation.entries("late") if entry.asset == asset_of(table))
     assert (entry.partition, entry.count) == ("2025-10-01", 2)
     assert entry.expectations[0].found == "2 partitions missing"
     assert NOON - 90 * 24 * HOUR < entry.since < NOON
     assert entry.launches["retry"].partition == "2025-10-01"
     situation.deliver("2025-10-01", "held_back", 1, table)
     situation.deliver("2025-11-01", "held_back", 1, table)
-    assert asset_of(table) not in {each.asset for each in situation.entries("late")}
+    assert asset_of(table) not in {entry.asset for entry in situation.entries("late")}
 
 
 def test_entries_are_in_the_order_of_kinds_and_counted_and_filtered(situation):

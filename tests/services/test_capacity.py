@@ -44,7 +44,9 @@ def test_nothing_is_due():
 
 def by_seconds(workloads: list[Workload], limits: QueueLimits) -> list[list[float]]:
     """Return the sorted waits of each workload, from a simulation of each second."""
-    asked = sorted((due, number) for number, each in enumerate(workloads) for due in each.due)
+    asked = sorted(
+        (due, number) for number, workload in enumerate(workloads) for due in workload.due
+    )
     queued: list[tuple[float, int]] = []
     running: list[int] = []
     waits: list[list[float]] = [[] for _ in workloads]
@@ -60,7 +62,7 @@ def by_seconds(workloads: list[Workload], limits: QueueLimits) -> list[list[floa
                 running.append(second + int(workloads[number].run_seconds))
                 waits[number].append(second - due)
         second += 1
-    return [sorted(each) for each in waits]
+    return [sorted(wait) for wait in waits]
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -250,7 +250,7 @@ RULES = st.lists(
         stop=st.booleans(),
     ),
     max_size=4,
-).map(lambda rules: [each.model_copy(update={"name": str(n)}) for n, each in enumerate(rules)])
+).map(lambda rules: [rule.model_copy(update={"name": str(n)}) for n, rule in enumerate(rules)])
 
 
 @given(rules=RULES, problem=KINDS)

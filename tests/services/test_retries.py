@@ -53,7 +53,7 @@ def test_partitions_of_the_same_assets_and_config_are_launched_together():
     full = {"ops": {"load": {"config": {"full": True}}}}
     due = [failed("2"), failed("3", config=full), failed("1"), failed("1", asset="a/y")]
     assert [
-        (batch.assets, [each.partition for each in batch.partitions], batch.config)
+        (batch.assets, [partition.partition for partition in batch.partitions], batch.config)
         for batch in batches(due)
     ] == [(("a/x",), ["3"], full), (("a/x",), ["1", "2"], {}), (("a/y",), ["1"], {})]
 

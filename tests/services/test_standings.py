@@ -102,7 +102,7 @@ def test_an_asset_stands_by_itself_and_its_domain_by_the_runs_and_the_worst_late
         landed_at={"finra/otc_weekly": NOON - timedelta(hours=5), "web/pages": NOON},
     )
     found = stand(look, LATE)
-    assert {subject: each.state for subject, each in found.items()} == {
+    assert {subject: value.state for subject, value in found.items()} == {
         ("finra", ""): "stale",
         ("finra", "finra/otc_weekly"): "stale",
         ("finra", "finra/tier_week"): "failing",
@@ -242,7 +242,7 @@ def test_weeks_that_are_quarantined_are_not_called_missing(quarantined_count, ex
 def test_the_verdict_names_the_domains_of_each_state_the_worst_first():
     counts = ended(("saas", "", 0, "FAILURE", "source", 1, 0), ("fx", "", 0, "SUCCESS", None, 1, 0))
     look = Observation(counts, landed_at={"finra/otc_weekly": NOON, "web/pages": NOON})
-    found = [each for each in stand(look, LATE).values() if not each.subject.asset]
+    found = [value for value in stand(look, LATE).values() if not value.subject.asset]
     assert verdict(found) == "failing: saas; stale: finra; healthy: fx, web"
     assert verdict([]) == "no run has ended, and nothing is loaded"
     assert [verdict_of(each) for each in found][:2] == [

@@ -29,7 +29,7 @@ class CelerySite:
     """Everything of one installation; its runs belong to scenes, one after the other."""
 
     def __init__(self, folder: Path, broker: Broker) -> None:
-        self._scene = "none"
+        self._run_group = "none"
         self.folder = folder
         self.broker = broker
         self.instance: Any = None
@@ -54,22 +54,22 @@ class CelerySite:
             job.get_definition(),
             job_code_origin=job.get_python_origin(),
             remote_job_origin=RemoteJobOrigin(repository_origin(), "__ASSET_JOB"),
-            tags={"dagster/priority": str(priority), "scene": self._scene},
+            tags={"dagster/priority": str(priority), "scene": self._run_group},
         )
         self.instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run.run_id)
         return run.run_id
 
     def notes(self, kind: str) -> list[str]:
         """Return the runs that began, or ended, in that order."""
-        file = self.state_dir / self._scene / "notes"
+        file = self.state_dir / self._run_group / "notes"
         lines = file.read_text().splitlines() if file.exists() else []
         return [line.partition(" ")[2] for line in lines if line.startswith(f"{kind} ")]
 
     def allow(self) -> None:
-        (self.state_dir / self._scene / "go").touch()
+        (self.state_dir / self._run_group / "go").touch()
 
     def forbid(self) -> None:
-        (self.state_dir / self._scene / "go").unlink()
+        (self.state_dir / self._run_group / "go").unlink()
 
     def status(self, run_id: str) -> str:
         run = self.instance.get_run_by_id(run_id)
@@ -86,9 +86,9 @@ class CelerySite:
         return run.tags[MACHINE_TAG]
 
     @contextmanager
-    def scene(self, name: str) -> Iterator["CelerySite"]:
+    def run_group(self, name: str) -> Iterator["CelerySite"]:
         """Give this site to a test, whose workers end with it."""
-        self._scene = name
+        self._run_group = name
         (self.state_dir / name).mkdir()
         try:
             yield self

@@ -21,8 +21,10 @@ from orchestration_project.instance.storage import open_instance
 from tests.slow.killed_routing import fork_for_each_line
 
 WHOLE = build(REGISTRY.select("events", "documents"))
-SENSOR = next(each for each in WHOLE.sensors or [] if each.name == "events_on_routing")
-JOBS = [job for job in WHOLE.jobs or [] if job.name in {each.job_name for each in SENSOR.targets}]
+SENSOR = next(sensor for sensor in WHOLE.sensors or [] if sensor.name == "events_on_routing")
+JOBS = [
+    job for job in WHOLE.jobs or [] if job.name in {target.job_name for target in SENSOR.targets}
+]
 
 
 @dg.sensor(

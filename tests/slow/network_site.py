@@ -20,8 +20,8 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.settings.project import DEFINITIONS
+from tests.faults.places import Place
 from tests.faults.publisher import Publisher, key_of
-from tests.faults.scene import Place
 from tests.faulty_server import FaultyServer
 from tests.programs import DEMO, kill_all_of
 from tests.rabbitmq import Broker, running_broker

@@ -146,7 +146,7 @@ class Campaign:
         runs = [self._current[load] for load in struck.loads if load in self._current]
         said = [
             f"{run_id} {self._site.run(run_id).status}: "
-            + "\n".join(each.message for each in self._site.instance.all_logs(run_id)[-4:])
+            + "\n".join(log.message for log in self._site.instance.all_logs(run_id)[-4:])
             for run_id in runs
         ]
         return f"{struck.kind}: not recovered\n" + "\n".join(said)
@@ -157,7 +157,7 @@ class Campaign:
         for load, run_id in self._current.items():
             if self._site.run(run_id).status == DagsterRunStatus.STARTED:
                 executing[self._site.host_of(run_id)].append(load)
-        busy = [each for each in self._site.workers if each.link.host in executing]
+        busy = [worker for worker in self._site.workers if worker.link.host in executing]
         worker = self._random.choice(busy or self._site.workers)
         self._note(kind, executing[worker.link.host])
         return worker

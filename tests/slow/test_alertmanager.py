@@ -111,7 +111,7 @@ class Site:
 
     def known_to_alertmanager(self) -> list[str]:
         found = self._ask("/api/v2/alerts?active=true")
-        return [each["labels"]["alertname"] for each in json.loads(found or "[]")]
+        return [load["labels"]["alertname"] for load in json.loads(found or "[]")]
 
     def sent_count(self) -> float:
         """Return how many notifications Alertmanager sent since its start, without failures."""
@@ -164,6 +164,6 @@ def test_an_alert_arrives_once_after_an_outage_of_the_gateway_and_ends_when_it_i
         site.forget_notifications()
         with site.alertmanager(), site.gateway():
             wait_for(lambda: site.sent_count() >= 1, 120)
-            assert [each["entry_id"] for each in site.entries()] == [entry["entry_id"]]
+            assert [entry["entry_id"] for entry in site.entries()] == [entry["entry_id"]]
             with site.exporter():
                 wait_for(lambda: site.entries() == [], 120)

@@ -41,9 +41,9 @@ def ended_at_last(state_dir: Path) -> Iterator[None]:
 
 def daemon_of(process) -> psutil.Process:
     alive = [
-        each
-        for each in psutil.Process(process.pid).children()
-        if each.status() != psutil.STATUS_ZOMBIE
+        child
+        for child in psutil.Process(process.pid).children()
+        if child.status() != psutil.STATUS_ZOMBIE
     ]
     return next(each for each in alive if "orchestration_project.instance.daemon" in each.cmdline())
 

@@ -87,7 +87,7 @@ class Page:
     def is_as_wide_as_its_window(self) -> bool:
         """Return whether no table or form is cut at the right."""
         boxes = self.page.locator("main, header, table, section").all()
-        right = max(box["x"] + box["width"] for box in (each.bounding_box() for each in boxes))
+        right = max(box["x"] + box["width"] for box in (box.bounding_box() for box in boxes))
         return right <= self.page.viewport_size["width"]
 
     def shot(self, name: str) -> None:
@@ -238,7 +238,7 @@ def test_a_batch_is_accepted_with_three_clicks(site, enter):
         api.services.instance.get_run_by_id(run_id).run_config["ops"]["replay_finra"]["config"]
         for run_id in run_ids(api) - before
     ]
-    [config] = [each for each in configs if "accept_sha256" in each]
+    [config] = [config for config in configs if "accept_sha256" in config]
     assert config["accept_sha256"] == SHA256
 
 

@@ -33,4 +33,4 @@ def test_a_full_disk_is_named_and_leaves_no_half_backup(tmp_path, monkeypatch):
     assert done.returncode == 1, done.stderr
     assert "cannot write below" in done.stderr
     assert "File too large" in done.stderr
-    assert [each for each in place.rglob("*") if each.is_file()] == []
+    assert [path for path in place.rglob("*") if path.is_file()] == []

@@ -43,7 +43,7 @@ def whole_site(postgres_url, tmp_path_factory):
 
 @pytest.fixture
 def site(whole_site, request):
-    with whole_site.scene(request.node.name) as site:
+    with whole_site.run_group(request.node.name) as site:
         yield site
 
 
@@ -114,7 +114,7 @@ def test_a_worker_of_another_host_that_is_paused_loses_its_run_and_does_not_end_
     signal_all(paused, signal.SIGSTOP)
     site.start_worker(host="other")
     recovered(site, run, record_property, "worker paused")
-    executing = [each.pid for each in psutil.Process(paused.pid).children()]
+    executing = [child.pid for child in psutil.Process(paused.pid).children()]
     site.forbid()
     signal_all(paused, signal.SIGCONT)
     wait_for(lambda: not any(map(psutil.pid_exists, executing)), 120)
@@ -166,7 +166,7 @@ def test_workers_report_their_hosts_and_one_that_is_killed_is_silent(site):
 
         def reported():
             programs = read_hosts(warehouse, Clock().now())
-            return {each.role: each for each in programs if each.host == "far"}
+            return {program.role: program for program in programs if program.host == "far"}
 
         wait_for(lambda: len(reported()) == 2, 120)
         rows = wait_for(
@@ -190,4 +190,4 @@ def test_workers_report_their_hosts_and_one_that_is_killed_is_silent(site):
 
 
 def messages(site, run_id: str) -> str:
-    return "\n".join(each.message for each in site.instance.all_logs(run_id))
+    return "\n".join(log.message for log in site.instance.all_logs(run_id))

@@ -63,7 +63,7 @@ class Site:
     def jobs(self):
         """Return the names of the jobs of each location, None until all are loaded."""
         entries = self.ui.graphql(LOCATIONS)["workspaceOrError"]["locationEntries"]
-        found = {each["name"]: each["locationOrLoadError"] for each in entries}
+        found = {entry["name"]: entry["locationOrLoadError"] for entry in entries}
         if not all(value and value.get("repositories") for value in found.values()):
             return None
         return {

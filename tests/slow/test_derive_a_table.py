@@ -208,12 +208,12 @@ def test_an_erased_person_is_gone_from_what_is_derived_and_from_its_history(proj
 def found_in(folder, text):
     """Return the tables of the project's database that have rows with a text."""
     names = ["visits", "visitors", "readers"]
-    [file] = [each for each in (folder / "var").glob("*.sqlite") if each.stem in ("demo", "real")]
+    [file] = [path for path in (folder / "var").glob("*.sqlite") if path.stem in ("demo", "real")]
     with closing(sqlite3.connect(file)) as database:
         is_copied = database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'visits_old1'")
         names += ["visits_old1"] * len(is_copied.fetchall())
         return [
             name
-            for name in (*names, *(f"{each}_history" for each in names))
+            for name in (*names, *(f"{name}_history" for name in names))
             if text in str(database.execute(f"SELECT * FROM {name}").fetchall())  # noqa: S608 - ours
         ]

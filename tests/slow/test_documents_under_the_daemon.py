@@ -84,13 +84,13 @@ def test_two_thousand_files_are_one_run_and_end_as_the_manifest_says(url, tmp_pa
     finally:
         daemon.kill()
     found = outcomes(url)
-    assert {path: as_found(each, found[path]) for path, each in expected.items()} == found
+    assert {path: as_found(value, found[path]) for path, value in expected.items()} == found
     assert Counter(state for state, _ in found.values()) == Counter(states)
     found_items = databases.rows(url, select(work_items.c.state))
     items = Counter(state for (state,) in found_items)
     assert items["done"] + items["skipped"] == states["loaded"] + states["empty"]
     files = (corpus / "files").rglob("*")
-    contents = {hashlib.sha256(each.read_bytes()).hexdigest() for each in files if each.is_file()}
+    contents = {hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
     ids = databases.rows(url, select(documents_files.c.document_id).distinct())
     assert {each for (each,) in ids} == contents
     runs = databases.rows(

@@ -137,7 +137,7 @@ def test_what_is_off_still_balances_and_fits_its_chain(loaded):
     run(loaded, "verify", "--chain")
     document = json.loads(run(loaded, "--json", "verify", "--balance"))
     assert document["is_balanced"]
-    equations = {each["equation"] for each in document["equations"]}
+    equations = {equation["equation"] for equation in document["equations"]}
     assert equations >= {"parts", "messages"}
     tables = {equation["table"] for equation in document["equations"]}
     assert tables >= {"web_items", "events_webhooks", "outbox"}

@@ -40,7 +40,7 @@ from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer
 from tests.prepared import Prepared
 from tests.programs import kill_after
-from tests.resources.routing_desk import (
+from tests.resources.routing_setup import (
     ORDERS,
     PARTNER,
     SECRET,
@@ -205,10 +205,10 @@ def test_actions_of_killed_processes_have_effect_once(
     with open_applier(warehouse, clock, settings, REGISTRY, run_id="last") as applier:
         applier.apply_due()
     numbers = list(range(last + 1))
-    outcomes = Counter(each.outcome for each in rows(warehouse, events_routed_states))
+    outcomes = Counter(row.outcome for row in rows(warehouse, events_routed_states))
     assert outcomes == {"done": 4 * len(numbers)}
     assert rows(warehouse, events_routing_dead_letters) == []
-    written = [json.loads(each.data)["number"] for each in rows(warehouse, events_routed_rows)]
+    written = [json.loads(row.data)["number"] for row in rows(warehouse, events_routed_rows)]
     assert sorted(written) == numbers
     effects: dict[str, set[bytes]] = {}
     for each in receiver[0].requests:
@@ -216,11 +216,11 @@ def test_actions_of_killed_processes_have_effect_once(
     assert {len(bodies) for bodies in effects.values()} == {1}
     orders = [json.loads(body)["data"]["order"] for [body] in effects.values()]
     assert sorted(orders) == numbers, "a receiver that honours the key has each once"
-    summaries = [each["fields"]["summary"] for each in jira.issues()]
+    summaries = [issue["fields"]["summary"] for issue in jira.issues()]
     assert sorted(summaries) == sorted(f"Order {number}" for number in numbers)
-    mirrored = [json.loads(each.payload)["value"] for each in rows(warehouse, mqtt_mirror)]
+    mirrored = [json.loads(row.payload)["value"] for row in rows(warehouse, mqtt_mirror)]
     assert sorted(mirrored) == numbers
-    published = [each for each in rows(warehouse, outbox) if each.topic == "mqtt/events"]
+    published = [row for row in rows(warehouse, outbox) if row.topic == "mqtt/events"]
     assert len(published) == len(numbers)
 
 
@@ -232,7 +232,7 @@ def test_killed_ticks_request_one_run_per_action(
     delivered = rounds = 0
 
     def has_waiting() -> bool:
-        return any(each.outcome != "done" for each in rows(warehouse, events_routed_states))
+        return any(row.outcome != "done" for row in rows(warehouse, events_routed_states))
 
     with forking("tests.slow.killed_routing_runs") as forks:
         longest = 0.0
@@ -249,9 +249,9 @@ def test_killed_ticks_request_one_run_per_action(
             assert rounds < 10 + delivered
             forks.kill_after(3 * longest, 0)
     with open_instance() as instance:
-        runs = [each for each in instance.get_runs() if ROUTING_TAG in each.tags]
+        runs = [run for run in instance.get_runs() if ROUTING_TAG in run.tags]
     routed = rows(warehouse, events_routed_states)
     assert len(routed) == delivered
     expected = {each.idempotency_key: each.result for each in routed}
-    assert {each.tags[ROUTING_TAG]: each.run_id for each in runs} == expected
+    assert {run.tags[ROUTING_TAG]: run.run_id for run in runs} == expected
     assert len(runs) == delivered, "one run per action"

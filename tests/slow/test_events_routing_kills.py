@@ -20,7 +20,7 @@ from orchestration_project.engine.contracts.attempts import REQUEST_LEASE
 from orchestration_project.engine.warehouse import Warehouse
 from tests.faulty_server import FaultyServer
 from tests.prepared import Prepared
-from tests.resources.routing_desk import ORDERS, PARTNER, SECRET, TICKETS, Receiver, Router
+from tests.resources.routing_setup import ORDERS, PARTNER, SECRET, TICKETS, Receiver, Router
 from tests.resources.weeks import StoppedClock
 
 KILLS = int(os.environ.get("ROUTING_KILLS", "12"))  # noqa: TID251 - of the test alone
@@ -92,14 +92,12 @@ def test_kills_lose_nothing_and_repeat_nothing(router: Router, request: pytest.F
         router.clock.at += timedelta(hours=1)
         router.apply()
     assert killed_count > KILLS / 2
-    assert Counter(each.outcome for each in router.rows(events_routed_states)) == {
-        "done": 3 * KILLS
-    }
+    assert Counter(row.outcome for row in router.rows(events_routed_states)) == {"done": 3 * KILLS}
     assert router.rows(events_routing_dead_letters) == []
-    rows = [json.loads(each.data)["number"] for each in router.rows(events_routed_rows)]
+    rows = [json.loads(row.data)["number"] for row in router.rows(events_routed_rows)]
     assert sorted(rows) == list(range(KILLS))
-    effects = {each.headers["webhook-id"]: each.body for each in router.receiver.requests}
+    effects = {request.headers["webhook-id"]: request.body for request in router.receiver.requests}
     orders = [json.loads(body)["data"]["order"] for body in effects.values()]
     assert sorted(orders) == list(range(KILLS)), "a receiver that honours the key has each once"
-    made = [each.summary for each in router.issues.rows.values()]
+    made = [row.summary for row in router.issues.rows.values()]
     assert sorted(made) == sorted(f"Order {number}" for number in range(KILLS))

@@ -38,7 +38,9 @@ DEFINITIONS = ("-m", "orchestration_project.definitions")
 WORKSPACE = ("-w", "workspace.yaml")
 QUARANTINED = "a partition that is quarantined"
 AGAIN_THE_SAME = ("all steps again", "from failure")
-TABLES = {OTC: "finra_otc_weekly"} | {f"finra/{each.noun}": each.table.name for each in DATASETS}
+TABLES = {OTC: "finra_otc_weekly"} | {
+    f"finra/{dataset.noun}": dataset.table.name for dataset in DATASETS
+}
 DERIVED = (GOLD, "finra/tier_week")
 
 
@@ -58,7 +60,7 @@ class Way:
 
 
 @dataclass
-class Scene:
+class UiProgram:
     """The `ui` command over a database, with Dagster's instance and what was asked for."""
 
     stack: Stack
@@ -127,7 +129,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def scene(request, tmp_path_factory) -> Iterator[Scene]:
+def ui_program(request, tmp_path_factory) -> Iterator[UiProgram]:
     folder = tmp_path_factory.mktemp(request.param)
     url = databases.sqlite_url(folder / "state")
     environment = {"FINRA_FIRST_WEEK": "2025-11-17"}
@@ -144,26 +146,26 @@ def scene(request, tmp_path_factory) -> Iterator[Scene]:
         try:
             stack.start()
             with open_instance() as instance:
-                yield load(Scene(stack, instance, url))
+                yield load(UiProgram(stack, instance, url))
         finally:
             stack.kill_all()
 
 
-def load(scene: Scene) -> Scene:
+def load(ui_program: UiProgram) -> UiProgram:
     """Ask in every way: first for what a source has, then for what is made of that."""
-    pages = loads_by_pages(scene)
-    by_commands(scene)
+    pages = loads_by_pages(ui_program)
+    by_commands(ui_program)
     for name, (way, backfill_id) in pages.items():
-        way.runs = scene.runs_of(backfill_id)
-        scene.ways[name] = way
-    for name, (way, backfill_id) in what_follows(scene).items():
-        way.runs = scene.runs_of(backfill_id)
-        scene.ways[name] = way
-    by_reexecution(scene)
-    return scene
+        way.runs = ui_program.runs_of(backfill_id)
+        ui_program.ways[name] = way
+    for name, (way, backfill_id) in what_follows(ui_program).items():
+        way.runs = ui_program.runs_of(backfill_id)
+        ui_program.ways[name] = way
+    by_reexecution(ui_program)
+    return ui_program
 
 
-def loads_by_pages(scene: Scene) -> dict[str, tuple[Way, str]]:
+def loads_by_pages(ui_program: UiProgram) -> dict[str, tuple[Way, str]]:
     of_job = {
         "two tiers x two weeks": Way(OTC, product("T2 OTCE", "2026-01-12", "2026-01-19"), 2),
         "weeks of a tier, with a gap": Way(
@@ -178,7 +180,7 @@ def loads_by_pages(scene: Scene) -> dict[str, tuple[Way, str]]:
         ),
     }
     asked = {
-        name: (way, scene.of_job("finra_otc_weekly", way.partitions))
+        name: (way, ui_program.of_job("finra_otc_weekly", way.partitions))
         for name, way in of_job.items()
     }
     of_assets = {
@@ -191,27 +193,27 @@ def loads_by_pages(scene: Scene) -> dict[str, tuple[Way, str]]:
         ),
     }
     asked |= {
-        name: (way, scene.of_assets(ASSETS, way.partitions)) for name, way in of_assets.items()
+        name: (way, ui_program.of_assets(ASSETS, way.partitions)) for name, way in of_assets.items()
     }
     bonds = Way(BONDS, product("T1 T2", "2026-02-06", "2026-02-13"), 2)
     treasuries = Way(TREASURIES, ["2023-01-16", "2023-01-23", "2023-02-06"], 2)
     breadth = Way(BREADTH, ["2026-02-24", "2026-02-25", "2026-02-26"], 1)
-    asked["bonds"] = (bonds, scene.of_job("finra_bond_trade_activity", bonds.partitions))
+    asked["bonds"] = (bonds, ui_program.of_job("finra_bond_trade_activity", bonds.partitions))
     asked["one dimension"] = (
         treasuries,
-        scene.of_job("finra_treasury_weekly", treasuries.partitions),
+        ui_program.of_job("finra_treasury_weekly", treasuries.partitions),
     )
     asked["assets: one dimension"] = (
         breadth,
-        scene.of_assets([{"path": BREADTH.split("/")}], breadth.partitions),
+        ui_program.of_assets([{"path": BREADTH.split("/")}], breadth.partitions),
     )
     body = {"job": "finra_otc_weekly", "from": "2026-02-02", "to": "2026-02-09", "part": "T1"}
     of_api = Way(OTC, product("T1", "2026-02-02", "2026-02-09"), 1)
-    asked["API"] = (of_api, scene.post("/api/v1/backfills", body)["backfill_id"])
+    asked["API"] = (of_api, ui_program.post("/api/v1/backfills", body)["backfill_id"])
     return asked
 
 
-def by_commands(scene: Scene) -> None:
+def by_commands(ui_program: UiProgram) -> None:
     job = ("-j", "finra_otc_weekly")
     tags = json.dumps({"dagster/partition": "T1|2026-01-12"})
     ends = json.dumps({RANGE: "T2|2026-01-05", RANGE_END: "OTCE|2026-01-05"})
@@ -241,47 +243,49 @@ def by_commands(scene: Scene) -> None:
         ),
     }
     for name, (way, command) in ways.items():
-        before = {run.run_id for run in scene.by_command()}
-        scene.commanded(*command)
-        way.runs = [run for run in scene.by_command() if run.run_id not in before]
-        scene.ways[name] = way
+        before = {run.run_id for run in ui_program.by_command()}
+        ui_program.commanded(*command)
+        way.runs = [run for run in ui_program.by_command() if run.run_id not in before]
+        ui_program.ways[name] = way
     command = (*DAGSTER, "execute", *DEFINITIONS, *job, "--tags", disagreeing)
-    scene.commanded(*command, status=1)
+    ui_program.commanded(*command, status=1)
     way = Way(OTC, ["T2|2026-01-26", "OTCE|2025-11-17"], 2)
     partitions = ("--partitions", ",".join(way.partitions), "--noprompt")
-    scene.commanded(*DAGSTER, "backfill", *WORKSPACE, *job, *partitions)
-    [newest, *_] = scene.instance.get_backfills(limit=1)
-    way.runs = [scene.ended(run.run_id) for run in scene.runs_of(newest.backfill_id)]
-    scene.ways["a command's backfill"] = way
+    ui_program.commanded(*DAGSTER, "backfill", *WORKSPACE, *job, *partitions)
+    [newest, *_] = ui_program.instance.get_backfills(limit=1)
+    way.runs = [ui_program.ended(run.run_id) for run in ui_program.runs_of(newest.backfill_id)]
+    ui_program.ways["a command's backfill"] = way
 
 
-def what_follows(scene: Scene) -> dict[str, tuple[Way, str]]:
+def what_follows(ui_program: UiProgram) -> dict[str, tuple[Way, str]]:
     partitions = product("T2 OTCE", "2026-01-12", "2026-01-19")
     ways = {
         "finra_gold": Way(GOLD, partitions, 2),
         "finra_tier_week": Way("finra/tier_week", ["2025-12-22", "2025-12-29"], 1),
         "prices_daily": Way("prices/daily", ["2026-01-01", "2026-02-01"], 1),
     }
-    return {name: (way, scene.of_job(name, way.partitions)) for name, way in ways.items()}
+    return {name: (way, ui_program.of_job(name, way.partitions)) for name, way in ways.items()}
 
 
-def by_reexecution(scene: Scene) -> None:
-    first = scene.ways["two tiers x two weeks"]
+def by_reexecution(ui_program: UiProgram) -> None:
+    first = ui_program.ways["two tiers x two weeks"]
     again = Way(OTC, first.partitions, 2)
-    again.runs = [scene.ended(scene.again(run, "ALL_STEPS")) for run in first.runs]
-    scene.ways["all steps again"] = again
-    [failed] = [run for run in scene.ways[QUARANTINED].runs if not run.is_success]
+    again.runs = [ui_program.ended(ui_program.again(run, "ALL_STEPS")) for run in first.runs]
+    ui_program.ways["all steps again"] = again
+    [failed] = [run for run in ui_program.ways[QUARANTINED].runs if not run.is_success]
     from_failure = Way(
-        OTC, product("T2 OTCE", "2025-12-01"), 1, scene.ways[QUARANTINED].quarantined
+        OTC, product("T2 OTCE", "2025-12-01"), 1, ui_program.ways[QUARANTINED].quarantined
     )
-    from_failure.runs = [scene.ended(scene.again(failed, "FROM_FAILURE"))]
-    scene.ways["from failure"] = from_failure
+    from_failure.runs = [ui_program.ended(ui_program.again(failed, "FROM_FAILURE"))]
+    ui_program.ways["from failure"] = from_failure
 
 
-def asked_by(scene: Scene, run: dg.DagsterRun) -> list[str]:
+def asked_by(ui_program: UiProgram, run: dg.DagsterRun) -> list[str]:
     """Return the partitions that the first line of a run's log names."""
     [first, *_] = [
-        log.user_message for log in scene.instance.all_logs(run.run_id) if log.dagster_event is None
+        log.user_message
+        for log in ui_program.instance.all_logs(run.run_id)
+        if log.dagster_event is None
     ]
     count_text, _, keys = first.partition(": ")
     found = keys.split(", ")
@@ -289,10 +293,10 @@ def asked_by(scene: Scene, run: dg.DagsterRun) -> list[str]:
     return found
 
 
-def materialized_by(scene: Scene, run: dg.DagsterRun, asset: str) -> list[str]:
+def materialized_by(ui_program: UiProgram, run: dg.DagsterRun, asset: str) -> list[str]:
     """Return the partitions of an asset that a run materialized; dependents do not count."""
     made = dg.DagsterEventType.ASSET_MATERIALIZATION
-    records = scene.instance.get_records_for_run(run.run_id, of_type=made).records
+    records = ui_program.instance.get_records_for_run(run.run_id, of_type=made).records
     found = [record.asset_materialization for record in records if record.asset_materialization]
     return [
         str(each.partition)
@@ -302,10 +306,12 @@ def materialized_by(scene: Scene, run: dg.DagsterRun, asset: str) -> list[str]:
     ]
 
 
-def test_each_way_makes_as_many_runs_as_the_readme_says_and_each_loads_just_its_partitions(scene):
-    assert len(scene.ways) > 3
-    for name, way in scene.ways.items():
-        asked = {run.run_id: asked_by(scene, run) for run in way.runs}
+def test_each_way_makes_as_many_runs_as_the_readme_says_and_each_loads_just_its_partitions(
+    ui_program,
+):
+    assert len(ui_program.ways) > 3
+    for name, way in ui_program.ways.items():
+        asked = {run.run_id: asked_by(ui_program, run) for run in way.runs}
         assert len(asked) == way.run_count, name
         counted = Counter(key for keys in asked.values() for key in keys)
         assert counted == Counter(way.partitions), name
@@ -313,21 +319,21 @@ def test_each_way_makes_as_many_runs_as_the_readme_says_and_each_loads_just_its_
             keys = asked[run.run_id]
             quarantined = way.quarantined & set(keys)
             assert run.is_success == (not quarantined), name
-            made = materialized_by(scene, run, way.asset)
+            made = materialized_by(ui_program, run, way.asset)
             assert sorted(made) == sorted(set(keys) - quarantined), name
 
 
-def test_dagsters_status_the_tables_the_ledger_and_the_control_tower_agree(scene):
-    scene.commanded(*DAGSTER, "execute", *DEFINITIONS, "-j", "operations_checks")
+def test_dagsters_status_the_tables_the_ledger_and_the_control_tower_agree(ui_program):
+    ui_program.commanded(*DAGSTER, "execute", *DEFINITIONS, "-j", "operations_checks")
     for asset, table in TABLES.items():
-        ways = [way for way in scene.ways.values() if way.asset == asset]
+        ways = [way for way in ui_program.ways.values() if way.asset == asset]
         asked = {key for way in ways for key in way.partitions}
         wanted = asked - {key for way in ways for key in way.quarantined}
         key = dg.AssetKey(asset.split("/"))
-        assert scene.instance.get_materialized_partitions(key) == wanted
+        assert ui_program.instance.get_materialized_partitions(key) == wanted
         of_table = select(landings.c.partition_key).where(landings.c.table_name == table)
-        assert {each for (each,) in databases.rows(scene.url, of_table)} == wanted
-    assert_ledger_agrees(scene)
+        assert {each for (each,) in databases.rows(ui_program.url, of_table)} == wanted
+    assert_ledger_agrees(ui_program)
     of_finra = select(operations_control_tower.c.rows_landed).where(
         operations_control_tower.c.domain == "finra",
         operations_control_tower.c.asset == "",
@@ -336,18 +342,18 @@ def test_dagsters_status_the_tables_the_ledger_and_the_control_tower_agree(scene
     of_ledger = select(func.sum(operations_runs.c.rows_landed)).where(
         operations_runs.c.domain == "finra"
     )
-    assert databases.rows(scene.url, of_finra) == databases.rows(scene.url, of_ledger)
+    assert databases.rows(ui_program.url, of_finra) == databases.rows(ui_program.url, of_ledger)
 
 
-def assert_ledger_agrees(scene: Scene) -> None:
+def assert_ledger_agrees(ui_program: UiProgram) -> None:
     """Hold each run's row of the ledger to what landed by that run, and to its outcome."""
     runs = operations_runs.c
     query = select(runs.run_id, runs.status, runs.rows_landed)
-    ledger = {row[0]: row[1:] for row in databases.rows(scene.url, query)}
+    ledger = {row[0]: row[1:] for row in databases.rows(ui_program.url, query)}
     counted = landings.c.rows_added + landings.c.rows_changed + landings.c.rows_unchanged
     by_run = select(landings.c.run_id, func.sum(counted)).group_by(landings.c.run_id)
-    landed = {run_id: int(rows) for run_id, rows in databases.rows(scene.url, by_run)}
-    for name, way in scene.ways.items():
+    landed = {run_id: int(rows) for run_id, rows in databases.rows(ui_program.url, by_run)}
+    for name, way in ui_program.ways.items():
         for run in way.runs:
             status, rows_landed = ledger[run.run_id]
             assert status == run.status.value, name

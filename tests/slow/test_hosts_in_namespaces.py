@@ -16,8 +16,8 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.tables.spine import landings
 from tests import databases
 from tests.faults.loads import loaded
+from tests.faults.places import Place, published
 from tests.faults.publisher import Publisher, key_of
-from tests.faults.scene import Place, published
 from tests.faulty_server import FaultyServer
 from tests.rabbitmq import requires_rabbitmq
 from tests.slow.namespaces import network, requires_namespaces

@@ -128,7 +128,7 @@ def test_rows_are_those_of_now_and_of_an_earlier_time_and_a_number_is_explained(
     assert found["published"] == row["ats_share_quantity"]
     times = {"since": "2026-03-01T00:00:00Z", "until": "2026-03-03T00:00:00Z"}
     changed = asked.ask("changes", table="finra_otc_weekly", limit=2, **times)
-    assert [each["change"] for each in changed["rows"]] == ["added", "added"]
+    assert [row["change"] for row in changed["rows"]] == ["added", "added"]
 
 
 def test_what_is_wrong_is_named_to_the_assistant(asked):

@@ -24,7 +24,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_amending import amending
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from tests import programs
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 pytestmark = pytest.mark.slow
 
@@ -111,7 +111,7 @@ class Loads:
         self._warehouse = warehouse
         self._random = Random(SEED)  # noqa: S311 - of a test
         weeks = (MONDAY + timedelta(days=7 * number) for number in range(WEEKS))
-        self._loaders = [Desk(warehouse, folder, week_start=monday) for monday in weeks]
+        self._loaders = [PartitionLoader(warehouse, folder, week_start=monday) for monday in weeks]
         self._stop = threading.Event()
         self.errors: list[Exception] = []
         self.count = self.erased_count = 0
@@ -139,12 +139,12 @@ class Loads:
         except Exception as error:  # noqa: BLE001 - the test raises it
             self.errors.append(error)
 
-    def _load(self, loader: Desk) -> None:
+    def _load(self, loader: PartitionLoader) -> None:
         symbols = self._random.sample(SYMBOLS, self._random.randrange(1, len(SYMBOLS)))
         rows = [row(symbol, share_quantity=self._random.randrange(1, 4)) for symbol in symbols]
         loader.land(*rows, version=f"v{self.count}")
 
-    def _erase(self, loader: Desk) -> None:
+    def _erase(self, loader: PartitionLoader) -> None:
         clock, symbol = open_clock(load_settings()), self._random.choice(SYMBOLS)
         reached = {finra_otc_weekly: [loader.partition_key]}
         with (

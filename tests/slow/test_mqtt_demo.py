@@ -65,4 +65,6 @@ def finished(folder: Path) -> dict[str, Any] | None:
 
 def stored(warehouse: Warehouse) -> set[bytes]:
     with warehouse.reading() as connection:
-        return {base64.b64decode(each) for each in connection.scalars(select(mqtt_inbox.c.payload))}
+        return {
+            base64.b64decode(value) for value in connection.scalars(select(mqtt_inbox.c.payload))
+        }

@@ -27,7 +27,7 @@ from orchestration_project.tables.spine import captures, work_items
 from tests.domains.mqtt_model import Event, expected_row, history
 from tests.prepared import Prepared
 from tests.programs import kill_after
-from tests.resources.mqtt_office import MqttOffice, message, tolerant_kinds
+from tests.resources.mqtt_syncs import MqttSync, message, tolerant_kinds
 
 pytestmark = pytest.mark.slow
 
@@ -39,13 +39,13 @@ PROJECTS_AT_ONCE = 150
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def office(
+def mqtt_sync(
     request: pytest.FixtureRequest,
     demo_settings: Any,
     prepared: Prepared,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[MqttOffice]:
+) -> Iterator[MqttSync]:
     found = (
         prepared.sqlite(tmp_path / "warehouse.sqlite")
         if request.param == "sqlite"
@@ -55,7 +55,7 @@ def office(
     monkeypatch.setenv("MQTT_KINDS_DIR", str(tolerant_kinds(tmp_path / "kinds")))
     monkeypatch.setenv("MQTT_MAX_SKEW_SECONDS", "31536000")
     with open_warehouse(load_settings()) as warehouse:
-        yield MqttOffice(warehouse, Clock(), tmp_path)
+        yield MqttSync(warehouse, Clock(), tmp_path)
 
 
 class KilledRuns:
@@ -76,16 +76,16 @@ class KilledRuns:
         return self._program.stdout.readline() == "0\n"
 
 
-def received(office: MqttOffice, random: Random, events: list[Event]) -> None:
+def received(mqtt_sync: MqttSync, random: Random, events: list[Event]) -> None:
     """Insert events in a random order, some twice, with a poisoned message between."""
     bodies = [
-        message(f"k{each.arrival_id}", f"project.{each.operation}", each.payload, ts=each.ts)
-        for each in events
+        message(f"k{event.arrival_id}", f"project.{event.operation}", event.payload, ts=event.ts)
+        for event in events
     ]
-    office.receive(*bodies, b"17", *random.sample(bodies, len(bodies) // 10))
+    mqtt_sync.receive(*bodies, b"17", *random.sample(bodies, len(bodies) // 10))
 
 
-def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(office):
+def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(mqtt_sync):
     events: list[Event] = []
     with subprocess.Popen(
         [sys.executable, "-m", "tests.slow.killed_mirrors"],
@@ -104,23 +104,23 @@ def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(office
                 for event in history(kill * 1_000 + number, project_id=f"p{number:03}")
             ]
             runs.random.shuffle(some)
-            first = office.arrivals + 1
+            first = mqtt_sync.arrivals + 1
             some = [each._replace(arrival_id=first + place) for place, each in enumerate(some)]
-            received(office, runs.random, some)
+            received(mqtt_sync, runs.random, some)
             events += some
             runs.run(is_killed=True)
         assert runs.run(is_killed=False)
         assert runs.run(is_killed=False)
         assert program.stdin is not None
         program.stdin.close()
-    assert sorted(office.keys()) == sorted(f"k{each.arrival_id}" for each in events)
+    assert sorted(mqtt_sync.keys()) == sorted(f"k{event.arrival_id}" for event in events)
     of_each: dict[str, list[Event]] = {}
     for event in events:
         of_each.setdefault(event.payload["project_id"], []).append(event)
     rows = [expected_row(each) for _, each in sorted(of_each.items())]
-    assert office.rows(mqtt_projects) == [row for row in rows if row is not None]
-    assert office.count(mqtt_dead_letters) == KILLS
-    with office.warehouse.reading() as connection:
+    assert mqtt_sync.rows(mqtt_projects) == [row for row in rows if row is not None]
+    assert mqtt_sync.count(mqtt_dead_letters) == KILLS
+    with mqtt_sync.warehouse.reading() as connection:
         duplicates = connection.execute(
             select(func.sum(mqtt_seen_keys.c.duplicate_count))
         ).scalar_one()
@@ -132,5 +132,5 @@ def test_killed_runs_mirror_each_key_once_and_fold_the_state_of_the_model(office
         is_range = work_items.c.topic == "mqtt/mirror"
         states = connection.execute(select(work_items.c.state).where(is_range).distinct())
         assert [*states.scalars()] == ["done"]
-    assert duplicates == office.arrivals - len(events) - KILLS
+    assert duplicates == mqtt_sync.arrivals - len(events) - KILLS
     assert lost == 0

@@ -345,7 +345,7 @@ def test_all_arrives_whatever_the_window_of_the_broker(tmp_path, warehouse, wind
         broker = broker_at(found.port)
         with running(Bridge(warehouse, Clock(), broker, max_bytes=10_000).run):
             wait_for(lambda: warehouse.first(select(mqtt_bridges)))
-            published(replace(broker, client_id="t"), [Event("tracker/x", each) for each in names])
+            published(replace(broker, client_id="t"), [Event("tracker/x", name) for name in names])
             wait_for(lambda: count(warehouse) >= len(names))
     with warehouse.reading() as connection:
         counted = select(func.count(mqtt_inbox.c.sha256.distinct()), func.count())

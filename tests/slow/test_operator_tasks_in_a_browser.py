@@ -229,7 +229,9 @@ class Site:
             label ... on IntMetadataEntry {intValue}}}}}"""
         [node] = programs.graphql(self.port, query, self.admin)["assetNodes"]
         entries = [
-            each for event in node["assetMaterializations"] for each in event["metadataEntries"]
+            metadata_entry
+            for event in node["assetMaterializations"]
+            for metadata_entry in event["metadataEntries"]
         ]
         return next((entry["intValue"] for entry in entries if entry["label"] == "open"), 0)
 

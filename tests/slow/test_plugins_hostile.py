@@ -173,8 +173,8 @@ def _command(process: psutil.Process) -> str:
 
 
 def test_three_violations_disable_a_plugin_and_another_one_goes_on(cage: Cage):
-    [claim] = [each for each in CLAIMS if each.name == "other_host"]
-    [good] = [each for each in ATTEMPTS if each.name == "environment"]
+    [claim] = [claim for claim in CLAIMS if claim.name == "other_host"]
+    [good] = [attempt for attempt in ATTEMPTS if attempt.name == "environment"]
     cage.add(claim)
     for _ in range(3):
         assert cage.state(claim.name).state == "enabled"
@@ -187,7 +187,7 @@ def test_three_violations_disable_a_plugin_and_another_one_goes_on(cage: Cage):
 
 
 def test_a_plugin_that_changed_its_own_folder_is_refused_at_its_next_run(cage: Cage):
-    [plugin] = [each for each in ATTEMPTS if each.name == "own_folder"]
+    [plugin] = [attempt for attempt in ATTEMPTS if attempt.name == "own_folder"]
     stored = cage.add(plugin)
     assert cage.run(stored) == ""
     changed = "its folder is not the one that was added"

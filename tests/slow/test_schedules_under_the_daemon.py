@@ -47,7 +47,7 @@ def test_each_minute_starts_one_run_also_when_the_daemon_is_killed(tmp_path, mon
         daemon.kill()  # before or after Dagster made the run
         daemon.start(DEMO_CLOCK_NOW=(MINUTES[-1] + timedelta(seconds=30)).isoformat())
         programs.wait_for(
-            lambda: all(launched(url).get(each, ("",))[0] == "launched" for each in MINUTES),
+            lambda: all(launched(url).get(minute, ("",))[0] == "launched" for minute in MINUTES),
             seconds=240,
         )
     finally:

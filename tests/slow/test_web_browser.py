@@ -76,7 +76,7 @@ def test_a_list_that_grows_is_loaded_whole_with_a_picture(url: str, instance: An
     assert size > 5_000
 
 
-class Scene:
+class ShopServer:
     """A server in the place of the demo's shop, and its pages as the browser renders them."""
 
     def __init__(self, stack: ExitStack, **changes: Any) -> None:
@@ -105,20 +105,20 @@ class Scene:
 
     @property
     def paths(self) -> list[str]:
-        return [f"{each.method} {each.target}" for each in self.server.requests]
+        return [f"{request.method} {request.target}" for request in self.server.requests]
 
     def _reply(self, request: Request) -> Reply:
         return self.pages.get(request.target, Reply(404))
 
 
 @pytest.fixture
-def scene(demo_settings: Any) -> Iterator[Scene]:
+def shop_server(demo_settings: Any) -> Iterator[ShopServer]:
     with ExitStack() as stack:
-        yield Scene(stack)
+        yield ShopServer(stack)
 
 
-def text_of(scene: Scene, path: str) -> str:
-    response = scene.access.get(f"{SHOP}{path}", {}).response
+def text_of(shop_server: ShopServer, path: str) -> str:
+    response = shop_server.access.get(f"{SHOP}{path}", {}).response
     assert response is not None
     return response.body.decode()
 
@@ -143,51 +143,53 @@ location.href = "/elsewhere";
 </script>"""
 
 
-def test_a_page_reaches_nothing_but_its_site(scene: Scene):
-    port = scene.server.url.rpartition(":")[2]
-    scene.pages["/robots.txt"] = Reply(body=b"User-agent: *\nDisallow: /private\n")
-    scene.pages["/data"] = Reply(body=b"the data")
-    scene.page("/", HOSTILE.replace("PORT", port))
-    answer = scene.access.get(f"{SHOP}/", {})
+def test_a_page_reaches_nothing_but_its_site(shop_server: ShopServer):
+    port = shop_server.server.url.rpartition(":")[2]
+    shop_server.pages["/robots.txt"] = Reply(body=b"User-agent: *\nDisallow: /private\n")
+    shop_server.pages["/data"] = Reply(body=b"the data")
+    shop_server.page("/", HOSTILE.replace("PORT", port))
+    answer = shop_server.access.get(f"{SHOP}/", {})
     assert answer.response is not None
     notes = answer.response.body.decode().rpartition("</script>")[2].split("<")[0].split(";")
     assert sorted(notes[:-1]) == [
         *("direct failed", "local failed", "post failed", "private failed", "the data"),
     ]
-    assert scene.paths == ["GET /robots.txt", "GET /", "GET /data"]
+    assert shop_server.paths == ["GET /robots.txt", "GET /", "GET /data"]
     assert answer.request_count == 2
     assert "of its requests were refused" in answer.reason
     assert answer.screenshot.startswith(b"\x89PNG")
-    agents = {each.headers["user-agent"] for each in scene.server.requests}
-    assert agents == {scene.access.user_agent}
+    agents = {request.headers["user-agent"] for request in shop_server.server.requests}
+    assert agents == {shop_server.access.user_agent}
 
 
-def test_a_page_that_does_not_end_is_a_failure_and_the_next_one_is_rendered(scene: Scene):
-    scene.page("/loop", "<script>setTimeout(() => { while (true) {} }, 50)</script>")
-    scene.page("/next", "<script>document.write('next')</script>")
+def test_a_page_that_does_not_end_is_a_failure_and_the_next_one_is_rendered(
+    shop_server: ShopServer,
+):
+    shop_server.page("/loop", "<script>setTimeout(() => { while (true) {} }, 50)</script>")
+    shop_server.page("/next", "<script>document.write('next')</script>")
     with pytest.raises(TransientError, match="the browser did not render"):
-        scene.access.get(f"{SHOP}/loop", {})
-    assert "next" in text_of(scene, "/next")
+        shop_server.access.get(f"{SHOP}/loop", {})
+    assert "next" in text_of(shop_server, "/next")
 
 
-def test_a_browser_that_was_killed_is_replaced(scene: Scene):
-    scene.page("/a", "<script>document.write('a' + 'b')</script>")
-    assert "ab" in text_of(scene, "/a")
-    scene.access.kill()
-    assert "ab" in text_of(scene, "/a")
+def test_a_browser_that_was_killed_is_replaced(shop_server: ShopServer):
+    shop_server.page("/a", "<script>document.write('a' + 'b')</script>")
+    assert "ab" in text_of(shop_server, "/a")
+    shop_server.access.kill()
+    assert "ab" in text_of(shop_server, "/a")
 
 
-def test_the_browser_has_its_sandbox_and_is_not_root(scene: Scene):
-    scene.page("/a", "<h1>x</h1>")
-    text_of(scene, "/a")
+def test_the_browser_has_its_sandbox_and_is_not_root(shop_server: ShopServer):
+    shop_server.page("/a", "<h1>x</h1>")
+    text_of(shop_server, "/a")
     renderers = [
         status
         for process in Path("/proc").glob("[0-9]*")
-        if (status := renderer_status(process, scene.access.program.path))
+        if (status := renderer_status(process, shop_server.access.program.path))
     ]
     assert renderers
     for status in renderers:
-        assert status["Uid"][0] == str(scene.access.program.uid) != "0"
+        assert status["Uid"][0] == str(shop_server.access.program.uid) != "0"
         assert status["Seccomp"] == ["2"]
         assert int(status["CapEff"][0], 16) == 0
 
@@ -245,22 +247,22 @@ def test_scripts_send_post_to_the_site_only_if_its_file_allows_it(
     demo_settings: Any, *, is_allowed: bool
 ):
     with ExitStack() as stack:
-        scene = Scene(stack, browser={"post": is_allowed})
-        scene.pages["/robots.txt"] = Reply(body=b"User-agent: *\nDisallow: /closed\n")
+        shop_server = ShopServer(stack, browser={"post": is_allowed})
+        shop_server.pages["/robots.txt"] = Reply(body=b"User-agent: *\nDisallow: /closed\n")
         json_type = {"Content-Type": "application/json"}
-        scene.pages["/list"] = Reply(headers=json_type, body=b'{"skus": ["P1"]}')
-        scene.page("/", POSTING)
-        answer = scene.access.get(f"{SHOP}/", {})
+        shop_server.pages["/list"] = Reply(headers=json_type, body=b'{"skus": ["P1"]}')
+        shop_server.page("/", POSTING)
+        answer = shop_server.access.get(f"{SHOP}/", {})
         assert answer.response is not None
         text = answer.response.body.decode()
-        posts = [each for each in scene.server.requests if each.method != "GET"]
+        posts = [request for request in shop_server.server.requests if request.method != "GET"]
     if not is_allowed:
         assert posts == []
         assert '<i class="sku">' not in text
         assert "of its requests were refused" in answer.reason
         return
     assert text.count('<i class="sku">P1</i>') == 2
-    assert [(each.target, json.loads(each.body)) for each in posts] == [
+    assert [(post.target, json.loads(post.body)) for post in posts] == [
         ("/list", {"page": 1}),
         ("/list", {"page": 2}),
     ]

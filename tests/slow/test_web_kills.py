@@ -125,7 +125,8 @@ def piece_or_list(request: Request) -> Reply:
     elif kind == "list":
         first = (int(number) - 1) * PER_LIST + 1
         links = (
-            f"<p class=piece><a href=/piece/{each}>x</a>" for each in range(first, first + PER_LIST)
+            f"<p class=piece><a href=/piece/{number}>x</a>"
+            for number in range(first, first + PER_LIST)
         )
         is_last = int(number) * PER_LIST >= PIECES
         following = "" if is_last else f"<a rel=next href=/list/{int(number) + 1}>next</a>"

@@ -46,12 +46,12 @@ class Systems:
         assert set(statuses) == {202}
 
     def task(self, number: int) -> Any:
-        return next(each for each in self._asked("state")["tasks"] if each["id"] == number)
+        return next(task for task in self._asked("state")["tasks"] if task["id"] == number)
 
     def issue(self, title: str) -> Any:
         """Return the issue of this title; None: there is none."""
         issues = self._asked("state")["issues"]
-        return next((each for each in issues if each["fields"]["summary"] == title), None)
+        return next((issue for issue in issues if issue["fields"]["summary"] == title), None)
 
     def _asked(self, path: str, body: bytes | None = None) -> Any:
         url = f"{json.loads(self._demo.read_text())['url']}/demo/{path}"
@@ -69,7 +69,7 @@ def systems(tmp_path) -> Iterator[Systems]:
         WEBHOOKS_FILE=str(sources),
         DEMO_SAAS_TASKS="3",
         DEMO_IDLE_SECONDS=str(LONG),
-        **{f"WEBHOOK_SECRET_{name.upper()}": each for name, each in SECRETS.items()},
+        **{f"WEBHOOK_SECRET_{name.upper()}": secret for name, secret in SECRETS.items()},
     )
     try:
         yield Systems(stack)

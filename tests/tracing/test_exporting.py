@@ -106,7 +106,7 @@ def test_a_share_of_traces_is_sampled_by_their_id_and_errors_always(collector):
     for context, error in ((low, None), (high, None), (high, "failed")):
         export.add(ended(error=error, context=context))
     export.flush(BOUND)
-    assert [(each.trace_id, each.error) for each in collector.spans] == [
+    assert [(span.trace_id, span.error) for span in collector.spans] == [
         (low.trace_id, ""),
         (high.trace_id, "failed"),
     ]
@@ -163,7 +163,7 @@ def test_a_refusal_is_counted_and_garbage_harms_nothing(collector, export, fault
     with caplog.at_level(logging.WARNING):
         export.flush(BOUND)
     assert export.lost_count == lost
-    assert [each for each in caplog.messages if "3 spans were not exported" in each] == (
+    assert [message for message in caplog.messages if "3 spans were not exported" in message] == (
         caplog.messages if lost else []
     )
     add(export, 1)
@@ -224,7 +224,7 @@ def test_a_fork_just_after_a_span_sends_its_own_spans_and_loses_none(collector, 
         },
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(each.name for each in collector.spans) == ["child", "parent"]
+    assert sorted(span.name for span in collector.spans) == ["child", "parent"]
 
 
 OFF = """

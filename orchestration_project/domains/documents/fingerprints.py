@@ -49,9 +49,9 @@ def _generate_numbers(count: int) -> Hashes:
 
 def _hash_numbers(numbers: Hashes) -> Hashes:
     """Return the numbers with each bit dependent on all bits (finalizer of SplitMix64)."""
-    found = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    found = (found ^ (found >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return found ^ (found >> np.uint64(31))
+    hashes = (numbers ^ (numbers >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    hashes = (hashes ^ (hashes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return hashes ^ (hashes >> np.uint64(31))
 
 
 _FACTORS = _generate_numbers(2 * HASH_COUNT)[:HASH_COUNT] | np.uint64(1)

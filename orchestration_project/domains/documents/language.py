@@ -59,6 +59,6 @@ def identifier() -> Any:
 
     # a worker may write no file, not even a temporary one
     modelio.__dict__["tempfile"] = SimpleNamespace(TemporaryFile=lambda **_: BytesIO())
-    found: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    found.set_languages([label for label in found.labels if len(label) == CODE_LETTERS])
-    return found
+    model: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    model.set_languages([label for label in model.labels if len(label) == CODE_LETTERS])
+    return model

@@ -61,7 +61,9 @@ def read_tsv(text: str) -> list[Recognised]:
     """Return the pages of Tesseract's TSV, one at least; rows without a word are left out."""
     rows = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     words = [row for row in rows if len(row) == TSV_COLUMNS and _is_word(row)]
-    pages = [_build_page(list(found)) for _, found in groupby(words, key=lambda row: row[PAGE])]
+    pages = [
+        _build_page(list(page_words)) for _, page_words in groupby(words, key=lambda row: row[PAGE])
+    ]
     return pages or [Recognised("", None)]
 
 
@@ -71,14 +73,14 @@ def _is_word(row: Sequence[str]) -> bool:
 
 def _build_page(words: Sequence[Sequence[str]]) -> Recognised:
     paragraphs = groupby(words, key=lambda row: (row[BLOCK], row[PARAGRAPH]))
-    text = "\n\n".join("\n".join(_join_lines(found)) for _, found in paragraphs)
+    text = "\n\n".join("\n".join(_join_lines(paragraph_words)) for _, paragraph_words in paragraphs)
     confidences = [min(float(row[CONFIDENCE]), 100) / 100 for row in words]
     return Recognised(text, round(sum(confidences) / len(confidences), 4))
 
 
 def _join_lines(words: Iterator[Sequence[str]]) -> Iterator[str]:
-    for _, found in groupby(words, key=lambda row: row[LINE]):
-        yield " ".join(row[WORD].strip() for row in found)
+    for _, line_words in groupby(words, key=lambda row: row[LINE]):
+        yield " ".join(row[WORD].strip() for row in line_words)
 
 
 def scale_for(width: float, height: float) -> float:

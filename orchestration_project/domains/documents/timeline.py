@@ -90,20 +90,20 @@ def attempt_event(
     run_id: str | None,
 ) -> TimelineEvent:
     """Return the latest attempt of a work item as an event, with what follows from its state."""
-    done = f"attempt {attempt_count} of {allowed_count}"
-    said = f": {reason}" if reason else ""
+    attempt = f"attempt {attempt_count} of {allowed_count}"
+    cause = f": {reason}" if reason else ""
     remedy = remedy_of(reason_code)
     if state == "failed":
         retried = f"retried from {due_at:%Y-%m-%d %H:%M:%S} UTC on"
-        text, remedy = f"{done} failed{said}", f"{remedy}; {retried}" if remedy else retried
+        text, remedy = f"{attempt} failed{cause}", f"{remedy}; {retried}" if remedy else retried
     elif state == "dead":
         retry = "then retry it with operations_runs, unless a new version comes"
-        text = f"{done} failed, and no further one follows{said}"
+        text = f"{attempt} failed, and no further one follows{cause}"
         remedy = f"{remedy}; {retry}" if remedy else retry
     elif state == "ready":
         text, remedy = f"waits to be loaded, after {attempt_count} attempts", None
     elif state == "leased":
         text, remedy = f"a run works on it, after {attempt_count} attempts", None
     else:
-        text = f"{done} ended: {state}"
+        text = f"{attempt} ended: {state}"
     return TimelineEvent(at, "attempt", text, run_id, reason_code, remedy)

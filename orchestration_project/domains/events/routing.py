@@ -268,9 +268,9 @@ def target_problems(
         pair = ("mappings", number)
         kind = fields.type_of(mapping.target_field)
         if kind is None:
-            known = ", ".join(fields.types) or "no fields"
+            known_fields = ", ".join(fields.types) or "no fields"
             hint = did_you_mean(mapping.target_field, fields.types)
-            text = f"expected one of {known}, found {mapping.target_field}"
+            text = f"expected one of {known_fields}, found {mapping.target_field}"
             problems.append(((*pair, "target_field"), "; ".join(filter(None, (text, hint)))))
             continue
         if mapping.type not in (None, kind) and kind != "json":

@@ -206,7 +206,7 @@ def _check_size(
         expected = f"at least {limits.min_weeks} of the {limits.weeks} weeks before"
         return _build_warning(SIZE, "not_applicable", expected, f"{len(earlier)} weeks")
     bands = [
-        band(name, {week: of[name] for week, of in earlier.items()}, week_start, limits)
+        band(name, {week: measures[name] for week, measures in earlier.items()}, week_start, limits)
         for name in MEASURES
     ]
     unusual = [each for each in bands if not each.least <= found[each.measure] <= each.most]

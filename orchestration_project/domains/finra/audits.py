@@ -356,10 +356,10 @@ def plausibility_audits(
         fetched_on: The day in New York on which the delivery was downloaded.
     """
     rules = _match_implausible(max_row_shares, fetched_on)
-    of, counts = 0, Counter[str]()
+    row_count, counts = 0, Counter[str]()
     offenders = defaultdict[str, list[dict[str, object]]](list)
     for piece in rows:
-        of += len(piece)
+        row_count += len(piece)
         query = piece.select(breaks.sum().alias(name) for name, breaks in rules.items())
         for name, count in query.row(0, named=True).items():
             if count:
@@ -373,7 +373,7 @@ def plausibility_audits(
             name,
             verdict(not counts[name]),
             _describe_claim(name, max_row_shares),
-            f"{counts[name]} of {of}",
+            f"{counts[name]} of {row_count}",
             offenders[name],
             severity="warning",
         )

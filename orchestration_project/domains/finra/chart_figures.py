@@ -168,10 +168,10 @@ def restatements(rows: pl.DataFrame, *, is_synthetic: bool = False) -> Picture:
     def draw(panels: "Sequence[Axes]") -> None:
         [axes] = panels
         for tier in TIERS:
-            own: Any = rows.filter(pl.col("tier") == tier).to_pandas()
-            if len(own):
+            tier_rows: Any = rows.filter(pl.col("tier") == tier).to_pandas()
+            if len(tier_rows):
                 style = {"color": COLOURS[tier], "linestyle": "none", "marker": "o", "alpha": 0.6}
-                axes.plot(own["age_weeks"], own["moved_ratio"], label=tier, **style)
+                axes.plot(tier_rows["age_weeks"], tier_rows["moved_ratio"], label=tier, **style)
         _begin_at_zero(axes)
         axes.yaxis.set_major_formatter(_format_percent)
         axes.set_xlabel("weeks from publication to the restatement")

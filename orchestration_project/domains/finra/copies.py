@@ -80,8 +80,8 @@ def have_same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:
     """Whether two files have the same rows, in whatever order."""
     if len(one) != len(other):
         return False
-    mine, others = (frame.select(FILE_COLUMNS).sort(FILE_COLUMNS) for frame in (one, other))
-    return mine.equals(others)
+    mine, other_rows = (frame.select(FILE_COLUMNS).sort(FILE_COLUMNS) for frame in (one, other))
+    return mine.equals(other_rows)
 
 
 def copies_audit(copies: Sequence[Copy], *, is_forced: bool) -> Audit:

@@ -22,14 +22,14 @@ class State(StrEnum):
     """State of a due week."""
 
     LANDED = "landed"
-    HELD_BACK = "held back"
+    QUARANTINED = "quarantined"
     NOT_LANDED = "not landed"
     NOT_OUT = "not out"
     NOT_ASKED = "not landed, and FINRA not asked"
 
 
 REMEDIES = {
-    State.HELD_BACK: "an audit failed, or the file cannot be read; the page Quarantined has the "
+    State.QUARANTINED: "an audit failed, or the file cannot be read; the page Quarantined has the "
     "reason, and it is asked for again once FINRA changes it",
     State.NOT_LANDED: "FINRA lists it; start finra_otc_weekly for it, or see why its runs failed",
     State.NOT_ASKED: "start finra_otc_weekly for it, or see why its runs failed; the job "
@@ -78,7 +78,7 @@ def due_weeks(
         listed: What FINRA says is published; None where it was not asked.
     """
     today = now.astimezone(NEW_YORK).date()
-    found = [
+    weeks_due = [
         DueWeek(
             partition,
             due,
@@ -88,7 +88,7 @@ def due_weeks(
         for partition, due in _iterate_due_weeks(today, weeks)
         if is_due(due, now=now, grace=grace)
     ]
-    return sorted(found, key=lambda each: (each.due, each.partition))
+    return sorted(weeks_due, key=lambda each: (each.due, each.partition))
 
 
 def after_first_loaded(due: Sequence[DueWeek], landed: Collection[str]) -> list[DueWeek]:
@@ -153,7 +153,7 @@ def _decide_state(
     if partition.key in landed:
         return State.LANDED
     if partition.key in quarantined:
-        return State.HELD_BACK
+        return State.QUARANTINED
     if listed is None:
         return State.NOT_ASKED
     return State.NOT_LANDED if partition in listed else State.NOT_OUT

@@ -70,9 +70,9 @@ def _compare_weeks(rows: pl.DataFrame, key: Sequence[str], week_start: date) -> 
     ]
     if any(each.is_empty() for each in of_weeks):
         of_weeks = [each.clear() for each in of_weeks]
-    now, then = of_weeks
+    now, week_before = of_weeks
     frame = now.join(
-        then.rename({"share_quantity": before.meta.output_name()}),
+        week_before.rename({"share_quantity": before.meta.output_name()}),
         on=key,
         how="full",
         coalesce=True,

@@ -107,5 +107,7 @@ def tier_ranges(keys: Iterable[str]) -> list[tuple[str, str]]:
 
 def week_ranges(weeks: Iterable[str]) -> list[tuple[str, str]]:
     """Return the runs of consecutive weeks, as (first, last)."""
-    found = ranges(TierWeek("", date.fromisoformat(week)) for week in weeks)
-    return [(first.week_start.isoformat(), last.week_start.isoformat()) for first, last in found]
+    tier_ranges = ranges(TierWeek("", date.fromisoformat(week)) for week in weeks)
+    return [
+        (first.week_start.isoformat(), last.week_start.isoformat()) for first, last in tier_ranges
+    ]

@@ -126,8 +126,8 @@ def merged(changes: Sequence[WeekChange]) -> WeekChange:
         if field.type in (int, Decimal)
     }
     added, removed = (
-        sorted(symbol for each in changes for symbol in getattr(each, of))[:MAX_NAMES]
-        for of in ("symbols_added", "symbols_removed")
+        sorted(symbol for each in changes for symbol in getattr(each, field_name))[:MAX_NAMES]
+        for field_name in ("symbols_added", "symbols_removed")
     )
     moves = sorted(
         (move for each in changes for move in each.moves),

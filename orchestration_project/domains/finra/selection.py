@@ -112,13 +112,15 @@ def latest_weeks(published: Iterable[TierWeek], weeks: int) -> list[TierWeek]:
 
 def ranges(partitions: Iterable[TierWeek]) -> list[tuple[TierWeek, TierWeek]]:
     """Return the runs of consecutive weeks in ``partitions`` for each tier, as (first, last)."""
-    found: list[tuple[TierWeek, TierWeek]] = []
+    week_pairs: list[tuple[TierWeek, TierWeek]] = []
     for partition in sorted(set(partitions)):
-        if found and found[-1][1] == TierWeek(partition.tier, partition.week_start - WEEK):
-            found[-1] = (found[-1][0], partition)
+        if week_pairs and week_pairs[-1][1] == TierWeek(
+            partition.tier, partition.week_start - WEEK
+        ):
+            week_pairs[-1] = (week_pairs[-1][0], partition)
         else:
-            found.append((partition, partition))
-    return found
+            week_pairs.append((partition, partition))
+    return week_pairs
 
 
 def key_ranges(partitions: Iterable[TierWeek]) -> list[tuple[str, str]]:

@@ -133,11 +133,11 @@ def _name_changes(main: pl.DataFrame) -> list[pl.DataFrame]:
         .filter(pl.col("plain_name") != pl.col("previous_plain_name"))
         .with_columns(previous_value="previous_issue_name", value="issue_name")
     )
-    now, then = (
+    now, words_before = (
         pl.col(name).str.split(" ").list.set_difference(list(COMMON_WORDS))
         for name in ("plain_name", "previous_plain_name")
     )
-    has_common_word = now.list.set_intersection(then).list.len() > 0
+    has_common_word = now.list.set_intersection(words_before).list.len() > 0
     is_other = (pl.col("gap_weeks") >= REUSE_GAP_WEEKS) & ~has_common_word
     return [
         rows.with_columns(kind=pl.lit(kind)).select(CHANGE)

@@ -60,5 +60,5 @@ def _read_types(schema: Any) -> Sequence[str]:
         return ()
     choices = schema.get("enum", ())
     default = ["string"] if choices and all(isinstance(choice, str) for choice in choices) else []
-    found = schema.get("type", default)
-    return [found] if isinstance(found, str) else list(found)
+    names = schema.get("type", default)
+    return [names] if isinstance(names, str) else list(names)

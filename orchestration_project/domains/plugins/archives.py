@@ -233,19 +233,19 @@ def _check_members(members: Sequence[ZipInfo]) -> None:
 
 def _read(archive: ZipFile, member: ZipInfo, room: int) -> bytes:
     """Return a member; the sizes that the archive claims are not trusted."""
-    found = bytearray()
+    content = bytearray()
     number = max(member.compress_size, 1) * MAX_RATIO
     with archive.open(member) as file:
         while block := file.read(BLOCK):
-            found += block
-            if len(found) > room:
+            content += block
+            if len(content) > room:
                 raise _build_refusal(f"at most {MAX_UNPACKED_BYTES} bytes unpacked", "more")
-            if len(found) > RATIO_FROM_BYTES and len(found) > number:
+            if len(content) > RATIO_FROM_BYTES and len(content) > number:
                 raise _build_refusal(
                     f"members that inflate at most {MAX_RATIO} times",
                     f"{member.filename[:100]!r} inflates more",
                 )
-    return bytes(found)
+    return bytes(content)
 
 
 def _refuse_code(path: str, content: bytes) -> None:

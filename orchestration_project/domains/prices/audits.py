@@ -115,8 +115,10 @@ def checked_prices(prices: PriceRows, limits: PriceLimits) -> list[Validated]:
         )
     ]
     return [
-        validated.balanced(asked.count.balances(validated.went_to)) if asked.count else validated
-        for asked, validated in zip(prices.asked, delivered, strict=True)
+        validated.balanced(requested.count.balances(validated.went_to))
+        if requested.count
+        else validated
+        for requested, validated in zip(prices.asked, delivered, strict=True)
     ]
 
 
@@ -169,13 +171,13 @@ def _judge_places(
     return [
         Audit(
             name,
-            verdict(own.is_empty()),
+            verdict(place_rows.is_empty()),
             expected,
-            f"{len(own)} of {count}",
-            own.head(OFFENDERS_KEPT).to_dicts() if len(own) else (),
+            f"{len(place_rows)} of {count}",
+            place_rows.head(OFFENDERS_KEPT).to_dicts() if len(place_rows) else (),
             severity="error" if name in AUDITS else "warning",
         )
-        for own, count in zip(split_batches(offenders, len(of)), of, strict=True)
+        for place_rows, count in zip(split_batches(offenders, len(of)), of, strict=True)
     ]
 
 
@@ -234,15 +236,15 @@ def _check_calendar(rows: pl.DataFrame, through: Sequence[date]) -> list[Audit]:
     present = rows.select(_pack_day(pl.col("trade_date"))).to_series().unique()
     first = dict(rows.group_by(BATCH_INDEX).agg(pl.col("trade_date").min()).rows())
     sessions = {span: session_days(*span) for span in {(first[at], through[at]) for at in first}}
-    own = [sessions[first[at], through[at]] for at in first]
+    days_of_ranges = [sessions[first[at], through[at]] for at in first]
     due = pl.concat(
         [pl.Series(dtype=pl.Int64)]
         + [
             days.to_physical().cast(pl.Int64) + DAYS // 2 + at * DAYS
-            for at, days in zip(first, own, strict=True)
+            for at, days in zip(first, days_of_ranges, strict=True)
         ]
     )
-    counts = dict(zip(first, map(len, own), strict=True))
+    counts = dict(zip(first, map(len, days_of_ranges), strict=True))
     odd = pl.concat(
         pl.DataFrame({"number": numbers.filter(~numbers.is_in(series.implode()))}).select(
             (pl.col("number") % DAYS - DAYS // 2).cast(pl.Int32).cast(pl.Date).alias("trade_date"),
@@ -365,8 +367,8 @@ def _compare_second(batch: PriceComparison, most: float) -> list[Audit]:
 
 def symbols_with_other_actions(reported: pl.DataFrame, known: pl.DataFrame) -> set[str]:
     """Return the symbols with ``reported`` actions that are not ``known``, or the reverse."""
-    new, gone = (
+    new, removed = (
         one.join(other, on=other.columns, how="anti", nulls_equal=True)
         for one, other in ((reported, known), (known, reported))
     )
-    return {*new["symbol"], *gone["symbol"]}
+    return {*new["symbol"], *removed["symbol"]}

@@ -43,11 +43,11 @@ def _find_half_days(year: int) -> frozenset[date]:
 
 def sessions(first: date, last: date) -> Sequence[date]:
     """Return the days from ``first`` to ``last``, both counted, on which the exchange trades."""
-    found: list[date] = []
+    session_days: list[date] = []
     for year in range(max(first.year, FIRST_YEAR), min(last.year, LAST_YEAR) + 1):
         days = _list_sessions(year)
-        found += days[bisect_left(days, first) : bisect_right(days, last)]
-    return found
+        session_days += days[bisect_left(days, first) : bisect_right(days, last)]
+    return session_days
 
 
 @cache

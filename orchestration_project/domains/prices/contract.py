@@ -209,8 +209,8 @@ def _count_others(said: pl.DataFrame, asked: Sequence[RequestedRange]) -> list[M
         requested_range.count.filtered if requested_range.count else {} for requested_range in asked
     ]
     return [
-        {"before_range": early, "after_range": late, **own}
-        for early, late, own in zip(before, after, merged, strict=True)
+        {"before_range": early, "after_range": late, **counts}
+        for early, late, counts in zip(before, after, merged, strict=True)
     ]
 
 
@@ -265,9 +265,9 @@ def _convert_single(number: "np.ndarray") -> pl.Series:
     left = np.flatnonzero(is_single & (number < CENTS_BELOW))
     for places in range(2, USD_SCALE + 1):
         cut = np.rint(number[left] * 10**places)
-        found = (cut / 10**places).astype(np.float32) == single[left]
-        parts[left[found]] = cut[found].astype(np.int64) * 10 ** (USD_SCALE - places)
-        left = left[~found]
+        is_same = (cut / 10**places).astype(np.float32) == single[left]
+        parts[left[is_same]] = cut[is_same].astype(np.int64) * 10 ** (USD_SCALE - places)
+        left = left[~is_same]
     remaining_numbers = np.flatnonzero(is_single & (parts == UNKNOWN))
     shortest = pl.Series(single[remaining_numbers]).cast(pl.String).cast(pl.Float64, strict=False)
     parts[remaining_numbers] = (shortest * ONE).round().cast(pl.Int64).to_numpy()

@@ -115,7 +115,7 @@ def missing_sessions(
     begun = {
         symbol: min(symbol_months) for symbol, symbol_months in entries.items() if symbol_months
     }
-    found: list[MissingMonth] = []
+    missing: list[MissingMonth] = []
     for month in months(first_month, newest):
         symbol_months = {
             symbol: entries[symbol].get(month) for symbol, first in begun.items() if first <= month
@@ -133,8 +133,8 @@ def missing_sessions(
             expected = behind
         if expected:
             session = min(_find_first_missing(row, month) for row in expected.values())
-            found.append(MissingMonth(month, session, list(expected)))
-    return found
+            missing.append(MissingMonth(month, session, list(expected)))
+    return missing
 
 
 def _is_unavailable(row: SymbolMonth) -> bool:

@@ -116,15 +116,15 @@ def merged(ours: Mapping[str, Any], before: Mapping[str, Any], theirs: Mapping[s
     values: dict[str, Any] = {}
     overwritten: dict[str, Any] = {}
     for name, value in ours.items():
-        found = theirs.get(name)
-        if agrees(value, found):
+        value_there = theirs.get(name)
+        if agrees(value, value_there):
             continue
         if name in before and agrees(before[name], value):
-            values[name] = found
+            values[name] = value_there
             continue
         writes[name] = value
-        if not agrees(before.get(name), found):
-            overwritten[name] = found
+        if not agrees(before.get(name), value_there):
+            overwritten[name] = value_there
     return Merge(writes, values, overwritten)
 
 

@@ -212,8 +212,10 @@ def user_of_address(users: Sequence[User], email: str) -> User | None:
     A search of Jira's finds whoever has a part of it in a name or an address.
     """
     casefold = email.strip().casefold()
-    found = [user for user in users if user.is_active and (user.email or "").casefold() == casefold]
-    return found[0] if casefold and len(found) == 1 else None
+    same_users = [
+        user for user in users if user.is_active and (user.email or "").casefold() == casefold
+    ]
+    return same_users[0] if casefold and len(same_users) == 1 else None
 
 
 def event_in(body: bytes) -> TaskEvent:

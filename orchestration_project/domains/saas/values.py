@@ -140,8 +140,8 @@ def _convert_item(spec: FieldSpec, text: str) -> Any:
 
 def _check_allowed(spec: FieldSpec, text: str) -> str:
     if spec.allowed_values and text not in spec.allowed_values:
-        shown = ", ".join(spec.allowed_values[:10])
-        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is none of {shown}")
+        examples = ", ".join(spec.allowed_values[:10])
+        raise UnfitValueError(spec.field_id, f"{text[:40]!r} is none of {examples}")
     return text
 
 

@@ -45,11 +45,11 @@ def _refuse_constant(name: str) -> float:
 
 def unreadable(what: str, expected: str, found: object) -> ContractError:
     """Return the error of a record that is not as its system has them; quotes a start of it."""
-    shown = found if isinstance(found, str) else f"{type(found).__name__} {found!r:.60}"
+    text = found if isinstance(found, str) else f"{type(found).__name__} {found!r:.60}"
     return ContractError(
         f"{what} cannot be read",
         expected=expected,
-        found=ascii(shown[:SHOWN_CHARACTERS])[1:-1],
+        found=ascii(text[:SHOWN_CHARACTERS])[1:-1],
         remedy="correct it in its system; its bytes are kept as they came",
     )
 
@@ -101,11 +101,11 @@ def identity(record: Mapping[str, Any], name: str, what: str) -> str:
     Raises:
         ContractError: There is none, or it is too long for one.
     """
-    found = record.get(name)
-    is_number = isinstance(found, int) and not isinstance(found, bool) and abs(found) < 2**63
-    text = str(found) if is_number else found
+    value = record.get(name)
+    is_number = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    text = str(value) if is_number else value
     if not isinstance(text, str) or not text.strip() or len(text) > LONGEST_ID:
-        raise unreadable(what, f"an id in {name!r}", found)
+        raise unreadable(what, f"an id in {name!r}", value)
     return text
 
 
@@ -115,10 +115,10 @@ def text(record: Mapping[str, Any], name: str, what: str) -> str | None:
     Raises:
         ContractError: It is another thing.
     """
-    found = record.get(name)
-    if found is not None and not isinstance(found, str):
-        raise unreadable(what, f"text or null in {name!r}", found)
-    return found
+    value = record.get(name)
+    if value is not None and not isinstance(value, str):
+        raise unreadable(what, f"text or null in {name!r}", value)
+    return value
 
 
 def needed(record: Mapping[str, Any], name: str, what: str) -> str:
@@ -127,10 +127,10 @@ def needed(record: Mapping[str, Any], name: str, what: str) -> str:
     Raises:
         ContractError: There is none, or another thing.
     """
-    found = text(record, name, what)
-    if not found:
-        raise unreadable(what, f"text in {name!r}", found)
-    return found
+    value = text(record, name, what)
+    if not value:
+        raise unreadable(what, f"text in {name!r}", value)
+    return value
 
 
 def part(record: Mapping[str, Any], name: str, what: str) -> Mapping[str, Any]:
@@ -139,12 +139,12 @@ def part(record: Mapping[str, Any], name: str, what: str) -> Mapping[str, Any]:
     Raises:
         ContractError: It is another thing.
     """
-    found = record.get(name)
-    if found is None:
+    value = record.get(name)
+    if value is None:
         return {}
-    if not isinstance(found, dict):
-        raise unreadable(what, f"an object or null in {name!r}", found)
-    return found
+    if not isinstance(value, dict):
+        raise unreadable(what, f"an object or null in {name!r}", value)
+    return value
 
 
 def moment(record: Mapping[str, Any], name: str, what: str) -> datetime | None:
@@ -153,13 +153,13 @@ def moment(record: Mapping[str, Any], name: str, what: str) -> datetime | None:
     Raises:
         ContractError: It is another thing, or says no zone.
     """
-    found = text(record, name, what)
-    if found is None:
+    value = text(record, name, what)
+    if value is None:
         return None
     try:
-        time = datetime.fromisoformat(found)
+        time = datetime.fromisoformat(value)
         if time.tzinfo is None:
             raise ValueError("no zone")
         return time.astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise unreadable(what, f"a time with its zone in {name!r}", found) from error
+        raise unreadable(what, f"a time with its zone in {name!r}", value) from error

@@ -128,8 +128,10 @@ def _fill_audit(figures: ItemFigures, loaded: ItemFigures, fields: Sequence[str]
 
 def _check_members(members: frozenset[str], baseline: Baseline) -> Audit:
     if not baseline.members or not members:
-        found = "none" if not baseline.members else "none any more"
-        return Audit(MEMBERS, "not_applicable", "JSON on the same pages of both crawls", found)
+        member_text = "none" if not baseline.members else "none any more"
+        return Audit(
+            MEMBERS, "not_applicable", "JSON on the same pages of both crawls", member_text
+        )
     new, vanished = sorted(members - baseline.members), sorted(baseline.members - members)
     parts = [
         f"{label}: {', '.join(names[:MAX_NAMED])}{' …' if len(names) > MAX_NAMED else ''}"

@@ -262,8 +262,8 @@ def items(
             return
         if isinstance(part, RejectedItem):
             yield part
-        elif (made := _build_item(part, rule, mask_key)) is not None:
-            yield made
+        elif (item := _build_item(part, rule, mask_key)) is not None:
+            yield item
         else:
             leave_out()
 
@@ -358,8 +358,8 @@ def _build_item(part: Any, rule: ItemRule, mask_key: bytes) -> Item | RejectedIt
     if problems:
         return RejectedItem(problems[0][0], "; ".join(item for _, item in problems), text)
     if len(text.encode()) > MAX_ITEM_BYTES:
-        found = f"expected up to {MAX_ITEM_BYTES} bytes, found {len(text)} characters"
-        return RejectedItem("size", found, text[:1000])
+        message = f"expected up to {MAX_ITEM_BYTES} bytes, found {len(text)} characters"
+        return RejectedItem("size", message, text[:1000])
     if rule.json_schema is not None and (broken := _find_broken_rule(rule, payload)):
         return RejectedItem("schema", broken, text)
     key = [payload[name] for name in rule.key]

@@ -88,9 +88,9 @@ def _parse_amount(value: Any) -> int | None:
 
 def _find_currency(name: str, value: Any, payload: Mapping[str, Any]) -> str | None:
     currency = value.get("currency") if isinstance(value, dict) else None
-    for found in (currency, payload.get(f"{name}_currency"), payload.get("currency")):
-        if isinstance(found, str) and CURRENCY.fullmatch(found):
-            return found
+    for code in (currency, payload.get(f"{name}_currency"), payload.get("currency")):
+        if isinstance(code, str) and CURRENCY.fullmatch(code):
+            return code
     return None
 
 

@@ -245,10 +245,10 @@ def _select_unique(
         return last.drop("line_number"), []
     frame = rows.join(first.select("item_key", "url", "payload"), on="item_key", suffix="_first")
     other_frame = frame.filter(pl.col("payload") != pl.col("payload_first"))
-    wanted = ("item_key", "url_first", "payload", "part_number", "line_number", "capture_id")
+    columns = ("item_key", "url_first", "payload", "part_number", "line_number", "capture_id")
     rejects = [
         (*place, *_format_reject(_reject_duplicate(key, url, payload)), capture_id)
-        for key, url, payload, *place, capture_id in other_frame.select(wanted).iter_rows()
+        for key, url, payload, *place, capture_id in other_frame.select(columns).iter_rows()
     ]
     return first.drop("line_number"), rejects
 

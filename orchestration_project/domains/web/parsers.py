@@ -75,8 +75,8 @@ def load_parser(name: str) -> PageParser:
     """
     module, _, attribute = name.partition(":")
     try:
-        made = getattr(import_module(module), attribute)
-        parser = made() if isinstance(made, type) else None
+        parser_class = getattr(import_module(module), attribute)
+        parser = parser_class() if isinstance(parser_class, type) else None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - code of others
         reason = f"{type(error).__name__}: {error}"[:200]
         raise ValueError(f"{EXPECTED}, found {name!r}: {reason}") from None

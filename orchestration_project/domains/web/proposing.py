@@ -145,9 +145,9 @@ def _iterate_items(page: KnownPage, rule: ItemRule) -> Iterator[tuple[str, Mappi
 
     Where the page is one item, its key is that of the known one, also where no key is found.
     """
-    for found in items(page.page, rule):
-        text = found.payload if isinstance(found, Item) else found.text
-        key = found.key if isinstance(found, Item) else ""
+    for item in items(page.page, rule):
+        text = item.payload if isinstance(item, Item) else item.text
+        key = item.key if isinstance(item, Item) else ""
         if not rule.has_many_of_page and len(page.known) == 1:
             [key] = page.known
         try:

@@ -95,14 +95,14 @@ def selectors_with_each(
         _try_candidate(rule, each_selector, searched)
         for each_selector, _ in counts.most_common(MAX_EACH)
     ]
-    found = sorted(filter(None, trials), key=_order)
-    if not found:
+    selectors = sorted(filter(None, trials), key=_order)
+    if not selectors:
         return {EACH: []}
-    best = found[0]
+    best = selectors[0]
     fields = [name for name in rule.fields if name not in rule.key]
     lost = [name for name in fields if _is_lost(best.rule, name, pages)]
     return {
-        EACH: [_evaluate_on_all(tried, pages, earlier_pages) for tried in found],
+        EACH: [_evaluate_on_all(selector, pages, earlier_pages) for selector in selectors],
         **best.keys,
         **{name: best_selectors(best.rule, name, pages, earlier_pages) for name in lost},
     }
@@ -126,8 +126,8 @@ def _is_lost(rule: ItemRule, name: str, pages: Sequence[KnownPage]) -> bool:
     """Whether the present selector of a field finds too few known values; personal ones differ."""
     if rule.fields[name].personal:
         return False
-    found = score(rule_with(rule, name, rule.fields[name]), name, pages)
-    return found.total_count > 0 and found.agreement < MIN_AGREEMENT
+    result = score(rule_with(rule, name, rule.fields[name]), name, pages)
+    return result.total_count > 0 and result.agreement < MIN_AGREEMENT
 
 
 def _try_candidate(
@@ -268,8 +268,8 @@ def _list_ancestors(node: Any) -> list[Any]:
 
 
 def _build_selectors(node: Any) -> Iterator[EachSelector]:
-    own = [*_derive_by_name(node)]
-    yield from (EachSelector(kind, css) for kind, css in own)
+    pairs = [*_derive_by_name(node)]
+    yield from (EachSelector(kind, css) for kind, css in pairs)
     if not IDENTIFIER.fullmatch(node.tag):
         return
     parent = node.parent

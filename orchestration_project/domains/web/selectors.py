@@ -87,10 +87,10 @@ def selectors_of(
 
 
 def _skip_repeated(selectors: Iterable[Selector]) -> Iterator[Selector]:
-    seen: set[Selector] = set()
+    earlier: set[Selector] = set()
     for selector in selectors:
-        if selector not in seen:
-            seen.add(selector)
+        if selector not in earlier:
+            earlier.add(selector)
             yield selector
 
 
@@ -177,15 +177,15 @@ def _find_paths(value: Any, field: ItemField, values: Collection[Any]) -> Iterat
     """Yield the paths of scalars that are one of the values; of a list, any position counts."""
     waiting, seen_name = [("$", value)], 0
     while waiting and seen_name < MAX_JSON_VALUES:
-        path, found = waiting.pop()
+        path, node = waiting.pop()
         seen_name += 1
-        if isinstance(found, dict):
-            named = ((name, inner) for name, inner in found.items() if MEMBER.fullmatch(name))
+        if isinstance(node, dict):
+            named = ((name, inner) for name, inner in node.items() if MEMBER.fullmatch(name))
             waiting += [(f"{path}.{name}", inner) for name, inner in named]
-        elif isinstance(found, list):
+        elif isinstance(node, list):
             step = "[*]" if field.many else None
-            waiting += [(f"{path}{step or f'[{n}]'}", item) for n, item in enumerate(found)]
-        elif _is_scalar(found) and path != "$" and value_of(str(found), field) in values:
+            waiting += [(f"{path}{step or f'[{n}]'}", item) for n, item in enumerate(node)]
+        elif _is_scalar(node) and path != "$" and value_of(str(node), field) in values:
             yield path
 
 

@@ -129,15 +129,15 @@ def currency_of(text: str, declared: str | None) -> str:
     Raises:
         ValueError: The text has none, an ambiguous one, or another than the declared.
     """
-    found = NUMBER.sub(" ", text.replace("\u00a0", " ")).strip()
-    if not found and declared:
+    symbol = NUMBER.sub(" ", text.replace("\u00a0", " ")).strip()
+    if not symbol and declared:
         return declared
-    code = found.upper() if found.upper() in CURRENCIES else SYMBOLS.get(found)
-    if code is None and declared and declared in AMBIGUOUS.get(found, ()):
+    code = symbol.upper() if symbol.upper() in CURRENCIES else SYMBOLS.get(symbol)
+    if code is None and declared and declared in AMBIGUOUS.get(symbol, ()):
         return declared
     if code is None or (declared and code != declared):
         expected = declared or "a currency such as EUR or €"
-        raise ValueError(f"expected {expected}, found {found[:20]!a}")
+        raise ValueError(f"expected {expected}, found {symbol[:20]!a}")
     return code
 
 

@@ -156,7 +156,7 @@ def _detect_login(root: Any, found: _Outline, url: str) -> Refusal | None:
 
 
 def _has_login_text(root: Any) -> bool:
-    found = root.css("h2, h3, legend, button, label")[:MAX_NODES]
-    texts = [node.text() or "" for node in found]
+    nodes = root.css("h2, h3, legend, button, label")[:MAX_NODES]
+    texts = [node.text() or "" for node in nodes]
     texts += [node.attributes.get("value") or "" for node in root.css("input[type=submit i]")]
     return any(LOGIN_TITLE.match(text) for text in texts)

@@ -113,12 +113,12 @@ class AnswerSession(requests.Session):
         self, prepared_request: requests.PreparedRequest, response: requests.Response
     ) -> None:
         """Refuse a redirect to another host: headers with secrets would follow it."""
-        found, asked = (urlsplit(str(item.url)) for item in (prepared_request, response))
-        if found[:2] != asked[:2]:
+        redirected, answering = (urlsplit(str(item.url)) for item in (prepared_request, response))
+        if redirected[:2] != answering[:2]:
             raise SourceError(
                 "an answer redirects to another host",
-                expected=f"an answer of {asked.hostname}",
-                found=f"a redirect to {found.hostname}",
+                expected=f"an answer of {answering.hostname}",
+                found=f"a redirect to {redirected.hostname}",
                 remedy="if that is right, declare its address",
             )
 
@@ -292,8 +292,8 @@ class RecordedExchanges:
             SourceError: There is none.
         """
         with self._lock:
-            found = self._answers.get(question)
-            if not found:
+            answers = self._answers.get(question)
+            if not answers:
                 raise SourceError(
                     "the resource sends a request whose answer was not captured",
                     expected=", ".join(sorted({name.url for name in self._answers}))[:500],
@@ -301,7 +301,7 @@ class RecordedExchanges:
                     remedy="let the resource send the same requests for the same partition; if it "
                     "cannot, declare capture='rows'",
                 )
-            part = found.popleft()
+            part = answers.popleft()
             self.part_number = part.part_number
         return Answer(part.http_status or 0, part.response_headers, part.body)
 

@@ -72,9 +72,9 @@ def read_items(
         Exception: Whatever the resource raises.
     """
     with _use_contexts(state, sessions):
-        found = _select_resource(make(**arguments), resource)
-        for item in found:
-            yield found.name, item
+        selected = _select_resource(make(**arguments), resource)
+        for item in selected:
+            yield selected.name, item
 
 
 @contextmanager

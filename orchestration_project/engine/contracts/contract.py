@@ -299,9 +299,9 @@ def _build_type_rules(field: Field) -> list[RowRule]:
     if field.kind == "Number":
         is_whole = not isinstance(field.column.type, Quantity)
         return quantity_rules(name, read, is_whole=is_whole)
-    most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
+    max_bytes = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
     forms = [*(_build_cusip_rules(name) if field.form else ()), *_build_pattern_rules(field)]
-    return [*_build_required(field), too_long(name, most), *forms]
+    return [*_build_required(field), too_long(name, max_bytes), *forms]
 
 
 def _check_rule(field: Field, check: FieldCheck) -> RowRule:
@@ -377,9 +377,14 @@ def _build_rejects(field: Field) -> list[Reject]:
     if field.kind == "Number":
         is_whole = not isinstance(field.column.type, Quantity)
         return reject_quantity(name, reading, is_whole=is_whole)
-    most = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
+    max_bytes = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
     pattern = [("wrong_form", ["not", ["matches", name, field.pattern]])] if field.pattern else []
-    return [*blank, reject_long(name, most), *(reject_cusip(name) if field.form else ()), *pattern]
+    return [
+        *blank,
+        reject_long(name, max_bytes),
+        *(reject_cusip(name) if field.form else ()),
+        *pattern,
+    ]
 
 
 def _build_required(field: Field) -> list[RowRule]:
@@ -544,7 +549,7 @@ def remembered(
     ended = seen.filter(pl.col("gone_at").is_not_null())
     open_rows = seen.filter(pl.col("gone_at").is_null())
     still = open_rows.join(present, on=field, how="semi").with_columns(last_seen_at=moment)
-    gone = open_rows.join(present, on=field, how="anti").with_columns(gone_at=moment)
+    removed_fields = open_rows.join(present, on=field, how="anti").with_columns(gone_at=moment)
     begun = present.join(open_rows, on=field, how="anti").with_columns(
         source=pl.lit(source),
         dataset=pl.lit(dataset),
@@ -553,7 +558,7 @@ def remembered(
         gone_at=pl.lit(None, pl.Datetime("us", "UTC")),
     )
     names = list(schema_of(source_fields))
-    rows = [frame.select(names) for frame in (ended, still, gone, begun)]
+    rows = [frame.select(names) for frame in (ended, still, removed_fields, begun)]
     return pl.concat(rows).sort(key_names(source_fields))
 
 
@@ -574,9 +579,15 @@ def drift(seen: pl.DataFrame, known_fields: Mapping[str, str]) -> list[Drift]:
         if name not in present
     ]
     other = [
-        Drift(name, "retyped" if known else "new", known, row["field_type"], row["first_seen_at"])
+        Drift(
+            name,
+            "retyped" if known_type else "new",
+            known_type,
+            row["field_type"],
+            row["first_seen_at"],
+        )
         for name, row in present.items()
-        for known in [known_fields.get(name, "")]
-        if known != SAME_TYPES.get(row["field_type"], row["field_type"])
+        for known_type in [known_fields.get(name, "")]
+        if known_type != SAME_TYPES.get(row["field_type"], row["field_type"])
     ]
     return sorted([*missing, *other], key=lambda each: each.field_name)

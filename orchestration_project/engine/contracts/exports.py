@@ -383,20 +383,20 @@ def _check_folder(export: Export) -> list[tuple[str, str]]:
 
 def _check_table(export: Export) -> list[tuple[str, str]]:
     try:
-        found = relation(export.table)
+        source = relation(export.table)
     except ConfigurationError as error:
         return [("table", _format_error(error))]
     problems = []
-    if found.table.name in internal_tables() and not export.internal:
+    if source.table.name in internal_tables() and not export.internal:
         problems.append(("table", "expected a table that is not internal, or internal: true"))
-    if export.incremental and found.table.info.get(HISTORY) is None:
+    if export.incremental and source.table.info.get(HISTORY) is None:
         problems.append(
-            ("incremental", f"expected false: {found.table.name} keeps no history to compare with")
+            ("incremental", f"expected false: {source.table.name} keeps no history to compare with")
         )
-    if export.incremental and CHANGE in found.table.columns:
+    if export.incremental and CHANGE in source.table.columns:
         problems.append(("incremental", f"expected false: the table has a column {CHANGE}"))
     try:
-        found.select(found.columns(export.columns), export.where)
+        source.select(source.columns(export.columns), export.where)
     except ConfigurationError as error:
         problems.append(("where" if export.where else "columns", _format_error(error)))
     return problems

@@ -211,10 +211,10 @@ def require_valid(run_config: Mapping[str, Any], models: Mapping[str, type[BaseM
 
 def within(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     """Return the mapping at a path of a config; empty where it has another shape."""
-    found: Any = config
+    member: Any = config
     for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+        member = member.get(name) if isinstance(member, Mapping) else None
+    return member if isinstance(member, Mapping) else {}
 
 
 def _is_model(annotation: Any) -> bool:

@@ -134,12 +134,12 @@ def template_parts(template: str) -> Sequence[tuple[str, TemplatePart | None]]:
     Raises:
         ValueError: It is none: a brace alone, or more within braces than a path and two texts.
     """
-    found: list[tuple[str, TemplatePart | None]] = []
+    parts: list[tuple[str, TemplatePart | None]] = []
     for literal, text, form, conversion in Formatter().parse(template):
         if form or conversion:
             raise ValueError(f"{{{text}}} has more than a path")
-        found.append((literal, None if text is None else TemplatePart.read(text)))
-    return found
+        parts.append((literal, None if text is None else TemplatePart.read(text)))
+    return parts
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ class TargetFields:
 
     def type_of(self, name: str) -> FieldType | None:
         """Return the type of a field; None: the target does not take it."""
-        found = self.types.get(name)
-        return self.others if found is None else found
+        field_type = self.types.get(name)
+        return self.others if field_type is None else field_type
 
 
 def typed(value: Any, kind: FieldType) -> Any:

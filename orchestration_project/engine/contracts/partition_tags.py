@@ -81,15 +81,15 @@ def consecutive_ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tupl
     Keys of one range differ in their last dimension only.
     """
     numbers = {key: number for number, key in enumerate(ordered)}
-    found: list[tuple[str, str]] = []
+    key_ranges: list[tuple[str, str]] = []
     for key in sorted(set(keys), key=numbers.__getitem__):
-        last = found[-1][1] if found else ""
-        is_next = bool(found) and numbers[key] == numbers[last] + 1
+        last = key_ranges[-1][1] if key_ranges else ""
+        is_next = bool(key_ranges) and numbers[key] == numbers[last] + 1
         if is_next and key.rpartition("|")[0] == last.rpartition("|")[0]:
-            found[-1] = (found[-1][0], key)
+            key_ranges[-1] = (key_ranges[-1][0], key)
         else:
-            found.append((key, key))
-    return found
+            key_ranges.append((key, key))
+    return key_ranges
 
 
 def _join_dimensions(tags: Mapping[str, str]) -> str:

@@ -244,10 +244,10 @@ class Partitioning:
 
     def nearest(self, partition: Partition, keys: Iterable[str], count: int) -> list[str]:
         """Return the ``count`` keys of its value whose days are nearest, the nearest first."""
-        found = [(self.partition_of(key, today=date.max), key) for key in keys]
+        partitions = [(self.partition_of(key, today=date.max), key) for key in keys]
         around = sorted(
             (abs((other.day - partition.day).days), key)
-            for other, key in found
+            for other, key in partitions
             if other.value == partition.value and other.day != partition.day
         )
         return [key for _, key in around[:count]]
@@ -430,8 +430,8 @@ class Partitioning:
 
     def _named_by(self, name: str) -> Partition:
         *value, day = name.removeprefix(f"{self.table_name}_").removesuffix(".csv").split("_")
-        found = day_or_none(f"{day[:4]}-{day[4:6]}-{day[6:]}")
-        partition = Partition(found, "_".join(value)) if found else None
+        named_day = day_or_none(f"{day[:4]}-{day[4:6]}-{day[6:]}")
+        partition = Partition(named_day, "_".join(value)) if named_day else None
         is_known = partition is not None and partition.value in (self.values or ("",))
         if partition is None or not is_known or self.file_name(partition) != name:
             values = f"_<{'|'.join(self.values)}>" if self.values else ""

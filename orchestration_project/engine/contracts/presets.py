@@ -41,8 +41,8 @@ class Default:
         """Return the default in words: a setting's name and value, or the value as YAML has it."""
         value = self.of(settings)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        shown = f"{value:g}" if is_number else str(value).lower()
-        return f"{self.setting.upper()} ({shown})" if self.setting else shown
+        value_text = f"{value:g}" if is_number else str(value).lower()
+        return f"{self.setting.upper()} ({value_text})" if self.setting else value_text
 
 
 @dataclass(frozen=True)
@@ -244,13 +244,13 @@ def _parse_yaml(name: str, content: str) -> Any:
 def _read_values(name: str, config: Any, target: PresetTarget) -> dict[str, Any]:
     """Return the values of a run config for the target's op alone."""
     ops = config.get("ops", {}) if isinstance(config, dict) else None
-    said = ops.get(target.op, {"config": {}}) if isinstance(ops, dict) else None
-    values = said.get("config") if isinstance(said, dict) else None
+    op_config = ops.get(target.op, {"config": {}}) if isinstance(ops, dict) else None
+    values = op_config.get("config") if isinstance(op_config, dict) else None
     is_alone = (
         isinstance(values, dict)
         and set(config) <= {"ops"}
         and set(ops or {}) <= {target.op}
-        and set(said or {}) == {"config"}
+        and set(op_config or {}) == {"config"}
     )
     if not is_alone or not isinstance(values, dict):
         raise ConfigurationError(

@@ -153,8 +153,8 @@ class RulesText(Generic[RuleT]):
                 problems.append(((number, "rule_id"), "expected a name of its own"))
             names.add(rule.rule_id)
             read.append(rule)
-            own = next(filter(None, (examine(rule) for examine in examiners)), ())
-            problems += [((number, *entries), reason) for entries, reason in own]
+            rule_problems = next(filter(None, (examine(rule) for examine in examiners)), ())
+            problems += [((number, *entries), reason) for entries, reason in rule_problems]
         if problems:
             shown_names = [self._describe(*problem) for problem in problems[:MAX_PROBLEMS]]
             raise self.form.refuse(shown_names, count=len(problems))
@@ -165,6 +165,6 @@ class RulesText(Generic[RuleT]):
         number, remaining_items = int(place[0]), place[1:]
         fields = self.given[number]
         name = fields.get("rule_id") if isinstance(fields, dict) else None
-        shown = f"rule {number + 1}" + (f" ({str(name)[:63]})" if name else "")
-        text = ": ".join(filter(None, (shown, ".".join(map(str, remaining_items)), reason)))
+        rule_name = f"rule {number + 1}" + (f" ({str(name)[:63]})" if name else "")
+        text = ": ".join(filter(None, (rule_name, ".".join(map(str, remaining_items)), reason)))
         return located(self.yaml, tuple(map(str, place)), text) if self.yaml else text

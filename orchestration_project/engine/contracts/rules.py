@@ -227,14 +227,14 @@ def completeness_audit(
     if len(sizes) < limits.min_neighbour_count:
         expected = f"loaded rows, or at least {limits.min_neighbour_count} partitions around it"
         return Audit(COMPLETE, "not_applicable", expected, f"{len(sizes)} partitions")
-    found = usual_range(
+    size_range = usual_range(
         sizes,
         sigma=limits.sigma,
         min_factor=limits.min_factor,
         max_factor=limits.max_factor,
     )
-    usual = min(found.usual, sizes[0])  # a list that was shortened is accepted once
-    least = max(min(ceil(round(usual / found.factor, 6)), round(usual) - 1), 0)
+    usual = min(size_range.usual, sizes[0])  # a list that was shortened is accepted once
+    least = max(min(ceil(round(usual / size_range.factor, 6)), round(usual) - 1), 0)
     return Audit(
         COMPLETE,
         verdict(row_count >= least),
@@ -395,8 +395,8 @@ def contents_sha256(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
             runs = column.filter(pl.Series(is_start))
         pieces = [_cut(values, cuts) for values, cuts in _encode_column(runs, run_ends)]
         of_rows = [np.packbits(flags).data for flags in np.split(is_start, ends[:-1])]
-        for digest, *own in zip(digests, of_rows, *pieces, strict=True):
-            for piece in own:
+        for digest, *row_pieces in zip(digests, of_rows, *pieces, strict=True):
+            for piece in row_pieces:
                 digest.update(piece)
     return [digest.hexdigest() for digest in digests]
 

@@ -163,13 +163,13 @@ def _split_credentials(question: Question, url: str) -> tuple[str, tuple[str, st
     match = HTTP_URL.fullmatch(url)
     if match is None:
         raise no_http_url(question)
-    scheme, authority, rest = match.groups()
+    scheme, authority, path = match.groups()
     address = f"{scheme}{authority.rpartition('@')[2]}"
     try:
         parts = urlsplit(f"{scheme}{authority}")
         host, _ = parts.hostname, parts.port  # raises ValueError of a port that there cannot be
         httpx.URL(address)
-        address += quote(rest, SENT_AS_WRITTEN)
+        address += quote(path, SENT_AS_WRITTEN)
     except (ValueError, httpx.InvalidURL):
         raise no_http_url(question) from None  # its text quotes the URL
     if not host:

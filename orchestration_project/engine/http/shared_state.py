@@ -95,16 +95,16 @@ class Window(NamedTuple):
         A batch is begun when the one so many before it has left the interval, so that no interval
         ever has more. Further requests join it, and it counts as being as late as they are.
         """
-        span, known = rate.span_ms, self
-        if known.times and known.times[-1] > now_ms + span:  # a clock was set back
-            known = Window()
-        if known.times and known.batch_count < rate.batch_size:
-            return Window((*known.times[:-1], now_ms), known.batch_count + 1), 0
-        if len(known.times) >= rate.batches:
-            wait_ms = known.times[-rate.batches] + span + 1 - now_ms
+        span, window = rate.span_ms, self
+        if window.times and window.times[-1] > now_ms + span:  # a clock was set back
+            window = Window()
+        if window.times and window.batch_count < rate.batch_size:
+            return Window((*window.times[:-1], now_ms), window.batch_count + 1), 0
+        if len(window.times) >= rate.batches:
+            wait_ms = window.times[-rate.batches] + span + 1 - now_ms
             if wait_ms > 0:
                 return self, wait_ms
-        return Window((*known.times, now_ms)[-rate.batches :], 1), 0
+        return Window((*window.times, now_ms)[-rate.batches :], 1), 0
 
 
 class BreakerState(NamedTuple):

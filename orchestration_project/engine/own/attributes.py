@@ -487,9 +487,11 @@ def dataset_in(text: str, functions: FindFunction = _refuse_function) -> Dataset
     kind = document.get("type") if isinstance(document, dict) else None
     if not isinstance(document, dict) or kind not in SOURCES:
         known_names = [str(name) for name in SOURCES]
-        found = located(text, ["type"], str(kind))
+        located_problem = located(text, ["type"], str(kind))
         raise _build_error(
-            f"type: {' or '.join(known_names)}", found, did_you_mean(str(kind), known_names)
+            f"type: {' or '.join(known_names)}",
+            located_problem,
+            did_you_mean(str(kind), known_names),
         )
     if template := next(_find_templates(document.get("attributes"), ["attributes"]), None):
         raise _build_error(
@@ -506,8 +508,8 @@ def dataset_in(text: str, functions: FindFunction = _refuse_function) -> Dataset
         for group in (
             problem["loc"] for problem in error.errors() if SECRETS & set(problem["loc"])
         ):
-            found = located(text, group, ".".join(map(str, group)), "another value")
-            raise _build_error("names of environment variables", found) from None
+            located_problem = located(text, group, ".".join(map(str, group)), "another value")
+            raise _build_error("names of environment variables", located_problem) from None
         raise _build_error(
             f"attributes of {kind}", "; ".join(value_problems(text, error))
         ) from None

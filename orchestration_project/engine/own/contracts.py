@@ -66,9 +66,9 @@ _DECLARED: dict[str, tuple[Dataset, Table, Sequence[TableField]]] = {}
 
 def declare_table(dataset: Dataset, domain: str) -> tuple[Table, Sequence[TableField]]:
     """Return the table of a dataset, and the fields that fill it; it is declared once."""
-    known = _DECLARED.get(dataset.name)
-    if known is not None and known[0] is dataset:
-        return known[1:]
+    declared = _DECLARED.get(dataset.name)
+    if declared is not None and declared[0] is dataset:
+        return declared[1:]
     fields = [_build_table_field(field, dataset) for field in dataset.stored_fields]
     if not dataset.has_day_field:
         column = day(dataset.partitions.column, "Day of the partition", key=True)
@@ -238,10 +238,10 @@ def _check_one_document(
     for record in records:
         text = day_text(record, name)
         if not record.left_out and text != known_name:
-            found = day_or_none(text)
-            if found is None:
+            day = day_or_none(text)
+            if day is None:
                 raise unreadable("records that have a day, yyyy-mm-dd", ascii(text[:200]))
-            of_day = {(document.name, filled(document.name, found)) for document in documents}
+            of_day = {(document.name, filled(document.name, day)) for document in documents}
             fitting = of_day if fitting is None else fitting & of_day
             if not fitting:
                 raise unreadable("days of one document", f"{known_name} and {text}")
@@ -338,8 +338,8 @@ def records_of_partition(dataset: Dataset, partition: Partition) -> Callable[[Re
             return False
         if not name:
             return True
-        found = day_text(record, name)
-        return found == text or day_or_none(found) in (None, expected_day)
+        day = day_text(record, name)
+        return day == text or day_or_none(day) in (None, expected_day)
 
     return is_own
 
@@ -396,13 +396,13 @@ def progress_after(dataset: Dataset, bodies: Sequence[bytes], before: Progress) 
             text = (record.texts or {}).get(field.source_name, "")
             if record.texts is None or record.left_out:
                 continue
-            comparable, known = (
+            comparable, earlier = (
                 _parse_comparable(field, text),
                 _parse_comparable(field, greatest.value),
             )
-            if comparable > known:
+            if comparable > earlier:
                 greatest, keys = Progress(text), set()
-            if comparable >= known:
+            if comparable >= earlier:
                 keys.add(_hash_key(dataset, record))
     return Progress(greatest.value, sorted(keys))
 

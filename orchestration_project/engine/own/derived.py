@@ -50,8 +50,8 @@ class Derived:
         for name in ("key", "inputs", "owners"):
             require_texts(f"{name} of {what}", getattr(self, name))
         if bool(self.sql.strip()) == (self.function is not None):
-            found = "both" if self.sql else "neither"
-            raise invalid(what, "either sql= or function=", found)
+            stated = "both" if self.sql else "neither"
+            raise invalid(what, "either sql= or function=", stated)
         if self.function is not None and not self.inputs:
             expected = "names of tables, whose rows the function gets in this order"
             raise invalid(f"inputs of {what}", expected, "none")

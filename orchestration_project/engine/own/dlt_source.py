@@ -250,9 +250,9 @@ def _refuse_secrets(value: Any, member: str = "") -> None:
 
 def _put(config: dict[str, Any], path: str, value: str) -> None:
     *members, name = path.split(".")
-    found: Any = config
+    member_config: Any = config
     for member in members:
-        found = found.get(member) if isinstance(found, dict) else None
-    if not isinstance(found, dict):
+        member_config = member_config.get(member) if isinstance(member_config, dict) else None
+    if not isinstance(member_config, dict):
         raise invalid("secrets", "paths in rest_api, such as client.auth.token", path)
-    found[name] = value
+    member_config[name] = value

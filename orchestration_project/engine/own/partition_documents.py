@@ -27,8 +27,8 @@ def names_of(dataset: Dataset, partition: Partition, today: date) -> Sequence[st
     age = (today - partition.day).days
     documents = documents_of(dataset)
     recent = [document for document in documents if age < document.days]
-    found = recent or [document for document in documents if not document.days]
-    return tuple(filled(document.name, partition.day) for document in found)
+    partition_documents = recent or [document for document in documents if not document.days]
+    return tuple(filled(document.name, partition.day) for document in partition_documents)
 
 
 def listings_of(dataset: Dataset, since: date | None, today: date) -> Sequence[str]:

@@ -131,8 +131,8 @@ def _replace_day(address: str) -> tuple[str, date | None]:
             text = match[0]
             day = day_or_none(text if "-" in text else f"{text[:4]}-{text[4:6]}-{text[6:]}")
             if day is not None:
-                shown = "{partition}" if form == "%Y-%m-%d" else f"{{partition:{form}}}"
-                return f"{address[: match.start()]}{shown}{address[match.end() :]}", day
+                placeholder = "{partition}" if form == "%Y-%m-%d" else f"{{partition:{form}}}"
+                return f"{address[: match.start()]}{placeholder}{address[match.end() :]}", day
     return address, None
 
 
@@ -189,8 +189,8 @@ NEXT = re.compile(r"next|cursor", re.IGNORECASE)
 
 def _propose_paging(document: bytes, records: str) -> str:
     """Return paging by the first member outside the records that may lead to the next page."""
-    found = loaded_json(document)
-    for path, value in _walk_paths(found, "") if records and isinstance(found, Mapping) else ():
+    content = loaded_json(document)
+    for path, value in _walk_paths(content, "") if records and isinstance(content, Mapping) else ():
         if path != records and NEXT.search(path.rpartition(".")[2]) and isinstance(value, str):
             is_address = value.startswith(("http://", "https://", "/", "?"))
             return f'next_url("{path}")' if is_address else f'cursor("…", path="{path}")'
@@ -214,10 +214,10 @@ def _find_leaves(body: bytes, reading: Reading) -> Iterator[str]:
     if reading.format == "ndjson":
         elements = [loaded_json(line) for line in body.splitlines() if line.strip()]
     else:
-        found = loaded_json(body)
+        content = loaded_json(body)
         for name in filter(None, reading.records.split(".")):
-            found = found[name]
-        elements = found if isinstance(found, list) else [found]
+            content = content[name]
+        elements = content if isinstance(content, list) else [content]
     for element in elements[:SAMPLED]:
         if isinstance(element, Mapping):
             yield from (path for path, _ in _walk_paths(element, ""))

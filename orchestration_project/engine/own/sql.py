@@ -93,10 +93,10 @@ def _parse(sql: str, database: str) -> "exp.Query":
 def _convert_error(error: Exception, database: str) -> ConfigurationError:
     [first, *_] = getattr(error, "errors", None) or [{}]
     text = str(first.get("description", error)).partition(" but got <Token")[0]
-    shown = str(first.get("highlight", ""))
-    column = int(first.get("col", 0)) - max(len(shown), 1) + 1
+    highlight = str(first.get("highlight", ""))
+    column = int(first.get("col", 0)) - max(len(highlight), 1) + 1
     place = f"line {first.get('line')}, column {column}"
-    return invalid("SQL", f"a query of {database}", f"{place}, at {shown!r}: {text}")
+    return invalid("SQL", f"a query of {database}", f"{place}, at {highlight!r}: {text}")
 
 
 def _build_error(node: "exp.Expr", expected: str, found: str) -> ConfigurationError:

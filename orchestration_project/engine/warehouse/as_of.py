@@ -87,8 +87,8 @@ class StateAsOf:
         self.require_time()
         chosen = self.relation_of(table)
         names = columns or table.columns.keys()
-        found = chosen.select(names, wheres).order_by(None)
-        statement = found if isinstance(found, Select) else select(found.subquery())
+        query = chosen.select(names, wheres).order_by(None)
+        statement = query if isinstance(query, Select) else select(query.subquery())
         return read_frame(self.connection, statement, table)
 
     def relation_of(self, table: Table) -> Relation:

@@ -604,11 +604,11 @@ def open_reading(settings: Settings) -> Iterator[Connection]:
 
 def _require_version(connection: Connection) -> None:
     version = connection.execute(select(column("version_num")).select_from(table(VERSION_TABLE)))
-    found = version.scalar()
-    if found != NEWEST_VERSION:
+    stored_version = version.scalar()
+    if stored_version != NEWEST_VERSION:
         raise ConfigurationError(
             "the tables are of another version than this program",
             expected=f"version {NEWEST_VERSION}",
-            found=f"version {found}",
+            found=f"version {stored_version}",
             remedy="back up, and run `orchestrate migrate` of the newer release",
         )

@@ -128,8 +128,8 @@ def take_fences(
     }
     if unheard := [key for key in overtaken if not rows[key].token]:
         connection.execute(delete(fences).where(_match_partitions(table, unheard)))
-    own = [pair for pair in wanted if pair[0].partition_key not in overtaken]
-    earlier = [rows[target.partition_key].known_from for target, _ in own]
+    claimed = [pair for pair in wanted if pair[0].partition_key not in overtaken]
+    earlier = [rows[target.partition_key].known_from for target, _ in claimed]
     known_from = max([now, *(item + A_MICROSECOND for item in earlier)])
     values = {
         "token": bindparam("next_token"),
@@ -139,7 +139,7 @@ def take_fences(
     }
     entries = [
         {"key": target.partition_key, "next_token": target.token + 1, "version": version}
-        for target, version in own
+        for target, version in claimed
     ]
     _update_fences(connection, table, values, entries)
     return known_from, overtaken
@@ -329,24 +329,24 @@ def record_landings(
     """Record that deliveries landed, and what that changed."""
     entries = [
         {
-            "group_id": done.group_id,
+            "group_id": result.group_id,
             "table_name": batch.target.table.name,
             "scope": batch.recorded_scope,
             "partition_key": batch.target.partition_key,
             "source": batch.delivery.source,
             "source_version": batch.delivery.source_version,
             "content_sha256": batch.content_sha256,
-            "rows_added": done.rows_added,
-            "rows_changed": done.rows_changed,
-            "rows_removed": done.rows_removed,
-            "rows_unchanged": done.rows_unchanged,
+            "rows_added": result.rows_added,
+            "rows_changed": result.rows_changed,
+            "rows_removed": result.rows_removed,
+            "rows_unchanged": result.rows_unchanged,
             "rows_rejected": len(batch.validated.rejects),
-            "change_cause": done.change_cause,
+            "change_cause": result.change_cause,
             "rule_version": batch.target.rule_version,
             "run_id": batch.target.run_id,
-            "landed_at": done.known_from,
+            "landed_at": result.known_from,
         }
-        for batch, done in zip(batches, landed, strict=True)
+        for batch, result in zip(batches, landed, strict=True)
     ]
     insert_frame(connection, landings, frame_of(entries, landings))
     _record_state(connection, batches, landed)
@@ -376,16 +376,16 @@ def _record_state(
     rows = [
         {
             "key": batch.target.partition_key,
-            "at": done.known_from,
+            "at": result.known_from,
             "source": batch.delivery.source,
             "version": batch.delivery.source_version,
             "content": batch.content_sha256,
             "rules": batch.target.rule_version,
-            "rules_if_same_rows": None if done.has_changes else batch.target.rule_version,
+            "rules_if_same_rows": None if result.has_changes else batch.target.rule_version,
             "scope": batch.recorded_scope,
             "run": batch.target.run_id,
         }
-        for batch, done in zip(batches, landed, strict=True)
+        for batch, result in zip(batches, landed, strict=True)
     ]
     _update_fences(connection, batches[0].target.table, values, rows)
 

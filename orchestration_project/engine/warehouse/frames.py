@@ -80,12 +80,12 @@ def range_of(scope: Scope) -> Days | None:
 
 def part_of(scope: Scope) -> tuple[str, frozenset[str]] | None:
     """Return the column and its values for which a delivery holds; None: it is of all of them."""
-    found = (
+    parts = (
         (name, frozenset(map(str, value)))
         for name, value in scope.items()
         if isinstance(value, tuple)
     )
-    return next(found, None)
+    return next(parts, None)
 
 
 def share_rows(scope: Scope, other: Scope) -> bool:
@@ -264,7 +264,7 @@ def read_keys(
     else:
         scopes = (read_scope(connection, table, scope) for scope in _iterate_scopes(keys))
         return pl.concat(scopes).join(keys, on=keys.columns, how="semi")
-    is_wanted = and_(*(column == wanted for column, wanted in zip(key, columns, strict=True)))
+    is_wanted = and_(*(column == values for column, values in zip(key, columns, strict=True)))
     return read_frame(connection, select(table).where(is_wanted), table)
 
 

@@ -233,9 +233,13 @@ def _add_audits(
     return [
         replace(
             batch,
-            validated=replace(batch.validated, audits=[*batch.validated.audits, *own, *more]),
+            validated=replace(
+                batch.validated, audits=[*batch.validated.audits, *batch_audits, *warnings]
+            ),
         )
-        for batch, own, more in zip(batches, appended, warn(connection, batches), strict=True)
+        for batch, batch_audits, warnings in zip(
+            batches, appended, warn(connection, batches), strict=True
+        )
     ]
 
 
@@ -358,23 +362,25 @@ def _write_batches(
 ) -> list[_PartitionWrite[SummaryT]]:
     change, digests = _write(connection, batches, is_new, known_from)
     counts = [
-        own if new else Counts(unchanged=batch.validated.row_count)
-        for batch, new, own in zip(batches, is_new, change.counts, strict=True)
+        counted if new else Counts(unchanged=batch.validated.row_count)
+        for batch, new, counted in zip(batches, is_new, change.counts, strict=True)
     ]
     derived = derive_all(
         connection,
         batches,
         [
-            _is_derived(batch, own) and not batch.target.derives_by_row
-            for batch, own in zip(batches, counts, strict=True)
+            _is_derived(batch, counted) and not batch.target.derives_by_row
+            for batch, counted in zip(batches, counts, strict=True)
         ],
         known_from,
     )
     derived = [
-        {**seconds, **own}
-        for seconds, own in zip(derived, _derive_rows(connection, batches, change), strict=True)
+        {**seconds, **counted}
+        for seconds, counted in zip(derived, _derive_rows(connection, batches, change), strict=True)
     ]
-    summaries = _summarize_batches(batches, change, known_from, [own.is_any for own in counts])
+    summaries = _summarize_batches(
+        batches, change, known_from, [counted.is_any for counted in counts]
+    )
     return [
         _PartitionWrite(*each) for each in zip(counts, summaries, derived, digests, strict=True)
     ]
@@ -640,8 +646,8 @@ def _summarize_batches(
     ]
     summarise = batches[0].target.spec.summarise
     return [
-        summarise(replaced=replaced, written=written, kept=stays) if asked else None
-        for asked, replaced, written, stays in zip(is_asked, *frames, strict=True)
+        summarise(replaced=replaced, written=written, kept=stays) if is_requested else None
+        for is_requested, replaced, written, stays in zip(is_asked, *frames, strict=True)
     ]
 
 

@@ -429,8 +429,8 @@ def effective_groups(connection: Connection) -> set[str]:
     )
     return {
         delivery.group_id
-        for _, found in groupby(rows, lambda row: (row.table_name, row.partition_key))
-        for delivery in effective_deliveries(_sort_recorded(found))
+        for _, records in groupby(rows, lambda row: (row.table_name, row.partition_key))
+        for delivery in effective_deliveries(_sort_recorded(records))
     }
 
 

@@ -80,8 +80,8 @@ def operations_of(registry: Registry) -> Sequence[Operation]:
 
 def routes(services: Services) -> list[BaseRoute]:
     """Return the routes of the API; who asks is known before they are asked."""
-    found = operations_of(services.registry())
-    described = document(found)
+    operations = operations_of(services.registry())
+    described = document(operations)
 
     async def openapi(_: Request) -> Response:
         return JSONResponse(described)
@@ -91,7 +91,7 @@ def routes(services: Services) -> list[BaseRoute]:
 
     each = [
         Route(operation.path, endpoint(operation, services), methods=[operation.method])
-        for operation in found
+        for operation in operations
     ]
     app = Starlette(
         routes=[Route("/openapi.json", openapi), Route("/docs", docs), *each],

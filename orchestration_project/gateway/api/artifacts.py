@@ -256,9 +256,9 @@ def _refuse_personal(services: Services, blob: Blob) -> None:
     is_personal = captures.c.dataset.in_(personal_tables())
     row_query = select(captures.c.dataset).where(captures.c.sha256 == blob.sha256, is_personal)
     with services.warehouse.reading() as connection:
-        found = connection.scalar(row_query.limit(1))
-    if found is not None:
-        raise _build_refusal(f"the bytes are of {found}")
+        subject = connection.scalar(row_query.limit(1))
+    if subject is not None:
+        raise _build_refusal(f"the bytes are of {subject}")
 
 
 def _build_refusal(what: str) -> ProblemError:

@@ -60,17 +60,17 @@ async def read_table_changes(call: Call[Changes, Body]) -> Response:
     A table needs a history. A change has the row that a load wrote or ended, with cause and
     delivery; capture_id of the row leads to its bytes.
     """
-    wanted = call.query
+    query = call.query
     _require_feed(call)
     try:
         page = await call.services.in_thread(
-            _read_page, call.services, wanted, not call.caller.role.covers(Role.ADMIN)
+            _read_page, call.services, query, not call.caller.role.covers(Role.ADMIN)
         )
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
     content = write_json(
         {
-            "table": wanted.name,
+            "table": query.name,
             "changes": [change.to_fields() for change in page.changes],
             "next_cursor": str(page.position),
             "is_more": page.is_more,

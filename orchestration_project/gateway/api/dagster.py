@@ -56,12 +56,12 @@ def result(data: Mapping[str, Any], name: str, *expected: str) -> Mapping[str, A
     Raises:
         ProblemError: It is of none of the ``expected`` types, but reports an error.
     """
-    found = data[name]
-    kind = found["__typename"]
+    member = data[name]
+    kind = member["__typename"]
     if kind in expected:
-        return found
-    texts = [str(error["message"]) for error in found.get("errors") or []]
-    detail = str(found.get("message") or "; ".join(texts) or kind).strip()
+        return member
+    texts = [str(error["message"]) for error in member.get("errors") or []]
+    detail = str(member.get("message") or "; ".join(texts) or kind).strip()
     if kind == "UnauthorizedError":
         raise ProblemError(403, "Dagster's permissions do not let you do this")
     if kind.endswith(NOT_FOUND):
@@ -69,7 +69,7 @@ def result(data: Mapping[str, Any], name: str, *expected: str) -> Mapping[str, A
     if kind == "RunConfigValidationInvalid":
         wrong = [WrongField(field="config", problem=text) for text in texts]
         raise ProblemError(422, "the job cannot take this config", errors=wrong)
-    is_conflict = kind in CONFLICTS or found.get("className") == PAUSED
+    is_conflict = kind in CONFLICTS or member.get("className") == PAUSED
     raise ProblemError(409 if is_conflict else 500, detail)
 
 

@@ -147,16 +147,16 @@ class EditedApi(Generic[StoredT]):
         services, store, edit = call.services, self.store, _edit_of(call, action)
         noun = store.kind.noun
         target = {noun: edit.name, "action": edit.action.value}
-        asked = (call, f"/operations/{noun}s", target)
+        subject = (call, f"/operations/{noun}s", target)
         try:
             result = await services.in_thread(store.plan, services.warehouse, edit)
             await self.judge(call, result)
             if action is not None:
-                await record(*asked, "asked", step=1)
+                await record(*subject, "asked", step=1)
                 try:
                     result = await services.in_thread(store.apply, services.warehouse, edit)
                 except OrchestrationError as error:
-                    await record(*asked, "failed", step=2, reason=error.category)
+                    await record(*subject, "failed", step=2, reason=error.category)
                     raise
         except UnknownNameError as error:
             raise problem_of(error, 404) from error
@@ -165,7 +165,7 @@ class EditedApi(Generic[StoredT]):
         except ConfigurationError as error:
             raise problem_of(error, 422) from error
         if action is not None:
-            await record(*asked, "done", step=2)
+            await record(*subject, "done", step=2)
         before, after = (item and item.definition for item in (result.before, result.after))
         shown_model = await self.show(call, result.after) if result.after else None
         return self.answer(

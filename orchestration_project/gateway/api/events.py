@@ -103,8 +103,8 @@ def _try(services: Services, body: TryRules) -> RoutingDryRun:
 async def edit_routing_rules(call: Call[Parameters, EditRules]) -> Launched:
     """Put rules into effect by a run, unless one is invalid or others were edited meanwhile."""
     rules = call.body.rules
-    given = {"rules_yaml": rules} if isinstance(rules, str) else {"rules": rules}
-    config = {**given, "based_on": call.body.based_on, "who": call.caller.name}
+    rule_config = {"rules_yaml": rules} if isinstance(rules, str) else {"rules": rules}
+    config = {**rule_config, "based_on": call.body.based_on, "who": call.caller.name}
     return await launch(
         call,
         Launch(
@@ -136,14 +136,14 @@ async def list_routing_dead_letters(call: Call[LettersWanted, Body]) -> RoutingD
 def _read_letters(services: Services, limit: int) -> RoutingDeadLetters:
     columns = events_routing_dead_letters.c
     names = list(RoutingDeadLetter.model_fields)
-    wanted = (
+    statement = (
         select(*(columns[name] for name in names))
         .where(columns.ended_at.is_(None))
         .order_by(columns.failed_at.desc(), columns.delivery_id, columns.rule_id)
         .limit(limit)
     )
     with services.warehouse.reading(seconds=services.read_seconds) as connection:
-        rows = connection.execute(wanted).mappings()
+        rows = connection.execute(statement).mappings()
         return RoutingDeadLetters(letters=[RoutingDeadLetter(**row) for row in rows])
 
 

@@ -123,7 +123,7 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
     What takes longer than a read may is a problem 413: POST /finra/gold/{name}/exports has a run
     derive it.
     """
-    wanted = call.query
+    query = call.query
     try:
         derived_as_of, content = await call.services.in_thread(_derive, call)
     except ConfigurationError as error:
@@ -131,34 +131,34 @@ async def read_gold(call: Call[Gold, Body]) -> Response:
     except TimeoutError as error:
         raise ProblemError(
             413,
-            f"deriving {wanted.name} of {wanted.partition} took longer than "
+            f"deriving {query.name} of {query.partition} took longer than "
             f"{call.services.read_seconds:g} s, and was ended",
             expected="fewer weeks",
-            remedy=f"POST /api/v1/finra/gold/{wanted.name}/exports derives it by a run; so does "
-            f"the command `{_render_command(wanted)}`",
+            remedy=f"POST /api/v1/finra/gold/{query.name}/exports derives it by a run; so does "
+            f"the command `{_render_command(query)}`",
         ) from error
     counts = derived_as_of.left_out.counts
     headers = {
-        "content-disposition": f'attachment; filename="{wanted.name}.{wanted.format}"',
+        "content-disposition": f'attachment; filename="{query.name}.{query.format}"',
         "cache-control": "no-store",
         **{f"x-{reason.replace('_', '-')}": str(counts.get(reason, 0)) for reason in REASONS},
     }
-    return Response(content, 200, headers, MEDIA_TYPES[wanted.format])
+    return Response(content, 200, headers, MEDIA_TYPES[query.format])
 
 
 def _derive(call: Call[Gold, Body]) -> tuple[DerivedAsOf, bytes]:
-    wanted, services = call.query, call.services
+    query, services = call.query, call.services
     derived_as_of = derive_as_of(
         services.warehouse,
         services.registry().tables_as_of,
-        wanted.name,
-        wanted.partition,
-        at=wanted.as_of,
-        day=wanted.published_by,
+        query.name,
+        query.partition,
+        at=query.as_of,
+        day=query.published_by,
         seconds=services.read_seconds,
     )
     content = io.BytesIO()
-    WRITERS[wanted.format]([derived_as_of.rows], content)
+    WRITERS[query.format]([derived_as_of.rows], content)
     return derived_as_of, content.getvalue()
 
 

@@ -31,8 +31,8 @@ async def _judge(call: Call[Any, Any], planned: EditResult[StoredFlag]) -> None:
 
 
 async def _show(call: Call[Any, Any], stored: StoredFlag) -> FlagShown:
-    [shown] = replace(await _report(call), stored=[stored]).shown
-    return shown
+    [flag] = replace(await _report(call), stored=[stored]).shown
+    return flag
 
 
 OPERATIONS = (

@@ -42,16 +42,16 @@ async def run_events(call: Call[EventsWanted, Body]) -> Events:
 
 def _read_events(services: Services, wanted: EventsWanted) -> Events:
     record = find_run(services.instance, wanted.run_id)
-    found: list[Event] = []
+    run_events: list[Event] = []
     after, has_more = wanted.after, True
-    while has_more and len(found) <= wanted.limit:
+    while has_more and len(run_events) <= wanted.limit:
         events, has_more = _read(services.instance, wanted.run_id, after)
-        found += [event for event in events if event.type != "LOG"]
+        run_events += [event for event in events if event.type != "LOG"]
         after = events[-1].id if events else after
-    page = found[: wanted.limit]
+    page = run_events[: wanted.limit]
     return Events(
         events=page,
-        next=page[-1].id if len(found) > wanted.limit else None,
+        next=page[-1].id if len(run_events) > wanted.limit else None,
         is_finished=record.dagster_run.is_finished,
     )
 

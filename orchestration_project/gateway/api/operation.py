@@ -48,7 +48,7 @@ class Body(_Given):
     """Request body; unknown fields are refused."""
 
 
-class NoBody(Body):
+class EmptyBody(Body):
     """Nothing."""
 
 
@@ -185,7 +185,7 @@ def _can_repeat(model: type[Parameters], name: str) -> bool:
 async def _parse_body(operation: Operation, request: Request) -> Body:
     content, model = b"" if operation.takes_file else await _read(request), operation.body
     if model is None:
-        return NoBody()
+        return EmptyBody()
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content and kind != "application/json":
         raise ProblemError(415, "a body is taken as application/json alone")

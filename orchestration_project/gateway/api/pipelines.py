@@ -147,8 +147,8 @@ def _read_history(services: Services, wanted: HistoryWanted) -> list[Mapping[str
 def _merge_row(record: dg.RunRecord, entry: LedgerEntry) -> Mapping[str, Any]:
     """Return Dagster's own word of how a run is, and of the ledger what only that has."""
     run = run_of(record)
-    own = ("run_id", "job", "status", "started_at", "ended_at", "duration_seconds")
-    return dict(entry.run) | {name: getattr(run, name) for name in own}
+    columns = ("run_id", "job", "status", "started_at", "ended_at", "duration_seconds")
+    return dict(entry.run) | {name: getattr(run, name) for name in columns}
 
 
 def _render_execution(row: Mapping[str, Any]) -> dict[str, Any]:

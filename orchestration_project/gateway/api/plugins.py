@@ -268,14 +268,14 @@ async def _edit(
         store = open_store(services.settings)
         return make(PluginEdits(services.settings, services.warehouse, store), change)
 
-    asked = (call, PATH, {"plugin": target, "action": action})
-    await record(*asked, "asked", step=1)
+    edit = (call, PATH, {"plugin": target, "action": action})
+    await record(*edit, "asked", step=1)
     try:
         result = await services.in_thread(made)
     except OrchestrationError as error:
-        await record(*asked, "failed", step=2, reason=error.category)
+        await record(*edit, "failed", step=2, reason=error.category)
         raise _convert_error(error) from error
-    await record(*asked, "done", step=2)
+    await record(*edit, "done", step=2)
     return result
 
 

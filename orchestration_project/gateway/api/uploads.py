@@ -244,7 +244,7 @@ async def _receive(
         ProblemError: The body is longer, 408: nothing came for a while.
         QuotaError: It does not fit into the quota of the inbox.
     """
-    pieces, held, count = aiter(call.request.stream()), bytearray(), 0
+    pieces, buffer, count = aiter(call.request.stream()), bytearray(), 0
     received = incoming.byte_count
     try:
         while True:
@@ -255,17 +255,17 @@ async def _receive(
             count += len(chunk)
             if count > most:
                 raise longer
-            held += chunk
-            if len(held) >= WRITTEN_AT_ONCE:
-                content = bytes(held)
-                held.clear()
+            buffer += chunk
+            if len(buffer) >= WRITTEN_AT_ONCE:
+                content = bytes(buffer)
+                buffer.clear()
                 await call.services.in_thread(incoming.write, content)
-        await call.services.in_thread(incoming.write, bytes(held))
+        await call.services.in_thread(incoming.write, bytes(buffer))
     except TimeoutError:
-        await call.services.in_thread(incoming.write, bytes(held))
+        await call.services.in_thread(incoming.write, bytes(buffer))
         raise ProblemError(408, "the body did not come in time") from None
     except ClientDisconnect:
-        await call.services.in_thread(incoming.write, bytes(held))
+        await call.services.in_thread(incoming.write, bytes(buffer))
         raise HTTPException(400, "the connection ended within the body") from None
     except (ProblemError, QuotaError):
         incoming.file.truncate(received)

@@ -50,8 +50,8 @@ def _limit_to_admins(resolve: Resolver) -> Resolver:
 
 def _hide_stacks(resolve: Resolver) -> Resolver:
     def message(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
-        found = resolve(source, info, **arguments)
-        return shown_to(info.context.principal.role, found) if isinstance(found, str) else found
+        text = resolve(source, info, **arguments)
+        return shown_to(info.context.principal.role, text) if isinstance(text, str) else text
 
     return message
 

@@ -119,8 +119,10 @@ class Launches:
     def _asset(self, key: dg.AssetKey) -> Part:
         """Return the tags of an asset of any code location."""
         entries = [_read_tags(repository, key) for repository in self._repositories()]
-        known = [tags for tags in entries if tags is not None]
-        return {name: value for tags in known for name, value in tags.items()} if known else None
+        tag_sets = [tags for tags in entries if tags is not None]
+        return (
+            {name: value for tags in tag_sets for name, value in tags.items()} if tag_sets else None
+        )
 
     def _repository(self, location: str, name: str) -> Repository | None:
         if not self._context.has_code_location(location):

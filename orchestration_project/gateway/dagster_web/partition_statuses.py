@@ -41,11 +41,11 @@ def group_by_first_dimension(schema: GraphQLSchema) -> None:
     resolve = field.resolve
 
     async def resolved(node: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
-        found = await resolve(node, info, **arguments)
-        if not isinstance(found, classes[STATUSES]):
-            return found
+        statuses = await resolve(node, info, **arguments)
+        if not isinstance(statuses, classes[STATUSES]):
+            return statuses
         definition = node._asset_node_snap.partitions.get_partitions_definition()
-        return by_first_dimension(found, definition, classes)
+        return by_first_dimension(statuses, definition, classes)
 
     field.resolve = resolved
 

@@ -341,8 +341,8 @@ def name_users(process: RoleProcessContext) -> None:
 
     def update_own_backfill(partition_backfill: PartitionBackfill) -> None:
         is_end = partition_backfill.status is BulkActionStatus.CANCELING
-        kept = _select_known if is_end else tuple
-        _require(process, lambda launches: kept(launches.of_backfill(partition_backfill)))
+        select = _select_known if is_end else tuple
+        _require(process, lambda launches: select(launches.of_backfill(partition_backfill)))
         return update_backfill(partition_backfill)
 
     storage.add_run, storage.add_backfill = add_named_run, add_named_backfill

@@ -98,11 +98,13 @@ class GatewayWebserver(DagsterWebserver[Any, Any]):
         operation_name: str | None,
     ) -> JSONResponse:
         """Answer within the limit of time, in a thread of its own."""
-        asked = (request, query, variables, operation_name)
+        request_args = (request, query, variables, operation_name)
         is_mutation = "mutation" in read_document(query).kinds
         try:
             return await self._executions.run(
-                _name(), partial(self.graphql_execution_thread, *asked), is_mutation=is_mutation
+                _name(),
+                partial(self.graphql_execution_thread, *request_args),
+                is_mutation=is_mutation,
             )
         except TookTooLong:
             return self._too_long()

@@ -293,8 +293,8 @@ def _read_known_after(connection: Connection, path: str) -> list[KnownFile]:
 
 def _read(connection: Connection, paths: Sequence[str]) -> dict[str, FileRow]:
     """Return the rows of paths, locked: a load records documents in them."""
-    wanted = select(*COLUMNS).where(documents_files.c.path.in_(paths)).with_for_update()
-    return {row.path: row for row in (FileRow(*record) for record in connection.execute(wanted))}
+    statement = select(*COLUMNS).where(documents_files.c.path.in_(paths)).with_for_update()
+    return {row.path: row for row in (FileRow(*record) for record in connection.execute(statement))}
 
 
 def _write(connection: Connection, rows: Sequence[FileRow]) -> None:

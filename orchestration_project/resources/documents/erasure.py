@@ -220,12 +220,12 @@ def _move(
     """Have a member that stays name another document that holds it; return whether there is one."""
     columns, texts = captures.c, set(going)
     names = ("sha256", "url", "request", "source", "fetched_at", "run_id")
-    wanted = (
+    statement = (
         select(columns.partition_key, *(columns[name] for name in names))
         .where(columns.partition_key.in_(sorted(holders)), _is_of_documents())
         .order_by(columns.fetched_at.desc(), columns.capture_id)
     )
-    rows = [record for record in connection.execute(wanted).all() if record.sha256 not in texts]
+    rows = [record for record in connection.execute(statement).all() if record.sha256 not in texts]
     if not rows:
         return False
     values = {name: getattr(rows[0], name) for name in names}

@@ -91,23 +91,23 @@ class DocumentLoader:
     ) -> Sequence[ItemSettlement]:
         """Write the documents of items, with pages and chunks, and return how each item ended."""
         deliveries = {
-            document.document_id: taken.reading
-            for _, taken in reversed(batch)
-            for document in taken.found
-            if taken.reading and document.document_id
+            document.document_id: result.reading
+            for _, result in reversed(batch)
+            for document in result.found
+            if result.reading and document.document_id
         }
-        first = first_of_each(document for _, taken in batch for document in taken.found)
+        first = first_of_each(document for _, result in batch for document in result.found)
         errors = self._write(connection, first, deliveries) if first else {}
-        _write_members(connection, [document for _, taken in batch for document in taken.found])
+        _write_members(connection, [document for _, result in batch for document in result.found])
         self.note(
             connection,
             {
-                item.key: taken.document_id
-                for item, taken in batch
-                if taken.document_id and taken.document_id not in errors
+                item.key: result.document_id
+                for item, result in batch
+                if result.document_id and result.document_id not in errors
             },
         )
-        return [self._settlement(item, taken, first, errors) for item, taken in batch]
+        return [self._settlement(item, result, first, errors) for item, result in batch]
 
     def _write(
         self,
@@ -186,11 +186,13 @@ class DocumentLoader:
         }
         write_fingerprints(connection, now, prints)
         inserted = {key for (key,) in insert_absent(connection, documents, list(rows.values()))}
-        kept = ("document_id", "superseded_by", "first_seen_at")
+        kept_columns = ("document_id", "superseded_by", "first_seen_at")
         for document_id, row in rows.items():
             if document_id not in inserted:
                 is_within = ("parent_id", "path_in_parent") if row["parent_id"] else ()
-                values = {name: row[name] for name in row if name not in (*kept, *is_within)}
+                values = {
+                    name: row[name] for name in row if name not in (*kept_columns, *is_within)
+                }
                 is_own = documents.c.document_id == document_id
                 connection.execute(update(documents).where(is_own).values(values))
 

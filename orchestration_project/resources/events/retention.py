@@ -103,10 +103,10 @@ class BodyRetention:
         """Remove the bodies that are old, with their copies in tables, batch by batch."""
         removed = ExpiredRows(0, 0)
         columns = [inbox.c[name] for name in ("source", "delivery_id", "sha256", "byte_count")]
-        wanted = select(*columns).where(self._is_old(now)).limit(BATCH_ROWS).with_for_update()
+        statement = select(*columns).where(self._is_old(now)).limit(BATCH_ROWS).with_for_update()
         while True:
             with warehouse.writing() as connection:
-                rows = connection.execute(wanted).mappings().all()
+                rows = connection.execute(statement).mappings().all()
                 keys = [f"{row['source']}|{row['delivery_id']}" for row in rows]
                 reached = {events_webhooks: keys}
                 with amending(connection, RETENTION, "WEBHOOK_BODY_DAYS", now, reached):
@@ -213,6 +213,6 @@ def _is_old_refusal(now: datetime) -> ColumnElement[bool]:
 
 def body_retention(settings: Settings) -> Sequence[RowRetention]:
     """Return the retention of bodies that the settings state; none where they state no days."""
-    stated = BodyRetention(settings.webhook_body_days, settings.webhook_dead_body_days)
-    is_stated = stated.applied_days is not None or stated.dead_days is not None
-    return [stated] if is_stated else []
+    retention = BodyRetention(settings.webhook_body_days, settings.webhook_dead_body_days)
+    is_stated = retention.applied_days is not None or retention.dead_days is not None
+    return [retention] if is_stated else []

@@ -51,7 +51,7 @@ class _File:
 
     def has_rows_of(self, other: "_File") -> bool:
         pairs = zip(self.pieces(), other.pieces(), strict=True)
-        return all(have_same_rows(mine, others) for (_, mine), (_, others) in pairs)
+        return all(have_same_rows(mine, other_rows) for (_, mine), (_, other_rows) in pairs)
 
 
 def find_copies(connection: Connection, partition: TierWeek, batch: ValidatedBatch) -> list[Copy]:
@@ -167,12 +167,12 @@ def _find_candidates(connection: Connection, largest: Largest | None) -> list[Ma
     traded = select(_symbol.tier, _symbol.week_start, *figures).where(
         within(finra_symbol_week, entries)
     )
-    wanted = [largest.share_quantity, largest.trade_count]
+    largest_values = [largest.share_quantity, largest.trade_count]
     return sorted(
         MarketWeek(TierWeek(row[_symbol.tier], row[_symbol.week_start]), market)
         for row in connection.execute(traded).mappings()
         for market, columns in FIGURES_OF_MARKET.items()
-        if [row[column] for column in columns] == wanted
+        if [row[column] for column in columns] == largest_values
     )
 
 

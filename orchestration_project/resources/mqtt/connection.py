@@ -358,7 +358,7 @@ def _trace_id(message: MQTTMessage) -> str | None:
 
     None: the message has none, a malformed one, or several, as the W3C rejects several headers.
     """
-    given = getattr(message.properties, "UserProperty", ())  # version 3.1.1 has no properties
-    texts = [value for name, value in given if name == TRACEPARENT]
+    properties = getattr(message.properties, "UserProperty", ())  # version 3.1.1 has no properties
+    texts = [value for name, value in properties if name == TRACEPARENT]
     context = read_traceparent(texts[0]) if len(texts) == 1 else None
     return None if context is None else str(UUID(context.trace_id))

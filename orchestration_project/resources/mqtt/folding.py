@@ -118,8 +118,8 @@ def _fold_rows_as_of(
         )
         for part in source.parts
     ]
-    wanted = union_all(*parts) if len(parts) > 1 else parts[0]
-    ordered = wanted.order_by(wanted.selected_columns.entity_id)
+    statement = union_all(*parts) if len(parts) > 1 else parts[0]
+    ordered = statement.order_by(statement.selected_columns.entity_id)
     records = connection.execute(ordered.execution_options(yield_per=ROWS_PER_BATCH))
     for entity_id, rows in groupby(records, key=lambda row: row.entity_id):
         row = entity_row(entity, entity_id, fold(_change(entity, item) for item in rows))

@@ -308,12 +308,12 @@ def at_once(
             while batch := list(islice(remaining, BATCH)):
                 waiting.add(pool.submit(_process_each, function, batch))
                 if len(waiting) >= QUEUED * threads:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    for future in done:
+                    ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    for future in ended:
                         yield from future.result()
             while waiting:
-                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in done:
+                ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in ended:
                     yield from future.result()
         finally:
             for future in waiting:

@@ -269,13 +269,13 @@ class PluginProcess:
                 self._has_output = False
                 return
             self._has_read = True
-            *lines, rest = chunk.split(b"\n")
+            *lines, partial_line = chunk.split(b"\n")
             if lines:
                 lines[0] = bytes(self._rest) + lines[0]
                 self._lines.extend(lines)
                 self._queued_bytes += sum(map(len, lines))
                 self._rest.clear()
-            self._rest += rest
+            self._rest += partial_line
             if len(self._rest) > MAX_LINE_BYTES:
                 raise ProtocolError(f"expected lines of at most {MAX_LINE_BYTES:,} bytes")
 

@@ -147,7 +147,7 @@ class PriceLanding:
                 connection, passed, lambda _: (), self.limits.completeness, self.limits.acceptance
             )
             warnings = self._warnings(connection, passed, second)
-            return [[audit, *more] for audit, more in zip(complete, warnings, strict=True)]
+            return [[audit, *added] for audit, added in zip(complete, warnings, strict=True)]
 
         def note_and_mark(connection: Connection, ended: Sequence[Any]) -> None:
             note(connection, ended)
@@ -212,10 +212,10 @@ def _mark_values(
 
     New days, adjusted closes and dividends do not count: they change no value.
     """
-    for batch, done in zip(batches, ended, strict=True):
-        if isinstance(done, WriteResult) and done.change and done.change.replaced:
+    for batch, result in zip(batches, ended, strict=True):
+        if isinstance(result, WriteResult) and result.change and result.change.replaced:
             symbol = batch.target.partition_key
-            weeks = tuple(sorted(_find_restated_weeks(connection, symbol, done.known_from)))
+            weeks = tuple(sorted(_find_restated_weeks(connection, symbol, result.known_from)))
             scope: Scope = {"week_start": weeks, "symbol": symbol}
             if weeks:
                 mark_stale(connection, {finra_symbol_week_value: lambda same: same}, [scope])

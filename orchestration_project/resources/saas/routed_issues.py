@@ -107,8 +107,8 @@ def _examine(given: ActionExamination) -> ActionFindings:
     except RefusedError as error:
         if error.http_status not in PROVING:
             return ActionFindings(doubt=error.line)
-        wanted = f"issues of type {issue_type} in project {project}"
-        return ActionFindings([("", f"Jira offers no {wanted}: {error.found or error.what}")])
+        issues = f"issues of type {issue_type} in project {project}"
+        return ActionFindings([("", f"Jira offers no {issues}: {error.found or error.what}")])
     if missing:
         return ActionFindings([("", f"Jira grants no permission {missing[0]} in {project}")])
     filled = {"labels": None, **given.values}  # labels name the rules

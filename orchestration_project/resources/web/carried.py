@@ -154,5 +154,7 @@ class CarryOver:
     ) -> Iterator[CarriedItem]:
         rows = connection.execute(query.execution_options(yield_per=ROWS_AT_ONCE))
         for key, url, payload, capture_id, verdict, reason, last_success_on in rows:
-            said = UNLISTED if verdict is None else ": ".join(filter(None, (verdict, reason)))
-            yield CarriedItem(key, url, payload, capture_id, said, last_success_on)
+            reason_text = (
+                UNLISTED if verdict is None else ": ".join(filter(None, (verdict, reason)))
+            )
+            yield CarriedItem(key, url, payload, capture_id, reason_text, last_success_on)

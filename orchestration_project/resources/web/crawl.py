@@ -204,7 +204,12 @@ def visit_slice(
     with ThreadPoolExecutor(concurrency) as threads:
         results = list(threads.map(attempt, items))
     visits = [result for result in results if isinstance(result, Visit) and result.capture]
-    fetched = [part for made in visits for part in (made.capture, made.screenshot) if part]
+    fetched = [
+        part
+        for page_visit in visits
+        for part in (page_visit.capture, page_visit.screenshot)
+        if part
+    ]
     stored = iter(captures.keep_all(fetched, warehouse.known_blobs))
     for item, result in zip(items, results, strict=True):
         if isinstance(result, Visit) and result.capture:

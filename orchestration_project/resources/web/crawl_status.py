@@ -38,13 +38,13 @@ def topic_of(site: str, day: date) -> str:
 
 def latest_crawls(warehouse: Warehouse) -> Sequence[Mapping[str, Any]]:
     """Return the latest crawls of all sites, the newest first; costs are in their unit."""
-    wanted = (
+    statement = (
         select(*(web_crawls.c[name] for name in CRAWL_COLUMNS))
         .order_by(web_crawls.c.started_at.desc(), web_crawls.c.site)
         .limit(SHOWN_ROWS)
     )
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted).mappings().all()
+        rows = connection.execute(statement).mappings().all()
     return [
         {**row, "seconds": round(row["seconds"], 1), "cost": row["cost"] / 10**USD_SCALE}
         for row in rows

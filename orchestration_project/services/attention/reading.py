@@ -96,9 +96,9 @@ class AttentionReader:
         ]
         cut = {entries[0].kind for entries in found if len(entries) > MAX_ENTRIES_PER_KIND}
         cut |= {"failed_run"} if failed_runs.is_cut else set()
-        kept = [entry for entries in found for entry in entries[:MAX_ENTRIES_PER_KIND]]
+        first_entries = [entry for entries in found for entry in entries[:MAX_ENTRIES_PER_KIND]]
         marks, now = Marks(self.warehouse), Clock().now()
-        return arrange(kept, marks.read(), now, cut)
+        return arrange(first_entries, marks.read(), now, cut)
 
     @property
     def _limit(self) -> int:

@@ -119,7 +119,7 @@ class Launch:
         """Return the run with more options of its op."""
         ops: Any = self.config["ops"]
         remaining_entries = {
-            op: {"config": {**given["config"], **options}} for op, given in ops.items()
+            op: {"config": {**op_config["config"], **options}} for op, op_config in ops.items()
         }
         return replace(self, config={"ops": remaining_entries})
 
@@ -360,12 +360,12 @@ def failing_since(
     latest = max(attempt.created_at for attempt in failures)
     whole = failures[0].partition
     covered_at = max(
-        (done.created_at for done in loaded if covers(done.partition, whole)), default=None
+        (landing.created_at for landing in loaded if covers(landing.partition, whole)), default=None
     )
     if covered_at is not None and covered_at > latest:
         return None
-    later = [done.partition for done in loaded if done.created_at > latest]
-    if keys and all(any(covers(done, key) for done in later) for key in keys):
+    later = [landing.partition for landing in loaded if landing.created_at > latest]
+    if keys and all(any(covers(landing, key) for landing in later) for key in keys):
         return None
     return min(
         attempt.ended_at

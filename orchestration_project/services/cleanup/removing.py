@@ -238,7 +238,7 @@ def _is_free(
     if not needed:
         return True
     try:
-        moved = Captures(artifacts).repack(needed)
+        blobs = Captures(artifacts).repack(needed)
     except BlobError as error:
         logger.warning(
             "a pack is not cleaned up, as a blob in it is damaged: %s",
@@ -246,7 +246,7 @@ def _is_free(
             extra={"event": "damaged_pack_kept"},
         )
         return False
-    rows = [{"of": blob.sha256, **blob._asdict()} for blob in moved]
+    rows = [{"of": blob.sha256, **blob._asdict()} for blob in blobs]
     with warehouse.writing() as connection:
         connection.execute(move_blob(now), rows)
     return True

@@ -163,8 +163,8 @@ class StoreErasure:
                 self._refuse_shared(len(unneeded) + len(redacted) + hidden)
                 for blob, (new, cut_count) in redacted.items():
                     self._replace(blob, new, cut_count, at)
-                gone = [*unneeded, *redacted]
-                self._delete(name, gone, [blob for blob in some if blob not in gone], at)
+                removed = [*unneeded, *redacted]
+                self._delete(name, removed, [blob for blob in some if blob not in removed], at)
         except BlobError:
             counts.damaged.append(name)
             return
@@ -280,9 +280,9 @@ class StoreErasure:
             BlobError: One that is needed is damaged. Nothing is deleted.
         """
         if needed:
-            moved = Captures(self.artifacts).repack(needed)
-            rows = [{"of": blob.sha256, **blob._asdict()} for blob in moved]
-            self.moved.update((blob.sha256, blob) for blob in moved)
+            moved_blobs = Captures(self.artifacts).repack(needed)
+            rows = [{"of": blob.sha256, **blob._asdict()} for blob in moved_blobs]
+            self.moved.update((blob.sha256, blob) for blob in moved_blobs)
             self.gone.add(name)
             with self.warehouse.writing() as connection:
                 connection.execute(move_blob(at), rows)

@@ -265,7 +265,7 @@ def _write_bytes(
     archive: Archive, connection: Connection, subject: EvidenceSubject, store: Captures
 ) -> None:
     """Write each captured content once, verified; name those that are not to be had."""
-    wanted = (
+    statement = (
         select(*(blobs.c[name] for name in Blob._fields))
         .where(
             blobs.c.sha256.in_(
@@ -275,7 +275,7 @@ def _write_bytes(
         .order_by(blobs.c.sha256)
     )
     missing = []
-    for blob in (Blob(*row) for row in connection.execute(wanted).all()):
+    for blob in (Blob(*row) for row in connection.execute(statement).all()):
         try:
             body = store.read(blob)
         except BlobError as error:  # cleaned up, or lost: the rest is evidence all the same

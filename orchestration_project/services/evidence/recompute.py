@@ -122,8 +122,8 @@ class Archive:
             report(row is None, f"row: {name}, line {number}")
             yield from [row] if row and wanted.items() <= row.items() else []
     def published(self, table, partition):  # rows by key
-        wanted = dict(zip(self.tables[table]["partition"], partition.split("|"), strict=False))
-        rows = self.lines(f"rows/{table}.jsonl", **wanted)
+        columns = dict(zip(self.tables[table]["partition"], partition.split("|"), strict=False))
+        rows = self.lines(f"rows/{table}.jsonl", **columns)
         return {key_of(row, self.tables[table]["key"]): row for row in rows}
     def captured(self, rules, given):
         body = self.read(f"bytes/{given['sha256']}")
@@ -141,18 +141,18 @@ class Archive:
     @functools.cache
     def recompute(self, table, partition):  # compared rows by key, and when they last changed
         rules, rows, loaded_at = self.tables[table], {}, None
-        wanted = {"table_name": table, "partition_key": partition}
-        if not (deliveries := {r["group_id"]: r for r in self.lines("deliveries.jsonl", **wanted)}):
+        target = {"table_name": table, "partition_key": partition}
+        if not (deliveries := {r["group_id"]: r for r in self.lines("deliveries.jsonl", **target)}):
             fail("archive", f"{table} {partition}", "none: --include-inputs")
         own = dict(zip(rules["partition"], partition.split("|"), strict=False))
-        for load in sorted(self.lines("landings.jsonl", **wanted), key=lambda x: x["landed_at"]):
+        for load in sorted(self.lines("landings.jsonl", **target), key=lambda x: x["landed_at"]):
             delivery, before = deliveries[load["group_id"]], rows
             scope, group = json.loads(delivery["scope"]), delivery["replay_of"] or load["group_id"]
             rows = {k: row for k, row in rows.items() if not is_within(row, scope)}
             for capture in self.lines("captures.jsonl", group_id=group):
                 if int(capture["part_number"]) <= int(delivery["part_count"]):
-                    given = json.loads(capture["request"]) | capture | own
-                    read = self.captured(rules, given | {"loaded_at": load["landed_at"]})
+                    values = json.loads(capture["request"]) | capture | own
+                    read = self.captured(rules, values | {"loaded_at": load["landed_at"]})
                     rows |= {key_of(r, rules["key"]): r for r in read if is_within(r, scope)}
             rows = {k: before[k] if is_same(before.get(k), row) else row for k, row in rows.items()}
             loaded_at = loaded_at if rows == before else load["landed_at"]
@@ -178,11 +178,11 @@ def explain(archive, table, partition, rest, column):
     source = table if table == captured else entry.get("rows_of", rules["rows_of"])
     names = [n for n in archive.tables[source]["columns"] if f"'{n}'" in f"{entry} {rules['key']}"]
     rows = [row for part in keys for row in archive.derive(source, part, names)]
-    given = dict(zip(rules["key"], key.split("|", len(rules["key"]) - 1), strict=True))
-    is_input = lambda row: all(str(row.get(n, v)) == v for n, v in given.items() if n not in window)
+    parts = dict(zip(rules["key"], key.split("|", len(rules["key"]) - 1), strict=True))
+    is_input = lambda row: all(str(row.get(n, v)) == v for n, v in parts.items() if n not in window)
     inputs, published = [*filter(is_input, rows)], archive.published(table, partition).get(key)
     (inputs and published) or fail("key", "that of a published row", key)
-    e = Formulas(given | {"loaded_at": archive.recompute(captured, keys[0])[1]}, rows)
+    e = Formulas(parts | {"loaded_at": archive.recompute(captured, keys[0])[1]}, rows)
     new = inputs[0][column] if source == table else e(entry["formula"], inputs)
     verdict = "equal" if is_equal(published[column], new) else "not equal"
     print(f"{table} {key} {column}\nformula    {json.dumps(entry['formula'])}")

@@ -325,13 +325,13 @@ def overdue_exports(
 def _read_items(warehouse: Warehouse, declared: Mapping[str, DeclaredExport]) -> Sequence[WorkItem]:
     if not declared:
         return []
-    wanted = (
+    statement = (
         select(*COLUMNS)
         .where(work_items.c.topic == EXPORTS_TOPIC, work_items.c.item_key.in_(list(declared)))
         .order_by(work_items.c.item_key)
     )
     with warehouse.reading() as connection:
-        return [WorkItem(*row) for row in connection.execute(wanted)]
+        return [WorkItem(*row) for row in connection.execute(statement)]
 
 
 def _find_unfinished(item: WorkItem | None, definition: str) -> LoadRange | None:

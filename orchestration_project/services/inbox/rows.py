@@ -201,7 +201,7 @@ def _classify_row(row: Mapping[str, Any], there: Any) -> Stored:
 
 
 def _build_audit(row: Mapping[str, Any], there: There) -> dict[str, Any]:
-    kept = there[row["source"], row["delivery_id"]]
+    stored = there[row["source"], row["delivery_id"]]
     return {
         "group_id": f"inbox:{row['source']}|{row['delivery_id']}#{row['sha256']}",
         "table_name": inbox.name,
@@ -209,7 +209,7 @@ def _build_audit(row: Mapping[str, Any], there: There) -> dict[str, Any]:
         "partition_key": row["source"],
         "severity": "error",
         "outcome": "failed",
-        "expected": f"the body whose SHA-256 is {kept.sha256}, received at {kept.received_at}",
+        "expected": f"the body whose SHA-256 is {stored.sha256}, received at {stored.received_at}",
         "found": f"{row['byte_count']} bytes whose SHA-256 is {row['sha256']}; they were refused",
         "offenders": json.dumps([row["delivery_id"]]),
         "run_id": "",

@@ -243,7 +243,9 @@ class LoadSeconds:
         domain = OTHER if is_new and len(self._counts) >= MOST_NAMES else row.domain
         counts = self._counts.setdefault(domain, [0] * len(LOAD_BUCKETS))
         self._sums[domain] = self._sums.get(domain, 0.0) + row.duration_seconds
-        first = next(n for n, most in enumerate(LOAD_BUCKETS) if row.duration_seconds <= most)
+        first = next(
+            n for n, max_seconds in enumerate(LOAD_BUCKETS) if row.duration_seconds <= max_seconds
+        )
         for number in range(first, len(LOAD_BUCKETS)):
             counts[number] += 1
         about = {"trace_id": row.trace_id} if row.trace_id else {"run_id": row.run_id}

@@ -108,10 +108,10 @@ def _judge(row: Row | None, clock: Clock) -> Answer:
         return Answer(f"the state of {row.name} is {row.state}")
     rates = {alert.long: getattr(row, f"burn_{alert.long}") for alert in BURN_ALERTS}
     text = ", ".join(f"{rate:.1f} in {name}" for name, rate in rates.items() if rate is not None)
-    most = ", ".join(f"{alert.rate:g} in {alert.long}" for alert in BURN_ALERTS)
+    max_rates = ", ".join(f"{alert.rate:g} in {alert.long}" for alert in BURN_ALERTS)
     raise TransientError(
         f"the objective {row.name} spends its error budget too fast",
-        expected=f"burn rates below {most}",
+        expected=f"burn rates below {max_rates}",
         found=f"{text}; budget left: {row.budget_left:.0%}",
         remedy=f"see what fails in {row.domain}: the control tower and `orchestrate objectives "
         "list` have its figures",

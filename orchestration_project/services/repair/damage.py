@@ -251,14 +251,14 @@ def read_captures(warehouse: Warehouse, artifact: DamagedArtifact) -> list[Recor
         return []
     names = ("capture_id", "source", "dataset", "partition_key", "group_id", "url", "request")
     columns = [captures.c[name] for name in (*names, "http_status", "fetched_at", "sha256")]
-    wanted = (
+    statement = (
         select(*columns, blobs.c.byte_count)
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
         .where(captures.c.sha256 == artifact.sha256, captures.c.erased_at.is_(None))
         .order_by(captures.c.fetched_at.desc(), captures.c.capture_id)
     )
     with warehouse.reading() as connection:
-        rows = connection.execute(wanted).mappings().all()
+        rows = connection.execute(statement).mappings().all()
     return [RecordedCapture(**{**row, "request": _request(row["request"])}) for row in rows]
 
 
@@ -277,14 +277,14 @@ def damage_counts(warehouse: Warehouse) -> Mapping[str, int]:
 def open_rows(warehouse: Warehouse, limit: int) -> list[Mapping[str, Any]]:
     """Return the rows of artifacts that are not repaired, the lost ones first, in text columns."""
     names = ("sha256", "problem", "state", "reason", "loss")
-    wanted = (
+    statement = (
         select(damaged.c.name.label("artifact"), *(damaged.c[name] for name in names))
         .where(damaged.c.state.in_(OPEN))
         .order_by(damaged.c.state.desc(), damaged.c.name, damaged.c.sha256)
         .limit(limit)
     )
     with warehouse.reading() as connection:
-        return [dict(row) for row in connection.execute(wanted).mappings()]
+        return [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def close_repaired(

@@ -169,12 +169,12 @@ class Repairs:
 
     def _repaired(self, artifact: DamagedArtifact) -> Repaired:
         attempts = self._attempts(artifact)
-        tried: list[Attempt] = []
+        ended_attempts: list[Attempt] = []
         for way, attempt in attempts:
-            tried.append(_try_way(way, attempt))
-            if tried[-1].result in ("repaired", "rederived"):
+            ended_attempts.append(_try_way(way, attempt))
+            if ended_attempts[-1].result in ("repaired", "rederived"):
                 break
-        outcome, loss = outcome_of(tried), None
+        outcome, loss = outcome_of(ended_attempts), None
         if outcome.state == "lost":
             loss = describe_loss(self.environment.warehouse, artifact)
         return Repaired(artifact, outcome, _list_ways(attempts), loss)

@@ -183,7 +183,10 @@ def topic_counts(
         )
         for topic in topics
     }
-    totals = {topic: sum(n for (of, _), n in found.items() if of == topic) for topic in topics}
+    totals = {
+        topic: sum(n for (count_topic, _), n in found.items() if count_topic == topic)
+        for topic in topics
+    }
     return [TopicCount(name, totals[name] - left_out[name], left_out[name]) for name in topics]
 
 

@@ -249,8 +249,8 @@ def _settle(
         connection.execute(update(launches).where(*is_it).values(values), entries)
     if again:
         values = {"requested_at": bindparam("asked_at")}
-        asked = [places[_build_key(row)] | {"asked_at": now} for row in again]
-        connection.execute(update(launches).where(*is_it).values(values), asked)
+        requested = [places[_build_key(row)] | {"asked_at": now} for row in again]
+        connection.execute(update(launches).where(*is_it).values(values), requested)
 
 
 def _write(

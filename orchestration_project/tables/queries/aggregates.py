@@ -59,8 +59,8 @@ class _Sum(TypeDecorator[int]):
     def process_result_value(self, value: Decimal | str | None, dialect: Dialect) -> int | None:
         """Return the number."""
         if isinstance(value, str):
-            millions, rest = map(int, value.split())
-            return millions * MILLION + rest
+            millions, remainder = map(int, value.split())
+            return millions * MILLION + remainder
         return None if value is None else int(value)
 
 

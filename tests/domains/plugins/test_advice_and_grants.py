@@ -28,7 +28,7 @@ def test_a_signature_holds_for_exactly_the_signed_files():
     others = [
         files | {"main.py": b"import os"},
         files | {"more.py": b""},
-        {path: each for path, each in files.items() if path != "main.py"},
+        {path: file for path, file in files.items() if path != "main.py"},
         files | {SIGNATURE_FILE: flipped(files[SIGNATURE_FILE])},
         files | {SIGNATURE_FILE: b"\xff"},
         files | {SIGNATURE_FILE: b""},

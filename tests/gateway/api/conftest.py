@@ -42,7 +42,7 @@ from orchestration_project.services.access.rules.credentials import Key, LoginLi
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.tables.access import access_audit
-from tests.gateway.door import INSTALLATION
+from tests.gateway.login_client import INSTALLATION
 from tests.prepared import write_default
 from tests.programs import DEMO
 
@@ -158,14 +158,16 @@ def open_api(folder: Path, overrides: Mapping[str, Any] = IN_THIS_PROCESS) -> It
         warehouse = stack.enter_context(open_warehouse(settings))
         access = Access(warehouse, clock, LoginLimits(HOURS, HOURS), [], [])
         place, audit = Place(frozenset({"127.0.0.1"})), AccessLog(warehouse, clock)
-        doors = AuthServices(
+        auth_services = AuthServices(
             access, audit, place, INSTALLATION, secret="s" * 40, recheck_seconds=0.1
         )
         check_runs(instance, Pauses(warehouse).require_unpaused)
         dagster = stack.enter_context(_dagster(instance))
-        services = services_of(settings, warehouse, doors, dagster, instance, lambda: REGISTRY)
+        services = services_of(
+            settings, warehouse, auth_services, dagster, instance, lambda: REGISTRY
+        )
         private = [*routes(services), *attention.routes(services, INSTALLATION)]
-        app = create_app(doors, dagster, private=private, origins=[ALLOWED])
+        app = create_app(auth_services, dagster, private=private, origins=[ALLOWED])
         ring = Keys(warehouse, clock)
         keys = {
             role.value: ring.create(owner=f"the {role}", role=role, lasts=HOURS) for role in Role

@@ -156,7 +156,9 @@ def test_presets_are_listed_previewed_and_applied(api):
         "the operator",
         "a trial",
     )
-    [change] = [each for each in api.get("/presets/standard")["changes"] if each["field"] == "full"]
+    [change] = [
+        change for change in api.get("/presets/standard")["changes"] if change["field"] == "full"
+    ]
     assert (change["now"], change["is_changed"]) == ("True", True)
     assert api.problem("GET", "/presets/none")["status"] == 404
     assert api.problem("POST", "/presets/full/apply", json={})["status"] == 422
@@ -185,7 +187,9 @@ def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api
     for kind, name in (("schedules", "finra_otc_weekly_mondays"), ("sensors", "finra_on_landing")):
 
         def is_on(kind=kind, name=name) -> bool:
-            found = {each["name"]: each for each in api.get(f"/{kind}")["automations"]}
+            found = {
+                automation["name"]: automation for automation in api.get(f"/{kind}")["automations"]
+            }
             return found[name]["is_on"]
 
         assert not is_on()
@@ -202,7 +206,9 @@ def test_schedules_and_sensors_are_listed_with_their_last_ticks_and_switched(api
     ]
     assert (schedule["jobs"], schedule["timezone"]) == (["finra_otc_weekly"], "America/New_York")
     skip_ticks(api.services.instance, "finra_on_landing", "an earlier look", "nothing is new")
-    sensors = {each["name"]: each for each in api.get("/sensors?ticks=1")["automations"]}
+    sensors = {
+        automation["name"]: automation for automation in api.get("/sensors?ticks=1")["automations"]
+    }
     [tick] = sensors["finra_on_landing"]["ticks"]
     assert (tick["at"], tick["run_ids"]) == ("2030-03-17T17:46:41Z", [])
     assert (tick["status"], tick["said"]) == ("SKIPPED", "nothing is new")
@@ -221,6 +227,8 @@ def test_how_the_installation_is_can_be_asked_for(api, landed):
     entries = {entry["name"]: entry for entry in config["entries"]}
     assert entries["STATE_DIR"]["origin"] == "environment"
     api.run("operations_checks")
-    [session] = [each for each in api.get("/sessions")["sessions"] if each["session"] == landed]
+    [session] = [
+        session for session in api.get("/sessions")["sessions"] if session["session"] == landed
+    ]
     assert session["state"] == "COMPLETED"
     assert {row["domain"] for row in api.get("/control-tower")["rows"]} >= {"finra"}

@@ -87,7 +87,7 @@ def test_a_grant_takes_effect_only_after_another_admin_confirmed_it(api, admin: 
     with pytest.raises(ApiError, match="second person"):  # other parameters
         admin.grant_plugin("rss", permissions={}, reason="news")
     assert admin.grant_plugin("rss", **grant).state == "granted"
-    assert [each.state for each in admin.approvals()] == ["requested", "used"]
+    assert [approval.state for approval in admin.approvals()] == ["requested", "used"]
     with pytest.raises(ApiError, match="second person"):  # it held once
         admin.grant_plugin("rss", **grant)
 
@@ -195,7 +195,7 @@ def test_a_load_accepts_a_delivery_only_after_another_operator_confirmed_it(api)
     eve.confirm_approval(waiting.approval_id, sha256=waiting.sha256)
     assert not succeeded(api, launch(api, "launchRun", LOAD, load(), "operator"))
     assert succeeded(api, relaunch(api, "launchRunReexecution", runs[0], "operator"))
-    assert [each.state for each in eve.approvals()] == ["requested", "used"]
+    assert [approval.state for approval in eve.approvals()] == ["requested", "used"]
 
 
 @pytest.mark.slow
@@ -205,7 +205,7 @@ def test_a_confirmed_erasure_launched_by_a_mutation_erases_once(api, admin: Clie
     [waiting] = admin.approvals()
     bob.confirm_approval(waiting.approval_id, sha256=waiting.sha256)
     assert succeeded(api, launch(api, "launchRun", ERASE, config, "admin"))
-    assert [each.state for each in admin.approvals()] == ["used"]
+    assert [approval.state for approval in admin.approvals()] == ["used"]
     with api.services.warehouse.writing() as connection:
         erased = connection.execute(select(operations_erasures.c.erasure_id)).scalars().all()
         assert erased == [config["ops"]["erase_subject"]["config"]["request_id"]]
@@ -238,7 +238,7 @@ def test_a_backfill_accepts_a_delivery_only_after_another_operator_confirmed_it(
     assert not loaded()
     eve.confirm_approval(waiting.approval_id, sha256=waiting.sha256)
     assert loaded()
-    assert [each.state for each in eve.approvals()] == ["used"]
+    assert [approval.state for approval in eve.approvals()] == ["used"]
     assert not loaded()  # it held for one backfill
 
 
@@ -248,7 +248,7 @@ def test_a_caller_cannot_name_another_requester_by_a_tag(api, admin: Client):
     run = api.services.instance.get_run_by_id(run_id)
     assert run
     assert person_of(run.tags) == "the admin"
-    assert [each.requested_by for each in admin.approvals()] == ["the admin"]
+    assert [approval.requested_by for approval in admin.approvals()] == ["the admin"]
 
 
 @pytest.mark.parametrize("role", ["operator", "viewer"])

@@ -195,9 +195,9 @@ def test_failed_items_are_retried_by_topic_and_reason(api: Api, situation):
     situation.item("prices_symbols", "AAA", 1, reason_code="contract")
     situation.item("prices_symbols", "BBB", 1, reason_code="transient")
     [entry] = [
-        each
-        for each in api.get("/attention?kind=failed_item")["entries"]
-        if each["category"] == "contract"
+        entry
+        for entry in api.get("/attention?kind=failed_item")["entries"]
+        if entry["category"] == "contract"
     ]
     run = run_of(api, act(api, entry, "retry"))
     config = run.run_config["ops"]["handle_runs"]["config"]["retry_failures"]

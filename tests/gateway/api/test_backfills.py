@@ -59,7 +59,7 @@ def daemon(api) -> Iterator[Callable[[], None]]:
 
         def iterate() -> None:
             errors = list(execute_backfill_iteration(process, logging.getLogger("daemon")))
-            assert [each for each in errors if each is not None] == []
+            assert [error for error in errors if error is not None] == []
 
         yield iterate
 
@@ -81,7 +81,7 @@ def only_run_of(api, backfill_id: str) -> dg.DagsterRun:
 def made_by(api, run: dg.DagsterRun) -> set[tuple[str, str]]:
     """Return the assets and partitions that a run materialized."""
     events = api.get(f"/runs/{run.run_id}/events?limit=1000")["events"]
-    made = [each for each in events if each["type"] == "ASSET_MATERIALIZATION"]
+    made = [event for event in events if event["type"] == "ASSET_MATERIALIZATION"]
     return {(each["asset"], each["partition"]) for each in made}
 
 

@@ -23,7 +23,7 @@ from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import landings
 from tests.gateway.api.conftest import HOME, SOMEBODY, Api
 from tests.gateway.api.streams import followed
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 NAME = finra_otc_weekly.name
 FEED = f"/tables/{NAME}/changes"
@@ -38,7 +38,9 @@ def client(api):
 @pytest.fixture
 def loader(api: Api, tmp_path):
     """Loads a week that no other test has, which is removed at the end."""
-    yield Desk(api.services.warehouse, tmp_path, week_start=MONDAY + timedelta(days=7000))
+    yield PartitionLoader(
+        api.services.warehouse, tmp_path, week_start=MONDAY + timedelta(days=7000)
+    )
     erase(api, finra_otc_weekly, finra_otc_weekly_history)
 
 
@@ -81,7 +83,7 @@ def test_changes_come_by_pages_and_the_client_reads_all(api, client, landed):
     found = list(client.changes(NAME))
     first = [(change.cursor, change.row) for change in found[:4]]
     pages = [*page["changes"], *following["changes"]]
-    assert first == [(each["cursor"], each["row"]) for each in pages]
+    assert first == [(page["cursor"], page["row"]) for page in pages]
     with api.services.warehouse.reading() as connection:
         rows = connection.execute(select(finra_otc_weekly)).all()
     added = [change for change in found if change.change != "reset"]  # of weeks that were erased

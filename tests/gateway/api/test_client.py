@@ -278,7 +278,7 @@ def test_every_operation_has_a_method_by_which_all_can_be_said_that_it_takes():
         said = {name for each in found for name in each.url.params}
         assert said <= takes <= said | BY_PAGE, operation.name
         fields = operation.body.model_fields if operation.body else {}
-        wanted = {each.alias or name for name, each in fields.items()}
+        wanted = {field.alias or name for name, field in fields.items()}
         assert {name for each in found for name in json.loads(each.content or "{}")} == wanted
         has_key = all("idempotency-key" in each.headers for each in found)
         assert has_key == ("Idempotency-Key" in places), operation.name
@@ -584,7 +584,7 @@ def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, l
 
     client.run_and_wait("operations_checks")
     runs = client.runs_frame(job="finra_otc_weekly").set_index("run_id")
-    [run] = [each for each in client.runs(job="finra_otc_weekly") if each.run_id == landed]
+    [run] = [run for run in client.runs(job="finra_otc_weekly") if run.run_id == landed]
     assert dict(runs.loc[landed, ["status", "started_at"]]) == {
         "status": "SUCCESS",
         "started_at": run.started_at,

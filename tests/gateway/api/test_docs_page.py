@@ -59,11 +59,11 @@ def test_a_viewer_gets_a_page_that_loads_nothing_from_elsewhere(api):
     answer = api.ask("GET", "/docs", "viewer", headers={"accept": "text/html"})
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     policies = answer.headers.get_list("content-security-policy")
-    assert any(each.startswith("default-src 'none'; style-src 'sha256-") for each in policies)
+    assert any(policy.startswith("default-src 'none'; style-src 'sha256-") for policy in policies)
     page = Page(answer.text)
     assert page.open == []
     assert page.tags.keys().isdisjoint({"script", "link", "img", "iframe"})
-    assert {each for each in page.links if not each.startswith("#")} == {"/api/v1/openapi.json"}
+    assert {link for link in page.links if not link.startswith("#")} == {"/api/v1/openapi.json"}
     assert "api=http://127.0.0.1/api/v1" in page.examples[""]
 
 
@@ -77,7 +77,7 @@ def test_only_who_is_known_gets_the_page(api):
 
 
 def test_every_link_within_the_page_has_one_target(page):
-    targets = {each.removeprefix("#") for each in page.links if each.startswith("#")}
+    targets = {link.removeprefix("#") for link in page.links if link.startswith("#")}
     assert targets <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
 

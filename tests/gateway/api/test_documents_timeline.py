@@ -16,7 +16,7 @@ def refused(api) -> Iterator[None]:
     """A document that was refused, and its file."""
     now = api.services.clock.now()
     row: dict[str, Any] = {
-        **{each.name: None for each in documents.columns},
+        **{column.name: None for column in documents.columns},
         "document_id": ID,
         "media_type": "application/pdf",
         "byte_count": 0,
@@ -46,7 +46,7 @@ def refused(api) -> Iterator[None]:
 def test_a_document_s_events_have_reason_remedy_and_the_address_of_the_run(api, refused):
     found = api.get(f"/documents/{ID}/timeline")
     assert (found["document_id"], found["paths"], found["state"]) == (ID, ["a.pdf"], "refused")
-    assert [each["kind"] for each in found["events"]] == ["first_seen", "stable", "failed"]
+    assert [event["kind"] for event in found["events"]] == ["first_seen", "stable", "failed"]
     failed = found["events"][-1]
     assert failed["run_id"] == "r-1"
     assert failed["run_url"].endswith("/runs/r-1")

@@ -32,7 +32,7 @@ KNOWN = [
 def test_an_unknown_value_is_refused_with_the_known_ones(api, path, field, known):
     problem = api.problem("GET", path, "admin")
     assert problem["status"] == 422
-    assert [each["field"] for each in problem["errors"]] == [field]
+    assert [error["field"] for error in problem["errors"]] == [field]
     assert known in str(problem)
 
 
@@ -49,7 +49,7 @@ def test_an_admin_reads_the_audit_of_access_page_by_page(api):
     assert "POST /runs" in {entry.operation for entry in refused}
     first = api.get("/access-audit?outcome=refused&limit=2", "admin")
     rest = api.get("/access-audit", "admin", params={"cursor": first["next_cursor"]})
-    times = [each["happened_at"] for each in [*first["entries"], *rest["entries"]]]
+    times = [entry["happened_at"] for entry in [*first["entries"], *rest["entries"]]]
     assert times == sorted(times, reverse=True)
     assert len(first["entries"]) == 2
     for role in ("viewer", "operator"):
@@ -59,15 +59,15 @@ def test_an_admin_reads_the_audit_of_access_page_by_page(api):
 
 def test_rows_of_captures_name_their_dataset(api, landed):
     captures = api.get(f"/artifacts?where=run_id={landed}")["captures"]
-    assert {each["dataset"] for each in captures} == {"weeklySummary"}
+    assert {capture["dataset"] for capture in captures} == {"weeklySummary"}
 
 
 def test_config_has_the_presets_that_are_applied_and_no_others(api):
-    origins = {each["name"]: each["origin"] for each in api.get("/config")["entries"]}
+    origins = {entry["name"]: entry["origin"] for entry in api.get("/config")["entries"]}
     assert origins["STATE_DIR"] == "environment"
     assert not [name for name in origins if name.startswith("saas_strict")]
     api.post("/presets/saas_strict/apply", {"why": "a test"})
-    origins = {each["name"]: each["origin"] for each in api.get("/config")["entries"]}
+    origins = {entry["name"]: entry["origin"] for entry in api.get("/config")["entries"]}
     applied = [origin for origin in origins.values() if "saas_strict" in origin]
     assert applied
     assert set(applied) == {"preset saas_strict#1, applied by the operator"}

@@ -28,7 +28,7 @@ def test_an_admin_creates_changes_and_deletes_a_flag(api, admin: Client):
     assert (made.flag.share, made.flag.is_expired, made.flag.used_by) == (0.5, False, [])
     version = made.version
     changed = admin.change_flag("half", expected_version=version, share=1.0, expires_at=None)
-    assert [(each.field, each.after) for each in changed.changes] == [
+    assert [(change.field, change.after) for change in changed.changes] == [
         ("share", "1.0"),
         ("expires_at", "null"),
     ]
@@ -45,7 +45,7 @@ def test_an_admin_creates_changes_and_deletes_a_flag(api, admin: Client):
         admin.delete_flag("half", expected_version=listed.version)
     assert used.value.problem.status == 409
     freed = admin.change_schedule("fx", expected_version=schedule.version, flag=None)
-    assert [(each.field, each.after) for each in freed.changes] == [("flag", "null")]
+    assert [(change.field, change.after) for change in freed.changes] == [("flag", "null")]
     assert admin.delete_flag("half", expected_version=listed.version).flag is None
     assert api.get(PATH) == {"flags": [], "problems": []}
     assert api.problem("DELETE", f"{PATH}/half?expected_version=1", "admin")["status"] == 404
@@ -61,7 +61,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
             operator.create_flag("half", **HALF)
         version = admin.create_flag("half", **HALF).version
         tried = operator.try_flag("half", expected_version=version, owner="eve")
-        assert [each.field for each in tried.changes] == ["owner"]
+        assert [change.field for change in tried.changes] == ["owner"]
         with pytest.raises(ApiError, match="403"):
             operator.delete_flag("half", expected_version=version)
     assert api.problem("POST", f"{PATH}/half/dry-run", "viewer", json={})["status"] == 403

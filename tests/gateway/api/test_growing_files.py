@@ -16,7 +16,7 @@ from orchestration_project.gateway.api.growing_files import (
     GrowingFileResponse,
 )
 from orchestration_project.services.export import write_csv
-from tests.gateway.door import running
+from tests.gateway.login_client import running
 
 ROWS = pl.DataFrame({"text": ["x" * 99] * 1000})
 

@@ -76,9 +76,9 @@ def tracker(api):
             (
                 mqtt_components,
                 [
-                    {**component, "component_id": each, "project_id": "1", "name": "C"}
+                    {**component, "component_id": name, "project_id": "1", "name": "C"}
                     | {"status": "blocked"}
-                    for each in ("c1", "c2")
+                    for name in ("c1", "c2")
                 ],
             ),
             (
@@ -108,7 +108,7 @@ def tracker(api):
 def _arrivals(api, query):
     found = api.get(f"/mqtt/events?{query}")
     assert found["next_cursor"] is None
-    return [each["arrival_id"] for each in found["events"]]
+    return [event["arrival_id"] for event in found["events"]]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_pages_of_events_have_each_one_once_whatever_the_page_reads(tracker, mon
             query = f"topic={quote('tracker/+/projects/#')}&limit=4{cursor and '&cursor='}{cursor}"
             page = tracker.get(f"/mqtt/events?{query}")
             assert len(page["events"]) <= 4
-            paged += [each["arrival_id"] for each in page["events"]]
+            paged += [event["arrival_id"] for event in page["events"]]
             cursor = page["next_cursor"]
         assert paged == whole
 
@@ -168,14 +168,14 @@ def test_dead_letters_are_selected_by_reason_topic_time_and_state(tracker):
         ("until=2026-11-02T10:12:00Z", [11]),
     ):
         letters = tracker.get(f"/mqtt/dead-letters?{query}")["letters"]
-        assert [each["arrival_id"] for each in letters] == found, query
+        assert [letter["arrival_id"] for letter in letters] == found, query
     assert base64.b64decode(letters[0]["payload"]) == b"\xff not JSON"
 
 
 def test_bridges_are_shown_with_what_waits(tracker):
     warehouse = tracker.services.warehouse
     nothing = tracker.get("/mqtt/bridges")
-    assert [each["broker"] for each in nothing["bridges"]] == ["b:1883"]
+    assert [bridge["broker"] for bridge in nothing["bridges"]] == ["b:1883"]
     assert (nothing["waiting_count"], nothing["oldest_waiting_at"]) == (0, None)
     assert (nothing["outbox_count"], nothing["oldest_outbox_at"]) == (0, None)
     receive(warehouse, *[("tracker/x", mqtt_rows.message(n)) for n in range(3)])
@@ -245,7 +245,7 @@ def test_the_client_returns_frames_with_the_types_of_their_columns(tracker):
         letters = client.mqtt_dead_letters(reason="not_json")
         assert list(letters["arrival_id"]) == [11]
         assert list(letters["ended_at"].isna()) == [True]
-        assert [each.broker for each in client.mqtt_bridges().bridges] == ["b:1883"]
+        assert [bridge.broker for bridge in client.mqtt_bridges().bridges] == ["b:1883"]
         assert list(client.mqtt_projects(status="active")["project_id"]) == ["2", "a b"]
         assert str(client.mqtt_components()["progress"].dtype) == "Int64"
         assert list(client.mqtt_dependencies()["depends_on_id"]) == ["c2"]

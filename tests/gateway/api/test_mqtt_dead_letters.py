@@ -12,10 +12,10 @@ from orchestration_project.resources.mqtt.mirroring import Mirror
 from orchestration_project.tables.spine import work_items
 from tests.gateway.api.conftest import HOME
 from tests.gateway.api.mqtt_rows import START, clear, message, receive
-from tests.resources.mqtt_office import KINDS, MqttOffice
+from tests.resources.mqtt_syncs import KINDS, MqttSync
 
 
-class ApiOffice(MqttOffice):
+class ApiMqttSync(MqttSync):
     """Mirrors into the database and the store of an API."""
 
     store: Any = None
@@ -38,10 +38,10 @@ def letters(api, tmp_path):
     """Three messages that were above a limit which is higher now, and one that is not an event."""
     warehouse = api.services.warehouse
     clear(warehouse)
-    office = ApiOffice(warehouse, api.services.clock, tmp_path)
-    office.store = api.services.store
+    mqtt_sync = ApiMqttSync(warehouse, api.services.clock, tmp_path)
+    mqtt_sync.store = api.services.store
     receive(warehouse, *[("tracker/x", message(n)) for n in (1, 2, 3)], ("tracker/y", b"[]"))
-    office.run(max_bytes=10)
+    mqtt_sync.run(max_bytes=10)
     yield api
     clear(warehouse)
     with warehouse.writing() as connection:

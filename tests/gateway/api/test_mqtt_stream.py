@@ -89,7 +89,7 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox):
         ):
             await inbox(*[(PROJECTS, message(n)) for n in range(51, 151)])
             found = [
-                [each["arrival_id"] for each in await stream.events(count)]
+                [event["arrival_id"] for event in await stream.events(count)]
                 for stream, count in ((ahead, 100), (behind, 140), (first, 150))
             ]
             assert services.feeds["mqtt"].stream_count == 3
@@ -111,7 +111,7 @@ def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, inb
                 assert len(await fast.events(100)) == 100
             feed = services.feeds["mqtt"]
             assert sum(len(each.event) for each in feed._kept) <= 20_000
-            assert [each["arrival_id"] for each in await slow.events(500)] == list(range(1, 501))
+            assert [event["arrival_id"] for event in await slow.events(500)] == list(range(1, 501))
 
     api.runner.run(follow())
 
@@ -181,7 +181,7 @@ def test_a_database_that_is_away_for_a_moment_loses_no_event(api, inbox):
             # a read that began before would find the messages
             await asyncio.to_thread(wait_for, lambda: len(failures) < 2, poll_seconds=0.01)
             await inbox((PROJECTS, message(1)), (PROJECTS, message(2)))
-            return [each["arrival_id"] for each in await stream.events(2)]
+            return [event["arrival_id"] for event in await stream.events(2)]
 
     assert api.runner.run(follow()) == [1, 2]
     assert not failures

@@ -51,8 +51,10 @@ def test_an_admin_adds_grants_enables_and_stops_a_plugin(api, admin: Client):
     assert status_of(raised) == 409
     assert admin.disable_plugin("rss", "too slow").reason == "too slow"
     details = admin.plugin("rss")
-    assert [each.action for each in details.changes] == ["disable", "enable", "grant", "add"]
-    assert {each.name: each.change for each in details.permissions}["example.org"] == "added"
+    assert [change.action for change in details.changes] == ["disable", "enable", "grant", "add"]
+    assert {permission.name: permission.change for permission in details.permissions}[
+        "example.org"
+    ] == "added"
     assert admin.refuse_plugin("rss", "no").state == "refused"
     admin.remove_plugin("rss")
     with pytest.raises(ApiError, match="plugin not found") as raised:
@@ -111,7 +113,7 @@ def test_what_cannot_be_added_or_granted_is_a_problem(api, admin: Client):
 
 def test_a_publisher_is_trusted_and_revoked(api, admin: Client):
     listed = admin.trust_publisher("example.org", PUBLIC_KEY)
-    assert [each.state for each in listed.publishers] == ["trusted"]
+    assert [publisher.state for publisher in listed.publishers] == ["trusted"]
     assert admin.add_plugin(zipped(signed(plugin_files()))).is_signed
     admin.grant_plugin("rss")
     admin.enable_plugin("rss")

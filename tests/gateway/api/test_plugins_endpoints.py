@@ -31,7 +31,7 @@ from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.store import read_given
 from orchestration_project.settings import load_settings
-from tests.gateway.door import asked
+from tests.gateway.login_client import asked
 from tests.plugin_files import usable_isolation
 from tests.prepared import Prepared
 
@@ -60,7 +60,10 @@ class Api:
             recheck_seconds=60,
         )
         self.app = Starlette(
-            routes=[Route(each.path, endpoint(each, self.services)) for each in OPERATIONS]
+            routes=[
+                Route(operation.path, endpoint(operation, self.services))
+                for operation in OPERATIONS
+            ]
         )
 
     async def _done(self, *_: Any) -> None:
@@ -98,7 +101,7 @@ def edits(api: Api) -> PluginEdits:
 @pytest.fixture
 def board(api: Api, edits: PluginEdits) -> None:
     """The example projects_board, over two projects."""
-    row = dict.fromkeys(each.name for each in mqtt_projects.columns if not each.nullable) | {
+    row = dict.fromkeys(column.name for column in mqtt_projects.columns if not column.nullable) | {
         "project_id": "p-1",
         "name": "<script>alert(1)</script>",
         "status": "active",

@@ -75,7 +75,7 @@ def listed(api: Any, programs: Programs) -> Callable[[str], dict[str, Any]]:
 
 
 def messages(page: dict[str, Any]) -> list[int]:
-    return [int(each["message"]) for each in page["lines"]]
+    return [int(line["message"]) for line in page["lines"]]
 
 
 def test_lines_of_all_programs_come_by_page_the_newest_first(listed, programs):
@@ -125,9 +125,9 @@ def test_a_search_ends_after_so_many_bytes_and_the_next_page_goes_on(programs):
         page = search_lines(
             programs.folder, LogFilter(run_id="r1"), limit=1000, before=before, max_bytes=100_000
         )
-        found += [each.fields["message"] for each in page.lines]
+        found += [line.fields["message"] for line in page.lines]
         before, pages = page.before, pages + 1
-    assert found == [str(each) for each in range(2999, -1, -1)]
+    assert found == [str(number) for number in range(2999, -1, -1)]
     assert pages > 5
 
 

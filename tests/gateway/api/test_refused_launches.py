@@ -135,12 +135,16 @@ REFUSED: dict[str, list[tuple[str, Any, int, str]]] = {
 """Per route that starts a job: requests that it refuses, with status and a part of the problem."""
 
 OPERATIONS = operations_of(REGISTRY)
-LAUNCHING = sorted(each.path for each in OPERATIONS if each.headers is IDEMPOTENCY_HEADER)
+LAUNCHING = sorted(
+    operation.path for operation in OPERATIONS if operation.headers is IDEMPOTENCY_HEADER
+)
 
 
 def test_each_route_that_starts_a_job_has_requests_that_it_refuses():
     answers = (Launched, Execution, Asked)
-    by_answer = [each.path for each in OPERATIONS if issubclass(each.answer or dict, answers)]
+    by_answer = [
+        operation.path for operation in OPERATIONS if issubclass(operation.answer or dict, answers)
+    ]
     assert sorted(REFUSED) == LAUNCHING == sorted(by_answer)
 
 

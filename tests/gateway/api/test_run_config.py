@@ -78,7 +78,7 @@ def requested(api, query: str, variables: Mapping[str, Any]) -> Any:
 
 def require_refusal(answer: Mapping[str, Any]) -> None:
     assert answer["__typename"] == "RunConfigValidationInvalid"
-    assert [each["message"] for each in answer["errors"]] == [SENTENCE]
+    assert [error["message"] for error in answer["errors"]] == [SENTENCE]
 
 
 @pytest.mark.parametrize("way", sorted(LAUNCHES))
@@ -104,7 +104,7 @@ def test_a_job_of_operations_without_ops_is_refused_with_its_kinds(api, way, con
         )
         answer = requested(api, query, {"s": selector, "c": config})[way]
     assert answer["__typename"] == "RunConfigValidationInvalid"
-    [message] = [each["message"] for each in answer["errors"]]
+    [message] = [error["message"] for error in answer["errors"]]
     assert message.startswith(
         "invalid config of handle_runs: it selects no kind of operations_runs; "
         "expected: one of list_sessions, retry_failures, replay_webhook"
@@ -135,7 +135,7 @@ def test_of_several_launches_each_with_an_invalid_config_is_refused(api):
 
 def test_a_run_with_an_invalid_config_is_not_executed_again(api):
     job = defs.resolve_job_def(JOB)
-    tags = {each["key"]: each["value"] for each in TAGS}
+    tags = {tag["key"]: tag["value"] for tag in TAGS}
     run = api.services.instance.create_run_for_job(job, tags=tags)
     api.services.instance.report_run_failed(run)
     before = made(api)

@@ -67,7 +67,9 @@ def test_a_pipeline_is_not_run_for_what_it_has_not(api, body, detail):
 
 
 def test_every_pipeline_takes_the_parameters_that_it_is_listed_with(api):
-    listed = {each["name"]: each["parameters"] for each in api.get("/pipelines")["pipelines"]}
+    listed = {
+        pipeline["name"]: pipeline["parameters"] for pipeline in api.get("/pipelines")["pipelines"]
+    }
     taking = {name: parameters for name, parameters in listed.items() if parameters}
     for name, parameters in taking.items():
         body = dict.fromkeys(parameters, "none")
@@ -271,7 +273,7 @@ def test_the_log_of_a_run_is_sent_as_events_and_goes_on_where_it_broke_off(api, 
     answer = api.ask("GET", f"/runs/{landed}/logs")
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["x-accel-buffering"] == "no"
-    opening, *events = [each.split("\n") for each in answer.text.strip().split("\n\n")]
+    opening, *events = [part.split("\n") for part in answer.text.strip().split("\n\n")]
     assert opening == ["id: 0", ": open"]
     assert events[-1][0] == "event: end"
     first, second = events[0][0], events[1][0]
@@ -415,7 +417,7 @@ def failed_files(api) -> Iterator[None]:
     """Two files that failed, of which one needs a password."""
     warehouse = api.services.warehouse
     items = WorkItems(warehouse, api.services.clock)
-    items.enqueue(FILES, [NewItem(each, "1") for each in ("encrypted", "vanished")])
+    items.enqueue(FILES, [NewItem(name, "1") for name in ("encrypted", "vanished")])
     until = api.services.clock.now() + HOURS
     with warehouse.writing() as connection:
         claimed = items.claim(FILES, limit=9, run_id="r", until=until, connection=connection)
@@ -551,7 +553,7 @@ def test_a_log_that_breaks_off_again_and_again_has_each_event_once(api):
         elif not instance.get_run_by_id(run.run_id).is_finished:
             instance.report_run_canceled(run)
         text = app.ask("GET", f"/runs/{run.run_id}/logs", headers=headers).text
-        events = [each.split("\n") for each in text.strip().split("\n\n")]
+        events = [part.split("\n") for part in text.strip().split("\n\n")]
         numbers += [int(event[0][4:]) for event in events if "event: log" in event]
         is_ended = events[-1][0] == "event: end"
         headers = {"Last-Event-ID": str(numbers[-1])}

@@ -110,7 +110,10 @@ def test_rules_are_tried_on_recorded_tasks_before_they_are_in_effect(api, sync_r
         tried = operator.try_saas_rules([{**OTHERS, "rule_id": "all"}])
         assert (tried.version, tried.task_count, tried.changed_count) == (version, 1, 1)
         assert tried.by_rule == {"all": 1}
-        changes = {each.field: (each.before, each.after) for each in tried.differences}
+        changes = {
+            difference.field: (difference.before, difference.after)
+            for difference in tried.differences
+        }
         assert changes["rule"] == ("first", "all")
         assert changes["action"] == ("drop", "sync")
         assert changes["project"] == ("", "HR")

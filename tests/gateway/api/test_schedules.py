@@ -32,7 +32,9 @@ def test_an_admin_creates_changes_pauses_and_deletes_a_schedule(api, admin: Clie
     assert len(made.schedule.next_runs) == 5
     version = made.version
     changed = admin.change_schedule("fx", expected_version=version, cron="30 7 * * *")
-    assert [(each.field, each.after) for each in changed.changes] == [("cron", '"30 7 * * *"')]
+    assert [(change.field, change.after) for change in changed.changes] == [
+        ("cron", '"30 7 * * *"')
+    ]
     paused = admin.change_schedule("fx", expected_version=version + 1, is_enabled=False)
     assert paused.schedule
     assert paused.schedule.next_runs == []
@@ -59,7 +61,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
             operator.create_schedule("fx", **FX)
         version = admin.create_schedule("fx", **FX).version
         tried = operator.try_schedule("fx", expected_version=version, owner="ada")
-        assert [each.field for each in tried.changes] == ["owner"]
+        assert [change.field for change in tried.changes] == ["owner"]
         with pytest.raises(ApiError, match="403"):
             operator.delete_schedule("fx", expected_version=version)
     assert api.problem("POST", f"{PATH}/fx/dry-run", "viewer", json={})["status"] == 403

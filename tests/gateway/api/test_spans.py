@@ -29,7 +29,7 @@ def followed(tmp_path_factory):
 @pytest.mark.slow
 def test_the_spans_of_one_request_are_one_trace_with_parents(followed):
     _, run_id, collector = followed
-    own = [each for each in collector.spans if each.trace_id == REQUEST.trace_id]
+    own = [span for span in collector.spans if span.trace_id == REQUEST.trace_id]
     names = {each.span_id: each.name for each in own}
     assert len(names) == len(own)  # no span twice
 
@@ -63,12 +63,12 @@ def test_the_spans_of_one_request_are_one_trace_with_parents(followed):
 def test_rows_of_the_same_request_lead_to_the_same_trace(followed):
     api, run_id, _ = followed
     found = api.get(f"/traces/{REQUEST.trace_id}")
-    assert [each["run_id"] for each in found["runs"]] == [run_id]
-    assert {each["outcome"] for each in found["requests"]} == {"done"}
+    assert [run["run_id"] for run in found["runs"]] == [run_id]
+    assert {request["outcome"] for request in found["requests"]} == {"done"}
     [week] = [
-        each
-        for each in found["runs"][0]["partitions"]
-        if (each["table"], each["outcome"]) == ("finra_otc_weekly", "landed")
+        partition
+        for partition in found["runs"][0]["partitions"]
+        if (partition["table"], partition["outcome"]) == ("finra_otc_weekly", "landed")
     ]
     assert week["fetches"]
     with api.services.warehouse.reading() as connection:

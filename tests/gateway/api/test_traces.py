@@ -9,13 +9,15 @@ from tests.gateway.api.conftest import WEEK
 def test_a_run_is_found_by_its_trace_with_request_steps_fetches_and_loads(api, landed):
     run = api.services.instance.get_run_by_id(landed)
     found = api.get(f"/traces/{run.tags['trace_id']}")
-    assert {(each["user"], each["outcome"]) for each in found["requests"]} == {
+    assert {(request["user"], request["outcome"]) for request in found["requests"]} == {
         ("the operator", "done")
     }
     [traced] = found["runs"]
     assert (traced["run_id"], traced["partition"], traced["status"]) == (landed, WEEK, "SUCCESS")
     assert [step["step"] for step in traced["steps"]] == ["finra_otc_weekly_load"]
-    [week] = [each for each in traced["partitions"] if each["table"] == "finra_otc_weekly"]
+    [week] = [
+        partition for partition in traced["partitions"] if partition["table"] == "finra_otc_weekly"
+    ]
     assert week["fetches"][0]["http_status"] == 200
     assert week["load"]["rows_added"] > 0
 

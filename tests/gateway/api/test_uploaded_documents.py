@@ -18,7 +18,7 @@ from orchestration_project.engine.contracts.uploads import FILE
 from orchestration_project.services.erasure.rows import erase_rows
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.tables.spine import uploads, work_items
-from tests.gateway.door import running
+from tests.gateway.login_client import running
 
 DAY = "2026-03-02"
 CURL = str(shutil.which("curl"))

@@ -22,7 +22,7 @@ from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.tables.spine import blobs, captures, uploads, work_items
 from tests.gateway.api.conftest import HOME
 from tests.gateway.api.test_attention import Browser
-from tests.gateway.door import running
+from tests.gateway.login_client import running
 
 INBOXES = """
 inboxes:

@@ -1,4 +1,4 @@
-"""A desk of plugins over SQLite."""
+"""A runner of plugins over SQLite."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,17 +8,17 @@ import pytest
 from orchestration_project.engine.warehouse import Warehouse
 from tests.plugin_files import usable_isolation
 from tests.prepared import Prepared
-from tests.resources.plugins.plugin_desk import PluginDesk
+from tests.resources.plugins.plugin_runner import PluginRunner
 from tests.resources.weeks import StoppedClock
 
 
 @pytest.fixture
 def plugins(
     tmp_path: Path, clock: StoppedClock, prepared: Prepared, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[PluginDesk]:
+) -> Iterator[PluginRunner]:
     """Plugins in an empty database."""
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PLUGINS_ISOLATION", usable_isolation())
     with Warehouse(prepared.sqlite(tmp_path / "plugins.sqlite"), clock=clock) as warehouse:
         warehouse.prepare(holds="real")
-        yield PluginDesk(warehouse, clock, tmp_path)
+        yield PluginRunner(warehouse, clock, tmp_path)

@@ -17,7 +17,7 @@ from orchestration_project.resources.plugins.isolation import (
 from orchestration_project.resources.plugins.seccomp import filter_program
 from orchestration_project.settings import load_settings
 from tests.plugin_files import requires_namespaces
-from tests.resources.plugins.plugin_desk import PluginDesk, body
+from tests.resources.plugins.plugin_runner import PluginRunner, body
 
 ATTEMPTS = """import os, threading
 def attempt(function):
@@ -54,7 +54,7 @@ found = {
 run.emit("items", [("1", {"title": "", **found})])"""
 
 
-def attempts(plugins: PluginDesk) -> dict[str, str]:
+def attempts(plugins: PluginRunner) -> dict[str, str]:
     """Return what came of each attempt of a plugin."""
     secret = plugins.tmp_path / "secret"
     secret.write_text("secret")
@@ -64,7 +64,7 @@ def attempts(plugins: PluginDesk) -> dict[str, str]:
 
 
 @requires_namespaces
-def test_namespaces_leave_a_plugin_alone(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
+def test_namespaces_leave_a_plugin_alone(plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("JIRA_API_TOKEN", "planted")
     found = attempts(plugins)
     assert found == {
@@ -84,7 +84,7 @@ def test_namespaces_leave_a_plugin_alone(plugins: PluginDesk, monkeypatch: pytes
     assert found["shell"] != "started"
 
 
-def test_limits_alone_enforce_no_files(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
+def test_limits_alone_enforce_no_files(plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PLUGINS_ISOLATION", "process")
     monkeypatch.setenv("JIRA_API_TOKEN", "planted")
     found = attempts(plugins)
@@ -112,7 +112,7 @@ def test_the_status_says_what_is_enforced(
     assert (status.level, status.is_usable, status.is_enforced) == (level, is_usable, is_enforced)
 
 
-def test_plugins_that_are_off_are_refused(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
+def test_plugins_that_are_off_are_refused(plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PLUGINS_ISOLATION", "off")
     plugins.add(body("pass"))
     with pytest.raises(ConfigurationError, match="plugins are off"):
@@ -141,7 +141,7 @@ run.emit("items", [("1", {"title": "", **found})])"""
     "level", [pytest.param("namespaces", marks=requires_namespaces), "process"]
 )
 def test_no_memory_is_made_outside_the_limits(
-    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
+    plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch, level: str
 ):
     monkeypatch.setenv("PLUGINS_ISOLATION", level)
     plugins.add(body(SHARED))
@@ -152,7 +152,7 @@ def test_no_memory_is_made_outside_the_limits(
 
 
 @requires_namespaces
-def test_the_files_of_tmp_are_bounded_in_number_and_size(plugins: PluginDesk):
+def test_the_files_of_tmp_are_bounded_in_number_and_size(plugins: PluginRunner):
     code = """import os
 count = size = 0
 try:
@@ -200,7 +200,7 @@ def cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     "level", [pytest.param("namespaces", marks=requires_namespaces), "process"]
 )
 def test_a_run_joins_a_cgroup_with_its_limits(
-    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, cgroups: Path, level: str
+    plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch, cgroups: Path, level: str
 ):
     monkeypatch.setenv("PLUGINS_ISOLATION", level)
     plugins.add(body('run.emit("items", [("1", {"title": "loaded"})])'), budget={"memory_mib": 100})
@@ -217,7 +217,7 @@ def test_a_run_joins_a_cgroup_with_its_limits(
 
 
 def test_a_cgroup_that_cannot_be_written_is_refused(
-    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, cgroups: Path
+    plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch, cgroups: Path
 ):
     cgroups.rmdir()
     plugins.add(body("pass"))
@@ -229,7 +229,7 @@ def test_a_cgroup_that_cannot_be_written_is_refused(
 
 
 @requires_namespaces
-def test_a_granted_folder_is_read_only(plugins: PluginDesk, tmp_path: Path):
+def test_a_granted_folder_is_read_only(plugins: PluginRunner, tmp_path: Path):
     drop = tmp_path / "drop"
     drop.mkdir()
     (drop / "a.csv").write_text("a,b")
@@ -246,10 +246,10 @@ except OSError as error:
     plugins.run()
     assert plugins.payloads() == {"a.csv": '{"title":"a,b"}'}
     assert plugins.log == [("info", "plugin rss: OSError")]
-    assert [each.name for each in drop.iterdir()] == ["a.csv"]
+    assert [path.name for path in drop.iterdir()] == ["a.csv"]
 
 
-def test_a_missing_folder_is_refused(plugins: PluginDesk, tmp_path: Path):
+def test_a_missing_folder_is_refused(plugins: PluginRunner, tmp_path: Path):
     permissions = {"folders": ["drop"], "tables": ["items"]}
     gone = str(tmp_path / "gone")
     plugins.add(body("pass"), permissions=permissions, folders={"drop": gone})

@@ -20,7 +20,7 @@ from orchestration_project.errors import ContractError
 from orchestration_project.settings.given import ENVIRONMENT, child_environment
 from tests.plugin_files import requires_namespaces
 from tests.programs import kill_after, wait_for
-from tests.resources.plugins.plugin_desk import HANG, PluginDesk, body
+from tests.resources.plugins.plugin_runner import HANG, PluginRunner, body
 
 KILLS = int(ENVIRONMENT.get("TEST_PLUGIN_KILLS", "20"))
 LEVELS = [pytest.param("namespaces", marks=requires_namespaces), "process"]
@@ -48,14 +48,14 @@ def await_none(text: str) -> None:
     wait_for(lambda: not processes_with(text), PATIENCE_SECONDS)
 
 
-def refuse_half_loads(plugins: PluginDesk) -> None:
+def refuse_half_loads(plugins: PluginRunner) -> None:
     """Require all rows of one run, or none."""
     titles = Counter(json.loads(payload)["title"] for payload in plugins.payloads().values())
     assert list(titles.values()) in ([], [ROWS])
 
 
 @contextmanager
-def host(plugins: PluginDesk, url: str) -> Iterator[subprocess.Popen[str]]:
+def host(plugins: PluginRunner, url: str) -> Iterator[subprocess.Popen[str]]:
     """Give the program that forks hosts."""
     with subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-m", "tests.resources.plugins.killed_host", url, "rss"],
@@ -73,7 +73,7 @@ def host(plugins: PluginDesk, url: str) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_killed_hosts_leave_nothing_half_loaded_and_no_process(
-    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
+    plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch, level: str
 ):
     monkeypatch.setenv("PLUGINS_ISOLATION", level)
     stored = plugins.add(EMIT)
@@ -95,7 +95,7 @@ def test_killed_hosts_leave_nothing_half_loaded_and_no_process(
 @pytest.mark.slow
 @pytest.mark.parametrize("level", LEVELS)
 def test_killed_plugins_fail_their_run_and_load_nothing(
-    plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch, level: str
+    plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch, level: str
 ):
     monkeypatch.setenv("PLUGINS_ISOLATION", level)
     halves = f"for half in (range({ROWS // 2}), range({ROWS // 2}, {ROWS})):\n    "

@@ -13,7 +13,7 @@ from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.resources.plugins.loading import Emissions
 from orchestration_project.tables.spine import rejects
 from tests.plugin_files import manifest
-from tests.resources.plugins.plugin_desk import TITLES, PluginDesk, body
+from tests.resources.plugins.plugin_runner import TITLES, PluginRunner, body
 
 MANY = 2 * MAX_HELD_ROWS + 100
 BUDGET = {"seconds": 60, "rows": 2 * MANY}
@@ -34,8 +34,8 @@ def peak_bytes(row_count: int, scratch: Path) -> int:
         for start in range(0, row_count, 500):
             rows = [Row(f"key-{n}", {"title": f"title {n}"}) for n in range(start, start + 500)]
             emissions.add_rows(Emit("items", rows))
-        for each in emissions.row_sets.values():
-            each.validated(plugin="rss", partition_key="")
+        for row_set in emissions.row_sets.values():
+            row_set.validated(plugin="rss", partition_key="")
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -53,7 +53,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_many_rows_are_compared_with_what_is_loaded(plugins: PluginDesk):
+def test_many_rows_are_compared_with_what_is_loaded(plugins: PluginRunner):
     plugins.add(body(FIRST), budget=BUDGET)
     assert plugins.run().written["items"].rows_added == MANY
     plugins.add(body(SECOND), budget=BUDGET)
@@ -65,7 +65,7 @@ def test_many_rows_are_compared_with_what_is_loaded(plugins: PluginDesk):
     assert not plugins.run().written["items"].change
 
 
-def test_a_key_that_comes_again_much_later_is_rejected(plugins: PluginDesk):
+def test_a_key_that_comes_again_much_later_is_rejected(plugins: PluginRunner):
     again = 'run.emit("items", [("k0", {"title": "again"})])'
     plugins.add(body(f"{FIRST}\n{again}"), budget=BUDGET)
     with pytest.raises(HeldBackError):

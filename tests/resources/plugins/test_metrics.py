@@ -6,12 +6,12 @@ import pytest
 
 from orchestration_project.errors import ContractError
 from orchestration_project.resources.plugins.metrics import PluginMetrics
-from tests.resources.plugins.plugin_desk import PluginDesk, body
+from tests.resources.plugins.plugin_runner import PluginRunner, body
 
 DAY = timedelta(hours=24)
 
 
-def samples(plugins: PluginDesk, later: timedelta = timedelta()) -> dict[tuple[str, ...], float]:
+def samples(plugins: PluginRunner, later: timedelta = timedelta()) -> dict[tuple[str, ...], float]:
     """Return each sample by its name and the values of its labels."""
     return {
         (sample.name.removeprefix("orchestration_"), *sample.labels.values()): sample.value
@@ -20,7 +20,7 @@ def samples(plugins: PluginDesk, later: timedelta = timedelta()) -> dict[tuple[s
     }
 
 
-def test_states_calls_and_violations_of_a_day_are_counted(plugins: PluginDesk):
+def test_states_calls_and_violations_of_a_day_are_counted(plugins: PluginRunner):
     assert not samples(plugins)
     code = """run.page("markdown", "x")
 run.emit("items", [("1", {"title": "x"})])
@@ -38,7 +38,7 @@ run.publish("plugins/rss/new", "1", {})"""
 
 
 @pytest.mark.parametrize("table", ["plugins_calls", "plugins_violations"])
-def test_an_index_finds_what_is_counted(plugins: PluginDesk, table: str):
+def test_an_index_finds_what_is_counted(plugins: PluginRunner, table: str):
     query = f"SELECT count(*) FROM {table} WHERE plugin IN ('a', 'b') AND at >= '2026-01-01'"  # noqa: S608 - of our tables
     with plugins.warehouse.reading() as connection:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}").all()

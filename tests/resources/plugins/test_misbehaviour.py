@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 
 from orchestration_project.errors import ContractError
-from tests.resources.plugins.plugin_desk import HANG, PluginDesk, body
+from tests.resources.plugins.plugin_runner import HANG, PluginRunner, body
 
 ROW = '{"type": "emit", "table": "items", "rows": [{"key": "1", "payload": {"title": "x"}}]}'
 RAW = f"import sys\nsys.stdin.readline()\nprint('''{ROW}''')\n"
 END = 'print(\'{"type": "end"}\', flush=True)\n'
 
 
-def refused(plugins: PluginDesk, code: str, **changes: Any) -> str:
+def refused(plugins: PluginRunner, code: str, **changes: Any) -> str:
     """Run a plugin that is to fail; return why it did."""
     plugins.add(code, **changes)
     with pytest.raises(ContractError) as error:
@@ -23,7 +23,7 @@ def refused(plugins: PluginDesk, code: str, **changes: Any) -> str:
     return str(error.value)
 
 
-def test_raw_lines_without_the_library_are_served(plugins: PluginDesk):
+def test_raw_lines_without_the_library_are_served(plugins: PluginRunner):
     plugins.add(RAW + END)
     plugins.run()
     assert len(plugins.rows()) == 1
@@ -50,14 +50,14 @@ def test_raw_lines_without_the_library_are_served(plugins: PluginDesk):
         ('print(\'{"type": "emit", "table": "items", "rows": [{"key": ""}]}\')', "rows of emit"),
     ],
 )
-def test_an_invalid_line_breaks_the_protocol(plugins: PluginDesk, line: str, reason: str):
+def test_an_invalid_line_breaks_the_protocol(plugins: PluginRunner, line: str, reason: str):
     found = refused(plugins, f"{RAW}{line}\n")
     assert "broke the protocol" in found
     assert reason in found
     assert plugins.violations() == ["protocol"]
 
 
-def test_ids_of_calls_only_grow(plugins: PluginDesk):
+def test_ids_of_calls_only_grow(plugins: PluginRunner):
     call = 'print(\'{"type": "fetch", "id": 1, "url": "x"}\', flush=True)\n'
     found = refused(plugins, f"{RAW}{call}{call}")
     assert "invalid id" in found
@@ -75,7 +75,7 @@ def test_ids_of_calls_only_grow(plugins: PluginDesk):
         (body("raise ValueError('in the run')"), "ValueError: in the run"),
     ],
 )
-def test_another_end_fails_the_run(plugins: PluginDesk, code: str, reason: str):
+def test_another_end_fails_the_run(plugins: PluginRunner, code: str, reason: str):
     assert reason in refused(plugins, code)
     assert plugins.violations() == []
 
@@ -94,7 +94,7 @@ def test_another_end_fails_the_run(plugins: PluginDesk, code: str, reason: str):
     ],
 )
 def test_a_budget_is_never_exceeded(
-    plugins: PluginDesk, code: str, budget: dict[str, int], permission: str
+    plugins: PluginRunner, code: str, budget: dict[str, int], permission: str
 ):
     hosts = [{"host": "127.0.0.1:9", "scheme": "http"}]
     code = body(f"run.emit('items', [('0', {{'title': 'x'}})])\n{code}")
@@ -103,7 +103,7 @@ def test_a_budget_is_never_exceeded(
     assert plugins.violations() == [f"budget.{permission}"]
 
 
-def test_output_beyond_the_log_is_dropped(plugins: PluginDesk):
+def test_output_beyond_the_log_is_dropped(plugins: PluginRunner):
     plugins.add(body("print('x' * 1_000_000)"))
     plugins.run()
     [(_, text)] = plugins.log
@@ -111,7 +111,7 @@ def test_output_beyond_the_log_is_dropped(plugins: PluginDesk):
 
 
 @pytest.mark.slow
-def test_a_plugin_that_never_reads_its_answers_is_ended(plugins: PluginDesk):
+def test_a_plugin_that_never_reads_its_answers_is_ended(plugins: PluginRunner):
     query = {"name": "own", "table": "plugins", "columns": ["manifest"]}
     lines = "i = 0\nwhile True:\n    i += 1\n"
     call = 'print(\'{"type": "read", "query": "own", "id": %d}\' % i, flush=True)'

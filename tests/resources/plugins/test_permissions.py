@@ -21,7 +21,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.spine import outbox
 from tests.faulty_server import FaultyServer, Reply, Request
-from tests.resources.plugins.plugin_desk import PluginDesk, body
+from tests.resources.plugins.plugin_runner import PluginRunner, body
 
 SECRET = "planted-secret-of-a-plugin"
 _MINUTE = timedelta(minutes=1)
@@ -58,7 +58,7 @@ def host_of(server: FaultyServer) -> str:
 
 
 @pytest.mark.parametrize("permission", list(ALL))
-def test_a_granted_call_is_made_and_another_is_a_violation(plugins: PluginDesk, permission: str):
+def test_a_granted_call_is_made_and_another_is_a_violation(plugins: PluginRunner, permission: str):
     plugins.add(body(CALLS[permission]), permissions=ALL)
     plugins.run()
     lacking = {name: value for name, value in ALL.items() if name != permission}
@@ -74,7 +74,7 @@ def test_a_granted_call_is_made_and_another_is_a_violation(plugins: PluginDesk, 
     assert plugins.stored().state == "enabled"
 
 
-def test_three_violations_disable_the_plugin(plugins: PluginDesk):
+def test_three_violations_disable_the_plugin(plugins: PluginRunner):
     plugins.add(body(CALLS["topics"]), permissions=ALL, granted={})
     for state in ("enabled", "enabled", "disabled"):
         with pytest.raises(ContractError):
@@ -86,7 +86,7 @@ def test_three_violations_disable_the_plugin(plugins: PluginDesk):
 
 
 @pytest.mark.slow
-def test_requests_between_runs_do_not_hide_violations(plugins: PluginDesk):
+def test_requests_between_runs_do_not_hide_violations(plugins: PluginRunner):
     code = f"if run.endpoint:\n    run.answer(1)\nelse:\n    {CALLS['topics']}"
     asked = {"endpoints": [{"name": "count"}]}
     plugins.add(body(code), permissions=ALL | asked, granted=asked)
@@ -115,46 +115,48 @@ def dump_of(warehouse: Warehouse) -> str:
     with warehouse.reading() as connection:
         tables = MetaData()
         tables.reflect(connection)
-        rows = [connection.execute(select(each)).all() for each in tables.sorted_tables]
+        rows = [
+            connection.execute(select(sorted_table)).all() for sorted_table in tables.sorted_tables
+        ]
     return repr(rows)
 
 
 def runs_of(rows: Sequence[Any]) -> list[str]:
     """Return the runs that rows are of, in their order."""
-    return sorted({each.run_id for each in rows}, key=lambda run: int(run.removeprefix("run-")))
+    return sorted({row.run_id for row in rows}, key=lambda run: int(run.removeprefix("run-")))
 
 
 @pytest.fixture
-def desk(plugins: PluginDesk, warehouse: Warehouse) -> PluginDesk:
+def plugin_runner(plugins: PluginRunner, warehouse: Warehouse) -> PluginRunner:
     """Plugins in an empty database of each kind."""
     return replace(plugins, warehouse=warehouse)
 
 
 @pytest.mark.slow
 def test_old_calls_go_but_those_of_the_latest_runs(
-    desk: PluginDesk, monkeypatch: pytest.MonkeyPatch
+    plugin_runner: PluginRunner, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PLUGINS_CALLS_DAYS", "30")
-    desk.add(body(CALLS["topics"]), permissions=ALL, granted={})
+    plugin_runner.add(body(CALLS["topics"]), permissions=ALL, granted={})
     with pytest.raises(ContractError):
-        desk.run()
-    desk.add(body(CALLS["pages"]), permissions=ALL)
+        plugin_runner.run()
+    plugin_runner.add(body(CALLS["pages"]), permissions=ALL)
     for _ in range(RUNS_OF_VIOLATIONS - 1):
-        desk.clock.at += timedelta(minutes=1)
-        desk.run()
-    desk.clock.at += timedelta(days=29)
-    desk.run()
-    assert runs_of(desk.rows(plugins_violations)) == ["run-1"]  # not old yet
-    desk.clock.at += timedelta(days=2)
-    desk.run()
+        plugin_runner.clock.at += timedelta(minutes=1)
+        plugin_runner.run()
+    plugin_runner.clock.at += timedelta(days=29)
+    plugin_runner.run()
+    assert runs_of(plugin_runner.rows(plugins_violations)) == ["run-1"]  # not old yet
+    plugin_runner.clock.at += timedelta(days=2)
+    plugin_runner.run()
     kept = [f"run-{number}" for number in range(3, RUNS_OF_VIOLATIONS + 3)]
-    assert runs_of(desk.rows(plugins_calls)) == kept
-    assert not desk.violations()
+    assert runs_of(plugin_runner.rows(plugins_calls)) == kept
+    assert not plugin_runner.violations()
 
 
 @pytest.mark.slow
 def test_a_granted_host_is_requested_and_a_secret_stays_with_the_host(
-    desk: PluginDesk, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+    plugin_runner: PluginRunner, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PLUGIN_SECRET_TOKEN", SECRET)
     code = f"""from base64 import b64encode
@@ -176,27 +178,32 @@ run.emit("items", [("pipe", {{"title": b64encode(b"".join(pipe)).decode()}})])""
         "topics": ["plugins/rss/new"],
         "pages": ["markdown"],
     }
-    desk.add(body(code), permissions=permissions)
-    pages = desk.run().page_texts
+    plugin_runner.add(body(code), permissions=permissions)
+    pages = plugin_runner.run().page_texts
     [request] = server.requests
     assert request.headers["authorization"] == f"Bearer {SECRET}"
     assert request.target == f"/a?key={SECRET}&b=1"
-    assert ("fetch", f"{server.url.rstrip('/')}/a", "allowed") in desk.calls()
-    payloads = desk.payloads()
+    assert ("fetch", f"{server.url.rstrip('/')}/a", "allowed") in plugin_runner.calls()
+    payloads = plugin_runner.payloads()
     assert "Bearer ***" in payloads["1"]
     assert "key=***" in payloads["2"]
     pipe = b64decode(json.loads(payloads["pipe"])["title"])
-    files = everything_below(desk.tmp_path)
+    files = everything_below(plugin_runner.tmp_path)
     assert b"Bearer ***" in pipe
     assert b"Bearer ***" in files  # the capture of what it emitted
-    assert "Bearer ***" in dump_of(desk.warehouse)
-    for kept in (pipe, files, dump_of(desk.warehouse).encode(), repr([desk.log, pages]).encode()):
+    assert "Bearer ***" in dump_of(plugin_runner.warehouse)
+    for kept in (
+        pipe,
+        files,
+        dump_of(plugin_runner.warehouse).encode(),
+        repr([plugin_runner.log, pages]).encode(),
+    ):
         assert SECRET.encode() not in kept
         assert b64encode(SECRET.encode()) not in kept
 
 
 def test_an_answer_that_escapes_a_secret_repeats_none_of_it(
-    plugins: PluginDesk, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
+    plugins: PluginRunner, server: FaultyServer, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PLUGIN_SECRET_TOKEN", 'planted"secret\\of/a+plugin')
     code = f"""answer = run.fetch("{server.url}/a?key={{{{secret:TOKEN}}}}",
@@ -226,7 +233,7 @@ ECHOES: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.fixture
-def asks_with_secret(plugins: PluginDesk, monkeypatch: pytest.MonkeyPatch):
+def asks_with_secret(plugins: PluginRunner, monkeypatch: pytest.MonkeyPatch):
     """Return what adds a plugin that sends a secret to a server, and loads the answer."""
     monkeypatch.setenv("PLUGIN_SECRET_TOKEN", SECRET)
 
@@ -249,7 +256,7 @@ run.emit("items", [("1", {{"title": title}})])"""
 
 @pytest.mark.parametrize("encoding", ECHOES)
 def test_an_answer_with_an_encoded_secret_is_masked(
-    plugins: PluginDesk, asks_with_secret: Callable[[FaultyServer], None], encoding: str
+    plugins: PluginRunner, asks_with_secret: Callable[[FaultyServer], None], encoding: str
 ):
     def echo(request: Request) -> Reply:
         encoded = ECHOES[encoding](request.headers["x-key"].encode())
@@ -268,7 +275,7 @@ def test_an_answer_with_an_encoded_secret_is_masked(
     ("status", "media_type"), [(206, "text/plain"), (200, "multipart/byteranges; boundary=x")]
 )
 def test_a_part_of_a_body_is_no_answer_to_a_request_with_a_secret(
-    plugins: PluginDesk,
+    plugins: PluginRunner,
     asks_with_secret: Callable[[FaultyServer], None],
     status: int,
     media_type: str,
@@ -301,7 +308,7 @@ def test_a_part_of_a_body_is_no_answer_to_a_request_with_a_secret(
     ],
 )
 def test_other_requests_are_refused(
-    plugins: PluginDesk, server: FaultyServer, call: str, permission: str
+    plugins: PluginRunner, server: FaultyServer, call: str, permission: str
 ):
     code = call.replace("HOST", host_of(server))
     host = {"host": host_of(server), "scheme": "http", "methods": ["GET", "PUT"]}
@@ -314,7 +321,7 @@ def test_other_requests_are_refused(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Range", "if-range", "Request-Range"])
-def test_a_request_for_a_part_is_refused(plugins: PluginDesk, server: FaultyServer, name: str):
+def test_a_request_for_a_part_is_refused(plugins: PluginRunner, server: FaultyServer, name: str):
     code = f"""try:
     run.fetch("{server.url}", headers={{"{name}": "bytes=0-1"}})
 except RefusedError as error:
@@ -328,7 +335,7 @@ except RefusedError as error:
     assert "expected a request for a whole body" in plugins.log[0][1]
 
 
-def test_a_host_without_an_answer_is_an_error_that_the_plugin_may_handle(plugins: PluginDesk):
+def test_a_host_without_an_answer_is_an_error_that_the_plugin_may_handle(plugins: PluginRunner):
     code = """try:
     run.fetch("http://127.0.0.1:9/")
 except FailedError as error:
@@ -340,7 +347,7 @@ except FailedError as error:
     assert plugins.calls()[0][2] == "failed"
 
 
-def test_a_missing_secret_fails_the_run(plugins: PluginDesk, server: FaultyServer):
+def test_a_missing_secret_fails_the_run(plugins: PluginRunner, server: FaultyServer):
     code = f'run.fetch("{server.url}", headers={{"X": "{{{{secret:ABSENT}}}}"}})'
     permissions = {
         "hosts": [{"host": host_of(server), "scheme": "http"}],
@@ -362,7 +369,7 @@ def test_a_missing_secret_fails_the_run(plugins: PluginDesk, server: FaultyServe
     ],
 )
 def test_a_named_query_has_its_filters_alone(
-    plugins: PluginDesk, query: dict[str, Any], call: str, found: list[str]
+    plugins: PluginRunner, query: dict[str, Any], call: str, found: list[str]
 ):
     code = f'run.emit("items", ((each["id"], {{"title": "x"}}) for each in {call}))'
     plugins.add(body(code), permissions={**ALL, "reads": [{**ALL["reads"][0], **query}]})
@@ -370,7 +377,7 @@ def test_a_named_query_has_its_filters_alone(
     assert list(plugins.payloads()) == found
 
 
-def test_a_filter_of_a_named_query_is_a_value_and_no_sql(plugins: PluginDesk):
+def test_a_filter_of_a_named_query_is_a_value_and_no_sql(plugins: PluginRunner):
     plugins.add(body('run.read("own", state="x\' OR 1=1 --")'), permissions=ALL)
     with pytest.raises(ConfigurationError, match='state is never "x\' OR 1=1 --"'):
         plugins.run()
@@ -378,7 +385,7 @@ def test_a_filter_of_a_named_query_is_a_value_and_no_sql(plugins: PluginDesk):
 
 
 @pytest.mark.parametrize("call", ['run.read("own", id="rss")', 'run.read("other")'])
-def test_other_queries_are_refused(plugins: PluginDesk, call: str):
+def test_other_queries_are_refused(plugins: PluginRunner, call: str):
     plugins.add(body(call), permissions=ALL)
     with pytest.raises(ContractError):
         plugins.run()
@@ -387,7 +394,7 @@ def test_other_queries_are_refused(plugins: PluginDesk, call: str):
 
 @pytest.mark.parametrize("elapsed", [_MINUTE, timedelta(days=-30)], ids=["later", "set_back"])
 def test_an_action_is_made_after_the_load_and_again_with_the_same_key(
-    plugins: PluginDesk, elapsed: timedelta
+    plugins: PluginRunner, elapsed: timedelta
 ):
     statuses = [500, 200]
 
@@ -414,7 +421,7 @@ def test_an_action_is_made_after_the_load_and_again_with_the_same_key(
         plugins.clock.at += elapsed
         assert plugins.run().actions == {"done": 1}
         assert plugins.run(config={"act": True}).actions == {}  # the same key: made already
-    sent = [each.headers["idempotency-key"] for each in server.requests]
+    sent = [request.headers["idempotency-key"] for request in server.requests]
     assert len(sent) == 2
     assert len(set(sent)) == 1
     assert server.requests[0].body == b"hello"
@@ -428,7 +435,7 @@ def test_an_action_is_made_after_the_load_and_again_with_the_same_key(
         'run.act("post", "1", to="http://127.0.0.1:9/")',
     ],
 )
-def test_other_actions_are_refused(plugins: PluginDesk, call: str):
+def test_other_actions_are_refused(plugins: PluginRunner, call: str):
     host = {"host": "127.0.0.1:9", "scheme": "http", "methods": ["POST"]}
     permissions = {
         "hosts": [host],

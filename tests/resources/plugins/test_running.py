@@ -12,7 +12,7 @@ from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.plugins.state import disable
 from orchestration_project.tables.spine import outbox, rejects
-from tests.resources.plugins.plugin_desk import HANG, PluginDesk, body
+from tests.resources.plugins.plugin_runner import HANG, PluginRunner, body
 
 EMIT = body('run.emit("items", [("1", {"title": "First"}), ("2", {"title": run.config["name"]})])')
 CONFIG = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -26,7 +26,7 @@ def emit(table, rows):
 emit"""
 
 
-def test_rows_are_loaded_and_a_second_run_replaces_them(plugins: PluginDesk):
+def test_rows_are_loaded_and_a_second_run_replaces_them(plugins: PluginRunner):
     plugins.add(EMIT, config_schema=CONFIG)
     first = plugins.run(config={"name": "Second"})
     assert plugins.payloads() == {"1": '{"title":"First"}', "2": '{"title":"Second"}'}
@@ -39,7 +39,7 @@ def test_rows_are_loaded_and_a_second_run_replaces_them(plugins: PluginDesk):
     assert plugins.calls() == [("emit", "items", "allowed")] * 2
 
 
-def test_a_row_set_without_rows_is_emptied_and_another_one_stays(plugins: PluginDesk):
+def test_a_row_set_without_rows_is_emptied_and_another_one_stays(plugins: PluginRunner):
     both = {"tables": ["items", "notes"]}
     schemas = {"items": {"type": "object"}, "notes": {"type": "object"}}
     code = body("for name in run.config['tables']:\n    run.emit(name, run.config['rows'])")
@@ -50,7 +50,7 @@ def test_a_row_set_without_rows_is_emptied_and_another_one_stays(plugins: Plugin
     assert [row.table_name for row in plugins.rows()] == ["notes"]
 
 
-def test_partitions_have_rows_of_their_own(plugins: PluginDesk):
+def test_partitions_have_rows_of_their_own(plugins: PluginRunner):
     plugins.add(body('run.emit("items", [("1", {"title": run.partition})])'))
     for day in ("2026-11-25", "2026-11-26"):
         plugins.run(partition=day)
@@ -66,7 +66,7 @@ def test_partitions_have_rows_of_their_own(plugins: PluginDesk):
         ('("2", {"title": chr(0xD800)})', "half characters"),
     ],
 )
-def test_a_rejected_row_holds_the_whole_run_back(plugins: PluginDesk, second: str, reason: str):
+def test_a_rejected_row_holds_the_whole_run_back(plugins: PluginRunner, second: str, reason: str):
     rows = f'("1", {{"title": "x"}}), {second}'
     code = f'run.publish("plugins/rss/new", "1", {{}})\nrun.emit("items", [{rows}])'
     permissions = {"tables": ["items"], "topics": ["plugins/rss/new"]}
@@ -82,7 +82,7 @@ def test_a_rejected_row_holds_the_whole_run_back(plugins: PluginDesk, second: st
     assert reject.line_number == 2
 
 
-def test_events_are_written_with_the_rows(plugins: PluginDesk):
+def test_events_are_written_with_the_rows(plugins: PluginRunner):
     code = """run.emit("items", [("1", {"title": "x"})])
 run.publish("plugins/rss/new", "1", {"title": "x"})
 run.publish("plugins/rss/new", "1", {"title": "y"})"""
@@ -96,7 +96,7 @@ run.publish("plugins/rss/new", "1", {"title": "y"})"""
     assert json.loads(plugins.rows(outbox)[1].payload) == {"title": "y"}
 
 
-def test_what_a_plugin_prints_and_logs_is_in_the_log(plugins: PluginDesk):
+def test_what_a_plugin_prints_and_logs_is_in_the_log(plugins: PluginRunner):
     plugins.add(body('print("printed")\nrun.log("logged", "warning")'))
     plugins.run()
     assert plugins.log == [
@@ -105,7 +105,7 @@ def test_what_a_plugin_prints_and_logs_is_in_the_log(plugins: PluginDesk):
     ]
 
 
-def test_a_plugin_sends_the_terminal_no_escape_and_forges_no_line(plugins: PluginDesk):
+def test_a_plugin_sends_the_terminal_no_escape_and_forges_no_line(plugins: PluginRunner):
     forged = "a\x1b[2Jb\r\x9b1mc\u202ed\n2026-03-02 ERROR the database is lost"
     plugins.add(body(f"run.log({forged!r})\nprint({forged!r})"))
     plugins.run()
@@ -116,7 +116,7 @@ def test_a_plugin_sends_the_terminal_no_escape_and_forges_no_line(plugins: Plugi
     ]
 
 
-def test_the_traceback_of_a_plugin_is_in_its_log_and_not_in_the_error(plugins: PluginDesk):
+def test_the_traceback_of_a_plugin_is_in_its_log_and_not_in_the_error(plugins: PluginRunner):
     plugins.add(body('raise ValueError("the secret place")'))
     with pytest.raises(ContractError) as failed:
         plugins.run()
@@ -124,7 +124,7 @@ def test_the_traceback_of_a_plugin_is_in_its_log_and_not_in_the_error(plugins: P
     assert "plugin rss: ValueError: the secret place" in plugins.log[-1][1]
 
 
-def test_pages_are_shown_without_html(plugins: PluginDesk):
+def test_pages_are_shown_without_html(plugins: PluginRunner):
     code = """run.page("markdown", "# <script>x</script> ![a](https://b.example/c)")
 run.page("svg", "<svg/>")"""
     plugins.add(body(code), permissions={"pages": ["markdown", "svg"], "tables": ["items"]})
@@ -135,19 +135,19 @@ run.page("svg", "<svg/>")"""
 
 
 @pytest.mark.parametrize("state", ["added", "granted", "disabled", "refused"])
-def test_only_an_enabled_plugin_runs(plugins: PluginDesk, state: str):
+def test_only_an_enabled_plugin_runs(plugins: PluginRunner, state: str):
     plugins.add(EMIT, state=state, config_schema=CONFIG)
     with pytest.raises(ConfigurationError, match="not enabled"):
         plugins.run(config={"name": "x"})
 
 
-def test_run_config_is_validated(plugins: PluginDesk):
+def test_run_config_is_validated(plugins: PluginRunner):
     plugins.add(EMIT, config_schema=CONFIG)
     with pytest.raises(ConfigurationError, match="config_schema"):
         plugins.run(config={"name": 1})
 
 
-def test_a_changed_or_deleted_folder_is_refused(plugins: PluginDesk, tmp_path: Path):
+def test_a_changed_or_deleted_folder_is_refused(plugins: PluginRunner, tmp_path: Path):
     stored = plugins.add(EMIT, config_schema=CONFIG)
     folder = tmp_path / "state" / "plugins" / stored.sha256
     (folder / "more.py").write_text("")
@@ -158,7 +158,7 @@ def test_a_changed_or_deleted_folder_is_refused(plugins: PluginDesk, tmp_path: P
         plugins.run(config={"name": "x"})
 
 
-def test_a_plugin_that_is_disabled_while_it_runs_loads_nothing(plugins: PluginDesk):
+def test_a_plugin_that_is_disabled_while_it_runs_loads_nothing(plugins: PluginRunner):
     code = """run.emit("items", [("1", {"title": "x"})])
 run.log("ready")
 """
@@ -176,7 +176,7 @@ run.log("ready")
     assert monotonic() - stopped_at[0] < 20  # 1 s on a machine that does nothing else
 
 
-def test_an_endpoint_reads_and_answers(plugins: PluginDesk):
+def test_an_endpoint_reads_and_answers(plugins: PluginRunner):
     code = """if run.endpoint:
     run.answer([each["id"] for each in run.read("own", **run.parameters)])
 else:
@@ -194,7 +194,7 @@ else:
     "code",
     ['run.emit("items", [("1", {"title": "x"})])', 'run.page("markdown", "x")', "pass"],
 )
-def test_an_endpoint_may_only_answer(plugins: PluginDesk, code: str):
+def test_an_endpoint_may_only_answer(plugins: PluginRunner, code: str):
     permissions = {"tables": ["items"], "pages": ["markdown"], "endpoints": [{"name": "list"}]}
     plugins.add(body(code), permissions=permissions)
     with pytest.raises(ContractError, match=r"refused what it asked for|gave no answer"):

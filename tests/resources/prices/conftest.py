@@ -1,4 +1,4 @@
-"""A desk where symbols' prices land, on a Friday evening."""
+"""Loaders of symbols' prices, on a Friday evening."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from orchestration_project.engine.warehouse import Warehouse
 from tests.prepared import Prepared
-from tests.resources.prices_desk import FRIDAY_EVENING, Desk, light
+from tests.resources.price_loading import FRIDAY_EVENING, PriceLoader, light
 from tests.resources.weeks import StoppedClock
 
 
@@ -18,14 +18,14 @@ def clock() -> StoppedClock:
 
 
 @pytest.fixture
-def desk(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> Desk:
-    """A desk on either database."""
-    return Desk(warehouse, tmp_path, clock)
+def price_loader(warehouse: Warehouse, tmp_path: Path, clock: StoppedClock) -> PriceLoader:
+    """A price loader on either database."""
+    return PriceLoader(warehouse, tmp_path, clock)
 
 
 @pytest.fixture
-def light_desk(tmp_path: Path, clock: StoppedClock, prepared: Prepared) -> Iterator[Desk]:
-    """A desk on SQLite alone, where the rules are tried and not the database."""
+def light_loader(tmp_path: Path, clock: StoppedClock, prepared: Prepared) -> Iterator[PriceLoader]:
+    """A price loader on SQLite alone, where the rules are tried and not the database."""
     prepared.sqlite(tmp_path / "w.sqlite")
-    with light(tmp_path, clock) as desk:
-        yield desk
+    with light(tmp_path, clock) as price_loader:
+        yield price_loader

@@ -22,15 +22,15 @@ from orchestration_project.resources.prices.source import PriceRange
 from orchestration_project.tables.schema import METADATA
 from tests.domains.prices import csv, line
 from tests.properties import bounded
-from tests.resources.prices_desk import (
+from tests.resources.price_loading import (
     BOTH,
     FEBRUARY,
     FRIDAY_EVENING,
     JANUARY,
     MONTH,
     NOT_ASKED,
-    Desk,
     Metered,
+    PriceLoader,
     light,
 )
 from tests.resources.weeks import StoppedClock
@@ -38,9 +38,9 @@ from tests.resources.weeks import StoppedClock
 DAYS = [*JANUARY[-2:], *FEBRUARY[:5]]
 
 
-def contents(desk: Desk) -> Mapping[str, Sequence[tuple]]:
+def contents(price_loader: PriceLoader) -> Mapping[str, Sequence[tuple]]:
     return {
-        name: sorted(desk.warehouse.frame(select(table), table).rows(), key=str)
+        name: sorted(price_loader.warehouse.frame(select(table), table).rows(), key=str)
         for name, table in METADATA.tables.items()
         if name != "database_labels"
     }
@@ -83,9 +83,9 @@ EACH_ONCE = [
 ]
 
 
-def put(desk: Desk, symbol: str, kind: str) -> None:
+def put(price_loader: PriceLoader, symbol: str, kind: str) -> None:
     """Have the source hold this of a symbol."""
-    file = desk.folder / f"{symbol}.csv"
+    file = price_loader.folder / f"{symbol}.csv"
     body = FILES[kind]()
     if body:
         file.write_bytes(body)
@@ -93,7 +93,9 @@ def put(desk: Desk, symbol: str, kind: str) -> None:
         file.unlink(missing_ok=True)
 
 
-def loaded_alike(together: Desk, alone: Desk, symbols: Sequence[str], rounds: Sequence) -> None:
+def loaded_alike(
+    together: PriceLoader, alone: PriceLoader, symbols: Sequence[str], rounds: Sequence
+) -> None:
     """Load the same by batches and symbol by symbol, and compare all there is to see."""
     store = FolderStore(alone.folder.parent / "artifacts")
     alone.source = Metered(together.folder, Captures(store), alone.clock)
@@ -130,35 +132,35 @@ def test_a_batch_leaves_what_its_symbols_leave_one_by_one(
 
 @pytest.mark.slow
 def test_every_kind_of_symbol_lands_in_a_batch_as_it_does_alone_whatever_the_database(
-    desk: Desk, tmp_path: Path, clock: StoppedClock
+    price_loader: PriceLoader, tmp_path: Path, clock: StoppedClock
 ):
     with light(tmp_path / "alone", clock) as alone:
-        loaded_alike(desk, alone, ["S1", "S2", "S3", "S4", "UNKNOWN"], EACH_ONCE)
+        loaded_alike(price_loader, alone, ["S1", "S2", "S3", "S4", "UNKNOWN"], EACH_ONCE)
 
 
 # One that fails
 
 
 def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
-    light_desk: Desk, tmp_path: Path, clock: StoppedClock
+    light_loader: PriceLoader, tmp_path: Path, clock: StoppedClock
 ):
     symbols = ["AAA", "DOWN", "BROKEN", "TWICE", "GONE", "UNKNOWN", "BBB", "CCC"]
     for symbol in ("AAA", "DOWN", "BROKEN", "BBB", "CCC"):
-        light_desk.write(symbol, *map(line, FEBRUARY))
-    light_desk.write("TWICE", *map(line, [FEBRUARY[0], *FEBRUARY]))
-    light_desk.source.quota = Quota(
+        light_loader.write(symbol, *map(line, FEBRUARY))
+    light_loader.write("TWICE", *map(line, [FEBRUARY[0], *FEBRUARY]))
+    light_loader.source.quota = Quota(
         SqliteState(tmp_path),
         system="vendor",
         requests_per_day=6,
         vendor="The vendor",
         now=clock.now,
     )
-    light_desk.source.errors = {
+    light_loader.source.errors = {
         "DOWN": TransientError("it is down"),
         "BROKEN": ContractError("it is broken"),
     }
-    ended = light_desk.load(*symbols)
-    assert {symbol: type(each) for symbol, each in ended.items()} == {
+    ended = light_loader.load(*symbols)
+    assert {symbol: type(value) for symbol, value in ended.items()} == {
         "AAA": LoadedPrices,
         "DOWN": TransientError,
         "BROKEN": ContractError,
@@ -168,7 +170,7 @@ def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
         "BBB": LoadedPrices,
         "CCC": LoadedPrices,
     }
-    assert light_desk.states(MONTH) == {
+    assert light_loader.states(MONTH) == {
         "AAA": "landed",
         "DOWN": "waiting",
         "BROKEN": "refused",
@@ -178,26 +180,28 @@ def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
         "BBB": "landed",
         "CCC": "waiting",
     }
-    published = light_desk.warehouse.frame(select(prices_daily), prices_daily)
+    published = light_loader.warehouse.frame(select(prices_daily), prices_daily)
     assert set(published["symbol"]) == {"AAA", "BBB"}
     assert "TWICE" in str(ended["TWICE"])
 
 
 @pytest.mark.slow_on_postgresql
-def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(desk: Desk):
+def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(
+    price_loader: PriceLoader,
+):
     for symbol in ("AAA", "BBB", "CCC"):
-        desk.write(symbol, *map(line, FEBRUARY))
-    load = desk.loading("AAA", "BBB", "CCC")
+        price_loader.write(symbol, *map(line, FEBRUARY))
+    load = price_loader.loading("AAA", "BBB", "CCC")
     [taken] = load.batches(load.pieces(["2026-02-01"]))
-    desk.write("BBB", *(line(day, 12) for day in FEBRUARY))
-    desk.load("BBB")
+    price_loader.write("BBB", *(line(day, 12) for day in FEBRUARY))
+    price_loader.load("BBB")
     ended = load.land(taken)
     assert isinstance(ended["BBB"], SupersededError)
     assert "partition=BBB" in str(ended["BBB"])
     assert [str(ended[symbol])[:13] for symbol in ("AAA", "CCC")] == ["19 rows added"] * 2
-    assert set(desk.closes("AAA").values()) == {10.0}
-    assert set(desk.closes("BBB").values()) == {12.0}
-    runs = dict(desk.months().select("symbol", "run_id").rows())
+    assert set(price_loader.closes("AAA").values()) == {10.0}
+    assert set(price_loader.closes("BBB").values()) == {12.0}
+    runs = dict(price_loader.months().select("symbol", "run_id").rows())
     assert runs == {"AAA": "run 1", "BBB": "run 2", "CCC": "run 1"}
     [again] = load.batches(["BBB"])
     assert str(load.land(again)["BBB"]) == NOT_ASKED
@@ -217,24 +221,24 @@ def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(
     ],
 )
 def test_one_that_fails_after_another_run_landed_it_stands_as_that_run_left_it(
-    light_desk: Desk, monkeypatch: pytest.MonkeyPatch, days, error, is_answered, stands
+    light_loader: PriceLoader, monkeypatch: pytest.MonkeyPatch, days, error, is_answered, stands
 ):
-    fetch, requests = light_desk.source.fetch, list[PriceRange]()
+    fetch, requests = light_loader.source.fetch, list[PriceRange]()
 
     def fails_late(asked: PriceRange, kept: list[Capture]) -> Sequence[Capture]:
         requests.append(asked)
         if len(requests) > 1:
             return fetch(asked, kept)
-        light_desk.load("AAA")
+        light_loader.load("AAA")
         if is_answered:
             fetch(asked, kept)
         raise error
 
-    monkeypatch.setattr(light_desk.source, "fetch", fails_late)
-    light_desk.write("AAA", *map(line, days))
-    [ended] = light_desk.load("AAA").values()
+    monkeypatch.setattr(light_loader.source, "fetch", fails_late)
+    light_loader.write("AAA", *map(line, days))
+    [ended] = light_loader.load("AAA").values()
     assert isinstance(ended, SupersededError if is_answered else TransientError)
-    assert light_desk.months().select("state", "reason").rows() == [stands]
+    assert light_loader.months().select("state", "reason").rows() == [stands]
 
 
 class Refused(Warehouse):
@@ -245,77 +249,81 @@ class Refused(Warehouse):
 
 
 def test_what_fails_of_the_transaction_is_the_error_of_each_symbol_in_it(
-    light_desk: Desk, tmp_path: Path, clock: StoppedClock
+    light_loader: PriceLoader, tmp_path: Path, clock: StoppedClock
 ):
     for symbol in ("AAA", "BBB"):
-        light_desk.write(symbol, *map(line, FEBRUARY))
-    whole = light_desk.warehouse
-    with Refused(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as light_desk.warehouse:
-        ended = light_desk.load("AAA", "BBB")
-    errors = [each for each in ended.values() if isinstance(each, TransientError)]
-    assert [str(each.within(number=number)) for number, each in enumerate(errors)] == [
+        light_loader.write(symbol, *map(line, FEBRUARY))
+    whole = light_loader.warehouse
+    with Refused(f"sqlite:///{tmp_path}/w.sqlite", clock=clock) as light_loader.warehouse:
+        ended = light_loader.load("AAA", "BBB")
+    errors = [value for value in ended.values() if isinstance(value, TransientError)]
+    assert [str(error.within(number=number)) for number, error in enumerate(errors)] == [
         "the server restarts\n  where: number=0",
         "the server restarts\n  where: number=1",
     ]
-    light_desk.warehouse = whole
-    assert len(light_desk.load("AAA", "BBB")) == 2
-    assert light_desk.states(MONTH) == {"AAA": "landed", "BBB": "landed"}
+    light_loader.warehouse = whole
+    assert len(light_loader.load("AAA", "BBB")) == 2
+    assert light_loader.states(MONTH) == {"AAA": "landed", "BBB": "landed"}
 
 
 # What is landed together
 
 
-def sizes(desk: Desk, *symbols: str, months: Sequence[str] = BOTH) -> list[list[str]]:
-    load = desk.loading(*symbols)
+def sizes(
+    price_loader: PriceLoader, *symbols: str, months: Sequence[str] = BOTH
+) -> list[list[str]]:
+    load = price_loader.loading(*symbols)
     batches = load.batches(load.pieces(months))
     return [[each.symbol for each in taken] for taken in batches]
 
 
 def test_a_batch_ends_with_the_symbol_whose_answer_is_large(
-    light_desk: Desk, monkeypatch: pytest.MonkeyPatch
+    light_loader: PriceLoader, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(load, "BYTES_AT_ONCE", 512 * 1024)  # not decades of eight symbols
     for symbol in ("AAA", "BIG", "BBB", "CCC"):
-        light_desk.write(symbol, *map(line, FEBRUARY))
-    of_old = [line(date(1990, 1, 1) + timedelta(days=each), 10.123456) for each in range(9_000)]
-    light_desk.write("BIG", *of_old)
-    assert sizes(light_desk, "AAA", "BIG", "BBB", "CCC") == [["AAA", "BIG"], ["BBB", "CCC"]]
+        light_loader.write(symbol, *map(line, FEBRUARY))
+    of_old = [line(date(1990, 1, 1) + timedelta(days=number), 10.123456) for number in range(9_000)]
+    light_loader.write("BIG", *of_old)
+    assert sizes(light_loader, "AAA", "BIG", "BBB", "CCC") == [["AAA", "BIG"], ["BBB", "CCC"]]
 
 
-def test_a_batch_has_no_more_than_a_hundred_symbols_and_fewer_of_many_months(light_desk: Desk):
+def test_a_batch_has_no_more_than_a_hundred_symbols_and_fewer_of_many_months(
+    light_loader: PriceLoader,
+):
     symbols = [f"S{number}" for number in range(250)]
-    light_desk.source.overrides.update(dict.fromkeys(symbols, ""))
-    assert [len(each) for each in sizes(light_desk, *symbols)] == [100, 100, 50]
+    light_loader.source.overrides.update(dict.fromkeys(symbols, ""))
+    assert [len(size) for size in sizes(light_loader, *symbols)] == [100, 100, 50]
     years = [f"{year}-{month:02}-01" for year in range(2006, 2026) for month in range(1, 13)]
-    assert {len(each) for each in sizes(light_desk, *symbols[:16], months=years)} == {8}
+    assert {len(size) for size in sizes(light_loader, *symbols[:16], months=years)} == {8}
 
 
 def test_symbols_that_the_source_spells_alike_are_all_left_out_whatever_batch_they_come_in(
-    light_desk: Desk, monkeypatch: pytest.MonkeyPatch
+    light_loader: PriceLoader, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(load, "SYMBOLS_AT_ONCE", 2)
-    light_desk.source.overrides["AAAw"] = "AAA"
+    light_loader.source.overrides["AAAw"] = "AAA"
     for symbol in ("AAA", "BBB"):
-        light_desk.write(symbol, *map(line, FEBRUARY))
-    light_desk.load("AAA", "BBB", "AAAw")
-    assert light_desk.states(MONTH) == {"AAA": "unmapped", "BBB": "landed", "AAAw": "unmapped"}
-    assert set(light_desk.months()["reason"]) == {None, "another symbol would be spelled AAA too"}
-    assert light_desk.closes("AAA") == light_desk.closes("AAAw") == {}
+        light_loader.write(symbol, *map(line, FEBRUARY))
+    light_loader.load("AAA", "BBB", "AAAw")
+    assert light_loader.states(MONTH) == {"AAA": "unmapped", "BBB": "landed", "AAAw": "unmapped"}
+    assert set(light_loader.months()["reason"]) == {None, "another symbol would be spelled AAA too"}
+    assert light_loader.closes("AAA") == light_loader.closes("AAAw") == {}
 
 
-def test_a_symbol_that_is_named_twice_is_loaded_once(light_desk: Desk):
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    assert sizes(light_desk, "AAA", "AAA") == [["AAA"]]
+def test_a_symbol_that_is_named_twice_is_loaded_once(light_loader: PriceLoader):
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    assert sizes(light_loader, "AAA", "AAA") == [["AAA"]]
 
 
 def test_what_lands_together_is_known_from_one_moment_later_than_any_before(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
     for symbol in ("AAA", "BBB"):
-        light_desk.write(symbol, *map(line, FEBRUARY))
-    light_desk.load("AAA")
+        light_loader.write(symbol, *map(line, FEBRUARY))
+    light_loader.load("AAA")
     clock.at = datetime(2026, 2, 27, 23, 0, tzinfo=UTC)  # set back
-    light_desk.write("AAA", *(line(day, 11) for day in FEBRUARY))
-    light_desk.load("AAA", "BBB", full=True)
-    found = light_desk.warehouse.frame(select(prices_daily), prices_daily)
+    light_loader.write("AAA", *(line(day, 11) for day in FEBRUARY))
+    light_loader.load("AAA", "BBB", full=True)
+    found = light_loader.warehouse.frame(select(prices_daily), prices_daily)
     assert set(found["known_from"]) == {FRIDAY_EVENING + timedelta(microseconds=1)}

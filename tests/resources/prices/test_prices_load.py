@@ -35,216 +35,224 @@ from orchestration_project.tables.catalogue import relation_as_of
 from orchestration_project.tables.spine import captures, deliveries, landings
 from tests.domains.prices import csv, line
 from tests.properties import bounded
-from tests.resources.prices_desk import (
+from tests.resources.price_loading import (
     BOTH,
     FEBRUARY,
     FRIDAY_EVENING,
     JANUARY,
     MONTH,
     NOT_ASKED,
-    Desk,
+    PriceLoader,
 )
 from tests.resources.weeks import StoppedClock
 
 
-def test_a_range_lands_and_a_second_load_asks_for_nothing(desk: Desk):
-    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
-    [first] = desk.load("AAA", months=BOTH).values()
+def test_a_range_lands_and_a_second_load_asks_for_nothing(price_loader: PriceLoader):
+    price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    [first] = price_loader.load("AAA", months=BOTH).values()
     assert str(first) == "39 rows added, 0 changed, 0 removed, 0 unchanged"
-    assert list(desk.closes("AAA")) == [*JANUARY, *FEBRUARY]
-    [second] = desk.load("AAA", months=BOTH).values()
+    assert list(price_loader.closes("AAA")) == [*JANUARY, *FEBRUARY]
+    [second] = price_loader.load("AAA", months=BOTH).values()
     assert str(second) == NOT_ASKED
-    assert len(desk.source.asked) == 1
-    assert desk.months().select("month_start", "state", "row_count", "run_id").rows() == [
+    assert len(price_loader.source.asked) == 1
+    assert price_loader.months().select("month_start", "state", "row_count", "run_id").rows() == [
         (date(2026, 1, 1), "landed", 20, "run 1"),
         (MONTH, "landed", 19, "run 1"),
     ]
-    [third] = desk.load("AAA", months=BOTH, full=True).values()
+    [third] = price_loader.load("AAA", months=BOTH, full=True).values()
     assert str(third) == "unchanged"
-    assert len(desk.source.asked) == 2
-    kept = desk.warehouse.frame(select(deliveries.c.group_id), deliveries)
+    assert len(price_loader.source.asked) == 2
+    kept = price_loader.warehouse.frame(select(deliveries.c.group_id), deliveries)
     assert len(kept) == 1
 
 
-def test_a_replaced_file_of_a_closed_month_is_read_again_with_the_months_after_it(desk: Desk):
-    desk.source.is_local = True
-    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
-    desk.load("AAA", months=BOTH)
-    [same] = desk.load("AAA", months=BOTH).values()
+def test_a_replaced_file_of_a_closed_month_is_read_again_with_the_months_after_it(
+    price_loader: PriceLoader,
+):
+    price_loader.source.is_local = True
+    price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    price_loader.load("AAA", months=BOTH)
+    [same] = price_loader.load("AAA", months=BOTH).values()
     assert str(same) == "unchanged"
-    desk.write("AAA", *(line(day, 2.5) for day in [*JANUARY, *FEBRUARY]))  # a split, applied
-    [replaced] = desk.load("AAA", months=["2026-01-01"]).values()
+    price_loader.write(
+        "AAA", *(line(day, 2.5) for day in [*JANUARY, *FEBRUARY])
+    )  # a split, applied
+    [replaced] = price_loader.load("AAA", months=["2026-01-01"]).values()
     assert str(replaced) == "0 rows added, 39 changed, 0 removed, 0 unchanged"
-    assert set(desk.closes("AAA").values()) == {2.5}
-    history = desk.warehouse.frame(select(prices_daily_history), prices_daily_history)
+    assert set(price_loader.closes("AAA").values()) == {2.5}
+    history = price_loader.warehouse.frame(select(prices_daily_history), prices_daily_history)
     assert set(history["close"]) == {10_000_000}
-    assert set(desk.months()["state"]) == {"landed"}
+    assert set(price_loader.months()["state"]) == {"landed"}
 
 
-def test_a_file_that_was_missing_is_read_as_soon_as_it_is_there(light_desk: Desk):
-    light_desk.source.is_local = True
-    light_desk.write("BBB", *map(line, FEBRUARY))
-    [missing] = light_desk.load("AAA").values()
+def test_a_file_that_was_missing_is_read_as_soon_as_it_is_there(light_loader: PriceLoader):
+    light_loader.source.is_local = True
+    light_loader.write("BBB", *map(line, FEBRUARY))
+    [missing] = light_loader.load("AAA").values()
     assert "no file holds AAA" in str(missing)
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA")
-    assert list(light_desk.closes("AAA")) == FEBRUARY
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA")
+    assert list(light_loader.closes("AAA")) == FEBRUARY
 
 
-def test_a_vendor_that_refused_a_symbol_is_not_asked_until_a_stated_time(light_desk: Desk):
-    light_desk.write("BBB", *map(line, FEBRUARY))
-    light_desk.load("AAA")
-    [refused] = light_desk.load("AAA").values()
+def test_a_vendor_that_refused_a_symbol_is_not_asked_until_a_stated_time(light_loader: PriceLoader):
+    light_loader.write("BBB", *map(line, FEBRUARY))
+    light_loader.load("AAA")
+    [refused] = light_loader.load("AAA").values()
     assert str(refused) == (
         "refused: no file holds AAA: 1 files in "
-        f"{light_desk.folder}; not asked until 2026-02-28 19:30 UTC; to ask the source: --full, "
+        f"{light_loader.folder}; not asked until 2026-02-28 19:30 UTC; to ask the source: --full, "
         "or full: true in the run's config, or the preset prices_full"
     )
-    assert len(light_desk.source.asked) == 1
+    assert len(light_loader.source.asked) == 1
 
 
 def test_months_that_ended_on_a_saturday_and_were_landed_alone_are_not_asked_for_again(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
     ends = {"2026-01-01": JANUARY[-1], "2026-02-01": FEBRUARY[-1], "2026-03-01": date(2026, 3, 2)}
     for month, session in ends.items():
         clock.at = closes_at(session).astimezone(UTC)
-        light_desk.load("AAA", months=[month])
-    assert len(light_desk.source.asked) == 3
-    [ended] = light_desk.load("AAA", months=list(ends)).values()
+        light_loader.load("AAA", months=[month])
+    assert len(light_loader.source.asked) == 3
+    [ended] = light_loader.load("AAA", months=list(ends)).values()
     assert str(ended) == NOT_ASKED
-    assert len(light_desk.source.asked) == 3
+    assert len(light_loader.source.asked) == 3
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_day_that_vanished_in_the_range_goes_to_the_history_and_one_outside_stays(desk: Desk):
-    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
-    desk.load("AAA", months=BOTH)
-    desk.write("AAA", *map(line, FEBRUARY[1:]))
-    desk.load("AAA", full=True)
-    assert list(desk.closes("AAA")) == [*JANUARY, *FEBRUARY[1:]]
-    history = desk.warehouse.frame(select(prices_daily_history), prices_daily_history)
+def test_a_day_that_vanished_in_the_range_goes_to_the_history_and_one_outside_stays(
+    price_loader: PriceLoader,
+):
+    price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    price_loader.load("AAA", months=BOTH)
+    price_loader.write("AAA", *map(line, FEBRUARY[1:]))
+    price_loader.load("AAA", full=True)
+    assert list(price_loader.closes("AAA")) == [*JANUARY, *FEBRUARY[1:]]
+    history = price_loader.warehouse.frame(select(prices_daily_history), prices_daily_history)
     assert history.select("trade_date", "change_cause").rows() == [(FEBRUARY[0], "source")]
 
 
-def test_days_that_follow_restate_nothing(light_desk: Desk, clock: StoppedClock):
+def test_days_that_follow_restate_nothing(light_loader: PriceLoader, clock: StoppedClock):
     clock.at -= timedelta(days=1)
-    light_desk.write("AAA", *map(line, FEBRUARY[:-1]))
-    light_desk.load("AAA")
+    light_loader.write("AAA", *map(line, FEBRUARY[:-1]))
+    light_loader.load("AAA")
     clock.at += timedelta(days=1)
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA")
-    light_desk.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], 11))
-    light_desk.load("AAA", full=True)
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA")
+    light_loader.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], 11))
+    light_loader.load("AAA", full=True)
     causes = select(landings).order_by(landings.c.landed_at)
-    found = light_desk.warehouse.frame(causes, landings)["change_cause"].to_list()
+    found = light_loader.warehouse.frame(causes, landings)["change_cause"].to_list()
     assert found == ["first", "more", "source"]
 
 
 def test_a_quota_that_ends_leaves_the_rest_waiting_and_the_next_day_lands_just_that(
-    light_desk: Desk, clock: StoppedClock, tmp_path: Path
+    light_loader: PriceLoader, clock: StoppedClock, tmp_path: Path
 ):
     symbols = ["AAA", "BBB", "CCC"]
     for symbol in symbols:
-        light_desk.write(symbol, *map(line, FEBRUARY))
-    light_desk.source.quota = Quota(
+        light_loader.write(symbol, *map(line, FEBRUARY))
+    light_loader.source.quota = Quota(
         SqliteState(tmp_path),
         system="vendor",
         requests_per_day=2,
         vendor="The vendor",
         now=clock.now,
     )
-    ended = light_desk.load(*symbols)
-    assert light_desk.states(MONTH) == {"AAA": "landed", "BBB": "landed", "CCC": "waiting"}
+    ended = light_loader.load(*symbols)
+    assert light_loader.states(MONTH) == {"AAA": "landed", "BBB": "landed", "CCC": "waiting"}
     assert str(ended["CCC"]) == (
         "waiting: The vendor grants no more requests today: "
         "as many were sent today, or the vendor said so"
     )
-    light_desk.load(*symbols)
-    assert len(light_desk.source.asked) == 2
-    [resumes_at] = light_desk.months()["resumes_at"].drop_nulls()
+    light_loader.load(*symbols)
+    assert len(light_loader.source.asked) == 2
+    [resumes_at] = light_loader.months()["resumes_at"].drop_nulls()
     clock.at = resumes_at
-    light_desk.load(*symbols)
-    assert [each.symbol for each in light_desk.source.asked] == symbols
-    assert set(light_desk.states(MONTH).values()) == {"landed"}
-    assert light_desk.closes("CCC") == light_desk.closes("AAA")
+    light_loader.load(*symbols)
+    assert [each.symbol for each in light_loader.source.asked] == symbols
+    assert set(light_loader.states(MONTH).values()) == {"landed"}
+    assert light_loader.closes("CCC") == light_loader.closes("AAA")
 
 
 def test_what_waits_for_one_source_s_quota_is_asked_of_another_at_once(
-    light_desk: Desk, clock: StoppedClock, tmp_path: Path
+    light_loader: PriceLoader, clock: StoppedClock, tmp_path: Path
 ):
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.source.quota = Quota(
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.source.quota = Quota(
         SqliteState(tmp_path),
         system="vendor",
         requests_per_day=0,
         vendor="The vendor",
         now=clock.now,
     )
-    light_desk.source.name = "alpha_vantage"
-    light_desk.load("AAA")
-    assert light_desk.states(MONTH) == {"AAA": "waiting"}
-    light_desk.source.close()
-    light_desk.source.quota, light_desk.source.name = None, "files"
-    light_desk.load("AAA")
-    assert light_desk.states(MONTH) == {"AAA": "landed"}
-    assert list(light_desk.closes("AAA")) == FEBRUARY
+    light_loader.source.name = "alpha_vantage"
+    light_loader.load("AAA")
+    assert light_loader.states(MONTH) == {"AAA": "waiting"}
+    light_loader.source.close()
+    light_loader.source.quota, light_loader.source.name = None, "files"
+    light_loader.load("AAA")
+    assert light_loader.states(MONTH) == {"AAA": "landed"}
+    assert list(light_loader.closes("AAA")) == FEBRUARY
 
 
 def test_a_symbol_that_the_source_does_not_have_or_nobody_can_spell_harms_no_other(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
-    light_desk.write("AAA", *map(line, FEBRUARY))
+    light_loader.write("AAA", *map(line, FEBRUARY))
     symbols = ["UNKNOWN", "GONE", "AAA"]
-    light_desk.load(*symbols)
+    light_loader.load(*symbols)
     states = {"UNKNOWN": "unmapped", "GONE": "refused", "AAA": "landed"}
-    assert light_desk.states(MONTH) == states
-    light_desk.load(*symbols)
-    assert [each.symbol for each in light_desk.source.asked] == ["GONE", "AAA"]
-    light_desk.write("GONE", *map(line, FEBRUARY))
+    assert light_loader.states(MONTH) == states
+    light_loader.load(*symbols)
+    assert [each.symbol for each in light_loader.source.asked] == ["GONE", "AAA"]
+    light_loader.write("GONE", *map(line, FEBRUARY))
     clock.at += timedelta(days=1)
-    light_desk.load(*symbols)
-    assert light_desk.states(MONTH) == states | {"GONE": "landed"}
+    light_loader.load(*symbols)
+    assert light_loader.states(MONTH) == states | {"GONE": "landed"}
 
 
-def test_a_symbol_that_breaks_the_contract_is_held_back_alone_with_its_evidence(light_desk: Desk):
-    light_desk.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    ended = light_desk.load("BAD", "AAA")
+def test_a_symbol_that_breaks_the_contract_is_held_back_alone_with_its_evidence(
+    light_loader: PriceLoader,
+):
+    light_loader.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    ended = light_loader.load("BAD", "AAA")
     assert isinstance(ended["BAD"], HeldBackError)
     assert "has_unique_days" in str(ended["BAD"])
     assert isinstance(ended["AAA"], LoadedPrices)
-    assert light_desk.states(MONTH) == {"BAD": "refused", "AAA": "landed"}
+    assert light_loader.states(MONTH) == {"BAD": "refused", "AAA": "landed"}
     kept = select(captures).where(captures.c.partition_key == "BAD")
-    assert len(light_desk.warehouse.frame(kept, captures)) == 1
-    light_desk.write("BAD", *map(line, FEBRUARY))
-    light_desk.load("BAD", "AAA")  # mended, so it need not wait
-    assert set(light_desk.states(MONTH).values()) == {"landed"}
+    assert len(light_loader.warehouse.frame(kept, captures)) == 1
+    light_loader.write("BAD", *map(line, FEBRUARY))
+    light_loader.load("BAD", "AAA")  # mended, so it need not wait
+    assert set(light_loader.states(MONTH).values()) == {"landed"}
 
 
 def test_a_source_that_has_not_the_newest_session_yet_is_asked_again_and_removes_nothing(
-    light_desk: Desk,
+    light_loader: PriceLoader,
 ):
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA")
-    light_desk.write("AAA", *map(line, FEBRUARY[:-2]))
-    [ended] = light_desk.load("AAA", full=True).values()
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA")
+    light_loader.write("AAA", *map(line, FEBRUARY[:-2]))
+    [ended] = light_loader.load("AAA", full=True).values()
     assert isinstance(ended, LoadedPrices)
     assert ended.standing.reason == "the source's newest price is of 2026-02-25"
-    assert list(light_desk.closes("AAA")) == FEBRUARY
-    light_desk.load("AAA")
-    assert len(light_desk.source.asked) == 2  # what is landed stays landed
+    assert list(light_loader.closes("AAA")) == FEBRUARY
+    light_loader.load("AAA")
+    assert len(light_loader.source.asked) == 2  # what is landed stays landed
 
 
-def test_a_newest_day_without_prices_is_one_that_the_source_has_not_yet(light_desk: Desk):
-    light_desk.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], close=""))
-    light_desk.load("AAA")
-    assert light_desk.states(MONTH) == {"AAA": "waiting"}
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA")
-    assert list(light_desk.closes("AAA")) == FEBRUARY
-    assert light_desk.states(MONTH) == {"AAA": "landed"}
+def test_a_newest_day_without_prices_is_one_that_the_source_has_not_yet(light_loader: PriceLoader):
+    light_loader.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], close=""))
+    light_loader.load("AAA")
+    assert light_loader.states(MONTH) == {"AAA": "waiting"}
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA")
+    assert list(light_loader.closes("AAA")) == FEBRUARY
+    assert light_loader.states(MONTH) == {"AAA": "landed"}
 
 
 @pytest.mark.parametrize(
@@ -255,72 +263,76 @@ def test_a_newest_day_without_prices_is_one_that_the_source_has_not_yet(light_de
     ],
 )
 def test_a_source_that_lags_when_a_month_begins_is_waited_for_until_it_is_stale(
-    light_desk: Desk, clock: StoppedClock, days: list[str], reason: str
+    light_loader: PriceLoader, clock: StoppedClock, days: list[str], reason: str
 ):
     march = ("2026-03-01",)
-    light_desk.write("AAA", *days)
+    light_loader.write("AAA", *days)
     clock.at = closes_at(date(2026, 3, 2)).astimezone(UTC)
-    light_desk.load("AAA", months=march)
-    assert light_desk.months().select("state", "reason").rows() == [("waiting", reason)]
+    light_loader.load("AAA", months=march)
+    assert light_loader.months().select("state", "reason").rows() == [("waiting", reason)]
     clock.at += timedelta(days=3)
-    light_desk.load("AAA", months=march)
-    assert light_desk.states(date(2026, 3, 1)) == {"AAA": "refused"}
-    light_desk.write("AAA", *map(line, [date(2026, 3, 2), date(2026, 3, 6)]))
+    light_loader.load("AAA", months=march)
+    assert light_loader.states(date(2026, 3, 1)) == {"AAA": "refused"}
+    light_loader.write("AAA", *map(line, [date(2026, 3, 2), date(2026, 3, 6)]))
     clock.at += timedelta(days=1)
-    light_desk.load("AAA", months=march)
-    assert light_desk.states(date(2026, 3, 1)) == {"AAA": "landed"}
+    light_loader.load("AAA", months=march)
+    assert light_loader.states(date(2026, 3, 1)) == {"AAA": "landed"}
 
 
-def test_a_day_that_is_yet_to_come_does_not_vouch_for_those_before_it(light_desk: Desk):
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA")
-    light_desk.write("AAA", *map(line, FEBRUARY[:5]), line(date(2062, 2, 9)))
-    light_desk.load("AAA", full=True)
-    assert list(light_desk.closes("AAA")) == FEBRUARY
+def test_a_day_that_is_yet_to_come_does_not_vouch_for_those_before_it(light_loader: PriceLoader):
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA")
+    light_loader.write("AAA", *map(line, FEBRUARY[:5]), line(date(2062, 2, 9)))
+    light_loader.load("AAA", full=True)
+    assert list(light_loader.closes("AAA")) == FEBRUARY
 
 
 def test_of_months_loaded_together_those_that_are_whole_are_landed_whatever_another_waits_for(
-    light_desk: Desk,
+    light_loader: PriceLoader,
 ):
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]))
-    light_desk.load("AAA", months=BOTH)
-    assert light_desk.months().select("month_start", "state", "reason").rows() == [
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]))
+    light_loader.load("AAA", months=BOTH)
+    assert light_loader.months().select("month_start", "state", "reason").rows() == [
         (date(2026, 1, 1), "landed", None),
         (MONTH, "waiting", "the source's newest price is of 2026-02-26"),
     ]
-    light_desk.write("AAA", line(FEBRUARY[0]), line(FEBRUARY[0]))
-    [held] = light_desk.load("AAA", months=BOTH, full=True).values()
+    light_loader.write("AAA", line(FEBRUARY[0]), line(FEBRUARY[0]))
+    [held] = light_loader.load("AAA", months=BOTH, full=True).values()
     assert isinstance(held, HeldBackError)
-    states = [light_desk.states(date(2026, 1, 1)), light_desk.states(MONTH)]
+    states = [light_loader.states(date(2026, 1, 1)), light_loader.states(MONTH)]
     assert states == [{"AAA": "landed"}, {"AAA": "refused"}]
 
 
 def test_a_whole_month_that_an_earlier_version_left_waiting_stands_as_landed_after_a_run(
-    light_desk: Desk,
+    light_loader: PriceLoader,
 ):
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA")
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA")
     waits = {"state": "waiting", "reason": "another month lags", "resumes_at": FRIDAY_EVENING}
-    with light_desk.warehouse.writing() as connection:
+    with light_loader.warehouse.writing() as connection:
         connection.execute(update(prices_symbol_months).values(waits))
-    [found] = light_desk.load("AAA").values()
+    [found] = light_loader.load("AAA").values()
     assert str(found) == NOT_ASKED
-    rows = light_desk.months().select("state", "reason", "resumes_at", "landed_through_date").rows()
+    rows = (
+        light_loader.months().select("state", "reason", "resumes_at", "landed_through_date").rows()
+    )
     assert rows == [("landed", None, None, FEBRUARY[-1])]
-    assert len(light_desk.source.asked) == 1
+    assert len(light_loader.source.asked) == 1
 
 
-def test_a_day_whose_session_is_not_over_is_left_out(light_desk: Desk, clock: StoppedClock):
+def test_a_day_whose_session_is_not_over_is_left_out(
+    light_loader: PriceLoader, clock: StoppedClock
+):
     clock.at = FRIDAY_EVENING - timedelta(hours=4)
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA")
-    assert list(light_desk.closes("AAA")) == FEBRUARY[:-1]
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA")
+    assert list(light_loader.closes("AAA")) == FEBRUARY[:-1]
 
 
-def late(desk: Desk, symbols: str, now: datetime) -> str | None:
+def late(price_loader: PriceLoader, symbols: str, now: datetime) -> str | None:
     """Return the month that the control tower names, and how many more are missing."""
     found = oldest_unlanded_session(
-        desk.warehouse, symbols.split(), now, first_month=date(2026, 1, 1)
+        price_loader.warehouse, symbols.split(), now, first_month=date(2026, 1, 1)
     )
     if found is None:
         return None
@@ -329,88 +341,88 @@ def late(desk: Desk, symbols: str, now: datetime) -> str | None:
 
 
 def test_a_session_of_which_a_symbol_has_no_prices_is_late_a_day_after_its_close(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
-    assert late(light_desk, "AAA BBB", clock.at) is None  # nothing was ever asked for
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.write("BBB", *map(line, FEBRUARY[:-2]))
-    light_desk.load("AAA", "BBB")
+    assert late(light_loader, "AAA BBB", clock.at) is None  # nothing was ever asked for
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.write("BBB", *map(line, FEBRUARY[:-2]))
+    light_loader.load("AAA", "BBB")
     monday_close = closes_at(date(2026, 3, 2))
-    assert late(light_desk, "AAA", monday_close) is None
-    assert late(light_desk, "AAA", monday_close + timedelta(days=1)) == "prices/daily 2026-03-01"
-    assert late(light_desk, "AAA BBB", monday_close) == "prices/daily 2026-02-01"
+    assert late(light_loader, "AAA", monday_close) is None
+    assert late(light_loader, "AAA", monday_close + timedelta(days=1)) == "prices/daily 2026-03-01"
+    assert late(light_loader, "AAA BBB", monday_close) == "prices/daily 2026-02-01"
     tuesday_close = monday_close + timedelta(days=1)
-    assert late(light_desk, "AAA BBB", tuesday_close) == "prices/daily 2026-02-01 and 1 more"
-    assert late(light_desk, "AAA NEW", monday_close) is None  # never asked for, so it is new
+    assert late(light_loader, "AAA BBB", tuesday_close) == "prices/daily 2026-02-01 and 1 more"
+    assert late(light_loader, "AAA NEW", monday_close) is None  # never asked for, so it is new
 
 
 def test_a_month_of_which_nothing_was_loaded_is_late_although_a_later_one_is_landed(
-    light_desk: Desk, clock: StoppedClock, tmp_path: Path
+    light_loader: PriceLoader, clock: StoppedClock, tmp_path: Path
 ):
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
-    light_desk.source.quota = Quota(
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    light_loader.source.quota = Quota(
         SqliteState(tmp_path),
         system="vendor",
         requests_per_day=0,
         vendor="The vendor",
         now=clock.now,
     )
-    light_desk.load("AAA", months=BOTH[:1])
-    light_desk.source.close()
-    light_desk.source.quota = None
-    light_desk.load("AAA")
-    assert light_desk.states(MONTH) == {"AAA": "landed"}
-    assert late(light_desk, "AAA", clock.at) == "prices/daily 2026-01-01"
+    light_loader.load("AAA", months=BOTH[:1])
+    light_loader.source.close()
+    light_loader.source.quota = None
+    light_loader.load("AAA")
+    assert light_loader.states(MONTH) == {"AAA": "landed"}
+    assert late(light_loader, "AAA", clock.at) == "prices/daily 2026-01-01"
     clock.at += timedelta(days=1)
-    light_desk.load("AAA", months=BOTH[:1])
-    assert late(light_desk, "AAA", clock.at) is None
+    light_loader.load("AAA", months=BOTH[:1])
+    assert late(light_loader, "AAA", clock.at) is None
 
 
 def test_a_month_between_landed_ones_that_no_run_asked_for_is_late(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
-    light_desk.load("AAA", months=BOTH[:1])
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY, date(2026, 3, 2)]))
+    light_loader.load("AAA", months=BOTH[:1])
     clock.at = closes_at(date(2026, 3, 2)).astimezone(UTC)
-    light_desk.load("AAA", months=["2026-03-01"])
-    assert late(light_desk, "AAA", clock.at + timedelta(hours=20)) == "prices/daily 2026-02-01"
+    light_loader.load("AAA", months=["2026-03-01"])
+    assert late(light_loader, "AAA", clock.at + timedelta(hours=20)) == "prices/daily 2026-02-01"
 
 
 def test_a_symbol_that_its_source_does_not_have_is_late_only_where_no_other_landed(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA", "GONE", "UNKNOWN")
-    assert light_desk.states(MONTH) == {"AAA": "landed", "GONE": "refused", "UNKNOWN": "unmapped"}
-    assert late(light_desk, "AAA GONE UNKNOWN", clock.at + timedelta(days=1)) is None
-    assert late(light_desk, "GONE UNKNOWN", clock.at) == "prices/daily 2026-02-01"
-    light_desk.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
-    light_desk.load("BAD")
-    assert late(light_desk, "AAA BAD", clock.at) == "prices/daily 2026-02-01"
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA", "GONE", "UNKNOWN")
+    assert light_loader.states(MONTH) == {"AAA": "landed", "GONE": "refused", "UNKNOWN": "unmapped"}
+    assert late(light_loader, "AAA GONE UNKNOWN", clock.at + timedelta(days=1)) is None
+    assert late(light_loader, "GONE UNKNOWN", clock.at) == "prices/daily 2026-02-01"
+    light_loader.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
+    light_loader.load("BAD")
+    assert late(light_loader, "AAA BAD", clock.at) == "prices/daily 2026-02-01"
 
 
 def test_a_month_is_quarantined_if_each_symbol_that_lacks_it_is(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
     def counts(*symbols: str) -> tuple[int, int]:
         found = oldest_unlanded_session(
-            light_desk.warehouse, symbols, clock.at, first_month=date(2026, 1, 1)
+            light_loader.warehouse, symbols, clock.at, first_month=date(2026, 1, 1)
         )
         assert found is not None
         return found.missing_count, found.quarantined_count
 
-    light_desk.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
-    light_desk.write("LATE", *map(line, FEBRUARY[:-2]))
-    light_desk.load("BAD", "LATE")
+    light_loader.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
+    light_loader.write("LATE", *map(line, FEBRUARY[:-2]))
+    light_loader.load("BAD", "LATE")
     assert counts("BAD") == (1, 1)
     assert counts("BAD", "LATE") == (1, 0)
-    light_desk.load("BAD", months=BOTH[:1])  # its latest delivery is of another month, and loaded
+    light_loader.load("BAD", months=BOTH[:1])  # its latest delivery is of another month, and loaded
     assert counts("BAD") == (1, 0)
 
 
 @pytest.mark.slow_on_postgresql
 def test_restated_prices_mark_the_values_of_their_weeks_stale(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
     weeks = sorted({day - timedelta(days=day.weekday()) for day in FEBRUARY})
     value = {"tier": "T1", "share_quantity": 1, "price": 1, "session_count": 5}
@@ -419,7 +431,7 @@ def test_restated_prices_mark_the_values_of_their_weeks_stale(
         for week in weeks
         for symbol in ("AAA", "BBB")
     ]
-    with light_desk.warehouse.writing() as connection:
+    with light_loader.warehouse.writing() as connection:
         for each in values:
             given = dict.fromkeys(finra_symbol_week_value.columns.keys()) | each
             connection.execute(
@@ -429,114 +441,118 @@ def test_restated_prices_mark_the_values_of_their_weeks_stale(
     def stale() -> list[tuple[date, str]]:
         column = finra_symbol_week_value.c
         wanted = select(column.week_start, column.symbol).where(column.is_stale)
-        with light_desk.warehouse.reading() as connection:
+        with light_loader.warehouse.reading() as connection:
             return sorted((week, symbol) for week, symbol in connection.execute(wanted))
 
     closes = dict.fromkeys(FEBRUARY, 5.0)
     for symbol in ("AAA", "BBB"):
-        light_desk.write(symbol, *(line(day, close) for day, close in closes.items()))
-    light_desk.load("AAA", "BBB")
+        light_loader.write(symbol, *(line(day, close) for day, close in closes.items()))
+    light_loader.load("AAA", "BBB")
     assert stale() == []
     day = FEBRUARY[8]
     closes[day] = 6.0
-    light_desk.write("AAA", *(line(each, close) for each, close in closes.items()))
-    light_desk.load("AAA", "BBB", full=True)
+    light_loader.write("AAA", *(line(key, close) for key, close in closes.items()))
+    light_loader.load("AAA", "BBB", full=True)
     assert stale() == [(day - timedelta(days=day.weekday()), "AAA")]
 
 
-def test_a_file_names_a_later_split_before_and_after_its_day_is_loaded(light_desk: Desk):
+def test_a_file_names_a_later_split_before_and_after_its_day_is_loaded(light_loader: PriceLoader):
     split = line(FEBRUARY[2], split_ratio=4)
     days = [*JANUARY, *FEBRUARY[:2], *FEBRUARY[3:]]
-    light_desk.write("AAA", *(line(day) for day in days), split)
+    light_loader.write("AAA", *(line(day) for day in days), split)
     for months, added in ((BOTH[:1], len(JANUARY)), (BOTH, len(FEBRUARY))):
-        [loaded] = light_desk.load("AAA", months=months).values()
+        [loaded] = light_loader.load("AAA", months=months).values()
         assert str(loaded).startswith(f"{added} rows added, 0 changed, 0 removed")
-        with light_desk.warehouse.reading() as connection:
+        with light_loader.warehouse.reading() as connection:
             columns = prices_daily.c
             named = select(columns.later_splits).where(columns.trade_date <= JANUARY[-1])
             assert set(connection.execute(named).scalars()) == {f"{FEBRUARY[2]} 4"}
 
 
-def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_desk: Desk):
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:3]]))
-    light_desk.load("AAA", months=BOTH)
+def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_loader: PriceLoader):
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:3]]))
+    light_loader.load("AAA", months=BOTH)
     adjusted = [line(day, adjusted_close=9) for day in [*JANUARY, *FEBRUARY[:3]]]
     payday = line(FEBRUARY[3], 9, dividend=1)
-    light_desk.write("AAA", *adjusted, payday, *(line(day, 9) for day in FEBRUARY[4:]))
-    light_desk.load("AAA")
-    assert [each.first_date for each in light_desk.source.asked] == [
+    light_loader.write("AAA", *adjusted, payday, *(line(day, 9) for day in FEBRUARY[4:]))
+    light_loader.load("AAA")
+    assert [each.first_date for each in light_loader.source.asked] == [
         date(2026, 1, 1),
         MONTH,
         JANUARY[0],
     ]
     statement = select(func.min(prices_daily.c.adjusted_close), func.max(prices_daily.c.close))
-    with light_desk.warehouse.reading() as connection:
+    with light_loader.warehouse.reading() as connection:
         assert connection.execute(statement).one() == (9_000_000, 10_000_000)
-    looked = light_desk.months().select("month_start", "row_count", "run_id").rows()
+    looked = light_loader.months().select("month_start", "row_count", "run_id").rows()
     assert looked == [(date(2026, 1, 1), 20, "run 2"), (MONTH, 19, "run 2")]
 
 
 def test_months_before_landed_ones_are_asked_for_with_all_until_now_as_a_split_is_in_them_too(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
     clock.at -= timedelta(days=7)
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-5]]))
-    light_desk.load("AAA")
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-5]]))
+    light_loader.load("AAA")
     clock.at += timedelta(days=7)
     halved = [line(day, 5) for day in [*JANUARY, *FEBRUARY[:-5], *FEBRUARY[-4:]]]
-    light_desk.write("AAA", *halved, line(FEBRUARY[-5], 5, split_ratio=2))
-    light_desk.load("AAA", months=BOTH[:1])
-    assert set(light_desk.closes("AAA").values()) == {5.0}
-    assert light_desk.states(MONTH) == {"AAA": "landed"}
-    assert len(light_desk.source.asked) == 2
+    light_loader.write("AAA", *halved, line(FEBRUARY[-5], 5, split_ratio=2))
+    light_loader.load("AAA", months=BOTH[:1])
+    assert set(light_loader.closes("AAA").values()) == {5.0}
+    assert light_loader.states(MONTH) == {"AAA": "landed"}
+    assert len(light_loader.source.asked) == 2
 
 
 def test_months_before_landed_ones_have_nobody_wait_for_what_the_source_lacks_since(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
     clock.at -= timedelta(days=7)
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-5]]))
-    light_desk.load("AAA")
-    before = light_desk.states(MONTH)
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-5]]))
+    light_loader.load("AAA")
+    before = light_loader.states(MONTH)
     clock.at += timedelta(days=7)
-    [ended] = light_desk.load("AAA", months=BOTH[:1]).values()
+    [ended] = light_loader.load("AAA", months=BOTH[:1]).values()
     assert isinstance(ended, LoadedPrices)
-    assert (ended.standing.state, light_desk.states(MONTH)) == ("landed", before)
+    assert (ended.standing.state, light_loader.states(MONTH)) == ("landed", before)
 
 
-def test_a_split_on_a_day_without_prices_has_all_that_is_landed_asked_for_again(light_desk: Desk):
-    light_desk.write("AAA", *map(line, JANUARY))
-    light_desk.load("AAA", months=BOTH[:1])
+def test_a_split_on_a_day_without_prices_has_all_that_is_landed_asked_for_again(
+    light_loader: PriceLoader,
+):
+    light_loader.write("AAA", *map(line, JANUARY))
+    light_loader.load("AAA", months=BOTH[:1])
     split = f"{FEBRUARY[3]},,,,,,,0,2"
     halved = [line(day, 5) for day in [*JANUARY, *FEBRUARY] if day != FEBRUARY[3]]
-    light_desk.write("AAA", *halved, split)
-    light_desk.load("AAA")
-    assert [each.first_date for each in light_desk.source.asked[1:]] == [MONTH, JANUARY[0]]
-    assert set(light_desk.closes("AAA").values()) == {5.0}
+    light_loader.write("AAA", *halved, split)
+    light_loader.load("AAA")
+    assert [each.first_date for each in light_loader.source.asked[1:]] == [MONTH, JANUARY[0]]
+    assert set(light_loader.closes("AAA").values()) == {5.0}
 
 
 def test_a_split_that_the_source_withdraws_has_all_that_is_landed_asked_for_again(
-    light_desk: Desk,
+    light_loader: PriceLoader,
 ):
-    light_desk.write("AAA", *map(line, JANUARY))
-    light_desk.load("AAA", months=BOTH[:1])
+    light_loader.write("AAA", *map(line, JANUARY))
+    light_loader.load("AAA", months=BOTH[:1])
     halved = [line(day, 5) for day in [*JANUARY, *FEBRUARY[1:]]]
-    light_desk.write("AAA", *halved, line(FEBRUARY[0], 5, split_ratio=2))
-    light_desk.load("AAA")
-    assert set(light_desk.closes("AAA").values()) == {5.0}
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
-    light_desk.load("AAA", full=True)
-    assert set(light_desk.closes("AAA").values()) == {10.0}
+    light_loader.write("AAA", *halved, line(FEBRUARY[0], 5, split_ratio=2))
+    light_loader.load("AAA")
+    assert set(light_loader.closes("AAA").values()) == {5.0}
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    light_loader.load("AAA", full=True)
+    assert set(light_loader.closes("AAA").values()) == {10.0}
 
 
 def test_a_dividend_of_a_day_that_the_source_does_not_have_yet_is_not_taken_for_withdrawn(
-    light_desk: Desk,
+    light_loader: PriceLoader,
 ):
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]), line(FEBRUARY[-1], dividend=1))
-    light_desk.load("AAA", months=BOTH)
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]))
-    light_desk.load("AAA", full=True)
-    assert len(light_desk.source.asked) == 2
+    light_loader.write(
+        "AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]), line(FEBRUARY[-1], dividend=1)
+    )
+    light_loader.load("AAA", months=BOTH)
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:-1]]))
+    light_loader.load("AAA", full=True)
+    assert len(light_loader.source.asked) == 2
 
 
 def series(closes: Mapping[date, float]) -> bytes:
@@ -552,38 +568,38 @@ def series(closes: Mapping[date, float]) -> bytes:
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("month", BOTH)
 def test_another_source_replaces_by_force_all_that_is_landed_whatever_the_months(
-    desk: Desk, month: str
+    price_loader: PriceLoader, month: str
 ):
-    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
-    desk.load("AAA", months=BOTH)
-    desk.source.name = "alpha_vantage"
-    (desk.folder / "AAA.csv").write_bytes(series(dict.fromkeys([*JANUARY, *FEBRUARY], 5)))
-    [refused] = desk.load("AAA", months=[month], full=True).values()
+    price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    price_loader.load("AAA", months=BOTH)
+    price_loader.source.name = "alpha_vantage"
+    (price_loader.folder / "AAA.csv").write_bytes(series(dict.fromkeys([*JANUARY, *FEBRUARY], 5)))
+    [refused] = price_loader.load("AAA", months=[month], full=True).values()
     assert "landed from another source" in str(refused)
-    [forced] = desk.load("AAA", months=[month], force=True).values()
+    [forced] = price_loader.load("AAA", months=[month], force=True).values()
     assert str(forced) == "0 rows added, 39 changed, 0 removed, 0 unchanged"
-    assert set(desk.closes("AAA").values()) == {5.0}
-    assert set(desk.months()["source"]) == {"alpha_vantage"}
-    [again] = desk.load("AAA", months=BOTH).values()
+    assert set(price_loader.closes("AAA").values()) == {5.0}
+    assert set(price_loader.months()["source"]) == {"alpha_vantage"}
+    [again] = price_loader.load("AAA", months=BOTH).values()
     assert str(again) == NOT_ASKED
 
 
 @pytest.mark.parametrize(("close", "outcome"), [(10, "passed"), (12, "failed")])
 def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
-    light_desk: Desk, tmp_path: Path, clock: StoppedClock, close: float, outcome: str
+    light_loader: PriceLoader, tmp_path: Path, clock: StoppedClock, close: float, outcome: str
 ):
     folder = tmp_path / "second"
     folder.mkdir()
     closes = dict.fromkeys(FEBRUARY, 10) | {FEBRUARY[-1]: close}
     (folder / "AAA.csv").write_bytes(series(closes))
     store = Captures(FolderStore(tmp_path / "artifacts"))
-    light_desk.second = PriceFiles(folder, store, clock, overrides={})
-    light_desk.second.name = "alpha_vantage"
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.write("BBB", *map(line, FEBRUARY))
-    light_desk.load("AAA", "BBB")
-    assert light_desk.states(MONTH) == {"AAA": "landed", "BBB": "landed"}
-    found = light_desk.warehouse.latest_audits(prices_daily).filter(
+    light_loader.second = PriceFiles(folder, store, clock, overrides={})
+    light_loader.second.name = "alpha_vantage"
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.write("BBB", *map(line, FEBRUARY))
+    light_loader.load("AAA", "BBB")
+    assert light_loader.states(MONTH) == {"AAA": "landed", "BBB": "landed"}
+    found = light_loader.warehouse.latest_audits(prices_daily).filter(
         name="agrees_with_second_source"
     )
     assert found.select("partition_key", "outcome").rows() == [
@@ -592,27 +608,27 @@ def test_a_second_source_that_disagrees_warns_and_its_answer_is_kept(
     ]
     why = f"nothing of alpha_vantage: no file holds BBB: 1 files in {folder}"
     assert found["found"][1] == why
-    kept = light_desk.warehouse.frame(select(captures), captures).filter(partition_key="AAA")
+    kept = light_loader.warehouse.frame(select(captures), captures).filter(partition_key="AAA")
     assert kept.sort("part_number")["source"].to_list() == ["files", "alpha_vantage"]
 
 
 @pytest.mark.slow
 def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_answers(
-    light_desk: Desk, tmp_path: Path, clock: StoppedClock
+    light_loader: PriceLoader, tmp_path: Path, clock: StoppedClock
 ):
     folder = tmp_path / "second"
     folder.mkdir()
     (folder / "BBB.csv").write_bytes(b"<html>Please log in</html>")
-    light_desk.second = PriceFiles(
+    light_loader.second = PriceFiles(
         folder, Captures(FolderStore(tmp_path / "artifacts")), clock, overrides={"CCC": ""}
     )
     clock.at -= timedelta(days=4)
     found: list[Mapping[str, Any]] = []
     for sessions_over in (-4, -3, -2, -1, None):
         for symbol in ("AAA", "BBB", "CCC"):
-            light_desk.write(symbol, *map(line, FEBRUARY[:sessions_over]))
-        light_desk.load("AAA", "BBB", "CCC")
-        found.append(failing_second_source(light_desk.warehouse))
+            light_loader.write(symbol, *map(line, FEBRUARY[:sessions_over]))
+        light_loader.load("AAA", "BBB", "CCC")
+        found.append(failing_second_source(light_loader.warehouse))
         clock.at += timedelta(days=1)
     assert found[:3] == [{}, {}, {}]
     since = FRIDAY_EVENING - timedelta(days=4)
@@ -620,41 +636,41 @@ def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_
         assert each["second_source_fails_since"] == since
         assert each["second_source_error"].startswith("nothing of files: ")
     (folder / "AAA.csv").write_bytes(csv(*map(line, FEBRUARY)))
-    light_desk.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], 11))
-    light_desk.load("AAA", full=True)
-    assert failing_second_source(light_desk.warehouse) == {}
+    light_loader.write("AAA", *map(line, FEBRUARY[:-1]), line(FEBRUARY[-1], 11))
+    light_loader.load("AAA", full=True)
+    assert failing_second_source(light_loader.warehouse) == {}
 
 
 @pytest.mark.slow_on_postgresql
-def test_what_is_derived_of_changes_is_what_would_be_derived_of_all(desk: Desk):
+def test_what_is_derived_of_changes_is_what_would_be_derived_of_all(price_loader: PriceLoader):
     days = [*JANUARY, *FEBRUARY]
-    desk.write("AAA", *(line(day, 10 + number % 4) for number, day in enumerate(days)))
-    desk.write("BBB", *map(line, days))
-    desk.load("AAA", "BBB", months=("2026-01-01",))
-    assert derive_outdated(desk.warehouse).symbol_count == 2
-    assert outdated_symbols(desk.warehouse) == {}
-    desk.load("AAA", "BBB", months=BOTH)
+    price_loader.write("AAA", *(line(day, 10 + number % 4) for number, day in enumerate(days)))
+    price_loader.write("BBB", *map(line, days))
+    price_loader.load("AAA", "BBB", months=("2026-01-01",))
+    assert derive_outdated(price_loader.warehouse).symbol_count == 2
+    assert outdated_symbols(price_loader.warehouse) == {}
+    price_loader.load("AAA", "BBB", months=BOTH)
     lines = [line(day, 10 + number % 4) for number, day in enumerate(days)]
     lines[25] = line(days[25], 12.5, dividend=0.25)
     del lines[30]
-    desk.write("AAA", *lines)
-    desk.load("AAA", months=BOTH, full=True)
-    assert derive_outdated(desk.warehouse).symbol_count == 2
-    parts = [_derived(desk, table) for table in (prices_returns, prices_corporate_actions)]
+    price_loader.write("AAA", *lines)
+    price_loader.load("AAA", months=BOTH, full=True)
+    assert derive_outdated(price_loader.warehouse).symbol_count == 2
+    parts = [_derived(price_loader, table) for table in (prices_returns, prices_corporate_actions)]
     assert len(parts[0]) == 2 * (len(days) - 1) - 1
-    with desk.warehouse.writing() as connection:
+    with price_loader.warehouse.writing() as connection:
         for name in ("prices_returns", "prices_corporate_actions", "fences"):
             connection.exec_driver_sql(
                 f"DELETE FROM {name}"  # noqa: S608 - names of tables
                 + " WHERE table_name <> 'prices_daily'" * (name == "fences")
             )
-    derive_outdated(desk.warehouse)
-    whole = [_derived(desk, table) for table in (prices_returns, prices_corporate_actions)]
+    derive_outdated(price_loader.warehouse)
+    whole = [_derived(price_loader, table) for table in (prices_returns, prices_corporate_actions)]
     assert [part.equals(each) for part, each in zip(parts, whole, strict=True)] == [True, True]
 
 
-def _derived(desk: Desk, table):
-    return desk.warehouse.frame(select(table).order_by(*table.primary_key.columns), table)
+def _derived(price_loader: PriceLoader, table):
+    return price_loader.warehouse.frame(select(table).order_by(*table.primary_key.columns), table)
 
 
 STATES = st.dictionaries(st.sampled_from(FEBRUARY[:6]), st.integers(1, 3), min_size=1)
@@ -667,17 +683,17 @@ DELIVERIES = st.lists(
 @settings(bounded, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DELIVERIES)
 def test_any_sequence_of_overlapping_ranges_is_known_as_it_was_at_each_moment(
-    light_desk: Desk, clock: StoppedClock, deliveries
+    light_loader: PriceLoader, clock: StoppedClock, deliveries
 ):
     """Each state has January's last day too; a source vouches for the days up to its newest."""
-    symbol = f"S{light_desk.runs}"
+    symbol = f"S{light_loader.runs}"
     known: dict[date, float] = {}
     moments = []
     for state, months in deliveries:
         clock.at += timedelta(minutes=1)
         held = {JANUARY[-1]: 5, **dict(sorted(state.items()))}
-        light_desk.write(symbol, *(line(day, close) for day, close in held.items()))
-        [ended] = light_desk.load(symbol, months=months, full=True).values()
+        light_loader.write(symbol, *(line(day, close) for day, close in held.items()))
+        [ended] = light_loader.load(symbol, months=months, full=True).values()
         first = date.fromisoformat(months[0])
         last = max(held) if months[-1] == BOTH[1] else JANUARY[-1]
         if isinstance(ended, HeldBackError):  # a remnant: what was known stays
@@ -688,25 +704,25 @@ def test_any_sequence_of_overlapping_ranges_is_known_as_it_was_at_each_moment(
         known = kept | {day: float(close) for day, close in held.items() if first <= day <= last}
         moments.append((ended.landed.known_from if ended.landed else clock.at, dict(known)))
     for at, expected in moments:
-        assert _as_of(light_desk, symbol, at) == expected
+        assert _as_of(light_loader, symbol, at) == expected
     clock.at = FRIDAY_EVENING
 
 
-def _as_of(desk: Desk, symbol: str, at) -> dict[date, float]:
+def _as_of(price_loader: PriceLoader, symbol: str, at) -> dict[date, float]:
     relation = relation_as_of("prices_daily", at)
     statement = relation.select(["trade_date", "close"], [f"symbol={symbol}"])
-    with desk.warehouse.batches(statement, prices_daily) as batches:
+    with price_loader.warehouse.batches(statement, prices_daily) as batches:
         found = [row for batch in batches for row in batch.select("trade_date", "close").rows()]
     assert len({day for day, _ in found}) == len(found)
     return {day: close / 1e6 for day, close in found}
 
 
-def test_a_file_that_lacks_most_loaded_days_is_quarantined(desk: Desk):
-    desk.source.is_local = True
-    desk.write("AAA", *map(line, FEBRUARY))
-    desk.load("AAA")
-    desk.write("AAA", *map(line, FEBRUARY[-3:]))
-    [held] = desk.load("AAA").values()
+def test_a_file_that_lacks_most_loaded_days_is_quarantined(price_loader: PriceLoader):
+    price_loader.source.is_local = True
+    price_loader.write("AAA", *map(line, FEBRUARY))
+    price_loader.load("AAA")
+    price_loader.write("AAA", *map(line, FEBRUARY[-3:]))
+    [held] = price_loader.load("AAA").values()
     assert isinstance(held, HeldBackError)
     assert "at least 16 of the 19 loaded keys" in str(held)
-    assert list(desk.closes("AAA")) == FEBRUARY
+    assert list(price_loader.closes("AAA")) == FEBRUARY

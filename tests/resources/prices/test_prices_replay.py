@@ -32,58 +32,77 @@ from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, fences, landings
 from tests.domains.prices import line
 from tests.properties import bounded
-from tests.resources.prices_desk import BOTH, FEBRUARY, FRIDAY_EVENING, JANUARY, LIMITS, MONTH, Desk
+from tests.resources.price_loading import (
+    BOTH,
+    FEBRUARY,
+    FRIDAY_EVENING,
+    JANUARY,
+    LIMITS,
+    MONTH,
+    PriceLoader,
+)
 from tests.resources.weeks import StoppedClock
 
 
-def replaying(desk: Desk, group: int | None = None, **options) -> PriceReplay:
+def replaying(price_loader: PriceLoader, group: int | None = None, **options) -> PriceReplay:
     """Return a replay that has no source at all."""
     group_id = None if group is None else f"prices_daily:AAA#{group}"
-    store, limits = FolderStore(desk.folder.parent / "artifacts"), options.pop("limits", LIMITS)
+    store, limits = (
+        FolderStore(price_loader.folder.parent / "artifacts"),
+        options.pop("limits", LIMITS),
+    )
     return PriceReplay(
-        desk.warehouse, store, desk.clock, "replaying", limits, group_id=group_id, **options
+        price_loader.warehouse,
+        store,
+        price_loader.clock,
+        "replaying",
+        limits,
+        group_id=group_id,
+        **options,
     )
 
 
-def replay(desk: Desk, group: int | None = None, *, symbol: str = "AAA", **options) -> LoadedPrices:
-    replay = replaying(desk, group, **options)
+def replay(
+    price_loader: PriceLoader, group: int | None = None, *, symbol: str = "AAA", **options
+) -> LoadedPrices:
+    replay = replaying(price_loader, group, **options)
     return replay.land(replay.take(symbol))
 
 
-def contents(desk: Desk) -> Mapping[str, Sequence[tuple]]:
+def contents(price_loader: PriceLoader) -> Mapping[str, Sequence[tuple]]:
     return {
-        name: desk.warehouse.frame(select(table), table).rows()
+        name: price_loader.warehouse.frame(select(table), table).rows()
         for name, table in METADATA.tables.items()
     }
 
 
-def published(desk: Desk) -> list[tuple]:
+def published(price_loader: PriceLoader) -> list[tuple]:
     """Return the rows that readers see, without whence and since when they are known."""
     names = [name for name in schema_of(prices_daily) if name not in BOOKKEEPING]
-    return rows(desk, prices_daily, *names)
+    return rows(price_loader, prices_daily, *names)
 
 
-def rows(desk: Desk, table, *names: str) -> list[tuple]:
+def rows(price_loader: PriceLoader, table, *names: str) -> list[tuple]:
     columns: list[Any] = [table.c[name] for name in names]
     statement: Any = select(*columns).order_by(*table.primary_key.columns)
-    return desk.warehouse.frame(statement, table).rows()
+    return price_loader.warehouse.frame(statement, table).rows()
 
 
-def load_thrice(desk: Desk) -> None:
+def load_thrice(price_loader: PriceLoader) -> None:
     """Land January and February, then a January that is revised, then more of February."""
-    desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:5]]))
-    desk.load("AAA", months=BOTH)
-    desk.write("AAA", *(line(day, 11) for day in [*JANUARY[1:], *FEBRUARY]))
-    desk.clock.at += timedelta(minutes=1)
-    desk.load("AAA", months=BOTH[:1], full=True)
-    desk.write("AAA", *(line(day, 12) for day in FEBRUARY[1:]))
-    desk.clock.at += timedelta(minutes=1)
-    desk.load("AAA", full=True)
+    price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:5]]))
+    price_loader.load("AAA", months=BOTH)
+    price_loader.write("AAA", *(line(day, 11) for day in [*JANUARY[1:], *FEBRUARY]))
+    price_loader.clock.at += timedelta(minutes=1)
+    price_loader.load("AAA", months=BOTH[:1], full=True)
+    price_loader.write("AAA", *(line(day, 12) for day in FEBRUARY[1:]))
+    price_loader.clock.at += timedelta(minutes=1)
+    price_loader.load("AAA", full=True)
 
 
-def as_by_older_rules(desk: Desk, symbol: str = "AAA") -> None:
+def as_by_older_rules(price_loader: PriceLoader, symbol: str = "AAA") -> None:
     """Make what is landed of a symbol what rules of another version had made of it."""
-    with desk.warehouse.writing() as connection:
+    with price_loader.warehouse.writing() as connection:
         of = prices_daily.c.symbol == symbol
         connection.execute(update(prices_daily).where(of).values(volume=7))
         connection.execute(update(landings).values(rule_version="older"))
@@ -91,47 +110,49 @@ def as_by_older_rules(desk: Desk, symbol: str = "AAA") -> None:
 
 
 @pytest.mark.slow
-def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(desk: Desk):
-    load_thrice(desk)
-    before = contents(desk)
-    replayed = replay(desk)
+def test_a_replay_of_overlapping_ranges_by_the_same_rules_writes_nothing(price_loader: PriceLoader):
+    load_thrice(price_loader)
+    before = contents(price_loader)
+    replayed = replay(price_loader)
     assert (str(replayed), replayed.landed) == ("unchanged", None)
     assert {month.month: count for month, count in replayed.row_counts.items()} == {1: 19, 2: 18}
-    assert contents(desk) == before
+    assert contents(price_loader) == before
 
 
 @pytest.mark.slow
 def test_a_replay_by_newer_rules_is_one_restatement_of_ours_that_is_made_of_all_deliveries(
-    desk: Desk, clock: StoppedClock
+    price_loader: PriceLoader, clock: StoppedClock
 ):
-    load_thrice(desk)
-    expected = published(desk)
-    as_by_older_rules(desk)
+    load_thrice(price_loader)
+    expected = published(price_loader)
+    as_by_older_rules(price_loader)
     clock.at += timedelta(days=1)
-    replayed = replay(desk)
-    assert published(desk) == expected
+    replayed = replay(price_loader)
+    assert published(price_loader) == expected
     assert replayed.landed
     assert (replayed.landed.change_cause, replayed.landed.rows_changed) == ("ours", 37)
-    history = rows(desk, prices_daily_history, "volume", "change_cause", "rule_version", "known_to")
+    history = rows(
+        price_loader, prices_daily_history, "volume", "change_cause", "rule_version", "known_to"
+    )
     assert [row for row in history if row[1] == "ours"] == [
         (7, "ours", RULE_VERSION, clock.at) for _ in expected
     ]
-    assert rows(desk, deliveries, "group_id", "replay_of", "part_count", "run_id")[3:] == [
+    assert rows(price_loader, deliveries, "group_id", "replay_of", "part_count", "run_id")[3:] == [
         ("prices_daily:AAA#4", "prices_daily:AAA#3", 3, "replaying")
     ]
-    before = contents(desk)
-    assert str(replay(desk)) == "unchanged"
-    assert contents(desk) == before
+    before = contents(price_loader)
+    assert str(replay(price_loader)) == "unchanged"
+    assert contents(price_loader) == before
 
 
 def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
-    load_thrice(light_desk)
-    as_by_older_rules(light_desk)
+    load_thrice(light_loader)
+    as_by_older_rules(light_loader)
     clock.at += timedelta(days=1)
-    replay(light_desk)
-    with light_desk.warehouse.reading() as connection:
+    replay(light_loader)
+    with light_loader.warehouse.reading() as connection:
         found = connection.execute(
             select(prices_daily.c.trade_date, captures.c.run_id, captures.c.fetched_at)
             .join(captures, prices_daily.c.capture_id == captures.c.capture_id)
@@ -146,73 +167,75 @@ def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(
 
 @pytest.mark.slow
 def test_an_older_delivery_takes_its_range_back_only_when_asked_and_stays_there(
-    light_desk: Desk, clock: StoppedClock
+    light_loader: PriceLoader, clock: StoppedClock
 ):
-    load_thrice(light_desk)
-    before = contents(light_desk)
+    load_thrice(light_loader)
+    before = contents(light_loader)
     with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
-        replay(light_desk, 1)
-    assert contents(light_desk) == before
+        replay(light_loader, 1)
+    assert contents(light_loader) == before
     clock.at += timedelta(days=1)
-    older = replay(light_desk, 1, allow_older=True).landed
+    older = replay(light_loader, 1, allow_older=True).landed
     assert older
     assert older.change_cause == "ours"
-    assert set(light_desk.closes("AAA").values()) == {10.0, 12.0}
-    assert str(replay(light_desk)) == "unchanged"
+    assert set(light_loader.closes("AAA").values()) == {10.0, 12.0}
+    assert str(replay(light_loader)) == "unchanged"
     clock.at += timedelta(days=1)
-    replay(light_desk, 3)  # forward again needs no leave
-    assert light_desk.closes("AAA") == dict.fromkeys(JANUARY, 10.0) | dict.fromkeys(
+    replay(light_loader, 3)  # forward again needs no leave
+    assert light_loader.closes("AAA") == dict.fromkeys(JANUARY, 10.0) | dict.fromkeys(
         FEBRUARY[1:], 12.0
     )
-    assert str(replay(light_desk)) == "unchanged"
+    assert str(replay(light_loader)) == "unchanged"
 
 
-def test_an_older_delivery_stays_older_although_the_latest_was_held_back(light_desk: Desk):
-    light_desk.write("AAA", *map(line, JANUARY))
-    light_desk.load("AAA", months=BOTH[:1])
-    light_desk.write("AAA", *(line(day, 11) for day in JANUARY))
-    light_desk.load("AAA", months=BOTH[:1], full=True)
-    light_desk.write("AAA", *(line(day, 0) for day in JANUARY))
-    light_desk.load("AAA", months=BOTH[:1], full=True)
-    assert rows(light_desk, deliveries, "outcome") == [("landed",), ("landed",), ("held_back",)]
+def test_an_older_delivery_stays_older_although_the_latest_was_held_back(light_loader: PriceLoader):
+    light_loader.write("AAA", *map(line, JANUARY))
+    light_loader.load("AAA", months=BOTH[:1])
+    light_loader.write("AAA", *(line(day, 11) for day in JANUARY))
+    light_loader.load("AAA", months=BOTH[:1], full=True)
+    light_loader.write("AAA", *(line(day, 0) for day in JANUARY))
+    light_loader.load("AAA", months=BOTH[:1], full=True)
+    assert rows(light_loader, deliveries, "outcome") == [("landed",), ("landed",), ("held_back",)]
     with pytest.raises(ConfigurationError, match="#1 is older than what is landed"):
-        replay(light_desk, 1)
-    assert str(replay(light_desk, 2)) == "unchanged"
-    assert set(light_desk.closes("AAA").values()) == {11.0}
+        replay(light_loader, 1)
+    assert str(replay(light_loader, 2)) == "unchanged"
+    assert set(light_loader.closes("AAA").values()) == {11.0}
 
 
 def test_an_older_delivery_that_is_held_back_is_not_published_by_the_next_replay(
-    light_desk: Desk,
+    light_loader: PriceLoader,
 ):
     lenient = replace(LIMITS, max_reject_ratio=0.9)
-    light_desk.write("AAA", *map(line, JANUARY[:3]), *(line(day, 0) for day in JANUARY[3:]))
-    light_desk.load("AAA", months=BOTH[:1])
-    replay(light_desk, limits=lenient)
-    light_desk.write("AAA", *(line(day, 11) for day in JANUARY))
-    light_desk.load("AAA", months=BOTH[:1], full=True)
+    light_loader.write("AAA", *map(line, JANUARY[:3]), *(line(day, 0) for day in JANUARY[3:]))
+    light_loader.load("AAA", months=BOTH[:1])
+    replay(light_loader, limits=lenient)
+    light_loader.write("AAA", *(line(day, 11) for day in JANUARY))
+    light_loader.load("AAA", months=BOTH[:1], full=True)
     with pytest.raises(HeldBackError, match="has_few_rejects"):
-        replay(light_desk, 1, allow_older=True)
+        replay(light_loader, 1, allow_older=True)
     for limits in (LIMITS, lenient):
-        assert str(replay(light_desk, limits=limits)) == "unchanged"
-    assert light_desk.closes("AAA") == dict.fromkeys(JANUARY, 11.0)
+        assert str(replay(light_loader, limits=limits)) == "unchanged"
+    assert light_loader.closes("AAA") == dict.fromkeys(JANUARY, 11.0)
 
 
-def test_a_delivery_that_nothing_later_covers_is_replayed_alone_without_leave(light_desk: Desk):
-    light_desk.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
-    light_desk.load("AAA", months=BOTH[:1])
-    light_desk.load("AAA", months=BOTH[1:])
-    as_by_older_rules(light_desk)
-    landed = replay(light_desk, 1).landed
+def test_a_delivery_that_nothing_later_covers_is_replayed_alone_without_leave(
+    light_loader: PriceLoader,
+):
+    light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
+    light_loader.load("AAA", months=BOTH[:1])
+    light_loader.load("AAA", months=BOTH[1:])
+    as_by_older_rules(light_loader)
+    landed = replay(light_loader, 1).landed
     assert landed
     assert (landed.change_cause, landed.rows_changed) == ("ours", len(JANUARY))
 
 
-def test_a_replay_of_several_deliveries_is_no_delivery_to_replay_by_name(light_desk: Desk):
-    load_thrice(light_desk)
-    as_by_older_rules(light_desk)
-    replay(light_desk)
+def test_a_replay_of_several_deliveries_is_no_delivery_to_replay_by_name(light_loader: PriceLoader):
+    load_thrice(light_loader)
+    as_by_older_rules(light_loader)
+    replay(light_loader)
     with pytest.raises(ConfigurationError, match="replayed several deliveries at once"):
-        replay(light_desk, 4)
+        replay(light_loader, 4)
 
 
 TWICE = [line(FEBRUARY[0]), line(FEBRUARY[0], 0), line(FEBRUARY[1], 0)]
@@ -220,66 +243,66 @@ TWICE = [line(FEBRUARY[0]), line(FEBRUARY[0], 0), line(FEBRUARY[1], 0)]
 
 
 def test_a_symbol_that_was_held_back_lands_beside_what_is_landed_once_the_limit_allows_it(
-    light_desk: Desk,
+    light_loader: PriceLoader,
 ):
-    light_desk.write("AAA", *map(line, JANUARY))
-    light_desk.load("AAA", months=BOTH[:1])
-    light_desk.write("AAA", *TWICE)
-    light_desk.load("AAA", months=BOTH[1:])
-    assert light_desk.states(MONTH) == {"AAA": "refused"}
+    light_loader.write("AAA", *map(line, JANUARY))
+    light_loader.load("AAA", months=BOTH[:1])
+    light_loader.write("AAA", *TWICE)
+    light_loader.load("AAA", months=BOTH[1:])
+    assert light_loader.states(MONTH) == {"AAA": "refused"}
     with pytest.raises(HeldBackError, match="has_few_rejects"):
-        replay(light_desk)
-    assert list(light_desk.closes("AAA")) == JANUARY
+        replay(light_loader)
+    assert list(light_loader.closes("AAA")) == JANUARY
     lenient = replace(LIMITS, max_reject_ratio=0.9)
-    replayed = replay(light_desk, limits=lenient)
+    replayed = replay(light_loader, limits=lenient)
     assert replayed.landed
     assert (replayed.landed.change_cause, replayed.landed.rows_added) == ("more", 1)
-    assert list(light_desk.closes("AAA")) == [*JANUARY, FEBRUARY[0]]
-    assert light_desk.states(MONTH) == {"AAA": "landed"}
-    assert light_desk.states(date(2026, 1, 1)) == {"AAA": "landed"}
+    assert list(light_loader.closes("AAA")) == [*JANUARY, FEBRUARY[0]]
+    assert light_loader.states(MONTH) == {"AAA": "landed"}
+    assert light_loader.states(date(2026, 1, 1)) == {"AAA": "landed"}
     with pytest.raises(HeldBackError, match="has_few_rejects"):  # nor is it said to be unchanged
-        replay(light_desk)
-    assert str(replay(light_desk, limits=lenient)) == "unchanged"
-    assert [row[0] for row in rows(light_desk, landings, "change_cause")] == ["first", "more"]
+        replay(light_loader)
+    assert str(replay(light_loader, limits=lenient)) == "unchanged"
+    assert [row[0] for row in rows(light_loader, landings, "change_cause")] == ["first", "more"]
 
 
 def test_what_waits_still_waits_after_a_replay_that_changes_how_many_rows_there_are(
-    light_desk: Desk,
+    light_loader: PriceLoader,
 ):
-    light_desk.write("AAA", *map(line, FEBRUARY[:5]))
-    light_desk.load("AAA")
-    assert light_desk.states(MONTH) == {"AAA": "waiting"}
-    before = light_desk.months()
-    with light_desk.warehouse.writing() as connection:
+    light_loader.write("AAA", *map(line, FEBRUARY[:5]))
+    light_loader.load("AAA")
+    assert light_loader.states(MONTH) == {"AAA": "waiting"}
+    before = light_loader.months()
+    with light_loader.warehouse.writing() as connection:
         connection.execute(delete(prices_daily).where(prices_daily.c.trade_date == FEBRUARY[0]))
         connection.execute(update(prices_symbol_months).values(row_count=4))
         connection.execute(update(landings).values(rule_version="older"))
         connection.execute(update(fences).values(landed_rule_version="older"))
-    assert replay(light_desk).landed
-    assert light_desk.months().equals(before)
+    assert replay(light_loader).landed
+    assert light_loader.months().equals(before)
 
 
 @pytest.mark.slow
-def test_a_blob_that_is_gone_is_named_and_nothing_lands(light_desk: Desk, tmp_path: Path):
-    load_thrice(light_desk)
-    as_by_older_rules(light_desk)
-    [(name,), *_] = rows(light_desk, blobs, "storage_uri")
+def test_a_blob_that_is_gone_is_named_and_nothing_lands(light_loader: PriceLoader, tmp_path: Path):
+    load_thrice(light_loader)
+    as_by_older_rules(light_loader)
+    [(name,), *_] = rows(light_loader, blobs, "storage_uri")
     (tmp_path / "artifacts" / name).unlink()
-    before = contents(light_desk)
+    before = contents(light_loader)
     with pytest.raises(BlobError, match=name):
-        replay(light_desk)
-    assert contents(light_desk) == before
+        replay(light_loader)
+    assert contents(light_loader) == before
 
 
 def test_bytes_that_a_replay_needs_stay_although_no_row_was_read_from_them(
-    light_desk: Desk, clock: StoppedClock, tmp_path: Path
+    light_loader: PriceLoader, clock: StoppedClock, tmp_path: Path
 ):
-    light_desk.write("AAA", *map(line, FEBRUARY))
-    light_desk.load("AAA")
-    light_desk.write("AAA", *map(line, [*JANUARY[:1], *FEBRUARY]))
-    light_desk.load("AAA", full=True)
-    light_desk.write("AAA", *map(line, JANUARY))
-    light_desk.load("AAA", months=BOTH[:1])
+    light_loader.write("AAA", *map(line, FEBRUARY))
+    light_loader.load("AAA")
+    light_loader.write("AAA", *map(line, [*JANUARY[:1], *FEBRUARY]))
+    light_loader.load("AAA", full=True)
+    light_loader.write("AAA", *map(line, JANUARY))
+    light_loader.load("AAA", months=BOTH[:1])
     store = FolderStore(tmp_path / "artifacts")
     long_ago = (Clock().now() - timedelta(days=20)).timestamp()
     for each in store.listed():
@@ -287,22 +310,24 @@ def test_bytes_that_a_replay_needs_stay_although_no_row_was_read_from_them(
     clock.at += timedelta(days=20)
     for keep_newest in (1, 0):
         retention = Retention({"captured bytes": 10}, keep_newest)
-        plan = plan_cleanup(light_desk.warehouse, store, retention, now=clock.now())
+        plan = plan_cleanup(light_loader.warehouse, store, retention, now=clock.now())
         assert plan.files == {"captured bytes": []}
-    assert str(replay(light_desk)) == "unchanged"
+    assert str(replay(light_loader)) == "unchanged"
 
 
-def test_a_run_over_months_replays_the_symbols_that_were_asked_for_in_them(light_desk: Desk):
-    load_thrice(light_desk)
-    light_desk.write("BBB", *map(line, FEBRUARY))
-    light_desk.load("BBB")
-    assert replaying(light_desk).pieces(BOTH) == ["AAA", "BBB"]
-    assert replaying(light_desk).pieces(BOTH[:1]) == ["AAA"]
-    assert replaying(light_desk, symbols=["BBB"]).pieces(BOTH[:1]) == ["BBB"]
+def test_a_run_over_months_replays_the_symbols_that_were_asked_for_in_them(
+    light_loader: PriceLoader,
+):
+    load_thrice(light_loader)
+    light_loader.write("BBB", *map(line, FEBRUARY))
+    light_loader.load("BBB")
+    assert replaying(light_loader).pieces(BOTH) == ["AAA", "BBB"]
+    assert replaying(light_loader).pieces(BOTH[:1]) == ["AAA"]
+    assert replaying(light_loader, symbols=["BBB"]).pieces(BOTH[:1]) == ["BBB"]
     with pytest.raises(ConfigurationError, match="there is nothing to replay"):
-        replaying(light_desk).pieces(["2025-01-01"])
+        replaying(light_loader).pieces(["2025-01-01"])
     with pytest.raises(ConfigurationError, match="has no delivery to replay"):
-        replaying(light_desk).take("CCC")
+        replaying(light_loader).take("CCC")
 
 
 LOADS = st.lists(
@@ -320,27 +345,27 @@ LOADS = st.lists(
 @settings(bounded, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LOADS)
 def test_whatever_was_loaded_a_replay_lands_what_is_landed_and_nothing_of_it_twice(
-    light_desk: Desk, clock: StoppedClock, loads
+    light_loader: PriceLoader, clock: StoppedClock, loads
 ):
     """Some deliveries are quarantined, between others and at the end: what waits there lands."""
-    symbol = f"S{light_desk.runs}"
+    symbol = f"S{light_loader.runs}"
     for state, months, is_bad in loads:
         clock.at += timedelta(minutes=1)
         days = {JANUARY[-1]: 5, **dict(sorted(state.items()))}
         lines = [line(day, close) for day, close in days.items()]
-        light_desk.write(symbol, *lines, *(lines[:1] if is_bad else ()))
-        light_desk.load(symbol, months=months, full=True)
+        light_loader.write(symbol, *lines, *(lines[:1] if is_bad else ()))
+        light_loader.load(symbol, months=months, full=True)
     of_symbol = deliveries.c.partition_key == symbol
-    kept = light_desk.warehouse.frame(select(deliveries.c.outcome).where(of_symbol), deliveries)
-    expected = published(light_desk)
+    kept = light_loader.warehouse.frame(select(deliveries.c.outcome).where(of_symbol), deliveries)
+    expected = published(light_loader)
     if kept["outcome"][-1] == "held_back":
         with pytest.raises(HeldBackError):
-            replay(light_desk, symbol=symbol)
+            replay(light_loader, symbol=symbol)
     else:
-        as_by_older_rules(light_desk, symbol)
-        replay(light_desk, symbol=symbol)
-        before = contents(light_desk)
-        assert str(replay(light_desk, symbol=symbol)) == "unchanged"
-        assert contents(light_desk) == before
-    assert published(light_desk) == expected
+        as_by_older_rules(light_loader, symbol)
+        replay(light_loader, symbol=symbol)
+        before = contents(light_loader)
+        assert str(replay(light_loader, symbol=symbol)) == "unchanged"
+        assert contents(light_loader) == before
+    assert published(light_loader) == expected
     clock.at = FRIDAY_EVENING

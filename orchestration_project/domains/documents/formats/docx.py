@@ -177,8 +177,8 @@ class _Reader:
 
 def _read_span(element: Element, properties: str, name: str, default: int) -> int:
     """Return a number of columns that the properties of a row or cell have."""
-    for found in children_named(element, properties):
-        for value in children_named(found, name):
+    for child in children_named(element, properties):
+        for value in children_named(child, name):
             text = attribute(value, "val") or ""
             return int(text) if text.isdecimal() and len(text) < 5 else default
     return default

@@ -51,8 +51,8 @@ def _refuse_encrypted(archive: Archive) -> None:
     content = archive.part(ENCRYPTION)
     if content is None:
         return
-    found = parse_xml(content).iter("{*}EncryptionMethod")
-    methods = [method.get("Algorithm", "") for method in found]
+    elements = parse_xml(content).iter("{*}EncryptionMethod")
+    methods = [method.get("Algorithm", "") for method in elements]
     if any(method not in OBFUSCATED_FONT for method in methods):
         raise DocumentError("encrypted", "its chapters are encrypted")
 
@@ -88,5 +88,5 @@ def _add_chapter(archive: Archive, chapter: str, draft: Draft) -> None:
     decoded = decode(content)
     for code, detail in decoded.notes:
         draft.note(code, detail)
-    found = html_text(decoded.text)
-    draft.add_page(found.text, found.tables, headings=found.headings)
+    page = html_text(decoded.text)
+    draft.add_page(page.text, page.tables, headings=page.headings)

@@ -56,11 +56,11 @@ def read(content: bytes, draft: Draft) -> None:
     decoded = decode(content)
     for code, detail in decoded.notes:
         draft.note(code, detail)
-    found = html_text(decoded.text)
-    draft.title = found.title
-    draft.author = _find_meta(found.parser, "author")
-    draft.created_at = parse_time(_find_meta(found.parser, "article:published_time", "date"))
-    draft.add_page(found.text, found.tables, headings=found.headings)
+    page = html_text(decoded.text)
+    draft.title = page.title
+    draft.author = _find_meta(page.parser, "author")
+    draft.created_at = parse_time(_find_meta(page.parser, "article:published_time", "date"))
+    draft.add_page(page.text, page.tables, headings=page.headings)
 
 
 def html_text(html: str) -> HtmlText:

@@ -22,11 +22,11 @@ def read(content: bytes, draft: Draft) -> None:
         raise DocumentError("truncated", "the image's end is missing")
     count = tiff_pages(content, draft.limits.pages) if draft.media_type == "image/tiff" else 1
     draft.check_pages(count)
-    found = draft.recognise(lambda: content) or ()
-    for text, confidence in found[:count]:
+    texts = draft.recognise(lambda: content) or ()
+    for text, confidence in texts[:count]:
         draft.add_page(text, method="ocr", confidence=confidence)
     for _ in range(count - len(draft.pages)):
-        draft.add_page("", method="ocr" if found else "none")
+        draft.add_page("", method="ocr" if texts else "none")
 
 
 def tiff_pages(content: bytes, most: int) -> int:

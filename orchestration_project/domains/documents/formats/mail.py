@@ -115,11 +115,11 @@ def _read_parts(part: Message, draft: Draft, depth: int) -> Iterator[str]:
         for message in parts:
             yield from _read_texts(message, draft, depth + 1)
         return
-    found = [(message, list(_read_texts(message, draft, depth + 1))) for message in parts]
-    with_text = [pair for pair in found if any(text.strip() for text in pair[1])]
+    part_texts = [(message, list(_read_texts(message, draft, depth + 1))) for message in parts]
+    with_text = [pair for pair in part_texts if any(text.strip() for text in pair[1])]
     plain = [texts for message, texts in with_text if message.get_content_type() == "text/plain"]
     chosen = plain[0] if plain else next((texts for _, texts in with_text), [])
-    draft.went_to["other_alternatives"] += sum(len(group) for _, group in found) - len(chosen)
+    draft.went_to["other_alternatives"] += sum(len(group) for _, group in part_texts) - len(chosen)
     yield from chosen
 
 

@@ -97,8 +97,8 @@ def _fill_template(text: str, template: str) -> str | None:
         return None
     count = template.count(DIGIT)
     digits = f"{int(number)}".rjust(count, "0")
-    more = len(digits) - count  # digits beyond the template stand in front of its first one
-    names = iter([digits[: more + 1], *digits[more + 1 :]])
+    extra_count = len(digits) - count  # digits beyond the template stand in front of its first one
+    names = iter([digits[: extra_count + 1], *digits[extra_count + 1 :]])
     return "".join(next(names) if mark == DIGIT else mark for mark in template)
 
 

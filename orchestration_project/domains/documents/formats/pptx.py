@@ -133,6 +133,6 @@ class _Slide:
 
 
 def _read_placeholder(shape: Element) -> str:
-    for found in shape.iter("{*}ph"):
-        return attribute(found, "type") or "body"
+    for placeholder in shape.iter("{*}ph"):
+        return attribute(placeholder, "type") or "body"
     return ""

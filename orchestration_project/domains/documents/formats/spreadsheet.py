@@ -136,9 +136,9 @@ def _read_sheets(workbook: CalamineWorkbook, draft: Draft, parts: SheetParts) ->
             [None if value == "" else cast(Cell, value) for value in row]
             for row in opened_sheet.to_python(skip_empty_area=False)
         ]
-        shown = parts.shown.get(sheet.name, ())
-        _set_texts(rows, parts.missing.get(sheet.name, ()), shown)
-        _add_sheet(sheet.name, rows, list(_render_lines(rows, shown)), beside, draft)
+        shown_cells = parts.shown.get(sheet.name, ())
+        _set_texts(rows, parts.missing.get(sheet.name, ()), shown_cells)
+        _add_sheet(sheet.name, rows, list(_render_lines(rows, shown_cells)), beside, draft)
 
 
 def _set_texts(rows: list[list[Cell]], missing: Sequence[str], shown: Sequence[ShownCell]) -> None:

@@ -146,13 +146,13 @@ def _read_xml_lines(content: bytes) -> Iterator[str]:
     root = parse_xml(content)
     stack: list[Any] = [root]
     while stack:
-        found = stack.pop()
-        if isinstance(found, str):
-            yield from filter(None, [" ".join(found.split())])
+        part = stack.pop()
+        if isinstance(part, str):
+            yield from filter(None, [" ".join(part.split())])
             continue
-        named = [f"{str(key).rpartition('}')[2]}={value}" for key, value in found.attrib.items()]
-        shown_text = " ".join((found.text or "").split())
+        named = [f"{str(key).rpartition('}')[2]}={value}" for key, value in part.attrib.items()]
+        shown_text = " ".join((part.text or "").split())
         if named or shown_text:
-            yield f"{local_name(found)}: {' '.join([*named, shown_text]).strip()}"
-        for child in reversed(found):
+            yield f"{local_name(part)}: {' '.join([*named, shown_text]).strip()}"
+        for child in reversed(part):
             stack.extend([child.tail or "", child])

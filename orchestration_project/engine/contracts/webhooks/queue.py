@@ -151,7 +151,7 @@ def due(
         most: How many, at most.
         now: The present moment.
     """
-    found: list[Row] = []
+    due_rows: list[Row] = []
     busy = {row for row in rows if row.state == "leased" or row.attempt in runs}
     begun = {row.source for row in busy}
     for row in sorted(set(rows) - busy, key=lambda each: each.age):
@@ -159,5 +159,5 @@ def due(
             continue
         begun.add(row.source)
         if not waits_until(row, now):
-            found.append(row)
-    return found[:most]
+            due_rows.append(row)
+    return due_rows[:most]

@@ -29,8 +29,8 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     Raises:
         SourceError: It is not JSON, or has nothing at the path.
     """
-    found = at_path(loaded_json(body), reading.records, "records")
-    return _iterate_records(found if isinstance(found, list) else [found], reading, names)
+    records = at_path(loaded_json(body), reading.records, "records")
+    return _iterate_records(records if isinstance(records, list) else [records], reading, names)
 
 
 def read_lines(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
@@ -87,25 +87,25 @@ def at_path(document: Any, path: str, what: str, *, is_optional: bool = False) -
     Raises:
         SourceError: A name of it is missing, and the path is not optional.
     """
-    found = document
+    value = document
     for name in filter(None, path.split(".")):
-        if is_optional and isinstance(found, dict) and name not in found:
+        if is_optional and isinstance(value, dict) and name not in value:
             return None
-        if not isinstance(found, dict) or name not in found:
-            has = ", ".join(list(found)[:10]) if isinstance(found, dict) else type(found).__name__
+        if not isinstance(value, dict) or name not in value:
+            has = ", ".join(list(value)[:10]) if isinstance(value, dict) else type(value).__name__
             raise unreadable(f"{what} at {path}", f"no {name} in {has}")
-        found = found[name]
-    return found
+        value = value[name]
+    return value
 
 
 def _find_value(record: Mapping[str, Any], name: str) -> Any:
     """Return the value of a name, or at a path of names with dots; None: there is none."""
     if name in record:
         return record[name]
-    found: Any = record
+    value: Any = record
     for part in name.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 # -- counts, apart from what makes records --------------------------------------------------------

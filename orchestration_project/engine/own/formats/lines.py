@@ -98,8 +98,8 @@ def _expand_cells(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -
     spans = [_find_span(cells, reading.null_values) for cells in columns]
     cells = (
         (first, name, cell, number in span)
-        for number, (first, *others) in enumerate(lines, 1)
-        for name, cell, span in zip(header[1:], others, spans[1:], strict=True)
+        for number, (first, *other_cells) in enumerate(lines, 1)
+        for name, cell, span in zip(header[1:], other_cells, spans[1:], strict=True)
         if name and cell
     )
     (column, value), [index] = reading.unpivot, fixed

@@ -182,13 +182,13 @@ def wellness(run: EndedRun) -> Callable[[Problem], bool]:
     units = run.landed | run.wanted if is_whole else run.landed
     made_pairs = {(unit.asset, key) for unit in units for key in (unit.partition, "")}
     passed = {(check.asset, check.name) for check in run.checks if check.passed}
-    done = {(run.job, key) for key in (*run.partitions, "")} if is_whole else set()
+    made_units = {(run.job, key) for key in (*run.partitions, "")} if is_whole else set()
 
     def is_well(problem: Problem) -> bool:
         about = (problem.subject, problem.detail)
         if problem.is_check:
             return about in passed
-        return about in done if problem.kind == "job_failed" else about in made_pairs
+        return about in made_units if problem.kind == "job_failed" else about in made_pairs
 
     return is_well
 

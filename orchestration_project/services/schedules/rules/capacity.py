@@ -92,8 +92,8 @@ def with_backfill(
 
 def busy_share(workloads: Sequence[Workload], limits: QueueLimits, seconds: float) -> float:
     """Return the share of the time of all places that runs take: 1 is all of it."""
-    taken = sum(len(workload.due) * workload.run_seconds for workload in workloads)
-    return taken / (limits.concurrent_runs * seconds)
+    busy_seconds = sum(len(workload.due) * workload.run_seconds for workload in workloads)
+    return busy_seconds / (limits.concurrent_runs * seconds)
 
 
 def waiting_begins(

@@ -1,4 +1,4 @@
-"""The embedded demo of PeopleForce and Jira, asked over HTTP, as the world in memory is."""
+"""The embedded demo of PeopleForce and Jira, asked over HTTP, as the systems in memory are."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 from orchestration_project.domains.saas.jira import issue_of
 from orchestration_project.domains.saas.peopleforce import task_of
 from orchestration_project.domains.saas.records import Issue, Task
-from tests.resources.saas_world import IDS, ISSUE_TYPE, PROJECT, World
+from tests.resources.saas_systems import IDS, ISSUE_TYPE, PROJECT, SaasSystems
 from tests.saas_demo import SaasDemo, http_client, jira, peopleforce
 
 WIRE = {"title": "title", "description_html": "description", "is_completed": "completed"}
@@ -92,13 +92,13 @@ class DemoIssues:
         self._demo.do("surroundings", is_indexed=True)
 
     def of(self, source_id: str) -> list[Issue]:
-        return [each for each in self.rows.values() if each.source_id == source_id]
+        return [row for row in self.rows.values() if row.source_id == source_id]
 
 
 @contextmanager
-def world_over_http(demo: SaasDemo, folder: Path) -> Iterator[World]:
+def systems_over_http(demo: SaasDemo, folder: Path) -> Iterator[SaasSystems]:
     """Give the demo, emptied."""
     demo.start_over()
     with http_client(folder, "peopleforce") as first, http_client(folder, "jira") as second:
         tasks = DemoTasks(demo, peopleforce(demo.url, first, folder), "peopleforce")
-        yield World(tasks, DemoIssues(demo, jira(demo.url, second)))
+        yield SaasSystems(tasks, DemoIssues(demo, jira(demo.url, second)))

@@ -1,4 +1,4 @@
-"""A world in memory, a database, and the runs between them: what tests of reconciliation share."""
+"""Two systems in memory, a database, and the runs between them: shared by tests of reconciling."""
 
 from datetime import timedelta
 
@@ -8,7 +8,7 @@ from orchestration_project.domains.saas.rules import SyncRule
 from orchestration_project.domains.saas.tables import saas_audit_log
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.rules import put_in_effect
-from tests.resources.saas_world import world_in_memory
+from tests.resources.saas_systems import systems_in_memory
 
 ALL = {
     "rule_id": "all",
@@ -23,19 +23,19 @@ BEFORE_A_CREATE = [""] * 5
 LABELS = {"target_field": "labels", "source_type": "static", "value": "hr"}
 
 
-class Office:
-    """A world, a database, and the rules between them."""
+class SaasSync:
+    """Two systems, a database, and the rules between them."""
 
     def __init__(self, warehouse, clock) -> None:
         self.warehouse, self.clock, self.runs = warehouse, clock, 0
-        self.world = world_in_memory("peopleforce")
-        self.tasks, self.issues = self.world.tasks, self.world.issues
-        self.faults = self.world.faults
+        self.systems = systems_in_memory("peopleforce")
+        self.tasks, self.issues = self.systems.tasks, self.systems.issues
+        self.faults = self.systems.faults
         self.issues.now = clock.now
         self.rule(ALL)
 
     def rule(self, *rules) -> None:
-        given = [SyncRule.model_validate(each) for each in rules]
+        given = [SyncRule.model_validate(rule) for rule in rules]
         with self.warehouse.writing() as connection:
             put_in_effect(connection, given, by="test", at=self.clock.now(), run_id="test")
 
@@ -44,8 +44,8 @@ class Office:
         return Reconciler(
             self.warehouse,
             self.clock,
-            self.world.source,
-            self.world.target,
+            self.systems.source,
+            self.systems.target,
             run_id=f"run {self.runs}",
         )
 

@@ -38,7 +38,7 @@ from orchestration_project.resources.events.routing.targets import RoutingTarget
 from orchestration_project.services.inbox.rows import Content, Inbox, NewDelivery
 from orchestration_project.settings import load_settings
 from tests.faulty_server import FaultyServer, Reply, Request
-from tests.resources.saas_world import Issues
+from tests.resources.saas_systems import Issues
 from tests.resources.weeks import StoppedClock
 
 SECRET = "whsec_" + "QUJDREVGR0hJSktMTU5PUFFSU1RVVldY"

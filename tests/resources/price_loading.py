@@ -74,7 +74,7 @@ class Metered(PriceFiles):
         return captures
 
 
-class Desk:
+class PartitionLoader:
     """Writes files of prices, loads them, and looks at what is landed."""
 
     def __init__(self, warehouse: Warehouse, folder: Path, clock: StoppedClock) -> None:
@@ -148,11 +148,11 @@ class Desk:
 
 
 @contextmanager
-def light(folder: Path, clock: StoppedClock) -> Iterator[Desk]:
-    """Give a desk on SQLite."""
+def light(folder: Path, clock: StoppedClock) -> Iterator[PartitionLoader]:
+    """Give a price loader on SQLite."""
     folder.mkdir(exist_ok=True)
     with Warehouse(f"sqlite:///{folder}/w.sqlite", clock=clock) as warehouse:
         warehouse.prepare(holds="real")
-        desk = Desk(warehouse, folder, clock)
-        yield desk
-        desk.source.close()
+        partition_loader = PartitionLoader(warehouse, folder, clock)
+        yield partition_loader
+        partition_loader.source.close()

@@ -23,7 +23,7 @@ from orchestration_project.services.repair.damage import DamagedArtifact, record
 from orchestration_project.services.repair.repairing import RenderFile, Repaired, Repairs
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.operations_artifacts import operations_damaged_artifacts
-from tests.resources.weeks import Desk
+from tests.resources.weeks import PartitionLoader
 
 
 def one_bit(content: bytes) -> bytes:
@@ -70,10 +70,10 @@ def no_rendering(_: str) -> AbstractContextManager[RenderedAgain | None]:
 
 
 @dataclass
-class RepairDesk:
+class RepairStores:
     """A database with captures, their store and a copy of it."""
 
-    desk: Desk
+    stores: PartitionLoader
     store: ArtifactStore
     clock: Clock
     second: ArtifactStore | ArtifactCopy | None = None
@@ -81,7 +81,7 @@ class RepairDesk:
 
     def repairs(self, render: RenderFile = no_rendering) -> Repairs:
         """Return what repairs the store."""
-        warehouse, copy = self.desk.warehouse, self.second
+        warehouse, copy = self.stores.warehouse, self.second
         if copy is not None and not isinstance(copy, ArtifactCopy):
             copy = ArtifactCopy(copy)
 
@@ -102,9 +102,9 @@ class RepairDesk:
 
     def verify(self) -> list[DamagedArtifact]:
         """Verify all blobs, and record those that are damaged."""
-        found = take_inventory(self.desk.warehouse, self.store, read_all=True).damaged
+        found = take_inventory(self.stores.warehouse, self.store, read_all=True).damaged
         damaged = [DamagedArtifact.of_blob(*each) for each in found]
-        with self.desk.warehouse.writing() as connection:
+        with self.stores.warehouse.writing() as connection:
             record_damage(connection, damaged, at=self.clock.now(), run_id="verify")
         return damaged
 
@@ -114,7 +114,7 @@ class RepairDesk:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the recorded damage."""
-        with self.desk.warehouse.reading() as connection:
+        with self.stores.warehouse.reading() as connection:
             found = connection.execute(select(operations_damaged_artifacts)).mappings()
             return [dict(row) for row in found]
 

@@ -312,7 +312,7 @@ class Issues:
 
     def create_fields(self, project: str, issue_type: str) -> Sequence[FieldSpec]:
         if (project, issue_type) != (PROJECT, ISSUE_TYPE):
-            raise RefusedError(f"there is no {issue_type} in {project}", http_status=404)
+            raise RefusedError(f"{project} has no {issue_type}", http_status=404)
         return self.fields
 
     def user_by_email(self, email: str) -> User | None:
@@ -362,7 +362,7 @@ def _with(issue: Issue, fields: Mapping[str, Any]) -> Issue:
 
 
 @dataclass
-class World:
+class SaasSystems:
     """Both systems: ``tasks`` and ``issues`` for people, ``source`` and ``target`` for programs."""
 
     tasks: Any
@@ -379,6 +379,6 @@ class World:
         return self.faults.writes
 
 
-def world_in_memory(name: str) -> World:
-    """Return an empty world whose source is called ``name``."""
-    return World(Tasks(name), Issues())
+def systems_in_memory(name: str) -> SaasSystems:
+    """Return empty systems whose source is called ``name``."""
+    return SaasSystems(Tasks(name), Issues())

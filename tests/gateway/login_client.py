@@ -89,7 +89,7 @@ class Answer:
 
 
 @dataclass
-class Door:
+class LoginClient:
     """The gateway as the tests know it."""
 
     port: int
@@ -99,7 +99,7 @@ class Door:
     warehouse: Warehouse
     clock: MovedClock
     instance: dg.DagsterInstance
-    doors: AuthServices
+    auth_services: AuthServices
     dagster: Any
 
     @property
@@ -162,7 +162,7 @@ class Door:
             f"ws://127.0.0.1:{self.port}/graphql",
             origin=self.origin if origin == "own" else origin,  # pyright: ignore[reportArgumentType] - a text
             subprotocols=["graphql-ws"],  # pyright: ignore[reportArgumentType] - a text
-            additional_headers={name.replace("_", "-"): each for name, each in headers.items()},
+            additional_headers={name.replace("_", "-"): header for name, header in headers.items()},
             proxy=None,
         )
 
@@ -195,7 +195,7 @@ def _new_files() -> Path:
 
 
 @contextmanager
-def open_door(
+def open_login_client(
     folder: Path,
     *,
     public: Callable[[AuthServices], Sequence[BaseRoute]] = lambda _: (),
@@ -206,7 +206,7 @@ def open_door(
     query_seconds: float = QUERY_SECONDS,
     body_seconds: float = BODY_SECONDS,
     limits: ConnectionLimits | None = None,
-) -> Iterator[Door]:
+) -> Iterator[LoginClient]:
     """Serve a gateway over a code location and tables of its own."""
     clock = MovedClock()
     here = str(Path(__file__).with_name("location.py"))
@@ -226,23 +226,25 @@ def open_door(
         access, ring = Access(warehouse, clock, LIMITS, RULES), Keys(warehouse, clock)
         place = Place(hosts=frozenset({"127.0.0.1", "door.example.org"}), is_secure=is_secure)
         log = AccessLog(warehouse, clock)
-        doors = AuthServices(
+        auth_services = AuthServices(
             *(access, log, place, INSTALLATION),
             secret=SECRET,
             recheck_seconds=0.05,
             body_seconds=body_seconds,
         )
         app = create_app(
-            doors,
+            auth_services,
             dagster,
-            public=public(doors),
-            private=private(doors),
+            public=public(auth_services),
+            private=private(auth_services),
             has_provider=has_provider,
             is_open=is_open,
         )
         keys = {role: ring.create(owner=f"the {role}", role=role, lasts=7 * DAY) for role in Role}
         with running(app, limits) as port:
-            yield Door(port, keys, ring, access, warehouse, clock, instance, doors, dagster)
+            yield LoginClient(
+                port, keys, ring, access, warehouse, clock, instance, auth_services, dagster
+            )
 
 
 def send_apart(connection: socket.socket, pieces: Iterable[bytes], pause_seconds: float) -> None:

@@ -62,7 +62,7 @@ def tolerant_kinds(folder: Path) -> Path:
 
 
 @dataclass
-class MqttOffice:
+class MqttSync:
     """Puts messages into the inbox of a database, and mirrors them."""
 
     warehouse: Warehouse

@@ -24,7 +24,7 @@ DAY = "2026-03-02"
 TOPIC = f"documents/{DAY}"
 
 
-class DocumentDesk:
+class DocumentLoader:
     """A folder, a database, and runs of the jobs of documents."""
 
     def __init__(self, folder: Path, instance: dg.DagsterInstance, made: Any) -> None:
@@ -57,7 +57,7 @@ class DocumentDesk:
 
 
 @pytest.fixture
-def desk(url, folder, kept_instance) -> Iterator[DocumentDesk]:
+def document_loader(url, folder, kept_instance) -> Iterator[DocumentLoader]:
     """An empty folder, database and store."""
     with dg.build_resources(RESOURCES, kept_instance) as made:
-        yield DocumentDesk(folder, kept_instance, made)
+        yield DocumentLoader(folder, kept_instance, made)

@@ -47,7 +47,7 @@ def body(text: str) -> str:
 
 
 @dataclass
-class PluginDesk:
+class PluginRunner:
     """Adds plugins to a database and runs them."""
 
     warehouse: Warehouse
@@ -148,15 +148,15 @@ class PluginDesk:
 
     def payloads(self) -> dict[str, str]:
         """Return loaded payloads by key."""
-        return {each.row_key: each.payload for each in self.rows()}
+        return {row.row_key: row.payload for row in self.rows()}
 
     def calls(self) -> list[tuple[str, str, str]]:
         """Return recorded calls as kind, target and verdict."""
-        return [(each.kind, each.target, each.verdict) for each in self.rows(plugins_calls)]
+        return [(row.kind, row.target, row.verdict) for row in self.rows(plugins_calls)]
 
     def violations(self) -> list[str]:
         """Return the permissions of recorded violations."""
-        return [each.permission for each in self.rows(plugins_violations)]
+        return [row.permission for row in self.rows(plugins_violations)]
 
     def _log(self, level: str, text: str) -> None:
         self.log.append((level, text))

@@ -11,25 +11,27 @@ from orchestration_project.engine.derived import DerivedLoad
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.gold import TIER_WEEKS, WINDOWS
 from orchestration_project.tables.schema import QUANTITY_SUFFIX, as_number, as_quantity
-from tests.resources.weeks import MONDAY, Desk, row
+from tests.resources.weeks import MONDAY, PartitionLoader, row
 
 WEEKS = tuple(MONDAY + timedelta(weeks=number) for number in range(-6, 1))
 """Enough for two windows of six weeks."""
 
 
-def land_week(desk: Desk, tier: str, week: date, rows: Sequence[Mapping[str, Any]]) -> None:
+def land_week(
+    partition_loader: PartitionLoader, tier: str, week: date, rows: Sequence[Mapping[str, Any]]
+) -> None:
     """Land rows as the delivery of a week and tier; each run of a test lands another version."""
-    of_week = Desk(desk.warehouse, desk.folder, tier, week)
+    of_week = PartitionLoader(partition_loader.warehouse, partition_loader.folder, tier, week)
     version = str(of_week.target().token)
     of_week.land(*(row(**each) for each in rows), version=version)
 
 
-def derive(desk: Desk, weeks: Sequence[date]) -> None:
+def derive(partition_loader: PartitionLoader, weeks: Sequence[date]) -> None:
     """Derive every table of these weeks that is derived after the load."""
     keys = [f"{tier}|{week}" for tier in TIERS for week in weeks]
     for tables, wanted in ((WINDOWS, keys), (TIER_WEEKS, [str(week) for week in weeks])):
         for key in wanted:
-            load = DerivedLoad(tables, desk.warehouse, wanted)
+            load = DerivedLoad(tables, partition_loader.warehouse, wanted)
             load.land(load.take(key))
 
 
