@@ -22,7 +22,7 @@ from orchestration_project.services.support_bundle import (
 )
 from tests.dagster_storage import add_tick
 from tests.programs import free_port
-from tests.resources.weeks import Desk
+from tests.resources.weeks import PartitionLoader
 
 SECTIONS = (
     *("versions", "settings", "dependencies", "errors", "folders", "tables", "ticks"),
@@ -135,8 +135,8 @@ def test_a_defect_is_in_its_section_by_its_first_line(folder):
     }
 
 
-def test_it_counts_the_rows_of_both_databases(desk: Desk):
-    found = read_table_sizes(desk.warehouse)
+def test_it_counts_the_rows_of_both_databases(partition_loader: PartitionLoader):
+    found = read_table_sizes(partition_loader.warehouse)
     counts = {each["name"]: each["row_count"] for each in found["tables"]}
     assert counts.keys() > {"deliveries", "load_chain"}
     assert found["version"] == NEWEST_VERSION
