@@ -153,6 +153,18 @@ def test_a_planted_change_is_planned_with_its_counts_and_comes_true(office, name
     assert not plan_partition(loader, KEY).is_any
 
 
+def test_a_plan_by_the_code_of_before_undoes_an_applied_one(office):
+    planted = changed_code(office, PLANTED["a filter"])
+    before = rows_by_key(office.desk.warehouse, finra_otc_weekly)
+    planted.land(planted.take(KEY))
+    former = week_replay(*office.place, run_id="replaying")
+    undo = plan_partition(former, KEY)
+    assert (undo.differences[0].added, undo.is_loaded) == (10, True)
+    former.land(former.take(KEY))
+    after = rows_by_key(office.desk.warehouse, finra_otc_weekly)
+    assert judge(before, after) == {"added": 0, "changed": 0, "removed": 0, "columns": {}}
+
+
 def test_a_plan_writes_nothing(office, tmp_path):
     before = office.contents()
     files = {
