@@ -65,7 +65,7 @@ def _write_cell(value: object) -> str:
 
 
 def write_list(lines: Iterable[str]) -> str:
-    """Return a list of texts; empty: there are no lines."""
+    """Return a list of texts; empty without lines."""
     items = "\n".join(f"<li>{escape(line)}</li>" for line in lines)
     return f"<ul>\n{items}\n</ul>" if items else ""
 

@@ -1,4 +1,4 @@
-"""What changed in a table between two times, by cause, and what is made of the table."""
+"""Changes of a table between two times by cause, and the tables and exports made of it."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class Load:
 
 @dataclass(frozen=True)
 class Downstream:
-    """What shows the rows of a table.
+    """Tables, exports and routes with the rows of a table.
 
     Attributes:
         names: Assets and views that are made of it, sorted.
@@ -65,7 +65,7 @@ class TimeDifference:
         row_counts: Rows that differ between the two states, by change.
         by_cause: All changes of loads, by cause; a row may change more than once.
         loads: The loads that made them, in order of time.
-        downstream: What shows them.
+        downstream: Tables, exports and routes with them.
     """
 
     table: str
@@ -91,7 +91,7 @@ def read_time_difference(
         name: A table with history.
         since: The first time.
         until: The second time, not before the first.
-        downstream: What shows its rows.
+        downstream: Tables, exports and routes with its rows.
 
     Raises:
         ConfigurationError: The table has no history, or the times are in the wrong order.
@@ -184,7 +184,7 @@ def _read_states(
 
 
 def find_downstream(name: str, registry: Registry, settings: Settings) -> Downstream:
-    """Return what shows the rows of a table: it follows the assets, views and exports."""
+    """Return the tables, exports and routes with the rows of a table, at any distance."""
     shown = {name, *_follow_assets(name, registry)}
     while new := {view for view in VIEWS if view not in shown and _reads_any(view, shown)}:
         shown |= new

@@ -155,6 +155,18 @@ def test_a_planted_change_is_planned_with_its_counts_and_comes_true(replay_loads
     assert not plan_partition(loader, KEY).is_any
 
 
+def test_a_plan_by_the_code_of_before_undoes_an_applied_one(replay_loads):
+    planted = changed_code(replay_loads, PLANTED["a filter"])
+    before = rows_by_key(replay_loads.partition_loader.warehouse, finra_otc_weekly)
+    planted.land(planted.take(KEY))
+    former = week_replay(*replay_loads.place, run_id="replaying")
+    undo = plan_partition(former, KEY)
+    assert (undo.differences[0].added, undo.is_loaded) == (10, True)
+    former.land(former.take(KEY))
+    after = rows_by_key(replay_loads.partition_loader.warehouse, finra_otc_weekly)
+    assert judge(before, after) == {"added": 0, "changed": 0, "removed": 0, "columns": {}}
+
+
 def test_a_plan_writes_nothing(replay_loads, tmp_path):
     before = replay_loads.contents()
     files = {
