@@ -63,7 +63,9 @@ from orchestration_project.sensors.plans import (
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TODAY = NOON.date()
 MONDAY = date(2026, 1, 5)
-DAYS = Partitioning(table_name="crates", calendar=Calendar(weekday=None, delay_days=1), day_column="day")
+DAYS = Partitioning(
+    table_name="crates", calendar=Calendar(weekday=None, delay_days=1), day_column="day"
+)
 
 
 def keys(plan: TickPlan) -> list[str | None]:
