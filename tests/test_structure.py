@@ -245,6 +245,11 @@ def measured(name: str, *texts: str) -> float:
             ['def a():\n    """Return what is due."""\ndef b():\n    """Return the due rows."""'],
             1,
         ),
+        ("tricks", ["a = [*(b for b in c if (d := b))]\ne = [b for b in c if (d := b)]"], 1),
+        ("tricks", ["a = f'{b}=' * bool(b)\nc = 's' * (b > 1)\nd = [0] * 3\ne = ' ' * n"], 2),
+        ("tricks", ["def a():\n    raise (B if c else D)('e')\ndef f():\n    raise B('e')"], 1),
+        ("tricks", ["a = next(b for b in c if any(d(b)))\ne = next(b for b in c if d(b))"], 1),
+        ("tricks", ["a = b * 26 + ord(c) - 64\nd = chr(ord(c) + 1)"], 1),
         (
             "base_classes_with_one_child",
             [

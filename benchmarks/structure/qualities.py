@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import NamedTuple
 
-from benchmarks.structure import commands, names, rules, shapes, ways
+from benchmarks.structure import commands, names, rules, shapes, tricks, ways
 from benchmarks.structure.modules import PACKAGE, Module, read_modules
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -128,6 +128,17 @@ class Package:
         """Count the docstrings that name no object."""
         return _listed(list(names.find_what(self.written)))
 
+    def tricks(self) -> Quality:
+        """Count the expressions that a reader has to solve."""
+        return _listed(list(tricks.find_tricks(self.written)))
+
+    def longest_asset_function(self) -> Quality:
+        """Measure the longest function of assets, lines; its places are those of this length."""
+        functions = list(tricks.measure_functions(self.modules))
+        longest = max((line_count for line_count, _ in functions), default=0)
+        places = [place for line_count, place in functions if line_count == longest]
+        return Quality(longest, places)
+
 
 STATIC: Mapping[str, Callable[[Package], Quality]] = {
     "short_modules_percent": Package.short_modules,
@@ -148,6 +159,8 @@ STATIC: Mapping[str, Callable[[Package], Quality]] = {
     "loops_with_each_percent": Package.loops_with_each,
     "generic_names_percent": Package.generic_names,
     "docstrings_with_what": Package.docstrings_with_what,
+    "tricks": Package.tricks,
+    "longest_asset_function": Package.longest_asset_function,
 }
 """Qualities of the package, by name."""
 

@@ -44,6 +44,7 @@ from orchestration_project.engine.contracts.rules import (
 )
 from orchestration_project.engine.contracts.values import decimal_texts
 from orchestration_project.engine.dataset import (
+    BatchFigures,
     Dataset,
     LoadedPartition,
     LoadLimits,
@@ -462,8 +463,12 @@ def _describe_load(
     values = {}
     if loaded.preview is not None:
         values = {"first_rows": table_of(_render_rows(loaded.preview, dataset))}
+    return {**common, **_describe_rows(landed, figures), **_diff(dataset, landed), **values}
+
+
+def _describe_rows(landed: WriteResult[None], figures: BatchFigures) -> Mapping[str, Any]:
+    """Return the figures of a delivery that was loaded."""
     return {
-        **common,
         "outcome": landed.change_cause,
         "group_id": landed.group_id,
         "captured": link(captures_path(landed.group_id)),
@@ -479,8 +484,6 @@ def _describe_load(
         "balance": landed.balance,
         KNOWN_FROM: landed.known_from,
         "seconds": figures.read_seconds + figures.check_seconds + landed.seconds,
-        **_diff(dataset, landed),
-        **values,
     }
 
 

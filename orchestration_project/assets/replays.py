@@ -162,30 +162,58 @@ def _launch(
         ConfigurationError: Only an admin may load the table.
         Failure: A run failed.
     """
-    repository = context.repository_def
-    job = repository.get_job(replay.job)
-    assets = sorted(job.asset_layer.executable_asset_keys)
-    graph = repository.asset_graph
+    job = context.repository_def.get_job(replay.job)
+    _refuse_admin_tables(context, replay, job)
+    spans = [{RANGE_START: first, RANGE_END: last} for first, last in plan.ranges]
+    if _has_launcher(context.run):
+        title = f"Replay of {plan.description}"
+        return {"backfill": _request_backfill(context, job, spans, run_config, title)}
+    _execute_here(context, job, spans, run_config)
+    return {}
+
+
+def _refuse_admin_tables(
+    context: dg.OpExecutionContext, replay: Replay, job: dg.JobDefinition
+) -> None:
+    graph = context.repository_def.asset_graph
+    assets = job.asset_layer.executable_asset_keys
     if any(REQUIRES_ADMIN.keys() & graph.get(asset).tags for asset in assets):
         raise UnknownNameError(
             f"invalid table {replay.table}: expected one that an operator may load",
             remedy=f"an admin launches the job {replay.job} with replay: true",
         )
+
+
+def _request_backfill(
+    context: dg.OpExecutionContext,
+    job: dg.JobDefinition,
+    spans: Sequence[Mapping[str, str]],
+    run_config: Mapping[str, Any],
+    title: str,
+) -> str:
+    return request_backfill(
+        context.instance,
+        context.repository_def,
+        sorted(job.asset_layer.executable_asset_keys),
+        [key for span in spans for key in partition_keys(span, job.partitions_def)],
+        tags=launched_by_job(context.job_name, context.run.tags),
+        title=title,
+        run_config=run_config,
+    )
+
+
+def _execute_here(
+    context: dg.OpExecutionContext,
+    job: dg.JobDefinition,
+    spans: Sequence[Mapping[str, str]],
+    run_config: Mapping[str, Any],
+) -> None:
+    """Execute a run over each span in this process, one after another.
+
+    Raises:
+        Failure: A run failed.
+    """
     tags = launched_by_job(context.job_name, context.run.tags)
-    spans = [{RANGE_START: first, RANGE_END: last} for first, last in plan.ranges]
-    if _has_launcher(context.run):
-        keys = [key for span in spans for key in partition_keys(span, job.partitions_def)]
-        title = f"Replay of {plan.description}"
-        backfill = request_backfill(
-            context.instance,
-            repository,
-            assets,
-            keys,
-            tags=tags,
-            title=title,
-            run_config=run_config,
-        )
-        return {"backfill": backfill}
     runs = [
         job.execute_in_process(
             instance=context.instance,
@@ -199,7 +227,6 @@ def _launch(
         raise dg.Failure(
             f"{len(failed)} of {len(runs)} runs failed, e.g. {failed[0]}", allow_retries=False
         )
-    return {}
 
 
 def _has_launcher(run: dg.DagsterRun) -> bool:

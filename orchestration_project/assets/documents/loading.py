@@ -136,79 +136,126 @@ def load_documents(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """Capture, extract and load the files of each day that are due, or replay its documents."""
-    captures, summary = Captures(artifacts), DocumentSummary()
-    presets = Presets(warehouse, clock)
-    of_run = RunPresets(context.instance, context.run.run_id, settings, presets)
-    values = of_run.values(DOCUMENTS_LOADING, config)
-    record_fail_on(context.instance, context.run.run_id, values["fail_on"])
-    applied = presets.in_force(LOAD_JOB)
-    rule = ChunkRule(values["chunk_words"], values["chunk_overlap"])
-    readers = reader_settings(settings, values["ocr"], rule)
-    version = rule_version(rule, readers.ocr.languages if readers.ocr else "")
-    max_bytes = settings.documents_memory_mib * MIB // MEMORY_SHARE
-    keys = [date.fromisoformat(key) for key in context.partition_keys]
-
-    poll_once = cache(open_arrivals(documents, warehouse, clock, settings).poll)
-
-    def work_of(day: date) -> _Work:
-        if config.replay:
-            current_count = count_current(warehouse, day, version=version)
-            summary.not_read_count = (summary.not_read_count or 0) + current_count
-            return _Work(
-                f"{REPLAY_PREFIX}{day}",
-                DocumentQueue(warehouse, clock, documents_table.c.document_id),
-                RecordedReader(warehouse, captures, max_bytes),
-                record_nothing,
-                partial(enqueue_outdated, warehouse, clock, day, version=version),
-            )
-        return _Work(
-            topic_of(day),
-            DocumentQueue(warehouse, clock, documents_files.c.path),
-            FileReader(
-                documents, warehouse, captures, clock, str(settings.documents_source), max_bytes
-            ),
-            record_files,
-            poll_once,
-        )
-
-    written: Counter[str] = Counter()
+    load = _DocumentLoad(context, config, artifacts, clock, documents, settings, warehouse)
     started = time.monotonic()
-    with Extraction(
-        workers=settings.documents_workers,
-        memory_bytes=settings.documents_memory_mib * MIB,
-        timeout=FILE_TIME,
-        limits=Limits(file_bytes=max_bytes, text_characters=TEXT_FACTOR * max_bytes),
-        max_result_bytes=settings.documents_memory_mib * MIB // RESULT_SHARE,
-        settings=readers,
-    ) as extraction:
-        for day in keys:
-            work = work_of(day)
-            items = file_items(warehouse, clock)
-            items.end_leases(work.topic, partial(is_at_work, context.instance))
-            loader = DocumentLoader(
-                extractor=DocumentExtractor(work.read, captures, warehouse, extraction, version),
-                clock=clock,
-                run_id=context.run.run_id,
-                chunk_rule=rule,
-                version=version,
-                preset=applied.preset.name if applied else None,
-                note=work.note,
-                enqueue=work.enqueue,
-            )
-            for _ in run_items(
-                context,
-                loader,
-                items=work.items,
-                database=warehouse,
-                clock=clock,
-                batches=ItemBatches(work.topic, FILE_TIME, MAX_FILES_PER_BATCH, MAX_FILES_PER_RUN),
-                summary=summary,
-            ):
-                pass
-            written += loader.written
+    with load.open_extraction() as extraction:
+        for key in context.partition_keys:
+            load.load_day(date.fromisoformat(key), extraction)
     seconds = time.monotonic() - started
     found = run_documents(warehouse, context.run.run_id)
-    yield from load_results(summary, found, written, seconds)
+    yield from load_results(load.summary, found, load.written, seconds)
+
+
+class _DocumentLoad:
+    """Connections, settings and options of a run that loads or replays documents.
+
+    Attributes:
+        summary: Outcomes of the run's items.
+        written: Rows by table.
+    """
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        config: DocumentsLoad,
+        artifacts: ArtifactStore,
+        clock: Clock,
+        documents: DocumentSource,
+        settings: DocumentsSettings,
+        warehouse: Warehouse,
+    ) -> None:
+        self.summary = DocumentSummary()
+        self.written = Counter[str]()
+        self._context, self._config, self._settings = context, config, settings
+        self._clock, self._documents, self._warehouse = clock, documents, warehouse
+        self._captures = Captures(artifacts)
+        presets = Presets(warehouse, clock)
+        run_presets = RunPresets(context.instance, context.run.run_id, settings, presets)
+        values = run_presets.values(DOCUMENTS_LOADING, config)
+        record_fail_on(context.instance, context.run.run_id, values["fail_on"])
+        self._applied = presets.in_force(LOAD_JOB)
+        self._rule = ChunkRule(values["chunk_words"], values["chunk_overlap"])
+        self._readers = reader_settings(settings, values["ocr"], self._rule)
+        ocr = self._readers.ocr
+        self._version = rule_version(self._rule, ocr.languages if ocr else "")
+        self._memory_bytes = settings.documents_memory_mib * MIB
+        self._max_bytes = self._memory_bytes // MEMORY_SHARE
+        self._poll_once = cache(open_arrivals(documents, warehouse, clock, settings).poll)
+
+    def open_extraction(self) -> Extraction:
+        """Return the processes that read files."""
+        max_bytes = self._max_bytes
+        return Extraction(
+            workers=self._settings.documents_workers,
+            memory_bytes=self._memory_bytes,
+            timeout=FILE_TIME,
+            limits=Limits(file_bytes=max_bytes, text_characters=TEXT_FACTOR * max_bytes),
+            max_result_bytes=self._memory_bytes // RESULT_SHARE,
+            settings=self._readers,
+        )
+
+    def load_day(self, day: date, extraction: Extraction) -> None:
+        """Capture, extract and load the files of a day that are due, or replay its documents."""
+        work = self._plan_replay(day) if self._config.replay else self._plan_files(day)
+        items = file_items(self._warehouse, self._clock)
+        items.end_leases(work.topic, partial(is_at_work, self._context.instance))
+        loader = self._open_loader(work, extraction)
+        for _ in run_items(
+            self._context,
+            loader,
+            items=work.items,
+            database=self._warehouse,
+            clock=self._clock,
+            batches=ItemBatches(work.topic, FILE_TIME, MAX_FILES_PER_BATCH, MAX_FILES_PER_RUN),
+            summary=self.summary,
+        ):
+            pass
+        self.written += loader.written
+
+    def _plan_replay(self, day: date) -> _Work:
+        """Return the work on the documents of a day that are read by older rules."""
+        warehouse, clock, version = self._warehouse, self._clock, self._version
+        current_count = count_current(warehouse, day, version=version)
+        self.summary.not_read_count = (self.summary.not_read_count or 0) + current_count
+        return _Work(
+            f"{REPLAY_PREFIX}{day}",
+            DocumentQueue(warehouse, clock, documents_table.c.document_id),
+            RecordedReader(warehouse, self._captures, self._max_bytes),
+            record_nothing,
+            partial(enqueue_outdated, warehouse, clock, day, version=version),
+        )
+
+    def _plan_files(self, day: date) -> _Work:
+        """Return the work on the files of a day that are due; the first one polls the source."""
+        return _Work(
+            topic_of(day),
+            DocumentQueue(self._warehouse, self._clock, documents_files.c.path),
+            FileReader(
+                self._documents,
+                self._warehouse,
+                self._captures,
+                self._clock,
+                str(self._settings.documents_source),
+                self._max_bytes,
+            ),
+            record_files,
+            self._poll_once,
+        )
+
+    def _open_loader(self, work: _Work, extraction: Extraction) -> DocumentLoader:
+        extractor = DocumentExtractor(
+            work.read, self._captures, self._warehouse, extraction, self._version
+        )
+        return DocumentLoader(
+            extractor=extractor,
+            clock=self._clock,
+            run_id=self._context.run.run_id,
+            chunk_rule=self._rule,
+            version=self._version,
+            preset=self._applied.preset.name if self._applied else None,
+            note=work.note,
+            enqueue=work.enqueue,
+        )
 
 
 load_job = dg.define_asset_job(

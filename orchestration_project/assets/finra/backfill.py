@@ -1,6 +1,6 @@
 """A backfill of FINRA's latest weeks, launched from a job, so that a preset can describe it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -69,12 +69,9 @@ def launch_backfill(
     if not values["clip"] and values["weeks"] != settings.finra_lookback_weeks:
         known_weeks = WEEKS_OF_ALL_TIERS.get_partition_keys()
         require_known("weeks", values["weeks"], known_weeks, "FINRA_FIRST_WEEK")
-    tier_weeks, unknown = of_known_tiers(
-        published_lately(finra, values["weeks"], today=clock.today_in_new_york())
-    )
-    keys = week_keys()
-    published = [week for week in tier_weeks if week.key in keys]
-    latest = latest_weeks(published, values["weeks"])
+    listed = published_lately(finra, values["weeks"], today=clock.today_in_new_york())
+    tier_weeks, unknown = of_known_tiers(listed)
+    latest = latest_weeks(_select_partitions(tier_weeks), values["weeks"])
     due, refusals = outdated_weeks(
         finra, warehouse, latest, only_taken=values["only_taken"], full=values["full"]
     )
@@ -92,6 +89,11 @@ def launch_backfill(
             }
         )
     )
+
+
+def _select_partitions(weeks: Iterable[TierWeek]) -> list[TierWeek]:
+    keys = week_keys()
+    return [week for week in weeks if week.key in keys]
 
 
 def _start_backfill(

@@ -84,11 +84,6 @@ def metadata_of(
     }
     loaded_metadata = _describe_loaded(loaded)
     carried = _carry_metadata(loaded, earlier)
-    counts = {
-        key: {"dagster/row_count": loaded.row_counts[table]}
-        for key in loaded_metadata
-        if (table := "_".join(key.path)) in loaded.row_counts
-    }
     entries = _preview(loaded)
     rejected = dict.fromkeys((STAGED, OTC_WEEKLY), rejects(loaded))
     changes = {OTC_WEEKLY: change_metadata(loaded.changes, notice_limit=notice_limit)}
@@ -97,13 +92,20 @@ def metadata_of(
             **changes.get(key, {}),
             **carried.get(key, {}),
             **common,
-            **counts.get(key, {}),
+            **_count_rows(loaded, key),
             **metadata,
             **entries.get(key, {}),
             **rejected.get(key, {}),
         }
         for key, metadata in loaded_metadata.items()
     }
+
+
+def _count_rows(loaded: LoadedWeek, key: dg.AssetKey) -> Mapping[str, int]:
+    """Return the rows of the table of an asset; nothing for an asset without rows."""
+    table_name = "_".join(key.path)
+    row_counts = loaded.row_counts
+    return {"dagster/row_count": row_counts[table_name]} if table_name in row_counts else {}
 
 
 def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
@@ -183,6 +185,7 @@ def _describe_unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str,
     marks = {**outcome, "landed_by": dg.MetadataValue.dagster_run(landed.run_id)}
     audits = Counter(landed.audits.get(name) for name in AUDITS)
     known_from = {KNOWN_FROM: loaded.known_from} if loaded.known_from else {}
+    artifact = staged_name(finra_otc_weekly.name, landed.partition_key, landed.content_sha256)
     return {
         CAPTURE: {
             **marks,
@@ -197,11 +200,7 @@ def _describe_unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str,
             **marks,
             "dagster/row_count": landed.rows,
             "rejects": landed.rejects,
-            "artifact": link(
-                file_path(
-                    staged_name(finra_otc_weekly.name, landed.partition_key, landed.content_sha256)
-                )
-            ),
+            "artifact": link(file_path(artifact)),
         },
         OTC_WEEKLY: {
             **marks,
@@ -215,8 +214,7 @@ def _describe_unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str,
             "audits_warning": landed.warning_count,
             **known_from,
         },
-        SYMBOL_WEEK: marks,
-        VENUE_WEEK: marks,
+        **dict.fromkeys((SYMBOL_WEEK, VENUE_WEEK), marks),
     }
 
 

@@ -133,43 +133,96 @@ def otc_weekly(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Iterator[AssetEvent]:
     """Load each partition of the run into the tables: extract, validate, load and derive."""
-    of_run = RunPresets(context.instance, context.run.run_id, settings, Presets(warehouse, clock))
-    log = ReportLog(context.instance, OTC_WEEKLY, context.run.run_id)
-    checks = settings.checks_of("finra")
-    limits = checks.finra_otc_weekly
+    load = _WeekLoad(context, config, artifacts, clock, finra, settings, warehouse)
+    yield from each_partition(context, load.open_loader, load.build_report())
 
-    def opened() -> DatasetLoader[WeekChange, WrittenPreview]:
+
+class _WeekLoad:
+    """Connections, settings and options of a run that loads weeks."""
+
+    def __init__(
+        self,
+        context: dg.AssetExecutionContext,
+        config: LoadOptions,
+        artifacts: ArtifactStore,
+        clock: Clock,
+        finra: FinraSource,
+        settings: FinraSettings,
+        warehouse: Warehouse,
+    ) -> None:
+        self._context, self._config, self._settings = context, config, settings
+        self._artifacts, self._clock = artifacts, clock
+        self._finra, self._warehouse = finra, warehouse
+        self._log = ReportLog(context.instance, OTC_WEEKLY, context.run.run_id)
+        self._checks = settings.checks_of("finra")
+
+    def open_loader(self) -> DatasetLoader[WeekChange, WrittenPreview]:
+        """Return the loader of the run: it extracts, validates and loads a partition.
+
+        Raises:
+            ConfigurationError: The run has an option that it does not use.
+        """
+        config, acceptance = self._config, self._config.acceptance
         refuse_unused_options(dict(config), type(config))
-        values = of_run.values(LOADING, config)
-        dataset = WeeklyDataset(
-            limits=limits_of(limits),
-            force=config.allow_conflicts,
-            completeness=completeness_of(checks, finra_otc_weekly),
-        )
-        landed, acceptance = landed_before(context, OTC_WEEKLY), config.acceptance
-        deliveries = (
-            RecordedDeliveries(dataset, warehouse, artifacts, config.group_id, config.allow_older)
-            if config.replay
-            else SourceDeliveries(
-                dataset, finra, warehouse, clock, config.allow_conflicts, values["full"], landed
-            )
-        )
+        values = self._read_values()
+        dataset = self._declare_dataset()
         return DatasetLoader(
             dataset,
-            deliveries,
-            warehouse,
-            artifacts,
-            today=clock.today_in_new_york(),
-            run_id=context.run.run_id,
+            self._open_deliveries(dataset, full=values["full"]),
+            self._warehouse,
+            self._artifacts,
+            today=self._clock.today_in_new_york(),
+            run_id=self._context.run.run_id,
             max_reject_ratio=values["max_reject_ratio"],
-            scratch=settings.scratch_path,
-            is_reported=log,
-            acceptance=acceptance and approved(context, OTC_WEEKLY, acceptance, warehouse),
+            scratch=self._settings.scratch_path,
+            is_reported=self._log,
+            acceptance=acceptance
+            and approved(self._context, OTC_WEEKLY, acceptance, self._warehouse),
         )
 
-    notice = limits.restatement_notice_ratio
-    report = _WeekReport(warehouse, finra_otc_weekly, log, clock.now, settings, clock, notice)
-    yield from each_partition(context, opened, report)
+    def build_report(self) -> "_WeekReport":
+        """Return the report of the assets of a loaded week."""
+        return _WeekReport(
+            self._warehouse,
+            finra_otc_weekly,
+            self._log,
+            self._clock.now,
+            self._settings,
+            self._clock,
+            self._checks.finra_otc_weekly.restatement_notice_ratio,
+        )
+
+    def _read_values(self) -> Mapping[str, Any]:
+        presets = Presets(self._warehouse, self._clock)
+        run, instance = self._context.run, self._context.instance
+        return RunPresets(instance, run.run_id, self._settings, presets).values(
+            LOADING, self._config
+        )
+
+    def _declare_dataset(self) -> WeeklyDataset:
+        return WeeklyDataset(
+            limits=limits_of(self._checks.finra_otc_weekly),
+            force=self._config.allow_conflicts,
+            completeness=completeness_of(self._checks, finra_otc_weekly),
+        )
+
+    def _open_deliveries(
+        self, dataset: WeeklyDataset, *, full: bool
+    ) -> RecordedDeliveries | SourceDeliveries:
+        """Return where the run takes deliveries from: those that are recorded, or FINRA."""
+        config, warehouse = self._config, self._warehouse
+        if config.replay:
+            artifacts, group_id = self._artifacts, config.group_id
+            return RecordedDeliveries(dataset, warehouse, artifacts, group_id, config.allow_older)
+        return SourceDeliveries(
+            dataset,
+            self._finra,
+            warehouse,
+            self._clock,
+            config.allow_conflicts,
+            full,
+            landed_before(self._context, OTC_WEEKLY),
+        )
 
 
 @dataclass(frozen=True)

@@ -73,23 +73,7 @@ def mirror_mqtt(
     loader = RangeLoader(mirror)
     summary = RangeSummary(written=loader.written)
     range_items(warehouse, clock).end_leases(TOPIC, partial(is_at_work, context.instance))
-    left = MAX_RANGES_PER_RUN
-    while left > 0:
-        planned = plan_ranges(warehouse, clock)
-        before = summary.counts.total()
-        for _ in run_items(
-            context,
-            loader,
-            items=range_items(warehouse, clock),
-            database=warehouse,
-            clock=clock,
-            batches=ItemBatches(TOPIC, RANGE_TIME, batch_size=1, max_items=left, in_order=True),
-            summary=summary,
-        ):
-            pass
-        left -= summary.counts.total() - before
-        if not planned:
-            break
+    _load_waiting(context, loader, summary, clock, warehouse)
     removed = _forget_old(settings, warehouse, clock)
     _report_others(context, warehouse, summary.totals)
     _report_hours(context, summary.totals, context.partition_keys)
@@ -107,6 +91,33 @@ def mirror_mqtt(
         ),
     )
     yield from mirror_results(summary.totals)
+
+
+def _load_waiting(
+    context: dg.AssetExecutionContext,
+    loader: RangeLoader,
+    summary: RangeSummary,
+    clock: Clock,
+    warehouse: Warehouse,
+) -> None:
+    """Load ranges of waiting messages until none is left, or the limit of a run is reached."""
+    left = MAX_RANGES_PER_RUN
+    while left > 0:
+        planned = plan_ranges(warehouse, clock)
+        before = summary.counts.total()
+        for _ in run_items(
+            context,
+            loader,
+            items=range_items(warehouse, clock),
+            database=warehouse,
+            clock=clock,
+            batches=ItemBatches(TOPIC, RANGE_TIME, batch_size=1, max_items=left, in_order=True),
+            summary=summary,
+        ):
+            pass
+        left -= summary.counts.total() - before
+        if not planned:
+            break
 
 
 def _count_events(summary: RangeSummary) -> Mapping[str, Any]:

@@ -42,7 +42,7 @@ from orchestration_project.services.repair.damage import (
     open_damage,
     open_rows,
 )
-from orchestration_project.services.repair.repairing import Repaired, Repairs
+from orchestration_project.services.repair.repairing import RenderFile, Repaired, Repairs
 from orchestration_project.settings import Settings
 
 CHECK = "lose_nothing"
@@ -122,8 +122,7 @@ def repair_artifacts(
     reported = report_dry_run(context.log, "nothing is repaired", is_dry_run=config.dry_run)
     store: ArtifactStore = artifacts.open_it() if isinstance(artifacts, Lazy) else artifacts
     if not config.dry_run:
-        for work in (DAMAGED_ARTIFACTS, ERASURES, REMOVALS):  # they change the same objects
-            acquire_for_run(warehouse, context.instance, work, run_id=context.run.run_id)
+        _acquire_leases(context, warehouse)
     damaged_artifacts = _choose(config, warehouse, store)
     results: list[Repaired] = []
     with open_at_first_use(registry, settings) as open_resource:
@@ -134,21 +133,13 @@ def repair_artifacts(
             environment=RecoveryEnvironment(
                 settings=settings, warehouse=warehouse, clock=clock, open=open_resource
             ),
-            render=renderer(
-                warehouse, all_exports(registry, settings), state_folder(settings, EXPORTS_FOLDER)
-            ),
+            render=_open_renderer(warehouse, registry, settings),
             run_id=context.run.run_id,
         )
-        for repaired in (
-            repairs.plan(damaged_artifacts) if config.dry_run else repairs.repair(damaged_artifacts)
-        ):
+        planned = repairs.plan if config.dry_run else repairs.repair
+        for repaired in planned(damaged_artifacts):
             results.append(repaired)
-            if repaired.outcome is not None:
-                context.log.info(
-                    f"{repaired.artifact.name}: {repaired.outcome.state}: "
-                    f"{repaired.outcome.reason}",
-                    extra={"event": "artifact_repaired"},
-                )
+            _log_repair(context, repaired)
     expired = 0
     if not config.dry_run:
         expired = delete_expired(store, clock.today("UTC"), settings.artifacts_damaged_days)
@@ -157,6 +148,24 @@ def repair_artifacts(
         metadata=as_metadata({**reported, **_count_repairs(results), "expired_count": expired}),
     )
     yield check_of(warehouse)
+
+
+def _acquire_leases(context: dg.OpExecutionContext, warehouse: Warehouse) -> None:
+    """Keep other runs from work that changes the same objects."""
+    for work in (DAMAGED_ARTIFACTS, ERASURES, REMOVALS):
+        acquire_for_run(warehouse, context.instance, work, run_id=context.run.run_id)
+
+
+def _log_repair(context: dg.OpExecutionContext, repaired: Repaired) -> None:
+    """Log the outcome of an artifact; a dry run has none."""
+    if repaired.outcome is not None:
+        text = f"{repaired.artifact.name}: {repaired.outcome.state}: {repaired.outcome.reason}"
+        context.log.info(text, extra={"event": "artifact_repaired"})
+
+
+def _open_renderer(warehouse: Warehouse, registry: Registry, settings: Settings) -> RenderFile:
+    folder = state_folder(settings, EXPORTS_FOLDER)
+    return renderer(warehouse, all_exports(registry, settings), folder)
 
 
 @contextmanager

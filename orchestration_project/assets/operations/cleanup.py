@@ -1,5 +1,8 @@
 """Artifacts and contents of rows that are old, measured and, when asked to, deleted."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import dagster as dg
 import polars as pl
 from pydantic import Field
@@ -14,13 +17,14 @@ from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.cleanup.removing import (
+    File,
     Retention,
     clean_up,
     plan_cleanup,
     refuse_shared_store,
     totals,
 )
-from orchestration_project.services.cleanup.retention import read_retention
+from orchestration_project.services.cleanup.retention import ExpiredRows, read_retention
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.settings import Settings
 
@@ -67,31 +71,27 @@ def delete_artifacts(
         refuse_shared_store(plan, only_database=config.only_database)
         emptied = {rule.kind: rule.remove(warehouse, now) for rule in of_domains.rows}
         went = clean_up(warehouse, artifacts, plan, now=now, run_id=context.run.run_id)
-    kinds = totals(went)
-    names = [file.name for files in went.values() for file in files]
-    return dg.MaterializeResult(
-        asset_key=ARTIFACTS,
-        metadata=as_metadata(
-            {
-                **reported,
-                "kinds": table_of(kinds),
-                "artifacts": int(kinds["artifact_count"].sum()),
-                "bytes": int(kinds["byte_count"].sum()),
-                "emptied_rows": table_of(
-                    pl.DataFrame(
-                        [
-                            (kind, *expired_rows)
-                            for kind, expired_rows in emptied.items()
-                            if expired_rows.row_count
-                        ],
-                        {"kind": pl.String, "row_count": pl.Int64, "byte_count": pl.Int64},
-                        orient="row",
-                    )
-                ),
-                "examples": table_of(pl.DataFrame({"artifact": names[:NAMES_SHOWN]})),
-            }
-        ),
-    )
+    metadata = as_metadata({**reported, **_describe_files(went), **_describe_rows(emptied)})
+    return dg.MaterializeResult(asset_key=ARTIFACTS, metadata=metadata)
+
+
+def _describe_files(files: Mapping[str, Sequence[File]]) -> Mapping[str, Any]:
+    """Return the metadata of removed files: counts by kind, and some names."""
+    kinds = totals(files)
+    names = [file.name for of_kind in files.values() for file in of_kind]
+    return {
+        "kinds": table_of(kinds),
+        "artifacts": int(kinds["artifact_count"].sum()),
+        "bytes": int(kinds["byte_count"].sum()),
+        "examples": table_of(pl.DataFrame({"artifact": names[:NAMES_SHOWN]})),
+    }
+
+
+def _describe_rows(emptied: Mapping[str, ExpiredRows]) -> Mapping[str, Any]:
+    """Return the metadata of rows whose contents were removed, by kind."""
+    rows = [(kind, *expired) for kind, expired in emptied.items() if expired.row_count]
+    columns = {"kind": pl.String, "row_count": pl.Int64, "byte_count": pl.Int64}
+    return {"emptied_rows": table_of(pl.DataFrame(rows, columns, orient="row"))}
 
 
 def retention_of(settings: Settings) -> Retention:

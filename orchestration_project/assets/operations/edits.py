@@ -65,15 +65,7 @@ def make_edit(
         show: Returns metadata of all definitions after the edit.
     """
     noun = store.kind.noun
-    edit = Edit(
-        Action(str(config.action.value)),
-        config.name,
-        by=editor_of(context.run.tags, config.who) or "unknown",
-        at=clock.now(),
-        fields=config.fields,
-        expected_version=config.expected_version,
-        run_id=context.run.run_id,
-    )
+    edit = _read_edit(context, config, clock)
     reported = report_dry_run(context.log, f"no {noun} is edited", is_dry_run=config.dry_run)
     planned = store.plan(warehouse, edit)
     judged = judge(planned)
@@ -86,6 +78,18 @@ def make_edit(
         stored = store.read(connection)
     values = {**reported, **_render_difference(store, edit_result), **judged, **show(stored)}
     yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(values))
+
+
+def _read_edit(context: dg.OpExecutionContext, config: EditOptions, clock: Clock) -> Edit:
+    return Edit(
+        Action(str(config.action.value)),
+        config.name,
+        by=editor_of(context.run.tags, config.who) or "unknown",
+        at=clock.now(),
+        fields=config.fields,
+        expected_version=config.expected_version,
+        run_id=context.run.run_id,
+    )
 
 
 def _render_difference(

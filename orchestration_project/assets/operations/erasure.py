@@ -21,7 +21,12 @@ from orchestration_project.services.access.approvals import (
     require_approval,
 )
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
-from orchestration_project.services.erasure.requests import ErasureRequests, kind_of, read_kinds
+from orchestration_project.services.erasure.requests import (
+    ErasureRequest,
+    ErasureRequests,
+    kind_of,
+    read_kinds,
+)
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.metadata import as_metadata, table_of
 from orchestration_project.settings import Settings
@@ -59,15 +64,7 @@ def erase_subject(
     request = requests.read(config.request_id)
     kind = kind_of(read_kinds(registry, settings), request.kind)
     reported = report_dry_run(context.log, "nothing is erased", is_dry_run=config.dry_run)
-    places = Places(
-        warehouse=warehouse,
-        artifacts=artifacts.open_it() if isinstance(artifacts, Lazy) else artifacts,
-        instance=context.instance,
-        state_folder=settings.state_path,
-        left_out=[settings.state_path / name for name in simulator_paths(registry)],
-        only_database=config.only_database,
-        log_keep_days=settings.log_keep_days,
-    )
+    places = _open_places(context, config, artifacts, registry, settings, warehouse)
     erased: Erased | None
     if config.dry_run and request.identifiers is not None:
         subject = Subject(request.identifiers, companions=kind.companions)
@@ -76,22 +73,54 @@ def erase_subject(
         erased = None
     else:
         if request.identifiers is not None:  # otherwise only freed pages are left to overwrite
-            parameters = {
-                "erasure_id": request.request_id,
-                "kind": request.kind,
-                "only_database": config.only_database,
-            }
-            demand = ApprovalDemand(
-                *("erase", parameters, request.reason, person_of(context.run.tags)),
-                use=f"erasure {request.request_id}",  # an interrupted one goes on
-            )
-            require_approval(warehouse, demand)
+            _require_approval(context, config, request, warehouse)
         acquire_for_run(warehouse, context.instance, ERASURES, run_id=context.run.run_id)
         erased = erase(places, request, kind, requests, clock=clock, run_id=context.run.run_id)
     return dg.MaterializeResult(
         asset_key=ARTIFACTS,
         metadata=as_metadata({**reported, "subject_kind": request.kind, **_count_erased(erased)}),
     )
+
+
+def _open_places(
+    context: dg.OpExecutionContext,
+    config: EraseSubject,
+    artifacts: ArtifactStore,
+    registry: Registry,
+    settings: Settings,
+    warehouse: Warehouse,
+) -> Places:
+    return Places(
+        warehouse=warehouse,
+        artifacts=artifacts.open_it() if isinstance(artifacts, Lazy) else artifacts,
+        instance=context.instance,
+        state_folder=settings.state_path,
+        left_out=[settings.state_path / name for name in simulator_paths(registry)],
+        only_database=config.only_database,
+        log_keep_days=settings.log_keep_days,
+    )
+
+
+def _require_approval(
+    context: dg.OpExecutionContext,
+    config: EraseSubject,
+    request: ErasureRequest,
+    warehouse: Warehouse,
+) -> None:
+    """Require that a second person approved the erasure, where the installation asks for it."""
+    parameters = {
+        "erasure_id": request.request_id,
+        "kind": request.kind,
+        "only_database": config.only_database,
+    }
+    demand = ApprovalDemand(
+        "erase",
+        parameters,
+        request.reason,
+        person_of(context.run.tags),
+        use=f"erasure {request.request_id}",  # an interrupted one goes on
+    )
+    require_approval(warehouse, demand)
 
 
 def simulator_paths(registry: Registry) -> list[str]:

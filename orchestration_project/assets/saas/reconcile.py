@@ -247,14 +247,13 @@ def _evaluate_checks(
         description=found.waiting_reason,
         metadata=event_metadata({"oldest_waits_seconds": waits.total_seconds() if waits else 0.0}),
     )
+    refused = {"refused_share": found.refused_share, "refused": found.refused_count}
     yield dg.AssetCheckResult(
         asset_key=OUTBOX,
         check_name=ACCEPTED,
         passed=found.refused_share <= limits["max_refused_share"],
         severity=dg.AssetCheckSeverity.ERROR,
-        metadata=event_metadata(
-            {"refused_share": found.refused_share, "refused": found.refused_count}
-        ),
+        metadata=event_metadata(refused),
     )
 
 

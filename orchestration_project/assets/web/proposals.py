@@ -15,7 +15,7 @@ from pydantic import Field
 
 from orchestration_project.assets.specs import asset_spec
 from orchestration_project.assets.web.crawls import CRAWLS, GROUP, OWNERS, SITE_FILES
-from orchestration_project.assets.web.replay import ReplayEvent, declared_site, load_replay
+from orchestration_project.assets.web.replay import ReplayEvent, SiteReplay, declared_site
 from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.tables import web_proposals
 from orchestration_project.engine.captures import Captures
@@ -218,43 +218,44 @@ def decide_proposal(
     proposals = Proposals(warehouse, captures, clock, run_id=context.run_id)
     row = proposals.find(config.proposal_id)
     declared = declared_site(row["site"])
-    decision = config.decision.value
+    decision, reason = config.decision.value, config.reason.strip()
     if decision == Decision.accept:
-        demand = ApprovalDemand(
-            "accept",
-            {"site": row["site"], "proposal_id": config.proposal_id},
-            config.reason.strip(),
-            person_of(context.run.tags),
-            use_of(context.run),
-        )
-        require_approval(warehouse, demand)
-    proposals.decide(declared, config.proposal_id, decision, by=who, reason=config.reason.strip())
-    state = STATES[decision]
-    shown_names = {
-        "outcome": f"proposal {config.proposal_id} is {state}",
+        _require_approval(context, warehouse, row["site"], config)
+    proposals.decide(declared, config.proposal_id, decision, by=who, reason=reason)
+    metadata = {
+        "outcome": f"proposal {config.proposal_id} is {STATES[decision]}",
         "proposal_id": config.proposal_id,
-        "proposal_state": state,
+        "proposal_state": STATES[decision],
         "decided_by": who,
-        "reason": config.reason.strip(),
+        "reason": reason,
     }
-    yield dg.AssetMaterialization(asset_key=PROPOSALS, metadata=shown_names)
+    yield dg.AssetMaterialization(asset_key=PROPOSALS, metadata=metadata)
     if decision == Decision.accept:
         site = apply_accepted(warehouse, declared)
         proposed_day = date.fromisoformat(json.loads(row["evidence"])["day"])
         day = max(proposed_day, day_of_replay(warehouse, captures, site.site, None))
-        loaded = yield from load_replay(
-            context,
-            site,
-            day,
-            captures,
-            clock,
-            warehouse,
-            scratch=settings.scratch_path,
-            mask_key=WebSettings.of(settings).mask_key,
-            allow_drift=False,
-        )
-        shown_names |= {"change": loaded["outcome"], "day": day.isoformat()}
-    context.add_output_metadata(shown_names)
+        replay = SiteReplay(context, site, day, captures, clock, settings, warehouse)
+        loaded = yield from replay.load(allow_drift=False)
+        metadata |= {"change": loaded["outcome"], "day": day.isoformat()}
+    context.add_output_metadata(metadata)
+
+
+def _require_approval(
+    context: dg.OpExecutionContext, warehouse: Warehouse, site: str, config: ProposalDecision
+) -> None:
+    """Require that a second person approved the proposal, where the installation asks for it.
+
+    Raises:
+        OrchestrationError: The second person is missing.
+    """
+    demand = ApprovalDemand(
+        "accept",
+        {"site": site, "proposal_id": config.proposal_id},
+        config.reason.strip(),
+        person_of(context.run.tags),
+        use_of(context.run),
+    )
+    require_approval(warehouse, demand)
 
 
 @dg.job(

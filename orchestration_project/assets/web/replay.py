@@ -1,8 +1,7 @@
 """Replays of items: captured pages of a site are read again, under its rules or those of a file."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -26,7 +25,7 @@ from orchestration_project.errors import (
     UnknownNameError,
 )
 from orchestration_project.resources.web.held import HeldPages
-from orchestration_project.resources.web.items import load_items
+from orchestration_project.resources.web.items import LoadedItems, load_items
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import day_of_replay, preview_replay
 from orchestration_project.services.metadata import evaluation_of, quoted_table
@@ -106,7 +105,7 @@ def replay_items(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> Generator[ReplayEvent, None, None]:
     """List how items of captured pages differ from the loaded ones, and load them if asked."""
-    captures, mask_key = Captures(artifacts), WebSettings.of(settings).mask_key
+    captures = Captures(artifacts)
     site = (
         read_site(config.declaration)
         if config.declaration
@@ -118,90 +117,118 @@ def replay_items(
         )
     day = day_of_replay(warehouse, captures, site.site, read_day(config.day))
     reported = report_dry_run(context.log, "no item is loaded", is_dry_run=config.dry_run)
-    scratch = settings.scratch_path
-    preview = preview_replay(
-        site, day, warehouse=warehouse, captures=captures, scratch=scratch, mask_key=mask_key
-    )
-    metadata: dict[str, Any] = {
-        **reported,
-        "day": day.isoformat(),
-        "page_count": preview.page_count,
-        "item_count": preview.item_count,
-        "reject_count": preview.reject_count,
-        "change": preview.diff.in_words,
-        "differences": differences_table(preview.diff),
-    }
+    replay = SiteReplay(context, site, day, captures, clock, settings, warehouse)
+    metadata: dict[str, Any] = {**reported, **replay.preview()}
     if not config.dry_run:
-        metadata |= yield from load_replay(
-            context,
-            site,
-            day,
-            captures,
-            clock,
-            warehouse,
-            scratch=scratch,
-            mask_key=mask_key,
-            allow_drift=config.allow_drift,
-        )
+        metadata |= yield from replay.load(allow_drift=config.allow_drift)
     context.add_output_metadata(metadata)
 
 
-def load_replay(
-    context: dg.OpExecutionContext,
-    site: Site,
-    day: date,
-    captures: Captures,
-    clock: Clock,
-    warehouse: Warehouse,
-    *,
-    scratch: Path,
-    mask_key: bytes,
-    allow_drift: bool,
-) -> Generator[ReplayEvent, None, dict[str, Any]]:
-    """Load the items as a delivery, with their checks; return its counts.
+class SiteReplay:
+    """Replay of a day's captured pages of a site.
 
-    Raises:
-        Failure: The delivery is quarantined, or a later crawl's items are loaded.
+    Args:
+        context: The run.
+        site: Declaration by which items are extracted.
+        day: The day.
+        captures: Has the pages.
+        clock: Says when the items are loaded.
+        settings: Where temporary files lie, and the key that masks.
+        warehouse: Has the items.
     """
-    loaded = load_items(
-        site,
-        day,
-        is_complete=HeldPages(warehouse, captures).is_complete(site.site, day),
-        warehouse=warehouse,
-        captures=captures,
-        scratch=scratch,
-        clock=clock,
-        run_id=context.run_id,
-        mask_key=mask_key,
-        allow_drift=allow_drift,
-    )
-    items = dg.AssetKey([GROUP, f"{site.site}_items"])
-    for result in item_check_results(items, loaded.audits):
-        yield evaluation_of(result)
-    if isinstance(loaded.outcome, OrchestrationError):
-        raise load_failure(warehouse, items, loaded.outcome)
-    if not isinstance(loaded.outcome, WriteResult):
-        raise dg.Failure(
-            f"nothing was loaded: the items of a later complete crawl of {site.site} are loaded; "
-            "what to do: replay the latest crawl",
-            allow_retries=False,
+
+    def __init__(
+        self,
+        context: dg.OpExecutionContext,
+        site: Site,
+        day: date,
+        captures: Captures,
+        clock: Clock,
+        settings: WebSettings,
+        warehouse: Warehouse,
+    ) -> None:
+        self._context, self._site, self._day = context, site, day
+        self._captures, self._clock, self._warehouse = captures, clock, warehouse
+        self._scratch = settings.scratch_path
+        self._mask_key = WebSettings.of(settings).mask_key
+
+    @property
+    def _items(self) -> dg.AssetKey:
+        return dg.AssetKey([GROUP, f"{self._site.site}_items"])
+
+    def preview(self) -> Mapping[str, Any]:
+        """Return metadata of how the items differ from the loaded ones."""
+        preview = preview_replay(
+            self._site,
+            self._day,
+            warehouse=self._warehouse,
+            captures=self._captures,
+            scratch=self._scratch,
+            mask_key=self._mask_key,
         )
-    counts = {
-        "outcome": loaded.outcome.in_words,
-        "rows_added": loaded.outcome.rows_added,
-        "rows_changed": loaded.outcome.rows_changed,
-        "rows_removed": loaded.outcome.rows_removed,
-    }
-    yield dg.AssetMaterialization(
-        asset_key=items,
-        partition=day.isoformat(),
-        metadata={
-            **counts,
-            "item_count": loaded.item_count,
-            "reject_count": loaded.reject_count,
-        },
-    )
-    return counts
+        return {
+            "day": self._day.isoformat(),
+            "page_count": preview.page_count,
+            "item_count": preview.item_count,
+            "reject_count": preview.reject_count,
+            "change": preview.diff.in_words,
+            "differences": differences_table(preview.diff),
+        }
+
+    def load(self, *, allow_drift: bool) -> Generator[ReplayEvent, None, dict[str, Any]]:
+        """Load the items as a delivery, with their checks; return its counts.
+
+        Raises:
+            Failure: The delivery is quarantined, or a later crawl's items are loaded.
+        """
+        loaded = self._load_items(allow_drift=allow_drift)
+        for result in item_check_results(self._items, loaded.audits):
+            yield evaluation_of(result)
+        outcome = self._require_written(loaded)
+        counts = {
+            "outcome": outcome.in_words,
+            "rows_added": outcome.rows_added,
+            "rows_changed": outcome.rows_changed,
+            "rows_removed": outcome.rows_removed,
+        }
+        item_counts = {"item_count": loaded.item_count, "reject_count": loaded.reject_count}
+        yield dg.AssetMaterialization(
+            asset_key=self._items,
+            partition=self._day.isoformat(),
+            metadata={**counts, **item_counts},
+        )
+        return counts
+
+    def _load_items(self, *, allow_drift: bool) -> LoadedItems:
+        pages = HeldPages(self._warehouse, self._captures)
+        return load_items(
+            self._site,
+            self._day,
+            is_complete=pages.is_complete(self._site.site, self._day),
+            warehouse=self._warehouse,
+            captures=self._captures,
+            scratch=self._scratch,
+            clock=self._clock,
+            run_id=self._context.run_id,
+            mask_key=self._mask_key,
+            allow_drift=allow_drift,
+        )
+
+    def _require_written(self, loaded: LoadedItems) -> WriteResult[Any]:
+        """Return the written rows of a load.
+
+        Raises:
+            Failure: It wrote nothing.
+        """
+        if isinstance(loaded.outcome, OrchestrationError):
+            raise load_failure(self._warehouse, self._items, loaded.outcome)
+        if not isinstance(loaded.outcome, WriteResult):
+            raise dg.Failure(
+                f"nothing was loaded: the items of a later complete crawl of {self._site.site} "
+                "are loaded; what to do: replay the latest crawl",
+                allow_retries=False,
+            )
+        return loaded.outcome
 
 
 def differences_table(diff: ItemDiff) -> dg.TableMetadataValue:
