@@ -22,7 +22,10 @@ COMMANDS = (
 """Commands that need no definitions, without a run or a request."""
 
 ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psycopg", "rich")
-"""Packages that none of them imports."""
+"""Packages that neither they nor commands that read domains import."""
+
+FRAMES = ("polars",)
+"""Packages that a command without domains does not import either: it makes no frame."""
 
 WITH_DOMAINS = ("datasets", "verify --balance")
 """Commands that read what the domains declare, and no definitions; they import none of `ABSENT`."""

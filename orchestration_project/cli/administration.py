@@ -360,16 +360,13 @@ for _group in (artifacts, evidence):
 def list_captures(where: tuple[str, ...], limit: int) -> int:
     """List captures, the latest first."""
     from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.services.inventory import read_captures
+    from orchestration_project.services.inventory import read_capture_rows
     from orchestration_project.settings import load_settings
 
     with open_warehouse(load_settings()) as warehouse:
-        captures = read_captures(warehouse, where, limit)
-    entries = [
-        row | {"fetched_at": f"{row['fetched_at']:%Y-%m-%d %H:%M:%S}"}
-        for row in captures.to_dicts()
-    ]
-    show_rows(captures.to_dicts() if OUTPUT.is_json else entries, CAPTURE_HEADINGS)
+        captures = read_capture_rows(warehouse, where, limit)
+    entries = [row | {"fetched_at": f"{row['fetched_at']:%Y-%m-%d %H:%M:%S}"} for row in captures]
+    show_rows(captures if OUTPUT.is_json else entries, CAPTURE_HEADINGS)
     return 0
 
 

@@ -15,7 +15,7 @@ from orchestration_project.domains.cboe.tables import (
     off_exchange_share_weekly,
 )
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
-from orchestration_project.engine.contracts.values import QUANTITY
+from orchestration_project.engine.contracts.frame_types import QUANTITY
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,

@@ -3,18 +3,19 @@
 One store may serve several databases, so what this one does not name may be another's.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import polars as pl
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from orchestration_project.engine.blob_repair import problem_of
 from orchestration_project.engine.connections.artifacts import ArtifactStore, StoredObject
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.repair import Problem
 from orchestration_project.engine.contracts.retention import Compared, by_kind, compared
-from orchestration_project.engine.contracts.values import POLARS_TYPES
 from orchestration_project.engine.packs import PACKS, Blob, stored_size
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, UnknownNameError
@@ -48,24 +49,39 @@ class Inventory(NamedTuple):
 
 
 def read_captures(warehouse: Warehouse, where: Sequence[str], limit: int) -> pl.DataFrame:
+    """Return the rows of `read_capture_rows` as a frame.
+
+    Raises:
+        ConfigurationError: A condition is none.
+    """
+    from orchestration_project.engine.contracts.frame_types import POLARS_TYPES
+
+    schema = {column.name: POLARS_TYPES[type(column.type)] for column in _list_shown_columns()}
+    return pl.DataFrame(read_capture_rows(warehouse, where, limit), schema, orient="row")
+
+
+def _list_shown_columns() -> list[ColumnElement[Any]]:
+    return [*(captures.c[name] for name in SHOWN_COLUMNS), blobs.c.byte_count]
+
+
+def read_capture_rows(
+    warehouse: Warehouse, where: Sequence[str], limit: int
+) -> list[dict[str, Any]]:
     """Return captures for which all conditions hold, the latest first, with their sizes in bytes.
 
     Raises:
         ConfigurationError: A condition is none.
     """
     refuse_contradictions(where)
-    columns = [*(captures.c[name] for name in SHOWN_COLUMNS), blobs.c.byte_count]
     statement = (
-        select(*columns)
+        select(*_list_shown_columns())
         .join(blobs, blobs.c.sha256 == captures.c.sha256)
         .where(*(condition(captures, text) for text in where))
         .order_by(captures.c.fetched_at.desc(), captures.c.capture_id.desc())
         .limit(limit)
     )
     with warehouse.reading() as connection:
-        rows = [tuple(row) for row in connection.execute(statement)]
-    schema = {column.name: POLARS_TYPES[type(column.type)] for column in columns}
-    return pl.DataFrame(rows, schema, orient="row")
+        return [dict(row) for row in connection.execute(statement).mappings()]
 
 
 def find_blob(warehouse: Warehouse, wanted: str) -> Blob:

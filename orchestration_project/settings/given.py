@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic.fields import FieldInfo
@@ -113,6 +112,8 @@ def _read_environment() -> Mapping[str, str]:
     They are those of the outermost of the Dagster commands that started this process: what these
     pass down has the values of `.env`, unless they have imported the project.
     """
+    import psutil  # not at the top: a command of our own does not come here
+
     variables: Mapping[str, str] = {}
     try:
         process = psutil.Process()

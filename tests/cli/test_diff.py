@@ -108,7 +108,7 @@ def test_what_cannot_be_compared_is_a_clear_message(
     assert message in capfd.readouterr().err
 
 
-def test_a_diff_of_two_days_is_of_their_ends(desk, times, capfd):
+def test_a_diff_of_two_days_is_of_their_ends(partition_loader, times, capfd):
     days = [str(at.date()) for at in times[1:3]]
     found = run(capfd, *days)
     assert [(line["symbol"], line["change"]) for line in found] == [
@@ -126,16 +126,20 @@ def test_a_diff_of_two_days_is_of_their_ends(desk, times, capfd):
         ["--published-from", "2026-01-06", "--published-by", "2026-01-07", "--html", "x.html"],
     ],
 )
-def test_times_that_are_not_two_of_one_kind_are_refused(desk, capfd, arguments: list[str]):
+def test_times_that_are_not_two_of_one_kind_are_refused(
+    partition_loader, capfd, arguments: list[str]
+):
     with pytest.raises(SystemExit):
         main(["diff", "finra_otc_weekly", *arguments])
     assert "expected DAY DAY, or --from TIME" in capfd.readouterr().err
 
 
-def test_a_report_separates_changes_by_the_source_from_ours(desk, clock, times, tmp_path):
+def test_a_report_separates_changes_by_the_source_from_ours(
+    partition_loader, clock, times, tmp_path
+):
     clock.at += timedelta(days=1)
     same = [row("B", share_quantity=9), row("E", share_quantity=1)]
-    desk.land(*same, version="3", rule_version="other")
+    partition_loader.land(*same, version="3", rule_version="other")
     file = tmp_path / "diff.html"
     days = [str(times[1].date()), str(clock.at.date())]
     assert main(["diff", "finra_otc_weekly", *days, "--html", str(file)]) == 0
@@ -158,7 +162,9 @@ def count_cells(*values: str | int) -> str:
     return "".join([*(f"<td>{value}</td>" for value in values if isinstance(value, str)), *numbers])
 
 
-def test_a_report_is_not_written_over_a_file_unless_forced(desk, times, tmp_path, capfd):
+def test_a_report_is_not_written_over_a_file_unless_forced(
+    partition_loader, times, tmp_path, capfd
+):
     file = tmp_path / "diff.html"
     file.write_text("before")
     arguments = ["diff", "finra_otc_weekly", "2026-01-06", "2026-01-07", "--html", str(file)]

@@ -15,8 +15,9 @@ from orchestration_project.engine.contracts.delimited import (
     unfinished_line,
     with_records,
 )
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, in_ascii
+from orchestration_project.engine.contracts.rules import in_ascii
 from orchestration_project.errors import ContractError
 from tests.properties import bounded
 

@@ -13,7 +13,8 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
 )
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
+from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.warehouse.delivery import prepare
 from orchestration_project.engine.warehouse.landing import is_landed
 from orchestration_project.tables.catalogue import relation_as_of

@@ -36,10 +36,11 @@ from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.simulator import stop_demos
+from orchestration_project.engine.contracts.frame_types import QUANTITY
 from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.engine.contracts.roles import Principal, Role
-from orchestration_project.engine.contracts.values import LONGEST_TEXT_BYTES, QUANTITY, schema_of
+from orchestration_project.engine.contracts.values import LONGEST_TEXT_BYTES, schema_of
 from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.dlt_states import STATE, append_state, start_state

@@ -15,7 +15,8 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly_history,
     finra_symbol_week,
 )
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
+from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import concat_batches
 from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
 from orchestration_project.engine.warehouse import (

@@ -21,13 +21,14 @@ from orchestration_project.domains.cboe.tables import (
 from orchestration_project.engine.contracts.balance import Conservation, Measure
 from orchestration_project.engine.contracts.contract import Claim
 from orchestration_project.engine.contracts.formulas import Formula, TableRules
+from orchestration_project.engine.contracts.frame_types import QUANTITY
 from orchestration_project.engine.contracts.partitioning import (
     A_DAY,
     NEW_YORK,
     Calendar,
     Partitioning,
 )
-from orchestration_project.engine.contracts.values import QUANTITY, in_table_order
+from orchestration_project.engine.contracts.values import in_table_order
 
 WORST_NOTIONAL_ROUNDING = 3 * 5_000
 """Half a cent for each tape, in 10^-6 US dollars."""

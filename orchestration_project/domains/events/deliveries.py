@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated, in_ascii
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
+from orchestration_project.engine.contracts.rules import Validated, in_ascii
 
 RULE_VERSION = "1"
 

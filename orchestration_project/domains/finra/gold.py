@@ -17,11 +17,8 @@ import polars as pl
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.tables.weekly import finra_symbol_week, finra_venue_week
 from orchestration_project.engine.contracts.formulas import Formula
-from orchestration_project.engine.contracts.values import (
-    MAX_WHOLE_QUANTITY,
-    QUANTITY,
-    in_table_order,
-)
+from orchestration_project.engine.contracts.frame_types import QUANTITY
+from orchestration_project.engine.contracts.values import MAX_WHOLE_QUANTITY, in_table_order
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import USD_SCALE, as_number
 

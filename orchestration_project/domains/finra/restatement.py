@@ -9,7 +9,7 @@ import polars as pl
 
 from orchestration_project.domains.finra.contract import KEY
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.engine.contracts.values import QUANTITY
+from orchestration_project.engine.contracts.frame_types import QUANTITY
 
 RESTATEMENTS = ("source", "ours")
 """Causes of a change of values: FINRA's, and ours (newer rules, or an older delivery again)."""

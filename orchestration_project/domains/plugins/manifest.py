@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 import jsonschema_rs
 import yaml
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -344,6 +343,8 @@ class Manifest(Declaration):
 
     def supports(self, project_version: str) -> bool:
         """Whether it works with a version of the project."""
+        from packaging.specifiers import SpecifierSet
+
         return SpecifierSet(self.requires).contains(project_version, prereleases=True)
 
     @model_validator(mode="after")
@@ -435,6 +436,8 @@ def stored_manifest(fields: Mapping[str, Any]) -> Manifest:
 
 
 def _require_specifier(requires: str) -> None:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
     try:
         SpecifierSet(requires)
     except InvalidSpecifier as error:

@@ -9,6 +9,7 @@ import polars as pl
 
 from orchestration_project.domains.plugins.protocol import Row
 from orchestration_project.domains.plugins.tables import plugins_rows
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.key_ranges import (
     SpilledRanges,
     SpilledRows,
@@ -16,7 +17,6 @@ from orchestration_project.engine.contracts.key_ranges import (
     spans_of,
 )
 from orchestration_project.engine.contracts.rules import (
-    REJECT_SCHEMA,
     Audit,
     AuditHelp,
     Validated,

@@ -17,8 +17,9 @@ from orchestration_project.domains.prices.counts import count_days
 from orchestration_project.domains.prices.splits import with_later_splits
 from orchestration_project.domains.prices.tables import PRICES
 from orchestration_project.engine.contracts.balance import Balance, RecordCount, balance_records
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, RowRule, apply_rules
+from orchestration_project.engine.contracts.rules import RowRule, apply_rules
 from orchestration_project.engine.contracts.values import (
     BATCH_INDEX,
     MAX_WHOLE_QUANTITY,

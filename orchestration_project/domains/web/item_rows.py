@@ -21,19 +21,14 @@ from orchestration_project.domains.web.figures import ItemFigures
 from orchestration_project.domains.web.item_counts import count_items
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.domains.web.tables import web_items
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.key_ranges import (
     SpilledRanges,
     SpilledRows,
     SpillStore,
     spans_of,
 )
-from orchestration_project.engine.contracts.rules import (
-    REJECT_SCHEMA,
-    Audit,
-    Validated,
-    in_ascii,
-    verdict,
-)
+from orchestration_project.engine.contracts.rules import Audit, Validated, in_ascii, verdict
 from orchestration_project.engine.contracts.values import schema_of
 
 REJECTS = "rejects_are_few"

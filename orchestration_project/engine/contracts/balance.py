@@ -5,15 +5,17 @@ drops, or takes twice, is a difference and not an absence. A count of records kn
 fields, rules and partitions: it counts what marks a record, such as line ends, brackets and tags.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import polars as pl
 from sqlalchemy import Table
 
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import USD_SCALE
@@ -190,7 +192,7 @@ def count_byte(body: bytes, byte: bytes) -> int:
     return int(np.count_nonzero(_wrap_bytes(body) == byte[0]))
 
 
-def _wrap_bytes(body: bytes) -> "NDArray[np.uint8]":
+def _wrap_bytes(body: bytes) -> NDArray[np.uint8]:
     import numpy as np
 
     return np.frombuffer(body, np.uint8)

@@ -5,6 +5,8 @@ load wrote, ended and recorded. The last record of a transaction is signed with 
 which covers all records before it. The private key lies outside the database.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import hashlib
@@ -18,10 +20,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-import polars as pl
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.rules import contents_sha256
 from orchestration_project.errors import ConfigurationError
 

@@ -1,11 +1,13 @@
 """Ranges of days and texts: rows that are spilled in pieces, and read back range by range."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
-import polars as pl
+from orchestration_project.engine.contracts import lazy_polars as pl
 
 
 class SpillStore(Protocol):

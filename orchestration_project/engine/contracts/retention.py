@@ -1,10 +1,12 @@
 """Retention rules, by age and need, for Dagster's logs and for artifacts."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-import polars as pl
+from orchestration_project.engine.contracts import lazy_polars as pl
 
 FORGOTTEN_EVENTS = frozenset(
     {

@@ -3,6 +3,8 @@
 Nothing here knows a table, a source or a domain; those bring the rules.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re
@@ -12,8 +14,7 @@ from decimal import Decimal
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import polars as pl
-
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.key_ranges import SpilledRows
 from orchestration_project.engine.contracts.usual_ranges import usual_range
@@ -308,16 +309,6 @@ def summarised(latest: pl.DataFrame, names: Iterable[str]) -> list[AuditSummary]
     ]
 
 
-REJECT_SCHEMA = {
-    "part_number": pl.Int64(),
-    "line_number": pl.Int64(),
-    "reason_code": pl.String(),
-    "reason": pl.String(),
-    "byte_offset": pl.Int64(),
-    "record": pl.String(),
-}
-
-
 @dataclass(frozen=True)
 class Validated:
     """A delivery after its contract: good rows of a table, rejects and audits.
@@ -350,7 +341,7 @@ class Validated:
         """Numbers of records by the place where they went."""
         return {"rows": self.row_count, "rejects": len(self.rejects), **self.filtered}
 
-    def balanced(self, balances: Sequence[Balance]) -> "Validated":
+    def balanced(self, balances: Sequence[Balance]) -> Validated:
         """Return it with its equations, quarantined if one has a difference.
 
         Balanced ones are recorded in `balances` alone; the audit is added where it fails.
@@ -409,7 +400,7 @@ def _is_constant(column: pl.Series) -> bool:
     return column.min() == column.max()
 
 
-def _mark_run_starts(column: pl.Series, ends: "NDArray[np.int64]") -> "NDArray[np.bool_]":
+def _mark_run_starts(column: pl.Series, ends: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Return for each value whether it begins a run; the first one of each piece does."""
     import numpy as np
 
@@ -420,7 +411,7 @@ def _mark_run_starts(column: pl.Series, ends: "NDArray[np.int64]") -> "NDArray[n
 
 
 def _encode_column(
-    column: pl.Series, ends: "NDArray[np.int64]"
+    column: pl.Series, ends: NDArray[np.int64]
 ) -> Iterator[tuple[memoryview, Sequence[int]]]:
     """Yield the bytes that stand for a column, and where those of each piece end."""
     import numpy as np
@@ -445,7 +436,7 @@ def _encode_column(
 
 
 def _encode_quantities(
-    column: pl.Series, ends: "NDArray[np.int64]"
+    column: pl.Series, ends: NDArray[np.int64]
 ) -> Iterator[tuple[memoryview, Sequence[int]]]:
     """Yield whole quantities as whole numbers; then, of pieces with any fraction, all fractions."""
     import numpy as np

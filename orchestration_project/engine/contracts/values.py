@@ -4,42 +4,23 @@ Nothing is coerced: what cannot be read becomes null, and a rule names the reaso
 frame costs the same for one row as for a thousand, so the rows of deliveries are handled together.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import Any
 
-import polars as pl
-from sqlalchemy import BigInteger, Boolean, Date, Double, FromClause, Table, Text
-from sqlalchemy.types import TypeEngine
+from sqlalchemy import FromClause, Table
 
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.formulas import CUSIP_ALPHABET
 from orchestration_project.engine.contracts.rules import RowRule
 from orchestration_project.tables.schema import (
     USD_SCALE,
-    Dollars,
     Quantity,
-    UtcTimestamp,
     key_names,
 )
-
-MOMENT = pl.Datetime("us", "UTC")
-"""Timestamps in frames."""
-
-QUANTITY = pl.Decimal(38, USD_SCALE)
-"""Quantities in frames; sums of them have this type, too."""
-
-POLARS_TYPES: dict[type[TypeEngine[Any]], pl.DataType] = {
-    Date: pl.Date(),
-    BigInteger: pl.Int64(),
-    Boolean: pl.Boolean(),
-    Double: pl.Float64(),
-    UtcTimestamp: MOMENT,
-    Dollars: pl.Decimal(19, USD_SCALE),
-    Quantity: QUANTITY,
-    Text: pl.String(),
-}
 
 LONGEST_TEXT_BYTES = 1000
 """Ten times what occurs. PostgreSQL keeps no key of more than 2.7 kB."""
@@ -75,6 +56,8 @@ def quantities(texts: pl.Series) -> pl.Series:
 
     Most are whole: only the others are read as decimals, which takes longer.
     """
+    from orchestration_project.engine.contracts.frame_types import QUANTITY
+
     whole = pl.select(
         pl.when(texts.is_between("0", ":", closed="left")).then(texts).cast(pl.Int64, strict=False)
     ).to_series()
@@ -89,6 +72,8 @@ def quantities(texts: pl.Series) -> pl.Series:
 
 def in_decimals(millionths: pl.Series) -> pl.Series:
     """Return whole millionths as the quantities that they mean."""
+    from orchestration_project.engine.contracts.frame_types import QUANTITY
+
     return millionths.cast(QUANTITY) / 10**USD_SCALE
 
 
@@ -122,6 +107,8 @@ def truths(texts: pl.Series) -> pl.Series:
 
 def moments(texts: pl.Series) -> pl.Series:
     """Read timestamps of ISO 8601 with a zone, in UTC; null where a text is none, or is finer."""
+    from orchestration_project.engine.contracts.frame_types import MOMENT
+
     return pl.Series(texts.name, [moment_or_none(text) for text in texts], MOMENT)
 
 
@@ -335,6 +322,8 @@ def counted(frame: pl.DataFrame, of: int) -> list[int]:
 
 def schema_of(declared: FromClause, names: Sequence[str] | None = None) -> dict[str, pl.DataType]:
     """Return the polars type of each column of ``declared`` (of just ``names``, if given)."""
+    from orchestration_project.engine.contracts.frame_types import POLARS_TYPES
+
     chosen = names or declared.columns.keys()
     return {name: POLARS_TYPES[type(declared.c[name].type)] for name in chosen}
 
@@ -351,6 +340,8 @@ def stored_schema_of(
 
 def with_quantities(stored: pl.DataFrame, declared: FromClause) -> pl.DataFrame:
     """Return columns as `schema_of` has them, of such as `stored_schema_of` has."""
+    from orchestration_project.engine.contracts.frame_types import QUANTITY
+
     return stored.with_columns(
         pl.col(name).cast(QUANTITY) / 10**USD_SCALE
         for name in stored.columns

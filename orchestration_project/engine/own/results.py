@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from orchestration_project.engine.contracts.contract import breaks_check
-from orchestration_project.engine.contracts.values import MOMENT, QUANTITY
+from orchestration_project.engine.contracts.frame_types import MOMENT, QUANTITY
 from orchestration_project.engine.own.contracts import list_size_checks
 from orchestration_project.engine.own.derived import Derived
 from orchestration_project.engine.own.fields import Field

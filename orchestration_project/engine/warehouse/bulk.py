@@ -1,5 +1,7 @@
 """Many rows in and out of a database: COPY of PostgreSQL, files of SQLite."""
 
+from __future__ import annotations
+
 from codecs import BOM_UTF8
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -8,9 +10,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import polars as pl
 from sqlalchemy import Connection, Table
 
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.warehouse.connecting import ATTACHED, FILE, MAIN
 from orchestration_project.engine.warehouse.remedies import MAKE_SPACE
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -225,10 +227,6 @@ nothing."""
 ROWS_PER_ARROW_BATCH = 10_000
 """Two such batches take about as much, as none of their values is a Python object."""
 
-STORED_AS_TEXT = (pl.Date, pl.Datetime, pl.Decimal)
-FIRST_VALUES: Mapping[pl.DataType, str] = {pl.String(): "''", pl.Int64(): "0", pl.Float64(): "0.0"}
-"""Literals of SQLite by type."""
-
 
 @contextmanager
 def sorted_on_disk(connection: Connection) -> Iterator[None]:
@@ -317,8 +315,13 @@ def _compile_for_adbc(
     compiler = limited.compile(connection, compile_kwargs={"render_postcompile": True})
     values = [_convert_parameter(compiler.params[name]) for name in compiler.positiontup or ()]
     quote = connection.dialect.identifier_preparer.quote
+    first_values = {
+        pl.String(): "''",
+        pl.Int64(): "0",
+        pl.Float64(): "0.0",
+    }  # as SQLite writes them
     first = ", ".join(
-        f"{FIRST_VALUES[_find_stored_type(kind)]} AS {quote(name)}" for name, kind in schema.items()
+        f"{first_values[_find_stored_type(kind)]} AS {quote(name)}" for name, kind in schema.items()
     )
     return f"SELECT {first} UNION ALL SELECT * FROM ({compiler})", values  # noqa: S608 - our own statement
 
@@ -338,10 +341,14 @@ def _convert_parameter(value: object) -> object:
 
 def _find_stored_type(kind: pl.DataType) -> pl.DataType:
     """Return the type of what SQLite stores for a column of type ``kind``."""
-    if isinstance(kind, STORED_AS_TEXT):
+    if _is_stored_as_text(kind):
         return pl.String()
     return pl.Int64() if kind == pl.Boolean else kind
 
 
+def _is_stored_as_text(kind: pl.DataType) -> bool:
+    return isinstance(kind, (pl.Date, pl.Datetime, pl.Decimal))
+
+
 def _read(stored: pl.Series, kind: pl.DataType) -> pl.Series:
-    return read_texts(stored, kind) if isinstance(kind, STORED_AS_TEXT) else stored.cast(kind)
+    return read_texts(stored, kind) if _is_stored_as_text(kind) else stored.cast(kind)

@@ -4,15 +4,17 @@ A group of captures is what was fetched together. It needs no table that it is l
 and no audit; where there is a delivery, `fencing.record_evidence` makes the group of it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import TypeAlias
 
-import polars as pl
 from sqlalchemy import Connection, Update, bindparam, delete, literal, select, update
 
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.values import BATCH_INDEX, concat_batches, schema_of
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.tracing.traceparent import current_trace
@@ -51,7 +53,7 @@ class CaptureGroup:
     is_load_day: bool | None = None
 
 
-FetchedGroup = tuple[Sequence[Capture], CaptureGroup, pl.DataFrame]
+FetchedGroup: TypeAlias = "tuple[Sequence[Capture], CaptureGroup, pl.DataFrame]"
 """Captures in the order of their parts, what they are of, and their rejects (`REJECT_SCHEMA`)."""
 
 
@@ -72,6 +74,8 @@ class CaptureLog:
 
         The caller commits: nothing is recorded of a group, or all of it.
         """
+        from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
+
         none = pl.DataFrame(schema=REJECT_SCHEMA)
         self.record_all(connection, [(captures, group, none if rejects is None else rejects)])
 

@@ -1,14 +1,16 @@
 """Comparison of a table with its chain: each record, row and recorded delivery has to fit."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
 
-import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, exists, func, select
 
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.chain import (
     COLUMNS,
     GROUP,

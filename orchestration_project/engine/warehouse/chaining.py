@@ -4,15 +4,17 @@ Writer and verifier read recorded evidence by the same functions, so what is has
 stored. Rows are hashed by contract columns and public names, as `contracts.chain` says.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, func, insert, select, update
 
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.chain import (
     COLUMNS,
     GROUP,

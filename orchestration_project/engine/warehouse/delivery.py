@@ -1,5 +1,7 @@
 """Delivery of a partition, validated and ready to be written, and its outcome."""
 
+from __future__ import annotations
+
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +10,10 @@ from datetime import date, datetime
 from io import BufferedRandom
 from typing import Any, Generic, Literal, NamedTuple, get_args
 
-import polars as pl
 from sqlalchemy import Column, ColumnElement, Connection, Select, Table, Text, cast, func, select
 
 from orchestration_project.engine.captures import Capture
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.rules import Audit, Validated, contents_sha256
 from orchestration_project.engine.contracts.values import schema_of
@@ -183,7 +185,7 @@ class Counts:
     removed: int = 0
     unchanged: int = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
+    def __add__(self, other: Counts) -> Counts:
         """Return those of both, of rows in several ranges."""
         return Counts(
             self.added + other.added,

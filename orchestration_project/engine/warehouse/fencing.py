@@ -4,12 +4,13 @@ What is recorded of deliveries is written here too, in the same transaction: so 
 other than `landings` and `audits` do, and what asks for the present reads no history.
 """
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import polars as pl
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -25,6 +26,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.engine.connections.clock import NEW_YORK
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.rules import COMPLETE
 from orchestration_project.engine.warehouse.balancing import record_balances
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog

@@ -1,5 +1,7 @@
 """Frames into tables and back, the fastest way that each database has."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -8,7 +10,6 @@ from functools import cache
 from itertools import chain
 from typing import Any, TypeVar
 
-import polars as pl
 from sqlalchemy import (
     JSON,
     ColumnElement,
@@ -32,6 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.key_ranges import Days, KeyRange
 from orchestration_project.engine.contracts.values import (
     schema_of,

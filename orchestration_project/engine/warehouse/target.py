@@ -4,14 +4,16 @@ A load marks derived rows whose inputs it changes as stale, until they are deriv
 table with a column known_from gets the time of the load there.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-import polars as pl
 from sqlalchemy import Connection, Table, false, func, select, update
 
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.balance import Conservation
 from orchestration_project.engine.warehouse.frames import Scope, within
 from orchestration_project.tables.schema import HISTORY
@@ -165,7 +167,7 @@ class TableSpec(Generic[SummaryT]):
         *,
         run_id: str,
         write_disposition: WriteDisposition | None = None,
-    ) -> "WriteTarget[SummaryT]":
+    ) -> WriteTarget[SummaryT]:
         """Return where and how a run writes a delivery of a partition of which ``state`` is loaded.
 
         Args:

@@ -1,5 +1,7 @@
 """The user's database, as the rest of the project sees it."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from datetime import datetime
@@ -7,14 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import polars as pl
 from sqlalchemy import Connection, Engine, FromClause, RowMapping, Select, Table, exc, func, select
 from sqlalchemy.engine import URL
 
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.balance import NOTHING_COUNTED, Balance, UnbalancedError
 from orchestration_project.engine.contracts.chain import REFUSAL, ChainKey
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, Validated
+from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.tracing.spans import span
 from orchestration_project.engine.warehouse.balancing import record_failure
@@ -294,14 +296,14 @@ class Warehouse:
 
     def plan_own(
         self, dropped: Collection[str] = (), renames: Mapping[str, Mapping[str, str]] | None = None
-    ) -> "Sequence[TableChange]":
+    ) -> Sequence[TableChange]:
         """Return the changes of declared tables that are not additive, as `plan_changes`."""
         from orchestration_project.engine.warehouse.own_changes import plan_changes
 
         with self.reading() as connection:
             return plan_changes(connection, self._schema, dropped, renames or {})
 
-    def own_sql(self, changes: "Sequence[TableChange]") -> Sequence[str]:
+    def own_sql(self, changes: Sequence[TableChange]) -> Sequence[str]:
         """Return the statements of changes, for a role with rights on tables."""
         from orchestration_project.engine.warehouse.own_changes import change_sql
 
@@ -312,7 +314,7 @@ class Warehouse:
         self,
         dropped: Collection[str] = (),
         renames: Mapping[str, Mapping[str, str]] | None = None,
-        record: "RecordChanges | None" = None,
+        record: RecordChanges | None = None,
     ) -> Sequence[str]:
         """Apply all changes of declared tables, and return them in words.
 
@@ -333,21 +335,21 @@ class Warehouse:
             declare_recorded(connection)
         return plan
 
-    def plan_rename(self, old: str, new: str) -> "TableRename | None":
+    def plan_rename(self, old: str, new: str) -> TableRename | None:
         """Return the rename of a declared table, as `plan_rename` of `own_renames`."""
         from orchestration_project.engine.warehouse.own_renames import plan_rename
 
         with self.reading() as connection:
             return plan_rename(connection, self._schema, old, new)
 
-    def rename_sql(self, rename: "TableRename | None") -> Sequence[str]:
+    def rename_sql(self, rename: TableRename | None) -> Sequence[str]:
         """Return the statements of a rename, for a role with rights on tables."""
         from orchestration_project.engine.warehouse.own_renames import rename_sql
 
         with self.reading() as connection:
             return list(rename_sql(connection, self._schema, rename))
 
-    def rename_own(self, old: str, new: str, record: "RecordChanges | None" = None) -> str | None:
+    def rename_own(self, old: str, new: str, record: RecordChanges | None = None) -> str | None:
         """Rename a declared table, and return it in words; None: it was renamed before.
 
         ``record`` records it in the same transaction.
@@ -386,7 +388,7 @@ class Warehouse:
         with self.reading() as connection:
             return migration_sql(connection, self._schema)
 
-    def fill_from(self, source: "Warehouse") -> dict[str, int]:
+    def fill_from(self, source: Warehouse) -> dict[str, int]:
         """Copy all tables of ``source``, one state of it, into this empty database.
 
         Returns the number of rows of each table.
@@ -556,8 +558,8 @@ class Warehouse:
 
     def derive(
         self,
-        derivations: "Sequence[Derivation]",
-        at_write: "Callable[[Connection, datetime], Sequence[Derivation]] | None" = None,
+        derivations: Sequence[Derivation],
+        at_write: Callable[[Connection, datetime], Sequence[Derivation]] | None = None,
     ) -> None:
         """Replace partitions of derived tables, all or none.
 
@@ -591,6 +593,8 @@ class Warehouse:
         Raises:
             SupersededError: Another delivery of the partition came first; nothing is recorded.
         """
+        from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
+
         if rejects is None:
             rejects = pl.DataFrame(schema=REJECT_SCHEMA)
         nothing = Validated(pl.DataFrame(), rejects, balances=balances)

@@ -13,7 +13,6 @@ from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.captures import Captures, rows_version
 from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.simulator import demo_url
 from orchestration_project.engine.environment import network_of, open_client, open_clock
 from orchestration_project.engine.http import (
     AnswerLimits,
@@ -24,7 +23,6 @@ from orchestration_project.engine.http import (
 from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.source import Folder, FolderSource, QuerySource, Source
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.resources.finra.api import CURRENT, PLACES, FinraApi
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.resources.finra.source import FinraSource
@@ -88,6 +86,8 @@ def open_finra(settings: Settings, http: HttpClient) -> FinraSource:
     if settings.finra_source == "files" and settings.finra_files_dir is not None:
         captures = Captures(open_store(settings))
         return FinraFiles(settings.finra_files_dir, captures, open_clock(settings))
+    from orchestration_project.resources.finra.api import FinraApi  # a folder needs none
+
     return FinraApi(open_api(settings, http))
 
 
@@ -101,12 +101,18 @@ def open_api(settings: Settings, http: HttpClient) -> QueryApi:
         Captures(open_store(settings)),
         open_clock(settings),
         name=settings.finra_source,
-        api_url=demo_url(settings) if settings.is_demo else settings.finra_api_url,
+        api_url=_find_demo_url(settings) if settings.is_demo else settings.finra_api_url,
         token_url=settings.finra_token_url,
         credentials=None if settings.is_demo else _read_credentials(settings),
         api_key=None if settings.is_demo else settings.finra_access_token,
         concurrent_requests=settings.finra_concurrent_requests,
     )
+
+
+def _find_demo_url(settings: Settings) -> str:
+    from orchestration_project.engine.connections.simulator import demo_url  # real data have none
+
+    return demo_url(settings)
 
 
 @contextmanager
@@ -218,6 +224,8 @@ def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:
     settings = FinraSettings.of(settings)
     if settings.finra_source != "api":
         return None
+    from orchestration_project.resources.finra.api import CURRENT, PLACES
+
     path = urlsplit(PLACES[CURRENT].listing.url).path
     listing = settings.finra_api_url.rstrip("/") + path
     open_once = partial(open_http, settings, retries=RetryPolicy(max_attempts=1))

@@ -19,8 +19,8 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.domains.finra.value import ONE, coverage, symbol_week_value
 from orchestration_project.domains.prices.tables import prices_daily
+from orchestration_project.engine.contracts.frame_types import QUANTITY
 from orchestration_project.engine.contracts.key_ranges import Days
-from orchestration_project.engine.contracts.values import QUANTITY
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,

@@ -1,11 +1,13 @@
 """Metrics of MQTT: events by kind, what waits, dead letters, bridges, brokers, and measurements."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-from prometheus_client.core import Metric
 from sqlalchemy import Connection, case, func, select
 
 from orchestration_project.domains.mqtt.tables import (
@@ -18,6 +20,9 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.ranges import first_unread, waiting
 from orchestration_project.resources.mqtt.reading import waiting_outbox
 from orchestration_project.services.metrics.families import counter, gauge
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 OTHER = "other"
 """Label of all kinds without a schema: senders may write any."""

@@ -29,9 +29,9 @@ from orchestration_project.domains.mqtt.kinds import Kinds
 from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_seen_keys
 from orchestration_project.engine.captures import Capture, Captures, unstored
 from orchestration_project.engine.connections.clock import Clock
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.rules import (
     OFFENDERS_KEPT,
-    REJECT_SCHEMA,
     Audit,
     Validated,
     in_ascii,

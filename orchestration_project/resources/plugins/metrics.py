@@ -1,16 +1,20 @@
 """Metrics of plugins: their states, and calls and violations of the latest 24 hours."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client.core import Metric
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from orchestration_project.domains.plugins.tables import plugins, plugins_calls, plugins_violations
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.records import of_run
 from orchestration_project.services.metrics.families import gauge
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 WINDOW = timedelta(hours=24)
 

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, select
 from orchestration_project.domains.saas.tables import saas_source_states
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.connections.files import partial_file
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, in_ascii
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
+from orchestration_project.engine.contracts.rules import in_ascii
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import group_of

@@ -10,7 +10,8 @@ from orchestration_project.domains.saas.events import TaskEvent
 from orchestration_project.domains.saas.tables import saas_source_states
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.rules import REJECT_SCHEMA, in_ascii
+from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
+from orchestration_project.engine.contracts.rules import in_ascii
 from orchestration_project.engine.warehouse import TableSpec, Warehouse
 from orchestration_project.engine.warehouse.target import no_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError

@@ -1,17 +1,22 @@
 """Metric families whose labels are bounded: the host's, and those of requests to sources."""
 
+from __future__ import annotations
+
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from orchestration_project.engine.http.shared_state import SystemState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.program_logs.losses import read_losses
+
+if TYPE_CHECKING:  # what reads no metric imports no client of Prometheus
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 MOST_NAMES = 200
 """Values of a label; those after them, by name, are `other`: a series for each costs memory."""
@@ -29,6 +34,8 @@ class MetricsReader:
 
 def counter(name: str, what: str, labels: tuple[str, ...], values: Values) -> Metric:
     """Return a family of counters; what falls together as `other` is added up."""
+    from prometheus_client.core import CounterMetricFamily
+
     family = CounterMetricFamily(f"orchestration_{name}", what, labels=labels)
     return _fill_family(family, values, lambda one, other: one + other)
 
@@ -41,6 +48,8 @@ def gauge(
     together: Callable[[float, float], float] = max,
 ) -> Metric:
     """Return a family of gauges; of what falls together as `other`, the greatest counts."""
+    from prometheus_client.core import GaugeMetricFamily
+
     return _fill_family(
         GaugeMetricFamily(f"orchestration_{name}", what, labels=labels), values, together
     )
