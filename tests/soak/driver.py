@@ -121,12 +121,8 @@ class Driver:
 
     def _due_at(self, moment: datetime) -> list[Due]:
         days = [moment.date() + number * DAY for number in (-1, 0)]
-        return [
-            due.schedule
-            for day in days
-            for due in due_times(day)
-            if due.at.astimezone(UTC) == moment
-        ]
+        dues = [due for day in days for due in due_times(day)]
+        return [due for due in dues if due.at.astimezone(UTC) == moment]
 
     def _missing_ticks(
         self, since: datetime, due: list[str], sensors: tuple[str, ...]
