@@ -63,6 +63,7 @@ class Driver:
         self.calendar.step_to(steps_of(self.world.day(-1))[-1])
         self.stack.start()
         self.stack.switch_on()
+        self._wait(self._under_way, "runs")
         for number in range(until):
             yield self._run_day(number)
         yield self.judge.judge_end()
@@ -78,6 +79,7 @@ class Driver:
                 return [Finding("step", text, str(error))]
             if findings := self.judge.judge_step(self._due_at(moment), self.calendar.now()):
                 return findings
+            self._note("judged", f"{self.judge.compared:,} rows and answers so far")
         self.judge.end_day(day, self.calendar.now())
         self._note("day", f"{day} has no findings")
         return []
@@ -129,10 +131,13 @@ class Driver:
     ) -> list[str]:
         """Return the schedules and sensors without a tick since a time that has ended."""
         ended = set()
+        ended_states = ["SUCCESS", "SKIPPED"]
+        if self.world.is_away(self.calendar.now()):
+            ended_states.append("FAILURE")
         for tick in self.stack.dagster(TICKS):
             at = tick["timestamp"]
             at = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
-            if at.replace(tzinfo=UTC) >= since and tick["status"] != "STARTED":
+            if at.replace(tzinfo=UTC) >= since and tick["status"] in ended_states:
                 ended.add(json.loads(tick["tick_body"])["job_name"])
         return [name for name in (*due, *sensors) if name not in ended]
 
