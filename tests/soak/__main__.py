@@ -13,6 +13,9 @@ from tests.soak.canaries import CANARIES
 from tests.soak.driver import Driver
 from tests.soak.world import plan
 
+MAX_CHARACTERS = 400
+"""Of the state that a finding shows; the folder has the rest."""
+
 
 def main() -> int:
     """Run the days; return 1 if something is wrong."""
@@ -60,7 +63,7 @@ def _report(options: argparse.Namespace, driver: Driver, number: int, findings: 
     say(f"\nSEED={options.seed} DAYS={options.days}: {len(findings)} findings on day {number}")
     say("last events:", *(f"  {event}" for event in driver.events[-8:]))
     for finding in findings:
-        say(f"- {finding.check}: {finding.text}", f"    {finding.state}")
+        say(f"- {finding.check}: {finding.text}", f"    {str(finding.state)[:MAX_CHARACTERS]}")
     canary = f" CANARY={options.canary}" if options.canary else ""
     given = f"SEED={options.seed} DAYS={options.days} UNTIL={min(number, options.days)}"
     say(f"folder: {driver.stack.folder}")

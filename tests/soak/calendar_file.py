@@ -58,10 +58,21 @@ def follow(path: Path) -> CalendarFile:
 MODULES_OF_REAL_TIME = (
     *("grpc._channel", "grpc._common", "grpc._server", "grpc._utilities"),
     "grpc._cython.cygrpc",
+    *("dagster._grpc.server", "dagster._grpc.proxy_server"),
+    "dagster._core.remote_representation.grpc_server_registry",
 )
-"""Modules that pass points of time to C code, which compares them with the clock of the machine."""
+"""Modules that measure elapsed time by `time.time`.
+
+Those of gRPC pass points of time to C code, which compares them with the clock of the machine. A
+code server ends when no heartbeat came for a minute.
+"""
 
 
 def keep_real_time(module: Any) -> None:
-    """Have a module read real time, by a name `time` of its own."""
-    module.time = SimpleNamespace(**vars(time) | {"time": lambda: real_time_ns() / 10**9})
+    """Have a module read real time, by names of its own."""
+
+    def real_seconds() -> float:
+        return real_time_ns() / 10**9
+
+    module.time = SimpleNamespace(**vars(time) | {"time": real_seconds})
+    module.get_current_timestamp = real_seconds

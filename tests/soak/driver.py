@@ -3,15 +3,17 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests import programs
 from tests.soak.calendar_file import CalendarFile
 from tests.soak.injected import write_hook
 from tests.soak.judge import Finding, Judge
 from tests.soak.stack import RUN_WORKER, SENSORS, Stack
-from tests.soak.world import DAY, Kill, World, due_times, steps_of
+from tests.soak.world import DAY, Due, Kill, World, due_times, steps_of
 
 STUCK_SECONDS = 900
 """Real time after which a step that does not end is a finding."""
@@ -61,37 +63,38 @@ class Driver:
         self.calendar.step_to(steps_of(self.world.day(-1))[-1])
         self.stack.start()
         self.stack.switch_on()
+        self._wait(self._under_way, "runs")
         for number in range(until):
             yield self._run_day(number)
         yield self.judge.judge_end()
 
     def _run_day(self, number: int) -> list[Finding]:
-        day, begun = self.world.day(number), time.monotonic()
-        try:
-            for place, moment in enumerate(steps_of(day)):
-                kills = [
-                    kill for kill in self.world.kills if (kill.day, kill.step) == (number, place)
-                ]
+        day = self.world.day(number)
+        for place, moment in enumerate(steps_of(day)):
+            kills = [kill for kill in self.world.kills if (kill.day, kill.step) == (number, place)]
+            try:
                 self._step(moment, kills)
-        except StuckError as error:
-            return [
-                Finding("step", f"{self.calendar.now():%Y-%m-%d %H:%M} does not end", str(error))
-            ]
-        findings = self.judge.judge_day(day, self.calendar.now())
-        self._note(
-            "day", f"{day} judged, {len(findings)} findings, {time.monotonic() - begun:.0f} s"
-        )
-        return findings
+            except StuckError as error:
+                text = f"{self.calendar.now():%Y-%m-%d %H:%M} does not end"
+                return [Finding("step", text, str(error))]
+            if findings := self.judge.judge_step(self._due_at(moment), self.calendar.now()):
+                return findings
+            self._note("judged", f"{self.judge.compared:,} rows and answers so far")
+        self.judge.end_day(day, self.calendar.now())
+        self._note("day", f"{day} has no findings")
+        return []
 
     def _step(self, moment: datetime, kills: list[Kill]) -> None:
         """Step to a time, and wait until nothing is queued or running and no sensor is due."""
         # A second later, as the daemon compares whole seconds.
         self.calendar.step_to(max(moment + timedelta(seconds=1), self.calendar.now()))
         self._note("step", f"{moment:%Y-%m-%d %H:%M} UTC")
+        stepped_at = time.monotonic()
         for kill in kills:
-            time.sleep(kill.seconds)
+            at = stepped_at + kill.seconds
+            programs.wait_for(lambda at=at: time.monotonic() > at, poll_seconds=0.05)
             self._kill(kill)
-        due = self._due_at(moment)
+        due = [due.schedule for due in self._due_at(moment)]
         self._wait_for_ticks(moment, due, SENSORS)
         self._wait(self._under_way, "runs")
         while self._starts_more():
@@ -118,24 +121,23 @@ class Driver:
 
         self._wait(missing, "ticks")
 
-    def _due_at(self, moment: datetime) -> list[str]:
+    def _due_at(self, moment: datetime) -> list[Due]:
         days = [moment.date() + number * DAY for number in (-1, 0)]
-        return [
-            due.schedule
-            for day in days
-            for due in due_times(day)
-            if due.at.astimezone(UTC) == moment
-        ]
+        dues = [due for day in days for due in due_times(day)]
+        return [due for due in dues if due.at.astimezone(UTC) == moment]
 
     def _missing_ticks(
         self, since: datetime, due: list[str], sensors: tuple[str, ...]
     ) -> list[str]:
         """Return the schedules and sensors without a tick since a time that has ended."""
         ended = set()
+        ended_states = ["SUCCESS", "SKIPPED"]
+        if self.world.is_away(self.calendar.now()):
+            ended_states.append("FAILURE")
         for tick in self.stack.dagster(TICKS):
             at = tick["timestamp"]
             at = at if isinstance(at, datetime) else datetime.fromisoformat(str(at))
-            if at.replace(tzinfo=UTC) >= since and tick["status"] != "STARTED":
+            if at.replace(tzinfo=UTC) >= since and tick["status"] in ended_states:
                 ended.add(json.loads(tick["tick_body"])["job_name"])
         return [name for name in (*due, *sensors) if name not in ended]
 
@@ -144,16 +146,15 @@ class Driver:
 
     def _wait(self, missing: Callable[[], list[Any]], what: str) -> None:
         """Wait until nothing is missing."""
-        deadline = time.monotonic() + STUCK_SECONDS
-        while found := missing():
-            if time.monotonic() > deadline:
-                raise StuckError(f"{what}: {found}")
-            time.sleep(0.5)
+        try:
+            programs.wait_for(lambda: not missing(), STUCK_SECONDS, poll_seconds=0.5)
+        except AssertionError:
+            raise StuckError(f"{what}: {missing()}") from None
 
     def _kill(self, kill: Kill) -> None:
-        deadline = time.monotonic() + (30 if kill.program == RUN_WORKER else 5)
-        while (number := self.stack.kill(kill.program)) is None and time.monotonic() < deadline:
-            time.sleep(0.1)
+        number, seconds = None, 30 if kill.program == RUN_WORKER else 5
+        with suppress(AssertionError):
+            number = programs.wait_for(lambda: self.stack.kill(kill.program), seconds)
         done = f"killed, process {number}" if number else "none ran, so none was killed"
         self._note("kill", f"{kill.program}: {done}")
 

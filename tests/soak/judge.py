@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from tests.oracle.readers import WEEKLY
 from tests.soak.evidence import plain, read_deliveries
 from tests.soak.stack import CLAIMS, Stack
 from tests.soak.truth import Truth, without_bookkeeping
-from tests.soak.world import World, due_times
+from tests.soak.world import Due, World
 
 SHOWN = 5
 QUESTIONS_A_DAY = 6
@@ -53,12 +54,15 @@ class Judge:
         self._random = Random(f"questions {world.seed}")  # noqa: S311 - a simulation
         self.compared = 0
 
-    def judge_day(self, day: date, moment: datetime) -> list[Finding]:
-        """Return what is wrong at the end of a day, while nothing is queued or running."""
+    def judge_step(self, due: Sequence[Due], moment: datetime) -> list[Finding]:
+        """Return what is wrong after a step, while nothing is queued or running."""
         self._truth.advance(moment)
+        return [*self._weeks(), *self._rates(moment), *self._due(due), *self._held()]
+
+    def end_day(self, day: date, moment: datetime) -> None:
+        """Ask about the past, and record what has grown."""
         self._ask(moment)
         self._measure(day)
-        return [*self._weeks(), *self._rates(moment), *self._due(day), *self._held()]
 
     def judge_end(self) -> list[Finding]:
         """Return which answers of the past changed, and what the oracle recomputes otherwise."""
@@ -125,7 +129,7 @@ class Judge:
         ]
         return [Finding("rates", f"{len(wrong)} rates differ", wrong[:SHOWN])] if wrong else []
 
-    def _due(self, day: date) -> list[Finding]:
+    def _due(self, dues: Sequence[Due]) -> list[Finding]:
         """Each due time has one tick that ended, and where it is to start a run, one run."""
         ticks: Counter[tuple[str, float]] = Counter()
         for tick in self._stack.dagster(TICKS):
@@ -136,7 +140,7 @@ class Judge:
             at = datetime.fromisoformat(run["due"]).timestamp()
             runs.setdefault((run["schedule"], at), []).append(f"{run['run_id']} {run['status']}")
         findings = []
-        for due in due_times(day):
+        for due in dues:
             place = (due.schedule, due.at.astimezone(UTC).timestamp())
             if ticks[place] != 1:
                 text = f"{due.schedule} due at {due.at} has {ticks[place]} ticks"

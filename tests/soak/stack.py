@@ -27,6 +27,7 @@ SETTINGS = {
     "DEMO_IDLE_SECONDS": "3600",
     "FINRA_REQUESTS_PER_SECOND": "500",
     "FINRA_LOOKBACK_WEEKS": "7",
+    "FINRA_MAX_RUNS_PER_TICK": "40",
     # Dagster takes a thread for stuck that has been silent for half an hour of the calendar.
     "DAGSTER_DAEMON_HEARTBEAT_TOLERANCE": str(10 * 86_400),
 }

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,13 +14,15 @@ from orchestration_demo.publication import DELAY, TIERS, WEEK, publication_date,
 from orchestration_demo.reference_rates import ReferenceRates
 
 from tests.oracle.inputs import Row
-from tests.oracle.readers import PARSERS, WEEKLY
+from tests.oracle.readers import WEEKLY, ParsedWeek
 from tests.soak.world import FRANKFURT, NEW_YORK, World
 
 SEED, ROWS_PER_WEEK = 20_250_106, 600
 LOOKBACK_WEEKS = 7
 BOOKKEEPING = {"capture_id", "known_from"}
 MICROS = 10**6
+MAX_REJECT_RATIO = Fraction(5, 1000)
+"""Of FINRA_MAX_REJECT_RATIO, as docs/reference/settings.md has it."""
 
 
 class Truth:
@@ -51,16 +54,19 @@ class Truth:
                 edition = Edition(tier, week, publication_date(week, tier), known)
                 if self._editions.get((tier, week)) != edition:
                     self._editions[tier, week] = edition
-                    self.weeks[tier, week.isoformat()] = self._read(edition)
+                    self._load(edition)
 
-    def _read(self, edition: Edition) -> dict[tuple, Row]:
+    def _load(self, edition: Edition) -> None:
+        """Take an edition as the contract has it; one that is quarantined leaves the last one."""
         rows = partition_rows(self._market, self._anchor, edition)
         content = text_page(rows, "|", is_quoted=False).body
         capture = {"capture_id": 0, "content": content}
         delivery = {"table_name": WEEKLY, "run_id": "", "recorded_at": "", "captures": [capture]}
-        return {
-            key: without_bookkeeping(row) for key, row in PARSERS[WEEKLY](delivery).rows.items()
-        }
+        parsed = ParsedWeek(delivery).read_lines()
+        if not parsed.is_quarantined(MAX_REJECT_RATIO):
+            self.weeks[edition.tier, edition.week.isoformat()] = {
+                key: without_bookkeeping(row) for key, row in parsed.rows.items()
+            }
 
     def rates(self, moment: datetime) -> dict[tuple[str, str], set[int]]:
         """Return the rates x 10^6 that are out by day and currency; of a corrected one both."""
