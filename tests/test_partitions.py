@@ -596,7 +596,7 @@ def test_a_defect_ends_the_run_by_name_and_is_not_tried_again(instance):
     assert f"where: partition=c, run={result.run_id}, asset=thing" in error_of(result)
 
 
-def test_what_landed_before_a_defect_is_materialized_and_what_was_held_back_is_observed(instance):
+def test_loaded_partitions_materialize_quarantined_are_observed(instance):
     script = Script(
         {"b": raising(SourceError("unusable")), "c": raising(ZeroDivisionError())},
     )

@@ -162,7 +162,7 @@ def test_a_clock_that_cannot_be_reckoned_with_is_refused(
 
 
 @pytest.mark.parametrize("name", ["STATE_DIR", "FINRA_FILES_DIR", "ALERT_RULES", "WEBHOOKS_FILE"])
-def test_a_home_that_nobody_has_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, name: str):
+def test_a_home_of_an_unknown_user_is_a_clear_error(monkeypatch: pytest.MonkeyPatch, name: str):
     monkeypatch.setenv(name, "~nosuchuser/folder")
     with pytest.raises(ConfigurationError, match="the path ~nosuchuser/folder leads nowhere"):
         paths_of(load_settings())

@@ -167,9 +167,7 @@ def test_a_full_run_fetches_again_and_says_that_nothing_changed(url, instance):
 
 @pytest.mark.slow_on_postgresql
 @BOTH
-def test_a_bad_partition_is_held_back_alone_and_a_repeated_run_does_only_what_is_missing(
-    url, instance
-):
+def test_a_bad_partition_is_quarantined_alone_and_rerun_alone(url, instance):
     result = load(instance, key("T2", 10), key("T2", 8))
     assert not result.success
     assert failure_of(result, OP).startswith(f"1 of 3 partitions did not land: {key('T2', 9)}")

@@ -124,7 +124,7 @@ def test_the_presets_are_listed_with_their_jobs_and_which_is_in_force(url, insta
     assert [name for name, row in rows.items() if row["in_force"]] == ["latest"]
 
 
-def test_nothing_is_applied_by_nobody_or_for_no_reason(url, instance):
+def test_a_preset_needs_a_person_and_a_reason(url, instance):
     refused = choose(instance, preset="strict_quality", dry_run=False)
     [failure] = [event for event in refused.all_events if event.is_step_failure]
     assert "the run's config lacks who and why" in str(failure.step_failure_data.error)

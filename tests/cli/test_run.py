@@ -90,7 +90,7 @@ def test_more_weeks_than_there_are_is_refused_before_any_work_with_their_number(
 
 
 @pytest.mark.slow
-def test_a_held_back_week_fails_the_command_and_the_other_weeks_land(state_dir):
+def test_a_quarantined_week_fails_the_command_and_others_load(state_dir):
     status, output, _ = programs.run(state_dir, *RUN, "9", DEMO_ROWS_PER_WEEK="6000")
     assert status == 1
     assert re.search(r"T2\|2025-12-01.*quarantined by reconciles_with_symbol_totals", output)

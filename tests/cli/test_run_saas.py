@@ -46,7 +46,7 @@ def test_every_task_is_brought_into_agreement_and_a_second_run_writes_nothing(st
 
 
 @pytest.mark.slow
-def test_real_systems_get_no_rules_that_nobody_made(state_dir, monkeypatch, capsys):
+def test_real_systems_get_no_default_rules(state_dir, monkeypatch, capsys):
     for name, value in {
         "FINRA_SOURCE": "api",
         "SAAS_SOURCE": "api",

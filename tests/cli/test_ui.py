@@ -87,7 +87,7 @@ def test_a_run_of_dagsters_own_command_in_a_new_shell_shows_in_the_ui(ui):
     assert ui.run_states(JOB)[: -before or None] == ["SUCCESS"]  # sensors may start other jobs
 
 
-def test_nobody_sees_anything_without_the_key_that_it_said_once(ui):
+def test_requests_need_the_key_that_is_printed_and_not_logged(ui):
     with pytest.raises(KeyError, match="data"):
         programs.graphql(ui.port, "{version}")
     assert ui.graphql("{version}")["version"]
@@ -207,7 +207,7 @@ def test_with_postgresql_it_shows_the_runs_there_and_ctrl_c_leaves_no_process(
 
 
 @pytest.mark.slow
-def test_sigterm_while_it_starts_leaves_no_process_and_no_key_that_nobody_saw(tmp_path):
+def test_sigterm_at_start_leaves_no_process_and_no_unprinted_key(tmp_path):
     ui = Ui(tmp_path / "state")
     programs.wait_for((tmp_path / "state" / "logs" / "code-server.log").exists)
     assert ui.end(signal.SIGTERM) == 0

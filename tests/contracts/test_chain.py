@@ -71,7 +71,7 @@ def causes(*records: ChainRecord, head: tuple[int, str] | None = HEAD) -> list[s
     return [str(problem) for problem in link_problems(records, TRUSTED, head)]
 
 
-def test_a_chain_that_nobody_changed_has_no_problem():
+def test_an_unchanged_chain_has_no_problem():
     assert causes(FIRST, SECOND) == []
     assert causes(head=None) == []
     assert (SECOND.fields["number"], SECOND.name, replace(SECOND, group_id=None).name) == (

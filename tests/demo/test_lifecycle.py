@@ -41,7 +41,7 @@ def test_sigterm_ends_it_cleanly_and_withdraws_the_announcement(start_demo: Star
 
 
 @pytest.mark.slow
-def test_it_ends_by_itself_when_nobody_asks(start_demo: StartDemo):
+def test_it_ends_by_itself_without_requests(start_demo: StartDemo):
     demo = start_demo(idle_seconds=1)
     output, _ = demo.process.communicate(timeout=START_SECONDS)
     assert (demo.process.returncode, output) == (0, b"")

@@ -126,7 +126,7 @@ def test_what_jira_would_refuse_is_refused_by_field(demo, fields, field, problem
     assert demo.issues() == []
 
 
-def test_nobody_without_credentials_is_answered(demo):
+def test_a_request_without_credentials_is_refused(demo):
     for system, path in (
         ("jira", "rest/api/3/issue/HR-1"),
         ("peopleforce", "api/public/v3/tasks"),

@@ -271,7 +271,7 @@ def test_audits_that_need_what_a_file_lacks_are_not_applicable():
     assert not any(audit.blocks for audit in found.values())
 
 
-def test_a_file_of_another_tier_is_held_back():
+def test_a_file_of_another_tier_is_quarantined():
     found = audited(record_total=None, parts=[file(FILE_LINE.replace("Tier 1", "Tier 2"))])
     stranger = found["holds_only_its_week_and_tier"]
     assert stranger.found == "1, e.g. weekStartDate 2025-11-10, tierIdentifier T2"

@@ -22,7 +22,7 @@ def due_at(now: str, *, weeks: int = 1, grace: timedelta = GRACE, tier: str = "T
     return [each.partition.week_start for each in due if each.partition.tier == tier]
 
 
-def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
+def test_a_due_week_is_loaded_quarantined_missing_or_not_published():
     states = due_weeks(
         at("2025-12-18T12:00:00-05:00"),
         weeks=2,
@@ -57,7 +57,7 @@ def test_a_due_week_is_landed_or_held_back_or_not_landed_or_not_out():
     ]
 
 
-def test_a_landed_week_whose_restatement_is_held_back_is_landed():
+def test_a_loaded_week_with_a_quarantined_restatement_is_loaded():
     key = "T1|2025-11-24"
     (week,) = [
         week

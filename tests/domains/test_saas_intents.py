@@ -42,7 +42,7 @@ def test_a_field_that_a_rule_begins_to_fill_is_written_over_what_stood_there():
     assert merged({"a": 2}, {}, {}).overwritten == {}
 
 
-def test_a_time_that_the_target_says_in_its_own_zone_is_nobody_s_edit():
+def test_a_time_in_the_zone_of_the_target_is_no_edit():
     ours, before = {"at": "2026-03-02T10:00:00.000+0000"}, {"at": "2026-03-02T09:00:00Z"}
     in_zone = {"at": "2026-03-02T11:00:00.000+0200"}
     assert merged(before, before, in_zone) == Merge({}, {}, {})
@@ -247,7 +247,7 @@ def test_a_value_that_cannot_be_one_of_its_field_says_why(name, value, said):
     assert str(error.value) == said
 
 
-def test_who_is_not_known_is_left_out_and_nobody_is_taken_for_somebody_else():
+def test_an_unknown_assignee_is_left_out_and_not_replaced():
     assert values(assignee="ana@example.org").fields == {"assignee": {"accountId": "a-1"}}
     assert values(assignee=None).fields == {"assignee": None}
     unknown = values(assignee="ana@example.or")

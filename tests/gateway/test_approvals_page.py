@@ -106,7 +106,7 @@ def test_each_role_confirms_what_it_may_do(
     assert newest(login_client).state == ("confirmed" if status == 303 else "requested")
 
 
-def test_what_nobody_requested_is_requested_on_the_page(login_client: LoginClient):
+def test_an_approval_is_requested_on_the_page(login_client: LoginClient):
     waiting = requested(login_client, replace(DEMAND, person=None))
     operator = login_client.log_in(login_client.keys[Role.OPERATOR])
     assert 'value="request">Request</button>' in login_client.ask("GET", PATH, cookie=operator).text

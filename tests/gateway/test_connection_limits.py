@@ -209,7 +209,7 @@ def test_an_answer_that_is_read_slowly_takes_longer_than_the_limit():
         assert time.monotonic() - began > 1.0
 
 
-def test_an_answer_that_nobody_reads_ends():
+def test_an_unread_answer_ends():
     with sending_much(0.2) as (port, ended), connected(port) as connection:
         connection.sendall(REQUEST)
         assert wait_for(lambda: ended)

@@ -237,7 +237,7 @@ def test_a_query_that_was_read_before_is_answered_as_dagster_reads_it(
     assert len({(answer.status, answer.body) for answer in answers}) == 1
 
 
-def test_a_request_of_nobody_has_the_permissions_of_a_viewer(login_client: LoginClient):
+def test_an_anonymous_request_has_the_permissions_of_a_viewer(login_client: LoginClient):
     CURRENT.set(None)
     answer = asyncio.run(asked_as(Role.VIEWER, login_client.dagster, "{permissions {value}}"))
     assert not any(permission["value"] for permission in answer["data"]["permissions"])

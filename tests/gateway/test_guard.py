@@ -67,7 +67,7 @@ def test_a_browser_that_is_not_known_is_led_to_the_login_and_back(login_client: 
     assert answer.headers["location"] == "/login?next=%2Fruns%2Fabc%3Ftab%3Da%2520b%26x%3D1"
 
 
-def test_a_websocket_of_nobody_is_refused_before_it_opens(login_client: LoginClient):
+def test_an_anonymous_websocket_is_refused_before_it_opens(login_client: LoginClient):
     with pytest.raises(InvalidStatus) as refused:
         login_client.websocket()
     assert refused.value.response.status_code == 403
@@ -384,7 +384,7 @@ def test_a_websocket_of_another_site_is_refused_with_cookie_and_with_key(login_c
 
 
 @pytest.mark.slow
-def test_where_nobody_is_asked_everybody_is_an_admin_but_no_page_of_another_site(tmp_path):
+def test_without_login_all_are_admins_but_no_page_of_another_site(tmp_path):
     with open_login_client(tmp_path, is_open=True) as login_client:
         assert login_client.ask("GET", "/session").json["role"] == "admin"
         query = "mutation {setNuxSeen}"

@@ -190,7 +190,7 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-def test_a_page_of_another_site_can_log_nobody_in_or_out(
+def test_a_page_of_another_site_cannot_log_in_or_out(
     login_client: LoginClient, headers: dict[str, str]
 ):
     cookie = login_client.log_in(login_client.keys[Role.VIEWER])
@@ -245,7 +245,7 @@ def test_an_address_of_ipv6_counts_with_its_whole_network(login_client: LoginCli
     assert login_client.post("/login", {"key": "op_guess"}, address="2001:db8:1:2::1").status == 401
 
 
-def test_a_machine_with_a_key_that_ended_locks_nobody_out(login_client: LoginClient):
+def test_a_machine_with_an_expired_key_locks_no_caller_out(login_client: LoginClient):
     key = login_client.key_ring.create(owner="x", role=Role.VIEWER, lasts=timedelta(seconds=-1))
     address = "203.0.113.9"
     for _ in range(ADDRESS_LIMIT + 1):

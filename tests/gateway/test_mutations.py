@@ -92,7 +92,7 @@ def test_an_operator_may_ask_for_none_of_an_admins(login_client: LoginClient, mu
             ), name
 
 
-def test_nobody_may_ask_for_a_mutation_that_is_not_known(login_client: LoginClient):
+def test_an_unknown_mutation_is_refused(login_client: LoginClient):
     for name in ("somethingNew", "setAppManagedComponent"):
         assert (
             login_client.graphql(f"mutation {{{name}}}", key=login_client.keys[Role.ADMIN]).status

@@ -152,7 +152,7 @@ def test_an_address_is_compared_in_lower_case(login_client: LoginClient):
     assert (session_data["user"], session_data["role"]) == ("you@example.org", "viewer")
 
 
-def test_an_answer_that_nobody_here_asked_for_logs_nobody_in(login_client: LoginClient):
+def test_an_unrequested_login_answer_is_refused(login_client: LoginClient):
     location, cookie = begin(login_client)
     path = back_from(location, "1")
     _, other = begin(login_client)
@@ -173,7 +173,7 @@ def test_an_answer_that_nobody_here_asked_for_logs_nobody_in(login_client: Login
         assert "<script" not in answer.text
 
 
-def test_answers_that_nobody_asked_for_fill_no_audit_and_lock_nobody_out(login_client: LoginClient):
+def test_unrequested_login_answers_fill_no_audit_and_lock_no_one(login_client: LoginClient):
     path = "/auth/oidc/callback?state=x&code=y"
     for _ in range(ADDRESS_LIMIT + 1):
         answer = login_client.ask("GET", path, address="203.0.113.61")

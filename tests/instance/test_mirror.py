@@ -87,7 +87,7 @@ def test_what_an_earlier_attempt_wrote_stays_and_is_not_shown_again(console, fil
     assert file.read_text() == "first\nsecond\n"
 
 
-def test_a_step_goes_on_when_nobody_looks_at_the_console_any_more(console, file):
+def test_a_step_goes_on_when_the_console_is_closed(console, file):
     stream, seen = console
     seen.close()
     with mirrored(stream, file):

@@ -74,7 +74,7 @@ class Metered(PriceFiles):
         return captures
 
 
-class PartitionLoader:
+class PriceLoader:
     """Writes files of prices, loads them, and looks at what is landed."""
 
     def __init__(self, warehouse: Warehouse, folder: Path, clock: StoppedClock) -> None:
@@ -148,11 +148,11 @@ class PartitionLoader:
 
 
 @contextmanager
-def light(folder: Path, clock: StoppedClock) -> Iterator[PartitionLoader]:
+def light(folder: Path, clock: StoppedClock) -> Iterator[PriceLoader]:
     """Give a price loader on SQLite."""
     folder.mkdir(exist_ok=True)
     with Warehouse(f"sqlite:///{folder}/w.sqlite", clock=clock) as warehouse:
         warehouse.prepare(holds="real")
-        partition_loader = PartitionLoader(warehouse, folder, clock)
-        yield partition_loader
-        partition_loader.source.close()
+        price_loader = PriceLoader(warehouse, folder, clock)
+        yield price_loader
+        price_loader.source.close()

@@ -108,7 +108,7 @@ def test_an_expired_request_is_refused_and_requested_again(approvals, clock, is_
     assert refused(approvals, GRANT) != waiting
 
 
-def test_what_nobody_started_is_claimed_by_one_and_confirmed_by_another(approvals):
+def test_an_unstarted_approval_is_claimed_and_confirmed_by_two(approvals):
     waiting = refused(approvals, BY_ANONYMOUS)
     with pytest.raises(ConfigurationError):
         approvals.claim(waiting, EVE)
@@ -121,7 +121,7 @@ def test_what_nobody_started_is_claimed_by_one_and_confirmed_by_another(approval
     approvals.use(BY_ANONYMOUS)
 
 
-def test_a_person_who_starts_what_nobody_claimed_is_its_requester(approvals):
+def test_a_person_who_starts_an_unclaimed_approval_is_its_requester(approvals):
     waiting = refused(approvals, BY_ANONYMOUS)
     assert refused(approvals, GRANT) == waiting
     with pytest.raises(ConfigurationError):

@@ -77,13 +77,13 @@ def settings(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def runs(price_loader, clock, instance) -> tuple[str, str]:
+def runs(partition_loader, clock, instance) -> tuple[str, str]:
     """Two runs of a session: one lands A and B of the week, the next, a day later, just A."""
 
     def run(*rows, **landing) -> str:
         tags = {"session": "year end"}
         made = dg.materialize([part], instance=instance, tags=tags).run_id
-        price_loader.land(*rows, target=price_loader.target(run_id=made), **landing)
+        partition_loader.land(*rows, target=partition_loader.target(run_id=made), **landing)
         clock.at += timedelta(days=1)
         return made
 
@@ -92,28 +92,30 @@ def runs(price_loader, clock, instance) -> tuple[str, str]:
         row("A", share_quantity=Decimal("9007199254.740993")),
         row("B", issue_name="two\u2028lines"),
         captures=[
-            price_loader.capture(body),
-            price_loader.capture(body),
-            price_loader.capture(SECRET.encode()),
+            partition_loader.capture(body),
+            partition_loader.capture(body),
+            partition_loader.capture(SECRET.encode()),
         ],
         rejects=rejected(3).with_columns(record=pl.lit(SECRET)),
     )
     second = run(
-        row("A", share_quantity=5), version="v2", captures=[price_loader.capture(b"header\nA\n")]
+        row("A", share_quantity=5),
+        version="v2",
+        captures=[partition_loader.capture(b"header\nA\n")],
     )
-    reconcile(instance, Ledger(price_loader.warehouse, clock), None)
+    reconcile(instance, Ledger(partition_loader.warehouse, clock), None)
     return first, second
 
 
 @pytest.fixture
-def export(price_loader, clock, instance, settings):
+def export(partition_loader, clock, instance, settings):
     """Export what is asked for, with the captured bytes."""
 
     def exported(file=None, store=None, tables=REGISTRY.tables, **wanted):
-        store = Captures(store or FolderStore(price_loader.folder))
-        presets = in_force(Presets(price_loader.warehouse, clock))
+        store = Captures(store or FolderStore(partition_loader.folder))
+        presets = in_force(Presets(partition_loader.warehouse, clock))
         config = effective_config(settings)
-        sources = Sources(price_loader.warehouse, instance, config, presets, tables, store)
+        sources = Sources(partition_loader.warehouse, instance, config, presets, tables, store)
         return export_evidence(sources, EvidenceRequest(**wanted), settings, file, now=AFTER)
 
     return exported
@@ -224,7 +226,7 @@ def test_a_partition_at_a_time_is_what_was_known_then_and_what_had_led_to_it(exp
 
 @pytest.mark.slow
 def test_alerts_about_a_partition_or_a_run_are_its_evidence_and_others_are_not(
-    export, price_loader, runs
+    export, partition_loader, runs
 ):
     first, second = runs
     about = {
@@ -234,7 +236,7 @@ def test_alerts_about_a_partition_or_a_run_are_its_evidence_and_others_are_not(
         "of another week": {"partitions": json.dumps([f"{PARTITION}0", "T1_2025-11-10"])},
         "later": {"partitions": json.dumps([PARTITION]), "raised_at": AFTER},
     }
-    with price_loader.warehouse.writing() as connection:
+    with partition_loader.warehouse.writing() as connection:
         for name, changes in about.items():
             connection.execute(insert(operations_alerts).values(alert(name) | changes))
             connection.execute(insert(operations_alert_deliveries).values(waiting(name)))
@@ -272,21 +274,21 @@ def waiting(name: str) -> dict[str, Any]:
 @pytest.mark.slow
 @ON_SQLITE
 def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_runs(
-    export, price_loader, clock, instance, settings, monkeypatch
+    export, partition_loader, clock, instance, settings, monkeypatch
 ):
     before = effective_config(settings)
-    record_verified_config(price_loader.warehouse, before, at=NOON, run_id="r")
+    record_verified_config(partition_loader.warehouse, before, at=NOON, run_id="r")
     run_id = dg.materialize(
         [part], instance=instance, tags={"config_hash": before.config_hash}
     ).run_id
-    reconcile(instance, Ledger(price_loader.warehouse, clock), None)
+    reconcile(instance, Ledger(partition_loader.warehouse, clock), None)
     strict = Preset("strict", "load", {"ratio": 0.0})
-    Presets(price_loader.warehouse, clock).apply(strict, user="ada", reason="audit", run_id="r")
+    Presets(partition_loader.warehouse, clock).apply(strict, user="ada", reason="audit", run_id="r")
     found = export(run_id=run_id)
     assert {each["config_hash"] for each in lines(found.path, "settings")} == {before.config_hash}
     monkeypatch.setenv("FINRA_MAX_REJECT_RATIO", "0.25")
     monkeypatch.setenv("FINRA_ACCESS_TOKEN", SECRET)
-    now = export_with(price_loader, clock, instance, run_id)
+    now = export_with(partition_loader, clock, instance, run_id)
     stored_settings = [tuple(each.values()) for each in lines(now, "settings")]
     new_hash = json.loads(contents(now)["versions.json"])["config_hash"]
     assert (new_hash, "FINRA_MAX_REJECT_RATIO", "0.25", "environment") in stored_settings
@@ -303,17 +305,17 @@ def archive_at(address: str) -> Path:
     return Path(address) if name == address else load_settings().state_path / "evidence" / name
 
 
-def export_with(price_loader, clock, instance, run_id: str, **config) -> Path:
+def export_with(partition_loader, clock, instance, run_id: str, **config) -> Path:
     """Export by the asset, under the present settings; return where to."""
     result = run_kind(
         export_job,
         EXPORT_EVIDENCE,
         {
-            "artifacts": FolderStore(price_loader.folder),
+            "artifacts": FolderStore(partition_loader.folder),
             "registry": REGISTRY,
             "clock": clock,
             "settings": load_settings(),
-            "warehouse": price_loader.warehouse,
+            "warehouse": partition_loader.warehouse,
         },
         instance,
         run_id=run_id,
@@ -344,10 +346,10 @@ def test_the_program_says_its_versions_and_which_rules_made_the_rows(export, run
 @pytest.mark.slow
 @ON_SQLITE
 def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(
-    export, runs, price_loader
+    export, runs, partition_loader
 ):
     gone = hashlib.sha256(b"header\nA\n").hexdigest()
-    [file] = price_loader.folder.rglob(f"{gone}*")
+    [file] = partition_loader.folder.rglob(f"{gone}*")
     file.unlink()
     found = export(run_id=runs[1])
     [missing] = lines(found.path, "missing_bytes")
@@ -357,18 +359,18 @@ def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(
 
 
 @ON_SQLITE
-def test_what_was_held_back_is_evidence_too(export, price_loader):
+def test_a_quarantined_delivery_is_evidence_too(export, partition_loader):
     with pytest.raises(Exception, match="is quarantined"):
-        price_loader.land(row("A"), audits=[FAILED])
+        partition_loader.land(row("A"), audits=[FAILED])
     found = export(partition=PARTITION, at=AFTER)
     assert [each["outcome"] for each in lines(found.path, "audits")] == ["failed"]
     assert lines(found.path, "rows/finra_otc_weekly") == lines(found.path, "landings") == []
 
 
 @ON_SQLITE
-def test_the_reason_of_an_accepted_delivery_is_evidence(export, price_loader):
+def test_the_reason_of_an_accepted_delivery_is_evidence(export, partition_loader):
     audit = accepted(FAILED, "ab" * 32, Acceptance("ab" * 32, "a holiday"))
-    price_loader.land(row("A"), audits=[audit])
+    partition_loader.land(row("A"), audits=[audit])
     [found] = lines(export(partition=PARTITION, at=AFTER).path, "audits")
     assert (found["name"], found["outcome"]) == (FAILED.name, "passed")
     assert found["found"] == f"{FAILED.found}; accepted: a holiday"
@@ -377,10 +379,10 @@ def test_the_reason_of_an_accepted_delivery_is_evidence(export, price_loader):
 @ON_SQLITE
 @pytest.mark.parametrize("subject", ["run", "session"])
 def test_a_run_that_the_ledger_lacks_is_recorded_for_its_evidence(
-    subject, price_loader, export, instance
+    subject, partition_loader, export, instance
 ):
     made = dg.materialize([part], instance=instance, tags={"session": "year end"}).run_id
-    price_loader.land(row("A"), target=price_loader.target(run_id=made))
+    partition_loader.land(row("A"), target=partition_loader.target(run_id=made))
     found = export(**({"run_id": made} if subject == "run" else {"session": "year end"}))
     [recorded] = lines(found.path, "runs")
     assert (recorded["run_id"], recorded["status"]) == (made, "SUCCESS")
@@ -444,13 +446,13 @@ def test_a_path_of_ones_own_is_taken_and_no_file_there_is_replaced(export, runs,
 @pytest.mark.slow
 @ON_SQLITE
 def test_sessions_whose_names_look_alike_have_archives_of_their_own(
-    export, instance, price_loader, clock
+    export, instance, partition_loader, clock
 ):
     names = ("year end", "year_end", "year/end", "../end", "e" * 300, "e" * 301)
     job = dg.Definitions([part]).resolve_implicit_global_asset_job_def()
     for name in names:
         instance.create_run_for_job(job, tags={"session": name})
-    reconcile(instance, Ledger(price_loader.warehouse, clock), None)
+    reconcile(instance, Ledger(partition_loader.warehouse, clock), None)
     paths = {name: export(session=name).path for name in names}
     assert len(set(paths.values())) == len(names)
     assert {path.parent for path in paths.values()} == {paths["year_end"].parent}
@@ -480,9 +482,9 @@ def test_every_table_with_history_says_what_a_partition_of_it_is():
 
 @pytest.mark.slow
 def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(
-    export, price_loader, clock, tmp_path
+    export, partition_loader, clock, tmp_path
 ):
-    prices = Prices(price_loader.warehouse, tmp_path, clock)
+    prices = Prices(partition_loader.warehouse, tmp_path, clock)
     days = sessions(date(2025, 12, 1), date(2025, 12, 31))
     for symbol in ("AAA", "BBB"):
         prices.write(symbol, *map(line, days))
@@ -495,10 +497,14 @@ def test_a_symbol_of_prices_is_a_partition_with_its_rows_at_the_time(
 
 
 @pytest.mark.slow
-def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, price_loader, clock):
+def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(
+    export, partition_loader, clock
+):
     for name in ("1", "1|a"):
         content = Content("git", name, "push", b'{"a": 1}', {}, NOON)
-        load_content(price_loader.warehouse, clock, FolderStore(price_loader.folder), content)
+        load_content(
+            partition_loader.warehouse, clock, FolderStore(partition_loader.folder), content
+        )
     found = export(partition="git|1|a", at=AFTER)
     [event] = lines(found.path, "rows/events_webhooks")
     assert (event["source"], event["delivery_id"]) == ("git", "1|a")
@@ -506,7 +512,7 @@ def test_a_webhook_delivery_is_a_partition_with_its_row_at_the_time(export, pric
 
 @pytest.mark.slow
 @ON_SQLITE
-def test_a_partition_of_a_table_whose_partitions_nobody_knows_is_refused(export, runs):
+def test_a_partition_of_unknown_partitions_is_refused(export, runs):
     with pytest.raises(ConfigurationError, match="which rows of finra_otc_weekly") as refused:
         export(tables={}, partition=PARTITION, at=AFTER)
     assert "run_id" in refused.value.remedy

@@ -353,7 +353,7 @@ def test_a_page_that_is_no_text_is_refused_and_its_bytes_are_kept(bench):
     assert bench.trades() == {}
 
 
-def test_a_delivery_that_breaks_an_audit_is_held_back_with_its_evidence(bench):
+def test_a_delivery_with_a_failed_audit_keeps_its_evidence(bench):
     bench.load()
     bench.finra.rows = [record(APPLE, trades="7.5"), record("037833101"), record(CISCO)]
     with pytest.raises(HeldBackError, match="quarantined by has_few_rejects"):
@@ -363,7 +363,7 @@ def test_a_delivery_that_breaks_an_audit_is_held_back_with_its_evidence(bench):
     assert codes == [("fractional_quantity",), ("wrong_check_digit",)]
 
 
-def test_what_was_held_back_lands_by_a_replay_once_the_limit_allows_it_without_the_source(bench):
+def test_a_quarantined_delivery_loads_by_replay_without_the_source(bench):
     bench.finra.rows = [record(APPLE, trades="7.5"), record(CISCO)]
     with pytest.raises(HeldBackError):
         bench.load()

@@ -109,7 +109,7 @@ def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warn
     assert landed == {"finra_otc_weekly": 1}
 
 
-def test_a_week_that_is_held_back_is_compared_too(loader_of):
+def test_a_week_that_is_quarantined_is_compared_too(loader_of):
     for back in (4, 3, 2, 1):
         land(loader_of(back), *TWO_MARKETS)
     partition_loader = loader_of(0)

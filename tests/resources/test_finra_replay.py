@@ -205,7 +205,7 @@ def test_an_older_delivery_is_published_again_only_when_asked_and_history_says_s
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_partition_that_was_held_back_lands_once_the_limit_allows_it(replay_loads):
+def test_a_quarantined_partition_loads_once_the_limit_allows_it(replay_loads):
     partition_loader = replay_loads.partition_loader
     with pytest.raises(HeldBackError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
@@ -375,7 +375,7 @@ def test_of_a_market_that_came_twice_a_replay_takes_what_came_last(replay_loads)
 
 
 @pytest.mark.slow_on_postgresql
-def test_of_markets_one_that_was_held_back_lands_with_what_is_landed_of_the_other(replay_loads):
+def test_a_quarantined_market_loads_with_the_rows_of_the_other(replay_loads):
     replay_loads.load(text_of(AAA=100))
     with pytest.raises(HeldBackError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=20) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n", "NON_ATS")
@@ -387,7 +387,7 @@ def test_of_markets_one_that_was_held_back_lands_with_what_is_landed_of_the_othe
 
 
 @pytest.mark.slow_on_postgresql
-def test_an_older_delivery_that_is_held_back_stands_in_the_way_of_no_replay(replay_loads):
+def test_an_older_quarantined_delivery_prevents_no_replay(replay_loads):
     with pytest.raises(HeldBackError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
     replay_loads.replay(max_reject_ratio=0.5)

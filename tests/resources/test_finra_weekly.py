@@ -200,7 +200,7 @@ def test_a_week_too_large_to_be_held_or_put_on_disk_leaves_its_bytes(
     assert (partition_loader.count(captures), partition_loader.count(landings)) == (1, 0)
 
 
-def test_a_week_in_ranges_that_does_not_add_up_is_held_back(load_of, partition_loader):
+def test_a_week_in_ranges_that_does_not_add_up_is_quarantined(load_of, partition_loader):
     rows = week(AAA=100, BBB=5, CCC=7)
     rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
     with pytest.raises(HeldBackError, match=r"1 of 3 .*BBB"):
@@ -244,7 +244,7 @@ def test_a_source_that_never_settles_is_transient_and_publishes_nothing(load_of,
     assert partition_loader.rows(fences, "token", "source_version") == [(1, None)]
 
 
-def test_rows_that_do_not_add_up_are_held_back_with_their_evidence(load_of, partition_loader):
+def test_rows_that_do_not_add_up_are_quarantined_with_their_evidence(load_of, partition_loader):
     rows = week(AAA=100, BBB=5)
     rows[3] = record("BBB", summaryTypeCode="ATS_W_SMBL", totalWeeklyShareQuantity=6)
     load, _ = load_of(Finra(rows))

@@ -82,7 +82,7 @@ def test_the_check_finds_what_is_missing_changed_and_not_named(partition_loader,
     assert not check.passed
 
 
-def test_a_blob_is_found_by_its_hash_or_by_a_capture_that_was_held_back_too(partition_loader):
+def test_a_blob_is_found_by_hash_or_by_a_quarantined_capture(partition_loader):
     with pytest.raises(Exception, match="is quarantined"):
         capture(partition_loader, b"one", audits=[FAILED])
     found = read_captures(partition_loader.warehouse, [], 9)

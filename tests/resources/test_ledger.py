@@ -306,9 +306,7 @@ def test_steps_stay_when_dagsters_event_log_has_lost_them(ledger, warehouse):
     assert rows(warehouse, operations_steps, "step_key") == [("load",)]
 
 
-def test_rows_and_bytes_are_those_of_the_runs_deliveries_landed_or_held_back(
-    partition_loader, ledger
-):
+def test_rows_and_bytes_are_of_loaded_and_quarantined_deliveries(partition_loader, ledger):
     good = partition_loader.capture(row_count=4)
     partition_loader.land(row("AAA"), row("BBB"), captures=[good], rejects=rejected(3, 4))
     bad = partition_loader.capture(b"other\nlines\n", row_count=3)

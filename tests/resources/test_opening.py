@@ -37,7 +37,7 @@ def test_it_is_opened_once_at_the_first_use_and_closed_at_the_end():
     assert resource.noted == ["opened", "closed"]
 
 
-def test_what_nobody_uses_is_never_opened():
+def test_an_unused_resource_is_never_opened():
     resource = NotedResource()
     with at_first_use(resource.opening):
         pass

@@ -178,7 +178,7 @@ def test_a_state_dir_other_than_a_folder_is_reported(look: Look, tmp_path: Path)
     assert (found.outcome, found.got.startswith("STATE_DIR cannot be used")) == ("failed", True)
 
 
-def test_a_clock_has_nobody_to_compare_with_on_one_machine(look: Look):
+def test_a_clock_is_not_compared_on_one_machine(look: Look):
     assert look("clock").outcome == "not_applicable"
 
 

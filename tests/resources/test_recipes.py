@@ -153,7 +153,7 @@ def test_which_lines_of_a_week_were_refused_and_why(asked):
 
 
 @pytest.mark.slow_on_postgresql
-def test_which_partitions_are_held_back(partition_loader, asked):
+def test_which_partitions_are_quarantined(partition_loader, asked):
     assert asked("Quarantined partitions") == []
     other = PartitionLoader(
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + timedelta(7)

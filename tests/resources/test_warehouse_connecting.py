@@ -306,9 +306,7 @@ def test_a_server_that_is_not_there_may_come_back(open_at):
         ("failed to resolve host: [Errno -2] Name or service not known", ConfigurationError),
     ],
 )
-def test_a_network_that_fails_may_be_well_again_a_name_that_nobody_knows_is_a_wrong_setting(
-    said, kind, postgres_url, open_at
-):
+def test_a_network_fault_is_retried_an_unknown_name_is_a_setting(said, kind, postgres_url, open_at):
     with pytest.raises(kind, match=re.escape(said)), open_at(postgres_url).reading():
         raise psycopg.OperationalError(said)  # as the driver does, and without a SQLSTATE
 

@@ -386,7 +386,7 @@ def test_a_whole_partition_after_one_market_removes_what_it_does_not_have(partit
 
 
 @pytest.mark.slow_on_postgresql
-def test_a_held_back_delivery_is_recorded_and_leaves_what_is_published(partition_loader):
+def test_a_quarantined_delivery_is_recorded_and_changes_no_row(partition_loader):
     partition_loader.land(row("AAA"), row("BBB"))
     published = [partition_loader.warehouse.frame(select(t), t) for t in (finra_otc_weekly, *BOTH)]
     with pytest.raises(HeldBackError) as refusal:

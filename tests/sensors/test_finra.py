@@ -98,7 +98,7 @@ def test_a_restated_week_is_asked_for_again(instance, monkeypatch, set_clock):
 
 
 @pytest.mark.slow
-def test_a_week_that_was_held_back_waits_until_the_source_changes_it(instance, monkeypatch):
+def test_a_quarantined_week_waits_until_the_source_changes_it(instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")
     held_back = "T2|2025-12-01"
     result = defs.resolve_job_def("finra_otc_weekly").execute_in_process(

@@ -323,7 +323,7 @@ def test_the_watermark_waits_until_all_that_changed_has_landed(
 
 
 @pytest.mark.slow
-def test_a_week_that_was_held_back_is_not_asked_for_until_it_changes(
+def test_a_quarantined_week_is_not_requested_until_it_changes(
     restatement, publication, instance, monkeypatch
 ):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "9")

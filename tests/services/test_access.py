@@ -84,7 +84,7 @@ def test_what_cannot_be_resolved_is_run_by_an_admin_alone():
     assert may_run(Role.ADMIN, [None])
 
 
-def test_what_is_not_known_nobody_may():
+def test_an_unknown_mutation_is_refused_to_every_role():
     assert [may_ask(role, "launchRun") for role in Role] == [False, True, True]
     assert [may_ask(role, "wipeAssets") for role in Role] == [False, False, True]
     assert [may_ask(role, "newMutation") for role in Role] == [False, False, False]
@@ -208,7 +208,7 @@ def test_a_domain_that_is_not_allowed_has_no_role_whatever_the_rules_say():
     assert role_of(Member("1", ""), anybody, ["b.org"]) is None
 
 
-def test_nobody_has_a_role_without_a_rule():
+def test_a_person_without_a_rule_has_no_role():
     assert role_of(Member("1", "me@example.org"), read_rules([]), []) is None
 
 

@@ -49,7 +49,7 @@ def decision(ended: EndedRun, *known: OpenAlert) -> AlertDecision:
     return decide(problems(ended), wellness(ended), known, now=NOON, window=DAY)
 
 
-def test_what_a_failed_run_did_not_land_is_a_problem_and_what_it_refused_is_held_back():
+def test_a_failed_run_has_problems_and_quarantined_partitions():
     ended = run(landed=frozenset(UNITS[:1]), refused={UNITS[1]: "sums differ"})
     assert problems(ended) == {Problem("held_back", *UNITS[1]), Problem("failed", *UNITS[2])}
 

@@ -188,7 +188,7 @@ def test_the_category_of_a_failed_step_comes_from_what_was_raised(classes, categ
     assert step_category(classes, []) == category
 
 
-def test_partitions_that_were_held_back_give_the_category_that_most_of_them_have():
+def test_quarantined_partitions_give_their_most_frequent_category():
     assert step_category(["Failure"], ["source", "contract", "contract"]) == "contract"
     assert step_category(["Failure"], ["source", "contract"]) == "contract"
 

@@ -74,7 +74,7 @@ def test_a_file_whose_writing_fails_is_visibly_not_whole(threads):
         answer.read()
 
 
-def test_a_file_that_nobody_reads_any_more_is_no_longer_written(threads):
+def test_a_file_whose_reader_left_is_no_longer_written(threads):
     has_left = threading.Event()
 
     def frames():

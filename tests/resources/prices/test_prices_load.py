@@ -198,7 +198,7 @@ def test_what_waits_for_one_source_s_quota_is_asked_of_another_at_once(
     assert list(light_loader.closes("AAA")) == FEBRUARY
 
 
-def test_a_symbol_that_the_source_does_not_have_or_nobody_can_spell_harms_no_other(
+def test_a_missing_or_unmapped_symbol_harms_no_other(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     light_loader.write("AAA", *map(line, FEBRUARY))
@@ -214,7 +214,7 @@ def test_a_symbol_that_the_source_does_not_have_or_nobody_can_spell_harms_no_oth
     assert light_loader.states(MONTH) == states | {"GONE": "landed"}
 
 
-def test_a_symbol_that_breaks_the_contract_is_held_back_alone_with_its_evidence(
+def test_a_bad_symbol_is_quarantined_alone_with_its_evidence(
     light_loader: PriceLoader,
 ):
     light_loader.write("BAD", line(FEBRUARY[0]), line(FEBRUARY[0]))
@@ -503,7 +503,7 @@ def test_months_before_landed_ones_are_asked_for_with_all_until_now_as_a_split_i
     assert len(light_loader.source.asked) == 2
 
 
-def test_months_before_landed_ones_have_nobody_wait_for_what_the_source_lacks_since(
+def test_months_before_loaded_ones_do_not_wait_for_later_gaps(
     light_loader: PriceLoader, clock: StoppedClock
 ):
     clock.at -= timedelta(days=7)

@@ -188,7 +188,9 @@ def test_an_older_delivery_takes_its_range_back_only_when_asked_and_stays_there(
     assert str(replay(light_loader)) == "unchanged"
 
 
-def test_an_older_delivery_stays_older_although_the_latest_was_held_back(light_loader: PriceLoader):
+def test_an_older_delivery_stays_older_than_a_quarantined_one(
+    light_loader: PriceLoader,
+):
     light_loader.write("AAA", *map(line, JANUARY))
     light_loader.load("AAA", months=BOTH[:1])
     light_loader.write("AAA", *(line(day, 11) for day in JANUARY))
@@ -202,7 +204,7 @@ def test_an_older_delivery_stays_older_although_the_latest_was_held_back(light_l
     assert set(light_loader.closes("AAA").values()) == {11.0}
 
 
-def test_an_older_delivery_that_is_held_back_is_not_published_by_the_next_replay(
+def test_a_replay_does_not_publish_an_older_quarantined_delivery(
     light_loader: PriceLoader,
 ):
     lenient = replace(LIMITS, max_reject_ratio=0.9)
@@ -242,7 +244,7 @@ TWICE = [line(FEBRUARY[0]), line(FEBRUARY[0], 0), line(FEBRUARY[1], 0)]
 """Two of three days that are rejected."""
 
 
-def test_a_symbol_that_was_held_back_lands_beside_what_is_landed_once_the_limit_allows_it(
+def test_a_quarantined_symbol_loads_once_the_limit_allows_it(
     light_loader: PriceLoader,
 ):
     light_loader.write("AAA", *map(line, JANUARY))
