@@ -6,6 +6,7 @@ BENCH_VENV := .venv-bench
 DOCS_VENV := .venv-docs
 DEPLOY_VENV := .venv-deploy
 AIRFLOW_VENV := .venv-airflow
+RELEASE_VENV := .venv-release
 RUN := $(VENV)/bin/orchestrate
 # Two for each core: half of a worker's time goes to waiting for programs that a test started.
 TEST_WORKERS := $(shell expr 2 \* $$(nproc))
@@ -19,7 +20,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos soak bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel image compose observe migrate migrated migration verify reset lock
+.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos soak bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel audit image compose observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -197,6 +198,9 @@ compose: $(VENV)/installed-dev ## programs of compose.yaml in the image, by Debi
 check-wheel: $(VENV)/installed-dev ## build the wheel, and run its commands in a bare environment and an empty folder
 	@$(VENV)/bin/python .ci/wheel.py
 
+audit: $(VENV)/installed-dev $(RELEASE_VENV)/installed ## security rules, secrets in tracked files, known vulnerabilities of the lock
+	@$(VENV)/bin/python .ci/audit.py
+
 observe: $(VENV)/installed-dev ## rules and dashboards, against the Prometheus of the running stack, or of one of its own
 	@DOMAINS=all $(VENV)/bin/python deploy/observe.py $(ARGS)
 
@@ -208,7 +212,7 @@ lock: $(VENV)/installed-dev ## pin the newest dependencies, install them and lis
 	@$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-package ibm-db \
 	  --no-strip-extras --no-emit-index-url --no-emit-find-links --no-header --upgrade --constraint requirements/dev.lock \
 	  --extra documents --extra web --extra celery --extra k8s --extra otel pyproject.toml -o requirements/image.lock
-	@for set in docs deploy airflow; do \
+	@for set in docs deploy airflow release; do \
 	  $(VENV)/bin/python .ci/locks.py $$set | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --upgrade - -o requirements/$$set.lock; done
 	@$(VENV)/bin/python .ci/locks.py measure | $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 \
@@ -258,6 +262,14 @@ $(BENCH_VENV)/installed: requirements/bench.lock demo/pyproject.toml | $(BENCH_V
 	@echo "installing the peers of the benchmark into $(BENCH_VENV) …"
 	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@$(BENCH_VENV)/bin/python -m pip install -qq --disable-pip-version-check --no-deps -e demo
+	@touch $@
+
+$(RELEASE_VENV)/bin/python: | $(VENV)/bin/python
+	@$(VENV)/bin/python -m venv $(RELEASE_VENV)
+
+$(RELEASE_VENV)/installed: requirements/release.lock | $(RELEASE_VENV)/bin/python
+	@echo "installing build, twine and pip-audit into $(RELEASE_VENV) …"
+	@$(RELEASE_VENV)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
 $(DOCS_VENV)/bin/python: | $(VENV)/bin/python

@@ -56,7 +56,7 @@ def check_values(bounds: Bounds, values: Mapping[str, float]) -> Iterator[str]:
 def run_git(root: Path, *arguments: str) -> str:
     """Return the output of a command of git."""
     command = ["git", *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)  # noqa: S603 - our own
     return done.stdout
 
 
@@ -123,7 +123,7 @@ def measure(*, is_complete: bool) -> dict[str, float]:
     """Return the qualities by name; complete ones trace loads, too, which takes minutes."""
     option = "--ways" if is_complete else "--qualities"
     command = [sys.executable, "-m", "benchmarks.structure", option]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603 - our own
     return json.loads(done.stdout)["values"]
 
 

@@ -17,9 +17,10 @@ LOCKS = {
     "requirements/deploy.lock": "deploy",
     "requirements/airflow.lock": "airflow",
     "requirements/measure.lock": "measure",
+    "requirements/release.lock": "release",
     "requirements/image.lock": "documents,web,celery,k8s,otel",
 }
-ALONE = ("docs", "deploy", "measure", "airflow")
+ALONE = ("docs", "deploy", "measure", "airflow", "release")
 """Extras whose lock has nothing of the project's own."""
 
 PYTHONS = ("3.11", "3.12", "3.13")

@@ -156,7 +156,7 @@ class Inside:
         return (
             *("bwrap", "--ro-bind", str(self._root), "/", "--bind", str(self._state), STATE),
             *("--proc", "/proc", "--dev", "/dev", "--die-with-parent"),  # as in one container
-            *("--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108
+            *("--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/dev/shm"),  # noqa: S108 - in the image
             *("--clearenv", *(part for pair in given.items() for part in ("--setenv", *pair))),
             *("--chdir", "/opt/orchestration_project", "setpriv", "--reuid", USER, "--regid", USER),
             *("--clear-groups", "--no-new-privs", *arguments),
@@ -168,20 +168,20 @@ class Inside:
         Raises:
             SystemExit: It failed.
         """
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True)  # noqa: S603
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True)  # noqa: S603 - our own
         if done.returncode:
             raise SystemExit(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr[-3000:]}")
         return done.stdout
 
     def succeeds(self, *arguments: str) -> bool:
         """Run a program to its end; return whether it succeeded."""
-        done = subprocess.run(self.command(*arguments), capture_output=True)  # noqa: S603
+        done = subprocess.run(self.command(*arguments), capture_output=True)  # noqa: S603 - our own
         return done.returncode == 0
 
     def start(self, name: str, *arguments: str) -> None:
         """Start a program that goes on; its log is beside STATE_DIR."""
         with (self._state.parent / f"{name}.log").open("wb") as log:
-            started = subprocess.Popen(  # noqa: S603
+            started = subprocess.Popen(  # noqa: S603 - our own
                 self.command(*arguments), stdout=log, stderr=log, start_new_session=True
             )
         self._running.append(started)
@@ -239,7 +239,7 @@ def ask(path: str, key: str = "", body: object = None) -> dict[str, Any]:
         headers={"X-API-Key": key, "Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - the image
             return json.load(answer)
     except urllib.error.HTTPError as error:
         if error.code != SERVICE_UNAVAILABLE:

@@ -204,7 +204,7 @@ def _use(log: Path, ports: dict[str, int], environment: dict[str, str]) -> None:
         ),
     ):
         request = urllib.request.Request(base + path, content, headers)  # noqa: S310 - https
-        with urllib.request.urlopen(request, timeout=60, context=context) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=60, context=context) as answer:  # noqa: S310 - ours
             text = answer.read().decode()
         if path == "/graphql" and '"LaunchRunSuccess"' not in text:
             raise RuntimeError(f"a job was not launched: {text[:500]}")

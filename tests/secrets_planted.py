@@ -5,18 +5,26 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote
 from zipfile import ZipFile
 
 import polars as pl
 import zstandard
+from pydantic import SecretStr
 from sqlalchemy import create_engine, inspect, text
 
 from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.settings import settings_class
 
 SQLITE = b"SQLite format 3\0"
 ZIP = b"PK\3\4"
 ZSTD = b"\x28\xb5\x2f\xfd"
+SECRET_SETTINGS = {
+    name
+    for name, each in settings_class().model_fields.items()
+    if SecretStr in (each.annotation, *get_args(each.annotation))
+}
 SYSTEM = ("information_schema", "pg_catalog")
 
 

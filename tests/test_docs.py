@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.settings import PROJECT_ROOT
+from orchestration_project.settings.loading import NAMED_BY_USERS
+from orchestration_project.settings.settings import SECRETS_OF_LIBRARIES
 from tests import pictures
 from tests.pages import pages
+from tests.secrets_planted import SECRET_SETTINGS
 
 PAGE = PROJECT_ROOT / "docs" / "explanation" / "architecture.md"
 THREATS = PROJECT_ROOT / "docs" / "explanation" / "security.md"
+POLICY = THREATS.with_name("security-policy.md")
 FILE = re.compile(r"`([a-z_0-9/]+\.py)`")
 PICTURE = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
 NAMED_WITH_FILE = re.compile(r"`([a-z_0-9/]+\.py)`,\s+`([\w.]+)`(?:\s+and\s+`([\w.]+)`)?")
@@ -43,6 +47,24 @@ def _defined(file: str) -> set[str]:
             inner = [each.name for each in ast.walk(node) if isinstance(each, kinds)]
             found |= {f"{node.name}.{name}" for name in inner}
     return found
+
+
+def test_each_secret_has_a_way_to_rotate_it():
+    rows = [
+        line for line in _section(POLICY, "Rotate a secret").splitlines() if line.startswith("| ")
+    ]
+    names = {name for row in rows[1:] for name in re.findall(r"`([^`]+)`", row.split(" | ")[0])}
+    settings = {name for name in names if re.fullmatch("[A-Z_]+", name)}
+    assert settings == {name.upper() for name in SECRET_SETTINGS} | {
+        *(*SECRETS_OF_LIBRARIES, "HTTPS_PROXY")
+    }
+    prefixes = {name.partition("<")[0] for name in names if "<" in name}
+    assert prefixes == {
+        *("WEBHOOK_SECRET_", "ROUTING_SECRET_", "ROUTING_URL_", "EXPORT_SECRET_", "EXPORT_URL_"),
+        *("PLUGIN_SECRET_", "WEB_LOGIN_", "ALERT_URL_"),
+    }
+    assert {prefix.lower() for prefix in prefixes} >= set(NAMED_BY_USERS)
+    assert names >= {"X-API-Key", "Authorization: Bearer", "CHAIN_KEY"}
 
 
 def test_every_picture_is_taken_by_a_program_and_is_shown():

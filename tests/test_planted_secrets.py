@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from random import Random
-from typing import get_args
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -19,7 +18,6 @@ import psycopg
 import pytest
 from orchestration_demo.documents.corpus import FORMATS
 from orchestration_demo.documents.story import Words, make_story
-from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from orchestration_project.__main__ import main
@@ -32,7 +30,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.resources.prices.connection import opened_prices
 from orchestration_project.resources.prices.source import PriceRange
-from orchestration_project.settings import load_settings, settings_class
+from orchestration_project.settings import load_settings
 from tests import programs
 from tests.collector import Collector, collecting
 from tests.domains.encrypted_xls import encrypted_xls
@@ -42,7 +40,7 @@ from tests.programs import free_port, from_then_on
 from tests.receivers import Hook, http_receiver
 from tests.resources.finra_server import TOKEN_PATH, as_json, is_page
 from tests.runs import executed
-from tests.secrets_planted import Planted, below, in_postgresql
+from tests.secrets_planted import SECRET_SETTINGS, Planted, below, in_postgresql
 from tests.sensors.test_operations import Watch
 
 EXPORTED = (
@@ -61,12 +59,6 @@ exports:
   copied: {table: database_labels, target: mart}
   kept: {table: database_labels, target: lake}
 """
-
-SECRET_SETTINGS = {
-    name
-    for name, model_field in settings_class().model_fields.items()
-    if SecretStr in (model_field.annotation, *get_args(model_field.annotation))
-}
 
 
 @dataclass

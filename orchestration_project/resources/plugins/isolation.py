@@ -176,7 +176,7 @@ def child_command(level: Level, spec: ChildSpec) -> Command:
         *("--dev-bind-try", "/dev/null", "/dev/null"),
         *("--dev-bind-try", "/dev/urandom", "/dev/urandom"),
         *("--size", str(min(spec.memory_bytes, MAX_FILE_BYTES)), "--tmpfs", "/tmp"),  # noqa: S108 - of the namespace
-        *("--remount-ro", "/", "--chdir", "/tmp"),  # noqa: S108
+        *("--remount-ro", "/", "--chdir", "/tmp"),  # noqa: S108 - in its namespace
         "--",
         *_build_command(spec, Path("/sdk"), Path("/plugin"), level),
     ]
