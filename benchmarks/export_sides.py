@@ -21,7 +21,7 @@ from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.exports import read_exports
 from orchestration_project.engine.contracts.roles import Role
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 from orchestration_project.engine.dagster_private.automation import is_valid_cron_string
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS
@@ -163,4 +163,4 @@ def _rows(count: int) -> Iterator[pl.DataFrame]:
             "known_from": pl.lit(LOADED_AT),
         }
         frame = number.to_frame().select(**values)
-        yield in_table_order(frame, finra_otc_weekly)
+        yield fit_to_table(frame, finra_otc_weekly)

@@ -32,7 +32,7 @@ from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.delimited import parse_parts, with_records
+from orchestration_project.engine.contracts.delimited import add_records, parse_parts
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import apply_rules
@@ -42,7 +42,7 @@ from orchestration_project.resources.finra.api import FinraApi
 from orchestration_project.resources.finra.connection import open_http
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.services.gate import Gate, GatedRun, Register
-from orchestration_project.services.probes import every_probe
+from orchestration_project.services.probes import open_all_probes
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 
 STAGES = {
@@ -169,7 +169,9 @@ def gate() -> dict[str, float]:
 
         def seconds(config_hash: str) -> float:
             gate = Gate(
-                every_probe(REGISTRY, settings, partial(read_daemon_state, instance), warehouse),
+                open_all_probes(
+                    REGISTRY, settings, partial(read_daemon_state, instance), warehouse
+                ),
                 Register(warehouse),
                 clock=Clock(),
                 max_age=timedelta(minutes=15),
@@ -235,7 +237,7 @@ def contract(*, pages: str, repeats: int) -> dict[str, Any]:
 def _judged(lines: pl.DataFrame, parts: list[Part]) -> None:
     """Values from text, every rule, and each reject with its place, record and reason."""
     _, broken = apply_rules(with_quantities(lines), RULES)
-    with_records(broken.select("part_number", "line_number", "reason_code", "reason"), parts)
+    add_records(broken.select("part_number", "line_number", "reason_code", "reason"), parts)
 
 
 def _seconds(function: Callable[..., object], *arguments: object, **more: object) -> float:

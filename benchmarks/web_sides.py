@@ -87,7 +87,9 @@ def crawl(*, server: str, pages: int, days: int) -> dict[str, Any]:
     for number in range(days):
         started = time.perf_counter()
         day = (DAY + timedelta(days=number)).isoformat()
-        result = dg.materialize([web.site_assets(site)], partition_key=day, resources=resources)
+        result = dg.materialize(
+            [web.build_site_assets(site)], partition_key=day, resources=resources
+        )
         taken.append(time.perf_counter() - started)
         metadata = result.asset_materializations_for_node("web_crawl_measured")[0].metadata
         _require(metadata["page_count"].value, pages)

@@ -22,7 +22,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.formulas import TableRules
 from orchestration_project.engine.contracts.matching import TargetFields
 from orchestration_project.engine.contracts.pipelines import Parameter, Pipeline
-from orchestration_project.engine.contracts.presets import PresetTarget, preset_targets
+from orchestration_project.engine.contracts.presets import PresetTarget, find_preset_targets
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.http.limits import ASKING_ANYWAY, USUAL_BREAKER, BreakerPolicy
@@ -570,7 +570,7 @@ class Registry:
     @property
     def preset_targets(self) -> Sequence[PresetTarget]:
         """Fields that presets may set."""
-        return preset_targets([domain.name for domain in self.domains])
+        return find_preset_targets([domain.name for domain in self.domains])
 
     @cached_property
     def connections(self) -> Mapping[str, Connection[Any]]:

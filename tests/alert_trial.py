@@ -19,7 +19,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts import Alerts
-from orchestration_project.services.alerts.watching import first_poll, look
+from orchestration_project.services.alerts.watching import look, start_polling
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_alerts import operations_alerts
@@ -45,7 +45,7 @@ class Trial:
         self.instance = instance
         self.settings = settings
         self.received = received
-        self._progress = first_poll(instance).progress
+        self._progress = start_polling(instance).progress
 
     @property
     def alerts(self) -> Alerts:

@@ -11,7 +11,7 @@ from dagster._daemon.types import DaemonHeartbeat
 from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project.engine.dagster_private.automation import (
-    running_instigators,
+    iterate_running_states,
     switch_automation,
 )
 
@@ -26,7 +26,9 @@ def add_tick(
     """Store a tick of a sensor, which is switched on: skipped, or with ``error`` failed."""
     switch_automation(instance, definition, origin, on=True)
     [state] = [
-        state for state in running_instigators(instance) if state.instigator_name == definition.name
+        state
+        for state in iterate_running_states(instance)
+        if state.instigator_name == definition.name
     ]
     instance.create_tick(
         TickData(

@@ -8,8 +8,8 @@ from sqlalchemy import Column, create_engine, inspect, select, text, true
 
 from orchestration_project.engine.contracts.chain import ChainProblem
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.chain_checking import chained_tables, check_table
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.chain_checking import check_table, list_chained_tables
+from orchestration_project.engine.warehouse.connecting import parse_url
 from orchestration_project.tables import catalogue  # noqa: F401 - declares the tables
 from orchestration_project.tables.schema import METADATA
 from orchestration_project.tables.spine import balances, load_chain
@@ -35,7 +35,7 @@ def contents(url: str) -> Mapping[str, Rows]:
     Left out are results of checks of the surroundings, visits, events that Dagster is not known to
     have, and the equations of runs.
     """
-    engine = create_engine(parsed_url(url))
+    engine = create_engine(parse_url(url))
     with engine.connect() as connection:
         found = {
             table.name: sorted(
@@ -69,7 +69,7 @@ def chain_problems(warehouse: Warehouse) -> list[ChainProblem]:
         trusted = frozenset(connection.scalars(signed))
         return [
             problem
-            for table in chained_tables(connection)
+            for table in list_chained_tables(connection)
             for problem in check_table(connection, table, trusted).problems
         ]
 
@@ -85,7 +85,7 @@ def _varies(column: Column[Any]) -> bool:
 
 def rows(url: str, statement: Any) -> Rows:
     """Return what a query finds."""
-    engine = create_engine(parsed_url(url))
+    engine = create_engine(parse_url(url))
     with engine.connect() as connection:
         found = [tuple(row) for row in connection.execute(statement)]
     engine.dispose()
@@ -94,7 +94,7 @@ def rows(url: str, statement: Any) -> Rows:
 
 def execute(url: str, *statements: Any) -> None:
     """Execute statements in one transaction."""
-    engine = create_engine(parsed_url(url))
+    engine = create_engine(parse_url(url))
     with engine.begin() as connection:
         for statement in statements:
             connection.execute(text(statement) if isinstance(statement, str) else statement)
@@ -103,7 +103,7 @@ def execute(url: str, *statements: Any) -> None:
 
 def has_table(url: str, name: str) -> bool:
     """Say whether there is such a table."""
-    engine = create_engine(parsed_url(url))
+    engine = create_engine(parse_url(url))
     found = inspect(engine).has_table(name)
     engine.dispose()
     return found

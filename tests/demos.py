@@ -6,7 +6,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from orchestration_project.engine.connections.simulator import DemoProgram, finra_demo, stop_demos
+from orchestration_project.engine.connections.simulator import DemoProgram, build_demo, stop_demos
 from orchestration_project.settings import Settings
 
 MOST = 3
@@ -29,7 +29,7 @@ class Demos:
         """Have a server of these settings' clock serve their STATE_DIR as its own."""
         shared = self._shared(settings)
         shared.url()  # starts it again where a test has ended it
-        own = finra_demo(settings)
+        own = build_demo(settings)
         own.folder.mkdir(parents=True, exist_ok=True)
         state = _read_state(shared) | {"options": dict(own.options)}
         (own.folder / "server.json").write_text(json.dumps(state))
@@ -37,7 +37,7 @@ class Demos:
 
     def take_back(self, settings: Settings) -> None:
         """End all servers of these settings, but for the shared one."""
-        own = finra_demo(settings)
+        own = build_demo(settings)
         state = _read_state(own)
         if state and state["pid"] in [
             _read_state(server).get("pid") for server in self._servers.values()
@@ -56,7 +56,7 @@ class Demos:
         assert settings.demo_clock_now
         minute = settings.demo_clock_now.replace(second=0, microsecond=0)
         update = {"demo_clock_now": minute, "state_dir": self._folder / f"{minute:%Y%m%d%H%M}"}
-        server = finra_demo(settings.model_copy(update=update))
+        server = build_demo(settings.model_copy(update=update))
         name = str(server.folder)
         if self._servers.pop(name, None) is None:
             server.folder.mkdir(parents=True)

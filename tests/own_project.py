@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestration_project.engine import own_derived, own_sources
-from orchestration_project.engine.warehouse.own_schema import own_tables
+from orchestration_project.engine.warehouse.own_schema import list_own_tables
 from orchestration_project.settings import own_files as imported_files
 from orchestration_project.settings import project
 from orchestration_project.tables.schema import METADATA
@@ -18,9 +18,9 @@ CACHED = (
     project.project_folder,
     project.own_files,
     project.own_domain,
-    own_sources.declared_values,
-    own_sources.own_declarations,
-    own_derived.own_derivations,
+    own_sources.load_declared_values,
+    own_sources.load_declarations,
+    own_derived.load_derivations,
 )
 
 
@@ -30,7 +30,7 @@ def forget() -> None:
         cached.cache_clear()
     for name in [name for name in sys.modules if name.startswith(imported_files.MODULES)]:
         del sys.modules[name]
-    for table in own_tables():
+    for table in list_own_tables():
         METADATA.remove(table)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import delete
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
+from orchestration_project.engine.warehouse.connecting import find_database_url, parse_url
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import METADATA
@@ -103,7 +103,7 @@ def write_sqlite(file: Path) -> str:
 
 def write_default(settings: Settings) -> Settings:
     """Make the SQLite file that these settings mean such a database, and return them."""
-    write_sqlite(Path(str(parsed_url(database_url(settings)).database)))
+    write_sqlite(Path(str(parse_url(find_database_url(settings)).database)))
     return settings
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.event import listens_for, remove
 
 from orchestration_project.engine.contracts.job_kinds import JobKind
-from orchestration_project.engine.dagster_private.definitions import parts_of_job
+from orchestration_project.engine.dagster_private.definitions import build_job_parts
 from tools.reference_pages.metadata_keys import key_named
 
 
@@ -122,7 +122,7 @@ def run_kind(
     **options: Any,
 ) -> dg.ExecuteInProcessResult:
     """Run a kind of a job with these of its resources."""
-    others = dict.fromkeys(parts_of_job(job).resources, "unused")
+    others = dict.fromkeys(build_job_parts(job).resources, "unused")
     config = kind.run_config(options)
     return job.execute_in_process(config, instance, resources={**others, **resources})
 

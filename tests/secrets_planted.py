@@ -14,7 +14,7 @@ import zstandard
 from pydantic import SecretStr
 from sqlalchemy import create_engine, inspect, text
 
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import parse_url
 from orchestration_project.settings import settings_class
 
 SQLITE = b"SQLite format 3\0"
@@ -98,7 +98,7 @@ def _rows_of(url: str, name: str) -> Iterator[tuple[str, str]]:
 
 def in_postgresql(url: str) -> Iterator[tuple[str, str]]:
     """Yield the rows of every table of a database."""
-    engine = create_engine(parsed_url(url))
+    engine = create_engine(parse_url(url))
     with engine.connect() as connection:
         for schema in inspect(connection).get_schema_names():
             if schema in SYSTEM:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.assets.finra.weekly import limits_of
+from orchestration_project.assets.finra.weekly import build_limits
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.fx.tables import fx_rates_daily
 from orchestration_project.engine.contracts.rules import CompletenessLimits
-from orchestration_project.engine.dataset import completeness_of
+from orchestration_project.engine.dataset import find_completeness
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.presets import effective_config
+from orchestration_project.services.presets import resolve_config
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from orchestration_project.settings.checks import CheckLimits, read_checks
 
@@ -41,7 +41,7 @@ def test_each_dataset_may_have_limits_of_completeness_of_its_own(monkeypatch, tm
     assert tables <= CheckLimits.model_fields.keys()
     text = "completeness: {sigma: 5}\nfx_rates_daily: {completeness: {min_key_count: 2}}"
     limits = checks(monkeypatch, tmp_path, text)
-    assert completeness_of(CheckLimits(), fx_rates_daily) == CompletenessLimits()
+    assert find_completeness(CheckLimits(), fx_rates_daily) == CompletenessLimits()
     own, others = map(limits.completeness_of, ("fx_rates_daily", "prices_daily"))
     assert (own.sigma, own.min_key_count, own.max_factor) == (5, 2, 4)
     assert (others.sigma, others.min_key_count) == (5, 5)
@@ -49,7 +49,7 @@ def test_each_dataset_may_have_limits_of_completeness_of_its_own(monkeypatch, tm
 
 def test_the_limits_of_a_dataset_reach_its_audits(monkeypatch, tmp_path):
     found = checks(monkeypatch, tmp_path, "finra_otc_weekly: {outliers: {sigma: 3, weeks: 8}}")
-    limits = limits_of(found.finra_otc_weekly)
+    limits = build_limits(found.finra_otc_weekly)
     assert (limits.width, limits.weeks, limits.cap) == (3.0, 8, 2.0)
 
 
@@ -99,25 +99,25 @@ def test_a_file_that_is_named_has_to_be_there(monkeypatch, tmp_path):
 
 
 def test_a_limit_is_part_of_the_configuration_in_effect_and_of_its_hash(monkeypatch, tmp_path):
-    before = effective_config(load_settings())
+    before = resolve_config(load_settings())
     name = "checks: prices_daily.jump_ratio"
     assert (before.entries[name].value, before.entries[name].origin) == ("0.4", "default")
     checks(monkeypatch, tmp_path, "prices_daily: {jump_ratio: 0.5}")
-    after = effective_config(load_settings())
+    after = resolve_config(load_settings())
     assert (after.entries[name].value, after.entries[name].origin) == ("0.5", "limits.yaml")
     assert after.config_hash != before.config_hash
     checks(monkeypatch, tmp_path, "# as before\n")
-    assert effective_config(load_settings()).config_hash == before.config_hash
+    assert resolve_config(load_settings()).config_hash == before.config_hash
 
 
 def test_an_invalid_file_is_part_of_the_configuration_by_its_bytes(monkeypatch, tmp_path):
     with pytest.raises(ConfigurationError):
         checks(monkeypatch, tmp_path, "prices_daily: {jump_ratio: 0}")
-    first = effective_config(load_settings())
+    first = resolve_config(load_settings())
     assert first.entries["checks"].value.startswith("cannot be used, SHA-256 ")
     with pytest.raises(ConfigurationError):
         checks(monkeypatch, tmp_path, "prices_daily: {jump_ratio: -1}")
-    assert effective_config(load_settings()).config_hash != first.config_hash
+    assert resolve_config(load_settings()).config_hash != first.config_hash
 
 
 def test_a_domain_whose_limits_are_valid_goes_on_and_the_other_names_file_line_and_value(

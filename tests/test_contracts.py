@@ -17,16 +17,16 @@ from orchestration_project.engine.contracts.rules import (
     AuditSummary,
     RowRule,
     apply_rules,
-    content_sha256,
-    contents_sha256,
-    in_ascii,
-    summarised,
+    escape_bytes,
+    hash_content,
+    hash_pieces,
+    summarize_audits,
 )
 from orchestration_project.engine.contracts.values import (
-    decimal_texts,
-    exact_scaled,
-    schema_of,
-    signed_scaled,
+    derive_schema,
+    format_decimals,
+    parse_scaled,
+    parse_signed_scaled,
 )
 from orchestration_project.tables.schema import METADATA, Field, count, day, table
 from orchestration_project.tables.spine import audits
@@ -91,7 +91,7 @@ def test_the_first_20_offenders_are_kept_as_ascii_json():
 
 def hash_of(*values: tuple[str | None, int | None]) -> str:
     schema = {"text": pl.String, "number": pl.Int64}
-    return content_sha256(pl.DataFrame(values, schema=schema, orient="row"))
+    return hash_content(pl.DataFrame(values, schema=schema, orient="row"))
 
 
 def test_equal_values_have_equal_hashes_of_64_hex_digits():
@@ -141,23 +141,23 @@ def test_rows_have_one_hash_if_and_only_if_they_are_equal(one, other):
 def test_a_piece_has_the_hash_that_it_has_alone(pieces):
     schema = {"text": pl.String, "number": pl.Int64}
     rows = pl.DataFrame([row for piece in pieces for row in piece], schema=schema, orient="row")
-    together = contents_sha256(rows, [len(piece) for piece in pieces])
+    together = hash_pieces(rows, [len(piece) for piece in pieces])
     assert together == [hash_of(*piece) for piece in pieces]
 
 
 @bounded
 @given(st.binary(max_size=200))
 def test_bytes_are_shown_as_printable_ascii_from_which_they_can_be_had_again(line: bytes):
-    shown = in_ascii(line)
+    shown = escape_bytes(line)
     assert shown.isascii()
     assert shown.isprintable()
     assert shown.encode().decode("unicode_escape").encode("latin-1") == line
 
 
 def test_a_long_line_is_cut_and_says_how_long_it_was():
-    assert in_ascii(b"abc", 3) == "abc"
-    assert in_ascii(b"abcd", 3) == "abc... (4 bytes)"
-    assert len(in_ascii(b"\xff" * 5000)) == 4096 * 4 + len("... (5000 bytes)")
+    assert escape_bytes(b"abc", 3) == "abc"
+    assert escape_bytes(b"abcd", 3) == "abc... (4 bytes)"
+    assert len(escape_bytes(b"\xff" * 5000)) == 4096 * 4 + len("... (5000 bytes)")
 
 
 def test_a_summary_counts_partitions_and_keeps_limits_and_the_failed_ones():
@@ -175,8 +175,8 @@ def test_a_summary_counts_partitions_and_keeps_limits_and_the_failed_ones():
             ("c", "not_applicable", "two"),
         )
     ]
-    latest = pl.DataFrame(rows, schema=schema_of(audits, list(rows[0])))
-    assert summarised(latest, ["has_rows", "has_unique_keys"]) == [
+    latest = pl.DataFrame(rows, schema=derive_schema(audits, list(rows[0])))
+    assert summarize_audits(latest, ["has_rows", "has_unique_keys"]) == [
         AuditSummary("has_rows", [], 0, 0, [], []),
         AuditSummary(
             "has_unique_keys", ["one", "two"], 1, 1, [rows[1]], ["expected two, found none"]
@@ -205,7 +205,7 @@ def test_a_summary_counts_partitions_and_keeps_limits_and_the_failed_ones():
     ],
 )
 def test_a_signed_amount_is_scaled_exactly_or_not_at_all(text, scale, scaled):
-    assert signed_scaled(pl.Series([text]), scale).to_list() == [scaled]
+    assert parse_signed_scaled(pl.Series([text]), scale).to_list() == [scaled]
 
 
 def test_a_signed_field_may_be_negative_or_blank_and_all_else_is_a_reject():
@@ -229,10 +229,10 @@ def test_a_signed_field_may_be_negative_or_blank_and_all_else_is_a_reject():
 @bounded
 @given(st.lists(st.integers(0, 10**18 - 1) | st.none()))
 def test_amounts_as_decimal_texts_are_read_as_the_same_amounts(amounts: list[int | None]):
-    texts = decimal_texts(pl.Series("rate", amounts, dtype=pl.Int64), 6)
-    assert exact_scaled(texts, 6).to_list() == amounts
+    texts = format_decimals(pl.Series("rate", amounts, dtype=pl.Int64), 6)
+    assert parse_scaled(texts, 6).to_list() == amounts
 
 
 def test_decimal_texts_have_every_decimal_of_their_scale():
-    texts = decimal_texts(pl.Series("rate", [1088530, -5, 0, None]), 6)
+    texts = format_decimals(pl.Series("rate", [1088530, -5, 0, None]), 6)
     assert texts.to_list() == ["1.088530", "-0.000005", "0.000000", None]

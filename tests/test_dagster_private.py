@@ -50,20 +50,20 @@ from benchmarks.structure.rules import private_uses
 from orchestration_project.engine.dagster_private.automation import (
     FINISHED_TICKS,
     TickStatus,
+    find_previous_cron_time,
     find_ticks,
     is_switched_on,
     is_valid_cron_string,
-    previous_cron_time,
+    iterate_running_states,
     rename_instigators,
-    running_instigators,
     switch_automation,
 )
 from orchestration_project.engine.dagster_private.backfills import (
     BulkActionStatus,
     add_asset_backfill,
     find_backfills,
-    target_partitions,
-    unmade_partitions,
+    iterate_missing,
+    iterate_targets,
 )
 from orchestration_project.engine.dagster_private.daemon_state import (
     DAEMON_PARTS,
@@ -76,8 +76,8 @@ from orchestration_project.engine.dagster_private.definitions import (
     UnenforcedCheckResult,
     UnresolvedAssetJobDefinition,
     declare_model,
+    find_models,
     load_repository,
-    models_of,
 )
 from orchestration_project.engine.dagster_private.processes import (
     DAEMON_MODULE,
@@ -89,12 +89,12 @@ from orchestration_project.engine.dagster_private.processes import (
 from orchestration_project.engine.dagster_private.storage import (
     EventLogFiles,
     SerializableErrorInfo,
+    build_event_cursor,
     compute_log_folder,
     connect_to_runs,
     connect_to_storage,
-    event_cursor,
-    event_log_store,
-    runs_table,
+    find_event_log_store,
+    get_runs_table,
     serialize_event,
 )
 from orchestration_project.instance.daemon import (
@@ -115,7 +115,7 @@ HERE = {"execution": {"config": {"in_process": {}}}}
 
 OURS = PROJECT_ROOT / "orchestration_project" / "engine" / "dagster_private"
 
-RUN_ELSEWHERE = {"parts_of_job", "parts_of_run", "reload_code_server"}
+RUN_ELSEWHERE = {"build_job_parts", "read_run_parts", "reload_code_server"}
 """Functions of `OURS` that tests of services and of commands run."""
 
 PAGE = PROJECT_ROOT / "docs" / "explanation" / "dagster-private.md"
@@ -193,7 +193,7 @@ def test_a_launcher_says_that_a_process_is_gone(instance, monkeypatch, health, i
 )
 def test_the_time_before_now_at_which_a_cron_expression_was_due(cron, timezone, now, due_at):
     """Check reverse_cron_string_iterator and is_valid_cron_string."""
-    found = previous_cron_time(cron, timezone, datetime.fromisoformat(now))
+    found = find_previous_cron_time(cron, timezone, datetime.fromisoformat(now))
     assert found == datetime.fromisoformat(due_at)
     assert is_valid_cron_string(cron)
     assert not is_valid_cron_string("61 * * * *")
@@ -214,7 +214,7 @@ def test_sensors_on_by_default_differ_from_those_switched_on(instance):
     """Check InstigatorStatus: sensors and schedules that run by default has one of its own."""
     for status in InstigatorStatus:
         add_sensor(instance, status.value.lower(), status)
-    running = {state.instigator_name for state in running_instigators(instance)}
+    running = {state.instigator_name for state in iterate_running_states(instance)}
     assert running == {"running", "declared_in_code", "automatically_running"}
     assert read_daemon_state(instance).switched_on == ["running"]
 
@@ -332,7 +332,7 @@ def test_ticks_heartbeats_and_queued_runs_can_be_stored(instance):
     sensor = dg.SensorDefinition(name="s", evaluation_fn=lambda _: None, job_name="j")
     add_tick(instance, sensor, origin, error="it failed")
     add_tick(instance, sensor, origin)
-    [state] = running_instigators(instance)
+    [state] = iterate_running_states(instance)
     ticks = find_ticks(instance, state, limit=5)
     assert [tick.status for tick in ticks] == [TickStatus.SKIPPED, TickStatus.FAILURE]
     at = datetime.fromisoformat("2026-03-02T15:00:00+00:00")
@@ -373,13 +373,13 @@ def test_the_daemon_makes_the_partitions_of_a_backfill_that_was_added(new_files,
         WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin)) as daemon,
     ):
         add_backfill(instance, "a", *LETTERS[:2])
-        assert sorted(unmade_partitions(find_backfills(instance)[0], repository)) == wanted
+        assert sorted(iterate_missing(find_backfills(instance)[0], repository)) == wanted
         for _ in range(2):  # one launches the run, one sees that it is over
             errors = list(execute_backfill_iteration(daemon, logging.getLogger("daemon")))
             assert [error for error in errors if error is not None] == []
         [backfill] = find_backfills(instance)
-        assert list(unmade_partitions(backfill, repository)) == []
-        targets = sorted(target_partitions(backfill, repository))
+        assert list(iterate_missing(backfill, repository)) == []
+        targets = sorted(iterate_targets(backfill, repository))
         assert targets == [(*partition, False) for partition in wanted]
         [run] = instance.get_runs()
         assert (run.tags["name"], run.run_config) == ("a", HERE)
@@ -393,11 +393,11 @@ def test_a_backfill_in_the_form_before_dagster_1_6_needs_its_assets(instance):
     text = backfill.get_asset_backfill_data(graph).serialize(instance, graph)
     old = backfill._replace(serialized_asset_backfill_data=text, asset_backfill_data=None)
     read = [(pages.key, key) for key in LETTERS[:2]]
-    assert sorted(unmade_partitions(old, repository)) == read
-    assert sorted(target_partitions(old, repository)) == [(*unit, False) for unit in read]
+    assert sorted(iterate_missing(old, repository)) == read
+    assert sorted(iterate_targets(old, repository)) == [(*unit, False) for unit in read]
     without_assets = dg.Definitions().get_repository_def()
-    assert list(unmade_partitions(old, without_assets)) == [(pages.key, "")]
-    assert list(target_partitions(old, without_assets)) == []
+    assert list(iterate_missing(old, without_assets)) == [(pages.key, "")]
+    assert list(iterate_targets(old, without_assets)) == []
 
 
 @pytest.mark.filterwarnings("ignore:Error loading repository location:UserWarning")
@@ -541,15 +541,15 @@ def end_run_before(instance: dg.DagsterInstance, run_id: str, hours: float) -> N
     connecting = connect_to_runs(instance)
     assert connecting
     with connecting as connection:
-        ended = runs_table().c.end_time
-        change = runs_table().update().where(runs_table().c.run_id == run_id)
+        ended = get_runs_table().c.end_time
+        change = get_runs_table().update().where(get_runs_table().c.run_id == run_id)
         connection.execute(change.values({ended: ended - hours * 3600}))
 
 
 def test_the_table_of_runs_has_ids_statuses_and_times_in_utc(instance):
     """Check runs_table() and SqlRunStorage.connect."""
     run = a_run(instance, status=dg.DagsterRunStatus.STARTED)
-    runs = runs_table().c
+    runs = get_runs_table().c
     columns = (runs.run_id, runs.status, runs.create_timestamp, runs.update_timestamp)
     connecting = connect_to_runs(instance)
     assert connecting
@@ -569,7 +569,7 @@ def test_no_storage_in_postgresql_is_connected_to_where_it_is_in_files(instance)
 def test_events_of_a_run_are_in_a_file_of_its_own_and_materializations_elsewhere_too(instance):
     """Check SqliteEventLogStorage.path_for_shard; PostgreSQL: tests/resources/test_run_logs.py."""
     first, second = (dg.materialize([page], instance=instance).run_id for _ in range(2))
-    store = event_log_store(instance)
+    store = find_event_log_store(instance)
     assert isinstance(store, EventLogFiles)
     files = store.files(first)
     assert files
@@ -596,7 +596,7 @@ def test_a_cursor_goes_on_after_an_event(instance):
     """Check EventLogCursor.from_storage_id."""
     run_id = dg.materialize([page], instance=instance).run_id
     events = instance.get_records_for_run(run_id).records
-    cursor = event_cursor(events[2].storage_id)
+    cursor = build_event_cursor(events[2].storage_id)
     following = instance.get_records_for_run(run_id, cursor).records
     assert [each.storage_id for each in following] == [event.storage_id for event in events[3:]]
 
@@ -660,9 +660,9 @@ def test_the_model_of_an_ops_config_is_found():
         with_model()
         without()
 
-    assert models_of([j]) == {"with_model": Count}
+    assert find_models([j]) == {"with_model": Count}
     declare_model(without, Count)
-    assert models_of([j]) == {"with_model": Count, "without": Count}
+    assert find_models([j]) == {"with_model": Count, "without": Count}
 
 
 def test_the_type_of_an_asset_job_is_what_dagster_defines():

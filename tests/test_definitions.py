@@ -15,15 +15,15 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.presets import PresetTarget, read_preset
 from orchestration_project.engine.contracts.roles import ADMIN_KINDS, REQUIRES_ADMIN
-from orchestration_project.engine.dagster_private.definitions import models_of
-from orchestration_project.engine.options import not_dry
-from orchestration_project.services.alerts import names_of
-from orchestration_project.services.alerts.rules.channels import channels
+from orchestration_project.engine.dagster_private.definitions import find_models
+from orchestration_project.engine.options import build_real_config
+from orchestration_project.services.alerts import collect_names
+from orchestration_project.services.alerts.rules.channels import parse_channels
 from orchestration_project.services.alerts.rules.notification import (
     Match,
     RoutingRule,
+    find_unknown_names,
     read_rules,
-    unknown_names,
 )
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.settings.chosen import known_domains
@@ -106,7 +106,7 @@ def test_each_job_lists_its_options_and_each_sensor_and_schedule_its_profile():
         f"{job.name}: {name}"
         for job in repository.get_all_jobs()
         if not job.name.startswith("__")
-        for model in models_of([job]).values()
+        for model in find_models([job]).values()
         for name in model.model_fields
         if f"- `{name}`: " not in str(job.description)
     ]
@@ -130,7 +130,7 @@ def kinds_of(models: Mapping[str, type[dg.Config]]) -> Mapping[str, type[dg.Conf
 
 
 def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_default():
-    models = kinds_of(models_of(defs.get_repository_def().get_all_jobs()))
+    models = kinds_of(find_models(defs.get_repository_def().get_all_jobs()))
     dry = {op for op, model in models.items() if "dry_run" in model.model_fields}
     assert dry == {
         *("apply_preset", "delete_artifacts", "edit_flag", "edit_pause"),
@@ -145,9 +145,9 @@ def test_the_jobs_that_delete_launch_others_or_write_elsewhere_are_dry_runs_by_d
     started_elsewhere = {
         job.name: job.real_config
         for job in REGISTRY.jobs.values()
-        for op in dry & set(kinds_of(models_of([defs.resolve_job_def(job.name)])))
+        for op in dry & set(kinds_of(find_models([defs.resolve_job_def(job.name)])))
         if job.parameters is not None or job.consumes_webhooks
-        if job.real_config != not_dry(op)
+        if job.real_config != build_real_config(op)
     }
     assert started_elsewhere == {}  # the API's pipelines and webhooks do the work
 
@@ -183,14 +183,14 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("place", EXAMPLES)
 def test_the_examples_of_rules_can_be_used_and_name_what_there_is(place: str):
-    data, _ = channels([], {"data": "json://host"})
+    data, _ = parse_channels([], {"data": "json://host"})
     rules = read_rules(EXAMPLES[place], place, data)
     assert [rule.name for rule in rules][:2] == [
         "what the data team mends",
         "known, and mended in spring",
     ]
-    names = names_of(defs.get_repository_def())
-    assert unknown_names(rules, names) == []
+    names = collect_names(defs.get_repository_def())
+    assert find_unknown_names(rules, names) == []
     assert names.domain == {*known_domains()}
 
 

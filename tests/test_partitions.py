@@ -18,8 +18,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from orchestration_project.assets.finra.catalogue import finra_weeks
-from orchestration_project.assets.prices.catalogue import price_months
+from orchestration_project.assets.finra.catalogue import build_weeks
+from orchestration_project.assets.prices.catalogue import build_months
 from orchestration_project.cli.execution import ProgressLine
 from orchestration_project.domains.finra.datasets import (
     BOND_TRADE_ACTIVITY,
@@ -30,10 +30,10 @@ from orchestration_project.domains.finra.declaration import MIDNIGHT
 from orchestration_project.engine import runner
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.balance import Balance
-from orchestration_project.engine.dataset import dagster_partitions
+from orchestration_project.engine.dataset import build_partitions
 from orchestration_project.engine.loads import ItemResult, Load, record_run_balances
 from orchestration_project.engine.own.partitions import Weekly
-from orchestration_project.engine.runner import ItemPlan, Report, each_item, each_partition
+from orchestration_project.engine.runner import ItemPlan, Report, load_partitions, load_pieces
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.errors import (
     ConfigurationError,
@@ -126,7 +126,7 @@ def run(
     )
     def thing(context: dg.AssetExecutionContext):
         report = KeyReport(holding=checks)
-        yield from each_partition(context, lambda: script, report)
+        yield from load_partitions(context, lambda: script, report)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     return job.resolve_job_def("all").execute_in_process(
@@ -170,7 +170,7 @@ def test_loads_are_settled_once_dagster_has_stored_their_events(instance, failin
 
         report = KeyReport(taking=settle)
         script = Script({failing: raising(SourceError("no"))})
-        yield from each_partition(context, lambda: script, report)
+        yield from load_partitions(context, lambda: script, report)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     result = job.resolve_job_def("all").execute_in_process(
@@ -213,7 +213,7 @@ def run_tagged(
     )
     def thing(context: dg.AssetExecutionContext):
         report = KeyReport(unchanged="T1")
-        yield from each_partition(context, lambda: script, report)
+        yield from load_partitions(context, lambda: script, report)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     return job.resolve_job_def("all").execute_in_process(
@@ -309,7 +309,7 @@ def test_a_run_of_which_a_partition_has_no_result_fails_and_names_it(instance):
         without_b = ItemPlan[str](
             lambda keys, ended: [each for each in ended if "b" not in str(each)]
         )
-        yield from each_item(context, lambda: load, report, without_b)
+        yield from load_pieces(context, lambda: load, report, without_b)
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     result = job.resolve_job_def("all").execute_in_process(
@@ -488,7 +488,7 @@ def test_what_a_run_lost_fails_it_with_its_numbers(
     )
     def thing(context: dg.AssetExecutionContext):
         report = KeyReport(warehouse=warehouse)
-        yield from each_item(context, load, report, ItemPlan[str](summed, "piece"))
+        yield from load_pieces(context, load, report, ItemPlan[str](summed, "piece"))
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     result = job.resolve_job_def("all").execute_in_process(
@@ -523,7 +523,7 @@ def outcomes_of(load: Pairs, instance: dg.DagsterInstance) -> dict[str, str]:
     )
     def thing(context: dg.AssetExecutionContext):
         report = KeyReport()
-        yield from each_item(context, lambda: load, report, ItemPlan(summed, "piece"))
+        yield from load_pieces(context, lambda: load, report, ItemPlan(summed, "piece"))
 
     job = dg.Definitions(assets=[thing], jobs=[dg.define_asset_job("all", [THING])])
     tags = {"dagster/partition": "a"}
@@ -741,14 +741,14 @@ def around_midnight(test):
 @around_midnight
 def test_weeks_and_months_go_by_the_projects_clock_whatever_the_machine_says(machine_clock, now):
     machine_now = machine_clock.astimezone(NEW_YORK).date()
-    weeks = finra_weeks(
+    weeks = build_weeks(
         date(2024, 12, 30), _monday(now) - timedelta(days=21), machine_now=machine_now
     )
-    months = price_months(date(2024, 12, 1), now=now, machine_now=machine_now)
+    months = build_months(date(2024, 12, 1), now=now, machine_now=machine_now)
     of_weeks, of_months = _at(weeks, machine_clock), _at(months, machine_clock)
     assert (of_weeks[0], of_months[0]) == ("2024-12-30", "2024-12-01")
     assert of_weeks[-1] == str(_monday(now) - timedelta(days=21))  # FINRA has published it
-    ended = finra_weeks(
+    ended = build_weeks(
         date(2024, 12, 30), date(2025, 1, 13), machine_now=machine_now, goes_on=False
     )
     for moment in (machine_clock, machine_clock + timedelta(days=7)):
@@ -768,7 +768,7 @@ def test_days_of_datasets_go_by_the_projects_clock_whatever_the_machine_says(mac
     machine_now = machine_clock.astimezone(NEW_YORK).date()
     mondays, fridays, weekdays = (
         _at(
-            dagster_partitions(
+            build_partitions(
                 dataset.partitioning, date(2025, 1, 6), now=now, machine_now=machine_now
             ),
             machine_clock,

@@ -16,8 +16,8 @@ from orchestration_project.engine.http import RetryPolicy
 from orchestration_project.errors import OrchestrationError, SourceError
 from orchestration_project.redaction import Secrets, hide, keep_secrets_out_of_logs, redacted
 from orchestration_project.resources.finra.connection import open_http
-from orchestration_project.services.presets import effective_config
-from orchestration_project.services.probes import every_probe
+from orchestration_project.services.presets import resolve_config
+from orchestration_project.services.probes import open_all_probes
 from orchestration_project.settings import PROJECT_ROOT, load_settings, shown_values
 from tests.properties import bounded
 
@@ -128,12 +128,12 @@ def test_the_query_of_a_source_s_address_is_shown_nowhere(monkeypatch, tmp_path)
     settings = load_settings()
     shown = [
         shown_values(settings)["finra_api_url"],
-        effective_config(settings).entries["FINRA_API_URL"].value,
+        resolve_config(settings).entries["FINRA_API_URL"].value,
     ]
     assert shown == ["http://127.0.0.1:9/api?***"] * 2
     [tried] = [
         each.tried()
-        for each in every_probe(REGISTRY, settings, no_state)
+        for each in open_all_probes(REGISTRY, settings, no_state)
         if each.dependency == "finra"
     ]
     assert "http://127.0.0.1:9/api?***" in tried

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import build
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.dagster_private.definitions import models_of
+from orchestration_project.engine.dagster_private.definitions import find_models
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import (
@@ -151,7 +151,7 @@ def options_of(model: type[BaseModel], names: Iterable[str]) -> dict[str, object
 def test_presets_have_options_of_the_op_that_they_are_for():
     targets, definitions = REGISTRY.whole.preset_targets, build()
     models = {
-        target.job: models_of([definitions.resolve_job_def(target.job)]) for target in targets
+        target.job: find_models([definitions.resolve_job_def(target.job)]) for target in targets
     }
     assert sorted(models) == [
         *("documents_load", "finra_backfill", "finra_otc_weekly", "prices_daily"),

@@ -4,7 +4,7 @@ import json
 
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
-from orchestration_project.engine.contracts.formulas import NOT_DECLARED, to_json
+from orchestration_project.engine.contracts.formulas import NOT_DECLARED, serialize_rules
 from orchestration_project.services.evidence.absences import explain_absence
 from orchestration_project.services.explanation import RULES_FILE, read_rules
 from orchestration_project.tables.schema import METADATA, asset_of
@@ -14,8 +14,10 @@ def test_the_command_and_the_archive_have_the_same_rules():
     rules = read_rules()
     assert list(rules) == list(REGISTRY.rules)
     for name, declared in REGISTRY.rules.items():
-        written = json.loads(json.dumps(to_json(declared)))
-        assert to_json(rules[name]) == written, "run `python -m tools.reference_pages --write`"
+        written = json.loads(json.dumps(serialize_rules(declared)))
+        assert serialize_rules(rules[name]) == written, (
+            "run `python -m tools.reference_pages --write`"
+        )
 
 
 def gold_tables() -> set[str]:

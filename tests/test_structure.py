@@ -138,7 +138,9 @@ def test_a_second_engine_of_derived_tables_is_found(found, text):
 
 def test_one_module_puts_recorded_deliveries_together(found):
     assert replaying(found) == [REPLAY]
-    text = "from orchestration_project.engine.warehouse.recorded import layers_of, place_of"
+    text = (
+        "from orchestration_project.engine.warehouse.recorded import build_layers, parse_group_id"
+    )
     second = Module("resources/prices/planted.py", text)
     assert replaying([*found, second]) == [REPLAY, second.path]
 

@@ -10,7 +10,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.events.deliveries import DeliveryLoader
-from orchestration_project.services.inbox.rows import Content, topic_of
+from orchestration_project.services.inbox.rows import Content, build_topic
 from orchestration_project.services.inbox.work import SOURCE_TAG, ClaimedDelivery
 from orchestration_project.settings import load_settings
 
@@ -35,7 +35,7 @@ def load_content(
 ) -> ItemSettlement:
     """Load a delivery that no run has claimed; return how it ended."""
     item = ClaimedDelivery(
-        topic_of(content.source),
+        build_topic(content.source),
         content.delivery_id,
         version="1",
         attempt_count=0,

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_least, line
-from orchestration_project.engine.captures import Capture, Captures, unstored
+from orchestration_project.engine.captures import Capture, Captures, build_capture
 from orchestration_project.engine.connections.artifacts import FolderStore, S3Store
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -119,4 +119,4 @@ def _empty_bucket() -> Iterator[tuple[str, list[str]]]:
 def _capture(number: int) -> Capture:
     """Return a page of text, which compresses to a third."""
     words = b"".join(b"%08d some words of a page; " % (number * 31 + each) for each in range(800))
-    return unstored(words[:BODY_BYTES], url="u", request={}, fetched_at=EPOCH)
+    return build_capture(words[:BODY_BYTES], url="u", request={}, fetched_at=EPOCH)

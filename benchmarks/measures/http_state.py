@@ -16,7 +16,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.http.shared_state import HostKey, Rate
 from orchestration_project.engine.http_state import PostgresqlState
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import parse_url
 
 PROCESSES = 4
 """As two machines with two runs each."""
@@ -90,7 +90,7 @@ def _asked(ask: Callable[[str, Rate, Any, Any], None], url: str, rate: Rate) -> 
 
 
 def _decide(url: str, rate: Rate, ready: Any, taken: Any) -> None:
-    with closing(PostgresqlState(parsed_url(url), None)) as state:
+    with closing(PostgresqlState(parse_url(url), None)) as state:
 
         def ask() -> bool:
             if wait_ms := state.admit(KEY, rate):

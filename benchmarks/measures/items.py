@@ -16,7 +16,7 @@ import psycopg
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.gateway.api.data import page_response, read_page
@@ -120,7 +120,7 @@ def _key(number: int) -> str:
 
 
 def _fill(warehouse: Warehouse, count: int) -> None:
-    schema = schema_of(work_items)
+    schema = derive_schema(work_items)
     for start in range(0, count, AT_ONCE):
         numbers = range(start, min(start + AT_ONCE, count))
         values: dict[str, Any] = {

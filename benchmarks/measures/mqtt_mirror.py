@@ -24,7 +24,7 @@ from orchestration_project.domains.mqtt.tables import mqtt_mirror as mirror_tabl
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.mqtt.folding import fold_again, lock_fold
@@ -220,7 +220,7 @@ def _fill(warehouse: Warehouse, count: int) -> None:
         )
         with warehouse.writing() as connection:
             for table in (mirror_table, mqtt_seen_keys):
-                schema = schema_of(table)
+                schema = derive_schema(table)
                 insert_frame(connection, table, frame.select(list(schema)).cast(pl.Schema(schema)))
     with warehouse.writing() as connection:
         lock_fold(connection)

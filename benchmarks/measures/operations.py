@@ -10,11 +10,11 @@ from sqlalchemy import Table
 from benchmarks.bench import Bench
 from benchmarks.report import Line, at_most, line
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
-from orchestration_project.services.ledger.rules.standings import standings, table_rows
+from orchestration_project.services.ledger.rules.standings import build_rows, evaluate_health
 from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 
 NOW = datetime(2026, 4, 6, 15, tzinfo=UTC)
@@ -64,8 +64,8 @@ def fill_ledger(warehouse: Warehouse, count: int) -> None:
 
 def _look(warehouse: Warehouse) -> float:
     started = time.perf_counter()
-    found = standings(read_observation(warehouse, NOW), [], now=NOW, machine_now=NOW)
-    write_tower(warehouse, table_rows(found, NOW))
+    found = evaluate_health(read_observation(warehouse, NOW), [], now=NOW, machine_now=NOW)
+    write_tower(warehouse, build_rows(found, NOW))
     return time.perf_counter() - started
 
 
@@ -89,7 +89,7 @@ def _filled(numbers: pl.DataFrame, table: Table) -> pl.DataFrame:
         ended_at=pl.lit(NOW) - pl.duration(seconds=ago),
         rows_landed=number % 1000,
     ).with_columns(asset=pl.format("{}/table_{}", "domain", number % 5))
-    schema = schema_of(table)
+    schema = derive_schema(table)
     usual = {pl.String: "x", pl.Int64: 1, pl.Float64: 1.0, pl.Boolean: True}
     others = [
         pl.lit(usual.get(type(kind), NOW)).cast(kind).alias(name)

@@ -23,7 +23,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.tables.catalogue import relation, relation_as_of
@@ -114,7 +114,7 @@ def _fill(connection: Connection, rows: pl.DataFrame, week: date, *, has_history
             )
         for table, frame in made.items():
             stamped = frame.with_columns(pl.col("known_from").fill_null(LOADED))
-            insert_frame(connection, table, in_table_order(stamped, table))
+            insert_frame(connection, table, fit_to_table(stamped, table))
 
 
 def _symbol_of(symbol: pl.Expr, tier: str) -> pl.Expr:

@@ -16,7 +16,7 @@ SHARED_CODE = ("engine/", "services/", "registry.py")
 """Code that every domain uses, and that knows none."""
 
 DERIVING = ("Derivation", "write_derived")
-REPLAYING = ("effective_deliveries", "layers_of", "part_layers_of", "own_days", "read_parts")
+REPLAYING = ("select_effective", "build_layers", "build_part_layers", "find_own_days", "read_parts")
 WRITING = ("record_landings",)
 TARGETS = "engine/warehouse/target.py"
 """Makes the targets of writes, as tables declare them."""

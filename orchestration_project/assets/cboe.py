@@ -6,20 +6,25 @@ from typing import Any
 import dagster as dg
 
 from orchestration_project.assets.factory import derive_partitions
-from orchestration_project.assets.specs import asset_spec
+from orchestration_project.assets.specs import build_asset_spec
 from orchestration_project.domains.cboe.charts import TITLE, off_exchange_share
 from orchestration_project.domains.cboe.tables import MADE_OF, off_exchange_share_weekly
 from orchestration_project.domains.cboe.volume import WEEKS
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.dataset import dagster_partitions
+from orchestration_project.engine.dataset import build_partitions
 from orchestration_project.engine.derived import DerivedResult
 from orchestration_project.engine.runner import AssetEvent
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.cboe import LISTED_WEEKS, read_shares, weekly_load
-from orchestration_project.services.metadata import column_schema, image, store_file, table_of
+from orchestration_project.services.metadata import (
+    build_schema,
+    build_table,
+    embed_image,
+    store_file,
+)
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.sources import source_values
 from orchestration_project.tables.schema import asset_of
@@ -37,7 +42,7 @@ OFF_EXCHANGE_WEEKLY = dg.AssetKey(["cboe", "off_exchange_share_weekly"])
 OFF_EXCHANGE_CHART = dg.AssetKey(["cboe", "off_exchange_share_chart"])
 FINRA_WEEKS = dg.AssetKey(["finra", "symbol_week"])
 
-PARTITIONS = dagster_partitions(
+PARTITIONS = build_partitions(
     WEEKS,
     source_values(SETTINGS, "cboe").first_from(TODAY),
     now=TODAY,
@@ -57,10 +62,10 @@ _WEEKLY_LINEAGE = {
 @dg.multi_asset(
     name="derive_off_exchange_share_weekly",
     specs=[
-        asset_spec(
+        build_asset_spec(
             OFF_EXCHANGE_WEEKLY,
             str(off_exchange_share_weekly.comment),
-            column_schema(off_exchange_share_weekly.columns),
+            build_schema(off_exchange_share_weekly.columns),
             "gold",
             OFF_EXCHANGE_DAILY,
             FINRA_WEEKS,
@@ -91,7 +96,7 @@ def _count_rows(derived: DerivedResult) -> dict[str, Any]:
 @dg.multi_asset(
     name="draw_off_exchange_share",
     specs=[
-        asset_spec(
+        build_asset_spec(
             OFF_EXCHANGE_CHART,
             "One picture: the share of trading off exchange by day and tape.",
             None,
@@ -113,13 +118,13 @@ def off_exchange_chart(
         return dg.MaterializeResult(asset_key=OFF_EXCHANGE_CHART, metadata=nothing)
     picture = off_exchange_share(rows, is_synthetic=settings.is_demo)
     metadata = {
-        "picture": image(TITLE, svg_uri(picture.svg)),
+        "picture": embed_image(TITLE, svg_uri(picture.svg)),
         "dagster/row_count": len(rows),
-        "newest": table_of(rows.tail(ROWS_SHOWN)),
+        "newest": build_table(rows.tail(ROWS_SHOWN)),
         "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
         "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),
     }
-    return dg.MaterializeResult(asset_key=OFF_EXCHANGE_CHART, metadata=event_metadata(metadata))
+    return dg.MaterializeResult(asset_key=OFF_EXCHANGE_CHART, metadata=normalise_metadata(metadata))
 
 
 off_exchange_weeks_job = dg.define_asset_job(

@@ -18,10 +18,10 @@ from sqlalchemy import Table
 from orchestration_project.assets.specs import (
     FRESHNESS_CHECK,
     SOURCE,
-    approved,
-    asset_spec,
+    build_asset_spec,
+    check_approval,
+    find_paused_result,
     freshness_check,
-    paused_freshness,
 )
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
@@ -35,21 +35,21 @@ from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.contract import HELP
-from orchestration_project.engine.contracts.job_options import job_text
-from orchestration_project.engine.contracts.partition_tags import consecutive_ranges
+from orchestration_project.engine.contracts.job_options import describe_job
+from orchestration_project.engine.contracts.partition_tags import group_consecutive
 from orchestration_project.engine.contracts.rules import (
     COMPARE,
     COMPLETE_AUDIT,
-    summarised,
+    summarize_audits,
 )
-from orchestration_project.engine.contracts.values import decimal_texts
+from orchestration_project.engine.contracts.values import format_decimals
 from orchestration_project.engine.dataset import (
     BatchFigures,
     Dataset,
     LoadedPartition,
     LoadLimits,
-    dagster_partitions,
-    declared_completeness,
+    build_partitions,
+    find_dataset_completeness,
     read_oldest_missing,
 )
 from orchestration_project.engine.deliveries import (
@@ -66,32 +66,32 @@ from orchestration_project.engine.loads import (
     record_run_balances,
     refuse_unused_options,
 )
-from orchestration_project.engine.options import with_defaults
+from orchestration_project.engine.options import add_default_texts
 from orchestration_project.engine.replay_plans import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.engine.runner import (
     AssetEvent,
     Checked,
     DatasetReport,
     Report,
-    each_partition,
-    landed_before,
+    find_loaded,
+    load_partitions,
 )
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import AnyJob
-from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
-from orchestration_project.services.links import captures_path, diff_path, link
+from orchestration_project.services.delivery_evidence import collect_evidence, describe_load_rejects
+from orchestration_project.services.links import build_captures_path, build_diff_path, link
 from orchestration_project.services.metadata import (
+    build_load_evaluation,
+    build_result,
+    build_schema,
+    build_table,
+    build_table_if_any,
     check_result,
     check_spec,
-    column_schema,
-    data_label,
-    described_result,
-    evaluated,
-    not_applicable,
-    summary_of,
-    table_if_any,
-    table_of,
+    label_data,
+    mark_not_applicable,
+    summarize_result,
 )
 from orchestration_project.settings import Settings, load_shared_settings, settings_class
 from orchestration_project.tables.schema import HISTORY, Quantity, personal_columns
@@ -150,7 +150,7 @@ class DatasetAssets:
         return partitions.get_partition_keys() if partitions is not None else ()
 
 
-def dataset_assets(dataset: Dataset) -> DatasetAssets:
+def build_dataset_assets(dataset: Dataset) -> DatasetAssets:
     """Return the assets, the freshness check and the jobs of a declared dataset."""
     source = _build_source_spec(dataset)
     freshness = _build_freshness(dataset)
@@ -165,7 +165,7 @@ def dataset_assets(dataset: Dataset) -> DatasetAssets:
             dataset.job_name,
             selection=selection,
             tags={"domain": dataset.domain},
-            description=job_text(
+            description=describe_job(
                 load_description(dataset),
                 dataset.op_name,
                 options,
@@ -180,7 +180,7 @@ def _build_options(dataset: Dataset) -> type[LoadOptions]:
     ratio = dataset.limits(SETTINGS, today).max_reject_ratio
     named = next(iter(_reject_settings(dataset)), "as declared")
     reject_ratio = f"{named} ({ratio:g})"
-    return with_defaults(LoadOptions, {"full": "false", "max_reject_ratio": reject_ratio})
+    return add_default_texts(LoadOptions, {"full": "false", "max_reject_ratio": reject_ratio})
 
 
 def _reject_settings(dataset: Dataset) -> Sequence[str]:
@@ -195,7 +195,7 @@ def _build_source_spec(dataset: Dataset) -> dg.AssetSpec:
         dg.TableColumn(field.name, type=field.kind, description=str(field.column.comment))
         for field in dataset.contract.fields
     ]
-    return asset_spec(
+    return build_asset_spec(
         dg.AssetKey([dataset.domain, f"{dataset.noun}_source"]),
         f"One record per row of {dataset.table.name}: the source itself, "
         f"{dataset.source_description} or what stands in for it.",
@@ -231,7 +231,7 @@ def _build_table_asset(
             )
             for name, text in _list_checks(dataset).items()
         ],
-        partitions_def=dagster_partitions(
+        partitions_def=build_partitions(
             dataset.partitioning,
             first_day,
             now=today,
@@ -252,7 +252,7 @@ def _build_table_asset(
         log = ReportLog(context.instance, dataset.key, context.run.run_id)
         now = context.resources.clock.now
         loader = DatasetLoader(
-            replace(dataset, completeness=declared_completeness(dataset, checks_file)),
+            replace(dataset, completeness=find_dataset_completeness(dataset, checks_file)),
             _choose_deliveries(dataset, context, config),
             warehouse,
             context.resources.artifacts,
@@ -268,13 +268,13 @@ def _build_table_asset(
             refuse_unused_options(dict(config), type(config))
             acceptance = config.acceptance
             if acceptance is not None:
-                loader.acceptance = approved(context, dataset.key, acceptance, warehouse)
+                loader.acceptance = check_approval(context, dataset.key, acceptance, warehouse)
             return loader
 
         report = _DeclaredReport(
             warehouse, dataset.table, log, now, dataset, context.resources, loader
         )
-        yield from each_partition(context, opened, report)
+        yield from load_partitions(context, opened, report)
 
     return load
 
@@ -293,7 +293,7 @@ class _DeclaredReport(DatasetReport):
         """Return figures of a partition, its rejects, and figures of derived tables."""
         values = {
             **_describe_load(loaded, self.dataset, self.log.earlier),
-            **rejects_of_load(self.warehouse, loaded),
+            **describe_load_rejects(self.warehouse, loaded),
         }
         return {self.dataset.key: values, **_describe_derived(loaded, self.dataset)}
 
@@ -302,11 +302,15 @@ class _DeclaredReport(DatasetReport):
         lists_fields = self.dataset.lists_fields
         fields = [_check_fields(self.loader.fields, self.dataset)] if lists_fields else []
         fresh = _check_freshness(self.dataset, self.resources)
-        return [*_read_audit_results(self.warehouse, self.dataset), *fields, evaluated(fresh)]
+        return [
+            *_read_audit_results(self.warehouse, self.dataset),
+            *fields,
+            build_load_evaluation(fresh),
+        ]
 
     def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the evidence of the delivery."""
-        return evidence_of(self.warehouse, error, self.dataset.key)
+        return collect_evidence(self.warehouse, error, self.dataset.key)
 
 
 def _build_table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
@@ -314,10 +318,10 @@ def _build_table_spec(dataset: Dataset, source: dg.AssetKey) -> dg.AssetSpec:
         field.column.key: [dg.TableColumnDep(source, field.name)]
         for field in dataset.contract.fields
     }
-    return asset_spec(
+    return build_asset_spec(
         dataset.key,
         str(dataset.table.comment),
-        column_schema(dataset.table.columns),
+        build_schema(dataset.table.columns),
         "silver",
         source,
         owners=dataset.owners,
@@ -334,10 +338,10 @@ def _build_derived_spec(dataset: Dataset, table: Table) -> dg.AssetSpec:
         name: [dg.TableColumnDep(dataset.key, source.key) for source in sources]
         for name, sources in dataset.made_of.get(table.name, {}).items()
     }
-    return asset_spec(
+    return build_asset_spec(
         dataset.derived_keys[table],
         str(table.comment),
-        column_schema(table.columns),
+        build_schema(table.columns),
         "gold",
         dataset.key,
         owners=dataset.owners,
@@ -382,7 +386,7 @@ def _choose_deliveries(
         context.resources.clock,
         config.allow_conflicts,
         bool(config.full),
-        landed_before(context, dataset.key) if config.full else frozenset(),
+        find_loaded(context, dataset.key) if config.full else frozenset(),
     )
 
 
@@ -401,7 +405,7 @@ def _read_audit_results(warehouse: Warehouse, dataset: Dataset) -> list[dg.Asset
             audit_summary,
             _choose_severity(dataset, audit_summary.audit),
         )
-        for audit_summary in summarised(latest, [*dataset.contract.audits, *COMPLETE_AUDIT])
+        for audit_summary in summarize_audits(latest, [*dataset.contract.audits, *COMPLETE_AUDIT])
     ]
 
 
@@ -409,18 +413,20 @@ def _check_fields(found: FieldList, dataset: Dataset) -> dg.AssetCheckResult:
     """Name the fields that are new or retyped, and since when; a missing one ends the run."""
     metadata: dict[str, Any] = {"fields_known": len(dataset.contract.fields)}
     if found.listed_count is None:
-        metadata = {**not_applicable(NO_FIELDS), **metadata}
+        metadata = {**mark_not_applicable(NO_FIELDS), **metadata}
     else:
         metadata["fields_listed"] = found.listed_count
     return dg.AssetCheckResult(
         asset_key=dataset.key,
         check_name=FIELDS_CHECK,
         passed=not found.differences,
-        description=summary_of(metadata),
+        description=summarize_result(metadata),
         severity=dg.AssetCheckSeverity.WARN,
         metadata=metadata
         | dict(
-            table_if_any("differences", [asdict(difference) for difference in found.differences])
+            build_table_if_any(
+                "differences", [asdict(difference) for difference in found.differences]
+            )
         ),
     )
 
@@ -432,7 +438,7 @@ def _describe_derived(
     if not loaded.has_data:
         return dict.fromkeys(dataset.derived_keys.values(), loaded.without_data)
     outcome = "unchanged" if loaded.landed is None else "derived"
-    label = data_label(is_synthetic=loaded.source == "demo")
+    label = label_data(is_synthetic=loaded.source == "demo")
     return {
         key: {"outcome": outcome, **label, "dagster/row_count": loaded.row_counts[table.name]}
         for table, key in dataset.derived_keys.items()
@@ -452,7 +458,7 @@ def _describe_load(
     common = {
         "source": loaded.source,
         "source_version": loaded.source_version,
-        **data_label(is_synthetic=loaded.source == "demo"),
+        **label_data(is_synthetic=loaded.source == "demo"),
         "dagster/row_count": loaded.row_count,
     }
     if loaded.changes:
@@ -462,7 +468,7 @@ def _describe_load(
         return {**_describe_unchanged(loaded, dataset.key, earlier), **common}
     values = {}
     if loaded.preview is not None:
-        values = {"first_rows": table_of(_render_rows(loaded.preview, dataset))}
+        values = {"first_rows": build_table(_render_rows(loaded.preview, dataset))}
     return {**common, **_describe_rows(landed, figures), **_diff(dataset, landed), **values}
 
 
@@ -471,7 +477,7 @@ def _describe_rows(landed: WriteResult[None], figures: BatchFigures) -> Mapping[
     return {
         "outcome": landed.change_cause,
         "group_id": landed.group_id,
-        "captured": link(captures_path(landed.group_id)),
+        "captured": link(build_captures_path(landed.group_id)),
         "rows_added": landed.rows_added,
         "rows_changed": landed.rows_changed,
         "rows_removed": landed.rows_removed,
@@ -491,7 +497,7 @@ def _diff(dataset: Dataset, landed: WriteResult[None]) -> Mapping[str, Any]:
     """Return the link to the rows that a load added, changed or removed, if it did any."""
     if not landed.has_written_rows or HISTORY not in dataset.table.info:
         return {}
-    return {"diff": link(diff_path(dataset.table.name, landed.known_from))}
+    return {"diff": link(build_diff_path(dataset.table.name, landed.known_from))}
 
 
 def _render_rows(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
@@ -502,7 +508,7 @@ def _render_rows(rows: pl.DataFrame, dataset: Dataset) -> pl.DataFrame:
         for field in dataset.contract.fields
         if field.scale and not isinstance(field.column.type, Quantity)
     }
-    return rows.with_columns(decimal_texts(rows[name], scale) for name, scale in scales.items())
+    return rows.with_columns(format_decimals(rows[name], scale) for name, scale in scales.items())
 
 
 def _describe_unchanged(
@@ -519,7 +525,7 @@ def _describe_unchanged(
         "outcome": outcome,
         "landed_by": dg.MetadataValue.dagster_run(landed.run_id),
         "group_id": landed.group_id,
-        "captured": link(captures_path(landed.group_id)),
+        "captured": link(build_captures_path(landed.group_id)),
         "rows_added": landed.rows_added,
         "rows_changed": landed.rows_changed,
         "rows_removed": landed.rows_removed,
@@ -543,7 +549,7 @@ def _build_freshness(dataset: Dataset) -> dg.AssetChecksDefinition:
         required_resource_keys={"clock", "settings", "warehouse"},
     )
     def as_new_as_the_calendar(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        paused = paused_freshness(context.resources.warehouse, dataset.key)
+        paused = find_paused_result(context.resources.warehouse, dataset.key)
         return paused or _check_freshness(dataset, context.resources)
 
     return as_new_as_the_calendar
@@ -558,14 +564,14 @@ def _check_freshness(dataset: Dataset, resources: Any) -> dg.AssetCheckResult:
     late = read_oldest_missing(dataset, resources.settings, warehouse, clock)
     loaded = warehouse.changes(dataset.table)
     newest = partitioning.newest_loaded(loaded)
-    outcome = {} if loaded else not_applicable("no partition is loaded yet")
+    outcome = {} if loaded else mark_not_applicable("no partition is loaded yet")
     if calendar.is_over(today):
-        outcome = not_applicable(f"discontinued: the last partition is of {calendar.last_day}")
+        outcome = mark_not_applicable(f"discontinued: the last partition is of {calendar.last_day}")
     metadata = {
         **outcome,
         "partitions_landed": len(loaded),
         "days_late": 0,
-        **table_if_any("newest", [asdict(each) for each in newest]),
+        **build_table_if_any("newest", [asdict(each) for each in newest]),
     }
     if late is not None:
         oldest = partitioning.partition_of(late.partition, today=date.max)
@@ -575,7 +581,7 @@ def _check_freshness(dataset: Dataset, resources: Any) -> dg.AssetCheckResult:
             "partitions_quarantined": late.quarantined_count,
         }
     severity = dg.AssetCheckSeverity.WARN
-    return described_result(dataset.key, FRESHNESS_CHECK, metadata, severity, passed=late is None)
+    return build_result(dataset.key, FRESHNESS_CHECK, metadata, severity, passed=late is None)
 
 
 def _plan_replay(
@@ -603,7 +609,7 @@ def _plan_replay(
         return None
     skipped = f"; {len(unknown)} before the first partition are not replayed" if unknown else ""
     return ReplayRuns(
-        ranges=consecutive_ranges(keys, assets.keys),
+        ranges=group_consecutive(keys, assets.keys),
         description=f"{len(keys)} partitions of {table.name}{skipped}",
         count=len(keys),
     )
@@ -632,7 +638,7 @@ def derive_partitions(
     """
 
     report = _DerivedTableReport(load, clock.now, asset, figures, checks)
-    yield from each_partition(context, lambda: load, report)
+    yield from load_partitions(context, lambda: load, report)
 
 
 @dataclass(frozen=True)

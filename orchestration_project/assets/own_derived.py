@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.assets.specs import asset_spec
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.assets.specs import build_asset_spec
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.own_derived import DerivedDeclaration
 from orchestration_project.registry import AnyJob
 from orchestration_project.resources.own_derived import derive_outdated
-from orchestration_project.services.metadata import column_schema
+from orchestration_project.services.metadata import build_schema
 from orchestration_project.settings.project import own_domain
 from orchestration_project.tables.schema import asset_of
 
@@ -24,19 +24,19 @@ class DerivedAssets:
     job: AnyJob
 
 
-def derived_assets(declaration: DerivedDeclaration) -> DerivedAssets:
+def build_derived_assets(declaration: DerivedDeclaration) -> DerivedAssets:
     """Return the asset and the job of a derived table."""
-    derived, key = declaration.derived, asset_key(declaration.table.name)
+    derived, key = declaration.derived, build_asset_key(declaration.table.name)
 
     @dg.multi_asset(
         name=f"derive_{derived.name}",
         specs=[
-            asset_spec(
+            build_asset_spec(
                 key,
                 str(declaration.table.comment),
-                column_schema(declaration.table.columns),
+                build_schema(declaration.table.columns),
                 "gold",
-                *(asset_key(table.name) for table in declaration.inputs),
+                *(build_asset_key(table.name) for table in declaration.inputs),
                 owners=derived.owners,
                 **{"dagster/table_name": derived.name},
             )
@@ -54,7 +54,7 @@ def derived_assets(declaration: DerivedDeclaration) -> DerivedAssets:
             "dagster/row_count": figures.row_count,
             "seconds": figures.seconds,
         }
-        return dg.MaterializeResult(asset_key=key, metadata=event_metadata(metadata))
+        return dg.MaterializeResult(asset_key=key, metadata=normalise_metadata(metadata))
 
     job = dg.define_asset_job(
         declaration.job_name,
@@ -65,6 +65,6 @@ def derived_assets(declaration: DerivedDeclaration) -> DerivedAssets:
     return DerivedAssets(declaration, derive, job)
 
 
-def asset_key(table: str) -> dg.AssetKey:
+def build_asset_key(table: str) -> dg.AssetKey:
     """Return the key of the asset that a table is."""
     return dg.AssetKey(asset_of(table).split("/"))

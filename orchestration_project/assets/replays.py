@@ -8,18 +8,18 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.engine.contracts.job_kinds import replay_job_name, replay_op
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
-from orchestration_project.engine.loads import ReplayOptions, partition_keys
-from orchestration_project.engine.options import JobOptions, not_dry, report_dry_run
+from orchestration_project.engine.loads import ReplayOptions, read_partition_keys
+from orchestration_project.engine.options import JobOptions, build_real_config, report_dry_run
 from orchestration_project.engine.replay_plans import Replay, ReplayRequest, ReplayRuns
-from orchestration_project.engine.warehouse.recorded import place_of
+from orchestration_project.engine.warehouse.recorded import parse_group_id
 from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.registry import Job
-from orchestration_project.services.backfills import launched_by_job, request_backfill
+from orchestration_project.services.backfills import build_launch_tags, request_backfill
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
-from orchestration_project.services.metadata import as_metadata
+from orchestration_project.services.metadata import log_metadata
 
 
 class ReplaySelection(JobOptions):
@@ -50,7 +50,7 @@ class ReplayTables(ReplaySelection, ReplayOptions):
     """Recorded deliveries to replay, and how."""
 
 
-def define_replay_job(
+def build_replay_job(
     domain: str, replays: Sequence[Replay], model: type[ReplaySelection] = ReplayTables
 ) -> Job:
     """Return the job that replays tables of a domain; ``model`` has the options of its op."""
@@ -85,11 +85,11 @@ def define_replay_job(
             reported |= _launch(
                 context, replay, plan, replay.run_config(plan, _select_options(config))
             )
-        context.add_output_metadata(as_metadata(reported))
+        context.add_output_metadata(log_metadata(reported))
 
     @dg.job(
         name=replay_job_name(domain),
-        description=job_text(
+        description=describe_job(
             f"Replays recorded deliveries of {', '.join(by_table)} by the present rules, without a "
             "request to the source; a dry run by default.",
             op,
@@ -100,7 +100,7 @@ def define_replay_job(
     def replay_job() -> None:
         launch()
 
-    return Job(definition=replay_job, parameters=(), real_config=not_dry(op))
+    return Job(definition=replay_job, parameters=(), real_config=build_real_config(op))
 
 
 def _request(replay: Replay, config: ReplaySelection) -> ReplayRequest:
@@ -117,7 +117,7 @@ def _request(replay: Replay, config: ReplaySelection) -> ReplayRequest:
             found=f"{sum(map(bool, chosen))} of them",
             remedy="give one of them in the run's config",
         )
-    keys = [place_of(group)[1]] if group else config.partitions
+    keys = [parse_group_id(group)[1]] if group else config.partitions
     filters = {name: _read_filter(replay, name, text) for name, text in config.filters.items()}
     return ReplayRequest(partitions=keys, filters=filters)
 
@@ -195,8 +195,8 @@ def _request_backfill(
         context.instance,
         context.repository_def,
         sorted(job.asset_layer.executable_asset_keys),
-        [key for span in spans for key in partition_keys(span, job.partitions_def)],
-        tags=launched_by_job(context.job_name, context.run.tags),
+        [key for span in spans for key in read_partition_keys(span, job.partitions_def)],
+        tags=build_launch_tags(context.job_name, context.run.tags),
         title=title,
         run_config=run_config,
     )
@@ -213,7 +213,7 @@ def _execute_here(
     Raises:
         Failure: A run failed.
     """
-    tags = launched_by_job(context.job_name, context.run.tags)
+    tags = build_launch_tags(context.job_name, context.run.tags)
     runs = [
         job.execute_in_process(
             instance=context.instance,

@@ -12,9 +12,9 @@ from orchestration_project.engine.contracts.rules import Acceptance
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import AnyJob
 from orchestration_project.services.metadata import (
+    build_result,
     describe_check,
-    described_result,
-    not_applicable,
+    mark_not_applicable,
 )
 from orchestration_project.services.pauses import Pauses, pause_of_asset
 from orchestration_project.settings import load_shared_settings
@@ -53,12 +53,12 @@ def group_of(domain: str, kind: str) -> str:
     return "derived" if kind in MADE_OF_DATA else "data"
 
 
-def described(description: str, group: str) -> str:
+def describe_asset(description: str, group: str) -> str:
     """Return the description of an asset, which ends with freshness and remedy of its group."""
     return f"{description.rstrip()}\n\n{GROUPS[group]}"
 
 
-def system_spec(
+def build_system_spec(
     key: dg.AssetKey,
     description: str,
     columns: dg.TableSchema | None,
@@ -84,7 +84,7 @@ def system_spec(
     return dg.AssetSpec(
         key,
         deps=deps,
-        description=described(description, group),
+        description=describe_asset(description, group),
         group_name=group,
         owners=owners,
         kinds=set() if kind == SOURCE else {kind},
@@ -93,7 +93,7 @@ def system_spec(
     )
 
 
-def asset_spec(
+def build_asset_spec(
     key: dg.AssetKey,
     description: str,
     columns: dg.TableSchema | None,
@@ -103,11 +103,11 @@ def asset_spec(
     **metadata: Any,
 ) -> dg.AssetSpec:
     """Return the same of what holds data of a source: a tag marks it as synthetic or real."""
-    spec = system_spec(key, description, columns, kind, *deps, owners=owners, **metadata)
+    spec = build_system_spec(key, description, columns, kind, *deps, owners=owners, **metadata)
     return spec.merge_attributes(tags=DATA)
 
 
-def utc_days(first: date) -> dg.TimeWindowPartitionsDefinition:
+def build_utc_days(first: date) -> dg.TimeWindowPartitionsDefinition:
     """Return the UTC days from the first one to today, by the project's clock, as partitions."""
     ahead = Clock(SETTINGS.demo_clock_now).today("UTC") - Clock().today("UTC")
     return dg.TimeWindowPartitionsDefinition(
@@ -151,7 +151,7 @@ def freshness_check(
     return dg.asset_check(asset=asset, name=name, **check._asdict(), **options)
 
 
-def paused_freshness(
+def find_paused_result(
     warehouse: Warehouse, asset: dg.AssetKey, name: str = FRESHNESS_CHECK
 ) -> dg.AssetCheckResult | None:
     """Return the result of a freshness check while its asset or source is paused.
@@ -162,10 +162,10 @@ def paused_freshness(
     if pause is None:
         return None
     severity = dg.AssetCheckSeverity.WARN
-    return described_result(asset, name, not_applicable(pause.text), severity, passed=True)
+    return build_result(asset, name, mark_not_applicable(pause.text), severity, passed=True)
 
 
-def freshness_job(
+def build_freshness_job(
     domain: str, checks: Sequence[dg.AssetChecksDefinition], description: str
 ) -> AnyJob:
     """Return the job that runs the freshness checks of a domain, and nothing else."""
@@ -177,7 +177,7 @@ def freshness_job(
     )
 
 
-def define_daily_job(
+def build_daily_job(
     domain: str,
     description: str,
     *,
@@ -187,19 +187,19 @@ def define_daily_job(
     """Return the job that derives, draws and checks once a day; no pause holds one of checks."""
     tags = {} if assets else RUNS_WHILE_PAUSED
     return dg.define_asset_job(
-        daily_job_name(domain),
+        name_daily_job(domain),
         selection=dg.AssetSelection.assets(*assets) | dg.AssetSelection.checks(*checks),
         description=description,
         tags={"domain": domain, **tags},
     )
 
 
-def daily_job_name(domain: str) -> str:
+def name_daily_job(domain: str) -> str:
     """Return the name of the daily job of a domain, and of its schedule."""
     return f"{domain}_daily"
 
 
-def approved(
+def check_approval(
     context: dg.AssetExecutionContext,
     asset: dg.AssetKey,
     acceptance: Acceptance,
@@ -212,13 +212,13 @@ def approved(
     """
     from orchestration_project.services.access.approvals import (  # most loads accept nothing
         ApprovalDemand,
-        person_of,
+        read_person,
         require_approval,
         use_of,
     )
 
     parameters = {"asset": asset.to_user_string(), "sha256": acceptance.sha256}
-    person, use = person_of(context.run.tags), use_of(context.run)
+    person, use = read_person(context.run.tags), use_of(context.run)
     demand = ApprovalDemand("accept", parameters, acceptance.reason, person, use)
     require_approval(warehouse, demand)
     return acceptance

@@ -27,10 +27,10 @@ from orchestration_project.domains.cboe.tables import (
     off_exchange_share_weekly,
 )
 from orchestration_project.engine.conservation import list_equations
-from orchestration_project.engine.contracts.capture_forms import delimited
+from orchestration_project.engine.contracts.capture_forms import build_delimited_form
 from orchestration_project.engine.contracts.pipelines import Parameter
 from orchestration_project.engine.listed_datasets import DatasetList, ListedDataset
-from orchestration_project.engine.own.packaged import fields_of
+from orchestration_project.engine.own.packaged import build_fields
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.registry import AsOfModule, DomainDefinitions, Job
@@ -53,7 +53,7 @@ SOURCE = PackagedSource(
         market_volume_daily.name,
         key=["trade_date", "participant_code"],
         partitions=Daily(FIRST_DAY, calendar="XNYS", zone="America/New_York", column="trade_date"),
-        fields=fields_of(MARKET_VOLUME_FIELDS),
+        fields=build_fields(MARKET_VOLUME_FIELDS),
         source=http_source(
             URL,
             documents=[Document("market_history_{partition:%Y}.csv")],
@@ -74,7 +74,7 @@ SOURCE = PackagedSource(
     demo_path="cboe",
     horizon_days=30,
     probe="fetched the file of the present year",
-    forms=[delimited(",")],
+    forms=[build_delimited_form(",")],
     transforms={
         off_exchange_share_daily: Transform(
             volume.off_exchange_daily, conservation=volume.CONSERVATION

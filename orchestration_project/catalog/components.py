@@ -12,8 +12,8 @@ import dagster as dg
 from pydantic import BaseModel, create_model
 
 from orchestration_project import catalog
-from orchestration_project.assets.factory import dataset_assets
-from orchestration_project.assets.own_derived import derived_assets
+from orchestration_project.assets.factory import build_dataset_assets
+from orchestration_project.assets.own_derived import build_derived_assets
 from orchestration_project.catalog.own import dataset_of
 from orchestration_project.catalog.resources import resource_definitions
 from orchestration_project.engine.own.attributes import (
@@ -23,8 +23,8 @@ from orchestration_project.engine.own.attributes import (
     FileAttributes,
     HttpAttributes,
 )
-from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
-from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.engine.own_derived import DerivedDeclaration, load_derivations
+from orchestration_project.engine.own_sources import Declaration, load_declarations
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.sensors.factory import dataset_sensor, derived_sensor
 from orchestration_project.settings import project_folder
@@ -40,8 +40,8 @@ def _build_resources() -> Mapping[str, dg.ResourceDefinition]:
 def load_declared(names: Sequence[str]) -> dg.Definitions:
     """Return definitions as `orchestration_project.load_definitions`."""
     declared: dict[str, Declaration | DerivedDeclaration] = {
-        **{declaration.dataset.name: declaration for declaration in own_declarations()},
-        **{derivation.derived.name: derivation for derivation in own_derivations()},
+        **{declaration.dataset.name: declaration for declaration in load_declarations()},
+        **{derivation.derived.name: derivation for derivation in load_derivations()},
     }
     for name in names:
         if name not in declared:
@@ -58,14 +58,14 @@ def load_declared(names: Sequence[str]) -> dg.Definitions:
 def _build_definitions(declared: Declaration | DerivedDeclaration) -> dg.Definitions:
     """Return assets, check, job and sensor of a dataset or derived table."""
     if isinstance(declared, DerivedDeclaration):
-        derived = derived_assets(declared)
+        derived = build_derived_assets(declared)
         return dg.Definitions(
             assets=[derived.table],
             jobs=[derived.job],
             sensors=[derived_sensor(derived)],
             resources=_build_resources(),
         )
-    made_dataset_assets = dataset_assets(dataset_of(declared))
+    made_dataset_assets = build_dataset_assets(dataset_of(declared))
     return dg.Definitions(
         assets=[made_dataset_assets.source, made_dataset_assets.table],
         asset_checks=[made_dataset_assets.freshness],
@@ -81,7 +81,7 @@ def definitions_of(file: Path) -> dg.Definitions:
     Raises:
         ConfigurationError: The file is not below the project folder, or is wrong.
     """
-    for declared in (*own_declarations(), *own_derivations()):
+    for declared in (*load_declarations(), *load_derivations()):
         if file.resolve() == project_folder() / declared.file:
             return _build_definitions(declared)
     raise ConfigurationError(

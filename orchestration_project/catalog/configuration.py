@@ -6,10 +6,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from orchestration_project.assets.specs import described
+from orchestration_project.assets.specs import describe_asset
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Domain
-from orchestration_project.services.metadata import check_spec, table_of
+from orchestration_project.services.metadata import build_table, check_spec
 from orchestration_project.settings import Settings, load_shared_settings, origins, shown_values
 
 CONFIGURATION = "configuration"
@@ -31,7 +31,7 @@ def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 key,
-                description=described(
+                description=describe_asset(
                     f"One row per setting of {domain.name}: what is in effect, and where it comes "
                     "from.",
                     "operations",
@@ -55,7 +55,7 @@ def configuration_asset(domain: Domain) -> dg.AssetsDefinition:
     def configuration() -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         settings = load_shared_settings()
         rows = _list_settings(domain.name, settings)
-        yield dg.MaterializeResult(asset_key=key, metadata={"settings": table_of(rows)})
+        yield dg.MaterializeResult(asset_key=key, metadata={"settings": build_table(rows)})
         try:
             domain.require_valid(settings)
         except ConfigurationError as error:

@@ -14,7 +14,7 @@ from orchestration_project.domains.documents.reasons import REASONS
 from orchestration_project.domains.documents.settings import DocumentsSettings
 from orchestration_project.domains.documents.tables import documents_pages
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.contracts.pipelines import DAY
 from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.contracts.subjects import SubjectKind
@@ -103,7 +103,7 @@ def _ensure_demo_files(settings: Settings) -> Path:
     """
     folder = settings.state_path / DEMO_FOLDER
     if not folder.exists():
-        state_folder(settings)
+        ensure_state_folder(settings)
         partial = folder.with_name(f"{DEMO_FOLDER}.{uuid4().hex}")
         module = f"{DEMO_PACKAGE}.documents"
         options = [f"--into={partial}", f"--count={DEMO_COUNT}", f"--seed={settings.demo_seed}"]
@@ -178,7 +178,7 @@ CONNECTION = Connection(
 
 def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import documents
-    from orchestration_project.assets.replays import ReplaySelection, define_replay_job
+    from orchestration_project.assets.replays import ReplaySelection, build_replay_job
     from orchestration_project.sensors.documents import (
         documents_freshness_hourly,
         documents_on_arrival,
@@ -194,7 +194,7 @@ def _build_definitions() -> DomainDefinitions:
                 definition=documents.load_job,
                 parameters=(DAY,),
             ),
-            define_replay_job("documents", [documents.REPLAY], ReplayDocuments),
+            build_replay_job("documents", [documents.REPLAY], ReplayDocuments),
             Job(definition=documents.derive_job, parameters=(DAY,)),
             Job(definition=documents.documents_freshness_job, parameters=()),
         ],

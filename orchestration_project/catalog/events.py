@@ -13,8 +13,8 @@ from orchestration_project.engine.contracts.subjects import Key, SubjectKind
 from orchestration_project.engine.contracts.uploads import FILE
 from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX as UPLOADS_PREFIX
 from orchestration_project.engine.contracts.webhooks.sources import (
-    rows_of_delivery,
-    webhook_subjects,
+    build_subjects,
+    list_delivery_rows,
 )
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.work_items import WorkItems
@@ -29,8 +29,8 @@ from orchestration_project.resources.events.equations import EQUATIONS
 from orchestration_project.resources.events.retention import RefusalRetention, body_retention
 from orchestration_project.services.cleanup.retention import DomainRetention, RetentionReader
 from orchestration_project.services.erasure.requests import SubjectKinds
-from orchestration_project.services.inbox.rows import ITEM_REMEDIES, delivery_items
-from orchestration_project.services.inbox.senders import declared_sources
+from orchestration_project.services.inbox.rows import ITEM_REMEDIES, open_delivery_items
+from orchestration_project.services.inbox.senders import read_declared_sources
 from orchestration_project.services.status import DeadLetters, ItemTopics
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import DELIVERY_TOPICS
@@ -43,13 +43,13 @@ def _read_scope(key: str) -> Scope:
 
 
 def _list_subjects(settings: Settings) -> Sequence[SubjectKind]:
-    kinds = webhook_subjects(declared_sources(settings))
+    kinds = build_subjects(read_declared_sources(settings))
     return [FILE, *(replace(kind, related=_find_related) for kind in kinds)]
 
 
 def _find_related(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     """Return the rows that go with a row of a delivery: those of routing have its values, too."""
-    rows = rows_of_delivery(table, key)
+    rows = list_delivery_rows(table, key)
     if not rows:
         return rows
     values = {"source": key["source"], "delivery_id": key["delivery_id"]}
@@ -107,7 +107,7 @@ EVENTS = Domain(
             replay=("events_replay_routing", "replay_routing_letters"),
             options=lambda source, reason_code: {"source": source, "reason_code": reason_code},
         ),
-        ItemTopics(prefix=DELIVERY_TOPICS, open=delivery_items, remedies=ITEM_REMEDIES),
+        ItemTopics(prefix=DELIVERY_TOPICS, open=open_delivery_items, remedies=ITEM_REMEDIES),
         ItemTopics(prefix=UPLOADS_PREFIX, open=WorkItems),
         RetentionReader(
             lambda settings: DomainRetention(rows=[*body_retention(settings), RefusalRetention()])

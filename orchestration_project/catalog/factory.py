@@ -7,12 +7,12 @@ from datetime import date
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchestration_project.engine.connections.simulator import demo_url
+from orchestration_project.engine.connections.simulator import ensure_demo_url
 from orchestration_project.engine.contracts.partitioning import Partitioning
 from orchestration_project.engine.contracts.pipelines import Parameter
 from orchestration_project.engine.dataset import Dataset, DatasetLoads, read_declared_loads
 from orchestration_project.engine.document_source import Documents, DocumentSource
-from orchestration_project.engine.environment import network_of, open_client
+from orchestration_project.engine.environment import open_client, select_network
 from orchestration_project.engine.listed_datasets import DatasetList, list_declared
 from orchestration_project.engine.recovery import Recovery
 from orchestration_project.engine.warehouse.frames import Scope
@@ -80,17 +80,17 @@ def _build_definitions(
 
     ``first_day`` is the setting that moves the first partitions; empty: none does.
     """
-    from orchestration_project.assets.factory import dataset_assets
-    from orchestration_project.assets.replays import define_replay_job
-    from orchestration_project.assets.specs import define_daily_job
+    from orchestration_project.assets.factory import build_dataset_assets
+    from orchestration_project.assets.replays import build_replay_job
+    from orchestration_project.assets.specs import build_daily_job
     from orchestration_project.sensors.definitions import daily_schedule
     from orchestration_project.sensors.factory import backfill_schedule, dataset_sensor
 
-    dataset_assets_list = [dataset_assets(each) for each in datasets]
+    dataset_assets_list = [build_dataset_assets(each) for each in datasets]
     checks = [dataset.freshness for dataset in dataset_assets_list]
     drawing = "draws charts, and " if drawn else ""
     text = f"{drawing}checks whether the tables of {name} are as new as their calendars say."
-    daily_job = define_daily_job(name, text.capitalize(), assets=drawn, checks=checks)
+    daily_job = build_daily_job(name, text.capitalize(), assets=drawn, checks=checks)
     return DomainDefinitions(
         assets=[
             *(asset for parts in dataset_assets_list for asset in (parts.source, parts.table)),
@@ -102,7 +102,7 @@ def _build_definitions(
                 dataset_job(parts.dataset, parts.job, first_day, parts.published_on)
                 for parts in dataset_assets_list
             ),
-            define_replay_job(name, [parts.replay for parts in dataset_assets_list]),
+            build_replay_job(name, [parts.replay for parts in dataset_assets_list]),
             Job(definition=daily_job, parameters=()),
         ],
         schedules=[
@@ -188,7 +188,7 @@ def open_documents(
         f"{domain}_{source}",
         requests_per_second=requests_per_second,
         breaker=given.breaker,
-        network=network_of(settings),
+        network=select_network(settings),
     ) as http:
         yield DocumentSource(
             http,
@@ -196,6 +196,6 @@ def open_documents(
             given.clock,
             documents,
             source_name=source,
-            base_url=f"{demo_url(settings)}/{demo_path}" if settings.is_demo else url,
+            base_url=f"{ensure_demo_url(settings)}/{demo_path}" if settings.is_demo else url,
             label=label,
         )

@@ -19,7 +19,7 @@ from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.dataset import (
     DatasetLoad,
     DatasetLoads,
-    completeness_of,
+    find_completeness,
     read_declared_loads,
 )
 from orchestration_project.engine.listed_datasets import DatasetList
@@ -75,13 +75,13 @@ def _find_oldest_unlanded(
 
 def _read_loads(settings: Settings, now: datetime) -> Sequence[DatasetLoad]:
     """Return the weeks and the further datasets as runs load them."""
-    from orchestration_project.assets.finra.weekly import limits_of
+    from orchestration_project.assets.finra.weekly import build_limits
     from orchestration_project.resources.finra.weekly import WeeklyDataset
 
     finra, checks = FinraSettings.of(settings), settings.checks_of("finra")
     weekly = WeeklyDataset(
-        limits=limits_of(checks.finra_otc_weekly),
-        completeness=completeness_of(checks, finra_otc_weekly),
+        limits=build_limits(checks.finra_otc_weekly),
+        completeness=find_completeness(checks, finra_otc_weekly),
     )
     return [
         DatasetLoad(weekly, None, finra.finra_max_reject_ratio),
@@ -111,9 +111,9 @@ def _read_dataset_scope(dataset: FinraDataset, key: str) -> Scope:
 
 def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import finra
-    from orchestration_project.assets.replays import define_replay_job
+    from orchestration_project.assets.replays import build_replay_job
     from orchestration_project.catalog.factory import dataset_job
-    from orchestration_project.engine.options import not_dry
+    from orchestration_project.engine.options import build_real_config
     from orchestration_project.resources.finra.recovery import RECOVERIES
     from orchestration_project.sensors import finra as sensors
 
@@ -143,7 +143,7 @@ def _build_definitions() -> DomainDefinitions:
                 first_setting=FIRST_WEEK,
                 published_on=_find_publication_date,
             ),
-            define_replay_job("finra", finra.REPLAYS),
+            build_replay_job("finra", finra.REPLAYS),
             Job(
                 definition=finra.gold_job, parameters=(TIER, WEEK_ENDING), first_setting=FIRST_WEEK
             ),
@@ -159,7 +159,7 @@ def _build_definitions() -> DomainDefinitions:
             Job(
                 definition=finra.backfill_job,
                 parameters=(),
-                real_config=not_dry(finra.BACKFILLING.op),
+                real_config=build_real_config(finra.BACKFILLING.op),
             ),
             *(
                 dataset_job(

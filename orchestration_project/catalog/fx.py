@@ -9,7 +9,7 @@ from orchestration_project.domains.fx.settings import RATES as TEXTS
 from orchestration_project.domains.fx.tables import FX_FIELDS, fx_rates_daily
 from orchestration_project.engine.contracts.capture_forms import Form
 from orchestration_project.engine.contracts.contract import Claim
-from orchestration_project.engine.own.packaged import fields_of
+from orchestration_project.engine.own.packaged import build_fields
 
 
 def _match_value(name: str, group: str) -> str:
@@ -23,7 +23,7 @@ SOURCE = PackagedSource(
         fx_rates_daily.name,
         key=["rate_date", "currency_code"],
         partitions=Daily(FIRST_DAY, calendar="XECB", zone="Europe/Berlin", column="rate_date"),
-        fields=fields_of(FX_FIELDS),
+        fields=build_fields(FX_FIELDS),
         source=http_source(
             URL,
             documents=[

@@ -38,7 +38,7 @@ def _find_oldest(settings: Settings, warehouse: Warehouse, clock: Clock) -> Sequ
 
 def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import mqtt
-    from orchestration_project.engine.options import not_dry
+    from orchestration_project.engine.options import build_real_config
     from orchestration_project.resources.mqtt.arrivals import RECOVERIES
     from orchestration_project.resources.mqtt.routed_events import MQTT_EVENT
     from orchestration_project.sensors.mqtt import mqtt_flow_check, mqtt_on_arrival
@@ -52,7 +52,7 @@ def _build_definitions() -> DomainDefinitions:
         jobs=[
             Job(definition=mqtt.mirror_job),
             Job(definition=mqtt.fold_job),
-            Job(definition=mqtt.replay_job, real_config=not_dry(mqtt.REPLAY_OP)),
+            Job(definition=mqtt.replay_job, real_config=build_real_config(mqtt.REPLAY_OP)),
             Job(definition=mqtt.flow_job),
         ],
         schedules=[mqtt_flow_check],

@@ -63,7 +63,7 @@ def _build_definitions() -> DomainDefinitions:
         registrations=[
             DefinitionsMaker(
                 lambda registry, _: MadeDefinitions(
-                    assets=[operations.verification_asset(registry)]
+                    assets=[operations.build_verification_asset(registry)]
                 )
             ),
             SensorMaker(scheduled_sensor),

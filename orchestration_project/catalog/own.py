@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from orchestration_project.catalog.factory import domain_of
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.connections.dlt_private import dlt_version
+from orchestration_project.engine.connections.dlt_private import read_dlt_version
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.dataset import Dataset, LoadLimits
@@ -18,24 +18,24 @@ from orchestration_project.engine.dlt_states import StartState, append_state, re
 from orchestration_project.engine.document_source import (
     Documents,
     DocumentSource,
-    document_recovery,
+    build_recovery,
 )
 from orchestration_project.engine.environment import open_client
 from orchestration_project.engine.listed_datasets import DatasetList, ListedDataset
-from orchestration_project.engine.own.contracts import contract_of, partitioning_of
+from orchestration_project.engine.own.contracts import build_contract, build_partitioning
 from orchestration_project.engine.own.declarations import Dataset as Declared
 from orchestration_project.engine.own.declarations import UsualSize
 from orchestration_project.engine.own.dlt_source import DltSource
 from orchestration_project.engine.own.partition_documents import (
-    listings_of,
-    names_of,
-    partitions_in,
-    version_in,
+    find_version,
+    read_partitions,
+    select_listings,
+    select_names,
 )
-from orchestration_project.engine.own.records import counter_of
+from orchestration_project.engine.own.records import build_counter
 from orchestration_project.engine.own.sources import FileSource, HttpSource
-from orchestration_project.engine.own_derived import DerivedDeclaration, own_derivations
-from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.engine.own_derived import DerivedDeclaration, load_derivations
+from orchestration_project.engine.own_sources import Declaration, load_declarations
 from orchestration_project.engine.source import Source
 from orchestration_project.registry import (
     AsOfModule,
@@ -45,7 +45,7 @@ from orchestration_project.registry import (
     Environment,
     Job,
 )
-from orchestration_project.services.erasure.requests import SubjectKinds, subject_kinds
+from orchestration_project.services.erasure.requests import SubjectKinds, build_subject_kinds
 from orchestration_project.settings import Settings, project_folder
 from orchestration_project.settings.project import own_domain
 
@@ -98,7 +98,7 @@ def open_source(
 
 def _start_of(declared: Declared, given: Environment) -> Callable[[Partition], StartState]:
     """Return the reader of the state that a partition of an incremental source starts from."""
-    key_of = partitioning_of(declared).key_of
+    key_of = build_partitioning(declared).key_of
     return lambda partition: read_start_state(given.settings, declared.name, key_of(partition))
 
 
@@ -111,7 +111,7 @@ def _build_dlt_source(
 ) -> "OwnDltSource":
     from orchestration_project.resources.own import OwnDltSource, secret
 
-    dlt_version()
+    read_dlt_version()
     reader = DltReader(
         declared,
         source,
@@ -127,10 +127,10 @@ def _build_dlt_source(
 def documents_of(declared: Declared) -> Documents:
     """Return how the partitions of a dataset are spread over the documents that it declares."""
     return Documents(
-        listings_of=partial(listings_of, declared),
-        names_of=partial(names_of, declared),
-        partitions_in=partial(partitions_in, declared),
-        version_in=partial(version_in, declared),
+        listings_of=partial(select_listings, declared),
+        names_of=partial(select_names, declared),
+        partitions_in=partial(read_partitions, declared),
+        version_in=partial(find_version, declared),
         zone=declared.partitions.calendar.zone,
     )
 
@@ -162,12 +162,12 @@ def dataset_of(declaration: Declaration, domain: str = "") -> Dataset:
     return Dataset(
         domain=domain or own_domain(),
         table=declaration.table,
-        partitioning=partitioning_of(declared),
+        partitioning=build_partitioning(declared),
         source_dataset=declared.name,
         lists_fields=isinstance(source, HttpSource) and source.field_list is not None,
-        count_records=counter_of(source.reading),
+        count_records=build_counter(source.reading),
         declared_in=declaration.file,
-        contract=contract_of(declared, declaration.table, declaration.fields, declaration.code),
+        contract=build_contract(declared, declaration.table, declaration.fields, declaration.code),
         parse=partial(parse_recorded, declared),
         after_load=append_state if declared.is_incremental else None,
         resource=_name_resource(declared),
@@ -192,8 +192,8 @@ def _name_resource(declared: Declared) -> str:
 
 
 def _list_subject_kinds(_: Settings) -> Sequence[SubjectKind]:
-    tables = [declaration.table for declaration in own_declarations()]
-    kinds = subject_kinds([*tables, *(derivation.table for derivation in own_derivations())])
+    tables = [declaration.table for declaration in load_declarations()]
+    kinds = build_subject_kinds([*tables, *(derivation.table for derivation in load_derivations())])
     return [kind for name, kind in kinds.items() if name.startswith(f"{own_domain()}/")]
 
 
@@ -208,7 +208,7 @@ def import_own_domain() -> Domain:
     Raises:
         ConfigurationError: A declaration is wrong.
     """
-    declared, derived = own_declarations(), own_derivations()
+    declared, derived = load_declarations(), load_derivations()
     domain = Domain(name=own_domain())
     if declared:
         domain = domain_of(
@@ -219,7 +219,7 @@ def import_own_domain() -> Domain:
                 for declaration in declared
             },
             recoveries=[
-                document_recovery(_name_resource(declaration.dataset), declaration.dataset.name)
+                build_recovery(_name_resource(declaration.dataset), declaration.dataset.name)
                 for declaration in declared
             ],
             has_source_setting=False,
@@ -235,11 +235,11 @@ def import_own_domain() -> Domain:
 
 def _add_derived(domain: Domain, derived: Sequence[DerivedDeclaration]) -> DomainDefinitions:
     """Return the definitions of a domain, with those of the tables that the project derives."""
-    from orchestration_project.assets.own_derived import derived_assets
+    from orchestration_project.assets.own_derived import build_derived_assets
     from orchestration_project.sensors.factory import derived_sensor
 
     definitions = domain.definitions
-    derived_assets_list = [derived_assets(derivation) for derivation in derived]
+    derived_assets_list = [build_derived_assets(derivation) for derivation in derived]
     return replace(
         definitions,
         assets=[*definitions.assets, *(parts.table for parts in derived_assets_list)],

@@ -20,10 +20,10 @@ from orchestration_project.engine.dataset import Dataset, LoadLimits
 from orchestration_project.engine.document_source import (
     Documents,
     DocumentSource,
-    document_recovery,
+    build_recovery,
 )
 from orchestration_project.engine.own.declarations import Dataset as Declared
-from orchestration_project.engine.own.packaged import table_rules
+from orchestration_project.engine.own.packaged import build_table_rules
 from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.own_sources import Declaration
 from orchestration_project.engine.warehouse.target import Dependents, Derive
@@ -122,7 +122,9 @@ class PackagedSource:
     @cached_property
     def rules(self) -> Mapping[str, TableRules]:
         """Rules by which rows are recomputed, by table."""
-        return {self.table.name: table_rules(self.declared, self.dataset.contract, self.forms)}
+        return {
+            self.table.name: build_table_rules(self.declared, self.dataset.contract, self.forms)
+        }
 
     def open(self, given: Environment) -> AbstractContextManager[DocumentSource]:
         """Open the source that the settings choose.
@@ -179,7 +181,7 @@ def packaged_domain(
         [source.dataset],
         draw=draw,
         registrations=[FormulaModule(module)],
-        recoveries=[document_recovery(domain, source.source_dataset)],
+        recoveries=[build_recovery(domain, source.source_dataset)],
         connections={
             domain: Connection(
                 description=f"Source of {source.texts.subject}.",

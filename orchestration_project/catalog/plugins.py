@@ -9,8 +9,8 @@ from threading import Thread
 from sqlalchemy.exc import SQLAlchemyError
 
 from orchestration_project.domains.plugins.tables import plugins_rows
-from orchestration_project.engine.environment import unprepared_warehouse
-from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
+from orchestration_project.engine.environment import open_unprepared_warehouse
+from orchestration_project.engine.warehouse.connecting import find_database_url, parse_url
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import (
@@ -43,16 +43,16 @@ _log = logging.getLogger(__name__)
 
 def stored_definitions(_: Registry, settings: Settings) -> MadeDefinitions:
     """Return the definitions of enabled plugins; none if the database does not answer."""
-    from orchestration_project.assets.plugins import plugin_asset, plugin_job
+    from orchestration_project.assets.plugins import build_plugin_asset, build_plugin_job
     from orchestration_project.sensors.plugins import plugin_schedule
 
     enabled = [
         stored_plugin for stored_plugin in _read_added(settings) if stored_plugin.state == "enabled"
     ]
-    jobs = [plugin_job(stored_plugin) for stored_plugin in enabled]
+    jobs = [build_plugin_job(stored_plugin) for stored_plugin in enabled]
     schedules = [plugin_schedule(item, job) for item, job in zip(enabled, jobs, strict=True)]
     return MadeDefinitions(
-        assets=[plugin_asset(stored_plugin) for stored_plugin in enabled],
+        assets=[build_plugin_asset(stored_plugin) for stored_plugin in enabled],
         jobs=jobs,
         schedules=[schedule for schedule in schedules if schedule is not None],
     )
@@ -68,7 +68,7 @@ def _read_added(settings: Settings) -> Sequence[StoredPlugin]:
             if _is_missing(settings):
                 return
             with (
-                unprepared_warehouse(settings) as warehouse,
+                open_unprepared_warehouse(settings) as warehouse,
                 warehouse.reading(seconds=MAX_SECONDS) as connection,
             ):
                 stored.extend(read_plugins(connection))
@@ -97,7 +97,7 @@ def _is_missing(settings: Settings) -> bool:
     """Whether the database is a file that does not exist: a look would make it."""
     if settings.database_url is None and not settings.state_path.is_dir():
         return True
-    url = parsed_url(database_url(settings))
+    url = parse_url(find_database_url(settings))
     return url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file()
 
 
@@ -106,7 +106,7 @@ def _explain_unused(settings: Settings) -> str:
     if _is_missing(settings):
         return "no plugin is added"
     try:
-        with unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
+        with open_unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
             enabled = [plugin for plugin in read_plugins(connection) if plugin.state == "enabled"]
     except (OrchestrationError, SQLAlchemyError, OSError) as error:
         return f"the database cannot be read: {_format_error(error)}"

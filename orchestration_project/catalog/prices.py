@@ -12,7 +12,7 @@ from orchestration_project.engine.contracts.pipelines import Parameter
 from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.listed_datasets import DatasetList
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import Scope, range_of
+from orchestration_project.engine.warehouse.frames import Scope, find_range
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.registry import (
     AsOfModule,
@@ -61,7 +61,7 @@ def _find_missing_months(
 
 def _find_months(_: str, scope: Scope) -> tuple[str, str] | None:
     """Return the first and last partition of the days that a symbol's delivery covers."""
-    days = range_of(scope)
+    days = find_range(scope)
     if days is None:
         return None
     from orchestration_project.assets.prices.catalogue import MONTHS
@@ -77,8 +77,8 @@ def _explain_unused(settings: Settings) -> str:
 
 def _build_definitions() -> DomainDefinitions:
     from orchestration_project.assets import prices
-    from orchestration_project.assets.replays import define_replay_job
-    from orchestration_project.engine.options import not_dry
+    from orchestration_project.assets.replays import build_replay_job
+    from orchestration_project.engine.options import build_real_config
     from orchestration_project.resources.prices.source import RECOVERIES
     from orchestration_project.sensors import prices as sensors
 
@@ -95,12 +95,12 @@ def _build_definitions() -> DomainDefinitions:
             Job(
                 definition=prices.backfill_job,
                 parameters=(),
-                real_config=not_dry("launch_prices_backfill"),
+                real_config=build_real_config("launch_prices_backfill"),
             ),
             Job(definition=prices.charts_job, parameters=()),
             Job(definition=prices.prices_freshness_job, parameters=()),
             Job(definition=prices.gold_job, parameters=()),
-            define_replay_job("prices", [prices.DAILY_REPLAY]),
+            build_replay_job("prices", [prices.DAILY_REPLAY]),
         ],
         schedules=[
             sensors.prices_daily_after_close,

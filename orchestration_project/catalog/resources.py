@@ -17,13 +17,13 @@ import dagster as dg
 from orchestration_project.engine.connections.artifacts import ArtifactStore, open_store
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
-from orchestration_project.engine.environment import at_first_use, open_clock, open_warehouse
+from orchestration_project.engine.environment import open_clock, open_lazily, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Connection, Domain, Environment, Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.gate import Gate, GatedRun, Register
 from orchestration_project.services.ledger.rules.entries import CONFIG_TAG
-from orchestration_project.services.presets import effective_config
+from orchestration_project.services.presets import resolve_config
 from orchestration_project.services.probes import open_alerts, open_probes
 from orchestration_project.settings import Settings, load_shared_settings
 
@@ -70,7 +70,7 @@ def _make_connection_resource(domain: Domain, connection: Connection[Any]) -> dg
                 admit(connection.preflight)
             return connection.open(Environment(settings=settings, admit=admit))
 
-        with at_first_use(opening, **connection.attributes) as opened:
+        with open_lazily(opening, **connection.attributes) as opened:
             yield opened
 
     return connection_resource
@@ -107,11 +107,11 @@ def warehouse_resource(context: dg.InitResourceContext) -> Iterator[Warehouse]:
     def opening() -> Warehouse:
         settings = load_shared_settings()
         if context.run is not None:
-            tag = {CONFIG_TAG: effective_config(settings).config_hash}
+            tag = {CONFIG_TAG: resolve_config(settings).config_hash}
             _ensure_instance(context).add_run_tags(context.run.run_id, tag)
         return open_warehouse(settings)
 
-    with at_first_use(opening) as warehouse:
+    with open_lazily(opening) as warehouse:
         yield warehouse
 
 
@@ -127,7 +127,7 @@ def artifacts_resource(context: dg.InitResourceContext) -> Iterator[ArtifactStor
             context.resources.gate.admit("artifacts")
         return _yield_store()
 
-    with at_first_use(opening) as store:
+    with open_lazily(opening) as store:
         yield store
 
 
@@ -150,7 +150,7 @@ def _make_gate_resource(registry: Registry) -> dg.ResourceDefinition:
     )
     def gate_resource(context: dg.InitResourceContext) -> Iterator[Gate]:
         """The gate that whatever a run opens for its work goes through."""
-        with at_first_use(lambda: nullcontext(_build_gate(registry, context))) as gate:
+        with open_lazily(lambda: nullcontext(_build_gate(registry, context))) as gate:
             yield gate
 
     return gate_resource
@@ -169,7 +169,7 @@ def _build_gate(registry: Registry, context: dg.InitResourceContext) -> Gate:
         Register(warehouse),
         clock=Clock(),
         max_age=timedelta(minutes=settings.preflight_cache_minutes),
-        config_hash=effective_config(settings).full_hash,
+        config_hash=resolve_config(settings).full_hash,
         run=GatedRun(
             run_id,
             is_forced=context.resource_config["force"],

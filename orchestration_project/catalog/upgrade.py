@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Exists, Table, exists, literal, select, union
 
 from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.contracts.former_names import FORMER_NAMES
-from orchestration_project.engine.contracts.job_kinds import present_launch
+from orchestration_project.engine.contracts.job_kinds import upgrade_launch
 from orchestration_project.engine.dagster_private.automation import rename_instigators
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import Edit
@@ -102,7 +102,7 @@ def _upgrade_fields(schedule: Schedule) -> dict[str, object]:
     """Return the fields of a schedule that name a former job, as they are now; {}: none does."""
     config = schedule.run_config or {}
     is_partitioned = schedule.partitions != "none"
-    job, present = present_launch(schedule.job, config, is_partitioned=is_partitioned)
+    job, present = upgrade_launch(schedule.job, config, is_partitioned=is_partitioned)
     if (job, present) == (schedule.job, config):
         return {}
     return {"job": job, **({"run_config": present} if present != config else {})}

@@ -70,9 +70,9 @@ def _iterate_grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["A
     from orchestration_project.services.access import Keys
     from orchestration_project.services.access.review import (
         AccessGrant,
-        key_grants,
-        member_grants,
-        rule_grants,
+        list_key_grants,
+        list_member_grants,
+        list_rule_grants,
     )
     from orchestration_project.services.access.rules.members import read_rules
 
@@ -86,12 +86,12 @@ def _iterate_grants(settings: "Settings", warehouse: "Warehouse") -> Iterator["A
             permissions=PERMISSIONS_OF_ROLE[Role.ADMIN],
             granted_by="setting GATEWAY_AUTH",
         )
-    yield from key_grants(warehouse, Keys(warehouse, clock).listed(), now)
+    yield from list_key_grants(warehouse, Keys(warehouse, clock).listed(), now)
     if settings.oidc_discovery_url:
         rules, domains = read_rules(settings.oidc_roles), settings.oidc_allowed_domains
         idle = timedelta(minutes=settings.session_idle_minutes)
-        yield from rule_grants(rules)
-        yield from member_grants(warehouse, rules, domains, idle, now)
+        yield from list_rule_grants(rules)
+        yield from list_member_grants(warehouse, rules, domains, idle, now)
     yield from _iterate_senders(settings)
     for module in _import_modules():
         yield from module.read_grants(warehouse)
@@ -113,7 +113,7 @@ def _import_modules() -> Iterator[Any]:
 
 
 def _iterate_senders(settings: "Settings") -> Iterator["AccessGrant"]:
-    from orchestration_project.engine.contracts.webhooks.sources import secret_names
+    from orchestration_project.engine.contracts.webhooks.sources import name_secrets
     from orchestration_project.services.access.review import AccessGrant
     from orchestration_project.services.inbox.senders import read_senders
 
@@ -124,7 +124,7 @@ def _iterate_senders(settings: "Settings") -> Iterator["AccessGrant"]:
                 principal=sender.name,
                 kind="webhook sender",
                 permissions=f"deliver to /hooks/{sender.name}{job}",
-                granted_by=f"setting {secret_names(sender.name)[0]}",
+                granted_by=f"setting {name_secrets(sender.name)[0]}",
             )
 
 
@@ -157,13 +157,13 @@ def _format_grant(grant: "AccessGrant") -> dict[str, Any]:
 def _write_csv(rows: Sequence[dict[str, Any]]) -> None:
     import polars as pl
 
-    from orchestration_project.services.export import with_escaped_formulas
+    from orchestration_project.services.export import escape_formulas
 
     if sys.stdout is None:  # closed before this process started
         raise ConfigurationError(
             "standard output cannot be written", found="it is closed", remedy="redirect it"
         )
     frame = pl.DataFrame(rows, schema=dict.fromkeys(HEADINGS, pl.String))
-    escaped = with_escaped_formulas(frame, list(HEADINGS))
+    escaped = escape_formulas(frame, list(HEADINGS))
     sys.stdout.write(escaped.write_csv(line_terminator="\r\n"))
     sys.stdout.flush()

@@ -57,34 +57,37 @@ def migrate(sql: bool, wait: float | None) -> int:
     mqtt at their start. Runs and other commands compare a hash that it stores in database_labels.
     Additional tables, columns and indexes are named and stay.
     """
-    from orchestration_project.engine.environment import unprepared_warehouse, upgraded_warehouse
-    from orchestration_project.engine.warehouse.migrating import named
+    from orchestration_project.engine.environment import (
+        open_unprepared_warehouse,
+        open_upgraded_warehouse,
+    )
+    from orchestration_project.engine.warehouse.migrating import format_names
     from orchestration_project.migrations import NEWEST_VERSION
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
     if sql:
-        with unprepared_warehouse(settings) as warehouse:
+        with open_unprepared_warehouse(settings) as warehouse:
             print(warehouse.migration_sql(), end="")  # noqa: T201 - the result
         return 0
     if wait is not None:
-        with unprepared_warehouse(settings) as warehouse:
+        with open_unprepared_warehouse(settings) as warehouse:
             _wait_for_version(warehouse, NEWEST_VERSION, wait)
         return 0
     if OUTPUT.is_dry_run:
-        with unprepared_warehouse(settings) as warehouse:
+        with open_unprepared_warehouse(settings) as warehouse:
             version = warehouse.version() or "none"
             preview(f"{warehouse.shown_url}: version {version} -> {NEWEST_VERSION}")
         return 0
-    with unprepared_warehouse(settings) as warehouse:
+    with open_unprepared_warehouse(settings) as warehouse:
         was_empty = warehouse.version() is None
-    with upgraded_warehouse(settings) as warehouse:
+    with open_upgraded_warehouse(settings) as warehouse:
         additions = warehouse.compare_tables()
         echo(f"the tables in {warehouse.shown_url} are up to date")
         if not was_empty:
             _keep_what_is_on(settings, warehouse)
         if additions:
-            echo(f"not of this project, and left as they are: {named(additions)}")
+            echo(f"not of this project, and left as they are: {format_names(additions)}")
     return 0
 
 
@@ -381,7 +384,7 @@ def get_capture(capture: str, output: str, force: bool) -> int:
     from orchestration_project.engine.captures import Captures
     from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_warehouse
-    from orchestration_project.services.export import whole_file
+    from orchestration_project.services.export import open_atomic_file
     from orchestration_project.services.inventory import find_blob
     from orchestration_project.settings import load_settings
 
@@ -398,7 +401,7 @@ def get_capture(capture: str, output: str, force: bool) -> int:
         if output == "-":
             _write_to_stdout(body)
         else:
-            with whole_file(Path(output), replace=force) as file:
+            with open_atomic_file(Path(output), replace=force) as file:
                 shutil.copyfileobj(body, file)
     note(f"{text} to {output}")
     return 0

@@ -10,9 +10,9 @@ from orchestration_project.errors import (
     UnknownNameError,
     cut,
 )
-from orchestration_project.services.alerts import Alerts, AlertState, build_alerts, names_of
-from orchestration_project.services.alerts.rules.messages import trial_message
-from orchestration_project.services.alerts.rules.notification import RoutingRule, unknown_names
+from orchestration_project.services.alerts import Alerts, AlertState, build_alerts, collect_names
+from orchestration_project.services.alerts.rules.messages import build_test_message
+from orchestration_project.services.alerts.rules.notification import RoutingRule, find_unknown_names
 from orchestration_project.services.alerts.sending import refuse_unusable
 from orchestration_project.settings import load_settings
 
@@ -57,7 +57,7 @@ def test_channels() -> int:
     if not alerts.channels:
         emit_or([], "ALERT_URLS is not set: alerts go nowhere; see docs/how-to/set-up-alerts.md")
         return _decide_status(alerts, 1)
-    refusals = alerts.send_to_all(trial_message())
+    refusals = alerts.send_to_all(build_test_message())
     emit_or(
         [{"channel": each.name, "problem": refusals[each.name]} for each in alerts.channels],
         *(
@@ -92,20 +92,22 @@ def _find_unknown_names(rules: Sequence[RoutingRule]) -> list[str]:
         return []
     from orchestration_project.cli.execution import repository  # imports all definitions
 
-    return unknown_names(rules, names_of(repository()))
+    return find_unknown_names(rules, collect_names(repository()))
 
 
 def watch_once(because: str) -> int:
     """Look at daemon, queue and disk, and send alerts; return 1 if something is wrong."""
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.connections.clock import Clock
-    from orchestration_project.services.alerts.conditions import failed_daemon, see
+    from orchestration_project.services.alerts.conditions import build_daemon_condition, see
     from orchestration_project.services.alerts.watching import watch
     from orchestration_project.services.probes import open_alerts
 
     alerts = open_alerts(load_settings(), REGISTRY)
     seen_condition_results = (
-        see([failed_daemon(_explain_end(because))], Clock()) if because else _see_conditions(alerts)
+        see([build_daemon_condition(_explain_end(because))], Clock())
+        if because
+        else _see_conditions(alerts)
     )
     sent = [] if OUTPUT.is_dry_run else list(watch(alerts, seen_condition_results))
     if OUTPUT.is_json:
@@ -144,13 +146,13 @@ def _see_conditions(alerts: Alerts) -> "Sequence[ConditionResult]":
     from orchestration_project.cli.full_disk import full_disk_explained
     from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.instance.storage import open_instance
-    from orchestration_project.services.alerts.conditions import failed_daemon, see
+    from orchestration_project.services.alerts.conditions import build_daemon_condition, see
 
     try:
         with full_disk_explained(load_settings()), open_instance() as instance:
             return see(alerts.conditions(instance), Clock())
     except OrchestrationError as error:  # the storage that the daemon needs cannot be used
-        return see([failed_daemon(error)], Clock())
+        return see([build_daemon_condition(error)], Clock())
 
 
 def _render_rule(rule: RoutingRule) -> str:

@@ -38,12 +38,12 @@ def automation() -> None:
 @automation.command("list", has_json=True)
 def list_automation() -> int:
     """List schedules and sensors with their profiles, and whether they are on."""
-    from orchestration_project.assets.operations.automation import automations
+    from orchestration_project.assets.operations.automation import list_automations
     from orchestration_project.cli.execution import repository
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:
-        entries = automations(instance, repository(), _find_origin)
+        entries = list_automations(instance, repository(), _find_origin)
     rows = [{**asdict(each), "state": "on" if each.is_on else "off"} for each in entries]
     show_rows(rows, HEADINGS)
     return 0
@@ -153,12 +153,12 @@ def simulate_year(
     from orchestration_project.instance.launchers import DEQUEUE_SECONDS
     from orchestration_project.services.schedules.rules.capacity import (
         QueueLimits,
-        busy_share,
+        add_backfill,
+        compute_busy_share,
+        estimate_headroom,
         simulate,
-        waiting_begins,
-        with_backfill,
     )
-    from orchestration_project.services.schedules.workloads import read_past, workloads_of_year
+    from orchestration_project.services.schedules.workloads import build_workloads, read_past
     from orchestration_project.settings import load_settings
 
     settings, now = load_settings(), Clock().now()
@@ -167,8 +167,8 @@ def simulate_year(
     limits = QueueLimits(concurrent_runs or settings.max_concurrent_runs, DEQUEUE_SECONDS)
     with open_warehouse(settings) as warehouse:
         past = read_past(warehouse, now)
-        of_schedules = workloads_of_year(repository(), warehouse, year, past, run_seconds)
-    workloads = with_backfill(of_schedules, backfill_runs, run_seconds)
+        of_schedules = build_workloads(repository(), warehouse, year, past, run_seconds)
+    workloads = add_backfill(of_schedules, backfill_runs, run_seconds)
     seconds_of = {workload.job: workload.run_seconds for workload in workloads}
     year_seconds = (datetime(year + 1, 1, 1, tzinfo=UTC) - start).total_seconds()
     rows: list[Mapping[str, Any]] = [
@@ -182,8 +182,8 @@ def simulate_year(
         }
         for waits in sorted(simulate(workloads, limits), key=lambda each: -each.longest_seconds)
     ]
-    busy = busy_share(workloads, limits, year_seconds)
-    factor = waiting_begins(of_schedules, limits, allowed_seconds)
+    busy = compute_busy_share(workloads, limits, year_seconds)
+    factor = estimate_headroom(of_schedules, limits, allowed_seconds)
     if OUTPUT.is_json:
         emit({"jobs": rows, "busy_share": busy, "waiting_begins_at": factor})
         return 0

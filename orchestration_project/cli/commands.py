@@ -141,9 +141,9 @@ def _declare_own_tables() -> None:
     from orchestration_project.settings.project import own_files
 
     if own_files():
-        from orchestration_project.engine.own_sources import own_declarations
+        from orchestration_project.engine.own_sources import load_declarations
 
-        own_declarations()
+        load_declarations()
 
 
 def _apply(context: click.Context, given: Mapping[str, Any]) -> None:

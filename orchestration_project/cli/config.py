@@ -33,10 +33,10 @@ def show() -> int:
 
 def list_settings(settings: "Settings") -> list[Mapping[str, str]]:
     """Return settings, check limits and preset values as they are shown, with origins."""
-    from orchestration_project.services.presets import effective_config, of_domains_on
+    from orchestration_project.services.presets import resolve_config, select_enabled
     from orchestration_project.settings import places
 
-    entries = of_domains_on(settings, effective_config(settings).entries)
+    entries = select_enabled(settings, resolve_config(settings).entries)
     where = {name.upper(): place for name, place in places().items()}
     return [
         {"name": name, "value": entry.value, "origin": where.get(name, entry.origin)}
@@ -104,10 +104,10 @@ def check() -> int:
 
 def _iterate_readers(settings: "Settings") -> Iterator[Callable[[], object]]:
     """Yield the functions that read the files of all domains, and those that belong to none."""
-    from orchestration_project.engine.contracts.presets import preset_targets
-    from orchestration_project.services.exports import declared_exports
-    from orchestration_project.services.objectives import declared_objectives
-    from orchestration_project.services.presets import preset_names, preset_of_file
+    from orchestration_project.engine.contracts.presets import find_preset_targets
+    from orchestration_project.services.exports import read_declared_exports
+    from orchestration_project.services.objectives import read_declared_objectives
+    from orchestration_project.services.presets import list_preset_names, resolve_preset
     from orchestration_project.settings import domains_on
     from orchestration_project.settings.chosen import known_domains
     from orchestration_project.settings.project import own_files
@@ -116,11 +116,11 @@ def _iterate_readers(settings: "Settings") -> Iterator[Callable[[], object]]:
     if own_files():
         yield _read_own_declarations
     yield partial(_read_alert_rules, settings)
-    yield partial(declared_exports, settings)
-    yield partial(declared_objectives, settings)
-    targets = preset_targets(known_domains())
-    for name in preset_names():
-        yield partial(preset_of_file, name, targets)
+    yield partial(read_declared_exports, settings)
+    yield partial(read_declared_objectives, settings)
+    targets = find_preset_targets(known_domains())
+    for name in list_preset_names():
+        yield partial(resolve_preset, name, targets)
 
 
 def _read_own_declarations() -> None:
@@ -129,9 +129,9 @@ def _read_own_declarations() -> None:
     Raises:
         ConfigurationError: A declaration is wrong.
     """
-    from orchestration_project.engine.own_derived import own_derivations
+    from orchestration_project.engine.own_derived import load_derivations
 
-    own_derivations()
+    load_derivations()
 
 
 def _read_alert_rules(settings: "Settings") -> None:
@@ -143,11 +143,11 @@ def _read_alert_rules(settings: "Settings") -> None:
     from datetime import timedelta
 
     from orchestration_project.services.alerts import read_policy
-    from orchestration_project.services.alerts.rules.channels import channels
+    from orchestration_project.services.alerts.rules.channels import parse_channels
 
     policy = read_policy(
         settings.alert_rules_path,
-        *channels(settings.every_alert_url, settings.named_alert_urls),
+        *parse_channels(settings.every_alert_url, settings.named_alert_urls),
         window=timedelta(hours=settings.alert_repeat_after_hours),
     )
     if policy.problem is not None:

@@ -36,10 +36,10 @@ def dbt_sources(schema: str | None) -> int:
     import yaml
 
     from orchestration_project.catalog import REGISTRY
-    from orchestration_project.engine.own_derived import database_name
+    from orchestration_project.engine.own_derived import read_database_name
     from orchestration_project.settings import load_settings
 
-    default = "main" if database_name() == "sqlite" else "public"
+    default = "main" if read_database_name() == "sqlite" else "public"
     chosen = schema or load_settings().database_schema or default
     sources = [
         {

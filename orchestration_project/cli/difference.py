@@ -8,7 +8,7 @@ from orchestration_project.cli.console import OUTPUT, note, preview
 from orchestration_project.cli.exit_statuses import ExitStatus
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.difference_pages import write_time_difference
-from orchestration_project.services.export import whole_file
+from orchestration_project.services.export import open_atomic_file
 from orchestration_project.services.time_differences import find_downstream, read_time_difference
 from orchestration_project.settings import load_settings
 
@@ -27,7 +27,7 @@ def write_report(
     if OUTPUT.is_dry_run:
         preview(f"the changes of {table} would be written to {path}")
         return ExitStatus.DONE
-    with whole_file(path, replace=is_replaced) as file, open_warehouse(settings) as warehouse:
+    with open_atomic_file(path, replace=is_replaced) as file, open_warehouse(settings) as warehouse:
         with warehouse.reading() as connection:
             difference = read_time_difference(connection, table, since, until, downstream)
         file.write(write_time_difference(difference).encode())

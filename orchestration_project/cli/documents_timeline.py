@@ -25,7 +25,7 @@ def timeline(name: str) -> int:
     """
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.resources.documents.timeline import read_timeline
-    from orchestration_project.services.links import run_page
+    from orchestration_project.services.links import build_run_url
     from orchestration_project.settings import load_settings, without_secrets
 
     settings = load_settings()
@@ -39,7 +39,7 @@ def timeline(name: str) -> int:
             remedy="list them: orchestrate export documents_files",
         )
     urls = [
-        f"{base}{run_page(event.run_id)}" if event.run_id else None
+        f"{base}{build_run_url(event.run_id)}" if event.run_id else None
         for event in document_timeline.events
     ]
     if OUTPUT.is_json:

@@ -62,7 +62,11 @@ def erase(
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.instance.storage import open_instance
-    from orchestration_project.services.erasure.requests import ErasureRequests, kind_of, read_kinds
+    from orchestration_project.services.erasure.requests import (
+        ErasureRequests,
+        find_kind,
+        read_kinds,
+    )
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
@@ -71,7 +75,7 @@ def erase(
     with open_instance() as instance, open_warehouse(settings) as warehouse:
         requests = ErasureRequests(warehouse, open_clock(settings))
         if request is None:
-            kind_of(read_kinds(REGISTRY, settings), str(kind))  # the open database has some
+            find_kind(read_kinds(REGISTRY, settings), str(kind))  # the open database has some
             text = requests.add(
                 str(kind), _read(source), user_name=getpass.getuser(), reason=str(reason)
             )

@@ -27,7 +27,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import UnknownNameError
 from orchestration_project.instance.logs import in_log_format
 from orchestration_project.services.delivery_evidence import read_balances
-from orchestration_project.services.ended_runs import unpublished_in
+from orchestration_project.services.ended_runs import find_unpublished
 from orchestration_project.settings import project_folder
 from orchestration_project.settings.project import DEFINITIONS
 from orchestration_project.tables.spine import audits, rejects
@@ -364,7 +364,7 @@ def unpublished_lines(results: Sequence[dg.JobExecutionResult]) -> list[str]:
 def unpublished_partitions(results: Sequence[dg.JobExecutionResult]) -> Set[str]:
     """Return the partitions of runs that their source has not published yet."""
     events = [event for result in results for event in result.all_events]
-    return unpublished_in(events)
+    return find_unpublished(events)
 
 
 def _count_audits(warehouse: Warehouse, run_ids: Sequence[str]) -> tuple[str, int]:

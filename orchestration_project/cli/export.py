@@ -22,12 +22,12 @@ from orchestration_project.services.export import (
     Batches,
     ExportSummary,
     Writer,
+    escape_formulas,
+    open_atomic_file,
     open_batches,
-    whole_file,
-    with_escaped_formulas,
     write_csv_for_excel,
 )
-from orchestration_project.services.parquet_dataset import ParquetDataset, usual_partition
+from orchestration_project.services.parquet_dataset import ParquetDataset, infer_partitioning
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import (
     Relation,
@@ -179,7 +179,7 @@ def export_query(
     run_query = sqlite.choose_database(settings.analyst_database_url, file, readable)
     rows = run_query(query, as_of=as_of, limit=limit or MAX_ROWS)
     if destination.form in SPREADSHEET_FORMATS and destination.escape_formulas is not False:
-        rows = with_escaped_formulas(rows, rows.columns)
+        rows = escape_formulas(rows, rows.columns)
     return write_rows("query", [rows], destination)
 
 
@@ -193,7 +193,7 @@ def export_dataset(query: Query, folder: str, partition_by: str | None) -> int:
     """
     chosen, table = relation(query.table), query.table
     query.require_public()
-    by = _parse_names(partition_by) or usual_partition(chosen)
+    by = _parse_names(partition_by) or infer_partitioning(chosen)
     dataset = ParquetDataset(Path(folder), chosen, by, _parse_names(query.columns), query.where)
     if OUTPUT.is_dry_run:
         preview(f"{table} would be written below {folder} by {', '.join(by)}")
@@ -276,7 +276,7 @@ def write_rows(name: str, batches: Batches, destination: Destination) -> int:
     """Write rows of a table, log how many, and return the exit status."""
     if destination.output == STANDARD_OUTPUT:
         return _write_to_stdout(name, batches, destination.write)
-    with whole_file(Path(destination.output), replace=destination.force) as file:
+    with open_atomic_file(Path(destination.output), replace=destination.force) as file:
         written = destination.write(batches, file)
     _report(name, written, destination.output)
     return 0
@@ -319,7 +319,7 @@ def _report_missing(
         if output is not None:
             with (
                 warehouse.batches(keys, columns) as batches,
-                whole_file(Path(output), replace=force) as file,
+                open_atomic_file(Path(output), replace=force) as file,
             ):
                 WRITERS["csv"](batches, file)
     report_left_out(of_day.day, counts, pl.concat(first) if first else pl.DataFrame(), output)

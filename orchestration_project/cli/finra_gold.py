@@ -86,7 +86,7 @@ def gold(
     from orchestration_project.engine.environment import open_warehouse
     from orchestration_project.engine.warehouse.as_of import derive_as_of
     from orchestration_project.errors import ConfigurationError
-    from orchestration_project.services.export import whole_file, write_csv
+    from orchestration_project.services.export import open_atomic_file, write_csv
     from orchestration_project.settings import load_settings
 
     if missing is not None and published_by is None:
@@ -102,7 +102,7 @@ def gold(
     if status == 0 and day is not None:
         keys = derived_as_of.left_out.keys
         if missing is not None:
-            with whole_file(Path(missing), replace=force) as file:
+            with open_atomic_file(Path(missing), replace=force) as file:
                 write_csv([keys], file)
         report_left_out(day, derived_as_of.left_out.counts, keys, missing)
     return status

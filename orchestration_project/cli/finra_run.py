@@ -110,7 +110,7 @@ def _name_source(settings: Settings) -> str:
 
 def _find_latest(settings: Settings, weeks: int) -> list[TierWeek]:
     # Not at the top: this import reads the settings, and `main` reports invalid ones.
-    from orchestration_project.assets.finra import week_keys
+    from orchestration_project.assets.finra import list_week_keys
 
     with open_http(settings) as http:
         today = open_clock(settings).today_in_new_york()
@@ -118,7 +118,7 @@ def _find_latest(settings: Settings, weeks: int) -> list[TierWeek]:
     tier_weeks, unknown = of_known_tiers(published)
     if unknown:
         console.progress(f"left out  partitions of undocumented tiers: {', '.join(unknown)}")
-    keys = week_keys()
+    keys = list_week_keys()
     there_are = latest_weeks([week for week in tier_weeks if week.key in keys], weeks)
     outside = [week for week in latest_weeks(tier_weeks, weeks) if week.key not in keys]
     if outside:
@@ -175,9 +175,9 @@ def _render_conclusion(
 def derive(instance: dg.DagsterInstance, warehouse: Warehouse) -> list[dg.JobExecutionResult]:
     """Run the jobs of the gold that is out of date, as the sensors would."""
     # Not at the top: this import reads the settings, and `main` reports invalid ones.
-    from orchestration_project.assets.finra import WEEKS_OF_ALL_TIERS, week_keys
+    from orchestration_project.assets.finra import WEEKS_OF_ALL_TIERS, list_week_keys
 
-    windows = filter(week_keys().__contains__, find_outdated(warehouse, WINDOWS)[1])
+    windows = filter(list_week_keys().__contains__, find_outdated(warehouse, WINDOWS)[1])
     results = [
         execute(instance, "finra_gold", between=tier_range) for tier_range in tier_ranges(windows)
     ]

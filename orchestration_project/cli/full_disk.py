@@ -52,15 +52,15 @@ def _find_cause(error: Exception) -> BaseException | None:
     if isinstance(error, OSError):
         return error if error.errno in NO_SPACE else None
     from orchestration_project.services.dagster_instance import (  # imports Dagster
-        driver_error,
-        outages,
-        storage_errors,
+        find_driver_error,
+        list_outage_errors,
+        list_storage_errors,
     )
 
-    if not isinstance(error, storage_errors()):
+    if not isinstance(error, list_storage_errors()):
         return None
-    cause = driver_error(error)
-    return cause if isinstance(error, outages()) or _is_read_only(cause) else None
+    cause = find_driver_error(error)
+    return cause if isinstance(error, list_outage_errors()) or _is_read_only(cause) else None
 
 
 def _choose_remedy(cause: BaseException) -> str:

@@ -10,7 +10,7 @@ import dagster as dg
 from orchestration_project.cli.execution import repository
 from orchestration_project.engine.contracts.job_kinds import require_kind
 from orchestration_project.engine.contracts.job_options import require_valid
-from orchestration_project.engine.dagster_private.definitions import models_of
+from orchestration_project.engine.dagster_private.definitions import find_models
 from orchestration_project.engine.dagster_private.processes import watch_code_servers_seldom
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
@@ -24,7 +24,7 @@ from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.instance.run_config import refuse_unused
 from orchestration_project.registry import Registry
 from orchestration_project.services.attention.reading import AttentionCounter, AttentionReader
-from orchestration_project.services.hosts import reported_host
+from orchestration_project.services.hosts import open_host_report
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.settings import Settings, load_settings
 
@@ -39,7 +39,7 @@ def serve_gateway(workspace: Path, host: str, port: int) -> int:
     watch_code_servers_seldom()
     log_format = "json" if settings.log_format == "json" else "colored"
     with (
-        reported_host(settings, "gateway"),
+        open_host_report(settings, "gateway"),
         recorded_latency(settings),
         _open_instance() as instance,
         open_warehouse(settings) as warehouse,
@@ -79,7 +79,7 @@ def check_config(job: str, run_config: Mapping[str, Any]) -> None:
 
 @cache
 def _collect_models() -> Mapping[str, type[dg.Config]]:
-    return models_of(repository().get_all_jobs())
+    return find_models(repository().get_all_jobs())
 
 
 def _import_registry() -> Registry:

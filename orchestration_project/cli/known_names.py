@@ -25,11 +25,11 @@ Known = Mapping[str, str]
 
 def store_datasets(keys: Mapping[str, Sequence[str]]) -> None:
     """Store the partition keys of all datasets by name, for completion, if the disk has room."""
-    from orchestration_project.engine.connections.files import state_folder
+    from orchestration_project.engine.connections.files import ensure_state_folder
     from orchestration_project.settings import load_settings
 
     with suppress(OSError):
-        file = state_folder(load_settings()) / DATASETS_FILE
+        file = ensure_state_folder(load_settings()) / DATASETS_FILE
         text = json.dumps({name: list(key) for name, key in keys.items()})
         if not file.exists() or file.read_text() != text:
             partial = file.with_suffix(".partial")

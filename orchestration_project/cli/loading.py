@@ -28,7 +28,7 @@ from orchestration_project.cli.execution import (
 from orchestration_project.cli.exit_statuses import EXIT_STATUSES
 from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.cli.known_names import store_datasets
-from orchestration_project.engine.contracts.partition_tags import consecutive_ranges
+from orchestration_project.engine.contracts.partition_tags import group_consecutive
 from orchestration_project.engine.contracts.pipelines import (
     DateRange,
     KnownPartitions,
@@ -38,7 +38,7 @@ from orchestration_project.engine.contracts.pipelines import (
     select_range,
 )
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.loads import known_partitions
+from orchestration_project.engine.loads import build_known_partitions
 from orchestration_project.engine.replay_plans import RunSummary
 from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.registry import Domain, Job
@@ -162,7 +162,7 @@ def _build_dataset(job: Job, with_history: Collection[str]) -> DatasetJob | None
         name=name,
         job=job.name,
         tables=tables,
-        known=known_partitions(name, partitions, keys, job.first_setting),
+        known=build_known_partitions(name, partitions, keys, job.first_setting),
         is_partitioned=partitions is not None,
         parameter=parameters[0] if len(parameters) == 1 else None,
         summary=RunSummary(assets=_list_assets(definition), audited=asset, rejecting=asset),
@@ -268,7 +268,7 @@ def _load(
     *,
     selection: RangeSelection | None = None,
 ) -> int:
-    ranges = consecutive_ranges(keys, dataset.keys)
+    ranges = group_consecutive(keys, dataset.keys)
     if console.OUTPUT.is_dry_run:
         runs = [first if first == last else f"{first} to {last}" for first, last in ranges]
         lines = [f"  {line}" for line in _render_range(selection)] + [f"  {run}" for run in runs]

@@ -21,10 +21,10 @@ def bridge() -> int:
     import signal
     from threading import Event
 
-    from orchestration_project.engine.environment import compared_warehouse, open_clock
+    from orchestration_project.engine.environment import open_checked_warehouse, open_clock
     from orchestration_project.instance.logs import in_log_format, keep_log_lines
     from orchestration_project.resources.mqtt.opening import open_bridge
-    from orchestration_project.services.hosts import reported_host
+    from orchestration_project.services.hosts import open_host_report
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
@@ -36,7 +36,7 @@ def bridge() -> int:
     stop = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with compared_warehouse(settings) as warehouse, reported_host(settings, "bridge"):
+    with open_checked_warehouse(settings) as warehouse, open_host_report(settings, "bridge"):
         open_bridge(settings, warehouse, open_clock(settings)).run(stop)
     return 0
 

@@ -67,7 +67,7 @@ def new_source(
     from orchestration_project.engine.connections.clock import Clock
     from orchestration_project.engine.own.fields import NAME
     from orchestration_project.engine.own.proposing import propose
-    from orchestration_project.engine.own.writing import Asking, source_text, yaml_text
+    from orchestration_project.engine.own.writing import Asking, render_source, render_yaml
     from orchestration_project.settings import require_project_folder
 
     if (url is None) == (file is None):
@@ -91,7 +91,7 @@ def new_source(
     )
     body = _answer(url, asking) if url else _read_content(file)
     proposal = propose(body, url or str(file), today=Clock().today("UTC"))
-    write = yaml_text if is_yaml else source_text
+    write = render_yaml if is_yaml else render_source
     text = write(name, proposal, asking, is_file=url is None)
     if OUTPUT.is_dry_run:
         preview(f"would write {path}:\n\n{text}", file=str(path), content=text)
@@ -130,7 +130,7 @@ def _answer(url: str, asking: "Asking") -> bytes:
         SourceError: It is a refusal.
         TransientError: The source does not answer.
     """
-    from orchestration_project.engine.document_source import refusal
+    from orchestration_project.engine.document_source import build_status_error
     from orchestration_project.engine.environment import open_client
     from orchestration_project.engine.http import AnswerLimits, BreakerPolicy
     from orchestration_project.resources.own import secret
@@ -148,7 +148,7 @@ def _answer(url: str, asking: "Asking") -> bytes:
     ) as http:
         response = http.request("GET", url, headers=headers)
     if response.status != 200:
-        raise refusal("the new source", response)
+        raise build_status_error("the new source", response)
     return response.body
 
 

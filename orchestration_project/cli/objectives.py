@@ -53,13 +53,13 @@ def evaluate() -> int:
     from orchestration_project.catalog import REGISTRY
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.services.objectives.evaluating import evaluate_declared
-    from orchestration_project.services.objectives.rules.objectives import row_of
+    from orchestration_project.services.objectives.rules.objectives import build_row
     from orchestration_project.settings import load_settings
 
     settings = load_settings()
     with open_warehouse(settings) as warehouse:
         declared = evaluate_declared(settings, REGISTRY, warehouse, open_clock(settings))
-        return _show(warehouse, [row_of(evaluation) for evaluation in declared])
+        return _show(warehouse, [build_row(evaluation) for evaluation in declared])
 
 
 @objectives.command("check", has_json=True)
@@ -80,9 +80,9 @@ def check() -> int:
 )
 def rules(output: Path | None) -> int:
     """Write the Prometheus rules of all objectives."""
-    from orchestration_project.services.objectives.rules.prometheus import prometheus_rules
+    from orchestration_project.services.objectives.rules.prometheus import render_rules
 
-    text = prometheus_rules(_read_objectives())
+    text = render_rules(_read_objectives())
     if output is None:
         echo(text.rstrip("\n"))
     elif OUTPUT.is_dry_run:
@@ -94,10 +94,10 @@ def rules(output: Path | None) -> int:
 
 
 def _read_objectives() -> Sequence[Any]:
-    from orchestration_project.services.objectives import declared_objectives
+    from orchestration_project.services.objectives import read_declared_objectives
     from orchestration_project.settings import load_settings
 
-    return declared_objectives(load_settings())
+    return read_declared_objectives(load_settings())
 
 
 def _show(warehouse: "Warehouse", rows: Sequence[dict[str, Any]]) -> int:

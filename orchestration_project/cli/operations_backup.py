@@ -8,7 +8,7 @@ import click
 
 from orchestration_project.cli.commands import Command
 from orchestration_project.cli.console import OUTPUT, emit_or, note, preview, progress
-from orchestration_project.engine.contracts.backups import Manifest, named
+from orchestration_project.engine.contracts.backups import Manifest, format_names
 from orchestration_project.errors import ConfigurationError, ContractError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def backup(place: str, keep_days: int | None) -> int:
         removed = remove_old_backups(target, started_at - timedelta(days=keep_days))
         note(f"{len(removed.backup_ids)} old backups removed, {removed.artifact_bytes} bytes")
     if result.unfinished:
-        note(f"without manifest, so killed or under way: {named(result.unfinished)}")
+        note(f"without manifest, so killed or under way: {format_names(result.unfinished)}")
     manifest = result.manifest
     emit_or(
         {
@@ -84,7 +84,7 @@ def backup(place: str, keep_days: int | None) -> int:
     if manifest.missing:
         note(
             f"{len(manifest.missing)} artifacts that the database names are not in the store: "
-            f"{named(manifest.missing)}. Repair them from earlier backups: "
+            f"{format_names(manifest.missing)}. Repair them from earlier backups: "
             f"`orchestrate artifacts repair --from {target.url}`."
         )
     return int(bool(manifest.missing))
@@ -140,16 +140,16 @@ def restore(place: str, backup_id: str | None, check: bool, other_installation: 
         *(f"checked: {count} {name}" for name, count in checked.items()),
     )
     if manifest.missing:
-        note(f"the store lacked these artifacts at the backup: {named(manifest.missing)}")
+        note(f"the store lacked these artifacts at the backup: {format_names(manifest.missing)}")
     return 0
 
 
 def _read_own_id(settings: "Settings") -> str | None:
     """Return the ID of the installation to restore into; None: it has no tables, or no ID."""
-    from orchestration_project.engine.environment import unprepared_warehouse
+    from orchestration_project.engine.environment import open_unprepared_warehouse
     from orchestration_project.resources.operations.backups import installation_id
 
-    with unprepared_warehouse(settings) as warehouse:
+    with open_unprepared_warehouse(settings) as warehouse:
         return installation_id(warehouse, make=False) if warehouse.version() else None
 
 
@@ -160,20 +160,20 @@ def _check_contents(opened: "Restore", settings: "Settings") -> dict[str, int]:
         ContractError: One is missing or changed.
     """
     from orchestration_project.engine.connections.artifacts import open_store
-    from orchestration_project.engine.environment import upgraded_warehouse
+    from orchestration_project.engine.environment import open_upgraded_warehouse
     from orchestration_project.instance.storage import open_instance
     from orchestration_project.services.inventory import take_inventory
 
     artifact_count = opened.check_artifacts()
-    with upgraded_warehouse(settings) as warehouse:  # the backup may be of an older release
+    with open_upgraded_warehouse(settings) as warehouse:  # the backup may be of an older release
         inventory = take_inventory(warehouse, open_store(settings), read_all=True)
     missing = sorted({*inventory.found.missing} - {*opened.manifest.missing})
     if missing or inventory.changed:
         raise ContractError(
             "the restored store lacks blobs that the database names, or has changed ones",
             expected="every blob under its SHA-256",
-            found=f"missing: {named(missing) or 'none'}; "
-            f"changed: {named(inventory.changed) or 'none'}",
+            found=f"missing: {format_names(missing) or 'none'}; "
+            f"changed: {format_names(inventory.changed) or 'none'}",
             remedy="restore another backup: --backup ID",
         )
     expected = opened.manifest.dagster_storage.row_counts.get("runs", 0)
@@ -193,11 +193,11 @@ def _check_contents(opened: "Restore", settings: "Settings") -> dict[str, int]:
 
 def _record(opened: "Restore", settings: "Settings", *, is_verified: bool) -> None:
     """Record the backup in the restored database and, if it was verified, beside the backup."""
-    from orchestration_project.engine.environment import open_clock, upgraded_warehouse
+    from orchestration_project.engine.environment import open_clock, open_upgraded_warehouse
     from orchestration_project.resources.operations.backups import note_verification, record_backup
 
     now = open_clock(settings).now()
-    with closing(upgraded_warehouse(settings)) as warehouse:
+    with closing(open_upgraded_warehouse(settings)) as warehouse:
         record_backup(
             warehouse, opened.manifest, opened.place.url, now, now if is_verified else None
         )

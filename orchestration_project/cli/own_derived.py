@@ -6,11 +6,11 @@ from typing import Any
 from sqlalchemy import inspect
 
 from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
-from orchestration_project.engine.environment import unprepared_warehouse
+from orchestration_project.engine.environment import open_unprepared_warehouse
 from orchestration_project.engine.own.contracts import compare_frames
-from orchestration_project.engine.own_derived import WHOLE, DerivedDeclaration, own_derivations
+from orchestration_project.engine.own_derived import WHOLE, DerivedDeclaration, load_derivations
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.fencing import derived_versions
+from orchestration_project.engine.warehouse.fencing import read_derived_versions
 from orchestration_project.engine.warehouse.frames import read_scope
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.own_derived import (
@@ -32,9 +32,9 @@ def check_derived() -> Sequence[Mapping[str, Any]]:
     Raises:
         ConfigurationError: A declaration is wrong, or the database refuses a query.
     """
-    declarations = own_derivations()
+    declarations = load_derivations()
     if declarations:
-        with unprepared_warehouse(load_settings()) as warehouse:
+        with open_unprepared_warehouse(load_settings()) as warehouse:
             for declaration in declarations:
                 _require_planned(warehouse, declaration)
     return [
@@ -77,7 +77,7 @@ def preview_derived(declaration: DerivedDeclaration, partition: str | None) -> N
         ContractError: The result is not as declared.
     """
     name, table = declaration.derived.name, declaration.table
-    with unprepared_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
+    with open_unprepared_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
         stored = set(inspect(connection).get_table_names())
         if missing := [
             input_table.name for input_table in declaration.inputs if input_table.name not in stored
@@ -118,7 +118,7 @@ def _find_newest(declaration: DerivedDeclaration, connection: Any) -> str:
     """Return the newest partition that is out of date, else the newest one."""
     derived = derived_table_of(declaration)
     landed = derived.inputs.landed(connection, None)
-    made_names = derived_versions(connection, declaration.table)
+    made_names = read_derived_versions(connection, declaration.table)
     due = [key for key in landed if made_names.get(key) != derived.reach.version(key, landed)]
     if not landed and declaration.derived.partition_by:
         raise ConfigurationError(

@@ -34,7 +34,7 @@ def check() -> int:
     query of a derived table is refused if the database refuses it.
     """
     from orchestration_project.cli.own_derived import check_derived
-    from orchestration_project.engine.own_sources import own_declarations
+    from orchestration_project.engine.own_sources import load_declarations
     from orchestration_project.settings import require_project_folder
 
     require_project_folder()
@@ -46,7 +46,7 @@ def check() -> int:
             "key": ", ".join(declaration.dataset.key_columns),
             "hint": _build_hint(declaration),
         }
-        for declaration in own_declarations()
+        for declaration in load_declarations()
     ]
     show_rows([*rows, *check_derived()], COLUMNS)
     return 0
@@ -73,11 +73,11 @@ def preview(source: str, partition: str | None) -> int:
     """
     from orchestration_project.catalog.own import open_source
     from orchestration_project.cli.own_derived import preview_derived
-    from orchestration_project.engine.captures import Captures, parts_of
+    from orchestration_project.engine.captures import Captures, build_parts
     from orchestration_project.engine.connections.artifacts import FolderStore
     from orchestration_project.engine.contracts.partitioning import Partition
-    from orchestration_project.engine.dlt_deliveries import progress_before, record_parts
-    from orchestration_project.engine.own.contracts import partitioning_of
+    from orchestration_project.engine.dlt_deliveries import find_progress, record_parts
+    from orchestration_project.engine.own.contracts import build_partitioning
     from orchestration_project.engine.own_derived import find_derived
     from orchestration_project.registry import Environment
     from orchestration_project.settings import load_settings
@@ -98,11 +98,11 @@ def preview(source: str, partition: str | None) -> int:
             declared = declaration.dataset.partitions
             chosen = listed[-1] if listed else Partition(declared.since, *declared.values[:1])
         else:
-            partitioning = partitioning_of(declaration.dataset)
+            partitioning = build_partitioning(declaration.dataset)
             chosen = partitioning.partition_of(partition, today=date.max)
-        parts = parts_of(opened.extract(chosen, []).captures)
+        parts = build_parts(opened.extract(chosen, []).captures)
     bodies = [part.body for part in record_parts(declaration.dataset, parts, chosen)]
-    before = progress_before(declaration.dataset, parts)
+    before = find_progress(declaration.dataset, parts)
     validated = _validate_bodies(declaration, bodies, chosen, before)
     _show(declaration, chosen, validated, _compare_loaded(declaration, chosen, validated))
     return 1 if validated.is_held_back else 0
@@ -120,16 +120,16 @@ def test(source: str | None, from_capture: str | None) -> int:
 
     A sample is a file defs/NAME/samples/PARTITION.* with the bytes that the source sent.
     """
-    from orchestration_project.engine.own.contracts import partitioning_of
-    from orchestration_project.engine.own_sources import own_declarations
+    from orchestration_project.engine.own.contracts import build_partitioning
+    from orchestration_project.engine.own_sources import load_declarations
 
-    chosen = [_find_declaration(source)] if source else list(own_declarations())
+    chosen = [_find_declaration(source)] if source else list(load_declarations())
     if from_capture:
         _keep_sample(chosen, from_capture)
     rows: list[dict[str, Any]] = []
     for declaration in chosen:
         for sample in sorted(_find_samples(declaration).glob("*.*")):
-            partitioning = partitioning_of(declaration.dataset)
+            partitioning = build_partitioning(declaration.dataset)
             partition = partitioning.partition_of(sample.stem, today=date.max)
             validated = _validate_bodies(declaration, [sample.read_bytes()], partition)
             rows.append(_judge_rows(declaration, sample, validated))
@@ -206,9 +206,9 @@ def _keep_sample(chosen: "Sequence[Declaration]", capture_id: str) -> None:
 
 
 def _find_declaration(name: str) -> "Declaration":
-    from orchestration_project.engine.own_sources import own_declaration
+    from orchestration_project.engine.own_sources import find_declaration
 
-    return own_declaration(name)
+    return find_declaration(name)
 
 
 def _validate_bodies(
@@ -217,9 +217,9 @@ def _validate_bodies(
     partition: "Partition",
     before: "Progress | None" = None,
 ) -> "Validated":
-    from orchestration_project.engine.own.contracts import contract_of, validate_documents
+    from orchestration_project.engine.own.contracts import build_contract, validate_documents
 
-    contract = contract_of(
+    contract = build_contract(
         declaration.dataset, declaration.table, declaration.fields, declaration.code
     )
     return validate_documents(declaration.dataset, contract, bodies, partition, before)
@@ -231,15 +231,15 @@ def _compare_loaded(
     """Return the difference from the loaded rows; None: the table is not made yet."""
     from sqlalchemy import inspect
 
-    from orchestration_project.engine.environment import unprepared_warehouse
-    from orchestration_project.engine.own.contracts import compare_rows, partitioning_of
+    from orchestration_project.engine.environment import open_unprepared_warehouse
+    from orchestration_project.engine.own.contracts import build_partitioning, compare_rows
     from orchestration_project.engine.warehouse.frames import read_scope
     from orchestration_project.settings import load_settings
     from orchestration_project.tables.schema import key_names
 
     table = declaration.table
-    scope = partitioning_of(declaration.dataset).scope_of(partition)
-    with unprepared_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
+    scope = build_partitioning(declaration.dataset).scope_of(partition)
+    with open_unprepared_warehouse(load_settings()) as warehouse, warehouse.reading() as connection:
         if not inspect(connection).has_table(table.name):
             return None
         loaded = read_scope(connection, table, scope)

@@ -68,7 +68,7 @@ def plan(
     from orchestration_project.engine.connections.artifacts import open_store
     from orchestration_project.engine.environment import open_clock, open_warehouse
     from orchestration_project.services.difference_pages import write_plan
-    from orchestration_project.services.export import whole_file
+    from orchestration_project.services.export import open_atomic_file
     from orchestration_project.services.plan_pages import write_markdown, write_text
     from orchestration_project.services.plans import Planner, PlanRequest
     from orchestration_project.settings import load_settings
@@ -83,7 +83,7 @@ def plan(
     }
     with ExitStack() as stack, open_warehouse(settings) as warehouse:
         files = [  # opened first: what cannot be written is refused before the work
-            (stack.enter_context(whole_file(path, replace=True)), write)
+            (stack.enter_context(open_atomic_file(path, replace=True)), write)
             for path, write in writers.items()
             if path is not None
         ]

@@ -24,8 +24,8 @@ from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.replay_plans import Replay, ReplayRequest, ReplayRuns
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.chain_checking import present_name
-from orchestration_project.engine.warehouse.recorded import place_of
+from orchestration_project.engine.warehouse.chain_checking import find_current_name
+from orchestration_project.engine.warehouse.recorded import parse_group_id
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import Settings, load_settings
@@ -135,10 +135,10 @@ def _replay_of(choice: ReplayChoice, replays: Mapping[str, Replay], settings: Se
         UsageError: No table that --table names is replayed.
     """
     default = next((each.table for each in replays.values() if each.is_default), "")
-    table = place_of(choice.group)[0] if choice.group else choice.table or default
+    table = parse_group_id(choice.group)[0] if choice.group else choice.table or default
     if choice.group and table not in replays:  # perhaps it was renamed since
         with open_warehouse(settings) as warehouse, warehouse.reading() as connection:
-            table = present_name(connection, table)
+            table = find_current_name(connection, table)
     if table in replays:
         return replays[table]
     require_defined(table)
@@ -193,7 +193,7 @@ def _plan(
     Raises:
         ConfigurationError: They select nothing, or a partition that cannot be run.
     """
-    keys = [place_of(choice.group)[1]] if choice.group else choice.partitions
+    keys = [parse_group_id(choice.group)[1]] if choice.group else choice.partitions
     return replay.plan_runs(
         ReplayRequest(partitions=keys, filters=choice.filters), settings, warehouse
     )

@@ -97,13 +97,13 @@ def _find_other_state(settings: Settings) -> Iterator[str]:
 
     from orchestration_project.engine.connections.artifacts import FolderStore, open_store
     from orchestration_project.engine.connections.clock import Clock
-    from orchestration_project.engine.environment import unprepared_warehouse
+    from orchestration_project.engine.environment import open_unprepared_warehouse
     from orchestration_project.engine.warehouse import Warehouse
     from orchestration_project.instance.storage import postgres_url
 
     folder = settings.state_path.resolve()
     if settings.database_url is not None:
-        with unprepared_warehouse(settings) as warehouse:
+        with open_unprepared_warehouse(settings) as warehouse:
             file = warehouse.file
             is_inside = file is not None and file.resolve().parent == folder
             if not is_inside and (version := warehouse.version()):

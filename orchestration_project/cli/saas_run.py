@@ -13,7 +13,7 @@ from orchestration_project.cli.full_disk import full_disk_explained
 from orchestration_project.domains.saas.peopleforce import SYSTEM
 from orchestration_project.domains.saas.settings import SaasSettings
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.options import not_dry
+from orchestration_project.engine.options import build_real_config
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
@@ -90,7 +90,7 @@ def run(weeks: int | None) -> int:
         console.progress(f"database  {warehouse.shown_url}")
         results = [*_ensure_rules(settings, instance, warehouse)]
         if all(result.success for result in results):
-            results.append(execute(instance, RECONCILE, config=not_dry(RECONCILE_OP)))
+            results.append(execute(instance, RECONCILE, config=build_real_config(RECONCILE_OP)))
         if console.OUTPUT.is_json:
             console.emit(_build_document(results, warehouse))
         else:

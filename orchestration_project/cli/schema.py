@@ -79,14 +79,14 @@ def apply(sql: bool, is_all: bool, dropped: "Sequence[str]") -> int:
         changes = warehouse.own_changes()
     if needs_all:
         return _change(dropped, {}, is_sql=sql)
-    from orchestration_project.engine.environment import widened_warehouse
+    from orchestration_project.engine.environment import open_widened_warehouse
     from orchestration_project.settings import load_settings
 
     if sql:
         _print(statement for change in changes for statement in change.sql)
         return 0
     if not OUTPUT.is_dry_run:
-        with widened_warehouse(load_settings()) as warehouse:
+        with open_widened_warehouse(load_settings()) as warehouse:
             warehouse.compare_tables()
     _report([change.says for change in changes])
     return 0
@@ -181,10 +181,10 @@ def _find_folders(old: str, new: str) -> "tuple[Path, Path] | None":
     Raises:
         ConfigurationError: The source lies in another folder, or the new one exists.
     """
-    from orchestration_project.engine.own_sources import declared_values
+    from orchestration_project.engine.own_sources import load_declared_values
     from orchestration_project.settings import project_folder
 
-    [file] = [file for value, file in declared_values() if value.name == new]
+    [file] = [file for value, file in load_declared_values() if value.name == new]
     folder = (project_folder() / file).parent
     if folder.name == new:
         return None
@@ -274,11 +274,11 @@ def _open_database() -> "Warehouse":
     Raises:
         ConfigurationError: No project folder is declared, so no table can be compared.
     """
-    from orchestration_project.engine.environment import unprepared_warehouse
+    from orchestration_project.engine.environment import open_unprepared_warehouse
     from orchestration_project.settings import load_settings, require_project_folder
 
     require_project_folder()
-    return unprepared_warehouse(load_settings())
+    return open_unprepared_warehouse(load_settings())
 
 
 def _select_additive(

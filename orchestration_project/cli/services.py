@@ -21,7 +21,7 @@ import psutil
 
 from orchestration_project.cli.console import note
 from orchestration_project.cli.ending import GRACE_SECONDS, POLL_SECONDS, Watcher
-from orchestration_project.engine.contracts.attempts import back_off
+from orchestration_project.engine.contracts.attempts import compute_backoff
 from orchestration_project.errors import TransientError
 
 LAST_LINES = 15
@@ -55,7 +55,7 @@ class RestartPolicy(NamedTuple):
 
     def wait_seconds(self, end_count: int) -> float:
         """Return the wait before a restart after so many ends within the window."""
-        return back_off(end_count, self.first_wait_seconds, MAX_WAIT_SECONDS)
+        return compute_backoff(end_count, self.first_wait_seconds, MAX_WAIT_SECONDS)
 
 
 class Launch(NamedTuple):

@@ -39,10 +39,10 @@ from orchestration_project.cli.stack_services import (
     write_private,
 )
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.connections.simulator import retire_demos
 from orchestration_project.engine.contracts.roles import Role
-from orchestration_project.engine.environment import open_warehouse, upgraded_warehouse
+from orchestration_project.engine.environment import open_upgraded_warehouse, open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.access import Keys
 from orchestration_project.settings import Settings, load_settings
@@ -77,12 +77,12 @@ def serve_stack(workers: int) -> int:
     binaries = require_tools()
     given_settings = load_settings()
     _refuse_own(given_settings)
-    home = state_folder(given_settings, "dagster")
+    home = ensure_state_folder(given_settings, "dagster")
     with full_disk_explained(given_settings), ui.only_ui_on(home) as lock:
         _refuse_taken(given_settings.ports_of_stack)
         folder, private = (
-            state_folder(given_settings, "stack"),
-            state_folder(given_settings, "stack", "secrets"),
+            ensure_state_folder(given_settings, "stack"),
+            ensure_state_folder(given_settings, "stack", "secrets"),
         )
         secrets = {name: secret_of(private, name) for name in SECRETS}
         _write("Starting the services of the stack; this takes about a minute.")
@@ -94,7 +94,7 @@ def serve_stack(workers: int) -> int:
         settings = load_settings()
         services = SupervisedServices(
             folder=home,
-            logs=state_folder(settings, "logs"),
+            logs=ensure_state_folder(settings, "logs"),
             environment=ui.environment_of_dagster(settings, home),
             lock=lock,
             restarts=ui.restart_policy(settings),
@@ -229,7 +229,7 @@ def _start_programs(
     services: SupervisedServices, settings: Settings, folder: Path, home: Path, workers: int
 ) -> None:
     ports = settings.ports_of_stack
-    upgraded_warehouse(settings).close()  # no other program uses its tables
+    open_upgraded_warehouse(settings).close()  # no other program uses its tables
     prepare_home(home)
     for number in range(1, workers + 1):
         name = f"worker-{number}"

@@ -47,9 +47,9 @@ def _make_sections(stack: ExitStack) -> Mapping[str, Callable[[], object]]:
     from orchestration_project.cli.config import list_settings
     from orchestration_project.cli.verify import daemon_state_reader
     from orchestration_project.engine.environment import (
-        at_first_use,
+        open_lazily,
+        open_unprepared_warehouse,
         open_warehouse,
-        unprepared_warehouse,
     )
     from orchestration_project.instance.storage import open_instance
     from orchestration_project.services import support_bundle as sections
@@ -58,8 +58,8 @@ def _make_sections(stack: ExitStack) -> Mapping[str, Callable[[], object]]:
 
     settings = load_settings()
     folder = settings.state_path
-    warehouse = stack.enter_context(at_first_use(lambda: open_warehouse(settings)))
-    instance = stack.enter_context(at_first_use(open_instance))
+    warehouse = stack.enter_context(open_lazily(lambda: open_warehouse(settings)))
+    instance = stack.enter_context(open_lazily(open_instance))
 
     def verify() -> object:
         read_state = daemon_state_reader(settings, stack)
@@ -67,7 +67,7 @@ def _make_sections(stack: ExitStack) -> Mapping[str, Callable[[], object]]:
         return [describe_finding(finding) for finding in findings]
 
     def count_tables() -> object:
-        with unprepared_warehouse(settings) as as_it_is:  # also of another version
+        with open_unprepared_warehouse(settings) as as_it_is:  # also of another version
             return sections.read_table_sizes(as_it_is)
 
     return {

@@ -64,7 +64,7 @@ def _read_unrecorded(
     """Return the runs of a trace whose end the ledger lacks; without any, import no Dagster."""
     from orchestration_project.cli.dagster_home import find_run_ids
     from orchestration_project.engine.tracing.traceparent import TRACE_ID_TAG
-    from orchestration_project.services.traces import MAX_LIVE_RUNS, unrecorded_entries
+    from orchestration_project.services.traces import MAX_LIVE_RUNS, find_unrecorded_runs
 
     run_ids = find_run_ids(settings, TRACE_ID_TAG, trace_id, MAX_LIVE_RUNS)
     if run_ids is not None and ledger.ended(run_ids).keys() >= {*run_ids}:
@@ -72,7 +72,7 @@ def _read_unrecorded(
     from orchestration_project.instance.storage import open_instance
 
     with open_instance() as instance:
-        return unrecorded_entries(instance, ledger, trace_id)
+        return find_unrecorded_runs(instance, ledger, trace_id)
 
 
 def shown(found: "Trace") -> Iterator[str]:

@@ -24,10 +24,10 @@ from orchestration_project.cli.dagster_home import prepare_home
 from orchestration_project.cli.full_disk import DiskWatch, full_disk_explained
 from orchestration_project.cli.services import RestartPolicy, StopRequest, SupervisedServices
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.connections.simulator import retire_demos
 from orchestration_project.engine.contracts.addresses import is_loopback
-from orchestration_project.engine.environment import compared_warehouse, open_warehouse
+from orchestration_project.engine.environment import open_checked_warehouse, open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.gateway.bind_address import (
     origin,
@@ -73,18 +73,18 @@ def serve_ui(host: str, port: int, *, has_sources: bool = False) -> int:
     """
     settings = load_settings()
     declared = own_state() if has_sources else None  # of what the code server is about to load
-    home = state_folder(settings, "dagster")
+    home = ensure_state_folder(settings, "dagster")
     with full_disk_explained(settings), only_ui_on(home) as lock:
         require_safe(settings, host)
         refuse_taken(host, port)
-        compared_warehouse(settings).close()
+        open_checked_warehouse(settings).close()
         prepare_home(home)
         environment = environment_of_dagster(
             settings, home, PUBLIC_URL=_choose_url(settings, host, port)
         )
         services = SupervisedServices(
             folder=home,
-            logs=state_folder(settings, "logs"),
+            logs=ensure_state_folder(settings, "logs"),
             environment=environment,
             lock=lock,
             restarts=restart_policy(settings),

@@ -13,7 +13,7 @@ from orchestration_project.engine.dagster_private.daemon_state import (
     read_daemon_state,
     read_stored_daemon_state,
 )
-from orchestration_project.engine.environment import at_first_use, open_warehouse
+from orchestration_project.engine.environment import open_lazily, open_warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.gate.rules import are_ready
 from orchestration_project.services.probes import open_alerts
@@ -40,7 +40,7 @@ def verify(*, send_test: bool) -> int:
     drift, problem = None, ""
     with ExitStack() as stack:
         stack.enter_context(full_disk_explained(settings))
-        warehouse = stack.enter_context(at_first_use(lambda: open_warehouse(settings)))
+        warehouse = stack.enter_context(open_lazily(lambda: open_warehouse(settings)))
         findings = verify_dependencies(
             REGISTRY,
             settings,

@@ -5,7 +5,7 @@ from orchestration_project.engine.contracts.chain import read_heads
 from orchestration_project.engine.environment import (
     open_clock,
     open_warehouse,
-    trusted_chain_keys,
+    read_trusted_keys,
 )
 from orchestration_project.services.chain import (
     ChainVerdict,
@@ -44,7 +44,7 @@ def verify_chain(heads_file: str | None, export_to: str | None) -> int:
     with open_warehouse(settings) as warehouse:
         exported = {}
         if heads_file is not None:
-            trusted = trusted_chain_keys(settings)
+            trusted = read_trusted_keys(settings)
             exported = read_heads(read_exported(heads_file), heads_file, trusted)
         verdict = verify_chains(warehouse, settings, exported)
         written = None

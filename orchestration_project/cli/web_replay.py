@@ -9,7 +9,7 @@ import click
 from orchestration_project.assets.web.replay import (
     REPLAY_JOB,
     REPLAY_OP,
-    declared_site,
+    find_site,
     read_day,
 )
 from orchestration_project.cli import console
@@ -83,7 +83,7 @@ def replay(words: Sequence[str], file: Path | None) -> int:
 
 def _read_site(name: str, file: Path | None) -> Site:
     if file is None:
-        return declared_site(name)
+        return find_site(name)
     site = read_site_file(file)
     if site.site != name:
         raise click.UsageError(f"invalid --with {file}: expected site: {name}, found {site.site}")

@@ -102,10 +102,10 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
     """
     from importlib import import_module
 
-    from orchestration_project.engine.environment import compared_warehouse
+    from orchestration_project.engine.environment import open_checked_warehouse
     from orchestration_project.errors import ConfigurationError
     from orchestration_project.instance.launchers import missing_extra
-    from orchestration_project.services.hosts import reported_host, worker_role
+    from orchestration_project.services.hosts import build_worker_role, open_host_report
     from orchestration_project.settings import load_settings
     from orchestration_project.settings.project import DEFINITIONS
 
@@ -129,14 +129,14 @@ def work(queues: Sequence[str], processes: int, name: str) -> int:
             f"invalid --queues {invalid[0]!r}: expected names such as documents or {DEFAULT_QUEUE}"
         )
     _log(settings)
-    compared_warehouse(settings).close()
+    open_checked_warehouse(settings).close()
     import_module(DEFINITIONS)  # before the forks, which have it then
     from orchestration_project.catalog import REGISTRY
 
     pair = (DEFAULT_QUEUE, *(domain.name for domain in REGISTRY.domains))
     console.progress(f"Executing runs of the queues {', '.join(queues or pair)}")
     launcher = CeleryLauncher.of(settings, None)
-    with reported_host(settings, worker_role(name)) as report:
+    with open_host_report(settings, build_worker_role(name)) as report:
         return serve(launcher, queues or pair, processes, name, report)
 
 

@@ -45,7 +45,7 @@ PLACES = {"dollars": 2, "seconds": 3, "ratio": 4, "share": 4}
 OTHER_PLACES = 6
 
 
-def event_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def normalise_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return metadata with `change` first, floats rounded by unit, and times as timestamps."""
     values = {name: _format_value(name, value) for name, value in metadata.items()}
     return {CHANGE: values.pop(CHANGE), **values} if CHANGE in values else values
@@ -62,7 +62,7 @@ def _format_value(name: str, value: Any) -> Any:
     return value
 
 
-def time_of(value: dg.MetadataValue[Any]) -> datetime:
+def read_time(value: dg.MetadataValue[Any]) -> datetime:
     """Return the time of a timestamp; events of earlier versions have it as text."""
     moment = value.value
     is_text = isinstance(moment, str)
@@ -77,7 +77,7 @@ EarlierMetadata = Callable[[dg.AssetKey, str], Mapping[str, dg.MetadataValue[Any
 """Returns the metadata of the latest materialization of an asset's partition, without notices."""
 
 
-def earlier_metadata(
+def read_latest_metadata(
     instance: dg.DagsterInstance, asset: dg.AssetKey, partition_key: str
 ) -> Mapping[str, dg.MetadataValue[Any]]:
     """Return it as `EarlierMetadata` does: one query, however many materializations there are."""
@@ -91,7 +91,7 @@ def earlier_metadata(
 
 def is_known_from(metadata: Mapping[str, dg.MetadataValue[Any]], known_from: datetime) -> bool:
     """Return whether a materialization's metadata is of the rows known from a time."""
-    return KNOWN_FROM in metadata and time_of(metadata[KNOWN_FROM]) == known_from
+    return KNOWN_FROM in metadata and read_time(metadata[KNOWN_FROM]) == known_from
 
 
 class ReportLog:
@@ -132,11 +132,11 @@ class ReportLog:
 
     def earlier(self, asset: dg.AssetKey, partition_key: str) -> Mapping[str, dg.MetadataValue]:
         """Return the metadata of the latest event of a partition of an asset."""
-        return earlier_metadata(self._instance, asset, partition_key)
+        return read_latest_metadata(self._instance, asset, partition_key)
 
     def has_latest_event(self, partition_key: str, known_from: datetime) -> bool:
         """Return whether the latest event of a partition is of its load known from a time."""
-        metadata_values = earlier_metadata(self._instance, self._asset, partition_key)
+        metadata_values = read_latest_metadata(self._instance, self._asset, partition_key)
         return is_known_from(metadata_values, known_from)
 
     def _goes_on(self, run: dg.DagsterRun) -> bool:
@@ -169,7 +169,7 @@ def _read_landings(records: Iterable[dg.EventLogRecord]) -> Iterator[tuple[str |
     for record in records:
         materialization = record.asset_materialization
         if materialization is not None and KNOWN_FROM in materialization.metadata:
-            yield record.partition_key, time_of(materialization.metadata[KNOWN_FROM])
+            yield record.partition_key, read_time(materialization.metadata[KNOWN_FROM])
 
 
 SHOWN_OF_A_RUN = 8

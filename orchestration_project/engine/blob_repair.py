@@ -14,9 +14,9 @@ from orchestration_project.engine.captures import (
     STREAM_BYTES,
     BlobError,
     Captures,
-    blob_name,
     compress_file,
     hash_file,
+    name_blob,
 )
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.contracts.repair import DAMAGED, Problem, is_expired
@@ -24,7 +24,7 @@ from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 
 
-def problem_of(store: ArtifactStore, blob: Blob) -> Problem | None:
+def find_problem(store: ArtifactStore, blob: Blob) -> Problem | None:
     """Return how a blob differs from what was captured, None if it is whole; it is read to its end.
 
     Raises:
@@ -44,7 +44,7 @@ def problem_of(store: ArtifactStore, blob: Blob) -> Problem | None:
     return None
 
 
-def problem_of_file(
+def find_file_problem(
     store: ArtifactStore, name: str, sha256: str, byte_count: int
 ) -> Problem | None:
     """Return how an object that is stored as it is differs from its SHA-256, None if it is whole.
@@ -84,11 +84,11 @@ def put_blob(store: ArtifactStore, blob: Blob, body: BinaryIO, day: date) -> Blo
             was.
         TransientError: ``body`` has other bytes than the blob, or the store does not answer.
     """
-    name = blob_name(blob.sha256) if blob.byte_offset is not None else blob.storage_uri
+    name = name_blob(blob.sha256) if blob.byte_offset is not None else blob.storage_uri
     sizes: list[int] = []
 
     def problem_of_draft(draft: str) -> Problem | None:
-        return problem_of(store, Blob(blob.sha256, blob.byte_count, sum(sizes), draft))
+        return find_problem(store, Blob(blob.sha256, blob.byte_count, sum(sizes), draft))
 
     chunks = compress_file(body, blob.sha256, blob.byte_count, sizes)
     _put_verified(store, name, chunks, problem_of_draft, day)
@@ -103,7 +103,9 @@ def put_file(store: ArtifactStore, name: str, sha256: str, body: BinaryIO, day: 
         TransientError: The store does not answer.
     """
     chunks = iter(lambda: body.read(STREAM_BYTES), b"")
-    _put_verified(store, name, chunks, lambda draft: problem_of_file(store, draft, sha256, 0), day)
+    _put_verified(
+        store, name, chunks, lambda draft: find_file_problem(store, draft, sha256, 0), day
+    )
 
 
 def _put_verified(

@@ -232,14 +232,14 @@ class Capture:
 _as_json = json.JSONEncoder(sort_keys=True).encode
 
 
-def unstored(body: bytes, **fetch: Unpack[Fetch]) -> Capture:
+def build_capture(body: bytes, **fetch: Unpack[Fetch]) -> Capture:
     """Return a capture whose bytes the store does not have yet."""
     return Capture(
         body=body, byte_count=len(body), sha256=hashlib.sha256(body).hexdigest(), **fetch
     )
 
 
-def bounded(captures: Iterable[Capture]) -> list[Capture]:
+def limit_memory(captures: Iterable[Capture]) -> list[Capture]:
     """Return captures of which the first `HELD_BYTES` alone are in memory."""
     bounded_captures: list[Capture] = []
     size = 0
@@ -249,7 +249,7 @@ def bounded(captures: Iterable[Capture]) -> list[Capture]:
     return bounded_captures
 
 
-def parts_of(captures: Sequence[Capture]) -> list[Part]:
+def build_parts(captures: Sequence[Capture]) -> list[Part]:
     """Return the captures' bytes as the numbered parts of a delivery."""
     return [
         capture.as_part(number, capture.body) for number, capture in enumerate(captures, start=1)
@@ -272,7 +272,7 @@ class Captures:
 
     def keep(self, body: bytes, **fetch: Unpack[Fetch]) -> Capture:
         """Store the bytes of an answer durably, unless they were stored lately."""
-        return self.store(unstored(body, **fetch))
+        return self.store(build_capture(body, **fetch))
 
     def store(self, capture: Capture) -> Capture:
         """Store a capture of `unstored` as an object of its own, unless it was stored lately."""
@@ -309,7 +309,7 @@ class Captures:
         return [capture.stored_as(blobs[capture.sha256]) for capture in fetched]
 
     def _keep_alone(self, sha256: str, body: bytes) -> Blob:
-        name = blob_name(sha256)
+        name = name_blob(sha256)
         size = self._byte_count_if_new(name)
         if size is None:
             stored = zstandard.ZstdCompressor(level=1).compress(body)
@@ -341,7 +341,7 @@ class Captures:
         """
         source.seek(0)
         sha256, byte_count = hash_file(source)
-        name = blob_name(sha256)
+        name = name_blob(sha256)
         size = self._byte_count_if_new(name)
         if size is None:
             source.seek(0)
@@ -495,7 +495,7 @@ class Captures:
         )
 
 
-def blob_name(sha256: str) -> str:
+def name_blob(sha256: str) -> str:
     """Return the name of the object that holds the bytes of a SHA-256 alone."""
     return f"blobs/{sha256[:2]}/{sha256}.zst"
 
@@ -503,7 +503,7 @@ def blob_name(sha256: str) -> str:
 VERSION_DIGITS = 16
 
 
-def rows_version(dataset: str, captures: Captures, pages: Sequence[Capture]) -> str:
+def compute_version(dataset: str, captures: Captures, pages: Sequence[Capture]) -> str:
     """Return the state of a dataset that these pages show, however its rows are spread over them.
 
     A page is a header and lines. The bytes of many pages are in the store alone.

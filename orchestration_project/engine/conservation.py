@@ -21,7 +21,7 @@ from sqlalchemy import (
 from orchestration_project.engine.contracts.balance import Balance, Conservation
 from orchestration_project.engine.contracts.chain import ERASURE
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
-from orchestration_project.engine.warehouse.frames import Scope, within
+from orchestration_project.engine.warehouse.frames import Scope, match_scope
 from orchestration_project.engine.warehouse.target import IS_STALE, KNOWN_FROM
 from orchestration_project.tables.schema import USD_SCALE
 from orchestration_project.tables.spine import balances, load_chain
@@ -149,7 +149,7 @@ def _read_sums(
 
 
 def _build_conditions(table: Table, scope: Scope) -> list[ColumnElement[bool]]:
-    return [within(table, scope)] if scope else []
+    return [match_scope(table, scope)] if scope else []
 
 
 def _sum_parts(table: Table, names: Sequence[str]) -> list[ColumnElement[Any]]:

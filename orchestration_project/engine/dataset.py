@@ -42,8 +42,11 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.delivery import no_warnings, quarantined_keys
-from orchestration_project.engine.warehouse.recorded import loaded_partitions, loaded_row_counts
+from orchestration_project.engine.warehouse.delivery import read_quarantined_keys, skip_warnings
+from orchestration_project.engine.warehouse.recorded import (
+    count_loaded_rows,
+    read_loaded_partitions,
+)
 from orchestration_project.engine.warehouse.target import (
     Dependents,
     Derive,
@@ -51,7 +54,7 @@ from orchestration_project.engine.warehouse.target import (
     Summarise,
     SummaryT,
     WriteDisposition,
-    no_summary,
+    skip_summary,
 )
 from orchestration_project.settings import Settings
 from orchestration_project.settings.checks import CheckLimits
@@ -209,7 +212,7 @@ def read_declared_loads(
     for dataset in datasets:
         today = now.astimezone(ZoneInfo(dataset.partitioning.calendar.zone)).date()
         limits, checks = dataset.limits(settings, today), settings.checks_of(dataset.domain)
-        judged = replace(dataset, completeness=declared_completeness(dataset, checks))
+        judged = replace(dataset, completeness=find_dataset_completeness(dataset, checks))
         loads.append(DatasetLoad(judged, limits.first_day, limits.max_reject_ratio))
     return loads
 
@@ -218,14 +221,14 @@ def _return_same(resource: Any) -> Any:
     return resource
 
 
-def completeness_of(checks: CheckLimits, table: Table) -> CompletenessLimits:
+def find_completeness(checks: CheckLimits, table: Table) -> CompletenessLimits:
     """Return when a delivery of a table is too small to be loaded, as `checks.yaml` says."""
     return CompletenessLimits(**checks.completeness_of(table.name).model_dump())
 
 
-def declared_completeness(dataset: "Dataset", checks: CheckLimits) -> CompletenessLimits:
+def find_dataset_completeness(dataset: "Dataset", checks: CheckLimits) -> CompletenessLimits:
     """Return the same of a declared dataset, which may have a ratio of its own."""
-    limits = completeness_of(checks, dataset.table)
+    limits = find_completeness(checks, dataset.table)
     ratio = dataset.min_size_ratio
     if ratio is None:
         return limits
@@ -346,7 +349,7 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
         self, partition: Partition, connection: Connection, batches: Sequence[ValidatedBatch[Any]]
     ) -> Sequence[Sequence[Audit]]:
         """Compare each delivery of a partition with what is loaded, before it is written."""
-        return no_warnings(connection, batches)
+        return skip_warnings(connection, batches)
 
     def neighbour_rows(
         self, partition: Partition, connection: Connection, batch: ValidatedBatch[Any]
@@ -360,10 +363,10 @@ class LoadSpec(ABC, Generic[ChangeT, PreviewT]):
             return ()
         keys = self.partitioning.nearest(
             partition,
-            loaded_partitions(connection, self.table),
+            read_loaded_partitions(connection, self.table),
             self.completeness.neighbour_count,
         )
-        counts = loaded_row_counts(connection, self.table, keys)
+        counts = count_loaded_rows(connection, self.table, keys)
         return [counts[key] for key in keys if key in counts]
 
     def describe(
@@ -412,7 +415,7 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
     made_of: Mapping[str, Mapping[str, Sequence[Column[Any]]]] = field(default_factory=dict)
     reread_count: int = 4
     min_size_ratio: float | None = None
-    summarise: Summarise[None] = no_summary
+    summarise: Summarise[None] = skip_summary
 
     @property
     def job_name(self) -> str:
@@ -471,7 +474,7 @@ class Dataset(LoadSpec[None, pl.DataFrame]):
         return batch.validated.rows.head(ROWS_SHOWN).drop("part_number")
 
 
-def dagster_partitions(
+def build_partitions(
     partitioning: Partitioning, start: date, *, now: date, machine_now: date
 ) -> "dg.PartitionsDefinition":
     """Return the days from ``start`` that name partitions, and the other value that names them.
@@ -530,7 +533,7 @@ def read_oldest_missing(
     )
     keys = [partitioning.key_of(partition) for partition in late]
     with warehouse.reading() as connection:
-        quarantined = quarantined_keys(connection, dataset.table)
+        quarantined = read_quarantined_keys(connection, dataset.table)
     return OldestMissing(
         f"{dataset.domain}/{dataset.noun}",
         keys[0],

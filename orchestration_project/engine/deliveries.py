@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from orchestration_project.engine.captures import Capture, bounded
+from orchestration_project.engine.captures import Capture, limit_memory
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.contract import Drift, drift, remembered
+from orchestration_project.engine.contracts.contract import Drift, detect_drift, merge_fields
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.dataset import LoadSpec
 from orchestration_project.engine.environment import open_all
@@ -143,7 +143,7 @@ class SourceDeliveries:
             self.warehouse, self.clock, listed, source=source.name, dataset=dataset.source_dataset
         )
         known_names = dataset.known_fields
-        field_list = FieldList(drift(seen_frame, known_names), len(listed))
+        field_list = FieldList(detect_drift(seen_frame, known_names), len(listed))
         field_names = [
             difference.field_name
             for difference in field_list.differences
@@ -278,7 +278,7 @@ class RecordedDeliveries:
         )
 
         def read(_: list[Capture]) -> Delivery:
-            captures = bounded(plan.captures(self.warehouse, self.artifacts))
+            captures = limit_memory(plan.captures(self.warehouse, self.artifacts))
             return replace(plan.delivery, captures=captures)
 
         return PendingDelivery(
@@ -311,7 +311,7 @@ def _update_fields(
     with warehouse.writing() as connection:
         token, _ = read_fence(connection, source_fields, key)
         seen_frame, now = read_scope(connection, source_fields, scope), clock.now()
-        rows = remembered(seen_frame, listed, source=source, dataset=dataset, at=now)
+        rows = merge_fields(seen_frame, listed, source=source, dataset=dataset, at=now)
         version = f"{len(listed)} fields"
         write_derived(
             connection, [Derivation(source_fields, key, scope, token, version, rows)], now

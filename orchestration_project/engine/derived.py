@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Table
 
 from orchestration_project.engine.conservation import read_source_sums
 from orchestration_project.engine.contracts.balance import Balance, Conservation, UnbalancedError
-from orchestration_project.engine.contracts.rules import content_sha256
+from orchestration_project.engine.contracts.rules import hash_content
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.equations import (
     BalanceFilter,
@@ -29,7 +29,7 @@ from orchestration_project.engine.equations import (
 from orchestration_project.engine.warehouse import Derivation, SupersededError, Warehouse
 from orchestration_project.engine.warehouse.balancing import forget_failure
 from orchestration_project.engine.warehouse.delivery import ATTEMPTS_AGAINST_OTHERS
-from orchestration_project.engine.warehouse.fencing import derived_versions, read_fences
+from orchestration_project.engine.warehouse.fencing import read_derived_versions, read_fences
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import IS_STALE, has_stale
 from orchestration_project.errors import ConfigurationError
@@ -382,7 +382,7 @@ def _make(due: PendingDerivation, read: Any) -> tuple[PendingDerivation, Derived
     made_derived_part = due.derived.make(due, read)
     if due.derived.is_compared:
         due = replace(
-            due, version=f"{due.version}{ROWS_SEPARATOR}{content_sha256(made_derived_part.rows)}"
+            due, version=f"{due.version}{ROWS_SEPARATOR}{hash_content(made_derived_part.rows)}"
         )
     return due, made_derived_part
 
@@ -415,7 +415,7 @@ def _summarize_rows(name: str, taken: DerivedBatch, counts: Mapping[str, int]) -
     )
 
 
-def out_of_date(reach: Reach, landed: Landed, derived: Mapping[str, str]) -> list[str]:
+def find_outdated_keys(reach: Reach, landed: Landed, derived: Mapping[str, str]) -> list[str]:
     """Return the partitions to derive; ``derived`` has the versions of those that are.
 
     Where rows are compared, these are the partitions whose other inputs changed.
@@ -433,6 +433,6 @@ def find_outdated(
     """Return the loaded inputs, and the partitions of any table that are out of date."""
     with warehouse.reading() as connection:
         landed = tables[0].inputs.landed(connection, None)
-        derived = {table.table: derived_versions(connection, table.table) for table in tables}
-    due = (out_of_date(table.reach, landed, derived[table.table]) for table in tables)
+        derived = {table.table: read_derived_versions(connection, table.table) for table in tables}
+    due = (find_outdated_keys(table.reach, landed, derived[table.table]) for table in tables)
     return landed, sorted(set().union(*due))

@@ -13,16 +13,20 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from orchestration_project.engine.captures import Capture, Captures, parts_of
+from orchestration_project.engine.captures import Capture, Captures, build_parts
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.dlt_private import Sessions, missing_dlt, read_items
+from orchestration_project.engine.connections.dlt_private import (
+    Sessions,
+    build_missing_error,
+    read_items,
+)
 from orchestration_project.engine.contracts.delimited import Parsed
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.dlt_states import STATE, StartState
-from orchestration_project.engine.own.contracts import Progress, parse_delivery, version_of
+from orchestration_project.engine.own.contracts import Progress, compute_version, parse_delivery
 from orchestration_project.engine.own.declarations import Dataset
-from orchestration_project.engine.own.dlt_source import DltSource, arguments_of, lines_of
+from orchestration_project.engine.own.dlt_source import DltSource, build_arguments, iterate_lines
 from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.source import Extraction
 from orchestration_project.errors import (
@@ -133,7 +137,7 @@ class DltReader:
         """Make sure that a replay of the captures makes the rows that were just read."""
         if not self.source.captures_answers:
             return
-        parts = record_parts(self.dataset, parts_of(own), partition)
+        parts = record_parts(self.dataset, build_parts(own), partition)
         again = [line for part in parts for line in part.body.decode().splitlines()]
         if sorted(again) != sorted(lines):
             raise SourceError(
@@ -150,7 +154,7 @@ class DltReader:
         Raises:
             UnavailableError: It has none.
         """
-        version = version_of(self.dataset, ["\n".join(lines).encode()], partition)
+        version = compute_version(self.dataset, ["\n".join(lines).encode()], partition)
         if version is not None:
             return version
         raise UnavailableError(
@@ -217,7 +221,7 @@ def record_parts(dataset: Dataset, parts: Sequence[Part], partition: Partition) 
     try:
         from orchestration_project.engine.connections.dlt_answers import RecordedExchanges
     except ModuleNotFoundError as error:
-        raise missing_dlt() from error
+        raise build_missing_error() from error
     exchanges = RecordedExchanges(parts, Secrets())
     values = dict.fromkeys(source.secrets, MASK)
     start = next((part.request[STATE] for part in parts if STATE in part.request), None)
@@ -234,19 +238,19 @@ def record_parts(dataset: Dataset, parts: Sequence[Part], partition: Partition) 
 def parse_recorded(dataset: Dataset, parts: Sequence[Part], partition: Partition) -> Parsed:
     """Return the records of a partition of captured parts, as `parse_delivery`."""
     records = record_parts(dataset, parts, partition)
-    return parse_delivery(dataset, records, partition, progress_before(dataset, parts))
+    return parse_delivery(dataset, records, partition, find_progress(dataset, parts))
 
 
-def progress_before(dataset: Dataset, parts: Sequence[Part]) -> Progress | None:
+def find_progress(dataset: Dataset, parts: Sequence[Part]) -> Progress | None:
     """Return the progress of an incremental HTTP source before a delivery; None: it has none."""
     source = dataset.source
     state = next((part.request[STATE] for part in parts if STATE in part.request), None)
     if not isinstance(source, HttpSource) or not isinstance(state, Mapping):
         return None
-    return http_progress(source, state["before"])
+    return build_progress(source, state["before"])
 
 
-def http_progress(source: HttpSource, state: Mapping[str, Any]) -> Progress:
+def build_progress(source: HttpSource, state: Mapping[str, Any]) -> Progress:
     """Return the progress that a state has, or that of the first load."""
     initial = source.incremental.initial if source.incremental else ""
     return Progress(**state) if state else Progress(initial)
@@ -267,13 +271,13 @@ def _extract_lines(
     """
     lines: list[str] = []
     numbers: list[int] = []
-    arguments = arguments_of(source, partition.day, secrets)
+    arguments = build_arguments(source, partition.day, secrets)
     try:
         with closing(
             read_items(source.make, arguments, source.resource, state=state, sessions=sessions)
         ) as items:
             for name, item in items:
-                names = list(lines_of(item, name))
+                names = list(iterate_lines(item, name))
                 lines += names
                 numbers += [part_number()] * len(names)
     except Exception as error:
@@ -288,7 +292,7 @@ def _convert_error(error: Exception, source: DltSource, row_count: int) -> Orche
         if isinstance(cause, OrchestrationError):
             return cause
     if any(isinstance(cause, ModuleNotFoundError) and cause.name == "dlt" for cause in causes):
-        return missing_dlt()
+        return build_missing_error()
     status = next(
         (
             answer.status_code

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, insert, inspect, select
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.engine.environment import unprepared_warehouse
+from orchestration_project.engine.environment import open_unprepared_warehouse
 from orchestration_project.engine.warehouse import Delivery, SupersededError
 from orchestration_project.engine.warehouse.target import WriteTarget
 from orchestration_project.errors import SourceError
@@ -47,13 +47,13 @@ def read_start_state(settings: Settings, table_name: str, partition_key: str) ->
     Raises:
         SourceError: As of `start_state`.
     """
-    with unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
+    with open_unprepared_warehouse(settings) as warehouse, warehouse.reading() as connection:
         if not inspect(connection).has_table(dlt_states.name):
             return StartState()
         return start_state(connection, table_name, partition_key)
 
 
-def newest_state(
+def read_newest_state(
     connection: Connection, table_name: str, *conditions: ColumnElement[bool]
 ) -> SavedState | None:
     """Return the newest state of a table's resource for which conditions hold; None: none."""
@@ -75,7 +75,7 @@ def start_state(connection: Connection, table_name: str, partition_key: str) -> 
     Raises:
         SourceError: A later partition continues from it, or has its rows.
     """
-    newest = newest_state(connection, table_name)
+    newest = read_newest_state(connection, table_name)
     if newest is None:
         return StartState()
     if newest.partition_key > partition_key:
@@ -88,7 +88,7 @@ def start_state(connection: Connection, table_name: str, partition_key: str) -> 
     before = newest
     if newest.partition_key == partition_key:
         is_before = dlt_states.c.partition_key < partition_key
-        before = newest_state(connection, table_name, is_before)
+        before = read_newest_state(connection, table_name, is_before)
     return StartState(newest.number, json.loads(before.text) if before else {})
 
 
@@ -108,14 +108,14 @@ def append_state(
     if not isinstance(state, Mapping):
         return
     table_name, number = target.table.name, int(state["number"]) + 1
-    saved_state = newest_state(connection, table_name, dlt_states.c.state_number == number)
+    saved_state = read_newest_state(connection, table_name, dlt_states.c.state_number == number)
     if (
         delivery.replay_of
         and saved_state is not None
         and saved_state.partition_key == target.partition_key
     ):
         return
-    newest = newest_state(connection, table_name)
+    newest = read_newest_state(connection, table_name)
     row = {
         "table_name": table_name,
         "state_number": number,

@@ -128,7 +128,7 @@ class DocumentSource(Source):
     def _response(self, name: str) -> "Response":
         response = self.http.request("GET", f"{self.base_url.rstrip('/')}/{name}")
         if response.status != HTTPStatus.OK:
-            raise refusal(self.label, response)
+            raise build_status_error(self.label, response)
         return response
 
     def _capture(self, name: str) -> Capture:
@@ -143,7 +143,7 @@ class DocumentSource(Source):
         )
 
 
-def document_recovery(resource: str, dataset: str) -> Recovery:
+def build_recovery(resource: str, dataset: str) -> Recovery:
     """Return how the documents of a `DocumentSource` are fetched again.
 
     Args:
@@ -163,7 +163,7 @@ def document_recovery(resource: str, dataset: str) -> Recovery:
     return Recovery(way="source", applies=applies, read=read)
 
 
-def refusal(label: str, response: "Response") -> Exception:
+def build_status_error(label: str, response: "Response") -> Exception:
     """Return the error of a status that is not 200; a redirect or a refusal is permanent."""
     is_permanent = response.status < HTTPStatus.INTERNAL_SERVER_ERROR
     kind = SourceError if is_permanent else TransientError

@@ -16,16 +16,16 @@ from sqlalchemy.engine import URL
 
 from orchestration_project.engine.connections.artifacts import ArtifactStore, open_artifacts
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder, stored_secret
+from orchestration_project.engine.connections.files import ensure_secret, ensure_state_folder
 from orchestration_project.engine.contracts.chain import (
     ChainKey,
-    new_key_text,
+    generate_key,
     read_key,
     read_public_keys,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
-from orchestration_project.engine.warehouse.migrating import named
+from orchestration_project.engine.warehouse.connecting import find_database_url, parse_url
+from orchestration_project.engine.warehouse.migrating import format_names
 from orchestration_project.redaction import hide
 from orchestration_project.settings import Settings
 from orchestration_project.settings.project import own_files
@@ -67,7 +67,7 @@ class Lazy:
 
 
 @contextmanager
-def at_first_use(
+def open_lazily(
     opening: Callable[[], AbstractContextManager[Any]], **known: object
 ) -> Iterator[Any]:
     """Yield a lazy proxy of the resource of ``opening``; close it at the end, if it was opened."""
@@ -110,7 +110,7 @@ def open_warehouse(settings: Settings) -> Warehouse:
     return _prepare_warehouse(settings, Warehouse.prepare)
 
 
-def widened_warehouse(settings: Settings) -> Warehouse:
+def open_widened_warehouse(settings: Settings) -> Warehouse:
     """Return the same, after making and widening the tables that the project declares.
 
     Raises:
@@ -119,7 +119,7 @@ def widened_warehouse(settings: Settings) -> Warehouse:
     return _prepare_warehouse(settings, partial(Warehouse.prepare, changes_own=True))
 
 
-def compared_warehouse(settings: Settings) -> Warehouse:
+def open_checked_warehouse(settings: Settings) -> Warehouse:
     """Return the same for a program that runs for long, after comparing all tables.
 
     Additional tables, columns and indexes are logged.
@@ -136,13 +136,13 @@ def compared_warehouse(settings: Settings) -> Warehouse:
     if additions:
         LOG.info(
             "not of this project, and left as they are: %s",
-            named(additions),
+            format_names(additions),
             extra={"event": "additional_tables"},
         )
     return warehouse
 
 
-def upgraded_warehouse(settings: Settings) -> Warehouse:
+def open_upgraded_warehouse(settings: Settings) -> Warehouse:
     """Return the database of these settings after migrating its tables to the present version.
 
     Raises:
@@ -153,7 +153,7 @@ def upgraded_warehouse(settings: Settings) -> Warehouse:
 
 
 def _prepare_warehouse(settings: Settings, make_tables: Callable[..., None]) -> Warehouse:
-    warehouse = unprepared_warehouse(settings)
+    warehouse = open_unprepared_warehouse(settings)
     try:
         make_tables(warehouse, holds="demo" if settings.is_demo else "real")
     except BaseException:
@@ -162,18 +162,18 @@ def _prepare_warehouse(settings: Settings, make_tables: Callable[..., None]) -> 
     return warehouse
 
 
-def unprepared_warehouse(settings: Settings) -> Warehouse:
+def open_unprepared_warehouse(settings: Settings) -> Warehouse:
     """Return the database of these settings as it is, perhaps without tables.
 
     Raises:
         ConfigurationError: A source that the project declares is wrong.
     """
     if own_files():
-        from orchestration_project.engine.own_sources import own_declarations
+        from orchestration_project.engine.own_sources import load_declarations
 
-        own_declarations()
+        load_declarations()
     return Warehouse(
-        database_url(settings),
+        find_database_url(settings),
         clock=open_clock(settings),
         schema=settings.database_schema,
         chain_key=lambda: open_chain_key(settings),
@@ -188,14 +188,14 @@ def open_chain_key(settings: Settings) -> ChainKey:
     """
     if settings.chain_key is not None:
         return read_key(settings.chain_key.get_secret_value(), "CHAIN_KEY")
-    file = state_folder(settings) / CHAIN_KEY_FILE
+    file = ensure_state_folder(settings) / CHAIN_KEY_FILE
     remedy = f"make it private by chmod 600 {file}, or set CHAIN_KEY"
-    text = stored_secret(file, new_key_text, "key of the chain", remedy)
+    text = ensure_secret(file, generate_key, "key of the chain", remedy)
     hide(text)
     return read_key(text, str(file))
 
 
-def trusted_chain_keys(settings: Settings) -> frozenset[str]:
+def read_trusted_keys(settings: Settings) -> frozenset[str]:
     """Return the public keys whose signatures of load records count.
 
     Raises:
@@ -226,7 +226,7 @@ def open_shared_state(settings: Settings) -> "SharedState":
     )
 
 
-def network_of(settings: Settings) -> "Network":
+def select_network(settings: Settings) -> "Network":
     """Return how a source is reached; the demo, on this machine, without the environment."""
     from orchestration_project.engine.http.client import INSIDE, OUTSIDE
 
@@ -248,13 +248,13 @@ def open_client(
         ConfigurationError: The state, a proxy's address or the certificates are unusable.
     """
     from orchestration_project.engine.http.client import HttpClient
-    from orchestration_project.engine.http.connecting import user_agent
+    from orchestration_project.engine.http.connecting import build_user_agent
 
     return HttpClient(
         system=system,
         state=open_shared_state(settings),
         now=Clock().now,
-        user_agent=agent or user_agent(),
+        user_agent=agent or build_user_agent(),
         **policies,
     )
 
@@ -277,7 +277,7 @@ def read_systems(settings: Settings) -> Mapping[str, "SystemState"]:
         return state.systems()
 
 
-def address_guard(
+def build_address_guard(
     settings: Settings,
     *,
     ports: Collection[int] | None = None,
@@ -318,5 +318,5 @@ def address_guard(
 def _find_shared_state_url(settings: Settings) -> URL | None:
     if settings.database_url is None or settings.is_demo:
         return None
-    url = parsed_url(settings.database_url.get_secret_value())
+    url = parse_url(settings.database_url.get_secret_value())
     return url if url.get_backend_name() == "postgresql" else None

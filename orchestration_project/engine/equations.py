@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.engine.contracts.balance import Balance, UnbalancedError
-from orchestration_project.engine.warehouse.balancing import balance_row, forget_failure
+from orchestration_project.engine.warehouse.balancing import build_balance_row, forget_failure
 from orchestration_project.tables.spine import balances
 
 
@@ -94,7 +94,7 @@ def record_balance(
         error.table_name, error.subject = stage.table_name, stage.subject
         raise error
     forget_failure(connection, stage.table_name, stage.subject)
-    row = balance_row(
+    row = build_balance_row(
         balance, table_name=stage.table_name, subject=stage.subject, run_id=run_id, at=at
     )
     conditions = (balances.c[name] == row[name] for name in ("table_name", "subject", "equation"))

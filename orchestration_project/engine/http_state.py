@@ -25,7 +25,10 @@ from orchestration_project.engine.http.shared_state import (
     Rate,
     SharedState,
 )
-from orchestration_project.engine.warehouse.connecting import explained_errors, psycopg_arguments
+from orchestration_project.engine.warehouse.connecting import (
+    build_psycopg_args,
+    explain_driver_errors,
+)
 from orchestration_project.engine.warehouse.remedies import is_pooled
 
 SETTINGS = SQL(
@@ -147,7 +150,7 @@ class PostgresqlState(SharedState):
             return self._execute(statement, values)
 
     def _explained(self) -> AbstractContextManager[None]:
-        return explained_errors(self._url, psycopg.Error)
+        return explain_driver_errors(self._url, psycopg.Error)
 
     def _execute(self, query: str, values: Mapping[str, object]) -> Outcome:
         """Execute a statement as a transaction of its own.
@@ -169,7 +172,7 @@ class PostgresqlState(SharedState):
             return _execute(self._connection, statement, values)
 
     def _connected(self) -> psycopg.Connection:
-        arguments = {**KEEPALIVE, **psycopg_arguments(self._url)}
+        arguments = {**KEEPALIVE, **build_psycopg_args(self._url)}
         connection = psycopg.connect(**arguments, autocommit=True)
         try:
             if is_pooled(connection):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Connection, Row, select, update
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import insert_absent, within
+from orchestration_project.engine.warehouse.frames import insert_absent, match_scope
 from orchestration_project.errors import TransientError
 from orchestration_project.tables.spine import fences, leases
 
@@ -59,7 +59,7 @@ def take(
     return lease
 
 
-def still_held(connection: Connection, lease: Lease) -> None:
+def require_lease(connection: Connection, lease: Lease) -> None:
     """Verify the lease; in a transaction that writes, keep it until the transaction ends.
 
     Raises:
@@ -84,12 +84,12 @@ def renew(connection: Connection, lease: Lease, until: datetime) -> None:
     Raises:
         LostLeaseError: Another process has taken it over.
     """
-    still_held(connection, lease)
+    require_lease(connection, lease)
     condition = leases.c.name == lease.name
     connection.execute(update(leases).where(condition).values(expires_at=until))
 
 
-def end_lease_of(connection: Connection, name: str, holder: str) -> None:
+def expire_lease(connection: Connection, name: str, holder: str) -> None:
     """Let others take the lease of a process that has ended at once."""
     pair = (leases.c.name == name, leases.c.holder == holder)
     connection.execute(update(leases).where(*pair).values(holder="", expires_at=EPOCH))
@@ -97,7 +97,7 @@ def end_lease_of(connection: Connection, name: str, holder: str) -> None:
 
 def give_back(connection: Connection, lease: Lease) -> None:
     """Let others take it at once."""
-    still_held(connection, lease)
+    require_lease(connection, lease)
     connection.execute(
         update(leases).where(leases.c.name == lease.name).values(holder="", expires_at=EPOCH)
     )
@@ -125,7 +125,7 @@ def acquire_for_run(
             )
         connection.execute(
             update(fences)
-            .where(within(fences, names))
+            .where(match_scope(fences, names))
             .values(source_version=run_id, token=fences.c.token + 1)
         )
 
@@ -134,7 +134,7 @@ def _lock_holder(connection: Connection, place: dict[str, str]) -> str | None:
     """Return the run that claimed the work last, and lock it until this transaction ends."""
     empty = {"token": 0, "known_from": EPOCH, "source_version": None}
     insert_absent(connection, fences, [place | empty])
-    query = select(fences.c.source_version).where(within(fences, place)).with_for_update()
+    query = select(fences.c.source_version).where(match_scope(fences, place)).with_for_update()
     return connection.execute(query).scalar_one()
 
 

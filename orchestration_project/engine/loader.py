@@ -31,7 +31,7 @@ from orchestration_project.engine.deliveries import Deliveries, FieldList, Pendi
 from orchestration_project.engine.environment import open_all
 from orchestration_project.engine.loads import Read, take
 from orchestration_project.engine.replay import validate_together
-from orchestration_project.engine.spill import DiskSpill, staged_file
+from orchestration_project.engine.spill import DiskSpill, write_staged_file
 from orchestration_project.engine.warehouse import (
     Delivery,
     RecordedDelivery,
@@ -40,7 +40,7 @@ from orchestration_project.engine.warehouse import (
     WriteResult,
     WriteTarget,
 )
-from orchestration_project.engine.warehouse.landing import completeness_audits, is_landed
+from orchestration_project.engine.warehouse.landing import is_landed, judge_completeness
 from orchestration_project.errors import UnavailableError
 
 
@@ -196,7 +196,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
             pending.intended,
             partial(self._fetch, partition, pending.read),
             partial(self._validate, partition, spill, pending.made_of),
-            partial(staged_file, spill()) if self.dataset.is_staged else None,
+            partial(write_staged_file, spill()) if self.dataset.is_staged else None,
         )
 
     def _fetch(self, partition: Partition, read: Read, kept: list[Capture]) -> Delivery:
@@ -297,7 +297,7 @@ class DatasetLoader(Generic[ChangeT, PreviewT]):
         self, partition: Partition, connection: Connection, batches: Sequence[ValidatedBatch[Any]]
     ) -> Sequence[Sequence[Audit]]:
         """Compare each delivery with what is loaded: whether it is whole, and for the dataset."""
-        complete = completeness_audits(
+        complete = judge_completeness(
             connection,
             batches,
             partial(self.dataset.neighbour_rows, partition, connection),

@@ -23,9 +23,9 @@ from orchestration_project.engine.contracts.job_options import (
     Full,
     MaxRejectRatio,
     Moment,
-    within,
+    find_mapping,
 )
-from orchestration_project.engine.contracts.partition_tags import Dimensions, asked_partitions
+from orchestration_project.engine.contracts.partition_tags import Dimensions, list_partitions
 from orchestration_project.engine.contracts.pipelines import EVERY_DAY, KnownPartitions
 from orchestration_project.engine.contracts.rules import Acceptance, Validated
 from orchestration_project.engine.options import JobOptions
@@ -38,8 +38,8 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
     prepare,
 )
-from orchestration_project.engine.warehouse.balancing import balance_row
-from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.engine.warehouse.balancing import build_balance_row
+from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
 from orchestration_project.engine.warehouse.target import SummaryT
 from orchestration_project.errors import (
     ConfigurationError,
@@ -80,22 +80,22 @@ def take(
     captures: list[Capture] = []
     started = time.monotonic()
     delivery = None
-    with evidence_kept(
+    with record_unusable(
         warehouse, target, captures, lambda: delivery or replace(intended, discarded=captures)
     ):
-        delivery = with_discarded(_read_settled(read, captures), captures)
+        delivery = add_discarded(_read_settled(read, captures), captures)
         monotonic = time.monotonic()
         batch = prepare(target, delivery, check(delivery), as_file)
     return replace(
         batch,
-        delivery=without_bodies(delivery),
+        delivery=drop_bodies(delivery),
         read_seconds=monotonic - started,
         check_seconds=time.monotonic() - monotonic,
     )
 
 
 @contextmanager
-def evidence_kept(
+def record_unusable(
     warehouse: Warehouse,
     target: WriteTarget,
     kept: Sequence[Capture],
@@ -115,13 +115,13 @@ def evidence_kept(
         raise
 
 
-def with_discarded(delivery: Delivery, kept: Sequence[Capture]) -> Delivery:
+def add_discarded(delivery: Delivery, kept: Sequence[Capture]) -> Delivery:
     """Return a delivery with those of the ``kept`` captures that do not make it up."""
     used = {id(capture) for capture in delivery.captures}
     return replace(delivery, discarded=[each for each in kept if id(each) not in used])
 
 
-def without_bodies(delivery: Delivery) -> Delivery:
+def drop_bodies(delivery: Delivery) -> Delivery:
     """Return a delivery whose captures are without their bytes, which the artifact store has."""
     return replace(
         delivery,
@@ -139,7 +139,7 @@ def _read_settled(read: Read, kept: list[Capture]) -> Delivery:
     return read(kept)
 
 
-def partition_keys(
+def read_partition_keys(
     tags: Mapping[str, str], definition: dg.PartitionsDefinition | None
 ) -> list[str]:
     """Return the partitions that a run with these tags was asked for, of assets that have some.
@@ -149,10 +149,10 @@ def partition_keys(
     """
     if definition is None:
         raise AssertionError("partitions are asked for only of what has partitions")
-    return asked_partitions(tags, _read_dimensions(definition))
+    return list_partitions(tags, _read_dimensions(definition))
 
 
-def time_periods(
+def find_time_windows(
     definition: dg.PartitionsDefinition | None,
 ) -> dg.TimeWindowPartitionsDefinition | None:
     """Return the partitions by time, or their one dimension that is by time; None: none is."""
@@ -168,14 +168,14 @@ def time_periods(
     return periods[0] if len(periods) == 1 else None
 
 
-def known_partitions(
+def build_known_partitions(
     name: str,
     definition: dg.PartitionsDefinition | None,
     keys: Sequence[str],
     first_setting: str = "",
 ) -> KnownPartitions:
     """Return the partitions ``keys`` of a job, with the calendar of their definition."""
-    periods = time_periods(definition)
+    periods = find_time_windows(definition)
     return KnownPartitions(
         name,
         keys,
@@ -423,8 +423,8 @@ def refuse_unused_options(given: Mapping[str, Any], model: type[LoadOptions]) ->
 
 def is_replay(run_config: Mapping[str, Any]) -> bool:
     """Whether a run of this config loads recorded deliveries, and asks no source."""
-    ops = within(run_config, "ops")
-    return any(within(ops, op, "config").get("replay") is True for op in ops)
+    ops = find_mapping(run_config, "ops")
+    return any(find_mapping(ops, op, "config").get("replay") is True for op in ops)
 
 
 # -- equations of a run ----------------------------------------------------------------------------
@@ -446,14 +446,16 @@ REFUSALS = (SourceError, ContractError, ConfigurationError)
 """Errors that another attempt does not mend."""
 
 
-def place_of_error(error: OrchestrationError) -> str:
+def classify_error(error: OrchestrationError) -> str:
     """Return where a partition with an error went."""
     if isinstance(error, HeldBackError):
         return "quarantined"
     return "refused" if isinstance(error, REFUSALS) else "failed"
 
 
-def balance_partitions(keys: Sequence[str], ended: Mapping[str, str], *, is_early: bool) -> Balance:
+def build_partition_balance(
+    keys: Sequence[str], ended: Mapping[str, str], *, is_early: bool
+) -> Balance:
     """Return the equation of a run's partitions.
 
     Args:
@@ -467,12 +469,12 @@ def balance_partitions(keys: Sequence[str], ended: Mapping[str, str], *, is_earl
     return Balance("partitions", len(keys), _order_counts(PLACES, counts))
 
 
-def balance_pieces(
+def build_piece_balance(
     name: str, keys: Sequence[str], outcomes: Sequence[ItemResult[Any]], *, is_early: bool
 ) -> Balance:
     """Return the equation of the pieces, called ``name``, of a run's partitions."""
     counts = Counter(
-        place_of_error(outcome.error) if outcome.error else "ended" for outcome in outcomes
+        classify_error(outcome.error) if outcome.error else "ended" for outcome in outcomes
     )
     if is_early:
         counts["failed"] += len(set(keys) - {outcome.partition_key for outcome in outcomes})
@@ -489,12 +491,12 @@ def record_run_balances(
 ) -> None:
     """Store the equations of a run that loads a table; the last attempt of a run counts."""
     rows = [
-        balance_row(balance, table_name=table_name, subject=run_id, run_id=run_id, at=at)
+        build_balance_row(balance, table_name=table_name, subject=run_id, run_id=run_id, at=at)
         for balance in made
     ]
     with warehouse.writing() as connection:
         _delete_earlier(connection, table_name, run_id)
-        insert_frame(connection, balances, frame_of(rows, balances))
+        insert_frame(connection, balances, build_frame(rows, balances))
 
 
 def _delete_earlier(connection: Connection, table_name: str, run_id: str) -> None:

@@ -29,13 +29,13 @@ def report_dry_run(log: logging.Logger, unchanged: str, *, is_dry_run: bool) -> 
     return {"dry_run": is_dry_run}
 
 
-def not_dry(op: str, kind: str | None = None) -> dict[str, Any]:
+def build_real_config(op: str, kind: str | None = None) -> dict[str, Any]:
     """Return the run config of a job of ``op``, or a kind of it, whose run is not a dry run."""
     options = {"dry_run": False}
     return {"ops": {op: {"config": options if kind is None else {kind: options}}}}
 
 
-def model_of_kinds(op: str, kinds: Mapping[str, type[JobOptions]]) -> type[dg.Config]:
+def build_kinds_model(op: str, kinds: Mapping[str, type[JobOptions]]) -> type[dg.Config]:
     """Return the model of the config of an op that selects a kind: ``{kind: options}``."""
     fields: dict[str, Any] = {kind: (model | None, None) for kind, model in kinds.items()}
     return create_model(op, __base__=dg.Config, **fields)
@@ -53,12 +53,12 @@ def describe_defaults(model: type[BaseModel], defaults: Mapping[str, str]) -> No
         field.description = f"{field.description} Default: {default}."
 
 
-def config_of(model: type[BaseModel]) -> type[BaseModel]:
+def build_config(model: type[BaseModel]) -> type[BaseModel]:
     """Return the class of the config of an op with the options of a model."""
     return create_model(model.__name__, __base__=(model, JobOptions), __doc__=model.__doc__)
 
 
-def with_defaults(model: type[OptionsT], defaults: Mapping[str, str]) -> type[OptionsT]:
+def add_default_texts(model: type[OptionsT], defaults: Mapping[str, str]) -> type[OptionsT]:
     """Return a class of the same options whose descriptions end with ``defaults``."""
     described = create_model(model.__name__, __base__=model)
     describe_defaults(described, defaults)

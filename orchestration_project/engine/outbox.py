@@ -28,11 +28,11 @@ from orchestration_project.engine.leases import (
     LostLeaseError,
     give_back,
     lock_row,
-    still_held,
+    require_lease,
     take,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
@@ -353,7 +353,7 @@ class OutboxLoop:
         if lease is None:
             raise AssertionError("the entry alone is claimed")
         with self.warehouse.reading() as connection:
-            still_held(connection, lease)
+            require_lease(connection, lease)
         if self.clock.now() >= lease.expires_at:
             raise LostLeaseError(
                 f"the lease of {lease.name} has run out",
@@ -456,7 +456,7 @@ class OutboxWindow:
         return count
 
     def _fail(self, entry: Entry, problem: str) -> None:
-        reason = storable(problem)[:MAX_REASON]
+        reason = clean_text(problem)[:MAX_REASON]
         outcome = fail(entry, reason, max_attempts=None, first_wait=self.first_wait)
         self._outcomes.append((entry, outcome))
 
@@ -478,7 +478,7 @@ def _hold(connection: Connection, claimed: Claim) -> None:
         LostLeaseError: Another process has taken it over.
     """
     if claimed.lease is not None:
-        still_held(connection, claimed.lease)
+        require_lease(connection, claimed.lease)
         lock_row(connection, claimed.entry.topic)
         return
     query = select(outbox.c.due_at).where(*_UNCHANGED).with_for_update()

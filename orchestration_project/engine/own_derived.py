@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 from sqlalchemy import BigInteger, Date, Table
 
 from orchestration_project.engine.own.derived import Derived, declare_derived_table
-from orchestration_project.engine.own.reading import invalid
+from orchestration_project.engine.own.reading import build_config_error
 from orchestration_project.engine.own.sql import read_inputs
-from orchestration_project.engine.own_sources import declared_values, own_declarations
-from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
+from orchestration_project.engine.own_sources import load_declarations, load_declared_values
+from orchestration_project.engine.warehouse.connecting import find_database_url, parse_url
 from orchestration_project.engine.warehouse.frames import Scope
 from orchestration_project.engine.warehouse.target import KNOWN_FROM
 from orchestration_project.errors import ConfigurationError, did_you_mean
@@ -77,7 +77,7 @@ class DerivedDeclaration(NamedTuple):
             return int(key) if isinstance(kind, BigInteger) else key
         except ValueError:
             name = f"partition of {self.derived.name}"
-            raise invalid(name, f"a value of {self.derived.partition_by}", key) from None
+            raise build_config_error(name, f"a value of {self.derived.partition_by}", key) from None
 
     def scope_of(self, key: str) -> Scope:
         """Return the rows of a partition.
@@ -88,20 +88,24 @@ class DerivedDeclaration(NamedTuple):
         if self.derived.partition_by:
             return {self.derived.partition_by: self.value_of(key)}
         if key != WHOLE:
-            raise invalid(f"partition of {self.derived.name}", f"{WHOLE}, the only one", key)
+            raise build_config_error(
+                f"partition of {self.derived.name}", f"{WHOLE}, the only one", key
+            )
         return {}
 
 
 @cache
-def own_derivations() -> Sequence[DerivedDeclaration]:
+def load_derivations() -> Sequence[DerivedDeclaration]:
     """Return the tables that the project derives, each after those that it is made of.
 
     Raises:
         ConfigurationError: A declaration is wrong.
     """
-    own_declarations()  # their tables may be inputs
+    load_declarations()  # their tables may be inputs
     declared = {
-        value.name: (value, file) for value, file in declared_values() if isinstance(value, Derived)
+        value.name: (value, file)
+        for value, file in load_declared_values()
+        if isinstance(value, Derived)
     }
     tables = {
         name: declare_derived_table(item, own_domain()) for name, (item, _) in declared.items()
@@ -112,7 +116,7 @@ def own_derivations() -> Sequence[DerivedDeclaration]:
             inputs = _resolve_inputs(derived)
         except ConfigurationError as error:
             line = LINE.match(error.found)
-            text = place_of(derived, file, int(line[1]) if line else 1)
+            text = locate_query(derived, file, int(line[1]) if line else 1)
             raise error.within(file=text, derived_table=name) from None
         code = (project_folder() / file).read_bytes()
         derived_declarations[name] = DerivedDeclaration(
@@ -124,11 +128,11 @@ def own_derivations() -> Sequence[DerivedDeclaration]:
 def find_derived(name: str) -> DerivedDeclaration | None:
     """Return the derived table of a name; None: the project derives no such table."""
     return next(
-        (derivation for derivation in own_derivations() if derivation.derived.name == name), None
+        (derivation for derivation in load_derivations() if derivation.derived.name == name), None
     )
 
 
-def place_of(derived: Derived, file: str, line: int = 1) -> str:
+def locate_query(derived: Derived, file: str, line: int = 1) -> str:
     """Return the file, and in it a line of the query."""
     lines = (project_folder() / file).read_text(encoding="utf-8").splitlines()
     first = next(iter(derived.sql.strip().splitlines()), "")
@@ -136,9 +140,9 @@ def place_of(derived: Derived, file: str, line: int = 1) -> str:
     return f"{file}:{number + line - 1}" if number else file
 
 
-def database_name() -> str:
+def read_database_name() -> str:
     """Return the name of the database in use, such as sqlite."""
-    return parsed_url(database_url(load_shared_settings())).get_backend_name()
+    return parse_url(find_database_url(load_shared_settings())).get_backend_name()
 
 
 def _resolve_inputs(derived: Derived) -> Sequence[Table]:
@@ -148,21 +152,27 @@ def _resolve_inputs(derived: Derived) -> Sequence[Table]:
         ConfigurationError: Its SQL cannot be read, or an input cannot be one.
     """
     names = (
-        read_inputs(derived.sql.lstrip("\n"), database_name()) if derived.sql else derived.inputs
+        read_inputs(derived.sql.lstrip("\n"), read_database_name())
+        if derived.sql
+        else derived.inputs
     )
     if derived.sql and derived.inputs and sorted(derived.inputs) != sorted(names):
-        raise invalid("inputs", f"those that the SQL reads: {', '.join(names)}", derived.inputs)
+        raise build_config_error(
+            "inputs", f"those that the SQL reads: {', '.join(names)}", derived.inputs
+        )
     if not names:
-        raise invalid("SQL", "a query that reads a table", "none")
+        raise build_config_error("SQL", "a query that reads a table", "none")
     if other_names := sorted(set(derived.input_columns) - set(names)):
-        raise invalid("input_columns", f"names of inputs: {', '.join(names)}", other_names[0])
+        raise build_config_error(
+            "input_columns", f"names of inputs: {', '.join(names)}", other_names[0]
+        )
     inputs = [_find_input(name) for name in names]
     for table in inputs:
         _require_column(derived, table)
     return inputs
 
 
-def possible_inputs() -> Mapping[str, Table]:
+def list_possible_inputs() -> Mapping[str, Table]:
     """Return the tables that a derived table may be made of, by name."""
     on = {*domains_on(load_shared_settings()), own_domain()}
     histories = {table.info.get(HISTORY) for table in METADATA.tables.values()}
@@ -177,18 +187,22 @@ def possible_inputs() -> Mapping[str, Table]:
 
 
 def _find_input(name: str) -> Table:
-    possible = possible_inputs()
+    possible = list_possible_inputs()
     if name in possible:
         return possible[name]
     domain = asset_of(name).partition("/")[0]
     if name in METADATA.tables and domain not in domains_on(load_shared_settings()):
         text = f"{name}, of the domain {domain}, which is off"
-        raise invalid("input", "a table of a domain that is on", text, f"add {domain} to DOMAINS")
+        raise build_config_error(
+            "input", "a table of a domain that is on", text, f"add {domain} to DOMAINS"
+        )
     if name in METADATA.tables:
         expected = "a table whose rows say since when they are known"
-        raise invalid("input", expected, name, did_you_mean(name, possible))
+        raise build_config_error("input", expected, name, did_you_mean(name, possible))
     remedy = did_you_mean(name, possible) or "`orchestrate tables` lists them"
-    raise invalid("input", "a table of this project or of a domain that is on", name, remedy)
+    raise build_config_error(
+        "input", "a table of this project or of a domain that is on", name, remedy
+    )
 
 
 def _require_column(derived: Derived, table: Table) -> None:
@@ -198,7 +212,7 @@ def _require_column(derived: Derived, table: Table) -> None:
         return
     column = table.c.get(name)
     if column is None or column.nullable:
-        raise invalid(
+        raise build_config_error(
             f"partition_by of {derived.name!r}",
             f"a required column of {table.name}",
             name,
@@ -221,7 +235,7 @@ def _sort_names(found: Mapping[str, DerivedDeclaration]) -> Sequence[str]:
         return list(TopologicalSorter(graph).static_order())
     except CycleError as error:
         cycle = error.args[1]
-        raise invalid(
+        raise build_config_error(
             f"derived table {cycle[0]!r}",
             "inputs that are not made of it",
             " of ".join(cycle[::-1]),

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from sqlalchemy import Table
 
-from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.attributes import parse_dataset
 from orchestration_project.engine.own.contracts import (
     Judged,
-    contract_of,
+    build_contract,
+    build_partitioning,
     declare_table,
-    partitioning_of,
     validate_documents,
 )
 from orchestration_project.engine.own.declarations import Dataset
@@ -49,13 +49,13 @@ class Declaration(NamedTuple):
 
 
 @cache
-def own_declarations() -> Sequence[Declaration]:
+def load_declarations() -> Sequence[Declaration]:
     """Return the datasets that the project's files declare, by name; this declares their tables.
 
     Raises:
         ConfigurationError: A file cannot be imported, or two declare the same table.
     """
-    for value, _ in declared_values():
+    for value, _ in load_declared_values():
         if isinstance(value, Derived):
             declare_derived_table(value, own_domain())
     return [
@@ -65,13 +65,13 @@ def own_declarations() -> Sequence[Declaration]:
             *declare_table(dataset, own_domain()),
             (project_folder() / file).read_bytes(),
         )
-        for dataset, file in declared_values()
+        for dataset, file in load_declared_values()
         if isinstance(dataset, Dataset)
     ]
 
 
 @cache
-def declared_values() -> Sequence[tuple[Dataset | Derived, str]]:
+def load_declared_values() -> Sequence[tuple[Dataset | Derived, str]]:
     """Return the datasets and derived tables that the project's files declare, and these, by name.
 
     Raises:
@@ -119,7 +119,7 @@ def _load_declared(path: Path, file: str) -> Sequence[Dataset | Derived]:
     if path.suffix == ".yaml":
         try:
             functions = partial(own_function, path.parent)
-            return [dataset_in(path.read_text(encoding="utf-8"), functions)]
+            return [parse_dataset(path.read_text(encoding="utf-8"), functions)]
         except ConfigurationError as error:
             raise error.within(file=file) from None
     values = vars(import_own(path)).values()
@@ -164,9 +164,9 @@ def judge_documents(
         table, fields = declare_table(source, own_domain() or "sample")
         declared, code = source, b""
     else:
-        declared, _, table, fields, code = own_declaration(source)
-    contract = contract_of(declared, table, fields, code)
-    chosen = partitioning_of(declared).partition_of(partition, today=date.max)
+        declared, _, table, fields, code = find_declaration(source)
+    contract = build_contract(declared, table, fields, code)
+    chosen = build_partitioning(declared).partition_of(partition, today=date.max)
     bodies = [_read_bytes(document) for document in documents]
     validated = validate_documents(declared, contract, bodies, chosen)
     return Judged(
@@ -182,13 +182,13 @@ def _read_bytes(document: bytes | str | Path) -> bytes:
     return document.encode() if isinstance(document, str) else document
 
 
-def own_declaration(name: str) -> Declaration:
+def find_declaration(name: str) -> Declaration:
     """Return the declaration of a dataset by its name.
 
     Raises:
         ConfigurationError: The project declares none of this name.
     """
-    declarations = {declaration.dataset.name: declaration for declaration in own_declarations()}
+    declarations = {declaration.dataset.name: declaration for declaration in load_declarations()}
     if name not in declarations:
         raise UnknownNameError(
             f"the project declares no source {name!r}",

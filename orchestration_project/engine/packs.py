@@ -73,7 +73,7 @@ def hash_of_pack(name: str) -> str:
     return name.removesuffix(".pack").rpartition("/")[2]
 
 
-def stored_size(blobs: Sequence[Blob]) -> int:
+def measure_object(blobs: Sequence[Blob]) -> int:
     """Return the size of the object that holds these blobs, bytes."""
     return max((blob.byte_offset or 0) + blob.stored_byte_count for blob in blobs)
 

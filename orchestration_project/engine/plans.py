@@ -13,12 +13,12 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Table, select
 
-from orchestration_project.engine.contracts.values import BATCH_INDEX, schema_of
+from orchestration_project.engine.contracts.values import BATCH_INDEX, derive_schema
 from orchestration_project.engine.deliveries import PendingDelivery
 from orchestration_project.engine.distributions import Distribution, measure
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import RecordedDelivery, ValidatedBatch
-from orchestration_project.engine.warehouse.delivery import latest_group
+from orchestration_project.engine.warehouse.delivery import build_latest_group
 from orchestration_project.engine.warehouse.difference import Difference
 from orchestration_project.engine.warehouse.fencing import read_states
 from orchestration_project.engine.warehouse.frames import read_scope
@@ -254,7 +254,7 @@ def _compare(
     )
     if validated.is_held_back:
         return plan
-    differences = list(_differences(connection, batch))
+    differences = list(_iterate_changes(connection, batch))
     changed = any(difference.is_any for difference in differences)
     is_derived_alone = changed and not differences[0].is_any
     return replace(
@@ -265,36 +265,38 @@ def _compare(
     )
 
 
-def _differences(connection: Connection, batch: ValidatedBatch[Any]) -> Iterator[TableDifference]:
+def _iterate_changes(
+    connection: Connection, batch: ValidatedBatch[Any]
+) -> Iterator[TableDifference]:
     """Yield the changes of the table, then of those derived of the partition."""
     target = batch.target
     if batch.validated.ranges is None:
         change = compare(connection, [batch], [True])
-        yield _difference_of(target.table, change)
+        yield _build_difference(target.table, change)
         if target.spec.transforms:
-            yield from _derived_differences(connection, batch, change)
+            yield from _iterate_derived(connection, batch, change)
         return
     total = TableDifference(target.table.name)
     for _, part in split_ranges(batch):
-        total += _difference_of(target.table, compare(connection, [part], [True]))
+        total += _build_difference(target.table, compare(connection, [part], [True]))
     yield total
 
 
-def _derived_differences(
+def _iterate_derived(
     connection: Connection, batch: ValidatedBatch[Any], change: Difference
 ) -> Iterator[TableDifference]:
     transforms = batch.target.spec.transforms
     derived = batch.derived
     if derived is None:
-        rows = _rows_after(connection, batch, change)
+        rows = _build_final_rows(connection, batch, change)
         derived = {table: transform.of_all(rows) for table, transform in transforms.items()}
     for table in transforms:
-        names = [name for name in schema_of(table) if name != KNOWN_FROM]
+        names = [name for name in derive_schema(table) if name != KNOWN_FROM]
         loaded = read_scope(connection, table, batch.target.partition).select(names)
         yield compare_rows(table, loaded, derived[table].select(names))
 
 
-def _rows_after(
+def _build_final_rows(
     connection: Connection, batch: ValidatedBatch[Any], change: Difference
 ) -> pl.DataFrame:
     """Return all rows of the partition as they would be; a delivery may be of a part of them."""
@@ -306,7 +308,7 @@ def _rows_after(
     return pl.concat([unchanged_rows, written]).sort(key_names(table))
 
 
-def _difference_of(table: Table, change: Difference) -> TableDifference:
+def _build_difference(table: Table, change: Difference) -> TableDifference:
     """Return the changes by a delivery, from its difference to the loaded rows."""
     [counts] = change.counts
     difference = compare_rows(table, change.replaced, change.written)
@@ -409,7 +411,7 @@ class _Recorded:
         self._table = table
         columns = ("group_id", "outcome", "replay_of", "scope")
         latest = select(*(deliveries.c[name] for name in columns)).select_from(
-            fences.join(deliveries, deliveries.c.group_id == latest_group())
+            fences.join(deliveries, deliveries.c.group_id == build_latest_group())
         )
         is_of_partition = (fences.c.table_name == table.name, fences.c.scope_key == key)
         delivery = connection.execute(latest.where(*is_of_partition)).first()

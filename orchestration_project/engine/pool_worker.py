@@ -160,7 +160,7 @@ def _serialize_error(error: OrchestrationError) -> bytes:
     return pickle.dumps(plain.within(**error.context))
 
 
-def end_with_parent(parent: int) -> None:
+def kill_with_parent(parent: int) -> None:
     """Have the kernel kill this process when the pool's has ended, whatever this one does then."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it had ended before
@@ -179,7 +179,7 @@ def limit_memory(limit_bytes: int) -> None:
 
 def main(descriptor: int, parent: int, memory_bytes: int, max_result_bytes: int) -> None:
     """Serve until the pool closes the socket, or is gone."""
-    end_with_parent(parent)
+    kill_with_parent(parent)
     limit_memory(memory_bytes)
     os.set_inheritable(descriptor, False)  # no program that a function starts is to hold it open
     with suppress(EOFError, ConnectionError), socket.socket(fileno=descriptor) as channel:

@@ -91,7 +91,7 @@ class ItemError(ContractError):
         return self.reason_code in ("memory", "exit")
 
 
-def item_error(raised: ExceptionText, output: str = "") -> ItemError:
+def build_item_error(raised: ExceptionText, output: str = "") -> ItemError:
     """Return the error of an item whose function raised an exception that is not one of ours."""
     what = {
         "memory": "the item needs more memory than a worker may have",
@@ -228,12 +228,12 @@ class WorkerProcess:
         try:
             reply = pickle.loads(payload)  # noqa: S301 - of our worker
         except Exception as error:  # noqa: BLE001 - any, of a method of the result
-            return item_error(describe(error)._replace(reason_code="result"))
+            return build_item_error(describe(error)._replace(reason_code="result"))
         if kind == ERROR:
             return _redact(reply)
         if kind == RESULT:
             return reply
-        failure = item_error(reply, self._last_output())
+        failure = build_item_error(reply, self._last_output())
         if failure.is_end_of_worker:
             self._is_waiting = False
         return failure
@@ -464,7 +464,7 @@ class _Job:
         try:
             pickled = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # noqa: BLE001 - any, of a method of the item
-            return item_error(describe(error)._replace(reason_code="item"))
+            return build_item_error(describe(error)._replace(reason_code="item"))
         result = self._apply(pickled, is_new=False)
         for _ in range(ATTEMPTS - 1):
             if isinstance(result, ItemError) and result.is_end_of_worker:

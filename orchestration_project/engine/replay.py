@@ -13,7 +13,7 @@ from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.contracts.balance import sum_balances
 from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.contracts.values import BATCH_INDEX, concat_batches
+from orchestration_project.engine.contracts.values import BATCH_INDEX, combine_batches
 from orchestration_project.engine.warehouse import (
     Delivery,
     RecordedDelivery,
@@ -23,19 +23,19 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.frames import (
     Scope,
-    frame_within,
-    part_of,
-    range_of,
+    find_part,
+    find_range,
+    match_frame_scope,
     share_rows,
 )
 from orchestration_project.engine.warehouse.recorded import (
     EffectivePart,
-    effective_deliveries,
+    build_layers,
+    build_part_layers,
     has_landed,
     is_of_one,
-    layers_of,
-    part_layers_of,
     read_parts,
+    select_effective,
 )
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import ConfigurationError
@@ -79,7 +79,7 @@ class ReplayPlan:
             BlobError: The store does not hold what was captured.
         """
         for layer in self.layers:
-            for capture in captures_of(warehouse, artifacts, layer.recorded):
+            for capture in iterate_captures(warehouse, artifacts, layer.recorded):
                 if layer.values is None or capture.market in layer.values:
                     yield capture
 
@@ -93,14 +93,14 @@ def replay_plan(
     are validated one by one.
 
     Raises:
-        ConfigurationError: As `kept_deliveries`.
+        ConfigurationError: As `select_deliveries`.
     """
     state, recorded = warehouse.recorded(table, key)
     if any(
-        range_of(recorded_delivery.scope) or not recorded_delivery.replaces_scope
+        find_range(recorded_delivery.scope) or not recorded_delivery.replaces_scope
         for recorded_delivery in recorded
     ):
-        delivery, made_of = kept_deliveries(
+        delivery, made_of = select_deliveries(
             recorded, key, group_id=group_id, allow_older=allow_older
         )
         disposition = made_of[0].write_disposition
@@ -110,7 +110,7 @@ def replay_plan(
         return ReplayPlan(state, delivery, disposition, layers, are_separate=True)
     chosen = _choose_delivery(key, recorded, group_id)
     landed = _find_landed(chosen, recorded)
-    layers = part_layers_of(recorded) if group_id is None else [EffectivePart(chosen, None)]
+    layers = build_part_layers(recorded) if group_id is None else [EffectivePart(chosen, None)]
     delivery = _build_delivery(
         chosen,
         turns_back=_is_turning_back(chosen, landed, allow_older),
@@ -123,14 +123,14 @@ def replay_plan(
 
 def _complete_delivery(delivery: Delivery, layers: Sequence[EffectivePart]) -> Delivery:
     """Return a recorded delivery as complete for all the parts that come with it."""
-    part = part_of(layers[-1].recorded.scope)
+    part = find_part(layers[-1].recorded.scope)
     if len(layers) == 1 or part is None:
         return delivery
     values = sorted(value for layer in layers for value in layer.values or ())
     return replace(delivery, scope={part[0]: tuple(values)})
 
 
-def kept_deliveries(
+def select_deliveries(
     recorded: Sequence[RecordedDelivery],
     key: str,
     *,
@@ -147,7 +147,7 @@ def kept_deliveries(
     """
     chosen = _choose_delivery(key, recorded, group_id)
     if group_id is None:
-        effective = effective_deliveries(recorded)
+        effective = select_effective(recorded)
         latest = effective[-1]
         return _build_delivery(latest, lands_again=has_landed(latest, recorded)), effective
     _refuse_several(chosen, recorded)
@@ -181,7 +181,9 @@ def replay_of_all(
     Together they are complete for the partition, or from the first to the last day of their ranges:
     what merged rows lack by newer rules is removed. Appends stay one.
     """
-    ranges = [days for recorded_delivery in made_of if (days := range_of(recorded_delivery.scope))]
+    ranges = [
+        days for recorded_delivery in made_of if (days := find_range(recorded_delivery.scope))
+    ]
     scope: Scope = {}
     if len(ranges) == len(made_of):
         days = Days(min(span.first for span in ranges), max(span.last for span in ranges))
@@ -217,8 +219,8 @@ def validate_together(
     validated_parts = validate(list(zip(made_of, entries, strict=True)))
     if len(made_of) == 1:
         return validated_parts[0]
-    rows = concat_batches([pl.concat(validated.pieces()) for validated in validated_parts])
-    rejects = concat_batches([validated.rejects for validated in validated_parts])
+    rows = combine_batches([pl.concat(validated.pieces()) for validated in validated_parts])
+    rejects = combine_batches([validated.rejects for validated in validated_parts])
     folded = fold_rows(table, made_of, _advance_numbers(starts, rows))
     return Validated(
         folded.sort(*key_names(table), PART_NUMBER),
@@ -248,7 +250,7 @@ def fold_rows(
     that replaced its scope does so where it lacks the key, too.
     """
     is_replaced = [
-        (pl.col(BATCH_INDEX) < index) & frame_within(recorded_delivery.scope)
+        (pl.col(BATCH_INDEX) < index) & match_frame_scope(recorded_delivery.scope)
         for index, recorded_delivery in enumerate(made_of)
         if index and recorded_delivery.replaces_scope
     ]
@@ -258,7 +260,7 @@ def fold_rows(
     return left.drop(BATCH_INDEX)
 
 
-def captures_of(
+def iterate_captures(
     warehouse: Warehouse, artifacts: ArtifactStore, recorded: RecordedDelivery
 ) -> Iterator[Capture]:
     """Yield the captures of a recorded delivery, their bytes verified.
@@ -314,9 +316,9 @@ def _find_landed(
 
     A replay of several deliveries is none of them: each stays in its own place.
     """
-    days = range_of(chosen.scope)
+    days = find_range(chosen.scope)
     if days is None or any(
-        range_of(recorded_delivery.scope) is None
+        find_range(recorded_delivery.scope) is None
         for recorded_delivery in recorded
         if recorded_delivery.part_count
     ):
@@ -335,7 +337,7 @@ def _find_landed(
             ),
             None,
         )
-    layers = layers_of(recorded, only_landed=True)
+    layers = build_layers(recorded, only_landed=True)
     recorded_parts = [layer.recorded for layer in layers if layer.holds_within(days)]
     return max(recorded_parts, key=lambda each: each.fetched_number, default=None)
 

@@ -19,7 +19,7 @@ from orchestration_project.engine.contracts.work_items import (
     ItemSettlement,
     ItemT,
 )
-from orchestration_project.engine.tracing.spans import span
+from orchestration_project.engine.tracing.spans import open_span
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 
 if TYPE_CHECKING:  # services that read items count them as runs do, without Dagster
@@ -298,7 +298,7 @@ def run_items(
             )
             if not claimed:
                 break
-            with span("batch", topic=topic, item_count=len(claimed)):
+            with open_span("batch", topic=topic, item_count=len(claimed)):
                 run.process(claimed)
             left -= len(claimed)
             context.log.info(f"{topic}: {run.summary}", extra={"event": "items_processed"})

@@ -13,17 +13,17 @@ from sqlalchemy import Table
 
 from orchestration_project.engine.announcements import (
     ReportLog,
-    event_metadata,
+    normalise_metadata,
     settle_announcements,
 )
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.failures import (
     NO_DATA,
     QUARANTINED,
-    quarantine_lines,
+    format_quarantine,
     read_quarantine,
 )
-from orchestration_project.engine.contracts.partition_tags import own_tags
+from orchestration_project.engine.contracts.partition_tags import select_own_tags
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.loads import (
     REFUSALS,
@@ -33,14 +33,14 @@ from orchestration_project.engine.loads import (
     Loaded,
     SingleItemLoad,
     Taken,
-    balance_partitions,
-    balance_pieces,
-    partition_keys,
-    place_of_error,
+    build_partition_balance,
+    build_piece_balance,
+    classify_error,
+    read_partition_keys,
     record_run_balances,
 )
 from orchestration_project.engine.tracing.span import Span
-from orchestration_project.engine.tracing.spans import span
+from orchestration_project.engine.tracing.spans import open_span
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.engine.warehouse.delivery import ATTEMPTS_AGAINST_OTHERS
 from orchestration_project.errors import (
@@ -122,7 +122,7 @@ class Report(Generic[Reported]):
         """Return how a partition ended, as `loads.PLACES` names it."""
         loaded = outcome.loaded
         if outcome.error is not None or loaded is None:
-            return place_of_error(outcome.error) if outcome.error else "failed"
+            return classify_error(outcome.error) if outcome.error else "failed"
         if not self.has_data(loaded):
             return "no_data" if self.is_published(loaded) else "not_published"
         if self.is_not_asked(loaded):
@@ -184,7 +184,7 @@ EACH_PARTITION: ItemPlan[Any] = ItemPlan(lambda keys, outcomes: outcomes)
 """Each partition is a piece of its own."""
 
 
-def each_partition(
+def load_partitions(
     context: dg.AssetExecutionContext,
     loading: Callable[[], Load[Any, Loaded]],
     report: Report[Loaded],
@@ -196,10 +196,12 @@ def each_partition(
         RetryRequested: The same, where another attempt may help and was not made.
     """
     run_id = context.run.run_id
-    yield from each_item(context, lambda: SingleItemLoad(loading(), run_id), report, EACH_PARTITION)
+    yield from load_pieces(
+        context, lambda: SingleItemLoad(loading(), run_id), report, EACH_PARTITION
+    )
 
 
-def each_item(
+def load_pieces(
     context: dg.AssetExecutionContext,
     loading: Callable[[], BatchLoad[Any, Any]],
     report: Report[Loaded],
@@ -215,7 +217,7 @@ def each_item(
         Failure: Partitions were quarantined, or something failed that concerns all of them.
         RetryRequested: The same, where another attempt may help and was not made.
     """
-    keys = asked_keys(context)
+    keys = read_requested_keys(context)
     context.log.info(
         f"{len(keys)} partitions requested: {', '.join(keys)}",
         extra={"event": "partitions_requested"},
@@ -232,10 +234,10 @@ def each_item(
 
     def balances(*, is_early: bool) -> list[Balance]:
         places = {outcome.partition_key: report.place_of(outcome) for outcome in ended()}
-        made_balances = [balance_partitions(keys, places, is_early=is_early)]
+        made_balances = [build_partition_balance(keys, places, is_early=is_early)]
         if pieces is not EACH_PARTITION:
             made_balances.append(
-                balance_pieces(pieces.name, asked_pieces, item_results, is_early=is_early)
+                build_piece_balance(pieces.name, asked_pieces, item_results, is_early=is_early)
             )
         return made_balances
 
@@ -259,7 +261,7 @@ def each_item(
     yield from _finish_partitions(context, keys, ended(), report, results, made_balances)
 
 
-def landed_before(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
+def find_loaded(context: dg.AssetExecutionContext, asset: dg.AssetKey) -> frozenset[str]:
     """Return the partitions that this run, or a run that it tries again, has landed already.
 
     A run that succeeded does not count: re-executing it loads its partitions again.
@@ -291,7 +293,7 @@ def _load_all(
         ahead = pool.submit(_take_next, batches)
         while (next_batch := ahead.result()) is not None:
             ahead = pool.submit(_take_next, batches)
-            with span("batch") as opened_span:
+            with open_span("batch") as opened_span:
                 ended = _land_batch(load, next_batch, ATTEMPTS_AGAINST_OTHERS)
                 _describe_batch(opened_span, pieces.name, ended)
             del next_batch  # before the next one is waited for
@@ -303,7 +305,7 @@ def _load_all(
 
 
 def _take_next(batches: Iterator[Taken]) -> Taken | None:
-    with span("extract"):
+    with open_span("extract"):
         return next(batches, None)
 
 
@@ -316,7 +318,7 @@ def _describe_batch(made: Span | None, name: str, ended: Mapping[str, object]) -
         made.fail(errors[0])
 
 
-def asked_keys(context: dg.AssetExecutionContext) -> list[str]:
+def read_requested_keys(context: dg.AssetExecutionContext) -> list[str]:
     """Return the partitions that the run was asked for; from here on Dagster's context agrees.
 
     With dimensions of another run's partition in the tags, it would name that partition.
@@ -326,10 +328,10 @@ def asked_keys(context: dg.AssetExecutionContext) -> list[str]:
     """
     tags = cast(dict[str, str], context.run.tags)  # this process's copy
     try:
-        keys = partition_keys(tags, context.assets_def.partitions_def)
+        keys = read_partition_keys(tags, context.assets_def.partitions_def)
     except ConfigurationError as error:
         raise dg.Failure(str(error), allow_retries=False) from error
-    for name in tags.keys() - own_tags(tags).keys():
+    for name in tags.keys() - select_own_tags(tags).keys():
         del tags[name]
     return keys
 
@@ -484,7 +486,7 @@ def _yield_events(
         if loaded is None:
             continue
         for asset_key, asset_metadata in report.metadata(loaded).items():
-            metadata = event_metadata(asset_metadata)
+            metadata = normalise_metadata(asset_metadata)
             if not report.has_data(loaded):
                 if error is None:
                     yield _observe_no_data(context, asset_key, key, metadata)
@@ -521,7 +523,7 @@ def _explain_quarantine(
 ) -> Iterator[dg.AssetObservation]:
     """Explain a quarantined partition on its page, of each asset."""
     run = {"run": dg.MetadataValue.dagster_run(context.run.run_id)}
-    lines = quarantine_lines(error)
+    lines = format_quarantine(error)
     for asset_key in _select_assets(context):
         metadata = {**lines, **run, **evidence.get(asset_key, {})}
         yield dg.AssetObservation(asset_key, partition=partition_key, metadata=metadata)

@@ -8,18 +8,22 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
-from orchestration_project.engine.captures import Capture, Captures, rows_version
+from orchestration_project.engine.captures import Capture, Captures, compute_version
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import file_bytes
-from orchestration_project.engine.contracts.delimited import read_header, row_count, unfinished_line
+from orchestration_project.engine.connections.files import read_file_bytes
+from orchestration_project.engine.contracts.delimited import (
+    count_data_rows,
+    find_unfinished_line,
+    read_header,
+)
 from orchestration_project.engine.contracts.partitioning import (
     Partition,
     Partitioning,
-    filled_in,
+    fill_json,
 )
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.queries import FieldList, Listing, Paging
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.errors import (
     ConfigurationError,
     MovedError,
@@ -154,7 +158,7 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         """Return the bytes of a file, as `file_bytes`."""
-        return file_bytes(self.path, name, setting=self.setting)
+        return read_file_bytes(self.path, name, setting=self.setting)
 
 
 def refuse_empty(name: str, capture: Capture, columns: Sequence[str]) -> None:
@@ -177,11 +181,11 @@ def _refuse_what_is_no_text(body: bytes, columns: Sequence[str]) -> None:
 
 def refuse_cut(name: str, capture: Capture) -> None:
     """Refuse a file that ends within a line, as one does that is still being copied."""
-    if remaining_chunk := unfinished_line(capture.body):
+    if remaining_chunk := find_unfinished_line(capture.body):
         raise TransientError(
             f"the file {name} ends within a line",
             expected="a last line with as many fields as the header",
-            found=in_ascii(remaining_chunk, 400),
+            found=escape_bytes(remaining_chunk, 400),
             remedy="if it is still being copied, wait (better: copy it under another name and "
             "rename it then); otherwise download it again",
         )
@@ -229,13 +233,13 @@ class FolderSource(Source):
             body,
             url=f"file:{name}",
             request={"file": name},
-            row_count=row_count(body),
+            row_count=count_data_rows(body),
             fetched_at=self.clock.now(),
         )
         captures.append(capture)
         refuse_empty(name, capture, self.field_names)
         refuse_cut(name, capture)
-        return Extraction([capture], rows_version(self.dataset, self.captures, [capture]))
+        return Extraction([capture], compute_version(self.dataset, self.captures, [capture]))
 
 
 JSON = "application/json"
@@ -255,7 +259,7 @@ class TruncatedResponseError(TransientError):
     """An answer holds fewer rows than it says."""
 
 
-def moved(before: str, after: str) -> MovedError:
+def build_moved_error(before: str, after: str) -> MovedError:
     """Return the error that a source changed while it was read."""
     return MovedError(
         "the source changed while it was read",
@@ -368,7 +372,7 @@ class RecordPages:
         total = self.total_of(response)
         if total != expected_total:
             named = self.paging.total
-            raise moved(f"{named} {expected_total}", f"{named} {total}")
+            raise build_moved_error(f"{named} {expected_total}", f"{named} {total}")
         named = self.paging.page_total
         text = response.headers.get(named.lower(), "").strip() if named else ""
         if text and text != str(rows):
@@ -467,7 +471,7 @@ class QuerySource(Source):
                 found=f"{len(published)} others",
                 remedy="ask for another, or wait for its publication",
             )
-        query = filled_in(self.query, date.fromisoformat(texts[0]), partition.value)
+        query = fill_json(self.query, date.fromisoformat(texts[0]), partition.value)
         total = self._total(partition, query)
         pages = self.pages.fetch(self.url, query, total=total, kept=captures)
         version = self.version_of(pages, partition)
@@ -475,7 +479,7 @@ class QuerySource(Source):
             again = self.pages.fetch(self.url, query, total=total, kept=[])
             text = self.version_of(again, partition)
             if text != version:
-                raise moved(version, text)
+                raise build_moved_error(version, text)
         return Extraction(pages, version, total)
 
     def _total(self, partition: Partition, query: Mapping[str, object]) -> int:
@@ -502,7 +506,7 @@ class QuerySource(Source):
         return total
 
 
-def names_in(answer: Any, listing: Listing) -> frozenset[tuple[str, ...]] | None:
+def parse_names(answer: Any, listing: Listing) -> frozenset[tuple[str, ...]] | None:
     """Return the names of each partition in an answer in JSON; None: it is another answer."""
     try:
         entries = _list_in(answer, listing)
@@ -514,7 +518,7 @@ def names_in(answer: Any, listing: Listing) -> frozenset[tuple[str, ...]] | None
         return None
 
 
-def fields_in(answer: Any, listed: FieldList) -> Mapping[str, str]:
+def parse_fields(answer: Any, listed: FieldList) -> Mapping[str, str]:
     """Return name and type of each field that an answer in JSON lists; nothing where it is none.
 
     A name that is listed twice makes it none: its type would be ambiguous.

@@ -13,7 +13,7 @@ from weakref import finalize
 
 import polars as pl
 
-from orchestration_project.engine.connections.artifacts import as_parquet, write_parquet
+from orchestration_project.engine.connections.artifacts import encode_parquet, write_parquet
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import ConfigurationError
 
@@ -93,7 +93,7 @@ class DiskSpill:
             ) from error
 
 
-def staged_file(
+def write_staged_file(
     spill: DiskSpill, validated: Validated, columns: Sequence[str]
 ) -> tuple[bytes | BufferedRandom, str]:
     """Return ``columns`` of the valid rows as Parquet, and its SHA-256 (hex).
@@ -104,7 +104,7 @@ def staged_file(
         ConfigurationError: The disk has no space for it.
     """
     if validated.ranges is None:
-        content = as_parquet(validated.rows.select(columns))
+        content = encode_parquet(validated.rows.select(columns))
         return content, hashlib.sha256(content).hexdigest()
     file = spill.new_file()
     with spill.explained():

@@ -41,10 +41,10 @@ from orchestration_project.engine.contracts.work_items import (
     ItemState,
     NewItem,
     WorkItem,
-    abandoned,
-    expired,
+    abandon_item,
+    expire_item,
     put_back,
-    settled,
+    settle_item,
 )
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
@@ -148,7 +148,7 @@ class WorkItems:
             if in_order:
                 lock_row(writing, f"work_items|{topic}")
             overdue = _select_overdue(writing, topic, now, until)
-            self._write(writing, topic, ((item, expired(item, now)) for item in overdue))
+            self._write(writing, topic, ((item, expire_item(item, now)) for item in overdue))
             items = (
                 _select_in_order(writing, topic, limit, now)
                 if in_order
@@ -255,7 +255,7 @@ class WorkItems:
                 if item is None or not result.item.is_current(item):
                     stale.append(result)
                 else:
-                    changes.append((item, settled(result, item, now, self._pauses)))
+                    changes.append((item, settle_item(result, item, now, self._pauses)))
             self._write(connection, topic, changes)
         return stale
 
@@ -303,7 +303,7 @@ class WorkItems:
         now, is_held = self._clock.now(), work_items.c.lease_holder.in_(list(ended_runs))
         with self._warehouse.writing() as connection:
             changes = [
-                (item, abandoned(item, min(ended_runs[holder] or now, now), self._pauses))
+                (item, abandon_item(item, min(ended_runs[holder] or now, now), self._pauses))
                 for item in _lock_items(connection, and_(_are(topic, "leased"), is_held))
                 if (holder := item.lease_holder)
             ]

@@ -55,12 +55,12 @@ from orchestration_project.services.attention.rules import (
     Selection,
 )
 from orchestration_project.services.links import (
-    asset_page,
-    capture_path,
-    check_page,
-    launchpad,
-    partition_page,
-    run_page,
+    build_asset_url,
+    build_capture_path,
+    build_check_url,
+    build_launchpad_url,
+    build_partition_url,
+    build_run_url,
 )
 from orchestration_project.tables.spine import captures, rejects, work_items
 
@@ -324,7 +324,7 @@ def _notice(request: Request) -> str:
     if label is None:
         return ""
     runs = [part for part in request.query_params.get("runs", "").split(",") if part][:50]
-    links = ", ".join(_link(run_page(run_id), run_id[:8]) for run_id in runs)
+    links = ", ".join(_link(build_run_url(run_id), run_id[:8]) for run_id in runs)
     launched = f": launched {links}" if links else ""
     return f'<p role="status">{label}: done{launched}</p>'
 
@@ -467,7 +467,7 @@ def _mark(entry: Entry) -> str:
 def _render_expectation(entry: Entry, each: Expectation) -> str:
     name = escape(cut(each.name, CELL_CHARACTERS))
     if entry.kind == "quarantined" and each.name not in (BALANCE_AUDIT, "delivery"):
-        name = _link(check_page(entry.asset.split("/"), each.name), each.name)
+        name = _link(build_check_url(entry.asset.split("/"), each.name), each.name)
     text = each.found.removesuffix(f"; SHA-256 {entry.sha256}") if entry.sha256 else each.found
     value = escape(cut(text, REASON_CHARACTERS))
     return f"{name}: expected {escape(cut(each.expected, CELL_CHARACTERS))}, found {value}"
@@ -482,12 +482,12 @@ def _list_details(entry: Entry) -> Mapping[str, str]:
     """Return the links of an entry: into the Dagster UI, and to its rows."""
     details: dict[str, str] = {}
     if entry.asset and entry.partition:
-        details["partition"] = partition_page(entry.asset.split("/"), entry.partition)
+        details["partition"] = build_partition_url(entry.asset.split("/"), entry.partition)
     elif entry.asset:
-        details["asset"] = f"{asset_page(entry.asset.split('/'))}?view=events"
+        details["asset"] = f"{build_asset_url(entry.asset.split('/'))}?view=events"
     if entry.run_id:
-        details["run"] = run_page(entry.run_id)
-        details["evidence"] = launchpad(*EXPORT, export_evidence={"run_id": entry.run_id})
+        details["run"] = build_run_url(entry.run_id)
+        details["evidence"] = build_launchpad_url(*EXPORT, export_evidence={"run_id": entry.run_id})
     for table in _find_tables(entry):
         text = "items" if table == work_items.name else table.rpartition("_dead_")[2]
         details[text] = f"{_build_entry_path(entry)}/rows/{quote(table)}"
@@ -616,9 +616,9 @@ def _render_cell(column: str, value: Any) -> str:
     if time := TIME.fullmatch(str(value)):
         return f'<span class="since">{time[1]} {time[2]}</span>'
     if column == "sha256":
-        return _link(capture_path(str(value)), str(value)[:12])
+        return _link(build_capture_path(str(value)), str(value)[:12])
     if column == "run_id":
-        return _link(run_page(str(value)), str(value)[:8])
+        return _link(build_run_url(str(value)), str(value)[:8])
     return escape(cut(str(value), CELL_CHARACTERS))
 
 

@@ -4,9 +4,9 @@ import socket
 
 from orchestration_project.engine.contracts.addresses import (
     OWN_NAMES,
-    host_name,
     is_loopback,
-    origin_of,
+    parse_host,
+    parse_origin,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.request import Place
@@ -55,11 +55,11 @@ def _require_trusted_proxy(settings: Settings) -> None:
 
 def place_of(settings: Settings, host: str) -> Place:
     """Return where we are served: by which names, and whether by TLS alone."""
-    names = {host_name(origin_of(settings.public_url).partition("://")[2]), host.lower()}
+    names = {parse_host(parse_origin(settings.public_url).partition("://")[2]), host.lower()}
     has_proxy = bool(settings.trusted_proxies)
     return Place(
         hosts=frozenset({*OWN_NAMES, *names, *map(str.lower, settings.allowed_hosts)} - {""}),
-        public_origin=origin_of(settings.public_url) if has_proxy else "",
+        public_origin=parse_origin(settings.public_url) if has_proxy else "",
         is_secure=not is_loopback(host) or settings.public_url.startswith("https://"),
     )
 

@@ -12,11 +12,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.log_files import REQUEST_IN_LOG
 from orchestration_project.engine.tracing.span import Span
-from orchestration_project.engine.tracing.spans import begin_span, end_span
+from orchestration_project.engine.tracing.spans import begin_span, finish_span
 from orchestration_project.engine.tracing.traceparent import (
     TRACEPARENT,
     continue_or_begin,
-    current_trace,
+    find_current_trace,
     set_task_trace,
 )
 from orchestration_project.gateway.request import (
@@ -91,13 +91,13 @@ class Edge:
         yield from (pair for pair in given if pair[0].lower() not in ADDED | REMOVED_HEADERS)
         yield from ALWAYS
         yield (b"x-request-id", scope[REQUEST_ID].encode())
-        if trace := current_trace():
+        if trace := find_current_trace():
             yield (b"x-trace-id", trace.trace_id.encode())
         if self._place.is_secure:
             yield HSTS
 
     def _log(self, scope: Scope, status: list[int], seconds: float) -> None:
-        user, trace = CURRENT.get(), current_trace()
+        user, trace = CURRENT.get(), find_current_trace()
         rejected = REJECTED_TRACEPARENT.get()
         fields = {
             "message": "request",
@@ -153,4 +153,4 @@ def _finish_request(begun: Span | None, status: list[int]) -> None:
         begun.fail(f"status {status[0]}" if status else "no answer")
     user = CURRENT.get()
     begun.set(user=user.name if user else None)
-    end_span(begun)
+    finish_span(begun)

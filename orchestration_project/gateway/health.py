@@ -19,7 +19,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.registry import Probe
 from orchestration_project.services.gate.gate import ProbeResult, examine
-from orchestration_project.services.inbox.senders import webhooks_probe
+from orchestration_project.services.inbox.senders import build_webhooks_probe
 from orchestration_project.services.probes import open_probes
 from orchestration_project.settings import Settings
 
@@ -81,7 +81,7 @@ def probes_of(settings: Settings, instance: dg.DagsterInstance) -> list[Probe]:
     """Return the probes on which a gateway's readiness depends."""
     shared = open_probes(settings, partial(read_daemon_state, instance))
     known_probes = {probe.dependency: probe for probe in shared}
-    return [*(known_probes[name] for name in GATEWAY_DEPENDENCIES), webhooks_probe(settings)]
+    return [*(known_probes[name] for name in GATEWAY_DEPENDENCIES), build_webhooks_probe(settings)]
 
 
 def routes(readiness: Readiness) -> list[Route]:

@@ -18,19 +18,19 @@ from starlette.routing import Route
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.webhooks.admission import BodyBudget, TokenBucket
-from orchestration_project.engine.contracts.webhooks.schemes import Headers, headers_of, verify
+from orchestration_project.engine.contracts.webhooks.schemes import Headers, decode_headers, verify
 from orchestration_project.engine.contracts.webhooks.sources import (
-    delivery_id_of,
-    kept_headers,
-    kind_of,
+    find_delivery_id,
+    find_kind,
+    select_headers,
 )
-from orchestration_project.engine.tracing.traceparent import current_trace
+from orchestration_project.engine.tracing.traceparent import find_current_trace
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.connection_limits import mark_authenticated
 from orchestration_project.gateway.counted import DELIVERIES
 from orchestration_project.gateway.request import address_of
-from orchestration_project.services.access.rules.credentials import network_of
+from orchestration_project.services.access.rules.credentials import derive_network
 from orchestration_project.services.inbox.admission import Admission
 from orchestration_project.services.inbox.rows import GroupCommit, Inbox, NewDelivery, Stored
 from orchestration_project.services.inbox.senders import Sender, read_senders
@@ -129,7 +129,7 @@ class Hooks:
     async def _received(self, sender: Sender, request: Request) -> Response:
         self._refuse_other_types(request)
         await self._refuse_when_full(sender)
-        headers = headers_of(request.headers.raw)
+        headers = decode_headers(request.headers.raw)
         body = await self._body(sender, request)
         self._verify(sender, headers, body)
         mark_authenticated(request.scope)
@@ -172,7 +172,7 @@ class Hooks:
             and int(content_length) > self._max_body_bytes
         ):
             raise self._too_large()
-        body, address = bytearray(), network_of(address_of(request.scope))
+        body, address = bytearray(), derive_network(address_of(request.scope))
         try:
             with self._budget.body(sender.name, address) as opened:
                 async with asyncio.timeout(self._body_seconds):
@@ -238,17 +238,17 @@ class Hooks:
 
 def _build_delivery(sender: Sender, headers: Headers, body: bytes) -> NewDelivery:
     declared = sender.declared
-    delivery_id = delivery_id_of(declared, headers, body)
+    delivery_id = find_delivery_id(declared, headers, body)
     if delivery_id is None:
         raise HTTPException(400, "invalid delivery id: expected at most 200 plain characters")
     return NewDelivery(
         sender.name,
         delivery_id,
-        kind_of(declared, headers, body),
+        find_kind(declared, headers, body),
         body,
-        kept_headers(declared, headers),
+        select_headers(declared, headers),
         declared.max_attempts if declared.job else 0,
-        current_trace(),
+        find_current_trace(),
     )
 
 

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.environment import unprepared_warehouse
+from orchestration_project.engine.environment import open_unprepared_warehouse
 from orchestration_project.gateway.counted import LATENCIES, LatencyCounts
 from orchestration_project.migrations import NEWEST_VERSION
-from orchestration_project.services.objectives import latency_objectives
+from orchestration_project.services.objectives import read_latency_objectives
 from orchestration_project.services.objectives.counting import add_events
 from orchestration_project.services.objectives.rules.objectives import Events
 from orchestration_project.settings import Settings
@@ -47,14 +47,14 @@ class LatencyRecorder:
             )
 
     def _record(self) -> None:
-        objectives = latency_objectives(self._settings)
+        objectives = read_latency_objectives(self._settings)
         seen_events = {
             objective.max_seconds: self._counts.within(objective.max_seconds)
             for objective in objectives
         }
         new = {bound: self._since_record(bound, events) for bound, events in seen_events.items()}
         if any(events.total for events in new.values()):
-            with unprepared_warehouse(self._settings) as warehouse:
+            with open_unprepared_warehouse(self._settings) as warehouse:
                 if warehouse.version() != NEWEST_VERSION:  # before a migration, or after one
                     return
                 with warehouse.writing() as connection:

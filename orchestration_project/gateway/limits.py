@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
-from orchestration_project.engine.contracts.addresses import host_name, is_plain_path
+from orchestration_project.engine.contracts.addresses import is_plain_path, parse_host
 from orchestration_project.gateway.request import Place, Refusal, header_of
 
 HEADER_BYTES = 16 * 1024
@@ -35,7 +35,7 @@ def require_plain(scope: Scope, place: Place) -> None:
     number = len(scope["path"]) + len(scope["query_string"])
     if number + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEADER_BYTES:
         raise Refusal(431, f"The headers are longer than {HEADER_BYTES // 1024} KiB.")
-    if host_name(header_of(scope, "host")) not in place.hosts:
+    if parse_host(header_of(scope, "host")) not in place.hosts:
         raise Refusal(421, "This host is not served here; ALLOWED_HOSTS may name it.")
     if not is_plain_path(scope["path"]):
         raise Refusal(400, "Invalid path.")

@@ -5,7 +5,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import Scope
 
-from orchestration_project.engine.contracts.addresses import safe_next
+from orchestration_project.engine.contracts.addresses import choose_next_path
 from orchestration_project.engine.contracts.roles import Principal
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.limits import read_form
@@ -46,7 +46,7 @@ class Login:
 
     async def _page(self, request: Request) -> Response:
         """Show the form for a key; `next` is the path to go on to."""
-        text = safe_next(request.query_params.get("next", ""))
+        text = choose_next_path(request.query_params.get("next", ""))
         installation = self._doors.installation
         return login_page(installation, wanted=text, has_provider=self._has_provider)
 
@@ -55,7 +55,7 @@ class Login:
         scope = request.scope
         require_same_origin(scope, self._doors.place, is_needed=False)
         form = await read_form(request)
-        text = safe_next(form.get("next", ""))
+        text = choose_next_path(form.get("next", ""))
         try:
             known_caller = await self._doors.by_key(scope, form.get("key", "").strip(), "login")
         except Refusal as refusal:

@@ -28,27 +28,27 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.gateway.counted import GATEWAY
 from orchestration_project.registry import Registry
-from orchestration_project.services.dagster_instance import storage_errors
-from orchestration_project.services.metrics.dagster_state import dagster_families
+from orchestration_project.services.dagster_instance import list_storage_errors
+from orchestration_project.services.metrics.dagster_state import measure_dagster
 from orchestration_project.services.metrics.database import (
-    database_families,
-    work_item_families,
+    measure_database,
+    measure_work_items,
 )
-from orchestration_project.services.metrics.deployment import program_families, queue_families
+from orchestration_project.services.metrics.deployment import measure_programs, measure_queues
 from orchestration_project.services.metrics.families import (
     MetricsReader,
     gauge,
-    host_families,
-    log_families,
-    system_families,
+    measure_host,
+    measure_logs,
+    measure_systems,
 )
 from orchestration_project.services.metrics.objectives import (
     LoadSeconds,
-    domain_families,
-    host_sample_families,
-    objective_families,
+    measure_domains,
+    measure_host_samples,
+    measure_objectives,
 )
-from orchestration_project.services.metrics.stored import stored_families
+from orchestration_project.services.metrics.stored import measure_stored_rows
 from orchestration_project.settings import Settings
 
 LOG = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class StoredMetrics(Collector):
     def _families_of(name: str, part: Part) -> list[Metric] | None:
         try:
             return list(part())
-        except (OrchestrationError, *storage_errors(), dg.DagsterError, OSError) as error:
+        except (OrchestrationError, *list_storage_errors(), dg.DagsterError, OSError) as error:
             LOG.error(
                 "the metrics of %s cannot be read: %s",
                 name,
@@ -138,20 +138,20 @@ def parts_of(
         ]
 
     return {
-        "database": lambda: stored_families(warehouse, clock.now()),
-        "objectives": lambda: objective_families(warehouse, clock.now()),
-        "health": lambda: domain_families(warehouse, clock.now()),
+        "database": lambda: measure_stored_rows(warehouse, clock.now()),
+        "objectives": lambda: measure_objectives(warehouse, clock.now()),
+        "health": lambda: measure_domains(warehouse, clock.now()),
         "loads": lambda: load_seconds.families(clock.now()),
-        "hosts": lambda: host_sample_families(warehouse, clock.now()),
-        "database_server": lambda: database_families(warehouse),
-        "work_items": lambda: work_item_families(warehouse),
-        "dagster": lambda: dagster_families(instance, clock.now()),
-        "programs": lambda: program_families(warehouse, clock.now()),
-        "queues": lambda: queue_families(instance, clock.now()),
+        "hosts": lambda: measure_host_samples(warehouse, clock.now()),
+        "database_server": lambda: measure_database(warehouse),
+        "work_items": lambda: measure_work_items(warehouse),
+        "dagster": lambda: measure_dagster(instance, clock.now()),
+        "programs": lambda: measure_programs(warehouse, clock.now()),
+        "queues": lambda: measure_queues(instance, clock.now()),
         "domains": lambda: [metric for read in readers() for metric in read(clock.now())],
-        "sources": lambda: system_families(read_systems(settings)),
-        "host": partial(host_families, settings.state_path),
-        "logs": partial(log_families, settings.state_path / FOLDER),
+        "sources": lambda: measure_systems(read_systems(settings)),
+        "host": partial(measure_host, settings.state_path),
+        "logs": partial(measure_logs, settings.state_path / FOLDER),
     }
 
 

@@ -17,19 +17,19 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.addresses import safe_next
+from orchestration_project.engine.contracts.addresses import choose_next_path
 from orchestration_project.engine.contracts.roles import Principal
 from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.login import begin_session
 from orchestration_project.gateway.pages import login_page
 from orchestration_project.services.access.rules.members import (
-    hosted_domain_problem,
-    invalid_claim,
+    check_hosted_domain,
+    decide_role,
+    format_claim,
+    format_claim_error,
     is_google,
-    member_of,
-    role_of,
-    shown_claim,
-    subject_name,
+    parse_member,
+    read_subject_name,
 )
 
 LOG = logging.getLogger(__name__)
@@ -83,8 +83,10 @@ class CheckedIDToken(CodeIDToken):
                 "nonce": "the nonce of this login",
                 "at_hash": "the hash of the access token",
             }
-            problem = invalid_claim(error.claim, self, expected.get(error.claim, "a valid value"))
-            raise ClaimRefusedError(problem, subject_name(self)) from error
+            problem = format_claim_error(
+                error.claim, self, expected.get(error.claim, "a valid value")
+            )
+            raise ClaimRefusedError(problem, read_subject_name(self)) from error
 
 
 class Provider:
@@ -136,7 +138,7 @@ class Provider:
 
     async def _begin(self, request: Request) -> Response:
         request.session.clear()
-        request.session["next"] = safe_next(request.query_params.get("next", ""))
+        request.session["next"] = choose_next_path(request.query_params.get("next", ""))
         base = self._doors.place.public_origin or str(request.base_url).rstrip("/")
         try:
             return await self._client.authorize_redirect(request, f"{base}{CALLBACK}")
@@ -146,7 +148,7 @@ class Provider:
     async def _complete(self, request: Request) -> Response:
         if not request.session:  # not in the audit, or anybody could fill the disk with it
             return self._page(401, NOT_COMPLETE, "no login was begun")
-        text = safe_next(request.session.get("next", ""))
+        text = choose_next_path(request.session.get("next", ""))
         try:
             claims = await self._claims(request)
         except (*PROVIDER_ERRORS, ClaimRefusedError) as error:
@@ -156,8 +158,8 @@ class Provider:
             return self._page(401, NOT_COMPLETE, _explain_error(error), subject)
         finally:
             request.session.clear()
-        member = member_of(claims)
-        role = role_of(member, self._doors.access.rules, self._doors.access.domains)
+        member = parse_member(claims)
+        role = decide_role(member, self._doors.access.rules, self._doors.access.domains)
         problem = self._hosted_domain_problem(claims) or (None if role else "no role")
         if role is None or problem:
             await self._record(request, problem or "no role", member.name)
@@ -174,7 +176,7 @@ class Provider:
         if not (is_required or is_automatic):
             return None
         access = self._doors.access
-        return hosted_domain_problem(claims, access.rules, access.domains)
+        return check_hosted_domain(claims, access.rules, access.domains)
 
     async def _claims(self, request: Request) -> Mapping[str, Any]:
         """Return the verified claims: signature, issuer, our client, state, nonce, time.
@@ -221,5 +223,5 @@ def _explain_error(error: Exception) -> str:
     if isinstance(error, KeyError):
         return f"invalid response of the provider: expected {error.args[0]!r}, found nothing"
     if isinstance(error, AuthlibBaseError):
-        return f"{type(error).__name__}: {shown_claim(error.error)}"
+        return f"{type(error).__name__}: {format_claim(error.error)}"
     return type(error).__name__

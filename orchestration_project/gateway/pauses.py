@@ -23,7 +23,7 @@ from orchestration_project.gateway.limits import read_form
 from orchestration_project.gateway.pages import tables_page
 from orchestration_project.gateway.request import Refusal, current_user
 from orchestration_project.registry import Registry
-from orchestration_project.services.pauses import Pauses, known_subjects
+from orchestration_project.services.pauses import Pauses, list_known_subjects
 
 PATH = "/pauses"
 TITLE = "Pauses"
@@ -66,7 +66,7 @@ def routes(
         headings = (*HEADINGS, "Resume") if is_operator else HEADINGS
         form = ""
         if is_operator:
-            subjects = await run_in_threadpool(lambda: known_subjects(registry()))
+            subjects = await run_in_threadpool(lambda: list_known_subjects(registry()))
             form = _pause_form(subjects, problem, fields or {})
         tables = [("", headings, rows)]
         status = 422 if problem else 200

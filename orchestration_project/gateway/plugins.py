@@ -25,7 +25,7 @@ from orchestration_project.gateway.bar import Installation
 from orchestration_project.gateway.pages import table_page, tables_page
 from orchestration_project.gateway.request import current_user
 from orchestration_project.resources.plugins.state import changes_of, read_plugin
-from orchestration_project.services.links import asset_page, rows_path, run_page
+from orchestration_project.services.links import build_asset_url, build_rows_path, build_run_url
 
 PATH = "/plugins"
 TITLE = "Plugins"
@@ -209,14 +209,14 @@ def _change(row: RowMapping) -> tuple[str, ...]:
 
 def _list_links(name: str) -> list[tuple[str, ...]]:
     return [
-        (_link(asset_page(["plugins", name]), "Asset, with the pages that its runs show"),),
-        (_link(rows_path("plugins_rows", f"plugin={name}"), "Loaded rows"),),
-        (_link(rows_path("plugins_calls", f"plugin={name}"), "All calls"),),
+        (_link(build_asset_url(["plugins", name]), "Asset, with the pages that its runs show"),),
+        (_link(build_rows_path("plugins_rows", f"plugin={name}"), "Loaded rows"),),
+        (_link(build_rows_path("plugins_calls", f"plugin={name}"), "All calls"),),
     ]
 
 
 def _run(run_id: str) -> str:
-    return _link(run_page(run_id), run_id[:8])
+    return _link(build_run_url(run_id), run_id[:8])
 
 
 def _format_time(moment: Any) -> str:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
-from orchestration_project.engine.contracts.addresses import is_same_origin, origin_of
+from orchestration_project.engine.contracts.addresses import is_same_origin, parse_origin
 from orchestration_project.engine.contracts.roles import Principal
 from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 
 CURRENT: ContextVar[Principal | None] = ContextVar("CURRENT", default=None)
 """User of this task; Dagster's part reads it where it makes runs and answers errors."""
@@ -75,7 +75,7 @@ class Place:
 def is_storable(given: object) -> bool:
     """Whether no text in what was read from JSON has NUL or half a character."""
     if isinstance(given, str):
-        return storable(given) == given
+        return clean_text(given) == given
     if isinstance(given, Mapping):
         return all(is_storable(item) for pair in given.items() for item in pair)
     return not isinstance(given, list) or all(map(is_storable, given))
@@ -119,7 +119,7 @@ def require_same_origin(scope: Scope, place: Place, *, is_needed: bool) -> None:
         Refusal: The request comes from a page of another site, or does not say from where.
     """
     scheme = {"ws": "http", "wss": "https"}.get(scope["scheme"], scope["scheme"])
-    names = {origin_of(f"{scheme}://{header_of(scope, 'host')}")}
+    names = {parse_origin(f"{scheme}://{header_of(scope, 'host')}")}
     if place.public_origin:
         names.add(place.public_origin)
     fetch_site = header_of(scope, "sec-fetch-site")

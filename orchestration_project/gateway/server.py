@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from uvicorn.config import LOGGING_CONFIG
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.environment import compared_warehouse, open_clock
+from orchestration_project.engine.environment import open_checked_warehouse, open_clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.gateway import approvals, health, hooks, metrics, pauses
@@ -33,7 +33,7 @@ from orchestration_project.gateway.guard import AuthServices
 from orchestration_project.gateway.headers import LOG as ACCESS_LOG
 from orchestration_project.gateway.limits import BODY_BYTES
 from orchestration_project.registry import Registry
-from orchestration_project.services.access import Access, AccessLog, session_secret
+from orchestration_project.services.access import Access, AccessLog, read_session_secret
 from orchestration_project.services.access.rules.credentials import LoginLimits
 from orchestration_project.services.access.rules.members import read_rules
 from orchestration_project.services.attention.reading import AttentionCounter, AttentionReader
@@ -69,10 +69,10 @@ def opened(
     limits = LoginLimits(
         timedelta(minutes=settings.session_idle_minutes), timedelta(hours=settings.session_hours)
     )
-    with compared_warehouse(settings) as warehouse:
+    with open_checked_warehouse(settings) as warehouse:
         domains = [domain.lower() for domain in settings.oidc_allowed_domains]
         access = Access(warehouse, clock, limits, rules, domains)
-        secret = session_secret(settings)
+        secret = read_session_secret(settings)
         log, place = AccessLog(warehouse, clock), place_of(settings, host)
         counter = AttentionCounter(
             lambda: AttentionReader(registry(), settings, warehouse, open_clock(settings))

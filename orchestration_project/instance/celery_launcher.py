@@ -18,7 +18,7 @@ from kombu.exceptions import OperationalError
 
 from orchestration_project.instance.launcher import RunHealth
 from orchestration_project.instance.releases import RELEASE_TAG, own_release
-from orchestration_project.services.queues import DEFAULT_QUEUE, queue_name, run_priority
+from orchestration_project.services.queues import DEFAULT_QUEUE, find_queue, run_priority
 from orchestration_project.settings import Settings, without_secrets
 
 EXCHANGE = Exchange("orchestration", type="topic", durable=True)
@@ -94,7 +94,7 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
                 queue then tries again later.
         """
         run = context.dagster_run
-        name = queue_name(run.tags)
+        name = find_queue(run.tags)
         self._declare([name])
         self._instance.add_run_tags(run.run_id, {RELEASE_TAG: own_release()})
         addressed = {
@@ -133,7 +133,7 @@ class CeleryLauncher(RunHealth, CeleryRunLauncher):
         self, run: DagsterRun, include_container_logs: bool | None = True
     ) -> str | None:
         """Return where a run waits or waited, for the message of a run that was ended."""
-        name = queue_name(run.tags)
+        name = find_queue(run.tags)
         claim = self._instance.run_storage.claims.holder(run.run_id)  # pyright: ignore[reportAttributeAccessIssue] - of StoredRuns
         if claim is not None:
             return f"claimed by process {claim.partition(' ')[2]} of {claim.partition(' ')[0]}"

@@ -23,7 +23,7 @@ from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.instance.releases import other_release
 from orchestration_project.instance.run_claims import RunClaims
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.dagster_instance import storage_errors
+from orchestration_project.services.dagster_instance import list_storage_errors
 from orchestration_project.services.hosts import HostReport
 
 SECONDS_BETWEEN_LOOKS = 2.0
@@ -188,7 +188,7 @@ class RunWatch:
     def _status(self) -> DagsterRunStatus | None:
         try:
             run = self._instance.get_run_by_id(self._run_id)
-        except storage_errors():  # the next look may get through
+        except list_storage_errors():  # the next look may get through
             return None
         return run.status if run else DagsterRunStatus.CANCELED
 

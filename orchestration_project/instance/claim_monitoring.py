@@ -23,7 +23,7 @@ from orchestration_project.instance.launcher import is_alive
 from orchestration_project.instance.postgres import PostgresEvents
 from orchestration_project.instance.run_claims import Claim, RunClaims
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.dagster_instance import storage_errors
+from orchestration_project.services.dagster_instance import list_storage_errors
 
 SECONDS_BETWEEN_LOOKS = 5.0
 
@@ -180,7 +180,7 @@ def _log_storage_errors() -> Iterator[None]:
     """Log an error of Dagster's storage; the next look may get through."""
     try:
         yield
-    except (OrchestrationError, *storage_errors()) as error:
+    except (OrchestrationError, *list_storage_errors()) as error:
         _logger.warning(
             "failed to check the claims of runs: %s",
             error,

@@ -154,7 +154,7 @@ def require_tables(seconds: float = DATABASE_WAIT_SECONDS) -> None:
         ConfigurationError: The tables are not the declared ones.
         TransientError: The database does not answer for ``seconds``.
     """
-    from orchestration_project.engine.environment import compared_warehouse
+    from orchestration_project.engine.environment import open_checked_warehouse
     from orchestration_project.errors import TransientError
     from orchestration_project.settings import load_shared_settings
 
@@ -162,7 +162,7 @@ def require_tables(seconds: float = DATABASE_WAIT_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            compared_warehouse(settings).close()
+            open_checked_warehouse(settings).close()
             return
         except TransientError:
             if time.monotonic() >= deadline:

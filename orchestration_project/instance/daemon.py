@@ -27,11 +27,11 @@ from sqlalchemy import select
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.pauses import Pause, find_pause
 from orchestration_project.engine.dagster_private.processes import watch_code_servers_seldom
-from orchestration_project.engine.environment import compared_warehouse, open_warehouse
+from orchestration_project.engine.environment import open_checked_warehouse, open_warehouse
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
-    end_lease_of,
+    expire_lease,
     give_back,
     renew,
     take,
@@ -42,10 +42,10 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.instance.claim_monitoring import monitored_claims
 from orchestration_project.instance.heartbeats import own_machine
 from orchestration_project.instance.logs import keep_log_lines
-from orchestration_project.services.dagster_instance import storage_errors
+from orchestration_project.services.dagster_instance import list_storage_errors
 from orchestration_project.services.ended_runs import RETRIED_AS, WILL_RETRY
-from orchestration_project.services.hosts import DAEMON, reported_host
-from orchestration_project.services.pauses import Pauses, subjects_of_run
+from orchestration_project.services.hosts import DAEMON, open_host_report
+from orchestration_project.services.pauses import Pauses, find_run_subjects
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.tables.spine import leases
 
@@ -97,7 +97,7 @@ def take_daemon_lease(warehouse: Warehouse, holder: str, now: datetime) -> Lease
             select(leases.c.holder).where(leases.c.name == LEASE_NAME)
         ).scalar()
         if row and is_gone(row):
-            end_lease_of(connection, LEASE_NAME, row)
+            expire_lease(connection, LEASE_NAME, row)
         lease = take(connection, LEASE_NAME, holder=holder, now=now, until=until)
         if lease is not None:
             return lease
@@ -237,7 +237,7 @@ class WaitingRetries(WholeWaits, EventLogConsumerDaemon):
         awaited = (
             DagsterUserCodeUnreachableError,
             DagsterCodeLocationLoadError,
-            *storage_errors(),
+            *list_storage_errors(),
         )
         for record in records:
             run = record.dagster_run
@@ -373,10 +373,10 @@ class PausableQueue(WholeWaits, QueuedRunCoordinatorDaemon):
             raise AssertionError("an iteration has an instance")
         plan = run.execution_plan_snapshot_id
         if plan is None:
-            return subjects_of_run(self._instance, run)
+            return find_run_subjects(self._instance, run)
         key = plan, run.tags.get("domain")
         if key not in self._subjects:
-            self._subjects[key] = subjects_of_run(self._instance, run)
+            self._subjects[key] = find_run_subjects(self._instance, run)
         return self._subjects[key]
 
     def _report(self, runs: Sequence[DagsterRun], held_by: Mapping[str, Pause | None]) -> None:
@@ -411,9 +411,9 @@ def main(arguments: Sequence[str]) -> int:
         controller.EventLogConsumerDaemon = WaitingRetries  # pyright: ignore[reportPrivateImportUsage] - the same
         controller.QueuedRunCoordinatorDaemon = PausableQueue  # pyright: ignore[reportPrivateImportUsage] - the same
         with (
-            compared_warehouse(settings) as warehouse,
+            open_checked_warehouse(settings) as warehouse,
             only_daemon(warehouse),
-            reported_host(settings, DAEMON),
+            open_host_report(settings, DAEMON),
             monitored_claims(),
         ):
             dagster_daemon()

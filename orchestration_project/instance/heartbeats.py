@@ -17,7 +17,7 @@ from dagster._core.storage.runs.schema import KeyValueStoreTable
 from sqlalchemy import Connection, delete, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from orchestration_project.services.dagster_instance import RUN_HEARTBEATS, storage_errors
+from orchestration_project.services.dagster_instance import RUN_HEARTBEATS, list_storage_errors
 
 SECONDS_BETWEEN_BEATS = 15
 
@@ -124,7 +124,7 @@ class Heartbeats:
         while not end.wait(self._seconds):
             try:
                 self._beat(run_id)
-            except storage_errors() as error:  # the next one may get through
+            except list_storage_errors() as error:  # the next one may get through
                 _logger.warning(
                     "failed to record the heartbeat of run %s: %s",
                     run_id,

@@ -29,7 +29,7 @@ from orchestration_project.engine.contracts.log_lines import encode_line
 from orchestration_project.engine.tracing.spans import name_program
 from orchestration_project.engine.tracing.traceparent import (
     TraceContext,
-    current_trace,
+    find_current_trace,
     trace_of_tags,
 )
 from orchestration_project.settings import Settings, load_shared_settings
@@ -383,7 +383,7 @@ def _describe_record(record: logging.LogRecord) -> dict[str, Any]:
     """Return the message, and what Dagster knows of a record that was written in a run."""
     values: dict[str, Any] | None = getattr(record, "dagster_meta", None)
     name = getattr(record, "event", None)
-    trace = current_trace()
+    trace = find_current_trace()
     if values is None:
         fields: Mapping[str, Any] = getattr(record, "fields", {})
         return {

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, inspect
 
 from orchestration_project import release
 from orchestration_project.engine.connections.artifacts import open_store
-from orchestration_project.engine.connections.files import state_folder
-from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
+from orchestration_project.engine.connections.files import ensure_state_folder
+from orchestration_project.engine.warehouse.connecting import find_database_url, parse_url
 from orchestration_project.engine.warehouse.migrating import declare_recorded, migrate_to
 from orchestration_project.engine.warehouse.own_schema import make_declared
 from orchestration_project.errors import ConfigurationError
@@ -65,13 +65,13 @@ def open_installation(settings: Settings) -> Installation:
         data="demo" if settings.is_demo else "real",
         release=release(),
         dagster=version("dagster"),
-        spool=state_folder(settings, "scratch"),
+        spool=ensure_state_folder(settings, "scratch"),
         domains=read_stored(settings),
     )
 
 
 def _locate_project(settings: Settings) -> Database:
-    url = parsed_url(database_url(settings))
+    url = parse_url(find_database_url(settings))
     if url.get_backend_name() == "sqlite":
         file = Path(os.path.abspath(str(url.database)))  # noqa: PTH100 - it may be a link
         return SqliteFiles(
@@ -125,11 +125,11 @@ def _make_declared_tables(connection: Connection, schema: str | None) -> None:
 def _locate_dagster_storage(settings: Settings) -> Database:
     dagster_database_url = settings.dagster_database_url
     if dagster_database_url is None:
-        folder = state_folder(settings, "dagster")
+        folder = ensure_state_folder(settings, "dagster")
         return SqliteFiles("dagster/", folder, DAGSTER_FILES, DAGSTER_VERSION_TABLE)
     return PostgresqlTables(
         "dagster/",
-        parsed_url(postgres_url(dagster_database_url.get_secret_value())),
+        parse_url(postgres_url(dagster_database_url.get_secret_value())),
         schema=None,
         tables=lambda _: DAGSTER_TABLES,
         version_table=DAGSTER_VERSION_TABLE,

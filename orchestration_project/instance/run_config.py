@@ -7,15 +7,15 @@ import dagster as dg
 from dagster._core.events import EngineEventData
 
 from orchestration_project.catalog.configuration import CONFIGURATION
-from orchestration_project.engine.contracts.job_options import require_valid, within
-from orchestration_project.engine.dagster_private.definitions import models_of
+from orchestration_project.engine.contracts.job_options import find_mapping, require_valid
+from orchestration_project.engine.dagster_private.definitions import find_models
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.loads import LoadOptions, refuse_unused_options
 from orchestration_project.engine.tracing.traceparent import trace_of_tags
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import Registry
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
-from orchestration_project.services.links import link, log_lines_path, trace_path
+from orchestration_project.services.links import build_log_path, build_trace_path, link
 from orchestration_project.services.pauses import PausedError, Pauses
 from orchestration_project.settings import load_shared_settings
 
@@ -28,7 +28,7 @@ def refuse_unused(run_config: Mapping[str, Any], models: Mapping[str, type[dg.Co
     """
     for op, model in models.items():
         if issubclass(model, LoadOptions):
-            refuse_unused_options(within(run_config, "ops", op, "config"), model)
+            refuse_unused_options(find_mapping(run_config, "ops", op, "config"), model)
 
 
 class CheckingExecutor(dg.Executor):
@@ -61,7 +61,7 @@ class CheckingExecutor(dg.Executor):
             data = EngineEventData(links)
             yield dg.DagsterEvent.engine_event(plan_context, "Log lines and trace of the run", data)
         job = plan_context.job.get_definition()
-        require_valid(plan_context.run_config, models_of([job]))
+        require_valid(plan_context.run_config, find_models([job]))
         settings, names = load_shared_settings(), _find_domains(job)
         for domain in self._registry.selected:
             if domain.name in names:
@@ -91,8 +91,8 @@ def _build_links(plan_context: Any) -> dict[str, dg.MetadataValue[Any]]:
     trace = trace_of_tags(plan_context.run_tags)
     lines = load_shared_settings().log_keep_mib > 0
     return {
-        **({"log_lines": link(log_lines_path(plan_context.run_id))} if lines else {}),
-        **({"trace": link(trace_path(trace.trace_id))} if trace else {}),
+        **({"log_lines": link(build_log_path(plan_context.run_id))} if lines else {}),
+        **({"trace": link(build_trace_path(trace.trace_id))} if trace else {}),
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 from orchestration_project.engine.connections.artifacts import ArtifactStore
-from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.connections.files import open_partial_file
 from orchestration_project.errors import OrchestrationError
 
 FOLDER = "compute_logs"
@@ -108,7 +108,7 @@ class SharedLogs:
             file.parent.mkdir(parents=True, exist_ok=True)
             with (
                 self._store.open(self._name(file)) as content,
-                partial_file(file.parent, prefix=".", suffix=".fetched") as (written, partial),
+                open_partial_file(file.parent, prefix=".", suffix=".fetched") as (written, partial),
             ):
                 while chunk := content.read(COPIED_BYTES):
                     written.write(chunk)

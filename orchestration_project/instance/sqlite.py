@@ -34,7 +34,7 @@ from sqlalchemy.pool import Pool, QueuePool
 from watchdog.events import FileSystemEvent
 from watchdog.observers import Observer
 
-from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.connections.files import open_partial_file
 from orchestration_project.instance.stored import (
     StoredEvents,
     StoredRuns,
@@ -226,7 +226,7 @@ def _read_version(engine: Engine) -> str | None:
 
 def _make_as(model: str, file: Path) -> None:
     """Make the tables of ``model`` in a new file, whole or, if another has just done so, not."""
-    with partial_file(file.parent, prefix=file.stem, suffix=".partial") as (_, partial):
+    with open_partial_file(file.parent, prefix=file.stem, suffix=".partial") as (_, partial):
         with (
             closing(sqlite3.connect(model, timeout=MAX_LOCK_WAIT_SECONDS)) as model_connection,
             closing(sqlite3.connect(partial)) as connection,

@@ -23,7 +23,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.environment import open_shared_store
 from orchestration_project.engine.warehouse.connecting import has_rest_of_password
 from orchestration_project.engine.warehouse.remedies import REFUSES_OPTION, WITHOUT_OPTION
@@ -34,8 +34,8 @@ from orchestration_project.instance.shared_logs import SharedLogs
 from orchestration_project.instance.sqlite import SqliteStorage
 from orchestration_project.services.dagster_instance import (
     READ_ONLY_REMEDY,
-    driver_error,
-    storage_errors,
+    find_driver_error,
+    list_storage_errors,
 )
 from orchestration_project.settings import default_path, load_shared_settings, without_secrets
 
@@ -93,7 +93,7 @@ class SettingsStorage(DagsterPostgresStorage):
         """Open the storage that the settings name."""
         settings = load_shared_settings()
         url = settings.dagster_database_url
-        folder = state_folder(settings, "dagster")
+        folder = ensure_state_folder(settings, "dagster")
         with _lock_storage(folder):
             if url is None:
                 return SqliteStorage.from_local(str(folder), inst_data)
@@ -114,8 +114,8 @@ def _open_postgres(url: str, inst_data: Any) -> PostgresStorage:
         run_storage: Any = storage.run_storage
         with run_storage.connect() as connection:
             is_read_only = connection.execute(text("SHOW transaction_read_only")).scalar() == "on"
-    except storage_errors() as error:
-        message = str(driver_error(error)).strip()
+    except list_storage_errors() as error:
+        message = str(find_driver_error(error)).strip()
         raise ConfigurationError(
             "Dagster's database cannot be reached",
             expected=f"PostgreSQL at {without_secrets(url)}",
@@ -157,7 +157,7 @@ class StateComputeLogs(LocalComputeLogManager):
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:
         """Keep the logs below STATE_DIR."""
         return cls(
-            str(state_folder(load_shared_settings(), "dagster", "compute_logs")),
+            str(ensure_state_folder(load_shared_settings(), "dagster", "compute_logs")),
             inst_data=inst_data,
         )
 
@@ -221,4 +221,4 @@ class StateArtifacts(LocalArtifactStorage):
     @classmethod
     def from_config_value(cls, inst_data: Any, config_value: Mapping[str, Any]) -> Self:
         """Keep the files below STATE_DIR."""
-        return cls(str(state_folder(load_shared_settings(), "dagster")), inst_data=inst_data)
+        return cls(str(ensure_state_folder(load_shared_settings(), "dagster")), inst_data=inst_data)

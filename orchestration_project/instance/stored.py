@@ -41,15 +41,15 @@ from dagster_shared.error import SerializableErrorInfo
 
 from orchestration_project import release
 from orchestration_project.engine.contracts.job_kinds import KINDS
-from orchestration_project.engine.contracts.job_options import within
-from orchestration_project.engine.contracts.partition_tags import RANGE_START, own_tags
+from orchestration_project.engine.contracts.job_options import find_mapping
+from orchestration_project.engine.contracts.partition_tags import RANGE_START, select_own_tags
 from orchestration_project.engine.tracing import spans
 from orchestration_project.engine.tracing.span import Span
-from orchestration_project.engine.tracing.spans import begin_span, end_span
+from orchestration_project.engine.tracing.spans import begin_span, finish_span
 from orchestration_project.engine.tracing.traceparent import (
     TraceContext,
     begin_run_trace,
-    end_run_trace,
+    forget_run_trace,
     trace_of_tags,
     trace_tags,
 )
@@ -95,11 +95,11 @@ class StoredRuns(SqlRunStorage):
         run = traced(visible(dagster_run._replace(run_config=config, tags=tags)))
         launch = begin_span("launch", trace_of_tags(run.tags))
         if launch is None:
-            return super().add_run(run._replace(tags=own_tags(run.tags)))
+            return super().add_run(run._replace(tags=select_own_tags(run.tags)))
         launch.set(**{"run.id": run.run_id, "job": run.job_name})
-        tags = own_tags({**run.tags, **launch.context.as_tags()})
+        tags = select_own_tags({**run.tags, **launch.context.as_tags()})
         added = super().add_run(run._replace(tags=tags))
-        end_span(launch)
+        finish_span(launch)
         return added
 
     def handle_run_event(self, run_id: str, event: DagsterEvent, *rest: Any, **named: Any) -> None:
@@ -187,7 +187,7 @@ def _find_kind(run: DagsterRun) -> dict[str, str]:
     selected = (
         {"kind": kind.name}
         for kind in of_job
-        if [*within(run.run_config, "ops", kind.op, "config")] == [kind.name]
+        if [*find_mapping(run.run_config, "ops", kind.op, "config")] == [kind.name]
     )
     return next(selected, {})
 
@@ -247,7 +247,7 @@ def _begin_run(run_id: str, record: RunRecord | None) -> None:
         queue.started_ns = round(record.create_timestamp.timestamp() * 1e9)
         queue.ended_ns = max(time.time_ns(), queue.started_ns)
         queue.set(**{"run.id": run_id})
-        spans.end_span(queue)
+        spans.finish_span(queue)
     span = spans.begin_span("run", context)
     if span is not None:
         span.set(
@@ -289,7 +289,7 @@ def _find_context(of_run: dict[str, Span]) -> TraceContext:
 
 def _finish_run(run_id: str, event: DagsterEvent | None) -> None:
     """End the remaining spans of a run, the run last; its end is stored already."""
-    end_run_trace(run_id)
+    forget_run_trace(run_id)
     left = _SPANS.pop(run_id, None)
     if left is None:
         return
@@ -303,7 +303,7 @@ def _finish_span(span: Span | None, event: DagsterEvent | None) -> None:
         return
     if event is not None and event.event_type in FAILURES:
         span.fail(event.message or event.event_type.value)
-    spans.end_span(span)
+    spans.finish_span(span)
 
 
 class StoredEvents(SqlEventLogStorage):

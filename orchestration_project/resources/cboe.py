@@ -32,12 +32,12 @@ from orchestration_project.engine.warehouse.as_of import (
     DerivedAsOf,
     LeftOut,
     StateAsOf,
-    nothing_then,
+    build_absent_error,
     read_day,
 )
-from orchestration_project.engine.warehouse.fencing import changes
+from orchestration_project.engine.warehouse.fencing import read_last_changes
 from orchestration_project.engine.warehouse.frames import read_frame, read_scope
-from orchestration_project.engine.warehouse.target import stamped
+from orchestration_project.engine.warehouse.target import fill_known_from
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.sources import source_values
 from orchestration_project.tables.schema import Quantity
@@ -63,7 +63,8 @@ class WeekInputs:
 
 def _read_landed(connection: Connection, _key: str | None = None) -> Landed:
     return volume.landed_inputs(
-        changes(connection, market_volume_daily), changes(connection, finra_otc_weekly)
+        read_last_changes(connection, market_volume_daily),
+        read_last_changes(connection, finra_otc_weekly),
     )
 
 
@@ -119,14 +120,14 @@ def _derive_daily(state: StateAsOf, key: str) -> DerivedAsOf:
     state.refuse_day(market_volume_daily)
     rows = _derive_shares(state, day)
     if rows.is_empty():
-        raise nothing_then(name, key, [key])
+        raise build_absent_error(name, key, [key])
     return DerivedAsOf(off_exchange_share_daily, rows)
 
 
 def _derive_shares(state: StateAsOf, day: date) -> pl.DataFrame:
     rows = volume.off_exchange_daily(state.read(market_volume_daily, [f"trade_date={day}"]))
     last_load = state.last_load(market_volume_daily, {"trade_date": day})
-    return stamped(rows, last_load) if last_load and len(rows) else rows
+    return fill_known_from(rows, last_load) if last_load and len(rows) else rows
 
 
 def _derive_weekly(state: StateAsOf, key: str) -> DerivedAsOf:
@@ -134,7 +135,7 @@ def _derive_weekly(state: StateAsOf, key: str) -> DerivedAsOf:
     week = read_day(key, monday=True)
     days = pl.concat(_derive_shares(state, day) for day in volume.week_days(week))
     if days.is_empty():
-        raise nothing_then(off_exchange_share_weekly.name, key, ["any day of the week"])
+        raise build_absent_error(off_exchange_share_weekly.name, key, ["any day of the week"])
     tiers, left_out = [], LeftOut()
     for tier in volume.NMS_TIERS:
         wheres = [f"week_start={week}", f"tier={tier}"]

@@ -13,26 +13,26 @@ import httpx
 
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import file_bytes
-from orchestration_project.engine.contracts.partitioning import Partition, filled
+from orchestration_project.engine.connections.files import read_file_bytes
+from orchestration_project.engine.contracts.partitioning import Partition, fill_template
 from orchestration_project.engine.contracts.queries import FieldList, Listing, Paging
-from orchestration_project.engine.dlt_deliveries import DltReader, http_progress
+from orchestration_project.engine.dlt_deliveries import DltReader, build_progress
 from orchestration_project.engine.dlt_states import STATE, StartState
-from orchestration_project.engine.document_source import refusal
+from orchestration_project.engine.document_source import build_status_error
 from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.http.access_tokens import AccessTokens
 from orchestration_project.engine.http.client import Response
 from orchestration_project.engine.own.contracts import (
     Progress,
-    day_field,
-    partitioning_of,
-    progress_after,
-    records_of,
-    version_of,
+    build_partitioning,
+    compute_progress,
+    compute_version,
+    find_day_field,
+    iterate_records,
 )
 from orchestration_project.engine.own.declarations import Dataset
 from orchestration_project.engine.own.partitions import Partitions
-from orchestration_project.engine.own.records import at_path, document_of, loaded_json
+from orchestration_project.engine.own.records import decode_document, find_member, read_json
 from orchestration_project.engine.own.sources import ClientCredentials, FileSource, HttpSource
 from orchestration_project.engine.source import (
     JSON,
@@ -41,8 +41,8 @@ from orchestration_project.engine.source import (
     QuerySource,
     RecordPages,
     Source,
-    fields_in,
-    names_in,
+    parse_fields,
+    parse_names,
 )
 from orchestration_project.errors import (
     ConfigurationError,
@@ -101,7 +101,9 @@ class OwnSource(Source):
             SourceError: A document cannot be read.
         """
         documents = self._documents(partition, captures)
-        version = version_of(self.dataset, [document.body for document in documents], partition)
+        version = compute_version(
+            self.dataset, [document.body for document in documents], partition
+        )
         if version is None:
             raise _build_absence_error(
                 self.dataset, partition, documents[0].url if documents else ""
@@ -151,15 +153,15 @@ class OwnHttpSource(OwnSource):
         if not self.dataset.is_incremental:
             return super().extract(partition, captures)
         start = self.start_of(partition)
-        before = http_progress(self.declared, start.state)
+        before = build_progress(self.declared, start.state)
         documents = list(self._documents(partition, captures, before))
         bodies = [document.body for document in documents]
-        version = version_of(self.dataset, bodies, partition, before)
+        version = compute_version(self.dataset, bodies, partition, before)
         if version is None:
             raise _build_absence_error(
                 self.dataset, partition, documents[0].url if documents else ""
             )
-        after = progress_after(self.dataset, bodies, before)
+        after = compute_progress(self.dataset, bodies, before)
         state = {"number": start.number, "before": start.state, "after": after._asdict()}
         documents[-1] = captures[-1] = replace(
             documents[-1], request={**documents[-1].request, STATE: state}
@@ -169,7 +171,7 @@ class OwnHttpSource(OwnSource):
     def _documents(
         self, partition: Partition, captures: list[Capture], before: Progress | None = None
     ) -> Sequence[Capture]:
-        place = partial(filled, day=partition.day, value=partition.value)
+        place = partial(fill_template, day=partition.day, value=partition.value)
         url = place(self.declared.url)
         query = {name: place(text) for name, text in self.declared.query.items()}
         if self.declared.incremental and before:
@@ -257,7 +259,7 @@ class OwnHttpSource(OwnSource):
 
     def _count(self, page: Capture) -> int:
         """Return the number of records of a page; a blank one has none."""
-        return sum(1 for _ in records_of(self.dataset, page.body)) if page.body.strip() else 0
+        return sum(1 for _ in iterate_records(self.dataset, page.body)) if page.body.strip() else 0
 
     def _require_end(self, page: Capture, last: Capture) -> None:
         """Make sure that nothing comes after the last page; some sources send that one again.
@@ -293,7 +295,7 @@ class OwnHttpSource(OwnSource):
                 return None
 
     def _next_text(self, page: Capture, paging: Paging) -> str:
-        document = document_of(page.body, self.declared.reading)
+        document = decode_document(page.body, self.declared.reading)
         return next_text(document, paging.path, is_optional=paging.optional)
 
     def _same_host(self, url: str, following: str) -> str:
@@ -328,7 +330,7 @@ class OwnHttpSource(OwnSource):
         if response.status in MISSING:
             raise _build_absence_error(self.dataset, partition, response.url)
         if response.status != HTTPStatus.OK:
-            raise refusal(f"the source of {self.dataset.name}", response)
+            raise build_status_error(f"the source of {self.dataset.name}", response)
         return response
 
     def send(self, url: str, body: Mapping[str, object] | None, accept: str) -> Response:
@@ -339,7 +341,7 @@ class OwnHttpSource(OwnSource):
         """
         response = self._request(url, {}, body, accept)
         if response.status not in (HTTPStatus.OK, HTTPStatus.NO_CONTENT):
-            raise refusal(f"the source of {self.dataset.name}", response)
+            raise build_status_error(f"the source of {self.dataset.name}", response)
         return response
 
     def list_names(self, listing: Listing) -> frozenset[tuple[str, ...]]:
@@ -348,9 +350,9 @@ class OwnHttpSource(OwnSource):
         Raises:
             SourceError: The answer is none.
         """
-        columns = partitioning_of(self.dataset).columns
+        columns = build_partitioning(self.dataset).columns
         response = self.send(listing.url, None, JSON)
-        names = names_in(loaded_json(response.body), listing)
+        names = parse_names(read_json(response.body), listing)
         if names is None or any(len(name) != len(columns) for name in names):
             raise _build_answer_error(
                 response, f"a list of partitions, each with {' and '.join(columns)}"
@@ -364,7 +366,7 @@ class OwnHttpSource(OwnSource):
             SourceError: The answer is none.
         """
         response = self.send(listed.url, None, JSON)
-        fields = fields_in(loaded_json(response.body), listed)
+        fields = parse_fields(read_json(response.body), listed)
         if not fields:
             raise _build_answer_error(
                 response, f"a list of fields, with {listed.name} and {listed.type}"
@@ -374,7 +376,7 @@ class OwnHttpSource(OwnSource):
     def count_rows(self, response: Response) -> int | None:
         """Return the number of records of a page; None: it is none."""
         try:
-            return sum(1 for _ in records_of(self.dataset, response.body))
+            return sum(1 for _ in iterate_records(self.dataset, response.body))
         except SourceError:
             return None
 
@@ -385,7 +387,7 @@ class OwnHttpSource(OwnSource):
             UnavailableError: They have no record of it.
         """
         bodies = [part.body for piece in self.captures.pieces(pages) for part in piece]
-        version = version_of(self.dataset, bodies, partition)
+        version = compute_version(self.dataset, bodies, partition)
         if version is None:
             raise _build_absence_error(self.dataset, partition, self.declared.url)
         return version
@@ -453,8 +455,8 @@ def query_source(own: OwnHttpSource) -> QuerySource:
     return QuerySource(
         own.name,
         dataset.name,
-        partitioning_of(dataset),
-        day_field(dataset),
+        build_partitioning(dataset),
+        find_day_field(dataset),
         RecordPages(
             send=own.send,
             captures=own.captures,
@@ -514,12 +516,12 @@ def next_text(body: bytes, path: str, *, is_optional: bool = False) -> str:
         SourceError: The answer has nothing at the path, unless it is optional, or neither a text
             nor a number.
     """
-    document = loaded_json(body)
+    document = read_json(body)
     is_name = isinstance(document, dict) and path in document  # such as @odata.nextLink
     found = (
         document[path]
         if is_name
-        else at_path(document, path, "the next page", is_optional=is_optional)
+        else find_member(document, path, "the next page", is_optional=is_optional)
     )
     if found in (None, False, ""):
         return ""
@@ -590,14 +592,14 @@ class OwnFileSource(OwnSource):
         return PartitionList([partition for partition in listed if self._path(partition).is_file()])
 
     def _path(self, partition: Partition) -> Path:
-        return self.folder / filled(self.declared.path, partition.day, partition.value)
+        return self.folder / fill_template(self.declared.path, partition.day, partition.value)
 
     def _documents(self, partition: Partition, captures: list[Capture]) -> Sequence[Capture]:
         path = self._path(partition)
         if not path.is_file():
             raise _build_absence_error(self.dataset, partition, str(path))
         capture = self.captures.keep(
-            file_bytes(path.parent, path.name, setting="path of file_source"),
+            read_file_bytes(path.parent, path.name, setting="path of file_source"),
             url=f"file:{path.name}",
             request={"file": path.name},
             fetched_at=self.clock.now(),

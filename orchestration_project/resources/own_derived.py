@@ -23,18 +23,18 @@ from orchestration_project.engine.derived import (
     Reach,
     find_outdated,
 )
-from orchestration_project.engine.own.reading import invalid
+from orchestration_project.engine.own.reading import build_config_error
 from orchestration_project.engine.own.results import (
     Result,
-    conform_result,
-    expected_names,
-    frame_result,
+    convert_frame,
+    convert_result,
+    map_result_names,
 )
 from orchestration_project.engine.own_derived import (
     WHOLE,
     DerivedDeclaration,
-    own_derivations,
-    place_of,
+    load_derivations,
+    locate_query,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import (
@@ -42,9 +42,9 @@ from orchestration_project.engine.warehouse.as_of import (
     DerivedAsOf,
     LeftOut,
     StateAsOf,
-    nothing_then,
+    build_absent_error,
 )
-from orchestration_project.engine.warehouse.fencing import derived_versions
+from orchestration_project.engine.warehouse.fencing import read_derived_versions
 from orchestration_project.engine.warehouse.frames import Scope, read_frame
 from orchestration_project.engine.warehouse.target import KNOWN_FROM
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
@@ -105,7 +105,7 @@ def _read_states(
             continue
         for value, state in _read_value_states(connection, table, column, values):
             states.setdefault(str(value), {})[table.name] = state
-    known_names = set(derived_versions(connection, declaration.table))
+    known_names = set(read_derived_versions(connection, declaration.table))
     if not declaration.derived.partition_by and (set(shared.values()) != {NOTHING} or known_names):
         states[WHOLE] = {}
     for earlier in known_names if key is None else known_names & {key}:
@@ -171,7 +171,7 @@ def conform(declaration: DerivedDeclaration, key: str, result: Result) -> pl.Dat
         ContractError: It is not as declared.
     """
     try:
-        return conform_result(declaration.derived, result, declaration.scope_of(key))
+        return convert_result(declaration.derived, result, declaration.scope_of(key))
     except ContractError as error:
         raise error.within(file=declaration.file, partition=key) from None
 
@@ -243,7 +243,7 @@ def _execute_query(
             expected=f"a query of {connection.dialect.name}",
             found=str(error.orig).partition("\n")[0],
             remedy="correct the query",
-            file=place_of(declaration.derived, declaration.file),
+            file=locate_query(declaration.derived, declaration.file),
         ) from None
 
 
@@ -283,7 +283,7 @@ def _call(
     }
     frames = [by_name[name] for name in declaration.derived.inputs]
     try:
-        return frame_result(declaration.derived, function(*frames))
+        return convert_frame(declaration.derived, function(*frames))
     except OrchestrationError as error:
         raise error.within(file=declaration.file) from None
     except Exception as error:
@@ -321,7 +321,7 @@ def derive_as_of(declaration: DerivedDeclaration, state: StateAsOf, key: str) ->
             counted = select(func.count()).select_from(rows)
             row_counts.append(state.connection.execute(counted).scalar_one())
     if not any(row_counts):
-        raise nothing_then(name, key, [table.name for table in declaration.inputs])
+        raise build_absent_error(name, key, [table.name for table in declaration.inputs])
     result = read_result(declaration, state.connection, key, state.relation_of)
     return DerivedAsOf(declaration.table, conform(declaration, key, result), left_out)
 
@@ -330,15 +330,17 @@ def _require_states(declaration: DerivedDeclaration, state: StateAsOf) -> None:
     """Make sure that the inputs have a history; by publication, that one is dated by its source."""
     for table in declaration.inputs:
         if table.info.get(HISTORY) is None:
-            raise invalid(f"input of {declaration.derived.name}", "tables with history", table.name)
+            raise build_config_error(
+                f"input of {declaration.derived.name}", "tables with history", table.name
+            )
     if not any(PUBLICATION in table.info for table in declaration.inputs):
         state.refuse_day(declaration.inputs[0])
-    derived = {derivation.table for derivation in own_derivations()}
+    derived = {derivation.table for derivation in load_derivations()}
     if state.day and (
         names := [input_table.name for input_table in declaration.inputs if input_table in derived]
     ):
         expected = "tables that are loaded, for a day of publication"
-        raise invalid(f"input of {declaration.derived.name}", expected, names[0])
+        raise build_config_error(f"input of {declaration.derived.name}", expected, names[0])
 
 
 @dataclass(frozen=True)
@@ -417,7 +419,7 @@ def explain_value(
 
 def expected_columns(declaration: DerivedDeclaration) -> Sequence[str]:
     """Return the names that the result of a query must have."""
-    return list(expected_names(declaration.derived, is_sql=True).values())
+    return list(map_result_names(declaration.derived, is_sql=True).values())
 
 
 def __getattr__(name: str) -> AsOf:
@@ -428,5 +430,6 @@ def __getattr__(name: str) -> AsOf:
     if name != "AS_OF":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return {
-        derivation.table.name: partial(derive_as_of, derivation) for derivation in own_derivations()
+        derivation.table.name: partial(derive_as_of, derivation)
+        for derivation in load_derivations()
     }

@@ -9,8 +9,8 @@ from orchestration_project.assets.cboe import (
 )
 from orchestration_project.domains.cboe.tables import market_volume_daily
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.derivations import requests
-from orchestration_project.engine.contracts.partition_tags import consecutive_ranges
+from orchestration_project.engine.contracts.derivations import build_requests
+from orchestration_project.engine.contracts.partition_tags import group_consecutive
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.cboe import WEEKLY
@@ -45,9 +45,9 @@ def cboe_on_landing(
         )
     if running := find_run_under_way(context.instance, off_exchange_weeks_job.name):
         return dg.SkipReason(running)
-    runs = requests(
+    runs = build_requests(
         (WEEKLY.reach,),
-        consecutive_ranges(due, PARTITIONS.get_partition_keys()),
+        group_consecutive(due, PARTITIONS.get_partition_keys()),
         landed,
         database=warehouse.first_landed_at(market_volume_daily),
         day=clock.today(ZONE),

@@ -12,8 +12,8 @@ from sqlalchemy import Table
 
 from orchestration_project.engine.contracts.automation import (
     PROFILE,
-    automation_text,
-    interval_text,
+    describe_automation,
+    format_interval,
 )
 from orchestration_project.engine.contracts.balance import FAILED, Balance
 from orchestration_project.engine.contracts.derivations import (
@@ -31,7 +31,7 @@ from orchestration_project.engine.contracts.ticks import (
 )
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.equations import SubjectBalance, read_balance, record_balance
-from orchestration_project.engine.loads import partition_keys
+from orchestration_project.engine.loads import read_partition_keys
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.balancing import forget_failure
@@ -55,13 +55,13 @@ def sensor(
     jobs = [options["job"]] if "job" in options else options.get("jobs", [])
     names = ", ".join(item.name for item in jobs)
     seconds = options["minimum_interval_seconds"]
-    trigger = f"Looks {interval_text(seconds)} and " + (
+    trigger = f"Looks {format_interval(seconds)} and " + (
         f"starts {names}" if names else "does the work in the tick itself"
     )
     is_on = options.get("default_status") == dg.DefaultSensorStatus.RUNNING
 
     def described(decide: Callable[..., Any]) -> dg.SensorDefinition:
-        text = automation_text(
+        text = describe_automation(
             what or _read_first_doc_line(decide), trigger, needs=needs, profile=profile, is_on=is_on
         )
         define = dg.sensor(**options, description=text, metadata={PROFILE: profile})
@@ -228,7 +228,7 @@ def _describe_schedule(
     zone, cron = options["execution_timezone"], options["cron_schedule"]
     trigger = f"Starts {options['job'].name} by the cron `{cron}` ({zone})"
     is_on = options.get("default_status") == dg.DefaultScheduleStatus.RUNNING
-    text = automation_text(what, trigger, needs=needs, profile=profile, is_on=is_on)
+    text = describe_automation(what, trigger, needs=needs, profile=profile, is_on=is_on)
     return {"description": text, "metadata": {PROFILE: profile}}
 
 
@@ -260,7 +260,7 @@ def keys_under_way(
     keys: set[str] = set()
     for run in runs:
         with suppress(ConfigurationError):  # such a run fails before it loads anything
-            keys.update(partition_keys(run.tags, definition))
+            keys.update(read_partition_keys(run.tags, definition))
     return frozenset(keys)
 
 

@@ -37,7 +37,7 @@ from orchestration_project.sensors.definitions import (
 from orchestration_project.sensors.plans import OutdatedTable, plan_own_derivation
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
-    active_backfill,
+    find_active_backfill,
     request_backfill,
 )
 from orchestration_project.settings import settings_class
@@ -119,7 +119,7 @@ def backfill_schedule(made: DatasetAssets) -> dg.ScheduleDefinition:
         required_resource_keys={"clock", "settings", "warehouse", dataset.resource},
     )
     def weekly_backfill(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
-        running = active_backfill(context.instance, {REQUESTED_BY: name})
+        running = find_active_backfill(context.instance, {REQUESTED_BY: name})
         if running is not None:
             return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
         resources, partitioning = context.resources, dataset.partitioning

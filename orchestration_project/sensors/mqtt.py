@@ -16,7 +16,7 @@ from orchestration_project.domains.mqtt.judging import hour_of
 from orchestration_project.domains.mqtt.ticks import MessageJob, WaitingMessages, plan_messages
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import is_at_work
-from orchestration_project.engine.options import not_dry
+from orchestration_project.engine.options import build_real_config
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.mqtt.ranges import TOPIC, range_items, waiting
 from orchestration_project.resources.mqtt.replaying import requested_ids
@@ -57,7 +57,7 @@ def mqtt_on_arrival(
     replay = MessageJob(
         name=replay_job.name,
         running=find_run_under_way(context.instance, replay_job.name),
-        run_config=not_dry(REPLAY_OP),
+        run_config=build_real_config(REPLAY_OP),
     )
     return build_answer(plan_messages(messages, mirror, replay))
 

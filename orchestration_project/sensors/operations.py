@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from orchestration_project.assets.operations import checks_job, clean_up_job, export_job
 from orchestration_project.assets.operations.catalogue import READINESS
-from orchestration_project.assets.operations.current_state import snapshots, state_changes
+from orchestration_project.assets.operations.current_state import build_snapshots, detect_changes
 from orchestration_project.assets.operations.jobs import HOURLY_ASSETS, HOURLY_CONFIG
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import EXPORT_TABLES, PRUNE_RUN_LOGS
@@ -34,10 +34,10 @@ from orchestration_project.sensors.plans import (
 )
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.rules.decisions import Progress
-from orchestration_project.services.alerts.watching import WatchResult, first_poll, look
+from orchestration_project.services.alerts.watching import WatchResult, look, start_polling
 from orchestration_project.services.balance.backfills import record_ended_backfills
-from orchestration_project.services.exports import all_exports, scheduled_since
-from orchestration_project.services.exports.work import due_exports
+from orchestration_project.services.exports import find_scheduled, read_all_exports
+from orchestration_project.services.exports.work import find_due_exports
 from orchestration_project.services.ledger import Ledger, follow
 from orchestration_project.services.ledger.comparing import compare
 from orchestration_project.services.ledger.following import LedgerUpdate
@@ -90,7 +90,7 @@ def operations_on_run_end(
 def _watch(context: dg.SensorEvaluationContext, alerts: Alerts) -> WatchResult:
     """Poll from the cursor on, and store alerts of what happened; without a cursor, begin here."""
     if context.cursor is None:
-        return first_poll(context.instance)
+        return start_polling(context.instance)
     progress = Progress.model_validate_json(context.cursor)
     return look(context.instance, alerts, progress, context.repository_def)
 
@@ -145,9 +145,9 @@ def operations_on_state_change(
     """
     before, ledger = read_cursor(context.cursor), Ledger(warehouse, clock)
     ledger_update = follow(context.instance, ledger, before.seen)
-    digests, events = state_changes(
+    digests, events = detect_changes(
         before.shown,
-        snapshots(
+        build_snapshots(
             context.instance,
             alerts=alerts,
             clock=clock,
@@ -232,13 +232,15 @@ def operations_on_due_export(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SensorResult | dg.SkipReason:
     """Start exports whose schedule is due, and those whose next attempt is."""
-    now, declared = clock.now(), all_exports(registry, settings)
+    now, declared = clock.now(), read_all_exports(registry, settings)
     if not declared:
         return dg.SkipReason("No export is declared.")
     since = datetime.fromisoformat(context.cursor) if context.cursor else now
-    scheduled, retried = scheduled_since(declared, since, now), []
+    scheduled, retried = find_scheduled(declared, since, now), []
     if not find_run_under_way(context.instance, export_job.name):
-        retried = due_exports(warehouse, clock, declared, partial(is_at_work, context.instance))
+        retried = find_due_exports(
+            warehouse, clock, declared, partial(is_at_work, context.instance)
+        )
     exports = DueExports(declared_count=len(declared), scheduled=scheduled, retried=retried)
     runs = [
         PlannedRun(run_key=run_key, run_config=EXPORT_TABLES.run_config({"names": names}))

@@ -5,7 +5,7 @@ import dagster as dg
 from orchestration_project.assets.saas import RECONCILE_CONFIG, reconcile_job, sweep_job
 from orchestration_project.domains.saas.ticks import plan_poll, turn
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.options import not_dry
+from orchestration_project.engine.options import build_real_config
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
@@ -48,7 +48,7 @@ saas_sweep_nightly = cron_schedule(
     name="saas_sweep_nightly",
     job=sweep_job,
     cron_schedule="15 3 * * *",
-    run_config=not_dry("sweep_saas"),
+    run_config=build_real_config("sweep_saas"),
     execution_timezone="UTC",
     what="Compare all issues with their tasks every night.",
 )

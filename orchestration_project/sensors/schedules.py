@@ -7,8 +7,8 @@ import dagster as dg
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.automation import (
     PROFILE,
-    automation_text,
-    interval_text,
+    describe_automation,
+    format_interval,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
@@ -51,9 +51,10 @@ def scheduled_sensor(registry: Registry) -> dg.SensorDefinition | None:
         name=SENSOR_NAME,
         jobs=list(definitions.values()),
         minimum_interval_seconds=SECONDS_BETWEEN_TICKS,
-        description=automation_text(
+        description=describe_automation(
             "Start what the schedules of operations_schedules make due, each time once.",
-            f"Looks {interval_text(SECONDS_BETWEEN_TICKS)} and starts the jobs of these schedules",
+            f"Looks {format_interval(SECONDS_BETWEEN_TICKS)} and starts the jobs of these "
+            "schedules",
             needs="schedules that operations_definitions_edit or the API made",
             profile=SCHEDULED,
             is_on=False,

@@ -11,7 +11,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
 from orchestration_project.sensors.definitions import build_answer, sensor
 from orchestration_project.sensors.plans import InboxCounts, plan_deliveries
-from orchestration_project.services.inbox.senders import declared_sources
+from orchestration_project.services.inbox.senders import read_declared_sources
 from orchestration_project.services.inbox.work import InboxQueue, plan_delivery
 from orchestration_project.settings import Settings, off_domain
 
@@ -44,7 +44,7 @@ def webhook_sensor(registry: Registry) -> dg.SensorDefinition | None:
         """Request runs for the deliveries that are due, and record how earlier runs ended."""
         declared = {
             name: source
-            for name, source in declared_sources(settings).items()
+            for name, source in read_declared_sources(settings).items()
             if source.job and not off_domain(settings, source.job)  # its deliveries wait
         }
         known_names = [job.name for job in registry.jobs.values() if job.consumes_webhooks]

@@ -14,16 +14,16 @@ from orchestration_project.engine.dagster_private.backfills import (
     PartitionBackfill,
     add_asset_backfill,
     find_backfills,
-    target_partitions,
-    unmade_partitions,
+    iterate_missing,
+    iterate_targets,
 )
-from orchestration_project.engine.loads import partition_keys
+from orchestration_project.engine.loads import read_partition_keys
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.services.ended_runs import (
-    entries_of,
-    error_text,
-    unit_ends,
-    unpublished_in,
+    extract_message,
+    find_unpublished,
+    read_entries,
+    read_unit_ends,
 )
 
 REQUESTED_BY = "requested_by"
@@ -44,13 +44,13 @@ READ = {dg.DagsterEventType.ASSET_OBSERVATION, dg.DagsterEventType.ASSET_MATERIA
 ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
 
-def active_backfill(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> str | None:
+def find_active_backfill(instance: dg.DagsterInstance, tags: Mapping[str, str]) -> str | None:
     """Return the id of a backfill that has these tags and is not over."""
     backfills = find_backfills(instance, statuses=ACTIVE, tags=tags, limit=1)
     return backfills[0].backfill_id if backfills else None
 
 
-def first_backfill(
+def find_first_backfill(
     instance: dg.DagsterInstance, tags: Mapping[str, str]
 ) -> PartitionBackfill | None:
     """Return the oldest backfill that has these tags."""
@@ -66,8 +66,8 @@ def backfill_outcome(instance: dg.DagsterInstance, backfill_id: str) -> LoadOutc
     unpublished: set[str] = set()
     if not has_failed:
         for run in runs:
-            entries = entries_of(instance, run.run_id, READ)
-            unpublished |= unpublished_in(
+            entries = read_entries(instance, run.run_id, READ)
+            unpublished |= find_unpublished(
                 entry.dagster_event for entry in entries if entry.dagster_event
             )
     return load_outcome(has_failed=has_failed, unpublished=unpublished)
@@ -99,12 +99,12 @@ def request_backfill(
     )
 
 
-def launched_by_job(job: str, run_tags: Mapping[str, str]) -> dict[str, str]:
+def build_launch_tags(job: str, run_tags: Mapping[str, str]) -> dict[str, str]:
     """Return the tags of what a run of ``job`` launches; ``user`` is handed on."""
     return {LAUNCHED_BY_JOB: job} | {name: run_tags[name] for name in ("user",) if name in run_tags}
 
 
-def failed_backfills(
+def find_failed_backfills(
     instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, since: datetime
 ) -> list[FailedBackfill]:
     """Return the backfills that Dagster's daemon ended after ``since`` for an error of its own.
@@ -124,7 +124,7 @@ def failed_backfills(
                 names[0]: frozenset(names)
                 for names in _group_by_step(partition_backfill, repository).values()
             },
-            error=error_text(partition_backfill.error)
+            error=extract_message(partition_backfill.error)
             if partition_backfill.error
             else "Dagster gives no reason",
         )
@@ -144,7 +144,7 @@ def _find_missing_of_job(
         tags={BACKFILL: backfill.backfill_id}, statuses=[dg.DagsterRunStatus.SUCCESS]
     )
     runs = instance.get_runs(runs_filter)
-    keys = {key for run in runs if partitions for key in partition_keys(run.tags, partitions)}
+    keys = {key for run in runs if partitions for key in read_partition_keys(run.tags, partitions)}
     return frozenset(Unit(job, key) for key in backfill.partition_names or () if key not in keys)
 
 
@@ -155,16 +155,16 @@ def _find_missing_of_assets(
     steps = _group_by_step(backfill, repository)
     return frozenset(
         Unit(steps[asset][0], partition)
-        for asset, partition in unmade_partitions(backfill, repository)
+        for asset, partition in iterate_missing(backfill, repository)
     )
 
 
-def newest_backfill(instance: dg.DagsterInstance) -> str:
+def find_newest_backfill(instance: dg.DagsterInstance) -> str:
     """Return the id of the backfill that was requested last; empty: there is none."""
     return next((backfill.backfill_id for backfill in find_backfills(instance, limit=1)), "")
 
 
-def backfills_after(instance: dg.DagsterInstance, backfill_id: str) -> list[str]:
+def list_newer_backfills(instance: dg.DagsterInstance, backfill_id: str) -> list[str]:
     """Return the ids of backfills that are newer than one, the newest first.
 
     Twice as many as there are newer ones are read at most; all, if Dagster has no such backfill.
@@ -179,7 +179,7 @@ def backfills_after(instance: dg.DagsterInstance, backfill_id: str) -> list[str]
         limit *= 2
 
 
-def units_to_make(
+def find_target_units(
     backfill: PartitionBackfill, repository: dg.RepositoryDefinition, planned: Collection[Unit]
 ) -> Mapping[Unit, bool]:
     """Return the units of a backfill, and whether Dagster left each out because others failed.
@@ -190,7 +190,7 @@ def units_to_make(
     if not backfill.job_name:
         return {
             Unit(asset.to_user_string(), partition): is_left_out
-            for asset, partition, is_left_out in target_partitions(backfill, repository)
+            for asset, partition, is_left_out in iterate_targets(backfill, repository)
         }
     keys = set(backfill.partition_names or ())
     units = {unit for unit in planned if unit.partition in keys}
@@ -230,7 +230,7 @@ def backfill_ends(
         return None
     ends: dict[Unit, str] = {}
     for run in reversed(runs):  # the newest stands first
-        ends |= unit_ends(instance, run)
+        ends |= read_unit_ends(instance, run)
     return ends
 
 

@@ -57,7 +57,9 @@ def read_backup_state(warehouse: Warehouse) -> BackupState:
     return BackupState(count, first_at, latest_at, verified_at, missing)
 
 
-def backup_probe(open_warehouse: OpenWarehouse, clock: Clock, max_age_hours: float | None) -> Probe:
+def build_age_probe(
+    open_warehouse: OpenWarehouse, clock: Clock, max_age_hours: float | None
+) -> Probe:
     """Return the probe of the latest backup's age.
 
     Args:

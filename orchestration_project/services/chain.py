@@ -11,17 +11,17 @@ from orchestration_project.engine.connections.artifacts import open_artifacts
 from orchestration_project.engine.contracts.chain import (
     ChainHead,
     ChainProblem,
-    heads_document,
-    heads_sha256,
+    hash_heads,
+    sign_heads,
 )
-from orchestration_project.engine.environment import open_chain_key, trusted_chain_keys
+from orchestration_project.engine.environment import open_chain_key, read_trusted_keys
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.chain_checking import (
     ChainReport,
-    chained_tables,
     check_heads,
     check_table,
-    unknown_chains,
+    find_unknown_chains,
+    list_chained_tables,
 )
 from orchestration_project.engine.warehouse.chaining import read_chain_heads
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -47,17 +47,19 @@ class ChainVerdict:
     @property
     def heads_sha256(self) -> str:
         """SHA-256 (hex) over the heads of all tables."""
-        return heads_sha256(self.heads)
+        return hash_heads(self.heads)
 
 
 def verify_chains(
     warehouse: Warehouse, settings: Settings, exported: Mapping[str, ChainHead]
 ) -> ChainVerdict:
     """Compare one state of the database with its chains, and with exported heads."""
-    trusted = trusted_chain_keys(settings)
+    trusted = read_trusted_keys(settings)
     with warehouse.reading() as connection:
-        problems = [*check_heads(connection, exported), *unknown_chains(connection)]
-        reports = [check_table(connection, table, trusted) for table in chained_tables(connection)]
+        problems = [*check_heads(connection, exported), *find_unknown_chains(connection)]
+        reports = [
+            check_table(connection, table, trusted) for table in list_chained_tables(connection)
+        ]
         heads = read_chain_heads(connection)
     problems += [problem for report in reports for problem in report.problems]
     return ChainVerdict(reports, problems, heads)
@@ -77,7 +79,7 @@ def export_heads(warehouse: Warehouse, settings: Settings, target: str, at: date
         TransientError: The target did not accept them.
     """
     with warehouse.reading() as connection:
-        text = heads_document(read_chain_heads(connection), open_chain_key(settings), at)
+        text = sign_heads(read_chain_heads(connection), open_chain_key(settings), at)
     scheme = urlsplit(target).scheme
     if scheme in ("http", "https"):
         _post(target, text)

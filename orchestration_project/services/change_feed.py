@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 
 from orchestration_project.engine.contracts.chain import LOAD, START
-from orchestration_project.engine.warehouse.chaining import partition_scope
-from orchestration_project.engine.warehouse.frames import Scope, within
+from orchestration_project.engine.warehouse.chaining import parse_partition
+from orchestration_project.engine.warehouse.frames import Scope, match_scope
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import Part, Relation, table_with_history
 from orchestration_project.tables.queries.changes import (
@@ -149,7 +149,7 @@ def read_last_position(connection: Connection, name: str) -> Position:
     columns = (load_chain.c.number, load_chain.c.record_sha256)
     head = connection.execute(select(*columns).where(is_of_table, load_chain.c.number == last))
     found = head.first()
-    return _after_record(found.number, found.record_sha256) if found else BEGIN
+    return _build_position(found.number, found.record_sha256) if found else BEGIN
 
 
 def find_position(connection: Connection, name: str, written: str | None) -> Position:
@@ -271,7 +271,7 @@ class _Record(NamedTuple):
 
     @property
     def end(self) -> Position:
-        return _after_record(self.number, self.sha256)
+        return _build_position(self.number, self.sha256)
 
     @property
     def resets(self) -> bool:
@@ -285,7 +285,7 @@ def _describe_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts.get(name, 0)} {name}" for name in (ADDED, CHANGED, REMOVED))
 
 
-def _after_record(number: int, record_sha256: str) -> Position:
+def _build_position(number: int, record_sha256: str) -> Position:
     return Position(number, is_whole=True, key=(), sha256=record_sha256[:HASH_DIGITS])
 
 
@@ -450,12 +450,12 @@ class _Reader:
         return self._connection.execute(earlier.limit(1)).first() is not None
 
     def _scope_of(self, record: _Record) -> Scope:
-        return partition_scope(self._table, record.partition or "{}")
+        return parse_partition(self._table, record.partition or "{}")
 
     def _present_rows(
         self, record: _Record, key: str | None, limit: int
     ) -> Sequence[Mapping[str, Any]]:
-        is_of_partition = within(self._table, self._scope_of(record))
+        is_of_partition = match_scope(self._table, self._scope_of(record))
         relation = Relation(self._table, [Part(self._table, [is_of_partition])])
         return self._rows(relation, [*self._columns, "known_from"], key, limit + 1)
 
@@ -470,7 +470,7 @@ class _Reader:
         scope = self._scope_of(records[0])
 
         def is_of_partition(rows: FromClause) -> ColumnElement[bool]:
-            return within(rows, scope)
+            return match_scope(rows, scope)
 
         times = [record.recorded_at for record in records]
         return rows_of_loads(self._table, is_of_partition, times)

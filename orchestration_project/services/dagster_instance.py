@@ -27,7 +27,7 @@ RUN_HEARTBEATS = "orchestration_project/alive/"
 NO_HEARTBEAT = "no heartbeat"
 
 
-def silent_daemons(state: DaemonState, clock: Clock) -> Mapping[str, str]:
+def find_silent_daemons(state: DaemonState, clock: Clock) -> Mapping[str, str]:
     """Return by part of the daemon without a recent heartbeat the age of its last one."""
     now = clock.now().timestamp()
     ages = {
@@ -41,27 +41,27 @@ def silent_daemons(state: DaemonState, clock: Clock) -> Mapping[str, str]:
     }
 
 
-def waiting_for_it(state: DaemonState) -> str:
+def describe_waiting(state: DaemonState) -> str:
     """Return the runs and schedules that only the daemon can start, empty if there are none."""
     queued = [f"{state.queued_count} queued runs"] if state.queued_count else []
     return ", ".join([*queued, *sorted(state.switched_on)])
 
 
-def storage_errors() -> tuple[type[Exception], ...]:
+def list_storage_errors() -> tuple[type[Exception], ...]:
     """Return the errors that Dagster's storage raises; their import takes all of its storages."""
     from dagster_postgres.utils import DagsterPostgresException
 
     return (SQLAlchemyError, DagsterPostgresException)
 
 
-def outages() -> tuple[type[Exception], ...]:
-    """Return those of `storage_errors` that are not caused by a statement."""
+def list_outage_errors() -> tuple[type[Exception], ...]:
+    """Return those of `list_storage_errors` that are not caused by a statement."""
     from dagster_postgres.utils import DagsterPostgresException
 
     return (OperationalError, DagsterPostgresException)
 
 
-def driver_error(error: Exception) -> BaseException:
+def find_driver_error(error: Exception) -> BaseException:
     """Return the error of the database's driver, without the frames that others put around it."""
     cause = error.__cause__ or error
     return getattr(cause, "orig", None) or cause

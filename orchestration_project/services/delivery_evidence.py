@@ -11,7 +11,7 @@ from orchestration_project.engine.contracts.balance import Balance, sum_balances
 from orchestration_project.engine.dataset import LoadedPartition
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
-from orchestration_project.services.metadata import quoted_table
+from orchestration_project.services.metadata import redact_table
 from orchestration_project.tables.queries.personal import masked_record
 from orchestration_project.tables.spine import audits, balances, captures, deliveries, rejects
 
@@ -23,7 +23,7 @@ CAPTURES_NAMED = 20
 """Captures that a command names; with more, it names their run."""
 
 
-def evidence_of(
+def collect_evidence(
     warehouse: Warehouse, error: OrchestrationError, *keys: dg.AssetKey
 ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     """Return offenders and rejects of the deliveries that an error is about, for these assets.
@@ -34,12 +34,14 @@ def evidence_of(
     return dict.fromkeys(keys, values) if values else {}
 
 
-def rejects_of(warehouse: Warehouse, *group_ids: str) -> Mapping[str, Any]:
+def describe_rejects(warehouse: Warehouse, *group_ids: str) -> Mapping[str, Any]:
     """Return the rejects of deliveries as a table, and the command that exports all of them."""
     return _read(warehouse, group_ids, _read_rejects)
 
 
-def rejects_of_load(warehouse: Warehouse, loaded: LoadedPartition[Any, Any]) -> Mapping[str, Any]:
+def describe_load_rejects(
+    warehouse: Warehouse, loaded: LoadedPartition[Any, Any]
+) -> Mapping[str, Any]:
     """Return the rejects of the delivery that was just loaded, or that is current."""
     if loaded.landed is not None and loaded.figures is not None:
         group_id, count = loaded.landed.group_id, loaded.figures.rejects
@@ -47,10 +49,10 @@ def rejects_of_load(warehouse: Warehouse, loaded: LoadedPartition[Any, Any]) -> 
         group_id, count = loaded.earlier.group_id, loaded.earlier.rejects
     else:
         return {}
-    return rejects_of(warehouse, group_id) if count else {}
+    return describe_rejects(warehouse, group_id) if count else {}
 
 
-def balance_of_run(warehouse: Warehouse, run_id: str) -> Mapping[str, str]:
+def describe_run_balance(warehouse: Warehouse, run_id: str) -> Mapping[str, str]:
     """Return the equations of a run in one line, as metadata."""
 
     def read(_: Connection, run_ids: Sequence[str]) -> Mapping[str, str]:
@@ -109,7 +111,7 @@ def _read_offenders(connection: Connection, group_ids: Sequence[str]) -> Mapping
         for name, key, offenders in records
         for offender in json.loads(offenders)
     ]
-    return {"offenders": quoted_table(rows[:OFFENDERS_SHOWN])} if rows else {}
+    return {"offenders": redact_table(rows[:OFFENDERS_SHOWN])} if rows else {}
 
 
 def _read_rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[str, Any]:
@@ -137,7 +139,7 @@ def _read_rejects(connection: Connection, group_ids: Sequence[str]) -> Mapping[s
         .order_by(captures.c.group_id, captures.c.part_number, rejects.c.line_number)
         .limit(REJECTS_SHOWN)
     ).mappings()
-    table_value = quoted_table(dict(line) for line in lines)
+    table_value = redact_table(dict(line) for line in lines)
     return {
         "rejects": sum(row[3] for row in counted),
         "rejected_lines": table_value,

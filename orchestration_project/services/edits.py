@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, sele
 from orchestration_project.engine.contracts.edits import Action, DefinitionT, EditedKind, Stored
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 
 StoredT = TypeVar("StoredT", bound=Stored[Any])
 
@@ -142,7 +142,7 @@ class EditStore(Generic[DefinitionT, StoredT]):
             "version_number": version_number,
             "action": edit.action.value,
             "definition": json.dumps(definition.model_dump(), sort_keys=True),
-            "edited_by": storable(edit.by),
+            "edited_by": clean_text(edit.by),
             "edited_at": edit.at,
             "run_id": edit.run_id,
         }
@@ -156,7 +156,7 @@ class EditStore(Generic[DefinitionT, StoredT]):
         number = (connection.execute(latest).scalar() or 0) + 1
         if after is None:
             return EditResult(before, None, number)
-        stored = self._stored(after, number, storable(edit.by), edit.at)
+        stored = self._stored(after, number, clean_text(edit.by), edit.at)
         return EditResult(before, self.judged(connection, before, stored), number)
 
     def _row(self, stored: StoredT) -> dict[str, Any]:

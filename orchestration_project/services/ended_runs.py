@@ -9,7 +9,7 @@ import dagster as dg
 from dagster import DagsterEventType as Happened
 from sqlalchemy.exc import DatabaseError
 
-from orchestration_project.engine.announcements import time_of
+from orchestration_project.engine.announcements import read_time
 from orchestration_project.engine.contracts.failures import (
     NOT_PUBLISHED,
     QUARANTINED,
@@ -77,7 +77,7 @@ class RunEnd(NamedTuple):
         return f"run {self.run_id} {self.outcome}"
 
 
-def latest_end(instance: dg.DagsterInstance, before: datetime) -> int:
+def find_latest_end(instance: dg.DagsterInstance, before: datetime) -> int:
     """Return the place of the latest end of a run before a time, 0 if there is none."""
     latest = [
         instance.fetch_run_status_changes(
@@ -89,7 +89,7 @@ def latest_end(instance: dg.DagsterInstance, before: datetime) -> int:
     return max((record.storage_id for records in latest for record in records), default=0)
 
 
-def ends_after(instance: dg.DagsterInstance, place: int, limit: int) -> list[RunEnd]:
+def list_ends_after(instance: dg.DagsterInstance, place: int, limit: int) -> list[RunEnd]:
     """Return the first ends of runs after ``place``, in order."""
     run_ends = [
         RunEnd(record.storage_id, record.event_log_entry.run_id, outcome)
@@ -116,7 +116,7 @@ def retry_of(instance: dg.DagsterInstance, run_id: str) -> Literal["none", "made
     return "none" if run.tags.get(WILL_RETRY) == "false" else "announced"
 
 
-def entries_of(
+def read_entries(
     instance: dg.DagsterInstance, run_id: str, kinds: set[Any]
 ) -> list[dg.EventLogEntry]:
     """Return the events of a run of these kinds; none where its file in SQLite is damaged.
@@ -145,7 +145,7 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
         return None
     run = record.dagster_run
     trace = trace_of_tags(run.tags)
-    entries = entries_of(instance, end.run_id, READ)
+    entries = read_entries(instance, end.run_id, READ)
     happened = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     planned = [(event.step_key, unit) for event in happened for unit in _list_planned(event)]
     speaks = _choose_speakers(planned)
@@ -163,18 +163,18 @@ def read_run(instance: dg.DagsterInstance, end: RunEnd) -> EndedRun | None:
         checks=_read_checks(happened),
         notices=_read_notices(happened),
         together=_group_assets(planned, speaks),
-        error=error_of(happened) if end.outcome == "failure" else "",
+        error=describe_error(happened) if end.outcome == "failure" else "",
         trace_id=trace.trace_id if trace else None,
     )
 
 
-def units_left_by(instance: dg.DagsterInstance, run_id: str) -> frozenset[Unit]:
+def find_missing_units(instance: dg.DagsterInstance, run_id: str) -> frozenset[Unit]:
     """Return the partitions of assets that a run was to materialize and did not."""
     kinds = {Happened.ASSET_MATERIALIZATION_PLANNED, Happened.ASSET_MATERIALIZATION}
-    entries = entries_of(instance, run_id, kinds)
+    entries = read_entries(instance, run_id, kinds)
     events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     units = {
-        Unit(asset_of(event), event.partition or "")
+        Unit(read_asset(event), event.partition or "")
         for event in events
         if event.event_type == Happened.ASSET_MATERIALIZATION
     }
@@ -207,10 +207,10 @@ class UnitEvent(NamedTuple):
     step_key: str | None
 
 
-def unit_events(events: Iterable[dg.DagsterEvent]) -> Iterator[UnitEvent]:
+def iterate_unit_events(events: Iterable[dg.DagsterEvent]) -> Iterator[UnitEvent]:
     """Yield the materializations and observations among events: of a partition, the last counts."""
     for event in events:
-        asset = asset_of(event)
+        asset = read_asset(event)
         if event.event_type == Happened.ASSET_MATERIALIZATION:
             unit = Unit(asset, event.partition or "")
             yield UnitEvent(unit, MATERIALIZED, None, event.step_key)
@@ -223,16 +223,16 @@ def unit_events(events: Iterable[dg.DagsterEvent]) -> Iterator[UnitEvent]:
             yield UnitEvent(unit, outcome, quarantine, event.step_key)
 
 
-def unit_ends(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[Unit, str]:
+def read_unit_ends(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Mapping[Unit, str]:
     """Return how the partitions ended that a run was to make.
 
     Ends are materialized, without_data, quarantined, failed, canceled and `UNKNOWN_END`.
     """
-    entries = entries_of(instance, run.run_id, READ)
+    entries = read_entries(instance, run.run_id, READ)
     events = [entry.dagster_event for entry in entries if entry.dagster_event is not None]
     end_of_run = ENDS_OF_RUNS.get(run.status, UNKNOWN_END)
     ends = {unit: end_of_run for event in events for unit in _list_planned(event)}
-    for event in unit_events(events):
+    for event in iterate_unit_events(events):
         if event.outcome in (MATERIALIZED, QUARANTINED):
             ends[event.unit] = event.outcome
         elif event.outcome in WITHOUT_DATA:
@@ -272,7 +272,7 @@ def _collect_outcomes(
     """
     landed: set[Unit] = set()
     refused: dict[Unit, str] = {}
-    for event in unit_events(events):
+    for event in iterate_unit_events(events):
         unit, quarantine = event.unit, event.quarantine
         if event.outcome == MATERIALIZED:
             landed.add(unit)
@@ -285,13 +285,13 @@ def _collect_outcomes(
     return landed, refused
 
 
-def unpublished_in(events: Iterable[dg.DagsterEvent]) -> set[str]:
+def find_unpublished(events: Iterable[dg.DagsterEvent]) -> set[str]:
     """Return the partitions that their source has not published yet: the last attempt counts."""
-    outcomes = {event.unit: event.outcome for event in unit_events(events)}
+    outcomes = {event.unit: event.outcome for event in iterate_unit_events(events)}
     return {unit.partition for unit, outcome in outcomes.items() if outcome == NOT_PUBLISHED}
 
 
-def asset_of(event: dg.DagsterEvent) -> str:
+def read_asset(event: dg.DagsterEvent) -> str:
     """Return the asset that an event is about, empty if it is about none."""
     return event.asset_key.to_user_string() if event.asset_key else ""
 
@@ -337,7 +337,7 @@ def _describe_check(check: dg.AssetCheckEvaluation) -> str:
 
 def _format_metadata(metadata: Mapping[str, dg.MetadataValue[Any]]) -> str:
     plain = {
-        name: time_of(value).isoformat()
+        name: read_time(value).isoformat()
         if isinstance(value, dg.TimestampMetadataValue)
         else str(value.value)
         for name, value in metadata.items()
@@ -357,16 +357,16 @@ def _read_notices(events: Iterable[dg.DagsterEvent]) -> list[Notice]:
             continue
         if "notice" in metadata:
             kind = str(metadata["notice_kind"].value) if "notice_kind" in metadata else "notice"
-            unit = Unit(asset_of(event), event.partition or "")
+            unit = Unit(read_asset(event), event.partition or "")
             notices.append(Notice(kind, str(metadata["notice"].value), unit))
     return notices
 
 
-def error_of(events: Sequence[dg.DagsterEvent]) -> str:
+def describe_error(events: Sequence[dg.DagsterEvent]) -> str:
     """Return the errors of the failed steps; of a run that none failed in, Dagster's reason."""
     steps = [event for event in events if event.event_type == Happened.STEP_FAILURE]
     if steps:
-        return "\n".join(f"{event.step_key}: {what_failed(event)}" for event in steps)
+        return "\n".join(f"{event.step_key}: {describe_failure(event)}" for event in steps)
     failures = [event for event in events if event.event_type == Happened.RUN_FAILURE]
     messages = [event.message or "" for event in failures]
     causes = [
@@ -377,15 +377,15 @@ def error_of(events: Sequence[dg.DagsterEvent]) -> str:
     return "\n".join([*messages, *causes]) or "Dagster gives no reason; see the run's events"
 
 
-def what_failed(event: dg.DagsterEvent) -> str:
+def describe_failure(event: dg.DagsterEvent) -> str:
     """Return an op's own description of its failure, or what its error says."""
     failure = event.step_failure_data
     if failure.user_failure_data and failure.user_failure_data.description:
         return failure.user_failure_data.description
-    return error_text(failure.error) if failure.error else str(event.message)
+    return extract_message(failure.error) if failure.error else str(event.message)
 
 
-def error_text(error: SerializableErrorInfo) -> str:
+def extract_message(error: SerializableErrorInfo) -> str:
     """Return the message of an error: the first of ours in it, else the one at the bottom."""
     while error.cause is not None and not is_ours(str(error.cls_name).rpartition(".")[2]):
         error = error.cause

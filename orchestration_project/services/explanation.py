@@ -43,16 +43,16 @@ from orchestration_project.engine.contracts.formulas import (
     TableRules,
     Value,
     are_equal,
+    build_row_set,
     evaluate,
-    formula_columns,
-    formula_sha256,
-    from_json,
+    find_columns,
+    find_shared_columns,
+    find_summed_columns,
+    hash_formula,
     judge_line,
-    line_rows,
+    parse_rules,
     read_value,
-    shared_columns,
     show_value,
-    summed_columns,
 )
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
@@ -77,7 +77,7 @@ longer than an explanation."""
 def read_rules() -> dict[str, TableRules]:
     """Return the rules of all tables, by table."""
     declared = json.loads(RULES_FILE.read_text())["tables"]
-    return {name: from_json(rules, METADATA.tables[name]) for name, rules in declared.items()}
+    return {name: parse_rules(rules, METADATA.tables[name]) for name, rules in declared.items()}
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Number:
         if self.rules.rows_of is None:
             return []
         texts = set(self.of_key)
-        return [names for names in shared_columns(self.formula) if not texts.issubset(names)]
+        return [names for names in find_shared_columns(self.formula) if not texts.issubset(names)]
 
     @cached_property
     def of_key(self) -> Sequence[str]:
@@ -246,7 +246,7 @@ def explain_number(connection: Connection, store: Captures, number: Number) -> N
         column=number.column,
         description=str(table.c[number.column].comment),
         formula=number.formula,
-        formula_sha256=formula_sha256(number.formula),
+        formula_sha256=hash_formula(number.formula),
         published=show_value(published),
         recomputed=_show(table.c[number.column], recomputed),
         is_equal=is_computed and are_equal(published, recomputed),
@@ -284,7 +284,7 @@ def _read_inputs(connection: Connection, number: Number) -> Sequence[Row]:
     table = number.source.table
     names = {*key_names(table), "capture_id", "known_from"}
     if number.rules.rows_of is not None:
-        names |= formula_columns(number.formula, table.columns.keys())
+        names |= find_columns(number.formula, table.columns.keys())
     return _read_rows(connection, table, names, number.input_conditions(number.of_key))
 
 
@@ -292,8 +292,8 @@ def _read_others(connection: Connection, number: Number) -> list[Row]:
     """Return the rows that the formula reads, with the columns alone that it reads."""
     table, shared = number.source.table, number.shared
     known_names = {name: number.key[name] for name in shared if not number.is_windowed(name)}
-    names = formula_columns(number.formula, table.columns.keys()) - known_names.keys()
-    conditions, summed = number.input_conditions(shared), summed_columns(number.formula)
+    names = find_columns(number.formula, table.columns.keys()) - known_names.keys()
+    conditions, summed = number.input_conditions(shared), find_summed_columns(number.formula)
     if summed is None:
         rows = _read_rows(connection, table, names, conditions)
     else:
@@ -479,7 +479,7 @@ def _find_record(
     records = list(read_records(content, form, texts))
     other_source_rows = SourceRows([record.fields for record in records])
     for record in records:
-        fields = line_rows(record.fields, {**record.fields, **values}, other_source_rows)
+        fields = build_row_set(record.fields, {**record.fields, **values}, other_source_rows)
         has_key = record.fields and all(
             evaluate(formula, fields) == row[name] for name, formula in keys.items()
         )

@@ -26,7 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import polars as pl
 
-from orchestration_project.engine.connections.files import partial_file, usual_mode
+from orchestration_project.engine.connections.files import find_default_mode, open_partial_file
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.catalogue import Relation
@@ -90,7 +90,7 @@ Batches = Iterable[pl.DataFrame]
 """Frames with the same columns; the first may have no row, and one there must be."""
 
 
-def with_escaped_formulas(batch: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
+def escape_formulas(batch: pl.DataFrame, names: Collection[str]) -> pl.DataFrame:
     """Return ``batch`` with `'` before each text of the columns ``names`` that may be a formula."""
     texts = [name for name, kind in batch.schema.items() if name in names and kind == pl.String()]
     return batch.with_columns(
@@ -126,7 +126,7 @@ def open_batches(
     can_escape = form in SPREADSHEET_FORMATS
     escaped = chosen.escaped_columns(names, escape=escape if can_escape else False)
     with warehouse.batches(statement, chosen.table) as batches:
-        yield (with_escaped_formulas(batch.select(names), escaped) for batch in batches)
+        yield (escape_formulas(batch.select(names), escaped) for batch in batches)
 
 
 def write_csv(batches: Batches, sink: IO[bytes]) -> ExportSummary:
@@ -347,7 +347,7 @@ SPREADSHEET_FORMATS = ("csv", "html", "md")
 
 
 @contextmanager
-def whole_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
+def open_atomic_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     """Give a file that takes its place at ``path`` once everything is written, or never.
 
     What a killed export left in the folder is removed.
@@ -359,11 +359,11 @@ def whole_file(path: Path, *, replace: bool) -> Iterator[IO[bytes]]:
     try:
         place = path.resolve()  # of a link, the file that it points to
         _refuse_taken(place, path, replace=replace)
-        beside = partial_file(place.parent, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX)
+        beside = open_partial_file(place.parent, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX)
         with beside as (file, partial):
             yield file
             file.flush()
-            os.fchmod(file.fileno(), usual_mode())
+            os.fchmod(file.fileno(), find_default_mode())
             os.fsync(file.fileno())
             _refuse_taken(place, path, replace=replace)  # another process may have written it
             partial.replace(place)

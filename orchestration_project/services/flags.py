@@ -14,9 +14,9 @@ from orchestration_project.engine.contracts.flags import (
     FlagSet,
     FlagUse,
     StoredFlag,
-    flag_problems,
+    find_problems,
+    group_uses,
     require_unexpired,
-    uses_by_flag,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -54,10 +54,10 @@ FLAG_STORE = FlagStore(
 def read_flags(warehouse: Warehouse, now: datetime, *names: str) -> FlagSet:
     """Return the flags of these names, or all, as of a time."""
     with warehouse.reading() as connection:
-        return flags_in_effect(connection, now, *names)
+        return select_flags(connection, now, *names)
 
 
-def flags_in_effect(connection: Connection, now: datetime, *names: str) -> FlagSet:
+def select_flags(connection: Connection, now: datetime, *names: str) -> FlagSet:
     """Return the flags of these names, or all, as of a time."""
     stored = FLAG_STORE.read(connection, *names)
     return FlagSet({each.definition.name: each.definition for each in stored}, now)
@@ -87,7 +87,7 @@ class FlagReport:
     @property
     def problems(self) -> list[str]:
         """Each flag that is expired, unused or missing."""
-        return flag_problems([stored.definition for stored in self.stored], self.used, self.now)
+        return find_problems([stored.definition for stored in self.stored], self.used, self.now)
 
     @property
     def shown(self) -> list[FlagShown]:
@@ -114,4 +114,4 @@ def report_flags(
         stored = FLAG_STORE.read(connection)
         uses = [FlagUse(flag, f"schedule {name}") for flag, name in connection.execute(query)]
     declared = (use for uses in registry.registered(FlagUses) for use in uses.read(settings))
-    return FlagReport(stored, uses_by_flag([*uses, *declared]), now)
+    return FlagReport(stored, group_uses([*uses, *declared]), now)

@@ -45,7 +45,7 @@ class HostSampler:
         Returns:
             Whether a sample was recorded.
         """
-        slot, before = slot_of(now), self._slot
+        slot, before = find_slot_start(now), self._slot
         if slot == before:
             return False
         seconds = FIRST_SECONDS if before is None else None
@@ -70,7 +70,7 @@ def _measure_host(state_path: Path) -> dict[str, Any]:
     }
 
 
-def latest_samples(warehouse: Warehouse, now: datetime) -> Sequence[Row]:
+def read_latest_samples(warehouse: Warehouse, now: datetime) -> Sequence[Row]:
     """Return the latest sample of each host and role of the last 11 minutes."""
     samples = operations_host_samples.c
     query = (
@@ -82,7 +82,7 @@ def latest_samples(warehouse: Warehouse, now: datetime) -> Sequence[Row]:
         return list({(row.host, row.role): row for row in connection.execute(query)}.values())
 
 
-def slot_of(at: datetime) -> datetime:
+def find_slot_start(at: datetime) -> datetime:
     """Return the start of the slot of samples that ``at`` is in."""
     day = at.replace(hour=0, minute=0, second=0, microsecond=0)
     return day + (at - day) // SLOT * SLOT

@@ -22,7 +22,7 @@ from sqlalchemy import select, update
 
 from orchestration_project import release
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.environment import unprepared_warehouse
+from orchestration_project.engine.environment import open_unprepared_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import OrchestrationError, TransientError
@@ -138,7 +138,7 @@ class HostReport:
 
     def _try_to_record(self) -> None:
         try:
-            with unprepared_warehouse(self._settings) as warehouse:
+            with open_unprepared_warehouse(self._settings) as warehouse:
                 if warehouse.version() == NEWEST_VERSION:  # before a migration, or after one
                     record_heartbeat(warehouse, self._row())
                     self._sampler.sample(warehouse, Clock().now(), self._settings.state_path)
@@ -177,13 +177,13 @@ RUN = "run"
 """Role of runs in pods of their own; their host is the node."""
 
 
-def worker_role(name: str) -> str:
+def build_worker_role(name: str) -> str:
     """Return the role of a worker of Celery: workers of one host differ by their names."""
     return name if name.startswith(WORKER) else f"{WORKER}-{name}"
 
 
 @contextmanager
-def reported_host(settings: Settings, role: str) -> Iterator[HostReport]:
+def open_host_report(settings: Settings, role: str) -> Iterator[HostReport]:
     """Report this process as a program of ``role`` while the block runs."""
     report = HostReport(settings, role)
     report.start()
@@ -221,7 +221,7 @@ def is_silent(program: HostRole, now: datetime) -> bool:
     return program.stopped_at is None and now - program.last_seen_at > SILENT_AFTER
 
 
-def releases_at_work(programs: Sequence[HostRole], now: datetime) -> list[str]:
+def list_releases(programs: Sequence[HostRole], now: datetime) -> list[str]:
     """Return the releases of the programs that run, each with its tables' version."""
     return sorted(
         {
@@ -232,7 +232,7 @@ def releases_at_work(programs: Sequence[HostRole], now: datetime) -> list[str]:
     )
 
 
-def runs_by_host(instance: "dg.DagsterInstance") -> Mapping[str, int]:
+def count_host_runs(instance: "dg.DagsterInstance") -> Mapping[str, int]:
     """Return the number of runs in progress by host, of the 1,000 latest.
 
     A run in PostgreSQL sends heartbeats with its host; one in SQLite is of this host.
@@ -250,7 +250,7 @@ def runs_by_host(instance: "dg.DagsterInstance") -> Mapping[str, int]:
     return counted
 
 
-def host_probes(open_warehouse: OpenWarehouse, clock: Clock) -> Mapping[str, Probe]:
+def build_host_probes(open_warehouse: OpenWarehouse, clock: Clock) -> Mapping[str, Probe]:
     """Return a probe for each host: that its programs send heartbeats. The table is read once.
 
     The role `run` has none: the daemon fails a run whose pod is gone, which has its own alert.

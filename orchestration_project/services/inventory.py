@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from orchestration_project.engine.blob_repair import problem_of
+from orchestration_project.engine.blob_repair import find_problem
 from orchestration_project.engine.connections.artifacts import ArtifactStore, StoredObject
 from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.repair import Problem
-from orchestration_project.engine.contracts.retention import Compared, by_kind, compared
-from orchestration_project.engine.packs import PACKS, Blob, stored_size
+from orchestration_project.engine.contracts.retention import Compared, compare_sizes, sum_by_kind
+from orchestration_project.engine.packs import PACKS, Blob, measure_object
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.tables.conditions import condition, refuse_contradictions
@@ -138,10 +138,10 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
         for stored_object in stored
         if _is_blob(stored_object)
     }
-    expected = {name: stored_size(some) for name, some in named.items()}
+    expected = {name: measure_object(some) for name, some in named.items()}
     longer = {name for name in expected if name.startswith(PACKS)}  # by what was moved out of it
     sizes |= {name: expected[name] for name in longer if sizes.get(name, 0) > expected[name]}
-    found = compared(expected, sizes)
+    found = compare_sizes(expected, sizes)
     missing = set(found.missing)
     read = [name for name in named if name not in missing] if read_all else found.resized
     damaged: list[tuple[Blob, Problem]] = [
@@ -152,16 +152,16 @@ def take_inventory(warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: 
         wrong: list[tuple[Blob, Problem]] = [
             (blob, problem)
             for blob in named[name]
-            if (problem := problem_of(artifacts, blob)) is not None
+            if (problem := find_problem(artifacts, blob)) is not None
         ]
         changed += [name] if wrong else []
         damaged += wrong
-    kinds = by_kind((stored_object.name, stored_object.byte_count) for stored_object in stored)
+    kinds = sum_by_kind((stored_object.name, stored_object.byte_count) for stored_object in stored)
     read_count = sum(len(named[name]) for name in read)
     return Inventory(kinds, found, changed, read_count, damaged)
 
 
-def named_objects(warehouse: Warehouse) -> set[str]:
+def read_object_names(warehouse: Warehouse) -> set[str]:
     """Return the names of the objects that the table `blobs` names, cleaned up ones left out."""
     with warehouse.reading() as connection:
         return {blob.storage_uri for blob in _list_present(connection)}

@@ -39,86 +39,86 @@ def link(path: str) -> dg.UrlMetadataValue:
     return dg.MetadataValue.url(f"{_base()}{path}")
 
 
-def named_link(name: str, path: str) -> str:
+def render_link(name: str, path: str) -> str:
     """Return the Markdown of a link to a path of the gateway, shown by its name."""
     return f"[{name}]({_base()}{path})"
 
 
-def file_path(name: str) -> str:
+def build_file_path(name: str) -> str:
     """Return the path of a file in the artifact store: a picture or a staged file."""
     return f"{FILES}?{urlencode({'name': name}, safe='/')}"
 
 
 def name_in(link: str) -> str:
-    """Return the name of the stored file that a link of `file_path` leads to."""
+    """Return the name of the stored file that a link of `build_file_path` leads to."""
     return parse_qs(urlsplit(link).query)["name"][0]
 
 
-def capture_path(sha256: str) -> str:
+def build_capture_path(sha256: str) -> str:
     """Return the path of captured bytes."""
     return f"{API}/artifacts/{sha256}"
 
 
-def rows_path(table: str, *where: str) -> str:
+def build_rows_path(table: str, *where: str) -> str:
     """Return the path of the rows of a table that meet all conditions, such as ``source=git``."""
     return f"{API}/tables/{table}?{urlencode({'where': where}, doseq=True)}"
 
 
-def diff_path(table: str, loaded_at: datetime, *where: str) -> str:
+def build_diff_path(table: str, loaded_at: datetime, *where: str) -> str:
     """Return the path of the rows that a load added, changed or removed, with both values."""
     before = loaded_at - timedelta(microseconds=1)
     query = {"since": before.isoformat(), "until": loaded_at.isoformat(), "where": where}
     return f"{API}/tables/{table}/diff?{urlencode(query, doseq=True)}"
 
 
-def explanation_path(table: str, key: str, column: str) -> str:
+def build_explanation_path(table: str, key: str, column: str) -> str:
     """Return the path of the explanation of a number; the key begins with the partition."""
     query = {"key": key, "column": column}
     return f"{API}/tables/{table}/explanation?{urlencode(query)}"
 
 
-def captures_path(group_id: str) -> str:
+def build_captures_path(group_id: str) -> str:
     """Return the path of the list of a delivery's captures."""
     return f"{API}/artifacts?{urlencode({'where': f'group_id={group_id}'})}"
 
 
-def log_lines_path(run_id: str) -> str:
+def build_log_path(run_id: str) -> str:
     """Return the path of a run's log lines."""
     return f"{API}/logs?{urlencode({'run': run_id})}"
 
 
-def trace_path(trace_id: str) -> str:
+def build_trace_path(trace_id: str) -> str:
     """Return the path of a trace."""
     return f"{API}/traces/{quote(trace_id)}"
 
 
-def asset_page(key: Sequence[str]) -> str:
+def build_asset_url(key: Sequence[str]) -> str:
     """Return the address of an asset's page."""
     return f"/assets/{'/'.join(key)}"
 
 
-def run_page(run_id: str) -> str:
+def build_run_url(run_id: str) -> str:
     """Return the address of a run's page."""
     return f"/runs/{quote(run_id)}"
 
 
-def partition_page(key: Sequence[str], partition: str) -> str:
+def build_partition_url(key: Sequence[str], partition: str) -> str:
     """Return the address of a partition's page, on the server that shows it."""
-    return f"{asset_page(key)}?view=partitions&partition={quote(partition)}"
+    return f"{build_asset_url(key)}?view=partitions&partition={quote(partition)}"
 
 
-def check_page(key: Sequence[str], check: str) -> str:
+def build_check_url(key: Sequence[str], check: str) -> str:
     """Return the address of an asset check, with its description and latest evaluations."""
-    return f"{asset_page(key)}?view=checks&checkDetail={quote(check)}"
+    return f"{build_asset_url(key)}?view=checks&checkDetail={quote(check)}"
 
 
-def job_page(job: str, first: str, last: str) -> str:
+def build_job_url(job: str, first: str, last: str) -> str:
     """Return the address of a job's partitions; its launch dialog opens with these chosen."""
     chosen = {"partition": first} if first == last else {"default_range": f"[{first}...{last}]"}
     return f"{JOBS}/{job}/partitions?{urlencode(chosen)}"
 
 
-def launchpad(job: str, op: str, *, note: str = "", **config: object) -> str:
+def build_launchpad_url(job: str, op: str, *, note: str = "", **config: object) -> str:
     """Return the address of a job's launchpad, which opens with a config of its op filled in.
 
     Args:
@@ -132,13 +132,15 @@ def launchpad(job: str, op: str, *, note: str = "", **config: object) -> str:
     return f"{JOBS}/{job}/playground/setup?{urlencode({'config': comment + filled})}"
 
 
-def retry_launchpad(*, domain: str = "", dry_run: bool) -> str:
+def build_retry_url(*, domain: str = "", dry_run: bool) -> str:
     """Return the address of the launchpad that retries failures, of all domains or one."""
     chosen = {"domain": domain} if domain else {}
     note = "dry_run: true only lists the failures; false launches them again."
-    return launchpad(*HANDLE_RUNS, note=note, retry_failures={**chosen, "dry_run": dry_run})
+    return build_launchpad_url(
+        *HANDLE_RUNS, note=note, retry_failures={**chosen, "dry_run": dry_run}
+    )
 
 
-def evidence_path(file: str) -> str:
+def build_evidence_path(file: str) -> str:
     """Return the path of an archive below STATE_DIR/evidence."""
     return f"{API}/evidence/{quote(file)}"

@@ -10,7 +10,7 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import Column
 
-from orchestration_project.engine.announcements import event_metadata, time_of
+from orchestration_project.engine.announcements import normalise_metadata, read_time
 from orchestration_project.engine.connections.artifacts import ArtifactStore, put_content
 from orchestration_project.engine.contracts.problems import EVALUATED_BY_LOAD
 from orchestration_project.engine.contracts.rules import OFFENDERS_KEPT, AuditSummary
@@ -19,7 +19,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.figures import SYNTHETIC
 from orchestration_project.redaction import redacted
 from orchestration_project.services.ledger.rules.entries import NOT_APPLICABLE
-from orchestration_project.services.links import file_path, link, partition_page
+from orchestration_project.services.links import build_file_path, build_partition_url, link
 from orchestration_project.settings import Settings, load_shared_settings, shown_values
 from orchestration_project.tables.schema import as_number
 
@@ -30,7 +30,7 @@ DIGITS_SHOWN = 6
 ROWS_LOGGED, CELL_CHARACTERS = 20, 60
 
 
-def column_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
+def build_schema(columns: Iterable[Column[Any]]) -> dg.TableSchema:
     """Return the schema of a table's columns that the catalogue shows."""
     return dg.TableSchema(
         columns=[
@@ -54,12 +54,12 @@ def report_schema(columns: Mapping[str, str]) -> dg.TableSchema:
     )
 
 
-def image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:
+def embed_image(alternative: str, uri: str) -> dg.MarkdownMetadataValue:
     """Return an image; the UI shows it in its place if all of this is below 1000 characters."""
     return dg.MetadataValue.md(f"![{alternative}]({uri})")
 
 
-def data_label(*, is_synthetic: bool) -> Mapping[str, str]:
+def label_data(*, is_synthetic: bool) -> Mapping[str, str]:
     """Return the metadata that marks shown rows as synthetic; none for real ones."""
     return {"data": SYNTHETIC} if is_synthetic else {}
 
@@ -68,20 +68,20 @@ def store_file(
     artifacts: ArtifactStore, folder: str, content: bytes, *, suffix: str
 ) -> dg.UrlMetadataValue:
     """Store a file that is shown, under the SHA-256 of its ``content``; return a link to it."""
-    return link(file_path(put_content(artifacts, folder, content, suffix=suffix)))
+    return link(build_file_path(put_content(artifacts, folder, content, suffix=suffix)))
 
 
-def partition_path(key: dg.AssetKey, partition: str) -> str:
+def locate_partition(key: dg.AssetKey, partition: str) -> str:
     """Return the address of a partition's page, on the server that shows it."""
-    return partition_page(key.path, partition)
+    return build_partition_url(key.path, partition)
 
 
-def partition_link(key: dg.AssetKey, partition: str) -> str:
+def link_partition(key: dg.AssetKey, partition: str) -> str:
     """Return the Markdown of a link to a partition's page."""
-    return f"[{partition}]({partition_path(key, partition)})"
+    return f"[{partition}]({locate_partition(key, partition)})"
 
 
-def table_of(rows: pl.DataFrame) -> dg.TableMetadataValue:
+def build_table(rows: pl.DataFrame) -> dg.TableMetadataValue:
     """Return a small frame as a table."""
     columns = [
         dg.TableColumn(name, type="string" if kind in (pl.String, pl.Date) else str(kind).lower())
@@ -94,16 +94,16 @@ def table_of(rows: pl.DataFrame) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(records, dg.TableSchema(columns=columns))
 
 
-def as_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return `event_metadata` of it, having logged it: a terminal shows the log, not metadata."""
-    metadata = event_metadata(metadata)
+def log_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Normalise metadata and log it: a terminal shows the log, not metadata."""
+    metadata = normalise_metadata(metadata)
     dg.get_dagster_logger().info(
-        f"Found:\n{in_words(metadata)}", extra={"event": "metadata_reported"}
+        f"Found:\n{format_metadata(metadata)}", extra={"event": "metadata_reported"}
     )
     return metadata
 
 
-def in_words(metadata: Mapping[str, Any]) -> str:
+def format_metadata(metadata: Mapping[str, Any]) -> str:
     """Return numbers and texts in a line each, and the first rows of tables; no pictures."""
     lines: list[str] = []
     for name, value in metadata.items():
@@ -114,7 +114,7 @@ def in_words(metadata: Mapping[str, Any]) -> str:
         elif isinstance(value, dg.MarkdownMetadataValue) and not str(value.value).startswith("!["):
             lines.append(f"{name}: {value.value}")
         elif isinstance(value, dg.TimestampMetadataValue):
-            lines.append(f"{name}: {time_of(value).isoformat()}")
+            lines.append(f"{name}: {read_time(value).isoformat()}")
     return "\n".join(lines)
 
 
@@ -143,7 +143,7 @@ def _convert_value(value: object) -> str | int | float | bool | None:
     return value  # pyright: ignore[reportReturnType] - a column of text, numbers or flags
 
 
-def table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]:
+def build_table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]:
     """Return rows as a table of the UI, nothing where there is none."""
     table_records = [
         dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})
@@ -152,7 +152,7 @@ def table_if_any(label: str, rows: list[dict[str, object]]) -> Mapping[str, Any]
     return {label: dg.MetadataValue.table(table_records)} if table_records else {}
 
 
-def quoted_table(rows: Iterable[Mapping[str, object]]) -> dg.TableMetadataValue:
+def redact_table(rows: Iterable[Mapping[str, object]]) -> dg.TableMetadataValue:
     """Return rows of a source as a table, without secrets, and cut to `TABLE_BYTES`."""
     records: list[dg.TableRecord] = []
     left = TABLE_BYTES
@@ -287,19 +287,19 @@ def check_spec(
     )
 
 
-def not_applicable(why: str) -> Mapping[str, str]:
+def mark_not_applicable(why: str) -> Mapping[str, str]:
     """Return the first metadata of a check that had nothing to judge: Dagster shows it passed."""
     return {"outcome": f"{NOT_APPLICABLE}: {why}"}
 
 
-def summary_of(metadata: Mapping[str, Any]) -> str | None:
+def summarize_result(metadata: Mapping[str, Any]) -> str | None:
     """Return the description of a result: the UI shows it above all metadata, which it sorts."""
     lines = [metadata[name] for name in ("outcome", "failed") if name in metadata]
     pair = [f"{name} {metadata[name]}" for name in ("expected", "found") if name in metadata]
     return ". ".join([": ".join(lines), *([", ".join(pair)] if pair else [])]) or None
 
 
-def described_result(
+def build_result(
     asset: dg.AssetKey,
     name: str,
     metadata: Mapping[str, Any],
@@ -313,7 +313,7 @@ def described_result(
         check_name=name,
         passed=passed,
         severity=severity,
-        description=summary_of(metadata),
+        description=summarize_result(metadata),
         metadata=metadata,
     )
 
@@ -343,7 +343,7 @@ def check_result(
     if len(summary.limits) == 1:  # Record-Total differs from partition to partition
         metadata["limit"] = summary.limits[0]
     if failed:
-        metadata["failures"] = quoted_table(
+        metadata["failures"] = redact_table(
             {name: row[name] for name in SHOWN_OF_A_FAILURE} for row in failed[:OFFENDERS_KEPT]
         )
     return UnenforcedCheckResult(
@@ -351,8 +351,8 @@ def check_result(
         check_name=summary.audit,
         passed=not (failed or problem),
         severity=severity,
-        description=summary_of(metadata),
-        metadata=event_metadata(metadata),
+        description=summarize_result(metadata),
+        metadata=normalise_metadata(metadata),
     )
 
 
@@ -361,7 +361,7 @@ def _describe_outcome(summary: AuditSummary, of: str, *, has_problem: bool) -> M
     judged = summary.passed_count + len(summary.failed)
     without = "; ".join(summary.grounds[:KEYS_NAMED]) or "no delivery was checked yet"
     if not judged and not has_problem:
-        return not_applicable(without)
+        return mark_not_applicable(without)
     if summary.failed:
         outcome = f"failed in {len(summary.failed)} of {judged} {of}"
     else:
@@ -380,7 +380,7 @@ def _describe_failures(
     remaining_count = len(keys) - KEYS_NAMED
     remaining_text = f" and {remaining_count} more" if remaining_count > 0 else ""
     named = keys[:KEYS_NAMED]
-    links = ", ".join(partition_link(asset, key) for key in named)
+    links = ", ".join(link_partition(asset, key) for key in named)
     offenders = json.loads(str(latest["offenders"]))
     return {
         "failed": ", ".join(named) + remaining_text,
@@ -388,21 +388,21 @@ def _describe_failures(
         "run": dg.MetadataValue.dagster_run(str(latest["run_id"])),
         "expected": str(latest["expected"]),
         "found": str(latest["found"]),
-        **({"offenders": quoted_table(offenders)} if offenders else {}),
+        **({"offenders": redact_table(offenders)} if offenders else {}),
     }
 
 
-def evaluated(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
+def build_load_evaluation(result: dg.AssetCheckResult) -> dg.AssetCheckEvaluation:
     """Return a result as a step may yield it that does not define the check.
 
     A check with a job of its own has a step of its own. A load evaluates it within its own step,
     because Dagster skips what follows a step that fails, also where that materialized partitions.
     Alerts take the passed ones only: what is late after a load was late before it.
     """
-    return evaluation_of(result, **{EVALUATED_BY_LOAD: True})
+    return build_evaluation(result, **{EVALUATED_BY_LOAD: True})
 
 
-def evaluation_of(result: dg.AssetCheckResult, **more: Any) -> dg.AssetCheckEvaluation:
+def build_evaluation(result: dg.AssetCheckResult, **more: Any) -> dg.AssetCheckEvaluation:
     """Return a result as an op yields it that does not define the check, with more metadata."""
     if result.asset_key is None or result.check_name is None:
         raise AssertionError("the result names its asset and its check")

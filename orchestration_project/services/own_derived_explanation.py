@@ -8,13 +8,13 @@ import polars as pl
 from sqlalchemy import Connection, Table, func, select
 
 from orchestration_project.engine.contracts.api.explanation import InputRow, NumberExplanation
-from orchestration_project.engine.contracts.formulas import formula_sha256
+from orchestration_project.engine.contracts.formulas import hash_formula
 from orchestration_project.engine.derived import DerivedTable
 from orchestration_project.engine.own_derived import WHOLE, DerivedDeclaration
-from orchestration_project.engine.warehouse.fencing import derived_versions
+from orchestration_project.engine.warehouse.fencing import read_derived_versions
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.services.explanation import MAX_INPUTS, describe_load
-from orchestration_project.services.own_explanation import read_row, require_field, shown_value
+from orchestration_project.services.own_explanation import format_value, read_row, require_field
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import landings
 
@@ -61,9 +61,9 @@ def explain_derived(
         column=column,
         description=str(table.c[column].comment),
         formula=formula,
-        formula_sha256=formula_sha256(formula),
-        published=shown_value(row[column]),
-        recomputed=None if recomputed is None else shown_value(recomputed[column]),
+        formula_sha256=hash_formula(formula),
+        published=format_value(row[column]),
+        recomputed=None if recomputed is None else format_value(recomputed[column]),
         is_equal=recomputed is not None and recomputed[column] == row[column],
         rows_of=", ".join(input_table.name for input_table in declared.inputs),
         input_count=len(loads),
@@ -97,7 +97,7 @@ def _describe_formula(
 ) -> list[Any]:
     """Return the query or function of a table as data, and what the partition was made of."""
     derived = declared.derived
-    version = derived_versions(connection, declared.table).get(partition)
+    version = read_derived_versions(connection, declared.table).get(partition)
     landed = made.inputs.landed(connection, partition)
     values = {
         "declared_in": declared.file,
@@ -153,7 +153,7 @@ def _find_loads_at(
     records = connection.execute(select(landings).where(*at)).mappings().all()
     loads = [load for load in records if load["partition_key"] == partition] or records
     if not loads:
-        made_of = derived_versions(connection, table)
+        made_of = read_derived_versions(connection, table)
         version = made_of.get(partition, made_of.get(WHOLE))
         return [_build_input(table.name, {"rows": row_count, "made_of": version}, known_from)]
     rows: list[InputRow] = []

@@ -16,14 +16,14 @@ from orchestration_project.engine.contracts.api.explanation import (
 )
 from orchestration_project.engine.contracts.contract import split_rows
 from orchestration_project.engine.contracts.delimited import REJECT, Parsed
-from orchestration_project.engine.contracts.formulas import formula_sha256
+from orchestration_project.engine.contracts.formulas import hash_formula
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.dlt_deliveries import parse_recorded
-from orchestration_project.engine.own.contracts import contract_of, partitioning_of
+from orchestration_project.engine.own.contracts import build_contract, build_partitioning
 from orchestration_project.engine.own.dlt_source import DltSource
 from orchestration_project.engine.own.fields import Field
-from orchestration_project.engine.own_sources import Declaration, own_declarations
+from orchestration_project.engine.own_sources import Declaration, load_declarations
 from orchestration_project.engine.packs import Blob
 from orchestration_project.errors import (
     ConfigurationError,
@@ -40,7 +40,7 @@ from orchestration_project.tables.spine import blobs, captures, landings
 def find_own(table: str) -> Declaration | None:
     """Return the declaration of a table that the project declares; None: it declares none."""
     return next(
-        (declaration for declaration in own_declarations() if declaration.dataset.name == table),
+        (declaration for declaration in load_declarations() if declaration.dataset.name == table),
         None,
     )
 
@@ -67,9 +67,9 @@ def explain_own(
         column=column,
         description=str(table.c[column].comment),
         formula=formula,
-        formula_sha256=formula_sha256(formula),
-        published=shown_value(row[column]),
-        recomputed=shown_value(recomputed),
+        formula_sha256=hash_formula(formula),
+        published=format_value(row[column]),
+        recomputed=format_value(recomputed),
         is_equal=record.values is not None and recomputed == row[column],
         rows_of=table.name,
         input_count=1,
@@ -145,7 +145,7 @@ def require_field(table: Table, column: str, fields: Collection[str]) -> None:
         )
 
 
-def shown_value(value: Any) -> Any:
+def format_value(value: Any) -> Any:
     """Return a value as JSON has it: a decimal, day or time as text."""
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
@@ -232,7 +232,7 @@ def _read_part(store: Captures, capture: RowMapping) -> Part:
 
 
 def _read_partition(declared: Declaration, row: RowMapping) -> Partition:
-    partitioning = partitioning_of(declared.dataset)
+    partitioning = build_partitioning(declared.dataset)
     day, *value = (row[name] for name in partitioning.columns)
     return Partition(partitioning.day_of_rows(day) or day, *value)
 
@@ -246,8 +246,8 @@ def _find_record(
 ) -> _Record:
     """Return the record that makes a row of the same key."""
     keys = key_names(declared.table)
-    contract = contract_of(declared.dataset, declared.table, declared.fields, declared.code)
-    texts = partitioning_of(declared.dataset).texts_of(_read_partition(declared, row))
+    contract = build_contract(declared.dataset, declared.table, declared.fields, declared.code)
+    texts = build_partitioning(declared.dataset).texts_of(_read_partition(declared, row))
     candidates = parsed.rows.filter(pl.col("part_number") == part_number)
     for field in declared.fields:
         if field.column.key in keys and isinstance(row[field.column.key], str):
@@ -279,7 +279,7 @@ def _find_last_change(
     connection: Connection, declared: Declaration, row: RowMapping
 ) -> LastChange | None:
     """Return the load that wrote a row; None: it is not recorded."""
-    key = partitioning_of(declared.dataset).key_of(_read_partition(declared, row))
+    key = build_partitioning(declared.dataset).key_of(_read_partition(declared, row))
     load = (
         connection.execute(
             select(landings).where(

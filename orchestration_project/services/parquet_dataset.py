@@ -20,7 +20,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy import Date, and_, func, select
 
-from orchestration_project.engine.connections.files import partial_file, usual_mode
+from orchestration_project.engine.connections.files import find_default_mode, open_partial_file
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.services.export import PARTIAL_PREFIX, PARTIAL_SUFFIX, write_parquet
@@ -106,7 +106,7 @@ class _Group(NamedTuple):
     latest: datetime | None
 
 
-def usual_partition(chosen: Relation) -> list[str]:
+def infer_partitioning(chosen: Relation) -> list[str]:
     """Return by what a table is partitioned unless said otherwise: the day of its key, and tier.
 
     Raises:
@@ -326,12 +326,15 @@ class ParquetDataset:
         )
         target = self._folder / path
         with (
-            partial_file(self._folder, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX) as (file, at),
+            open_partial_file(self._folder, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX) as (
+                file,
+                at,
+            ),
             warehouse.batches(statement, self._table) as batches,
         ):
             written = write_parquet((batch.select(self._names) for batch in batches), file)
             file.flush()
-            os.fchmod(file.fileno(), usual_mode())
+            os.fchmod(file.fileno(), find_default_mode())
             os.fsync(file.fileno())
             target.parent.mkdir(parents=True, exist_ok=True)
             at.replace(target)
@@ -350,10 +353,13 @@ class ParquetDataset:
     def _write_manifest(self, partitions: Sequence[Partition]) -> None:
         whole = self._declared.model_copy(update={"partitions": partitions})
         text = whole.model_dump_json(indent=1)
-        with partial_file(self._folder, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX) as (file, at):
+        with open_partial_file(self._folder, prefix=PARTIAL_PREFIX, suffix=PARTIAL_SUFFIX) as (
+            file,
+            at,
+        ):
             file.write(text.encode())
             file.flush()
-            os.fchmod(file.fileno(), usual_mode())
+            os.fchmod(file.fileno(), find_default_mode())
             os.fsync(file.fileno())
             at.replace(self.manifest)
 

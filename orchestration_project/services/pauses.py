@@ -21,7 +21,7 @@ from orchestration_project.engine.contracts.pauses import (
 )
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.errors import (
     ConfigurationError,
     OrchestrationError,
@@ -56,7 +56,7 @@ class Pauses:
     def list_in_effect(self) -> list[Pause]:
         """Return the pauses that hold runs now, by subject."""
         with self._warehouse.reading() as connection:
-            return pauses_in_effect(connection, self._clock.now())
+            return select_pauses(connection, self._clock.now())
 
     def pause(
         self,
@@ -74,8 +74,8 @@ class Pauses:
             ConfigurationError: The subject is unknown, the reason is empty or too long, or
                 ``until`` has passed.
         """
-        pause = Pause(subject, storable(reason).strip(), storable(by), self._clock.now(), until)
-        require_valid_pause(pause, known_subjects(registry))
+        pause = Pause(subject, clean_text(reason).strip(), clean_text(by), self._clock.now(), until)
+        require_valid_pause(pause, list_known_subjects(registry))
         if not is_dry_run:
             with self._warehouse.writing() as connection:
                 lock_row(connection, table.name)
@@ -100,7 +100,7 @@ class Pauses:
         if not is_dry_run:
             with self._warehouse.writing() as connection:
                 lock_row(connection, table.name)
-                _close_pause(connection, subject, storable(by), self._clock.now())
+                _close_pause(connection, subject, clean_text(by), self._clock.now())
         return pauses[subject]
 
     def require_unpaused(self, instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> None:
@@ -110,7 +110,7 @@ class Pauses:
             PausedError: A pause holds it.
         """
         pauses = self.list_in_effect()
-        pause = find_pause(pauses, subjects_of_run(instance, run)) if pauses else None
+        pause = find_pause(pauses, find_run_subjects(instance, run)) if pauses else None
         if pause is not None:
             raise PausedError(
                 "a pause holds the run",
@@ -121,7 +121,7 @@ class Pauses:
             )
 
 
-def pauses_in_effect(connection: Connection, now: datetime) -> list[Pause]:
+def select_pauses(connection: Connection, now: datetime) -> list[Pause]:
     """Return the pauses that hold runs at a time, by subject."""
     columns = (table.c.subject, table.c.reason, table.c.paused_by, table.c.paused_at, table.c.until)
     statement = select(*columns).where(table.c.resumed_at.is_(None)).order_by(table.c.subject)
@@ -129,7 +129,7 @@ def pauses_in_effect(connection: Connection, now: datetime) -> list[Pause]:
     return [pause for pause in pauses if pause.is_in_effect(now)]
 
 
-def known_subjects(registry: "Registry") -> Collection[str]:
+def list_known_subjects(registry: "Registry") -> Collection[str]:
     """Return all subjects that can be paused."""
     import dagster as dg
 
@@ -146,9 +146,9 @@ def known_subjects(registry: "Registry") -> Collection[str]:
 
 def pause_of_job(pauses: Iterable[Pause], job: "dg.JobDefinition") -> Pause | None:
     """Return the pause that holds the runs of a job; None: they start."""
-    from orchestration_project.engine.dagster_private.definitions import parts_of_job
+    from orchestration_project.engine.dagster_private.definitions import build_job_parts
 
-    return find_pause(pauses, _list_subjects(*parts_of_job(job)))
+    return find_pause(pauses, _list_subjects(*build_job_parts(job)))
 
 
 def pause_of_asset(pauses: Iterable[Pause], asset: str) -> Pause | None:
@@ -191,7 +191,7 @@ def select_unpaused_runs(
     """Return the runs that no pause holds, in their order."""
     if not pauses:
         return list(runs)
-    return [run for run in runs if find_pause(pauses, subjects_of_run(instance, run)) is None]
+    return [run for run in runs if find_pause(pauses, find_run_subjects(instance, run)) is None]
 
 
 def find_paused_runs(pauses: Collection[Pause], instance: "dg.DagsterInstance") -> frozenset[str]:
@@ -206,13 +206,13 @@ def find_paused_runs(pauses: Collection[Pause], instance: "dg.DagsterInstance") 
     for run in instance.get_runs(queued):
         plan = run.execution_plan_snapshot_id, run.tags.get("domain")
         if plan[0] is None or plan not in by_plan:
-            by_plan[plan] = find_pause(pauses, subjects_of_run(instance, run))
+            by_plan[plan] = find_pause(pauses, find_run_subjects(instance, run))
         if by_plan[plan] is not None:
             names.add(run.run_id)
     return frozenset(names)
 
 
-def silence_paused_probes(pauses: Collection[Pause], probes: "Iterable[Probe]") -> "list[Probe]":
+def skip_paused_probes(pauses: Collection[Pause], probes: "Iterable[Probe]") -> "list[Probe]":
     """Return probes of sources; that of a paused one answers with the pause and requests nothing.
 
     Args:
@@ -232,11 +232,11 @@ def _skip_if_paused(pauses: Collection[Pause], probe: "Probe") -> "Probe":
     return replace(probe, run=partial(Answer, pause.text, is_applicable=False))
 
 
-def subjects_of_run(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> frozenset[str]:
+def find_run_subjects(instance: "dg.DagsterInstance", run: "dg.DagsterRun") -> frozenset[str]:
     """Return the subjects whose pause holds a run; none of a job that runs while paused."""
-    from orchestration_project.engine.dagster_private.definitions import parts_of_run
+    from orchestration_project.engine.dagster_private.definitions import read_run_parts
 
-    return _list_subjects(*parts_of_run(instance, run))
+    return _list_subjects(*read_run_parts(instance, run))
 
 
 def _list_subjects(

@@ -20,10 +20,10 @@ MAX_SHOWN = 20
 
 def write_text(plan: Plan) -> str:
     """Return a plan as lines for a terminal."""
-    return "\n".join(_lines(plan))
+    return "\n".join(_iterate_lines(plan))
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _iterate_lines(plan: Plan) -> Iterator[str]:
     for table, partitions in group_by_table(plan).items():
         changing = [partition for partition in partitions if partition.is_any]
         rows = sum(partition.row_count for partition in partitions)

@@ -116,11 +116,11 @@ class Plan:
                 {**asdict(partition), "is_loaded": partition.is_loaded}
                 for partition in self.partitions
             ],
-            **{name: [_as_fields(item) for item in getattr(self, name)] for name in fields},
+            **{name: [_build_fields(item) for item in getattr(self, name)] for name in fields},
         }
 
 
-def _as_fields(item: Any) -> Any:
+def _build_fields(item: Any) -> Any:
     if isinstance(item, Sample):
         return asdict(item)
     table, partition_key, reason = item
@@ -286,12 +286,12 @@ class Planner:
             changing = sum(partition.is_any for partition in of_table)
             total = len(self.warehouse.replayable(table))
             samples.append(
-                Sample(name, len(of_table), total, changing, upper_share(changing, len(of_table)))
+                Sample(name, len(of_table), total, changing, bound_share(changing, len(of_table)))
             )
         return [sample for sample in samples if sample.planned < sample.total]
 
 
-def upper_share(count: int, of: int) -> float:
+def bound_share(count: int, of: int) -> float:
     """Return the upper end of the share that ``count`` of a random sample shows, 95 % (Wilson)."""
     if not of:
         return 1.0

@@ -17,19 +17,19 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.effective_config import (
     ConfigValue,
     EffectiveConfig,
-    leaves,
+    collect_leaves,
 )
 from orchestration_project.engine.contracts.presets import (
     Preset,
     PresetTarget,
-    as_written,
     check_values,
-    effective,
+    parse_preset,
     read_preset,
+    resolve_values,
 )
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.settings import (
     Settings,
@@ -70,17 +70,17 @@ class AppliedPreset:
         return f"{self.preset.name}#{self.number}"
 
 
-def preset_names() -> list[str]:
+def list_preset_names() -> list[str]:
     """Return the names of the presets that there are."""
-    return [file.stem for file in preset_files(PRESETS)]
+    return [file.stem for file in list_files(PRESETS)]
 
 
-def preset_files(folder: Path) -> Sequence[Path]:
+def list_files(folder: Path) -> Sequence[Path]:
     """Return the presets in ``folder``, but what an editor puts beside them (`.#full.yaml`)."""
     return default_files(folder, "[!.]*.yaml")
 
 
-def preset_of_file(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, PresetTarget]:
+def resolve_preset(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, PresetTarget]:
     """Return the preset in ``config/presets/<name>.yaml``, and the one of ``targets`` it is for.
 
     Raises:
@@ -90,22 +90,22 @@ def preset_of_file(name: str, targets: Sequence[PresetTarget]) -> tuple[Preset, 
     return read_preset(name, content, targets)
 
 
-def preset_as_written(name: str) -> tuple[Preset, dict[str, Any]]:
+def read_raw_preset(name: str) -> tuple[Preset, dict[str, Any]]:
     """Return the preset in ``config/presets/<name>.yaml`` and its run config, unseen by its job.
 
     Raises:
         ConfigurationError: There is none of that name, or it says nothing that could be taken.
     """
-    return as_written(name, _read_content(name))
+    return parse_preset(name, _read_content(name))
 
 
-def config_of_preset(name: str, job: str) -> dict[str, Any]:
+def read_run_config(name: str, job: str) -> dict[str, Any]:
     """Return the run config of a preset for a run of ``job``.
 
     Raises:
         ConfigurationError: There is none of that name, or it is for another job.
     """
-    preset, config = preset_as_written(name)
+    preset, config = read_raw_preset(name)
     if preset.job != job:
         raise ConfigurationError(
             f"the preset {name} is not for the job {job}", expected=f"the job {preset.job}"
@@ -114,7 +114,7 @@ def config_of_preset(name: str, job: str) -> dict[str, Any]:
 
 
 def _read_content(name: str) -> str:
-    names = preset_names()  # no path is made of a name that is not one of them
+    names = list_preset_names()  # no path is made of a name that is not one of them
     if name not in names:
         raise UnknownNameError(
             f"preset not found: {name!r}",
@@ -132,14 +132,14 @@ def _read_content(name: str) -> str:
         ) from error
 
 
-def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str, Any]]:
+def list_presets(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str, Any]]:
     """Return a row for each preset that there is; for one that cannot be used, why not."""
     in_force = {preset_target.job: presets.in_force(preset_target.job) for preset_target in targets}
     rows = []
-    for name in names_of_domains_on():
+    for name in list_enabled_presets():
         row = {"preset": name, "job": "", "description": "", "in_force": "", "problem": ""}
         try:
-            preset, target = preset_of_file(name, targets)
+            preset, target = resolve_preset(name, targets)
         except ConfigurationError as error:
             rows.append(row | {"problem": str(error)})
             continue
@@ -155,16 +155,16 @@ def listed(presets: "Presets", targets: Sequence[PresetTarget]) -> list[dict[str
     return rows
 
 
-def names_of_domains_on() -> Sequence[str]:
+def list_enabled_presets() -> Sequence[str]:
     """Return the names of the presets, but for those of jobs of domains that are off."""
     settings = load_shared_settings()
-    return [name for name in preset_names() if not off_domain(settings, _read_job(name))]
+    return [name for name in list_preset_names() if not off_domain(settings, _read_job(name))]
 
 
 def _read_job(name: str) -> str:
     """Return the job of a preset; empty if the preset cannot be read."""
     try:
-        return preset_as_written(name)[0].job
+        return read_raw_preset(name)[0].job
     except ConfigurationError:
         return ""
 
@@ -231,7 +231,7 @@ class RunPresets:
             self.instance.add_run_tags(self.run_id, {RUN_TAG: str(applied)})
         attributes = {name: getattr(own, name) for name in target.fields}
         preset = applied.preset.values if applied else {}
-        return effective(attributes, preset, target.base(self.settings))
+        return resolve_values(attributes, preset, target.base(self.settings))
 
 
 def _find_latest(connection: Connection, job: str) -> AppliedPreset | None:
@@ -252,8 +252,8 @@ def _build_row(applied: AppliedPreset, run_id: str) -> dict[str, Any]:
         "applied_number": applied.number,
         "preset": applied.preset.name,
         "content": json.dumps(applied.preset.values, sort_keys=True),
-        "user_name": storable(applied.user),
-        "reason": storable(applied.reason),
+        "user_name": clean_text(applied.user),
+        "reason": clean_text(applied.reason),
         "run_id": run_id,
         "applied_at": applied.applied_at,
     }
@@ -263,18 +263,20 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """libyaml's where there is one, ten times as fast: every run reads all presets."""
 
 
-def effective_config(settings: Settings, presets: Path = PRESETS) -> EffectiveConfig:
+def resolve_config(settings: Settings, presets: Path = PRESETS) -> EffectiveConfig:
     """Return every setting, and what each preset would set for a run that names it."""
-    entries = settings_in_effect(settings)
-    for file in preset_files(presets):
+    entries = list_settings(settings)
+    for file in list_files(presets):
         entries |= _read_preset_file(file)
     return EffectiveConfig(entries, settings.names_without_effect())
 
 
-def of_domains_on(settings: Settings, entries: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
+def select_enabled(
+    settings: Settings, entries: Mapping[str, ConfigValue]
+) -> dict[str, ConfigValue]:
     """Return the entries but for settings, limits and presets of domains that are off."""
     on = {"", *domains_on(settings)}
-    jobs = {name: _read_job(name) for name in preset_names()}
+    jobs = {name: _read_job(name) for name in list_preset_names()}
 
     def is_on(name: str) -> bool:
         subject, separator, text = name.partition(": ")
@@ -286,7 +288,7 @@ def of_domains_on(settings: Settings, entries: Mapping[str, ConfigValue]) -> dic
     return {name: value for name, value in entries.items() if is_on(name)}
 
 
-def settings_in_effect(settings: Settings) -> dict[str, ConfigValue]:
+def list_settings(settings: Settings) -> dict[str, ConfigValue]:
     """Return every setting and limit of a check, without presets."""
     origin = origins()
     entries = {
@@ -330,14 +332,14 @@ def _read_preset_file(file: Path) -> Mapping[str, ConfigValue]:
         read = None
     if not isinstance(read, dict):
         return {file.stem: ConfigValue(_describe_unusable(file), f"preset {file.stem}")}
-    values = leaves(read)
+    values = collect_leaves(read)
     return {
         f"{file.stem}: {path}": ConfigValue(value, f"preset {file.stem}")
         for path, value in values.items()
     }
 
 
-def in_force(presets: Presets) -> Mapping[str, ConfigValue]:
+def read_applied(presets: Presets) -> Mapping[str, ConfigValue]:
     """Return the values that applied presets set, by job, with the preset and who applied it.
 
     It takes no part in the hash of the configuration: which preset a run went by is on record for
@@ -352,7 +354,7 @@ def in_force(presets: Presets) -> Mapping[str, ConfigValue]:
     }
 
 
-def last_verified(warehouse: Warehouse) -> EffectiveConfig | None:
+def read_verified_config(warehouse: Warehouse) -> EffectiveConfig | None:
     """Return the configuration that was verified last, None where none was."""
     newest = select(verified.c.entries).order_by(verified.c.verified_at.desc()).limit(1)
     with warehouse.reading() as connection:

@@ -15,54 +15,54 @@ from orchestration_project.engine.connections.artifacts import (
     open_store,
 )
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.connections.log_files import FOLDER
 from orchestration_project.engine.dagster_private.daemon_state import (
     DaemonState,
     read_daemon_state,
 )
 from orchestration_project.engine.environment import (
+    open_unprepared_warehouse,
     open_warehouse,
-    unprepared_warehouse,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import database_url, parsed_url
+from orchestration_project.engine.warehouse.connecting import find_database_url, parse_url
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import AlertCondition, Answer, Probe, Registry
 from orchestration_project.services.alerts import Alerts, build_alerts
-from orchestration_project.services.alerts.rules.messages import trial_message
+from orchestration_project.services.alerts.rules.messages import build_test_message
 from orchestration_project.services.alerts.sending import look_at
-from orchestration_project.services.backup_state import backup_probe, restore_probe
+from orchestration_project.services.backup_state import build_age_probe, restore_probe
 from orchestration_project.services.dagster_instance import (
     NO_HEARTBEAT,
     PATIENCE_SECONDS,
-    silent_daemons,
-    waiting_for_it,
+    describe_waiting,
+    find_silent_daemons,
 )
-from orchestration_project.services.gate.certificates import certificate_probe
+from orchestration_project.services.gate.certificates import build_certificate_probe
 from orchestration_project.services.gate.gate import (
     Clocks,
     OpenWarehouse,
-    artifacts_probe,
-    clock_probe,
-    database_probe,
-    disk_probe,
-    queue_probe,
-    time_of_database,
+    build_artifacts_probe,
+    build_clock_probe,
+    build_database_probe,
+    build_disk_probe,
+    build_queue_probe,
+    read_database_time,
 )
-from orchestration_project.services.gate.rules import QUEUED_RUNS, error_line
-from orchestration_project.services.hosts import host_probes
-from orchestration_project.services.objectives.conditions import RowConditions, lasting_conditions
+from orchestration_project.services.gate.rules import QUEUED_RUNS, format_error
+from orchestration_project.services.hosts import build_host_probes
+from orchestration_project.services.objectives.conditions import RowConditions, build_conditions
 from orchestration_project.services.pauses import read_pauses, select_unpaused_runs
-from orchestration_project.services.program_logs.losses import losses_probe
-from orchestration_project.services.releases import releases_probe
+from orchestration_project.services.program_logs.losses import build_losses_probe
+from orchestration_project.services.releases import build_releases_probe
 from orchestration_project.settings import Settings
 
 if TYPE_CHECKING:  # a command verifies without Dagster
     import dagster as dg
 
 
-def daemon_probe(
+def build_daemon_probe(
     read_state: Callable[[], DaemonState], clock: Clock, *, is_missed: bool = False
 ) -> Probe:
     """Return the probe of Dagster's daemon, without which nothing queued or switched on starts.
@@ -72,7 +72,7 @@ def daemon_probe(
 
     def run() -> Answer:
         state = read_state()
-        silent = silent_daemons(state, clock)
+        silent = find_silent_daemons(state, clock)
         if not silent:
             return Answer(f"each part sent a heartbeat in the last {PATIENCE_SECONDS} s")
         whens = sorted(set(silent.values()))
@@ -82,7 +82,7 @@ def daemon_probe(
         )
         if whens == [NO_HEARTBEAT] and silent.keys() >= set(state.required_parts):
             text = f"{NO_HEARTBEAT} of any part"
-        waiting = waiting_for_it(state)
+        waiting = describe_waiting(state)
         if not waiting and not (is_missed and set(whens) != {NO_HEARTBEAT}):
             return Answer(f"not running, and nothing depends on it ({text})", is_applicable=False)
         raise TransientError(
@@ -98,7 +98,7 @@ def daemon_probe(
     return Probe("daemon", (QUEUED_RUNS,), lambda: action, run)
 
 
-def code_server_probe(home: Path) -> Probe:
+def build_code_server_probe(home: Path) -> Probe:
     """Return the probe of the code server of the `ui` that runs on ``home``, if one does."""
 
     def run() -> Answer:
@@ -140,14 +140,14 @@ def _read_address(home: Path) -> Mapping[str, Any]:
 NO_CHANNEL = Answer("ALERT_URLS is not set: alerts notify no channel", is_applicable=False)
 
 
-def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
+def build_alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
     """Return the dry look at the channels of alerts: nothing is sent."""
 
     def run() -> Answer:
         policy = open_alerts().policy
         channels = policy.channels
         names: dict[str, str] = {}
-        wrong = [error_line(policy.problem)] if policy.problem else []
+        wrong = [format_error(policy.problem)] if policy.problem else []
         for channel in channels:
             try:
                 names[channel.name] = look_at(channel)
@@ -167,11 +167,11 @@ def alerts_probe(open_alerts: Callable[[], Alerts]) -> Probe:
     return Probe("alerts", (), lambda: action, run)
 
 
-def sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
+def build_sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
     """Return the probe that sends each channel a message, which people see."""
 
     def run() -> Answer:
-        refusals = open_alerts().send_to_all(trial_message())
+        refusals = open_alerts().send_to_all(build_test_message())
         if not refusals:
             return NO_CHANNEL
         refused = [f"{name}: {reason}" for name, reason in refusals.items() if reason]
@@ -207,24 +207,24 @@ def open_probes(
     """
     real_time = Clock()
     opened = None if warehouse is None else partial(nullcontext, warehouse)
-    as_it_is = opened or partial(unprepared_warehouse, settings)
+    as_it_is = opened or partial(open_unprepared_warehouse, settings)
     functions = (
         {} if settings.database_url is None else {"the database": _build_database_time(as_it_is)}
     )
     return [
         open_database_probe(settings, warehouse),
         open_disk_probe(settings),
-        artifacts_probe(partial(open_store, settings)),
-        clock_probe(
+        build_artifacts_probe(partial(open_store, settings)),
+        build_clock_probe(
             lambda: {**functions, **clocks()}, real_time, most_seconds=settings.clock_skew_seconds
         ),
-        alerts_probe(partial(open_alerts, settings)),
-        daemon_probe(read_state, real_time),
-        code_server_probe(settings.state_path / "dagster"),
+        build_alerts_probe(partial(open_alerts, settings)),
+        build_daemon_probe(read_state, real_time),
+        build_code_server_probe(settings.state_path / "dagster"),
     ]
 
 
-def every_probe(
+def open_all_probes(
     registry: Registry,
     settings: Settings,
     read_state: Callable[[], DaemonState],
@@ -243,7 +243,7 @@ def every_probe(
 
 
 def _build_database_time(as_it_is: OpenWarehouse) -> Callable[[], datetime | None]:
-    return partial(time_of_database, as_it_is)
+    return partial(read_database_time, as_it_is)
 
 
 def open_database_probe(
@@ -251,8 +251,8 @@ def open_database_probe(
 ) -> Probe:
     """Return the probe of the database, which ``warehouse`` has open in a run."""
     opened = None if warehouse is None else partial(nullcontext, warehouse)
-    return database_probe(
-        opened or partial(unprepared_warehouse, settings),
+    return build_database_probe(
+        opened or partial(open_unprepared_warehouse, settings),
         opened or partial(open_warehouse, settings),
         Clock(),
         compares_tables=compares_tables,
@@ -261,13 +261,13 @@ def open_database_probe(
 
 def open_disk_probe(settings: Settings) -> Probe:
     """Return how the disks that we write to are looked at."""
-    return disk_probe(partial(_list_places, settings), settings.disk_headroom_mib)
+    return build_disk_probe(partial(_list_places, settings), settings.disk_headroom_mib)
 
 
 def _list_places(settings: Settings) -> Sequence[Path]:
     """Return the folders of this machine that we write to."""
-    places = [state_folder(settings)]
-    url, store = parsed_url(database_url(settings)), open_store(settings)
+    places = [ensure_state_folder(settings)]
+    url, store = parse_url(find_database_url(settings)), open_store(settings)
     if url.get_backend_name() == "sqlite":
         places.append(Path(str(url.database).removeprefix("file:").partition("?")[0]).parent)
     if isinstance(store, FolderStore):
@@ -289,7 +289,7 @@ def _build_conditions(
     settings: Settings, registry: Registry | None, instance: "dg.DagsterInstance"
 ) -> Sequence[AlertCondition]:
     """Return the conditions that alerts report although no run ends by them."""
-    real_time, as_it_is = Clock(), partial(unprepared_warehouse, settings)
+    real_time, as_it_is = Clock(), partial(open_unprepared_warehouse, settings)
     domains = registry or Registry.of([])
 
     def select_unpaused(runs: "Iterable[dg.DagsterRun]") -> "list[dg.DagsterRun]":
@@ -298,20 +298,24 @@ def _build_conditions(
     return [
         AlertCondition(
             "daemon_silent",
-            daemon_probe(partial(read_daemon_state, instance), real_time, is_missed=True),
+            build_daemon_probe(partial(read_daemon_state, instance), real_time, is_missed=True),
         ),
-        AlertCondition("queue_stuck", queue_probe(lambda: instance, real_time, select_unpaused)),
+        AlertCondition(
+            "queue_stuck", build_queue_probe(lambda: instance, real_time, select_unpaused)
+        ),
         AlertCondition("disk_low", open_disk_probe(settings)),
         *(
             AlertCondition("host_silent", probe, host)
-            for host, probe in host_probes(as_it_is, real_time).items()
+            for host, probe in build_host_probes(as_it_is, real_time).items()
         ),
-        AlertCondition("two_releases", releases_probe(as_it_is, real_time)),
+        AlertCondition("two_releases", build_releases_probe(as_it_is, real_time)),
         AlertCondition(
-            "backup_old", backup_probe(as_it_is, real_time, settings.backup_max_age_hours)
+            "backup_old", build_age_probe(as_it_is, real_time, settings.backup_max_age_hours)
         ),
         AlertCondition("restore_untried", restore_probe(as_it_is, real_time)),
-        AlertCondition("certificate_expiring", certificate_probe(settings, real_time)),
-        *lasting_conditions(as_it_is, real_time, domains.registered(RowConditions)),
-        AlertCondition("log_lines_lost", losses_probe(settings.state_path / FOLDER, real_time)),
+        AlertCondition("certificate_expiring", build_certificate_probe(settings, real_time)),
+        *build_conditions(as_it_is, real_time, domains.registered(RowConditions)),
+        AlertCondition(
+            "log_lines_lost", build_losses_probe(settings.state_path / FOLDER, real_time)
+        ),
     ]

@@ -42,7 +42,7 @@ class QueueState(NamedTuple):
     oldest_at: datetime | None
 
 
-def queue_name(tags: Mapping[str, str]) -> str:
+def find_queue(tags: Mapping[str, str]) -> str:
     """Return the queue of a run: its tag `dagster-celery/queue`, else that of its domain.
 
     A tag that cannot be the name of a queue counts as none.
@@ -71,7 +71,7 @@ def read_queues(
         run_records = instance.get_run_records(runs_filter, limit=max_runs, ascending=True)
         for record in run_records:
             tags = record.dagster_run.tags
-            key = (queue_name(tags), run_priority(tags))
+            key = (find_queue(tags), run_priority(tags))
             counted[key] += 1
             if counted is waiting:
                 oldest.setdefault(key, record.create_timestamp)

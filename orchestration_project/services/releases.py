@@ -9,13 +9,13 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import Answer, Probe
-from orchestration_project.services.hosts import HostRole, is_silent, read_hosts, releases_at_work
+from orchestration_project.services.hosts import HostRole, is_silent, list_releases, read_hosts
 
 UPGRADED_WITHIN = timedelta(minutes=15)
 """Time that an upgrade may take until every program runs its release."""
 
 
-def mixed_since(programs: Sequence[HostRole], now: datetime) -> datetime | None:
+def find_mixed_start(programs: Sequence[HostRole], now: datetime) -> datetime | None:
     """Return since when two releases run beside each other; None: at most one does.
 
     A release is at work since the earliest start of its running programs.
@@ -31,11 +31,11 @@ def mixed_since(programs: Sequence[HostRole], now: datetime) -> datetime | None:
 
 def is_upgrade_late(programs: Sequence[HostRole], now: datetime) -> bool:
     """Whether two releases have run at once for longer than an upgrade takes."""
-    since = mixed_since(programs, now)
+    since = find_mixed_start(programs, now)
     return since is not None and now - since > UPGRADED_WITHIN
 
 
-def releases_probe(
+def build_releases_probe(
     open_warehouse: Callable[[], AbstractContextManager[Warehouse]], clock: Clock
 ) -> Probe:
     """Return the probe that all programs run the same release, but for the time of an upgrade."""
@@ -49,7 +49,7 @@ def releases_probe(
         except OrchestrationError as error:  # the probe of the database reports it
             return Answer(f"the heartbeats cannot be read: {error.line}", is_applicable=False)
         now = clock.now()
-        since, releases = mixed_since(programs, now), releases_at_work(programs, now)
+        since, releases = find_mixed_start(programs, now), list_releases(programs, now)
         if since is not None and is_upgrade_late(programs, now):
             raise ConfigurationError(
                 "two releases run at once",

@@ -14,7 +14,7 @@ from orchestration_project.engine.contracts.rule_edits import (
     require_version,
 )
 from orchestration_project.engine.leases import lock_row
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class RuleStore(Generic[RuleT]):
                 "rule_id": rule.rule_id,
                 "version_number": changes.numbers[rule.rule_id],
                 "is_active": True,
-                "edited_by": storable(by),
+                "edited_by": clean_text(by),
                 "edited_at": at,
             }
             for rule in rules
@@ -86,7 +86,7 @@ class RuleStore(Generic[RuleT]):
 
     def _end(self, connection: Connection, names: Sequence[str], *, by: str, at: datetime) -> None:
         columns = self.table.c
-        ended = {"ended_by": storable(by), "ended_at": at} if "ended_at" in columns else {}
+        ended = {"ended_by": clean_text(by), "ended_at": at} if "ended_at" in columns else {}
         if names:
             connection.execute(
                 update(self.table)

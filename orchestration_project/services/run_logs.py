@@ -15,13 +15,13 @@ from typing import NamedTuple, Protocol
 import dagster as dg
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, text
 
-from orchestration_project.engine.contracts.retention import FORGOTTEN_EVENTS, prunable
+from orchestration_project.engine.contracts.retention import FORGOTTEN_EVENTS, find_prunable
 from orchestration_project.engine.dagster_private.storage import (
     RUNLESS_RUN_ID,
     EventLogFiles,
     EventLogTable,
     compute_log_folder,
-    event_log_store,
+    find_event_log_store,
 )
 from orchestration_project.engine.run_statuses import FINISHED_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
@@ -169,7 +169,7 @@ def _find_old_runs(
         changed = {
             run_record.dagster_run.run_id: run_record.update_timestamp for run_record in page
         }
-        chosen = prunable(changed, ledger.ended(list(changed)), before)
+        chosen = find_prunable(changed, ledger.ended(list(changed)), before)
         names += chosen
         unrecorded += len(changed) - len(chosen)
         cursor = page[-1].dagster_run.run_id
@@ -189,7 +189,7 @@ def run_logs_of(instance: dg.DagsterInstance) -> list[RunLogs]:
 
 
 def _open_events(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable:
-    events = event_log_store(instance)
+    events = find_event_log_store(instance)
     if events is None:
         raise ConfigurationError(
             "the logs of Dagster's runs cannot be pruned",

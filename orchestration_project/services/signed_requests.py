@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.addresses import OWN_NAMES
-from orchestration_project.engine.contracts.webhooks.schemes import SCHEMES, standard_headers
+from orchestration_project.engine.contracts.webhooks.schemes import SCHEMES, build_standard_headers
 from orchestration_project.engine.contracts.webhooks.sources import SHORTEST_SECRET_BYTES
-from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.environment import build_address_guard, open_client
 from orchestration_project.engine.http.addresses import AddressGuard
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings
@@ -97,13 +97,13 @@ def post_signed(
         settings,
         receiver.system,
         limits=AnswerLimits(deadline_seconds=REQUEST_SECONDS),
-        network=Network(use_environment=is_outside, guard=address_guard(settings)),
+        network=Network(use_environment=is_outside, guard=build_address_guard(settings)),
     ) as http:
         response = http.request(
             "POST",
             receiver.url,
             headers={
-                **standard_headers(key, message_id, body, now=Clock().now()),
+                **build_standard_headers(key, message_id, body, now=Clock().now()),
                 "Content-Type": "application/json",
                 **(headers or {}),
             },

@@ -13,7 +13,7 @@ from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import select_quarantined
-from orchestration_project.engine.warehouse.frames import Scope, scope_from_json
+from orchestration_project.engine.warehouse.frames import Scope, decode_scope
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import asset_of
 from orchestration_project.tables.spine import audits, deliveries
@@ -186,7 +186,7 @@ def read_quarantined(warehouse: Warehouse, limit: int = MOST) -> list[Quarantine
         QuarantinedDelivery(
             row.table_name,
             row.partition_key,
-            scope_from_json(row.scope),
+            decode_scope(row.scope),
             row.group_id,
             row.run_id,
             row.recorded_at,

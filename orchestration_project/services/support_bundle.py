@@ -22,13 +22,13 @@ from orchestration_project.engine.contracts.log_lines import LogFilter
 from orchestration_project.engine.dagster_private.automation import (
     FINISHED_TICKS,
     find_ticks,
-    running_instigators,
+    iterate_running_states,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.redaction import redacted
-from orchestration_project.services.ended_runs import entries_of, error_of, error_text
-from orchestration_project.services.export import whole_file
+from orchestration_project.services.ended_runs import describe_error, extract_message, read_entries
+from orchestration_project.services.export import open_atomic_file
 from orchestration_project.services.program_logs.reading import search_lines
 
 Section = Callable[[], object]
@@ -59,7 +59,7 @@ def write_bundle(file: Path, sections: Mapping[str, Section], *, replace: bool) 
         ConfigurationError: The archive cannot be written.
     """
     problems: list[str] = []
-    with whole_file(file, replace=replace) as target, ZipFile(target, "w") as archive:
+    with open_atomic_file(file, replace=replace) as target, ZipFile(target, "w") as archive:
         for name, read in sections.items():
             try:
                 content = read()
@@ -151,9 +151,9 @@ def read_ticks(instance: dg.DagsterInstance) -> Sequence[Mapping[str, Any]]:
             "at": _show_time(tick.timestamp),
             "run_count": len(tick.run_ids),
             "reason": tick.skip_reason,
-            "error": error_text(tick.error) if tick.error else None,
+            "error": extract_message(tick.error) if tick.error else None,
         }
-        for state in running_instigators(instance)
+        for state in iterate_running_states(instance)
         for tick in find_ticks(instance, state, limit=TICKS_EACH, statuses=FINISHED_TICKS)
     ]
     return sorted(
@@ -178,8 +178,8 @@ def read_failed_runs(instance: dg.DagsterInstance) -> Sequence[Mapping[str, Any]
 
 
 def _read_error(instance: dg.DagsterInstance, run_id: str) -> str:
-    entries = entries_of(instance, run_id, FAILURES)
-    return error_of([entry.dagster_event for entry in entries if entry.dagster_event])
+    entries = read_entries(instance, run_id, FAILURES)
+    return describe_error([entry.dagster_event for entry in entries if entry.dagster_event])
 
 
 def _show_time(seconds: float) -> str:

@@ -8,12 +8,12 @@ import polars as pl
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.sql import visitors
 
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.plans import TableDifference, compare_rows
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.registry import Registry
-from orchestration_project.services.exports import all_exports
+from orchestration_project.services.exports import read_all_exports
 from orchestration_project.settings import Settings
 from orchestration_project.tables.catalogue import known_tables, table_with_history
 from orchestration_project.tables.queries.row_diff import CHANGE, row_diff
@@ -133,7 +133,7 @@ def _compare_by_cause(
     key = [*key_names(table), CHANGED_AT]
     begun = begun.join(ended.select(*key, CAUSE), on=key, how="left", nulls_equal=True)
     begun = begun.with_columns(pl.col(CAUSE).fill_null(_find_causes(begun, loads)))
-    columns = [name for name in schema_of(table) if name not in BOOKKEEPING]
+    columns = [name for name in derive_schema(table) if name not in BOOKKEEPING]
     parts = [
         frame.partition_by(CHANGED_AT, CAUSE, as_dict=True, include_key=True)
         for frame in (ended, begun)
@@ -161,7 +161,7 @@ def _read_states(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the rows that loads ended between two times, and those that they wrote."""
     history: Table = table.info[HISTORY]
-    names = list(schema_of(table))
+    names = list(derive_schema(table))
     ended = read_frame(
         connection,
         select(history).where(history.c.known_to > since, history.c.known_to <= until),
@@ -188,7 +188,7 @@ def find_downstream(name: str, registry: Registry, settings: Settings) -> Downst
     shown = {name, *_follow_assets(name, registry)}
     while new := {view for view in VIEWS if view not in shown and _reads_any(view, shown)}:
         shown |= new
-    exports = all_exports(registry, settings)
+    exports = read_all_exports(registry, settings)
     routes = [f"GET /tables/{one}" for one in sorted(shown & known_tables().keys())]
     return Downstream(
         sorted(shown - {name}),

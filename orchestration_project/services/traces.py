@@ -52,7 +52,7 @@ UNREAD = frozenset({"body", "headers", "request", "response_headers", "payload",
 Row = Mapping[Any, Any]
 
 
-def unrecorded_entries(
+def find_unrecorded_runs(
     instance: "DagsterInstance", ledger: Ledger, trace_id: str
 ) -> Sequence[LedgerEntry]:
     """Return runs of a trace that Dagster has and the ledger does not yet: at most MAX_LIVE_RUNS.

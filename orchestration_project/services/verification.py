@@ -9,7 +9,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.effective_config import (
     ConfigDifference,
     EffectiveConfig,
-    differences,
+    compare_configs,
 )
 from orchestration_project.engine.dagster_private.daemon_state import DaemonState
 from orchestration_project.engine.warehouse import Warehouse
@@ -18,13 +18,13 @@ from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.gate import Register, examine_all
 from orchestration_project.services.gate.rules import Finding, are_ready
 from orchestration_project.services.ledger.rules.entries import NOT_APPLICABLE
-from orchestration_project.services.pauses import read_pauses, silence_paused_probes
+from orchestration_project.services.pauses import read_pauses, skip_paused_probes
 from orchestration_project.services.presets import (
-    effective_config,
-    last_verified,
+    read_verified_config,
     record_verified_config,
+    resolve_config,
 )
-from orchestration_project.services.probes import every_probe, sending_probe
+from orchestration_project.services.probes import build_sending_probe, open_all_probes
 from orchestration_project.settings import Settings
 
 SHOWN_FIELDS = ("outcome", "dependency", "tried", "got", "remedy", "seconds")
@@ -72,19 +72,19 @@ def verify_dependencies(
         read_state: Returns the state of Dagster's daemon.
         send_to: Channels that get a test message; None: they are checked only.
     """
-    probes = every_probe(registry, settings, read_state, warehouse)
+    probes = open_all_probes(registry, settings, read_state, warehouse)
     sources = [probe.dependency for probe in registry.probes(settings)]
     pauses = read_pauses(lambda: nullcontext(warehouse))
-    replaced = silence_paused_probes(
+    replaced = skip_paused_probes(
         pauses, [probe for probe in probes if probe.dependency in sources]
     )
     if send_to is not None:
-        replaced.append(sending_probe(lambda: send_to))
+        replaced.append(build_sending_probe(lambda: send_to))
     instead = {probe.dependency: probe for probe in replaced}
     examined = examine_all(
         [instead.get(probe.dependency, probe) for probe in probes],
         Clock(),
-        effective_config(settings).full_hash,
+        resolve_config(settings).full_hash,
     )
     return [probe_result.finding for probe_result in examined]
 
@@ -104,7 +104,7 @@ def record_verification(
         OrchestrationError: The database cannot be used.
     """
     Register(warehouse).keep(findings, run_id=run_id)
-    config, before = effective_config(settings), last_verified(warehouse)
+    config, before = resolve_config(settings), read_verified_config(warehouse)
     if are_ready(findings):
         record_verified_config(warehouse, config, at=findings[0].checked_at, run_id=run_id)
-    return Drift(config, None if before is None else differences(before, config))
+    return Drift(config, None if before is None else compare_configs(before, config))

@@ -15,8 +15,8 @@ class WebhookSettings(BaseSettings, defer_build=True):
 
     domain: ClassVar[str] = "events"
     file_readers: ClassVar[tuple[str, ...]] = (
-        "orchestration_project.services.inbox.senders.declared_sources",
-        "orchestration_project.services.inbox.senders.declared_inboxes",
+        "orchestration_project.services.inbox.senders.read_declared_sources",
+        "orchestration_project.services.inbox.senders.read_declared_inboxes",
     )
     without_effect: ClassVar[frozenset[str]] = frozenset(
         {"webhook_max_body_mib", "webhook_inbox_rows", "api_allowed_origins"}

@@ -9,7 +9,7 @@ from orchestration_project import redaction
 from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.rules import AuditSummary
 from orchestration_project.services.ledger.reading import read_facts
-from orchestration_project.services.metadata import check_result, check_spec, quoted_table
+from orchestration_project.services.metadata import check_result, check_spec, redact_table
 
 TABLE = dg.AssetKey(["finra", "otc_weekly"])
 FAILED: dict[str, object] = {
@@ -92,7 +92,7 @@ def test_quoted_rows_are_cut_to_a_size_and_have_no_secret(monkeypatch: pytest.Mo
     secrets = redaction.Secrets()
     secrets.hide("hunter2-hunter2")
     monkeypatch.setattr("orchestration_project.services.metadata.redacted", secrets.redacted)
-    table = quoted_table({"record": f"hunter2-hunter2 {'x' * 5000}"} for _ in range(500))
+    table = redact_table({"record": f"hunter2-hunter2 {'x' * 5000}"} for _ in range(500))
     cells = [str(record.data["record"]) for record in table.records]
     assert 50 < len(cells) < 100
     assert len(json.dumps(cells)) < 24_000
@@ -137,4 +137,4 @@ def test_a_check_that_failed_for_another_partition_blocks_neither_its_run_nor_wh
 
 
 def test_a_table_without_rows_is_a_table():
-    assert list(quoted_table([]).records) == []
+    assert list(redact_table([]).records) == []

@@ -14,7 +14,7 @@ from orchestration_project.domains.documents.tables import documents_chunks, doc
 from orchestration_project.engine.captures import Captures
 from orchestration_project.services.evidence.exporting import Sources, export_evidence
 from orchestration_project.services.evidence.subjects import EvidenceRequest
-from orchestration_project.services.presets import Presets, effective_config, in_force
+from orchestration_project.services.presets import Presets, read_applied, resolve_config
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import captures
 from tests.document_loader import BOTH
@@ -63,8 +63,8 @@ def test_an_archive_of_a_document_has_its_pages_captures_and_bytes(document_load
     sources = Sources(
         document_loader.warehouse,
         document_loader.instance,
-        effective_config(settings),
-        in_force(Presets(document_loader.warehouse, document_loader.clock)),
+        resolve_config(settings),
+        read_applied(Presets(document_loader.warehouse, document_loader.clock)),
         REGISTRY.tables,
         Captures(document_loader.artifacts),
     )

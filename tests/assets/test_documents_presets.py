@@ -14,7 +14,7 @@ from orchestration_project.domains.documents.tables import (
     documents_chunks,
     documents_pages,
 )
-from orchestration_project.services.presets import preset_of_file
+from orchestration_project.services.presets import resolve_preset
 from tests import databases
 from tests.assets.test_documents import DAY, folder, run, tick
 from tests.assets.test_operations_presets import choose, shown_by
@@ -37,7 +37,7 @@ def load(instance: Any, **config: Any) -> bool:
 
 def test_the_presets_have_chunks_of_256_500_and_1024_words_and_grow_less_strict():
     found = {
-        name: preset_of_file(name, [DOCUMENTS_LOADING])[0].values
+        name: resolve_preset(name, [DOCUMENTS_LOADING])[0].values
         for name in ("quality", "balanced", "speed", "documents_standard")
     }
     assert {name: values.get("chunk_words") for name, values in found.items()} == {

@@ -18,7 +18,7 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.engine.connections.simulator import demo_url
+from orchestration_project.engine.connections.simulator import ensure_demo_url
 from orchestration_project.errors import TransientError
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.queries.row_diff import row_diff
@@ -465,7 +465,7 @@ def test_what_landed_before_a_defect_is_materialized_and_its_partition_named(url
 def test_credentials_that_the_source_refuses_are_a_clear_error_without_the_secret(
     url, instance, demo_settings, monkeypatch
 ):
-    api_url = demo_url(demo_settings)
+    api_url = ensure_demo_url(demo_settings)
     monkeypatch.setenv("FINRA_SOURCE", "api")
     monkeypatch.setenv("FINRA_API_URL", api_url)
     monkeypatch.setenv("FINRA_TOKEN_URL", f"{api_url}/fip/rest/ews/oauth2/access_token")
@@ -541,7 +541,7 @@ def test_another_real_source_replaces_a_partition_only_by_force(
     url, instance, tmp_path, demo_settings, monkeypatch
 ):
     partition = key("OTCE", 1)
-    api_url = demo_url(demo_settings)
+    api_url = ensure_demo_url(demo_settings)
     monkeypatch.setenv("FINRA_SOURCE", "api")
     monkeypatch.setenv("FINRA_API_URL", api_url)
     monkeypatch.setenv("FINRA_TOKEN_URL", f"{api_url}/fip/rest/ews/oauth2/access_token")

@@ -29,7 +29,7 @@ from orchestration_project.domains.finra.equity_datasets import OTC_MONTHLY, SHO
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dataset import Dataset
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.resources.finra.datasets import engine_dataset
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import captures, rejects
@@ -166,7 +166,7 @@ def url(request, former, prepared, set_clock, tmp_path, monkeypatch) -> Iterator
     with Warehouse(url, clock=Clock()) as warehouse:
         warehouse.prepare(holds="real")
         with warehouse.writing() as connection:
-            config = migration_config(connection)
+            config = build_alembic_config(connection)
             command.downgrade(config, former.version)
             former.insert(connection)
             command.upgrade(config, "head")

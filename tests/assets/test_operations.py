@@ -14,7 +14,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.job_kinds import CHECKS_JOB, LIST_SESSIONS
 from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.services.probes import every_probe
+from orchestration_project.services.probes import open_all_probes
 from orchestration_project.settings import Settings, load_settings
 from orchestration_project.tables.operations_deployment import (
     operations_readiness,
@@ -70,7 +70,7 @@ def test_every_dependency_has_a_check_that_says_what_was_tried_and_what_came_of_
 ):
     result = run(instance, CHECKS_JOB, asset_selection=[READINESS])
     assert result.success
-    probes = every_probe(REGISTRY, folder, partial(read_daemon_state, instance))
+    probes = open_all_probes(REGISTRY, folder, partial(read_daemon_state, instance))
     names = [probe.dependency for probe in probes]
     results = checks(result)
     assert list(results) == [*(f"finds_{name}_ready" for name in names), "has_not_drifted"]

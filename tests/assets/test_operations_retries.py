@@ -16,16 +16,16 @@ from orchestration_project.engine.contracts.job_kinds import RETRY_FAILURES
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.runner import Report, each_partition
+from orchestration_project.engine.runner import Report, load_partitions
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
     OrchestrationError,
     TransientError,
 )
-from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
-from orchestration_project.services.retries.retrying import failed_partitions
-from orchestration_project.services.retries.rules import why_left_out
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, open_delivery_items
+from orchestration_project.services.retries.retrying import find_failed_partitions
+from orchestration_project.services.retries.rules import explain_skip
 from orchestration_project.tables.spine import inbox_states
 from tests.resources.definitions import RESOURCES
 from tests.runs import executed, op_metadata
@@ -80,7 +80,7 @@ class LetterReport(Report[str]):
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
 def make_letters(context: dg.AssetExecutionContext, config: Trouble):
-    yield from each_partition(context, lambda: Letters(config), LetterReport())
+    yield from load_partitions(context, lambda: Letters(config), LetterReport())
 
 
 defs = dg.Definitions(
@@ -106,7 +106,7 @@ def run(instance, first: str, last: str | None = None, job: str = "letters", **t
 
 
 def found(instance, **wanted) -> list[tuple[str, str, str]]:
-    partitions = failed_partitions(instance, defs.get_repository_def(), **wanted)
+    partitions = find_failed_partitions(instance, defs.get_repository_def(), **wanted)
     return [
         (partition.partition, partition.category, partition.reason.partition("\n")[0])
         for partition in partitions
@@ -178,9 +178,9 @@ def test_what_only_an_admin_may_launch_is_listed_and_not_tried_again(instance):
     own = dg.Definitions(assets=[shredded], jobs=[dg.define_asset_job("shredding", [shredded])])
     job = own.resolve_job_def("shredding")
     job.execute_in_process(instance=instance, raise_on_error=False, partition_key="a")
-    [failed] = failed_partitions(instance, own.get_repository_def())
+    [failed] = find_failed_partitions(instance, own.get_repository_def())
     assert (failed.partition, failed.category) == ("a", "database")
-    assert why_left_out(failed, ["database"]) == "only an admin may launch it"
+    assert explain_skip(failed, ["database"]) == "only an admin may launch it"
 
 
 @pytest.mark.slow
@@ -267,7 +267,7 @@ def fail_deliveries(settings, **errors: OrchestrationError) -> None:
         clock = Clock()
         received = [NewDelivery("hub", error, "push", b'{"a": 1}', {}, 1) for error in errors]
         Inbox(warehouse, clock).take(received)
-        items, until = delivery_items(warehouse, clock), clock.now() + timedelta(minutes=1)
+        items, until = open_delivery_items(warehouse, clock), clock.now() + timedelta(minutes=1)
         claimed = items.claim("webhooks/hub", limit=9, run_id="earlier", until=until)
         with warehouse.writing() as connection:
             ended = [ItemSettlement.of_error(each, errors[each.key]) for each in claimed]

@@ -12,7 +12,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
-from orchestration_project.services.presets import preset_as_written, preset_names
+from orchestration_project.services.presets import list_preset_names, read_raw_preset
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.rules.schedules import SCHEDULE_KIND
 from orchestration_project.tables.operations_edits import (
@@ -154,10 +154,10 @@ def test_a_secret_is_refused():
 
 
 def test_every_preset_fits_a_schedule_of_its_job():
-    names = preset_names()
+    names = list_preset_names()
     assert len(names) > 3
     for name in names:
-        preset, _ = preset_as_written(name)
+        preset, _ = read_raw_preset(name)
         schedule = SCHEDULE_KIND.read(
             {"name": "fx", "job": preset.job, "cron": "@daily", "preset": name}
         )

@@ -3,10 +3,10 @@
 import dagster as dg
 import pytest
 
-from orchestration_project.engine.contracts.failures import quarantine_lines, read_quarantine
+from orchestration_project.engine.contracts.failures import format_quarantine, read_quarantine
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.errors import ContractError, TransientError
-from orchestration_project.services.alerts.rules.decisions import problems
+from orchestration_project.services.alerts.rules.decisions import find_problems
 from orchestration_project.services.ended_runs import RunEnd, read_run
 
 WEEKS = dg.StaticPartitionsDefinition(["a", "b"])
@@ -20,7 +20,7 @@ WEEKS = dg.StaticPartitionsDefinition(["a", "b"])
     ],
 )
 def test_an_error_is_read_again_as_it_was_written(error):
-    found = read_quarantine(quarantine_lines(error))
+    found = read_quarantine(format_quarantine(error))
     assert found == (error.category, error.is_retryable, str(error))
 
 
@@ -32,7 +32,7 @@ def test_observations_of_earlier_versions_are_read_and_others_are_no_quarantine(
 
 @dg.asset(partitions_def=WEEKS, backfill_policy=dg.BackfillPolicy.single_run())
 def rows():
-    failed = quarantine_lines(ContractError("a is quarantined"))
+    failed = format_quarantine(ContractError("a is quarantined"))
     yield dg.AssetObservation("rows", partition="a", metadata=failed)
     yield dg.AssetObservation("rows", partition="b", metadata={"outcome": "not published"})
     raise dg.Failure("1 of 2 partitions did not land", allow_retries=False)
@@ -48,4 +48,4 @@ def test_a_partition_that_is_not_published_is_no_problem_of_a_run_that_failed_fo
         assert not result.success
         run = read_run(instance, RunEnd(1, result.run_id, "failure"))
     assert run is not None
-    assert problems(run) == {Problem("held_back", "rows", "a")}
+    assert find_problems(run) == {Problem("held_back", "rows", "a")}

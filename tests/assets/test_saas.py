@@ -11,14 +11,14 @@ from sqlalchemy import delete, select
 
 from orchestration_project.assets.saas import RECONCILING
 from orchestration_project.definitions import defs
-from orchestration_project.engine.environment import at_first_use
+from orchestration_project.engine.environment import open_lazily
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
 from orchestration_project.sensors.saas import saas_on_tick, saas_sweep_nightly
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.work import DELIVERY_TAG, SOURCE_TAG
-from orchestration_project.services.presets import Presets, preset_of_file
+from orchestration_project.services.presets import Presets, resolve_preset
 from orchestration_project.tables.operations_edits import operations_presets
 from orchestration_project.tables.spine import inbox, outbox
 from tests.domains.saas_tasks import WHOLE
@@ -317,7 +317,7 @@ def test_a_run_s_own_limits_go_before_an_applied_preset_and_that_before_the_usua
     only = {**RULE, "conditions": [{"field": "title", "operator": "contains", "value": "laptop"}]}
     assert sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[only]).success
     assert checks(sync_runs.run("saas_reconcile"))["are_matched_by_rules"]
-    strict, _ = preset_of_file("saas_strict", [RECONCILING])
+    strict, _ = resolve_preset("saas_strict", [RECONCILING])
     presets = Presets(sync_runs.warehouse, sync_runs.clock)
     assert presets.apply(strict, user="ada", reason="a test", run_id="1")
     looked = sync_runs.run("saas_reconcile")
@@ -336,7 +336,7 @@ def test_the_target_is_opened_only_if_something_is_due_and_nothing_is_tried_if_i
         yield
 
     assert sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE]).success
-    with at_first_use(shut, system="jira") as target:
+    with open_lazily(shut, system="jira") as target:
         sync_runs.target = target
         assert sync_runs.run("saas_reconcile").success
         sync_runs.systems.tasks.add("Order a laptop")

@@ -75,7 +75,7 @@ class Shop:
         self.server.requests.clear()
         access: Any = WebAccess(WebSettings.of(load_settings()), lambda: self.server.url)
         result = dg.materialize(
-            [web.site_assets(read_site(yaml.safe_dump(SITE | changes)))],
+            [web.build_site_assets(read_site(yaml.safe_dump(SITE | changes)))],
             instance=self._instance,
             partition_key=f"2026-02-{day:02}",
             resources={**RESOURCES, "web": access},

@@ -171,7 +171,7 @@ def crawl(site: Site, server: FaultyServer, instance: Any) -> Any:
     """Crawl a site, of which the server is the demo's shop."""
     access = WebAccess(WebSettings.of(load_settings()), lambda: server.url)
     return dg.materialize(
-        [web.site_assets(site)],
+        [web.build_site_assets(site)],
         instance=instance,
         partition_key=DAY,
         resources={**RESOURCES, "web": access},

@@ -15,7 +15,7 @@ from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.sensors.operations import operations_on_due_export
-from orchestration_project.services.exports import exports_of_domains
+from orchestration_project.services.exports import read_domain_exports
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.spine import work_items
@@ -159,7 +159,7 @@ def test_an_export_that_fits_no_target_is_a_problem_with_its_line(tmp_path, expo
     found = site_files_of(WebSettings.of(load_settings()))
     assert found.sites == {}
     assert found.problems["small.yaml"].startswith(f"line 2: {problem}")
-    assert exports_of_domains(REGISTRY, load_settings()) == {}
+    assert read_domain_exports(REGISTRY, load_settings()) == {}
 
 
 def test_an_invalid_exports_file_takes_no_site_away(tmp_path, exports_file):
@@ -168,4 +168,4 @@ def test_an_invalid_exports_file_takes_no_site_away(tmp_path, exports_file):
     exports_file.write_text("targets: {mart: {kind: shelf}}\n")
     settings = load_settings()
     assert list(site_files_of(WebSettings.of(settings)).sites) == ["small"]
-    assert list(exports_of_domains(REGISTRY, settings)) == ["web/small/csv"]
+    assert list(read_domain_exports(REGISTRY, settings)) == ["web/small/csv"]

@@ -57,7 +57,7 @@ def crawl(
         },
         "politeness": {"requests_per_second": 100, "concurrency": 4},
     }
-    made = web.site_assets(read_site(yaml.safe_dump(declared)))
+    made = web.build_site_assets(read_site(yaml.safe_dump(declared)))
     return dg.materialize(
         [made],
         instance=instance,

@@ -29,7 +29,7 @@ from orchestration_project.engine.contracts.exports import read_exports
 from orchestration_project.engine.contracts.retention import CAPTURED
 from orchestration_project.engine.dagster_private.automation import is_valid_cron_string
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.engine.leases import LostLeaseError, end_lease_of, renew, take
+from orchestration_project.engine.leases import LostLeaseError, expire_lease, renew, take
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.access import WebAccess
 from orchestration_project.resources.web.crawl import CrawlState
@@ -124,7 +124,7 @@ def test_a_run_whose_site_was_taken_over_writes_nothing(url, instance, monkeypat
                 [holder] = connection.execute(
                     select(leases.c.holder).where(leases.c.name == name)
                 ).scalars()
-                end_lease_of(connection, name, holder)
+                expire_lease(connection, name, holder)
                 take(connection, name, holder="other", now=now, until=now + timedelta(hours=1))
 
         with site_of({"/": LINKS}, {"/": take_over}) as (server, access):

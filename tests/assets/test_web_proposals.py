@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from sqlalchemy import insert, select, update
 
-from orchestration_project.assets.web import SITE_FILES, site_assets
+from orchestration_project.assets.web import SITE_FILES, build_site_assets
 from orchestration_project.definitions import defs
 from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import read_site
@@ -201,7 +201,7 @@ def test_a_partial_crawl_leads_to_a_proposal_that_removes_no_item(
     declared = SITE_FILES.sites["shop"]
     small = declared.budget.model_copy(update={"requests": 12})
     result = dg.materialize(
-        [site_assets(declared.model_copy(update={"budget": small}))],
+        [build_site_assets(declared.model_copy(update={"budget": small}))],
         instance=instance,
         partition_key=NEW,
         resources=RESOURCES,

@@ -65,7 +65,7 @@ def test_a_block_or_login_page_of_status_200_ends_the_crawl(
     with FaultyServer(reply) as server:
         access: Any = WebAccess(WebSettings.of(load_settings()), lambda: server.url)
         result = dg.materialize(
-            [web.site_assets(read_site(yaml.safe_dump(SITE)))],
+            [web.build_site_assets(read_site(yaml.safe_dump(SITE)))],
             instance=instance,
             partition_key="2026-02-01",
             resources={**RESOURCES, "web": access},
@@ -131,7 +131,7 @@ def test_other_members_of_json_warn_and_more_items_are_loaded(
         for day, rows in answers.items():  # noqa: B007 - the server sends them
             results.append(
                 dg.materialize(
-                    [web.site_assets(site)],
+                    [web.build_site_assets(site)],
                     instance=instance,
                     partition_key=day,
                     resources={**RESOURCES, "web": access},

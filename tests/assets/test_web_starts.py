@@ -50,7 +50,7 @@ def site_of(**changes: Any) -> dg.AssetsDefinition:
         "politeness": {"requests_per_second": 100, "concurrency": 4},
         **changes,
     }
-    return web.site_assets(read_site(yaml.safe_dump(declared)))
+    return web.build_site_assets(read_site(yaml.safe_dump(declared)))
 
 
 def crawl(instance: dg.DagsterInstance, made: dg.AssetsDefinition) -> Mapping[str, Any]:

@@ -81,7 +81,7 @@ def crawled(
     instance: dg.DagsterInstance, site: Site, day: str, *, succeeds: bool = True, **resources: Any
 ) -> dg.ExecuteInProcessResult:
     result = dg.materialize(
-        [web.site_assets(site)],
+        [web.build_site_assets(site)],
         instance=instance,
         partition_key=day,
         resources={**RESOURCES, **resources},

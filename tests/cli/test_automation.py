@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orchestration_project.__main__ import main
-from orchestration_project.assets.operations.automation import automations, switch
+from orchestration_project.assets.operations.automation import list_automations, switch
 from orchestration_project.cli.execution import repository
 from orchestration_project.definitions import defs
 from orchestration_project.engine.connections.clock import Clock
@@ -15,7 +15,7 @@ from orchestration_project.instance.storage import open_instance
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.services.edits import Edit
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
-from orchestration_project.services.schedules.workloads import Past, workloads_of_year
+from orchestration_project.services.schedules.workloads import Past, build_workloads
 from orchestration_project.settings import load_settings
 from tests.runs import executed, op_metadata
 
@@ -98,7 +98,9 @@ def test_what_is_switched_here_is_what_the_ui_and_the_daemon_look_up():
             instance, repository, lambda _: repository_origin(), "sync", on=True, is_dry_run=False
         )
         found = {
-            automation.name for automation in automations(instance, repository) if automation.is_on
+            automation.name
+            for automation in list_automations(instance, repository)
+            if automation.is_on
         }
         assert {"saas_on_tick", "saas_sweep_nightly"} <= found
         for state in instance.all_instigator_state():
@@ -123,7 +125,7 @@ def test_the_job_lists_by_default_and_switches_if_asked():
             metadata = op_metadata(result)
             assert (metadata["dry_run"], metadata["changed_count"]) == (not is_on, 3)
             assert next(iter(metadata)) == "dry_run"
-            found = automations(instance, defs.get_repository_def())
+            found = list_automations(instance, defs.get_repository_def())
             assert {each.is_on for each in found if each.profile == "fx"} == {is_on}
 
 
@@ -157,7 +159,7 @@ def test_the_simulated_year_counts_schedules_that_are_data(capsys, demo_settings
         edit = Edit(Action.CREATE, "often", "test", Clock().now(), fields)
         SCHEDULE_STORE.apply(warehouse, edit)
         past = {"prices_daily": Past(4.5, 90)}
-        found = workloads_of_year(repository(), warehouse, 2027, past, 60)
+        found = build_workloads(repository(), warehouse, 2027, past, 60)
     of_jobs = {each.job: (len(each.due), each.run_seconds) for each in found}
     assert of_jobs["fx_rates_daily"] == (52 + 365 * 24 * 6, 60)
     assert of_jobs["prices_daily"] == (365 * 24 + 261 + 365, 4.5)

@@ -29,7 +29,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.health import Readiness, routes
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.dagster_instance import PATIENCE_SECONDS
-from orchestration_project.services.probes import daemon_probe
+from orchestration_project.services.probes import build_daemon_probe
 from orchestration_project.settings import load_settings
 from tests.gateway.login_client import running
 from tests.postgres import new_database
@@ -75,7 +75,7 @@ def test_a_daemon_that_was_just_started_is_not_missed():
 @contextmanager
 def gateway_of(instance: dg.DagsterInstance) -> Iterator[tuple[str, int]]:
     """Serve the readiness of a gateway, which asks for the daemon's heartbeats each time."""
-    probe = daemon_probe(partial(read_daemon_state, instance), Clock())
+    probe = build_daemon_probe(partial(read_daemon_state, instance), Clock())
     readiness = Readiness([probe], monotonic=count(0, 10).__next__)
     with running(Starlette(routes=routes(readiness))) as port:
         yield "127.0.0.1", port

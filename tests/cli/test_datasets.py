@@ -11,7 +11,7 @@ from orchestration_project.cli.execution import repository
 from orchestration_project.cli.loading import dataset_jobs
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.partitioning import Calendar, Partitioning
-from orchestration_project.engine.dataset import dagster_partitions
+from orchestration_project.engine.dataset import build_partitions
 from orchestration_project.engine.listed_datasets import DatasetList, list_partition_keys
 from tests.own_project import opened_project
 
@@ -70,7 +70,7 @@ def test_keys_are_those_of_dagster_in_its_order(calendar, value_column, today):
     partitioning = Partitioning("stock", calendar, "day", value_column, values)
     first = date(2026, 1, 1)
     machine_now = Clock().today(calendar.zone)
-    partitions = dagster_partitions(partitioning, first, now=today, machine_now=machine_now)
+    partitions = build_partitions(partitioning, first, now=today, machine_now=machine_now)
     found = list_partition_keys(partitioning, first, today=today)
     assert found == list(partitions.get_partition_keys())
     assert len(found) > 0

@@ -28,7 +28,7 @@ from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.stored import repository_origin
 from orchestration_project.services.edits import Edit
-from orchestration_project.services.presets import effective_config, of_domains_on
+from orchestration_project.services.presets import resolve_config, select_enabled
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import domains_on, load_settings
@@ -122,13 +122,13 @@ def test_the_list_says_of_each_domain_and_dataset_why_and_what_turns_it_on(choos
 
 def test_settings_limits_and_presets_of_what_is_off_are_not_shown(choose):
     choose()
-    entries = effective_config(load_settings()).entries
+    entries = resolve_config(load_settings()).entries
     hidden = {"DOCUMENTS_DIR", "checks: prices_daily.jump_ratio", "saas_strict: ops.reconcile_saas"}
     assert not {
-        name for name in of_domains_on(load_settings(), entries) if name.startswith((*hidden,))
+        name for name in select_enabled(load_settings(), entries) if name.startswith((*hidden,))
     }
     choose(DOMAINS="documents,prices,saas")
-    shown = of_domains_on(load_settings(), entries)
+    shown = select_enabled(load_settings(), entries)
     assert all(any(name.startswith(each) for name in shown) for each in hidden)
     assert "FINRA_SOURCE" not in shown
     assert {"STATE_DIR", "checks: completeness.sigma"} <= shown.keys()

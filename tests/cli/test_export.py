@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 
 from orchestration_project.__main__ import main
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, v_finra_otc_weekly
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.bulk import ROWS_PER_ARROW_BATCH
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
@@ -112,7 +112,7 @@ def test_every_table_and_view_can_be_exported_as_csv_and_parquet(partition_loade
         assert main(["export", name, *options]) == 0
         found = pl.read_parquet(file)
         columns = [column.key for column in declared.columns if column.name not in HASHES]
-        assert dict(found.schema) == schema_of(declared, columns)
+        assert dict(found.schema) == derive_schema(declared, columns)
         statement = select(declared).order_by(*(declared.c[key] for key in key_names(declared)))
         assert found.equals(partition_loader.warehouse.frame(statement, declared).select(columns))
         capfd.readouterr()
@@ -476,7 +476,7 @@ def test_an_export_of_nothing_has_a_header_and_types(partition_loader, capfd, tm
     file = tmp_path / "empty.parquet"
     assert main(["export", WEEKLY, "--format", "parquet", "--output", str(file)]) == 0
     found = pl.read_parquet(file)
-    assert (dict(found.schema), found.height) == (schema_of(finra_otc_weekly), 0)
+    assert (dict(found.schema), found.height) == (derive_schema(finra_otc_weekly), 0)
 
 
 OF_POSTGRESQL = [0, ROWS_PER_BATCH, ROWS_PER_BATCH, 1]

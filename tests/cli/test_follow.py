@@ -14,7 +14,7 @@ import pytest
 from orchestration_project.__main__ import main
 from orchestration_project.engine.environment import open_chain_key
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import database_url
+from orchestration_project.engine.warehouse.connecting import find_database_url
 from orchestration_project.settings import load_settings
 from tests import programs
 from tests.resources.weeks import PartitionLoader, StoppedClock, row
@@ -32,7 +32,7 @@ def loader(
 ) -> Iterator[PartitionLoader]:
     """Loads a week into the database of the commands, and records the chain."""
     settings = load_settings()
-    key, url = open_chain_key(settings), database_url(settings)
+    key, url = open_chain_key(settings), find_database_url(settings)
     schema = settings.database_schema
     with Warehouse(url, clock=clock, schema=schema, chain_key=lambda: key) as warehouse:
         yield PartitionLoader(warehouse, tmp_path / "artifacts")

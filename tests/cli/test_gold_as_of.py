@@ -22,9 +22,9 @@ from orchestration_project.domains.finra.tables.datasets import finra_short_inte
 from orchestration_project.domains.finra.tables.equity_datasets import finra_reg_sho_daily
 from orchestration_project.domains.finra.tables.weekly import finra_symbol_week, finra_venue_week
 from orchestration_project.domains.prices.tables import prices_daily
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
-from orchestration_project.engine.warehouse.target import stamped
+from orchestration_project.engine.warehouse.target import fill_known_from
 from orchestration_project.registry import AsOfModule
 from orchestration_project.resources.cboe import weekly_load
 from orchestration_project.resources.finra.short import short_load
@@ -243,8 +243,8 @@ def store(partition_loader, now: datetime, table: Table, new: pl.DataFrame) -> N
 def blank(table: Table, *given: dict[str, Any]) -> pl.DataFrame:
     """Return rows of a table; columns that are not given are zero or blank."""
     nothing = {pl.Int64: 0, pl.Decimal: Decimal(0), pl.String: "", pl.Datetime: None, pl.Date: LAST}
-    usual = {name: nothing.get(type(kind)) for name, kind in schema_of(table).items()}
-    return pl.DataFrame([usual | each for each in given], schema_of(table))
+    usual = {name: nothing.get(type(kind)) for name, kind in derive_schema(table).items()}
+    return pl.DataFrame([usual | each for each in given], derive_schema(table))
 
 
 def assert_derives(
@@ -356,7 +356,7 @@ def test_shares_off_exchange_as_of_a_time_have_the_volume_known_then(
         with partition_loader.warehouse.writing() as connection:
             connection.execute(delete(off_exchange_share_daily))
             for of_day in derived.partition_by("trade_date"):
-                insert_frame(connection, off_exchange_share_daily, stamped(of_day, now))
+                insert_frame(connection, off_exchange_share_daily, fill_known_from(of_day, now))
             connection.execute(delete(fences).where(fences.c.table_name == "market_volume_daily"))
             for day in range(days):
                 fence = {

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from orchestration_project.__main__ import main
 from orchestration_project.cli.exit_statuses import EXIT_STATUS_TEXT, EXIT_STATUSES
 from orchestration_project.engine.connections.simulator import stop_demos
-from orchestration_project.engine.contracts.partition_tags import consecutive_ranges
+from orchestration_project.engine.contracts.partition_tags import group_consecutive
 from orchestration_project.engine.contracts.partitioning import load_outcome
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.settings import load_settings
@@ -210,7 +210,7 @@ def test_what_does_not_exist_is_refused_with_what_was_probably_meant(state_dir, 
 
 def test_ranges_are_consecutive_and_of_one_first_part():
     keys = [f"{tier}|{week}" for tier in "AB" for week in "1234"]
-    assert consecutive_ranges(["B|1", "A|4", "A|3", "A|1"], keys) == [
+    assert group_consecutive(["B|1", "A|4", "A|3", "A|1"], keys) == [
         ("A|1", "A|1"),
         ("A|3", "A|4"),
         ("B|1", "B|1"),

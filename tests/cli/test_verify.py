@@ -8,8 +8,8 @@ from sqlalchemy import text
 
 from orchestration_project.__main__ import main
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.environment import open_unprepared_warehouse, open_warehouse
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.settings import load_settings
 from tests.programs import free_port
@@ -68,8 +68,8 @@ def test_without_a_database_it_shows_what_was_found_and_why_that_is_not_stored(m
 
 def test_tables_of_an_older_version_are_reported_and_not_migrated(capsys):
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
-        command.downgrade(migration_config(connection), "-1")
-    with unprepared_warehouse(load_settings()) as warehouse:
+        command.downgrade(build_alembic_config(connection), "-1")
+    with open_unprepared_warehouse(load_settings()) as warehouse:
         older = warehouse.version()
         assert main(["verify"]) == 1
         assert warehouse.version() == older

@@ -13,12 +13,12 @@ from orchestration_project.engine.contracts.backups import (
     Manifest,
     Part,
     StoredArtifact,
-    artifact_line,
-    differing_counts,
+    build_backup_id,
+    compare_row_counts,
+    compare_sizes,
+    encode_artifact_line,
+    format_names,
     is_backup_id,
-    missing_or_changed,
-    named,
-    new_backup_id,
     read_artifact_lines,
     read_manifest,
     refuse_foreign,
@@ -115,18 +115,18 @@ def test_a_backup_of_empty_tables_and_no_object_is_read():
 
 def test_ids_sort_by_time_in_utc():
     at = datetime(2026, 11, 26, 14, 45, tzinfo=timezone(timedelta(hours=1)))
-    assert new_backup_id(at, "0123abcdef") == ID
+    assert build_backup_id(at, "0123abcdef") == ID
     assert is_backup_id(ID)
     assert not is_backup_id(f"{ID}0")
 
 
 def test_artifacts_are_listed_by_lines():
     artifact = StoredArtifact("captures/ä", 3, SHA256)
-    assert artifact_line(artifact) == f'["captures/\\u00e4",3,"{SHA256}"]\n'.encode()
-    assert [*read_artifact_lines([artifact_line(artifact)])] == [artifact]
+    assert encode_artifact_line(artifact) == f'["captures/\\u00e4",3,"{SHA256}"]\n'.encode()
+    assert [*read_artifact_lines([encode_artifact_line(artifact)])] == [artifact]
     for line in (b"[]", b'["a", 1, "aa"]', f'["/a", 1, "{SHA256}"]'.encode(), b"no"):
         with pytest.raises(ContractError, match="line 2 of the list of artifacts") as refused:
-            list(read_artifact_lines([artifact_line(artifact), line]))
+            list(read_artifact_lines([encode_artifact_line(artifact), line]))
         assert refused.value.expected == "a JSON list of name, bytes and SHA-256"
         assert refused.value.remedy == "restore another backup: --backup ID"
 
@@ -151,10 +151,10 @@ def test_a_backup_of_another_installation_or_of_other_data_is_refused():
 
 
 def test_differences_are_named():
-    assert missing_or_changed({"b": 1, "a": 1, "c": 1}, {"c": 2, "d": 1}) == (["a", "b"], ["c"])
-    assert named(["ä", *"bcdefg"]) == "\\xe4, b, c, d, e and 2 more"
-    assert differing_counts({"runs": 4, "ticks": 1}, {"runs": 3, "ticks": 1}) == [
+    assert compare_sizes({"b": 1, "a": 1, "c": 1}, {"c": 2, "d": 1}) == (["a", "b"], ["c"])
+    assert format_names(["ä", *"bcdefg"]) == "\\xe4, b, c, d, e and 2 more"
+    assert compare_row_counts({"runs": 4, "ticks": 1}, {"runs": 3, "ticks": 1}) == [
         "runs: 3 instead of 4"
     ]
-    assert differing_counts({"runs": 0}, {}) == []
-    assert differing_counts({"runs": 1}, {}) == ["runs: 0 instead of 1"]
+    assert compare_row_counts({"runs": 0}, {}) == []
+    assert compare_row_counts({"runs": 1}, {}) == ["runs: 0 instead of 1"]

@@ -8,7 +8,7 @@ import pytest
 from orchestration_project.engine.contracts.capture_forms import (
     Form,
     ReadRecord,
-    delimited,
+    build_delimited_form,
     find_form,
     read_records,
 )
@@ -22,7 +22,7 @@ PATTERN = r'"days":"(?P<day>[^"]+)","close":"(?P<close>[^"]+)"'
 
 
 def test_a_line_has_its_place_its_bytes_and_trimmed_texts_by_the_names_of_the_header():
-    assert list(read_records(WINDOWS, delimited("|"))) == [
+    assert list(read_records(WINDOWS, build_delimited_form("|"))) == [
         ReadRecord(2, 18, b"ACME| 10 \r", {"symbol": "ACME", "shares": "10"}),
         ReadRecord(3, 29, b"\r", {}),
         ReadRecord(4, 31, b"ZYX|7|x\r", {}),
@@ -42,20 +42,20 @@ def test_a_line_has_its_place_its_bytes_and_trimmed_texts_by_the_names_of_the_he
 )
 @pytest.mark.parametrize("header", [b'"Name","Shares"', b"Name , Shares"])
 def test_a_quoted_field_is_one_and_a_line_that_cannot_be_split_has_none(header, line, fields):
-    (record,) = read_records(header + b"\n" + line, delimited(","))
+    (record,) = read_records(header + b"\n" + line, build_delimited_form(","))
     assert (record.content, record.fields) == (line, fields)
 
 
 def test_quotes_are_letters_where_the_header_has_none_and_no_comma_separates():
-    (record,) = read_records(b'a|b\n"x|y"', delimited("|"))
+    (record,) = read_records(b'a|b\n"x|y"', build_delimited_form("|"))
     assert record.fields == {"a": '"x', "b": 'y"'}
 
 
 def test_a_search_reads_the_lines_with_all_texts_and_never_the_header():
     lines = b"symbol|tier\nACME|T1\nACME|T2\nsymbol|T2\n"
-    records = read_records(lines, delimited("|"), ["T2", "ACME"])
+    records = read_records(lines, build_delimited_form("|"), ["T2", "ACME"])
     assert [(record.number, record.fields["tier"]) for record in records] == [(3, "T2")]
-    found = [record.number for record in read_records(lines, delimited("|"), ["symbol"])]
+    found = [record.number for record in read_records(lines, build_delimited_form("|"), ["symbol"])]
     assert found == [4]
 
 

@@ -14,21 +14,21 @@ from orchestration_project.engine.contracts.chain import (
     ChainHead,
     ChainKey,
     ChainRecord,
-    grouped_sha256,
-    head_problems,
-    heads_document,
+    format_payload,
+    generate_key,
+    generate_salt,
+    hash_groups,
+    hash_payload,
+    hash_rows,
+    hash_subject,
+    hash_with_salt,
     is_signed_by,
+    iterate_head_problems,
     link_problems,
-    listed_sha256,
-    new_key_text,
-    new_salt,
-    payload_text,
     read_heads,
     read_key,
     read_public_keys,
-    salted,
-    sha256_of,
-    subject_sha256,
+    sign_heads,
 )
 from orchestration_project.errors import ConfigurationError
 
@@ -50,11 +50,11 @@ def record(number: int, previous: str, *, key: ChainKey | None = KEY, **fields) 
         "kind": "load",
         "amends": None,
         "at": NOON.isoformat(),
-        "subject": subject_sha256(salt, *named),
+        "subject": hash_subject(salt, *named),
         **fields,
     }
-    payload = payload_text(signed)
-    sha256 = sha256_of(payload)
+    payload = format_payload(signed)
+    sha256 = hash_payload(payload)
     return ChainRecord(
         *("weeks", number, "load", *named, None, payload, salt, sha256),
         *((key.sign(sha256), key.public_key) if key else (None, None)),
@@ -86,7 +86,7 @@ def test_an_unchanged_chain_has_no_problem():
         ([FIRST], "expected a signature of the newest record, found none"),
         ([FIRST, replace(SECOND, payload="{}")], "expected the SHA-256 of its payload"),
         (
-            [FIRST, replace(SECOND, payload="no", record_sha256=sha256_of("no"))],
+            [FIRST, replace(SECOND, payload="no", record_sha256=hash_payload("no"))],
             "expected a JSON object as payload, found other text",
         ),
         ([FIRST, record(2, "another")], "expected the SHA-256 of the record before it"),
@@ -125,7 +125,7 @@ def test_keys_are_base_64_of_32_bytes():
     assert KEY.public_key == PUBLIC_KEY
     assert read_key(f" {'A' * 43}= ", "CHAIN_KEY").public_key == PUBLIC_KEY
     assert read_public_keys(f"{PUBLIC_KEY},, {PUBLIC_KEY}", "CHAIN_TRUSTED_KEYS") == TRUSTED
-    assert read_key(new_key_text(), "CHAIN_KEY").public_key != PUBLIC_KEY
+    assert read_key(generate_key(), "CHAIN_KEY").public_key != PUBLIC_KEY
     for text in ("", "AAAA", "A" * 43 + "!"):
         with pytest.raises(ConfigurationError, match="invalid CHAIN_KEY") as refused:
             read_key(text, "CHAIN_KEY")
@@ -142,27 +142,27 @@ def test_a_signature_is_of_one_text_by_one_key_in_one_spelling():
 
 
 def test_salts_hide_what_a_hash_is_of():
-    assert len(new_salt()) == 32
-    assert new_salt() != new_salt()
-    assert salted(None, "") == EMPTY_SHA256
-    assert salted("a", "b") == sha256_of("ab")
+    assert len(generate_salt()) == 32
+    assert generate_salt() != generate_salt()
+    assert hash_with_salt(None, "") == EMPTY_SHA256
+    assert hash_with_salt("a", "b") == hash_payload("ab")
 
 
 def test_values_of_rows_have_one_text_each():
     row = (Decimal("1.5"), NOON, date(2026, 3, 2), "ä", None)
     text = '["1.500000", "2026-03-02T12:00:00+00:00", "2026-03-02", "ä", null]\n'
-    assert listed_sha256([row]) == sha256_of(text)
-    assert listed_sha256([]) == EMPTY_SHA256
+    assert hash_rows([row]) == hash_payload(text)
+    assert hash_rows([]) == EMPTY_SHA256
     with pytest.raises(TypeError, match="a record cannot hold a set"):
-        payload_text({"rows": {1}})
+        format_payload({"rows": {1}})
 
 
 def test_groups_have_the_hash_of_their_ordered_rows_however_many_there_are():
     many = MAX_LISTED_ROWS + 1
     rows = pl.DataFrame({GROUP: [0, 0, *[2] * many], "key": [2, 1, *range(many)]})
-    small, none, large = grouped_sha256(rows.sample(fraction=1, shuffle=True), ["key"], 3)
-    assert (small, none) == (listed_sha256([(1,), (2,)]), EMPTY_SHA256)
-    [alone] = grouped_sha256(
+    small, none, large = hash_groups(rows.sample(fraction=1, shuffle=True), ["key"], 3)
+    assert (small, none) == (hash_rows([(1,), (2,)]), EMPTY_SHA256)
+    [alone] = hash_groups(
         rows.filter(pl.col(GROUP) == 2).with_columns(pl.lit(0).alias(GROUP)), ["key"], 1
     )
     assert large == alone
@@ -170,10 +170,10 @@ def test_groups_have_the_hash_of_their_ordered_rows_however_many_there_are():
 
 def test_exported_heads_are_read_as_they_were_signed():
     heads = {"weeks": ChainHead(2, "aa"), "days": ChainHead(1, "bb")}
-    text = heads_document(heads, KEY, NOON)
+    text = sign_heads(heads, KEY, NOON)
     assert read_heads(text, "heads.json", TRUSTED) == heads
-    assert [*head_problems(heads, {"weeks": {2: "aa"}, "days": {1: "bb"}})] == []
-    deleted, other = head_problems(heads, {"weeks": {2: "cc"}})
+    assert [*iterate_head_problems(heads, {"weeks": {2: "aa"}, "days": {1: "bb"}})] == []
+    deleted, other = iterate_head_problems(heads, {"weeks": {2: "cc"}})
     assert str(deleted) == (
         "days, record 1 (exported head): expected the exported record, "
         "found none: the newest records were deleted"
@@ -188,9 +188,9 @@ def test_a_file_that_has_no_heads_is_refused(text: str):
 
 
 def test_heads_that_were_changed_or_that_another_key_signed_are_refused():
-    text = heads_document({"weeks": ChainHead(2, "aa")}, KEY, NOON)
+    text = sign_heads({"weeks": ChainHead(2, "aa")}, KEY, NOON)
     changed = json.dumps({**json.loads(text), "exported_at": "2026-03-03"})
-    foreign = heads_document({"weeks": ChainHead(2, "aa")}, OTHER_KEY, NOON)
+    foreign = sign_heads({"weeks": ChainHead(2, "aa")}, OTHER_KEY, NOON)
     for other in (changed, foreign):
         with pytest.raises(ConfigurationError, match="invalid signature of the chain heads"):
             read_heads(other, "heads.json", TRUSTED)

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from orchestration_project.engine.contracts.cron import read_cron
-from orchestration_project.engine.contracts.partitioning import day_of_period
+from orchestration_project.engine.contracts.partitioning import find_period_day
 from orchestration_project.engine.contracts.pipelines import (
     DateRange,
     KnownPartitions,
@@ -206,7 +206,7 @@ def test_each_named_day_is_the_day_of_its_own_period(kind):
     is_monthly = len(cron.days) < 31
     for number in range(800):
         day = FIRST + timedelta(days=number)
-        named = day_of_period(day, cron.names_day, is_monthly=is_monthly)
+        named = find_period_day(day, cron.names_day, is_monthly=is_monthly)
         assert named is not None
         assert cron.names_day(named)
         if cron.names_day(day):

@@ -4,8 +4,8 @@ from orchestration_project.engine.contracts.effective_config import (
     ConfigDifference,
     ConfigValue,
     EffectiveConfig,
-    differences,
-    leaves,
+    collect_leaves,
+    compare_configs,
 )
 
 BEFORE = EffectiveConfig(
@@ -39,12 +39,12 @@ def test_a_change_is_reported_by_name_with_its_new_origin():
             "D": ConfigValue("", "default"),
         }
     )
-    assert differences(BEFORE, now) == [
+    assert compare_configs(BEFORE, now) == [
         ConfigDifference("B", "x", "", "removed"),
         ConfigDifference("C", "", "***", "file"),
         ConfigDifference("D", "", "", "default"),
     ]
-    assert differences(BEFORE, BEFORE) == []
+    assert compare_configs(BEFORE, BEFORE) == []
 
 
 def test_what_was_stored_is_read_as_it_was():
@@ -53,7 +53,7 @@ def test_what_was_stored_is_read_as_it_was():
 
 def test_a_runs_config_is_its_values_by_path():
     config = {"ops": {"load": {"config": {"full": True, "ratio": 0.5, "group": None}}}}
-    assert leaves(config) == {
+    assert collect_leaves(config) == {
         "ops.load.config.full": "true",
         "ops.load.config.ratio": "0.5",
         "ops.load.config.group": "null",

@@ -5,8 +5,8 @@ import pytest
 from orchestration_project.engine.contracts.exports import (
     DatabaseTarget,
     LoadRange,
+    name_secrets,
     read_exports,
-    secret_names,
 )
 from orchestration_project.errors import ConfigurationError
 from tests.resources.weeks import NOON
@@ -183,4 +183,4 @@ def test_the_hash_of_a_declaration_stays_the_same_across_releases():
 
 
 def test_secrets_of_a_target_are_in_variables_of_its_name():
-    assert secret_names("partner") == ("EXPORT_URL_PARTNER", "EXPORT_SECRET_PARTNER")
+    assert name_secrets("partner") == ("EXPORT_URL_PARTNER", "EXPORT_SECRET_PARTNER")

@@ -14,10 +14,10 @@ from orchestration_project.engine.contracts.flags import (
     Flag,
     FlagSet,
     FlagUse,
-    flag_problems,
-    position_of,
+    compute_position,
+    find_problems,
+    group_uses,
     require_unused,
-    uses_by_flag,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
@@ -39,7 +39,7 @@ def flag(name: str = "new_layout", **fields: Any) -> Flag:
     ],
 )
 def test_a_position_is_the_start_of_the_sha256_of_flag_nul_and_key(key: str, digest: int):
-    assert position_of("new_layout", key) == digest
+    assert compute_position("new_layout", key) == digest
     share = digest / 2**64
     assert not flag(share=share - 0.001).holds_for(key)
     assert flag(share=share + 0.001).holds_for(key)
@@ -123,7 +123,7 @@ def test_expired_unused_and_missing_flags_are_named_with_their_owner_and_users()
         flag("old", owner="bob", expires_at="2026-03-01T12:00:00+01:00"),
         flag("idle", owner="eve"),
     ]
-    uses = uses_by_flag(
+    uses = group_uses(
         [
             FlagUse("old", "site shop"),
             FlagUse("good", "schedule nightly"),
@@ -132,7 +132,7 @@ def test_expired_unused_and_missing_flags_are_named_with_their_owner_and_users()
             FlagUse("sharing", "job sync"),
         ]
     )
-    assert flag_problems(flags, uses, NOW) == [
+    assert find_problems(flags, uses, NOW) == [
         "old of bob expired at 2026-03-01 11:00 UTC: it is off",
         "nothing uses idle of eve",
         "goood does not exist, so it is off for schedule weekly, site shop; did you mean good?",

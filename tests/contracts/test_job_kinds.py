@@ -10,8 +10,8 @@ from orchestration_project.engine.contracts.job_kinds import (
     KINDS,
     JobKind,
     describe_former_job,
-    present_launch,
     require_kind,
+    upgrade_launch,
 )
 from orchestration_project.errors import ConfigurationError
 
@@ -40,15 +40,15 @@ def test_each_kind_is_in_the_description_of_its_job(kind: JobKind):
 
 @pytest.mark.parametrize("name", [*FORMER_JOBS, "operations_verify", "finra_charts"])
 def test_a_former_name_leads_to_a_job_and_is_answered_with_it(name: str):
-    job, config = present_launch(name, {})
+    job, config = upgrade_launch(name, {})
     assert job in {*JOBS, "operations_checks", "finra_daily"}
     assert job in describe_former_job(name)
-    assert present_launch(job, config) == (job, config)
+    assert upgrade_launch(job, config) == (job, config)
 
 
 def test_a_launch_by_a_former_name_keeps_its_options_and_other_sections():
     config = {"ops": {"clean_up_artifacts": {"config": {"dry_run": True}}}, "loggers": {}}
-    assert present_launch("operations_cleanup", config) == (
+    assert upgrade_launch("operations_cleanup", config) == (
         DELETE_ARTIFACTS.job,
         {
             "ops": {DELETE_ARTIFACTS.op: {"config": {DELETE_ARTIFACTS.name: {"dry_run": True}}}},

@@ -3,8 +3,8 @@
 import pytest
 
 from orchestration_project.engine.contracts.partition_tags import (
-    asked_partitions,
-    consecutive_ranges,
+    group_consecutive,
+    list_partitions,
 )
 from orchestration_project.errors import ConfigurationError
 
@@ -68,7 +68,7 @@ def of_a_job(key: str) -> dict[str, str]:
     ],
 )
 def test_tags_of_two_dimensions_ask_for_one_partition_or_the_product_of_two_ranges(tags, asked):
-    assert asked_partitions({"domain": "finra", **tags}, TWO) == asked
+    assert list_partitions({"domain": "finra", **tags}, TWO) == asked
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_tags_of_two_dimensions_ask_for_one_partition_or_the_product_of_two_rang
     ],
 )
 def test_tags_of_one_dimension_ask_for_one_partition_or_a_range(tags, asked):
-    assert asked_partitions(tags, ONE) == asked
+    assert list_partitions(tags, ONE) == asked
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_tags_of_one_dimension_ask_for_one_partition_or_a_range(tags, asked):
 )
 def test_tags_that_name_different_partitions_are_refused_and_quoted(tags):
     with pytest.raises(ConfigurationError) as refused:
-        asked_partitions(tags, TWO)
+        list_partitions(tags, TWO)
     message = str(refused.value)
     assert message.startswith("invalid partition tags: they name different partitions\n")
     quoted = {name: value for name, value in tags.items() if name != "dagster/partition_set"}
@@ -114,13 +114,13 @@ def test_tags_that_name_different_partitions_are_refused_and_quoted(tags):
 def test_a_range_with_one_end_is_refused(end):
     tag = f"dagster/asset_partition_range_{end}"
     with pytest.raises(ConfigurationError, match="the range has one end"):
-        asked_partitions({tag: "T1|2026-01-12"}, TWO)
+        list_partitions({tag: "T1|2026-01-12"}, TWO)
 
 
 @pytest.mark.parametrize("tags", [{}, dimensions("T1|2026-01-12"), of_a_job("T1|2026-01-12")])
 def test_without_a_partition_or_a_range_the_error_has_an_example(tags):
     with pytest.raises(ConfigurationError) as refused:
-        asked_partitions(tags, TWO)
+        list_partitions(tags, TWO)
     assert str(refused.value).startswith("the run names no partition\n")
     assert """{"dagster/partition": "T2|2026-02-02"}""" in str(refused.value)
     assert refused.value.remedy == (
@@ -138,7 +138,7 @@ def test_without_a_partition_or_a_range_the_error_has_an_example(tags):
 )
 def test_a_range_that_runs_backwards_in_a_dimension_is_refused(ends):
     with pytest.raises(ConfigurationError) as refused:
-        asked_partitions(between(*ends), TWO)
+        list_partitions(between(*ends), TWO)
     assert refused.value.what == f"the run's range holds no partition: {ends[0]} to {ends[1]}"
     assert refused.value.expected == "a first and a last partition, the earlier week first"
 
@@ -155,11 +155,11 @@ def test_a_range_that_runs_backwards_in_a_dimension_is_refused(ends):
     ],
 )
 def test_an_end_that_is_no_partition_is_asked_for_alone_for_the_load_to_refuse(tags, asked):
-    assert asked_partitions(tags, TWO) == asked
+    assert list_partitions(tags, TWO) == asked
 
 
 def test_a_key_of_one_dimension_may_have_the_separator_of_several():
-    assert asked_partitions(between("a|b", "b"), {"": ("a", "a|b", "b")}) == ["a|b", "b"]
+    assert list_partitions(between("a|b", "b"), {"": ("a", "a|b", "b")}) == ["a|b", "b"]
 
 
 @pytest.mark.parametrize(
@@ -173,4 +173,4 @@ def test_a_key_of_one_dimension_may_have_the_separator_of_several():
 )
 def test_a_range_has_keys_without_a_gap_of_one_first_dimension(keys, ranges):
     ordered = [f"{part}|{number}" for part in "ab" for number in (1, 2, 3)]
-    assert consecutive_ranges(keys, ordered) == ranges
+    assert group_consecutive(keys, ordered) == ranges

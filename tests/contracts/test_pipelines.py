@@ -10,7 +10,7 @@ from orchestration_project.engine.contracts.pipelines import (
     DateRange,
     KnownPartitions,
     Pipeline,
-    partition_key,
+    build_partition_key,
     select_range,
 )
 from orchestration_project.errors import ConfigurationError
@@ -19,12 +19,12 @@ LOAD = Pipeline("load", (TIER, WEEK_ENDING))
 
 
 def test_a_friday_means_the_week_that_began_on_its_monday():
-    assert partition_key(LOAD, {"tier": "T1", "week_ending": "2025-01-10"}) == "T1|2025-01-06"
-    assert partition_key(Pipeline("sum", (WEEK_ENDING,)), {"week_ending": "2025-01-03"}) == (
+    assert build_partition_key(LOAD, {"tier": "T1", "week_ending": "2025-01-10"}) == "T1|2025-01-06"
+    assert build_partition_key(Pipeline("sum", (WEEK_ENDING,)), {"week_ending": "2025-01-03"}) == (
         "2024-12-30"
     )
-    assert partition_key(Pipeline("all"), {}) is None
-    assert partition_key(Pipeline("prices", (MONTH,)), {"month": "2025-01"}) == "2025-01-01"
+    assert build_partition_key(Pipeline("all"), {}) is None
+    assert build_partition_key(Pipeline("prices", (MONTH,)), {"month": "2025-01"}) == "2025-01-01"
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_friday_means_the_week_that_began_on_its_monday():
 )
 def test_what_names_no_week_is_refused(given, said):
     with pytest.raises(ConfigurationError, match=said):
-        partition_key(LOAD, given)
+        build_partition_key(LOAD, given)
 
 
 def test_a_day_other_than_friday_names_the_friday_of_its_week():
@@ -64,4 +64,4 @@ def test_partitions_between_two_days_include_both_and_may_be_of_one_part():
 @pytest.mark.parametrize("month", ["2025-13", "2025", "January", "2025-01-01"])
 def test_what_names_no_month_is_refused(month: str):
     with pytest.raises(ConfigurationError, match="month is none"):
-        partition_key(Pipeline("prices", (MONTH,)), {"month": month})
+        build_partition_key(Pipeline("prices", (MONTH,)), {"month": month})

@@ -7,10 +7,10 @@ from orchestration_project.engine.contracts.presets import (
     Default,
     Preset,
     PresetTarget,
-    as_written,
-    difference,
-    effective,
+    compare_presets,
+    parse_preset,
     read_preset,
+    resolve_values,
 )
 from orchestration_project.errors import ConfigurationError
 
@@ -38,11 +38,11 @@ def test_a_preset_has_the_name_of_its_file_a_description_a_job_and_values():
 
 
 def test_a_preset_is_read_as_it_is_written_also_where_its_job_does_not_take_it():
-    preset, whole = as_written("odd", config("{colour: red}"))
+    preset, whole = parse_preset("odd", config("{colour: red}"))
     assert preset == Preset("odd", "load", {"colour": "red"}, "Refuses any reject.")
     assert whole == {"ops": {"load_op": {"config": {"colour": "red"}}}}
     for ops in ("{}", "{load_op: null}"):
-        assert as_written("odd", f"{HEADER}ops: {ops}\n")[0].values == {}
+        assert parse_preset("odd", f"{HEADER}ops: {ops}\n")[0].values == {}
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_file_that_is_no_config_of_one_op_is_refused(text: str):
     with pytest.raises(
         ConfigurationError, match="the preset odd is not the config of one op"
     ) as refused:
-        as_written("odd", f"{HEADER}{text}\n")
+        parse_preset("odd", f"{HEADER}{text}\n")
     assert refused.value.expected == "ops: {<op>: {config: …}}, or ops: {} for the settings"
     assert refused.value.remedy == "correct the file"
 
@@ -96,7 +96,7 @@ def test_a_preset_that_cannot_be_used_is_refused_with_the_reason(text, problem):
 def test_a_runs_own_config_goes_before_the_preset_and_that_before_the_settings():
     base = {"full": False, "ratio": 0.005, "weeks": 30}
     own = {"full": False, "ratio": None}
-    assert effective(own, {"full": True, "ratio": 0.0}, base) == {
+    assert resolve_values(own, {"full": True, "ratio": 0.0}, base) == {
         "full": False,
         "ratio": 0.0,
         "weeks": 30,
@@ -106,7 +106,7 @@ def test_a_runs_own_config_goes_before_the_preset_and_that_before_the_settings()
 def test_the_difference_names_each_value_before_and_after_and_where_it_is_from():
     strict, full = Preset("strict", "load", {"ratio": 0.0}), Preset("full", "load", {"full": True})
     base = {"full": False, "ratio": 0.0}
-    rows = difference(strict, full, base)
+    rows = compare_presets(strict, full, base)
     names = ("field", "now", "now_from", "then", "then_from", "changes")
     assert [tuple(row[name] for name in names) for row in rows] == [
         ("full", "False", "settings", "True", "preset full", True),

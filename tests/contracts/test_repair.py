@@ -10,9 +10,9 @@ from orchestration_project.engine.contracts.repair import (
     WAYS,
     Attempt,
     LostCapture,
+    derive_outcome,
+    explain_loss,
     is_expired,
-    loss_text,
-    outcome_of,
 )
 from tests.properties import bounded
 
@@ -21,10 +21,10 @@ NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 def test_the_reason_of_an_outcome_lists_each_way_and_what_it_found():
     tried = [Attempt("copy", "absent"), Attempt("source", "failed", "HTTP 503")]
-    assert outcome_of(tried).reason == (
+    assert derive_outcome(tried).reason == (
         "the copy does not have the bytes; the source failed (HTTP 503)"
     )
-    assert outcome_of([]).reason == (
+    assert derive_outcome([]).reason == (
         "nothing has its bytes: no copy is named, and no source or rows have them"
     )
 
@@ -39,7 +39,7 @@ attempts = st.lists(
 @bounded
 def test_an_artifact_is_lost_only_if_no_way_may_still_have_its_bytes(failed, last):
     tried = [*failed, Attempt("source", last)] if last else failed
-    ended = outcome_of(tried)
+    ended = derive_outcome(tried)
     if last:
         assert (ended.state, ended.way) == (last, "source")
     else:
@@ -61,18 +61,19 @@ def lost(**changes):
 
 
 def test_a_loss_says_what_the_bytes_were_of_and_what_is_left():
-    assert loss_text([lost(rows={"b": 2, "a": 1}, later_at=NOON)]) == (
+    assert explain_loss([lost(rows={"b": 2, "a": 1}, later_at=NOON)]) == (
         "The bytes of weeklySummary of api, partition T1|2025-11-10, fetched at 2026-01-05 12:00 "
         "UTC, are lost; the database still has 1 rows in a, 2 rows in b; a later capture of "
         "2026-01-05 12:00 UTC is whole."
     )
-    alone = loss_text([lost()])
+    alone = explain_loss([lost()])
     assert "are lost; no current row was read from them; no later capture is whole." in alone
     assert (
-        loss_text([lost()] * 5) == f"{alone} {alone} {alone} 2 other captures had the same bytes."
+        explain_loss([lost()] * 5)
+        == f"{alone} {alone} {alone} 2 other captures had the same bytes."
     )
-    assert loss_text([lost()] * 3) == f"{alone} {alone} {alone}"
-    assert loss_text([]) == "Bytes that no capture needs are lost."
+    assert explain_loss([lost()] * 3) == f"{alone} {alone} {alone}"
+    assert explain_loss([]) == "Bytes that no capture needs are lost."
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from orchestration_project.engine.contracts.uploads import (
     FILE,
     FileInbox,
     Piece,
-    file_name_problem,
+    find_name_problem,
     read_inboxes,
     read_piece,
     upload_id_of,
@@ -53,7 +53,7 @@ def test_an_invalid_declaration_is_named(text: str, found: str):
     ],
 )
 def test_names_are_data_of_bounded_length(name: str, problem: str):
-    assert file_name_problem(name) == problem
+    assert find_name_problem(name) == problem
 
 
 def test_pieces_are_read_of_a_content_range():

@@ -10,12 +10,12 @@ from orchestration_project.engine.contracts.work_items import (
     ItemChange,
     ItemSettlement,
     WorkItem,
-    abandoned,
-    expired,
+    abandon_item,
+    expire_item,
+    format_reason,
     pause_after,
     put_back,
-    reason_of,
-    settled,
+    settle_item,
 )
 from orchestration_project.errors import ContractError, SourceError, ThrottledError
 
@@ -66,12 +66,12 @@ def test_pauses_grow_and_the_last_one_repeats(attempt_count: int, minutes: int):
 
 def test_an_item_that_was_not_begun_loses_no_attempt():
     settlement = ItemSettlement(LEASED.claimed_by("run2"), "ready")
-    assert settled(settlement, LEASED, NOON, RETRY_PAUSES) == ItemChange("ready", NOON, "run2")
+    assert settle_item(settlement, LEASED, NOON, RETRY_PAUSES) == ItemChange("ready", NOON, "run2")
 
 
 def test_a_result_ends_the_item_with_its_version():
     settlement = ItemSettlement(LEASED.claimed_by("run2"), "done", result_version="7")
-    change = settled(settlement, LEASED, NOON, RETRY_PAUSES)
+    change = settle_item(settlement, LEASED, NOON, RETRY_PAUSES)
     assert (change.state, change.attempts_added, change.result_version) == ("done", 1, "7")
     assert (settlement.is_retried, settlement.is_dead) == (False, False)
 
@@ -89,7 +89,7 @@ def test_an_error_waits_as_long_as_it_asks_for_or_is_the_last(
     error: ThrottledError | ContractError, item: WorkItem, state: str, seconds: int | None
 ):
     settlement = ItemSettlement.of_error(item.claimed_by("run2"), error)
-    change = settled(settlement, item, NOON, RETRY_PAUSES)
+    change = settle_item(settlement, item, NOON, RETRY_PAUSES)
     due_at = None if seconds is None else NOON + timedelta(seconds=seconds)
     assert (change.state, change.due_at, change.attempts_added) == (state, due_at, 1)
     assert (change.reason_code, settlement.error) == (error.category, error)
@@ -98,22 +98,22 @@ def test_an_error_waits_as_long_as_it_asks_for_or_is_the_last(
 
 def test_a_reason_has_what_failed_and_what_to_do_first():
     error = SourceError("no answer", expected="200", found="404")
-    assert reason_of(error) == (
+    assert format_reason(error) == (
         "no answer; what to do: the source has to change its answer; expected: 200; found: 404"
     )
-    assert reason_of(SourceError("no answer", remedy="ask again")) == (
+    assert format_reason(SourceError("no answer", remedy="ask again")) == (
         "no answer; what to do: ask again"
     )
-    assert reason_of(ThrottledError("slow down")) == "slow down"
-    assert len(reason_of(SourceError("a" * 3_000))) == 2_000
+    assert format_reason(ThrottledError("slow down")) == "slow down"
+    assert len(format_reason(SourceError("a" * 3_000))) == 2_000
 
 
 def test_a_run_that_ended_costs_an_attempt_and_an_expired_lease_is_due_at_once():
-    ended, late = abandoned(LEASED, NOON, RETRY_PAUSES), expired(LEASED, NOON)
+    ended, late = abandon_item(LEASED, NOON, RETRY_PAUSES), expire_item(LEASED, NOON)
     assert (ended.state, ended.reason_code) == ("failed", "run_ended")
     assert ended.due_at == NOON + timedelta(minutes=1)
     assert (late.state, late.reason_code, late.due_at) == ("failed", "lease_expired", NOON)
-    assert {abandoned(LAST, NOON, RETRY_PAUSES).state, expired(LAST, NOON).state} == {"dead"}
+    assert {abandon_item(LAST, NOON, RETRY_PAUSES).state, expire_item(LAST, NOON).state} == {"dead"}
 
 
 def test_an_item_that_a_run_names_has_the_attempts_of_a_new_one():

@@ -14,8 +14,8 @@ from orchestration_project.domains.finra.declaration import (
     finra_dataset,
 )
 from orchestration_project.engine.contracts.contract import Claim
-from orchestration_project.engine.contracts.partitioning import Partition, filled_in
-from orchestration_project.engine.own.contracts import day_field
+from orchestration_project.engine.contracts.partitioning import Partition, fill_json
+from orchestration_project.engine.own.contracts import find_day_field
 from orchestration_project.engine.own.partitions import Weekly
 from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.tables.schema import (
@@ -73,7 +73,7 @@ def query_of(dataset: FinraDataset, partition: Partition) -> dict[str, Any]:
     """Return the query for a partition."""
     source, texts = dataset.declared.source, dataset.partitioning.texts_of(partition)
     assert isinstance(source, HttpSource)
-    return filled_in(source.json_query, date.fromisoformat(texts[0]), partition.value)
+    return fill_json(source.json_query, date.fromisoformat(texts[0]), partition.value)
 
 
 def source_values(dataset: FinraDataset, partition: Partition) -> dict[str, str]:
@@ -87,7 +87,7 @@ def known_partitions(
     dataset: FinraDataset, listed: Iterable[Sequence[str]]
 ) -> tuple[list[Partition], list[str]]:
     """Return the partitions that a list has, and values that are not known."""
-    name = day_field(dataset.declared)
+    name = find_day_field(dataset.declared)
     return dataset.partitioning.known_in(listed, dataset=dataset.name, day_field=name)
 
 

@@ -8,7 +8,7 @@ import polars as pl
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 
 HEADER = "date,open,high,low,close,adjusted_close,volume,dividend,split_ratio"
 MONDAY = date(2026, 2, 2)
@@ -54,8 +54,10 @@ def row(day: date, close: float = 10, **changed: Any) -> dict[str, Any]:
 
 def rows(*days: dict[str, Any]) -> pl.DataFrame:
     """Return them as a frame."""
-    names = [name for name in schema_of(prices_daily) if name not in ("capture_id", "known_from")]
-    return pl.DataFrame(days, schema_of(prices_daily, names))
+    names = [
+        name for name in derive_schema(prices_daily) if name not in ("capture_id", "known_from")
+    ]
+    return pl.DataFrame(days, derive_schema(prices_daily, names))
 
 
 def week(start: date = MONDAY, count: int = 5) -> list[date]:

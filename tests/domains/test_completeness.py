@@ -10,8 +10,8 @@ from orchestration_project.engine.contracts.partitioning import Calendar, Partit
 from orchestration_project.engine.contracts.rules import (
     Acceptance,
     CompletenessLimits,
-    accepted,
-    completeness_audit,
+    apply_acceptance,
+    check_completeness,
 )
 
 LIMITS = CompletenessLimits()
@@ -31,7 +31,7 @@ NOTHING = (0, 0)
     ],
 )
 def test_a_delivery_has_most_of_the_keys_that_it_replaces(loaded: int, missing: int, outcome: str):
-    audit = completeness_audit(
+    audit = check_completeness(
         100, (loaded, missing), (), LIMITS
     )  # new keys do not stand for missing ones
     assert audit.outcome == outcome
@@ -54,14 +54,14 @@ def test_a_delivery_has_most_of_the_keys_that_it_replaces(loaded: int, missing: 
 def test_a_first_delivery_is_about_as_large_as_the_partitions_around_it(
     rows: int, neighbours: Sequence[int], outcome: str
 ):
-    assert completeness_audit(rows, NOTHING, neighbours, LIMITS).outcome == outcome
+    assert check_completeness(rows, NOTHING, neighbours, LIMITS).outcome == outcome
 
 
 def test_the_delivery_of_a_sha256_is_accepted_with_its_reason_and_no_other():
-    audit = completeness_audit(3, (16, 13), (), LIMITS)
-    assert accepted(audit, "aa", None).found == "3 of them in 3 rows; SHA-256 aa"
-    assert accepted(audit, "aa", Acceptance("bb", "a holiday")).blocks
-    found = accepted(audit, "aa", Acceptance("aa", "a holiday"))
+    audit = check_completeness(3, (16, 13), (), LIMITS)
+    assert apply_acceptance(audit, "aa", None).found == "3 of them in 3 rows; SHA-256 aa"
+    assert apply_acceptance(audit, "aa", Acceptance("bb", "a holiday")).blocks
+    found = apply_acceptance(audit, "aa", Acceptance("aa", "a holiday"))
     assert (found.outcome, found.found) == ("passed", "3 of them in 3 rows; accepted: a holiday")
 
 

@@ -22,7 +22,7 @@ from orchestration_project.domains.events.routing import (
     plan_delivery,
     target_problems,
 )
-from orchestration_project.engine.contracts.matching import TargetFields, typed
+from orchestration_project.engine.contracts.matching import TargetFields, convert_json
 from orchestration_project.engine.contracts.rule_edits import Problem
 from orchestration_project.engine.contracts.webhooks.sources import HOPS_HEADER
 from orchestration_project.errors import ConfigurationError
@@ -171,11 +171,11 @@ def test_a_delivery_that_does_not_fit_is_a_dead_letter_of_its_own(payload, code,
 def test_values_are_read_as_the_type_of_the_field(kind, value, expected):
     if expected is None:
         with pytest.raises(ValueError, match=r"^expected "):
-            typed(value, kind)
+            convert_json(value, kind)
     else:
-        found = typed(value, kind)
+        found = convert_json(value, kind)
         assert (found, type(found)) == (expected, type(expected))
-    assert typed(None, kind) is None
+    assert convert_json(None, kind) is None
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,13 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_symbol_rolling_6w,
 )
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from tests.properties import bounded
 
 WEEK = date(2025, 11, 10)
 LUMP = "CRD:0"
 NAMES = ("week_start", "tier", "market", "symbol", "venue_id", "share_quantity", "trade_count")
-OTHERS = schema_of(
+OTHERS = derive_schema(
     finra_otc_weekly, ["notional_usd", "firm_crd_number", "participant_name", "last_update_date"]
 )
 DATES = ("published_at", "known_from", "is_stale")
@@ -39,7 +39,7 @@ def ago(weeks: int) -> date:
 
 
 def frame(rows: list[Row]) -> pl.DataFrame:
-    drawn = pl.DataFrame(rows, schema_of(finra_otc_weekly, NAMES), orient="row")
+    drawn = pl.DataFrame(rows, derive_schema(finra_otc_weekly, NAMES), orient="row")
     return drawn.with_columns(pl.lit(None, kind).alias(name) for name, kind in OTHERS.items())
 
 

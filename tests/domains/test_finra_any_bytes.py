@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from orchestration_project.domains.finra.audits import AUDITS
 from orchestration_project.domains.finra.contract import OTHER_SUMS, SYMBOL_TOTALS, check_week
-from orchestration_project.engine.contracts.delimited import row_count
+from orchestration_project.engine.contracts.delimited import count_data_rows
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import ContractError
@@ -65,7 +65,7 @@ def ends(body: bytes, market: str | None) -> Counter[str] | str:
         week = check_week([Part(1, body, market)], week_start=WEEK, tier="T1")
     except ContractError as refusal:
         return refusal.what
-    assert week.received_count == row_count(body)
+    assert week.received_count == count_data_rows(body)
     assert week.rejects["line_number"].is_unique().all()
     assert None not in week.rejects["reason"].to_list()
     for row in week.rows.rows():  # that they are values which Python and so a database can hold
@@ -84,7 +84,7 @@ def test_each_line_of_any_bytes_is_landed_rejected_or_a_sum_or_its_part_is_refus
         assert found.isprintable()
         return
     sums = [code.encode() for code in (*SYMBOL_TOTALS, *OTHER_SUMS)]
-    rest = row_count(body) - found.total()
+    rest = count_data_rows(body) - found.total()
     assert rest >= 0
     if market:
         assert rest == 0  # a file holds no sums
@@ -99,7 +99,7 @@ def test_any_delivery_is_refused_or_judged_by_every_audit_and_never_crashes(bodi
     verdict = judged(parts, total)
     if isinstance(verdict, Validated):
         assert [audit.name for audit in verdict.audits] == list(AUDITS)
-        lines = sum(row_count(body) for body in bodies)
+        lines = sum(count_data_rows(body) for body in bodies)
         assert verdict.audits[0].outcome == ("passed" if lines == total else "failed")
         assert all(audit.offenders_json.isascii() for audit in verdict.audits)
 
@@ -117,10 +117,10 @@ def judged(parts: list[Part], total: int) -> Validated | ContractError:
 @bounded
 @given(st.integers(0, len(PAGE) - 1))
 def test_a_page_that_is_cut_anywhere_loses_no_line_unseen(length: int):
-    cut = judged([Part(1, PAGE[:length])], row_count(PAGE))
+    cut = judged([Part(1, PAGE[:length])], count_data_rows(PAGE))
     if isinstance(cut, ContractError):
         return
-    whole = judged([Part(1, PAGE)], row_count(PAGE))
+    whole = judged([Part(1, PAGE)], count_data_rows(PAGE))
     assert isinstance(whole, Validated)
     is_noticed = cut.audits != whole.audits or len(cut.rejects)
     assert is_noticed or cut.rows.equals(whole.rows)

@@ -21,7 +21,7 @@ from orchestration_project.domains.finra.gold import symbol_week, venue_sums, ve
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.contracts.values import exact_scaled, schema_of
+from orchestration_project.engine.contracts.values import derive_schema, parse_scaled
 from orchestration_project.errors import ContractError
 from tests.domains.weekly import (
     FIRM,
@@ -68,7 +68,7 @@ def test_a_firm_row_becomes_a_row_of_the_table():
 
 
 def test_its_types_are_those_of_the_table():
-    expected = schema_of(finra_otc_weekly)
+    expected = derive_schema(finra_otc_weekly)
     del expected["capture_id"], expected["known_from"]
     for rows in (checked(line()).rows, checked().rows):
         assert dict(rows.schema) == {**expected, "part_number": pl.Int64()}
@@ -296,7 +296,7 @@ def test_the_largest_quantity_lands():
     ],
 )
 def test_an_amount_is_scaled_exactly_or_not_at_all(text: str, scaled: int | None):
-    assert exact_scaled(pl.Series([text]), 6).to_list() == [scaled]
+    assert parse_scaled(pl.Series([text]), 6).to_list() == [scaled]
 
 
 @bounded
@@ -311,7 +311,7 @@ def test_an_amount_is_scaled_exactly_or_not_at_all(text: str, scaled: int | None
     )
 )
 def test_scaled_amounts_are_those_of_decimal_arithmetic(texts: list[str]):
-    assert exact_scaled(pl.Series(texts, dtype=pl.String), 6).to_list() == [
+    assert parse_scaled(pl.Series(texts, dtype=pl.String), 6).to_list() == [
         _scaled_by_decimal(text.replace("+", "")) for text in texts
     ]
 

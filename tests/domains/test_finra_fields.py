@@ -7,15 +7,15 @@ import polars as pl
 
 from orchestration_project.domains.finra.contract import API_FIELDS, KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import UnknownTier, unknown_tiers
-from orchestration_project.engine.contracts.contract import Drift, remembered
-from orchestration_project.engine.contracts.contract import drift as drift_from
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.contract import Drift, merge_fields
+from orchestration_project.engine.contracts.contract import detect_drift as drift_from
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.tables.spine import source_fields
 
 MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 TUESDAY, WEDNESDAY = MONDAY + timedelta(days=1), MONDAY + timedelta(days=2)
 drift = partial(drift_from, known_fields=KNOWN_FIELDS)
-NOTHING = pl.DataFrame(schema=schema_of(source_fields))
+NOTHING = pl.DataFrame(schema=derive_schema(source_fields))
 WITHOUT_MPID = {name: kind for name, kind in KNOWN_FIELDS.items() if name != "MPID"}
 
 
@@ -23,7 +23,7 @@ def looked(*looks: tuple[datetime, dict[str, str]]) -> pl.DataFrame:
     """Return what is remembered after these looks."""
     seen = NOTHING
     for at, listed in looks:
-        seen = remembered(seen, listed, source="api", dataset="weeklySummary", at=at)
+        seen = merge_fields(seen, listed, source="api", dataset="weeklySummary", at=at)
     return seen
 
 

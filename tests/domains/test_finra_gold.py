@@ -23,7 +23,7 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_symbol_week,
     finra_venue_week,
 )
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.errors import ContractError
 from tests.properties import bounded
 
@@ -32,8 +32,8 @@ LUMP = "CRD:0"
 LARGEST = 2**63 - 1
 LARGEST_SHARES = LARGEST // 10**6
 NAMES = ("market", "symbol", "venue_id", "share_quantity", "trade_count")
-SCHEMA = schema_of(finra_otc_weekly, ["week_start", "tier", *NAMES])
-OTHERS = schema_of(
+SCHEMA = derive_schema(finra_otc_weekly, ["week_start", "tier", *NAMES])
+OTHERS = derive_schema(
     finra_otc_weekly, ["notional_usd", "firm_crd_number", "participant_name", "last_update_date"]
 )
 MEASURES = (
@@ -189,8 +189,8 @@ def test_the_order_of_rows_changes_not_a_bit(rows: list[Row], chance: random.Ran
 
 def test_the_types_are_those_of_the_tables_with_rows_and_without():
     for rows in ([], [("ATS", "A", "V", 1, 1)]):
-        assert dict(symbol_week(frame(rows)).schema) == schema_of(finra_symbol_week)
-        assert dict(venue_week(venue_sums(frame(rows))).schema) == schema_of(finra_venue_week)
+        assert dict(symbol_week(frame(rows)).schema) == derive_schema(finra_symbol_week)
+        assert dict(venue_week(venue_sums(frame(rows))).schema) == derive_schema(finra_venue_week)
 
 
 def test_de_minimis_firms_are_no_venue_and_bound_the_index():

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from orchestration_project.engine.contracts.delimited import (
     Parsed,
+    add_records,
+    count_data_rows,
+    find_unfinished_line,
     parse_parts,
-    row_count,
-    unfinished_line,
-    with_records,
 )
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.errors import ContractError
 from tests.properties import bounded
 
@@ -58,14 +58,14 @@ def test_every_line_ends_exactly_once_and_its_place_is_that_of_its_bytes(
 ):
     body = header + b"\n" + lines + end
     parsed = parse(body)
-    rejects = with_records(parsed.rejects, [Part(1, body)])
+    rejects = add_records(parsed.rejects, [Part(1, body)])
     ends = sorted([*parsed.rows["line_number"], *rejects["line_number"]])
     assert ends == list(range(2, len(lines_of(body)) + 1))
-    assert len(ends) == row_count(body)
+    assert len(ends) == count_data_rows(body)
     for reject in rejects.iter_rows(named=True):
         bytes_there = body[reject["byte_offset"] :].split(b"\n")[0]
         assert bytes_there == lines_of(body)[reject["line_number"] - 1]
-        assert reject["record"] == in_ascii(bytes_there)
+        assert reject["record"] == escape_bytes(bytes_there)
 
 
 @bounded
@@ -119,7 +119,7 @@ def test_what_is_written_with_quotes_comes_back_exact(rows: list[tuple[str, str,
 def test_each_reject_says_what_is_wrong_with_its_line():
     body = HEADER + b"\nA|B|1\nA|B\n\nA|B|1|2\nA|\xff|1\nA|\0|1\n"
     parsed = parse(body)
-    rejects = with_records(parsed.rejects, [Part(1, body)])
+    rejects = add_records(parsed.rejects, [Part(1, body)])
     assert dict(rejects.schema) == REJECT_SCHEMA
     nul = "the line holds a NUL byte, which no database text can keep"
     assert rejects.rows() == [
@@ -200,7 +200,7 @@ def test_nothing_is_trimmed_or_taken_for_missing():
 @pytest.mark.parametrize("body", [HEADER, HEADER + b"\n"])
 def test_a_header_alone_has_no_lines(body: bytes):
     parsed = parse(body)
-    assert (parsed.rows.rows(), parsed.rejects.rows(), row_count(body)) == ([], [], 0)
+    assert (parsed.rows.rows(), parsed.rejects.rows(), count_data_rows(body)) == ([], [], 0)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_parts_keep_their_numbers_and_their_own_headers():
     parts = [Part(1, HEADER + b"\nA|B|1\nbad"), Part(2, b"name|shares|symbol\nD|2|C\nbad")]
     parsed = parse_parts(parts, COLUMNS)
     assert parsed.rows.rows() == [(1, 2, "A", "B", "1"), (2, 2, "C", "D", "2")]
-    rejects = with_records(parsed.rejects, parts)
+    rejects = add_records(parsed.rejects, parts)
     assert rejects["part_number", "line_number", "byte_offset", "record"].rows() == [
         (1, 3, 25, "bad"),
         (2, 3, 25, "bad"),
@@ -298,7 +298,7 @@ def test_what_is_no_such_text_at_all_is_named_with_what_to_do(body: bytes, seems
     what, remedy = seems
     assert refused.value.what == f"this is not the weekly data: it seems to be {what}"
     assert refused.value.remedy == remedy
-    assert refused.value.found.startswith(in_ascii(body.split(b"\n")[0])[:20])
+    assert refused.value.found.startswith(escape_bytes(body.split(b"\n")[0])[:20])
 
 
 def test_a_renamed_column_is_named_by_both_names_and_many_are_cut_short():
@@ -315,7 +315,7 @@ def test_a_renamed_column_is_named_by_both_names_and_many_are_cut_short():
 def test_rows_are_counted_without_the_header_and_with_or_without_a_final_newline(
     body: bytes, rows: int
 ):
-    assert row_count(body) == rows
+    assert count_data_rows(body) == rows
 
 
 @pytest.mark.parametrize(
@@ -329,9 +329,9 @@ def test_rows_are_counted_without_the_header_and_with_or_without_a_final_newline
     ],
 )
 def test_a_line_is_unfinished_without_its_end_and_all_its_fields(lines: bytes, rest: bytes):
-    assert unfinished_line(HEADER + b"\n" + lines) == rest
-    assert unfinished_line(b"\xef\xbb\xbf" + HEADER + b"\n" + lines) == rest
-    assert unfinished_line((HEADER + b"\n" + lines).decode().encode("utf-16")) == b""
+    assert find_unfinished_line(HEADER + b"\n" + lines) == rest
+    assert find_unfinished_line(b"\xef\xbb\xbf" + HEADER + b"\n" + lines) == rest
+    assert find_unfinished_line((HEADER + b"\n" + lines).decode().encode("utf-16")) == b""
 
 
 FIELD = st.text(

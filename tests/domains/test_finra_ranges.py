@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from orchestration_project.domains.finra.audits import checked_week
 from orchestration_project.domains.finra.contract import API_FIELDS, SYMBOL
-from orchestration_project.engine.contracts.key_ranges import KeyRange, spans_of
+from orchestration_project.engine.contracts.key_ranges import KeyRange, split_keys
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.errors import ContractError
@@ -152,6 +152,6 @@ def test_the_first_offenders_are_in_key_order_however_many():
 )
 def test_symbols_are_cut_where_the_next_would_be_too_many(counts: Any, most: int, ends: list[str]):
     schema = {"symbol": pl.String, "row_count": pl.Int64}
-    spans = spans_of(pl.DataFrame(counts, schema, orient="row"), most)
+    spans = split_keys(pl.DataFrame(counts, schema, orient="row"), most)
     assert [span.until for span in spans] == [*ends, None]
     assert [span.after for span in spans] == [None, *ends]

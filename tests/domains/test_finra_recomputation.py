@@ -15,8 +15,8 @@ from orchestration_project.domains.finra.recomputation import (
     tier_ranges,
     week_ranges,
 )
-from orchestration_project.engine.contracts.derivations import requests
-from orchestration_project.engine.derived import out_of_date
+from orchestration_project.engine.contracts.derivations import build_requests
+from orchestration_project.engine.derived import find_outdated_keys
 from tests.properties import bounded
 
 FIRST = date(2025, 11, 3)
@@ -48,9 +48,9 @@ def derived(rule, state) -> dict[str, str]:
 def test_a_changed_week_reaches_itself_and_those_that_look_back_at_it(rule, reached):
     state = landed(*range(12))
     before = derived(rule, state)
-    assert out_of_date(rule, state, before) == []
+    assert find_outdated_keys(rule, state, before) == []
     state[key(2)] = 2
-    assert weeks_of(out_of_date(rule, state, before)) == reached
+    assert weeks_of(find_outdated_keys(rule, state, before)) == reached
     assert weeks_of(rule.reached(key(2), asked={key(2)}, landed=state)) == reached
 
 
@@ -62,13 +62,13 @@ def test_weeks_that_are_not_landed_are_not_reached_and_none_takes_their_place():
 
 def test_an_old_week_that_lands_late_puts_its_followers_out_of_date():
     before = derived(ROLLING, landed(0, 2, 3, 8))
-    assert weeks_of(out_of_date(ROLLING, landed(0, 1, 2, 3, 8), before)) == [1, 2, 3]
+    assert weeks_of(find_outdated_keys(ROLLING, landed(0, 1, 2, 3, 8), before)) == [1, 2, 3]
 
 
 def test_another_tiers_change_reaches_no_week_of_a_tier():
     state = landed(*range(3)) | landed(*range(3), tier="T2")
     before = derived(ROLLING, state)
-    assert out_of_date(ROLLING, state | {key(0, "T2"): 5}, before) == [
+    assert find_outdated_keys(ROLLING, state | {key(0, "T2"): 5}, before) == [
         key(0, "T2"),
         key(1, "T2"),
         key(2, "T2"),
@@ -98,17 +98,17 @@ def test_asking_for_what_changed_derives_exactly_what_is_out_of_date(weeks, chan
         for each in rule.reached(one, asked=asked, landed=state)
     ]
     assert len(reached) == len(set(reached))
-    assert set(reached) == set(out_of_date(rule, state, before))
+    assert set(reached) == set(find_outdated_keys(rule, state, before))
 
 
 def test_a_week_is_made_of_all_tiers_or_of_none():
     state = landed(0, 1) | landed(0, tier="T2") | landed(0, 1, tier="OTCE")
     assert CROSS_TIER.candidates(state) == ["2025-11-03"]
-    assert out_of_date(CROSS_TIER, state, {}) == ["2025-11-03"]
+    assert find_outdated_keys(CROSS_TIER, state, {}) == ["2025-11-03"]
     before = derived(CROSS_TIER, state)
-    assert out_of_date(CROSS_TIER, state, before) == []
-    assert out_of_date(CROSS_TIER, state | {key(0, "T2"): 2}, before) == ["2025-11-03"]
-    assert out_of_date(CROSS_TIER, state | landed(1, tier="T2"), before) == ["2025-11-10"]
+    assert find_outdated_keys(CROSS_TIER, state, before) == []
+    assert find_outdated_keys(CROSS_TIER, state | {key(0, "T2"): 2}, before) == ["2025-11-03"]
+    assert find_outdated_keys(CROSS_TIER, state | landed(1, tier="T2"), before) == ["2025-11-10"]
 
 
 def test_a_week_is_out_when_its_last_tier_is_after_a_holiday_on_the_tuesday():
@@ -116,7 +116,7 @@ def test_a_week_is_out_when_its_last_tier_is_after_a_holiday_on_the_tuesday():
 
     def on(day: date) -> list[str]:
         published = {f"{tier}|{week}": 1 for tier in TIERS if publication_date(week, tier) <= day}
-        return out_of_date(CROSS_TIER, published, {})
+        return find_outdated_keys(CROSS_TIER, published, {})
 
     assert on(date(2026, 1, 5)) == []
     assert on(date(2026, 1, 19)) == []
@@ -134,18 +134,18 @@ def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_wha
     state = landed(0, 1, 2, 5) | landed(1, tier="T2")
     due = tier_ranges(state)
     assert due == [(key(0), key(2)), (key(5), key(5)), (key(1, "T2"), key(1, "T2"))]
-    first = requests((ROLLING,), due, state, **ASKED)
+    first = build_requests((ROLLING,), due, state, **ASKED)
     assert [(each.first, each.last) for each in first] == due
-    assert requests((ROLLING,), due, state, **ASKED) == first
-    again = requests((ROLLING,), due, state | {key(1): 2}, **ASKED)
+    assert build_requests((ROLLING,), due, state, **ASKED) == first
+    again = build_requests((ROLLING,), due, state | {key(1): 2}, **ASKED)
     assert [one.run_key == other.run_key for one, other in zip(first, again, strict=True)] == [
         False,
         False,
         True,
     ]
     database, day = datetime(2026, 1, 5, tzinfo=UTC), date(2026, 3, 3)
-    elsewhere = requests((ROLLING,), due, state, database=database, day=ASKED["day"])
-    later = requests((ROLLING,), due, state, database=None, day=day)
+    elsewhere = build_requests((ROLLING,), due, state, database=database, day=ASKED["day"])
+    later = build_requests((ROLLING,), due, state, database=None, day=day)
     keys = {each.run_key for some in (first, elsewhere, later) for each in some}
     assert len(keys) == 9
 
@@ -153,7 +153,7 @@ def test_runs_cover_consecutive_weeks_and_are_known_by_what_they_derive_from_wha
 def test_the_run_key_of_what_is_derived_stays_the_same_across_releases():
     """Another one would request each run again after an upgrade."""
     state = landed(0, 1)
-    (run,) = requests((ROLLING,), tier_ranges(state), state, **ASKED)
+    (run,) = build_requests((ROLLING,), tier_ranges(state), state, **ASKED)
     assert run.run_key == "T1|2025-11-03...T1|2025-11-10@4e7956877717d2c6 (2026-03-02)"
 
 
@@ -161,4 +161,7 @@ def test_weeks_of_all_tiers_are_run_as_ranges_too():
     state = {key(week, tier): 1 for week in (0, 1, 3) for tier in TIERS}
     due = week_ranges(CROSS_TIER.candidates(state))
     assert due == [("2025-11-03", "2025-11-10"), ("2025-11-24", "2025-11-24")]
-    assert len({request.run_key for request in requests((CROSS_TIER,), due, state, **ASKED)}) == 2
+    assert (
+        len({request.run_key for request in build_requests((CROSS_TIER,), due, state, **ASKED)})
+        == 2
+    )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestration_project.engine.contracts.values import texts_or_null, whole_number
+from orchestration_project.engine.contracts.values import parse_whole_number, replace_blank_texts
 from tests.properties import bounded
 
 LARGEST = 2**63 - 1
@@ -25,7 +25,7 @@ like_blanks = st.lists(
 @given(st.lists(like_numbers))
 @bounded
 def test_a_whole_number_is_digits_and_nothing_else(texts):
-    read = pl.DataFrame({"text": texts}, {"text": pl.String}).select(whole_number("text"))
+    read = pl.DataFrame({"text": texts}, {"text": pl.String}).select(parse_whole_number("text"))
     expected = [
         int(text) if re.fullmatch("[0-9]+", text) and int(text) <= LARGEST else None
         for text in texts
@@ -35,7 +35,7 @@ def test_a_whole_number_is_digits_and_nothing_else(texts):
 
 @pytest.mark.parametrize("text", ["+5", "-5", "5 ", " 5", "5_0", "5.0", "5e1", "\uff15", "0x5", ""])
 def test_what_a_looser_reading_would_take_is_no_whole_number(text):
-    read = pl.DataFrame({"text": [text, "5"]}).select(whole_number("text"))
+    read = pl.DataFrame({"text": [text, "5"]}).select(parse_whole_number("text"))
     assert read["text"].to_list() == [None, 5]
 
 
@@ -46,7 +46,7 @@ def test_texts_that_show_nothing_are_null_and_others_stay(first, second):
     rows = pl.DataFrame(
         {"a": first[:height], "b": second[:height]}, {"a": pl.String, "b": pl.String}
     )
-    found = rows.select(**texts_or_null(rows, ("a", "b")))
+    found = rows.select(**replace_blank_texts(rows, ("a", "b")))
     for name in ("a", "b"):
         expected = [text if re.search(r"\S", text) else None for text in rows[name]]
         assert found[name].to_list() == expected

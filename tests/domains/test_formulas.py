@@ -9,7 +9,7 @@ import pytest
 
 from orchestration_project.domains.finra.contract import LINE_RULES, WEEKLY_FORMULAS
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
-from orchestration_project.engine.contracts.capture_forms import delimited, read_records
+from orchestration_project.engine.contracts.capture_forms import build_delimited_form, read_records
 from orchestration_project.engine.contracts.field_formulas import (
     read_plain_millionths,
     read_signed_number,
@@ -21,12 +21,12 @@ from orchestration_project.engine.contracts.formulas import (
     UNREADABLE,
     RowSet,
     SourceRows,
+    build_row_set,
     evaluate,
+    find_summed_columns,
     judge_line,
-    line_rows,
     read_value,
     show_value,
-    summed_columns,
 )
 from orchestration_project.errors import ContractError
 from orchestration_project.services.evidence import recompute
@@ -172,10 +172,10 @@ def test_the_program_is_one_file_of_at_most_200_lines():
     ],
 )
 def test_columns_of_which_sums_alone_are_read_are_named(formula, columns):
-    assert summed_columns(formula) == columns
+    assert find_summed_columns(formula) == columns
 
 
-LINES = delimited("|")
+LINES = build_delimited_form("|")
 PARTITION = {"tier": "T1", "week_start": WEEK.isoformat()}
 
 
@@ -183,7 +183,7 @@ PARTITION = {"tier": "T1", "week_start": WEEK.isoformat()}
 def test_a_line_is_rejected_for_the_code_of_the_contract(change, code, reason):
     body = page(line(), line(change), line(issueSymbolIdentifier="MSFT")).body
     outcomes = [
-        judge_line(line_rows(read.fields, PARTITION), LINE_RULES)
+        judge_line(build_row_set(read.fields, PARTITION), LINE_RULES)
         for read in read_records(body, LINES)
     ]
     is_unreadable = code in ("wrong_field_count", "nul_byte")
@@ -196,7 +196,7 @@ def test_the_formulas_of_a_line_have_the_row_of_the_contract():
     kinds = {column.key: str(column.type) for column in finra_otc_weekly.columns}
     read = [
         {
-            name: evaluate(formula, line_rows(found.fields, PARTITION))
+            name: evaluate(formula, build_row_set(found.fields, PARTITION))
             for name, formula in WEEKLY_FORMULAS.items()
         }
         for found in read_records(page(*lines).body, LINES)
@@ -212,7 +212,7 @@ def test_the_formulas_of_a_line_have_the_row_of_the_contract():
 def test_lines_have_places_and_sums_are_filtered_by_name():
     body = page(line(summaryTypeCode="ATS_W_SMBL"), line(), line(summaryTypeCode="OTC_W_FIRM")).body
     places = list(read_records(b"\xef\xbb\xbf" + body + b"\n", LINES))
-    outcomes = [judge_line(line_rows(place.fields, PARTITION), LINE_RULES) for place in places]
+    outcomes = [judge_line(build_row_set(place.fields, PARTITION), LINE_RULES) for place in places]
     assert outcomes == ["symbol_totals", ROW, "other_sums"]
     assert [place.number for place in places] == [2, 3, 4]
     for place in places:

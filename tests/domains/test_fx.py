@@ -13,7 +13,7 @@ from orchestration_project.engine.contracts.contract import validate
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.own.contracts import records_of
+from orchestration_project.engine.own.contracts import iterate_records
 from orchestration_project.errors import SourceError
 
 CALENDAR, DOCUMENTS = RATES.partitioning.calendar, SOURCE.documents
@@ -151,17 +151,17 @@ def test_a_rate_of_zero_quarantines_the_day():
 )
 def test_what_is_not_a_document_of_rates_is_refused_with_what_was_expected(body, expected):
     with pytest.raises(SourceError, match="not a document of euro reference rates") as refused:
-        list(records_of(SOURCE.declared, body))
+        list(iterate_records(SOURCE.declared, body))
     assert expected in str(refused.value.expected)
 
 
 def test_an_archive_with_a_damaged_byte_is_refused_or_has_the_same_rates():
     body, refused = archive(), 0
-    rates = list(records_of(SOURCE.declared, body))
+    rates = list(iterate_records(SOURCE.declared, body))
     for place in range(len(body)):
         damaged = body[:place] + bytes([body[place] ^ 0xFF]) + body[place + 1 :]
         try:
-            assert list(records_of(SOURCE.declared, damaged)) == rates
+            assert list(iterate_records(SOURCE.declared, damaged)) == rates
         except SourceError:
             refused += 1
     assert refused > len(body) / 2
@@ -180,14 +180,14 @@ def test_an_encrypted_archive_is_refused():
     body[6] |= 1  # of the file's own header
     body[body.index(b"PK\x01\x02") + 8] |= 1  # of the directory
     with pytest.raises(SourceError, match="not a document") as refused:
-        list(records_of(SOURCE.declared, bytes(body)))
+        list(iterate_records(SOURCE.declared, bytes(body)))
     assert "encrypted" in str(refused.value.found)
 
 
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_unread():
     bomb = archive("Date,USD,\n" + " " * (LARGEST_TEXT_BYTES + 1))
     with pytest.raises(SourceError, match="not a document"):
-        list(records_of(SOURCE.declared, bomb))
+        list(iterate_records(SOURCE.declared, bomb))
     assert count_rates(bomb) == (0, 0)
 
 

@@ -11,10 +11,10 @@ from orchestration_project.engine.contracts.matching import (
     FieldType,
     TargetFields,
     TemplatePart,
-    as_text,
-    member_at,
-    template_parts,
-    typed,
+    convert_json,
+    find_member,
+    format_value,
+    parse_template,
 )
 
 LARGEST = 2**63 - 1
@@ -44,7 +44,7 @@ LARGEST = 2**63 - 1
     ],
 )
 def test_a_value_is_read_as_the_type_of_its_field(kind: FieldType, value: Any, expected: object):
-    found = typed(value, kind)
+    found = convert_json(value, kind)
     assert found == expected
     assert type(found) is type(expected)
 
@@ -77,7 +77,7 @@ def test_a_value_of_another_type_is_refused_without_quoting_it(
     kind: FieldType, value: Any, message: str
 ):
     with pytest.raises(ValueError, match="expected") as refused:
-        typed(value, kind)
+        convert_json(value, kind)
     assert str(refused.value).endswith(message)
 
 
@@ -97,7 +97,7 @@ def test_a_value_of_another_type_is_refused_without_quoting_it(
     ],
 )
 def test_a_value_is_written_as_people_would(value: Any, text: str):
-    assert as_text(value) == text
+    assert format_value(value) == text
 
 
 DOCUMENT = {"issue": {"labels": ["a", {"name": "b"}], "parent": None}, "0": "zero"}
@@ -114,7 +114,7 @@ DOCUMENT = {"issue": {"labels": ["a", {"name": "b"}], "parent": None}, "0": "zer
     ],
 )
 def test_a_path_leads_to_a_member(path: list[str], member: Any):
-    assert member_at(DOCUMENT, path) == member
+    assert find_member(DOCUMENT, path) == member
 
 
 @pytest.mark.parametrize(
@@ -130,14 +130,14 @@ def test_a_path_leads_to_a_member(path: list[str], member: Any):
 )
 def test_a_path_that_leads_nowhere_is_named_by_its_step(path: list[str], missing: str):
     with pytest.raises(LookupError) as refused:
-        member_at(DOCUMENT, path)
+        find_member(DOCUMENT, path)
     assert refused.value.args == (missing,)
 
 
 def test_a_template_is_read_as_texts_and_the_paths_that_follow():
-    assert template_parts("") == []
-    assert template_parts("all {{of}} it") == [("all {", None), ("of}", None), (" it", None)]
-    assert template_parts("{id}: {done|yes,no}!") == [
+    assert parse_template("") == []
+    assert parse_template("all {{of}} it") == [("all {", None), ("of}", None), (" it", None)]
+    assert parse_template("{id}: {done|yes,no}!") == [
         ("", TemplatePart("id", None)),
         (": ", TemplatePart("done", ("yes", "no"))),
         ("!", None),
@@ -147,7 +147,7 @@ def test_a_template_is_read_as_texts_and_the_paths_that_follow():
 @pytest.mark.parametrize("template", ["{id:>9}", "{id!r}", "{id!r:>9}"])
 def test_a_template_has_no_formats(template: str):
     with pytest.raises(ValueError, match=r"^\{id\} has more than a path$"):
-        template_parts(template)
+        parse_template(template)
 
 
 def test_a_field_has_its_own_type_or_that_of_others():
@@ -183,6 +183,6 @@ def test_a_timestamp_is_in_utc_also_where_the_machine_is_not(monkeypatch: pytest
     with monkeypatch.context() as patched:
         patched.setenv("TZ", "Asia/Tokyo")
         time.tzset()
-        value = typed("2026-11-02T13:00:00+01:00", "timestamp")
+        value = convert_json("2026-11-02T13:00:00+01:00", "timestamp")
     time.tzset()
     assert value == "2026-11-02T12:00:00+00:00"

@@ -14,7 +14,7 @@ from orchestration_project.domains.prices.audits import (
 )
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_prices
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.values import concat_batches
+from orchestration_project.engine.contracts.values import combine_batches
 from tests.domains.prices import MONDAY, csv, line, row, rows, week
 
 LIMITS = PriceLimits(
@@ -32,9 +32,9 @@ def audited(*lines: str, text: bytes | None = None, spelled: str = "AAA") -> dic
 
 def warned(found: pl.DataFrame, before: pl.DataFrame | None = None, second=None, through=FRIDAY):
     beside = PriceComparison(
-        concat_batches([found]),
-        concat_batches([rows() if before is None else before]),
-        concat_batches([found.clear() if second is None else second]),
+        combine_batches([found]),
+        combine_batches([rows() if before is None else before]),
+        combine_batches([found.clear() if second is None else second]),
         ["no source was asked" if second is None else None],
         [through],
     )

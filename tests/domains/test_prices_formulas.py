@@ -15,9 +15,9 @@ from orchestration_project.engine.contracts.capture_forms import find_form, read
 from orchestration_project.engine.contracts.formulas import (
     ROW,
     SourceRows,
+    build_row_set,
     evaluate,
     judge_line,
-    line_rows,
     read_value,
 )
 from orchestration_project.engine.contracts.parts import Part
@@ -105,7 +105,7 @@ def read_formulas(body: bytes, source: str = "demo") -> list[dict[str, Any]]:
     assert form is not None
     records = list(read_records(body, form))
     others = SourceRows([record.fields for record in records])
-    lines = [line_rows(record.fields, {**record.fields, **given}, others) for record in records]
+    lines = [build_row_set(record.fields, {**record.fields, **given}, others) for record in records]
     rows = [
         {name: evaluate(PRICE_FORMULAS[name], line) for name in NAMES}
         for line in lines

@@ -16,7 +16,7 @@ from orchestration_project.engine.contracts.balance import (
     Balance,
     CountedPieces,
     RecordCount,
-    balance_records,
+    build_balances,
     count_lines,
     count_quoted_lines,
     sum_balances,
@@ -128,7 +128,7 @@ def test_what_cannot_be_counted_is_named_so():
 
 
 def test_bytes_and_records_of_a_delivery_have_an_equation_each():
-    equations = balance_records(10, (3, 9), {"rows": 2, "rejects": 1})
+    equations = build_balances(10, (3, 9), {"rows": 2, "rejects": 1})
     assert [str(equation) for equation in equations] == [
         "bytes: 10 != 9 read",
         "records: 3 = 2 rows + 1 rejects",

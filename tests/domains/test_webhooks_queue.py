@@ -13,11 +13,11 @@ from orchestration_project.engine.contracts.webhooks.queue import (
     RETRY_PAUSES,
     AttemptRun,
     Row,
-    changed,
-    due,
-    failed_unclaimed,
-    first,
-    waits_until,
+    derive_change,
+    fail_unclaimed,
+    find_wait_end,
+    select_due,
+    select_first,
 )
 from orchestration_project.engine.contracts.work_items import ItemChange, ItemState
 from tests.properties import bounded
@@ -42,7 +42,7 @@ def facts(row: Row, change: ItemChange | None) -> tuple[ItemState, int, str | No
 
 
 def due_at(now: datetime, *rows: Row, runs: Mapping[str, AttemptRun] | None = None) -> list[Row]:
-    return due(rows, runs or {}, in_order=IN_ORDER, most=9, now=now)
+    return select_due(rows, runs or {}, in_order=IN_ORDER, most=9, now=now)
 
 
 def test_each_attempt_at_a_delivery_has_a_name_of_its_own():
@@ -62,8 +62,8 @@ def test_a_row_waits_until_the_one_before_of_its_source_is_over_and_for_no_other
 
 def test_rows_of_a_source_without_order_do_not_wait_and_no_look_asks_for_more_than_it_may():
     running = replace(FIRST, state="leased", run_id="run")
-    assert due([running, SECOND], {}, in_order={"git": False}, most=9, now=NOON) == [SECOND]
-    assert due([FIRST, SECOND], {}, in_order={"git": False}, most=1, now=NOON) == [FIRST]
+    assert select_due([running, SECOND], {}, in_order={"git": False}, most=9, now=NOON) == [SECOND]
+    assert select_due([FIRST, SECOND], {}, in_order={"git": False}, most=1, now=NOON) == [FIRST]
 
 
 def test_an_attempt_after_a_failed_one_waits_and_so_do_the_rows_behind_it_in_order():
@@ -76,14 +76,14 @@ def test_an_attempt_after_a_failed_one_waits_and_so_do_the_rows_behind_it_in_ord
 def test_the_pause_grows_and_begins_when_the_run_ended(attempt_count, minutes):
     row = replace(FAILED, attempt_count=attempt_count)
     until = NOON + minutes * MINUTE
-    assert waits_until(row, NOON) == until
-    assert waits_until(row, until - timedelta.resolution) == until
-    assert waits_until(row, until) is None
+    assert find_wait_end(row, NOON) == until
+    assert find_wait_end(row, until - timedelta.resolution) == until
+    assert find_wait_end(row, until) is None
 
 
 def test_what_was_put_back_does_not_wait():
     row = replace(FAILED, state="ready", attempt_count=3)
-    assert waits_until(row, NOON) is None
+    assert find_wait_end(row, NOON) is None
     assert due_at(NOON, row) == [row]
 
 
@@ -96,16 +96,16 @@ def test_no_row_waits_longer_than_the_pause_from_now_whatever_became_of_the_cloc
     seconds, attempt_count
 ):
     now = NOON + timedelta(seconds=seconds)
-    until = waits_until(replace(FAILED, attempt_count=attempt_count), now)
+    until = find_wait_end(replace(FAILED, attempt_count=attempt_count), now)
     assert until is None or now < until <= now + RETRY_PAUSES[-1]
 
 
 def test_without_order_those_that_wait_leave_their_place_and_those_that_run_keep_it():
     running = replace(OTHER, state="leased", received_at=NOON + MINUTE)
     rows = [FAILED, SECOND, running]
-    assert first(rows, in_order=False, most=2, now=NOON) == [running, SECOND]
-    assert first(rows, in_order=False, most=2, now=NOON + MINUTE) == [running, FAILED]
-    assert first(rows, in_order=True, most=2, now=NOON) == [running, FAILED]
+    assert select_first(rows, in_order=False, most=2, now=NOON) == [running, SECOND]
+    assert select_first(rows, in_order=False, most=2, now=NOON + MINUTE) == [running, FAILED]
+    assert select_first(rows, in_order=True, most=2, now=NOON) == [running, FAILED]
 
 
 def test_in_order_nothing_is_due_beside_a_run_also_if_it_is_older_than_what_runs():
@@ -118,11 +118,21 @@ def test_in_order_nothing_is_due_beside_a_run_also_if_it_is_older_than_what_runs
 
 def test_a_row_is_running_while_its_run_is_and_done_when_that_succeeds():
     for status in ("QUEUED", "STARTING", "STARTED"):
-        assert facts(FIRST, changed(FIRST, ran(status), now=NOON)) == ("leased", 0, "run", NOON)
+        assert facts(FIRST, derive_change(FIRST, ran(status), now=NOON)) == (
+            "leased",
+            0,
+            "run",
+            NOON,
+        )
     running = replace(FIRST, state="leased", run_id="run")
-    assert changed(running, ran("STARTED"), now=NOON) is None
-    assert facts(running, changed(running, ran("SUCCESS"), now=NOON)) == ("done", 1, "run", NOON)
-    assert changed(FIRST, None, now=NOON) is None
+    assert derive_change(running, ran("STARTED"), now=NOON) is None
+    assert facts(running, derive_change(running, ran("SUCCESS"), now=NOON)) == (
+        "done",
+        1,
+        "run",
+        NOON,
+    )
+    assert derive_change(FIRST, None, now=NOON) is None
 
 
 @pytest.mark.parametrize("status", ["FAILURE", "CANCELED"])
@@ -130,35 +140,35 @@ def test_a_row_whose_run_fails_is_tried_again_until_it_is_dead(status):
     states: list[ItemState] = ["failed", "failed", "dead"]
     for attempts, state in enumerate(states):
         row = replace(FIRST, state="leased", attempt_count=attempts, run_id="run")
-        found = changed(row, ran(status), now=NOON)
+        found = derive_change(row, ran(status), now=NOON)
         assert facts(row, found) == (state, attempts + 1, "run", NOON)
 
 
 def test_a_row_whose_run_rejects_it_is_dead_after_that_one_attempt():
-    found = changed(FIRST, ran("SUCCESS", has_rejected=True), now=NOON)
+    found = derive_change(FIRST, ran("SUCCESS", has_rejected=True), now=NOON)
     assert facts(FIRST, found) == ("dead", 1, "run", NOON)
 
 
 def test_what_a_run_makes_of_a_row_holds_since_its_end_and_never_from_later_than_now():
     row = replace(FIRST, state="leased", run_id="run")
     for ended_at, at in ((NOON - MINUTE, NOON - MINUTE), (NOON + MINUTE, NOON)):
-        found = changed(row, ran("FAILURE", ended_at=ended_at), now=NOON)
+        found = derive_change(row, ran("FAILURE", ended_at=ended_at), now=NOON)
         assert facts(row, found) == ("failed", 1, "run", at)
 
 
 def test_a_run_that_dagster_tries_again_is_not_over_for_ten_minutes():
     row = replace(FIRST, state="leased", run_id="run")
     again = ran("FAILURE", will_retry=True, ended_at=NOON)
-    assert changed(row, again, now=NOON + timedelta(minutes=9)) is None
-    found = changed(row, again, now=NOON + timedelta(minutes=10))
+    assert derive_change(row, again, now=NOON + timedelta(minutes=9)) is None
+    found = derive_change(row, again, now=NOON + timedelta(minutes=10))
     assert facts(row, found) == ("failed", 1, "run", NOON)
 
 
 def test_a_run_that_was_deleted_counts_as_an_attempt_after_which_nothing_waits():
     row = replace(FIRST, state="leased", run_id="run")
-    assert facts(row, changed(row, None, now=NOON)) == ("ready", 1, "run", NOON)
+    assert facts(row, derive_change(row, None, now=NOON)) == ("ready", 1, "run", NOON)
     last = replace(row, attempt_count=2)
-    assert facts(last, changed(last, None, now=NOON)) == ("dead", 3, "run", NOON)
+    assert facts(last, derive_change(last, None, now=NOON)) == ("dead", 3, "run", NOON)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +194,7 @@ def test_a_run_that_was_deleted_counts_as_an_attempt_after_which_nothing_waits()
 def test_a_delivery_whose_run_failed_before_it_claimed_any_has_one_more_attempt(
     row: Row, run: AttemptRun | None, expected: tuple[ItemState, int, datetime] | None
 ):
-    change = failed_unclaimed(row, run, now=NOON)
+    change = fail_unclaimed(row, run, now=NOON)
     if expected is None:
         assert change is None
     else:

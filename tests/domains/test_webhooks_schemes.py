@@ -11,14 +11,14 @@ from standardwebhooks import Webhook
 from orchestration_project.engine.contracts.webhooks.schemes import (
     SCHEMES,
     Verdict,
-    headers_of,
-    standard_headers,
+    build_standard_headers,
+    decode_headers,
     verify,
 )
 from orchestration_project.engine.contracts.webhooks.sources import (
     WebhookSource,
-    delivery_id_of,
-    kept_headers,
+    find_delivery_id,
+    select_headers,
 )
 
 NOW = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -95,7 +95,7 @@ def test_standard_webhooks_sign_id_and_time_as_well(change):
 
 def test_without_the_header_of_an_id_an_empty_one_is_signed():
     key = SCHEMES["standard"].key(STANDARD_SECRET)
-    signed = standard_headers(key, "", STANDARD_BODY, now=SIGNED_AT)
+    signed = build_standard_headers(key, "", STANDARD_BODY, now=SIGNED_AT)
     headers = {name: text for name, text in signed.items() if name != "webhook-id"}
     assert judged("standard", headers, STANDARD_BODY, key, at=SIGNED_AT) == "valid"
 
@@ -110,7 +110,7 @@ def test_what_the_library_of_standard_webhooks_signs_is_valid_with_any_of_severa
 
 def test_what_is_signed_here_has_the_signature_of_the_published_example():
     key = SCHEMES["standard"].key(STANDARD_SECRET)
-    found = standard_headers(key, STANDARD["webhook-id"], STANDARD_BODY, now=SIGNED_AT)
+    found = build_standard_headers(key, STANDARD["webhook-id"], STANDARD_BODY, now=SIGNED_AT)
     assert found == STANDARD
 
 
@@ -247,8 +247,8 @@ def test_a_source_may_name_the_signed_id_and_time_as_svix_does():
     for name in ("svix-id", "svix-timestamp"):
         changed = headers | {name: "1614265331"}
         assert verify(source.signing, changed, STANDARD_BODY, [key], now=SIGNED_AT) == "invalid"
-    assert delivery_id_of(source, headers, STANDARD_BODY) == STANDARD["webhook-id"]
-    assert kept_headers(source, headers) == {
+    assert find_delivery_id(source, headers, STANDARD_BODY) == STANDARD["webhook-id"]
+    assert select_headers(source, headers) == {
         "svix-id": STANDARD["webhook-id"],
         "svix-timestamp": STANDARD["webhook-timestamp"],
     }
@@ -256,4 +256,4 @@ def test_a_source_may_name_the_signed_id_and_time_as_svix_does():
 
 def test_headers_have_lower_case_names_and_one_that_came_twice_is_none():
     raw = [(b"X-A", b"1"), (b"x-b", b"2"), (b"X-B", b"3"), (b"x-c", b"\xe9")]
-    assert headers_of(raw) == {"x-a": "1", "x-c": "é"}
+    assert decode_headers(raw) == {"x-a": "1", "x-c": "é"}

@@ -8,13 +8,13 @@ from orchestration_project.engine.contracts.webhooks.admission import TokenBucke
 from orchestration_project.engine.contracts.webhooks.schemes import SCHEMES
 from orchestration_project.engine.contracts.webhooks.sources import (
     WebhookSource,
-    delivery_id_of,
-    kept_headers,
-    key_of,
-    kind_of,
+    derive_key,
+    find_delivery_id,
+    find_kind,
+    name_secrets,
     read_sources,
     read_targets,
-    secret_names,
+    select_headers,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT
@@ -90,16 +90,16 @@ def test_a_declaration_that_says_anything_unclear_is_refused(content, problem):
 
 
 def test_a_source_has_a_variable_for_its_secret_and_one_for_that_before():
-    assert secret_names("my_git") == ("WEBHOOK_SECRET_MY_GIT", "WEBHOOK_SECRET_MY_GIT_OLD")
+    assert name_secrets("my_git") == ("WEBHOOK_SECRET_MY_GIT", "WEBHOOK_SECRET_MY_GIT_OLD")
 
 
 def test_a_secret_that_could_be_guessed_is_refused_without_quoting_it():
-    assert key_of("git", GITHUB, "sixteen letters!") == b"sixteen letters!"
+    assert derive_key("git", GITHUB, "sixteen letters!") == b"sixteen letters!"
     with pytest.raises(ConfigurationError, match="the webhook source git") as refused:
-        key_of("git", GITHUB, "fifteen letters")
+        derive_key("git", GITHUB, "fifteen letters")
     assert refused.value.found == "15 bytes"
     with pytest.raises(ConfigurationError) as refused:
-        key_of("x", WebhookSource(scheme="standard"), "no base64 at all!")
+        derive_key("x", WebhookSource(scheme="standard"), "no base64 at all!")
     assert "no base64 at all" not in str(refused.value)
     assert refused.value.__cause__ is None
 
@@ -128,7 +128,7 @@ DIGEST = f"sha256:{hashlib.sha256(b'[]').hexdigest()}"
 def test_a_delivery_has_the_senders_id_or_its_digest_and_no_id_that_is_not_plain(
     declared, headers, body, found
 ):
-    assert delivery_id_of(WebhookSource.model_validate(declared), headers, body) == found
+    assert find_delivery_id(WebhookSource.model_validate(declared), headers, body) == found
 
 
 @pytest.mark.parametrize(
@@ -136,15 +136,15 @@ def test_a_delivery_has_the_senders_id_or_its_digest_and_no_id_that_is_not_plain
 )
 def test_a_body_that_has_no_id_to_read_goes_by_its_digest(body):
     digest = hashlib.sha256(body).hexdigest()
-    assert delivery_id_of(WebhookSource(scheme="stripe"), {}, body) == f"sha256:{digest}"
+    assert find_delivery_id(WebhookSource(scheme="stripe"), {}, body) == f"sha256:{digest}"
 
 
 def test_the_kind_is_the_senders_word_if_it_is_a_plain_one():
-    assert kind_of(GITHUB, {"x-github-event": "issues"}, b"") == "issues"
-    assert kind_of(GITHUB, {"x-github-event": "two words"}, b"") is None
+    assert find_kind(GITHUB, {"x-github-event": "issues"}, b"") == "issues"
+    assert find_kind(GITHUB, {"x-github-event": "two words"}, b"") is None
     jira = WebhookSource(scheme="jira")
-    assert kind_of(jira, {}, b'{"webhookEvent": "jira:issue_updated"}') == "jira:issue_updated"
-    assert kind_of(jira, {}, b"{}") is None
+    assert find_kind(jira, {}, b'{"webhookEvent": "jira:issue_updated"}') == "jira:issue_updated"
+    assert find_kind(jira, {}, b"{}") is None
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -152,12 +152,12 @@ def test_no_signature_cookie_or_credential_is_kept(scheme):
     secrets = {scheme.signature: "secret" for scheme in SCHEMES.values()}
     secrets |= {"authorization": "secret", "cookie": "secret", "x-api-key": "secret"}
     kept = {"content-type": "application/json", "user-agent": "GitHub-Hookshot/1"}
-    assert kept_headers(WebhookSource(scheme=scheme), secrets | kept) == kept
+    assert select_headers(WebhookSource(scheme=scheme), secrets | kept) == kept
 
 
 def test_the_header_that_has_the_id_is_kept():
     declared = WebhookSource.model_validate({"scheme": "jira", "delivery_id": {"header": "X-Id"}})
-    assert kept_headers(declared, {"x-id": "7"}) == {"x-id": "7"}
+    assert select_headers(declared, {"x-id": "7"}) == {"x-id": "7"}
 
 
 def test_a_bucket_lets_its_rate_through_and_says_how_long_the_next_one_waits():

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from orchestration_project.engine.pool_worker import describe
-from orchestration_project.engine.pools import ItemT, Results, ResultT, item_error
+from orchestration_project.engine.pools import ItemT, Results, ResultT, build_item_error
 from orchestration_project.errors import OrchestrationError
 
 
@@ -29,7 +29,7 @@ class _Inline:
             except OrchestrationError as error:
                 yield item, error
             except Exception as error:  # noqa: BLE001 - any exception fails its item alone
-                yield item, item_error(describe(error))
+                yield item, build_item_error(describe(error))
 
 
 INLINE: Pool = _Inline()

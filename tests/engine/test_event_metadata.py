@@ -7,8 +7,8 @@ import pytest
 
 from orchestration_project.engine.announcements import (
     KNOWN_FROM,
-    event_metadata,
     is_known_from,
+    normalise_metadata,
 )
 from orchestration_project.engine.contracts.failures import read_quarantine
 from tools.reference_pages.metadata_keys import GROUPS, key_named
@@ -18,7 +18,7 @@ AT = datetime(2026, 1, 5, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 def test_the_change_comes_first_and_numbers_have_the_places_of_their_unit():
-    found = event_metadata(
+    found = normalise_metadata(
         {
             "rows_added": 7,
             "seconds": 1.23456,
@@ -38,7 +38,7 @@ def test_the_change_comes_first_and_numbers_have_the_places_of_their_unit():
 
 @pytest.mark.parametrize("earlier", [False, True])
 def test_a_time_is_a_timestamp_and_is_read_back_to_the_microsecond(earlier: bool):
-    [shown] = event_metadata({KNOWN_FROM: AT}).values()
+    [shown] = normalise_metadata({KNOWN_FROM: AT}).values()
     assert isinstance(shown, dg.TimestampMetadataValue)
     stored = dg.MetadataValue.text(AT.isoformat()) if earlier else shown
     assert is_known_from({KNOWN_FROM: stored}, AT)

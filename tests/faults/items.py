@@ -31,7 +31,7 @@ from orchestration_project.engine.warehouse import (
     Warehouse,
 )
 from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
-from orchestration_project.engine.warehouse.target import no_summary
+from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.engine.work_items import COLUMNS, WorkItems
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.tables.spine import work_items
@@ -142,7 +142,7 @@ class DocumentLoader:
             )
             for (item, capture), each in zip(batch, checked, strict=True)
         ]
-        spec = TableSpec(table=events_webhooks, rule_version="1", summarise=no_summary)
+        spec = TableSpec(table=events_webhooks, rule_version="1", summarise=skip_summary)
         ended = write_scopes(connection, spec, deliveries, run_id=self.run_id, now=self.clock.now())
         return [
             ItemSettlement.of_error(item, each)

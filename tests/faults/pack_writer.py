@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from random import Random
 
-from orchestration_project.engine.captures import Captures, unstored
+from orchestration_project.engine.captures import Captures, build_capture
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.retention import CAPTURED
@@ -48,7 +48,7 @@ class Writer:
         now = Clock().now()
         key = f"document{number % DOCUMENTS}"
         bodies = [body(self._random.randrange(BODIES)) for _ in range(PER_DELIVERY)]
-        fetched = [unstored(each, url="u", request={}, fetched_at=now) for each in bodies]
+        fetched = [build_capture(each, url="u", request={}, fetched_at=now) for each in bodies]
         kept = Captures(self._store).keep_all(fetched, self._known)
         group = CaptureGroup(
             group_id=f"documents:{key}#{number}",

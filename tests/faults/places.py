@@ -19,7 +19,7 @@ from orchestration_project.engine.connections.artifacts import PARTIAL, FolderSt
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import parse_url
 from orchestration_project.migrations import VERSION_TABLE
 from orchestration_project.tables.catalogue import known_tables
 from tests import databases
@@ -92,7 +92,7 @@ def _new_database(server: str, template: str) -> str:
 
 def published(place: Place) -> Mapping[str, Sums]:
     """Return what is published of each piece, by one statement, so one state of the database."""
-    engine = create_engine(parsed_url(place.url), poolclass=NullPool)
+    engine = create_engine(parse_url(place.url), poolclass=NullPool)
     return _published(engine, place.pipeline)
 
 
@@ -115,7 +115,7 @@ class Reader:
             place.database == "sqlite"
         ):  # now and then no process has the file open, as in production
             options = {"poolclass": NullPool, "connect_args": {"timeout": 60}}
-        self._engine = create_engine(parsed_url(place.url), **options)
+        self._engine = create_engine(parse_url(place.url), **options)
         self._pipeline = place.pipeline
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._read)

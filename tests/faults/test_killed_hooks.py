@@ -16,7 +16,12 @@ from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import EPOCH
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items, topic_of
+from orchestration_project.services.inbox.rows import (
+    Inbox,
+    NewDelivery,
+    build_topic,
+    open_delivery_items,
+)
 from orchestration_project.tables.spine import captures, inbox, inbox_states, landings
 from orchestration_project.tables.webhooks import events_webhooks
 from tests import databases, programs
@@ -136,8 +141,10 @@ def test_what_a_killed_run_had_claimed_is_landed_once(tmp_path, when):
         (len(ids) if is_landed else 0,)
     ]
     with Warehouse(url, clock=Clock()) as warehouse:
-        items = delivery_items(warehouse, Clock())
-        items.expire(topic_of("git"), dict.fromkeys(items.lease_holders(topic_of("git")), EPOCH))
+        items = open_delivery_items(warehouse, Clock())
+        items.expire(
+            build_topic("git"), dict.fromkeys(items.lease_holders(build_topic("git")), EPOCH)
+        )
         run = load_due(warehouse, Clock(), FolderStore(state_dir / "artifacts"), "git")
     found = metadata_by_partition(run)["webhooks"][None]
     landed_count = 0 if is_landed else len(ids)

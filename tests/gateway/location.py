@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from orchestration_project.assets.operations.kinds import Kind, kinds_job
+from orchestration_project.assets.operations.kinds import Kind, build_kinds_job
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import JobOptions
 
@@ -79,7 +79,7 @@ class Options(JobOptions):
     """No options."""
 
 
-KINDS = kinds_job(
+KINDS = build_kinds_job(
     "kinds",
     "do_kind",
     "Does one of two.",

@@ -15,7 +15,7 @@ from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.services.ledger.rules.entries import (
     DESCRIBING_TAGS,
     RESERVED_TAGS,
-    without_reserved_tags,
+    reset_reserved_tags,
 )
 from tests.gateway.login_client import LoginClient
 from tests.gateway.test_launches import HERE
@@ -132,9 +132,9 @@ def test_a_run_of_another_job_hands_no_tags_on(login_client: LoginClient):
 
 def test_a_run_takes_over_what_describes_its_parent_and_not_who_launched_it():
     parent = dict.fromkeys(RESERVED_TAGS, "parent's")
-    repeated = without_reserved_tags(parent, {}, parent)
+    repeated = reset_reserved_tags(parent, {}, parent)
     assert repeated.keys() == DESCRIBING_TAGS
-    assert without_reserved_tags({"domain": "x"}, {"domain": "job's"}, {}) == {"domain": "job's"}
+    assert reset_reserved_tags({"domain": "x"}, {"domain": "job's"}, {}) == {"domain": "job's"}
 
 
 def test_every_tag_that_code_reads_is_reserved_or_named_as_a_callers():

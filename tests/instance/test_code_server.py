@@ -3,8 +3,8 @@
 import pytest
 from alembic import command
 
-from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.environment import open_unprepared_warehouse, open_warehouse
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import TransientError
 from orchestration_project.instance.code_server import require_tables
 from orchestration_project.migrations import NEWEST_VERSION
@@ -21,19 +21,19 @@ def _state(tmp_path, monkeypatch):
 
 def test_a_code_server_refuses_older_tables_with_the_command_to_run(tmp_path):
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
-        command.downgrade(migration_config(connection), "-1")
+        command.downgrade(build_alembic_config(connection), "-1")
     port = str(programs.free_port())
     status, _, error = programs.run(
         tmp_path, *START, "-m", "orchestration_project.definitions", "--port", port
     )
     assert (status, "run `orchestrate migrate`" in error) == (1, True), error
-    with unprepared_warehouse(load_settings()) as warehouse:
+    with open_unprepared_warehouse(load_settings()) as warehouse:
         assert warehouse.version() != NEWEST_VERSION
 
 
 def test_a_code_server_makes_the_tables_of_an_empty_database():
     require_tables()
-    with unprepared_warehouse(load_settings()) as warehouse:
+    with open_unprepared_warehouse(load_settings()) as warehouse:
         assert warehouse.version() == NEWEST_VERSION
 
 

@@ -15,8 +15,8 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.celery_launcher import (
     CeleryLauncher,
+    find_queue,
     message_priority,
-    queue_name,
 )
 from orchestration_project.instance.launcher import CheckedRunLauncher
 from orchestration_project.instance.releases import RELEASE_TAG, own_release
@@ -174,4 +174,4 @@ def test_while_the_broker_is_away_a_run_is_not_launched_and_dagster_queues_it_ag
     ],
 )
 def test_a_run_goes_to_the_queue_of_its_domain_with_its_priority(tags, queue, priority):
-    assert (queue_name(tags), message_priority(tags)) == (queue, priority)
+    assert (find_queue(tags), message_priority(tags)) == (queue, priority)

@@ -19,15 +19,15 @@ from orchestration_project.engine.connections.log_files import (
     CURRENT,
     REQUEST_IN_LOG,
     LogFile,
-    end_of,
+    count_unwritten,
     expire_segments,
-    lost_at_writing,
+    find_end,
+    list_segments,
+    list_services,
     read_after,
     read_before,
-    segments_of,
-    services_of,
 )
-from orchestration_project.engine.tracing.traceparent import begin_trace, in_trace
+from orchestration_project.engine.tracing.traceparent import begin_trace, use_trace
 from orchestration_project.instance.logs import (
     LogFileHandler,
     expire_logs,
@@ -73,11 +73,11 @@ def read_all(folder: Path, position: int = 0) -> list[log_files.StoredLine]:
 def test_what_is_written_is_read_forwards_and_backwards_with_its_positions(tmp_path):
     write(tmp_path, "a", 5000, 100)
     lines = read_all(tmp_path / "run")
-    assert len(segments_of(tmp_path / "run")) == 3
+    assert len(list_segments(tmp_path / "run")) == 3
     assert [json.loads(line.text)[1] for line in lines] == list(range(5000))
     assert list(read_before(tmp_path / "run", 10**9)) == lines[::-1]
     assert [line.end for line in lines[:-1]] == [line.position for line in lines[1:]]
-    assert lines[-1].end == end_of(tmp_path / "run")
+    assert lines[-1].end == find_end(tmp_path / "run")
     assert read_after(tmp_path / "run", lines[70].position).lines[0] == lines[70]
     assert next(read_before(tmp_path / "run", lines[70].position)) == lines[69]
 
@@ -90,14 +90,14 @@ def test_each_file_is_private_and_a_service_has_its_folder(tmp_path):
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     (tmp_path / "daemon.log").touch()
-    assert services_of(tmp_path) == ["run"]
+    assert list_services(tmp_path) == ["run"]
 
 
 def test_the_oldest_segments_go_and_the_lines_in_them_are_counted(tmp_path):
     write(tmp_path, "a", 20_000, 100)
     folder = tmp_path / "run"
-    oldest = segments_of(folder)[0]
-    sizes = [each.path.stat().st_size for each in segments_of(folder)]
+    oldest = list_segments(folder)[0]
+    sizes = [each.path.stat().st_size for each in list_segments(folder)]
     assert sum(sizes) <= MIB + 300
     page = read_after(folder, 0, 0)
     assert page.lines[0].position == oldest.start
@@ -120,7 +120,7 @@ def test_processes_write_to_one_log_and_no_line_is_torn_or_lost(tmp_path):
     for each in children:
         each.join()
     found = [json.loads(each.text) for each in read_all(tmp_path / "run")]
-    assert len(segments_of(tmp_path / "run")) == 2
+    assert len(list_segments(tmp_path / "run")) == 2
     for name in "0123":
         assert [number for writer, number, _ in found if writer == name] == list(range(400))
 
@@ -128,7 +128,7 @@ def test_processes_write_to_one_log_and_no_line_is_torn_or_lost(tmp_path):
 def test_a_line_after_a_torn_one_is_whole(tmp_path):
     write(tmp_path, "a", 1)
     folder = tmp_path / "run"
-    with segments_of(folder)[0].path.open("ab") as file:
+    with list_segments(folder)[0].path.open("ab") as file:
         file.write(b'["tor')
     assert len(read_all(folder)) == 1  # the writer may be in the midst of it
     write(tmp_path, "b", 1)
@@ -138,14 +138,14 @@ def test_a_line_after_a_torn_one_is_whole(tmp_path):
 def test_a_writer_that_was_killed_while_it_rotated_leaves_a_log_to_go_on_with(tmp_path):
     write(tmp_path, "a", 3000, 100)
     folder = tmp_path / "run"
-    segments = segments_of(folder)
+    segments = list_segments(folder)
     (folder / CURRENT).write_text("")
     assert segments[-1].start
     write(tmp_path, "b", 1)
     (folder / CURRENT).write_text("../../elsewhere")
     write(tmp_path, "c", 1)
     assert [json.loads(each.text)[0] for each in read_all(folder)[-2:]] == ["b", "c"]
-    assert segments_of(folder) == segments
+    assert list_segments(folder) == segments
 
 
 @pytest.mark.parametrize("killed_at", ["open", "pwrite", "ftruncate"])
@@ -178,9 +178,9 @@ def test_a_paused_writer_costs_others_a_moment_and_counted_lines(tmp_path):
     with (tmp_path / "run" / CURRENT).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert [file.append(b"1\n"), file.append(b"2\n")] == [False, False]
-        assert lost_at_writing(tmp_path) == {}
+        assert count_unwritten(tmp_path) == {}
     assert file.append(b"3\n")
-    assert lost_at_writing(tmp_path) == {"run": 2}
+    assert count_unwritten(tmp_path) == {"run": 2}
     assert [each.text for each in read_all(tmp_path / "run")][1:] == [b"3"]
 
 
@@ -197,13 +197,13 @@ def expire(folder: Path, day: str, at: str = "12:00", keep_days: int = 30) -> No
 def test_a_segment_has_the_lines_of_one_day(tmp_path):
     write(tmp_path, "a", 2)
     folder = tmp_path / "run"
-    date_segment(segments_of(folder)[0], "2026-03-01", "23:59:59")
+    date_segment(list_segments(folder)[0], "2026-03-01", "23:59:59")
     file = LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-03-01", "23:59:59"))
     assert file.append(b"same day\n")
-    date_segment(segments_of(folder)[0], "2026-03-01", "23:59:59")
+    date_segment(list_segments(folder)[0], "2026-03-01", "23:59:59")
     file = LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-03-02", "00:00"))
     assert file.append(b"next day\n")
-    first, second = segments_of(folder)
+    first, second = list_segments(folder)
     assert first.path.read_bytes().count(b"\n") == second.first_line == 3
     assert second.path.read_bytes() == b"next day\n"
     assert [each.text for each in read_all(folder)][2:] == [b"same day", b"next day"]
@@ -222,10 +222,10 @@ def test_a_segment_has_the_lines_of_one_day(tmp_path):
 def test_segments_go_at_the_end_of_their_last_day(tmp_path, keep_days, day, at, kept_lines):
     write(tmp_path, "a", 1)
     folder = tmp_path / "run"
-    date_segment(segments_of(folder)[0], "2026-03-01")
+    date_segment(list_segments(folder)[0], "2026-03-01")
     clock = DayClock("2026-03-02")
     assert LogFile(tmp_path, "run", MIB, keep_days, clock=clock).append(b"2\n")
-    date_segment(segments_of(folder)[1], "2026-03-02")
+    date_segment(list_segments(folder)[1], "2026-03-02")
     expire(tmp_path, day, at, keep_days)
     assert len(read_all(folder)) == kept_lines
 
@@ -233,7 +233,7 @@ def test_segments_go_at_the_end_of_their_last_day(tmp_path, keep_days, day, at, 
 def test_a_program_that_writes_deletes_the_segments_of_expired_days(tmp_path):
     write(tmp_path, "a", 1)
     folder = tmp_path / "run"
-    date_segment(segments_of(folder)[0], "2026-03-01")
+    date_segment(list_segments(folder)[0], "2026-03-01")
     assert LogFile(tmp_path, "run", MIB, 30, clock=DayClock("2026-04-01")).append(b"new\n")
     assert [each.text for each in read_all(folder)] == [b"new"]
 
@@ -243,17 +243,17 @@ def test_lines_of_a_program_that_runs_no_more_go_and_positions_go_on(tmp_path):
     folder = tmp_path / "run"
     writer = LogFile(tmp_path, "run", MIB, 30, clock=EARLIER)
     assert writer.append(b"4\n")
-    end = end_of(folder)
-    date_segment(segments_of(folder)[0], "2026-03-01")
+    end = find_end(folder)
+    date_segment(list_segments(folder)[0], "2026-03-01")
     expire(tmp_path, "2026-04-01")
     expire(tmp_path, "2026-05-01")
-    [left] = segments_of(folder)
+    [left] = list_segments(folder)
     assert (left.start, left.first_line, left.path.stat().st_size) == (end, 4, 0)
     page = read_after(folder, 0, 1)
     assert (page.lines, page.end, page.lost_count) == ([], end, 3)
     assert writer.append(b"5\n")  # it was idle, and has the deleted segment open
     assert [(each.position, each.text) for each in read_all(folder)] == [(end, b"5")]
-    assert lost_at_writing(tmp_path) == {}
+    assert count_unwritten(tmp_path) == {}
 
 
 def test_idle_programs_delete_expired_lines_of_all_and_log_what_fails(
@@ -263,12 +263,12 @@ def test_idle_programs_delete_expired_lines_of_all_and_log_what_fails(
     logs = tmp_path / "logs"
     for service in ("bridge", "run", "worker"):
         assert LogFile(logs, service, MIB, 30).append(b"1\n")
-        date_segment(segments_of(logs / service)[0], "2026-03-01")
+        date_segment(list_segments(logs / service)[0], "2026-03-01")
     (logs / "bridge" / CURRENT).unlink()
     (logs / "bridge" / CURRENT).mkdir()  # it cannot be locked
     end = Event()
     expire_logs_until(end, load_settings(), DayClock("2026-04-01", event=end))
-    assert [len(read_all(logs / each)) for each in services_of(logs)] == [1, 0, 0]
+    assert [len(read_all(logs / each)) for each in list_services(logs)] == [1, 0, 0]
     [record] = caplog.records
     assert record.__dict__["event"] == "log_lines_not_expired"
     assert "bridge" in record.getMessage()
@@ -286,7 +286,7 @@ def test_lines_that_were_kept_go_once_none_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     monkeypatch.setenv("LOG_KEEP_MIB", "0")
     assert LogFile(tmp_path / "logs", "run", MIB, 30).append(b"1\n")
-    date_segment(segments_of(tmp_path / "logs" / "run")[0], "2026-03-01")
+    date_segment(list_segments(tmp_path / "logs" / "run")[0], "2026-03-01")
     expire_logs(load_settings(), clock=DayClock("2026-03-02"))
     assert read_all(tmp_path / "logs" / "run") == []
 
@@ -309,7 +309,7 @@ def test_a_program_keeps_its_lines_with_service_host_release_and_request(tmp_pat
     logger = logging.Logger("orchestration_project.x")
     logger.addHandler(handler)
     token = REQUEST_IN_LOG.set("abc")
-    with in_trace(begin_trace()):
+    with use_trace(begin_trace()):
         logger.warning("it is %s", "late", extra={"event": "e"})
     REQUEST_IN_LOG.reset(token)
     logger.warning("%d", "not a number")
@@ -330,14 +330,14 @@ def test_a_program_keeps_its_lines_with_service_host_release_and_request(tmp_pat
     )
     assert second["status"] == 500
     assert "ValueError: a reason" in second["exception"]
-    assert lost_at_writing(tmp_path / "logs") == {"gateway": 1}
+    assert count_unwritten(tmp_path / "logs") == {"gateway": 1}
 
 
 PROGRAM = """
 import logging, sys
 from orchestration_project.instance.logs import keep_log_lines
 from orchestration_project.settings import load_settings
-from orchestration_project.engine.tracing.traceparent import in_trace
+from orchestration_project.engine.tracing.traceparent import use_trace
 from orchestration_project.engine.tracing.traceparent import begin_trace
 keep_log_lines(load_settings(), "worker")
 logging.getLogger("orchestration_project.x").info("quiet")
@@ -365,4 +365,4 @@ def test_a_size_of_nothing_keeps_no_lines(tmp_path, monkeypatch):
     before = logging.getLogger().handlers[:]
     keep_log_lines(load_settings(), "worker")
     assert logging.getLogger().handlers == before
-    assert services_of(tmp_path / "logs") == []
+    assert list_services(tmp_path / "logs") == []

@@ -21,29 +21,33 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 )
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.log_files import LogFile, expire_segments, segments_of
+from orchestration_project.engine.connections.log_files import (
+    LogFile,
+    expire_segments,
+    list_segments,
+)
 from orchestration_project.engine.contracts.log_lines import encode_line
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import redacted
 from orchestration_project.services.gate.gate import examine
-from orchestration_project.services.metrics.families import log_families
+from orchestration_project.services.metrics.families import measure_logs
 from orchestration_project.services.program_logs import shipping
 from orchestration_project.services.program_logs.losses import (
     SHIPPED,
-    losses_probe,
+    build_losses_probe,
     read_losses,
     read_shipped,
 )
 from orchestration_project.services.program_logs.rules import (
     NumberedLine,
+    count_rejected,
     encode_request,
-    rejected_count,
 )
 from orchestration_project.services.program_logs.shipping import (
     LogShipper,
     Target,
+    build_target,
     ship_until,
-    target_of,
 )
 from orchestration_project.settings import load_settings
 from tests.faulty_server import (
@@ -239,7 +243,7 @@ def rejecting(count: int) -> bytes:
     ],
 )
 def test_an_answer_says_how_many_were_rejected_or_is_not_one(kind: str, body: bytes, count: Any):
-    assert rejected_count(kind, body, 5) == count
+    assert count_rejected(kind, body, 5) == count
 
 
 def test_each_line_is_sent_once_and_the_next_shipper_goes_on(tmp_path):
@@ -350,7 +354,7 @@ def test_rejected_lines_and_deleted_ones_are_counted_and_are_one_alert(tmp_path)
         with shipper_to(collector, tmp_path) as shipper:
             ship_all(shipper)
             write(tmp_path, "run", 20_000, first=10, keep=2**20)
-            assert segments_of(tmp_path / "run")[0].start
+            assert list_segments(tmp_path / "run")[0].start
             assert not shipper.ship()  # 503
         ship_to(collector, tmp_path)
         accepted = set(map(int, collector.accepted))
@@ -358,15 +362,15 @@ def test_rejected_lines_and_deleted_ones_are_counted_and_are_one_alert(tmp_path)
     assert losses.unsent == {"run": 4 + 20_010 - len(accepted)}
     assert max(accepted) == 20_009
     assert losses.latest is not None
-    [family] = log_families(tmp_path)
+    [family] = measure_logs(tmp_path)
     assert [(sample.labels, sample.value) for sample in family.samples] == [
         ({"service": "run", "cause": "unsent"}, float(losses.unsent["run"]))
     ]
-    finding = examine(losses_probe(tmp_path, Clock(losses.latest)), Clock(), "").finding
+    finding = examine(build_losses_probe(tmp_path, Clock(losses.latest)), Clock(), "").finding
     assert finding.outcome == "failed"
     assert f"run: {losses.unsent['run']} not sent" in finding.got
     later = Clock(losses.latest + timedelta(minutes=61))
-    assert examine(losses_probe(tmp_path, later), Clock(), "").finding.outcome == "passed"
+    assert examine(build_losses_probe(tmp_path, later), Clock(), "").finding.outcome == "passed"
 
 
 def test_lines_that_expire_before_a_collector_takes_them_are_counted(tmp_path):
@@ -428,16 +432,16 @@ def test_one_process_of_a_state_folder_sends(tmp_path):
 
 def test_the_target_is_that_of_the_settings_and_its_headers_are_secret(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
-    assert target_of(load_settings()) is None
+    assert build_target(load_settings()) is None
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=planted%20secret,x=y")
-    target = target_of(load_settings())
+    target = build_target(load_settings())
     assert target == Target(
         "http://127.0.0.1:4318/v1/logs", {"api-key": "planted secret", "x": "y"}
     )
     assert redacted("planted secret") == "***"
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://logs.example.org/insert")
-    target = target_of(load_settings())
+    target = build_target(load_settings())
     assert target is not None
     assert target.url == "https://logs.example.org/insert"
 

@@ -10,9 +10,9 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
 from orchestration_project.engine.tracing.traceparent import (
     begin_trace,
-    current_trace,
-    in_trace,
+    find_current_trace,
     trace_of_tags,
+    use_trace,
 )
 from orchestration_project.instance.logs import JsonLines
 from orchestration_project.instance.storage import open_instance
@@ -22,7 +22,7 @@ SEEN = []
 
 @dg.op
 def see_trace() -> None:
-    SEEN.append(current_trace())
+    SEEN.append(find_current_trace())
     line = logging.LogRecord("any", logging.INFO, __file__, 1, "loaded", None, None)
     SEEN.append(json.loads(JsonLines().format(line)))
 
@@ -49,11 +49,11 @@ def test_a_run_begins_a_trace_that_its_steps_and_lines_carry(instance):
     seen, line = SEEN
     assert seen.trace_id == line["trace_id"] == trace.trace_id
     assert line["span_id"] == seen.span_id
-    assert current_trace() is None  # it has ended
+    assert find_current_trace() is None  # it has ended
 
 
 def test_a_run_that_is_created_in_a_trace_belongs_to_it_and_so_does_its_retry(instance):
-    with in_trace(request := begin_trace()):
+    with use_trace(request := begin_trace()):
         first = instance.create_run_for_job(seeing)
     assert trace_of_tags(first.tags) == request
     of_first = {"root_run_id": first.run_id, "parent_run_id": first.run_id}
@@ -62,7 +62,7 @@ def test_a_run_that_is_created_in_a_trace_belongs_to_it_and_so_does_its_retry(in
 
 
 def test_all_runs_of_a_backfill_are_of_its_trace(instance):
-    with in_trace(request := begin_trace()):
+    with use_trace(request := begin_trace()):
         instance.add_backfill(
             PartitionBackfill(
                 "one",

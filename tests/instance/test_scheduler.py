@@ -20,7 +20,7 @@ from dagster._scheduler.scheduler import launch_scheduled_runs
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.alerts.watching import first_poll, look
+from orchestration_project.services.alerts.watching import look, start_polling
 from tests.alerts import alerts_of, stored_alerts
 from tests.prepared import Prepared
 
@@ -124,7 +124,7 @@ def test_a_schedule_whose_jobs_configuration_became_invalid_raises_an_alert_unti
         Warehouse(prepared.sqlite(tmp_path / "ours.sqlite"), clock=Clock()) as warehouse,
     ):
         alerts = alerts_of(warehouse, tmp_path)
-        progress, stood, counts = first_poll(instance).progress, [], []
+        progress, stood, counts = start_polling(instance).progress, [], []
         for at, value_type in (
             (began, int),
             (due, int),

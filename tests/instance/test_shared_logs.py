@@ -11,7 +11,7 @@ from orchestration_project.instance.shared_logs import FOLDER, SharedLogs
 from orchestration_project.instance.storage import StateComputeLogs
 from orchestration_project.services.evidence.exporting import (
     ExportedArchive,
-    archive_sizes,
+    measure_archives,
     open_archive,
     share_archive,
 )
@@ -97,7 +97,7 @@ def test_an_archive_of_another_host_is_listed_and_sent(bucket, tmp_path, monkeyp
     assert share_archive(archive, load_settings())
     monkeypatch.setenv("STATE_DIR", str(tmp_path / "two"))
     settings = load_settings()
-    assert archive_sizes(settings) == {"run.zip": 10}
+    assert measure_archives(settings) == {"run.zip": 10}
     opened = open_archive(settings, "run.zip")
     assert not isinstance(opened, Path)
     with opened:

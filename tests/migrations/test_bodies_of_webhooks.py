@@ -4,7 +4,7 @@ import pytest
 from alembic import command
 from sqlalchemy import select, update
 
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.tables.spine import inbox
 
@@ -18,10 +18,10 @@ def test_bodies_stay_and_a_removed_one_is_empty_before(migrated):
     Inbox(migrated, migrated._clock).take(deliveries)
     with migrated.writing() as connection:
         connection.execute(update(inbox).where(inbox.c.delivery_id == "b").values(body=None))
-        command.downgrade(migration_config(connection), VERSION)
+        command.downgrade(build_alembic_config(connection), VERSION)
     assert _bodies(migrated) == {"a": "YQ==", "b": ""}
     with migrated.writing() as connection:
-        command.upgrade(migration_config(connection), "head")
+        command.upgrade(build_alembic_config(connection), "head")
     assert _bodies(migrated) == {"a": "YQ==", "b": ""}
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.work_items import NewItem
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.engine.work_items import WorkItems
 
 VERSION = "0071"
@@ -31,7 +31,7 @@ def test_uploads_without_an_item_and_a_file_are_enqueued(migrated):
     clock = Clock()
     items = WorkItems(migrated, clock)
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         for inbox, upload_id in (("papers", "new"), ("papers", "known"), ("other", "own")):
             connection.execute(UPLOAD, {"inbox": inbox, "id": upload_id})

@@ -4,7 +4,7 @@ import pytest
 from alembic import command
 from sqlalchemy import inspect, text
 
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import ConfigurationError
 
 VERSION = "0058"
@@ -33,7 +33,7 @@ def rule_versions(connection):
 @pytest.mark.slow_on_postgresql
 def test_shares_keep_their_value_and_write_no_history(migrated):
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         for symbol, shares in (("A", 0), ("B", 12), ("C", 9_223_372_036_854)):
             connection.execute(SHORT, {"symbol": symbol, "shares": shares})
@@ -73,7 +73,7 @@ def test_a_table_is_the_same_whether_it_had_rows_or_was_made_again(migrated):
 
     name = "finra_short_interest"
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         made_without_rows = described(connection)
         command.downgrade(config, VERSION)
         before = described(connection)
@@ -87,7 +87,7 @@ def test_a_table_is_the_same_whether_it_had_rows_or_was_made_again(migrated):
 @pytest.mark.slow_on_postgresql
 def test_shares_whose_millionths_64_bits_lack_stop_the_migration(migrated):
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         connection.execute(SHORT, {"symbol": "A", "shares": 9_223_372_036_855})
         with pytest.raises(ConfigurationError, match="1 rows of finra_short_interest have"):
@@ -98,7 +98,7 @@ def test_shares_whose_millionths_64_bits_lack_stop_the_migration(migrated):
 @pytest.mark.slow_on_postgresql
 def test_loaded_partitions_are_not_loaded_again_unless_they_may_have_rejected_fractions(migrated):
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         for name, key, version in (
             ("finra_otc_weekly", "T1|2025-11-03", "4"),

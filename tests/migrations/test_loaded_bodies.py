@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from sqlalchemy import insert, select, text, update
 
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery, read_contents
 from orchestration_project.tables.spine import inbox
 from orchestration_project.tables.webhooks import events_webhooks
@@ -37,7 +37,7 @@ MOVED = [key for key in BODIES if key.startswith(("loaded", "masked"))]
 def test_a_loaded_body_is_kept_once_and_one_that_differs_stays(migrated, caplog):
     take(migrated)
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         before = {key: body for key, (body, _) in BODIES.items()}
         assert bodies(connection) == before
@@ -58,7 +58,7 @@ def test_a_loaded_body_is_kept_once_and_one_that_differs_stays(migrated, caplog)
 def test_a_body_that_is_not_base64_stays(migrated, caplog):
     take(migrated)
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         connection.execute(text("UPDATE inbox SET body = '?' WHERE delivery_id = 'loaded 0'"))
         command.upgrade(config, "head")

@@ -4,7 +4,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 
 VERSION = "0050"
 """That before the one with the measures."""
@@ -18,7 +18,7 @@ INSERT = text(
 @pytest.mark.slow
 def test_an_estimate_keeps_its_value_and_one_that_64_bits_lack_is_left_out(migrated):
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         for symbol, dollars in (("A", 12.5), ("B", 0.1), ("C", 1e300)):
             connection.execute(INSERT, {"symbol": symbol, "dollars": dollars})

@@ -27,10 +27,10 @@ from orchestration_project.engine.announcements import Announcements
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.migrating import (
-    current_version,
+    build_alembic_config,
     is_current,
     migrate,
-    migration_config,
+    read_schema_version,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
@@ -168,14 +168,17 @@ def test_a_migration_that_is_broken_off_leaves_nothing(empty):
     with pytest.raises(ZeroDivisionError):
         break_off()
     with empty.reading() as connection:
-        assert (inspect(connection).get_table_names(), current_version(connection)) == ([], None)
+        assert (inspect(connection).get_table_names(), read_schema_version(connection)) == (
+            [],
+            None,
+        )
     empty.prepare(holds="real")
 
 
 @pytest.mark.slow
 def test_a_downgrade_to_base_removes_the_tables_and_an_upgrade_makes_them_again(migrated):
     with migrated.writing() as connection:
-        command.downgrade(migration_config(connection), "base")
+        command.downgrade(build_alembic_config(connection), "base")
     with migrated.reading() as connection:
         assert inspect(connection).get_table_names() == [VERSION_TABLE]
         assert not is_current(connection)
@@ -234,7 +237,7 @@ def test_a_database_of_an_earlier_version_is_brought_up_to_date_in_place(empty, 
     merged.land(row("AAA"), target=replace(merged.target(), write_disposition="merge"))
     before = rows(empty)
     with empty.writing() as connection:
-        command.downgrade(migration_config(connection), version)
+        command.downgrade(build_alembic_config(connection), version)
         state = {column["name"] for column in inspect(connection).get_columns("fences")}
         assert state == {"table_name", "scope_key", "token", "known_from", "source_version"}
     assert empty.version() == version
@@ -253,7 +256,7 @@ def test_what_an_earlier_version_loaded_is_not_announced_again(empty, tmp_path):
     partition_loader.land(row("AAA"))
     before = rows(empty)
     with empty.writing() as connection:
-        command.downgrade(migration_config(connection), "0028")
+        command.downgrade(build_alembic_config(connection), "0028")
         assert not inspect(connection).has_table(spine.pending_announcements.name)
     empty.upgrade(holds="real")
     assert rows(empty) == before
@@ -303,7 +306,7 @@ def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(em
     names = [*delivery, "delivery_id", "state"]
     inbox = table("inbox", *(column(name, columns[name].type) for name in names))
     with empty.writing() as connection:
-        command.upgrade(migration_config(connection), "0025")
+        command.upgrade(build_alembic_config(connection), "0025")
         for state in states:
             own = {"delivery_id": state, "state": state, "run_id": f"run of {state}"}
             connection.execute(insert(inbox).values(delivery | own))
@@ -343,7 +346,7 @@ def test_a_database_from_before_the_baseline_is_refused_and_stays_as_it_is(migra
 
 def test_tables_of_an_older_version_are_refused_with_the_command_and_stay_as_they_are(migrated):
     with migrated.writing() as connection:
-        command.downgrade(migration_config(connection), "-1")
+        command.downgrade(build_alembic_config(connection), "-1")
     older = migrated.version()
     with pytest.raises(ConfigurationError, match="of an older version") as error:
         migrated.prepare(holds="real")

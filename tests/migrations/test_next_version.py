@@ -29,7 +29,7 @@ from sqlalchemy import (
     text,
 )
 
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import VERSIONS
 from orchestration_project.migrations.__main__ import main
@@ -171,7 +171,7 @@ def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migra
     assert "finra_symbol_week.top_5_venue_share" in written.dropped
     assert "source_fields" in written.dropped
     with migrated.writing() as connection:
-        command.upgrade(with_folder(migration_config(connection), tmp_path), "head")
+        command.upgrade(with_folder(build_alembic_config(connection), tmp_path), "head")
     with migrated.writing() as connection:
         check(connection, metadata, views)
         weather = metadata.tables["weather"]
@@ -183,7 +183,7 @@ def test_a_version_makes_what_is_declared_keeps_the_rows_and_can_be_undone(migra
         assert set(connection.execute(select(blobs.c.entropy, blobs.c.codec))) == {(None, "zstd")}
     assert write("nothing", tmp_path, metadata, views) is None
     with migrated.writing() as connection:
-        command.downgrade(with_folder(migration_config(connection), tmp_path), HEAD)
+        command.downgrade(with_folder(build_alembic_config(connection), tmp_path), HEAD)
         check(connection, METADATA, VIEWS)
     after = rows(migrated)
     assert {name for name in after if after[name] != before[name]} <= {"captures", *LOST}
@@ -198,7 +198,7 @@ def test_the_sql_of_a_written_version_can_be_printed(migrated, tmp_path, capsys)
     metadata, views = changed()
     write("many_changes", tmp_path, metadata, views)
     with migrated.writing() as connection:
-        config = with_folder(migration_config(connection), tmp_path)
+        config = with_folder(build_alembic_config(connection), tmp_path)
         command.upgrade(config, f"{HEAD}:head", sql=True)
     printed = capsys.readouterr().out
     assert "INSERT INTO captures_new" in printed

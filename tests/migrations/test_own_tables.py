@@ -17,8 +17,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.declared_tables import describe
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.operations_backup import open_installation
-from orchestration_project.services.erasure.requests import recorded_kinds
-from orchestration_project.services.repair.losses import published_tables
+from orchestration_project.services.erasure.requests import find_recorded_kinds
+from orchestration_project.services.repair.losses import list_published_tables
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 
@@ -166,13 +166,13 @@ def test_a_copy_has_the_rows_of_tables_that_another_project_declares(migrated, t
 def test_captures_of_rows_that_another_project_declares_are_known_as_needed(migrated):
     fill(migrated)
     migrated.prepare(holds="real")
-    assert METADATA.tables["sample_rates"] in published_tables()
+    assert METADATA.tables["sample_rates"] in list_published_tables()
 
 
 def test_persons_in_tables_of_another_project_can_be_erased(migrated):
     fill(migrated)
     migrated.prepare(holds="real")
-    kind = recorded_kinds()["sample/person"]
+    kind = find_recorded_kinds()["sample/person"]
     assert [column.column.name for column in kind.columns] == ["name"]
     lines = CapturedLines(source="files", dataset="sample_rates", delimiter=",", field="name")
     assert kind.records == [lines]

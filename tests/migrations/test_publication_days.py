@@ -7,7 +7,7 @@ from alembic import command
 from sqlalchemy import select, update
 
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_history
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.tables.queries.published import published_by
 from orchestration_project.tables.spine import deliveries
 from tests.resources.weeks import NOON, PartitionLoader, row
@@ -33,7 +33,7 @@ def test_an_earlier_installation_dates_what_its_deliveries_say(migrated, tmp_pat
     load(4, row("AAA"), row("ZZZ", "UBSA"), row("CCC"), replay_of=groups[0], turns_back=True)
     before = [_days(loaded), _ends(loaded)]
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         command.upgrade(config, "head")
     assert [_days(loaded), _ends(loaded)] == before

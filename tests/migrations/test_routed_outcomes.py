@@ -7,7 +7,7 @@ from alembic import command
 from sqlalchemy import insert, select, text
 
 from orchestration_project.domains.events.tables import events_routed, events_routed_states
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.tables.spine import outbox
 
 VERSION = "0075"
@@ -32,7 +32,7 @@ COLUMNS = ("delivery_id", "outcome", "reason", "attempt_count", "changed_at", "r
 @pytest.mark.slow_on_postgresql
 def test_outcomes_stay_the_same_both_ways(migrated):
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         for action in ACTIONS:
             add(connection, *action)

@@ -4,7 +4,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 
 VERSION = "0084"
 """That before the one without the second store."""
@@ -25,16 +25,16 @@ WRITTEN = (
 @pytest.mark.slow_on_postgresql
 def test_repairs_from_the_second_store_are_those_from_a_copy(migrated):
     with migrated.writing() as connection:
-        command.downgrade(migration_config(connection), VERSION)
+        command.downgrade(build_alembic_config(connection), VERSION)
         for statement in WRITTEN:
             connection.execute(text(statement))
-        command.upgrade(migration_config(connection), "head")
+        command.upgrade(build_alembic_config(connection), "head")
     assert _ways(migrated) == [("blobs/second_store", "copy"), ("blobs/source", "source")]
     with migrated.writing() as connection:
-        command.downgrade(migration_config(connection), VERSION)
+        command.downgrade(build_alembic_config(connection), VERSION)
     assert _ways(migrated) == [("blobs/second_store", "second_store"), ("blobs/source", "source")]
     with migrated.writing() as connection:
-        command.upgrade(migration_config(connection), "head")
+        command.upgrade(build_alembic_config(connection), "head")
 
 
 def _ways(migrated) -> list[tuple[object, ...]]:

@@ -6,7 +6,7 @@ import pytest
 from alembic import command
 from sqlalchemy import select, text
 
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.tables.spine import inbox_states, work_items
 
 VERSION = "0072"
@@ -42,7 +42,7 @@ DELIVERIES = [
 @pytest.mark.slow_on_postgresql
 def test_states_stay_the_same_both_ways(migrated):
     with migrated.writing() as connection:
-        config = migration_config(connection)
+        config = build_alembic_config(connection)
         command.downgrade(config, VERSION)
         for delivery_id, state, item, body, attempts, allowed, run in DELIVERIES:
             values = {"id": delivery_id, "state": state, "item": item, "body": body, "run": run}

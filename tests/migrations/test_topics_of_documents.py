@@ -4,7 +4,7 @@ import pytest
 from alembic import command
 from sqlalchemy import text
 
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 
 VERSION = "0083"
 """That before the one without topics."""
@@ -22,19 +22,19 @@ WRITTEN = (
 @pytest.mark.slow_on_postgresql
 def test_fingerprints_and_pairs_stay_and_going_back_empties_them(migrated):
     with migrated.writing() as connection:
-        command.downgrade(migration_config(connection), VERSION)
+        command.downgrade(build_alembic_config(connection), VERSION)
         for statement in WRITTEN:
             connection.execute(text(statement))
-        command.upgrade(migration_config(connection), "head")
+        command.upgrade(build_alembic_config(connection), "head")
     fingerprint = "SELECT document_id, signature, group_id FROM documents_fingerprints"
     pair = "SELECT document_id, similar_id, score FROM documents_similarity"
     assert _rows(migrated, fingerprint) == [("a", "s", "a")]
     assert _rows(migrated, pair) == [("a", "b", 0.75)]
     with migrated.writing() as connection:
-        command.downgrade(migration_config(connection), VERSION)
+        command.downgrade(build_alembic_config(connection), VERSION)
     assert _rows(migrated, fingerprint) == _rows(migrated, pair) == []
     with migrated.writing() as connection:
-        command.upgrade(migration_config(connection), "head")
+        command.upgrade(build_alembic_config(connection), "head")
 
 
 def _rows(migrated, query: str) -> list[tuple[object, ...]]:

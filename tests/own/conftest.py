@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.migrating import own_tables
+from orchestration_project.engine.warehouse.migrating import list_own_tables
 from orchestration_project.tables.schema import METADATA
 from tests.own.dlt_loading import Loading, Noon
 
@@ -13,7 +13,7 @@ from tests.own.dlt_loading import Loading, Noon
 @pytest.fixture(autouse=True)
 def _only_our_tables():
     yield
-    for table in own_tables():
+    for table in list_own_tables():
         METADATA.remove(table)
 
 

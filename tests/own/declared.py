@@ -5,7 +5,7 @@ from itertools import count
 from orchestration_project import Daily, Dataset, Field, http_source
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.own.contracts import (
-    contract_of,
+    build_contract,
     declare_table,
     validate_documents,
 )
@@ -29,7 +29,7 @@ def dataset(*fields, source=None, key=("name",), partitions=None, **more):
 
 def read(declared, *bodies, day="2026-01-05"):
     """Return the validated delivery of documents."""
-    contract = contract_of(declared, *declare_table(declared, "sample"), b"")
+    contract = build_contract(declared, *declare_table(declared, "sample"), b"")
     return validate_documents(declared, contract, bodies, Partition(_parse_day(day)))
 
 

@@ -21,7 +21,7 @@ from orchestration_project import (
     row_count,
     usual_size,
 )
-from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.attributes import parse_dataset
 from orchestration_project.errors import ConfigurationError
 
 RATES = """\
@@ -69,7 +69,7 @@ attributes:
 
 
 def test_a_component_over_http_is_the_dataset_of_python():
-    assert dataset_in(RATES) == Dataset(
+    assert parse_dataset(RATES) == Dataset(
         "rates_daily",
         key=["currency"],
         partitions=Daily("2024-01-02", published="16:15 Europe/Berlin"),
@@ -110,7 +110,7 @@ def test_a_component_over_http_is_the_dataset_of_python():
     ],
 )
 def test_a_component_of_files_is_the_dataset_of_python(every, partitions):
-    assert dataset_in(FILES.replace("EVERY", every)) == Dataset(
+    assert parse_dataset(FILES.replace("EVERY", every)) == Dataset(
         "prices_weekly",
         key=["code"],
         partitions=partitions,
@@ -188,7 +188,7 @@ def test_a_wrong_attribute_is_refused_with_its_line(case):
     right, wrong, found = WRONG[case]
     assert right in RATES
     with pytest.raises(ConfigurationError, match="invalid source file") as raised:
-        dataset_in(RATES.replace(right, wrong, 1))
+        parse_dataset(RATES.replace(right, wrong, 1))
     assert found in raised.value.found
     assert "s3cr3t" not in str(raised.value)
 

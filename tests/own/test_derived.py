@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from orchestration_project import Field, decimal, derived, positive
-from orchestration_project.engine.own.results import conform_result, frame_result
+from orchestration_project.engine.own.results import convert_frame, convert_result
 from orchestration_project.engine.own.sql import read_inputs
 from orchestration_project.errors import ConfigurationError, ContractError
 
@@ -105,7 +105,7 @@ def test_a_timestamp_names_no_partition():
 
 def conformed(frame):
     made = declared(sql="", function=len, inputs=["a"])
-    return conform_result(made, frame_result(made, frame), {})
+    return convert_result(made, convert_frame(made, frame), {})
 
 
 def test_frames_of_polars_and_pandas_are_held_to_the_declaration():

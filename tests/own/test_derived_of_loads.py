@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import insert, select, text
 from sqlalchemy.schema import DropTable
 
-from orchestration_project.assets.own_derived import derived_assets
+from orchestration_project.assets.own_derived import build_derived_assets
 from orchestration_project.domains.fx.tables import fx_rates_daily
 from orchestration_project.engine.contracts.chain import ChainKey
-from orchestration_project.engine.own_derived import own_derivations
-from orchestration_project.engine.own_sources import own_declarations
+from orchestration_project.engine.own_derived import load_derivations
+from orchestration_project.engine.own_sources import load_declarations
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.own_derived import derive_outdated, explain_value
@@ -90,8 +90,8 @@ class Shop(FileLoading):
 
     def __init__(self, warehouse, folder, clock):
         super().__init__(warehouse, folder, clock)
-        [self.sales] = [declaration.dataset for declaration in own_declarations()]
-        self.derived = {derivation.derived.name: derivation for derivation in own_derivations()}
+        [self.sales] = [declaration.dataset for declaration in load_declarations()]
+        self.derived = {derivation.derived.name: derivation for derivation in load_derivations()}
         warehouse.upgrade(holds="real")
 
     def sell(self, day, *lines):
@@ -148,7 +148,7 @@ class Sensor:
 
     def __init__(self, shop, name):
         self.shop, self.cursor = shop, None
-        self.made = derived_assets(shop.derived[name])
+        self.made = build_derived_assets(shop.derived[name])
         self.sensor = derived_sensor(self.made)
         self.instance = shop.instance
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from orchestration_project import Daily, Field, dlt_source
-from orchestration_project.engine.own.attributes import dataset_in
-from orchestration_project.engine.own.contracts import rule_version
+from orchestration_project.engine.own.attributes import parse_dataset
+from orchestration_project.engine.own.contracts import hash_rules
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings.own_files import own_function
 from tests.faulty_server import FaultyServer, Reply
@@ -71,8 +71,8 @@ def test_a_subject_in_rows_and_a_field_with_the_day_are_declared():
 def test_a_function_is_of_the_rules_where_it_makes_rows_of_captures():
     answers = dataset(source=dlt_source(lambda day: None))
     rows = dataset(source=dlt_source(lambda day: None, capture="rows"))
-    assert rule_version(answers, b"1") != rule_version(answers, b"2")
-    assert rule_version(rows, b"1") == rule_version(rows, b"2")
+    assert hash_rules(answers, b"1") != hash_rules(answers, b"2")
+    assert hash_rules(rows, b"1") == hash_rules(rows, b"2")
 
 
 ORDERS = """\
@@ -114,7 +114,7 @@ def test_a_rest_api_is_declared_in_yaml(loading, monkeypatch):
 
     with FaultyServer(answer) as server:
         text = yaml_of(REST_API.format(url=server.url), f"yaml_{next(NUMBERS)}")
-        declared = dataset_in(text)
+        declared = parse_dataset(text)
         loading.load(declared)
         loading.replay(declared)
         assert len(server.requests) == 1
@@ -141,7 +141,7 @@ WRONG_YAML = {
 def test_wrong_yaml_is_refused_with_its_line(tmp_path, case):
     source, expected = WRONG_YAML[case]
     with pytest.raises(ConfigurationError) as raised:
-        dataset_in(yaml_of(source), lambda name: own_function(tmp_path, name))
+        parse_dataset(yaml_of(source), lambda name: own_function(tmp_path, name))
     assert expected in raised.value.line
     assert "line" in raised.value.line
     assert "s3cr3t" not in str(raised.value)
@@ -149,7 +149,7 @@ def test_wrong_yaml_is_refused_with_its_line(tmp_path, case):
 
 def test_a_function_beside_the_file_is_named_in_yaml(tmp_path):
     (tmp_path / "shop.py").write_text("def orders(day):\n    return [day]\n")
-    declared = dataset_in(
+    declared = parse_dataset(
         yaml_of("    {function: shop:orders, capture: rows}"),
         lambda name: own_function(tmp_path, name),
     )

@@ -224,5 +224,5 @@ def test_dlt_that_is_not_installed_is_named_with_its_extra(loading, monkeypatch)
 
     monkeypatch.setitem(sys.modules, "dlt.version", None)
     with pytest.raises(ConfigurationError, match="dlt is not installed") as raised:
-        dlt_private.dlt_version()
+        dlt_private.read_dlt_version()
     assert raised.value.remedy.startswith("pip install 'orchestration_project[dlt]'")

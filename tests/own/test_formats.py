@@ -15,7 +15,7 @@ from pyarrow import parquet
 from orchestration_project import Field, decimal, file_source, http_source
 from orchestration_project.engine.own.formats import compressed
 from orchestration_project.engine.own.reading import Reading
-from orchestration_project.engine.own.records import counter_of, read_records
+from orchestration_project.engine.own.records import build_counter, read_records
 from orchestration_project.errors import ConfigurationError, SourceError
 from tests.own.declared import dataset, read, rejects, rows
 
@@ -36,7 +36,7 @@ def declared(*fields, **reading):
 
 def counted(made, body):
     """Return the records and bytes that are counted apart from the parser."""
-    counter = counter_of(made.source.reading)
+    counter = build_counter(made.source.reading)
     assert counter is not None
     return counter(body)
 

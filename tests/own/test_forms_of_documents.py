@@ -6,14 +6,14 @@ import pytest
 
 from orchestration_project import Daily, Dataset, Document, Field, decimal, http_source
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.attributes import parse_dataset
 from orchestration_project.engine.own.partition_documents import (
-    listings_of,
-    names_of,
-    partitions_in,
-    version_in,
+    find_version,
+    read_partitions,
+    select_listings,
+    select_names,
 )
-from orchestration_project.engine.own.records import counter_of
+from orchestration_project.engine.own.records import build_counter
 from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.errors import ConfigurationError, SourceError
 from tests.own.declared import dataset, read
@@ -58,7 +58,7 @@ def test_both_forms_have_the_same_records():
     history, recent = zipped({"all.csv": HISTORY}), RECENT
     assert read(made, recent).rows["name"].to_list() == ["A"]
     assert read(made, history).rows["name"].to_list() == ["A", "C,D"]
-    assert version_in(made, recent, DAY) == version_in(
+    assert find_version(made, recent, DAY) == find_version(
         made, zipped({"a": b"Day,A\n2026-01-05,1\n"}), DAY
     )
 
@@ -75,7 +75,7 @@ def test_a_value_that_means_none_counts_between_the_first_and_the_last_one_alone
 
 def test_each_cell_is_counted_apart_and_is_a_row_or_left_out():
     made, history = declared(), zipped({"all.csv": HISTORY})
-    count = counter_of(made.source.reading)
+    count = build_counter(made.source.reading)
     assert count is not None
     assert (count(history), count(history + b"more")[1]) == ((9, len(history)), len(history))
     assert count(history[:-40]) == (0, 0)
@@ -95,15 +95,17 @@ def test_rejects_are_quoted_below_a_header_of_their_partition():
 
 def test_a_day_is_in_the_newest_document_or_in_that_of_its_year():
     made = declared()
-    assert names_of(made, DAY, date(2026, 1, 6)) == ("newest.json",)
-    assert names_of(made, EARLIER, date(2026, 1, 6)) == ("year_2026.json",)
-    assert listings_of(made, None, date(2026, 1, 2)) == ["year_2025.json"]  # the 1st is a holiday
-    assert listings_of(made, date(2024, 12, 30), date(2026, 1, 6)) == [
+    assert select_names(made, DAY, date(2026, 1, 6)) == ("newest.json",)
+    assert select_names(made, EARLIER, date(2026, 1, 6)) == ("year_2026.json",)
+    assert select_listings(made, None, date(2026, 1, 2)) == [
+        "year_2025.json"
+    ]  # the 1st is a holiday
+    assert select_listings(made, date(2024, 12, 30), date(2026, 1, 6)) == [
         "year_2024.json",
         "year_2025.json",
         "year_2026.json",
     ]
-    assert partitions_in(made, RECENT) == [DAY]
+    assert read_partitions(made, RECENT) == [DAY]
 
 
 def test_a_document_without_records_is_refused():
@@ -151,8 +153,8 @@ def test_a_line_with_too_many_fields_is_rejected_on_its_day_alone():
     assert read(made, body).rejects["reason_code"].to_list() == ["wrong_field_count"]
     earlier = read(made, body, day="2026-01-02")
     assert (len(earlier.rejects), earlier.filtered) == (0, {"other_days": 1})
-    assert partitions_in(made, body) == [EARLIER, DAY]
-    assert version_in(made, body, EARLIER) == version_in(made, YEARLY, EARLIER)
+    assert read_partitions(made, body) == [EARLIER, DAY]
+    assert find_version(made, body, EARLIER) == find_version(made, YEARLY, EARLIER)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def test_a_line_with_too_many_fields_is_rejected_on_its_day_alone():
 )
 def test_a_document_with_days_of_another_or_without_a_day_is_refused(body, expected):
     with pytest.raises(SourceError, match="cannot be read") as raised:
-        partitions_in(yearly(), body)
+        read_partitions(yearly(), body)
     assert raised.value.expected == expected
 
 
@@ -206,7 +208,7 @@ attributes:
     zipped: {format: csv, skip: 1}
   rule_version: "3"
 """
-    made = dataset_in(text)
+    made = parse_dataset(text)
     assert isinstance(made, Dataset)
     assert (made.rule_version, made.partitions.calendar.zone) == ("3", "Europe/Berlin")
     assert isinstance(made.source, HttpSource)

@@ -16,7 +16,7 @@ from orchestration_project import (
     incremental,
 )
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.attributes import parse_dataset
 from orchestration_project.engine.own.sources import HttpSource
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
@@ -195,7 +195,7 @@ attributes:
     format: json
     incremental: {parameter: since, field: n, initial: "0"}
 """
-    made = dataset_in(text)
+    made = parse_dataset(text)
     assert isinstance(made, Dataset)
     assert isinstance(made.source, HttpSource)
     assert made.is_incremental

@@ -20,9 +20,9 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.attributes import parse_dataset
 from orchestration_project.engine.own.contracts import (
-    contract_of,
+    build_contract,
     declare_table,
     validate_documents,
 )
@@ -149,7 +149,7 @@ def test_short_pages_are_followed_until_the_total_and_read_twice(opened, shop):
     }
     asked = sorted((page["skip"], page["take"]) for page in pages)
     assert asked == sorted([(0, 3), (2, 1), (3, 2)] * 2)
-    contract = contract_of(made, *declare_table(made, "sample"), b"")
+    contract = build_contract(made, *declare_table(made, "sample"), b"")
     validated = validate_documents(made, contract, [each.body for each in kept], NORTH)
     rows = validated.rows.select("week", "region", "name", "sold").rows()
     friday = datetime(2026, 1, 9, tzinfo=UTC).date()
@@ -315,7 +315,7 @@ attributes:
 
 
 def test_a_file_declares_a_query_as_python_does():
-    made = dataset_in(SALES)
+    made = parse_dataset(SALES)
     assert isinstance(made, Dataset)
     assert isinstance(made.source, HttpSource)
     assert made.source.listing == Listing("https://shop.example/weeks", "data.all", "of")
@@ -328,5 +328,5 @@ def test_a_file_declares_a_query_as_python_does():
 
 def test_a_wrong_list_is_refused_with_its_line():
     with pytest.raises(ConfigurationError, match="invalid source file") as refused:
-        dataset_in(SALES.replace("member: of", "membre: of"))
+        parse_dataset(SALES.replace("member: of", "membre: of"))
     assert "line 23" in str(refused.value.found)

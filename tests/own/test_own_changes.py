@@ -15,12 +15,12 @@ from orchestration_project.engine.contracts.chain import ChainKey
 from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.as_of import StateAsOf
-from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.engine.warehouse.chain_checking import check_table
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.cleanup.table_copies import CopyRetention
-from orchestration_project.services.erasure.requests import recorded_kinds
-from orchestration_project.services.repair.losses import published_tables
+from orchestration_project.services.erasure.requests import find_recorded_kinds
+from orchestration_project.services.repair.losses import list_published_tables
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 from orchestration_project.tables.spine import declared_tables, load_chain
 from tests.own.file_loading import FileLoading, LaterClock
@@ -240,7 +240,7 @@ def test_an_erasure_after_a_change_is_recorded_by_the_new_columns(files):
     files.change(NAME, replace(COUNT, type=str), NOTE)
     with (
         files.warehouse.writing() as connection,
-        amending(connection, "erasure", "request", files.clock.now()),
+        record_amendments(connection, "erasure", "request", files.clock.now()),
     ):
         for table in (files.table, files.table.info[HISTORY]):
             connection.execute(delete(table).where(table.c.name == "Bob"))
@@ -250,8 +250,8 @@ def test_an_erasure_after_a_change_is_recorded_by_the_new_columns(files):
 def test_erasure_clean_up_and_other_folders_know_the_copy(files):
     files.change(NAME, replace(COUNT, type=str), NOTE)
     copy = METADATA.tables["pieces_old1"]
-    assert copy in published_tables()
-    columns = [column.column for column in recorded_kinds()["shop/person"].columns]
+    assert copy in list_published_tables()
+    columns = [column.column for column in find_recorded_kinds()["shop/person"].columns]
     assert [column.table.name for column in columns] == ["pieces_old1"]
     for table in [table for table in METADATA.tables.values() if table.info.get(OWN)]:
         METADATA.remove(table)

@@ -15,10 +15,10 @@ from orchestration_project.engine.warehouse.as_of import StateAsOf
 from orchestration_project.engine.warehouse.chain_checking import (
     check_heads,
     check_table,
-    unknown_chains,
+    find_unknown_chains,
 )
 from orchestration_project.engine.warehouse.chaining import read_chain_heads
-from orchestration_project.engine.warehouse.delivery import HeldBackError, latest_group
+from orchestration_project.engine.warehouse.delivery import HeldBackError, build_latest_group
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN
 from orchestration_project.tables.spine import (
@@ -82,7 +82,7 @@ class Files(FileLoading):
             trusted = frozenset({KEY.public_key})
             report = check_table(connection, METADATA.tables[name], trusted)
             assert report.record_count > 0
-            return [*report.problems, *unknown_chains(connection)]
+            return [*report.problems, *find_unknown_chains(connection)]
 
     def table_names(self):
         with self.warehouse.reading() as connection:
@@ -148,7 +148,7 @@ def test_loads_and_replays_go_on_after_a_rename(files):
     assert [row[2] for row in files.all_rows("parts")[0] if row[0] == date(2026, 1, 5)] == [51, 2]
     assert files.problems("parts") == []
     with files.warehouse.reading() as connection:
-        latest = select(fences.c.scope_key, latest_group())
+        latest = select(fences.c.scope_key, build_latest_group())
         found = dict(tuple(row) for row in connection.execute(latest))
         known = set(connection.scalars(select(deliveries.c.group_id)))
     assert (found[DAY], found[DAYS[0]]) == (f"parts:{DAY}#4", f"pieces:{DAYS[0]}#1")

@@ -7,9 +7,9 @@ from datetime import date
 import pytest
 
 from orchestration_project import Dataset, file_source
-from orchestration_project.engine.own.attributes import dataset_in
+from orchestration_project.engine.own.attributes import parse_dataset
 from orchestration_project.engine.own.proposing import propose
-from orchestration_project.engine.own.writing import Asking, source_text, yaml_text
+from orchestration_project.engine.own.writing import Asking, render_source, render_yaml
 from orchestration_project.errors import ConfigurationError
 from tests.own.test_formats import parquet_of, workbook, zipped
 
@@ -157,7 +157,7 @@ def test_what_gives_no_declaration_is_refused(body, address, expected):
 def test_the_file_declares_what_was_proposed(monkeypatch):
     body = b'{"rows": [{"Id": "A", "at": "2026-01-05", "price": 6.82}]}'
     asking = Asking(secret_headers={"X-Key": "MY_KEY"}, cursor=("after", "next"))
-    text = source_text("quotes", proposed(body), asking, is_file=False)
+    text = render_source("quotes", proposed(body), asking, is_file=False)
     names: dict = {}
     exec(compile(text, "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
     declared = names["quotes"]
@@ -177,7 +177,7 @@ def test_the_file_declares_what_was_proposed(monkeypatch):
 
 
 def test_a_file_of_a_folder_becomes_a_source_of_files():
-    text = source_text("q", proposed(b"id;n\nA;1\n", "in/20260105.csv"), NOTHING, is_file=True)
+    text = render_source("q", proposed(b"id;n\nA;1\n", "in/20260105.csv"), NOTHING, is_file=True)
     assert 'file_source("in/{partition:%Y%m%d}.csv", format="csv", delimiter=";")' in text
 
 
@@ -195,9 +195,9 @@ def test_the_yaml_declares_what_the_python_does(asking):
     )
     found = proposed(body)
     names: dict = {}
-    exec(compile(source_text("quotes", found, asking, is_file=False), "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
-    text = yaml_text("quotes", found, asking, is_file=False)
-    made, other = dataset_in(text), names["quotes"]
+    exec(compile(render_source("quotes", found, asking, is_file=False), "source.py", "exec"), names)  # noqa: S102 - what a user's file would do
+    text = render_yaml("quotes", found, asking, is_file=False)
+    made, other = parse_dataset(text), names["quotes"]
     assert isinstance(made, Dataset)
     for fields in zip(made.fields, other.fields, strict=True):
         one, two = ((field.kind, replace(field, type=str)) for field in fields)
@@ -208,13 +208,13 @@ def test_the_yaml_declares_what_the_python_does(asking):
 
 def test_the_yaml_quotes_names_that_would_be_truths():
     found = proposed(b"no,n\nA,1\nB,1\n")
-    made = dataset_in(yaml_text("on", found, NOTHING, is_file=False))
+    made = parse_dataset(render_yaml("on", found, NOTHING, is_file=False))
     assert (made.name, made.key) == ("on", ["no"])
 
 
 def test_the_yaml_of_a_file_declares_a_source_of_files():
     found = proposed(b"id;n\nA;1\n", "in/20260105.csv")
-    text = yaml_text("q", found, NOTHING, is_file=True)
-    made = dataset_in(text)
+    text = render_yaml("q", found, NOTHING, is_file=True)
+    made = parse_dataset(text)
     assert isinstance(made, Dataset)
     assert made.source == file_source("in/{partition:%Y%m%d}.csv", format="csv", delimiter=";")

@@ -16,7 +16,7 @@ from orchestration_project import (
     positive,
     row_count,
 )
-from orchestration_project.engine.own.records import counter_of
+from orchestration_project.engine.own.records import build_counter
 from orchestration_project.errors import SourceError
 from tests.own.declared import dataset, read, rejects, rows
 
@@ -225,13 +225,13 @@ COUNTED = {
 @pytest.mark.parametrize("case", COUNTED)
 def test_records_are_counted_apart_from_the_parser(case):
     form, body, counted = COUNTED[case]
-    counter = counter_of(source(form).reading)
+    counter = build_counter(source(form).reading)
     assert counter is not None
     assert counter(body) == counted
 
 
 def test_what_a_function_reads_is_not_counted():
-    assert counter_of(http_source(URL, parse=no_records).reading) is None
+    assert build_counter(http_source(URL, parse=no_records).reading) is None
 
 
 def test_a_number_of_rows_outside_its_limits_holds_a_delivery_back():

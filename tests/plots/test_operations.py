@@ -5,14 +5,14 @@ from xml.etree import ElementTree
 import polars as pl
 
 from orchestration_project.plots.operations import control_tower
-from orchestration_project.services.ledger.rules.standings import COUNTS, by_day
+from orchestration_project.services.ledger.rules.standings import COUNTS, sum_by_day
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_the_picture_names_each_domain_and_is_the_same_for_the_same_figures():
     row = ("finra", "", 3, "SUCCESS", None, 7, 0, 10, 10, 0, 99)
-    days = by_day(pl.DataFrame([row], COUNTS, orient="row"))
+    days = sum_by_day(pl.DataFrame([row], COUNTS, orient="row"))
     shares = {"finra": [1.0, 0.5, 0.25], "web $A": [None, None, 0.0]}
     svg = control_tower(days, shares)
     found = ElementTree.fromstring(svg).iter(f"{SVG}text")  # noqa: S314 - our own
@@ -25,4 +25,4 @@ def test_the_picture_names_each_domain_and_is_the_same_for_the_same_figures():
     assert control_tower(days, shares) == svg
     assert "SYNTHETIC DATA" not in texts
     assert b">SYNTHETIC DATA</text>" in control_tower(days, shares, is_synthetic=True)
-    assert control_tower(by_day(pl.DataFrame(schema=COUNTS)), {})
+    assert control_tower(sum_by_day(pl.DataFrame(schema=COUNTS)), {})

@@ -21,7 +21,7 @@ from orchestration_project.services.access import (
     DeniedCaller,
     Keys,
     KnownCaller,
-    session_secret,
+    read_session_secret,
 )
 from orchestration_project.services.access.audit import LONGEST
 from orchestration_project.services.access.rules.credentials import (
@@ -201,11 +201,11 @@ def test_the_audit_keeps_no_beginning_of_a_secret_that_it_cuts(warehouse):
 
 @pytest.mark.slow
 def test_the_secret_of_sessions_is_made_once_for_its_owner_alone(demo_settings):
-    secret = session_secret(demo_settings)
+    secret = read_session_secret(demo_settings)
     assert len(secret) == 64
-    assert session_secret(demo_settings) == secret
+    assert read_session_secret(demo_settings) == secret
     file = demo_settings.state_path / "session_secret"
     assert oct(file.stat().st_mode)[-3:] == "600"
     file.chmod(0o644)
     with pytest.raises(ConfigurationError, match="may be read by others"):
-        session_secret(demo_settings)
+        read_session_secret(demo_settings)

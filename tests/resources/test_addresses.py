@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.engine.environment import address_guard
+from orchestration_project.engine.environment import build_address_guard
 from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.http.addresses import (
     AddressGuard,
@@ -166,12 +166,12 @@ def test_what_is_allowed_is_a_network_an_address_or_a_host_and_nothing_else():
 def test_the_demo_alone_may_be_on_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     monkeypatch.setenv("DATA_PROFILE", "demo")
-    assert address_guard(load_settings()).check("http://127.0.0.1:8000/")
+    assert build_address_guard(load_settings()).check("http://127.0.0.1:8000/")
     monkeypatch.setenv("DATA_PROFILE", "real")
     with pytest.raises(ConfigurationError):
-        address_guard(load_settings()).check("http://127.0.0.1:8000/")
+        build_address_guard(load_settings()).check("http://127.0.0.1:8000/")
     monkeypatch.setenv("HTTP_ALLOWED_NETWORKS", "127.0.0.1,10.0.0.0/8")
-    assert address_guard(load_settings()).check("http://127.0.0.1:8000/")
+    assert build_address_guard(load_settings()).check("http://127.0.0.1:8000/")
 
 
 def test_only_the_given_ports_may_be_requested():
@@ -188,7 +188,7 @@ def test_the_demo_alone_may_request_its_one_server(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     for profile, is_allowed in (("demo", True), ("real", False)):
         monkeypatch.setenv("DATA_PROFILE", profile)
-        guard = address_guard(load_settings(), ports=[80], demo_server="127.0.0.1:8123")
+        guard = build_address_guard(load_settings(), ports=[80], demo_server="127.0.0.1:8123")
         refused = ["http://127.0.0.1:8124/", "http://127.0.0.2:8123/", "http://127.0.0.1/"]
         if is_allowed:
             assert reached(guard, "http://127.0.0.1:8123/x") == ["127.0.0.1"]

@@ -15,8 +15,8 @@ from orchestration_project.engine.contracts.problems import EndedRun, Unit
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links
-from orchestration_project.services.alerts.rules.channels import channels
-from orchestration_project.services.alerts.rules.decisions import problems, wellness
+from orchestration_project.services.alerts.rules.channels import parse_channels
+from orchestration_project.services.alerts.rules.decisions import find_problems, match_resolved
 from orchestration_project.services.alerts.rules.messages import run_messages
 from orchestration_project.services.alerts.rules.notification import Policy
 from orchestration_project.services.alerts.sending import LastResortLog
@@ -45,7 +45,7 @@ class History:
 
     def __init__(self, warehouse, clock, hooks, tmp_path: Path) -> None:
         self.warehouse, self.clock, self.hooks = warehouse, clock, hooks
-        found, _ = channels([hook.url() for hook in hooks])
+        found, _ = parse_channels([hook.url() for hook in hooks])
         self.policy = Policy(found, timedelta(hours=24))
         self.links = Links("http://127.0.0.1:3000")
         self.alerts = Alerts(
@@ -87,7 +87,9 @@ class History:
         )
         words = partial(run_messages, run, links=self.links)
         for _ in range(2):
-            self.inbox.take(f"run {run.run_id} {run.outcome}", problems(run), wellness(run), words)
+            self.inbox.take(
+                f"run {run.run_id} {run.outcome}", find_problems(run), match_resolved(run), words
+            )
 
     def settle(self) -> None:
         """Have all be well, and each channel take what waits for it."""

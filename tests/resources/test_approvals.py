@@ -12,7 +12,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.access.approvals import (
     ApprovalDemand,
     Approvals,
-    person_of,
+    read_person,
     require_approval,
 )
 from orchestration_project.tables.access import access_approvals, access_audit
@@ -206,4 +206,4 @@ def test_only_what_the_setting_names_needs_a_second_person(
     ],
 )
 def test_the_account_of_a_command_is_no_person(tags, person):
-    assert person_of(tags) == person
+    assert read_person(tags) == person

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestration_project.engine.blob_repair import delete_expired, put_blob
-from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.captures import BlobError, Captures, build_capture
 from orchestration_project.engine.connections.artifacts import FolderStore, open_artifacts
 from orchestration_project.engine.contracts.repair import DAMAGED
 from orchestration_project.engine.packs import PACKS
@@ -58,7 +58,7 @@ def in_folder(loader, clock):
 def keep(store, *bodies, packed=False, url=URL):
     """Capture bodies: each as an object, or all in a pack."""
     fetched = [
-        unstored(body, url=f"{url}/{number}", request={"offset": number}, fetched_at=NOON)
+        build_capture(body, url=f"{url}/{number}", request={"offset": number}, fetched_at=NOON)
         for number, body in enumerate(bodies)
     ]
     captures = Captures(store)

@@ -9,8 +9,8 @@ from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.contracts.job_kinds import LIST_ARTIFACTS, REPAIR_ARTIFACTS
 from orchestration_project.engine.contracts.repair import DAMAGED
-from orchestration_project.services.exports.rendering import renderer
-from orchestration_project.services.repair.damage import damaged_files
+from orchestration_project.services.exports.rendering import build_renderer
+from orchestration_project.services.repair.damage import find_damaged_files
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_artifacts import operations_exports
 from tests.resources.repair_stores import RepairStores, copy_all, damage
@@ -118,8 +118,8 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
     damage(store, first, "truncated")
     stores = RepairStores(installation.loader, store, installation.clock)
     (tmp_path / "scratch").mkdir()
-    found = damaged_files(installation.warehouse, store, read_all=False)
-    render = renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
+    found = find_damaged_files(installation.warehouse, store, read_all=False)
+    render = build_renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
     [ended] = stores.repairs(render=render).repair(found)
     assert ended.outcome
     assert (ended.outcome.state, ended.outcome.way) == ("repaired", "derived")
@@ -128,16 +128,16 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
     with installation.warehouse.writing() as connection:  # written by another release of polars
         connection.execute(update(operations_exports).values(sha256="f" * 64))
     damage(store, first, "missing")
-    found = damaged_files(installation.warehouse, store, read_all=True)
+    found = find_damaged_files(installation.warehouse, store, read_all=True)
     [ended] = stores.repairs(render=render).repair(found)
     assert ended.outcome
     assert ended.outcome.state == "rederived"
-    assert damaged_files(installation.warehouse, store, read_all=True) == []
+    assert find_damaged_files(installation.warehouse, store, read_all=True) == []
 
     installation.declare(WHOLE.replace("share_quantity]", "trade_count]"))
     damage(store, first, "missing")
-    render = renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
-    found = damaged_files(installation.warehouse, store, read_all=True)
+    render = build_renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
+    found = find_damaged_files(installation.warehouse, store, read_all=True)
     [ended] = stores.repairs(render=render).repair(found)
     assert ended.outcome
     assert ended.outcome.state == "lost"

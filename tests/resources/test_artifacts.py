@@ -15,7 +15,7 @@ import pytest
 
 from orchestration_project.engine.connections.artifacts import (
     PARTIAL,
-    as_parquet,
+    encode_parquet,
     open_artifacts,
     put_content,
     write_parquet,
@@ -95,9 +95,9 @@ def test_what_is_not_there_is_a_file_not_found(store):
 
 def test_a_frame_comes_back_as_it_was(store):
     frame = pl.DataFrame({"symbol": ["NA", None, "ABCp"], "shares": [2**63 - 1, 0, None]})
-    name = put_content(store, "staged/x", as_parquet(frame), suffix="parquet")
+    name = put_content(store, "staged/x", encode_parquet(frame), suffix="parquet")
     assert pl.read_parquet(io.BytesIO(store.get(name))).equals(frame)
-    assert as_parquet(frame.head(1)) != as_parquet(frame)
+    assert encode_parquet(frame.head(1)) != encode_parquet(frame)
 
 
 def test_a_file_is_put_whole_from_wherever_it_was_read(store, tmp_path):
@@ -123,7 +123,7 @@ def test_frames_make_one_file_with_a_group_of_rows_of_each(tmp_path):
 def test_equal_frames_make_the_same_file_however_they_lie_in_memory():
     frame = pl.DataFrame({"symbol": [f"SYMBOL NUMBER {number}" for number in range(100_000)]})
     in_two = pl.concat([frame[:33_333], frame[33_333:]], rechunk=False)
-    assert as_parquet(in_two) == as_parquet(frame)
+    assert encode_parquet(in_two) == encode_parquet(frame)
 
 
 def test_a_file_url_may_hold_escaped_spaces(tmp_path):

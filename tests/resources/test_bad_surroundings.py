@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.connections.artifacts import PARTIAL
 from orchestration_project.engine.contracts.values import LONGEST_KEY_TEXT_BYTES, LONGEST_TEXT_BYTES
-from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
 from orchestration_project.settings import PROJECT_ROOT, child_environment
 from orchestration_project.tables.spine import landings
 from tests.bad_input import EVERY_ROW, NOTHING, promise, watched
@@ -143,4 +143,4 @@ def test_the_longest_texts_of_a_further_dataset_fit_its_keys_in_each_database(
     landed = {**longest, "capture_id": 1, "known_from": NOON}
     with partition_loader.warehouse.writing() as connection:
         for table, row_of in ((dataset.table, landed), (dataset.history, {**landed, **more})):
-            insert_frame(connection, table, frame_of([row_of], table))
+            insert_frame(connection, table, build_frame([row_of], table))

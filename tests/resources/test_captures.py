@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from orchestration_project.engine.captures import (
     BlobError,
     Captures,
-    bounded,
-    parts_of,
+    build_parts,
+    limit_memory,
 )
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.parts import Part
@@ -93,7 +93,7 @@ def test_parts_come_in_pieces_and_what_is_held_no_more_from_the_store(captures):
     kept = [keep(captures, body) for body in bodies]
     light = [kept[0], *(each.without_body() for each in kept[1:])]
     pieces = list(captures.pieces(light))
-    assert [part for piece in pieces for part in piece] == parts_of(kept)
+    assert [part for piece in pieces for part in piece] == build_parts(kept)
     assert [len(piece) for piece in pieces] == [2] * 6  # 8 MiB hold two
     assert [len(piece) for piece in captures.pieces(light[:10])] == [10]  # a usual week
     assert list(captures.pieces([])) == [[]]
@@ -111,11 +111,11 @@ def test_a_body_that_is_not_in_the_store_as_it_was_is_an_error(captures, tmp_pat
 
 def test_a_delivery_holds_so_many_bytes_and_no_more(captures):
     kept = keep(captures, b"x" * (30 * 2**20))
-    held = bounded([kept] * 4)
+    held = limit_memory([kept] * 4)
     assert [len(each.body) for each in held] == [kept.byte_count] * 2 + [0] * 2
     assert [each.byte_count for each in held] == [kept.byte_count] * 4
 
 
 def test_captures_are_the_numbered_parts_of_a_delivery(captures):
     kept = [keep(captures, b"one"), keep(captures, b"two", market="ATS")]
-    assert parts_of(kept) == [Part(1, b"one"), Part(2, b"two", "ATS")]
+    assert build_parts(kept) == [Part(1, b"one"), Part(2, b"two", "ATS")]

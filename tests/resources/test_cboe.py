@@ -10,7 +10,7 @@ from orchestration_project.domains.cboe.tables import (
     off_exchange_share_daily,
     off_exchange_share_weekly,
 )
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
@@ -28,7 +28,9 @@ def load_day(
     """Write what the load of a day derives, and its fence."""
     day = MONDAY + timedelta(days=back)
     zeros = {
-        name: 0 for name, kind in schema_of(off_exchange_share_daily).items() if kind.is_numeric()
+        name: 0
+        for name, kind in derive_schema(off_exchange_share_daily).items()
+        if kind.is_numeric()
     }
     given = {
         **zeros,
@@ -39,7 +41,7 @@ def load_day(
         "off_exchange_share_ratio": 40 / (40 + exchange),
         "known_from": NOON,
     }
-    rows = pl.DataFrame([given], schema_of(off_exchange_share_daily))
+    rows = pl.DataFrame([given], derive_schema(off_exchange_share_daily))
     with partition_loader.warehouse.writing() as connection:
         insert_frame(connection, off_exchange_share_daily, rows)
         connection.execute(

@@ -15,7 +15,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Answer
 from orchestration_project.resources.mqtt.broker import Broker, BrokerError
-from orchestration_project.services.gate.certificates import certificate_probe
+from orchestration_project.services.gate.certificates import build_certificate_probe
 from orchestration_project.settings import load_settings
 from tests.programs import free_port
 from tests.tls import make_certificate
@@ -29,7 +29,7 @@ def looked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Ans
         monkeypatch.setenv("STATE_DIR", str(tmp_path / "state"))
         for name, value in given.items():
             monkeypatch.setenv(name, value)
-        return certificate_probe(load_settings(), Clock()).run()
+        return build_certificate_probe(load_settings(), Clock()).run()
 
     return look
 

@@ -35,17 +35,17 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.engine.contracts.chain import (
     ChainKey,
     ChainProblem,
-    heads_document,
-    listed_sha256,
+    hash_rows,
     read_heads,
+    sign_heads,
 )
 from orchestration_project.engine.warehouse import HeldBackError, Warehouse
-from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.engine.warehouse.chain_checking import (
-    chained_tables,
     check_heads,
     check_table,
-    unknown_chains,
+    find_unknown_chains,
+    list_chained_tables,
 )
 from orchestration_project.engine.warehouse.chaining import ChainTail, read_chain_heads
 from orchestration_project.errors import ConfigurationError
@@ -127,8 +127,8 @@ def loaded(chained: Warehouse, tmp_path: Path, clock: StoppedClock) -> Warehouse
 
 
 def problems_of(connection: Connection, trusted: frozenset[str] = TRUSTED) -> list[ChainProblem]:
-    problems = unknown_chains(connection)
-    for table in chained_tables(connection):
+    problems = find_unknown_chains(connection)
+    for table in list_chained_tables(connection):
         problems += check_table(connection, table, trusted).problems
     return problems
 
@@ -243,7 +243,7 @@ def changes_not_found(warehouse: Warehouse, count: int, seed: int) -> list[str]:
 
 def test_an_untouched_database_has_no_problem(loaded):
     with loaded.reading() as connection:
-        [table] = chained_tables(connection)
+        [table] = list_chained_tables(connection)
         report = check_table(connection, table, TRUSTED)
     assert report.problems == []
     assert (report.record_count, report.row_count, report.unchained_count) == (7, 15, 0)
@@ -329,7 +329,7 @@ def test_a_record_without_its_partition_is_named(loaded):
 
 def test_deleted_newest_records_are_found_by_exported_heads(loaded, clock):
     with loaded.reading() as connection:
-        exported = heads_document(read_chain_heads(connection), KEY, clock.at)
+        exported = sign_heads(read_chain_heads(connection), KEY, clock.at)
     heads = read_heads(exported, "heads.json", TRUSTED)
     with loaded.writing() as connection:
         assert check_heads(connection, heads) == []
@@ -341,7 +341,7 @@ def test_deleted_newest_records_are_found_by_exported_heads(loaded, clock):
 
 def test_exported_heads_that_were_changed_are_refused(loaded, clock):
     with loaded.reading() as connection:
-        exported = heads_document(read_chain_heads(connection), KEY, clock.at)
+        exported = sign_heads(read_chain_heads(connection), KEY, clock.at)
     assert read_heads(exported, "heads.json", TRUSTED)
     for old, new in [('"tables"', '"tabels"'), ("chain heads 1", "chain heads 2"), (": ", " ")]:
         with pytest.raises(ConfigurationError):
@@ -357,7 +357,10 @@ def test_allowed_changes_are_records_and_hide_no_earlier_change(loaded, clock, k
         changed = finra_otc_weekly.c.symbol == "S1"
         connection.execute(update(finra_otc_weekly).where(changed).values(participant_name="x"))
     clock.at += timedelta(days=1)
-    with loaded.writing() as connection, amending(connection, kind, "rule", clock.at, partitions):
+    with (
+        loaded.writing() as connection,
+        record_amendments(connection, kind, "rule", clock.at, partitions),
+    ):
         for table in (finra_otc_weekly, finra_otc_weekly_history):
             connection.execute(delete(table).where(table.c.symbol == "BBB"))
     with loaded.reading() as connection:
@@ -401,4 +404,4 @@ def test_loads_of_before_a_new_column_and_after_it_fit(loaded, tmp_path, clock):
 def test_a_quantity_has_one_hash_however_many_decimals_it_is_stored_with(millionths, more):
     value = Decimal(millionths).scaleb(-6)
     stored = Decimal(millionths * 10**more).scaleb(-6 - more)
-    assert listed_sha256([[value]]) == listed_sha256([[stored]])
+    assert hash_rows([[value]]) == hash_rows([[stored]])

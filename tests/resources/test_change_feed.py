@@ -19,7 +19,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.contracts.chain import ChainKey
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.change_feed import (
     BEGIN,
@@ -320,7 +320,7 @@ def test_an_erasure_resets_its_partition_once(chained, loader, next_week, clock)
 
 def erase(warehouse: Warehouse, symbol: str, at: datetime) -> None:
     """Delete the rows of a symbol, and record it as an erasure does."""
-    with warehouse.writing() as connection, amending(connection, "erasure", "request", at):
+    with warehouse.writing() as connection, record_amendments(connection, "erasure", "request", at):
         for table in (finra_otc_weekly, finra_otc_weekly_history):
             connection.execute(delete(table).where(table.c.symbol == symbol))
 

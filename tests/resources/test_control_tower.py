@@ -5,7 +5,7 @@ from datetime import date, datetime, timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.assets.finra.freshness import freshness_of
+from orchestration_project.assets.finra.freshness import check_freshness
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.warehouse import HeldBackError
@@ -17,8 +17,8 @@ from orchestration_project.services.ledger.rules.entries import RunFacts, StepFa
 from orchestration_project.services.ledger.rules.standings import (
     ActiveRuns,
     Subject,
-    standings,
-    table_rows,
+    build_rows,
+    evaluate_health,
 )
 from orchestration_project.services.status import read_deadlines
 from orchestration_project.settings import load_settings
@@ -92,7 +92,7 @@ def test_runs_that_a_pause_of_an_asset_holds_do_not_wait_too_long(
     )
     look = read_observation(warehouse, NOON, paused)
     assert look.under_way == {Subject("finra"): ActiveRuns(3, 0, since)}
-    [finra] = standings(look, [], now=NOON, machine_now=NOON)
+    [finra] = evaluate_health(look, [], now=NOON, machine_now=NOON)
     assert [reason.partition(";")[0] for reason in finra.reasons] == reasons
 
 
@@ -106,8 +106,8 @@ def test_a_look_replaces_the_one_before(warehouse, clock):
 
 
 def looked_at(warehouse, now) -> set[datetime]:
-    found = standings(read_observation(warehouse, now), [], now=now, machine_now=now)
-    write_tower(warehouse, table_rows(found, now))
+    found = evaluate_health(read_observation(warehouse, now), [], now=now, machine_now=now)
+    write_tower(warehouse, build_rows(found, now))
     with warehouse.reading() as connection:
         return set(connection.execute(select(operations_control_tower.c.looked_at)).scalars())
 
@@ -185,7 +185,7 @@ def test_a_week_that_cannot_be_read_is_quarantined_for_check_control_tower_and_c
     )
     partition_loader.warehouse.record_refused(unreadable.target(), unreadable.delivery())
     settings = load_settings()
-    check = freshness_of(partition_loader.warehouse, FinraSettings.of(settings), clock)
+    check = check_freshness(partition_loader.warehouse, FinraSettings.of(settings), clock)
     offered = (MONDAY, date.max)
     late = oldest_unlanded(partition_loader.warehouse, settings, clock.now(), offered=offered)
     chart = read_activity(partition_loader.warehouse)

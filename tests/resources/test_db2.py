@@ -40,16 +40,16 @@ from orchestration_project.engine.contracts.frame_types import QUANTITY
 from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.engine.contracts.roles import Principal, Role
-from orchestration_project.engine.contracts.values import LONGEST_TEXT_BYTES, schema_of
+from orchestration_project.engine.contracts.values import LONGEST_TEXT_BYTES, derive_schema
 from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from orchestration_project.engine.contracts.work_items import ItemSettlement, NewItem
 from orchestration_project.engine.dlt_states import STATE, append_state, start_state
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.own.contracts import declare_table
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import parsed_url, sql_state
+from orchestration_project.engine.warehouse.connecting import find_sql_state, parse_url
 from orchestration_project.engine.warehouse.db2 import DOCUMENTS, TEXT_BYTES, Db2Dialect
-from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import VERSION_TABLE
@@ -82,7 +82,7 @@ from orchestration_project.services.inventory import read_captures, take_invento
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.rules.entries import RunFacts, StepFacts
-from orchestration_project.services.ledger.rules.standings import standings, table_rows
+from orchestration_project.services.ledger.rules.standings import build_rows, evaluate_health
 from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.services.presets import Presets
@@ -260,8 +260,8 @@ def declare() -> None:
         declared = [each for table in tables for each in (table, table.info[HISTORY])]
         declared += [METADATA.tables[name] for name in WRITTEN_BY_OTHER_TESTS]
         for table in declared:
-            one = {name: values[kind] for name, kind in schema_of(table).items()}
-            insert_frame(connection, table, frame_of([one], table))
+            one = {name: values[kind] for name, kind in derive_schema(table).items()}
+            insert_frame(connection, table, build_frame([one], table))
 
 
 def look_back() -> None:
@@ -275,8 +275,8 @@ def look_back() -> None:
         ledger.mark_gone(ledger.under_way())
         assert ledger.known(["run"]) == {"run": at}
         assert len(read_sessions(warehouse, SessionFilter(at, "finra", "COMPLETED"))) == 1
-        found = standings(read_observation(warehouse, at), [], now=at, machine_now=at)
-        write_tower(warehouse, table_rows(found, at))
+        found = evaluate_health(read_observation(warehouse, at), [], now=at, machine_now=at)
+        write_tower(warehouse, build_rows(found, at))
         standard = Preset("standard", "finra_otc_weekly", {})
         assert Presets(warehouse, Clock()).apply(standard, user="I", reason="so", run_id="run")
 
@@ -712,14 +712,14 @@ def test_a_text_that_is_a_key_has_room_for_the_longest_that_the_contract_takes()
 
 @pytest.mark.parametrize("scheme", ["db2", "ibm_db_sa", "db2+ibm_db"])
 def test_however_a_url_writes_db2_it_is_spoken_to_in_the_dialect_made_whole(scheme):
-    url = parsed_url(f"{scheme}://me:x@host:50000/db?Security=SSL")
+    url = parse_url(f"{scheme}://me:x@host:50000/db?Security=SSL")
     assert (url.drivername, url.get_dialect()) == ("db2", Db2Dialect)
 
 
 def test_a_refusal_of_db2_has_its_state_in_words():
     lost = 'SQL30081N A communication error has been detected. "*". SQLSTATE=08001 SQLCODE=-30081'
-    assert sql_state(OSError(lost)) == "08001"
-    assert sql_state(OSError("no state")) is None
+    assert find_sql_state(OSError(lost)) == "08001"
+    assert find_sql_state(OSError("no state")) is None
 
 
 def test_the_sql_of_a_migration_begins_no_transaction_where_there_always_is_one(tmp_path, clock):

@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from orchestration_project.engine.connections.simulator import demo_url, stop_demos
+from orchestration_project.engine.connections.simulator import ensure_demo_url, stop_demos
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, Settings, child_environment, settings_class
 from tests.programs import PATIENCE_SECONDS, wait_for
@@ -49,11 +49,11 @@ def partitions(url: str) -> int:
 @pytest.mark.slow
 def test_a_server_is_started_serves_and_is_found_again(settings_for):
     settings = settings_for()
-    url = demo_url(settings)
+    url = ensure_demo_url(settings)
     assert url.startswith("http://127.0.0.1:")
     assert partitions(url) > 100
     first = read_server_state(settings)
-    assert demo_url(settings) == url
+    assert ensure_demo_url(settings) == url
     assert read_server_state(settings) == first
     assert first["options"] == {
         "state_dir": str(settings.state_path),
@@ -92,8 +92,8 @@ def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(
     outputs = [process.communicate(timeout=PATIENCE_SECONDS)[0] for process in processes]
     urls = {output.decode().strip() for output in outputs}
     assert urls == {read_server_state(settings)["url"]}
-    assert demo_url(settings) == urls.pop()
-    assert partitions(demo_url(settings)) > 100
+    assert ensure_demo_url(settings) == urls.pop()
+    assert partitions(ensure_demo_url(settings)) > 100
 
 
 def test_a_server_of_another_release_is_replaced(settings_for):
@@ -107,12 +107,12 @@ def test_a_server_of_another_release_is_replaced(settings_for):
     file = settings.state_path / "demo" / "server.json"
     wait_for(lambda: file.exists() and read_server_state(settings)["release"] == "older", 60)
     before = read_server_state(settings)
-    url = demo_url(settings)
+    url = ensure_demo_url(settings)
     assert older.wait(timeout=PATIENCE_SECONDS) == 0
     after = read_server_state(settings)
     assert after["options"] == before["options"]
     assert (after["url"], after["pid"] != before["pid"]) == (url, True)
-    assert demo_url(settings) == url
+    assert ensure_demo_url(settings) == url
     assert partitions(url) > 100
 
 
@@ -142,10 +142,10 @@ def test_a_server_that_an_earlier_release_started_is_stopped(settings_for, tmp_p
 @pytest.mark.slow
 def test_a_server_of_other_options_is_replaced_and_then_ended(settings_for):
     old = settings_for()
-    demo_url(old)
+    ensure_demo_url(old)
     first = read_server_state(old)
     new = settings_for(demo_seed=7)
-    url = demo_url(new)
+    url = ensure_demo_url(new)
     second = read_server_state(new)
     assert (second["options"]["seed"], second["url"]) == (7, url)
     assert not psutil.pid_exists(first["pid"])
@@ -162,18 +162,18 @@ def test_an_announcement_that_is_not_one_is_replaced(settings_for, text):
     file: Path = settings.state_path / "demo" / "server.json"
     file.parent.mkdir(parents=True)
     file.write_text(text, "latin-1")
-    assert partitions(demo_url(settings)) > 100
+    assert partitions(ensure_demo_url(settings)) > 100
 
 
 @pytest.mark.slow
 def test_a_server_that_was_killed_is_replaced(settings_for):
     settings = settings_for()
-    demo_url(settings)
+    ensure_demo_url(settings)
     first = read_server_state(settings)
     server = psutil.Process(first["pid"])
     server.kill()
     server.wait()
-    assert partitions(demo_url(settings)) > 100
+    assert partitions(ensure_demo_url(settings)) > 100
     assert read_server_state(settings)["pid"] != first["pid"]
 
 
@@ -182,7 +182,7 @@ def test_a_server_that_cannot_start_is_reported_with_the_reason(settings_for, tm
     (tmp_path / "file").touch()
     settings = settings_for(state_dir=tmp_path / "file" / "state")
     with pytest.raises(ConfigurationError, match="the demo source does not start") as refusal:
-        demo_url(settings)
+        ensure_demo_url(settings)
     assert refusal.value.found == "it ended with status 1"
     assert refusal.value.expected.startswith(f"{tmp_path}/file/state/demo/server.json within")
 
@@ -194,7 +194,7 @@ def test_the_log_that_is_named_has_the_error_that_ended_a_server(settings_for):
     log.parent.mkdir(parents=True)
     (log.parent / "state.json").write_text("{")
     with pytest.raises(ConfigurationError, match="the demo source does not start") as refusal:
-        demo_url(settings)
+        ensure_demo_url(settings)
     assert str(log) in refusal.value.remedy
     assert "JSONDecodeError" in log.read_text()
 
@@ -202,7 +202,7 @@ def test_the_log_that_is_named_has_the_error_that_ended_a_server(settings_for):
 @pytest.mark.slow
 def test_a_server_that_is_paused_is_ended_all_the_same(settings_for):
     settings = settings_for()
-    demo_url(settings)
+    ensure_demo_url(settings)
     server = psutil.Process(read_server_state(settings)["pid"])
     server.send_signal(signal.SIGSTOP)
     stop_demos(settings)

@@ -15,7 +15,7 @@ import pytest
 from dagster._core.remote_origin import RemoteJobOrigin
 from sqlalchemy import insert
 
-from orchestration_project.assets.operations.deployment import check_releases, deployment_metadata
+from orchestration_project.assets.operations.deployment import check_releases, describe_deployment
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError
@@ -26,18 +26,18 @@ from orchestration_project.instance.daemon import (
     take_daemon_lease,
 )
 from orchestration_project.instance.stored import repository_origin
-from orchestration_project.services.backup_state import backup_probe, restore_probe
+from orchestration_project.services.backup_state import build_age_probe, restore_probe
 from orchestration_project.services.gate import examine
 from orchestration_project.services.hosts import (
     HostReport,
-    host_probes,
+    build_host_probes,
+    build_worker_role,
+    count_host_runs,
+    list_releases,
     read_hosts,
     record_heartbeat,
-    releases_at_work,
-    runs_by_host,
-    worker_role,
 )
-from orchestration_project.services.metrics.deployment import program_families
+from orchestration_project.services.metrics.deployment import measure_programs
 from orchestration_project.services.queues import read_queues
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.operations_deployment import operations_backups
@@ -100,7 +100,7 @@ def test_a_program_that_did_not_stop_and_sends_no_heartbeat_is_silent(warehouse,
     record_heartbeat(warehouse, heartbeat("removed", "daemon", NOON - 8 * DAY))
 
     def probes():
-        return host_probes(lambda: nullcontext(warehouse), clock)
+        return build_host_probes(lambda: nullcontext(warehouse), clock)
 
     clock.at = NOON + 3 * MINUTE
     assert outcome(probes()["one"], clock)[0] == "passed"
@@ -115,7 +115,7 @@ def test_a_program_that_did_not_stop_and_sends_no_heartbeat_is_silent(warehouse,
 
 def test_a_silent_daemon_does_not_make_its_host_silent(warehouse, clock):
     def probe():
-        return host_probes(lambda: nullcontext(warehouse), clock)["one"]
+        return build_host_probes(lambda: nullcontext(warehouse), clock)["one"]
 
     record_heartbeat(warehouse, heartbeat("one", "gateway", NOON + 4 * MINUTE))
     record_heartbeat(warehouse, heartbeat("one", "daemon", NOON))
@@ -137,7 +137,7 @@ def test_a_silent_worker_is_a_silent_host_and_a_silent_run_of_a_pod_is_none(ware
     record_heartbeat(warehouse, heartbeat("pods", "run", NOON))
     clock.at = NOON + 3 * MINUTE
     record_heartbeat(warehouse, heartbeat("node", "worker", clock.at))
-    probes = host_probes(lambda: nullcontext(warehouse), clock)
+    probes = build_host_probes(lambda: nullcontext(warehouse), clock)
     assert sorted(probes) == ["", "node"]
     state, found = outcome(probes["node"], clock)
     assert state == "failed"
@@ -145,7 +145,7 @@ def test_a_silent_worker_is_a_silent_host_and_a_silent_run_of_a_pod_is_none(ware
     assert "run:" not in found
     [silence] = [
         family
-        for family in program_families(warehouse, clock.at)
+        for family in measure_programs(warehouse, clock.at)
         if family.name == "orchestration_program_silence_seconds"
     ]
     assert {sample.labels["role"]: sample.value for sample in silence.samples} == {
@@ -158,15 +158,15 @@ def test_a_silent_worker_is_a_silent_host_and_a_silent_run_of_a_pod_is_none(ware
     ("name", "role"), [("worker", "worker"), ("worker-2", "worker-2"), ("daemon", "worker-daemon")]
 )
 def test_workers_of_a_host_differ_by_their_names(name, role):
-    assert worker_role(name) == role
+    assert build_worker_role(name) == role
 
 
 def test_two_releases_at_once_are_reported(warehouse, instance):
     record_heartbeat(warehouse, heartbeat("one", "gateway", NOON))
-    assert deployment_metadata(warehouse, instance, NOON)["releases"] == "1.0.0 (tables 0045)"
+    assert describe_deployment(warehouse, instance, NOON)["releases"] == "1.0.0 (tables 0045)"
     record_heartbeat(warehouse, heartbeat("two", "gateway", NOON, release="1.1.0"))
     record_heartbeat(warehouse, heartbeat("three", "bridge", NOON - DAY, release="0.9.0"))
-    found = deployment_metadata(warehouse, instance, NOON)
+    found = describe_deployment(warehouse, instance, NOON)
     assert found["releases"] == (
         "2 releases run at once, finish the upgrade: 1.0.0 (tables 0045), 1.1.0 (tables 0045)"
     )
@@ -196,7 +196,7 @@ def test_runs_in_progress_are_counted_by_host(kept_instance):
     kept_instance.daemon_cursor_storage.set_cursor_values(
         {f"orchestration_project/alive/{run_id}": f"far.example {1.5}" for run_id in "ab"}
     )
-    counted = runs_by_host(kept_instance)
+    counted = count_host_runs(kept_instance)
     assert (counted["far.example"], sum(counted.values())) == (2, 3)
 
 
@@ -241,11 +241,11 @@ def test_a_program_reports_itself_from_its_start_to_its_end(tmp_path, monkeypatc
         [program] = read_hosts(warehouse, Clock().now())
         assert (program.role, program.cores) == ("gateway", os.cpu_count())
         assert program.stopped_at is not None
-        assert releases_at_work([program], Clock().now()) == []
+        assert list_releases([program], Clock().now()) == []
 
 
 def test_an_old_backup_is_reported_only_where_one_was_made_or_is_required(warehouse, clock):
-    probe = partial(backup_probe, lambda: nullcontext(warehouse), clock)
+    probe = partial(build_age_probe, lambda: nullcontext(warehouse), clock)
     assert outcome(probe(None), clock) == ("not_applicable", "no backup was made")
     state, found = outcome(probe(12), clock)
     assert (state, "no backup" in found) == ("failed", True)

@@ -7,7 +7,7 @@ from sqlalchemy import delete, insert, select, update
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
-from orchestration_project.services.alerts.watching import first_poll, look
+from orchestration_project.services.alerts.watching import look, start_polling
 from orchestration_project.services.hosts import FORGOTTEN_AFTER, record_heartbeat
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.settings import load_settings
@@ -31,7 +31,7 @@ def database(request, tmp_path, prepared, monkeypatch):
 @pytest.fixture
 def watch(database, kept_instance):
     """Look as the sensor does, three times; return the alerts by kind and state."""
-    progress = first_poll(kept_instance).progress
+    progress = start_polling(kept_instance).progress
 
     def watched() -> list[tuple[str, str]]:
         nonlocal progress

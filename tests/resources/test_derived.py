@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Connection, MetaData, Table, delete, insert, select, update
 
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -19,8 +19,8 @@ from orchestration_project.engine.derived import (
 )
 from orchestration_project.engine.warehouse import SupersededError, Warehouse
 from orchestration_project.engine.warehouse.delivery import ATTEMPTS_AGAINST_OTHERS
-from orchestration_project.engine.warehouse.fencing import derived_versions
-from orchestration_project.engine.warehouse.frames import read_frame, within
+from orchestration_project.engine.warehouse.fencing import read_derived_versions
+from orchestration_project.engine.warehouse.frames import match_scope, read_frame
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.schema import count, text
 from orchestration_project.tables.spine import fences
@@ -80,12 +80,12 @@ def sums_of(reads: list[list[str]]) -> DerivedTable[pl.DataFrame]:
     def read(connection: Connection, due: Sequence[PendingDerivation]) -> pl.DataFrame:
         days = sorted({one for each in due for one in each.inputs})
         reads.append(days)
-        own = within(DAYS, {"day": tuple(days)})
+        own = match_scope(DAYS, {"day": tuple(days)})
         return read_frame(connection, select(DAYS).where(own), DAYS)
 
     def make(due: PendingDerivation, days: pl.DataFrame) -> DerivedPart:
         amount = days.filter(pl.col("day").is_in(due.inputs))["amount"].sum()
-        rows = pl.DataFrame([{"day": due.key, "amount": amount}], schema_of(SUMS))
+        rows = pl.DataFrame([{"day": due.key, "amount": amount}], derive_schema(SUMS))
         return DerivedPart(rows, f"{amount} in all")
 
     return DerivedTable(
@@ -102,7 +102,7 @@ def copies_of(sums: DerivedTable[pl.DataFrame]) -> DerivedTable[pl.DataFrame]:
 
     def make(due: PendingDerivation, days: pl.DataFrame) -> DerivedPart:
         own = days.filter(pl.col("day") == due.key, pl.col("number") >= 2)
-        return DerivedPart(own.select(list(schema_of(COPIES))), part={"number": (2, 3)})
+        return DerivedPart(own.select(list(derive_schema(COPIES))), part={"number": (2, 3)})
 
     return replace(sums, table=COPIES, reach=SameDay(), make=make)
 
@@ -144,7 +144,7 @@ class Toys:
 
     def versions(self, table: Table) -> dict[str, str]:
         with self.warehouse.reading() as connection:
-            return derived_versions(connection, table)
+            return read_derived_versions(connection, table)
 
 
 @pytest.fixture
@@ -242,7 +242,7 @@ def test_a_superseded_derivation_is_made_again_from_what_is_newest(toys, others:
 def test_tables_with_the_same_inputs_are_written_together_or_not_at_all(toys):
     toys.deliver("a", 1, 2)
     copies = copies_of(toys.sums)
-    nulls = pl.DataFrame({"day": ["a"], "number": [2], "amount": [None]}, schema_of(COPIES))
+    nulls = pl.DataFrame({"day": ["a"], "number": [2], "amount": [None]}, derive_schema(COPIES))
     broken = replace(copies, make=lambda due, days: DerivedPart(nulls))
     with pytest.raises(ContractError, match="lacks required values"):
         toys.derive("a", toys.sums, broken)

@@ -19,7 +19,11 @@ from orchestration_project.resources.documents.arrivals import Arrivals
 from orchestration_project.resources.documents.items import record_files
 from orchestration_project.resources.documents.source import Listing
 from orchestration_project.resources.documents.waiting import oldest_waiting
-from orchestration_project.services.ledger.rules.standings import ActiveRuns, Figures, state_of
+from orchestration_project.services.ledger.rules.standings import (
+    ActiveRuns,
+    Figures,
+    evaluate_state,
+)
 from orchestration_project.tables.spine import uploads, work_items
 from tests.resources.weeks import StoppedClock
 
@@ -122,7 +126,7 @@ def test_stable_files_that_wait_for_an_hour_make_the_domain_late(polls, clock):
     late = oldest_waiting(polls.warehouse, clock.at)
     assert late
     assert (late.missing_count, late.due_at) == (2, since + timedelta(hours=1))
-    state, [reason] = state_of(
+    state, [reason] = evaluate_state(
         [Figures(24)], ActiveRuns(), [late], now=clock.at, machine_now=clock.at
     )
     assert state == "stale"

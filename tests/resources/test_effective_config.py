@@ -9,10 +9,10 @@ from orchestration_project.engine.contracts.effective_config import ConfigValue
 from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.services.presets import (
     Presets,
-    effective_config,
-    in_force,
-    last_verified,
+    read_applied,
+    read_verified_config,
     record_verified_config,
+    resolve_config,
 )
 from orchestration_project.settings import load_settings, settings_class
 
@@ -34,7 +34,7 @@ def test_each_value_has_its_origin_and_no_secret(tmp_path, monkeypatch: pytest.M
     monkeypatch.setenv("DATABASE_URL", "postgresql://me:hunter2@host/db?password=hunter2")
     monkeypatch.setenv("ARTIFACTS_URL", "s3://key:hunter2@bucket/prefix")
     (tmp_path / "full.yaml").write_text("# Says why.\nops: {load: {config: {full: true}}}\n")
-    config = effective_config(load_settings(), presets=tmp_path)
+    config = resolve_config(load_settings(), presets=tmp_path)
     found = config.entries
     assert {name.upper() for name in settings_class().model_fields} < set(found)
     assert {name: found[name] for name in found if found[name].origin != "default"} == {
@@ -63,11 +63,11 @@ def test_each_value_has_its_origin_and_no_secret(tmp_path, monkeypatch: pytest.M
     ],
 )
 def test_the_hash_changes_only_with_what_changes_results(name, value, is_the_same, monkeypatch):
-    before = effective_config(load_settings())
+    before = resolve_config(load_settings())
     if name == "FINRA_CLIENT_ID":
         monkeypatch.setenv("FINRA_CLIENT_SECRET", "hunter2")
     monkeypatch.setenv(name, value)
-    after = effective_config(load_settings())
+    after = resolve_config(load_settings())
     assert (after.config_hash == before.config_hash) is is_the_same
     assert after.full_hash != before.full_hash
 
@@ -82,7 +82,7 @@ def test_every_setting_without_effect_is_a_setting():
 @pytest.mark.parametrize("written", ["me:hunter2@host/db", "postgresql://me:hunter#2@host/db"])
 def test_a_malformed_address_shows_no_secret(written: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DATABASE_URL", written)
-    shown = effective_config(load_settings()).entries["DATABASE_URL"].value
+    shown = resolve_config(load_settings()).entries["DATABASE_URL"].value
     assert shown in ("***", "postgresql://***")
 
 
@@ -92,20 +92,20 @@ def test_a_malformed_address_shows_no_secret(written: str, monkeypatch: pytest.M
 def test_an_unusable_preset_is_reported_and_stops_nothing(tmp_path, written: bytes):
     (tmp_path / "half.yaml").write_bytes(written)
     (tmp_path / "full.yaml").write_text("ops: {load: {config: {since: 2026-01-05}}}\n")
-    found = effective_config(load_settings(), presets=tmp_path)
+    found = resolve_config(load_settings(), presets=tmp_path)
     assert found.entries["half"].value.startswith("cannot be used, SHA-256 ")
     assert found.entries["full: ops.load.config.since"].value == '"2026-01-05"'
     (tmp_path / "half.yaml").write_bytes(written + b"\n")
-    assert effective_config(load_settings(), presets=tmp_path).config_hash != found.config_hash
+    assert resolve_config(load_settings(), presets=tmp_path).config_hash != found.config_hash
 
 
 def test_what_an_editor_puts_beside_a_preset_is_none_and_one_that_cannot_be_read_stops_nothing(
     tmp_path,
 ):
     (tmp_path / ".#full.yaml").symlink_to("ada@desk.4711:1767225600")  # as Emacs locks a file
-    assert not {"full", ".#full"} & set(effective_config(load_settings(), presets=tmp_path).entries)
+    assert not {"full", ".#full"} & set(resolve_config(load_settings(), presets=tmp_path).entries)
     (tmp_path / "full.yaml").mkdir()
-    found = effective_config(load_settings(), presets=tmp_path).entries
+    found = resolve_config(load_settings(), presets=tmp_path).entries
     assert found["full"].value.startswith("cannot be used")
 
 
@@ -117,17 +117,17 @@ def test_what_applied_presets_set_says_which_one_and_who_applied_it(warehouse, c
         ("grace", Preset("strict", "load", {"ratio": 0.0})),
     ):
         presets.apply(preset, user=user, reason="", run_id="r")
-    assert in_force(presets) == {
+    assert read_applied(presets) == {
         "backfill: weeks": ConfigValue("1", "preset latest#1, applied by ada"),
         "load: ratio": ConfigValue("0.0", "preset strict#2, applied by grace"),
     }
 
 
 def test_the_last_verified_is_the_one_that_was_verified_last(warehouse, clock):
-    assert last_verified(warehouse) is None
-    first = effective_config(load_settings())
+    assert read_verified_config(warehouse) is None
+    first = resolve_config(load_settings())
     second = type(first)({**first.entries, "X": ConfigValue("1", "file")})
     for number, config in enumerate([first, second, first]):
         at = clock.at + timedelta(seconds=number)
         record_verified_config(warehouse, config, at=at, run_id="r")
-        assert last_verified(warehouse) == config
+        assert read_verified_config(warehouse) == config

@@ -16,7 +16,7 @@ from orchestration_project.engine.http import HttpClient
 from orchestration_project.engine.http.encodings import (
     EncodingError,
     TooLargeError,
-    decoded,
+    decode_content,
 )
 from orchestration_project.errors import SourceError, TransientError
 from tests.faulty_server import FaultyServer, Reply
@@ -39,7 +39,7 @@ def brotlied(body: bytes) -> bytes:
 
 
 def decode(body: bytes, encoding: str, max_bytes: int = 1_000_000) -> bytes:
-    return decoded(body, {"content-encoding": encoding}, max_bytes=max_bytes)
+    return decode_content(body, {"content-encoding": encoding}, max_bytes=max_bytes)
 
 
 @pytest.mark.parametrize(

@@ -19,22 +19,22 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.domains.saas.subjects import PERSON, TASK
 from orchestration_project.domains.saas.tables import saas_audit_log, saas_source_states
-from orchestration_project.engine.captures import Captures, unstored
+from orchestration_project.engine.captures import Captures, build_capture
 from orchestration_project.engine.connections.artifacts import (
     ArtifactStore,
     FolderStore,
     open_artifacts,
 )
-from orchestration_project.engine.connections.log_files import LogFile, segment_paths
+from orchestration_project.engine.connections.log_files import LogFile, list_segment_paths
 from orchestration_project.engine.contracts.subjects import (
     CapturedLines,
     IdentifyingColumn,
     SubjectKind,
 )
 from orchestration_project.engine.contracts.uploads import FILE, FileInbox
-from orchestration_project.engine.contracts.webhooks.sources import read_sources, webhook_subjects
+from orchestration_project.engine.contracts.webhooks.sources import build_subjects, read_sources
 from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.replay import captures_of
+from orchestration_project.engine.replay import iterate_captures
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -45,7 +45,7 @@ from orchestration_project.services.erasure.dagster_tables import (
     rewrite_in_dagster,
 )
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
-from orchestration_project.services.erasure.requests import ErasureRequests, identifier_hash
+from orchestration_project.services.erasure.requests import ErasureRequests, hash_identifier
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.uploads import (
@@ -90,7 +90,7 @@ ANN, BOB = "ann.planted@example.com", "bob.kept@example.com"
 SOURCES = read_sources(
     "sources: {shop: {scheme: standard, job: events_webhooks, subjects: {person: data.email}}}"
 )
-[BUYER] = webhook_subjects(SOURCES)
+[BUYER] = build_subjects(SOURCES)
 
 
 @pytest.fixture(params=["folder", pytest.param("s3", marks=pytest.mark.slow)])
@@ -236,7 +236,7 @@ def test_program_logs_stay_as_they_are_and_the_proof_names_their_last_day(places
     places = replace(places, log_keep_days=30, real_clock=StoppedClock(NOON))
     seen = preview(places, BUYER, Subject((ANN,)), at=clock.now())
     found = erased(places, clock, BUYER, ANN)
-    [segment] = segment_paths(logs)
+    [segment] = list_segment_paths(logs)
     assert segment.read_bytes() == line
     masked = line.replace(ANN.encode(), b"*" * len(ANN))
     assert (logs / "gateway.log").read_bytes() == masked
@@ -275,7 +275,7 @@ def test_an_erasure_is_recorded_with_a_salted_hash_and_without_the_identifier(
         row = dict(connection.execute(select(operations_erasures)).mappings().one())
     assert (row["erasure_id"], row["kind"], row["user_name"]) == (request_id, "test/kind", "ada")
     assert (row["rows_deleted"], row["captures_redacted"], row["cleaned_at"]) == (10, 1, NOON)
-    assert row["identifier_hash"] == identifier_hash(ANN, row["salt"])
+    assert row["identifier_hash"] == hash_identifier(ANN, row["salt"])
     assert "planted" not in str(row).lower()
     assert any("backups" in load for load in json.loads(row["not_reached"]))
     assert rows(places.warehouse, operations_erasure_requests, "request_id") == []
@@ -293,7 +293,7 @@ PAGE = (
 def page(places: Places, clock) -> str:
     """A captured page of three tasks, and the state of task 42; returns the group."""
     store = Captures(places.artifacts)
-    capture = store.store(unstored(PAGE, url="u", request={}, fetched_at=NOON))
+    capture = store.store(build_capture(PAGE, url="u", request={}, fetched_at=NOON))
     group = CaptureGroup(
         group_id="saas_source_states:peopleforce#1",
         table_name="saas_source_states",
@@ -387,12 +387,14 @@ def test_a_short_identifier_is_matched_in_declared_columns_only(places, clock, p
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_the_replay_of_a_capture_that_was_emptied_says_that_it_was_erased(places, clock, page):
     with places.warehouse.writing() as connection:
-        empty = Captures(places.artifacts).store(unstored(b"", url="", request={}, fetched_at=NOON))
+        empty = Captures(places.artifacts).store(
+            build_capture(b"", url="", request={}, fetched_at=NOON)
+        )
         connection.execute(blobs.insert(), [{**empty.blob_row, "stored_at": NOON}])
         connection.execute(captures.update().values(sha256=empty.sha256, erased_at=NOON))
     [recorded] = places.warehouse.recorded(saas_source_states, "peopleforce")[1]
     with pytest.raises(ConfigurationError, match="bytes of a capture were erased"):
-        list(captures_of(places.warehouse, places.artifacts, recorded))
+        list(iterate_captures(places.warehouse, places.artifacts, recorded))
 
 
 @pytest.mark.slow

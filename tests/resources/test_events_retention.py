@@ -18,7 +18,12 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import DELETE_ARTIFACTS
 from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.errors import ConfigurationError, ContractError
-from orchestration_project.services.inbox.rows import HAS_BODY, Inbox, NewDelivery, delivery_items
+from orchestration_project.services.inbox.rows import (
+    HAS_BODY,
+    Inbox,
+    NewDelivery,
+    open_delivery_items,
+)
 from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
 from orchestration_project.services.inbox.work import InboxQueue
 from orchestration_project.services.inventory import take_inventory
@@ -216,7 +221,7 @@ def test_a_replay_of_a_removed_body_says_so_and_one_of_all_dead_leaves_it_out(gi
 def test_a_retry_of_a_dead_delivery_without_its_body_fails_and_delays_no_other(git):
     git.pass_days(31)
     git.clean_up(webhook_dead_body_days=30)
-    [item] = delivery_items(git.warehouse, git.clock).retry("webhooks/git", keys=["dead"])
+    [item] = open_delivery_items(git.warehouse, git.clock).retry("webhooks/git", keys=["dead"])
     assert (item.state, item.reason_code) == ("dead", "body_removed")
     git.load()
     states = {key: (state, code) for key, state, code in git.rows(*ITEMS)}

@@ -22,13 +22,13 @@ from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.job_kinds import EXPORT_EVIDENCE
 from orchestration_project.engine.contracts.presets import Preset
-from orchestration_project.engine.contracts.rules import Acceptance, accepted
+from orchestration_project.engine.contracts.rules import Acceptance, apply_acceptance
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
 from orchestration_project.services.evidence.exporting import (
     Sources,
-    chosen_file,
     export_evidence,
+    resolve_file,
 )
 from orchestration_project.services.evidence.rules import MANIFEST
 from orchestration_project.services.evidence.subjects import EvidenceRequest
@@ -37,9 +37,9 @@ from orchestration_project.services.inbox.rows import Content
 from orchestration_project.services.ledger import Ledger, reconcile
 from orchestration_project.services.presets import (
     Presets,
-    effective_config,
-    in_force,
+    read_applied,
     record_verified_config,
+    resolve_config,
 )
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.catalogue import tables
@@ -113,8 +113,8 @@ def export(partition_loader, clock, instance, settings):
 
     def exported(file=None, store=None, tables=REGISTRY.tables, **wanted):
         store = Captures(store or FolderStore(partition_loader.folder))
-        presets = in_force(Presets(partition_loader.warehouse, clock))
-        config = effective_config(settings)
+        presets = read_applied(Presets(partition_loader.warehouse, clock))
+        config = resolve_config(settings)
         sources = Sources(partition_loader.warehouse, instance, config, presets, tables, store)
         return export_evidence(sources, EvidenceRequest(**wanted), settings, file, now=AFTER)
 
@@ -276,7 +276,7 @@ def waiting(name: str) -> dict[str, Any]:
 def test_settings_are_those_in_effect_now_and_those_that_were_verified_for_the_runs(
     export, partition_loader, clock, instance, settings, monkeypatch
 ):
-    before = effective_config(settings)
+    before = resolve_config(settings)
     record_verified_config(partition_loader.warehouse, before, at=NOON, run_id="r")
     run_id = dg.materialize(
         [part], instance=instance, tags={"config_hash": before.config_hash}
@@ -369,7 +369,7 @@ def test_a_quarantined_delivery_is_evidence_too(export, partition_loader):
 
 @ON_SQLITE
 def test_the_reason_of_an_accepted_delivery_is_evidence(export, partition_loader):
-    audit = accepted(FAILED, "ab" * 32, Acceptance("ab" * 32, "a holiday"))
+    audit = apply_acceptance(FAILED, "ab" * 32, Acceptance("ab" * 32, "a holiday"))
     partition_loader.land(row("A"), audits=[audit])
     [found] = lines(export(partition=PARTITION, at=AFTER).path, "audits")
     assert (found["name"], found["outcome"]) == (FAILED.name, "passed")
@@ -431,7 +431,7 @@ def test_a_path_that_leads_elsewhere_than_it_seems_to_or_names_no_archive_is_ref
     folder.mkdir(parents=True)
     (folder / "link").symlink_to(settings.state_path)
     with pytest.raises(ConfigurationError, match="evidence is not written to"):
-        chosen_file(settings, file)
+        resolve_file(settings, file)
 
 
 @pytest.mark.slow

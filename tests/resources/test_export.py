@@ -27,7 +27,7 @@ from orchestration_project.services.export import (
     WRITERS,
     XLSX_ROWS,
     ExportSummary,
-    whole_file,
+    open_atomic_file,
     write_csv,
     write_html,
     write_markdown,
@@ -271,7 +271,7 @@ def test_a_workbook_with_more_rows_than_a_sheet_is_refused(tmp_path, monkeypatch
     file = tmp_path / "x.xlsx"
     with (
         pytest.raises(ConfigurationError, match="at most 1,048,575 rows below its header"),
-        whole_file(file, replace=False) as sink,
+        open_atomic_file(file, replace=False) as sink,
     ):
         write_xlsx([wide.head(1), wide.tail(-1)], sink)
     assert [path.name for path in tmp_path.rglob("*")] == ["temporary"]
@@ -365,14 +365,14 @@ def test_a_failure_on_the_way_leaves_no_file_and_keeps_the_one_that_was_there(fo
             file.write_bytes(content)
         with (
             pytest.raises(ZeroDivisionError),
-            whole_file(file, replace=True) as sink,
+            open_atomic_file(file, replace=True) as sink,
         ):
             WRITERS[form](batches(), sink)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"old": b"mine"}
 
 
 def test_a_file_is_not_there_before_it_is_whole(tmp_path):
-    with whole_file(tmp_path / "x.csv", replace=False) as sink:
+    with open_atomic_file(tmp_path / "x.csv", replace=False) as sink:
         sink.write(b"half")
         assert [file.suffix for file in tmp_path.iterdir()] == [".partial"]
     assert [file.name for file in tmp_path.iterdir()] == ["x.csv"]
@@ -380,9 +380,9 @@ def test_a_file_is_not_there_before_it_is_whole(tmp_path):
 
 DIE_HALFWAY = """
 import os, pathlib, signal, sys
-from orchestration_project.services.export import whole_file
+from orchestration_project.services.export import open_atomic_file
 
-with whole_file(pathlib.Path(sys.argv[1]), replace=False) as sink:
+with open_atomic_file(pathlib.Path(sys.argv[1]), replace=False) as sink:
     sink.write(b"half")
     sink.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -398,22 +398,22 @@ def test_the_next_export_into_a_folder_removes_what_a_killed_one_left_and_nothin
     assert killed.returncode == -signal.SIGKILL
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"half"]
     (tmp_path / ".mine.partial").touch()
-    with whole_file(tmp_path / "y.csv", replace=False):
+    with open_atomic_file(tmp_path / "y.csv", replace=False):
         pass
     assert sorted(file.name for file in tmp_path.iterdir()) == [".mine.partial", "y.csv"]
 
 
 def test_two_exports_into_a_folder_leave_each_other_alone(tmp_path):
-    with whole_file(tmp_path / "x", replace=False) as first:
+    with open_atomic_file(tmp_path / "x", replace=False) as first:
         first.write(b"1")
-        with whole_file(tmp_path / "y", replace=False) as second:
+        with open_atomic_file(tmp_path / "y", replace=False) as second:
             second.write(b"2")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"x": b"1", "y": b"2"}
 
 
 def test_who_may_read_an_export_is_what_the_umask_lets(tmp_path):
     (tmp_path / "usual").touch()
-    with whole_file(tmp_path / "x", replace=False):
+    with open_atomic_file(tmp_path / "x", replace=False):
         pass
     found = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
     assert len(found) == 1
@@ -423,7 +423,7 @@ def test_a_file_that_another_puts_there_meanwhile_is_not_replaced(tmp_path):
     file = tmp_path / "x.csv"
 
     def write():
-        with whole_file(file, replace=False) as sink:
+        with open_atomic_file(file, replace=False) as sink:
             sink.write(b"ours")
             file.write_bytes(b"theirs")
 
@@ -436,7 +436,7 @@ def test_the_file_that_a_link_points_to_is_replaced_and_not_the_link(tmp_path):
     (tmp_path / "real").write_bytes(b"old")
     link = tmp_path / "link"
     link.symlink_to("real")
-    with whole_file(link, replace=True) as sink:
+    with open_atomic_file(link, replace=True) as sink:
         sink.write(b"new")
     assert (link.is_symlink(), (tmp_path / "real").read_bytes()) == (True, b"new")
 
@@ -447,7 +447,7 @@ def test_a_place_that_takes_no_file_is_a_clear_message(tmp_path, place):
     (tmp_path / "folder").mkdir()
     with (
         pytest.raises(ConfigurationError, match=r"cannot be written|is not a file"),
-        whole_file(tmp_path / place, replace=True),
+        open_atomic_file(tmp_path / place, replace=True),
     ):
         pass
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]

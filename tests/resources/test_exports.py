@@ -17,10 +17,10 @@ from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.exports import read_exports
 from orchestration_project.engine.dagster_private.automation import is_valid_cron_string
 from orchestration_project.errors import TransientError
-from orchestration_project.services.exports import scheduled_since
+from orchestration_project.services.exports import find_scheduled
 from orchestration_project.services.exports.work import (
-    due_exports,
-    overdue_exports,
+    find_due_exports,
+    find_overdue_exports,
 )
 from orchestration_project.tables.queries.changes import changed_rows
 from tests.resources.exporting import AN_HOUR, listening
@@ -211,13 +211,15 @@ def test_a_store_that_is_down_is_waited_for_and_the_alert_comes_after_its_window
     store.error = TransientError("the store does not answer")
 
     def due() -> list[str]:
-        found = due_exports(
+        found = find_due_exports(
             installation.warehouse, installation.clock, installation.declared, lambda _: False
         )
         return [*found]
 
     def overdue() -> list[str]:
-        found = overdue_exports(installation.warehouse, installation.clock, installation.declared)
+        found = find_overdue_exports(
+            installation.warehouse, installation.clock, installation.declared
+        )
         return [each.name for each in found]
 
     for pause in (1, 5, 30, 60):
@@ -253,7 +255,7 @@ def test_one_run_at_a_time_delivers_an_export_and_that_of_an_ended_one_is_taken_
     installation.under_way = {"run 1"}
     assert installation.export().outcome == "under_way"
     installation.under_way = set()
-    due = due_exports(
+    due = find_due_exports(
         installation.warehouse, installation.clock, installation.declared, lambda _: False
     )
     assert due == ["weekly"]
@@ -330,5 +332,5 @@ def test_a_schedule_is_due_once_after_it_was_looked_at(schedule: str, zone: str,
     declared = read_exports(text, is_valid_cron_string)
     since, now = datetime(2026, 3, 8, 3, tzinfo=UTC), datetime(2026, 3, 9, 8, 0, 30, tzinfo=UTC)
     expected = {"a": due_at} if due_at else {}
-    assert scheduled_since(declared, since, now) == expected
-    assert scheduled_since(declared, due_at or since, now) == {}
+    assert find_scheduled(declared, since, now) == expected
+    assert find_scheduled(declared, due_at or since, now) == {}

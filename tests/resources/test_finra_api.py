@@ -10,10 +10,10 @@ import pytest
 
 from orchestration_project.domains.finra.contract import API_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.engine.captures import Captures, parts_of
+from orchestration_project.engine.captures import Captures, build_parts
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.source import TruncatedResponseError
 from orchestration_project.errors import (
     ConfigurationError,
@@ -221,7 +221,7 @@ def test_field_names_in_lower_case_are_read_and_values_stay_as_they_are(ask):
     rows = [record("EP$C"), record("ep$c"), record("AbC", marketParticipantName="McNAME Ats")]
     api, _ = ask(Finra(rows, published=HISTORIC_ONLY, spoil=on_pages(in_lower_case)))
     checked = audited_week(
-        parts_of(fetched(api)), week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0
+        build_parts(fetched(api)), week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0
     )
     assert checked.rows.select("symbol", "participant_name", "mpid").rows() == [
         ("AbC", "McNAME Ats", "XATS"),
@@ -543,7 +543,7 @@ def test_rows_beyond_a_record_total_that_is_too_low_are_counted_and_hold_the_wee
     captures = fetched(api)
     assert rows_of(captures) == ["S000000", "S000001", "S000002"]
     checked = audited_week(
-        parts_of(captures), week_start=MONDAY, tier=TIER, record_total=2, max_reject_ratio=0
+        build_parts(captures), week_start=MONDAY, tier=TIER, record_total=2, max_reject_ratio=0
     )
     audit = checked.audits[0]
     assert (audit.name, audit.outcome, audit.expected, audit.found) == (
@@ -607,7 +607,7 @@ def test_an_answer_that_is_no_data_is_refused_and_quoted(ask, on, name):
         fetched(api, kept)
     assert type(refusal.value) is kind
     assert re.match(FOUND.get(name, f"HTTP {reply.status}: "), refusal.value.found)
-    assert in_ascii(reply.body.strip())[:10] in refusal.value.found
+    assert escape_bytes(reply.body.strip())[:10] in refusal.value.found
     assert refusal.value.context["url"].endswith(CURRENT_PATH)
     assert kept == [] or kept[0].body == reply.body
     assert (reply.status == 200 and on is on_pages) == bool(kept)
@@ -789,7 +789,7 @@ def test_rows_of_another_week_are_left_to_the_audit(ask):
 
     api, _ = ask(Finra(records(3), spoil=on_pages(strange)))
     checked = audited_week(
-        parts_of(fetched(api)), week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0
+        build_parts(fetched(api)), week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0
     )
     assert [audit.name for audit in checked.audits if audit.blocks][:1] == [
         "holds_only_its_week_and_tier"
@@ -801,7 +801,7 @@ def test_a_column_that_finra_no_longer_has_is_refused_by_the_contract(ask):
         return Reply(200, reply.headers, reply.body.replace(b"|MPID|", b"|venue|"))
 
     api, _ = ask(Finra(records(3), spoil=on_pages(without_mpid)))
-    parts = parts_of(fetched(api))
+    parts = build_parts(fetched(api))
     with pytest.raises(ContractError, match="lacks MPID"):
         audited_week(parts, week_start=MONDAY, tier=TIER, record_total=3, max_reject_ratio=0)
 

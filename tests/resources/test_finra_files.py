@@ -7,7 +7,7 @@ import pytest
 
 from orchestration_project.domains.finra.contract import FILE_FIELDS
 from orchestration_project.domains.finra.selection import TierWeek
-from orchestration_project.engine.captures import Captures, parts_of
+from orchestration_project.engine.captures import Captures, build_parts
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.source import SourceVersion
@@ -93,7 +93,7 @@ def test_a_file_is_kept_as_it_is_and_read_to_the_byte(files, tmp_path):
     [[part]] = Captures(FolderStore(tmp_path / "artifacts")).pieces([capture.without_body()])
     assert part.body == BODY
     checked = audited_week(
-        parts_of([capture]), week_start=MONDAY, tier=TIER, record_total=None, max_reject_ratio=0
+        build_parts([capture]), week_start=MONDAY, tier=TIER, record_total=None, max_reject_ratio=0
     )
     assert checked.rows.select("market", "symbol", "mpid", "share_quantity").rows() == [
         ("ATS", "AAALF", "OTCN", 1200),

@@ -14,7 +14,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.derived import DerivedLoad, DerivedTable
 from orchestration_project.engine.warehouse import SupersededError
-from orchestration_project.engine.warehouse.fencing import derived_versions
+from orchestration_project.engine.warehouse.fencing import read_derived_versions
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.gold import CONCENTRATION, CROSS_TIER, ROLLING
 from tests.resources.weeks import MONDAY, PartitionLoader, row
@@ -167,5 +167,5 @@ def test_what_is_derived_is_known_by_what_it_was_made_of(partition_loader):
     derive(partition_loader)
     assert partition_loader.warehouse.changes(finra_otc_weekly) == {KEY: 2}
     with partition_loader.warehouse.reading() as connection:
-        versions = derived_versions(connection, finra_symbol_rolling_6w)
+        versions = read_derived_versions(connection, finra_symbol_rolling_6w)
     assert versions == {KEY: f"gold 3: {KEY}#2"}

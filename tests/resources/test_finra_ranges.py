@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from orchestration_project.domains.finra.declaration import PAGING
-from orchestration_project.engine.captures import parts_of
+from orchestration_project.engine.captures import build_parts
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.errors import MovedError, SourceError
 from tests.domains.weekly import audited_week
@@ -115,7 +115,7 @@ def test_a_week_over_the_limit_comes_whole_each_record_once_and_in_the_order_of_
         max(body_of(request)["offset"] for request in requests if request.method == "POST") == LIMIT
     )
     checked = audited_week(
-        parts_of(captures),
+        build_parts(captures),
         week_start=MONDAY,
         tier=TIER,
         record_total=len(rows),

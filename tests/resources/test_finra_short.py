@@ -12,7 +12,7 @@ from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.tables.datasets import finra_short_interest
 from orchestration_project.domains.finra.tables.equity_datasets import finra_reg_sho_daily
 from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.target import mark_stale
 from orchestration_project.resources.finra.datasets import engine_dataset
@@ -26,8 +26,8 @@ COLUMNS = ("symbol", "otc_share_quantity", "short_quantity", "settlement_date")
 def insert(partition_loader: PartitionLoader, table: Any, *given: dict[str, Any]) -> None:
     """Insert rows, with zeros and blanks where nothing is said."""
     blank = {pl.Int64: 0, pl.Decimal: 0, pl.String: "", pl.Datetime: NOON}
-    usual = {name: blank.get(type(kind)) for name, kind in schema_of(table).items()}
-    rows = pl.DataFrame([usual | each for each in given], schema_of(table))
+    usual = {name: blank.get(type(kind)) for name, kind in derive_schema(table).items()}
+    rows = pl.DataFrame([usual | each for each in given], derive_schema(table))
     with partition_loader.warehouse.writing() as connection:
         insert_frame(connection, table, rows)
 

@@ -13,7 +13,7 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_symbol_week_value,
 )
 from orchestration_project.domains.prices.tables import prices_daily
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.resources.finra.value import (
@@ -31,8 +31,8 @@ FIRST, SECOND = date(2026, 2, 2), date(2026, 2, 9)
 def rows(table, *given: dict[str, Any]) -> pl.DataFrame:
     """Return these rows, with zeros and blanks where nothing is said."""
     blank = {pl.Int64: 0, pl.Decimal: 0, pl.Float64: 0.0, pl.String: "", pl.Date: FIRST}
-    usual = {name: blank.get(type(kind)) for name, kind in schema_of(table).items()}
-    return pl.DataFrame([usual | row for row in given], schema_of(table))
+    usual = {name: blank.get(type(kind)) for name, kind in derive_schema(table).items()}
+    return pl.DataFrame([usual | row for row in given], derive_schema(table))
 
 
 def land(partition_loader: PartitionLoader) -> None:

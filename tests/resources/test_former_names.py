@@ -11,7 +11,7 @@ from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.contracts.former_names import FORMER_ASSETS, FORMER_REPLAYS
 from orchestration_project.resources.events.routing.runs import RunTarget
-from orchestration_project.services.alerts.policy import names_of
+from orchestration_project.services.alerts.policy import collect_names
 from orchestration_project.services.alerts.rules.channels import Channel
 from orchestration_project.services.alerts.rules.notification import Facts, Policy, read_rules
 from orchestration_project.services.edits import Edit
@@ -100,7 +100,7 @@ def test_a_rule_of_alerts_that_has_a_former_name_matches_the_present_one(match, 
 
 
 def test_former_assets_are_gone_and_present_ones_are_defined():
-    assets = names_of(defs.get_repository_def()).asset
+    assets = collect_names(defs.get_repository_def()).asset
     assert assets.isdisjoint(FORMER_ASSETS)
     assert assets >= {*FORMER_ASSETS.values()}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestration_project.engine.http.limits import HostPlaces, Places, places_of
+from orchestration_project.engine.http.limits import HostPlaces, Places, build_places
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import child_environment
 
@@ -60,7 +60,7 @@ def test_a_killed_process_gives_its_place_back(tmp_path: Path):
 
 
 def test_a_host_that_waits_for_its_rate_holds_no_place_of_all_hosts(tmp_path: Path):
-    make = places_of(tmp_path, host_count=1, count=1)
+    make = build_places(tmp_path, host_count=1, count=1)
     waited: list[str] = []
 
     def wait_at_slow() -> None:

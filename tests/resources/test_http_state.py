@@ -36,7 +36,7 @@ from orchestration_project.engine.http.shared_state import (
     Window,
 )
 from orchestration_project.engine.http_state import PostgresqlState
-from orchestration_project.engine.warehouse.connecting import parsed_url
+from orchestration_project.engine.warehouse.connecting import parse_url
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import load_settings
 from tests.faulty_server import FaultyServer, Reply
@@ -62,7 +62,7 @@ class Store:
     def __call__(self) -> SharedState:
         if self.url is None:
             return SqliteState(self.state_dir)
-        return PostgresqlState(parsed_url(self.url), self.schema)
+        return PostgresqlState(parse_url(self.url), self.schema)
 
     def shift_window(self, seconds: float) -> None:
         """Have the latest request been admitted so much later, as before a clock was set back."""
@@ -423,7 +423,7 @@ def test_the_database_s_clock_decides(postgresql: Store, monkeypatch: pytest.Mon
 
 
 def test_a_database_that_is_away_is_a_transient_error(tmp_path: Path):
-    url = parsed_url("postgresql://me:s3cr3t-word@127.0.0.1:9/x")
+    url = parse_url("postgresql://me:s3cr3t-word@127.0.0.1:9/x")
     with closing(PostgresqlState(url, None)) as state:
         for ask in (lambda: state.admit(KEY, Rate(1)), lambda: state.breaker(KEY), state.systems):
             with pytest.raises(TransientError) as away:

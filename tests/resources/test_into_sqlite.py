@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Connection, delete, func, select
 
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS, MOST_FILES
 from orchestration_project.engine.warehouse.frames import insert_frame
@@ -40,7 +40,7 @@ def warehouse(file: Path, clock) -> Iterator[Warehouse]:
 def many(start: int = 0, count: int = MANY_ROWS) -> pl.DataFrame:
     values = {"byte_count": 1, "stored_byte_count": 1, "storage_uri": "u", "stored_at": NOON}
     rows = [{"sha256": f"{number:07}", **values} for number in range(start, start + count)]
-    return pl.DataFrame(rows, schema_of(blobs))
+    return pl.DataFrame(rows, derive_schema(blobs))
 
 
 def write(warehouse: Warehouse, *frames: pl.DataFrame) -> None:

@@ -11,7 +11,7 @@ from orchestration_project.assets.operations import clean_up_job
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import LIST_ARTIFACTS
-from orchestration_project.engine.contracts.retention import by_kind, compared
+from orchestration_project.engine.contracts.retention import compare_sizes, sum_by_kind
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.inventory import find_blob, read_captures, take_inventory
 from tests.properties import bounded
@@ -105,11 +105,11 @@ sizes = st.dictionaries(names, st.integers(0, 2))
 @given(named=sizes, stored=sizes)
 @settings(bounded, max_examples=50)
 def test_a_comparison_puts_each_name_where_it_belongs(named, stored):
-    found = compared(named, stored)
+    found = compare_sizes(named, stored)
     assert set(found.missing) == {name for name in named if name not in stored}
     assert set(found.unnamed) == {name for name in stored if name not in named}
     both = named.keys() & stored.keys()
     assert set(found.resized) == {name for name in both if named[name] != stored[name]}
-    kinds = by_kind(stored.items())
+    kinds = sum_by_kind(stored.items())
     assert kinds["artifact_count"].sum() == len(stored)
     assert kinds["byte_count"].sum() == sum(stored.values())

@@ -14,7 +14,12 @@ from orchestration_project.errors import (
     OrchestrationError,
     TransientError,
 )
-from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items, topic_of
+from orchestration_project.services.inbox.rows import (
+    Inbox,
+    NewDelivery,
+    build_topic,
+    open_delivery_items,
+)
 from orchestration_project.services.retries import retrying
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter, TopicCount
@@ -36,7 +41,7 @@ class FailingInbox:
         """Store a delivery for each error, and have an attempt at each end with it."""
         received = [NewDelivery(source, error, "push", b"{}", {}, attempts) for error in errors]
         Inbox(self.warehouse, self.clock).take(received)
-        self.end(delivery_items(self.warehouse, self.clock), topic_of(source), errors)
+        self.end(open_delivery_items(self.warehouse, self.clock), build_topic(source), errors)
 
     def end(self, items: WorkItems, topic: str, errors) -> None:
         until = self.clock.now() + LEASE
@@ -83,7 +88,7 @@ def test_retried_items_are_ready_in_the_inbox_too_and_may_be_attempted_three_mor
     assert failing_inbox.states(inbox_states, "delivery_id") == {"a": "dead", "b": "received"}
     for state in ("failed", "failed", "dead"):
         failing_inbox.end(
-            delivery_items(failing_inbox.warehouse, failing_inbox.clock),
+            open_delivery_items(failing_inbox.warehouse, failing_inbox.clock),
             "webhooks/git",
             {"b": BUSY},
         )
@@ -150,7 +155,7 @@ def test_more_items_than_a_statement_names_are_retried_batch_by_batch(failing_in
 
 def test_an_item_that_fails_permanently_after_it_was_selected_stays_as_it_is(failing_inbox):
     failing_inbox.fail("git", a=BROKEN_RULE)
-    items = delivery_items(failing_inbox.warehouse, failing_inbox.clock)
+    items = open_delivery_items(failing_inbox.warehouse, failing_inbox.clock)
     assert items.retry("webhooks/git", keys=["a"], except_reasons=["contract"]) == []
     assert failing_inbox.states() == {"a": "dead"}
     assert len(items.retry("webhooks/git", keys=["a"], except_reasons=["source"])) == 1

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.ledger import Written, reconcile
-from orchestration_project.services.ledger.rules.entries import HourSum, ranges_that_differ
+from orchestration_project.services.ledger.rules.entries import HourSum, iterate_differences
 from orchestration_project.tables.operations_runs import operations_runs
 
 STARTED, SUCCESS = dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.SUCCESS
@@ -133,9 +133,9 @@ def test_hours_that_follow_each_other_are_one_range_and_those_of_the_ledger_alon
     one, two = HourSum(1, 7), HourSum(2, 7)
     dagster = {("FAILURE", "1"): one, **{("SUCCESS", hour): two for hour in "12345"}}
     ledger = {("SUCCESS", "1"): one, ("SUCCESS", "4"): two, ("DELETED", "1"): one}
-    assert list(ranges_that_differ(dagster, ledger)) == [
+    assert list(iterate_differences(dagster, ledger)) == [
         ("FAILURE", "1", "1"),
         ("SUCCESS", "1", "3"),
         ("SUCCESS", "5", "5"),
     ]
-    assert list(ranges_that_differ(dagster, dagster)) == []
+    assert list(iterate_differences(dagster, dagster)) == []

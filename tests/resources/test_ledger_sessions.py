@@ -6,7 +6,11 @@ import pytest
 
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ledger.rules.entries import RunFacts
-from orchestration_project.services.ledger.sessions import SessionFilter, listed, read_sessions
+from orchestration_project.services.ledger.sessions import (
+    SessionFilter,
+    build_summary,
+    read_sessions,
+)
 from tests.resources.weeks import NOON, row
 
 
@@ -37,7 +41,7 @@ def test_a_session_has_the_sums_of_its_runs(ledger, warehouse, partition_loader)
             facts("e", "QUEUED", minute=4),
         ]
     )
-    found = listed(read_sessions(warehouse, SessionFilter()), NOON + timedelta(minutes=34))
+    found = build_summary(read_sessions(warehouse, SessionFilter()), NOON + timedelta(minutes=34))
     assert found.drop("byte_count").rows(named=True) == [
         {
             "session": "s",

@@ -2,7 +2,12 @@
 
 import pytest
 
-from orchestration_project.services.links import base_of, captures_path, file_path, name_in
+from orchestration_project.services.links import (
+    base_of,
+    build_captures_path,
+    build_file_path,
+    name_in,
+)
 
 
 @pytest.mark.parametrize(
@@ -20,8 +25,8 @@ def test_links_begin_with_the_public_url_unless_it_is_of_this_machine_alone(publ
 
 
 def test_what_is_no_letter_of_an_address_is_escaped():
-    assert captures_path("T1|2026-01-05#1") == (
+    assert build_captures_path("T1|2026-01-05#1") == (
         "/api/v1/artifacts?where=group_id%3DT1%7C2026-01-05%231"
     )
     name = "plots/prices/a&b.svg"
-    assert name_in(file_path(name)) == name
+    assert name_in(build_file_path(name)) == name

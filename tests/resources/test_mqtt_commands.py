@@ -18,7 +18,11 @@ from orchestration_project.domains.mqtt.tables import (
     mqtt_projects,
     mqtt_seen_keys,
 )
-from orchestration_project.engine.tracing.traceparent import begin_trace, in_trace, read_traceparent
+from orchestration_project.engine.tracing.traceparent import (
+    begin_trace,
+    read_traceparent,
+    use_trace,
+)
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.mqtt import streaming
 from orchestration_project.resources.mqtt.arrivals import insert_arrivals
@@ -74,7 +78,7 @@ def published(mqtt_sync: MqttSync) -> list[tuple[str, bytes]]:
 
 def test_an_event_is_published_in_the_trace_of_its_request(mqtt_sync):
     request = begin_trace()
-    with in_trace(request):
+    with use_trace(request):
         execute(mqtt_sync.mirror(), command("created", name="Apollo"))
     execute(mqtt_sync.mirror(), command("updated", status="active"))
     rows = sorted(mqtt_sync.rows(outbox), key=lambda row: row["version_number"])

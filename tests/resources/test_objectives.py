@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, event, insert, select
 
-from orchestration_project.assets.operations.objectives import objectives_metadata
+from orchestration_project.assets.operations.objectives import describe_objectives
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.problems import OldestMissing, Problem
 from orchestration_project.registry import AlertCondition, Domain, Registry
 from orchestration_project.services.alerts.conditions import see
-from orchestration_project.services.metrics.objectives import objective_families
+from orchestration_project.services.metrics.objectives import measure_objectives
 from orchestration_project.services.objectives import MirrorLagReader
-from orchestration_project.services.objectives.conditions import lasting_conditions
+from orchestration_project.services.objectives.conditions import build_conditions
 from orchestration_project.services.objectives.counting import add_events, take_samples
 from orchestration_project.services.objectives.evaluating import evaluate, read_days, read_slo
 from orchestration_project.services.objectives.rules.objectives import (
@@ -211,7 +211,7 @@ def test_samples_say_whether_a_domain_was_fresh_once_in_five_minutes(warehouse):
 def test_a_burning_objective_and_a_removed_one_are_conditions(warehouse):
     runs(warehouse, NOON - MINUTE, FAILURE=4)
     evaluated(warehouse, LOADS, WEBHOOKS)
-    conditions = lasting_conditions(lambda: warehouse, StoppedClock(NOON))
+    conditions = build_conditions(lambda: warehouse, StoppedClock(NOON))
     assert [(condition.kind, condition.subject) for condition in conditions] == [
         ("objective_burning", "loads"),
         ("objective_burning", "webhooks"),
@@ -224,7 +224,7 @@ def test_an_objective_is_judged_again_after_its_pause(warehouse, subject: str):
     evaluated(warehouse, LOADS, LATENCY)
 
     def burning_at(now: datetime) -> list[str]:
-        conditions = lasting_conditions(lambda: warehouse, StoppedClock(now))
+        conditions = build_conditions(lambda: warehouse, StoppedClock(now))
         return [one.subject for one in see_failed(conditions)]
 
     end = NOON + 10 * MINUTE
@@ -242,24 +242,24 @@ def test_a_pause_is_shown_beside_its_objectives_and_has_no_burn_rate(warehouse):
     runs(warehouse, NOON - MINUTE, FAILURE=4)
     evaluated(warehouse, LOADS, LATENCY)
     Pauses(warehouse).pause(REGISTRY, "source:finra", "maintenance", by="ada")
-    found = objectives_metadata(warehouse, NOON, is_synthetic=False)["objectives"]
+    found = describe_objectives(warehouse, NOON, is_synthetic=False)["objectives"]
     assert {record.data["name"]: record.data["pause"] for record in found.value.records} == {
         "loads": "source:finra is paused by ada: maintenance",
         "latency": "",
     }
-    metrics = {metric.name: metric.samples for metric in objective_families(warehouse, NOON)}
+    metrics = {metric.name: metric.samples for metric in measure_objectives(warehouse, NOON)}
     rates = {sample.labels["objective"] for sample in metrics["orchestration_objective_burn"]}
     assert rates == set()
 
 
 @pytest.mark.slow_on_postgresql
 def test_the_control_tower_shows_budgets_the_least_left_first(warehouse):
-    assert objectives_metadata(warehouse, NOON, is_synthetic=False) == {}
+    assert describe_objectives(warehouse, NOON, is_synthetic=False) == {}
     runs(warehouse, NOON - DAY, SUCCESS=6, FAILURE=4)
     with warehouse.writing() as connection:
         add_events(connection, "latency", NOON, Events(100, 100))
     evaluated(warehouse, LATENCY, LOADS, WEBHOOKS)
-    found = objectives_metadata(warehouse, NOON, is_synthetic=False)
+    found = describe_objectives(warehouse, NOON, is_synthetic=False)
     records = found["objectives"].value.records
     assert [(record.data["name"], record.data["state"]) for record in records] == [
         ("loads", "exhausted"),

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 
 from orchestration_project.services.alerts.conditions import see
-from orchestration_project.services.host_samples import HostSampler, latest_samples
-from orchestration_project.services.metrics.database import database_families
+from orchestration_project.services.host_samples import HostSampler, read_latest_samples
+from orchestration_project.services.metrics.database import measure_database
 from orchestration_project.services.metrics.objectives import LoadSeconds
-from orchestration_project.services.objectives.conditions import lasting_conditions
+from orchestration_project.services.objectives.conditions import build_conditions
 from orchestration_project.tables.operations_objectives import operations_host_samples
 from orchestration_project.tables.operations_runs import operations_runs
 from tests.gateway.test_metrics import filled
@@ -21,7 +21,7 @@ MINUTE = timedelta(minutes=1)
 def test_the_database_reports_its_size_and_a_server_connections(warehouse):
     found = {
         (family.name.removeprefix("orchestration_"), *sample.labels.values()): sample.value
-        for family in database_families(warehouse)
+        for family in measure_database(warehouse)
         for sample in family.samples
     }
     assert found["database_size_bytes",] > 10_000
@@ -39,7 +39,7 @@ def test_a_host_is_sampled_once_in_five_minutes_and_for_seven_days(warehouse, tm
         sampler.sample(warehouse, NOON + minutes * MINUTE, tmp_path) for minutes in (0, 1, 5, 6, 11)
     ]
     assert taken == [True, False, True, False, True]
-    [row] = latest_samples(warehouse, NOON + 12 * MINUTE)
+    [row] = read_latest_samples(warehouse, NOON + 12 * MINUTE)
     assert (row.host, row.role, row.at) == ("here", "worker", NOON + 10 * MINUTE)
     assert 0 <= row.cpu_share <= 1
     assert 0 < row.memory_share <= 1
@@ -84,7 +84,7 @@ def test_loads_are_a_histogram_with_a_trace_beside_its_bucket(warehouse):
 
 def test_a_host_is_overloaded_by_three_samples_and_not_by_a_peak(warehouse):
     def subjects() -> dict[str, bool]:
-        found = lasting_conditions(lambda: warehouse, StoppedClock(NOON))
+        found = build_conditions(lambda: warehouse, StoppedClock(NOON))
         seen = see(found, StoppedClock(NOON))
         return {each.problem.subject: each.is_bad for each in seen}
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from orchestration_project.engine.environment import at_first_use, open_all
+from orchestration_project.engine.environment import open_all, open_lazily
 from orchestration_project.errors import TransientError
 
 
@@ -30,7 +30,7 @@ class NotedResource:
 
 def test_it_is_opened_once_at_the_first_use_and_closed_at_the_end():
     resource = NotedResource()
-    with at_first_use(resource.opening) as stand_in:
+    with open_lazily(resource.opening) as stand_in:
         assert resource.noted == []
         assert (stand_in.name, stand_in.name) == ("door", "door")
         assert resource.noted == ["opened"]
@@ -39,28 +39,28 @@ def test_it_is_opened_once_at_the_first_use_and_closed_at_the_end():
 
 def test_an_unused_resource_is_never_opened():
     resource = NotedResource()
-    with at_first_use(resource.opening):
+    with open_lazily(resource.opening):
         pass
     assert resource.noted == []
 
 
 def test_what_is_known_of_it_opens_nothing():
     resource = NotedResource()
-    with at_first_use(resource.opening, colour="green") as stand_in:
+    with open_lazily(resource.opening, colour="green") as stand_in:
         assert stand_in.colour == "green"
         assert resource.noted == []
 
 
 def test_a_look_at_what_kind_of_thing_it_is_does_not_open_it():
     resource = NotedResource()
-    with at_first_use(resource.opening) as stand_in:
+    with open_lazily(resource.opening) as stand_in:
         assert not hasattr(stand_in, "_is_a_door")
         assert resource.noted == []
 
 
 def test_what_could_not_be_opened_is_tried_again_at_the_next_use():
     resource = NotedResource(failures=1)
-    with at_first_use(resource.opening) as stand_in:
+    with open_lazily(resource.opening) as stand_in:
         with pytest.raises(TransientError, match="stuck"):
             open_all(stand_in)
         open_all(stand_in, "something that is open")

@@ -10,7 +10,7 @@ from orchestration_project.engine.contracts.failures import Category
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
 from orchestration_project.services.ledger.rules.entries import Check, RunFacts, StepFacts
-from orchestration_project.services.ledger.rules.standings import standings, table_rows
+from orchestration_project.services.ledger.rules.standings import build_rows, evaluate_health
 from orchestration_project.settings import PROJECT_ROOT
 from tests.resources.weeks import NOON, row
 
@@ -40,10 +40,10 @@ def asked(partition_loader, clock):
         ]
     )
     now = NOON + timedelta(hours=1)
-    found = standings(
+    found = evaluate_health(
         read_observation(partition_loader.warehouse, now), [], now=now, machine_now=now
     )
-    write_tower(partition_loader.warehouse, table_rows(found, now))
+    write_tower(partition_loader.warehouse, build_rows(found, now))
 
     def ask(question):
         with partition_loader.warehouse.reading() as connection:

@@ -16,7 +16,7 @@ from sqlalchemy import URL, ColumnElement, Table, select, update
 
 from orchestration_project.domains.finra.tables.symbols import finra_symbols
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse, frames
 from orchestration_project.engine.warehouse.bulk import MANY_ROWS
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
@@ -67,7 +67,7 @@ def filled(table: Table) -> pl.DataFrame:
         column(
             name, kind, is_nullable=bool(table.c[name].nullable), is_key=name in key_names(table)
         )
-        for name, kind in schema_of(table).items()
+        for name, kind in derive_schema(table).items()
     ).sort(key_names(table))
 
 
@@ -77,7 +77,7 @@ def read(warehouse: Warehouse, statement: Query, table: Table) -> pl.DataFrame:
 
 
 def kinds(table: Table) -> set[pl.DataType]:
-    return set(schema_of(table).values())
+    return set(derive_schema(table).values())
 
 
 def test_values_of_all_types_arrive_though_the_first_rows_are_null(warehouse):
@@ -118,7 +118,7 @@ def blob_rows(count: int = MANY) -> pl.DataFrame:
         storage_uri=pl.lit("u"),
         byte_offset=pl.lit(None, dtype=pl.Int64),
         stored_at=(pl.lit(NOON) + pl.duration(seconds=number)).dt.cast_time_unit("us"),
-    ).select(*schema_of(blobs))
+    ).select(*derive_schema(blobs))
 
 
 def write(warehouse: Warehouse, rows: pl.DataFrame) -> None:

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import delete, select, update
 from sqlalchemy.schema import DropTable
 
-from orchestration_project.engine.contracts.values import schema_of
-from orchestration_project.engine.own_derived import own_derivations
-from orchestration_project.engine.own_sources import own_declarations
+from orchestration_project.engine.contracts.values import derive_schema
+from orchestration_project.engine.own_derived import load_derivations
+from orchestration_project.engine.own_sources import load_declarations
 from orchestration_project.engine.warehouse.as_of import StateAsOf
 from orchestration_project.engine.warehouse.frames import insert_frame, read_frame
-from orchestration_project.engine.warehouse.own_schema import own_tables
+from orchestration_project.engine.warehouse.own_schema import list_own_tables
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.own_derived import (
     derive_as_of,
@@ -105,16 +105,16 @@ class Shop:
     def __init__(self, warehouse):
         self.warehouse = warehouse
         self.tables = {
-            declaration.dataset.name: declaration.table for declaration in own_declarations()
+            declaration.dataset.name: declaration.table for declaration in load_declarations()
         }
-        self.derived = {derivation.derived.name: derivation for derivation in own_derivations()}
+        self.derived = {derivation.derived.name: derivation for derivation in load_derivations()}
         warehouse.upgrade(holds="real")
 
     def load(self, name, *rows, at=FIRST):
         table = self.tables[name]
         full = [(*row, 1, at) for row in rows]
         with self.warehouse.writing() as connection:
-            insert_frame(connection, table, pl.DataFrame(full, schema_of(table), orient="row"))
+            insert_frame(connection, table, pl.DataFrame(full, derive_schema(table), orient="row"))
 
     def correct(self, shop, amount, at=LATER):
         """Replace the amount of a shop's sales, as a load does."""
@@ -125,7 +125,7 @@ class Shop:
             old = read_frame(connection, select(sales).where(is_it), sales).with_columns(
                 known_to=pl.lit(at), change_cause=pl.lit("source"), rule_version=pl.lit("1")
             )
-            schema = pl.Schema(schema_of(history))
+            schema = pl.Schema(derive_schema(history))
             insert_frame(connection, history, old.cast(schema).select(list(schema)))
             connection.execute(update(sales).where(is_it).values(amount=amount, known_from=at))
 
@@ -157,7 +157,7 @@ def shop(warehouse, tmp_path):
             (ONE, "b", Decimal("2.20"), None),
             (TWO, "c", Decimal("3.30"), "10"),
         )
-        tables = own_tables()
+        tables = list_own_tables()
         yield made
         with warehouse.writing() as connection:  # the schema is lent to other tests after it
             for table in tables:

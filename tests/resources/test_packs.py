@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
-from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.captures import BlobError, Captures, build_capture
 from orchestration_project.engine.connections.artifacts import FolderStore, open_artifacts
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.retention import CAPTURED
@@ -37,7 +37,7 @@ def noisy(number, size):
 
 
 def keep_all(store, bodies, known=None):
-    fetched = [unstored(body, url="u", request={}, fetched_at=NOON) for body in bodies]
+    fetched = [build_capture(body, url="u", request={}, fetched_at=NOON) for body in bodies]
     return Captures(store).keep_all(fetched, lambda _: known or {})
 
 

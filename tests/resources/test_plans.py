@@ -25,7 +25,7 @@ from orchestration_project.errors import ContractError
 from orchestration_project.plots.distribution import draw_distributions
 from orchestration_project.resources.finra.weekly import WeeklyDataset
 from orchestration_project.services import plans
-from orchestration_project.services.plans import upper_share
+from orchestration_project.services.plans import bound_share
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.spine import audits, captures, deliveries, fences, landings
 from tests.prepared import Prepared
@@ -345,7 +345,7 @@ def test_rows_are_compared_by_key_with_nulls_as_values():
 
 @pytest.mark.parametrize(("count", "of", "most"), [(0, 50, 0.071), (5, 50, 0.214), (50, 50, 1.0)])
 def test_a_sample_bounds_the_share_of_all(count: int, of: int, most: float):
-    assert upper_share(count, of) == pytest.approx(most, abs=0.001)
+    assert bound_share(count, of) == pytest.approx(most, abs=0.001)
 
 
 @pytest.fixture

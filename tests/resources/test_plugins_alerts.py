@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, update
 
-from orchestration_project.assets.operations.plugins import plugins_metadata
+from orchestration_project.assets.operations.plugins import describe_plugins
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.domains.plugins.tables import plugins, plugins_violations
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.plugins.conditions import disabled_plugins
 from orchestration_project.resources.plugins.state import BY_VIOLATIONS
-from orchestration_project.services.objectives.conditions import RowConditions, lasting_conditions
+from orchestration_project.services.objectives.conditions import RowConditions, build_conditions
 from orchestration_project.settings import load_settings
 from tests.resources.weeks import StoppedClock
 
@@ -61,7 +61,7 @@ def violated(warehouse, name, number, at=NOON):
 def conditions(warehouse):
     return {
         lasting_condition.subject: lasting_condition.probe
-        for lasting_condition in lasting_conditions(
+        for lasting_condition in build_conditions(
             lambda: warehouse, StoppedClock(NOON), REGISTRY.registered(RowConditions)
         )
         if lasting_condition.kind == "plugin_disabled"
@@ -98,11 +98,11 @@ def test_an_enabled_plugin_is_no_condition_any_more(warehouse):
 
 def test_the_control_tower_lists_plugins_and_what_their_isolation_enforces(warehouse, monkeypatch):
     monkeypatch.setenv("PLUGINS_ISOLATION", "process")
-    assert plugins_metadata(load_settings(), warehouse, NOON) == {}
+    assert describe_plugins(load_settings(), warehouse, NOON) == {}
     added(warehouse, "rss")
     violated(warehouse, "rss", 1, NOON - timedelta(days=27))
     violated(warehouse, "rss", 2, NOON - timedelta(days=29))
-    found = plugins_metadata(load_settings(), warehouse, NOON)
+    found = describe_plugins(load_settings(), warehouse, NOON)
     [record] = found["plugins"].value.records
     assert (record.data["plugin"], record.data["violations_28d"]) == ("rss", 1)
     assert "not enforced" in str(found["plugins_isolation"])

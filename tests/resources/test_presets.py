@@ -6,7 +6,7 @@ import pytest
 
 from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.presets import Presets, preset_names, preset_of_file
+from orchestration_project.services.presets import Presets, list_preset_names, resolve_preset
 
 STRICT, FULL = Preset("strict", "load", {"ratio": 0.0}), Preset("full", "load", {"full": True})
 OF_ANOTHER_JOB = Preset("latest", "backfill", {"weeks": 1})
@@ -49,7 +49,7 @@ def test_presets_that_are_applied_at_once_are_counted_one_after_the_other(preset
 @pytest.mark.parametrize("name", ["../workspace", "../dagster", "../presets/full", "full.yaml", ""])
 def test_no_file_is_read_for_a_name_that_is_none_of_a_preset(name):
     with pytest.raises(ConfigurationError, match="preset not found:"):
-        preset_of_file(name, [])
+        resolve_preset(name, [])
 
 
 def test_a_preset_that_cannot_be_read_is_refused_by_name_and_a_lock_of_an_editors_is_none(
@@ -58,12 +58,12 @@ def test_a_preset_that_cannot_be_read_is_refused_by_name_and_a_lock_of_an_editor
     monkeypatch.setattr("orchestration_project.services.presets.PRESETS", tmp_path)
     (tmp_path / "mine.yaml").mkdir()
     (tmp_path / ".#mine.yaml").symlink_to("ada@desk.4711:1767225600")
-    assert preset_names() == ["mine"]
+    assert list_preset_names() == ["mine"]
     with pytest.raises(ConfigurationError, match="the preset mine cannot be read"):
-        preset_of_file("mine", [])
+        resolve_preset("mine", [])
 
 
 def test_a_misspelt_name_is_answered_with_the_likely_one():
-    assert "strict_quality" in preset_names()
+    assert "strict_quality" in list_preset_names()
     with pytest.raises(ConfigurationError, match="did you mean strict_quality"):
-        preset_of_file("strict_qualty", [])
+        resolve_preset("strict_qualty", [])

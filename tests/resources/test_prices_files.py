@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestration_project.domains.prices.answers import read_answer
-from orchestration_project.engine.captures import Capture, Captures, parts_of
+from orchestration_project.engine.captures import Capture, Captures, build_parts
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.errors import ConfigurationError, SourceError
 from orchestration_project.resources.prices.files import PriceFiles
@@ -40,7 +40,7 @@ def closes(files: PriceFiles, symbol: str) -> list[tuple[str, str]]:
     kept: list[Capture] = []
     captures = files.fetch(PriceRange(symbol, date(2026, 1, 1), date(2026, 1, 31)), kept)
     assert list(captures) == kept
-    answer = read_answer("files", parts_of(captures)[0])
+    answer = read_answer("files", build_parts(captures)[0])
     return answer.select("trade_date", "close").rows()
 
 

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from orchestration_project.domains.prices.answers import read_answer
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices
-from orchestration_project.engine.captures import Capture, Captures, parts_of
+from orchestration_project.engine.captures import Capture, Captures, build_parts
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.http.shared_state import SqliteState
 from orchestration_project.errors import (
@@ -95,7 +95,7 @@ def fetched(source: PriceSource, asked: PriceRange) -> pl.DataFrame:
     captures = source.fetch(asked, kept)
     assert list(captures) == kept
     assert kept[0].fetched_at == ANCHOR
-    return read_answer(source.name, parts_of(captures)[0])
+    return read_answer(source.name, build_parts(captures)[0])
 
 
 def refused(source: PriceSource, symbol: str, kind: type[Exception], count: int = 1) -> Any:
@@ -218,11 +218,11 @@ def test_a_session_under_way_is_reported_with_its_numbers_so_far(
     vendors.clock.time = ANCHOR - timedelta(hours=2)
     kept: list[Capture] = []
     captures = open_source(vendor).fetch(MONTH, kept)
-    under_way = read_answer("demo", parts_of(captures)[0]).filter(trade_date="2026-03-02")
+    under_way = read_answer("demo", build_parts(captures)[0]).filter(trade_date="2026-03-02")
     assert int(under_way["volume"][0]) < int(over["volume"][0])
     vendors.clock.time = datetime(2026, 3, 2, 14, 29, tzinfo=UTC)
     captures = open_source(vendor).fetch(MONTH, kept)
-    assert "2026-03-02" not in read_answer("demo", parts_of(captures)[0])["trade_date"]
+    assert "2026-03-02" not in read_answer("demo", build_parts(captures)[0])["trade_date"]
 
 
 @pytest.mark.parametrize("vendor", ["yahoo", "alpha_vantage"])
@@ -232,7 +232,7 @@ def test_a_vendor_revises_a_close_later(open_source: Open, vendors: PriceVendors
     before = fetched(open_source(vendor), asked)
     vendors.clock.time = ANCHOR + timedelta(days=6)
     captures = open_source(vendor).fetch(asked, [])
-    after = read_answer("demo", parts_of(captures)[0])
+    after = read_answer("demo", build_parts(captures)[0])
     both = before.join(after, on="trade_date")
     changed = both.filter(pl.col("close") != pl.col("close_right"))
     assert changed["trade_date"].to_list() == ["2026-02-25"]

@@ -18,14 +18,14 @@ from sqlalchemy import select
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
-from orchestration_project.engine.environment import open_warehouse, unprepared_warehouse
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.environment import open_unprepared_warehouse, open_warehouse
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.services.gate import examine
-from orchestration_project.services.gate.gate import RUNS_PER_PAGE, queue_probe
+from orchestration_project.services.gate.gate import RUNS_PER_PAGE, build_queue_probe
 from orchestration_project.services.gate.rules import Finding
 from orchestration_project.services.pauses import Pauses
-from orchestration_project.services.probes import every_probe, open_alerts
+from orchestration_project.services.probes import open_alerts, open_all_probes
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.schema import METADATA
 from tests.faulty_server import FaultyServer, Reply, Request
@@ -54,7 +54,7 @@ def look(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
     def find(dependency: str, **settings: object) -> Finding:
         for name, value in settings.items():
             monkeypatch.setenv(name, str(value))
-        probes = every_probe(
+        probes = open_all_probes(
             REGISTRY,
             load_settings(),
             lambda: read_daemon_state(request.getfixturevalue("instance")),
@@ -123,8 +123,8 @@ def test_an_unreachable_database_is_named_without_its_password(look: Look):
 def test_tables_of_an_older_version_fail_the_probe_and_stay_as_they_are(look: Look):
     look("database")
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
-        command.downgrade(migration_config(connection), "-1")
-    with unprepared_warehouse(load_settings()) as warehouse:
+        command.downgrade(build_alembic_config(connection), "-1")
+    with open_unprepared_warehouse(load_settings()) as warehouse:
         before = warehouse.version()
         found = look("database")
         assert found.outcome == "failed"
@@ -273,7 +273,7 @@ def test_a_daemon_is_missed_once_something_waits_for_it(look: Look, instance):
 def queue(instance: dg.DagsterInstance, hours_on: float) -> Finding:
     """Look at the queue as it will be in so many hours, if nothing happens until then."""
     later = Clock(Clock().now() + timedelta(hours=hours_on))
-    return examine(queue_probe(lambda: instance, later), Clock(), "abc").finding
+    return examine(build_queue_probe(lambda: instance, later), Clock(), "abc").finding
 
 
 def test_a_queue_is_stuck_when_a_run_waits_and_no_other_starts_or_ends(instance):
@@ -333,7 +333,7 @@ def test_a_run_behind_many_paused_ones_is_found_to_be_stuck(instance):
     def unheld(runs):
         return [run for run in runs if "held" not in run.tags]
 
-    probe = queue_probe(lambda: instance, Clock(), unheld)
+    probe = build_queue_probe(lambda: instance, Clock(), unheld)
     assert examine(probe, Clock(), "").finding.outcome == "failed"
 
 

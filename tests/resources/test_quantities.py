@@ -15,9 +15,9 @@ from orchestration_project.domains.finra.audits import plausibility_audits
 from orchestration_project.domains.finra.restatement import sentence, week_change
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
-from orchestration_project.engine.contracts.rules import contents_sha256
-from orchestration_project.engine.contracts.values import schema_of
-from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.engine.contracts.rules import hash_pieces
+from orchestration_project.engine.contracts.values import derive_schema
+from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.export import WRITERS
 from orchestration_project.tables.catalogue import relation, relation_as_of
@@ -129,13 +129,13 @@ def test_the_same_fractions_again_are_unchanged_and_write_no_history(partition_l
 def test_whole_shares_have_the_hash_that_they_had_as_whole_numbers():
     whole = pl.DataFrame({"shares": [1, None, 2000, 2000]}, {"shares": pl.Int64})
     quantities = whole.cast(pl.Decimal(38, 6))
-    assert contents_sha256(quantities, [1, 3]) == contents_sha256(whole, [1, 3])
+    assert hash_pieces(quantities, [1, 3]) == hash_pieces(whole, [1, 3])
     fractions = quantities.with_columns(
         pl.col("shares") + pl.Series(["0", "0", "0", "0.5"]).cast(pl.Decimal(38, 6))
     )
-    both = contents_sha256(fractions, [1, 3])
-    assert both[0] == contents_sha256(whole, [1, 3])[0]  # whichever pieces come with it
-    assert both[1] == contents_sha256(fractions[1:], [3])[0] != contents_sha256(whole, [1, 3])[1]
+    both = hash_pieces(fractions, [1, 3])
+    assert both[0] == hash_pieces(whole, [1, 3])[0]  # whichever pieces come with it
+    assert both[1] == hash_pieces(fractions[1:], [3])[0] != hash_pieces(whole, [1, 3])[1]
 
 
 DAYS, SHARES = 2_600, Decimal("12000000000.000001")
@@ -145,7 +145,7 @@ def volumes(partition_loader: PartitionLoader) -> None:
     """Write ten years of days on which all exchanges together trade 12 billion shares."""
     usual = {
         name: Decimal(1) if kind == pl.Decimal else 2 * 10**17 if name.endswith("usd") else 1
-        for name, kind in schema_of(market_volume_daily).items()
+        for name, kind in derive_schema(market_volume_daily).items()
     }
     usual |= {"participant_code": "N", "participant_name": "NYSE (N)", "known_from": NOON}
     rows = [
@@ -153,7 +153,7 @@ def volumes(partition_loader: PartitionLoader) -> None:
         for number in range(DAYS)
     ]
     with partition_loader.warehouse.writing() as connection:
-        insert_frame(connection, market_volume_daily, frame_of(rows, market_volume_daily))
+        insert_frame(connection, market_volume_daily, build_frame(rows, market_volume_daily))
 
 
 def test_sums_of_ten_years_are_exact_and_do_not_overflow(partition_loader):

@@ -8,10 +8,10 @@ import pytest
 from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
-    effective_deliveries,
-    layers_of,
-    part_layers_of,
-    place_of,
+    build_layers,
+    build_part_layers,
+    parse_group_id,
+    select_effective,
 )
 from orchestration_project.errors import ConfigurationError
 
@@ -43,7 +43,7 @@ def delivered(number: int, first: int, last: int, outcome="landed", **changed) -
 
 def made_of(*recorded: RecordedDelivery) -> dict[int, list[Days]]:
     """Return the days of each delivery that counts, by its number."""
-    layers = layers_of(recorded)
+    layers = build_layers(recorded)
     return {int(layer.recorded.group_id.rpartition("#")[2]): [*layer.days] for layer in layers}
 
 
@@ -115,7 +115,7 @@ def test_what_is_landed_is_made_of_each_delivery_for_the_days_that_no_later_one_
 
 
 def test_of_the_deliveries_only_the_latest_may_be_one_that_is_not_landed():
-    layers = layers_of([delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)])
+    layers = build_layers([delivered(1, 1, 9), delivered(2, 5, 20, HELD_BACK)])
     assert [layer.is_landed for layer in layers] == [True, False]
 
 
@@ -146,7 +146,7 @@ ATS, BOTH = frozenset({"ATS"}), frozenset({"ATS", "NON_ATS"})
     ],
 )
 def test_a_partition_is_made_of_the_latest_whole_delivery_of_each_part(recorded, layers):
-    found = part_layers_of(recorded)
+    found = build_part_layers(recorded)
     assert [(each.recorded.group_id, each.values) for each in found] == [
         (f"t:AAA#{number}", values) for number, values in layers
     ]
@@ -222,7 +222,7 @@ EFFECTIVE = {
 def test_a_whole_delivery_ends_earlier_ones_and_a_merge_or_append_ends_none(history, disposition):
     recorded, replaced, added = EFFECTIVE[history]
     written = [replace(each, write_disposition=disposition) for each in recorded]
-    effective = effective_deliveries(written)
+    effective = select_effective(written)
     numbers = [int(each.group_id.rpartition("#")[2]) for each in effective]
     assert numbers == (replaced if disposition == "replace_scope" else added)
 
@@ -230,14 +230,17 @@ def test_a_whole_delivery_ends_earlier_ones_and_a_merge_or_append_ends_none(hist
 def test_where_only_landed_deliveries_count_the_latest_one_may_not():
     recorded = [part(1), part(2, outcome=HELD_BACK)]
     recorded = [replace(each, write_disposition="merge") for each in recorded]
-    assert effective_deliveries(recorded, only_landed=True) == recorded[:1]
+    assert select_effective(recorded, only_landed=True) == recorded[:1]
 
 
 def test_a_deliverys_name_holds_its_table_and_partition():
-    assert place_of("finra_otc_weekly:T1|2025-11-10#12") == ("finra_otc_weekly", "T1|2025-11-10")
+    assert parse_group_id("finra_otc_weekly:T1|2025-11-10#12") == (
+        "finra_otc_weekly",
+        "T1|2025-11-10",
+    )
 
 
 @pytest.mark.parametrize("name", ["", "T1|2025-11-10", "finra_otc_weekly:T1|2025-11-10#x"])
 def test_what_is_no_deliverys_name_is_refused(name):
     with pytest.raises(ConfigurationError, match="is not a delivery"):
-        place_of(name)
+        parse_group_id(name)

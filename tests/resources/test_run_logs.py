@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.retention import FORGOTTEN_EVENTS, prunable
+from orchestration_project.engine.contracts.retention import FORGOTTEN_EVENTS, find_prunable
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.instance.storage import open_instance
 from orchestration_project.services.alerts.inbox import is_always_open
-from orchestration_project.services.alerts.watching import first_poll, look
+from orchestration_project.services.alerts.watching import look, start_polling
 from orchestration_project.services.ledger import Ledger, Written, reconcile
 from orchestration_project.services.run_logs import prune
 from orchestration_project.tables.operations_alerts import operations_evaluations
@@ -180,7 +180,7 @@ def test_what_alerts_noted_of_the_ends_of_pruned_runs_goes_with_them(
     instance, ledger, warehouse, tmp_path
 ):
     alerts = alerts_of(warehouse, tmp_path)
-    watched = first_poll(instance).progress
+    watched = start_polling(instance).progress
     old = [run(instance, "good"), run(instance, "bad")]
     watched = look(instance, alerts, watched).progress
     before = now()
@@ -264,7 +264,7 @@ runs = st.dictionaries(st.sampled_from("abcd"), hours, min_size=2)
 @settings(bounded, max_examples=100)
 @given(changed=runs, recorded=runs, before=hours)
 def test_only_what_is_old_and_recorded_as_it_ended_is_prunable(changed, recorded, before):
-    chosen = prunable(changed, recorded, before)
+    chosen = find_prunable(changed, recorded, before)
     for run_id, at in changed.items():
         is_recorded = run_id in recorded and not recorded[run_id] < at
         assert (run_id in chosen) == (is_recorded and not at >= before)

@@ -11,11 +11,11 @@ from deploy.observed_files import RULES
 from orchestration_project.__main__ import root
 from orchestration_project.services.alerts.alertmanager import COVERED_BY, RUNBOOK
 from orchestration_project.services.alerts.rules.decisions import KINDS
-from orchestration_project.services.alerts.rules.messages import trial_message
+from orchestration_project.services.alerts.rules.messages import build_test_message
 from orchestration_project.services.alerts.rules.runbooks import (
     RUNBOOKS,
-    runbook_link,
-    with_runbook,
+    add_runbook,
+    find_link,
 )
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -39,7 +39,7 @@ def queries(language: str) -> dict[str, str]:
 
 
 def test_each_kind_of_alert_and_each_failure_has_a_page():
-    missing = [kind for kind in KINDS if runbook_link(kind) not in paths()]
+    missing = [kind for kind in KINDS if find_link(kind) not in paths()]
     assert missing == []
     assert PAGES.keys() >= FAULTS
 
@@ -58,7 +58,7 @@ def runbooks_of_rules() -> dict[str, str | None]:
         if "alert" in rule
     ]
     return {
-        name: rule["annotations"].get(RUNBOOK) or runbook_link(rule["labels"].get(COVERED_BY, ""))
+        name: rule["annotations"].get(RUNBOOK) or find_link(rule["labels"].get(COVERED_BY, ""))
         for name, rule in rules
     }
 
@@ -74,7 +74,7 @@ def test_each_rule_of_prometheus_has_a_page():
 
 
 def test_each_page_is_of_an_alert_a_rule_or_a_failure():
-    named = {runbook_link(kind) for kind in KINDS} | set(runbooks_of_rules().values())
+    named = {find_link(kind) for kind in KINDS} | set(runbooks_of_rules().values())
     assert paths() - named <= {f"{RUNBOOKS}/{name}.md" for name in FAULTS}
 
 
@@ -108,9 +108,9 @@ def test_each_command_of_ours_is_one_of_the_program():
     ],
 )
 def test_a_message_ends_with_the_link_to_its_runbook(docs_url, link):
-    message = trial_message()
-    assert with_runbook(message, docs_url).body == f"{message.body}\nRunbook: {link}"
+    message = build_test_message()
+    assert add_runbook(message, docs_url).body == f"{message.body}\nRunbook: {link}"
 
 
 def test_a_notice_of_an_assets_own_kind_has_no_runbook():
-    assert runbook_link("something_of_an_asset") is None
+    assert find_link("something_of_an_asset") is None

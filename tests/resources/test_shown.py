@@ -3,7 +3,7 @@
 import dagster as dg
 import polars as pl
 
-from orchestration_project.services.metadata import image, in_words, table_of
+from orchestration_project.services.metadata import build_table, embed_image, format_metadata
 
 
 def test_numbers_texts_and_first_rows_are_shown_and_pictures_not():
@@ -12,11 +12,11 @@ def test_numbers_texts_and_first_rows_are_shown_and_pictures_not():
         "dry_run": True,
         "bytes": 1200,
         "file": dg.MetadataValue.path("/evidence/week.zip"),
-        "stores": table_of(rows),
-        "picture": image("a picture", "data:,"),
-        "none": table_of(rows.clear()),
+        "stores": build_table(rows),
+        "picture": embed_image("a picture", "data:,"),
+        "none": build_table(rows.clear()),
     }
-    assert in_words(found).splitlines() == [
+    assert format_metadata(found).splitlines() == [
         "dry_run: True",
         "bytes: 1200",
         "file: /evidence/week.zip",
@@ -29,7 +29,9 @@ def test_numbers_texts_and_first_rows_are_shown_and_pictures_not():
 
 
 def test_a_long_table_and_a_long_cell_are_cut():
-    lines = in_words({"all": table_of(pl.DataFrame({"text": ["x" * 99] * 25}))}).splitlines()
+    lines = format_metadata(
+        {"all": build_table(pl.DataFrame({"text": ["x" * 99] * 25}))}
+    ).splitlines()
     assert lines[:2] == ["all: 25 rows", "  text"]
     assert lines[2] == f"  {'x' * 59}…"
     assert lines[-1] == "  and 5 more"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import PROJECT_ROOT, settings_class
 
@@ -12,10 +12,10 @@ def settings(state_dir):
 
 
 def test_a_folder_is_made_and_holds_nothing(tmp_path):
-    folder = state_folder(settings(tmp_path / "state"), "dagster", "logs")
+    folder = ensure_state_folder(settings(tmp_path / "state"), "dagster", "logs")
     assert folder == tmp_path / "state" / "dagster" / "logs"
     assert list(folder.iterdir()) == []
-    assert state_folder(settings(tmp_path / "state"), "dagster", "logs") == folder
+    assert ensure_state_folder(settings(tmp_path / "state"), "dagster", "logs") == folder
 
 
 def test_a_relative_state_dir_lies_below_the_project():
@@ -25,7 +25,7 @@ def test_a_relative_state_dir_lies_below_the_project():
 def test_a_state_dir_that_cannot_be_made_is_named_with_the_reason(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError) as refusal:
-        state_folder(settings(tmp_path / "file" / "state"), "dagster")
+        ensure_state_folder(settings(tmp_path / "file" / "state"), "dagster")
     assert str(refusal.value).splitlines() == [
         "STATE_DIR cannot be used",
         "  expected: a folder that this user may create and write",

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import BigInteger, Double, text
 
 from orchestration_project.engine.contracts.roles import Principal, Role
-from orchestration_project.engine.tracing.traceparent import begin_trace, in_trace
+from orchestration_project.engine.tracing.traceparent import begin_trace, use_trace
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.services.access import AccessLog, AccessLogEntry
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
@@ -37,7 +37,7 @@ def trace(partition_loader, clock):
     context, ledger = begin_trace(), Ledger(partition_loader.warehouse, clock)
     ada = Principal("ada", Role.OPERATOR, "key")
     entry = AccessLogEntry("r1", "192.0.2.1", "launchRun", "asked", user=ada)
-    with in_trace(context):
+    with use_trace(context):
         log = AccessLog(partition_loader.warehouse, clock)
         log.record(entry)
         log.record(replace(entry, outcome="done", step=2))

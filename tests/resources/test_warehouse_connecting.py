@@ -24,7 +24,7 @@ from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.connecting import explain_error
 from orchestration_project.engine.warehouse.frames import insert_frame
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import PROJECT_ROOT, child_environment, settings_class
 from orchestration_project.tables.schema import METADATA
@@ -538,7 +538,7 @@ def test_processes_that_migrate_a_database_at_the_same_time_all_succeed(
         first = open_at(url, schema=schema or None)
         first.prepare(holds="real")
         with first.writing() as connection:
-            command.downgrade(migration_config(connection), version)
+            command.downgrade(build_alembic_config(connection), version)
     (tmp_path / "ready").mkdir()
     program = [sys.executable, "-c", PREPARE, url, schema, str(tmp_path / "ready")]
     processes = [

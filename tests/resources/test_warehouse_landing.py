@@ -22,8 +22,8 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
-from orchestration_project.engine.contracts.rules import content_sha256
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.rules import hash_content
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import (
     HeldBackError,
@@ -31,7 +31,11 @@ from orchestration_project.engine.warehouse import (
     Transform,
     Warehouse,
 )
-from orchestration_project.engine.warehouse.frames import conform, insert_absent, insert_frame
+from orchestration_project.engine.warehouse.frames import (
+    insert_absent,
+    insert_frame,
+    validate_frame,
+)
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.spine import (
     audits,
@@ -983,7 +987,7 @@ def test_a_moment_without_a_zone_is_refused(partition_loader):
 def test_numbers_are_exact_to_64_bits(warehouse, number):
     table = blobs
     values = {"sha256": "x", "byte_count": number, "stored_byte_count": number, "storage_uri": "u"}
-    rows = pl.DataFrame([{**values, "stored_at": NOON}], schema_of(table))
+    rows = pl.DataFrame([{**values, "stored_at": NOON}], derive_schema(table))
     with warehouse.writing() as connection:
         insert_frame(connection, table, rows)
     assert warehouse.frame(select(table), table).equals(rows)
@@ -994,7 +998,7 @@ def test_ratios_are_exact_to_the_last_bit(warehouse):
     keys = [(MONDAY, "T1", "ATS", f"V{number}", 1, 1, 1) for number in range(len(ratios))]
     rows = pl.DataFrame(
         [(*key, ratio, *[None] * 10) for key, ratio in zip(keys, ratios, strict=True)],
-        schema_of(finra_venue_week),
+        derive_schema(finra_venue_week),
         orient="row",
     )
     with warehouse.writing() as connection:
@@ -1021,12 +1025,12 @@ def test_more_rows_than_one_batch_arrive_whole(warehouse):
 def test_a_frame_of_no_rows_has_the_types_of_the_table(warehouse):
     found = warehouse.frame(select(finra_otc_weekly), finra_otc_weekly)
     assert found.is_empty()
-    assert dict(found.schema) == schema_of(finra_otc_weekly)
+    assert dict(found.schema) == derive_schema(finra_otc_weekly)
 
 
 # The last check before the tables
 
-LABELS = schema_of(database_labels)
+LABELS = derive_schema(database_labels)
 
 
 @pytest.mark.parametrize(
@@ -1044,7 +1048,7 @@ LABELS = schema_of(database_labels)
 )
 def test_a_batch_that_is_not_what_the_table_declares_is_refused(batch, found):
     with pytest.raises(ContractError, match="database_labels") as refusal:
-        conform(batch, database_labels)
+        validate_frame(batch, database_labels)
     assert refusal.value.found == found
 
 
@@ -1069,7 +1073,7 @@ def test_the_hash_of_a_content_differs_by_null_text_and_order():
         [None, "a"], [r"\N", "a"], ["", "a"], ["a", None], ["a,", "b"], ["a", ",b"], ["a\n", "b"],
     ]  # fmt: skip
     hashes = [
-        content_sha256(pl.DataFrame({"x": content}, {"x": pl.String()})) for content in contents
+        hash_content(pl.DataFrame({"x": content}, {"x": pl.String()})) for content in contents
     ]
     assert len(set(hashes)) == len(contents)
-    assert hashes[0] == content_sha256(pl.DataFrame({"x": [None, "a"]}))
+    assert hashes[0] == hash_content(pl.DataFrame({"x": [None, "a"]}))

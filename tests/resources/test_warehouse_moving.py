@@ -15,7 +15,7 @@ from sqlalchemy import make_url, select, text
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse, bulk, copying, frames
-from orchestration_project.engine.warehouse.migrating import migration_config
+from orchestration_project.engine.warehouse.migrating import build_alembic_config
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.spine import blobs
@@ -70,7 +70,7 @@ def test_the_printed_sql_makes_the_tables_that_a_migration_makes(databases_of, k
     if start:
         warehouse.prepare(holds="real")
         with warehouse.writing() as connection:
-            command.downgrade(migration_config(connection), start)
+            command.downgrade(build_alembic_config(connection), start)
     script = warehouse.migration_sql()
     assert warehouse.migration_sql() == script  # nothing was executed
     run_script(warehouse, script)

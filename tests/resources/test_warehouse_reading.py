@@ -23,11 +23,11 @@ from sqlalchemy import (
 )
 
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse, bulk
 from orchestration_project.engine.warehouse.frames import (
     FEW_ROWS,
-    frame_of,
+    build_frame,
     insert_frame,
     read_scope,
 )
@@ -76,7 +76,7 @@ def _from_how_many_on(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
 @given(values=ROWS)
 def test_rows_come_back_as_they_were_written(warehouse: Warehouse, values):
     rows = [row(f"S{n}", **{**value, "capture_id": 1}) for n, value in enumerate(values)]
-    written = frame_of(rows, finra_otc_weekly)
+    written = build_frame(rows, finra_otc_weekly)
     with warehouse.writing() as connection:
         connection.execute(delete(finra_otc_weekly))
         insert_frame(connection, finra_otc_weekly, written)
@@ -89,13 +89,13 @@ def test_rows_come_back_as_they_were_written(warehouse: Warehouse, values):
 @pytest.mark.usefixtures("_from_how_many_on")
 @pytest.mark.parametrize("value", [0.1, 1e-300, 1 / 3, 2.0**60, None])
 def test_a_ratio_comes_back_to_the_last_bit(warehouse: Warehouse, value):
-    usual = dict.fromkeys(schema_of(finra_symbol_week), 1) | {
+    usual = dict.fromkeys(derive_schema(finra_symbol_week), 1) | {
         "symbol": "A",
         "tier": "T1",
         "top_venue_id": "X",
     }
     given_row = usual | {"week_start": NOON.date(), "hhi_lower": value}
-    written = frame_of([given_row], finra_symbol_week)
+    written = build_frame([given_row], finra_symbol_week)
     with warehouse.writing() as connection:
         insert_frame(connection, finra_symbol_week, written)
     with warehouse.reading() as connection:
@@ -123,7 +123,7 @@ def test_values_come_back_as_they_were_written_whatever_the_server_prefers(
     with Warehouse(url, clock=clock) as warehouse:
         warehouse.prepare(holds="real")
         for rows in (few, many):
-            written = frame_of(rows, finra_otc_weekly)
+            written = build_frame(rows, finra_otc_weekly)
             with warehouse.writing() as connection:
                 connection.execute(delete(finra_otc_weekly))
                 insert_frame(connection, finra_otc_weekly, written)
@@ -156,7 +156,9 @@ def test_a_database_that_lacks_letters_is_refused_and_one_that_looks_at_none_hol
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         made = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
         connection.execute(made.encode())
-    written = frame_of([row("A", capture_id=1, known_from=NOON, issue_name="é…")], finra_otc_weekly)
+    written = build_frame(
+        [row("A", capture_id=1, known_from=NOON, issue_name="é…")], finra_otc_weekly
+    )
     with Warehouse(make_url(postgres_url).set(database=name), clock=clock) as warehouse:
         if encoding == "LATIN1":
             with pytest.raises(ConfigurationError, match="ENCODING 'UTF8'"):
@@ -172,7 +174,7 @@ def test_a_database_that_lacks_letters_is_refused_and_one_that_looks_at_none_hol
 def test_a_text_that_comes_first_keeps_its_byte_order_mark(warehouse: Warehouse, source: str):
     texts = dict.fromkeys(("delivery_id", "kind", "payload"), "x")
     given_row = {"source": source, **texts, "received_at": NOON, "capture_id": 1}
-    written = frame_of([{**given_row, "known_from": NOON}], events_webhooks)
+    written = build_frame([{**given_row, "known_from": NOON}], events_webhooks)
     with warehouse.writing() as connection:
         insert_frame(connection, events_webhooks, written)
     with warehouse.reading() as connection:

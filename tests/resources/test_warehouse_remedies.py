@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestration_project.engine.warehouse.remedies import ANY, remedy
+from orchestration_project.engine.warehouse.remedies import ANY, find_remedy
 
 
 @pytest.mark.parametrize(
@@ -24,16 +24,16 @@ from orchestration_project.engine.warehouse.remedies import ANY, remedy
     ],
 )
 def test_a_specific_code_is_reported_with_its_remedy(code, state, expected):
-    assert expected in remedy(code, state, timeout_seconds=30)
+    assert expected in find_remedy(code, state, timeout_seconds=30)
 
 
 @pytest.mark.parametrize(("code", "state"), [(14, None), (None, "57P01"), (None, None)])
 def test_any_other_code_is_reported_with_the_first_step(code, state):
-    assert remedy(code, state, timeout_seconds=30) == ANY
+    assert find_remedy(code, state, timeout_seconds=30) == ANY
 
 
 def test_an_option_that_a_pooler_refuses_names_where_to_set_it():
     said = "FATAL:  unsupported startup parameter: options"  # without a SQLSTATE
-    assert "take that option out of DATABASE_URL" in remedy(
+    assert "take that option out of DATABASE_URL" in find_remedy(
         None, None, found=said, timeout_seconds=30
     )

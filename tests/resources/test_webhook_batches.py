@@ -13,7 +13,7 @@ from orchestration_project.assets.events import deliveries as assets
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.errors import TransientError
-from orchestration_project.services.inbox.rows import Inbox, NewDelivery, topic_of
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, build_topic
 from orchestration_project.services.inbox.work import MAX_BATCH_BYTES, InboxQueue
 from orchestration_project.tables.spine import inbox, inbox_states, landings, work_items
 from orchestration_project.tables.webhooks import events_webhooks
@@ -21,7 +21,7 @@ from tests.runs import failure_of, metadata_by_partition
 from tests.webhook_runs import load_content, load_due
 
 LEASE = timedelta(minutes=15)
-TOPIC = topic_of("git")
+TOPIC = build_topic("git")
 FIRST = NewDelivery("git", "1", "push", b'{"a": 1}', {}, 2)
 
 

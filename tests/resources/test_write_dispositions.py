@@ -19,8 +19,8 @@ from orchestration_project.domains.finra.tables.weekly import (
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.contracts.values import concat_batches
-from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
+from orchestration_project.engine.contracts.values import combine_batches
+from orchestration_project.engine.replay import fold_rows, replay_of_all, select_deliveries
 from orchestration_project.engine.warehouse import (
     HeldBackError,
     SupersededError,
@@ -31,7 +31,7 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.frames import read_keys
 from orchestration_project.engine.warehouse.landing import is_landed
-from orchestration_project.engine.warehouse.recorded import effective_groups
+from orchestration_project.engine.warehouse.recorded import find_effective_groups
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.spine import audits, deliveries, landings
 from tests.resources.weeks import FAILED, MONDAY, NOON, PUBLISHED, PartitionLoader, frame, row
@@ -396,8 +396,8 @@ def replayed(
     state, recorded = partition_loader.warehouse.recorded(
         finra_otc_weekly, partition_loader.partition_key
     )
-    latest, effective = kept_deliveries(recorded, partition_loader.partition_key)
-    loads = concat_batches([frame(rows_of[each.source_version]) for each in effective])
+    latest, effective = select_deliveries(recorded, partition_loader.partition_key)
+    loads = combine_batches([frame(rows_of[each.source_version]) for each in effective])
     rows = fold_rows(finra_otc_weekly, effective, loads)
     written, delivery = replay_of_all(latest, effective)
     delivery = replace(delivery, captures=[partition_loader.capture() for _ in effective])
@@ -471,7 +471,7 @@ def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(partiti
         finra_otc_weekly, partition_loader.partition_key
     )
     with pytest.raises(ConfigurationError, match="is older than what is landed"):
-        kept_deliveries(recorded, partition_loader.partition_key, group_id=part)
+        select_deliveries(recorded, partition_loader.partition_key, group_id=part)
 
 
 def test_a_replay_of_appends_with_other_values_is_quarantined(partition_loader):
@@ -501,7 +501,7 @@ def test_a_replay_of_several_deliveries_cannot_be_named(partition_loader):
         finra_otc_weekly, partition_loader.partition_key
     )
     with pytest.raises(ConfigurationError, match="replayed several deliveries at once"):
-        kept_deliveries(recorded, partition_loader.partition_key, group_id=name)
+        select_deliveries(recorded, partition_loader.partition_key, group_id=name)
 
 
 @pytest.mark.slow_on_postgresql
@@ -510,7 +510,7 @@ def test_captures_of_a_whole_delivery_below_a_part_stay_needed(partition_loader)
     partition_loader.land(row("AAA", share_quantity=7))
     partition_loader.land(row("AAA", share_quantity=8), scope=ATS)
     with partition_loader.warehouse.reading() as connection:
-        needed = effective_groups(connection)
+        needed = find_effective_groups(connection)
     name = f"{finra_otc_weekly.name}:{partition_loader.partition_key}"
     assert needed == {f"{name}#2", f"{name}#3"}
 
@@ -525,7 +525,7 @@ def test_captures_of_each_merge_and_append_and_of_what_is_below_them_stay_needed
     merge(partition_loader, row("AAA", share_quantity=8), version="v3")
     append(other, row("AAA"))
     with partition_loader.warehouse.reading() as connection:
-        needed = effective_groups(connection)
+        needed = find_effective_groups(connection)
     name = finra_otc_weekly.name
     assert needed == {
         f"{name}:{partition_loader.partition_key}#1",

@@ -198,7 +198,7 @@ def crawls(instance: dg.DagsterInstance) -> Iterator[Callable[[Graph], str]]:
             served.append(graph)
             name = f"graph_{len(served)}"
             result = dg.materialize(
-                [web.site_assets(graph.site(name))],
+                [web.build_site_assets(graph.site(name))],
                 instance=instance,
                 partition_key=DAY,
                 resources={**RESOURCES, "web": access},

@@ -27,9 +27,9 @@ from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.key_ranges import SpilledRows, spans_of
+from orchestration_project.engine.contracts.key_ranges import SpilledRows, split_keys
 from orchestration_project.engine.contracts.rules import Audit, Validated
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.deliveries import Deliveries, RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.warehouse import (
@@ -44,8 +44,8 @@ from orchestration_project.engine.warehouse import (
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
     WarningCheck,
-    no_note,
-    no_warnings,
+    skip_note,
+    skip_warnings,
 )
 from orchestration_project.resources.finra.dependents import DEPENDENTS
 from orchestration_project.resources.finra.preview import WrittenPreview
@@ -63,7 +63,7 @@ BOTH = {
 
 INCOMING = {
     name: kind
-    for name, kind in schema_of(finra_otc_weekly).items()
+    for name, kind in derive_schema(finra_otc_weekly).items()
     if name not in ("capture_id", "known_from")
 } | {"part_number": pl.Int64()}
 
@@ -125,7 +125,7 @@ def in_ranges(validated: Validated, most_rows: int = 1) -> Validated:
             {"market": ("ATS", "NON_ATS"), "symbol": span},
             shelf.put(validated.rows.filter(span.holds(pl.col("symbol")))),
         )
-        for span in spans_of(counts, most_rows)
+        for span in split_keys(counts, most_rows)
     ]
     ranges = SpilledRows(shelf, places, len(validated.rows))
     return replace(validated, rows=validated.rows.clear(), ranges=ranges)
@@ -300,9 +300,9 @@ class PartitionLoader:
         audits: Sequence[Audit] = (PASSED,),
         rejects: pl.DataFrame | None = None,
         rule_version: str = "1",
-        warn: WarningCheck = no_warnings,
+        warn: WarningCheck = skip_warnings,
         ranges_of: int = 0,
-        recorder: Callable[[WriteTarget[WeekChange], Delivery], AfterWrite] = lambda *_: no_note,
+        recorder: Callable[[WriteTarget[WeekChange], Delivery], AfterWrite] = lambda *_: skip_note,
         **delivery: Any,
     ) -> WriteResult[WeekChange]:
         own = [{**each, "tier": self.tier, "week_start": self.week_start} for each in rows]

@@ -17,8 +17,8 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.contracts.values import concat_batches
-from orchestration_project.engine.replay import fold_rows, kept_deliveries, replay_of_all
+from orchestration_project.engine.contracts.values import combine_batches
+from orchestration_project.engine.replay import fold_rows, replay_of_all, select_deliveries
 from orchestration_project.engine.warehouse import (
     HeldBackError,
     SupersededError,
@@ -29,7 +29,7 @@ from orchestration_project.engine.warehouse import (
     prepare,
 )
 from orchestration_project.engine.warehouse.landing import is_landed
-from orchestration_project.engine.warehouse.target import WriteDisposition, no_summary
+from orchestration_project.engine.warehouse.target import WriteDisposition, skip_summary
 from orchestration_project.errors import naming
 from orchestration_project.tables.catalogue import relation_as_of
 from tests.resources.weeks import (
@@ -234,7 +234,7 @@ class Partition:
     def target(self, rules: int, token: int | None = None) -> WriteTarget[Any]:
         """Return how a delivery is written."""
         target = self.partition_loader.target(token, rule_version=f"{rules}")
-        options: dict[str, Any] = {"summarise": no_summary, "merge": None}
+        options: dict[str, Any] = {"summarise": skip_summary, "merge": None}
         transforms = {finra_symbol_week: Transform(symbol_week)}
         spec = replace(target.spec, **options, transforms=transforms)
         return replace(target, spec=spec, write_disposition=self.model.disposition)
@@ -356,10 +356,10 @@ class History:
         state, recorded = partition_loader.warehouse.recorded(
             finra_otc_weekly, partition_loader.partition_key
         )
-        latest, effective = kept_deliveries(recorded, partition_loader.partition_key)
+        latest, effective = select_deliveries(recorded, partition_loader.partition_key)
         fetches = [partition.fetches[each.fetched_group] for each in effective]
         loads = [partition.frame(fetch.state(self.rules, self.disposition)) for fetch in fetches]
-        rows = fold_rows(finra_otc_weekly, effective, concat_batches(loads))
+        rows = fold_rows(finra_otc_weekly, effective, combine_batches(loads))
         target = partition.target(self.rules, state.token)
         written, delivery = replay_of_all(latest, effective)
         delivery = replace(delivery, captures=[partition_loader.capture()] * len(effective))
@@ -380,7 +380,7 @@ class History:
         state, recorded = partition_loader.warehouse.recorded(
             finra_otc_weekly, partition_loader.partition_key
         )
-        delivery, [chosen] = kept_deliveries(
+        delivery, [chosen] = select_deliveries(
             recorded, partition_loader.partition_key, group_id=group, allow_older=True
         )
         assert chosen.group_id == group

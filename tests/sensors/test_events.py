@@ -14,7 +14,7 @@ from orchestration_project.engine.contracts.job_kinds import REPLAY_WEBHOOK
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.sensors.webhooks import webhook_sensor
-from orchestration_project.services.inbox.rows import Inbox, NewDelivery, topic_of
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, build_topic
 from orchestration_project.services.inbox.work import RUNS_PER_TICK, InboxQueue
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import ItemFilter
@@ -232,7 +232,7 @@ def claim(settings, source: str, run: dg.DagsterRun, later: timedelta = 0 * SECO
     with open_warehouse(settings) as warehouse:
         clock = LaterClock(later)
         claimed = InboxQueue(warehouse, clock).claim(
-            topic_of(source),
+            build_topic(source),
             limit=9,
             run_id=run.run_id,
             until=clock.now() + timedelta(minutes=15),

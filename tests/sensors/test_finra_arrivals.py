@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from orchestration_project.assets.finra import SPECS
-from orchestration_project.assets.finra.catalogue import finra_tier_weeks, finra_weeks
+from orchestration_project.assets.finra.catalogue import build_tier_weeks, build_weeks
 from orchestration_project.definitions import defs
 from orchestration_project.domains.finra.calendar import monday_of
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly_history
@@ -218,12 +218,12 @@ OFTEN = ("Presidents", "clocks went forward")
 
 def weeks_on(day: date) -> frozenset[str]:
     """Return the partitions as a code location has them that is loaded on a day."""
-    weeks = finra_weeks(
+    weeks = build_weeks(
         date(2025, 6, 2),
         monday_of(day) - timedelta(days=21),
         machine_now=Clock().today_in_new_york(),
     )
-    return frozenset(finra_tier_weeks(weeks).get_partition_keys())
+    return frozenset(build_tier_weeks(weeks).get_partition_keys())
 
 
 @pytest.mark.slow
@@ -238,7 +238,9 @@ def test_a_week_is_asked_for_from_new_yorks_midnight_of_its_publication_on(
     publication, demo_settings, monkeypatch, before, after, week
 ):
     shutil.rmtree(demo_settings.state_path / "demo")  # the first day of this one is that day
-    monkeypatch.setattr(arrivals, "week_keys", lambda: weeks_on(date.fromisoformat(after[:10])))
+    monkeypatch.setattr(
+        arrivals, "list_week_keys", lambda: weeks_on(date.fromisoformat(after[:10]))
+    )
     monkeypatch.setenv("DEMO_CLOCK_NOW", before)
     assert f"T1|{week}" not in publication.tick().keys
     monkeypatch.setenv("DEMO_CLOCK_NOW", after)

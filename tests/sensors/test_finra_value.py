@@ -11,7 +11,7 @@ import pytest
 from orchestration_project.domains.finra.calendar import TIERS, WEEK, session_days
 from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
 from orchestration_project.domains.prices.tables import prices_daily
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.errors import ConfigurationError
@@ -51,7 +51,7 @@ def land(
 
 def price(warehouse: Warehouse, *weeks: date) -> None:
     """Have AAA close at 2 dollars in each session of these weeks."""
-    schema = schema_of(prices_daily)
+    schema = derive_schema(prices_daily)
     usual = dict.fromkeys(schema, 2_000_000) | dict.fromkeys(
         ("adjusted_close", "dividend", "split_ratio")
     )

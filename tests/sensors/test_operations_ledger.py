@@ -11,7 +11,7 @@ import pytest
 import yaml
 from sqlalchemy import select
 
-from orchestration_project.assets.operations.catalogue import moment_of
+from orchestration_project.assets.operations.catalogue import parse_moment
 from orchestration_project.definitions import defs
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import (
@@ -261,8 +261,8 @@ def test_the_hourly_repair_asks_for_its_job_with_a_config_that_it_takes(demo_set
 
 def test_a_config_without_a_time_is_refused_with_an_example():
     with pytest.raises(ConfigurationError, match="invalid since"):
-        moment_of("yesterday")
-    assert moment_of("2026-03-02T13:00:00+01:00") == datetime(2026, 3, 2, 12, tzinfo=UTC)
+        parse_moment("yesterday")
+    assert parse_moment("2026-03-02T13:00:00+01:00") == datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def test_the_job_that_prunes_only_measures_by_default(instance, url):

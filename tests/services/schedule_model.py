@@ -7,7 +7,11 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from orchestration_project.engine.contracts.cron import read_cron
-from orchestration_project.services.schedules.rules.timetable import CatchUp, Timetable, due_times
+from orchestration_project.services.schedules.rules.timetable import (
+    CatchUp,
+    Timetable,
+    find_due_times,
+)
 
 MINUTE = timedelta(minutes=1)
 ZONES = (
@@ -129,7 +133,7 @@ def launches(
     following = next(timetable.after(ticks[0]), None)
     for tick in ticks[1:]:
         if following is not None and following <= tick:
-            due = due_times(timetable, following, tick, catch_up, most)
+            due = find_due_times(timetable, following, tick, catch_up, most)
             launched += due.launched
             following = due.following
     return launched

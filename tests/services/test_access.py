@@ -7,22 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.engine.contracts.addresses import (
-    host_name,
+    choose_next_path,
     is_log_key,
     is_plain_path,
     is_same_origin,
-    origin_of,
-    safe_next,
+    parse_host,
+    parse_origin,
 )
 from orchestration_project.engine.contracts.roles import (
     REQUIRES_ADMIN,
     Role,
-    admin_kinds,
+    build_admin_tags,
+    list_permissions,
     may_ask,
     may_run,
-    permissions_of,
-    shown_to,
-    tags_of_kind,
+    redact_for_role,
+    select_kind_tags,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.access.rules.credentials import (
@@ -31,30 +31,30 @@ from orchestration_project.services.access.rules.credentials import (
     WINDOW,
     Failures,
     Key,
-    after_failure,
+    add_failure,
+    build_key,
+    derive_network,
+    find_lock_end,
     hash_of,
-    locked_until,
-    matches,
-    network_of,
-    new_key,
+    is_valid_secret,
+    list_subjects,
     read_key,
-    subjects,
 )
 from orchestration_project.services.access.rules.members import (
     AccessRule,
     Member,
-    hosted_domain_problem,
+    check_hosted_domain,
+    decide_role,
     is_google,
-    member_of,
+    parse_member,
     read_rules,
-    role_of,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def test_each_role_may_do_all_that_the_one_before_may():
-    viewer, operator, admin = (permissions_of(role) for role in Role)
+    viewer, operator, admin = (list_permissions(role) for role in Role)
     assert viewer < operator < admin
     assert [Role.OPERATOR.covers(role) for role in Role] == [True, True, False]
 
@@ -73,10 +73,10 @@ def test_what_declares_that_it_requires_an_admin_is_run_by_an_admin_alone():
     [({"list": {}}, True), ({"delete": {}}, False), ({}, False), ({"list": {}, "x": {}}, False)],
 )
 def test_a_kind_that_requires_an_admin_is_run_by_an_admin_alone(config, is_for_operators):
-    tags = admin_kinds(["delete", "prune"])
-    assert may_run(Role.OPERATOR, [tags_of_kind(tags, config)]) is is_for_operators
-    assert may_run(Role.ADMIN, [tags_of_kind(tags, config)])
-    assert may_run(Role.OPERATOR, [tags_of_kind(admin_kinds([]), config)])
+    tags = build_admin_tags(["delete", "prune"])
+    assert may_run(Role.OPERATOR, [select_kind_tags(tags, config)]) is is_for_operators
+    assert may_run(Role.ADMIN, [select_kind_tags(tags, config)])
+    assert may_run(Role.OPERATOR, [select_kind_tags(build_admin_tags([]), config)])
 
 
 def test_what_cannot_be_resolved_is_run_by_an_admin_alone():
@@ -108,7 +108,7 @@ Stack Trace:
 
 
 def test_a_message_is_shown_without_the_stacks_that_it_quotes_unless_an_admin_reads_it():
-    shown = shown_to(Role.OPERATOR, QUOTED)
+    shown = redact_for_role(Role.OPERATOR, QUOTED)
     assert "File" not in shown
     assert "raise" not in shown
     assert [line for line in shown.splitlines() if line] == [
@@ -116,33 +116,33 @@ def test_a_message_is_shown_without_the_stacks_that_it_quotes_unless_an_admin_re
         "The above exception was caused by the following exception:",
         "ValueError: y",
     ]
-    assert shown_to(Role.ADMIN, QUOTED) == QUOTED
+    assert redact_for_role(Role.ADMIN, QUOTED) == QUOTED
     python = 'a\nTraceback (most recent call last):\n  File "a.py", line 1\n    b\nValueError: c'
-    assert shown_to(Role.VIEWER, python) == "a\nValueError: c"
-    assert shown_to(Role.VIEWER, "no stack\n  of any kind") == "no stack\n  of any kind"
+    assert redact_for_role(Role.VIEWER, python) == "a\nValueError: c"
+    assert redact_for_role(Role.VIEWER, "no stack\n  of any kind") == "no stack\n  of any kind"
 
 
 def test_a_key_has_an_id_and_256_bits():
-    key = new_key(b"\0\1\2\3\4\xff", b"\xff" * 32)
+    key = build_key(b"\0\1\2\3\4\xff", b"\xff" * 32)
     assert str(key) == "op_0001020304ff_" + "_" * 42 + "8"
     assert read_key(str(key)) == key
     with pytest.raises(ValueError, match="random bytes"):
-        new_key(b"", b"")
+        build_key(b"", b"")
 
 
 @given(st.binary(min_size=6, max_size=6), st.binary(min_size=32, max_size=32))
 def test_every_key_is_read_as_it_was_written(key_id: bytes, secret: bytes):
-    key = new_key(key_id, secret)
+    key = build_key(key_id, secret)
     assert read_key(str(key)) == key
-    assert matches(hash_of(key.secret), key.secret)
+    assert is_valid_secret(hash_of(key.secret), key.secret)
 
 
 @pytest.mark.slow
 @given(st.text())
 def test_text_that_is_no_key_is_none_and_matches_nothing(text: str):
     assert read_key(text) is None
-    assert not matches(None, text)
-    assert not matches(NO_HASH, text)
+    assert not is_valid_secret(None, text)
+    assert not is_valid_secret(NO_HASH, text)
 
 
 def test_a_key_is_read_whole_or_not():
@@ -153,30 +153,30 @@ def test_a_key_is_read_whole_or_not():
 
 
 def test_failures_count_within_their_window_and_lock_until_its_end():
-    failures = after_failure(None, NOON)
+    failures = add_failure(None, NOON)
     for minutes in range(1, KEY_LIMIT):
-        assert locked_until("key x", failures, NOON) is None
-        failures = after_failure(failures, NOON + timedelta(minutes=minutes))
+        assert find_lock_end("key x", failures, NOON) is None
+        failures = add_failure(failures, NOON + timedelta(minutes=minutes))
     assert failures == Failures(KEY_LIMIT, NOON)
-    assert locked_until("key x", failures, NOON + WINDOW / 2) == NOON + WINDOW
-    assert locked_until("address x", failures, NOON) is None
-    assert locked_until("key x", failures, NOON + WINDOW) is None
-    assert after_failure(failures, NOON + WINDOW) == Failures(1, NOON + WINDOW)
+    assert find_lock_end("key x", failures, NOON + WINDOW / 2) == NOON + WINDOW
+    assert find_lock_end("address x", failures, NOON) is None
+    assert find_lock_end("key x", failures, NOON + WINDOW) is None
+    assert add_failure(failures, NOON + WINDOW) == Failures(1, NOON + WINDOW)
 
 
 def test_a_lock_of_before_the_clock_was_set_back_holds_no_longer_than_another():
     failures = Failures(KEY_LIMIT, NOON + timedelta(days=365))
-    assert locked_until("key x", failures, NOON) is None
-    assert after_failure(failures, NOON) == Failures(1, NOON)
+    assert find_lock_end("key x", failures, NOON) is None
+    assert add_failure(failures, NOON) == Failures(1, NOON)
     ahead = Failures(KEY_LIMIT, NOON + timedelta(minutes=1))  # by another gateway's clock
-    assert locked_until("key x", ahead, NOON) == NOON + timedelta(minutes=1) + WINDOW
-    assert after_failure(ahead, NOON) == Failures(KEY_LIMIT + 1, ahead.since)
+    assert find_lock_end("key x", ahead, NOON) == NOON + timedelta(minutes=1) + WINDOW
+    assert add_failure(ahead, NOON) == Failures(KEY_LIMIT + 1, ahead.since)
 
 
 def test_a_failure_counts_for_the_address_and_for_the_key_that_was_named():
-    assert subjects(None, "10.0.0.1") == ["address 10.0.0.1"]
-    assert subjects("ab", "2001:db8::1") == ["address 2001:db8::/64", "key ab"]
-    assert network_of("unknown") == "unknown"
+    assert list_subjects(None, "10.0.0.1") == ["address 10.0.0.1"]
+    assert list_subjects("ab", "2001:db8::1") == ["address 2001:db8::/64", "key ab"]
+    assert derive_network("unknown") == "unknown"
 
 
 RULES = read_rules(["admin=Me@example.org", "operator=group:data team", "viewer=@Example.org"])
@@ -197,19 +197,19 @@ RULES = read_rules(["admin=Me@example.org", "operator=group:data team", "viewer=
     ],
 )
 def test_the_highest_role_that_fits_holds(member: Member, role: Role | None):
-    assert role_of(member, RULES, []) == role
+    assert decide_role(member, RULES, []) == role
 
 
 def test_a_domain_that_is_not_allowed_has_no_role_whatever_the_rules_say():
     anybody = read_rules(["viewer=*"])
-    assert role_of(Member("1", "a@b.org"), anybody, []) is Role.VIEWER
-    assert role_of(Member("1", "a@b.org"), anybody, ["b.org"]) is Role.VIEWER
-    assert role_of(Member("1", "a@c.org"), anybody, ["b.org"]) is None
-    assert role_of(Member("1", ""), anybody, ["b.org"]) is None
+    assert decide_role(Member("1", "a@b.org"), anybody, []) is Role.VIEWER
+    assert decide_role(Member("1", "a@b.org"), anybody, ["b.org"]) is Role.VIEWER
+    assert decide_role(Member("1", "a@c.org"), anybody, ["b.org"]) is None
+    assert decide_role(Member("1", ""), anybody, ["b.org"]) is None
 
 
 def test_a_person_without_a_rule_has_no_role():
-    assert role_of(Member("1", "me@example.org"), read_rules([]), []) is None
+    assert decide_role(Member("1", "me@example.org"), read_rules([]), []) is None
 
 
 NO_RULES = ("admin", "boss=*", "admin=me", "admin=", "viewer=group:", "=*")
@@ -224,11 +224,11 @@ def test_a_rule_that_is_none_is_refused(text: str):
 
 def test_an_address_that_the_provider_did_not_verify_counts_for_nothing():
     claims = {"sub": "7", "email": "Me@Example.org", "groups": ["a", 1]}
-    assert member_of(claims) == Member("7", "", ["a", "1"])
-    assert member_of(claims | {"email_verified": False}).email == ""
-    assert member_of(claims | {"email_verified": True}).email == "me@example.org"
-    assert member_of({"sub": 7, "groups": "one"}) == Member("7", "", ["one"])
-    assert member_of({"sub": "7", "groups": {"a": 1}}).name == "7"
+    assert parse_member(claims) == Member("7", "", ["a", "1"])
+    assert parse_member(claims | {"email_verified": False}).email == ""
+    assert parse_member(claims | {"email_verified": True}).email == "me@example.org"
+    assert parse_member({"sub": 7, "groups": "one"}) == Member("7", "", ["one"])
+    assert parse_member({"sub": "7", "groups": {"a": 1}}).name == "7"
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_an_address_that_the_provider_did_not_verify_counts_for_nothing():
     ],
 )
 def test_a_host_has_a_name_or_is_none(host: str, name: str):
-    assert host_name(host) == name
+    assert parse_host(host) == name
 
 
 @pytest.mark.parametrize(
@@ -269,12 +269,12 @@ def test_a_host_has_a_name_or_is_none(host: str, name: str):
     ],
 )
 def test_a_login_leads_to_a_path_of_this_site_that_is_no_login(wanted: str, led_to: str):
-    assert safe_next(wanted) == led_to
+    assert choose_next_path(wanted) == led_to
 
 
 @given(st.text(alphabet="/.%\\?#@:ab \t\r\n\0é", max_size=12))
 def test_wherever_a_login_leads_is_a_path_of_this_site(wanted: str):
-    led_to = safe_next(wanted)
+    led_to = choose_next_path(wanted)
     assert led_to[0] == "/"
     assert led_to[1:2] not in ("/", "\\")
     assert led_to.isascii()
@@ -310,7 +310,7 @@ def test_a_key_of_a_log_has_names_of_folders_and_a_file(parts: list[str], is_key
 
 
 def test_an_origin_is_that_of_one_page_of_ours():
-    own = {origin_of("https://Door.example.org/x?y")}
+    own = {parse_origin("https://Door.example.org/x?y")}
     assert own == {"https://door.example.org"}
     assert is_same_origin(["https://DOOR.example.org"], own, is_needed=True)
     assert is_same_origin([], own, is_needed=False)
@@ -322,7 +322,7 @@ def test_an_origin_is_that_of_one_page_of_ours():
     assert is_same_origin(
         ["https://door.example.org"], own, is_needed=True, fetch_site="same-origin"
     )
-    assert origin_of("no url") == ""
+    assert parse_origin("no url") == ""
 
 
 def test_the_claim_hd_counts_by_default_only_of_googles_issuer():
@@ -333,8 +333,8 @@ def test_the_claim_hd_counts_by_default_only_of_googles_issuer():
 def test_an_address_of_a_configured_domain_needs_the_claim_hd_with_it():
     rules = [AccessRule(Role.ADMIN, "@Example.org"), AccessRule(Role.VIEWER, "me@private.org")]
     claims = {"email": "ada@EXAMPLE.org", "hd": "Example.org"}
-    assert hosted_domain_problem(claims, rules, []) is None
+    assert check_hosted_domain(claims, rules, []) is None
     wanting = "invalid claim hd: expected example.org, found none"
-    assert hosted_domain_problem({"email": "ada@example.org"}, rules, []) == wanting
-    assert hosted_domain_problem({"email": "me@private.org"}, rules, []) is None
-    assert hosted_domain_problem({"email": "me@private.org"}, rules, ["private.org"])
+    assert check_hosted_domain({"email": "ada@example.org"}, rules, []) == wanting
+    assert check_hosted_domain({"email": "me@private.org"}, rules, []) is None
+    assert check_hosted_domain({"email": "me@private.org"}, rules, ["private.org"])

@@ -8,19 +8,23 @@ import pytest
 from orchestration_project.engine.contracts.problems import CheckResult, EndedRun, Problem, Unit
 from orchestration_project.errors import cut
 from orchestration_project.services.alerts import Links
-from orchestration_project.services.alerts.rules.channels import Channel, channels
+from orchestration_project.services.alerts.rules.channels import Channel, parse_channels
 from orchestration_project.services.alerts.rules.decisions import (
     READ_OVERLAP,
     AlertDecision,
     OpenAlert,
     Progress,
-    admits,
     decide,
-    problems,
+    find_problems,
+    is_admitted,
+    match_resolved,
     wait_after,
-    wellness,
 )
-from orchestration_project.services.alerts.rules.messages import LONGEST_BODY, listed, run_messages
+from orchestration_project.services.alerts.rules.messages import (
+    LONGEST_BODY,
+    format_list,
+    run_messages,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DAY = timedelta(hours=24)
@@ -46,19 +50,19 @@ def open_alert(
 
 
 def decision(ended: EndedRun, *known: OpenAlert) -> AlertDecision:
-    return decide(problems(ended), wellness(ended), known, now=NOON, window=DAY)
+    return decide(find_problems(ended), match_resolved(ended), known, now=NOON, window=DAY)
 
 
 def test_a_failed_run_has_problems_and_quarantined_partitions():
     ended = run(landed=frozenset(UNITS[:1]), refused={UNITS[1]: "sums differ"})
-    assert problems(ended) == {Problem("held_back", *UNITS[1]), Problem("failed", *UNITS[2])}
+    assert find_problems(ended) == {Problem("held_back", *UNITS[1]), Problem("failed", *UNITS[2])}
 
 
 def test_a_failed_run_that_landed_all_is_a_problem_of_its_job():
-    assert problems(run(landed=frozenset(UNITS), partitions=["p"])) == {
+    assert find_problems(run(landed=frozenset(UNITS), partitions=["p"])) == {
         Problem("job_failed", "finra_otc_weekly", "p")
     }
-    assert problems(run(wanted=frozenset(), partitions=[])) == {
+    assert find_problems(run(wanted=frozenset(), partitions=[])) == {
         Problem("job_failed", "finra_otc_weekly", "")
     }
 
@@ -66,7 +70,7 @@ def test_a_failed_run_that_landed_all_is_a_problem_of_its_job():
 @pytest.mark.parametrize("outcome", ["success", "canceled"])
 def test_a_run_that_did_not_fail_has_just_the_problems_of_its_checks(outcome):
     ended = run(outcome, checks=[check(False, "warning")])
-    assert problems(ended) == {Problem("check_warning", ASSET, "has_few_rejects")}
+    assert find_problems(ended) == {Problem("check_warning", ASSET, "has_few_rejects")}
 
 
 def test_a_new_problem_raises_and_the_same_within_the_window_repeats():
@@ -172,7 +176,10 @@ def test_five_reasons_are_shown_and_how_many_more_there_are(reasons: int, more: 
 
 def test_long_texts_and_lists_are_cut():
     assert (cut("abc", 3), cut("abcdef", 4)) == ("abc", "ab …")
-    assert (listed(["a", "b"]), listed(list("abcdefg"))) == ("a, b", "a, b, c, d, e and 2 more")
+    assert (format_list(["a", "b"]), format_list(list("abcdefg"))) == (
+        "a, b",
+        "a, b, c, d, e and 2 more",
+    )
 
 
 def test_waits_between_attempts_double_up_to_an_hour():
@@ -182,7 +189,7 @@ def test_waits_between_attempts_double_up_to_an_hour():
 
 def test_a_channel_gets_its_least_severity_and_worse():
     levels: list[Any] = ["info", "warning", "error"]
-    assert [[admits(least, level) for level in levels] for least in levels] == [
+    assert [[is_admitted(least, level) for level in levels] for least in levels] == [
         [True, True, True],
         [False, True, True],
         [False, False, True],
@@ -190,7 +197,7 @@ def test_a_channel_gets_its_least_severity_and_worse():
 
 
 def test_entries_are_read_with_their_severity_and_named_by_scheme_and_place():
-    read, errors = channels(["slack://a/b/c", "WARNING=mailto://u:p@h?to=x", "info=json://h"])
+    read, errors = parse_channels(["slack://a/b/c", "WARNING=mailto://u:p@h?to=x", "info=json://h"])
     assert read == (
         Channel("slack-1", "error", "slack://a/b/c", "entry 1 of ALERT_URLS"),
         Channel("mailto-2", "warning", "mailto://u:p@h?to=x", "entry 2 of ALERT_URLS"),
@@ -198,17 +205,17 @@ def test_entries_are_read_with_their_severity_and_named_by_scheme_and_place():
     )
     assert "u:p" not in repr(read)
     assert errors == ()
-    assert channels(()) == ((), ())
+    assert parse_channels(()) == ((), ())
 
 
 def test_channels_with_names_of_their_own_come_after_the_entries():
-    read, _ = channels(["json://h"], {"ops": "info=json://o", "data": " mailto://u:p@h "})
+    read, _ = parse_channels(["json://h"], {"ops": "info=json://o", "data": " mailto://u:p@h "})
     assert [(each.name, each.least, each.url, each.setting) for each in read] == [
         ("json-1", "error", "json://h", "entry 1 of ALERT_URLS"),
         ("data", "error", "mailto://u:p@h", "ALERT_URL_DATA"),
         ("ops", "info", "json://o", "ALERT_URL_OPS"),
     ]
-    (kept,), (error,) = channels((), {"data": "json://d", "ops": "hunter2"})
+    (kept,), (error,) = parse_channels((), {"data": "json://d", "ops": "hunter2"})
     assert (kept.name, error.what) == ("data", "ALERT_URL_OPS cannot be used")
     assert "hunter2" not in str(error)
 
@@ -218,7 +225,7 @@ MALFORMED = ("hunter2", "loud=json://hunter2", "=json://hunter2", "x://")
 
 @pytest.mark.parametrize("entry", [*MALFORMED, "json://hunter2 json://b"])
 def test_a_malformed_entry_is_refused_by_its_number_without_its_text(entry):
-    read, (error,) = channels(["json://good", entry, "json://third"])
+    read, (error,) = parse_channels(["json://good", entry, "json://third"])
     assert error.what == "entry 2 of ALERT_URLS cannot be used"
     assert "hunter2" not in str(error)
     assert [each.name for each in read] == ["json-1", "json-3"]

@@ -26,8 +26,8 @@ from orchestration_project.services.attention.rules import (
     Attempt,
     ItemSelection,
     Selection,
-    covers,
-    failing_since,
+    find_failure_start,
+    has_partition,
 )
 from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.schema import asset_of
@@ -390,14 +390,14 @@ def test_an_invalid_mark_is_refused(situation, reason: str, hours: int | None, p
     ],
 )
 def test_a_loaded_range_covers_a_partition(loaded: str, partition: str, expected: bool):
-    assert covers(loaded, partition) is expected
+    assert has_partition(loaded, partition) is expected
 
 
 def test_a_success_before_the_latest_failure_does_not_make_it_good():
     def attempt(number: int, partition: str = "2025-01-06") -> Attempt:
         return Attempt("a", partition, NOON + number * HOUR, NOON + number * HOUR)
 
-    assert failing_since([attempt(1), attempt(3)], [attempt(2)], []) == NOON + 3 * HOUR
-    assert failing_since([attempt(1), attempt(2)], [], []) == NOON + HOUR
-    assert failing_since([attempt(1)], [attempt(2, "2025-01-13")], []) == NOON + HOUR
-    assert failing_since([attempt(1)], [attempt(2)], []) is None
+    assert find_failure_start([attempt(1), attempt(3)], [attempt(2)], []) == NOON + 3 * HOUR
+    assert find_failure_start([attempt(1), attempt(2)], [], []) == NOON + HOUR
+    assert find_failure_start([attempt(1)], [attempt(2, "2025-01-13")], []) == NOON + HOUR
+    assert find_failure_start([attempt(1)], [attempt(2)], []) is None

@@ -9,9 +9,9 @@ from orchestration_project.services.schedules.rules.capacity import (
     QueueLimits,
     Waits,
     Workload,
-    busy_share,
+    compute_busy_share,
+    estimate_headroom,
     simulate,
-    waiting_begins,
 )
 
 TWO = QueueLimits(2, 1)
@@ -87,8 +87,8 @@ def test_the_queue_agrees_with_a_simulation_of_each_second(seed):
 def test_waiting_begins_where_runs_take_as_long_as_the_time_between_them():
     daily = [day * 86_400 for day in range(365)]
     workloads = [Workload("a", daily, 60), Workload("b", daily, 60), Workload("c", daily, 60)]
-    assert busy_share(workloads, TWO, 365 * 86_400) == pytest.approx(3 * 60 / (2 * 86_400))
-    assert waiting_begins(workloads, TWO, 120) == pytest.approx(2, rel=0.02)
-    assert waiting_begins(workloads, TWO, 30) == pytest.approx(0.5, rel=0.04)
-    assert waiting_begins(workloads[:2], TWO, 0) == inf
-    assert waiting_begins([], TWO, 0) == inf
+    assert compute_busy_share(workloads, TWO, 365 * 86_400) == pytest.approx(3 * 60 / (2 * 86_400))
+    assert estimate_headroom(workloads, TWO, 120) == pytest.approx(2, rel=0.02)
+    assert estimate_headroom(workloads, TWO, 30) == pytest.approx(0.5, rel=0.04)
+    assert estimate_headroom(workloads[:2], TWO, 0) == inf
+    assert estimate_headroom([], TWO, 0) == inf

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from orchestration_project.services.alerts.rules.channels import OVERDUE, ChannelReach, reaches
+from orchestration_project.services.alerts.rules.channels import (
+    OVERDUE,
+    ChannelReach,
+    summarize_reach,
+)
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -20,9 +24,9 @@ class Row:
 
 
 def test_what_has_just_not_had_its_turn_is_well():
-    [found] = reaches([Row("a"), Row("a", next_attempt_at=NOON - OVERDUE)], NOON)
+    [found] = summarize_reach([Row("a"), Row("a", next_attempt_at=NOON - OVERDUE)], NOON)
     assert (found.is_well, found.waiting) == (True, 2)
-    assert reaches([], NOON) == []
+    assert summarize_reach([], NOON) == []
 
 
 def test_each_channel_has_its_own_counts_and_the_latest_reason():
@@ -33,7 +37,7 @@ def test_each_channel_has_its_own_counts_and_the_latest_reason():
         Row("c", "failed", last_error="not set", failed_at=NOON - HOUR),
         Row("c", "failed", last_error="not set", failed_at=NOON - 30 * HOUR),
     ]
-    found = reaches(rows, NOON)
+    found = summarize_reach(rows, NOON)
     assert found == [
         ChannelReach("a", 2, 2, 0, 0, "HTTP 404"),
         ChannelReach("b", 1, 0, 1, 0, ""),

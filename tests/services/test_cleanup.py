@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestration_project.services.cleanup.rules import File, removable_blobs, removable_files
+from orchestration_project.services.cleanup.rules import (
+    File,
+    find_removable_blobs,
+    find_removable_files,
+)
 from tests.properties import bounded
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -57,7 +61,7 @@ def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads
         kept |= {group for number, _, group, _ in rows if number in current}
         stays |= {sha256 for _, sha256, group, _ in rows if group in kept}
 
-    found = removable_blobs(
+    found = find_removable_blobs(
         pl.DataFrame(rows, SCHEMA, orient="row"),
         layers=(),
         whole=whole,
@@ -70,7 +74,7 @@ def test_no_blob_goes_that_a_current_row_a_newest_delivery_or_a_late_fetch_leads
 
 def test_the_newest_delivery_that_was_read_whole_stays_behind_later_ones_that_were_not():
     rows = [(number, f"blob {number}", f"t:T1|a#{number}", START) for number in (1, 2, 3, 4)]
-    found = removable_blobs(
+    found = find_removable_blobs(
         pl.DataFrame(rows, SCHEMA, orient="row"),
         layers=(),
         whole={"t:T1|a#1", "t:T1|a#2"},
@@ -83,7 +87,7 @@ def test_the_newest_delivery_that_was_read_whole_stays_behind_later_ones_that_we
 
 def test_a_capture_whose_delivery_has_no_name_of_ours_stays():
     row = (1, "p", "somebody's", START)
-    found = removable_blobs(
+    found = find_removable_blobs(
         pl.DataFrame([row], SCHEMA, orient="row"),
         layers=(),
         whole=set(),
@@ -104,7 +108,7 @@ def test_a_dataset_with_a_time_of_its_own_keeps_what_is_current_or_new():
         (5, "shared", "t:a#1", START, "web", "other"),
         (6, "other", "t:a#1", START, "web", "other"),
     ]
-    found = removable_blobs(
+    found = find_removable_blobs(
         pl.DataFrame(rows, schema, orient="row"),
         layers={"web_pages:shop#1"},
         whole=set(),
@@ -134,7 +138,7 @@ files = st.lists(
 def test_of_each_folder_and_ending_the_newest_files_stay_and_all_that_are_young(
     given_files, before, keep_newest
 ):
-    going = removable_files(given_files, before=before, keep_newest=keep_newest)
+    going = find_removable_files(given_files, before=before, keep_newest=keep_newest)
     assert all(file.put_at < before for file in going)
     for folder in "ab":
         for ending in "xy":

@@ -10,8 +10,8 @@ from orchestration_project.services.alerts.rules.digest import (
     FLOOD_QUIET_PERIOD,
     LONGEST_FLOOD,
     AlertDelivery,
-    batches,
-    message_of,
+    build_message,
+    plan_batches,
 )
 from orchestration_project.services.alerts.rules.messages import Message
 
@@ -30,7 +30,7 @@ def waiting(
 
 
 def sizes(due: list[AlertDelivery]) -> list[int]:
-    return [len(batch) for batch in batches(due, lambda _: 10, now=NOON)]
+    return [len(batch) for batch in plan_batches(due, lambda _: 10, now=NOON)]
 
 
 def test_a_thousand_at_once_are_one_message_for_each_rule_and_ten_are_ten():
@@ -52,7 +52,7 @@ def test_a_flood_is_reported_once_it_ends_or_lasts_too_long():
 def test_a_digest_counts_by_kind_and_leads_to_the_first_of_the_worst():
     due = [waiting(n, kind="check", severity="warning") for n in range(20)]
     due += [waiting(n) for n in range(20, 50)]
-    message = message_of(due)
+    message = build_message(due)
     assert (message.kind, message.severity) == ("digest", "error")
     assert message.title == "50 alerts at once: 30 failed, 20 check"
     assert message.body.startswith("Grouped by the rule everything: 30 failed, 20 check.\n")
@@ -63,8 +63,8 @@ def test_a_digest_counts_by_kind_and_leads_to_the_first_of_the_worst():
 
 def test_many_recoveries_are_sent_together_and_one_alert_alone():
     many = [waiting(n, kind="recovered") for n in range(20)]
-    assert message_of(many).kind == "recovered"
-    assert message_of(many[:1]) is many[0].message
+    assert build_message(many).kind == "recovered"
+    assert build_message(many[:1]) is many[0].message
 
 
 @given(
@@ -74,7 +74,7 @@ def test_many_recoveries_are_sent_together_and_one_alert_alone():
 def test_nothing_is_sent_twice_or_mixed_and_all_in_the_end(ages: list[Any], most: int):
     due = [waiting(n, rule=rule, age=timedelta(seconds=age)) for n, (age, rule) in enumerate(ages)]
     for at in (NOON, NOON + FLOOD_QUIET_PERIOD):
-        found = batches(due, lambda _: most, now=at)
+        found = plan_batches(due, lambda _: most, now=at)
         alert_ids = [each.alert_id for batch in found for each in batch]
         assert len(alert_ids) == len(set(alert_ids))
         for batch in found:

@@ -12,9 +12,9 @@ from orchestration_project.services.evidence.rules import (
     Manifest,
     Member,
     MemberContent,
-    problems,
+    find_problems,
     read_manifest,
-    readme,
+    render_readme,
     sum_of,
 )
 from orchestration_project.settings import PROJECT_ROOT
@@ -31,7 +31,7 @@ hashes = st.sampled_from("12")
 )
 @settings(bounded, max_examples=100)
 def test_each_member_that_is_not_as_promised_is_a_problem_of_one_kind(promised, found):
-    kinds = {problem.name: problem.kind for problem in problems(promised, found)}
+    kinds = {problem.name: problem.kind for problem in find_problems(promised, found)}
     for name in set(promised) | set(found):
         is_same = name in promised and found.get(name) == MemberContent(promised[name])
         assert kinds.get(name) == (
@@ -54,7 +54,7 @@ def test_a_manifest_is_read_as_it_was_written_and_the_sums_are_those_of_sha256su
 
 
 def test_its_reader_and_the_docs_name_what_each_member_holds():
-    text = readme({"run": "1"}).decode()
+    text = render_readme({"run": "1"}).decode()
     documented = PROJECT_ROOT / "docs" / "reference" / "evidence.md"
     in_docs = set(re.findall(r"`([\w/]+(?:\.jsonl?|\.py|/))", documented.read_text()))
     assert all(f"\n  {name} " in text for name in CONTENTS)

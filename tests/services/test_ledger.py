@@ -5,15 +5,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestration_project.engine.contracts.failures import run_category, step_category
+from orchestration_project.engine.contracts.failures import classify_step, run_category
 from orchestration_project.engine.warehouse import SupersededError
 from orchestration_project.services.ledger.rules.entries import (
     Check,
     RunFacts,
     StepFacts,
     Volume,
-    entry_of,
-    session_of,
+    build_entry,
+    find_session,
     trigger_of,
 )
 
@@ -40,7 +40,7 @@ def step(**changes) -> StepFacts:
 
 
 def entry(volumes=None, **changes):
-    return entry_of(facts(**changes), volumes or {}, WORDS)
+    return build_entry(facts(**changes), volumes or {}, WORDS)
 
 
 @pytest.mark.parametrize(
@@ -68,11 +68,11 @@ def test_a_run_says_what_started_it(tags, trigger):
     ],
 )
 def test_runs_of_one_batch_backfill_or_tick_are_one_session(tags, session):
-    assert session_of(facts(tags=tags)) == session
+    assert find_session(facts(tags=tags)) == session
 
 
 def test_a_retry_is_of_the_session_of_its_first_try():
-    assert session_of(facts(run_id="r2", root_run_id="r1")) == "r1"
+    assert find_session(facts(run_id="r2", root_run_id="r1")) == "r1"
 
 
 @pytest.mark.parametrize(
@@ -185,12 +185,12 @@ def test_a_failed_run_has_the_category_of_its_first_failed_step_and_its_error_wi
     ],
 )
 def test_the_category_of_a_failed_step_comes_from_what_was_raised(classes, category):
-    assert step_category(classes, []) == category
+    assert classify_step(classes, []) == category
 
 
 def test_quarantined_partitions_give_their_most_frequent_category():
-    assert step_category(["Failure"], ["source", "contract", "contract"]) == "contract"
-    assert step_category(["Failure"], ["source", "contract"]) == "contract"
+    assert classify_step(["Failure"], ["source", "contract", "contract"]) == "contract"
+    assert classify_step(["Failure"], ["source", "contract"]) == "contract"
 
 
 def test_a_run_that_failed_without_a_failed_step_has_crashed_unless_its_error_is_known():

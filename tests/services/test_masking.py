@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestration_project.engine.contracts.subjects import CapturedLines, CapturedRecords
-from orchestration_project.services.erasure.rules import Subject, has_subject_at, without_records
+from orchestration_project.services.erasure.rules import Subject, has_subject_at, remove_records
 
 ANN = "ann@example.com"
 
@@ -104,7 +104,7 @@ DECLARED = CapturedRecords(source="api", dataset="d", records=("data",), path=("
     ],
 )
 def test_records_of_a_subject_are_cut_out_and_other_bytes_stay(content, left):
-    assert without_records(content, DECLARED, Subject(("42",)))[0] == left
+    assert remove_records(content, DECLARED, Subject(("42",)))[0] == left
 
 
 records = st.lists(st.dictionaries(st.sampled_from(["id", "a"]), st.integers(0, 3) | st.text()))
@@ -113,7 +113,7 @@ records = st.lists(st.dictionaries(st.sampled_from(["id", "a"]), st.integers(0, 
 @given(records, st.sampled_from([None, 0, 2]))
 def test_what_is_left_of_a_page_is_what_json_says(found, indent):
     content = json.dumps({"n": 1, "data": found, "z": [2]}, indent=indent).encode()
-    left, count = without_records(content, DECLARED, Subject(("1",)))
+    left, count = remove_records(content, DECLARED, Subject(("1",)))
     kept = [each for each in found if str(each.get("id")) != "1"]
     assert json.loads(left) == {"n": 1, "data": kept, "z": [2]}
     assert count == len(found) - len(kept)
@@ -140,7 +140,7 @@ LINES = CapturedLines(source="api", dataset="d", delimiter="|", field="mail")
     ],
 )
 def test_lines_of_a_subject_are_cut_out_and_other_bytes_stay(content, left, count):
-    assert without_records(content, LINES, Subject(("a@x.org",))) == (left, count)
+    assert remove_records(content, LINES, Subject(("a@x.org",))) == (left, count)
 
 
 @pytest.mark.parametrize(

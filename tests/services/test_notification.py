@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from orchestration_project.engine.contracts.problems import Problem
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.alerts.rules.channels import Channel, channels
+from orchestration_project.services.alerts.rules.channels import Channel, parse_channels
 from orchestration_project.services.alerts.rules.decisions import (
     AlertDecision,
     Notification,
     OpenAlert,
     Route,
-    admits,
     decide,
+    is_admitted,
 )
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.alerts.rules.notification import (
@@ -27,10 +27,10 @@ from orchestration_project.services.alerts.rules.notification import (
     Names,
     Policy,
     RoutingRule,
-    facts_of,
-    facts_of_message,
+    build_facts,
+    build_message_facts,
+    find_unknown_names,
     read_rules,
-    unknown_names,
 )
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -42,7 +42,7 @@ WARNED = Problem("check_warning", ASSET, "has_few_rejects")
 LATE = Problem("check_error", "finra/otc_weekly", "is_as_new_as_the_calendar")
 TICK = Problem("tick_failed", "finra_on_publication")
 DISK = Problem("disk_low", "/var")
-CHANNELS, _ = channels(["info=json://a", "warning=json://b", "json://c"], {"ops": "json://o"})
+CHANNELS, _ = parse_channels(["info=json://a", "warning=json://b", "json://c"], {"ops": "json://o"})
 EVERY = ["json-1", "json-2", "json-3", "ops"]
 
 
@@ -51,13 +51,13 @@ def policy(text: str) -> Policy:
 
 
 def notified_channels(rules: Policy, problem: Problem, **facts: Any) -> list[str]:
-    return sorted(rules.routes(facts_of(problem, **facts)))
+    return sorted(rules.routes(build_facts(problem, **facts)))
 
 
 def test_without_a_rule_each_channel_gets_errors_or_from_its_own_severity_on():
     assert notified_channels(Policy(CHANNELS, DAY), FAILED) == EVERY
     assert notified_channels(Policy(CHANNELS, DAY), WARNED) == EVERY[:2]
-    landed = facts_of_message(Message("landed", "info", "t", "b", job="j", assets=[ASSET]))
+    landed = build_message_facts(Message("landed", "info", "t", "b", job="j", assets=[ASSET]))
     assert list(Policy(CHANNELS, DAY).routes(landed)) == EVERY[:1]
 
 
@@ -97,7 +97,7 @@ def test_the_file_that_comes_with_the_project_is_the_built_in_rule():
 def test_a_rule_is_about_what_all_of_its_conditions_hold_for(match, problem, holds):
     rules = policy(f"rules: [{{name: x, match: {match}, channels: [ops]}}]")
     together = {ASSET: frozenset([ASSET, "finra/weekly_summary"])}
-    found = rules.routes(facts_of(problem, job="finra_otc_weekly", together=together))
+    found = rules.routes(build_facts(problem, job="finra_otc_weekly", together=together))
     assert [route.rule for route in found.values()][:1] == ["x" if holds else "everything"]
 
 
@@ -110,11 +110,11 @@ def test_all_matching_rules_count_until_one_stops_and_of_one_channel_the_first()
           - {name: all, window_hours: 8}
         """
     )
-    assert rules.routes(facts_of(FAILED)) == {
+    assert rules.routes(build_facts(FAILED)) == {
         "ops": Route("ops receives finra", HOUR),
         **dict.fromkeys(EVERY[:3], Route("all", 8 * HOUR)),
     }
-    assert list(rules.routes(facts_of(WARNED))) == ["ops"]
+    assert list(rules.routes(build_facts(WARNED))) == ["ops"]
     assert notified_channels(rules, DISK) == EVERY
 
 
@@ -156,7 +156,7 @@ def test_names_that_the_project_does_not_have_are_found_with_their_rule():
               check: few}}
         """
     ).rules
-    assert unknown_names(rules, KNOWN) == [
+    assert find_unknown_names(rules, KNOWN) == [
         "rule bad: match.domain: the project has no domain fin",
         "rule bad: match.asset: the project has no asset finra/x",
         "rule bad: match.check: the project has no check few",
@@ -257,7 +257,7 @@ RULES = st.lists(
 def test_no_rules_but_a_silent_one_leave_an_error_untold(
     rules: list[RoutingRule], problem: Problem
 ):
-    facts = facts_of(problem)
+    facts = build_facts(problem)
     found = Policy(CHANNELS, DAY, rules).routes(facts)
     assert found or facts.severity != "error"
     assert set(found) <= set(EVERY)
@@ -266,7 +266,7 @@ def test_no_rules_but_a_silent_one_leave_an_error_untold(
 @given(rules=RULES, problem=KINDS)
 def test_a_rule_that_stops_first_decides_alone(rules: list[RoutingRule], problem: Problem):
     only = RoutingRule(name="only", channels=("ops",), stop=True)
-    assert set(Policy(CHANNELS, DAY, [only, *rules]).routes(facts_of(problem))) == {"ops"}
+    assert set(Policy(CHANNELS, DAY, [only, *rules]).routes(build_facts(problem))) == {"ops"}
 
 
 @given(rules=RULES)
@@ -322,6 +322,6 @@ def test_no_channel_is_notified_again_before_or_after_its_window(
 
 def test_a_channels_floor_is_for_rules_that_name_no_channels():
     assert [channel.least for channel in CHANNELS] == ["info", "warning", "error", "error"]
-    assert not admits("error", "warning")
+    assert not is_admitted("error", "warning")
     facts = Facts("check", "warning", frozenset(["finra"]))
     assert list(Policy([Channel("x", "error", "json://x", "")], DAY).routes(facts)) == []

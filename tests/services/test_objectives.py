@@ -9,18 +9,18 @@ import pytest
 import yaml
 
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.host_samples import slot_of
+from orchestration_project.services.host_samples import find_slot_start
 from orchestration_project.services.objectives.rules.objectives import (
     WINDOWS,
     Evaluation,
     Events,
     Loads,
-    budget_left,
-    burn_rate,
+    build_row,
+    compute_budget_left,
+    compute_burn_rate,
     read_objectives,
-    row_of,
 )
-from orchestration_project.services.objectives.rules.prometheus import prometheus_rules
+from orchestration_project.services.objectives.rules.prometheus import render_rules
 from orchestration_project.settings import PROJECT_ROOT
 
 KNOWN = {
@@ -63,14 +63,14 @@ def windows(long: str, long_events: Events, short: str, short_events: Events) ->
     ],
 )
 def test_a_burn_rate_of_one_spends_the_budget_exactly(good, total, rate, left):
-    assert burn_rate(Events(good, total), 0.99) == pytest.approx(rate)
-    assert budget_left(Events(good, total), 0.99) == pytest.approx(left)
+    assert compute_burn_rate(Events(good, total), 0.99) == pytest.approx(rate)
+    assert compute_budget_left(Events(good, total), 0.99) == pytest.approx(left)
 
 
 def test_without_an_event_there_is_no_data_which_is_not_good():
     found = evaluation(Events())
     assert (found.state, found.budget_left, set(found.burn.values())) == ("no_data", None, {None})
-    assert burn_rate(Events(), 0.99) is None
+    assert compute_burn_rate(Events(), 0.99) is None
 
 
 @pytest.mark.parametrize(
@@ -92,12 +92,12 @@ def test_both_windows_of_an_alert_have_to_burn(recent, state):
 
 def test_an_objective_that_does_not_burn_may_have_spent_its_budget():
     assert evaluation(Events(989, 1000)).state == "exhausted"
-    assert row_of(evaluation(Events(989, 1000)))["budget_left"] == pytest.approx(-0.1)
+    assert build_row(evaluation(Events(989, 1000)))["budget_left"] == pytest.approx(-0.1)
 
 
 def test_a_slot_has_five_minutes_of_the_day():
-    assert slot_of(NOON + timedelta(minutes=4, seconds=59)) == NOON
-    assert slot_of(NOON - timedelta(microseconds=1)) == NOON - timedelta(minutes=5)
+    assert find_slot_start(NOON + timedelta(minutes=4, seconds=59)) == NOON
+    assert find_slot_start(NOON - timedelta(microseconds=1)) == NOON - timedelta(minutes=5)
 
 
 @pytest.mark.parametrize(
@@ -147,13 +147,13 @@ def test_all_problems_of_a_file_are_shown_at_once():
 
 def test_an_empty_file_declares_no_objective():
     assert read_objectives("", "slo.yaml", KNOWN) == ()
-    assert yaml.safe_load(prometheus_rules([])) == {"groups": []}
+    assert yaml.safe_load(render_rules([])) == {"groups": []}
 
 
 def test_the_committed_rules_are_those_of_the_shipped_objectives():
     shipped = read_objectives((PROJECT_ROOT / "config/slo.yaml").read_text(), "slo.yaml", KNOWN)
     written = PROJECT_ROOT / "deploy" / "prometheus" / "rules" / "objectives.yml"
-    assert written.read_text() == prometheus_rules(shipped)
+    assert written.read_text() == render_rules(shipped)
     rules = [
         rule for group in yaml.safe_load(written.read_text())["groups"] for rule in group["rules"]
     ]
@@ -173,7 +173,7 @@ def test_promtool_accepts_the_rules():
 @WITH_PROMTOOL
 def test_a_rule_alerts_while_both_windows_burn_and_events_suffice(tmp_path: Path):
     rules = tmp_path / "rules.yml"
-    rules.write_text(prometheus_rules([LOADS]))
+    rules.write_text(render_rules([LOADS]))
     labels = 'objective="loads",domain="finra"'
     burn = f"orchestration_objective_burn{{{labels},window="
     series = [

@@ -11,10 +11,10 @@ from orchestration_project.services.gate.rules import (
     QUEUED_RUNS,
     Finding,
     are_ready,
-    counts,
-    error_line,
+    build_refusal,
+    format_error,
     is_needed,
-    refusal,
+    is_reusable,
 )
 
 NOON = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -38,7 +38,7 @@ A_QUARTER = timedelta(minutes=15)
 def test_work_goes_by_what_was_ready_not_long_ago_under_the_same_settings(
     finding: Finding | None, passed: timedelta, expected: bool
 ):
-    assert counts(finding, now=NOON + passed, max_age=A_QUARTER, config_hash="abc") is expected
+    assert is_reusable(finding, now=NOON + passed, max_age=A_QUARTER, config_hash="abc") is expected
 
 
 def test_work_depends_on_what_names_it_or_any_work_and_queued_runs_on_the_queue_too():
@@ -53,13 +53,15 @@ def test_work_depends_on_what_names_it_or_any_work_and_queued_runs_on_the_queue_
 
 def test_what_an_error_says_is_one_line_without_its_remedy():
     error = ConfigurationError("it is full", expected="space", found="none\n  at all", remedy="go")
-    assert error_line(error) == "it is full; expected space; found none at all"
-    assert error_line(ConfigurationError("it is full")) == "it is full"
+    assert format_error(error) == "it is full; expected space; found none at all"
+    assert format_error(ConfigurationError("it is full")) == "it is full"
 
 
 def test_a_refusal_is_of_the_kind_of_the_first_error_and_names_the_others():
     first, other = TransientError("no answer", remedy="wait"), ConfigurationError("it is full")
-    refused = refusal({"finra": first, "disk": other}, {"finra": "asked it", "disk": "looked"})
+    refused = build_refusal(
+        {"finra": first, "disk": other}, {"finra": "asked it", "disk": "looked"}
+    )
     assert refused is first
     assert str(refused) == (
         "no answer\n"

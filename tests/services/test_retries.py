@@ -15,11 +15,11 @@ from orchestration_project.services.retries.rules import (
     FailedPartition,
     ItemFilter,
     TopicCount,
-    batches,
+    build_batches,
     check_kinds,
     check_topics,
-    topic_counts,
-    why_left_out,
+    count_topics,
+    explain_skip,
 )
 
 THEN = datetime(2026, 3, 2, 15, tzinfo=UTC)
@@ -37,14 +37,14 @@ def test_every_kind_of_failure_passes_by_itself_or_has_a_reason_to_stay():
 
 
 def test_what_stays_is_left_out_unless_it_is_asked_for():
-    assert why_left_out(failed("1", "transient"), TRANSIENT_CATEGORIES) == ""
-    assert why_left_out(failed("1", "configuration"), TRANSIENT_CATEGORIES).startswith(
+    assert explain_skip(failed("1", "transient"), TRANSIENT_CATEGORIES) == ""
+    assert explain_skip(failed("1", "configuration"), TRANSIENT_CATEGORIES).startswith(
         "a setting or run config"
     )
-    assert why_left_out(failed("1", "configuration"), ["configuration"]) == ""
-    assert why_left_out(failed("1", "crash"), ["transient"]) == "its kind was not asked for"
+    assert explain_skip(failed("1", "configuration"), ["configuration"]) == ""
+    assert explain_skip(failed("1", "crash"), ["transient"]) == "its kind was not asked for"
     assert (
-        why_left_out(failed("1", "crash", obstacle="under way"), TRANSIENT_CATEGORIES)
+        explain_skip(failed("1", "crash", obstacle="under way"), TRANSIENT_CATEGORIES)
         == "under way"
     )
 
@@ -54,7 +54,7 @@ def test_partitions_of_the_same_assets_and_config_are_launched_together():
     due = [failed("2"), failed("3", config=full), failed("1"), failed("1", asset="a/y")]
     assert [
         (batch.assets, [partition.partition for partition in batch.partitions], batch.config)
-        for batch in batches(due)
+        for batch in build_batches(due)
     ] == [(("a/x",), ["3"], full), (("a/x",), ["1", "2"], {}), (("a/y",), ["1"], {})]
 
 
@@ -80,10 +80,10 @@ def test_a_permanent_failure_of_an_item_is_left_out_unless_it_is_asked_for():
 
 def test_items_are_counted_by_topic():
     found = {("b", "transient"): 2, ("a", "contract"): 3, ("a", ""): 1}
-    assert topic_counts(found, ItemFilter()) == [TopicCount("a", 1, 3), TopicCount("b", 2, 0)]
-    of_b = topic_counts(found, ItemFilter(), {"b": {"transient": "wait"}})
+    assert count_topics(found, ItemFilter()) == [TopicCount("a", 1, 3), TopicCount("b", 2, 0)]
+    of_b = count_topics(found, ItemFilter(), {"b": {"transient": "wait"}})
     assert of_b == [TopicCount("a", 1, 3), TopicCount("b", 0, 2)]
-    every = topic_counts(found, ItemFilter(include_permanent=True))
+    every = count_topics(found, ItemFilter(include_permanent=True))
     assert every == [TopicCount("a", 4, 0), TopicCount("b", 2, 0)]
 
 

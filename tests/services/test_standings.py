@@ -14,12 +14,12 @@ from orchestration_project.services.ledger.rules.standings import (
     Figures,
     Observation,
     Subject,
-    by_day,
-    standings,
-    state_of,
-    table_rows,
-    verdict,
-    verdict_of,
+    build_rows,
+    evaluate_health,
+    evaluate_state,
+    render_state,
+    sum_by_day,
+    summarize_states,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -44,7 +44,7 @@ def ended(*rows) -> pl.DataFrame:
 
 
 def stand(look: Observation, *unlanded: OldestMissing):
-    found = standings(look, unlanded, now=NOON, machine_now=NOON)
+    found = evaluate_health(look, unlanded, now=NOON, machine_now=NOON)
     return {each.subject: each for each in found}
 
 
@@ -52,7 +52,7 @@ def state(day=None, week=None, under_way=None, unlanded=None):
     figures = [day or Figures(24), week or Figures(168), Figures(672)]
     way = under_way or ActiveRuns()
     late = [unlanded] if unlanded else []
-    return state_of(figures, way, late, now=NOON, machine_now=NOON)
+    return evaluate_state(figures, way, late, now=NOON, machine_now=NOON)
 
 
 @pytest.mark.parametrize("subject", ["finra", "finra/otc_weekly"])
@@ -61,7 +61,7 @@ def test_what_is_paused_is_not_late_and_has_the_reason(subject: str):
     waits = {Subject("finra", "finra/otc_weekly"): ActiveRuns(1, 0, NOON - timedelta(hours=3))}
     found = {
         health.subject: health
-        for health in standings(
+        for health in evaluate_health(
             Observation(ended(), waits),
             [LATE],
             now=NOON,
@@ -243,9 +243,9 @@ def test_the_verdict_names_the_domains_of_each_state_the_worst_first():
     counts = ended(("saas", "", 0, "FAILURE", "source", 1, 0), ("fx", "", 0, "SUCCESS", None, 1, 0))
     look = Observation(counts, landed_at={"finra/otc_weekly": NOON, "web/pages": NOON})
     found = [value for value in stand(look, LATE).values() if not value.subject.asset]
-    assert verdict(found) == "failing: saas; stale: finra; healthy: fx, web"
-    assert verdict([]) == "no run has ended, and nothing is loaded"
-    assert [verdict_of(each) for each in found][:2] == [
+    assert summarize_states(found) == "failing: saas; stale: finra; healthy: fx, web"
+    assert summarize_states([]) == "no run has ended, and nothing is loaded"
+    assert [render_state(each) for each in found][:2] == [
         "**stale**\n\n"
         "- finra/otc_weekly is 30 h late, 1 partition  \n"
         "  missing, oldest T1|2026-02-02  \n"
@@ -287,8 +287,8 @@ def test_the_table_has_a_row_for_each_subject_and_window():
         under_way={Subject("finra"): ActiveRuns(4, 1)},
         landed_at={"finra/otc_weekly": NOON - timedelta(hours=5)},
     )
-    found = standings(look, [LATE], now=NOON, machine_now=NOON)
-    first, *others = table_rows(found, NOON)
+    found = evaluate_health(look, [LATE], now=NOON, machine_now=NOON)
+    first, *others = build_rows(found, NOON)
     assert [(each["asset"], each["window_hours"]) for each in (first, *others)] == [
         *(("", hours) for hours in (24, 168, 672)),
         *(("finra/otc_weekly", hours) for hours in (24, 168, 672)),
@@ -316,8 +316,8 @@ def test_days_without_a_run_are_days_with_nothing():
         ("web", "", 0, "FAILURE", "source", 1, 0),
         ("finra", "finra/otc_weekly", 0, "SUCCESS", None, 2, 0, 10, 0),
     )
-    days = by_day(counts)
+    days = sum_by_day(counts)
     assert days.height == 28
     assert days.row(-1) == (0, 2, 1, 10)
     assert days.head(27).drop("days_ago").sum().row(0) == (0, 0, 0)
-    assert by_day(counts, "web").row(-1) == (0, 0, 1, 0)
+    assert sum_by_day(counts, "web").row(-1) == (0, 0, 1, 0)

@@ -13,7 +13,7 @@ from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.delivery import capture_id
-from orchestration_project.engine.warehouse.frames import Scope, scope_as_json
+from orchestration_project.engine.warehouse.frames import Scope, encode_scope
 from orchestration_project.services.attention.reading import AttentionReader
 from orchestration_project.services.attention.rules import Entry, Selection
 from orchestration_project.services.status import FailedAudit, read_late_datasets, read_quarantined
@@ -45,7 +45,7 @@ def delivered(
         "group_id": group,
         "table_name": table,
         "partition_key": partition,
-        "scope": scope_as_json(scope or {}),
+        "scope": encode_scope(scope or {}),
         "outcome": outcome,
         "run_id": f"run-{number}",
         "part_count": part_count,

@@ -8,15 +8,15 @@ import pytest
 
 from orchestration_project.engine.contracts.cron import read_cron
 from orchestration_project.engine.dagster_private.automation import (
+    find_previous_cron_time,
     is_valid_cron_string,
-    previous_cron_time,
 )
 from orchestration_project.services.schedules.rules.timetable import (
     Timetable,
     Window,
-    chosen_window,
-    due_times,
-    next_times,
+    choose_window,
+    find_due_times,
+    find_next_times,
 )
 from tests.services.schedule_model import require_equal_to_model, utc
 
@@ -27,7 +27,7 @@ MINUTELY = Timetable(read_cron("* * * * *"), NEW_YORK)
 def local(cron: str, after: str, count: int, zone: str = "America/New_York") -> list[str]:
     """Return the next due times as a clock on the wall shows them."""
     timetable = Timetable(read_cron(cron), ZoneInfo(zone))
-    found = next_times(timetable, utc(after), count)
+    found = find_next_times(timetable, utc(after), count)
     return [f"{each.astimezone(timetable.zone):%m-%d %H:%M%z}" for each in found]
 
 
@@ -80,7 +80,7 @@ def test_expressions_mean_what_they_mean_to_dagster(cron: str):
     assert is_valid_cron_string(cron)
     timetable, now = Timetable(read_cron(cron), ZoneInfo("UTC")), utc("2026-11-20T12:34")
     for _ in range(20):
-        expected = previous_cron_time(cron, "UTC", now)
+        expected = find_previous_cron_time(cron, "UTC", now)
         [found] = timetable.until(now, 1, first=utc("2020-01-01T00:00"))
         assert found == expected
         now = found - timedelta(minutes=1)
@@ -89,7 +89,7 @@ def test_expressions_mean_what_they_mean_to_dagster(cron: str):
 def dagster_times(cron: str, zone: ZoneInfo, first: datetime, last: datetime) -> list[datetime]:
     """Return when Dagster's own schedules are due, as a clock on the wall shows it."""
     found, now = list[datetime](), last
-    while (due := previous_cron_time(cron, zone.key, now)) >= first:
+    while (due := find_previous_cron_time(cron, zone.key, now)) >= first:
         found.insert(0, due.astimezone(zone))
         now = due.astimezone(UTC) - timedelta(minutes=1)
     return found
@@ -145,28 +145,28 @@ def test_impossible_expressions_are_refused(cron: str, found: str):
 
 def test_a_leap_day_is_possible_and_the_end_of_the_calendar_ends_the_times():
     leap = Timetable(read_cron("0 0 29 2 *"), ZoneInfo("UTC"))
-    assert next_times(leap, utc("2096-03-01T00:00"), 1) == [utc("2104-02-29T00:00")]
-    assert next_times(leap, utc("9998-01-01T00:00"), 1) == []
-    assert next_times(MINUTELY, datetime(9999, 12, 31, 23, 58, tzinfo=UTC), 5)[2:] == []
+    assert find_next_times(leap, utc("2096-03-01T00:00"), 1) == [utc("2104-02-29T00:00")]
+    assert find_next_times(leap, utc("9998-01-01T00:00"), 1) == []
+    assert find_next_times(MINUTELY, datetime(9999, 12, 31, 23, 58, tzinfo=UTC), 5)[2:] == []
 
 
 def test_late_ticks_launch_by_the_catch_up_rule_and_name_what_they_leave_out():
     first, now = utc("2026-05-01T00:00"), utc("2026-05-01T02:00:20")
-    none = due_times(MINUTELY, first, now, "none", 100)
+    none = find_due_times(MINUTELY, first, now, "none", 100)
     assert none.launched[0] == utc("2026-05-01T01:56")
     assert none.skipped == (first, utc("2026-05-01T01:55"))
-    latest = due_times(MINUTELY, first, now, "latest", 100)
+    latest = find_due_times(MINUTELY, first, now, "latest", 100)
     assert latest.launched == [utc("2026-05-01T02:00")]
-    every = due_times(MINUTELY, first, now, "all", 50)
+    every = find_due_times(MINUTELY, first, now, "all", 50)
     assert len(every.launched) == 50
     assert every.skipped == (first, utc("2026-05-01T01:10"))
-    whole = due_times(MINUTELY, first, now, "all", 1000)
+    whole = find_due_times(MINUTELY, first, now, "all", 1000)
     assert (len(whole.launched), whole.skipped) == (121, None)
     assert {each.following for each in (none, latest, every, whole)} == {utc("2026-05-01T02:01")}
 
 
 def test_a_tick_whose_clock_was_set_back_launches_nothing():
-    found = due_times(MINUTELY, utc("2026-05-01T00:00"), utc("2026-04-30T00:00"), "all", 10)
+    found = find_due_times(MINUTELY, utc("2026-05-01T00:00"), utc("2026-04-30T00:00"), "all", 10)
     assert (found.launched, found.skipped) == ([], None)
 
 
@@ -191,11 +191,11 @@ def days(first: str, count: int) -> list[Window]:
 )
 def test_a_rule_chooses_the_partition_of_a_due_time(rule, offset: int, key: str | None):
     due = datetime(2026, 3, 9, 0, 30, tzinfo=NEW_YORK).astimezone(UTC)
-    found = chosen_window(rule, days("2026-03-01", 12), due, NEW_YORK, days=offset)
+    found = choose_window(rule, days("2026-03-01", 12), due, NEW_YORK, days=offset)
     assert (found and found.key) == key
 
 
 def test_without_complete_partitions_none_is_chosen():
     due = utc("2026-03-02T00:00")
-    assert chosen_window("latest", days("2026-03-02", 3), due, NEW_YORK) is None
-    assert chosen_window("previous", days("2026-03-01", 1), due, NEW_YORK) is None
+    assert choose_window("latest", days("2026-03-02", 3), due, NEW_YORK) is None
+    assert choose_window("previous", days("2026-03-01", 1), due, NEW_YORK) is None

@@ -39,7 +39,7 @@ def crawl(server: str, day: date) -> bool:
     site: Site = read_site(yaml.safe_dump(SITE))
     access = WebAccess(WebSettings.of(load_settings()), lambda: server)
     result = dg.materialize(
-        [web.site_assets(site)],
+        [web.build_site_assets(site)],
         partition_key=day.isoformat(),
         resources={**RESOURCES, "web": access},
         raise_on_error=False,

@@ -17,7 +17,7 @@ from typing import Any
 from orchestration_project.catalog import REGISTRY
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import database_url
+from orchestration_project.engine.warehouse.connecting import find_database_url
 from orchestration_project.resources.events.routing.applying import open_applier
 from orchestration_project.resources.events.routing.planning import RoutingPlanner
 from orchestration_project.resources.events.routing.targets import RoutingTargets
@@ -40,7 +40,7 @@ def deliver_and_apply(first: int, minutes: int) -> None:
     """Deliver and apply until this process is killed."""
     settings, clock = load_settings(), Clock(BASE + timedelta(minutes=minutes))
     with (
-        Warehouse(database_url(settings), clock=clock) as warehouse,
+        Warehouse(find_database_url(settings), clock=clock) as warehouse,
         open_applier(warehouse, clock, settings, REGISTRY, run_id=f"run {minutes}") as applier,
     ):
         os.write(1, b"-1\n")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psutil
 from dagster import DagsterRunStatus
 
-from orchestration_project.services.dagster_instance import storage_errors
+from orchestration_project.services.dagster_instance import list_storage_errors
 from tests.faults.publisher import Publisher
 from tests.slow.network_site import NetworkSite, Worker
 
@@ -228,7 +228,7 @@ def _restart_database(campaign: Campaign, kind: str) -> None:
     campaign.site.server.stop("immediate")
     time.sleep(campaign.draw_seconds(0, 3))
     campaign.site.server.start()
-    with suppress(*storage_errors()):  # connections of a pool that are gone
+    with suppress(*list_storage_errors()):  # connections of a pool that are gone
         campaign.site.instance.get_runs_count()
 
 

@@ -11,12 +11,12 @@ import pytest
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.services.gate import examine
-from orchestration_project.services.host_samples import latest_samples
+from orchestration_project.services.host_samples import read_latest_samples
 from orchestration_project.services.hosts import (
     SILENT_AFTER,
-    host_probes,
+    build_host_probes,
+    count_host_runs,
     read_hosts,
-    runs_by_host,
 )
 from orchestration_project.settings import load_settings
 from tests.programs import wait_for
@@ -170,19 +170,21 @@ def test_workers_report_their_hosts_and_one_that_is_killed_is_silent(site):
 
         wait_for(lambda: len(reported()) == 2, 120)
         rows = wait_for(
-            lambda: [row for row in latest_samples(warehouse, Clock().now()) if row.host == "far"],
+            lambda: [
+                row for row in read_latest_samples(warehouse, Clock().now()) if row.host == "far"
+            ],
             60,
         )
         assert {row.role for row in rows} <= {"worker-1", "worker-2"}
         assert all(row.disk_share > 0 and row.process_memory_bytes > 0 for row in rows)
         run = site.launch()
         wait_for(lambda: site.notes("begin") == [run], 120)
-        assert runs_by_host(site.instance)["far"] == 1
+        assert count_host_runs(site.instance)["far"] == 1
         stopped.send_signal(signal.SIGTERM)
         wait_for(lambda: reported()["worker-1"].stopped_at, 60)
         signal_all(killed, signal.SIGKILL)
         later = Clock(Clock().now() + 2 * SILENT_AFTER)
-        probe = host_probes(lambda: nullcontext(warehouse), later)["far"]
+        probe = build_host_probes(lambda: nullcontext(warehouse), later)["far"]
         found = examine(probe, later, "").finding
         assert found.outcome == "failed"
         assert "worker-2: last heartbeat" in found.got

@@ -21,7 +21,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.environment import open_clock, open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.settings import PROJECT_ROOT, load_settings
 from tests import programs
 from tests.resources.weeks import MONDAY, PartitionLoader, row
@@ -149,7 +149,7 @@ class Loads:
         reached = {finra_otc_weekly: [loader.partition_key]}
         with (
             self._warehouse.writing() as connection,
-            amending(connection, "erasure", "request", clock.now(), reached),
+            record_amendments(connection, "erasure", "request", clock.now(), reached),
         ):
             for table in (finra_otc_weekly, finra_otc_weekly_history):
                 is_erased = (table.c.symbol == symbol, table.c.week_start == loader.week_start)

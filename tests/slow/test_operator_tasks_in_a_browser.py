@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from orchestration_project.services.links import retry_launchpad
+from orchestration_project.services.links import build_retry_url
 from tests import programs
 
 pytestmark = [
@@ -724,7 +724,7 @@ def test_a_viewer_reads_the_pages_of_the_tasks_and_may_launch_from_none(site, en
     viewer.attention()
     viewer.reads("expected 0 symbols whose firm rows differ")
     assert row_of(viewer).get_by_role("button").count() == 0
-    viewer.page.goto(retry_launchpad(dry_run=False))  # leads on to the job's page
+    viewer.page.goto(build_retry_url(dry_run=False))  # leads on to the job's page
     viewer.reads("Retries failed partitions")
     assert viewer.page.get_by_role("button", name="Launch Run").count() == 0
 

@@ -11,7 +11,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.dagster_private.definitions import load_repository
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.instance.storage import open_instance
-from orchestration_project.services.host_samples import latest_samples
+from orchestration_project.services.host_samples import read_latest_samples
 from orchestration_project.services.hosts import read_hosts
 from orchestration_project.settings import PROJECT_ROOT, child_environment, load_settings
 from tests.instance.test_k8s_jobs import cluster, kubectl_config
@@ -63,7 +63,7 @@ def test_a_run_in_a_pod_reports_its_node_from_start_to_end(postgres_url, tmp_pat
             [node] = wait_for(lambda: reported(warehouse), PATIENCE_SECONDS)
             assert (node.host, node.role, node.stopped_at) == (NODE, "run", None)
             wait_for((folder / "notes").exists, PATIENCE_SECONDS)
-            [sample] = wait_for(lambda: latest_samples(warehouse, Clock().now()), 30)
+            [sample] = wait_for(lambda: read_latest_samples(warehouse, Clock().now()), 30)
             assert (sample.host, sample.role) == (NODE, "run")
             (folder / "go").touch()
             assert pod.wait(PATIENCE_SECONDS) == 0

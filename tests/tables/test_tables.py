@@ -11,7 +11,7 @@ from sqlalchemy.schema import CreateTable
 from orchestration_project.domains.finra.datasets import DATASETS
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.tables import weekly as finra
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.tables.catalogue import TABLE_MODULES
 from orchestration_project.tables.schema import (
     METADATA,
@@ -144,7 +144,7 @@ def test_the_key_of_the_weekly_table_is_week_tier_market_symbol_and_venue():
 
 
 def test_a_schema_has_the_type_of_each_column():
-    assert schema_of(finra.finra_venue_week) == {
+    assert derive_schema(finra.finra_venue_week) == {
         "week_start": pl.Date(),
         "tier": pl.String(),
         "market": pl.String(),
@@ -166,7 +166,7 @@ def test_a_schema_has_the_type_of_each_column():
     }
     names = ["known_from", "symbol"]
     known_from = pl.Datetime("us", "UTC")
-    assert schema_of(finra.finra_otc_weekly, names) == {
+    assert derive_schema(finra.finra_otc_weekly, names) == {
         "known_from": known_from,
         "symbol": pl.String(),
     }
@@ -174,7 +174,7 @@ def test_a_schema_has_the_type_of_each_column():
 
 @EACH_TABLE
 def test_every_column_has_a_type_in_memory(table: Table):
-    assert list(schema_of(table)) == [column.key for column in table.columns]
+    assert list(derive_schema(table)) == [column.key for column in table.columns]
 
 
 @EACH_TABLE
@@ -190,7 +190,7 @@ def test_names_give_the_kind_of_a_column(table: Table):
         "_quantity": pl.Decimal(38, 6),
         "_number": pl.Int64(),
     }
-    schema = schema_of(table)
+    schema = derive_schema(table)
     assert {
         name: schema[name]
         for name in schema

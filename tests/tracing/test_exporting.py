@@ -13,8 +13,8 @@ from orchestration_project.engine.tracing.span import Span
 from orchestration_project.engine.tracing.traceparent import (
     TraceContext,
     begin_trace,
-    current_trace,
-    in_trace,
+    find_current_trace,
+    use_trace,
 )
 from orchestration_project.redaction import hide
 from tests.collector import Fault, collecting
@@ -67,12 +67,14 @@ def test_spans_have_their_trace_parents_attributes_and_errors(recording):
     request = TraceContext("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7")
 
     def load() -> None:
-        with spans.span("load", table="prices", row_count=3, share=0.5, is_new=True, none=None):
+        with spans.open_span(
+            "load", table="prices", row_count=3, share=0.5, is_new=True, none=None
+        ):
             raise ValueError("no\x1b disk")
 
-    with in_trace(request), spans.span("run"), pytest.raises(ValueError, match="no"):
+    with use_trace(request), spans.open_span("run"), pytest.raises(ValueError, match="no"):
         load()
-    assert current_trace() is None
+    assert find_current_trace() is None
     spans.flush()
     [load_span, run] = recording.spans
     assert (run.name, run.parent, run.error) == ("run", request.span_id, "")
@@ -89,7 +91,7 @@ def test_spans_have_their_trace_parents_attributes_and_errors(recording):
 
 def test_attributes_are_bounded_and_redacted(recording):
     hide("planted-secret")
-    with spans.span("http", url="https://x/?key=planted-secret&" + "y" * 10_000) as span:
+    with spans.open_span("http", url="https://x/?key=planted-secret&" + "y" * 10_000) as span:
         assert span is not None
         span.set(**{f"name{number}": number for number in range(100)})
         span.fail("planted-secret " * 100)
@@ -195,14 +197,14 @@ FORK = """
 import os
 import sys
 from orchestration_project.engine.tracing import spans
-with spans.span("parent"):
+with spans.open_span("parent"):
     pass
 loaded = set(sys.modules)
 child = os.fork()
 if child:
     os.waitpid(child, 0)
 else:
-    with spans.span("child"):
+    with spans.open_span("child"):
         pass
 spans.flush(20)
 assert set(sys.modules) == loaded, set(sys.modules) - loaded
@@ -230,12 +232,12 @@ def test_a_fork_just_after_a_span_sends_its_own_spans_and_loses_none(collector, 
 OFF = """
 import sys
 from orchestration_project.engine.tracing import spans
-made = [spans.span("run", table="x"), spans.span("load")]
+made = [spans.open_span("run", table="x"), spans.span("load")]
 assert made[0] is made[1], "a span object was made"
 with made[0] as given:
     assert given is None
 assert spans.begin_span("step", None) is None
-spans.end_span(None); spans.flush()
+spans.finish_span(None); spans.flush()
 import dagster as dg
 from orchestration_project.instance.storage import open_instance
 @dg.op

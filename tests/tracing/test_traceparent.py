@@ -9,12 +9,12 @@ from orchestration_project.engine.tracing.traceparent import (
     begin_run_trace,
     begin_trace,
     continue_or_begin,
-    current_trace,
-    end_run_trace,
-    in_trace,
+    find_current_trace,
+    forget_run_trace,
     is_trace_id,
     read_traceparent,
     trace_tags,
+    use_trace,
 )
 from orchestration_project.redaction import hide
 
@@ -83,10 +83,10 @@ def test_a_malformed_or_doubled_header_begins_a_trace_and_is_noted_bounded_and_r
 
 def test_a_run_is_of_its_own_trace_else_of_the_current_one_else_of_a_new_one():
     own = TraceContext(TRACE, SPAN)
-    assert current_trace() is None
-    with in_trace(begin_trace()):
+    assert find_current_trace() is None
+    with use_trace(begin_trace()):
         assert trace_tags(own.as_tags()) == {".dagster/traceparent": HEADER, "trace_id": TRACE}
-        current = current_trace()
+        current = find_current_trace()
         assert current is not None
         assert trace_tags({}) == current.as_tags()
     earlier = {"traceparent": HEADER, "trace_id": TRACE}  # of a run before the tag was hidden
@@ -99,10 +99,10 @@ def test_a_run_is_of_its_own_trace_else_of_the_current_one_else_of_a_new_one():
 def test_the_trace_of_a_run_is_that_of_its_process_until_it_ends():
     run, request = begin_trace(), begin_trace()
     begin_run_trace("a run", run)
-    assert current_trace() == run
-    with in_trace(request):
-        assert current_trace() == request
-    end_run_trace("another run")
-    assert current_trace() == run
-    end_run_trace("a run")
-    assert current_trace() is None
+    assert find_current_trace() == run
+    with use_trace(request):
+        assert find_current_trace() == request
+    forget_run_trace("another run")
+    assert find_current_trace() == run
+    forget_run_trace("a run")
+    assert find_current_trace() is None

@@ -6,7 +6,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.engine.contracts.automation import PROFILE
 from orchestration_project.registry import Domain, Job, Registry
-from orchestration_project.services.presets import preset_names, preset_of_file
+from orchestration_project.services.presets import list_preset_names, resolve_preset
 from tools.reference_pages.markdown import code, codes, first_sentence, page, section, table
 
 PARTITIONS: dict[type[dg.PartitionsDefinition[str]], str] = {
@@ -53,12 +53,12 @@ def _job(job: Job) -> tuple[str, ...]:
 
 
 def _presets() -> str:
-    rows = map(_preset, preset_names())
+    rows = map(_preset, list_preset_names())
     return section("Presets", table(("preset", "job", "what it does", "sets"), rows))
 
 
 def _preset(name: str) -> tuple[str, ...]:
-    preset, _ = preset_of_file(name, REGISTRY.preset_targets)
+    preset, _ = resolve_preset(name, REGISTRY.preset_targets)
     fields = [f"{field}: {value}" for field, value in preset.values.items()]
     return code(name), code(preset.job), preset.description, codes(fields)
 

@@ -35,7 +35,7 @@ EVENTS = {
     "ObserveResult",
     "Output",
 }
-METADATA_FUNCTIONS = {"add_output_metadata", "as_metadata", "event_metadata"}
+METADATA_FUNCTIONS = {"add_output_metadata", "as_metadata", "normalise_metadata"}
 CONSTANT = re.compile(r'^([A-Z][A-Z0-9_]*)(?:: [^=\n]+)? = "([^"\n]*)"$', re.MULTILINE)
 ALERTS = {"AlertCondition", "Message", "Notice", "Problem"}
 ASSET_JOB = "__ASSET_JOB"

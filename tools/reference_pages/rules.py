@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestration_project.catalog import REGISTRY
-from orchestration_project.engine.contracts.formulas import rules_document
+from orchestration_project.engine.contracts.formulas import build_rules_document
 from orchestration_project.services.evidence.absences import WITHOUT_FORMULA, list_absences
 from orchestration_project.tables.schema import METADATA
 
@@ -17,7 +17,7 @@ DEPTH = 4
 def write() -> Iterator[tuple[str, str]]:
     """Yield the path of the file, and its text."""
     others = WITHOUT_FORMULA.keys() & METADATA.tables.keys()
-    document = rules_document(REGISTRY.rules.values(), list_absences(REGISTRY.rules, others))
+    document = build_rules_document(REGISTRY.rules.values(), list_absences(REGISTRY.rules, others))
     yield PATH, f"{_text(document, DEPTH)}\n"
 
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.assets.specs import SOURCE, asset_spec, utc_days
+from orchestration_project.assets.specs import SOURCE, build_asset_spec, build_utc_days
 from orchestration_project.domains.documents.tables import documents_files
 from orchestration_project.resources.documents.waiting import FIRST_DAY
-from orchestration_project.services.metadata import column_schema
+from orchestration_project.services.metadata import build_schema
 
 GROUP = "documents"
 OWNERS = ["team:operations"]
@@ -20,7 +20,7 @@ VERDICT_OP, VERDICT_CHECK = "documents_verdict", "has_good_verdict"
 PAIRS_CHECK = "names_existing_documents"
 IN_TIME_CHECK = "is_loaded_in_time"
 
-DAYS = utc_days(FIRST_DAY)
+DAYS = build_utc_days(FIRST_DAY)
 
 CHUNK_SOURCES = {
     "document_id": "document_id",
@@ -42,10 +42,10 @@ SIMILARITY_SOURCES = {
 }
 """Columns of `documents_similarity`, and those of `documents_chunks` whose words they come from."""
 
-files = asset_spec(
+files = build_asset_spec(
     FILES,
     str(documents_files.comment),
-    column_schema(documents_files.columns),
+    build_schema(documents_files.columns),
     SOURCE,
     owners=OWNERS,
     **{"dagster/table_name": documents_files.name},
@@ -53,7 +53,7 @@ files = asset_spec(
 """Nothing makes it here: polls of the source fill it."""
 
 
-def table_spec(
+def build_table_spec(
     key: dg.AssetKey,
     table: Table,
     kind: str,
@@ -62,10 +62,10 @@ def table_spec(
 ) -> dg.AssetSpec:
     """Return the spec of a table; ``made_of`` names the column of the source of each column."""
     lineage = {name: [dg.TableColumnDep(source, of)] for name, of in (made_of or {}).items()}
-    return asset_spec(
+    return build_asset_spec(
         key,
         str(table.comment),
-        column_schema(table.columns),
+        build_schema(table.columns),
         kind,
         source,
         owners=OWNERS,

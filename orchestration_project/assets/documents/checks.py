@@ -15,7 +15,11 @@ from orchestration_project.assets.documents.catalogue import (
     VERDICT_CHECK,
     VERDICT_OP,
 )
-from orchestration_project.assets.specs import freshness_check, freshness_job, paused_freshness
+from orchestration_project.assets.specs import (
+    build_freshness_job,
+    find_paused_result,
+    freshness_check,
+)
 from orchestration_project.domains.documents.options import FailOn
 from orchestration_project.domains.documents.settings import DocumentsSettings
 from orchestration_project.domains.documents.settings import FailOn as FailOnName
@@ -31,7 +35,7 @@ from orchestration_project.resources.documents.reporting import (
     verdict_of,
 )
 from orchestration_project.resources.documents.waiting import oldest_waiting
-from orchestration_project.services.metadata import check_spec, described_result, not_applicable
+from orchestration_project.services.metadata import build_result, check_spec, mark_not_applicable
 
 FAIL_ON_TAG = "documents_fail_on"
 """Tag of a run that a verdict may fail, with the verdict from which it does."""
@@ -48,7 +52,7 @@ def files_are_loaded_in_time(
     clock: dg.ResourceParam[Clock], warehouse: dg.ResourceParam[Warehouse]
 ) -> dg.AssetCheckResult:
     """Look for files that wait; the source is not asked."""
-    if paused := paused_freshness(warehouse, FILES, IN_TIME_CHECK):
+    if paused := find_paused_result(warehouse, FILES, IN_TIME_CHECK):
         return paused
     late = oldest_waiting(warehouse, clock.now())
     metadata: Mapping[str, Any] = {"outcome": "no file waits for long"}
@@ -60,10 +64,10 @@ def files_are_loaded_in_time(
             "what_to_do": late.remedy,
         }
     severity = dg.AssetCheckSeverity.WARN
-    return described_result(FILES, IN_TIME_CHECK, metadata, severity, passed=late is None)
+    return build_result(FILES, IN_TIME_CHECK, metadata, severity, passed=late is None)
 
 
-documents_freshness_job = freshness_job(
+documents_freshness_job = build_freshness_job(
     GROUP,
     [files_are_loaded_in_time],
     "Checks whether a stable file waits for a run longer than an hour.",
@@ -133,7 +137,7 @@ def _notice(verdict: Verdict | None, items: SettledItems) -> Mapping[str, Any]:
 
 def _build_result(verdict: Verdict | None, items: SettledItems) -> dg.AssetCheckResult:
     if verdict is None:
-        metadata: Mapping[str, Any] = not_applicable("the run extracted no document")
+        metadata: Mapping[str, Any] = mark_not_applicable("the run extracted no document")
     else:
         outcome = {
             "outcome": f"{verdict.level}, score {verdict.score:.1f}",
@@ -145,7 +149,7 @@ def _build_result(verdict: Verdict | None, items: SettledItems) -> dg.AssetCheck
     is_bad = verdict is not None and verdict.level == "bad"
     severity = dg.AssetCheckSeverity.ERROR if is_bad else dg.AssetCheckSeverity.WARN
     passed = verdict is None or verdict.level == "good"
-    return described_result(CAPTURE, VERDICT_CHECK, metadata, severity, passed=passed)
+    return build_result(CAPTURE, VERDICT_CHECK, metadata, severity, passed=passed)
 
 
 def record_fail_on(instance: dg.DagsterInstance, run_id: str, fail_on: str) -> None:

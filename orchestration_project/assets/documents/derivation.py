@@ -14,7 +14,7 @@ from orchestration_project.assets.documents.catalogue import (
     PAIRS_CHECK,
     SIMILARITY,
     SIMILARITY_SOURCES,
-    table_spec,
+    build_table_spec,
 )
 from orchestration_project.domains.documents.tables import documents_similarity
 from orchestration_project.engine.warehouse import Warehouse
@@ -22,13 +22,13 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.derivation import DocumentDerivation
 from orchestration_project.resources.documents.similarity import orphan_pair_count
 from orchestration_project.resources.documents.waiting import LISTED_SIMILARITY
-from orchestration_project.services.metadata import check_spec, summary_of
+from orchestration_project.services.metadata import check_spec, summarize_result
 
 
 @dg.multi_asset(
     name=DERIVE_OP,
     specs=[
-        table_spec(SIMILARITY, documents_similarity, "gold", CHUNKS, SIMILARITY_SOURCES),
+        build_table_spec(SIMILARITY, documents_similarity, "gold", CHUNKS, SIMILARITY_SOURCES),
     ],
     check_specs=[
         check_spec(
@@ -82,7 +82,7 @@ def _check_pairs(orphan_count: int) -> dg.AssetCheckResult:
         asset_key=SIMILARITY,
         check_name=PAIRS_CHECK,
         passed=not orphan_count,
-        description=summary_of(metadata),
+        description=summarize_result(metadata),
         metadata=metadata,
     )
 

@@ -18,7 +18,7 @@ from orchestration_project.assets.documents.catalogue import (
     FILES,
     GROUP,
     PAGES,
-    table_spec,
+    build_table_spec,
 )
 from orchestration_project.assets.documents.checks import record_fail_on
 from orchestration_project.assets.documents.derivation import derive_documents
@@ -41,9 +41,9 @@ from orchestration_project.domains.documents.tables import (
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.leases import is_at_work
-from orchestration_project.engine.options import config_of, describe_defaults
+from orchestration_project.engine.options import build_config, describe_defaults
 from orchestration_project.engine.replay_plans import Replay, ReplayFilter
 from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse
@@ -77,13 +77,13 @@ from orchestration_project.resources.documents.waiting import (
     file_items,
     topic_of,
 )
-from orchestration_project.services.metadata import quoted_table, table_of
+from orchestration_project.services.metadata import build_table, redact_table
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
 
 describe_defaults(DocumentsLoad, DOCUMENTS_LOADING.default_texts(load_shared_settings()))
 
-DOCUMENTS_CONFIG = config_of(DocumentsLoad)
+DOCUMENTS_CONFIG = build_config(DocumentsLoad)
 
 FILE_TIME = timedelta(minutes=2)
 """Time after which the process that reads a file is killed."""
@@ -113,15 +113,15 @@ class _Work(NamedTuple):
 @dg.multi_asset(
     name=LOAD_OP,
     specs=[
-        table_spec(CAPTURE, documents_table, "state", FILES),
-        table_spec(
+        build_table_spec(CAPTURE, documents_table, "state", FILES),
+        build_table_spec(
             PAGES,
             documents_pages,
             "silver",
             CAPTURE,
             dict.fromkeys(PAGE_COLUMNS, "document_id"),
         ),
-        table_spec(CHUNKS, documents_chunks, "gold", PAGES, CHUNK_SOURCES),
+        build_table_spec(CHUNKS, documents_chunks, "gold", PAGES, CHUNK_SOURCES),
     ],
     partitions_def=DAYS,
     backfill_policy=dg.BackfillPolicy.single_run(),
@@ -261,7 +261,7 @@ class _DocumentLoad:
 load_job = dg.define_asset_job(
     LOAD_JOB,
     selection=dg.AssetSelection.assets(load_documents, derive_documents),
-    description=job_text(
+    description=describe_job(
         LISTED_PAGES.description,
         LOAD_OP,
         DocumentsLoad,
@@ -295,7 +295,9 @@ def load_results(
         written: Rows by table.
         seconds: Time that reading and loading took.
     """
-    by_type = {"outcomes_by_type": table_of(pl.DataFrame(found.by_type))} if found.by_type else {}
+    by_type = (
+        {"outcomes_by_type": build_table(pl.DataFrame(found.by_type))} if found.by_type else {}
+    )
     yield dg.MaterializeResult(asset_key=CAPTURE, metadata={**summary.as_metadata(), **by_type})
     yield dg.MaterializeResult(
         asset_key=PAGES,
@@ -310,6 +312,6 @@ def load_results(
         metadata={
             "rows_written": written[documents_chunks.name],
             "chunk_count": found.chunk_count,
-            **({"first_chunks": quoted_table(found.first_chunks)} if found.first_chunks else {}),
+            **({"first_chunks": redact_table(found.first_chunks)} if found.first_chunks else {}),
         },
     )

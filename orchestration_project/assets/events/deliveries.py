@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.assets.specs import SOURCE, system_spec
+from orchestration_project.assets.specs import SOURCE, build_system_spec
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
@@ -19,10 +19,10 @@ from orchestration_project.resources.events.deliveries import DeliveryLoader, De
 from orchestration_project.resources.events.routing.applying import open_applier
 from orchestration_project.resources.events.routing.planning import RoutingPlanner
 from orchestration_project.resources.events.routing.targets import RoutingTargets
-from orchestration_project.services.inbox.rows import topic_of
-from orchestration_project.services.inbox.senders import declared_sources
+from orchestration_project.services.inbox.rows import build_topic
+from orchestration_project.services.inbox.senders import read_declared_sources
 from orchestration_project.services.inbox.work import SOURCE_TAG, InboxQueue
-from orchestration_project.services.metadata import column_schema
+from orchestration_project.services.metadata import build_schema
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import inbox as inbox_table
 from orchestration_project.tables.webhooks import events_webhooks
@@ -51,12 +51,12 @@ MADE_OF = {
 """Columns of `events_webhooks`, and those of the inbox that they come from."""
 
 
-_spec = partial(system_spec, owners=OWNERS)
+_spec = partial(build_system_spec, owners=OWNERS)
 
 inbox = _spec(
     INBOX,
     "One delivery per row of the table inbox: the gateway fills it.",
-    column_schema(inbox_table.columns),
+    build_schema(inbox_table.columns),
     SOURCE,
 )
 """Nothing makes it here."""
@@ -64,7 +64,7 @@ inbox = _spec(
 SPEC = _spec(
     WEBHOOKS,
     str(events_webhooks.comment),
-    column_schema(events_webhooks.columns),
+    build_schema(events_webhooks.columns),
     "landed",
     INBOX,
     **{
@@ -95,7 +95,7 @@ def webhooks(
     """
     source = _read_source(context.run.tags)
     targets = RoutingTargets.of(settings, registry)
-    declared = declared_sources(settings).get(source)
+    declared = read_declared_sources(settings).get(source)
     planner = RoutingPlanner(targets, clock, context.run.run_id)
     yield from run_items(
         context,
@@ -104,7 +104,7 @@ def webhooks(
         database=warehouse,
         clock=clock,
         batches=ItemBatches(
-            topic_of(source),
+            build_topic(source),
             CAPTURE_TIME,
             MAX_DELIVERIES_PER_BATCH,
             MAX_DELIVERIES_PER_RUN,

@@ -9,7 +9,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.specs import system_spec
+from orchestration_project.assets.specs import build_system_spec
 from orchestration_project.domains.events.routing import FORM, RoutingDifference, RoutingRule
 from orchestration_project.domains.events.tables import (
     events_routed,
@@ -17,7 +17,7 @@ from orchestration_project.domains.events.tables import (
     events_routing_rules,
 )
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.contracts.rule_edits import RulesText
 from orchestration_project.engine.options import JobOptions, report_dry_run
@@ -34,12 +34,12 @@ from orchestration_project.resources.events.routing.rules import (
     try_rules,
 )
 from orchestration_project.resources.events.routing.targets import RoutingTargets
-from orchestration_project.services.ledger.rules.entries import editor_of
+from orchestration_project.services.ledger.rules.entries import find_editor
 from orchestration_project.services.metadata import (
-    as_metadata,
-    column_schema,
+    build_schema,
+    build_table,
+    log_metadata,
     report_schema,
-    table_of,
 )
 from orchestration_project.settings import Settings
 
@@ -50,7 +50,7 @@ ROUTED = dg.AssetKey([GROUP, "routed"])
 LETTERS = dg.AssetKey([GROUP, "routing_dead_letters"])
 WEBHOOKS = dg.AssetKey([GROUP, "webhooks"])
 
-_spec = partial(system_spec, owners=["team:operations"])
+_spec = partial(build_system_spec, owners=["team:operations"])
 
 DIFFERENCE_COLUMNS = {
     "source": "Source of the delivery",
@@ -157,7 +157,7 @@ def try_routing_rules(
     rules, unexamined = _examine_rules(context, config, targets)
     trial = try_rules(warehouse, targets, rules, delivery_count=config.delivery_count)
     return dg.MaterializeResult(
-        asset_key=TRIAL, metadata=as_metadata({**_render_trial(trial), "not_known": unexamined})
+        asset_key=TRIAL, metadata=log_metadata({**_render_trial(trial), "not_known": unexamined})
     )
 
 
@@ -167,7 +167,7 @@ def try_routing_rules(
         _spec(
             RULES,
             str(events_routing_rules.comment),
-            column_schema(events_routing_rules.columns),
+            build_schema(events_routing_rules.columns),
             "ledger",
             **{"dagster/table_name": events_routing_rules.name},
         ).merge_attributes(tags=REQUIRES_ADMIN)
@@ -185,7 +185,7 @@ def edit_routing_rules(
     targets = RoutingTargets.of(settings, registry)
     rules, unexamined = _examine_rules(context, config, targets)
     trial = try_rules(warehouse, targets, rules, delivery_count=config.delivery_count)
-    who = editor_of(context.run.tags, config.who) or "unknown"
+    who = find_editor(context.run.tags, config.who) or "unknown"
     changes, version = edit_rules(
         warehouse, rules, based_on=config.based_on, by=who, at=clock.now()
     )
@@ -197,7 +197,7 @@ def edit_routing_rules(
         "rules_in_effect": _build_table(RULE_COLUMNS, [_format_rule(rule) for rule in rules[:100]]),
     }
     values = {"rules_version": version, **edited, **_render_trial(trial)}
-    return dg.MaterializeResult(asset_key=RULES, metadata=as_metadata(values))
+    return dg.MaterializeResult(asset_key=RULES, metadata=log_metadata(values))
 
 
 @dg.multi_asset(
@@ -206,7 +206,7 @@ def edit_routing_rules(
         _spec(
             ROUTED,
             str(events_routed.comment),
-            column_schema(events_routed.columns),
+            build_schema(events_routed.columns),
             "ledger",
             RULES,
             WEBHOOKS,
@@ -232,7 +232,7 @@ def apply_routing(
     ]
     by_rule = {"actions_by_rule": _build_table(RuleOutcome._fields, rows)}
     return dg.MaterializeResult(
-        asset_key=ROUTED, metadata=as_metadata({**by_rule, **_count_outcomes(summary)})
+        asset_key=ROUTED, metadata=log_metadata({**by_rule, **_count_outcomes(summary)})
     )
 
 
@@ -242,7 +242,7 @@ def apply_routing(
         _spec(
             LETTERS,
             str(events_routing_dead_letters.comment),
-            column_schema(events_routing_dead_letters.columns),
+            build_schema(events_routing_dead_letters.columns),
             "ledger",
             ROUTED,
             **{"dagster/table_name": events_routing_dead_letters.name},
@@ -274,7 +274,7 @@ def replay_routing_letters(
     outcomes = [letter.outcome for letter in letters]
     return dg.MaterializeResult(
         asset_key=LETTERS,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
                 **reported,
                 "letters_count": len(letters),
@@ -332,7 +332,7 @@ def _count_outcomes(summary: ApplySummary) -> dict[str, Any]:
 
 
 def _build_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    return table_of(pl.DataFrame(list(rows), dict.fromkeys(names, pl.String()), orient="row"))
+    return build_table(pl.DataFrame(list(rows), dict.fromkeys(names, pl.String()), orient="row"))
 
 
 def _build_job(name: str, asset: dg.AssetsDefinition, text: str) -> Any:
@@ -343,7 +343,7 @@ def _build_job(name: str, asset: dg.AssetsDefinition, text: str) -> Any:
 try_routing_job = _build_job(
     "events_try_routing",
     try_routing_rules,
-    job_text(
+    describe_job(
         "Dry run: shows the effect of edited routing rules on the latest deliveries.",
         "try_routing_rules",
         TryRouting,
@@ -353,7 +353,7 @@ try_routing_job = _build_job(
 edit_routing_job = _build_job(
     "events_edit_routing",
     edit_routing_rules,
-    job_text(
+    describe_job(
         "Validates routing rules, and puts them into effect unless they changed meanwhile.",
         "edit_routing_rules",
         EditRouting,
@@ -367,7 +367,7 @@ apply_routing_job = _build_job(
 replay_routing_job = _build_job(
     "events_replay_routing",
     replay_routing_letters,
-    job_text(
+    describe_job(
         "Replays dead letters of routing by the rules in effect.",
         "replay_routing_letters",
         ReplayRouting,

@@ -7,7 +7,7 @@ from orchestration_project.assets.finra.catalogue import (
     OTC_WEEKLY,
     WEEKS,
     WEEKS_OF_ALL_TIERS,
-    week_keys,
+    list_week_keys,
     weekly_summary,
 )
 from orchestration_project.assets.finra.charts import finra_charts
@@ -46,6 +46,7 @@ __all__ = [
     "daily_job",
     "finra_charts",
     "gold_job",
+    "list_week_keys",
     "otc_weekly",
     "otc_weekly_job",
     "symbol_week_short",
@@ -57,6 +58,5 @@ __all__ = [
     "tier_week_job",
     "trade_activity",
     "value_picture",
-    "week_keys",
     "weekly_summary",
 ]

@@ -17,12 +17,17 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.domains.finra.activity import Activity, by_tier
 from orchestration_project.domains.finra.figures import trade_activity as drawn
 from orchestration_project.domains.finra.settings import FinraSettings
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.resources.finra.activity import read_activity
-from orchestration_project.services.metadata import image, partition_link, store_file, table_of
+from orchestration_project.services.metadata import (
+    build_table,
+    embed_image,
+    link_partition,
+    store_file,
+)
 
 FOLDER = "plots/finra/trade_activity"
 
@@ -53,9 +58,11 @@ def trade_activity(
     picture = drawn(activity, is_synthetic=is_synthetic)
     return dg.MaterializeResult(
         asset_key=TRADE_ACTIVITY,
-        metadata=event_metadata(
+        metadata=normalise_metadata(
             {
-                "picture": image("The trading by week, and the largest", svg_uri(picture.svg)),
+                "picture": embed_image(
+                    "The trading by week, and the largest", svg_uri(picture.svg)
+                ),
                 **_summarize_week(activity),
                 **_draw_lines(activity, is_synthetic=is_synthetic),
                 "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
@@ -70,7 +77,7 @@ def trade_activity(
 def _summarize_week(activity: Activity) -> dict[str, Any]:
     """Return the weekly figures as Dagster metadata, with the week they belong to."""
     week = activity.week_start
-    links = (partition_link(OTC_WEEKLY, f"{tier}|{week}") for tier in activity.tiers)
+    links = (link_partition(OTC_WEEKLY, f"{tier}|{week}") for tier in activity.tiers)
     share = activity.de_minimis_share
     return {
         "week_start": week.isoformat(),
@@ -91,7 +98,8 @@ def _draw_lines(activity: Activity, *, is_synthetic: bool) -> dict[str, Any]:
         for tier in activity.tiers
     }
     return {
-        f"shares_{tier}": image(f"Shares of {tier} by week", line) for tier, line in lines.items()
+        f"shares_{tier}": embed_image(f"Shares of {tier} by week", line)
+        for tier, line in lines.items()
     }
 
 
@@ -102,4 +110,4 @@ def _build_tables(activity: Activity) -> dict[str, Any]:
         "tiers": activity.tier_weeks.drop("week_start"),
     }
     names_last = pl.selectors.exclude("name"), pl.selectors.by_name("name", require_all=False)
-    return {name: table_of(rows.select(*names_last)) for name, rows in tables.items()}
+    return {name: build_table(rows.select(*names_last)) for name, rows in tables.items()}

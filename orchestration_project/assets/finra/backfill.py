@@ -5,7 +5,7 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS, week_keys
+from orchestration_project.assets.finra.catalogue import WEEKS_OF_ALL_TIERS, list_week_keys
 from orchestration_project.assets.finra.weekly import SPECS
 from orchestration_project.domains.finra.options import (
     BACKFILL_JOB,
@@ -21,13 +21,13 @@ from orchestration_project.domains.finra.selection import (
 )
 from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.contracts.pipelines import (
     LOADED_RANGE,
     REQUESTED_RANGE,
     require_known,
 )
-from orchestration_project.engine.options import config_of, describe_defaults, report_dry_run
+from orchestration_project.engine.options import build_config, describe_defaults, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.source import (
     FinraSource,
@@ -36,17 +36,17 @@ from orchestration_project.resources.finra.source import (
 )
 from orchestration_project.services.backfills import (
     LAUNCHED_BY_JOB,
-    active_backfill,
-    launched_by_job,
+    build_launch_tags,
+    find_active_backfill,
     request_backfill,
 )
-from orchestration_project.services.metadata import as_metadata
+from orchestration_project.services.metadata import log_metadata
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
 
 describe_defaults(FinraBackfill, BACKFILLING.default_texts(load_shared_settings()))
 
-BACKFILL_CONFIG = config_of(FinraBackfill)
+BACKFILL_CONFIG = build_config(FinraBackfill)
 
 
 @dg.op(name=BACKFILLING.op, out=dg.Out(dg.Nothing))
@@ -76,7 +76,7 @@ def launch_backfill(
         finra, warehouse, latest, only_taken=values["only_taken"], full=values["full"]
     )
     context.add_output_metadata(
-        as_metadata(
+        log_metadata(
             {
                 **reported,
                 "backfill": _start_backfill(context, due, config.dry_run, values),
@@ -92,7 +92,7 @@ def launch_backfill(
 
 
 def _select_partitions(weeks: Iterable[TierWeek]) -> list[TierWeek]:
-    keys = week_keys()
+    keys = list_week_keys()
     return [week for week in weeks if week.key in keys]
 
 
@@ -103,7 +103,7 @@ def _start_backfill(
     values: Mapping[str, Any],
 ) -> str:
     """Launch a backfill of the weeks, and return its id, or why there is none."""
-    running = active_backfill(context.instance, {LAUNCHED_BY_JOB: BACKFILL_JOB})
+    running = find_active_backfill(context.instance, {LAUNCHED_BY_JOB: BACKFILL_JOB})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if not due or dry_run:
@@ -117,7 +117,7 @@ def _start_backfill(
         context.repository_def,
         [spec.key for spec in SPECS],
         [tier_week.key for tier_week in due],
-        tags=launched_by_job(BACKFILL_JOB, context.run.tags) | ranges,
+        tags=build_launch_tags(BACKFILL_JOB, context.run.tags) | ranges,
         title=f"FINRA OTC weekly: {len(due)} partitions",
         run_config={"ops": {LOAD_OP: {"config": {"full": True}}}} if values["full"] else None,
     )
@@ -125,7 +125,7 @@ def _start_backfill(
 
 @dg.job(
     name=BACKFILL_JOB,
-    description=job_text(
+    description=describe_job(
         "Launches a backfill of the latest weeks that are missing or changed; a dry run by "
         "default.",
         BACKFILLING.op,

@@ -8,7 +8,7 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.assets import specs
-from orchestration_project.assets.factory import dataset_assets
+from orchestration_project.assets.factory import build_dataset_assets
 from orchestration_project.domains.finra.calendar import (
     TIERS,
     WEEK,
@@ -21,11 +21,11 @@ from orchestration_project.engine.runner import SECONDS_TO_NEXT_ATTEMPT
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.resources.finra.datasets import ENGINE_DATASETS
 from orchestration_project.resources.finra.weeks import offered_weeks, offers_what_run_loads
-from orchestration_project.services.metadata import column_schema
+from orchestration_project.services.metadata import build_schema
 from orchestration_project.settings import load_shared_settings
 
 
-def finra_weeks(
+def build_weeks(
     start: date, last: date, *, machine_now: date, goes_on: bool = True
 ) -> dg.WeeklyPartitionsDefinition:
     """Return the weeks from ``start`` to ``last``, both Mondays.
@@ -45,7 +45,7 @@ def finra_weeks(
     )
 
 
-def finra_tier_weeks(weeks: dg.WeeklyPartitionsDefinition) -> dg.MultiPartitionsDefinition:
+def build_tier_weeks(weeks: dg.WeeklyPartitionsDefinition) -> dg.MultiPartitionsDefinition:
     """Return tier x week."""
     return dg.MultiPartitionsDefinition(
         {"tier": dg.StaticPartitionsDefinition(list(TIERS)), "week": weeks}
@@ -93,20 +93,20 @@ RETRY_ONCE = dg.RetryPolicy(max_retries=1, delay=SECONDS_TO_NEXT_ATTEMPT)
 """For checks that ask the source: what passes by itself must not fail a run."""
 
 TODAY = Clock(SETTINGS.demo_clock_now).today_in_new_york()
-WEEKS_OF_ALL_TIERS = finra_weeks(
+WEEKS_OF_ALL_TIERS = build_weeks(
     *offered_weeks(SETTINGS, TODAY),
     machine_now=Clock().today_in_new_york(),
     goes_on=not offers_what_run_loads(SETTINGS),
 )
-WEEKS = finra_tier_weeks(WEEKS_OF_ALL_TIERS)
+WEEKS = build_tier_weeks(WEEKS_OF_ALL_TIERS)
 
 
-def week_keys() -> frozenset[str]:
+def list_week_keys() -> frozenset[str]:
     """Return the keys of WEEKS, for many questions: Dagster makes all of them for each one."""
     return frozenset(WEEKS.get_partition_keys())
 
 
-asset_spec = partial(specs.asset_spec, owners=OWNERS)
+asset_spec = partial(specs.build_asset_spec, owners=OWNERS)
 
 weekly_summary = asset_spec(
     WEEKLY_SUMMARY,
@@ -123,13 +123,13 @@ weekly_summary = asset_spec(
 """Nothing makes it here; what is checked of the source by itself is shown on it."""
 
 
-def table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
+def build_table_spec(key: dg.AssetKey, table: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is ``table``."""
     metadata = {
         "dagster/table_name": table.name,
         "dagster/column_lineage": _build_lineage(table, deps),
     }
-    columns = column_schema(table.columns)
+    columns = build_schema(table.columns)
     return asset_spec(key, str(table.comment), columns, kind, *deps, **metadata)
 
 
@@ -151,4 +151,4 @@ def _build_lineage(table: Table, deps: Sequence[dg.AssetKey]) -> dg.TableColumnL
     )
 
 
-DATASET_ASSETS = [dataset_assets(dataset) for dataset in ENGINE_DATASETS]
+DATASET_ASSETS = [build_dataset_assets(dataset) for dataset in ENGINE_DATASETS]

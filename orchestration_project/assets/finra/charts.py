@@ -18,7 +18,7 @@ from orchestration_project.assets.finra.catalogue import (
 from orchestration_project.assets.finra.value import DAILY, SYMBOL_WEEK_VALUE
 from orchestration_project.domains.finra import chart_figures as plots
 from orchestration_project.domains.finra.settings import FinraSettings
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.figures import Picture
@@ -26,7 +26,7 @@ from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.finra import charts
 from orchestration_project.resources.finra.datasets import DATASETS_ON
 from orchestration_project.resources.finra.listed import HAS_VALUES
-from orchestration_project.services.metadata import image, store_file, table_of
+from orchestration_project.services.metadata import build_table, embed_image, store_file
 
 FOLDER = "plots/finra/charts"
 SHORT_INTEREST = dg.AssetKey(["finra", "short_interest"])
@@ -153,7 +153,7 @@ def finra_charts(
         if chart.key in context.selected_asset_keys:
             rows, picture = chart.draw(warehouse, settings.is_demo)
             metadata = _describe_chart(artifacts, chart, rows, picture)
-            yield dg.MaterializeResult(asset_key=chart.key, metadata=event_metadata(metadata))
+            yield dg.MaterializeResult(asset_key=chart.key, metadata=normalise_metadata(metadata))
 
 
 def _describe_chart(
@@ -162,9 +162,9 @@ def _describe_chart(
     if picture is None:
         return {"outcome": "nothing to draw: what the chart shows is not loaded"}
     return {
-        "picture": image(chart.title, svg_uri(picture.svg)),
+        "picture": embed_image(chart.title, svg_uri(picture.svg)),
         "dagster/row_count": len(rows),
-        "newest": table_of(rows.tail(ROWS_SHOWN)),
+        "newest": build_table(rows.tail(ROWS_SHOWN)),
         "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
         "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),
     }

@@ -10,8 +10,8 @@ from orchestration_project.assets.finra.catalogue import (
 )
 from orchestration_project.assets.specs import (
     FRESHNESS_CHECK,
+    find_paused_result,
     freshness_check,
-    paused_freshness,
 )
 from orchestration_project.domains.finra.freshness import (
     DueWeek,
@@ -24,7 +24,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weeks import offered_weeks, read_due_weeks
-from orchestration_project.services.metadata import described_result
+from orchestration_project.services.metadata import build_result
 
 SHOWN_WEEKS = 100
 """The latest of those that are missing: an event should stay below 100 KB."""
@@ -43,14 +43,14 @@ def as_new_as_the_calendar(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.AssetCheckResult:
     """Compare the landed weeks with the calendar, and with the list of FINRA."""
-    if paused := paused_freshness(warehouse, OTC_WEEKLY):
+    if paused := find_paused_result(warehouse, OTC_WEEKLY):
         return paused  # FINRA is not asked
     today, weeks = clock.today_in_new_york(), settings.finra_lookback_weeks
     listed, _ = of_known_tiers(finra.published(since=horizon_start(today, weeks)))
-    return freshness_of(warehouse, settings, clock, listed=frozenset(listed))
+    return check_freshness(warehouse, settings, clock, listed=frozenset(listed))
 
 
-def freshness_of(
+def check_freshness(
     warehouse: Warehouse,
     settings: FinraSettings,
     clock: Clock,
@@ -78,7 +78,7 @@ def _check_weeks(due: Sequence[DueWeek]) -> dg.AssetCheckResult:
             [_record(due_week) for due_week in missing[-SHOWN_WEEKS:]]
         )
     severity = dg.AssetCheckSeverity.WARN
-    return described_result(OTC_WEEKLY, FRESHNESS_CHECK, metadata, severity, passed=not missing)
+    return build_result(OTC_WEEKLY, FRESHNESS_CHECK, metadata, severity, passed=not missing)
 
 
 def _record(week: DueWeek) -> dg.TableRecord:

@@ -20,10 +20,10 @@ from orchestration_project.assets.finra.catalogue import (
     VENUE_WEEK_ALL_TIERS,
     WEEKS,
     WEEKS_OF_ALL_TIERS,
-    table_spec,
+    build_table_spec,
 )
 from orchestration_project.domains.finra.settings import FinraSettings
-from orchestration_project.engine.announcements import EarlierMetadata, earlier_metadata
+from orchestration_project.engine.announcements import EarlierMetadata, read_latest_metadata
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.derived import (
     DerivedLoad,
@@ -31,7 +31,7 @@ from orchestration_project.engine.derived import (
     DerivedRows,
     DerivedTable,
 )
-from orchestration_project.engine.runner import AssetEvent, asked_keys, each_partition
+from orchestration_project.engine.runner import AssetEvent, load_partitions, read_requested_keys
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.gold import (
@@ -43,7 +43,7 @@ from orchestration_project.resources.finra.gold import (
     SYMBOL_MOVERS,
     VENUE_MOVERS,
 )
-from orchestration_project.services.metadata import data_label, table_of
+from orchestration_project.services.metadata import build_table, label_data
 
 MADE_OF = "made_of"
 
@@ -58,7 +58,7 @@ class _Gold:
 
     @property
     def spec(self) -> dg.AssetSpec:
-        return table_spec(self.key, self.derived.table, "gold", *self.made_of)
+        return build_table_spec(self.key, self.derived.table, "gold", *self.made_of)
 
 
 def _build_gold_assets(
@@ -82,12 +82,12 @@ def _build_gold_assets(
         chosen = [each for each in gold if each.key in context.selected_asset_keys]
         tables = [each.derived for each in chosen]
         where = {"tables": ", ".join(table.table.name for table in tables)}
-        keys = frozenset(asked_keys(context))
+        keys = frozenset(read_requested_keys(context))
         load = DerivedLoad(tables, warehouse, keys, where, run_id=context.run.run_id)
-        label = data_label(is_synthetic=settings.is_demo)
-        earlier = partial(earlier_metadata, context.instance)
+        label = label_data(is_synthetic=settings.is_demo)
+        earlier = partial(read_latest_metadata, context.instance)
         report = _GoldReport(load, clock.now, chosen, label, earlier)
-        yield from each_partition(context, lambda: load, report)
+        yield from load_partitions(context, lambda: load, report)
 
     return derive
 
@@ -125,7 +125,7 @@ class _GoldReport(DerivedReport):
                         "recomputed_week_count": 1,
                         "seconds": 0.0,
                         MADE_OF: table.versions[partition],
-                        "largest": table_of(table.summaries[partition]),
+                        "largest": build_table(table.summaries[partition]),
                         **self.label,
                     }
                     yield dg.AssetMaterialization(gold.key, partition=partition, metadata=metadata)
@@ -140,7 +140,7 @@ def _describe_table(table: DerivedRows, derived: DerivedResult) -> dict[str, Any
         "recomputed_week_count": len(table.recomputed),
         "seconds": derived.seconds,
         MADE_OF: table.versions[derived.partition_key],
-        **({"largest": table_of(own)} if own is not None else {}),
+        **({"largest": build_table(own)} if own is not None else {}),
     }
 
 

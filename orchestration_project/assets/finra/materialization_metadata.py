@@ -35,18 +35,23 @@ from orchestration_project.engine.announcements import (
     is_known_from,
 )
 from orchestration_project.engine.dataset import Announcement
-from orchestration_project.engine.warehouse.delivery import staged_name
+from orchestration_project.engine.warehouse.delivery import build_staged_name
 from orchestration_project.plots.sparkline import sparkline
 from orchestration_project.resources.finra.weekly import LoadedWeek
 from orchestration_project.services.links import (
-    capture_path,
-    captures_path,
-    diff_path,
-    explanation_path,
-    file_path,
+    build_capture_path,
+    build_captures_path,
+    build_diff_path,
+    build_explanation_path,
+    build_file_path,
     link,
 )
-from orchestration_project.services.metadata import data_label, image, partition_link, table_of
+from orchestration_project.services.metadata import (
+    build_table,
+    embed_image,
+    label_data,
+    link_partition,
+)
 from orchestration_project.tables.schema import as_number
 
 NOTHING_RESTATED = {"restated_rows": 0, "restated_share_ratio": 0.0}
@@ -63,7 +68,7 @@ its column."""
 ASSETS = (OTC_WEEKLY, CAPTURE, STAGED, SYMBOL_WEEK, VENUE_WEEK)
 
 
-def metadata_of(
+def build_metadata(
     loaded: LoadedWeek,
     *,
     rejects: Callable[[LoadedWeek], Mapping[str, Any]],
@@ -80,7 +85,7 @@ def metadata_of(
     common = {
         "source": loaded.source,
         "source_version": loaded.source_version,
-        **data_label(is_synthetic=loaded.source == "demo"),
+        **label_data(is_synthetic=loaded.source == "demo"),
     }
     loaded_metadata = _describe_loaded(loaded)
     carried = _carry_metadata(loaded, earlier)
@@ -115,7 +120,7 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         return {}
     largest = {
         key: {
-            "largest": table_of(rows),
+            "largest": build_table(rows),
             **_link_explanation(table, written_preview.partition_key, rows),
         }
         for key in ASSETS
@@ -124,10 +129,10 @@ def _preview(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
     }
     line = sparkline(written_preview.recent_shares, is_synthetic=loaded.source == "demo")
     origin = {
-        "recent_shares": image("Shares of the tier by week", line),
-        "first_captures": table_of(written_preview.captures),
+        "recent_shares": embed_image("Shares of the tier by week", line),
+        "first_captures": build_table(written_preview.captures),
         "downloads": dg.MetadataValue.md(_link_downloads(written_preview.captures)),
-        "captured_as": dg.MetadataValue.md(partition_link(CAPTURE, written_preview.partition_key)),
+        "captured_as": dg.MetadataValue.md(link_partition(CAPTURE, written_preview.partition_key)),
         **_diff(loaded, parsed(written_preview.partition_key)),
     }
     return {**largest, OTC_WEEKLY: {**origin, **largest[OTC_WEEKLY]}}
@@ -139,7 +144,7 @@ def _link_explanation(table: str, partition_key: str, largest: pl.DataFrame) -> 
     if largest.is_empty():
         return {}
     key = "|".join([partition_key, *largest.select(key_columns).row(0)])
-    return {"explanation": link(explanation_path(table, key, column))}
+    return {"explanation": link(build_explanation_path(table, key, column))}
 
 
 def _diff(loaded: LoadedWeek, week: TierWeek) -> Mapping[str, Any]:
@@ -147,13 +152,13 @@ def _diff(loaded: LoadedWeek, week: TierWeek) -> Mapping[str, Any]:
     if loaded.landed is None:
         return {}
     wheres = (f"tier={week.tier}", f"week_start={week.week_start}")
-    return {"diff": link(diff_path(finra_otc_weekly.name, loaded.landed.known_from, *wheres))}
+    return {"diff": link(build_diff_path(finra_otc_weekly.name, loaded.landed.known_from, *wheres))}
 
 
 def _link_downloads(captures: pl.DataFrame) -> str:
     """Return the Markdown of links to the captured bytes, one per part."""
     links = (
-        f"[part {part}]({capture_path(sha256)})"
+        f"[part {part}]({build_capture_path(sha256)})"
         for part, sha256 in captures["part", "sha256"].rows()
     )
     return ", ".join(links)
@@ -185,12 +190,12 @@ def _describe_unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str,
     marks = {**outcome, "landed_by": dg.MetadataValue.dagster_run(landed.run_id)}
     audits = Counter(landed.audits.get(name) for name in AUDITS)
     known_from = {KNOWN_FROM: loaded.known_from} if loaded.known_from else {}
-    artifact = staged_name(finra_otc_weekly.name, landed.partition_key, landed.content_sha256)
+    artifact = build_staged_name(finra_otc_weekly.name, landed.partition_key, landed.content_sha256)
     return {
         CAPTURE: {
             **marks,
             "group_id": landed.group_id,
-            "captured": link(captures_path(landed.group_id)),
+            "captured": link(build_captures_path(landed.group_id)),
             "dagster/row_count": landed.lines,
             "captures": landed.captures,
             "bytes": landed.bytes,
@@ -200,7 +205,7 @@ def _describe_unchanged(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str,
             **marks,
             "dagster/row_count": landed.rows,
             "rejects": landed.rejects,
-            "artifact": link(file_path(artifact)),
+            "artifact": link(build_file_path(artifact)),
         },
         OTC_WEEKLY: {
             **marks,
@@ -225,7 +230,7 @@ def _describe_loaded(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, An
     return {
         CAPTURE: {
             "group_id": landed.group_id,
-            "captured": link(captures_path(landed.group_id)),
+            "captured": link(build_captures_path(landed.group_id)),
             "dagster/row_count": figures.lines,
             "captures": figures.captures,
             "bytes": figures.bytes,
@@ -235,7 +240,7 @@ def _describe_loaded(loaded: LoadedWeek) -> Mapping[dg.AssetKey, Mapping[str, An
         STAGED: {
             "dagster/row_count": figures.rows,
             "rejects": figures.rejects,
-            "artifact": link(file_path(loaded.staged_name)),
+            "artifact": link(build_file_path(loaded.staged_name)),
             "seconds": figures.check_seconds,
         },
         OTC_WEEKLY: {

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from orchestration_project.assets.finra.catalogue import DATASET_ASSETS, week_keys
+from orchestration_project.assets.finra.catalogue import DATASET_ASSETS, list_week_keys
 from orchestration_project.assets.finra.weekly import LOAD_OP, otc_weekly_job
 from orchestration_project.domains.finra.calendar import TIERS
 from orchestration_project.domains.finra.selection import chosen, key_ranges, summary, tier_week
@@ -47,7 +47,7 @@ def _plan_weeks(
     )
     if not weeks:
         return None
-    known_names = week_keys()
+    known_names = list_week_keys()
     _require_partitions([week.key for week in weeks if week.key not in known_names])
     return ReplayRuns(ranges=key_ranges(weeks), description=summary(weeks), count=len(weeks))
 

@@ -9,7 +9,7 @@ from orchestration_project.assets.factory import derive_partitions
 from orchestration_project.assets.finra.catalogue import (
     SYMBOL_WEEK,
     WEEKS_OF_ALL_TIERS,
-    table_spec,
+    build_table_spec,
 )
 from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
 from orchestration_project.engine.connections.clock import Clock
@@ -27,7 +27,7 @@ SHORT_INTEREST = dg.AssetKey(["finra", "short_interest"])
 @dg.multi_asset(
     name="derive_finra_symbol_week_short",
     specs=[
-        table_spec(
+        build_table_spec(
             SYMBOL_WEEK_SHORT,
             finra_symbol_week_short,
             "gold",

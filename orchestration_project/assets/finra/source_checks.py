@@ -9,16 +9,16 @@ from orchestration_project.assets.finra.catalogue import RETRY_ONCE, WEEKLY_SUMM
 from orchestration_project.domains.finra.contract import KNOWN_FIELDS
 from orchestration_project.domains.finra.selection import unknown_tiers
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.contract import drift
+from orchestration_project.engine.contracts.contract import detect_drift
 from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.api import CURRENT
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.services.metadata import (
+    build_table_if_any,
     describe_check,
-    not_applicable,
-    summary_of,
-    table_if_any,
+    mark_not_applicable,
+    summarize_result,
 )
 
 
@@ -38,7 +38,10 @@ def lists_only_known_tiers(finra: dg.ResourceParam[FinraSource]) -> dg.AssetChec
     return dg.AssetCheckResult(
         passed=not unknown,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"partitions_listed": len(published), **table_if_any("unknown_tiers", unknown)},
+        metadata={
+            "partitions_listed": len(published),
+            **build_table_if_any("unknown_tiers", unknown),
+        },
     )
 
 
@@ -61,10 +64,12 @@ def has_the_fields_that_we_know(
     """
     listed = finra.list_fields()
     if listed is None:
-        outcome = not_applicable(NO_FIELDS)
-        return dg.AssetCheckResult(passed=True, description=summary_of(outcome), metadata=outcome)
+        outcome = mark_not_applicable(NO_FIELDS)
+        return dg.AssetCheckResult(
+            passed=True, description=summarize_result(outcome), metadata=outcome
+        )
     seen_frame = remember_fields(warehouse, clock, listed, source=finra.name, dataset=CURRENT)
-    drifts = drift(seen_frame, KNOWN_FIELDS)
+    drifts = detect_drift(seen_frame, KNOWN_FIELDS)
     is_missing = any(each.what == "missing" for each in drifts)
     return dg.AssetCheckResult(
         passed=not drifts,
@@ -72,7 +77,7 @@ def has_the_fields_that_we_know(
         metadata={
             "fields_known": len(KNOWN_FIELDS),
             "fields_listed": len(listed),
-            **table_if_any("differences", [asdict(each) for each in drifts]),
+            **build_table_if_any("differences", [asdict(each) for each in drifts]),
         },
     )
 

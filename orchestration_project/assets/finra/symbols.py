@@ -6,17 +6,17 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from orchestration_project.assets.finra.catalogue import OTC_WEEKLY, SYMBOL_WEEK, table_spec
+from orchestration_project.assets.finra.catalogue import OTC_WEEKLY, SYMBOL_WEEK, build_table_spec
 from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.domains.finra.tables.symbols import (
     finra_symbol_changes,
     finra_symbol_renames,
     finra_symbols,
 )
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.finra.symbols import ALL, derive_symbols, newest_week_changes
-from orchestration_project.services.metadata import check_spec, data_label, table_of
+from orchestration_project.services.metadata import build_table, check_spec, label_data
 
 SYMBOLS, CHANGES, RENAMES = (
     dg.AssetKey(["finra", noun]) for noun in ("symbols", "symbol_changes", "symbol_renames")
@@ -51,7 +51,8 @@ REMEDIES = {
 @dg.multi_asset(
     name="derive_finra_symbols",
     specs=[
-        table_spec(key, table, "gold", OTC_WEEKLY, SYMBOL_WEEK) for key, table in TABLES.items()
+        build_table_spec(key, table, "gold", OTC_WEEKLY, SYMBOL_WEEK)
+        for key, table in TABLES.items()
     ],
     check_specs=[
         check_spec(
@@ -76,9 +77,9 @@ def symbols(
             "dagster/row_count": made_derived_rows.row_count,
             "made_of": made_derived_rows.versions[ALL],
             "seconds": derived.seconds,
-            **data_label(is_synthetic=settings.is_demo),
+            **label_data(is_synthetic=settings.is_demo),
         }
-        yield dg.MaterializeResult(asset_key=key, metadata=event_metadata(metadata))
+        yield dg.MaterializeResult(asset_key=key, metadata=normalise_metadata(metadata))
     for name, (kind, _) in CHECKS.items():
         yield _check_result(name, newest_week_changes(warehouse, kind, weeks=RECENT_WEEKS))
 
@@ -92,6 +93,6 @@ def _check_result(name: str, found: pl.DataFrame) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         metadata={
             "symbol_count": found["symbol"].n_unique(),
-            **({"symbols": table_of(head.drop("known_from"))} if len(head) else {}),
+            **({"symbols": build_table(head.drop("known_from"))} if len(head) else {}),
         },
     )

@@ -10,7 +10,7 @@ from orchestration_project.assets.factory import derive_partitions
 from orchestration_project.assets.finra.catalogue import (
     SYMBOL_WEEK,
     WEEKS_OF_ALL_TIERS,
-    table_spec,
+    build_table_spec,
 )
 from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
@@ -25,7 +25,12 @@ from orchestration_project.resources.finra.value import (
     notional_by_week,
     value_load,
 )
-from orchestration_project.services.metadata import check_spec, not_applicable, summary_of, table_of
+from orchestration_project.services.metadata import (
+    build_table,
+    check_spec,
+    mark_not_applicable,
+    summarize_result,
+)
 
 SYMBOL_WEEK_VALUE = dg.AssetKey(["finra", "symbol_week_value"])
 DAILY = dg.AssetKey(["prices", "daily"])
@@ -37,7 +42,9 @@ WEEKS_SHOWN = 50
 
 @dg.multi_asset(
     name="derive_finra_symbol_week_value",
-    specs=[table_spec(SYMBOL_WEEK_VALUE, finra_symbol_week_value, "gold", SYMBOL_WEEK, DAILY)],
+    specs=[
+        build_table_spec(SYMBOL_WEEK_VALUE, finra_symbol_week_value, "gold", SYMBOL_WEEK, DAILY)
+    ],
     check_specs=[
         check_spec(
             COVERS,
@@ -93,38 +100,40 @@ def _check_result(covered: Mapping[str, float], least: float) -> dg.AssetCheckRe
     data_frame = pl.DataFrame(
         latest, {"week_start": pl.String, "coverage_ratio": pl.Float64}, orient="row"
     )
-    outcome = {} if covered else not_applicable("no week is derived yet")
+    outcome = {} if covered else mark_not_applicable("no week is derived yet")
     return dg.AssetCheckResult(
         asset_key=SYMBOL_WEEK_VALUE,
         check_name=COVERS,
         passed=not short,
         severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(outcome),
+        description=summarize_result(outcome),
         metadata={
             **outcome,
             "weeks": len(covered),
             "weeks_short": len(short),
             "least_coverage_ratio": least,
-            **({"short": table_of(data_frame)} if short else {}),
+            **({"short": build_table(data_frame)} if short else {}),
         },
     )
 
 
 def _check_agreement(sums: pl.DataFrame, max_factor: float) -> dg.AssetCheckResult:
     differing = differing_weeks(sums, max_factor=max_factor)
-    outcome = {} if len(sums) else not_applicable("FINRA reports no value of symbols with prices")
+    outcome = (
+        {} if len(sums) else mark_not_applicable("FINRA reports no value of symbols with prices")
+    )
     tail = differing.tail(WEEKS_SHOWN)
     return dg.AssetCheckResult(
         asset_key=SYMBOL_WEEK_VALUE,
         check_name=AGREES,
         passed=differing.is_empty(),
         severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(outcome),
+        description=summarize_result(outcome),
         metadata={
             **outcome,
             "weeks": len(sums),
             "weeks_differing": len(differing),
             "max_notional_factor": max_factor,
-            **({"differing": table_of(tail)} if len(tail) else {}),
+            **({"differing": build_table(tail)} if len(tail) else {}),
         },
     )

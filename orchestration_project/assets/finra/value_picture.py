@@ -9,13 +9,13 @@ from orchestration_project.assets.finra.catalogue import SYMBOL_WEEK, asset_spec
 from orchestration_project.assets.finra.value import SYMBOL_WEEK_VALUE, symbol_week_value
 from orchestration_project.domains.finra.figures import traded_value
 from orchestration_project.domains.finra.settings import FinraSettings
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.value import read_valued_weeks
-from orchestration_project.services.metadata import image, store_file, table_of
+from orchestration_project.services.metadata import build_table, embed_image, store_file
 
 VALUE_PICTURE = dg.AssetKey(["finra", "value_picture"])
 FOLDER = "plots/finra/value"
@@ -49,7 +49,7 @@ def value_picture(
         if weeks is None
         else _describe_weeks(artifacts, weeks, is_synthetic=settings.is_demo)
     )
-    return dg.MaterializeResult(asset_key=VALUE_PICTURE, metadata=event_metadata(metadata))
+    return dg.MaterializeResult(asset_key=VALUE_PICTURE, metadata=normalise_metadata(metadata))
 
 
 def _describe_weeks(
@@ -60,12 +60,12 @@ def _describe_weeks(
     newest = weeks.filter(pl.col("week_start") == last)
     valued, shares = (newest[name].sum() for name in ("valued_share_quantity", "share_quantity"))
     return {
-        "picture": image("Value, shares and trades by week", svg_uri(picture.svg)),
+        "picture": embed_image("Value, shares and trades by week", svg_uri(picture.svg)),
         "week_start": newest["week_start"][0].isoformat(),
         "notional_dollars": newest["notional_dollars"].sum(),
         "share_quantity": shares,
         "valued_share": float(valued) / float(shares),
-        "tiers": table_of(newest.drop("week_start")),
+        "tiers": build_table(newest.drop("week_start")),
         "svg_file": store_file(artifacts, FOLDER, picture.svg, suffix="svg"),
         "png_file": store_file(artifacts, FOLDER, picture.png, suffix="png"),
     }

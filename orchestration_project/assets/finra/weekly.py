@@ -16,11 +16,11 @@ from orchestration_project.assets.finra.catalogue import (
     WEEKLY_SUMMARY,
     WEEKS,
     asset_spec,
-    table_spec,
+    build_table_spec,
 )
-from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, freshness_of
-from orchestration_project.assets.finra.materialization_metadata import metadata_of
-from orchestration_project.assets.specs import approved
+from orchestration_project.assets.finra.freshness import as_new_as_the_calendar, check_freshness
+from orchestration_project.assets.finra.materialization_metadata import build_metadata
+from orchestration_project.assets.specs import check_approval
 from orchestration_project.domains.finra.anomaly_bands import WARNINGS, BandLimits
 from orchestration_project.domains.finra.audits import AUDITS, HELP, PLAUSIBILITY
 from orchestration_project.domains.finra.copies import COPIES
@@ -37,22 +37,22 @@ from orchestration_project.engine.announcements import (
 )
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
-from orchestration_project.engine.contracts.rules import COMPARE, COMPLETE_AUDIT, summarised
-from orchestration_project.engine.dataset import LoadedPartition, completeness_of
+from orchestration_project.engine.contracts.job_options import describe_job
+from orchestration_project.engine.contracts.rules import COMPARE, COMPLETE_AUDIT, summarize_audits
+from orchestration_project.engine.dataset import LoadedPartition, find_completeness
 from orchestration_project.engine.deliveries import RecordedDeliveries, SourceDeliveries
 from orchestration_project.engine.loader import DatasetLoader
 from orchestration_project.engine.loads import (
     LoadOptions,
     refuse_unused_options,
 )
-from orchestration_project.engine.options import with_defaults
+from orchestration_project.engine.options import add_default_texts
 from orchestration_project.engine.runner import (
     AssetEvent,
     Checked,
     DatasetReport,
-    each_partition,
-    landed_before,
+    find_loaded,
+    load_partitions,
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
@@ -61,19 +61,19 @@ from orchestration_project.resources.finra import listed
 from orchestration_project.resources.finra.preview import WrittenPreview
 from orchestration_project.resources.finra.source import FinraSource
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.services.delivery_evidence import evidence_of, rejects_of_load
+from orchestration_project.services.delivery_evidence import collect_evidence, describe_load_rejects
 from orchestration_project.services.metadata import (
+    build_load_evaluation,
+    build_schema,
     check_result,
     check_spec,
-    column_schema,
-    evaluated,
 )
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
 from orchestration_project.settings.checks import WeeklyLimits
 from orchestration_project.tables.spine import captures
 
-WEEKLY_OPTIONS = with_defaults(LoadOptions, LOADING.default_texts(load_shared_settings()))
+WEEKLY_OPTIONS = add_default_texts(LoadOptions, LOADING.default_texts(load_shared_settings()))
 """Options of a load or a replay of weeks."""
 
 BLOCKING = AUDITS | COPIES | COMPLETE_AUDIT
@@ -86,22 +86,22 @@ SPECS = [
         CAPTURE,
         "One object per fetched page or file of FINRA's weekly data, its bytes unchanged, and one "
         "row per fetch in `captures`.",
-        column_schema(captures.columns),
+        build_schema(captures.columns),
         "bronze",
         WEEKLY_SUMMARY,
     ),
     asset_spec(
         STAGED,
         "One Parquet file per delivery of a partition: the rows that kept the contract.",
-        column_schema(
+        build_schema(
             column for column in finra_otc_weekly.columns if column.name not in BOOKKEEPING
         ),
         "parquet",
         CAPTURE,
     ),
-    table_spec(OTC_WEEKLY, finra_otc_weekly, "silver", STAGED),
-    table_spec(SYMBOL_WEEK, finra_symbol_week, "gold", OTC_WEEKLY),
-    table_spec(VENUE_WEEK, finra_venue_week, "gold", OTC_WEEKLY),
+    build_table_spec(OTC_WEEKLY, finra_otc_weekly, "silver", STAGED),
+    build_table_spec(SYMBOL_WEEK, finra_symbol_week, "gold", OTC_WEEKLY),
+    build_table_spec(VENUE_WEEK, finra_venue_week, "gold", OTC_WEEKLY),
 ]
 
 
@@ -134,7 +134,7 @@ def otc_weekly(
 ) -> Iterator[AssetEvent]:
     """Load each partition of the run into the tables: extract, validate, load and derive."""
     load = _WeekLoad(context, config, artifacts, clock, finra, settings, warehouse)
-    yield from each_partition(context, load.open_loader, load.build_report())
+    yield from load_partitions(context, load.open_loader, load.build_report())
 
 
 class _WeekLoad:
@@ -177,7 +177,7 @@ class _WeekLoad:
             scratch=self._settings.scratch_path,
             is_reported=self._log,
             acceptance=acceptance
-            and approved(self._context, OTC_WEEKLY, acceptance, self._warehouse),
+            and check_approval(self._context, OTC_WEEKLY, acceptance, self._warehouse),
         )
 
     def build_report(self) -> "_WeekReport":
@@ -201,9 +201,9 @@ class _WeekLoad:
 
     def _declare_dataset(self) -> WeeklyDataset:
         return WeeklyDataset(
-            limits=limits_of(self._checks.finra_otc_weekly),
+            limits=build_limits(self._checks.finra_otc_weekly),
             force=self._config.allow_conflicts,
-            completeness=completeness_of(self._checks, finra_otc_weekly),
+            completeness=find_completeness(self._checks, finra_otc_weekly),
         )
 
     def _open_deliveries(
@@ -221,7 +221,7 @@ class _WeekLoad:
             self._clock,
             config.allow_conflicts,
             full,
-            landed_before(self._context, OTC_WEEKLY),
+            find_loaded(self._context, OTC_WEEKLY),
         )
 
 
@@ -237,21 +237,21 @@ class _WeekReport(DatasetReport):
         self, loaded: LoadedPartition[Any, Any]
     ) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the figures of a week by asset."""
-        return metadata_of(
+        return build_metadata(
             loaded,
-            rejects=partial(rejects_of_load, self.warehouse),
+            rejects=partial(describe_load_rejects, self.warehouse),
             earlier=self.log.earlier,
             notice_limit=self.notice_limit,
         )
 
     def checks(self) -> Sequence[Checked]:
         """Return the results of audits and of freshness."""
-        fresh = freshness_of(self.warehouse, self.settings, self.clock)
-        return [*_check_results(self.warehouse), evaluated(fresh)]
+        fresh = check_freshness(self.warehouse, self.settings, self.clock)
+        return [*_check_results(self.warehouse), build_load_evaluation(fresh)]
 
     def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the evidence of the delivery, for both assets."""
-        return evidence_of(self.warehouse, error, STAGED, OTC_WEEKLY)
+        return collect_evidence(self.warehouse, error, STAGED, OTC_WEEKLY)
 
 
 def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:
@@ -259,7 +259,7 @@ def _check_results(warehouse: Warehouse) -> list[dg.AssetCheckResult]:
     latest = warehouse.latest_audits(finra_otc_weekly)
     return [
         check_result(OTC_WEEKLY, audit_summary, SEVERITY[audit_summary.audit])
-        for audit_summary in summarised(latest, SEVERITY)
+        for audit_summary in summarize_audits(latest, SEVERITY)
     ]
 
 
@@ -267,7 +267,7 @@ otc_weekly_job = dg.define_asset_job(
     listed.WEEKLY.job,
     selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
     - dg.AssetSelection.checks(as_new_as_the_calendar),
-    description=job_text(
+    description=describe_job(
         listed.WEEKLY.description,
         LOAD_OP,
         WEEKLY_OPTIONS,
@@ -276,7 +276,7 @@ otc_weekly_job = dg.define_asset_job(
 )
 
 
-def limits_of(limits: WeeklyLimits) -> BandLimits:
+def build_limits(limits: WeeklyLimits) -> BandLimits:
     """Return when to warn, as `checks.yaml` says."""
     return BandLimits(
         weeks=limits.outliers.weeks,

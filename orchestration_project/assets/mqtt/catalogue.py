@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Table
 
-from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec
+from orchestration_project.assets.specs import SETTINGS, SOURCE, build_asset_spec
 from orchestration_project.domains.mqtt.entities import ENTITIES
 from orchestration_project.domains.mqtt.tables import (
     mqtt_bridges,
@@ -16,7 +16,7 @@ from orchestration_project.domains.mqtt.tables import (
 )
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.resources.mqtt.ranges import FIRST_HOUR, HOUR_FORMAT, LISTED_MIRROR
-from orchestration_project.services.metadata import column_schema
+from orchestration_project.services.metadata import build_schema
 
 GROUP = "mqtt"
 OWNERS = ["team:operations"]
@@ -83,22 +83,22 @@ KIND_COLUMNS = dg.TableSchema(
     ]
 )
 
-inbox = asset_spec(
+inbox = build_asset_spec(
     INBOX,
     "One received message per row of the table mqtt_inbox: the bridge fills it.",
-    column_schema(mqtt_inbox.columns),
+    build_schema(mqtt_inbox.columns),
     SOURCE,
     owners=OWNERS,
 )
-bridges = asset_spec(
+bridges = build_asset_spec(
     BRIDGES,
     str(mqtt_bridges.comment),
-    column_schema(mqtt_bridges.columns),
+    build_schema(mqtt_bridges.columns),
     "state",
     owners=OWNERS,
     **{"dagster/table_name": mqtt_bridges.name},
 )
-kinds = asset_spec(
+kinds = build_asset_spec(
     KINDS,
     "One schema file per kind and version, in MQTT_KINDS_DIR.",
     KIND_COLUMNS,
@@ -110,10 +110,10 @@ kinds = asset_spec(
 
 def mirror_spec() -> dg.AssetSpec:
     """Return the spec of the mirror."""
-    return asset_spec(
+    return build_asset_spec(
         MIRROR,
         str(mqtt_mirror.comment),
-        column_schema(mqtt_mirror.columns),
+        build_schema(mqtt_mirror.columns),
         "table",
         *(INBOX, KINDS),
         owners=OWNERS,
@@ -127,12 +127,12 @@ def mirror_spec() -> dg.AssetSpec:
     )
 
 
-def dead_letters_spec() -> dg.AssetSpec:
+def build_dead_letters_spec() -> dg.AssetSpec:
     """Return the spec of the dead letters."""
-    return asset_spec(
+    return build_asset_spec(
         DEAD_LETTERS,
         str(mqtt_dead_letters.comment),
-        column_schema(mqtt_dead_letters.columns),
+        build_schema(mqtt_dead_letters.columns),
         "state",
         *(INBOX, KINDS),
         owners=OWNERS,
@@ -146,13 +146,13 @@ def dead_letters_spec() -> dg.AssetSpec:
     )
 
 
-def entity_specs() -> list[dg.AssetSpec]:
+def build_entity_specs() -> list[dg.AssetSpec]:
     """Return the specs of the entities."""
     return [
-        asset_spec(
+        build_asset_spec(
             ENTITY_KEYS[name],
             str(entity.table.comment),
-            column_schema(entity.table.columns),
+            build_schema(entity.table.columns),
             "gold",
             MIRROR,
             owners=OWNERS,
@@ -170,9 +170,9 @@ def entity_specs() -> list[dg.AssetSpec]:
     ]
 
 
-def graph_spec() -> dg.AssetSpec:
+def build_graph_spec() -> dg.AssetSpec:
     """Return the spec of the picture of components."""
-    return asset_spec(
+    return build_asset_spec(
         GRAPH,
         "One picture of the components of projects, and what each needs first.",
         None,
@@ -183,7 +183,7 @@ def graph_spec() -> dg.AssetSpec:
     )
 
 
-def hour_start(key: str) -> datetime:
+def parse_hour(key: str) -> datetime:
     """Return the UTC time at which the hour of a partition begins."""
     return datetime.strptime(f"{key}+0000", f"{HOUR_FORMAT}%z")
 

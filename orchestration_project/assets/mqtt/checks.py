@@ -28,7 +28,7 @@ from orchestration_project.resources.mqtt.health import (
 from orchestration_project.resources.mqtt.kinds import read_kind_files
 from orchestration_project.resources.mqtt.mirroring import MirrorCounts
 from orchestration_project.resources.mqtt.reading import waiting_outbox
-from orchestration_project.services.metadata import check_spec, described_result, not_applicable
+from orchestration_project.services.metadata import build_result, check_spec, mark_not_applicable
 
 WARN, ERROR = dg.AssetCheckSeverity.WARN, dg.AssetCheckSeverity.ERROR
 
@@ -186,8 +186,8 @@ def _check_bridges(
     bridges = read_bridges(warehouse)
     if not bridges:
         for name in (NOT_SILENT, NO_GAP):
-            why = not_applicable("no bridge has started")
-            yield described_result(BRIDGES, name, why, ERROR, passed=True)
+            why = mark_not_applicable("no bridge has started")
+            yield build_result(BRIDGES, name, why, ERROR, passed=True)
         return
     silent = "; ".join(
         f"{bridge['broker']}: {bridge['problem'] or 'no message since ' + _format_time(bridge)}"
@@ -221,14 +221,14 @@ def _build_result(
 ) -> dg.AssetCheckResult:
     """Return a result that failed if something was ``found``."""
     if not found:
-        return described_result(asset, name, {"outcome": outcome}, severity, passed=True)
+        return build_result(asset, name, {"outcome": outcome}, severity, passed=True)
     metadata = {
         "outcome": "failed",
         "expected": expected,
         "found": found,
         "what_to_do": REMEDIES[name],
     }
-    return described_result(asset, name, metadata, severity, passed=False)
+    return build_result(asset, name, metadata, severity, passed=False)
 
 
 flow_job = dg.define_asset_job(

@@ -10,15 +10,15 @@ from pydantic import Field
 from orchestration_project.assets.mqtt.catalogue import (
     DEAD_LETTERS,
     GROUP,
-    dead_letters_spec,
+    build_dead_letters_spec,
 )
-from orchestration_project.assets.mqtt.mirror import letters_metadata
+from orchestration_project.assets.mqtt.mirror import describe_dead_letters
 from orchestration_project.domains.mqtt.envelope import parse_time
 from orchestration_project.domains.mqtt.settings import MqttSettings
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -32,7 +32,7 @@ from orchestration_project.resources.mqtt.replaying import (
     replay,
     requested_ids,
 )
-from orchestration_project.services.metadata import as_metadata
+from orchestration_project.services.metadata import log_metadata
 
 
 class LetterReason(StrEnum):
@@ -76,7 +76,7 @@ class ReplayLetters(JobOptions):
     )
 
 
-@dg.multi_asset(name=REPLAY_OP, specs=[dead_letters_spec()])
+@dg.multi_asset(name=REPLAY_OP, specs=[build_dead_letters_spec()])
 def replay_dead_letters(
     context: dg.AssetExecutionContext,
     config: ReplayLetters,
@@ -100,14 +100,14 @@ def replay_dead_letters(
             close_requested(warehouse, requested, clock.now())
     return dg.MaterializeResult(
         asset_key=DEAD_LETTERS,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
                 **reported,
                 "selected_count": selected,
                 "mirrored_count": counts.mirrored_count,
                 "duplicate_count": counts.duplicate_count,
                 "refused_count": counts.refused_count,
-                **letters_metadata(warehouse),
+                **describe_dead_letters(warehouse),
             }
         ),
     )
@@ -147,7 +147,7 @@ def _read_time(name: str, text: str | None) -> datetime | None:
 replay_job = dg.define_asset_job(
     REPLAY_JOB,
     selection=dg.AssetSelection.assets(replay_dead_letters).without_checks(),
-    description=job_text(
+    description=describe_job(
         "Judges dead letters again by the current kinds and limits, and mirrors those that are "
         "events now.",
         REPLAY_OP,

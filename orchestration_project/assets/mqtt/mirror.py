@@ -14,8 +14,8 @@ from orchestration_project.assets.mqtt.catalogue import (
     HOURS,
     MIRROR,
     MIRROR_JOB,
-    hour_start,
     mirror_spec,
+    parse_hour,
 )
 from orchestration_project.assets.mqtt.checks import check_kinds, mirror_checks, mirror_results
 from orchestration_project.assets.mqtt.projects import draw_graph
@@ -44,8 +44,8 @@ from orchestration_project.resources.mqtt.ranges import (
     range_items,
     waiting,
 )
-from orchestration_project.services.links import link, rows_path
-from orchestration_project.services.metadata import as_metadata, quoted_table
+from orchestration_project.services.links import build_rows_path, link
+from orchestration_project.services.metadata import log_metadata, redact_table
 
 RANGE_TIME = timedelta(minutes=2)
 MAX_RANGES_PER_RUN = 500
@@ -80,13 +80,13 @@ def mirror_mqtt(
     keys = context.partition_keys
     yield dg.MaterializeResult(
         asset_key=MIRROR,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
                 **_count_events(summary),
                 **_measure_backlog(warehouse, clock),
                 **removed,
                 **_describe_hour(warehouse, keys[-1]),
-                "table_rows": link(rows_path(mqtt_mirror.name)),
+                "table_rows": link(build_rows_path(mqtt_mirror.name)),
             }
         ),
     )
@@ -136,7 +136,7 @@ def _count_events(summary: RangeSummary) -> Mapping[str, Any]:
         "skewed_count": totals.skewed_count,
         "unknown_kind_count": totals.unknown.total(),
         "range_count": summary.counts["done"],
-        **({"events_by_topic": quoted_table(entries)} if entries else {}),
+        **({"events_by_topic": redact_table(entries)} if entries else {}),
     }
 
 
@@ -147,10 +147,10 @@ def _measure_backlog(warehouse: Warehouse, clock: Clock) -> Mapping[str, Any]:
 
 
 def _describe_hour(warehouse: Warehouse, hour: str) -> Mapping[str, Any]:
-    counts = mirror_counts(warehouse, hour_start(hour))
+    counts = mirror_counts(warehouse, parse_hour(hour))
     if not counts:
         return {}
-    return {"events_of_hour": quoted_table(list(counts)[:MAX_ROWS_SHOWN])}
+    return {"events_of_hour": redact_table(list(counts)[:MAX_ROWS_SHOWN])}
 
 
 def _forget_old(settings: MqttSettings, warehouse: Warehouse, clock: Clock) -> Mapping[str, Any]:
@@ -181,22 +181,22 @@ def _report_others(
     """Report dead letters and entities that the run wrote."""
     for name, count in sorted(totals.folded.items()):
         table = ENTITIES[name].table
-        metadata = {"folded_count": count, "table_rows": link(rows_path(table.name))}
+        metadata = {"folded_count": count, "table_rows": link(build_rows_path(table.name))}
         context.log_event(dg.AssetMaterialization(ENTITY_KEYS[name], metadata=metadata))
     if totals.by_reason:
         context.log_event(
-            dg.AssetMaterialization(DEAD_LETTERS, metadata=letters_metadata(warehouse))
+            dg.AssetMaterialization(DEAD_LETTERS, metadata=describe_dead_letters(warehouse))
         )
 
 
-def letters_metadata(warehouse: Warehouse) -> Mapping[str, Any]:
+def describe_dead_letters(warehouse: Warehouse) -> Mapping[str, Any]:
     """Return the metadata of the dead letters that are there, by reason."""
     dead_letters = dead_letters_by_reason(warehouse)
     rows = [{"reason_code": code, "letter_count": count} for code, count in dead_letters.items()]
     return {
         "open_letter_count": sum(dead_letters.values()),
-        **({"letters_by_reason": quoted_table(rows)} if rows else {}),
-        "table_rows": link(rows_path(mqtt_dead_letters.name)),
+        **({"letters_by_reason": redact_table(rows)} if rows else {}),
+        "table_rows": link(build_rows_path(mqtt_dead_letters.name)),
     }
 
 

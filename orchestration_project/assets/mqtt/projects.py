@@ -10,8 +10,8 @@ from orchestration_project.assets.mqtt.catalogue import (
     FOLD_JOB,
     GRAPH,
     GROUP,
-    entity_specs,
-    graph_spec,
+    build_entity_specs,
+    build_graph_spec,
 )
 from orchestration_project.domains.mqtt.charts import project_graph
 from orchestration_project.domains.mqtt.entities import ENTITIES
@@ -22,12 +22,12 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.mqtt.folding import fold_again, lock_fold
 from orchestration_project.resources.mqtt.health import read_edges, read_nodes
-from orchestration_project.services.links import link, rows_path
+from orchestration_project.services.links import build_rows_path, link
 from orchestration_project.services.metadata import (
-    as_metadata,
+    build_result,
     check_spec,
-    described_result,
-    image,
+    embed_image,
+    log_metadata,
     store_file,
 )
 
@@ -39,7 +39,7 @@ MAX_CYCLES_NAMED, MAX_MEMBERS_NAMED = 10, 10
 
 @dg.multi_asset(
     name="draw_mqtt_graph",
-    specs=[graph_spec()],
+    specs=[build_graph_spec()],
     check_specs=[
         check_spec(
             NO_CYCLES,
@@ -63,14 +63,14 @@ def draw_graph(
     if graph.nodes:
         svg = project_graph(graph, is_synthetic=settings.is_demo)
         metadata = {
-            "picture": image("Components and what they need first", svg_uri(svg)),
+            "picture": embed_image("Components and what they need first", svg_uri(svg)),
             "component_count": len(graph.nodes) + graph.left_out_count,
             "dependency_count": len(edges),
             "left_out_count": graph.left_out_count,
             "mermaid": dg.MetadataValue.md(f"```mermaid\n{mermaid(graph)}```"),
             "svg_file": store_file(artifacts, FOLDER, svg, suffix="svg"),
         }
-    yield dg.MaterializeResult(asset_key=GRAPH, metadata=as_metadata(metadata))
+    yield dg.MaterializeResult(asset_key=GRAPH, metadata=log_metadata(metadata))
     yield _check_cycles(edges)
 
 
@@ -86,10 +86,10 @@ def _check_cycles(edges: list[tuple[str, str]]) -> dg.AssetCheckResult:
             "what_to_do": REMEDY,
         }
     severity = dg.AssetCheckSeverity.WARN
-    return described_result(GRAPH, NO_CYCLES, metadata, severity, passed=not entries)
+    return build_result(GRAPH, NO_CYCLES, metadata, severity, passed=not entries)
 
 
-@dg.multi_asset(name="fold_mqtt", specs=entity_specs(), can_subset=True)
+@dg.multi_asset(name="fold_mqtt", specs=build_entity_specs(), can_subset=True)
 def fold_mqtt(
     context: dg.AssetExecutionContext, warehouse: dg.ResourceParam[Warehouse]
 ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -101,8 +101,8 @@ def fold_mqtt(
             lock_fold(connection)
             count = fold_again(connection, name)
         table = ENTITIES[name].table.name
-        metadata = {"dagster/row_count": count, "table_rows": link(rows_path(table))}
-        yield dg.MaterializeResult(asset_key=key, metadata=as_metadata(metadata))
+        metadata = {"dagster/row_count": count, "table_rows": link(build_rows_path(table))}
+        yield dg.MaterializeResult(asset_key=key, metadata=log_metadata(metadata))
 
 
 fold_job = dg.define_asset_job(

@@ -16,11 +16,12 @@ from orchestration_project.assets.operations.jobs import (
     runs_job,
 )
 from orchestration_project.assets.operations.runs import ledger
-from orchestration_project.assets.operations.verification import verification_asset
+from orchestration_project.assets.operations.verification import build_verification_asset
 
 __all__ = [
     "alerts_asset",
     "artifacts",
+    "build_verification_asset",
     "check_artifacts",
     "check_damaged_artifacts",
     "check_exports",
@@ -36,5 +37,4 @@ __all__ = [
     "exports",
     "ledger",
     "runs_job",
-    "verification_asset",
 ]

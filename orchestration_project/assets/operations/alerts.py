@@ -6,11 +6,11 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from orchestration_project.assets.operations.catalogue import ALERTS, asset_spec
+from orchestration_project.assets.operations.catalogue import ALERTS, build_asset_spec
 from orchestration_project.services.alerts import Alerts, AlertState
 from orchestration_project.services.alerts.rules.channels import ChannelReach
-from orchestration_project.services.gate.rules import error_line
-from orchestration_project.services.metadata import check_spec, table_of
+from orchestration_project.services.gate.rules import format_error
+from orchestration_project.services.metadata import build_table, check_spec
 from orchestration_project.tables.operations_alerts import operations_alerts
 
 DELIVERED, RULES = "reach_their_channels", "go_by_usable_rules"
@@ -19,7 +19,7 @@ ALERTS_SHOWN = 50
 
 @dg.multi_asset(
     name="look_at_alerts",
-    specs=[asset_spec(ALERTS, operations_alerts, "ledger")],
+    specs=[build_asset_spec(ALERTS, operations_alerts, "ledger")],
     check_specs=[
         check_spec(
             DELIVERED,
@@ -48,12 +48,12 @@ def alerts_asset(
             "channels": ", ".join(channel.name for channel in alerts.channels) or "none",
             "open": len(standing),
             "waiting": sum(reach.waiting for reach in reaches),
-            "alerts": alerts_table(standing[:ALERTS_SHOWN]),
+            "alerts": render_alerts(standing[:ALERTS_SHOWN]),
         },
     )
     yield _check_delivery(reaches)
     problem = alerts.policy.problem
-    text = error_line(problem) if problem else "an open alert has the details" if doubts else ""
+    text = format_error(problem) if problem else "an open alert has the details" if doubts else ""
     yield dg.AssetCheckResult(
         asset_key=ALERTS,
         check_name=RULES,
@@ -77,7 +77,7 @@ def _check_delivery(reaches: Sequence[ChannelReach]) -> dg.AssetCheckResult:
     )
 
 
-def alerts_table(standing: Sequence[AlertState]) -> dg.TableMetadataValue:
+def render_alerts(standing: Sequence[AlertState]) -> dg.TableMetadataValue:
     """Return open alerts as a table: what each is about first, and the command that closes it."""
     rows = [
         {
@@ -100,4 +100,4 @@ def alerts_table(standing: Sequence[AlertState]) -> dg.TableMetadataValue:
         "repeated_count": pl.Int64,
         "alert_id": pl.String,
     }
-    return table_of(pl.DataFrame(rows, schema))
+    return build_table(pl.DataFrame(rows, schema))

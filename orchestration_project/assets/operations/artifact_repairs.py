@@ -18,7 +18,7 @@ from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.engine.blob_repair import delete_expired
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.contracts.exports import EXPORTS_FOLDER
 from orchestration_project.engine.contracts.job_options import Digests
 from orchestration_project.engine.contracts.repair import DAMAGED, NAMES
@@ -29,16 +29,16 @@ from orchestration_project.engine.recovery import Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import cut
 from orchestration_project.registry import Environment, Registry
-from orchestration_project.services.exports import all_exports
-from orchestration_project.services.exports.rendering import renderer
+from orchestration_project.services.exports import read_all_exports
+from orchestration_project.services.exports.rendering import build_renderer
 from orchestration_project.services.inventory import take_inventory
-from orchestration_project.services.metadata import as_metadata, check_spec, table_of
+from orchestration_project.services.metadata import build_table, check_spec, log_metadata
 from orchestration_project.services.repair.copies import open_copy
 from orchestration_project.services.repair.damage import (
     DamagedArtifact,
-    damage_counts,
-    damaged_files,
-    named_blobs,
+    count_damage,
+    find_damaged_files,
+    find_named_blobs,
     open_damage,
     open_rows,
 )
@@ -145,7 +145,7 @@ def repair_artifacts(
         expired = delete_expired(store, clock.today("UTC"), settings.artifacts_damaged_days)
     yield dg.MaterializeResult(
         asset_key=ARTIFACTS,
-        metadata=as_metadata({**reported, **_count_repairs(results), "expired_count": expired}),
+        metadata=log_metadata({**reported, **_count_repairs(results), "expired_count": expired}),
     )
     yield check_of(warehouse)
 
@@ -164,8 +164,8 @@ def _log_repair(context: dg.OpExecutionContext, repaired: Repaired) -> None:
 
 
 def _open_renderer(warehouse: Warehouse, registry: Registry, settings: Settings) -> RenderFile:
-    folder = state_folder(settings, EXPORTS_FOLDER)
-    return renderer(warehouse, all_exports(registry, settings), folder)
+    folder = ensure_state_folder(settings, EXPORTS_FOLDER)
+    return build_renderer(warehouse, read_all_exports(registry, settings), folder)
 
 
 @contextmanager
@@ -195,12 +195,12 @@ def _choose(
 ) -> Sequence[DamagedArtifact]:
     limit = config.limit or (None if config.copy_url else DEFAULT_LIMIT)
     if config.sha256 or config.dataset is not None:
-        return named_blobs(warehouse, config.sha256, config.dataset)[:limit]
+        return find_named_blobs(warehouse, config.sha256, config.dataset)[:limit]
     damage = open_damage(warehouse)
     if config.copy_url:
         damaged = take_inventory(warehouse, store, read_all=False).damaged
         damage += [DamagedArtifact.of_blob(*pair) for pair in damaged]
-        damage += damaged_files(warehouse, store, read_all=False)
+        damage += find_damaged_files(warehouse, store, read_all=False)
     return list(
         {
             (damaged_artifact.name, damaged_artifact.sha256): damaged_artifact
@@ -238,12 +238,12 @@ def _render_repair(repaired: Repaired) -> Mapping[str, str]:
 def _make_table(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> dg.TableMetadataValue:
     """Return rows of texts, which are cut to a length, as a table."""
     texts = [[cut(row[name] or "", TEXT_CHARACTERS) for name in columns] for row in rows]
-    return table_of(pl.DataFrame(texts, dict.fromkeys(columns, pl.String), orient="row"))
+    return build_table(pl.DataFrame(texts, dict.fromkeys(columns, pl.String), orient="row"))
 
 
-def damage_metadata(warehouse: Warehouse) -> dict[str, Any]:
+def describe_damage(warehouse: Warehouse) -> dict[str, Any]:
     """Return counts of damaged artifacts, and a table of those that are not repaired."""
-    counts = damage_counts(warehouse)
+    counts = count_damage(warehouse)
     return {
         **{f"{state}_count": counts.get(state, 0) for state in ("repaired", "rederived", "lost")},
         "open_artifact_count": counts.get("lost", 0) + counts.get("damaged", 0),
@@ -253,7 +253,7 @@ def damage_metadata(warehouse: Warehouse) -> dict[str, Any]:
 
 def check_of(warehouse: Warehouse) -> dg.AssetCheckResult:
     """Return the check: which artifacts are not repaired, with what is lost."""
-    metadata = damage_metadata(warehouse)
+    metadata = describe_damage(warehouse)
     return dg.AssetCheckResult(
         asset_key=ARTIFACTS,
         check_name=CHECK,

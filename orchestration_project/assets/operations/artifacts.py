@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.operations.artifact_repairs import damage_metadata
+from orchestration_project.assets.operations.artifact_repairs import describe_damage
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, report_spec
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.engine.connections.artifacts import ArtifactStore
@@ -15,11 +15,11 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.inventory import Inventory, read_captures, take_inventory
-from orchestration_project.services.metadata import as_metadata, check_spec, table_of
+from orchestration_project.services.metadata import build_table, check_spec, log_metadata
 from orchestration_project.services.repair.damage import (
     DamagedArtifact,
     close_repaired,
-    damaged_files,
+    find_damaged_files,
     record_damage,
 )
 
@@ -71,8 +71,8 @@ def check_artifacts(
 ) -> dg.AssetCheckResult:
     """Compare the artifact store with the tables, without reading all bytes."""
     inventory = take_inventory(warehouse, artifacts, read_all=False)
-    files = damaged_files(warehouse, artifacts, read_all=False)
-    return _check(inventory, files, damage_metadata(warehouse))
+    files = find_damaged_files(warehouse, artifacts, read_all=False)
+    return _check(inventory, files, describe_damage(warehouse))
 
 
 def list_artifacts(
@@ -85,7 +85,7 @@ def list_artifacts(
     """List captures, count what is stored, compare it with the tables, and record damage."""
     captures = read_captures(warehouse, config.where, config.limit)
     inventory = take_inventory(warehouse, artifacts, read_all=config.read_all)
-    files = damaged_files(warehouse, artifacts, read_all=config.read_all)
+    files = find_damaged_files(warehouse, artifacts, read_all=config.read_all)
     damaged = [*(DamagedArtifact.of_blob(*pair) for pair in inventory.damaged), *files]
     run_id = context.run.run_id
     with warehouse.writing() as connection:
@@ -93,19 +93,19 @@ def list_artifacts(
     close_repaired(warehouse, artifacts, damaged, at=clock.now(), run_id=run_id)
     yield dg.MaterializeResult(
         asset_key=ARTIFACTS,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
-                "captures": table_of(
+                "captures": build_table(
                     captures.cast({"capture_id": pl.String})
                 ),  # a browser would round it
                 "captures_listed": len(captures),
-                "kinds": table_of(inventory.kinds),
+                "kinds": build_table(inventory.kinds),
                 "artifacts": int(inventory.kinds["artifact_count"].sum()),
                 "bytes": int(inventory.kinds["byte_count"].sum()),
             }
         ),
     )
-    yield _check(inventory, files, damage_metadata(warehouse))
+    yield _check(inventory, files, describe_damage(warehouse))
 
 
 def _check(
@@ -128,7 +128,7 @@ def _check(
         metadata={
             **{f"{problem}_count": len(names) for problem, names in wrong.items()},
             "read_count": inventory.read_count,
-            "examples": table_of(pl.DataFrame(entries, PROBLEMS)),
+            "examples": build_table(pl.DataFrame(entries, PROBLEMS)),
             **recorded,
         },
     )

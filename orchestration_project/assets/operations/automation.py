@@ -8,8 +8,12 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.kinds import Kind
-from orchestration_project.engine.contracts.automation import PROFILE, Automation, chosen
-from orchestration_project.engine.contracts.roles import requires_admin
+from orchestration_project.engine.contracts.automation import (
+    PROFILE,
+    Automation,
+    select_automations,
+)
+from orchestration_project.engine.contracts.roles import needs_admin
 from orchestration_project.engine.dagster_private.automation import (
     AnyAutomation,
     RepositoryOrigin,
@@ -18,13 +22,13 @@ from orchestration_project.engine.dagster_private.automation import (
 )
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import build_table
 
 FindOrigin: TypeAlias = Callable[[str], RepositoryOrigin]
 """Returns the origin of the code location of a schedule or sensor, by its name."""
 
 
-def automations(
+def list_automations(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
     find_origin: FindOrigin | None = None,
@@ -44,7 +48,7 @@ def automations(
     ]
 
 
-def for_admins(repository: dg.RepositoryDefinition) -> set[str]:
+def list_admin_only(repository: dg.RepositoryDefinition) -> set[str]:
     """Return the schedules and sensors whose jobs only an admin may launch."""
     jobs = {job.name for job in repository.get_all_jobs() if _is_for_admins(repository, job)}
     return {
@@ -58,7 +62,7 @@ def _is_for_admins(repository: dg.RepositoryDefinition, job: dg.JobDefinition) -
     """Return whether only an admin may launch a job, or a kind of it."""
     assets, keys = repository.asset_graph, job.asset_layer.executable_asset_keys
     tags = [*(assets.get(key).tags for key in keys), *(node.definition.tags for node in job.nodes)]
-    return any(map(requires_admin, tags))
+    return any(map(needs_admin, tags))
 
 
 def _list_jobs(each: AnyAutomation) -> Sequence[str]:
@@ -91,7 +95,7 @@ def switch(
     Raises:
         ConfigurationError: The code location lacks the profile.
     """
-    of_profile = chosen(automations(instance, repository, find_origin), profile)
+    of_profile = select_automations(list_automations(instance, repository, find_origin), profile)
     changed = [
         automation
         for automation in of_profile
@@ -145,8 +149,12 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
             remedy="launch the job there, or use `orchestrate automation`",
         )
     origin = stored.remote_job_origin.repository_origin
-    of_profile = chosen(automations(context.instance, context.repository_def), config.profile)
-    left_out = for_admins(context.repository_def) & {automation.name for automation in of_profile}
+    of_profile = select_automations(
+        list_automations(context.instance, context.repository_def), config.profile
+    )
+    left_out = list_admin_only(context.repository_def) & {
+        automation.name for automation in of_profile
+    }
     changed = switch(
         context.instance,
         context.repository_def,
@@ -163,7 +171,7 @@ def switch_profile(context: dg.OpExecutionContext, config: SwitchAutomation) -> 
             "switched": "on" if config.switch_on else "off",
             "changed_count": len(changed),
             "left_to_admins": ", ".join(sorted(left_out)),
-            "changed": table_of(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String))),
+            "changed": build_table(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String))),
         }
     )
 

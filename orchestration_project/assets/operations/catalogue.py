@@ -9,7 +9,7 @@ from sqlalchemy import Table
 
 from orchestration_project.assets import specs
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.metadata import column_schema, report_schema
+from orchestration_project.services.metadata import build_schema, report_schema
 from orchestration_project.tables.conditions import MOMENT, read_moment
 
 GROUP = "operations"
@@ -30,13 +30,13 @@ STATE_ASSETS = [ALERTS, DEFINITIONS, READINESS, RUNS]
 """Assets whose state a sensor reports as events without a run."""
 
 
-_spec = partial(specs.system_spec, owners=OWNERS)
+_spec = partial(specs.build_system_spec, owners=OWNERS)
 
 
-def asset_spec(key: dg.AssetKey, rows: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
+def build_asset_spec(key: dg.AssetKey, rows: Table, kind: str, *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is this table or view."""
     named = {"dagster/table_name": rows.name}
-    return _spec(key, str(rows.comment), column_schema(rows.columns), kind, *deps, **named)
+    return _spec(key, str(rows.comment), build_schema(rows.columns), kind, *deps, **named)
 
 
 def report_spec(
@@ -46,7 +46,7 @@ def report_spec(
     return _spec(key, description, report_schema(columns), kind)
 
 
-def moment_of(given: str | None, name: str = "since") -> datetime | None:
+def parse_moment(given: str | None, name: str = "since") -> datetime | None:
     """Return the time that a run's config gives as ``name``, None where it gives none.
 
     Raises:

@@ -22,10 +22,10 @@ from orchestration_project.services.cleanup.removing import (
     clean_up,
     plan_cleanup,
     refuse_shared_store,
-    totals,
+    sum_by_kind,
 )
 from orchestration_project.services.cleanup.retention import ExpiredRows, read_retention
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import build_table, log_metadata
 from orchestration_project.settings import Settings
 
 NAMES_SHOWN = 50
@@ -61,7 +61,7 @@ def delete_artifacts(
     if not config.dry_run:
         acquire_for_run(warehouse, context.instance, REMOVALS, run_id=context.run.run_id)
     of_domains = read_retention(registry, settings)
-    retention = retention_of(settings)._replace(of_datasets=of_domains.captured_days)
+    retention = build_retention(settings)._replace(of_datasets=of_domains.captured_days)
     plan = plan_cleanup(warehouse, artifacts, retention, now=now, row_retention=of_domains.rows)
     went = plan.files
     if config.dry_run:
@@ -71,19 +71,19 @@ def delete_artifacts(
         refuse_shared_store(plan, only_database=config.only_database)
         emptied = {rule.kind: rule.remove(warehouse, now) for rule in of_domains.rows}
         went = clean_up(warehouse, artifacts, plan, now=now, run_id=context.run.run_id)
-    metadata = as_metadata({**reported, **_describe_files(went), **_describe_rows(emptied)})
+    metadata = log_metadata({**reported, **_describe_files(went), **_describe_rows(emptied)})
     return dg.MaterializeResult(asset_key=ARTIFACTS, metadata=metadata)
 
 
 def _describe_files(files: Mapping[str, Sequence[File]]) -> Mapping[str, Any]:
     """Return the metadata of removed files: counts by kind, and some names."""
-    kinds = totals(files)
+    kinds = sum_by_kind(files)
     names = [file.name for of_kind in files.values() for file in of_kind]
     return {
-        "kinds": table_of(kinds),
+        "kinds": build_table(kinds),
         "artifacts": int(kinds["artifact_count"].sum()),
         "bytes": int(kinds["byte_count"].sum()),
-        "examples": table_of(pl.DataFrame({"artifact": names[:NAMES_SHOWN]})),
+        "examples": build_table(pl.DataFrame({"artifact": names[:NAMES_SHOWN]})),
     }
 
 
@@ -91,10 +91,10 @@ def _describe_rows(emptied: Mapping[str, ExpiredRows]) -> Mapping[str, Any]:
     """Return the metadata of rows whose contents were removed, by kind."""
     rows = [(kind, *expired) for kind, expired in emptied.items() if expired.row_count]
     columns = {"kind": pl.String, "row_count": pl.Int64, "byte_count": pl.Int64}
-    return {"emptied_rows": table_of(pl.DataFrame(rows, columns, orient="row"))}
+    return {"emptied_rows": build_table(pl.DataFrame(rows, columns, orient="row"))}
 
 
-def retention_of(settings: Settings) -> Retention:
+def build_retention(settings: Settings) -> Retention:
     """Return the retention of each kind of artifact by the settings."""
     days = {
         CAPTURED: settings.artifacts_captured_days,

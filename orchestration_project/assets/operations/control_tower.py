@@ -9,20 +9,20 @@ import polars as pl
 from orchestration_project.assets.operations.catalogue import (
     CONTROL_TOWER,
     RUNS,
-    asset_spec,
+    build_asset_spec,
 )
 from orchestration_project.assets.operations.deployment import (
     RELEASES_CHECK,
     check_releases,
-    deployment_metadata,
+    describe_deployment,
 )
-from orchestration_project.assets.operations.objectives import objectives_metadata
-from orchestration_project.assets.operations.plugins import plugins_metadata
-from orchestration_project.assets.specs import described
+from orchestration_project.assets.operations.objectives import describe_objectives
+from orchestration_project.assets.operations.plugins import describe_plugins
+from orchestration_project.assets.specs import describe_asset
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.pauses import Pause
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import frame_of
+from orchestration_project.engine.warehouse.frames import build_frame
 from orchestration_project.plots import operations as plots
 from orchestration_project.plots.sparkline import sparkline, svg_uri
 from orchestration_project.registry import Registry
@@ -35,20 +35,20 @@ from orchestration_project.services.ledger.rules.standings import (
     Observation,
     Subject,
     SubjectHealth,
-    by_day,
-    standings,
-    table_rows,
-    verdict,
-    verdict_of,
+    build_rows,
+    evaluate_health,
+    render_state,
+    sum_by_day,
+    summarize_states,
 )
 from orchestration_project.services.links import (
     QUARANTINED_PAGE,
-    asset_page,
-    job_page,
-    named_link,
-    retry_launchpad,
+    build_asset_url,
+    build_job_url,
+    build_retry_url,
+    render_link,
 )
-from orchestration_project.services.metadata import as_metadata, image, table_of
+from orchestration_project.services.metadata import build_table, embed_image, log_metadata
 from orchestration_project.services.pauses import (
     Pauses,
     find_paused_runs,
@@ -68,15 +68,19 @@ SUMMARY_COLUMNS = (
 )
 
 
-VERDICTS = f"[Verdicts and reasons]({asset_page(CONTROL_TOWER.path)}?view=events)"
+VERDICTS = f"[Verdicts and reasons]({build_asset_url(CONTROL_TOWER.path)}?view=events)"
 """The overview of an asset shows its columns above them; its description comes before these."""
 
 
 @dg.multi_asset(
     name="look_at_operations",
     specs=[
-        asset_spec(CONTROL_TOWER, operations_control_tower, "ledger", RUNS).replace_attributes(
-            description=described(f"{operations_control_tower.comment}\n\n{VERDICTS}", "operations")
+        build_asset_spec(
+            CONTROL_TOWER, operations_control_tower, "ledger", RUNS
+        ).replace_attributes(
+            description=describe_asset(
+                f"{operations_control_tower.comment}\n\n{VERDICTS}", "operations"
+            )
         )
     ],
     check_specs=[RELEASES_CHECK],
@@ -100,23 +104,25 @@ def control_tower(
             return pause_of_asset(pauses, subject.asset)
         return pause_of_domain(pauses, subject.domain)
 
-    subject_healths = standings(look, unlanded, now=now, machine_now=machine_now, pause_of=pause_of)
-    rows = table_rows(subject_healths, now)
+    subject_healths = evaluate_health(
+        look, unlanded, now=now, machine_now=machine_now, pause_of=pause_of
+    )
+    rows = build_rows(subject_healths, now)
     write_tower(warehouse, rows)
     domains = [health for health in subject_healths if not health.subject.asset]
     yield dg.MaterializeResult(
         asset_key=CONTROL_TOWER,
         check_results=[check_releases(warehouse, machine_now)],
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
-                "verdict": verdict(domains),
+                "verdict": summarize_states(domains),
                 **_render_verdicts(domains, registry),
                 **_draw_pictures(look, domains, is_synthetic=settings.is_demo),
                 **_summarize_day(domains),
-                **_build_tables(frame_of(rows, operations_control_tower)),
-                **deployment_metadata(warehouse, context.instance, machine_now),
-                **objectives_metadata(warehouse, machine_now, is_synthetic=settings.is_demo),
-                **plugins_metadata(settings, warehouse, now),
+                **_build_tables(build_frame(rows, operations_control_tower)),
+                **describe_deployment(warehouse, context.instance, machine_now),
+                **describe_objectives(warehouse, machine_now, is_synthetic=settings.is_demo),
+                **describe_plugins(settings, warehouse, now),
             }
         ),
     )
@@ -137,14 +143,14 @@ def _render_verdicts(domains: Sequence[SubjectHealth], registry: Registry) -> di
     for domain in domains:
         name, oldest, links = domain.subject.domain, domain.unlanded, list[str]()
         if oldest is not None and oldest.loading_job:
-            page = job_page(oldest.loading_job, oldest.partition, oldest.partition)
-            links.append(named_link(f"Load {oldest.partition}", page))
+            page = build_job_url(oldest.loading_job, oldest.partition, oldest.partition)
+            links.append(render_link(f"Load {oldest.partition}", page))
         if domain.quarantined_count:
-            links.append(named_link(f"Quarantined: {domain.quarantined_count}", QUARANTINED_PAGE))
+            links.append(render_link(f"Quarantined: {domain.quarantined_count}", QUARANTINED_PAGE))
         if name in retried and domain.is_retry_useful:
-            page = retry_launchpad(domain=name, dry_run=False)
-            links.append(named_link("Retry failures", page))
-        text = "\n\n".join([verdict_of(domain), *links])
+            page = build_retry_url(domain=name, dry_run=False)
+            links.append(render_link("Retry failures", page))
+        text = "\n\n".join([render_state(domain), *links])
         verdicts[f"{name}_verdict"] = dg.MetadataValue.md(text)
     return verdicts
 
@@ -156,13 +162,13 @@ def _draw_pictures(
         subject_health.subject.domain: [figures.success_share for figures in subject_health.figures]
         for subject_health in domains
     }
-    drawn = plots.control_tower(by_day(look.ended), shares, is_synthetic=is_synthetic)
-    landed = {key: by_day(look.ended, key)["rows_landed"].to_list() for key in shares}
+    drawn = plots.control_tower(sum_by_day(look.ended), shares, is_synthetic=is_synthetic)
+    landed = {key: sum_by_day(look.ended, key)["rows_landed"].to_list() for key in shares}
     lines = {name: sparkline(group, is_synthetic=is_synthetic) for name, group in landed.items()}
     return {
-        "picture": image("Runs by day, and the health of each domain", svg_uri(drawn)),
+        "picture": embed_image("Runs by day, and the health of each domain", svg_uri(drawn)),
         **{
-            f"{domain}_rows_by_day": image(f"Rows landed by day: {domain}", line)
+            f"{domain}_rows_by_day": embed_image(f"Rows landed by day: {domain}", line)
             for domain, line in lines.items()
         },
     }
@@ -192,6 +198,6 @@ def _build_tables(rows: pl.DataFrame) -> dict[str, Any]:
     assets = rows.filter(is_asset, window_hours=WEEK).select(SUMMARY_COLUMNS)
     domains = rows.filter(~is_asset).drop("asset", "looked_at")
     return {
-        "domains": table_of(domains.drop("reasons")),
-        "assets_7d": table_of(assets.head(ASSETS_SHOWN)),
+        "domains": build_table(domains.drop("reasons")),
+        "assets_7d": build_table(assets.head(ASSETS_SHOWN)),
     }

@@ -14,7 +14,7 @@ import dagster as dg
 import polars as pl
 from sqlalchemy import select
 
-from orchestration_project.assets.operations.alerts import ALERTS_SHOWN, alerts_table
+from orchestration_project.assets.operations.alerts import ALERTS_SHOWN, render_alerts
 from orchestration_project.assets.operations.catalogue import (
     ALERTS,
     DEFINITIONS,
@@ -22,8 +22,8 @@ from orchestration_project.assets.operations.catalogue import (
     RUNS,
 )
 from orchestration_project.assets.operations.flags import describe_flags
-from orchestration_project.assets.operations.schedules import shown_schedules
-from orchestration_project.assets.operations.verification import entries_table
+from orchestration_project.assets.operations.schedules import describe_schedules
+from orchestration_project.assets.operations.verification import render_entries
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import (
     APPLY_PRESET,
@@ -35,13 +35,13 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.flags import report_flags
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import build_table
 from orchestration_project.services.presets import (
     Presets,
-    effective_config,
-    in_force,
-    listed,
-    of_domains_on,
+    list_presets,
+    read_applied,
+    resolve_config,
+    select_enabled,
 )
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.settings import Settings
@@ -62,7 +62,7 @@ Snapshot = tuple[str, Callable[[], Mapping[str, Any]], Sequence[dg.AssetKey]]
 """A digest of a state, the metadata that shows it, and the assets that it belongs to."""
 
 
-def state_changes(
+def detect_changes(
     before: Digests, snapshots: Mapping[str, Snapshot]
 ) -> tuple[Digests, list[dg.AssetMaterialization]]:
     """Return the digests now, and an event for each asset whose state changed since ``before``."""
@@ -76,15 +76,15 @@ def state_changes(
     return {name: digest for name, (digest, _, _) in snapshots.items()}, events
 
 
-def alerts_snapshot(alerts: Alerts) -> Snapshot:
+def build_alerts_snapshot(alerts: Alerts) -> Snapshot:
     """Return the open alerts, each with the command that closes it."""
     with alerts.inbox() as inbox:
         standing = inbox.standing()
-    metadata = {"open": len(standing), "alerts": alerts_table(standing[:ALERTS_SHOWN])}
+    metadata = {"open": len(standing), "alerts": render_alerts(standing[:ALERTS_SHOWN])}
     return _hash_all([asdict(alert_state) for alert_state in standing]), lambda: metadata, [ALERTS]
 
 
-def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
+def build_presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
     """Return the presets, and how each is applied."""
     rows = [
         {
@@ -93,25 +93,25 @@ def presets_snapshot(presets: Presets, registry: Registry) -> Snapshot:
                 f"preset: {entry['preset']}, why: ..., dry_run: false"
             ),
         }
-        for entry in listed(presets, registry.preset_targets)
+        for entry in list_presets(presets, registry.preset_targets)
     ]
-    return _hash_all(rows), lambda: {"presets": table_of(pl.DataFrame(rows))}, [DEFINITIONS]
+    return _hash_all(rows), lambda: {"presets": build_table(pl.DataFrame(rows))}, [DEFINITIONS]
 
 
-def config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
+def build_config_snapshot(settings: Settings, presets: Presets) -> Snapshot:
     """Return the settings in effect of domains that are on, and what applied presets set."""
-    now = effective_config(settings)
-    shown_config_values = of_domains_on(settings, {**now.entries, **in_force(presets)})
+    now = resolve_config(settings)
+    shown_config_values = select_enabled(settings, {**now.entries, **read_applied(presets)})
     metadata = {
         "config_hash": now.config_hash,
         "change_with": "edit .env or the environment and restart; `orchestrate config` shows it",
-        **entries_table(shown_config_values),
+        **render_entries(shown_config_values),
     }
     digest = _hash_all([now.config_hash, [asdict(value) for value in shown_config_values.values()]])
     return digest, lambda: metadata, [READINESS]
 
 
-def ledger_snapshot(
+def build_ledger_snapshot(
     instance: dg.DagsterInstance, warehouse: Warehouse, link: Callable[[str], str]
 ) -> Snapshot:
     """Return the latest runs of the ledger; the latest end of a run is the digest.
@@ -135,7 +135,7 @@ def ledger_snapshot(
         ]
         schema = dict.fromkeys((*RUN_COLUMNS, "link"), pl.String)
         return {
-            "latest_runs": table_of(pl.DataFrame(entries, schema)),
+            "latest_runs": build_table(pl.DataFrame(entries, schema)),
             "repair_with": f"the job {CHECKS_JOB}",
             "retry_with": RETRY_FAILURES.describe("dry_run: false"),
         }
@@ -143,7 +143,7 @@ def ledger_snapshot(
     return _hash_all(changed), metadata, [RUNS]
 
 
-def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
+def build_schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
     """Return the schedules that are data; their next runs are shown after edits, and every day."""
     with warehouse.reading() as connection:
         stored = SCHEDULE_STORE.read(connection)
@@ -153,10 +153,10 @@ def schedules_snapshot(warehouse: Warehouse, clock: Clock) -> Snapshot:
         for stored_schedule in stored
     ]
     digest = _hash_all([versions, now.date() if stored else None])
-    return digest, lambda: shown_schedules(stored, now), [DEFINITIONS]
+    return digest, lambda: describe_schedules(stored, now), [DEFINITIONS]
 
 
-def flags_snapshot(
+def build_flags_snapshot(
     warehouse: Warehouse, clock: Clock, registry: Registry, settings: Settings
 ) -> Snapshot:
     """Return the flags, and what uses them."""
@@ -166,7 +166,7 @@ def flags_snapshot(
     return _hash_all([dumped, used]), lambda: describe_flags(report), [DEFINITIONS]
 
 
-def snapshots(
+def build_snapshots(
     instance: dg.DagsterInstance,
     *,
     alerts: Alerts,
@@ -178,12 +178,12 @@ def snapshots(
     """Return the state of all assets that show one, by name."""
     presets = Presets(warehouse, clock)
     return {
-        "alerts": alerts_snapshot(alerts),
-        "presets": presets_snapshot(presets, registry),
-        "effective_config": config_snapshot(settings, presets),
-        "ledger": ledger_snapshot(instance, warehouse, alerts.links.run),
-        "schedules": schedules_snapshot(warehouse, clock),
-        "flags": flags_snapshot(warehouse, clock, registry, settings),
+        "alerts": build_alerts_snapshot(alerts),
+        "presets": build_presets_snapshot(presets, registry),
+        "effective_config": build_config_snapshot(settings, presets),
+        "ledger": build_ledger_snapshot(instance, warehouse, alerts.links.run),
+        "schedules": build_schedules_snapshot(warehouse, clock),
+        "flags": build_flags_snapshot(warehouse, clock, registry, settings),
     }
 
 

@@ -12,12 +12,12 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.backup_state import BackupState, read_backup_state
 from orchestration_project.services.hosts import (
     HostRole,
+    count_host_runs,
     is_silent,
+    list_releases,
     read_hosts,
-    releases_at_work,
-    runs_by_host,
 )
-from orchestration_project.services.metadata import check_spec, described_result, table_of
+from orchestration_project.services.metadata import build_result, build_table, check_spec
 from orchestration_project.services.queues import QueueState, read_queues
 from orchestration_project.services.releases import UPGRADED_WITHIN, is_upgrade_late
 
@@ -62,19 +62,19 @@ RELEASES_CHECK = check_spec(
 def check_releases(warehouse: Warehouse, now: datetime) -> dg.AssetCheckResult:
     """Return whether the programs run one release; ``now`` is the machine's time."""
     programs = read_hosts(warehouse, now)
-    releases = releases_at_work(programs, now)
+    releases = list_releases(programs, now)
     is_late = is_upgrade_late(programs, now)
     metadata: dict[str, Any] = {"outcome": _describe_releases(releases)}
     if is_late:
         expected = f"one release, {UPGRADE_MINUTES} minutes after an upgrade began"
         text = ", ".join(releases)
         metadata |= {"expected": expected, "found": text, "what_to_do": REMEDY}
-    return described_result(
+    return build_result(
         CONTROL_TOWER, CHECK, metadata, dg.AssetCheckSeverity.WARN, passed=not is_late
     )
 
 
-def deployment_metadata(
+def describe_deployment(
     warehouse: Warehouse, instance: dg.DagsterInstance, now: datetime
 ) -> dict[str, Any]:
     """Return metadata on the programs that sent heartbeats, their releases, queues and backups.
@@ -85,10 +85,10 @@ def deployment_metadata(
         now: The machine's time.
     """
     programs = read_hosts(warehouse, now)
-    releases = releases_at_work(programs, now)
+    releases = list_releases(programs, now)
     return {
-        "hosts": table_of(_list_hosts(programs, dict(runs_by_host(instance)), now)),
-        "queues": table_of(_list_queues(read_queues(instance)[:QUEUES_SHOWN], now)),
+        "hosts": build_table(_list_hosts(programs, dict(count_host_runs(instance)), now)),
+        "queues": build_table(_list_queues(read_queues(instance)[:QUEUES_SHOWN], now)),
         "releases": _describe_releases(releases),
         "backup": _describe_backup(read_backup_state(warehouse)),
     }

@@ -15,8 +15,8 @@ from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import Edit, EditResult, EditStore, StoredT
-from orchestration_project.services.ledger.rules.entries import editor_of
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.ledger.rules.entries import find_editor
+from orchestration_project.services.metadata import build_table, log_metadata
 
 DIFFERENCE_COLUMNS: dict[str, Any] = dict.fromkeys(("field", "before", "after"), pl.String)
 
@@ -71,20 +71,20 @@ def make_edit(
     judged = judge(planned)
     if config.dry_run:
         values = {**reported, **_render_difference(store, planned), **judged}
-        yield dg.AssetObservation(DEFINITIONS, metadata=as_metadata(values))
+        yield dg.AssetObservation(DEFINITIONS, metadata=log_metadata(values))
         return
     edit_result = store.apply(warehouse, edit)
     with warehouse.reading() as connection:
         stored = store.read(connection)
     values = {**reported, **_render_difference(store, edit_result), **judged, **show(stored)}
-    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(values))
+    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=log_metadata(values))
 
 
 def _read_edit(context: dg.OpExecutionContext, config: EditOptions, clock: Clock) -> Edit:
     return Edit(
         Action(str(config.action.value)),
         config.name,
-        by=editor_of(context.run.tags, config.who) or "unknown",
+        by=find_editor(context.run.tags, config.who) or "unknown",
         at=clock.now(),
         fields=config.fields,
         expected_version=config.expected_version,
@@ -99,5 +99,5 @@ def _render_difference(
     rows = store.kind.difference(before, after)
     return {
         "version": result.version_number,
-        "difference": table_of(pl.DataFrame(rows, DIFFERENCE_COLUMNS)),
+        "difference": build_table(pl.DataFrame(rows, DIFFERENCE_COLUMNS)),
     }

@@ -7,7 +7,7 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import ARTIFACTS, ERASURES
-from orchestration_project.assets.operations.kinds import AssetEvent, Kind, kind_job
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind, build_kind_job
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.environment import Lazy
@@ -17,18 +17,18 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.access.approvals import (
     ApprovalDemand,
-    person_of,
+    read_person,
     require_approval,
 )
 from orchestration_project.services.erasure.erasing import Erased, Places, erase, preview
 from orchestration_project.services.erasure.requests import (
     ErasureRequest,
     ErasureRequests,
-    kind_of,
+    find_kind,
     read_kinds,
 )
 from orchestration_project.services.erasure.rules import Subject
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import build_table, log_metadata
 from orchestration_project.settings import Settings
 
 
@@ -62,7 +62,7 @@ def erase_subject(
     """Count the data of a subject, and erase it unless this is a dry run."""
     requests = ErasureRequests(warehouse, clock)
     request = requests.read(config.request_id)
-    kind = kind_of(read_kinds(registry, settings), request.kind)
+    kind = find_kind(read_kinds(registry, settings), request.kind)
     reported = report_dry_run(context.log, "nothing is erased", is_dry_run=config.dry_run)
     places = _open_places(context, config, artifacts, registry, settings, warehouse)
     erased: Erased | None
@@ -78,7 +78,7 @@ def erase_subject(
         erased = erase(places, request, kind, requests, clock=clock, run_id=context.run.run_id)
     return dg.MaterializeResult(
         asset_key=ARTIFACTS,
-        metadata=as_metadata({**reported, "subject_kind": request.kind, **_count_erased(erased)}),
+        metadata=log_metadata({**reported, "subject_kind": request.kind, **_count_erased(erased)}),
     )
 
 
@@ -95,7 +95,7 @@ def _open_places(
         artifacts=artifacts.open_it() if isinstance(artifacts, Lazy) else artifacts,
         instance=context.instance,
         state_folder=settings.state_path,
-        left_out=[settings.state_path / name for name in simulator_paths(registry)],
+        left_out=[settings.state_path / name for name in list_simulator_paths(registry)],
         only_database=config.only_database,
         log_keep_days=settings.log_keep_days,
     )
@@ -117,13 +117,13 @@ def _require_approval(
         "erase",
         parameters,
         request.reason,
-        person_of(context.run.tags),
+        read_person(context.run.tags),
         use=f"erasure {request.request_id}",  # an interrupted one goes on
     )
     require_approval(warehouse, demand)
 
 
-def simulator_paths(registry: Registry) -> list[str]:
+def list_simulator_paths(registry: Registry) -> list[str]:
     """Return the names of what simulated sources keep in STATE_DIR: they are outside systems."""
     return [
         name
@@ -148,16 +148,16 @@ def _count_erased(found: Erased | None) -> dict[str, Any]:
     return {
         "rows_deleted": found.rows.deleted.total(),
         "rows_masked": found.rows.masked.total(),
-        "rows_by_table": table_of(pl.DataFrame(rows)),
+        "rows_by_table": build_table(pl.DataFrame(rows)),
         "captures_deleted": found.store.deleted,
         "captures_redacted": found.store.redacted,
         "artifacts_deleted": len(found.store.artifacts),
         "files_changed": len(found.files) + len(found.dagster),
-        "not_reached": table_of(pl.DataFrame({"place": list(found.not_reached)})),
+        "not_reached": build_table(pl.DataFrame({"place": list(found.not_reached)})),
     }
 
 
-erase_job = kind_job(
+erase_job = build_kind_job(
     "operations_erase",
     Kind(
         "erase_subject",

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import (
     EVIDENCE,
-    moment_of,
+    parse_moment,
     report_spec,
 )
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
@@ -28,9 +28,9 @@ from orchestration_project.services.evidence.exporting import (
     share_archive,
 )
 from orchestration_project.services.evidence.subjects import EvidenceRequest
-from orchestration_project.services.links import evidence_path, link
-from orchestration_project.services.metadata import as_metadata, table_of
-from orchestration_project.services.presets import Presets, effective_config, in_force
+from orchestration_project.services.links import build_evidence_path, link
+from orchestration_project.services.metadata import build_table, log_metadata
+from orchestration_project.services.presets import Presets, read_applied, resolve_config
 from orchestration_project.settings import Settings
 
 COLUMNS = {
@@ -101,14 +101,14 @@ def write_evidence(
         config.run_id,
         config.session,
         config.partition,
-        moment_of(config.at, "at"),
+        parse_moment(config.at, "at"),
         include_inputs=config.include_inputs,
     )
     sources = Sources(
         warehouse,
         context.instance,
-        effective_config(settings),
-        in_force(Presets(warehouse, clock)),
+        resolve_config(settings),
+        read_applied(Presets(warehouse, clock)),
         registry.whole.tables,
         Captures(artifacts) if config.include_bytes else None,
         registry.whole.rules,
@@ -122,7 +122,7 @@ def write_evidence(
 def _link_archive(path: Path, settings: Settings) -> dg.MetadataValue[Any]:
     """Return a link to an archive that the gateway serves; of another file its path."""
     is_served = path.parent == settings.state_path / FOLDER
-    return link(evidence_path(path.name)) if is_served else dg.MetadataValue.path(path)
+    return link(build_evidence_path(path.name)) if is_served else dg.MetadataValue.path(path)
 
 
 def _report_archive(exported: ExportedArchive, settings: Settings) -> dg.MaterializeResult[Any]:
@@ -133,7 +133,7 @@ def _report_archive(exported: ExportedArchive, settings: Settings) -> dg.Materia
     ]
     return dg.MaterializeResult(
         asset_key=EVIDENCE,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
                 "file": _link_archive(exported.path, settings),
                 "bytes": exported.byte_count,
@@ -142,7 +142,7 @@ def _report_archive(exported: ExportedArchive, settings: Settings) -> dg.Materia
                 "about": dg.MetadataValue.json(dict(exported.manifest.about)),
                 "members": len(members),
                 "rows": sum(member.row_count or 0 for member in members),
-                "contents": table_of(pl.DataFrame(rows, infer_schema_length=None)),
+                "contents": build_table(pl.DataFrame(rows, infer_schema_length=None)),
             }
         ),
     )

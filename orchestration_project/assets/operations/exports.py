@@ -10,11 +10,11 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import (
     EXPORTS,
-    asset_spec,
-    moment_of,
+    build_asset_spec,
+    parse_moment,
 )
 from orchestration_project.assets.operations.evidence import EXPORT_EVIDENCE
-from orchestration_project.assets.operations.kinds import AssetEvent, Kind, kinds_job
+from orchestration_project.assets.operations.kinds import AssetEvent, Kind, build_kinds_job
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import EXPORT
@@ -27,20 +27,20 @@ from orchestration_project.errors import cut
 from orchestration_project.registry import Registry
 from orchestration_project.services.exports import (
     GoldRequest,
-    chosen_exports,
-    declared_exports,
     export_gold,
-    exports_of_domains,
+    read_declared_exports,
+    read_domain_exports,
+    select_exports,
 )
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import (
     ExportResult,
     Exports,
     OverdueExport,
-    overdue_exports,
+    find_overdue_exports,
 )
-from orchestration_project.services.links import file_path, link
-from orchestration_project.services.metadata import as_metadata, check_spec, table_of
+from orchestration_project.services.links import build_file_path, link
+from orchestration_project.services.metadata import build_table, check_spec, log_metadata
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.queries.published import MISSING, NO_FIRST_DAY, REMOVED, UNDATED
@@ -72,7 +72,7 @@ class ExportOptions(JobOptions):
     )
 
 
-exports = asset_spec(EXPORTS, operations_exports, "ledger")
+exports = build_asset_spec(EXPORTS, operations_exports, "ledger")
 
 
 @dg.multi_asset_check(
@@ -101,8 +101,8 @@ def export_check(
     clock: Clock, registry: Registry, settings: Settings, warehouse: Warehouse
 ) -> dg.AssetCheckResult:
     """Return the result of the check of overdue exports."""
-    declared = {**exports_of_domains(registry, settings), **declared_exports(settings)}
-    overdue = overdue_exports(warehouse, clock, declared)
+    declared = {**read_domain_exports(registry, settings), **read_declared_exports(settings)}
+    overdue = find_overdue_exports(warehouse, clock, declared)
     return dg.AssetCheckResult(
         asset_key=EXPORTS,
         check_name=CHECK,
@@ -121,8 +121,8 @@ def export_tables(
     warehouse: Warehouse,
 ) -> Iterator[AssetEvent]:
     """Export the rows loaded since, or those that earlier attempts left; report overdue exports."""
-    of_domains = exports_of_domains(registry, settings)
-    chosen = chosen_exports(settings, config.names, of_domains)
+    of_domains = read_domain_exports(registry, settings)
+    chosen = select_exports(settings, config.names, of_domains)
     work = Exports(warehouse, Surroundings(settings, artifacts), clock)
     is_under_way = cache(partial(is_at_work, context.instance))
     results: list[ExportResult] = []
@@ -132,7 +132,7 @@ def export_tables(
             f"{result.name}: {result.outcome}: {result.detail}", extra={"event": "export_ended"}
         )
         results.append(result)
-    yield dg.MaterializeResult(asset_key=EXPORTS, metadata=as_metadata(_count_outcomes(results)))
+    yield dg.MaterializeResult(asset_key=EXPORTS, metadata=log_metadata(_count_outcomes(results)))
     yield export_check(clock, registry, settings, warehouse)
 
 
@@ -145,7 +145,7 @@ def _count_outcomes(results: Sequence[ExportResult]) -> dict[str, Any]:
         "failed_count": outcomes.count("failed"),
         "under_way_count": outcomes.count("under_way"),
         "rows": sum(result.export.row_count for result in results if result.export),
-        "exports": table_of(pl.DataFrame(rows, RESULT_COLUMNS, orient="row")),
+        "exports": build_table(pl.DataFrame(rows, RESULT_COLUMNS, orient="row")),
     }
 
 
@@ -175,7 +175,7 @@ def _list_overdue(overdue: Sequence[OverdueExport]) -> dg.TableMetadataValue:
         )
         for overdue_export in overdue[:MAX_ROWS_LISTED]
     ]
-    return table_of(pl.DataFrame(rows, OVERDUE_COLUMNS, orient="row"))
+    return build_table(pl.DataFrame(rows, OVERDUE_COLUMNS, orient="row"))
 
 
 EXPORT_TABLES = Kind(
@@ -220,16 +220,16 @@ def export_gold_as_of(
 ) -> AssetEvent:
     """Derive the partition, and write its file."""
     day = read_day(config.published_by) if config.published_by else None
-    at = moment_of(config.as_of, "as_of") or clock.now()
+    at = parse_moment(config.as_of, "as_of") or clock.now()
     gold_request = GoldRequest(config.table, config.partition, at, day)
     gold = export_gold(gold_request, warehouse, registry.whole.tables_as_of, artifacts)
     missing, counts = gold.left_out.keys, gold.left_out.counts
     keys = {"missing_keys": _take_sample(missing)} if len(missing) else {}
     return dg.MaterializeResult(
         asset_key=EXPORTS,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
-                "file": link(file_path(gold_request.artifact)),
+                "file": link(build_file_path(gold_request.artifact)),
                 "dagster/row_count": len(gold.rows),
                 MISSING: counts.get(MISSING, 0),
                 **keys,
@@ -243,7 +243,7 @@ def export_gold_as_of(
 
 
 def _take_sample(rows: pl.DataFrame) -> dg.MetadataValue[Any]:
-    return table_of(rows.head(ROWS_SHOWN))
+    return build_table(rows.head(ROWS_SHOWN))
 
 
 EXPORT_GOLD_AS_OF = Kind(
@@ -253,7 +253,7 @@ EXPORT_GOLD_AS_OF = Kind(
     export_gold_as_of,
 )
 
-export_job = kinds_job(
+export_job = build_kinds_job(
     *EXPORT,
     "Exports declared tables, a derived table as of a time, or evidence.",
     [EXPORT_TABLES, EXPORT_GOLD_AS_OF, EXPORT_EVIDENCE],

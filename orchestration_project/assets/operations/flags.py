@@ -18,7 +18,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.edits import EditResult
 from orchestration_project.services.flags import FLAG_STORE, FlagReport, report_flags
-from orchestration_project.services.metadata import check_spec, described_result, table_of
+from orchestration_project.services.metadata import build_result, build_table, check_spec
 from orchestration_project.settings import Settings
 
 CHECK = "flags_are_current_and_used"
@@ -93,7 +93,7 @@ def describe_flags(report: FlagReport) -> Mapping[str, Any]:
         for stored, flag in zip(report.stored, report.shown, strict=True)
     ]
     data_frame = pl.DataFrame(rows[:MAX_SHOWN], SHOWN_COLUMNS)
-    return {"flag_count": len(rows), "flags": table_of(data_frame)}
+    return {"flag_count": len(rows), "flags": build_table(data_frame)}
 
 
 @dg.multi_asset_check(
@@ -132,7 +132,7 @@ def judge_flags(report: FlagReport) -> dg.AssetCheckResult:
             "found": "; ".join(problems)[:4000],
             "what_to_do": "delete the flag, extend expires_at, or create it",
         }
-    return described_result(
+    return build_result(
         CONTROL_TOWER, CHECK, metadata, dg.AssetCheckSeverity.WARN, passed=not problems
     )
 

@@ -20,7 +20,7 @@ from orchestration_project.assets.operations.catalogue import (
 from orchestration_project.assets.operations.cleanup import DELETE_ARTIFACTS
 from orchestration_project.assets.operations.control_tower import control_tower
 from orchestration_project.assets.operations.flags import EDIT_FLAG, check_flags
-from orchestration_project.assets.operations.kinds import kinds_job
+from orchestration_project.assets.operations.kinds import build_kinds_job
 from orchestration_project.assets.operations.pauses import EDIT_PAUSE
 from orchestration_project.assets.operations.presets import APPLY_PRESET
 from orchestration_project.assets.operations.retries import RETRY_FAILURES
@@ -65,19 +65,19 @@ definitions = report_spec(
     "state",
 )
 
-edit_definitions_job = kinds_job(
+edit_definitions_job = build_kinds_job(
     *EDIT,
     "Edits what is data: presets, flags, schedules, pauses, and which automation is on.",
     [APPLY_PRESET, EDIT_FLAG, EDIT_PAUSE, EDIT_SCHEDULE, SWITCH_AUTOMATION],
 )
 
-clean_up_job = kinds_job(
+clean_up_job = build_kinds_job(
     *CLEAN_UP,
     "Lists, repairs and deletes artifacts, and deletes logs of old runs.",
     [LIST_ARTIFACTS, REPAIR_ARTIFACTS, DELETE_ARTIFACTS, PRUNE_RUN_LOGS],
 )
 
-runs_job = kinds_job(
+runs_job = build_kinds_job(
     *HANDLE_RUNS,
     "Lists sessions, retries what failed, and requeues webhook deliveries.",
     [LIST_SESSIONS, RETRY_FAILURES, REPLAY_WEBHOOK],

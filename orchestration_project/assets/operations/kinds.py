@@ -7,11 +7,11 @@ from typing import Any, TypeAlias
 
 import dagster as dg
 
-from orchestration_project.engine.contracts.job_options import job_text, kinds_text
-from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN, admin_kinds
+from orchestration_project.engine.contracts.job_options import describe_job, describe_kinds
+from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN, build_admin_tags
 from orchestration_project.engine.dagster_private.definitions import declare_model
-from orchestration_project.engine.options import JobOptions, model_of_kinds
-from orchestration_project.services.links import launchpad
+from orchestration_project.engine.options import JobOptions, build_kinds_model
+from orchestration_project.services.links import build_launchpad_url
 
 AssetEvent: TypeAlias = dg.AssetCheckResult | dg.AssetObservation | dg.MaterializeResult[Any]
 
@@ -44,7 +44,7 @@ class Kind:
         return list(signature(self.run).parameters)[2:]
 
 
-def kinds_job(name: str, op: str, summary: str, kinds: Sequence[Kind]) -> dg.JobDefinition:
+def build_kinds_job(name: str, op: str, summary: str, kinds: Sequence[Kind]) -> dg.JobDefinition:
     """Return the job ``name``, whose op runs the kind that its config selects.
 
     The config is a selector without default, so Dagster refuses a launch without a kind.
@@ -59,7 +59,7 @@ def kinds_job(name: str, op: str, summary: str, kinds: Sequence[Kind]) -> dg.Job
             {kind: model.to_config_schema().as_field() for kind, model in models.items()}
         ),
         required_resource_keys={name for kind in kinds for name in kind.resources},
-        tags=admin_kinds([kind.name for kind in kinds if kind.requires_admin]),
+        tags=build_admin_tags([kind.name for kind in kinds if kind.requires_admin]),
     )
     def run_kind(context: dg.OpExecutionContext) -> Iterator[OpEvent | dg.Output[None]]:
         """Run the selected kind, and yield its events."""
@@ -67,22 +67,22 @@ def kinds_job(name: str, op: str, summary: str, kinds: Sequence[Kind]) -> dg.Job
         yield from _yield_events(context, by_name[selected], options)
         yield dg.Output(None)
 
-    declare_model(run_kind, model_of_kinds(op, models))
-    text = kinds_text(summary, op, {kind.name: (kind.summary, kind.options) for kind in kinds})
+    declare_model(run_kind, build_kinds_model(op, models))
+    text = describe_kinds(summary, op, {kind.name: (kind.summary, kind.options) for kind in kinds})
     return _build_job(name, text + _launch_links(name, op, kinds), run_kind)
 
 
 def _launch_links(job: str, op: str, kinds: Sequence[Kind]) -> str:
     """Return the Markdown of links that open the launchpad with a config filled in."""
     links = [
-        f"- [{title}]({launchpad(job, op, note='', **{kind.name: options})})"
+        f"- [{title}]({build_launchpad_url(job, op, note='', **{kind.name: options})})"
         for kind in kinds
         for title, options in kind.launches.items()
     ]
     return "\n\nLaunchpad with its config filled in:\n\n" + "\n".join(links) if links else ""
 
 
-def kind_job(name: str, kind: Kind) -> dg.JobDefinition:
+def build_kind_job(name: str, kind: Kind) -> dg.JobDefinition:
     """Return the job ``name``, whose op runs its only kind."""
 
     @dg.op(
@@ -98,7 +98,7 @@ def kind_job(name: str, kind: Kind) -> dg.JobDefinition:
         yield dg.Output(None)
 
     declare_model(run_kind, kind.options)
-    return _build_job(name, job_text(kind.summary, kind.name, kind.options), run_kind)
+    return _build_job(name, describe_job(kind.summary, kind.name, kind.options), run_kind)
 
 
 def _build_job(name: str, text: str, op: dg.OpDefinition) -> dg.JobDefinition:

@@ -10,7 +10,7 @@ from sqlalchemy import Row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.plots.objectives import BudgetLine, error_budgets
 from orchestration_project.plots.sparkline import svg_uri
-from orchestration_project.services.metadata import image, table_of
+from orchestration_project.services.metadata import build_table, embed_image
 from orchestration_project.services.objectives.evaluating import read_days, read_slo
 from orchestration_project.services.objectives.rules.objectives import WINDOW_DAYS, Events
 from orchestration_project.services.pauses import Pauses, pause_texts
@@ -32,7 +32,7 @@ COLUMNS: dict[str, Any] = {
 """Columns of the table of objectives."""
 
 
-def objectives_metadata(
+def describe_objectives(
     warehouse: Warehouse, now: datetime, *, is_synthetic: bool
 ) -> dict[str, Any]:
     """Return a picture and a table of the error budgets; nothing if none was evaluated.
@@ -51,8 +51,8 @@ def objectives_metadata(
     table = [{**row._mapping, "pause": pauses[row.domain]} for row in rows[:SHOWN]]
     uri = svg_uri(error_budgets(lines, is_synthetic=is_synthetic))
     return {
-        "error_budgets": image("Error budgets of objectives, and what each day spent", uri),
-        "objectives": table_of(pl.DataFrame(table, COLUMNS)),
+        "error_budgets": embed_image("Error budgets of objectives, and what each day spent", uri),
+        "objectives": build_table(pl.DataFrame(table, COLUMNS)),
     }
 
 

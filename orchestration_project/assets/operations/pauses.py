@@ -9,7 +9,7 @@ from orchestration_project.engine.contracts.pauses import MAX_REASON_CHARACTERS,
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
-from orchestration_project.services.ledger.rules.entries import editor_of
+from orchestration_project.services.ledger.rules.entries import find_editor
 from orchestration_project.services.pauses import Pauses
 
 
@@ -55,7 +55,7 @@ def edit_pause(
             passed, or it lacks a zone.
     """
     reported = report_dry_run(context.log, "nothing is paused", is_dry_run=config.dry_run)
-    by = editor_of(context.run.tags, config.who) or "unknown"
+    by = find_editor(context.run.tags, config.who) or "unknown"
     pauses = Pauses(warehouse, Clock())
     if config.resume:
         pause = pauses.resume(config.subject, by=by, is_dry_run=config.dry_run)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from orchestration_project.domains.plugins.tables import plugins, plugins_violations
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import build_table
 from orchestration_project.settings import Settings, domains_on
 
 SHOWN = 100
@@ -24,7 +24,7 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def plugins_metadata(settings: Settings, warehouse: Warehouse, now: datetime) -> dict[str, Any]:
+def describe_plugins(settings: Settings, warehouse: Warehouse, now: datetime) -> dict[str, Any]:
     """Return a table of the plugins, and what their isolation enforces; nothing without plugins.
 
     The modules of plugins are imported here, as most installations have none.
@@ -59,6 +59,6 @@ def plugins_metadata(settings: Settings, warehouse: Warehouse, now: datetime) ->
     if not rows:
         return {}
     return {
-        "plugins": table_of(pl.DataFrame(rows, COLUMNS, orient="row")),
+        "plugins": build_table(pl.DataFrame(rows, COLUMNS, orient="row")),
         "plugins_isolation": isolation_status(settings).detail,
     }

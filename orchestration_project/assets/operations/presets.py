@@ -11,23 +11,23 @@ from pydantic import Field
 from orchestration_project.assets.operations.catalogue import DEFINITIONS
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.presets import Preset, difference
+from orchestration_project.engine.contracts.presets import Preset, compare_presets
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.services.ledger.rules.entries import editor_of
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.ledger.rules.entries import find_editor
+from orchestration_project.services.metadata import build_table, log_metadata
 from orchestration_project.services.presets import (
     AppliedPreset,
     Presets,
-    listed,
-    preset_names,
-    preset_of_file,
+    list_preset_names,
+    list_presets,
+    resolve_preset,
 )
 from orchestration_project.settings import Settings
 
-PresetName = Enum("PresetName", {name: name for name in preset_names()})
+PresetName = Enum("PresetName", {name: name for name in list_preset_names()})
 """The files in `config/presets/` when the code was loaded: they belong to it as its modules do."""
 
 
@@ -62,9 +62,11 @@ def apply_preset(
     """Show the presets that there are, what the chosen one changes, and apply it if asked."""
     kept_presets, targets = Presets(warehouse, clock), registry.preset_targets
     if config.preset is None:
-        yield _observe_run({"presets": table_of(pl.DataFrame(listed(kept_presets, targets)))})
+        yield _observe_run(
+            {"presets": build_table(pl.DataFrame(list_presets(kept_presets, targets)))}
+        )
         return
-    preset, target = preset_of_file(str(config.preset.value), targets)
+    preset, target = resolve_preset(str(config.preset.value), targets)
     before = kept_presets.in_force(preset.job)
     changes = _compare_preset(preset, before, target.base(settings))
     reported = report_dry_run(context.log, "nothing is applied", is_dry_run=config.dry_run)
@@ -77,24 +79,24 @@ def apply_preset(
         yield _observe_run({"outcome": "nothing to do: it is already applied", **changes})
         return
     changes["outcome"] = f"applied as {applied} by {user}: {reason}"
-    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=as_metadata(changes))
+    yield dg.MaterializeResult(asset_key=DEFINITIONS, metadata=log_metadata(changes))
 
 
 def _observe_run(metadata: Mapping[str, Any]) -> dg.AssetObservation:
     """Return the observation of a run that changed nothing."""
-    return dg.AssetObservation(DEFINITIONS, metadata=as_metadata(metadata))
+    return dg.AssetObservation(DEFINITIONS, metadata=log_metadata(metadata))
 
 
 def _compare_preset(
     preset: Preset, before: AppliedPreset | None, base: Mapping[str, Any]
 ) -> dict[str, Any]:
-    rows = difference(before.preset if before else None, preset, base)
+    rows = compare_presets(before.preset if before else None, preset, base)
     return {
         "preset": preset.name,
         "description": preset.description,
         "job": preset.job,
         "in_force_before": f"{before} by {before.user}: {before.reason}" if before else "none",
-        "difference": table_of(pl.DataFrame(rows)),
+        "difference": build_table(pl.DataFrame(rows)),
         "fields_changed": sum(row["changes"] for row in rows),
     }
 
@@ -105,7 +107,7 @@ def _read_who_and_why(config: PresetChoice, tags: Mapping[str, str]) -> tuple[st
     Raises:
         ConfigurationError: The run does not say it.
     """
-    user, reason = editor_of(tags, config.who), (config.why or "").strip()
+    user, reason = find_editor(tags, config.who), (config.why or "").strip()
     missing = [name for name, text in (("who", user), ("why", reason)) if not text]
     if missing:
         raise ConfigurationError(
@@ -125,7 +127,7 @@ APPLY_PRESET = Kind(
     apply_preset,
     launches={
         f"{title} {name}": {"preset": name, **options}
-        for name in preset_names()
+        for name in list_preset_names()
         for title, options in (("Preview preset", {}), ("Apply preset", WITHOUT_DRY_RUN))
     },
 )

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from orchestration_project.assets.operations.catalogue import moment_of
+from orchestration_project.assets.operations.catalogue import parse_moment
 from orchestration_project.assets.operations.kinds import Kind
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.failures import TRANSIENT_CATEGORIES
@@ -21,15 +21,15 @@ from orchestration_project.errors import ConfigurationError, cut
 from orchestration_project.registry import Registry
 from orchestration_project.services.backfills import (
     LAUNCHED_BY_JOB,
-    active_backfill,
-    launched_by_job,
+    build_launch_tags,
+    find_active_backfill,
     request_backfill,
 )
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import build_table, log_metadata
 from orchestration_project.services.retries.retrying import (
     ItemRetries,
     ItemTopics,
-    failed_partitions,
+    find_failed_partitions,
 )
 from orchestration_project.services.retries.rules import (
     Batch,
@@ -37,9 +37,9 @@ from orchestration_project.services.retries.rules import (
     FailedPartition,
     ItemFilter,
     ItemRetryPlan,
-    batches,
+    build_batches,
     check_kinds,
-    why_left_out,
+    explain_skip,
 )
 
 MAX_PARTITIONS_LISTED = 200
@@ -138,16 +138,16 @@ def retry_failures(
     items, item_filter = ItemRetries(warehouse, clock, registry), _build_filter(config)
     plan = items.plan(item_filter) if config.include_items else ItemRetryPlan()
     judged = [
-        (partition, why_left_out(partition, config.kinds))
+        (partition, explain_skip(partition, config.kinds))
         for partition in _find_failed_partitions(context, config, registry, item_filter)
     ]
     due = [failed_partition for failed_partition, why in judged if not why]
     left_out = [(failed_partition, why) for failed_partition, why in judged if why]
-    backfills = _start_backfills(context, batches(due), dry_run=config.dry_run)
+    backfills = _start_backfills(context, build_batches(due), dry_run=config.dry_run)
     is_item_retry = config.include_items and not config.dry_run
     retried = items.retry(item_filter) if is_item_retry else {}
     context.add_output_metadata(
-        as_metadata(
+        log_metadata(
             {
                 **reported,
                 "backfills": backfills,
@@ -166,7 +166,7 @@ def _build_filter(config: RetryFailures) -> ItemFilter:
         domain=config.domain,
         topics=config.topics,
         item_keys=config.item_keys,
-        since=moment_of(config.since),
+        since=parse_moment(config.since),
         run_id=config.run_id,
         reason_codes=config.reason_codes,
         include_permanent=config.include_permanent,
@@ -179,7 +179,7 @@ def _find_failed_partitions(
     """Return the failed partitions that the config selects; none if it selects work items."""
     if wanted.is_items_only:
         return []
-    return failed_partitions(
+    return find_failed_partitions(
         context.instance,
         context.repository_def,
         domain=config.domain,
@@ -196,8 +196,8 @@ def _describe_items(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[
         for failed_item in plan.first
     ]
     return {
-        "item_topics": table_of(pl.DataFrame(list(map(asdict, plan.topics)), TOPIC_COLUMNS)),
-        "items": table_of(pl.DataFrame(items, ITEM_COLUMNS)),
+        "item_topics": build_table(pl.DataFrame(list(map(asdict, plan.topics)), TOPIC_COLUMNS)),
+        "items": build_table(pl.DataFrame(items, ITEM_COLUMNS)),
         "items_due_count": sum(topic.due_count for topic in plan.topics),
         "items_left_out_count": sum(topic.left_out_count for topic in plan.topics),
         "items_missing": cut(", ".join(plan.missing_keys), KEYS_CHARACTERS),
@@ -207,7 +207,7 @@ def _describe_items(plan: ItemRetryPlan, retried: Mapping[str, int]) -> Mapping[
 
 def _start_backfills(context: dg.OpExecutionContext, due: Sequence[Batch], *, dry_run: bool) -> str:
     """Launch a backfill for each batch; return their ids, or the reason why none is launched."""
-    running = active_backfill(context.instance, {LAUNCHED_BY_JOB: HANDLE_RUNS[0]})
+    running = find_active_backfill(context.instance, {LAUNCHED_BY_JOB: HANDLE_RUNS[0]})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if not due or dry_run:
@@ -218,7 +218,7 @@ def _start_backfills(context: dg.OpExecutionContext, due: Sequence[Batch], *, dr
             context.repository_def,
             [dg.AssetKey.from_user_string(asset) for asset in batch.assets],
             [partition.partition for partition in batch.partitions],
-            tags=launched_by_job(HANDLE_RUNS[0], context.run.tags),
+            tags=build_launch_tags(HANDLE_RUNS[0], context.run.tags),
             title=f"Retry: {len(batch.partitions)} partitions of {batch.assets[0]}",
             run_config=batch.config or None,
         )
@@ -239,7 +239,7 @@ def _list_partitions(partitions: Sequence[tuple[FailedPartition, str]]) -> dg.Ta
         }
         for failed_partition, why in partitions[:MAX_PARTITIONS_LISTED]
     ]
-    return table_of(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String)))
+    return build_table(pl.DataFrame(rows, dict.fromkeys(COLUMNS, pl.String)))
 
 
 RETRY_FAILURES = Kind(

@@ -13,7 +13,7 @@ from orchestration_project.engine.leases import acquire_for_run
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import build_table, log_metadata
 from orchestration_project.services.run_logs import prune
 from orchestration_project.settings import Settings, load_shared_settings
 from orchestration_project.settings.values import MOST_DAYS
@@ -55,11 +55,11 @@ def prune_run_logs(
     rows = [{"store": name, **left._asdict()} for name, left in prune_result.freed.items()]
     return dg.MaterializeResult(
         asset_key=RUNS,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
                 **reported,
                 "before": before,
-                "stores": table_of(pl.DataFrame(rows)),
+                "stores": build_table(pl.DataFrame(rows)),
                 "runs": max(left.run_count for left in prune_result.freed.values()),
                 "bytes": sum(left.byte_count for left in prune_result.freed.values()),
                 "runs_not_in_ledger": prune_result.unrecorded_count,

@@ -5,13 +5,13 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.operations.catalogue import RUNS, asset_spec, moment_of
+from orchestration_project.assets.operations.catalogue import RUNS, build_asset_spec, parse_moment
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_options import Moment
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger import Ledger, reconcile
-from orchestration_project.services.metadata import as_metadata
+from orchestration_project.services.metadata import log_metadata
 from orchestration_project.tables.operations_runs import operations_runs
 
 
@@ -34,7 +34,7 @@ class Reconciliation(JobOptions):
 @dg.multi_asset(
     name="reconcile_operations",
     specs=[
-        asset_spec(RUNS, operations_runs, "ledger"),
+        build_asset_spec(RUNS, operations_runs, "ledger"),
     ],
 )
 def ledger(
@@ -47,10 +47,10 @@ def ledger(
     ledger_repair = reconcile(
         context.instance,
         Ledger(warehouse, clock),
-        moment_of(config.since),
+        parse_moment(config.since),
         only_changed=config.only_changed,
     )
-    metadata = as_metadata(
+    metadata = log_metadata(
         {
             "runs_missing": ledger_repair.written.added,
             "runs_differing": ledger_repair.written.changed,

@@ -15,7 +15,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.edits import Action
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.edits import EditResult
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import build_table
 from orchestration_project.services.schedules.jobs import ScheduledJobs
 from orchestration_project.services.schedules.rules.schedules import StoredSchedule, read_zone
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
@@ -66,11 +66,11 @@ def edit_schedule(
     yield from make_edit(
         *(context, config, clock, warehouse, SCHEDULE_STORE),
         judge=judge,
-        show=lambda stored: shown_schedules(stored, now),
+        show=lambda stored: describe_schedules(stored, now),
     )
 
 
-def shown_schedules(stored: Sequence[StoredSchedule], now: datetime) -> Mapping[str, Any]:
+def describe_schedules(stored: Sequence[StoredSchedule], now: datetime) -> Mapping[str, Any]:
     """Return the metadata of the schedules: counts, and a table with their next runs."""
     rows = [_render_schedule(stored_schedule, now) for stored_schedule in stored[:MAX_SHOWN]]
     return {
@@ -79,7 +79,7 @@ def shown_schedules(stored: Sequence[StoredSchedule], now: datetime) -> Mapping[
         "disabled_count": sum(
             stored_schedule.disabled_reason is not None for stored_schedule in stored
         ),
-        "schedules": table_of(pl.DataFrame(rows, SHOWN_COLUMNS, orient="row")),
+        "schedules": build_table(pl.DataFrame(rows, SHOWN_COLUMNS, orient="row")),
     }
 
 

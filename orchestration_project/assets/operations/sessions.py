@@ -7,7 +7,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import (
     RUNS,
-    moment_of,
+    parse_moment,
 )
 from orchestration_project.assets.operations.kinds import AssetEvent, Kind
 from orchestration_project.engine.connections.clock import Clock
@@ -17,10 +17,10 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.ledger.sessions import (
     STATUSES,
     SessionFilter,
-    listed,
+    build_summary,
     read_sessions,
 )
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import build_table, log_metadata
 
 SessionStatus = Enum("SessionStatus", {name: name for name in STATUSES})
 
@@ -52,18 +52,18 @@ def list_sessions(
 ) -> AssetEvent:
     """List the sessions that were asked for."""
     expected_session_filter = SessionFilter(
-        moment_of(config.since),
+        parse_moment(config.since),
         config.domain,
         config.status and str(config.status.value),
         config.limit,
     )
     # The machine's time, by which Dagster says when a run changed.
-    frame = listed(read_sessions(warehouse, expected_session_filter), Clock().now())
+    frame = build_summary(read_sessions(warehouse, expected_session_filter), Clock().now())
     return dg.MaterializeResult(
         asset_key=RUNS,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
-                "sessions": table_of(frame),
+                "sessions": build_table(frame),
                 "sessions_listed": len(frame),
                 "runs": int(frame["run_count"].sum()),
                 "runs_failed": int(frame["failure_count"].sum()),

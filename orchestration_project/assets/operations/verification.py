@@ -10,7 +10,7 @@ from pydantic import Field
 
 from orchestration_project.assets.operations.catalogue import (
     READINESS,
-    asset_spec,
+    build_asset_spec,
 )
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.effective_config import ConfigValue
@@ -20,9 +20,13 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.gate.rules import Finding
-from orchestration_project.services.metadata import check_spec, not_applicable, summary_of
-from orchestration_project.services.presets import Presets, in_force
-from orchestration_project.services.probes import every_probe
+from orchestration_project.services.metadata import (
+    check_spec,
+    mark_not_applicable,
+    summarize_result,
+)
+from orchestration_project.services.presets import Presets, read_applied
+from orchestration_project.services.probes import open_all_probes
 from orchestration_project.services.verification import (
     Drift,
     describe_finding,
@@ -53,15 +57,15 @@ def check_name(dependency: str) -> str:
     return f"finds_{dependency}_ready"
 
 
-def verification_asset(registry: Registry) -> dg.AssetsDefinition:
+def build_verification_asset(registry: Registry) -> dg.AssetsDefinition:
     """Return the asset that verifies every dependency; their names make its checks."""
-    probes = every_probe(
+    probes = open_all_probes(
         registry, load_shared_settings(), lambda: read_daemon_state(dg.DagsterInstance.get())
     )
 
     @dg.multi_asset(
         name="verify_operations",
-        specs=[asset_spec(READINESS, operations_readiness, "findings")],
+        specs=[build_asset_spec(READINESS, operations_readiness, "findings")],
         check_specs=[
             *(
                 check_spec(
@@ -100,18 +104,18 @@ def verification_asset(registry: Registry) -> dg.AssetsDefinition:
         yield from map(_check_result, findings)
         drift = record_verification(settings, warehouse, findings, run_id=context.run.run_id)
         yield _check_drift(drift)
-        shown_config_values = {**drift.config.entries, **in_force(Presets(warehouse, clock))}
+        shown_config_values = {**drift.config.entries, **read_applied(Presets(warehouse, clock))}
         metadata = {
             **_list_rows("findings", map(describe_finding, findings)),
             "config_hash": drift.config.config_hash,
-            **entries_table(shown_config_values),
+            **render_entries(shown_config_values),
         }
         yield dg.MaterializeResult(asset_key=READINESS, metadata=metadata)
 
     return verification
 
 
-def entries_table(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
+def render_entries(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
     """Return settings and values of applied presets as a table of the UI."""
     return _list_rows("entries", [{"name": name, **asdict(entry)} for name, entry in shown.items()])
 
@@ -119,12 +123,12 @@ def entries_table(shown: Mapping[str, ConfigValue]) -> dict[str, Any]:
 def _check_result(finding: Finding) -> dg.AssetCheckResult:
     values = describe_finding(finding)
     if finding.outcome == "not_applicable":
-        values |= not_applicable(finding.got)
+        values |= mark_not_applicable(finding.got)
     return dg.AssetCheckResult(
         asset_key=READINESS,
         check_name=check_name(finding.dependency),
         passed=finding.outcome != "failed",
-        description=summary_of(values),
+        description=summarize_result(values),
         metadata=values,
     )
 
@@ -136,7 +140,7 @@ def _check_drift(drift: Drift) -> dg.AssetCheckResult:
         check_name=DRIFT,
         passed=not drift.changes,
         severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(outcome),
+        description=summarize_result(outcome),
         metadata={
             **outcome,
             **_list_rows("differences", map(asdict, drift.changes or ())),

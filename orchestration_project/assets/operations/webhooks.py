@@ -9,9 +9,9 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.inbox.senders import declared_sources
+from orchestration_project.services.inbox.senders import read_declared_sources
 from orchestration_project.services.inbox.work import InboxQueue
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.metadata import build_table
 from orchestration_project.settings import Settings, load_shared_settings
 
 MAX_ROWS_LISTED = 200
@@ -37,7 +37,7 @@ class ReplayWebhooks(JobOptions):
 def _list_sources() -> list[str]:
     """Return the declared sources; of a file that is not valid none, which its check reports."""
     try:
-        return sorted(declared_sources(load_shared_settings()))
+        return sorted(read_declared_sources(load_shared_settings()))
     except ConfigurationError:
         return []
 
@@ -53,7 +53,7 @@ def replay_webhook(
     warehouse: Warehouse,
 ) -> None:
     """Put deliveries back to received, with as many attempts as a new one has, and list them."""
-    declared = declared_sources(settings).get(config.source)
+    declared = read_declared_sources(settings).get(config.source)
     if declared is None or declared.job is None:
         raise ConfigurationError(
             f"no job loads the deliveries of {config.source}",
@@ -77,7 +77,7 @@ def replay_webhook(
         for row in rows[:MAX_ROWS_LISTED]
     ]
     context.add_output_metadata(
-        {**reported, "put_back_count": len(rows), "put_back": table_of(pl.DataFrame(listed))}
+        {**reported, "put_back_count": len(rows), "put_back": build_table(pl.DataFrame(listed))}
     )
 
 

@@ -7,20 +7,20 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from orchestration_project.assets.specs import system_spec
+from orchestration_project.assets.specs import build_system_spec
 from orchestration_project.domains.plugins.tables import plugins
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.changes import PluginChange
 from orchestration_project.resources.plugins.edits import PluginEdits
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin, read_plugins
-from orchestration_project.services.access.approvals import person_of, use_of
-from orchestration_project.services.ledger.rules.entries import editor_of
-from orchestration_project.services.metadata import as_metadata, column_schema, table_of
+from orchestration_project.services.access.approvals import read_person, use_of
+from orchestration_project.services.ledger.rules.entries import find_editor
+from orchestration_project.services.metadata import build_schema, build_table, log_metadata
 from orchestration_project.settings import Settings
 
 LIST = dg.AssetKey(["plugins", "list"])
@@ -84,10 +84,10 @@ class EditPlugin(JobOptions):
 @dg.multi_asset(
     name="edit_plugins",
     specs=[
-        system_spec(
+        build_system_spec(
             LIST,
             str(plugins.comment),
-            column_schema(plugins.columns),
+            build_schema(plugins.columns),
             "state",
             owners=["team:operations"],
             **{"dagster/table_name": plugins.name},
@@ -109,18 +109,18 @@ def edit_plugins(
     with warehouse.reading() as connection:
         edited = read_plugin(connection, config.plugin)
     if config.dry_run:
-        yield dg.AssetObservation(LIST, metadata=as_metadata({**reported, **_list_rows([edited])}))
+        yield dg.AssetObservation(LIST, metadata=log_metadata({**reported, **_list_rows([edited])}))
         return
-    by = editor_of(context.run.tags, config.who) or "unknown"
+    by = find_editor(context.run.tags, config.who) or "unknown"
     run = context.run
-    change = PluginChange(by, clock.now(), run.run_id, person_of(run.tags), use_of(run))
+    change = PluginChange(by, clock.now(), run.run_id, read_person(run.tags), use_of(run))
     edited = edit(PluginEdits(settings, warehouse, artifacts), config, change)
     with warehouse.reading() as connection:
         listed = read_plugins(connection)
     values = {**reported, "plugin": edited.id, "state": edited.state, **_list_rows(listed)}
     if config.action.value == "enable":
         values["what_to_do"] = edited.next_step
-    yield dg.MaterializeResult(asset_key=LIST, metadata=as_metadata(values))
+    yield dg.MaterializeResult(asset_key=LIST, metadata=log_metadata(values))
 
 
 def edit(edits: PluginEdits, config: EditPlugin, change: PluginChange) -> StoredPlugin:
@@ -168,14 +168,14 @@ def _list_rows(stored: list[StoredPlugin]) -> dict[str, Any]:
     ]
     return {
         "plugin_count": len(stored),
-        "plugins": table_of(pl.DataFrame(rows, COLUMNS, orient="row")),
+        "plugins": build_table(pl.DataFrame(rows, COLUMNS, orient="row")),
     }
 
 
 edit_job = dg.define_asset_job(
     EDIT_JOB,
     selection=dg.AssetSelection.assets(edit_plugins),
-    description=job_text(
+    description=describe_job(
         "Grants, enables, disables, refuses or removes a plugin; a dry run by default.",
         "edit_plugins",
         EditPlugin,

@@ -7,16 +7,16 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.specs import asset_spec, utc_days
+from orchestration_project.assets.specs import build_asset_spec, build_utc_days
 from orchestration_project.domains.plugins.tables import plugins_rows
 from orchestration_project.engine.captures import Captures
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.dagster_private.definitions import UnresolvedAssetJobDefinition
 from orchestration_project.engine.options import JobOptions
-from orchestration_project.engine.runner import asked_keys
+from orchestration_project.engine.runner import read_requested_keys
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.plugins.state import StoredPlugin, read_plugin
-from orchestration_project.services.metadata import as_metadata, column_schema
+from orchestration_project.services.metadata import build_schema, log_metadata
 
 GROUP = "plugins"
 RESOURCES = {"artifacts", "clock", "settings", "warehouse"}
@@ -35,26 +35,26 @@ class RunPlugin(JobOptions):
     )
 
 
-def plugin_key(plugin_id: str) -> dg.AssetKey:
+def build_plugin_key(plugin_id: str) -> dg.AssetKey:
     """Return the asset of a plugin."""
     return dg.AssetKey([GROUP, plugin_id])
 
 
-def plugin_op(plugin_id: str) -> str:
+def name_plugin_op(plugin_id: str) -> str:
     """Return the op of a plugin's run; Dagster refuses one of the name of its job."""
     return f"plugin_{plugin_id}"
 
 
-def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
+def build_plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
     """Return the asset of an enabled plugin, whose runs start it in a process of its own."""
     manifest = stored.manifest
-    key = plugin_key(stored.id)
+    key = build_plugin_key(stored.id)
     has_rows = bool(manifest.permissions.tables)
     days = manifest.partitions
-    spec = asset_spec(
+    spec = build_asset_spec(
         key,
         manifest.description or f"One row per row of the plugin {stored.id} of {stored.publisher}.",
-        column_schema(plugins_rows.columns) if has_rows else None,
+        build_schema(plugins_rows.columns) if has_rows else None,
         "table" if has_rows else "report",
         owners=["team:operations"],
         version=stored.version,
@@ -65,15 +65,15 @@ def plugin_asset(stored: StoredPlugin) -> dg.AssetsDefinition:
     ).replace_attributes(skippable=True)
 
     @dg.multi_asset(
-        name=plugin_op(stored.id),
+        name=name_plugin_op(stored.id),
         specs=[spec],
-        partitions_def=utc_days(days.start) if days else None,
+        partitions_def=build_utc_days(days.start) if days else None,
         required_resource_keys=RESOURCES,
     )
     def run(
         context: dg.AssetExecutionContext, config: RunPlugin
     ) -> Iterator[dg.AssetObservation | dg.AssetMaterialization | dg.MaterializeResult[Any]]:
-        partitions = asked_keys(context) if days else [None]
+        partitions = read_requested_keys(context) if days else [None]
         for partition in partitions:
             once = _run_once(context, config, stored.id, partition)
             if isinstance(once, dg.AssetObservation) or len(partitions) == 1:
@@ -88,7 +88,7 @@ def _run_once(
     context: dg.AssetExecutionContext, config: RunPlugin, plugin_id: str, partition: str | None
 ) -> dg.AssetObservation | dg.MaterializeResult[Any]:
     """Run a plugin for one partition, or return why it is not run."""
-    key = plugin_key(plugin_id)
+    key = build_plugin_key(plugin_id)
     warehouse: Warehouse = context.resources.warehouse
     with warehouse.reading() as connection:
         current = read_plugin(connection, plugin_id)
@@ -99,7 +99,7 @@ def _run_once(
     }
     if current.state == "enabled" and not current.runs_for(partition):
         outcome = {**values, "outcome": f"not run: outside of the share {current.share}"}
-        return dg.AssetObservation(key, partition=partition, metadata=as_metadata(outcome))
+        return dg.AssetObservation(key, partition=partition, metadata=log_metadata(outcome))
     from orchestration_project.resources.plugins.running import run_plugin
 
     result = run_plugin(
@@ -119,19 +119,19 @@ def _run_once(
         "page" if number == 1 else f"page_{number}": dg.MetadataValue.md(text)
         for number, text in enumerate(result.page_texts, start=1)
     }
-    metadata = as_metadata({**values, **result.metadata, **pages})
+    metadata = log_metadata({**values, **result.metadata, **pages})
     return dg.MaterializeResult(asset_key=key, metadata=metadata)
 
 
-def plugin_job(stored: StoredPlugin) -> UnresolvedAssetJobDefinition:
+def build_plugin_job(stored: StoredPlugin) -> UnresolvedAssetJobDefinition:
     """Return the job of an enabled plugin."""
     name = stored.manifest.job_name
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(plugin_key(stored.id)),
-        description=job_text(
+        selection=dg.AssetSelection.assets(build_plugin_key(stored.id)),
+        description=describe_job(
             f"Runs version {stored.version} of the plugin {stored.id} of {stored.publisher}.",
-            plugin_op(stored.id),
+            name_plugin_op(stored.id),
             RunPlugin,
         ),
         tags={"domain": GROUP, "plugin": stored.id},

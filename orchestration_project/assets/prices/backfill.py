@@ -5,7 +5,7 @@ from pydantic import Field
 
 from orchestration_project.assets.prices.catalogue import MONTHS
 from orchestration_project.assets.prices.daily import SPECS
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.contracts.pipelines import (
     LOADED_RANGE,
     REQUESTED_RANGE,
@@ -15,11 +15,11 @@ from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.backfills import (
     LAUNCHED_BY_JOB,
-    active_backfill,
-    launched_by_job,
+    build_launch_tags,
+    find_active_backfill,
     request_backfill,
 )
-from orchestration_project.services.metadata import as_metadata
+from orchestration_project.services.metadata import log_metadata
 
 PRICES_BACKFILL_JOB = "prices_backfill"
 
@@ -62,7 +62,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
             remedy="set PRICES_FIRST_MONTH to an earlier month, and restart the code server",
         )
     context.add_output_metadata(
-        as_metadata(
+        log_metadata(
             {
                 **reported,
                 "backfill": _start_backfill(context, keys, config),
@@ -77,7 +77,7 @@ def launch_prices_backfill(context: dg.OpExecutionContext, config: PricesBackfil
 
 def _start_backfill(context: dg.OpExecutionContext, keys: list[str], config: PricesBackfill) -> str:
     """Launch a backfill of the months, and return its id, or why there is none."""
-    running = active_backfill(context.instance, {LAUNCHED_BY_JOB: PRICES_BACKFILL_JOB})
+    running = find_active_backfill(context.instance, {LAUNCHED_BY_JOB: PRICES_BACKFILL_JOB})
     if running is not None:
         return f"none: {running}, of an earlier run of this job, is not over"
     if config.dry_run:
@@ -91,14 +91,14 @@ def _start_backfill(context: dg.OpExecutionContext, keys: list[str], config: Pri
         context.repository_def,
         [spec.key for spec in SPECS],
         keys,
-        tags=launched_by_job(PRICES_BACKFILL_JOB, context.run.tags) | ranges,
+        tags=build_launch_tags(PRICES_BACKFILL_JOB, context.run.tags) | ranges,
         title=f"Daily prices: {len(keys)} months",
     )
 
 
 @dg.job(
     name=PRICES_BACKFILL_JOB,
-    description=job_text(
+    description=describe_job(
         "Launches a backfill of the latest months of daily prices; a dry run by default.",
         "launch_prices_backfill",
         PricesBackfill,

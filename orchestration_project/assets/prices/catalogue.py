@@ -14,11 +14,11 @@ from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.domains.prices.tables import MADE_OF
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.resources.prices.universe import first_price_month
-from orchestration_project.services.metadata import column_schema
+from orchestration_project.services.metadata import build_schema
 from orchestration_project.settings import load_shared_settings
 
 
-def price_months(start: date, *, now: date, machine_now: date) -> dg.MonthlyPartitionsDefinition:
+def build_months(start: date, *, now: date, machine_now: date) -> dg.MonthlyPartitionsDefinition:
     """Return the months from ``start``, a first of a month, to that of ``now``, which still runs.
 
     Dagster ends monthly partitions by ``machine_now``; the offset makes that the project's ``now``.
@@ -51,12 +51,12 @@ QUOTES, CAPTURE, DAILY, SYMBOL_MONTHS, CORPORATE_ACTIONS, RETURNS, CHARTS, SPELL
 )
 SETTINGS = load_shared_settings()
 TODAY = Clock(SETTINGS.demo_clock_now).today_in_new_york()
-MONTHS = price_months(
+MONTHS = build_months(
     first_price_month(SETTINGS, TODAY), now=TODAY, machine_now=Clock().today_in_new_york()
 )
 
 
-asset_spec = partial(specs.asset_spec, owners=OWNERS)
+asset_spec = partial(specs.build_asset_spec, owners=OWNERS)
 
 quotes = asset_spec(
     QUOTES,
@@ -67,7 +67,7 @@ quotes = asset_spec(
 """Nothing makes it here."""
 
 
-def table_spec(
+def build_table_spec(
     key: dg.AssetKey,
     table: Table,
     kind: str,
@@ -82,7 +82,7 @@ def table_spec(
     return asset_spec(
         key,
         str(table.comment),
-        column_schema(table.columns),
+        build_schema(table.columns),
         kind,
         *deps,
         **{

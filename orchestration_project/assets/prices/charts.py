@@ -10,16 +10,16 @@ from pydantic import Field
 from orchestration_project.assets.prices.catalogue import CHARTS, DAILY, SETTINGS, asset_spec
 from orchestration_project.domains.prices.charts import candlesticks, coverage
 from orchestration_project.domains.prices.settings import PricesSettings
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.connections.artifacts import ArtifactStore
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.plots.sparkline import svg_uri
 from orchestration_project.resources.prices.charts import ChartRows, read_shown
 from orchestration_project.resources.prices.universe import wanted_symbols
-from orchestration_project.services.metadata import image, store_file
+from orchestration_project.services.metadata import embed_image, store_file
 
 FOLDER = "plots/prices"
 DRAWN, LISTED = 3, 30
@@ -72,7 +72,7 @@ def charts(
         if shown_chart_rows is None
         else _describe_charts(artifacts, shown_chart_rows, symbols, fromkeys, settings)
     )
-    return dg.MaterializeResult(asset_key=CHARTS, metadata=event_metadata(metadata))
+    return dg.MaterializeResult(asset_key=CHARTS, metadata=normalise_metadata(metadata))
 
 
 def _refuse_without_prices(symbols: Sequence[str], shown: ChartRows | None) -> None:
@@ -106,7 +106,10 @@ def _describe_charts(
     }
     present = shown.rows.filter(pl.col("trade_date").is_in(list(shown.days))).height
     return {
-        **{name: image(name.replace("_", " "), svg_uri(svg)) for name, svg in pictures.items()},
+        **{
+            name: embed_image(name.replace("_", " "), svg_uri(svg))
+            for name, svg in pictures.items()
+        },
         "coverage_file": store_file(artifacts, FOLDER, pictures["coverage"], suffix="svg"),
         **{
             f"{symbol}_file": store_file(artifacts, FOLDER, svg, suffix="svg")
@@ -121,7 +124,7 @@ def _describe_charts(
 charts_job = dg.define_asset_job(
     "prices_charts",
     selection=dg.AssetSelection.assets(charts),
-    description=job_text(
+    description=describe_job(
         "Draws candlesticks, volume, and the loaded days of prices.", "draw_prices", PriceCharts
     ),
     tags={"domain": "prices"},

@@ -15,16 +15,16 @@ from orchestration_project.assets.prices.catalogue import (
     QUOTES,
     SYMBOL_MONTHS,
     asset_spec,
-    table_spec,
+    build_table_spec,
 )
 from orchestration_project.assets.prices.loading import (
     LOAD_OP,
     PRICES_LOADING,
     PricesLoad,
-    limits_of,
+    build_limits,
 )
-from orchestration_project.assets.prices.months import MonthSummary, by_month
-from orchestration_project.assets.specs import FRESHNESS_CHECK, approved
+from orchestration_project.assets.prices.months import MonthSummary, summarize_by_month
+from orchestration_project.assets.specs import FRESHNESS_CHECK, check_approval
 from orchestration_project.domains.prices.audits import AUDITS, HELP, SECOND_SOURCE, WARNINGS
 from orchestration_project.domains.prices.days import VALUES
 from orchestration_project.domains.prices.settings import PricesSettings
@@ -33,8 +33,8 @@ from orchestration_project.engine.announcements import UNCHANGED
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.balance import Balance
-from orchestration_project.engine.contracts.job_options import job_text
-from orchestration_project.engine.contracts.rules import COMPLETE_AUDIT, summarised
+from orchestration_project.engine.contracts.job_options import describe_job
+from orchestration_project.engine.contracts.rules import COMPLETE_AUDIT, summarize_audits
 from orchestration_project.engine.dataset import NOT_ASKED
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.loads import (
@@ -43,7 +43,7 @@ from orchestration_project.engine.loads import (
     record_run_balances,
     refuse_unused_options,
 )
-from orchestration_project.engine.runner import AssetEvent, Checked, ItemPlan, Report, each_item
+from orchestration_project.engine.runner import AssetEvent, Checked, ItemPlan, Report, load_pieces
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.prices.landing import HOW_TO_ASK, LoadedPrices
@@ -52,13 +52,17 @@ from orchestration_project.resources.prices.replay import PriceReplay
 from orchestration_project.resources.prices.second_source import failing_second_source
 from orchestration_project.resources.prices.source import PriceSource
 from orchestration_project.resources.prices.universe import LISTED_DAILY, wanted_symbols
-from orchestration_project.services.delivery_evidence import balance_of_run, evidence_of, rejects_of
+from orchestration_project.services.delivery_evidence import (
+    collect_evidence,
+    describe_rejects,
+    describe_run_balance,
+)
 from orchestration_project.services.metadata import (
+    build_schema,
+    build_table,
     check_result,
     check_spec,
-    column_schema,
-    data_label,
-    table_of,
+    label_data,
 )
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.tables.spine import captures
@@ -75,11 +79,11 @@ SPECS = [
         CAPTURE,
         "One object per answer of a source of prices, its bytes unchanged, and one row per fetch "
         "in `captures`; an answer serves all months that were asked for.",
-        column_schema(captures.columns),
+        build_schema(captures.columns),
         "bronze",
         QUOTES,
     ),
-    table_spec(
+    build_table_spec(
         DAILY,
         prices_daily,
         "silver",
@@ -95,7 +99,7 @@ SPECS = [
     asset_spec(
         SYMBOL_MONTHS,
         str(prices_symbol_months.comment),
-        column_schema(prices_symbol_months.columns),
+        build_schema(prices_symbol_months.columns),
         "state",
         DAILY,
         **{"dagster/table_name": prices_symbol_months.name},
@@ -137,10 +141,10 @@ def daily(
     def opened() -> BatchLoad[Any, LoadedPrices]:
         refuse_unused_options(dict(config), type(config))
         values, acceptance = of_run.values(PRICES_LOADING, config), config.acceptance
-        limits = limits_of(
+        limits = build_limits(
             settings.checks_of("prices"),
             values["max_reject_ratio"],
-            acceptance and approved(context, DAILY, acceptance, warehouse),
+            acceptance and check_approval(context, DAILY, acceptance, warehouse),
         )
         if config.replay:
             replay = PriceReplay(
@@ -174,7 +178,7 @@ def daily(
         run_id=context.run.run_id,
         quota_left=lambda: None if config.replay else prices.quota_left,
     )
-    yield from each_item(context, opened, report, ItemPlan(by_month, "symbol"))
+    yield from load_pieces(context, opened, report, ItemPlan(summarize_by_month, "symbol"))
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,7 @@ class _MonthReport(Report[MonthSummary]):
 
     @cached_property
     def _balance(self) -> Mapping[str, Any]:
-        return balance_of_run(self.warehouse, self.run_id)
+        return describe_run_balance(self.warehouse, self.run_id)
 
     def metadata(self, loaded: MonthSummary) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the figures of a month by asset."""
@@ -205,7 +209,7 @@ class _MonthReport(Report[MonthSummary]):
 
     def evidence(self, error: OrchestrationError) -> Mapping[dg.AssetKey, Mapping[str, Any]]:
         """Return the evidence of the delivery."""
-        return evidence_of(self.warehouse, error, DAILY)
+        return collect_evidence(self.warehouse, error, DAILY)
 
     def has_data(self, loaded: MonthSummary) -> bool:
         """Whether a month has rows."""
@@ -233,7 +237,7 @@ def _describe_month(
     """Return the metadata of each asset after the load of a month; a replay needs no quota."""
     states = {f"symbols_{state}": count for state, count in month.states.items()}
     left = {} if quota_left is None else {"quota_left": quota_left}
-    came_from = {"source": month.source, **data_label(is_synthetic=month.source == "demo")}
+    came_from = {"source": month.source, **label_data(is_synthetic=month.source == "demo")}
     open_symbols = {"open_symbols": _open(month)} if month.open else {}
     return {
         CAPTURE: {
@@ -255,7 +259,7 @@ def _describe_month(
             **balance(),
             **states,
             **open_symbols,
-            **rejects_of(warehouse, *month.rejecting),
+            **describe_rejects(warehouse, *month.rejecting),
         },
         SYMBOL_MONTHS: {"dagster/row_count": sum(month.states.values()), **states},
     }
@@ -289,7 +293,7 @@ def _open(month: MonthSummary) -> dg.TableMetadataValue:
         }
         for row in month.open[:OPEN_SHOWN]
     ]
-    return table_of(pl.DataFrame(rows, infer_schema_length=None))
+    return build_table(pl.DataFrame(rows, infer_schema_length=None))
 
 
 def _check_results(warehouse: Warehouse, settings: PricesSettings) -> Sequence[dg.AssetCheckResult]:
@@ -306,7 +310,7 @@ def _check_results(warehouse: Warehouse, settings: PricesSettings) -> Sequence[d
             of="symbols",
             problem=problems.get(audit_summary.audit),
         )
-        for audit_summary in summarised(latest, SEVERITY)
+        for audit_summary in summarize_audits(latest, SEVERITY)
     ]
 
 
@@ -314,7 +318,7 @@ daily_job = dg.define_asset_job(
     LISTED_DAILY.job,
     selection=dg.AssetSelection.assets(*(spec.key for spec in SPECS))
     - dg.AssetSelection.checks(dg.AssetCheckKey(DAILY, FRESHNESS_CHECK)),
-    description=job_text(
+    description=describe_job(
         LISTED_DAILY.description,
         LOAD_OP,
         PricesLoad,

@@ -8,12 +8,12 @@ import dagster as dg
 from orchestration_project.assets.prices.catalogue import DAILY, GROUP
 from orchestration_project.assets.specs import (
     FRESHNESS_CHECK,
+    build_freshness_job,
+    find_paused_result,
     freshness_check,
-    freshness_job,
-    paused_freshness,
 )
 from orchestration_project.domains.prices.settings import PricesSettings
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.universe import (
@@ -21,7 +21,7 @@ from orchestration_project.resources.prices.universe import (
     oldest_unlanded_session,
     wanted_symbols,
 )
-from orchestration_project.services.metadata import described_result, not_applicable
+from orchestration_project.services.metadata import build_result, mark_not_applicable
 
 SECONDS_PER_DAY = 24 * 60 * 60
 
@@ -35,7 +35,7 @@ def as_new_as_the_calendar(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.AssetCheckResult:
     """Compare the loaded sessions with those that are due, without a request to a source."""
-    if paused := paused_freshness(warehouse, DAILY):
+    if paused := find_paused_result(warehouse, DAILY):
         return paused
     now, today = clock.now(), clock.today_in_new_york()
     symbols = wanted_symbols(settings, warehouse)
@@ -43,7 +43,7 @@ def as_new_as_the_calendar(
     late = oldest_unlanded_session(warehouse, symbols, now, first_month=first_month)
     metadata: dict[str, Any] = {"symbols_wanted": len(symbols), "days_late": 0}
     if not symbols:
-        metadata = {**not_applicable("no symbol is wanted"), **metadata}
+        metadata = {**mark_not_applicable("no symbol is wanted"), **metadata}
     if late is not None:
         metadata |= {
             "oldest_month": late.partition,
@@ -54,11 +54,11 @@ def as_new_as_the_calendar(
             "what_to_do": late.next_step,
         }
     severity = dg.AssetCheckSeverity.WARN
-    values = event_metadata(metadata)
-    return described_result(DAILY, FRESHNESS_CHECK, values, severity, passed=late is None)
+    values = normalise_metadata(metadata)
+    return build_result(DAILY, FRESHNESS_CHECK, values, severity, passed=late is None)
 
 
-prices_freshness_job = freshness_job(
+prices_freshness_job = build_freshness_job(
     GROUP,
     [as_new_as_the_calendar],
     "Checks whether daily prices are as new as the calendar of the exchange.",

@@ -10,7 +10,7 @@ from orchestration_project.assets.prices.catalogue import (
     DAILY,
     RETURNS,
     SPELLINGS,
-    table_spec,
+    build_table_spec,
 )
 from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.tables import (
@@ -18,7 +18,7 @@ from orchestration_project.domains.prices.tables import (
     prices_returns,
     prices_symbol_spellings,
 )
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.prices.gold import derive_outdated
 from orchestration_project.resources.prices.spellings import derive_spellings
@@ -32,7 +32,7 @@ FINRA_SYMBOLS = dg.AssetKey(["finra", "symbols"])
 
 @dg.multi_asset(
     name="derive_prices",
-    specs=[table_spec(key, table, "gold", DAILY) for key, table in TABLES.items()],
+    specs=[build_table_spec(key, table, "gold", DAILY) for key, table in TABLES.items()],
 )
 def derived(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.MaterializeResult[Any]]:
     """Derive every symbol whose prices changed, from its first changed day on."""
@@ -43,12 +43,12 @@ def derived(warehouse: dg.ResourceParam[Warehouse]) -> Iterator[dg.MaterializeRe
             "rows_written": figures.rows[table.name],
             "seconds": figures.seconds,
         }
-        yield dg.MaterializeResult(asset_key=key, metadata=event_metadata(metadata))
+        yield dg.MaterializeResult(asset_key=key, metadata=normalise_metadata(metadata))
 
 
 @dg.multi_asset(
     name="spell_prices_symbols",
-    specs=[table_spec(SPELLINGS, prices_symbol_spellings, "gold", FINRA_SYMBOLS)],
+    specs=[build_table_spec(SPELLINGS, prices_symbol_spellings, "gold", FINRA_SYMBOLS)],
 )
 def spellings(
     settings: dg.ResourceParam[PricesSettings], warehouse: dg.ResourceParam[Warehouse]
@@ -65,7 +65,7 @@ def spellings(
         "dagster/row_count": sum(rows_of_table.row_count for rows_of_table in derived_rows_list),
         "seconds": sum(derived_result.seconds for derived_result in derived.values()),
     }
-    return dg.MaterializeResult(asset_key=SPELLINGS, metadata=event_metadata(metadata))
+    return dg.MaterializeResult(asset_key=SPELLINGS, metadata=normalise_metadata(metadata))
 
 
 gold_job = dg.define_asset_job(

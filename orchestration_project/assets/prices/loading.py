@@ -9,7 +9,7 @@ from orchestration_project.domains.prices.settings import PricesSettings
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.contracts.job_options import ONLY, REPLAY
 from orchestration_project.engine.contracts.rules import Acceptance
-from orchestration_project.engine.dataset import completeness_of
+from orchestration_project.engine.dataset import find_completeness
 from orchestration_project.engine.loads import LoadOptions
 from orchestration_project.engine.options import describe_defaults, show_configured
 from orchestration_project.engine.replay_plans import Replay, ReplayRequest, ReplayRuns
@@ -70,7 +70,7 @@ DAILY_REPLAY = Replay(
 )
 
 
-def limits_of(
+def build_limits(
     checks: CheckLimits, max_reject_ratio: float, acceptance: Acceptance | None = None
 ) -> PriceLimits:
     """Return when to quarantine and, as `checks.yaml` says, when to warn."""
@@ -80,6 +80,6 @@ def limits_of(
         jump_ratio=limits.jump_ratio,
         stale_sessions=limits.stale_sessions,
         disagreement_ratio=limits.disagreement_ratio,
-        completeness=completeness_of(checks, prices_daily),
+        completeness=find_completeness(checks, prices_daily),
         acceptance=acceptance,
     )

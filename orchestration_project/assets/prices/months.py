@@ -81,7 +81,7 @@ class MonthSummary:
         return ", ".join(f"{count} symbols {state}" for state, count in self.states.items())
 
 
-def by_month(
+def summarize_by_month(
     keys: Sequence[str], outcomes: Sequence[ItemResult[LoadedPrices]]
 ) -> list[ItemResult[MonthSummary]]:
     """Return how each month ended.

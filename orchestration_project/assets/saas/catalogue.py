@@ -7,7 +7,7 @@ import dagster as dg
 from sqlalchemy import Table
 
 from orchestration_project.assets import specs
-from orchestration_project.services.metadata import column_schema, report_schema
+from orchestration_project.services.metadata import build_schema, report_schema
 
 GROUP = "saas"
 OWNERS = ["team:operations"]
@@ -20,13 +20,13 @@ RULES, TRIAL, STATES, OUTBOX, AUDIT_LOG, DEAD_LETTERS, DRIFT, PEOPLEFORCE, JIRA 
 )
 
 
-_spec = partial(specs.asset_spec, owners=OWNERS)
+_spec = partial(specs.build_asset_spec, owners=OWNERS)
 
 
-def table_spec(key: dg.AssetKey, rows: Table, *deps: dg.AssetKey) -> dg.AssetSpec:
+def build_table_spec(key: dg.AssetKey, rows: Table, *deps: dg.AssetKey) -> dg.AssetSpec:
     """Return the asset that is this table; only a table of the domain is named as one."""
     named = {"dagster/table_name": rows.name} if rows.name == "_".join(key.path) else {}
-    return _spec(key, str(rows.comment), column_schema(rows.columns), "ledger", *deps, **named)
+    return _spec(key, str(rows.comment), build_schema(rows.columns), "ledger", *deps, **named)
 
 
 def report_spec(

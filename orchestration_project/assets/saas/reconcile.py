@@ -14,7 +14,7 @@ from orchestration_project.assets.saas.catalogue import (
     PEOPLEFORCE,
     RULES,
     STATES,
-    table_spec,
+    build_table_spec,
 )
 from orchestration_project.domains.saas.charts import flow
 from orchestration_project.domains.saas.options import (
@@ -27,15 +27,15 @@ from orchestration_project.domains.saas.options import (
 )
 from orchestration_project.domains.saas.settings import SaasSettings
 from orchestration_project.domains.saas.tables import saas_audit_log, saas_source_states
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import (
-    config_of,
+    build_config,
+    build_real_config,
     describe_defaults,
-    not_dry,
     report_dry_run,
 )
 from orchestration_project.engine.warehouse import Warehouse
@@ -59,12 +59,12 @@ from orchestration_project.services.inbox.work import (
     InboxQueue,
 )
 from orchestration_project.services.metadata import (
-    as_metadata,
+    build_table,
     check_spec,
-    image,
-    not_applicable,
-    summary_of,
-    table_of,
+    embed_image,
+    log_metadata,
+    mark_not_applicable,
+    summarize_result,
 )
 from orchestration_project.services.presets import Presets, RunPresets
 from orchestration_project.settings import load_shared_settings
@@ -76,9 +76,9 @@ IN_TIME, ACCEPTED = "is_done_in_time", "has_few_dead_letters"
 
 describe_defaults(Reconcile, RECONCILING.default_texts(load_shared_settings()))
 
-RECONCILE_OPTIONS = config_of(Reconcile)
+RECONCILE_OPTIONS = build_config(Reconcile)
 
-RECONCILE_CONFIG = not_dry(OP)
+RECONCILE_CONFIG = build_real_config(OP)
 """Run config of a run that is not a dry run."""
 
 OPTION = "`{}`, an option of the job and of its presets, by default {}"
@@ -88,9 +88,9 @@ OPTION = "`{}`, an option of the job and of its presets, by default {}"
 @dg.multi_asset(
     name=OP,
     specs=[
-        table_spec(STATES, saas_source_states, RULES, PEOPLEFORCE),
-        table_spec(OUTBOX, outbox, STATES),
-        table_spec(AUDIT_LOG, saas_audit_log, OUTBOX),
+        build_table_spec(STATES, saas_source_states, RULES, PEOPLEFORCE),
+        build_table_spec(OUTBOX, outbox, STATES),
+        build_table_spec(AUDIT_LOG, saas_audit_log, OUTBOX),
     ],
     check_specs=[
         check_spec(
@@ -151,27 +151,27 @@ def reconcile(
     else:
         delivery = poll_all(reconciler, warehouse, clock, is_dry_run=config.dry_run)
     sync_summary = standing(warehouse, peopleforce.system, reconciler.pair)
-    context.log_event(dead_letters_event(sync_summary))
+    context.log_event(build_dead_letters_event(sync_summary))
     yield from _yield_results(reported, delivery, sync_summary, is_synthetic=settings.is_demo)
     yield from _evaluate_checks(sync_summary, clock, limits)
     if delivery.problem is not None:
-        raise failure_of(delivery.problem)
+        raise build_failure(delivery.problem)
 
 
-def dead_letters_event(found: SyncSummary) -> dg.AssetMaterialization:
+def build_dead_letters_event(found: SyncSummary) -> dg.AssetMaterialization:
     """Return the dead letters as an event of their asset, with what retries one."""
     return dg.AssetMaterialization(
         DEAD_LETTERS,
         metadata={
             "dead_letters": found.refused_count,
-            "refused": table_of(found.refused.drop("payload")),
+            "refused": build_table(found.refused.drop("payload")),
             "retry_with": "saas_replay_dead_letters: ops: {replay_dead_letters: {config: "
             "{entity_ids: [ID], dry_run: false}}}",
         },
     )
 
 
-def failure_of(problem: OrchestrationError) -> dg.Failure:
+def build_failure(problem: OrchestrationError) -> dg.Failure:
     """Return the failure that ends an incomplete run; the next run continues."""
     return dg.Failure(str(problem), allow_retries=False)
 
@@ -182,7 +182,7 @@ def _yield_results(
     yield dg.MaterializeResult(
         asset_key=STATES,
         metadata={
-            **as_metadata({**reported, **done.counts}),
+            **log_metadata({**reported, **done.counts}),
             "tasks": found.task_count,
             "issues": found.linked_count,
             "by_rule_says": _build_table(found.by_action, "tasks"),
@@ -191,13 +191,13 @@ def _yield_results(
     yield dg.MaterializeResult(
         asset_key=OUTBOX,
         metadata={
-            "flow": image("tasks on their way to issues", _draw_flow(found, is_synthetic)),
+            "flow": embed_image("tasks on their way to issues", _draw_flow(found, is_synthetic)),
             "intentions": _build_table(found.outcomes, "intentions"),
             "dead_letters": found.refused_count,
-            "refused": table_of(found.refused.drop("payload")),
+            "refused": build_table(found.refused.drop("payload")),
         },
     )
-    yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": table_of(found.audit)})
+    yield dg.MaterializeResult(asset_key=AUDIT_LOG, metadata={"latest": build_table(found.audit)})
 
 
 def _draw_flow(found: SyncSummary, is_synthetic: bool) -> str:
@@ -212,21 +212,21 @@ def _draw_flow(found: SyncSummary, is_synthetic: bool) -> str:
 
 def _build_table(counts: Mapping[str, int], name: str) -> dg.TableMetadataValue:
     rows = {"state": list(counts), name: list(counts.values())}
-    return table_of(pl.DataFrame(rows, {"state": pl.String(), name: pl.Int64()}))
+    return build_table(pl.DataFrame(rows, {"state": pl.String(), name: pl.Int64()}))
 
 
 def _evaluate_checks(
     found: SyncSummary, clock: Clock, limits: Mapping[str, Any]
 ) -> Iterator[dg.AssetCheckResult]:
-    outcome = {} if found.has_rules else not_applicable("no routing rule was ever in effect")
+    outcome = {} if found.has_rules else mark_not_applicable("no routing rule was ever in effect")
     is_routed = found.unmatched_share <= limits["max_unmatched_share"] or not found.has_rules
     yield dg.AssetCheckResult(
         asset_key=STATES,
         check_name=ROUTED,
         passed=is_routed,
         severity=dg.AssetCheckSeverity.WARN,
-        description=summary_of(outcome),
-        metadata=event_metadata(
+        description=summarize_result(outcome),
+        metadata=normalise_metadata(
             {**outcome, "unmatched_share": found.unmatched_share, **found.by_action}
         ),
     )
@@ -245,7 +245,9 @@ def _evaluate_checks(
         passed=waits is None or waits <= timedelta(minutes=limits["longest_wait_minutes"]),
         severity=dg.AssetCheckSeverity.ERROR,
         description=found.waiting_reason,
-        metadata=event_metadata({"oldest_waits_seconds": waits.total_seconds() if waits else 0.0}),
+        metadata=normalise_metadata(
+            {"oldest_waits_seconds": waits.total_seconds() if waits else 0.0}
+        ),
     )
     refused = {"refused_share": found.refused_share, "refused": found.refused_count}
     yield dg.AssetCheckResult(
@@ -253,14 +255,14 @@ def _evaluate_checks(
         check_name=ACCEPTED,
         passed=found.refused_share <= limits["max_refused_share"],
         severity=dg.AssetCheckSeverity.ERROR,
-        metadata=event_metadata(refused),
+        metadata=normalise_metadata(refused),
     )
 
 
 reconcile_job = dg.define_asset_job(
     "saas_reconcile",
     selection=dg.AssetSelection.assets(reconcile),
-    description=job_text(
+    description=describe_job(
         "Syncs PeopleForce tasks with Jira issues; for a webhook run, only the records in its "
         "payload. A dry run by default.",
         OP,

@@ -6,17 +6,17 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.saas.catalogue import DEAD_LETTERS, OUTBOX, table_spec
-from orchestration_project.assets.saas.reconcile import failure_of
+from orchestration_project.assets.saas.catalogue import DEAD_LETTERS, OUTBOX, build_table_spec
+from orchestration_project.assets.saas.reconcile import build_failure
 from orchestration_project.domains.saas.tables import saas_dead_letters
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.reconciling import Reconciler
 from orchestration_project.resources.saas.standing import SyncSummary, standing
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.metadata import build_table, log_metadata
 
 
 class ReplayDeadLetters(JobOptions):
@@ -31,7 +31,7 @@ class ReplayDeadLetters(JobOptions):
 
 
 @dg.multi_asset(
-    name="replay_dead_letters", specs=[table_spec(DEAD_LETTERS, saas_dead_letters, OUTBOX)]
+    name="replay_dead_letters", specs=[build_table_spec(DEAD_LETTERS, saas_dead_letters, OUTBOX)]
 )
 def replay(
     context: dg.AssetExecutionContext,
@@ -53,7 +53,7 @@ def replay(
     planned = reconciler.retry_refused(chosen)
     applied = reconciler.apply(planned.entities)
     if applied.problem is not None:
-        raise failure_of(applied.problem)
+        raise build_failure(applied.problem)
     sync_summary = standing(warehouse, peopleforce.system, reconciler.pair)
     return _build_result({**reported, **planned.actions, **applied.outcomes}, sync_summary, unknown)
 
@@ -64,14 +64,14 @@ def _build_result(
     return dg.MaterializeResult(
         asset_key=DEAD_LETTERS,
         metadata={
-            **as_metadata(
+            **log_metadata(
                 {
                     **first,
                     "still_refused": found.refused_count,
                     "without_a_dead_letter": ", ".join(unknown),
                 }
             ),
-            "refused": table_of(found.refused.drop("payload")),
+            "refused": build_table(found.refused.drop("payload")),
         },
     )
 
@@ -79,7 +79,7 @@ def _build_result(
 replay_dead_letters_job = dg.define_asset_job(
     "saas_replay_dead_letters",
     selection=dg.AssetSelection.assets(replay),
-    description=job_text(
+    description=describe_job(
         "Retries dead letters by the rules in effect now; a dry run by default.",
         "replay_dead_letters",
         ReplayDeadLetters,

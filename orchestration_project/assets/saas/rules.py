@@ -9,21 +9,21 @@ from pydantic import Field
 from orchestration_project.assets.saas.catalogue import (
     RULES,
     TRIAL,
+    build_table_spec,
     report_spec,
-    table_spec,
 )
 from orchestration_project.domains.saas.dry_run import DryRun
 from orchestration_project.domains.saas.rules import read_rules
 from orchestration_project.domains.saas.tables import saas_routing_rules
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.rules import edit, tried
 from orchestration_project.resources.saas.systems import TargetSystem
-from orchestration_project.services.ledger.rules.entries import editor_of
-from orchestration_project.services.metadata import as_metadata, table_of
+from orchestration_project.services.ledger.rules.entries import find_editor
+from orchestration_project.services.metadata import build_table, log_metadata
 
 COLUMNS = {
     "entity_id": "The source's id of the task",
@@ -87,7 +87,7 @@ def try_rules(
     trial = tried(warehouse, jira, read_rules(config.rules))
     return dg.MaterializeResult(
         asset_key=TRIAL,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
                 **_render_run(trial.run),
                 "based_on": trial.version,
@@ -100,7 +100,7 @@ def try_rules(
 
 @dg.multi_asset(
     name="edit_saas_rules",
-    specs=[table_spec(RULES, saas_routing_rules).merge_attributes(tags=REQUIRES_ADMIN)],
+    specs=[build_table_spec(RULES, saas_routing_rules).merge_attributes(tags=REQUIRES_ADMIN)],
 )
 def edit_rules(
     context: dg.AssetExecutionContext,
@@ -112,7 +112,7 @@ def edit_rules(
     """Put rules into effect, unless the target proves them wrong; tasks follow at the next look."""
     rules = read_rules(config.rules)
     trial = tried(warehouse, jira, rules)
-    who = editor_of(context.run.tags, config.who) or "unknown"
+    who = find_editor(context.run.tags, config.who) or "unknown"
     edited = edit(
         warehouse,
         rules,
@@ -124,7 +124,7 @@ def edit_rules(
     )
     return dg.MaterializeResult(
         asset_key=RULES,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
                 **_render_run(trial.run),
                 "added": ", ".join(edited.added),
@@ -145,14 +145,14 @@ def _render_run(run: DryRun) -> dict[str, Any]:
         "tasks_that_differ": run.changed_count,
         **counts,
         "tasks_refused": len(run.refused),
-        "differences": table_of(pl.DataFrame(rows, schema, orient="row")),
+        "differences": build_table(pl.DataFrame(rows, schema, orient="row")),
     }
 
 
 edit_rules_job = dg.define_asset_job(
     "saas_edit_rules",
     selection=dg.AssetSelection.assets(edit_rules),
-    description=job_text(
+    description=describe_job(
         "Validates rules, and puts them into effect unless the target rejects them.",
         "edit_saas_rules",
         Edit,
@@ -164,7 +164,7 @@ edit_rules_job = dg.define_asset_job(
 dry_run_job = dg.define_asset_job(
     "saas_dry_run",
     selection=dg.AssetSelection.assets(try_rules),
-    description=job_text(
+    description=describe_job(
         "Dry run: shows the effect of edited rules on the recorded tasks.", "try_saas_rules", Trial
     ),
     tags={"domain": "saas"},

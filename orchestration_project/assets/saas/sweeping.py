@@ -9,11 +9,11 @@ import polars as pl
 from pydantic import Field
 
 from orchestration_project.assets.saas.catalogue import DRIFT, RULES, STATES, report_spec
-from orchestration_project.assets.saas.reconcile import failure_of
+from orchestration_project.assets.saas.reconcile import build_failure
 from orchestration_project.domains.saas.ticks import Tick, is_fresh
-from orchestration_project.engine.announcements import event_metadata
+from orchestration_project.engine.announcements import normalise_metadata
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import JobOptions, report_dry_run
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.applying import ApplyResult
@@ -22,7 +22,7 @@ from orchestration_project.resources.saas.rules import revalidate
 from orchestration_project.resources.saas.systems import SourceSystem, TargetSystem
 from orchestration_project.resources.saas.ticks import Ticks
 from orchestration_project.resources.saas.validating import RuleFindings
-from orchestration_project.services.metadata import as_metadata, check_spec, table_of
+from orchestration_project.services.metadata import build_table, check_spec, log_metadata
 
 MAX_ROWS_LISTED = 200
 DRIFT_FIXED_CHECK, USABLE_RULES_CHECK, FRESH_POLL_CHECK = (
@@ -97,7 +97,7 @@ def sweep(
     yield _check_rules(examined)
     yield _check_poll(Ticks(warehouse, reconciler.pair).tick(), clock.now())
     if applied.problem is not None:
-        raise failure_of(applied.problem)
+        raise build_failure(applied.problem)
 
 
 def _build_result(
@@ -116,11 +116,11 @@ def _build_result(
     return dg.MaterializeResult(
         asset_key=DRIFT,
         metadata={
-            **as_metadata({**reported, "differed": len(drifts), **applied.outcomes}),
+            **log_metadata({**reported, "differed": len(drifts), **applied.outcomes}),
             "rules_not_examined": len(examined.unknown),
             "unreadable": len(unreadable),
-            "unreadable_issues": table_of(pl.DataFrame(shown_pairs, reasons, orient="row")),
-            "drift": table_of(pl.DataFrame(rows, schema, orient="row")),
+            "unreadable_issues": build_table(pl.DataFrame(shown_pairs, reasons, orient="row")),
+            "drift": build_table(pl.DataFrame(rows, schema, orient="row")),
         },
     )
 
@@ -159,7 +159,7 @@ def _check_poll(tick: Tick, now: datetime) -> dg.AssetCheckResult:
         check_name=FRESH_POLL_CHECK,
         passed=is_fresh(tick, now),
         severity=dg.AssetCheckSeverity.WARN,
-        metadata=event_metadata(
+        metadata=normalise_metadata(
             {"synced_at": tick.synced_at or "never", "is_paused": tick.is_paused}
         ),
     )
@@ -168,7 +168,7 @@ def _check_poll(tick: Tick, now: datetime) -> dg.AssetCheckResult:
 sweep_job = dg.define_asset_job(
     "saas_sweep",
     selection=dg.AssetSelection.assets(sweep),
-    description=job_text(
+    description=describe_job(
         "Compares all issues with their tasks, and validates the rules against the target; a dry "
         "run by default.",
         "sweep_saas",

@@ -6,11 +6,11 @@ import dagster as dg
 from pydantic import Field
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.saas.ticks import PEOPLEFORCE_JIRA, Ticks
-from orchestration_project.services.metadata import as_metadata
+from orchestration_project.services.metadata import log_metadata
 
 SET_TICK_JOB = "saas_set_tick"
 
@@ -57,7 +57,7 @@ def set_tick(
         "synced_at": tick.synced_at,
     }
     context.add_output_metadata(
-        as_metadata(
+        log_metadata(
             {
                 "interval_seconds": int(tick.interval.total_seconds()),
                 "is_paused": tick.is_paused,
@@ -69,7 +69,7 @@ def set_tick(
 
 @dg.job(
     name=SET_TICK_JOB,
-    description=job_text(
+    description=describe_job(
         "Sets the poll interval of both systems, pauses polling, or polls now.",
         "set_tick",
         SetTick,

@@ -6,10 +6,10 @@ from orchestration_project.assets.web.crawls import (
     SHARED,
     SITE_FILES,
     SITES,
+    build_site_assets,
     check_job,
     check_sites,
     crawl_jobs,
-    site_assets,
     sites,
 )
 
@@ -19,9 +19,9 @@ __all__ = [
     "SHARED",
     "SITES",
     "SITE_FILES",
+    "build_site_assets",
     "check_job",
     "check_sites",
     "crawl_jobs",
-    "site_assets",
     "sites",
 ]

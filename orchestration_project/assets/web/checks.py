@@ -9,10 +9,10 @@ from orchestration_project.domains.web.drift import COUNT, FILL, MAX_FALL, MEMBE
 from orchestration_project.domains.web.item_rows import MAX_REJECT_RATIO, REJECTS
 from orchestration_project.engine.contracts.rules import Audit
 from orchestration_project.services.metadata import (
+    build_result,
     check_spec,
-    described_result,
-    not_applicable,
-    quoted_table,
+    mark_not_applicable,
+    redact_table,
 )
 
 ACCEPT = (
@@ -36,7 +36,7 @@ CLAIMS = {
 """Claim and limit of each audit that quarantines a delivery."""
 
 
-def item_checks(items: dg.AssetKey) -> list[dg.AssetCheckSpec]:
+def build_item_checks(items: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     """Return the checks of the items of a site."""
     return [
         *(
@@ -61,7 +61,7 @@ def item_checks(items: dg.AssetKey) -> list[dg.AssetCheckSpec]:
     ]
 
 
-def item_check_results(
+def iterate_check_results(
     items: dg.AssetKey, audits: Sequence[Audit]
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield the results of the checks of the items of a crawl.
@@ -80,20 +80,20 @@ def _build_result(items: dg.AssetKey, name: str, audit: Audit | None) -> dg.Asse
     is_warning = name == MEMBERS or (audit is not None and audit.severity == "warning")
     metadata = _describe_audit(name, audit)
     severity = dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR
-    return described_result(items, name, metadata, severity, passed=not is_failed)
+    return build_result(items, name, metadata, severity, passed=not is_failed)
 
 
 def _describe_audit(name: str, audit: Audit | None) -> Mapping[str, Any]:
     if audit is None:
-        return not_applicable("no item was read")
+        return mark_not_applicable("no item was read")
     pair = {"expected": audit.expected, "found": audit.found}
     if audit.outcome == "not_applicable":
-        return not_applicable(f"expected {audit.expected}, found {audit.found}")
+        return mark_not_applicable(f"expected {audit.expected}, found {audit.found}")
     if audit.outcome == "passed":
         return {"outcome": "passed", **pair}
     return {
         "outcome": "the delivery is quarantined" if audit.blocks else "a warning",
         **pair,
         "what_to_do": REMEDIES[name],
-        **({"offenders": quoted_table(audit.offenders)} if audit.offenders else {}),
+        **({"offenders": redact_table(audit.offenders)} if audit.offenders else {}),
     }

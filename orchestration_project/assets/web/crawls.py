@@ -9,18 +9,18 @@ from typing import Any
 import dagster as dg
 from sqlalchemy import Connection, select, update
 
-from orchestration_project.assets.specs import SETTINGS, SOURCE, asset_spec, utc_days
-from orchestration_project.assets.web.checks import item_check_results, item_checks
+from orchestration_project.assets.specs import SETTINGS, SOURCE, build_asset_spec, build_utc_days
+from orchestration_project.assets.web.checks import build_item_checks, iterate_check_results
 from orchestration_project.assets.web.shared import (
     GROUP,
     OWNERS,
     block_result,
     block_spec,
+    build_specs,
     load_failure,
     report_changes,
     report_crawl,
     report_exports,
-    shared_specs,
 )
 from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site
@@ -28,7 +28,7 @@ from orchestration_project.domains.web.tables import web_crawls, web_items, web_
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.leases import has_ended, is_at_work
 from orchestration_project.engine.run_items import ItemBatches, run_items
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
@@ -53,14 +53,14 @@ from orchestration_project.resources.web.retention import forget_old_pages
 from orchestration_project.resources.web.site_lease import SiteLease, hold_site
 from orchestration_project.resources.web.sites import SiteFiles, site_files_of
 from orchestration_project.resources.web.slices import SliceLoader
-from orchestration_project.services.delivery_evidence import rejects_of
+from orchestration_project.services.delivery_evidence import describe_rejects
 from orchestration_project.services.exports.targets import Surroundings
-from orchestration_project.services.links import link, rows_path
+from orchestration_project.services.links import build_rows_path, link
 from orchestration_project.services.metadata import (
+    build_result,
+    build_schema,
     check_spec,
-    column_schema,
-    described_result,
-    quoted_table,
+    redact_table,
 )
 from orchestration_project.tables.schema import USD_SCALE
 
@@ -73,7 +73,7 @@ SITE_FILES: SiteFiles = site_files_of(WebSettings.of(SETTINGS))
 """Site files as this process found them; assets follow a change after a reload."""
 
 
-DAYS = utc_days(FIRST_DAY)
+DAYS = build_utc_days(FIRST_DAY)
 SITES = dg.AssetKey([GROUP, "sites"])
 
 SITE_COLUMNS = dg.TableSchema(
@@ -85,13 +85,13 @@ SITE_COLUMNS = dg.TableSchema(
 
 PAGE_SOURCES = {
     name: "site" if name == "site" else "declaration"
-    for name in schema_of(web_pages)
+    for name in derive_schema(web_pages)
     if name not in ("capture_id", "known_from")
 }
 ITEM_SOURCES = {"site": "site", "item_key": "sha256", "url": "final_url", "payload": "sha256"}
 """Columns, and those of the asset before that they come from."""
 
-sites = asset_spec(
+sites = build_asset_spec(
     SITES,
     "One site file per site, in WEB_SITES_DIR.",
     SITE_COLUMNS,
@@ -133,7 +133,7 @@ def check_sites(settings: dg.ResourceParam[WebSettings]) -> Iterator[dg.AssetChe
             "what_to_do": "correct the lines; reload the code location",
         }
     severity = dg.AssetCheckSeverity.ERROR
-    yield described_result(SITES, VALID_CHECK, metadata, severity, passed=not problems)
+    yield build_result(SITES, VALID_CHECK, metadata, severity, passed=not problems)
 
 
 check_job = dg.define_asset_job(
@@ -149,7 +149,7 @@ def _build_lineage(source: dg.AssetKey, columns: Mapping[str, str]) -> Mapping[s
     return {"dagster/column_lineage": dg.TableColumnLineage(column_deps)}
 
 
-def site_assets(site: Site) -> dg.AssetsDefinition:
+def build_site_assets(site: Site) -> dg.AssetsDefinition:
     """Return the assets of a site: its pages of a day, and its items."""
     pages = dg.AssetKey([GROUP, f"{site.site}_pages"])
     items = dg.AssetKey([GROUP, f"{site.site}_items"])
@@ -157,26 +157,26 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=f"web_crawl_{site.site}",
         specs=[
-            asset_spec(
+            build_asset_spec(
                 pages,
                 f"One row per URL of {site.base_url}: its fetches.",
-                column_schema(web_pages.columns),
+                build_schema(web_pages.columns),
                 "table",
                 SITES,
                 owners=[site.owner],
                 **_build_lineage(SITES, PAGE_SOURCES),
             ),
-            asset_spec(
+            build_asset_spec(
                 items,
                 f"One row per item of {site.base_url}.",
-                column_schema(web_items.columns),
+                build_schema(web_items.columns),
                 "silver",
                 pages,
                 owners=[site.owner],
                 **_build_lineage(pages, ITEM_SOURCES),
             ),
         ],
-        check_specs=[block_spec(pages, site.owner), *item_checks(items)],
+        check_specs=[block_spec(pages, site.owner), *build_item_checks(items)],
         partitions_def=DAYS,
     )
     def crawl(
@@ -192,7 +192,7 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
         run = _Crawl(context, apply_accepted(warehouse, site), artifacts, clock, warehouse, web)
         with run.site_held():
             outcome = run.crawl()
-            rows = {"table_rows": link(rows_path(web_pages.name, f"site={site.site}"))}
+            rows = {"table_rows": link(build_rows_path(web_pages.name, f"site={site.site}"))}
             yield dg.MaterializeResult(
                 asset_key=pages,
                 metadata={**outcome, **rows},
@@ -201,14 +201,14 @@ def site_assets(site: Site) -> dg.AssetsDefinition:
             is_complete = outcome["crawl_outcome"] == "complete"
             loaded = run.items(is_complete=is_complete)
             report_crawl(context, warehouse, site.site)
-            yield from item_check_results(items, loaded.audits)
+            yield from iterate_check_results(items, loaded.audits)
             if isinstance(loaded.outcome, OrchestrationError):
                 raise load_failure(warehouse, items, loaded.outcome)
-            rows = {"table_rows": link(rows_path(web_items.name, f"site={site.site}"))}
+            rows = {"table_rows": link(build_rows_path(web_items.name, f"site={site.site}"))}
             if is_complete:
                 rows |= run.deliver(Surroundings(WebSettings.of(settings), artifacts))
             if loaded.reject_count and isinstance(loaded.outcome, WriteResult):
-                rows |= rejects_of(warehouse, loaded.outcome.group_id)
+                rows |= describe_rejects(warehouse, loaded.outcome.group_id)
             yield dg.MaterializeResult(asset_key=items, metadata={**_describe_load(loaded), **rows})
             if isinstance(loaded.outcome, WriteResult):
                 report_changes(context, warehouse, site.site, loaded.outcome.known_from)
@@ -380,7 +380,7 @@ def _describe_load(loaded: LoadedItems) -> Mapping[str, Any]:
     if loaded.carried and loaded.carried.count:
         carried = {
             "carried_count": loaded.carried.count,
-            "carried_items": quoted_table(loaded.carried.as_metadata()),
+            "carried_items": redact_table(loaded.carried.as_metadata()),
         }
     if not isinstance(written, WriteResult):
         return {"outcome": "nothing to load", "item_count": loaded.item_count, **carried}
@@ -395,8 +395,8 @@ def _describe_load(loaded: LoadedItems) -> Mapping[str, Any]:
     }
 
 
-SHARED = shared_specs(*(dg.AssetKey([GROUP, f"{name}_items"]) for name in SITE_FILES.sites))
-CRAWLS = {name: site_assets(site) for name, site in SITE_FILES.sites.items()}
+SHARED = build_specs(*(dg.AssetKey([GROUP, f"{name}_items"]) for name in SITE_FILES.sites))
+CRAWLS = {name: build_site_assets(site) for name, site in SITE_FILES.sites.items()}
 
 crawl_jobs = {
     name: dg.define_asset_job(

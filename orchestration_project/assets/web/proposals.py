@@ -13,15 +13,15 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.specs import asset_spec
+from orchestration_project.assets.specs import build_asset_spec
 from orchestration_project.assets.web.crawls import CRAWLS, GROUP, OWNERS, SITE_FILES
-from orchestration_project.assets.web.replay import ReplayEvent, SiteReplay, declared_site
+from orchestration_project.assets.web.replay import ReplayEvent, SiteReplay, find_site
 from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.tables import web_proposals
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import JobOptions, show_configured
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
@@ -37,13 +37,13 @@ from orchestration_project.resources.web.proposals import (
 from orchestration_project.resources.web.replaying import day_of_replay
 from orchestration_project.services.access.approvals import (
     ApprovalDemand,
-    person_of,
+    read_person,
     require_approval,
     use_of,
 )
-from orchestration_project.services.ledger.rules.entries import editor_of
-from orchestration_project.services.links import link, rows_path
-from orchestration_project.services.metadata import as_metadata, column_schema, quoted_table
+from orchestration_project.services.ledger.rules.entries import find_editor
+from orchestration_project.services.links import build_rows_path, link
+from orchestration_project.services.metadata import build_schema, log_metadata, redact_table
 
 PROPOSALS = dg.AssetKey([GROUP, "proposals"])
 PROPOSE_OP, PROPOSE_JOB = "propose_web_selectors", "web_propose_selectors"
@@ -90,10 +90,10 @@ show_configured(SelectorSearch, "site", sorted(SITE_FILES.sites))
 @dg.multi_asset(
     name=PROPOSE_OP,
     specs=[
-        asset_spec(
+        build_asset_spec(
             PROPOSALS,
             str(web_proposals.comment),
-            column_schema(web_proposals.columns),
+            build_schema(web_proposals.columns),
             "ledger",
             *(
                 key
@@ -115,14 +115,14 @@ def propose_selectors(
 ) -> dg.MaterializeResult[Any]:
     """Propose selectors for fields that fewer items have than before; nothing else changes."""
     proposals = Proposals(warehouse, Captures(artifacts), clock, run_id=context.run.run_id)
-    search = proposals.propose(declared_site(config.site))
+    search = proposals.propose(find_site(config.site))
     return dg.MaterializeResult(
-        asset_key=PROPOSALS, metadata=as_metadata(_describe_search(config.site, search))
+        asset_key=PROPOSALS, metadata=log_metadata(_describe_search(config.site, search))
     )
 
 
 def _describe_search(site: str, search: Search) -> Mapping[str, Any]:
-    rows = {"table_rows": link(rows_path(web_proposals.name, f"site={site}"))}
+    rows = {"table_rows": link(build_rows_path(web_proposals.name, f"site={site}"))}
     if search.proposal is None:
         return {"outcome": _explain_none(site, search), **rows}
     return {**_describe_proposal(search.proposal), **rows}
@@ -154,12 +154,12 @@ def _describe_proposal(proposal: Proposal) -> Mapping[str, Any]:
         "proposal_state": proposal.state,
         "what_to_do": what_to_do.get(proposal.state, "nothing: it is applied"),
         "day": evidence["day"],
-        "selectors": quoted_table(_list_selectors(proposal)),
+        "selectors": redact_table(_list_selectors(proposal)),
         "items_before": evidence["items_before"],
         "items_without_proposal": evidence["items_without_proposal"],
         "items_after": evidence["items_after"],
         "change": evidence["difference"],
-        "differences": quoted_table(evidence["differences"][:MAX_ROWS_LISTED]),
+        "differences": redact_table(evidence["differences"][:MAX_ROWS_LISTED]),
         **({"unsolved": ", ".join(evidence["unsolved"])} if evidence["unsolved"] else {}),
     }
 
@@ -188,7 +188,7 @@ def _list_selectors(proposal: Proposal) -> Sequence[Mapping[str, object]]:
 propose_job = dg.define_asset_job(
     PROPOSE_JOB,
     selection=dg.AssetSelection.assets(propose_selectors),
-    description=job_text(
+    description=describe_job(
         "Proposes selectors for fields that fewer items have than before, by captured pages.",
         PROPOSE_OP,
         SelectorSearch,
@@ -208,7 +208,7 @@ def decide_proposal(
 ) -> Generator[ReplayEvent, None, None]:
     """Record the decision; of an accepted proposal, load the items of the latest crawl again."""
     captures = Captures(artifacts)
-    who = editor_of(context.run.tags, config.who)
+    who = find_editor(context.run.tags, config.who)
     if not who or not config.reason.strip():
         raise ConfigurationError(
             "the decision has no user or no reason",
@@ -217,7 +217,7 @@ def decide_proposal(
         )
     proposals = Proposals(warehouse, captures, clock, run_id=context.run_id)
     row = proposals.find(config.proposal_id)
-    declared = declared_site(row["site"])
+    declared = find_site(row["site"])
     decision, reason = config.decision.value, config.reason.strip()
     if decision == Decision.accept:
         _require_approval(context, warehouse, row["site"], config)
@@ -252,7 +252,7 @@ def _require_approval(
         "accept",
         {"site": site, "proposal_id": config.proposal_id},
         config.reason.strip(),
-        person_of(context.run.tags),
+        read_person(context.run.tags),
         use_of(context.run),
     )
     require_approval(warehouse, demand)
@@ -260,7 +260,7 @@ def _require_approval(
 
 @dg.job(
     name=ACCEPT_JOB,
-    description=job_text(
+    description=describe_job(
         "Accepts or rejects a proposal of selectors; accepted ones apply over the site file until "
         "its item rules change, and the items of the latest crawl are loaded again.",
         ACCEPT_OP,

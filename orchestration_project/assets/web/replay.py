@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.web.checks import item_check_results
+from orchestration_project.assets.web.checks import iterate_check_results
 from orchestration_project.assets.web.crawls import GROUP, SITE_FILES
 from orchestration_project.assets.web.shared import load_failure
 from orchestration_project.domains.web.differences import ItemDiff
@@ -16,7 +16,7 @@ from orchestration_project.domains.web.sites import Site, read_site
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import JobOptions, report_dry_run, show_configured
 from orchestration_project.engine.warehouse import Warehouse, WriteResult
 from orchestration_project.errors import (
@@ -28,7 +28,7 @@ from orchestration_project.resources.web.held import HeldPages
 from orchestration_project.resources.web.items import LoadedItems, load_items
 from orchestration_project.resources.web.proposals import apply_accepted
 from orchestration_project.resources.web.replaying import day_of_replay, preview_replay
-from orchestration_project.services.metadata import evaluation_of, quoted_table
+from orchestration_project.services.metadata import build_evaluation, redact_table
 
 REPLAY_JOB, REPLAY_OP = "web_replay", "replay_web_items"
 
@@ -65,7 +65,7 @@ class ItemReplay(JobOptions):
 show_configured(ItemReplay, "site", sorted(SITE_FILES.sites))
 
 
-def declared_site(name: str) -> Site:
+def find_site(name: str) -> Site:
     """Return the site of a name, as its file declares it.
 
     Raises:
@@ -109,7 +109,7 @@ def replay_items(
     site = (
         read_site(config.declaration)
         if config.declaration
-        else apply_accepted(warehouse, declared_site(config.site))
+        else apply_accepted(warehouse, find_site(config.site))
     )
     if site.site != config.site:
         raise ConfigurationError(
@@ -172,7 +172,7 @@ class SiteReplay:
             "item_count": preview.item_count,
             "reject_count": preview.reject_count,
             "change": preview.diff.in_words,
-            "differences": differences_table(preview.diff),
+            "differences": render_differences(preview.diff),
         }
 
     def load(self, *, allow_drift: bool) -> Generator[ReplayEvent, None, dict[str, Any]]:
@@ -182,8 +182,8 @@ class SiteReplay:
             Failure: The delivery is quarantined, or a later crawl's items are loaded.
         """
         loaded = self._load_items(allow_drift=allow_drift)
-        for result in item_check_results(self._items, loaded.audits):
-            yield evaluation_of(result)
+        for result in iterate_check_results(self._items, loaded.audits):
+            yield build_evaluation(result)
         outcome = self._require_written(loaded)
         counts = {
             "outcome": outcome.in_words,
@@ -231,14 +231,14 @@ class SiteReplay:
         return loaded.outcome
 
 
-def differences_table(diff: ItemDiff) -> dg.TableMetadataValue:
+def render_differences(diff: ItemDiff) -> dg.TableMetadataValue:
     """Return the first differences as a table."""
-    return quoted_table(row._asdict() for row in diff.rows[:MAX_ROWS_LISTED])
+    return redact_table(row._asdict() for row in diff.rows[:MAX_ROWS_LISTED])
 
 
 @dg.job(
     name=REPLAY_JOB,
-    description=job_text(
+    description=describe_job(
         "Extracts items of captured pages again, and lists or loads what differs; no request.",
         REPLAY_OP,
         ItemReplay,

@@ -6,22 +6,22 @@ from typing import Any
 
 import dagster as dg
 
-from orchestration_project.assets.specs import asset_spec
+from orchestration_project.assets.specs import build_asset_spec
 from orchestration_project.domains.web.pages import REFUSED
 from orchestration_project.domains.web.tables import web_changes, web_crawls
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.web.changes import changes_at
 from orchestration_project.resources.web.crawl_status import latest_crawls
-from orchestration_project.services.delivery_evidence import evidence_of
+from orchestration_project.services.delivery_evidence import collect_evidence
 from orchestration_project.services.exports.work import ExportResult
-from orchestration_project.services.links import link, rows_path
+from orchestration_project.services.links import build_rows_path, link
 from orchestration_project.services.metadata import (
-    as_metadata,
+    build_result,
+    build_schema,
     check_spec,
-    column_schema,
-    described_result,
-    quoted_table,
+    log_metadata,
+    redact_table,
 )
 
 GROUP = "web"
@@ -40,7 +40,7 @@ CHANGE_SOURCES = {
 KINDS = ("added", "changed", "removed")
 
 
-def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
+def build_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
     """Return the specs of the shared assets; ``items`` are the items of all sites.
 
     No step makes them: a crawl of any site reports what it wrote to them.
@@ -50,18 +50,18 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
         for name, text in CHANGE_SOURCES.items()
     }
     return [
-        asset_spec(
+        build_asset_spec(
             CRAWLS,
             str(web_crawls.comment),
-            column_schema(web_crawls.columns),
+            build_schema(web_crawls.columns),
             "ledger",
             owners=OWNERS,
             **{"dagster/table_name": web_crawls.name},
         ),
-        asset_spec(
+        build_asset_spec(
             CHANGES,
             str(web_changes.comment),
-            column_schema(web_changes.columns),
+            build_schema(web_changes.columns),
             "gold",
             *items,
             owners=OWNERS,
@@ -75,7 +75,7 @@ def shared_specs(*items: dg.AssetKey) -> list[dg.AssetSpec]:
 
 def report_crawl(context: dg.AssetExecutionContext, warehouse: Warehouse, site: str) -> None:
     """Report a crawl that ended to `web/crawls`."""
-    table_values = {"latest_crawls": quoted_table(latest_crawls(warehouse))}
+    table_values = {"latest_crawls": redact_table(latest_crawls(warehouse))}
     _report(context, CRAWLS, site, table_values, web_crawls.name)
 
 
@@ -86,15 +86,15 @@ def report_changes(
     counts, first = changes_at(warehouse, site, at)
     values: Mapping[str, Any] = {
         **{f"{kind}_count": counts.get(kind, 0) for kind in KINDS},
-        **({"first_changes": quoted_table(first)} if first else {}),
+        **({"first_changes": redact_table(first)} if first else {}),
     }
     _report(context, CHANGES, site, values, web_changes.name)
 
 
 def load_failure(warehouse: Warehouse, items: dg.AssetKey, error: OrchestrationError) -> dg.Failure:
     """Return the failure of a load of items, with the items that it rejects."""
-    values = evidence_of(warehouse, error, items).get(items, {})
-    return dg.Failure(str(error), metadata=as_metadata(values), allow_retries=False)
+    values = collect_evidence(warehouse, error, items).get(items, {})
+    return dg.Failure(str(error), metadata=log_metadata(values), allow_retries=False)
 
 
 def report_exports(
@@ -115,7 +115,7 @@ def report_exports(
         }
         for result in results
     ]
-    return {"exports": quoted_table(rows)} if rows else {}
+    return {"exports": redact_table(rows)} if rows else {}
 
 
 def _report(
@@ -125,8 +125,8 @@ def _report(
     shown: Mapping[str, Any],
     table: str,
 ) -> None:
-    metadata = {"site": site, **shown, "table_rows": link(rows_path(table, f"site={site}"))}
-    context.log_event(dg.AssetMaterialization(key, metadata=as_metadata(metadata)))
+    metadata = {"site": site, **shown, "table_rows": link(build_rows_path(table, f"site={site}"))}
+    context.log_event(dg.AssetMaterialization(key, metadata=log_metadata(metadata)))
 
 
 def block_spec(pages: dg.AssetKey, owner: str) -> dg.AssetCheckSpec:
@@ -159,7 +159,7 @@ def block_result(pages: dg.AssetKey, owner: str, outcome: Mapping[str, Any]) -> 
             "what_to_do": _name_remedy(owner),
         }
     severity = dg.AssetCheckSeverity.ERROR
-    return described_result(pages, BLOCK_CHECK, metadata, severity, passed=not is_blocked)
+    return build_result(pages, BLOCK_CHECK, metadata, severity, passed=not is_blocked)
 
 
 def _name_remedy(owner: str) -> str:

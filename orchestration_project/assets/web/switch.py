@@ -6,19 +6,19 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from orchestration_project.assets.specs import asset_spec
+from orchestration_project.assets.specs import build_asset_spec
 from orchestration_project.assets.web.shared import GROUP, OWNERS
 from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.tables import web_switches
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.job_options import job_text
+from orchestration_project.engine.contracts.job_options import describe_job
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.web.sites import site_files_of
 from orchestration_project.resources.web.switches import SwitchChange, set_switch
-from orchestration_project.services.ledger.rules.entries import editor_of
-from orchestration_project.services.links import link, rows_path
-from orchestration_project.services.metadata import as_metadata, column_schema
+from orchestration_project.services.ledger.rules.entries import find_editor
+from orchestration_project.services.links import build_rows_path, link
+from orchestration_project.services.metadata import build_schema, log_metadata
 
 SWITCHES = dg.AssetKey([GROUP, "switches"])
 SWITCH_OP, SWITCH_JOB = "set_web_switch", "web_set_switch"
@@ -54,10 +54,10 @@ class SetSwitch(JobOptions):
 @dg.multi_asset(
     name=SWITCH_OP,
     specs=[
-        asset_spec(
+        build_asset_spec(
             SWITCHES,
             str(web_switches.comment),
-            column_schema(web_switches.columns),
+            build_schema(web_switches.columns),
             "state",
             owners=OWNERS,
             **{"dagster/table_name": web_switches.name},
@@ -76,7 +76,7 @@ def set_web_switch(
         site=config.site,
         is_off=config.state is Switch.off,
         reason=config.reason,
-        by=editor_of(context.run.tags, config.who) or "unknown",
+        by=find_editor(context.run.tags, config.who) or "unknown",
         at=clock.now(),
         run_id=context.run.run_id,
     )
@@ -85,13 +85,13 @@ def set_web_switch(
     set_switch(warehouse, change, names)
     return dg.MaterializeResult(
         asset_key=SWITCHES,
-        metadata=as_metadata(
+        metadata=log_metadata(
             {
                 "site": change.site,
                 "is_off": change.is_off,
                 "reason": change.reason,
                 "changed_by": change.by,
-                "table_rows": link(rows_path(web_switches.name, f"site={change.site}")),
+                "table_rows": link(build_rows_path(web_switches.name, f"site={change.site}")),
             }
         ),
     )
@@ -100,7 +100,7 @@ def set_web_switch(
 switch_job = dg.define_asset_job(
     SWITCH_JOB,
     selection=dg.AssetSelection.assets(set_web_switch),
-    description=job_text(
+    description=describe_job(
         "Sets the kill switch of a site. Off: no request leaves from 1 s after it on.",
         SWITCH_OP,
         SetSwitch,

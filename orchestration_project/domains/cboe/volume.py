@@ -28,7 +28,7 @@ from orchestration_project.engine.contracts.partitioning import (
     Calendar,
     Partitioning,
 )
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 
 WORST_NOTIONAL_ROUNDING = 3 * 5_000
 """Half a cent for each tape, in 10^-6 US dollars."""
@@ -124,7 +124,7 @@ def off_exchange_daily(rows: pl.DataFrame) -> pl.DataFrame:
         for tape, scope in scopes.items()
     ]
     unloaded = pl.lit(None, pl.Datetime("us", "UTC"))  # the load writes its own time
-    return in_table_order(
+    return fit_to_table(
         pl.concat(by_tape).with_columns(*_build_ratios(), known_from=unloaded),
         off_exchange_share_daily,
     )
@@ -163,7 +163,7 @@ def off_exchange_weekly(
     is_whole = pl.col("day_count") == sessions
     known_from = max(filter(None, [*days["known_from"], *tiers["known_from"]]), default=None)
     published_at = max(filter(None, tiers["published_at"]), default=None)
-    return in_table_order(
+    return fit_to_table(
         days.group_by("tape")
         .agg(day_count=pl.len().cast(pl.Int64), **{name: pl.col(name).sum() for name in SUMS})
         .with_columns(

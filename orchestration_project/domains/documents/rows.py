@@ -19,12 +19,12 @@ from orchestration_project.domains.documents.tables import documents_chunks, doc
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 
 PAGE_COLUMNS = [
-    name for name in schema_of(documents_pages) if name not in ("capture_id", "known_from")
+    name for name in derive_schema(documents_pages) if name not in ("capture_id", "known_from")
 ]
-PAGE_SCHEMA = {**schema_of(documents_pages, PAGE_COLUMNS), "part_number": pl.Int64()}
+PAGE_SCHEMA = {**derive_schema(documents_pages, PAGE_COLUMNS), "part_number": pl.Int64()}
 SECTION_SEPARATOR = " > "
 
 
@@ -110,7 +110,7 @@ def chunk_rows(documents: Mapping[str, Document], rule: ChunkRule) -> dict[str, 
             for chunk in chunks(document_id, extracted.pages, rule, extracted.chunk_spans)
         )
         ends.append(len(rows))
-    frame = pl.DataFrame(rows, schema_of(documents_chunks), orient="row")
+    frame = pl.DataFrame(rows, derive_schema(documents_chunks), orient="row")
     starts = [0, *ends]
     return {
         key: frame.slice(start, end - start)

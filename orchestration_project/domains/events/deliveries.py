@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import Validated, in_ascii
+from orchestration_project.engine.contracts.rules import Validated, escape_bytes
 
 RULE_VERSION = "1"
 
@@ -64,7 +64,7 @@ def checked_events(events: Sequence[WebhookEvent]) -> list[Validated]:
 
 
 def _reject(body: bytes, code: str, reason: str) -> pl.DataFrame:
-    reject = (1, 1, code, reason, 0, in_ascii(body))
+    reject = (1, 1, code, reason, 0, escape_bytes(body))
     return pl.DataFrame([reject], REJECT_SCHEMA, orient="row")
 
 

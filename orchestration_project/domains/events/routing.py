@@ -38,11 +38,11 @@ from orchestration_project.engine.contracts.matching import (
     RuleInEffect,
     RulesInEffect,
     TargetFields,
-    caseless,
-    caseless_texts,
-    member_at,
+    convert_json,
+    find_member,
+    fold_case,
+    fold_texts,
     require_one_per_field,
-    typed,
 )
 from orchestration_project.engine.contracts.rule_edits import Problem, RulesForm
 from orchestration_project.engine.contracts.ticks import PlannedRun, TickPlan
@@ -95,14 +95,14 @@ class RoutedDelivery:
         """
         if path in ATTRIBUTES:
             return getattr(self, path)
-        return member_at(self.payload, path.split(".")[1:])
+        return find_member(self.payload, path.split(".")[1:])
 
     def texts_at(self, path: str) -> Sequence[str]:
         """Return the caseless texts at a path, kept for further rules; of none, an empty one."""
         texts = self._texts.get(path)
         if texts is None:
             try:
-                texts = caseless_texts(self.value_at(path))
+                texts = fold_texts(self.value_at(path))
             except LookupError:
                 texts = [""]
             self._texts[path] = texts
@@ -178,7 +178,7 @@ class ActiveRule(RuleInEffect[RoutingRule]):
     def checks(self) -> Sequence[Check]:
         """Its conditions, compiled."""
         return [
-            (condition.field, condition.operator, caseless(condition.value or ""))
+            (condition.field, condition.operator, fold_case(condition.value or ""))
             for condition in self.conditions
         ]
 
@@ -278,7 +278,7 @@ def target_problems(
             continue
         if mapping.source_type == "static":
             try:
-                typed(mapping.value, mapping.type or kind)
+                convert_json(mapping.value, mapping.type or kind)
             except ValueError as error:
                 problems.append(((*pair, "value"), str(error)))
     mapped = {routing_mapping.target_field for routing_mapping in rule.mappings}
@@ -412,7 +412,7 @@ def _convert_value(mapping: RoutingMapping, delivery: RoutedDelivery, target: Ta
         raise _RefusalError("configuration", f"the target takes no field {mapping.target_field}")
     name = mapping.type if kind == "json" and mapping.type else kind
     try:
-        return typed(_map_value(mapping, delivery), name)
+        return convert_json(_map_value(mapping, delivery), name)
     except LookupError as error:
         reason = f"{mapping.target_field}: the delivery has no {error.args[0]}"
         raise _RefusalError("missing_path", reason) from None

@@ -37,7 +37,7 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_tier_week,
 )
 from orchestration_project.engine.contracts.formulas import Formula
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 
 TREND_PERCENT = 10
 """A symbol trends when its last three weeks differ from the three before by more than this."""
@@ -76,7 +76,7 @@ def symbol_rolling_6w(
     # mean / mean = (recent sum x earlier weeks) / (earlier sum x recent weeks)
     recent = pl.col("recent_shares") * pl.col("earlier_weeks")
     earlier = pl.col("earlier_shares") * pl.col("recent_weeks")
-    return in_table_order(
+    return fit_to_table(
         windows.filter("is_current").with_columns(
             known_since(symbol_weeks),
             week_start=pl.lit(week_start),
@@ -188,7 +188,7 @@ def concentration_week(symbol_weeks: pl.DataFrame, *, week_start: date) -> pl.Da
     before = symbol_weeks.filter(pl.col("week_start") == week_start - WEEK).select(
         "symbol", *(pl.col(name).alias(f"{name}_before") for name in (*indices, "published_at"))
     )
-    return in_table_order(
+    return fit_to_table(
         symbol_weeks.filter(pl.col("week_start") == week_start)
         .join(before, on="symbol", how="left")
         .with_columns(
@@ -250,7 +250,7 @@ def tier_week(venue_weeks: pl.DataFrame, symbols: pl.DataFrame) -> pl.DataFrame:
         published_at=pl.col("published_at").max(),
     )
     counts = symbols.group_by("tier").agg(symbol_count=pl.len().cast(pl.Int64))
-    return in_table_order(
+    return fit_to_table(
         tiers.with_columns(**notional_of(total))
         .join(counts, on="tier")
         .join(firm_indices(venue_weeks, "tier"), on="tier")
@@ -275,7 +275,7 @@ def venue_week_all_tiers(venue_weeks: pl.DataFrame) -> pl.DataFrame:
         notional_usd=sum_if_complete("notional_usd"),
     )
     whole = shares.sum()
-    return in_table_order(
+    return fit_to_table(
         venues.with_columns(
             known_since(venue_weeks),
             **notional_of(shares),

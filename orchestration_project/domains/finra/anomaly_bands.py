@@ -17,7 +17,7 @@ import polars as pl
 from orchestration_project.domains.finra.calendar import trading_level
 from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.engine.contracts.rules import Audit, Outcome
-from orchestration_project.engine.contracts.usual_ranges import usual_range
+from orchestration_project.engine.contracts.usual_ranges import compute_range
 
 WARNINGS = {
     "is_of_usual_size": "Rows, shares, trades, symbols and venues are about those of the weeks "
@@ -134,7 +134,7 @@ def band(measure: str, history: Mapping[date, int], week_start: date, limits: Ba
     The logarithms are of levels for a whole week of sessions. Half the width is ``limits.width``
     standard deviations by the median absolute deviation, at least the floor, at most the cap.
     """
-    centre, factor = usual_range(
+    centre, factor = compute_range(
         [max(value, 1) / _find_level(measure, week) for week, value in history.items()],
         sigma=limits.width,
         min_factor=limits.floor,

@@ -24,17 +24,17 @@ from orchestration_project.domains.finra.gold import quantities_of, refuse_overf
 from orchestration_project.domains.finra.tables.weekly import MARKETS
 from orchestration_project.engine.contracts.contract import (
     AuditFinding,
-    few_rejects_audit,
+    check_reject_ratio,
+    find_repeated_keys,
+    judge_repeated_keys,
     record_total_audit,
-    repeated_keys,
-    unique_keys_verdict,
 )
 from orchestration_project.engine.contracts.key_ranges import (
     KeyRange,
     SpilledRanges,
     SpilledRows,
     SpillStore,
-    spans_of,
+    split_keys,
 )
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import (
@@ -44,7 +44,7 @@ from orchestration_project.engine.contracts.rules import (
     Audit,
     AuditHelp,
     Validated,
-    verdict,
+    format_outcome,
 )
 
 ROWS_AT_ONCE = 2**18
@@ -124,7 +124,7 @@ class KeyRangePlanner:
             firm_sums = pl.concat(week_rows.firm_sums for week_rows in self._held)
             yield KeyRange(), self._together(rows, totals, firm_sums)
         else:
-            for span in spans_of(self._counts, max(self._rows_at_once // RANGES_AT_ONCE, 1)):
+            for span in split_keys(self._counts, max(self._rows_at_once // RANGES_AT_ONCE, 1)):
                 frames = (self._rows, self._totals, self._firm_sums)
                 yield span, self._together(*(frame.within(span) for frame in frames))
 
@@ -252,7 +252,7 @@ def checked_week(
     row_count, rows = 0, pl.DataFrame()
     for span, week in spread.ranges():
         sums.update(quantities_of(week.rows))
-        repeated.append(repeated_keys(week.rows, KEY))
+        repeated.append(find_repeated_keys(week.rows, KEY))
         differing.append(_find_differing(week))
         row_count += len(week.rows)
         if spread.is_shelved:
@@ -265,9 +265,9 @@ def checked_week(
     audits = [
         record_total_audit(spread.received_count, record_total),
         _check_own_rows(spread, week_start, tier),
-        unique_keys_verdict(_merge_findings(repeated)),
+        judge_repeated_keys(_merge_findings(repeated)),
         _check_totals(_merge_findings(differing), is_file=is_file),
-        few_rejects_audit(rejects, spread.received_count, max_reject_ratio),
+        check_reject_ratio(rejects, spread.received_count, max_reject_ratio),
         _check_firm_rows(row_count, spread.received_count),
     ]
     filtered = dict(sorted(spread.filtered.items()))
@@ -333,7 +333,7 @@ def _check_totals(differing: AuditFinding, *, is_file: bool) -> Audit:
         return Audit(name, "not_applicable", f"{expected}; files have no totals", "no totals")
     return Audit(
         name,
-        verdict(not differing.count),
+        format_outcome(not differing.count),
         expected,
         f"{differing.count} of {differing.of}",
         differing.offenders,
@@ -342,7 +342,7 @@ def _check_totals(differing: AuditFinding, *, is_file: bool) -> Audit:
 
 def _check_firm_rows(row_count: int, received_count: int) -> Audit:
     text = f"{row_count} of {received_count} lines"
-    return Audit("has_firm_rows", verdict(row_count > 0), "at least 1", text)
+    return Audit("has_firm_rows", format_outcome(row_count > 0), "at least 1", text)
 
 
 def plausibility_audits(
@@ -371,7 +371,7 @@ def plausibility_audits(
     return [
         Audit(
             name,
-            verdict(not counts[name]),
+            format_outcome(not counts[name]),
             _describe_claim(name, max_row_shares),
             f"{counts[name]} of {row_count}",
             offenders[name],

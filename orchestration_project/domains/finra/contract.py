@@ -16,26 +16,26 @@ from orchestration_project.engine.contracts import field_formulas as formulas
 from orchestration_project.engine.contracts.delimited import (
     PLACE,
     Parsed,
-    named_columns,
+    add_records,
+    find_columns,
     parse_parts,
-    with_records,
 )
 from orchestration_project.engine.contracts.formulas import Formula, LineRules
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import RowRule, apply_rules
 from orchestration_project.engine.contracts.values import (
-    days,
-    exact_scaled,
+    build_length_rule,
+    build_parse_rule,
+    build_quantity_rules,
     is_blank,
     may_be_blank,
-    quantities,
-    quantity_rules,
-    shown,
-    texts_or_null,
-    too_long,
-    trimmed,
-    unreadable,
-    whole_number,
+    parse_days,
+    parse_quantities,
+    parse_scaled,
+    parse_whole_number,
+    quote_text,
+    replace_blank_texts,
+    trim_texts,
 )
 
 RULE_VERSION = "5"
@@ -151,7 +151,7 @@ def _read_week(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
     from_files = any(part.market for part in parts)
     parsed = _parse_files(parts) if from_files else parse_parts(parts, API_FIELDS)
     names = (*FILE_FIELDS, *SELF_DESCRIBING) if from_files else API_FIELDS
-    source, is_named = trimmed(parsed.rows, names), True
+    source, is_named = trim_texts(parsed.rows, names), True
     if from_files:
         is_named = not source["weekStartDate"].has_nulls()
         source = _add_missing_columns(source, parts, week_start, tier)
@@ -160,7 +160,7 @@ def _read_week(parts: Sequence[Part], week_start: date, tier: str) -> WeekRows:
     rejects = pl.concat([parsed.rejects, broken.select(parsed.rejects.columns)])
     return WeekRows(
         rows=_build_rows(good, week_start, tier),
-        rejects=with_records(rejects, parts),
+        rejects=add_records(rejects, parts),
         totals=_sum_by_symbol(source, SYMBOL_TOTALS),
         firm_sums=_sum_by_symbol(source, FIRM_ROWS),
         foreign_rows=_find_foreign_rows(source, week_start, tier),
@@ -174,7 +174,7 @@ def _parse_files(parts: Sequence[Part]) -> Parsed:
     """Parse files; columns of `SELF_DESCRIBING` that a file lacks are null."""
     by_columns: dict[tuple[str, ...], list[Part]] = {}
     for part in parts:
-        by_columns.setdefault(named_columns(part, SELF_DESCRIBING), []).append(part)
+        by_columns.setdefault(find_columns(part, SELF_DESCRIBING), []).append(part)
     parsed = [parse_parts(alike, (*FILE_FIELDS, *columns)) for columns, alike in by_columns.items()]
     lacking = pl.DataFrame(schema=dict.fromkeys(SELF_DESCRIBING, pl.String))
     return Parsed(
@@ -210,11 +210,11 @@ def _add_missing_columns(
 def with_quantities(rows: pl.DataFrame) -> pl.DataFrame:
     """Add the numbers and days of ``rows`` as typed columns; null where a text is not one."""
     return rows.with_columns(
-        share_quantity=quantities(rows[SHARES]),
-        trade_count=whole_number(TRADES),
-        firm_crd_number=whole_number("firmCRDNumber"),
-        notional_usd=exact_scaled(rows["totalNotionalSum"], NOTIONAL_SCALE),
-        **{f"{name}_day": days(rows[name]) for name in DATES},
+        share_quantity=parse_quantities(rows[SHARES]),
+        trade_count=parse_whole_number(TRADES),
+        firm_crd_number=parse_whole_number("firmCRDNumber"),
+        notional_usd=parse_scaled(rows["totalNotionalSum"], NOTIONAL_SCALE),
+        **{f"{name}_day": parse_days(rows[name]) for name in DATES},
     )
 
 
@@ -233,7 +233,7 @@ RULES = [
     RowRule(
         "unknown_summary_type",
         ~_has_summary([*FIRM_ROWS, *SYMBOL_TOTALS, *OTHER_SUMS]),
-        pl.format("summaryTypeCode is unknown: {}", shown("summaryTypeCode")),
+        pl.format("summaryTypeCode is unknown: {}", quote_text("summaryTypeCode")),
     ),
     _limit_to_used(
         RowRule(
@@ -252,17 +252,20 @@ RULES = [
     *map(
         _limit_to_used,
         [
-            *(too_long(name) for name in TEXTS),
-            unreadable("not_a_crd_number", "firmCRDNumber", "firm_crd_number", "no number"),
-            *quantity_rules(SHARES, "share_quantity", is_whole=False),
-            *quantity_rules(TRADES, "trade_count", is_whole=True),
-            unreadable(
+            *(build_length_rule(name) for name in TEXTS),
+            build_parse_rule("not_a_crd_number", "firmCRDNumber", "firm_crd_number", "no number"),
+            *build_quantity_rules(SHARES, "share_quantity", is_whole=False),
+            *build_quantity_rules(TRADES, "trade_count", is_whole=True),
+            build_parse_rule(
                 "not_an_amount",
                 "totalNotionalSum",
                 "notional_usd",
                 "no amount that 64 bits keep exactly",
             ),
-            *(unreadable("impossible_date", name, f"{name}_day", "no date") for name in DATES),
+            *(
+                build_parse_rule("impossible_date", name, f"{name}_day", "no date")
+                for name in DATES
+            ),
         ],
     ),
 ]
@@ -324,7 +327,7 @@ WEEKLY_FORMULAS: Mapping[str, Formula] = {
     "tier": ["given", "tier"],
     "market": formulas.choose_text(_SUMMARY, FIRM_ROWS),
     "symbol": SYMBOL,
-    "venue_id": formulas.first_known(
+    "venue_id": formulas.choose_known(
         formulas.read_text("MPID"),
         ["format", "CRD:{}", _CRD],
         ["if", ["equal", _PARTICIPANT, ["text", DE_MINIMIS_NAME]], ["text", DE_MINIMIS]],
@@ -367,7 +370,7 @@ USED_COLUMNS = (
 
 def _build_rows(good: pl.DataFrame, week_start: date, tier: str) -> pl.DataFrame:
     firm_rows = good.select(USED_COLUMNS).filter(_has_summary(FIRM_ROWS))
-    text = texts_or_null(firm_rows, OPTIONAL_TEXTS)
+    text = replace_blank_texts(firm_rows, OPTIONAL_TEXTS)
     return firm_rows.select(
         pl.lit(week_start).alias("week_start"),
         pl.lit(tier).alias("tier"),

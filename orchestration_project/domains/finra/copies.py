@@ -12,7 +12,7 @@ import polars as pl
 
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.contracts.frame_types import QUANTITY
-from orchestration_project.engine.contracts.rules import Audit, verdict
+from orchestration_project.engine.contracts.rules import Audit, format_outcome
 
 COPIES = {
     "is_not_a_copy": "No file has the bytes or the rows of another week, tier or market.",
@@ -89,7 +89,7 @@ def copies_audit(copies: Sequence[Copy], *, is_forced: bool) -> Audit:
     text = "; ".join(map(str, copies)) or "0"
     return Audit(
         NAME,
-        "not_applicable" if copies and is_forced else verdict(not copies),
+        "not_applicable" if copies and is_forced else format_outcome(not copies),
         "0 files with the bytes or rows of another week, tier or market, unless the run's config "
         "says allow_conflicts: true",
         f"{text}; landed by allow_conflicts" if copies and is_forced else text,

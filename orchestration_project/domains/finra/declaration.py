@@ -13,9 +13,9 @@ from orchestration_project.engine.contracts.delimited import DELIMITER, Parsed, 
 from orchestration_project.engine.contracts.partitioning import Partition, Partitioning
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.queries import FieldList, Listing
-from orchestration_project.engine.own.contracts import contract_of, partitioning_of
+from orchestration_project.engine.own.contracts import build_contract, build_partitioning
 from orchestration_project.engine.own.declarations import Dataset
-from orchestration_project.engine.own.packaged import fields_of
+from orchestration_project.engine.own.packaged import build_fields
 from orchestration_project.engine.own.partitions import Calendar, Daily, Partitions
 from orchestration_project.engine.own.sources import http_source, offsets
 from orchestration_project.tables.schema import HISTORY, Field, asset_of, key_names
@@ -99,12 +99,12 @@ class FinraDataset:
     @cached_property
     def partitioning(self) -> Partitioning:
         """Its partitions."""
-        return partitioning_of(self.declared)
+        return build_partitioning(self.declared)
 
     @cached_property
     def contract(self) -> Contract:
         """Contract of its deliveries."""
-        return contract_of(self.declared, self.table, self.fields, b"")
+        return build_contract(self.declared, self.table, self.fields, b"")
 
     @property
     def first_day(self) -> date | None:
@@ -175,7 +175,7 @@ def finra_dataset(
         table.name,
         key=key_names(table),
         partitions=partitions,
-        fields=fields_of(fields),
+        fields=build_fields(fields),
         source=http_source(
             where.data_url,
             json_query=query,

@@ -32,9 +32,9 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_tier_week,
     finra_venue_week,
 )
-from orchestration_project.engine.contracts.contract import line_rules, row_formulas
+from orchestration_project.engine.contracts.contract import build_line_rules, build_row_formulas
 from orchestration_project.engine.contracts.formulas import TableRules, Window
-from orchestration_project.engine.contracts.partitioning import same_day
+from orchestration_project.engine.contracts.partitioning import keep_day
 
 WEEKLY, WEEK = finra_otc_weekly.name, ("tier", "week_start")
 SYMBOLS, VENUES = finra_symbol_week.name, finra_venue_week.name
@@ -52,9 +52,11 @@ SYMBOL_WINDOWS = (
 
 def _build_rules(dataset: FinraDataset) -> TableRules:
     partitioning, contract = dataset.partitioning, dataset.contract
-    day = partitioning.day_column if partitioning.row_day is same_day else ""
+    day = partitioning.day_column if partitioning.row_day is keep_day else ""
     names = [name for name in (partitioning.value_column, day) if name]
-    return TableRules(dataset.table, None, names, row_formulas(contract), line_rules(contract))
+    return TableRules(
+        dataset.table, None, names, build_row_formulas(contract), build_line_rules(contract)
+    )
 
 
 RULES: Mapping[str, TableRules] = {

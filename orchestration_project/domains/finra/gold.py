@@ -18,7 +18,7 @@ from orchestration_project.domains.finra.contract import DE_MINIMIS
 from orchestration_project.domains.finra.tables.weekly import finra_symbol_week, finra_venue_week
 from orchestration_project.engine.contracts.formulas import Formula
 from orchestration_project.engine.contracts.frame_types import QUANTITY
-from orchestration_project.engine.contracts.values import MAX_WHOLE_QUANTITY, in_table_order
+from orchestration_project.engine.contracts.values import MAX_WHOLE_QUANTITY, fit_to_table
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import USD_SCALE, as_number
 
@@ -199,7 +199,7 @@ SYMBOL_WEEK_FORMULAS: Mapping[str, Formula] = {
 
 def symbols_of_tier(sums: pl.DataFrame) -> pl.DataFrame:
     """Return `finra_symbol_week` of the `symbol_sums` of all symbols of a week and tier."""
-    return in_table_order(
+    return fit_to_table(
         sums.with_columns(_UNSTAMPED, **notional_of(pl.col("total_share_quantity"))),
         finra_symbol_week,
     )
@@ -332,7 +332,7 @@ def venue_week(sums: pl.DataFrame) -> pl.DataFrame:
         pl.col(*GREATEST, "published_at").max(),
         notional_usd=sum_if_complete("notional_usd"),
     )
-    return in_table_order(
+    return fit_to_table(
         venues.with_columns(
             _UNSTAMPED,
             **notional_of(shares),

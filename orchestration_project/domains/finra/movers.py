@@ -16,7 +16,7 @@ from orchestration_project.domains.finra.tables.market import (
 )
 from orchestration_project.engine.contracts.balance import DerivedKeys
 from orchestration_project.engine.contracts.formulas import Formula
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 
 LARGEST = 100
 """Ranks of symbols' changes that are kept, besides those that entered or left."""
@@ -229,4 +229,4 @@ def _add_dates(
     dated = rows.with_columns(
         known_since(inputs), week_start=pl.lit(week_start), is_stale=pl.lit(value=False)
     )
-    return in_table_order(dated, table)
+    return fit_to_table(dated, table)

@@ -12,7 +12,7 @@ import polars as pl
 from orchestration_project.domains.finra.across import known_since
 from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.domains.finra.tables.short import finra_symbol_week_short
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 from orchestration_project.tables.schema import USD_SCALE
 
 ONE = 10**USD_SCALE
@@ -63,7 +63,7 @@ def symbol_week_short(
         held_frame, on="symbol", how="left"
     )
     shares = pl.col("otc_share_quantity")
-    return in_table_order(
+    return fit_to_table(
         joined.with_columns(
             known_since(symbol_weeks, short_sales, short_interest),
             week_start=pl.lit(week_start),

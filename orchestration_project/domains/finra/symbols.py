@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.tables.symbols import (
     finra_symbol_renames,
     finra_symbols,
 )
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 
 SYMBOLS_VERSION = "2"
 """Version of these definitions; another one makes the tables out of date."""
@@ -72,7 +72,7 @@ def _normalise_name(name: pl.Expr) -> pl.Expr:
 
 
 def _add_dates(rows: pl.DataFrame, known: pl.DataFrame, table: Table) -> pl.DataFrame:
-    return in_table_order(rows.join(known, on="symbol", how="left"), table)
+    return fit_to_table(rows.join(known, on="symbol", how="left"), table)
 
 
 def _build_symbols(main: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
@@ -192,7 +192,7 @@ def _find_renames(main: pl.DataFrame, weeks: pl.DataFrame) -> pl.DataFrame:
     pairs = pl.concat([same, by_trading], how="diagonal").unique(["symbol", "new_symbol"])
     gap = pl.col("number_new") - pl.col("number") - 1
     share_ratio = ratio_of(pl.col("total_share_quantity_new"), pl.col("total_share_quantity"))
-    return in_table_order(
+    return fit_to_table(
         pairs.with_columns(gap_weeks=gap, share_ratio=share_ratio, last_week="week_start")
         .filter(pl.col("gap_weeks").is_between(0, RENAME_GAP_WEEKS))
         .with_columns(

@@ -17,7 +17,7 @@ from orchestration_project.domains.finra.gold import ratio_of
 from orchestration_project.domains.finra.tables.weekly import finra_symbol_week_value
 from orchestration_project.domains.prices.tables import NO_LATER_SPLITS
 from orchestration_project.engine.contracts.balance import DerivedKeys
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 from orchestration_project.tables.schema import USD_SCALE
 
 ONE = 10**USD_SCALE
@@ -69,7 +69,7 @@ def symbol_week_value(
     estimate = pl.Series(
         [None if fraction is None else float(fraction) for fraction in estimates], dtype=pl.Float64
     )
-    rows = in_table_order(
+    rows = fit_to_table(
         valued.with_columns(
             known_since(symbol_weeks, prices),
             week_start=pl.lit(week_start),

@@ -14,16 +14,16 @@ from orchestration_project.engine.contracts.key_ranges import (
     SpilledRanges,
     SpilledRows,
     SpillStore,
-    spans_of,
+    split_keys,
 )
 from orchestration_project.engine.contracts.rules import (
     Audit,
     AuditHelp,
     Validated,
-    in_ascii,
-    verdict,
+    escape_bytes,
+    format_outcome,
 )
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 
 RULE_VERSION = "plugins 1"
 MAX_REJECTS_KEPT = 1_000
@@ -108,7 +108,7 @@ class RowSet:
             "partition_key": pl.lit(partition_key),
             "part_number": pl.lit(1, pl.Int64()),
         }
-        names = [name for name in schema_of(plugins_rows) if name not in _ADDED]
+        names = [name for name in derive_schema(plugins_rows) if name not in _ADDED]
 
         def unique(frame: pl.DataFrame) -> pl.DataFrame:
             return self._unique(frame).with_columns(**constants).select(*names, "part_number")
@@ -120,7 +120,7 @@ class RowSet:
         entries = sorted(self._rejects, key=lambda each: each["line_number"])[:MAX_REJECTS_KEPT]
         audit = Audit(
             "plugin_rows_are_valid",
-            verdict(not self._reject_count),
+            format_outcome(not self._reject_count),
             "0 rejected rows",
             f"{self._reject_count:,} of {self.line_count:,}",
             [{"line": entry["line_number"], "reason": entry["reason"]} for entry in entries[:20]],
@@ -147,7 +147,7 @@ class RowSet:
         self._keys.clear()
         places: list[tuple[Mapping[str, object], int]] = []
         row_count = 0
-        for span in spans_of(counts, MAX_HELD_ROWS):
+        for span in split_keys(counts, MAX_HELD_ROWS):
             rows = unique(ranges.within(span))
             row_count += len(rows)
             places.append(({"row_key": span}, self.spill().put(rows)))
@@ -190,9 +190,9 @@ class RowSet:
                     "part_number": 1,
                     "line_number": number,
                     "reason_code": code,
-                    "reason": in_ascii(_encode_text(reason)),
+                    "reason": escape_bytes(_encode_text(reason)),
                     "byte_offset": offset,
-                    "record": in_ascii(_encode_text(text.removesuffix("\n"))),
+                    "record": escape_bytes(_encode_text(text.removesuffix("\n"))),
                 }
             )
 

@@ -17,9 +17,9 @@ from orchestration_project.engine.contracts.rules import (
     AuditHelp,
     CompletenessLimits,
     Validated,
-    verdict,
+    format_outcome,
 )
-from orchestration_project.engine.contracts.values import BATCH_INDEX, counted, split_batches
+from orchestration_project.engine.contracts.values import BATCH_INDEX, count_by_batch, split_batches
 
 SECOND_SOURCE = "agrees_with_second_source"
 
@@ -171,7 +171,7 @@ def _judge_places(
     return [
         Audit(
             name,
-            verdict(place_rows.is_empty()),
+            format_outcome(place_rows.is_empty()),
             expected,
             f"{len(place_rows)} of {count}",
             place_rows.head(OFFENDERS_KEPT).to_dicts() if len(place_rows) else (),
@@ -201,7 +201,7 @@ def _check_unique_days(prices: PriceRows) -> list[Audit]:
         .agg(rows=pl.len())
         .filter(pl.col("rows") > 1)
     )
-    expected, counts = "0 days with several rows", counted(prices.rows, len(prices.asked))
+    expected, counts = "0 days with several rows", count_by_batch(prices.rows, len(prices.asked))
     return _judge_places("has_unique_days", expected, alike.sort("trade_date"), of=counts)
 
 
@@ -212,7 +212,7 @@ def _check_rejects(prices: PriceRows, most: float) -> list[Audit]:
     return [
         Audit(
             "has_few_rejects",
-            verdict(len(rejected) <= max(LEAST_REJECTS, most * received)),
+            format_outcome(len(rejected) <= max(LEAST_REJECTS, most * received)),
             f"at most {LEAST_REJECTS}, or {most:.4%} of days rejected",
             f"{len(rejected)} of {received}",
             rejected.head(OFFENDERS_KEPT).to_dicts() if len(rejected) else (),
@@ -288,7 +288,7 @@ def _check_jumps(steps: pl.DataFrame, most: float, of: int) -> list[Audit]:
     )
     query = jumps.select("trade_date", "close_before", "close", "move", BATCH_INDEX)
     expected = f"no close that moves by more than {most:.0%} on a day without dividend or split"
-    return _judge_places("has_no_unexplained_jump", expected, query, of=counted(steps, of))
+    return _judge_places("has_no_unexplained_jump", expected, query, of=count_by_batch(steps, of))
 
 
 def _check_adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
@@ -313,7 +313,7 @@ def _check_adjustment(steps: pl.DataFrame, of: int) -> list[Audit]:
     odd = nulls.filter(off > slack).select(
         "trade_date", "close", "adjusted_close", off.alias("difference"), BATCH_INDEX
     )
-    counts = counted(nulls, of)
+    counts = count_by_batch(nulls, of)
     return [
         audit if count else _skip_audit(name, expected, "no adjusted prices, or just one")
         for audit, count in zip(_judge_places(name, expected, odd, of=counts), counts, strict=True)
@@ -326,7 +326,7 @@ def _check_stale(rows: pl.DataFrame, newest_session: date, most: int, of: int) -
     return [
         Audit(
             "is_not_stale",
-            verdict(position in newest and newest[position] >= oldest_allowed),
+            format_outcome(position in newest and newest[position] >= oldest_allowed),
             f"a price of one of the last {most + 1} sessions, from {oldest_allowed} on",
             f"the newest is of {newest.get(position)}",
             severity="warning",
@@ -357,8 +357,8 @@ def _compare_second(batch: PriceComparison, most: float) -> list[Audit]:
     return [
         audit if count else _skip_audit(name, expected, why or "no two days that both have")
         for audit, count, why in zip(
-            _judge_places(name, expected, odd, of=counted(calm, number)),
-            counted(moves, number),
+            _judge_places(name, expected, odd, of=count_by_batch(calm, number)),
+            count_by_batch(moves, number),
             batch.without_second,
             strict=True,
         )

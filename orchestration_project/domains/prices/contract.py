@@ -16,17 +16,17 @@ from orchestration_project.domains.prices.answers import read_answer, with_recor
 from orchestration_project.domains.prices.counts import count_days
 from orchestration_project.domains.prices.splits import with_later_splits
 from orchestration_project.domains.prices.tables import PRICES
-from orchestration_project.engine.contracts.balance import Balance, RecordCount, balance_records
+from orchestration_project.engine.contracts.balance import Balance, RecordCount, build_balances
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import RowRule, apply_rules
 from orchestration_project.engine.contracts.values import (
     BATCH_INDEX,
     MAX_WHOLE_QUANTITY,
-    concat_batches,
-    counted,
-    exact_scaled,
-    quantities,
+    combine_batches,
+    count_by_batch,
+    parse_quantities,
+    parse_scaled,
 )
 from orchestration_project.tables.schema import USD_SCALE
 
@@ -71,7 +71,7 @@ class AnswerCount:
 
     def balances(self, went_to: Mapping[str, int]) -> list[Balance]:
         """Return the equations of bytes and records, by where the days went."""
-        return balance_records(self.received_byte_count, self.counted, went_to)
+        return build_balances(self.received_byte_count, self.counted, went_to)
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
     """Sort the days of each range, one at least, into rows and rejects."""
     shaped = pl.col("trade_date").str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
     day = pl.when(shaped).then("trade_date").str.to_date("%Y-%m-%d", strict=False)
-    frame = concat_batches([requested_range.answer for requested_range in asked]).with_columns(
+    frame = combine_batches([requested_range.answer for requested_range in asked]).with_columns(
         day=day
     )
     is_there = ~pl.all_horizontal(_is_blank(name) for name in PRICES) & (
@@ -171,7 +171,7 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
         exacts.slice(index * len(days), len(days)).alias(f"{name}_exact")
         for index, name in enumerate(DECIMALS)
     )
-    days = days.with_columns(volume_number=quantities(days["volume"]))
+    days = days.with_columns(volume_number=parse_quantities(days["volume"]))
     adjusted = rounded(days["adjusted_close"], days["adjusted_close_exact"])
     days = with_later_splits(
         days.with_columns(adjusted_close_exact=adjusted),
@@ -190,7 +190,7 @@ def check_prices(asked: Sequence[RequestedRange]) -> PriceRows:
         foreign_rows=foreign_rows.select(
             "part_number", "line_number", "symbol", "trade_date", BATCH_INDEX
         ),
-        received_counts=counted(days, len(asked)),
+        received_counts=count_by_batch(days, len(asked)),
         filtered_counts=filtered,
         actions=_select_actions(days, asked),
         newest=[newest.get(index) for index in range(len(asked))],
@@ -204,7 +204,7 @@ def _count_others(said: pl.DataFrame, asked: Sequence[RequestedRange]) -> list[M
     )
     is_after = pl.col("day") > _select_by_place([requested_range.last for requested_range in asked])
     before, after = (
-        counted(said.filter(expression), len(asked)) for expression in (is_before, is_after)
+        count_by_batch(said.filter(expression), len(asked)) for expression in (is_before, is_after)
     )
     merged = [
         requested_range.count.filtered if requested_range.count else {} for requested_range in asked
@@ -231,9 +231,9 @@ def exact(texts: pl.Series) -> pl.Series:
     """
     is_float = texts.str.contains(FROM_A_FLOAT).fill_null(value=False)
     if not is_float.any():
-        return exact_scaled(texts, USD_SCALE)
+        return parse_scaled(texts, USD_SCALE)
     scaled = pl.repeat(None, len(texts), dtype=pl.Int64, eager=True)
-    scaled.scatter((~is_float).arg_true(), exact_scaled(texts.filter(~is_float), USD_SCALE))
+    scaled.scatter((~is_float).arg_true(), parse_scaled(texts.filter(~is_float), USD_SCALE))
     number = texts.filter(is_float).cast(pl.Float64, strict=False)
     return scaled.scatter(is_float.arg_true(), _convert_single(number.to_numpy()))
 
@@ -247,7 +247,7 @@ def rounded(texts: pl.Series, scaled: pl.Series) -> pl.Series:
     if unread.is_empty():
         return scaled
     finer = texts[unread].str.extract_groups(FINER).struct
-    parts = exact_scaled(finer.field("1"), USD_SCALE)
+    parts = parse_scaled(finer.field("1"), USD_SCALE)
     return scaled.scatter(unread, parts + (finer.field("2") >= "5").cast(pl.Int64))
 
 

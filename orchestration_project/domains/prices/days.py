@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import polars as pl
 
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.errors import SourceError
 
 VALUES = (
@@ -108,7 +108,7 @@ def refuse(body: bytes, expected: str, found: str) -> NoReturn:
     raise SourceError(
         "an answer holds no daily prices",
         expected=expected,
-        found=f"{found}; it begins {in_ascii(body, 200)}",
+        found=f"{found}; it begins {escape_bytes(body, 200)}",
         remedy="ask again later; if it stays so, the source has changed its format, or something "
         "between here and there answers in its place",
     )

@@ -13,7 +13,7 @@ from orchestration_project.domains.prices.tables import (
 )
 from orchestration_project.domains.prices.tabular import ALSO_CALLED
 from orchestration_project.engine.contracts.capture_forms import Form
-from orchestration_project.engine.contracts.field_formulas import Reject, first_known, is_empty
+from orchestration_project.engine.contracts.field_formulas import Reject, choose_known, is_empty
 from orchestration_project.engine.contracts.formulas import Formula, LineRules, TableRules
 
 NUMBER = "[-+.0-9eE]+"
@@ -93,7 +93,7 @@ def _read_rounded(name: str) -> Formula:
     """Return the formula of `rounded`, half a part up."""
     entries = ["scaled", ["extract", name, r"^([0-9]+\.[0-9]{6})[0-9]+$"], 6]
     is_up = ["matches", name, r"^[0-9]+\.[0-9]{6}[5-9]"]
-    return first_known(_read_exact(name), ["add", entries, ["if", is_up, 1, 0]])
+    return choose_known(_read_exact(name), ["add", entries, ["if", is_up, 1, 0]])
 
 
 def _group_by_day(formula: Formula) -> Formula:
@@ -109,7 +109,7 @@ def _skip_if_plain(name: Formula, formula: Formula) -> Formula:
 NO_SPLIT = r"^0+(\.0*)?$"
 STOCK_SPLITS = ["if", ["matches", "stock_splits", NO_SPLIT], ["text", "1"], "stock_splits"]
 NUMERATOR: Formula = ["if", is_empty("stock_splits"), "numerator", STOCK_SPLITS]
-DENOMINATOR = first_known(["scaled", "denominator", 6], 10**6)
+DENOMINATOR = choose_known(["scaled", "denominator", 6], 10**6)
 RATIO: Formula = ["quotient", ["scaled", NUMERATOR, 6], DENOMINATOR]
 IS_LATER_SPLIT: Formula = [
     "and",
@@ -144,7 +144,7 @@ PRICE_FORMULAS: Mapping[str, Formula] = {
     "volume": ["quantity", ["scaled", "volume", 6]],
     "dividend": _skip_if_plain("amount", _group_by_day(["sum", _read_exact("amount")])),
     "split_ratio": _skip_if_plain(
-        NUMERATOR, first_known(_group_by_day(["max", ["scaled", RATIO, 6]]), 10**6)
+        NUMERATOR, choose_known(_group_by_day(["max", ["scaled", RATIO, 6]]), 10**6)
     ),
     "later_splits": [
         "if",

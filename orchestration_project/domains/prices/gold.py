@@ -18,7 +18,7 @@ from orchestration_project.domains.prices.tables import (
     prices_returns,
 )
 from orchestration_project.engine.contracts.balance import Conservation, DerivedKeys, Measure
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 
 GOLD_VERSION = "2"
 """Version of the definitions here; another one makes everything out of date."""
@@ -52,7 +52,7 @@ def corporate_actions(rows: pl.DataFrame) -> pl.DataFrame:
     splits = rows.filter(pl.col("split_ratio") != ONE).select(
         *common, dividend=nothing, kind=pl.lit("split"), split_ratio="split_ratio"
     )
-    return in_table_order(pl.concat([dividends, splits], how="diagonal"), prices_corporate_actions)
+    return fit_to_table(pl.concat([dividends, splits], how="diagonal"), prices_corporate_actions)
 
 
 def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
@@ -84,7 +84,7 @@ def returns(rows: pl.DataFrame, *, since: date) -> pl.DataFrame:
         .slice(1)
     )
     volatile = {name: _compute_deviation(frame, length) for name, length in WINDOWS.items()}
-    return in_table_order(
+    return fit_to_table(
         frame.with_columns(**volatile).filter(pl.col("trade_date") >= since), prices_returns
     )
 

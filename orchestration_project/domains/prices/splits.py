@@ -10,7 +10,7 @@ from decimal import Decimal
 import polars as pl
 
 from orchestration_project.domains.prices.tables import NO_LATER_SPLITS
-from orchestration_project.engine.contracts.values import BATCH_INDEX, exact_scaled
+from orchestration_project.engine.contracts.values import BATCH_INDEX, parse_scaled
 from orchestration_project.tables.schema import USD_SCALE
 
 ONE = 10**USD_SCALE
@@ -73,7 +73,7 @@ def _find_splits(answers: pl.DataFrame) -> pl.DataFrame:
     columns = (BATCH_INDEX, "day", "split_ratio", "is_split_adjusted")
     candidates = answers.filter(is_split)
     splits = candidates.select(*columns).with_columns(
-        ratio=exact_scaled(candidates["split_ratio"], USD_SCALE)
+        ratio=parse_scaled(candidates["split_ratio"], USD_SCALE)
     )
     splits = splits.filter((pl.col("ratio") != ONE).fill_null(value=True)).unique()
     if splits.filter(pl.col("is_split_adjusted").is_null()).is_empty():

@@ -16,7 +16,7 @@ from orchestration_project.domains.saas.rules import ActiveRule
 from orchestration_project.domains.saas.stored_tasks import canonical
 from orchestration_project.domains.saas.transitions import is_cancelled
 from orchestration_project.domains.saas.values import time_in
-from orchestration_project.engine.contracts.matching import as_text
+from orchestration_project.engine.contracts.matching import format_value
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def intent_of(task: Task, active: ActiveRule) -> Intent:
         "assignee": task.assignee_email,
     }
     fields |= {mapping.target_field: mapping.value_for(task) for mapping in rule.mappings}
-    if not as_text(fields["summary"]).strip():
+    if not format_value(fields["summary"]).strip():
         fields["summary"] = f"({task.entity_type} {task.entity_id} has no title)"
     return Intent(
         active.reference,

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from orchestration_project.domains.saas.records import Task
-from orchestration_project.engine.contracts.matching import member_at
+from orchestration_project.engine.contracts.matching import find_member
 
 NAMES: Final = (
     "title",
@@ -44,6 +44,6 @@ def lookup(task: Task, path: str) -> Any:
             raise MissingPathError(path)
         return getattr(task, path)
     try:
-        return member_at(task.fields, path.split(".")[1:])
+        return find_member(task.fields, path.split(".")[1:])
     except LookupError:
         raise MissingPathError(path) from None

@@ -27,8 +27,8 @@ from orchestration_project.engine.contracts.matching import (
     RulePart,
     RulesInEffect,
     TemplatePart,
-    caseless,
-    caseless_texts,
+    fold_case,
+    fold_texts,
     require_one_per_field,
 )
 from orchestration_project.engine.contracts.rule_edits import RulesForm
@@ -55,7 +55,7 @@ class RuleCondition(Condition):
             part = lookup(task, self.field)
         except MissingPathError:
             part = None
-        return OPERATORS[self.operator](caseless_texts(part), caseless(self.value or ""))
+        return OPERATORS[self.operator](fold_texts(part), fold_case(self.value or ""))
 
 
 class IssueMapping(FieldMapping):

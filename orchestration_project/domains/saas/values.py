@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestration_project.domains.saas.adf import adf_of
 from orchestration_project.domains.saas.records import FieldSpec
-from orchestration_project.engine.contracts.matching import as_text
+from orchestration_project.engine.contracts.matching import format_value
 
 MOST_CHARACTERS = 32_767
 MAX_SUMMARY_CHARACTERS = 255
@@ -56,7 +56,7 @@ def values_of(
         if spec is None and name != "summary":
             raise UnfitValueError(name, "the issue type has no such field")
         if name == "assignee" or (spec is not None and spec.type == "user"):
-            email = as_text(value).strip()
+            email = format_value(value).strip()
             account_id = account(email) if email else None
             if email and account_id is None:
                 unresolved = email
@@ -69,17 +69,19 @@ def values_of(
 
 def _convert_value(name: str, spec: FieldSpec | None, value: Any) -> Any:
     if name == "summary":
-        return one_line(as_text(value))
+        return one_line(format_value(value))
     if name == "description" or (spec is not None and spec.is_document):
-        return adf_of(as_text(value) if value is not None else None)
+        return adf_of(format_value(value) if value is not None else None)
     if value is None or spec is None:
         return None
     if spec.type == "array":
-        items = value if isinstance(value, list) else as_text(value).split(",")
+        items = value if isinstance(value, list) else format_value(value).split(",")
         return [
-            _convert_item(spec, as_text(item).strip()) for item in items if as_text(item).strip()
+            _convert_item(spec, format_value(item).strip())
+            for item in items
+            if format_value(item).strip()
         ]
-    return _convert_single(spec, as_text(value).strip())
+    return _convert_single(spec, format_value(value).strip())
 
 
 def _convert_single(spec: FieldSpec, text: str) -> Any:

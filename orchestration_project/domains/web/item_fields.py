@@ -11,7 +11,7 @@ import polars as pl
 
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.domains.web.tables import web_item_fields
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.tables.schema import USD_SCALE
 
 MAX_AMOUNT = 10**18
@@ -38,7 +38,7 @@ def field_rows(items: pl.DataFrame, rule: ItemRule) -> pl.DataFrame:
         document = json.loads(payload)
         for name, position, value in _iterate_values(document):
             rows.append((site, item_key, name, position, *_build_row(name, value, document, rule)))
-    data_frame = pl.DataFrame(rows, schema_of(web_item_fields), orient="row")
+    data_frame = pl.DataFrame(rows, derive_schema(web_item_fields), orient="row")
     return data_frame.sort("site", "item_key", "field", "position")
 
 

@@ -26,10 +26,15 @@ from orchestration_project.engine.contracts.key_ranges import (
     SpilledRanges,
     SpilledRows,
     SpillStore,
-    spans_of,
+    split_keys,
 )
-from orchestration_project.engine.contracts.rules import Audit, Validated, in_ascii, verdict
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.rules import (
+    Audit,
+    Validated,
+    escape_bytes,
+    format_outcome,
+)
+from orchestration_project.engine.contracts.values import derive_schema
 
 REJECTS = "rejects_are_few"
 MAX_REJECT_RATIO = 0.2
@@ -37,7 +42,7 @@ MAX_HELD_ITEMS, MAX_HELD_CHARACTERS = 5_000, 16_000_000
 """Items and characters of their payloads that are held in memory; more are spilled."""
 
 ROWS = {
-    **schema_of(web_items, [name for name in schema_of(web_items) if name != "known_from"]),
+    **derive_schema(web_items, [name for name in derive_schema(web_items) if name != "known_from"]),
     "part_number": pl.Int64(),
     "line_number": pl.Int64(),
 }
@@ -217,7 +222,7 @@ class _Rows:
         self._put()
         rejects, places = list[tuple[Any, ...]](), list[tuple[Mapping[str, object], int]]()
         row_count, nothing = 0, pl.DataFrame()
-        for span in spans_of(self._counts, MAX_HELD_ITEMS):
+        for span in split_keys(self._counts, MAX_HELD_ITEMS):
             rows, repeated = _select_unique(self._ranges.within(span), rule)
             places.append(({"item_key": span}, self._spill.put(rows)))
             rejects += repeated
@@ -255,14 +260,14 @@ def _reject_duplicate(key: str, url: str, payload: str) -> RejectedItem:
 
 def _format_reject(found: RejectedItem) -> tuple[str, str, int, str]:
     """Return reason code, reason, byte offset and record of a reject."""
-    return found.reason_code, found.reason, 0, in_ascii(found.text.encode())
+    return found.reason_code, found.reason, 0, escape_bytes(found.text.encode())
 
 
 def _reject_audit(item_count: int, reject_count: int) -> Audit:
     total = item_count + reject_count
     return Audit(
         REJECTS,
-        verdict(reject_count <= total * MAX_REJECT_RATIO),
+        format_outcome(reject_count <= total * MAX_REJECT_RATIO),
         f"up to {MAX_REJECT_RATIO:.0%} of items rejected",
         f"{reject_count} of {total}",
     )

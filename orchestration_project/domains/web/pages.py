@@ -13,7 +13,7 @@ from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.domains.web.tables import web_pages
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 
 PageVerdict = Literal[
     "page",
@@ -119,8 +119,8 @@ class FetchedPage(NamedTuple):
 
 def page_rows(pages: Sequence[FetchedPage], *, site: str, day: date, run_id: str) -> Validated:
     """Return the rows of a slice of a crawl; its captures are in the order of ``pages``."""
-    columns = [name for name in schema_of(web_pages) if name not in _ADDED]
-    schema = {**schema_of(web_pages, columns), "part_number": pl.Int64()}
+    columns = [name for name in derive_schema(web_pages) if name not in _ADDED]
+    schema = {**derive_schema(web_pages, columns), "part_number": pl.Int64()}
     fixed = {
         "site": site,
         "day": day,

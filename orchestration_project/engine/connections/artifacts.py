@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.connections.files import open_partial_file
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import Settings, project_path, read_secrets, without_secrets
@@ -131,7 +131,7 @@ def open_artifacts(url: str, *, setting: str = "ARTIFACTS_URL") -> ArtifactStore
     )
 
 
-def as_parquet(frame: "pl.DataFrame") -> bytes:
+def encode_parquet(frame: "pl.DataFrame") -> bytes:
     """Return ``frame`` as a Parquet file; one release of polars makes the same of equal rows."""
     buffer = io.BytesIO()
     # Level 1 is 2 % larger than the default, in 3/4 of the time; no request reads a part of the
@@ -194,7 +194,7 @@ class FolderStore:
         with self._explained("write", name):
             _make_folder(path.parent)
             _make_folder(self.folder / PARTIAL)
-            with partial_file(self.folder / PARTIAL) as (file, partial):
+            with open_partial_file(self.folder / PARTIAL) as (file, partial):
                 file.writelines(chunks)
                 file.flush()
                 os.fsync(file.fileno())

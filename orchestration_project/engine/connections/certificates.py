@@ -57,7 +57,7 @@ def read_certificate(file: Path, setting: str) -> Certificate:
     return _build_certificate(certificate, str(file))
 
 
-def served_certificate(host: str, port: int) -> Certificate:
+def fetch_certificate(host: str, port: int) -> Certificate:
     """Return the certificate that a server presents, without verifying its issuer.
 
     Raises:

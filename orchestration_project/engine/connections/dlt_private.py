@@ -24,7 +24,7 @@ class Sessions(Protocol):
         ...
 
 
-def missing_dlt() -> ConfigurationError:
+def build_missing_error() -> ConfigurationError:
     """Return the error that dlt is not installed."""
     return ConfigurationError(
         "the source cannot be opened: dlt is not installed",
@@ -34,7 +34,7 @@ def missing_dlt() -> ConfigurationError:
     )
 
 
-def dlt_version() -> str:
+def read_dlt_version() -> str:
     """Return the version of dlt.
 
     Raises:
@@ -43,7 +43,7 @@ def dlt_version() -> str:
     try:
         from dlt.version import __version__
     except ModuleNotFoundError as error:
-        raise missing_dlt() from error
+        raise build_missing_error() from error
     return __version__
 
 
@@ -131,7 +131,7 @@ def _install_context() -> type[Any]:
     Raises:
         ConfigurationError: dlt is missing, or its internals are others.
     """
-    version = dlt_version()
+    version = read_dlt_version()
     try:
         from dlt.common import jsonpath
         from dlt.common.configuration import configspec

@@ -35,7 +35,7 @@ def make_files_private() -> None:
         _given[:] = [before]
 
 
-def usual_mode() -> int:
+def find_default_mode() -> int:
     """Return the mode of a file that a user names: what the umask lets that the user gave."""
     present = os.umask(PRIVATE_UMASK)
     os.umask(present)
@@ -47,7 +47,7 @@ PRIVATE_FILE_MODE = 0o600
 """Permissions of a file while it is written: only this user."""
 
 
-def stored_secret(file: Path, make: Callable[[], str], name: str, remedy: str) -> str:
+def ensure_secret(file: Path, make: Callable[[], str], name: str, remedy: str) -> str:
     """Return the secret that a file holds; where none is stored, a new one, stored first.
 
     Args:
@@ -77,7 +77,7 @@ def stored_secret(file: Path, make: Callable[[], str], name: str, remedy: str) -
 
 
 @contextmanager
-def partial_file(
+def open_partial_file(
     folder: Path, *, prefix: str = "", suffix: str = ""
 ) -> Iterator[tuple[BinaryIO, Path]]:
     """Give a new file in ``folder``, to be renamed; an error in the block removes it.
@@ -130,7 +130,7 @@ LARGEST_FILE_BYTES = 256 * 1024 * 1024
 LOOP = "a loop of links"
 
 
-def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
+def read_file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
     """Read a regular file of ``folder``, which ``setting`` names.
 
     A link to one is followed, unless out of the folder: what a link elsewhere leads to would be
@@ -152,10 +152,10 @@ def file_bytes(folder: Path, name: str, *, setting: str) -> bytes:
     except RuntimeError as error:  # how Python before 3.13 reports a loop
         raise _build_error(name, LOOP, setting) from error
     except OSError as error:
-        raise unreadable(name, error, setting=setting) from error
+        raise build_read_error(name, error, setting=setting) from error
 
 
-def unreadable(name: str, error: OSError, *, setting: str) -> SourceError:
+def build_read_error(name: str, error: OSError, *, setting: str) -> SourceError:
     """Return the error of a file at which the system failed."""
     reason = LOOP if error.errno == errno.ELOOP else error.strerror
     return _build_error(name, reason or str(error), setting)
@@ -190,7 +190,7 @@ def use_write_ahead_log(connection: Any, *, timeout_seconds: float) -> None:
         time.sleep(0.02)
 
 
-def state_folder(settings: "Settings", *names: str) -> Path:
+def ensure_state_folder(settings: "Settings", *names: str) -> Path:
     """Return the folder ``names`` below STATE_DIR, made when it is missing.
 
     What this process makes from now on is for its user alone.

@@ -172,7 +172,7 @@ class LogFile:
         """Open the segment that CURRENT names, or else the newest one, or the first."""
         name = os.fsdecode(os.pread(self._lock_file, 100, 0))
         if self._segment is None or name != self._segment.path.name:
-            newest = segments_of(self.folder)[-1:] or [_build_segment(self.folder, 0, 0)]
+            newest = list_segments(self.folder)[-1:] or [_build_segment(self.folder, 0, 0)]
             self._open(newest[0])
 
     def _open(self, segment: Segment) -> None:
@@ -210,7 +210,7 @@ class LogFile:
 
     def _delete_old(self) -> None:
         """Delete the segments above the size, or of a day that is not kept; the newest stays."""
-        segments = segments_of(self.folder)
+        segments = list_segments(self.folder)
         for segment in segments[:-1]:
             is_in_size = (
                 segments[-1].start - segment.start <= self._keep_bytes - self._segment_bytes
@@ -258,7 +258,7 @@ def _parse_segment(path: Path) -> Segment | None:
     return Segment(int(start), int(line), path) if is_one and start else None
 
 
-def segments_of(folder: Path) -> list[Segment]:
+def list_segments(folder: Path) -> list[Segment]:
     """Return the segments of a service's folder by their start; none where it is missing."""
     try:
         segments = [_parse_segment(path) for path in folder.iterdir()]
@@ -267,13 +267,13 @@ def segments_of(folder: Path) -> list[Segment]:
     return sorted(segment for segment in segments if segment is not None)
 
 
-def segment_paths(folder: Path) -> list[Path]:
+def list_segment_paths(folder: Path) -> list[Path]:
     """Return the segments of all services below a folder."""
-    services = [folder / name for name in services_of(folder)]
-    return [segment.path for service in services for segment in segments_of(service)]
+    services = [folder / name for name in list_services(folder)]
+    return [segment.path for service in services for segment in list_segments(service)]
 
 
-def services_of(folder: Path) -> list[str]:
+def list_services(folder: Path) -> list[str]:
     """Return the names of the services that have a log below a folder."""
     try:
         return sorted(
@@ -298,8 +298,8 @@ def expire_segments(
         The errors of services whose segments could not be deleted.
     """
     errors: dict[str, OSError] = {}
-    for name in services_of(folder):
-        if not segments_of(folder / name):
+    for name in list_services(folder):
+        if not list_segments(folder / name):
             continue
         try:
             LogFile(
@@ -310,18 +310,18 @@ def expire_segments(
     return errors
 
 
-def lost_at_writing(folder: Path) -> Mapping[str, int]:
+def count_unwritten(folder: Path) -> Mapping[str, int]:
     """Return the counts of lines that could not be written, by service below a folder."""
     counts: dict[str, int] = {}
-    for name in services_of(folder):
+    for name in list_services(folder):
         with suppress(OSError):
             counts[name] = _parse_number((folder / name / LOST).read_bytes().strip())
     return {name: count for name, count in counts.items() if count}
 
 
-def end_of(folder: Path) -> int:
+def find_end(folder: Path) -> int:
     """Return the position after the last line of a service's folder."""
-    for segment in reversed(segments_of(folder)):
+    for segment in reversed(list_segments(folder)):
         with suppress(FileNotFoundError):
             return segment.start + segment.path.stat().st_size
     return 0
@@ -358,8 +358,8 @@ def read_after(folder: Path, position: int, line_number: int | None = None) -> L
         line_number: Count of the lines before that position; None: lost lines are not counted.
     """
     lost = 0
-    segments = segments_of(folder)
-    if segments and position > end_of(folder):  # the log was deleted, and began again
+    segments = list_segments(folder)
+    if segments and position > find_end(folder):  # the log was deleted, and began again
         position = segments[0].start
     for index, segment in enumerate(segments):
         is_last = index == len(segments) - 1
@@ -396,7 +396,7 @@ def _split_lines(data: bytes, position: int) -> list[StoredLine]:
 
 def read_before(folder: Path, position: int) -> Iterator[StoredLine]:
     """Yield the lines of a service that end at a position or before it, the newest first."""
-    for segment in reversed(segments_of(folder)):
+    for segment in reversed(list_segments(folder)):
         if segment.start >= position:
             continue
         try:

@@ -80,7 +80,7 @@ class DemoProgram:
                 process.wait(timeout=SECONDS_TO_RETIRE)
 
     def _serves(self, running: dict[str, Any]) -> bool:
-        is_of_release = running.get("release") == demo_digest()
+        is_of_release = running.get("release") == hash_demos()
         return is_of_release and running.get("options") == dict(self.options)
 
     def _running(self) -> dict[str, Any] | None:
@@ -108,7 +108,7 @@ class DemoProgram:
         server = subprocess.Popen(  # noqa: S603 - our own program and settings
             [sys.executable, "-m", self.module, *options],
             cwd=project_folder(),
-            env=child_environment(**{RELEASE: demo_digest()}),
+            env=child_environment(**{RELEASE: hash_demos()}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -133,7 +133,7 @@ class DemoProgram:
 
 
 @cache
-def demo_digest() -> str:
+def hash_demos() -> str:
     """Return the digest of the demos' sources, which differs between releases."""
     digest = sha256()
     folder = demo_folder()
@@ -173,17 +173,17 @@ def _find_demos(settings: Settings) -> Sequence[DemoProgram]:
     return [DemoProgram(DEMO_PACKAGE, file.parent, {}) for file in sorted(files)]
 
 
-def demo_url(settings: Settings) -> str:
+def ensure_demo_url(settings: Settings) -> str:
     """Return the address of the demo server of these settings, started if it does not run.
 
     Raises:
         ConfigurationError: It ends with an error instead of starting.
         TransientError: It does not start in time.
     """
-    return finra_demo(settings).url()
+    return build_demo(settings).url()
 
 
-def finra_demo(settings: Settings) -> DemoProgram:
+def build_demo(settings: Settings) -> DemoProgram:
     """Return the demo of this STATE_DIR."""
     return DemoProgram(
         DEMO_PACKAGE,

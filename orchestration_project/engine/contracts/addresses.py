@@ -25,7 +25,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def safe_next(wanted: str) -> str:
+def choose_next_path(wanted: str) -> str:
     """Return the path to go to after a login: ``wanted`` if it is one of ours, or the first page.
 
     A browser takes `//host`, `/\\host` and `/<tab>/host` for other hosts.
@@ -43,13 +43,13 @@ def is_plain_path(path: str) -> bool:
     return not any(part in (".", "..") for part in parts) and "" not in parts[1:-1]
 
 
-def host_name(host: str) -> str:
+def parse_host(host: str) -> str:
     """Return the name in a Host header, in lower case and without the port; empty if it is none."""
     match = HOST.fullmatch(host)
     return (match[1] or match[2]).lower() if match else ""
 
 
-def origin_of(url: str) -> str:
+def parse_origin(url: str) -> str:
     """Return scheme, host and port of ``url`` as a browser sends them in Origin; empty: none."""
     match = URL.fullmatch(url)
     return match[1].lower() if match else ""

@@ -25,9 +25,9 @@ def may_pass(status: int) -> bool:
 
 def wait_after(failed_count: int, first: timedelta = FIRST_WAIT) -> timedelta:
     """Return how long an action waits after so many failed attempts."""
-    return back_off(failed_count, first, LONGEST_WAIT)
+    return compute_backoff(failed_count, first, LONGEST_WAIT)
 
 
-def back_off(failed_count: int, first: Wait, longest: Wait) -> Wait:
+def compute_backoff(failed_count: int, first: Wait, longest: Wait) -> Wait:
     """Return the wait after so many failures: ``first``, doubled for each further one."""
     return min(first * 2 ** min(failed_count - 1, 30), longest)

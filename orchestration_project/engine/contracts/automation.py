@@ -25,14 +25,14 @@ class Automation:
     is_on: bool
 
 
-def interval_text(seconds: int) -> str:
+def format_interval(seconds: int) -> str:
     """Return how often a sensor looks, in words."""
     if seconds < 120:
         return f"every {seconds} s"
     return f"every {seconds // 60} min" if seconds < 7200 else f"every {seconds // 3600} h"
 
 
-def automation_text(what: str, trigger: str, *, needs: str, profile: str, is_on: bool) -> str:
+def describe_automation(what: str, trigger: str, *, needs: str, profile: str, is_on: bool) -> str:
     """Return the description of a schedule or sensor.
 
     Args:
@@ -50,13 +50,13 @@ def automation_text(what: str, trigger: str, *, needs: str, profile: str, is_on:
     )
 
 
-def chosen(automations: Sequence[Automation], profile: str) -> Sequence[Automation]:
+def select_automations(automations: Sequence[Automation], profile: str) -> Sequence[Automation]:
     """Return the schedules and sensors of a profile.
 
     Raises:
         ConfigurationError: The code location lacks the profile.
     """
-    names = profiles(automations)
+    names = group_by_profile(automations)
     if profile not in names:
         raise UnknownNameError(
             f"profile not found: {profile!r}",
@@ -66,7 +66,7 @@ def chosen(automations: Sequence[Automation], profile: str) -> Sequence[Automati
     return [automation for automation in automations if profile in (ALL, automation.profile)]
 
 
-def profiles(automations: Sequence[Automation]) -> Mapping[str, Sequence[str]]:
+def group_by_profile(automations: Sequence[Automation]) -> Mapping[str, Sequence[str]]:
     """Return the names of the schedules and sensors of each profile."""
     names: dict[str, list[str]] = {}
     for automation in automations:

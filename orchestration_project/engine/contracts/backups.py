@@ -150,7 +150,7 @@ class StoredArtifact(NamedTuple):
     sha256: str
 
 
-def new_backup_id(now: datetime, random_hex: str) -> str:
+def build_backup_id(now: datetime, random_hex: str) -> str:
     """Return an ID that sorts by time, e.g. 20261126T134500Z-0123abcd.
 
     Args:
@@ -263,12 +263,12 @@ def _check_name(value: object) -> str:
     return name
 
 
-def backed_up_name(sha256: str) -> str:
+def name_backup_object(sha256: str) -> str:
     """Return the name in a place of backups of the artifacts with this content."""
     return f"{OBJECTS}{sha256[:2]}/{sha256}"
 
 
-def artifact_line(artifact: StoredArtifact) -> bytes:
+def encode_artifact_line(artifact: StoredArtifact) -> bytes:
     """Return the line of the list of artifacts, a JSON list."""
     return json.dumps(artifact, separators=(",", ":")).encode() + b"\n"
 
@@ -277,7 +277,7 @@ def read_artifact_lines(lines: Iterable[bytes]) -> Iterator[StoredArtifact]:
     """Yield the artifacts of a list.
 
     Raises:
-        ContractError: A line is not one of `artifact_line`.
+        ContractError: A line is not one of `encode_artifact_line`.
     """
     for number, line in enumerate(lines, start=1):
         try:
@@ -308,7 +308,7 @@ def refuse_newer(manifest: Manifest, newest: str, known: Iterable[str]) -> None:
     if manifest.project.version <= newest:
         return
     unknown = sorted(manifest.project.row_counts.keys() - set(known))
-    tables = f", with {named(unknown)} that it does not know" if unknown else ""
+    tables = f", with {format_names(unknown)} that it does not know" if unknown else ""
     raise ConfigurationError(
         "the backup was made by a newer release than this one",
         expected=f"tables of version {newest} or older",
@@ -344,7 +344,7 @@ def refuse_foreign(manifest: Manifest, installation_id: str | None, data: str) -
         )
 
 
-def missing_or_changed(
+def compare_sizes(
     expected: Mapping[str, int], found: Mapping[str, int]
 ) -> tuple[list[str], list[str]]:
     """Return the names that are not found, and those of another size, both sorted.
@@ -358,14 +358,14 @@ def missing_or_changed(
     return missing, changed
 
 
-def named(names: Sequence[str]) -> str:
+def format_names(names: Sequence[str]) -> str:
     """Return the first names, and how many more there are."""
     number = len(names) - MAX_NAMED
     remaining_text = f" and {number} more" if number > 0 else ""
     return ", ".join(ascii(name)[1:-1] for name in names[:MAX_NAMED]) + remaining_text
 
 
-def differing_counts(expected: Mapping[str, int], found: Mapping[str, int]) -> list[str]:
+def compare_row_counts(expected: Mapping[str, int], found: Mapping[str, int]) -> list[str]:
     """Return a text for each table whose number of rows differs: ``runs: 3 instead of 4``."""
     return [
         f"{table}: {found.get(table, 0)} instead of {count}"

@@ -143,7 +143,7 @@ NOT_COUNTED = None
 """Choice of a dataset whose records cannot be counted apart from its parser."""
 
 
-def balance_records(
+def build_balances(
     received_byte_count: int, counted: RecordCount, went_to: Mapping[str, int]
 ) -> list[Balance]:
     """Return the equations of the bytes and records of a delivery.
@@ -355,7 +355,7 @@ class CountedPieces:
             self._total = (records + counted[0], read + counted[1])
 
     def balances(self, received_byte_count: int, went_to: Mapping[str, int]) -> list[Balance]:
-        """Return the equations of the bytes that were read so far, as `balance_records`."""
+        """Return the equations of the bytes that were read so far, as `build_balances`."""
         if self._count is None:
             return [Balance("records", None, went_to)]
-        return balance_records(received_byte_count, self._total, went_to)
+        return build_balances(received_byte_count, self._total, went_to)

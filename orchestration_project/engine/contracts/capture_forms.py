@@ -45,7 +45,7 @@ class Form:
         return f"the capture is {found}: expected {expected}" if found else None
 
 
-def delimited(delimiter: str) -> Form:
+def build_delimited_form(delimiter: str) -> Form:
     """Return the form of a row a line, with ``delimiter`` between fields that may be quoted.
 
     The first line names the fields.

@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from orchestration_project.engine.contracts import lazy_polars as pl
-from orchestration_project.engine.contracts.rules import contents_sha256
+from orchestration_project.engine.contracts.rules import hash_pieces
 from orchestration_project.errors import ConfigurationError
 
 MILLIONTH = Decimal("0.000001")
@@ -60,7 +60,7 @@ def _encode_base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-def new_key_text() -> str:
+def generate_key() -> str:
     """Return a new private key, Base64 of 32 random bytes."""
     return _encode_base64(secrets.token_bytes(KEY_BYTES))
 
@@ -111,12 +111,12 @@ def is_signed_by(public_key: str, record_sha256: str, signature: str) -> bool:
     return _encode_base64(signed) == signature
 
 
-def new_salt() -> str:
+def generate_salt() -> str:
     """Return a new salt, 32 hex digits."""
     return secrets.token_hex(SALT_BYTES)
 
 
-def salted(salt: str | None, content_sha256: str) -> str:
+def hash_with_salt(salt: str | None, content_sha256: str) -> str:
     """Return the SHA-256 (hex) of a salt and a hash.
 
     Without the salt, the rows cannot be found by trial: an erasure deletes it.
@@ -131,7 +131,7 @@ MAX_LISTED_ROWS = 256
 """Up to so many rows are hashed as JSON lines, which is faster for few; more by columns."""
 
 
-def listed_sha256(rows: Iterable[Sequence[object]]) -> str:
+def hash_rows(rows: Iterable[Sequence[object]]) -> str:
     """Return the SHA-256 (hex) of rows in their order, each as a JSON list."""
     digest = hashlib.sha256()
     for row in rows:
@@ -148,7 +148,7 @@ def _format_value(value: object) -> object:
     return _format_iso(value)
 
 
-def grouped_sha256(rows: pl.DataFrame, order: Sequence[str], group_count: int) -> list[str]:
+def hash_groups(rows: pl.DataFrame, order: Sequence[str], group_count: int) -> list[str]:
     """Return the SHA-256 (hex) of the rows of each group; the frame has a column `GROUP`.
 
     Args:
@@ -157,22 +157,22 @@ def grouped_sha256(rows: pl.DataFrame, order: Sequence[str], group_count: int) -
         group_count: Number of groups.
     """
     counts = dict(rows.group_by(GROUP).len().iter_rows())
-    hashes = [listed_sha256([])] * group_count
+    hashes = [hash_rows([])] * group_count
     large = [group for group, count in counts.items() if count > MAX_LISTED_ROWS]
     if len(large) < len(counts):
         small = rows.filter(~pl.col(GROUP).is_in(large)) if large else rows
         ordered = small.sort(GROUP, *order)
         groups, tuples = ordered[GROUP].to_list(), ordered.drop(GROUP).rows()
         for group, members in groupby(zip(groups, tuples, strict=True), key=itemgetter(0)):
-            hashes[group] = listed_sha256(row for _, row in members)
+            hashes[group] = hash_rows(row for _, row in members)
     for group in large:
         one = rows if len(counts) == 1 else rows.filter(pl.col(GROUP) == group)
         ordered = one.drop(GROUP).sort(order)
-        [hashes[group]] = contents_sha256(ordered, [len(ordered)])
+        [hashes[group]] = hash_pieces(ordered, [len(ordered)])
     return hashes
 
 
-def payload_text(fields: Mapping[str, object]) -> str:
+def format_payload(fields: Mapping[str, object]) -> str:
     """Return the payload of a record: JSON with sorted names, dates in ISO 8601."""
     return json.dumps(
         fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_format_iso
@@ -185,7 +185,7 @@ def _format_iso(value: object) -> str:
     raise TypeError(f"a record cannot hold a {type(value).__name__}")
 
 
-def sha256_of(payload: str) -> str:
+def hash_payload(payload: str) -> str:
     """Return the SHA-256 (hex) of a payload, which is the record's."""
     return hashlib.sha256(payload.encode()).hexdigest()
 
@@ -219,12 +219,12 @@ class ChainRecord:
         return self.group_id or self.kind
 
 
-def subject_sha256(
+def hash_subject(
     salt: str | None, group_id: str | None, partition_key: str | None, partition: str | None
 ) -> str:
     """Return the salted SHA-256 (hex) of a record's delivery: its payload has no plain names."""
-    named = payload_text({"group": group_id, "key": partition_key, "partition": partition})
-    return salted(salt, sha256_of(named))
+    named = format_payload({"group": group_id, "key": partition_key, "partition": partition})
+    return hash_with_salt(salt, hash_payload(named))
 
 
 class ChainProblem(NamedTuple):
@@ -286,7 +286,7 @@ def _record_problems(
 ) -> Iterator[str]:
     if record.number != number:
         yield f"expected record {number}, found {record.number}: records between were deleted"
-    if sha256_of(record.payload) != record.record_sha256:
+    if hash_payload(record.payload) != record.record_sha256:
         yield "expected the SHA-256 of its payload, found another: the record was changed"
         return
     try:
@@ -315,7 +315,7 @@ def _check_columns(
     for name, value in columns.items():
         if fields.get(name) != value:
             yield f"expected {name} {fields.get(name)}, as it was signed, found {value}"
-    if record.salt is not None and fields.get("subject") != subject_sha256(
+    if record.salt is not None and fields.get("subject") != hash_subject(
         record.salt, record.group_id, record.partition_key, record.partition
     ):
         yield "expected the delivery and partition that were signed, found others"
@@ -336,12 +336,12 @@ class ChainHead(NamedTuple):
     record_sha256: str
 
 
-def heads_sha256(heads: Mapping[str, ChainHead]) -> str:
+def hash_heads(heads: Mapping[str, ChainHead]) -> str:
     """Return the SHA-256 (hex) over the heads of all tables."""
-    return sha256_of(payload_text({name: list(head) for name, head in heads.items()}))
+    return hash_payload(format_payload({name: list(head) for name, head in heads.items()}))
 
 
-def heads_document(heads: Mapping[str, ChainHead], key: ChainKey, at: datetime) -> str:
+def sign_heads(heads: Mapping[str, ChainHead], key: ChainKey, at: datetime) -> str:
     """Return the heads of all tables as signed JSON, to be stored where others cannot change it."""
     signed = {
         "format": HEADS_FORMAT,
@@ -349,7 +349,7 @@ def heads_document(heads: Mapping[str, ChainHead], key: ChainKey, at: datetime) 
         "tables": {name: list(head) for name, head in sorted(heads.items())},
         "public_key": key.public_key,
     }
-    signature = key.sign(sha256_of(payload_text(signed)))
+    signature = key.sign(hash_payload(format_payload(signed)))
     return json.dumps({**signed, "signature": signature}, indent=2) + "\n"
 
 
@@ -378,7 +378,7 @@ def read_heads(text: str, name: str, trusted: frozenset[str]) -> Mapping[str, Ch
             remedy="name another file",
         )
     if public_key not in trusted or not is_signed_by(
-        public_key, sha256_of(payload_text(document)), signature
+        public_key, hash_payload(format_payload(document)), signature
     ):
         raise ConfigurationError(
             f"invalid signature of the chain heads in {name}",
@@ -389,7 +389,7 @@ def read_heads(text: str, name: str, trusted: frozenset[str]) -> Mapping[str, Ch
     return heads
 
 
-def head_problems(
+def iterate_head_problems(
     exported: Mapping[str, ChainHead], present: Mapping[str, Mapping[int, str]]
 ) -> Iterator[ChainProblem]:
     """Yield each exported head whose record the database does not have.

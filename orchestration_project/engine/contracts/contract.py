@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import polars as pl
 from sqlalchemy import Table
 
-from orchestration_project.engine.contracts.delimited import Parsed, with_records
+from orchestration_project.engine.contracts.delimited import Parsed, add_records
 from orchestration_project.engine.contracts.field_formulas import (
     Reject,
     is_empty,
@@ -36,31 +36,31 @@ from orchestration_project.engine.contracts.rules import (
     RowRule,
     Validated,
     apply_rules,
-    verdict,
+    format_outcome,
 )
 from orchestration_project.engine.contracts.values import (
     LONGEST_KEY_TEXT_BYTES,
     LONGEST_TEXT_BYTES,
+    build_length_rule,
+    build_parse_rule,
+    build_quantity_rules,
     check_digit,
-    days,
-    exact_scaled,
+    convert_millionths,
+    derive_schema,
     has_cusip_shape,
     has_right_digit,
-    in_decimals,
     is_blank,
-    moments,
-    quantities,
-    quantity_rules,
-    schema_of,
-    shown,
-    signed_quantities,
-    signed_scaled,
-    text_or_null,
-    too_long,
-    trimmed,
-    truths,
-    unreadable,
-    whole_number,
+    parse_booleans,
+    parse_days,
+    parse_quantities,
+    parse_scaled,
+    parse_signed_quantities,
+    parse_signed_scaled,
+    parse_timestamps,
+    parse_whole_number,
+    quote_text,
+    replace_blank,
+    trim_texts,
 )
 from orchestration_project.tables.schema import (
     USD_SCALE,
@@ -194,8 +194,8 @@ def validate(
     audits = [
         *(totals if contract.has_record_total else ()),
         _check_own_rows(rows.foreign_rows),
-        unique_keys_audit(rows.rows, key_names(contract.table)),
-        few_rejects_audit(rows.rejects, rows.received_count, max_reject_ratio),
+        check_unique_keys(rows.rows, key_names(contract.table)),
+        check_reject_ratio(rows.rejects, rows.received_count, max_reject_ratio),
         _has_rows(rows),
         *(() if contract.row_limits is None else [_check_row_count(rows, *contract.row_limits)]),
         *(_claim_audit(claim, rows.rows) for claim in contract.claims),
@@ -218,7 +218,7 @@ def split_rows(
     contract: Contract, parsed: Parsed, parts: Sequence[Part], *, partition_texts: Sequence[str]
 ) -> ContractRows:
     """Split the texts of one delivery into rows of the table and rejects."""
-    texts = trimmed(parsed.rows, [field.name for field in contract.fields])
+    texts = trim_texts(parsed.rows, [field.name for field in contract.fields])
     source = texts.with_columns(_read(texts, field) for field in contract.fields)
     rules = [rule for field in contract.fields for rule in _build_rules(field)]
     good, broken = apply_rules(source, rules)
@@ -232,7 +232,7 @@ def split_rows(
     foreign_rows = source.filter(~pl.all_horizontal(expressions))
     return ContractRows(
         rows=rows.sort(key_names(contract.table)),
-        rejects=with_records(rejects, parsed.parts or parts),
+        rejects=add_records(rejects, parsed.parts or parts),
         foreign_rows=foreign_rows.select(*PLACE, *contract.partition_fields),
         received_count=len(source) + len(parsed.rejects),
     )
@@ -249,19 +249,19 @@ def _read(rows: pl.DataFrame, field: Field) -> pl.Series | pl.Expr:
     if isinstance(field.column.type, Quantity):
         return _parse_quantities(rows[field.name], field).alias(_read_name(field))
     if field.kind == "Number" and field.is_signed:
-        return signed_scaled(rows[field.name], field.scale).alias(_read_name(field))
+        return parse_signed_scaled(rows[field.name], field.scale).alias(_read_name(field))
     if field.kind == "Number" and field.scale:
-        return exact_scaled(rows[field.name], field.scale).alias(_read_name(field))
+        return parse_scaled(rows[field.name], field.scale).alias(_read_name(field))
     if field.kind == "Number":
-        return whole_number(field.name).alias(_read_name(field))
+        return parse_whole_number(field.name).alias(_read_name(field))
     is_kept = not field.column.nullable
-    return (pl.col(field.name) if is_kept else text_or_null(field.name)).alias(_read_name(field))
+    return (pl.col(field.name) if is_kept else replace_blank(field.name)).alias(_read_name(field))
 
 
 PLAIN_READERS: Mapping[str, Callable[[pl.Series], pl.Series]] = {
-    "Date": days,
-    "Boolean": truths,
-    "Timestamp": moments,
+    "Date": parse_days,
+    "Boolean": parse_booleans,
+    "Timestamp": parse_timestamps,
 }
 """Reads texts of a type, null where a text is none of it."""
 
@@ -278,8 +278,12 @@ UNREADABLE = {
 
 def _parse_quantities(texts: pl.Series, field: Field) -> pl.Series:
     if field.is_signed:
-        return signed_quantities(texts)
-    return in_decimals(exact_scaled(texts, field.scale)) if field.scale else quantities(texts)
+        return parse_signed_quantities(texts)
+    return (
+        convert_millionths(parse_scaled(texts, field.scale))
+        if field.scale
+        else parse_quantities(texts)
+    )
 
 
 def _build_rules(field: Field) -> list[RowRule]:
@@ -291,28 +295,28 @@ def _build_type_rules(field: Field) -> list[RowRule]:
     name, read, is_required = field.name, _read_name(field), not field.column.nullable
     if field.kind in UNREADABLE:
         code, what = UNREADABLE[field.kind]
-        return [*_build_required(field), unreadable(code, name, read, what)]
+        return [*_build_required(field), build_parse_rule(code, name, read, what)]
     if field.kind == "Number" and (field.scale or field.is_signed or not is_required):
         places = USD_SCALE if isinstance(field.column.type, Quantity) else field.scale
         what = f"no number with up to {places} decimals that 64 bits keep exactly"
-        return [*_build_required(field), unreadable("not_an_amount", name, read, what)]
+        return [*_build_required(field), build_parse_rule("not_an_amount", name, read, what)]
     if field.kind == "Number":
         is_whole = not isinstance(field.column.type, Quantity)
-        return quantity_rules(name, read, is_whole=is_whole)
+        return build_quantity_rules(name, read, is_whole=is_whole)
     max_bytes = LONGEST_KEY_TEXT_BYTES if field.column.primary_key else LONGEST_TEXT_BYTES
     forms = [*(_build_cusip_rules(name) if field.form else ()), *_build_pattern_rules(field)]
-    return [*_build_required(field), too_long(name, max_bytes), *forms]
+    return [*_build_required(field), build_length_rule(name, max_bytes), *forms]
 
 
 def _check_rule(field: Field, check: FieldCheck) -> RowRule:
     """Return the rule of a check; what is blank keeps it."""
     value = pl.col(_read_name(field))
     text = pl.lit(f"{field.name} is not {check.says}: ")
-    broken = breaks_check(value, check).fill_null(value=False)
-    return RowRule(check.code, broken, pl.concat_str(text, shown(field.name)))
+    broken = is_violation(value, check).fill_null(value=False)
+    return RowRule(check.code, broken, pl.concat_str(text, quote_text(field.name)))
 
 
-def breaks_check(value: pl.Expr, check: FieldCheck) -> pl.Expr:
+def is_violation(value: pl.Expr, check: FieldCheck) -> pl.Expr:
     """Return whether a value breaks a check; null where it is null."""
     first, *remaining = check.operands
     match check.operator:
@@ -330,7 +334,7 @@ def breaks_check(value: pl.Expr, check: FieldCheck) -> pl.Expr:
             return value != value.round(first)
 
 
-def row_formulas(contract: Contract) -> dict[str, Formula]:
+def build_row_formulas(contract: Contract) -> dict[str, Formula]:
     """Return the formula of each column, of the fields of a line; `split_rows` reads the same."""
     return {
         **{field.column.key: _build_formula(field) for field in contract.fields},
@@ -339,7 +343,7 @@ def row_formulas(contract: Contract) -> dict[str, Formula]:
     }
 
 
-def line_rules(contract: Contract) -> LineRules:
+def build_line_rules(contract: Contract) -> LineRules:
     """Return which lines are rejected, as `_build_rules` does."""
     return LineRules([reject for field in contract.fields for reject in _build_rejects(field)])
 
@@ -398,7 +402,7 @@ def _build_pattern_rules(field: Field) -> list[RowRule]:
         return []
     text = pl.lit(f"{field.name} is not written as {field.pattern}: ")
     matches = pl.col(field.name).str.contains(field.pattern)
-    return [RowRule("wrong_form", ~matches, pl.concat_str(text, shown(field.name)))]
+    return [RowRule("wrong_form", ~matches, pl.concat_str(text, quote_text(field.name)))]
 
 
 def _build_cusip_rules(name: str) -> list[RowRule]:
@@ -408,7 +412,7 @@ def _build_cusip_rules(name: str) -> list[RowRule]:
         RowRule(
             "not_a_cusip",
             ~has_cusip_shape(name),
-            pl.format(f"{name} is not a CUSIP of nine characters: {{}}", shown(name)),
+            pl.format(f"{name} is not a CUSIP of nine characters: {{}}", quote_text(name)),
         ),
         RowRule(
             "wrong_check_digit",
@@ -426,7 +430,7 @@ def record_total_audit(received_count: int, record_total: int | None) -> Audit:
     if record_total is None:
         return Audit(RECORD_TOTAL, "not_applicable", "a Record-Total; files have none", text)
     holds = received_count == record_total
-    return Audit(RECORD_TOTAL, verdict(holds), f"Record-Total {record_total}", text)
+    return Audit(RECORD_TOTAL, format_outcome(holds), f"Record-Total {record_total}", text)
 
 
 @dataclass(frozen=True)
@@ -438,34 +442,34 @@ class AuditFinding:
     offenders: Sequence[dict[str, object]]
 
 
-def repeated_keys(rows: pl.DataFrame, key: Sequence[str]) -> AuditFinding:
+def find_repeated_keys(rows: pl.DataFrame, key: Sequence[str]) -> AuditFinding:
     """Return the keys that several rows share."""
     repeated = rows.group_by(key).agg(rows=pl.len()).filter(pl.col("rows") > 1).sort(key)
     return AuditFinding(len(repeated), len(rows), repeated.head(OFFENDERS_KEPT).to_dicts())
 
 
-def unique_keys_audit(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
+def check_unique_keys(rows: pl.DataFrame, key: Sequence[str]) -> Audit:
     """Look for rows of the table that share a key."""
-    return unique_keys_verdict(repeated_keys(rows, key))
+    return judge_repeated_keys(find_repeated_keys(rows, key))
 
 
-def unique_keys_verdict(repeated: AuditFinding) -> Audit:
+def judge_repeated_keys(repeated: AuditFinding) -> Audit:
     """Return the audit of keys that several rows share."""
     return Audit(
         "has_unique_keys",
-        verdict(not repeated.count),
+        format_outcome(not repeated.count),
         "0 keys with several rows",
         f"{repeated.count}",
         repeated.offenders,
     )
 
 
-def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: float) -> Audit:
+def check_reject_ratio(rejects: pl.DataFrame, received_count: int, max_ratio: float) -> Audit:
     """Compare the share of lines that were rejected with its limit."""
     number = len(rejects) / max(received_count, 1)
     return Audit(
         "has_few_rejects",
-        verdict(number <= max_ratio),
+        format_outcome(number <= max_ratio),
         f"at most {max_ratio:.4%} of lines rejected",
         f"{number:.4%} ({len(rejects)} of {received_count})",
         rejects.head(OFFENDERS_KEPT)
@@ -477,7 +481,7 @@ def few_rejects_audit(rejects: pl.DataFrame, received_count: int, max_ratio: flo
 def _check_own_rows(foreign_rows: pl.DataFrame) -> Audit:
     return Audit(
         "holds_only_its_partition",
-        verdict(foreign_rows.is_empty()),
+        format_outcome(foreign_rows.is_empty()),
         "0 rows of other partitions",
         f"{len(foreign_rows)}",
         foreign_rows.head(OFFENDERS_KEPT).to_dicts(),
@@ -486,21 +490,21 @@ def _check_own_rows(foreign_rows: pl.DataFrame) -> Audit:
 
 def _has_rows(found: ContractRows) -> Audit:
     came = f"{len(found.rows)} of {found.received_count} lines"
-    return Audit("has_rows", verdict(not found.rows.is_empty()), "at least 1", came)
+    return Audit("has_rows", format_outcome(not found.rows.is_empty()), "at least 1", came)
 
 
 def _check_row_count(found: ContractRows, least: int, most: int | None) -> Audit:
     row_count = len(found.rows)
     expected = f"at least {least}" if most is None else f"{least} to {most}"
     holds = row_count >= least and (most is None or row_count <= most)
-    return Audit(ROW_COUNT, verdict(holds), f"{expected} rows", f"{row_count}")
+    return Audit(ROW_COUNT, format_outcome(holds), f"{expected} rows", f"{row_count}")
 
 
 def _claim_audit(claim: Claim, rows: pl.DataFrame) -> Audit:
     broken = rows.filter(claim.breaks)
     return Audit(
         claim.name,
-        verdict(broken.is_empty()),
+        format_outcome(broken.is_empty()),
         f"0 rows that break it: {claim.says}",
         f"{len(broken)} of {len(rows)}",
         broken.head(OFFENDERS_KEPT).to_dicts(),
@@ -531,7 +535,7 @@ class Drift:
     since: datetime | None
 
 
-def remembered(
+def merge_fields(
     seen: pl.DataFrame, listed: Mapping[str, str], *, source: str, dataset: str, at: datetime
 ) -> pl.DataFrame:
     """Return `source_fields` of a dataset, once the source ``listed`` these fields ``at`` a time.
@@ -557,12 +561,12 @@ def remembered(
         last_seen_at=moment,
         gone_at=pl.lit(None, pl.Datetime("us", "UTC")),
     )
-    names = list(schema_of(source_fields))
+    names = list(derive_schema(source_fields))
     rows = [frame.select(names) for frame in (ended, still, removed_fields, begun)]
     return pl.concat(rows).sort(key_names(source_fields))
 
 
-def drift(seen: pl.DataFrame, known_fields: Mapping[str, str]) -> list[Drift]:
+def detect_drift(seen: pl.DataFrame, known_fields: Mapping[str, str]) -> list[Drift]:
     """Return how the fields of the latest look differ from those that we know, by name.
 
     ``seen`` are all rows of `source_fields` of the dataset.

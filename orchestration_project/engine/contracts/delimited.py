@@ -16,7 +16,7 @@ import polars as pl
 
 from orchestration_project.engine.contracts.balance import count_byte, count_lines
 from orchestration_project.engine.contracts.parts import Part
-from orchestration_project.engine.contracts.rules import RowRule, apply_rules, in_ascii
+from orchestration_project.engine.contracts.rules import RowRule, apply_rules, escape_bytes
 from orchestration_project.errors import ContractError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -73,14 +73,14 @@ def read_header(
             else f"the header is not that of {of}: "
             + _describe_names({"lacks": missing, "repeats": repeated, "has unknown": unknown}),
             expected=DELIMITER.join(columns),
-            found=in_ascii(line, 400),
+            found=escape_bytes(line, 400),
             remedy=remedy,
             part=part.part_number,
         )
     return Header(names, text.startswith('"'), text.endswith("\r"))
 
 
-def named_columns(part: Part, columns: Sequence[str]) -> tuple[str, ...]:
+def find_columns(part: Part, columns: Sequence[str]) -> tuple[str, ...]:
     """Return those of ``columns`` that the header of a part names, in whatever case."""
     line = next(BytesIO(part.body), b"").removesuffix(b"\n")
     text = line.removeprefix(BYTE_ORDER_MARK).decode("utf-8", "backslashreplace")
@@ -88,7 +88,7 @@ def named_columns(part: Part, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in columns if name in names)
 
 
-def unquoted(line: str, delimiter: str = DELIMITER) -> list[str] | None:
+def parse_quoted(line: str, delimiter: str = DELIMITER) -> list[str] | None:
     """Return the fields of a quoted line; None where quotes do not pair.
 
     The reader would drop a carriage return at the end, and nothing is to be dropped.
@@ -107,7 +107,7 @@ def _spell_names(columns: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def _split_names(text: str, delimiter: str = DELIMITER) -> list[str]:
-    return (unquoted(text, delimiter) or []) if text.startswith('"') else text.split(delimiter)
+    return (parse_quoted(text, delimiter) or []) if text.startswith('"') else text.split(delimiter)
 
 
 def _describe_names(names: dict[str, list[str]]) -> str:
@@ -121,7 +121,7 @@ def _describe_names(names: dict[str, list[str]]) -> str:
 
 
 def _escape_name(name: str) -> str:
-    return in_ascii(name.encode(), NAME_SHOWN_BYTES).replace("\\\\", "\\")  # escaped already
+    return escape_bytes(name.encode(), NAME_SHOWN_BYTES).replace("\\\\", "\\")  # escaped already
 
 
 def _infer_format(line: bytes, columns: Sequence[str]) -> tuple[str, str] | None:
@@ -168,12 +168,12 @@ class Parsed:
     filtered: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-def row_count(body: bytes) -> int:
+def count_data_rows(body: bytes) -> int:
     """Return the number of lines after the header."""
     return count_lines(body)[0]
 
 
-def unfinished_line(body: bytes) -> bytes:
+def find_unfinished_line(body: bytes) -> bytes:
     """Return a last line that has neither its end nor all its fields; blank where there is none.
 
     A missing newline alone is usual. Below a header that is not text, nothing can be said.
@@ -272,7 +272,7 @@ def _count_plain_rows(part: Part, header: Header) -> int:
         return 0
     if not body.isascii() and _decode_utf8(body) is None:
         return 0
-    count = row_count(body)
+    count = count_data_rows(body)
     return count if count_byte(body, DELIMITER.encode()) == (count + 1) * (width - 1) else 0
 
 
@@ -362,7 +362,7 @@ def _split_plain(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
 
 def _split_quoted(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
     names = [f"field_{position}" for position in range(width)]
-    values = [None if line is None else unquoted(line) for line in numbered["line"]]
+    values = [None if line is None else parse_quoted(line) for line in numbered["line"]]
     fitting = [
         dict(zip(names, value, strict=True)) if value is not None and len(value) == width else None
         for value in values
@@ -375,7 +375,7 @@ def _split_quoted(numbered: pl.DataFrame, width: int) -> pl.DataFrame:
     )
 
 
-def with_records(rejects: pl.DataFrame, parts: Sequence[Part]) -> pl.DataFrame:
+def add_records(rejects: pl.DataFrame, parts: Sequence[Part]) -> pl.DataFrame:
     """Add each reject's ``byte_offset`` and ``record``, the line as ASCII; in source order."""
     import numpy as np
 
@@ -388,7 +388,7 @@ def with_records(rejects: pl.DataFrame, parts: Sequence[Part]) -> pl.DataFrame:
         ends = [-1, *newlines, len(body)]
         for number in group["line_number"]:
             offsets.append(ends[number - 1] + 1)
-            records.append(in_ascii(body[ends[number - 1] + 1 : ends[number]]))
+            records.append(escape_bytes(body[ends[number - 1] + 1 : ends[number]]))
     return ordered.with_columns(
         byte_offset=pl.Series(offsets, dtype=pl.Int64), record=pl.Series(records, dtype=pl.String)
     )

@@ -37,7 +37,7 @@ class RecomputationRequest:
     run_key: str
 
 
-def requests(
+def build_requests(
     rules: Iterable[Versioned],
     due: Iterable[tuple[str, str]],
     landed: Mapping[str, Any],

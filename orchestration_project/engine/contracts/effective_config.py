@@ -66,7 +66,7 @@ class EffectiveConfig:
         return cls({name: ConfigValue(**entry) for name, entry in document.items()})
 
 
-def differences(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[ConfigDifference]:
+def compare_configs(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[ConfigDifference]:
     """Return the changed values, by name."""
     nothing = ConfigValue("", "")
     names = sorted({*before.entries, *now.entries})
@@ -80,13 +80,13 @@ def differences(before: EffectiveConfig, now: EffectiveConfig) -> Sequence[Confi
     ]
 
 
-def leaves(tree: Mapping[str, Any], *above: str) -> Mapping[str, str]:
+def collect_leaves(tree: Mapping[str, Any], *above: str) -> Mapping[str, str]:
     """Return the values of a run's config by their path, such as `ops.load.config.full`."""
     names: dict[str, str] = {}
     for name, value in tree.items():
         path = (*above, str(name))
         if isinstance(value, Mapping):
-            names |= leaves(value, *path)
+            names |= collect_leaves(value, *path)
         else:
             names[".".join(path)] = json.dumps(value, default=str)  # YAML knows days
     return names

@@ -430,6 +430,6 @@ def _build_error(found: str) -> ConfigurationError:
     )
 
 
-def secret_names(target: str) -> tuple[str, str]:
+def name_secrets(target: str) -> tuple[str, str]:
     """Return the variables of a target's URL and of its webhook secret."""
     return f"EXPORT_URL_{target.upper()}", f"EXPORT_SECRET_{target.upper()}"

@@ -55,7 +55,7 @@ DAGSTER_ERRORS: dict[str, Category] = {
 """Names of Dagster's own; a `Failure` that carries no cause was raised on purpose."""
 
 
-def step_category(classes: Sequence[str], refusals: Iterable[str]) -> str:
+def classify_step(classes: Sequence[str], refusals: Iterable[str]) -> str:
     """Return why a step failed.
 
     Args:
@@ -128,7 +128,7 @@ class Quarantine(NamedTuple):
     reason: str
 
 
-def quarantine_lines(error: OrchestrationError) -> Mapping[str, str | bool]:
+def format_quarantine(error: OrchestrationError) -> Mapping[str, str | bool]:
     """Return the lines that explain a quarantined partition, the reason first."""
     lines = {name: error.parts[label][:LONGEST_PART] for name, label in PARTS.items()}
     return {

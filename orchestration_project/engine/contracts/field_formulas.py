@@ -25,10 +25,10 @@ def replace_field(formula: Formula, name: str, reading: Formula) -> Formula:
     return reading if formula == name else formula
 
 
-def first_known(*formulas: Formula) -> Formula:
+def choose_known(*formulas: Formula) -> Formula:
     """Return the first value that is not null."""
     first, *remaining = formulas
-    return ["if", ["equal", first, None], first_known(*remaining), first] if remaining else first
+    return ["if", ["equal", first, None], choose_known(*remaining), first] if remaining else first
 
 
 def choose_text(formula: Formula, texts: Mapping[str, str], other: Formula = None) -> Formula:

@@ -73,7 +73,9 @@ class Flag(Definition):
 
     def holds_for(self, key: str) -> bool:
         """Whether its list or its share has a key; it may have expired."""
-        return key in self.listed_keys or position_of(self.name, key) < int(self.share * POSITIONS)
+        return key in self.listed_keys or compute_position(self.name, key) < int(
+            self.share * POSITIONS
+        )
 
 
 FLAG_KIND = EditedKind(
@@ -83,7 +85,7 @@ FLAG_KIND = EditedKind(
 StoredFlag = Stored[Flag]
 
 
-def position_of(flag: str, key: str) -> int:
+def compute_position(flag: str, key: str) -> int:
     """Return where a key stands among all keys of a flag, 0 to 2**64 - 1.
 
     It is the first 8 bytes, big-endian, of the SHA-256 of the flag's name, a NUL byte and the key,
@@ -137,7 +139,7 @@ class FlagUse(NamedTuple):
     used_by: str
 
 
-def uses_by_flag(uses: Sequence[FlagUse]) -> Mapping[str, list[str]]:
+def group_uses(uses: Sequence[FlagUse]) -> Mapping[str, list[str]]:
     """Return the names of the users of each flag, sorted."""
     names: dict[str, list[str]] = {}
     for use in sorted(set(uses)):
@@ -145,7 +147,7 @@ def uses_by_flag(uses: Sequence[FlagUse]) -> Mapping[str, list[str]]:
     return names
 
 
-def flag_problems(
+def find_problems(
     flags: Sequence[Flag], used: Mapping[str, Sequence[str]], now: datetime
 ) -> list[str]:
     """Return each expired flag, each that nothing uses, and each use of a missing one."""

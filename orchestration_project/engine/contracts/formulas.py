@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Table
 
-from orchestration_project.engine.contracts.capture_forms import Form, delimited
+from orchestration_project.engine.contracts.capture_forms import Form, build_delimited_form
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import USD_SCALE, key_names
 
@@ -57,7 +57,7 @@ class LineRules:
 
     rejects: Sequence[tuple[str, Formula]]
     filters: Mapping[str, Formula] = field(default_factory=dict)
-    forms: Sequence[Form] = field(default_factory=lambda: [delimited("|")])
+    forms: Sequence[Form] = field(default_factory=lambda: [build_delimited_form("|")])
 
 
 class Window(NamedTuple):
@@ -126,7 +126,7 @@ class TableRules:
         return dict(zip(self.group, parts, strict=True))
 
 
-def to_json(rules: TableRules) -> dict[str, Any]:
+def serialize_rules(rules: TableRules) -> dict[str, Any]:
     """Return the rules of a table, as `rules.json` has them."""
     declared: dict[str, Any] = {
         "rows_of": rules.rows_of or CAPTURES,
@@ -156,7 +156,7 @@ def to_json(rules: TableRules) -> dict[str, Any]:
     return declared
 
 
-def from_json(declared: Mapping[str, Any], table: Table) -> TableRules:
+def parse_rules(declared: Mapping[str, Any], table: Table) -> TableRules:
     """Return the rules of a table that `to_json` wrote."""
     formulas = {name: column["formula"] for name, column in declared["columns"].items()}
     return TableRules(
@@ -180,26 +180,28 @@ def _read_line_rules(declared: Mapping[str, Any]) -> LineRules:
     return LineRules(rejects, declared["filters"], forms)
 
 
-def rules_document(tables: Iterable[TableRules], absences: Mapping[str, str]) -> dict[str, Any]:
+def build_rules_document(
+    tables: Iterable[TableRules], absences: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the content of `rules.json`: rules by table, their SHA-256 by place, operators.
 
     ``absences`` has why tables, or their columns, have no formula: table or table.column.
     """
-    declared = {rules.table.name: to_json(rules) for rules in tables}
+    declared = {rules.table.name: serialize_rules(rules) for rules in tables}
     return {
         "format": 1,
         "operators": {name: operator.meaning for name, operator in OPERATORS.items()},
         "tables": declared,
         NOT_DECLARED: dict(absences),
         "sha256": {
-            text: formula_sha256(content)
+            text: hash_formula(content)
             for name, rules in declared.items()
             for text, content in _iterate_places(name, rules)
         },
     }
 
 
-def undeclared_columns(tables: Iterable[TableRules]) -> list[tuple[str, str]]:
+def find_undeclared_columns(tables: Iterable[TableRules]) -> list[tuple[str, str]]:
     """Return tables and columns of tables with rules that have no formula."""
     return [
         (rules.table.name, column.key)
@@ -217,7 +219,7 @@ def _iterate_places(name: str, rules: Mapping[str, Any]) -> Iterator[tuple[str, 
             yield f"{name}/{part}", content
 
 
-def formula_sha256(formula: Formula) -> str:
+def hash_formula(formula: Formula) -> str:
     """Return the SHA-256 (hex) of a formula, or of rules, as JSON with sorted names."""
     text = json.dumps(formula, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -560,23 +562,23 @@ def _rank(rows: RowSet, formula: Formula, names: Sequence[str], *keys: Formula) 
     return 1 + sum(value > ranked for value in _select_known(other_items))
 
 
-def shared_columns(formula: Formula) -> list[Sequence[str]]:
+def find_shared_columns(formula: Formula) -> list[Sequence[str]]:
     """Return the columns that rows share which a formula looks at beyond its own."""
     if not isinstance(formula, list | tuple):
         return []
     number = {"over": 1, "rank": 2, "up_to": 1}.get(formula[0])
-    inner = [columns for part in formula[1:] for columns in shared_columns(part)]
+    inner = [columns for part in formula[1:] for columns in find_shared_columns(part)]
     return [*([formula[number]] if number else []), *inner]
 
 
-def formula_columns(formula: Formula, names: Iterable[str]) -> set[str]:
+def find_columns(formula: Formula, names: Iterable[str]) -> set[str]:
     """Return which of these columns a formula reads."""
     if isinstance(formula, list | tuple):
-        return {name for part in formula for name in formula_columns(part, names)}
+        return {name for part in formula for name in find_columns(part, names)}
     return {formula} & set(names) if isinstance(formula, str) else set()
 
 
-def summed_columns(formula: Formula) -> dict[str, str] | None:
+def find_summed_columns(formula: Formula) -> dict[str, str] | None:
     """Return the operators, by column, of those columns of which a formula reads sums alone.
 
     Rows that are alike in its other columns can be read as one, with these sums. None: it reads
@@ -625,7 +627,7 @@ def judge_line(line: RowSet, rules: LineRules) -> str:
     return ROW
 
 
-def line_rows(
+def build_row_set(
     fields: Mapping[str, str], given: Mapping[str, Value], others: SourceRows | None = None
 ) -> RowSet:
     """Return a record as the one row that formulas of records are evaluated on.

@@ -82,10 +82,10 @@ def require_kind(job: str, config: Mapping[str, Any]) -> None:
         ConfigurationError: It selects none, or several; with the names of all.
     """
     # Not at the top: it brings pydantic, and small commands read the names above alone.
-    from orchestration_project.engine.contracts.job_options import within
+    from orchestration_project.engine.contracts.job_options import find_mapping
 
     kinds = [kind for kind in KINDS if kind.job == job]
-    if kinds and len(within(config, "ops", kinds[0].op, "config")) != 1:
+    if kinds and len(find_mapping(config, "ops", kinds[0].op, "config")) != 1:
         raise ConfigurationError(
             f"invalid config of {kinds[0].op}: it selects no kind of {job}",
             expected=f"one of {', '.join(kind.name for kind in kinds)}",
@@ -101,7 +101,7 @@ def find_present_job(name: str) -> str:
     return FORMER_NAMES.get(name, name if name in PRESENT_REPLAYS else load)
 
 
-def present_launch(
+def upgrade_launch(
     job: str, config: Mapping[str, Any], *, is_partitioned: bool = False
 ) -> tuple[str, Mapping[str, Any]]:
     """Return the job and the run config that do the work of what a former job was launched with.

@@ -67,7 +67,7 @@ Digests = Annotated[list[str], AfterValidator(_check_digests)]
 """An option that lists SHA-256 digests."""
 
 
-def range_of(field: FieldInfo) -> str:
+def format_range(field: FieldInfo) -> str:
     """Return the range of a field in words, "" where any number will do."""
     low = next((f"{item.ge:g}" for item in field.metadata if isinstance(item, Ge)), "")
     high = next((f"{item.le:g}" for item in field.metadata if isinstance(item, Le)), "")
@@ -79,10 +79,10 @@ def range_of(field: FieldInfo) -> str:
     return ", ".join(filter(None, parts))
 
 
-def with_limits(field: FieldInfo) -> str:
+def describe_field(field: FieldInfo) -> str:
     """Return the description of a field that ends with its range or choices, each named once."""
     text = field.description or ""
-    for label, limits in ((RANGE, range_of(field)), (CHOICES, ", ".join(_list_choices(field)))):
+    for label, limits in ((RANGE, format_range(field)), (CHOICES, ", ".join(_list_choices(field)))):
         if limits and label not in text:
             text = f"{text} {label}{limits}."
     return text.strip()
@@ -100,7 +100,7 @@ def _collect_types(annotation: Any) -> list[Any]:
     ]
 
 
-def example_of(field: FieldInfo) -> Any:
+def choose_example(field: FieldInfo) -> Any:
     """Return a value that an option may have: its declared example, or another than its default."""
     if field.examples:
         return field.examples[0]
@@ -114,7 +114,7 @@ def example_of(field: FieldInfo) -> Any:
     raise ValueError(f"missing example of an option: {field.description}")
 
 
-def job_text(
+def describe_job(
     summary: str, op: str, model: type[BaseModel], *, only: Collection[str] | None = None
 ) -> str:
     """Return the description of a job: what it does, each option, and a run config to copy.
@@ -128,11 +128,11 @@ def job_text(
     fields = {
         name: field for name, field in model.model_fields.items() if only is None or name in only
     }
-    listed = "\n".join(f"- `{name}`: {with_limits(field)}" for name, field in fields.items())
+    listed = "\n".join(f"- `{name}`: {describe_field(field)}" for name, field in fields.items())
     return f"{summary}\n\nOptions:\n\n{listed}\n\n```yaml\n{_render_config(op, fields)}```"
 
 
-def kinds_text(summary: str, op: str, kinds: Mapping[str, tuple[str, type[BaseModel]]]) -> str:
+def describe_kinds(summary: str, op: str, kinds: Mapping[str, tuple[str, type[BaseModel]]]) -> str:
     """Return the description of a job whose op runs the kind that its config selects.
 
     Args:
@@ -143,7 +143,9 @@ def kinds_text(summary: str, op: str, kinds: Mapping[str, tuple[str, type[BaseMo
     parts = [f"{summary}\n\nThe config of `{op}` selects one kind."]
     for kind, (what, model) in kinds.items():
         fields = model.model_fields
-        options = "\n".join(f"  - `{name}`: {with_limits(field)}" for name, field in fields.items())
+        options = "\n".join(
+            f"  - `{name}`: {describe_field(field)}" for name, field in fields.items()
+        )
         parts.append(
             f"- `{kind}`: {what}\n{options}\n\n```yaml\n{_render_config(op, fields, kind)}```"
         )
@@ -157,7 +159,7 @@ def _render_config(op: str, fields: Mapping[str, FieldInfo], kind: str = "") -> 
     lines = [f"ops:\n  {op}:\n    config:\n", *([f"      {kind}:\n"] if kind else [])]
     indent = " " * (8 if kind else 6)
     for name, field in fields.items():
-        value = yaml.safe_dump(example_of(field), default_flow_style=True, width=1000)
+        value = yaml.safe_dump(choose_example(field), default_flow_style=True, width=1000)
         text = value.removesuffix("...\n").strip()
         lines.append(f"{indent}{'' if name in given_names else '# '}{name}: {text}\n")
     return "".join(lines)
@@ -170,7 +172,7 @@ class OptionFields(BaseModel):
     def __pydantic_init_subclass__(cls, **_: Any) -> None:
         """End each description with the range or the choices of its option."""
         for field in cls.model_fields.values():
-            field.description = with_limits(field)
+            field.description = describe_field(field)
 
 
 class LoadPreset(OptionFields):
@@ -200,7 +202,7 @@ def require_valid(run_config: Mapping[str, Any], models: Mapping[str, type[BaseM
     problems = [
         problem
         for op, model in models.items()
-        if (values := within(run_config, "ops", op, "config"))
+        if (values := find_mapping(run_config, "ops", op, "config"))
         for problem in _find_problems(op, model, values)
     ]
     if problems:
@@ -209,7 +211,7 @@ def require_valid(run_config: Mapping[str, Any], models: Mapping[str, type[BaseM
         )
 
 
-def within(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+def find_mapping(config: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
     """Return the mapping at a path of a config; empty where it has another shape."""
     member: Any = config
     for name in path:
@@ -228,7 +230,7 @@ def _find_expected(model: type[BaseModel], problem: ErrorDetails) -> str:
     if nested and len(problem["loc"]) > 1:
         field = nested[0].model_fields.get(str(problem["loc"][1]))
     if field is not None and problem["type"] in OUTSIDE:
-        return range_of(field)
+        return format_range(field)
     return str(problem["msg"]).removeprefix(EXPECTED)
 
 

@@ -101,7 +101,7 @@ class SpilledRanges:
         return pl.concat([*self._nothing, *frames])
 
 
-def spans_of(counts: pl.DataFrame, most_rows: int) -> Sequence[KeyRange]:
+def split_keys(counts: pl.DataFrame, most_rows: int) -> Sequence[KeyRange]:
     """Cut texts into spans of at most ``most_rows`` rows each, but never within a text.
 
     A text with more is alone. The first span has no start, the last one no end.

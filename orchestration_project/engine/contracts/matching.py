@@ -52,18 +52,18 @@ LATEST_SECONDS = 253_402_300_799
 """Last second of the year 9999, Unix seconds."""
 
 
-def caseless(text: str) -> str:
+def fold_case(text: str) -> str:
     """Return a text as conditions compare it: without case, composed."""
     return unicodedata.normalize("NFC", text).casefold()
 
 
-def caseless_texts(value: Any) -> Sequence[str]:
+def fold_texts(value: Any) -> Sequence[str]:
     """Return the caseless texts of a value, of a list those of its items; null is empty."""
     parts = value if isinstance(value, list) else [value]
-    return [caseless(as_text(part)) for part in parts]
+    return [fold_case(format_value(part)) for part in parts]
 
 
-def as_text(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as the text that people would write for it; null is empty."""
     if value is None:
         return ""
@@ -74,7 +74,7 @@ def as_text(value: Any) -> str:
     return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def member_at(document: Any, names: Sequence[str]) -> Any:
+def find_member(document: Any, names: Sequence[str]) -> Any:
     """Return the member of a JSON document at a path; a decimal name is an index of a list.
 
     Raises:
@@ -122,13 +122,13 @@ class TemplatePart:
             ValueError: It has words for true and false, and the value is neither.
         """
         if self.words is None or found is None:
-            return as_text(found)
+            return format_value(found)
         if not isinstance(found, bool):
             raise ValueError(f"invalid {self.path}: expected true or false")
         return self.words[0] if found else self.words[1]
 
 
-def template_parts(template: str) -> Sequence[tuple[str, TemplatePart | None]]:
+def parse_template(template: str) -> Sequence[tuple[str, TemplatePart | None]]:
     """Return the texts of a template, each with the path that follows it.
 
     Raises:
@@ -162,7 +162,7 @@ class TargetFields:
         return self.others if field_type is None else field_type
 
 
-def typed(value: Any, kind: FieldType) -> Any:
+def convert_json(value: Any, kind: FieldType) -> Any:
     """Return a JSON value as a type; null stays null.
 
     A timestamp becomes ISO 8601 in UTC, of a number its Unix seconds; of other scalars, texts that
@@ -242,7 +242,7 @@ def _parse_timestamp(value: Any) -> str:
 
 
 _READERS: Mapping[FieldType, Callable[[Any], Any]] = {
-    "text": as_text,
+    "text": format_value,
     "integer": _parse_integer,
     "number": _parse_number,
     "boolean": _parse_boolean,
@@ -324,7 +324,7 @@ class FieldMapping(RulePart):
     @cached_property
     def parts(self) -> Sequence[tuple[str, TemplatePart | None]]:
         """Texts and paths of a template."""
-        return template_parts(str(self.value))
+        return parse_template(str(self.value))
 
     @property
     def paths(self) -> Sequence[str]:

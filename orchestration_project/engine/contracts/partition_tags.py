@@ -20,7 +20,7 @@ Dimensions = Mapping[str, Sequence[str]]
 """The keys of each dimension in their order; the dimensions stand in the order of a key's parts."""
 
 
-def own_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
+def select_own_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
     """Return a run's tags without the dimensions that are those of another run's partition.
 
     The daemon writes the dimensions of one partition into all runs of a job's backfill over ranges.
@@ -30,7 +30,7 @@ def own_tags(tags: Mapping[str, str]) -> Mapping[str, str]:
     return {name: value for name, value in tags.items() if not name.startswith(DIMENSION)}
 
 
-def span_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
+def parse_range(tags: Mapping[str, str]) -> tuple[str, str] | None:
     """Return the first and the last partition that tags name, or None.
 
     Dimensions alone name no partition: Dagster would materialize none.
@@ -40,7 +40,7 @@ def span_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
     """
     if (RANGE_START in tags) != (RANGE_END in tags):
         raise _build_tags_error(tags, "the range has one end")
-    of_dimensions = _join_dimensions(own_tags(tags))
+    of_dimensions = _join_dimensions(select_own_tags(tags))
     spans = [(tags[RANGE_START], tags[RANGE_END])] if RANGE_START in tags else []
     spans += [(tags[PARTITION], tags[PARTITION])] if PARTITION in tags else []
     if not spans:
@@ -50,7 +50,7 @@ def span_of(tags: Mapping[str, str]) -> tuple[str, str] | None:
     return spans[0]
 
 
-def asked_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[str]:
+def list_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[str]:
     """Return the partitions that a run was asked for: the product of the ranges of its dimensions.
 
     Where an end of the range is not a partition, just that: the load refuses it.
@@ -59,7 +59,7 @@ def asked_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[st
         ConfigurationError: The tags disagree or name no partition.
     """
     keys = list(dimensions.values())
-    ends = span_of(tags)
+    ends = parse_range(tags)
     if ends is None:
         raise _build_unnamed_error(keys)
     if unknown := [end for end in ends if not _is_known(end, keys)]:
@@ -75,7 +75,7 @@ def asked_partitions(tags: Mapping[str, str], dimensions: Dimensions) -> list[st
     return requested_names
 
 
-def consecutive_ranges(keys: Sequence[str], ordered: Sequence[str]) -> list[tuple[str, str]]:
+def group_consecutive(keys: Sequence[str], ordered: Sequence[str]) -> list[tuple[str, str]]:
     """Return the ranges of ``keys`` that are consecutive in ``ordered``, as (first, last).
 
     Keys of one range differ in their last dimension only.

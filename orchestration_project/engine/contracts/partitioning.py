@@ -48,12 +48,12 @@ def load_outcome(*, has_failed: bool, unpublished: Collection[object]) -> LoadOu
     return "not_published" if unpublished else "loaded"
 
 
-def never(day: date) -> bool:
+def is_never_holiday(day: date) -> bool:
     """Return False: a calendar without holidays."""
     return False
 
 
-def day_of_period(
+def find_period_day(
     day: date, names: Callable[[date], bool], *, is_monthly: bool = False
 ) -> date | None:
     """Return the day that names the period which contains ``day``, else the nearest such day.
@@ -100,7 +100,7 @@ class Calendar:
     weekday: int | None
     delay_days: int
     month_days: tuple[int, ...] = ()
-    is_holiday: Callable[[date], bool] = never
+    is_holiday: Callable[[date], bool] = is_never_holiday
     skips_holidays: bool = False
     zone: str = NEW_YORK
     last_day: date | None = None
@@ -211,7 +211,7 @@ class Newest:
     next_due: date
 
 
-def same_day(day: date) -> date:
+def keep_day(day: date) -> date:
     """Return ``day``: rows of a partition have the day of its name."""
     return day
 
@@ -235,7 +235,7 @@ class Partitioning:
     day_column: str
     value_column: str = ""
     values: Sequence[str] = ()
-    row_day: Callable[[date], date] = same_day
+    row_day: Callable[[date], date] = keep_day
 
     @property
     def columns(self) -> list[str]:
@@ -288,7 +288,7 @@ class Partitioning:
                 ever, or one before ``first_day``.
         """
         named = dict(zip(sorted(self.columns), key.split("|"), strict=False))
-        day = day_or_none(named.get(self.day_column, ""))
+        day = try_parse_day(named.get(self.day_column, ""))
         value = named.get(self.value_column, "") if self.value_column else ""
         partition = Partition(day, value) if day else None
         reason = self._why_wrong(key, partition, today, first_day)
@@ -318,11 +318,11 @@ class Partitioning:
     def _likely(self, key: str, today: date, first_day: date | None) -> Partition:
         """Return the partition whose period contains the day of a key, else the nearest one."""
         calendar, parts = self.calendar, key.split("|")
-        days = [day for day in map(day_or_none, parts) if day is not None]
+        days = [day for day in map(try_parse_day, parts) if day is not None]
         newest = calendar.last_until(min(today, calendar.last_day or today))
         if days:
             is_monthly = bool(calendar.month_days)
-            likely = day_of_period(days[0], calendar.names, is_monthly=is_monthly) or newest
+            likely = find_period_day(days[0], calendar.names, is_monthly=is_monthly) or newest
         else:
             likely = calendar.last_until(EXAMPLE_DAY) if today == date.max else newest
         if first_day is not None:
@@ -387,7 +387,7 @@ class Partitioning:
         return sorted(known_partitions), sorted({group[1] for group in every if group not in ours})
 
     def _day_named(self, listed: tuple[str, ...], dataset: str, day_field: str) -> date:
-        day = day_or_none(listed[0])
+        day = try_parse_day(listed[0])
         named_by = self.day_of_rows(day) if day is not None else None
         if day is None or named_by is None or day.isoformat() != listed[0]:
             example = self.row_day(self.calendar.first_from(EXAMPLE_DAY.replace(day=1)))
@@ -430,7 +430,7 @@ class Partitioning:
 
     def _named_by(self, name: str) -> Partition:
         *value, day = name.removeprefix(f"{self.table_name}_").removesuffix(".csv").split("_")
-        named_day = day_or_none(f"{day[:4]}-{day[4:6]}-{day[6:]}")
+        named_day = try_parse_day(f"{day[:4]}-{day[4:6]}-{day[6:]}")
         partition = Partition(named_day, "_".join(value)) if named_day else None
         is_known = partition is not None and partition.value in (self.values or ("",))
         if partition is None or not is_known or self.file_name(partition) != name:
@@ -446,7 +446,7 @@ class Partitioning:
 PLACE_OF_PARTITION = re.compile(r"(\{(?:partition(?::(?P<form>[^{}]+))?|value)\})")
 
 
-def filled(template: str, day: date, value: str = "") -> str:
+def fill_template(template: str, day: date, value: str = "") -> str:
     """Return a template with the day and the other value of a partition in their places."""
 
     def text_of(place: re.Match[str]) -> str:
@@ -456,28 +456,28 @@ def filled(template: str, day: date, value: str = "") -> str:
     return PLACE_OF_PARTITION.sub(text_of, template)
 
 
-def filled_in(content: Any, day: date | None, value: str = "") -> Any:
+def fill_json(content: Any, day: date | None, value: str = "") -> Any:
     """Return a copy of JSON with a partition in the places of its texts; None: as they are."""
     if isinstance(content, Mapping):
-        return {name: filled_in(member, day, value) for name, member in content.items()}
+        return {name: fill_json(member, day, value) for name, member in content.items()}
     if isinstance(content, list | tuple):
-        return [filled_in(member, day, value) for member in content]
+        return [fill_json(member, day, value) for member in content]
     if isinstance(content, str) and day is not None:
-        return filled(content, day, value)
+        return fill_template(content, day, value)
     return deepcopy(content)
 
 
-def names_partition(content: Any) -> bool:
+def has_day_placeholder(content: Any) -> bool:
     """Whether a template, or a text in JSON, has a place for the day of a partition."""
     if isinstance(content, Mapping):
-        return any(map(names_partition, content.values()))
+        return any(map(has_day_placeholder, content.values()))
     if isinstance(content, list | tuple):
-        return any(map(names_partition, content))
+        return any(map(has_day_placeholder, content))
     places = PLACE_OF_PARTITION.findall(content) if isinstance(content, str) else ()
     return any(place != "{value}" for place in places)
 
 
-def day_or_none(text: str) -> date | None:
+def try_parse_day(text: str) -> date | None:
     """Return the day that a text is, yyyy-mm-dd or another ISO form; None: it is none."""
     try:
         return date.fromisoformat(text)

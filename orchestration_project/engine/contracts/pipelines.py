@@ -7,7 +7,11 @@ from datetime import date, datetime
 from difflib import get_close_matches
 
 from orchestration_project.engine.contracts.cron import Cron, read_cron
-from orchestration_project.engine.contracts.partitioning import A_DAY, day_of_period, day_or_none
+from orchestration_project.engine.contracts.partitioning import (
+    A_DAY,
+    find_period_day,
+    try_parse_day,
+)
 from orchestration_project.errors import (
     ConfigurationError,
     UnknownNameError,
@@ -44,7 +48,7 @@ class Pipeline:
     parameters: tuple[Parameter, ...] = ()
 
 
-def partition_key(pipeline: Pipeline, given: Mapping[str, str]) -> str | None:
+def build_partition_key(pipeline: Pipeline, given: Mapping[str, str]) -> str | None:
     """Return the key of the partition that parameters name; None: it has no parameters.
 
     Raises:
@@ -109,7 +113,7 @@ class KnownPartitions:
 
     def days(self, part: str | None = None) -> Mapping[str, date]:
         """Return the day of each key that has one, of those with ``part``."""
-        days = {key: day_of_key(key) for key in self.keys if part in (None, *key.split("|"))}
+        days = {key: parse_key_day(key) for key in self.keys if part in (None, *key.split("|"))}
         return {key: day for key, day in days.items() if day is not None}
 
 
@@ -130,7 +134,7 @@ class RangeSelection:
     @property
     def loaded_range(self) -> str | None:
         """The first and last day of the partitions; None: there are none."""
-        days = [day for day in map(day_of_key, self.keys) if day is not None]
+        days = [day for day in map(parse_key_day, self.keys) if day is not None]
         return _format_range(min(days), max(days), self.requested.part) if days else None
 
     @property
@@ -158,7 +162,7 @@ def select_range(known: KnownPartitions, requested: DateRange, *, clip: bool) ->
     is_monthly = _is_monthly(cron)
     first = requested.first
     if is_monthly:
-        first = day_of_period(first, cron.names_day, is_monthly=True) or first
+        first = find_period_day(first, cron.names_day, is_monthly=True) or first
     keys = [key for key, day in days.items() if first <= day <= requested.last]
     if not keys:
         raise _build_empty_error(known, requested)
@@ -212,13 +216,13 @@ def propose_key(written: str, known: KnownPartitions) -> str:
     dates = {part: day for part in parts if (day := _parse_day(part)) is not None}
     other_names = set(parts) - dates.keys()
     of_parts = [key for key in known.keys if other_names <= set(key.split("|"))]
-    days = {key: day_of_key(key) for key in of_parts or known.keys}
+    days = {key: parse_key_day(key) for key in of_parts or known.keys}
     dated = {key: day for key, day in days.items() if day is not None}
     if not dates or not dated:
         return "".join(get_close_matches(written, known.keys, 1, 0))
     text, day = next(iter(dates.items()))
     cron = read_cron(known.cron)
-    target = day_of_period(day, cron.names_day, is_monthly=_is_monthly(cron)) or day
+    target = find_period_day(day, cron.names_day, is_monthly=_is_monthly(cron)) or day
     if text.count("-") == 1 and (target.year, target.month) != (day.year, day.month):
         target = next(cron.days_from(day), day)  # the first one of a month
     nearest = min(dated.values(), key=lambda known_day: (abs(known_day - target), known_day))
@@ -226,9 +230,9 @@ def propose_key(written: str, known: KnownPartitions) -> str:
     return likely[0] if of_parts else get_close_matches(written, likely, 1, 0)[0]
 
 
-def day_of_key(key: str) -> date | None:
+def parse_key_day(key: str) -> date | None:
     """Return the day of a partition's key, such as T1|2025-01-06; None: it has none."""
-    days = [day_or_none(part[:10]) for part in key.split("|")]
+    days = [try_parse_day(part[:10]) for part in key.split("|")]
     return next((day for day in days if day is not None), None)
 
 
@@ -236,8 +240,8 @@ def _parse_day(text: str) -> date | None:
     """Return the day that a person wrote, or the first one of a month."""
     if match := WRITTEN_DAY.match(text):
         year, month, day = match.groups(default="1")
-        return day_or_none(f"{year}-{month:0>2}-{day:0>2}")
-    return day_or_none(text)
+        return try_parse_day(f"{year}-{month:0>2}-{day:0>2}")
+    return try_parse_day(text)
 
 
 def _is_monthly(cron: Cron) -> bool:
@@ -265,7 +269,7 @@ def _report_omitted_weeks(cron: Cron, requested: DateRange) -> list[str]:
     if len(cron.weekdays) != 1:
         return []
     ends = (requested.first, requested.last)
-    weeks = [day_of_period(day, cron.names_day) for day in ends]
+    weeks = [find_period_day(day, cron.names_day) for day in ends]
     return [
         f"the week {week} is not loaded: its day is not in the range, which ends within it"
         if day == requested.last

@@ -82,7 +82,7 @@ class Preset:
     description: str = ""
 
 
-def preset_targets(domains: Sequence[str]) -> list[PresetTarget]:
+def find_preset_targets(domains: Sequence[str]) -> list[PresetTarget]:
     """Return the targets of domains: those of the module `options` of a domain that has one."""
     specs = [find_spec(f"{DOMAINS}.{domain}") for domain in domains]
     packages = [spec for spec in specs if spec and spec.submodule_search_locations]
@@ -120,7 +120,7 @@ def read_preset(
     return preset, target
 
 
-def as_written(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
+def parse_preset(name: str, content: str) -> tuple[Preset, dict[str, Any]]:
     """Return a preset and its run config as the file says, whether or not its job can take it.
 
     Raises:
@@ -171,7 +171,7 @@ def _build_error(name: str, problems: Sequence[str]) -> ConfigurationError:
     )
 
 
-def effective(
+def resolve_values(
     own: Mapping[str, Any], preset: Mapping[str, Any], base: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return each value of ``base``, or the preset's, or the run's own, the last that is given."""
@@ -183,7 +183,7 @@ def effective(
     }
 
 
-def difference(
+def compare_presets(
     before: Preset | None, after: Preset, base: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
     """Return a row for each field: what holds under ``before`` and what under ``after``, and why.
@@ -204,7 +204,7 @@ def difference(
 
 
 def _find_value(preset: Preset | None, name: str, base: Mapping[str, Any]) -> Any:
-    return effective({}, preset.values if preset else {}, base)[name]
+    return resolve_values({}, preset.values if preset else {}, base)[name]
 
 
 def _find_origin(preset: Preset | None, name: str) -> str:

@@ -86,7 +86,7 @@ def is_expired(name: str, today: date, days: int) -> bool:
     return day is not None and day <= today - timedelta(days=days)
 
 
-def outcome_of(attempts: Sequence[Attempt]) -> Outcome:
+def derive_outcome(attempts: Sequence[Attempt]) -> Outcome:
     """Return the state after attempts, of which the last one may have repaired the artifact.
 
     It is lost once every way is known not to have the bytes, or there is none; a way that failed
@@ -127,7 +127,7 @@ class LostCapture:
 MAX_CAPTURES_NAMED = 3
 
 
-def loss_text(captures: Sequence[LostCapture]) -> str:
+def explain_loss(captures: Sequence[LostCapture]) -> str:
     """Return sentences about the data that is lost with the bytes of these captures."""
     if not captures:
         return "Bytes that no capture needs are lost."

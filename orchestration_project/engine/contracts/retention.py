@@ -27,7 +27,7 @@ the state of a partition, the result of a check, and when a run began and ended.
 """
 
 
-def prunable(
+def find_prunable(
     changed: Mapping[str, datetime], recorded: Mapping[str, datetime], before: datetime
 ) -> list[str]:
     """Return those of some finished runs whose logs may go.
@@ -74,7 +74,7 @@ def kind_of(name: str) -> str:
     return KINDS.get(name.partition("/")[0], OTHER)
 
 
-def compared(named: Mapping[str, int], stored: Mapping[str, int]) -> Compared:
+def compare_sizes(named: Mapping[str, int], stored: Mapping[str, int]) -> Compared:
     """Compare both ways; names → sizes as stored, bytes."""
     return Compared(
         missing=sorted(set(named) - set(stored)),
@@ -83,7 +83,7 @@ def compared(named: Mapping[str, int], stored: Mapping[str, int]) -> Compared:
     )
 
 
-def by_kind(stored: Iterable[tuple[str, int]]) -> pl.DataFrame:
+def sum_by_kind(stored: Iterable[tuple[str, int]]) -> pl.DataFrame:
     """Return how many artifacts of each kind there are, and what they take as stored."""
     frame = pl.DataFrame(
         [(kind_of(name), size) for name, size in stored],

@@ -145,13 +145,13 @@ ADMIN_KINDS = "requires_admin_for"
 """Tag of an op whose config selects a kind: the kinds that only an admin may run, by commas."""
 
 
-def admin_kinds(kinds: Iterable[str]) -> dict[str, str]:
+def build_admin_tags(kinds: Iterable[str]) -> dict[str, str]:
     """Return the tag of an op of which only an admin may run these kinds; none of no kinds."""
     listed = ",".join(kinds)
     return {ADMIN_KINDS: listed} if listed else {}
 
 
-def tags_of_kind(tags: Mapping[str, str], config: Mapping[str, object]) -> Mapping[str, str]:
+def select_kind_tags(tags: Mapping[str, str], config: Mapping[str, object]) -> Mapping[str, str]:
     """Return the tags of the kind that the config of an op selects: ``{kind: options}``.
 
     Without a kind, those of the op, which only an admin may run.
@@ -163,7 +163,7 @@ def tags_of_kind(tags: Mapping[str, str], config: Mapping[str, object]) -> Mappi
     return texts if set(listed).isdisjoint(config) else texts | REQUIRES_ADMIN
 
 
-def parts_of_kinds(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
+def split_kind_tags(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
     """Return the tags of the kinds of an op: of those for operators, and of those for admins."""
     if ADMIN_KINDS not in tags:
         return [tags]
@@ -171,12 +171,12 @@ def parts_of_kinds(tags: Mapping[str, str]) -> Sequence[Mapping[str, str]]:
     return [texts, texts | REQUIRES_ADMIN]
 
 
-def requires_admin(tags: Mapping[str, str]) -> bool:
+def needs_admin(tags: Mapping[str, str]) -> bool:
     """Whether only an admin may run a part with these tags."""
     return not {*REQUIRES_ADMIN, ADMIN_KINDS}.isdisjoint(tags)
 
 
-def permissions_of(role: Role) -> frozenset[str]:
+def list_permissions(role: Role) -> frozenset[str]:
     """Return Dagster's names of what ``role`` may do."""
     if role is Role.ADMIN:
         return OPERATOR_PERMISSIONS | ADMIN_PERMISSIONS
@@ -199,7 +199,7 @@ def may_run(role: Role, parts: Iterable[Mapping[str, str] | None]) -> bool:
     """
     if role.covers(Role.ADMIN):
         return True
-    return all(tags is not None and not requires_admin(tags) for tags in parts)
+    return all(tags is not None and not needs_admin(tags) for tags in parts)
 
 
 STACK = re.compile(
@@ -208,11 +208,11 @@ STACK = re.compile(
 """Its heading, and the lines below it that are indented."""
 
 
-def shown_to(role: Role, text: str) -> str:
+def redact_for_role(role: Role, text: str) -> str:
     """Return a text without the stacks in it, unless an admin reads it."""
-    return text if role.covers(Role.ADMIN) else without_stacks(text)
+    return text if role.covers(Role.ADMIN) else remove_stacks(text)
 
 
-def without_stacks(text: str) -> str:
+def remove_stacks(text: str) -> str:
     """Return a text without the stacks in it."""
     return STACK.sub("", text)

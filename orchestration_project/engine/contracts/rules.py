@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.key_ranges import SpilledRows
-from orchestration_project.engine.contracts.usual_ranges import usual_range
+from orchestration_project.engine.contracts.usual_ranges import compute_range
 from orchestration_project.tables.schema import USD_SCALE, as_number
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ COMPARE = AuditHelp("compare the rows with the source's page and report them")
 """Remedy of audits that name rows."""
 
 
-def verdict(holds: bool) -> Literal["passed", "failed"]:
+def format_outcome(holds: bool) -> Literal["passed", "failed"]:
     """Return how an audit ended whose claim holds, or does not."""
     return "passed" if holds else "failed"
 
@@ -149,12 +149,12 @@ BALANCE_HELP = {
 }
 
 
-def audit_balances(balances: Sequence[Balance]) -> Audit:
+def check_balances(balances: Sequence[Balance]) -> Audit:
     """Return the audit of a delivery's equations; an unbalanced one is an offender."""
     unbalanced = [balance for balance in balances if balance.difference]
     return Audit(
         BALANCE_AUDIT,
-        verdict(not unbalanced),
+        format_outcome(not unbalanced),
         "what came in is what went out",
         "; ".join(map(str, unbalanced or balances)),
         [
@@ -198,7 +198,7 @@ LoadedKeys = tuple[int, int]
 """Rows that are loaded in a delivery's scope, and how many of their keys it lacks."""
 
 
-def completeness_audit(
+def check_completeness(
     row_count: int,
     keys: LoadedKeys,
     neighbours: Sequence[int],
@@ -220,7 +220,7 @@ def completeness_audit(
         lack = max(1, floor(round(loaded_count * (1 - limits.min_key_ratio), 6)))
         return Audit(
             COMPLETE,
-            verdict(missing_count <= lack),
+            format_outcome(missing_count <= lack),
             f"at least {loaded_count - lack} of the {loaded_count} loaded keys",
             f"{loaded_count - missing_count} of them in {row_count} rows",
         )
@@ -228,7 +228,7 @@ def completeness_audit(
     if len(sizes) < limits.min_neighbour_count:
         expected = f"loaded rows, or at least {limits.min_neighbour_count} partitions around it"
         return Audit(COMPLETE, "not_applicable", expected, f"{len(sizes)} partitions")
-    size_range = usual_range(
+    size_range = compute_range(
         sizes,
         sigma=limits.sigma,
         min_factor=limits.min_factor,
@@ -238,7 +238,7 @@ def completeness_audit(
     least = max(min(ceil(round(usual / size_range.factor, 6)), round(usual) - 1), 0)
     return Audit(
         COMPLETE,
-        verdict(row_count >= least),
+        format_outcome(row_count >= least),
         f"at least {least} rows; the {len(sizes)} nearest partitions have about {usual:.0f}",
         f"{row_count} rows",
     )
@@ -248,13 +248,13 @@ SHA256_FOUND = re.compile(r"; SHA-256 ([0-9a-f]{64})$")
 """End of what an audit of completeness found of a delivery that may be accepted."""
 
 
-def acceptable_sha256(audit_name: str, found: str) -> str:
+def find_acceptable_sha256(audit_name: str, found: str) -> str:
     """Return the SHA-256 of the delivery that an audit quarantines; empty: none can be accepted."""
     matched = SHA256_FOUND.search(found) if audit_name == COMPLETE else None
     return matched[1] if matched else ""
 
 
-def accepted(audit: Audit, sha256: str, acceptance: Acceptance | None) -> Audit:
+def apply_acceptance(audit: Audit, sha256: str, acceptance: Acceptance | None) -> Audit:
     """Return an audit of completeness that names a failing delivery, or passes an accepted one."""
     if not audit.blocks:
         return audit
@@ -285,7 +285,7 @@ class AuditSummary:
     grounds: Sequence[str] = ()
 
 
-def summarised(latest: pl.DataFrame, names: Iterable[str]) -> list[AuditSummary]:
+def summarize_audits(latest: pl.DataFrame, names: Iterable[str]) -> list[AuditSummary]:
     """Sum up the audits ``names``, in that order.
 
     ``latest`` are rows of the table `audits`: those of the latest delivery of each partition.
@@ -346,7 +346,7 @@ class Validated:
 
         Balanced ones are recorded in `balances` alone; the audit is added where it fails.
         """
-        audit = audit_balances(balances)
+        audit = check_balances(balances)
         audits = [*self.audits, audit] if audit.blocks else self.audits
         return replace(self, audits=audits, balances=balances)
 
@@ -358,12 +358,12 @@ class Validated:
             yield from (rows for _, rows in self.ranges)
 
 
-def content_sha256(rows: pl.DataFrame) -> str:
+def hash_content(rows: pl.DataFrame) -> str:
     """Return the SHA-256 (hex) of the values of ``rows``, in their order."""
-    return contents_sha256(rows, [len(rows)])[0]
+    return hash_pieces(rows, [len(rows)])[0]
 
 
-def contents_sha256(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
+def hash_pieces(rows: pl.DataFrame, lengths: Sequence[int]) -> list[str]:
     """Return the SHA-256 (hex) of ``rows`` piece by piece, each of so many of them.
 
     Column by column, each as where a value differs from the one above it, and of these values what
@@ -469,7 +469,7 @@ def _convert_value(value: object) -> object:
     return as_number(value) if isinstance(value, Decimal) else str(value)
 
 
-def in_ascii(line: bytes, limit: int = 4096) -> str:
+def escape_bytes(line: bytes, limit: int = 4096) -> str:
     """Return ``line`` as printable ASCII, other bytes as escapes, cut after ``limit`` bytes."""
     text = line[:limit].decode("latin-1").encode("unicode_escape").decode("ascii")
     return text if len(line) <= limit else f"{text}... ({len(line)} bytes)"

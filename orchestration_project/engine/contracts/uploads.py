@@ -98,7 +98,7 @@ def _build_error(found: str) -> ConfigurationError:
     )
 
 
-def file_name_problem(name: str) -> str:
+def find_name_problem(name: str) -> str:
     """Return the fault of a file's name, empty: it has none. It is data, never a path."""
     if not name.strip():
         return "expected characters other than spaces"

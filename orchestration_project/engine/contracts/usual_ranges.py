@@ -16,7 +16,7 @@ class UsualRange(NamedTuple):
     factor: float
 
 
-def usual_range(
+def compute_range(
     sizes: Sequence[float], *, sigma: float, min_factor: float, max_factor: float
 ) -> UsualRange:
     """Return the median of ``sizes`` by their logarithms, and a factor from their spread.

@@ -44,14 +44,14 @@ TOO_FINE = {
 """Spelling and reason of a number that a column cannot hold; True: of whole numbers."""
 
 
-def whole_number(name: str) -> pl.Expr:
+def parse_whole_number(name: str) -> pl.Expr:
     """Return a column of digits as 64-bit numbers; null where a text is none."""
     text = pl.col(name)
     is_unsigned = (text >= "0") & (text < ":")  # all else that a cast takes begins with a sign
     return pl.when(is_unsigned).then(text).cast(pl.Int64, strict=False)
 
 
-def quantities(texts: pl.Series) -> pl.Series:
+def parse_quantities(texts: pl.Series) -> pl.Series:
     """Read shares, or par values, as exact decimals with six places; null where a text is none.
 
     Most are whole: only the others are read as decimals, which takes longer.
@@ -67,22 +67,22 @@ def quantities(texts: pl.Series) -> pl.Series:
     if places.is_empty():
         return read
     plain = texts[places].set(~texts[places].str.contains(r"^[0-9]+\.[0-9]+$"), "")
-    return read.scatter(places, in_decimals(exact_scaled(plain, USD_SCALE)))
+    return read.scatter(places, convert_millionths(parse_scaled(plain, USD_SCALE)))
 
 
-def in_decimals(millionths: pl.Series) -> pl.Series:
+def convert_millionths(millionths: pl.Series) -> pl.Series:
     """Return whole millionths as the quantities that they mean."""
     from orchestration_project.engine.contracts.frame_types import QUANTITY
 
     return millionths.cast(QUANTITY) / 10**USD_SCALE
 
 
-def signed_quantities(texts: pl.Series) -> pl.Series:
+def parse_signed_quantities(texts: pl.Series) -> pl.Series:
     """Read quantities that may begin with a minus, as `quantities` does."""
-    return in_decimals(signed_scaled(texts, USD_SCALE))
+    return convert_millionths(parse_signed_scaled(texts, USD_SCALE))
 
 
-def days(texts: pl.Series) -> pl.Series:
+def parse_days(texts: pl.Series) -> pl.Series:
     """Read days; null where a text is none. A week names few: each is read once."""
     text = pl.col("text")
     is_shaped = text.str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")
@@ -99,28 +99,28 @@ def days(texts: pl.Series) -> pl.Series:
 TRUTHS = {"true": True, "false": False, "1": True, "0": False}
 
 
-def truths(texts: pl.Series) -> pl.Series:
+def parse_booleans(texts: pl.Series) -> pl.Series:
     """Read true, false, 1 and 0, in whatever case; null where a text is none of them."""
     lower = texts.str.to_lowercase()
     return lower.replace_strict(TRUTHS, default=None, return_dtype=pl.Boolean)
 
 
-def moments(texts: pl.Series) -> pl.Series:
+def parse_timestamps(texts: pl.Series) -> pl.Series:
     """Read timestamps of ISO 8601 with a zone, in UTC; null where a text is none, or is finer."""
     from orchestration_project.engine.contracts.frame_types import MOMENT
 
-    return pl.Series(texts.name, [moment_or_none(text) for text in texts], MOMENT)
+    return pl.Series(texts.name, [try_parse_timestamp(text) for text in texts], MOMENT)
 
 
 def is_moment(text: str) -> bool:
     """Whether a text is a timestamp of ISO 8601 with a zone."""
-    return moment_or_none(text) is not None
+    return try_parse_timestamp(text) is not None
 
 
 FINER_THAN_MICROSECONDS = re.compile(r"[.,][0-9]{6}[0-9]*[1-9]")
 
 
-def moment_or_none(text: str) -> datetime | None:
+def try_parse_timestamp(text: str) -> datetime | None:
     """Return a timestamp of ISO 8601 with a zone, in UTC; None: the text is none."""
     if FINER_THAN_MICROSECONDS.search(text):
         return None  # Python would cut it
@@ -131,7 +131,7 @@ def moment_or_none(text: str) -> datetime | None:
         return None
 
 
-def trimmed(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+def trim_texts(rows: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """Return ``rows`` without the blanks around their texts: the one rule for fields of sources.
 
     A blank is white space as Unicode defines it: spaces, no-break ones too, tabs and line ends.
@@ -152,29 +152,29 @@ def may_be_blank(name: str) -> pl.Expr:
     return (pl.col(name) < "!") | (pl.col(name) > "~")
 
 
-def text_or_null(name: str) -> pl.Expr:
+def replace_blank(name: str) -> pl.Expr:
     """Return a text, null where it is blank."""
     return pl.when(~is_blank(name)).then(pl.col(name))
 
 
-def texts_or_null(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Expr]:
+def replace_blank_texts(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Expr]:
     """Return each text of ``rows`` by its name, null where it is blank.
 
     Most columns have no blank but the empty text, which is found much faster.
     """
     is_odd = rows.select((may_be_blank(name) & (pl.col(name) != "")).any() for name in names)
     return {
-        name: text_or_null(name) if odd else pl.when(pl.col(name) != "").then(pl.col(name))
+        name: replace_blank(name) if odd else pl.when(pl.col(name) != "").then(pl.col(name))
         for name, odd in is_odd.row(0, named=True).items()
     }
 
 
-def shown(name: str) -> pl.Expr:
+def quote_text(name: str) -> pl.Expr:
     """Return how a text is quoted in a reason."""
     return pl.col(name).str.slice(0, CHARACTERS_SHOWN)
 
 
-def quantity_rules(name: str, parsed: str, *, is_whole: bool) -> list[RowRule]:
+def build_quantity_rules(name: str, parsed: str, *, is_whole: bool) -> list[RowRule]:
     """Return the defect of a required number; ``parsed`` is its parsed column."""
     value, bad = pl.col(name), pl.col(parsed).is_null()
     spellings = {
@@ -189,7 +189,7 @@ def quantity_rules(name: str, parsed: str, *, is_whole: bool) -> list[RowRule]:
             RowRule(
                 code,
                 bad & value.str.contains(spelling),
-                pl.format(f"{name} {text}: {{}}", shown(name)),
+                pl.format(f"{name} {text}: {{}}", quote_text(name)),
                 only_if=bad,
             )
             for code, (spelling, text) in spellings.items()
@@ -197,13 +197,13 @@ def quantity_rules(name: str, parsed: str, *, is_whole: bool) -> list[RowRule]:
     ]
 
 
-def unreadable(code: str, name: str, parsed: str, what: str) -> RowRule:
+def build_parse_rule(code: str, name: str, parsed: str, what: str) -> RowRule:
     """A field that may be blank, and is not, and cannot be read."""
     bad = (pl.col(name) != "") & pl.col(parsed).is_null()
-    return RowRule(code, bad, pl.format(f"{name} is {what}: {{}}", shown(name)))
+    return RowRule(code, bad, pl.format(f"{name} is {what}: {{}}", quote_text(name)))
 
 
-def too_long(name: str, most_bytes: int = LONGEST_TEXT_BYTES) -> RowRule:
+def build_length_rule(name: str, most_bytes: int = LONGEST_TEXT_BYTES) -> RowRule:
     """A text that no database's key could hold."""
     length = pl.col(name).str.len_bytes()
     reason = pl.format(f"{name} has {{}} bytes, more than {most_bytes}", length)
@@ -243,7 +243,7 @@ JAVA_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?")
 EXACT = Context(prec=MAX_PREC, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 
-def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
+def parse_scaled(texts: pl.Series, scale: int) -> pl.Series:
     """Return decimal ``texts`` times 10^``scale`` as exact integers.
 
     Null where a text is blank, no plain non-negative number, finer than the scale, or too large.
@@ -263,14 +263,14 @@ def exact_scaled(texts: pl.Series, scale: int) -> pl.Series:
     return pl.select(pl.coalesce(frame["scaled"], pl.Series(slow, dtype=pl.Int64))).to_series()
 
 
-def signed_scaled(texts: pl.Series, scale: int) -> pl.Series:
-    """Return decimal ``texts``, which may begin with a minus, as `exact_scaled` does."""
+def parse_signed_scaled(texts: pl.Series, scale: int) -> pl.Series:
+    """Return decimal ``texts``, which may begin with a minus, as `parse_scaled` does."""
     is_negative = texts.str.starts_with("-")
-    amounts = exact_scaled(texts.str.strip_prefix("-"), scale)
+    amounts = parse_scaled(texts.str.strip_prefix("-"), scale)
     return pl.select(pl.when(is_negative).then(-amounts).otherwise(amounts)).to_series()
 
 
-def decimal_texts(amounts: pl.Series, scale: int) -> pl.Series:
+def format_decimals(amounts: pl.Series, scale: int) -> pl.Series:
     """Return exact integers, 10^``scale`` times what they mean, as decimals such as 1.088530."""
     texts = [
         None if amount is None else f"{Decimal(amount).scaleb(-scale, EXACT):f}"
@@ -291,7 +291,7 @@ BATCH_INDEX = "place"
 """The column that says to which delivery a row belongs, counted from 0."""
 
 
-def concat_batches(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+def combine_batches(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """Return ``frames``, one at least, of the same columns, as one with `BATCH_INDEX`."""
     if len(frames) == 1:
         return frames[0].with_columns(pl.lit(0, pl.Int64).alias(BATCH_INDEX))
@@ -313,14 +313,16 @@ def split_batches(frame: pl.DataFrame, of: int) -> list[pl.DataFrame]:
     return [values.get((position,), nothing) for position in range(of)]
 
 
-def counted(frame: pl.DataFrame, of: int) -> list[int]:
+def count_by_batch(frame: pl.DataFrame, of: int) -> list[int]:
     """Return how many rows each of ``of`` places has."""
     import numpy as np
 
     return np.bincount(frame[BATCH_INDEX].to_numpy(), minlength=of).tolist()
 
 
-def schema_of(declared: FromClause, names: Sequence[str] | None = None) -> dict[str, pl.DataType]:
+def derive_schema(
+    declared: FromClause, names: Sequence[str] | None = None
+) -> dict[str, pl.DataType]:
     """Return the polars type of each column of ``declared`` (of just ``names``, if given)."""
     from orchestration_project.engine.contracts.frame_types import POLARS_TYPES
 
@@ -328,18 +330,18 @@ def schema_of(declared: FromClause, names: Sequence[str] | None = None) -> dict[
     return {name: POLARS_TYPES[type(declared.c[name].type)] for name in chosen}
 
 
-def stored_schema_of(
+def derive_stored_schema(
     declared: FromClause, names: Sequence[str] | None = None
 ) -> dict[str, pl.DataType]:
     """Return the same as a database stores them: quantities as whole millionths."""
     return {
         name: pl.Int64() if _is_quantity(declared, name) else kind
-        for name, kind in schema_of(declared, names).items()
+        for name, kind in derive_schema(declared, names).items()
     }
 
 
-def with_quantities(stored: pl.DataFrame, declared: FromClause) -> pl.DataFrame:
-    """Return columns as `schema_of` has them, of such as `stored_schema_of` has."""
+def decode_quantities(stored: pl.DataFrame, declared: FromClause) -> pl.DataFrame:
+    """Return columns as `derive_schema` has them, of such as `derive_stored_schema` has."""
     from orchestration_project.engine.contracts.frame_types import QUANTITY
 
     return stored.with_columns(
@@ -349,7 +351,7 @@ def with_quantities(stored: pl.DataFrame, declared: FromClause) -> pl.DataFrame:
     )
 
 
-def with_stored_names(rows: pl.DataFrame, declared: FromClause) -> pl.DataFrame:
+def encode_quantities(rows: pl.DataFrame, declared: FromClause) -> pl.DataFrame:
     """Return ``rows`` with the names and numbers that the database has for quantities."""
     return rows.select(
         pl.col(name).to_physical().cast(pl.Int64).alias(declared.c[name].name)
@@ -363,7 +365,7 @@ def _is_quantity(declared: FromClause, name: str) -> bool:
     return isinstance(declared.c[name].type, Quantity)
 
 
-def in_table_order(rows: pl.DataFrame, declared: Table) -> pl.DataFrame:
+def fit_to_table(rows: pl.DataFrame, declared: Table) -> pl.DataFrame:
     """Return ``rows`` with the columns and types of ``declared``, in the order of its key."""
-    schema = schema_of(declared)
+    schema = derive_schema(declared)
     return rows.select(list(schema)).cast(pl.Schema(schema)).sort(key_names(declared))

@@ -162,7 +162,7 @@ class ItemSettlement(Generic[ItemT]):
             item,
             "failed",
             reason_code=error.category,
-            reason=reason_of(error),
+            reason=format_reason(error),
             is_retryable=error.is_retryable,
             wait=timedelta(seconds=getattr(error, "retry_in_seconds", 0)),
             error=error,
@@ -203,7 +203,7 @@ def pause_after(attempt_count: int, pauses: Sequence[timedelta] = RETRY_PAUSES) 
     return pauses[min(attempt_count, len(pauses)) - 1]
 
 
-def reason_of(error: OrchestrationError) -> str:
+def format_reason(error: OrchestrationError) -> str:
     """Return an error as a reason: what failed, what to do, what was expected and found."""
     remedy = error.remedy or PERMANENT_REMEDIES.get(error.category, "")
     parts = {"what to do": remedy, "expected": error.expected, "found": error.found}
@@ -227,7 +227,7 @@ def put_back(item: WorkItem, now: datetime) -> ItemChange | None:
     )
 
 
-def settled(
+def settle_item(
     settlement: ItemSettlement, item: WorkItem, now: datetime, pauses: Sequence[timedelta]
 ) -> ItemChange:
     """Return the change of an item by its settlement."""
@@ -248,14 +248,14 @@ def settled(
     return _fail_attempt(item, change, pause, is_retryable=settlement.is_retryable)
 
 
-def abandoned(item: WorkItem, ended_at: datetime, pauses: Sequence[timedelta]) -> ItemChange:
+def abandon_item(item: WorkItem, ended_at: datetime, pauses: Sequence[timedelta]) -> ItemChange:
     """Return the change of a leased item at the end of its run: a failed attempt."""
     reason = f"the run {item.lease_holder} ended before it settled the item"
     change = ItemChange("failed", ended_at, reason_code="run_ended", reason=reason)
     return _fail_attempt(item, change, pause_after(item.attempt_count + 1, pauses))
 
 
-def expired(item: WorkItem, now: datetime) -> ItemChange:
+def expire_item(item: WorkItem, now: datetime) -> ItemChange:
     """Return the change of an item whose lease expired: it has waited, and is due at once."""
     reason = f"the lease of the run {item.lease_holder} expired"
     change = ItemChange("failed", now, reason_code="lease_expired", reason=reason)

@@ -28,12 +28,12 @@ __all__ = [
     "InstigatorTick",
     "RepositoryOrigin",
     "TickStatus",
+    "find_previous_cron_time",
     "find_ticks",
     "is_switched_on",
     "is_valid_cron_string",
-    "previous_cron_time",
+    "iterate_running_states",
     "rename_instigators",
-    "running_instigators",
     "switch_automation",
 ]
 
@@ -51,7 +51,7 @@ def is_valid_cron_string(text: str) -> bool:
     return True
 
 
-def previous_cron_time(cron: str, timezone: str, now: datetime) -> datetime:
+def find_previous_cron_time(cron: str, timezone: str, now: datetime) -> datetime:
     """Return the latest time, ``now`` or before, at which a schedule is due.
 
     Dagster 1.13: `reverse_cron_string_iterator`. No public way: only ticks of schedules that are
@@ -63,7 +63,7 @@ def previous_cron_time(cron: str, timezone: str, now: datetime) -> datetime:
     return next(moment for moment in times if moment <= now)
 
 
-def running_instigators(instance: dg.DagsterInstance) -> Iterator[InstigatorState]:
+def iterate_running_states(instance: dg.DagsterInstance) -> Iterator[InstigatorState]:
     """Yield the state of each running sensor and schedule, started manually or by default.
 
     Dagster 1.13: `all_instigator_state`. No public way: the code alone knows what is on from the

@@ -17,8 +17,8 @@ __all__ = [
     "PartitionBackfill",
     "add_asset_backfill",
     "find_backfills",
-    "target_partitions",
-    "unmade_partitions",
+    "iterate_missing",
+    "iterate_targets",
 ]
 
 
@@ -90,7 +90,7 @@ def _is_readable(backfill: PartitionBackfill, repository: dg.RepositoryDefinitio
     return backfill.is_valid_serialization(graph_only)
 
 
-def unmade_partitions(
+def iterate_missing(
     backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> Iterator[tuple[dg.AssetKey, str]]:
     """Yield the partitions that a backfill of assets has not made; "" for an asset of one piece.
@@ -110,7 +110,7 @@ def unmade_partitions(
             yield partition.asset_key, partition.partition_key or ""
 
 
-def target_partitions(
+def iterate_targets(
     backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> Iterator[tuple[dg.AssetKey, str, bool]]:
     """Yield the partitions of a backfill, and whether Dagster left each out for a failure.

@@ -15,8 +15,8 @@ __all__ = [
     "UnenforcedCheckResult",
     "UnresolvedAssetJobDefinition",
     "declare_model",
+    "find_models",
     "load_repository",
-    "models_of",
 ]
 
 
@@ -37,13 +37,13 @@ def declare_model(op: dg.OpDefinition, model: type[dg.Config]) -> None:
     """Record the model of an op whose config schema Dagster cannot make of it.
 
     Dagster 1.13: `DecoratedOpFunction.decorated_fn`. No public way: an op has no attributes of its
-    own. At an upgrade: `models_of` returns the model.
+    own. At an upgrade: `find_models` returns the model.
     """
     if isinstance(op.compute_fn, DecoratedOpFunction):
         setattr(op.compute_fn.decorated_fn, MODEL, model)
 
 
-def models_of(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]:
+def find_models(jobs: Iterable[dg.JobDefinition]) -> Mapping[str, type[dg.Config]]:
     """Return the models of the config of the ops of jobs, by the op's name in a run config.
 
     Dagster 1.13: `DecoratedOpFunction.get_config_arg`. No public way: a definition has the schema
@@ -72,7 +72,7 @@ class JobParts(NamedTuple):
     resources: frozenset[str]
 
 
-def parts_of_job(job: dg.JobDefinition) -> JobParts:
+def build_job_parts(job: dg.JobDefinition) -> JobParts:
     """Return the parts of a job of which nothing is selected.
 
     Dagster 1.13: `JobDefinition.asset_layer`, `all_node_defs`. No public way: a definition lists
@@ -88,7 +88,7 @@ def parts_of_job(job: dg.JobDefinition) -> JobParts:
     )
 
 
-def parts_of_run(instance: dg.DagsterInstance, run: dg.DagsterRun) -> JobParts:
+def read_run_parts(instance: dg.DagsterInstance, run: dg.DagsterRun) -> JobParts:
     """Return the parts of a run: by its stored job and plan, else by its tags and selection.
 
     Dagster 1.13: snapshots of job and plan. No public way: a run names its selection only. At an

@@ -23,12 +23,12 @@ __all__ = [
     "EventLogFiles",
     "EventLogTable",
     "SerializableErrorInfo",
+    "build_event_cursor",
     "compute_log_folder",
     "connect_to_runs",
     "connect_to_storage",
-    "event_cursor",
-    "event_log_store",
-    "runs_table",
+    "find_event_log_store",
+    "get_runs_table",
     "serialize_event",
 ]
 
@@ -37,7 +37,7 @@ RUNLESS_RUN_ID = ""
 """Run ID of a stored event without a run, such as a reported materialization."""
 
 
-def runs_table() -> Table:
+def get_runs_table() -> Table:
     """Return the table of runs in Dagster's SQL storage."""
     from dagster._core.storage.runs.schema import RunsTable
 
@@ -45,7 +45,7 @@ def runs_table() -> Table:
 
 
 def connect_to_runs(instance: dg.DagsterInstance) -> AbstractContextManager[Connection] | None:
-    """Connect to the database that has `runs_table`; None where runs are stored otherwise.
+    """Connect to the database that has `get_runs_table`; None where runs are stored otherwise.
 
     Dagster 1.13: `SqlRunStorage.connect`. No public way: `get_run_records` reads the body of each
     run, which takes minutes where this takes a second. At an upgrade: `RunsTable` has run_id,
@@ -64,7 +64,7 @@ def connect_to_storage(instance: dg.DagsterInstance) -> AbstractContextManager[C
     way: Dagster changes no stored text. At an upgrade: runs, event_logs and job_ticks are in one
     schema, and VACUUM can be executed.
     """
-    store = event_log_store(instance)
+    store = find_event_log_store(instance)
     return store.connect() if isinstance(store, EventLogTable) else None
 
 
@@ -126,7 +126,7 @@ class EventLogTable:
         return [self.connect()]
 
 
-def event_log_store(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable | None:
+def find_event_log_store(instance: dg.DagsterInstance) -> EventLogFiles | EventLogTable | None:
     """Return where the events of runs are stored, None where that is neither of the two."""
     from dagster._core.storage.event_log import SqlEventLogStorage, SqliteEventLogStorage
 
@@ -153,7 +153,7 @@ def compute_log_folder(instance: dg.DagsterInstance, run_id: str) -> Path | None
     return Path(manager.get_captured_local_path([run_id, "any"], "out")).parent
 
 
-def event_cursor(storage_id: int) -> str:
+def build_event_cursor(storage_id: int) -> str:
     """Return a cursor of `get_records_for_run` that goes on after the event with this id.
 
     Dagster 1.13: `EventLogCursor`. No public way: one has a cursor only of a page that was read.

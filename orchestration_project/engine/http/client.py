@@ -12,13 +12,13 @@ import httpx
 import stamina
 
 from orchestration_project.engine.http.addresses import AddressGuard
-from orchestration_project.engine.http.connecting import Transport, deadline
+from orchestration_project.engine.http.connecting import Transport, use_deadline
 from orchestration_project.engine.http.encodings import (
     ACCEPTED,
     CutBodyError,
     EncodingError,
     TooLargeError,
-    decoded,
+    decode_content,
 )
 from orchestration_project.engine.http.limits import (
     NO_ANSWER,
@@ -35,17 +35,17 @@ from orchestration_project.engine.http.request import (
     AttemptError,
     Question,
     RetryPolicy,
+    build_request,
+    build_trust_error,
+    find_short_wait,
     is_about_certificate,
     log_answer,
+    parse_retry_after,
     replace_lines_with_urls,
     retry_decision,
-    seconds_to_wait,
-    short_wait,
-    to_send,
-    untrusted,
 )
 from orchestration_project.engine.http.shared_state import HostKey, Rate, SharedState
-from orchestration_project.engine.tracing.spans import span
+from orchestration_project.engine.tracing.spans import open_span
 from orchestration_project.errors import SourceError, ThrottledError, TransientError
 from orchestration_project.redaction import hide
 
@@ -273,7 +273,7 @@ class HttpClient:
         if self._guard is not None:
             self._guard.check(url)
         hide(*question.tokens)
-        request = to_send(
+        request = build_request(
             question,
             url,
             headers=self._encoding_header | dict(headers or {}),
@@ -283,7 +283,7 @@ class HttpClient:
             timeout_seconds=min(self._limits.timeout_seconds, self._limits.deadline_seconds),
         )
         attempts = self._retries.max_attempts if is_repeatable else 1
-        with span(
+        with open_span(
             "http", "client", method=method, url=question.url, system=self._system
         ) as opened_span:
             response = self._admitted(question, request, attempts, may_pass)
@@ -368,7 +368,7 @@ class HttpClient:
                         route.choose(request, attempt.num, is_last=attempt.num == attempts)
                     response = self._attempt(question, request, manners.tally, attempt.num, route)
                 if attempt.num < attempts and may_pass(response):
-                    wait = short_wait(response.headers, self._now)
+                    wait = find_short_wait(response.headers, self._now)
                     raise AttemptError(question, attempt.num, _quote_body(question, response), wait)
                 return response
         raise AssertionError("stamina ends by a return or an error")
@@ -405,7 +405,7 @@ class HttpClient:
         throttled = self._retries.is_throttled(body)
         if throttled or status in self._retries.statuses:
             throttled = throttled or status in self._retries.throttling_statuses
-            wait = seconds_to_wait(headers, self._now)
+            wait = parse_retry_after(headers, self._now)
             reason = _quote_body(question, response)
             raise AttemptError(question, number, reason, wait, is_throttled=throttled)
         log_answer(question, status, len(body), time.monotonic() - started)
@@ -414,7 +414,7 @@ class HttpClient:
     def _receive(self, question: Question, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         try:
             with (
-                deadline(self._limits.deadline_seconds, self._hooks.before_sending),
+                use_deadline(self._limits.deadline_seconds, self._hooks.before_sending),
                 closing(self._transport.handle_request(request)) as answer,
             ):
                 if answer.status_code in self._retries.statuses:
@@ -422,7 +422,7 @@ class HttpClient:
                 return answer, self._decoded(question, answer, self._whole(question, answer))
         except httpx.TransportError as error:
             if is_about_certificate(error):
-                raise untrusted(question, error) from error
+                raise build_trust_error(question, error) from error
             raise
 
     def _whole(self, question: Question, answer: httpx.Response) -> bytes:
@@ -438,7 +438,7 @@ class HttpClient:
         if not self._limits.accepts_encodings or question.method == "HEAD":
             return body
         try:
-            return decoded(body, answer.headers, max_bytes=self._limits.max_body_bytes)
+            return decode_content(body, answer.headers, max_bytes=self._limits.max_body_bytes)
         except CutBodyError as error:
             raise httpx.RemoteProtocolError(str(error)) from error
         except TooLargeError as error:

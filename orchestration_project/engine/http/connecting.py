@@ -49,7 +49,7 @@ _check: ContextVar[Callable[[], None]] = ContextVar("_check", default=lambda: No
 
 
 @contextmanager
-def deadline(seconds: float, check: Callable[[], None] = lambda: None) -> Iterator[None]:
+def use_deadline(seconds: float, check: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Limit the reads of this thread from connections of `POOLS` to ``seconds`` in total.
 
     A longer read is a timeout. Only the look-up of a host's name is the operating system's,
@@ -145,7 +145,7 @@ POOLS = {"http": HttpPool, "https": HttpsPool}
 """Pools by scheme that keep to `deadline`, as `urllib3.PoolManager.pool_classes_by_scheme`."""
 
 
-def user_agent() -> str:
+def build_user_agent() -> str:
     """Return our name and version."""
     try:
         return f"orchestration_project/{version('orchestration_project')}"

@@ -40,7 +40,7 @@ class _Decoder(Protocol):
     def unused_data(self) -> bytes: ...
 
 
-def decoded(body: bytes, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
+def decode_content(body: bytes, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
     """Return a body without the encodings that `content-encoding` names.
 
     Args:

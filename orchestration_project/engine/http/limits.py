@@ -375,7 +375,7 @@ class HostPlaces:
                 self.host.free(number)
 
 
-def places_of(state_dir: Path, *, host_count: int, count: int) -> Callable[[str], HostPlaces]:
+def build_places(state_dir: Path, *, host_count: int, count: int) -> Callable[[str], HostPlaces]:
     """Return the places of a host by its name.
 
     Args:

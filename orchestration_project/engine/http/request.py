@@ -122,7 +122,7 @@ def _hide(secrets: tuple[str, ...], text: str) -> str:
     return text
 
 
-def to_send(
+def build_request(
     question: Question,
     url: str,
     *,
@@ -147,7 +147,7 @@ def to_send(
     if not all(HEADER_NAME.fullmatch(name) for name in headers) or not all(
         value.isascii() and value.isprintable() for value in headers.values()
     ):
-        raise malformed(question)
+        raise build_request_error(question)
     sent.update({name: value.strip(" ") for name, value in headers.items()})
     return httpx.Request(
         question.method,
@@ -162,7 +162,7 @@ def to_send(
 def _split_credentials(question: Question, url: str) -> tuple[str, tuple[str, str] | None]:
     match = HTTP_URL.fullmatch(url)
     if match is None:
-        raise no_http_url(question)
+        raise build_url_error(question)
     scheme, authority, path = match.groups()
     address = f"{scheme}{authority.rpartition('@')[2]}"
     try:
@@ -171,9 +171,9 @@ def _split_credentials(question: Question, url: str) -> tuple[str, tuple[str, st
         httpx.URL(address)
         address += quote(path, SENT_AS_WRITTEN)
     except (ValueError, httpx.InvalidURL):
-        raise no_http_url(question) from None  # its text quotes the URL
+        raise build_url_error(question) from None  # its text quotes the URL
     if not host:
-        raise no_http_url(question)
+        raise build_url_error(question)
     if parts.username is None:
         return address, None
     return address, (unquote(parts.username), unquote(parts.password or ""))
@@ -186,7 +186,7 @@ def is_about_certificate(error: BaseException | None) -> bool:
     return error is not None
 
 
-def untrusted(question: Question, error: Exception) -> ConfigurationError:
+def build_trust_error(question: Question, error: Exception) -> ConfigurationError:
     """Return the error of a source whose certificate no trusted authority signed."""
     return ConfigurationError(
         f"the certificate behind {question.url} is not trusted",
@@ -199,7 +199,7 @@ def untrusted(question: Question, error: Exception) -> ConfigurationError:
     )
 
 
-def no_http_url(question: Question) -> SourceError:
+def build_url_error(question: Question) -> SourceError:
     """Return the error of a URL with another scheme, or without a host."""
     return SourceError(
         f"{question.system}: {question.url!r} cannot be asked over HTTP",
@@ -210,7 +210,7 @@ def no_http_url(question: Question) -> SourceError:
     )
 
 
-def malformed(question: Question) -> ConfigurationError:
+def build_request_error(question: Question) -> ConfigurationError:
     """Return the error of a request that HTTP cannot express."""
     return ConfigurationError(
         f"{question.method} {question.url} cannot be sent as HTTP",
@@ -257,7 +257,7 @@ def retry_decision(error: Exception) -> bool | float:
     return error.retry_after if error.retry_after <= MAX_RETRY_AFTER_SECONDS else False
 
 
-def seconds_to_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:
+def parse_retry_after(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:
     """Return the seconds that the source asks us to wait; None if it does not say."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
@@ -270,9 +270,9 @@ def seconds_to_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> 
     return min(max(wait.total_seconds(), 0.0), LONGEST_RETRY_AFTER_SECONDS)
 
 
-def short_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:
+def find_short_wait(headers: Mapping[str, str], now: Callable[[], datetime]) -> float | None:
     """Return the seconds that the source asks us to wait, where a run waits for so long."""
-    wait = seconds_to_wait(headers, now)
+    wait = parse_retry_after(headers, now)
     return wait if wait is not None and wait <= MAX_RETRY_AFTER_SECONDS else None
 
 

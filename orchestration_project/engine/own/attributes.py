@@ -22,9 +22,9 @@ from orchestration_project.engine.contracts.queries import FieldList, Listing, P
 from orchestration_project.engine.own import declarations, fields, partitions, sources
 from orchestration_project.engine.own.declarations import Dataset
 from orchestration_project.engine.own.derived import Derived, derived
-from orchestration_project.engine.own.dlt_source import DltSource, dlt_source, rest_api_maker
+from orchestration_project.engine.own.dlt_source import DltSource, build_rest_factory, dlt_source
 from orchestration_project.engine.own.fields import Field
-from orchestration_project.engine.own.reading import FORMATS, MAX_BYTES, RATE, invalid
+from orchestration_project.engine.own.reading import FORMATS, MAX_BYTES, RATE, build_config_error
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.settings.yaml import (
     MemberError,
@@ -49,7 +49,7 @@ FindFunction: TypeAlias = Callable[[str], tuple[Callable[..., Any], bytes]]
 
 
 def _refuse_function(name: str) -> tuple[Callable[..., Any], bytes]:
-    raise invalid("function", "a module beside the file", name)
+    raise build_config_error("function", "a module beside the file", name)
 
 
 FUNCTIONS = ContextVar[FindFunction]("functions", default=_refuse_function)
@@ -130,7 +130,7 @@ def _call_function(what: str, function: Callable[..., Any], given: Mapping[str, 
     try:
         signature(function).bind(**given)
     except TypeError as error:
-        raise invalid(what, ", ".join(signature(function).parameters), error) from None
+        raise build_config_error(what, ", ".join(signature(function).parameters), error) from None
     return function(**given)
 
 
@@ -145,7 +145,7 @@ class CheckAttributes(Attributes):
     def made(self) -> Sequence[Any]:
         """Return the checks."""
         if self.between is not None and len(self.between) != 2:
-            raise invalid("between", "two limits, such as [0, 100]", self.between)
+            raise build_config_error("between", "two limits, such as [0, 100]", self.between)
         makers: Mapping[str, Callable[[Any], Any]] = {
             "positive": lambda _: fields.positive,
             "between": lambda limits: fields.between(*limits),
@@ -353,7 +353,7 @@ class HttpAttributes(ReadingAttributes):
         basic = self.basic
         if basic is not None and not (isinstance(basic, list) and len(basic) == 2):
             expected = "a list of two names of environment variables"
-            raise invalid("basic", expected, "another value")
+            raise build_config_error("basic", expected, "another value")
         paging = self.paging.made() if self.paging else None
         parts = {
             "basic": basic and tuple(basic),
@@ -439,10 +439,10 @@ class DltAttributes(Attributes):
     def made(self) -> DltSource:
         """Return the source."""
         if bool(self.function) == (self.rest_api is not None):
-            raise invalid("source", "one of function and rest_api", "both or none")
+            raise build_config_error("source", "one of function and rest_api", "both or none")
         values = {k: value for k, value in self.given.items() if k not in ("function", "rest_api")}
         if self.rest_api is not None:
-            return dlt_source(rest_api_maker(self.rest_api, self.secrets or {}), **values)
+            return dlt_source(build_rest_factory(self.rest_api, self.secrets or {}), **values)
         make, code = FUNCTIONS.get()(self.function)
         return replace(dlt_source(make, **values), code=code)
 
@@ -474,7 +474,7 @@ SOURCES: Mapping[object, type[Attributes]] = {
 """Attributes of the source by the type of a component, or of the whole derived table."""
 
 
-def dataset_in(text: str, functions: FindFunction = _refuse_function) -> Dataset | Derived:
+def parse_dataset(text: str, functions: FindFunction = _refuse_function) -> Dataset | Derived:
     """Return the dataset or derived table that a file declares; it may name ``functions``.
 
     Raises:
@@ -536,4 +536,4 @@ def _find_templates(value: Any, place: Place) -> Iterator[Place]:
 
 
 def _build_error(expected: str, found: str, remedy: str = "") -> ConfigurationError:
-    return invalid("source file", expected, found, remedy or "correct the file")
+    return build_config_error("source file", expected, found, remedy or "correct the file")

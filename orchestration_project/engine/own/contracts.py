@@ -16,20 +16,20 @@ from orchestration_project.engine.contracts.delimited import PLACE, REJECT, Pars
 from orchestration_project.engine.contracts.partitioning import (
     Partition,
     Partitioning,
-    day_or_none,
-    filled,
+    fill_template,
+    try_parse_day,
 )
 from orchestration_project.engine.contracts.parts import Part
 from orchestration_project.engine.contracts.rules import Validated
-from orchestration_project.engine.contracts.values import moment_or_none
+from orchestration_project.engine.contracts.values import try_parse_timestamp
 from orchestration_project.engine.own.declarations import OTHER_FIELDS, Dataset, RowCount
 from orchestration_project.engine.own.dlt_source import DltSource
 from orchestration_project.engine.own.fields import ExactDecimal, Field
 from orchestration_project.engine.own.formats.compressed import is_compressed
-from orchestration_project.engine.own.formats.shared import is_json, unreadable
+from orchestration_project.engine.own.formats.shared import build_read_error, is_json
 from orchestration_project.engine.own.records import (
     Record,
-    document_of,
+    decode_document,
     expect_document,
     read_records,
 )
@@ -155,7 +155,7 @@ def list_size_checks(field: Field) -> Sequence[FieldCheck]:
     )
 
 
-def partitioning_of(dataset: Dataset) -> Partitioning:
+def build_partitioning(dataset: Dataset) -> Partitioning:
     """Return the partitions of a dataset."""
     declared = dataset.partitions
     return Partitioning(
@@ -168,7 +168,7 @@ def partitioning_of(dataset: Dataset) -> Partitioning:
     )
 
 
-def contract_of(
+def build_contract(
     dataset: Dataset, table: Table, fields: Sequence[TableField], code: bytes
 ) -> Contract:
     """Return the contract of a delivery; ``code`` is the file that declares the dataset."""
@@ -176,15 +176,15 @@ def contract_of(
     return Contract(
         table,
         fields,
-        partition_fields=[day_field(dataset), *value_fields(dataset)],
+        partition_fields=[find_day_field(dataset), *find_value_fields(dataset)],
         claims=tuple(check for check in dataset.checks if isinstance(check, Claim)),
-        rule_version=dataset.rule_version or rule_version(dataset, code),
+        rule_version=dataset.rule_version or hash_rules(dataset, code),
         has_record_total=dataset.has_total,
         row_limits=None if counted is None else (counted.min, counted.max),
     )
 
 
-def rule_version(dataset: Dataset, code: bytes) -> str:
+def hash_rules(dataset: Dataset, code: bytes) -> str:
     """Return a hash of all that could make other rows of the same bytes.
 
     With a function of the project that is the whole file, as it may call others.
@@ -200,19 +200,19 @@ def rule_version(dataset: Dataset, code: bytes) -> str:
     return sha256(rules.encode()).hexdigest()[:12]
 
 
-def day_field(dataset: Dataset) -> str:
+def find_day_field(dataset: Dataset) -> str:
     """Return the field of records that has the day of their partition."""
     column = dataset.partitions.column
     return next((field.source_name for field in dataset.fields if field.name == column), DAY_FIELD)
 
 
-def value_fields(dataset: Dataset) -> Sequence[str]:
+def find_value_fields(dataset: Dataset) -> Sequence[str]:
     """Return the field of records that has the other value of their partition, if there is one."""
     column = dataset.partitions.value_column
     return [field.source_name for field in dataset.fields if field.name == column]
 
 
-def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
+def iterate_records(dataset: Dataset, body: bytes) -> Iterator[Record]:
     """Yield the records of a document.
 
     Raises:
@@ -220,7 +220,7 @@ def records_of(dataset: Dataset, body: bytes) -> Iterator[Record]:
     """
     records = _read_declared(dataset, body)
     if isinstance(dataset.source, HttpSource) and dataset.source.documents:
-        records = _check_one_document(records, day_field(dataset), dataset.source.documents)
+        records = _check_one_document(records, find_day_field(dataset), dataset.source.documents)
     expects = dataset.source.reading.expects
     return expect_document(records, expects) if expects else records
 
@@ -236,20 +236,20 @@ def _check_one_document(
     fitting: set[tuple[str, str]] | None = None
     known_name = ""
     for record in records:
-        text = day_text(record, name)
+        text = find_day_text(record, name)
         if not record.left_out and text != known_name:
-            day = day_or_none(text)
+            day = try_parse_day(text)
             if day is None:
-                raise unreadable("records that have a day, yyyy-mm-dd", ascii(text[:200]))
-            of_day = {(document.name, filled(document.name, day)) for document in documents}
+                raise build_read_error("records that have a day, yyyy-mm-dd", ascii(text[:200]))
+            of_day = {(document.name, fill_template(document.name, day)) for document in documents}
             fitting = of_day if fitting is None else fitting & of_day
             if not fitting:
-                raise unreadable("days of one document", f"{known_name} and {text}")
+                raise build_read_error("days of one document", f"{known_name} and {text}")
             known_name = text
         yield record
 
 
-def day_text(record: Record, name: str) -> str:
+def find_day_text(record: Record, name: str) -> str:
     """Return the day of a record as it is written; a line of too many fields may begin with it."""
     return (dict([record.first]) if record.texts is None else record.texts).get(name, "")
 
@@ -268,7 +268,7 @@ def _read_declared(dataset: Dataset, body: bytes) -> Iterator[Record]:
     names = [own_field.source_name for own_field in required]
     subject = next((field.name for field in dataset.fields if field.subject), "")
     if subject and is_compressed(body):
-        raise unreadable(f"bytes out of which records of {subject} can be cut", "gzip or zip")
+        raise build_read_error(f"bytes out of which records of {subject} can be cut", "gzip or zip")
     days = [field.source_name for field in dataset.fields if field.kind == "date"]
     for record in read_records(body, reading, names):
         with_others = record if dataset.new_fields == "ignore" else _collect_others(dataset, record)
@@ -321,14 +321,14 @@ def _trim_midnights(record: Record, names: Sequence[str]) -> Record:
     return record._replace(texts={**texts, **values})
 
 
-def records_of_partition(dataset: Dataset, partition: Partition) -> Callable[[Record], bool]:
+def build_partition_filter(dataset: Dataset, partition: Partition) -> Callable[[Record], bool]:
     """Return whether a record belongs to a partition.
 
     One whose day cannot be read belongs to each: it is rejected, not left out.
     """
-    name = day_field(dataset) if dataset.has_day_field else ""
+    name = find_day_field(dataset) if dataset.has_day_field else ""
     expected_day = dataset.partitions.row_day(partition.day)
-    text, values = expected_day.isoformat(), value_fields(dataset)
+    text, values = expected_day.isoformat(), find_value_fields(dataset)
 
     def is_own(record: Record) -> bool:
         texts = record.texts
@@ -338,8 +338,8 @@ def records_of_partition(dataset: Dataset, partition: Partition) -> Callable[[Re
             return False
         if not name:
             return True
-        day = day_text(record, name)
-        return day == text or day_or_none(day) in (None, expected_day)
+        day = find_day_text(record, name)
+        return day == text or try_parse_day(day) in (None, expected_day)
 
     return is_own
 
@@ -357,7 +357,7 @@ class Progress(NamedTuple):
     keys: Sequence[str] = ()
 
 
-def new_records(
+def exclude_known(
     dataset: Dataset, records: Iterable[Record], before: Progress | None
 ) -> Iterator[Record]:
     """Yield records, those left out that the partition before has.
@@ -386,13 +386,13 @@ def new_records(
         yield record._replace(left_out=LOADED_BEFORE) if is_known else record
 
 
-def progress_after(dataset: Dataset, bodies: Sequence[bytes], before: Progress) -> Progress:
+def compute_progress(dataset: Dataset, bodies: Sequence[bytes], before: Progress) -> Progress:
     """Return the greatest value of documents and of those before, with the keys that have it."""
     field = dataset.growing_field
     assert field is not None  # noqa: S101 - of an incremental source alone
     greatest, keys = before, set(before.keys)
     for body in bodies:
-        for record in records_of(dataset, body):
+        for record in iterate_records(dataset, body):
             text = (record.texts or {}).get(field.source_name, "")
             if record.texts is None or record.left_out:
                 continue
@@ -413,13 +413,13 @@ def _parse_comparable(field: Field, text: str) -> Any:
     Raises:
         SourceError: It is none.
     """
-    readers = {"integer": int, "date": date.fromisoformat, "timestamp": moment_or_none}
+    readers = {"integer": int, "date": date.fromisoformat, "timestamp": try_parse_timestamp}
     try:
         comparable = readers[field.kind](text)
     except ValueError:
         comparable = None
     if comparable is None:
-        raise unreadable(
+        raise build_read_error(
             f"{field.source_name}: a value of the type {field.kind}", ascii(text[:200])
         )
     return comparable
@@ -434,7 +434,7 @@ def _hash_key(dataset: Dataset, record: Record) -> str:
     return sha256(json.dumps(key).encode()).hexdigest()[:16]
 
 
-def version_of(
+def compute_version(
     dataset: Dataset,
     bodies: Sequence[bytes],
     partition: Partition,
@@ -447,11 +447,11 @@ def version_of(
     Raises:
         SourceError: A document cannot be read.
     """
-    is_own = records_of_partition(dataset, partition)
+    is_own = build_partition_filter(dataset, partition)
     names = [
         json.dumps(record.texts, sort_keys=True) + record.problem[0]
         for body in bodies
-        for record in new_records(dataset, records_of(dataset, body), before)
+        for record in exclude_known(dataset, iterate_records(dataset, body), before)
         if is_own(record)
     ]
     if not names:
@@ -484,10 +484,10 @@ def parse_delivery(
     filtered.update(dict.fromkeys(reading.filters, 0))
     filtered.update({LOADED_BEFORE: 0} if dataset.growing_field else {})
     quoted: list[Part] = []
-    is_own = records_of_partition(dataset, partition)
+    is_own = build_partition_filter(dataset, partition)
     for part in parts:
         lines = [",".join(names)] if reading.quotes_records else []
-        for record in new_records(dataset, records_of(dataset, part.body), before):
+        for record in exclude_known(dataset, iterate_records(dataset, part.body), before):
             is_of_day = is_own(record)
             if not reading.quotes_records:
                 lines += [""] * (record.line_number - 1 - len(lines))
@@ -533,7 +533,7 @@ def _quote_records(dataset: Dataset, body: bytes, records: Sequence[str]) -> byt
     """Return the text that the line numbers of records are counted in."""
     reading = dataset.source.reading
     is_as_it_is = reading.format == "csv" and not reading.quotes_records
-    return document_of(body, reading) if is_as_it_is else "\n".join(records).encode()
+    return decode_document(body, reading) if is_as_it_is else "\n".join(records).encode()
 
 
 def validate_documents(
@@ -554,7 +554,7 @@ def validate_documents(
         contract,
         parsed,
         parts,
-        partition_texts=partitioning_of(dataset).texts_of(partition),
+        partition_texts=build_partitioning(dataset).texts_of(partition),
         record_total=None,
         max_reject_ratio=dataset.max_reject_ratio,
     )

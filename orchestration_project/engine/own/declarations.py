@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestration_project.engine.contracts.contract import Claim
-from orchestration_project.engine.contracts.partitioning import names_partition
+from orchestration_project.engine.contracts.partitioning import has_day_placeholder
 from orchestration_project.engine.own.dlt_source import DltSource
 from orchestration_project.engine.own.fields import NAME, Field, Type, require_fields
 from orchestration_project.engine.own.partitions import Partitions
-from orchestration_project.engine.own.reading import invalid, require_texts
+from orchestration_project.engine.own.reading import build_config_error, require_texts
 from orchestration_project.engine.own.sources import FileSource, HttpSource
 from orchestration_project.errors import did_you_mean
 
@@ -44,7 +44,7 @@ class RowCount:
 def row_count(min: int = 1, max: int | None = None) -> RowCount:
     """Return the check that a delivery has from ``min`` to ``max`` rows."""
     if min < 0 or (max is not None and max < min):
-        raise invalid("row_count", "0 <= min <= max", f"min {min}, max {max}")
+        raise build_config_error("row_count", "0 <= min <= max", f"min {min}, max {max}")
     return RowCount(min, max)
 
 
@@ -61,7 +61,7 @@ def usual_size(min_ratio: float) -> UsualSize:
     ``min_ratio`` is from 0 to 1; a first delivery is compared with partitions around it.
     """
     if not 0 < min_ratio <= 1:
-        raise invalid("usual_size", "a ratio above 0, at most 1", min_ratio)
+        raise build_config_error("usual_size", "a ratio above 0, at most 1", min_ratio)
     return UsualSize(min_ratio)
 
 
@@ -107,7 +107,7 @@ class Dataset:
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name):
             expected = "a name of small letters, digits and _, such as rates_daily"
-            raise invalid(f"dataset {self.name!r}", expected, self.name)
+            raise build_config_error(f"dataset {self.name!r}", expected, self.name)
         what = f"dataset {self.name!r}"
         self._require_parts(what)
         self._require_fields(what)
@@ -116,10 +116,12 @@ class Dataset:
         self._require_partition(what)
         self._require_growing_field(what)
         if not 0 <= self.max_reject_ratio <= 1:
-            raise invalid(f"max_reject_ratio of {what}", "0 to 1", self.max_reject_ratio)
+            raise build_config_error(f"max_reject_ratio of {what}", "0 to 1", self.max_reject_ratio)
         for check in self.checks:
             if not isinstance(check, RowCount | UsualSize | Claim):
-                raise invalid(f"checks of {what}", "row_count(…) or usual_size(…)", repr(check))
+                raise build_config_error(
+                    f"checks of {what}", "row_count(…) or usual_size(…)", repr(check)
+                )
 
     def _require_parts(self, what: str) -> None:
         """Make sure that each part is of its type, as Python does not."""
@@ -127,17 +129,17 @@ class Dataset:
         require_texts(f"owners of {what}", self.owners)
         if not isinstance(self.partitions, Partitions):
             expected = "Daily(…), Weekly(…) or Monthly(…)"
-            raise invalid(f"partitions of {what}", expected, repr(self.partitions))
+            raise build_config_error(f"partitions of {what}", expected, repr(self.partitions))
         if not isinstance(self.source, HttpSource | FileSource | DltSource):
             expected = "http_source(…), file_source(…) or dlt_source(…)"
-            raise invalid(f"source of {what}", expected, repr(self.source))
+            raise build_config_error(f"source of {what}", expected, repr(self.source))
 
     def _require_fields(self, what: str) -> None:
         require_fields(what, self.fields, [self.partitions.column])
         subjects = [own_field for own_field in self.fields if own_field.subject]
         reading = self.source.reading
         if subjects and not reading.is_plain:
-            raise invalid(
+            raise build_config_error(
                 f"subject of field {subjects[0].name!r}",
                 "a source with a format of lines or JSON, as records are cut out of captured bytes",
                 ", ".join([reading.format or "parse=", *reading.options]),
@@ -145,7 +147,9 @@ class Dataset:
             )
         for own_field in self.fields if reading.positions else ():
             if own_field.source_name not in (reading.positions or {}):
-                raise invalid(f"positions of {what}", "those of each field", f"no {own_field.name}")
+                raise build_config_error(
+                    f"positions of {what}", "those of each field", f"no {own_field.name}"
+                )
 
     def _require_changes_of_fields(self, what: str) -> None:
         """Make sure that the decisions on new and missing fields fit the format."""
@@ -157,12 +161,14 @@ class Dataset:
         for name, (value, values, formats) in decisions.items():
             if value not in values:
                 remedy = did_you_mean(str(value), values)
-                raise invalid(f"{name} of {what}", ", ".join(values), value, remedy)
+                raise build_config_error(f"{name} of {what}", ", ".join(values), value, remedy)
             if value != values[0] and text not in formats:
                 expected = f"one of the formats {', '.join(filter(None, formats))}"
-                raise invalid(f"{name} of {what}", expected, text or "parse=")
+                raise build_config_error(f"{name} of {what}", expected, text or "parse=")
         if any(own_field.name == OTHER_FIELDS for own_field in self.fields if self.collects):
-            raise invalid(f"fields of {what}", f"none called {OTHER_FIELDS}", OTHER_FIELDS)
+            raise build_config_error(
+                f"fields of {what}", f"none called {OTHER_FIELDS}", OTHER_FIELDS
+            )
 
     @property
     def collects(self) -> bool:
@@ -179,16 +185,16 @@ class Dataset:
 
     def _require_key(self, what: str) -> None:
         if not self.key:
-            raise invalid(f"key of {what}", "at least one field", "none")
+            raise build_config_error(f"key of {what}", "at least one field", "none")
         by_name = {own_field.name: own_field for own_field in self.fields}
         for name in self.key:
             field = by_name.get(name)
             if field is None and name != self.partitions.column:
                 remedy = did_you_mean(name, by_name)
-                raise invalid(f"key of {what}", "names of its fields", name, remedy)
+                raise build_config_error(f"key of {what}", "names of its fields", name, remedy)
             if field is not None and (field.kind not in KEY_TYPES or field.optional):
                 expected = f"required fields of the types {', '.join(KEY_TYPES)}"
-                raise invalid(f"key of {what}", expected, name)
+                raise build_config_error(f"key of {what}", expected, name)
 
     def _require_partition(self, what: str) -> None:
         """Make sure that the records of a partition differ from those of others."""
@@ -196,33 +202,37 @@ class Dataset:
         texts = [own_field.name for own_field in self.fields if own_field.kind == "text"]
         if value_column and value_column not in texts:
             remedy = did_you_mean(value_column, texts)
-            raise invalid(f"value_column of {what}", "a field that is a text", value_column, remedy)
+            raise build_config_error(
+                f"value_column of {what}", "a field that is a text", value_column, remedy
+            )
         if not value_column and "{value}" in repr(self._templates):
             expected = "partitions with value_column and values"
-            raise invalid(f"template of {what}", expected, "{value}")
+            raise build_config_error(f"template of {what}", expected, "{value}")
         documents = self.source.documents if isinstance(self.source, HttpSource) else ()
         if value_column and (self.is_incremental or documents):
             expected = "a source without documents and incremental"
-            raise invalid(f"value_column of {what}", expected, value_column)
+            raise build_config_error(f"value_column of {what}", expected, value_column)
         field = next((own_field for own_field in self.fields if own_field.name == column), None)
         if field is not None and field.kind != "date":
-            raise invalid(f"field {column!r}", "a date, as it names partitions", field.kind)
+            raise build_config_error(
+                f"field {column!r}", "a date, as it names partitions", field.kind
+            )
         if self.is_incremental and field is not None:
-            raise invalid(
+            raise build_config_error(
                 f"partitions of {what}",
                 "a column that is not a field, as a partition has the rows that were new then",
                 column,
                 "name another column by column= of the partitions",
             )
         if field is None and isinstance(self.source, DltSource) and not self._names_partition:
-            raise invalid(
+            raise build_config_error(
                 f"source of {what}",
                 "a function with the parameter day, incremental=True, or a field with the day",
                 "the same rows for all partitions",
                 "let the function take the day, or name the field by column= of the partitions",
             )
         if field is None and not self._names_partition:
-            raise invalid(
+            raise build_config_error(
                 f"source of {what}",
                 "an address with {partition}, or a field with the day",
                 "the same address for all partitions",
@@ -254,7 +264,9 @@ class Dataset:
         is_missing = field is None or field.kind not in GROWING_TYPES or field.optional
         if isinstance(self.source, HttpSource) and self.source.incremental and is_missing:
             expected = f"a required field of the types {', '.join(GROWING_TYPES)}"
-            raise invalid(f"incremental of {what}", expected, self.source.incremental.field)
+            raise build_config_error(
+                f"incremental of {what}", expected, self.source.incremental.field
+            )
 
     @property
     def _names_partition(self) -> bool:
@@ -262,7 +274,7 @@ class Dataset:
             return True
         if isinstance(self.source, DltSource):
             return self.source.takes_day
-        return any(map(names_partition, self._templates))
+        return any(map(has_day_placeholder, self._templates))
 
     @property
     def _templates(self) -> Sequence[Any]:

@@ -10,7 +10,7 @@ from sqlalchemy import Table
 from orchestration_project.engine.own.contracts import make_column
 from orchestration_project.engine.own.declarations import KEY_TYPES
 from orchestration_project.engine.own.fields import NAME, Field, Type, require_fields
-from orchestration_project.engine.own.reading import invalid, require_texts
+from orchestration_project.engine.own.reading import build_config_error, require_texts
 from orchestration_project.errors import did_you_mean
 from orchestration_project.tables.schema import (
     ASSET,
@@ -46,15 +46,15 @@ class Derived:
         what = f"derived table {self.name!r}"
         if not NAME.fullmatch(self.name):
             expected = "a name of small letters, digits and _, such as rates_monthly"
-            raise invalid(what, expected, self.name)
+            raise build_config_error(what, expected, self.name)
         for name in ("key", "inputs", "owners"):
             require_texts(f"{name} of {what}", getattr(self, name))
         if bool(self.sql.strip()) == (self.function is not None):
             stated = "both" if self.sql else "neither"
-            raise invalid(what, "either sql= or function=", stated)
+            raise build_config_error(what, "either sql= or function=", stated)
         if self.function is not None and not self.inputs:
             expected = "names of tables, whose rows the function gets in this order"
-            raise invalid(f"inputs of {what}", expected, "none")
+            raise build_config_error(f"inputs of {what}", expected, "none")
         self._require_fields(what)
         self._require_partition(what)
 
@@ -62,35 +62,41 @@ class Derived:
         require_fields(what, self.fields, ["known_from"])
         names = [declared.name for declared in self.fields]
         if not self.key:
-            raise invalid(f"key of {what}", "at least one field", "none")
+            raise build_config_error(f"key of {what}", "at least one field", "none")
         by_name = {declared.name: declared for declared in self.fields}
         for name in self.key:
             declared = by_name.get(name)
             if declared is None:
-                raise invalid(
+                raise build_config_error(
                     f"key of {what}", "names of its fields", name, did_you_mean(name, names)
                 )
             if declared.kind not in KEY_TYPES or declared.optional:
                 expected = f"required fields of the types {', '.join(KEY_TYPES)}"
-                raise invalid(f"key of {what}", expected, name)
+                raise build_config_error(f"key of {what}", expected, name)
         if named := next((declared for declared in self.fields if declared.source), None):
             remedy = "name the column of the result as the field"
-            raise invalid(f"source of field {named.name!r}", "none", named.source, remedy)
+            raise build_config_error(
+                f"source of field {named.name!r}", "none", named.source, remedy
+            )
 
     def _require_partition(self, what: str) -> None:
         if not self.partition_by:
             if self.input_columns:
-                raise invalid(f"input_columns of {what}", "partition_by beside them", "none")
+                raise build_config_error(
+                    f"input_columns of {what}", "partition_by beside them", "none"
+                )
             return
         if self.partition_by not in self.key:
             expected = f"a field of the key: {', '.join(self.key)}"
-            raise invalid(f"partition_by of {what}", expected, self.partition_by)
+            raise build_config_error(f"partition_by of {what}", expected, self.partition_by)
         kind = next(
             own_field.kind for own_field in self.fields if own_field.name == self.partition_by
         )
         if kind not in PARTITION_TYPES:
             expected = f"a field of the types {', '.join(PARTITION_TYPES)}"
-            raise invalid(f"partition_by of {what}", expected, f"{self.partition_by}: {kind}")
+            raise build_config_error(
+                f"partition_by of {what}", expected, f"{self.partition_by}: {kind}"
+            )
 
     @property
     def columns(self) -> Sequence[Field]:

@@ -16,9 +16,9 @@ from math import isfinite
 from typing import Any
 from uuid import UUID
 
-from orchestration_project.engine.contracts.partitioning import filled_in, names_partition
-from orchestration_project.engine.own.formats.json_documents import loaded_json
-from orchestration_project.engine.own.reading import Reading, invalid, requests_per_second
+from orchestration_project.engine.contracts.partitioning import fill_json, has_day_placeholder
+from orchestration_project.engine.own.formats.json_documents import read_json
+from orchestration_project.engine.own.reading import Reading, build_config_error, parse_rate
 from orchestration_project.errors import SourceError, did_you_mean
 
 CAPTURED: Sequence[str] = ("answers", "rows")
@@ -85,9 +85,11 @@ def dlt_source(
         retries: Further attempts after a fault that may pass.
     """
     if capture not in CAPTURED:
-        raise invalid("capture", ", ".join(CAPTURED), capture, did_you_mean(capture, CAPTURED))
+        raise build_config_error(
+            "capture", ", ".join(CAPTURED), capture, did_you_mean(capture, CAPTURED)
+        )
     named = dict(secrets or {})
-    per_second = requests_per_second(rate, retries, named.values())
+    per_second = parse_rate(rate, retries, named.values())
     is_replayed = capture == "answers"
     return DltSource(
         make=make,
@@ -96,7 +98,7 @@ def dlt_source(
         is_incremental=incremental,
         requests_per_second=per_second,
         max_attempts=retries + 1,
-        reading=Reading(parse=rows_in) if is_replayed else Reading(format="ndjson"),
+        reading=Reading(parse=iterate_rows) if is_replayed else Reading(format="ndjson"),
         takes_day=_can_take_day(make, named),
     )
 
@@ -107,26 +109,28 @@ def _can_take_day(make: Callable[..., Any], secrets: Mapping[str, str]) -> bool:
         parameters = signature(make).parameters
     except (TypeError, ValueError):
         expected = "a function that returns a source or resource of dlt"
-        raise invalid("make of dlt_source", expected, type(make).__name__) from None
+        raise build_config_error("make of dlt_source", expected, type(make).__name__) from None
     takes_more = any(each.kind is Parameter.VAR_KEYWORD for each in parameters.values())
     for name in secrets:
         if name not in parameters and not takes_more:
             remedy = did_you_mean(name, parameters)
-            raise invalid("secrets", "names of parameters of the function", name, remedy)
+            raise build_config_error("secrets", "names of parameters of the function", name, remedy)
     for name, parameter in parameters.items():
         is_named = parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
         is_required = is_named and parameter.default is Parameter.empty
         if is_required and name != DAY and name not in secrets:
             expected = "parameters day and those of secrets"
-            raise invalid("make of dlt_source", expected, name, f"name {name} in secrets=")
+            raise build_config_error(
+                "make of dlt_source", expected, name, f"name {name} in secrets="
+            )
     return DAY in parameters
 
 
-def rows_in(body: bytes) -> Iterator[Mapping[str, Any]]:
+def iterate_rows(body: bytes) -> Iterator[Mapping[str, Any]]:
     """Yield the rows of lines of JSON, with members of objects also at their paths with dots."""
     for line in body.split(b"\n"):
         if line:
-            yield dict(_walk_members(loaded_json(line), ""))
+            yield dict(_walk_members(read_json(line), ""))
 
 
 def _walk_members(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, Any]]:
@@ -136,12 +140,12 @@ def _walk_members(value: Mapping[str, Any], path: str) -> Iterator[tuple[str, An
         yield f"{path}{name}", member
 
 
-def arguments_of(source: DltSource, day: date, secrets: Mapping[str, str]) -> Mapping[str, Any]:
+def build_arguments(source: DltSource, day: date, secrets: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the arguments of ``make``."""
     return {**({DAY: day} if source.takes_day else {}), **secrets}
 
 
-def lines_of(item: Any, resource: str) -> Iterator[str]:
+def iterate_lines(item: Any, resource: str) -> Iterator[str]:
     """Yield a line of JSON for each row of an item that a resource yields.
 
     Raises:
@@ -153,7 +157,7 @@ def lines_of(item: Any, resource: str) -> Iterator[str]:
         item = _convert_frame(item)
     if isinstance(item, list | tuple):
         for value in item:
-            yield from lines_of(value, resource)
+            yield from iterate_lines(value, resource)
     elif isinstance(item, Mapping):
         yield _render_json(item, resource)
     elif item is not None:
@@ -210,7 +214,7 @@ SECRET_MEMBERS = ("token", "api_key", "password", "client_secret", "private_key"
 """Members of an authentication that are secrets."""
 
 
-def rest_api_maker(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Callable[..., Any]:
+def build_rest_factory(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Callable[..., Any]:
     """Return a function that makes a source of ``config`` for a day, with secrets at their paths.
 
     ``{partition:%Y-%m-%d}`` in a text stands for the day.
@@ -225,7 +229,7 @@ def rest_api_maker(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Cal
     def make(day: date | None = None, **values: str) -> Any:
         from dlt.sources.rest_api import rest_api_source
 
-        filled = filled_in(config, day)
+        filled = fill_json(config, day)
         for path, value in values.items():
             _put(filled, path, value)
         return rest_api_source(filled)
@@ -233,7 +237,7 @@ def rest_api_maker(config: Mapping[str, Any], secrets: Mapping[str, str]) -> Cal
     def make_without_day(**values: str) -> Any:
         return make(None, **values)
 
-    return make if names_partition(config) else make_without_day
+    return make if has_day_placeholder(config) else make_without_day
 
 
 def _refuse_secrets(value: Any, member: str = "") -> None:
@@ -241,7 +245,9 @@ def _refuse_secrets(value: Any, member: str = "") -> None:
     if isinstance(value, Mapping):
         if member == "auth" and (given_names := set(SECRET_MEMBERS) & set(value)):
             expected = "paths and environment variables in secrets, and no value in auth"
-            raise invalid("rest_api", expected, f"a value of {', '.join(sorted(given_names))}")
+            raise build_config_error(
+                "rest_api", expected, f"a value of {', '.join(sorted(given_names))}"
+            )
         for name, item in value.items():
             _refuse_secrets(item, name)
     for item in value if isinstance(value, list) else ():
@@ -254,5 +260,5 @@ def _put(config: dict[str, Any], path: str, value: str) -> None:
     for member in members:
         member_config = member_config.get(member) if isinstance(member_config, dict) else None
     if not isinstance(member_config, dict):
-        raise invalid("secrets", "paths in rest_api, such as client.auth.token", path)
+        raise build_config_error("secrets", "paths in rest_api, such as client.auth.token", path)
     member_config[name] = value

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
-from orchestration_project.engine.own.reading import invalid, require_texts
+from orchestration_project.engine.own.reading import build_config_error, require_texts
 from orchestration_project.tables.schema import QUANTITY_SUFFIX, USD_SCALE, FieldCheck
 
 REFUSED_NAMES = ("nothing", "returning")
@@ -47,14 +47,14 @@ class ExactDecimal:
 
     def __post_init__(self) -> None:
         if not 1 <= self.digits <= MAX_DIGITS or not 0 <= self.places <= USD_SCALE:
-            raise invalid(
+            raise build_config_error(
                 "decimal",
                 f"1 to {MAX_DIGITS} digits, 0 to {USD_SCALE} of them decimals",
                 f"decimal({self.digits}, {self.places})",
             )
         if not 0 <= self.digits - self.places <= MAX_DIGITS - USD_SCALE:
             expected = f"0 to {MAX_DIGITS - USD_SCALE} digits before the point"
-            raise invalid("decimal", expected, f"decimal({self.digits}, {self.places})")
+            raise build_config_error("decimal", expected, f"decimal({self.digits}, {self.places})")
 
     @property
     def limit(self) -> Decimal:
@@ -83,7 +83,7 @@ def matches(pattern: str) -> FieldCheck:
     try:
         re.compile(pattern)
     except re.error as error:
-        raise invalid("pattern", "a regular expression", f"{pattern}: {error}") from None
+        raise build_config_error("pattern", "a regular expression", f"{pattern}: {error}") from None
     return FieldCheck("wrong_form", "matches", (pattern,), f"as {pattern}")
 
 
@@ -120,24 +120,30 @@ class Field:
     def __post_init__(self) -> None:
         what = f"field {self.name!r}"
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            raise invalid(
+            raise build_config_error(
                 what, "a name of small letters, digits and _, such as trade_date", self.name
             )
         if self.name in OUR_COLUMNS:
-            raise invalid(what, "a name that no column of ours has", self.name, "rename it")
+            raise build_config_error(
+                what, "a name that no column of ours has", self.name, "rename it"
+            )
         if not isinstance(self.type, ExactDecimal) and self.type not in TYPES:
             known_name = (
                 "str, int, bool, date, datetime, 'json', decimal(12, 6) or a name such as text"
             )
-            raise invalid(f"type of {what}", known_name, repr(self.type))
+            raise build_config_error(f"type of {what}", known_name, repr(self.type))
         if not self.description:
-            raise invalid(f"description of {what}", "what it is, in which unit", "nothing")
+            raise build_config_error(
+                f"description of {what}", "what it is, in which unit", "nothing"
+            )
         if self.subject and (self.kind != "text" or not NAME.fullmatch(self.subject)):
             expected = "one word such as customer, of a field that is a text"
-            raise invalid(f"subject of {what}", expected, f"{self.subject!r} of {self.kind}")
+            raise build_config_error(
+                f"subject of {what}", expected, f"{self.subject!r} of {self.kind}"
+            )
         for check in self.checks:
             if not isinstance(check, FieldCheck):
-                raise invalid(
+                raise build_config_error(
                     f"check of {what}", "positive, between, matches or one_of", repr(check)
                 )
             self._require_fitting(check)
@@ -147,7 +153,7 @@ class Field:
         of_text = check.operator in ("matches", "one_of")
         fitting = ("text",) if of_text else ("integer", "decimal", "date")
         if self.kind not in fitting or (check.operator == "above" and self.kind == "date"):
-            raise invalid(
+            raise build_config_error(
                 f"check of field {self.name!r}",
                 f"a check of the type {self.kind}",
                 f"one of {' or '.join(fitting)}: {check.says}",
@@ -188,13 +194,17 @@ def require_fields(what: str, fields: Sequence[Field], columns: Sequence[str] = 
     """
     if not isinstance(fields, list | tuple) or not fields:
         text = "none" if isinstance(fields, list | tuple) else repr(fields)
-        raise invalid(f"fields of {what}", "at least one", text)
+        raise build_config_error(f"fields of {what}", "at least one", text)
     if wrong := next((field for field in fields if not isinstance(field, Field)), None):
-        raise invalid(f"fields of {what}", 'such as Field("rate", int, "cents")', repr(wrong))
+        raise build_config_error(
+            f"fields of {what}", 'such as Field("rate", int, "cents")', repr(wrong)
+        )
     names = [field.name for field in fields]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise invalid(f"fields of {what}", "each name once", f"{twice} twice")
+        raise build_config_error(f"fields of {what}", "each name once", f"{twice} twice")
     for field in fields:
         if field.kind == "decimal" and field.stored_name in {*names, *columns}:
             expected = f"no column {field.stored_name}, which the decimal {field.name} has in SQL"
-            raise invalid(f"fields of {what}", expected, field.stored_name, "rename one of them")
+            raise build_config_error(
+                f"fields of {what}", expected, field.stored_name, "rename one of them"
+            )

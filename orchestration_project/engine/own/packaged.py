@@ -5,17 +5,21 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import BigInteger, Boolean, Date
 
 from orchestration_project.engine.contracts.capture_forms import Form
-from orchestration_project.engine.contracts.contract import Contract, line_rules, row_formulas
+from orchestration_project.engine.contracts.contract import (
+    Contract,
+    build_line_rules,
+    build_row_formulas,
+)
 from orchestration_project.engine.contracts.field_formulas import BLANK, replace_field
 from orchestration_project.engine.contracts.formulas import Formula, LineRules, TableRules
-from orchestration_project.engine.own.contracts import day_field
+from orchestration_project.engine.own.contracts import find_day_field
 from orchestration_project.engine.own.declarations import Dataset
 from orchestration_project.engine.own.fields import MAX_DIGITS, Field, decimal
 from orchestration_project.tables.schema import SCALE, USD_SCALE, Quantity, UtcTimestamp
 from orchestration_project.tables.schema import Field as TableField
 
 
-def fields_of(fields: Sequence[TableField]) -> Sequence[Field]:
+def build_fields(fields: Sequence[TableField]) -> Sequence[Field]:
     """Return the declared fields of a table's fields, each under the name of its column."""
     return [
         Field(
@@ -38,7 +42,7 @@ def _find_type(field: TableField) -> object:
     return next((name for kind, name in types.items() if isinstance(column.type, kind)), str)
 
 
-def table_rules(dataset: Dataset, contract: Contract, forms: Sequence[Form]) -> TableRules:
+def build_table_rules(dataset: Dataset, contract: Contract, forms: Sequence[Form]) -> TableRules:
     """Return the rules by which rows are recomputed from captures, for evidence.
 
     Args:
@@ -47,19 +51,19 @@ def table_rules(dataset: Dataset, contract: Contract, forms: Sequence[Form]) -> 
         forms: How captures are read.
     """
     column = dataset.partitions.column
-    rejects = [(code, _read(dataset, item)) for code, item in line_rules(contract).rejects]
+    rejects = [(code, _read(dataset, item)) for code, item in build_line_rules(contract).rejects]
     return TableRules(
         contract.table,
         None,
         (column,),
-        {name: _read(dataset, formula) for name, formula in row_formulas(contract).items()},
+        {name: _read(dataset, formula) for name, formula in build_row_formulas(contract).items()},
         LineRules(rejects, _build_filters(dataset), forms),
     )
 
 
 def _build_filters(dataset: Dataset) -> Mapping[str, Formula]:
     """Return formulas of records that are left out, by the reason, but of blank ones."""
-    day, given_names = day_field(dataset), ["given", dataset.partitions.column]
+    day, given_names = find_day_field(dataset), ["given", dataset.partitions.column]
     other_days: Formula = ["not", ["equal", day, given_names]]
     reading = dataset.source.reading
     unpivot = reading.unpivot or (reading.zipped.unpivot if reading.zipped else ())

@@ -7,9 +7,9 @@ from typing import Any, TypedDict, Unpack
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from orchestration_project.engine.contracts.partitioning import Calendar as PartitionCalendar
-from orchestration_project.engine.contracts.partitioning import same_day
+from orchestration_project.engine.contracts.partitioning import keep_day
 from orchestration_project.engine.own.fields import NAME
-from orchestration_project.engine.own.reading import invalid, require_texts
+from orchestration_project.engine.own.reading import build_config_error, require_texts
 from orchestration_project.errors import did_you_mean
 
 
@@ -36,7 +36,7 @@ class Partitions:
     reread_count: int
     value_column: str = ""
     values: Sequence[str] = ()
-    row_day: Callable[[date], date] = same_day
+    row_day: Callable[[date], date] = keep_day
 
 
 class PartitionOptions(TypedDict, total=False):
@@ -80,7 +80,7 @@ class Calendar:
         for name in self.weekdays or ("none",):
             if name not in WEEKDAYS:
                 remedy = did_you_mean(name, WEEKDAYS)
-                raise invalid("weekdays", ", ".join(WEEKDAYS), name, remedy)
+                raise build_config_error("weekdays", ", ".join(WEEKDAYS), name, remedy)
         self.made()
 
     def made(self) -> PartitionCalendar:
@@ -166,7 +166,9 @@ def Weekly(  # noqa: N802 - a declaration reads like a value
         others: As of `PartitionOptions`.
     """
     if weekday not in WEEKDAYS:
-        raise invalid("weekday", ", ".join(WEEKDAYS), weekday, did_you_mean(weekday, WEEKDAYS))
+        raise build_config_error(
+            "weekday", ", ".join(WEEKDAYS), weekday, did_you_mean(weekday, WEEKDAYS)
+        )
     partition_calendar = PartitionCalendar(weekday=WEEKDAYS.index(weekday), delay_days=delay_days)
     return _build_partitions(
         since, partition_calendar, published, column, reread_count, delay_days, **others
@@ -189,7 +191,7 @@ def Monthly(  # noqa: N802 - a declaration reads like a value
     """
     days = (day,) if isinstance(day, int) else tuple(day)
     if not days or not set(days) <= set(range(1, 29)):
-        raise invalid("day of a month", "1 to 28, which each month has", day)
+        raise build_config_error("day of a month", "1 to 28, which each month has", day)
     partition_calendar = PartitionCalendar(weekday=None, delay_days=delay_days, month_days=days)
     return _build_partitions(
         since, partition_calendar, published, column, reread_count, delay_days, **others
@@ -210,17 +212,19 @@ def _build_partitions(
     delay = delay_days if published else calendar.delay_days
     first = _parse_day(since)
     if not NAME.fullmatch(column):
-        raise invalid("column of partitions", "a name such as trade_date", column)
+        raise build_config_error("column of partitions", "a name such as trade_date", column)
     if reread_count < 0:
-        raise invalid("reread_count", "0 or more", reread_count)
+        raise build_config_error("reread_count", "0 or more", reread_count)
     for name in others:
         if name not in (known_names := list(PartitionOptions.__annotations__)):
-            raise invalid(
+            raise build_config_error(
                 "partitions", ", ".join(known_names), name, did_you_mean(name, known_names)
             )
     require_texts("values of partitions", others.get("values", ()))
     if bool(others.get("value_column")) != bool(others.get("values")):
-        raise invalid("values of partitions", "value_column and its values", "one of them")
+        raise build_config_error(
+            "values of partitions", "value_column and its values", "one of them"
+        )
     last = _parse_day(until) if until else None
     return Partitions(
         since=first,
@@ -238,7 +242,7 @@ def _parse_day(given: str | date) -> date:
     try:
         return date.fromisoformat(str(given))
     except ValueError:
-        raise invalid("day", "a day such as 2024-01-02", given) from None
+        raise build_config_error("day", "a day such as 2024-01-02", given) from None
 
 
 def _parse_published(text: str) -> tuple[time, str]:
@@ -249,7 +253,9 @@ def _parse_published(text: str) -> tuple[time, str]:
     try:
         published = time.fromisoformat(moment), ZoneInfo(zone).key
     except (ValueError, ZoneInfoNotFoundError, OSError):
-        raise invalid("time of publication", "such as 16:15 Europe/Berlin", text) from None
+        raise build_config_error(
+            "time of publication", "such as 16:15 Europe/Berlin", text
+        ) from None
     return published
 
 
@@ -262,7 +268,7 @@ def _load_holidays(code: str) -> Callable[[date], bool]:
         *EntityLoader.get_financial_codes()
     ]  # `list_supported_financial` imports all markets
     if code not in known_names:
-        raise invalid(
+        raise build_config_error(
             "calendar", "a market of the library holidays", code, did_you_mean(code, known_names)
         )
     closed: dict[int, frozenset[date]] = {}

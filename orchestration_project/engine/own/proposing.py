@@ -10,13 +10,13 @@ from datetime import date
 from itertools import combinations
 from typing import Any
 
-from orchestration_project.engine.contracts.partitioning import day_or_none
+from orchestration_project.engine.contracts.partitioning import try_parse_day
 from orchestration_project.engine.contracts.values import is_moment
 from orchestration_project.engine.own.fields import MAX_DIGITS, OUR_COLUMNS, REFUSED_NAMES
-from orchestration_project.engine.own.formats.compressed import is_workbook, unpacked
+from orchestration_project.engine.own.formats.compressed import is_workbook, unpack_document
 from orchestration_project.engine.own.formats.shared import BYTE_ORDER_MARK, is_json
 from orchestration_project.engine.own.reading import Reading
-from orchestration_project.engine.own.records import loaded_json, read_records
+from orchestration_project.engine.own.records import read_json, read_records
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.tables.schema import USD_SCALE
 
@@ -92,7 +92,7 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
     """
     template, day = _replace_day(address)
     reading = _infer_reading(body)
-    names = _read_names(unpacked(body, reading), reading)
+    names = _read_names(unpack_document(body, reading), reading)
     samples = [
         record.texts
         for record, _ in zip(read_records(body, reading, names), range(SAMPLED), strict=False)
@@ -110,7 +110,7 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
     newest = max((sample[of_day] for sample in samples if of_day), default="")
     return Proposal(
         template,
-        day or day_or_none(newest) or today,
+        day or try_parse_day(newest) or today,
         reading.format,
         reading.records,
         reading.delimiter,
@@ -118,7 +118,7 @@ def propose(body: bytes, address: str, *, today: date) -> Proposal:
         _propose_key(fields, samples, day_field),
         day_field,
         len(samples),
-        _propose_paging(unpacked(body, reading), reading.records)
+        _propose_paging(unpack_document(body, reading), reading.records)
         if reading.format == "json"
         else "",
     )
@@ -129,7 +129,7 @@ def _replace_day(address: str) -> tuple[str, date | None]:
     for pattern, form in DAYS_IN_ADDRESS:
         for match in reversed(list(pattern.finditer(address))):
             text = match[0]
-            day = day_or_none(text if "-" in text else f"{text[:4]}-{text[4:6]}-{text[6:]}")
+            day = try_parse_day(text if "-" in text else f"{text[:4]}-{text[4:6]}-{text[6:]}")
             if day is not None:
                 placeholder = "{partition}" if form == "%Y-%m-%d" else f"{{partition:{form}}}"
                 return f"{address[: match.start()]}{placeholder}{address[match.end() :]}", day
@@ -143,14 +143,14 @@ FOUND_FORMATS = "a CSV with a header, JSON, XLSX or Parquet"
 def _infer_reading(body: bytes) -> Reading:
     if is_workbook(body):
         return Reading(format="xlsx")
-    document = unpacked(body, Reading(format="csv"))
+    document = unpack_document(body, Reading(format="csv"))
     if document.startswith(PARQUET):
         return Reading(format="parquet")
     text = document.removeprefix(BYTE_ORDER_MARK).lstrip()
     if text.startswith(b"{") and _is_lines(text):
         return Reading(format="ndjson")
     if text.startswith((b"{", b"[")):
-        return Reading(format="json", records=_find_records_path(loaded_json(document)))
+        return Reading(format="json", records=_find_records_path(read_json(document)))
     if text.startswith(b"<"):
         raise _build_error(FOUND_FORMATS, "XML or HTML")
     line = text.partition(b"\n")[0].decode("utf-8", "replace")
@@ -189,7 +189,7 @@ NEXT = re.compile(r"next|cursor", re.IGNORECASE)
 
 def _propose_paging(document: bytes, records: str) -> str:
     """Return paging by the first member outside the records that may lead to the next page."""
-    content = loaded_json(document)
+    content = read_json(document)
     for path, value in _walk_paths(content, "") if records and isinstance(content, Mapping) else ():
         if path != records and NEXT.search(path.rpartition(".")[2]) and isinstance(value, str):
             is_address = value.startswith(("http://", "https://", "/", "?"))
@@ -212,9 +212,9 @@ def _read_names(body: bytes, reading: Reading) -> Sequence[str]:
 def _find_leaves(body: bytes, reading: Reading) -> Iterator[str]:
     """Yield the paths to values in the records of JSON: members of nested objects count alone."""
     if reading.format == "ndjson":
-        elements = [loaded_json(line) for line in body.splitlines() if line.strip()]
+        elements = [read_json(line) for line in body.splitlines() if line.strip()]
     else:
-        content = loaded_json(body)
+        content = read_json(body)
         for name in filter(None, reading.records.split(".")):
             content = content[name]
         elements = content if isinstance(content, list) else [content]
@@ -242,7 +242,7 @@ def _infer_kind(texts: Sequence[str]) -> str:
     """Return the narrowest type that all texts have."""
     if not texts:
         return "str"
-    if all(day_or_none(text) and "-" in text for text in texts):
+    if all(try_parse_day(text) and "-" in text for text in texts):
         return "date"
     if all(map(is_moment, texts)):
         return "datetime"

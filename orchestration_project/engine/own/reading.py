@@ -53,7 +53,9 @@ Extract: TypeAlias = Mapping[str, tuple[str, str]]
 """Field that has the text of another, and the regular expression that finds it."""
 
 
-def invalid(what: str, expected: str, found: object, remedy: str = "") -> ConfigurationError:
+def build_config_error(
+    what: str, expected: str, found: object, remedy: str = ""
+) -> ConfigurationError:
     """Return the error of a wrong declaration."""
     return ConfigurationError(f"invalid {what}", expected=expected, found=str(found), remedy=remedy)
 
@@ -62,7 +64,7 @@ RATE = re.compile(r"([1-9][0-9]{0,3})/s")
 ENVIRONMENT_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
-def requests_per_second(rate: str, retries: int, secrets: Iterable[str]) -> int:
+def parse_rate(rate: str, retries: int, secrets: Iterable[str]) -> int:
     """Return the limit of a rate; make sure of a source's retries and names of secrets.
 
     Raises:
@@ -70,12 +72,12 @@ def requests_per_second(rate: str, retries: int, secrets: Iterable[str]) -> int:
     """
     match = RATE.fullmatch(rate)
     if match is None:
-        raise invalid("rate", "requests a second, such as 2/s", rate)
+        raise build_config_error("rate", "requests a second, such as 2/s", rate)
     if not 0 <= retries <= 20:
-        raise invalid("retries", "0 to 20", retries)
+        raise build_config_error("retries", "0 to 20", retries)
     for name in secrets:
         if not ENVIRONMENT_NAME.fullmatch(name):
-            raise invalid(
+            raise build_config_error(
                 "name of a secret",
                 "an environment variable such as MY_API_KEY",
                 "another text",
@@ -91,9 +93,9 @@ def require_texts(what: str, values: object) -> None:
         ConfigurationError: It is another value.
     """
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise invalid(what, f"a list of texts, such as [{values!r}]", repr(values))
+        raise build_config_error(what, f"a list of texts, such as [{values!r}]", repr(values))
     if wrong := next((repr(value) for value in values if not isinstance(value, str)), ""):
-        raise invalid(what, "texts", wrong)
+        raise build_config_error(what, "texts", wrong)
 
 
 class ReadingOptions(TypedDict, total=False):
@@ -194,50 +196,58 @@ class Reading:
         for name in self.options:
             if self.format not in OPTIONS[name]:
                 expected = f"a format with {name}: {', '.join(OPTIONS[name])}"
-                raise invalid(name, expected, self.format or "parse=")
+                raise build_config_error(name, expected, self.format or "parse=")
         self._require_dialect()
         if self.zipped is not None and (self.zipped.parse or self.zipped.zipped):
-            raise invalid("zipped", "a format of the file in the zip", "parse= or zipped")
+            raise build_config_error(
+                "zipped", "a format of the file in the zip", "parse= or zipped"
+            )
         if self.unpivot and len(self.unpivot) != 2:
-            raise invalid("unpivot", "two fields: of the name and of the cell", self.unpivot)
+            raise build_config_error(
+                "unpivot", "two fields: of the name and of the cell", self.unpivot
+            )
         if self.format == "xml" and not all(self.records.split("/")):
-            raise invalid("records", "names of elements, such as Envelope/Cube", repr(self.records))
+            raise build_config_error(
+                "records", "names of elements, such as Envelope/Cube", repr(self.records)
+            )
         self._require_text()
         self._require_positions()
         self._require_extract()
 
     def _require_format(self) -> None:
         if self.parse is not None and self.format:
-            raise invalid("format", "a format or parse=, not both", self.format)
+            raise build_config_error("format", "a format or parse=, not both", self.format)
         if self.parse is None and self.format not in FORMATS:
             remedy = did_you_mean(self.format, FORMATS) or "name a format, or give parse="
-            raise invalid("format", ", ".join(FORMATS), repr(self.format), remedy)
+            raise build_config_error("format", ", ".join(FORMATS), repr(self.format), remedy)
 
     def _require_dialect(self) -> None:
         if len(self.delimiter.encode()) != 1:
-            raise invalid("delimiter", "one character of ASCII", repr(self.delimiter))
+            raise build_config_error("delimiter", "one character of ASCII", repr(self.delimiter))
         if len(self.quote.encode()) > 1 or self.quote == self.delimiter:
-            raise invalid("quote", "one character of ASCII, or none", repr(self.quote))
+            raise build_config_error("quote", "one character of ASCII, or none", repr(self.quote))
         if self.columns and self.unpivot:
-            raise invalid("unpivot", "a header with the names of columns", "columns=")
+            raise build_config_error("unpivot", "a header with the names of columns", "columns=")
 
     def _require_text(self) -> None:
         try:
             "".encode(self.encoding)
         except (LookupError, ValueError):
             expected = "an encoding of text, such as cp1252"
-            raise invalid("encoding", expected, self.encoding) from None
+            raise build_config_error("encoding", expected, self.encoding) from None
         if self.skip < 0:
-            raise invalid("skip", "0 or more", self.skip)
+            raise build_config_error("skip", "0 or more", self.skip)
         if self.table == "" or (isinstance(self.table, int) and self.table < 1):
-            raise invalid("table", "a number from 1, or a heading", repr(self.table))
+            raise build_config_error("table", "a number from 1, or a heading", repr(self.table))
 
     def _require_positions(self) -> None:
         if self.format == "fixed_width" and not self.positions:
-            raise invalid("positions", "those of each field, such as {'name': (1, 10)}", "none")
+            raise build_config_error(
+                "positions", "those of each field, such as {'name': (1, 10)}", "none"
+            )
         for name, place in (self.positions or {}).items():
             if len(place) != 2 or not 1 <= place[0] <= place[1]:
-                raise invalid(f"positions of {name!r}", "first and last, from 1", place)
+                raise build_config_error(f"positions of {name!r}", "first and last, from 1", place)
 
     def _require_extract(self) -> None:
         for name, place in (self.extract or {}).items():
@@ -248,7 +258,7 @@ class Reading:
                 is_found = False
             if not is_found:
                 expected = "a field, and a regular expression with one group"
-                raise invalid(f"extract of {name!r}", expected, place)
+                raise build_config_error(f"extract of {name!r}", expected, place)
 
     @property
     def options(self) -> Mapping[str, Any]:
@@ -296,7 +306,7 @@ class Reading:
         return reasons
 
 
-def reading_of(given: ReadingOptions, others: Iterable[str] = ()) -> Reading:
+def build_reading(given: ReadingOptions, others: Iterable[str] = ()) -> Reading:
     """Return the reading of arguments; ``others`` are arguments beside them, for a wrong name.
 
     Raises:
@@ -306,8 +316,8 @@ def reading_of(given: ReadingOptions, others: Iterable[str] = ()) -> Reading:
     for name in given:
         if name not in known_names:
             remedy = did_you_mean(name, [*others, *known_names])
-            raise invalid("argument", ", ".join(known_names), name, remedy)
+            raise build_config_error("argument", ", ".join(known_names), name, remedy)
     zipped = given.get("zipped")
     if zipped is None:
         return Reading(**given)  # pyright: ignore[reportArgumentType] - of which none is "zipped"
-    return Reading(**{**given, "zipped": reading_of(zipped)})
+    return Reading(**{**given, "zipped": build_reading(zipped)})

@@ -14,25 +14,25 @@ from orchestration_project.engine.own.formats import (
     workbooks,
     xml_documents,
 )
-from orchestration_project.engine.own.formats.compressed import end_of, is_zip, unpacked
-from orchestration_project.engine.own.formats.json_documents import at_path, loaded_json
+from orchestration_project.engine.own.formats.compressed import find_end, is_zip, unpack_document
+from orchestration_project.engine.own.formats.json_documents import find_member, read_json
 from orchestration_project.engine.own.formats.shared import (
     Record,
-    decoded,
-    text_of,
-    unreadable,
-    with_points,
+    build_read_error,
+    decode_text,
+    format_value,
+    replace_commas,
 )
 from orchestration_project.engine.own.reading import Reading
 from orchestration_project.errors import SourceError
 
 __all__ = [
     "Record",
-    "at_path",
-    "counter_of",
-    "document_of",
+    "build_counter",
+    "decode_document",
     "expect_document",
-    "loaded_json",
+    "find_member",
+    "read_json",
     "read_records",
 ]
 
@@ -60,16 +60,16 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def document_of(body: bytes, reading: Reading) -> bytes:
+def decode_document(body: bytes, reading: Reading) -> bytes:
     """Return a document without compression, its text in UTF-8.
 
     Raises:
         SourceError: It is damaged, or in another encoding.
     """
-    document = unpacked(body, reading)
+    document = unpack_document(body, reading)
     if reading.encoding == "utf-8":
         return document
-    return decoded(document, reading.encoding).encode()
+    return decode_text(document, reading.encoding).encode()
 
 
 def read_records(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record]:
@@ -107,10 +107,10 @@ def _read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Recor
     read = [name for name in dict.fromkeys(whole) if name not in extract]
     places = {name: (reading.names or {}).get(name, name) for name in read}
     records = FORMATS[reading.format].read(
-        document_of(body, reading), reading, list(places.values())
+        decode_document(body, reading), reading, list(places.values())
     )
     if reading.decimal_comma:
-        records = map(with_points, records)
+        records = map(replace_commas, records)
     if reading.names:
         records = (_rename_fields(record, places) for record in records)
     if extract:
@@ -164,7 +164,7 @@ def expect_document(records: Iterator[Record], expects: str) -> Iterator[Record]
             is_empty = False
             yield record
         if is_empty:
-            raise unreadable("at least one record", "none")
+            raise build_read_error("at least one record", "none")
     except SourceError as error:
         raise SourceError(
             f"the answer is not {document}",
@@ -187,11 +187,11 @@ def _parse_records(body: bytes, reading: Reading) -> Iterator[Record]:
         ) from error
     for number, record in enumerate(entries, 1):
         if not isinstance(record, Mapping):
-            raise unreadable("parse= that yields mappings", f"{type(record).__name__}")
-        yield Record(number, {str(name): text_of(value) for name, value in record.items()})
+            raise build_read_error("parse= that yields mappings", f"{type(record).__name__}")
+        yield Record(number, {str(name): format_value(value) for name, value in record.items()})
 
 
-def counter_of(reading: Reading) -> CountRecords | None:
+def build_counter(reading: Reading) -> CountRecords | None:
     """Return the counter of records in captured bytes; None: they cannot be counted apart."""
     if reading.parse is not None:
         return NOT_COUNTED
@@ -199,10 +199,10 @@ def counter_of(reading: Reading) -> CountRecords | None:
     def count(body: bytes) -> RecordCount:
         form = _choose_form(body, reading)
         try:
-            document = document_of(body, form)
+            document = decode_document(body, form)
         except SourceError:
             return 0, 0
         records, understood = FORMATS[form.format].count(document, form)
-        return records, end_of(body) - (len(document) - understood)
+        return records, find_end(body) - (len(document) - understood)
 
     return count

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import polars as pl
 
-from orchestration_project.engine.contracts.contract import breaks_check
+from orchestration_project.engine.contracts.contract import is_violation
 from orchestration_project.engine.contracts.frame_types import MOMENT, QUANTITY
 from orchestration_project.engine.own.contracts import list_size_checks
 from orchestration_project.engine.own.derived import Derived
@@ -33,7 +33,7 @@ class Result(NamedTuple):
     is_sql: bool
 
 
-def frame_result(derived: Derived, returned: Any) -> Result:
+def convert_frame(derived: Derived, returned: Any) -> Result:
     """Return the rows of a frame that a function returned.
 
     Raises:
@@ -47,7 +47,7 @@ def frame_result(derived: Derived, returned: Any) -> Result:
     return Result(frame.columns, frame.rows(), is_sql=False)
 
 
-def conform_result(derived: Derived, result: Result, scope: Mapping[str, Any]) -> pl.DataFrame:
+def convert_result(derived: Derived, result: Result, scope: Mapping[str, Any]) -> pl.DataFrame:
     """Return a result as rows of the table, in its columns but ``known_from``.
 
     Args:
@@ -58,7 +58,7 @@ def conform_result(derived: Derived, result: Result, scope: Mapping[str, Any]) -
     Raises:
         ContractError: It differs from the declaration.
     """
-    expected = expected_names(derived, is_sql=result.is_sql)
+    expected = map_result_names(derived, is_sql=result.is_sql)
     if sorted(result.names) != sorted(expected.values()):
         raise _build_error(
             derived, ", ".join(expected.values()), ", ".join(result.names) or "nothing"
@@ -75,7 +75,7 @@ def conform_result(derived: Derived, result: Result, scope: Mapping[str, Any]) -
     return frame.sort(list(derived.key))
 
 
-def expected_names(derived: Derived, *, is_sql: bool) -> Mapping[str, str]:
+def map_result_names(derived: Derived, *, is_sql: bool) -> Mapping[str, str]:
     """Return the names that a result must have, by field."""
     return {field.name: field.stored_name if is_sql else field.name for field in derived.columns}
 
@@ -188,7 +188,7 @@ POLARS: Mapping[str, pl.DataType] = {
 def _require_checked(derived: Derived, frame: pl.DataFrame) -> None:
     for field in derived.columns:
         for check in (*list_size_checks(field), *field.checks):
-            broken = frame.filter(breaks_check(pl.col(field.name), check).fill_null(value=False))
+            broken = frame.filter(is_violation(pl.col(field.name), check).fill_null(value=False))
             if len(broken):
                 raise _build_error(
                     derived, f"{field.name} {check.says}", _name_rows(broken, derived), of=field

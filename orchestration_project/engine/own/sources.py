@@ -11,9 +11,9 @@ from orchestration_project.engine.contracts.queries import FieldList, Listing, P
 from orchestration_project.engine.own.reading import (
     Reading,
     ReadingOptions,
-    invalid,
-    reading_of,
-    requests_per_second,
+    build_config_error,
+    build_reading,
+    parse_rate,
 )
 
 DIRECTIVES = re.compile(r"%-?[aAbBCdeFgGhjmuUVwWyY%]")
@@ -42,7 +42,9 @@ def client_credentials(
         scope: Space-separated scopes; default: those of the client.
     """
     if not token_url.startswith(("http://", "https://")):
-        raise invalid("token_url", "an address that begins with https:// or http://", token_url)
+        raise build_config_error(
+            "token_url", "an address that begins with https:// or http://", token_url
+        )
     return ClientCredentials(token_url, client_id, client_secret, scope)
 
 
@@ -227,16 +229,18 @@ def http_source(
         reading: How records are read, as of `Reading`: ``format`` and its options, or ``parse``.
     """
     if not url.startswith(("http://", "https://")):
-        raise invalid("URL", "an address that begins with https:// or http://", url)
+        raise build_config_error("URL", "an address that begins with https:// or http://", url)
     _require_template(url, query or {})
     names = [*(secret_headers or {}).values(), *(secret_query or {}).values()]
     names += [bearer] if bearer else []
     names += [*basic] if basic else []
     names += [oauth.client_id, oauth.client_secret] if oauth else []
-    per_second = requests_per_second(rate, retries, names)
+    per_second = parse_rate(rate, retries, names)
     if oauth and (bearer or basic):
-        raise invalid("access", "oauth alone", f"oauth and {'bearer' if bearer else 'basic'}")
-    made_reading = reading_of(reading, signature(http_source).parameters)
+        raise build_config_error(
+            "access", "oauth alone", f"oauth and {'bearer' if bearer else 'basic'}"
+        )
+    made_reading = build_reading(reading, signature(http_source).parameters)
     other_names = [incremental.parameter] if incremental else []
     _require_plain(documents, paging, [*(headers or ()), *(query or ()), *names, *other_names])
     _require_query(
@@ -248,7 +252,9 @@ def http_source(
         and made_reading.format != "json"
     ):
         found_format = made_reading.format or "parse="
-        raise invalid("paging", "format json for a cursor or URL in the answer", found_format)
+        raise build_config_error(
+            "paging", "format json for a cursor or URL in the answer", found_format
+        )
     return HttpSource(
         url=url,
         reading=made_reading,
@@ -277,7 +283,7 @@ def file_source(path: str, **reading: Unpack[ReadingOptions]) -> FileSource:
     A relative path is below the project folder. The other arguments are those of `Reading`.
     """
     _require_template(path, {})
-    return FileSource(path=path, reading=reading_of(reading, ("path",)))
+    return FileSource(path=path, reading=build_reading(reading, ("path",)))
 
 
 def _require_plain(
@@ -288,7 +294,9 @@ def _require_plain(
         _require_template(document.name, {})
     if documents and (paging is not None or names):
         text = "paging" if paging is not None else ", ".join(names)
-        raise invalid("documents", "no paging, headers, query and secrets beside them", text)
+        raise build_config_error(
+            "documents", "no paging, headers, query and secrets beside them", text
+        )
 
 
 def _require_query(
@@ -297,23 +305,23 @@ def _require_query(
     """Make sure that a query in JSON says how many records it has, and has its parts alone."""
     counts = paging is not None and bool(paging.total and paging.limit)
     if query is None and (lists or counts):
-        raise invalid(
+        raise build_config_error(
             "json_query", "a query beside listing, field_list and total of offsets", "none"
         )
     if query is not None and not counts:
         expected = "offsets(…, limit=, total=) beside a query in JSON"
-        raise invalid("paging", expected, "none" if paging is None else paging.kind)
+        raise build_config_error("paging", expected, "none" if paging is None else paging.kind)
     if query is not None and others:
         expected = "no documents, query and incremental beside a query in JSON"
-        raise invalid("json_query", expected, ", ".join(map(str, others)))
+        raise build_config_error("json_query", expected, ", ".join(map(str, others)))
 
 
 def _require_template(url: str, query: Mapping[str, str]) -> None:
     """Make sure that braces of a template are places of the partition."""
     for text in (url, *query.values()):
         if wrong := re.search(r"[{}][^{}]*[{}]?", PLACE_OF_PARTITION.sub("", text)):
-            raise invalid("template", "{partition} or {partition:%Y-%m-%d}", wrong[0])
+            raise build_config_error("template", "{partition} or {partition:%Y-%m-%d}", wrong[0])
         for match in PLACE_OF_PARTITION.finditer(text):
             if unknown := re.sub(DIRECTIVES, "", match["form"] or "").count("%"):
                 expected = "directives of strftime for a day, such as %Y-%m-%d"
-                raise invalid("template", expected, f"{match[0]}: {unknown} unknown")
+                raise build_config_error("template", expected, f"{match[0]}: {unknown} unknown")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from orchestration_project.engine.own.reading import invalid
+from orchestration_project.engine.own.reading import build_config_error
 from orchestration_project.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -77,10 +77,12 @@ def _parse(sql: str, database: str) -> "exp.Query":
         text = str(error.__context__ or error)
         match = PLACE.search(text)
         line = f"line {match[1]}: " if match else ""
-        raise invalid("SQL", f"a query of {database}", f"{line}{PLACE.sub('', text)}") from None
+        raise build_config_error(
+            "SQL", f"a query of {database}", f"{line}{PLACE.sub('', text)}"
+        ) from None
     statements = [expression for expression in parsed if expression is not None]
     if len(statements) != 1:
-        raise invalid("SQL", "one query", f"{len(statements)} statements")
+        raise build_config_error("SQL", "one query", f"{len(statements)} statements")
     [tree] = statements
     writing = (exp.Insert, exp.Update, exp.Delete, exp.Merge, exp.Into, exp.Lock)
     wrong = next(tree.find_all(*writing), None)
@@ -96,10 +98,10 @@ def _convert_error(error: Exception, database: str) -> ConfigurationError:
     highlight = str(first.get("highlight", ""))
     column = int(first.get("col", 0)) - max(len(highlight), 1) + 1
     place = f"line {first.get('line')}, column {column}"
-    return invalid("SQL", f"a query of {database}", f"{place}, at {highlight!r}: {text}")
+    return build_config_error("SQL", f"a query of {database}", f"{place}, at {highlight!r}: {text}")
 
 
 def _build_error(node: "exp.Expr", expected: str, found: str) -> ConfigurationError:
     places = [expression.meta for expression in node.walk() if "line" in expression.meta]
     at = f"line {places[0]['line']}: " if places else ""
-    return invalid("SQL", expected, f"{at}{found}")
+    return build_config_error("SQL", expected, f"{at}{found}")

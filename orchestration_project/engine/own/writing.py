@@ -27,7 +27,7 @@ class Asking:
     page_size: int = 0
 
 
-def source_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -> str:
+def render_source(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -> str:
     """Return the text of ``defs/<name>/source.py``."""
     arguments = _render_arguments(proposal, asking)
     function = "file_source" if is_file else "http_source"
@@ -71,7 +71,7 @@ TYPE_WORDS = {
 """Types in YAML, by what they are in Python, where they differ."""
 
 
-def yaml_text(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -> str:
+def render_yaml(name: str, proposal: Proposal, asking: Asking, *, is_file: bool) -> str:
     """Return the text of ``defs/<name>/defs.yaml``."""
     partitions = {"every": "day", "since": str(proposal.day)}
     partitions |= {"column": proposal.day_field} if proposal.day_field else {}

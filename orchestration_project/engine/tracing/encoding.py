@@ -62,7 +62,7 @@ def _encode_attributes(values: Mapping[str, Value]) -> "list[KeyValue]":
     return [KeyValue(key=name, value=value(item)) for name, item in values.items()]
 
 
-def rejected_count(answer: bytes) -> int:
+def count_rejected(answer: bytes) -> int:
     """Return how many spans a collector says that it rejected; 0 for an answer that is none."""
     from google.protobuf.message import DecodeError
     from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse

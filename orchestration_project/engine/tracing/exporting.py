@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import httpx
 
-from orchestration_project.engine.tracing.encoding import encode_spans, rejected_count
+from orchestration_project.engine.tracing.encoding import count_rejected, encode_spans
 from orchestration_project.engine.tracing.span import Span
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.redaction import hide
@@ -276,7 +276,7 @@ class SpanExport:
             self._drop(batch, f"status {status}")
         else:
             with self._changed:
-                self._lost_count += min(rejected_count(answer.body), len(batch))
+                self._lost_count += min(count_rejected(answer.body), len(batch))
 
 
 def open_export(

@@ -47,19 +47,19 @@ class Span:
         for name, value in attributes.items():
             if value is not None and len(self.attributes) < MAX_ATTRIBUTES:
                 is_text = isinstance(value, str)
-                self.attributes[name] = shown(value) if is_text else value
+                self.attributes[name] = redact_text(value) if is_text else value
 
     def fail(self, error: BaseException | str) -> None:
         """Note the error that ends it: its type and the start of its text."""
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        self.error = shown(text)
+        self.error = redact_text(text)
 
     def end(self) -> None:
         """Note the end."""
         self.ended_ns = self.started_ns + time.monotonic_ns() - self._began
 
 
-def shown(text: str) -> str:
+def redact_text(text: str) -> str:
     """Return a text as an attribute may have it: redacted, printable, cut."""
     plain = redacted(text)[:MAX_TEXT_CHARACTERS]  # a cut before it could split a secret
     return "".join(character if character.isprintable() else " " for character in plain)

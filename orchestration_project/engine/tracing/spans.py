@@ -15,8 +15,8 @@ from orchestration_project.engine.tracing.span import FLUSH_SECONDS, Kind, Span,
 from orchestration_project.engine.tracing.traceparent import (
     TraceContext,
     begin_trace,
-    current_trace,
-    in_trace,
+    find_current_trace,
+    use_trace,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import load_shared_settings
@@ -86,7 +86,7 @@ def flush(seconds: float = FLUSH_SECONDS) -> None:
 atexit.register(flush)  # by the process that ends: a fork has other spans than its parent
 
 
-def span(
+def open_span(
     name: str, kind: Kind = "internal", **attributes: Value | None
 ) -> AbstractContextManager[Span | None]:
     """Record the block as a span below the current one; gives None if nothing is recorded.
@@ -100,19 +100,19 @@ def span(
 def _record_span(
     name: str, kind: Kind, attributes: Mapping[str, Value | None]
 ) -> Iterator[Span | None]:
-    begun = begin_span(name, current_trace(), kind)
+    begun = begin_span(name, find_current_trace(), kind)
     if begun is None:
         yield None
         return
     begun.set(**attributes)
-    with in_trace(begun.context):
+    with use_trace(begun.context):
         try:
             yield begun
         except BaseException as error:
             begun.fail(error)
             raise
         finally:
-            end_span(begun)
+            finish_span(begun)
 
 
 def begin_span(
@@ -122,7 +122,7 @@ def begin_span(
     *,
     context: TraceContext | None = None,
 ) -> Span | None:
-    """Begin a span that the caller ends by `end_span`; None: nothing is recorded.
+    """Begin a span that the caller ends by `finish_span`; None: nothing is recorded.
 
     Args:
         name: Name of few values.
@@ -136,7 +136,7 @@ def begin_span(
     return Span(name, trace_context, parent.span_id if parent else None, kind)
 
 
-def end_span(span: Span | None) -> None:
+def finish_span(span: Span | None) -> None:
     """End a span now, and hand it to the export; None: nothing happens."""
     if span is None:
         return

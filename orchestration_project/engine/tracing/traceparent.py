@@ -65,7 +65,7 @@ class TraceContext(NamedTuple):
 
     def child(self) -> "TraceContext":
         """Return the context of a new span of the same trace."""
-        return self._replace(span_id=new_span_id())
+        return self._replace(span_id=generate_span_id())
 
     def as_tags(self) -> dict[str, str]:
         """Return the tags of a run in this trace."""
@@ -74,10 +74,10 @@ class TraceContext(NamedTuple):
 
 def begin_trace() -> TraceContext:
     """Return the context of the first span of a new trace, with random IDs."""
-    return TraceContext(_generate_hex(16), new_span_id())
+    return TraceContext(_generate_hex(16), generate_span_id())
 
 
-def new_span_id() -> str:
+def generate_span_id() -> str:
     """Return a random span ID, 16 hex digits."""
     return _generate_hex(8)
 
@@ -117,10 +117,10 @@ def continue_or_begin(texts: Sequence[str]) -> tuple[TraceContext, str | None]:
     context = read_traceparent(texts[0]) if len(texts) == 1 else None
     if context is not None:
         return context, None
-    return begin_trace(), shown_rejected(", ".join(texts)) if texts else None
+    return begin_trace(), redact_rejected(", ".join(texts)) if texts else None
 
 
-def shown_rejected(text: str) -> str:
+def redact_rejected(text: str) -> str:
     """Return a rejected text as it may be stored: redacted, printable ASCII, bounded."""
     cut = redacted(text)[:MAX_REJECTED_CHARACTERS]  # a cut before it could split a secret
     return "".join(character if " " <= character <= "~" else "?" for character in cut)
@@ -152,7 +152,7 @@ _OF_RUNS: dict[str, TraceContext] = {}
 _LOCK = Lock()
 
 
-def current_trace() -> TraceContext | None:
+def find_current_trace() -> TraceContext | None:
     """Return the trace of this task, else of the run that this process executes; None: neither."""
     trace_context = _OF_TASK.get()
     if trace_context is None and _OF_RUNS:
@@ -167,7 +167,7 @@ def set_task_trace(context: TraceContext | None) -> None:
 
 
 @contextmanager
-def in_trace(context: TraceContext | None) -> Iterator[None]:
+def use_trace(context: TraceContext | None) -> Iterator[None]:
     """Make a trace the current one of this task for a while; None: leave it as it is."""
     if context is None:
         yield
@@ -185,7 +185,7 @@ def begin_run_trace(run_id: str, context: TraceContext) -> None:
         _OF_RUNS[run_id] = context
 
 
-def end_run_trace(run_id: str) -> None:
+def forget_run_trace(run_id: str) -> None:
     """Forget the trace of a run that has ended here; nothing happens for another run."""
     with _LOCK:
         _OF_RUNS.pop(run_id, None)
@@ -200,6 +200,6 @@ def trace_tags(given: Mapping[str, str]) -> dict[str, str]:
     trace_context = trace_of_tags(given)
     if trace_context is not None:
         return trace_context.as_tags()
-    context, malformed = current_trace() or begin_trace(), read_tag(given, TRACEPARENT_TAG)
-    noted = {REJECTED_TAG: shown_rejected(malformed)} if malformed else {}
+    context, malformed = find_current_trace() or begin_trace(), read_tag(given, TRACEPARENT_TAG)
+    noted = {REJECTED_TAG: redact_rejected(malformed)} if malformed else {}
     return context.as_tags() | noted

@@ -9,7 +9,7 @@ import polars as pl
 from sqlalchemy import Connection, Select, Table, and_, case, func, select
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
+from orchestration_project.engine.warehouse.frames import Scope, match_scope, read_frame
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.tables.catalogue import Relation, relation, relation_as_of
 from orchestration_project.tables.queries.published import REASON, published_by
@@ -118,7 +118,7 @@ class StateAsOf:
         is_published = and_(last.is_not(None), last <= self.day)
         counted = select(func.count(), func.count(case((is_published, 1))), latest_load)
         row_count, published, latest = self.connection.execute(
-            counted.where(within(table, scope))
+            counted.where(match_scope(table, scope))
         ).one()
         is_of_state = latest and row_count == published and (self.at is None or latest <= self.at)
         return latest if is_of_state and not self._has_history(table, scope) else None
@@ -126,7 +126,7 @@ class StateAsOf:
     def _has_history(self, table: Table, scope: Scope) -> bool:
         history: Table = table.info[HISTORY]
         first = history.c[key_names(table)[0]]
-        some = select(first).where(within(history, scope)).limit(1)
+        some = select(first).where(match_scope(history, scope)).limit(1)
         return self.connection.execute(some).first() is not None
 
     def last_load(self, table: Table, scope: Scope) -> datetime | None:
@@ -139,7 +139,7 @@ class StateAsOf:
         ]
         entries = []
         for item, moment in moments:
-            statement = select(func.max(moment)).where(within(item, scope))
+            statement = select(func.max(moment)).where(match_scope(item, scope))
             if self.at is not None:
                 statement = statement.where(moment <= self.at)
             entries.append(self.connection.execute(statement).scalar_one())
@@ -199,7 +199,7 @@ class UnderivableError(ConfigurationError):
     """A partition cannot be derived: its inputs have no rows at the time."""
 
 
-def nothing_then(name: str, key: str, absent: Sequence[str]) -> UnderivableError:
+def build_absent_error(name: str, key: str, absent: Sequence[str]) -> UnderivableError:
     """Return the error of a partition that cannot be derived."""
     return UnderivableError(
         f"{name} of {key} cannot be derived",

@@ -24,11 +24,11 @@ from orchestration_project.engine.warehouse.delivery import (
     group_id,
 )
 from orchestration_project.engine.warehouse.frames import (
-    frame_of,
+    build_frame,
     insert_frame,
-    joined,
+    join_scopes,
+    match_scope,
     read_keys,
-    within,
 )
 from orchestration_project.engine.warehouse.target import SummaryT
 from orchestration_project.tables.spine import balances
@@ -74,10 +74,12 @@ def _count_scopes(
 ) -> Counter[tuple[object, ...]]:
     """Count rows by the values of their partition's columns."""
     counts = Counter[tuple[object, ...]]()
-    for scope in joined(batch.scope for batch in batches):
+    for scope in join_scopes(batch.scope for batch in batches):
         table = batches[0].target.table
         columns = [table.c[name] for name in batches[0].target.partition]
-        statement = select(*columns, func.count()).where(within(table, scope)).group_by(*columns)
+        statement = (
+            select(*columns, func.count()).where(match_scope(table, scope)).group_by(*columns)
+        )
         for *place, count in connection.execute(statement):
             counts[tuple(place)] += count
     return counts
@@ -89,7 +91,7 @@ def _count_keys(connection: Connection, batch: ValidatedBatch) -> int | None:
     return len(read_keys(connection, batch.target.table, batch.validated.rows))
 
 
-def balances_of_write(
+def build_write_balances(
     batch: ValidatedBatch, counts: Counts, before: int | None, after: int | None
 ) -> list[Balance]:
     """Return the equations of a write, by the counts that it reports."""
@@ -104,7 +106,7 @@ def balances_of_write(
     ]
 
 
-def with_balances(
+def add_balances(
     batches: Sequence[ValidatedBatch[SummaryT]],
     counts: Sequence[Counts],
     before: RowCounts,
@@ -117,7 +119,7 @@ def with_balances(
     """
     balanced = []
     for batch, count, rows_before, rows_after in zip(batches, counts, before, after, strict=True):
-        written = balances_of_write(batch, count, rows_before, rows_after)
+        written = build_write_balances(batch, count, rows_before, rows_after)
         if unbalanced := [balance for balance in written if balance.difference]:
             raise _build_error(batch, written, unbalanced)
         every = [*batch.validated.balances, *written]
@@ -146,7 +148,7 @@ def record_balances(
 ) -> None:
     """Insert the equations of deliveries into `balances`, by the delivery."""
     rows = [
-        balance_row(
+        build_balance_row(
             balance,
             table_name=batch.target.table.name,
             subject=group_id(batch.target),
@@ -156,14 +158,14 @@ def record_balances(
         for batch in batches
         for balance in batch.validated.balances
     ]
-    insert_frame(connection, balances, frame_of(rows, balances))
+    insert_frame(connection, balances, build_frame(rows, balances))
 
 
 def record_failure(connection: Connection, error: UnbalancedError, at: datetime) -> None:
     """Record the equations of a stage whose transaction was undone, beside those of its success."""
     forget_failure(connection, error.table_name, error.subject)
     rows = [
-        balance_row(
+        build_balance_row(
             balance,
             table_name=error.table_name,
             subject=f"{error.subject}{FAILED}",
@@ -173,7 +175,7 @@ def record_failure(connection: Connection, error: UnbalancedError, at: datetime)
         for balance in error.balances
         if balance.difference
     ]
-    insert_frame(connection, balances, frame_of(rows, balances))
+    insert_frame(connection, balances, build_frame(rows, balances))
 
 
 def forget_failure(connection: Connection, table_name: str, subject: str) -> None:
@@ -182,7 +184,7 @@ def forget_failure(connection: Connection, table_name: str, subject: str) -> Non
     connection.execute(delete(balances).where(*pair))
 
 
-def balance_row(
+def build_balance_row(
     balance: Balance, *, table_name: str, subject: str, run_id: str, at: datetime
 ) -> dict[str, object]:
     """Return an equation as a row of `balances`."""

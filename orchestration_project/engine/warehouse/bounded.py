@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, exc, text
 
-from orchestration_project.engine.warehouse.connecting import sql_state
+from orchestration_project.engine.warehouse.connecting import find_sql_state
 
 STEPS = 10_000
 """Steps of SQLite's virtual machine between two clock checks: well below a millisecond."""
@@ -27,7 +27,7 @@ NO_LONGER = text(
 
 
 @contextmanager
-def ended_after(connection: Connection, seconds: float) -> Iterator[None]:
+def use_time_limit(connection: Connection, seconds: float) -> Iterator[None]:
     """Have PostgreSQL or SQLite end what runs on ``connection`` longer; others go on.
 
     PostgreSQL counts for each statement, SQLite for all of them; PostgreSQL's limit ends with the
@@ -41,12 +41,12 @@ def ended_after(connection: Connection, seconds: float) -> Iterator[None]:
         with _raise_timeout(connection):
             yield
     else:
-        with ended_without_progress(connection, seconds):
+        with use_idle_limit(connection, seconds):
             yield
 
 
 @contextmanager
-def ended_without_progress(connection: Connection, seconds: float) -> Iterator[Callable[[], None]]:
+def use_idle_limit(connection: Connection, seconds: float) -> Iterator[Callable[[], None]]:
     """Have PostgreSQL or SQLite end what runs ``seconds`` after the last progress.
 
     Gives the function that notes progress.
@@ -71,7 +71,7 @@ def ended_without_progress(connection: Connection, seconds: float) -> Iterator[C
         yield note_progress
 
 
-def noted(batches: Iterator[Batch], note_progress: Callable[[], None]) -> Iterator[Batch]:
+def report_progress(batches: Iterator[Batch], note_progress: Callable[[], None]) -> Iterator[Batch]:
     """Give ``batches``; each is progress."""
     for batch in batches:
         note_progress()
@@ -123,4 +123,6 @@ def _raise_timeout(connection: Connection) -> Iterator[None]:
 
 
 def _was_ended(error: BaseException) -> bool:
-    return sql_state(error) == CANCELED or getattr(error, "sqlite_errorname", "") == INTERRUPTED
+    return (
+        find_sql_state(error) == CANCELED or getattr(error, "sqlite_errorname", "") == INTERRUPTED
+    )

@@ -34,7 +34,7 @@ ESCAPES = {
 }
 
 
-def copied_out(
+def iterate_copied(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType], rows: int
 ) -> Generator[pl.DataFrame]:
     """Yield the rows of ``statement`` with the types of ``schema``, at most ``rows`` at a time.
@@ -148,7 +148,7 @@ def insert_into_sqlite(
             # A thread whose start is interrupted is not joined, so it starts before the file does.
             pool.submit(len, "").result()
             pool.submit(_write, frame.drop(same), file, rows_at_once).result()
-        _insert_file(connection, table, file, frame.columns, as_stored(frame[:1].select(same)))
+        _insert_file(connection, table, file, frame.columns, encode_sqlite(frame[:1].select(same)))
     finally:
         file.unlink(missing_ok=True)  # SQLite has it open; no other process reads it
 
@@ -159,11 +159,11 @@ def _write(frame: pl.DataFrame, file: Path, rows_at_once: int) -> None:
     from pyarrow import RecordBatchReader
 
     compat = pl.CompatLevel.oldest()
-    schema = as_stored(frame.clear()).to_arrow(compat_level=compat).schema
+    schema = encode_sqlite(frame.clear()).to_arrow(compat_level=compat).schema
     batches = (
         piece
         for batch in frame.iter_slices(rows_at_once)
-        for piece in as_stored(batch).to_arrow(compat_level=compat).to_batches()
+        for piece in encode_sqlite(batch).to_arrow(compat_level=compat).to_batches()
     )
     try:
         with dbapi.connect(str(file), autocommit=True) as rows, rows.cursor() as cursor:
@@ -208,10 +208,10 @@ def _insert_values(
     statement = f"INSERT INTO {quote(table.name)} ({columns}) VALUES ({places})"  # noqa: S608 - quoted names only
     driver: Any = connection.connection.driver_connection
     for batch in frame.iter_slices(rows_at_once):
-        driver.executemany(statement, as_stored(batch).rows())
+        driver.executemany(statement, encode_sqlite(batch).rows())
 
 
-def as_stored(frame: pl.DataFrame) -> pl.DataFrame:
+def encode_sqlite(frame: pl.DataFrame) -> pl.DataFrame:
     """Return values as SQLite stores them: days, timestamps and flags as texts and numbers."""
     return frame.with_columns(
         pl.col(pl.Datetime).dt.strftime(SQLITE_TIMESTAMP),
@@ -229,7 +229,7 @@ ROWS_PER_ARROW_BATCH = 10_000
 
 
 @contextmanager
-def sorted_on_disk(connection: Connection) -> Iterator[None]:
+def use_disk_sort(connection: Connection) -> Iterator[None]:
     """Have SQLite sort in a temporary file what exceeds its cache of 2 MB; others do so anyway.
 
     Loads sort in memory: they need no temporary folder.
@@ -245,7 +245,7 @@ def sorted_on_disk(connection: Connection) -> Iterator[None]:
             driver.execute("PRAGMA temp_store = MEMORY")  # the pool gives the connection to others
 
 
-def out_of_sqlite(
+def iterate_sqlite(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
 ) -> Generator[pl.DataFrame]:
     """Yield the rows of ``statement`` with the types of ``schema``, batch by batch."""
@@ -259,7 +259,7 @@ def out_of_sqlite(
             )
 
 
-def many_out_of_sqlite(
+def iterate_sqlite_adbc(
     connection: Connection, statement: Query, schema: Mapping[str, pl.DataType]
 ) -> Generator[pl.DataFrame]:
     """Do the same for what is committed, without an object of Python for each value.

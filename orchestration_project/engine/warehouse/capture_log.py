@@ -15,17 +15,21 @@ from sqlalchemy import Connection, Update, bindparam, delete, literal, select, u
 
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.contracts import lazy_polars as pl
-from orchestration_project.engine.contracts.values import BATCH_INDEX, concat_batches, schema_of
+from orchestration_project.engine.contracts.values import (
+    BATCH_INDEX,
+    combine_batches,
+    derive_schema,
+)
 from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.tracing.traceparent import current_trace
+from orchestration_project.engine.tracing.traceparent import find_current_trace
 from orchestration_project.engine.warehouse.delivery import Outcome, capture_id
 from orchestration_project.engine.warehouse.frames import (
     Scope,
-    frame_of,
+    build_frame,
+    encode_scope,
     insert_absent,
     insert_frame,
     read_keys,
-    scope_as_json,
 )
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
@@ -82,11 +86,11 @@ class CaptureLog:
     def record_all(self, connection: Connection, batch: Sequence[FetchedGroup]) -> None:
         """Record several groups, one at least, with as many statements as one takes."""
         groups = [self._delivery_row(group) for _, group, _ in batch]
-        insert_frame(connection, deliveries, frame_of(groups, deliveries))
+        insert_frame(connection, deliveries, build_frame(groups, deliveries))
         fetched = [capture for those, _, _ in batch for capture in those]
         self._record_blobs(connection, [capture.blob_row for capture in fetched])
         fetches = [row for those, group, _ in batch for row in _capture_rows(those, group)]
-        insert_frame(connection, captures, frame_of(fetches, captures))
+        insert_frame(connection, captures, build_frame(fetches, captures))
         rejecting = [(rejected, group) for _, group, rejected in batch if not rejected.is_empty()]
         if rejecting:
             self._record_rejects(connection, rejecting)
@@ -110,14 +114,14 @@ class CaptureLog:
             connection.execute(move_blob(self.at), entries)
 
     def _delivery_row(self, group: CaptureGroup) -> dict[str, object]:
-        return {**vars(group), "scope": scope_as_json(group.scope), "recorded_at": self.at}
+        return {**vars(group), "scope": encode_scope(group.scope), "recorded_at": self.at}
 
     def _record_rejects(
         self, connection: Connection, batch: Sequence[tuple[pl.DataFrame, CaptureGroup]]
     ) -> None:
         groups = [group for _, group in batch]
-        rows = concat_batches([rejected for rejected, _ in batch])
-        ids = ids_of_rows(rows, [group.group_id for group in groups])
+        rows = combine_batches([rejected for rejected, _ in batch])
+        ids = find_capture_ids(rows, [group.group_id for group in groups])
         if "capture_id" in rows.columns:  # the same lines may have been rejected before
             pair = (
                 rejects.c.table_name == groups[0].table_name,
@@ -132,7 +136,7 @@ class CaptureLog:
             run_id=pl.lit(groups[0].run_id),
             rejected_at=pl.lit(self.at, pl.Datetime("us", "UTC")),
         )
-        insert_frame(connection, rejects, recorded.select(list(schema_of(rejects))))
+        insert_frame(connection, rejects, recorded.select(list(derive_schema(rejects))))
 
 
 def read_blobs(connection: Connection, wanted: Sequence[str]) -> dict[str, Blob]:
@@ -152,7 +156,7 @@ def move_blob(at: datetime) -> Update:
 
 
 def _capture_rows(fetched: Sequence[Capture], group: CaptureGroup) -> list[dict[str, object]]:
-    trace = current_trace()
+    trace = find_current_trace()
     return [
         {
             **capture.capture_row,
@@ -169,7 +173,7 @@ def _capture_rows(fetched: Sequence[Capture], group: CaptureGroup) -> list[dict[
     ]
 
 
-def ids_of_rows(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
+def find_capture_ids(rows: pl.DataFrame, groups: Sequence[str]) -> pl.Series:
     """Return the capture of each row: its own ``capture_id`` if it has one, as `capture_ids` else.
 
     Rows have one if they were read from captures that an earlier delivery recorded.

@@ -10,17 +10,22 @@ from orchestration_project.engine.contracts.chain import RENAME, RENAMED_FROM, S
 from orchestration_project.engine.warehouse.chain_checking import (
     DELIVERED,
     ChainChecking,
-    chain_names,
-    chained_tables,
+    list_chained_tables,
+    read_chain_names,
 )
-from orchestration_project.engine.warehouse.chaining import ChainTail, Draft, chain_key, read_chain
-from orchestration_project.engine.warehouse.frames import in_statements
+from orchestration_project.engine.warehouse.chaining import (
+    ChainTail,
+    Draft,
+    find_chain_key,
+    read_chain,
+)
+from orchestration_project.engine.warehouse.frames import iterate_chunks
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.spine import captures, deliveries, load_chain
 
 
 @contextmanager
-def amending(
+def record_amendments(
     connection: Connection,
     kind: str,
     reason: str,
@@ -39,11 +44,11 @@ def amending(
         at: Time of the changes.
         partitions: Partition keys that the changes reach, by table; None: any.
     """
-    key = chain_key(connection)
+    key = find_chain_key(connection)
     if key is None:
         yield
         return
-    chained = chained_tables(connection)
+    chained = list_chained_tables(connection)
     reached = {
         table: None if partitions is None else partitions[table]
         for table in chained
@@ -59,7 +64,7 @@ def amending(
         checking = ChainChecking(connection, table, trusted)
         numbers = sorted(checking.misfits(keys) - before[table])
         drafts = [checking.amendment(number, kind, reason) for number in numbers]
-        for some in in_statements(numbers):
+        for some in iterate_chunks(numbers):
             is_amended = or_(load_chain.c.number.in_(some), load_chain.c.amends.in_(some))
             pair = (load_chain.c.table_name == table.name, is_amended)
             connection.execute(update(load_chain).where(*pair).values(salt=None))
@@ -67,7 +72,7 @@ def amending(
             ChainTail(connection, table, key, at).append(drafts)
 
 
-def amend_changed_columns(
+def record_column_change(
     connection: Connection, table: Table, copy: Table, reason: str, at: datetime
 ) -> None:
     """Record the change of a table's columns in its chain; without a key nothing is recorded.
@@ -82,8 +87,8 @@ def amend_changed_columns(
         reason: The change.
         at: Time of the change.
     """
-    key = chain_key(connection)
-    if key is None or table.name not in chain_names(connection):
+    key = find_chain_key(connection)
+    if key is None or table.name not in read_chain_names(connection):
         return
     trusted = frozenset({key.public_key})
     is_load = (load_chain.c.table_name == table.name, load_chain.c.kind.in_(DELIVERED))
@@ -96,7 +101,7 @@ def amend_changed_columns(
     ChainTail(connection, table, key, at).append(drafts)
 
 
-def amend_renamed_table(
+def record_table_rename(
     connection: Connection,
     table: Table,
     before: Table,
@@ -116,8 +121,8 @@ def amend_renamed_table(
         rename: Gives the records of loads the new name.
         at: Time of the change.
     """
-    key = chain_key(connection)
-    if key is None or before.name not in chain_names(connection):
+    key = find_chain_key(connection)
+    if key is None or before.name not in read_chain_names(connection):
         rename()
         return
     is_load = load_chain.c.kind.in_(DELIVERED)
@@ -134,7 +139,7 @@ def amend_renamed_table(
     ChainTail(connection, table, key, at).append([named, *drafts])
 
 
-def partitions_of_captures(
+def find_capture_partitions(
     connection: Connection, condition: ColumnElement[bool]
 ) -> dict[Table, list[str]]:
     """Return the partition keys of the deliveries that have some captures, by loaded table."""

@@ -25,26 +25,31 @@ from orchestration_project.engine.contracts.chain import (
     ChainProblem,
     ChainRecord,
     Renames,
-    grouped_sha256,
-    head_problems,
+    format_payload,
+    hash_groups,
+    hash_payload,
+    hash_rows,
+    hash_with_salt,
+    iterate_head_problems,
     link_problems,
-    listed_sha256,
-    payload_text,
-    salted,
-    sha256_of,
 )
 from orchestration_project.engine.warehouse.chaining import (
     Draft,
     RowsDigest,
-    hashed_columns,
-    partition_scope,
-    range_scope,
+    build_recorded_state,
+    list_hashed_columns,
+    parse_partition,
+    parse_range,
     read_chain,
     read_chain_heads,
     read_evidence,
-    recorded_state,
 )
-from orchestration_project.engine.warehouse.frames import Scope, in_statements, read_frame, within
+from orchestration_project.engine.warehouse.frames import (
+    Scope,
+    iterate_chunks,
+    match_scope,
+    read_frame,
+)
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names
 from orchestration_project.tables.spine import (
@@ -96,27 +101,27 @@ class _Effective(NamedTuple):
         return self.hashes.fields
 
 
-def chained_tables(connection: Connection) -> list[Table]:
+def list_chained_tables(connection: Connection) -> list[Table]:
     """Return the tables that have a chain, by name."""
-    names = chain_names(connection)
+    names = read_chain_names(connection)
     return sorted(
         (table for table in tables() if table.name in names), key=lambda table: table.name
     )
 
 
-def chain_names(connection: Connection) -> set[str]:
+def read_chain_names(connection: Connection) -> set[str]:
     """Return the tables that records or heads name."""
     names = connection.scalars(select(load_chain.c.table_name).distinct())
     return {*names, *read_chain_heads(connection)}
 
 
-def unknown_chains(connection: Connection) -> list[ChainProblem]:
+def find_unknown_chains(connection: Connection) -> list[ChainProblem]:
     """Return each chain of a table that this release does not declare."""
     declared = {table.name for table in tables()}
     cause = "expected a table of this release, found a chain alone"
     return [
         ChainProblem(name, None, "chain", cause)
-        for name in sorted(chain_names(connection) - declared)
+        for name in sorted(read_chain_names(connection) - declared)
     ]
 
 
@@ -125,7 +130,7 @@ def check_heads(connection: Connection, exported: Mapping[str, ChainHead]) -> li
 
     The head of a table that was renamed since is looked for under its present name, too.
     """
-    renamed = {name: present_name(connection, name) for name in exported}
+    renamed = {name: find_current_name(connection, name) for name in exported}
     present = {}
     for name, head in exported.items():
         rows = connection.execute(
@@ -136,10 +141,10 @@ def check_heads(connection: Connection, exported: Mapping[str, ChainHead]) -> li
         ).all()
         exact = [row for row in rows if row.record_sha256 == head.record_sha256]
         present[name] = {row.number: row.record_sha256 for row in exact or rows}
-    return list(head_problems(exported, present))
+    return list(iterate_head_problems(exported, present))
 
 
-def present_name(connection: Connection, name: str) -> str:
+def find_current_name(connection: Connection, name: str) -> str:
     """Return the name that a table has now, by the latest rename of a table of this name."""
     statement = (
         select(table_renames.c.table_name)
@@ -217,17 +222,17 @@ class ChainChecking:
         amended = read_chain(self._connection, self._table.name, load_chain.c.amends == number)
         effective = _Effective(record, list(amended)[-1] if self._is_amended(number) else record)
         group, fields = str(record.group_id), effective.fields
-        columns = hashed_columns(self._table)
+        columns = list_hashed_columns(self._table)
         ids = [int(one) for one in fields["rejects"]]
         recorded, rejected = read_evidence(self._connection, self._table, [group], ids, columns)
-        scope = partition_scope(self._table, record.partition or "{}")
+        scope = parse_partition(self._table, record.partition or "{}")
         sources = [self._table] if self._history is None else [self._table, self._history]
         change = (
             self._parts(sources, scope, effective, "written", "known_from", columns),
             self._parts(sources[1:], scope, effective, "ended", "known_to", columns),
         )
         day, is_load_day = fields["ending"]
-        state = recorded_state(
+        state = build_recorded_state(
             {name: hashes[group] for name, hashes in recorded.items()},
             rejected,
             change,
@@ -260,7 +265,7 @@ class ChainChecking:
         names = columns[part_name]
         parts = []
         for _, _, condition in effective.fields[part_name]:
-            part = {**scope, **range_scope(condition)}
+            part = {**scope, **parse_range(condition)}
             rows = self._rows(sources, part, effective.record.recorded_at, names, time_name)
             if not rows.is_empty():
                 parts.append((len(rows), self._hashed(rows, names), condition))
@@ -280,7 +285,7 @@ class ChainChecking:
         renames = _read_renames(self._connection, self._table.name)
         self._report.problems += link_problems(records, self._trusted, head, renames)
         latest = max(self._columns, default=0)
-        named = sha256_of(payload_text(self._columns.get(latest, {}))) if latest else ""
+        named = hash_payload(format_payload(self._columns.get(latest, {}))) if latest else ""
         columns = (chain_heads.c.columns_number, chain_heads.c.columns_sha256)
         condition = chain_heads.c.table_name == self._table.name
         if self._connection.execute(select(*columns).where(condition)).first() != (latest, named):
@@ -366,14 +371,14 @@ class ChainChecking:
         for group, delivered in by_group.items():
             for name, expected in delivered.fields["evidence"].items():
                 actual = recorded.get(name, {}).get(group)
-                if actual is None or salted(delivered.hashes.salt, actual) != expected:
+                if actual is None or hash_with_salt(delivered.hashes.salt, actual) != expected:
                     self._add(
                         delivered.record, f"expected the recorded rows of {name}, found others"
                     )
         for capture, delivered in rejecting.items():
             expected = delivered.fields["rejects"][str(capture)]
             actual = rejected.get(capture)
-            if actual is None or salted(delivered.hashes.salt, actual) != expected:
+            if actual is None or hash_with_salt(delivered.hashes.salt, actual) != expected:
                 self._add(delivered.record, "expected the recorded rows of rejects, found others")
         self._rejecting |= rejecting.keys()
 
@@ -384,7 +389,7 @@ class ChainChecking:
         if text is None:
             self._add(effective[-1].record, "expected the partition of a delivery, found NULL")
             return
-        scope = partition_scope(self._table, text)
+        scope = parse_partition(self._table, text)
         loads = {delivered.record.recorded_at: delivered for delivered in effective}
         self._check_written(partition_key, scope, loads)
         if self._history is not None:
@@ -427,7 +432,7 @@ class ChainChecking:
     def _check_endings(self, scope: Scope, loads: Mapping[datetime, _Effective]) -> None:
         history: Table = self._table.info[HISTORY]
         columns = (history.c.known_to, history.c[ENDED_ON], history.c[IS_LOAD_DAY])
-        endings = select(*columns).where(within(history, scope)).distinct()
+        endings = select(*columns).where(match_scope(history, scope)).distinct()
         for at, day, is_load_day in self._connection.execute(endings):
             delivered = loads.get(at)
             ending = [None if day is None else day.isoformat(), is_load_day]
@@ -439,7 +444,7 @@ class ChainChecking:
 
     def _counts(self, source: Table, scope: Scope, name: str) -> Iterator[tuple[datetime, int]]:
         column = source.c[name]
-        statement = select(column, func.count()).where(within(source, scope)).group_by(column)
+        statement = select(column, func.count()).where(match_scope(source, scope)).group_by(column)
         for at, count in self._connection.execute(statement):  # noqa: UP028 - rows, not tuples
             yield at, count
 
@@ -467,14 +472,14 @@ class ChainChecking:
                 columns = self._columns[delivered.fields["columns_number"]]
                 parts = self._parts(sources, scope, delivered, part_name, time_name, columns)
                 self._compare_parts(delivered, part_name, parts)
-        for some in in_statements(small):
+        for some in iterate_chunks(small):
             self._compare_small(sources, scope, some, part_name, time_name)
 
     def _compare_parts(
         self, delivered: _Effective, part_name: str, parts: Sequence[RowsDigest]
     ) -> None:
         salt = delivered.hashes.salt
-        digests = [[row_count, salted(salt, sha256)] for row_count, sha256, _ in parts]
+        digests = [[row_count, hash_with_salt(salt, sha256)] for row_count, sha256, _ in parts]
         if digests != [list(part[:2]) for part in delivered.fields[part_name]]:
             self._add(delivered.record, f"expected the rows that it has {part_name}, found others")
 
@@ -497,19 +502,19 @@ class ChainChecking:
             key = [some.index(name) for name in key_names(self._table)]
             for source in sources:
                 chosen = select(source.c[time_name], *(source.c[name] for name in some))
-                is_own = (within(source, scope), source.c[time_name].in_(times))
+                is_own = (match_scope(source, scope), source.c[time_name].in_(times))
                 for at, *row in self._connection.execute(chosen.where(*is_own)):
                     rows.setdefault(at, []).append(row)
             for delivered in effective:
                 if tuple(self._columns[delivered.fields["columns_number"]][part_name]) == some:
                     entries = rows.get(delivered.record.recorded_at, [])
                     entries.sort(key=lambda row: [row[number] for number in key])
-                    part = (len(entries), listed_sha256(entries), "")
+                    part = (len(entries), hash_rows(entries), "")
                     self._compare_parts(delivered, part_name, [part])
 
     def _hashed(self, rows: pl.DataFrame, names: Sequence[str]) -> str:
         numbered = rows.select(*names, pl.lit(0).alias(GROUP))
-        return grouped_sha256(numbered, key_names(self._table), 1)[0]
+        return hash_groups(numbered, key_names(self._table), 1)[0]
 
     def _rows(
         self,
@@ -523,7 +528,7 @@ class ChainChecking:
             read_frame(
                 self._connection,
                 select(*(source.c[name] for name in names)).where(
-                    within(source, scope), source.c[time_name] == at
+                    match_scope(source, scope), source.c[time_name] == at
                 ),
                 source,
             )

@@ -22,16 +22,16 @@ from orchestration_project.engine.contracts.chain import (
     ChainHead,
     ChainKey,
     ChainRecord,
-    grouped_sha256,
-    listed_sha256,
-    new_salt,
-    payload_text,
-    salted,
-    sha256_of,
-    subject_sha256,
+    format_payload,
+    generate_salt,
+    hash_groups,
+    hash_payload,
+    hash_rows,
+    hash_subject,
+    hash_with_salt,
 )
 from orchestration_project.engine.contracts.key_ranges import Days, KeyRange
-from orchestration_project.engine.contracts.values import BATCH_INDEX, schema_of
+from orchestration_project.engine.contracts.values import BATCH_INDEX, derive_schema
 from orchestration_project.engine.warehouse.delivery import (
     Publication,
     ValidatedBatch,
@@ -41,8 +41,8 @@ from orchestration_project.engine.warehouse.delivery import (
 from orchestration_project.engine.warehouse.frames import (
     KEYS_AT_ONCE,
     Scope,
-    in_statements,
     insert_absent,
+    iterate_chunks,
 )
 from orchestration_project.engine.warehouse.target import WriteTarget
 from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, key_names
@@ -75,24 +75,24 @@ ChangeDigests = tuple[Sequence[RowsDigest], Sequence[RowsDigest]]
 NO_CHANGE: ChangeDigests = ((), ())
 
 
-def chain_key(connection: Connection) -> ChainKey | None:
+def find_chain_key(connection: Connection) -> ChainKey | None:
     """Return the key with which a connection signs; None: it records no chain."""
     return connection.get_execution_options().get(CHAIN_KEY)
 
 
-def hashed_columns(table: Table) -> dict[str, list[str]]:
+def list_hashed_columns(table: Table) -> dict[str, list[str]]:
     """Return the columns that records of a table hash, by table or part of the rows."""
     history: Table | None = table.info.get(HISTORY)
     named = {
-        "written": [name for name in schema_of(table) if name not in NOT_HASHED],
+        "written": [name for name in derive_schema(table) if name not in NOT_HASHED],
         "ended": []
         if history is None
-        else [name for name in schema_of(history) if name not in NOT_HASHED] + ["known_from"],
+        else [name for name in derive_schema(history) if name not in NOT_HASHED] + ["known_from"],
     }
-    return named | {each.name: list(schema_of(each)) for each in (*EVIDENCE, rejects)}
+    return named | {each.name: list(derive_schema(each)) for each in (*EVIDENCE, rejects)}
 
 
-def digest_change(
+def hash_changes(
     connection: Connection,
     target: WriteTarget,
     written: pl.DataFrame,
@@ -110,10 +110,10 @@ def digest_change(
         batch_count: Number of deliveries.
         condition: Range of keys that the rows are of; None: all.
     """
-    if chain_key(connection) is None:
+    if find_chain_key(connection) is None:
         return [NO_CHANGE] * batch_count
-    columns, key = hashed_columns(target.table), key_names(target.table)
-    text = "" if not condition else range_text(condition)
+    columns, key = list_hashed_columns(target.table), key_names(target.table)
+    text = "" if not condition else format_range(condition)
     return list(
         zip(
             _hash_batches(written, columns["written"], key, batch_count, text),
@@ -134,14 +134,14 @@ def _hash_batches(
         return [[] for _ in range(count)]
     numbered = rows.select(*columns, pl.col(BATCH_INDEX).alias(GROUP))
     lengths = dict(numbered.group_by(GROUP).len().iter_rows())
-    hashes = grouped_sha256(numbered, key, count)
+    hashes = hash_groups(numbered, key, count)
     return [
         [(lengths[index], sha256, condition)] if index in lengths else []
         for index, sha256 in enumerate(hashes)
     ]
 
 
-def joined_digests(digests: Sequence[ChangeDigests]) -> ChangeDigests:
+def join_digests(digests: Sequence[ChangeDigests]) -> ChangeDigests:
     """Return the digests of rows in several ranges."""
     return (
         [part for written, _ in digests for part in written],
@@ -149,9 +149,9 @@ def joined_digests(digests: Sequence[ChangeDigests]) -> ChangeDigests:
     )
 
 
-def range_text(condition: Scope) -> str:
+def format_range(condition: Scope) -> str:
     """Return a range of keys as JSON."""
-    return payload_text(
+    return format_payload(
         {
             name: {"first": value.first, "last": value.last}
             if isinstance(value, Days)
@@ -163,7 +163,7 @@ def range_text(condition: Scope) -> str:
     )
 
 
-def range_scope(text: str) -> Scope:
+def parse_range(text: str) -> Scope:
     """Return a range of keys that was written as JSON; of a blank text, no condition."""
 
     def parsed(value: Any) -> object:
@@ -176,18 +176,18 @@ def range_scope(text: str) -> Scope:
     return {name: parsed(value) for name, value in json.loads(text).items()} if text else {}
 
 
-def partition_text(partition: Scope) -> str:
+def format_partition(partition: Scope) -> str:
     """Return a partition as JSON."""
-    return payload_text(partition)
+    return format_payload(partition)
 
 
-def partition_scope(table: Table, text: str) -> Scope:
+def parse_partition(table: Table, text: str) -> Scope:
     """Return a partition as a condition on the columns of its table."""
 
     def typed(name: str, value: object) -> object:
         if isinstance(value, list):
             return tuple(typed(name, one) for one in value)
-        is_date = schema_of(table, [name])[name] == pl.Date
+        is_date = derive_schema(table, [name])[name] == pl.Date
         return date.fromisoformat(str(value)) if is_date else value
 
     return {name: typed(name, value) for name, value in json.loads(text).items()}
@@ -220,10 +220,10 @@ def read_evidence(
     for recorded in EVIDENCE:
         is_own = [recorded.c.table_name == table.name] if "table_name" in recorded.c else []
         rows = _read_hashed(connection, recorded, "group_id", groups, columns, is_own)
-        by_group[recorded.name] = {group: listed_sha256(rows.get(group, [])) for group in groups}
+        by_group[recorded.name] = {group: hash_rows(rows.get(group, [])) for group in groups}
     is_own = [rejects.c.table_name == table.name]
     rejected = _read_hashed(connection, rejects, "capture_id", capture_ids, columns, is_own)
-    return by_group, {one: listed_sha256(rows) for one, rows in rejected.items()}
+    return by_group, {one: hash_rows(rows) for one, rows in rejected.items()}
 
 
 def _read_hashed(
@@ -238,7 +238,7 @@ def _read_hashed(
     hashed = [recorded.c[one] for one in columns[recorded.name]]
     order = [recorded.c[one] for one in key_names(recorded)]
     rows: dict[Any, list[Sequence[object]]] = {}
-    for some in in_statements(values):
+    for some in iterate_chunks(values):
         is_named = recorded.c[name].in_(some)
         statement = select(recorded.c[name], *hashed).where(is_named, *conditions).order_by(*order)
         for value, *row in connection.execute(statement):
@@ -249,7 +249,7 @@ def _read_hashed(
 # -- writing -------------------------------------------------------------------------------------
 
 
-def chain_deliveries(
+def append_to_chain(
     connection: Connection,
     batches: Sequence[ValidatedBatch],
     kind: str,
@@ -267,11 +267,11 @@ def chain_deliveries(
         digests: What each changed, in the order of the deliveries; empty: nothing.
         publications: Their publications; empty: none.
     """
-    key = chain_key(connection)
+    key = find_chain_key(connection)
     if key is None or not batches:
         return
     table = batches[0].target.table
-    columns = hashed_columns(table)
+    columns = list_hashed_columns(table)
     groups = [group_id(batch.target) for batch in batches]
     rejected = [_find_rejecting_captures(batch) for batch in batches]
     recorded, rejects_by_capture = read_evidence(
@@ -282,8 +282,8 @@ def chain_deliveries(
             kind,
             group,
             batch.target.partition_key,
-            partition_text(batch.target.partition),
-            state=recorded_state(
+            format_partition(batch.target.partition),
+            state=build_recorded_state(
                 {name: hashes[group] for name, hashes in recorded.items()},
                 {one: rejects_by_capture[one] for one in ids if one in rejects_by_capture},
                 change,
@@ -316,7 +316,7 @@ RecordedState = Callable[[str], dict[str, object]]
 """Returns the fields of a payload with the hashes of a delivery, each with a given salt."""
 
 
-def recorded_state(
+def build_recorded_state(
     evidence: Mapping[str, str],
     rejects_by_capture: Mapping[int, str],
     change: ChangeDigests,
@@ -334,9 +334,10 @@ def recorded_state(
 
     def fields(salt: str) -> dict[str, object]:
         return {
-            "evidence": {name: salted(salt, sha256) for name, sha256 in evidence.items()},
+            "evidence": {name: hash_with_salt(salt, sha256) for name, sha256 in evidence.items()},
             "rejects": {
-                str(capture): salted(salt, sha256) for capture, sha256 in rejects_by_capture.items()
+                str(capture): hash_with_salt(salt, sha256)
+                for capture, sha256 in rejects_by_capture.items()
             },
             "written": _build_salted_parts(salt, written),
             "ended": _build_salted_parts(salt, ended),
@@ -347,7 +348,10 @@ def recorded_state(
 
 
 def _build_salted_parts(salt: str, parts: Sequence[RowsDigest]) -> list[list[object]]:
-    return [[row_count, salted(salt, sha256), condition] for row_count, sha256, condition in parts]
+    return [
+        [row_count, hash_with_salt(salt, sha256), condition]
+        for row_count, sha256, condition in parts
+    ]
 
 
 @dataclass(frozen=True)
@@ -375,8 +379,8 @@ class ChainTail:
     def append(self, drafts: Sequence[Draft]) -> None:
         """Append records, and one of the columns where these are new; the last one is signed."""
         number, previous, columns_number, columns_sha256 = self._lock()
-        columns = hashed_columns(self.table)
-        sha256 = sha256_of(payload_text(columns))
+        columns = list_hashed_columns(self.table)
+        sha256 = hash_payload(format_payload(columns))
         if number == 0:
             drafts = [Draft(START, fields=self._unchained()), *drafts]
         if sha256 != columns_sha256:
@@ -407,8 +411,8 @@ class ChainTail:
     def _row(
         self, draft: Draft, number: int, previous: str, columns_number: int
     ) -> dict[str, object]:
-        salt, at = new_salt(), self.at.astimezone(UTC)
-        payload = payload_text(
+        salt, at = generate_salt(), self.at.astimezone(UTC)
+        payload = format_payload(
             {
                 "table": self.table.name,
                 "number": number,
@@ -417,9 +421,7 @@ class ChainTail:
                 "at": at,
                 "previous": previous,
                 "columns_number": columns_number,
-                "subject": subject_sha256(
-                    salt, draft.group_id, draft.partition_key, draft.partition
-                ),
+                "subject": hash_subject(salt, draft.group_id, draft.partition_key, draft.partition),
                 **draft.fields,
                 **(draft.state(salt) if draft.state else {}),
             }
@@ -434,7 +436,7 @@ class ChainTail:
             "amends": draft.amends,
             "payload": payload,
             "salt": salt,
-            "record_sha256": sha256_of(payload),
+            "record_sha256": hash_payload(payload),
             "signature": None,
             "public_key": None,
             "recorded_at": at,

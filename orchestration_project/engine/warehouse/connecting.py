@@ -25,11 +25,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import registry
 from sqlalchemy.engine import URL
 
-from orchestration_project.engine.connections.files import state_folder, use_write_ahead_log
+from orchestration_project.engine.connections.files import ensure_state_folder, use_write_ahead_log
 from orchestration_project.engine.connections.sqlite_files import rewrite
 from orchestration_project.engine.warehouse.remedies import (
+    find_remedy,
     prepare_no_statements,
-    remedy,
 )
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
@@ -85,7 +85,7 @@ FILE, ATTACHED, MAIN = "incoming file", "incoming files attached", "database fil
 database."""
 
 
-def parsed_url(given: str | URL) -> URL:
+def parse_url(given: str | URL) -> URL:
     """Read a database URL; a bare ``postgresql://`` or ``postgres://`` means psycopg 3.
 
     However Db2 is written, it is spoken to in the dialect that this project makes whole.
@@ -136,7 +136,7 @@ def _is_file_uri(url: URL) -> bool:
     return str(url.database).startswith("file:")
 
 
-def shown(url: URL) -> str:
+def redact_url(url: URL) -> str:
     """Return ``url`` without its password, which may also stand in its query."""
     query = {
         name: "***" if any(word in name.lower() for word in SECRET_QUERY_WORDS) else value
@@ -256,7 +256,7 @@ def wait_for_restarts(engine: Engine) -> None:
     share; then each attempt fails at once, until one succeeds. A server that this process never
     reached is not waited for: its address may be wrong.
     """
-    server = shown(engine.url)
+    server = redact_url(engine.url)
 
     def connect(dialect: Any, _: Any, arguments: Any, named: Any) -> Any:
         pauses = chain(PAUSES, repeat(PAUSES[-1]))
@@ -276,7 +276,7 @@ def wait_for_restarts(engine: Engine) -> None:
     event.listen(engine, "do_connect", connect)
 
 
-def psycopg_arguments(url: URL) -> Mapping[str, Any]:
+def build_psycopg_args(url: URL) -> Mapping[str, Any]:
     """Return the keyword arguments of psycopg's `connect` for a URL of PostgreSQL."""
     dialect = url.set(drivername="postgresql+psycopg").get_dialect()()
     _, arguments = dialect.create_connect_args(url)
@@ -386,18 +386,18 @@ OTHER_TABLES_TEXTS = (
 """Texts of SQLite, which has one code for all of these."""
 
 
-def explained(engine: Engine) -> AbstractContextManager[None]:
+def explain_errors(engine: Engine) -> AbstractContextManager[None]:
     """Turn errors of the database into ours; defects of our own SQL stay as they are."""
-    return explained_errors(engine.url, engine.dialect.loaded_dbapi.Error)
+    return explain_driver_errors(engine.url, engine.dialect.loaded_dbapi.Error)
 
 
 @contextmanager
-def explained_errors(url: URL, driver_error: type[Exception]) -> Iterator[None]:
+def explain_driver_errors(url: URL, driver_error: type[Exception]) -> Iterator[None]:
     """Do the same for connections to ``url`` whose driver raises ``driver_error``."""
     try:
         yield
     except (exc.SQLAlchemyError, driver_error) as error:
-        explanation = _explain_error(error, shown(url))
+        explanation = _explain_error(error, redact_url(url))
         if explanation is None:
             raise
         raise explanation from error
@@ -454,7 +454,9 @@ def _explain_error(error: BaseException, shown_url: str) -> OrchestrationError |
         "the database did not do what was asked",
         expected=f"a reachable, writable database at {shown_url}",
         found=str(cause).strip(),
-        remedy=remedy(*_read_codes(cause), found=str(cause), timeout_seconds=TIMEOUTS["sqlite"][1]),
+        remedy=find_remedy(
+            *_read_codes(cause), found=str(cause), timeout_seconds=TIMEOUTS["sqlite"][1]
+        ),
     )
 
 
@@ -465,10 +467,10 @@ def _get_driver_error(error: BaseException) -> BaseException:
 def _is_of_other_tables(error: BaseException) -> bool:
     if isinstance(error, sqlite3.Error):
         return any(words in str(error).lower() for words in OTHER_TABLES_TEXTS)
-    return sql_state(error) in OTHER_TABLES_SQL_STATES
+    return find_sql_state(error) in OTHER_TABLES_SQL_STATES
 
 
-def sql_state(error: BaseException | None) -> str | None:
+def find_sql_state(error: BaseException | None) -> str | None:
     """Return the SQLSTATE that a driver gives, in an attribute or, as Db2's, in its text."""
     state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     written = re.search(r"\bSQLSTATE=(\w{5})\b", str(error))
@@ -478,7 +480,7 @@ def sql_state(error: BaseException | None) -> str | None:
 def _read_codes(error: BaseException) -> tuple[int | None, str | None]:
     """Return SQLite's code and the SQLSTATE, each None where the driver gives none."""
     code = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & 0xFF, sql_state(error)
+    return None if code is None else code & 0xFF, find_sql_state(error)
 
 
 def _is_refusal(error: BaseException) -> bool:
@@ -552,11 +554,11 @@ def _vacuum_full(driver: Any, names: Sequence[str]) -> None:
         driver.autocommit = False
 
 
-def database_url(settings: Settings) -> str | URL:
+def find_database_url(settings: Settings) -> str | URL:
     """Return DATABASE_URL; without it, a SQLite file for the data profile."""
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    folder = state_folder(settings)
+    folder = ensure_state_folder(settings)
     file = folder / f"{settings.data_profile}.sqlite"
     if (earlier := settings.earlier_database_file) and (folder / earlier).exists():
         file = folder / earlier
@@ -593,9 +595,9 @@ def open_reading(settings: Settings) -> Iterator[Connection]:
     Raises:
         ConfigurationError: It cannot be reached, or its tables are of another version.
     """
-    engine = open_engine(parsed_url(database_url(settings)), settings.database_schema)
+    engine = open_engine(parse_url(find_database_url(settings)), settings.database_schema)
     try:
-        with explained(engine), engine.connect() as connection, connection.begin():
+        with explain_errors(engine), engine.connect() as connection, connection.begin():
             _require_version(connection)
             yield connection
     finally:

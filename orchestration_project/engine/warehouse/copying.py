@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 import polars as pl
 from sqlalchemy import Connection, Table, delete, select
 
-from orchestration_project.engine.contracts.rules import content_sha256
+from orchestration_project.engine.contracts.rules import hash_content
 from orchestration_project.engine.warehouse.frames import insert_frame, read_batches
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.tables.catalogue import tables
@@ -87,7 +87,7 @@ class _Digest:
             self._add(frame)
 
     def _add(self, rows: pl.DataFrame) -> None:
-        self._sha256.update(content_sha256(rows).encode())
+        self._sha256.update(hash_content(rows).encode())
 
     def __str__(self) -> str:
         return f"{self.row_count} rows, SHA-256 {self._sha256.hexdigest()}"

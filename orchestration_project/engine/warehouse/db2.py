@@ -47,7 +47,7 @@ _COMPARISON = re.compile(
 _DOCUMENT = re.compile(rf"\w+\.(?:{'|'.join(sorted(DOCUMENTS))})\b", re.IGNORECASE)
 
 
-def cast_documents(sql: str) -> str:
+def convert_clobs(sql: str) -> str:
     """Return the SQL of a text with each CLOB that it compares as VARCHAR of `COMPARED_BYTES`.
 
     Only columns with their table are read so: one alone may be assigned to.
@@ -74,7 +74,7 @@ class Db2Compiler(DB2Compiler):
         self, textclause: Any, add_to_result_map: Any = None, **options: Any
     ) -> str:
         """Write a text, such as that of a migration, with CLOBs in comparisons cast."""
-        return cast_documents(super().visit_textclause(textclause, add_to_result_map, **options))
+        return convert_clobs(super().visit_textclause(textclause, add_to_result_map, **options))
 
     def for_update_clause(self, select: Any, **options: Any) -> Any:
         """Lock the rows until the transaction ends; IBM's reads what SQLAlchemy has no more."""

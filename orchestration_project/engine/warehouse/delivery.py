@@ -15,13 +15,13 @@ from sqlalchemy import Column, ColumnElement, Connection, Select, Table, Text, c
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.balance import Balance
-from orchestration_project.engine.contracts.rules import Audit, Validated, contents_sha256
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.rules import Audit, Validated, hash_pieces
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse.frames import (
     Scope,
-    range_of,
-    scope_from_json,
-    shown_scope,
+    decode_scope,
+    find_range,
+    format_scope,
 )
 from orchestration_project.engine.warehouse.target import (
     BOOKKEEPING,
@@ -146,7 +146,7 @@ class ValidatedBatch(Generic[SummaryT]):
 
         So equal rows that were written otherwise are not taken for the loaded ones.
         """
-        text = shown_scope(self.scope)
+        text = format_scope(self.scope)
         if self.target.replaces_scope:
             return text
         return f"{text},{WRITE_DISPOSITION}={self.target.write_disposition}"
@@ -156,7 +156,9 @@ class ValidatedBatch(Generic[SummaryT]):
         """Path of the staged rows; blank: none is staged."""
         if not self.staged:
             return ""
-        return staged_name(self.target.table.name, self.target.partition_key, self.content_sha256)
+        return build_staged_name(
+            self.target.table.name, self.target.partition_key, self.content_sha256
+        )
 
     @property
     def figures(self) -> BatchFigures:
@@ -219,7 +221,7 @@ class Publication:
     is_load_day: bool | None = None
 
 
-def publication_of(
+def decide_publication(
     latest: date | None,
     before: date | None,
     *,
@@ -313,7 +315,9 @@ WarningCheck = Callable[[Connection, Sequence[ValidatedBatch[Any]]], Sequence[Se
 """Compares each of several deliveries with what is landed, in the transaction that lands them."""
 
 
-def no_warnings(_: Connection, batches: Sequence[ValidatedBatch[Any]]) -> Sequence[Sequence[Audit]]:
+def skip_warnings(
+    _: Connection, batches: Sequence[ValidatedBatch[Any]]
+) -> Sequence[Sequence[Audit]]:
     """Compare with nothing."""
     return [()] * len(batches)
 
@@ -322,7 +326,7 @@ AfterWrite = Callable[[Connection, Sequence[Any]], None]
 """Notes how deliveries ended (`WriteOutcome`), in the transaction that lands or records them."""
 
 
-def no_note(_: Connection, ended: Sequence[Any]) -> None:
+def skip_note(_: Connection, ended: Sequence[Any]) -> None:
     """Note nothing: the landings say all."""
 
 
@@ -343,7 +347,9 @@ def refuse_impossible(batches: Sequence[ValidatedBatch]) -> None:
             remedy="correct the write_disposition of the dataset",
         )
     for batch in batches:
-        in_ranges = batch.validated.ranges is not None or range_of(batch.delivery.scope) is not None
+        in_ranges = (
+            batch.validated.ranges is not None or find_range(batch.delivery.scope) is not None
+        )
         if in_ranges and batch.target.write_disposition == "append":
             raise ConfigurationError(
                 f"invalid delivery of {batch.target.table.name}: expected rows without ranges "
@@ -363,14 +369,14 @@ def group_of(table: Table, partition_key: str, number: int) -> str:
     return f"{table.name}:{partition_key}#{number}"
 
 
-def latest_group() -> ColumnElement[str]:
+def build_latest_group() -> ColumnElement[str]:
     """Return the SQL of the latest delivery of a fence's partition, as `group_of` names it."""
     number = cast(fences.c.token, Text)
     name = func.coalesce(fences.c.delivery_table, fences.c.table_name)
     return name + ":" + fences.c.scope_key + "#" + number
 
 
-def staged_name(table_name: str, partition_key: str, content_sha256: str) -> str:
+def build_staged_name(table_name: str, partition_key: str, content_sha256: str) -> str:
     """Return where the file of a partition's valid rows is stored."""
     return f"staged/{table_name}/{partition_key.replace('|', '/')}/{content_sha256}.parquet"
 
@@ -406,7 +412,7 @@ def prepare_all(
     values = _list_value_names(deliveries[0][0].table)
     pieces = [rows for *_, validated in deliveries for rows in validated.pieces()]
     lengths = [validated.row_count for *_, validated in deliveries]
-    hashes = contents_sha256(_combine_pieces(pieces, values), lengths)
+    hashes = hash_pieces(_combine_pieces(pieces, values), lengths)
     return [
         ValidatedBatch(*delivery, sha256, _derive_tables(*delivery))
         for delivery, sha256 in zip(deliveries, hashes, strict=True)
@@ -421,7 +427,7 @@ def _combine_pieces(pieces: Sequence[pl.DataFrame], columns: Sequence[str]) -> p
 
 
 def _list_value_names(table: Table) -> list[str]:
-    return [name for name in schema_of(table) if name not in BOOKKEEPING]
+    return [name for name in derive_schema(table) if name not in BOOKKEEPING]
 
 
 def _derive_tables(
@@ -440,16 +446,16 @@ class QuarantinedScope(NamedTuple):
     scope: Scope
 
 
-def quarantined_scopes(connection: Connection, table: Table) -> list[QuarantinedScope]:
+def read_quarantined_scopes(connection: Connection, table: Table) -> list[QuarantinedScope]:
     """Return all quarantined partitions of a table."""
     row_query = select_quarantined([deliveries.c.partition_key, deliveries.c.scope])
     rows = connection.execute(row_query.where(fences.c.table_name == table.name))
-    return [QuarantinedScope(row.partition_key, scope_from_json(row.scope)) for row in rows]
+    return [QuarantinedScope(row.partition_key, decode_scope(row.scope)) for row in rows]
 
 
-def quarantined_keys(connection: Connection, table: Table) -> set[str]:
+def read_quarantined_keys(connection: Connection, table: Table) -> set[str]:
     """Return the keys of all quarantined partitions of a table."""
-    return {scope.partition_key for scope in quarantined_scopes(connection, table)}
+    return {scope.partition_key for scope in read_quarantined_scopes(connection, table)}
 
 
 def select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:
@@ -459,6 +465,6 @@ def select_quarantined(columns: Sequence[Column[Any]]) -> Select[Any]:
     """
     return (
         select(*columns)
-        .select_from(fences.join(deliveries, deliveries.c.group_id == latest_group()))
+        .select_from(fences.join(deliveries, deliveries.c.group_id == build_latest_group()))
         .where(deliveries.c.outcome != "landed")
     )

@@ -15,30 +15,30 @@ from functools import partial
 import polars as pl
 from sqlalchemy import Connection, Table, delete, func, literal, select
 
-from orchestration_project.engine.contracts.values import BATCH_INDEX, counted
+from orchestration_project.engine.contracts.values import BATCH_INDEX, count_by_batch
 from orchestration_project.engine.warehouse.delivery import Counts, ValidatedBatch
 from orchestration_project.engine.warehouse.fencing import take_fences
 from orchestration_project.engine.warehouse.frames import (
     Scope,
-    conform,
     delete_rows,
+    find_range,
     insert_frame,
-    joined,
-    range_of,
+    join_scopes,
+    match_scope,
     read_scope,
-    within,
+    validate_frame,
 )
 from orchestration_project.engine.warehouse.target import (
     BOOKKEEPING,
     KNOWN_FROM,
     Transform,
     WriteTarget,
-    stamped,
+    fill_known_from,
 )
 from orchestration_project.tables.schema import HISTORY, key_names
 
 
-def cause_of_value(batch: ValidatedBatch) -> str:
+def find_value_cause(batch: ValidatedBatch) -> str:
     """Return who changed values, where any did: the source (`source`), or our rules (`ours`)."""
     before, delivery = batch.target.state, batch.delivery
     same_source = before.source_version == delivery.source_version
@@ -46,7 +46,7 @@ def cause_of_value(batch: ValidatedBatch) -> str:
     return "ours" if delivery.is_ours or (same_source and new_rules) else "source"
 
 
-def cause_of(
+def classify_change(
     connection: Connection, batch: ValidatedBatch, counts: Counts, known_from: datetime
 ) -> str:
     """Return the `change_cause` of a landing, whose rows are written."""
@@ -56,7 +56,7 @@ def cause_of(
     if only_adds and _is_extension(connection, batch, known_from):
         return "more"  # days that follow, or precede, or another market restate nothing
     if counts.added or counts.removed or counts.changed > counts.metadata_changed:
-        return cause_of_value(batch)
+        return find_value_cause(batch)
     return "metadata" if counts.metadata_changed else "none"
 
 
@@ -65,14 +65,14 @@ def _is_extension(connection: Connection, batch: ValidatedBatch, known_from: dat
 
     Only a delivery that replaces its scope says that what it lacked before was not there.
     """
-    if range_of(batch.delivery.scope) is not None or not batch.target.replaces_scope:
+    if find_range(batch.delivery.scope) is not None or not batch.target.replaces_scope:
         return True
     table = batch.target.table
     columns = [table.c[name] for name, value in batch.scope.items() if isinstance(value, tuple)]
     if not columns:
         return False
     oldest, newest = func.min(table.c.known_from), func.max(table.c.known_from)
-    query = select(literal(1)).where(within(table, batch.scope)).group_by(*columns)
+    query = select(literal(1)).where(match_scope(table, batch.scope)).group_by(*columns)
     query = query.having(oldest < known_from, newest == known_from).limit(1)
     return connection.execute(query).first() is None
 
@@ -120,12 +120,12 @@ def _replace_together(
     seconds: dict[str, float] = {}
     for table in batches[0].target.spec.transforms:
         started = time.monotonic()
-        for scope in joined([batch.target.partition for batch in batches]):
-            connection.execute(delete(table).where(within(table, scope)))
+        for scope in join_scopes([batch.target.partition for batch in batches]):
+            connection.execute(delete(table).where(match_scope(table, scope)))
         frames = [batch.derived[table] for batch in batches if batch.derived is not None]
         for frame in frames:
-            conform(frame, table)
-        insert_frame(connection, table, stamped(pl.concat(frames), known_from))
+            validate_frame(frame, table)
+        insert_frame(connection, table, fill_known_from(pl.concat(frames), known_from))
         seconds[table.name] = (time.monotonic() - started) / len(batches)
     return seconds
 
@@ -144,8 +144,8 @@ def derive(connection: Connection, batch: ValidatedBatch, known_from: datetime) 
         derived = {table: maker.of_all(rows) for table, maker in target.spec.transforms.items()}
     for table, rows in derived.items():
         started = time.monotonic()
-        connection.execute(delete(table).where(within(table, target.partition)))
-        insert_frame(connection, table, stamped(rows, known_from))
+        connection.execute(delete(table).where(match_scope(table, target.partition)))
+        insert_frame(connection, table, fill_known_from(rows, known_from))
         seconds[table.name] = time.monotonic() - started
     return seconds
 
@@ -210,12 +210,12 @@ def derive_ranges(
     made_by = {table: _RangeTransform(maker) for table, maker in target.spec.transforms.items()}
     seconds: defaultdict[str, float] = defaultdict(float)
     for table in made_by:
-        connection.execute(delete(table).where(within(table, target.partition)))
+        connection.execute(delete(table).where(match_scope(table, target.partition)))
 
     def insert(table: Table, make: Callable[[], pl.DataFrame | None]) -> None:
         started = time.monotonic()
         if (rows := make()) is not None:
-            insert_frame(connection, table, stamped(rows, known_from))
+            insert_frame(connection, table, fill_known_from(rows, known_from))
         seconds[table.name] += time.monotonic() - started
 
     for condition, delivered in batch.validated.ranges or ():
@@ -249,7 +249,7 @@ class Difference:
     counts: Sequence[Counts]
 
 
-def difference(
+def compare_states(
     target: WriteTarget, current: pl.DataFrame, incoming: pl.DataFrame, of: int
 ) -> Difference:
     """Compare two states of the scopes of ``of`` deliveries by key; the frames have `BATCH_INDEX`.
@@ -260,7 +260,7 @@ def difference(
     """
     if current.is_empty():
         nothing = current.with_columns(is_metadata=pl.lit(value=False))
-        counts = [Counts(added=count) for count in counted(incoming, of)]
+        counts = [Counts(added=count) for count in count_by_batch(incoming, of)]
         return Difference(incoming, incoming, nothing, counts)
     key = key_names(target.table)
     judged = _judge_rows(target, current.drop(BATCH_INDEX), incoming)
@@ -282,11 +282,11 @@ def difference(
         [
             Counts(*numbers)
             for numbers in zip(
-                counted(judged.filter("is_new"), of),
-                counted(judged.filter("differs"), of),
-                counted(judged.filter("is_metadata"), of),
-                counted(removed, of),
-                counted(judged.filter(kept_expression), of),
+                count_by_batch(judged.filter("is_new"), of),
+                count_by_batch(judged.filter("differs"), of),
+                count_by_batch(judged.filter("is_metadata"), of),
+                count_by_batch(removed, of),
+                count_by_batch(judged.filter(kept_expression), of),
                 strict=True,
             )
         ],
@@ -377,8 +377,8 @@ def _derive(
         for derivation in derivations:
             _derive_with_history(connection, derivation, known_from)
         return
-    for scope in joined(each.partition for each in derivations):
-        connection.execute(delete(table).where(within(table, scope)))
+    for scope in join_scopes(each.partition for each in derivations):
+        connection.execute(delete(table).where(match_scope(table, scope)))
     insert_frame(connection, table, pl.concat(each.rows for each in derivations))
 
 
@@ -399,7 +399,7 @@ def _derive_with_history(
     kept_frame = frame.filter(pl.all_horizontal(pl.lit(value=True), *is_same)).select(key)
     replaced = current.join(kept_frame, on=key, how="anti")
     if kept_frame.is_empty():
-        connection.execute(delete(table).where(within(table, derivation.partition)))
+        connection.execute(delete(table).where(match_scope(table, derivation.partition)))
     else:
         delete_rows(connection, table, replaced.select(key))
     ended = replaced.with_columns(
@@ -408,4 +408,6 @@ def _derive_with_history(
         rule_version=pl.lit(derivation.rule_version),
     )
     insert_frame(connection, history, ended.select(history.columns.keys()))
-    insert_frame(connection, table, stamped(rows.join(kept_frame, on=key, how="anti"), known_from))
+    insert_frame(
+        connection, table, fill_known_from(rows.join(kept_frame, on=key, how="anti"), known_from)
+    )

@@ -38,17 +38,17 @@ from orchestration_project.engine.warehouse.delivery import (
     SupersededError,
     ValidatedBatch,
     WriteResult,
+    decide_publication,
     group_id,
-    publication_of,
 )
 from orchestration_project.engine.warehouse.frames import (
-    frame_of,
+    build_frame,
+    decode_scope,
     insert_absent,
     insert_frame,
+    match_scope,
     read_frame,
-    scope_from_json,
     share_rows,
-    within,
 )
 from orchestration_project.engine.warehouse.target import Fenced, ScopeState
 from orchestration_project.tables.schema import ENDED_ON, HISTORY, IS_LOAD_DAY, PUBLICATION
@@ -199,7 +199,7 @@ def record_evidence(
     verdicts = [
         row for validated_batch in audited for row in _build_audit_rows(validated_batch, at)
     ]
-    insert_frame(connection, audits, frame_of(verdicts, audits))
+    insert_frame(connection, audits, build_frame(verdicts, audits))
     record_balances(connection, batches, at)
     _update_fences(
         connection,
@@ -235,7 +235,7 @@ def _group(batch: ValidatedBatch, outcome: Outcome, publication: Publication) ->
     )
 
 
-def date_deliveries(
+def record_publications(
     connection: Connection,
     batches: Sequence[ValidatedBatch],
     counts: Sequence[Counts],
@@ -254,7 +254,7 @@ def date_deliveries(
         publications.append(publication)
         if count.replaced:
             history: Table = table.info[HISTORY]
-            ended = and_(within(history, batch.scope), history.c.known_to == known_from)
+            ended = and_(match_scope(history, batch.scope), history.c.known_to == known_from)
             days = {ENDED_ON: publication.day, IS_LOAD_DAY: publication.is_load_day}
             connection.execute(update(history).where(ended).values(days))
     return publications
@@ -274,10 +274,10 @@ def _build_publication(
                 return Publication(row.published_on, row.is_load_day)
     table, load_day = batch.target.table, known_from.astimezone(NEW_YORK).date()
     dated = table.c[table.info[PUBLICATION][1]]
-    statement = select(func.max(dated)).where(within(table, batch.scope), dated <= load_day)
-    scopes = ((scope_from_json(row.scope), row.published_on) for row in earlier)
+    statement = select(func.max(dated)).where(match_scope(table, batch.scope), dated <= load_day)
+    scopes = ((decode_scope(row.scope), row.published_on) for row in earlier)
     days = [day for scope, day in scopes if share_rows(scope, batch.delivery.scope)]
-    return publication_of(
+    return decide_publication(
         connection.execute(statement).scalar_one(),
         max(days, default=None),
         load_day=load_day,
@@ -350,7 +350,7 @@ def record_landings(
         }
         for batch, result in zip(batches, landed, strict=True)
     ]
-    insert_frame(connection, landings, frame_of(entries, landings))
+    insert_frame(connection, landings, build_frame(entries, landings))
     _record_state(connection, batches, landed)
 
 
@@ -392,7 +392,7 @@ def _record_state(
     _update_fences(connection, batches[0].target.table, values, rows)
 
 
-def held_back(batch: ValidatedBatch) -> HeldBackError:
+def build_quarantine_error(batch: ValidatedBatch) -> HeldBackError:
     """Return the error that names the audits which failed, with numbers."""
     failed = [audit for audit in batch.validated.audits if audit.blocks]
     key = batch.target.partition_key
@@ -412,7 +412,7 @@ def held_back(batch: ValidatedBatch) -> HeldBackError:
     return error
 
 
-def changes(connection: Connection, table: Table) -> dict[str, int]:
+def read_last_changes(connection: Connection, table: Table) -> dict[str, int]:
     """Return each landed partition, and the number of the delivery that last changed it.
 
     Restated dates of publication count, as derived tables have them. New rules count as a change:
@@ -426,7 +426,7 @@ def changes(connection: Connection, table: Table) -> dict[str, int]:
     return {row.scope_key: row.changed_token for row in landed}
 
 
-def known_versions(connection: Connection, table: Table) -> dict[str, set[str]]:
+def read_known_versions(connection: Connection, table: Table) -> dict[str, set[str]]:
     """Return the source versions of the latest audited delivery and the latest landing of each.
 
     A partition of which neither is known is left out.
@@ -442,7 +442,7 @@ def known_versions(connection: Connection, table: Table) -> dict[str, set[str]]:
     return {key: versions for key, versions in values.items() if versions}
 
 
-def latest_audits(connection: Connection, table: Table) -> pl.DataFrame:
+def read_latest_audits(connection: Connection, table: Table) -> pl.DataFrame:
     """Return the audits of each partition's latest delivery that has any."""
     latest = (audits.c.group_id == fences.c.audited_group_id) & (
         audits.c.table_name == fences.c.table_name
@@ -456,7 +456,7 @@ def latest_audits(connection: Connection, table: Table) -> pl.DataFrame:
     return read_frame(connection, statement, audits)
 
 
-def first_landed_at(connection: Connection, table: Table) -> datetime | None:
+def find_first_load_time(connection: Connection, table: Table) -> datetime | None:
     """Return when a partition of ``table`` was loaded first, which identifies this database.
 
     Partitions and the numbers of their deliveries are the same in each of them.
@@ -477,12 +477,12 @@ def read_fences(
     """Return the same of several partitions."""
     at = {"table_name": table.name, "scope_key": tuple(partition_keys)}
     columns = (fences.c.scope_key, fences.c.token, fences.c.source_version)
-    rows = connection.execute(select(*columns).where(within(fences, at)))
+    rows = connection.execute(select(*columns).where(match_scope(fences, at)))
     values = {row.scope_key: (row.token, row.source_version) for row in rows}
     return {key: values.get(key, (0, None)) for key in partition_keys}
 
 
-def derived_versions(connection: Connection, table: Table) -> dict[str, str]:
+def read_derived_versions(connection: Connection, table: Table) -> dict[str, str]:
     """Return each partition of a derived table, and what it was made of."""
     derived = connection.execute(
         select(fences.c.scope_key, fences.c.source_version).where(fences.c.table_name == table.name)

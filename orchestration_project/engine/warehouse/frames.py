@@ -36,18 +36,18 @@ from sqlalchemy.exc import IntegrityError
 from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.key_ranges import Days, KeyRange
 from orchestration_project.engine.contracts.values import (
-    schema_of,
-    stored_schema_of,
-    with_quantities,
-    with_stored_names,
+    decode_quantities,
+    derive_schema,
+    derive_stored_schema,
+    encode_quantities,
 )
 from orchestration_project.engine.warehouse.bulk import (
     MANY_ROWS,
-    as_stored,
-    copied_out,
+    encode_sqlite,
     insert_into_sqlite,
-    many_out_of_sqlite,
-    out_of_sqlite,
+    iterate_copied,
+    iterate_sqlite,
+    iterate_sqlite_adbc,
 )
 from orchestration_project.errors import ContractError
 from orchestration_project.tables.schema import Query
@@ -68,19 +68,19 @@ Scope = Mapping[str, object | Sequence[object] | Days | KeyRange]
 """Column → value, tuple of values, range of days or texts: the rows for which all of it holds."""
 
 
-def in_statements(values: Iterable[ValueT]) -> Iterator[list[ValueT]]:
+def iterate_chunks(values: Iterable[ValueT]) -> Iterator[list[ValueT]]:
     """Yield as many values at a time as one statement names."""
     remaining = list(values)
     for start in range(0, len(remaining), KEYS_AT_ONCE):
         yield remaining[start : start + KEYS_AT_ONCE]
 
 
-def range_of(scope: Scope) -> Days | None:
+def find_range(scope: Scope) -> Days | None:
     """Return the days that a delivery covers; None: its scope is not a range."""
     return next((value for value in scope.values() if isinstance(value, Days)), None)
 
 
-def part_of(scope: Scope) -> tuple[str, frozenset[str]] | None:
+def find_part(scope: Scope) -> tuple[str, frozenset[str]] | None:
     """Return the column and its values for which a delivery holds; None: it is of all of them."""
     parts = (
         (name, frozenset(map(str, value)))
@@ -92,10 +92,10 @@ def part_of(scope: Scope) -> tuple[str, frozenset[str]] | None:
 
 def share_rows(scope: Scope, other: Scope) -> bool:
     """Whether two deliveries of a partition can hold for the same rows, by parts and ranges."""
-    days, others_days = range_of(scope), range_of(other)
+    days, others_days = find_range(scope), find_range(other)
     if days and others_days and (days.last < others_days.first or others_days.last < days.first):
         return False
-    part, other_pair = part_of(scope), part_of(other)
+    part, other_pair = find_part(scope), find_part(other)
     return (
         part is None
         or other_pair is None
@@ -104,7 +104,7 @@ def share_rows(scope: Scope, other: Scope) -> bool:
     )
 
 
-def shown_scope(scope: Scope) -> str:
+def format_scope(scope: Scope) -> str:
     """Return a scope as text: ``tier=T1,week_start=2025-11-10,market=ATS``."""
     return ",".join(
         f"{name}={'+'.join(map(str, value)) if isinstance(value, tuple) else value}"
@@ -112,7 +112,7 @@ def shown_scope(scope: Scope) -> str:
     )
 
 
-def frame_within(scope: Scope) -> pl.Expr:
+def match_frame_scope(scope: Scope) -> pl.Expr:
     """Return the condition that a row of a frame lies in ``scope``, as `within` does of a table."""
     return pl.all_horizontal(
         pl.lit(value=True),
@@ -128,12 +128,12 @@ def _match_frame_column(column: pl.Expr, value: object) -> pl.Expr:
     return column.is_in(value if isinstance(value, tuple) else (value,))
 
 
-def within(table: FromClause, scope: Scope) -> ColumnElement[bool]:
+def match_scope(table: FromClause, scope: Scope) -> ColumnElement[bool]:
     """Return the condition that a row of ``table`` lies in ``scope``."""
     return and_(true(), *(_match_column(table.c[name], value) for name, value in scope.items()))
 
 
-def joined(scopes: Iterable[Scope]) -> list[Scope]:
+def join_scopes(scopes: Iterable[Scope]) -> list[Scope]:
     """Return scopes that hold the same rows as ``scopes`` do.
 
     Those that differ by the one value of their first column become one of all these values.
@@ -158,8 +158,8 @@ def _match_column(column: ColumnElement[Any], value: object) -> ColumnElement[bo
     return column.in_(value) if isinstance(value, tuple) else column == value
 
 
-def scope_as_json(scope: Scope) -> str:
-    """Return a scope as `scope_from_json` reads it, a range as an object with first and last."""
+def encode_scope(scope: Scope) -> str:
+    """Return a scope as `decode_scope` reads it, a range as an object with first and last."""
 
     def written(value: object) -> object:
         if isinstance(value, Days):
@@ -169,7 +169,7 @@ def scope_as_json(scope: Scope) -> str:
     return json.dumps({name: written(value) for name, value in scope.items()}, sort_keys=True)
 
 
-def scope_from_json(text: str) -> Scope:
+def decode_scope(text: str) -> Scope:
     """Return the scope that was written so."""
 
     def read(value: Any) -> object:
@@ -195,22 +195,22 @@ def read_batches(
             SQLite's rows are counted first, and many are then read by another connection.
     """
     names = [str(column.key) for column in statement.selected_columns]
-    schema, stored = schema_of(rows, names), stored_schema_of(rows, names)
+    schema, stored = derive_schema(rows, names), derive_stored_schema(rows, names)
     yield pl.DataFrame(schema=schema)
     if _can_copy(connection) and len(schema) > 1:  # a single empty text would be no line at all
-        batches = copied_out(connection, statement, stored, ROWS_PER_BATCH)
+        batches = iterate_copied(connection, statement, stored, ROWS_PER_BATCH)
     elif connection.dialect.name != "sqlite":
         yield from _read_by_driver(connection, statement, schema)
         return
     elif is_committed and _count(connection, statement) > MANY_ROWS:
-        batches = many_out_of_sqlite(connection, statement, stored)
+        batches = iterate_sqlite_adbc(connection, statement, stored)
     else:
-        batches = out_of_sqlite(connection, statement, stored)
+        batches = iterate_sqlite(connection, statement, stored)
     with closing(batches):
         if schema == stored:
             yield from batches
         else:
-            yield from (with_quantities(batch, rows) for batch in batches)
+            yield from (decode_quantities(batch, rows) for batch in batches)
 
 
 def _read_by_driver(
@@ -239,7 +239,7 @@ def read_frame(connection: Connection, statement: Select[Any], table: FromClause
 
 def read_scope(connection: Connection, table: Table, scope: Scope) -> pl.DataFrame:
     """Return all columns of the rows of ``table`` in ``scope``."""
-    return read_frame(connection, select(table).where(within(table, scope)), table)
+    return read_frame(connection, select(table).where(match_scope(table, scope)), table)
 
 
 def read_keys(
@@ -258,7 +258,7 @@ def read_keys(
     key = list(table.primary_key.columns)[:first]
     keys = rows.select(column.name for column in key)
     if keys.is_empty():
-        return pl.DataFrame(schema=schema_of(table))
+        return pl.DataFrame(schema=derive_schema(table))
     if connection.dialect.name == "postgresql":
         columns = _unpack_arrays(keys, table)
     elif connection.dialect.name == "sqlite":
@@ -291,7 +291,7 @@ def _unpack_arrays(keys: pl.DataFrame, table: Table) -> Sequence[ColumnElement[A
 
 def _unpack_json(keys: pl.DataFrame) -> Sequence[ColumnElement[Any]]:
     """Return the keys as columns that SQLite reads out of one JSON text."""
-    text = json.dumps(as_stored(keys).rows(), ensure_ascii=False)
+    text = json.dumps(encode_sqlite(keys).rows(), ensure_ascii=False)
     expected_values = func.json_each(text).table_valued("value", name="wanted")
     return [
         func.json_extract(expected_values.c.value, f"$[{position}]")
@@ -305,13 +305,13 @@ def insert_frame(connection: Connection, table: Table, frame: pl.DataFrame) -> N
     Raises:
         ContractError: A column or a type differs, or a required value is null.
     """
-    conform(frame, table)
+    validate_frame(frame, table)
     if frame.is_empty():
         return
     if _can_copy(connection) and len(frame) > FEW_ROWS:
-        _copy(connection, table, with_stored_names(frame, table))
+        _copy(connection, table, encode_quantities(frame, table))
     elif connection.dialect.name == "sqlite":
-        insert_into_sqlite(connection, table, with_stored_names(frame, table), ROWS_PER_BATCH)
+        insert_into_sqlite(connection, table, encode_quantities(frame, table), ROWS_PER_BATCH)
     else:
         for batch in frame.iter_slices(ROWS_PER_BATCH):
             connection.execute(insert(table), batch.to_dicts())
@@ -340,13 +340,13 @@ def delete_rows(
     connection.execute(delete(table).where(condition), keys.to_dicts())
 
 
-def conform(frame: pl.DataFrame, table: Table) -> None:
+def validate_frame(frame: pl.DataFrame, table: Table) -> None:
     """Refuse a frame that is not what ``table`` declares.
 
     Raises:
         ContractError: A column or a type differs, or a required value is null.
     """
-    declared = schema_of(table)
+    declared = derive_schema(table)
     if dict(frame.schema) != declared:
         differing = sorted(set(frame.schema.items()) ^ set(declared.items()), key=str)
         raise ContractError(
@@ -447,12 +447,12 @@ def _insert(connection: Connection, table: Table, row: Mapping[str, object]) -> 
     return True
 
 
-def frame_of(rows: Sequence[Mapping[str, object]], table: Table) -> pl.DataFrame:
+def build_frame(rows: Sequence[Mapping[str, object]], table: Table) -> pl.DataFrame:
     """Return dictionaries as a frame with the columns of ``table``."""
-    schema = schema_of(table)
+    schema = derive_schema(table)
     return pl.DataFrame([[row[name] for name in schema] for row in rows], schema, orient="row")
 
 
-def storable(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return ``text`` without what PostgreSQL refuses: NUL, and halves of characters."""
     return text.replace("\0", "").encode(errors="backslashreplace").decode()

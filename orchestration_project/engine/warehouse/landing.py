@@ -27,27 +27,27 @@ from orchestration_project.engine.contracts.rules import (
     CompletenessLimits,
     LoadedKeys,
     Validated,
-    accepted,
-    completeness_audit,
-    verdict,
+    apply_acceptance,
+    check_completeness,
+    format_outcome,
 )
 from orchestration_project.engine.contracts.values import (
     BATCH_INDEX,
-    concat_batches,
-    schema_of,
+    combine_batches,
+    derive_schema,
     split_batches,
 )
 from orchestration_project.engine.warehouse.balancing import (
+    add_balances,
     count_rows_after,
     count_rows_before,
-    with_balances,
 )
-from orchestration_project.engine.warehouse.capture_log import ids_of_rows
+from orchestration_project.engine.warehouse.capture_log import find_capture_ids
 from orchestration_project.engine.warehouse.chaining import (
     ChangeDigests,
-    chain_deliveries,
-    digest_change,
-    joined_digests,
+    append_to_chain,
+    hash_changes,
+    join_digests,
 )
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
@@ -58,38 +58,38 @@ from orchestration_project.engine.warehouse.delivery import (
     WriteOutcome,
     WriteResult,
     group_id,
-    no_note,
-    no_warnings,
     prepare_all,
     refuse_impossible,
+    skip_note,
+    skip_warnings,
 )
 from orchestration_project.engine.warehouse.difference import (
     Difference,
-    cause_of,
-    cause_of_value,
+    classify_change,
+    compare_states,
     derive_all,
     derive_ranges,
     derive_rows,
-    difference,
+    find_value_cause,
 )
 from orchestration_project.engine.warehouse.fencing import (
-    date_deliveries,
-    held_back,
+    build_quarantine_error,
     read_states,
     record_evidence,
     record_landings,
+    record_publications,
     take_fences,
 )
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     delete_rows,
-    frame_within,
     insert_frame,
-    joined,
+    join_scopes,
+    match_frame_scope,
+    match_scope,
     read_frame,
     read_keys,
     read_scope,
-    within,
 )
 from orchestration_project.engine.warehouse.target import (
     ScopeState,
@@ -145,7 +145,7 @@ def load_scopes(
     """
     batches = _prepare_scopes(connection, spec, deliveries, run_id)
     changed = [batch for batch in batches if not is_landed(batch.target.state, batch)]
-    ended = land_all(connection, changed, now, no_warnings, no_note)
+    ended = land_all(connection, changed, now, skip_warnings, skip_note)
     outcomes = {batch.target.partition_key: end for batch, end in zip(changed, ended, strict=True)}
     return [LoadedScope(batch, outcomes.get(batch.target.partition_key)) for batch in batches]
 
@@ -157,11 +157,11 @@ def write_scopes(
     *,
     run_id: str,
     now: datetime,
-    note: AfterWrite = no_note,
+    note: AfterWrite = skip_note,
 ) -> list[WriteOutcome[SummaryT]]:
     """Write and record each delivery of scopes of a table, also one that changes nothing."""
     batches = _prepare_scopes(connection, spec, deliveries, run_id)
-    return land_all(connection, batches, now, no_warnings, note)
+    return land_all(connection, batches, now, skip_warnings, note)
 
 
 def _prepare_scopes(
@@ -217,9 +217,9 @@ def land_all(
         for item, result in zip(together, land(connection, together, known_from), strict=True):
             outcomes[item.target.partition_key] = result
     record_evidence(connection, quarantined, known_from, "held_back")
-    chain_deliveries(connection, quarantined, QUARANTINE, known_from)
+    append_to_chain(connection, quarantined, QUARANTINE, known_from)
     for validated_batch in quarantined:
-        outcomes[validated_batch.target.partition_key] = held_back(validated_batch)
+        outcomes[validated_batch.target.partition_key] = build_quarantine_error(validated_batch)
     ended = [outcomes[batch.target.partition_key] for batch in batches]
     note(connection, ended)
     return ended
@@ -256,7 +256,7 @@ def _check_appends(
         [
             Audit(
                 "keeps_loaded_rows",
-                verdict(keys.is_empty()),
+                format_outcome(keys.is_empty()),
                 "0 loaded rows with other values",
                 str(len(keys)),
                 keys.sort(keys.columns).head(OFFENDERS_KEPT).to_dicts(),
@@ -295,12 +295,12 @@ def land(
         written = _write_batches(connection, batches, is_new, known_from)
     counts = [partition_write.counts for partition_write in written]
     after = count_rows_after(connection, batches, is_new)
-    batches = with_balances(batches, counts, before, after)
+    batches = add_balances(batches, counts, before, after)
     seconds = (time.monotonic() - started) / len(batches)
     results = [
         WriteResult(
             group_id=group_id(batch.target),
-            change_cause=cause_of(connection, batch, partition_write.counts, known_from),
+            change_cause=classify_change(connection, batch, partition_write.counts, known_from),
             rows_added=partition_write.counts.added,
             rows_changed=partition_write.counts.changed,
             rows_removed=partition_write.counts.removed,
@@ -314,11 +314,11 @@ def land(
         )
         for batch, partition_write in zip(batches, written, strict=True)
     ]
-    publications = date_deliveries(connection, batches, counts, known_from)
+    publications = record_publications(connection, batches, counts, known_from)
     record_evidence(connection, batches, known_from, "landed", publications)
     record_landings(connection, batches, results)
     digests = [partition_write.digests for partition_write in written]
-    chain_deliveries(connection, batches, LOAD, known_from, digests, publications)
+    append_to_chain(connection, batches, LOAD, known_from, digests, publications)
     _mark_dependents(connection, batches, results)
     return results
 
@@ -416,7 +416,7 @@ def _write_ranges(
     derived = derive_ranges(connection, batch, known_from) if is_derived else {}
     merge = batch.target.spec.merge
     summary = merge(summaries) if merge else None
-    return _PartitionWrite(counts, summary, derived, joined_digests(digests))
+    return _PartitionWrite(counts, summary, derived, join_digests(digests))
 
 
 def _derive_rows(
@@ -456,7 +456,7 @@ def are_there(connection: Connection, batches: Sequence[ValidatedBatch]) -> list
     return [not counts.is_any for counts in change.counts]
 
 
-def completeness_audits(
+def judge_completeness(
     connection: Connection,
     batches: Sequence[ValidatedBatch],
     neighbours: Callable[[ValidatedBatch], Sequence[int]],
@@ -482,8 +482,8 @@ def completeness_audits(
             audits.append(Audit(COMPLETE, "not_applicable", expected, "a replay, merge or append"))
             continue
         around = () if pair[0] else neighbours(batch)
-        audit = completeness_audit(batch.validated.row_count, pair, around, limits)
-        audits.append(accepted(audit, batch.content_sha256, acceptance))
+        audit = check_completeness(batch.validated.row_count, pair, around, limits)
+        audits.append(apply_acceptance(audit, batch.content_sha256, acceptance))
     return audits
 
 
@@ -499,12 +499,12 @@ def _compare_keys(
     loaded = [batch for batch in batches if batch.target.token > 0]
     small = [batch for batch in loaded if not batch.validated.ranges]
     if small:
-        rows = concat_batches([batch.validated.rows for batch in small])
+        rows = combine_batches([batch.validated.rows for batch in small])
         lacking = _mark_lacking_keys(
             connection, small[0].target, [validated_batch.scope for validated_batch in small], rows
         )
         for batch in small:
-            frame = lacking.filter(frame_within(batch.target.partition))
+            frame = lacking.filter(match_frame_scope(batch.target.partition))
             keys[batch.target.partition_key] = _count_keys(frame)
     for batch in loaded:
         for condition, rows in batch.validated.ranges or ():
@@ -523,8 +523,8 @@ def _mark_lacking_keys(
     columns = [table.c[name] for name in dict.fromkeys([*key_names(table), *target.partition])]
     names = [column.name for column in columns]
     frames = [
-        read_frame(connection, select(*columns).where(within(table, scope)), table)
-        for scope in joined(scopes)
+        read_frame(connection, select(*columns).where(match_scope(table, scope)), table)
+        for scope in join_scopes(scopes)
     ]
     present = rows.select(names).unique().with_columns(is_lacking=pl.lit(value=False))
     loaded = pl.concat(frames).join(present, on=names, how="left", nulls_equal=True)
@@ -541,7 +541,7 @@ def compare(
     """Compare deliveries with what is loaded of those that are ``is_read``; nothing is written."""
     incoming = _build_incoming(batches, datetime.fromtimestamp(0, tz=UTC))
     current = _read_current(connection, batches, incoming, is_read)
-    return difference(batches[0].target, current, incoming, len(batches))
+    return compare_states(batches[0].target, current, incoming, len(batches))
 
 
 def _is_same(before: ScopeState, batch: ValidatedBatch) -> bool:
@@ -554,11 +554,11 @@ def _is_same(before: ScopeState, batch: ValidatedBatch) -> bool:
 
 def _build_incoming(batches: Sequence[ValidatedBatch], known_from: datetime) -> pl.DataFrame:
     """Return the rows of all deliveries as the table has them, and `BATCH_INDEX`."""
-    rows = concat_batches([batch.validated.rows for batch in batches])
+    rows = combine_batches([batch.validated.rows for batch in batches])
     return rows.with_columns(
-        capture_id=ids_of_rows(rows, [group_id(batch.target) for batch in batches]),
+        capture_id=find_capture_ids(rows, [group_id(batch.target) for batch in batches]),
         known_from=pl.lit(known_from, pl.Datetime("us", "UTC")),
-    ).select(*schema_of(batches[0].target.table), BATCH_INDEX)
+    ).select(*derive_schema(batches[0].target.table), BATCH_INDEX)
 
 
 def _read_current(
@@ -575,11 +575,11 @@ def _read_current(
     target = batches[0].target
     if target.replaces_scope:
         scopes = [batch.scope for batch, read in zip(batches, is_read, strict=True) if read]
-        frames = [read_scope(connection, target.table, scope) for scope in joined(scopes)]
-        rows = pl.concat([pl.DataFrame(schema=schema_of(target.table)), *frames])
+        frames = [read_scope(connection, target.table, scope) for scope in join_scopes(scopes)]
+        rows = pl.concat([pl.DataFrame(schema=derive_schema(target.table)), *frames])
     else:
         rows = read_keys(connection, target.table, incoming if any(is_read) else incoming.clear())
-        rows = rows.filter(frame_within(target.partition)) if len(batches) == 1 else rows
+        rows = rows.filter(match_frame_scope(target.partition)) if len(batches) == 1 else rows
     if len(batches) == 1:
         return rows.with_columns(pl.lit(0, pl.Int64).alias(BATCH_INDEX))
     data_types = {name: rows.schema[name] for name in target.partition}
@@ -613,17 +613,17 @@ def _write(
     # a first delivery, as the fence says, finds nothing to read
     is_read = [new and batch.target.token > 0 for batch, new in zip(batches, is_new, strict=True)]
     current = _read_current(connection, batches, incoming, is_read)
-    change = difference(target, current, incoming, len(batches))
+    change = compare_states(target, current, incoming, len(batches))
     if not target.replaces_scope or len(change.replaced) * BULK_REPLACE_RATIO <= len(current):
         delete_rows(connection, target.table, change.replaced)
         insert_frame(connection, target.table, change.written.drop(BATCH_INDEX))
     else:
-        for scope in joined(compress([batch.scope for batch in batches], is_new)):
-            connection.execute(delete(target.table).where(within(target.table, scope)))
+        for scope in join_scopes(compress([batch.scope for batch in batches], is_new)):
+            connection.execute(delete(target.table).where(match_scope(target.table, scope)))
         insert_frame(connection, target.table, change.rows.drop(BATCH_INDEX))
     earlier = _keep_history(connection, batches, change, known_from)
     ended = None if earlier is None else earlier.with_columns(change.replaced[BATCH_INDEX])
-    return change, digest_change(connection, target, change.written, ended, len(batches), condition)
+    return change, hash_changes(connection, target, change.written, ended, len(batches), condition)
 
 
 def _summarize_batches(
@@ -661,7 +661,7 @@ def _keep_history(
     if change.replaced.is_empty():
         return None
     target = batches[0].target
-    causes = {index: cause_of_value(batch) for index, batch in enumerate(batches)}
+    causes = {index: find_value_cause(batch) for index, batch in enumerate(batches)}
     cause = pl.col(BATCH_INDEX).replace_strict(causes, return_dtype=pl.String)
     earlier = change.replaced.with_columns(
         known_to=pl.lit(known_to, pl.Datetime("us", "UTC")),
@@ -669,7 +669,7 @@ def _keep_history(
         rule_version=pl.lit(target.rule_version),
     )
     history = target.spec.history
-    schema = schema_of(history)
+    schema = derive_schema(history)
     unknown = {name: pl.lit(None, kind) for name, kind in schema.items() if name in ENDING}
     rows = earlier.with_columns(**unknown).select(list(schema))
     insert_frame(connection, history, rows)

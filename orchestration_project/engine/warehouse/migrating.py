@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.warehouse.connecting import sql_state
+from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE
@@ -59,7 +59,7 @@ LOCK = 0x6F72636865737472
 """PostgreSQL's advisory lock that one migrating process holds."""
 
 
-def migration_config(connection: Connection) -> "Config":
+def build_alembic_config(connection: Connection) -> "Config":
     """Return Alembic's configuration, without a file."""
     from orchestration_project.migrations.scripts import alembic_config
 
@@ -68,7 +68,7 @@ def migration_config(connection: Connection) -> "Config":
     return config
 
 
-def current_version(connection: Connection) -> str | None:
+def read_schema_version(connection: Connection) -> str | None:
     """Return the version of the tables; None: they are missing.
 
     Raises:
@@ -98,7 +98,7 @@ def is_current(connection: Connection) -> bool:
     Raises:
         ConfigurationError: The tables are of a newer version, or of one before the baseline.
     """
-    version = current_version(connection)
+    version = read_schema_version(connection)
     if version is None or version == NEWEST_VERSION:
         return version is not None
     from alembic.script import ScriptDirectory
@@ -134,7 +134,7 @@ def refuse_older(connection: Connection) -> None:
     Raises:
         ConfigurationError: The tables are of an older version, or of a newer one.
     """
-    version = current_version(connection)
+    version = read_schema_version(connection)
     if version is not None and not is_current(connection):
         raise ConfigurationError(
             "the tables are of an older version than this program",
@@ -159,7 +159,7 @@ def migrate(connection: Connection, schema: str | None) -> None:
             raise _build_partial_error(
                 f"{str(error.orig).strip()}, which a later version adds"
             ) from error
-        if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
+        if find_sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
             raise
         raise ConfigurationError(
             "this role may not bring the tables up to date",
@@ -179,11 +179,11 @@ def migrate_to(connection: Connection, schema: str | None, version: str) -> None
 
     if connection.dialect.name == "postgresql":
         _lock_and_make_schema(connection, schema)
-    if current_version(connection) is None:
-        command.upgrade(migration_config(connection), version)
+    if read_schema_version(connection) is None:
+        command.upgrade(build_alembic_config(connection), version)
 
 
-def migration_sql(connection: Connection, schema: str | None) -> str:
+def render_migration(connection: Connection, schema: str | None) -> str:
     """Return the statements that `migrate` would execute now, as one transaction.
 
     A role without rights on tables can read it, and somebody who has them can run it.
@@ -196,9 +196,9 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
     from alembic import command
 
     statements = io.StringIO()
-    config = migration_config(connection)
+    config = build_alembic_config(connection)
     config.output_buffer = statements
-    command.upgrade(config, f"{current_version(connection) or 'base'}:head", sql=True)
+    command.upgrade(config, f"{read_schema_version(connection) or 'base'}:head", sql=True)
     is_postgresql = connection.dialect.name == "postgresql"
     begin = BEGIN.get(connection.dialect.name, [])
     if is_postgresql:
@@ -213,7 +213,7 @@ def migration_sql(connection: Connection, schema: str | None) -> str:
 
 def is_compared(connection: Connection) -> bool:
     """Whether the tables were compared with these declarations before, by their stored hashes."""
-    hashes = declared_sha256()
+    hashes = hash_declared_schema()
     return _read_stored_sha256(connection, hashes) == hashes
 
 
@@ -231,7 +231,7 @@ def compare_changed(connection: Connection) -> None:
     Raises:
         ConfigurationError: As `refuse_other_tables`.
     """
-    hashes = declared_sha256()
+    hashes = hash_declared_schema()
     stored = _read_stored_sha256(connection, hashes)
     if stored.get(SCHEMA_LABEL) != hashes[SCHEMA_LABEL]:
         _refuse_other_packaged_tables(connection)
@@ -243,13 +243,13 @@ def compare_changed(connection: Connection) -> None:
         connection.execute(insert(database_labels), labels)
 
 
-def declared_sha256() -> Mapping[str, str]:
+def hash_declared_schema() -> Mapping[str, str]:
     """Return the hash of the declared tables and views, by its label.
 
     Tables that a project declares have a hash of their own: another project, or none, may use the
     same database. A process may declare them after it opened a database, so no answer is kept.
     """
-    tables = {table.name: table for table in own_tables()}
+    tables = {table.name: table for table in list_own_tables()}
     hashes = {SCHEMA_LABEL: _hash_packaged_schema()}
     return hashes | (
         {f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(tables, {})} if tables else {}
@@ -258,7 +258,7 @@ def declared_sha256() -> Mapping[str, str]:
 
 @cache
 def _hash_packaged_schema() -> str:
-    return schema_sha256(packaged_tables(), VIEWS)
+    return schema_sha256(list_packaged_tables(), VIEWS)
 
 
 def refuse_other_tables(connection: Connection) -> Sequence[str]:
@@ -275,12 +275,13 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
 
 
 def _refuse_other_packaged_tables(connection: Connection) -> Sequence[str]:
-    comparison = compare_schema(connection, _find_schema(connection), packaged_tables(), VIEWS)
+    comparison = compare_schema(connection, _find_schema(connection), list_packaged_tables(), VIEWS)
     if comparison.differences:
         raise ConfigurationError(
             "the tables are not those that this program declares",
             expected=f"the tables, columns, types, keys and indexes of version {NEWEST_VERSION}",
-            found=f"version {current_version(connection)}: {named(comparison.differences)}",
+            found=f"version {read_schema_version(connection)}: "
+            f"{format_names(comparison.differences)}",
             remedy="create what is missing as `orchestrate migrate --sql` of an empty database "
             "prints it, or restore the backup of before the upgrade into a new database and run "
             "`orchestrate migrate`",
@@ -294,17 +295,17 @@ def _refuse_other_own_tables(connection: Connection) -> None:
     Raises:
         ConfigurationError: They differ.
     """
-    tables = {table.name: table for table in own_tables()}
+    tables = {table.name: table for table in list_own_tables()}
     if not tables:
         return
     refuse_former_names(connection, tables)
     comparison = compare_schema(connection, _find_schema(connection), tables, {})
-    differences = [*comparison.differences, *undeclared_columns(connection)]
+    differences = [*comparison.differences, *find_undeclared_columns(connection)]
     if differences:
         raise ConfigurationError(
             "the tables are not those that the project's sources declare",
             expected="the tables, columns, types and keys of defs/",
-            found=named(differences),
+            found=format_names(differences),
             remedy="run `orchestrate schema apply`, with --all for changes that are not additive; "
             "`orchestrate schema diff` shows them",
         )
@@ -329,10 +330,11 @@ def refuse_former_names(connection: Connection, names: Collection[str]) -> None:
             )
 
 
-def undeclared_columns(connection: Connection) -> Sequence[str]:
+def find_undeclared_columns(connection: Connection) -> Sequence[str]:
     """Return the recorded columns that the project does not declare any more, in words."""
     names = {
-        own_table.name: {column.name for column in own_table.columns} for own_table in own_tables()
+        own_table.name: {column.name for column in own_table.columns}
+        for own_table in list_own_tables()
     }
     statement = select(_recorded.table_name, _recorded.declaration)
     rows = connection.execute(statement.where(_recorded.table_name.in_(names))).all()
@@ -361,17 +363,17 @@ def _name_unknown_tables(connection: Connection) -> str:
         and name != VERSION_TABLE
         and name.partition("_")[0] in prefixes
     )
-    return f", with {named(unknown)} that this version does not know" if unknown else ""
+    return f", with {format_names(unknown)} that this version does not know" if unknown else ""
 
 
-def named(names: Sequence[str]) -> str:
+def format_names(names: Sequence[str]) -> str:
     """Return the first names as a text, and how many there are more."""
     number = len(names) - MAX_NAMED
     return ", ".join(names[:MAX_NAMED]) + (f" and {number} more" if number > 0 else "")
 
 
 def _is_half_applied(error: BaseException | None) -> bool:
-    return sql_state(error) in (*DUPLICATES, RENAMED) or any(
+    return find_sql_state(error) in (*DUPLICATES, RENAMED) or any(
         words in str(error)
         for words in ("already exists", "duplicate column name", "no such column")
     )
@@ -393,7 +395,7 @@ def _migrate(connection: Connection, schema: str | None) -> None:
     if connection.dialect.name == "postgresql":
         _lock_and_make_schema(connection, schema)
     if not is_current(connection):
-        command.upgrade(migration_config(connection), "head")
+        command.upgrade(build_alembic_config(connection), "head")
 
 
 def _lock_and_make_schema(connection: Connection, schema: str | None) -> None:
@@ -402,12 +404,12 @@ def _lock_and_make_schema(connection: Connection, schema: str | None) -> None:
         connection.execute(text(f'CREATE SCHEMA "{schema}"'))
 
 
-def own_tables() -> Sequence[Table]:
+def list_own_tables() -> Sequence[Table]:
     """Return the tables that the project of this process declares, those of histories included."""
     return [each for each in METADATA.tables.values() if each.info.get(OWN) and not _is_read(each)]
 
 
-def packaged_tables() -> Mapping[str, Table]:
+def list_packaged_tables() -> Mapping[str, Table]:
     """Return the tables that the package declares, by name."""
     return {name: value for name, value in METADATA.tables.items() if not value.info.get(OWN)}
 
@@ -418,7 +420,7 @@ def _is_read(table: Table) -> bool:
 
 def is_recorded(connection: Connection) -> bool:
     """Whether the tables that the project declares are recorded as they are declared."""
-    names = {own_table.name: describe(own_table) for own_table in own_tables()}
+    names = {own_table.name: describe(own_table) for own_table in list_own_tables()}
     if not names:
         return True
     statement = select(_recorded.table_name, _recorded.declaration)
@@ -428,7 +430,7 @@ def is_recorded(connection: Connection) -> bool:
 
 def record_own_tables(connection: Connection, clock: Clock) -> None:
     """Record the tables that the project declares; ``connection`` is in a write transaction."""
-    tables = own_tables()
+    tables = list_own_tables()
     if not tables:
         return
     names = [each.name for each in tables]

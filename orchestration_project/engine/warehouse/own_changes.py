@@ -31,8 +31,8 @@ from sqlalchemy import table as named_table
 from sqlalchemy.schema import CreateIndex, CreateTable, DropTable, SetColumnComment
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.warehouse.chain_amending import amend_changed_columns
-from orchestration_project.engine.warehouse.connecting import sql_state
+from orchestration_project.engine.warehouse.chain_amending import record_column_change
+from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.declared_tables import (
     WORDS,
     declare_described,
@@ -42,13 +42,13 @@ from orchestration_project.engine.warehouse.migrating import (
     INSUFFICIENT_PRIVILEGE,
     LOCK,
     compare_changed,
-    own_tables,
+    list_own_tables,
     record_own_tables,
 )
 from orchestration_project.engine.warehouse.own_schema import (
     LOCK_TIMEOUT,
     Change,
-    additive_changes,
+    find_additive_changes,
 )
 from orchestration_project.engine.warehouse.own_schema import apply_changes as apply_additive
 from orchestration_project.errors import ConfigurationError
@@ -205,7 +205,7 @@ def plan_changes(
     rows = connection.execute(select(declared_tables.c.table_name, declared_tables.c.declaration))
     recorded = {row.table_name: row.declaration for row in rows}
     changes: list[TableChange] = []
-    for table in own_tables():
+    for table in list_own_tables():
         history: Table | None = table.info.get(HISTORY)
         if history is None or table.name not in recorded or history.name not in recorded:
             continue
@@ -410,7 +410,7 @@ def _count_unconvertible(connection: Connection, rows: str, condition: str) -> s
         with connection.begin_nested():
             count = _count(connection, rows, condition)
     except exc.DBAPIError as error:
-        if not str(sql_state(error.orig) or "").startswith(INVALID_VALUE):
+        if not str(find_sql_state(error.orig) or "").startswith(INVALID_VALUE):
             raise
         return str(error.orig).splitlines()[0]
     return f"{count} rows" if count else ""
@@ -558,7 +558,7 @@ def apply_plan(
     for change in changes:
         reason = "; ".join(change.says)
         if change.is_of_values:
-            amend_changed_columns(connection, change.table, change.copy, reason, at)
+            record_column_change(connection, change.table, change.copy, reason, at)
     names = [f"{says}, copy in {change.copy.name}" for change in changes for says in change.says]
     return [*names, *(change.says for change in additive)]
 
@@ -571,17 +571,17 @@ def _execute(
     Raises:
         ConfigurationError: The role may not change tables.
     """
-    with missing_rights_explained():
+    with explain_missing_rights():
         for change in changes:
             for statement in change_statements(connection, change):
                 connection.exec_driver_sql(statement)
-        additive = additive_changes(connection, schema)
+        additive = find_additive_changes(connection, schema)
         apply_additive(connection, additive)
     return additive
 
 
 @contextmanager
-def missing_rights_explained() -> Iterator[None]:
+def explain_missing_rights() -> Iterator[None]:
     """Explain the remedy where the role may not change the tables.
 
     Raises:
@@ -590,7 +590,7 @@ def missing_rights_explained() -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
+        if find_sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
             raise
         raise ConfigurationError(
             "this role may not change the tables",

@@ -23,17 +23,17 @@ from sqlalchemy import (
 from sqlalchemy.schema import DropTable, SetTableComment
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.warehouse.chain_amending import amend_renamed_table
+from orchestration_project.engine.warehouse.chain_amending import record_table_rename
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.engine.warehouse.migrating import (
     LOCK,
     compare_changed,
-    own_tables,
-    packaged_tables,
+    list_own_tables,
+    list_packaged_tables,
     record_own_tables,
     refuse_former_names,
 )
-from orchestration_project.engine.warehouse.own_changes import missing_rights_explained
+from orchestration_project.engine.warehouse.own_changes import explain_missing_rights
 from orchestration_project.engine.warehouse.own_schema import LOCK_TIMEOUT
 from orchestration_project.errors import ConfigurationError, UnknownNameError, did_you_mean
 from orchestration_project.tables.operations_edits import operations_pauses
@@ -84,7 +84,7 @@ def plan_rename(
             table of the new name has rows or loads.
     """
     recorded = _read_recorded(connection)
-    tables = {table.name: table for table in own_tables()}
+    tables = {table.name: table for table in list_own_tables()}
     if new in tables and old not in recorded and _is_renamed(connection, old, new):
         return None
     table = tables.get(new)
@@ -233,7 +233,7 @@ def apply_rename(
     rename = plan_rename(connection, schema, old, new)
     if rename is None:
         return None
-    with missing_rights_explained():
+    with explain_missing_rights():
         for statement in rename.statements:
             connection.exec_driver_sql(statement)
     at = clock.now()
@@ -242,7 +242,7 @@ def apply_rename(
     def give_records_the_name() -> None:
         _rename_records(connection, before, table)
 
-    amend_renamed_table(connection, table, before, give_records_the_name, at)
+    record_table_rename(connection, table, before, give_records_the_name, at)
     names = [item.name for item in (before, before.info[HISTORY])]
     connection.execute(delete(declared_tables).where(declared_tables.c.table_name.in_(names)))
     _rename_copies(connection, before.name, table.name)
@@ -267,7 +267,7 @@ def _rename_records(connection: Connection, before: Table, table: Table) -> None
     ):
         is_named = item.c.dataset == old
         connection.execute(update(item).where(is_own, is_named).values(dataset=new))
-    for packaged_table in packaged_tables().values():
+    for packaged_table in list_packaged_tables().values():
         if "table_name" in packaged_table.c and packaged_table is not declared_tables:
             is_own = packaged_table.c.table_name == old
             connection.execute(update(packaged_table).where(is_own).values(table_name=new))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Inspector, Table, inspect, text
 from sqlalchemy.schema import CreateIndex, CreateTable, SetColumnComment, SetTableComment
 
-from orchestration_project.engine.warehouse.migrating import own_tables
+from orchestration_project.engine.warehouse.migrating import list_own_tables
 from orchestration_project.migrations.declared import compare_schema
 from orchestration_project.tables.schema import METADATA, OWN
 
@@ -28,9 +28,9 @@ class Change(NamedTuple):
     difference: str
 
 
-def additive_changes(connection: Connection, schema: str | None) -> Sequence[Change]:
+def find_additive_changes(connection: Connection, schema: str | None) -> Sequence[Change]:
     """Return the missing tables and nullable columns; whatever else differs is not changed."""
-    return _find_changes(connection, schema, own_tables())
+    return _find_changes(connection, schema, list_own_tables())
 
 
 def make_declared(connection: Connection, schema: str | None) -> None:
@@ -55,10 +55,10 @@ def _find_changes(
     ]
 
 
-def other_differences(connection: Connection, schema: str | None) -> Sequence[str]:
+def find_other_differences(connection: Connection, schema: str | None) -> Sequence[str]:
     """Return how existing tables differ from their declarations by more than missing columns."""
-    ended = {change.difference for change in additive_changes(connection, schema)}
-    tables = {table.name: table for table in own_tables()}
+    ended = {change.difference for change in find_additive_changes(connection, schema)}
+    tables = {table.name: table for table in list_own_tables()}
     differences = compare_schema(connection, schema, tables, {}).differences
     return [text for text in differences if text not in ended]
 

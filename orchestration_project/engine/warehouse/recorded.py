@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Table, func, or_, select
 from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse.delivery import Outcome
-from orchestration_project.engine.warehouse.frames import Scope, part_of, range_of, scope_from_json
+from orchestration_project.engine.warehouse.frames import Scope, decode_scope, find_part, find_range
 from orchestration_project.engine.warehouse.target import WriteDisposition
 from orchestration_project.errors import UnknownNameError
 from orchestration_project.tables.spine import audits, blobs, captures, deliveries, fences, landings
@@ -45,7 +45,7 @@ class RecordedDelivery:
     @property
     def fetched_number(self) -> int:
         """The place of that among the deliveries of the partition: the greater, the later."""
-        return number_of(self.fetched_group)
+        return parse_group_number(self.fetched_group)
 
     @property
     def replaces_scope(self) -> bool:
@@ -66,7 +66,7 @@ class EffectivePart:
     values: frozenset[str] | None
 
 
-def part_layers_of(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
+def build_part_layers(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
     """Return the parts that make up a partition, oldest first, by all its deliveries in order.
 
     The latest delivery that was read whole counts, landed or not. One of the whole partition holds
@@ -82,7 +82,7 @@ def part_layers_of(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
     for recorded_delivery in reversed(whole):
         if layers and recorded_delivery.outcome != "landed":
             continue
-        part = part_of(recorded_delivery.scope)
+        part = find_part(recorded_delivery.scope)
         if part is None:
             return layers[::-1] or [EffectivePart(recorded_delivery, None)]
         values = part[1] - covered
@@ -92,7 +92,7 @@ def part_layers_of(recorded: Sequence[RecordedDelivery]) -> list[EffectivePart]:
     return layers[::-1]
 
 
-def effective_deliveries(
+def select_effective(
     recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
 ) -> list[RecordedDelivery]:
     """Return the deliveries that make up a partition, oldest first, from all in their order.
@@ -149,12 +149,12 @@ def _is_covered(scope: Scope, later: Sequence[Scope]) -> bool:
     if len(scope) != 1:
         return False
     alike = [entry for entry in later if entry.keys() == scope.keys()]
-    days, part = range_of(scope), part_of(scope)
+    days, part = find_range(scope), find_part(scope)
     if days is not None:
         return not _exclude_covered(
-            days, (each for each in map(range_of, alike) if each is not None)
+            days, (each for each in map(find_range, alike) if each is not None)
         )
-    other_items = (pair[1] for pair in map(part_of, alike) if pair is not None)
+    other_items = (pair[1] for pair in map(find_part, alike) if pair is not None)
     return part is not None and part[1] <= frozenset().union(*other_items)
 
 
@@ -218,7 +218,7 @@ class RecordedLanding:
 GROUP_ID = re.compile(r"([a-z0-9_]+):(.+)#[0-9]+")
 
 
-def place_of(group: str) -> tuple[str, str]:
+def parse_group_id(group: str) -> tuple[str, str]:
     """Return table and partition key in a delivery's name, as ``table:T1|2025-11-10#2``.
 
     Raises:
@@ -234,7 +234,7 @@ def place_of(group: str) -> tuple[str, str]:
     return match[1], match[2]
 
 
-def number_of(group: str) -> int:
+def parse_group_number(group: str) -> int:
     """Return the place of a delivery among those of its partition, from 1."""
     return int(group.rpartition("#")[2])
 
@@ -252,12 +252,12 @@ def read_recorded(
 
 
 def _sort_recorded(rows: Iterable[Row[Any]]) -> list[RecordedDelivery]:
-    return sorted(map(_parse_row, rows), key=lambda each: number_of(each.group_id))
+    return sorted(map(_parse_row, rows), key=lambda each: parse_group_number(each.group_id))
 
 
 def _parse_row(row: Row[Any]) -> RecordedDelivery:
     values = {name: row._mapping[name] for name in RecordedDelivery.__dataclass_fields__}
-    values["scope"] = scope_from_json(values["scope"])
+    values["scope"] = decode_scope(values["scope"])
     return RecordedDelivery(**values)
 
 
@@ -276,7 +276,7 @@ def read_parts(connection: Connection, recorded: RecordedDelivery) -> list[Recor
     return [RecordedPart(**row._mapping) for row in rows]
 
 
-def replayable(connection: Connection, table: Table) -> list[str]:
+def find_replayable(connection: Connection, table: Table) -> list[str]:
     """Return the keys of the partitions that have a delivery which was read whole."""
     rows = connection.execute(
         select(deliveries.c.partition_key)
@@ -332,7 +332,7 @@ def read_landing(
 A_DAY = timedelta(days=1)
 
 
-def loaded_partitions(connection: Connection, table: Table) -> list[str]:
+def read_loaded_partitions(connection: Connection, table: Table) -> list[str]:
     """Return the keys of the partitions of a table that are loaded."""
     query = select(fences.c.scope_key).where(
         fences.c.table_name == table.name, fences.c.landed_at.is_not(None)
@@ -340,7 +340,7 @@ def loaded_partitions(connection: Connection, table: Table) -> list[str]:
     return list(connection.scalars(query))
 
 
-def loaded_row_counts(
+def count_loaded_rows(
     connection: Connection, table: Table, keys: Sequence[str]
 ) -> Mapping[str, int]:
     """Return how many rows the latest load of each partition had."""
@@ -378,7 +378,7 @@ class EffectiveDelivery:
         return any(day.first <= days.last and days.first <= day.last for day in self.days)
 
 
-def layers_of(
+def build_layers(
     recorded: Sequence[RecordedDelivery], *, only_landed: bool = False
 ) -> list[EffectiveDelivery]:
     """Return a partition's effective deliveries, oldest first, by all its deliveries in order.
@@ -387,32 +387,32 @@ def layers_of(
     replay of several deliveries changes nothing of which days each of them holds for, and is none
     of them itself; nor is one that landed nothing.
     """
-    effective = effective_deliveries(recorded, only_landed=only_landed)
+    effective = select_effective(recorded, only_landed=only_landed)
     return [
-        EffectiveDelivery(item, delivered_days(item), days, has_landed(item, recorded))
-        for item, days in zip(effective, own_days(effective), strict=True)
+        EffectiveDelivery(item, read_delivered_days(item), days, has_landed(item, recorded))
+        for item, days in zip(effective, find_own_days(effective), strict=True)
     ]
 
 
-def own_days(deliveries: Sequence[RecordedDelivery]) -> list[Sequence[Days]]:
+def find_own_days(deliveries: Sequence[RecordedDelivery]) -> list[Sequence[Days]]:
     """Return the days of each delivery of a range, oldest first, for which no later one holds."""
-    ranges = [delivered_days(delivery) for delivery in deliveries]
+    ranges = [read_delivered_days(delivery) for delivery in deliveries]
     return [_exclude_covered(days, ranges[index:]) for index, days in enumerate(ranges, start=1)]
 
 
-def delivered_days(delivery: RecordedDelivery) -> Days:
+def read_delivered_days(delivery: RecordedDelivery) -> Days:
     """Return the days of a delivery of a range.
 
     Raises:
         ValueError: It is of no range.
     """
-    days = range_of(delivery.scope)
+    days = find_range(delivery.scope)
     if days is None:
         raise ValueError(f"{delivery.group_id} is of no range")
     return days
 
 
-def effective_groups(connection: Connection) -> set[str]:
+def find_effective_groups(connection: Connection) -> set[str]:
     """Return the group_id of all deliveries that make up a partition with others.
 
     The deliveries of one partition are in memory at a time.
@@ -430,7 +430,7 @@ def effective_groups(connection: Connection) -> set[str]:
     return {
         delivery.group_id
         for _, records in groupby(rows, lambda row: (row.table_name, row.partition_key))
-        for delivery in effective_deliveries(_sort_recorded(records))
+        for delivery in select_effective(_sort_recorded(records))
     }
 
 

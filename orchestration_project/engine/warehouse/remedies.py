@@ -62,7 +62,7 @@ SQL_STATE_REMEDIES = {
 """Remedies by prefix of the SQLSTATE."""
 
 
-def remedy(
+def find_remedy(
     sqlite_code: int | None, sql_state: str | None, *, found: str = "", timeout_seconds: int
 ) -> str:
     """Return the remedy of a database error.

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, false, func, select, update
 
 from orchestration_project.engine.contracts import lazy_polars as pl
 from orchestration_project.engine.contracts.balance import Conservation
-from orchestration_project.engine.warehouse.frames import Scope, within
+from orchestration_project.engine.warehouse.frames import Scope, match_scope
 from orchestration_project.tables.schema import HISTORY
 
 KNOWN_FROM, IS_STALE = "known_from", "is_stale"
@@ -107,7 +107,7 @@ MergeSummaries = Callable[[Sequence[Any]], Any]
 """Puts summaries of several ranges of a partition together."""
 
 
-def no_summary(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> None:
+def skip_summary(*, replaced: pl.DataFrame, written: pl.DataFrame, kept: pl.DataFrame) -> None:
     """Sum up nothing: the rows say all."""
 
 
@@ -236,7 +236,7 @@ class WriteTarget(Generic[SummaryT]):
         return self.write_disposition == "replace_scope"
 
 
-def stamped(rows: pl.DataFrame, known_from: datetime) -> pl.DataFrame:
+def fill_known_from(rows: pl.DataFrame, known_from: datetime) -> pl.DataFrame:
     """Return derived rows with the time of the load where they have none, if they are dated."""
     if KNOWN_FROM not in rows.columns:
         return rows
@@ -248,7 +248,7 @@ def mark_stale(connection: Connection, dependents: Dependents, partitions: Seque
     for table, scope_of in dependents.items():
         is_marked = func.coalesce(table.c[IS_STALE], false())
         for partition in partitions:
-            statement = update(table).where(within(table, scope_of(partition)), ~is_marked)
+            statement = update(table).where(match_scope(table, scope_of(partition)), ~is_marked)
             connection.execute(statement.values({IS_STALE: True}))
 
 
@@ -256,11 +256,11 @@ def has_stale(connection: Connection, table: Table, scope: Scope) -> bool:
     """Whether a derived row is marked stale; a table without the column has none."""
     if IS_STALE not in table.c:
         return False
-    query = select(table.c[IS_STALE]).where(within(table, scope), table.c[IS_STALE]).limit(1)
+    query = select(table.c[IS_STALE]).where(match_scope(table, scope), table.c[IS_STALE]).limit(1)
     return connection.execute(query).first() is not None
 
 
-def stale_values(connection: Connection, table: Table, name: str) -> list[Any]:
+def read_stale_values(connection: Connection, table: Table, name: str) -> list[Any]:
     """Return the values of a column whose rows are marked stale, in order."""
     column = table.c[name]
     query = select(column).where(table.c[IS_STALE]).distinct().order_by(column)

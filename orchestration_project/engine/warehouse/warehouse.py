@@ -18,23 +18,23 @@ from orchestration_project.engine.contracts.balance import NOTHING_COUNTED, Bala
 from orchestration_project.engine.contracts.chain import REFUSAL, ChainKey
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.packs import Blob
-from orchestration_project.engine.tracing.spans import span
+from orchestration_project.engine.tracing.spans import open_span
 from orchestration_project.engine.warehouse.balancing import record_failure
 from orchestration_project.engine.warehouse.bounded import (
-    ended_after,
-    ended_without_progress,
-    noted,
+    report_progress,
+    use_idle_limit,
+    use_time_limit,
 )
-from orchestration_project.engine.warehouse.bulk import sorted_on_disk
+from orchestration_project.engine.warehouse.bulk import use_disk_sort
 from orchestration_project.engine.warehouse.capture_log import read_blobs
-from orchestration_project.engine.warehouse.chaining import CHAIN_KEY, chain_deliveries
+from orchestration_project.engine.warehouse.chaining import CHAIN_KEY, append_to_chain
 from orchestration_project.engine.warehouse.connecting import (
-    explained,
+    explain_errors,
     open_engine,
     open_look_ups,
-    parsed_url,
+    parse_url,
+    redact_url,
     rewrite_tables,
-    shown,
 )
 from orchestration_project.engine.warehouse.delivery import (
     AfterWrite,
@@ -43,15 +43,15 @@ from orchestration_project.engine.warehouse.delivery import (
     WarningCheck,
     WriteOutcome,
     WriteResult,
-    no_note,
-    no_warnings,
     require_written,
+    skip_note,
+    skip_warnings,
 )
 from orchestration_project.engine.warehouse.fencing import (
-    changes,
-    first_landed_at,
-    known_versions,
-    latest_audits,
+    find_first_load_time,
+    read_known_versions,
+    read_last_changes,
+    read_latest_audits,
     read_states,
     record_evidence,
     take_fence,
@@ -59,36 +59,36 @@ from orchestration_project.engine.warehouse.fencing import (
 from orchestration_project.engine.warehouse.frames import (
     Scope,
     insert_absent,
+    match_scope,
     read_batches,
     read_frame,
-    within,
 )
 from orchestration_project.engine.warehouse.migrating import (
     compare_changed,
-    current_version,
     declare_recorded,
     is_compared,
     is_current,
     is_recorded,
     migrate,
-    migration_sql,
+    read_schema_version,
     record_own_tables,
     refuse_older,
     refuse_other_tables,
+    render_migration,
 )
 from orchestration_project.engine.warehouse.own_schema import (
     Change,
-    additive_changes,
     apply_changes,
+    find_additive_changes,
+    find_other_differences,
     make_declared,
-    other_differences,
 )
 from orchestration_project.engine.warehouse.recorded import (
     RecordedDelivery,
     RecordedLanding,
+    find_replayable,
     read_landing,
     read_recorded,
-    replayable,
 )
 from orchestration_project.engine.warehouse.target import ScopeState, SummaryT, WriteTarget
 from orchestration_project.errors import ConfigurationError
@@ -126,7 +126,7 @@ class Warehouse:
         self._schema = schema
         self._read_chain_key = chain_key
         self._clock = clock
-        self._url = parsed_url(url)
+        self._url = parse_url(url)
         self._engine = open_engine(self._url, schema)
 
     @cached_property
@@ -140,7 +140,7 @@ class Warehouse:
     @property
     def shown_url(self) -> str:
         """The database's URL without its password."""
-        return shown(self._engine.url)
+        return redact_url(self._engine.url)
 
     def __enter__(self) -> Self:
         return self
@@ -162,10 +162,10 @@ class Warehouse:
             TimeoutError: A read took longer than ``seconds``; the database ended it.
         """
         with (
-            explained(self._engine),
+            explain_errors(self._engine),
             self._engine.connect() as connection,
             connection.begin(),
-            nullcontext() if seconds is None else ended_after(connection, seconds),
+            nullcontext() if seconds is None else use_time_limit(connection, seconds),
         ):
             yield connection
 
@@ -177,7 +177,7 @@ class Warehouse:
         if self._look_ups is None:
             with self.reading() as connection:
                 return connection.execute(statement, values).mappings().first()
-        with explained(self._engine):
+        with explain_errors(self._engine):
             try:
                 return _fetch_first(self._look_ups, statement, values)
             except exc.DBAPIError as error:
@@ -203,8 +203,8 @@ class Warehouse:
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         with (
-            span("transaction", "client", system=self._url.get_backend_name()),
-            explained(self._engine),
+            open_span("transaction", "client", system=self._url.get_backend_name()),
+            explain_errors(self._engine),
             self._engine.connect().execution_options(
                 writes=True, **{CHAIN_KEY: self._chain_key}
             ) as connection,
@@ -221,7 +221,7 @@ class Warehouse:
         Raises:
             TransientError: Others read or lock the tables for long.
         """
-        with explained(self._engine):
+        with explain_errors(self._engine):
             return rewrite_tables(self._engine, tables, self._schema)
 
     @property
@@ -266,10 +266,10 @@ class Warehouse:
                 declare_recorded(connection)
         if text is None:
             with self.writing() as connection:
-                was_empty = current_version(connection) is None
+                was_empty = read_schema_version(connection) is None
                 migrate(connection, self._schema)
                 if was_empty or changes_own:
-                    apply_changes(connection, additive_changes(connection, self._schema))
+                    apply_changes(connection, find_additive_changes(connection, self._schema))
                 if not is_compared(connection):
                     compare_changed(connection)
                 record_own_tables(connection, self._clock)
@@ -287,12 +287,12 @@ class Warehouse:
     def own_changes(self) -> Sequence[Change]:
         """Return the changes that `upgrade` would make to tables that the project declares."""
         with self.reading() as connection:
-            return additive_changes(connection, self._schema)
+            return find_additive_changes(connection, self._schema)
 
     def other_own_differences(self) -> Sequence[str]:
         """Return how tables that the project declares differ, where `upgrade` changes nothing."""
         with self.reading() as connection:
-            return other_differences(connection, self._schema)
+            return find_other_differences(connection, self._schema)
 
     def plan_own(
         self, dropped: Collection[str] = (), renames: Mapping[str, Mapping[str, str]] | None = None
@@ -381,12 +381,12 @@ class Warehouse:
     def version(self) -> str | None:
         """Return the version of the tables as they are; None: they are missing."""
         with self.reading() as connection:
-            return current_version(connection)
+            return read_schema_version(connection)
 
     def migration_sql(self) -> str:
         """Return the SQL that would bring the tables up to date; nothing is executed."""
         with self.reading() as connection:
-            return migration_sql(connection, self._schema)
+            return render_migration(connection, self._schema)
 
     def fill_from(self, source: Warehouse) -> dict[str, int]:
         """Copy all tables of ``source``, one state of it, into this empty database.
@@ -431,14 +431,14 @@ class Warehouse:
             count the rows in this time; those of many are then read as long as it takes.
         """
         with (
-            explained(self._engine),
+            explain_errors(self._engine),
             self._engine.connect() as connection,
-            sorted_on_disk(connection),  # which cannot change within a transaction
+            use_disk_sort(connection),  # which cannot change within a transaction
             connection.begin(),
-            nullcontext() if seconds is None else ended_without_progress(connection, seconds) as on,
+            nullcontext() if seconds is None else use_idle_limit(connection, seconds) as on,
             closing(read_batches(connection, statement, rows, is_committed=True)) as batches,
         ):
-            yield batches if on is None else noted(batches, on)
+            yield batches if on is None else report_progress(batches, on)
 
     def state(self, table: Table, partition_key: str) -> ScopeState:
         """Return the loaded state of a partition."""
@@ -457,24 +457,24 @@ class Warehouse:
         load: a source may take back a quarantined delivery.
         """
         with self.reading() as connection:
-            return known_versions(connection, table)
+            return read_known_versions(connection, table)
 
     def changes(self, table: Table) -> dict[str, int]:
         """Return each landed partition, and the number of the delivery that last changed it."""
         with self.reading() as connection:
-            return changes(connection, table)
+            return read_last_changes(connection, table)
 
     def first_landed_at(self, table: Table) -> datetime | None:
         """Return when a partition was loaded first, which identifies this database."""
         with self.reading() as connection:
-            return first_landed_at(connection, table)
+            return find_first_load_time(connection, table)
 
     def row_counts(self, tables: Sequence[Table], scope: Scope) -> dict[str, int]:
         """Return how many rows of each table lie in ``scope``."""
         with self.reading() as connection:
             return {
                 table.name: connection.execute(
-                    select(func.count()).select_from(table).where(within(table, scope))
+                    select(func.count()).select_from(table).where(match_scope(table, scope))
                 ).scalar_one()
                 for table in tables
             }
@@ -482,13 +482,13 @@ class Warehouse:
     def latest_audits(self, table: Table) -> pl.DataFrame:
         """Return the audits of each partition's latest delivery that was audited."""
         with self.reading() as connection:
-            return latest_audits(connection, table)
+            return read_latest_audits(connection, table)
 
     def land(
         self,
         batch: ValidatedBatch[SummaryT],
-        warn: WarningCheck = no_warnings,
-        note: AfterWrite = no_note,
+        warn: WarningCheck = skip_warnings,
+        note: AfterWrite = skip_note,
     ) -> WriteResult[SummaryT]:
         """Land a validated delivery, or record why not.
 
@@ -502,8 +502,8 @@ class Warehouse:
     def land_all(
         self,
         batches: Sequence[ValidatedBatch[SummaryT]],
-        warn: WarningCheck = no_warnings,
-        note: AfterWrite = no_note,
+        warn: WarningCheck = skip_warnings,
+        note: AfterWrite = skip_note,
     ) -> list[WriteOutcome[SummaryT]]:
         """Land deliveries of several partitions of a table, in one transaction.
 
@@ -512,7 +512,7 @@ class Warehouse:
         """
         from orchestration_project.engine.warehouse.landing import land_all
 
-        with span("load") as opened_span:
+        with open_span("load") as opened_span:
             if opened_span is not None and batches:
                 target = batches[0].target
                 opened_span.set(table=target.spec.table.name, partition=target.partition_key)
@@ -554,7 +554,7 @@ class Warehouse:
     def replayable(self, table: Table) -> list[str]:
         """Return the keys of the partitions that have a delivery which was read whole."""
         with self.reading() as connection:
-            return replayable(connection, table)
+            return find_replayable(connection, table)
 
     def derive(
         self,
@@ -602,7 +602,7 @@ class Warehouse:
             known_from = take_fence(connection, target, self._clock.now(), None)
             refused = ValidatedBatch(target, delivery, nothing, "", None)
             record_evidence(connection, [refused], known_from, "refused")
-            chain_deliveries(connection, [refused], REFUSAL, known_from)
+            append_to_chain(connection, [refused], REFUSAL, known_from)
 
     def _record_unbalanced(
         self, batches: Sequence[ValidatedBatch[Any]], error: UnbalancedError

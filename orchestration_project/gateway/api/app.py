@@ -43,7 +43,7 @@ from orchestration_project.gateway.api.problems import RETRY_AFTER_SECONDS, Prob
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.pages import api_page
 from orchestration_project.registry import Registry
-from orchestration_project.services.dagster_instance import driver_error, outages
+from orchestration_project.services.dagster_instance import find_driver_error, list_outage_errors
 
 
 def operations_of(registry: Registry) -> Sequence[Operation]:
@@ -98,7 +98,7 @@ def routes(services: Services) -> list[BaseRoute]:
         exception_handlers={
             HTTPException: _answer_http_error,
             Exception: _answer_defect,
-            **dict.fromkeys(outages(), _answer_outage),
+            **dict.fromkeys(list_outage_errors(), _answer_outage),
         },
     )
     app.router.redirect_slashes = False
@@ -115,7 +115,7 @@ async def _answer_http_error(_: Request, error: Exception) -> Response:
 
 async def _answer_outage(_: Request, error: Exception) -> Response:
     """Answer for Dagster's database while it is away; what is not passing is a defect."""
-    if not may_pass(driver_error(error)):
+    if not may_pass(find_driver_error(error)):
         raise error
     headers = {"retry-after": str(RETRY_AFTER_SECONDS)}
     return ProblemError(503, "Dagster's database does not respond", headers=headers).response()

@@ -37,11 +37,11 @@ from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.evidence.exporting import (
     SUFFIX,
-    archive_sizes,
+    measure_archives,
     open_archive,
     record_subject,
 )
-from orchestration_project.services.evidence.subjects import EvidenceRequest, name_of, subject_of
+from orchestration_project.services.evidence.subjects import EvidenceRequest, find_subject, name_of
 from orchestration_project.services.inventory import find_blob, read_captures
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.repair.damage import check_named
@@ -323,19 +323,19 @@ async def export_evidence(call: Call[Parameters, NewEvidence]) -> Export:
 def _check_subject(services: Services, wanted: EvidenceRequest) -> None:
     record_subject(services.instance, Ledger(services.warehouse, services.clock), wanted)
     with services.warehouse.reading() as connection:
-        subject_of(connection, wanted, services.clock.now())
+        find_subject(connection, wanted, services.clock.now())
 
 
 async def list_evidence(call: Call[Parameters, Body]) -> Archives:
     """List the archives below STATE_DIR, and in an artifact store that all hosts share."""
-    counts = await call.services.in_thread(archive_sizes, call.services.settings)
+    counts = await call.services.in_thread(measure_archives, call.services.settings)
     return Archives(archives=[Archive(file=name, bytes=size) for name, size in counts.items()])
 
 
 async def download_evidence(call: Call[FileName, Body]) -> Response:
     """Send an archive; `evidence verify` looks whether it is whole."""
     settings, name = call.services.settings, call.query.file
-    counts = await call.services.in_thread(archive_sizes, settings)
+    counts = await call.services.in_thread(measure_archives, settings)
     if name not in counts:  # no path is made of a name that is not one of them
         raise not_found(f"archive not found: {name!r}")
     if not call.caller.role.covers(Role.ADMIN) and (tables := personal_tables()):

@@ -29,8 +29,8 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import ProblemError, problem_of, require_known
 from orchestration_project.gateway.api.runs import MAX_PAGE_ENTRIES, Name
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.export import WRITERS, with_escaped_formulas, write_parquet
-from orchestration_project.services.retries.retrying import stored_topics
+from orchestration_project.services.export import WRITERS, escape_formulas, write_parquet
+from orchestration_project.services.retries.retrying import iterate_topics
 from orchestration_project.services.status import ItemTopics
 from orchestration_project.tables.catalogue import (
     Relation,
@@ -237,7 +237,7 @@ def _require_topic(services: Services, topic: str | None) -> None:
     if topic is None or any(topic.startswith(topics.prefix) for topics in declared):
         return
     with services.warehouse.reading() as connection:
-        known_names = set(stored_topics(connection))
+        known_names = set(iterate_topics(connection))
     require_known("topic", topic, known_names)
 
 
@@ -406,8 +406,7 @@ async def _stream_file(
         last = _LastRow()
         with services.warehouse.batches(statement, chosen.table, seconds=seconds) as batches:
             frames = (
-                with_escaped_formulas(frame.select(columns), escaped)
-                for frame in last.noted(batches)
+                escape_formulas(frame.select(columns), escaped) for frame in last.noted(batches)
             )
             if wanted.format == "parquet":
                 write_parquet(file.followed(frames), file.sink, footer=lambda: next_page(last))

@@ -8,7 +8,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation
 from orchestration_project.gateway.api.problems import not_found
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.resources.documents.timeline import read_timeline
-from orchestration_project.services.links import base_of, run_page
+from orchestration_project.services.links import base_of, build_run_url
 
 
 async def document_timeline(call: Call[DocumentName, Body]) -> DocumentTimeline:
@@ -27,7 +27,8 @@ def _build_timeline(services: Services, document_id: str) -> DocumentTimeline:
         state=timeline.state,
         events=[
             DocumentEvent(
-                **asdict(event), run_url=f"{base}{run_page(event.run_id)}" if event.run_id else None
+                **asdict(event),
+                run_url=f"{base}{build_run_url(event.run_id)}" if event.run_id else None,
             )
             for event in timeline.events
         ],

@@ -12,7 +12,7 @@ from orchestration_project.engine.contracts.edits import EditConflictError
 from orchestration_project.engine.contracts.job_kinds import describe_former_job, require_kind
 from orchestration_project.engine.contracts.partition_tags import PARTITION_TAGS
 from orchestration_project.engine.contracts.pipelines import KnownPartitions, propose_key
-from orchestration_project.engine.loads import known_partitions
+from orchestration_project.engine.loads import build_known_partitions
 from orchestration_project.engine.run_statuses import ACTIVE_STATUSES
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.gateway.api.admission import admit
@@ -85,7 +85,9 @@ class Job:
             registry.partitions[path] for path in self.assets if path in registry.partitions
         ]
         definition = partitions_definitions[0] if partitions_definitions else None
-        return known_partitions(self.name, definition, self.keys, registry.first_setting(self.name))
+        return build_known_partitions(
+            self.name, definition, self.keys, registry.first_setting(self.name)
+        )
 
 
 @dataclass(frozen=True)

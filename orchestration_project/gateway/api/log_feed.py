@@ -8,7 +8,7 @@ from pathlib import Path
 from orchestration_project.engine.contracts.api.program_logs import LogLine
 from orchestration_project.engine.contracts.log_lines import write_positions
 from orchestration_project.gateway.api.feeds import Entry, FeedPage, FeedSource
-from orchestration_project.services.program_logs.reading import ends_of, read_new_lines
+from orchestration_project.services.program_logs.reading import find_ends, read_new_lines
 
 Positions = Mapping[str, int]
 """Position up to which the log of each service was read."""
@@ -35,7 +35,7 @@ class LogSource(FeedSource[Positions]):
 
     def read_end(self) -> Positions:
         """Return the positions of now."""
-        return ends_of(self.folder)
+        return find_ends(self.folder)
 
     def advance(self, cursor: Positions, entry: Entry[Positions]) -> Positions | None:
         """Return the positions after a line; None: they are after it already."""

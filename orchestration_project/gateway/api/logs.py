@@ -9,8 +9,8 @@ from pydantic import Field
 from starlette.responses import Response
 
 from orchestration_project.engine.contracts.api.runs import Event, Events
-from orchestration_project.engine.contracts.roles import without_stacks
-from orchestration_project.engine.dagster_private.storage import event_cursor
+from orchestration_project.engine.contracts.roles import remove_stacks
+from orchestration_project.engine.dagster_private.storage import build_event_cursor
 from orchestration_project.gateway.api.feeds import SSE, Entry, Feed, FeedPage, NumberedSource
 from orchestration_project.gateway.api.jobs import find_run
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
@@ -58,7 +58,7 @@ def _read_events(services: Services, wanted: EventsWanted) -> Events:
 
 def _read(instance: dg.DagsterInstance, run_id: str, after: int) -> tuple[list[Event], bool]:
     """Return the events after one, by its id, and whether there are more."""
-    records = instance.get_records_for_run(run_id, event_cursor(after), limit=READ_AT_ONCE)
+    records = instance.get_records_for_run(run_id, build_event_cursor(after), limit=READ_AT_ONCE)
     events = [_build_event(record.storage_id, record.event_log_entry) for record in records.records]
     return events, records.has_more
 
@@ -74,7 +74,7 @@ def _build_event(number: int, entry: dg.EventLogEntry) -> Event:
         step=entry.step_key,
         asset=asset.to_user_string() if asset else None,
         partition=event.partition if event else None,
-        message=without_stacks(entry.user_message or (event.message if event else "") or ""),
+        message=remove_stacks(entry.user_message or (event.message if event else "") or ""),
     )
 
 

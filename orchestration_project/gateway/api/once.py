@@ -19,7 +19,7 @@ from orchestration_project.gateway.api.operation import Call
 from orchestration_project.gateway.api.problems import ProblemError
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.gateway.request import BODY_TAG, KEY_TAG
-from orchestration_project.services.backfills import first_backfill
+from orchestration_project.services.backfills import find_first_backfill
 
 LEASE_SECONDS = 60.0
 """A gateway that was killed while it launched holds others up for so long."""
@@ -150,7 +150,7 @@ def _hash(said: Any) -> str:
 
 def _find_earlier(instance: dg.DagsterInstance, key: str) -> Before | None:
     """Return the first run or backfill under a key: its automatic retries have its tags, too."""
-    backfill = first_backfill(instance, {KEY_TAG: key})
+    backfill = find_first_backfill(instance, {KEY_TAG: key})
     if backfill is not None:  # its runs have its tags
         return Before(read_tag(backfill.tags, BODY_TAG), backfill_id=backfill.backfill_id)
     run_records = instance.get_run_records(

@@ -22,10 +22,10 @@ from orchestration_project.services.gate import Register
 from orchestration_project.services.ledger.sessions import SessionFilter, read_sessions
 from orchestration_project.services.presets import (
     Presets,
-    effective_config,
-    in_force,
-    of_domains_on,
-    settings_in_effect,
+    list_settings,
+    read_applied,
+    resolve_config,
+    select_enabled,
 )
 from orchestration_project.tables.operations_runs import operations_control_tower
 
@@ -60,12 +60,12 @@ async def config_in_effect(call: Call[Parameters, Body]) -> Config:
 
 
 def _build_config(services: Services) -> Config:
-    presets = in_force(Presets(services.warehouse, services.clock))
-    config_values = of_domains_on(
-        services.settings, {**settings_in_effect(services.settings), **presets}
+    presets = read_applied(Presets(services.warehouse, services.clock))
+    config_values = select_enabled(
+        services.settings, {**list_settings(services.settings), **presets}
     )
     return Config(
-        config_hash=effective_config(services.settings).config_hash,
+        config_hash=resolve_config(services.settings).config_hash,
         entries=[
             ConfigEntry(name=name, value=entry.value, origin=entry.origin)
             for name, entry in config_values.items()

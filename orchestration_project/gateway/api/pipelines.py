@@ -17,7 +17,7 @@ from orchestration_project.engine.contracts.api.pipelines import (
     Pipelines,
     State,
 )
-from orchestration_project.engine.contracts.pipelines import Pipeline, partition_key
+from orchestration_project.engine.contracts.pipelines import Pipeline, build_partition_key
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
@@ -105,7 +105,7 @@ async def run_pipeline(call: Call[PipelineName, Given]) -> Execution:
 
 def _resolve_partition(pipeline: Pipeline, given: Given) -> str | None:
     try:
-        return partition_key(pipeline, given.model_dump(exclude_none=True))
+        return build_partition_key(pipeline, given.model_dump(exclude_none=True))
     except ConfigurationError as error:
         raise problem_of(error, 422) from error
 

@@ -12,7 +12,7 @@ from orchestration_project.engine.contracts.api.models import (
     Preview,
 )
 from orchestration_project.engine.contracts.job_kinds import APPLY_PRESET
-from orchestration_project.engine.contracts.presets import difference
+from orchestration_project.engine.contracts.presets import compare_presets
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.api.jobs import Launch, Launched, launch
 from orchestration_project.gateway.api.once import IDEMPOTENCY_HEADER
@@ -23,10 +23,10 @@ from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.presets import (
     AppliedPreset,
     Presets,
-    names_of_domains_on,
-    preset_as_written,
-    preset_names,
-    preset_of_file,
+    list_enabled_presets,
+    list_preset_names,
+    read_raw_preset,
+    resolve_preset,
 )
 
 SETTINGS_PRESET = "(as the settings say)"
@@ -47,14 +47,14 @@ class Apply(Body):
 async def list_presets(call: Call[Parameters, Body]) -> PresetList:
     """List the presets, and what is in force."""
     presets = await call.services.in_thread(
-        lambda: [_read_preset(call.services, name) for name in names_of_domains_on()]
+        lambda: [_read_preset(call.services, name) for name in list_enabled_presets()]
     )
     return PresetList(presets=presets)
 
 
 def _read_preset(services: Services, name: str) -> Preset:
     try:
-        written, _ = preset_as_written(name)
+        written, _ = read_raw_preset(name)
     except ConfigurationError as error:
         nothing: dict[str, Any] = {"job": "", "description": "", "values": {}, "in_force": None}
         return Preset(name=name, problem=error.line, **nothing)
@@ -86,21 +86,21 @@ async def preview_preset(call: Call[PresetName, Body]) -> Preview:
 
 
 def _require(name: str) -> None:
-    if name not in preset_names():
+    if name not in list_preset_names():
         raise ProblemError(
-            404, f"preset not found: {name!r}", expected=f"one of {', '.join(preset_names())}"
+            404, f"preset not found: {name!r}", expected=f"one of {', '.join(list_preset_names())}"
         )
 
 
 def _preview(services: Services, name: str) -> Preview:
     try:
-        written, _ = preset_as_written(name)
+        written, _ = read_raw_preset(name)
     except ConfigurationError as error:
         raise problem_of(error, 409) from error
     applied = Presets(services.warehouse, services.clock).in_force(written.job)
     before = applied.preset if applied else None
     values = {**(before.values if before else {}), **written.values}
-    rows = difference(before, written, dict.fromkeys(sorted(values), SETTINGS_PRESET))
+    rows = compare_presets(before, written, dict.fromkeys(sorted(values), SETTINGS_PRESET))
     changes = [
         Change(field=row["field"], now=row["now"], then=row["then"], is_changed=row["changes"])
         for row in rows
@@ -118,7 +118,7 @@ async def apply_preset(call: Call[PresetName, Apply]) -> Launched:
         Launch(
             APPLY_PRESET.job,
             config=APPLY_PRESET.run_config(config),
-            check=lambda: preset_of_file(name, call.services.registry().preset_targets),
+            check=lambda: resolve_preset(name, call.services.registry().preset_targets),
         ),
     )
 

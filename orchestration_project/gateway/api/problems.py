@@ -7,7 +7,7 @@ from typing import Any
 from starlette.responses import JSONResponse, Response
 
 from orchestration_project.engine.contracts.api.models import Problem, WrongField
-from orchestration_project.engine.tracing.traceparent import current_trace
+from orchestration_project.engine.tracing.traceparent import find_current_trace
 from orchestration_project.errors import OrchestrationError, TransientError, did_you_mean
 from orchestration_project.gateway.request import Refusal
 
@@ -58,7 +58,7 @@ class ProblemError(Exception):
     def response(self) -> Response:
         """Return the answer."""
         content = self.problem.model_dump(exclude_none=True, exclude={"errors"})
-        if trace := current_trace():
+        if trace := find_current_trace():
             content["trace_id"] = trace.trace_id
         if self.problem.errors:
             content["errors"] = [error.model_dump() for error in self.problem.errors]

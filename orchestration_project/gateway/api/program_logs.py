@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 from starlette.responses import Response
 
-from orchestration_project.engine.connections.log_files import FOLDER, services_of
+from orchestration_project.engine.connections.log_files import FOLDER, list_services
 from orchestration_project.engine.contracts.api.program_logs import LogLine, LogLines
 from orchestration_project.engine.contracts.log_lines import (
     PROGRAMS,
@@ -107,7 +107,7 @@ async def follow_log_lines(call: Call[LinesWanted, Body]) -> Response:
 
 def _require_service(services: Services, service: str | None) -> None:
     folder = services.settings.state_path / FOLDER
-    require_known("service", service, {*PROGRAMS, *services_of(folder)})
+    require_known("service", service, {*PROGRAMS, *list_services(folder)})
 
 
 def _filter(wanted: LinesWanted, since: str = "") -> LogFilter:

@@ -45,10 +45,10 @@ from orchestration_project.services.ledger.rules.entries import (
     LAUNCHED_BY,
     RESERVED_TAGS,
     LedgerEntry,
-    partition_of,
+    find_partition,
     trigger_of,
 )
-from orchestration_project.services.presets import config_of_preset
+from orchestration_project.services.presets import read_run_config
 from orchestration_project.services.retries.retrying import ItemRetries
 from orchestration_project.services.retries.rules import (
     ItemFilter,
@@ -209,7 +209,7 @@ def _build_config(wanted: NewRun) -> dict[str, Any]:
     config = dict(wanted.config or {})
     if wanted.preset is not None:
         try:
-            config = config_of_preset(wanted.preset, wanted.job)
+            config = read_run_config(wanted.preset, wanted.job)
         except ConfigurationError as error:
             raise problem_of(error, 422) from error
     return _add_force(config) if wanted.force else config
@@ -269,7 +269,7 @@ def run_of(record: dg.RunRecord) -> Run:
         run_id=run.run_id,
         job=run.job_name,
         status=run.status.value,
-        partition=partition_of(run.tags),
+        partition=find_partition(run.tags),
         created_at=record.create_timestamp,
         started_at=started,
         ended_at=ended,

@@ -22,7 +22,7 @@ from orchestration_project.services.schedules.rules.schedules import (
     JobShape,
     Schedule,
     StoredSchedule,
-    partition_problems,
+    find_partition_problems,
 )
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 
@@ -68,7 +68,7 @@ async def _require_valid(call: Call[Any, Any], schedule: Schedule) -> None:
     problem, problems = data["isPipelineConfigValid"], list[str]()
     if problem["__typename"] != "PipelineConfigValidationValid":
         problems += [error["message"] for error in problem.get("errors", [problem])]
-    problems += partition_problems(schedule, _derive_shape(data["assetNodes"]))
+    problems += find_partition_problems(schedule, _derive_shape(data["assetNodes"]))
     if problems:
         raise ConfigurationError(
             f"invalid schedule {schedule.name}",

@@ -7,7 +7,7 @@ from orchestration_project.gateway.api.operation import Body, Call, Operation, P
 from orchestration_project.gateway.api.problems import not_found
 from orchestration_project.gateway.api.services import Services
 from orchestration_project.services.ledger import Ledger
-from orchestration_project.services.traces import read_trace, unrecorded_entries
+from orchestration_project.services.traces import find_unrecorded_runs, read_trace
 
 
 class TraceWanted(Parameters):
@@ -27,7 +27,7 @@ async def one_trace(call: Call[TraceWanted, Body]) -> Trace:
 
 def _read(services: Services, trace_id: str) -> Trace:
     ledger = Ledger(services.warehouse, services.clock)
-    unrecorded = unrecorded_entries(services.instance, ledger, trace_id)
+    unrecorded = find_unrecorded_runs(services.instance, ledger, trace_id)
     trace = read_trace(services.warehouse, trace_id, unrecorded)
     if trace is None:
         raise not_found("trace not found")

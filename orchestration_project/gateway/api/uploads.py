@@ -14,7 +14,7 @@ from orchestration_project.engine.contracts.api.models import Uploaded
 from orchestration_project.engine.contracts.uploads import (
     FileInbox,
     Piece,
-    file_name_problem,
+    find_name_problem,
     read_piece,
 )
 from orchestration_project.errors import OrchestrationError
@@ -23,7 +23,7 @@ from orchestration_project.gateway.api.audit import record
 from orchestration_project.gateway.api.operation import Body, Call, Operation, Parameters
 from orchestration_project.gateway.api.problems import ProblemError, not_found, problem_of
 from orchestration_project.gateway.api.services import Services
-from orchestration_project.services.inbox.senders import declared_inboxes
+from orchestration_project.services.inbox.senders import read_declared_inboxes
 from orchestration_project.services.inbox.uploads import (
     BusyUploadError,
     IncomingFile,
@@ -48,7 +48,7 @@ logger = logging.getLogger("orchestration_project.uploads")
 
 
 def _check_file_name(name: str) -> str:
-    if problem := file_name_problem(name):
+    if problem := find_name_problem(name):
         raise ValueError(problem)
     return name
 
@@ -71,7 +71,9 @@ async def upload_file(call: Call[InboxFile, Body]) -> Response:
     left of a body that is refused. /attention shows a refused file until it is uploaded.
     """
     services, request = call.services, call.request
-    declared = (await services.in_thread(declared_inboxes, services.settings)).get(call.query.inbox)
+    declared = (await services.in_thread(read_declared_inboxes, services.settings)).get(
+        call.query.inbox
+    )
     if declared is None:
         raise not_found("inbox not found")
     new = NewFile(

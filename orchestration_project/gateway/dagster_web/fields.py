@@ -16,7 +16,7 @@ from graphql import (
 )
 
 from orchestration_project.engine.contracts.addresses import is_log_key
-from orchestration_project.engine.contracts.roles import Role, shown_to
+from orchestration_project.engine.contracts.roles import Role, redact_for_role
 from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 
 Resolver = Callable[..., Any]
@@ -51,7 +51,7 @@ def _limit_to_admins(resolve: Resolver) -> Resolver:
 def _hide_stacks(resolve: Resolver) -> Resolver:
     def message(source: Any, info: GraphQLResolveInfo, **arguments: Any) -> Any:
         text = resolve(source, info, **arguments)
-        return shown_to(info.context.principal.role, text) if isinstance(text, str) else text
+        return redact_for_role(info.context.principal.role, text) if isinstance(text, str) else text
 
     return message
 

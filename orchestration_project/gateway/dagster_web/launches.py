@@ -12,8 +12,8 @@ from dagster import JobSelector
 from dagster._core.definitions.sensor_definition import SensorType
 from dagster._core.remote_representation.code_location import is_implicit_asset_job_name
 
-from orchestration_project.engine.contracts.job_options import within
-from orchestration_project.engine.contracts.roles import parts_of_kinds, tags_of_kind
+from orchestration_project.engine.contracts.job_options import find_mapping
+from orchestration_project.engine.contracts.roles import select_kind_tags, split_kind_tags
 from orchestration_project.engine.dagster_private.backfills import PartitionBackfill
 
 Part = Mapping[str, str] | None
@@ -155,8 +155,8 @@ def _find_plan_parts(repository: Repository, run: dg.DagsterRun, plan: Plan) -> 
     for node in nodes:
         entries = [step for step in plan.steps if _get_node(step) == node]
         keys = set(_extract_keys(entries))
-        config = within(run.run_config, "ops", node, "config")
-        yield from (tags_of_kind(step.tags or {}, config) for step in entries)
+        config = find_mapping(run.run_config, "ops", node, "config")
+        yield from (select_kind_tags(step.tags or {}, config) for step in entries)
         yield from (_read_tags(repository, key) for key in keys)
         if makes_assets and not keys:
             yield None
@@ -183,7 +183,7 @@ def _find_job_parts(repository: Repository, name: str) -> Sequence[Part]:
 
 
 def _find_op_parts(repository: Repository, job: str) -> Sequence[Part]:
-    return [part for op in _list_ops(repository, job) for part in parts_of_kinds(op.tags)]
+    return [part for op in _list_ops(repository, job) for part in split_kind_tags(op.tags)]
 
 
 def _find_job_keys(repository: Repository, name: str) -> set[dg.AssetKey]:

@@ -33,15 +33,15 @@ from yaml import YAMLError
 from orchestration_project.engine.contracts.roles import (
     Principal,
     Role,
+    list_permissions,
     may_run,
-    permissions_of,
 )
 from orchestration_project.engine.dagster_private.backfills import (
     BulkActionStatus,
     PartitionBackfill,
 )
 from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
-from orchestration_project.engine.tracing.traceparent import REJECTED_TAG, current_trace
+from orchestration_project.engine.tracing.traceparent import REJECTED_TAG, find_current_trace
 from orchestration_project.engine.warehouse.connecting import answer_during_outages
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.gateway.bar import Installation
@@ -53,7 +53,7 @@ from orchestration_project.gateway.request import (
     LAUNCH_TAGS,
     REJECTED_TRACEPARENT,
 )
-from orchestration_project.services.ledger.rules.entries import without_reserved_tags
+from orchestration_project.services.ledger.rules.entries import reset_reserved_tags
 
 REASON = "RUNTIME_TYPE_MISMATCH"
 
@@ -154,7 +154,7 @@ class RoleContext(WorkspaceRequestContext):
     @property
     def read_only(self) -> bool:
         """Whether nothing may be changed."""
-        return not permissions_of(self.principal.role)
+        return not list_permissions(self.principal.role)
 
     def permissions_for_location(self, *, location_name: str) -> Mapping[str, PermissionResult]:
         """The same of what belongs to a code location."""
@@ -215,7 +215,7 @@ class RoleContext(WorkspaceRequestContext):
 
 
 def _build_permissions(role: Role, names: Iterable[str]) -> Mapping[str, PermissionResult]:
-    granted = permissions_of(role)
+    granted = list_permissions(role)
     return {
         name: PermissionResult(
             enabled=str(name) in granted,
@@ -336,7 +336,7 @@ def name_users(process: RoleProcessContext) -> None:
 
     def add_named_backfill(partition_backfill: PartitionBackfill) -> None:
         _require(process, lambda launches: launches.of_backfill(partition_backfill))
-        tags = without_reserved_tags(partition_backfill.tags, {}, {}) | _request_tags()
+        tags = reset_reserved_tags(partition_backfill.tags, {}, {}) | _request_tags()
         return add_backfill(partition_backfill._replace(tags=tags))
 
     def update_own_backfill(partition_backfill: PartitionBackfill) -> None:
@@ -367,7 +367,7 @@ def _build_run_tags(process: RoleProcessContext, run: dg.DagsterRun) -> dict[str
     job_tags = Launches(process.create_request_context()).job_tags(run)
     parent = process.instance.get_run_by_id(run.parent_run_id) if run.parent_run_id else None
     parent_tags = parent.tags if parent and parent.job_name == run.job_name else {}
-    return without_reserved_tags(run.tags, job_tags, parent_tags) | _request_tags()
+    return reset_reserved_tags(run.tags, job_tags, parent_tags) | _request_tags()
 
 
 def _request_tags() -> dict[str, str]:
@@ -376,7 +376,7 @@ def _request_tags() -> dict[str, str]:
 
 def _request_trace_tags() -> dict[str, str]:
     """Return the tags of the trace of the request; none where no request asks."""
-    trace, rejected = current_trace(), REJECTED_TRACEPARENT.get()
+    trace, rejected = find_current_trace(), REJECTED_TRACEPARENT.get()
     if trace is None:
         return {}
     return {**trace.as_tags(), **({REJECTED_TAG: rejected} if rejected else {})}

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, StreamingResponse
 from starlette.websockets import WebSocket
 
-from orchestration_project.engine.contracts.roles import Role, shown_to
+from orchestration_project.engine.contracts.roles import Role, redact_for_role
 from orchestration_project.gateway.bar import Installation, with_bar
 from orchestration_project.gateway.dagster_web.fields import answer_by_role
 from orchestration_project.gateway.dagster_web.partition_statuses import (
@@ -243,5 +243,5 @@ def _find_role() -> Role:
 
 def _redact_error(error: GraphQLError) -> GraphQLError:
     """Return an error as who asks may see it: a stack may also be quoted in its message."""
-    text = shown_to(_find_role(), error.message)
+    text = redact_for_role(_find_role(), error.message)
     return error if text == error.message else GraphQLError(text, error.nodes, path=error.path)

@@ -16,7 +16,7 @@ from orchestration_project.domains.documents.tables import (
     documents_files,
     documents_pages,
 )
-from orchestration_project.engine.captures import BlobError, Capture, Captures, unstored
+from orchestration_project.engine.captures import BlobError, Capture, Captures, build_capture
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
 from orchestration_project.engine.packs import Blob
@@ -157,7 +157,7 @@ class FileReader:
             _require_listed_size(item, capture.byte_count)
             return reading._replace(capture=capture, error=error)
         _require_listed_size(item, len(content))
-        return reading._replace(capture=unstored(content, **fetch))
+        return reading._replace(capture=build_capture(content, **fetch))
 
 
 def _require_listed_size(item: ClaimedDocument, byte_count: int) -> None:

@@ -28,7 +28,7 @@ from orchestration_project.domains.documents.tables import (
     documents_pages,
 )
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -38,7 +38,7 @@ from orchestration_project.engine.warehouse import (
 )
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.warehouse.landing import LoadedScope, ScopeDelivery, load_scopes
-from orchestration_project.engine.warehouse.target import no_summary
+from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.documents.derivation import write_fingerprints
 from orchestration_project.resources.documents.extraction import (
@@ -137,7 +137,7 @@ class DocumentLoader:
         deliveries: Mapping[str, Reading],
     ) -> Sequence[LoadedScope[None]]:
         made_frames = chunk_rows(found, self.chunk_rule)
-        none = pl.DataFrame(schema=schema_of(documents_chunks))
+        none = pl.DataFrame(schema=derive_schema(documents_chunks))
         spec = TableSpec(
             table=documents_pages,
             rule_version=self.version,
@@ -146,7 +146,7 @@ class DocumentLoader:
                     lambda pages: none if pages.is_empty() else made_frames[pages["document_id"][0]]
                 )
             },
-            summarise=no_summary,
+            summarise=skip_summary,
         )
         pages = [
             ScopeDelivery(key, {"document_id": key}, _build_delivery(key, deliveries[key]), rows)

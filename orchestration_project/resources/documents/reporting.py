@@ -22,8 +22,8 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.documents.items import of_days
 from orchestration_project.resources.documents.waiting import REPLAY_PREFIX, TOPIC_PREFIX
-from orchestration_project.services.exports import declared_exports
-from orchestration_project.services.exports.work import overdue_exports
+from orchestration_project.services.exports import read_declared_exports
+from orchestration_project.services.exports.work import find_overdue_exports
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import work_items
 
@@ -254,7 +254,7 @@ def overdue_document_exports(
 ) -> Sequence[str] | None:
     """Return the names of exports of documents that are overdue; None: none is declared."""
     try:
-        declared = declared_exports(settings)
+        declared = read_declared_exports(settings)
     except ConfigurationError:
         return None  # the check of the configuration reports it
     chosen = {
@@ -264,7 +264,7 @@ def overdue_document_exports(
     }
     if not chosen:
         return None
-    return [export.name for export in overdue_exports(warehouse, clock, chosen)]
+    return [export.name for export in find_overdue_exports(warehouse, clock, chosen)]
 
 
 def as_shown(verdict: Verdict | None) -> Mapping[str, Any]:

@@ -25,7 +25,7 @@ from orchestration_project.domains.documents.tables import (
     documents_fingerprints,
     documents_similarity,
 )
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse.frames import insert_absent, insert_frame, read_keys
 
 BUCKET_DOCUMENTS = 20
@@ -164,7 +164,7 @@ def _find_candidates(
                 bands.append((number, key))
             else:
                 cut.add(key)
-    rows = pl.DataFrame(bands, schema_of(documents_bands), orient="row")
+    rows = pl.DataFrame(bands, derive_schema(documents_bands), orient="row")
     insert_frame(connection, documents_bands, rows)
     return candidates, cut
 

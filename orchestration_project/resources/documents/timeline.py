@@ -23,7 +23,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.resources.documents.erasure import DOCUMENT_ID
 from orchestration_project.resources.documents.source import path_text
 from orchestration_project.resources.documents.waiting import REPLAY_PREFIX, TOPIC_PREFIX
-from orchestration_project.services.erasure.requests import identifier_hash
+from orchestration_project.services.erasure.requests import hash_identifier
 from orchestration_project.tables.erasures import operations_erasures
 from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.spine import captures, deliveries, landings, work_items
@@ -235,6 +235,6 @@ def _find_erasure(connection: Connection, name: str) -> Timeline | None:
     timeline_events = [
         TimelineEvent(row.erased_at, "erased", "all rows and bytes were erased", row.run_id)
         for row in connection.execute(latest)
-        if identifier_hash(name, row.salt) == row.identifier_hash
+        if hash_identifier(name, row.salt) == row.identifier_hash
     ]
     return Timeline(None, [], "erased", in_order(timeline_events)) if timeline_events else None

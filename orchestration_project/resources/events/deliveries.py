@@ -24,21 +24,21 @@ from orchestration_project.engine.contracts.work_items import ItemSettlement
 from orchestration_project.engine.run_items import ItemSummary
 from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteOutcome
 from orchestration_project.engine.warehouse.landing import ScopeDelivery, load_scopes
-from orchestration_project.engine.warehouse.target import no_summary
+from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.inbox.rows import (
     Content,
+    build_delivery,
     capture_of,
-    delivery_of,
     remove_loaded_bodies,
 )
 from orchestration_project.services.inbox.work import ClaimedDelivery
-from orchestration_project.services.links import link, rows_path
-from orchestration_project.services.metadata import table_of
+from orchestration_project.services.links import build_rows_path, link
+from orchestration_project.services.metadata import build_table
 from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.webhooks import events_webhooks
 
-EVENTS = TableSpec(table=events_webhooks, rule_version=RULE_VERSION, summarise=no_summary)
+EVENTS = TableSpec(table=events_webhooks, rule_version=RULE_VERSION, summarise=skip_summary)
 
 OUTCOMES = ("landed", "unchanged", "rejected", "failed", "lost")
 """Counts of a run's deliveries. Another run claimed a lost one meanwhile."""
@@ -94,7 +94,7 @@ class DeliveryLoader:
             ScopeDelivery(
                 f"{event.source}|{event.delivery_id}",
                 {"delivery_id": event.delivery_id, "source": event.source},
-                delivery_of(item.content, capture),
+                build_delivery(item.content, capture),
                 validated,
             )
             for (item, capture), event, validated in zip(
@@ -199,8 +199,8 @@ class DeliverySummary(ItemSummary):
             **{f"{outcome}_count": self.counts[outcome] for outcome in OUTCOMES},
             "bytes": self.byte_count,
             "rows": self.counts["landed"] + self.counts["unchanged"],
-            "deliveries": table_of(pl.DataFrame(self.shown)),
-            "table_rows": link(rows_path(events_webhooks.name, *self._conditions())),
+            "deliveries": build_table(pl.DataFrame(self.shown)),
+            "table_rows": link(build_rows_path(events_webhooks.name, *self._conditions())),
         }
 
 

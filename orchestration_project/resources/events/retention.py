@@ -34,13 +34,13 @@ from orchestration_project.engine.contracts.chain import RETENTION
 from orchestration_project.engine.contracts.retention import WEBHOOK_BODIES
 from orchestration_project.engine.contracts.work_items import WAITING_STATES
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.services.cleanup.retention import ExpiredRows, RowRetention
 from orchestration_project.services.inbox.rows import (
     BODY_REMOVED,
     CAPTURE_SOURCE,
     HAS_BODY,
-    topic_of,
+    build_topic,
 )
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import HISTORY
@@ -109,7 +109,7 @@ class BodyRetention:
                 rows = connection.execute(statement).mappings().all()
                 keys = [f"{row['source']}|{row['delivery_id']}" for row in rows]
                 reached = {events_webhooks: keys}
-                with amending(connection, RETENTION, "WEBHOOK_BODY_DAYS", now, reached):
+                with record_amendments(connection, RETENTION, "WEBHOOK_BODY_DAYS", now, reached):
                     for source in sorted({row["source"] for row in rows}):
                         own = [row for row in rows if row["source"] == source]
                         _remove(connection, source, own)
@@ -181,7 +181,7 @@ def _remove(connection: Connection, source: str, rows: Sequence[RowMapping]) -> 
     was_dead = case((item.state == "dead", BODY_REMOVED))
     connection.execute(
         update(work_items)
-        .where(item.topic == topic_of(source), item.item_key.in_(ids))
+        .where(item.topic == build_topic(source), item.item_key.in_(ids))
         .values(reason_code=was_dead, reason=case((item.state == "dead", REMOVED_REASON)))
     )
 

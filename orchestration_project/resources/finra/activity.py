@@ -24,13 +24,13 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.domains.finra.value import ONE
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import quarantined_keys
+from orchestration_project.engine.warehouse.delivery import read_quarantined_keys
 from orchestration_project.engine.warehouse.fencing import (
-    changes,
-    derived_versions,
-    first_landed_at,
+    find_first_load_time,
+    read_derived_versions,
+    read_last_changes,
 )
-from orchestration_project.engine.warehouse.frames import read_frame, read_scope, within
+from orchestration_project.engine.warehouse.frames import match_scope, read_frame, read_scope
 
 
 def made_of(warehouse: Warehouse) -> str | None:
@@ -40,11 +40,12 @@ def made_of(warehouse: Warehouse) -> str | None:
 
 
 def _identify_inputs(connection: Connection) -> str | None:
-    landed = changes(connection, finra_otc_weekly)
+    landed = read_last_changes(connection, finra_otc_weekly)
     derived = (
-        derived_versions(connection, table) for table in (finra_concentration_week, finra_tier_week)
+        read_derived_versions(connection, table)
+        for table in (finra_concentration_week, finra_tier_week)
     )
-    database = first_landed_at(connection, finra_otc_weekly)
+    database = find_first_load_time(connection, finra_otc_weekly)
     return activity.version_of(database, landed, *derived) if landed else None
 
 
@@ -86,7 +87,7 @@ def _build_activity(connection: Connection, version: str, newest: date) -> Activ
 
 def _list_quarantined(connection: Connection, first: date) -> list[date]:
     """Return the weeks from ``first`` on of which the latest delivery of a tier is quarantined."""
-    keys = quarantined_keys(connection, finra_otc_weekly)
+    keys = read_quarantined_keys(connection, finra_otc_weekly)
     weeks = {tier_week(key, today=date.max).week_start for key in keys}
     return sorted(week for week in weeks if week >= first)
 
@@ -141,7 +142,9 @@ def _read_largest_symbols(connection: Connection, week_start: date) -> tuple[pl.
     beside = ("symbol", "tier", "top_3_venue_share", "hhi_upper", "hhi_upper_change")
     concentration = read_frame(
         connection,
-        select(*(index[name] for name in beside)).where(within(finra_concentration_week, scope)),
+        select(*(index[name] for name in beside)).where(
+            match_scope(finra_concentration_week, scope)
+        ),
         finra_concentration_week,
     )
     count = select(func.count(week.symbol.distinct())).where(of_week)
@@ -162,5 +165,5 @@ def _read_names(
         "venue_id": tuple(venues["venue_id"]),
     }
     columns = ("symbol", "venue_id", "issue_name", "participant_name")
-    statement = select(*(row[name] for name in columns)).where(within(finra_otc_weekly, scope))
+    statement = select(*(row[name] for name in columns)).where(match_scope(finra_otc_weekly, scope))
     return read_frame(connection, statement, finra_otc_weekly)

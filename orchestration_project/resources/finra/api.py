@@ -11,7 +11,7 @@ from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.contracts.delimited import DELIMITER
 from orchestration_project.engine.contracts.partitioning import Partition
-from orchestration_project.engine.source import SourceVersion, moved
+from orchestration_project.engine.source import SourceVersion, build_moved_error
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.finra.query_api import Filter, QueryApi, compared
 from orchestration_project.resources.finra.ranges import QueryPart, RangeProbe, pieces_of
@@ -148,7 +148,7 @@ class FinraApi(FinraSource):
             pages += self.api.pages.fetch(url, values, total=count, kept=captures)
         after = self.version(partition)
         if after != version:
-            raise moved(version.text, after.text)
+            raise build_moved_error(version.text, after.text)
         return pages
 
     def _pieces(self, partition: Partition, version: SourceVersion) -> list[QueryPart]:
@@ -183,7 +183,7 @@ class FinraApi(FinraSource):
         except SourceError:
             after = self.version(partition)
             if after != version:  # so that what does not fit may do so when it is read again
-                raise moved(version.text, after.text) from None
+                raise build_moved_error(version.text, after.text) from None
             raise
 
     def _dataset_of(self, week_start: date, tier: str) -> str:

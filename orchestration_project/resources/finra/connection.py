@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from orchestration_project.domains.finra.declaration import FinraDataset
 from orchestration_project.domains.finra.settings import FinraSettings
-from orchestration_project.engine.captures import Captures, rows_version
+from orchestration_project.engine.captures import Captures, compute_version
 from orchestration_project.engine.connections.artifacts import open_store
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.environment import network_of, open_client, open_clock
+from orchestration_project.engine.environment import open_client, open_clock, select_network
 from orchestration_project.engine.http import (
     AnswerLimits,
     HttpClient,
@@ -26,7 +26,7 @@ from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.finra.files import FinraFiles
 from orchestration_project.resources.finra.query_api import QueryApi
 from orchestration_project.resources.finra.source import FinraSource
-from orchestration_project.services.gate.gate import time_of_server
+from orchestration_project.services.gate.gate import fetch_server_time
 from orchestration_project.settings import Settings, switched_off, without_query
 
 
@@ -46,7 +46,7 @@ def query_source(api: QueryApi, dataset: FinraDataset) -> QuerySource:
         api.pages,
         source.url,
         source.json_query,
-        version_of=lambda pages, _: rows_version(dataset.name, api.pages.captures, pages),
+        version_of=lambda pages, _: compute_version(dataset.name, api.pages.captures, pages),
         published=partial(api.list_values, listing, len(columns)),
         list_fields=partial(api.fields_of, field_list),
     )
@@ -110,9 +110,11 @@ def open_api(settings: Settings, http: HttpClient) -> QueryApi:
 
 
 def _find_demo_url(settings: Settings) -> str:
-    from orchestration_project.engine.connections.simulator import demo_url  # real data have none
+    from orchestration_project.engine.connections.simulator import (
+        ensure_demo_url,
+    )  # real data have none
 
-    return demo_url(settings)
+    return ensure_demo_url(settings)
 
 
 @contextmanager
@@ -203,7 +205,7 @@ def open_http(settings: Settings, *, system: str = "", **policies: Unpack[Polici
     own: Policies = {
         "requests_per_second": settings.finra_requests_per_second,
         "limits": LIMITS,
-        "network": network_of(settings),
+        "network": select_network(settings),
     }
     usual = "finra_api" if settings.finra_source == "api" else "finra_demo"
     return open_client(settings, system or usual, **(own | policies))
@@ -229,4 +231,4 @@ def remote_clock(settings: Settings) -> Callable[[], datetime | None] | None:
     path = urlsplit(PLACES[CURRENT].listing.url).path
     listing = settings.finra_api_url.rstrip("/") + path
     open_once = partial(open_http, settings, retries=RetryPolicy(max_attempts=1))
-    return partial(time_of_server, open_once, listing)
+    return partial(fetch_server_time, open_once, listing)

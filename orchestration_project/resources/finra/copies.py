@@ -23,7 +23,7 @@ from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, 
 from orchestration_project.engine.contracts.key_ranges import KeyRange
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.warehouse import ValidatedBatch
-from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
+from orchestration_project.engine.warehouse.frames import Scope, match_scope, read_frame
 from orchestration_project.tables.spine import captures, deliveries, fences
 
 _weekly, _symbol = finra_otc_weekly.c, finra_symbol_week.c
@@ -165,7 +165,7 @@ def _find_candidates(connection: Connection, largest: Largest | None) -> list[Ma
     entries = {"week_start": weeks, "tier": TIERS, "symbol": largest.symbol}
     figures = chain.from_iterable(FIGURES_OF_MARKET.values())
     traded = select(_symbol.tier, _symbol.week_start, *figures).where(
-        within(finra_symbol_week, entries)
+        match_scope(finra_symbol_week, entries)
     )
     largest_values = [largest.share_quantity, largest.trade_count]
     return sorted(
@@ -185,7 +185,7 @@ def _has_landed_rows(connection: Connection, scope: MarketWeek, file: _File) -> 
             read_frame(
                 connection,
                 select(*columns).where(
-                    within(finra_otc_weekly, {**_locate_scope(scope), **condition})
+                    match_scope(finra_otc_weekly, {**_locate_scope(scope), **condition})
                 ),
                 finra_otc_weekly,
             ),
@@ -204,7 +204,7 @@ def _find_url(connection: Connection, scope: MarketWeek) -> str:
     url = (
         select(captures.c.url)
         .join(finra_otc_weekly, _weekly.capture_id == captures.c.capture_id)
-        .where(within(finra_otc_weekly, _locate_scope(scope)))
+        .where(match_scope(finra_otc_weekly, _locate_scope(scope)))
         .limit(1)
     )
     return connection.execute(url).scalar_one()

@@ -11,7 +11,7 @@ from orchestration_project.domains.finra.files import MANIFEST, WeeklyFile, iden
 from orchestration_project.domains.finra.selection import TierWeek
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.delimited import row_count
+from orchestration_project.engine.contracts.delimited import count_data_rows
 from orchestration_project.engine.contracts.partitioning import Partition
 from orchestration_project.engine.source import Folder, SourceVersion, refuse_cut, refuse_empty
 from orchestration_project.errors import MovedError, UnavailableError
@@ -96,7 +96,7 @@ class FinraFiles(FinraSource):
             body,
             url=f"file:{file.name}",
             request={"market": file.market},
-            row_count=row_count(body),
+            row_count=count_data_rows(body),
             fetched_at=self._clock.now(),
             market=file.market,
         )

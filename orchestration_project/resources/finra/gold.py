@@ -29,8 +29,8 @@ from orchestration_project.engine.derived import (
     Inputs,
     PendingDerivation,
 )
-from orchestration_project.engine.warehouse.fencing import changes
-from orchestration_project.engine.warehouse.frames import Scope, read_frame, read_scope, within
+from orchestration_project.engine.warehouse.fencing import read_last_changes
+from orchestration_project.engine.warehouse.frames import Scope, match_scope, read_frame, read_scope
 from orchestration_project.resources.finra.preview import largest_rows
 
 LOADED_BY = "finra_otc_weekly"
@@ -67,7 +67,7 @@ class GoldWeeks:
 
 def landed_weeks(connection: Connection, _key: str | None = None) -> recomputation.Landed:
     """Return the loaded weeks of tiers, and the number of the delivery that last changed each."""
-    return changes(connection, finra_otc_weekly)
+    return read_last_changes(connection, finra_otc_weekly)
 
 
 def _parse_tier_week(key: str) -> Scope:
@@ -94,7 +94,7 @@ def _read_weeks(connection: Connection, due: Sequence[PendingDerivation]) -> Gol
         ]
     )
     columns: list[ColumnElement[Any]] = [finra_symbol_week.c[name] for name in names or SYMBOL_KEY]
-    statement = select(*columns).where(within(finra_symbol_week, of_symbols))
+    statement = select(*columns).where(match_scope(finra_symbol_week, of_symbols))
     of_venues = _collect_scope(
         [
             pending_derivation

@@ -25,18 +25,18 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.domains.finra.value import PRICE_COLUMNS
 from orchestration_project.domains.prices.tables import prices_daily
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.derived import DerivedTable, PendingDerivation
 from orchestration_project.engine.warehouse.as_of import (
     AsOf,
     DerivedAsOf,
     LeftOut,
     StateAsOf,
-    nothing_then,
+    build_absent_error,
     read_day,
 )
-from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
-from orchestration_project.engine.warehouse.target import stamped
+from orchestration_project.engine.warehouse.frames import Scope, match_scope, read_frame
+from orchestration_project.engine.warehouse.target import fill_known_from
 from orchestration_project.errors import (
     UnknownNameError,
 )
@@ -66,7 +66,7 @@ ROWS = (
 )
 """Columns of `finra_otc_weekly` that gold is made of."""
 
-ALL_SYMBOLS = tuple(schema_of(finra_symbol_week))
+ALL_SYMBOLS = tuple(derive_schema(finra_symbol_week))
 
 
 @dataclass(frozen=True)
@@ -101,12 +101,12 @@ class WeekAsOf:
 
 NOTHING_LEFT_OUT = LeftOut(
     pl.DataFrame(
-        schema=schema_of(finra_otc_weekly, key_names(finra_otc_weekly)) | {REASON: pl.String()}
+        schema=derive_schema(finra_otc_weekly, key_names(finra_otc_weekly)) | {REASON: pl.String()}
     )
 )
-NO_SYMBOLS = pl.DataFrame(schema=schema_of(finra_symbol_week))
-NO_VENUES = pl.DataFrame(schema=schema_of(finra_venue_week))
-NO_NAMES = pl.DataFrame(schema=schema_of(finra_otc_weekly, [*SYMBOL_KEY, "issue_name"]))
+NO_SYMBOLS = pl.DataFrame(schema=derive_schema(finra_symbol_week))
+NO_VENUES = pl.DataFrame(schema=derive_schema(finra_venue_week))
+NO_NAMES = pl.DataFrame(schema=derive_schema(finra_otc_weekly, [*SYMBOL_KEY, "issue_name"]))
 
 
 def _derive_loaded_table(table: Table, state: StateAsOf, key: str) -> DerivedAsOf:
@@ -158,7 +158,7 @@ def _derive_symbols(derived: DerivedTable[Any], state: StateAsOf, key: str) -> D
     needed = Needed(TRADED, has_names=True)
     weeks, left_out = _read_weeks(state, needed, landed_weeks(state.connection))
     if not weeks:
-        raise nothing_then(derived.table.name, key, ["any week"])
+        raise build_absent_error(derived.table.name, key, ["any week"])
     traded = pl.concat(
         week.symbols.join(week.names, on=SYMBOL_KEY, how="left") for week in weeks.values()
     )
@@ -200,7 +200,7 @@ def _require(table: Table, key: str, required: Sequence[str], weeks: Collection[
         ConfigurationError: There is one.
     """
     if absent := [name for name in required if name not in weeks]:
-        raise nothing_then(table.name, key, absent)
+        raise build_absent_error(table.name, key, absent)
 
 
 def _read_week(state: StateAsOf, needed: Needed, week: TierWeek) -> tuple[WeekAsOf | None, LeftOut]:
@@ -217,8 +217,10 @@ def _read_week(state: StateAsOf, needed: Needed, week: TierWeek) -> tuple[WeekAs
     known_from = state.last_load(finra_otc_weekly, scope) if state.day is None else None
     latest = known_from or max(rows["known_from"].to_list())
     derived = WeekAsOf(
-        stamped(symbol_week(rows), latest).select(needed.symbols) if needed.symbols else NO_SYMBOLS,
-        stamped(venue_week(venue_sums(rows)), latest) if needed.has_venues else NO_VENUES,
+        fill_known_from(symbol_week(rows), latest).select(needed.symbols)
+        if needed.symbols
+        else NO_SYMBOLS,
+        fill_known_from(venue_week(venue_sums(rows)), latest) if needed.has_venues else NO_VENUES,
         rows.group_by(SYMBOL_KEY).agg(pl.col("issue_name").max()) if needed.has_names else NO_NAMES,
     )
     return derived, left_out
@@ -243,7 +245,7 @@ def _find_stored_week(state: StateAsOf, needed: Needed, scope: Scope) -> WeekAsO
         row = finra_otc_weekly.c
         key = [row[name] for name in SYMBOL_KEY]
         named = select(*key, func.max(row.issue_name).label("issue_name"))
-        statement = named.where(within(finra_otc_weekly, scope)).group_by(*key)
+        statement = named.where(match_scope(finra_otc_weekly, scope)).group_by(*key)
         names = read_frame(state.connection, statement, finra_otc_weekly)
     return WeekAsOf(symbols, venues, names)
 
@@ -252,7 +254,7 @@ def _read_stored_rows(
     state: StateAsOf, table: Table, names: Sequence[str] | None, scope: Scope, latest: datetime
 ) -> pl.DataFrame:
     columns = [table.c[name] for name in names] if names else list(table.columns)
-    statement = select(*columns).where(within(table, scope))
+    statement = select(*columns).where(match_scope(table, scope))
     rows = read_frame(state.connection, statement, table)
     at = pl.lit(latest).cast(pl.Datetime("us", "UTC")).alias("known_from")
     return rows.with_columns(at) if "known_from" in rows.columns else rows

@@ -19,7 +19,7 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.captures import Capture
 from orchestration_project.engine.warehouse import ValidatedBatch
-from orchestration_project.engine.warehouse.frames import Scope, read_frame, within
+from orchestration_project.engine.warehouse.frames import Scope, match_scope, read_frame
 from orchestration_project.tables.schema import Quantity, key_names
 
 ROWS_SHOWN = 10
@@ -85,7 +85,7 @@ def _read_largest_derived(
     connection: Connection, table: Table, shares: str, scope: Scope
 ) -> pl.DataFrame:
     """Return the rows of a partition in a derived table that have most ``shares``."""
-    query = select(table).where(within(table, scope))
+    query = select(table).where(match_scope(table, scope))
     query = query.order_by(table.c[shares].desc(), *table.primary_key.columns)
     return read_frame(connection, query.limit(ROWS_SHOWN), table)
 
@@ -109,7 +109,7 @@ def _sum_recent_shares(connection: Connection, partition: TierWeek) -> list[floa
     shares = cast(func.sum(venue.share_quantity), Quantity()).label(venue.share_quantity.key)
     scope = {"week_start": tuple(weeks), "tier": partition.tier}
     keys, sums = (venue.week_start,), [shares]
-    found = select(*keys, *sums).where(within(finra_venue_week, scope)).group_by(*keys)
+    found = select(*keys, *sums).where(match_scope(finra_venue_week, scope)).group_by(*keys)
     return over(weeks, read_frame(connection, found, finra_venue_week), "share_quantity")
 
 

@@ -16,12 +16,12 @@ from pydantic import SecretStr
 from orchestration_project.domains.finra.declaration import FIXED_INCOME, PAGING
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.delimited import row_count
+from orchestration_project.engine.contracts.delimited import count_data_rows
 from orchestration_project.engine.contracts.queries import FieldList, Listing, Paging
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.http import HttpClient, Response
 from orchestration_project.engine.http.access_tokens import AccessTokens
-from orchestration_project.engine.source import JSON, RecordPages, fields_in, names_in
+from orchestration_project.engine.source import JSON, RecordPages, parse_fields, parse_names
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import redacted
 from orchestration_project.settings import without_secrets
@@ -116,7 +116,7 @@ class QueryApi:
         if response.status == 401 and is_anonymous:
             return None
         self._judge(response, is_anonymous=is_anonymous)
-        fields = fields_in(_parse_json_or_none(response), listed)
+        fields = parse_fields(_parse_json_or_none(response), listed)
         if not fields:
             expected = '{"fields": [{"name": …, "type": …}, …]}, each name once'
             raise self.unusable(response, expected)
@@ -130,7 +130,7 @@ class QueryApi:
         with self._listing_lock:
             if listing.url not in self._listed:
                 response = self.send(listing.url)
-                names = names_in(_parse_json_or_none(response), listing)
+                names = parse_names(_parse_json_or_none(response), listing)
                 if names is None or any(len(name) != width for name in names):
                     expected = '{"availablePartitions": [{"partitions": …}]}'
                     raise self.unusable(response, expected)
@@ -274,7 +274,7 @@ def count_page_rows(response: Response) -> int | None:
     """Return the lines of a page below its header; None: it is not delimited text."""
     start = response.body[:STARTS_WITHIN].lstrip()
     is_text = not start.startswith((b"<", b"{", b"[")) and not _detect_compression(response)
-    return row_count(response.body) if is_text else None
+    return count_data_rows(response.body) if is_text else None
 
 
 def json_of(response: Response) -> Any:
@@ -342,7 +342,7 @@ def shown(response: Response) -> str:
         names.append(f"a redirect to {without_secrets(target)[:200]}, which is not followed")
     if compression := _detect_compression(response):
         names.append(f"compressed ({compression}) although that was not asked for")
-    return f"{', '.join(names)}: {in_ascii(body, 200)}"
+    return f"{', '.join(names)}: {escape_bytes(body, 200)}"
 
 
 def _detect_compression(response: Response) -> str:

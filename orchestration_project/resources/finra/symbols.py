@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.tables.symbols import (
 )
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly, finra_symbol_week
 from orchestration_project.engine.contracts.key_ranges import KeyRange
-from orchestration_project.engine.contracts.rules import content_sha256
+from orchestration_project.engine.contracts.rules import hash_content
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -52,9 +52,7 @@ class _AllWeeks(Reach):
     def version(self, key: str, landed: Mapping[str, int]) -> str:
         """Return a hash of all weeks and their changes."""
         data_frame = pl.DataFrame(sorted(landed.items()), ["partition", "token"], orient="row")
-        return (
-            f"symbols {SYMBOLS_VERSION}: {len(data_frame)} weeks {content_sha256(data_frame)[:16]}"
-        )
+        return f"symbols {SYMBOLS_VERSION}: {len(data_frame)} weeks {hash_content(data_frame)[:16]}"
 
 
 def _read(connection: Connection, due: Sequence[PendingDerivation]) -> Mapping[Table, pl.DataFrame]:

@@ -28,12 +28,12 @@ from orchestration_project.engine.derived import (
     DerivedTable,
     Inputs,
     PendingDerivation,
-    out_of_date,
+    find_outdated_keys,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.fencing import changes, derived_versions
-from orchestration_project.engine.warehouse.frames import read_frame, within
-from orchestration_project.engine.warehouse.target import stale_values
+from orchestration_project.engine.warehouse.fencing import read_derived_versions, read_last_changes
+from orchestration_project.engine.warehouse.frames import match_scope, read_frame
+from orchestration_project.engine.warehouse.target import read_stale_values
 from orchestration_project.resources.finra.gold import LOADED_BY, landed_weeks
 
 _week, _daily = finra_symbol_week.c, prices_daily.c
@@ -107,10 +107,10 @@ def restated_weeks(warehouse: Warehouse, table: Table) -> list[str]:
     FINRA's shares have another version then; of other inputs, rows are marked stale.
     """
     with warehouse.reading() as connection:
-        landed = changes(connection, finra_otc_weekly)
-        derived = derived_versions(connection, table)
-        due = set(out_of_date(recomputation.CROSS_TIER, landed, derived))
-        due |= set(map(str, stale_values(connection, table, "week_start")))
+        landed = read_last_changes(connection, finra_otc_weekly)
+        derived = read_derived_versions(connection, table)
+        due = set(find_outdated_keys(recomputation.CROSS_TIER, landed, derived))
+        due |= set(map(str, read_stale_values(connection, table, "week_start")))
     return sorted(due & set(derived) & set(recomputation.CROSS_TIER.candidates(landed)))
 
 
@@ -123,7 +123,7 @@ def coverage_by_week(warehouse: Warehouse) -> dict[str, float]:
         .group_by(valued.week_start)
     )
     with warehouse.reading() as connection:
-        derived = derived_versions(connection, finra_symbol_week_value)  # one may have no row
+        derived = read_derived_versions(connection, finra_symbol_week_value)  # one may have no row
         parts = {week: float(shares) for week, shares in connection.execute(of_values)}
         of_weeks = (
             select(_week.week_start, func.sum(_week.total_share_quantity))
@@ -239,5 +239,5 @@ def _read_prices(connection: Connection, week: date) -> pl.DataFrame:
         *(_daily.symbol, _daily.trade_date, _daily.close, _daily.volume),
         *(_daily.later_splits, _daily.known_from),
     ]
-    statement = select(*columns).where(_daily.symbol.in_(traded), within(prices_daily, days))
+    statement = select(*columns).where(_daily.symbol.in_(traded), match_scope(prices_daily, days))
     return read_frame(connection, statement, prices_daily)

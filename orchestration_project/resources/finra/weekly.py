@@ -62,7 +62,7 @@ from orchestration_project.engine.warehouse import (
     Warehouse,
     WriteResult,
 )
-from orchestration_project.engine.warehouse.frames import Scope, shown_scope, within
+from orchestration_project.engine.warehouse.frames import Scope, format_scope, match_scope
 from orchestration_project.engine.warehouse.target import (
     Dependents,
     Derive,
@@ -181,7 +181,7 @@ class WeeklyDataset(LoadSpec[WeekChange, WrittenPreview]):
             landed.change_cause,
             landed.change,
             week_of(partition),
-            part=shown_scope(delivery.scope),
+            part=format_scope(delivery.scope),
             turns_back=delivery.turns_back,
         )
 
@@ -231,7 +231,7 @@ def read_earlier(
     before = tuple(partition.week_start - number * WEEK for number in range(1, weeks + 1))
     in_tier = {"week_start": before, "tier": partition.tier}
     venues = select(*(_venue[name] for name in VenueWeek._fields)).where(
-        within(finra_venue_week, {**in_tier, "market": markets})
+        match_scope(finra_venue_week, {**in_tier, "market": markets})
     )
     return EarlierWeeks(
         [VenueWeek(*row) for row in connection.execute(venues)],
@@ -247,7 +247,7 @@ def _count_symbols(
     only = traded if len(traded) == 1 else []
     counted = (
         select(_symbol.week_start, func.count().label("symbol_count"))
-        .where(within(finra_symbol_week, in_tier), *only)
+        .where(match_scope(finra_symbol_week, in_tier), *only)
         .group_by(_symbol.week_start)
     )
     return {row.week_start: row.symbol_count for row in connection.execute(counted)}

@@ -23,7 +23,7 @@ from orchestration_project.domains.finra.settings import FinraSettings
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
 from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import quarantined_keys
+from orchestration_project.engine.warehouse.delivery import read_quarantined_keys
 from orchestration_project.settings import Settings
 from orchestration_project.tables.schema import asset_of
 
@@ -79,7 +79,7 @@ def read_due_weeks(
     """
     landed = warehouse.changes(finra_otc_weekly)
     with warehouse.reading() as connection:
-        quarantined = quarantined_keys(connection, finra_otc_weekly)
+        quarantined = read_quarantined_keys(connection, finra_otc_weekly)
     due = due_weeks(
         now,
         weeks=settings.finra_lookback_weeks,

@@ -10,9 +10,9 @@ from orchestration_project.domains.mqtt.tables import mqtt_inbox
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.recovery import RecordedCapture, Recovery, RecoveryEnvironment
 from orchestration_project.engine.warehouse.frames import (
-    frame_of,
+    build_frame,
+    clean_text,
     insert_frame,
-    storable,
 )
 from orchestration_project.resources.mqtt.batching import ReceivedMessage
 from orchestration_project.settings import Settings
@@ -57,7 +57,7 @@ def insert_arrivals(
     insert_frame(
         connection,
         mqtt_inbox,
-        frame_of(list(_iterate_rows(broker, messages, numbers, max_bytes)), mqtt_inbox),
+        build_frame(list(_iterate_rows(broker, messages, numbers, max_bytes)), mqtt_inbox),
     )
     return numbers
 
@@ -71,7 +71,7 @@ def _iterate_rows(
         yield {
             "arrival_id": number,
             "broker": broker,
-            "topic": storable(message.topic),
+            "topic": clean_text(message.topic),
             "qos": message.qos,
             "is_retained": message.is_retained,
             "is_duplicate": message.is_duplicate,

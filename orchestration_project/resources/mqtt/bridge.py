@@ -17,13 +17,13 @@ from threading import Event
 from typing import TypeVar
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.attempts import back_off
+from orchestration_project.engine.contracts.attempts import compute_backoff
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
     give_back,
     renew,
-    still_held,
+    require_lease,
     take,
 )
 from orchestration_project.engine.warehouse import Warehouse
@@ -65,7 +65,7 @@ def backoff_seconds(attempt: int, first: float, longest: float, draw: float) -> 
     It doubles with each attempt, from ``first`` to ``longest``; ``draw``, from 0 to 1, takes up
     to half of it away, so that not all clients of a broker come back at once.
     """
-    return back_off(attempt + 1, first, longest) * (1 - draw / 2)
+    return compute_backoff(attempt + 1, first, longest) * (1 - draw / 2)
 
 
 def holder_name() -> str:
@@ -279,7 +279,7 @@ class Bridge:
 
         def store() -> bool:
             with self.warehouse.writing() as connection:
-                still_held(connection, lease)
+                require_lease(connection, lease)
                 insert_arrivals(connection, self.broker.name, messages, max_bytes=self.max_bytes)
                 committed = state.write(connection, self.clock.now()) if state.is_due else None
             if committed is not None:
@@ -307,7 +307,7 @@ class Bridge:
     def _write_state(self, lease: Lease, state: BridgeState) -> None:
         try:
             with self.warehouse.writing() as connection:
-                still_held(connection, lease)
+                require_lease(connection, lease)
                 committed = state.write(connection, self.clock.now())
         except LostLeaseError:
             raise

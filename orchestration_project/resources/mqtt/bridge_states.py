@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select, update
 
 from orchestration_project.domains.mqtt.tables import mqtt_bridges
-from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.engine.warehouse.frames import clean_text, insert_absent
 
 SECONDS_BETWEEN = 1.0
 """At most so often a change is written."""
@@ -51,7 +51,7 @@ class BridgeState:
 
     def disconnected(self, problem: str) -> None:
         """Note why the broker is not connected."""
-        problem = storable(problem)[:MAX_PROBLEM]
+        problem = clean_text(problem)[:MAX_PROBLEM]
         if self.connected_since is not None or problem != self.problem:
             self._is_changed, self._written_at = True, float("-inf")
         self.connected_since, self.problem, self.figures = None, problem, {}

@@ -14,7 +14,7 @@ from orchestration_project.domains.mqtt.entities import ENTITIES, Entity
 from orchestration_project.domains.mqtt.envelope import Refusal
 from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_seen_keys
 from orchestration_project.domains.mqtt.topics import event_topic
-from orchestration_project.engine.tracing.traceparent import current_trace
+from orchestration_project.engine.tracing.traceparent import find_current_trace
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.resources.mqtt.folding import lock_fold
 from orchestration_project.resources.mqtt.mirroring import Mirror
@@ -138,7 +138,7 @@ def _prepare_command(
     mirror: Mirror, command: Command, entity_id: str, key: str, ts: datetime
 ) -> OwnEvent:
     [name] = command.entity.keys
-    trace = current_trace()
+    trace = find_current_trace()
     envelope = {
         "trace_id": str(UUID(trace.trace_id) if trace else uuid4()),
         "ts": ts.isoformat(timespec="microseconds").replace("+00:00", "Z"),

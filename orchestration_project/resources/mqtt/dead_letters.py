@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from orchestration_project.domains.mqtt.judging import DeadLetter
 from orchestration_project.domains.mqtt.tables import mqtt_dead_letters
 from orchestration_project.engine.contracts.work_items import ALLOWED_ATTEMPTS
-from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
 from orchestration_project.tables.spine import work_items
 
 TOPIC = "mqtt/dead_letters"
@@ -57,7 +57,7 @@ def record_dead_letters(
         }
         for letter in letters
     ]
-    insert_frame(connection, mqtt_dead_letters, frame_of(rows, mqtt_dead_letters))
+    insert_frame(connection, mqtt_dead_letters, build_frame(rows, mqtt_dead_letters))
     _record_items(connection, letters, now, run_id)
 
 

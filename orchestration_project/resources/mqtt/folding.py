@@ -26,8 +26,8 @@ from orchestration_project.domains.mqtt.folding import (
 from orchestration_project.domains.mqtt.tables import mqtt_mirror
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse.frames import (
+    build_frame,
     delete_rows,
-    frame_of,
     insert_frame,
     read_keys,
 )
@@ -104,7 +104,7 @@ def fold_again(connection: Connection, entity_type: str) -> int:
 def rows_as_of(connection: Connection, entity_type: str, at: datetime) -> pl.DataFrame:
     """Return the rows of a type of entity, folded from the events that the mirror had at a time."""
     entity = ENTITIES[entity_type]
-    return frame_of(list(_fold_rows_as_of(connection, entity, at)), entity.table)
+    return build_frame(list(_fold_rows_as_of(connection, entity, at)), entity.table)
 
 
 def _fold_rows_as_of(
@@ -253,4 +253,4 @@ def _change(entity: Entity, row: Row[Any]) -> Change:
 
 
 def _insert(connection: Connection, entity: Entity, rows: Sequence[Mapping[str, Any]]) -> None:
-    insert_frame(connection, entity.table, frame_of(rows, entity.table))
+    insert_frame(connection, entity.table, build_frame(rows, entity.table))

@@ -27,27 +27,27 @@ from orchestration_project.domains.mqtt.judging import (
 )
 from orchestration_project.domains.mqtt.kinds import Kinds
 from orchestration_project.domains.mqtt.tables import mqtt_mirror, mqtt_seen_keys
-from orchestration_project.engine.captures import Capture, Captures, unstored
+from orchestration_project.engine.captures import Capture, Captures, build_capture
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
 from orchestration_project.engine.contracts.rules import (
     OFFENDERS_KEPT,
     Audit,
     Validated,
-    in_ascii,
-    verdict,
+    escape_bytes,
+    format_outcome,
 )
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehouse
 from orchestration_project.engine.warehouse.delivery import require_written
-from orchestration_project.engine.warehouse.frames import frame_of, insert_frame, read_keys
+from orchestration_project.engine.warehouse.frames import build_frame, insert_frame, read_keys
 from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
-from orchestration_project.engine.warehouse.target import BOOKKEEPING, no_summary
+from orchestration_project.engine.warehouse.target import BOOKKEEPING, skip_summary
 from orchestration_project.resources.mqtt.dead_letters import record_dead_letters
 from orchestration_project.resources.mqtt.folding import EntityEvent, fold_events, lock_fold
 
 SPEC = TableSpec(
-    table=mqtt_mirror, rule_version=RULE_VERSION, summarise=no_summary, write_disposition="append"
+    table=mqtt_mirror, rule_version=RULE_VERSION, summarise=skip_summary, write_disposition="append"
 )
 
 DATASET = "messages"
@@ -55,7 +55,7 @@ CLOCK_SKEW = "clock_skew"
 """Audit of the times of events against their arrival."""
 
 ROW_SCHEMA = {
-    **{name: kind for name, kind in schema_of(mqtt_mirror).items() if name not in BOOKKEEPING},
+    **{name: kind for name, kind in derive_schema(mqtt_mirror).items() if name not in BOOKKEEPING},
     "part_number": pl.Int64(),
 }
 
@@ -258,7 +258,7 @@ class Mirror:
         for number, item in enumerate(judged, start=1):
             if isinstance(item, DeadLetter):
                 reason = (item.refusal.reason_code, item.refusal.reason)
-                rejects.append((number, 1, *reason, 0, in_ascii(item.message.payload, 1_024)))
+                rejects.append((number, 1, *reason, 0, escape_bytes(item.message.payload, 1_024)))
                 continue
             rows.append((*_build_row(item).values(), number))
             if abs(item.skew_seconds) > self.max_skew_seconds:
@@ -266,7 +266,7 @@ class Mirror:
                 skewed.append({"idempotency_key": key, "skew_seconds": item.skew_seconds})
         audit = Audit(
             CLOCK_SKEW,
-            verdict(not skewed),
+            format_outcome(not skewed),
             f"times up to {self.max_skew_seconds:g} s from the arrival",
             f"{len(skewed)} others",
             skewed[:OFFENDERS_KEPT],
@@ -299,7 +299,7 @@ class Mirror:
 
 
 def _capture(message: Message) -> Capture:
-    return unstored(
+    return build_capture(
         message.payload,
         url=f"mqtt://{message.broker}/{message.topic}",
         request={"arrival_id": message.arrival_id},
@@ -362,7 +362,7 @@ def _record_keys(
         }
         for key, event in {**new, **{k: v for k, v in again.items() if k not in there}}.items()
     ]
-    insert_frame(connection, mqtt_seen_keys, frame_of(rows, mqtt_seen_keys))
+    insert_frame(connection, mqtt_seen_keys, build_frame(rows, mqtt_seen_keys))
     if there:
         remaining_condition = mqtt_seen_keys.c.duplicate_count + bindparam("more")
         connection.execute(

@@ -20,8 +20,8 @@ from orchestration_project.engine.outbox import Intention, add_intentions, read_
 from orchestration_project.engine.tracing.traceparent import (
     TRACEPARENT,
     TraceContext,
-    current_trace,
-    new_span_id,
+    find_current_trace,
+    generate_span_id,
 )
 from orchestration_project.resources.mqtt.arrivals import allocate_arrivals
 from orchestration_project.resources.mqtt.mirroring import KeptMessages, Mirror
@@ -101,10 +101,10 @@ def _set_arrival_id(own: OwnEvent, arrival_id: int) -> KeptMessages:
 
 def _trace_context(event: Event) -> TraceContext:
     """Return the trace of an event: the present span is its parent, if it is in that trace."""
-    trace_id, present = UUID(event.trace_id).hex, current_trace()
+    trace_id, present = UUID(event.trace_id).hex, find_current_trace()
     if present is not None and present.trace_id == trace_id:
         return present
-    return TraceContext(trace_id, new_span_id())
+    return TraceContext(trace_id, generate_span_id())
 
 
 def _add_to_outbox(connection: Connection, mirror: Mirror, own: OwnEvent, entity: str) -> None:

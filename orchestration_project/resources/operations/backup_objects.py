@@ -23,8 +23,8 @@ from orchestration_project.engine.contracts.backups import (
     MANIFEST,
     OBJECTS,
     StoredArtifact,
-    backed_up_name,
     is_backup_id,
+    name_backup_object,
 )
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.operations.database_dumps import CHUNK_BYTES
@@ -156,11 +156,11 @@ def back_up_artifact(store: ArtifactStore, name: str, place: ArtifactStore) -> t
     """
     hashing = Hashing(chunks_of(store.open(name)))
     if isinstance(place, FolderStore):
-        _write_file(place, hashing, lambda: backed_up_name(hashing.sha256))
+        _write_file(place, hashing, lambda: name_backup_object(hashing.sha256))
     else:
         for _ in hashing:  # a bucket renames nothing, so the name is found first
             pass
-        place.put_chunks(backed_up_name(hashing.sha256), chunks_of(store.open(name)))
+        place.put_chunks(name_backup_object(hashing.sha256), chunks_of(store.open(name)))
     return hashing.sha256, hashing.byte_count
 
 
@@ -177,7 +177,7 @@ def restore_artifact(place: ArtifactStore, artifact: StoredArtifact, store: Arti
         refuse_changed(artifact, hashing.sha256, place.url)
         return artifact.name
 
-    source = backed_up_name(artifact.sha256)
+    source = name_backup_object(artifact.sha256)
     is_small = artifact.byte_count <= CHUNK_BYTES
     chunks = iter([place.get(source)]) if is_small else chunks_of(place.open(source))
     hashing = Hashing(chunks)

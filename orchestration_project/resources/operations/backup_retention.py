@@ -10,13 +10,13 @@ from orchestration_project.engine.contracts.backups import (
     BACKUPS,
     MANIFEST,
     OBJECT_LIST,
-    new_backup_id,
+    build_backup_id,
     read_artifact_lines,
 )
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.resources.operations.backup_objects import (
     PlaceContents,
-    backed_up_name,
+    name_backup_object,
     read_place,
 )
 
@@ -43,7 +43,7 @@ def remove_old_backups(place: ArtifactStore, before: datetime) -> RemovedBackups
         ConfigurationError: The place cannot be written.
         TransientError: A bucket is away for now.
     """
-    oldest = new_backup_id(before, "0" * 8)
+    oldest = build_backup_id(before, "0" * 8)
     contents = read_place(place)
     old = [text for text in contents.complete[1:] if text < oldest]
     for backup_id in old:
@@ -55,7 +55,7 @@ def remove_old_backups(place: ArtifactStore, before: datetime) -> RemovedBackups
     unnamed = _find_unnamed(place, contents, set(old)) if old else {}
     for sha256 in unnamed:
         with suppress(FileNotFoundError):
-            place.delete(backed_up_name(sha256))
+            place.delete(name_backup_object(sha256))
     return RemovedBackups(old, len(unnamed), sum(unnamed.values()))
 
 

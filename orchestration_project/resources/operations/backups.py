@@ -27,8 +27,8 @@ from orchestration_project.engine.contracts.backups import (
     Manifest,
     Part,
     StoredArtifact,
-    artifact_line,
-    new_backup_id,
+    build_backup_id,
+    encode_artifact_line,
     read_artifact_lines,
     read_manifest,
 )
@@ -39,14 +39,14 @@ from orchestration_project.resources.operations.backup_objects import (
     PlaceContents,
     at_once,
     back_up_artifact,
-    backed_up_name,
     chunks_of,
     flush,
+    name_backup_object,
     read_place,
     write_part,
 )
 from orchestration_project.resources.operations.database_dumps import Database
-from orchestration_project.services.inventory import named_objects
+from orchestration_project.services.inventory import read_object_names
 from orchestration_project.tables.operations_deployment import operations_backups
 from orchestration_project.tables.spine import database_labels
 
@@ -123,20 +123,20 @@ def back_up(
     contents = read_place(place)
     previous = _find_previous(place, contents, text)
     started_at = clock.now()
-    backup_id = new_backup_id(started_at, uuid4().hex)
+    backup_id = build_backup_id(started_at, uuid4().hex)
     written = _Written(place, f"{BACKUPS}{backup_id}/")
     try:
         with TemporaryDirectory(dir=installation.spool) as spool:
             dagster_storage = installation.dagster_storage.dump(written.write, Path(spool))
             project = installation.project.dump(written.write, Path(spool))
-            expected = named_objects(warehouse)
+            expected = read_object_names(warehouse)
             artifacts = _Artifacts(installation.store, place, contents.objects, previous)
             listed = Path(spool) / OBJECT_LIST
             artifacts.copy_all(listed)
             sha256, size = written.write(OBJECT_LIST, chunks_of(listed.open("rb")))
         missing = expected - artifacts.names
-        missing &= named_objects(warehouse) if missing else missing  # some were cleaned up
-        flush(place, {*written.names, *map(backed_up_name, artifacts.copied)})
+        missing &= read_object_names(warehouse) if missing else missing  # some were cleaned up
+        flush(place, {*written.names, *map(name_backup_object, artifacts.copied)})
         manifest = Manifest(
             backup_id=backup_id,
             installation_id=text,
@@ -209,7 +209,7 @@ class _Artifacts:
                 if artifact is not None:
                     self.names.add(artifact.name)
                     self.byte_count += artifact.byte_count
-                    file.write(artifact_line(artifact))
+                    file.write(encode_artifact_line(artifact))
 
     def _copy(self, stored: StoredObject) -> StoredArtifact | None:
         stored_artifact = self._previous.artifacts.get(stored.name)
@@ -336,7 +336,7 @@ def _record_verifications(
 
 def _remove_leftovers(place: ArtifactStore, contents: PlaceContents, now: datetime) -> None:
     """Remove the files that backups left which were killed long ago."""
-    oldest = new_backup_id(now - LEFTOVER_AGE, "0" * 8)
+    oldest = build_backup_id(now - LEFTOVER_AGE, "0" * 8)
     for name in _select_files(contents, (text for text in contents.unfinished if text < oldest)):
         with suppress(OrchestrationError, FileNotFoundError):
             place.delete(name)

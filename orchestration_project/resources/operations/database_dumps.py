@@ -11,8 +11,8 @@ from typing import Protocol
 from orchestration_project.engine.contracts.backups import (
     DatabaseBackup,
     Part,
-    differing_counts,
-    named,
+    compare_row_counts,
+    format_names,
 )
 from orchestration_project.errors import ConfigurationError, ContractError
 
@@ -88,7 +88,7 @@ def not_empty(shown_url: str, tables: Sequence[str]) -> ConfigurationError:
     return ConfigurationError(
         "the database to restore into is not empty",
         expected="no rows, or exactly those of this backup",
-        found=f"rows in {named(tables)} of {shown_url}",
+        found=f"rows in {format_names(tables)} of {shown_url}",
         remedy="name an empty database, or `orchestrate reset` a local one; it is unchanged",
     )
 
@@ -99,7 +99,7 @@ def refuse_difference(expected: Mapping[str, int], found: Mapping[str, int], nam
     Raises:
         ContractError: The number of rows of a table differs.
     """
-    if differing := differing_counts(expected, found):
+    if differing := compare_row_counts(expected, found):
         raise ContractError(
             f"the restored tables of {name} do not have the rows of the manifest",
             expected="the number of rows that the manifest gives for each table",

@@ -9,8 +9,17 @@ from typing import Any
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import URL
 
-from orchestration_project.engine.contracts.backups import POSTGRESQL, DatabaseBackup, Part, named
-from orchestration_project.engine.warehouse.connecting import explained, open_engine, shown
+from orchestration_project.engine.contracts.backups import (
+    POSTGRESQL,
+    DatabaseBackup,
+    Part,
+    format_names,
+)
+from orchestration_project.engine.warehouse.connecting import (
+    explain_errors,
+    open_engine,
+    redact_url,
+)
 from orchestration_project.errors import ConfigurationError, ContractError
 from orchestration_project.resources.operations.database_dumps import (
     CHUNK_BYTES,
@@ -62,14 +71,14 @@ class PostgresqlTables:
     @property
     def shown_url(self) -> str:
         """The database's URL without its password."""
-        return shown(self._url)
+        return redact_url(self._url)
 
     @contextmanager
     def _connected(self, *, writes: bool) -> Iterator[Connection]:
         engine = open_engine(self._url, self._schema)
         try:
             with (
-                explained(engine),
+                explain_errors(engine),
                 engine.connect().execution_options(writes=writes) as connection,
                 connection.begin(),
             ):
@@ -145,7 +154,7 @@ class PostgresqlTables:
         if table not in tables or part.name != f"{self._prefix}{table}.copy":
             raise ContractError(
                 f"the backup has a table that does not belong to {self._prefix}",
-                expected=named(sorted(tables)),
+                expected=format_names(sorted(tables)),
                 found=part.name,
                 remedy="restore another backup: --backup ID",
             )

@@ -17,8 +17,8 @@ from orchestration_project.engine.contracts.backups import (
     Manifest,
     Part,
     StoredArtifact,
-    missing_or_changed,
-    named,
+    compare_sizes,
+    format_names,
     read_artifact_lines,
     read_manifest,
     refuse_foreign,
@@ -102,11 +102,11 @@ class Restore:
             for part in self.manifest.parts
             if part.byte_count or part.name == self.manifest.objects.name
         }
-        missing, changed = missing_or_changed(parts, self.contents.files)
+        missing, changed = compare_sizes(parts, self.contents.files)
         if missing or changed:
             raise self._incomplete("part", missing, changed)
         contents = {artifact.sha256: artifact.byte_count for artifact in self.artifacts()}
-        missing, changed = missing_or_changed(contents, self.contents.objects)
+        missing, changed = compare_sizes(contents, self.contents.objects)
         if missing or changed:
             affected = {*missing, *changed}
             names = sorted(
@@ -115,8 +115,8 @@ class Restore:
             raise self._incomplete("artifact", names if missing else [], [] if missing else names)
 
     def _incomplete(self, kind: str, missing: list[str], changed: list[str]) -> ContractError:
-        texts = [f"missing: {named(missing)}"] if missing else []
-        texts += [f"another size: {named(changed)}"] if changed else []
+        texts = [f"missing: {format_names(missing)}"] if missing else []
+        texts += [f"another size: {format_names(changed)}"] if changed else []
         return ContractError(
             f"the backup {self.manifest.backup_id} lacks a {kind} or has a changed one",
             expected=f"all {kind}s that its manifest names, in {self.place.url}",
@@ -132,12 +132,12 @@ class Restore:
             stored_object.name: stored_object.byte_count
             for stored_object in self.installation.store.listed()
         }
-        _, changed = missing_or_changed(expected, byte_counts)
+        _, changed = compare_sizes(expected, byte_counts)
         if changed:
             raise ConfigurationError(
                 "the artifact store to restore into has other artifacts of the same names",
                 expected="an empty store, or the artifacts of this backup",
-                found=f"another size: {named(changed)} in {self.installation.store.url}",
+                found=f"another size: {format_names(changed)} in {self.installation.store.url}",
                 remedy="set ARTIFACTS_URL to an empty folder or prefix",
             )
 
@@ -269,11 +269,11 @@ def open_restore(
 def _build_backup_error(
     place: ArtifactStore, wanted: str | None, contents: PlaceContents
 ) -> ConfigurationError:
-    unfinished = f"; without manifest, so killed: {named(contents.unfinished)}"
+    unfinished = f"; without manifest, so killed: {format_names(contents.unfinished)}"
     return ConfigurationError(
         f"{place.url} has no complete backup" + (f" {wanted}" if wanted else ""),
         expected="a folder that `orchestrate backup --to` filled",
-        found=f"complete: {named(contents.complete) or 'none'}"
+        found=f"complete: {format_names(contents.complete) or 'none'}"
         + (unfinished if contents.unfinished else ""),
         remedy="correct --from or --backup",
     )

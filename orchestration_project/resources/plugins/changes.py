@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, func, insert, select
 
 from orchestration_project.domains.plugins.tables import plugins, plugins_versions
 from orchestration_project.engine.leases import lock_row
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.redaction import redacted
 
 
@@ -44,7 +44,7 @@ def write_plugin(
     values = {
         **row,
         "version_number": number,
-        "changed_by": storable(change.by),
+        "changed_by": clean_text(change.by),
         "changed_at": change.at,
     }
     connection.execute(delete(plugins).where(plugins.c.id == row["id"]))
@@ -66,7 +66,7 @@ def add_version(
         "version_number": row["version_number"],
         "action": action,
         "definition": json.dumps(definition, sort_keys=True),
-        "edited_by": storable(change.by),
+        "edited_by": clean_text(change.by),
         "edited_at": change.at,
         "run_id": change.run_id,
     }
@@ -97,6 +97,6 @@ def change_state(
     row = connection.execute(query).mappings().first()
     if row is None or row["state"] not in only:
         return False
-    text = None if reason is None else storable(redacted(reason))[:1_000]
+    text = None if reason is None else clean_text(redacted(reason))[:1_000]
     write_plugin(connection, change, action, {**row, "state": state, "reason": text, **others})
     return True

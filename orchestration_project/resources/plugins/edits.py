@@ -15,7 +15,7 @@ from orchestration_project.domains.plugins.signatures import read_key
 from orchestration_project.domains.plugins.tables import plugins, plugins_grants, plugins_publishers
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.resources.plugins.changes import (
     PluginChange,
@@ -140,7 +140,7 @@ class PluginEdits:
                 "permissions": permissions.model_dump_json(),
                 "budget": stored.manifest.budget.model_dump_json(),
                 "folders": json.dumps(paths, sort_keys=True),
-                "granted_by": storable(change.by),
+                "granted_by": clean_text(change.by),
                 "granted_at": change.at,
                 "is_current": True,
             }
@@ -393,10 +393,10 @@ def _write_publisher(
     condition = plugins_publishers.c.publisher == publisher
     connection.execute(delete(plugins_publishers).where(condition))
     row = {
-        "publisher": storable(publisher),
+        "publisher": clean_text(publisher),
         "public_key": public_key,
         "state": state,
-        "changed_by": storable(change.by),
+        "changed_by": clean_text(change.by),
         "changed_at": change.at,
     }
     connection.execute(insert(plugins_publishers).values(row))

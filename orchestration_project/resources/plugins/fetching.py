@@ -11,7 +11,7 @@ from urllib.parse import quote
 from orchestration_project.domains.plugins.judging import filled, secret_names
 from orchestration_project.domains.plugins.manifest import Budget
 from orchestration_project.domains.plugins.protocol import Fetch
-from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.environment import build_address_guard, open_client
 from orchestration_project.engine.http import (
     AnswerLimits,
     Hooks,
@@ -119,7 +119,7 @@ def open_fetcher(
             accepts_encodings=True,
         ),
         hooks=Hooks(before_sending=check),
-        network=Network(use_environment=not settings.is_demo, guard=address_guard(settings)),
+        network=Network(use_environment=not settings.is_demo, guard=build_address_guard(settings)),
     ) as http:
         yield Fetcher(http)
 

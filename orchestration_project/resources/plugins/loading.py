@@ -20,7 +20,7 @@ from orchestration_project.domains.plugins.rows import RULE_VERSION, RowSet
 from orchestration_project.domains.plugins.tables import plugins_rows
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.rules import Validated, content_sha256
+from orchestration_project.engine.contracts.rules import Validated, hash_content
 from orchestration_project.engine.outbox import (
     Intention,
     Latest,
@@ -37,13 +37,13 @@ from orchestration_project.engine.warehouse import (
     prepare,
 )
 from orchestration_project.engine.warehouse.delivery import require_written
-from orchestration_project.engine.warehouse.target import ScopeState, no_summary
+from orchestration_project.engine.warehouse.target import ScopeState, skip_summary
 
 SOURCE = "plugin"
 ACTION_TOPIC = "plugins_actions"
 """Topics of actions in the outbox begin with it: ``plugins_actions/<plugin>/<action>``."""
 
-PLUGIN_ROWS = TableSpec(table=plugins_rows, rule_version=RULE_VERSION, summarise=no_summary)
+PLUGIN_ROWS = TableSpec(table=plugins_rows, rule_version=RULE_VERSION, summarise=skip_summary)
 
 
 def fence_key(plugin: str, table: str, partition_key: str) -> str:
@@ -183,7 +183,7 @@ def _hash_rows(validated: Validated, columns: Sequence[str]) -> tuple[bytes, str
     """Return no file, and the SHA-256 of the rows range by range, which are never held together."""
     digest = sha256()
     for rows in validated.pieces():
-        digest.update(content_sha256(rows.select(columns)).encode())
+        digest.update(hash_content(rows.select(columns)).encode())
     return b"", digest.hexdigest()
 
 

@@ -22,7 +22,7 @@ from orchestration_project.domains.plugins.tables import (
     plugins_grants,
     plugins_versions,
 )
-from orchestration_project.engine.contracts.flags import POSITIONS, position_of
+from orchestration_project.engine.contracts.flags import POSITIONS, compute_position
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.resources.plugins.changes import PluginChange, change_state
@@ -116,7 +116,7 @@ class StoredPlugin:
         key = partition or self.id
         if key in self.listed_keys:
             return True
-        return position_of(self.manifest.asset_name, key) < int(self.share * POSITIONS)
+        return compute_position(self.manifest.asset_name, key) < int(self.share * POSITIONS)
 
 
 def _is_in(asked: Any, granted: Sequence[Any]) -> bool:

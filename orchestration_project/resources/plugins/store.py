@@ -20,7 +20,7 @@ from orchestration_project.domains.plugins.archives import (
 )
 from orchestration_project.domains.plugins.signatures import file_hashes
 from orchestration_project.engine.connections.artifacts import ArtifactStore
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.settings import Settings
 
@@ -67,7 +67,7 @@ def unpack(settings: Settings, artifacts: ArtifactStore, files: Files) -> str:
     """Store the canonical archive of these files, and unpack it; return its SHA-256."""
     sha256 = canonical_sha256(files)
     artifacts.put(artifact_name(sha256), canonical_archive(files))
-    below = state_folder(settings, FOLDER)
+    below = ensure_state_folder(settings, FOLDER)
     folder, partial = below / sha256, below / f".{uuid4().hex}.partial"
     if folder.is_dir() and _find_problem(folder, sha256) is None:
         return sha256
@@ -95,7 +95,7 @@ def unpack(settings: Settings, artifacts: ArtifactStore, files: Files) -> str:
 
 def remove_unpacked(settings: Settings, sha256: str) -> None:
     """Remove an unpacked plugin; its archive stays in the artifact store."""
-    _remove(state_folder(settings, FOLDER) / sha256)
+    _remove(ensure_state_folder(settings, FOLDER) / sha256)
 
 
 def folder_of(settings: Settings, artifacts: ArtifactStore, stored: Any) -> Path:

@@ -11,7 +11,7 @@ from orchestration_project.domains.prices.calendar import sessions, sessions_fro
 from orchestration_project.domains.prices.tables import PRICES, prices_daily, prices_symbol_months
 from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import read_frame, within
+from orchestration_project.engine.warehouse.frames import match_scope, read_frame
 from orchestration_project.tables.schema import USD_SCALE
 
 SESSIONS = 60
@@ -45,16 +45,18 @@ def read_shown(warehouse: Warehouse, symbols: Sequence[str]) -> ChartRows | None
     """Return the latest sessions of these symbols; None: no prices yet."""
     with warehouse.reading() as connection:
         names = {"symbol": tuple(symbols)}
-        newest = select(func.max(prices_daily.c.trade_date)).where(within(prices_daily, names))
+        newest = select(func.max(prices_daily.c.trade_date)).where(match_scope(prices_daily, names))
         last = connection.execute(newest).scalar()
         if last is None:
             return None
         first = sessions_from(last, 1 - SESSIONS)
         scope = names | {"trade_date": Days(first, last)}
-        statement = select(prices_daily).where(within(prices_daily, scope))
+        statement = select(prices_daily).where(match_scope(prices_daily, scope))
         rows = read_frame(connection, statement, prices_daily)
         month = prices_symbol_months.c
-        query = select(month.symbol, month.month_start).where(within(prices_symbol_months, names))
+        query = select(month.symbol, month.month_start).where(
+            match_scope(prices_symbol_months, names)
+        )
         requested = frozenset(
             (symbol, start) for symbol, start in connection.execute(query) if start <= last
         )

@@ -11,8 +11,8 @@ from orchestration_project.domains.prices.settings import PricesSettings, Prices
 from orchestration_project.domains.prices.symbols import Overrides, Vendor
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.simulator import demo_url
-from orchestration_project.engine.environment import network_of, open_client, open_shared_state
+from orchestration_project.engine.connections.simulator import ensure_demo_url
+from orchestration_project.engine.environment import open_client, open_shared_state, select_network
 from orchestration_project.engine.http import (
     AnswerLimits,
     Hooks,
@@ -117,7 +117,7 @@ def _open_alpha_vantage(
             clock,
             quota,
             name=name,
-            api_url=demo_url(settings) if is_demo else settings.alpha_vantage_api_url,
+            api_url=ensure_demo_url(settings) if is_demo else settings.alpha_vantage_api_url,
             api_key=api_key or SecretStr(""),
             is_premium=is_premium,
             overrides=spellings(settings, "alpha_vantage"),
@@ -138,7 +138,7 @@ def _open_yahoo(
             captures,
             clock,
             name=name,
-            api_url=demo_url(settings) if is_demo else settings.yahoo_api_url,
+            api_url=ensure_demo_url(settings) if is_demo else settings.yahoo_api_url,
             overrides=spellings(settings, "yahoo"),
         )
 
@@ -161,6 +161,6 @@ def _name_system(vendor: str, *, is_demo: bool) -> str:
 def _open_client(settings: Settings, system: str, **policies: Unpack[Policies]) -> HttpClient:
     own: Policies = {
         "limits": LIMITS,
-        "network": network_of(settings),
+        "network": select_network(settings),
     }
     return open_client(settings, system, **(own | policies))

@@ -32,9 +32,9 @@ from orchestration_project.engine.contracts.key_ranges import Days
 from orchestration_project.engine.contracts.rules import Validated
 from orchestration_project.engine.contracts.values import split_batches
 from orchestration_project.engine.loads import (
-    evidence_kept,
-    with_discarded,
-    without_bodies,
+    add_discarded,
+    drop_bodies,
+    record_unusable,
 )
 from orchestration_project.engine.warehouse import (
     Delivery,
@@ -181,7 +181,7 @@ class PriceExtractor:
 
         error: OrchestrationError | None = None
         try:
-            with evidence_kept(self.landing.warehouse, asked.target, reading.kept, found):
+            with record_unusable(self.landing.warehouse, asked.target, reading.kept, found):
                 act()
             return None
         except QuotaEndedError as ended:
@@ -315,7 +315,7 @@ class PriceExtractor:
 
     def _without_bodies(self, reading: SymbolFetch) -> Delivery:
         delivery = self._delivery(reading.captures, reading.days)
-        return without_bodies(with_discarded(delivery, reading.kept))
+        return drop_bodies(add_discarded(delivery, reading.kept))
 
     def _are_there(
         self, asked: Sequence[PendingFetch], ready: Sequence[ValidatedBatch[PriceChange]]

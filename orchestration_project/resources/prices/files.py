@@ -25,7 +25,7 @@ from orchestration_project.domains.prices.tabular import (
 )
 from orchestration_project.engine.captures import Capture, Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import file_bytes, unreadable
+from orchestration_project.engine.connections.files import build_read_error, read_file_bytes
 from orchestration_project.errors import ConfigurationError, SourceError, UnavailableError
 from orchestration_project.resources.prices.http_answers import unmapped
 from orchestration_project.resources.prices.source import PriceRange
@@ -141,7 +141,7 @@ class PriceFiles:
         )
 
     def _bytes(self, name: str) -> bytes:
-        return file_bytes(self._folder, name, setting=SETTING)
+        return read_file_bytes(self._folder, name, setting=SETTING)
 
     def _part(self, shared: Sequence[str], symbol: str) -> bytes | None:
         """Return a symbol's part of the file of all; taken apart once for each state of it."""
@@ -150,7 +150,7 @@ class PriceFiles:
         try:
             stat = (self._folder / shared[0]).stat()
         except OSError as error:
-            raise unreadable(shared[0], error, setting=SETTING) from error
+            raise build_read_error(shared[0], error, setting=SETTING) from error
         state = (stat.st_mtime_ns, stat.st_size)
         if self._split is None or self._split.state != state:
             body = self._bytes(shared[0])

@@ -42,7 +42,12 @@ from orchestration_project.engine.derived import (
     find_outdated,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.as_of import AsOf, DerivedAsOf, StateAsOf, nothing_then
+from orchestration_project.engine.warehouse.as_of import (
+    AsOf,
+    DerivedAsOf,
+    StateAsOf,
+    build_absent_error,
+)
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.conditions import write_condition
 from orchestration_project.tables.spine import fences
@@ -166,7 +171,7 @@ def _derive_as_of(
     state.refuse_day(prices_daily)
     rows = state.read(prices_daily, [write_condition("symbol", symbol)]).sort("trade_date")
     if rows.is_empty():
-        raise nothing_then(table.name, symbol, [symbol])
+        raise build_absent_error(table.name, symbol, [symbol])
     return DerivedAsOf(table, make(rows))
 
 

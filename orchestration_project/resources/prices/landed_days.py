@@ -14,12 +14,12 @@ from sqlalchemy import Connection, Select, func, or_, select
 from orchestration_project.domains.prices.contract import ONE
 from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.contracts.key_ranges import Days
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse.frames import (
-    joined,
+    join_scopes,
+    match_scope,
     read_frame,
     read_scope,
-    within,
 )
 from orchestration_project.tables.spine import fences
 
@@ -46,8 +46,8 @@ def rows_before(connection: Connection, days: Mapping[str, date]) -> pl.DataFram
         symbols = [symbol for symbol, own in days.items() if own == day]
         before = select(func.max(_daily.trade_date)).where(_daily.trade_date < day)
         newest |= _find_days(connection, symbols, before)
-    nothing = pl.DataFrame(schema=schema_of(prices_daily))
-    scopes = joined({"symbol": symbol, "trade_date": day} for symbol, day in newest.items())
+    nothing = pl.DataFrame(schema=derive_schema(prices_daily))
+    scopes = join_scopes({"symbol": symbol, "trade_date": day} for symbol, day in newest.items())
     return pl.concat([nothing, *(read_scope(connection, prices_daily, scope) for scope in scopes)])
 
 
@@ -58,9 +58,9 @@ def landed_actions(connection: Connection, days: Mapping[str, Days]) -> pl.DataF
     """
     columns = [_daily[name] for name in ("symbol", "trade_date", "dividend", "split_ratio")]
     query = select(*columns).where(or_(_daily.dividend > 0, _daily.split_ratio != ONE))
-    scopes = joined({"symbol": symbol, "trade_date": own} for symbol, own in days.items())
+    scopes = join_scopes({"symbol": symbol, "trade_date": own} for symbol, own in days.items())
     return pl.concat(
-        read_frame(connection, query.where(within(prices_daily, scope)), prices_daily)
+        read_frame(connection, query.where(match_scope(prices_daily, scope)), prices_daily)
         for scope in scopes
     )
 

@@ -22,7 +22,7 @@ from orchestration_project.domains.prices.tables import prices_daily
 from orchestration_project.engine.announcements import UNCHANGED
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.rules import Audit
-from orchestration_project.engine.contracts.values import BATCH_INDEX, concat_batches
+from orchestration_project.engine.contracts.values import BATCH_INDEX, combine_batches
 from orchestration_project.engine.dataset import NOT_ASKED, TO_ASK
 from orchestration_project.engine.warehouse import (
     BatchFigures,
@@ -35,8 +35,8 @@ from orchestration_project.engine.warehouse import (
     WriteTarget,
 )
 from orchestration_project.engine.warehouse.delivery import AfterWrite
-from orchestration_project.engine.warehouse.frames import Scope, range_of
-from orchestration_project.engine.warehouse.landing import completeness_audits
+from orchestration_project.engine.warehouse.frames import Scope, find_range
+from orchestration_project.engine.warehouse.landing import judge_completeness
 from orchestration_project.engine.warehouse.target import mark_stale
 from orchestration_project.resources.prices.landed_days import rows_before
 from orchestration_project.tables.schema import HISTORY
@@ -143,7 +143,7 @@ class PriceLanding:
         def warn(
             connection: Connection, passed: Sequence[ValidatedBatch]
         ) -> Sequence[Sequence[Audit]]:
-            complete = completeness_audits(
+            complete = judge_completeness(
                 connection, passed, lambda _: (), self.limits.completeness, self.limits.acceptance
             )
             warnings = self._warnings(connection, passed, second)
@@ -166,7 +166,7 @@ class PriceLanding:
         looked_at = [
             (batch, days)
             for batch in batches
-            if (days := range_of(batch.delivery.scope)) and not batch.validated.rows.is_empty()
+            if (days := find_range(batch.delivery.scope)) and not batch.validated.rows.is_empty()
         ]
         if not looked_at:
             return [()] * len(batches)
@@ -174,7 +174,7 @@ class PriceLanding:
         before = rows_before(
             connection, {key: days.first for key, (_, days) in zip(symbols, looked_at, strict=True)}
         )
-        rows = concat_batches([validated_batch.validated.rows for validated_batch, _ in looked_at])
+        rows = combine_batches([validated_batch.validated.rows for validated_batch, _ in looked_at])
         nothing = looked_at[0][0].validated.rows.clear()
         beside = [second.get(symbol, NO_SECOND) for symbol in symbols]
         landed = [name for name in rows.columns if name in _daily]
@@ -187,7 +187,7 @@ class PriceLanding:
             PriceComparison(
                 rows.select(*landed, BATCH_INDEX).filter(is_first),
                 before.join(places, on="symbol"),
-                concat_batches([nothing if isinstance(item, str) else item for item in beside]),
+                combine_batches([nothing if isinstance(item, str) else item for item in beside]),
                 [item if isinstance(item, str) else None for item in beside],
                 [days.last for _, days in looked_at],
             ),

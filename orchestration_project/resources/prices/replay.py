@@ -10,7 +10,7 @@ from orchestration_project.domains.prices.audits import PriceLimits, checked_pri
 from orchestration_project.domains.prices.contract import RequestedRange, check_prices, read_counted
 from orchestration_project.domains.prices.states import LANDED
 from orchestration_project.domains.prices.tables import prices_daily
-from orchestration_project.engine.captures import Capture, parts_of
+from orchestration_project.engine.captures import Capture, build_parts
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.key_ranges import Days
@@ -26,7 +26,7 @@ from orchestration_project.engine.warehouse import (
     WriteOutcome,
     WriteResult,
 )
-from orchestration_project.engine.warehouse.recorded import delivered_days, place_of
+from orchestration_project.engine.warehouse.recorded import parse_group_id, read_delivered_days
 from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.resources.prices.landing import (
     LoadedPrices,
@@ -97,7 +97,7 @@ class PriceReplay:
             ConfigurationError: There is none, or a key names no month, or the group no delivery.
         """
         if self.group_id is not None:
-            return [place_of(self.group_id)[1]]
+            return [parse_group_id(self.group_id)[1]]
         symbols = symbols_of(self.warehouse, list(map(month_named, partitions)))
         kept_names = set(self.warehouse.replayable(prices_daily))
         fromkeys = list(dict.fromkeys(self.symbols)) or [
@@ -130,7 +130,7 @@ class PriceReplay:
             allow_older=self.allow_older,
         )
         made_of, delivery = plan.made_of, plan.delivery
-        ranges = [delivered_days(recorded_delivery) for recorded_delivery in made_of]
+        ranges = [read_delivered_days(recorded_delivery) for recorded_delivery in made_of]
         days = Days(min(span.first for span in ranges), max(span.last for span in ranges))
 
         def read(_: list[Capture]) -> Delivery:
@@ -195,8 +195,8 @@ class PriceReplay:
         for recorded_delivery, captures in found:
             spelled = str(captures[0].request["symbol"])
             received = sum(capture.byte_count for capture in captures)
-            answer, count = read_counted(recorded_delivery.source, parts_of(captures), received)
-            days = delivered_days(recorded_delivery)
+            answer, count = read_counted(recorded_delivery.source, build_parts(captures), received)
+            days = read_delivered_days(recorded_delivery)
             ranged = RequestedRange(
                 answer, symbol, spelled, recorded_delivery.source, days.first, days.last
             )

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 from orchestration_project.domains.finra.tables.symbols import finra_symbols
 from orchestration_project.domains.prices.symbols import Overrides, Vendor, map_symbols
 from orchestration_project.domains.prices.tables import prices_symbol_spellings
-from orchestration_project.engine.contracts.values import in_table_order
+from orchestration_project.engine.contracts.values import fit_to_table
 from orchestration_project.engine.derived import (
     DerivedLoad,
     DerivedPart,
@@ -20,7 +20,7 @@ from orchestration_project.engine.derived import (
     Reach,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.fencing import derived_versions
+from orchestration_project.engine.warehouse.fencing import read_derived_versions
 
 VENDORS: Sequence[Vendor] = ("alpha_vantage", "yahoo")
 """Vendors that spell symbols their own way."""
@@ -43,7 +43,7 @@ def _read_symbols(connection: Connection, _: Sequence[PendingDerivation]) -> lis
 
 
 def _map_versions(connection: Connection, _: str | None = None) -> dict[str, str]:
-    versions = derived_versions(connection, finra_symbols)
+    versions = read_derived_versions(connection, finra_symbols)
     return {vendor: version for version in versions.values() for vendor in VENDORS}
 
 
@@ -62,7 +62,7 @@ def spelled(symbols: Sequence[str], vendor: Vendor, overrides: Overrides) -> pl.
     ]
     schema = {column.name: pl.String for column in prices_symbol_spellings.columns}
     frame = pl.DataFrame(rows, {**schema, "is_override": pl.Boolean})
-    return in_table_order(frame, prices_symbol_spellings)
+    return fit_to_table(frame, prices_symbol_spellings)
 
 
 def derive_spellings(

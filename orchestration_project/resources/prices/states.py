@@ -19,18 +19,18 @@ from orchestration_project.domains.prices.states import (
 )
 from orchestration_project.domains.prices.tables import prices_daily, prices_symbol_months
 from orchestration_project.engine.contracts.key_ranges import Days
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import (
     Scope,
+    clean_text,
     insert_frame,
-    joined,
-    storable,
-    within,
+    join_scopes,
+    match_scope,
 )
 
-SCHEMA = schema_of(prices_symbol_months)
+SCHEMA = derive_schema(prices_symbol_months)
 """The columns of `SymbolMonth`, in their order."""
 
 _row = prices_symbol_months.c
@@ -53,8 +53,8 @@ class SymbolObservation(NamedTuple):
 def read_known(connection: Connection, ranges: Sequence[tuple[str, Days]]) -> Mapping[str, Known]:
     """Return the rows of each symbol for the months of its days."""
     entries: dict[str, dict[date, SymbolMonth]] = {symbol: {} for symbol, _ in ranges}
-    for scope in joined(_build_month_scope(symbol, days) for symbol, days in ranges):
-        query = select(prices_symbol_months).where(within(prices_symbol_months, scope))
+    for scope in join_scopes(_build_month_scope(symbol, days) for symbol, days in ranges):
+        query = select(prices_symbol_months).where(match_scope(prices_symbol_months, scope))
         for row in connection.execute(query):
             entries[row.symbol][row.month_start] = SymbolMonth(*row)
     return entries
@@ -76,8 +76,10 @@ def record_observations(
         look.symbol: _build_rows(look, entries[look.symbol], counts[look.symbol], now, run_id)
         for look in looks
     }
-    for scope in joined(_build_month_scope(*pair) for pair in ranges if entries[pair[0]]):
-        connection.execute(delete(prices_symbol_months).where(within(prices_symbol_months, scope)))
+    for scope in join_scopes(_build_month_scope(*pair) for pair in ranges if entries[pair[0]]):
+        connection.execute(
+            delete(prices_symbol_months).where(match_scope(prices_symbol_months, scope))
+        )
     written = [row for of_symbol in rows.values() for row in of_symbol]
     insert_frame(connection, prices_symbol_months, pl.DataFrame(written, SCHEMA, orient="row"))
     return rows
@@ -90,7 +92,7 @@ def _build_rows(
     if standing is None:
         return [row._replace(row_count=counts.get(month, 0)) for month, row in known.items()]
     if standing.reason is not None:
-        standing = SymbolStatus(standing.state, storable(standing.reason), standing.resumes_at)
+        standing = SymbolStatus(standing.state, clean_text(standing.reason), standing.resumes_at)
     return after(
         known,
         look.days,
@@ -121,13 +123,13 @@ def _count_rows(
     """Return how many rows of each symbol there are in the months of its days."""
     year, month = (extract(part, prices_daily.c.trade_date) for part in ("year", "month"))
     counts: dict[str, dict[date, int]] = {symbol: {} for symbol, _ in ranges}
-    for scope in joined(
+    for scope in join_scopes(
         {"symbol": symbol, "trade_date": Days(month_of(days.first), last_of_month(days.last))}
         for symbol, days in ranges
     ):
         counted = (
             select(prices_daily.c.symbol, year, month, func.count())
-            .where(within(prices_daily, scope))
+            .where(match_scope(prices_daily, scope))
             .group_by(prices_daily.c.symbol, year, month)
         )
         for symbol, y, m, count in connection.execute(counted):

@@ -14,9 +14,9 @@ from orchestration_project.domains.prices.contract import (
     read_counted,
     read_prices,
 )
-from orchestration_project.engine.captures import Capture, parts_of
+from orchestration_project.engine.captures import Capture, build_parts
 from orchestration_project.engine.contracts.key_ranges import Days
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.errors import OrchestrationError, UnavailableError
 from orchestration_project.resources.prices.source import PriceRange, PriceSource, is_until_now
 
@@ -80,7 +80,7 @@ class SymbolFetch:
         price_range = PriceRange(self.symbol, days.first, days.last)
         self.captures = self._source.fetch(price_range, self.kept)
         received = sum(capture.byte_count for capture in self.captures)
-        parts = parts_of(self.captures)
+        parts = build_parts(self.captures)
         self._answer, self._count = read_counted(self._source.name, parts, received)
         self.asked = days
         self.seconds += time.monotonic() - started
@@ -118,9 +118,9 @@ class SymbolFetch:
         captures: list[Capture] = []
         try:
             price_range = PriceRange(self.symbol, self.days.first, self.days.last)
-            answer = read_prices(second.name, parts_of(second.fetch(price_range, captures)))
+            answer = read_prices(second.name, build_parts(second.fetch(price_range, captures)))
         except OrchestrationError as error:
-            return storable(f"{NO_DATA_PREFIX}{second.name}: {why(error)}")
+            return clean_text(f"{NO_DATA_PREFIX}{second.name}: {why(error)}")
         finally:
             self.kept += [replace(capture, source=second.name) for capture in captures]
         return self._ranged(answer, second, spelled, self.days)

@@ -20,8 +20,8 @@ from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.environment import open_clock
 from orchestration_project.engine.listed_datasets import ListedDataset
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import quarantined_scopes
-from orchestration_project.engine.warehouse.frames import range_of
+from orchestration_project.engine.warehouse.delivery import read_quarantined_scopes
+from orchestration_project.engine.warehouse.frames import find_range
 from orchestration_project.resources.prices.states import all_months
 from orchestration_project.settings import Settings, load_shared_settings
 
@@ -117,8 +117,8 @@ def oldest_unlanded_session(
     with warehouse.reading() as connection:
         quarantined = {
             (scope.partition_key, month)
-            for scope in quarantined_scopes(connection, prices_daily)
-            if (days := range_of(scope.scope))
+            for scope in read_quarantined_scopes(connection, prices_daily)
+            if (days := find_range(scope.scope))
             for month in months(days.first, days.last)
         }
     oldest = found[0]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from orchestration_project.domains.saas.wire import json_of
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.http import Response
 from orchestration_project.errors import ConfigurationError, ContractError, TransientError
 from orchestration_project.redaction import redacted
@@ -57,4 +57,4 @@ def shown(response: Response) -> str:
     """Return status and start of an answer as ASCII; a system may send our secrets back."""
     text = redacted(response.body.decode(errors="surrogateescape"))
     body = text.encode(errors="surrogateescape")
-    return f"HTTP {response.status}: {in_ascii(body, SHOWN_BYTES)}"
+    return f"HTTP {response.status}: {escape_bytes(body, SHOWN_BYTES)}"

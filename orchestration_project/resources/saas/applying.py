@@ -27,7 +27,7 @@ from orchestration_project.engine.outbox import (
     take_entity,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable, within
+from orchestration_project.engine.warehouse.frames import clean_text, match_scope
 from orchestration_project.errors import (
     ConfigurationError,
     ContractError,
@@ -255,13 +255,15 @@ def _collect_facts(waiting: ClaimedIntent, record: str, now: datetime) -> dict[s
 
 
 def _read_state(connection: Connection, entity: Entity) -> Row[Any]:
-    query = select(saas_source_states).where(within(saas_source_states, entity.key))
+    query = select(saas_source_states).where(match_scope(saas_source_states, entity.key))
     return connection.execute(query).one()
 
 
 def _update_state(connection: Connection, entity: Entity, facts: Mapping[str, Any]) -> None:
     connection.execute(
-        update(saas_source_states).where(within(saas_source_states, entity.key)).values(**facts)
+        update(saas_source_states)
+        .where(match_scope(saas_source_states, entity.key))
+        .values(**facts)
     )
 
 
@@ -269,7 +271,7 @@ def _record_failure(waiting: ClaimedIntent, error: OrchestrationError | UnfitVal
     """Return the outcome of a try that failed: another one follows, or it is refused for good."""
     if isinstance(error, UnfitValueError):
         waiting.reason_code = "unfit_value"
-        return Outcome("dead", storable(str(error)))
+        return Outcome("dead", clean_text(str(error)))
     if isinstance(error, TransientError):
         waiting.problem = None if isinstance(error, UnderWayError) else error
         return _retry_later(waiting, error, error.retry_in_seconds)
@@ -317,7 +319,7 @@ def _find_stopping_problem(ended: Ended[Entity, ClaimedIntent]) -> TransientErro
 
 
 def _describe_error(error: OrchestrationError) -> str:
-    return storable(redacted(str(error)))[:LONGEST_REASON]
+    return clean_text(redacted(str(error)))[:LONGEST_REASON]
 
 
 def _insert_letter(

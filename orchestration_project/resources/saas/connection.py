@@ -10,7 +10,7 @@ from orchestration_project.domains.saas.settings import SaasSettings
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.simulator import DemoProgram
-from orchestration_project.engine.environment import network_of, open_client
+from orchestration_project.engine.environment import open_client, select_network
 from orchestration_project.engine.http import (
     BreakerPolicy,
     HttpClient,
@@ -99,7 +99,7 @@ def _open_http(
         agent="orchestration_project",
         requests_per_second=0 if is_made_up else requests_per_second,
         breaker=BreakerPolicy(asks_anyway=asks_anyway),
-        network=network_of(settings),
+        network=select_network(settings),
     )
 
 

@@ -13,9 +13,9 @@ from sqlalchemy import Connection, select
 
 from orchestration_project.domains.saas.tables import saas_source_states
 from orchestration_project.engine.captures import Capture
-from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.connections.files import open_partial_file
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import group_of
@@ -81,7 +81,10 @@ class PageMemory:
         folder = self._file.parent
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with partial_file(folder, prefix=self._file.stem, suffix=".partial") as (file, partial):
+            with open_partial_file(folder, prefix=self._file.stem, suffix=".partial") as (
+                file,
+                partial,
+            ):
                 file.write(json.dumps(content, separators=(",", ":")).encode())
                 partial.replace(self._file)
         except OSError as error:
@@ -154,7 +157,7 @@ def _build_rejects(new: Sequence[Capture], unreadable: Sequence[UnreadableRecord
                 "unreadable",
                 unreadable_record.reason,
                 0,
-                in_ascii(unreadable_record.record.encode()),
+                escape_bytes(unreadable_record.record.encode()),
             )
             for (part, line), unreadable_record in sorted(rows.items())
         ],

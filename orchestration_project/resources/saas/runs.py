@@ -11,14 +11,14 @@ from orchestration_project.domains.saas.tables import saas_source_states
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.frame_types import REJECT_SCHEMA
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.warehouse import TableSpec, Warehouse
-from orchestration_project.engine.warehouse.target import no_summary
+from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.errors import ConfigurationError, ContractError, OrchestrationError
 from orchestration_project.resources.saas.applying import ApplyResult
 from orchestration_project.resources.saas.reconciling import PollResult, Reconciler
 from orchestration_project.resources.saas.ticks import Ticks
-from orchestration_project.services.inbox.rows import Content, capture_of, delivery_of
+from orchestration_project.services.inbox.rows import Content, build_delivery, capture_of
 
 READERS: Mapping[str, Callable[[bytes], TaskEvent]] = {
     peopleforce.SYSTEM: peopleforce.event_in,
@@ -102,10 +102,10 @@ def record_rejection(
     """Record a delivery that cannot be read: its bytes in `captures`, the reason in `rejects`."""
     capture = captures.store(capture_of(content))
     key = f"{content.source}|{content.delivery_id}"
-    spec = TableSpec(table=saas_source_states, rule_version=RULE_VERSION, summarise=no_summary)
+    spec = TableSpec(table=saas_source_states, rule_version=RULE_VERSION, summarise=skip_summary)
     target = spec.target(key, {}, warehouse.state(saas_source_states, key), run_id=run_id)
-    reject = (1, 1, "unreadable", reason, 0, in_ascii(content.body))
-    delivery = replace(delivery_of(content, capture), captures=(), discarded=(capture,))
+    reject = (1, 1, "unreadable", reason, 0, escape_bytes(content.body))
+    delivery = replace(build_delivery(content, capture), captures=(), discarded=(capture,))
     rejects = pl.DataFrame([reject], REJECT_SCHEMA, orient="row")
     warehouse.record_refused(target, delivery, rejects)
 

@@ -14,7 +14,7 @@ from orchestration_project.domains.saas.tables import (
     saas_routing_rules,
     saas_source_states,
 )
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import read_frame
 from orchestration_project.tables.spine import outbox
@@ -144,5 +144,5 @@ def _count_outcomes(connection: Connection, topic: str) -> dict[str, int]:
 
 
 def _read_latest(connection: Connection, wanted: Any, table: Any) -> pl.DataFrame:
-    names: Sequence[str] = list(schema_of(table))
+    names: Sequence[str] = list(derive_schema(table))
     return read_frame(connection, wanted.limit(PREVIEWED), table).select(names)

@@ -15,7 +15,7 @@ from orchestration_project.domains.saas.stored_tasks import read_task, recorded,
 from orchestration_project.domains.saas.tables import saas_dead_letters, saas_source_states
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.outbox import Intention, add_intentions, supersede
-from orchestration_project.engine.warehouse.frames import within
+from orchestration_project.engine.warehouse.frames import match_scope
 from orchestration_project.resources.saas.audit import Entity, SyncLogEntry, record
 
 STATES = saas_source_states.c
@@ -194,7 +194,7 @@ def mark_gone(
         writer.entries.append(SyncLogEntry(entity_of(row), "source_deleted", row.target_key))
         connection.execute(
             update(saas_source_states)
-            .where(within(saas_source_states, entity_of(row).key))
+            .where(match_scope(saas_source_states, entity_of(row).key))
             .values(gone_at=now, last_seen_at=now)
         )
     writer.write()

@@ -19,7 +19,7 @@ from orchestration_project.domains.web.settings import WebSettings
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.tables import web_robots
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.environment import address_guard, open_client
+from orchestration_project.engine.environment import build_address_guard, open_client
 from orchestration_project.engine.http import (
     AnswerLimits,
     Hooks,
@@ -29,8 +29,8 @@ from orchestration_project.engine.http import (
     RetryPolicy,
 )
 from orchestration_project.engine.http.addresses import PORTS, AddressGuard
-from orchestration_project.engine.http.connecting import user_agent
-from orchestration_project.engine.http.limits import places_of
+from orchestration_project.engine.http.connecting import build_user_agent
+from orchestration_project.engine.http.limits import build_places
 from orchestration_project.engine.http.proxies import NoProxyLeftError, Proxy
 from orchestration_project.engine.http.request import TOO_MANY_REQUESTS
 from orchestration_project.engine.http.shared_state import Rate
@@ -203,7 +203,7 @@ class WebAccess:
     @property
     def user_agent(self) -> str:
         """Our name, version and contact."""
-        return f"{user_agent()} (+{self._settings.web_contact or 'demo'})"
+        return f"{build_user_agent()} (+{self._settings.web_contact or 'demo'})"
 
     @property
     def scratch(self) -> Path:
@@ -264,7 +264,7 @@ class WebAccess:
     ) -> HttpClient:
         urls = self._settings.proxy_urls if site.proxy == "allowed" else ()
         proxies = [Proxy.of(url) for url in urls]
-        places = places_of(
+        places = build_places(
             self._settings.state_path,
             host_count=site.politeness.concurrency,
             count=self._settings.web_concurrency,
@@ -301,7 +301,7 @@ def site_guard(
         proxies: Proxies of the site.
     """
     servers = [urlsplit(address).netloc for address in (addresses or {}).values()]
-    return address_guard(
+    return build_address_guard(
         settings,
         ports={*PORTS.values(), *map(int, settings.web_allowed_ports)},
         ports_setting="WEB_ALLOWED_PORTS",

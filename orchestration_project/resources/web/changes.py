@@ -13,7 +13,7 @@ from orchestration_project.domains.web.item_fields import field_rows
 from orchestration_project.domains.web.pages import item_rules_version
 from orchestration_project.domains.web.sites import ItemRule
 from orchestration_project.domains.web.tables import web_changes, web_item_fields, web_items
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import TableSpec, Warehouse, WriteResult
 from orchestration_project.engine.warehouse.frames import insert_frame
 from orchestration_project.engine.warehouse.target import Transform
@@ -59,7 +59,7 @@ def record_changes(connection: Connection, ended: Sequence[Any]) -> None:
                 at=pl.lit(item.known_from, pl.Datetime("us", "UTC")),
                 change_cause=pl.lit("ours" if item.change_cause == "ours" else "source"),
             )
-            insert_frame(connection, web_changes, rows.select(list(schema_of(web_changes))))
+            insert_frame(connection, web_changes, rows.select(list(derive_schema(web_changes))))
 
 
 def changes_at(

@@ -11,9 +11,9 @@ from orchestration_project.domains.web.tables import web_crawls, web_items
 from orchestration_project.engine.contracts.flags import FlagSet
 from orchestration_project.engine.contracts.problems import OldestMissing
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import quarantined_keys
+from orchestration_project.engine.warehouse.delivery import read_quarantined_keys
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.flags import flags_in_effect, read_flags
+from orchestration_project.services.flags import read_flags, select_flags
 from orchestration_project.tables.schema import USD_SCALE
 
 TOPIC_PREFIX = "web/"
@@ -67,8 +67,8 @@ def missed_days(
     with warehouse.reading() as connection:
         for row in connection.execute(query.where(columns.day > (now - LOOKED_BACK).date())):
             crawls.setdefault(row.site, {})[row.day] = row
-        flags = flags_in_effect(connection, now)
-        quarantined = quarantined_keys(connection, web_items)
+        flags = select_flags(connection, now)
+        quarantined = read_quarantined_keys(connection, web_items)
     missed_items = [
         _find_missed(site, crawls[site.site], flags, now, is_quarantined=site.site in quarantined)
         for site in sites
@@ -142,12 +142,12 @@ def _list_due_days(
         latest = max(crawls)
         started_at = crawls[latest].started_at
         return {latest: started_at} if started_at <= now - GRACE else {}
-    from orchestration_project.engine.dagster_private.automation import previous_cron_time
+    from orchestration_project.engine.dagster_private.automation import find_previous_cron_time
 
     first, until = min(crawls), now - GRACE
     days: dict[date, datetime] = {}
     while True:
-        due_at = previous_cron_time(site.schedule, site.timezone, until).astimezone(UTC)
+        due_at = find_previous_cron_time(site.schedule, site.timezone, until).astimezone(UTC)
         day = due_at.date()
         if day < first or due_at <= now - LOOKED_BACK:
             return days

@@ -15,7 +15,7 @@ from orchestration_project.engine.contracts.exports import (
 )
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError, OrchestrationError
-from orchestration_project.services.exports import declared_targets
+from orchestration_project.services.exports import read_declared_targets
 from orchestration_project.services.exports.targets import Surroundings
 from orchestration_project.services.exports.work import ExportResult, Exports
 from orchestration_project.settings import Settings
@@ -29,7 +29,7 @@ MAX_DELIVERIES = 3
 def export_targets(settings: Settings) -> Mapping[str, Target] | None:
     """Return the targets of EXPORTS_FILE; None: it is invalid, which its own check reports."""
     try:
-        return declared_targets(settings)
+        return read_declared_targets(settings)
     except ConfigurationError:
         return None
 

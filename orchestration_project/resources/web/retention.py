@@ -7,7 +7,7 @@ from sqlalchemy import Connection, delete, select
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.tables import web_frontier, web_pages
 from orchestration_project.engine.contracts.chain import RETENTION
-from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.resources.web.crawl_status import topic_of
 from orchestration_project.tables.schema import HISTORY
 from orchestration_project.tables.spine import work_items
@@ -43,7 +43,7 @@ def forget_old_pages(connection: Connection, site: Site, now: datetime) -> int:
     count = sum(connection.execute(statement).rowcount for statement in statements)
     if connection.execute(select(history.known_to).where(*is_old).limit(1)).first() is not None:
         reason = f"pages_days of {site.site}"
-        with amending(connection, RETENTION, reason, now, {web_pages: [site.site]}):
+        with record_amendments(connection, RETENTION, reason, now, {web_pages: [site.site]}):
             old_states = delete(web_pages.info[HISTORY]).where(*is_old)
             count += connection.execute(old_states).rowcount
     return count

@@ -18,10 +18,10 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import (
     Lease,
     LostLeaseError,
-    end_lease_of,
+    expire_lease,
     give_back,
     renew,
-    still_held,
+    require_lease,
     take,
 )
 from orchestration_project.engine.warehouse import Warehouse
@@ -52,7 +52,7 @@ class SiteLease:
         Raises:
             LostLeaseError: Another run has taken it over.
         """
-        still_held(connection, self.lease)
+        require_lease(connection, self.lease)
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def _take_lease(
         until = now + timedelta(seconds=LEASE_SECONDS)
         with warehouse.writing() as connection:
             if is_over:
-                end_lease_of(connection, name, holder)
+                expire_lease(connection, name, holder)
             lease = take(connection, name, holder=run_id, now=now, until=until)
         if lease is not None:
             return lease

@@ -25,7 +25,7 @@ from orchestration_project.domains.web.pages import (
 from orchestration_project.domains.web.sites import Site
 from orchestration_project.domains.web.tables import web_crawls, web_frontier, web_pages
 from orchestration_project.domains.web.verdicts import refusal_of
-from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.captures import BlobError, Captures, build_capture
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.balance import Balance, sum_balances
 from orchestration_project.engine.contracts.work_items import ClaimedItem, ItemSettlement, NewItem
@@ -36,7 +36,7 @@ from orchestration_project.engine.warehouse import Delivery, TableSpec, Warehous
 from orchestration_project.engine.warehouse.delivery import require_written
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.engine.warehouse.landing import ScopeDelivery, write_scopes
-from orchestration_project.engine.warehouse.target import no_summary
+from orchestration_project.engine.warehouse.target import skip_summary
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT, WorkItems
 from orchestration_project.errors import (
     ConfigurationError,
@@ -76,7 +76,7 @@ LINKS, FOUND = "links", "found"
 """Equation of the links of a crawl, and the count of all of them."""
 
 PAGES = TableSpec(
-    table=web_pages, rule_version=RULE_VERSION, summarise=no_summary, write_disposition="merge"
+    table=web_pages, rule_version=RULE_VERSION, summarise=skip_summary, write_disposition="merge"
 )
 
 
@@ -285,7 +285,7 @@ class SliceLoader:
             response.status, body, content_type, is_conditional=answer.is_conditional
         )
         now = self.clock.now()
-        capture = unstored(
+        capture = build_capture(
             response.body,
             url=answer.final_url,
             request={"method": "GET", "url": url},
@@ -297,7 +297,7 @@ class SliceLoader:
         )
         screenshot = None
         if answer.screenshot:
-            screenshot = unstored(
+            screenshot = build_capture(
                 answer.screenshot,
                 url=answer.final_url,
                 request={"method": "screenshot", "url": url},

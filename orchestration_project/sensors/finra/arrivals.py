@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import dagster as dg
 
-from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS, otc_weekly_job, week_keys
+from orchestration_project.assets.finra import OTC_WEEKLY, WEEKS, list_week_keys, otc_weekly_job
 from orchestration_project.domains.finra.selection import (
     TierWeek,
     horizon_start,
@@ -120,7 +120,7 @@ def read_published_weeks(
         listed=listed,
         unknown=unknown,
         loaded=warehouse.known_versions(tables.finra_otc_weekly),
-        partitions=week_keys(),
+        partitions=list_week_keys(),
         today=today,
         horizon=horizon,
     )
@@ -155,7 +155,7 @@ def _read_sweep(
 
 def _select_with_partition(partitions: Iterable[TierWeek]) -> list[TierWeek]:
     """Leave out what lies before FINRA_FIRST_WEEK."""
-    keys = week_keys()
+    keys = list_week_keys()
     return [partition for partition in partitions if partition.key in keys]
 
 

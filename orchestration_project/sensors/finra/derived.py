@@ -6,9 +6,9 @@ from orchestration_project.assets.finra import (
     WEEKS_OF_ALL_TIERS,
     daily_job,
     gold_job,
+    list_week_keys,
     tier_week_job,
     trade_activity,
-    week_keys,
 )
 from orchestration_project.domains.finra.recomputation import (
     CONCENTRATION,
@@ -24,7 +24,7 @@ from orchestration_project.domains.finra.ticks import (
     plan_chart,
 )
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.derivations import requests
+from orchestration_project.engine.contracts.derivations import build_requests
 from orchestration_project.engine.contracts.ticks import PlannedRun, TickPlan, combine_plans
 from orchestration_project.engine.derived import find_outdated
 from orchestration_project.engine.warehouse import Warehouse
@@ -72,7 +72,7 @@ def _plan_windows(
     context: dg.SensorEvaluationContext, clock: Clock, warehouse: Warehouse
 ) -> TickPlan:
     landed, outdated = find_outdated(warehouse, WINDOWS)
-    keys = week_keys()
+    keys = list_week_keys()
     due = [key for key in outdated if key in keys]
     left_out = describe_unpartitioned(len(outdated) - len(due))
     if not due:
@@ -80,7 +80,7 @@ def _plan_windows(
         return TickPlan(skip_reason=reason)
     if running := find_run_under_way(context.instance, gold_job.name):
         return TickPlan(skip_reason=running)
-    runs = requests(
+    runs = build_requests(
         (ROLLING, CONCENTRATION),
         tier_ranges(due),
         landed,
@@ -107,7 +107,7 @@ def _plan_across_tiers(
         return TickPlan(skip_reason=reason)
     if running := find_run_under_way(context.instance, tier_week_job.name):
         return TickPlan(skip_reason=running)
-    runs = requests(
+    runs = build_requests(
         (CROSS_TIER,),
         week_ranges(due),
         landed,

@@ -37,7 +37,7 @@ from orchestration_project.sensors.finra.arrivals import (
 )
 from orchestration_project.services.backfills import (
     REQUESTED_BY,
-    active_backfill,
+    find_active_backfill,
     request_backfill,
 )
 
@@ -59,7 +59,7 @@ def backfill_outdated_weeks(
     warehouse: dg.ResourceParam[Warehouse],
 ) -> dg.SkipReason:
     """Backfill the weeks within the horizon that are missing, or that FINRA has restated."""
-    running = active_backfill(context.instance, {REQUESTED_BY: MONDAYS})
+    running = find_active_backfill(context.instance, {REQUESTED_BY: MONDAYS})
     if running is not None:
         return dg.SkipReason(f"The backfill {running} of an earlier tick is still running.")
     weeks = read_published_weeks(clock, finra, settings, warehouse, WEEKS_LISTED)

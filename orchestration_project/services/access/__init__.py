@@ -4,7 +4,7 @@ from orchestration_project.services.access.access import (
     Access,
     DeniedCaller,
     KnownCaller,
-    session_secret,
+    read_session_secret,
 )
 from orchestration_project.services.access.audit import AccessLog, AccessLogEntry
 from orchestration_project.services.access.keys import KeyFacts, Keys
@@ -17,5 +17,5 @@ __all__ = [
     "KeyFacts",
     "Keys",
     "KnownCaller",
-    "session_secret",
+    "read_session_secret",
 ]

@@ -10,27 +10,27 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, or_, select, update
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder, stored_secret
+from orchestration_project.engine.connections.files import ensure_secret, ensure_state_folder
 from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.engine.warehouse.frames import clean_text, insert_absent
 from orchestration_project.redaction import hide
 from orchestration_project.services.access.rules.credentials import (
     WINDOW,
     Failures,
     Key,
     LoginLimits,
-    after_failure,
+    add_failure,
+    find_lock_end,
     has_ended,
     hash_of,
     is_to_be_noted,
     is_usable,
-    locked_until,
-    matches,
+    is_valid_secret,
+    list_subjects,
     read_key,
-    subjects,
 )
-from orchestration_project.services.access.rules.members import AccessRule, Member, role_of
+from orchestration_project.services.access.rules.members import AccessRule, Member, decide_role
 from orchestration_project.settings import Settings
 from orchestration_project.tables.access import access_failures, access_keys, access_sessions
 
@@ -108,7 +108,7 @@ class Access:
     def _role_now(self, row: RowMapping, now: datetime) -> Role | None:
         """Return the role that key or rules give at this moment, not that of the login."""
         if row["claims"] is not None:
-            return role_of(Member(**json.loads(row["claims"])), self.rules, self.domains)
+            return decide_role(Member(**json.loads(row["claims"])), self.rules, self.domains)
         expires_at, revoked_at = row["key_expires_at"], row["key_revoked_at"]
         is_open = expires_at and is_usable(now, expires_at=expires_at, revoked_at=revoked_at)
         return Role(row["role"]) if is_open else None
@@ -121,14 +121,14 @@ class Access:
         """
         key, now = read_key(text), self.clock.now()
         key_id, secret = key or Key("", "")
-        counted_for = subjects(key_id or None, address)
+        counted_for = list_subjects(key_id or None, address)
         with self.warehouse.reading() as connection:
             until = _find_lock_end(connection, counted_for, now)
             query = select(access_keys).where(KEYS.key_id == key_id)
             row = connection.execute(query).mappings().first()
         if until:
             return DeniedCaller(key_id or None, until)
-        if not matches(row["secret_hash"] if row else None, secret) or row is None:
+        if not is_valid_secret(row["secret_hash"] if row else None, secret) or row is None:
             self._count_failure(counted_for, now)
             return DeniedCaller(key_id or None)
         hide(secret)
@@ -139,7 +139,7 @@ class Access:
 
     def failed_elsewhere(self, address: str) -> DeniedCaller:
         """Count a login that failed in another way than by key, unless nothing is looked at."""
-        counted_for, now = subjects(None, address), self.clock.now()
+        counted_for, now = list_subjects(None, address), self.clock.now()
         with self.warehouse.reading() as connection:
             until = _find_lock_end(connection, counted_for, now)
         if until is None:
@@ -149,14 +149,14 @@ class Access:
     def _count_failure(self, counted_for: Sequence[str], now: datetime) -> None:
         """Count one more; those who fail at the same moment wait for each other."""
         new = {"failure_count": 0, "first_failed_at": now}
-        rows = [{**new, "subject": storable(subject)} for subject in counted_for]
+        rows = [{**new, "subject": clean_text(subject)} for subject in counted_for]
         with self.warehouse.writing() as connection:
             connection.execute(
                 delete(access_failures).where(FAILURES.first_failed_at <= now - WINDOW)
             )
             insert_absent(connection, access_failures, rows)
             for subject, earlier in _read_failures(connection, counted_for, to_change=True).items():
-                failures = after_failure(earlier, now)
+                failures = add_failure(earlier, now)
                 row = {"failure_count": failures.count, "first_failed_at": failures.since}
                 changed = update(access_failures).where(FAILURES.subject == subject)
                 connection.execute(changed.values(row))
@@ -166,7 +166,7 @@ class Access:
         token, now = secrets.token_urlsafe(), self.clock.now()
         row = {
             "session_hash": hash_of(token),
-            "user_name": storable(principal.name),
+            "user_name": clean_text(principal.name),
             "key_id": principal.key_id,
             "claims": json.dumps(asdict(member)) if member else None,
             "address": address,
@@ -210,7 +210,7 @@ class Access:
 def _read_failures(
     connection: Connection, counted_for: Sequence[str], *, to_change: bool = False
 ) -> dict[str, Failures]:
-    known_names = [storable(name) for name in counted_for]
+    known_names = [clean_text(name) for name in counted_for]
     query = (
         select(access_failures).where(FAILURES.subject.in_(known_names)).order_by(FAILURES.subject)
     )
@@ -225,11 +225,11 @@ def _find_lock_end(
     connection: Connection, counted_for: Sequence[str], now: datetime
 ) -> datetime | None:
     pairs = _read_failures(connection, counted_for).items()
-    untils = [locked_until(subject, failures, now) for subject, failures in pairs]
+    untils = [find_lock_end(subject, failures, now) for subject, failures in pairs]
     return max((until for until in untils if until), default=None)
 
 
-def session_secret(settings: Settings) -> str:
+def read_session_secret(settings: Settings) -> str:
     """Return SESSION_SECRET; where it is not set, the one that STATE_DIR keeps, made once.
 
     Raises:
@@ -238,7 +238,7 @@ def session_secret(settings: Settings) -> str:
     if settings.session_secret is not None:
         return settings.session_secret.get_secret_value()
     remedy = "delete it: a new one is made, and everybody logs in again"
-    file = state_folder(settings) / SESSION_FILE
-    secret = stored_secret(file, secrets.token_hex, "secret of the sessions", remedy)
+    file = ensure_state_folder(settings) / SESSION_FILE
+    secret = ensure_secret(file, secrets.token_hex, "secret of the sessions", remedy)
     hide(secret)
     return secret

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, insert, select, update
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.roles import ROLE_OF_ACTION, Principal
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.access.audit import AccessLog, AccessLogEntry
 from orchestration_project.services.ledger.rules.entries import BY_CLI, LAUNCHED_BY
@@ -87,7 +87,7 @@ class Approval:
     used_at: datetime | None
 
 
-def person_of(tags: Mapping[str, str]) -> str | None:
+def read_person(tags: Mapping[str, str]) -> str | None:
     """Return the user of a run who logged in at the gateway; None: unknown.
 
     The user of a run of a command is an account of the host, which has no login here.
@@ -158,7 +158,7 @@ class Approvals:
         elif waiting.state == UNCLAIMED and demand.person:
             self._change(
                 *(connection, waiting),
-                {"state": REQUESTED, "requested_by": storable(demand.person)},
+                {"state": REQUESTED, "requested_by": clean_text(demand.person)},
                 by=demand.person,
             )
             waiting = self._read(connection, waiting.approval_id)
@@ -170,9 +170,9 @@ class Approvals:
             "action": demand.action,
             "parameters": json.dumps(dict(demand.parameters), sort_keys=True),
             "sha256": demand.sha256,
-            "reason": storable(demand.reason),
+            "reason": clean_text(demand.reason),
             "state": REQUESTED if demand.person else UNCLAIMED,
-            "requested_by": storable(demand.person) if demand.person else None,
+            "requested_by": clean_text(demand.person) if demand.person else None,
             "requested_at": now,
             "expires_at": now + VALID_FOR,
         }
@@ -189,7 +189,7 @@ class Approvals:
         """
         with self._warehouse.writing() as connection:
             approval = self._open(connection, approval_id, by, UNCLAIMED)
-            values = {"state": REQUESTED, "requested_by": storable(by.name)}
+            values = {"state": REQUESTED, "requested_by": clean_text(by.name)}
             return self._decided(connection, approval, values, by)
 
     def confirm(self, approval_id: str, sha256: str, by: Principal) -> Approval:
@@ -215,7 +215,7 @@ class Approvals:
                 raise _build_decision_error(approval, "another person than its requester", by.name)
             values = {
                 "state": CONFIRMED,
-                "decided_by": storable(by.name),
+                "decided_by": clean_text(by.name),
                 "decided_at": self._clock.now(),
             }
             return self._decided(connection, approval, values, by)
@@ -238,9 +238,9 @@ class Approvals:
             approval = self._open(connection, approval_id, by, *OPEN_STATES)
             values = {
                 "state": REFUSED,
-                "decided_by": storable(by.name),
+                "decided_by": clean_text(by.name),
                 "decided_at": self._clock.now(),
-                "decision_reason": storable(reason.strip()),
+                "decision_reason": clean_text(reason.strip()),
             }
             return self._decided(connection, approval, values, by)
 

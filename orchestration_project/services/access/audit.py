@@ -8,9 +8,9 @@ from sqlalchemy import Connection, RowMapping, and_, insert, or_, select
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.roles import Principal
-from orchestration_project.engine.tracing.traceparent import current_trace
+from orchestration_project.engine.tracing.traceparent import find_current_trace
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.errors import cut
 from orchestration_project.redaction import redacted
 from orchestration_project.tables.access import access_audit
@@ -55,7 +55,7 @@ class AccessLog:
             entry: The row.
             connection: Transaction of the row; None: one of its own.
         """
-        trace = current_trace()
+        trace = find_current_trace()
         row = {
             "request_id": entry.request_id,
             "step_number": entry.step,
@@ -120,4 +120,4 @@ def read_entries(warehouse: Warehouse, wanted: AccessFilter) -> Sequence[RowMapp
 
 
 def _redact_text(text: str | None) -> str | None:
-    return None if text is None else storable(cut(redacted(text), LONGEST))
+    return None if text is None else clean_text(cut(redacted(text), LONGEST))

@@ -10,15 +10,15 @@ from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.roles import Role
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.errors import ConfigurationError, UnknownNameError
 from orchestration_project.redaction import hide
 from orchestration_project.services.access.rules.credentials import (
     ID_BYTES,
     SECRET_BYTES,
     Key,
+    build_key,
     hash_of,
-    new_key,
 )
 from orchestration_project.tables.access import access_keys
 
@@ -92,13 +92,13 @@ class Keys:
             return [_read_facts(row) for row in connection.execute(newest_first).mappings()]
 
     def _insert(self, connection: Connection, owner: str, role: Role, expires_at: datetime) -> Key:
-        key = new_key(secrets.token_bytes(ID_BYTES), secrets.token_bytes(SECRET_BYTES))
+        key = build_key(secrets.token_bytes(ID_BYTES), secrets.token_bytes(SECRET_BYTES))
         hide(key.secret)
         row = {
             "key_id": key.key_id,
             "secret_hash": hash_of(key.secret),
             "role": role.value,
-            "owner": storable(owner),
+            "owner": clean_text(owner),
             "created_at": self._clock.now(),
             "expires_at": expires_at,
         }

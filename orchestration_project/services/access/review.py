@@ -15,7 +15,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.access.audit import AccessLog, AccessLogEntry
 from orchestration_project.services.access.keys import KeyFacts
 from orchestration_project.services.access.rules.credentials import is_usable
-from orchestration_project.services.access.rules.members import AccessRule, Member, role_of
+from orchestration_project.services.access.rules.members import AccessRule, Member, decide_role
 from orchestration_project.tables.access import access_audit, access_sessions
 
 SHELL = "shell"
@@ -52,7 +52,7 @@ class AccessGrant:
     expires_at: datetime | None = None
 
 
-def shell_principal(user_name: str) -> Principal:
+def build_shell_principal(user_name: str) -> Principal:
     """Return the principal of a command on a host, whose user has all rights."""
     return Principal(user_name, Role.ADMIN, "open")
 
@@ -73,12 +73,12 @@ def record_in_shell(
         target: Names and IDs of what it changed.
         connection: Transaction of the row; None: one of its own.
     """
-    user = shell_principal(getuser())
+    user = build_shell_principal(getuser())
     entry = AccessLogEntry(uuid4().hex, SHELL, operation, "done", user=user, target=target)
     AccessLog(warehouse, clock).record(entry, connection)
 
 
-def key_grants(
+def list_key_grants(
     warehouse: Warehouse, keys: Iterable[KeyFacts], now: datetime
 ) -> Sequence[AccessGrant]:
     """Return the access of each valid key; the audit has who created it."""
@@ -104,7 +104,7 @@ def key_grants(
     ]
 
 
-def rule_grants(rules: Iterable[AccessRule]) -> Sequence[AccessGrant]:
+def list_rule_grants(rules: Iterable[AccessRule]) -> Sequence[AccessGrant]:
     """Return the access of each entry of OIDC_ROLES."""
     return [
         AccessGrant(
@@ -123,7 +123,7 @@ def _find_rule_kind(who: str) -> str:
     return next(kinds, "OIDC address")
 
 
-def member_grants(
+def list_member_grants(
     warehouse: Warehouse,
     rules: Sequence[AccessRule],
     domains: Sequence[str],
@@ -161,7 +161,7 @@ def member_grants(
         rows = connection.execute(sessions).all()
     grants: list[AccessGrant] = []
     for name, claims, created_at, seen_at, expires_at in rows:
-        role = role_of(Member(**json.loads(claims)), rules, domains)
+        role = decide_role(Member(**json.loads(claims)), rules, domains)
         if role is not None:
             grants.append(
                 AccessGrant(

@@ -2,6 +2,6 @@
 
 from orchestration_project.services.alerts.alerts import Alerts, build_alerts
 from orchestration_project.services.alerts.inbox import AlertState
-from orchestration_project.services.alerts.policy import Links, names_of, read_policy
+from orchestration_project.services.alerts.policy import Links, collect_names, read_policy
 
-__all__ = ["AlertState", "Alerts", "Links", "build_alerts", "names_of", "read_policy"]
+__all__ = ["AlertState", "Alerts", "Links", "build_alerts", "collect_names", "read_policy"]

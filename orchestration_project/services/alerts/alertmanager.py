@@ -15,14 +15,14 @@ from typing import Literal
 
 from orchestration_project.engine.contracts.problems import Problem, Severity
 from orchestration_project.errors import cut
-from orchestration_project.services.alerts.inbox import Inbox, is_always_open, words_of
+from orchestration_project.services.alerts.inbox import Inbox, build_wording, is_always_open
 from orchestration_project.services.alerts.rules.decisions import KINDS, AlertDecision
 from orchestration_project.services.alerts.rules.messages import (
     LONGEST_BODY,
     LONGEST_REASON,
     Message,
 )
-from orchestration_project.services.alerts.rules.notification import Facts, facts_of
+from orchestration_project.services.alerts.rules.notification import Facts, build_facts
 
 KIND = "prometheus"
 
@@ -84,7 +84,7 @@ class ReceivedAlert:
         return f"alertmanager {self.fingerprint} {self.starts_at.isoformat()}"
 
 
-def problem_of_alert(alert: ReceivedAlert, entry_kinds: Collection[str]) -> Problem | None:
+def derive_problem(alert: ReceivedAlert, entry_kinds: Collection[str]) -> Problem | None:
     """Return the problem of an alert; None: the project reports that fault by itself."""
     covered_by = alert.labels.get(COVERED_BY, "")
     if covered_by not in {*KINDS, *entry_kinds} - {KIND, "alert"}:  # which stand for any fault
@@ -106,14 +106,14 @@ def store_alert(
     Raises:
         OrchestrationError: The database cannot be used.
     """
-    problem = problem_of_alert(alert, entry_kinds)
+    problem = derive_problem(alert, entry_kinds)
     if problem is None:
         return "covered"
     if alert.is_firing:
         facts = partial(_build_facts, severity=alert.severity)
-        message = alert_message(alert, problem)
+        message = build_message(alert, problem)
         raised = inbox.take(
-            *(alert.cause, message.problems, is_always_open, words_of(message)), facts
+            *(alert.cause, message.problems, is_always_open, build_wording(message)), facts
         )
         return "raised" if raised else "known"
     if problem.kind != KIND:  # its own condition looks at the state itself
@@ -125,7 +125,7 @@ def store_alert(
     return "recovered" if recovered else "known"
 
 
-def alert_message(alert: ReceivedAlert, problem: Problem) -> Message:
+def build_message(alert: ReceivedAlert, problem: Problem) -> Message:
     """Return the message of an alert: its summary, its description and its labels."""
     texts = alert.annotations
     shown_names = [
@@ -150,4 +150,4 @@ def _build_no_messages(_: AlertDecision) -> Sequence[Message]:
 
 
 def _build_facts(problem: Problem, severity: Severity) -> Facts:
-    return facts_of(problem)._replace(severity=severity)
+    return build_facts(problem)._replace(severity=severity)

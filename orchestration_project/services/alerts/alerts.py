@@ -12,12 +12,16 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.policy import Links, read_policy
-from orchestration_project.services.alerts.rules.channels import Channel, channels
+from orchestration_project.services.alerts.rules.channels import Channel, parse_channels
 from orchestration_project.services.alerts.rules.decisions import is_lately
-from orchestration_project.services.alerts.rules.digest import AlertDelivery, batches, message_of
-from orchestration_project.services.alerts.rules.messages import Message, database_failure
+from orchestration_project.services.alerts.rules.digest import (
+    AlertDelivery,
+    build_message,
+    plan_batches,
+)
+from orchestration_project.services.alerts.rules.messages import Message, build_database_failure
 from orchestration_project.services.alerts.rules.notification import Policy
-from orchestration_project.services.alerts.rules.runbooks import with_runbook
+from orchestration_project.services.alerts.rules.runbooks import add_runbook
 from orchestration_project.services.alerts.sending import LastResortLog, send
 from orchestration_project.settings import Settings, without_secrets
 
@@ -79,7 +83,7 @@ class Alerts:
     ) -> dict[str, datetime]:
         """Notify each channel directly, once per window; return when each was notified."""
         now = self._clock.now()
-        message = database_failure(str(error))
+        message = build_database_failure(str(error))
         window = self.policy.window
         recent = {name: at for name, at in notified_at.items() if is_lately(at, now, window)}
         due = [channel for channel in self.channels if channel.name not in recent]
@@ -100,7 +104,7 @@ class Alerts:
         until = time.monotonic() + SECONDS_PER_TICK
         for channel in self.channels:
             due = inbox.due(channel.name)
-            chosen = batches(due, self.policy.digest_above, now=self._clock.now())
+            chosen = plan_batches(due, self.policy.digest_above, now=self._clock.now())
             for batch in chosen[:MESSAGES_PER_TICK]:
                 claimed = inbox.claim(batch)
                 reason = self._deliver(inbox, claimed, channel) if claimed else None
@@ -115,7 +119,7 @@ class Alerts:
     def _deliver(
         self, inbox: Inbox, batch: Sequence[AlertDelivery], channel: Channel
     ) -> str | None:
-        reason = self._attempt(channel, message_of(batch))
+        reason = self._attempt(channel, build_message(batch))
         if reason is None:
             inbox.delivered(batch)
         else:
@@ -125,7 +129,7 @@ class Alerts:
     def _attempt(self, channel: Channel, message: Message) -> str | None:
         """Return why ``channel`` did not take ``message``, None if it did."""
         try:
-            send(channel, with_runbook(message, self._docs_url))
+            send(channel, add_runbook(message, self._docs_url))
         except OrchestrationError as error:
             return f"{error.what}: {error.found}" if error.found else error.what
         return None
@@ -143,7 +147,7 @@ def build_alerts(
     return Alerts(
         read_policy(
             settings.alert_rules_path,
-            *channels(settings.every_alert_url, settings.named_alert_urls),
+            *parse_channels(settings.every_alert_url, settings.named_alert_urls),
             window=timedelta(hours=settings.alert_repeat_after_hours),
         ),
         lambda: open_warehouse(settings),

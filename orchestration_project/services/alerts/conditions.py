@@ -14,13 +14,17 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError
 from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.inbox import (
     Inbox,
+    build_recovery_wording,
+    build_wording,
     is_always_open,
-    words_of,
-    words_of_recovery,
 )
 from orchestration_project.services.alerts.policy import Links
-from orchestration_project.services.alerts.rules.messages import Message, condition_failure
-from orchestration_project.services.alerts.rules.notification import Names, Policy, unknown_names
+from orchestration_project.services.alerts.rules.messages import Message, build_condition_failure
+from orchestration_project.services.alerts.rules.notification import (
+    Names,
+    Policy,
+    find_unknown_names,
+)
 from orchestration_project.services.gate.gate import examine
 from orchestration_project.services.gate.rules import Finding
 
@@ -38,7 +42,7 @@ class ConditionResult:
         return self.finding.outcome == "failed"
 
 
-def failed_daemon(error: OrchestrationError) -> AlertCondition:
+def build_daemon_condition(error: OrchestrationError) -> AlertCondition:
     """Return the condition that the daemon works, which it cannot because of ``error``."""
 
     def run() -> Answer:
@@ -49,13 +53,13 @@ def failed_daemon(error: OrchestrationError) -> AlertCondition:
     )
 
 
-def rules_condition(policy: Policy, names: Names | None) -> AlertCondition:
+def build_rules_condition(policy: Policy, names: Names | None) -> AlertCondition:
     """Return the condition that the rules can be used, and match ``names`` that there are."""
 
     def run() -> Answer:
         if policy.problem:
             raise policy.problem
-        unknown = unknown_names(policy.rules, names) if names else []
+        unknown = find_unknown_names(policy.rules, names) if names else []
         if unknown:
             raise ConfigurationError(
                 "rules of alerts are never applied",
@@ -85,15 +89,20 @@ def apply_conditions(seen: Sequence[ConditionResult], inbox: Inbox, links: Links
     messages: list[Message] = []
     for condition_result in seen:
         if condition_result.is_bad:
-            message = condition_failure(condition_result.problem, condition_result.finding, links)
-            messages += inbox.observe(message.problems, is_always_open, words_of(message))
+            message = build_condition_failure(
+                condition_result.problem, condition_result.finding, links
+            )
+            messages += inbox.observe(message.problems, is_always_open, build_wording(message))
         elif condition_result.problem in known_problems:
-            is_it, words = partial(eq, condition_result.problem), words_of_recovery("meanwhile")
+            is_it, words = (
+                partial(eq, condition_result.problem),
+                build_recovery_wording("meanwhile"),
+            )
             messages += inbox.observe(frozenset(), is_it, words)
     return messages
 
 
-def suspected(
+def split_suspects(
     seen: Sequence[ConditionResult], before: Collection[str]
 ) -> tuple[list[ConditionResult], list[str]]:
     """Return the sure results, and the bad kinds: one that is bad in one poll only may pass.

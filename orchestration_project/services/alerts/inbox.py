@@ -26,21 +26,21 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.services.alerts.rows import (
+    attach_notifications,
     change,
     count_repeated,
     is_evaluated,
     keep,
-    message_in,
     open_alerts,
+    parse_message,
     settle,
     store,
-    with_notifications,
 )
 from orchestration_project.services.alerts.rules.channels import (
     FAILURE_WINDOW,
     ChannelReach,
     Pending,
-    reaches,
+    summarize_reach,
 )
 from orchestration_project.services.alerts.rules.decisions import (
     CLOCK_SKEW_TOLERANCE,
@@ -49,13 +49,13 @@ from orchestration_project.services.alerts.rules.decisions import (
     wait_after,
 )
 from orchestration_project.services.alerts.rules.digest import AlertDelivery
-from orchestration_project.services.alerts.rules.messages import RECOVERED, Message, recovery
+from orchestration_project.services.alerts.rules.messages import RECOVERED, Message, build_recovery
 from orchestration_project.services.alerts.rules.notification import (
     EVERYTHING,
     Facts,
     Policy,
-    facts_of,
-    facts_of_message,
+    build_facts,
+    build_message_facts,
 )
 from orchestration_project.tables.operations_alerts import operations_alert_deliveries as deliveries
 from orchestration_project.tables.operations_alerts import operations_alerts as alerts
@@ -68,14 +68,14 @@ Wording = Callable[[AlertDecision], Sequence[Message]]
 """Puts a decision into words."""
 
 
-def words_of(message: Message) -> Wording:
+def build_wording(message: Message) -> Wording:
     """Return the words of a look that may raise just this."""
     return lambda decision: [message] if decision.raised else []
 
 
-def words_of_recovery(how: str) -> Wording:
+def build_recovery_wording(how: str) -> Wording:
     """Return the words of what may make something well."""
-    return lambda decision: [recovery(decision.recovered, how)] if decision.recovered else []
+    return lambda decision: [build_recovery(decision.recovered, how)] if decision.recovered else []
 
 
 def is_always_open(_: Problem) -> bool:
@@ -200,7 +200,7 @@ class Inbox:
         bad: frozenset[Problem],
         is_well: Callable[[Problem], bool],
         words: Wording,
-        facts: Callable[[Problem], Facts] = facts_of,
+        facts: Callable[[Problem], Facts] = build_facts,
     ) -> list[Message]:
         """Store the alerts that ``cause`` raises, repeats and recovers, once; return messages."""
         now = self._clock.now()
@@ -222,7 +222,7 @@ class Inbox:
         """
         now = self._clock.now()
         with self._deciding() as connection:
-            decision = self._decide(connection, bad, is_well, facts_of, now)
+            decision = self._decide(connection, bad, is_well, build_facts, now)
             about = sorted({problem.subject for problem in bad} - {""})
             about = about or sorted(open_alert.alert_id for open_alert in decision.recovered)
             cause = " ".join([f"seen {now.isoformat()}", *about])
@@ -241,7 +241,7 @@ class Inbox:
 
     def recover(self, cause: str, is_well: Callable[[Problem], bool], how: str) -> list[Message]:
         """Store the alerts that ``cause`` recovers, once; return the messages."""
-        return self.take(cause, frozenset(), is_well, words_of_recovery(how))
+        return self.take(cause, frozenset(), is_well, build_recovery_wording(how))
 
     @contextmanager
     def _deciding(self) -> Iterator[Connection]:
@@ -272,7 +272,7 @@ class Inbox:
         return decide(
             bad,
             is_well,
-            with_notifications(connection, known_open_alerts),
+            attach_notifications(connection, known_open_alerts),
             now=now,
             window=self._policy.window,
             routes={problem: self._policy.routes(facts(problem)) for problem in bad},
@@ -302,7 +302,7 @@ class Inbox:
             present = {channel.name for channel in self._policy.channels}
             rules = self._policy.recovery_rules(decision.recovered)
             return {name: rule for name, rule in rules.items() if name in present}
-        routes = self._policy.routes(facts_of_message(message))
+        routes = self._policy.routes(build_message_facts(message))
         return {name: route.rule for name, route in routes.items()}
 
     def notices_of(self, run_id: str) -> set[tuple[str, str]]:
@@ -359,7 +359,7 @@ class Inbox:
                     row.rule or EVERYTHING.name,
                     row.attempt_count,
                     row.raised_at,
-                    message_in(row),
+                    parse_message(row),
                 )
                 for row in connection.execute(row_query)
             ]
@@ -384,7 +384,7 @@ class Inbox:
             (d.state == "pending") | ((d.state == "failed") & (d.failed_at > now - FAILURE_WINDOW)),
         )
         with self._warehouse.reading() as connection:
-            return reaches(cast("list[Pending]", connection.execute(row_query).all()), now)
+            return summarize_reach(cast("list[Pending]", connection.execute(row_query).all()), now)
 
     def claim(self, chosen: Sequence[AlertDelivery]) -> list[AlertDelivery]:
         """Begin an attempt; return those of which no other process was quicker to begin one."""

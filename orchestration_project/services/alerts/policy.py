@@ -78,7 +78,7 @@ def read_policy(
     return Policy(channels, window, rules, problem)
 
 
-def names_of(repository: "dg.RepositoryDefinition") -> Names:
+def collect_names(repository: "dg.RepositoryDefinition") -> Names:
     """Return the names that rules can match."""
     graph = repository.asset_graph
     assets = frozenset(key.to_user_string() for key in graph.get_all_asset_keys())

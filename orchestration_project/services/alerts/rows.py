@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from orchestration_project.engine.contracts.problems import Problem
-from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.engine.warehouse.frames import clean_text, insert_absent
 from orchestration_project.services.alerts.rules.decisions import (
     AlertDecision,
     Notification,
@@ -115,7 +115,7 @@ def open_subjects(connection: Connection, kind: str) -> set[str]:
     }
 
 
-def with_notifications(connection: Connection, known: Sequence[OpenAlert]) -> list[OpenAlert]:
+def attach_notifications(connection: Connection, known: Sequence[OpenAlert]) -> list[OpenAlert]:
     """Return these alerts with their notifications, sent or due."""
     query = select(deliveries).where(
         deliveries.c.alert_id.in_([alert.alert_id for alert in known]),
@@ -157,8 +157,8 @@ def _build_row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]
         "alert_id": alert_id,
         "kind": message.kind,
         "severity": message.severity,
-        "title": storable(message.title),
-        "body": storable(message.body),
+        "title": clean_text(message.title),
+        "body": clean_text(message.body),
         "run_id": message.run_id,
         "job": message.job,
         "assets": _write_json(list(message.assets)),
@@ -174,7 +174,7 @@ def _build_row(alert_id: str, message: Message, now: datetime) -> dict[str, Any]
     }
 
 
-def message_in(row: Any) -> Message:
+def parse_message(row: Any) -> Message:
     """Return the message of an alert's row."""
     return Message(
         kind=row.kind,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestration_project.errors import TransientError
-from orchestration_project.services.alerts.rules.channels import Channel, unusable
+from orchestration_project.services.alerts.rules.channels import Channel, build_entry_error
 from orchestration_project.services.alerts.rules.messages import RECOVERED, Message
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def _build_notifier(channel: Channel) -> "Apprise":
     apprise = _import_library()
     notifier = apprise.Apprise(asset=apprise.AppriseAsset(storage_mode="memory", async_mode=False))
     if not notifier.add(channel.url):
-        raise unusable(channel.setting, "a URL that Apprise cannot use")
+        raise build_entry_error(channel.setting, "a URL that Apprise cannot use")
     return notifier
 
 

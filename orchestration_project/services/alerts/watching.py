@@ -20,39 +20,39 @@ from orchestration_project.engine.dagster_private.automation import (
     InstigatorTick,
     TickStatus,
     find_ticks,
-    running_instigators,
+    iterate_running_states,
 )
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.services.alerts.alerts import Alerts
 from orchestration_project.services.alerts.conditions import (
     ConditionResult,
     apply_conditions,
-    rules_condition,
+    build_rules_condition,
     see,
-    suspected,
+    split_suspects,
 )
-from orchestration_project.services.alerts.inbox import Inbox, is_always_open, words_of
-from orchestration_project.services.alerts.policy import Links, names_of
+from orchestration_project.services.alerts.inbox import Inbox, build_wording, is_always_open
+from orchestration_project.services.alerts.policy import Links, collect_names
 from orchestration_project.services.alerts.rules.decisions import (
     MAX_POLLS_FOR_RETRY,
     Progress,
-    problems,
-    wellness,
+    find_problems,
+    match_resolved,
 )
 from orchestration_project.services.alerts.rules.messages import (
     Message,
     backfill_failure,
-    database_recovery,
+    build_database_recovery,
+    build_tick_failure,
     run_messages,
-    tick_failure,
 )
-from orchestration_project.services.alerts.rules.notification import facts_of
-from orchestration_project.services.backfills import failed_backfills
+from orchestration_project.services.alerts.rules.notification import build_facts
+from orchestration_project.services.backfills import find_failed_backfills
 from orchestration_project.services.ended_runs import (
     RunEnd,
-    ends_after,
-    error_text,
-    latest_end,
+    extract_message,
+    find_latest_end,
+    list_ends_after,
     read_run,
     retry_of,
 )
@@ -73,9 +73,9 @@ class WatchResult:
     progress: Progress
 
 
-def first_poll(instance: dg.DagsterInstance) -> WatchResult:
+def start_polling(instance: dg.DagsterInstance) -> WatchResult:
     """Begin with the runs that ended within `LOOKBACK`, so before the daemon first started, too."""
-    position = latest_end(instance, Clock().now() - LOOKBACK)
+    position = find_latest_end(instance, Clock().now() - LOOKBACK)
     hours = LOOKBACK // timedelta(hours=1)
     text = f"The next tick evaluates the runs that ended in the last {hours} hours."
     return WatchResult(text, Progress(seen=[position]))
@@ -96,9 +96,9 @@ def look(
         repository: Whose names rules may match, and whose assets are backfilled; None: neither is
             looked at.
     """
-    names = names_of(repository) if repository else None
-    conditions = [*alerts.conditions(instance), rules_condition(alerts.policy, names)]
-    sure, suspects = suspected(see(conditions, Clock()), progress.suspected)
+    names = collect_names(repository) if repository else None
+    conditions = [*alerts.conditions(instance), build_rules_condition(alerts.policy, names)]
+    sure, suspects = split_suspects(see(conditions, Clock()), progress.suspected)
     progress = progress.model_copy(update={"suspected": suspects})
     try:
         with alerts.inbox() as inbox:
@@ -142,7 +142,7 @@ def _store_alerts(
     lasting: Sequence[Message],
 ) -> WatchResult:
     _report_recovery(alerts, inbox, progress.told)
-    ends = ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
+    ends = list_ends_after(instance, progress.since, len(progress.seen) + RUNS_PER_TICK)
     new = [end for end in ends if end.place not in progress.seen]
     run_ends = [RunEnd(0, run_id, "failure") for run_id in progress.waiting] + new
     waiting, places, messages = dict(progress.waiting), list[int](), [*lasting]
@@ -169,7 +169,7 @@ def _report_recovery(alerts: Alerts, inbox: Inbox, notified_at: Mapping[str, dat
     """Report that the database can be used again, to channels that were notified of its loss."""
     times = [*notified_at.values(), *alerts.last_resort_log.read().values()]
     if times:
-        inbox.store_once(f"database {max(times)}", database_recovery())
+        inbox.store_once(f"database {max(times)}", build_database_recovery())
         alerts.last_resort_log.forget()
 
 
@@ -180,10 +180,10 @@ def _take(
     if run is None:
         return []
     run = _drop_reported(run, inbox.notices_of(run.run_id) if run.notices else set())
-    bad = frozenset(problem for problem in problems(run) if not is_retried or problem.is_check)
+    bad = frozenset(problem for problem in find_problems(run) if not is_retried or problem.is_check)
     words = partial(run_messages, run, links=alerts.links)
-    facts = partial(facts_of, job=run.job, together=run.together)
-    return inbox.take(end.cause, bad, wellness(run), words, facts)
+    facts = partial(build_facts, job=run.job, together=run.together)
+    return inbox.take(end.cause, bad, match_resolved(run), words, facts)
 
 
 def _drop_reported(run: EndedRun, reported: Collection[tuple[str, str]]) -> EndedRun:
@@ -214,14 +214,14 @@ def take_backfills(
     It is well again as what a failed run did not make is: partition by partition.
     """
     messages: list[Message] = []
-    for backfill in failed_backfills(instance, repository, Clock().now() - LOOKBACK):
+    for backfill in find_failed_backfills(instance, repository, Clock().now() - LOOKBACK):
         message = backfill_failure(backfill, links)
         messages += inbox.take(
             f"backfill {backfill.backfill_id}",
             message.problems,
             is_always_open,
-            words_of(message),
-            partial(facts_of, job=backfill.job, together=backfill.together),
+            build_wording(message),
+            partial(build_facts, job=backfill.job, together=backfill.together),
         )
     return messages
 
@@ -235,9 +235,9 @@ def take_ticks(instance: dg.DagsterInstance, inbox: Inbox, links: Links) -> list
     messages: list[Message] = []
     for name, tick in latest.items():
         if tick.status == TickStatus.FAILURE:
-            message = tick_failure(name, _describe_error(tick), links)
+            message = build_tick_failure(name, _describe_error(tick), links)
             messages += inbox.take(
-                _name_tick(tick), message.problems, is_always_open, words_of(message)
+                _name_tick(tick), message.problems, is_always_open, build_wording(message)
             )
     failing = {problem.subject: problem for problem in inbox.open_problems([KIND])}
     for name, problem in failing.items():
@@ -260,7 +260,7 @@ def _find_latest_ticks(instance: dg.DagsterInstance) -> dict[str, InstigatorTick
     """
     ticks = [
         tick
-        for state in running_instigators(instance)
+        for state in iterate_running_states(instance)
         for tick in find_ticks(instance, state, limit=1, statuses=FINISHED_TICKS)
     ]
     ticks.sort(key=lambda tick: tick.timestamp)
@@ -273,4 +273,4 @@ def _name_tick(tick: InstigatorTick) -> str:
 
 
 def _describe_error(tick: InstigatorTick) -> str:
-    return error_text(tick.error) if tick.error else "Dagster gives no reason"
+    return extract_message(tick.error) if tick.error else "Dagster gives no reason"

@@ -71,7 +71,7 @@ def select_as_of(
     return selects
 
 
-def frame_of_rows(names: Sequence[str], rows: Sequence[Sequence[Any]], limit: int) -> pl.DataFrame:
+def build_frame(names: Sequence[str], rows: Sequence[Sequence[Any]], limit: int) -> pl.DataFrame:
     """Return rows as a frame.
 
     Raises:
@@ -125,7 +125,7 @@ def refuse_large_rows(expected: str) -> ConfigurationError:
     )
 
 
-def plain_value(value: object) -> object:
+def convert_value(value: object) -> object:
     """Return a value of a database as one that a frame holds; another as its text."""
     kinds = (bool, int, float, str, date, datetime, Decimal, type(None))
     return value if isinstance(value, kinds) else str(value)

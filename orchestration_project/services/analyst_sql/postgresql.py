@@ -19,8 +19,8 @@ from orchestration_project.services.analyst_sql import (
     MAX_ROW_BYTES,
     MAX_ROWS,
     TIMEOUT_SECONDS,
-    frame_of_rows,
-    plain_value,
+    build_frame,
+    convert_value,
     refuse_large_rows,
     refuse_query,
     refuse_slow_query,
@@ -107,7 +107,7 @@ def run_query(
             raise refuse_query(error.diag.message_primary or type(error).__name__) from error
         finally:
             connection.rollback()
-    return frame_of_rows(names, rows, limit)
+    return build_frame(names, rows, limit)
 
 
 def _build_tables_as_of(query: str, as_of: datetime) -> str:
@@ -160,6 +160,6 @@ def _read_rows(
             left -= size
             if left < 0:
                 raise refuse_large_rows(f"rows of at most {max_bytes:,} bytes together")
-            rows.append(tuple(map(plain_value, row)))
+            rows.append(tuple(map(convert_value, row)))
         names = [column.name for column in cursor.description or ()]
     return names[:-1], rows

@@ -22,8 +22,8 @@ from orchestration_project.services.analyst_sql import (
     MAX_ROW_BYTES,
     MAX_ROWS,
     TIMEOUT_SECONDS,
-    frame_of_rows,
-    plain_value,
+    build_frame,
+    convert_value,
     postgresql,
     refuse_large_rows,
     refuse_query,
@@ -162,12 +162,12 @@ def _read_rows(
         left -= sum(map(_count_bytes, row))
         if left < 0:
             raise refuse_large_rows(f"rows of at most {max_bytes:,} bytes together")
-        rows.append(tuple(map(plain_value, row)))
+        rows.append(tuple(map(convert_value, row)))
         if len(rows) > limit:
             break
     if cursor.description is None:
         raise refuse_query("it has no columns")
-    return frame_of_rows([column[0] for column in cursor.description], rows, limit)
+    return build_frame([column[0] for column in cursor.description], rows, limit)
 
 
 def _count_bytes(value: object) -> int:

@@ -13,7 +13,7 @@ from orchestration_project.services.attention.rules import (
     Entry,
     Expectation,
     advise,
-    failing_since,
+    find_failure_start,
 )
 from orchestration_project.tables.operations_runs import operations_runs, operations_steps
 from orchestration_project.tables.schema import asset_of
@@ -92,7 +92,7 @@ def read_failed_runs(warehouse: Warehouse, find_partitions: Callable[[], Partiti
             continue
         attempts = [failure.attempt for failure in of_unit]
         keys = _expand_range(find_partitions, latest.asset, partition)
-        since = failing_since(attempts, successes.get(unit, ()), keys)
+        since = find_failure_start(attempts, successes.get(unit, ()), keys)
         if since is not None:
             by_run.setdefault((latest.run_id, partition), _build_entry(latest, since, len(keys)))
     return FailedRuns(list(by_run.values()), is_cut=len(read) > len(failures))

@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.services.attention.rules import (
     Entry,
     Mark,
@@ -71,8 +71,8 @@ class Marks:
             "state": mark.state,
             "since": mark.since,
             "until": mark.until,
-            "reason": storable(mark.reason),
-            "marked_by": storable(mark.marked_by),
+            "reason": clean_text(mark.reason),
+            "marked_by": clean_text(mark.marked_by),
             "marked_at": mark.marked_at,
         }
         with self._warehouse.writing() as connection:

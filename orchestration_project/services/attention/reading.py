@@ -12,7 +12,7 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import replay_job_name, replay_op
 from orchestration_project.engine.contracts.pauses import OPERATIONS
 from orchestration_project.engine.contracts.problems import OldestMissing
-from orchestration_project.engine.contracts.rules import acceptable_sha256
+from orchestration_project.engine.contracts.rules import find_acceptable_sha256
 from orchestration_project.engine.contracts.uploads import TOPIC_PREFIX as UPLOADS_TOPICS
 from orchestration_project.engine.contracts.work_items import FAILED_STATES
 from orchestration_project.engine.warehouse import Warehouse
@@ -30,7 +30,7 @@ from orchestration_project.services.attention.rules import (
     Launch,
     PreviewTable,
     advise,
-    arrange,
+    build_inbox,
 )
 from orchestration_project.services.balance.latest import RecordedImbalance, read_imbalances
 from orchestration_project.services.inbox.uploads import Refusal, UploadRefusals
@@ -98,7 +98,7 @@ class AttentionReader:
         cut |= {"failed_run"} if failed_runs.is_cut else set()
         first_entries = [entry for entries in found for entry in entries[:MAX_ENTRIES_PER_KIND]]
         marks, now = Marks(self.warehouse), Clock().now()
-        return arrange(first_entries, marks.read(), now, cut)
+        return build_inbox(first_entries, marks.read(), now, cut)
 
     @property
     def _limit(self) -> int:
@@ -110,7 +110,7 @@ class AttentionReader:
         table = self.registry.tables.get(delivery.table_name)
         partitions = table.partitions_of(delivery.partition_key, delivery.scope) if table else None
         audits = [Expectation(*map(str, _read_audit(audit))) for audit in delivery.audits]
-        hashes = [acceptable_sha256(audit.name, audit.found) for audit in delivery.audits]
+        hashes = [find_acceptable_sha256(audit.name, audit.found) for audit in delivery.audits]
         sha256 = hashes[0] if hashes and all(hashes) else ""
         is_named = 0 < delivery.capture_count <= MAX_CAPTURES_NAMED
         parts = range(1, delivery.capture_count + 1) if is_named else ()

@@ -295,7 +295,7 @@ class Inbox:
         return next((entry for entry in self.entries if entry.entry_id == entry_id), None)
 
 
-def arrange(
+def build_inbox(
     entries: Iterable[Entry],
     marks: Mapping[str, Mark],
     now: datetime,
@@ -339,14 +339,14 @@ class Attempt:
     ended_at: datetime
 
 
-def covers(loaded: str, partition: str) -> bool:
+def has_partition(loaded: str, partition: str) -> bool:
     """Return whether a partition or range ``first...last`` contains another one."""
     first, _, last = loaded.partition("...")
     begin, _, end = partition.partition("...")
     return first <= begin and (end or begin) <= (last or first)
 
 
-def failing_since(
+def find_failure_start(
     failures: Sequence[Attempt], successes: Iterable[Attempt], keys: Sequence[str]
 ) -> datetime | None:
     """Return since when a unit and partition fail; None: the latest failure was made good.
@@ -360,12 +360,13 @@ def failing_since(
     latest = max(attempt.created_at for attempt in failures)
     whole = failures[0].partition
     covered_at = max(
-        (landing.created_at for landing in loaded if covers(landing.partition, whole)), default=None
+        (landing.created_at for landing in loaded if has_partition(landing.partition, whole)),
+        default=None,
     )
     if covered_at is not None and covered_at > latest:
         return None
     later = [landing.partition for landing in loaded if landing.created_at > latest]
-    if keys and all(any(covers(landing, key) for landing in later) for key in keys):
+    if keys and all(any(has_partition(landing, key) for landing in later) for key in keys):
         return None
     return min(
         attempt.ended_at

@@ -23,10 +23,10 @@ from orchestration_project.services.alerts.rules.decisions import Progress
 from orchestration_project.services.backfills import (
     ACTIVE,
     backfill_ends,
-    backfills_after,
+    find_newest_backfill,
+    find_target_units,
     is_over,
-    newest_backfill,
-    units_to_make,
+    list_newer_backfills,
 )
 from orchestration_project.tables.operations_runs import operations_runs
 
@@ -43,7 +43,7 @@ WITHOUT_RUN = {
 """Place of partitions without a run, by how the backfill ended."""
 
 
-def balance_backfill(
+def compute_balance(
     instance: dg.DagsterInstance, backfill: PartitionBackfill, repository: dg.RepositoryDefinition
 ) -> Balance:
     """Return the equation of a backfill that ended.
@@ -51,7 +51,7 @@ def balance_backfill(
     A partition that no run of a completed backfill ended is nowhere: it is the difference.
     """
     ends = backfill_ends(instance, backfill.backfill_id, MAX_RUNS)
-    targets = {} if ends is None else units_to_make(backfill, repository, ends)
+    targets = {} if ends is None else find_target_units(backfill, repository, ends)
     if ends is None or not targets:
         return Balance("backfill", None, {})
     without_run = WITHOUT_RUN.get(backfill.status)
@@ -76,9 +76,9 @@ def record_ended_backfills(
     """
     if progress.newest_backfill is None:  # those that ended before are not recorded
         active = [backfill.backfill_id for backfill in find_backfills(instance, statuses=ACTIVE)]
-        update = {"newest_backfill": newest_backfill(instance), "open_backfills": active}
+        update = {"newest_backfill": find_newest_backfill(instance), "open_backfills": active}
         return progress.model_copy(update=update), []
-    newer = backfills_after(instance, progress.newest_backfill)
+    newer = list_newer_backfills(instance, progress.newest_backfill)
     waiting, problems = [], list[str]()
     until = time.monotonic() + SECONDS_PER_TICK
     for backfill_id in [*progress.open_backfills, *reversed(newer)]:
@@ -107,7 +107,7 @@ def _record(
     warehouse: Warehouse,
     now: datetime,
 ) -> None:
-    balance = balance_backfill(instance, backfill, repository)
+    balance = compute_balance(instance, backfill, repository)
     stage = SubjectBalance(operations_runs.name, f"backfill {backfill.backfill_id}", balance)
     with warehouse.writing() as connection:
         record_balance(connection, stage, run_id="", at=now)

@@ -8,7 +8,7 @@ from sqlalchemy import Row, not_, or_, select
 
 from orchestration_project.engine.contracts.balance import Balance, Imbalance
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.delivery import latest_group
+from orchestration_project.engine.warehouse.delivery import build_latest_group
 from orchestration_project.tables.spine import balances, deliveries, fences
 
 
@@ -29,7 +29,7 @@ def read_imbalances(warehouse: Warehouse, limit: int) -> list[RecordedImbalance]
     groups = select(delivery.group_id).where(delivery.table_name == balances.c.table_name)
     is_delivery = balances.c.subject.in_(groups)
     is_latest = balances.c.subject.in_(
-        select(latest_group()).where(fences.c.table_name == balances.c.table_name)
+        select(build_latest_group()).where(fences.c.table_name == balances.c.table_name)
     )
     statement = (
         select(balances)

@@ -23,8 +23,8 @@ from sqlalchemy import (
 from orchestration_project.engine.contracts.balance import Balance
 from orchestration_project.engine.contracts.chain import ERASURE, LOAD
 from orchestration_project.engine.equations import BalanceFilter, Equation, SubjectBalance
-from orchestration_project.engine.warehouse.chaining import partition_scope
-from orchestration_project.engine.warehouse.frames import Scope, within
+from orchestration_project.engine.warehouse.chaining import parse_partition
+from orchestration_project.engine.warehouse.frames import Scope, match_scope
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.spine import (
     balances,
@@ -209,7 +209,7 @@ def _read_chained(connection: Connection, table_name: str, partition_key: str) -
     statement = select(load_chain.c.kind, load_chain.c.partition).where(*pair).distinct()
     partitions = {row.kind: row.partition for row in connection.execute(statement)}
     text = partitions.get(LOAD)
-    scope = None if table is None or text is None else partition_scope(table, text)
+    scope = None if table is None or text is None else parse_partition(table, text)
     return _Chained(table, scope, ERASURE in partitions)
 
 
@@ -230,7 +230,7 @@ def _iterate_balances(
     if table is None or scope is None:
         yield SubjectBalance(*latest.partition, Balance("rows_now", None, {}), is_recorded=False)
         return
-    statement = select(func.count()).select_from(table).where(within(table, scope))
+    statement = select(func.count()).select_from(table).where(match_scope(table, scope))
     count = connection.execute(statement).scalar_one()
     balance = Balance("rows_now", None if is_erased else rows, {"rows": count})
     yield SubjectBalance(*latest.partition, balance)

@@ -22,10 +22,14 @@ from orchestration_project.engine.contracts.retention import CAPTURED, SET_ASIDE
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
-from orchestration_project.engine.warehouse.recorded import effective_groups
+from orchestration_project.engine.warehouse.recorded import find_effective_groups
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.cleanup.retention import RowRetention
-from orchestration_project.services.cleanup.rules import File, removable_blobs, removable_files
+from orchestration_project.services.cleanup.rules import (
+    File,
+    find_removable_blobs,
+    find_removable_files,
+)
 from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import blobs, captures, deliveries, rejects
@@ -106,7 +110,7 @@ def plan_cleanup(
                 file for file in own if file.name in blobs_by_name and file.put_at < before[kind]
             )
         else:
-            files[kind] = removable_files(
+            files[kind] = find_removable_files(
                 own, before=before[kind], keep_newest=retention.keep_newest
             )
     plan = Plan(files, before, blobs_by_name)
@@ -267,14 +271,14 @@ def _find_old_objects(
         whole = set(
             connection.scalars(select(deliveries.c.group_id).where(deliveries.c.part_count > 0))
         )
-        layers = effective_groups(connection)
+        layers = find_effective_groups(connection)
         current = {
             capture_id
             for table in _list_published()
             for capture_id in connection.scalars(select(table.c.capture_id).distinct())
         }
         objects = _read_recorded_objects(connection)
-    old = removable_blobs(
+    old = find_removable_blobs(
         warehouse.frame(select(*columns), captures),
         whole=whole,
         layers=layers,
@@ -318,7 +322,7 @@ def _list_published() -> list[Table]:
     ]
 
 
-def totals(files: Mapping[str, Sequence[File]]) -> pl.DataFrame:
+def sum_by_kind(files: Mapping[str, Sequence[File]]) -> pl.DataFrame:
     """Return number and bytes by kind."""
     return pl.DataFrame(
         {

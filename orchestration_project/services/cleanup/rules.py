@@ -18,7 +18,7 @@ class File(NamedTuple):
     put_at: datetime
 
 
-def removable_blobs(
+def find_removable_blobs(
     captures: pl.DataFrame,
     *,
     whole: Collection[str],
@@ -55,7 +55,7 @@ def removable_blobs(
         )
         going = set(frame["sha256"]) - sha256 - set(rows["sha256"])
         remaining_frame = captures.filter(~pl.col("sha256").is_in(list(going)))
-        return going | removable_blobs(
+        return going | find_removable_blobs(
             remaining_frame.drop("source", "dataset"),
             whole=whole,
             layers=layers,
@@ -113,7 +113,9 @@ def _select_newest(marked: pl.DataFrame, number: int) -> pl.DataFrame:
     return deliveries.filter(rank <= number).select("group_id")
 
 
-def removable_files(files: Iterable[File], *, before: datetime, keep_newest: int) -> list[File]:
+def find_removable_files(
+    files: Iterable[File], *, before: datetime, keep_newest: int
+) -> list[File]:
     """Return the files that were put before that time, but the newest of each folder and ending.
 
     Files that no table names (staged rows, pictures) differ by that alone.

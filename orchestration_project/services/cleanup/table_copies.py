@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Table, delete, exc, func, select
 from sqlalchemy.schema import DropTable
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.connecting import sql_state
+from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.migrating import INSUFFICIENT_PRIVILEGE
 from orchestration_project.engine.warehouse.own_changes import COPY_DAYS
 from orchestration_project.services.cleanup.retention import ExpiredRows
@@ -49,7 +49,7 @@ def _drop(connection: Connection, table: Table) -> None:
         with connection.begin_nested():
             connection.execute(DropTable(table))
     except exc.DBAPIError as error:
-        if sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
+        if find_sql_state(error.orig) != INSUFFICIENT_PRIVILEGE:
             raise
         connection.execute(delete(table))
         return

@@ -18,13 +18,13 @@ from sqlalchemy import Table
 from orchestration_project.engine.connections.artifacts import ArtifactStore, FolderStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.log_files import FOLDER as LOG_FOLDER
-from orchestration_project.engine.connections.log_files import segment_paths
+from orchestration_project.engine.connections.log_files import list_segment_paths
 from orchestration_project.engine.contracts.chain import ERASURE
 from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.leases import is_at_work
 from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.errors import TransientError
 from orchestration_project.services.erasure.dagster_tables import (
     erase_in_dagster,
@@ -32,7 +32,7 @@ from orchestration_project.services.erasure.dagster_tables import (
 )
 from orchestration_project.services.erasure.files import erase_files, rewrite_databases
 from orchestration_project.services.erasure.requests import ErasureRequest, ErasureRequests
-from orchestration_project.services.erasure.rows import RowCounts, as_document, erase_rows
+from orchestration_project.services.erasure.rows import RowCounts, convert_counts, erase_rows
 from orchestration_project.services.erasure.rules import Subject
 from orchestration_project.services.erasure.stored import (
     RecordedBlobs,
@@ -103,7 +103,7 @@ class Places:
         """Paths that are not searched: simulators, program logs, the store, and the database."""
         folders = [self.artifacts.folder] if isinstance(self.artifacts, FolderStore) else []
         file = self.warehouse.file
-        logs = segment_paths(self.state_folder / LOG_FOLDER)
+        logs = list_segment_paths(self.state_folder / LOG_FOLDER)
         return {*self.left_out, *logs, *folders, *([] if file is None else [file])}
 
 
@@ -234,7 +234,7 @@ def _erase_rows(
         counts = erase_rows(connection, kind, subject)
         attempt.rollback()
         if not counts.is_empty:
-            with amending(connection, ERASURE, reason, at):
+            with record_amendments(connection, ERASURE, reason, at):
                 counts = erase_rows(connection, kind, subject)
         return counts
 
@@ -329,7 +329,7 @@ def _build_row(found: Erased, run_id: str) -> dict[str, object]:
         "captures_redacted": found.store.redacted,
         "artifacts_deleted": len(found.store.artifacts),
         "files_changed": len(found.files) + len(found.dagster),
-        "tables": json.dumps(as_document(found.rows)),
+        "tables": json.dumps(convert_counts(found.rows)),
         "not_reached": json.dumps(list(found.not_reached)),
         "run_id": run_id,
     }

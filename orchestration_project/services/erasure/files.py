@@ -45,7 +45,7 @@ def erase_files(
         is_dry_run: Only count.
     """
     counts = FileCounts()
-    for file in files_below(folder, left_out):
+    for file in iterate_files(folder, left_out):
         try:
             is_changed = _erase_file(file, subject, is_dry_run=is_dry_run)
         except FileNotFoundError:
@@ -58,7 +58,7 @@ def erase_files(
     return counts
 
 
-def files_below(folder: Path, left_out: Collection[Path]) -> Iterator[Path]:
+def iterate_files(folder: Path, left_out: Collection[Path]) -> Iterator[Path]:
     """Yield the regular files below a folder, without what is left out and what it links to."""
     for path in sorted(folder.iterdir()):
         if path in left_out or path.name.endswith(OF_SQLITE):
@@ -68,7 +68,7 @@ def files_below(folder: Path, left_out: Collection[Path]) -> Iterator[Path]:
         except FileNotFoundError:  # another process has removed it meanwhile
             continue
         if S_ISDIR(mode):
-            yield from files_below(path, left_out)
+            yield from iterate_files(path, left_out)
         elif S_ISREG(mode):
             yield path
 
@@ -84,7 +84,7 @@ def rewrite_databases(folder: Path, subject: Subject | None, *, left_out: Collec
     Raises:
         TransientError: Another process reads or locks one for long.
     """
-    for file in files_below(folder, left_out):
+    for file in iterate_files(folder, left_out):
         if is_sqlite(file) and (subject is None or has_residue(file, subject)):
             rewrite_file(file)
 

@@ -20,7 +20,7 @@ from orchestration_project.engine.contracts.subjects import (
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import Registry
-from orchestration_project.services.erasure.rules import Subject, checked_identifiers
+from orchestration_project.services.erasure.rules import Subject, check_identifiers
 from orchestration_project.settings import Settings
 from orchestration_project.tables.erasures import (
     operations_erasure_requests,
@@ -64,7 +64,7 @@ class ErasureRequests:
             ConfigurationError: An identifier is invalid, or user and reason are missing, too long
                 or have an identifier themselves.
         """
-        checked = checked_identifiers(identifiers)
+        checked = check_identifiers(identifiers)
         subject = Subject(checked)
         for name, text in (("user", user_name), ("reason", reason)):
             if not text.strip() or len(text) > MAX_REASON_CHARACTERS or subject.mask(text) != text:
@@ -141,7 +141,7 @@ class ErasureRequests:
             "erasure_id": request.request_id,
             "kind": request.kind,
             "salt": salt.hex(),
-            "identifier_hash": identifier_hash(identifier, salt.hex()),
+            "identifier_hash": hash_identifier(identifier, salt.hex()),
             "user_name": request.user_name,
             "reason": request.reason,
             "requested_at": request.requested_at,
@@ -198,7 +198,7 @@ def read_kinds(registry: Registry, settings: Settings) -> Mapping[str, SubjectKi
         for kinds in domain.registered(SubjectKinds)
         for kind in kinds.read(settings)
     }
-    recorded = recorded_kinds()
+    recorded = find_recorded_kinds()
     subject_kinds_by_name = {
         name: replace(kind, columns=[*kind.columns, *recorded[name].columns])
         for name, kind in declared.items()
@@ -207,7 +207,7 @@ def read_kinds(registry: Registry, settings: Settings) -> Mapping[str, SubjectKi
     return {**recorded, **declared, **subject_kinds_by_name}
 
 
-def kind_of(kinds: Mapping[str, SubjectKind], name: str) -> SubjectKind:
+def find_kind(kinds: Mapping[str, SubjectKind], name: str) -> SubjectKind:
     """Return the kind of a name such as saas/person.
 
     Raises:
@@ -222,17 +222,19 @@ def kind_of(kinds: Mapping[str, SubjectKind], name: str) -> SubjectKind:
     )
 
 
-def identifier_hash(identifier: str, salt: str) -> str:
+def hash_identifier(identifier: str, salt: str) -> str:
     """Return the salted hash by which an erasure proves that it was of an identifier."""
     return hashlib.scrypt(identifier.encode(), salt=bytes.fromhex(salt), **SCRYPT, dklen=32).hex()
 
 
-def recorded_kinds() -> Mapping[str, SubjectKind]:
+def find_recorded_kinds() -> Mapping[str, SubjectKind]:
     """Return the kinds of tables that other projects have declared in the open database."""
-    return subject_kinds(table for table in METADATA.tables.values() if table.info.get(RECORDED))
+    return build_subject_kinds(
+        table for table in METADATA.tables.values() if table.info.get(RECORDED)
+    )
 
 
-def subject_kinds(tables: Iterable[Table]) -> Mapping[str, SubjectKind]:
+def build_subject_kinds(tables: Iterable[Table]) -> Mapping[str, SubjectKind]:
     """Return the kinds that columns of tables identify, by names such as ``my_data/customer``."""
     by_kind: dict[str, list[Column[Any]]] = {}
     for table in tables:

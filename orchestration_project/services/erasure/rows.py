@@ -25,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from orchestration_project.engine.contracts.subjects import IdentifyingColumn, Key, SubjectKind
-from orchestration_project.engine.warehouse.frames import in_statements
-from orchestration_project.services.erasure.rules import Subject, ascii_lower, has_subject_at
+from orchestration_project.engine.warehouse.frames import iterate_chunks
+from orchestration_project.services.erasure.rules import Subject, has_subject_at, lower_ascii
 from orchestration_project.tables.catalogue import tables
 from orchestration_project.tables.erasures import (
     operations_erasure_requests,
@@ -146,7 +146,7 @@ def _find_keys(
     )
     if not declared.path:
         value = declared.prefix + subject.first
-        lowered = func.lower(column) == ascii_lower(value)
+        lowered = func.lower(column) == lower_ascii(value)
         statement = statement.where(lowered if subject.ignores_case else column == value)
         for row in connection.execute(statement):
             yield dict(row._mapping)
@@ -190,7 +190,7 @@ def _move_fences(connection: Connection, capture_ids: Iterable[int]) -> None:
     pair = (deliveries.c.table_name, deliveries.c.partition_key)
     places = {
         tuple(row)
-        for some in in_statements(capture_ids)
+        for some in iterate_chunks(capture_ids)
         for row in connection.execute(
             select(*pair)
             .join(captures, captures.c.group_id == deliveries.c.group_id)
@@ -227,7 +227,7 @@ def _find_alike(connection: Connection, capture_ids: Iterable[int]) -> dict[int,
     """Return the group of each capture whose bytes are those of one of some captures."""
     hashes = {
         sha256
-        for some in in_statements(capture_ids)
+        for some in iterate_chunks(capture_ids)
         for sha256 in connection.scalars(
             select(captures.c.sha256).where(captures.c.capture_id.in_(some))
         )
@@ -235,7 +235,7 @@ def _find_alike(connection: Connection, capture_ids: Iterable[int]) -> dict[int,
     columns = (captures.c.capture_id, captures.c.group_id)
     return {
         capture_id: group
-        for some in in_statements(hashes)
+        for some in iterate_chunks(hashes)
         for capture_id, group in connection.execute(
             select(*columns).where(captures.c.sha256.in_(some))
         )
@@ -250,7 +250,7 @@ def _find_referenced(connection: Connection, capture_ids: Iterable[int]) -> set[
     return {
         capture_id
         for table in loaded
-        for some in in_statements(capture_ids)
+        for some in iterate_chunks(capture_ids)
         for capture_id in connection.scalars(
             select(table.c.capture_id).where(table.c.capture_id.in_(some)).distinct()
         )
@@ -376,6 +376,6 @@ def _stream_rows(connection: Connection, statement: Select[Any]) -> Iterator[Any
     return iter(connection.execute(statement.execution_options(yield_per=ROWS_AT_ONCE)))
 
 
-def as_document(counts: RowCounts) -> Mapping[str, Mapping[str, int]]:
+def convert_counts(counts: RowCounts) -> Mapping[str, Mapping[str, int]]:
     """Return the counts as values of JSON."""
     return {"deleted": dict(counts.deleted), "masked": dict(counts.masked)}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.contracts.subjects import (
     MAX_IDENTIFIER_BYTES,
     MAX_IDENTIFIERS,
@@ -44,7 +44,7 @@ Document = Any
 """A value that was read from JSON."""
 
 
-def checked_identifiers(given: Sequence[str]) -> tuple[str, ...]:
+def check_identifiers(given: Sequence[str]) -> tuple[str, ...]:
     """Return the identifiers of a request: the first is matched in columns, all are masked.
 
     Raises:
@@ -113,7 +113,7 @@ class Subject:
         return self._folded(str(value)) == self._folded(self.first)
 
     def _folded(self, text: str) -> str:
-        return ascii_lower(text) if self.ignores_case else text
+        return lower_ascii(text) if self.ignores_case else text
 
     @cached_property
     def masked(self) -> tuple[str, ...]:
@@ -127,7 +127,7 @@ class Subject:
     @cached_property
     def searched(self) -> tuple[str, ...]:
         """Texts of which a text with an identifier contains one, in lower case; for SQL."""
-        forms = [ascii_lower(name) for text in self.masked for name in _spell_forms(text)]
+        forms = [lower_ascii(name) for text in self.masked for name in _spell_forms(text)]
         return tuple(dict.fromkeys([*forms, ESCAPE] if forms else ()))
 
     @cached_property
@@ -158,7 +158,7 @@ class Subject:
         return _mask_text(masked, _compile_patterns(self._names_beside(text)))
 
     def _may_be_in(self, text: str) -> bool:
-        lowered = ascii_lower(text) if text.isascii() else text.lower()
+        lowered = lower_ascii(text) if text.isascii() else text.lower()
         return any(name in lowered for name in self.searched)
 
     def mask_bytes(self, content: bytes) -> bytes:
@@ -181,8 +181,8 @@ class Subject:
 
     @cached_property
     def _byte_forms(self) -> Sequence[bytes]:
-        forms = [name for text in self.masked for name in _spell_forms(ascii_lower(text))]
-        wide = [text.encode(name) for text in map(ascii_lower, self.masked) for name in WIDE]
+        forms = [name for text in self.masked for name in _spell_forms(lower_ascii(text))]
+        wide = [text.encode(name) for text in map(lower_ascii, self.masked) for name in WIDE]
         return [*(form.lower().encode() for form in forms), *wide]
 
     def may_be_in(self, content: bytes) -> bool:
@@ -209,7 +209,7 @@ class Subject:
         ]
 
 
-def ascii_lower(text: str) -> str:
+def lower_ascii(text: str) -> str:
     """Return a text with A-Z in lower case, as databases do."""
     return "".join(
         character.lower() if "A" <= character <= "Z" else character for character in text
@@ -218,7 +218,7 @@ def ascii_lower(text: str) -> str:
 
 def _spell_forms(text: str) -> Iterator[str]:
     """Yield the forms in which texts, JSON, HTML, URLs and rejects have an identifier."""
-    yield from (text, json.dumps(text, ensure_ascii=False)[1:-1], in_ascii(text.encode()))
+    yield from (text, json.dumps(text, ensure_ascii=False)[1:-1], escape_bytes(text.encode()))
     yield from (_encode_for_url(text, "/"), _encode_for_url(text), html.escape(text))
     for _ in range(JSON_IN_JSON):
         text = json.dumps(text)[1:-1]
@@ -269,7 +269,7 @@ def _iterate_objects(document: Document) -> Iterator[Mapping[str, Document]]:
             waiting += each
 
 
-def value_at(document: Document, path: Sequence[str]) -> Document:
+def find_value(document: Document, path: Sequence[str]) -> Document:
     """Return the value that names of members lead to in JSON; None: there is none."""
     for name in path:
         document = document.get(name) if isinstance(document, dict) else None
@@ -279,7 +279,7 @@ def value_at(document: Document, path: Sequence[str]) -> Document:
 def has_subject_at(content: str | bytes, path: Sequence[str], subject: Subject) -> bool:
     """Whether JSON has the identifier at a path; other bytes do not."""
     try:
-        return subject.is_first(value_at(json.loads(content), path))
+        return subject.is_first(find_value(json.loads(content), path))
     except (ValueError, RecursionError):
         return False
 
@@ -288,7 +288,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 
 
-def without_records(
+def remove_records(
     content: bytes, declared: CapturedRecords | CapturedLines, subject: Subject
 ) -> tuple[bytes, int]:
     """Return captured bytes without the records of the subject, and the number of these.
@@ -307,7 +307,7 @@ def _cut_elements(text: str, declared: CapturedRecords, subject: Subject) -> tup
     spans = [
         (begin, end)
         for begin, end, record in (() if start is None else _iterate_elements(text, start))
-        if subject.is_first(value_at(record, declared.path))
+        if subject.is_first(find_value(record, declared.path))
     ]
     for begin, end in reversed(spans):
         text = _cut(text, begin, end)

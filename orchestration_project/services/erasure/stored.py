@@ -21,7 +21,7 @@ import polars as pl
 import zstandard
 from sqlalchemy import Connection, delete, select, update
 
-from orchestration_project.engine.captures import BlobError, Captures, unstored
+from orchestration_project.engine.captures import BlobError, Captures, build_capture
 from orchestration_project.engine.connections.artifacts import ArtifactStore, StoredObject
 from orchestration_project.engine.contracts.chain import ERASURE
 from orchestration_project.engine.contracts.retention import EXPORTED, kind_of
@@ -29,10 +29,13 @@ from orchestration_project.engine.contracts.subjects import SubjectKind
 from orchestration_project.engine.packs import PACKS, Blob
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import move_blob
-from orchestration_project.engine.warehouse.chain_amending import amending, partitions_of_captures
+from orchestration_project.engine.warehouse.chain_amending import (
+    find_capture_partitions,
+    record_amendments,
+)
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.erasure.rules import Subject, without_records
+from orchestration_project.services.erasure.rules import Subject, remove_records
 from orchestration_project.tables.operations_artifacts import operations_removals
 from orchestration_project.tables.spine import blobs, captures, deliveries
 
@@ -248,22 +251,24 @@ class StoreErasure:
         cut_count = 0
         for record in self.kind.records:
             if (record.source, record.dataset) in origins:
-                new, count = without_records(new, record, self.subject)
+                new, count = remove_records(new, record, self.subject)
                 cut_count += count
         new = self.subject.mask_bytes(new)
         return None if new == content else (new, cut_count)
 
     def _replace(self, blob: Blob, new: bytes, cut_count: int, at: datetime) -> None:
         """Have the captures of a blob name a redacted one, with fewer rows."""
-        stored = Captures(self.artifacts).store(unstored(new, url="", request={}, fetched_at=at))
+        stored = Captures(self.artifacts).store(
+            build_capture(new, url="", request={}, fetched_at=at)
+        )
         condition = captures.c.sha256 == blob.sha256
         groups = select(captures.c.group_id).where(condition)
         row_count = captures.c.row_count - cut_count
         values = {"sha256": stored.sha256, "erased_at": at, "row_count": row_count}
         with self.warehouse.writing() as connection:
             insert_absent(connection, blobs, [{**stored.blob_row, "stored_at": at}])
-            reached = partitions_of_captures(connection, condition)
-            with amending(connection, ERASURE, "redacted bytes", at, reached):
+            reached = find_capture_partitions(connection, condition)
+            with record_amendments(connection, ERASURE, "redacted bytes", at, reached):
                 connection.execute(
                     update(deliveries)
                     .where(deliveries.c.group_id.in_(groups))

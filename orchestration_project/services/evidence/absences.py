@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from orchestration_project.engine.contracts.formulas import (
     NOT_DECLARED,
     TableRules,
-    undeclared_columns,
+    find_undeclared_columns,
 )
 
 ALL_WEEKS, TEXTS = "all weeks, and words of names", "texts and JSON, not numbers"
@@ -39,7 +39,7 @@ def explain_absence(table: str, column: str = "") -> str:
 
 def list_absences(rules: Mapping[str, TableRules], others: Iterable[str]) -> dict[str, str]:
     """Return why other tables, and columns of tables with rules, have no formula, by place."""
-    columns = undeclared_columns(rules.values())
+    columns = find_undeclared_columns(rules.values())
     return {
         **{f"{table}.{column}": explain_absence(table, column) for table, column in columns},
         **{table: explain_absence(table) for table in sorted(others)},

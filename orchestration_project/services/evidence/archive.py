@@ -16,7 +16,7 @@ from orchestration_project.services.evidence.rules import (
     SUMS,
     Manifest,
     Member,
-    readme,
+    render_readme,
 )
 
 LEVEL = 6
@@ -87,7 +87,7 @@ class Archive:
 
     def finish(self, about: dict[str, str]) -> Manifest:
         """Write the archive's README, manifest and checksums."""
-        self.add(README, readme(about))
+        self.add(README, render_readme(about))
         manifest = Manifest(about, list(self._members))
         for name, content in ((MANIFEST, manifest.to_json()), (SUMS, manifest.sums())):
             self._zip.writestr(_build_entry(name), content, compresslevel=LEVEL)

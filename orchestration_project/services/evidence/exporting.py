@@ -14,9 +14,9 @@ from sqlalchemy import Connection, select
 
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.contracts.effective_config import ConfigValue, EffectiveConfig
-from orchestration_project.engine.contracts.formulas import TableRules, rules_document
+from orchestration_project.engine.contracts.formulas import TableRules, build_rules_document
 from orchestration_project.engine.environment import open_shared_store
 from orchestration_project.engine.packs import Blob
 from orchestration_project.engine.warehouse import Warehouse
@@ -38,11 +38,15 @@ from orchestration_project.services.evidence.run_events import check_results, ru
 from orchestration_project.services.evidence.subjects import (
     EvidenceRequest,
     EvidenceSubject,
-    subject_of,
+    find_subject,
 )
-from orchestration_project.services.evidence.surroundings import settings_lines, versions
-from orchestration_project.services.evidence.tables import frame_lines, lines_of, rows_of
-from orchestration_project.services.export import whole_file
+from orchestration_project.services.evidence.surroundings import iterate_settings, render_versions
+from orchestration_project.services.evidence.tables import (
+    iterate_frame_lines,
+    iterate_lines,
+    select_rows,
+)
+from orchestration_project.services.export import open_atomic_file
 from orchestration_project.services.ledger import Ledger, record_runs
 from orchestration_project.services.ledger.rules.entries import SESSION_TAGS
 from orchestration_project.settings import Settings
@@ -111,12 +115,12 @@ def export_evidence(
     """
     record_subject(sources.instance, Ledger(sources.warehouse, Clock(now)), wanted)
     with sources.warehouse.reading() as connection:
-        subject = subject_of(connection, wanted, now)
+        subject = find_subject(connection, wanted, now)
         inputs = read_inputs(connection, subject, sources.rules)
         if wanted.include_inputs:
             subject = add_inputs(subject, inputs)
-        path = _build_path(settings, subject) if file is None else chosen_file(settings, file)
-        with whole_file(path, replace=file is None) as sink, Archive(sink) as archive:
+        path = _build_path(settings, subject) if file is None else resolve_file(settings, file)
+        with open_atomic_file(path, replace=file is None) as sink, Archive(sink) as archive:
             _write(archive, connection, sources, subject, inputs)
             about = {name: redacted(value) for name, value in subject.about.items()}
             manifest = archive.finish(about)
@@ -154,7 +158,7 @@ def share_archive(archive: ExportedArchive, settings: Settings) -> bool:
     return True
 
 
-def archive_sizes(settings: Settings) -> dict[str, int]:
+def measure_archives(settings: Settings) -> dict[str, int]:
     """Return the archives of this host and of the shared artifact store: bytes by name."""
     store = open_shared_store(settings)
     shared = store.listed(FOLDER) if store else ()
@@ -173,7 +177,7 @@ def archive_sizes(settings: Settings) -> dict[str, int]:
 
 
 def open_archive(settings: Settings, name: str) -> Path | BinaryIO:
-    """Return the file of an archive that `archive_sizes` names, or open it in the shared store.
+    """Return the file of an archive that `measure_archives` names, or open it in the shared store.
 
     Raises:
         FileNotFoundError: It was removed meanwhile.
@@ -184,17 +188,17 @@ def open_archive(settings: Settings, name: str) -> Path | BinaryIO:
 
 
 def _build_path(settings: Settings, subject: EvidenceSubject) -> Path:
-    return state_folder(settings, FOLDER) / f"{subject.name}{SUFFIX}"
+    return ensure_state_folder(settings, FOLDER) / f"{subject.name}{SUFFIX}"
 
 
-def chosen_file(settings: Settings, file: str) -> Path:
+def resolve_file(settings: Settings, file: str) -> Path:
     """Return where a run's config says; a relative path stays below STATE_DIR.
 
     Raises:
         ConfigurationError: It leads elsewhere than it seems to, or is not the name of an archive.
     """
     pure_path = PurePath(file)
-    folder = state_folder(settings, FOLDER).resolve()
+    folder = ensure_state_folder(settings, FOLDER).resolve()
     path = folder / pure_path
     is_plain = "\0" not in file and ".." not in pure_path.parts and path.suffix == SUFFIX
     if not is_plain or not (pure_path.is_absolute() or path.resolve().is_relative_to(folder)):
@@ -213,13 +217,13 @@ def _write(
     subject: EvidenceSubject,
     inputs: Mapping[str, DerivedInputs],
 ) -> None:
-    settings = settings_lines(connection, subject, sources.config, sources.applied)
+    settings = iterate_settings(connection, subject, sources.config, sources.applied)
     archive.add_lines("settings.jsonl", settings)
-    archive.add("versions.json", versions(connection, subject, sources.config.config_hash))
-    for rows in rows_of(connection, subject, sources.tables):
-        archive.add_lines(rows.name, lines_of(connection, rows.relation))
+    archive.add("versions.json", render_versions(connection, subject, sources.config.config_hash))
+    for rows in select_rows(connection, subject, sources.tables):
+        archive.add_lines(rows.name, iterate_lines(connection, rows.relation))
     for name, derived in _read_derived_rows(connection, sources, subject, inputs).items():
-        archive.add_lines(f"rows/{name}.jsonl", frame_lines(derived))
+        archive.add_lines(f"rows/{name}.jsonl", iterate_frame_lines(derived))
     archive.add(RULES_FILE, f"{json.dumps(_describe_rules(sources, inputs))}\n".encode())
     archive.add(RECOMPUTE, Path(recompute.__file__).read_bytes())
     run_ids = sorted(connection.execute(subject.runs).scalars())
@@ -235,7 +239,7 @@ def _describe_rules(sources: Sources, inputs: Mapping[str, DerivedInputs]) -> di
     What has no formula is named with the reason.
     """
     other_names = {*sources.tables, *sources.derived} - sources.rules.keys()
-    rules = rules_document(sources.rules.values(), list_absences(sources.rules, other_names))
+    rules = build_rules_document(sources.rules.values(), list_absences(sources.rules, other_names))
     read = {name: [derived.table, derived.partitions] for name, derived in inputs.items()}
     return {**rules, "inputs": read}
 

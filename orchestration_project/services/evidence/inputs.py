@@ -9,7 +9,7 @@ from sqlalchemy import Connection, and_, or_, select
 
 from orchestration_project.engine.contracts.formulas import TableRules
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.evidence.subjects import EvidenceSubject, runs_of
+from orchestration_project.services.evidence.subjects import EvidenceSubject, select_runs
 from orchestration_project.tables.spine import deliveries
 
 
@@ -39,7 +39,7 @@ def read_inputs(
         names.setdefault(table, []).append(key)
     inputs = {}
     for name, derived in rules.items():
-        captured = captured_rules(rules, name)
+        captured = find_captured_rules(rules, name)
         keys = sorted(names.get(captured.table.name, []))
         if derived.rows_of and subject.partition in keys:
             texts = _split_key(captured, subject.partition)
@@ -75,16 +75,16 @@ def add_inputs(subject: EvidenceSubject, inputs: Mapping[str, DerivedInputs]) ->
     return replace(
         subject,
         about={**subject.about, "inputs": ", ".join(names)},
-        runs=runs_of(condition),
+        runs=select_runs(condition),
         deliveries=condition,
         inputs={table: sorted(keys - {subject.partition}) for table, keys in texts.items()},
     )
 
 
-def captured_rules(rules: Mapping[str, TableRules], table: str) -> TableRules:
+def find_captured_rules(rules: Mapping[str, TableRules], table: str) -> TableRules:
     """Return the rules of the captured rows that a table's rows are made of."""
     rows_of = rules[table].rows_of
-    return rules[table] if rows_of is None else captured_rules(rules, rows_of)
+    return rules[table] if rows_of is None else find_captured_rules(rules, rows_of)
 
 
 def _split_key(rules: TableRules, partition: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ def fail(what, expected, found):
     message = f"invalid {what}: expected {expected}, found {found}"
     print(*FINDINGS, message, sep="\n", file=sys.stderr)
     sys.exit(1 if FINDINGS else 2)
-def attempt(function, *arguments):  # None: it fails
+def try_call(function, *arguments):  # None: it fails
     with contextlib.suppress(KeyError, ValueError, zipfile.BadZipFile, zlib.error):
         return function(*arguments)
 def scaled(text, scale):
@@ -26,7 +26,7 @@ key_of = lambda row, names: "|".join(str(row[name]) for name in names)
 single_of = lambda text: struct.unpack("f", struct.pack("f", float(text)))[0]  # of 32 bits
 sha256_of = lambda content: hashlib.sha256(content).hexdigest()
 later = lambda a, n: f"{datetime.date.fromisoformat(a) + datetime.timedelta(n)}"
-day = lambda a: a if f"{attempt(datetime.date.fromisoformat, a or '')}" == a else None
+day = lambda a: a if f"{try_call(datetime.date.fromisoformat, a or '')}" == a else None
 is_same = lambda a, b: a and not {n for n in b if a[n] != b[n]} - {"capture_id", "known_from", "at"}
 is_within = lambda row, scope: all(s["first"] <= row[n] <= s["last"] if isinstance(s, dict)
                                    else row[n] in s for n, s in scope.items())
@@ -113,12 +113,12 @@ class Archive:
             rule = functools.reduce(lambda part, name: part[name], place.split("/"), self.tables)
             report(sha256_of(json.dumps(rule, sort_keys=True).encode()) != sha256, f"rule: {place}")
     def read(self, name):
-        content = attempt(self.zip.read, name) or b""
+        content = try_call(self.zip.read, name) or b""
         report(sha256_of(content) != self.sums[name], f"member: {name}")
         return content
     def lines(self, name, **wanted):
         for number, line in enumerate(self.read(name).decode(errors="replace").split("\n"), 1):
-            row = attempt(json.loads, line or "{}")
+            row = try_call(json.loads, line or "{}")
             report(row is None, f"row: {name}, line {number}")
             yield from [row] if row and wanted.items() <= row.items() else []
     def published(self, table, partition):  # rows by key

@@ -132,7 +132,7 @@ class MemberContent(NamedTuple):
     trouble: str = ""
 
 
-def problems(promised: Mapping[str, str], found: Mapping[str, MemberContent]) -> list[Problem]:
+def find_problems(promised: Mapping[str, str], found: Mapping[str, MemberContent]) -> list[Problem]:
     """Compare members, name → SHA-256, with those that were found; by name."""
     missing = [Problem("missing", name) for name in promised if name not in found]
     extra = [Problem("extra", name) for name in found if name not in promised]
@@ -171,7 +171,7 @@ CONTENTS = {
 """Members, or folders of them, and what they hold."""
 
 
-def readme(about: Mapping[str, str]) -> bytes:
+def render_readme(about: Mapping[str, str]) -> bytes:
     """Return the text of the member `README.txt`, for the person who gets the archive."""
     subject = "\n".join(f"  {name}: {value}" for name, value in about.items())
     contents = "\n".join(f"  {name:24}{text}" for name, text in CONTENTS.items())

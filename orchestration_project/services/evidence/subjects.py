@@ -68,7 +68,7 @@ class EvidenceSubject:
         return [] if self.at is None else [moment <= self.at]
 
 
-def subject_of(connection: Connection, wanted: EvidenceRequest, now: datetime) -> EvidenceSubject:
+def find_subject(connection: Connection, wanted: EvidenceRequest, now: datetime) -> EvidenceSubject:
     """Return the subject that ``wanted`` names.
 
     Raises:
@@ -139,14 +139,14 @@ def _find_partition(connection: Connection, partition: str, at: datetime) -> Evi
     return EvidenceSubject(
         name_of(EvidenceRequest(partition=partition, at=at)),
         {"partition": partition, "at": at.isoformat()},
-        runs_of(until),
+        select_runs(until),
         until,
         partition,
         at,
     )
 
 
-def runs_of(condition: ColumnElement[bool]) -> Select[Any]:
+def select_runs(condition: ColumnElement[bool]) -> Select[Any]:
     """Select the ids of the runs that fetched or loaded deliveries."""
     groups = select(deliveries.c.group_id).where(condition)
     # A replay is checked by another run than the one that fetched.
@@ -171,6 +171,6 @@ def _name(kind: str, what: str) -> str:
     return f"evidence-{kind}-{plain}{mark}"
 
 
-def mentions(texts: ColumnElement[str], key: str) -> ColumnElement[bool]:
+def contains_key(texts: ColumnElement[str], key: str) -> ColumnElement[bool]:
     """Return the condition that a JSON list of texts holds ``key``."""
     return texts.contains(json.dumps(key), autoescape=True)

@@ -11,7 +11,7 @@ from importlib.metadata import distributions
 from sqlalchemy import Connection, select
 
 from orchestration_project.engine.contracts.effective_config import ConfigValue, EffectiveConfig
-from orchestration_project.engine.warehouse.migrating import current_version
+from orchestration_project.engine.warehouse.migrating import read_schema_version
 from orchestration_project.services.evidence.subjects import EvidenceSubject
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.operations_deployment import (
@@ -21,7 +21,7 @@ from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.spine import deliveries
 
 
-def settings_lines(
+def iterate_settings(
     connection: Connection,
     subject: EvidenceSubject,
     now: EffectiveConfig,
@@ -54,7 +54,7 @@ def _render_lines(config_hash: str, entries: Mapping[str, ConfigValue]) -> Itera
         yield json.dumps(record | {"value": entry.value, "origin": entry.origin})
 
 
-def versions(connection: Connection, subject: EvidenceSubject, config_hash: str) -> bytes:
+def render_versions(connection: Connection, subject: EvidenceSubject, config_hash: str) -> bytes:
     """Return the member `versions.json`: of this program, and of the rules of the deliveries."""
     rules = connection.execute(
         select(deliveries.c.table_name, deliveries.c.rule_version)
@@ -71,7 +71,7 @@ def versions(connection: Connection, subject: EvidenceSubject, config_hash: str)
         "rules": {
             name: [version for table, version in rules if table == name] for name, _ in rules
         },
-        "tables": current_version(connection),
+        "tables": read_schema_version(connection),
     }
     return f"{json.dumps(values, indent=1, sort_keys=True)}\n".encode()
 

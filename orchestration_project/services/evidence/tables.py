@@ -6,10 +6,10 @@ from typing import NamedTuple
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Table, or_, select
 
-from orchestration_project.engine.warehouse.frames import read_batches, within
+from orchestration_project.engine.warehouse.frames import match_scope, read_batches
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.registry import PartitionedTable
-from orchestration_project.services.evidence.subjects import EvidenceSubject, mentions
+from orchestration_project.services.evidence.subjects import EvidenceSubject, contains_key
 from orchestration_project.tables.catalogue import Part, Relation, relation_as_of
 from orchestration_project.tables.operations_alerts import (
     operations_alert_deliveries,
@@ -38,7 +38,7 @@ class EvidenceRows(NamedTuple):
     relation: Relation
 
 
-def rows_of(
+def select_rows(
     connection: Connection, subject: EvidenceSubject, tables: Mapping[str, PartitionedTable]
 ) -> list[EvidenceRows]:
     """Return the rows that belong to ``subject``; of a partition, also its published rows then."""
@@ -78,7 +78,7 @@ def _filter_alerts(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     row = operations_alerts.c
     condition = row.run_id.in_(subject.runs)
     if subject.partition is not None:
-        condition = or_(condition, mentions(row.partitions, subject.partition))
+        condition = or_(condition, contains_key(row.partitions, subject.partition))
     return [condition, *subject.until(row.raised_at)]
 
 
@@ -94,7 +94,7 @@ def _filter_events(subject: EvidenceSubject) -> list[ColumnElement[bool]]:
     if subject.partition is None:
         return [or_(row.run_id.in_(subject.runs), removed)]
     key = subject.partition
-    condition = or_(row.partition_key == key, mentions(row.partition_key, key), removed)
+    condition = or_(row.partition_key == key, contains_key(row.partition_key, key), removed)
     return [condition, *subject.until(row.happened_at)]
 
 
@@ -117,21 +117,22 @@ def _select_published(
         scopes = [tables[name].scope_of(key) for key in keys]
         parts = [
             Part(
-                part.rows, [*part.conditions, or_(*(within(part.rows, scope) for scope in scopes))]
+                part.rows,
+                [*part.conditions, or_(*(match_scope(part.rows, scope) for scope in scopes))],
             )
             for part in known_relation.parts
         ]
         yield EvidenceRows(f"rows/{name}.jsonl", Relation(known_relation.table, parts))
 
 
-def lines_of(connection: Connection, relation: Relation) -> Iterator[str]:
+def iterate_lines(connection: Connection, relation: Relation) -> Iterator[str]:
     """Yield each row as a JSON object, by key; whole numbers as text, so that all read them."""
     names = relation.columns([])
     for batch in read_batches(connection, relation.select(names, []), relation.table):
-        yield from frame_lines(batch)
+        yield from iterate_frame_lines(batch)
 
 
-def frame_lines(batch: pl.DataFrame) -> Iterator[str]:
+def iterate_frame_lines(batch: pl.DataFrame) -> Iterator[str]:
     """Yield the rows of a frame as `lines_of` does."""
     if not batch.is_empty():
         yield from _format_exactly(batch).write_ndjson()[:-1].split("\n")

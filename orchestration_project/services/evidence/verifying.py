@@ -17,7 +17,7 @@ from orchestration_project.services.evidence.rules import (
     Manifest,
     MemberContent,
     Problem,
-    problems,
+    find_problems,
     read_manifest,
     sum_of,
 )
@@ -87,7 +87,9 @@ def _verify_archive(archive: ZipFile) -> ArchiveVerdict:
     }
     extra = {name: MemberContent() for name in counts if name not in promised}
     return ArchiveVerdict(
-        manifest, hashlib.sha256(content).hexdigest(), problems(promised, member_contents | extra)
+        manifest,
+        hashlib.sha256(content).hexdigest(),
+        find_problems(promised, member_contents | extra),
     )
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
+def read_declared_exports(settings: Settings) -> Mapping[str, DeclaredExport]:
     """Return the declared exports by name; without the default file, none.
 
     Raises:
@@ -57,7 +57,7 @@ class FileExports:
     read: Callable[[Settings], Mapping[str, DeclaredExport]]
 
 
-def exports_of_domains(registry: "Registry", settings: Settings) -> Mapping[str, DeclaredExport]:
+def read_domain_exports(registry: "Registry", settings: Settings) -> Mapping[str, DeclaredExport]:
     """Return the exports that files of domains declare, beside those of EXPORTS_FILE."""
     registered = registry.registered(FileExports)
     return {
@@ -67,16 +67,16 @@ def exports_of_domains(registry: "Registry", settings: Settings) -> Mapping[str,
     }
 
 
-def all_exports(registry: "Registry", settings: Settings) -> Mapping[str, DeclaredExport]:
+def read_all_exports(registry: "Registry", settings: Settings) -> Mapping[str, DeclaredExport]:
     """Return the exports that EXPORTS_FILE and files of domains declare.
 
     Raises:
         ConfigurationError: EXPORTS_FILE cannot be read or is invalid.
     """
-    return {**exports_of_domains(registry, settings), **declared_exports(settings)}
+    return {**read_domain_exports(registry, settings), **read_declared_exports(settings)}
 
 
-def declared_targets(settings: Settings) -> Mapping[str, Target]:
+def read_declared_targets(settings: Settings) -> Mapping[str, Target]:
     """Return the declared targets by name; without the default file, none.
 
     Raises:
@@ -97,7 +97,7 @@ def _read(settings: Settings, read: Callable[[str], Mapping[str, T]]) -> Mapping
     )
 
 
-def chosen_exports(
+def select_exports(
     settings: Settings, names: Sequence[str], of_domains: Mapping[str, DeclaredExport]
 ) -> list[DeclaredExport]:
     """Return the declared exports of these names, all of the file if there is none.
@@ -110,7 +110,7 @@ def chosen_exports(
     Raises:
         ConfigurationError: The file is invalid, or declares no export of a name.
     """
-    of_file = declared_exports(settings)
+    of_file = read_declared_exports(settings)
     declared = {**of_domains, **of_file}
     for name in names:
         if name not in declared:
@@ -122,21 +122,21 @@ def chosen_exports(
     return [declared[name] for name in dict.fromkeys(names or of_file)]
 
 
-def scheduled_since(
+def find_scheduled(
     declared: Mapping[str, DeclaredExport], since: datetime, now: datetime
 ) -> Mapping[str, datetime]:
     """Return the exports that became due after ``since``, and when each was due last."""
-    from orchestration_project.engine.dagster_private.automation import previous_cron_time
+    from orchestration_project.engine.dagster_private.automation import find_previous_cron_time
 
     latest = {
-        name: previous_cron_time(value.export.schedule, value.export.timezone, now)
+        name: find_previous_cron_time(value.export.schedule, value.export.timezone, now)
         for name, value in declared.items()
         if value.export.schedule is not None
     }
     return {name: at for name, at in latest.items() if at > since}
 
 
-def target_secret(variable: str) -> str:
+def read_target_secret(variable: str) -> str:
     """Return a secret of a target, from its variable or the file that <variable>_FILE names.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.sql.util import find_tables
 
-from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.connections.files import open_partial_file
 from orchestration_project.engine.contracts.exports import (
     ARTIFACTS,
     SUFFIXES,
@@ -27,7 +27,7 @@ from orchestration_project.engine.recovery import RenderedAgain
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import TransientError
 from orchestration_project.services.export import WRITERS, open_batches, write_csv_for_excel
-from orchestration_project.services.parquet_dataset import ParquetDataset, usual_partition
+from orchestration_project.services.parquet_dataset import ParquetDataset, infer_partitioning
 from orchestration_project.tables.catalogue import Relation, relation, relation_as_of, tables
 from orchestration_project.tables.operations_artifacts import operations_exports
 from orchestration_project.tables.queries.changes import CHANGE, changed_rows
@@ -72,7 +72,7 @@ class RenderedExport:
         return f"{'exports' if is_artifact else 'staged/exports'}/{self.file_name}"
 
 
-def selected_rows(
+def select_rows(
     declared: DeclaredExport, loads: LoadRange, *, is_latest: bool = False
 ) -> tuple[Relation, list[str]]:
     """Return the rows of an export without its conditions, and its columns.
@@ -107,7 +107,7 @@ def render(
         with dataset.manifest.open("rb") as written:
             yield _measure_file(declared, loads, summary.row_count, written), written
         return
-    with partial_file(folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
+    with open_partial_file(folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
         try:
             with _explain_errors(folder):
                 row_count = _write(warehouse, declared, loads, file)
@@ -127,7 +127,7 @@ def _measure_file(
 
 def _build_dataset(declared: DeclaredExport, target: FolderTarget) -> ParquetDataset:
     export, chosen = declared.export, relation(declared.export.table)
-    by = export.partition_by or usual_partition(chosen)
+    by = export.partition_by or infer_partitioning(chosen)
     folder = Path(target.path) / declared.name
     return ParquetDataset(folder, chosen, by, export.columns, export.where)
 
@@ -161,7 +161,7 @@ def _write_rows(
     is_latest: bool,
 ) -> int:
     export, form = declared.export, declared.export.file_format
-    chosen, names = selected_rows(declared, loads, is_latest=is_latest)
+    chosen, names = select_rows(declared, loads, is_latest=is_latest)
     statement = chosen.select(names, [] if export.incremental else export.where)
     with open_batches(
         warehouse, chosen, names, statement, form=form, escape=export.escape_formulas
@@ -185,7 +185,7 @@ def _explain_errors(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def next_loads(
+def find_next_loads(
     connection: Connection,
     declared: DeclaredExport,
     last: datetime | None,
@@ -263,7 +263,7 @@ def _find_settled_time(connection: Connection, now: datetime, clock_skew: timede
     return now - clock_skew - timedelta(seconds=age)
 
 
-def renderer(
+def build_renderer(
     warehouse: Warehouse, declared: Mapping[str, DeclaredExport], folder: Path
 ) -> Callable[[str], AbstractContextManager[RenderedAgain | None]]:
     """Return a function that renders an exported file again, by its name in the artifact store.

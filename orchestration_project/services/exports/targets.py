@@ -21,20 +21,20 @@ from orchestration_project.engine.contracts.exports import (
     FolderTarget,
     S3Target,
     WebhookTarget,
-    secret_names,
+    name_secrets,
 )
-from orchestration_project.engine.contracts.values import schema_of
-from orchestration_project.engine.environment import address_guard
+from orchestration_project.engine.contracts.values import derive_schema
+from orchestration_project.engine.environment import build_address_guard
 from orchestration_project.engine.warehouse.connecting import (
-    explained,
+    explain_errors,
     open_engine,
-    parsed_url,
-    shown,
+    parse_url,
+    redact_url,
 )
 from orchestration_project.engine.warehouse.frames import ROWS_PER_BATCH, insert_frame
 from orchestration_project.errors import ConfigurationError, TransientError
-from orchestration_project.services.exports import target_secret
-from orchestration_project.services.exports.rendering import RenderedExport, selected_rows
+from orchestration_project.services.exports import read_target_secret
+from orchestration_project.services.exports.rendering import RenderedExport, select_rows
 from orchestration_project.services.signed_requests import Receiver, post_signed, read_signing_key
 from orchestration_project.settings import Settings
 from orchestration_project.tables.catalogue import known_tables
@@ -89,10 +89,10 @@ def _write_to_database(export: RenderedExport, file: BinaryIO) -> str:
     declared, target = export.declared, export.declared.target
     if not isinstance(target, DatabaseTarget):
         raise AssertionError("the target is a database")
-    variable, _ = secret_names(declared.export.target)
-    secret = target_secret(variable)
+    variable, _ = name_secrets(declared.export.target)
+    secret = read_target_secret(variable)
     try:
-        url = parsed_url(secret)
+        url = parse_url(secret)
         engine = open_engine(url, target.database_schema)
     except ConfigurationError as error:
         raise ConfigurationError(
@@ -105,7 +105,7 @@ def _write_to_database(export: RenderedExport, file: BinaryIO) -> str:
     table = _build_table(export, is_sqlite=url.get_backend_name() == "sqlite")
     try:
         with (
-            explained(engine),
+            explain_errors(engine),
             engine.connect().execution_options(writes=True) as connection,
             connection.begin(),
         ):
@@ -118,7 +118,7 @@ def _write_to_database(export: RenderedExport, file: BinaryIO) -> str:
                 insert_frame(connection, table, frame)
     finally:
         engine.dispose()
-    return f"{shown(url)}#{table.name}"
+    return f"{redact_url(url)}#{table.name}"
 
 
 def _build_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
@@ -126,7 +126,7 @@ def _build_table(export: RenderedExport, *, is_sqlite: bool) -> Table:
 
     SQLite has no exact decimals: they are text there.
     """
-    chosen, names = selected_rows(export.declared, export.loads)
+    chosen, names = select_rows(export.declared, export.loads)
     columns = [
         Column(
             column.key,
@@ -174,7 +174,7 @@ def _read_frames(file: BinaryIO, table: Table, export_id: str) -> Iterator[pl.Da
     """Yield the rows of a Parquet file as frames of a table."""
     from pyarrow.parquet import ParquetFile
 
-    schema = schema_of(table)
+    schema = derive_schema(table)
     for batch in ParquetFile(file).iter_batches(batch_size=ROWS_PER_BATCH):
         frame = pl.DataFrame(pl.from_arrow(batch))
         yield frame.with_columns(pl.lit(export_id).alias(EXPORT_ID)).cast(pl.Schema(schema))
@@ -185,17 +185,17 @@ def _post(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
     declared, target = export.declared, export.declared.target
     if not isinstance(target, WebhookTarget):
         raise AssertionError("the target is a webhook")
-    url_variable, secret_variable = secret_names(declared.export.target)
+    url_variable, secret_variable = name_secrets(declared.export.target)
     receiver = Receiver(
         name=f"the webhook target {declared.export.target}",
         system=f"export_{declared.export.target}",
-        url=target.url or target_secret(url_variable),
+        url=target.url or read_target_secret(url_variable),
         origin=f"EXPORTS_FILE or {url_variable}",
     )
-    receiver.require_usable(address_guard(given.settings))
-    key = read_signing_key(secret_variable, target_secret(secret_variable))
+    receiver.require_usable(build_address_guard(given.settings))
+    key = read_signing_key(secret_variable, read_target_secret(secret_variable))
     status = post_signed(
-        receiver, key, message_id(export), _build_body(export, file), given.settings
+        receiver, key, build_message_id(export), _build_body(export, file), given.settings
     )
     if not 200 <= status < 300:
         raise TransientError(
@@ -208,7 +208,7 @@ def _post(export: RenderedExport, file: BinaryIO, given: Surroundings) -> str:
     return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
 
 
-def message_id(export: RenderedExport) -> str:
+def build_message_id(export: RenderedExport) -> str:
     """Return the webhook-id of an export, by which a receiver drops repeats."""
     version = export.loads.version(export.declared.definition_sha256)
     content = f"{export.declared.name}/{version}".encode()

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Literal
 from sqlalchemy import ColumnElement, Connection, Row, and_, delete, insert, select, update
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import partial_file, state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder, open_partial_file
 from orchestration_project.engine.contracts.exports import (
     EXPORTS_FOLDER,
     EXPORTS_TOPIC,
@@ -35,7 +35,7 @@ from orchestration_project.services.exports.rendering import (
     PREFIX,
     SUFFIX,
     RenderedExport,
-    next_loads,
+    find_next_loads,
     render,
 )
 from orchestration_project.services.exports.targets import Surroundings, deliver
@@ -104,7 +104,7 @@ class Exports:
 
     @cached_property
     def _folder(self) -> Path:
-        return state_folder(self._given.settings, EXPORTS_FOLDER)
+        return ensure_state_folder(self._given.settings, EXPORTS_FOLDER)
 
     def run(
         self, declared: DeclaredExport, *, run_id: str, is_under_way: Callable[[str], bool]
@@ -182,7 +182,7 @@ class Exports:
         last = _find_last_delivery(connection, declared)
         skew = timedelta(seconds=self._given.settings.clock_skew_seconds)
         until = None if last is None else last.to_load
-        return next_loads(connection, declared, until, self._clock.now(), skew)
+        return find_next_loads(connection, declared, until, self._clock.now(), skew)
 
     @contextmanager
     def _file_of(
@@ -228,7 +228,7 @@ class Exports:
     @contextmanager
     def _copy(self, artifact: str) -> Iterator[BinaryIO]:
         """Give an object of the artifact store as a file that can be read in any order."""
-        with partial_file(self._folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
+        with open_partial_file(self._folder, prefix=PREFIX, suffix=SUFFIX) as (file, path):
             try:
                 with self._given.artifacts.open(artifact) as stored:
                     shutil.copyfileobj(stored, file)
@@ -287,7 +287,7 @@ class Exports:
             self._items.settle(connection, [ItemSettlement.of_error(item, error)])
 
 
-def due_exports(
+def find_due_exports(
     warehouse: Warehouse,
     clock: Clock,
     declared: Mapping[str, DeclaredExport],
@@ -304,7 +304,7 @@ def due_exports(
     return [item.item_key for item in _read_items(warehouse, declared) if is_due(item)]
 
 
-def overdue_exports(
+def find_overdue_exports(
     warehouse: Warehouse, clock: Clock, declared: Mapping[str, DeclaredExport]
 ) -> Sequence[OverdueExport]:
     """Return the exports that wait for longer than their ``alert_after_hours``."""

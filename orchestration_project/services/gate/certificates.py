@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from orchestration_project.engine.connections.certificates import (
     Certificate,
+    fetch_certificate,
     read_certificate,
-    served_certificate,
 )
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.errors import ConfigurationError, TransientError
@@ -19,7 +19,7 @@ HTTPS_PORT = 443
 SECONDS_PER_HOUR = 3600
 
 
-def certificate_probe(settings: Settings, clock: Clock) -> Probe:
+def build_certificate_probe(settings: Settings, clock: Clock) -> Probe:
     """Return the probe of the certificate that people and senders of webhooks see."""
 
     def run() -> Answer:
@@ -32,7 +32,9 @@ def certificate_probe(settings: Settings, clock: Clock) -> Probe:
             return Answer("PUBLIC_URL is served without TLS", is_applicable=False)
         else:
             try:
-                certificate = _fetch_served(host, parts.port or HTTPS_PORT, _hour(clock.now()))
+                certificate = _fetch_served(
+                    host, parts.port or HTTPS_PORT, _count_hours(clock.now())
+                )
             except TransientError as error:
                 return Answer(f"{error.what}: {error.found}", is_applicable=False)
         return _judge_certificate(certificate, host, clock.now())
@@ -65,8 +67,8 @@ def _judge_certificate(found: Certificate, host: str, now: datetime) -> Answer:
 @lru_cache(maxsize=4)
 def _fetch_served(host: str, port: int, _hour: int) -> Certificate:
     """Return the served certificate, requested once an hour; a failed request is repeated."""
-    return served_certificate(host, port)
+    return fetch_certificate(host, port)
 
 
-def _hour(now: datetime) -> int:
+def _count_hours(now: datetime) -> int:
     return int(now.timestamp()) // SECONDS_PER_HOUR

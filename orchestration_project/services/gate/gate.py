@@ -22,16 +22,16 @@ from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.engine.warehouse.migrating import named
+from orchestration_project.engine.warehouse.migrating import format_names
 from orchestration_project.errors import ConfigurationError, OrchestrationError, TransientError
 from orchestration_project.registry import Answer, Probe
 from orchestration_project.services.gate.rules import (
     ANY_WORK,
     Finding,
-    counts,
-    error_line,
+    build_refusal,
+    format_error,
     is_needed,
-    refusal,
+    is_reusable,
 )
 from orchestration_project.tables.operations_deployment import operations_readiness as readiness
 
@@ -122,7 +122,7 @@ def examine(probe: Probe, clock: Clock, config_hash: str) -> ProbeResult:
         answer = probe.run()
     except OrchestrationError as raised:
         error = raised
-        outcome, got, remedy = "failed", error_line(raised), raised.remedy
+        outcome, got, remedy = "failed", format_error(raised), raised.remedy
     else:
         outcome = "passed" if answer.is_applicable else "not_applicable"
         got, remedy = answer.got, ""
@@ -218,7 +218,7 @@ class Gate:
         if not errors:
             return
         if not self._run.is_forced:
-            raise refusal(errors, {probe.dependency: probe.tried() for probe in needed})
+            raise build_refusal(errors, {probe.dependency: probe.tried() for probe in needed})
         self._run.note_forced(list(errors))
         self.register.keep_forced(errors, run_id=self._run.run_id, at=self._clock.now())
 
@@ -236,7 +236,7 @@ class Gate:
         unsure = [
             probe
             for probe in needed
-            if not counts(
+            if not is_reusable(
                 known_findings.get(probe.dependency),
                 now=now,
                 max_age=self._max_age,
@@ -256,7 +256,7 @@ TRIAL_BYTES = 1024
 OpenWarehouse = Callable[[], AbstractContextManager[Warehouse]]
 
 
-def database_probe(
+def build_database_probe(
     as_it_is: OpenWarehouse,
     open_warehouse: OpenWarehouse,
     clock: Clock,
@@ -280,7 +280,7 @@ def database_probe(
             additions = warehouse.compare_tables() if compares_tables else ()
             after = warehouse.version()
             was = "" if before else ", made now, as it was empty"
-            other_text = f"; not of this project: {named(additions)}" if additions else ""
+            other_text = f"; not of this project: {format_names(additions)}" if additions else ""
             return Answer(
                 f"{warehouse.shown_url} takes writes; tables of version {after}{was}{other_text}"
             )
@@ -290,7 +290,7 @@ def database_probe(
     return Probe("database", (ANY_WORK,), lambda: shown_text, run)
 
 
-def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
+def build_artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
     """Return the probe of the artifact store."""
 
     def run() -> Answer:
@@ -310,7 +310,7 @@ def artifacts_probe(open_store: Callable[[], ArtifactStore]) -> Probe:
     return Probe("artifacts", ("artifacts",), lambda: text, run)
 
 
-def disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe:
+def build_disk_probe(places: Callable[[], Sequence[Path]], headroom_mib: int) -> Probe:
     """Return the probe of the disks below ``places``, folders that may not be there yet."""
 
     def run() -> Answer:
@@ -350,7 +350,7 @@ Clocks = Callable[[], Mapping[str, Callable[[], Time]]]
 """Returns the clocks of other systems, by the name of the system."""
 
 
-def clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> Probe:
+def build_clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> Probe:
     """Return the probe of ``clock`` against those of ``others``."""
 
     def run() -> Answer:
@@ -385,7 +385,7 @@ def _measure_skew(ask: Callable[[], Time], clock: Clock) -> float | None:
     return (asked_at + (clock.now() - asked_at) / 2 - time).total_seconds()
 
 
-def time_of_database(open_it: OpenWarehouse) -> Time:
+def read_database_time(open_it: OpenWarehouse) -> Time:
     """Return the time of the database's server, None of SQLite and where it does not answer."""
     try:
         with open_it() as warehouse, warehouse.reading() as connection:
@@ -396,7 +396,7 @@ def time_of_database(open_it: OpenWarehouse) -> Time:
         return None
 
 
-def time_of_server(open_http: "Callable[[], HttpClient]", url: str) -> Time:
+def fetch_server_time(open_http: "Callable[[], HttpClient]", url: str) -> Time:
     """Return the time that an HTTP server gives with its answer, None where it gives none.
 
     Nor does one of which a cache kept the answer: its Date is of the past.
@@ -440,7 +440,7 @@ def _iterate_waiting(
         cursor = records[-1].dagster_run.run_id
 
 
-def queue_probe(
+def build_queue_probe(
     open_instance: "Callable[[], dg.DagsterInstance]",
     clock: Clock,
     select_unpaused: "Callable[[Iterable[dg.DagsterRun]], Sequence[dg.DagsterRun]]" = list,

@@ -46,7 +46,9 @@ def is_needed(needed_by: Iterable[str], work: str, *, is_queued: bool) -> bool:
     return bool({work, ANY_WORK, *([QUEUED_RUNS] if is_queued else [])}.intersection(needed_by))
 
 
-def counts(finding: Finding | None, *, now: datetime, max_age: timedelta, config_hash: str) -> bool:
+def is_reusable(
+    finding: Finding | None, *, now: datetime, max_age: timedelta, config_hash: str
+) -> bool:
     """Whether work may go by a finding without looking again.
 
     One that failed never does, so that a dependency mended meanwhile refuses no work. Nor does one
@@ -60,14 +62,14 @@ def counts(finding: Finding | None, *, now: datetime, max_age: timedelta, config
     )
 
 
-def error_line(error: OrchestrationError) -> str:
+def format_error(error: OrchestrationError) -> str:
     """Return in one line what failed, what was expected and what came."""
     expected = f"expected {error.expected}" if error.expected else ""
     text = f"found {error.found}" if error.found else ""
     return "; ".join(" ".join(part.split()) for part in (error.what, expected, text) if part)
 
 
-def refusal(
+def build_refusal(
     errors: Mapping[str, OrchestrationError], tried: Mapping[str, str]
 ) -> OrchestrationError:
     """Return the error that refuses work: that of the first dependency, which names the others.

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select, update
 
-from orchestration_project.engine.captures import Capture, unstored
+from orchestration_project.engine.captures import Capture, build_capture
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.webhooks.queue import RETRY_PAUSES
 from orchestration_project.engine.contracts.work_items import PERMANENT_REMEDIES, NewItem
@@ -82,12 +82,12 @@ class NewDelivery:
     trace: TraceContext | None = None
 
 
-def topic_of(source: str) -> str:
+def build_topic(source: str) -> str:
     """Return the topic of the work items of a source's deliveries."""
     return DELIVERY_TOPICS + source
 
 
-def delivery_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
+def open_delivery_items(warehouse: Warehouse, clock: Clock) -> WorkItems:
     """Return the work items of deliveries."""
     return WorkItems(warehouse, clock, pauses=RETRY_PAUSES)
 
@@ -98,7 +98,7 @@ class Inbox:
     def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
         self._warehouse = warehouse
         self._clock = clock
-        self._items = delivery_items(warehouse, clock)
+        self._items = open_delivery_items(warehouse, clock)
         self._latest = datetime.min.replace(tzinfo=clock.now().tzinfo)
 
     def take(self, deliveries: Sequence[NewDelivery]) -> list[Stored]:
@@ -133,10 +133,10 @@ class Inbox:
         by_source: dict[str, list[NewItem]] = {}
         for delivery, row, outcome in zip(deliveries, rows, stored, strict=True):
             if outcome == "stored" and delivery.allowed_attempts:
-                item = item_of(row, delivery.allowed_attempts)
+                item = build_item(row, delivery.allowed_attempts)
                 by_source.setdefault(delivery.source, []).append(item)
         for source, items in by_source.items():
-            self._items.enqueue(topic_of(source), items, are_new=True, connection=connection)
+            self._items.enqueue(build_topic(source), items, are_new=True, connection=connection)
 
     def _row(self, delivery: NewDelivery) -> dict[str, Any]:
         self._latest = max(self._clock.now(), self._latest + timedelta(microseconds=1))
@@ -154,7 +154,7 @@ class Inbox:
         }
 
 
-def item_of(row: Mapping[Any, Any], allowed_attempts: int) -> NewItem:
+def build_item(row: Mapping[Any, Any], allowed_attempts: int) -> NewItem:
     """Return the work item of a row of `inbox`."""
     return NewItem(
         row["delivery_id"],
@@ -274,7 +274,7 @@ def remove_loaded_bodies(connection: Connection, source: str, contents: Sequence
 
 def capture_of(content: Content) -> Capture:
     """Return the capture of a delivery of the inbox, which is not stored yet."""
-    return unstored(
+    return build_capture(
         content.body,
         url=f"/hooks/{content.source}",
         request={"delivery_id": content.delivery_id, "method": "POST"},
@@ -284,7 +284,7 @@ def capture_of(content: Content) -> Capture:
     )
 
 
-def delivery_of(content: Content, *captures: Capture) -> Delivery:
+def build_delivery(content: Content, *captures: Capture) -> Delivery:
     """Return the delivery that names ``content``; ``captures`` has its bytes, once stored."""
     return Delivery(
         source="webhooks",

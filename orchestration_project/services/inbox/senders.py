@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from orchestration_project.engine.contracts.uploads import FileInbox, read_inboxes
 from orchestration_project.engine.contracts.webhooks.sources import (
     WebhookSource,
-    key_of,
+    derive_key,
+    name_secrets,
     read_sources,
-    secret_names,
 )
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.settings import Settings, read_secrets
@@ -35,11 +35,11 @@ def read_senders(settings: Settings) -> Mapping[str, Sender]:
     Raises:
         ConfigurationError: The file that declares them is not there, or cannot be used.
     """
-    declared = declared_sources(settings)
+    declared = read_declared_sources(settings)
     return {name: _build_sender(name, source) for name, source in declared.items()}
 
 
-def declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
+def read_declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
     """Return the declared sources by name.
 
     Raises:
@@ -53,7 +53,7 @@ def declared_sources(settings: Settings) -> Mapping[str, WebhookSource]:
     )
 
 
-def declared_inboxes(settings: Settings) -> Mapping[str, FileInbox]:
+def read_declared_inboxes(settings: Settings) -> Mapping[str, FileInbox]:
     """Return the declared inboxes by name.
 
     Raises:
@@ -68,18 +68,18 @@ def declared_inboxes(settings: Settings) -> Mapping[str, FileInbox]:
 
 
 def _build_sender(name: str, declared: WebhookSource) -> Sender:
-    present, earlier = secret_names(name)
+    present, earlier = name_secrets(name)
     try:
         secrets = read_secrets(present, earlier)
         if present not in secrets:
             return Sender(name, declared, problem=f"{present} is not set")
-        keys = tuple(key_of(name, declared, secret) for secret in secrets.values())
+        keys = tuple(derive_key(name, declared, secret) for secret in secrets.values())
     except ConfigurationError as error:
         return Sender(name, declared, problem=str(error))
     return Sender(name, declared, keys)
 
 
-def webhooks_probe(settings: Settings) -> "Probe":
+def build_webhooks_probe(settings: Settings) -> "Probe":
     """Return the probe of the sources of webhooks: is each declared one verifiable."""
     from orchestration_project.registry import Answer, Probe
 

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, and_, delete, func, select, update
 from orchestration_project.engine.captures import Captures
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import state_folder
+from orchestration_project.engine.connections.files import ensure_state_folder
 from orchestration_project.engine.contracts.uploads import (
     RULE_VERSION,
     TOPIC_PREFIX,
@@ -31,7 +31,7 @@ from orchestration_project.engine.contracts.work_items import NewItem
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.capture_log import CaptureGroup, CaptureLog
 from orchestration_project.engine.warehouse.delivery import capture_id, group_of
-from orchestration_project.engine.warehouse.frames import insert_absent, storable
+from orchestration_project.engine.warehouse.frames import clean_text, insert_absent
 from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.errors import ConfigurationError, TransientError
 from orchestration_project.settings import Settings
@@ -186,7 +186,7 @@ class Uploads:
                 self._release(incoming)
 
     def _folder(self) -> Path:
-        return state_folder(self.settings, "uploads")
+        return ensure_state_folder(self.settings, "uploads")
 
     def _partial_path(self, new: NewFile, total: int) -> Path:
         named = json.dumps([new.inbox, new.user_name, new.file_name, total])
@@ -331,16 +331,16 @@ class UploadRefusals:
         named = json.dumps([new.inbox, new.user_name, new.file_name, status])
         refusal_id = hashlib.sha256(named.encode()).hexdigest()[:32]
         latest = {
-            "reason": storable(reason),
-            "expected": storable(expected),
+            "reason": clean_text(reason),
+            "expected": clean_text(expected),
             "byte_count": byte_count,
             "refused_at": now,
         }
         row = {
             "refusal_id": refusal_id,
             "inbox": new.inbox,
-            "file_name": storable(new.file_name),
-            "user_name": storable(new.user_name),
+            "file_name": clean_text(new.file_name),
+            "user_name": clean_text(new.user_name),
             "status": status,
             "attempt_count": 1,
             "first_refused_at": now,
@@ -376,9 +376,9 @@ def _delete_refusals(connection: Connection, stored: NewFile) -> None:
     """Delete the refusals of a file that is stored now."""
     column = upload_refusals.c
     is_same = and_(
-        column.user_name == storable(stored.user_name),
+        column.user_name == clean_text(stored.user_name),
         column.inbox == stored.inbox,
-        column.file_name == storable(stored.file_name),
+        column.file_name == clean_text(stored.file_name),
     )
     connection.execute(delete(upload_refusals).where(is_same))
 

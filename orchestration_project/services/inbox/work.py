@@ -14,11 +14,11 @@ from orchestration_project.engine.contracts.ticks import PlannedRun
 from orchestration_project.engine.contracts.webhooks.queue import (
     AttemptRun,
     Row,
-    changed,
-    due,
-    failed_unclaimed,
-    first,
-    waits_until,
+    derive_change,
+    fail_unclaimed,
+    find_wait_end,
+    select_due,
+    select_first,
 )
 from orchestration_project.engine.contracts.webhooks.sources import WebhookSource
 from orchestration_project.engine.contracts.work_items import (
@@ -37,10 +37,10 @@ from orchestration_project.services.inbox.rows import (
     ITEM_REMEDIES,
     Content,
     are_deliveries,
-    delivery_items,
-    item_of,
+    build_item,
+    build_topic,
+    open_delivery_items,
     read_contents,
-    topic_of,
 )
 from orchestration_project.services.ledger.rules.entries import LAUNCHED_BY
 from orchestration_project.tables.spine import DELIVERY_TOPICS, inbox, select_states, work_items
@@ -122,7 +122,7 @@ class InboxQueue:
     def __init__(self, warehouse: Warehouse, clock: Clock) -> None:
         self._warehouse = warehouse
         self._clock = clock
-        self._items = delivery_items(warehouse, clock)
+        self._items = open_delivery_items(warehouse, clock)
 
     def turn(
         self,
@@ -156,14 +156,16 @@ class InboxQueue:
         changes = [
             (row, change)
             for row in look.rows
-            if (change := changed(row, look.runs.get(row.attempt), now=look.now))
+            if (change := derive_change(row, look.runs.get(row.attempt), now=look.now))
         ]
         self._settle(changes)
         ended = [change.state for _, change in changes if change.state != "leased"]
         if ended:
             look = self._look(instance, sources)
         in_order = {name: source.in_order for name, source in sources.items()}
-        ready = due(look.rows, look.runs, in_order=in_order, most=RUNS_PER_TICK, now=look.now)
+        ready = select_due(
+            look.rows, look.runs, in_order=in_order, most=RUNS_PER_TICK, now=look.now
+        )
         under_way_count = sum(row.attempt in look.runs for row in look.rows)
         return DispatchPlan(ready, len(ended), ended.count("dead"), under_way_count, look.waits)
 
@@ -181,7 +183,7 @@ class InboxQueue:
         first_due = self._first_due(name, source)
         if first_due.due:
             runs = _find_runs(instance, first_due.due)
-            change = failed_unclaimed(
+            change = fail_unclaimed(
                 first_due.due[0], runs.get(first_due.due[0].attempt), now=self._clock.now()
             )
             if change:
@@ -200,7 +202,7 @@ class InboxQueue:
         self, instance: dg.DagsterInstance, name: str
     ) -> tuple[int, Sequence[ItemState]]:
         """End the leases of runs that have ended; return how many, and the states of deliveries."""
-        holders = self._items.lease_holders(topic_of(name))
+        holders = self._items.lease_holders(build_topic(name))
         if not holders:
             return 0, []
         records = instance.get_run_records(dg.RunsFilter(run_ids=list(holders)))
@@ -209,14 +211,16 @@ class InboxQueue:
         }
         ends = {record.dagster_run.run_id: _read_end(record) for record in records}
         ended = {holder: ends.get(holder) for holder in holders if holder not in alive}
-        return len(ended), self._items.expire(topic_of(name), ended)
+        return len(ended), self._items.expire(build_topic(name), ended)
 
     def _first_due(self, name: str, source: WebhookSource) -> DispatchPlan:
         with self._warehouse.reading() as connection:
             rows = _read_queue(connection, name)
         now = self._clock.now()
-        found = due(rows, {}, in_order={name: source.in_order}, most=1, now=now)
-        return DispatchPlan(found, waits=[each for row in rows if (each := waits_until(row, now))])
+        found = select_due(rows, {}, in_order={name: source.in_order}, most=1, now=now)
+        return DispatchPlan(
+            found, waits=[each for row in rows if (each := find_wait_end(row, now))]
+        )
 
     def claim(
         self, topic: str, *, limit: int, run_id: str, until: datetime, in_order: bool
@@ -289,10 +293,10 @@ class InboxQueue:
         with self._warehouse.writing() as connection:
             rows = _find_replayable(connection, source, delivery_id, locks=True)
             # of a source that had no job, there is none yet
-            items = [item_of(row, row["allowed_count"]) for row in rows]
-            self._items.enqueue(topic_of(source), items, connection=connection)
+            items = [build_item(row, row["allowed_count"]) for row in rows]
+            self._items.enqueue(build_topic(source), items, connection=connection)
             self._items.retry(
-                topic_of(source),
+                build_topic(source),
                 keys=None if delivery_id is None else [delivery_id],
                 states=["dead"] if delivery_id is None else ["ready", "done", "skipped", "dead"],
                 attempts=attempts,
@@ -319,8 +323,8 @@ class InboxQueue:
         rows: list[Row] = []
         for name, queue in queues.items():
             in_order = sources[name].in_order
-            rows += first(queue, in_order=in_order, most=RUNS_PER_TICK, now=now)
-        waits = [waits_until(row, now) for queue in queues.values() for row in queue]
+            rows += select_first(queue, in_order=in_order, most=RUNS_PER_TICK, now=now)
+        waits = [find_wait_end(row, now) for queue in queues.values() for row in queue]
         return _QueueState(rows, _find_runs(instance, rows), [wait for wait in waits if wait], now)
 
     def _settle(self, changes: Sequence[tuple[Row, ItemChange]]) -> None:
@@ -329,7 +333,7 @@ class InboxQueue:
         with self._warehouse.writing() as connection:
             for row, change in changes:
                 pair = row.state, row.attempt_count
-                topic, key = topic_of(row.source), row.delivery_id
+                topic, key = build_topic(row.source), row.delivery_id
                 self._items.record_run(connection, topic, key, change, seen=pair)
 
 
@@ -429,7 +433,7 @@ def _select_oldest(source: str, state: ItemState, most: int | None) -> Select[An
 
 
 def _has_item(source: str, state: ItemState) -> ColumnElement[bool]:
-    return and_(work_items.c.topic == topic_of(source), work_items.c.state == state)
+    return and_(work_items.c.topic == build_topic(source), work_items.c.state == state)
 
 
 def _build_missing_error(source: str, delivery_id: str) -> ConfigurationError:

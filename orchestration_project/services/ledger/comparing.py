@@ -22,10 +22,10 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from orchestration_project.engine.dagster_private.storage import connect_to_runs, runs_table
+from orchestration_project.engine.dagster_private.storage import connect_to_runs, get_runs_table
 from orchestration_project.errors import ConfigurationError
 from orchestration_project.services.ledger.recording import Ledger
-from orchestration_project.services.ledger.rules.entries import HourSum, ranges_that_differ
+from orchestration_project.services.ledger.rules.entries import HourSum, iterate_differences
 from orchestration_project.tables.operations_runs import operations_runs
 from orchestration_project.tables.schema import UtcTimestamp
 
@@ -61,11 +61,11 @@ def compare(
         of_ledger = _sum_by_hour(connection, operations_runs, "created_at", "changed_at", since)
     with runs as connection:
         of_dagster = _sum_by_hour(
-            connection, runs_table(), "create_timestamp", "update_timestamp", _drop_zone(since)
+            connection, get_runs_table(), "create_timestamp", "update_timestamp", _drop_zone(since)
         )
         rows = [
             row
-            for status, first, last in ranges_that_differ(of_dagster, of_ledger)
+            for status, first, last in iterate_differences(of_dagster, of_ledger)
             for row in _read_states(connection, status, first, last, _drop_zone(since))
         ]
     run_count = sum(hour_sum.run_count for hour_sum in of_dagster.values())
@@ -84,7 +84,7 @@ def _read_states(
     connection: Connection, status: str, first: str, last: str, since: datetime | None
 ) -> list[tuple[str, tuple[str, datetime]]]:
     """Return id, status and last change of the runs that changed from one hour to another."""
-    runs = runs_table().c
+    runs = get_runs_table().c
     start, end = (datetime.fromisoformat(hour) for hour in (first, last))
     changed = runs.update_timestamp.between(start - A_SECOND, end + AN_HOUR)
     query = select(runs.run_id, runs.update_timestamp).where(

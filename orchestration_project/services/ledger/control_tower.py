@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import frame_of, insert_frame
+from orchestration_project.engine.warehouse.frames import build_frame, insert_frame
 from orchestration_project.services.ledger.recording import LEDGER
 from orchestration_project.services.ledger.rules.standings import (
     COUNTS,
@@ -98,7 +98,9 @@ def write_tower(warehouse: Warehouse, rows: Sequence[Mapping[str, Any]]) -> None
     with warehouse.writing() as connection:
         lock_row(connection, LEDGER)
         connection.execute(delete(operations_control_tower))
-        insert_frame(connection, operations_control_tower, frame_of(rows, operations_control_tower))
+        insert_frame(
+            connection, operations_control_tower, build_frame(rows, operations_control_tower)
+        )
 
 
 def _count_ended(connection: Connection, counted: _CountedTable, now: datetime) -> pl.DataFrame:

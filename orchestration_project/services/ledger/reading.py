@@ -11,12 +11,12 @@ from orchestration_project.engine.contracts.problems import Unit
 from orchestration_project.engine.dagster_private.storage import SerializableErrorInfo
 from orchestration_project.services.ended_runs import (
     MATERIALIZED,
-    asset_of,
-    entries_of,
-    error_of,
-    unit_events,
-    unpublished_in,
-    what_failed,
+    describe_error,
+    describe_failure,
+    find_unpublished,
+    iterate_unit_events,
+    read_asset,
+    read_entries,
 )
 from orchestration_project.services.ledger.rules.entries import (
     NOT_APPLICABLE,
@@ -55,7 +55,7 @@ def read_facts(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFacts:
     run = record.dagster_run
     happened = [
         (_convert_seconds(entry.timestamp), entry.dagster_event)
-        for entry in entries_of(instance, run.run_id, READ)
+        for entry in read_entries(instance, run.run_id, READ)
         if entry.dagster_event
     ]
     failures = [event for _, event in happened if event.event_type == Happened.RUN_FAILURE]
@@ -75,8 +75,8 @@ def read_facts(instance: dg.DagsterInstance, record: dg.RunRecord) -> RunFacts:
         assets=_list_assets(event for _, event in happened),
         steps=_read_steps(happened),
         error_classes=[name for event in failures for name in _run_classes(event)],
-        error=error_of([event for _, event in happened]) if has_failed else None,
-        unpublished=sorted(unpublished_in(event for _, event in happened)),
+        error=describe_error([event for _, event in happened]) if has_failed else None,
+        unpublished=sorted(find_unpublished(event for _, event in happened)),
     )
 
 
@@ -86,7 +86,7 @@ def _convert_seconds(seconds: float) -> datetime:
 
 def _list_assets(events: Iterable[dg.DagsterEvent]) -> list[str]:
     planned = Happened.ASSET_MATERIALIZATION_PLANNED
-    return sorted({asset_of(event) for event in events if event.event_type == planned})
+    return sorted({read_asset(event) for event in events if event.event_type == planned})
 
 
 def _read_steps(events: Iterable[TimedEvent]) -> list[StepFacts]:
@@ -122,7 +122,7 @@ def _read_step(key: str, found: Sequence[TimedEvent]) -> StepFacts:
         checks=_read_checks(events),
         refusals=_list_refusals(events),
         error_classes=_list_classes(failure.step_failure_data.error) if failure else [],
-        error=what_failed(failure) if failure else None,
+        error=describe_failure(failure) if failure else None,
     )
 
 
@@ -170,7 +170,7 @@ def _select_numbers(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, int |
 def _list_refusals(events: Iterable[dg.DagsterEvent]) -> list[str]:
     """Return the categories of quarantined partitions; the last attempt counts."""
     categories: dict[Unit, str] = {}
-    for event in unit_events(events):
+    for event in iterate_unit_events(events):
         if event.outcome == MATERIALIZED:
             categories.pop(event.unit, None)
         elif event.quarantine is not None:

@@ -16,15 +16,15 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import (
-    frame_of,
+    build_frame,
+    clean_text,
     insert_frame,
-    storable,
 )
 from orchestration_project.services.ledger.rules.entries import (
     LedgerEntry,
     RunFacts,
     Volume,
-    entry_of,
+    build_entry,
 )
 from orchestration_project.settings import SECRET_QUERY_WORDS
 from orchestration_project.tables.operations_runs import operations_runs, operations_steps
@@ -102,7 +102,7 @@ class Ledger:
             before = _read_entries(connection, ids)
             volumes = _sum_volumes(connection, ids)
             entries = [
-                entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs
+                build_entry(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs
             ]
             new = [_make_storable(entry) for entry in entries]
             due = [
@@ -118,7 +118,7 @@ class Ledger:
         """Return the entries that would be written of these runs now; none is."""
         with self._warehouse.reading() as connection:
             volumes = _sum_volumes(connection, [run.run_id for run in runs])
-        return [entry_of(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs]
+        return [build_entry(run, volumes.get(run.run_id, {}), SECRET_QUERY_WORDS) for run in runs]
 
     def written(self, run_ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return the stored entries of those of these runs that have a row, by run."""
@@ -199,13 +199,13 @@ def _replace(connection: Connection, entries: Sequence[LedgerEntry], now: dateti
     steps = [step for entry in entries for step in entry.steps]
     for table, rows in ((operations_steps, steps), (operations_runs, runs)):
         connection.execute(delete(table).where(table.c.run_id.in_(ids)))
-        insert_frame(connection, table, frame_of(rows, table))
+        insert_frame(connection, table, build_frame(rows, table))
 
 
 def _make_storable(entry: LedgerEntry) -> LedgerEntry:
     def row(values: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            name: storable(value) if isinstance(value, str) else value
+            name: clean_text(value) if isinstance(value, str) else value
             for name, value in values.items()
         }
 

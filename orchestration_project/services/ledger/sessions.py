@@ -85,7 +85,7 @@ SUMMARY_COLUMNS = (
 )
 
 
-def listed(sessions: pl.DataFrame, now: datetime) -> pl.DataFrame:
+def build_summary(sessions: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Return rows of ``operations_sessions`` for a table.
 
     ``rows_per_second`` are rows landed by second in which a run was at work;

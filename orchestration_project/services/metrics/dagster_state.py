@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from orchestration_project.engine.dagster_private.automation import (
     TickStatus,
     find_ticks,
-    running_instigators,
+    iterate_running_states,
 )
 from orchestration_project.engine.run_statuses import RUNNING_STATUSES
 from orchestration_project.services.metrics.families import gauge
@@ -20,7 +20,7 @@ MOST_FAILURES = 100
 FAILURES_WITHIN = timedelta(days=1)
 
 
-def dagster_families(instance: dg.DagsterInstance, now: datetime) -> list[Metric]:
+def measure_dagster(instance: dg.DagsterInstance, now: datetime) -> list[Metric]:
     """Return the metrics of Dagster's storage at the machine's time ``now``."""
     return [
         gauge(
@@ -49,7 +49,7 @@ def _measure_ticks(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metr
     ages: dict[tuple[str, ...], float] = {}
     failures: dict[tuple[str, ...], float] = {}
     since = (now - FAILURES_WITHIN).timestamp()
-    for state in running_instigators(instance):
+    for state in iterate_running_states(instance):
         labels = (state.instigator_type.value.lower(), state.instigator_name)
         latest = find_ticks(instance, state, limit=1)
         failed = find_ticks(

@@ -27,7 +27,7 @@ SIZE = {
 CONNECTION_STATES = ("active", "idle", "idle in transaction")
 
 
-def database_families(warehouse: Warehouse) -> list[Metric]:
+def measure_database(warehouse: Warehouse) -> list[Metric]:
     """Return figures of the database's server; SQLite has none but its size.
 
     Raises:
@@ -68,7 +68,7 @@ def _count_connections(connection: Connection) -> Mapping[str, int]:
     return counted
 
 
-def work_item_families(warehouse: Warehouse) -> list[Metric]:
+def measure_work_items(warehouse: Warehouse) -> list[Metric]:
     """Return the number of work items that are not done.
 
     Raises:

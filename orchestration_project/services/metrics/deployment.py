@@ -8,7 +8,7 @@ import dagster as dg
 from prometheus_client.core import Metric
 
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.hosts import RUN, is_silent, read_hosts, runs_by_host
+from orchestration_project.services.hosts import RUN, count_host_runs, is_silent, read_hosts
 from orchestration_project.services.metrics.families import gauge
 from orchestration_project.services.queues import read_queues
 
@@ -17,7 +17,7 @@ def _sum_values(one: float, other: float) -> float:
     return one + other
 
 
-def program_families(warehouse: Warehouse, now: datetime) -> Iterable[Metric]:
+def measure_programs(warehouse: Warehouse, now: datetime) -> Iterable[Metric]:
     """Return the heartbeats and releases of the programs that did not stop.
 
     Run monitoring watches runs in pods of their own, so they have no time of silence.
@@ -46,13 +46,13 @@ def program_families(warehouse: Warehouse, now: datetime) -> Iterable[Metric]:
     )
 
 
-def queue_families(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metric]:
+def measure_queues(instance: dg.DagsterInstance, now: datetime) -> Iterable[Metric]:
     """Return the runs in progress by host, and what waits and runs by queue and priority."""
     yield gauge(
         "host_runs",
         "Runs in progress, by the host that executes them.",
         ("host",),
-        {(host,): count for host, count in runs_by_host(instance).items()},
+        {(host,): count for host, count in count_host_runs(instance).items()},
         together=_sum_values,
     )
     counts: dict[tuple[str, ...], float] = {}

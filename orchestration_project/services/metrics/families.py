@@ -72,7 +72,7 @@ def _fill_family(
     return family
 
 
-def host_families(state_path: Path) -> Iterable[Metric]:
+def measure_host(state_path: Path) -> Iterable[Metric]:
     """Yield the metrics of this machine and this process; each with the label host."""
     host = socket.gethostname()
     cpu, memory = psutil.cpu_times(), psutil.virtual_memory()
@@ -112,7 +112,7 @@ def host_families(state_path: Path) -> Iterable[Metric]:
     )
 
 
-def log_families(folder: Path) -> Iterable[Metric]:
+def measure_logs(folder: Path) -> Iterable[Metric]:
     """Return the lost log lines of the programs of this machine, below their folder."""
     losses = read_losses(folder)
     yield counter(
@@ -126,7 +126,7 @@ def log_families(folder: Path) -> Iterable[Metric]:
     )
 
 
-def system_families(systems: Mapping[str, SystemState]) -> list[Metric]:
+def measure_systems(systems: Mapping[str, SystemState]) -> list[Metric]:
     """Return how requests to sources went, by system."""
     return [
         counter(

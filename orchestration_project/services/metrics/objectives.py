@@ -9,7 +9,7 @@ from sqlalchemy import Row, select
 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.services.host_samples import latest_samples
+from orchestration_project.services.host_samples import read_latest_samples
 from orchestration_project.services.ledger.rules.standings import DAY, STATES
 from orchestration_project.services.metrics.families import MOST_NAMES, Values, gauge
 from orchestration_project.services.objectives.evaluating import read_slo
@@ -20,7 +20,7 @@ from orchestration_project.tables.operations_runs import operations_control_towe
 OBJECTIVE_STATES = ("met", "burning", "exhausted", "no_data")
 
 
-def objective_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
+def measure_objectives(warehouse: Warehouse, now: datetime) -> list[Metric]:
     """Return the budgets of the latest evaluation.
 
     An objective without data has no burn rate, nor one of a paused domain.
@@ -106,7 +106,7 @@ def _select_known(values: Mapping[tuple[str, ...], float | None]) -> Values:
     return {labels: value for labels, value in values.items() if value is not None}
 
 
-def domain_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
+def measure_domains(warehouse: Warehouse, now: datetime) -> list[Metric]:
     """Return how stale each domain is, from the latest look of the control tower.
 
     Raises:
@@ -142,13 +142,13 @@ def domain_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
     ]
 
 
-def host_sample_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
+def measure_host_samples(warehouse: Warehouse, now: datetime) -> list[Metric]:
     """Return the latest samples of all hosts and their programs.
 
     Raises:
         OrchestrationError: The database cannot be read.
     """
-    rows = latest_samples(warehouse, now)
+    rows = read_latest_samples(warehouse, now)
     of_host = ("cpu", "memory", "disk")
     used = {(row.host, kind): getattr(row, f"{kind}_share") for row in rows for kind in of_host}
     program = ("host", "role")

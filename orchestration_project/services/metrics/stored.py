@@ -20,7 +20,7 @@ WINDOW = timedelta(hours=DAY)
 """Window of durations: a year would hide a slow day."""
 
 
-def stored_families(warehouse: Warehouse, now: datetime) -> list[Metric]:
+def measure_stored_rows(warehouse: Warehouse, now: datetime) -> list[Metric]:
     """Return the metrics of stored rows; ``now`` is the machine's time.
 
     Raises:

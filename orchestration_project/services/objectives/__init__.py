@@ -12,7 +12,7 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.objectives.rules.objectives import (
     GatewayLatency,
     Objective,
-    invalid_file,
+    build_file_error,
     read_objectives,
 )
 from orchestration_project.settings import Settings
@@ -27,7 +27,7 @@ class MirrorLagReader:
     read: Callable[[Warehouse, datetime], float]
 
 
-def declared_objectives(settings: Settings) -> Sequence[Objective]:
+def read_declared_objectives(settings: Settings) -> Sequence[Objective]:
     """Return the declared objectives of domains that are on; without the default file, none.
 
     Raises:
@@ -47,12 +47,12 @@ def _list_indicators(domain: str, settings: Settings) -> Collection[str]:
     """Return the indicators of a domain; each dataset of the project's own has deadlines."""
     if domain != own_domain():
         return settings.indicators_of(domain)
-    from orchestration_project.engine.own_sources import own_declarations
+    from orchestration_project.engine.own_sources import load_declarations
 
-    return ["freshness"] if own_declarations() else []
+    return ["freshness"] if load_declarations() else []
 
 
-def latency_objectives(settings: Settings) -> Sequence[GatewayLatency]:
+def read_latency_objectives(settings: Settings) -> Sequence[GatewayLatency]:
     """Return those of the gateway's latency, without a look at domains.
 
     Raises:
@@ -68,4 +68,4 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         found = getattr(error, "strerror", None) or str(error)
-        raise invalid_file(str(path), f"the file cannot be read: {found}") from error
+        raise build_file_error(str(path), f"the file cannot be read: {found}") from error

@@ -16,7 +16,7 @@ from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.registry import AlertCondition, Answer, Probe
 from orchestration_project.services.alerts.rows import open_subjects
 from orchestration_project.services.objectives.rules.objectives import BURN_ALERTS
-from orchestration_project.services.pauses import pause_of_domain, pauses_in_effect
+from orchestration_project.services.pauses import pause_of_domain, select_pauses
 from orchestration_project.tables.operations_objectives import (
     operations_host_samples,
     operations_slo,
@@ -58,7 +58,7 @@ class RowConditions:
     read: Callable[[Connection], Sequence[AlertCondition]]
 
 
-def lasting_conditions(
+def build_conditions(
     open_warehouse: OpenWarehouse, clock: Clock, registered: Sequence[RowConditions] = ()
 ) -> Sequence[AlertCondition]:
     """Return a condition per objective and host, also of ones with an open alert, and the others.
@@ -82,7 +82,7 @@ def lasting_conditions(
 
 def _check_objectives(connection: Connection, clock: Clock) -> Sequence[AlertCondition]:
     rows = {row.name: row for row in connection.execute(select(operations_slo))}
-    pauses = pauses_in_effect(connection, clock.now())
+    pauses = select_pauses(connection, clock.now())
     paused = {name for name, row in rows.items() if pause_of_domain(pauses, row.domain)}
     names = sorted((rows.keys() | open_subjects(connection, BURNING)) - paused)
     return [

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, case, func, select, update
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
-from orchestration_project.services.host_samples import slot_of
+from orchestration_project.services.host_samples import find_slot_start
 from orchestration_project.services.objectives import MirrorLagReader
 from orchestration_project.services.objectives.rules.objectives import (
     Events,
@@ -72,7 +72,7 @@ def take_samples(
                 flags_by_name[objective.name] = (
                     lag.read(warehouse, machine_now) <= objective.max_seconds
                 )
-    starts_at = slot_of(machine_now)
+    starts_at = find_slot_start(machine_now)
     rows = [
         {"name": name, "starts_at": starts_at, "good": int(is_good), "total": 1}
         for name, is_good in flags_by_name.items()
@@ -83,7 +83,7 @@ def take_samples(
 
 def add_events(connection: Connection, name: str, at: datetime, events: Events) -> None:
     """Add events to the sample of an objective at a time; several processes may."""
-    samples, starts_at = operations_slo_samples, slot_of(at)
+    samples, starts_at = operations_slo_samples, find_slot_start(at)
     row = {"name": name, "starts_at": starts_at, "good": events.good, "total": events.total}
     if insert_absent(connection, samples, [row]):
         return

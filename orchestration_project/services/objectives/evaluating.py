@@ -12,8 +12,8 @@ from orchestration_project.engine.leases import lock_row
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import insert_absent
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.services.inbox.senders import declared_sources
-from orchestration_project.services.objectives import declared_objectives
+from orchestration_project.services.inbox.senders import read_declared_sources
+from orchestration_project.services.objectives import read_declared_objectives
 from orchestration_project.services.objectives.counting import count_events, take_samples
 from orchestration_project.services.objectives.rules.objectives import (
     WINDOW_DAYS,
@@ -21,7 +21,7 @@ from orchestration_project.services.objectives.rules.objectives import (
     Evaluation,
     Events,
     Objective,
-    row_of,
+    build_row,
 )
 from orchestration_project.settings import Settings
 from orchestration_project.tables.operations_objectives import (
@@ -54,7 +54,7 @@ def evaluate_declared(
         ConfigurationError: The file of objectives is invalid.
         OrchestrationError: The database cannot be used.
     """
-    objectives, now = declared_objectives(settings), Clock().now()
+    objectives, now = read_declared_objectives(settings), Clock().now()
     if objectives:
         take_samples(warehouse, objectives, registry, settings, clock, now)
     return evaluate(warehouse, objectives, now, _list_sources(settings))
@@ -62,7 +62,7 @@ def evaluate_declared(
 
 def _list_sources(settings: Settings) -> Sequence[str]:
     try:
-        return sorted(declared_sources(settings))
+        return sorted(read_declared_sources(settings))
     except ConfigurationError:  # the gateway and its own probe report it
         return ()
 
@@ -86,7 +86,7 @@ def evaluate(
         connection.execute(delete(operations_slo))
         if evaluations:
             connection.execute(
-                insert(operations_slo), [row_of(evaluation) for evaluation in evaluations]
+                insert(operations_slo), [build_row(evaluation) for evaluation in evaluations]
             )
         oldest = now.date() - DAYS_KEPT
         connection.execute(delete(operations_slo_days).where(operations_slo_days.c.day < oldest))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.log_files import LOST, lost_at_writing
+from orchestration_project.engine.connections.log_files import LOST, count_unwritten
 from orchestration_project.errors import TransientError
 from orchestration_project.registry import Answer, Probe
 
@@ -47,7 +47,7 @@ def read_shipped(folder: Path) -> dict[str, Any]:
 
 def read_losses(folder: Path) -> Losses:
     """Return the losses of the programs below a folder."""
-    unwritten, state = lost_at_writing(folder), read_shipped(folder)
+    unwritten, state = count_unwritten(folder), read_shipped(folder)
     times: list[datetime] = []
     for name in unwritten:
         with suppress(OSError):
@@ -62,7 +62,7 @@ def read_losses(folder: Path) -> Losses:
     return Losses(unwritten, unsent, max(times, default=None))
 
 
-def losses_probe(folder: Path, clock: Clock) -> Probe:
+def build_losses_probe(folder: Path, clock: Clock) -> Probe:
     """Return the probe of lost log lines: it fails for an hour after the latest loss."""
 
     def run() -> Answer:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from orchestration_project.engine.connections.log_files import (
     StoredLine,
-    end_of,
+    find_end,
+    list_services,
     read_after,
     read_before,
-    services_of,
 )
 from orchestration_project.engine.contracts.log_lines import LogFilter, decode_line
 
@@ -114,7 +114,7 @@ def search_lines(
         before: Positions of the previous page; None: from the newest line.
         max_bytes: Number of bytes that are read at most.
     """
-    search = _Search(folder, wanted, ends_of(folder) if before is None else before, max_bytes)
+    search = _Search(folder, wanted, find_ends(folder) if before is None else before, max_bytes)
     found_lines: list[FoundLine] = []
     try:
         for line in search.select_lines():
@@ -148,12 +148,12 @@ def read_new_lines(folder: Path, positions: Mapping[str, int]) -> NewLines:
         positions: Positions by service.
     """
     after, pages, is_more = dict(positions), list[list[FoundLine]](), False
-    for name in services_of(folder):
+    for name in list_services(folder):
         page = read_after(folder / name, positions.get(name, 0))
         if page.end == positions.get(name, 0):
             continue
         after[name] = page.end
-        is_more = is_more or end_of(folder / name) > page.end
+        is_more = is_more or find_end(folder / name) > page.end
         pages.append(list(_decode_lines(name, page.lines)))
     return NewLines(list(heapq.merge(*pages, key=lambda line: line.time)), after, is_more)
 
@@ -165,6 +165,6 @@ def _decode_lines(service: str, lines: list[StoredLine]) -> Iterator[FoundLine]:
             yield FoundLine(service, line.position, line.end, fields)
 
 
-def ends_of(folder: Path) -> dict[str, int]:
+def find_ends(folder: Path) -> dict[str, int]:
     """Return the positions after the newest lines, by service."""
-    return {name: end_of(folder / name) for name in services_of(folder)}
+    return {name: find_end(folder / name) for name in list_services(folder)}

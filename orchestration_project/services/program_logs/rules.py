@@ -154,7 +154,7 @@ def _encode_varint(value: int) -> bytes:
     return bytes([*groups, value])
 
 
-def rejected_count(content_type: str, body: bytes, sent_count: int) -> int | None:
+def count_rejected(content_type: str, body: bytes, sent_count: int) -> int | None:
     """Return how many of the sent records an accepting answer rejects; None: it is not OTLP's.
 
     Args:

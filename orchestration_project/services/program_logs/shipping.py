@@ -23,14 +23,14 @@ from urllib.parse import unquote
 import httpx
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.connections.files import partial_file
+from orchestration_project.engine.connections.files import open_partial_file
 from orchestration_project.engine.connections.log_files import (
     StoredLine,
+    list_segments,
+    list_services,
     read_after,
-    segments_of,
-    services_of,
 )
-from orchestration_project.engine.contracts.attempts import back_off
+from orchestration_project.engine.contracts.attempts import compute_backoff
 from orchestration_project.engine.contracts.log_lines import decode_line
 from orchestration_project.engine.tracing.exporting import post_batch
 from orchestration_project.redaction import hide
@@ -38,8 +38,8 @@ from orchestration_project.services.program_logs.losses import SHIPPED, read_shi
 from orchestration_project.services.program_logs.rules import (
     PROTOBUF,
     NumberedLine,
+    count_rejected,
     encode_request,
-    rejected_count,
 )
 from orchestration_project.settings import Settings, without_secrets
 
@@ -76,7 +76,7 @@ class Target(NamedTuple):
     headers: Mapping[str, str]
 
 
-def target_of(settings: Settings) -> Target | None:
+def build_target(settings: Settings) -> Target | None:
     """Return the collector that the settings name; None: lines are not sent."""
     url = settings.otlp_logs_url
     if url is None:
@@ -124,8 +124,8 @@ class LogShipper:
         if not self._state:  # the first shipper begins with the oldest lines
             services = {
                 name: [segment.start, segment.first_line]
-                for name in services_of(self.folder)
-                for segment in segments_of(self.folder / name)[:1]
+                for name in list_services(self.folder)
+                for segment in list_segments(self.folder / name)[:1]
             }
             self._state = {"services": services, "lost": {}, "lost_at": None}
         return self
@@ -139,7 +139,7 @@ class LogShipper:
         After a failure nothing is marked as sent, and `wait_seconds` is above 0.
         """
         is_more = self._is_failing = False
-        for name in services_of(self.folder):
+        for name in list_services(self.folder):
             is_more = self._ship_service(name) or is_more
             if self._is_failing:
                 return False
@@ -150,7 +150,7 @@ class LogShipper:
         """Time to wait before the next attempt: exponential backoff with jitter."""
         if not self.failure_count:
             return 0.0
-        backoff = back_off(self.failure_count, 1.0, MAX_BACKOFF_SECONDS)
+        backoff = compute_backoff(self.failure_count, 1.0, MAX_BACKOFF_SECONDS)
         jitter = random.uniform(0.5, 1.0)  # noqa: S311 - hosts do not come back all at once
         return max(backoff * jitter, self._retry_after)
 
@@ -196,7 +196,7 @@ class LogShipper:
         self._retry_after = min(answer.retry_after or 0.0, MAX_RETRY_AFTER_SECONDS)
         if not 200 <= answer.status < 300:
             return self._split(name, len(batch), answer.status)
-        rejected = rejected_count(answer.content_type, answer.body, len(decoded))
+        rejected = count_rejected(answer.content_type, answer.body, len(decoded))
         if rejected is None:
             self._fail(f"status {answer.status}, not an answer of OTLP")
             return 0
@@ -256,7 +256,7 @@ class LogShipper:
     def _save(self, name: str, at: Position) -> None:
         """Store where to go on, whole or not at all."""
         self._state["services"][name] = [at.position, at.line]
-        with partial_file(self.folder, prefix=".", suffix=".shipped") as (file, partial):
+        with open_partial_file(self.folder, prefix=".", suffix=".shipped") as (file, partial):
             file.write(json.dumps(self._state).encode())
             file.flush()
             os.fsync(file.fileno())
@@ -304,7 +304,7 @@ def _ship(shipper: LogShipper, end: Event) -> None:
 
 def start_shipper(settings: Settings, folder: Path, host: str, *, wait_seconds: float) -> None:
     """Send lines to the collector of the settings, in a thread, until this process ends."""
-    target = target_of(settings)
+    target = build_target(settings)
     if target is not None:
         Thread(
             target=ship_until,

@@ -9,7 +9,7 @@ from orchestration_project.engine.contracts.backups import (
     BACKUPS,
     MANIFEST,
     OBJECT_LIST,
-    backed_up_name,
+    name_backup_object,
     read_artifact_lines,
 )
 from orchestration_project.errors import ConfigurationError
@@ -60,5 +60,5 @@ def open_copy(url: str, store: ArtifactStore, damaged: Sequence[DamagedArtifact]
         with closing(copy.open(f"{file.removesuffix(MANIFEST)}{OBJECT_LIST}")) as lines:
             for artifact in read_artifact_lines(lines):
                 if artifact.name in expected_names:
-                    names.setdefault(artifact.name, []).append(backed_up_name(artifact.sha256))
+                    names.setdefault(artifact.name, []).append(name_backup_object(artifact.sha256))
     return ArtifactCopy(copy, {name: list(dict.fromkeys(texts)) for name, texts in names.items()})

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, func, select, update
 
-from orchestration_project.engine.blob_repair import problem_of, problem_of_file
-from orchestration_project.engine.captures import blob_name
+from orchestration_project.engine.blob_repair import find_file_problem, find_problem
+from orchestration_project.engine.captures import name_blob
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.contracts.repair import Outcome, Problem
 from orchestration_project.engine.packs import Blob
@@ -64,7 +64,7 @@ class DamagedArtifact:
     @property
     def names(self) -> Collection[str]:
         """Names under which a store may have its bytes: in a pack or file, or as a blob alone."""
-        return {self.name} if self.blob is None else {self.name, blob_name(self.sha256)}
+        return {self.name} if self.blob is None else {self.name, name_blob(self.sha256)}
 
     def as_found(self, problem: Problem) -> "DamagedArtifact":
         """Return it with the problem that it has now."""
@@ -153,10 +153,10 @@ def _find_named(
             yield DamagedArtifact.of_blob(blob, "missing")
     files = sorted({name for name, _ in keys if not name.startswith("blobs/")})
     for start in range(0, len(files), HASHES_AT_ONCE):
-        yield from stored_files(connection, files[start : start + HASHES_AT_ONCE])
+        yield from iterate_files(connection, files[start : start + HASHES_AT_ONCE])
 
 
-def stored_files(
+def iterate_files(
     connection: Connection, names: Sequence[str] | None = None
 ) -> Iterator[DamagedArtifact]:
     """Yield the exported files in the artifact store that the tables name, all or some.
@@ -171,7 +171,7 @@ def stored_files(
         yield DamagedArtifact(name, sha256, "missing", None, byte_count)
 
 
-def damaged_files(
+def find_damaged_files(
     warehouse: Warehouse, artifacts: ArtifactStore, *, read_all: bool
 ) -> list[DamagedArtifact]:
     """Return the exported files that are missing, or have other bytes.
@@ -185,19 +185,19 @@ def damaged_files(
         TransientError: The store or the database does not answer.
     """
     with warehouse.reading() as connection:
-        files = list(stored_files(connection))
+        files = list(iterate_files(connection))
     damaged_artifacts: list[DamagedArtifact] = []
     for file in files:
         if not read_all:
             stored = artifacts.found(file.name)
             if stored is not None and stored.byte_count == file.byte_count:
                 continue
-        problem = problem_of_file(artifacts, file.name, file.sha256, file.byte_count)
+        problem = find_file_problem(artifacts, file.name, file.sha256, file.byte_count)
         damaged_artifacts += [file.as_found(problem)] if problem else []
     return damaged_artifacts
 
 
-def named_blobs(
+def find_named_blobs(
     warehouse: Warehouse, sha256: Sequence[str] = (), dataset: str | None = None
 ) -> list[DamagedArtifact]:
     """Return captured bytes by SHA-256, and those of a dataset; their problem is not known yet.
@@ -267,7 +267,7 @@ def _request(text: str) -> Mapping[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
-def damage_counts(warehouse: Warehouse) -> Mapping[str, int]:
+def count_damage(warehouse: Warehouse) -> Mapping[str, int]:
     """Return the number of recorded artifacts by state."""
     row_query = select(damaged.c.state, func.count()).group_by(damaged.c.state)
     with warehouse.reading() as connection:
@@ -306,19 +306,19 @@ def close_repaired(
     whole: list[DamagedArtifact] = []
     for damaged_artifact in open_damage(warehouse):
         is_known = (damaged_artifact.name, damaged_artifact.sha256) in known_pairs
-        if not is_known and problem_now(artifacts, damaged_artifact) is None:
+        if not is_known and inspect_artifact(artifacts, damaged_artifact) is None:
             whole.append(damaged_artifact)
     with warehouse.writing() as connection:
         for damaged_artifact in whole:
             record_outcome(connection, damaged_artifact, FOUND_WHOLE, None, at=at, run_id=run_id)
 
 
-def problem_now(artifacts: ArtifactStore, artifact: DamagedArtifact) -> Problem | None:
+def inspect_artifact(artifacts: ArtifactStore, artifact: DamagedArtifact) -> Problem | None:
     """Return how an artifact differs now, None if it is whole.
 
     Raises:
         TransientError: The store does not answer.
     """
     if artifact.blob is not None:
-        return problem_of(artifacts, artifact.blob)
-    return problem_of_file(artifacts, artifact.name, artifact.sha256, artifact.byte_count)
+        return find_problem(artifacts, artifact.blob)
+    return find_file_problem(artifacts, artifact.name, artifact.sha256, artifact.byte_count)

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Table, func, select
 
-from orchestration_project.engine.contracts.repair import LostCapture, loss_text
+from orchestration_project.engine.contracts.repair import LostCapture, explain_loss
 from orchestration_project.engine.recovery import RecordedCapture
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.services.repair.damage import OPEN, DamagedArtifact, read_captures
@@ -22,13 +22,13 @@ def describe_loss(warehouse: Warehouse, artifact: DamagedArtifact) -> str:
         return f"The exported file {artifact.name} is lost; its rows are in the database."
     recorded = read_captures(warehouse, artifact)
     with warehouse.reading() as connection:
-        return loss_text(list(_find_lost(connection, recorded)))
+        return explain_loss(list(_find_lost(connection, recorded)))
 
 
 def _find_lost(
     connection: Connection, recorded: Sequence[RecordedCapture]
 ) -> Iterator[LostCapture]:
-    tables = {table.name: table for table in published_tables()}
+    tables = {table.name: table for table in list_published_tables()}
     for recorded_capture in recorded:
         named = connection.scalars(
             select(deliveries.c.table_name).where(
@@ -69,7 +69,7 @@ def _find_later(connection: Connection, capture: RecordedCapture) -> datetime | 
     ).scalar_one()
 
 
-def published_tables() -> Collection[Table]:
+def list_published_tables() -> Collection[Table]:
     """Return the tables whose rows say which capture they were read from, without history."""
     histories = {table.info.get(HISTORY) for table in METADATA.tables.values()}
     return [

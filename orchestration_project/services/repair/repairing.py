@@ -12,13 +12,13 @@ from typing import BinaryIO
 from sqlalchemy import update
 
 from orchestration_project.engine.blob_repair import (
-    problem_of,
-    problem_of_file,
+    find_file_problem,
+    find_problem,
     put_blob,
     put_file,
     set_aside,
 )
-from orchestration_project.engine.captures import BlobError, Captures, blob_name
+from orchestration_project.engine.captures import BlobError, Captures, name_blob
 from orchestration_project.engine.connections.artifacts import ArtifactStore
 from orchestration_project.engine.contracts.repair import (
     WAYS,
@@ -27,7 +27,7 @@ from orchestration_project.engine.contracts.repair import (
     Problem,
     Result,
     Way,
-    outcome_of,
+    derive_outcome,
 )
 from orchestration_project.engine.packs import Blob, hash_of_pack
 from orchestration_project.engine.recovery import (
@@ -46,7 +46,7 @@ from orchestration_project.services.repair.copies import ArtifactCopy
 from orchestration_project.services.repair.damage import (
     FOUND_WHOLE,
     DamagedArtifact,
-    problem_now,
+    inspect_artifact,
     read_captures,
     record_outcome,
 )
@@ -105,7 +105,7 @@ class Repairs:
             TransientError: The store or the database does not answer.
         """
         for damaged_artifact in found:
-            if problem := problem_now(self.artifacts, damaged_artifact):
+            if problem := inspect_artifact(self.artifacts, damaged_artifact):
                 yield Repaired(
                     damaged_artifact.as_found(problem),
                     None,
@@ -123,14 +123,14 @@ class Repairs:
             ConfigurationError: The store cannot be written.
         """
         for damaged_artifact in found:
-            problem = problem_now(self.artifacts, damaged_artifact)
+            problem = inspect_artifact(self.artifacts, damaged_artifact)
             if problem is not None:
                 ended = self._repaired(damaged_artifact.as_found(problem))
             elif (
                 self._copied.get(damaged_artifact.name, "missing") is None
             ):  # with another blob of its pack
                 ended = Repaired(
-                    damaged_artifact, outcome_of([Attempt("copy", "repaired")]), ["copy"]
+                    damaged_artifact, derive_outcome([Attempt("copy", "repaired")]), ["copy"]
                 )
             else:
                 ended = Repaired(damaged_artifact, FOUND_WHOLE, [])
@@ -174,7 +174,7 @@ class Repairs:
             ended_attempts.append(_try_way(way, attempt))
             if ended_attempts[-1].result in ("repaired", "rederived"):
                 break
-        outcome, loss = outcome_of(ended_attempts), None
+        outcome, loss = derive_outcome(ended_attempts), None
         if outcome.state == "lost":
             loss = describe_loss(self.environment.warehouse, artifact)
         return Repaired(artifact, outcome, _list_ways(attempts), loss)
@@ -184,15 +184,15 @@ class Repairs:
         blob, problems = artifact.blob, set[Problem]()
         if blob is None or blob.byte_offset is not None:
             problem = self._copy_object(copy, artifact)
-            if problem is None and problem_now(self.artifacts, artifact) is None:
+            if problem is None and inspect_artifact(self.artifacts, artifact) is None:
                 return Attempt("copy", "repaired")
             problems.add(problem or "changed")
         if blob is not None:
-            alone = blob._replace(storage_uri=blob_name(blob.sha256), byte_offset=None)
+            alone = blob._replace(storage_uri=name_blob(blob.sha256), byte_offset=None)
             for key in dict.fromkeys((blob, alone)):
                 for name in copy.find_names(key.storage_uri):
                     other = key._replace(storage_uri=name)
-                    problem = problem_of(copy.store, other)
+                    problem = find_problem(copy.store, other)
                     if problem is None:
                         with Captures(copy.store).open(other) as body:
                             return self._put_blob(blob, body, "copy")
@@ -211,7 +211,7 @@ class Repairs:
             sha256 = artifact.sha256 if artifact.blob is None else hash_of_pack(name)
             problem: Problem | None = "missing"
             for other in copy.find_names(name):
-                problem = problem_of_file(copy.store, other, sha256, 0)
+                problem = find_file_problem(copy.store, other, sha256, 0)
                 if problem is None:
                     with copy.store.open(other) as file:
                         self._put_file(name, sha256, file)

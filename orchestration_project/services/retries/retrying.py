@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Connection, and_, false, func, not_, or_, 
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.failures import (
     WITHOUT_DATA,
+    classify_step,
     run_category,
-    step_category,
 )
 from orchestration_project.engine.contracts.roles import REQUIRES_ADMIN
 from orchestration_project.engine.contracts.work_items import FAILED_STATES
@@ -25,10 +25,10 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.work_items import KEYS_PER_STATEMENT
 from orchestration_project.registry import Registry
 from orchestration_project.services.ended_runs import (
-    entries_of,
+    find_missing_units,
+    iterate_unit_events,
+    read_entries,
     retry_of,
-    unit_events,
-    units_left_by,
 )
 from orchestration_project.services.ledger.reading import read_facts
 from orchestration_project.services.ledger.rules.entries import RunFacts
@@ -40,7 +40,7 @@ from orchestration_project.services.retries.rules import (
     check_domain,
     check_reason_codes,
     check_topics,
-    topic_counts,
+    count_topics,
 )
 from orchestration_project.services.status import ItemTopics
 from orchestration_project.tables.spine import work_items
@@ -62,7 +62,7 @@ Quarantined = Mapping[tuple[str, str], tuple[str, str]]
 """By asset and partition: category and reason of a quarantined one."""
 
 
-def failed_partitions(
+def find_failed_partitions(
     instance: dg.DagsterInstance,
     repository: dg.RepositoryDefinition,
     *,
@@ -100,7 +100,7 @@ def failed_partitions(
         for failed_partition in _find_failed(instance, repository, group, since)
     ]
     if left_by is not None:
-        left = units_left_by(instance, left_by)
+        left = find_missing_units(instance, left_by)
         found = [
             failed_partition
             for failed_partition in found
@@ -192,8 +192,10 @@ def _read_observed(
     """Return a run's quarantined partitions, and those without data, by asset and partition."""
     names: dict[tuple[str, str], tuple[str, str]] = {}
     without_data: set[tuple[str, str]] = set()
-    entries = entries_of(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION})
-    for event in unit_events(entry.dagster_event for entry in entries if entry.dagster_event):
+    entries = read_entries(instance, run_id, {dg.DagsterEventType.ASSET_OBSERVATION})
+    for event in iterate_unit_events(
+        entry.dagster_event for entry in entries if entry.dagster_event
+    ):
         if event.quarantine is not None:
             names[event.unit] = (event.quarantine.category, event.quarantine.reason)
         elif event.outcome in WITHOUT_DATA:
@@ -208,8 +210,8 @@ def _explain_failure(run: RunFacts, assets: Sequence[str]) -> tuple[str, str]:
     failed = [step for step in run.steps if step.status == "FAILURE"]
     steps = [step for step in failed if set(step.assets) & set(assets)]
     if steps:
-        return step_category(steps[0].error_classes, ()), steps[0].error or ""
-    other_names = [step_category(step.error_classes, step.refusals) for step in failed]
+        return classify_step(steps[0].error_classes, ()), steps[0].error or ""
+    other_names = [classify_step(step.error_classes, step.refusals) for step in failed]
     return run_category(other_names, run.error_classes), run.error or ""
 
 
@@ -249,7 +251,7 @@ class ItemRetries:
             keys = select(work_items.c.item_key).where(failed).distinct()
             entries = set(connection.execute(keys).scalars()) if wanted.item_keys else set()
         return ItemRetryPlan(
-            topic_counts(counts, wanted, {name: value.remedies for name, value in topics.items()}),
+            count_topics(counts, wanted, {name: value.remedies for name, value in topics.items()}),
             first,
             sorted(set(wanted.item_keys) - entries),
         )
@@ -283,7 +285,7 @@ class ItemRetries:
         ]
         known_topics = {
             topic: item_topics
-            for topic in stored_topics(connection)
+            for topic in iterate_topics(connection)
             for item_topics in declared
             if topic.startswith(item_topics.prefix)
         }
@@ -313,7 +315,7 @@ class ItemRetries:
             following = query.where(key > keys[-1])
 
 
-def stored_topics(connection: Connection) -> Iterator[str]:
+def iterate_topics(connection: Connection) -> Iterator[str]:
     """Yield the topics that have items, one index lookup each."""
     smallest = select(func.min(work_items.c.topic))
     topic = connection.execute(smallest).scalar()

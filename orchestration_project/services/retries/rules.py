@@ -56,14 +56,14 @@ def check_kinds(kinds: Collection[str]) -> None:
         )
 
 
-def why_left_out(failed: FailedPartition, kinds: Collection[str]) -> str:
+def explain_skip(failed: FailedPartition, kinds: Collection[str]) -> str:
     """Return why a failed partition is not retried; empty if it is."""
     if failed.obstacle or failed.category in kinds:
         return failed.obstacle
     return PERMANENT_REASONS.get(failed.category, "its kind was not asked for")
 
 
-def batches(due: Sequence[FailedPartition]) -> list[Batch]:
+def build_batches(due: Sequence[FailedPartition]) -> list[Batch]:
     """Return the partitions that are launched together, in the order of assets and configs."""
     failed_partitions: dict[tuple[tuple[str, ...], str], list[FailedPartition]] = {}
     for failed_partition in sorted(due, key=lambda each: each.partition):
@@ -162,7 +162,7 @@ class ItemRetryPlan:
     missing_keys: Sequence[str] = ()
 
 
-def topic_counts(
+def count_topics(
     found: Mapping[tuple[str, str], int],
     wanted: ItemFilter,
     remedies: Mapping[str, Mapping[str, str]] = MappingProxyType({}),

@@ -12,18 +12,18 @@ from orchestration_project.engine.contracts.edits import REMEDY
 from orchestration_project.engine.contracts.job_kinds import describe_former_job
 from orchestration_project.engine.contracts.job_options import require_valid
 from orchestration_project.engine.contracts.pauses import Pause
-from orchestration_project.engine.dagster_private.definitions import models_of
-from orchestration_project.engine.loads import time_periods
+from orchestration_project.engine.dagster_private.definitions import find_models
+from orchestration_project.engine.loads import find_time_windows
 from orchestration_project.errors import ConfigurationError, cut, did_you_mean
 from orchestration_project.services.pauses import pause_of_job
-from orchestration_project.services.presets import config_of_preset
+from orchestration_project.services.presets import read_run_config
 from orchestration_project.services.schedules.rules.schedules import (
     JobShape,
     Schedule,
-    partition_problems,
+    find_partition_problems,
     read_zone,
 )
-from orchestration_project.services.schedules.rules.timetable import Window, chosen_window
+from orchestration_project.services.schedules.rules.timetable import Window, choose_window
 
 MAX_WINDOWS = 400
 """Latest partitions that a rule chooses from: a year of days."""
@@ -83,7 +83,7 @@ class ScheduledJobs:
         """Return why a schedule could not start its job; empty: it could."""
         if not self.has(schedule.job):
             return [f"job not found: {schedule.job}"]
-        problems = partition_problems(schedule, self.shape(schedule.job))
+        problems = find_partition_problems(schedule, self.shape(schedule.job))
         try:
             config = run_config_of(schedule)
         except ConfigurationError as error:
@@ -103,7 +103,7 @@ class ScheduledJobs:
     def partition_key(self, schedule: Schedule, due: datetime) -> str | None:
         """Return the partition of a due time; None: the rule finds none that is published."""
         definition = self._repository.get_job(schedule.job).partitions_def
-        periods = time_periods(definition)
+        periods = find_time_windows(definition)
         if periods is None or definition is None:
             return None
         if schedule.job not in self._windows:
@@ -117,13 +117,13 @@ class ScheduledJobs:
                 if published_on(_build_key(definition, periods, window.key, schedule)) <= day
             ]
         zone, days = read_zone(schedule.timezone), schedule.days_before
-        chosen = chosen_window(schedule.partitions, windows, due, zone, days=days)
+        chosen = choose_window(schedule.partitions, windows, due, zone, days=days)
         return chosen and _build_key(definition, periods, chosen.key, schedule)
 
     def _config_problem(self, name: str, config: Mapping[str, Any]) -> str | None:
         job = self._repository.get_job(name)
         try:
-            require_valid(config, models_of([job]))
+            require_valid(config, find_models([job]))
             dg.validate_run_config(job, dict(config))
         except ConfigurationError as error:
             return cut(error.line, MAX_PROBLEM_CHARACTERS)
@@ -140,7 +140,7 @@ def run_config_of(schedule: Schedule) -> Mapping[str, Any]:
         ConfigurationError: The preset is missing, or is for another job.
     """
     if schedule.preset is not None:
-        return config_of_preset(schedule.preset, schedule.job)
+        return read_run_config(schedule.preset, schedule.job)
     return schedule.run_config or {}
 
 
@@ -165,7 +165,7 @@ def _build_key(
 def _read_shape(definition: dg.PartitionsDefinition | None) -> JobShape:
     if definition is None:
         return JobShape()
-    periods, other_names = time_periods(definition), dict[str, Sequence[str]]()
+    periods, other_names = find_time_windows(definition), dict[str, Sequence[str]]()
     if isinstance(definition, dg.MultiPartitionsDefinition):
         other_names = {
             partitions_def.name: partitions_def.partitions_def.get_partition_keys()

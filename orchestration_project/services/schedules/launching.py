@@ -23,16 +23,16 @@ from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.engine.warehouse.frames import KEYS_AT_ONCE, insert_absent
 from orchestration_project.services.alerts import Alerts
 from orchestration_project.services.alerts.inbox import (
+    build_recovery_wording,
+    build_wording,
     is_always_open,
-    words_of,
-    words_of_recovery,
 )
 from orchestration_project.services.alerts.rules.messages import Message
-from orchestration_project.services.flags import flags_in_effect
+from orchestration_project.services.flags import select_flags
 from orchestration_project.services.pauses import Pauses
 from orchestration_project.services.schedules.jobs import ScheduledJobs, run_config_of
 from orchestration_project.services.schedules.rules.schedules import StoredSchedule
-from orchestration_project.services.schedules.rules.timetable import due_times
+from orchestration_project.services.schedules.rules.timetable import find_due_times
 from orchestration_project.services.schedules.store import SCHEDULE_STORE
 from orchestration_project.tables.operations_edits import (
     operations_schedule_launches as launches,
@@ -181,7 +181,7 @@ def _is_lost(row: RowMapping, now: datetime) -> bool:
 def _read_flags(connection: Connection, due: Sequence[StoredSchedule], now: datetime) -> FlagSet:
     """Return the flags in effect, if a due schedule has one."""
     if any(stored_schedule.schedule.flag is not None for stored_schedule in due):
-        return flags_in_effect(connection, now)
+        return select_flags(connection, now)
     return FlagSet({}, now)
 
 
@@ -194,7 +194,7 @@ def _plan(
     if problems := jobs.problems(schedule):
         plan.disabled[schedule.name] = stored, "; ".join(problems)
         return
-    due = due_times(schedule.timetable, first, now, schedule.catch_up, schedule.max_catch_up)
+    due = find_due_times(schedule.timetable, first, now, schedule.catch_up, schedule.max_catch_up)
     launched, following = due.launched[: plan.room], due.following
     if len(launched) < len(due.launched):
         following = due.launched[len(launched)]
@@ -309,9 +309,9 @@ def raise_alerts(warehouse: Warehouse, alerts: Alerts) -> int:
         for problem in disabled.keys() - known_problems:
             job, reason = disabled[problem]
             message = _build_message(problem, job, reason, alerts.links.automation())
-            inbox.observe(message.problems, is_always_open, words_of(message))
+            inbox.observe(message.problems, is_always_open, build_wording(message))
         for problem in known_problems - disabled.keys():
-            recovered = words_of_recovery("by an edit of the schedule")
+            recovered = build_recovery_wording("by an edit of the schedule")
             inbox.observe(frozenset(), partial(eq, problem), recovered)
     return len(disabled.keys() - known_problems)
 

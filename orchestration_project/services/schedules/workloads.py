@@ -49,7 +49,7 @@ def read_past(warehouse: Warehouse, now: datetime) -> Mapping[str, Past]:
         return {job: Past(mean, count) for job, mean, count in connection.execute(query)}
 
 
-def workloads_of_year(
+def build_workloads(
     repository: dg.RepositoryDefinition,
     warehouse: Warehouse,
     year: int,

@@ -9,7 +9,7 @@ from sqlalchemy import delete, select
 
 from orchestration_project.client import Client
 from orchestration_project.engine.contracts.problems import Problem
-from orchestration_project.services.alerts.inbox import is_always_open, words_of
+from orchestration_project.services.alerts.inbox import build_wording, is_always_open
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.services.probes import open_alerts
 from orchestration_project.tables.operations_alerts import operations_alerts, operations_evaluations
@@ -156,7 +156,7 @@ def test_a_state_that_prometheus_and_the_project_report_is_one_entry(
     def report_own() -> None:
         message = Message(problem.kind, "error", "own", "own", frozenset([problem]))
         with open_alerts(api.services.settings).inbox() as inbox:
-            inbox.observe(message.problems, is_always_open, words_of(message))
+            inbox.observe(message.problems, is_always_open, build_wording(message))
 
     if is_own_first:
         report_own()

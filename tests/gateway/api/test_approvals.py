@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from orchestration_project.client import ApiError, Client
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.roles import Role
-from orchestration_project.services.access.approvals import person_of
+from orchestration_project.services.access.approvals import read_person
 from orchestration_project.services.erasure.requests import ErasureRequests
 from orchestration_project.tables.access import access_approvals
 from orchestration_project.tables.erasures import operations_erasures
@@ -247,7 +247,7 @@ def test_a_caller_cannot_name_another_requester_by_a_tag(api, admin: Client):
     run_id = launch(api, "launchRun", ERASE, erasure(api), "admin", **tags)
     run = api.services.instance.get_run_by_id(run_id)
     assert run
-    assert person_of(run.tags) == "the admin"
+    assert read_person(run.tags) == "the admin"
     assert [approval.requested_by for approval in admin.approvals()] == ["the admin"]
 
 

@@ -15,7 +15,7 @@ from orchestration_project.domains.finra.tables.weekly import (
     finra_otc_weekly,
     finra_otc_weekly_history,
 )
-from orchestration_project.engine.warehouse.chain_amending import amending
+from orchestration_project.engine.warehouse.chain_amending import record_amendments
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.data import served
 from orchestration_project.tables.catalogue import known_tables
@@ -49,7 +49,7 @@ def erase(api: Api, *tables: Table) -> None:
     at = datetime(2042, 1, 1, tzinfo=UTC)
     with (
         api.services.warehouse.writing() as connection,
-        amending(connection, "erasure", "request", at),
+        record_amendments(connection, "erasure", "request", at),
     ):
         for table in tables:
             connection.execute(delete(table).where(table.c.week_start > MONDAY.replace(year=2040)))

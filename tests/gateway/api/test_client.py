@@ -29,8 +29,8 @@ from orchestration_project.domains.finra.tables.weekly import (
 )
 from orchestration_project.engine.contracts.api.runs import Event
 from orchestration_project.engine.contracts.job_kinds import LIST_SESSIONS
-from orchestration_project.engine.contracts.values import schema_of
-from orchestration_project.engine.warehouse.frames import insert_frame, within
+from orchestration_project.engine.contracts.values import derive_schema
+from orchestration_project.engine.warehouse.frames import insert_frame, match_scope
 from orchestration_project.gateway.api.app import operations_of
 from orchestration_project.gateway.api.openapi import document
 from orchestration_project.services.evidence.verifying import verify
@@ -689,13 +689,13 @@ def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, landed, tmp_p
 def published(api: Api, *rows: Mapping[str, Any]) -> Iterator[None]:
     """Have these rows alone in the table of a week, outside all loads."""
     loaded = frame(list(rows)).with_columns(capture_id=pl.lit(1, pl.Int64), known_from=pl.lit(NOON))
-    columns = [pl.col(name).cast(kind) for name, kind in schema_of(finra_otc_weekly).items()]
+    columns = [pl.col(name).cast(kind) for name, kind in derive_schema(finra_otc_weekly).items()]
     with api.services.warehouse.writing() as connection:
         insert_frame(connection, finra_otc_weekly, loaded.select(columns))
     try:
         yield
     finally:
-        of_week = within(finra_otc_weekly, {"week_start": MONDAY, "tier": "T1"})
+        of_week = match_scope(finra_otc_weekly, {"week_start": MONDAY, "tier": "T1"})
         with api.services.warehouse.writing() as connection:
             connection.execute(delete(finra_otc_weekly).where(of_week))
 

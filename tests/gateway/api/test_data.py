@@ -23,7 +23,7 @@ from orchestration_project.engine.work_items import WorkItems
 from orchestration_project.gateway.api import data
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.data import RowPage, page_response, served
-from orchestration_project.services.links import file_path
+from orchestration_project.services.links import build_file_path
 from orchestration_project.tables.catalogue import known_tables
 from orchestration_project.tables.schema import key_names
 from orchestration_project.tables.webhooks import events_webhooks
@@ -376,13 +376,13 @@ def test_pictures_and_staged_files_are_sent_and_nothing_else_of_the_store(api):
     store, content = api.services.store, b"<svg xmlns='http://www.w3.org/2000/svg'/>"
     name = put_content(store, "plots/finra/value", content, suffix="svg")
     other = put_content(store, "blobs", content, suffix="svg")
-    answer = api.ask("GET", file_path(name).removeprefix("/api/v1"))
+    answer = api.ask("GET", build_file_path(name).removeprefix("/api/v1"))
     assert (answer.status_code, answer.content) == (200, content)
     assert answer.headers["content-type"] == "image/svg+xml"
     assert any("sandbox" in each for each in answer.headers.get_list("content-security-policy"))
     missing = f"staged/x/{'0' * 64}.parquet"
     for wrong in (other, missing, f"plots/../{name}", f"plots/{name}/..", "plots/finra/value"):
-        assert api.problem("GET", file_path(wrong).removeprefix("/api/v1"))["status"] == 404
+        assert api.problem("GET", build_file_path(wrong).removeprefix("/api/v1"))["status"] == 404
 
 
 def test_a_clean_up_is_an_admin_s_run_and_dry_by_default(api):

@@ -10,7 +10,7 @@ from sqlalchemy import delete, insert, text, update
 
 from orchestration_project import Daily, Dataset, Field, decimal, file_source
 from orchestration_project.engine.own.contracts import declare_table
-from orchestration_project.engine.warehouse.own_schema import additive_changes, apply_changes
+from orchestration_project.engine.warehouse.own_schema import apply_changes, find_additive_changes
 from orchestration_project.tables.catalogue import relation
 from orchestration_project.tables.schema import HISTORY, METADATA
 from orchestration_project.tables.spine import captures, load_chain, rejects
@@ -53,7 +53,7 @@ def customers(api):
         "rejected_at": known["known_from"],
     }
     with api.services.warehouse.writing() as connection:
-        apply_changes(connection, additive_changes(connection, None))
+        apply_changes(connection, find_additive_changes(connection, None))
         rows = [{"number": 1, **personal}, {"number": 2, **dict.fromkeys(personal)}]
         connection.execute(insert(table), [{**row, **known} for row in rows])
         connection.execute(insert(rejects), [reject])

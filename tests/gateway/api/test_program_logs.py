@@ -14,7 +14,7 @@ import pytest
 from starlette.applications import Starlette
 
 from orchestration_project.client import ApiError, Client
-from orchestration_project.engine.connections.log_files import FOLDER, LogFile, segments_of
+from orchestration_project.engine.connections.log_files import FOLDER, LogFile, list_segments
 from orchestration_project.engine.contracts.log_lines import LogFilter, encode_line
 from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.gateway.api.app import routes
@@ -111,7 +111,7 @@ def test_lines_are_selected_by_service_level_run_trace_and_time(listed, programs
 
 def test_damaged_lines_are_passed_over(listed, programs):
     programs.write("run", 2)
-    with segments_of(programs.folder / "run")[0].path.open("ab") as file:
+    with list_segments(programs.folder / "run")[0].path.open("ab") as file:
         file.write(b'not json\n[]\n\xff\xfe\n{"torn')
     programs.write("run", 1)
     assert messages(listed("")) == [2, 1, 0]
@@ -288,7 +288,7 @@ def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, programs)
         async with followed(app, "service=daemon") as stream:
             programs.write("gateway", 1)
             end = programs.folder / "gateway"
-            size = segments_of(end)[0].path.stat().st_size
+            size = list_segments(end)[0].path.stat().st_size
             while True:
                 part = await stream.parts.get()
                 assert part.endswith(b"\n: still here\n\n")

@@ -22,7 +22,7 @@ from orchestration_project.errors import ContractError, OrchestrationError, Tran
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import FeedLimits
 from orchestration_project.resources.prices.universe import most_traded
-from orchestration_project.services.inbox.rows import Inbox, NewDelivery, delivery_items
+from orchestration_project.services.inbox.rows import Inbox, NewDelivery, open_delivery_items
 from orchestration_project.tables.spine import inbox, work_items
 from tests.gateway.api.conftest import DEFINITIONS, FRIDAY, HOME, HOURS, SOMEBODY, WEEK
 
@@ -369,7 +369,7 @@ def dead(api) -> Iterator[dict[str, OrchestrationError]]:
     warehouse, clock = api.services.warehouse, api.services.clock
     received = [NewDelivery("api", error, "push", b"{}", {}, 1) for error in errors]
     Inbox(warehouse, clock).take(received)
-    items, until = delivery_items(warehouse, clock), clock.now() + HOURS
+    items, until = open_delivery_items(warehouse, clock), clock.now() + HOURS
     claimed = items.claim(DEAD, limit=9, run_id="earlier", until=until)
     with warehouse.writing() as connection:
         results = [ItemSettlement.of_error(each, errors[each.key]) for each in claimed]

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
-from orchestration_project.assets.prices.months import by_month
+from orchestration_project.assets.prices.months import summarize_by_month
 from orchestration_project.domains.prices.calendar import closes_at
 from orchestration_project.domains.prices.contract import RULE_VERSION
 from orchestration_project.engine.loads import ItemResult
@@ -173,7 +173,7 @@ def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as
         for symbol, value in ended.items()
         if isinstance(value, LoadedPrices)
     ]
-    [month] = by_month(["2026-02-01"], outcomes)
+    [month] = summarize_by_month(["2026-02-01"], outcomes)
     assert month.error is None
     assert month.loaded is not None
     assert (month.loaded.row_count, month.loaded.unchanged_count) == (19, 0)

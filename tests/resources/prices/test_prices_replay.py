@@ -21,7 +21,7 @@ from orchestration_project.domains.prices.tables import (
 from orchestration_project.engine.captures import BlobError
 from orchestration_project.engine.connections.artifacts import FolderStore
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.values import schema_of
+from orchestration_project.engine.contracts.values import derive_schema
 from orchestration_project.engine.warehouse import HeldBackError
 from orchestration_project.engine.warehouse.target import BOOKKEEPING
 from orchestration_project.errors import ConfigurationError
@@ -78,7 +78,7 @@ def contents(price_loader: PriceLoader) -> Mapping[str, Sequence[tuple]]:
 
 def published(price_loader: PriceLoader) -> list[tuple]:
     """Return the rows that readers see, without whence and since when they are known."""
-    names = [name for name in schema_of(prices_daily) if name not in BOOKKEEPING]
+    names = [name for name in derive_schema(prices_daily) if name not in BOOKKEEPING]
     return rows(price_loader, prices_daily, *names)
 
 

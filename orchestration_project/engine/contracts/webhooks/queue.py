@@ -66,7 +66,7 @@ class AttemptRun:
     has_rejected: bool = False
 
 
-def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
+def derive_change(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
     """Return the change of ``row`` by the run of its attempt; None: nothing new."""
     if run is None:
         # A run that was seen and is gone: it was deleted, so the attempt is over. Its end is
@@ -85,7 +85,7 @@ def changed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | 
     return ItemChange("leased", now, run.run_id)
 
 
-def failed_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
+def fail_unclaimed(row: Row, run: AttemptRun | None, *, now: datetime) -> ItemChange | None:
     """Return the change of a delivery whose run failed before it claimed any; None: no change.
 
     A run that claims deliveries settles them itself; of one that ended, their leases are ended.
@@ -111,7 +111,7 @@ def _is_tried_again(run: AttemptRun, now: datetime) -> bool:
     return run.will_retry and is_new
 
 
-def waits_until(row: Row, now: datetime) -> datetime | None:
+def find_wait_end(row: Row, now: datetime) -> datetime | None:
     """Return until when a row waits after a failed attempt; None: it does not."""
     if row.state != "failed":
         return None
@@ -120,17 +120,17 @@ def waits_until(row: Row, now: datetime) -> datetime | None:
     return until if row.changed_at <= now < until else None
 
 
-def first(rows: Sequence[Row], *, in_order: bool, most: int, now: datetime) -> list[Row]:
+def select_first(rows: Sequence[Row], *, in_order: bool, most: int, now: datetime) -> list[Row]:
     """Return which of one source's rows to look at, ``most`` at most.
 
     Those that run keep their place when older ones come back, or come late. Without order those
     that wait leave theirs to others.
     """
-    ready = [row for row in rows if in_order or not waits_until(row, now)]
+    ready = [row for row in rows if in_order or not find_wait_end(row, now)]
     return sorted(ready, key=lambda row: (row.state != "leased", row.age))[:most]
 
 
-def due(
+def select_due(
     rows: Sequence[Row],
     runs: Mapping[str, AttemptRun],
     *,
@@ -158,6 +158,6 @@ def due(
         if in_order[row.source] and row.source in begun:
             continue
         begun.add(row.source)
-        if not waits_until(row, now):
+        if not find_wait_end(row, now):
             due_rows.append(row)
     return due_rows[:most]

@@ -123,7 +123,7 @@ def verify(
     return "valid" if signed.timestamp is None or _is_now(signed.timestamp, now) else "stale"
 
 
-def standard_headers(key: bytes, message_id: str, body: bytes, *, now: datetime) -> Headers:
+def build_standard_headers(key: bytes, message_id: str, body: bytes, *, now: datetime) -> Headers:
     """Return the headers that sign ``body`` by Standard Webhooks.
 
     Args:
@@ -141,7 +141,7 @@ def standard_headers(key: bytes, message_id: str, body: bytes, *, now: datetime)
     }
 
 
-def headers_of(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+def decode_headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return headers by name, without duplicated ones, which are ambiguous."""
     names: dict[str, str] = {}
     twice: set[str] = set()

@@ -185,13 +185,13 @@ def _build_error(found: str) -> ConfigurationError:
     )
 
 
-def secret_names(source: str) -> tuple[str, str]:
+def name_secrets(source: str) -> tuple[str, str]:
     """Return the variables that hold a source's secret, and the one before it."""
     name = f"WEBHOOK_SECRET_{source.upper()}"
     return name, f"{name}_OLD"
 
 
-def key_of(source: str, declared: WebhookSource, secret: str) -> bytes:
+def derive_key(source: str, declared: WebhookSource, secret: str) -> bytes:
     """Return the key of a secret.
 
     Raises:
@@ -211,11 +211,11 @@ def _build_secret_error(source: str, found: str) -> ConfigurationError:
         f"a secret of the webhook source {source} cannot be used",
         expected=f"one as its scheme has it, of {SHORTEST_SECRET_BYTES} bytes or more",
         found=found,
-        remedy=f"correct {' or '.join(secret_names(source))}",
+        remedy=f"correct {' or '.join(name_secrets(source))}",
     )
 
 
-def delivery_id_of(declared: WebhookSource, headers: Headers, body: bytes) -> str | None:
+def find_delivery_id(declared: WebhookSource, headers: Headers, body: bytes) -> str | None:
     """Return the id that makes a delivery known again: the sender's, or else the body's digest.
 
     None: the sender's cannot be used.
@@ -228,13 +228,13 @@ def delivery_id_of(declared: WebhookSource, headers: Headers, body: bytes) -> st
     return value if PLAIN.fullmatch(value) else None
 
 
-def kind_of(declared: WebhookSource, headers: Headers, body: bytes) -> str | None:
+def find_kind(declared: WebhookSource, headers: Headers, body: bytes) -> str | None:
     """Return the event kind that the sender names, such as ``issues``; None: no plain one."""
     value = _find_value(declared.signing.kind, headers, body)
     return value if value and PLAIN.fullmatch(value) else None
 
 
-def kept_headers(declared: WebhookSource, headers: Headers) -> dict[str, str]:
+def select_headers(declared: WebhookSource, headers: Headers) -> dict[str, str]:
     """Return the headers that are worth keeping; none of them is a secret or a signature."""
     named = declared.delivery_id.place.header if declared.delivery_id else ""
     names = (*ALWAYS_KEPT, *declared.signing.kept, named)
@@ -260,7 +260,7 @@ EVENTS = (events_webhooks, events_webhooks.info[HISTORY])
 """Tables that deliveries are loaded into."""
 
 
-def webhook_subjects(sources: Mapping[str, WebhookSource]) -> Sequence[SubjectKind]:
+def build_subjects(sources: Mapping[str, WebhookSource]) -> Sequence[SubjectKind]:
     """Return the kinds that sources declare, whose deliveries are deleted."""
     columns: defaultdict[str, list[IdentifyingColumn]] = defaultdict(list)
     for source, declared in sources.items():
@@ -275,13 +275,13 @@ def webhook_subjects(sources: Mapping[str, WebhookSource]) -> Sequence[SubjectKi
             name=kind,
             description="value of the member that the source declares in webhooks.yaml",
             columns=some,
-            related=rows_of_delivery,
+            related=list_delivery_rows,
         )
         for kind, some in sorted(columns.items())
     ]
 
 
-def rows_of_delivery(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
+def list_delivery_rows(table: Table, key: Key) -> Sequence[tuple[Table, Key]]:
     """Return the rows of other tables that a delivery has: inbox, event, history and work item."""
     if table not in {inbox, *EVENTS}:
         return []

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import IO
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
-from orchestration_project.engine.own.formats.shared import unreadable
+from orchestration_project.engine.own.formats.shared import build_read_error
 from orchestration_project.engine.own.reading import Reading
 
 GZIP = b"\x1f\x8b"
@@ -43,7 +43,7 @@ def is_workbook(body: bytes) -> bool:
         return WORKBOOK in archive.namelist()
 
 
-def unpacked(body: bytes, reading: Reading) -> bytes:
+def unpack_document(body: bytes, reading: Reading) -> bytes:
     """Return the document within gzip or zip; another one as it is.
 
     Raises:
@@ -56,7 +56,7 @@ def unpacked(body: bytes, reading: Reading) -> bytes:
             return _inflate_file(file, reading.max_bytes)
     if not is_zip(body):
         if reading.member:
-            raise unreadable(f"a zip with {reading.member}", "another document")
+            raise build_read_error(f"a zip with {reading.member}", "another document")
         return body
     if reading.format == "xlsx" and is_workbook(body):
         return body
@@ -67,7 +67,7 @@ def unpacked(body: bytes, reading: Reading) -> bytes:
 END_OF_ZIP, END_OF_ZIP_BYTES = b"PK\x05\x06", 22
 
 
-def end_of(body: bytes) -> int:
+def find_end(body: bytes) -> int:
     """Return where a zip with its comment ends; of other bytes, their number."""
     if not is_zip(body):
         return len(body)
@@ -75,7 +75,7 @@ def end_of(body: bytes) -> int:
     return min(end + int.from_bytes(body[end - 2 : end], "little"), len(body))
 
 
-def parts_of(body: bytes, max_bytes: int) -> Mapping[str, bytes]:
+def unpack_zip(body: bytes, max_bytes: int) -> Mapping[str, bytes]:
     """Return the files of a zip by name, all together within the limit.
 
     Raises:
@@ -94,7 +94,7 @@ def _open_zip(body: bytes) -> ZipFile:
     try:
         return ZipFile(io.BytesIO(body))
     except (*DAMAGES, RuntimeError) as error:
-        raise unreadable("a whole zip", str(error)) from error
+        raise build_read_error("a whole zip", str(error)) from error
 
 
 def _choose_file(archive: ZipFile, wanted: str) -> ZipInfo:
@@ -102,7 +102,7 @@ def _choose_file(archive: ZipFile, wanted: str) -> ZipInfo:
     fitting = [info for info in files if not wanted or fnmatchcase(info.filename, wanted)]
     if len(fitting) != 1:
         names = ", ".join(info.filename for info in files[:10]) or "no file"
-        raise unreadable(f"a zip with one file {wanted or 'or member='}".strip(), names)
+        raise build_read_error(f"a zip with one file {wanted or 'or member='}".strip(), names)
     return fitting[0]
 
 
@@ -110,7 +110,7 @@ def _read_member(archive: ZipFile, info: ZipInfo, limit: int) -> bytes:
     try:
         file = archive.open(info)
     except (*DAMAGES, RuntimeError, NotImplementedError) as error:  # also of encrypted ones
-        raise unreadable(f"{info.filename} in the zip, readable", str(error)) from error
+        raise build_read_error(f"{info.filename} in the zip, readable", str(error)) from error
     with file:
         return _inflate_file(file, limit)
 
@@ -119,7 +119,7 @@ def _inflate_file(file: IO[bytes] | io.BufferedIOBase, limit: int) -> bytes:
     try:
         content = file.read(limit + 1)
     except DAMAGES as error:
-        raise unreadable("a whole gzip or zip", f"{type(error).__name__}: {error}") from error
+        raise build_read_error("a whole gzip or zip", f"{type(error).__name__}: {error}") from error
     if len(content) > limit:
-        raise unreadable(f"at most {limit} bytes when inflated", "more")
+        raise build_read_error(f"at most {limit} bytes when inflated", "more")
     return content

@@ -10,10 +10,10 @@ from orchestration_project.engine.own.formats.shared import (
     MAX_CELLS,
     Record,
     Row,
-    decoded,
-    missing_library,
-    records_below_header,
-    unreadable,
+    build_library_error,
+    build_read_error,
+    decode_text,
+    iterate_table_records,
 )
 from orchestration_project.engine.own.reading import Reading
 
@@ -31,14 +31,14 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     try:
         from selectolax.lexbor import LexborHTMLParser  # an extra
     except ImportError as error:
-        raise missing_library("selectolax") from error
-    tree = LexborHTMLParser(decoded(body).encode())
+        raise build_library_error("selectolax") from error
+    tree = LexborHTMLParser(decode_text(body).encode())
     tree.strip_tags(["script", "style", "template"])
     for node in tree.css("br, p, div, li"):
         node.insert_after(" ")
     table = _choose_table(tree, reading.table)
     rows = [row for row in table.css("tr") if _find_table(row) == table.mem_id]
-    return records_below_header(_iterate_rows(rows, reading.skip), names)
+    return iterate_table_records(_iterate_rows(rows, reading.skip), names)
 
 
 def _choose_table(tree: Any, wanted: int | str) -> Any:
@@ -66,7 +66,7 @@ def _choose_table(tree: Any, wanted: int | str) -> Any:
     ]
     if len(entries) != 1:
         titles = [f"{number} {heading}".strip() for number, heading in enumerate(headings[:10], 1)]
-        raise unreadable(f"one table {wanted}", ", ".join(titles) or "no table")
+        raise build_read_error(f"one table {wanted}", ", ".join(titles) or "no table")
     return entries[0]
 
 
@@ -103,7 +103,7 @@ def _iterate_rows(rows: Sequence[Any], skip: int) -> Iterator[Row]:
                 line[column] = line[column - 1]
         count += len(line)
         if count > MAX_CELLS:
-            raise unreadable(f"at most {MAX_CELLS} cells", "more")
+            raise build_read_error(f"at most {MAX_CELLS} cells", "more")
         if number > skip:
             texts = [line.get(at, "") for at in range(max(line, default=-1) + 1)]
             yield Row(number, texts, _find_problem(cells) if number > skip + 1 else ("", ""))

@@ -10,10 +10,10 @@ from orchestration_project.engine.own.formats.shared import (
     BYTE_ORDER_MARK,
     Digits,
     Record,
-    decoded,
-    json_text,
-    text_of,
-    unreadable,
+    build_read_error,
+    decode_text,
+    format_json,
+    format_value,
 )
 from orchestration_project.engine.own.reading import Reading
 
@@ -29,7 +29,7 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     Raises:
         SourceError: It is not JSON, or has nothing at the path.
     """
-    records = at_path(loaded_json(body), reading.records, "records")
+    records = find_member(read_json(body), reading.records, "records")
     return _iterate_records(records if isinstance(records, list) else [records], reading, names)
 
 
@@ -39,7 +39,7 @@ def read_lines(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[
     Raises:
         SourceError: A line is not JSON.
     """
-    lines = [line for line in decoded(body).split("\n") if line.strip(WHITESPACE)]
+    lines = [line for line in decode_text(body).split("\n") if line.strip(WHITESPACE)]
     return _iterate_records([_parse_json(line) for line in lines], reading, names)
 
 
@@ -50,38 +50,38 @@ def _iterate_records(
     for number, element in enumerate(elements, 1):
         if isinstance(element, dict):
             texts = {
-                name: json_text(value)
+                name: format_json(value)
                 if name in reading.json_names and value is not None
-                else text_of(value)
+                else format_value(value)
                 for name in names
                 for value in [_find_value(element, name)]
             }
             if reading.reads_all:
                 other_items = element.keys() - first_names - texts.keys()
-                texts |= {name: text_of(element[name]) for name in other_items}
+                texts |= {name: format_value(element[name]) for name in other_items}
             yield Record(number, texts)
         else:
             kind = KINDS.get(type(element), type(element).__name__)
             yield Record(number, None, ("not_an_object", f"the record is {kind}, not an object"))
 
 
-def loaded_json(body: bytes) -> Any:
+def read_json(body: bytes) -> Any:
     """Return a JSON document; numbers are texts, as they are written.
 
     Raises:
         SourceError: It is none.
     """
-    return _parse_json(decoded(body))
+    return _parse_json(decode_text(body))
 
 
 def _parse_json(text: str) -> Any:
     try:
         return json.loads(text, parse_float=Digits, parse_int=Digits)
     except (ValueError, RecursionError) as error:
-        raise unreadable("JSON", f"{error}: {text[:100]!a}") from error
+        raise build_read_error("JSON", f"{error}: {text[:100]!a}") from error
 
 
-def at_path(document: Any, path: str, what: str, *, is_optional: bool = False) -> Any:
+def find_member(document: Any, path: str, what: str, *, is_optional: bool = False) -> Any:
     """Return the member of a document at a path of names with dots.
 
     Raises:
@@ -93,7 +93,7 @@ def at_path(document: Any, path: str, what: str, *, is_optional: bool = False) -
             return None
         if not isinstance(value, dict) or name not in value:
             has = ", ".join(list(value)[:10]) if isinstance(value, dict) else type(value).__name__
-            raise unreadable(f"{what} at {path}", f"no {name} in {has}")
+            raise build_read_error(f"{what} at {path}", f"no {name} in {has}")
         value = value[name]
     return value
 

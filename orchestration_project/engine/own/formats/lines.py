@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Any
 
 from orchestration_project.engine.contracts.balance import RecordCount, count_quoted_lines
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.engine.own.formats.shared import (
     Record,
     Row,
-    decoded,
-    records_below_header,
-    unreadable,
+    build_read_error,
+    decode_text,
+    iterate_table_records,
 )
 from orchestration_project.engine.own.reading import Reading
 
@@ -36,12 +36,12 @@ def read_csv(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Re
     return (
         _expand_cells(rows, reading, names)
         if reading.unpivot
-        else records_below_header(rows, names)
+        else iterate_table_records(rows, names)
     )
 
 
 def _read_rows(body: bytes, reading: Reading) -> Iterator[Row]:
-    text = io.StringIO(decoded(body), newline="")
+    text = io.StringIO(decode_text(body), newline="")
     for _ in range(reading.skip):
         text.readline()
     quoting = csv.QUOTE_MINIMAL if reading.quote else csv.QUOTE_NONE
@@ -59,8 +59,8 @@ def _read_rows(body: bytes, reading: Reading) -> Iterator[Row]:
         width, last = width or len(rows[0].cells), rows[-1]
         yield from rows
     if len(last.cells) < width and not body.endswith((b"\n", b"\r")):
-        cut = in_ascii(",".join(last.cells).encode(), 200)
-        raise unreadable("a whole last line", f"a line without its end: {cut}")
+        cut = escape_bytes(",".join(last.cells).encode(), 200)
+        raise build_read_error("a whole last line", f"a line without its end: {cut}")
 
 
 def _read_batch(lines: Any, skip: int) -> list[Row]:
@@ -73,7 +73,7 @@ def _read_batch(lines: Any, skip: int) -> list[Row]:
             rows.append(Row(begin, [field.strip() for field in fields]))
             begin = skip + lines.line_num + 1
     except csv.Error as error:
-        raise unreadable("a CSV whose quotes pair", f"line {begin}: {error}") from error
+        raise build_read_error("a CSV whose quotes pair", f"line {begin}: {error}") from error
     finally:
         csv.field_size_limit(usual_limit)
     return rows
@@ -89,12 +89,12 @@ def _expand_cells(rows: Iterator[Row], reading: Reading, names: Sequence[str]) -
     header, *lines = table
     fixed = [word for word in names if word not in reading.unpivot]
     if [header[0]] != fixed:
-        text = in_ascii(", ".join(header).encode(), 200)
-        raise unreadable(f"a header that begins with {', '.join(fixed)}", text)
+        text = escape_bytes(", ".join(header).encode(), 200)
+        raise build_read_error(f"a header that begins with {', '.join(fixed)}", text)
     try:
         columns = list(zip(*table, strict=True))
     except ValueError as error:
-        raise unreadable("lines with as many fields as the header", str(error)) from error
+        raise build_read_error("lines with as many fields as the header", str(error)) from error
     spans = [_find_span(cells, reading.null_values) for cells in columns]
     cells = (
         (first, name, cell, number in span)
@@ -119,7 +119,7 @@ def count_csv(body: bytes, reading: Reading) -> RecordCount:
     """Count the lines below the header, but for line ends within quotes."""
     if reading.unpivot:
         return _count_cells(body, reading)
-    skipped = below(body, reading.skip)
+    skipped = find_line_start(body, reading.skip)
     document = _replace_quotes(body[skipped:], reading)
     below_header = b"\n" + document if reading.columns else document
     return count_quoted_lines(below_header)[0], len(body)
@@ -140,14 +140,14 @@ def _count_cells(body: bytes, reading: Reading) -> RecordCount:
     """Count the cells that are not blank, but for the header and the first column."""
     plain = QUOTED.sub(
         lambda cell: b"x" if cell[1].strip() else b"",
-        _replace_quotes(body[below(body, reading.skip) :], reading),
+        _replace_quotes(body[find_line_start(body, reading.skip) :], reading),
     )
     _, *lines = plain.split(b"\n")
     cells = (cell for line in lines for cell in line.split(reading.delimiter.encode())[1:])
     return sum(bool(cell.strip()) for cell in cells), len(body)
 
 
-def below(body: bytes, line_count: int) -> int:
+def find_line_start(body: bytes, line_count: int) -> int:
     """Return where the bytes below some lines begin."""
     begin = 0
     for _ in range(line_count):
@@ -159,7 +159,7 @@ def read_fixed(body: bytes, reading: Reading, _: Sequence[str]) -> Iterator[Reco
     """Yield the records; a line that ends before the last position is rejected."""
     positions = reading.positions or {}
     last = max((end for _, end in positions.values()), default=0)
-    for number, line in enumerate(decoded(body).split("\n"), 1):
+    for number, line in enumerate(decode_text(body).split("\n"), 1):
         content = line.rstrip("\r")
         if number <= reading.skip or not content.strip(WHITESPACE):
             continue
@@ -173,5 +173,5 @@ def read_fixed(body: bytes, reading: Reading, _: Sequence[str]) -> Iterator[Reco
 
 def count_fixed(body: bytes, reading: Reading) -> RecordCount:
     """Count the lines that are not blank."""
-    lines = body[below(body, reading.skip) :].split(b"\n")
+    lines = body[find_line_start(body, reading.skip) :].split(b"\n")
     return sum(bool(line.strip(WHITESPACE.encode())) for line in lines), len(body)

@@ -8,9 +8,9 @@ from orchestration_project.engine.contracts.balance import RecordCount
 from orchestration_project.engine.own.formats.shared import (
     MAX_CELLS,
     Record,
-    plain_number,
-    text_of,
-    unreadable,
+    build_read_error,
+    expand_exponent,
+    format_value,
 )
 from orchestration_project.engine.own.reading import Reading
 
@@ -38,11 +38,11 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
                 number += 1
                 yield Record(number, dict(zip(names, texts, strict=True)))
         if number != file.metadata.num_rows:
-            raise unreadable(
+            raise build_read_error(
                 f"{file.metadata.num_rows} rows, as the end of the file states", number
             )
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise unreadable("a whole Parquet file", str(error)[:200]) from error
+        raise build_read_error("a whole Parquet file", str(error)[:200]) from error
 
 
 def _require_size(metadata: Any, column_count: int, max_bytes: int) -> None:
@@ -50,13 +50,13 @@ def _require_size(metadata: Any, column_count: int, max_bytes: int) -> None:
     size = sum(group.total_byte_size for group in groups)
     if size > max_bytes or metadata.num_rows * column_count > MAX_CELLS:
         expected = f"at most {MAX_CELLS} values and {max_bytes} bytes when inflated"
-        raise unreadable(expected, f"{metadata.num_rows} rows, {size} bytes")
+        raise build_read_error(expected, f"{metadata.num_rows} rows, {size} bytes")
 
 
 def _require_columns(found: Sequence[str], names: Sequence[str]) -> None:
     missing = [name for name in names if found.count(name) != 1]
     if missing:
-        raise unreadable(f"columns with {', '.join(missing)} once", ", ".join(found[:20]))
+        raise build_read_error(f"columns with {', '.join(missing)} once", ", ".join(found[:20]))
 
 
 def _format_values(column: Any) -> Sequence[str]:
@@ -66,12 +66,12 @@ def _format_values(column: Any) -> Sequence[str]:
 
     kind = column.type
     if pa.types.is_nested(kind):
-        return [text_of(value) for value in column.to_pylist()]
+        return [format_value(value) for value in column.to_pylist()]
     texts = ["" if text is None else text for text in compute.cast(column, pa.string()).to_pylist()]
     if pa.types.is_timestamp(kind):
         return [text.replace(" ", "T") for text in texts]
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return [plain_number(text) for text in texts]
+        return [expand_exponent(text) for text in texts]
     return [text.strip() for text in texts]
 
 

@@ -7,7 +7,7 @@ from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
-from orchestration_project.engine.contracts.rules import in_ascii
+from orchestration_project.engine.contracts.rules import escape_bytes
 from orchestration_project.errors import ConfigurationError, SourceError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     problem: tuple[str, str] = ("", "")
 
 
-def records_below_header(rows: Iterable[Row], names: Sequence[str]) -> Iterator[Record]:
+def iterate_table_records(rows: Iterable[Row], names: Sequence[str]) -> Iterator[Record]:
     """Yield the records of a table whose first row names the fields.
 
     Raises:
@@ -51,8 +51,8 @@ def records_below_header(rows: Iterable[Row], names: Sequence[str]) -> Iterator[
     header = list(next(lines, Row(1, ())).cells)
     if any(header.count(name) != 1 for name in names):
         missing = [name for name in names if header.count(name) != 1]
-        text = in_ascii(", ".join(header).encode(), 200)
-        raise unreadable(f"a header with {', '.join(missing)} once", text)
+        text = escape_bytes(", ".join(header).encode(), 200)
+        raise build_read_error(f"a header with {', '.join(missing)} once", text)
     for row in lines:
         if row.problem[0]:
             yield Record(row.number, None, row.problem)
@@ -64,7 +64,7 @@ def records_below_header(rows: Iterable[Row], names: Sequence[str]) -> Iterator[
             yield Record(row.number, None, ("wrong_field_count", reason), first=first)
 
 
-def unreadable(expected: str, found: object) -> SourceError:
+def build_read_error(expected: str, found: object) -> SourceError:
     """Return the error of a document that is not what the declaration says."""
     return SourceError(
         "the document cannot be read",
@@ -74,7 +74,7 @@ def unreadable(expected: str, found: object) -> SourceError:
     )
 
 
-def missing_library(library: str) -> ConfigurationError:
+def build_library_error(library: str) -> ConfigurationError:
     """Return the error of a format whose library is not installed."""
     return ConfigurationError(
         "the format cannot be read: a library is missing",
@@ -85,7 +85,7 @@ def missing_library(library: str) -> ConfigurationError:
     )
 
 
-def decoded(body: bytes, encoding: str = "utf-8") -> str:
+def decode_text(body: bytes, encoding: str = "utf-8") -> str:
     """Return the text of a document.
 
     Raises:
@@ -95,7 +95,7 @@ def decoded(body: bytes, encoding: str = "utf-8") -> str:
         return body.removeprefix(BYTE_ORDER_MARK).decode(encoding)
     except UnicodeError as error:
         name = "UTF-8" if encoding == "utf-8" else encoding
-        raise unreadable(f"text in {name}", str(error)) from error
+        raise build_read_error(f"text in {name}", str(error)) from error
 
 
 class Digits(str):
@@ -104,12 +104,12 @@ class Digits(str):
     __slots__ = ()
 
 
-def text_of(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value as the text that a source would write; blank where there is none."""
     if value is None:
         return ""
     if isinstance(value, Digits):
-        return plain_number(value)
+        return expand_exponent(value)
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, bool):
@@ -117,19 +117,19 @@ def text_of(value: Any) -> str:
     if isinstance(value, date | datetime | time):
         return value.isoformat()
     if isinstance(value, int | float | Decimal):
-        return plain_number(str(value))
-    return json_text(value)
+        return expand_exponent(str(value))
+    return format_json(value)
 
 
-def json_text(value: Any) -> str:
+def format_json(value: Any) -> str:
     """Return a value as JSON, its numbers as they are written."""
     if isinstance(value, Digits):
         return str(value)
     if isinstance(value, Mapping):
-        members = (f"{json.dumps(name)}: {json_text(value[name])}" for name in sorted(value))
+        members = (f"{json.dumps(name)}: {format_json(value[name])}" for name in sorted(value))
         return f"{{{', '.join(members)}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(json_text, value))}]"
+        return f"[{', '.join(map(format_json, value))}]"
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -146,7 +146,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)  # NaN and Infinity, which Python alone reads
 
 
-def plain_number(text: str) -> str:
+def expand_exponent(text: str) -> str:
     """Return a number without an exponent."""
     try:
         return f"{Decimal(text):f}" if "e" in text.lower() else str(text)
@@ -157,7 +157,7 @@ def plain_number(text: str) -> str:
 DECIMAL_COMMA = re.compile(r"-?[0-9]{1,3}(?:\.?[0-9]{3})*(?:,[0-9]+)?")
 
 
-def with_points(record: Record) -> Record:
+def replace_commas(record: Record) -> Record:
     """Return a record in which numbers with a decimal comma have a point."""
     if record.texts is None:
         return record

@@ -7,17 +7,17 @@ from posixpath import join, normpath
 from typing import Any
 
 from orchestration_project.engine.contracts.balance import RecordCount
-from orchestration_project.engine.own.formats.compressed import is_compressed, parts_of
+from orchestration_project.engine.own.formats.compressed import is_compressed, unpack_zip
 from orchestration_project.engine.own.formats.shared import (
     MAX_CELLS,
     Record,
     Row,
-    missing_library,
-    records_below_header,
-    text_of,
-    unreadable,
+    build_library_error,
+    build_read_error,
+    format_value,
+    iterate_table_records,
 )
-from orchestration_project.engine.own.formats.xml_documents import local_name, parsed
+from orchestration_project.engine.own.formats.xml_documents import drop_namespace, parse_xml
 from orchestration_project.engine.own.reading import Reading
 
 SHARED = {"xl/sharedStrings.xml", "xl/styles.xml"}
@@ -33,8 +33,8 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
     sheet, part = _find_sheet(body, reading)
     cells = _read_cells(body, sheet)
     header = cells[reading.skip] if reading.skip < len(cells) else []
-    problems = _find_problems(part, [text_of(cell) in names for cell in header])
-    return records_below_header(_iterate_rows(cells, problems, reading.skip), names)
+    problems = _find_problems(part, [format_value(cell) in names for cell in header])
+    return iterate_table_records(_iterate_rows(cells, problems, reading.skip), names)
 
 
 def _iterate_rows(
@@ -47,7 +47,7 @@ def _iterate_rows(
 
 def _format_cell(cell: Any) -> str:
     """Return a cell as a text: a whole number has no decimals."""
-    text = text_of(cell)
+    text = format_value(cell)
     return text.removesuffix(".0") if isinstance(cell, float) else text
 
 
@@ -55,15 +55,15 @@ def _read_cells(body: bytes, sheet: str) -> Sequence[Sequence[Any]]:
     try:
         from python_calamine import CalamineError, CalamineWorkbook  # an extra
     except ImportError as error:
-        raise missing_library("python-calamine") from error
+        raise build_library_error("python-calamine") from error
     try:
         with CalamineWorkbook.from_filelike(io.BytesIO(body)) as workbook:
             opened_sheet = workbook.get_sheet_by_name(sheet)
             if opened_sheet.total_height * opened_sheet.total_width > MAX_CELLS:
-                raise unreadable(f"at most {MAX_CELLS} cells", f"more in the sheet {sheet}")
+                raise build_read_error(f"at most {MAX_CELLS} cells", f"more in the sheet {sheet}")
             return opened_sheet.to_python(skip_empty_area=False)
     except (CalamineError, ValueError, OSError) as error:
-        raise unreadable("a whole workbook", str(error)[:200]) from error
+        raise build_read_error("a whole workbook", str(error)[:200]) from error
 
 
 def _find_sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
@@ -72,41 +72,43 @@ def _find_sheet(body: bytes, reading: Reading) -> tuple[str, bytes]:
     Raises:
         SourceError: There are several and none is named, or it is not there.
     """
-    parts = parts_of(body, reading.max_bytes) if is_compressed(body) else {}
+    parts = unpack_zip(body, reading.max_bytes) if is_compressed(body) else {}
     if "xl/workbook.xml" not in parts:
-        raise unreadable("a workbook of XLSX", "another document")
+        raise build_read_error("a workbook of XLSX", "another document")
     targets = {
         link.get("Id", ""): normpath(join("/xl", link.get("Target", "")))[1:]
-        for link in parsed(parts.get("xl/_rels/workbook.xml.rels", b"<none/>"))
+        for link in parse_xml(parts.get("xl/_rels/workbook.xml.rels", b"<none/>"))
     }
     by_name = {
         sheet.get("name", ""): targets.get(_find_relation(sheet.attrib), "")
-        for sheet in parsed(parts["xl/workbook.xml"]).iter()
-        if local_name(sheet.tag) == "sheet"
+        for sheet in parse_xml(parts["xl/workbook.xml"]).iter()
+        if drop_namespace(sheet.tag) == "sheet"
     }
     for part in SHARED & set(parts):  # of damaged XML calamine returns what it has got
-        parsed(parts[part])
+        parse_xml(parts[part])
     name = reading.sheet or (next(iter(by_name)) if len(by_name) == 1 else "")
     if by_name.get(name) not in parts:
         text = f"the sheet {name}" if name else "one sheet, or its name as sheet="
-        raise unreadable(text, ", ".join(by_name) or "none")
+        raise build_read_error(text, ", ".join(by_name) or "none")
     return name, parts[by_name[name]]
 
 
 def _find_relation(attributes: Mapping[str, str]) -> str:
-    return next((value for name, value in attributes.items() if local_name(name) == "id"), "")
+    return next((value for name, value in attributes.items() if drop_namespace(name) == "id"), "")
 
 
 def _find_problems(part: bytes, is_field: Sequence[bool]) -> Mapping[int, tuple[str, str]]:
     """Return why rows cannot be records: a field has an error, or a formula without its value."""
     problems: dict[int, tuple[str, str]] = {}
     number = 0
-    for row in (element for element in parsed(part).iter() if local_name(element.tag) == "row"):
+    for row in (
+        element for element in parse_xml(part).iter() if drop_namespace(element.tag) == "row"
+    ):
         number = int(row.get("r") or number + 1)
         column = -1
         for cell in row:
             column = _parse_column(cell.get("r", ""), column + 1)
-            texts = {local_name(name.tag): name.text or "" for name in cell}
+            texts = {drop_namespace(name.tag): name.text or "" for name in cell}
             if column >= len(is_field) or not is_field[column]:
                 continue
             if cell.get("t") == "e":

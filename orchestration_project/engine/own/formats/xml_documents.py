@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 from orchestration_project.engine.contracts.balance import RecordCount
-from orchestration_project.engine.own.formats.shared import Record, unreadable
+from orchestration_project.engine.own.formats.shared import Record, build_read_error
 from orchestration_project.engine.own.reading import Reading
 
 MAX_DEPTH = 200
@@ -18,12 +18,12 @@ class _Builder(TreeBuilder):
     depth = 0
 
     def doctype(self, *_: object) -> None:
-        raise unreadable("XML without a document type", "<!DOCTYPE")
+        raise build_read_error("XML without a document type", "<!DOCTYPE")
 
     def start(self, tag: str, attributes: dict[str, str]) -> Element:
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise unreadable(f"at most {MAX_DEPTH} elements around another one", "more")
+            raise build_read_error(f"at most {MAX_DEPTH} elements around another one", "more")
         return super().start(tag, attributes)
 
     def end(self, tag: str) -> Element:
@@ -31,7 +31,7 @@ class _Builder(TreeBuilder):
         return super().end(tag)
 
 
-def parsed(body: bytes) -> Element:
+def parse_xml(body: bytes) -> Element:
     """Return the root of an XML document.
 
     Raises:
@@ -42,10 +42,10 @@ def parsed(body: bytes) -> Element:
         parser.feed(body)
         return parser.close()
     except (ParseError, LookupError, ValueError) as error:
-        raise unreadable("well-formed XML", str(error)) from error
+        raise build_read_error("well-formed XML", str(error)) from error
 
 
-def local_name(name: str) -> str:
+def drop_namespace(name: str) -> str:
     """Return a name without its namespace."""
     return name.rpartition("}")[2]
 
@@ -60,10 +60,12 @@ def read(body: bytes, reading: Reading, names: Sequence[str]) -> Iterator[Record
         SourceError: There is nothing at the path.
     """
     first, *path = reading.records.split("/")
-    root = parsed(body)
+    root = parse_xml(body)
     entries: list[Sequence[Element]] = [(root,)]
-    if local_name(root.tag) != first:
-        raise unreadable(f"records at {reading.records}", f"the root {local_name(root.tag)}")
+    if drop_namespace(root.tag) != first:
+        raise build_read_error(
+            f"records at {reading.records}", f"the root {drop_namespace(root.tag)}"
+        )
     for name in path:
         entries = _follow_step(entries, name, reading.records)
     return (_record(number, chain, names) for number, chain in enumerate(entries, 1))
@@ -78,10 +80,10 @@ def _follow_step(
         SourceError: There are children, but none of the name.
     """
     children = [(*chain, child) for chain in found for child in chain[-1]]
-    fitting = [chain for chain in children if local_name(chain[-1].tag) == name]
+    fitting = [chain for chain in children if drop_namespace(chain[-1].tag) == name]
     if children and not fitting:
-        other_text = ", ".join(sorted({local_name(chain[-1].tag) for chain in children})[:10])
-        raise unreadable(f"records at {path}", f"no {name} in {other_text}")
+        other_text = ", ".join(sorted({drop_namespace(chain[-1].tag) for chain in children})[:10])
+        raise build_read_error(f"records at {path}", f"no {name} in {other_text}")
     return list[Sequence[Element]](fitting)
 
 
@@ -108,14 +110,14 @@ def _read_values(chain: Sequence[Element], path: str) -> Sequence[str | None]:
                 value.strip()
                 for entry in entries
                 for attribute, value in entry[-1].attrib.items()
-                if local_name(attribute) == name[1:]
+                if drop_namespace(attribute) == name[1:]
             ]
         else:
             entries = [
                 (*entry, child)
                 for entry in entries
                 for child in entry[-1]
-                if local_name(child.tag) == name
+                if drop_namespace(child.tag) == name
             ]
     return [None if len(entry[-1]) else (entry[-1].text or "").strip() for entry in entries]
 

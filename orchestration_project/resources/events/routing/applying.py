@@ -30,7 +30,7 @@ from orchestration_project.engine.outbox import (
     settle,
 )
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import within
+from orchestration_project.engine.warehouse.frames import match_scope
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.registry import (
     ActionEnvironment,
@@ -228,7 +228,7 @@ def record_action(
     if claimed.answer is not None:
         update_routed(connection, key, result=shown(claimed.answer))
     if outcome.state == "dead" and claimed.error is not None:
-        query = select(events_routed.c.rule_id).where(within(events_routed, key._asdict()))
+        query = select(events_routed.c.rule_id).where(match_scope(events_routed, key._asdict()))
         connection.execute(query.with_for_update())
         letter = letter_of(claimed.routed, claimed.error)
         add_letter(connection, key, letter, now=now, run_id=run_id)
@@ -266,7 +266,7 @@ def begin_action(
 
     Settle it if the delivery was erased or a later intention replaces it.
     """
-    condition = within(events_routed, RoutedKey.of_entity(entry.entity)._asdict())
+    condition = match_scope(events_routed, RoutedKey.of_entity(entry.entity)._asdict())
     routed = connection.execute(select(events_routed).where(condition).with_for_update()).first()
     if routed is None or routed.intention_number != entry.version_number:
         settle(connection, [entry], REPLACED, now=clock.now(), run_id=run_id)

@@ -31,7 +31,7 @@ from orchestration_project.domains.events.tables import (
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.matching import FieldType, TargetFields
 from orchestration_project.engine.outbox import DONE, Intention, Outcome, add_intentions
-from orchestration_project.engine.warehouse.frames import insert_absent, storable, within
+from orchestration_project.engine.warehouse.frames import clean_text, insert_absent, match_scope
 from orchestration_project.errors import OrchestrationError
 from orchestration_project.redaction import redacted
 from orchestration_project.registry import ActionRequest, Registry, RoutingAction
@@ -220,7 +220,7 @@ def add_letter(
 ) -> None:
     """Add a dead letter of a delivery and rule, whose row the transaction has locked."""
     letters = events_routing_dead_letters
-    condition = within(letters, key._asdict())
+    condition = match_scope(letters, key._asdict())
     query = select(func.coalesce(func.max(letters.c.letter_number), 0)).where(condition)
     number = connection.execute(query).scalar_one()
     row = {
@@ -304,18 +304,18 @@ def write_row(
 
 def update_routed(connection: Connection, key: RoutedKey, **values: Any) -> None:
     """Update the row of a delivery and rule in `events_routed`."""
-    condition = within(events_routed, key._asdict())
+    condition = match_scope(events_routed, key._asdict())
     connection.execute(update(events_routed).where(condition).values(**values))
 
 
 def shown(reason: str) -> str:
     """Return a reason as it may be stored: without secrets, and short."""
-    return storable(redacted(reason))[:MAX_REASON]
+    return clean_text(redacted(reason))[:MAX_REASON]
 
 
 def as_json(value: Any) -> str:
     """Return a JSON value as a text that databases take."""
-    return storable(json.dumps(value, ensure_ascii=False, sort_keys=True))
+    return clean_text(json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
 MAX_COLUMNS = 200

@@ -18,7 +18,7 @@ from orchestration_project.domains.events.tables import (
 )
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import within
+from orchestration_project.engine.warehouse.frames import match_scope
 from orchestration_project.resources.events.routing.planning import (
     RoutedKey,
     add_letter,
@@ -113,7 +113,7 @@ def _replay(
     connection: Connection, clock: Clock, targets: RoutingTargets, letter: Row[Any], run_id: str
 ) -> str:
     key = RoutedKey(letter.source, letter.delivery_id, letter.rule_id)
-    query = ROUTED_STATES.select.where(within(events_routed, key._asdict()))
+    query = ROUTED_STATES.select.where(match_scope(events_routed, key._asdict()))
     routed = connection.execute(query.with_for_update(of=events_routed)).first()
     if routed is None:
         return "no_delivery"
@@ -124,7 +124,7 @@ def _replay(
     ended = connection.execute(
         update(events_routing_dead_letters)
         .where(
-            within(events_routing_dead_letters, key._asdict()),
+            match_scope(events_routing_dead_letters, key._asdict()),
             LETTERS.letter_number == letter.letter_number,
             LETTERS.ended_at.is_(None),
         )

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from orchestration_project.engine.contracts.attempts import may_pass
 from orchestration_project.engine.contracts.matching import TargetFields
 from orchestration_project.engine.contracts.webhooks.sources import HOPS_HEADER
-from orchestration_project.engine.environment import address_guard
+from orchestration_project.engine.environment import build_address_guard
 from orchestration_project.errors import ConfigurationError, SourceError, TransientError
 from orchestration_project.redaction import hide
 from orchestration_project.registry import (
@@ -51,7 +51,7 @@ def _examine(given: ActionExamination) -> ActionFindings:
     """Examine URL and secret; no name is resolved, and nothing is sent."""
     declared: RequestTarget = given.declared
     url_name, secret_name = secret_names(given.target)
-    guard = address_guard(given.settings)
+    guard = build_address_guard(given.settings)
     try:
         if declared.url is not None:
             _build_receiver(given.target, declared.url).require_usable(guard)
@@ -77,7 +77,7 @@ def _send(request: ActionRequest, given: ActionEnvironment) -> str:
     declared: RequestTarget = request.declared
     url_name, secret_name = secret_names(request.target)
     receiver = _build_receiver(request.target, declared.url or _read_secret(url_name))
-    receiver.require_usable(address_guard(given.settings))
+    receiver.require_usable(build_address_guard(given.settings))
     status = post_signed(
         receiver,
         read_signing_key(secret_name, _read_secret(secret_name)),

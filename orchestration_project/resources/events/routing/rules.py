@@ -26,7 +26,7 @@ from orchestration_project.domains.events.tables import (
 )
 from orchestration_project.engine.contracts.rule_edits import RuleChanges
 from orchestration_project.engine.warehouse import Warehouse
-from orchestration_project.engine.warehouse.frames import storable
+from orchestration_project.engine.warehouse.frames import clean_text
 from orchestration_project.resources.events.routing.targets import RoutingTargets
 from orchestration_project.services.rule_store import RuleStore
 from orchestration_project.tables.webhooks import events_webhooks
@@ -229,7 +229,7 @@ def _build_columns(rule: RoutingRule) -> dict[str, Any]:
 
 
 def _write(parts: Any) -> str:
-    return storable(json.dumps(parts, ensure_ascii=False))
+    return clean_text(json.dumps(parts, ensure_ascii=False))
 
 
 STORE = RuleStore(events_routing_rules, FORM.noun, rules_in_effect, _build_columns)

@@ -10,8 +10,12 @@ from sqlalchemy import Connection, select
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.job_kinds import find_present_job
 from orchestration_project.engine.contracts.matching import TargetFields
-from orchestration_project.engine.contracts.pipelines import Pipeline, partition_key, propose_key
-from orchestration_project.engine.loads import known_partitions
+from orchestration_project.engine.contracts.pipelines import (
+    Pipeline,
+    build_partition_key,
+    propose_key,
+)
+from orchestration_project.engine.loads import build_known_partitions
 from orchestration_project.engine.outbox import DONE, Entry, OutboxLoop, Outcome
 from orchestration_project.engine.tracing.traceparent import TraceContext
 from orchestration_project.engine.warehouse import Warehouse
@@ -88,7 +92,7 @@ def _run(request: ActionRequest, registry: Registry) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=request.idempotency_key,
         job_name=declared.job,
-        partition_key=partition_key(pipeline, fields),
+        partition_key=build_partition_key(pipeline, fields),
         run_config=dict(registry.jobs[declared.job].real_config),
         tags={ROUTING_TAG: request.idempotency_key, "routing_rule": request.rule_id},
     )
@@ -184,7 +188,7 @@ class RunRequester:
         if definition is not None and definition.has_partition_key(request.partition_key):
             return
         keys = definition.get_partition_keys() if definition is not None else []
-        already_known = known_partitions(str(request.job_name), definition, keys)
+        already_known = build_known_partitions(str(request.job_name), definition, keys)
         nearest = propose_key(request.partition_key, already_known)
         raise ConfigurationError(
             f"invalid partition {request.partition_key!r} of {request.job_name}",

@@ -13,7 +13,7 @@ from orchestration_project.engine.contracts.rule_edits import Problem
 from orchestration_project.engine.contracts.webhooks.sources import WebhookSource, read_targets
 from orchestration_project.errors import ConfigurationError, did_you_mean
 from orchestration_project.registry import Environment, Registry, RoutingAction
-from orchestration_project.services.inbox.senders import declared_sources
+from orchestration_project.services.inbox.senders import read_declared_sources
 from orchestration_project.settings import Settings
 from orchestration_project.settings.yaml import reason_of
 
@@ -47,7 +47,7 @@ class RoutingTargets:
         Raises:
             ConfigurationError: The file cannot be used.
         """
-        sources = declared_sources(settings)
+        sources = read_declared_sources(settings)
         content = settings.webhooks_path.read_text(encoding="utf-8")
         return cls(registry, settings, sources, read_targets(content))
 

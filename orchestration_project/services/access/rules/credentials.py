@@ -63,7 +63,7 @@ class Key(NamedTuple):
         return f"op_{self.key_id}_{self.secret}"
 
 
-def new_key(random_id: bytes, random_secret: bytes) -> Key:
+def build_key(random_id: bytes, random_secret: bytes) -> Key:
     """Return the key of these random bytes: ID_BYTES and SECRET_BYTES of them."""
     if (len(random_id), len(random_secret)) != (ID_BYTES, SECRET_BYTES):
         raise ValueError("a key is made of as many random bytes as it has room for")
@@ -81,7 +81,7 @@ def hash_of(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def matches(stored_hash: str | None, secret: str) -> bool:
+def is_valid_secret(stored_hash: str | None, secret: str) -> bool:
     """Whether ``secret`` is the stored one, compared in constant time."""
     return hmac.compare_digest((stored_hash or NO_HASH).encode(), hash_of(secret).encode())
 
@@ -104,13 +104,13 @@ class Failures:
     since: datetime
 
 
-def subjects(key_id: str | None, address: str) -> list[str]:
+def list_subjects(key_id: str | None, address: str) -> list[str]:
     """Return whom a failed login is counted for: the address, and the key's id if there is one."""
-    names = [f"address {network_of(address)}"]
+    names = [f"address {derive_network(address)}"]
     return [*names, f"key {key_id}"] if key_id else names
 
 
-def network_of(address: str) -> str:
+def derive_network(address: str) -> str:
     """Return ``address``, of IPv6 its network; other text is returned unchanged."""
     try:
         known = ip_address(address)
@@ -121,14 +121,14 @@ def network_of(address: str) -> str:
     return str(known)
 
 
-def after_failure(earlier: Failures | None, now: datetime) -> Failures:
+def add_failure(earlier: Failures | None, now: datetime) -> Failures:
     """Return the failures of a subject with one more at ``now``."""
     if earlier is None or not _is_within(earlier, now):
         return Failures(1, now)
     return Failures(earlier.count + 1, earlier.since)
 
 
-def locked_until(subject: str, failures: Failures, now: datetime) -> datetime | None:
+def find_lock_end(subject: str, failures: Failures, now: datetime) -> datetime | None:
     """Return until when a subject is locked, None if it is not."""
     limit = KEY_LIMIT if subject.startswith("key ") else ADDRESS_LIMIT
     is_locked = failures.count >= limit and _is_within(failures, now)

@@ -76,7 +76,7 @@ def _parse_rule(entry: str) -> AccessRule:
     return AccessRule(Role(role), who)
 
 
-def member_of(claims: Mapping[str, Any]) -> Member:
+def parse_member(claims: Mapping[str, Any]) -> Member:
     """Return the member that the claims of an ID token name, once its signature was verified."""
     groups = claims.get("groups", [])
     named = [groups] if isinstance(groups, str) else groups if isinstance(groups, list) else []
@@ -85,7 +85,7 @@ def member_of(claims: Mapping[str, Any]) -> Member:
     return Member(str(claims["sub"]), email, [str(name) for name in named])
 
 
-def role_of(
+def decide_role(
     member: Member, rules: Sequence[AccessRule], allowed_domains: Sequence[str]
 ) -> Role | None:
     """Return the highest role that a rule gives, None if there is none or the domain is refused."""
@@ -112,7 +112,7 @@ def is_google(issuer: str) -> bool:
     return issuer in GOOGLE_ISSUERS
 
 
-def hosted_domain_problem(
+def check_hosted_domain(
     claims: Mapping[str, Any], rules: Sequence[AccessRule], allowed_domains: Sequence[str]
 ) -> str | None:
     """Return why the claim ``hd`` does not fit an address of a configured domain, or None.
@@ -125,17 +125,17 @@ def hosted_domain_problem(
         return None
     if str(claims.get("hd", "")).lower() == domain:
         return None
-    return invalid_claim("hd", claims, domain)
+    return format_claim_error("hd", claims, domain)
 
 
-def invalid_claim(claim: str, claims: Mapping[str, Any], expected: str) -> str:
+def format_claim_error(claim: str, claims: Mapping[str, Any], expected: str) -> str:
     """Return the message about an invalid claim of an ID token."""
     value = claims.get(claim)
-    text = shown_claim(_format_time(value) if claim in TIME_CLAIMS else value)
+    text = format_claim(_format_time(value) if claim in TIME_CLAIMS else value)
     return f"invalid claim {claim}: expected {expected}, found {text}"
 
 
-def shown_claim(value: Any) -> str:
+def format_claim(value: Any) -> str:
     """Return a value of a provider for a message, shortened and without control characters."""
     if value is None:
         return "none"
@@ -145,10 +145,10 @@ def shown_claim(value: Any) -> str:
     )
 
 
-def subject_name(claims: Mapping[str, Any]) -> str | None:
+def read_subject_name(claims: Mapping[str, Any]) -> str | None:
     """Return the address or the id of the person whom an ID token names."""
     name = claims.get("email") or claims.get("sub")
-    return None if name is None else shown_claim(name)
+    return None if name is None else format_claim(name)
 
 
 def _format_time(value: Any) -> Any:

@@ -34,7 +34,7 @@ class Channel:
     setting: str = field(compare=False)
 
 
-def channels(
+def parse_channels(
     alert_urls: Sequence[str], named: Mapping[str, str] | None = None
 ) -> tuple[tuple[Channel, ...], tuple[ConfigurationError, ...]]:
     """Return the channels of ``alert_urls``, the entries ``[severity=]url`` of ALERT_URLS.
@@ -66,14 +66,14 @@ def _parse_channel(entry: str, setting: str, place: str) -> Channel:
     match = ENTRY.fullmatch(entry)
     if match is None:
         spaces = "spaces within the entry" if len(entry.split()) > 1 else "another form"
-        raise unusable(setting, spaces)
+        raise build_entry_error(setting, spaces)
     least = SEVERITY_BY_NAME.get((match["severity"] or "error").lower())
     if least is None:
-        raise unusable(setting, "another word before its =")
+        raise build_entry_error(setting, "another word before its =")
     return Channel(f"{match['scheme'].lower()}-{place}", least, match["url"], setting)
 
 
-def unusable(setting: str, found: str) -> ConfigurationError:
+def build_entry_error(setting: str, found: str) -> ConfigurationError:
     """Return the error for the entry in this place, which shows nothing of it."""
     return ConfigurationError(
         f"{setting} cannot be used",
@@ -135,7 +135,7 @@ class ChannelReach:
         return f"{self.channel}: {counts}" + (f" ({self.why})" if self.why else "")
 
 
-def reaches(pending: Iterable[Pending], now: datetime) -> list[ChannelReach]:
+def summarize_reach(pending: Iterable[Pending], now: datetime) -> list[ChannelReach]:
     """Return how each channel stands that did not take all that is for it, by name."""
     by_channel: dict[str, list[Pending]] = {}
     for each in pending:

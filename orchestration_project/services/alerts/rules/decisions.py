@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel, Field
 
-from orchestration_project.engine.contracts.attempts import LONGEST_WAIT, back_off
+from orchestration_project.engine.contracts.attempts import LONGEST_WAIT, compute_backoff
 from orchestration_project.engine.contracts.problems import (
     ITEMS_FAILED,
     SEVERITIES,
@@ -155,7 +155,7 @@ class AlertDecision:
     kept: Mapping[str, Notification] = field(default_factory=dict)
 
 
-def problems(run: EndedRun) -> frozenset[Problem]:
+def find_problems(run: EndedRun) -> frozenset[Problem]:
     """Return the problems after ``run``."""
     failed_checks = {check.problem for check in run.checks if not check.passed}
     return frozenset(
@@ -172,7 +172,7 @@ def _collect_failures(run: EndedRun) -> set[Problem]:
     return failed or {Problem("job_failed", run.job, key) for key in run.partitions or ("",)}
 
 
-def wellness(run: EndedRun) -> Callable[[Problem], bool]:
+def match_resolved(run: EndedRun) -> Callable[[Problem], bool]:
     """Return a predicate: whether a problem is resolved after ``run``.
 
     A partition is well once it landed, in whichever job; a check once it passes. That a run named
@@ -269,25 +269,25 @@ def _keep_first(holders: Iterable[OpenAlert], fresh: Mapping[str, str]) -> dict[
     return notifications
 
 
-def severity_of(found: Iterable[Problem]) -> Severity:
+def derive_severity(found: Iterable[Problem]) -> Severity:
     """Return that of the worst of these problems."""
     kinds = {problem.kind for problem in found}
     return "warning" if kinds <= {"check_warning"} else "error"
 
 
-def worst(severities: Iterable[Severity]) -> Severity:
+def find_worst(severities: Iterable[Severity]) -> Severity:
     """Return the most severe of these, of which there is one."""
     return max(severities, key=SEVERITIES.index)
 
 
-def admits(least: Severity, severity: Severity) -> bool:
+def is_admitted(least: Severity, severity: Severity) -> bool:
     """Whether a channel that wants ``least`` or worse gets an alert of ``severity``."""
     return SEVERITIES.index(severity) >= SEVERITIES.index(least)
 
 
 def wait_after(attempts: int) -> timedelta:
     """Return how long to wait after so many attempts in vain to deliver an alert."""
-    return back_off(attempts, FIRST_WAIT, LONGEST_WAIT)
+    return compute_backoff(attempts, FIRST_WAIT, LONGEST_WAIT)
 
 
 READ_OVERLAP = 20

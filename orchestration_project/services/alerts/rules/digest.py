@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from orchestration_project.engine.contracts.problems import SEVERITIES
 from orchestration_project.errors import cut
-from orchestration_project.services.alerts.rules.decisions import worst
+from orchestration_project.services.alerts.rules.decisions import find_worst
 from orchestration_project.services.alerts.rules.messages import LISTED, RECOVERED, Message
 
 FLOOD_QUIET_PERIOD = timedelta(seconds=45)
@@ -29,7 +29,7 @@ class AlertDelivery:
     message: Message
 
 
-def batches(
+def plan_batches(
     due: Sequence[AlertDelivery], digest_above: Callable[[str], int], *, now: datetime
 ) -> list[Sequence[AlertDelivery]]:
     """Return the deliveries of ``due``, those of one channel in order, to send now, by message.
@@ -57,7 +57,7 @@ def _is_over(waiting: Sequence[AlertDelivery], now: datetime) -> bool:
     )
 
 
-def message_of(batch: Sequence[AlertDelivery]) -> Message:
+def build_message(batch: Sequence[AlertDelivery]) -> Message:
     """Return the message for a batch: the alert's own, or a digest of several."""
     if len(batch) == 1:
         return batch[0].message
@@ -69,7 +69,7 @@ def message_of(batch: Sequence[AlertDelivery]) -> Message:
     number = len(messages) - len(first)
     return Message(
         kind=RECOVERED if kinds == [(RECOVERED, len(messages))] else "digest",
-        severity=worst(message.severity for message in messages),
+        severity=find_worst(message.severity for message in messages),
         title=cut(f"{len(messages)} alerts at once: {counts}", 200),
         body="\n".join(
             [

@@ -18,8 +18,8 @@ from orchestration_project.errors import cut
 from orchestration_project.services.alerts.rules.decisions import (
     AlertDecision,
     OpenAlert,
-    severity_of,
-    worst,
+    derive_severity,
+    find_worst,
 )
 
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ def run_messages(run: EndedRun, decision: AlertDecision, links: Links) -> list[M
     link = links.run(run.run_id)
     messages = [_describe_failure(run, decision.raised, links, link)] if decision.raised else []
     if decision.recovered:
-        messages.append(recovery(decision.recovered, f"by the run {link}", run.run_id, link))
+        messages.append(build_recovery(decision.recovered, f"by the run {link}", run.run_id, link))
     by_kind = groupby(sorted(run.notices, key=lambda each: each.kind), lambda each: each.kind)
     messages += [_describe_notices(run, kind, list(notices), link) for kind, notices in by_kind]
     return [replace(message, trace_id=run.trace_id) for message in messages]
 
 
-def recovery(
+def build_recovery(
     recovered: Sequence[OpenAlert], how: str, run_id: str | None = None, link: str | None = None
 ) -> Message:
     """Return the message that the problems of alerts have recovered.
@@ -108,7 +108,7 @@ def recovery(
     ]
     return Message(
         kind=RECOVERED,
-        severity=worst(alert.severity for alert in recovered),
+        severity=find_worst(alert.severity for alert in recovered),
         title=cut(f"Recovered: {titles[0]}{_render_more(len(titles) - 1)}", 200),
         body=_join_body(["Well again:", *titles, "", f"Made well {how}"]),
         run_id=run_id,
@@ -122,11 +122,11 @@ def backfill_failure(backfill: FailedBackfill, links: Links) -> Message:
     subjects = sorted({unit.asset for unit in units})
     partitions = sorted({unit.partition for unit in units if unit.partition})
     link = links.backfill(backfill.backfill_id)
-    left = f": {listed(partitions)} did not land" if partitions else ""
+    left = f": {format_list(partitions)} did not land" if partitions else ""
     return Message(
         kind="job_failed" if backfill.job else "failed",
         severity="error",
-        title=cut(f"Dagster gave up a backfill of {listed(subjects)}{left}", 200),
+        title=cut(f"Dagster gave up a backfill of {format_list(subjects)}{left}", 200),
         body=_join_body(
             [
                 *([backfill.title] if backfill.title else []),
@@ -145,7 +145,7 @@ def backfill_failure(backfill: FailedBackfill, links: Links) -> Message:
     )
 
 
-def tick_failure(name: str, error: str, links: Links) -> Message:
+def build_tick_failure(name: str, error: str, links: Links) -> Message:
     """Return the message that a sensor or schedule fails."""
     problem = Problem("tick_failed", name)
     link = links.automation()
@@ -159,7 +159,7 @@ def tick_failure(name: str, error: str, links: Links) -> Message:
     )
 
 
-def condition_failure(problem: Problem, finding: "Finding", links: Links) -> Message:
+def build_condition_failure(problem: Problem, finding: "Finding", links: Links) -> Message:
     """Return the message of a problem outside of the runs."""
     what, _, text = finding.got.partition("; ")
     link = links.deployment()
@@ -180,7 +180,7 @@ def condition_failure(problem: Problem, finding: "Finding", links: Links) -> Mes
     )
 
 
-def database_failure(error: str) -> Message:
+def build_database_failure(error: str) -> Message:
     """Return the message that is sent directly when alerts cannot be stored."""
     return Message(
         kind="database",
@@ -192,7 +192,7 @@ def database_failure(error: str) -> Message:
     )
 
 
-def database_recovery() -> Message:
+def build_database_recovery() -> Message:
     """Return the message that alerts can be stored again."""
     return Message(
         kind=RECOVERED,
@@ -202,7 +202,7 @@ def database_recovery() -> Message:
     )
 
 
-def trial_message() -> Message:
+def build_test_message() -> Message:
     """Return the message that `alerts test` sends."""
     return Message(
         kind="test",
@@ -212,7 +212,7 @@ def trial_message() -> Message:
     )
 
 
-def listed(words: Sequence[str]) -> str:
+def format_list(words: Sequence[str]) -> str:
     """Return the first few of ``words``, and how many more there are."""
     return ", ".join(words[:LISTED]) + _render_more(len(words) - LISTED)
 
@@ -231,7 +231,7 @@ def _describe_failure(
     kind = next((name for name in ("job_failed", "failed", "held_back") if name in kinds), "check")
     return Message(
         kind=kind,
-        severity=severity_of(raised),
+        severity=derive_severity(raised),
         title=cut(_build_title(run, kind, partitions, assets), 200),
         body=_join_body(
             [
@@ -252,16 +252,16 @@ def _describe_failure(
 
 
 def _build_title(run: EndedRun, kind: str, partitions: Sequence[str], assets: Sequence[str]) -> str:
-    name = listed(assets) if run.job.startswith("__") else run.job  # __ASSET_JOB says nothing
+    name = format_list(assets) if run.job.startswith("__") else run.job  # __ASSET_JOB says nothing
     if kind == "check":
         failed = [f"{check.asset} {check.name}" for check in run.checks if not check.passed]
-        return f"Check failed: {listed(failed)}"
+        return f"Check failed: {format_list(failed)}"
     if kind == "held_back":
         return f"{name}: {len(partitions)} of {len(run.partitions)} partitions did not land: " + (
-            listed(partitions)
+            format_list(partitions)
         )
     what = "failed" if run.has_started else "never started"
-    return f"{name} {what}" + (f": {listed(partitions)}" if partitions else "")
+    return f"{name} {what}" + (f": {format_list(partitions)}" if partitions else "")
 
 
 def _list_reasons(run: EndedRun, kind: str) -> list[str]:
@@ -299,7 +299,9 @@ def _link_pages(units: Iterable[Unit], raised: Iterable[Problem], links: Links) 
 def _describe_notices(run: EndedRun, kind: str, notices: Sequence[Notice], link: str) -> Message:
     texts = list(dict.fromkeys(cut(notice.text, LONGEST_REASON) for notice in notices))
     partitions = sorted({notice.unit.partition for notice in notices if notice.unit.partition})
-    about = listed(partitions) or listed(sorted({notice.unit.asset for notice in notices}))
+    about = format_list(partitions) or format_list(
+        sorted({notice.unit.asset for notice in notices})
+    )
     number = len(texts) - LISTED
     return Message(
         kind=kind,

@@ -30,8 +30,8 @@ from orchestration_project.services.alerts.rules.channels import Channel
 from orchestration_project.services.alerts.rules.decisions import (
     OpenAlert,
     Route,
-    admits,
-    severity_of,
+    derive_severity,
+    is_admitted,
 )
 from orchestration_project.services.alerts.rules.messages import Message
 from orchestration_project.settings.yaml import located, read_yaml, reason_of, syntax_problem
@@ -184,7 +184,7 @@ class Policy:
     def routes(self, facts: Facts) -> dict[str, Route]:
         """Return the channels that are notified; of rules with the same one the first counts."""
         routes_by_name: dict[str, Route] = {}
-        matching = [rule for rule in self.rules if matches(rule.match, facts)] or [EVERYTHING]
+        matching = [rule for rule in self.rules if is_match(rule.match, facts)] or [EVERYTHING]
         for rule in matching:
             route = Route(rule.name, self._window_of(rule))
             for name in self._channels_of(rule, facts.severity):
@@ -212,15 +212,15 @@ class Policy:
     def _channels_of(self, rule: RoutingRule, severity: Severity) -> Iterable[str]:
         if rule.channels is not None:
             return rule.channels
-        return [channel.name for channel in self.channels if admits(channel.least, severity)]
+        return [channel.name for channel in self.channels if is_admitted(channel.least, severity)]
 
     def _window_of(self, rule: RoutingRule) -> timedelta:
         return timedelta(hours=rule.window_hours) if rule.window_hours else self.window
 
 
-def matches(match: Match, facts: Facts) -> bool:
+def is_match(match: Match, facts: Facts) -> bool:
     """Whether all that ``match`` gives holds; what is about no check is not about ``*`` either."""
-    return admits(match.severity, facts.severity) and all(
+    return is_admitted(match.severity, facts.severity) and all(
         not patterns or any(fnmatchcase(value, pattern) for value in values for pattern in patterns)
         for patterns, values in (
             (match.domain, facts.domains),
@@ -232,7 +232,7 @@ def matches(match: Match, facts: Facts) -> bool:
     )
 
 
-def facts_of(
+def build_facts(
     problem: Problem, *, job: str = "", together: Mapping[str, frozenset[str]] | None = None
 ) -> Facts:
     """Return the facts that rules can match of a problem that a run of ``job`` showed.
@@ -243,7 +243,7 @@ def facts_of(
         together: By the asset that stands for a step, all assets of that step.
     """
     kind = "check" if problem.is_check else problem.kind
-    severity = severity_of([problem])
+    severity = derive_severity([problem])
     if kind in ASSET_KINDS:
         alone = frozenset([problem.subject])
         assets = alone if problem.is_check else (together or {}).get(problem.subject, alone)
@@ -255,7 +255,7 @@ def facts_of(
     return Facts(kind, severity, frozenset([OPERATIONS]))
 
 
-def facts_of_message(message: Message) -> Facts:
+def build_message_facts(message: Message) -> Facts:
     """Return the facts that rules can match of a message that is about no problem."""
     assets = frozenset(message.assets)
     domains = _extract_domains(assets) or frozenset([OPERATIONS])
@@ -324,7 +324,7 @@ def _name_place(place: tuple[int | str, ...], parsed: Any) -> list[str]:
             return [".".join(map(str, place))]
 
 
-def unknown_names(rules: Iterable[RoutingRule], names: Names) -> list[str]:
+def find_unknown_names(rules: Iterable[RoutingRule], names: Names) -> list[str]:
     """Return the names that rules match and the project lacks: such a rule is never applied."""
     return [
         f"rule {rule.name}: match.{field}: the project has no {field} {pattern}"

@@ -9,12 +9,12 @@ RUNBOOKS = "docs/how-to/runbooks"
 """Folder of the pages in the checkout."""
 
 
-def runbook_name(kind: str) -> str:
+def name_page(kind: str) -> str:
     """Return the name of the page of a kind of alert, such as host-silent."""
     return kind.replace("_", "-")
 
 
-def runbook_link(kind: str, docs_url: str | None = None) -> str | None:
+def find_link(kind: str, docs_url: str | None = None) -> str | None:
     """Return where the page of a kind of alert is; None: the kind is an asset's own.
 
     Args:
@@ -24,11 +24,11 @@ def runbook_link(kind: str, docs_url: str | None = None) -> str | None:
     if kind not in KINDS:
         return None
     if docs_url is None:
-        return f"{RUNBOOKS}/{runbook_name(kind)}.md"
-    return f"{docs_url.rstrip('/')}/how-to/runbooks/{runbook_name(kind)}.html"
+        return f"{RUNBOOKS}/{name_page(kind)}.md"
+    return f"{docs_url.rstrip('/')}/how-to/runbooks/{name_page(kind)}.html"
 
 
-def with_runbook(message: Message, docs_url: str | None = None) -> Message:
+def add_runbook(message: Message, docs_url: str | None = None) -> Message:
     """Return a message whose last line links the runbook of its kind, if it has one."""
-    link = runbook_link(message.kind, docs_url)
+    link = find_link(message.kind, docs_url)
     return message if link is None else replace(message, body=f"{message.body}\nRunbook: {link}")

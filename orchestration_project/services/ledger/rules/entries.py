@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from orchestration_project.engine.contracts.failures import run_category, step_category
+from orchestration_project.engine.contracts.failures import classify_step, run_category
 from orchestration_project.engine.contracts.partitioning import LoadOutcome, load_outcome
 from orchestration_project.engine.tracing.traceparent import HIDDEN_PREFIX, read_tag
 from orchestration_project.errors import cut
@@ -127,7 +127,7 @@ class HourSum(NamedTuple):
     time_sum: int
 
 
-def ranges_that_differ(
+def iterate_differences(
     dagster: Mapping[tuple[str, str], HourSum], ledger: Mapping[tuple[str, str], HourSum]
 ) -> Iterator[tuple[str, str, str]]:
     """Yield status, first and last hour of each sequence of Dagster's hours whose sums differ.
@@ -142,7 +142,7 @@ def ranges_that_differ(
             yield status, hours[0], hours[-1]
 
 
-def entry_of(
+def build_entry(
     run: RunFacts, volumes: Mapping[str, Volume], secret_words: Sequence[str]
 ) -> LedgerEntry:
     """Return the ledger's entry of a run.
@@ -156,10 +156,10 @@ def entry_of(
     kind, name = trigger_of(run.tags)
     row = {
         "run_id": run.run_id,
-        "session": session_of(run),
+        "session": find_session(run),
         "job": run.job,
         "domain": _find_domain(run),
-        "partition_key": partition_of(run.tags),
+        "partition_key": find_partition(run.tags),
         "params": _dump_json(_redact_secrets(run.config, secret_words)),
         "status": run.status,
         "created_at": run.created_at,
@@ -203,7 +203,7 @@ def _build_step_row(run: RunFacts, step: StepFacts, volumes: Mapping[str, Volume
         **_sum(volumes[name] for name in tables if name in volumes),
         "quality_passed": _has_passed(step.checks),
         "quality_metrics": _dump_json({check.name: _build_metrics(check) for check in step.checks}),
-        "error_category": step_category(step.error_classes, step.refusals) if has_failed else None,
+        "error_category": classify_step(step.error_classes, step.refusals) if has_failed else None,
         "error_message": _redact_error(step.error) if has_failed else None,
     }
 
@@ -240,7 +240,7 @@ def _add_hidden(names: Set[str]) -> frozenset[str]:
     return frozenset({*names, *(HIDDEN_PREFIX + name for name in names if "/" not in name)})
 
 
-def editor_of(tags: Mapping[str, str], stated: str | None) -> str:
+def find_editor(tags: Mapping[str, str], stated: str | None) -> str:
     """Return the name of the person who edits by a run; empty: unknown.
 
     It is the user who logged in. The user of a run that its own process executes is only the
@@ -287,7 +287,7 @@ RESERVED_TAGS = ORIGIN_TAGS | DESCRIBING_TAGS
 """Tags that no caller may set, by REST or GraphQL."""
 
 
-def without_reserved_tags(
+def reset_reserved_tags(
     tags: Mapping[str, str], job_tags: Mapping[str, str], parent_tags: Mapping[str, str]
 ) -> dict[str, str]:
     """Return the tags of a launch with the reserved ones of its job and its parent run alone.
@@ -310,7 +310,7 @@ SESSION_TAGS = ("session", "dagster/backfill")
 """Tags that name the session of a run; the first one counts."""
 
 
-def session_of(run: RunFacts) -> str:
+def find_session(run: RunFacts) -> str:
     """Return the session of a run: tag `session`, backfill, tick, or its own first try."""
     tags = run.tags
     if named := [tags[tag] for tag in SESSION_TAGS if tags.get(tag)]:
@@ -321,7 +321,7 @@ def session_of(run: RunFacts) -> str:
     return run.root_run_id or run.run_id
 
 
-def partition_of(tags: Mapping[str, str]) -> str | None:
+def find_partition(tags: Mapping[str, str]) -> str | None:
     """Return the partition of a run, or ``first...last`` of its range."""
     first, last = (tags.get(f"dagster/asset_partition_range_{end}") for end in ("start", "end"))
     if first and last and first != last:

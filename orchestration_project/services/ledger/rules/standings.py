@@ -157,7 +157,7 @@ def _find_no_pause(_: Subject) -> Pause | None:
     return None
 
 
-def standings(
+def evaluate_health(
     look: Observation,
     unlanded: Iterable[OldestMissing],
     *,
@@ -201,7 +201,7 @@ def standings(
         quarantined = {
             asset: count for asset, count in look.quarantined.items() if _is_of(asset, subject)
         }
-        state, reasons = state_of(
+        state, reasons = evaluate_state(
             of_it, judged, missing_items, now=now, machine_now=machine_now, quarantined=quarantined
         )
         reasons = reasons if pause is None else [pause.text, *reasons]
@@ -214,7 +214,7 @@ def standings(
     return subject_healths
 
 
-def state_of(
+def evaluate_state(
     figures: Sequence[Figures],
     under_way: ActiveRuns,
     unlanded: Sequence[OldestMissing],
@@ -284,7 +284,7 @@ def _format_duration(hours: float) -> str:
     return f"{hours:.0f} h" if hours < SHOWN_IN_HOURS else f"{hours / DAY:.0f} days"
 
 
-def verdict(found: Iterable[SubjectHealth]) -> str:
+def summarize_states(found: Iterable[SubjectHealth]) -> str:
     """Return the domains by state, the worst first, e.g. "stale: finra; healthy: fx, saas"."""
     names: dict[State, list[str]] = {}
     for subject_health in found:
@@ -294,7 +294,7 @@ def verdict(found: Iterable[SubjectHealth]) -> str:
     return "; ".join(found_by_state) or "no run has ended, and nothing is loaded"
 
 
-def verdict_of(standing: SubjectHealth) -> str:
+def render_state(standing: SubjectHealth) -> str:
     """Return the Markdown of a subject's state, with its reasons in a list of short lines."""
     reasons = map(_wrap_lines, standing.reasons)
     return "\n".join([f"**{standing.state}**\n", *(f"- {reason}" for reason in reasons)]).rstrip()
@@ -327,7 +327,7 @@ def _list_transient(failures: Mapping[str, int]) -> list[str]:
     return sorted(kind for kind in failures if kind in TRANSIENT_CATEGORIES)
 
 
-def table_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, Any]]:
+def build_rows(found: Iterable[SubjectHealth], now: datetime) -> list[dict[str, Any]]:
     """Return the rows of ``operations_control_tower``, one by subject and window."""
     return [
         _build_row(subject_health, figures, now)
@@ -370,7 +370,7 @@ def _build_row(standing: SubjectHealth, figures: Figures, now: datetime) -> dict
     }
 
 
-def by_day(ended: pl.DataFrame, domain: str | None = None) -> pl.DataFrame:
+def sum_by_day(ended: pl.DataFrame, domain: str | None = None) -> pl.DataFrame:
     """Return for each of the last 28 days, the oldest first, what ended of a domain, or of all."""
     runs = ended.filter(pl.col("asset") == "")
     if domain is not None:

@@ -170,7 +170,7 @@ def read_objectives(
     try:
         content = read_yaml(text) or {"objectives": []}
     except YAMLError as error:
-        raise invalid_file(file, syntax_problem(error)) from error
+        raise build_file_error(file, syntax_problem(error)) from error
     problems: list[str] = []
     objectives: list[tuple[int, Objective]] = []
     try:
@@ -190,7 +190,7 @@ def read_objectives(
             if (problem := _check_domain(objective, indicators))
         ]
     if problems:
-        raise invalid_file(file, "; ".join(problems))
+        raise build_file_error(file, "; ".join(problems))
     return tuple(objective for _, objective in objectives)
 
 
@@ -205,7 +205,7 @@ def _select_valid(content: Any) -> list[tuple[int, Objective]]:
     return valid
 
 
-def invalid_file(file: str, found: str) -> ConfigurationError:
+def build_file_error(file: str, found: str) -> ConfigurationError:
     """Return the refusal of a file of objectives."""
     return ConfigurationError(
         f"invalid objectives in {file}",
@@ -237,19 +237,19 @@ class Events(NamedTuple):
         return Events(self.good + other.good, self.total + other.total)
 
 
-def burn_rate(events: Events, target: float) -> float | None:
+def compute_burn_rate(events: Events, target: float) -> float | None:
     """Return how many times as fast as allowed the budget is spent; None: no event."""
     if not events.total:
         return None
     return (events.total - events.good) / events.total / (1 - target)
 
 
-def budget_left(events: Events, target: float) -> float | None:
+def compute_budget_left(events: Events, target: float) -> float | None:
     """Return the share of the budget that is left; None: no event.
 
     1 is all, 0 none; below 0 it is overspent.
     """
-    rate = burn_rate(events, target)
+    rate = compute_burn_rate(events, target)
     return None if rate is None else 1 - rate
 
 
@@ -271,13 +271,14 @@ class Evaluation:
     def burn(self) -> Mapping[str, float | None]:
         """Burn rate of each window, by its name; None: no event."""
         return {
-            name: burn_rate(value, self.objective.target) for name, value in self.recent.items()
+            name: compute_burn_rate(value, self.objective.target)
+            for name, value in self.recent.items()
         }
 
     @property
     def budget_left(self) -> float | None:
         """Share of the budget that is left; None: no event."""
-        return budget_left(self.events, self.objective.target)
+        return compute_budget_left(self.events, self.objective.target)
 
     @property
     def burns(self) -> Collection[BurnAlert]:
@@ -302,7 +303,7 @@ class Evaluation:
         return "exhausted" if left <= 0 else "met"
 
 
-def row_of(found: Evaluation) -> dict[str, Any]:
+def build_row(found: Evaluation) -> dict[str, Any]:
     """Return the row of ``operations_slo``."""
     return {
         "name": found.objective.name,

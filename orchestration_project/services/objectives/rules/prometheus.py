@@ -20,7 +20,7 @@ SILENT_SECONDS = 1800
 """Age of an evaluation beyond which its figures say nothing."""
 
 
-def prometheus_rules(objectives: Sequence[Objective]) -> str:
+def render_rules(objectives: Sequence[Objective]) -> str:
     """Return the rules of objectives as a file of Prometheus, YAML.
 
     Objectives of the gateway's latency have recorded rules of its histogram, too: those are of

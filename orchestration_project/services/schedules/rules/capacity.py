@@ -81,7 +81,7 @@ def simulate(workloads: Sequence[Workload], limits: QueueLimits) -> Sequence[Wai
     ]
 
 
-def with_backfill(
+def add_backfill(
     workloads: Sequence[Workload], run_count: int, run_seconds: float
 ) -> Sequence[Workload]:
     """Return workloads beside a backfill of so many runs, all of which are asked for at once."""
@@ -90,13 +90,13 @@ def with_backfill(
     return [*workloads, Workload(BACKFILL, [0.0] * run_count, run_seconds, priority=-1)]
 
 
-def busy_share(workloads: Sequence[Workload], limits: QueueLimits, seconds: float) -> float:
+def compute_busy_share(workloads: Sequence[Workload], limits: QueueLimits, seconds: float) -> float:
     """Return the share of the time of all places that runs take: 1 is all of it."""
     busy_seconds = sum(len(workload.due) * workload.run_seconds for workload in workloads)
     return busy_seconds / (limits.concurrent_runs * seconds)
 
 
-def waiting_begins(
+def estimate_headroom(
     workloads: Sequence[Workload], limits: QueueLimits, allowed_seconds: float
 ) -> float:
     """Return how many times as long runs may take until a run in 20 of a job waits too long.

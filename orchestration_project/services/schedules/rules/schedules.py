@@ -22,7 +22,7 @@ from orchestration_project.services.schedules.rules.timetable import (
     CatchUp,
     PartitionRule,
     Timetable,
-    next_times,
+    find_next_times,
 )
 
 MAX_PARTITION_DAYS = 366
@@ -143,7 +143,7 @@ class StoredSchedule(Stored[Schedule]):
     def next_runs(self, after: datetime, count: int) -> Sequence[datetime]:
         """Return its next ``count`` due times; empty: it is not enabled."""
         enabled = self.schedule.is_enabled
-        return next_times(self.schedule.timetable, after, count) if enabled else []
+        return find_next_times(self.schedule.timetable, after, count) if enabled else []
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class JobShape:
     dimensions: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
-def partition_problems(schedule: Schedule, shape: JobShape) -> list[str]:
+def find_partition_problems(schedule: Schedule, shape: JobShape) -> list[str]:
     """Return why the partition rule of a schedule does not fit its job; empty: it does."""
     if not shape.is_partitioned:
         if schedule.partitions == "none":

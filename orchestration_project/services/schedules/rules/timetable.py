@@ -96,7 +96,7 @@ class DueTimes(NamedTuple):
     following: datetime | None
 
 
-def due_times(
+def find_due_times(
     timetable: Timetable, first: datetime, now: datetime, catch_up: CatchUp, most: int
 ) -> DueTimes:
     """Return the due times from ``first`` to ``now`` that a tick launches.
@@ -120,7 +120,7 @@ def due_times(
     return DueTimes(launched, skipped, next(timetable.after(now), None))
 
 
-def next_times(timetable: Timetable, after: datetime, count: int) -> Sequence[datetime]:
+def find_next_times(timetable: Timetable, after: datetime, count: int) -> Sequence[datetime]:
     """Return the next ``count`` due times after a moment."""
     return list(islice(timetable.after(after), count))
 
@@ -133,7 +133,7 @@ class Window(NamedTuple):
     end: datetime
 
 
-def chosen_window(
+def choose_window(
     rule: PartitionRule,
     windows: Sequence[Window],
     due: datetime,
