@@ -73,7 +73,7 @@ def no_rendering(_: str) -> AbstractContextManager[RenderedAgain | None]:
 class RepairStores:
     """A database with captures, their store and a copy of it."""
 
-    loader: PartitionLoader
+    partition_loader: PartitionLoader
     store: ArtifactStore
     clock: Clock
     second: ArtifactStore | ArtifactCopy | None = None
@@ -81,7 +81,7 @@ class RepairStores:
 
     def repairs(self, render: RenderFile = no_rendering) -> Repairs:
         """Return what repairs the store."""
-        warehouse, copy = self.loader.warehouse, self.second
+        warehouse, copy = self.partition_loader.warehouse, self.second
         if copy is not None and not isinstance(copy, ArtifactCopy):
             copy = ArtifactCopy(copy)
 
@@ -102,9 +102,9 @@ class RepairStores:
 
     def verify(self) -> list[DamagedArtifact]:
         """Verify all blobs, and record those that are damaged."""
-        found = take_inventory(self.loader.warehouse, self.store, read_all=True).damaged
+        found = take_inventory(self.partition_loader.warehouse, self.store, read_all=True).damaged
         damaged = [DamagedArtifact.of_blob(*each) for each in found]
-        with self.loader.warehouse.writing() as connection:
+        with self.partition_loader.warehouse.writing() as connection:
             record_damage(connection, damaged, at=self.clock.now(), run_id="verify")
         return damaged
 
@@ -114,7 +114,7 @@ class RepairStores:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the recorded damage."""
-        with self.loader.warehouse.reading() as connection:
+        with self.partition_loader.warehouse.reading() as connection:
             found = connection.execute(select(operations_damaged_artifacts)).mappings()
             return [dict(row) for row in found]
 

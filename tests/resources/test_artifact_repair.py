@@ -46,13 +46,13 @@ def store(request, tmp_path):
 
 
 @pytest.fixture
-def bench(loader, store, clock):
-    return RepairStores(loader, store, clock)
+def bench(partition_loader, store, clock):
+    return RepairStores(partition_loader, store, clock)
 
 
 @pytest.fixture
-def in_folder(loader, clock):
-    return RepairStores(loader, FolderStore(loader.folder), clock)
+def in_folder(partition_loader, clock):
+    return RepairStores(partition_loader, FolderStore(partition_loader.folder), clock)
 
 
 def keep(store, *bodies, packed=False, url=URL):
@@ -68,7 +68,7 @@ def keep(store, *bodies, packed=False, url=URL):
 
 
 def is_whole(bench):
-    found = take_inventory(bench.loader.warehouse, bench.store, read_all=True)
+    found = take_inventory(bench.partition_loader.warehouse, bench.store, read_all=True)
     return not found.damaged
 
 
@@ -78,7 +78,7 @@ def is_whole(bench):
 def test_each_fault_is_repaired_from_a_copy(bench, tmp_path, packed):
     store = bench.store
     kept = keep(store, *BODIES.values(), packed=packed)
-    bench.loader.land(row("A"), captures=kept)
+    bench.partition_loader.land(row("A"), captures=kept)
     bench.second = copy_all(store, tmp_path / "second")
     faults = dict(zip(FAULTS, kept, strict=True)) if not packed else {"zeros": kept[0]}
     before = {each.storage_uri: store.get(each.storage_uri) for each in kept}
@@ -100,14 +100,14 @@ def test_each_fault_is_repaired_from_a_copy(bench, tmp_path, packed):
             name = capture.storage_uri
             assert store.get(f"{DAMAGED}{NOON.date()}/{name}") == aside[name]
     assert not [each for each in store.listed() if "drafts" in each.name]
-    assert open_damage(bench.loader.warehouse) == []
+    assert open_damage(bench.partition_loader.warehouse) == []
 
 
 @pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_source_is_asked_again_and_counts_only_with_the_same_bytes(bench):
     same, other, gone = keep(bench.store, b"same\nrow\n", b"before\nrow\n", b"gone\nrow\n")
-    bench.loader.land(row("A"), captures=[same, other, gone], source="demo")
+    bench.partition_loader.land(row("A"), captures=[same, other, gone], source="demo")
     for each in (same, other, gone):
         damage(bench.store, each.storage_uri, "changed")
     left = {each.storage_uri: bench.store.get(each.storage_uri) for each in (other, gone)}
@@ -133,9 +133,9 @@ def test_a_source_is_asked_again_and_counts_only_with_the_same_bytes(bench):
 
 @SQLITE
 def test_what_is_lost_is_named_with_its_rows_and_a_later_capture(in_folder):
-    loader = in_folder.loader
+    partition_loader = in_folder.partition_loader
     [first] = keep(in_folder.store, b"first\nrow\n")
-    loader.land(row("A"), row("B"), captures=[first])
+    partition_loader.land(row("A"), row("B"), captures=[first])
     damage(in_folder.store, first.storage_uri, "missing")
     [alone] = in_folder.repaired()
     assert alone.loss == (
@@ -147,8 +147,8 @@ def test_what_is_lost_is_named_with_its_rows_and_a_later_capture(in_folder):
         "nothing has its bytes: no copy is named, and no source or rows have them"
     )
 
-    later = loader.capture(b"later\nrow\n", fetched_at=NOON + timedelta(days=1))
-    loader.land(row("A", share_quantity=7), version="v2", captures=[later])
+    later = partition_loader.capture(b"later\nrow\n", fetched_at=NOON + timedelta(days=1))
+    partition_loader.land(row("A", share_quantity=7), version="v2", captures=[later])
     [again] = in_folder.repaired()
     assert again.loss.endswith(
         "no current row was read from them; a later capture of 2026-01-06 12:00 UTC is whole."
@@ -161,14 +161,14 @@ def test_what_is_lost_is_named_with_its_rows_and_a_later_capture(in_folder):
 @SQLITE
 def test_a_way_that_fails_for_now_loses_nothing(in_folder):
     [kept] = keep(in_folder.store, b"one\nrow\n")
-    in_folder.loader.land(row("A"), captures=[kept], source="demo")
+    in_folder.partition_loader.land(row("A"), captures=[kept], source="demo")
     damage(in_folder.store, kept.storage_uri, "missing")
     in_folder.recoveries = [from_source({kept.url: TransientError("FINRA is away")})]
     [ended] = in_folder.repaired()
     assert (ended.outcome.state, ended.loss) == ("damaged", None)
     assert ended.outcome.reason == "the source failed (FINRA is away)"
     in_folder.recoveries = [from_source({kept.url: b"one\nrow\n"})]
-    [ended] = in_folder.repairs().repair(open_damage(in_folder.loader.warehouse))
+    [ended] = in_folder.repairs().repair(open_damage(in_folder.partition_loader.warehouse))
     assert ended.outcome.state == "repaired"
 
 
@@ -177,7 +177,7 @@ def test_a_way_that_fails_for_now_loses_nothing(in_folder):
 def test_a_blob_of_a_damaged_pack_gets_an_object_of_its_own(bench):
     kept = keep(bench.store, *BODIES.values(), packed=True)
     assert kept[0].storage_uri.startswith(PACKS)
-    bench.loader.land(row("A"), captures=kept, source="demo")
+    bench.partition_loader.land(row("A"), captures=kept, source="demo")
     content = bench.store.get(kept[0].storage_uri)
     cut = content[: kept[-1].byte_offset]
     bench.store.put(kept[0].storage_uri, cut)
@@ -191,7 +191,7 @@ def test_a_blob_of_a_damaged_pack_gets_an_object_of_its_own(bench):
 @SQLITE
 def test_a_copy_with_other_bytes_repairs_nothing(in_folder, tmp_path):
     [kept] = keep(in_folder.store, b"one\nrow\n")
-    in_folder.loader.land(row("A"), captures=[kept])
+    in_folder.partition_loader.land(row("A"), captures=[kept])
     in_folder.second = copy_all(in_folder.store, tmp_path / "second")
     damage(in_folder.second, kept.storage_uri, "changed")
     damage(in_folder.store, kept.storage_uri, "missing")
@@ -203,7 +203,7 @@ def test_a_copy_with_other_bytes_repairs_nothing(in_folder, tmp_path):
 @SQLITE
 def test_a_copy_with_its_pack_alone_or_the_blob_alone_serves(in_folder, tmp_path):
     kept = keep(in_folder.store, *BODIES.values(), packed=True)
-    in_folder.loader.land(row("A"), captures=kept)
+    in_folder.partition_loader.land(row("A"), captures=kept)
     in_folder.second = FolderStore(tmp_path / "second")
     keep(in_folder.second, *BODIES.values())  # objects of their own
     damage(in_folder.store, kept[0].storage_uri, "missing")
@@ -225,7 +225,7 @@ class Unreadable(FolderStore):
 @SQLITE
 def test_damage_that_is_found_again_is_recorded_once(in_folder):
     kept = keep(in_folder.store, *BODIES.values())
-    in_folder.loader.land(row("A"), captures=kept)
+    in_folder.partition_loader.land(row("A"), captures=kept)
     for each in kept:
         damage(in_folder.store, each.storage_uri, "missing")
     in_folder.verify()
@@ -239,7 +239,7 @@ def test_damage_that_is_found_again_is_recorded_once(in_folder):
 @SQLITE
 def test_a_copy_is_tried_before_the_source_and_rows(in_folder, tmp_path):
     [kept] = keep(in_folder.store, b"one\nrow\n")
-    in_folder.loader.land(row("A"), captures=[kept], source="demo")
+    in_folder.partition_loader.land(row("A"), captures=[kept], source="demo")
     copy = copy_all(in_folder.store, tmp_path / "second")
     damage(in_folder.store, kept.storage_uri, "missing")
     source = from_source({kept.url: b"one\nrow\n"})
@@ -259,7 +259,7 @@ def test_a_copy_is_tried_before_the_source_and_rows(in_folder, tmp_path):
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_copy_in_a_bucket_serves_as_a_folder_does(in_folder, s3, packed):
     kept = keep(in_folder.store, *BODIES.values(), packed=packed)
-    in_folder.loader.land(row("A"), captures=kept)
+    in_folder.partition_loader.land(row("A"), captures=kept)
     copy = open_artifacts(s3)
     for each in in_folder.store.listed():
         copy.put(each.name, in_folder.store.get(each.name))
@@ -285,7 +285,7 @@ def test_a_copy_that_cannot_be_one_is_refused(tmp_path, name, found):
 @SQLITE
 def test_a_failed_source_does_not_hide_that_the_copy_has_nothing(in_folder, tmp_path):
     [kept] = keep(in_folder.store, b"one\nrow\n")
-    in_folder.loader.land(row("A"), captures=[kept], source="demo")
+    in_folder.partition_loader.land(row("A"), captures=[kept], source="demo")
     damage(in_folder.store, kept.storage_uri, "missing")
     in_folder.second = FolderStore(tmp_path / "second")
     in_folder.recoveries = [from_source({kept.url: TransientError("FINRA is away")})]
@@ -298,9 +298,9 @@ def test_a_failed_source_does_not_hide_that_the_copy_has_nothing(in_folder, tmp_
 
 @SQLITE
 def test_an_object_that_may_not_be_read_is_replaced_and_set_aside(in_folder, tmp_path):
-    store = Unreadable(in_folder.loader.folder)
+    store = Unreadable(in_folder.partition_loader.folder)
     one, two = keep(store, b"one\nrow\n", b"two\nrow\n")
-    in_folder.loader.land(row("A"), captures=[one, two])
+    in_folder.partition_loader.land(row("A"), captures=[one, two])
     in_folder.second = copy_all(store, tmp_path / "second")
     stored = store.get(one.storage_uri)
     store.names = frozenset({one.storage_uri})
@@ -336,9 +336,9 @@ class Failing(FolderStore):
 
 @SQLITE
 def test_a_store_that_goes_down_half_way_keeps_what_was_repaired(in_folder, tmp_path):
-    store = Failing(in_folder.loader.folder)
+    store = Failing(in_folder.partition_loader.folder)
     kept = keep(store, *BODIES.values())
-    in_folder.loader.land(row("A"), captures=kept)
+    in_folder.partition_loader.land(row("A"), captures=kept)
     in_folder.second = copy_all(store, tmp_path / "second")
     for each in kept:
         damage(store, each.storage_uri, "missing")
@@ -353,17 +353,17 @@ def test_a_store_that_goes_down_half_way_keeps_what_was_repaired(in_folder, tmp_
     store.after = 10**9
     assert all(
         each.outcome.state == "repaired"
-        for each in in_folder.repairs().repair(open_damage(in_folder.loader.warehouse))
+        for each in in_folder.repairs().repair(open_damage(in_folder.partition_loader.warehouse))
     )
     assert is_whole(in_folder)
 
 
 @SQLITE
 def test_a_store_that_may_not_be_written_ends_the_repair_and_loses_nothing(in_folder, tmp_path):
-    store = Failing(in_folder.loader.folder)
+    store = Failing(in_folder.partition_loader.folder)
     store.error = ConfigurationError("cannot write", found="Permission denied")
     [kept] = keep(store, b"one\nrow\n")
-    in_folder.loader.land(row("A"), captures=[kept])
+    in_folder.partition_loader.land(row("A"), captures=[kept])
     in_folder.second = copy_all(store, tmp_path / "second")
     damage(store, kept.storage_uri, "missing")
     found = in_folder.verify()
@@ -450,8 +450,8 @@ def test_after_a_repair_every_object_is_whole_or_named_as_lost(
     store, second = FolderStore(folder / "first"), FolderStore(folder / "second")
     bodies = [f"row {place} of {number}\n".encode() * 30 for place in range(len(faults))]
     kept = keep(store, *bodies, packed=packed)
-    loader = PartitionLoader(saas_warehouse, folder / "first")
-    loader.land(row("A"), version=f"v{number}", captures=kept, source="demo")
+    partition_loader = PartitionLoader(saas_warehouse, folder / "first")
+    partition_loader.land(row("A"), version=f"v{number}", captures=kept, source="demo")
     held: dict[str, bytes] = {}
     for (fault, is_copied, is_held), capture, body in zip(faults, kept, bodies, strict=True):
         if is_copied:
@@ -460,7 +460,7 @@ def test_after_a_repair_every_object_is_whole_or_named_as_lost(
             held[capture.url] = body
         if fault != "whole" and store.found(capture.storage_uri):
             damage(store, capture.storage_uri, fault)
-    bench = RepairStores(loader, store, StoppedClock(), second, [from_source(held)])
+    bench = RepairStores(partition_loader, store, StoppedClock(), second, [from_source(held)])
     damaged = [DamagedArtifact.of_blob(each.blob, "missing") for each in kept]
     ended = {each.artifact.sha256: each for each in bench.repairs().repair(damaged)}
     for (_, is_copied, is_held), capture in zip(faults, kept, strict=True):

@@ -36,7 +36,7 @@ def resources(stores, store, clock):
 @pytest.fixture
 def job(installation, monkeypatch, tmp_path):
     """Run a kind; return its metadata and its check."""
-    stores, store, clock = installation.loader, installation.store, installation.clock
+    stores, store, clock = installation.partition_loader, installation.store, installation.clock
     monkeypatch.setenv("ARTIFACTS_URL", str(stores.folder))
 
     def run(kind, **config):
@@ -55,7 +55,7 @@ def job(installation, monkeypatch, tmp_path):
 def test_the_job_repairs_what_verification_found_and_names_what_is_lost(
     installation, job, monkeypatch, tmp_path
 ):
-    stores, store = installation.loader, installation.store
+    stores, store = installation.partition_loader, installation.store
     kept, lost = (stores.capture(each) for each in (b"kept\nrow\n", b"lost\nrow\n"))
     stores.land(row("A"), captures=[kept, lost])
     second = copy_all(store, tmp_path / "second")
@@ -116,7 +116,7 @@ def test_an_exported_file_is_rendered_again_from_its_loads(installation, tmp_pat
     store = installation.store
     before = store.get(first)
     damage(store, first, "truncated")
-    stores = RepairStores(installation.loader, store, installation.clock)
+    stores = RepairStores(installation.partition_loader, store, installation.clock)
     (tmp_path / "scratch").mkdir()
     found = find_damaged_files(installation.warehouse, store, read_all=False)
     render = build_renderer(installation.warehouse, installation.declared, tmp_path / "scratch")
