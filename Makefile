@@ -20,7 +20,7 @@ HAS_MEMORY := $(shell awk '/^MemAvailable:/ { exit $$2 < 10000000 }' /proc/memin
 TEST_FOLDER := $(if $(TMPDIR),,$(if $(HAS_MEMORY),TMPDIR=/dev/shm))
 
 .DEFAULT_GOAL := help
-.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos soak bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel audit image compose observe migrate migrated migration verify reset lock
+.PHONY: moved help run plan test-changed coverage mutate run-saas run-documents run-web run-mqtt run-routing run-plugins ui dev stack test test-slow test-histories test-faults chaos soak bench pictures docs check types-of-package types-of-tests other-checks check-deploy check-wheel audit release image compose observe migrate migrated migration verify reset lock
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -200,6 +200,9 @@ check-wheel: $(VENV)/installed-dev ## build the wheel, and run its commands in a
 
 audit: $(VENV)/installed-dev $(RELEASE_VENV)/installed ## security rules, secrets in tracked files, known vulnerabilities of the lock
 	@$(VENV)/bin/python .ci/audit.py
+
+release: $(VENV)/installed-dev $(RELEASE_VENV)/installed ## build the last commit twice into dist/ and compare: wheels, sdist, SBOM, sums
+	@$(VENV)/bin/python .ci/release.py
 
 observe: $(VENV)/installed-dev ## rules and dashboards, against the Prometheus of the running stack, or of one of its own
 	@DOMAINS=all $(VENV)/bin/python deploy/observe.py $(ARGS)

@@ -17,6 +17,7 @@ from tests.secrets_planted import SECRET_SETTINGS
 PAGE = PROJECT_ROOT / "docs" / "explanation" / "architecture.md"
 THREATS = PROJECT_ROOT / "docs" / "explanation" / "security.md"
 POLICY = THREATS.with_name("security-policy.md")
+CONTRIBUTORS = THREATS.with_name("contributors.md")
 FILE = re.compile(r"`([a-z_0-9/]+\.py)`")
 PICTURE = re.compile(r"!\[[^]]*\]\(([^)]+)\)")
 NAMED_WITH_FILE = re.compile(r"`([a-z_0-9/]+\.py)`,\s+`([\w.]+)`(?:\s+and\s+`([\w.]+)`)?")
@@ -65,6 +66,16 @@ def test_each_secret_has_a_way_to_rotate_it():
     }
     assert {prefix.lower() for prefix in prefixes} >= set(NAMED_BY_USERS)
     assert names >= {"X-API-Key", "Authorization: Bearer", "CHAIN_KEY"}
+
+
+def test_ten_small_tasks_name_files_that_exist():
+    tasks = _section(CONTRIBUTORS, "Small tasks")
+    rows = [row for row in tasks.splitlines() if row.startswith("| ")][1:]
+    assert len(rows) == 10
+    for row in rows:
+        files = re.findall(r"`([^`]+)`", row.split(" | ")[1])
+        assert files, row
+        assert [file for file in files if not (PROJECT_ROOT / file).exists()] == []
 
 
 def test_every_picture_is_taken_by_a_program_and_is_shown():

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from orchestration_project import release
 from orchestration_project.engine.contracts.roles import Principal
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import OrchestrationError
@@ -71,7 +72,7 @@ body #root, body.dagster-mobile #root { height: 100%; }
 """
 
 BAR = """<header id="installation-bar">
-<span class="name" title="{name}">{name}</span>
+<span class="name" title="{name}, release {release}">{name}</span>
 <span class="profile {profile}">{data}</span>
 <nav aria-label="Shortcuts">{shortcuts}</nav>
 <a class="user" href="/session" title="{user}, role {role}">{user} ({role})</a>
@@ -149,6 +150,7 @@ def bar_of(installation: Installation, user: Principal) -> str:
     count = f" ({open_count})" if open_count else ""
     return BAR.format(
         name=escape(installation.name),
+        release=escape(release()),
         profile=escape(installation.profile),
         data=escape(installation.data),
         shortcuts="".join(

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from orchestration_project import release
 from orchestration_project.gateway.api.operation import Operation
 from orchestration_project.gateway.api.problems import MEDIA_TYPE, Problem
 
@@ -30,6 +31,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
         "info": {
             "title": "orchestration_project",
             "version": "1",
+            "x-release": release(),
             "description": "Runs, data and operations of one installation. Errors are problem "
             "details (RFC 9457). A key is sent as X-API-Key or Authorization: Bearer.",
         },

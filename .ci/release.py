@@ -1,0 +1,103 @@
+"""Builds what a release has into dist/, twice, and compares the bytes of both builds.
+
+`.ci/release.py`: source distribution, wheel, the wheel of the demo, SBOM and SHA256SUMS. The last
+commit gives their times. Nothing is uploaded, and no tag is made.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = ROOT / ".venv-release/bin"
+TARGET = ROOT / "dist"
+PACKAGE = "orchestration_project"
+FOREIGN = ("tests/", "demo/", "orchestration_demo/", "benchmarks/")
+"""Folders of which the wheel of the product has nothing."""
+
+
+def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
+    """Return the output of a command; end with it if the command fails."""
+    done = subprocess.run(  # noqa: S603 - our own programs
+        command, cwd=cwd, env=env, capture_output=True, text=True
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def build(source: Path, folder: Path, env: Mapping[str, str]) -> None:
+    """Build all artifacts of a clean export of the commit into a folder."""
+    python = str(PROGRAMS / "python")
+    run(python, "-m", "build", "--outdir", str(folder), str(source), env=env)
+    run(python, "-m", "build", "--wheel", "--outdir", str(folder), str(source / "demo"), env=env)
+    sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env)
+    (folder / "sbom.spdx.json").write_text(sbom)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file of a folder by name."""
+    return {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.iterdir())
+    }
+
+
+def contents(file: Path) -> list[str]:
+    """Return the names of the files in a wheel or a source distribution."""
+    if file.suffix == ".whl":
+        with zipfile.ZipFile(file) as wheel:
+            return wheel.namelist()
+    with tarfile.open(file) as archive:
+        return archive.getnames()
+
+
+def problems_of(names: list[str]) -> Iterator[str]:
+    """Yield what the wheel of the product has and may not have, or lacks."""
+    yield from (f"the wheel has {name}" for name in names if name.startswith(FOREIGN))
+    if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
+        yield "the wheel lacks LICENSE"
+
+
+def main() -> int:
+    """Build twice; return 1 if the builds differ or a content is wrong."""
+    commit, seconds = run("git", "log", "-1", "--format=%H %ct").split()  # others may commit
+    env = {**os.environ, "SOURCE_DATE_EPOCH": seconds}  # noqa: TID251 - for programs
+    with tempfile.TemporaryDirectory() as name:
+        folders = [Path(name) / each for each in ("first", "second")]
+        for folder in folders:
+            source = folder / "source"
+            source.mkdir(parents=True)
+            run("git", "archive", "--output", str(folder / "source.tar"), commit)
+            run("tar", "-xf", str(folder / "source.tar"), "-C", str(source))
+            (folder / "dist").mkdir()
+            build(source, folder / "dist", env)
+        first, second = (hashes(folder / "dist") for folder in folders)
+        problems = [
+            f"{each}: two builds differ" for each in first if first[each] != second.get(each)
+        ]
+        built = folders[0] / "dist"
+        for file in [*sorted(built.glob("*.whl")), *sorted(built.glob("*.tar.gz"))]:
+            names = contents(file)
+            print(f"{file.name}: {len(names)} files")
+            if file.name.startswith(f"{PACKAGE}-") and file.suffix == ".whl":
+                problems += problems_of(names)
+            run(str(PROGRAMS / "twine"), "check", "--strict", str(file))
+        TARGET.mkdir(exist_ok=True)
+        for file in sorted(built.iterdir()):
+            (TARGET / file.name).write_bytes(file.read_bytes())
+            print(f"{first[file.name]}  {file.stat().st_size:>9} bytes  {file.name}")
+        sums = "".join(f"{digest}  {each}\n" for each, digest in first.items())
+        (TARGET / "SHA256SUMS").write_text(sums)
+    print(*problems, sep="\n", end="\n" if problems else "")
+    return int(bool(problems))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
