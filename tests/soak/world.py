@@ -77,6 +77,12 @@ class World:
         """First day of which rates are loaded."""
         return self.first_day - WEEK
 
+    @property
+    def settings(self) -> dict[str, str]:
+        """Settings of the programs: the first partitions; without them the demo adds no weeks."""
+        first_week = self.first_day - 20 * WEEK
+        return {"FX_FIRST_DAY": str(self.first_rates), "FINRA_FIRST_WEEK": str(first_week)}
+
     def day(self, number: int) -> date:
         return self.first_day + number * DAY
 
