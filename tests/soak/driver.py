@@ -48,9 +48,7 @@ class Driver:
         self.world, self._tell = world, tell
         world.write(folder / "world.json")
         self.calendar = CalendarFile(folder / "calendar")
-        self.stack = Stack(
-            folder, write_hook(folder, canary), urls | {"FX_FIRST_DAY": str(world.first_rates)}
-        )
+        self.stack = Stack(folder, write_hook(folder, canary), urls | world.settings)
         self.judge = Judge(self.stack, world)
         self.events: list[str] = []
         self._log = folder / "events.jsonl"
@@ -64,6 +62,7 @@ class Driver:
         self.stack.start()
         self.stack.switch_on()
         self._wait(self._under_way, "runs")
+        self.judge.begin(self.calendar.now())
         for number in range(until):
             yield self._run_day(number)
         yield self.judge.judge_end()

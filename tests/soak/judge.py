@@ -25,7 +25,7 @@ TICKS = "SELECT timestamp, status, tick_body FROM job_ticks WHERE type = 'SCHEDU
 SCHEDULED = """
 SELECT schedule.value AS schedule, due.value AS due, runs.run_id, runs.status FROM runs
 JOIN run_tags schedule ON schedule.run_id = runs.run_id AND schedule.key = 'dagster/schedule_name'
-JOIN run_tags due ON due.run_id = runs.run_id AND due.key = 'dagster/scheduled_execution_time'
+JOIN run_tags due ON due.run_id = runs.run_id AND due.key = '.dagster/scheduled_execution_time'
 WHERE NOT EXISTS (SELECT 1 FROM run_tags parent
   WHERE parent.run_id = runs.run_id AND parent.key = 'dagster/parent_run_id')
 """
@@ -53,6 +53,10 @@ class Judge:
         self._questions: list[tuple[str, str, str]] = []
         self._random = Random(f"questions {world.seed}")  # noqa: S311 - a simulation
         self.compared = 0
+
+    def begin(self, moment: datetime) -> None:
+        """Take what the programs load before the first step as published."""
+        self._truth.advance(moment)
 
     def judge_step(self, due: Sequence[Due], moment: datetime) -> list[Finding]:
         """Return what is wrong after a step, while nothing is queued or running."""

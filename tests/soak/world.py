@@ -18,12 +18,13 @@ FRANKFURT = ZoneInfo("Europe/Berlin")
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 FIRST_DAYS = (
-    date(2026, 3, 2),  # changes of clocks: America on the 8th, Europe on the 29th
-    date(2026, 10, 19),  # Europe on the 25th, America on November 1st
+    date(2027, 3, 8),  # changes of clocks: America on the 14th, Europe on the 28th
+    date(2027, 10, 25),  # Europe on the 31st, America on November 7th
     date(2028, 2, 14),  # a holiday on the 21st, and February 29th
     date(2026, 12, 21),  # holidays, and the end of the year
 )
-"""Mondays on which a world may begin."""
+"""Mondays on which a world may begin, all to come: processes that begin after the present are taken
+for others of the same number."""
 
 KILLED = ("daemon", "code server", "gateway", "run worker", "vendor")
 RESTATED_ONE_IN = 3
@@ -75,6 +76,12 @@ class World:
     def first_rates(self) -> date:
         """First day of which rates are loaded."""
         return self.first_day - WEEK
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Settings of the programs: the first partitions; without them the demo adds no weeks."""
+        first_week = self.first_day - 20 * WEEK
+        return {"FX_FIRST_DAY": str(self.first_rates), "FINRA_FIRST_WEEK": str(first_week)}
 
     def day(self, number: int) -> date:
         return self.first_day + number * DAY
