@@ -287,7 +287,8 @@ def sweep(versions, refusals=()) -> Sweep:
 def test_the_cursor_of_a_sweep_moves_when_no_change_is_left(versions, running, known, limit):
     swept = sweep(dict(zip(KEYS, versions, strict=True)))
     loading = running & set(swept.changed)
-    known_keys = {run.run_key for run in swept.build_runs(loading) if run.partition_key in known}
+    runs = swept.build_runs(loading)
+    known_keys = {str(run.run_key) for run in runs if run.partition_key in known}
     plan = plan_restatement(swept, loading, known_keys, limit)
     assert (plan.cursor is not None) == ("v2" not in versions)
     assert len(plan.requests) <= limit
@@ -382,7 +383,7 @@ def test_days_with_files_are_requested_unless_they_run(due, running, limit):
     runs = days.build_runs()
     plan = plan_arrivals(days, runs, [], limit=limit, polled="2 stable")
     assert len(plan.requests) <= limit
-    assert not set(keys(plan)) & days.running
+    assert not set(keys(plan)) & set(days.running)
     assert balance_tick(days.due, plan.places).difference == 0
     assert all(one < two for one, two in pairwise(map(str, keys(plan))))
 

@@ -170,15 +170,6 @@ def _summarize_month(month: date, loaded: Sequence[LoadedPrices]) -> MonthSummar
     )
 
 
-def _choose_error_class(errors: Iterable[Exception]) -> type[OrchestrationError]:
-    """Return the class of an error that stands for several: the one that most needs a person."""
-    failed = list(errors)
-    for error_class in (ContractError, SourceError, ConfigurationError):
-        if any(isinstance(error, error_class) for error in failed):
-            return error_class
-    return OrchestrationError
-
-
 def _build_error(
     outcomes: Sequence[ItemResult[LoadedPrices]], loaded: Sequence[LoadedPrices]
 ) -> OrchestrationError | None:
@@ -186,23 +177,8 @@ def _build_error(
         outcome.partition_key: outcome.error for outcome in outcomes if outcome.error is not None
     }
     if failed:
-        named = list(failed)[:SYMBOLS_NAMED]
-        remaining_text = f" and {len(failed) - len(named)} more" if len(failed) > len(named) else ""
-        what = (
-            f"{len(failed)} of {len(outcomes)} symbols failed: {', '.join(named)}{remaining_text}"
-        )
-        text = "\n".join(str(failed[symbol]) for symbol in named)
+        error = _combine_errors(failed, len(outcomes))
         group_ids = [identifier for error in failed.values() for identifier in error.group_ids]
-        transient = [
-            orchestration_error
-            for orchestration_error in failed.values()
-            if isinstance(orchestration_error, TransientError)
-        ]
-        if transient:
-            wait = max(transient_error.retry_in_seconds for transient_error in transient)
-            error: OrchestrationError = TransientError(what, found=text, retry_in_seconds=wait)
-        else:
-            error = _choose_error_class(failed.values())(what, found=text)
         error.group_ids = group_ids[:DELIVERIES_QUOTED]
         return error
     refused = [
@@ -215,3 +191,22 @@ def _build_error(
             remedy="see the table prices_symbol_months for what it says of each",
         )
     return None
+
+
+def _combine_errors(
+    failed: Mapping[str, OrchestrationError], symbol_count: int
+) -> OrchestrationError:
+    """Return one error for all symbols that failed: one that is retried if any of them is."""
+    named = list(failed)[:SYMBOLS_NAMED]
+    remaining_text = f" and {len(failed) - len(named)} more" if len(failed) > len(named) else ""
+    what = f"{len(failed)} of {symbol_count} symbols failed: {', '.join(named)}{remaining_text}"
+    text = "\n".join(str(failed[symbol]) for symbol in named)
+    errors = list(failed.values())
+    waits = [error.retry_in_seconds for error in errors if isinstance(error, TransientError)]
+    if waits:
+        return TransientError(what, found=text, retry_in_seconds=max(waits))
+    if any(isinstance(error, ContractError) for error in errors):
+        return ContractError(what, found=text)
+    if any(isinstance(error, SourceError) for error in errors):
+        return SourceError(what, found=text)
+    return ConfigurationError(what, found=text)
