@@ -38,7 +38,7 @@ def _iterate_lines(plan: Plan) -> Iterator[str]:
 
 
 def list_conclusions(plan: Plan) -> Iterator[str]:
-    """Yield what bounds a plan: its samples, its failures, its totals."""
+    """Yield the bounds of a plan: its samples, its failures, its totals."""
     for sample in plan.samples:
         yield (
             f"{sample.table}: a sample of {sample.planned} of {sample.total} partitions; at most "

@@ -134,33 +134,39 @@ def hash_code() -> str:
     It is that of the package, of the folders with sources of one's own, and of `config/`, whose
     limits decide what is quarantined. A checkout and a wheel of the same code have the same hash.
     """
+    own = sorted({file.parent for file in own_files()})
+    return hash_folders(PACKAGE_FOLDER, *own, defaults=DEFAULTS, project=project_folder())
+
+
+def hash_folders(package: Path, *own: Path, defaults: Path, project: Path) -> str:
+    """Return the SHA-256 (hex) of the code in folders; a project's config replaces a default.
+
+    Default files that a wheel has in the package count as `config/` only: a checkout has them
+    elsewhere.
+    """
+    packaged = package / PACKAGED.name
+    code = [
+        (f"{root.name}/{name}", file)
+        for root in (package, *own)
+        for name, file in _find_code(root).items()
+        if packaged not in file.parents
+    ]
+    config = _find_code(defaults / CONFIG) | _find_code(project / CONFIG)
+    code += [(f"{CONFIG}/{name}", file) for name, file in sorted(config.items())]
     digest = hashlib.sha256()
-    for name, file in _list_code():
+    for name, file in code:
         content = hashlib.sha256(file.read_bytes()).hexdigest()
         digest.update(f"{name} {content}\n".encode())
     return digest.hexdigest()
 
 
-def _list_code() -> Iterator[tuple[str, Path]]:
-    """Yield name and path of each file of the code; of `config/`, those that are in effect."""
-    for root in (PACKAGE_FOLDER, *sorted({file.parent for file in own_files()})):
-        yield from ((f"{root.name}/{name}", file) for name, file in _find_code(root).items())
-    config = _find_code(DEFAULTS / CONFIG) | _find_code(project_folder() / CONFIG)
-    yield from ((f"{CONFIG}/{name}", file) for name, file in sorted(config.items()))
-
-
 def _find_code(root: Path) -> dict[str, Path]:
-    """Return the files of code below a folder by relative path, sorted.
-
-    Default files that a wheel has in the package are left out: a checkout has them elsewhere.
-    """
+    """Return the files of code below a folder by relative path, sorted."""
     files = sorted(file for file in root.rglob("*") if file.suffix in CODE_SUFFIXES)
     return {
         file.relative_to(root).as_posix(): file
         for file in files
-        if file.is_file()
-        and "__pycache__" not in file.parts
-        and (root != PACKAGE_FOLDER or PACKAGED not in file.parents)
+        if file.is_file() and "__pycache__" not in file.parts
     }
 
 

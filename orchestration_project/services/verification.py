@@ -6,11 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.effective_config import (
-    ConfigDifference,
-    EffectiveConfig,
-    compare_configs,
-)
 from orchestration_project.engine.dagster_private.daemon_state import DaemonState
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.registry import Registry
@@ -20,6 +15,9 @@ from orchestration_project.services.gate.rules import Finding, are_ready
 from orchestration_project.services.ledger.rules.entries import NOT_APPLICABLE
 from orchestration_project.services.pauses import read_pauses, skip_paused_probes
 from orchestration_project.services.presets import (
+    ConfigDifference,
+    EffectiveConfig,
+    compare_configs,
     read_verified_config,
     record_verified_config,
     resolve_config,

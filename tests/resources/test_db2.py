@@ -77,7 +77,7 @@ from orchestration_project.services.cleanup.removing import Plan, Retention, cle
 from orchestration_project.services.cleanup.rules import File
 from orchestration_project.services.inbox.rows import Inbox, NewDelivery
 from orchestration_project.services.inbox.uploads import NewFile, UploadRefusals
-from orchestration_project.services.inbox.work import InboxQueue, request_of
+from orchestration_project.services.inbox.work import InboxQueue, plan_delivery
 from orchestration_project.services.inventory import read_captures, take_inventory
 from orchestration_project.services.ledger import Ledger
 from orchestration_project.services.ledger.control_tower import read_observation, write_tower
@@ -290,7 +290,7 @@ def take_webhooks(folder: Path) -> None:
         assert Inbox(warehouse, Clock()).waiting_count(9) == 1
         work = InboxQueue(warehouse, Clock())
         [row] = work.turn(instance, {"git": WebhookSource(scheme="github")}).due
-        tags = request_of(row, "events_webhooks").tags
+        tags = plan_delivery(row, "events_webhooks").tags
         job_of_it = defs.resolve_job_def("events_webhooks")
         instance.create_run_for_job(job_of_it, status=dg.DagsterRunStatus.FAILURE, tags=tags)
         assert not work.turn(instance, {"git": WebhookSource(scheme="github")}).due

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from pydantic_settings import SettingsConfigDict
 
-from orchestration_project.engine.contracts.effective_config import ConfigValue
 from orchestration_project.engine.contracts.presets import Preset
 from orchestration_project.services.presets import (
+    ConfigValue,
     Presets,
     read_applied,
     read_verified_config,

@@ -24,7 +24,7 @@ from orchestration_project.services.inbox.rows import (
     Stored,
 )
 from orchestration_project.services.inbox.senders import Sender, read_senders
-from orchestration_project.services.inbox.work import InboxQueue, request_of
+from orchestration_project.services.inbox.work import InboxQueue, plan_delivery
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.spine import audits, inbox, inbox_states
 from tests.resources.weeks import NOON
@@ -74,10 +74,10 @@ def test_the_runs_of_a_delivery_belong_to_the_trace_of_its_request(warehouse, ta
     git = WebhookSource(scheme="github", job="events_webhooks")
     with dg.instance_for_test() as instance:
         [row] = InboxQueue(warehouse, clock).turn(instance, {"git": git}).due
-    assert request_of(row, "events_webhooks").tags.items() >= trace.as_tags().items()
+    assert plan_delivery(row, "events_webhooks").tags.items() >= trace.as_tags().items()
     assert (
         ".dagster/traceparent"
-        not in request_of(replace(row, trace_id=None), "events_webhooks").tags
+        not in plan_delivery(replace(row, trace_id=None), "events_webhooks").tags
     )
 
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import Table, func, select, text, update
+from sqlalchemy import MetaData, Table, func, select, text, update
 from sqlalchemy.engine import make_url
 
 from orchestration_project.domains.finra.contract import RULE_VERSION
 from orchestration_project.domains.finra.tables.weekly import finra_otc_weekly
-from orchestration_project.engine import plans as engine_plans
 from orchestration_project.engine.contracts.rules import Audit, Validated
 from orchestration_project.engine.deliveries import RecordedDeliveries
 from orchestration_project.engine.distributions import measure
@@ -24,9 +23,8 @@ from orchestration_project.engine.warehouse.target import Transform
 from orchestration_project.errors import ContractError
 from orchestration_project.plots.distribution import draw_distributions
 from orchestration_project.resources.finra.weekly import WeeklyDataset
-from orchestration_project.services import plans
-from orchestration_project.services.plans import bound_share
-from orchestration_project.tables.schema import key_names
+from orchestration_project.services.plans import bound_share, hash_folders
+from orchestration_project.tables.schema import PERSONAL, key_names
 from orchestration_project.tables.spine import audits, captures, deliveries, fences, landings
 from tests.prepared import Prepared
 from tests.resources.test_finra_replay import KEY, ReplayLoads, text_of
@@ -348,19 +346,8 @@ def test_a_sample_bounds_the_share_of_all(count: int, of: int, most: float):
     assert bound_share(count, of) == pytest.approx(most, abs=0.001)
 
 
-@pytest.fixture
-def hash_of(tmp_path, monkeypatch):
-    """Hash the code of a package whose default files lie at a place."""
-
-    def hash_of(package: Path, defaults: Path, project: Path) -> str:
-        monkeypatch.setattr(plans, "PACKAGE_FOLDER", package)
-        monkeypatch.setattr(plans, "PACKAGED", package / "defaults")
-        monkeypatch.setattr(plans, "DEFAULTS", defaults)
-        monkeypatch.setattr(plans, "project_folder", lambda: project)
-        monkeypatch.setattr(plans, "own_files", lambda: ())
-        return plans.hash_code.__wrapped__()
-
-    return hash_of
+def hash_of(package: Path, defaults: Path, project: Path) -> str:
+    return hash_folders(package, defaults=defaults, project=project)
 
 
 def write_files(folder: Path, **texts: str) -> Path:
@@ -372,7 +359,7 @@ def write_files(folder: Path, **texts: str) -> Path:
     return folder
 
 
-def test_a_wheel_and_a_checkout_of_the_same_code_have_the_same_hash(hash_of, tmp_path):
+def test_a_wheel_and_a_checkout_of_the_same_code_have_the_same_hash(tmp_path):
     checkout = write_files(tmp_path / "checkout", config__limits="1", package__code="a")
     wheel = write_files(
         tmp_path / "wheel" / "package",
@@ -413,11 +400,12 @@ def test_values_before_and_after_are_measured_and_add_up():
     assert other.distributions == {}
 
 
-def test_values_of_persons_are_not_measured(monkeypatch):
-    monkeypatch.setattr(engine_plans, "personal_columns", lambda _: ["trade_count"])
-    key = {name: ["a"] for name in key_names(finra_otc_weekly)}
+def test_values_of_persons_are_not_measured():
+    table = finra_otc_weekly.to_metadata(MetaData())
+    table.c.trade_count.info = {PERSONAL: True}
+    key = {name: ["a"] for name in key_names(table)}
     before = pl.DataFrame({**key, "trade_count": [5]})
-    difference = compare_rows(finra_otc_weekly, before, before.with_columns(trade_count=pl.lit(6)))
+    difference = compare_rows(table, before, before.with_columns(trade_count=pl.lit(6)))
     assert difference.columns == {"trade_count": 1}
     assert difference.distributions == {}
 

@@ -15,6 +15,7 @@ from orchestration_project.catalog import REGISTRY
 from orchestration_project.definitions import defs
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.contracts.edits import Action, EditConflictError
+from orchestration_project.engine.contracts.ticks import PlannedRun
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.sensors.schedules import scheduled_sensor
@@ -63,7 +64,7 @@ def tick(instance: Any, warehouse: Warehouse, now: datetime) -> TickResult:
     return launch_due(warehouse, instance, ScheduledJobs(REPOSITORY), (), now)
 
 
-def make_runs(instance: Any, requests: Sequence[dg.RunRequest]) -> None:
+def make_runs(instance: Any, requests: Sequence[PlannedRun]) -> None:
     """Make the runs of requests as the daemon does: one for each run key."""
     for request in requests:
         key = {"dagster/run_key": str(request.run_key)}

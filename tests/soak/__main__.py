@@ -31,22 +31,22 @@ def main() -> int:
     until = min(options.until or options.days, options.days)
     begun, folder = time.monotonic(), Path(tempfile.mkdtemp(prefix="soak-"))
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         minutes = (time.monotonic() - begun) / 60
         say(f"{minutes:6.1f} min  {text}")
 
-    tell(f"seed {world.seed}: {until} days from {world.first_day}, in {folder}")
+    report(f"seed {world.seed}: {until} days from {world.first_day}, in {folder}")
     with ExitStack() as stack:
         urls = _databases(stack) if options.database == "postgresql" else {}
-        driver = Driver(folder, world, urls, options.canary or "", tell)
+        driver = Driver(folder, world, urls, options.canary or "", report)
         stack.callback(driver.stack.stop)
         for number, findings in enumerate(driver.run(until), start=1):
             if findings:
                 _report(options, driver, number, findings)
                 return 1
             left = (time.monotonic() - begun) / number * (until - number) / 60
-            tell(f"{min(number, until)} of {until} days, {max(left, 0):.0f} min remain")
-    tell(f"nothing is wrong: {driver.judge.compared:,} rows and answers were compared")
+            report(f"{min(number, until)} of {until} days, {max(left, 0):.0f} min remain")
+    report(f"nothing is wrong: {driver.judge.compared:,} rows and answers were compared")
     if not options.keep:
         shutil.rmtree(folder)
     return 0

@@ -25,7 +25,7 @@ LONGEST_INTERVAL = timedelta(minutes=61)
 """More than the interval of any sensor that is on."""
 
 KILLED_TICK_SECONDS = 90
-"""Real time in which the tick of a program that lives ends."""
+"""Real time in which the tick of a program that runs ends."""
 
 ACTIVE = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 UNDER_WAY = f"SELECT run_id, status, pipeline_name FROM runs WHERE status IN {ACTIVE}"  # noqa: S608
@@ -34,18 +34,20 @@ WHERE status IN ('REQUESTED', 'CANCELING', 'FAILING')"""
 COUNT = "SELECT count(*) AS number FROM runs"
 TICKS = "SELECT status, type, timestamp, tick_body FROM job_ticks ORDER BY id DESC LIMIT 200"
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class StuckError(Exception):
-    """A step does not end; the argument says what is under way."""
+    """A step does not end; the argument names what is under way."""
 
 
 class Driver:
     """One run of the soak in a folder."""
 
-    def __init__(self, folder: Path, world: World, urls: dict[str, str], canary: str, tell: Tell):
-        self.world, self._tell = world, tell
+    def __init__(
+        self, folder: Path, world: World, urls: dict[str, str], canary: str, report: Report
+    ):
+        self.world, self._report = world, report
         world.write(folder / "world.json")
         self.calendar = CalendarFile(folder / "calendar")
         self.stack = Stack(folder, write_hook(folder, canary), urls | world.settings)
@@ -159,7 +161,7 @@ class Driver:
 
     def _note(self, kind: str, text: str) -> None:
         self.events.append(f"{kind}: {text}")
-        self._tell(self.events[-1])
+        self._report(self.events[-1])
         with self._log.open("a") as log:
             at = self.calendar.now().isoformat(timespec="seconds")
             log.write(json.dumps({"at": at, "kind": kind, "text": text}) + "\n")

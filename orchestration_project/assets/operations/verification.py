@@ -13,7 +13,6 @@ from orchestration_project.assets.operations.catalogue import (
     build_asset_spec,
 )
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.effective_config import ConfigValue
 from orchestration_project.engine.dagster_private.daemon_state import read_daemon_state
 from orchestration_project.engine.options import JobOptions
 from orchestration_project.engine.warehouse import Warehouse
@@ -25,7 +24,7 @@ from orchestration_project.services.metadata import (
     mark_not_applicable,
     summarize_result,
 )
-from orchestration_project.services.presets import Presets, read_applied
+from orchestration_project.services.presets import ConfigValue, Presets, read_applied
 from orchestration_project.services.probes import open_all_probes
 from orchestration_project.services.verification import (
     Drift,

@@ -239,15 +239,14 @@ def _evaluate_checks(
         metadata={"unresolved": len(found.unresolved), "tasks": sum(found.unresolved.values())},
     )
     waits = clock.now() - found.oldest_waiting_at if found.oldest_waiting_at else None
+    seconds = waits.total_seconds() if waits else 0.0
     yield dg.AssetCheckResult(
         asset_key=OUTBOX,
         check_name=IN_TIME,
         passed=waits is None or waits <= timedelta(minutes=limits["longest_wait_minutes"]),
         severity=dg.AssetCheckSeverity.ERROR,
         description=found.waiting_reason,
-        metadata=normalise_metadata(
-            {"oldest_waits_seconds": waits.total_seconds() if waits else 0.0}
-        ),
+        metadata=normalise_metadata({"oldest_waits_seconds": seconds}),
     )
     refused = {"refused_share": found.refused_share, "refused": found.refused_count}
     yield dg.AssetCheckResult(

@@ -33,4 +33,4 @@ REJECT_SCHEMA = {
     "byte_offset": pl.Int64(),
     "record": pl.String(),
 }
-"""What rejects are, as columns."""
+"""Columns of rejects."""

@@ -15,7 +15,6 @@ from sqlalchemy import Connection, select
 from orchestration_project.engine.captures import BlobError, Captures
 from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.connections.files import ensure_state_folder
-from orchestration_project.engine.contracts.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.engine.contracts.formulas import TableRules, build_rules_document
 from orchestration_project.engine.environment import open_shared_store
 from orchestration_project.engine.packs import Blob
@@ -49,6 +48,7 @@ from orchestration_project.services.evidence.tables import (
 from orchestration_project.services.export import open_atomic_file
 from orchestration_project.services.ledger import Ledger, record_runs
 from orchestration_project.services.ledger.rules.entries import SESSION_TAGS
+from orchestration_project.services.presets import ConfigValue, EffectiveConfig
 from orchestration_project.settings import Settings
 from orchestration_project.tables.spine import blobs, captures, deliveries
 

@@ -10,9 +10,9 @@ from importlib.metadata import distributions
 
 from sqlalchemy import Connection, select
 
-from orchestration_project.engine.contracts.effective_config import ConfigValue, EffectiveConfig
 from orchestration_project.engine.warehouse.migrating import read_schema_version
 from orchestration_project.services.evidence.subjects import EvidenceSubject
+from orchestration_project.services.presets import ConfigValue, EffectiveConfig
 from orchestration_project.settings import PROJECT_ROOT
 from orchestration_project.tables.operations_deployment import (
     operations_verified_configs as verified,

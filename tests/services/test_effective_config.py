@@ -1,6 +1,6 @@
 """The configuration in effect: its hash, and what changed."""
 
-from orchestration_project.engine.contracts.effective_config import (
+from orchestration_project.services.presets import (
     ConfigDifference,
     ConfigValue,
     EffectiveConfig,
