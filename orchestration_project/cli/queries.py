@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from orchestration_project.cli.commands import Command, Group
-from orchestration_project.cli.console import OUTPUT, echo, emit, note, printable, show_rows
+from orchestration_project.cli.console import (
+    OUTPUT,
+    echo,
+    emit,
+    note,
+    preview,
+    printable,
+    show_rows,
+)
+from orchestration_project.cli.exit_statuses import ExitStatus
 from orchestration_project.engine.contracts.work_items import ItemState, WorkItem
 
 if TYPE_CHECKING:
@@ -243,11 +252,41 @@ def diff(
             "--published-by DAY; with --html, one of the first two"
         )
     if html is not None:
-        from orchestration_project.cli.difference import write_report
-
         refuse_beside(context, "--html", keep=REPORT_OPTIONS)
-        return write_report(table, *times, html, is_replaced=chosen["force"])
+        return _write_report(table, *times, html, is_replaced=chosen["force"])
     return export_relation(row_diff(table, *times), Query.of(chosen), Destination.of(chosen))
+
+
+def _write_report(
+    table: str, since: datetime, until: datetime, path: Path, *, is_replaced: bool
+) -> int:
+    """Write the page of what changed between two times; return the exit status.
+
+    Raises:
+        ConfigurationError: The table has no history, the times are in the wrong order, or the file
+            cannot be written.
+    """
+    from orchestration_project.catalog import REGISTRY
+    from orchestration_project.engine.environment import open_warehouse
+    from orchestration_project.services.difference_pages import write_time_difference
+    from orchestration_project.services.export import open_atomic_file
+    from orchestration_project.services.time_differences import (
+        find_downstream,
+        read_time_difference,
+    )
+    from orchestration_project.settings import load_settings
+
+    settings = load_settings()
+    downstream = find_downstream(table, REGISTRY, settings)
+    if OUTPUT.is_dry_run:
+        preview(f"the changes of {table} would be written to {path}")
+        return ExitStatus.DONE
+    with open_atomic_file(path, replace=is_replaced) as file, open_warehouse(settings) as warehouse:
+        with warehouse.reading() as connection:
+            difference = read_time_difference(connection, table, since, until, downstream)
+        file.write(write_time_difference(difference).encode())
+    note(f"HTML: {path}")
+    return ExitStatus.DONE
 
 
 def _read_times(

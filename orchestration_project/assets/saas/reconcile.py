@@ -1,7 +1,6 @@
 """Sync of tasks and issues: a full poll, or the records of one webhook."""
 
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -219,16 +218,14 @@ def _evaluate_checks(
     found: SyncSummary, clock: Clock, limits: Mapping[str, Any]
 ) -> Iterator[dg.AssetCheckResult]:
     outcome = {} if found.has_rules else mark_not_applicable("no routing rule was ever in effect")
-    is_routed = found.unmatched_share <= limits["max_unmatched_share"] or not found.has_rules
+    routed = {"unmatched_share": found.unmatched_share, **found.by_action}
     yield dg.AssetCheckResult(
         asset_key=STATES,
         check_name=ROUTED,
-        passed=is_routed,
+        passed=found.unmatched_share <= limits["max_unmatched_share"] or not found.has_rules,
         severity=dg.AssetCheckSeverity.WARN,
         description=summarize_result(outcome),
-        metadata=normalise_metadata(
-            {**outcome, "unmatched_share": found.unmatched_share, **found.by_action}
-        ),
+        metadata=normalise_metadata({**outcome, **routed}),
     )
     yield dg.AssetCheckResult(
         asset_key=STATES,
@@ -238,12 +235,12 @@ def _evaluate_checks(
         description=", ".join(found.unresolved)[:500],
         metadata={"unresolved": len(found.unresolved), "tasks": sum(found.unresolved.values())},
     )
-    waits = clock.now() - found.oldest_waiting_at if found.oldest_waiting_at else None
-    seconds = waits.total_seconds() if waits else 0.0
+    since = found.oldest_waiting_at
+    seconds = (clock.now() - since).total_seconds() if since else 0.0
     yield dg.AssetCheckResult(
         asset_key=OUTBOX,
         check_name=IN_TIME,
-        passed=waits is None or waits <= timedelta(minutes=limits["longest_wait_minutes"]),
+        passed=seconds <= 60 * limits["longest_wait_minutes"],
         severity=dg.AssetCheckSeverity.ERROR,
         description=found.waiting_reason,
         metadata=normalise_metadata({"oldest_waits_seconds": seconds}),
