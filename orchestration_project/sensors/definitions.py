@@ -326,12 +326,6 @@ def build_run(plan: TickPlan) -> dg.RunRequest | dg.SkipReason:
     return build_request(plan.requests[0]) if plan.requests else dg.SkipReason(plan.skip_reason)
 
 
-def log_plan(context: TickContext, plan: TickPlan, event: str) -> None:
-    """Log the message of a plan: Dagster shows no reason of a tick that requests runs."""
-    if plan.message:
-        context.log.info(plan.message, extra={"event": event})
-
-
 def record_plan(
     warehouse: Warehouse,
     table_name: str,
@@ -424,7 +418,8 @@ def decide_derivations(
         plan=plan,
         now=derivation.now,
     )
-    log_plan(context, plan, "derivation_runs_requested")
+    if plan.message:  # Dagster shows no reason of a tick that requests runs
+        context.log.info(plan.message, extra={"event": "derivation_runs_requested"})
     return plan
 
 

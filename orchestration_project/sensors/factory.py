@@ -28,7 +28,6 @@ from orchestration_project.sensors.definitions import (
     build_answer,
     find_run_under_way,
     keys_under_way,
-    log_plan,
     read_known_keys,
     record_plan,
     schedule,
@@ -92,7 +91,8 @@ def dataset_sensor(made: DatasetAssets, *, profile: str = "") -> dg.SensorDefini
             plan=plan,
             now=resources.clock.now(),
         )
-        log_plan(context, plan, "partition_runs_requested")
+        if plan.message:  # Dagster shows no reason of a tick that requests runs
+            context.log.info(plan.message, extra={"event": "partition_runs_requested"})
         return build_answer(plan)
 
     return on_publication
@@ -185,7 +185,8 @@ def derived_sensor(made: DerivedAssets) -> dg.SensorDefinition:
         known_keys = read_known_keys(context.instance, [outdated.build_run()])
         plan = plan_own_derivation(outdated, running, known_keys)
         record_plan(warehouse, table, name, listed=due.keys(), plan=plan, now=now)
-        log_plan(context, plan, "own_derivation_run_requested")
+        if plan.message:  # Dagster shows no reason of a tick that requests runs
+            context.log.info(plan.message, extra={"event": "own_derivation_run_requested"})
         return build_answer(plan)
 
     return on_change

@@ -101,6 +101,7 @@ CASES: Mapping[str, Sequence[str]] = {
     "resume": ["finra/otc_weekly --dry-run"],
     "run": ["--dry-run"],
     "schema diff": [""],
+    "support-bundle": ["--output {folder}/bundle.zip"],
     "tables": [""],
     "trace": [TRACE],
     "verify": ["", "--chain", "--balance"],

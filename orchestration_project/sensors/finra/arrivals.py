@@ -30,7 +30,6 @@ from orchestration_project.resources.finra.source import FinraSource, versions_o
 from orchestration_project.sensors.definitions import (
     build_answer,
     keys_under_way,
-    log_plan,
     read_known_keys,
     record_plan,
     sensor,
@@ -201,5 +200,6 @@ def _answer(
     """Record and log the plan of a tick, and return it for Dagster."""
     table_name = tables.finra_otc_weekly.name
     record_plan(warehouse, table_name, automation, listed=listed, plan=plan, now=clock.now())
-    log_plan(context, plan, "week_runs_requested")
+    if plan.message:  # Dagster shows no reason of a tick that requests runs
+        context.log.info(plan.message, extra={"event": "week_runs_requested"})
     return build_answer(plan)

@@ -36,7 +36,6 @@ from orchestration_project.sensors.definitions import (
     build_run,
     decide_derivations,
     find_run_under_way,
-    log_plan,
     read_known_keys,
     sensor,
 )
@@ -144,7 +143,8 @@ def finra_on_gold(
     chart = trade_activity.key.to_user_string()
     run = PlannedRun(run_key=f"{version} ({clock.today_in_new_york()})", assets=[chart])
     plan = plan_chart(run, version, read_known_keys(context.instance, [run]))
-    log_plan(context, plan, "chart_run_requested")
+    if plan.message:  # Dagster shows no reason of a tick that requests runs
+        context.log.info(plan.message, extra={"event": "chart_run_requested"})
     return build_run(plan)
 
 

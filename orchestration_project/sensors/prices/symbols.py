@@ -22,7 +22,6 @@ from orchestration_project.resources.prices.universe import wanted_symbols
 from orchestration_project.sensors.definitions import (
     build_run,
     find_run_under_way,
-    log_plan,
     read_known_keys,
     record_plan,
     sensor,
@@ -66,7 +65,8 @@ def prices_on_new_symbol(
     )
     known_keys = read_known_keys(context.instance, [symbols.build_run()])
     plan = plan_new_symbols(symbols, known_keys)
-    log_plan(context, plan, "symbol_run_requested")
+    if plan.message:  # Dagster shows no reason of a tick that requests runs
+        context.log.info(plan.message, extra={"event": "symbol_run_requested"})
     name, table_name = "prices_on_new_symbol", prices_daily.name
     record_plan(warehouse, table_name, name, listed=symbols.wanted, plan=plan, now=now)
     return build_run(plan)
@@ -93,5 +93,6 @@ def prices_on_landing(
     due = outdated_symbols(warehouse)
     running = find_run_under_way(context.instance, gold_job.name) if due else ""
     plan = plan_derivation(due, running, clock.today_in_new_york())
-    log_plan(context, plan, "price_derivation_run_requested")
+    if plan.message:  # Dagster shows no reason of a tick that requests runs
+        context.log.info(plan.message, extra={"event": "price_derivation_run_requested"})
     return build_run(plan)
