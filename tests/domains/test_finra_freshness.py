@@ -34,7 +34,7 @@ def test_a_due_week_is_loaded_quarantined_missing_or_not_published():
     assert [
         (state.partition.key, str(state.due), state.days_late, state.state) for state in states
     ] == [
-        ("OTCE|2025-11-03", "2025-12-08", 10, State.QUARANTINED),
+        ("OTCE|2025-11-03", "2025-12-08", 10, State.HELD_BACK),
         ("T1|2025-11-17", "2025-12-08", 10, State.NOT_LANDED),
         ("T2|2025-11-03", "2025-12-08", 10, State.LANDED),
         ("OTCE|2025-11-10", "2025-12-15", 3, State.NOT_OUT),
@@ -43,7 +43,7 @@ def test_a_due_week_is_loaded_quarantined_missing_or_not_published():
     ]
     assert counts(states) == {
         State.LANDED: 2,
-        State.QUARANTINED: 1,
+        State.HELD_BACK: 1,
         State.NOT_LANDED: 1,
         State.NOT_OUT: 2,
     }

@@ -22,14 +22,14 @@ class State(StrEnum):
     """State of a due week."""
 
     LANDED = "landed"
-    QUARANTINED = "quarantined"
+    HELD_BACK = "quarantined"  # named as its metadata, weeks_held_back
     NOT_LANDED = "not landed"
     NOT_OUT = "not out"
     NOT_ASKED = "not landed, and FINRA not asked"
 
 
 REMEDIES = {
-    State.QUARANTINED: "an audit failed, or the file cannot be read; the page Quarantined has the "
+    State.HELD_BACK: "an audit failed, or the file cannot be read; the page Quarantined has the "
     "reason, and it is asked for again once FINRA changes it",
     State.NOT_LANDED: "FINRA lists it; start finra_otc_weekly for it, or see why its runs failed",
     State.NOT_ASKED: "start finra_otc_weekly for it, or see why its runs failed; the job "
@@ -153,7 +153,7 @@ def _decide_state(
     if partition.key in landed:
         return State.LANDED
     if partition.key in quarantined:
-        return State.QUARANTINED
+        return State.HELD_BACK
     if listed is None:
         return State.NOT_ASKED
     return State.NOT_LANDED if partition in listed else State.NOT_OUT

@@ -115,5 +115,5 @@ def oldest_unlanded(
         missing_count=len(missing),
         unit="week",
         remedy=REMEDY,
-        quarantined_count=sum(week.state is State.QUARANTINED for week in missing),
+        quarantined_count=sum(week.state is State.HELD_BACK for week in missing),
     )
