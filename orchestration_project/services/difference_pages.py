@@ -161,17 +161,16 @@ def _write_time_parts(difference: TimeDifference) -> Iterator[str]:
         f"{difference.row_counts.get(name, 0):,} {name}" for name in (ADDED, CHANGED, REMOVED)
     )
     yield f"<p>From {escape(since)} to {escape(until)}: {counts} rows between the two states.</p>"
-    for heading, is_ours in (("Changes by the source", False), ("Changes by our rules", True)):
+    for heading, by_cause in difference.group_causes().items():
         yield f"<h2>{heading}</h2>"
-        by_cause = difference.select_causes(is_ours=is_ours)
         if not by_cause:
             yield "<p>No changes.</p>"
             continue
         yield write_table(
             ("Cause", "Added", "Changed", "Removed"),
-            [(cause, item.added, item.changed, item.removed) for cause, item in by_cause],
+            [(cause, item.added, item.changed, item.removed) for cause, item in by_cause.items()],
         )
-        for cause, item in by_cause:
+        for cause, item in by_cause.items():
             yield f"<h2>Cause {escape(cause)}</h2>"
             yield from write_difference(item)
     yield "<h2>Loads</h2>"

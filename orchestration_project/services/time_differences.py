@@ -24,6 +24,9 @@ from orchestration_project.tables.views import VIEWS
 OURS = "ours"
 """Cause of changes by other rules."""
 
+BY_SOURCE = frozenset({"first", "more", "source", "metadata"})
+"""Causes of changes by the source."""
+
 CAUSE, CHANGED_AT = "change_cause", "changed_at"
 
 
@@ -76,9 +79,16 @@ class TimeDifference:
     loads: Sequence[Load]
     downstream: Downstream
 
-    def select_causes(self, *, is_ours: bool) -> list[tuple[str, TableDifference]]:
-        """Return the changes by other rules, or those of the source."""
-        return [item for item in self.by_cause.items() if (item[0] == OURS) == is_ours]
+    def group_causes(self) -> Mapping[str, Mapping[str, TableDifference]]:
+        """Return the changes by cause, under a heading that says who made them."""
+        ours = {cause: item for cause, item in self.by_cause.items() if cause == OURS}
+        by_source = {cause: item for cause, item in self.by_cause.items() if cause in BY_SOURCE}
+        groups = {"Changes by the source": by_source, "Changes by our rules": ours}
+        remaining = self.by_cause.keys() - ours.keys() - by_source.keys()
+        if remaining:
+            unclear = {cause: self.by_cause[cause] for cause in sorted(remaining)}
+            groups["Changes of several or unknown causes"] = unclear
+        return groups
 
 
 def read_time_difference(

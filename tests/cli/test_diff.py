@@ -1,13 +1,15 @@
 """The `diff` command: rows that differ between two times are those of a comparison of both."""
 
 import json
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import polars as pl
 import pytest
 
 from orchestration_project.__main__ import main
+from orchestration_project.engine.plans import TableDifference
+from orchestration_project.services.time_differences import Downstream, TimeDifference
 from tests.resources.weeks import NOON, row
 
 HISTORY = [
@@ -175,3 +177,15 @@ def test_a_report_is_not_written_over_a_file_unless_forced(
     with pytest.raises(SystemExit):
         main([*arguments, "--force", "--limit", "1"])
     assert "--limit cannot be used with --html" in capfd.readouterr().err
+
+
+def test_changes_of_several_or_unknown_causes_have_their_own_heading():
+    causes = ("first", "more", "source", "metadata", "ours", "ours or source", "unknown")
+    by_cause = {cause: TableDifference("t", added=1) for cause in causes}
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    difference = TimeDifference("t", at, at, {}, by_cause, [], Downstream([], [], []))
+    assert {name: list(group) for name, group in difference.group_causes().items()} == {
+        "Changes by the source": ["first", "more", "source", "metadata"],
+        "Changes by our rules": ["ours"],
+        "Changes of several or unknown causes": ["ours or source", "unknown"],
+    }
