@@ -40,7 +40,7 @@ EXAMPLES = {
     "op_ab12cd34_abcdefghijklmnopqrstuvwxyz-0123456789_AB": "invented by a test of compose/up",
     "AKIAIOSFODNN7EXAMPLE": "example of the manual of AWS",
 }
-"""Texts that look like secrets and are none, with the reason."""
+"""Synthetic secrets that a scan must not report, with their origin."""
 
 
 def secrets_in(text: str) -> Iterator[tuple[str, int]]:

@@ -3,7 +3,6 @@
 The module imports no Dagster; those of domains are in `domains/`.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,6 +12,7 @@ from orchestration_project.engine.contracts.ticks import (
     REQUESTED,
     PlannedRun,
     TickPlan,
+    hash_keys,
 )
 
 MAX_REASON_LENGTH = 2000
@@ -39,8 +39,7 @@ class OutdatedTable:
 
     def build_run(self) -> PlannedRun:
         """Return the run over all of them."""
-        versions = "\n".join(sorted(self.due.values()))
-        digest = hashlib.sha256(versions.encode()).hexdigest()[:16]
+        digest = hash_keys(sorted(self.due.values()))
         return PlannedRun(run_key=f"{self.name} {digest} ({self.today})")
 
 

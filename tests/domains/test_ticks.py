@@ -131,7 +131,7 @@ def test_a_tick_places_each_partition_once_and_requests_none_that_runs(data, day
     some = st.sets(st.sampled_from(every)) if every else st.just(set())
     loaded, running, unreadable = data.draw(some), data.draw(some), data.draw(some)
     listed = partitions(days, sorted(loaded), horizon)
-    read_again = [DAYS.key_of(partition) for partition in listed.split_due()[1]]
+    read_again = [DAYS.key_of(partition) for partition in listed.missing_and_recent[1]]
     read = ReadVersions(
         {key: data.draw(st.sampled_from(["v1", "v2"])) for key in set(read_again) - unreadable},
         dict.fromkeys(unreadable & set(read_again), "closed"),

@@ -118,7 +118,7 @@ def test_bytes_that_are_replayed_after_they_came_back_are_kept_like_any_others(
     clock.at += DAY
     again = partition_loader.capture(
         b"2", fetched_at=clock.now() - 20 * DAY
-    )  # as a replay says of it
+    )  # as a replay records it
     partition_loader.land(row("A", share_quantity=2), version="v9", captures=[again])
     store.delete_older(again.storage_uri, Clock().now() + DAY)
     inventory = take_inventory(partition_loader.warehouse, store, read_all=True)

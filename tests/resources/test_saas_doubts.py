@@ -32,13 +32,13 @@ MINUTE, NEVER = 60, 20 * 3_600
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
 @pytest.mark.parametrize("index_lag_seconds", [MINUTE // 2, 2 * MINUTE, NEVER])
 def test_it_is_found_even_while_no_search_finds_it_yet(saas_sync, fault, index_lag_seconds):
-    saas_sync.issues.make("somebody else's")
+    saas_sync.issues.make("of another user")
     saas_sync.issues.slow_down(index_lag_seconds)
     saas_sync.tasks.add("Order a laptop")
     saas_sync.faults.coming = [*BEFORE_A_CREATE, fault]
     with suppress(Killed):
         saas_sync.round()
-    saas_sync.issues.make("somebody else's")
+    saas_sync.issues.make("of another user")
     for _ in range(8):  # a lease runs out after five
         saas_sync.clock.at += timedelta(minutes=1)
         saas_sync.reconciler().apply()

@@ -39,7 +39,7 @@ def test_a_new_task_becomes_an_issue_and_a_second_look_changes_nothing(saas_sync
 def test_what_no_rule_uses_may_change_without_any_call(saas_sync):
     entity = saas_sync.tasks.add("Order a laptop")
     saas_sync.round()
-    saas_sync.tasks.change(entity)  # somebody looked at it
+    saas_sync.tasks.change(entity)  # a user viewed it
     looked, _ = saas_sync.round()
     assert looked.planned.actions == {}
 

@@ -1,6 +1,5 @@
 """Decisions of the ticks that load FINRA's weeks, derive from them, and draw them."""
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -25,6 +24,7 @@ from orchestration_project.engine.contracts.ticks import (
     TickPlan,
     choose_runs,
     describe_waiting,
+    hash_keys,
     list_keys,
 )
 
@@ -41,7 +41,7 @@ def plan_runs(
 
 
 def describe_refusals(refusals: Collection[str]) -> str:
-    """Return a sentence about the weeks that FINRA says nothing of; empty: there are none."""
+    """Return a sentence about the weeks that FINRA refuses; without any, an empty text."""
     return f" FINRA says nothing of {', '.join(sorted(refusals))}." if refusals else ""
 
 
@@ -98,7 +98,7 @@ class PublishedWeeks:
 
     @property
     def left_out(self) -> str:
-        """A sentence about unknown tiers; empty: there are none."""
+        """A sentence about unknown tiers; without any, an empty text."""
         names = ", ".join(self.unknown)
         return f" Left out, as tiers that are not documented: {names}." if names else ""
 
@@ -123,8 +123,7 @@ class PublishedWeeks:
 
     def digest(self, waiting: Iterable[TierWeek]) -> str:
         """Return the cursor after these weeks were requested in vain; the day after, they wait."""
-        keys = "\n".join(week.key for week in waiting)
-        return f"{self.today} {hashlib.sha256(keys.encode()).hexdigest()[:16]}"
+        return f"{self.today} {hash_keys(week.key for week in waiting)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,7 +296,7 @@ def plan_restatement(
 
 
 def describe_unpartitioned(count: int) -> str:
-    """Return a sentence about weeks before the first partition; empty: there are none."""
+    """Return a sentence about weeks before the first partition; without any, an empty text."""
     if not count:
         return ""
     return (

@@ -1,6 +1,5 @@
 """Decisions of the ticks that load prices, and derive from them."""
 
-import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -9,7 +8,7 @@ from typing import NamedTuple
 
 from orchestration_project.domains.prices.calendar import DAY, closes_at, is_session, month_of
 from orchestration_project.engine.contracts.partition_tags import RANGE_END, RANGE_START
-from orchestration_project.engine.contracts.ticks import REQUESTED, PlannedRun, TickPlan
+from orchestration_project.engine.contracts.ticks import REQUESTED, PlannedRun, TickPlan, hash_keys
 
 MAX_NAMED_SYMBOLS = 10
 """Symbols that a log line names."""
@@ -122,7 +121,7 @@ class WantedSymbols:
 
     def build_run(self) -> PlannedRun:
         """Return the run that loads all months of the new ones."""
-        digest = hashlib.sha256("\n".join(sorted(self.new)).encode()).hexdigest()[:16]
+        digest = hash_keys(sorted(self.new))
         return PlannedRun(
             run_key=f"prices_on_new_symbol {digest} {self.today}",
             tags={RANGE_START: self.months[0], RANGE_END: self.months[-1]},

@@ -3,9 +3,11 @@
 A sensor reads, plans by a pure function, and returns the plan to Dagster.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from orchestration_project.engine.contracts.balance import Balance
@@ -103,6 +105,11 @@ def choose_runs(
     return ChosenRuns(new[:count], new[count:], asked_today)
 
 
+def hash_keys(keys: Iterable[str]) -> str:
+    """Return 16 hex digits for a list of keys, for a run key or a cursor."""
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]
+
+
 def list_keys(runs: Iterable[PlannedRun]) -> list[str]:
     """Return the partitions that runs name."""
     return [str(run.partition_key) for run in runs]
@@ -147,8 +154,9 @@ class ListedPartitions:
     reread_count: int
     unknown: Sequence[str] = ()
 
-    def split_due(self) -> tuple[list[Partition], list[Partition]]:
-        """Return the partitions never loaded, and the newest loaded ones, to be read again."""
+    @cached_property
+    def missing_and_recent(self) -> tuple[list[Partition], list[Partition]]:
+        """The partitions never loaded, and the newest loaded ones, to be read again."""
         return self.partitioning.missing_and_recent(
             [self.listed[key] for key in self.existing],
             loaded=self.loaded,
@@ -185,13 +193,13 @@ class ListedPartitions:
 
     def find_due(self, versions: Mapping[str, str]) -> dict[str, str]:
         """Return the versions of partitions to be loaded by key, in the order of their runs."""
-        missing, _ = self.split_due()
+        missing, _ = self.missing_and_recent
         first_loads = {self.partitioning.key_of(day): "first" for day in reversed(missing)}
         return self.find_changed(versions) | first_loads
 
     def find_not_due(self) -> Places:
         """Return the listed partitions that are neither due nor read again, by the reason."""
-        _, recent = self.split_due()
+        _, recent = self.missing_and_recent
         read_again = {self.partitioning.key_of(partition) for partition in recent}
         existing = set(self.existing)
         in_horizon = {key for key in existing if self.listed[key].day >= self.horizon}
@@ -244,7 +252,7 @@ def plan_tick(
     }
     left_out = _describe_left_out(listed.unknown, read.unreadable)
     if not chosen.requested:
-        missing, recent = listed.split_due()
+        missing, recent = listed.missing_and_recent
         again = f" Being loaded or asked for today: {', '.join(due)}; {ONCE_A_DAY}" if due else ""
         reason = (
             f"Nothing to ask for: {len(listed.listed)} partitions are listed, and of those in the "
@@ -270,7 +278,7 @@ def plan_partition(partition: str | None, reason: str) -> TickPlan:
 
 
 def describe_waiting(count: int) -> str:
-    """Return a sentence about runs above the limit of a tick; empty: there are none."""
+    """Return a sentence about runs above the limit of a tick; without any, an empty text."""
     return f" {count} more wait for the next tick." if count else ""
 
 

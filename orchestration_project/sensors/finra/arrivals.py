@@ -23,7 +23,7 @@ from orchestration_project.domains.finra.ticks import (
     plan_runs,
 )
 from orchestration_project.engine.connections.clock import Clock
-from orchestration_project.engine.contracts.ticks import PlannedRun, TickPlan
+from orchestration_project.engine.contracts.ticks import PlannedRun, TickPlan, choose_runs
 from orchestration_project.engine.warehouse import Warehouse
 from orchestration_project.errors import SourceError
 from orchestration_project.resources.finra.source import FinraSource, versions_of
@@ -182,9 +182,9 @@ def _read_first(
         batch, unread = unread[:room], unread[room:]
         versions, refused = versions_of(finra, batch)
         runs = plan_runs(batch, versions, weeks.today)
-        known_keys = read_known_keys(context.instance, runs)
-        new += [run for run in runs if run.run_key not in known_keys]
-        asked_today += [run for run in runs if run.run_key in known_keys]
+        chosen = choose_runs(runs, read_known_keys(context.instance, runs))
+        new += chosen.requested
+        asked_today += chosen.asked_today
         refusals |= refused
     return ReadWeeks(new=new, asked_today=asked_today, rest=unread, refusals=refusals)
 

@@ -56,14 +56,15 @@ def prices_on_new_symbol(
     if reason := find_reason_not_to_compare(oldest, months):
         return dg.SkipReason(reason)
     first, now = date.fromisoformat(months[0]), clock.now()
+    loaded, source = set(symbols_of(warehouse, [first])), prices_source_name(settings)
     symbols = WantedSymbols(
         wanted=wanted,
-        loaded=set(symbols_of(warehouse, [first])),
-        refused_until=refused_until(warehouse, prices_source_name(settings), first, now),
+        loaded=loaded,
+        refused_until=refused_until(warehouse, source, first, now) if {*wanted} - loaded else {},
         months=months,
         today=clock.today_in_new_york(),
     )
-    known_keys = read_known_keys(context.instance, [symbols.build_run()])
+    known_keys = read_known_keys(context.instance, [symbols.build_run()] if symbols.new else [])
     plan = plan_new_symbols(symbols, known_keys)
     if plan.message:  # Dagster shows no reason of a tick that requests runs
         context.log.info(plan.message, extra={"event": "symbol_run_requested"})

@@ -227,7 +227,7 @@ def test_a_bad_symbol_is_quarantined_alone_with_its_evidence(
     kept = select(captures).where(captures.c.partition_key == "BAD")
     assert len(light_loader.warehouse.frame(kept, captures)) == 1
     light_loader.write("BAD", *map(line, FEBRUARY))
-    light_loader.load("BAD", "AAA")  # mended, so it need not wait
+    light_loader.load("BAD", "AAA")  # repaired, so it need not wait
     assert set(light_loader.states(MONTH).values()) == {"landed"}
 
 
