@@ -45,7 +45,8 @@ def main() -> int:
                 _report(options, driver, number, findings)
                 return 1
             left = (time.monotonic() - begun) / number * (until - number) / 60
-            report(f"{min(number, until)} of {until} days, {max(left, 0):.0f} min remain")
+            if number <= until:  # the last findings are of answers that are asked again
+                report(f"{number} of {until} days, {left:.0f} min remain")
     report(f"nothing is wrong: {driver.judge.compared:,} rows and answers were compared")
     if not options.keep:
         shutil.rmtree(folder)
