@@ -358,8 +358,8 @@ def prepare_exporter(port: int, password: str, own_password: str) -> None:
     with psycopg.connect(
         database_url(port, password, "postgres"), autocommit=True, connect_timeout=CONNECT_SECONDS
     ) as connection:
-        known_cursor = connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [EXPORTER])
-        if not known_cursor.fetchone():
+        found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [EXPORTER])
+        if found.fetchone() is None:
             connection.execute(
                 sql.SQL(
                     "CREATE ROLE {} LOGIN CONNECTION LIMIT 5 PASSWORD {} IN ROLE pg_monitor"
