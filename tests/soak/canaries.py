@@ -4,21 +4,26 @@ from typing import Any
 
 from tests.soak.patching import Patch
 
+MISCOUNTED = "UPDATE landings SET rows_unchanged = rows_unchanged + 1 WHERE rows_added > 0"
 LOST = "DELETE FROM finra_otc_weekly WHERE tier = 'T2' AND market = 'NON_ATS'"
 
 
-def _lose_rows(landing: Any) -> None:
-    """Have a load commit without some of the rows that it reports."""
-    from sqlalchemy import text
+def _load_and(statement: str) -> Patch:
+    """Return a patch by which each load also does a statement before it commits."""
 
-    land_all = landing.land_all
+    def change(landing: Any) -> None:
+        from sqlalchemy import text
 
-    def lossy(connection: Any, *arguments: Any) -> Any:
-        outcomes = land_all(connection, *arguments)
-        connection.execute(text(LOST))
-        return outcomes
+        land_all = landing.land_all
 
-    landing.land_all = lossy
+        def land_otherwise(connection: Any, *arguments: Any) -> Any:
+            outcomes = land_all(connection, *arguments)
+            connection.execute(text(statement))
+            return outcomes
+
+        landing.land_all = land_otherwise
+
+    return change
 
 
 def _start_twice(scheduler: Any) -> None:
@@ -43,10 +48,29 @@ def _keep_claims(run_claims: Any) -> None:
     run_claims.RunClaims.release = lambda *_: None
 
 
+def _mute_alerts(inbox: Any) -> None:
+    """Have no alert stored."""
+    inbox.Inbox._store_messages = lambda *_: []
+
+
+def _alert_falsely(inbox: Any) -> None:
+    """Have each alert also name a week that is loaded."""
+    take = inbox.Inbox.take
+
+    def take_more(self: Any, cause: str, bad: Any, *others: Any) -> Any:
+        false = inbox.Problem("held_back", "finra/otc_weekly", "T1|2027-12-20")
+        return take(self, cause, bad | {false} if bad else bad, *others)
+
+    inbox.Inbox.take = take_more
+
+
 CANARIES: dict[str, dict[str, Patch]] = {
-    "lost-rows": {"orchestration_project.engine.warehouse.landing": _lose_rows},
+    "lost-rows": {"orchestration_project.engine.warehouse.landing": _load_and(LOST)},
     "double-start": {"dagster._scheduler.scheduler": _start_twice},
+    "unbalanced-load": {"orchestration_project.engine.warehouse.landing": _load_and(MISCOUNTED)},
     "changed-past": {"orchestration_project.engine.warehouse.landing": _forget_history},
+    "muted-alert": {"orchestration_project.services.alerts.inbox": _mute_alerts},
+    "false-alert": {"orchestration_project.services.alerts.inbox": _alert_falsely},
     "kept-claim": {"orchestration_project.instance.run_claims": _keep_claims},
 }
 

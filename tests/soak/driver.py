@@ -12,14 +12,14 @@ from tests import programs
 from tests.soak.calendar_file import CalendarFile
 from tests.soak.injected import write_hook
 from tests.soak.judge import Finding, Judge
-from tests.soak.stack import RUN_WORKER, SENSORS, Stack
+from tests.soak.stack import ALERTING, RUN_WORKER, SENSORS, Stack
 from tests.soak.world import DAY, Due, Kill, World, due_times, steps_of
 
 STUCK_SECONDS = 900
 """Real time after which a step that does not end is a finding."""
 
 NUDGE = timedelta(seconds=65)
-"""More than the interval of a sensor that derives what was loaded."""
+"""More than the intervals of the sensors that derive what was loaded, and alert."""
 
 LONGEST_INTERVAL = timedelta(minutes=61)
 """More than the interval of any sensor that is on."""
@@ -102,10 +102,10 @@ class Driver:
             self._wait(self._under_way, "runs")
 
     def _starts_more(self) -> bool:
-        """Return whether the sensor that derives what was loaded starts a run."""
+        """Return whether what was loaded starts a run that derives; alerts are raised, too."""
         before, nudged = self.stack.dagster(COUNT), self.calendar.now() + NUDGE
         self.calendar.step_to(nudged)
-        self._wait_for_ticks(nudged, [], ("finra_on_landing",))
+        self._wait_for_ticks(nudged, [], ("finra_on_landing", ALERTING))
         return self.stack.dagster(COUNT) != before or bool(self._under_way())
 
     def _wait_for_ticks(self, since: datetime, due: list[str], sensors: tuple[str, ...]) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any, NamedTuple
@@ -35,6 +35,12 @@ WHERE table_name IN ('finra_otc_weekly', 'fx_rates_daily')
 GROUP BY landings.group_id, landings.partition_key HAVING count(*) > 1
 """
 
+CHANGES = ("added", "changed", "removed", "unchanged")
+COUNTS = f"SELECT * FROM landings WHERE table_name = '{WEEKLY}'"  # noqa: S608 - a constant
+
+OPEN_ALERTS = "SELECT open_problems FROM operations_alerts WHERE state = 'open'"
+QUARANTINED = ("held_back", "finra/otc_weekly")
+
 
 class Finding(NamedTuple):
     """What is wrong: the check, one sentence, and the smallest state to look at."""
@@ -61,7 +67,8 @@ class Judge:
     def judge_step(self, due: Sequence[Due], moment: datetime) -> list[Finding]:
         """Return what is wrong after a step, while nothing is queued or running."""
         self._truth.advance(moment)
-        return [*self._weeks(), *self._rates(moment), *self._due(due), *self._held()]
+        alerts, held = self._alerts(), self._held()
+        return [*self._weeks(), *self._rates(moment), *self._due(due), *alerts, *held]
 
     def end_day(self, day: date, moment: datetime) -> None:
         """Ask about the past, and record what has grown."""
@@ -114,7 +121,24 @@ class Judge:
                     f"{len(differing)} of {len(expected)} rows of {table} differ from its captures"
                 )
                 findings.append(Finding("recomputed", text, differing[:SHOWN]))
-        return findings
+        return findings + self._counted(folded.counts)
+
+    def _counted(self, recomputed: Mapping[str, Counter[str]]) -> list[Finding]:
+        """Compare what each load says that it changed with what its captures changed."""
+        stored = {
+            row["group_id"]: {kind: row[f"rows_{kind}"] for kind in CHANGES}
+            for row in self._stack.rows(COUNTS)
+        }
+        self.compared += len(stored)
+        differing = [
+            (group, {kind: counts[kind] for kind in CHANGES}, stored.get(group))
+            for group, counts in recomputed.items()
+            if stored.get(group) != {kind: counts[kind] for kind in CHANGES}
+        ]
+        if not differing:
+            return []
+        text = f"{len(differing)} of {len(recomputed)} loads have other counts than their captures"
+        return [Finding("counts", text, differing[:SHOWN])]
 
     def _rates(self, moment: datetime) -> list[Finding]:
         if self._world.is_away(moment):
@@ -153,6 +177,24 @@ class Judge:
                 text = f"{due.schedule} due at {due.at} started {len(runs.get(place, []))} runs"
                 findings.append(Finding("due times", text, runs.get(place)))
         return findings
+
+    def _alerts(self) -> list[Finding]:
+        """Each week that is quarantined has one open alert, and no other week has one."""
+        alerted: Counter[tuple[str, str]] = Counter()
+        for alert in self._stack.rows(OPEN_ALERTS):
+            for kind, asset, partition in json.loads(alert["open_problems"]):
+                if (kind, asset) == QUARANTINED:
+                    tier, week = partition.split("|")
+                    alerted[tier, week] += 1
+        expected = Counter(self._truth.quarantined)
+        self.compared += len(expected)
+        missing, needless = sorted(expected - alerted), sorted(alerted - expected)
+        if not missing and not needless:
+            return []
+        text = (
+            f"{len(missing)} quarantined weeks have no alert, {len(needless)} alerts no such week"
+        )
+        return [Finding("alerts", text, (missing, needless))]
 
     def _held(self) -> list[Finding]:
         claims = self._stack.dagster(CLAIMS)

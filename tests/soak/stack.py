@@ -33,6 +33,9 @@ SETTINGS = {
 }
 SCHEDULES = tuple(cron.schedule for cron in world.SCHEDULES)
 SENSORS = ("finra_on_publication", "finra_on_restatement", "finra_on_landing", "fx_on_rates_daily")
+ALERTING = "operations_on_run_end"
+"""On from the start."""
+
 OFF = ("operations_checks_hourly",)
 """A run each hour would cost more than all others; it is on in an installation."""
 

@@ -30,6 +30,7 @@ class Truth:
 
     Attributes:
         weeks: Rows of each tier and week by key.
+        quarantined: Tiers and weeks whose last edition an audit holds back.
     """
 
     def __init__(self, world: World) -> None:
@@ -38,6 +39,7 @@ class Truth:
         self._anchor = world.first_day
         self._editions: dict[tuple[str, date], Edition] = {}
         self.weeks: dict[tuple[str, str], dict[tuple, Row]] = {}
+        self.quarantined: set[tuple[str, str]] = set()
 
     def advance(self, moment: datetime) -> None:
         """Publish what is out at a time, within the horizon in which programs look for changes."""
@@ -63,10 +65,12 @@ class Truth:
         capture = {"capture_id": 0, "content": content}
         delivery = {"table_name": WEEKLY, "run_id": "", "recorded_at": "", "captures": [capture]}
         parsed = ParsedWeek(delivery).read_lines()
-        if not parsed.is_quarantined(MAX_REJECT_RATIO):
-            self.weeks[edition.tier, edition.week.isoformat()] = {
-                key: without_bookkeeping(row) for key, row in parsed.rows.items()
-            }
+        place = (edition.tier, edition.week.isoformat())
+        if parsed.is_quarantined(MAX_REJECT_RATIO):
+            self.quarantined.add(place)
+        else:
+            self.quarantined.discard(place)
+            self.weeks[place] = {key: without_bookkeeping(row) for key, row in parsed.rows.items()}
 
     def rates(self, moment: datetime) -> dict[tuple[str, str], set[int]]:
         """Return the rates x 10^6 that are out by day and currency; of a corrected one both."""
