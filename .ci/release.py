@@ -18,8 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ROOT / ".venv-release/bin"
 TARGET = ROOT / "dist"
 PACKAGE = "orchestration_project"
-FOREIGN = ("tests/", "demo/", "orchestration_demo/", "benchmarks/")
-"""Folders of which the wheel of the product has nothing."""
+LICENCE = ".dist-info/licenses/LICENSE"
 
 
 def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
@@ -50,19 +49,29 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def contents(file: Path) -> list[str]:
-    """Return the names of the files in a wheel or a source distribution."""
+    """Return the names of the files in a wheel or a tar archive."""
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
             return wheel.namelist()
     with tarfile.open(file) as archive:
-        return archive.getnames()
+        return [member.name for member in archive if not member.isdir()]
 
 
-def problems_of(names: list[str]) -> Iterator[str]:
-    """Yield what the wheel of the product has and may not have, or lacks."""
-    yield from (f"the wheel has {name}" for name in names if name.startswith(FOREIGN))
-    if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
-        yield "the wheel lacks LICENSE"
+def problems_of(file: str, names: list[str], sources: list[str]) -> Iterator[str]:
+    """Yield the files that a wheel or source distribution lacks or may not have.
+
+    A wheel has its own package alone, and the licence. A source distribution has ``sources``, the
+    files of the commit, and the metadata.
+    """
+    if file.endswith(".whl"):
+        package = file.partition("-")[0]
+        unexpected = {name for name in names if not name.startswith((f"{package}/", f"{package}-"))}
+        missing = set() if any(name.endswith(LICENCE) for name in names) else {"LICENSE"}
+    else:
+        found, expected = {name.partition("/")[2] for name in names}, {*sources, "PKG-INFO"}
+        unexpected, missing = found - expected, expected - found
+    yield from (f"{file} has {name}" for name in sorted(unexpected))
+    yield from (f"{file} lacks {name}" for name in sorted(missing))
 
 
 def main() -> int:
@@ -82,12 +91,11 @@ def main() -> int:
         problems = [
             f"{each}: two builds differ" for each in first if first[each] != second.get(each)
         ]
-        built = folders[0] / "dist"
+        built, sources = folders[0] / "dist", contents(folders[0] / "source.tar")
         for file in [*sorted(built.glob("*.whl")), *sorted(built.glob("*.tar.gz"))]:
             names = contents(file)
             print(f"{file.name}: {len(names)} files")
-            if file.name.startswith(f"{PACKAGE}-") and file.suffix == ".whl":
-                problems += problems_of(names)
+            problems += problems_of(file.name, names, sources)
             run(str(PROGRAMS / "twine"), "check", "--strict", str(file))
         TARGET.mkdir(exist_ok=True)
         for file in sorted(built.iterdir()):

@@ -1,4 +1,4 @@
-"""`make release`: what the wheel of the product may not have, and hashes of built files."""
+"""`make release`: contents of the archives, and hashes of built files."""
 
 import hashlib
 import runpy
@@ -6,15 +6,29 @@ import runpy
 from orchestration_project.settings import PROJECT_ROOT
 
 RELEASE = runpy.run_path(str(PROJECT_ROOT / ".ci" / "release.py"))
+WHEEL = "orchestration_project-0.1.0-py3-none-any.whl"
 LICENCE = "orchestration_project-0.1.0.dist-info/licenses/LICENSE"
 
 
-def test_tests_and_demo_in_the_wheel_and_a_missing_licence_are_problems():
-    assert list(RELEASE["problems_of"](["orchestration_project/errors.py", LICENCE])) == []
-    assert list(RELEASE["problems_of"](["tests/pages.py", "orchestration_demo/__init__.py"])) == [
-        "the wheel has tests/pages.py",
-        "the wheel has orchestration_demo/__init__.py",
-        "the wheel lacks LICENSE",
+def problems(file, *names):
+    return list(RELEASE["problems_of"](file, list(names), ["LICENSE", "tests/pages.py"]))
+
+
+def test_files_of_other_packages_in_a_wheel_and_a_missing_licence_are_problems():
+    assert problems(WHEEL, "orchestration_project/errors.py", LICENCE) == []
+    assert problems(WHEEL, "tests/pages.py", "orchestration_demo/__init__.py") == [
+        f"{WHEEL} has orchestration_demo/__init__.py",
+        f"{WHEEL} has tests/pages.py",
+        f"{WHEEL} lacks LICENSE",
+    ]
+
+
+def test_the_source_distribution_has_the_files_of_the_commit_and_no_others():
+    metadata, licence, tests = (f"p-1/{name}" for name in ("PKG-INFO", "LICENSE", "tests/pages.py"))
+    assert problems("p-1.tar.gz", metadata, licence, tests) == []
+    assert problems("p-1.tar.gz", metadata, tests, "p-1/.env") == [
+        "p-1.tar.gz has .env",
+        "p-1.tar.gz lacks LICENSE",
     ]
 
 
