@@ -1,10 +1,12 @@
 """Builds what a release has into dist/, twice, and compares the bytes of both builds.
 
-`.ci/release.py`: source distribution, wheel, the wheel of the demo, SBOM and SHA256SUMS. The last
-commit gives their times. Nothing is uploaded, and no tag is made.
+`.ci/release.py`: source distribution, wheel, the wheel of the demo, the site of the docs, SBOM and
+SHA256SUMS. The last commit gives their times. Nothing is uploaded, and no tag is made.
 """
 
+import gzip
 import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ROOT / ".venv-release/bin"
+SITE_BUILDER = ROOT / ".venv-docs/bin/zensical"
 TARGET = ROOT / "dist"
 PACKAGE = "orchestration_project"
 LICENCE = ".dist-info/licenses/LICENSE"
@@ -36,8 +39,31 @@ def build(source: Path, folder: Path, env: Mapping[str, str]) -> None:
     python = str(PROGRAMS / "python")
     run(python, "-m", "build", "--outdir", str(folder), str(source), env=env)
     run(python, "-m", "build", "--wheel", "--outdir", str(folder), str(source / "demo"), env=env)
-    sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env)
+    build_site(source, env)
+    pack(source / "site", folder / "docs.tar.gz", int(env["SOURCE_DATE_EPOCH"]))
+    sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env, cwd=source)
     (folder / "sbom.spdx.json").write_text(sbom)
+
+
+def build_site(source: Path, env: Mapping[str, str]) -> None:
+    """Build the site as `make docs` does; end if docs/reference is not that of the code."""
+    path = {"PYTHONPATH": str(source / "demo")}  # before the demo that is installed
+    run(sys.executable, "-m", "tools.reference_pages", env={**env, **path}, cwd=source)
+    run(str(SITE_BUILDER), "build", "--strict", "--clean", env=env, cwd=source)
+
+
+def pack(folder: Path, archive: Path, seconds: int) -> None:
+    """Pack the files of a folder so that names and contents alone decide the bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in sorted(
+            file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
+        ):
+            content = (folder / name).read_bytes()
+            member = tarfile.TarInfo(f"docs/{name}")  # of owner 0, with mode 644
+            member.size, member.mtime = len(content), seconds
+            tar.addfile(member, io.BytesIO(content))
+    archive.write_bytes(gzip.compress(packed.getvalue(), mtime=0))
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -92,7 +118,7 @@ def main() -> int:
             f"{each}: two builds differ" for each in first if first[each] != second.get(each)
         ]
         built, sources = folders[0] / "dist", contents(folders[0] / "source.tar")
-        for file in [*sorted(built.glob("*.whl")), *sorted(built.glob("*.tar.gz"))]:
+        for file in [*sorted(built.glob("*.whl")), *built.glob(f"{PACKAGE}-*.tar.gz")]:
             names = contents(file)
             print(f"{file.name}: {len(names)} files")
             problems += problems_of(file.name, names, sources)

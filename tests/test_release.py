@@ -2,6 +2,7 @@
 
 import hashlib
 import runpy
+import tarfile
 
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -38,3 +39,22 @@ def test_each_built_file_has_its_hash(tmp_path):
     assert list(RELEASE["hashes"](tmp_path).items()) == [
         (name, hashlib.sha256(content).hexdigest()) for name, content in (("a", b"1"), ("b", b"2"))
     ]
+
+
+def test_the_archive_of_the_docs_has_sorted_members_without_owner_and_one_time(tmp_path):
+    packed = []
+    for folder in (tmp_path / "first", tmp_path / "second"):
+        (folder / "a").mkdir(parents=True)
+        (folder / "b.html").write_text("2")
+        (folder / "a" / "index.html").write_text("1")
+        (folder / "b.html").chmod(0o600)
+        RELEASE["pack"](folder, folder.with_suffix(".tar.gz"), 1_700_000_000)
+        packed.append(folder.with_suffix(".tar.gz").read_bytes())
+    assert packed[0] == packed[1]
+    assert packed[0][3:8] == bytes(5), "neither a name nor a time in the header of gzip"
+    with tarfile.open(tmp_path / "first.tar.gz") as archive:
+        assert [
+            (each.name, each.mtime, each.uid, each.gid, each.uname, each.mode) for each in archive
+        ] == [
+            (name, 1_700_000_000, 0, 0, "", 0o644) for name in ("docs/a/index.html", "docs/b.html")
+        ]
