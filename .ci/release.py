@@ -1,12 +1,14 @@
 """Builds what a release has into dist/, twice, and compares the bytes of both builds.
 
-`.ci/release.py`: source distribution, wheel, the wheel of the demo, the site of the docs, SBOM and
-SHA256SUMS. The last commit gives their times. Nothing is uploaded, and no tag is made.
+`.ci/release.py`: source distribution, wheel, the wheel of the demo, the site of the docs, the SBOM
+as SPDX and CycloneDX, and SHA256SUMS. The last commit gives their times. Nothing is uploaded, and
+no tag is made.
 """
 
 import gzip
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ROOT / ".venv-release/bin"
@@ -43,6 +46,7 @@ def build(source: Path, folder: Path, env: Mapping[str, str]) -> None:
     pack(source / "site", folder / "docs.tar.gz", int(env["SOURCE_DATE_EPOCH"]))
     sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env, cwd=source)
     (folder / "sbom.spdx.json").write_text(sbom)
+    write_json(folder / "sbom.cdx.json", cyclonedx(json.loads(sbom)))
 
 
 def build_site(source: Path, env: Mapping[str, str]) -> None:
@@ -64,6 +68,49 @@ def pack(folder: Path, archive: Path, seconds: int) -> None:
             member.size, member.mtime = len(content), seconds
             tar.addfile(member, io.BytesIO(content))
     archive.write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+
+
+def write_json(file: Path, document: Mapping[str, Any]) -> None:
+    """Write a document with the indents of the SBOM."""
+    file.write_text(f"{json.dumps(document, indent=1)}\n")
+
+
+def cyclonedx(spdx: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an SPDX document of `deploy/sbom.py` as CycloneDX 1.6; references are SPDX IDs."""
+    own, *parts = map(component, spdx["packages"])
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{spdx['documentNamespace'][-36:]}",  # a hash of the packages
+        "version": 1,
+        "metadata": {
+            "timestamp": spdx["creationInfo"]["created"],
+            "component": {**own, "type": "application"},
+        },
+        "components": parts,
+        "dependencies": [{"ref": own["bom-ref"], "dependsOn": [part["bom-ref"] for part in parts]}],
+    }
+
+
+def component(package: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a package of SPDX as a component of CycloneDX."""
+    declared, words = package["licenseDeclared"], package.get("licenseComments")
+    if declared != "NOASSERTION":
+        licences = {"licenses": [{"expression": declared}]}
+    elif words:
+        licences = {"licenses": [{"license": {"name": words.removeprefix("metadata: ")}}]}
+    else:
+        licences = {}
+    [reference] = package["externalRefs"]
+    return {
+        "type": "library",
+        "bom-ref": package["SPDXID"],
+        "name": package["name"],
+        "version": package["versionInfo"],
+        **licences,
+        "purl": reference["referenceLocator"],
+    }
 
 
 def hashes(folder: Path) -> dict[str, str]:

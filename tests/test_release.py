@@ -58,3 +58,40 @@ def test_the_archive_of_the_docs_has_sorted_members_without_owner_and_one_time(t
         ] == [
             (name, 1_700_000_000, 0, 0, "", 0o644) for name in ("docs/a/index.html", "docs/b.html")
         ]
+
+
+def test_cyclonedx_has_packages_licences_and_addresses_of_the_spdx_document():
+    package = runpy.run_path(str(PROJECT_ROOT / "deploy" / "sbom.py"))["package"]
+    uuid = "9f2b9a0e-6d0b-5a3e-8a52-0d5e4c1f7b11"
+    found = RELEASE["cyclonedx"](
+        {
+            "documentNamespace": f"https://spdx.org/spdxdocs/p-{uuid}",
+            "creationInfo": {"created": "2026-01-02T03:04:05Z"},
+            "packages": [
+                package("Project", "p", "1", "pkg:generic/p@1", licenseDeclared="Apache-2.0"),
+                package("Python", "a", "2", "pkg:pypi/a@2", licenseDeclared="MIT OR Apache-2.0"),
+                package("Python", "b", "3", "pkg:pypi/b@3", licenseComments="metadata: BSD"),
+                package("Python", "c", "4", "pkg:pypi/c@4"),
+            ],
+        }
+    )
+    assert found["specVersion"] == "1.6"
+    assert found["serialNumber"] == f"urn:uuid:{uuid}"
+    assert found["metadata"] == {
+        "timestamp": "2026-01-02T03:04:05Z",
+        "component": {
+            "type": "application",
+            "bom-ref": "SPDXRef-Project-p",
+            "name": "p",
+            "version": "1",
+            "licenses": [{"expression": "Apache-2.0"}],
+            "purl": "pkg:generic/p@1",
+        },
+    }
+    assert [(part["purl"], part.get("licenses")) for part in found["components"]] == [
+        ("pkg:pypi/a@2", [{"expression": "MIT OR Apache-2.0"}]),
+        ("pkg:pypi/b@3", [{"license": {"name": "BSD"}}]),
+        ("pkg:pypi/c@4", None),
+    ]
+    names = ["SPDXRef-Python-a", "SPDXRef-Python-b", "SPDXRef-Python-c"]
+    assert found["dependencies"] == [{"ref": "SPDXRef-Project-p", "dependsOn": names}]
