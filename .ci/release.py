@@ -1,8 +1,8 @@
 """Builds what a release has into dist/, twice, and compares the bytes of both builds.
 
 `.ci/release.py`: source distribution, wheel, the wheel of the demo, the site of the docs, the SBOM
-as SPDX and CycloneDX, and SHA256SUMS. The last commit gives their times. Nothing is uploaded, and
-no tag is made.
+as SPDX and CycloneDX, their provenance, and SHA256SUMS. The last commit gives their times. Nothing
+is uploaded, and no tag is made.
 """
 
 import gzip
@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import subprocess
 import sys
 import tarfile
@@ -24,6 +25,9 @@ PROGRAMS = ROOT / ".venv-release/bin"
 SITE_BUILDER = ROOT / ".venv-docs/bin/zensical"
 TARGET = ROOT / "dist"
 PACKAGE = "orchestration_project"
+BUILDER = f"pkg:generic/{PACKAGE}#.ci/release.py"
+LOCKS = ("dev.lock", "docs.lock", "release.lock")
+"""Locks of the environments whose programs build the artifacts."""
 LICENCE = ".dist-info/licenses/LICENSE"
 
 
@@ -37,7 +41,7 @@ def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -
     return done.stdout
 
 
-def build(source: Path, folder: Path, env: Mapping[str, str]) -> None:
+def build(source: Path, folder: Path, commit: str, env: Mapping[str, str]) -> None:
     """Build all artifacts of a clean export of the commit into a folder."""
     python = str(PROGRAMS / "python")
     run(python, "-m", "build", "--outdir", str(folder), str(source), env=env)
@@ -47,6 +51,9 @@ def build(source: Path, folder: Path, env: Mapping[str, str]) -> None:
     sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env, cwd=source)
     (folder / "sbom.spdx.json").write_text(sbom)
     write_json(folder / "sbom.cdx.json", cyclonedx(json.loads(sbom)))
+    locks = hashes(source / "requirements")
+    statement = provenance(hashes(folder), commit, env["SOURCE_DATE_EPOCH"], locks)
+    write_json(folder / "provenance.json", statement)
 
 
 def build_site(source: Path, env: Mapping[str, str]) -> None:
@@ -113,6 +120,40 @@ def component(package: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
+def provenance(
+    artifacts: Mapping[str, str], commit: str, seconds: str, locks: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """Return an in-toto statement with a SLSA provenance of artifacts; it has nothing of the host.
+
+    ``artifacts`` and ``locks`` are SHA-256 by the name of a file.
+    """
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": name, "digest": {"sha256": digest}} for name, digest in artifacts.items()
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILDER,
+                "externalParameters": {"command": "make release", "commit": commit},
+                "internalParameters": {
+                    "SOURCE_DATE_EPOCH": seconds,
+                    "python": platform.python_version(),
+                },
+                "resolvedDependencies": [
+                    {"name": "source", "digest": {"gitCommit": commit}},
+                    *(
+                        {"name": f"requirements/{name}", "digest": {"sha256": locks[name]}}
+                        for name in LOCKS
+                    ),
+                ],
+            },
+            "runDetails": {"builder": {"id": BUILDER}},
+        },
+    }
+
+
 def hashes(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of each file of a folder by name."""
     return {
@@ -159,7 +200,7 @@ def main() -> int:
             run("git", "archive", "--output", str(folder / "source.tar"), commit)
             run("tar", "-xf", str(folder / "source.tar"), "-C", str(source))
             (folder / "dist").mkdir()
-            build(source, folder / "dist", env)
+            build(source, folder / "dist", commit, env)
         first, second = (hashes(folder / "dist") for folder in folders)
         problems = [
             f"{each}: two builds differ" for each in first if first[each] != second.get(each)

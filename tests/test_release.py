@@ -1,6 +1,7 @@
 """`make release`: contents of the archives, and hashes of built files."""
 
 import hashlib
+import platform
 import runpy
 import tarfile
 
@@ -95,3 +96,34 @@ def test_cyclonedx_has_packages_licences_and_addresses_of_the_spdx_document():
     ]
     names = ["SPDXRef-Python-a", "SPDXRef-Python-b", "SPDXRef-Python-c"]
     assert found["dependencies"] == [{"ref": "SPDXRef-Project-p", "dependsOn": names}]
+
+
+def test_the_provenance_names_artifacts_commit_command_python_and_locks_alone():
+    locks = {"dev.lock": "d", "docs.lock": "o", "other.lock": "x", "release.lock": "r"}
+    found = RELEASE["provenance"]({"a.whl": "1", "b.json": "2"}, "c0ffee", "1700000000", locks)
+    builder = "pkg:generic/orchestration_project#.ci/release.py"
+    assert found == {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": "a.whl", "digest": {"sha256": "1"}},
+            {"name": "b.json", "digest": {"sha256": "2"}},
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": builder,
+                "externalParameters": {"command": "make release", "commit": "c0ffee"},
+                "internalParameters": {
+                    "SOURCE_DATE_EPOCH": "1700000000",
+                    "python": platform.python_version(),
+                },
+                "resolvedDependencies": [
+                    {"name": "source", "digest": {"gitCommit": "c0ffee"}},
+                    {"name": "requirements/dev.lock", "digest": {"sha256": "d"}},
+                    {"name": "requirements/docs.lock", "digest": {"sha256": "o"}},
+                    {"name": "requirements/release.lock", "digest": {"sha256": "r"}},
+                ],
+            },
+            "runDetails": {"builder": {"id": builder}},
+        },
+    }
