@@ -1,11 +1,16 @@
 """Builds what a release has into dist/, twice, and compares the bytes of both builds.
 
-`.ci/release.py`: source distribution, wheel, the wheel of the demo, SBOM and SHA256SUMS. The last
-commit gives their times. Nothing is uploaded, and no tag is made.
+`.ci/release.py`: source distribution, wheel, the wheel of the demo, the site of the docs, the SBOM
+as SPDX and CycloneDX, their provenance, and SHA256SUMS. The last commit gives their times. Nothing
+is uploaded, and no tag is made.
 """
 
+import gzip
 import hashlib
+import io
+import json
 import os
+import platform
 import subprocess
 import sys
 import tarfile
@@ -13,13 +18,17 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = ROOT / ".venv-release/bin"
+SITE_BUILDER = ROOT / ".venv-docs/bin/zensical"
 TARGET = ROOT / "dist"
 PACKAGE = "orchestration_project"
-FOREIGN = ("tests/", "demo/", "orchestration_demo/", "benchmarks/")
-"""Folders of which the wheel of the product has nothing."""
+BUILDER = f"pkg:generic/{PACKAGE}#.ci/release.py"
+LOCKS = ("dev.lock", "docs.lock", "release.lock")
+"""Locks of the environments whose programs build the artifacts."""
+LICENCE = ".dist-info/licenses/LICENSE"
 
 
 def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> str:
@@ -32,13 +41,117 @@ def run(*command: str, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -
     return done.stdout
 
 
-def build(source: Path, folder: Path, env: Mapping[str, str]) -> None:
+def build(source: Path, folder: Path, commit: str, env: Mapping[str, str]) -> None:
     """Build all artifacts of a clean export of the commit into a folder."""
     python = str(PROGRAMS / "python")
     run(python, "-m", "build", "--outdir", str(folder), str(source), env=env)
     run(python, "-m", "build", "--wheel", "--outdir", str(folder), str(source / "demo"), env=env)
-    sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env)
+    build_site(source, env)
+    pack(source / "site", folder / "docs.tar.gz", int(env["SOURCE_DATE_EPOCH"]))
+    sbom = run(sys.executable, "deploy/sbom.py", "--without-system", env=env, cwd=source)
     (folder / "sbom.spdx.json").write_text(sbom)
+    write_json(folder / "sbom.cdx.json", cyclonedx(json.loads(sbom)))
+    locks = hashes(source / "requirements")
+    statement = provenance(hashes(folder), commit, env["SOURCE_DATE_EPOCH"], locks)
+    write_json(folder / "provenance.json", statement)
+
+
+def build_site(source: Path, env: Mapping[str, str]) -> None:
+    """Build the site as `make docs` does; end if docs/reference is not that of the code."""
+    path = {"PYTHONPATH": str(source / "demo")}  # before the demo that is installed
+    run(sys.executable, "-m", "tools.reference_pages", env={**env, **path}, cwd=source)
+    run(str(SITE_BUILDER), "build", "--strict", "--clean", env=env, cwd=source)
+
+
+def pack(folder: Path, archive: Path, seconds: int) -> None:
+    """Pack the files of a folder so that names and contents alone decide the bytes."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name in sorted(
+            file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()
+        ):
+            content = (folder / name).read_bytes()
+            member = tarfile.TarInfo(f"docs/{name}")  # of owner 0, with mode 644
+            member.size, member.mtime = len(content), seconds
+            tar.addfile(member, io.BytesIO(content))
+    archive.write_bytes(gzip.compress(packed.getvalue(), mtime=0))
+
+
+def write_json(file: Path, document: Mapping[str, Any]) -> None:
+    """Write a document with the indents of the SBOM."""
+    file.write_text(f"{json.dumps(document, indent=1)}\n")
+
+
+def cyclonedx(spdx: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an SPDX document of `deploy/sbom.py` as CycloneDX 1.6; references are SPDX IDs."""
+    own, *parts = map(component, spdx["packages"])
+    return {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{spdx['documentNamespace'][-36:]}",  # a hash of the packages
+        "version": 1,
+        "metadata": {
+            "timestamp": spdx["creationInfo"]["created"],
+            "component": {**own, "type": "application"},
+        },
+        "components": parts,
+        "dependencies": [{"ref": own["bom-ref"], "dependsOn": [part["bom-ref"] for part in parts]}],
+    }
+
+
+def component(package: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a package of SPDX as a component of CycloneDX."""
+    declared, words = package["licenseDeclared"], package.get("licenseComments")
+    if declared != "NOASSERTION":
+        licences = {"licenses": [{"expression": declared}]}
+    elif words:
+        licences = {"licenses": [{"license": {"name": words.removeprefix("metadata: ")}}]}
+    else:
+        licences = {}
+    [reference] = package["externalRefs"]
+    return {
+        "type": "library",
+        "bom-ref": package["SPDXID"],
+        "name": package["name"],
+        "version": package["versionInfo"],
+        **licences,
+        "purl": reference["referenceLocator"],
+    }
+
+
+def provenance(
+    artifacts: Mapping[str, str], commit: str, seconds: str, locks: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """Return an in-toto statement with a SLSA provenance of artifacts; it has nothing of the host.
+
+    ``artifacts`` and ``locks`` are SHA-256 by the name of a file.
+    """
+    return {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": name, "digest": {"sha256": digest}} for name, digest in artifacts.items()
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILDER,
+                "externalParameters": {"command": "make release", "commit": commit},
+                "internalParameters": {
+                    "SOURCE_DATE_EPOCH": seconds,
+                    "python": platform.python_version(),
+                },
+                "resolvedDependencies": [
+                    {"name": "source", "digest": {"gitCommit": commit}},
+                    *(
+                        {"name": f"requirements/{name}", "digest": {"sha256": locks[name]}}
+                        for name in LOCKS
+                    ),
+                ],
+            },
+            "runDetails": {"builder": {"id": BUILDER}},
+        },
+    }
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -50,19 +163,29 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def contents(file: Path) -> list[str]:
-    """Return the names of the files in a wheel or a source distribution."""
+    """Return the names of the files in a wheel or a tar archive."""
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as wheel:
             return wheel.namelist()
     with tarfile.open(file) as archive:
-        return archive.getnames()
+        return [member.name for member in archive if not member.isdir()]
 
 
-def problems_of(names: list[str]) -> Iterator[str]:
-    """Yield what the wheel of the product has and may not have, or lacks."""
-    yield from (f"the wheel has {name}" for name in names if name.startswith(FOREIGN))
-    if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
-        yield "the wheel lacks LICENSE"
+def problems_of(file: str, names: list[str], sources: list[str]) -> Iterator[str]:
+    """Yield the files that a wheel or source distribution lacks or may not have.
+
+    A wheel has its own package alone, and the licence. A source distribution has ``sources``, the
+    files of the commit, and the metadata.
+    """
+    if file.endswith(".whl"):
+        package = file.partition("-")[0]
+        unexpected = {name for name in names if not name.startswith((f"{package}/", f"{package}-"))}
+        missing = set() if any(name.endswith(LICENCE) for name in names) else {"LICENSE"}
+    else:
+        found, expected = {name.partition("/")[2] for name in names}, {*sources, "PKG-INFO"}
+        unexpected, missing = found - expected, expected - found
+    yield from (f"{file} has {name}" for name in sorted(unexpected))
+    yield from (f"{file} lacks {name}" for name in sorted(missing))
 
 
 def main() -> int:
@@ -77,17 +200,16 @@ def main() -> int:
             run("git", "archive", "--output", str(folder / "source.tar"), commit)
             run("tar", "-xf", str(folder / "source.tar"), "-C", str(source))
             (folder / "dist").mkdir()
-            build(source, folder / "dist", env)
+            build(source, folder / "dist", commit, env)
         first, second = (hashes(folder / "dist") for folder in folders)
         problems = [
             f"{each}: two builds differ" for each in first if first[each] != second.get(each)
         ]
-        built = folders[0] / "dist"
-        for file in [*sorted(built.glob("*.whl")), *sorted(built.glob("*.tar.gz"))]:
+        built, sources = folders[0] / "dist", contents(folders[0] / "source.tar")
+        for file in [*sorted(built.glob("*.whl")), *built.glob(f"{PACKAGE}-*.tar.gz")]:
             names = contents(file)
             print(f"{file.name}: {len(names)} files")
-            if file.name.startswith(f"{PACKAGE}-") and file.suffix == ".whl":
-                problems += problems_of(names)
+            problems += problems_of(file.name, names, sources)
             run(str(PROGRAMS / "twine"), "check", "--strict", str(file))
         TARGET.mkdir(exist_ok=True)
         for file in sorted(built.iterdir()):
