@@ -27,8 +27,11 @@ ABSENT = ("alembic", "dagster", "httpx", "matplotlib", "numpy", "pandas", "psyco
 FRAMES = ("polars",)
 """Packages that a command without domains does not import either: it makes no frame."""
 
-WITH_DOMAINS = ("datasets", "verify --balance")
-"""Commands that read what the domains declare, and no definitions; they import none of `ABSENT`."""
+WITH_DOMAINS = ("datasets", "verify --balance", "verify --production")
+"""Commands that read what the domains declare, or import probes, but read no definitions.
+
+They import none of `ABSENT`.
+"""
 
 WITH_SOURCES = ("verify",)
 """Commands that request the sources of domains, and so import `CLIENTS`, but no definitions."""

@@ -9,12 +9,14 @@ from typing import Any
 
 STYLES = {
     "OK": "green",
+    "ok": "green",
     "ready": "green",
     "valid": "green",
     "whole": "green",
     "SKIP": "bright_black",
     "FAILED": "bold red",
     "FAIL": "bold red",
+    "failed": "bold red",
     "error": "red",
     "critical": "bold red",
     "warning": "yellow",

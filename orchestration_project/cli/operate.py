@@ -30,6 +30,8 @@ KEY_HEADINGS = {
     "state": "state",
 }
 
+CHECK_HEADINGS = {"name": "check", "state": "state", "message": "message"}
+
 days_option = click.option(
     "--days",
     type=click.IntRange(1, MAX_DAYS),
@@ -106,6 +108,9 @@ def gateway(workspace: Path, host: str, port: int) -> int:
 @click.option(
     "--balance", is_flag=True, help="Recompute all equations of what came in and went out alone."
 )
+@click.option(
+    "--production", is_flag=True, help="Check settings and state against the production checklist."
+)
 @click.option("--table", metavar="TABLE", help="With --balance: equations of this table alone.")
 @click.option("--from", "first", type=DAY, help="With --balance: from this UTC day on.")
 @click.option("--to", "last", type=DAY, help="With --balance: up to this UTC day.")
@@ -115,6 +120,7 @@ def verify(
     heads: str | None,
     export_heads: str | None,
     balance: bool,
+    production: bool,
     table: str | None,
     first: datetime | None,
     last: datetime | None,
@@ -124,11 +130,17 @@ def verify(
     Checks sources, database, artifact store, disk, clocks, alerts, daemon and code server. Shows
     which settings changed since they were last verified. With --chain, checks loaded tables against
     the records of their loads instead, and names the first record that does not fit. With
-    --balance, counts instead that what came into each stage is what went out of it.
+    --balance, counts instead that what came into each stage is what went out of it. With
+    --production, judges instead each line of the production checklist as ok, warning, failed or
+    unknown; failed alone is exit status 1.
     """
     is_chain = chain or heads is not None or export_heads is not None
     if balance and (is_chain or send_test):
         raise click.UsageError("--balance excludes --chain, --heads, --export-heads, --send-test")
+    if production and (balance or is_chain or send_test):
+        raise click.UsageError(
+            "--production excludes --balance, --chain, --heads, --export-heads, --send-test"
+        )
     if first and last and first > last:
         raise click.UsageError("invalid --from: expected a day up to that of --to, found a later")
     if balance:
@@ -137,6 +149,8 @@ def verify(
         return verify_balance(table, first, last)
     if table or first or last:
         raise click.UsageError("--table, --from and --to need --balance")
+    if production:
+        return _verify_production()
     if is_chain:
         from orchestration_project.cli.verify_chain import verify_chain
 
@@ -144,6 +158,26 @@ def verify(
     from orchestration_project.cli.verify import verify as verify_all
 
     return verify_all(send_test=send_test)
+
+
+def _verify_production() -> int:
+    """Judge and show the production checklist; return 1 if a check failed."""
+    from orchestration_project.cli.console import OUTPUT, echo, emit, show_rows
+    from orchestration_project.engine.connections.clock import Clock
+    from orchestration_project.services.production import check_production
+    from orchestration_project.settings import load_settings
+
+    checks = check_production(load_settings(), Clock())
+    rows = [{**check._asdict(), "message": check.message} for check in checks]
+    is_failed = any(check.state == "failed" for check in checks)
+    if OUTPUT.is_json:
+        emit({"is_ready": not is_failed, "checks": rows})
+        return int(is_failed)
+    show_rows(rows, CHECK_HEADINGS)
+    for check in checks:
+        if check.remedy:
+            echo(f"\n{check.name}: {check.state}\n  what to do: {check.remedy}")
+    return int(is_failed)
 
 
 @click.group(cls=Group)

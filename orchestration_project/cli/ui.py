@@ -35,6 +35,7 @@ from orchestration_project.gateway.bind_address import (
     require_safe,
 )
 from orchestration_project.services.access import AccessLog, AccessLogEntry, Keys
+from orchestration_project.services.access.keys import FIRST_KEY_OWNER
 from orchestration_project.services.access.rules.credentials import Key
 from orchestration_project.settings import (
     Settings,
@@ -371,7 +372,7 @@ def first_key(settings: Settings, host: str) -> Key | None:
         return None
     with open_warehouse(settings) as warehouse:
         keys = Keys(warehouse, Clock())
-        key = keys.create_first(owner="admin", lasts=timedelta(days=FIRST_KEY_DAYS))
+        key = keys.create_first(owner=FIRST_KEY_OWNER, lasts=timedelta(days=FIRST_KEY_DAYS))
         if key is not None:
             access_log_entry = AccessLogEntry(
                 uuid4().hex, "shell", "keys create", "done", target=key.key_id

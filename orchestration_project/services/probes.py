@@ -31,7 +31,7 @@ from orchestration_project.errors import ConfigurationError, OrchestrationError,
 from orchestration_project.registry import AlertCondition, Answer, Probe, Registry
 from orchestration_project.services.alerts import Alerts, build_alerts
 from orchestration_project.services.alerts.rules.messages import build_test_message
-from orchestration_project.services.alerts.sending import look_at
+from orchestration_project.services.alerts.sending import SENT_TEST, look_at
 from orchestration_project.services.backup_state import build_age_probe, restore_probe
 from orchestration_project.services.dagster_instance import (
     NO_HEARTBEAT,
@@ -183,7 +183,7 @@ def build_sending_probe(open_alerts: Callable[[], Alerts]) -> Probe:
             )
         return Answer(f"taken by {', '.join(refusals)}")
 
-    return Probe("alerts", (), lambda: "sent a test message to each channel", run)
+    return Probe("alerts", (), lambda: SENT_TEST, run)
 
 
 STORAGE_DEPENDENCIES = ("database", "disk", "artifacts")

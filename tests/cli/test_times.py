@@ -104,7 +104,7 @@ CASES: Mapping[str, Sequence[str]] = {
     "support-bundle": ["--output {folder}/bundle.zip"],
     "tables": [""],
     "trace": [TRACE],
-    "verify": ["", "--chain", "--balance"],
+    "verify": ["", "--chain", "--balance", "--production"],
     "web check": [SHOP],
 }
 """Arguments of each command that writes JSON."""

@@ -22,6 +22,9 @@ from orchestration_project.services.access.rules.credentials import (
 )
 from orchestration_project.tables.access import access_keys
 
+FIRST_KEY_OWNER = "admin"
+"""Owner of the key that the first start of `ui` makes."""
+
 
 @dataclass(frozen=True)
 class KeyFacts:

@@ -71,6 +71,9 @@ SECONDS_IN_ALL = 20
 
 SECONDS_TO_CONNECT = 4
 
+SENT_TEST = "sent a test message to each channel"
+"""Action of the probe that sends, as its finding stores it."""
+
 
 def send(channel: Channel, message: Message) -> None:
     """Send ``message``.

@@ -354,7 +354,7 @@ def build_clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> P
     """Return the probe of ``clock`` against those of ``others``."""
 
     def run() -> Answer:
-        skews = {who: _measure_skew(ask, clock) for who, ask in others().items()}
+        skews = {who: measure_skew(ask, clock) for who, ask in others().items()}
         known_counts = {who: skew for who, skew in skews.items() if skew is not None}
         differences = ", ".join(f"{skew:+.1f} s to {who}" for who, skew in known_counts.items())
         if any(abs(skew) > most_seconds for skew in known_counts.values()):
@@ -376,7 +376,7 @@ def build_clock_probe(others: Clocks, clock: Clock, *, most_seconds: float) -> P
     )
 
 
-def _measure_skew(ask: Callable[[], Time], clock: Clock) -> float | None:
+def measure_skew(ask: Callable[[], Time], clock: Clock) -> float | None:
     """Return how far ``clock`` is ahead, None without an answer: half of the way there and back."""
     asked_at = clock.now()
     time = ask()
