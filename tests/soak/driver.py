@@ -78,7 +78,9 @@ class Driver:
             except StuckError as error:
                 text = f"{self.calendar.now():%Y-%m-%d %H:%M} does not end"
                 return [Finding("step", text, str(error))]
-            if findings := self.judge.judge_step(self._due_at(moment), self.calendar.now()):
+            is_cut = any(kill.program == "vendor" for kill in kills)
+            due, now = self._due_at(moment), self.calendar.now()
+            if findings := self.judge.judge_step(due, now, is_cut=is_cut):
                 return findings
             self._note("judged", f"{self.judge.compared:,} rows and answers so far")
         self.judge.end_day(day, self.calendar.now())

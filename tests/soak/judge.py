@@ -64,11 +64,22 @@ class Judge:
         """Take what the programs load before the first step as published."""
         self._truth.advance(moment)
 
-    def judge_step(self, due: Sequence[Due], moment: datetime) -> list[Finding]:
-        """Return what is wrong after a step, while nothing is queued or running."""
+    def judge_step(
+        self, due: Sequence[Due], moment: datetime, *, is_cut: bool = False
+    ) -> list[Finding]:
+        """Return what is wrong after a step, while nothing is queued or running.
+
+        ``is_cut``: the vendors were killed in this step, so that a load may wait for its retry.
+        """
         self._truth.advance(moment)
         alerts, held = self._alerts(), self._held()
-        return [*self._weeks(), *self._rates(moment), *self._due(due), *alerts, *held]
+        return [
+            *self._weeks(),
+            *self._rates(moment, is_cut=is_cut),
+            *self._due(due),
+            *alerts,
+            *held,
+        ]
 
     def end_day(self, day: date, moment: datetime) -> None:
         """Ask about the past, and record what has grown."""
@@ -140,7 +151,7 @@ class Judge:
         text = f"{len(differing)} of {len(recomputed)} loads have other counts than their captures"
         return [Finding("counts", text, differing[:SHOWN])]
 
-    def _rates(self, moment: datetime) -> list[Finding]:
+    def _rates(self, moment: datetime, *, is_cut: bool) -> list[Finding]:
         if self._world.is_away(moment):
             return []
         stored = self._stack.rows("SELECT rate_date, currency_code, rate FROM fx_rates_daily")
@@ -153,7 +164,7 @@ class Judge:
         wrong = [
             (place, true.get(place), rates.get(place))
             for place in sorted(true.keys() | rates.keys())
-            if rates.get(place) not in true.get(place, ())
+            if rates.get(place) not in (*true.get(place, ()), *([None] if is_cut else []))
         ]
         return [Finding("rates", f"{len(wrong)} rates differ", wrong[:SHOWN])] if wrong else []
 

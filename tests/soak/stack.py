@@ -30,6 +30,8 @@ SETTINGS = {
     "FINRA_MAX_RUNS_PER_TICK": "40",
     # Dagster takes a thread for stuck that has been silent for half an hour of the calendar.
     "DAGSTER_DAEMON_HEARTBEAT_TOLERANCE": str(10 * 86_400),
+    # The calendar is years ahead of the clock of PostgreSQL.
+    "CLOCK_SKEW_SECONDS": str(10**9),
 }
 SCHEDULES = tuple(cron.schedule for cron in world.SCHEDULES)
 SENSORS = ("finra_on_publication", "finra_on_restatement", "finra_on_landing", "fx_on_rates_daily")
