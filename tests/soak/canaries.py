@@ -1,4 +1,7 @@
-"""Faults that are planted in the programs on purpose: the judge must find each."""
+"""Faults that are planted in the programs on purpose: the judge must find each.
+
+A day shows each but `changed-past`, which needs two of seed 7: a week is restated on the second.
+"""
 
 from typing import Any
 
