@@ -46,11 +46,6 @@ def _forget_history(landing: Any) -> None:
     landing._keep_history = lambda *_: None
 
 
-def _keep_claims(run_claims: Any) -> None:
-    """Have runs that ended keep their claims."""
-    run_claims.RunClaims.release = lambda *_: None
-
-
 def _mute_alerts(inbox: Any) -> None:
     """Have no alert stored."""
     inbox.Inbox._store_messages = lambda *_: []
@@ -74,7 +69,6 @@ CANARIES: dict[str, dict[str, Patch]] = {
     "changed-past": {"orchestration_project.engine.warehouse.landing": _forget_history},
     "muted-alert": {"orchestration_project.services.alerts.inbox": _mute_alerts},
     "false-alert": {"orchestration_project.services.alerts.inbox": _alert_falsely},
-    "kept-claim": {"orchestration_project.instance.run_claims": _keep_claims},
 }
 
 

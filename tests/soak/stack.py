@@ -176,7 +176,7 @@ class Stack:
         return None
 
     def run_workers(self) -> list[psutil.Process]:
-        """Return the processes that have claimed a run."""
+        """Return the processes that have claimed a run: workers of Celery do, `ui` has none."""
         claims = self.dagster(CLAIMS)
         ids = [int(claim["value"].split(" ")[1]) for claim in claims]
         return [psutil.Process(number) for number in ids if psutil.pid_exists(number)]
