@@ -60,6 +60,9 @@ PROGRAMS = {
 """Modules of the programs that a fault kills, by the names of the faults."""
 
 RUN_WORKER = "run worker"
+FORKED = "fork-server"
+"""Name of the process that runs are forked from, and of theirs."""
+
 CLAIMS = "SELECT key, value FROM kvs WHERE key LIKE 'orchestration_project/claimed/%'"
 
 SQLITE_FILES = {
@@ -176,10 +179,14 @@ class Stack:
         return None
 
     def run_workers(self) -> list[psutil.Process]:
-        """Return the processes that have claimed a run: workers of Celery do, `ui` has none."""
-        claims = self.dagster(CLAIMS)
-        ids = [int(claim["value"].split(" ")[1]) for claim in claims]
-        return [psutil.Process(number) for number in ids if psutil.pid_exists(number)]
+        """Return the processes that execute runs: each is a fork of the code server's fork."""
+        found = []
+        for process in programs.processes_of(self.state):
+            with suppress(psutil.Error):
+                parent = process.parent()
+                if parent and process.name() == parent.name() == FORKED:
+                    found.append(process)
+        return found
 
     def stop(self) -> None:
         """End all programs."""
