@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -62,6 +63,16 @@ OTHERS_ONLY = re.compile(r"^pytestmark = \[?pytest\.mark\.(slow|histories|faults
 
 LEFT_OUT = pytest.StashKey[int]()
 """How many tests --part has left out."""
+
+
+def pytest_configure() -> None:
+    """Receive interrupts, also where a shell started the tests in the background, ignoring them.
+
+    Programs that tests start would ignore them, too: Dagster ends its readers of logs by one, and
+    waits half a minute for each that stays.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -27,7 +27,6 @@ from orchestration_project.engine.connections.simulator import stop_demos
 from orchestration_project.engine.contracts.roles import Principal, Role
 from orchestration_project.engine.environment import open_warehouse
 from orchestration_project.gateway import attention
-from orchestration_project.gateway.api import operation
 from orchestration_project.gateway.api.app import routes
 from orchestration_project.gateway.api.feeds import Feed, FeedLimits
 from orchestration_project.gateway.api.log_feed import LogSource
@@ -153,8 +152,6 @@ def open_api(folder: Path, overrides: Mapping[str, Any] = IN_THIS_PROCESS) -> It
         for name, value in DEMO.items():
             patch.setenv(name, value)
         patch.setenv("STATE_DIR", str(folder / "state"))
-        # A request does its run whole here, and a busy machine takes longer than users wait.
-        patch.setattr(operation, "TIME_LIMIT_SECONDS", 600.0)
         settings, clock = write_default(load_settings()), Clock()
         stack.callback(stop_demos, settings)
         instance = stack.enter_context(dg.instance_for_test(overrides=dict(overrides)))
