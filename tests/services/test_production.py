@@ -83,6 +83,8 @@ CASES: list[tuple[Callable[[], Verdict], str, str]] = [
     (lambda: judge_session_secret(None), "warning", "generated"),
     (lambda: bind(), "unknown", "no gateway or code server"),
     (lambda: bind(("gateway", "127.0.0.1"), ("code-server", "::1")), "ok", "127.0.0.1:3000"),
+    (lambda: bind(("code-server", "::ffff:127.0.0.1")), "ok", "::ffff:127.0.0.1"),
+    (lambda: bind(("code-server", "::ffff:10.0.0.5")), "warning", "10.0.0.5"),
     (lambda: bind(("gateway", "0.0.0.0")), "failed", "gateway on 0.0.0.0:3000"),  # noqa: S104
     (lambda: bind(("gateway", "10.0.0.5")), "failed", "10.0.0.5"),
     (lambda: bind(("gateway", "::"), is_behind_proxy=True), "ok", "gateway on :::3000"),

@@ -20,9 +20,11 @@ LOGIN_PATHS = ("/login", "/logout", "/session", "/auth/")
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches a server at ``host``."""
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return host == "localhost"
+    # A socket for both versions shows 127.0.0.1 as ::ffff:127.0.0.1.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def choose_next_path(wanted: str) -> str:
