@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import insert, update
 
@@ -25,7 +26,7 @@ from orchestration_project.services.production import (
     check_production,
     read_listeners,
 )
-from orchestration_project.services.production.rules import EXPECTED, Listener
+from orchestration_project.services.production.rules import EXPECTED, UNKNOWN_HOST, Listener
 from orchestration_project.settings import load_settings
 from orchestration_project.tables.access import access_keys
 from orchestration_project.tables.operations_deployment import operations_backups
@@ -157,6 +158,18 @@ def test_a_gateway_on_all_interfaces_without_a_proxy_fails():
     assert (check.state, check.found) == ("failed", "gateway on 0.0.0.0:3000")
 
 
+class Denied(psutil.Process):
+    """A process of another user: its arguments can be read, but not its environment."""
+
+    arguments: Sequence[str] = ("python", "gateway")
+
+    def cmdline(self):
+        return list(self.arguments)
+
+    def environ(self):
+        raise psutil.AccessDenied(self.pid)
+
+
 def test_listeners_are_of_programs_of_this_dagster_home_alone(tmp_path: Path):
     program = (
         "import socket, sys; server = socket.create_server(('127.0.0.1', 0)); "
@@ -173,6 +186,10 @@ def test_listeners_are_of_programs_of_this_dagster_home_alone(tmp_path: Path):
         port = int(process.stdout.readline())
         assert read_listeners(tmp_path) == [Listener("gateway", "127.0.0.1", port)]
         assert read_listeners(tmp_path / "other") == []
+        denied = Denied(process.pid)
+        assert read_listeners(tmp_path, [denied]) == []  # any program may be named gateway
+        denied.arguments = ["python", "-m", "orchestration_project", "gateway"]
+        assert read_listeners(tmp_path, [denied]) == [Listener("gateway", UNKNOWN_HOST, 0)]
         process.communicate()
 
 

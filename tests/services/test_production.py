@@ -34,6 +34,7 @@ from orchestration_project.services.production.rules import (
     judge_retention,
     judge_session_secret,
     judge_tls,
+    list_hosts,
 )
 from orchestration_project.settings import PROJECT_ROOT
 
@@ -90,6 +91,12 @@ CASES: list[tuple[Callable[[], Verdict], str, str]] = [
     (lambda: bind(("gateway", "::"), is_behind_proxy=True), "ok", "gateway on :::3000"),
     (lambda: bind(("code-server", "10.0.0.5"), is_behind_proxy=True), "warning", "10.0.0.5"),
     (lambda: bind(("code-server", "::"), is_behind_proxy=True), "failed", "code-server"),
+    (
+        lambda: bind(("gateway", "127.0.0.1"), ("code-server", "")),
+        "unknown",
+        "code-server of another",
+    ),
+    (lambda: bind(("gateway", "10.0.0.5"), ("code-server", "")), "failed", "10.0.0.5"),
     (lambda: judge_data_profile(is_demo=False, has_demo_clock=False), "ok", "real"),
     (lambda: judge_data_profile(is_demo=True, has_demo_clock=False), "failed", "demo"),
     (lambda: judge_data_profile(is_demo=False, has_demo_clock=True), "failed", "DEMO_CLOCK_NOW"),
@@ -106,6 +113,8 @@ CASES: list[tuple[Callable[[], Verdict], str, str]] = [
     (lambda: judge_database([address()], "it is away"), "failed", "it is away"),
     (lambda: judge_database_tls([address(), address(host="/run/pg")]), "ok", "no PostgreSQL"),
     (lambda: judge_database_tls([address(host="localhost")]), "ok", "no PostgreSQL"),
+    (lambda: judge_database_tls([address(host="/run/pg,10.0.0.5")]), "failed", "10.0.0.5"),
+    (lambda: judge_database_tls([address(host="service pg")]), "failed", "service pg"),
     (lambda: judge_database_tls([address(host="db", sslmode="verify-full")]), "ok", "db"),
     (lambda: judge_database_tls([address(host="db", sslmode="require")]), "warning", "require"),
     (lambda: judge_database_tls([address(host="db", sslmode="prefer")]), "failed", "prefer"),
@@ -154,6 +163,22 @@ def test_a_rule_judges_good_and_bad_answers(judge: Callable[[], Verdict], state:
     assert found in verdict.found
     assert bool(verdict.remedy) or state in ("ok", "unknown")
     assert not (verdict.remedy and state == "ok")
+
+
+@pytest.mark.parametrize(
+    ("host", "query", "environment", "hosts"),
+    [
+        ("db", {}, {"PGHOST": "other"}, ["db"]),
+        (None, {"host": ("/run/pg", "10.0.0.5")}, {}, ["/run/pg", "10.0.0.5"]),
+        (None, {"hostaddr": "10.0.0.5"}, {}, ["10.0.0.5"]),
+        (None, {}, {"PGHOSTADDR": "10.0.0.5"}, ["10.0.0.5"]),
+        (None, {"service": "pg"}, {}, ["service pg"]),
+        (None, {}, {"PGSERVICE": "pg"}, ["service pg"]),
+        (None, {}, {}, []),
+    ],
+)
+def test_hosts_are_all_that_the_driver_may_connect_to(host, query, environment, hosts):
+    assert list_hosts(host, query, environment) == hosts
 
 
 @pytest.mark.parametrize(

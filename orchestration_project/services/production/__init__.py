@@ -1,7 +1,7 @@
 """Reads settings, tables, clock, disk and processes, and judges them by the production rules."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,6 +20,7 @@ from orchestration_project.errors import OrchestrationError
 from orchestration_project.migrations import NEWEST_VERSION
 from orchestration_project.services.access.keys import FIRST_KEY_OWNER, Keys
 from orchestration_project.services.access.rules.credentials import is_usable
+from orchestration_project.services.access.rules.members import read_rules
 from orchestration_project.services.alerts import Alerts, build_alerts
 from orchestration_project.services.alerts.inbox import Inbox
 from orchestration_project.services.alerts.sending import SENT_TEST
@@ -29,6 +30,7 @@ from orchestration_project.services.gate.certificates import build_certificate_p
 from orchestration_project.services.gate.gate import MIB, measure_skew, read_database_time
 from orchestration_project.services.production import rules
 from orchestration_project.services.production.rules import (
+    UNKNOWN_HOST,
     BackupTimes,
     DatabaseAddress,
     KeyTerms,
@@ -45,8 +47,6 @@ PROGRAMS = ("gateway", "code-server")
 """Arguments of the command lines of programs that listen."""
 
 CLEAN_UP_JOB = "operations_clean_up"
-MAX_CLEAN_UPS = 100
-"""Latest runs of the job among which one that deletes is looked for."""
 
 Judge = Callable[[Warehouse], Verdict]
 FindListeners = Callable[[Path], Sequence[Listener]]
@@ -70,15 +70,20 @@ def check_production(
     return [rules.build_check(name, verdicts[name]) for name in rules.EXPECTED]
 
 
-def read_listeners(home: Path) -> list[Listener]:
-    """Return the TCP addresses of gateways and code servers that run with this DAGSTER_HOME."""
-    return sorted(
-        {listener for process in psutil.process_iter() for listener in _iterate(process, home)}
-    )
+def read_listeners(home: Path, processes: Iterable[psutil.Process] | None = None) -> list[Listener]:
+    """Return the TCP addresses of gateways and code servers that run with this DAGSTER_HOME.
+
+    Args:
+        home: The DAGSTER_HOME.
+        processes: Those to look at; None: all of this host.
+    """
+    looked_at = psutil.process_iter() if processes is None else processes
+    return sorted({listener for process in looked_at for listener in _iterate(process, home)})
 
 
 def _iterate(process: psutil.Process, home: Path) -> Iterator[Listener]:
-    """Yield the addresses of a process; none if it ended, or is of another user."""
+    """Yield the addresses of a process: an unknown one of another user's, none if it ended."""
+    program, arguments = None, list[str]()
     try:
         arguments = process.cmdline()
         program = next((name for name in PROGRAMS if name in arguments), None)
@@ -87,6 +92,9 @@ def _iterate(process: psutil.Process, home: Path) -> Iterator[Listener]:
         for connection in process.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN:
                 yield Listener(program, *connection.laddr)
+    except psutil.AccessDenied:
+        if program and any("orchestration_project" in argument for argument in arguments):
+            yield Listener(program, UNKNOWN_HOST, 0)
     except psutil.Error:
         return
 
@@ -134,7 +142,7 @@ def _list_addresses(settings: Settings) -> list[DatabaseAddress]:
         DatabaseAddress(
             setting,
             url.get_backend_name(),
-            str(url.host or url.query.get("host") or ENVIRONMENT.get("PGHOST", "")),
+            ",".join(rules.list_hosts(url.host, url.query, ENVIRONMENT)),
             str(url.query.get("sslmode") or ENVIRONMENT.get("PGSSLMODE", "")),
         )
         if url
@@ -214,7 +222,7 @@ def _read_keys(warehouse: Warehouse, clock: Clock) -> list[KeyTerms]:
 
 def _judge_admin(settings: Settings, clock: Clock, warehouse: Warehouse) -> Verdict:
     has_oidc_admin = settings.oidc_discovery_url is not None and any(
-        entry.startswith("admin=") for entry in settings.oidc_roles
+        rule.role is Role.ADMIN for rule in read_rules(settings.oidc_roles)
     )
     keys = _read_keys(warehouse, clock)
     return rules.judge_admin(keys, has_oidc_admin=has_oidc_admin, now=clock.now())
@@ -238,11 +246,10 @@ def _find_clean_up(warehouse: Warehouse) -> datetime | None:
         select(runs.params, runs.ended_at)
         .where(runs.job == CLEAN_UP_JOB, runs.status == "SUCCESS", runs.ended_at.is_not(None))
         .order_by(runs.ended_at.desc())
-        .limit(MAX_CLEAN_UPS)
     )
     with warehouse.reading() as connection:
-        rows = connection.execute(query).all()
-    return next((ended_at for params, ended_at in rows if rules.is_clean_up(params)), None)
+        rows = connection.execute(query)
+        return next((ended_at for params, ended_at in rows if rules.is_clean_up(params)), None)
 
 
 def _judge_delivery(alerts: Alerts, clock: Clock, warehouse: Warehouse) -> Verdict:

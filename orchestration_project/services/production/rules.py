@@ -40,6 +40,7 @@ MONTH = timedelta(days=31)
 MAX_KEY_AGE = timedelta(days=365)
 ENDS_SOON = timedelta(days=14)
 MIN_DIFFERENT_CHARACTERS = 12
+AS_THEIR_USER = "run this command on their host, as their user"
 MAX_SKEW_SECONDS = 2
 MIN_FREE_SHARE, WARNED_FREE_SHARE = 0.05, 0.15
 
@@ -70,6 +71,10 @@ class ProductionCheck(NamedTuple):
         return f"expected {self.expected}, found {self.found}"
 
 
+UNKNOWN_HOST = ""
+"""Host of a listener whose process is another user's, and cannot be read."""
+
+
 class Listener(NamedTuple):
     """Address that a program of this installation listens on."""
 
@@ -78,6 +83,8 @@ class Listener(NamedTuple):
     port: int
 
     def __str__(self) -> str:
+        if self.host == UNKNOWN_HOST:
+            return f"{self.program} of another user"
         return f"{self.program} on {self.host}:{self.port}"
 
 
@@ -92,7 +99,7 @@ class KeyTerms(NamedTuple):
 
 
 class DatabaseAddress(NamedTuple):
-    """Database that a setting names; an empty host is the local socket or a file."""
+    """Database that a setting names: hosts separated by commas; none: local socket or file."""
 
     setting: str
     backend: str
@@ -145,10 +152,11 @@ def judge_bind(listeners: Sequence[Listener], *, is_behind_proxy: bool) -> Verdi
         return Verdict(
             "unknown",
             "no gateway or code server with this DAGSTER_HOME among the readable processes",
-            "run this command on their host, as their user",
+            AS_THEIR_USER,
         )
     found = ", ".join(map(str, listeners))
-    reachable = [listener for listener in listeners if not is_loopback(listener.host)]
+    known = [listener for listener in listeners if listener.host != UNKNOWN_HOST]
+    reachable = [listener for listener in known if not is_loopback(listener.host)]
     code_servers = [listener for listener in reachable if listener.program != "gateway"]
     if len(reachable) > len(code_servers) and not is_behind_proxy:
         return Verdict("failed", found, "serve on 127.0.0.1, or set PUBLIC_URL and TRUSTED_PROXIES")
@@ -156,6 +164,8 @@ def judge_bind(listeners: Sequence[Listener], *, is_behind_proxy: bool) -> Verdi
         return Verdict("failed", found, "serve gRPC on an address of a private network")
     if code_servers:
         return Verdict("warning", found, "keep gRPC off public networks by a firewall")
+    if len(known) < len(listeners):
+        return Verdict("unknown", found, AS_THEIR_USER)
     return Verdict("ok", found)
 
 
@@ -208,15 +218,27 @@ def judge_database(addresses: Sequence[DatabaseAddress], problem: str) -> Verdic
     return Verdict("ok", found)
 
 
+def list_hosts(
+    host: str | None,
+    query: Mapping[str, str | Sequence[str]],
+    environment: Mapping[str, str],
+) -> list[str]:
+    """Return the hosts that libpq may connect to; a service names those of a file of its own."""
+    named = [host, query.get("host"), query.get("hostaddr")]
+    if not any(named):
+        named = [environment.get("PGHOST"), environment.get("PGHOSTADDR")]
+    if service := query.get("service") or environment.get("PGSERVICE"):
+        named.append(f"service {service}")
+    lists = [[hosts] if isinstance(hosts, str) else hosts for hosts in named if hosts]
+    return [name for hosts in lists for name in hosts]
+
+
 def judge_database_tls(addresses: Sequence[DatabaseAddress]) -> Verdict:
     """Judge whether connections to databases of other hosts are encrypted and verified."""
     remote = [
         address
         for address in addresses
-        if address.backend == "postgresql"
-        and address.host
-        and not address.host.startswith("/")
-        and not is_loopback(address.host)
+        if address.backend == "postgresql" and any(map(_is_remote, address.host.split(",")))
     ]
     if not remote:
         return Verdict("ok", "no PostgreSQL on another host")
@@ -229,6 +251,11 @@ def judge_database_tls(addresses: Sequence[DatabaseAddress]) -> Verdict:
     is_encrypted = all(address.sslmode in (*SAFE_MODES, "require") for address in remote)
     remedy = "add ?sslmode=verify-full&sslrootcert=FILE to the URL"
     return Verdict("warning" if is_encrypted else "failed", found, remedy)
+
+
+def _is_remote(host: str) -> bool:
+    """Say whether a host may be another one; a folder is that of a local socket."""
+    return bool(host) and not host.startswith("/") and not is_loopback(host)
 
 
 def judge_migrations(version: str | None, newest: str) -> Verdict:
