@@ -63,7 +63,6 @@ RUN_WORKER = "run worker"
 FORKED = "fork-server"
 """Name of the process that runs are forked from, and of theirs."""
 
-CLAIMS = "SELECT key, value FROM kvs WHERE key LIKE 'orchestration_project/claimed/%'"
 
 SQLITE_FILES = {
     "DATABASE_URL": ["demo.sqlite"],
