@@ -358,8 +358,8 @@ def prepare_exporter(port: int, password: str, own_password: str) -> None:
     with psycopg.connect(
         database_url(port, password, "postgres"), autocommit=True, connect_timeout=CONNECT_SECONDS
     ) as connection:
-        found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [EXPORTER])
-        if found.fetchone() is None:
+        roles = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [EXPORTER])
+        if roles.fetchone() is None:
             connection.execute(
                 sql.SQL(
                     "CREATE ROLE {} LOGIN CONNECTION LIMIT 5 PASSWORD {} IN ROLE pg_monitor"
