@@ -239,8 +239,15 @@ class LogFileHandler(logging.Handler):
             self._file.lose()
 
     def close(self) -> None:
-        """Close the file; a later record opens it again."""
-        self._file.close()
+        """Close the file; a later record opens it again.
+
+        Not while another thread writes a record: the file's number may be a socket's by then.
+        """
+        self.acquire()
+        try:
+            self._file.close()
+        finally:
+            self.release()
         super().close()
 
 

@@ -30,6 +30,10 @@ totals = derived("item_totals", key=["item"], fields=FIELDS, sql="SELECT item FR
 """
 
 
+COUNTED_BY_THE_MACHINE = {"mqtt_mirror"}
+"""Of hours, Dagster has one more if one has begun for the machine's clock but not for the demo's."""
+
+
 def test_what_is_listed_are_the_tables_jobs_and_partitions_of_the_definitions():
     expected = {
         dataset_job.name: (dataset_job.job, [*dataset_job.tables]) for dataset_job in dataset_jobs()
@@ -42,7 +46,9 @@ def test_what_is_listed_are_the_tables_jobs_and_partitions_of_the_definitions():
         assert str(description).partition("\n\n")[0] == dataset.description
         assert dataset.list_keys is not None or not defined.is_partitioned
         keys = dataset.list_keys() if dataset.list_keys is not None else ()
-        assert list(keys) == list(defined.keys)
+        ahead = defined.keys[len(keys) :]
+        assert [*keys, *ahead] == list(defined.keys)
+        assert len(ahead) <= (defined.name in COUNTED_BY_THE_MACHINE)
 
 
 DAYS = Calendar(weekday=None, delay_days=1)

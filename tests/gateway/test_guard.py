@@ -359,7 +359,7 @@ def test_a_websocket_ends_soon_after_who_opened_it_may_no_more(
     way, end = ending(login_client)
     with login_client.websocket(**way) as websocket:
         websocket.send('{"type": "connection_init"}')
-        assert websocket.recv() == '{"type":"connection_ack"}'
+        assert websocket.recv(timeout=30) == '{"type":"connection_ack"}'
         end()
         with pytest.raises(ConnectionClosed) as closed:
             websocket.recv(timeout=10)
