@@ -61,6 +61,9 @@ BY_DEFAULT = "not slow and not histories and not faults"
 OTHERS_ONLY = re.compile(r"^pytestmark = \[?pytest\.mark\.(slow|histories|faults)\b", re.MULTILINE)
 """Stands in a module of which `make test` runs no test."""
 
+CASES = set[str]()
+"""Tests of which a case was collected."""
+
 LEFT_OUT = pytest.StashKey[int]()
 """How many tests --part has left out."""
 
@@ -87,8 +90,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark what is slow on PostgreSQL alone."""
-    if item.get_closest_marker("slow_on_postgresql") and "postgresql" in item.name.lower():
+    """Mark what is slow on PostgreSQL alone, and all but the first case of some tests."""
+    is_first = item.nodeid.partition("[")[0] not in CASES
+    CASES.add(item.nodeid.partition("[")[0])
+    is_on_postgresql = "postgresql" in item.name.lower()
+    if (item.get_closest_marker("slow_on_postgresql") and is_on_postgresql) or (
+        item.get_closest_marker("slow_after_first") and not is_first
+    ):
         item.add_marker(pytest.mark.slow)
 
 

@@ -105,6 +105,7 @@ def test_measures_that_were_not_asked_for_keep_their_lines(tmp_path):
     assert json.loads(file.read_text())[0]["ratio"] == 2.0
 
 
+@pytest.mark.slow
 def test_the_plot_names_every_measure_that_has_a_ratio_and_a_bound(tmp_path):
     file = tmp_path / "plot.svg"
     measured = line("raw COPY", "rows/s", [1.0], [2.0], at_least(1))

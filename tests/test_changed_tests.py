@@ -89,6 +89,7 @@ def append(name: str) -> Callable[[Path], None]:
     return lambda root: write(root, name, f"{FILES.get(name, '')}\n")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("name", "tests"),
     [
@@ -218,6 +219,7 @@ def test_seconds_of_a_run_are_kept_for_the_next(tmp_path: Path):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "printed", "times"),
     [

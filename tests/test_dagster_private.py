@@ -248,12 +248,14 @@ def test_storage_that_dagster_has_not_made_has_no_heartbeat_and_another_is_left_
     assert read_stored_daemon_state(tmp_path) is None
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_daemon_are_those_that_dagster_yaml_requires(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
     with open_instance() as instance:
         assert tuple(instance.get_required_daemon_types()) == DAEMON_PARTS
 
 
+@pytest.mark.slow
 def test_what_is_switched_is_looked_up_by_the_name_of_the_code_location(instance):
     """Check InstigatorState and its data: as declared, switched on, and off again."""
 
@@ -360,6 +362,7 @@ def test_backfills_are_found_by_status_and_tags_the_newest_first(instance):
     assert len(find_backfills(instance, limit=1)) == 1
 
 
+@pytest.mark.slow
 def test_the_daemon_makes_the_partitions_of_a_backfill_that_was_added(new_files, tmp_path):
     """Check PartitionBackfill.from_asset_partitions, and AssetBackfillData's three subsets."""
     target = LoadableTargetOrigin(
@@ -400,6 +403,7 @@ def test_a_backfill_in_the_form_before_dagster_1_6_needs_its_assets(instance):
     assert list(iterate_targets(old, without_assets)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Error loading repository location:UserWarning")
 def test_the_daemon_keeps_a_backfill_while_its_code_cannot_be_loaded(
     new_files, tmp_path, monkeypatch
@@ -437,6 +441,7 @@ def context_of(instance: dg.DagsterInstance, module: str) -> WorkspaceProcessCon
     return WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Error loading repository location:UserWarning")
 @pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("ended_hours_ago", [0, 2])
@@ -461,6 +466,7 @@ def test_the_retry_of_a_run_waits_an_hour_while_its_code_cannot_be_loaded(
         assert len(retries_of(instance, run)) == (0 if ended_hours_ago else 1)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
 def test_a_failure_that_is_read_before_its_status_is_stored_is_retried(new_files, tmp_path):
     """Check the order of an event and its status in DagsterInstance.handle_new_event."""
@@ -486,6 +492,7 @@ def test_a_failure_that_is_read_before_its_status_is_stored_is_retried(new_files
         assert len(retries_of(instance, run)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The 'warn' method is deprecated:DeprecationWarning")
 @pytest.mark.parametrize(
     "error",
@@ -566,6 +573,7 @@ def test_no_storage_in_postgresql_is_connected_to_where_it_is_in_files(instance)
     assert connect_to_storage(instance) is None
 
 
+@pytest.mark.slow
 def test_events_of_a_run_are_in_a_file_of_its_own_and_materializations_elsewhere_too(instance):
     """Check SqliteEventLogStorage.path_for_shard; PostgreSQL: tests/resources/test_run_logs.py."""
     first, second = (dg.materialize([page], instance=instance).run_id for _ in range(2))

@@ -28,6 +28,7 @@ def test_the_page_is_what_its_writer_prints(rows):
     assert [line for line in everywhere if line not in WRITER["PAGE"].read_text()] == []
 
 
+@pytest.mark.slow
 def test_declared_dependencies_have_a_purpose_a_weight_and_their_users():
     """Written by `python .ci/dependencies.py --write`, as the page above it."""
     declared, page = WRITER["DECLARED"], WRITER["PAGE"].read_text()

@@ -95,6 +95,7 @@ def test_every_file_that_the_way_of_a_row_names_exists():
     assert missing == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(("file", "name"), sorted(set(_files_and_names())))
 def test_every_function_that_the_way_of_a_row_names_is_in_its_file(file, name):
     assert name in _defined(file)

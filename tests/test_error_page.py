@@ -85,6 +85,7 @@ def read(source: str) -> list[tuple[str, str]]:
     return [(message.error, message.text) for message in read if message.place > "planted"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("source", "found"),
     [
@@ -121,6 +122,7 @@ def test_a_private_function_is_called_by_its_own_module_alone():
     assert texts == {"a day", "a week"}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("source", "reason"),
     [

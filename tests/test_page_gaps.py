@@ -146,6 +146,7 @@ def test_a_planted_class_of_errors_is_on_the_page_with_its_message():
     assert "| `it broke` |" in page
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("source", "reason"),
     [

@@ -157,6 +157,7 @@ def test_every_partition_is_taken_once_and_materialized_with_its_own_metadata(in
     assert metadata_by_partition(result)["thing"] == {key: {"key": key} for key in "abcd"}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("failing", ["", "c"])
 def test_loads_are_settled_once_dagster_has_stored_their_events(instance, failing):
     """Also of those of a run that fails; Dagster's way of taking events makes that possible."""
@@ -223,6 +224,7 @@ def run_tagged(
     )
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("tags", "asked"),
     [
@@ -267,6 +269,7 @@ def test_just_what_was_asked_for_is_loaded_and_materialized_whatever_other_tags_
     assert instance.get_materialized_partitions(THING) == set(asked)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "tags",
     [
@@ -362,6 +365,7 @@ def test_a_refused_partition_is_observed_with_the_kind_of_its_error(instance):
     assert failures == {"b": "configuration"}
 
 
+@pytest.mark.slow
 def test_a_transient_error_is_retried_and_a_refusal_is_not(instance):
     script = Script(
         {
@@ -389,6 +393,7 @@ def test_a_second_attempt_is_counted_from_one_and_named_as_such(instance, capsys
     assert "a: a (attempt 2, 1 of 3, about 0 s left)" in caplog.messages
 
 
+@pytest.mark.slow
 def test_what_an_attempt_has_landed_is_not_unchanged_for_the_next_one(instance):
     class Twice(Script):
         def land(self, taken: str) -> str:
@@ -457,6 +462,7 @@ def warehouse(tmp_path: Path, prepared: Prepared) -> Iterator[Warehouse]:
         yield opened
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("load", "lost_keys", "message", "counts"),
     [
@@ -649,6 +655,7 @@ def test_what_cannot_be_opened_for_a_moment_is_opened_by_a_second_attempt(instan
     assert script.asked == ["a", "b", "c", "d"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("error", "attempts"),
     [(TransientError("no database", remedy="start it"), 2), (ConfigurationError("no driver"), 1)],

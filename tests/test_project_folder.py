@@ -41,6 +41,7 @@ def project(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [FOLDER, REQUIRED])
 def test_the_nearest_folder_with_the_table_is_the_project_folder(project, code):
     (project / "a" / "pyproject.toml").write_text("[tool.ruff]\n")
@@ -50,6 +51,7 @@ def test_the_nearest_folder_with_the_table_is_the_project_folder(project, code):
     assert printed(project / "a" / "b", code) == [str(project / "a")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["diff"], ["apply"], ["apply", "--sql"]])
 def test_tables_of_no_project_are_not_called_as_declared(tmp_path, arguments):
     code = f"import orchestration_project.__main__ as o; exit(o.main(['schema', *{arguments}]))"
@@ -59,6 +61,7 @@ def test_tables_of_no_project_are_not_called_as_declared(tmp_path, arguments):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", [FOLDER, REQUIRED])
 def test_the_variable_comes_before_a_declared_folder(project, tmp_path, code):
     other = tmp_path / "other"
@@ -68,6 +71,7 @@ def test_the_variable_comes_before_a_declared_folder(project, tmp_path, code):
     assert printed(project, code, ORCHESTRATE_PROJECT="") == [str(project)]
 
 
+@pytest.mark.slow
 def test_a_folder_without_declaration_is_the_project_folder_where_a_command_needs_none(tmp_path):
     assert printed(tmp_path, FOLDER) == [str(tmp_path)]
     done = process(tmp_path, REQUIRED)
@@ -82,6 +86,7 @@ def test_a_folder_without_declaration_is_the_project_folder_where_a_command_need
     assert expected in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["missing", "file"])
 def test_a_variable_that_names_no_folder_is_refused(tmp_path, name):
     (tmp_path / "file").touch()
@@ -91,6 +96,7 @@ def test_a_variable_that_names_no_folder_is_refused(tmp_path, name):
     assert "create the folder, or correct ORCHESTRATE_PROJECT" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"[tool.orchestrate", b"# \xff"])
 def test_a_pyproject_that_cannot_be_read_is_refused_and_not_left_out(project, content):
     (project / "a" / "pyproject.toml").write_bytes(content)
@@ -100,6 +106,7 @@ def test_a_pyproject_that_cannot_be_read_is_refused_and_not_left_out(project, co
     assert printed(project / "a", FOLDER, ORCHESTRATE_PROJECT=str(project)) == [str(project)]
 
 
+@pytest.mark.slow
 def test_a_deleted_current_folder_is_refused(tmp_path):
     folder = tmp_path / "deleted"
     folder.mkdir()
@@ -108,6 +115,7 @@ def test_a_deleted_current_folder_is_refused(tmp_path):
     assert "found: a current folder that was deleted\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_state_and_env_file_are_those_of_the_project_folder_in_each_folder_below(project):
     (project / ".env").write_text("STATE_DIR=state\nDEMO_SEED=5\n")
     (project / "a" / ".env").write_text("DEMO_SEED=6\n")
@@ -115,6 +123,7 @@ def test_state_and_env_file_are_those_of_the_project_folder_in_each_folder_below
     assert printed(project / "a", code) == [f"{project / 'state'} 5"]
 
 
+@pytest.mark.slow
 def test_a_program_that_is_started_elsewhere_has_the_same_project_folder(project, tmp_path):
     code = (
         "import subprocess, sys\n"
@@ -125,6 +134,7 @@ def test_a_program_that_is_started_elsewhere_has_the_same_project_folder(project
     assert printed(project / "a", code) == [str(project)]
 
 
+@pytest.mark.slow
 def test_files_of_the_project_folder_override_defaults_of_the_same_name(project):
     code = (
         "from pathlib import Path\n"
@@ -159,6 +169,7 @@ def test_a_default_that_the_project_has_as_a_broken_link_is_not_replaced(project
     assert printed(project, code) == [str(project / "config/checks.yaml")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "variables", "refused"),
     [
@@ -202,6 +213,7 @@ weather = Dataset(
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("has_project", "expected"),
     [(False, "a folder that ORCHESTRATE_PROJECT names"), (True, "a new name")],
@@ -228,6 +240,7 @@ def test_a_new_source_is_written_into_a_project_folder_alone(
     assert taken.read_text() == WEATHER
 
 
+@pytest.mark.slow
 def test_files_of_the_package_are_followed_in_a_checkout_alone(project):
     source = project / "defs" / "rates" / "source.py"
     source.parent.mkdir(parents=True)

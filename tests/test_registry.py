@@ -52,6 +52,7 @@ def keys_by_domain(defs: dg.Definitions) -> dict[str, set[dg.AssetKey]]:
     return found
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", known_domains())
 def test_a_domain_alone_is_a_code_location_of_its_own_assets_and_jobs(name):
     defs = build(REGISTRY.select(name))
@@ -61,6 +62,7 @@ def test_a_domain_alone_is_a_code_location_of_its_own_assets_and_jobs(name):
     assert jobs == {job for job in REGISTRY.jobs if job.startswith(f"{name}_")}
 
 
+@pytest.mark.slow
 def test_each_definition_is_in_one_code_location_of_several():
     split = {}
     for name in known_domains():
@@ -87,6 +89,7 @@ def test_a_domain_that_does_not_exist_is_refused_by_name():
         REGISTRY.select("weather")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("replay", REGISTRY.replays.values(), ids=REGISTRY.replays)
 def test_a_replay_names_a_table_an_asset_job_and_its_op_that_there_are(replay):
     assert replay.table in REGISTRY.tables

@@ -60,6 +60,7 @@ def test_each_bound_has_one_measure():
     assert sorted(BOUNDS["falls"] | BOUNDS["rises"]) == sorted(measured)
 
 
+@pytest.mark.slow
 def test_private_dagster_is_used_in_three_places_alone(found):
     used = {module.path: private_uses(module) for module in found}
     places = private_places(found)
@@ -117,10 +118,12 @@ def test_a_module_names_a_domain_by_import_or_setting():
         assert naming_a_domain([*own, Module("cli/anything.py", text)]) == {}
 
 
+@pytest.mark.slow
 def test_one_engine_derives_tables_across_partitions(found):
     assert deriving(found) == [DERIVED_TABLES]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "text",
     [
@@ -292,6 +295,7 @@ def test_lines_of_code_leave_out_docstrings_comments_and_blank_lines():
     assert count_code_lines(text) == 3 + 4
 
 
+@pytest.mark.slow
 def test_a_load_enters_modules_and_makes_values_which_make_check_counts():
     assert {function for function, _ in WAYS.values()} > {"load_week"}
     way = trace("load_week")

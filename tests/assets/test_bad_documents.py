@@ -120,6 +120,7 @@ def test_what_a_file_does_to_its_reader_is_its_reason_and_the_others_are_loaded(
     assert_ends(url, READER_ENDS)
 
 
+@pytest.mark.slow
 def test_a_document_that_lost_parts_is_quarantined_with_its_numbers(
     url, folder: Path, instance, extract_by
 ):

@@ -64,6 +64,7 @@ def rows(url: str, *columns: Any) -> list[tuple[Any, ...]]:
     return databases.rows(url, select(*columns))
 
 
+@pytest.mark.slow
 def test_days_load_over_new_year_a_restated_one_keeps_its_history_and_replays(
     settings, instance, monkeypatch: pytest.MonkeyPatch, capfd
 ):

@@ -80,6 +80,7 @@ def counts(url: str) -> dict[str, int]:
     return {str(day): count for day, count in found}
 
 
+@pytest.mark.slow
 def test_a_remnant_is_quarantined_and_loaded_once_it_is_accepted_by_its_sha256(
     ecb: Ecb, url, instance, capfd
 ):
@@ -108,6 +109,7 @@ def test_a_remnant_is_quarantined_and_loaded_once_it_is_accepted_by_its_sha256(
     ]
 
 
+@pytest.mark.slow
 def test_a_first_delivery_is_compared_with_the_partitions_around_it(ecb: Ecb, url, instance):
     assert run(instance, DAYS[0], DAYS[4]).success  # first deliveries beside none are loaded
     ecb.days = {**ecb.days, DAYS[5]: WHOLE[:3], DAYS[6]: WHOLE[:14]}
@@ -127,6 +129,7 @@ def test_a_first_delivery_is_compared_with_the_partitions_around_it(ecb: Ecb, ur
     assert "invalid accept_sha256" in failure_of(refused, "fx_rates_daily_load")
 
 
+@pytest.mark.slow
 def test_a_replay_of_a_quarantined_remnant_loads_it_only_once_it_is_accepted(
     ecb: Ecb, url, instance, capfd
 ):
@@ -142,6 +145,7 @@ def test_a_replay_of_a_quarantined_remnant_loads_it_only_once_it_is_accepted(
     assert counts(url)[DAYS[0]] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "limits",
     [

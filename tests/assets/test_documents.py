@@ -104,6 +104,7 @@ def failed_items(url: str) -> dict[str, tuple[str, str]]:
     return {key: (state, code) for key, state, code in found}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 @BOTH
 def test_mixed_files_end_as_the_manifest_says_with_exact_spans_and_a_second_run_does_nothing(
@@ -258,6 +259,7 @@ def test_a_file_replaced_with_the_same_size_and_time_is_read_again(url, folder, 
     assert tick(instance) == []
 
 
+@pytest.mark.slow
 def test_hostile_names_links_and_pipes_end_with_a_reason_of_their_own(
     url, folder, instance, tmp_path: Path
 ):

@@ -200,6 +200,7 @@ def test_a_failed_derivation_fails_the_run_after_its_load_and_the_next_run_deriv
     assert (found["similarity"]["rows_written"], found["similarity"]["compared_count"]) == (1, 2)
 
 
+@pytest.mark.slow
 def test_days_are_derived_in_one_run_and_a_pair_without_its_document_fails_the_check(
     url, inbox, instance
 ):

@@ -23,6 +23,7 @@ from tests.document_loader import folder as folder
 from tests.resources.test_evidence import contents, lines
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_chunk_leads_to_the_bytes_that_it_was_read_from(document_loader, tmp_path):

@@ -82,6 +82,7 @@ def test_files_are_chosen_by_reason_by_name_or_all_of_them(document_loader):
     assert {state for state, _ in items(document_loader).values()} == {"ready"}
 
 
+@pytest.mark.slow
 def test_a_reason_that_no_failed_file_has_is_refused_with_those_that_there_are(document_loader):
     document_loader.write(a_json=b"{")
     document_loader.load()

@@ -50,6 +50,7 @@ def test_a_document_is_followed_from_its_first_sight_to_its_successor_and_its_en
     assert event.happened_at
 
 
+@pytest.mark.slow
 def test_a_failure_has_its_reason_what_to_do_and_whether_another_attempt_follows(document_loader):
     document_loader.write(cut_json=b"{")
     (document_loader.folder / "late.txt").symlink_to(document_loader.folder / "target")

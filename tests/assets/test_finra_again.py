@@ -54,6 +54,7 @@ def test_a_run_re_executed_from_failure_fetches_nothing_of_what_landed_even_if_f
         assert instance.get_materialized_partitions(spec.key) == {FIRST, LAST}
 
 
+@pytest.mark.slow
 def test_a_full_run_that_succeeded_reads_again_if_re_executed(url, instance):
     asked = {
         "tags": {"dagster/partition": FIRST},

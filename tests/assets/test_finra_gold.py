@@ -114,6 +114,7 @@ def test_running_it_twice_changes_nothing_and_says_so(url, instance):
     assert databases.rows(url, ended) == [(1, '{"loaded": 1}'), (1, '{"unchanged": 1}')]
 
 
+@pytest.mark.slow
 def test_what_was_derived_shows_the_symbols_with_most_shares(url, instance):
     load(instance, t1(RESTATED))
     metadata = metadata_by_partition(derive(instance, t1(RESTATED)))
@@ -163,6 +164,7 @@ def test_a_restated_week_updates_its_dependents_and_nothing_else(url, instance, 
     assert {table: databases.rows(url, select(table)) for table in tables} == derived
 
 
+@pytest.mark.slow
 def test_a_restatement_of_dates_alone_marks_derived_rows_stale_and_updates_their_dates(
     url, instance, set_clock
 ):

@@ -188,6 +188,7 @@ def url(request, former, prepared, set_clock, tmp_path, monkeypatch) -> Iterator
         yield url
 
 
+@pytest.mark.slow_after_first
 def test_a_replay_of_former_captures_changes_no_row(url, former, capfd):
     before = former.rows(url)
     assert [len(found) for found in before.values()] == former.counts
@@ -196,6 +197,7 @@ def test_a_replay_of_former_captures_changes_no_row(url, former, capfd):
     assert former.rows(url) == before
 
 
+@pytest.mark.slow
 def test_a_load_of_the_same_bytes_changes_no_row_and_no_history(url, former):
     before = former.rows(url)
     for day in former.days:

@@ -52,6 +52,7 @@ def requests() -> list[Approval]:
         return list(Approvals(warehouse, Clock()).listed())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("job", "op", "partition", "asset"), LOADS)
 def test_a_load_that_accepts_a_delivery_waits_for_a_second_person(
     kept_instance, job, op, partition, asset
@@ -79,6 +80,7 @@ def test_a_load_that_accepts_a_delivery_waits_for_a_second_person(
     assert (used.state, used.used_by) == ("used", confirmed.run_id)
 
 
+@pytest.mark.slow
 def test_runs_of_one_backfill_share_a_confirmation_and_others_do_not(kept_instance):
     job, op, partition, _ = LOADS[0]
     backfill = {**BY_ADA, "dagster/backfill": "abc"}
@@ -120,6 +122,7 @@ def test_accepting_a_proposal_waits_and_rejecting_it_does_not(kept_instance):
     assert "second person" not in decide(kept_instance, "accept")
 
 
+@pytest.mark.slow
 def test_without_the_setting_nothing_waits(kept_instance, monkeypatch):
     monkeypatch.setenv("FOUR_EYES", "erase, grant")
     assert "second person" not in failure_of(load(kept_instance, *LOADS[0][:3]))

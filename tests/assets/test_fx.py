@@ -64,6 +64,7 @@ def rates(url: str, *columns: Any) -> list[tuple[Any, ...]]:
     return databases.rows(url, select(*columns))
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("ends", "unknown"),
     [(("2025-02-28", "2025-03-05"), "2025-02-28"), (("2026-02-27", "2026-03-04"), "2026-03-04")],
@@ -200,6 +201,7 @@ def test_a_replay_of_all_skips_days_before_the_first_partition(settings, instanc
     assert f"found: {old}" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_real_rates_need_a_source(settings, instance, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PRICES_SOURCE", "yahoo")
     refused = run(instance, "2026-02-25", "2026-02-25")
@@ -229,6 +231,7 @@ def test_the_weekly_backfill_requests_days_that_the_sensor_does_not_see(
     assert len(kept_instance.get_backfills()) == 1
 
 
+@pytest.mark.slow
 def test_a_holiday_is_reported_as_not_asked_and_a_full_load_asks(settings, instance, monkeypatch):
     monkeypatch.setenv("DEMO_CLOCK_NOW", "2026-01-05T18:00:00+00:00")
     skipped = run(instance, "2026-01-01", "2026-01-01")

@@ -221,6 +221,7 @@ def test_the_sensor_asks_for_one_run_while_messages_wait(mqtt_sync, instance):
     assert isinstance(tick(instance), dg.SkipReason)
 
 
+@pytest.mark.slow
 def test_the_sensor_replays_letters_whose_items_are_retried(mqtt_sync, instance):
     mqtt_sync.receive(b"17", at=mqtt_sync.clock.now())
     mirror(instance)
@@ -232,6 +233,7 @@ def test_the_sensor_replays_letters_whose_items_are_retried(mqtt_sync, instance)
     assert mqtt_sync.rows(mqtt_dead_letters)[0]["ended_at"] is None
 
 
+@pytest.mark.slow
 def test_entities_are_derived_from_the_mirror_again(mqtt_sync, instance):
     mqtt_sync.receive(
         message("a", payload={"project_id": "p1", "name": "Apollo"}), at=mqtt_sync.clock.now()

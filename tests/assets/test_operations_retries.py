@@ -286,6 +286,7 @@ def deliveries(settings) -> dict[str, tuple[str, int, int]]:
 BUSY, BROKEN_RULE = TransientError("the disk is full"), ContractError("it breaks a rule")
 
 
+@pytest.mark.slow
 def test_a_dead_delivery_is_retried_beside_partitions_and_loaded_by_the_next_run(
     instance, settings
 ):
@@ -336,6 +337,7 @@ def test_a_permanent_failure_is_listed_and_retried_only_on_request(instance, set
     assert (reported["items_retried_count"], reported["items_left_out_count"]) == (2, 0)
 
 
+@pytest.mark.slow
 def test_items_are_retried_of_the_run_and_the_domain_that_were_asked_for(instance, settings):
     fail_deliveries(settings, busy=BUSY)
     for config in ({"run_id": "another"}, {"domain": "letters"}, {"since": "2100-01-01T00:00:00Z"}):

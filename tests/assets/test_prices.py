@@ -161,6 +161,7 @@ def test_months_land_by_symbol_and_are_reported_by_month(url, instance, tmp_path
     assert set(metadata_by_partition(again)["symbol_months"]) == {FEBRUARY, MARCH}
 
 
+@pytest.mark.slow
 def test_a_symbol_is_left_to_another_run_until_that_has_ended_and_then_loaded(
     url, instance, tmp_path
 ):
@@ -271,6 +272,7 @@ def test_a_replay_needs_no_source_and_writes_nothing_by_the_same_rules(
     assert databases.contents(url) == before
 
 
+@pytest.mark.slow
 def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
     url, instance, tmp_path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -291,6 +293,7 @@ def test_a_month_that_a_replay_changes_beyond_its_own_names_the_recorded_source(
     assert (metadata[FEBRUARY]["symbols_restated"], metadata[FEBRUARY]["rows_written"]) == (1, 1)
 
 
+@pytest.mark.slow
 def test_a_replay_leaves_out_months_of_which_nothing_was_kept(url, instance, tmp_path):
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*map(line, DAYS)))
     assert run(instance, "prices_daily", FEBRUARY).success
@@ -324,6 +327,7 @@ def test_a_command_replays_all_symbols_or_one_delivery_and_says_what_there_is_no
     assert databases.contents(url) == before
 
 
+@pytest.mark.slow
 def test_a_replaced_file_of_a_closed_month_is_read_again_by_a_load(url, instance, tmp_path):
     (tmp_path / "prices" / "AAA.csv").write_bytes(csv(*(line(day, 400) for day in DAYS)))
     assert run(instance, "prices_daily", FEBRUARY).success

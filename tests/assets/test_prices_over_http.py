@@ -226,6 +226,7 @@ def test_the_check_of_a_second_source_that_fails_for_three_days_warns(
     assert str(error).startswith("nothing of yahoo: Yahoo has no chart of")
 
 
+@pytest.mark.slow
 def test_a_month_for_which_the_vendor_was_not_asked_is_reported_so_with_how_to_ask(
     alpha_vantage: Vendor, instance, capfd
 ):

@@ -36,6 +36,7 @@ def refusal(result: dg.JobExecutionResult) -> str:
     return failure.error.to_string()
 
 
+@pytest.mark.slow
 def test_a_replay_loads_in_its_own_process_for_the_person_who_launched_it(url, instance):
     load(instance, WEEK)
     load(instance, OTHER_WEEK)
@@ -73,12 +74,14 @@ def test_a_launched_replay_requests_a_backfill_for_the_person_and_ends(instance,
     assert len(instance.get_runs()) == 2
 
 
+@pytest.mark.slow
 def test_a_dry_run_launches_no_run(instance, demo_settings):
     load(instance, WEEK)
     assert replay(instance, all_partitions=True).success
     assert instance.get_runs(dg.RunsFilter(tags={"launched_by_job": "finra_replay"})) == []
 
 
+@pytest.mark.slow
 def test_a_replay_fails_with_a_run_that_it_executed(instance, demo_settings):
     load(instance, WEEK)
     first = f"{TABLE}:{WEEK}#1"
@@ -87,6 +90,7 @@ def test_a_replay_fails_with_a_run_that_it_executed(instance, demo_settings):
     assert "1 of 1 runs failed" in refusal(failed)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("config", "message"),
     [

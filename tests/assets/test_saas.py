@@ -205,6 +205,7 @@ def test_jobs_without_a_config_write_nothing_outside_and_sensor_and_schedule_do_
     assert len(sync_runs.systems.issues.rows) == 1
 
 
+@pytest.mark.slow
 def test_rules_that_the_target_refuses_take_no_effect_and_a_network_fault_stops_none(sync_runs):
     lost = {**RULE, "target_project": "GONE"}
     refused = sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[lost], who="Ana")
@@ -241,6 +242,7 @@ def test_a_sweep_reports_issues_that_cannot_be_read(sync_runs):
     assert (swept.success, checks(swept)["is_mended"]) == (True, False)
 
 
+@pytest.mark.slow
 def test_a_webhook_brings_just_its_task_along_and_our_own_write_comes_back_as_an_echo(sync_runs):
     sync_runs.run("saas_edit_rules", "edit_saas_rules", rules=[RULE], who="Ana")
     one = sync_runs.systems.tasks.add("Order a laptop")

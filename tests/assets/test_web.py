@@ -40,6 +40,7 @@ from tests.resources.balances import assert_balanced
 from tests.runs import declared
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_crawls_of_three_days_have_known_items_and_fetch_no_page_twice(url, shop, instance):
     shop.at("2026-02-01")

@@ -132,6 +132,7 @@ PASSING = (408, 425, 429)
 REFUSED = [code for code in range(400, 500) if code not in (404, 410, *ENDING, *PASSING)]
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_of_all_statuses_of_a_refusal_only_404_and_410_remove_an_item(shop_of: ShopOf):
     shop = shop_of([404, 410, *REFUSED, "redirected", "unlisted", "good", "bare"])
@@ -167,6 +168,7 @@ def test_of_all_statuses_of_a_refusal_only_404_and_410_remove_an_item(shop_of: S
     assert "carried_count" not in shop.metadata["shop_items"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ENDING)
 def test_a_status_that_refuses_the_crawler_ends_the_crawl_and_removes_nothing(
     shop_of: ShopOf, code: int
@@ -201,6 +203,7 @@ NO_PAGES: Mapping[str, tuple[Callable[[], Answer], str]] = {
 """Answers other than pages, and how their reason begins or ends."""
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_answers_that_are_no_page_fail_and_their_items_stay(shop_of: ShopOf):
     shop = shop_of([*NO_PAGES, "good", "gone"])
@@ -223,6 +226,7 @@ def test_answers_that_are_no_page_fail_and_their_items_stay(shop_of: ShopOf):
     assert shop.items == set(shop.names) - {"gone"}
 
 
+@pytest.mark.slow
 def test_a_host_that_is_unavailable_is_asked_again_and_then_paused(shop_of: ShopOf):
     shop = shop_of("abc")
     answers = [status(503), page("<a href=/p/a>a</a><a href=/p/b>b</a><a href=/p/c>c</a>")]
@@ -241,6 +245,7 @@ def test_a_host_that_is_unavailable_is_asked_again_and_then_paused(shop_of: Shop
     assert shop.items == {"a", "b", "c"}
 
 
+@pytest.mark.slow
 def test_an_item_that_is_not_understood_stays_and_so_does_one_of_another_content(shop_of: ShopOf):
     shop = shop_of(["rejected", "picture", "bare", *range(20)])
     shop.crawl(1)
@@ -256,6 +261,7 @@ def test_an_item_that_is_not_understood_stays_and_so_does_one_of_another_content
     assert "was not understood" in first_carried.records[0].data["reason"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("cursors", [["a", "b", "b"], ["a", "b", "a"]])
 def test_a_cursor_that_repeats_is_a_fault_that_the_crawl_names(shop_of: ShopOf, cursors: list[str]):
     shop = shop_of([])
@@ -303,6 +309,7 @@ NO_SITEMAPS: Mapping[str, tuple[Answer, str]] = {
 """Answers that are not a sitemap, and their reasons."""
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_a_sitemap_of_an_index_that_is_none_removes_no_item(shop_of: ShopOf):
     shop = shop_of([*NO_SITEMAPS, "good", "absent"])
@@ -334,6 +341,7 @@ def test_a_sitemap_of_an_index_that_is_none_removes_no_item(shop_of: ShopOf):
     assert shop.items == set(shop.names) - {"absent"}  # all sitemaps were read
 
 
+@pytest.mark.slow
 def test_a_sitemap_that_is_declared_and_answers_as_a_feed_fails(shop_of: ShopOf):
     shop = shop_of("ab")
     shop.replies = {"sitemap.xml": sitemap("/p/a", "/p/b"), "news": feed("/p/a")}
@@ -347,6 +355,7 @@ def test_a_sitemap_that_is_declared_and_answers_as_a_feed_fails(shop_of: ShopOf)
         shop.replies["sitemap.xml"] = sitemap("/p/a", "/p/b")
 
 
+@pytest.mark.slow
 @POSTGRESQL_SLOW
 def test_an_item_that_drops_out_of_a_feed_stays_until_its_page_is_gone(shop_of: ShopOf):
     shop = shop_of("abc")
@@ -375,6 +384,7 @@ def test_an_item_that_drops_out_of_a_feed_stays_until_its_page_is_gone(shop_of: 
     assert shop.items == {"behind", "always", "new"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("next_pages", "repeating"),
     [

@@ -220,6 +220,7 @@ def test_each_bad_answer_has_its_reason_and_the_others_are_loaded(
     assert fetched <= {URLS[name] for name, value in cases.items() if value.verdict in answered}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("robots", "outcome", "reason"),
     [

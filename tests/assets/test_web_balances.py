@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from sqlalchemy import delete, select
 
 from orchestration_project.domains.web.tables import web_crawls
@@ -31,6 +32,7 @@ class PrunedStore(FolderStore):
         return super().get(name)
 
 
+@pytest.mark.slow
 def test_a_page_whose_bytes_vanish_before_they_are_read_fails_the_items_once(
     url: str, instance, monkeypatch
 ):

@@ -39,6 +39,7 @@ PAGES = Graph(
 """Four links to pages within, and one of each page to another site."""
 
 
+@pytest.mark.slow
 def test_each_link_of_a_page_is_queued_known_or_refused(url: str, instance: dg.DagsterInstance):
     with agreement(url, instance) as agree:
         agree(PAGES)

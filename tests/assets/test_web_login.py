@@ -98,6 +98,7 @@ def test_a_crawl_logs_in_and_its_password_is_stored_nowhere(url, shop, instance,
     assert PLANTED.leaks(stored) == {}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("password", "login", "reason"),
     [

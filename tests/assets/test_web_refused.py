@@ -36,6 +36,7 @@ LINKS = "".join(f"<a href=/p/{number}>{number}</a>" for number in range(1, 4))
 SHOP_PAGE = f"<title>Lamp 1</title>{FORM}<h1>Lamp 1</h1><i class=sku>P1</i>{'brass lamp ' * 90}"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("answer", "verdict", "reason"),
     [

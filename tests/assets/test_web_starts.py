@@ -103,6 +103,7 @@ def test_a_json_api_is_paged_by_its_cursor_and_has_known_items(url, shop, instan
     assert changed == PRODUCTS // 10
 
 
+@pytest.mark.slow
 def test_a_sitemap_index_leads_to_the_pages_of_its_sitemaps(url, shop, instance):
     shop.setenv("DEMO_SHOP_PRODUCTS", "20")
     found = crawl(instance, site_of(sitemaps=[{"url": "/sitemap.xml", "pattern": "/product/"}]))

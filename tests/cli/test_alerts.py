@@ -129,6 +129,7 @@ def test_each_verb_takes_its_own_options_and_ids_are_for_closing(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("sent", ["before it was sent", "after it was sent"])
 def test_a_killed_processs_delivery_is_retried_after_the_lease(partition_loader, monkeypatch, sent):
     monkeypatch.setenv("DEMO_CLOCK_NOW", from_then_on("2026-03-02T15:00"))
@@ -174,6 +175,7 @@ def test_what_was_raised_before_the_clock_was_set_back_is_delivered(partition_lo
         assert len(hook.titles) == 1
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("tried", ["never", "in vain", "by a killed process"])
 def test_a_delivery_waits_for_nothing_that_a_clock_which_was_set_back_wrote(
     partition_loader, monkeypatch, tried
@@ -214,6 +216,7 @@ def test_a_recovery_is_sent_after_what_a_channel_missed(partition_loader, monkey
         assert [each["type"] for each in hook.received] == ["failure", "success"]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_flood_is_one_message_and_a_row_for_each(partition_loader, monkeypatch):
     def deliver(time: str = "") -> tuple[int, dict[str, str]]:
@@ -283,6 +286,7 @@ def test_a_check_reports_an_unreachable_channel(partition_loader, monkeypatch, c
     assert "valid" not in output.out
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("text", ["rules: [", "rules: [{name: x, channels: [unknown]}]", None])
 def test_with_unusable_rules_every_channel_is_notified(
     partition_loader, monkeypatch, tmp_path, text
@@ -301,6 +305,7 @@ def test_with_unusable_rules_every_channel_is_notified(
         assert len(hook.titles) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_an_outside_watch_reports_disk_daemon_and_recovery(partition_loader, monkeypatch, capsys):
     with http_receiver() as hook:
@@ -356,6 +361,7 @@ def test_what_waits_for_a_channel_that_is_gone_is_given_up(partition_loader, mon
         assert inbox.waiting() == {"json-1": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_look_from_outside_gives_nothing_up_whose_channel_is_not_set_there(
     partition_loader, monkeypatch

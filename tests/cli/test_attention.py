@@ -102,6 +102,7 @@ def test_a_refused_upload_is_listed_without_a_command_and_ignored(situation, cap
     assert listed(capsys, "--kind", "refused_upload") == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

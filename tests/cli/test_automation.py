@@ -61,6 +61,7 @@ def test_a_profile_is_switched_on_and_off_and_a_dry_run_switches_nothing(capsys)
     assert states(capsys)["operations_on_run_end"] == "off"
 
 
+@pytest.mark.slow
 def test_a_profile_is_switched_in_the_code_location_that_has_its_domain(capsys, monkeypatch):
     assert answer(capsys, "on", "prices") == (0, {"state": "on", "changed": OF_PRICES})
     monkeypatch.setenv("CODE_SERVERS", "fx+prices=127.0.0.1:4267")

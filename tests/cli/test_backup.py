@@ -106,6 +106,7 @@ def add_run(run_id: str) -> None:
         instance.report_engine_event("started elsewhere", run)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_what_was_backed_up_is_restored_elsewhere_and_verified(installation):
     add_run("11111111-1111-4111-8111-111111111111")
@@ -128,6 +129,7 @@ def test_what_was_backed_up_is_restored_elsewhere_and_verified(installation):
     assert found["operations_backups"][0][0] == made["backup_id"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 def test_a_verified_restore_reaches_the_installation_at_its_next_backup(installation):
     first, second = installation.back_up()["backup_id"], installation.back_up()["backup_id"]
@@ -192,6 +194,7 @@ def test_a_restore_into_what_is_not_empty_is_refused_and_changes_nothing(install
     assert rows_of(installation.partition_loader) == before
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_backup_of_another_installation_is_refused_unless_it_is_accepted(installation):
     installation.back_up()
@@ -241,6 +244,7 @@ DAMAGES: Mapping[str, Callable[[Path, Path], object]] = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("damage", "expected"),
@@ -379,6 +383,7 @@ def test_draining_waits_for_runs_in_progress_and_names_those_that_are_left(insta
     assert "1 runs are still in progress: load one" in installation.capsys.readouterr().out
 
 
+@pytest.mark.slow_after_first
 def test_a_restore_brings_the_choice_of_domains_back(installation):
     change_stored(load_settings(), ["fx", "finra/reg_sho_daily"], ["cboe"])
     installation.back_up()
@@ -388,6 +393,7 @@ def test_a_restore_brings_the_choice_of_domains_back(installation):
     assert read_stored(load_settings()) == ["-cboe", "finra/reg_sho_daily", "fx"]
 
 
+@pytest.mark.slow
 def test_a_backup_without_a_choice_of_domains_leaves_that_of_the_target(installation):
     installation.back_up()
     installation.move()

@@ -200,6 +200,7 @@ def test_whatever_lists_or_judges_has_json_and_whatever_writes_has_a_dry_run():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 2])
 def test_global_options_stand_before_and_after_the_command(place, state_dir, tmp_path, capsys):
     other = tmp_path / "other"
@@ -211,6 +212,7 @@ def test_global_options_stand_before_and_after_the_command(place, state_dir, tmp
     assert not state_dir.exists()
 
 
+@pytest.mark.slow
 def test_a_file_of_settings_overrides_nothing_of_the_environment(state_dir, tmp_path, capsys):
     file = tmp_path / "env"
     file.write_text(f"STATE_DIR={tmp_path}/ignored\nLOG_LEVEL=ERROR\n")
@@ -221,6 +223,7 @@ def test_a_file_of_settings_overrides_nothing_of_the_environment(state_dir, tmp_
     assert capsys.readouterr().err.startswith(f"invalid --env-file {file}: it cannot be read\n")
 
 
+@pytest.mark.slow
 def test_quiet_leaves_the_result_and_verbose_adds_the_traceback(state_dir, capsys):
     assert main(["items", "list", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
@@ -251,6 +254,7 @@ def test_tables_are_listed_without_internal_ones_unless_asked_for(capsys):
     assert "access_keys" in {line.split()[0] for line in shown}
 
 
+@pytest.mark.slow
 def test_the_tables_are_described_as_sources_of_dbt(state_dir, capsys):
     assert main(["dbt-sources", "--schema", "loaded"]) == 0
     described = yaml.safe_load(capsys.readouterr().out)

@@ -76,6 +76,7 @@ def complete_by_protocol(folder: Path, shell: str, *words: str) -> list[str]:
     return done.stdout.split("\n")[:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "proposed"),
     [
@@ -130,6 +131,7 @@ def test_open_alerts_are_completed_by_their_ids(partition_loader, monkeypatch, c
     assert capsys.readouterr().out.startswith(f"plain,{alert['alert_id']}\tit failed")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_other_shells_get_partitions_as_they_are(shell: str, installation: Path):
     answer = complete_by_protocol(installation, shell, "load", "finra_otc_weekly", "T2")

@@ -117,6 +117,7 @@ def test_diff_lists_limits_of_checks_and_other_secrets_without_showing_them(
     assert found["JIRA_TOKEN"] == ("***", "***")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("setting", "text", "problem"),
     [

@@ -47,6 +47,7 @@ def test_the_sql_of_a_migration_is_printed_and_not_executed(state_dir, monkeypat
     assert capfd.readouterr().out == "-- the tables are up to date\n"
 
 
+@pytest.mark.slow
 def test_a_program_waits_until_another_has_upgraded_the_tables(state_dir, monkeypatch, capfd):
     monkeypatch.setenv("STATE_DIR", str(state_dir))
     assert main(["migrate", "--wait", "0"]) == 1
@@ -60,6 +61,7 @@ def test_a_program_waits_until_another_has_upgraded_the_tables(state_dir, monkey
     assert "up to date" in output
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_the_other_database_is_said_of_it(state_dir, monkeypatch, capfd):
     monkeypatch.setenv("STATE_DIR", str(state_dir))
     assert main([*COPY[1:], ""]) == 1
@@ -68,6 +70,7 @@ def test_what_is_wrong_with_the_other_database_is_said_of_it(state_dir, monkeypa
     assert "where: option=--to" in said
 
 
+@pytest.mark.slow
 def test_another_database_that_does_not_answer_names_its_option(state_dir, monkeypatch, capfd):
     monkeypatch.setenv("STATE_DIR", str(state_dir))
     assert main([*COPY[1:], "postgresql://ghost:hunter2@127.0.0.1:1/none"]) == 1

@@ -81,6 +81,7 @@ def gateway_of(instance: dg.DagsterInstance) -> Iterator[tuple[str, int]]:
         yield "127.0.0.1", port
 
 
+@pytest.mark.slow
 def test_a_daemon_is_silent_until_each_part_sent_a_heartbeat():
     with dg.instance_for_test() as instance, gateway_of(instance) as gateway:
         assert is_silent(*gateway)

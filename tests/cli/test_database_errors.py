@@ -48,6 +48,7 @@ def test_a_statement_that_the_rows_refuse_is_explained(capsys):
     assert "report this with the traceback that --verbose prints" in shown
 
 
+@pytest.mark.slow
 def test_an_unreachable_database_of_dagster_is_explained(monkeypatch, capsys):
     url = f"postgresql://me:hunter2@127.0.0.1:{free_port()}/none"
     monkeypatch.setenv("DAGSTER_DATABASE_URL", url)

@@ -31,7 +31,7 @@ totals = derived("item_totals", key=["item"], fields=FIELDS, sql="SELECT item FR
 
 
 COUNTED_BY_THE_MACHINE = {"mqtt_mirror"}
-"""Of hours, Dagster has one more if one has begun for the machine's clock but not for the demo's."""
+"""Dagster has an hour more, if one has begun for the machine but not for the demo."""
 
 
 def test_what_is_listed_are_the_tables_jobs_and_partitions_of_the_definitions():

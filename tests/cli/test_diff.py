@@ -136,6 +136,7 @@ def test_times_that_are_not_two_of_one_kind_are_refused(
     assert "expected DAY DAY, or --from TIME" in capfd.readouterr().err
 
 
+@pytest.mark.slow_after_first
 def test_a_report_separates_changes_by_the_source_from_ours(
     partition_loader, clock, times, tmp_path
 ):

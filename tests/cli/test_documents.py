@@ -30,6 +30,7 @@ def test_files_that_are_extracted_are_shown_with_text(tmp_path: Path, capsys):
     assert err == "1 documents: 1 loaded\n"
 
 
+@pytest.mark.slow
 def test_a_file_that_fails_has_its_reason_and_does_not_stop_others(tmp_path: Path, capsys):
     (tmp_path / "bad\nname.json").write_bytes(b"{")
     (tmp_path / "a.zip").write_bytes(archive([("in.txt", b"inner words")]))
@@ -83,6 +84,7 @@ def test_without_the_extra_it_says_which_to_install(monkeypatch, capsys):
     assert "pip install 'orchestration_project[documents]'" in err
 
 
+@pytest.mark.slow
 def test_passwords_and_ocr_are_those_of_the_settings(tmp_path: Path, monkeypatch, capsys):
     (tmp_path / "a.zip").write_bytes(encrypted_zip(b"inner words"))
     (tmp_path / "a.png").write_bytes(as_png())

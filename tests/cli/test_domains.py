@@ -193,6 +193,7 @@ def test_what_is_off_is_named_with_what_turns_it_on(choose, name, remedy):
     require_defined("finra_otc_weekly")
 
 
+@pytest.mark.slow
 def test_dagsters_own_command_names_the_setting_of_a_job_that_is_off(tmp_path):
     command = ("dagster", "job", "execute", "-m", "orchestration_project.definitions")
     status, _, error = programs.run(
@@ -219,6 +220,7 @@ def test_every_table_of_a_domain_is_known_as_its_own():
     assert domain_of_name("webhooks/acme") == domain_of_name("uploads/inbox") == "events"
 
 
+@pytest.mark.slow
 def test_the_first_login_shows_what_the_demo_has_and_imports_nothing_else(tmp_path):
     status, output, error = programs.run(
         tmp_path / "state", "tests.cli.first_login", DOMAINS="", FINRA_DATASETS=""

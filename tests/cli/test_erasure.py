@@ -71,6 +71,7 @@ def test_an_erasure_is_previewed_asked_for_and_carried_out(planted, capsys, monk
     ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("arguments", "content", "said"),
     [

@@ -81,6 +81,7 @@ def installation(tmp_path_factory):
     return tmp_path_factory.mktemp("state")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("arguments", MISTYPED, ids=" ".join)
 def test_a_mistyped_name_ends_a_command_by_status_2(
     arguments: list[str], installation, monkeypatch

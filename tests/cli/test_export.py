@@ -63,6 +63,7 @@ def refused(capfd, *arguments):
     return error
 
 
+@pytest.mark.slow_after_first
 def test_a_table_goes_to_standard_output_as_csv_by_key(partition_loader, capfd):
     partition_loader.land(
         row("BBB", notional_usd=12_345_678, participant_name='Q "A", Inc.'),
@@ -79,6 +80,7 @@ def test_a_table_goes_to_standard_output_as_csv_by_key(partition_loader, capfd):
     assert said == f"finra_otc_weekly: 2 rows, {byte_count} bytes to standard output\n"
 
 
+@pytest.mark.slow_after_first
 def test_an_empty_text_is_two_quotes_and_null_is_nothing(partition_loader, capfd):
     partition_loader.land(row("AAA", issue_name="", mpid=None))
     assert exported(capfd, WEEKLY, "--columns", "issue_name,mpid")[0] == ["issue_name,mpid", '"",']
@@ -99,6 +101,7 @@ def test_a_csv_for_excel_begins_with_a_byte_order_mark(partition_loader, capfd, 
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "partition_loader",
     ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
@@ -151,6 +154,7 @@ def test_an_export_is_for_whom_the_users_umask_lets_and_its_database_for_our_use
     assert [oct(path.stat().st_mode & 0o077) for path in state.glob("*.sqlite")] == ["0o0"]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
     partition_loader, clock, capfd, tmp_path
@@ -187,6 +191,7 @@ def test_texts_of_senders_are_escaped_where_a_spreadsheet_would_calculate_them(
     assert '{"new_participant_name":"=2"}' in capfd.readouterr().out.splitlines()
 
 
+@pytest.mark.slow_after_first
 def test_a_view_gives_dollars_with_all_their_digits(partition_loader, capfd, tmp_path):
     partition_loader.land(
         row("AAA", notional_usd=2**63 - 1), row("BBB", notional_usd=1), row("CCC")
@@ -271,6 +276,7 @@ SPELLINGS = [
 """Conditions that the same row alone meets."""
 
 
+@pytest.mark.slow_after_first
 def test_each_spelling_of_a_condition_selects_the_same_rows(partition_loader, capfd):
     name = ' it\'s "1=1", and (so) on '
     partition_loader.land(row("AAA", issue_name=name), row("BBB", share_quantity=200))
@@ -366,11 +372,13 @@ REFUSED = [
 """Arguments, and what is in the message that refuses them."""
 
 
+@pytest.mark.slow_after_first
 def test_what_cannot_be_exported_is_a_clear_message(partition_loader, capfd):
     for arguments, message in REFUSED:
         assert message in refused(capfd, *arguments), arguments
 
 
+@pytest.mark.slow_after_first
 def test_a_file_that_is_there_stays_unless_force_is_said(partition_loader, capfd, tmp_path):
     partition_loader.land(row("AAA"))
     file = tmp_path / "out.csv"
@@ -409,6 +417,7 @@ def test_a_table_is_a_workbook_that_pandas_reads_with_every_digit(
     ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("form", "line"),
     [
@@ -541,6 +550,7 @@ def test_a_standard_error_that_is_closed_does_not_make_it_fail(
     sys.stderr.close()  # what it has in the place of the one that is closed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 def test_sql_writes_the_rows_of_a_query_now_or_as_of_a_time(partition_loader, capfd):
     partition_loader.land(row("AAA"))

@@ -33,6 +33,7 @@ def files(folder: Path) -> Iterator[str]:
     return (str(path.relative_to(folder)) for path in sorted(folder.rglob("*.parquet")))
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_dataset_has_a_file_for_each_week_and_tier_and_all_readers_see_one_table(
     partition_loader: PartitionLoader, folder: Path, capfd
@@ -72,6 +73,7 @@ def test_there_is_a_recipe_for_each_reader():
     assert set(RECIPES) == {"pandas", "polars", "duckdb", "pyarrow"}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("library", RECIPES)
 def test_each_recipe_reads_the_whole_table(
@@ -103,6 +105,7 @@ def test_each_recipe_reads_the_whole_table(
     }
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_only_the_partition_that_changed_is_written_again(
     partition_loader: PartitionLoader, folder: Path, capfd
@@ -187,6 +190,7 @@ def test_what_a_killed_export_left_is_overwritten_and_removed(
     ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("options", "said"),
@@ -226,6 +230,7 @@ def test_an_option_that_means_nothing_for_a_dataset_is_refused(
     assert not folder.exists()
 
 
+@pytest.mark.slow_after_first
 def test_a_folder_with_other_files_and_a_changed_manifest_are_refused(
     partition_loader: PartitionLoader, folder: Path, capfd
 ):
@@ -240,6 +245,7 @@ def test_a_folder_with_other_files_and_a_changed_manifest_are_refused(
     assert "is not the manifest of a dataset" in capfd.readouterr().err
 
 
+@pytest.mark.slow_after_first
 def test_a_path_in_a_manifest_that_leads_elsewhere_deletes_nothing(
     partition_loader: PartitionLoader, folder: Path, tmp_path: Path
 ):
@@ -255,6 +261,7 @@ def test_a_path_in_a_manifest_that_leads_elsewhere_deletes_nothing(
     assert outside.read_text() == "mine"
 
 
+@pytest.mark.slow_after_first
 def test_a_table_without_a_day_in_its_key_needs_columns_and_one_without_loads_is_written_whole(
     partition_loader: PartitionLoader, folder: Path, capfd
 ):

@@ -54,6 +54,7 @@ def summarize(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(line["change"], line["row"]["symbol"]) for line in lines]
 
 
+@pytest.mark.slow_after_first
 def test_each_change_is_a_line_and_a_note_says_how_to_go_on(loader, clock, capfd):
     loader.land(row("AAA"), row("BBB"))
     lines, notes = run(capfd)
@@ -73,6 +74,7 @@ def test_each_change_is_a_line_and_a_note_says_how_to_go_on(loader, clock, capfd
     assert run(capfd)[0] == [*lines, *following]
 
 
+@pytest.mark.slow_after_first
 def test_columns_are_those_of_the_key_and_the_named_ones(loader, capfd):
     loader.land(row("AAA"))
     [line], _ = run(capfd, "--columns", " share_quantity, capture_id")
@@ -80,6 +82,7 @@ def test_columns_are_those_of_the_key_and_the_named_ones(loader, capfd):
     assert list(line["row"]) == [*key, "share_quantity", "capture_id"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [
@@ -129,6 +132,7 @@ def next_line(process: subprocess.Popen[bytes]) -> dict[str, Any]:
     return json.loads(process.stdout.readline())
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_waits_for_changes_until_a_signal_and_notes_the_cursor(
@@ -145,6 +149,7 @@ def test_it_waits_for_changes_until_a_signal_and_notes_the_cursor(
     assert cursor_in((tmp_path / "notes").read_text()) == last["cursor"]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_reader_that_goes_away_ends_it(followed, loader, clock, tmp_path):
     next_line(followed)
@@ -155,6 +160,7 @@ def test_a_reader_that_goes_away_ends_it(followed, loader, clock, tmp_path):
     assert (tmp_path / "notes").read_text() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 @pytest.mark.slow_on_postgresql
 def test_an_output_that_cannot_be_written_is_named(loader):

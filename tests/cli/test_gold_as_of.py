@@ -82,6 +82,7 @@ def sorted_rows(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(map(repr, comparable(rows)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "partition_loader",
     ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)],
@@ -167,6 +168,7 @@ def test_the_command_knows_the_gold_of_every_domain():
     assert set(AS_OF_MODULES) == declared
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -194,6 +196,7 @@ def test_what_cannot_be_derived_is_a_clear_message(partition_loader, capfd, argu
     assert message in capfd.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_estimates_as_of_a_time_have_its_shares_and_its_prices(partition_loader, clock, tmp_path):
     """A split of 4 for 1 is loaded on the second day, and all closes are written after it."""
@@ -298,6 +301,7 @@ def test_short_sales_as_of_a_time_have_the_sales_and_the_interest_known_then(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_the_symbol_master_as_of_a_time_has_the_weeks_known_then(partition_loader, clock, tmp_path):
     def first() -> None:

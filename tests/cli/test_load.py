@@ -121,6 +121,7 @@ def test_a_partition_that_fails_is_named_and_the_others_land(state_dir, capsys):
     assert {tier for (tier,) in found} == {"OTCE", "T1"}
 
 
+@pytest.mark.slow
 def test_a_day_that_is_not_published_yet_is_no_failure_and_has_its_own_status(state_dir, capsys):
     days = ["--from", "2026-02-27", "--to", "2026-03-02"]
     assert main(["backfill", "finra_treasury_daily", *days, "--json"]) == 3
@@ -157,6 +158,7 @@ def test_a_dataset_without_partitions_loads_by_its_name_alone(state_dir, capsys)
     assert "prices_gold has no partitions" in usage_error(capsys, "load", "prices_gold", "2026-01")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("arguments", "runs"),
     [
@@ -225,6 +227,7 @@ def test_a_month_in_another_form_is_refused_with_the_partitions_that_there_are(s
     assert f"partitions, {first} to {last}" in error
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("dataset", "first", "last", "setting"),
     [
@@ -252,6 +255,7 @@ def test_a_backfill_beyond_the_known_partitions_is_refused_unless_it_is_clipped(
     assert found["notes"][0] == f"nothing is loaded before {known}, the first partition"
 
 
+@pytest.mark.slow
 def test_the_runs_of_a_backfill_have_both_ranges_as_tags(state_dir, capsys):
     days = ["--from", "2023-01-09", "--to", "2023-03-31"]
     assert main(["backfill", TREASURY, *days, "--json", "--clip"]) == 0

@@ -73,6 +73,7 @@ def test_a_pause_without_a_reason_is_refused(capsys):
     assert "--reason is missing" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_of_a_command_is_refused_while_its_source_is_paused(capsys):
     assert main(["pause", "source:fx", "--reason", "maintenance"]) == 0
     load = ["load", "fx_rates_daily", "2026-02-27"]
@@ -83,6 +84,7 @@ def test_a_run_of_a_command_is_refused_while_its_source_is_paused(capsys):
     assert main(load) == 0
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("command", ["evaluate", "list"])
 def test_objectives_name_the_pause_of_their_domain(capsys, command: str):
     assert main(["objectives", "evaluate"]) == 0

@@ -57,6 +57,7 @@ def tables(place):
     return databases.contents(databases.sqlite_url(place / "state", "real"))
 
 
+@pytest.mark.slow
 def test_nothing_changes_by_the_same_code(place, capfd):
     before = tables(place)
     assert main(["plan"]) == 0
@@ -65,6 +66,7 @@ def test_nothing_changes_by_the_same_code(place, capfd):
     assert tables(place) == before
 
 
+@pytest.mark.slow
 def test_a_change_is_shown_reviewed_and_applied(place, doubled, capfd, tmp_path):
     before = tables(place)
     plan, review = tmp_path / "plan.json", tmp_path / "plan.md"

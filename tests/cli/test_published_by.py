@@ -212,6 +212,7 @@ histories = st.lists(loads, min_size=1, max_size=5)
 few = settings(bounded, max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 @given(history=histories)
 @few
@@ -230,6 +231,7 @@ def test_many_states_by_publication_follow_from_publication_days_and_order_alone
     require_states_of_model(partition_loader, clock, history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("partition_loader", ["sqlite"], indirect=True)
 def test_a_past_state_depends_on_no_later_delivery_that_is_dated_later(partition_loader, clock):
     history = [
@@ -243,6 +245,7 @@ def test_a_past_state_depends_on_no_later_delivery_that_is_dated_later(partition
     require_states_of_model(partition_loader, clock, history[:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_rows_whose_earlier_state_was_never_loaded_are_named(partition_loader, tmp_path, capfd):
     first = date(2025, 12, 1)
@@ -318,6 +321,7 @@ def test_rows_that_the_source_does_not_date_are_named(partition_loader, clock, t
         assert (f"all keys: {keys}" in error) == bool(rows)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("ranges_of", [0, 1])
 @pytest.mark.slow_on_postgresql
 def test_trades_that_move_to_another_venue_count_once_on_every_day(

@@ -61,6 +61,7 @@ def without_nulls(state: Any) -> Any:
     }
 
 
+@pytest.mark.slow
 def test_the_mirror_has_each_event_once_and_the_state_that_the_demo_expects(state_dir, capsys):
     assert main(["load", "mqtt", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)

@@ -26,6 +26,7 @@ def counted(state_dir, column):
     return dict(databases.rows(databases.sqlite_url(state_dir), wanted))
 
 
+@pytest.mark.slow
 def test_every_task_is_brought_into_agreement_and_a_second_run_writes_nothing(state_dir, capsys):
     assert main(["run-saas"]) == 0
     shown = capsys.readouterr().out

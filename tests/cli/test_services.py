@@ -37,6 +37,7 @@ def services(tmp_path: Path) -> Iterator[SupervisedServices]:
         signal.signal(number, handler)
 
 
+@pytest.mark.slow
 def test_a_program_that_keeps_ending_is_restarted_four_times_and_then_ends_the_others(services):
     services.start_command("stays", STAYS)
     services.start_command("mqtt", ENDS)
@@ -50,6 +51,7 @@ def test_a_program_that_keeps_ending_is_restarted_four_times_and_then_ends_the_o
     ]
 
 
+@pytest.mark.slow
 def test_an_optional_program_that_keeps_ending_stays_off_and_the_others_go_on(services):
     services.start_command("exporter", ENDS, is_optional=True)
     services.start_command("stays", STAYS)

@@ -69,6 +69,7 @@ def project_contents() -> Mapping[str, Any]:
     return databases.contents(url.get_secret_value())
 
 
+@pytest.mark.slow
 def test_a_backup_of_the_first_format_is_checked_and_restored(place, capsys):
     status, output, errors = restore(place, capsys)
     assert status == 0, errors

@@ -53,6 +53,7 @@ def broken() -> None:
     raise ValueError("no answer that can be used")
 
 
+@pytest.mark.slow
 def test_it_has_versions_masked_settings_health_errors_sizes_and_failed_runs(folder, monkeypatch):
     with open_instance() as instance:
         dg.materialize([broken], instance=instance, raise_on_error=False)

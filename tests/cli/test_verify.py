@@ -66,6 +66,7 @@ def test_without_a_database_it_shows_what_was_found_and_why_that_is_not_stored(m
     assert "hunter2" not in shown
 
 
+@pytest.mark.slow
 def test_tables_of_an_older_version_are_reported_and_not_migrated(capsys):
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         command.downgrade(build_alembic_config(connection), "-1")
@@ -80,6 +81,7 @@ def test_tables_of_an_older_version_are_reported_and_not_migrated(capsys):
         assert warehouse.version() == NEWEST_VERSION
 
 
+@pytest.mark.slow
 def test_a_missing_column_is_named_although_the_version_is_the_newest(capsys):
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         connection.execute(text("ALTER TABLE prices_returns RENAME known_from TO landed_at"))
@@ -90,6 +92,7 @@ def test_a_missing_column_is_named_although_the_version_is_the_newest(capsys):
         assert "Traceback" not in shown
 
 
+@pytest.mark.slow
 def test_a_table_of_the_user_is_named_and_tolerated(capsys):
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         connection.execute(text("CREATE TABLE notes_of_mine (a INT)"))

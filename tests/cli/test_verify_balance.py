@@ -50,6 +50,7 @@ def test_an_untouched_database_balances(database, capsys):
     assert counts["rows_now"] == {**of_table, "balanced": 1}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("fault", "equation", "difference"),
     [
@@ -89,6 +90,7 @@ def test_text_names_the_imbalance_with_its_numbers(database, capsys):
     assert "finra_otc_weekly T1|2025-11-10: rows_now: 2 != 1 rows" in capsys.readouterr().out
 
 
+@pytest.mark.slow_after_first
 def test_a_recorded_equation_with_a_difference_is_found(database, capsys):
     change(
         database,
@@ -108,6 +110,7 @@ def test_a_recorded_equation_with_a_difference_is_found(database, capsys):
     }
 
 
+@pytest.mark.slow_after_first
 def test_a_day_and_a_table_choose_the_loads(database, capsys):
     change(database, "DELETE FROM finra_otc_weekly WHERE symbol = 'CCC'")
     with database.reading() as connection:
@@ -139,6 +142,7 @@ def test_options_that_would_have_no_effect_are_refused(capsys, options, problem)
     assert problem in capsys.readouterr().err
 
 
+@pytest.mark.slow_after_first
 def test_a_range_without_a_load_is_said_to_count_nothing(database, capsys):
     assert main(["verify", "--balance", "--from", "2001-01-01", "--to", "2001-01-02"]) == 0
     assert "nothing was counted" in capsys.readouterr().out

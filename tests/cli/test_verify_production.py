@@ -72,6 +72,7 @@ def store_good_records(warehouse: Warehouse) -> None:
     Register(warehouse).keep([sent], run_id="")
 
 
+@pytest.mark.slow
 def test_a_new_installation_fails_and_names_what_to_do(capsys):
     assert main(["keys", "list"]) == 0
     found = states(capsys, 1)

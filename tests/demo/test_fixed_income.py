@@ -116,6 +116,7 @@ def test_sums_of_a_month_are_those_of_its_firms(demo: Demo):
     assert firms[1:] == symbols[1:]
 
 
+@pytest.mark.slow
 def test_corrected_percentages_have_as_few_decimals_as_published_ones(start_demo: StartDemo):
     start_demo(clock_now="2026-02-24T15:00:00+00:00", seed=7).stop()
     later = start_demo(clock_now="2026-03-13T15:00:00+00:00", seed=7)

@@ -98,6 +98,7 @@ REAL_NAMES = (
 """Names of the firms, venues and issuers of the real market."""
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("tier", TIERS)
 def test_synthetic_figures_name_no_real_firm_venue_or_issuer(tier: str):
     names = [
@@ -120,6 +121,7 @@ def market() -> Market:
     return Market(seed=20_250_106, rows_per_week=160_000)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("week", [date(2025, 11, 10), date(2025, 11, 24), date(2025, 12, 22)])
 def test_a_default_week_has_150_000_rows_like_the_real_market(market: Market, week: date):
     rows = {tier: market.firm_rows(tier, week) for tier in TIERS}

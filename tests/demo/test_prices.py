@@ -95,6 +95,7 @@ def test_faults_come_once_in_the_folder_s_life(tmp_path: Path):
     assert statuses == [429, 200, 200, 200]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("tier", ["T1", "T2", "OTCE"])
 def test_what_finra_counts_of_a_week_is_a_part_of_all_that_traded(book: PriceBook, tier: str):
     week = date(2025, 11, 3)

@@ -92,6 +92,7 @@ def names() -> set[str]:
     return {rule["alert"] for group in groups for rule in group["rules"]}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", WRONG)
 def test_a_rule_alerts_once_on_what_is_wrong_whoever_reports_it(tmp_path, name):
     assert problems(tmp_path, WRONG[name], {name: 1}) == ""

@@ -71,6 +71,7 @@ def test_dashboards_and_rules_keep_the_schema_and_name_metrics_that_there_are():
     assert len(every_query()) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", BOARDS, ids=lambda file: file.stem)
 def test_each_selector_and_legend_has_labels_of_its_metric(file: Path):
     known = {
@@ -102,6 +103,7 @@ def copies(folder: Path) -> tuple[Path, Path]:
     )
 
 
+@pytest.mark.slow_after_first
 @WITH_PROMTOOL
 @pytest.mark.parametrize(
     ("file", "old", "new", "found"),

@@ -101,6 +101,7 @@ def test_the_sbom_lists_what_is_installed_with_version_licence_and_address():
     assert "pip" not in packages
 
 
+@pytest.mark.slow
 def test_the_sbom_of_the_same_packages_is_the_same_and_its_ids_are_distinct():
     found = sbom()
     assert json.dumps(found) == json.dumps(sbom())

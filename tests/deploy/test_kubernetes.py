@@ -56,6 +56,7 @@ def variables_of(container: Object, given: Mapping[str, str], secrets: Path) -> 
     }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", pods())
 def test_each_pod_fits_a_restricted_namespace(name: str):
     assert restriction_problems(pods()[name]) == []
@@ -64,6 +65,7 @@ def test_each_pod_fits_a_restricted_namespace(name: str):
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", LASTING)
 def test_each_lasting_program_waits_until_the_tables_are_migrated(name: str):
     [first] = pods()[name]["initContainers"]
@@ -156,6 +158,7 @@ def test_secrets_are_referred_to_and_none_is_in_the_base():
         assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
 
 
+@pytest.mark.slow
 def test_only_what_starts_and_ends_runs_has_a_token_of_the_cluster():
     with_token = {name for name, pod in pods().items() if pod["automountServiceAccountToken"]}
     [binding] = of_kind("RoleBinding").values()
@@ -201,6 +204,7 @@ def secrets(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("given", "programs"),
     [

@@ -42,6 +42,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in (folder / "secrets").iterdir()}
 
 
+@pytest.mark.slow
 def test_secrets_are_private_differ_between_installations_and_stay(tmp_path, docker, written):
     one, other = copy_of(tmp_path / "one"), written
     assert run_up(one, "minimal", path=[docker.parent]).returncode == 0
@@ -78,6 +79,7 @@ def test_full_starts_the_gateway_makes_keys_of_services_once_and_starts_the_rest
     assert (folder / "secrets" / "metrics_key").read_text() == key
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("arguments", "host", "status", "said"),
     [
@@ -96,6 +98,7 @@ def test_other_arguments_and_hosts_are_refused(tmp_path, arguments, host, status
     assert not (folder / "secrets").exists()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("mode", "text", "said"),
     [

@@ -71,6 +71,7 @@ def prices_of_alpha_vantage(blanks: str) -> pl.DataFrame:
     return rows_of_prices("alpha_vantage", json.dumps(series).encode())
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("blanks", BLANKS, ids=ascii)
 @pytest.mark.parametrize(
     "load",

@@ -80,6 +80,7 @@ def test_another_way_to_write_the_same_lines_is_the_same_data(body):
     assert DOCUMENTS.version_in(body, MONDAY) == DOCUMENTS.version_in(FILE, MONDAY)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("line", "code"),
     [

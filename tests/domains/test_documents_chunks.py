@@ -57,6 +57,7 @@ def documents(draw: st.DrawFn) -> list[Page]:
     return draft.pages
 
 
+@pytest.mark.slow
 @bounded
 @given(documents(), RULES)
 def test_a_chunk_is_the_text_at_its_place_within_its_bounds(pages, rule):
@@ -67,6 +68,7 @@ def test_a_chunk_is_the_text_at_its_place_within_its_bounds(pages, rule):
         assert 1 <= chunk.word_count == count_words(chunk.text) <= rule.words
 
 
+@pytest.mark.slow
 @bounded
 @given(documents(), RULES)
 def test_every_character_of_a_page_with_words_is_in_a_chunk_and_ids_differ(pages, rule):
@@ -92,6 +94,7 @@ def test_chunks_of_a_page_share_the_overlap_and_no_more(pages, rule):
             assert count_words(shared) <= rule.overlap
 
 
+@pytest.mark.slow
 @bounded
 @given(documents(), RULES)
 def test_the_same_pages_give_the_same_chunks_and_another_rule_other_ids(pages, rule):

@@ -95,6 +95,7 @@ def opened(content: bytes, name: str) -> Extracted:
     return extract(content, name=name, options=OPEN)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -20,6 +20,7 @@ TEXTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", TEXTS)
 def test_the_language_of_a_text_is_found(language: str):
     assert extract(TEXTS[language].encode(), name="a.txt").language == language

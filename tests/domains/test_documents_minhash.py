@@ -66,6 +66,7 @@ def test_a_long_text_is_hashed_in_blocks_without_losing_a_shingle():
     assert estimated_similarity(signature(words), signature(words[::-1])) < 0.05
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.9])
 def test_the_estimate_is_within_four_standard_errors_of_the_exact_similarity(share):
     for seed in range(10):

@@ -292,6 +292,7 @@ def test_a_long_csv_has_pages_of_whole_rows_and_counts_its_text_once():
     assert cells == [(f"{number}", f"a\n{number}", "ü") for number in range(120_000)]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("between", ["\n", "\r\n", " ", ""])
 def test_a_long_text_has_pages_that_end_with_a_line_or_a_word(between):
     words = ["größe"] * 500_000
@@ -304,6 +305,7 @@ def test_a_long_text_has_pages_that_end_with_a_line_or_a_word(between):
     assert between == "" or set("".join(pages).split(pause)) <= {"größe", "größegröße"}
 
 
+@pytest.mark.slow
 def test_a_long_file_of_lines_of_json_has_several_pages():
     found = extract(b'{"a": 1}\n' * 150_000, name="a.jsonl")
     lines = [f"[{number}].a: 1" for number in range(1, 150_001)]

@@ -129,6 +129,7 @@ def test_a_window_with_a_hole_says_so_and_has_no_trend():
     assert row["average_shares_per_week"] == 200.0
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("recent", "direction"),
     [(110, "flat"), (111, "up"), (90, "flat"), (89, "down"), (100, "flat"), (0, "down")],

@@ -73,6 +73,7 @@ def ends(body: bytes, market: str | None) -> Counter[str] | str:
     return Counter(landed=len(week.rows), rejected=len(week.rejects))
 
 
+@pytest.mark.slow
 @bounded
 @given(BODIES, st.sampled_from([None, "ATS", "NON_ATS"]))
 @example(PAGE.replace(b"2025-12-02", b"0000-01-01"), None)

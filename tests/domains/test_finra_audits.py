@@ -125,6 +125,7 @@ def test_a_symbol_whose_firm_rows_do_not_add_up_is_named_with_both_sums():
     ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "lines",
     [
@@ -162,6 +163,7 @@ def test_a_rejected_row_whose_quantity_cannot_be_read_is_missed():
     assert found["reconciles_with_symbol_totals"].offenders[0]["share_quantity"] == 0
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("blank", ["", " ", "\u3000"])
 def test_a_row_without_a_symbol_is_in_no_sum_and_counts_as_received_and_rejected(blank: str):
     lines = [line(), line(TOTAL), line(quantities(blank, "1"), MPID="OTHR")]
@@ -318,6 +320,7 @@ def test_a_file_whose_rows_name_its_week_tier_and_market_passes():
     assert not any(audit.blocks for audit in found.values())
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("change", "named"),
     [

@@ -107,6 +107,7 @@ def test_names_keep_their_double_spaces_and_marks():
     assert row["issue_name", "participant_name"].rows() == [(name, name)]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("mpid", "crd", "name", "venue_id"),
     [
@@ -223,6 +224,7 @@ REJECTED = [
 ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(("change", "code", "reason"), REJECTED)
 def test_a_line_that_breaks_a_rule_is_rejected_alone_with_reason_and_place(
     change: dict[str, str], code: str, reason: str

@@ -88,6 +88,7 @@ def test_records_become_rows_in_the_order_of_the_key_with_exact_amounts():
     ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("changes", "code", "reason"),
     [

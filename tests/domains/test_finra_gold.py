@@ -147,6 +147,7 @@ def reference_venue_week(rows: list[Row]) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 @bounded
 @given(ROWS)
 @example([])

@@ -68,6 +68,7 @@ def test_every_line_ends_exactly_once_and_its_place_is_that_of_its_bytes(
         assert reject["record"] == escape_bytes(bytes_there)
 
 
+@pytest.mark.slow
 @bounded
 @given(lines=LINES, names=st.sampled_from([COLUMNS, ("note", *COLUMNS), (*COLUMNS, "note")]))
 @example(b"A|B|1|x\nC|D|2|A|B|1|x\n\nA|B|1|x", (*COLUMNS, "note"))
@@ -100,6 +101,7 @@ def _fault(line: bytes, width: int) -> str | None:
     return None if text.count("|") == width - 1 else "wrong_field_count"
 
 
+@pytest.mark.slow
 @bounded
 @given(
     st.lists(
@@ -346,6 +348,7 @@ ODD_LINES = {
 }
 
 
+@pytest.mark.slow
 @bounded
 @given(st.lists(st.lists(ROW, min_size=1, max_size=4), min_size=1, max_size=4), st.data())
 def test_pages_of_plain_lines_give_their_fields_in_order_whatever_other_pages_hold(pages, data):

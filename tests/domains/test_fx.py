@@ -184,6 +184,7 @@ def test_an_encrypted_archive_is_refused():
     assert "encrypted" in str(refused.value.found)
 
 
+@pytest.mark.slow
 def test_an_archive_that_unpacks_to_more_than_the_limit_is_refused_unread():
     bomb = archive("Date,USD,\n" + " " * (LARGEST_TEXT_BYTES + 1))
     with pytest.raises(SourceError, match="not a document"):

@@ -56,6 +56,7 @@ def test_a_day_becomes_a_row_of_exact_integers():
     }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("changed", "code", "reason"),
     [
@@ -150,6 +151,7 @@ def test_the_newest_day_is_one_with_a_price_that_had_come():
     assert sorted_out(nothing).newest == [None]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("written", "parts"),
     [
@@ -165,6 +167,7 @@ def test_an_adjusted_close_is_rounded_as_the_vendor_computed_it(written: str, pa
     assert found.rows["adjusted_close"].to_list() == [parts, None]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("written", "code"),
     [

@@ -146,6 +146,7 @@ CAPTURES = {name: (write(answer), "demo") for name, answer in ANSWERS.items()}
 CAPTURES |= {name: (body, "files") for name, body in FILES.items()}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("capture", CAPTURES)
 def test_formulas_of_captured_prices_have_the_rows_of_the_contract(capture):
     expected = read_contract(*CAPTURES[capture])

@@ -42,6 +42,7 @@ def later_splits(
     return check_prices([asked]).rows["later_splits"].to_list()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("splits", "last", "expected"),
     [
@@ -78,6 +79,7 @@ def test_alpha_vantage_states_prices_as_they_were_traded():
     assert later_splits("alpha_vantage", body) == ["none", "none"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("close", "after", "expected"),
     [(40, 10, "none"), (10, 10, f"{THIRD} 4"), (11, 10, f"{THIRD} 4"), (36, 10, "none")],

@@ -304,6 +304,7 @@ def test_what_only_looks_like_markup_is_left_out_or_text(html, said):
     assert "".join(texts) == said
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("html", ["<p>x" + "<a " * 22_000, "<b>x" * 16_000, "<i a='" * 11_000])
 def test_unclosed_tags_take_no_time(html):
     started = time.process_time()

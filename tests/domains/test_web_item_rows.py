@@ -42,6 +42,7 @@ def pages_with_repeated_keys(count: int) -> list[ReadPage]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duplicates", ["reject", "first", "last"])
 def test_spilled_items_are_those_that_memory_holds(
     duplicates: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -129,6 +129,7 @@ def test_members_of_json():
 STEPS = ["div:nth-of-type(1)"] * 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "candidates"),
     [

@@ -305,6 +305,7 @@ def test_a_page_nested_too_deep_is_a_reject_and_not_parsed(opening: str):
     assert list(links(page, site)) == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "body",
     [

@@ -52,6 +52,7 @@ def test_the_shipped_site_is_valid():
     assert (site.site, site.item.key, site.budget.requests) == ("shop", ["sku"], 1000)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [

@@ -52,6 +52,7 @@ def test_sitemaps_indexes_and_feeds_name_urls():
 ENTITY = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b SYSTEM "file:///etc/passwd">]>'
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("body", "count", "problem"),
     [

@@ -117,6 +117,7 @@ def test_another_exception_fails_its_item_alone_with_type_and_message(pool: Proc
     assert "Unfit" in found["no text"].found
 
 
+@pytest.mark.slow
 def test_items_are_taken_as_workers_become_free(pool: ProcessPool):
     taken = []
 
@@ -164,6 +165,7 @@ def test_an_item_that_hangs_is_killed_and_the_others_go_on(pool: ProcessPool):
     assert found == {"a": "a", "b": "b", "c": "c"}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("how", "cause"),
     [
@@ -199,6 +201,7 @@ def test_an_item_is_not_blamed_for_a_worker_that_an_earlier_one_broke(tmp_path: 
     assert {str(pid) for _, pid in done} == {file.name for file in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
 def test_an_item_is_processed_again_in_a_new_worker(tmp_path: Path):
     with ProcessPool(2, MEMORY) as pool:
         list(pool.run(pool_functions.meet, [str(tmp_path)] * 2, timeout=LONG))
@@ -229,6 +232,7 @@ def test_what_a_worker_prints_does_not_break_its_results(pool: ProcessPool):
     assert run(pool, pool_functions.print_garbage, *items) == {item: len(item) for item in items}
 
 
+@pytest.mark.slow
 def test_an_item_that_needs_too_much_memory_fails_alone(pool: ProcessPool):
     found = run(pool, pool_functions.take_memory, 1, 4096, 2, 3)
     failed = found.pop(4096)
@@ -389,6 +393,7 @@ def test_a_pool_that_is_closed_during_a_run_ends_it():
             list(after)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_the_process_of_the_pool(tmp_path: Path, number: signal.Signals):
     program = (

@@ -84,6 +84,7 @@ def test_the_requester_withdraws_and_cannot_confirm(login_client: LoginClient):
     assert newest(login_client).state == "refused"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("role", "action", "status"),
     [
@@ -124,6 +125,7 @@ def test_a_form_about_something_else_is_refused(login_client: LoginClient, chang
     assert (answer.status, newest(login_client).state) == (422, "requested")
 
 
+@pytest.mark.slow
 def test_a_request_holds_after_a_restart(tmp_path: Path):
     url = f"sqlite:///{tmp_path}/own.sqlite"
     with Warehouse(url, clock=Clock()) as warehouse:

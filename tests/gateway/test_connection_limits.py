@@ -115,6 +115,7 @@ def test_probes_are_answered_when_all_connections_are_taken():
         assert [status_of(port, path) for path in ("/healthz", "/readyz")] == [200, 200]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("what", ENDLESS)
 def test_a_connection_without_an_authenticated_request_ends_whatever_it_sends(
     hasty_port: int, what: str
@@ -137,6 +138,7 @@ def test_the_last_answer_before_the_deadline_says_that_the_connection_ends(hasty
     assert found == "close"
 
 
+@pytest.mark.slow
 def test_a_connection_goes_on_while_its_requests_are_authenticated(
     tmp_path: Path,
 ):

@@ -59,6 +59,7 @@ def test_all_that_a_document_asks_for_is_seen(text: str, kinds: set[str], mutati
     assert read_document(text) == Asked(frozenset(kinds), mutations)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "text",
     [

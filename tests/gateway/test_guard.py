@@ -349,6 +349,7 @@ def same_rules(login_client: LoginClient):
     rules_of(login_client)[:] = before
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.usefixtures("same_rules")
 @pytest.mark.parametrize(
     "ending", [revoked, revoked_after_its_login, logged_out, logged_out_everywhere, of_another_role]

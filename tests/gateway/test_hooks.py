@@ -427,6 +427,7 @@ ROOM = [
 ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("senders", "last", "refused"), [each[1:] for each in ROOM], ids=[each[0] for each in ROOM]
 )

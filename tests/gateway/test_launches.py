@@ -169,6 +169,7 @@ def refused_or_done(wanted: Asked) -> set[str]:
     return {"UnauthorizedError" if wanted.needs_admin else "LaunchRunSuccess"}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("number", range(len(RUNS)), ids=list(RUNS))
 def test_a_run_that_would_run_what_is_an_admins_needs_an_admin(
     login_client: LoginClient, parent: str, number: int
@@ -210,6 +211,7 @@ STRATEGIES = ("ALL_STEPS", "FROM_FAILURE", "FROM_ASSET_FAILURE")
 TRIED_AGAIN = ("an asset beside its job", "an asset by itself", "a job")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "strategy"),
     [
@@ -281,6 +283,7 @@ BACKFILL = """mutation ($p: LaunchBackfillParams!) {launchPartitionBackfill(back
   {__typename ... on LaunchBackfillSuccess {backfillId}}}"""
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", BACKFILLS)
 def test_a_backfill_that_would_run_what_is_an_admins_needs_an_admin(
     login_client: LoginClient, name: str
@@ -294,6 +297,7 @@ def test_a_backfill_that_would_run_what_is_an_admins_needs_an_admin(
         assert asked(login_client, Role.ADMIN, BACKFILL, p=wanted) == {"LaunchBackfillSuccess"}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", ["an asset", "an asset beside its job", "a job"])
 def test_a_backfill_of_an_admins_is_resumed_repeated_and_ended_by_an_admin(
     login_client: LoginClient, name: str
@@ -356,6 +360,7 @@ START_SENSOR = """mutation ($s: SensorSelector!) {
   d: setSensorCursor(sensorSelector: $s, cursor: "1") {__typename}}"""
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_schedule_that_would_launch_what_is_an_admins_needs_an_admin(
     login_client: LoginClient, name: str
@@ -367,6 +372,7 @@ def test_a_schedule_that_would_launch_what_is_an_admins_needs_an_admin(
     assert asked(login_client, Role.ADMIN, START_SCHEDULE, s=wanted) == done
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", SENSORS)
 def test_a_sensor_that_would_launch_what_is_an_admins_needs_an_admin(
     login_client: LoginClient, name: str
@@ -415,6 +421,7 @@ TICKS = """query ($s: ScheduleSelector!) {scheduleOrError(scheduleSelector: $s) 
   fragment E on TickEvaluation {runRequests {runKey} error {message}}"""
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", ["nightly", "nightly_sweep"])
 @pytest.mark.parametrize("role", list(Role))
 def test_a_query_evaluates_a_schedule_for_those_alone_who_may_try_it(
@@ -458,6 +465,7 @@ def test_a_run_of_an_admins_is_ended_by_an_admin_however_it_was_launched(login_c
     assert is_finished(own)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "unknown",
     [

@@ -208,6 +208,7 @@ def opens(login_client: LoginClient, key: str) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_many_websockets_of_one_key_are_too_many_until_some_end(login_client: LoginClient):
     key = str(login_client.key(Role.VIEWER, "crowd"))
     with ExitStack() as stack:

@@ -126,6 +126,7 @@ def test_of_several_runs_that_are_launched_at_once_each_bears_the_name(login_cli
     assert (asked["operation"], answered["outcome"]) == ("launchMultipleRuns", "done")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_tried_again_bears_the_name_of_who_tries_it(login_client: LoginClient):
     first = launched(
         login_client, login_client.graphql(LAUNCH, params(), key=login_client.keys[Role.OPERATOR])
@@ -180,6 +181,7 @@ def materialize(*assets: dict[str, list[str]]) -> dict[str, Any]:
     return wanted
 
 
+@pytest.mark.slow
 def test_an_operator_makes_no_asset_that_is_a_deletion_by_no_other_way(login_client: LoginClient):
     operator, admin = login_client.keys[Role.OPERATOR], login_client.keys[Role.ADMIN]
     done = launched(login_client, login_client.graphql(LAUNCH, materialize(REMOVALS), key=admin))
@@ -569,6 +571,7 @@ def test_a_websocket_that_asks_for_too_many_subscriptions_ends(login_client: Log
     assert closed.value.rcvd.code == 4429
 
 
+@pytest.mark.slow
 def test_subscriptions_that_came_to_their_end_do_not_count(login_client: LoginClient):
     payload = {"query": 'subscription {pipelineRunLogs(runId: "none") {__typename}}'}
     with login_client.websocket(X_API_Key=str(login_client.keys[Role.VIEWER])) as websocket:

@@ -133,6 +133,7 @@ def test_what_is_asked_has_state_nonce_and_a_challenge_whose_answer_stays_here(
     assert "its-secret" not in location + cookie
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(("sub", "name"), [("3", "3"), ("4", "me@elsewhere.org"), ("new", "new")])
 def test_a_person_without_a_role_is_refused_and_in_the_audit(
     login_client: LoginClient, sub: str, name: str
@@ -377,6 +378,7 @@ REASONS = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", REASONS)
 def test_a_refused_login_names_the_claim_and_the_person(lying_provider, caplog, name: str):
     liar, login_client = lying_provider
@@ -413,6 +415,7 @@ def hosted(tmp_path_factory) -> Iterator[tuple[Liar, LoginClient]]:
 WORKSPACE = {"email": "ada@example.org", "email_verified": True, "groups": []}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("claims", "status", "reason"),
     [

@@ -86,6 +86,7 @@ def forged_in(tags: Any) -> list[str]:
     return [name for name, value in tags.items() if value == "forged"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("mutation", LAUNCHES)
 def test_a_launched_run_has_no_reserved_tag_of_its_caller(login_client: LoginClient, mutation: str):
     parent = launch(login_client, launching("launchRun"), p=launch_params())

@@ -48,6 +48,7 @@ def test_each_request_without_a_trace_begins_one(login_client: LoginClient):
     assert len(found) == 3
 
 
+@pytest.mark.slow
 def test_a_trace_id_is_no_key(login_client: LoginClient):
     run = login_client.graphql(
         LAUNCH, params(), key=login_client.keys[Role.OPERATOR], traceparent=HEADER

@@ -55,6 +55,7 @@ def failure_of(instance: dg.DagsterInstance, run_id: str) -> str:
     return failure.message
 
 
+@pytest.mark.slow_after_first
 def test_a_process_of_this_host_that_is_killed_after_its_claim_is_found_at_once(instance):
     lost, running = launched(instance), launched(instance)
     kill_before_start(instance, lost.run_id)
@@ -68,6 +69,7 @@ def test_a_process_of_this_host_that_is_killed_after_its_claim_is_found_at_once(
     assert computed() == []
 
 
+@pytest.mark.slow_after_first
 def test_a_process_of_another_host_is_found_by_its_silence(instance):
     run = launched(instance)
     kill_before_start(instance, run.run_id, host="elsewhere")
@@ -80,6 +82,7 @@ def test_a_process_of_another_host_is_found_by_its_silence(instance):
     assert keys_of(instance, run.run_id) == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("seconds", [3600, -3600])
 def test_a_process_whose_clock_is_wrong_is_judged_by_the_clock_of_the_database(instance, seconds):
     run, waiting = launched(instance), launched(instance)
@@ -107,6 +110,7 @@ def keys_of(instance: dg.DagsterInstance, run_id: str) -> list[str]:
         return [key for (key,) in found]
 
 
+@pytest.mark.slow_after_first
 def test_the_claim_of_a_run_that_has_started_is_left_to_run_monitoring(instance, monkeypatch):
     run = launched(instance)
     kill_before_start(instance, run.run_id)
@@ -138,6 +142,7 @@ def statuses(instance: dg.DagsterInstance, *runs: dg.DagsterRun) -> list[str]:
     return [found[run.run_id] for run in runs]
 
 
+@pytest.mark.slow_after_first
 def test_a_started_run_of_this_host_whose_process_is_killed_fails_at_once(instance):
     lost, waiting, elsewhere = (launched(instance) for _ in range(3))
     kill_after_start(instance, lost.run_id)
@@ -150,6 +155,7 @@ def test_a_started_run_of_this_host_whose_process_is_killed_fails_at_once(instan
     assert fail_runs_of_this_host(instance) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("instance", ["postgresql"], indirect=True)
 def test_a_run_of_a_code_server_on_this_host_whose_process_is_killed_fails_at_once(instance):
     lost, elsewhere = launched(instance), launched(instance)
@@ -160,6 +166,7 @@ def test_a_run_of_a_code_server_on_this_host_whose_process_is_killed_fails_at_on
     assert "is gone" in failure_of(instance, lost.run_id)
 
 
+@pytest.mark.slow_after_first
 def test_a_run_that_was_to_be_canceled_when_its_process_was_killed_is_canceled(instance):
     run = launched(instance)
     kill_after_start(instance, run.run_id)
@@ -179,6 +186,7 @@ def test_a_claim_of_an_earlier_release_is_left_to_the_time_that_a_start_may_take
     assert instance.run_storage.claims.holder(run.run_id) == "elsewhere 12"
 
 
+@pytest.mark.slow_after_first
 def test_a_worker_of_another_release_fails_the_run_by_the_names_of_both(instance):
     run = launched(instance, tags={RELEASE_TAG: "0.0.7 (tables 0001)"})
     assert not execute_claimed(instance, run.run_id)
@@ -193,12 +201,14 @@ def test_a_worker_of_another_release_fails_the_run_by_the_names_of_both(instance
     ) == bool(instance.run_retries_enabled)
 
 
+@pytest.mark.slow_after_first
 def test_a_worker_of_the_same_release_executes_the_run(instance):
     run = launched(instance, tags={RELEASE_TAG: own_release()})
     assert execute_claimed(instance, run.run_id)
     assert computed() == [run.run_id]
 
 
+@pytest.mark.slow_after_first
 def test_a_process_of_another_container_with_this_host_name_is_not_looked_up_here(instance):
     run, own = launched(instance), launched(instance)
 

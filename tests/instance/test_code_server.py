@@ -19,6 +19,7 @@ def _state(tmp_path, monkeypatch):
     monkeypatch.setenv("STATE_DIR", str(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_code_server_refuses_older_tables_with_the_command_to_run(tmp_path):
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
         command.downgrade(build_alembic_config(connection), "-1")
@@ -31,6 +32,7 @@ def test_a_code_server_refuses_older_tables_with_the_command_to_run(tmp_path):
         assert warehouse.version() != NEWEST_VERSION
 
 
+@pytest.mark.slow
 def test_a_code_server_makes_the_tables_of_an_empty_database():
     require_tables()
     with open_unprepared_warehouse(load_settings()) as warehouse:

@@ -261,6 +261,7 @@ def test_each_line_is_sent_once_and_the_next_shipper_goes_on(tmp_path):
     assert read_losses(tmp_path) == ({}, {}, None)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "fault",
     [
@@ -317,6 +318,7 @@ def test_a_collector_that_is_away_or_slow_is_tried_again_later(tmp_path, monkeyp
         assert shipper.failure_count == 2
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("status", [400, 413])
 def test_a_refused_batch_is_halved_and_a_line_that_is_refused_is_counted(tmp_path, status: int):
     write(tmp_path, "run", 300)
@@ -385,6 +387,7 @@ def test_lines_that_expire_before_a_collector_takes_them_are_counted(tmp_path):
     assert read_losses(tmp_path).unsent == {"run": 4}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"services": [], "lost": {}}'])
 def test_a_damaged_state_sends_the_kept_lines_again(tmp_path, content: str):
     write(tmp_path, "run", 10)
@@ -412,6 +415,7 @@ def test_shippers_that_are_killed_send_each_line_and_no_more_than_a_batch_twice(
         assert len(collector.accepted) - 6000 <= kills * shipping.MAX_LINES
 
 
+@pytest.mark.slow
 def test_one_process_of_a_state_folder_sends(tmp_path):
     write(tmp_path, "run", 3)
     context = get_context("fork")

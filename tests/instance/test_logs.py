@@ -4,6 +4,7 @@ import json
 import socket
 
 import dagster as dg
+import pytest
 
 from orchestration_project import release
 from orchestration_project.instance.logs import write_in_log_format
@@ -39,6 +40,7 @@ def run() -> dg.ExecuteInProcessResult:
         )
 
 
+@pytest.mark.slow
 def test_each_line_is_an_object_with_run_job_step_asset_partition_and_domain(monkeypatch, capfd):
     monkeypatch.setenv("LOG_FORMAT", "json")
     result = run()

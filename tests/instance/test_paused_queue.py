@@ -76,6 +76,7 @@ def messages(instance: dg.DagsterInstance, run_id: str) -> list[str]:
     return [str(entry.get_dagster_event().message) for entry in entries]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("way", WAYS)
 def test_a_paused_run_waits_with_the_reason_and_starts_once_resumed(
     warehouse: Warehouse, instance: dg.DagsterInstance, way: str
@@ -145,6 +146,7 @@ def test_a_part_of_the_daemon_sleeps_for_its_whole_interval_and_ends_at_once(
     assert time.monotonic() - began < MAX_IDLE_SECONDS
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("subject", "held"),
     [

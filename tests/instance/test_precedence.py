@@ -124,6 +124,7 @@ def expected_answer(checkout):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", ["", pytest.param("with DAGSTER_HOME", marks=pytest.mark.slow)])
 def test_dagster_job_execute_has_the_environment_before_env_file(checkout, home):
     variables = {"DAGSTER_HOME": str(checkout.home)} if home else {}
@@ -150,6 +151,7 @@ def test_dagster_dev_in_a_folder_without_our_dagster_yaml_passes_the_environment
     assert checkout.launch(port) == expected_answer(checkout)
 
 
+@pytest.mark.slow
 def test_the_environment_comes_before_a_dagster_home_of_env_file(checkout):
     other = checkout.root.parent / "other_home"
     other.mkdir()

@@ -82,6 +82,7 @@ def test_of_two_processes_that_claim_a_run_at_once_one_has_it(instance):
     assert computed() == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("status", ["QUEUED", "STARTED", "FAILURE"])
 def test_a_run_that_is_queued_again_or_ended_is_not_executed_and_keeps_no_claim(instance, status):
     run = launched(instance, dg.DagsterRunStatus(status))
@@ -110,6 +111,7 @@ def test_a_run_that_failed_while_its_process_was_paused_stays_failed_and_loses_i
     assert instance.get_run_by_id(run.run_id).status == dg.DagsterRunStatus.FAILURE
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("ends", ["canceling", "failed"])
 def test_the_process_of_a_run_that_is_to_end_or_was_ended_is_interrupted(instance, ends):
     run = launched(instance, dg.DagsterRunStatus.STARTED)

@@ -126,6 +126,7 @@ def test_a_run_that_fails_in_a_step_shows_the_checks_that_it_did_not_evaluate_as
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_the_page_of_a_run_links_its_log_lines_and_its_trace(instance):
     found = list[dict[str, str]]()

@@ -38,6 +38,7 @@ def settings(request, tmp_path, monkeypatch):
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_run_is_found_again_by_the_next_process_that_opens_the_instance(settings):
     with open_instance() as instance:
@@ -47,6 +48,7 @@ def test_a_run_is_found_again_by_the_next_process_that_opens_the_instance(settin
         assert type(instance.run_storage).__name__.lower().startswith(settings[:6].lower())
 
 
+@pytest.mark.slow
 def test_a_read_only_database_of_dagsters_is_named_at_the_start_and_within_a_run(
     postgres_url, tmp_path, monkeypatch
 ):
@@ -80,6 +82,7 @@ def test_what_a_run_leaves_lies_below_state_dir(settings, tmp_path):
     assert list(tmp_path.glob("state/dagster/compute_logs/*/compute_logs/*.complete"))
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_what_a_step_prints_is_kept_without_any_process_for_that(settings, tmp_path):
     own = psutil.Process()
@@ -95,6 +98,7 @@ def test_what_a_step_prints_is_kept_without_any_process_for_that(settings, tmp_p
     assert kept.read_text() == "0 processes"
 
 
+@pytest.mark.slow_after_first
 def test_the_instance_that_dagster_passes_on_command_lines_holds_no_password(settings, tmp_path):
     with open_instance() as instance:
         text = str(instance.get_ref().to_dict())
@@ -114,6 +118,7 @@ def test_a_run_whose_tags_postgresql_refuses_is_not_stored_either(
         assert not instance.has_run(run.run_id)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("storage", ["run_storage", "event_log_storage", "schedule_storage"])
 def test_what_a_web_server_asks_of_postgresql_ends_after_its_time(
     storage, tmp_path, monkeypatch, postgres_url
@@ -128,6 +133,7 @@ def test_what_a_web_server_asks_of_postgresql_ends_after_its_time(
             connection.execute(text("SELECT pg_sleep(5)"))
 
 
+@pytest.mark.slow
 def test_an_instance_waits_for_a_server_that_was_there_before(tmp_path, monkeypatch, postgres_url):
     url, folder = make_url(postgres_url), tmp_path / "server"
     real = Path(str(url.query["host"]))
@@ -161,6 +167,7 @@ def test_a_web_server_notes_that_the_server_ended_its_connections(
         assert instance.all_logs("none") == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("cut_by", ["server", "asset"])
 def test_a_step_whose_event_could_not_be_stored_has_its_run_retried(
     cut_by, tmp_path, monkeypatch, postgres_url
@@ -198,6 +205,7 @@ def messages_of(
     return [str(record.event_log_entry.get_dagster_event().message) for record in records]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("end", ["failed", "canceled"])
 def test_the_end_of_a_run_that_several_processes_find_lost_is_stored_once(
     end, tmp_path, monkeypatch, postgres_url
@@ -220,6 +228,7 @@ def test_the_end_of_a_run_that_several_processes_find_lost_is_stored_once(
     assert after.status.name == ("FAILURE" if end == "failed" else "CANCELED")
 
 
+@pytest.mark.slow_after_first
 def test_a_run_whose_process_was_killed_before_it_stored_its_status_has_succeeded(
     settings, monkeypatch
 ):
@@ -238,6 +247,7 @@ def test_a_run_whose_process_was_killed_before_it_stored_its_status_has_succeede
         assert after.status == dg.DagsterRunStatus.SUCCESS
 
 
+@pytest.mark.slow
 def test_what_a_run_says_of_its_own_failure_is_stored_after_it_was_given_up(
     tmp_path, monkeypatch, postgres_url
 ):

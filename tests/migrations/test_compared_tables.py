@@ -45,10 +45,12 @@ def refusal(warehouse: Warehouse) -> ConfigurationError:
     return error.value
 
 
+@pytest.mark.slow_after_first
 def test_tables_that_all_versions_make_are_the_declared_ones(migrated):
     assert migrated.compare_tables() == []
 
 
+@pytest.mark.slow_after_first
 def test_a_missing_column_is_named(migrated):
     with migrated.writing() as connection:
         connection.execute(text("ALTER TABLE blobs DROP COLUMN storage_uri"))
@@ -130,6 +132,7 @@ def test_a_missing_table_and_a_missing_view_are_named(migrated):
     assert "view finra_firms is missing" in found
 
 
+@pytest.mark.slow_after_first
 def test_tables_columns_and_indexes_of_the_user_are_named_and_stay(migrated):
     with migrated.writing() as connection:
         connection.execute(text("CREATE TABLE notes_of_mine (a INT)"))
@@ -165,6 +168,7 @@ def stored_hash(warehouse: Warehouse) -> str | None:
     return None if row is None else row["value"]
 
 
+@pytest.mark.slow_after_first
 def test_a_database_of_an_edited_migration_is_refused_before_the_first_query(migrated):
     before = migrated.version()
     with migrated.writing() as connection:  # as the version had it that was edited later
@@ -177,6 +181,7 @@ def test_a_database_of_an_edited_migration_is_refused_before_the_first_query(mig
     assert stored_hash(migrated) == "hash of the former declaration"
 
 
+@pytest.mark.slow_after_first
 def test_tables_that_fit_are_compared_once_and_their_hash_is_stored(migrated):
     current = stored_hash(migrated)
     store_hash(migrated, "hash of another declaration")

@@ -30,6 +30,7 @@ def rule_versions(connection):
     return [tuple(row) for row in connection.execute(text(fences))]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_shares_keep_their_value_and_write_no_history(migrated):
     with migrated.writing() as connection:
@@ -64,6 +65,7 @@ def test_shares_keep_their_value_and_write_no_history(migrated):
         command.upgrade(config, "head")
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_table_is_the_same_whether_it_had_rows_or_was_made_again(migrated):
     def described(connection):
@@ -84,6 +86,7 @@ def test_a_table_is_the_same_whether_it_had_rows_or_was_made_again(migrated):
         assert described(connection) == before
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_shares_whose_millionths_64_bits_lack_stop_the_migration(migrated):
     with migrated.writing() as connection:
@@ -95,6 +98,7 @@ def test_shares_whose_millionths_64_bits_lack_stop_the_migration(migrated):
         connection.rollback()
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_loaded_partitions_are_not_loaded_again_unless_they_may_have_rejected_fractions(migrated):
     with migrated.writing() as connection:

@@ -33,6 +33,7 @@ BODIES = {
 MOVED = [key for key in BODIES if key.startswith(("loaded", "masked"))]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_loaded_body_is_kept_once_and_one_that_differs_stays(migrated, caplog):
     take(migrated)

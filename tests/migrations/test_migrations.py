@@ -105,6 +105,7 @@ def test_columns_keys_and_nulls_stand_in_the_order_of_the_declaration(migrated):
     }
 
 
+@pytest.mark.slow_after_first
 def test_each_type_is_the_one_that_keeps_values_exact(migrated):
     with migrated.reading() as connection:
         columns = {
@@ -126,6 +127,7 @@ def test_each_type_is_the_one_that_keeps_values_exact(migrated):
     assert compiled == declared
 
 
+@pytest.mark.slow
 def test_sqlite_tables_are_clustered_by_their_key(tmp_path):
     with Warehouse(f"sqlite:///{tmp_path}/x.sqlite", clock=Clock()) as warehouse:
         warehouse.prepare(holds="real")
@@ -295,6 +297,7 @@ def rows(warehouse: Warehouse) -> dict[str, list[Any]]:
         }
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(empty):
     at = Clock().now()
@@ -326,6 +329,7 @@ def test_deliveries_of_an_earlier_version_become_work_items_in_the_same_state(em
     }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("version", ["0001", "0021"])
 def test_a_database_from_before_the_baseline_is_refused_and_stays_as_it_is(migrated, version):
     with migrated.writing() as connection:
@@ -344,6 +348,7 @@ def test_a_database_from_before_the_baseline_is_refused_and_stays_as_it_is(migra
     assert migrated.version() == version
 
 
+@pytest.mark.slow_after_first
 def test_tables_of_an_older_version_are_refused_with_the_command_and_stay_as_they_are(migrated):
     with migrated.writing() as connection:
         command.downgrade(build_alembic_config(connection), "-1")

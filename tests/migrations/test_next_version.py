@@ -205,6 +205,7 @@ def test_the_sql_of_a_written_version_can_be_printed(migrated, tmp_path, capsys)
     assert "'a:wet'" in printed
 
 
+@pytest.mark.slow
 def test_a_written_version_is_in_the_form_that_the_linter_asks_for(tmp_path):
     metadata, views = changed()
     written = write("many_changes", tmp_path, metadata, views)
@@ -219,6 +220,7 @@ def test_a_written_version_is_in_the_form_that_the_linter_asks_for(tmp_path):
         assert ended.returncode == 0, ended.stdout
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("columns", "found"),
     [
@@ -239,6 +241,7 @@ def test_a_change_that_depends_on_rows_is_to_be_written_by_hand(columns, found, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("column", "found"),
     [

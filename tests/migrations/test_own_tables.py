@@ -65,6 +65,7 @@ def columns(warehouse):
         }
 
 
+@pytest.mark.slow_after_first
 def test_a_missing_table_is_refused_until_it_is_applied(migrated):
     declare(NAME, RATE)
     assert [change.says for change in migrated.own_changes()] == [
@@ -96,6 +97,7 @@ def test_an_optional_column_is_added_to_table_and_history(migrated):
     assert all(names[-1] == "note" for names in columns(migrated).values())
 
 
+@pytest.mark.slow_after_first
 def test_of_two_programs_that_apply_at_once_one_makes_the_tables(migrated):
     declare(NAME, RATE)
     start = Barrier(2)
@@ -127,6 +129,7 @@ def test_another_type_or_a_required_column_is_named_and_not_changed(migrated):
     assert columns(migrated) == before
 
 
+@pytest.mark.slow_after_first
 def test_a_program_without_the_sources_uses_the_database_as_before(migrated):
     declare(NAME, RATE)
     migrated.upgrade(holds="real")
@@ -153,6 +156,7 @@ def test_tables_of_one_database_are_not_looked_for_in_the_next(migrated, tmp_pat
         assert own() == []
 
 
+@pytest.mark.slow
 def test_a_copy_has_the_rows_of_tables_that_another_project_declares(migrated, tmp_path, prepared):
     fill(migrated)
     with Warehouse(prepared.sqlite(tmp_path / "copy.sqlite"), clock=Clock()) as copy:
@@ -178,6 +182,7 @@ def test_persons_in_tables_of_another_project_can_be_erased(migrated):
     assert kind.records == [lines]
 
 
+@pytest.mark.slow
 def test_a_backup_of_postgresql_has_tables_that_another_project_declares(
     prepared, tmp_path, monkeypatch
 ):

@@ -16,6 +16,7 @@ VERSION = "0059"
 """That before the one with publication days."""
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_an_earlier_installation_dates_what_its_deliveries_say(migrated, tmp_path, monkeypatch):
     loaded = PartitionLoader(migrated, tmp_path)

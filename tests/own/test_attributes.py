@@ -183,6 +183,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_attribute_is_refused_with_its_line(case):
     right, wrong, found = WRONG[case]

@@ -35,6 +35,7 @@ def of(kind, *fields, **more):
     return dataset(RATE, *fields, source=source, **more)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("kind", WITH_OTHERS)
 def test_other_fields_are_ignored_refused_or_collected(kind):
     body = WITH_OTHERS[kind]

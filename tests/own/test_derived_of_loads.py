@@ -171,6 +171,7 @@ class Sensor:
         return event.materialization.metadata["partitions_derived"].value
 
 
+@pytest.mark.slow
 def test_a_load_of_an_input_starts_a_run_that_derives_what_it_reaches(shop):
     sensor = Sensor(shop, "totals")
     assert "totals is current" in sensor.tick()
@@ -189,6 +190,7 @@ def test_a_load_of_an_input_starts_a_run_that_derives_what_it_reaches(shop):
     assert "totals is current" in sensor.tick()
 
 
+@pytest.mark.slow_after_first
 def test_a_derived_input_starts_what_is_made_of_it(shop):
     sensor = Sensor(shop, "doubles")
     shop.sell(DAY, "a,1.10")
@@ -199,6 +201,7 @@ def test_a_derived_input_starts_what_is_made_of_it(shop):
     assert shop.values("doubles", "amount") == [(Decimal("2.200000"),)]
 
 
+@pytest.mark.slow_after_first
 def test_decimals_of_all_digits_are_exact_by_sql_and_by_a_function(shop):
     shop.sell(DAY, "a,123456789012.123456", "b,0.000001", "c,-0.000002")
     shop.derive("totals")
@@ -207,6 +210,7 @@ def test_decimals_of_all_digits_are_exact_by_sql_and_by_a_function(shop):
     assert shop.values("doubles", "amount") == [(Decimal("246913578024.246910"),)]
 
 
+@pytest.mark.slow_after_first
 def test_a_table_of_the_package_is_an_input(warehouse, tmp_path, monkeypatch):
     monkeypatch.setenv("DOMAINS", "fx")
     files = {"sales/source.py": SALES, "rated/source.py": RATED}
@@ -244,6 +248,7 @@ def set_rate(shop, millionths):
         connection.execute(insert(fx_rates_daily), row)
 
 
+@pytest.mark.slow_after_first
 def test_a_derived_value_has_its_query_and_the_loads_of_its_inputs(shop):
     shop.sell(DAY, "North,2.5", "South,3")
     shop.sell(NEXT_DAY, "North,1")

@@ -105,6 +105,7 @@ def yaml_of(source, name="yaml_orders"):
     return ORDERS.format(name=name, source=source)
 
 
+@pytest.mark.slow_after_first
 def test_a_rest_api_is_declared_in_yaml(loading, monkeypatch):
     monkeypatch.setenv("SHOP_KEY", KEY)
 

@@ -106,6 +106,7 @@ def orders(shop, **more):
     )
 
 
+@pytest.mark.slow_after_first
 def test_pages_are_captured_before_they_are_parsed_and_a_replay_needs_no_network(loading, shop):
     declared = orders(shop)
     assert loading.load(declared).row_count == 5
@@ -127,6 +128,7 @@ def test_pages_are_captured_before_they_are_parsed_and_a_replay_needs_no_network
     assert len(shop.server.requests) == asked
 
 
+@pytest.mark.slow_after_first
 def test_a_row_is_of_the_page_that_it_came_in(loading, shop):
     declared = orders(shop)
     loading.load(declared)
@@ -136,6 +138,7 @@ def test_a_row_is_of_the_page_that_it_came_in(loading, shop):
     assert sorted(by_capture.values()) == [["A", "B"], ["C", "D"], ["E"]]
 
 
+@pytest.mark.slow_after_first
 def test_a_key_is_in_no_capture_log_or_row(loading, shop, caplog):
     caplog.set_level("DEBUG")
     echo = json.dumps({"data": {"rows": [{"name": "Z"}]}, "meta": {"next": None, "by": KEY}})
@@ -150,6 +153,7 @@ def test_a_key_is_in_no_capture_log_or_row(loading, shop, caplog):
     assert KEY not in repr(declared)
 
 
+@pytest.mark.slow_after_first
 def test_a_key_in_the_query_is_recorded_without_it_and_replayed_without_it(
     loading, shop, monkeypatch
 ):
@@ -181,6 +185,7 @@ def test_a_key_in_the_query_is_recorded_without_it_and_replayed_without_it(
     assert loading.replay(declared).row_count == PAGE
 
 
+@pytest.mark.slow_after_first
 def test_a_token_is_fetched_again_for_each_read_and_captured_never(loading):
     def answer(request):
         if request.target == "/token":
@@ -238,6 +243,7 @@ def parents():
     ]
 
 
+@pytest.mark.slow_after_first
 def test_rows_of_child_requests_are_replayed_from_their_answers(loading, shop):
     make = api_of(shop, parents())
     declared = dataset(
@@ -261,6 +267,7 @@ def test_rows_of_child_requests_are_replayed_from_their_answers(loading, shop):
     assert len(shop.server.requests) == asked
 
 
+@pytest.mark.slow_after_first
 def test_a_corrected_function_is_applied_by_a_replay(loading, shop):
     factor = [1]
 
@@ -296,6 +303,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_in_the_middle_is_a_failure_and_never_a_shorter_table(loading, shop, fault):
     answer, error = FAULTS[fault]
@@ -308,6 +316,7 @@ def test_a_fault_in_the_middle_is_a_failure_and_never_a_shorter_table(loading, s
     assert loading.rows(declared) == []
 
 
+@pytest.mark.slow_after_first
 def test_a_day_that_the_source_lacks_is_not_published(loading, shop):
     declared = orders(shop)
     shop.faults[0] = Reply(404)
@@ -319,6 +328,7 @@ def test_a_day_that_the_source_lacks_is_not_published(loading, shop):
         loading.load(declared)
 
 
+@pytest.mark.slow_after_first
 def test_a_required_column_that_ends_in_the_middle_quarantines(loading, shop):
     declared = orders(shop)
     shop.faults[2] = page([{"nom": "C"}])
@@ -358,6 +368,7 @@ def test_a_missing_key_is_named(loading, shop, monkeypatch):
     assert shop.server.requests == []
 
 
+@pytest.mark.slow_after_first
 def test_two_days_of_one_resource_do_not_share_anything(loading, shop):
     declared = orders(shop, partitions=Daily("2026-01-01"))
     loading.load(declared, DAY)

@@ -125,6 +125,7 @@ print([each.name for each in threading.enumerate()])
 """
 
 
+@pytest.mark.slow
 def test_nothing_is_written_in_the_home_and_no_telemetry_is_sent(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
@@ -140,6 +141,7 @@ def test_nothing_is_written_in_the_home_and_no_telemetry_is_sent(tmp_path):
     assert list(tmp_path.rglob("*")) == [home]
 
 
+@pytest.mark.slow
 def test_dlt_is_not_imported_by_a_declaration(tmp_path):
     code = (
         "import sys\n"

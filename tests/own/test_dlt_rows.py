@@ -59,6 +59,7 @@ def plain(rows: Any, *fields, **more):
     return dataset(*fields, source=dlt_source(resource, capture="rows"), **more)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("backend", ["sqlalchemy", "pyarrow"])
 def test_a_table_of_a_database_is_loaded_restated_and_replayed(
     loading, database, monkeypatch, backend
@@ -152,6 +153,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_resource_that_fails_leaves_no_row(loading, case):
     rows, error, said = HOSTILE[case]
@@ -169,6 +171,7 @@ def test_lists_and_tables_of_arrow_are_rows(loading):
     assert loading.rows(declared, "name") == [("A",), ("B",), ("C",)]
 
 
+@pytest.mark.slow_after_first
 def test_records_have_the_day_where_a_field_names_it(loading):
     rows = [{"name": name, "sold": date(2026, 1, 4 + n)} for n, name in enumerate("ABC")]
     declared = plain(
@@ -211,6 +214,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_resource_is_named(loading, case):
     source, expected = WRONG[case]

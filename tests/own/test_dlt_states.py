@@ -51,6 +51,7 @@ def days_of(loading, declared):
     return [(f"{day}", name) for day, name in loading.rows(declared, "day", "name")]
 
 
+@pytest.mark.slow_after_first
 def test_a_partition_has_what_was_new_since_the_one_before(loading, table):
     declared = declared_of(table)
     loading.load(declared, DAY)
@@ -62,6 +63,7 @@ def test_a_partition_has_what_was_new_since_the_one_before(loading, table):
         loading.load(declared, THIRD_DAY)
 
 
+@pytest.mark.slow_after_first
 def test_the_newest_partition_is_read_again_from_where_it_began(loading, table):
     declared = declared_of(table)
     loading.load(declared, DAY)
@@ -92,6 +94,7 @@ def states_read(loading):
     event.remove(engine, "after_cursor_execute", count)
 
 
+@pytest.mark.slow_after_first
 def test_a_load_reads_few_states_however_many_there_are(loading, table):
     declared = declared_of(table)
     found = []
@@ -105,6 +108,7 @@ def test_a_load_reads_few_states_however_many_there_are(loading, table):
     assert [state.state_number for state in loading.states(declared)] == [*range(1, 8)]
 
 
+@pytest.mark.slow_after_first
 def test_a_replay_reads_neither_source_nor_newest_state(loading, table):
     declared = declared_of(table)
     loading.load(declared, DAY)
@@ -129,6 +133,7 @@ def fail_at(loading, table_name, error):
     event.listen(loading.warehouse._engine, "before_cursor_execute", fail)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "error", [RuntimeError("disk"), KeyboardInterrupt()], ids=["error", "kill"]
 )
@@ -146,6 +151,7 @@ def test_rows_are_not_loaded_twice_where_saving_the_state_fails(loading, table, 
     assert days_of(loading, declared) == [(DAY, "A"), (DAY, "B"), (NEXT_DAY, "C")]
 
 
+@pytest.mark.slow_after_first
 def test_of_two_partitions_that_start_from_one_state_one_is_loaded(loading, table):
     declared = declared_of(table)
     with loading.from_source(declared) as first, loading.from_source(declared) as second:
@@ -173,6 +179,7 @@ def test_of_two_partitions_that_start_from_one_state_one_is_loaded(loading, tabl
     assert len(loading.states(declared)) == 1
 
 
+@pytest.mark.slow_after_first
 def test_a_quarantined_delivery_leaves_its_rows_to_the_next_partition(loading, table):
     declared = declared_of(table)
     table.rows[1]["name"] = ""
@@ -194,6 +201,7 @@ def test_the_sensor_sees_the_newest_partition_alone(loading, table):
     assert loading.declare(declared).reread_count == 0
 
 
+@pytest.mark.slow_after_first
 def test_two_datasets_of_one_resource_have_states_of_their_own(loading, table):
     @dlt.resource(name="orders")
     def orders(n=dlt.sources.incremental("n")):  # noqa: B008 - as dlt has it
@@ -227,6 +235,7 @@ def test_a_resource_that_keeps_no_state_is_not_incremental(loading):
         loading.load(dataset(source=source))
 
 
+@pytest.mark.slow_after_first
 def test_rows_bounded_by_the_day_need_no_state_and_any_order(loading, table):
     @dlt.resource(name="orders")
     def orders(n=dlt.sources.incremental("n")):  # noqa: B008 - as dlt has it

@@ -186,6 +186,7 @@ SHAPES = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_further_shape_is_read_and_counted_by_its_declaration_alone(shape):
     reading, body, expected = SHAPES[shape]
@@ -330,6 +331,7 @@ REJECTED = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("case", REJECTED)
 def test_a_record_that_is_not_understood_is_a_reject_and_not_an_absence(case):
     reading, body, reject = REJECTED[case]
@@ -436,6 +438,7 @@ def test_a_damaged_document_is_a_failure_that_says_what_was_expected(case):
     assert expected in raised.value.expected
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("shape", [*SHAPES, "XML"])
 def test_a_document_that_is_cut_anywhere_never_ends_otherwise(shape):
     """It is refused, or the count of its records, or their rows, show the loss."""
@@ -452,6 +455,7 @@ def test_a_document_that_is_cut_anywhere_never_ends_otherwise(shape):
         assert found.rows.height <= len(expected)
 
 
+@pytest.mark.slow
 def test_bombs_are_bounded():
     zeros = bytes(50_000_000)
     laughs = "".join(

@@ -103,6 +103,7 @@ def declared_of(shop, **more):
     return dataset(AT, source=source, partitions=Daily("2026-01-01"), **more)
 
 
+@pytest.mark.slow_after_first
 def test_a_partition_has_what_was_new_and_a_repeated_record_is_not_loaded_twice(shop, api):
     declared = declared_of(shop)
     shop.load(declared)
@@ -123,6 +124,7 @@ def test_a_partition_has_what_was_new_and_a_repeated_record_is_not_loaded_twice(
     assert len(shop.states(declared)) == 2
 
 
+@pytest.mark.slow_after_first
 def test_the_newest_partition_is_read_again_from_where_it_began_and_no_earlier_one(shop, api):
     declared = declared_of(shop)
     shop.load(declared)
@@ -137,6 +139,7 @@ def test_the_newest_partition_is_read_again_from_where_it_began_and_no_earlier_o
         assert [each.label for each in source.partitions().known] == [THIRD_DAY]
 
 
+@pytest.mark.slow_after_first
 def test_a_replay_makes_the_same_rows_without_the_source(shop, api):
     declared = declared_of(shop)
     shop.load(declared)
@@ -149,6 +152,7 @@ def test_a_replay_makes_the_same_rows_without_the_source(shop, api):
     assert len(shop.states(declared)) == 2
 
 
+@pytest.mark.slow_after_first
 def test_of_two_loads_that_start_from_one_state_one_is_loaded(shop, api):
     declared = declared_of(shop)
     with ExitStack() as stack:
@@ -160,6 +164,7 @@ def test_of_two_loads_that_start_from_one_state_one_is_loaded(shop, api):
     assert {day for day, _ in shop.days(declared)} == {DAY}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("at", ["yesterday", "", None, "2026-01-05T02:00:00"])
 def test_a_record_without_a_time_is_a_failure_and_not_an_absence(shop, api, at):
     declared = declared_of(shop)
@@ -170,6 +175,7 @@ def test_a_record_without_a_time_is_a_failure_and_not_an_absence(shop, api, at):
     assert shop.days(declared) == []
 
 
+@pytest.mark.slow_after_first
 def test_a_source_that_ignores_the_parameter_is_a_failure(shop, api):
     declared = declared_of(shop)
     shop.load(declared)

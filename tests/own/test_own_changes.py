@@ -127,6 +127,7 @@ def converted(kind):
     ]
 
 
+@pytest.mark.slow
 def test_a_converted_column_keeps_rows_history_and_load_records(files):
     said = files.change(NAME, replace(COUNT, type=decimal(12, 3)), NOTE)
     assert said == ["convert column pieces.count from integer to decimal, copy in pieces_old1"]
@@ -144,6 +145,7 @@ def test_a_converted_column_keeps_rows_history_and_load_records(files):
     assert files.problems() == []
 
 
+@pytest.mark.slow_after_first
 def test_what_would_lose_values_is_refused_and_changes_nothing(files):
     files.write("2026-01-07", "Cid,7,007")
     before = files.all_rows("note")
@@ -170,6 +172,7 @@ def test_what_would_lose_values_is_refused_and_changes_nothing(files):
     assert files.problems() == []
 
 
+@pytest.mark.slow_after_first
 def test_a_dropped_column_goes_when_it_is_named_and_loads_are_refused_before(files):
     files.dataset(NAME, COUNT)
     files.declare_alone()
@@ -186,6 +189,7 @@ def test_a_dropped_column_goes_when_it_is_named_and_loads_are_refused_before(fil
     assert [len(rows) for rows in files.all_rows("note", "pieces_old1")] == [2, 2]
 
 
+@pytest.mark.slow_after_first
 def test_values_without_conversion_are_read_again_by_a_replay(files):
     files.write("2026-01-07", "Cid,7,true")
     said = files.change(NAME, COUNT, replace(NOTE, type=bool), dropped=["pieces.note"])
@@ -197,6 +201,7 @@ def test_values_without_conversion_are_read_again_by_a_replay(files):
     assert files.problems() == []
 
 
+@pytest.mark.slow_after_first
 def test_a_renamed_column_keeps_history_records_captures_and_earlier_states(files):
     with files.warehouse.reading() as connection:
         table = files.table.info[HISTORY]
@@ -215,6 +220,7 @@ def test_a_renamed_column_keeps_history_records_captures_and_earlier_states(file
     assert files.problems() == []
 
 
+@pytest.mark.slow_after_first
 def test_an_optional_column_keeps_its_load_records(files):
     with files.warehouse.reading() as connection:
         count = connection.scalar(select(func.count()).select_from(load_chain))
@@ -227,6 +233,7 @@ def test_an_optional_column_keeps_its_load_records(files):
         assert connection.scalar(select(func.count()).select_from(load_chain)) == count
 
 
+@pytest.mark.slow_after_first
 def test_a_changed_row_stays_a_finding_of_the_chain(files):
     with files.warehouse.writing() as connection:
         table = files.table
@@ -236,6 +243,7 @@ def test_a_changed_row_stays_a_finding_of_the_chain(files):
     assert files.problems()
 
 
+@pytest.mark.slow_after_first
 def test_an_erasure_after_a_change_is_recorded_by_the_new_columns(files):
     files.change(NAME, replace(COUNT, type=str), NOTE)
     with (
@@ -247,6 +255,7 @@ def test_an_erasure_after_a_change_is_recorded_by_the_new_columns(files):
     assert files.problems() == []
 
 
+@pytest.mark.slow_after_first
 def test_erasure_clean_up_and_other_folders_know_the_copy(files):
     files.change(NAME, replace(COUNT, type=str), NOTE)
     copy = METADATA.tables["pieces_old1"]
@@ -259,6 +268,7 @@ def test_erasure_clean_up_and_other_folders_know_the_copy(files):
     assert METADATA.tables["pieces_old1"].info[HISTORY].name == "pieces_old1_history"
 
 
+@pytest.mark.slow_after_first
 def test_retention_removes_a_copy_after_ninety_days(files):
     files.change(NAME, replace(COUNT, type=str), NOTE)
     retention = CopyRetention()
@@ -277,6 +287,7 @@ def test_retention_removes_a_copy_after_ninety_days(files):
     assert files.problems() == []
 
 
+@pytest.mark.slow_after_first
 def test_the_number_of_a_removed_copy_is_not_used_again(files):
     files.change(NAME, replace(COUNT, type=str), NOTE)
     with files.warehouse.writing() as connection:
@@ -290,6 +301,7 @@ def test_the_number_of_a_removed_copy_is_not_used_again(files):
     assert said == ["let column pieces.count be NULL, copy in pieces_old3"]
 
 
+@pytest.mark.slow_after_first
 def test_an_owner_runs_the_sql_and_the_role_records_the_change(files):
     files.dataset(NAME, replace(COUNT, type=decimal(12, 3)), NOTE)
     files.declare_alone()

@@ -100,6 +100,7 @@ def test_a_later_rule_and_a_missing_capture_say_why_no_record_fits(files):
     assert "artifact" in str(files.explain(f"{DAY}|Ann", "amount").inputs[0].problem)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("key", "column", "expected"),
     [

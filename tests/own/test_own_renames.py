@@ -116,6 +116,7 @@ def files(request, tmp_path, prepared):
                 connection.execute(DropTable(table))
 
 
+@pytest.mark.slow_after_first
 def test_a_renamed_table_keeps_rows_history_captures_and_load_records(files):
     before, first = files.all_rows("pieces"), files.all_rows("pieces")[1][0][-1]
     with files.warehouse.reading() as connection:
@@ -139,6 +140,7 @@ def test_a_renamed_table_keeps_rows_history_captures_and_load_records(files):
         }
 
 
+@pytest.mark.slow_after_first
 def test_loads_and_replays_go_on_after_a_rename(files):
     files.rename("pieces", "parts")
     count = len(files.all_rows("parts")[1])
@@ -155,6 +157,7 @@ def test_loads_and_replays_go_on_after_a_rename(files):
     assert set(found.values()) <= known
 
 
+@pytest.mark.slow
 def test_a_table_that_was_renamed_twice_and_back_is_verified(files):
     with files.warehouse.reading() as connection:
         first = read_chain_heads(connection)
@@ -173,6 +176,7 @@ def test_a_table_that_was_renamed_twice_and_back_is_verified(files):
         assert check_heads(connection, second) == []
 
 
+@pytest.mark.slow_after_first
 def test_a_changed_row_and_a_forged_name_stay_findings_of_the_chain(files):
     with files.warehouse.writing() as connection:
         table = METADATA.tables["pieces"]
@@ -190,6 +194,7 @@ def test_a_changed_row_and_a_forged_name_stay_findings_of_the_chain(files):
     assert "expected table pieces, as it was signed, found things" in causes
 
 
+@pytest.mark.slow_after_first
 def test_what_is_not_a_rename_is_refused_and_changes_nothing(files):
     before = files.table_names()
     assert "declares parts" in files.refused("pieces", "parts").expected
@@ -202,6 +207,7 @@ def test_what_is_not_a_rename_is_refused_and_changes_nothing(files):
     assert "rows of parts" in files.refused("pieces", "parts").found
 
 
+@pytest.mark.slow_after_first
 def test_an_empty_table_of_the_new_name_goes_and_a_second_rename_does_nothing(files):
     before = files.all_rows("pieces")
     files.declare_as("parts")
@@ -212,6 +218,7 @@ def test_an_empty_table_of_the_new_name_goes_and_a_second_rename_does_nothing(fi
     assert files.warehouse.rename_own("pieces", "parts") is None
 
 
+@pytest.mark.slow
 def test_another_table_may_not_have_a_former_name(files):
     files.rename("pieces", "parts")
     for declare in (
@@ -228,6 +235,7 @@ def test_another_table_may_not_have_a_former_name(files):
     assert files.problems("pieces") == []
 
 
+@pytest.mark.slow_after_first
 def test_a_copy_of_a_renamed_table_is_of_the_new_name(files):
     files.declare_as("pieces", Field("name", str, "its name"), Field("count", str, "pieces"))
     files.warehouse.change_own()

@@ -91,6 +91,7 @@ REJECTED = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("case", REJECTED)
 def test_a_value_that_breaks_its_field_rejects_its_row_alone(case):
     name, kind, more, value, code = REJECTED[case]

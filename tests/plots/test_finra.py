@@ -105,6 +105,7 @@ def test_the_same_figures_give_the_same_bytes():
     assert trade_activity(activity(24)) != trade_activity(activity(23))
 
 
+@pytest.mark.slow
 def test_a_picture_with_a_gap_in_each_line_is_small_too():
     assert len(trade_activity(activity(104, gaps=True)).svg) < 60_000
 

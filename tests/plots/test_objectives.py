@@ -2,6 +2,8 @@
 
 from xml.etree import ElementTree
 
+import pytest
+
 from orchestration_project.plots.objectives import BudgetLine, error_budgets
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,6 +31,7 @@ def test_each_budget_has_its_name_what_is_left_and_a_state_that_is_not_met():
     assert "SYNTHETIC DATA" in texts_of(error_budgets(LINES, is_synthetic=True))
 
 
+@pytest.mark.slow
 def test_twenty_budgets_of_27_days_stay_small():
     line = BudgetLine("an_objective_with_a_long_name_that_is_cut", "met", 0.5, [0.1] * 27)
     assert len(error_budgets([line] * 20)) < 100_000

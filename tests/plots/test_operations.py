@@ -3,6 +3,7 @@
 from xml.etree import ElementTree
 
 import polars as pl
+import pytest
 
 from orchestration_project.plots.operations import control_tower
 from orchestration_project.services.ledger.rules.standings import COUNTS, sum_by_day
@@ -10,6 +11,7 @@ from orchestration_project.services.ledger.rules.standings import COUNTS, sum_by
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@pytest.mark.slow
 def test_the_picture_names_each_domain_and_is_the_same_for_the_same_figures():
     row = ("finra", "", 3, "SUCCESS", None, 7, 0, 10, 10, 0, 99)
     days = sum_by_day(pl.DataFrame([row], COUNTS, orient="row"))

@@ -65,6 +65,7 @@ def queries(
 BOTH = pytest.mark.parametrize("queries", ["sqlite", "postgresql"], indirect=True)
 
 
+@pytest.mark.slow_after_first
 @BOTH
 def test_tables_of_a_query_have_the_rows_that_were_known_at_its_moment(queries, clock):
     partition_loader, ask = queries
@@ -201,6 +202,7 @@ def test_a_file_that_cannot_be_read_is_no_fault_of_the_query(tmp_path, content):
         sqlite.run_query(file, "SELECT symbol FROM finra_otc_weekly", ALL)
 
 
+@pytest.mark.slow
 def test_each_role_reads_on_sqlite_what_it_reads_by_the_api(file):
     from orchestration_project.gateway.api.analyst_sql import readable_tables
     from orchestration_project.gateway.api.data import served

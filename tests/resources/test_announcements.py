@@ -61,6 +61,7 @@ def test_the_row_of_a_load_says_what_it_changed_and_is_there_with_its_rows(parti
     assert len(figures["moves"]) == 2
 
 
+@pytest.mark.slow_after_first
 def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(
     partition_loader, clock
 ):
@@ -80,6 +81,7 @@ def test_what_is_not_loaded_has_no_row_and_a_load_without_a_change_an_empty_one(
     ]
 
 
+@pytest.mark.slow_after_first
 def test_a_row_stays_small_however_much_a_load_changes(partition_loader):
     land(
         partition_loader,
@@ -117,6 +119,7 @@ def test_rows_are_deleted_as_far_as_events_are_stored_those_of_other_partitions_
     assert [each["partition_key"] for each in pending(partition_loader)] == [later.partition_key]
 
 
+@pytest.mark.slow_after_first
 def test_what_was_announced_late_is_deleted_and_what_landed_since_stays(
     partition_loader, clock, instance
 ):

@@ -72,6 +72,7 @@ def is_whole(bench):
     return not found.damaged
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @BOTH
 @pytest.mark.parametrize("packed", [False, True])
@@ -255,6 +256,7 @@ def test_a_copy_is_tried_before_the_source_and_rows(in_folder, tmp_path):
     assert planned.ways == []
 
 
+@pytest.mark.slow_after_first
 @SQLITE
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_copy_in_a_bucket_serves_as_a_folder_does(in_folder, s3, packed):
@@ -440,6 +442,7 @@ fault_sets = st.lists(
 numbers = count()
 
 
+@pytest.mark.slow
 @given(faults=fault_sets, packed=st.booleans())
 @settings(bounded, max_examples=6)
 def test_after_a_repair_every_object_is_whole_or_named_as_lost(

@@ -91,6 +91,7 @@ def recompressed(body):
     return zstandard.ZstdCompressor(level=1).compress(body)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("config", "expected"),

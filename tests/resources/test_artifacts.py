@@ -100,6 +100,7 @@ def test_a_frame_comes_back_as_it_was(store):
     assert encode_parquet(frame.head(1)) != encode_parquet(frame)
 
 
+@pytest.mark.slow_after_first
 def test_a_file_is_put_whole_from_wherever_it_was_read(store, tmp_path):
     content = os.urandom(12 * 2**20)  # more than one part of an object in S3
     with (tmp_path / "content").open("w+b") as file:

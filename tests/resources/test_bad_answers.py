@@ -194,6 +194,7 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
     prepared.sqlite(tmp_path / "x.sqlite")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_answer_is_reported_and_kept_as_documented(case: str, tmp_path: Path):

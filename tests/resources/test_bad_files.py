@@ -166,6 +166,7 @@ def tables(prepared: Prepared, tmp_path: Path) -> None:
     prepared.sqlite(tmp_path / "x.sqlite")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize("case", CASES)
 def test_a_bad_file_is_reported_and_kept_as_documented(case: str, tmp_path: Path):
@@ -180,6 +181,7 @@ def test_a_bad_file_is_reported_and_kept_as_documented(case: str, tmp_path: Path
             assert len(partition_loader.quantities()) + partition_loader.count(rejects) == 300
 
 
+@pytest.mark.slow
 def test_a_link_out_of_the_folder_is_neither_read_nor_quoted(tmp_path: Path):
     with opened(tmp_path) as (load, _, folder):
         CASES["link_out_of_the_folder"](folder)
@@ -204,6 +206,7 @@ class Growing(FolderStore):
             self.file.write_bytes(self.file.read_bytes() + f"\n{more}".encode())
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.usefixtures("tables")
 @pytest.mark.parametrize(("times", "read"), [(100, 3), (1, 2)])
 def test_a_file_that_grows_while_it_is_read_is_read_again_three_times_at_most(

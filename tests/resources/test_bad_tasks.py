@@ -281,6 +281,7 @@ def bureau(saas_demo, saas_http, tmp_path, prepared, clock):
         yield Bureau(saas_demo, warehouse, clock, saas_http, tmp_path)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("case", CASES)
 def test_what_comes_of_it_is_what_the_document_says(bureau, case):
     CASES[case](bureau)

@@ -99,6 +99,7 @@ def loader(partition_loader: PartitionLoader, tmp_path: Path) -> Loader:
     return Loader(partition_loader, tmp_path)
 
 
+@pytest.mark.slow_after_first
 def test_a_load_records_its_equations_with_its_rows(loader):
     text = text_of(AAA=1, BBB=2) + "NMS Tier 1||Inc|Xats|XATS|3|1|2025-12-01\n"
     landed = loader.load(text).landed
@@ -116,6 +117,7 @@ def test_a_load_records_its_equations_with_its_rows(loader):
     assert str(landed.balances[1]) == "records: 3 = 2 rows + 1 rejects"
 
 
+@pytest.mark.slow_after_first
 def test_a_later_delivery_counts_what_it_changes_and_removes(loader):
     loader.load(text_of(AAA=1, BBB=2, CCC=3))
     loader.load(text_of(AAA=1, BBB=7, DDD=4))
@@ -141,6 +143,7 @@ def keep_first_row(validated: Validated) -> Validated:
     return replace(validated, rows=validated.rows.head(1))
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("faults", "found"),
     [
@@ -163,6 +166,7 @@ def test_records_that_went_nowhere_quarantine_a_delivery(loader, faults, found):
     ]
 
 
+@pytest.mark.slow_after_first
 def test_a_named_filter_balances(loader):
     def filter_rows(validated: Validated) -> Validated:
         return replace(keep_first_row(validated), filtered={"others": 2})
@@ -241,6 +245,7 @@ def lose_range(validated: Validated) -> Validated:
     return replace(validated, ranges=replace(validated.ranges, places=places))
 
 
+@pytest.mark.slow_after_first
 def test_a_range_of_rows_that_is_never_written_undoes_the_load(partition_loader):
     of_week = {"tier": "T1", "week_start": MONDAY}
     rows = [row(symbol, **of_week) for symbol in ("AAA", "BBB", "CCC")]

@@ -249,6 +249,7 @@ def test_an_untouched_database_has_no_problem(loaded):
     assert (report.record_count, report.row_count, report.unchained_count) == (7, 15, 0)
 
 
+@pytest.mark.slow
 def test_each_of_many_changes_is_found(loaded):
     assert changes_not_found(loaded, 25, seed=7) == []
 
@@ -259,6 +260,7 @@ def test_each_of_a_thousand_changes_is_found(loaded, seed):
     assert changes_not_found(loaded, 100, seed) == []
 
 
+@pytest.mark.slow_after_first
 def test_new_loads_continue_the_chain_of_each_table(loaded, tmp_path, clock):
     clock.at += timedelta(days=1)
     PartitionLoader(loaded, tmp_path / "artifacts").land(row("AAA"), version="v9")
@@ -268,6 +270,7 @@ def test_new_loads_continue_the_chain_of_each_table(loaded, tmp_path, clock):
     assert {name: head.number for name, head in heads.items()} == {"finra_otc_weekly": 8}
 
 
+@pytest.mark.slow_after_first
 def test_loads_from_before_the_chain_are_counted_and_not_compared(place, tmp_path, clock, chained):
     with Warehouse(place[0], clock=clock, schema=place[1]) as unchained:
         PartitionLoader(unchained, tmp_path / "artifacts").land(row("AAA"), row("BBB"))
@@ -348,6 +351,7 @@ def test_exported_heads_that_were_changed_are_refused(loaded, clock):
             read_heads(exported.replace(old, new), "heads.json", TRUSTED)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("kind", "partitions"),
     [("erasure", None), ("retention", {finra_otc_weekly: ["T1|2025-11-10"]})],
@@ -371,6 +375,7 @@ def test_allowed_changes_are_records_and_hide_no_earlier_change(loaded, clock, k
     assert salt is None
 
 
+@pytest.mark.slow
 def test_loads_at_once_continue_one_chain(chained, tmp_path):
     weeks = [MONDAY + timedelta(days=7 * number) for number in range(8)]
 
@@ -386,6 +391,7 @@ def test_loads_at_once_continue_one_chain(chained, tmp_path):
     assert (report.problems, report.record_count) == ([], 2 + 2 * len(weeks))
 
 
+@pytest.mark.slow_after_first
 def test_loads_of_before_a_new_column_and_after_it_fit(loaded, tmp_path, clock):
     """A migration adds a column; records of before hash the columns that there were."""
     with loaded.writing() as connection:

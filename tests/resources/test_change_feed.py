@@ -162,6 +162,7 @@ def summarize(changes: list[Change]) -> list[tuple[str, str, str | None]]:
     return [(item.change, item.row["symbol"] if item.row else "", item.cause) for item in changes]
 
 
+@pytest.mark.slow_after_first
 def test_a_change_has_its_cause_delivery_and_times(chained, loader, clock):
     first = loader.land(row("AAA"), row("BBB"))
     clock.at += timedelta(days=1)
@@ -185,6 +186,7 @@ def test_a_change_has_its_cause_delivery_and_times(chained, loader, clock):
     assert isinstance(changes[3].published_on, date)
 
 
+@pytest.mark.slow_after_first
 def test_the_past_of_a_feed_does_not_change(chained, loader, clock):
     loader.land(row("AAA"), row("BBB"))
     early = Mirror(chained).follow()
@@ -193,6 +195,7 @@ def test_the_past_of_a_feed_does_not_change(chained, loader, clock):
     assert Mirror(chained).follow()[: len(early)] == early
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [1, 2, 100])
 def test_each_change_comes_once_whatever_the_page(chained, loader, next_week, clock, limit):
     mirror = Mirror(chained, limit)
@@ -209,6 +212,7 @@ def test_each_change_comes_once_whatever_the_page(chained, loader, next_week, cl
     assert len({str(item.position) for item in mirror.changes}) == len(mirror.changes) == 15
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(history=HISTORIES)
 def test_a_mirror_equals_the_table_after_any_history(history, tmp_path_factory, prepared):
@@ -243,6 +247,7 @@ def write_webhooks(warehouse: Warehouse, at: datetime) -> None:
         connection.exec_driver_sql("ANALYZE")
 
 
+@pytest.mark.slow_after_first
 def test_changes_of_one_load_are_found_by_index_where_partitions_only_grow(warehouse, clock):
     write_webhooks(warehouse, clock.at)
     statements: list[tuple[str, Any]] = []
@@ -303,6 +308,7 @@ def test_the_order_is_that_of_commits_and_not_of_starts(postgresql, tmp_path, cl
     assert summarize(mirror.follow()) == [("added", "AAA", "first")]
 
 
+@pytest.mark.slow_after_first
 def test_an_erasure_resets_its_partition_once(chained, loader, next_week, clock):
     loader.land(row("AAA"), row("BBB"))
     clock.at += timedelta(days=1)
@@ -325,6 +331,7 @@ def erase(warehouse: Warehouse, symbol: str, at: datetime) -> None:
             connection.execute(delete(table).where(table.c.symbol == symbol))
 
 
+@pytest.mark.slow_after_first
 def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock):
     loader.land(row("AAA"), row("BBB"), row("CCC"))
     mirror = Mirror(chained, 1)
@@ -337,6 +344,7 @@ def test_two_erasures_at_one_time_reset_a_partition_twice(chained, loader, clock
         assert mirror.rows == read_table(connection)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("limit", [1, 2, 100])
 def test_changes_that_are_not_as_many_as_the_load_counted_are_refused(
     chained, loader, clock, limit
@@ -357,6 +365,7 @@ def test_changes_that_are_not_as_many_as_the_load_counted_are_refused(
     assert [change.cause for change in mirror.changes] == ["first"] * 3
 
 
+@pytest.mark.slow_after_first
 def test_a_reset_is_of_its_partition_alone_and_survives_loads_between_its_pages(
     chained, loader, next_week, clock
 ):
@@ -413,6 +422,7 @@ def test_rows_of_before_the_chain_come_as_a_reset(prepared, tmp_path, clock):
             assert list(mirror.rows) == list(read_table(connection))
 
 
+@pytest.mark.slow_after_first
 def test_a_load_without_changes_and_a_quarantine_are_no_changes(chained, loader, clock):
     loader.land(row("AAA"))
     mirror = Mirror(chained)
@@ -424,6 +434,7 @@ def test_a_load_without_changes_and_a_quarantine_are_no_changes(chained, loader,
     assert mirror.cursor != before
 
 
+@pytest.mark.slow_after_first
 def test_pages_of_records_go_on_without_changes(chained, loader, clock):
     for number in range(5):
         clock.at += timedelta(days=1)
@@ -441,6 +452,7 @@ def test_the_last_position_is_after_all_changes(chained, loader):
     assert Mirror(chained, cursor=str(last)).follow() == []
 
 
+@pytest.mark.slow_after_first
 def test_a_cursor_of_another_database_is_refused(chained, loader):
     loader.land(row("AAA"))
     mirror = Mirror(chained)

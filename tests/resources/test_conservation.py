@@ -58,6 +58,7 @@ def gold(partition_loader: PartitionLoader) -> PartitionLoader:
     return partition_loader
 
 
+@pytest.mark.slow_after_first
 def test_derived_tables_keep_shares_trades_and_keys(gold):
     verdict = verify(gold.warehouse)
     assert not verdict.imbalances
@@ -86,6 +87,7 @@ def test_derived_tables_keep_shares_trades_and_keys(gold):
     }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("fault", "found"),
@@ -136,6 +138,7 @@ def test_a_lost_or_changed_derived_row_is_found(gold, fault, found):
     assert differences(gold.warehouse) == found
 
 
+@pytest.mark.slow_after_first
 def test_what_is_stale_or_not_derived_yet_is_not_counted(gold):
     land_week(gold, "T1", MONDAY, ROWS[:1])
     verdict = verify(gold.warehouse)
@@ -149,6 +152,7 @@ def test_a_range_chooses_by_the_latest_load_of_the_source(gold):
     assert not verify(gold.warehouse, later).counts
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("ranges_of", [0, 1])
 def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(
     partition_loader, monkeypatch, ranges_of
@@ -168,6 +172,7 @@ def test_a_load_whose_derivation_loses_a_row_fails_and_writes_nothing(
     assert not any(count.balanced for count in counts)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     "derived",
@@ -209,6 +214,7 @@ def keys_of(warehouse: Warehouse, table: Table) -> dict[str, Mapping[str, int]]:
     return {subject: json.loads(went_to) for subject, went_to in found}
 
 
+@pytest.mark.slow
 def test_keys_without_a_derived_row_are_recorded_by_their_reason(partition_loader: PartitionLoader):
     several = [MONDAY - timedelta(weeks=number) for number in range(5, -1, -1)]
     for number, week in enumerate(several):
@@ -256,6 +262,7 @@ def test_symbols_without_a_price_of_each_session_are_recorded(gold: PartitionLoa
     }
 
 
+@pytest.mark.slow_after_first
 def test_symbols_of_short_sales_and_of_the_master_are_all_of_the_weeks(gold: PartitionLoader):
     load = short_load(gold.warehouse)
     load.land(load.take(str(MONDAY)))

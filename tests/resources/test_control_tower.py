@@ -72,6 +72,7 @@ def test_what_ended_is_counted_by_day_status_and_category_what_has_not_by_subjec
     assert look.landed_at == {"finra/otc_weekly": NOON}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("paused", "since", "reasons"),
     [
@@ -112,6 +113,7 @@ def looked_at(warehouse, now) -> set[datetime]:
         return set(connection.execute(select(operations_control_tower.c.looked_at)).scalars())
 
 
+@pytest.mark.slow_after_first
 def test_the_oldest_week_that_is_due_is_the_one_reported(partition_loader, clock):
     def oldest(first_week: date):
         offered = (first_week, date.max)
@@ -129,6 +131,7 @@ def test_the_oldest_week_that_is_due_is_the_one_reported(partition_loader, clock
     assert oldest(date(2026, 1, 26)) is None  # no such week is due yet
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("source", "oldest", "count"),
     [("demo", "OTCE|2025-11-03", 12), ("api", "T1|2025-11-03", 13)],

@@ -722,6 +722,7 @@ def test_a_refusal_of_db2_has_its_state_in_words():
     assert find_sql_state(OSError("no state")) is None
 
 
+@pytest.mark.slow
 def test_the_sql_of_a_migration_begins_no_transaction_where_there_always_is_one(tmp_path, clock):
     with Warehouse(f"another:///{tmp_path}/x.db", clock=clock) as warehouse:
         script = warehouse.migration_sql()

@@ -96,6 +96,7 @@ def test_processes_that_ask_at_the_same_time_get_one_server_which_outlives_them(
     assert partitions(ensure_demo_url(settings)) > 100
 
 
+@pytest.mark.slow
 def test_a_server_of_another_release_is_replaced(settings_for):
     settings = settings_for()
     options = ["--rows-per-week=300", "--requests-per-second=0", "--idle-seconds=120"]

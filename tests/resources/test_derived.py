@@ -216,6 +216,7 @@ def test_of_two_runs_the_slower_one_is_superseded_and_writes_nothing(toys):
     assert toys.rows(SUMS) == [("a", 9)]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("others", [1, ATTEMPTS_AGAINST_OTHERS])
 def test_a_superseded_derivation_is_made_again_from_what_is_newest(toys, others: int):
     toys.deliver("a", 1)

@@ -109,6 +109,7 @@ def plain_value(value: Any) -> Any:
     return round(float(value), 6)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("page", "query"),

@@ -198,6 +198,7 @@ def test_a_document_that_connects_two_groups_unites_them(library):
     assert set(library.groups().values()) == {"b"}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_copies_of_a_template_are_one_group_with_a_bounded_number_of_pairs(library):
     count = BATCH_DOCUMENTS + 20

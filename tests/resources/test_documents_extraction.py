@@ -79,6 +79,7 @@ def test_a_reader_that_hangs_is_ended():
     assert (found.extracted.reason_code, found.extracted.state) == ("parser_timed_out", "refused")
 
 
+@pytest.mark.slow
 def test_processes_find_what_one_finds():
     content = archive([("in.zip", nested(a_story())), ("b.txt", b"b"), ("c.json", b"{")])
     settings = ReaderSettings(chunk_rule=ChunkRule(2))
@@ -117,6 +118,7 @@ def test_a_reader_that_uses_cpu_time_without_an_end_is_ended():
     assert finding == ("parser_timed_out", "CPU time")
 
 
+@pytest.mark.slow
 def test_a_worker_has_no_network_where_namespaces_are_allowed():
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
@@ -127,6 +129,7 @@ def test_a_worker_has_no_network_where_namespaces_are_allowed():
     assert found.extracted.name in ("OSError False", "connected True")
 
 
+@pytest.mark.slow
 def test_a_worker_writes_no_file(tmp_path: Path):
     target = tmp_path / "written"
     with Extraction(workers=1, function=document_functions.write) as opened:
@@ -135,12 +138,14 @@ def test_a_worker_writes_no_file(tmp_path: Path):
     assert not target.exists() or target.stat().st_size == 0
 
 
+@pytest.mark.slow
 def test_a_worker_opens_a_limited_number_of_files():
     with Extraction(workers=1, function=document_functions.open_many) as opened:
         (found,) = opened.extract(sources(a=b"words"))
     assert found.extracted.name == "EMFILE True"
 
 
+@pytest.mark.slow
 def test_programs_that_a_reader_started_are_killed_with_its_worker():
     with Extraction(
         workers=1, timeout=timedelta(seconds=0.5), function=document_functions.start_and_hang
@@ -187,6 +192,7 @@ def test_what_cannot_be_read_has_its_reason(tmp_path: Path):
     assert reason_of(Path("/proc/self/cmdline")) == "changed_while_read"  # of 0 bytes, it says
 
 
+@pytest.mark.slow
 def test_a_file_that_cannot_be_read_does_not_stop_others(tmp_path: Path):
     paths = [tmp_path / "gone", tmp_path / "there"]
     paths[1].write_bytes(b"words")
@@ -206,6 +212,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch):
     assert "[documents]" in raised.value.remedy
 
 
+@pytest.mark.slow
 def test_a_worker_imports_neither_dagster_nor_polars():
     program = (
         "import sys; from orchestration_project.resources.documents import worker; "

@@ -79,6 +79,7 @@ def extracted(name: str, content: bytes, memory_mib: int):
     return document
 
 
+@pytest.mark.slow
 def test_a_csv_is_read_in_little_more_memory_than_a_multiple_of_its_bytes():
     content = a_file(6 * MIB, rows)
     document = extracted("a.csv", content, READER_MIB + 6 * 5)

@@ -86,6 +86,7 @@ def program(folder: Path, text: str) -> OcrRule:
     return OcrRule(str(path), "eng", 20, environment=(("PATH", "/usr/bin:/bin"),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "seconds", "code", "detail"),
     [
@@ -103,6 +104,7 @@ def test_a_program_that_hangs_or_fails_leaves_the_page_without_text(
     assert (codes(found), found.findings[0].detail) == ([code], detail)
 
 
+@pytest.mark.slow
 def test_the_program_has_no_secret_in_its_environment_writes_no_file_and_has_the_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -112,6 +114,7 @@ def test_the_program_has_no_secret_in_its_environment_writes_no_file_and_has_the
     assert found.findings[0].detail == f"{512 * 1024} 0 1 0"
 
 
+@pytest.mark.slow
 def test_a_missing_program_is_named(tmp_path: Path):
     rule = OcrRule(str(tmp_path / "none"), "eng", 5)
     found = recognised(rule, {"a.png": as_png()})["a.png"]

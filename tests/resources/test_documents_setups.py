@@ -65,6 +65,7 @@ def of(*reasons: str) -> set[tuple[str, str]]:
     return {(topic, reason) for topic in TOPICS[:2] for reason in reasons}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_exactly_what_lacked_a_new_setup_is_ready_again(poll: Poll):
     assert poll("", "") == set()
@@ -75,6 +76,7 @@ def test_exactly_what_lacked_a_new_setup_is_ready_again(poll: Poll):
     assert poll("", "") == set()
 
 
+@pytest.mark.slow_after_first
 def test_the_first_poll_has_what_failed_before_read_again(poll: Poll):
     assert poll("first", "eng") == of("encrypted", "needs_ocr", "ocr_language_missing")
 

@@ -49,6 +49,7 @@ def test_each_value_has_its_origin_and_no_secret(tmp_path, monkeypatch: pytest.M
     assert "hunter2" not in config.to_json()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.usefixtures("_env_file")
 @pytest.mark.parametrize(
     ("name", "value", "is_the_same"),

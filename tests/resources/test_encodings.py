@@ -92,6 +92,7 @@ def test_a_body_that_is_not_in_its_encoding_is_refused(encoding: str, body: byte
         decode(body, encoding)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("encoding", "make"),
     [("gzip", gzip.compress), ("deflate", raw_deflate), ("zstd", zstd), ("br", brotlied)],

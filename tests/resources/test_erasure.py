@@ -226,6 +226,7 @@ def test_a_replay_brings_nothing_back(places, clock, orders):
     assert json.loads(masked[1][1])["note"] == f"cc {'*' * len(ANN)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
 def test_program_logs_stay_as_they_are_and_the_proof_names_their_last_day(places, clock, tmp_path):
     logs = tmp_path / "logs"

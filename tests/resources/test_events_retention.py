@@ -133,6 +133,7 @@ def git(warehouse, clock, tmp_path) -> Deliveries:
     return git
 
 
+@pytest.mark.slow_after_first
 def test_all_copies_of_old_bodies_are_removed_and_what_is_pending_stays(git):
     assert git.copies() == ["events_webhooks", "rejects", "store"]
     git.pass_days(31)
@@ -166,6 +167,7 @@ def test_by_default_and_in_a_dry_run_nothing_is_removed(git):
     assert git.bodies() == BODIES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_younger_bodies_stay_and_dead_ones_have_days_of_their_own(git):
     git.pass_days(5)
@@ -178,6 +180,7 @@ def test_younger_bodies_stay_and_dead_ones_have_days_of_their_own(git):
     assert git.bodies() == {"done", "rejected", "pending"}
 
 
+@pytest.mark.slow
 def test_refused_uploads_are_deleted_after_thirty_days(git):
     refusals = UploadRefusals(git.warehouse, git.clock)
     file = NewFile("sheets", "old.csv", "text/csv", "ada")
@@ -192,6 +195,7 @@ def test_refused_uploads_are_deleted_after_thirty_days(git):
     assert [refusal.file_name for refusal in refusals.read(9)] == ["new.csv"]
 
 
+@pytest.mark.slow_after_first
 def test_a_repeated_delivery_is_a_duplicate_also_without_its_body(git):
     git.pass_days(31)
     git.clean_up(webhook_body_days=30)
@@ -217,6 +221,7 @@ def test_a_replay_of_a_removed_body_says_so_and_one_of_all_dead_leaves_it_out(gi
     assert dict(git.rows(inbox_states, "delivery_id", "state"))["done"] == "done"
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_retry_of_a_dead_delivery_without_its_body_fails_and_delays_no_other(git):
     git.pass_days(31)
@@ -229,6 +234,7 @@ def test_a_retry_of_a_dead_delivery_without_its_body_fails_and_delays_no_other(g
     assert states["pending"] == ("done", None)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_stored_bytes_that_others_need_move_to_a_new_object(git):
     """An equal body of a pending delivery, and bytes in the same pack, are not deleted."""
@@ -257,6 +263,7 @@ def test_captured_bytes_of_a_store_that_may_be_shared_are_not_deleted(git):
     assert len(git.rows(captures, "sha256")) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_body_stays_while_an_action_waits_and_a_dead_letter_says_that_it_is_gone(
     warehouse, clock, monkeypatch, tmp_path

@@ -114,6 +114,7 @@ def test_a_receiver_that_is_down_is_asked_later_under_the_same_key(router: Route
     assert first.body == second.body
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(("status", "earlier_count"), [(422, 0), (404, MAX_ATTEMPTS - 1)])
 def test_what_a_receiver_refuses_is_a_dead_letter_that_can_be_replayed(
     router: Router, status: int, earlier_count: int
@@ -310,6 +311,7 @@ def test_nothing_of_a_delivery_is_in_the_outbox(router: Router):
     assert all("Absurdistan" not in str(row) for row in router.rows(outbox))
 
 
+@pytest.mark.slow_after_first
 def test_a_dry_run_shows_the_difference_and_writes_nothing(router: Router, land: Callable):
     router.edit(ORDERS)
     for number in range(3):

@@ -87,6 +87,7 @@ class _Unsettled:
         return self._warehouse.writing()
 
 
+@pytest.mark.slow_after_first
 def test_a_payload_that_the_kind_refuses_is_a_dead_letter_of_that_delivery(router: Router):
     router.edit(TOTALS)
     router.deliver("d1", country="D|E")
@@ -112,6 +113,7 @@ def static(name: str, value: Any) -> dict[str, Any]:
     return {"target_field": name, "source_type": "static", "value": value}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("rule", "problem"),
     [

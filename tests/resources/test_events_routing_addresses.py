@@ -55,6 +55,7 @@ def resolved(monkeypatch) -> Any:
     return resolve_to
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("address", ["10.0.0.1", "169.254.169.254", "192.168.1.1"])
 def test_a_name_that_resolves_to_a_private_address_gets_no_request(
     router: Router, resolved, address: str
@@ -87,6 +88,7 @@ def test_a_name_is_resolved_once_for_a_request(router: Router, resolved, monkeyp
     assert len(router.receiver.requests) == 1
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_is_not_followed(router: Router, status: int):
     def redirect(_: Any) -> Reply:

@@ -119,6 +119,7 @@ def test_a_delivery_that_comes_while_a_target_is_not_declared_is_a_dead_letter(r
     assert router.outcomes() == {("d1", "orders"): "done"}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     "country", ["\0", "\ud800", "\x1b[31m", "'; DROP TABLE inbox; --", "x" * 9]

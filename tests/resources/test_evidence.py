@@ -358,6 +358,7 @@ def test_bytes_that_are_gone_are_named_and_the_rest_is_evidence_all_the_same(
     assert verify(found.path).problems == []
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_a_quarantined_delivery_is_evidence_too(export, partition_loader):
     with pytest.raises(Exception, match="is quarantined"):
@@ -376,6 +377,7 @@ def test_the_reason_of_an_accepted_delivery_is_evidence(export, partition_loader
     assert found["found"] == f"{FAILED.found}; accepted: a holiday"
 
 
+@pytest.mark.slow_after_first
 @ON_SQLITE
 @pytest.mark.parametrize("subject", ["run", "session"])
 def test_a_run_that_the_ledger_lacks_is_recorded_for_its_evidence(
@@ -388,6 +390,7 @@ def test_a_run_that_the_ledger_lacks_is_recorded_for_its_evidence(
     assert (recorded["run_id"], recorded["status"]) == (made, "SUCCESS")
 
 
+@pytest.mark.slow_after_first
 @ON_SQLITE
 @pytest.mark.parametrize(
     ("wanted", "said"),

@@ -114,6 +114,7 @@ def test_csv_gives_every_value_back(batches):
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
+@pytest.mark.slow
 @given(batches=some_batches)
 @bounded
 def test_parquet_gives_every_value_back_with_its_type(batches):
@@ -125,6 +126,7 @@ def test_parquet_gives_every_value_back_with_its_type(batches):
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
+@pytest.mark.slow
 @given(batches=some_batches)
 @bounded
 def test_ndjson_gives_every_value_back(batches):
@@ -231,6 +233,7 @@ def test_a_text_in_a_workbook_stays_the_text_that_it_is(text):
     assert cell.quotePrefix == (text[0] in "=+-@")
 
 
+@pytest.mark.slow
 @given(batches=some_batches)
 @bounded
 def test_a_workbook_gives_every_value_back_with_doubles_in_16_digits(batches):
@@ -306,6 +309,7 @@ class Table(HTMLParser):
         self._cell = None
 
 
+@pytest.mark.slow
 @given(batches=some_batches)
 @bounded
 def test_a_page_shows_what_a_csv_has(batches):
@@ -318,6 +322,7 @@ def test_a_page_shows_what_a_csv_has(batches):
     assert written == ExportSummary(sum(map(len, batches)), len(sink.getvalue()))
 
 
+@pytest.mark.slow
 @given(batches=some_batches)
 @bounded
 def test_a_table_in_markdown_shows_what_a_csv_has_without_blanks_around_texts(batches):

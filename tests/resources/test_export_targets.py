@@ -56,6 +56,7 @@ exports: {weekly: {table: finra_otc_weekly, target: partner, format: FORMAT, inc
 """
 
 
+@pytest.mark.slow
 def test_a_folder_has_a_dataset_of_which_changed_partitions_are_written(
     installation: Installation, tmp_path: Path
 ):
@@ -74,6 +75,7 @@ def test_a_folder_has_a_dataset_of_which_changed_partitions_are_written(
     assert [each["uri"] for each in installation.recorded()] == [first.detail] * 2
 
 
+@pytest.mark.slow
 def test_a_bucket_gets_a_file_per_load(installation: Installation, s3: str):
     installation.declare(TO_S3.replace("URL", s3))
     installation.land(row("AAA"))
@@ -185,6 +187,7 @@ def test_a_database_of_this_project_keeps_its_own_tables(
         assert connection.execute("SELECT count(*) FROM finra_otc_weekly").fetchone() == (0,)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
@@ -388,6 +391,7 @@ def test_an_export_that_is_too_large_for_a_webhook_is_not_sent(installation, par
     assert partner.taken == {}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("secret", [None, "whsec_c2hvcnQ=", "whsec_~~~ s3cr3t"])
 def test_a_webhook_is_not_sent_without_a_good_secret(
     installation, partner, monkeypatch, secret: str | None

@@ -39,6 +39,7 @@ exports:
 CHANGES = WHOLE.replace("format: csv", "format: csv, incremental: true")
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_table_is_exported_once_per_load(installation):
     installation.declare(WHOLE)
@@ -62,6 +63,7 @@ def test_a_table_is_exported_once_per_load(installation):
     assert installation.files() == sorted(each["artifact"] for each in (one, two))
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_an_incremental_export_has_added_changed_and_removed_rows(installation):
     installation.declare(CHANGES)
@@ -99,6 +101,7 @@ def test_an_incremental_export_has_added_changed_and_removed_rows(installation):
     assert installation.export().outcome == "unchanged"
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_increments_lead_from_any_state_to_any_later_one(installation):
     """Applied to the state before, whatever is loaded between, they give the state after."""
@@ -148,6 +151,7 @@ def test_an_increment_waits_for_a_load_that_is_committed_late(installation):
     assert records(installation.read(result)) == [("added", "BBB", "100.000000")]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("table", "more"),
@@ -201,6 +205,7 @@ class Flaky(FolderStore):
         super().put(name, content)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_store_that_is_down_is_waited_for_and_the_alert_comes_after_its_window(
     installation, tmp_path
@@ -283,6 +288,7 @@ def test_a_delivery_of_which_another_run_has_taken_the_lease_is_recorded_by_that
     assert recorded["run_id"] == "run 2"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)  # SQLAlchemy has no event of COPY
 @pytest.mark.parametrize("more", ["", ", incremental: true"])
 def test_a_load_that_comes_while_rows_are_read_is_left_to_the_next_export(installation, more: str):

@@ -60,6 +60,7 @@ def read(warehouse) -> Warehouse:
     return warehouse
 
 
+@pytest.mark.slow_after_first
 def test_a_document_has_the_pages_and_chunks_that_were_read(read):
     verdict = verify(read)
     assert not verdict.imbalances
@@ -93,12 +94,14 @@ def uploaded(warehouse) -> Warehouse:
     return warehouse
 
 
+@pytest.mark.slow_after_first
 def test_uploads_are_stored_refused_or_wait(uploaded):
     verdict = verify(uploaded)
     assert not verdict.imbalances
     assert verdict.counts["uploads", "uploads"].balanced == 2
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "fault",
     [

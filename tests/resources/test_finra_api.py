@@ -336,6 +336,7 @@ def test_pages_go_by_record_total_and_by_the_rows_received(ask):
     assert asked == [(0, 5000), (3000, 2000), (5000, 5000), (8000, 2000), (10_000, 2003)]
 
 
+@pytest.mark.slow
 def test_pages_are_asked_for_side_by_side(ask):
     together = threading.Barrier(4)
 
@@ -684,6 +685,7 @@ def in_turn(*replies):
     return lambda request, reply: left.pop(0) if left else reply
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("reply", ASKED_AGAIN.values(), ids=ASKED_AGAIN)
 @pytest.mark.parametrize("place", range(4))
 def test_an_answer_that_comes_once_and_passes_is_asked_for_again(ask, reply, place):
@@ -815,6 +817,7 @@ def tokens_asked(requests):
     return [request for request in requests if request.target.startswith(TOKEN_PATH)]
 
 
+@pytest.mark.slow
 def test_a_token_is_had_once_and_sent_with_each_request(ask):
     api, requests = ask(Finra(records(20_000), client=ME), credentials=ME)
     fetched(api)
@@ -839,6 +842,7 @@ def test_a_token_of_the_settings_is_sent_in_the_place_of_one_that_is_asked_for(a
     assert "FINRA_ACCESS_TOKEN" in refusal.value.remedy
 
 
+@pytest.mark.slow
 def test_a_token_that_has_run_out_is_renewed_once_by_all_pages_together(ask):
     finra = Finra(records(20_000), client=ME)
     api, requests = ask(finra, credentials=ME)

@@ -120,6 +120,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(  # the look-up itself is tested on both below
     "warehouse", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)], indirect=True
 )
@@ -230,6 +231,7 @@ LOADED_AGAIN: dict[str, tuple[Change, str]] = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(("change", "said"), LOADED_AGAIN.values(), ids=LOADED_AGAIN)
 def test_a_week_is_no_copy_of_itself(folder: Folder, change: Change, said: str):
@@ -237,6 +239,7 @@ def test_a_week_is_no_copy_of_itself(folder: Folder, change: Change, said: str):
     assert folder.take_up().startswith(said)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_two_markets_that_changed_places_are_no_copies(folder: Folder):
     other = text(lines(shares=3))
@@ -256,6 +259,7 @@ def test_weeks_that_differ_in_one_quantity_or_in_their_dates_are_both_landed(fol
     assert list(folder.counts().values()) == [100, 100, 100]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_replay_of_what_is_landed_is_as_it_was_and_one_of_a_copy_stays_quarantined(
     folder: Folder,

@@ -334,6 +334,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("answer", REFUSALS)
 def test_an_answer_that_is_no_data_is_refused_and_what_is_landed_stays(bench, answer: str):
     bench.load()
@@ -353,6 +354,7 @@ def test_a_page_that_is_no_text_is_refused_and_its_bytes_are_kept(bench):
     assert bench.trades() == {}
 
 
+@pytest.mark.slow
 def test_a_delivery_with_a_failed_audit_keeps_its_evidence(bench):
     bench.load()
     bench.finra.rows = [record(APPLE, trades="7.5"), record("037833101"), record(CISCO)]
@@ -377,6 +379,7 @@ def test_a_quarantined_delivery_loads_by_replay_without_the_source(bench):
     assert bench.trades() == {CISCO: 7}
 
 
+@pytest.mark.slow
 def test_a_change_that_no_event_reports_is_announced_by_the_next_load_in_its_words(bench):
     (first,) = bench.load().changes
     assert first.sentence == (
@@ -399,6 +402,7 @@ def test_a_change_that_no_event_reports_is_announced_by_the_next_load_in_its_wor
     assert bench.count(pending_announcements) == 0
 
 
+@pytest.mark.slow
 def test_a_running_run_is_left_to_announce_its_load_unless_that_is_replaced(bench):
     bench.load()
     left = bench.load(reported="not yet")
@@ -414,6 +418,7 @@ def everything(bench: Bench) -> dict[str, list[tuple[Any, ...]]]:
     return {table.name: bench.warehouse.frame(select(table), table).rows() for table in tables}
 
 
+@pytest.mark.slow
 def test_a_replay_by_the_same_rules_writes_nothing_and_by_newer_ones_what_is_ours(bench):
     bench.load()
     before = everything(bench)
@@ -481,6 +486,7 @@ def test_a_new_field_is_reported_and_a_missing_one_refused_early(bench):
     assert [request.method for request in bench.server.requests[asked:]] == ["GET"]
 
 
+@pytest.mark.slow
 def test_a_load_that_is_broken_off_before_it_lands_leaves_no_row_and_the_next_one_lands(bench):
     bench.loader().take(KEY)
     assert [bench.count(each) for each in (captures, landings, DATASET.table)] == [0, 0, 0]
@@ -599,6 +605,7 @@ def give(bench: Bench, disposition: WriteDisposition, *rows: dict[str, object]) 
     bench.load()
 
 
+@pytest.mark.slow
 def test_a_dataset_that_merges_keeps_rows_that_a_delivery_lacks_and_so_does_its_replay(bench):
     give(bench, "merge", record(APPLE), record(CISCO, trades=8))
     give(bench, "merge", record(CISCO, trades=9), record(GOOGLE))

@@ -56,6 +56,7 @@ def land(partition_loader: PartitionLoader, *rows, audits=(PASSED,), **delivery)
     partition_loader.land(*rows, audits=audits, warn=warn, **delivery)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_the_weeks_before_are_read_by_date_of_the_same_tier_alone(warehouse, loader_of):
     for back in (-1, 0, 1, 3, 12, 13):
@@ -82,6 +83,7 @@ def test_of_a_delivery_of_one_market_that_market_is_compared(warehouse, loader_o
     assert [other[name] for name in names] == [1, 300, 6, 1, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warnings(loader_of):
     for back in (4, 3, 2, 1):
@@ -109,6 +111,7 @@ def test_a_week_is_compared_in_the_transaction_that_lands_it_and_lands_with_warn
     assert landed == {"finra_otc_weekly": 1}
 
 
+@pytest.mark.slow_after_first
 def test_a_week_that_is_quarantined_is_compared_too(loader_of):
     for back in (4, 3, 2, 1):
         land(loader_of(back), *TWO_MARKETS)

@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
+import pytest
+
 from orchestration_project.engine.deliveries import remember_fields
 from orchestration_project.tables.spine import fences, source_fields
 from tests.resources.weeks import PartitionLoader, StoppedClock
@@ -10,6 +12,7 @@ from tests.resources.weeks import PartitionLoader, StoppedClock
 LOOKS = 4
 
 
+@pytest.mark.slow_after_first
 def test_looks_at_the_same_time_are_all_remembered(
     partition_loader: PartitionLoader, clock: StoppedClock
 ):

@@ -65,6 +65,7 @@ def test_figures_that_a_landing_overtook_are_written_and_derived_again(partition
     assert windows(partition_loader) == [(MONDAY, "AAA", 1, 900)]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_change_of_dates_or_rules_derives_again_and_an_equal_delivery_nothing(partition_loader):
     partition_loader.land(row())
@@ -106,6 +107,7 @@ def test_the_change_of_concentration_is_none_after_a_hole(partition_loader):
     assert found == [(0.5, None), (1.0, 0.5), (1.0, None)]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("rows", "expected"),
@@ -139,6 +141,7 @@ def test_the_largest_venues_are_those_of_both_markets_together(partition_loader,
     assert partition_loader.rows(finra_concentration_week, "symbol", *shares) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_week_is_derived_across_tiers_only_with_all_of_them(partition_loader):
     partition_loader.land(row())

@@ -124,6 +124,7 @@ def test_a_week_over_the_limit_comes_whole_each_record_once_and_in_the_order_of_
     assert checked.audits[0].outcome == "passed"
 
 
+@pytest.mark.slow
 def test_the_questions_are_exactly_these(opened):
     api, _, requests = opened(week())
     captures = fetched(api)
@@ -167,6 +168,7 @@ def test_pages_that_come_short_lead_to_no_offset_over_the_limit(opened):
     assert len(pages(requests)) == 4 + 4 + 4 + 1
 
 
+@pytest.mark.slow
 def test_a_week_at_the_limit_is_asked_for_as_one(opened):
     api, _, requests = opened(week(MOST))
     assert keys_of(fetched(api)) == keys_in(week(MOST))
@@ -195,6 +197,7 @@ def test_sums_of_no_symbol_that_answer_to_no_range_are_asked_for_by_their_type(o
     assert last["domainFilters"] == [{"fieldName": "summaryTypeCode", "values": OTHER_SUMS}]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("odd", "found"),
     [
@@ -215,6 +218,7 @@ def test_ranges_that_do_not_add_up_are_refused_with_numbers_before_any_page(open
     assert pages(requests) == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("first", [0, 899, 12_000])
 def test_one_symbol_larger_than_the_limit_is_refused_before_any_page(opened, first):
     large = [record("T", firmCRDNumber=number) for number in range(LIMIT + 1)]
@@ -239,6 +243,7 @@ def test_a_symbol_as_large_as_the_limit_comes_in_a_range_of_its_own(opened):
     assert [probe["offset"] for probe in probes(requests)] == [LIMIT, 0, LIMIT, 0, 0]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("symbol", [None, ""])
 def test_more_records_without_a_symbol_than_can_be_paged_to_are_refused(opened, symbol):
     def blank(request, reply):
@@ -305,6 +310,7 @@ def test_a_range_that_moves_while_another_is_read_is_a_move(opened):
     assert len(pages(requests)) == 2
 
 
+@pytest.mark.slow
 def test_a_range_that_moves_after_it_was_read_is_a_move(opened):
     api, finra, _ = opened(week())
     finra.spoil = after(2, is_page, lambda: setattr(finra, "rows", [*week(), record("S000001")]))
@@ -313,6 +319,7 @@ def test_a_range_that_moves_after_it_was_read_is_a_move(opened):
     assert moved.value.found == "weeklySummary: 15002 records, updated 2025-12-01"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("change", [[*week(), record("S000001")], week(MOST), week(1)])
 def test_ranges_that_do_not_add_up_since_the_source_moved_are_a_move(opened, change):
     api, finra, requests = opened(week())

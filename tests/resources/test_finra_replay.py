@@ -146,6 +146,7 @@ def test_a_replay_by_newer_rules_is_a_restatement_of_ours(replay_loads, clock):
     assert str(replay_loads.replay()) == "unchanged; source files"
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(replay_loads, clock):
     replay_loads.load(text_of(AAA=100))
@@ -167,6 +168,7 @@ def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(r
     assert replay_loads.partition_loader.count(blobs) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_an_older_delivery_is_published_again_only_when_asked_and_history_says_so(
     replay_loads, clock
@@ -224,6 +226,7 @@ def test_a_quarantined_partition_loads_once_the_limit_allows_it(replay_loads):
     assert partition_loader.count(audits) == 3 * 16
 
 
+@pytest.mark.slow_after_first
 def test_what_a_stricter_limit_refuses_is_not_said_to_be_unchanged(replay_loads):
     with pytest.raises(HeldBackError, match="has_few_rejects"):
         replay_loads.load(text_of(AAA=100) + "NMS Tier 1||Inc|Xats|XATS|1|1|2025-12-01\n")
@@ -233,6 +236,7 @@ def test_what_a_stricter_limit_refuses_is_not_said_to_be_unchanged(replay_loads)
     assert replay_loads.partition_loader.quantities() == {"AAA": 100}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_replay_is_compared_with_the_weeks_before_and_warns_as_a_load_does(replay_loads):
     partition_loader = replay_loads.partition_loader
@@ -247,6 +251,7 @@ def test_a_replay_is_compared_with_the_weeks_before_and_warns_as_a_load_does(rep
     assert "; unusual: is_of_usual_size" in str(replayed)
 
 
+@pytest.mark.slow_after_first
 def test_bytes_that_could_not_be_checked_are_kept_and_refused_again_without_a_trace(replay_loads):
     with pytest.raises(ContractError):
         replay_loads.load("symbol;shares\nAAA;1\n")
@@ -264,6 +269,7 @@ def blob_of(replay_loads):
     return name
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("stored", "found"),
@@ -289,6 +295,7 @@ def test_a_blob_that_is_gone_or_changed_is_named_and_nothing_lands(
     assert replay_loads.contents() == before
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("group", [None, 7])
 def test_a_delivery_that_there_is_not_is_refused_with_those_that_there_are(replay_loads, group):
     if group:
@@ -311,6 +318,7 @@ def shares_by_market(partition_loader):
     return {(market, symbol): quantity for market, symbol, quantity in found}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_week_whose_markets_came_one_by_one_is_replayed_as_a_whole(replay_loads, clock):
     replay_loads.older_rules(text_of(AAA=100), 1, "ATS")
@@ -334,6 +342,7 @@ def test_a_week_whose_markets_came_one_by_one_is_replayed_as_a_whole(replay_load
     assert replay_loads.contents() == before
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_replay_of_markets_that_came_one_by_one_writes_nothing_by_the_same_rules(replay_loads):
     replay_loads.load(text_of(AAA=100))
@@ -344,6 +353,7 @@ def test_a_replay_of_markets_that_came_one_by_one_writes_nothing_by_the_same_rul
     assert replay_loads.contents() == before
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_market_alone_is_replayed_in_its_own_place(replay_loads, clock):
     replay_loads.older_rules(text_of(AAA=100), 1, "ATS")
@@ -358,6 +368,7 @@ def test_a_market_alone_is_replayed_in_its_own_place(replay_loads, clock):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_of_a_market_that_came_twice_a_replay_takes_what_came_last(replay_loads):
     replay_loads.load(text_of(AAA=100))
@@ -374,6 +385,7 @@ def test_of_a_market_that_came_twice_a_replay_takes_what_came_last(replay_loads)
     assert f"{GROUP}3 or a later" in str(refusal.value)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_quarantined_market_loads_with_the_rows_of_the_other(replay_loads):
     replay_loads.load(text_of(AAA=100))
@@ -386,6 +398,7 @@ def test_a_quarantined_market_loads_with_the_rows_of_the_other(replay_loads):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_an_older_quarantined_delivery_prevents_no_replay(replay_loads):
     with pytest.raises(HeldBackError, match="has_few_rejects"):
@@ -398,6 +411,7 @@ def test_an_older_quarantined_delivery_prevents_no_replay(replay_loads):
     assert replay_loads.partition_loader.quantities() == {"AAA": 7}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_replay_of_several_markets_lets_an_older_one_of_each_be_known_for_older(
     replay_loads, clock

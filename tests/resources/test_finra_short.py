@@ -120,6 +120,7 @@ def test_a_week_that_is_restated_is_stale_until_it_is_derived_again(partition_lo
     assert found == [(False, 250)]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("dataset", "partition"),

@@ -75,6 +75,7 @@ def recorded(kept, week, target, delivery):
     return kept.recorder(target, week, delivery)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("ranges_of", [1, 4, 0])
 def test_what_each_landing_changed_is_what_it_said_of_it(partition_loader, clock, ranges_of):
@@ -105,6 +106,7 @@ def test_a_report_and_all_before_it_are_not_repeated(partition_loader, clock):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader, clock):
     list(landed(partition_loader, clock, DELIVERIES))
@@ -120,6 +122,7 @@ def test_a_run_that_goes_on_reports_only_what_stays_the_latest(partition_loader,
     ]
 
 
+@pytest.mark.slow_after_first
 def test_loads_before_announcements_were_kept_are_not_reported(partition_loader, clock):
     list(landed(partition_loader, clock, DELIVERIES[:2]))
     with partition_loader.warehouse.writing() as connection:
@@ -127,6 +130,7 @@ def test_loads_before_announcements_were_kept_are_not_reported(partition_loader,
     assert announced_changes(partition_loader, "no", "no") == []
 
 
+@pytest.mark.slow_after_first
 def test_its_sentence_names_the_part_and_says_if_it_was_set_back(partition_loader, clock):
     first = f"finra_otc_weekly:{partition_loader.partition_key}#1"
     replay = {"version": "v1", "replay_of": first, "turns_back": True}

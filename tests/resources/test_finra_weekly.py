@@ -128,6 +128,7 @@ def test_a_full_load_reads_what_did_not_change_and_writes_no_row(load_of, partit
     assert partition_loader.rows(landings, "change_cause") == [("first",), ("none",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_at_once", [1_000, 2])
 def test_a_remnant_of_a_loaded_week_is_quarantined(load_of, partition_loader, rows_at_once: int):
     whole = dict.fromkeys(("AAA", "BBB", "CCC", "DDD", "EEE", "FFF"), 100)
@@ -279,6 +280,7 @@ def test_a_bad_row_is_rejected_with_its_place_and_the_others_land(load_of, parti
     ]
 
 
+@pytest.mark.slow
 def test_a_partition_from_another_source_is_replaced_by_force_alone(
     load_of, partition_loader, tmp_path
 ):
@@ -309,6 +311,7 @@ def test_a_partition_that_there_is_not_is_refused_before_anything_is_asked(load_
     assert requests == []
 
 
+@pytest.mark.slow
 def test_the_next_week_may_be_taken_while_one_lands(load_of, partition_loader):
     weeks = ["2025-11-10", "2025-11-03", "2025-10-27"]
     finra = Finra(

@@ -33,6 +33,7 @@ def create(warehouse, name: str, **fields: Any) -> None:
     SCHEDULE_STORE.apply(warehouse, edit)
 
 
+@pytest.mark.slow_after_first
 def test_stored_schedules_of_former_replay_jobs_start_loads_that_replay(warehouse, kept_instance):
     for job in FORMER_REPLAYS:
         create(warehouse, job, job=job, partitions="latest")

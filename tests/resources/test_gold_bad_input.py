@@ -70,6 +70,7 @@ def test_a_ratio_to_zero_is_null_in_every_column_of_gold(partition_loader: Parti
         assert {row[column] for row in rows for column in found} <= {0.0}, name
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_revisions_loaded_out_of_order_differ_by_both_clocks(
     partition_loader: PartitionLoader, clock

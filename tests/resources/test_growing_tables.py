@@ -94,6 +94,7 @@ def test_no_question_about_a_partition_reads_all_that_was_ever_delivered(partiti
     } == {statement: set() for statement, _ in about}
 
 
+@pytest.mark.slow_after_first
 def test_the_newest_captures_are_read_in_the_order_of_an_index(partition_loader):
     partition_loader.land(row("AAA"))
     grow(partition_loader.warehouse)

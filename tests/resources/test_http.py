@@ -224,6 +224,7 @@ def test_an_unreachable_source_is_a_transient_error_that_says_so(client):
     assert caught.value.context["attempts"] == "3"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("headers", "least_seconds"),
     [
@@ -274,6 +275,7 @@ def test_silence_is_not_waited_for_for_ever(serve, client_of):
     assert client_of(timeout_seconds=0.2).request("GET", server.url).body == b"whole"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("fast_bytes", [0, 1000], ids=["the headers", "the body"])
 def test_what_drips_is_not_waited_for_for_ever(serve, client_of, fast_bytes):
     raw = Reply(headers={"X-Long": "x" * 900}, body=b"x" * 1000).raw()
@@ -382,6 +384,7 @@ def test_a_connection_that_the_source_closed_is_not_used_again(client_of):
             assert closed.acquire(timeout=10)
 
 
+@pytest.mark.slow
 def test_a_request_that_is_taken_slowly_is_not_sent_for_ever(client_of):
     size = 50_000_000
     taken = []
@@ -642,6 +645,7 @@ def test_what_drips_by_tls_through_a_proxy_is_not_waited_for_for_ever(
     assert len(proxy.asked) == 2
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("is_by_proxy", [False, True])
 def test_a_tls_handshake_that_drips_is_not_waited_for_for_ever(client_of, monkeypatch, is_by_proxy):
     def drip() -> None:

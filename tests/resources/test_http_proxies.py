@@ -205,6 +205,7 @@ def test_a_proxy_that_refuses_our_password_is_at_fault(proxy_setup, caplog):
     assert "bWU6aGlkZGVuLXdvcmQ=" not in caplog.text
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("status", [200, 403, 404, 429, 451, 500, 503])
 def test_no_status_of_the_site_changes_the_proxy(proxy_setup, status):
     first, second = proxy_setup.proxy(), proxy_setup.proxy()

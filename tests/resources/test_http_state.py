@@ -240,6 +240,7 @@ def _fail_often(store: Store, times: int) -> None:
             breaker.failed("status 503")
 
 
+@pytest.mark.slow_after_first
 def test_failures_of_processes_at_once_are_all_counted(store: Store):
     with closing(store()) as state:
         workers = [FORK.Process(target=_fail_often, args=(store, 40)) for _ in range(2)]
@@ -304,6 +305,7 @@ def _hold(store: Store, held: threading.Event) -> None:
         state.change_breaker(KEY, decide)
 
 
+@pytest.mark.slow_after_first
 def test_a_killed_holder_does_not_stop_the_others(store: Store, opened: Callable[[], SharedState]):
     limiter = RateLimiter(opened(), KEY, Rate(10))
     held = FORK.Event()

@@ -56,6 +56,7 @@ def test_captures_are_listed_by_conditions_and_all_artifacts_counted_by_kind(
     assert check.passed
 
 
+@pytest.mark.slow_after_first
 def test_the_check_finds_what_is_missing_changed_and_not_named(partition_loader, store):
     gone, shorter, altered, _ = capture(partition_loader, b"gone", b"shorter", b"altered", b"whole")
     partition_loader.capture(b"of a load that was killed")

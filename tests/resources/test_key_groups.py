@@ -73,6 +73,7 @@ def stored(week: date, tier: str, market: str, symbol: str) -> dict[str, object]
     }
 
 
+@pytest.mark.slow
 @given(groups)
 def test_the_groups_are_the_distinct_first_columns_of_the_key(
     connection: Connection, of_postgresql: Connection, found: set[tuple[date, str, str]]
@@ -102,6 +103,7 @@ QUERIES = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("chosen", QUERIES.values(), ids=QUERIES)
 @pytest.mark.parametrize("where", ["symbol=A", "symbol in (A,B)", "(symbol=A) or (symbol=B)"])
 def test_a_symbol_is_looked_up_and_no_table_is_read_whole(
@@ -113,6 +115,7 @@ def test_a_symbol_is_looked_up_and_no_table_is_read_whole(
 GROUPED = [name for name, table in known_tables().items() if KEY_GROUPS in table.info]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", GROUPED)
 def test_each_table_by_week_or_day_is_looked_up_by_symbol_venue_or_bond(
     connection: Connection, name: str
@@ -161,6 +164,7 @@ def plan_of(connection: Connection, statement: Query) -> list[str]:
     return [str(each[3]) for each in rows]
 
 
+@pytest.mark.slow_after_first
 def test_a_symbol_has_the_same_rows_as_with_all_others(partition_loader: PartitionLoader):
     partition_loader.land(row("AAA"), row("BBB"), row("AAA", venue="OTHER"))
     partition_loader.land(row("AAA"), version="2")

@@ -92,6 +92,7 @@ def test_a_load_in_ranges_stores_and_reports_the_same_as_at_once(partition_loade
     each()
 
 
+@pytest.mark.slow_after_first
 def test_a_market_in_ranges_leaves_the_other_alone_and_derives_of_both(partition_loader):
     both = [row("A"), row("B"), row("B", "YATS", market="NON_ATS"), row("C", market="NON_ATS")]
     partition_loader.land(*both)
@@ -112,6 +113,7 @@ def test_a_market_in_ranges_leaves_the_other_alone_and_derives_of_both(partition
     ]
 
 
+@pytest.mark.slow_after_first
 def test_the_same_rows_in_ranges_are_landed_without_a_look_at_the_table(partition_loader):
     rows = [row("A"), row("B")]
     partition_loader.land(*rows, ranges_of=1)

@@ -29,6 +29,7 @@ def states(warehouse, **wanted) -> dict[str, str]:
     return dict(zip(found["session"], found["state"], strict=True))
 
 
+@pytest.mark.slow_after_first
 def test_a_session_has_the_sums_of_its_runs(ledger, warehouse, partition_loader):
     partition_loader.land(row("AAA"), row("BBB"), target=partition_loader.target(run_id="a"))
     retry = {"parent_run_id": "b", "root_run_id": "b"}

@@ -45,12 +45,14 @@ def test_each_range_records_where_its_messages_went(mqtt_sync):
     ]
 
 
+@pytest.mark.slow_after_first
 def test_stored_messages_are_events_duplicates_letters_cleared_or_wait(mqtt_sync):
     verdict = verify(mqtt_sync.warehouse)
     assert not verdict.imbalances
     assert verdict.counts["mqtt_mirror", "stored_messages"].balanced == 4
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("fault", "difference"),
     [
@@ -117,6 +119,7 @@ def test_accepted_deliveries_are_loaded_rejected_waiting_or_without_work(webhook
     assert verdict.counts["inbox", "deliveries"].balanced == 2
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "fault",
     [

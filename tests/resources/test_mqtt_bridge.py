@@ -127,6 +127,7 @@ def test_messages_arrive_in_order_beyond_the_window(warehouse, broker, version) 
     assert state(warehouse)["problem"] == "the bridge was stopped"
 
 
+@pytest.mark.slow_after_first
 @ON_SQLITE
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
 def test_the_brokers_own_figures_are_metrics_and_no_messages(warehouse, broker, version) -> None:
@@ -165,6 +166,7 @@ def test_messages_of_a_time_without_bridge_come_later(warehouse, broker) -> None
     assert state(warehouse)["session_lost_at"] is None
 
 
+@pytest.mark.slow_after_first
 @ON_SQLITE
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
 def test_a_topic_that_is_no_longer_wanted_sends_nothing(warehouse, broker, version) -> None:
@@ -210,6 +212,7 @@ def test_nothing_is_acknowledged_while_the_database_is_away(warehouse, broker) -
     assert bodies(warehouse) == names
 
 
+@pytest.mark.slow
 @ON_SQLITE
 def test_a_broker_that_restarts_is_connected_again(warehouse, broker) -> None:
     with running(bridge_of(warehouse, broker).run):
@@ -374,6 +377,7 @@ def test_what_plugins_publish_is_sent_below_their_topic(warehouse, broker) -> No
     assert left == {"plugins/rss/new": "done", "plugins_actions/rss/post": "waiting"}
 
 
+@pytest.mark.slow_after_first
 @ON_SQLITE
 @pytest.mark.parametrize(("version", "stored"), [("5", TRACE_ID), ("3.1.1", None)])
 def test_an_event_of_the_outbox_has_its_trace_as_user_property(
@@ -388,6 +392,7 @@ def test_an_event_of_the_outbox_has_its_trace_as_user_property(
     assert [row.trace_id for row in rows(warehouse)] == [stored]
 
 
+@pytest.mark.slow_after_first
 @ON_SQLITE
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
 def test_the_user_property_traceparent_is_the_trace_of_a_message(

@@ -76,6 +76,7 @@ def published(mqtt_sync: MqttSync) -> list[tuple[str, bytes]]:
     return [(payload["topic"], payload["message"].encode()) for payload in payloads]
 
 
+@pytest.mark.slow_after_first
 def test_an_event_is_published_in_the_trace_of_its_request(mqtt_sync):
     request = begin_trace()
     with use_trace(request):
@@ -274,6 +275,7 @@ def samples(metrics: MqttMetrics, mqtt_sync: MqttSync, now: Any = None) -> dict[
     }
 
 
+@pytest.mark.slow_after_first
 def test_a_stream_reads_valid_events_in_pages_of_bounded_size(mqtt_sync, monkeypatch):
     assert last_arrival(mqtt_sync.warehouse) == 0
     bodies = [message(f"k{n}", payload={"text": "x" * (n * 100)}) for n in range(20)]

@@ -78,6 +78,7 @@ def test_more_random_histories_have_the_state_of_the_model(mqtt_sync, kinds, see
     check(mqtt_sync, kinds, seed, count=150)
 
 
+@pytest.mark.slow_after_first
 def test_rows_as_of_a_time_are_folded_from_what_the_mirror_had(mqtt_sync, kinds):
     events = shuffled(7, 6)
     half = len(events) // 2

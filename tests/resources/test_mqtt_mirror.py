@@ -30,6 +30,7 @@ def mqtt_sync(warehouse, clock, tmp_path) -> MqttSync:
     return MqttSync(warehouse, clock, tmp_path)
 
 
+@pytest.mark.slow_after_first
 def test_an_event_is_mirrored_with_its_entity(mqtt_sync):
     body = message("a", "project.created", {"project_id": "p1", "name": "Apollo"})
     mqtt_sync.receive(body)
@@ -135,6 +136,7 @@ def test_a_key_that_is_used_for_another_content_is_a_dead_letter(mqtt_sync):
     assert mqtt_sync.rows(mqtt_projects)[0]["name"] == "Apollo"
 
 
+@pytest.mark.slow_after_first
 def test_a_repeated_publish_with_another_trace_is_a_duplicate(mqtt_sync):
     first, again = message("a"), message("a", trace_id=str(uuid4()))
     assert first != again
@@ -173,6 +175,7 @@ def test_a_forgotten_key_is_compared_with_the_mirror(mqtt_sync):
     assert mqtt_sync.rows(mqtt_seen_keys)[0]["duplicate_count"] == 1
 
 
+@pytest.mark.slow_after_first
 def test_what_is_not_an_event_is_a_dead_letter_with_its_bytes(mqtt_sync):
     bodies = [b"\xff", b"{", b"17", message("a", "project.updated", {"project_id": 1})]
     mqtt_sync.receive(*bodies, message("b"))

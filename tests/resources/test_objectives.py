@@ -108,6 +108,7 @@ def test_a_clock_that_is_set_back_counts_nothing_twice(warehouse):
     assert events == Events(4, 4)
 
 
+@pytest.mark.slow_after_first
 def test_an_evaluation_asks_as_much_of_a_year_as_of_a_day(warehouse):
     def statement_count(now: datetime) -> int:
         found: list[str] = []
@@ -218,6 +219,7 @@ def test_a_burning_objective_and_a_removed_one_are_conditions(warehouse):
     ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("subject", ["all", "finra", "source:finra"])
 def test_an_objective_is_judged_again_after_its_pause(warehouse, subject: str):
     runs(warehouse, NOON - MINUTE, FAILURE=4)
@@ -238,6 +240,7 @@ def see_failed(conditions: Sequence[AlertCondition]) -> list[Problem]:
     return [one.problem for one in see(conditions, Clock()) if one.is_bad]
 
 
+@pytest.mark.slow_after_first
 def test_a_pause_is_shown_beside_its_objectives_and_has_no_burn_rate(warehouse):
     runs(warehouse, NOON - MINUTE, FAILURE=4)
     evaluated(warehouse, LOADS, LATENCY)

@@ -72,6 +72,7 @@ def test_each_event_is_listed_once_with_its_subject(partition_loader):
     } <= set(events(partition_loader))
 
 
+@pytest.mark.slow_after_first
 def test_a_replay_captures_nothing(partition_loader):
     partition_loader.land(row("A"), version="v1")
     first = f"finra_otc_weekly:{partition_loader.partition_key}#1"

@@ -48,6 +48,7 @@ def is_asked(url: str) -> bool:
     return databases.rows(url, text(others)) != [(0,)]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("count", [0, 1, ROWS_PER_BATCH, ROWS_PER_BATCH + 1, MANY])
 def test_all_rows_arrive_in_batches(warehouse, count):
     with warehouse.batches(numbers(count), database_labels) as found:

@@ -164,6 +164,7 @@ def shop(warehouse, tmp_path):
                 connection.execute(DropTable(table))
 
 
+@pytest.mark.slow_after_first
 def test_a_change_recomputes_the_partitions_that_it_reaches(shop):
     assert [each.name for each in shop.derived["totals"].inputs] == ["sales", "shops"]
     assert list(shop.derived) == ["totals", "cities"]
@@ -197,6 +198,7 @@ def test_rows_go_when_those_that_they_are_made_of_did(shop):
     assert shop.rows("totals", "day", "change_cause", history=True) == [(TWO, "source")]
 
 
+@pytest.mark.slow_after_first
 def test_a_function_gets_frames_and_is_derived_after_its_inputs(shop):
     shop.derive("totals")
     shop.derive("cities")
@@ -213,6 +215,7 @@ def test_a_function_gets_frames_and_is_derived_after_its_inputs(shop):
     assert shop.rows("cities", "city", "amount", history=True) == [("Köln", Decimal("3.300000"))]
 
 
+@pytest.mark.slow_after_first
 def test_as_of_a_time_each_input_has_the_rows_of_then(shop):
     shop.derive("totals")
     shop.correct("c", Decimal("4.40"))
@@ -245,6 +248,7 @@ def test_another_query_recomputes_all_and_is_the_cause(shop, tmp_path):
         assert later.rows("totals", "day", "change_cause", history=True) == [(ONE, "ours")]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("old", "new", "expected", "found"),
     [

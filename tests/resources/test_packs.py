@@ -207,6 +207,7 @@ def test_a_pack_of_which_much_is_needed_stays(partition_loader, disk, clock):
     assert names(disk) == before
 
 
+@pytest.mark.slow_after_first
 def test_a_pack_that_is_used_again_after_the_plan_stays(partition_loader, disk, clock):
     old = delivered(partition_loader, disk, *SMALL[:3])
     delivered(partition_loader, disk, *SMALL[10:20])

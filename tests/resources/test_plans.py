@@ -130,6 +130,7 @@ PLANTED: Mapping[str, Callable[[Validated], Validated]] = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", PLANTED)
 def test_a_planted_change_is_planned_with_its_counts_and_comes_true(replay_loads, name):
     loader = changed_code(replay_loads, PLANTED[name])
@@ -153,6 +154,7 @@ def test_a_planted_change_is_planned_with_its_counts_and_comes_true(replay_loads
     assert not plan_partition(loader, KEY).is_any
 
 
+@pytest.mark.slow_after_first
 def test_a_plan_by_the_code_of_before_undoes_an_applied_one(replay_loads):
     planted = changed_code(replay_loads, PLANTED["a filter"])
     before = rows_by_key(replay_loads.partition_loader.warehouse, finra_otc_weekly)
@@ -165,6 +167,7 @@ def test_a_plan_by_the_code_of_before_undoes_an_applied_one(replay_loads):
     assert judge(before, after) == {"added": 0, "changed": 0, "removed": 0, "columns": {}}
 
 
+@pytest.mark.slow_after_first
 def test_a_plan_writes_nothing(replay_loads, tmp_path):
     before = replay_loads.contents()
     files = {
@@ -179,6 +182,7 @@ def test_a_plan_writes_nothing(replay_loads, tmp_path):
     assert found == files
 
 
+@pytest.mark.slow_after_first
 def test_a_stricter_check_would_quarantine(replay_loads):
     def refuse(validated: Validated) -> Validated:
         audit = Audit("is_positive", "failed", "0 rows", "3")
@@ -235,6 +239,7 @@ def reject_first(validated: Validated) -> Validated:
     )
 
 
+@pytest.mark.slow
 def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(replay_loads):
     loader = changed_code(replay_loads, reject_first, version="stricter")
     stricter = plan_partition(loader, KEY)
@@ -249,6 +254,7 @@ def test_records_that_a_rule_rejects_or_no_longer_rejects_are_counted(replay_loa
     assert looser.differences[0].added == 1
 
 
+@pytest.mark.slow_after_first
 def test_a_delivery_of_before_a_rename_is_what_a_plan_compares_with(replay_loads):
     loader = changed_code(replay_loads, reject_first, version="stricter")
     loader.land(loader.take(KEY))
@@ -262,6 +268,7 @@ def test_a_delivery_of_before_a_rename_is_what_a_plan_compares_with(replay_loads
     assert not plan.is_any
 
 
+@pytest.mark.slow_after_first
 def test_a_load_while_bytes_are_refused_is_planned_again(replay_loads, clock):
     attempts: list[int] = []
 
@@ -277,6 +284,7 @@ def test_a_load_while_bytes_are_refused_is_planned_again(replay_loads, clock):
     assert (plan.token, plan.outcome, attempts) == (2, "landed", [40, 40])
 
 
+@pytest.mark.slow
 def test_another_formula_is_planned_and_needs_another_version(replay_loads):
     loader = changed_code(replay_loads, lambda validated: validated, version=RULE_VERSION)
     [name, *_] = loader.dataset.transforms
@@ -300,6 +308,7 @@ def test_another_formula_is_planned_and_needs_another_version(replay_loads):
     assert not plan_partition(raised, KEY).is_any
 
 
+@pytest.mark.slow
 def test_a_role_that_cannot_write_can_plan(prepared: Prepared, clock, tmp_path: Path):
     role = "planner_of_tests"
     with prepared.schema() as (url, schema), Warehouse(url, clock=clock, schema=schema) as owner:

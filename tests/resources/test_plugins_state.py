@@ -142,6 +142,7 @@ def test_a_new_version_keeps_the_grant_unless_it_asks_for_more(plugin_edits: Plu
     assert plugin_edits.edits.grant("rss", ADA, given={}, folders={}).state == "granted"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -102,6 +102,7 @@ def test_a_missing_folder_is_reported(look: Look, tmp_path: Path):
     assert (found.outcome, "nowhere" in found.got, bool(found.remedy)) == ("failed", True, True)
 
 
+@pytest.mark.slow
 def test_a_database_is_ready_when_it_takes_a_row_of_which_nothing_stays(look: Look):
     found = look("database")
     assert found.outcome == "passed"
@@ -120,6 +121,7 @@ def test_an_unreachable_database_is_named_without_its_password(look: Look):
     assert found.remedy.startswith("check that it runs")
 
 
+@pytest.mark.slow
 def test_tables_of_an_older_version_fail_the_probe_and_stay_as_they_are(look: Look):
     look("database")
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
@@ -133,6 +135,7 @@ def test_tables_of_an_older_version_fail_the_probe_and_stay_as_they_are(look: Lo
         assert warehouse.version() == before
 
 
+@pytest.mark.slow
 def test_a_database_of_a_newer_version_is_reported(look: Look):
     look("database")
     with open_warehouse(load_settings()) as warehouse, warehouse.writing() as connection:
@@ -337,6 +340,7 @@ def test_a_run_behind_many_paused_ones_is_found_to_be_stuck(instance):
     assert examine(probe, Clock(), "").finding.outcome == "failed"
 
 
+@pytest.mark.slow
 def test_a_queue_that_moves_is_not_stuck_however_long_it_is(instance):
     origin = RemoteJobOrigin(add_sensor(instance, "s").origin.repository_origin, "shop_orders")
     now = Clock().now()

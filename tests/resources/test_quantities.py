@@ -40,6 +40,7 @@ def found(partition_loader: PartitionLoader, name: str, *wheres: str) -> list[tu
         return pl.concat(batches).select(columns).rows()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "shares", ["0", "0.000001", "2000", "3000.333333", "9007199254.740993", str(MANY)]
 )
@@ -70,6 +71,7 @@ def test_the_database_has_millionths_under_a_name_of_their_own(partition_loader)
         connection.execute(text("SELECT sum(share_quantity) FROM finra_otc_weekly"))
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("where", "symbols"),
     [
@@ -96,6 +98,7 @@ def test_a_condition_finer_than_six_decimals_is_refused():
         relation(WEEKLY).select(["symbol"], ["share_quantity=0.0000001"])
 
 
+@pytest.mark.slow_after_first
 def test_earlier_states_and_changes_are_in_shares(partition_loader, clock):
     first = partition_loader.land(row("AAA", share_quantity=Decimal("10.5"))).known_from
     clock.at += timedelta(days=1)
@@ -173,6 +176,7 @@ def test_sums_of_ten_years_are_exact_and_do_not_overflow(partition_loader):
     assert (dollars, trades) == (DAYS * 2 * 10**17, DAYS)
 
 
+@pytest.mark.slow_after_first
 def test_sums_of_a_view_and_of_changes_of_either_sign_are_in_shares(partition_loader):
     shares = (Decimal("0.999999"), Decimal("0.000002"), Decimal(5))
     partition_loader.land(

@@ -226,6 +226,7 @@ def test_a_run_without_due_items_reports_zeros(queue: Queue):
     )
 
 
+@pytest.mark.slow_after_first
 def test_a_run_ends_after_so_many_items(queue: Queue):
     queue.enqueue(*"abcdefg")
     assert counts_of(metadata_of(execute(Loader(queue), max_items=4))) == {"done": 4}
@@ -266,6 +267,7 @@ def test_items_that_fail_end_neither_the_run_nor_their_batch(queue: Queue):
     assert "KeyError" in shown["raises defect"]["reason"]
 
 
+@pytest.mark.slow_after_first
 def test_the_first_failures_alone_are_shown(queue: Queue):
     queue.enqueue(*(f"raises contract {number:02}" for number in range(30)))
     metadata = metadata_of(execute(Loader(queue)))
@@ -286,6 +288,7 @@ def test_a_batch_that_cannot_be_loaded_is_loaded_item_by_item(queue: Queue):
     assert loader.batches == [3, 1, 1, 1]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("keys", "states"),
@@ -308,6 +311,7 @@ def test_in_order_no_item_is_loaded_behind_one_that_waits(
     ]
 
 
+@pytest.mark.slow_after_first
 def test_a_database_that_refuses_a_single_item_ends_the_run(queue: Queue):
     queue.enqueue(*"abc")
     error = TransientError("the table is locked")
@@ -336,6 +340,7 @@ def test_what_concerns_all_items_fails_the_run_and_no_item(queue: Queue):
     assert queue.states() == {"a": "ready"}
 
 
+@pytest.mark.slow_after_first
 def test_a_pool_that_cannot_work_leaves_the_items_ready(queue: Queue):
     queue.enqueue(*"ab")
     with ProcessPool(1, 128 * MIB) as pool:

@@ -29,6 +29,7 @@ def test_an_issue_whose_creation_had_no_answer_is_found_again(saas_sync, fault):
 MINUTE, NEVER = 60, 20 * 3_600
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("fault", ["unanswered", "killed after"])
 @pytest.mark.parametrize("index_lag_seconds", [MINUTE // 2, 2 * MINUTE, NEVER])
 def test_it_is_found_even_while_no_search_finds_it_yet(saas_sync, fault, index_lag_seconds):

@@ -64,6 +64,7 @@ def test_its_files_are_closed_with_it(tmp_path: Path):
     assert other.closed
 
 
+@pytest.mark.slow
 def test_its_files_are_closed_before_they_are_collected_with_it(tmp_path: Path):
     """A cycle is collected in the order that its parts were last found in: here files are first."""
     shelf = DiskSpill(tmp_path)

@@ -30,6 +30,7 @@ def test_codes_have_their_names_and_a_venue_is_never_without_one(partition_loade
     ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("tier", "name"), [("T2", "NMS Tier 2"), ("OTCE", "OTC Equity Securities"), ("T9", "T9")]
 )
@@ -43,6 +44,7 @@ def test_every_tier_that_we_know_has_a_name():
     assert set(TIER_OF_DESCRIPTION.values()) == set(TIER_NAMES)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("notional", "dollars"),
     [

@@ -222,6 +222,7 @@ def test_a_relative_sqlite_file_lies_below_the_project_wherever_the_process_is(
     assert open_at("sqlite:///var/x.sqlite").shown_url == f"sqlite:///{PROJECT_ROOT}/var/x.sqlite"
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_sqlite_file_is_made(open_at, tmp_path):
     open_at(f"sqlite:///{tmp_path}/a/b/c.sqlite").prepare(holds="real")
     assert (tmp_path / "a" / "b" / "c.sqlite").is_file()
@@ -355,6 +356,7 @@ def test_a_role_that_may_not_write_is_a_wrong_setting(postgres_url, own_schema, 
         PartitionLoader(warehouse, tmp_path).land(row())
 
 
+@pytest.mark.slow
 def test_a_sqlite_file_that_may_only_be_read_is_read_and_refuses_to_be_written(open_at, tmp_path):
     file = tmp_path / "x.sqlite"
     open_at(f"sqlite:///{file}").prepare(holds="real")

@@ -71,6 +71,7 @@ def counts(landed):
 # What a landing writes
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_delivery_that_changes_a_few_of_many_rows_gives_what_replacing_all_would(
     partition_loader,
@@ -104,6 +105,7 @@ def test_a_delivery_that_changes_a_few_of_many_rows_gives_what_replacing_all_wou
     )
 
 
+@pytest.mark.slow_after_first
 def test_a_first_delivery_is_published_with_its_gold_and_its_evidence(partition_loader):
     landed = partition_loader.land(row("AAA", "XATS"), row("BBB", "XATS"), row("BBB", "YATS"))
     assert (landed.change_cause, counts(landed)) == ("first", (3, 0, 0, 0))
@@ -166,6 +168,7 @@ def test_the_same_content_again_is_recorded_and_writes_no_data(partition_loader)
     )
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(
     partition_loader, clock
@@ -200,6 +203,7 @@ def test_what_changed_came_or_went_is_kept_as_history_with_its_time_and_cause(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_change_of_the_sources_dates_alone_is_metadata(partition_loader):
     partition_loader.land(row("AAA"), row("BBB"))
@@ -228,6 +232,7 @@ def test_a_row_whose_values_stay_is_metadata_also_beside_one_whose_values_change
     ]
 
 
+@pytest.mark.slow_after_first
 def test_a_change_by_our_rules_alone_is_ours(partition_loader):
     partition_loader.land(row("AAA", issue_name="Aaa"))
     landed = partition_loader.land(row("AAA", issue_name="AAA"), rule_version="2")
@@ -244,6 +249,7 @@ def test_a_change_of_the_source_is_not_ours_although_the_rules_changed_too(parti
     assert landed.change_cause == "source"
 
 
+@pytest.mark.slow_after_first
 def test_new_rules_that_change_no_row_derive_again_and_keep_rows(partition_loader):
     first = partition_loader.land(row("AAA"))
     landed = partition_loader.land(row("AAA"), rule_version="2")
@@ -252,6 +258,7 @@ def test_new_rules_that_change_no_row_derive_again_and_keep_rows(partition_loade
     assert partition_loader.rows(finra_otc_weekly, "known_from") == [(first.known_from,)]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize(
     ("now", "then"),
@@ -296,6 +303,7 @@ def test_going_back_to_the_original_is_one_more_change(partition_loader):
     assert partition_loader.quantities() == {"AAA": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_known_from_increases_although_the_clock_stands_or_goes_back(partition_loader, clock):
     known = [partition_loader.land(row(share_quantity=1)).known_from]
@@ -347,6 +355,7 @@ def test_another_partition_has_its_own_time_and_tokens_and_is_left_alone(partiti
 ATS, NON_ATS = {"market": ("ATS",)}, {"market": ("NON_ATS",)}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_delivery_of_one_market_leaves_the_other_alone_and_gold_covers_both(partition_loader):
     partition_loader.land(row("AAA"), scope=ATS)
@@ -639,6 +648,7 @@ def at_once(*actions):
         return list(pool.map(run, actions))
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("landed_before", [False, True])
 def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(partition_loader, landed_before):
@@ -666,6 +676,7 @@ def test_of_two_landings_at_once_one_wins_and_nothing_is_lost(partition_loader, 
     assert partition_loader.rows(fences, "token") == [(before + 2,)]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_landings_of_many_partitions_at_once_share_their_blobs_and_all_land(partition_loader):
     weeks = [
@@ -948,6 +959,7 @@ MOMENTS = [
 ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_moments_keep_their_microseconds_however_they_are_written_and_read(
@@ -1007,6 +1019,7 @@ def test_ratios_are_exact_to_the_last_bit(warehouse):
     assert warehouse.frame(statement, finra_venue_week)["tier_share"].to_list() == ratios
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_more_rows_than_one_batch_arrive_whole(warehouse):
     count = 50_001

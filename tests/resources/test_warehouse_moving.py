@@ -165,6 +165,7 @@ def files(prepared: Prepared, tmp_path: Path, clock: Clock) -> Iterator[list[War
         yield databases
 
 
+@pytest.mark.slow
 def test_a_file_is_copied_to_another_whole_and_only_once(files: list[Warehouse]):
     source, target = files
     counts = target.fill_from(source)

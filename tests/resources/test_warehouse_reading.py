@@ -86,6 +86,7 @@ def test_rows_come_back_as_they_were_written(warehouse: Warehouse, values):
     assert read.schema == written.schema
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.usefixtures("_from_how_many_on")
 @pytest.mark.parametrize("value", [0.1, 1e-300, 1 / 3, 2.0**60, None])
 def test_a_ratio_comes_back_to_the_last_bit(warehouse: Warehouse, value):
@@ -102,6 +103,7 @@ def test_a_ratio_comes_back_to_the_last_bit(warehouse: Warehouse, value):
         assert read_scope(connection, finra_symbol_week, {"tier": "T1"}).equals(written)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "preference",
     [

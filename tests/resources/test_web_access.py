@@ -110,6 +110,7 @@ def test_a_disallowed_url_is_not_requested(shop_server: OpenShopServer):
     assert found.paths == ["/robots.txt"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("target", "refusal"),
     [
@@ -148,6 +149,7 @@ def test_addresses_that_a_site_file_names_are_guarded(shop_server: OpenShopServe
         assert (answer.refusal, answer.response) == ("refused", None)
 
 
+@pytest.mark.slow
 def test_where_robots_fail_nothing_is_requested_and_the_next_run_asks_again(
     shop_server: OpenShopServer,
 ):

@@ -260,6 +260,7 @@ def test_in_order_an_item_that_is_put_back_comes_before_younger_ones(topic_items
     assert keys(topic_items.claim(in_order=True)) == ["a", "b"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("in_order", [True, False])
 def test_an_item_that_failed_before_is_claimed_alone_where_that_is_asked_for(
     topic_items, clock, in_order
@@ -308,6 +309,7 @@ def test_items_are_listed_page_by_page_by_topic_and_state(topic_items):
     ]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("in_order", [True, False])
 def test_runs_that_claim_at_the_same_time_share_the_items_and_no_item_twice(topic_items, in_order):
@@ -442,6 +444,7 @@ class Model:
         return {key: tuple(item[name] for name in names) for key, item in self.items.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 @pytest.mark.usefixtures("careless_databases")
 @pytest.mark.parametrize("seed", range(4))
@@ -554,6 +557,7 @@ def test_a_later_version_takes_an_item_from_a_run_under_way_and_an_earlier_one_d
     assert topic_items.settle(done(newer)) == []
 
 
+@pytest.mark.slow_after_first
 def test_runs_that_name_the_same_items_at_the_same_moment_share_them_out(topic_items):
     keys_of = [f"k{number:03}" for number in range(300)]
     runs = [f"run {number}" for number in range(4)]

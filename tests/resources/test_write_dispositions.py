@@ -173,6 +173,7 @@ def test_a_merge_leaves_other_partitions_alone(partition_loader):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_merges_of_several_partitions_land_in_one_transaction(partition_loader):
     other = PartitionLoader(
@@ -209,6 +210,7 @@ def test_a_merge_that_is_superseded_writes_nothing(partition_loader):
     assert partition_loader.quantities() == {"AAA": 100}
 
 
+@pytest.mark.slow_after_first
 def test_a_delivery_that_replaces_its_scope_removes_rows_also_after_an_equal_merge(
     partition_loader,
 ):
@@ -271,6 +273,7 @@ def test_rows_are_found_by_keys_of_any_text(partition_loader):
 # append
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_an_append_adds_rows_and_takes_equal_ones_as_they_are(partition_loader, clock):
     append(partition_loader, row("AAA"))
@@ -297,6 +300,7 @@ def test_an_append_leaves_metadata_of_a_loaded_row_as_it_is(partition_loader):
     assert history(partition_loader) == []
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_summary_of_an_append_has_the_metadata_that_is_loaded(partition_loader):
     append(partition_loader, row("AAA"))
@@ -310,6 +314,7 @@ def test_a_summary_of_an_append_has_the_metadata_that_is_loaded(partition_loader
     assert landed.change == [PUBLISHED]
 
 
+@pytest.mark.slow_after_first
 def test_an_append_with_other_values_of_a_loaded_row_is_quarantined_and_names_it(partition_loader):
     append(partition_loader, row("AAA"), row("BBB"))
     with pytest.raises(HeldBackError, match="keeps_loaded_rows"):
@@ -326,6 +331,7 @@ def test_an_append_with_other_values_of_a_loaded_row_is_quarantined_and_names_it
     assert partition_loader.rows(deliveries, "outcome") == [("landed",), ("held_back",)]
 
 
+@pytest.mark.slow
 def test_of_appends_in_one_transaction_one_that_is_quarantined_harms_no_other(partition_loader):
     other = PartitionLoader(
         partition_loader.warehouse, partition_loader.folder, week_start=MONDAY + A_WEEK
@@ -407,6 +413,7 @@ def replayed(
     return prepare(target, delivery, validated)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(partition_loader):
     rows_of = {
@@ -430,6 +437,7 @@ def test_a_replay_of_merges_is_one_delivery_of_their_latest_rows(partition_loade
     ) == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_replay_lands_a_merge_that_was_quarantined_with_those_that_landed(partition_loader):
     rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
@@ -441,6 +449,7 @@ def test_a_replay_lands_a_merge_that_was_quarantined_with_those_that_landed(part
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 100}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_replay_of_a_whole_delivery_and_a_later_part_puts_the_part_over_it(partition_loader):
     rows_of = {
@@ -458,6 +467,7 @@ def test_a_replay_of_a_whole_delivery_and_a_later_part_puts_the_part_over_it(par
     ]
 
 
+@pytest.mark.slow_after_first
 def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(partition_loader):
     rows_of = {"v1": [row("AAA", share_quantity=1)], "v2": [row("AAA", share_quantity=2)]}
     with pytest.raises(HeldBackError):
@@ -474,6 +484,7 @@ def test_a_part_that_is_older_than_a_whole_delivery_does_not_win_over_it(partiti
         select_deliveries(recorded, partition_loader.partition_key, group_id=part)
 
 
+@pytest.mark.slow_after_first
 def test_a_replay_of_appends_with_other_values_is_quarantined(partition_loader):
     rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
     for version, rows in rows_of.items():
@@ -489,6 +500,7 @@ def test_a_replay_of_appends_with_other_values_is_quarantined(partition_loader):
     assert partition_loader.quantities() == {"AAA": 100, "BBB": 100}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_replay_of_several_deliveries_cannot_be_named(partition_loader):
     rows_of = {"v1": [row("AAA")], "v2": [row("BBB")]}
@@ -504,6 +516,7 @@ def test_a_replay_of_several_deliveries_cannot_be_named(partition_loader):
         select_deliveries(recorded, partition_loader.partition_key, group_id=name)
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_captures_of_a_whole_delivery_below_a_part_stay_needed(partition_loader):
     partition_loader.land(row("AAA"))
@@ -515,6 +528,7 @@ def test_captures_of_a_whole_delivery_below_a_part_stay_needed(partition_loader)
     assert needed == {f"{name}#2", f"{name}#3"}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_captures_of_each_merge_and_append_and_of_what_is_below_them_stay_needed(partition_loader):
     other = PartitionLoader(

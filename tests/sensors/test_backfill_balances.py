@@ -150,6 +150,7 @@ def backfills(kept_instance, demo_settings, tmp_path, prepared, monkeypatch) -> 
 COMPLETED, FAILED = BulkActionStatus.COMPLETED_SUCCESS, BulkActionStatus.FAILED
 
 
+@pytest.mark.slow
 def test_a_backfill_is_what_its_runs_made_of_it_and_is_recorded_once(backfills):
     backfill_id = backfills.request("a", "b", "c")
     backfills.run(backfill_id, "a")
@@ -164,6 +165,7 @@ def test_a_backfill_is_what_its_runs_made_of_it_and_is_recorded_once(backfills):
     assert len(backfills.recorded()) == 1
 
 
+@pytest.mark.slow
 def test_the_last_attempt_at_a_partition_counts(backfills):
     backfill_id = backfills.request("a")
     backfills.run(backfill_id, "a", broken="yes")
@@ -172,6 +174,7 @@ def test_the_last_attempt_at_a_partition_counts(backfills):
     assert list(backfills.recorded().values()) == [(2, '{"materialized": 2}', "balanced")]
 
 
+@pytest.mark.slow
 def test_a_partition_whose_run_vanished_is_a_difference(backfills):
     backfill_id = backfills.request("a", "b")
     backfills.run(backfill_id, "a")
@@ -186,12 +189,14 @@ def test_a_partition_whose_run_vanished_is_a_difference(backfills):
     assert (imbalance.subject, imbalance.balance.difference) == (subject, 2)
 
 
+@pytest.mark.slow
 def test_a_run_that_succeeds_and_says_nothing_of_a_partition_is_a_difference(backfills):
     backfill_id = backfills.request("a")
     backfills.run(backfill_id, "a", silent="yes")
     assert "backfill: 2 != 0" in backfills.end(backfill_id, COMPLETED)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("status", "place"), [(BulkActionStatus.CANCELED, "canceled"), (FAILED, "never_started")]
 )
@@ -218,6 +223,7 @@ def test_what_depends_on_a_failed_partition_is_named(backfills):
     assert list(backfills.recorded().values()) == [(3, places, "balanced")]
 
 
+@pytest.mark.slow
 def test_a_backfill_of_a_job_is_over_with_its_last_run(backfills):
     """Dagster's command marks it as completed when its runs are queued."""
     backfill_id = backfills.request_job("a", "b")
@@ -245,6 +251,7 @@ def test_backfills_that_ended_before_the_first_look_are_not_recorded(backfills):
     assert len(backfills.recorded()) == 2
 
 
+@pytest.mark.slow
 def test_each_of_many_backfills_between_two_looks_is_recorded(backfills):
     for _ in range(70):
         backfills.cancel(backfills.request("a", assets=[CRATES]))
@@ -275,6 +282,7 @@ def change_definitions(assets: Sequence[dg.AssetsDefinition]) -> dg.RepositoryDe
     return dg.Definitions(assets=assets, jobs=jobs).get_repository_def()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("assets", CHANGES.values(), ids=CHANGES)
 @pytest.mark.parametrize("is_of_job", [True, False], ids=["job", "assets"])
 def test_a_backfill_counts_what_it_was_to_make_before_its_definitions_changed(
@@ -289,6 +297,7 @@ def test_a_backfill_counts_what_it_was_to_make_before_its_definitions_changed(
     assert list(backfills.recorded().values()) == [(4, places, "balanced")]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("change", ["gone", "whole", "days"])
 def test_an_old_backfill_of_changed_definitions_is_alerted_and_not_counted(backfills, change):
     """Dagster stored backfills before 1.6 in a form that needs the definitions of their time."""

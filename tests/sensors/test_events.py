@@ -384,6 +384,7 @@ def test_a_body_that_is_no_event_is_rejected_with_its_reason_and_done(settings, 
     assert rows(settings, inbox_states, "state") == [("done",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "body", "record", "found"),
     [
@@ -505,6 +506,7 @@ def test_without_order_other_deliveries_go_on_while_as_many_as_may_run_wait(sett
     assert [attempt(each) for each in again] == [f"pay|{number:02}#2" for number in range(23)]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("config", "problem"),
     [

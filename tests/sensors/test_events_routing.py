@@ -176,6 +176,7 @@ def test_deliveries_of_three_systems_become_rows_and_a_run(settings):
         assert outcomes["rates"] == ("done", run.run_id)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_day_that_is_no_partition_is_refused_with_one_nearby(settings):
     assert SENSOR is not None
     clock = Clock()
@@ -227,6 +228,7 @@ def test_an_edit_based_on_an_earlier_version_fails_and_dry_runs_write_nothing(se
         assert applied["done_count"] == 0
 
 
+@pytest.mark.slow
 def test_jira_is_asked_before_rules_are_tried_and_a_rule_it_cannot_verify_is_named(
     settings, monkeypatch, prepared: Prepared, tmp_path
 ):

@@ -167,6 +167,7 @@ def test_the_sensor_starts_what_a_run_left(instance, exports_file, url, monkeypa
     assert ["shelved"] in tick(instance, due_at + timedelta(seconds=1), cursor)[0]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

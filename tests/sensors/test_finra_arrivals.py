@@ -94,6 +94,7 @@ def test_at_most_so_many_are_asked_for_oldest_publication_first_and_the_rest_lat
     assert publication.tick().keys == ["T1|2026-02-09", "T2|2026-01-26"]
 
 
+@pytest.mark.slow
 def test_partitions_that_runs_or_backfills_load_now_are_left_to_them(publication, instance):
     requests = publication.tick().requests
     note_run(instance, requests[0], STARTED)
@@ -253,6 +254,7 @@ def test_before_anything_was_taken_no_restatement_is_looked_for(restatement):
     assert restatement.tick().said == "Nothing to do: no week was taken yet."
 
 
+@pytest.mark.slow
 def test_just_what_changed_is_asked_for_and_once_landed_not_again(
     restatement, instance, set_clock, url
 ):
@@ -348,6 +350,7 @@ def test_the_cursor_of_another_database_is_none(restatement, instance):
     assert f"1 weeks that were taken, from {DAY} to {DAY}" in restatement.tick().said
 
 
+@pytest.mark.slow
 def test_a_cursor_that_is_no_date_is_refused_with_a_remedy(instance):
     load(instance, QUIET)
     with pytest.raises(ConfigurationError, match="invalid cursor of finra_on_restatement"):

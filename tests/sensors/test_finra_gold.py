@@ -86,6 +86,7 @@ def test_the_last_tier_of_a_week_starts_what_looks_across_tiers(instance):
     assert asked(tick(finra_on_landing, instance)) == due[:-1]
 
 
+@pytest.mark.slow
 def test_while_a_run_is_under_way_no_other_is_asked_for(instance):
     run(instance, "finra_otc_weekly", "T1|2026-01-26", "T1|2026-01-26")
     job = defs.resolve_job_def("finra_gold")

@@ -330,6 +330,7 @@ def test_a_failed_check_of_a_good_run_keeps_its_severity(watch, hook, instance):
     assert sent_messages(watch, hook) == [(f"Recovered: {title}", "success")]
 
 
+@pytest.mark.slow
 def test_notices_of_materializations_are_reported(watch, hook, instance):
     shop(instance, "a", notice="3 of 10 orders changed", notice_kind="restatement")
     shop(instance, "b", notice="10 orders", notice_kind="landed")
@@ -490,6 +491,7 @@ def test_a_run_whose_log_is_damaged_holds_no_other_up(url, hook, new_files, tmp_
         assert (facts.status, facts.steps) == ("FAILURE", [])
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 @BOTH
 def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
@@ -517,6 +519,7 @@ def test_a_channel_that_is_down_loses_nothing_and_gets_it_once_when_it_is_back(
     ]
 
 
+@pytest.mark.slow
 def test_runs_that_end_between_polls_are_reported_later_in_order(watch, hook, instance):
     for partition in ("a", "b", "c"):
         shop(instance, partition, broken="yes")
@@ -577,6 +580,7 @@ def test_without_channels_alerts_are_stored_and_the_tick_says_so(watch, instance
     assert watch.alerts("title", "state") == [("shop_orders failed: a", "open")]
 
 
+@pytest.mark.slow
 def test_no_secret_of_a_channel_is_stored_logged_or_said(
     watch, hook, instance, url, monkeypatch, caplog, capfd, tmp_path
 ):
@@ -621,6 +625,7 @@ def failed_tick(instance: dg.DagsterInstance) -> TickData:
     )
 
 
+@pytest.mark.slow
 def test_a_sensor_that_fails_is_reported_and_recovers(watch, hook, instance):
     tick = failed_tick(instance)
     record_daemon_heartbeat(instance)
@@ -655,6 +660,7 @@ def test_a_sensor_that_fails_in_one_code_location_is_reported(watch, hook, insta
     assert [sent_messages(watch, hook) for _ in range(2)] == [[(title, "failure")], []]
 
 
+@pytest.mark.slow
 def test_a_failed_sensor_is_reported_after_a_loss_of_storage(
     watch, hook, instance, url, new_files, tmp_path
 ):
@@ -747,6 +753,7 @@ def ask_for_the_job(instance, *partitions: str) -> PartitionBackfill:
     return backfill
 
 
+@pytest.mark.slow
 def test_of_a_jobs_backfill_missing_partitions_are_reported(watch, hook, instance):
     watch.repository = SHOP.get_repository_def()
     backfill = ask_for_the_job(instance, "a", "b")
@@ -769,6 +776,7 @@ def test_of_a_jobs_backfill_made_ranges_are_not_reported(watch, hook, instance):
     assert sent_messages(watch, hook) == [(title, "failure")]
 
 
+@pytest.mark.slow
 def test_a_daemon_with_a_silent_part_is_reported_and_recovers(watch, hook, instance):
     record_daemon_heartbeat(instance, seconds_ago=1000)
     assert sent_messages(watch, hook) == []  # it may just have been started
@@ -777,6 +785,7 @@ def test_a_daemon_with_a_silent_part_is_reported_and_recovers(watch, hook, insta
     assert sent_messages(watch, hook) == [("Recovered: Dagster's daemon does not run", "success")]
 
 
+@pytest.mark.slow
 def test_a_low_disk_is_reported_and_recovers(watch, hook, instance, monkeypatch):
     monkeypatch.setenv("DISK_HEADROOM_MIB", str(10**9))
     assert [sent_messages(watch, hook) for _ in range(3)] == [

@@ -141,6 +141,7 @@ def test_a_run_is_recorded_with_its_rows_its_quality_and_why_it_failed(instance,
     assert not json.loads(found[8])["finra/otc_weekly reconciles_with_symbol_totals"]["passed"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "lost", ["sqlite:////proc/nothing/x.sqlite", "postgresql://a@127.0.0.1:9/x"]
 )

@@ -65,6 +65,7 @@ def evaluate(instance: dg.DagsterInstance, definition: Any) -> Any:
         return definition(context)
 
 
+@pytest.mark.slow
 def test_each_tick_that_starts_a_paused_job_is_skipped_with_the_reason(warehouse, instance):
     for domain in REGISTRY.domains:
         Pauses(warehouse).pause(REGISTRY, domain.name, "the database moves", by="ada")
@@ -78,6 +79,7 @@ def test_each_tick_that_starts_a_paused_job_is_skipped_with_the_reason(warehouse
     } == set()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("domain", ["cboe", "finra"])
 def test_a_daily_job_checks_freshness_alone_while_its_domain_is_paused(
     warehouse, instance, domain: str
@@ -100,6 +102,7 @@ def test_a_daily_job_checks_freshness_alone_while_its_domain_is_paused(
     }
 
 
+@pytest.mark.slow
 def test_after_the_pause_the_next_tick_requests_what_is_missing(warehouse, instance, monkeypatch):
     monkeypatch.setenv("FINRA_LOOKBACK_WEEKS", "2")
     schedule = SCHEDULES["finra_otc_weekly_mondays"]
@@ -139,6 +142,7 @@ def evaluate_freshness(instance: dg.DagsterInstance, job: str) -> dict[str, str]
     }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("job", sorted(RUNS_WHILE_PAUSED))
 def test_freshness_says_that_it_is_paused_and_until_when(warehouse, instance, job):
     until = Clock().now() + timedelta(days=1)
@@ -157,6 +161,7 @@ def test_freshness_of_a_source_in_maintenance_says_so_and_that_of_others_does_no
     assert "paused" not in str(evaluate_freshness(instance, "prices_freshness"))
 
 
+@pytest.mark.slow
 def test_readiness_does_not_request_a_source_in_maintenance(warehouse, instance):
     until = Clock().now() + timedelta(days=1)
     Pauses(warehouse).pause(REGISTRY, "source:fx", "announced by the ECB", by="ada", until=until)

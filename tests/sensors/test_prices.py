@@ -70,6 +70,7 @@ def ticked(schedule: dg.ScheduleDefinition, price_loader: PriceLoader):
     return schedule(dg.build_schedule_context(resources=resources(price_loader)))
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("now", "partition"),
     [

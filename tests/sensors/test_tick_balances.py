@@ -150,6 +150,7 @@ def test_a_tick_over_the_listing_of_a_source_names_each_partition(
     assert '"under_way": 1' in str(second[2])
 
 
+@pytest.mark.slow
 def test_a_tick_over_files_names_days_under_way_and_days_without_a_partition(
     warehouse, kept_instance, demo_settings
 ):

@@ -53,6 +53,7 @@ def situation(
         yield Situation(stack.enter_context(Warehouse(url, clock=Clock(), schema=schema)))
 
 
+@pytest.mark.slow_after_first
 def test_a_partition_is_quarantined_since_the_first_delivery_after_the_last_loaded_one(situation):
     for number, outcome in enumerate(["held_back", "landed", "refused"], 1):
         situation.deliver("T2|2025-01-06", outcome, number)
@@ -78,6 +79,7 @@ def test_a_partition_is_quarantined_since_the_first_delivery_after_the_last_load
     assert (retry.job, retry.partition, retry.range_tags) == (WEEKLY, "T2|2025-01-06", {})
 
 
+@pytest.mark.slow_after_first
 def test_a_batch_that_another_audit_quarantines_cannot_be_accepted(situation):
     group = situation.deliver("T2|2025-01-06", "held_back", 1)
     situation.audit(group, "is_complete", f"2 rows; SHA-256 {SHA256}")
@@ -86,6 +88,7 @@ def test_a_batch_that_another_audit_quarantines_cannot_be_accepted(situation):
     assert list(entry.actions) == ["retry", "replay", "ignore"]
 
 
+@pytest.mark.slow_after_first
 def test_a_failed_partition_is_one_entry_since_its_first_failure(situation):
     weekly = {"partition_key": "T1|2025-01-06", "asset": "finra/otc_weekly"}
     situation.run(1, "FAILURE", **weekly)
@@ -105,6 +108,7 @@ def test_a_failed_partition_is_one_entry_since_its_first_failure(situation):
     assert situation.entries("failed_run") == []
 
 
+@pytest.mark.slow_after_first
 def test_a_failed_range_is_made_good_by_its_partitions_and_a_failed_job_by_its_next_run(situation):
     weeks = ["T1|2025-12-01", "T1|2025-12-08", "T1|2025-12-15"]
     asset = {"asset": "finra/otc_weekly"}
@@ -121,6 +125,7 @@ def test_a_failed_range_is_made_good_by_its_partitions_and_a_failed_job_by_its_n
     assert situation.entries("failed_run") == []
 
 
+@pytest.mark.slow_after_first
 def test_a_long_range_is_not_made_good_by_a_part_of_it(situation):
     first, last_loaded, last = "2010-01-01", "2015-06-23", "2015-06-24"  # 2,000 days and one more
     asset = {"asset": "finra/otc_weekly"}
@@ -134,6 +139,7 @@ def test_a_long_range_is_not_made_good_by_a_part_of_it(situation):
     assert read_failed_runs(situation.warehouse, lambda: days).entries == []
 
 
+@pytest.mark.slow
 def test_failures_beyond_those_that_are_read_are_said_to_be_left_out(situation):
     situation.run(1, "FAILURE", job="operations_checks", domain="operations", step="verify")
     with situation.warehouse.writing() as connection:
@@ -144,6 +150,7 @@ def test_failures_beyond_those_that_are_read_are_said_to_be_left_out(situation):
     assert "failed_run" in situation.read().cut_kinds
 
 
+@pytest.mark.slow_after_first
 def test_a_run_that_failed_by_a_quarantined_partition_is_no_second_entry(situation):
     situation.deliver("T2|2025-01-06", "held_back", 1)
     situation.run(
@@ -156,6 +163,7 @@ def test_a_run_that_failed_by_a_quarantined_partition_is_no_second_entry(situati
     assert situation.entry("failed_run").title == "finra/otc_weekly T1|2025-01-06"
 
 
+@pytest.mark.slow_after_first
 def test_items_are_grouped_by_topic_and_reason_with_their_remedy(situation):
     situation.item("prices_symbols", "AAA", 1, reason_code="transient", reason="timed out")
     situation.item("prices_symbols", "BBB", 2, reason_code="transient", state="failed")
@@ -171,6 +179,7 @@ def test_items_are_grouped_by_topic_and_reason_with_their_remedy(situation):
     assert "the data, or the rule that it breaks, has to change" in contract.advice
 
 
+@pytest.mark.slow_after_first
 def test_uploaded_files_that_failed_are_refused_uploads(situation):
     situation.item("documents/2026-01-05", "/inbox/letters/u1/a.pdf", 1, reason_code="encrypted")
     situation.item("documents/2026-01-05", "folder/b.pdf", 2, reason_code="encrypted")
@@ -183,6 +192,7 @@ def test_uploaded_files_that_failed_are_refused_uploads(situation):
     assert situation.entry("failed_item").expectations[0].name == "folder/b.pdf"
 
 
+@pytest.mark.slow_after_first
 def test_dead_letters_are_grouped_and_lead_to_their_replay(situation):
     hour = {"failed_at": NOON + HOUR, "reason": "no such kind", "run_id": "run-1"}
     for arrival in (1, 2):
@@ -202,6 +212,7 @@ def test_dead_letters_are_grouped_and_lead_to_their_replay(situation):
     }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("numbers", "expected"),
     [([1, 2, 3], 1), ([1, 3], 3), ([2, 3], 2)],
@@ -222,6 +233,7 @@ def test_a_letter_that_a_replay_made_again_is_as_old_as_the_first(situation, num
     assert situation.entry("dead_letter").since == NOON + expected * HOUR
 
 
+@pytest.mark.slow_after_first
 def test_letters_of_routing_are_replayed_by_source_and_reason(situation):
     situation.add(
         events_routing_dead_letters,
@@ -240,6 +252,7 @@ def test_letters_of_routing_are_replayed_by_source_and_reason(situation):
     )
 
 
+@pytest.mark.slow_after_first
 def test_an_alert_that_replaced_others_is_as_old_as_the_first(situation):
     situation.alert(1, "replaced", ended=3)
     situation.alert(3, "replaced", ended=5)
@@ -250,6 +263,7 @@ def test_an_alert_that_replaced_others_is_as_old_as_the_first(situation):
     assert list(entry.actions) == ["close", "acknowledge", "ignore"]
 
 
+@pytest.mark.slow_after_first
 def test_an_imbalance_is_listed_until_its_partition_has_a_later_delivery(situation):
     group = situation.deliver("T1|2025-01-06", "landed", 1)
     unbalanced = {
@@ -269,6 +283,7 @@ def test_an_imbalance_is_listed_until_its_partition_has_a_later_delivery(situati
     assert situation.entry("imbalance").title == f"{WEEKLY} run-7"
 
 
+@pytest.mark.slow_after_first
 def test_an_open_proposal_has_its_preview_and_its_acceptance(situation):
     difference = ("k1", "changed", "price", '"1"', '"2"')
     evidence = {
@@ -302,6 +317,7 @@ def test_an_open_proposal_has_its_preview_and_its_acceptance(situation):
     assert list(entry.actions_of(Role.VIEWER)) == []
 
 
+@pytest.mark.slow_after_first
 def test_late_data_is_an_entry_of_its_asset_and_loads_its_oldest_partition(situation):
     treasury = next(asset for asset in DATASET_ASSETS if asset.dataset.noun == "treasury_monthly")
     table = treasury.dataset.table.name
@@ -318,6 +334,7 @@ def test_late_data_is_an_entry_of_its_asset_and_loads_its_oldest_partition(situa
     assert asset_of(table) not in {entry.asset for entry in situation.entries("late")}
 
 
+@pytest.mark.slow_after_first
 def test_entries_are_in_the_order_of_kinds_and_counted_and_filtered(situation):
     situation.alert(1, "open")
     situation.deliver("T2|2025-01-06", "held_back", 1)
@@ -336,6 +353,7 @@ def test_entries_are_in_the_order_of_kinds_and_counted_and_filtered(situation):
     assert [entry.kind for entry in inbox.select(Selection("alert", "finra"))] == ["alert"]
 
 
+@pytest.mark.slow_after_first
 def test_an_ignored_entry_is_hidden_until_it_ends_or_fails_again(situation):
     situation.deliver("T2|2025-01-06", "held_back", 1)
     entry, marks = situation.entry("quarantined"), Marks(situation.warehouse)
@@ -360,6 +378,7 @@ def test_an_ignored_entry_is_hidden_until_it_ends_or_fails_again(situation):
     assert situation.entry("quarantined").mark is None
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("reason", "hours", "problem"),
     [

@@ -22,6 +22,7 @@ def test_runs_wait_when_more_are_due_than_may_execute():
     assert found == [Waits("load", 4, 0, 10, 10, 0)]
 
 
+@pytest.mark.slow
 def test_no_run_waits_for_the_runs_of_a_backfill_but_for_one():
     weekly = Workload("weekly", [1_000], 60)
     backfill = Workload("backfill", [0] * 10_000, 30, priority=-1)

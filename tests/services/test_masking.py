@@ -110,6 +110,7 @@ def test_records_of_a_subject_are_cut_out_and_other_bytes_stay(content, left):
 records = st.lists(st.dictionaries(st.sampled_from(["id", "a"]), st.integers(0, 3) | st.text()))
 
 
+@pytest.mark.slow
 @given(records, st.sampled_from([None, 0, 2]))
 def test_what_is_left_of_a_page_is_what_json_says(found, indent):
     content = json.dumps({"n": 1, "data": found, "z": [2]}, indent=indent).encode()

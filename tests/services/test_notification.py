@@ -269,6 +269,7 @@ def test_a_rule_that_stops_first_decides_alone(rules: list[RoutingRule], problem
     assert set(Policy(CHANNELS, DAY, [only, *rules]).routes(build_facts(problem))) == {"ops"}
 
 
+@pytest.mark.slow
 @given(rules=RULES)
 def test_rules_survive_being_written_and_read(rules: list[RoutingRule]):
     text = yaml.safe_dump({"rules": [rule.model_dump(mode="json") for rule in rules]})

@@ -102,6 +102,7 @@ def entry_of(warehouse: Warehouse) -> Entry:
     return entry
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(("part_count", "is_named"), [(0, False), (2, True), (21, False)])
 def test_the_captures_of_a_delivery_are_named_if_they_are_few(
     warehouse, part_count: int, is_named: bool

@@ -59,6 +59,7 @@ def test_an_expression_of_every_hour_counts_elapsed_time():
     assert local("30 * * * *", "2026-03-08T06:00", 2) == ["03-08 01:30-0500", "03-08 03:30-0400"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("seed", range(6))
 def test_two_weeks_with_downtime_equal_the_model(seed: int):
     first = utc(("2026-03-01T00:00", "2026-10-20T00:00", "2026-04-01T00:00")[seed % 3])
@@ -95,6 +96,7 @@ def dagster_times(cron: str, zone: ZoneInfo, first: datetime, last: datetime) ->
     return found
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "cron", ["30 2 * * *", "30 1 * * *", "15 1,2,3 * * *", "*/20 0-4 * * sun", "0 * * * *"]
 )

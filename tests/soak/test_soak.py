@@ -51,6 +51,7 @@ def test_steps_of_days_are_in_order_and_end_before_the_next_day_begins():
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.slow
 def test_restatements_change_the_truth_of_weeks_and_days_away_do_not():
     world = plan(1, 14)
     truth, changed = Truth(world), set()

@@ -211,6 +211,7 @@ assert set(sys.modules) == loaded, set(sys.modules) - loaded
 """
 
 
+@pytest.mark.slow
 def test_a_fork_just_after_a_span_sends_its_own_spans_and_loses_none(collector, tmp_path):
     url = collector.url.replace("127.0.0.1", "localhost")
     done = subprocess.run(  # noqa: S603 - a program of our own environment

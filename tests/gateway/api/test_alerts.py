@@ -131,6 +131,7 @@ def test_a_closed_alert_stays_closed_while_it_is_sent_again(api):
     assert entries(api) == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("labels", "problem"),
     [
@@ -176,6 +177,7 @@ def test_a_state_that_prometheus_and_the_project_report_is_one_entry(
     assert entries(api) == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("covered_by", ["late", "failed_run", "failed_item", "tick_failed"])
 def test_what_the_project_reports_as_other_entries_makes_no_alert(api, covered_by):
     alert = fired(covered_by=covered_by, asset="finra/otc_weekly")
@@ -183,6 +185,7 @@ def test_what_the_project_reports_as_other_entries_makes_no_alert(api, covered_b
     assert entries(api) == []
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("covered_by", ["deamon_silent", "alert", "prometheus", "Late"])
 def test_an_alert_whose_label_names_no_such_kind_is_shown(api, covered_by):
     alert = fired(covered_by=covered_by)
@@ -215,6 +218,7 @@ def test_texts_are_cut_and_unknown_fields_are_ignored(api):
         assert len(connection.execute(select(operations_alerts.c.body)).scalar_one()) <= 3500
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("change", "status", "text"),
     [

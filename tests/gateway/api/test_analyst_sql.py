@@ -57,6 +57,7 @@ def test_more_rows_than_the_limit_are_refused_and_the_limit_is_named(urls):
         run_query(urls[1], "SELECT * FROM finra_symbols", limit=4)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("query", "message"),
     [

@@ -162,6 +162,7 @@ def test_an_entry_that_is_solved_meanwhile_is_not_found(api: Api, situation, qua
     assert "solved meanwhile" in problem["remedy"]
 
 
+@pytest.mark.slow
 def test_a_retry_loads_the_partition_again_and_the_audit_has_it(api: Api, quarantined):
     run = run_of(api, act(api, quarantined, "retry"))
     assert (run.job_name, run.tags["dagster/partition"]) == (WEEKLY, PARTITION)
@@ -213,6 +214,7 @@ def test_failed_items_are_retried_by_topic_and_reason(api: Api, situation):
     assert states == [("AAA", "ready"), ("BBB", "dead")]
 
 
+@pytest.mark.slow
 def test_all_quarantined_partitions_are_retried_by_one_run_whatever_their_assets(
     api: Api, situation, quarantined
 ):
@@ -245,6 +247,7 @@ def test_an_alert_is_acknowledged_and_closed(api: Api, situation):
         assert connection.execute(states).scalar_one() == "recovered"
 
 
+@pytest.mark.slow
 def test_a_failed_run_is_tried_again(api: Api, situation):
     failed = api.run("operations_export", config=FAILING)
     situation.run(1, "FAILURE", job="operations_export", domain="operations", step="export")
@@ -290,6 +293,7 @@ def test_the_former_page_leads_to_the_quarantined_entries(api: Api):
     assert (answer.status_code, answer.headers["location"]) == (308, "/attention?kind=quarantined")
 
 
+@pytest.mark.slow
 def test_an_operator_ignores_an_entry_on_the_page_and_shows_it_again(api: Api, quarantined):
     operator, path = browser(api, "operator"), f"/attention/{quarantined['entry_id']}"
     until = f"{Clock().now() + timedelta(days=1):%Y-%m-%dT%H:%MZ}"
@@ -305,6 +309,7 @@ def test_an_operator_ignores_an_entry_on_the_page_and_shows_it_again(api: Api, q
     assert quarantined["title"] in operator.get("/attention?kind=quarantined").text
 
 
+@pytest.mark.slow
 def test_a_retry_on_the_page_leads_to_its_run(api: Api, situation, quarantined):
     operator, path = browser(api, "operator"), f"/attention/{quarantined['entry_id']}"
     done = operator.post(path, {"action": "retry"})
@@ -316,6 +321,7 @@ def test_a_retry_on_the_page_leads_to_its_run(api: Api, situation, quarantined):
     assert "kind=quarantined" in together.headers["location"]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("fields", "status", "text"),
     [
@@ -363,6 +369,7 @@ def test_an_unknown_page_is_explained_with_a_way_back(api: Api, path: str, statu
     assert "<script>" not in answer.text
 
 
+@pytest.mark.slow
 def test_rejected_rows_and_captures_are_pages_of_tables_with_a_way_back(
     api: Api, situation, quarantined
 ):

@@ -92,6 +92,7 @@ def captures_of(api, run: dg.DagsterRun) -> int:
         return connection.execute(wanted).scalar_one()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("job", sorted(PARTITIONS))
 def test_a_backfill_is_of_the_job_that_was_asked_for(api, job):
     key = keys_of(job)[-1]
@@ -146,6 +147,7 @@ def test_a_backfill_that_is_canceled_before_it_began_launches_no_run(api, daemon
     assert not api.services.instance.get_runs(dg.RunsFilter(tags={BACKFILL: found["backfill_id"]}))
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("more", [{}, {"dry_run": True}, {"only_missing": True}])
 @pytest.mark.parametrize(
     ("first", "last", "part", "range_"),

@@ -75,6 +75,7 @@ def test_a_load_that_counted_other_changes_is_a_failure(api, client, loader, lan
     assert len(list(client.changes(NAME, after=last.cursor))) == 1
 
 
+@pytest.mark.slow
 def test_changes_come_by_pages_and_the_client_reads_all(api, client, landed):
     page = api.get(f"{FEED}?limit=2")
     assert (len(page["changes"]), page["is_more"]) == (2, True)
@@ -97,6 +98,7 @@ def test_changes_come_by_pages_and_the_client_reads_all(api, client, landed):
     assert list(named.row or {})[-1] == "share_quantity"
 
 
+@pytest.mark.slow
 def test_a_stream_has_what_is_committed_from_now_and_goes_on_after_a_cursor(api, loader, landed):
     services = replace(api.services, feeds={}, caller=lambda: SOMEBODY, recheck_seconds=3600.0)
     app = Starlette(routes=routes(services))
@@ -141,6 +143,7 @@ def test_what_has_no_feed_is_refused(api, path: str, status: int, detail: str):
     assert detail in str(problem)
 
 
+@pytest.mark.slow
 def test_a_role_follows_no_table_that_it_cannot_read(api):
     hidden = [name for name in known_tables() if name not in served()]
     assert hidden

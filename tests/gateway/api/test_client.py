@@ -324,6 +324,7 @@ def test_a_run_is_launched_and_waited_for_with_its_progress(client, capsys):
     assert lines[-1].endswith("run success")
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_raises_with_what_failed(client):
     options = {"preset": "full", "dry_run": False}
     config = {"ops": {"edit_definitions": {"config": {"apply_preset": options}}}}
@@ -579,6 +580,7 @@ def test_a_frame_keeps_what_numpy_would_round_and_what_is_null():
     assert frame["known_from"].dt.tz_convert("America/New_York")[0] == known
 
 
+@pytest.mark.slow
 def test_runs_and_executions_are_frames_with_the_types_of_their_models(client, landed):
     import pandas as pd
 
@@ -669,6 +671,7 @@ def test_gold_as_of_now_is_what_was_derived(client, landed):
         client.gold_frame("finra_symbol_wek", WEEK)
 
 
+@pytest.mark.slow
 def test_gold_is_exported_by_a_run_to_a_file_that_is_named(client, landed, tmp_path):
     import pandas as pd
 
@@ -726,6 +729,7 @@ def test_rows_that_a_state_by_publication_leaves_out_are_named(api, client, land
         client.missing("fx_rates_daily", published_by="2026-01-01")
 
 
+@pytest.mark.slow
 def test_a_diff_of_days_has_what_the_source_published_between_them(api, client, tmp_path):
     days = [date(2025, 12, 1), date(2026, 1, 5)]
     rows = (

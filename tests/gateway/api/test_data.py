@@ -88,6 +88,7 @@ def test_work_items_are_listed_by_topic_and_state_a_page_at_a_time(api):
     assert api.ask("GET", "/items", role="viewer").status_code == 200
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", served())
 def test_every_table_and_view_has_a_key_to_page_by_and_can_be_read(api, landed, name):
     assert key_names(served()[name])
@@ -195,6 +196,7 @@ def test_a_table_is_read_as_it_was_known(api, landed):
     assert len(api.get(f"{WEEKLY}?as_of=2999-01-01T00:00:00Z&limit=5")["rows"]) == 5
 
 
+@pytest.mark.slow
 def test_a_table_is_read_as_its_source_had_published_it(api, landed):
     assert api.get(f"{WEEKLY}?published_by=2020-01-01")["rows"] == []
     query = "published_by=9999-12-31&columns=symbol,venue_id,last_update_date"
@@ -274,6 +276,7 @@ COUNTING = """CREATE VIEW database_labels AS SELECT name, value FROM kept WHERE
    SELECT count(*) FROM numbers) > 0"""
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_a_read_that_takes_too_long_is_ended_by_the_database(api, prepared, tmp_path, form):
     with Warehouse(prepared.sqlite(tmp_path / "slow.sqlite"), clock=Clock()) as warehouse:
@@ -385,6 +388,7 @@ def test_pictures_and_staged_files_are_sent_and_nothing_else_of_the_store(api):
         assert api.problem("GET", build_file_path(wrong).removeprefix("/api/v1"))["status"] == 404
 
 
+@pytest.mark.slow
 def test_a_clean_up_is_an_admin_s_run_and_dry_by_default(api):
     launched = api.post("/artifacts/cleanup", {}, "admin")
     run = api.services.instance.get_run_by_id(launched["run_id"])

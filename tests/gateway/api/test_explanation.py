@@ -26,6 +26,7 @@ def symbol(api, landed) -> str:
     return api.get(f"{GOLD}?limit=1&{OF_WEEK}")["rows"][0]["symbol"]
 
 
+@pytest.mark.slow
 def test_a_number_is_explained_by_formula_rows_capture_load_and_signature(api, symbol):
     key = {"key": f"{WEEK}|{symbol}"}
     explained = api.get(f"{GOLD}/explanation", params={**key, "column": "total_trade_count"})
@@ -117,6 +118,7 @@ sys.exit(f"imported: {{found}}" if found else status)
 """
 
 
+@pytest.mark.slow
 def test_the_command_explains_the_same_without_a_heavy_import(api, symbol):
     arguments = ["explain", "--json", "finra_symbol_week", f"{WEEK}|{symbol}\r", "notional_share"]
     done = subprocess.run(  # noqa: S603 - our own program

@@ -83,6 +83,7 @@ def _capture_sha256(api: Any) -> str:
     return capture["sha256"]
 
 
+@pytest.mark.slow
 def test_an_entity_is_created_updated_deleted_and_created_again(tracker):
     tracker.post("/mqtt/projects", {"project_id": "p", "name": "P"})
     tracker.post("/mqtt/tasks", {"task_id": "a/b+c", "project_id": "p", "title": "T"})
@@ -109,6 +110,7 @@ def test_an_entity_is_created_updated_deleted_and_created_again(tracker):
     assert sorted(arrivals) == list(range(min(arrivals), min(arrivals) + 7))
 
 
+@pytest.mark.slow
 def test_a_request_is_done_once_for_its_key_and_another_one_with_it_is_refused(tracker):
     key = {"Idempotency-Key": "first"}
     made = tracker.post("/mqtt/projects", {"name": "Apollo"}, **key)
@@ -204,6 +206,7 @@ def test_a_command_counts_after_an_event_whose_clock_is_ahead(tracker):
     assert made["row"]["name"] == "first"
 
 
+@pytest.mark.slow
 def test_a_field_names_an_entity_that_exists(tracker):
     tracker.post("/mqtt/projects", {"project_id": "p", "name": "P"})
     component = {"component_id": "c", "project_id": "q", "name": "C"}
@@ -220,6 +223,7 @@ def test_a_field_names_an_entity_that_exists(tracker):
     assert tracker.post("/mqtt/components/c", {"progress": 7})["row"]["progress"] == 7
 
 
+@pytest.mark.slow
 def test_times_of_a_task_are_in_utc(tracker):
     tracker.post("/mqtt/projects", {"project_id": "p", "name": "P"})
     body = {"project_id": "p", "title": "T", "due_at": "2026-11-02T12:00:00+02:00"}
@@ -229,6 +233,7 @@ def test_times_of_a_task_are_in_utc(tracker):
     assert row["status"] is None
 
 
+@pytest.mark.slow
 def test_the_client_sends_commands_that_are_safe_to_repeat(tracker):
     with Client(HOME, str(tracker.keys["operator"]), transport=tracker) as client:
         made = client.mqtt_create("projects", {"name": "Apollo"}, idempotency_key="k")

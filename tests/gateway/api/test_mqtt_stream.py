@@ -42,6 +42,7 @@ def _app(api, **other: Any):
     return Starlette(routes=routes(services)), services
 
 
+@pytest.mark.slow
 def test_valid_events_come_in_order_as_they_arrive(api, inbox):
     app, _ = _app(api)
 
@@ -76,6 +77,7 @@ def test_valid_events_come_in_order_as_they_arrive(api, inbox):
     assert (second["arrival_id"], second["payload"]["name"]) == (5, "a\nb\u2028\0")
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox):
     limits = FeedLimits(kept_bytes=5_000, sent_bytes=1_000)
     app, services = _app(api, feed_limits=limits)
@@ -100,6 +102,7 @@ def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, inbox):
     assert services.feeds["mqtt"].stream_count == 0
 
 
+@pytest.mark.slow
 def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, inbox):
     limits = FeedLimits(kept_bytes=20_000)
     app, services = _app(api, feed_limits=limits)
@@ -133,6 +136,7 @@ def test_a_stream_ends_when_its_reader_may_read_no_more(api, inbox):
     assert api.services.feeds["mqtt"].stream_count == 0
 
 
+@pytest.mark.slow
 def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, inbox):
     app, _ = _app(api, heartbeat_seconds=0.05)
 
@@ -149,6 +153,7 @@ def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, inbox):
     api.runner.run(follow())
 
 
+@pytest.mark.slow
 def test_streams_are_bounded_and_the_next_is_refused(api, inbox):
     limits = FeedLimits(streams=1)
     app, _ = _app(api, feed_limits=limits)

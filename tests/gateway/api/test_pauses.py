@@ -60,6 +60,7 @@ def test_a_launch_of_the_pages_is_refused_with_the_reason(api, paused, mutation:
     assert run_count(api) == before
 
 
+@pytest.mark.slow
 def test_materializing_an_asset_of_a_paused_source_is_refused_and_another_is_not(api):
     api.post(PATH, {"subject": "source:fx", "reason": "maintenance"})
     answers = [materialize(api, "fx", "rates_daily"), materialize(api, "operations", "runs")]

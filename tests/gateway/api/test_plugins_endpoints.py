@@ -195,6 +195,7 @@ def test_requests_of_viewers_never_disable_a_plugin(api, edits, tmp_path):
         assert connection.execute(select(plugins.c.state)).scalar_one() == "enabled"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("code", "says"),
     [
@@ -230,6 +231,7 @@ def test_a_viewer_gets_no_traceback_of_a_plugin_and_the_log_has_it(api, edits, t
     assert "plugin odd: ValueError: rows of \\x1b[2J others" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_user_has_one_request_of_endpoints_at_once(api, edits, tmp_path):
     enable(edits, written(tmp_path, "import time; time.sleep(1); run.answer(1)"))
 

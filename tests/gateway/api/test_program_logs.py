@@ -117,6 +117,7 @@ def test_damaged_lines_are_passed_over(listed, programs):
     assert messages(listed("")) == [2, 1, 0]
 
 
+@pytest.mark.slow
 def test_a_search_ends_after_so_many_bytes_and_the_next_page_goes_on(programs):
     programs.write("run", 3000, run_id="r1")
     programs.write("run", 3000, run_id="r2")
@@ -211,6 +212,7 @@ async def followed(
         await asyncio.gather(task, return_exceptions=True)
 
 
+@pytest.mark.slow
 def test_new_lines_come_in_order_to_each_stream_by_its_filter(api, programs):
     app, services = app_of(api, programs)
     programs.write("gateway", 3)  # before: they are not sent
@@ -233,6 +235,7 @@ def test_new_lines_come_in_order_to_each_stream_by_its_filter(api, programs):
     assert services.feeds["logs"].stream_count == 0
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_after_the_last_event_however_far_behind(api, programs):
     limits = FeedLimits(kept_bytes=5_000, sent_bytes=2_000)
     app, _ = app_of(api, programs, feed_limits=limits)
@@ -281,6 +284,7 @@ def test_a_reader_that_takes_nothing_holds_up_no_other_and_keeps_little(api, pro
     api.runner.run(follow())
 
 
+@pytest.mark.slow
 def test_a_silent_stream_says_that_it_is_there_and_where_to_go_on(api, programs):
     app, _ = app_of(api, programs, heartbeat_seconds=0.05)
 
@@ -311,6 +315,7 @@ def test_a_stream_ends_when_its_reader_may_read_no_more(api):
     assert api.runner.run(follow()) == 200
 
 
+@pytest.mark.slow
 def test_streams_are_bounded_and_the_next_is_refused(api, programs):
     app, _ = app_of(api, programs, feed_limits=FeedLimits(streams=1))
 
@@ -365,6 +370,7 @@ def test_a_stream_that_is_behind_a_deleted_log_reads_once_and_waits(api, program
     assert own == [0]
 
 
+@pytest.mark.slow
 def test_one_read_serves_all_streams(api, programs):
     reads = list[int]()
 

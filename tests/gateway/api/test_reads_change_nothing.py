@@ -63,6 +63,7 @@ def filled(path: str) -> str:
     return "/".join("x" if part.startswith("{") else part for part in path.split("/"))
 
 
+@pytest.mark.slow
 def test_no_get_of_a_viewer_changes_a_table(api: Api):
     key, services = str(api.keys["viewer"]), api.services
     before = contents(services.warehouse, services.instance)

@@ -148,6 +148,7 @@ def test_each_route_that_starts_a_job_has_requests_that_it_refuses():
     assert sorted(REFUSED) == LAUNCHING == sorted(by_answer)
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("path", "body", "status", "text"),
     [case for path in LAUNCHING for case in REFUSED[path]],
@@ -169,6 +170,7 @@ EDITS = {
 }
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("path", EDITS)
 def test_an_edit_is_refused_until_the_one_before_it_has_ended(api, path):
     job, rules = EDITS[path]
@@ -182,6 +184,7 @@ def test_an_edit_is_refused_until_the_one_before_it_has_ended(api, path):
     assert f"another edit of {job} has not ended" in problem["detail"]
 
 
+@pytest.mark.slow
 def test_the_second_of_two_edits_at_once_is_a_conflict(api):
     before = api.get("/saas/rules")
     rules = [{**RULE, "rule_id": f"edit_{number}"} for number in (1, 2)]

@@ -81,6 +81,7 @@ def require_refusal(answer: Mapping[str, Any]) -> None:
     assert [error["message"] for error in answer["errors"]] == [SENTENCE]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("way", sorted(LAUNCHES))
 def test_a_launch_with_an_invalid_config_is_refused_with_the_field(api, way):
     before = made(api)

@@ -121,6 +121,7 @@ def test_the_same_request_with_a_key_launches_one_run_and_another_is_refused(api
     assert api.problem("POST", "/runs", json=body, headers={"Idempotency-Key": " "})
 
 
+@pytest.mark.slow
 def test_a_run_is_tried_again_once_for_a_key_and_what_follows_has_not_its_key(api, keyed):
     path, key = f"/runs/{keyed['run_id']}/retry", {"Idempotency-Key": "again"}
     again = api.post(path, {"what": "all"}, **key)
@@ -329,6 +330,7 @@ class Reading:
         return found
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "asked",
     [{"path": "events?after={}"}, {"path": "logs", "headers": {"Last-Event-ID": "{}"}}],
@@ -385,6 +387,7 @@ def state_of(api) -> dict[str, str]:
     return {row["item_key"]: row["state"] for row in rows}
 
 
+@pytest.mark.slow
 def test_a_dry_run_lists_the_work_items_that_would_be_retried_and_changes_none(api, dead):
     answer = api.post("/runs/retry-failed-items", {"topics": [DEAD], "dry_run": True})
     assert (answer["job"], answer["is_repeated"]) == ("operations_runs", False)
@@ -400,6 +403,7 @@ def test_a_dry_run_lists_the_work_items_that_would_be_retried_and_changes_none(a
     assert state_of(api) == dict.fromkeys(dead, "dead")
 
 
+@pytest.mark.slow
 def test_work_items_are_retried_beside_partitions_and_permanent_failures_on_request(api, dead):
     first = api.post("/runs/retry-failed-items", {"domain": "events"})
     assert api.get(f"/runs/{first['run_id']}")["status"] == "SUCCESS"
@@ -433,6 +437,7 @@ def failed_files(api) -> Iterator[None]:
         connection.execute(delete(work_items).where(work_items.c.topic == FILES))
 
 
+@pytest.mark.slow
 def test_failed_files_are_retried_and_by_reason_those_that_need_a_setting(api, failed_files):
     def states() -> dict[str, str]:
         rows = api.get(f"/items?topic={FILES}")["rows"]
@@ -480,6 +485,7 @@ def test_the_events_of_a_run_quote_no_stack(api, landed):
     assert "x.py" not in events
 
 
+@pytest.mark.slow
 def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
     run_id = api.run("operations_runs", config=SESSIONS, tags={"ticket": "x-1"})
     assert api.audited() == ("launchRun", "done", "the operator")
@@ -491,6 +497,7 @@ def test_what_is_launched_is_in_the_audit_and_bears_the_caller_s_name(api):
 DELETION = {"job": "operations_clean_up", "config": DELETE_ARTIFACTS.run_config({})}
 
 
+@pytest.mark.slow
 def test_an_operator_may_not_launch_a_kind_that_deletes(api):
     problem = api.problem("POST", "/runs", json=DELETION)
     assert (problem["status"], problem["category"]) == (403, "access")
@@ -500,6 +507,7 @@ ADMINS_LAUNCH = """mutation ($p: ExecutionParams!) {launchRun(executionParams: $
   __typename ... on LaunchRunSuccess {run {runId}}}}"""
 
 
+@pytest.mark.slow
 def test_an_operator_may_not_try_an_admins_run_again(api):
     """A run of a job that operators may launch, of which an admin selected a kind that deletes."""
     where = {
@@ -518,6 +526,7 @@ def test_an_operator_may_not_try_an_admins_run_again(api):
     assert api.post(path, {"what": "all"}, "admin")["job"] == "operations_clean_up"
 
 
+@pytest.mark.slow
 def test_a_reader_of_a_waiting_run_gets_keepalives(api):
     job = defs.resolve_job_def("fx_daily")
     run = api.services.instance.create_run_for_job(job)
@@ -535,6 +544,7 @@ def test_a_reader_of_a_waiting_run_gets_keepalives(api):
     assert b'event: end\ndata: {"status": "CANCELED"}\n\n' in sent
 
 
+@pytest.mark.slow
 def test_a_log_that_breaks_off_again_and_again_has_each_event_once(api):
     instance = api.services.instance
     run = instance.create_run_for_job(defs.resolve_job_def("fx_daily"))
@@ -618,6 +628,7 @@ def test_two_requests_with_one_key_at_once_launch_one_run(api):
     assert sorted(each["is_repeated"] for each in launched) == [False, True, True]
 
 
+@pytest.mark.slow
 def test_the_outcome_of_a_run_is_the_word_of_the_commands_status(api):
     body = {"job": "finra_otc_weekly", "partition": "T2|2026-02-09"}  # published on 2026-03-16
     run_id = api.post("/runs", body)["run_id"]

@@ -67,6 +67,7 @@ def test_an_operator_tries_edits_and_makes_none(api, admin: Client):
     assert api.problem("POST", f"{PATH}/fx/dry-run", "viewer", json={})["status"] == 403
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("fields", "found"),
     [

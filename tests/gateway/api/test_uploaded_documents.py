@@ -59,6 +59,7 @@ def upload(api, content: bytes, name: str, inbox: str = INBOX) -> dict[str, str]
     return answer.json()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 def test_uploads_are_loaded_under_the_id_of_their_answer_and_an_erasure_reaches_them(
     api, inbox, tmp_path: Path

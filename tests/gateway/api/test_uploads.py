@@ -104,6 +104,7 @@ def test_the_same_file_again_changes_nothing_and_another_name_is_another_file(ap
 NAMES = ["..x", "~root", "CON", "e\u0301.pdf", "é.pdf", "%2e%2e", "x" * 1000]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_is_data_and_stays_as_it_is(api, inbox, name):
     assert put(api, inbox, name=name).status_code == 202
@@ -232,6 +233,7 @@ def test_a_refused_file_is_ignored_until_a_time(api, inbox):
     assert needing_a_person(api, inbox) == {}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -311,6 +313,7 @@ def upload(api, inbox: str, way: str, name: str, content: bytes) -> int:
     return put(api, inbox, chunked(content[half:]), name, content_range=rest).status_code
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("way", WAYS)
 def test_an_inbox_is_filled_to_its_quota_and_what_is_refused_leaves_nothing(
     api, inbox, left_over, artifact_bytes, way
@@ -329,6 +332,7 @@ def test_an_inbox_is_filled_to_its_quota_and_what_is_refused_leaves_nothing(
         path.unlink()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("way", ["whole", "without a length", "pieces"])
 def test_unfinished_pieces_count_for_every_way(api, inbox, left_over, artifact_bytes, way):
     for name in ("a", "b", "c"):
@@ -343,6 +347,7 @@ def test_unfinished_pieces_count_for_every_way(api, inbox, left_over, artifact_b
         path.unlink()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("way", ["whole", "without a length", "pieces"])
 def test_parallel_uploads_do_not_exceed_the_quota(api, inbox, left_over, artifact_bytes, way):
     size = 900_000
@@ -381,6 +386,7 @@ def test_a_request_without_an_accepted_byte_leaves_no_file(
     assert left_over() == set()
 
 
+@pytest.mark.slow
 def test_empty_files_in_pieces_count_for_the_hour(api, inbox, monkeypatch):
     monkeypatch.setitem(vars(api.services), "upload_quota", HourlyQuota())
     ranged = {"content_range": "bytes */0"}
@@ -396,6 +402,7 @@ def test_a_refused_piece_leaves_the_pieces_before_it(api, inbox, left_over):
     assert put(api, inbox, b"456789", content_range="bytes 4-9/10").status_code == 202
 
 
+@pytest.mark.slow
 def test_a_key_uploads_so_many_files_an_hour(api, inbox, monkeypatch):
     monkeypatch.setitem(vars(api.services), "upload_quota", HourlyQuota())
     answers = [put(api, inbox, name=str(number)).status_code for number in range(51)]

@@ -196,6 +196,7 @@ def cgroups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "level", [pytest.param("namespaces", marks=requires_namespaces), "process"]
 )

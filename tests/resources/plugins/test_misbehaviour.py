@@ -29,6 +29,7 @@ def test_raw_lines_without_the_library_are_served(plugins: PluginRunner):
     assert len(plugins.rows()) == 1
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -63,6 +64,7 @@ def test_ids_of_calls_only_grow(plugins: PluginRunner):
     assert "invalid id" in found
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("code", "reason"),
     [

@@ -57,6 +57,7 @@ def host_of(server: FaultyServer) -> str:
     return server.url.removeprefix("http://").rstrip("/")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("permission", list(ALL))
 def test_a_granted_call_is_made_and_another_is_a_violation(plugins: PluginRunner, permission: str):
     plugins.add(body(CALLS[permission]), permissions=ALL)
@@ -254,6 +255,7 @@ run.emit("items", [("1", {{"title": title}})])"""
     return add
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("encoding", ECHOES)
 def test_an_answer_with_an_encoded_secret_is_masked(
     plugins: PluginRunner, asks_with_secret: Callable[[FaultyServer], None], encoding: str
@@ -292,6 +294,7 @@ def test_a_part_of_a_body_is_no_answer_to_a_request_with_a_secret(
     assert SECRET[:9] not in payload
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("call", "permission"),
     [
@@ -360,6 +363,7 @@ def test_a_missing_secret_fails_the_run(plugins: PluginRunner, server: FaultySer
     assert not server.requests
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("query", "call", "found"),
     [
@@ -392,6 +396,7 @@ def test_other_queries_are_refused(plugins: PluginRunner, call: str):
     assert len(plugins.violations()) == 1
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize("elapsed", [_MINUTE, timedelta(days=-30)], ids=["later", "set_back"])
 def test_an_action_is_made_after_the_load_and_again_with_the_same_key(
     plugins: PluginRunner, elapsed: timedelta
@@ -427,6 +432,7 @@ def test_an_action_is_made_after_the_load_and_again_with_the_same_key(
     assert server.requests[0].body == b"hello"
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "call",
     [

@@ -58,6 +58,7 @@ def test_partitions_have_rows_of_their_own(plugins: PluginRunner):
     assert found == [(day, f'{{"title":"{day}"}}') for day in ("2026-11-25", "2026-11-26")]
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("second", "reason"),
     [
@@ -190,6 +191,7 @@ else:
         plugins.call("other")
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     "code",
     ['run.emit("items", [("1", {"title": "x"})])', 'run.page("markdown", "x")', "pass"],

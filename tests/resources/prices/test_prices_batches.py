@@ -185,6 +185,7 @@ def test_what_fails_of_one_symbol_is_its_own_and_all_others_land(
     assert "TWICE" in str(ended["TWICE"])
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(
     price_loader: PriceLoader,
@@ -207,6 +208,7 @@ def test_one_that_another_run_delivered_first_is_left_to_it_and_the_others_land(
     assert str(load.land(again)["BBB"]) == NOT_ASKED
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("days", "error", "is_answered", "stands"),
     [
@@ -316,6 +318,7 @@ def test_a_symbol_that_is_named_twice_is_loaded_once(light_loader: PriceLoader):
     assert sizes(light_loader, "AAA", "AAA") == [["AAA"]]
 
 
+@pytest.mark.slow
 def test_what_lands_together_is_known_from_one_moment_later_than_any_before(
     light_loader: PriceLoader, clock: StoppedClock
 ):

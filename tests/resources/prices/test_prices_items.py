@@ -48,6 +48,7 @@ def item(price_loader: PriceLoader, key: str):
     return next(each for each in found if each.item_key == key)
 
 
+@pytest.mark.slow_after_first
 def test_each_symbol_that_is_asked_for_is_an_item_settled_as_it_ended(price_loader: PriceLoader):
     for symbol in ("AAA", "DOWN", "BROKEN"):
         price_loader.write(symbol, *map(line, FEBRUARY))
@@ -99,6 +100,7 @@ def test_what_is_landed_makes_no_item_and_a_later_session_is_new_work(
     assert light_loader.items() == {"AAA": DONE}
 
 
+@pytest.mark.slow
 def test_a_run_by_hand_works_on_what_is_done_or_dead_or_waits_for_its_next_attempt(
     light_loader: PriceLoader,
 ):
@@ -156,6 +158,7 @@ def test_retried_work_waits_for_a_run_over_its_months(light_loader: PriceLoader)
 # Two runs at once
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as_it_stands(
     price_loader: PriceLoader,
@@ -188,6 +191,7 @@ def test_a_symbol_that_a_run_under_way_has_claimed_is_left_to_it_and_reported_as
     assert [each.symbol for each in price_loader.source.asked] == ["AAA", "BBB"]
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_runs_at_once_over_the_same_symbols_ask_for_each_once_and_neither_waits(
     price_loader: PriceLoader,
@@ -233,6 +237,7 @@ def test_work_that_a_killed_run_left_is_an_attempt_and_the_next_run_loads_it(
     assert price_loader.items() == {"AAA": ("done", 2, None)}
 
 
+@pytest.mark.slow_after_first
 def test_a_run_ends_the_leases_of_runs_that_have_ended_whatever_their_months(
     price_loader: PriceLoader,
 ):
@@ -251,6 +256,7 @@ def test_a_run_ends_the_leases_of_runs_that_have_ended_whatever_their_months(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_lease_that_expires_during_its_run_lets_one_run_load(
     price_loader: PriceLoader, clock: StoppedClock
@@ -293,6 +299,7 @@ def test_a_run_that_lost_its_lease_and_comes_late_leaves_the_symbol_as_the_other
     assert set(price_loader.closes("AAA").values()) == {12.0}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_a_run_that_asks_for_a_later_session_takes_a_symbol_over_from_one_under_way(
     price_loader: PriceLoader, clock: StoppedClock

@@ -47,6 +47,7 @@ from tests.resources.price_loading import (
 from tests.resources.weeks import StoppedClock
 
 
+@pytest.mark.slow_after_first
 def test_a_range_lands_and_a_second_load_asks_for_nothing(price_loader: PriceLoader):
     price_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY]))
     [first] = price_loader.load("AAA", months=BOTH).values()
@@ -66,6 +67,7 @@ def test_a_range_lands_and_a_second_load_asks_for_nothing(price_loader: PriceLoa
     assert len(kept) == 1
 
 
+@pytest.mark.slow_after_first
 def test_a_replaced_file_of_a_closed_month_is_read_again_with_the_months_after_it(
     price_loader: PriceLoader,
 ):
@@ -107,6 +109,7 @@ def test_a_vendor_that_refused_a_symbol_is_not_asked_until_a_stated_time(light_l
     assert len(light_loader.source.asked) == 1
 
 
+@pytest.mark.slow
 def test_months_that_ended_on_a_saturday_and_were_landed_alone_are_not_asked_for_again(
     light_loader: PriceLoader, clock: StoppedClock
 ):
@@ -134,6 +137,7 @@ def test_a_day_that_vanished_in_the_range_goes_to_the_history_and_one_outside_st
     assert history.select("trade_date", "change_cause").rows() == [(FEBRUARY[0], "source")]
 
 
+@pytest.mark.slow
 def test_days_that_follow_restate_nothing(light_loader: PriceLoader, clock: StoppedClock):
     clock.at -= timedelta(days=1)
     light_loader.write("AAA", *map(line, FEBRUARY[:-1]))
@@ -148,6 +152,7 @@ def test_days_that_follow_restate_nothing(light_loader: PriceLoader, clock: Stop
     assert found == ["first", "more", "source"]
 
 
+@pytest.mark.slow
 def test_a_quota_that_ends_leaves_the_rest_waiting_and_the_next_day_lands_just_that(
     light_loader: PriceLoader, clock: StoppedClock, tmp_path: Path
 ):
@@ -255,6 +260,7 @@ def test_a_newest_day_without_prices_is_one_that_the_source_has_not_yet(light_lo
     assert light_loader.states(MONTH) == {"AAA": "landed"}
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.parametrize(
     ("days", "reason"),
     [
@@ -401,6 +407,7 @@ def test_a_symbol_that_its_source_does_not_have_is_late_only_where_no_other_land
     assert late(light_loader, "AAA BAD", clock.at) == "prices/daily 2026-02-01"
 
 
+@pytest.mark.slow
 def test_a_month_is_quarantined_if_each_symbol_that_lacks_it_is(
     light_loader: PriceLoader, clock: StoppedClock
 ):
@@ -456,6 +463,7 @@ def test_restated_prices_mark_the_values_of_their_weeks_stale(
     assert stale() == [(day - timedelta(days=day.weekday()), "AAA")]
 
 
+@pytest.mark.slow
 def test_a_file_names_a_later_split_before_and_after_its_day_is_loaded(light_loader: PriceLoader):
     split = line(FEBRUARY[2], split_ratio=4)
     days = [*JANUARY, *FEBRUARY[:2], *FEBRUARY[3:]]
@@ -469,6 +477,7 @@ def test_a_file_names_a_later_split_before_and_after_its_day_is_loaded(light_loa
             assert set(connection.execute(named).scalars()) == {f"{FEBRUARY[2]} 4"}
 
 
+@pytest.mark.slow
 def test_a_new_dividend_has_all_that_is_landed_asked_for_again(light_loader: PriceLoader):
     light_loader.write("AAA", *map(line, [*JANUARY, *FEBRUARY[:3]]))
     light_loader.load("AAA", months=BOTH)
@@ -516,6 +525,7 @@ def test_months_before_loaded_ones_do_not_wait_for_later_gaps(
     assert (ended.standing.state, light_loader.states(MONTH)) == ("landed", before)
 
 
+@pytest.mark.slow
 def test_a_split_on_a_day_without_prices_has_all_that_is_landed_asked_for_again(
     light_loader: PriceLoader,
 ):
@@ -529,6 +539,7 @@ def test_a_split_on_a_day_without_prices_has_all_that_is_landed_asked_for_again(
     assert set(light_loader.closes("AAA").values()) == {5.0}
 
 
+@pytest.mark.slow
 def test_a_split_that_the_source_withdraws_has_all_that_is_landed_asked_for_again(
     light_loader: PriceLoader,
 ):
@@ -565,6 +576,7 @@ def series(closes: Mapping[date, float]) -> bytes:
     return json.dumps({"Meta Data": {"2. Symbol": "AAA"}, "Time Series (Daily)": days}).encode()
 
 
+@pytest.mark.slow_after_first
 @pytest.mark.slow_on_postgresql
 @pytest.mark.parametrize("month", BOTH)
 def test_another_source_replaces_by_force_all_that_is_landed_whatever_the_months(
@@ -641,6 +653,7 @@ def test_a_second_source_that_always_fails_is_noticed_after_three_days_until_it_
     assert failing_second_source(light_loader.warehouse) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.slow_on_postgresql
 def test_what_is_derived_of_changes_is_what_would_be_derived_of_all(price_loader: PriceLoader):
     days = [*JANUARY, *FEBRUARY]
@@ -717,6 +730,7 @@ def _as_of(price_loader: PriceLoader, symbol: str, at) -> dict[date, float]:
     return {day: close / 1e6 for day, close in found}
 
 
+@pytest.mark.slow_after_first
 def test_a_file_that_lacks_most_loaded_days_is_quarantined(price_loader: PriceLoader):
     price_loader.source.is_local = True
     price_loader.write("AAA", *map(line, FEBRUARY))

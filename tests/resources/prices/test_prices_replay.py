@@ -145,6 +145,7 @@ def test_a_replay_by_newer_rules_is_one_restatement_of_ours_that_is_made_of_all_
     assert contents(price_loader) == before
 
 
+@pytest.mark.slow
 def test_each_replayed_row_leads_to_the_bytes_and_to_the_run_that_fetched_them(
     light_loader: PriceLoader, clock: StoppedClock
 ):
@@ -204,6 +205,7 @@ def test_an_older_delivery_stays_older_than_a_quarantined_one(
     assert set(light_loader.closes("AAA").values()) == {11.0}
 
 
+@pytest.mark.slow
 def test_a_replay_does_not_publish_an_older_quarantined_delivery(
     light_loader: PriceLoader,
 ):
@@ -220,6 +222,7 @@ def test_a_replay_does_not_publish_an_older_quarantined_delivery(
     assert light_loader.closes("AAA") == dict.fromkeys(JANUARY, 11.0)
 
 
+@pytest.mark.slow
 def test_a_delivery_that_nothing_later_covers_is_replayed_alone_without_leave(
     light_loader: PriceLoader,
 ):
@@ -232,6 +235,7 @@ def test_a_delivery_that_nothing_later_covers_is_replayed_alone_without_leave(
     assert (landed.change_cause, landed.rows_changed) == ("ours", len(JANUARY))
 
 
+@pytest.mark.slow
 def test_a_replay_of_several_deliveries_is_no_delivery_to_replay_by_name(light_loader: PriceLoader):
     load_thrice(light_loader)
     as_by_older_rules(light_loader)
@@ -244,6 +248,7 @@ TWICE = [line(FEBRUARY[0]), line(FEBRUARY[0], 0), line(FEBRUARY[1], 0)]
 """Two of three days that are rejected."""
 
 
+@pytest.mark.slow
 def test_a_quarantined_symbol_loads_once_the_limit_allows_it(
     light_loader: PriceLoader,
 ):
@@ -296,6 +301,7 @@ def test_a_blob_that_is_gone_is_named_and_nothing_lands(light_loader: PriceLoade
     assert contents(light_loader) == before
 
 
+@pytest.mark.slow
 def test_bytes_that_a_replay_needs_stay_although_no_row_was_read_from_them(
     light_loader: PriceLoader, clock: StoppedClock, tmp_path: Path
 ):
@@ -317,6 +323,7 @@ def test_bytes_that_a_replay_needs_stay_although_no_row_was_read_from_them(
     assert str(replay(light_loader)) == "unchanged"
 
 
+@pytest.mark.slow
 def test_a_run_over_months_replays_the_symbols_that_were_asked_for_in_them(
     light_loader: PriceLoader,
 ):
