@@ -344,18 +344,14 @@ def _build_endings() -> list[Column[Any]]:
     ]
 
 
-def asset_of(table_name: str) -> str:
+def asset_of_table(declared: Table) -> str:
     """Return the asset that a table is: ``finra_otc_weekly`` is ``finra/otc_weekly``."""
-    usual = table_name.replace("_", "/", 1)
-    declared = METADATA.tables.get(table_name)
-    return usual if declared is None else declared.info.get(ASSET, usual)
+    return declared.info.get(ASSET, usual_asset(declared.name))
 
 
-def table_of(asset: str) -> str:
-    """Return the table that an asset is, by its name."""
-    usual = asset.replace("/", "_")
-    named = {value.info.get(ASSET): name for name, value in METADATA.tables.items()}
-    return named.get(asset, usual)
+def usual_asset(table_name: str) -> str:
+    """Return the asset that a table is unless its declaration names another one."""
+    return table_name.replace("_", "/", 1)
 
 
 def key_names(declared: Table) -> list[str]:
