@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from sqlalchemy import (
+    TEXT,
     BigInteger,
     Boolean,
     Column,
@@ -26,7 +27,6 @@ from sqlalchemy import (
     Table,
     Text,
 )
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -171,7 +171,7 @@ class Quantity(TypeDecorator[Decimal]):
         return None if value is None else as_quantity(int(value))
 
 
-BYTEWISE_TEXT = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+BYTEWISE_TEXT = Text().with_variant(TEXT(collation="C"), "postgresql")
 
 
 def text(

@@ -25,11 +25,11 @@ from orchestration_project.engine.connections.clock import Clock
 from orchestration_project.engine.warehouse.connecting import find_sql_state
 from orchestration_project.engine.warehouse.declared_tables import declare_described, describe
 from orchestration_project.errors import ConfigurationError
-from orchestration_project.migrations import NEWEST_VERSION, VERSION_TABLE, read_schema_hash
-from orchestration_project.migrations.declared import (
+from orchestration_project.migrations import (
     COMPARED_DATABASES,
-    compare_schema,
-    schema_sha256,
+    NEWEST_VERSION,
+    VERSION_TABLE,
+    read_schema_hash,
 )
 from orchestration_project.settings.project import own_domain
 from orchestration_project.tables.schema import HISTORY, METADATA, OWN, RECORDED
@@ -253,17 +253,21 @@ def hash_declared_schema() -> Mapping[str, str]:
     same database. A process may declare them after it opened a database, so no answer is kept.
     For the package's tables, a process that has not imported them takes the recorded hash.
     """
-    tables = {table.name: table for table in list_own_tables()}
+    own_tables = {table.name: table for table in list_own_tables()}
     recorded = None if CATALOGUE in sys.modules else read_schema_hash()
     hashes = {SCHEMA_LABEL: recorded or hash_packaged_schema()}
-    return hashes | (
-        {f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(tables, {})} if tables else {}
-    )
+    if not own_tables:
+        return hashes
+    from orchestration_project.migrations.declared import schema_sha256
+
+    return hashes | {f"{SCHEMA_LABEL} of {own_domain()}": schema_sha256(own_tables, {})}
 
 
 @cache
 def hash_packaged_schema() -> str:
     """Return the hash of the tables and views that the package declares."""
+    from orchestration_project.migrations.declared import schema_sha256
+
     return schema_sha256(list_packaged_tables(), _import_catalogue().VIEWS)
 
 
@@ -281,6 +285,8 @@ def refuse_other_tables(connection: Connection) -> Sequence[str]:
 
 
 def _refuse_other_packaged_tables(connection: Connection) -> Sequence[str]:
+    from orchestration_project.migrations.declared import compare_schema
+
     comparison = compare_schema(
         connection, _find_schema(connection), list_packaged_tables(), _import_catalogue().VIEWS
     )
@@ -306,6 +312,8 @@ def _refuse_other_own_tables(connection: Connection) -> None:
     tables = {table.name: table for table in list_own_tables()}
     if not tables:
         return
+    from orchestration_project.migrations.declared import compare_schema
+
     refuse_former_names(connection, tables)
     comparison = compare_schema(connection, _find_schema(connection), tables, {})
     differences = [*comparison.differences, *find_undeclared_columns(connection)]
